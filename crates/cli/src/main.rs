@@ -1,0 +1,2 @@
+//! The `token-manager` binary.
+fn main() {}

@@ -1,0 +1,50 @@
+//! The pace of a pool: gathers commands into batches, takes each batch through the store and the
+//! rules, and answers once it is durable.
+//!
+//! An [`Engine`] is run by one task; everybody else holds a [`Handle`]. Which token anyone gets is
+//! the `pool` crate's business and how it is remembered the `store`'s; neither HTTP nor SQL may
+//! enter here.
+
+mod copy;
+mod handle;
+mod ids;
+mod mailbox;
+mod reading;
+mod run;
+mod time;
+
+use std::time::Duration;
+
+pub use handle::{Allocated, Error, Handle, Health, History, Released, Stamp, View};
+pub use run::{Engine, Fatal, start};
+
+/// What bounds an engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How many commands may wait; one more is answered [`Error::Busy`] at once.
+    pub mailbox: usize,
+    /// How many commands are decided together at most.
+    pub batch: usize,
+    /// How long a command or read waits for the database before it is answered
+    /// [`Error::NotDone`] or [`Error::OutcomeUnknown`].
+    pub patience: Duration,
+    /// Whether to start although the clock is more than an hour behind the journal.
+    pub allow_clock_behind: bool,
+    /// How old journal entries may get.
+    pub journal_age: Duration,
+    /// How many journal entries are kept.
+    pub journal_keep: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            mailbox: 10_000,
+            batch: 512,
+            patience: Duration::from_secs(5),
+            allow_clock_behind: false,
+            journal_age: Duration::from_secs(24 * 60 * 60),
+            journal_keep: 10_000,
+        }
+    }
+}

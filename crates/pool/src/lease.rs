@@ -1,0 +1,132 @@
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{Timestamp, TokenId, User};
+
+/// Names a lease, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LeaseId(pub Uuid);
+
+/// A number that grows with every lease a pool grants; a later lease has the larger one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Fence(i64);
+
+impl Fence {
+    /// Before the first lease: no lease has it.
+    pub const NONE: Fence = Fence(0);
+
+    /// The fence with this number, which is 0 for [`Fence::NONE`] and positive otherwise.
+    #[must_use]
+    pub const fn new(number: i64) -> Self {
+        Fence(number)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// The fence that many grants later.
+    #[must_use]
+    pub const fn plus(self, grants: i64) -> Self {
+        Fence(self.0 + grants)
+    }
+}
+
+/// Why a lease ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EndReason {
+    /// Its holder, or somebody on its behalf, gave the token back.
+    Released,
+    /// Its time was up.
+    Expired,
+    /// The pool was full and it was the oldest.
+    Evicted,
+    /// All leases were ended together.
+    Cleared,
+    /// It was over when it was taken over from another system, which had not kept the reason.
+    Imported,
+}
+
+impl EndReason {
+    /// Every reason, for those who list or check them.
+    pub const ALL: [EndReason; 5] = [
+        EndReason::Released,
+        EndReason::Expired,
+        EndReason::Evicted,
+        EndReason::Cleared,
+        EndReason::Imported,
+    ];
+
+    /// The word for it, as databases and answers spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EndReason::Released => "released",
+            EndReason::Expired => "expired",
+            EndReason::Evicted => "evicted",
+            EndReason::Cleared => "cleared",
+            EndReason::Imported => "imported",
+        }
+    }
+
+    /// The reason with that word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+}
+
+/// When and why a lease ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Not before the lease started, not after its deadline.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: EndReason,
+}
+
+/// One user's exclusive hold of one token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Names the lease.
+    pub id: LeaseId,
+    /// The token that is held.
+    pub token_id: TokenId,
+    /// Who holds it.
+    pub user: User,
+    /// This lease's number among all that the pool granted.
+    pub fence: Fence,
+    /// The number of the same token's lease before this one; [`Fence::NONE`] for its first.
+    pub previous_fence: Fence,
+    /// When the hold began.
+    pub started_at: Timestamp,
+    /// The deadline: when the hold ends by itself, at the latest.
+    pub expires_at: Timestamp,
+    /// Set once the end has been decided. A lease past its deadline is over even without it: ask
+    /// [`Lease::end_at`].
+    pub end: Option<End>,
+}
+
+impl Lease {
+    /// The end of this lease as seen at `now`: as decided, or its deadline once that is reached.
+    #[must_use]
+    pub fn end_at(&self, now: Timestamp) -> Option<End> {
+        let expired = || End { at: self.expires_at, reason: EndReason::Expired };
+        self.end.or_else(|| (self.expires_at <= now).then(expired))
+    }
+
+    /// Whether the token is held by this lease at `now`.
+    #[must_use]
+    pub fn is_running(&self, now: Timestamp) -> bool {
+        self.end_at(now).is_none()
+    }
+
+    /// This lease with its end filled in as seen at `now`.
+    #[must_use]
+    pub fn seen_at(mut self, now: Timestamp) -> Self {
+        self.end = self.end_at(now);
+        self
+    }
+}

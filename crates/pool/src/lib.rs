@@ -1,0 +1,27 @@
+//! The rules of a pool, and nothing else.
+//!
+//! A [`Pool`] is a state machine. It is given the time, the ids and the commands, and answers with
+//! outcomes and with the changes that make them true. It performs no I/O, reads no clock, draws no
+//! random number and knows neither JSON nor SQL, so whatever it decides can be repeated, tested
+//! and replayed. None of those may enter this crate.
+//!
+//! The work per command grows with the logarithm of the pool's size (`Clear`, which ends every
+//! running lease, with their number).
+
+mod batch;
+mod change;
+mod command;
+mod lease;
+mod state;
+mod time;
+mod token;
+mod user;
+
+pub use batch::Batch;
+pub use change::Change;
+pub use command::{Command, Outcome};
+pub use lease::{End, EndReason, Fence, Lease, LeaseId};
+pub use state::{Inconsistent, Policy, Pool, TokenView};
+pub use time::Timestamp;
+pub use token::{Token, TokenId, TokenValue};
+pub use user::{InvalidUser, User, UserId};

@@ -1,0 +1,276 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Batch, Change, End, Fence, Lease, Timestamp, Token, TokenId};
+
+/// The rules that a pool's owner may choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// How long a lease lasts at most.
+    pub lease: Duration,
+}
+
+/// A set of facts that can't all be true of one pool: it was damaged, or misread.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the facts about the pool contradict each other: {0}")]
+pub struct Inconsistent(pub(crate) String);
+
+/// A pool of tokens and their leases.
+///
+/// It keeps each token's latest lease; the older ones are history and decide nothing.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    pub(crate) policy: Policy,
+    /// In the order in which they were made; a token's index here is its place.
+    slots: Vec<Slot>,
+    places: HashMap<TokenId, usize>,
+    /// The free tokens, longest-free first.
+    free: BTreeSet<FreeSince>,
+    /// The places of running leases. Fences grow with time, so the first is the oldest.
+    running: BTreeMap<Fence, usize>,
+    deadlines: BTreeSet<(Timestamp, Fence)>,
+    fence: Fence,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    token: Token,
+    latest: Option<Lease>,
+}
+
+/// Orders free tokens: by when their last lease ended, then by that lease's fence (a token never
+/// used comes before all others), then by place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct FreeSince {
+    at: Timestamp,
+    fence: Fence,
+    place: usize,
+}
+
+impl FreeSince {
+    fn of(place: usize, latest: Option<(End, Fence)>) -> Self {
+        let (at, fence) = latest.map_or((Timestamp::MIN, Fence::NONE), |(end, f)| (end.at, f));
+        FreeSince { at, fence, place }
+    }
+}
+
+impl Pool {
+    /// The pool with these `tokens` (in their order), of which `latest` holds each one's latest
+    /// lease, running or over, and whose last granted fence is `fence`.
+    ///
+    /// # Errors
+    ///
+    /// [`Inconsistent`] when a token or fence occurs twice, a lease is of no token, or its fence is
+    /// larger than `fence`.
+    pub fn restore(
+        policy: Policy,
+        tokens: impl IntoIterator<Item = Token>,
+        latest: impl IntoIterator<Item = Lease>,
+        fence: Fence,
+    ) -> Result<Self, Inconsistent> {
+        let slots: Vec<Slot> =
+            tokens.into_iter().map(|token| Slot { token, latest: None }).collect();
+        let places: HashMap<_, _> =
+            slots.iter().enumerate().map(|(place, slot)| (slot.token.id, place)).collect();
+        if places.len() != slots.len() {
+            return Err(Inconsistent("two tokens have the same id".to_owned()));
+        }
+        let free = (0..slots.len()).map(|place| FreeSince::of(place, None)).collect();
+        let (running, deadlines) = Default::default();
+        let mut pool = Pool { policy, slots, places, free, running, deadlines, fence };
+        for lease in latest {
+            pool.restore_latest(lease)?;
+        }
+        Ok(pool)
+    }
+
+    fn restore_latest(&mut self, lease: Lease) -> Result<(), Inconsistent> {
+        let Lease { id, fence, end, .. } = lease;
+        if fence > self.fence {
+            return Err(Inconsistent(format!("lease {id:?} is newer than the newest fence")));
+        }
+        let place = self.place_of(&lease)?;
+        if self.slots[place].latest.is_some() {
+            return Err(Inconsistent(format!("lease {id:?} is not its token's only latest")));
+        }
+        self.start(place, lease)?;
+        if let Some(end) = end {
+            self.end(fence, end)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a batch of commands that happen at `now`; first ends what is past its deadline.
+    pub fn batch(&mut self, now: Timestamp) -> Batch<'_> {
+        Batch::begin(self, now)
+    }
+
+    /// Makes true what was decided, here or elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Inconsistent`] when the change does not follow from this state; the pool is then as it
+    /// was.
+    pub fn apply(&mut self, change: &Change) -> Result<(), Inconsistent> {
+        match change {
+            Change::LeaseStarted(lease) => {
+                if lease.fence <= self.fence {
+                    return Err(Inconsistent(format!("{:?} was given before", lease.fence)));
+                }
+                let place = self.place_of(lease)?;
+                check_follows(lease, self.slots[place].latest.as_ref())?;
+                self.start(place, lease.clone())
+            }
+            Change::LeaseEnded { fence, end, .. } => self.end(*fence, *end),
+            Change::PolicyChanged(policy) => {
+                self.policy = *policy;
+                Ok(())
+            }
+        }
+    }
+
+    fn place_of(&self, lease: &Lease) -> Result<usize, Inconsistent> {
+        let place = self.places.get(&lease.token_id).copied();
+        place.ok_or_else(|| Inconsistent(format!("lease {:?} is of no token", lease.id)))
+    }
+
+    fn start(&mut self, place: usize, mut lease: Lease) -> Result<(), Inconsistent> {
+        let Lease { fence, expires_at, .. } = lease;
+        if self.running.contains_key(&fence) {
+            return Err(Inconsistent(format!("{fence:?} occurs twice")));
+        }
+        lease.end = None;
+        let slot = &mut self.slots[place];
+        let before = slot.latest.replace(lease).and_then(|old| Some((old.end?, old.fence)));
+        self.free.remove(&FreeSince::of(place, before));
+        self.running.insert(fence, place);
+        self.deadlines.insert((expires_at, fence));
+        self.fence = self.fence.max(fence);
+        Ok(())
+    }
+
+    fn end(&mut self, fence: Fence, end: End) -> Result<(), Inconsistent> {
+        let running = self.running.get(&fence).copied();
+        let place =
+            running.ok_or_else(|| Inconsistent(format!("no lease with {fence:?} is running")))?;
+        let lease = self.slots[place].latest.as_mut().expect("a running lease is the latest");
+        lease.end = Some(end);
+        self.deadlines.remove(&(lease.expires_at, fence));
+        self.running.remove(&fence);
+        self.free.insert(FreeSince::of(place, Some((end, fence))));
+        Ok(())
+    }
+
+    /// Leaves out that many fences, so that none that may have been given elsewhere is given again.
+    ///
+    /// Used where a failover may have lost grants that were acknowledged.
+    pub fn skip_fences(&mut self, count: i64) {
+        self.fence = self.fence.plus(count);
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// How many tokens there are.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The last fence given.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    /// The earliest deadline of a lease whose end has not been decided.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|&(deadline, _)| deadline)
+    }
+
+    /// How many leases are past their deadline at `now` without their end having been decided.
+    #[must_use]
+    pub fn overdue(&self, now: Timestamp) -> usize {
+        self.deadlines.iter().take_while(|&&(deadline, _)| deadline <= now).count()
+    }
+
+    /// How many tokens are held at `now`.
+    #[must_use]
+    pub fn active(&self, now: Timestamp) -> usize {
+        self.running.len() - self.overdue(now)
+    }
+
+    /// The token with that id.
+    #[must_use]
+    pub fn token(&self, id: TokenId) -> Option<TokenView<'_>> {
+        self.places.get(&id).map(|&place| self.view(place))
+    }
+
+    /// The tokens in their order, from the place `from` on (0 is the first).
+    pub fn tokens(&self, from: usize) -> impl Iterator<Item = TokenView<'_>> {
+        (from..self.slots.len()).map(|place| self.view(place))
+    }
+
+    fn view(&self, place: usize) -> TokenView<'_> {
+        let Slot { token, latest } = &self.slots[place];
+        TokenView { token, place, latest: latest.as_ref() }
+    }
+
+    pub(crate) fn longest_free(&self) -> Option<TokenView<'_>> {
+        self.free.first().map(|free| self.view(free.place))
+    }
+
+    pub(crate) fn oldest_running(&self) -> Option<&Lease> {
+        self.running.values().next().and_then(|&place| self.slots[place].latest.as_ref())
+    }
+
+    pub(crate) fn first_overdue(&self, now: Timestamp) -> Option<&Lease> {
+        let &(deadline, fence) = self.deadlines.first()?;
+        let place = self.running.get(&fence).expect("a lease with a deadline is running");
+        (deadline <= now).then(|| self.slots[*place].latest.as_ref()).flatten()
+    }
+}
+
+/// A lease may only start on a free token, right after the lease that it says came before.
+fn check_follows(lease: &Lease, latest: Option<&Lease>) -> Result<(), Inconsistent> {
+    if latest.is_some_and(|latest| latest.end.is_none()) {
+        return Err(Inconsistent(format!("lease {:?} overlaps the one before", lease.id)));
+    }
+    if latest.map_or(Fence::NONE, |latest| latest.fence) != lease.previous_fence {
+        return Err(Inconsistent(format!("lease {:?} does not follow the one before", lease.id)));
+    }
+    Ok(())
+}
+
+/// A token as it stands in the pool.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenView<'a> {
+    /// The token.
+    pub token: &'a Token,
+    /// Where it stands in the pool's order, from 0.
+    pub place: usize,
+    /// Its latest lease, running or over; none if it was never used.
+    pub latest: Option<&'a Lease>,
+}
+
+impl<'a> TokenView<'a> {
+    /// The lease that holds the token at `now`.
+    #[must_use]
+    pub fn running(&self, now: Timestamp) -> Option<&'a Lease> {
+        self.latest.filter(|lease| lease.is_running(now))
+    }
+
+    /// When the token last changed hands, as seen at `now`.
+    #[must_use]
+    pub fn updated_at(&self, now: Timestamp) -> Timestamp {
+        self.latest.map_or(self.token.inserted_at, |lease| {
+            lease.end_at(now).map_or(lease.started_at, |end| end.at)
+        })
+    }
+}

@@ -1,0 +1,104 @@
+use std::sync::Arc;
+
+use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The identity of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct UserId(pub Uuid);
+
+/// Who asks for a token: the text that was sent, and the identity it stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The text as it was sent, 1 to [`User::MAX_CHARS`] characters.
+    pub name: Arc<str>,
+    /// The identity. Two spellings of one UUID are one identity.
+    pub id: UserId,
+}
+
+/// Why a text names no user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUser {
+    /// The text is empty.
+    #[error("must not be empty")]
+    Empty,
+    /// The text has more than [`User::MAX_CHARS`] characters.
+    #[error("must have at most {} characters", User::MAX_CHARS)]
+    TooLong,
+    /// The text has a NUL character, which no database can hold.
+    #[error("must not contain a NUL character")]
+    Nul,
+}
+
+impl User {
+    /// The longest name, in characters.
+    pub const MAX_CHARS: usize = 255;
+
+    /// The user that `name` stands for. A hyphenated UUID, in any letter case, is that UUID; any
+    /// other text becomes the UUID whose 32 hex digits are the text's MD5.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUser`] when the text is empty, too long, or has a NUL character.
+    pub fn new(name: &str) -> Result<Self, InvalidUser> {
+        if name.is_empty() {
+            return Err(InvalidUser::Empty);
+        }
+        // Counting characters is only needed where there are more bytes than characters allowed.
+        if name.len() > Self::MAX_CHARS && name.chars().count() > Self::MAX_CHARS {
+            return Err(InvalidUser::TooLong);
+        }
+        if name.contains('\0') {
+            return Err(InvalidUser::Nul);
+        }
+        Ok(User { name: name.into(), id: UserId(identity(name)) })
+    }
+}
+
+fn identity(name: &str) -> Uuid {
+    const HYPHENATED: usize = 36;
+    if name.len() == HYPHENATED
+        && let Ok(uuid) = Uuid::try_parse(name)
+    {
+        return uuid;
+    }
+    Uuid::from_bytes(Md5::digest(name.as_bytes()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> String {
+        User::new(name).unwrap().id.0.to_string()
+    }
+
+    #[test]
+    fn a_text_becomes_its_md5() {
+        assert_eq!(id("Edivan"), "bb97b8b7-73e4-3647-b3ec-e833123b5348");
+    }
+
+    #[test]
+    fn a_uuid_is_itself_in_any_letter_case() {
+        let lower = "0198c1b2-7a43-7cc0-8f0e-0123456789ab";
+        assert_eq!(id(lower), lower);
+        assert_eq!(id(&lower.to_uppercase()), lower);
+    }
+
+    #[test]
+    fn other_spellings_of_a_uuid_are_plain_texts() {
+        let simple = "0198c1b27a437cc08f0e0123456789ab";
+        assert_ne!(id(simple).replace('-', ""), simple);
+        assert_ne!(id("{0198c1b2-7a43-7cc0-8f0e-0123456789ab}"), id(simple));
+    }
+
+    #[test]
+    fn names_are_limited_in_characters_not_bytes() {
+        let longest = "é".repeat(User::MAX_CHARS);
+        assert!(User::new(&longest).is_ok());
+        assert_eq!(User::new(&format!("{longest}e")), Err(InvalidUser::TooLong));
+        assert_eq!(User::new(""), Err(InvalidUser::Empty));
+        assert_eq!(User::new("a\0b"), Err(InvalidUser::Nul));
+    }
+}

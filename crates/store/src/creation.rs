@@ -1,0 +1,50 @@
+use pool::{Lease, Policy, Timestamp, Token, TokenId, TokenValue};
+use uuid::Uuid;
+
+use crate::Error;
+
+/// A pool to be made.
+#[derive(Clone, Debug)]
+pub struct NewPool {
+    /// The policy.
+    pub policy: Policy,
+    /// The tokens, in order. No two share an id or a value.
+    pub tokens: Vec<Token>,
+    /// When it is made: the pool's time of the journal's first entry.
+    pub at: Timestamp,
+}
+
+impl NewPool {
+    /// A pool of `size` new tokens, whose values nobody can guess (122 random bits from the
+    /// operating system's generator).
+    #[expect(clippy::disallowed_methods, reason = "tokens are made here and nowhere else")]
+    #[must_use]
+    pub fn random(size: usize, policy: Policy, at: Timestamp) -> Self {
+        let token = |_| Token {
+            id: TokenId(Uuid::new_v4()),
+            value: TokenValue(Uuid::new_v4()),
+            inserted_at: at,
+        };
+        NewPool { policy, tokens: (0..size).map(token).collect(), at }
+    }
+}
+
+/// A pool taken over from another system.
+pub struct ImportedPool<'a> {
+    /// The policy, tokens and time.
+    pub new: NewPool,
+    /// The whole history, in fence order and with `previous_fence` set, a part at a time; `None`
+    /// at its end. An error from here makes the whole import fail and leaves nothing behind.
+    pub history: &'a mut (dyn LeaseSource + 'a),
+}
+
+/// Gives a history a part at a time.
+#[async_trait::async_trait]
+pub trait LeaseSource: Send {
+    /// The next leases, at most a few thousand; empty at the end.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong at the source, as [`Error::Operator`] or [`Error::TryAgain`].
+    async fn next(&mut self) -> Result<Vec<Lease>, Error>;
+}

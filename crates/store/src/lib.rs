@@ -1,0 +1,226 @@
+//! What is remembered: a pool's tokens, its leases (the state) and the journal of its batches (the
+//! order in which they were decided).
+//!
+//! There is one trait for the side that writes, [`Store`], and one for the side that reads,
+//! [`Reader`], each with two implementations: SQLite and PostgreSQL. Both pass the same conformance
+//! suite. A store never decides which token anyone gets, and knows nothing of HTTP. SQL and the
+//! system's clock may not be used outside this crate.
+
+mod clock;
+mod creation;
+mod error;
+mod journal;
+mod net;
+mod postgres;
+mod sqlite;
+mod url;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pool::{Fence, Lease, Policy, Pool, Timestamp, TokenId};
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use creation::{ImportedPool, LeaseSource, NewPool};
+pub use error::Error;
+pub use journal::{BatchId, Entry, Position, ServerId};
+pub use net::Net;
+pub use url::{DatabaseUrl, InvalidUrl};
+
+/// The most tokens that a pool may have.
+pub const MAX_POOL_SIZE: usize = 1_000_000;
+
+/// By how much fence and version are raised when a new epoch begins, so that nothing granted in
+/// the time that was lost is granted again.
+pub const EPOCH_GAP: i64 = 1_000_000;
+
+/// The pool that is wanted: made on the first start, compared with what is there on later ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// How many tokens, 1 to [`MAX_POOL_SIZE`]. `None` takes the pool as it is (and 100 for a new
+    /// one): a size is only compared where somebody chose one.
+    pub size: Option<usize>,
+    /// The policy. `None` takes the pool's own (and 2 minutes for a new one).
+    pub policy: Option<Policy>,
+    /// Whether a different policy replaces the pool's, instead of being refused.
+    pub update_policy: bool,
+}
+
+/// A database that holds, or will hold, a pool.
+#[async_trait]
+pub trait Database: Send + Sync {
+    /// Brings the schema up to date, under a lock, so that several servers may start at once.
+    /// Returns the names of the migrations that were applied now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TryAgain`] when the database can't be reached; [`Error::Operator`] when it is newer
+    /// than this program, not in UTF-8, behind a proxy that pools transactions, in use by another
+    /// server (SQLite), or otherwise can't be used until somebody does something.
+    async fn migrate(&self) -> Result<Vec<String>, Error>;
+
+    /// Migrates, makes the pool if there is none, and otherwise compares it with what is wanted;
+    /// then opens both sides of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::migrate`], and [`Error::Operator`] when the pool is not the one wanted.
+    async fn open(&self, wanted: Wanted) -> Result<Opened, Error>;
+
+    /// Makes the pool out of one taken over from elsewhere: all of it or nothing. `Operator` when
+    /// there is a pool already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::migrate`].
+    async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error>;
+
+    /// Looks for what must never be there (overlapping leases, an open lease that has a
+    /// successor, fences that don't rise along a chain, journal rows that are missing) and describes
+    /// each kind of fault found in a sentence. Empty when all is well.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::migrate`]; nothing is changed.
+    async fn audit(&self) -> Result<Vec<String>, Error>;
+
+    /// Facts about the database for a person: pairs of a name and a value, such as the server's
+    /// version, the schema's version, size on disk, difference of the clocks. Never a secret.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::migrate`]; nothing is changed.
+    async fn describe(&self) -> Result<Vec<(String, String)>, Error>;
+}
+
+/// Opens nothing yet: chooses the implementation that the URL asks for.
+#[must_use]
+pub fn database(url: &DatabaseUrl, clock: Arc<dyn Clock>) -> Box<dyn Database> {
+    match url {
+        DatabaseUrl::Sqlite(path) => Box::new(sqlite::Sqlite::new(path.clone(), clock)),
+        DatabaseUrl::Postgres(config) => Box::new(postgres::Postgres::new(config.clone())),
+    }
+}
+
+/// Both sides of an open pool.
+pub struct Opened {
+    /// The side that writes. There is one for each server.
+    pub store: Box<dyn Store>,
+    /// The side that reads.
+    pub reader: Arc<dyn Reader>,
+    /// The pool as it stood when it was opened.
+    pub snapshot: Snapshot,
+    /// The time by the database's clock (SQLite: by the machine's) when it was opened.
+    pub now: Timestamp,
+}
+
+/// All of a pool that decides anything: everything but its history.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Where in the journal this is.
+    pub position: Position,
+    /// The pool's time of that journal entry.
+    pub at: Timestamp,
+    /// The pool.
+    pub pool: Pool,
+}
+
+/// What the journal has that a copy has not.
+#[derive(Debug)]
+pub enum News {
+    /// The copy lacks just these entries, oldest first; it is current when there are none.
+    Entries(Vec<Entry>),
+    /// The copy is of another history, or lacks entries that are no longer there: take this
+    /// instead.
+    Whole(Box<Snapshot>),
+}
+
+/// What [`Store::begin`] found.
+#[derive(Debug)]
+pub struct Begun {
+    /// The time by the database's clock (SQLite: by the machine's), read after the lock was taken.
+    pub now: Timestamp,
+    /// What others did since the copy.
+    pub news: News,
+    /// The database went through a failover or restore since the newest entry: the next one must
+    /// begin a new epoch, with version and fence raised by [`EPOCH_GAP`].
+    pub new_epoch: bool,
+}
+
+/// The side that writes: `begin`, then `commit` or `abandon`, again and again.
+///
+/// Every method reconnects or reopens by itself where it has to, tries once, and reports failure
+/// without waiting; when to try again is the caller's business. A future must be run to its end.
+#[async_trait]
+pub trait Store: Send {
+    /// Takes the pool's lock, so that no other server writes before `commit` or `abandon`, and
+    /// brings what changed since `known`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TryAgain`] when the database can't be reached or the lock was not to be had in
+    /// time: nothing has been done. [`Error::Operator`] when trying again is of no use.
+    async fn begin(&mut self, known: &Position) -> Result<Begun, Error>;
+
+    /// Makes the entry durable, all of it or nothing, and gives the lock back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TryAgain`] (a full disk, a lost connection before the commit was sent): certainly
+    /// nothing was done. [`Error::Data`]: the database refused the data, nothing was done, and the
+    /// same entry would be refused again. [`Error::Unknown`]: it may or may not have become durable;
+    /// `begin` again and ask [`Store::has`].
+    async fn commit(&mut self, entry: &Entry) -> Result<(), Error>;
+
+    /// Gives the lock back, nothing done.
+    async fn abandon(&mut self);
+
+    /// Whether the journal holds that batch. Called between `begin` and `commit` or `abandon`, so
+    /// that nothing is still under way.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    async fn has(&mut self, batch: BatchId) -> Result<bool, Error>;
+
+    /// Deletes some journal entries (at most a few hundred) that are older than `before` or more
+    /// than `keep` versions behind the newest; never the newest. Returns how many. Not called
+    /// within a batch.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error>;
+}
+
+/// The side that reads.
+#[async_trait]
+pub trait Reader: Send + Sync {
+    /// Whether other servers may write too, so that a copy has to ask for news before it answers.
+    fn shared(&self) -> bool;
+
+    /// The time by the database's clock, and what changed since `known`. With SQLite there never
+    /// are news: no one else writes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TryAgain`] when the database can't be reached.
+    async fn news(&self, known: &Position) -> Result<(Timestamp, News), Error>;
+
+    /// The time, where it can be told without asking anyone: SQLite, whose time is the machine's.
+    fn now(&self) -> Option<Timestamp>;
+
+    /// The token's leases with a fence smaller than `before` (all of them for `None`), newest
+    /// first, at most `limit`. As they are stored: one past its deadline may still lack its end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TryAgain`] when the database can't be reached.
+    async fn history(
+        &self,
+        token: TokenId,
+        before: Option<Fence>,
+        limit: usize,
+    ) -> Result<Vec<Lease>, Error>;
+}
+
