@@ -14,6 +14,7 @@ mod net;
 mod postgres;
 mod sqlite;
 mod url;
+mod wanted;
 
 use std::sync::Arc;
 
