@@ -1,6 +1,13 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use pool::{Fence, Lease, Pool, Timestamp, TokenId, TokenValue, User};
+use pool::{Command, Fence, Lease, Outcome, Pool, Timestamp, TokenId, TokenValue, User};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::ids;
+use crate::mailbox::{Delivery, Request};
+use crate::reading::Shared;
 
 /// How everybody but the engine's own task reaches a pool. Clones share the one engine.
 ///
@@ -8,6 +15,147 @@ use pool::{Fence, Lease, Pool, Timestamp, TokenId, TokenValue, User};
 /// it was decided is not carried out, and a lease whose grant could not be handed over is released.
 #[derive(Clone)]
 pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) mailbox: mpsc::Sender<Request>,
+}
+
+impl Handle {
+    /// Grants `user` a lease: of the token free longest or, when none is free, of the one held
+    /// longest, whose lease ends. None when the pool has no token at all.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`].
+    pub async fn allocate(&self, user: User) -> Result<Option<Allocated>, Error> {
+        match self
+            .submit(Command::Allocate {
+                lease_id: ids::lease(),
+                user,
+            })
+            .await?
+        {
+            Outcome::Allocated {
+                lease,
+                value,
+                evicted,
+            } => Ok(Some(Allocated {
+                lease,
+                value,
+                evicted,
+            })),
+            _ => Ok(None),
+        }
+    }
+
+    /// Ends the token's running lease, if it has one. None when the pool has no such token.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`].
+    pub async fn release(&self, token_id: TokenId) -> Result<Option<Released>, Error> {
+        match self.submit(Command::Release { token_id }).await? {
+            Outcome::Released { ended } => Ok(Some(Released { ended })),
+            _ => Ok(None),
+        }
+    }
+
+    /// Ends every running lease and tells how many there were.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`].
+    pub async fn clear(&self) -> Result<usize, Error> {
+        match self.submit(Command::Clear).await? {
+            Outcome::Cleared { ended } => Ok(ended),
+            _ => Ok(0),
+        }
+    }
+
+    /// Looks at the pool, which is held still meanwhile: `look` should be quick. A read that starts
+    /// after a command was answered, by whatever server, sees what the command did.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotDone`] when the database is away, [`Error::Busy`] when too many reads wait.
+    pub async fn read<T>(&self, look: impl FnOnce(View<'_>) -> T) -> Result<T, Error> {
+        let now = self.shared.catch_up().await?;
+        let copy = self.shared.copy();
+        let copy = copy.as_ref().ok_or_else(Error::not_done)?;
+        // The copy may have moved on since the time was told.
+        let now = now.max(copy.at);
+        let (epoch, version) = (copy.position.epoch, copy.position.version);
+        let stamp = Stamp {
+            epoch,
+            version,
+            overdue: copy.pool.overdue(now),
+        };
+        Ok(look(View {
+            pool: &copy.pool,
+            now,
+            stamp,
+        }))
+    }
+
+    /// A page of a token's history: its leases with a fence below `before`, newest first, at most
+    /// `limit`. None when the pool has no such token.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn history(
+        &self,
+        token: TokenId,
+        before: Option<Fence>,
+        limit: usize,
+    ) -> Result<Option<History>, Error> {
+        let look = |view: View<'_>| view.pool.token(token).map(|_| view.now);
+        let Some(now) = self.read(look).await? else {
+            return Ok(None);
+        };
+        let reader = self.shared.reader().await?;
+        // One more than asked for tells whether there is another page.
+        let page = reader.history(token, before, limit + 1);
+        let page = tokio::time::timeout(self.shared.patience, page).await;
+        let page = page.map_err(|_| Error::not_done())?;
+        let mut leases = page.map_err(|error| {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "history was not read"
+            );
+            Error::not_done()
+        })?;
+        let more = leases.len() > limit;
+        leases.truncate(limit);
+        let next = more
+            .then(|| leases.last().map(|lease| lease.fence))
+            .flatten();
+        let leases = leases.into_iter().map(|lease| lease.seen_at(now)).collect();
+        Ok(Some(History { leases, next }))
+    }
+
+    /// Whether requests can be served.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.shared.health()
+    }
+
+    async fn submit(&self, command: Command) -> Result<Outcome, Error> {
+        if let Some(error) = self.shared.hopeless() {
+            return Err(error);
+        }
+        let (request, mut answer) = Request::new(command);
+        self.mailbox
+            .try_send(request)
+            .map_err(|refused| match refused {
+                TrySendError::Full(_) => Error::busy(),
+                TrySendError::Closed(_) => Error::Stopping,
+            })?;
+        match tokio::time::timeout(self.shared.patience, &mut answer.receiver).await {
+            Ok(Ok(delivery)) => delivery.map(Delivery::receive),
+            Ok(Err(_)) | Err(_) if answer.give_up() => Err(Error::not_done()),
+            Ok(Err(_)) | Err(_) => Err(Error::OutcomeUnknown),
+        }
+    }
 }
 
 /// A lease that was granted.
@@ -76,7 +224,7 @@ pub enum Health {
 /// Why a command or read was not answered; a variant for each thing the caller can do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Too many commands are waiting; this one was not taken. Try again after the given time.
+    /// Too many requests are waiting; this one was not taken. Try again after the given time.
     #[error("too many requests are waiting")]
     Busy {
         /// When to try again.
@@ -98,4 +246,20 @@ pub enum Error {
     /// The server is shutting down. The command did nothing.
     #[error("the server is shutting down; nothing was done")]
     Stopping,
+}
+
+impl Error {
+    const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+    pub(crate) const fn busy() -> Self {
+        Error::Busy {
+            retry_after: Self::RETRY_AFTER,
+        }
+    }
+
+    pub(crate) const fn not_done() -> Self {
+        Error::NotDone {
+            retry_after: Self::RETRY_AFTER,
+        }
+    }
 }

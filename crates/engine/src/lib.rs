@@ -12,6 +12,7 @@ mod mailbox;
 mod reading;
 mod run;
 mod time;
+mod writer;
 
 use std::time::Duration;
 

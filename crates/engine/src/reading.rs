@@ -1,0 +1,199 @@
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use pool::Timestamp;
+use store::{Entry, News, Position, Reader};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use crate::copy::{Copy, NOWHERE};
+use crate::time::PoolTime;
+use crate::{Error, Health};
+
+/// What the engine and all handles share: the readers' copy of the pool, and how things stand.
+pub(crate) struct Shared {
+    /// None until the pool was opened, and after a copy turned out unfit.
+    copy: RwLock<Option<Copy>>,
+    pub time: PoolTime,
+    reader: OnceLock<Arc<dyn Reader>>,
+    /// How things stand, and since when.
+    health: watch::Sender<(Health, Instant)>,
+    pub patience: Duration,
+    questions: mpsc::Sender<Question>,
+}
+
+/// A read that waits to be told the time, as soon as the copy is current.
+type Question = oneshot::Sender<Timestamp>;
+
+/// How many reads may wait for one question to the database. One more is told [`Error::Busy`].
+const MOST_QUESTIONS: usize = 10_000;
+
+impl Shared {
+    pub fn new(patience: Duration) -> (Arc<Self>, Asker) {
+        let (questions, asked) = mpsc::channel(MOST_QUESTIONS);
+        let shared = Arc::new(Shared {
+            copy: RwLock::new(None),
+            time: PoolTime::new(),
+            reader: OnceLock::new(),
+            health: watch::Sender::new((Health::Starting, Instant::now())),
+            patience,
+            questions,
+        });
+        let asker = Asker {
+            shared: Arc::clone(&shared),
+            asked,
+        };
+        (shared, asker)
+    }
+
+    /// Takes on the pool as it was opened.
+    pub fn open(&self, reader: Arc<dyn Reader>, copy: Copy) {
+        *self.write() = Some(copy);
+        assert!(self.reader.set(reader).is_ok(), "a pool is opened once");
+    }
+
+    pub fn health(&self) -> Health {
+        self.health.borrow().0
+    }
+
+    pub fn set_health(&self, health: Health) {
+        self.health.send_if_modified(|(now, since)| {
+            let changed = *now != health;
+            if changed {
+                (*now, *since) = (health, Instant::now());
+            }
+            changed
+        });
+    }
+
+    /// What to answer at once, because waiting for the database has been in vain for long.
+    pub fn hopeless(&self) -> Option<Error> {
+        let (health, since) = *self.health.borrow();
+        match health {
+            Health::Ready => None,
+            Health::Stopped => Some(Error::Stopping),
+            Health::Starting | Health::Away => {
+                (since.elapsed() > self.patience).then_some(Error::not_done())
+            }
+        }
+    }
+
+    /// The copy as it is, without asking whether it is current.
+    pub fn copy(&self) -> RwLockReadGuard<'_, Option<Copy>> {
+        self.copy.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Option<Copy>> {
+        self.copy.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The side of the store that reads, once the pool was opened.
+    pub async fn reader(&self) -> Result<&Arc<dyn Reader>, Error> {
+        if self.reader.get().is_none() {
+            let mut health = self.health.subscribe();
+            let opened = health.wait_for(|(health, _)| *health != Health::Starting);
+            drop(tokio::time::timeout(self.patience, opened).await);
+        }
+        self.reader.get().ok_or_else(Error::not_done)
+    }
+
+    /// Makes the copy current and tells the pool's time of that moment.
+    pub async fn catch_up(&self) -> Result<Timestamp, Error> {
+        let reader = self.reader().await?;
+        if let Some(clock) = reader.now() {
+            return Ok(self.time.observe(clock, Timestamp::MIN));
+        }
+        if let Some(error) = self.hopeless() {
+            return Err(error);
+        }
+        let (question, answer) = oneshot::channel();
+        self.questions
+            .try_send(question)
+            .map_err(|_| Error::busy())?;
+        match tokio::time::timeout(self.patience, answer).await {
+            Ok(Ok(now)) => Ok(now),
+            Ok(Err(_)) | Err(_) => Err(Error::not_done()),
+        }
+    }
+
+    /// The pool's time by the latest that is known of it, without asking anyone.
+    pub fn estimate(&self) -> Timestamp {
+        let clock = self.reader.get().and_then(|reader| reader.now());
+        clock.map_or_else(
+            || self.time.estimate(),
+            |clock| self.time.observe(clock, Timestamp::MIN),
+        )
+    }
+
+    /// Where the readers' copy is.
+    pub fn position(&self) -> Position {
+        self.copy().as_ref().map_or(NOWHERE, |copy| copy.position)
+    }
+
+    /// Brings the readers' copy forward by what was found to be missing since `known`, and by
+    /// `own`, which this server just made durable. Whoever comes second finds that done.
+    pub fn publish(&self, known: &Position, news: News, own: Option<&Entry>) {
+        let mut copy = self.write();
+        match news {
+            News::Whole(snapshot) => {
+                let age = |position: &Position| (position.epoch, position.version);
+                let current = copy.as_ref().map(|copy| copy.position);
+                if current.is_none_or(|now| now == *known || age(&now) < age(&snapshot.position)) {
+                    *copy = Some(Copy::from(*snapshot));
+                }
+            }
+            News::Entries(entries) => entries.iter().for_each(|entry| advance(&mut copy, entry)),
+        }
+        own.into_iter().for_each(|entry| advance(&mut copy, entry));
+    }
+}
+
+fn advance(copy: &mut Option<Copy>, entry: &Entry) {
+    if let Some(Err(unfit)) = copy.as_mut().map(|copy| copy.advance(entry)) {
+        error!(%unfit, "the readers' copy is taken anew");
+        *copy = None;
+    }
+}
+
+/// Asks the database for news on behalf of all reads that wait. A read joins only a question that
+/// has not been sent yet, so that its answer is no older than the read.
+pub(crate) struct Asker {
+    shared: Arc<Shared>,
+    asked: mpsc::Receiver<Question>,
+}
+
+impl Asker {
+    pub async fn run(mut self) {
+        let mut waiting = Vec::new();
+        while self.asked.recv_many(&mut waiting, MOST_QUESTIONS).await > 0 {
+            let Some(reader) = self.shared.reader.get() else {
+                waiting.clear();
+                continue;
+            };
+            let known = self.shared.position();
+            match reader.news(&known).await {
+                Ok((clock, news)) => {
+                    self.shared.publish(&known, news, None);
+                    let journal = self
+                        .shared
+                        .copy()
+                        .as_ref()
+                        .map_or(Timestamp::MIN, |copy| copy.at);
+                    let now = self.shared.time.observe(clock, journal);
+                    for question in waiting.drain(..) {
+                        // Whoever left needs no answer.
+                        drop(question.send(now));
+                    }
+                }
+                Err(error) => {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a read was not answered"
+                    );
+                    waiting.clear();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+use std::collections::VecDeque;
+use std::error::Error as Cause;
+use std::sync::Arc;
+
+use pool::{Command, Outcome};
+use store::{Begun, Entry, News, Position, ServerId, Store};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::copy::{Copy, NOWHERE, Unfit, next};
+use crate::mailbox::Request;
+use crate::reading::Shared;
+use crate::{Error, ids};
+
+/// The side of the engine that writes: takes what waits through store and rules, a batch at a time.
+pub(crate) struct Writer {
+    pub shared: Arc<Shared>,
+    pub store: Box<dyn Store>,
+    pub server: ServerId,
+    pub withdrawals: mpsc::UnboundedSender<Command>,
+    /// The copy that batches are decided on. None after something went wrong: it then begins again
+    /// from the readers' copy, which holds nothing that is not durable.
+    pub copy: Option<Copy>,
+    /// How many of the next commands are decided alone, because the database refused a batch that
+    /// had one of them.
+    pub alone: usize,
+    /// A batch whose fate is not known yet.
+    pub unsettled: Option<Unsettled>,
+}
+
+/// A batch that was sent to the database, with no word since on whether it became durable.
+pub(crate) struct Unsettled {
+    entry: Entry,
+    decided: Vec<(Request, Outcome)>,
+}
+
+/// How an attempt ended that did not end well.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The database is away. What waits, waits on.
+    Away,
+    /// Trying again is of no use; a person has to do what the sentence says.
+    Operator(String),
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Operator(sentence) => Failure::Operator(sentence),
+            other => {
+                warn!(
+                    error = &other as &dyn Cause,
+                    "the database can't be used right now"
+                );
+                Failure::Away
+            }
+        }
+    }
+}
+
+impl Writer {
+    /// Decides up to `limit` of the commands in `waiting` and makes the batch durable, together
+    /// with the ends of leases that are past their deadline. Commands that certainly were not
+    /// carried out are left in `waiting`, in their order. Returns whether anything was written.
+    pub async fn attempt(
+        &mut self,
+        waiting: &mut VecDeque<Request>,
+        limit: usize,
+    ) -> Result<bool, Failure> {
+        let mut copy = match self.copy.take() {
+            Some(copy) => copy,
+            None => self.start_again().await?,
+        };
+        let known = copy.position;
+        let Begun {
+            now,
+            news,
+            new_epoch,
+        } = self.store.begin(&known).await?;
+        if let Err(unfit) = take(&mut copy, &news) {
+            error!(%unfit, "the pool is taken anew");
+            self.store.abandon().await;
+            return Err(Failure::Away);
+        }
+        if let Some(unsettled) = self.unsettled.take() {
+            let settled = self.settle(unsettled, copy, &known, news, waiting).await;
+            self.store.abandon().await;
+            return settled;
+        }
+        if new_epoch {
+            warn!("the database was restored or failed over; a new epoch begins");
+            copy.pool.skip_fences(store::EPOCH_GAP);
+        }
+        let now = self.shared.time.observe(now, copy.at);
+        let limit = if self.alone > 0 { 1 } else { limit };
+        let mut batch = copy.pool.batch(now);
+        let mut decided = Vec::with_capacity(waiting.len().min(limit));
+        while decided.len() < limit
+            && let Some(request) = waiting.pop_front()
+        {
+            if !request.take() {
+                continue;
+            }
+            if let Some(outcome) = batch.decide(&request.command) {
+                decided.push((request, outcome));
+            } else {
+                put_back(waiting, [request]);
+                break;
+            }
+        }
+        let changes = batch.finish();
+        if changes.is_empty() && !new_epoch {
+            self.store.abandon().await;
+            self.shared.publish(&known, news, None);
+            self.answer(decided, copy);
+            return Ok(false);
+        }
+        let position = next(copy.position, new_epoch, ids::batch());
+        let fence = copy.pool.fence();
+        let entry = Entry {
+            position,
+            server: self.server,
+            at: now,
+            fence,
+            changes,
+        };
+        match self.store.commit(&entry).await {
+            Ok(()) => {
+                copy.settle(&entry);
+                self.shared.publish(&known, news, Some(&entry));
+                self.answer(decided, copy);
+                Ok(true)
+            }
+            Err(store::Error::Data(cause)) => self.refused(decided, &*cause, waiting),
+            Err(store::Error::Unknown(cause)) => {
+                warn!(
+                    error = &*cause as &dyn Cause,
+                    "a commit's outcome has to be found out"
+                );
+                self.unsettled = Some(Unsettled { entry, decided });
+                Err(Failure::Away)
+            }
+            Err(error) => {
+                put_back(waiting, decided.into_iter().map(|(request, _)| request));
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The readers' copy; or, where that has turned out unfit, the whole pool.
+    async fn start_again(&mut self) -> Result<Copy, Failure> {
+        if let Some(copy) = self.shared.copy().as_ref() {
+            return Ok(copy.clone());
+        }
+        let Begun { news, .. } = self.store.begin(&NOWHERE).await?;
+        self.store.abandon().await;
+        let News::Whole(snapshot) = news else {
+            return Err(Failure::Operator(
+                "the journal of the pool is empty".to_owned(),
+            ));
+        };
+        self.shared
+            .publish(&NOWHERE, News::Whole(snapshot.clone()), None);
+        Ok(Copy::from(*snapshot))
+    }
+
+    /// Finds out whether a batch became durable, now that the lock shows that nothing of it is
+    /// still under way, and answers those who wait or lets them wait on.
+    async fn settle(
+        &mut self,
+        Unsettled { entry, decided }: Unsettled,
+        mut copy: Copy,
+        known: &Position,
+        news: News,
+        waiting: &mut VecDeque<Request>,
+    ) -> Result<bool, Failure> {
+        let durable = match self.store.has(entry.position.batch).await {
+            Ok(durable) => durable,
+            Err(error) => {
+                self.unsettled = Some(Unsettled { entry, decided });
+                return Err(error.into());
+            }
+        };
+        info!(durable, "the commit's outcome is known now");
+        if durable {
+            // It may or may not have been among the news; it is passed over where it was.
+            let fits = copy.advance(&entry);
+            self.shared.publish(known, news, Some(&entry));
+            self.answer(decided, copy);
+            if fits.is_err() {
+                self.copy = None;
+            }
+        } else {
+            self.shared.publish(known, news, None);
+            put_back(waiting, decided.into_iter().map(|(request, _)| request));
+            self.copy = Some(copy);
+        }
+        Ok(durable)
+    }
+
+    /// The database refused the data of a batch. Its commands are decided again one at a time, so
+    /// that only the guilty one fails.
+    fn refused(
+        &mut self,
+        decided: Vec<(Request, Outcome)>,
+        cause: &(dyn Cause + 'static),
+        waiting: &mut VecDeque<Request>,
+    ) -> Result<bool, Failure> {
+        if decided.is_empty() {
+            error!(error = cause, "the database refuses the ends of leases");
+            return Err(Failure::Away);
+        }
+        if decided.len() > 1 {
+            self.alone = decided.len();
+            put_back(waiting, decided.into_iter().map(|(request, _)| request));
+            return Ok(false);
+        }
+        warn!(error = cause, "the database refused a command");
+        self.alone = self.alone.saturating_sub(1);
+        decided
+            .into_iter()
+            .for_each(|(request, _)| request.refuse(Error::Refused));
+        Ok(false)
+    }
+
+    fn answer(&mut self, decided: Vec<(Request, Outcome)>, copy: Copy) {
+        self.alone = self.alone.saturating_sub(decided.len());
+        self.copy = Some(copy);
+        for (request, outcome) in decided {
+            request.deliver(outcome, &self.withdrawals);
+        }
+    }
+}
+
+fn take(copy: &mut Copy, news: &News) -> Result<(), Unfit> {
+    match news {
+        News::Entries(entries) => entries.iter().try_for_each(|entry| copy.advance(entry)),
+        News::Whole(snapshot) => {
+            *copy = Copy::from(*snapshot.clone());
+            Ok(())
+        }
+    }
+}
+
+/// Puts requests that were not carried out back before those that wait, in their order.
+fn put_back<I>(waiting: &mut VecDeque<Request>, requests: I)
+where
+    I: IntoIterator<Item = Request, IntoIter: DoubleEndedIterator>,
+{
+    for request in requests.into_iter().rev() {
+        request.put_back();
+        waiting.push_front(request);
+    }
+}
