@@ -152,8 +152,7 @@ impl Handle {
             })?;
         match tokio::time::timeout(self.shared.patience, &mut answer.receiver).await {
             Ok(Ok(delivery)) => delivery.map(Delivery::receive),
-            Ok(Err(_)) | Err(_) if answer.give_up() => Err(Error::not_done()),
-            Ok(Err(_)) | Err(_) => Err(Error::OutcomeUnknown),
+            Ok(Err(_)) | Err(_) => Err(answer.give_up()),
         }
     }
 }

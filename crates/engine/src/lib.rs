@@ -44,7 +44,7 @@ impl Default for Settings {
             batch: 512,
             patience: Duration::from_secs(5),
             allow_clock_behind: false,
-            journal_age: Duration::from_secs(24 * 60 * 60),
+            journal_age: Duration::from_hours(24),
             journal_keep: 10_000,
         }
     }

@@ -31,12 +31,16 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Stops waiting. True when the command will certainly not be carried out, false when it may
-    /// have been.
-    pub fn give_up(self) -> bool {
-        self.stage
+    /// Stops waiting, and tells what is to be said of the command: that it will certainly not be
+    /// carried out, or that it may have been.
+    pub fn give_up(self) -> Error {
+        match self
+            .stage
             .compare_exchange(WAITING, GIVEN_UP, SeqCst, SeqCst)
-            .is_ok()
+        {
+            Ok(_) => Error::not_done(),
+            Err(_) => Error::OutcomeUnknown,
+        }
     }
 }
 

@@ -31,7 +31,7 @@ const MOST_QUESTIONS: usize = 10_000;
 
 impl Shared {
     pub fn new(patience: Duration) -> (Arc<Self>, Asker) {
-        let (questions, asked) = mpsc::channel(MOST_QUESTIONS);
+        let (questions, receiver) = mpsc::channel(MOST_QUESTIONS);
         let shared = Arc::new(Shared {
             copy: RwLock::new(None),
             time: PoolTime::new(),
@@ -42,7 +42,7 @@ impl Shared {
         });
         let asker = Asker {
             shared: Arc::clone(&shared),
-            asked,
+            questions: receiver,
         };
         (shared, asker)
     }
@@ -145,7 +145,9 @@ impl Shared {
             }
             News::Entries(entries) => entries.iter().for_each(|entry| advance(&mut copy, entry)),
         }
-        own.into_iter().for_each(|entry| advance(&mut copy, entry));
+        if let Some(entry) = own {
+            advance(&mut copy, entry);
+        }
     }
 }
 
@@ -160,13 +162,13 @@ fn advance(copy: &mut Option<Copy>, entry: &Entry) {
 /// has not been sent yet, so that its answer is no older than the read.
 pub(crate) struct Asker {
     shared: Arc<Shared>,
-    asked: mpsc::Receiver<Question>,
+    questions: mpsc::Receiver<Question>,
 }
 
 impl Asker {
     pub async fn run(mut self) {
         let mut waiting = Vec::new();
-        while self.asked.recv_many(&mut waiting, MOST_QUESTIONS).await > 0 {
+        while self.questions.recv_many(&mut waiting, MOST_QUESTIONS).await > 0 {
             let Some(reader) = self.shared.reader.get() else {
                 waiting.clear();
                 continue;
@@ -183,7 +185,7 @@ impl Asker {
                     let now = self.shared.time.observe(clock, journal);
                     for question in waiting.drain(..) {
                         // Whoever left needs no answer.
-                        drop(question.send(now));
+                        let _ = question.send(now);
                     }
                 }
                 Err(error) => {

@@ -16,7 +16,7 @@ use crate::writer::{Failure, Writer};
 use crate::{Handle, Health, Settings, ids};
 
 /// A clock that is further behind the journal than this was probably set wrong.
-const MOST_CLOCK_BEHIND: Duration = Duration::from_secs(60 * 60);
+const MOST_CLOCK_BEHIND: Duration = Duration::from_hours(1);
 
 /// The longest sleep: a clock may be set, and other servers may have started leases.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);

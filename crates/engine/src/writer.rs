@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::error::Error as Cause;
 use std::sync::Arc;
 
-use pool::{Command, Outcome};
+use pool::{Change, Command, Outcome, Timestamp};
 use store::{Begun, Entry, News, Position, ServerId, Store};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -93,22 +93,7 @@ impl Writer {
         }
         let now = self.shared.time.observe(now, copy.at);
         let limit = if self.alone > 0 { 1 } else { limit };
-        let mut batch = copy.pool.batch(now);
-        let mut decided = Vec::with_capacity(waiting.len().min(limit));
-        while decided.len() < limit
-            && let Some(request) = waiting.pop_front()
-        {
-            if !request.take() {
-                continue;
-            }
-            if let Some(outcome) = batch.decide(&request.command) {
-                decided.push((request, outcome));
-            } else {
-                put_back(waiting, [request]);
-                break;
-            }
-        }
-        let changes = batch.finish();
+        let (decided, changes) = decide(&mut copy, now, waiting, limit);
         if changes.is_empty() && !new_epoch {
             self.store.abandon().await;
             self.shared.publish(&known, news, None);
@@ -230,6 +215,30 @@ impl Writer {
             request.deliver(outcome, &self.withdrawals);
         }
     }
+}
+
+/// Decides up to `limit` of the commands that wait, as one batch at `now`.
+fn decide(
+    copy: &mut Copy,
+    now: Timestamp,
+    waiting: &mut VecDeque<Request>,
+    limit: usize,
+) -> (Vec<(Request, Outcome)>, Vec<Change>) {
+    let mut batch = copy.pool.batch(now);
+    let mut decided = Vec::with_capacity(waiting.len().min(limit));
+    while decided.len() < limit
+        && let Some(request) = waiting.pop_front()
+    {
+        if !request.take() {
+            continue;
+        }
+        let Some(outcome) = batch.decide(&request.command) else {
+            put_back(waiting, [request]);
+            break;
+        };
+        decided.push((request, outcome));
+    }
+    (decided, batch.finish())
 }
 
 fn take(copy: &mut Copy, news: &News) -> Result<(), Unfit> {
