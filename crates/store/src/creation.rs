@@ -1,7 +1,7 @@
 use pool::{Lease, Policy, Timestamp, Token, TokenId, TokenValue};
 use uuid::Uuid;
 
-use crate::Error;
+use crate::{BatchId, Error};
 
 /// A pool to be made.
 #[derive(Clone, Debug)]
@@ -17,7 +17,10 @@ pub struct NewPool {
 impl NewPool {
     /// A pool of `size` new tokens, whose values nobody can guess (122 random bits from the
     /// operating system's generator).
-    #[expect(clippy::disallowed_methods, reason = "tokens are made here and nowhere else")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tokens are made here and nowhere else"
+    )]
     #[must_use]
     pub fn random(size: usize, policy: Policy, at: Timestamp) -> Self {
         let token = |_| Token {
@@ -25,7 +28,11 @@ impl NewPool {
             value: TokenValue(Uuid::new_v4()),
             inserted_at: at,
         };
-        NewPool { policy, tokens: (0..size).map(token).collect(), at }
+        NewPool {
+            policy,
+            tokens: (0..size).map(token).collect(),
+            at,
+        }
     }
 }
 
@@ -47,4 +54,14 @@ pub trait LeaseSource: Send {
     ///
     /// What went wrong at the source, as [`Error::Operator`] or [`Error::TryAgain`].
     async fn next(&mut self) -> Result<Vec<Lease>, Error>;
+}
+
+/// Names a journal entry that is written outside a server's batches: a pool's first, or a change of
+/// its policy.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "such entries are made in this crate"
+)]
+pub(crate) fn batch_id() -> BatchId {
+    BatchId(Uuid::new_v4())
 }

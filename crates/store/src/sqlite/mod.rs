@@ -1,1 +1,134 @@
-//! SQLite: one process owns the writing.
+//! SQLite: a file, of which one process owns the writing.
+//!
+//! One thread has the only connection that writes, and an operating-system lock on a file beside
+//! the database keeps other servers out; whoever only reads may open the database at any time.
+
+mod audit;
+mod create;
+mod files;
+mod reader;
+mod refusal;
+mod rows;
+mod schema;
+mod snapshot;
+mod store;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use self::files::Files;
+use self::reader::SqliteReader;
+use self::store::SqliteStore;
+use self::writer::Writer;
+use crate::{Clock, Database, Error, ImportedPool, LeaseSource, Opened, Wanted};
+
+/// How many parts of an imported history may wait to be written.
+const PARTS: usize = 2;
+
+/// A database in a file.
+pub(crate) struct Sqlite {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+}
+
+impl Sqlite {
+    /// Opens nothing yet.
+    pub(crate) fn new(path: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        Sqlite { path, clock }
+    }
+
+    async fn writer(&self) -> Result<Writer, Error> {
+        let path = self.path.clone();
+        blocking(move || Writer::start(&path)).await
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        look: fn(&Files) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let path = self.path.clone();
+        blocking(move || look(&Files::find(&path)?)).await
+    }
+}
+
+#[async_trait]
+impl Database for Sqlite {
+    async fn migrate(&self) -> Result<Vec<String>, Error> {
+        let writer = self.writer().await?;
+        writer
+            .run(|writing| schema::migrate(writing.connection()?))
+            .await
+    }
+
+    async fn open(&self, wanted: Wanted) -> Result<Opened, Error> {
+        let writer = self.writer().await?;
+        let now = self.clock.now();
+        let open = move |writing: &mut writer::Writing| {
+            let connection = writing.connection()?;
+            schema::migrate(connection)?;
+            create::open(connection, &wanted, now)
+        };
+        let snapshot = writer.run(open).await?;
+        let (files, gate) = (writer.files.clone(), Arc::clone(&writer.gate));
+        let reader = SqliteReader::new(Arc::clone(&self.clock), files, gate);
+        let newest = Some(snapshot.position);
+        let store = SqliteStore {
+            writer,
+            clock: Arc::clone(&self.clock),
+            newest,
+        };
+        Ok(Opened {
+            store: Box::new(store),
+            reader: Arc::new(reader),
+            snapshot,
+            now,
+        })
+    }
+
+    async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error> {
+        let ImportedPool { new, history } = pool;
+        let writer = self.writer().await?;
+        let (parts, queue) = mpsc::channel(PARTS);
+        let import = move |writing: &mut writer::Writing| {
+            let connection = writing.connection()?;
+            schema::migrate(connection)?;
+            create::import(connection, &new, queue)
+        };
+        let (imported, ()) = tokio::join!(writer.run(import), feed(history, parts));
+        imported
+    }
+
+    async fn audit(&self) -> Result<Vec<String>, Error> {
+        self.look(audit::audit).await
+    }
+
+    async fn describe(&self) -> Result<Vec<(String, String)>, Error> {
+        self.look(audit::describe).await
+    }
+}
+
+/// Passes a history on until its end, its first error, or until nobody wants more of it.
+async fn feed(history: &mut dyn LeaseSource, parts: mpsc::Sender<Result<Vec<pool::Lease>, Error>>) {
+    loop {
+        let part = history.next().await;
+        let more = matches!(&part, Ok(leases) if !leases.is_empty());
+        if parts.send(part).await.is_err() || !more {
+            return;
+        }
+    }
+}
+
+/// Runs what waits for files on a thread that may wait.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let stopped = |error| Error::TryAgain {
+        what: "the program is stopping",
+        cause: Box::new(error),
+    };
+    tokio::task::spawn_blocking(work).await.map_err(stopped)?
+}

@@ -1,0 +1,103 @@
+-- Times are whole microseconds since 1970-01-01T00:00:00Z, ids are UUIDs of 16 bytes; the views at
+-- the end show both as people write them.
+
+create table pools (
+    name text primary key,
+    size integer not null check (size >= 0),
+    lease_micros integer not null check (lease_micros > 0),
+    epoch integer not null check (epoch > 0)
+) strict, without rowid;
+
+create table tokens (
+    id blob primary key check (length(id) = 16),
+    pool text not null references pools (name),
+    value blob not null unique check (length(value) = 16),
+    position integer not null check (position >= 0),
+    inserted_at integer not null,
+    unique (pool, position)
+) strict, without rowid;
+
+-- A token has a holder exactly while it has a lease without an end whose deadline is not reached.
+-- `previous_fence` names the same token's lease before, 0 for none: that a token has no two leases
+-- after the same one is what the unique constraint holds.
+create table leases (
+    id blob primary key check (length(id) = 16),
+    pool text not null,
+    token_id blob not null references tokens (id),
+    user_id blob not null check (length(user_id) = 16),
+    user text not null,
+    fence integer not null,
+    previous_fence integer not null check (previous_fence >= 0),
+    started_at integer not null,
+    expires_at integer not null,
+    ended_at integer,
+    end_reason text check (end_reason in ('released', 'expired', 'evicted', 'cleared', 'imported')),
+    unique (token_id, previous_fence),
+    check (fence > previous_fence),
+    check (started_at <= expires_at),
+    check (started_at <= ended_at and ended_at <= expires_at),
+    check ((ended_at is null) = (end_reason is null))
+) strict, without rowid;
+
+-- The journal. `changes` is last, so that the other columns are read without it.
+create table batches (
+    pool text not null references pools (name),
+    version integer not null check (version > 0),
+    batch_id blob not null check (length(batch_id) = 16),
+    server blob not null check (length(server) = 16),
+    at integer not null,
+    epoch integer not null check (epoch > 0),
+    fence integer not null check (fence >= 0),
+    changes blob not null,
+    primary key (pool, version)
+) strict, without rowid;
+
+-- Every lease, with its end as of this moment by this machine's clock.
+create view token_history as
+with seen as (
+    select *, ended_at is null and expires_at <= cast(unixepoch('subsec') * 1000000 as integer) as overdue
+    from leases
+), ended as (
+    select
+        *,
+        iif(overdue, expires_at, ended_at) as ended,
+        iif(overdue, 'expired', end_reason) as reason
+    from seen
+)
+select
+    lower(format('%s-%s-%s-%s-%s', substr(hex(id), 1, 8), substr(hex(id), 9, 4), substr(hex(id), 13, 4), substr(hex(id), 17, 4), substr(hex(id), 21))) as id,
+    lower(format('%s-%s-%s-%s-%s', substr(hex(token_id), 1, 8), substr(hex(token_id), 9, 4), substr(hex(token_id), 13, 4), substr(hex(token_id), 17, 4), substr(hex(token_id), 21))) as token_id,
+    iif(ended is null, 'active', 'over') as status,
+    user,
+    lower(format('%s-%s-%s-%s-%s', substr(hex(user_id), 1, 8), substr(hex(user_id), 9, 4), substr(hex(user_id), 13, 4), substr(hex(user_id), 17, 4), substr(hex(user_id), 21))) as user_id,
+    fence,
+    previous_fence,
+    strftime('%Y-%m-%dT%H:%M:%S', started_at / 1000000, 'unixepoch') || format('.%06dZ', started_at % 1000000) as started_at,
+    strftime('%Y-%m-%dT%H:%M:%S', expires_at / 1000000, 'unixepoch') || format('.%06dZ', expires_at % 1000000) as expires_at,
+    strftime('%Y-%m-%dT%H:%M:%S', ended / 1000000, 'unixepoch') || format('.%06dZ', ended % 1000000) as ended_at,
+    reason as end_reason
+from ended;
+
+-- Every token, and who holds it at this moment by this machine's clock.
+create view token_status as
+select
+    lower(format('%s-%s-%s-%s-%s', substr(hex(t.id), 1, 8), substr(hex(t.id), 9, 4), substr(hex(t.id), 13, 4), substr(hex(t.id), 17, 4), substr(hex(t.id), 21))) as id,
+    lower(format('%s-%s-%s-%s-%s', substr(hex(t.value), 1, 8), substr(hex(t.value), 9, 4), substr(hex(t.value), 13, 4), substr(hex(t.value), 17, 4), substr(hex(t.value), 21))) as value,
+    t.position,
+    iif(l.id is null, 'available', 'active') as status,
+    l.user,
+    lower(format('%s-%s-%s-%s-%s', substr(hex(l.user_id), 1, 8), substr(hex(l.user_id), 9, 4), substr(hex(l.user_id), 13, 4), substr(hex(l.user_id), 17, 4), substr(hex(l.user_id), 21))) as user_id,
+    l.fence,
+    strftime('%Y-%m-%dT%H:%M:%S', l.started_at / 1000000, 'unixepoch') || format('.%06dZ', l.started_at % 1000000) as activated_at,
+    strftime('%Y-%m-%dT%H:%M:%S', l.expires_at / 1000000, 'unixepoch') || format('.%06dZ', l.expires_at % 1000000) as expires_at,
+    strftime('%Y-%m-%dT%H:%M:%S', t.inserted_at / 1000000, 'unixepoch') || format('.%06dZ', t.inserted_at % 1000000) as inserted_at
+from tokens as t
+left join leases as l
+    on l.id = (
+        select latest.id from leases as latest
+        where latest.token_id = t.id
+        order by latest.previous_fence desc
+        limit 1
+    )
+    and l.ended_at is null
+    and l.expires_at > cast(unixepoch('subsec') * 1000000 as integer);

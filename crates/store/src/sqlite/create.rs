@@ -1,0 +1,117 @@
+//! Makes the pool.
+
+use pool::{Change, Fence, Lease, Timestamp};
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::refusal::{failed, failed_commit};
+use super::rows::{self, Written};
+use super::{snapshot, store};
+use crate::{Entry, Error, NewPool, Position, ServerId, Snapshot, Wanted, creation, wanted};
+
+/// Makes the pool if there is none, and otherwise compares it with the one wanted.
+pub(super) fn open(
+    connection: &mut Connection,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<Snapshot, Error> {
+    let transaction = store::begin(connection)?;
+    match snapshot::pool(&transaction)? {
+        None => insert(&transaction, &wanted::new_pool(wanted, now)?, Fence::NONE)?,
+        Some((size, policy)) => {
+            if let Some(policy) = wanted::compare(size, policy, wanted)? {
+                let newest = snapshot::newest(&transaction)?;
+                let (epoch, version) = (newest.position.epoch, newest.position.version + 1);
+                let at = now.max(newest.at);
+                let changes = vec![Change::PolicyChanged(policy)];
+                append(&transaction, (epoch, version), at, newest.fence, changes)?;
+            }
+        }
+    }
+    let snapshot = snapshot::snapshot(&transaction)?;
+    transaction.commit().map_err(failed_commit)?;
+    Ok(snapshot)
+}
+
+/// Makes the pool out of one from elsewhere, whose history arrives through `parts`: an empty one
+/// is its end.
+pub(super) fn import(
+    connection: &mut Connection,
+    new: &NewPool,
+    mut parts: mpsc::Receiver<Result<Vec<Lease>, Error>>,
+) -> Result<(), Error> {
+    let failed = failed("importing");
+    let transaction = store::begin(connection)?;
+    if snapshot::pool(&transaction)?.is_some() {
+        return Err(Error::Operator(
+            "the database holds a pool already: import into a new one".to_owned(),
+        ));
+    }
+    insert_tokens(&transaction, new)?;
+    let mut last = Fence::NONE;
+    {
+        let insert = include_str!("sql/insert_lease.sql");
+        let mut insert = transaction.prepare_cached(insert).map_err(&failed)?;
+        loop {
+            let left = || Error::Operator("the import was given up".to_owned());
+            let part = parts.blocking_recv().ok_or_else(left)??;
+            let Some(newest) = part.last() else { break };
+            last = newest.fence;
+            for lease in &part {
+                rows::insert_lease(&mut insert, lease).map_err(&failed)?;
+            }
+        }
+    }
+    append(&transaction, (1, 1), new.at, last, Vec::new())?;
+    // What could not be opened again is not taken over.
+    snapshot::snapshot(&transaction)?;
+    transaction.commit().map_err(failed_commit)
+}
+
+fn insert(connection: &Connection, new: &NewPool, fence: Fence) -> Result<(), Error> {
+    insert_tokens(connection, new)?;
+    append(connection, (1, 1), new.at, fence, Vec::new())
+}
+
+fn insert_tokens(connection: &Connection, new: &NewPool) -> Result<(), Error> {
+    let failed = failed("making the pool");
+    let lease = i64::try_from(new.policy.lease.as_micros()).unwrap_or(i64::MAX);
+    let insert = include_str!("sql/insert_pool.sql");
+    connection
+        .execute(insert, (new.tokens.len(), lease, 1))
+        .map_err(&failed)?;
+    let mut insert = connection
+        .prepare(include_str!("sql/insert_token.sql"))
+        .map_err(&failed)?;
+    for (position, token) in new.tokens.iter().enumerate() {
+        let (id, value) = (token.id.0.as_bytes(), token.value.0.as_bytes());
+        insert
+            .execute((id, value, position, token.inserted_at.as_micros()))
+            .map_err(&failed)?;
+    }
+    Ok(())
+}
+
+/// Appends a journal entry that no server's batch made.
+fn append(
+    connection: &Connection,
+    (epoch, version): (i64, i64),
+    at: Timestamp,
+    fence: Fence,
+    changes: Vec<Change>,
+) -> Result<(), Error> {
+    let position = Position {
+        epoch,
+        version,
+        batch: creation::batch_id(),
+    };
+    let entry = Entry {
+        position,
+        server: ServerId(Uuid::nil()),
+        at,
+        fence,
+        changes,
+    };
+    store::write(connection, &Written::from(&entry))
+}

@@ -1,0 +1,108 @@
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use pool::{Fence, Lease, Timestamp, TokenId};
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::blocking;
+use super::files::Files;
+use super::refusal::failed;
+use super::rows;
+use crate::{Clock, Error, News, Position, Reader};
+
+/// How many connections read at the same time; more readers wait for one.
+const CONNECTIONS: usize = 4;
+
+/// The side that reads.
+pub(super) struct SqliteReader {
+    clock: Arc<dyn Clock>,
+    permits: Arc<Semaphore>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    files: Files,
+    gate: Arc<RwLock<()>>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl SqliteReader {
+    pub(super) fn new(clock: Arc<dyn Clock>, files: Files, gate: Arc<RwLock<()>>) -> Self {
+        let shared = Arc::new(Shared {
+            files,
+            gate,
+            idle: Mutex::default(),
+        });
+        SqliteReader {
+            clock,
+            permits: Arc::new(Semaphore::new(CONNECTIONS)),
+            shared,
+        }
+    }
+}
+
+#[async_trait]
+impl Reader for SqliteReader {
+    fn shared(&self) -> bool {
+        false
+    }
+
+    async fn news(&self, _known: &Position) -> Result<(Timestamp, News), Error> {
+        Ok((self.clock.now(), News::Entries(Vec::new())))
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        Some(self.clock.now())
+    }
+
+    async fn history(
+        &self,
+        token: TokenId,
+        before: Option<Fence>,
+        limit: usize,
+    ) -> Result<Vec<Lease>, Error> {
+        let permits = Arc::clone(&self.permits);
+        let permit = permits
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            // Kept until the reading is over, even if nobody waits for it any more.
+            let _permit = permit;
+            shared.read(|connection| history(connection, token, before, limit))
+        })
+        .await
+    }
+}
+
+impl Shared {
+    fn read<T>(&self, read: impl Fn(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle().pop();
+        let connection = kept.map_or_else(|| self.files.open_to_read(), Ok)?;
+        let result = read(&connection)?;
+        idle().push(connection);
+        Ok(result)
+    }
+}
+
+fn history(
+    connection: &Connection,
+    token: TokenId,
+    before: Option<Fence>,
+    limit: usize,
+) -> Result<Vec<Lease>, Error> {
+    let failed = failed("reading a token's history");
+    let mut select = connection
+        .prepare_cached(include_str!("sql/history.sql"))
+        .map_err(&failed)?;
+    let before = before.map_or(i64::MAX, Fence::get);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    select
+        .query_map((token.0.as_bytes(), before, limit), rows::lease)
+        .and_then(Iterator::collect)
+        .map_err(&failed)
+}

@@ -1,0 +1,92 @@
+//! Reads the pool, and what happened to it since a copy was made.
+
+use std::time::Duration;
+
+use pool::{Fence, Policy, Pool, Timestamp};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::refusal::{damaged, failed};
+use super::rows;
+use crate::{Error, News, Position, Snapshot};
+
+/// The journal's newest entry, without its changes.
+pub(super) struct Newest {
+    pub(super) position: Position,
+    pub(super) at: Timestamp,
+    pub(super) fence: Fence,
+}
+
+/// The pool's size and policy; `None` when there is no pool yet.
+pub(super) fn pool(connection: &Connection) -> Result<Option<(usize, Policy)>, Error> {
+    let read = connection.query_row(include_str!("sql/pool.sql"), (), |row| {
+        Ok((
+            row.get(0)?,
+            Policy {
+                lease: Duration::from_micros(row.get(1)?),
+            },
+        ))
+    });
+    read.optional().map_err(failed("reading the pool"))
+}
+
+/// The journal's newest entry. There is one wherever there is a pool.
+pub(super) fn newest(connection: &Connection) -> Result<Newest, Error> {
+    let read = connection.query_row(include_str!("sql/newest_entry.sql"), (), |row| {
+        Ok(Newest {
+            position: rows::position(row)?,
+            at: Timestamp::from_micros(row.get(3)?),
+            fence: Fence::new(row.get(4)?),
+        })
+    });
+    read.map_err(failed("reading the journal"))
+}
+
+/// The whole pool, without its history. Called where nobody else can write meanwhile.
+pub(super) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
+    let failed = failed("reading the pool");
+    let Some((_, policy)) = pool(connection)? else {
+        return Err(Error::Operator("the database holds no pool".to_owned()));
+    };
+    let Newest {
+        position,
+        at,
+        fence,
+    } = newest(connection)?;
+    let mut tokens = connection
+        .prepare(include_str!("sql/tokens.sql"))
+        .map_err(&failed)?;
+    let tokens: Vec<_> = tokens
+        .query_map((), rows::token)
+        .and_then(Iterator::collect)
+        .map_err(&failed)?;
+    let mut latest = connection
+        .prepare(include_str!("sql/latest_leases.sql"))
+        .map_err(&failed)?;
+    let latest: Vec<_> = latest
+        .query_map((), rows::lease)
+        .and_then(Iterator::collect)
+        .map_err(&failed)?;
+    let pool = Pool::restore(policy, tokens, latest, fence).map_err(|error| damaged(&error))?;
+    Ok(Snapshot { position, at, pool })
+}
+
+/// What happened since the copy at `known`, and where the journal ends now.
+pub(super) fn news(connection: &Connection, known: &Position) -> Result<(Position, News), Error> {
+    let failed = failed("reading the journal");
+    let mut entries = connection
+        .prepare(include_str!("sql/entries_from.sql"))
+        .map_err(&failed)?;
+    let entries: Option<Vec<_>> = entries
+        .query_map((known.version,), rows::entry)
+        .and_then(Iterator::collect)
+        .map_err(&failed)?;
+    let mut entries = entries.unwrap_or_default().into_iter();
+    // The row at the copy's own version shows whether the copy is of this history at all.
+    if entries.next().is_some_and(|entry| entry.position == *known) {
+        let entries: Vec<_> = entries.collect();
+        let newest = entries.last().map_or(*known, |entry| entry.position);
+        return Ok((newest, News::Entries(entries)));
+    }
+    let whole = snapshot(connection)?;
+    Ok((whole.position, News::Whole(Box::new(whole))))
+}

@@ -1,0 +1,1 @@
+select count(*) from leases where fence <= previous_fence

@@ -1,0 +1,2 @@
+select count(*) from pools as p
+where p.size <> (select count(*) from tokens as t where t.pool = p.name)

@@ -1,0 +1,1 @@
+select (select count(*) from leases), (select count(*) from batches)

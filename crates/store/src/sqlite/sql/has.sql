@@ -1,0 +1,1 @@
+select exists (select 1 from batches where pool = 'default' and batch_id = ?1)

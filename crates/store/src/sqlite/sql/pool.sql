@@ -1,0 +1,1 @@
+select size, lease_micros from pools where name = 'default'

@@ -1,0 +1,1 @@
+update pools set lease_micros = ?1 where name = 'default'
