@@ -1,2 +1,106 @@
-//! The `token-manager` binary.
-fn main() {}
+//! The one binary, `token-manager`: reads the settings and runs the command that was asked for.
+//! What a command does beyond that is some other crate's business.
+
+mod args;
+mod doctor;
+mod found;
+mod import;
+mod listen;
+mod log;
+mod mask;
+mod serve;
+mod setting;
+mod settings;
+mod show;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use store::SystemClock;
+
+use crate::args::Given;
+use crate::found::Found;
+use crate::settings::Settings;
+
+fn main() -> ExitCode {
+    let given = match args::command().try_get_matches() {
+        Ok(matches) => Given::of(&matches),
+        Err(error) => return usage(&error),
+    };
+    match run(&given) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints help or what is wrong with the command line, and no password with it.
+fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+        eprint!("{}", mask::quoted(error.render().to_string(), arguments));
+    } else {
+        say(error.render().ansi().to_string().trim_end());
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
+}
+
+fn run(given: &Given) -> anyhow::Result<ExitCode> {
+    let env = |name: &str| std::env::var(name).ok();
+    let found = Found::look(&given.flags, given.config.as_deref(), env)?;
+    if given.command == "config" {
+        show::show(&found)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let settings = Settings::read(&found)?;
+    log::start(&settings);
+    // Fails only where somebody else has installed one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match given.command.as_str() {
+            "serve" => serve::serve(&settings).await?,
+            "migrate" => migrate(&settings).await?,
+            "doctor" => return Ok(doctor::examine(&settings).await),
+            _ => import::import(&settings, given.from.as_deref().unwrap_or_default()).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// `token-manager migrate`
+async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    let applied = database(settings).migrate().await?;
+    let shown = &settings.database_shown;
+    if applied.is_empty() {
+        say(&format!(
+            "Nothing to do: the schema of {shown} is up to date."
+        ));
+        return Ok(());
+    }
+    say(&format!("Applied to {shown}:\n  {}", applied.join("\n  ")));
+    Ok(())
+}
+
+fn database(settings: &Settings) -> Box<dyn store::Database> {
+    store::database(&settings.database, Arc::new(SystemClock))
+}
+
+/// Prints lines for the person or program that started this one. That it no longer listens is no
+/// reason to fail.
+fn say(lines: &str) {
+    let _ = writeln!(std::io::stdout(), "{lines}");
+}
+
+/// Prints why nothing came of it, with the causes.
+fn complain(error: &anyhow::Error) {
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+}

@@ -1,0 +1,152 @@
+//! The command line. Its flags follow from the table of settings.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use clap::builder::ValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
+
+use crate::found::CONFIG_ENV;
+use crate::setting::{Kind, SETTINGS, Setting};
+
+const EXAMPLES: &str = "\
+Examples:
+  token-manager serve
+      100 tokens on http://localhost:4000, kept in token-manager.db here
+  token-manager serve --listen 127.0.0.1:8080 --pool-size 20 --lease 90s
+      another port, and a new pool of 20 tokens that are leased for 90 seconds
+  DATABASE_URL=postgres://me:secret@db/tokens token-manager serve
+      the same on PostgreSQL, which several servers may share
+  token-manager doctor
+      what is wrong, and what to do about it";
+
+const SETTINGS_HELP: &str = "\
+Every setting is also read from the environment (--pool-size is TOKEN_MANAGER_POOL_SIZE) and from a \
+TOML file (pool-size = 100). A flag comes before the environment, that before the file.";
+
+const IMPORT_EXAMPLE: &str = "\
+Example:
+  token-manager import ecto://postgres:secret@localhost/token_manager --database sqlite:pool.db
+
+The original's tokens, their values and the whole history are taken over into a new pool, all of \
+it or nothing. The original is only read. Stop it first: what it does meanwhile is not taken over.";
+
+/// The commands that take every setting.
+const FULL: [&str; 3] = ["serve", "doctor", "config"];
+
+/// The whole command line, for parsing and for help.
+pub fn command() -> Command {
+    let about = |name: &'static str, about: &'static str| {
+        let settings = SETTINGS
+            .iter()
+            .filter(|setting| FULL.contains(&name) || setting.commands.contains(&name));
+        let config = Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_hint(ValueHint::FilePath)
+            .value_parser(ValueParser::path_buf())
+            .help(format!(
+                "Read settings from a TOML file [env: {CONFIG_ENV}]"
+            ));
+        Command::new(name)
+            .about(about)
+            .args(settings.map(flag))
+            .arg(config)
+    };
+    let from = Arg::new("from")
+        .value_name("FROM_URL")
+        .required(true)
+        .help("The original's database: ecto://.. or postgres://..");
+    Command::new("token-manager")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Exclusive, time-limited leases on a fixed pool of tokens, over HTTP")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .after_help(EXAMPLES)
+        .subcommand(about("serve", "Serve the pool over HTTP").after_help(SETTINGS_HELP))
+        .subcommand(about(
+            "migrate",
+            "Bring the database's schema up to date, and stop",
+        ))
+        .subcommand(about(
+            "doctor",
+            "Check settings and database; say what is wrong and what to do",
+        ))
+        .subcommand(about(
+            "config",
+            "Show each setting, its value and where it came from",
+        ))
+        .subcommand(
+            about(
+                "import",
+                "Take over tokens and history of an original TokenManager database",
+            )
+            .arg(from)
+            .after_help(IMPORT_EXAMPLE),
+        )
+}
+
+fn flag(setting: &'static Setting) -> Arg {
+    let default = setting.default.filter(|_| setting.kind != Kind::Switch);
+    let default = default.map_or(String::new(), |default| format!(" [default: {default}]"));
+    let other_env = setting
+        .other_env
+        .map_or(String::new(), |env| format!(" [env: {env}]"));
+    let arg = Arg::new(setting.name)
+        .long(setting.name)
+        .value_name(setting.value)
+        .help(format!("{}{default}{other_env}", setting.help))
+        .help_heading(setting.group)
+        .hide(setting.group.is_none());
+    match setting.kind {
+        Kind::One => arg.action(ArgAction::Set),
+        Kind::Several => arg.action(ArgAction::Append),
+        Kind::Switch => arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
+    }
+}
+
+/// What a command line says.
+#[derive(Debug)]
+pub struct Given {
+    /// The command's name.
+    pub command: String,
+    /// The settings given as flags.
+    pub flags: HashMap<&'static str, String>,
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// The source of an import.
+    pub from: Option<String>,
+}
+
+impl Given {
+    /// Reads what [`command`] matched.
+    pub fn of(matches: &ArgMatches) -> Self {
+        let (command, matches) = matches.subcommand().expect("clap requires a command");
+        let values = |setting: &'static Setting| {
+            let values = matches
+                .try_get_many::<String>(setting.name)
+                .ok()
+                .flatten()?;
+            let values: Vec<_> = values.map(String::as_str).collect();
+            Some((setting.name, values.join(",")))
+        };
+        Given {
+            command: command.to_owned(),
+            flags: SETTINGS.iter().filter_map(values).collect(),
+            config: matches.get_one("config").cloned(),
+            from: matches.try_get_one("from").ok().flatten().cloned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+}

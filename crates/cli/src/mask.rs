@@ -1,0 +1,109 @@
+//! Takes passwords out of database URLs, well-formed or not.
+
+const MASK: &str = "***";
+
+/// `url` without its password. What can't be told apart from a password is masked as well.
+pub fn url(url: &str) -> String {
+    if url.starts_with("sqlite:") {
+        return url.to_owned();
+    }
+    // Without a scheme nothing says where a password would be.
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return MASK.to_owned();
+    };
+    // A password may itself contain `@`, `/` and `?` where somebody forgot to escape them.
+    if let Some((userinfo, place)) = rest.rsplit_once('@') {
+        let user = userinfo.split(':').next().unwrap_or_default();
+        let mask = if userinfo.contains(':') {
+            format!(":{MASK}")
+        } else {
+            String::new()
+        };
+        return format!("{scheme}://{user}{mask}@{}", query(place));
+    }
+    let hosts = rest.split(['/', '?']).next().unwrap_or_default();
+    let is_host = |host: &str| {
+        let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+        host.ends_with(']') || port.chars().all(|c| c.is_ascii_digit())
+    };
+    if hosts.split(',').all(is_host) {
+        return format!("{scheme}://{}", query(rest));
+    }
+    // `postgres://user:secret`, cut off before the host.
+    format!("{scheme}://{MASK}")
+}
+
+/// Every `password=..` parameter masked, by whatever prefix (`sslpassword`) and in any case.
+fn query(place: &str) -> String {
+    let Some((path, parameters)) = place.split_once('?') else {
+        return place.to_owned();
+    };
+    let mask = |parameter: &str| match parameter.split_once('=') {
+        Some((name, _)) if name.to_lowercase().ends_with("password") => format!("{name}={MASK}"),
+        _ => parameter.to_owned(),
+    };
+    let parameters: Vec<_> = parameters.split('&').map(mask).collect();
+    format!("{path}?{}", parameters.join("&"))
+}
+
+/// `text` with every URL of `arguments` in it masked: for messages that quote a command line.
+pub fn quoted(mut text: String, arguments: impl Iterator<Item = String>) -> String {
+    for argument in arguments {
+        let value = argument
+            .split_once('=')
+            .map_or(argument.as_str(), |(flag, value)| {
+                if flag.starts_with('-') {
+                    value
+                } else {
+                    &argument
+                }
+            });
+        if value.contains("://") {
+            text = text.replace(value, &url(value));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::url;
+
+    #[test]
+    fn passwords_never_show() {
+        for (given, shown) in [
+            ("sqlite:pool.db", "sqlite:pool.db"),
+            ("postgres://u:secret@h:5432/n", "postgres://u:***@h:5432/n"),
+            ("postgres://u:sec@re/t?@h/n", "postgres://u:***@h/n"),
+            (
+                "postgres://u@h/n?sslmode=require",
+                "postgres://u@h/n?sslmode=require",
+            ),
+            (
+                "postgres://h/n?user=u&password=secret",
+                "postgres://h/n?user=u&password=***",
+            ),
+            (
+                "postgres://h:1,[::1]:2,[::1]/n",
+                "postgres://h:1,[::1]:2,[::1]/n",
+            ),
+            ("postgres:///n?host=/tmp", "postgres:///n?host=/tmp"),
+            ("postgres://u:secret", "postgres://***"),
+            ("mysql://u:secret@h", "mysql://u:***@h"),
+            ("u:secret@h", "***"),
+            ("host=h password=secret", "***"),
+        ] {
+            assert_eq!(url(given), shown);
+        }
+    }
+
+    #[test]
+    fn a_quoted_command_line_is_masked() {
+        let arguments = ["--databse=postgres://u:secret@h", "postgres://u:secret@x"];
+        let message = super::quoted(
+            arguments.join(" "),
+            arguments.iter().map(ToString::to_string),
+        );
+        assert_eq!(message, "--databse=postgres://u:***@h postgres://u:***@x");
+    }
+}

@@ -1,0 +1,238 @@
+//! The settings: each is defined here, once, and everything else (flags, environment variables,
+//! the settings file, `config`, the help) follows from this table.
+
+/// A setting, as a person meets it. Its value is text until `settings.rs` has read it.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name: `--NAME` as a flag, `NAME` in the file, `TOKEN_MANAGER_NAME` in the environment.
+    pub name: &'static str,
+    /// What the help shows in place of a value.
+    pub value: &'static str,
+    /// Another environment variable that is understood, as other programs name it.
+    pub other_env: Option<&'static str>,
+    /// The value when nobody chose one.
+    pub default: Option<&'static str>,
+    /// What it looks like on the command line.
+    pub kind: Kind,
+    /// Under which heading the help shows it; hidden when there is none.
+    pub group: Option<&'static str>,
+    /// The commands that take it as a flag besides those that take every setting.
+    pub commands: &'static [&'static str],
+    /// What it is for.
+    pub help: &'static str,
+}
+
+/// What a setting looks like on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `--name VALUE`
+    One,
+    /// `--name` or `--name=BOOL`
+    Switch,
+    /// `--name VALUE`, repeated; separated by commas elsewhere
+    Several,
+}
+
+impl Setting {
+    /// The environment variable that sets it.
+    pub fn env(&self) -> String {
+        format!(
+            "TOKEN_MANAGER_{}",
+            self.name.replace('-', "_").to_uppercase()
+        )
+    }
+}
+
+/// The setting with that name, which has to be in the table.
+pub fn named(name: &str) -> &'static Setting {
+    SETTINGS
+        .iter()
+        .find(|setting| setting.name == name)
+        .expect("the name is in the table")
+}
+
+const DATABASE: Option<&str> = Some("Database");
+const POOL: Option<&str> = Some("Pool");
+const NETWORK: Option<&str> = Some("Network");
+const LIMITS: Option<&str> = Some("Limits");
+const LOG: Option<&str> = Some("Log");
+
+const ONE: Setting = Setting {
+    name: "",
+    value: "VALUE",
+    other_env: None,
+    default: None,
+    kind: Kind::One,
+    group: None,
+    commands: &[],
+    help: "",
+};
+const SWITCH: Setting = Setting {
+    value: "BOOL",
+    default: Some("false"),
+    kind: Kind::Switch,
+    ..ONE
+};
+const DURATION: Setting = Setting {
+    value: "DURATION",
+    ..ONE
+};
+const COUNT: Setting = Setting {
+    value: "COUNT",
+    ..ONE
+};
+
+/// Every setting, in the order in which help and `config` show them.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "database",
+        value: "URL",
+        other_env: Some("DATABASE_URL"),
+        default: Some("sqlite:token-manager.db"),
+        group: DATABASE,
+        commands: &["migrate", "import"],
+        help: "Where the pool is kept: sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME. Other \
+               users of this machine can read a command line, so give a password in the \
+               environment or in the settings file",
+        ..ONE
+    },
+    Setting {
+        name: "journal-keep",
+        default: Some("10000"),
+        group: DATABASE,
+        help: "How many entries of the journal are kept",
+        ..COUNT
+    },
+    Setting {
+        name: "journal-age",
+        default: Some("1day"),
+        group: DATABASE,
+        help: "How old entries of the journal get",
+        ..DURATION
+    },
+    Setting {
+        name: "allow-clock-behind",
+        group: DATABASE,
+        help: "Start although the clock is more than an hour behind the pool's last change",
+        ..SWITCH
+    },
+    Setting {
+        name: "pool-size",
+        group: POOL,
+        help: "How many tokens the pool has [default: 100 for a new pool, else what it has]",
+        ..COUNT
+    },
+    Setting {
+        name: "lease",
+        group: POOL,
+        commands: &["import"],
+        help: "How long a lease lasts at most: 2m, 90s, 1500ms [default: 2m for a new pool, else \
+               what it has]",
+        ..DURATION
+    },
+    Setting {
+        name: "update-policy",
+        group: POOL,
+        help: "Let a different --lease replace the pool's own; running leases keep their end",
+        ..SWITCH
+    },
+    Setting {
+        name: "listen",
+        value: "HOST:PORT",
+        default: Some("127.0.0.1:4000"),
+        group: NETWORK,
+        help: "Where requests are taken: an address or a name, [::]:4000 for every address of the \
+               machine. The environment variable PORT changes the port only",
+        ..ONE
+    },
+    Setting {
+        name: "allow-anonymous",
+        group: NETWORK,
+        help: "Listen beyond this machine although everyone who reaches it may take and release \
+               tokens",
+        ..SWITCH
+    },
+    Setting {
+        name: "allowed-host",
+        value: "HOST",
+        kind: Kind::Several,
+        group: NETWORK,
+        help: "Another name by which browsers may reach a server on loopback, besides localhost, \
+               127.0.0.1 and [::1]; may be given several times",
+        ..ONE
+    },
+    Setting {
+        name: "max-connections",
+        default: Some("10000"),
+        group: LIMITS,
+        help: "How many connections are open at once",
+        ..COUNT
+    },
+    Setting {
+        name: "mailbox",
+        default: Some("10000"),
+        group: LIMITS,
+        help: "How many requests wait for their turn; one more is told to come back later",
+        ..COUNT
+    },
+    Setting {
+        name: "request-timeout",
+        default: Some("5s"),
+        group: LIMITS,
+        help: "How long a request waits for the database",
+        ..DURATION
+    },
+    Setting {
+        name: "header-timeout",
+        default: Some("10s"),
+        group: LIMITS,
+        help: "How long a client may take to send a request's head",
+        ..DURATION
+    },
+    Setting {
+        name: "body-timeout",
+        default: Some("10s"),
+        group: LIMITS,
+        help: "How long a client may take to send a request's body",
+        ..DURATION
+    },
+    Setting {
+        name: "shutdown-timeout",
+        default: Some("10s"),
+        group: LIMITS,
+        help: "How long requests in flight may take to finish when the server stops",
+        ..DURATION
+    },
+    Setting {
+        name: "log",
+        value: "FILTER",
+        default: Some("info"),
+        group: LOG,
+        commands: &["migrate", "import"],
+        help: "What is logged: error, warn, info, debug, trace or off, also by part, as in \
+               info,token_manager_engine=debug",
+        ..ONE
+    },
+    Setting {
+        name: "log-format",
+        value: "FORMAT",
+        default: Some("text"),
+        group: LOG,
+        commands: &["migrate", "import"],
+        help: "How it is logged: text or json",
+        ..ONE
+    },
+    Setting {
+        name: "access-log",
+        default: Some("true"),
+        group: LOG,
+        help: "Log every request; --access-log=false for none",
+        ..SWITCH
+    },
+    // For `scripts/bench` only: routes that answer a constant, to compare with.
+    Setting {
+        name: "benchmark-routes",
+        help: "Add the routes that benchmarks compare with",
+        ..SWITCH
+    },
+];

@@ -1,0 +1,305 @@
+//! What the settings say, once their texts have been read.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use store::DatabaseUrl;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use crate::found::{Found, Origin};
+use crate::listen::Listen;
+use crate::mask;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_LEASE: Duration = DAY.saturating_mul(365);
+const DEFAULT_PORT: u16 = 4000;
+/// No limit is larger: that much still fits into memory.
+const LARGEST: usize = 1_000_000;
+
+/// Every setting's value.
+#[derive(Debug)]
+pub struct Settings {
+    pub database: DatabaseUrl,
+    /// The database's URL without its password.
+    pub database_shown: String,
+    pub journal_keep: u32,
+    pub journal_age: Duration,
+    pub allow_clock_behind: bool,
+    pub pool_size: Option<usize>,
+    pub lease: Option<Duration>,
+    pub update_policy: bool,
+    pub listen: Listen,
+    pub allow_anonymous: bool,
+    pub allowed_hosts: Vec<String>,
+    pub max_connections: usize,
+    pub mailbox: usize,
+    pub request_timeout: Duration,
+    pub header_timeout: Duration,
+    pub body_timeout: Duration,
+    pub shutdown_timeout: Duration,
+    /// Which log events are wanted; those of the target `access` are requests.
+    pub log: Targets,
+    pub log_json: bool,
+    pub benchmark_routes: bool,
+}
+
+impl Settings {
+    /// Reads what was found.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about the first setting that can't be what it was set to: which, why, and where
+    /// it was set. Never a secret.
+    pub fn read(found: &Found) -> anyhow::Result<Self> {
+        let timeout = |name| given(found, name, |text| duration(text, DAY));
+        let limit = |name| given(found, name, |text| count(text, LARGEST));
+        let access_log = given(found, "access-log", switch)?;
+        let log = given(found, "log", filter)?;
+        let journal_keep = limit("journal-keep")?;
+        Ok(Settings {
+            database: given(found, "database", |text| {
+                text.parse()
+                    .map_err(|error: store::InvalidUrl| error.to_string())
+            })?,
+            database_shown: shown(found, "database").unwrap_or_default(),
+            journal_keep: u32::try_from(journal_keep).expect("it is at most LARGEST"),
+            journal_age: given(found, "journal-age", |text| duration(text, LONGEST_LEASE))?,
+            allow_clock_behind: given(found, "allow-clock-behind", switch)?,
+            pool_size: perhaps(found, "pool-size", |text| count(text, store::MAX_POOL_SIZE))?,
+            lease: perhaps(found, "lease", |text| duration(text, LONGEST_LEASE))?,
+            update_policy: given(found, "update-policy", switch)?,
+            listen: listen(found)?,
+            allow_anonymous: given(found, "allow-anonymous", switch)?,
+            allowed_hosts: perhaps(found, "allowed-host", hosts)?.unwrap_or_default(),
+            max_connections: limit("max-connections")?,
+            mailbox: limit("mailbox")?,
+            request_timeout: timeout("request-timeout")?,
+            header_timeout: timeout("header-timeout")?,
+            body_timeout: timeout("body-timeout")?,
+            shutdown_timeout: timeout("shutdown-timeout")?,
+            log: if access_log {
+                log
+            } else {
+                log.with_target("access", LevelFilter::OFF)
+            },
+            log_json: given(found, "log-format", format)?,
+            benchmark_routes: given(found, "benchmark-routes", switch)?,
+        })
+    }
+
+    /// The pool that these settings ask for.
+    pub fn wanted(&self) -> store::Wanted {
+        store::Wanted {
+            size: self.pool_size,
+            policy: self.lease.map(|lease| pool::Policy { lease }),
+            update_policy: self.update_policy,
+        }
+    }
+}
+
+/// The text given for a setting, as it may be shown to anybody.
+pub fn shown(found: &Found, name: &str) -> Option<String> {
+    let (text, _) = found.get(name)?;
+    Some(if name == "database" {
+        mask::url(text)
+    } else {
+        text.to_owned()
+    })
+}
+
+fn perhaps<T>(
+    found: &Found,
+    name: &str,
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> anyhow::Result<Option<T>> {
+    let Some((text, origin)) = found.get(name) else {
+        return Ok(None);
+    };
+    read(text).map(Some).map_err(|why| {
+        let shown = shown(found, name).unwrap_or_default();
+        refused(name, &shown, origin, &why)
+    })
+}
+
+fn given<T>(
+    found: &Found,
+    name: &str,
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> anyhow::Result<T> {
+    perhaps(found, name, read).map(|value| value.expect("a setting that has a default is found"))
+}
+
+fn refused(name: &str, shown: &str, origin: &Origin, why: &str) -> anyhow::Error {
+    anyhow!("the setting {name} can't be \"{shown}\" ({origin}): {why}")
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("it is true or false".to_owned()),
+    }
+}
+
+fn count(text: &str, largest: usize) -> Result<usize, String> {
+    let count = usize::from_str(text)
+        .ok()
+        .filter(|count| (1..=largest).contains(count));
+    count.ok_or_else(|| format!("it is a whole number from 1 to {largest}"))
+}
+
+fn duration(text: &str, longest: Duration) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|_| "a duration looks like 2m, 90s, 1500ms or 1h 30m".to_owned())?;
+    if duration < Duration::from_millis(1) || duration > longest {
+        return Err(format!(
+            "it is 1ms at least and {}days at most",
+            longest.as_secs() / 86400
+        ));
+    }
+    Ok(duration)
+}
+
+fn hosts(text: &str) -> Result<Vec<String>, String> {
+    let hosts: Vec<_> = text
+        .split(',')
+        .map(|host| host.trim().to_lowercase())
+        .collect();
+    if hosts
+        .iter()
+        .any(|host| host.is_empty() || host.contains(['/', ' ']))
+    {
+        return Err("a host is a name such as tokens.example, without http://".to_owned());
+    }
+    Ok(hosts)
+}
+
+fn filter(text: &str) -> Result<Targets, String> {
+    // A bare word would be taken for a part's name, and nearly everything be silent.
+    let parts = text.split(',').map(str::trim);
+    let known = parts.filter(|part| !part.contains('=')).all(|word| {
+        ["error", "warn", "info", "debug", "trace", "off"].contains(&word.to_lowercase().as_str())
+    });
+    let targets = known.then(|| text.parse().ok()).flatten();
+    targets.ok_or_else(|| {
+        "it is error, warn, info, debug, trace or off, or a list such as \
+         info,token_manager_engine=debug"
+            .to_owned()
+    })
+}
+
+/// Whether the format is JSON.
+fn format(text: &str) -> Result<bool, String> {
+    match text {
+        "json" => Ok(true),
+        "text" => Ok(false),
+        _ => Err("it is text or json".to_owned()),
+    }
+}
+
+/// Where to listen. `PORT` counts where nobody chose a port by a flag or by the setting's own
+/// environment variable.
+fn listen(found: &Found) -> anyhow::Result<Listen> {
+    let port = match &found.port {
+        Some(text) => Some(u16::from_str(text).map_err(|_| {
+            anyhow!(
+                "the environment variable PORT can't be \"{text}\": a port is a number up to 65535"
+            )
+        })?),
+        None => None,
+    };
+    let read = |text: &str| Listen::read(text, port.unwrap_or(DEFAULT_PORT));
+    let mut listen = given(found, "listen", read)?;
+    let (_, origin) = found
+        .get("listen")
+        .expect("a setting that has a default is found");
+    if !matches!(origin, Origin::Flag | Origin::Environment(_)) {
+        listen.port = port.unwrap_or(listen.port);
+    }
+    Ok(listen)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn found(flags: &[(&'static str, &str)], port: Option<&str>) -> Found {
+        let flags = flags
+            .iter()
+            .map(|&(name, value)| (name, value.to_owned()))
+            .collect();
+        let env = |name: &str| port.filter(|_| name == "PORT").map(str::to_owned);
+        Found::look(&flags, None, env).unwrap()
+    }
+
+    #[test]
+    fn the_defaults_are_good() {
+        let settings = Settings::read(&found(&[], None)).unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:4000");
+        assert_eq!((settings.pool_size, settings.lease), (None, None));
+        assert_eq!(settings.database_shown, "sqlite:token-manager.db");
+    }
+
+    #[test]
+    fn port_changes_the_port_only_and_only_where_none_was_chosen() {
+        let listen = |flags: &[_], port| listen(&found(flags, Some(port))).unwrap().to_string();
+        assert_eq!(listen(&[], "8080"), "127.0.0.1:8080");
+        assert_eq!(listen(&[("listen", "[::1]")], "8080"), "[::1]:8080");
+        assert_eq!(listen(&[("listen", "[::1]:1")], "8080"), "[::1]:1");
+        assert!(Settings::read(&found(&[], Some("x"))).is_err());
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_a_sentence() {
+        for (name, value, why) in [
+            ("lease", "5x", "a duration looks like 2m"),
+            ("lease", "0s", "1ms at least and 365days at most"),
+            ("lease", "366days", "1ms at least and 365days at most"),
+            ("pool-size", "0", "from 1 to 1000000"),
+            ("pool-size", "-1", "from 1 to 1000000"),
+            ("listen", "http://x", "HOST:PORT"),
+            ("allow-anonymous", "maybe", "true or false"),
+            ("allowed-host", "a,,b", "a host is a name"),
+            ("log", "verbose", "error, warn, info"),
+            ("log", "info,x=loud", "error, warn, info"),
+            ("log-format", "xml", "text or json"),
+            ("database", "mysql://u:secret@h", "postgres://"),
+        ] {
+            let error = Settings::read(&found(&[(name, value)], None))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with(&format!("the setting {name} can't be")),
+                "{error}"
+            );
+            assert!(error.contains(why) && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read() {
+        for (text, millis) in [
+            ("2m", 120_000),
+            ("90s", 90_000),
+            ("1500ms", 1500),
+            ("1h 30m", 5_400_000),
+        ] {
+            assert_eq!(duration(text, DAY), Ok(Duration::from_millis(millis)));
+        }
+    }
+
+    #[test]
+    fn every_setting_of_the_table_is_read() {
+        let source = include_str!("settings.rs");
+        for setting in crate::setting::SETTINGS {
+            assert!(
+                source.contains(&format!("\"{}\"", setting.name)),
+                "{}",
+                setting.name
+            );
+        }
+    }
+}
