@@ -1,1 +1,75 @@
-//! server
+//! The HTTP door to a pool: routes, their JSON, and what stands between them and the network.
+//!
+//! A handler turns a request into a call of [`engine::Handle`] and the outcome into an answer.
+//! Neither databases nor the rules of the pool may enter here; a handler never sees a store and
+//! never decides which token anyone gets.
+//!
+//! [`router`] makes the service, [`serve`] puts it on a listener until it is told to stop.
+
+mod answer;
+mod body;
+mod connection;
+mod door;
+mod foreign;
+mod health;
+mod history;
+mod lists;
+mod parameters;
+mod problem;
+mod request_id;
+mod routes;
+mod sample;
+mod user_field;
+
+use std::time::Duration;
+
+pub use connection::serve;
+pub use door::Door;
+pub use routes::router;
+
+/// The longest request body that is taken, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// The most rows of a list or history in one answer, and how many there are unless told otherwise.
+pub const MAX_ROWS: u16 = 1_000;
+
+/// How the door behaves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether the listener can be reached from this machine only. Then only requests to
+    /// `localhost`, `127.0.0.1`, `[::1]` and [`Settings::allowed_hosts`] are answered, so that a
+    /// web page can't reach the server by a name of its own.
+    pub loopback: bool,
+    /// Further hosts that are answered: a name, or a name and port as in `tokens.example:8080`.
+    pub allowed_hosts: Vec<String>,
+    /// How many connections there may be; further ones wait in the operating system's queue.
+    pub connections: usize,
+    /// How long a connection may take to send the head of a request; so an idle one is closed
+    /// after that time too.
+    pub header_timeout: Duration,
+    /// How long a request may take to send its body.
+    pub body_timeout: Duration,
+    /// How long an answer may take once the request is there.
+    pub request_timeout: Duration,
+    /// How long [`serve`] waits for answers under way once it was told to stop.
+    pub shutdown_timeout: Duration,
+    /// Whether to serve `POST /bench/allocate` and `GET /bench/tokens`, which parse a request like
+    /// the real routes and answer a constant of the same size, without engine or store. They are
+    /// what `scripts/bench` compares the real routes with; nobody else needs them.
+    pub benchmark_routes: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            loopback: true,
+            allowed_hosts: Vec::new(),
+            connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(10),
+            benchmark_routes: false,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The JSON that goes out, field by field in the order clients know.
+
+use std::fmt;
+
+use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use jiff::fmt::StdFmtWrite;
+use jiff::fmt::temporal::DateTimePrinter;
+use pool::{Lease, Timestamp, Token, TokenView};
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+/// The content type of every answer.
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A moment in RFC 3339, UTC, with exactly six fractional digits: `2026-01-31T12:00:00.000000Z`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time(pub(crate) Timestamp);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
+        let micros = self.0.as_micros();
+        let outermost = if micros < 0 {
+            jiff::Timestamp::MIN
+        } else {
+            jiff::Timestamp::MAX
+        };
+        let moment = jiff::Timestamp::from_microsecond(micros).unwrap_or(outermost);
+        PRINTER
+            .print_timestamp(&moment, StdFmtWrite(f))
+            .map_err(|_| fmt::Error)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A token as it stands, taken from the pool so that it can be written down later.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct TokenRow {
+    id: Uuid,
+    #[serde(rename = "token")]
+    value: Uuid,
+    status: &'static str,
+    activated_at: Option<Time>,
+    user_id: Option<Uuid>,
+    inserted_at: Time,
+    updated_at: Time,
+}
+
+impl TokenRow {
+    pub(crate) fn of(view: TokenView<'_>, now: Timestamp) -> Self {
+        TokenRow::new(view.token, view.running(now), view.updated_at(now))
+    }
+
+    pub(crate) fn new(token: &Token, running: Option<&Lease>, updated_at: Timestamp) -> Self {
+        TokenRow {
+            id: token.id.0,
+            value: token.value.0,
+            status: if running.is_some() {
+                "active"
+            } else {
+                "available"
+            },
+            activated_at: running.map(|lease| Time(lease.started_at)),
+            user_id: running.map(|lease| lease.user.id.0),
+            inserted_at: Time(token.inserted_at),
+            updated_at: Time(updated_at),
+        }
+    }
+}
+
+/// A token with its holder.
+#[derive(Serialize)]
+pub(crate) struct Shown {
+    token: TokenRow,
+    current_user: Option<CurrentUser>,
+}
+
+#[derive(Serialize)]
+struct CurrentUser {
+    user_id: Uuid,
+    activated_at: Time,
+}
+
+impl From<TokenRow> for Shown {
+    fn from(token: TokenRow) -> Self {
+        let holder = token.user_id.zip(token.activated_at);
+        let current_user = holder.map(|(user_id, activated_at)| CurrentUser {
+            user_id,
+            activated_at,
+        });
+        Shown {
+            token,
+            current_user,
+        }
+    }
+}
+
+/// What an allocation gives.
+#[derive(Serialize)]
+pub(crate) struct Granted<'a> {
+    token_id: Uuid,
+    user_id: &'a str,
+    token_value: Uuid,
+    status: &'static str,
+    activated_at: Time,
+}
+
+impl<'a> Granted<'a> {
+    pub(crate) fn new(lease: &'a Lease, value: Uuid) -> Self {
+        Granted {
+            token_id: lease.token_id.0,
+            user_id: &lease.user.name,
+            token_value: value,
+            status: "active",
+            activated_at: Time(lease.started_at),
+        }
+    }
+
+    pub(crate) fn response(&self) -> Response {
+        json(self, 256 + self.user_id.len())
+    }
+}
+
+/// A row of a token's history.
+#[derive(Serialize)]
+pub(crate) struct Usage {
+    id: Uuid,
+    token_id: Uuid,
+    user_id: Uuid,
+    started_at: Time,
+    ended_at: Option<Time>,
+    inserted_at: Time,
+    updated_at: Time,
+}
+
+impl From<&Lease> for Usage {
+    fn from(lease: &Lease) -> Self {
+        let ended_at = lease.end.map(|end| Time(end.at));
+        Usage {
+            id: lease.id.0,
+            token_id: lease.token_id.0,
+            user_id: lease.user.id.0,
+            started_at: Time(lease.started_at),
+            ended_at,
+            inserted_at: Time(lease.started_at),
+            updated_at: ended_at.unwrap_or(Time(lease.started_at)),
+        }
+    }
+}
+
+/// `value` as JSON, of which about `size` bytes are expected.
+pub(crate) fn to_vec(value: &impl Serialize, size: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(size);
+    serde_json::to_writer(&mut bytes, value)
+        .expect("answers have no map keys that are not texts, and a Vec takes every byte");
+    bytes
+}
+
+/// A successful answer.
+pub(crate) fn json(value: &impl Serialize, size: usize) -> Response {
+    body(to_vec(value, size))
+}
+
+/// A successful answer that is JSON already.
+pub(crate) fn body(bytes: impl Into<Body>) -> Response {
+    let mut response = Response::new(bytes.into());
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(micros: i64) -> String {
+        Time(Timestamp::from_micros(micros)).to_string()
+    }
+
+    #[test]
+    fn times_have_six_digits_and_a_z() {
+        assert_eq!(text(0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(text(1_769_860_800_000_120), "2026-01-31T12:00:00.000120Z");
+    }
+
+    #[test]
+    fn times_beyond_the_calendar_are_its_ends() {
+        assert_eq!(text(i64::MAX), "9999-12-30T22:00:00.999999Z");
+        assert_eq!(text(i64::MIN), "-009999-01-02T01:59:59.000000Z");
+    }
+}

@@ -1,0 +1,341 @@
+//! What every request passes on its way to a handler, in one place because each step costs time:
+//! its name, the gate, its path, its body, time limits, panics, compression, the log.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, VARY};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use tower::{Layer, Service};
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
+
+use crate::foreign::Gate;
+use crate::problem::{Code, Problem};
+use crate::request_id::{REQUEST_ID, RequestIds};
+use crate::{Settings, body};
+
+const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Answers below this many bytes are not worth compressing.
+const COMPRESS_FROM: u16 = 1024;
+
+/// The service that [`crate::router`] makes. Clones are cheap and share everything.
+#[derive(Clone)]
+pub struct Door(Arc<Inner>);
+
+struct Inner {
+    routes: Router,
+    compression: CompressionLayer<SizeAbove>,
+    gate: Gate,
+    request_ids: RequestIds,
+    body_timeout: Duration,
+    request_timeout: Duration,
+}
+
+impl Door {
+    pub(crate) fn new(routes: Router, settings: &Settings) -> Self {
+        let size = SizeAbove::new(COMPRESS_FROM);
+        Door(Arc::new(Inner {
+            routes,
+            compression: CompressionLayer::new()
+                .gzip(true)
+                .br(true)
+                .compress_when(size),
+            gate: Gate::new(settings.loopback, &settings.allowed_hosts),
+            request_ids: RequestIds::new(),
+            body_timeout: settings.body_timeout,
+            request_timeout: settings.request_timeout,
+        }))
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").finish_non_exhaustive()
+    }
+}
+
+impl<B> Service<Request<B>> for Door
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move { Ok(inner.answer(request).await) })
+    }
+}
+
+impl Inner {
+    async fn answer<B>(&self, request: Request<B>) -> Response
+    where
+        B: HttpBody<Data = Bytes>,
+    {
+        let started = Instant::now();
+        let request_id = self.request_ids.of(request.headers());
+        let wants_problem = names_problem_json(request.headers());
+        let logged = tracing::enabled!(target: "access", tracing::Level::INFO)
+            .then(|| (request.method().clone(), request.uri().clone()));
+
+        let admitted = self.admit(request).await;
+        let mut response = match admitted {
+            Ok(request) => self.pass(request).await,
+            Err(problem) => problem.into_response(),
+        };
+        let status = response.status();
+        if wants_problem && (status.is_client_error() || status.is_server_error()) {
+            let value = HeaderValue::from_static(PROBLEM_JSON);
+            response.headers_mut().insert(CONTENT_TYPE, value);
+        }
+        if let Some((method, uri)) = logged {
+            tracing::info!(
+                target: "access",
+                method = method.as_str(),
+                path = %Path { path: uri.path(), hide_ids: !status.is_success() },
+                status = status.as_u16(),
+                micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+                request_id = request_id.to_str().unwrap_or_default(),
+            );
+        }
+        response.headers_mut().insert(REQUEST_ID, request_id);
+        response
+    }
+
+    /// The request as handlers get it: of an admitted origin, with its body whole.
+    async fn admit<B>(&self, request: Request<B>) -> Result<Request<Body>, Problem>
+    where
+        B: HttpBody<Data = Bytes>,
+    {
+        let (mut head, sent) = request.into_parts();
+        self.gate.check(&head.method, &head.uri, &head.headers)?;
+        if let Some(uri) = with_single_slashes(&head.uri) {
+            head.uri = uri;
+        }
+        let awaits_continue = head.headers.contains_key(EXPECT);
+        let body = body::read(sent, awaits_continue, self.body_timeout).await?;
+        Ok(Request::from_parts(head, Body::from(body)))
+    }
+
+    /// The handler's answer, or what is to be said in its stead.
+    async fn pass(&self, request: Request<Body>) -> Response {
+        let head = request.method() == Method::HEAD;
+        let compressed = request.headers().contains_key(ACCEPT_ENCODING);
+        let routed = async {
+            let mut routes = self.routes.clone();
+            if !compressed {
+                return into_answer(routes.call(request).await);
+            }
+            if head {
+                let mut response = into_answer(routes.call(request).await);
+                forget_length(response.headers_mut());
+                return response;
+            }
+            let response = self.compression.layer(routes).call(request).await;
+            into_answer(response).map(Body::new)
+        };
+        let in_time = tokio::time::timeout(self.request_timeout, catching_panics(routed)).await;
+        match in_time {
+            Ok(Ok(response)) => response,
+            Ok(Err(Panicked)) => {
+                let detail = "The server made a mistake. It is in the log under this request id.";
+                Problem::new(Code::Internal, detail).into_response()
+            }
+            Err(_) => {
+                let detail = "The answer took too long, and it is not known whether the request \
+                              was carried out. Look before repeating it.";
+                Problem::new(Code::TimedOut, detail).into_response()
+            }
+        }
+    }
+}
+
+fn into_answer<T>(answer: Result<T, Infallible>) -> T {
+    match answer {
+        Ok(answer) => answer,
+        Err(never) => match never {},
+    }
+}
+
+struct Panicked;
+
+/// The future's output, unless it panics. The panic hook has said so by then.
+async fn catching_panics<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        // What a panic may have left half done is dropped with the future.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    })
+    .await
+}
+
+fn names_problem_json(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT).iter().any(|accept| {
+        accept
+            .to_str()
+            .is_ok_and(|accept| accept.to_ascii_lowercase().contains(PROBLEM_JSON))
+    })
+}
+
+/// A HEAD request is answered without compressing anything, so how long the compressed answer
+/// would be is not known.
+fn forget_length(headers: &mut HeaderMap) {
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length >= u64::from(COMPRESS_FROM)) {
+        headers.remove(CONTENT_LENGTH);
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    }
+}
+
+/// The URI with every run of slashes in its path made one and none at the end, if that changes it.
+fn with_single_slashes(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    if !path.contains("//") && (path.len() == 1 || !path.ends_with('/')) {
+        return None;
+    }
+    let mut collapsed =
+        String::with_capacity(uri.path_and_query().map_or(1, |all| all.as_str().len()));
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        collapsed.push('/');
+        collapsed.push_str(segment);
+    }
+    if collapsed.is_empty() {
+        collapsed.push('/');
+    }
+    if let Some(query) = uri.query() {
+        collapsed.push('?');
+        collapsed.push_str(query);
+    }
+    collapsed.parse().ok()
+}
+
+/// A path for the log. Where it was not answered well, it may be that somebody took a token's
+/// secret value for its id.
+struct Path<'a> {
+    path: &'a str,
+    hide_ids: bool,
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Shorter than a UUID in any of its forms.
+        const LONG: usize = 32;
+        if !self.hide_ids {
+            return f.write_str(self.path);
+        }
+        for (place, segment) in self.path.split('/').enumerate() {
+            let segment = if segment.len() < LONG { segment } else { "..." };
+            write!(f, "{}{segment}", if place == 0 { "" } else { "/" })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+
+    use super::*;
+
+    fn door(routes: Router, settings: &Settings) -> Door {
+        Door::new(routes, settings)
+    }
+
+    async fn call(door: &Door, path: &str) -> (u16, serde_json::Value) {
+        let request = Request::get(path)
+            .header("host", "localhost")
+            .body(Body::empty())
+            .unwrap();
+        let response = into_answer(door.clone().call(request).await);
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_and_no_more() {
+        let panics = get(async || -> &'static str { panic!("the secret of the house") });
+        let later = get(async || -> &'static str {
+            tokio::task::yield_now().await;
+            panic!("the secret of the house")
+        });
+        let routes = Router::new().route("/now", panics).route("/later", later);
+        let door = door(routes, &Settings::default());
+        for path in ["/now", "/later", "/now"] {
+            let (status, problem) = call(&door, path).await;
+            assert_eq!((status, &problem["code"]), (500, &"internal".into()));
+            assert!(!problem.to_string().contains("secret"), "{problem}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_takes_too_long_is_given_up() {
+        let never = get(async || std::future::pending::<&'static str>().await);
+        let request_timeout = Duration::from_millis(20);
+        let settings = Settings {
+            request_timeout,
+            ..Settings::default()
+        };
+        let (status, problem) = call(&door(Router::new().route("/", never), &settings), "/").await;
+        assert_eq!((status, &problem["code"]), (504, &"timed-out".into()));
+    }
+
+    #[test]
+    fn runs_of_slashes_are_one() {
+        let collapse =
+            |uri: &str| with_single_slashes(&uri.parse().unwrap()).map(|u| u.to_string());
+        assert_eq!(
+            collapse("//api///tokens//?a=//"),
+            Some("/api/tokens?a=//".to_owned())
+        );
+        assert_eq!(collapse("/api/tokens/"), Some("/api/tokens".to_owned()));
+        assert_eq!(collapse("///"), Some("/".to_owned()));
+        assert_eq!(collapse("/api/tokens?x=/"), None);
+        assert_eq!(collapse("/"), None);
+    }
+
+    #[test]
+    fn ids_that_led_nowhere_are_hidden() {
+        let path = "/api/tokens/01234567-89ab-cdef-0123-456789abcdef/history";
+        assert_eq!(
+            Path {
+                path,
+                hide_ids: false
+            }
+            .to_string(),
+            path
+        );
+        assert_eq!(
+            Path {
+                path,
+                hide_ids: true
+            }
+            .to_string(),
+            "/api/tokens/.../history"
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! Errors as callers see them: RFC 9457 problem documents, and the one table of their codes.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::answer;
+
+/// What can go wrong, as callers tell it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    InvalidBody,
+    InvalidUser,
+    InvalidId,
+    InvalidParameter,
+    Refused,
+    ForeignPage,
+    UnknownPath,
+    UnknownToken,
+    WrongMethod,
+    BodyTimeout,
+    BodyTooLarge,
+    UnsupportedContentType,
+    WrongHost,
+    Internal,
+    NoTokens,
+    Busy,
+    NotDone,
+    OutcomeUnknown,
+    Stopping,
+    NotReady,
+    TimedOut,
+}
+
+/// A row of the table: the stable code, the status, and the title.
+type Row = (&'static str, StatusCode, &'static str);
+
+impl Code {
+    #[rustfmt::skip]
+    const fn row(self) -> Row {
+        match self {
+            Code::InvalidBody => ("invalid-body", StatusCode::BAD_REQUEST, "Invalid request body"),
+            Code::InvalidUser => ("invalid-user", StatusCode::BAD_REQUEST, "Invalid user_id"),
+            Code::InvalidId => ("invalid-id", StatusCode::BAD_REQUEST, "Invalid token id"),
+            Code::InvalidParameter => ("invalid-parameter", StatusCode::BAD_REQUEST, "Invalid parameter"),
+            Code::Refused => ("refused", StatusCode::BAD_REQUEST, "Refused by the database"),
+            Code::ForeignPage => ("foreign-page", StatusCode::FORBIDDEN, "Request from another site's page"),
+            Code::UnknownPath => ("unknown-path", StatusCode::NOT_FOUND, "Not found"),
+            Code::UnknownToken => ("unknown-token", StatusCode::NOT_FOUND, "Token not found"),
+            Code::WrongMethod => ("wrong-method", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
+            Code::BodyTimeout => ("body-timeout", StatusCode::REQUEST_TIMEOUT, "Request timeout"),
+            Code::BodyTooLarge => ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
+            Code::UnsupportedContentType => ("unsupported-content-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported content type"),
+            Code::WrongHost => ("wrong-host", StatusCode::MISDIRECTED_REQUEST, "Wrong host"),
+            Code::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
+            Code::NoTokens => ("no-tokens", StatusCode::SERVICE_UNAVAILABLE, "No tokens available"),
+            Code::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, "Too many requests are waiting"),
+            Code::NotDone => ("not-done", StatusCode::SERVICE_UNAVAILABLE, "Database not available"),
+            Code::OutcomeUnknown => ("outcome-unknown", StatusCode::SERVICE_UNAVAILABLE, "Outcome unknown"),
+            Code::Stopping => ("stopping", StatusCode::SERVICE_UNAVAILABLE, "Shutting down"),
+            Code::NotReady => ("not-ready", StatusCode::SERVICE_UNAVAILABLE, "Not ready"),
+            Code::TimedOut => ("timed-out", StatusCode::GATEWAY_TIMEOUT, "Timed out"),
+        }
+    }
+}
+
+/// An error on its way to the caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    code: Code,
+    /// What was wrong and what to do about it.
+    detail: Cow<'static, str>,
+    retry_after: Duration,
+}
+
+impl Problem {
+    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Problem {
+            code,
+            detail: detail.into(),
+            retry_after: Duration::from_secs(1),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    fn after(self, retry_after: Duration) -> Self {
+        Problem {
+            retry_after,
+            ..self
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    /// What clients of the original read: the title is its short text.
+    error: &'a str,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (code, status, title) = self.code.row();
+        let document = Document {
+            r#type: format!("urn:token-manager:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            code,
+            error: title,
+        };
+        let mut response = Response::new(Body::from(answer::to_vec(&document, 512)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, answer::JSON);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = self.retry_after.as_millis().div_ceil(1000).max(1);
+            let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
+            headers.insert(RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
+
+impl From<engine::Error> for Problem {
+    fn from(error: engine::Error) -> Self {
+        use engine::Error;
+        match error {
+            Error::Busy { retry_after } => {
+                let detail = "Too many requests are waiting, so this one was not taken and did \
+                              nothing. Try again after the time in Retry-After.";
+                Problem::new(Code::Busy, detail).after(retry_after)
+            }
+            Error::NotDone { retry_after } => {
+                let detail = "The database can't be used right now. The request did nothing; try \
+                              again after the time in Retry-After.";
+                Problem::new(Code::NotDone, detail).after(retry_after)
+            }
+            Error::OutcomeUnknown => {
+                let detail = "The connection to the database was lost at a moment that leaves open \
+                              whether the request was carried out. Look before repeating it.";
+                Problem::new(Code::OutcomeUnknown, detail)
+            }
+            Error::Refused => {
+                let detail = "The database does not accept this user_id; the request did nothing.";
+                Problem::new(Code::Refused, detail)
+            }
+            Error::Stopping => {
+                let detail = "The server is shutting down; the request did nothing. Try again \
+                              after the time in Retry-After.";
+                Problem::new(Code::Stopping, detail)
+            }
+        }
+    }
+}
