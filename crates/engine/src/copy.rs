@@ -3,11 +3,7 @@ use store::{BatchId, EPOCH_GAP, Entry, Position, Snapshot};
 use uuid::Uuid;
 
 /// No place in any journal: whoever asks for news since here is given the whole pool.
-pub(crate) const NOWHERE: Position = Position {
-    epoch: 0,
-    version: 0,
-    batch: BatchId(Uuid::nil()),
-};
+pub(crate) const NOWHERE: Position = Position { epoch: 0, version: 0, batch: BatchId(Uuid::nil()) };
 
 /// The pool as it stood after one batch of the journal.
 #[derive(Clone, Debug)]
@@ -52,8 +48,7 @@ impl Copy {
 
     /// Takes on the entry's place, the pool having its changes already.
     pub fn settle(&mut self, entry: &Entry) {
-        self.pool
-            .skip_fences(entry.fence.get() - self.pool.fence().get());
+        self.pool.skip_fences(entry.fence.get() - self.pool.fence().get());
         self.position = entry.position;
         self.at = entry.at;
     }
@@ -63,17 +58,9 @@ impl Copy {
 pub(crate) fn next(position: Position, new_epoch: bool, batch: BatchId) -> Position {
     let Position { epoch, version, .. } = position;
     if new_epoch {
-        Position {
-            epoch: epoch + 1,
-            version: version + EPOCH_GAP + 1,
-            batch,
-        }
+        Position { epoch: epoch + 1, version: version + EPOCH_GAP + 1, batch }
     } else {
-        Position {
-            epoch,
-            version: version + 1,
-            batch,
-        }
+        Position { epoch, version: version + 1, batch }
     }
 }
 

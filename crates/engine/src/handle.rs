@@ -27,22 +27,10 @@ impl Handle {
     ///
     /// Any [`Error`].
     pub async fn allocate(&self, user: User) -> Result<Option<Allocated>, Error> {
-        match self
-            .submit(Command::Allocate {
-                lease_id: ids::lease(),
-                user,
-            })
-            .await?
-        {
-            Outcome::Allocated {
-                lease,
-                value,
-                evicted,
-            } => Ok(Some(Allocated {
-                lease,
-                value,
-                evicted,
-            })),
+        match self.submit(Command::Allocate { lease_id: ids::lease(), user }).await? {
+            Outcome::Allocated { lease, value, evicted } => {
+                Ok(Some(Allocated { lease, value, evicted }))
+            }
             _ => Ok(None),
         }
     }
@@ -84,16 +72,8 @@ impl Handle {
         // The copy may have moved on since the time was told.
         let now = now.max(copy.at);
         let (epoch, version) = (copy.position.epoch, copy.position.version);
-        let stamp = Stamp {
-            epoch,
-            version,
-            overdue: copy.pool.overdue(now),
-        };
-        Ok(look(View {
-            pool: &copy.pool,
-            now,
-            stamp,
-        }))
+        let stamp = Stamp { epoch, version, overdue: copy.pool.overdue(now) };
+        Ok(look(View { pool: &copy.pool, now, stamp }))
     }
 
     /// A page of a token's history: its leases with a fence below `before`, newest first, at most
@@ -118,17 +98,12 @@ impl Handle {
         let page = tokio::time::timeout(self.shared.patience, page).await;
         let page = page.map_err(|_| Error::not_done())?;
         let mut leases = page.map_err(|error| {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "history was not read"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, "history was not read");
             Error::not_done()
         })?;
         let more = leases.len() > limit;
         leases.truncate(limit);
-        let next = more
-            .then(|| leases.last().map(|lease| lease.fence))
-            .flatten();
+        let next = more.then(|| leases.last().map(|lease| lease.fence)).flatten();
         let leases = leases.into_iter().map(|lease| lease.seen_at(now)).collect();
         Ok(Some(History { leases, next }))
     }
@@ -144,12 +119,10 @@ impl Handle {
             return Err(error);
         }
         let (request, mut answer) = Request::new(command);
-        self.mailbox
-            .try_send(request)
-            .map_err(|refused| match refused {
-                TrySendError::Full(_) => Error::busy(),
-                TrySendError::Closed(_) => Error::Stopping,
-            })?;
+        self.mailbox.try_send(request).map_err(|refused| match refused {
+            TrySendError::Full(_) => Error::busy(),
+            TrySendError::Closed(_) => Error::Stopping,
+        })?;
         match tokio::time::timeout(self.shared.patience, &mut answer.receiver).await {
             Ok(Ok(delivery)) => delivery.map(Delivery::receive),
             Ok(Err(_)) | Err(_) => Err(answer.give_up()),
@@ -251,14 +224,10 @@ impl Error {
     const RETRY_AFTER: Duration = Duration::from_secs(1);
 
     pub(crate) const fn busy() -> Self {
-        Error::Busy {
-            retry_after: Self::RETRY_AFTER,
-        }
+        Error::Busy { retry_after: Self::RETRY_AFTER }
     }
 
     pub(crate) const fn not_done() -> Self {
-        Error::NotDone {
-            retry_after: Self::RETRY_AFTER,
-        }
+        Error::NotDone { retry_after: Self::RETRY_AFTER }
     }
 }

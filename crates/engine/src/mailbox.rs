@@ -34,10 +34,7 @@ impl Answer {
     /// Stops waiting, and tells what is to be said of the command: that it will certainly not be
     /// carried out, or that it may have been.
     pub fn give_up(self) -> Error {
-        match self
-            .stage
-            .compare_exchange(WAITING, GIVEN_UP, SeqCst, SeqCst)
-        {
+        match self.stage.compare_exchange(WAITING, GIVEN_UP, SeqCst, SeqCst) {
             Ok(_) => Error::not_done(),
             Err(_) => Error::OutcomeUnknown,
         }
@@ -48,29 +45,20 @@ impl Request {
     pub fn new(command: Command) -> (Self, Answer) {
         let (sender, receiver) = oneshot::channel();
         let stage = Arc::new(AtomicU8::new(WAITING));
-        let reply = Some(Reply {
-            sender,
-            stage: Arc::clone(&stage),
-        });
+        let reply = Some(Reply { sender, stage: Arc::clone(&stage) });
         (Request { command, reply }, Answer { receiver, stage })
     }
 
     /// A command whose outcome nobody waits for.
     pub fn unattended(command: Command) -> Self {
-        Request {
-            command,
-            reply: None,
-        }
+        Request { command, reply: None }
     }
 
     /// Marks the command as one that may be carried out from now on. False when nobody waits for
     /// it any more: it must not be carried out.
     pub fn take(&self) -> bool {
         self.reply.as_ref().is_none_or(|Reply { sender, stage }| {
-            !sender.is_closed()
-                && stage
-                    .compare_exchange(WAITING, TAKEN, SeqCst, SeqCst)
-                    .is_ok()
+            !sender.is_closed() && stage.compare_exchange(WAITING, TAKEN, SeqCst, SeqCst).is_ok()
         })
     }
 
@@ -86,10 +74,7 @@ impl Request {
         if let Some(reply) = self.reply {
             let withdrawals = withdrawals.clone();
             // A refused value is dropped by the channel, which withdraws it.
-            drop(reply.sender.send(Ok(Delivery {
-                outcome: Some(outcome),
-                withdrawals,
-            })));
+            drop(reply.sender.send(Ok(Delivery { outcome: Some(outcome), withdrawals })));
         }
     }
 
@@ -110,9 +95,7 @@ pub(crate) struct Delivery {
 
 impl Delivery {
     pub fn receive(mut self) -> Outcome {
-        self.outcome
-            .take()
-            .expect("an outcome is taken out once, here")
+        self.outcome.take().expect("an outcome is taken out once, here")
     }
 }
 
@@ -121,10 +104,7 @@ impl Drop for Delivery {
         if let Some(Outcome::Allocated { lease, .. }) = &self.outcome {
             let (lease_id, token_id) = (lease.id, lease.token_id);
             // Without an engine the lease runs to its deadline.
-            drop(
-                self.withdrawals
-                    .send(Command::Withdraw { lease_id, token_id }),
-            );
+            drop(self.withdrawals.send(Command::Withdraw { lease_id, token_id }));
         }
     }
 }

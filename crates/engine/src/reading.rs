@@ -40,10 +40,7 @@ impl Shared {
             patience,
             questions,
         });
-        let asker = Asker {
-            shared: Arc::clone(&shared),
-            questions: receiver,
-        };
+        let asker = Asker { shared: Arc::clone(&shared), questions: receiver };
         (shared, asker)
     }
 
@@ -108,9 +105,7 @@ impl Shared {
             return Err(error);
         }
         let (question, answer) = oneshot::channel();
-        self.questions
-            .try_send(question)
-            .map_err(|_| Error::busy())?;
+        self.questions.try_send(question).map_err(|_| Error::busy())?;
         match tokio::time::timeout(self.patience, answer).await {
             Ok(Ok(now)) => Ok(now),
             Ok(Err(_)) | Err(_) => Err(Error::not_done()),
@@ -120,10 +115,7 @@ impl Shared {
     /// The pool's time by the latest that is known of it, without asking anyone.
     pub fn estimate(&self) -> Timestamp {
         let clock = self.reader.get().and_then(|reader| reader.now());
-        clock.map_or_else(
-            || self.time.estimate(),
-            |clock| self.time.observe(clock, Timestamp::MIN),
-        )
+        clock.map_or_else(|| self.time.estimate(), |clock| self.time.observe(clock, Timestamp::MIN))
     }
 
     /// Where the readers' copy is.
@@ -177,11 +169,8 @@ impl Asker {
             match reader.news(&known).await {
                 Ok((clock, news)) => {
                     self.shared.publish(&known, news, None);
-                    let journal = self
-                        .shared
-                        .copy()
-                        .as_ref()
-                        .map_or(Timestamp::MIN, |copy| copy.at);
+                    let journal =
+                        self.shared.copy().as_ref().map_or(Timestamp::MIN, |copy| copy.at);
                     let now = self.shared.time.observe(clock, journal);
                     for question in waiting.drain(..) {
                         // Whoever left needs no answer.
@@ -189,10 +178,7 @@ impl Asker {
                     }
                 }
                 Err(error) => {
-                    warn!(
-                        error = &error as &dyn std::error::Error,
-                        "a read was not answered"
-                    );
+                    warn!(error = &error as &dyn std::error::Error, "a read was not answered");
                     waiting.clear();
                 }
             }

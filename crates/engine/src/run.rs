@@ -47,10 +47,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     asker: Asker,
     mailbox: mpsc::Receiver<Request>,
-    withdrawals: (
-        mpsc::UnboundedSender<Command>,
-        mpsc::UnboundedReceiver<Command>,
-    ),
+    withdrawals: (mpsc::UnboundedSender<Command>, mpsc::UnboundedReceiver<Command>),
 }
 
 /// Sets up an engine for the pool in `database`, and the handle to reach it by. Commands may be
@@ -59,20 +56,9 @@ pub struct Engine {
 pub fn start(database: Box<dyn Database>, wanted: Wanted, settings: Settings) -> (Handle, Engine) {
     let (shared, asker) = Shared::new(settings.patience);
     let (sender, mailbox) = mpsc::channel(settings.mailbox);
-    let handle = Handle {
-        shared: Arc::clone(&shared),
-        mailbox: sender,
-    };
+    let handle = Handle { shared: Arc::clone(&shared), mailbox: sender };
     let withdrawals = mpsc::unbounded_channel();
-    let engine = Engine {
-        database,
-        wanted,
-        settings,
-        shared,
-        asker,
-        mailbox,
-        withdrawals,
-    };
+    let engine = Engine { database, wanted, settings, shared, asker, mailbox, withdrawals };
     (handle, engine)
 }
 
@@ -93,26 +79,13 @@ impl Engine {
     }
 
     async fn serve(self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), Fatal> {
-        let Engine {
-            database,
-            wanted,
-            settings,
-            shared,
-            asker,
-            mailbox,
-            withdrawals,
-        } = self;
+        let Engine { database, wanted, settings, shared, asker, mailbox, withdrawals } = self;
         let server = ids::server();
         let opened = tokio::select! {
             opened = open(&*database, wanted, server) => opened?,
             () = &mut stop => return Ok(()),
         };
-        let Opened {
-            store,
-            reader,
-            snapshot,
-            now,
-        } = opened;
+        let Opened { store, reader, snapshot, now } = opened;
         check_clock(now, snapshot.at, settings.allow_clock_behind)?;
         shared.time.observe(now, snapshot.at);
         shared.open(Arc::clone(&reader), Copy::from(snapshot));
@@ -134,11 +107,7 @@ impl Engine {
             mailbox,
             withdrawals: withdrawals.1,
             settings,
-            jitter: if reader.shared() {
-                ids::jitter(server, MOST_JITTER)
-            } else {
-                Duration::ZERO
-            },
+            jitter: if reader.shared() { ids::jitter(server, MOST_JITTER) } else { Duration::ZERO },
             shared_database: reader.shared(),
             written: 0,
         };
@@ -240,21 +209,13 @@ impl Turns {
             if self.shared_database {
                 // Other servers may have started leases, or written down the expiry by now; and
                 // this is how an idle server learns that the database is away.
-                self.writer
-                    .shared
-                    .catch_up()
-                    .await
-                    .map_err(|_| Failure::Away)?;
+                self.writer.shared.catch_up().await.map_err(|_| Failure::Away)?;
             }
             if !self.until_next_deadline().is_zero() {
                 return Ok(());
             }
         }
-        if self
-            .writer
-            .attempt(&mut self.waiting, self.settings.batch)
-            .await?
-        {
+        if self.writer.attempt(&mut self.waiting, self.settings.batch).await? {
             self.written += 1;
         }
         if self.written >= BATCHES_BETWEEN_PRUNINGS {
@@ -267,10 +228,7 @@ impl Turns {
     /// How long until the next deadline, by the latest that is known of the pool's time.
     fn until_next_deadline(&self) -> Duration {
         let shared = &self.writer.shared;
-        let next = shared
-            .copy()
-            .as_ref()
-            .and_then(|copy| copy.pool.next_deadline());
+        let next = shared.copy().as_ref().and_then(|copy| copy.pool.next_deadline());
         next.map_or(Duration::MAX, |deadline| deadline.since(shared.estimate()))
     }
 
@@ -307,10 +265,7 @@ fn check_clock(clock: Timestamp, journal: Timestamp, allowed: bool) -> Result<()
     }
     let minutes = behind.as_secs() / 60;
     if allowed {
-        info!(
-            minutes,
-            "the clock is behind the journal; the pool's time runs on from the journal"
-        );
+        info!(minutes, "the clock is behind the journal; the pool's time runs on from the journal");
         return Ok(());
     }
     Err(Fatal(format!(

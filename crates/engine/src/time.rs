@@ -63,10 +63,7 @@ impl PoolTime {
 
 fn warn_start(behind: Duration) {
     if behind >= WORTH_A_WORD {
-        warn!(
-            ?behind,
-            "the clock is behind the journal; the pool's time runs on without it"
-        );
+        warn!(?behind, "the clock is behind the journal; the pool's time runs on without it");
     }
 }
 
@@ -97,11 +94,7 @@ mod tests {
         assert_eq!(time.observe(at(100), at(3700)), at(3700));
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(time.observe(at(105), at(3700)), at(3705));
-        assert_eq!(
-            time.observe(at(3800), at(3700)),
-            at(3800),
-            "the clock has caught up"
-        );
+        assert_eq!(time.observe(at(3800), at(3700)), at(3800), "the clock has caught up");
     }
 
     #[tokio::test(start_paused = true)]

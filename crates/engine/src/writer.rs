@@ -48,10 +48,7 @@ impl From<store::Error> for Failure {
         match error {
             store::Error::Operator(sentence) => Failure::Operator(sentence),
             other => {
-                warn!(
-                    error = &other as &dyn Cause,
-                    "the database can't be used right now"
-                );
+                warn!(error = &other as &dyn Cause, "the database can't be used right now");
                 Failure::Away
             }
         }
@@ -72,11 +69,7 @@ impl Writer {
             None => self.start_again().await?,
         };
         let known = copy.position;
-        let Begun {
-            now,
-            news,
-            new_epoch,
-        } = self.store.begin(&known).await?;
+        let Begun { now, news, new_epoch } = self.store.begin(&known).await?;
         if let Err(unfit) = take(&mut copy, &news) {
             error!(%unfit, "the pool is taken anew");
             self.store.abandon().await;
@@ -102,13 +95,7 @@ impl Writer {
         }
         let position = next(copy.position, new_epoch, ids::batch());
         let fence = copy.pool.fence();
-        let entry = Entry {
-            position,
-            server: self.server,
-            at: now,
-            fence,
-            changes,
-        };
+        let entry = Entry { position, server: self.server, at: now, fence, changes };
         match self.store.commit(&entry).await {
             Ok(()) => {
                 copy.settle(&entry);
@@ -118,10 +105,7 @@ impl Writer {
             }
             Err(store::Error::Data(cause)) => self.refused(decided, &*cause, waiting),
             Err(store::Error::Unknown(cause)) => {
-                warn!(
-                    error = &*cause as &dyn Cause,
-                    "a commit's outcome has to be found out"
-                );
+                warn!(error = &*cause as &dyn Cause, "a commit's outcome has to be found out");
                 self.unsettled = Some(Unsettled { entry, decided });
                 Err(Failure::Away)
             }
@@ -140,12 +124,9 @@ impl Writer {
         let Begun { news, .. } = self.store.begin(&NOWHERE).await?;
         self.store.abandon().await;
         let News::Whole(snapshot) = news else {
-            return Err(Failure::Operator(
-                "the journal of the pool is empty".to_owned(),
-            ));
+            return Err(Failure::Operator("the journal of the pool is empty".to_owned()));
         };
-        self.shared
-            .publish(&NOWHERE, News::Whole(snapshot.clone()), None);
+        self.shared.publish(&NOWHERE, News::Whole(snapshot.clone()), None);
         Ok(Copy::from(*snapshot))
     }
 
@@ -202,9 +183,9 @@ impl Writer {
         }
         warn!(error = cause, "the database refused a command");
         self.alone = self.alone.saturating_sub(1);
-        decided
-            .into_iter()
-            .for_each(|(request, _)| request.refuse(Error::Refused));
+        for (request, _) in decided {
+            request.refuse(Error::Refused);
+        }
         Ok(false)
     }
 

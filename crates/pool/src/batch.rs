@@ -16,25 +16,13 @@ pub struct Batch<'a> {
 impl<'a> Batch<'a> {
     pub(crate) fn begin(pool: &'a mut Pool, now: Timestamp) -> Self {
         let fence_before = pool.fence();
-        let mut batch = Batch {
-            pool,
-            now,
-            fence_before,
-            changes: Vec::new(),
-        };
+        let mut batch = Batch { pool, now, fence_before, changes: Vec::new() };
         // However late anyone looks, a lease ended at its deadline, and the name of the lease and
         // not of its token says what ends.
         while let Some(lease) = batch.pool.first_overdue(now) {
             let (id, fence) = (lease.id, lease.fence);
-            let end = End {
-                at: lease.expires_at,
-                reason: EndReason::Expired,
-            };
-            batch.record(Change::LeaseEnded {
-                lease_id: id,
-                fence,
-                end,
-            });
+            let end = End { at: lease.expires_at, reason: EndReason::Expired };
+            batch.record(Change::LeaseEnded { lease_id: id, fence, end });
         }
         batch
     }
@@ -68,10 +56,7 @@ impl<'a> Batch<'a> {
             }
             evicted = Some(self.end(oldest, EndReason::Evicted));
         }
-        let free = self
-            .pool
-            .longest_free()
-            .expect("a token is free or was just made free");
+        let free = self.pool.longest_free().expect("a token is free or was just made free");
         let lease = Lease {
             id: lease_id,
             token_id: free.token.id,
@@ -84,11 +69,7 @@ impl<'a> Batch<'a> {
         };
         let value: TokenValue = free.token.value;
         self.record(Change::LeaseStarted(lease.clone()));
-        Some(Outcome::Allocated {
-            lease,
-            value,
-            evicted,
-        })
+        Some(Outcome::Allocated { lease, value, evicted })
     }
 
     fn release(&mut self, token_id: TokenId) -> Outcome {
@@ -96,9 +77,7 @@ impl<'a> Batch<'a> {
             return Outcome::UnknownToken;
         };
         let running = token.running(self.now).cloned();
-        Outcome::Released {
-            ended: running.map(|lease| self.end(lease, EndReason::Released)),
-        }
+        Outcome::Released { ended: running.map(|lease| self.end(lease, EndReason::Released)) }
     }
 
     fn withdraw(&mut self, lease_id: LeaseId, token_id: TokenId) -> Outcome {
@@ -106,9 +85,7 @@ impl<'a> Batch<'a> {
         let running = token.and_then(|token| token.running(self.now)).cloned();
         let this = running.filter(|lease| lease.id == lease_id);
         let ended = this.map(|lease| self.end(lease, EndReason::Released));
-        Outcome::Withdrawn {
-            ended: ended.is_some(),
-        }
+        Outcome::Withdrawn { ended: ended.is_some() }
     }
 
     fn clear(&mut self) -> Outcome {
@@ -121,23 +98,14 @@ impl<'a> Batch<'a> {
     }
 
     fn end(&mut self, mut lease: Lease, reason: EndReason) -> Lease {
-        let end = End {
-            at: self.now,
-            reason,
-        };
-        self.record(Change::LeaseEnded {
-            lease_id: lease.id,
-            fence: lease.fence,
-            end,
-        });
+        let end = End { at: self.now, reason };
+        self.record(Change::LeaseEnded { lease_id: lease.id, fence: lease.fence, end });
         lease.end = Some(end);
         lease
     }
 
     fn record(&mut self, change: Change) {
-        self.pool
-            .apply(&change)
-            .expect("a change that was decided on this state fits it");
+        self.pool.apply(&change).expect("a change that was decided on this state fits it");
         self.changes.push(change);
     }
 }

@@ -113,10 +113,7 @@ impl Lease {
     /// The end of this lease as seen at `now`: as decided, or its deadline once that is reached.
     #[must_use]
     pub fn end_at(&self, now: Timestamp) -> Option<End> {
-        let expired = || End {
-            at: self.expires_at,
-            reason: EndReason::Expired,
-        };
+        let expired = || End { at: self.expires_at, reason: EndReason::Expired };
         self.end.or_else(|| (self.expires_at <= now).then(expired))
     }
 

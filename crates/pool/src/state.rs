@@ -70,34 +70,16 @@ impl Pool {
         latest: impl IntoIterator<Item = Lease>,
         fence: Fence,
     ) -> Result<Self, Inconsistent> {
-        let slots: Vec<Slot> = tokens
-            .into_iter()
-            .map(|token| Slot {
-                token,
-                latest: None,
-            })
-            .collect();
-        let places: HashMap<_, _> = slots
-            .iter()
-            .enumerate()
-            .map(|(place, slot)| (slot.token.id, place))
-            .collect();
+        let slots: Vec<Slot> =
+            tokens.into_iter().map(|token| Slot { token, latest: None }).collect();
+        let places: HashMap<_, _> =
+            slots.iter().enumerate().map(|(place, slot)| (slot.token.id, place)).collect();
         if places.len() != slots.len() {
             return Err(Inconsistent("two tokens have the same id".to_owned()));
         }
-        let free = (0..slots.len())
-            .map(|place| FreeSince::of(place, None))
-            .collect();
+        let free = (0..slots.len()).map(|place| FreeSince::of(place, None)).collect();
         let (running, deadlines) = Default::default();
-        let mut pool = Pool {
-            policy,
-            slots,
-            places,
-            free,
-            running,
-            deadlines,
-            fence,
-        };
+        let mut pool = Pool { policy, slots, places, free, running, deadlines, fence };
         for lease in latest {
             pool.restore_latest(lease)?;
         }
@@ -107,15 +89,11 @@ impl Pool {
     fn restore_latest(&mut self, lease: Lease) -> Result<(), Inconsistent> {
         let Lease { id, fence, end, .. } = lease;
         if fence > self.fence {
-            return Err(Inconsistent(format!(
-                "lease {id:?} is newer than the newest fence"
-            )));
+            return Err(Inconsistent(format!("lease {id:?} is newer than the newest fence")));
         }
         let place = self.place_of(&lease)?;
         if self.slots[place].latest.is_some() {
-            return Err(Inconsistent(format!(
-                "lease {id:?} is not its token's only latest"
-            )));
+            return Err(Inconsistent(format!("lease {id:?} is not its token's only latest")));
         }
         self.start(place, lease)?;
         if let Some(end) = end {
@@ -159,18 +137,13 @@ impl Pool {
     }
 
     fn start(&mut self, place: usize, mut lease: Lease) -> Result<(), Inconsistent> {
-        let Lease {
-            fence, expires_at, ..
-        } = lease;
+        let Lease { fence, expires_at, .. } = lease;
         if self.running.contains_key(&fence) {
             return Err(Inconsistent(format!("{fence:?} occurs twice")));
         }
         lease.end = None;
         let slot = &mut self.slots[place];
-        let before = slot
-            .latest
-            .replace(lease)
-            .and_then(|old| Some((old.end?, old.fence)));
+        let before = slot.latest.replace(lease).and_then(|old| Some((old.end?, old.fence)));
         self.free.remove(&FreeSince::of(place, before));
         self.running.insert(fence, place);
         self.deadlines.insert((expires_at, fence));
@@ -182,10 +155,7 @@ impl Pool {
         let running = self.running.get(&fence).copied();
         let place =
             running.ok_or_else(|| Inconsistent(format!("no lease with {fence:?} is running")))?;
-        let lease = self.slots[place]
-            .latest
-            .as_mut()
-            .expect("a running lease is the latest");
+        let lease = self.slots[place].latest.as_mut().expect("a running lease is the latest");
         lease.end = Some(end);
         self.deadlines.remove(&(lease.expires_at, fence));
         self.running.remove(&fence);
@@ -227,10 +197,7 @@ impl Pool {
     /// How many leases are past their deadline at `now` without their end having been decided.
     #[must_use]
     pub fn overdue(&self, now: Timestamp) -> usize {
-        self.deadlines
-            .iter()
-            .take_while(|&&(deadline, _)| deadline <= now)
-            .count()
+        self.deadlines.iter().take_while(|&&(deadline, _)| deadline <= now).count()
     }
 
     /// How many tokens are held at `now`.
@@ -252,11 +219,7 @@ impl Pool {
 
     fn view(&self, place: usize) -> TokenView<'_> {
         let Slot { token, latest } = &self.slots[place];
-        TokenView {
-            token,
-            place,
-            latest: latest.as_ref(),
-        }
+        TokenView { token, place, latest: latest.as_ref() }
     }
 
     pub(crate) fn longest_free(&self) -> Option<TokenView<'_>> {
@@ -264,37 +227,23 @@ impl Pool {
     }
 
     pub(crate) fn oldest_running(&self) -> Option<&Lease> {
-        self.running
-            .values()
-            .next()
-            .and_then(|&place| self.slots[place].latest.as_ref())
+        self.running.values().next().and_then(|&place| self.slots[place].latest.as_ref())
     }
 
     pub(crate) fn first_overdue(&self, now: Timestamp) -> Option<&Lease> {
         let &(deadline, fence) = self.deadlines.first()?;
-        let place = self
-            .running
-            .get(&fence)
-            .expect("a lease with a deadline is running");
-        (deadline <= now)
-            .then(|| self.slots[*place].latest.as_ref())
-            .flatten()
+        let place = self.running.get(&fence).expect("a lease with a deadline is running");
+        (deadline <= now).then(|| self.slots[*place].latest.as_ref()).flatten()
     }
 }
 
 /// A lease may only start on a free token, right after the lease that it says came before.
 fn check_follows(lease: &Lease, latest: Option<&Lease>) -> Result<(), Inconsistent> {
     if latest.is_some_and(|latest| latest.end.is_none()) {
-        return Err(Inconsistent(format!(
-            "lease {:?} overlaps the one before",
-            lease.id
-        )));
+        return Err(Inconsistent(format!("lease {:?} overlaps the one before", lease.id)));
     }
     if latest.map_or(Fence::NONE, |latest| latest.fence) != lease.previous_fence {
-        return Err(Inconsistent(format!(
-            "lease {:?} does not follow the one before",
-            lease.id
-        )));
+        return Err(Inconsistent(format!("lease {:?} does not follow the one before", lease.id)));
     }
     Ok(())
 }

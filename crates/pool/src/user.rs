@@ -52,10 +52,7 @@ impl User {
         if name.contains('\0') {
             return Err(InvalidUser::Nul);
         }
-        Ok(User {
-            name: name.into(),
-            id: UserId(identity(name)),
-        })
+        Ok(User { name: name.into(), id: UserId(identity(name)) })
     }
 }
 

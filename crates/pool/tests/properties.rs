@@ -63,10 +63,7 @@ impl Model {
     }
 
     fn running(&self) -> Vec<&Lease> {
-        self.leases
-            .iter()
-            .filter(|lease| lease.is_running(self.now()))
-            .collect()
+        self.leases.iter().filter(|lease| lease.is_running(self.now())).collect()
     }
 
     fn latest(&self, id: TokenId) -> Option<&Lease> {
@@ -80,9 +77,9 @@ impl Model {
             .enumerate()
             .filter_map(|(place, token)| match self.latest(token.id) {
                 None => Some((Timestamp::MIN, Fence::NONE, place, token.id)),
-                Some(lease) => lease
-                    .end_at(self.now())
-                    .map(|end| (end.at, lease.fence, place, token.id)),
+                Some(lease) => {
+                    lease.end_at(self.now()).map(|end| (end.at, lease.fence, place, token.id))
+                }
             })
             .collect();
         free.sort();
@@ -93,11 +90,7 @@ impl Model {
         for change in changes {
             match change {
                 Change::LeaseStarted(lease) => self.leases.push(lease.clone()),
-                Change::LeaseEnded {
-                    lease_id,
-                    fence,
-                    end,
-                } => {
+                Change::LeaseEnded { lease_id, fence, end } => {
                     let lease = self.leases.iter_mut().find(|lease| lease.id == *lease_id);
                     let lease = lease.expect("only a granted lease ends");
                     assert_eq!(lease.fence, *fence);
@@ -123,20 +116,12 @@ impl Model {
         for chain in by_token.values() {
             let mut before = Fence::NONE;
             for lease in chain {
-                assert_eq!(
-                    lease.previous_fence, before,
-                    "a token's leases are one chain"
-                );
+                assert_eq!(lease.previous_fence, before, "a token's leases are one chain");
                 before = lease.fence;
             }
             for pair in chain.windows(2) {
-                let end = pair[0]
-                    .end
-                    .expect("only the latest lease of a token may be running");
-                assert!(
-                    end.at <= pair[1].started_at,
-                    "leases of a token never overlap"
-                );
+                let end = pair[0].end.expect("only the latest lease of a token may be running");
+                assert!(end.at <= pair[1].started_at, "leases of a token never overlap");
             }
         }
     }
@@ -153,22 +138,15 @@ fn carry_out(step: &Step, number: u128, size: usize, pool: &mut Pool, model: &mu
             lease_id: LeaseId(Uuid::from_u128(1_000_000 + number)),
             user: User::new(&format!("user {user}")).unwrap(),
         }),
-        Step::Release(place) => Some(Command::Release {
-            token_id: token(*place as u128 + 1).id,
-        }),
+        Step::Release(place) => Some(Command::Release { token_id: token(*place as u128 + 1).id }),
         Step::Withdraw(ago) => {
             let lease = model.leases.iter().rev().nth(*ago);
-            lease.map(|l| Command::Withdraw {
-                lease_id: l.id,
-                token_id: l.token_id,
-            })
+            lease.map(|l| Command::Withdraw { lease_id: l.id, token_id: l.token_id })
         }
         Step::Clear => Some(Command::Clear),
     };
     let mut batch = pool.batch(model.now());
-    let outcome = command
-        .as_ref()
-        .map(|c| batch.decide(c).expect("alone in its batch"));
+    let outcome = command.as_ref().map(|c| batch.decide(c).expect("alone in its batch"));
     let changes = batch.finish();
     let before = model.running().into_iter().cloned().collect::<Vec<_>>();
     let free = model.free(size);
@@ -187,28 +165,19 @@ fn check_outcome(
     match (command, outcome) {
         (Some(Command::Allocate { .. }), Some(Outcome::Allocated { lease, evicted, .. })) => {
             if let Some(first) = free.first() {
-                assert_eq!(
-                    lease.token_id, *first,
-                    "the token free longest is handed out"
-                );
+                assert_eq!(lease.token_id, *first, "the token free longest is handed out");
                 assert_eq!(*evicted, None, "nobody is evicted while a token is free");
             } else {
                 let oldest = before.first().expect("a pool without a free token is full");
                 let evicted = evicted.as_ref().expect("a full pool evicts");
-                assert_eq!(
-                    evicted.id, oldest.id,
-                    "the lease running longest is evicted"
-                );
+                assert_eq!(evicted.id, oldest.id, "the lease running longest is evicted");
                 assert_eq!(evicted.end.map(|end| end.reason), Some(EndReason::Evicted));
                 assert_eq!(lease.token_id, oldest.token_id);
             }
             assert_eq!(lease.expires_at, model.now().after(LEASE));
         }
         (Some(Command::Allocate { .. }), Some(Outcome::NoTokens)) => {
-            assert!(
-                before.is_empty() && free.is_empty(),
-                "only an empty pool has no tokens"
-            );
+            assert!(before.is_empty() && free.is_empty(), "only an empty pool has no tokens");
         }
         (Some(Command::Release { token_id }), Some(Outcome::Released { ended })) => {
             let held = before.iter().find(|lease| lease.token_id == *token_id);
@@ -232,10 +201,7 @@ fn check_outcome(
 fn check_pool(pool: &Pool, size: usize, model: &Model) {
     let now = model.now();
     assert_eq!(pool.size(), size, "tokens neither appear nor vanish");
-    assert_eq!(
-        pool.tokens(0).map(|t| t.token.clone()).collect::<Vec<_>>(),
-        tokens(size)
-    );
+    assert_eq!(pool.tokens(0).map(|t| t.token.clone()).collect::<Vec<_>>(), tokens(size));
     assert_eq!(pool.active(now), model.running().len());
     assert!(pool.active(now) <= size);
     for token in pool.tokens(0) {
@@ -329,11 +295,7 @@ fn a_batch_ends_before_it_would_evict_its_own_lease() {
     assert_eq!(batch.finish().len(), 2);
     let mut next = pool.batch(Timestamp::from_micros(1));
     let outcome = next.decide(&allocate(3));
-    let Some(Outcome::Allocated {
-        evicted: Some(evicted),
-        ..
-    }) = outcome
-    else {
+    let Some(Outcome::Allocated { evicted: Some(evicted), .. }) = outcome else {
         panic!("{outcome:?}")
     };
     assert_eq!(evicted.id, LeaseId(Uuid::from_u128(1)));
@@ -349,26 +311,13 @@ fn an_expiry_of_an_old_lease_leaves_the_new_one_alone() {
     };
     let id = pool.tokens(0).next().unwrap().token.id;
     assert!(pool.batch(second(0)).decide(&allocate(1)).is_some());
-    assert!(
-        pool.batch(second(60))
-            .decide(&Command::Release { token_id: id })
-            .is_some()
-    );
+    assert!(pool.batch(second(60)).decide(&Command::Release { token_id: id }).is_some());
     assert!(pool.batch(second(61)).decide(&allocate(2)).is_some());
-    assert_eq!(
-        pool.batch(second(120)).finish(),
-        [],
-        "the first deadline ends nothing"
-    );
+    assert_eq!(pool.batch(second(120)).finish(), [], "the first deadline ends nothing");
     assert!(pool.token(id).unwrap().running(second(180)).is_some());
-    assert!(
-        pool.token(id).unwrap().running(second(181)).is_none(),
-        "over at its own deadline"
-    );
+    assert!(pool.token(id).unwrap().running(second(181)).is_none(), "over at its own deadline");
     let ended = pool.batch(second(500)).finish();
-    let [Change::LeaseEnded { lease_id, end, .. }] = ended.as_slice() else {
-        panic!("{ended:?}")
-    };
+    let [Change::LeaseEnded { lease_id, end, .. }] = ended.as_slice() else { panic!("{ended:?}") };
     assert_eq!(*lease_id, LeaseId(Uuid::from_u128(2)));
     assert_eq!((end.at, end.reason), (second(181), EndReason::Expired));
 }
@@ -387,19 +336,10 @@ fn contradicting_facts_are_refused() {
         expires_at: Timestamp::from_micros(9),
         end: None,
     };
-    assert!(
-        pool.apply(&Change::LeaseStarted(lease(1, 3))).is_err(),
-        "follows nothing known"
-    );
+    assert!(pool.apply(&Change::LeaseStarted(lease(1, 3))).is_err(), "follows nothing known");
     assert!(pool.apply(&Change::LeaseStarted(lease(1, 0))).is_ok());
-    assert!(
-        pool.apply(&Change::LeaseStarted(lease(2, 1))).is_err(),
-        "overlaps"
-    );
-    assert!(
-        pool.apply(&Change::LeaseStarted(lease(1, 0))).is_err(),
-        "fence given before"
-    );
+    assert!(pool.apply(&Change::LeaseStarted(lease(2, 1))).is_err(), "overlaps");
+    assert!(pool.apply(&Change::LeaseStarted(lease(1, 0))).is_err(), "fence given before");
     let policy = pool.policy();
     let newer = Pool::restore(policy, tokens(1), [lease(5, 0)], Fence::new(4));
     assert!(newer.is_err(), "newer than the newest fence");

@@ -1,0 +1,89 @@
+//! A database whose commits go wrong on demand, around a real one.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use pool::Timestamp;
+use store::{
+    BatchId, Begun, Database, Entry, Error, ImportedPool, Opened, Position, Store, Wanted,
+};
+
+/// How the next commit goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It becomes durable, but the word of it is lost.
+    DoneUnsaid,
+    /// It does not become durable, and nobody says so.
+    UndoneUnsaid,
+    /// It is refused for now.
+    TryAgain,
+}
+
+/// The faults of the next commits, in order.
+pub type Plan = Arc<Mutex<Vec<Fault>>>;
+
+pub struct FaultyDatabase {
+    pub real: Box<dyn Database>,
+    pub plan: Plan,
+}
+
+struct FaultyStore {
+    real: Box<dyn Store>,
+    plan: Plan,
+}
+
+#[async_trait]
+impl Database for FaultyDatabase {
+    async fn migrate(&self) -> Result<Vec<String>, Error> {
+        self.real.migrate().await
+    }
+    async fn open(&self, wanted: Wanted) -> Result<Opened, Error> {
+        let opened = self.real.open(wanted).await?;
+        let store = Box::new(FaultyStore { real: opened.store, plan: Arc::clone(&self.plan) });
+        Ok(Opened { store, ..opened })
+    }
+    async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error> {
+        self.real.import(pool).await
+    }
+    async fn audit(&self) -> Result<Vec<String>, Error> {
+        self.real.audit().await
+    }
+    async fn describe(&self) -> Result<Vec<(String, String)>, Error> {
+        self.real.describe().await
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn begin(&mut self, known: &Position) -> Result<Begun, Error> {
+        self.real.begin(known).await
+    }
+    async fn commit(&mut self, entry: &Entry) -> Result<(), Error> {
+        let fault = self.plan.lock().unwrap().pop();
+        match fault {
+            None => self.real.commit(entry).await,
+            Some(Fault::DoneUnsaid) => {
+                self.real.commit(entry).await?;
+                Err(Error::Unknown("the word was lost".into()))
+            }
+            Some(Fault::UndoneUnsaid) => {
+                self.real.abandon().await;
+                Err(Error::Unknown("the commit was lost".into()))
+            }
+            Some(Fault::TryAgain) => {
+                self.real.abandon().await;
+                Err(Error::TryAgain { what: "committing", cause: "not now".into() })
+            }
+        }
+    }
+    async fn abandon(&mut self) {
+        self.real.abandon().await;
+    }
+    async fn has(&mut self, batch: BatchId) -> Result<bool, Error> {
+        self.real.has(batch).await
+    }
+    async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
+        self.real.prune(before, keep).await
+    }
+}

@@ -1,0 +1,182 @@
+//! Engines to test with: on either database, several on one, stopped and started again.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{Allocated, Engine, Fatal, Handle, Health, Settings};
+use pool::{Lease, Policy, TokenId, User};
+use store::{Clock, Database, DatabaseUrl, SystemClock, Wanted};
+use tempfile::TempDir;
+use testbed::Cluster;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Where a pool lives.
+pub struct Home {
+    pub url: DatabaseUrl,
+    clock: Arc<dyn Clock>,
+    _folder: Option<TempDir>,
+}
+
+impl Home {
+    pub fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("pool.db").display());
+        Home { url: url.parse().unwrap(), clock: Arc::new(SystemClock), _folder: Some(folder) }
+    }
+
+    pub async fn postgres() -> Self {
+        Self::at(&Cluster::shared().database().await.unwrap())
+    }
+
+    pub fn at(url: &str) -> Self {
+        Home { url: url.parse().unwrap(), clock: Arc::new(SystemClock), _folder: None }
+    }
+
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Home { clock, ..self }
+    }
+
+    pub fn database(&self) -> Box<dyn Database> {
+        store::database(&self.url, Arc::clone(&self.clock))
+    }
+
+    /// An engine for a pool of `size` tokens with leases of that length.
+    pub async fn start(&self, size: usize, lease: Duration) -> Running {
+        self.start_with(self.database(), size, lease, Settings::default()).await
+    }
+
+    pub async fn start_with(
+        &self,
+        database: Box<dyn Database>,
+        size: usize,
+        lease: Duration,
+        settings: Settings,
+    ) -> Running {
+        let policy = Some(Policy { lease });
+        let wanted = Wanted { size: Some(size), policy, update_policy: false };
+        let running = Running::of(engine::start(database, wanted, settings));
+        running.ready().await;
+        running
+    }
+
+    /// Fails where the database holds what must never be there.
+    pub async fn audit(&self) {
+        assert_eq!(self.database().audit().await.unwrap(), Vec::<String>::new());
+    }
+}
+
+/// An engine that runs.
+pub struct Running {
+    pub handle: Handle,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), Fatal>>,
+}
+
+impl Running {
+    pub fn of((handle, engine): (Handle, Engine)) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(engine.run(async move { drop(stopped.await) }));
+        Running { handle, stop, task }
+    }
+
+    pub async fn ready(&self) {
+        until("the engine is ready", || async { self.handle.health() == Health::Ready }).await;
+    }
+
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// Why it stopped by itself.
+    pub async fn fatal(self) -> String {
+        self.task.await.unwrap().unwrap_err().to_string()
+    }
+
+    pub async fn allocate(&self, user: &str) -> Allocated {
+        self.handle.allocate(user_named(user)).await.unwrap().unwrap()
+    }
+
+    /// `count` allocations at the same time.
+    pub async fn allocate_at_once(&self, count: usize) -> Vec<Allocated> {
+        let tasks: Vec<_> = (0..count)
+            .map(|number| {
+                let handle = self.handle.clone();
+                tokio::spawn(
+                    async move { handle.allocate(user_named(&format!("user {number}"))).await },
+                )
+            })
+            .collect();
+        let mut granted = Vec::new();
+        for task in tasks {
+            granted.push(task.await.unwrap().unwrap().unwrap());
+        }
+        granted
+    }
+
+    pub async fn running(&self) -> Vec<Lease> {
+        let look = |view: engine::View<'_>| {
+            view.pool.tokens(0).filter_map(|token| token.running(view.now).cloned()).collect()
+        };
+        self.handle.read(look).await.unwrap()
+    }
+
+    pub async fn history(&self, token: TokenId) -> Vec<Lease> {
+        self.handle.history(token, None, 1_000_000).await.unwrap().unwrap().leases
+    }
+
+    /// The history of every token, checked: no overlaps, one chain, fences distinct.
+    pub async fn whole_history(&self) -> HashMap<TokenId, Vec<Lease>> {
+        let look = |view: engine::View<'_>| {
+            view.pool.tokens(0).map(|token| token.token.id).collect::<Vec<_>>()
+        };
+        let mut all = HashMap::new();
+        let mut fences = HashSet::new();
+        for token in self.handle.read(look).await.unwrap() {
+            let history = self.history(token).await;
+            for pair in history.windows(2) {
+                let (later, earlier) = (&pair[0], &pair[1]);
+                let end = earlier.end.expect("only the latest lease may be running");
+                assert!(end.at <= later.started_at, "{earlier:?} overlaps {later:?}");
+                assert_eq!(later.previous_fence, earlier.fence);
+            }
+            for lease in &history {
+                assert!(fences.insert(lease.fence), "{:?} was given twice", lease.fence);
+            }
+            all.insert(token, history);
+        }
+        all
+    }
+}
+
+pub fn user_named(name: &str) -> User {
+    User::new(name).unwrap()
+}
+
+/// Waits, within a bound, until something is so.
+pub async fn until<F: Future<Output = bool>>(what: &str, so: impl Fn() -> F) {
+    for _ in 0..3_000 {
+        if so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never came about that {what}");
+}
+
+/// Each test once on each database.
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(super::Home::sqlite()).await; })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(super::Home::postgres().await).await; })*
+        }
+    };
+}
+pub(crate) use on_both;
