@@ -1,4 +1,5 @@
 insert into leases (
-    id, pool, token_id, user_id, user, fence, previous_fence, started_at, expires_at, ended_at, end_reason
+    id, pool, token_id, user_id, user_name, fence, previous_fence, started_at,
+    expires_at, ended_at, end_reason
 )
 values (?1, 'default', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)

@@ -1,5 +1,5 @@
 select
-    l.id, l.token_id, l.user_id, l.user, l.fence, l.previous_fence, l.started_at, l.expires_at,
+    l.id, l.token_id, l.user_id, l.user_name, l.fence, l.previous_fence, l.started_at, l.expires_at,
     l.ended_at, l.end_reason
 from tokens as t
 join leases as l
