@@ -102,7 +102,7 @@ mod tests {
         let time = PoolTime::new();
         time.observe(at(5000), at(0));
         assert_eq!(time.observe(at(1400), at(5000)), at(5000));
-        tokio::time::advance(Duration::from_secs(120)).await;
+        tokio::time::advance(Duration::from_mins(2)).await;
         assert_eq!(time.observe(at(1520), at(5000)), at(5120));
     }
 }

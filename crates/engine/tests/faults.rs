@@ -3,7 +3,6 @@
 
 #[path = "support/faulty.rs"]
 mod faulty;
-#[expect(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
 use std::collections::HashSet;
@@ -57,7 +56,7 @@ fn load(handles: &[Handle], stop: &Arc<AtomicBool>) -> tokio::task::JoinSet<Vec<
                 match handle.allocate(user_named(&format!("client {number}"))).await {
                     Ok(granted) => acknowledged.push(granted.unwrap().lease.id),
                     Err(Error::NotDone { .. } | Error::OutcomeUnknown | Error::Busy { .. }) => {
-                        tokio::time::sleep(Duration::from_millis(5)).await
+                        tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                     Err(other) => panic!("{other}"),
                 }
@@ -244,7 +243,11 @@ async fn a_clock_set_forward_a_year_and_back_again() {
     let settings = Settings { allow_clock_behind: true, ..Settings::default() };
     let engine = Running::of(engine::start(right.database(), wanted, settings));
     engine.ready().await;
-    assert_eq!(engine.running().await, [lease.clone()], "it lives out its two minutes");
+    assert_eq!(
+        engine.running().await,
+        std::slice::from_ref(&lease),
+        "it lives out its two minutes"
+    );
     let next = engine.allocate("after").await.lease;
     assert!(next.expires_at <= lease.started_at.after(LONG * 2), "no lease lives for ever");
     engine.stop().await;
