@@ -45,13 +45,8 @@ pub fn command() -> Command {
             .value_name("FILE")
             .value_hint(ValueHint::FilePath)
             .value_parser(ValueParser::path_buf())
-            .help(format!(
-                "Read settings from a TOML file [env: {CONFIG_ENV}]"
-            ));
-        Command::new(name)
-            .about(about)
-            .args(settings.map(flag))
-            .arg(config)
+            .help(format!("Read settings from a TOML file [env: {CONFIG_ENV}]"));
+        Command::new(name).about(about).args(settings.map(flag)).arg(config)
     };
     let from = Arg::new("from")
         .value_name("FROM_URL")
@@ -65,34 +60,23 @@ pub fn command() -> Command {
         .disable_help_subcommand(true)
         .after_help(EXAMPLES)
         .subcommand(about("serve", "Serve the pool over HTTP").after_help(SETTINGS_HELP))
-        .subcommand(about(
-            "migrate",
-            "Bring the database's schema up to date, and stop",
-        ))
+        .subcommand(about("migrate", "Bring the database's schema up to date, and stop"))
         .subcommand(about(
             "doctor",
             "Check settings and database; say what is wrong and what to do",
         ))
-        .subcommand(about(
-            "config",
-            "Show each setting, its value and where it came from",
-        ))
+        .subcommand(about("config", "Show each setting, its value and where it came from"))
         .subcommand(
-            about(
-                "import",
-                "Take over tokens and history of an original TokenManager database",
-            )
-            .arg(from)
-            .after_help(IMPORT_EXAMPLE),
+            about("import", "Take over tokens and history of an original TokenManager database")
+                .arg(from)
+                .after_help(IMPORT_EXAMPLE),
         )
 }
 
 fn flag(setting: &'static Setting) -> Arg {
     let default = setting.default.filter(|_| setting.kind != Kind::Switch);
     let default = default.map_or(String::new(), |default| format!(" [default: {default}]"));
-    let other_env = setting
-        .other_env
-        .map_or(String::new(), |env| format!(" [env: {env}]"));
+    let other_env = setting.other_env.map_or(String::new(), |env| format!(" [env: {env}]"));
     let arg = Arg::new(setting.name)
         .long(setting.name)
         .value_name(setting.value)
@@ -102,10 +86,7 @@ fn flag(setting: &'static Setting) -> Arg {
     match setting.kind {
         Kind::One => arg.action(ArgAction::Set),
         Kind::Several => arg.action(ArgAction::Append),
-        Kind::Switch => arg
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("true"),
+        Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
     }
 }
 
@@ -127,10 +108,7 @@ impl Given {
     pub fn of(matches: &ArgMatches) -> Self {
         let (command, matches) = matches.subcommand().expect("clap requires a command");
         let values = |setting: &'static Setting| {
-            let values = matches
-                .try_get_many::<String>(setting.name)
-                .ok()
-                .flatten()?;
+            let values = matches.try_get_many::<String>(setting.name).ok().flatten()?;
             let values: Vec<_> = values.map(String::as_str).collect();
             Some((setting.name, values.join(",")))
         };

@@ -1,7 +1,135 @@
-//! `token-manager doctor`
+//! `token-manager doctor`: looks at everything a server depends on, changes nothing, and says what
+//! is wrong and what to do. It may be run while a server runs.
+
+use std::fmt::Display;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
+use store::DatabaseUrl;
+
+use crate::found::Found;
+use crate::listen::bind;
 use crate::settings::Settings;
-pub async fn examine(_settings: &Settings) -> ExitCode {
-    ExitCode::SUCCESS
+use crate::{database, say, serve};
+
+/// What has been found so far.
+#[derive(Default)]
+struct Findings {
+    problems: usize,
+    warnings: usize,
+}
+
+impl Findings {
+    fn ok(what: &str, text: impl Display) {
+        say(&format!("ok       {what}: {text}"));
+    }
+
+    fn warning(&mut self, what: &str, text: impl Display) {
+        self.warnings += 1;
+        say(&format!("warning  {what}: {text}"));
+    }
+
+    fn problem(&mut self, what: &str, text: impl Display) {
+        self.problems += 1;
+        say(&format!("problem  {what}: {text}"));
+    }
+
+    /// An error with its causes, in one line.
+    fn error(&mut self, what: &str, error: impl Into<anyhow::Error>) {
+        self.problem(what, format!("{:#}", error.into()));
+    }
+
+    fn conclude(&self) -> ExitCode {
+        let count = |count: usize, what: &str| match count {
+            1 => format!("1 {what}"),
+            count => format!("{count} {what}s"),
+        };
+        let [problems, warnings] =
+            [count(self.problems, "problem"), count(self.warnings, "warning")];
+        say(&format!("{problems}, {warnings}"));
+        ExitCode::from(u8::from(self.problems > 0))
+    }
+}
+
+/// Prints a line for each thing looked at. The exit code is 1 when there are problems.
+pub async fn examine(found: &Found) -> ExitCode {
+    let mut findings = Findings::default();
+    match Settings::read(found) {
+        Ok(settings) => {
+            Findings::ok("settings", "every value makes sense; `token-manager config` shows them");
+            listening(&settings, &mut findings).await;
+            open_files(&settings, &mut findings);
+            stored(&settings, &mut findings).await;
+        }
+        Err(error) => findings.error("settings", error),
+    }
+    findings.conclude()
+}
+
+async fn listening(settings: &Settings, findings: &mut Findings) {
+    let addresses = match serve::addresses(settings).await {
+        Ok(addresses) => addresses,
+        Err(error) => return findings.error("listen", error),
+    };
+    for address in addresses {
+        match bind(address) {
+            Ok(_) => Findings::ok("listen", format!("{address} is free")),
+            Err(error) => {
+                findings.warning("listen", format!("{error}; all is well if that is this server"));
+            }
+        }
+    }
+}
+
+fn open_files(settings: &Settings, findings: &mut Findings) {
+    // Besides connections: databases, listeners, the log.
+    const OTHERS: u64 = 100;
+    let needed = u64::try_from(settings.max_connections).unwrap_or(u64::MAX) + OTHERS;
+    match rlimit::getrlimit(rlimit::Resource::NOFILE) {
+        Ok((_, hard)) if hard < needed => findings.warning(
+            "open files",
+            format!(
+                "the system allows this user {hard}, {} connections need {needed}: raise the hard \
+                 limit, or lower --max-connections",
+                settings.max_connections
+            ),
+        ),
+        Ok((_, hard)) => Findings::ok("open files", format!("the system allows {hard}")),
+        Err(error) => findings.warning("open files", error),
+    }
+}
+
+async fn stored(settings: &Settings, findings: &mut Findings) {
+    let shown = &settings.database_shown;
+    if let DatabaseUrl::Sqlite(path) = &settings.database
+        && !path.exists()
+    {
+        let text = format!("{shown} is not there yet; `token-manager serve` makes it");
+        return findings.warning("database", text);
+    }
+    let database = database(settings);
+    match database.describe().await {
+        Ok(facts) => {
+            Findings::ok("database", format!("{shown} can be read"));
+            for (name, value) in facts {
+                Findings::ok(&name, value);
+            }
+        }
+        Err(error) => {
+            let error = anyhow!(error).context(format!("{shown} can't be examined"));
+            return findings.error("database", error);
+        }
+    }
+    match database.audit().await {
+        Ok(faults) if faults.is_empty() => {
+            Findings::ok("audit", "leases and journal contradict each other nowhere");
+        }
+        Ok(faults) => {
+            for fault in faults {
+                findings.problem("audit", fault);
+            }
+            say("         Stop the servers, keep a copy of the database, and restore a backup.");
+        }
+        Err(error) => findings.error("audit", error),
+    }
 }

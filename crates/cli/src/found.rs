@@ -57,9 +57,7 @@ impl Found {
         env: impl Fn(&str) -> Option<String>,
     ) -> anyhow::Result<Self> {
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
-        let file = config
-            .map(Path::to_owned)
-            .or_else(|| env(CONFIG_ENV).map(PathBuf::from));
+        let file = config.map(Path::to_owned).or_else(|| env(CONFIG_ENV).map(PathBuf::from));
         let mut values = match &file {
             Some(path) => read(path)
                 .with_context(|| format!("the settings file {} can't be used", path.display()))?,
@@ -67,31 +65,21 @@ impl Found {
         };
         for setting in SETTINGS {
             let names = [Some(setting.env()), setting.other_env.map(str::to_owned)];
-            let by_env = names
-                .into_iter()
-                .flatten()
-                .find_map(|name| Some((env(&name)?, name)));
+            let by_env = names.into_iter().flatten().find_map(|name| Some((env(&name)?, name)));
             if let Some(flag) = flags.get(setting.name) {
                 values.insert(setting.name, (flag.clone(), Origin::Flag));
             } else if let Some((value, name)) = by_env {
                 values.insert(setting.name, (value, Origin::Environment(name)));
             } else if let Some(default) = setting.default {
-                values
-                    .entry(setting.name)
-                    .or_insert((default.to_owned(), Origin::Default));
+                values.entry(setting.name).or_insert((default.to_owned(), Origin::Default));
             }
         }
-        Ok(Found {
-            values,
-            port: env("PORT"),
-        })
+        Ok(Found { values, port: env("PORT") })
     }
 
     /// The text given for a setting, if any, and where.
     pub fn get(&self, name: &str) -> Option<(&str, &Origin)> {
-        self.values
-            .get(named(name).name)
-            .map(|(value, origin)| (value.as_str(), origin))
+        self.values.get(named(name).name).map(|(value, origin)| (value.as_str(), origin))
     }
 }
 
@@ -115,9 +103,7 @@ fn read(path: &Path) -> anyhow::Result<HashMap<&'static str, (String, Origin)>> 
 fn entry(key: &str, value: &toml::Value) -> anyhow::Result<(&'static Setting, String)> {
     let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
         let nearest = SETTINGS.iter().map(|setting| setting.name);
-        let nearest = nearest
-            .min_by_key(|name| distance(key, name))
-            .unwrap_or_default();
+        let nearest = nearest.min_by_key(|name| distance(key, name)).unwrap_or_default();
         bail!("there is no setting `{key}`; the nearest is `{nearest}`");
     };
     let text = match value {
@@ -126,9 +112,7 @@ fn entry(key: &str, value: &toml::Value) -> anyhow::Result<(&'static Setting, St
         toml::Value::Boolean(switch) => switch.to_string(),
         toml::Value::Array(items) if setting.kind == Kind::Several => {
             let items: Option<Vec<_>> = items.iter().map(toml::Value::as_str).collect();
-            items
-                .with_context(|| format!("`{key}` takes a list of texts"))?
-                .join(",")
+            items.with_context(|| format!("`{key}` takes a list of texts"))?.join(",")
         }
         other => bail!("`{key}` can't be a TOML {}", other.type_str()),
     };
@@ -162,11 +146,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_with_the_nearest_known_one() {
-        for (key, nearest) in [
-            ("pool_size", "pool-size"),
-            ("leese", "lease"),
-            ("listne", "listen"),
-        ] {
+        for (key, nearest) in [("pool_size", "pool-size"), ("leese", "lease"), ("listne", "listen")]
+        {
             let error = file(&format!("{key} = 1")).unwrap_err();
             let expected = format!("no setting `{key}`; the nearest is `{nearest}`");
             assert!(format!("{error:#}").contains(&expected), "{error:#}");
@@ -195,12 +176,7 @@ mod tests {
         let found = file(&lines.collect::<Vec<_>>().join("\n")).unwrap();
         for setting in SETTINGS.iter().filter(|setting| setting.group.is_some()) {
             let (value, origin) = found.get(setting.name).unwrap();
-            assert_ne!(
-                *origin,
-                Origin::Default,
-                "{} is not in the example",
-                setting.name
-            );
+            assert_ne!(*origin, Origin::Default, "{} is not in the example", setting.name);
             assert_eq!(setting.default.unwrap_or(value), value, "{}", setting.name);
         }
     }
@@ -212,10 +188,7 @@ mod tests {
         assert!(error.contains("line 2 is not TOML"), "{error}");
         assert!(!error.contains("secret"), "{error}");
         assert!(
-            file("pool-size = [1]")
-                .unwrap_err()
-                .chain()
-                .any(|e| e.to_string().contains("array"))
+            file("pool-size = [1]").unwrap_err().chain().any(|e| e.to_string().contains("array"))
         );
     }
 
@@ -223,33 +196,20 @@ mod tests {
     fn flags_come_before_the_environment_and_that_before_the_file() {
         let flags = HashMap::from([("lease", "1s".to_owned())]);
         let env = |name: &str| {
-            [
-                "TOKEN_MANAGER_LEASE",
-                "TOKEN_MANAGER_POOL_SIZE",
-                "DATABASE_URL",
-            ]
-            .contains(&name)
-            .then(|| "2".to_owned())
-            .or_else(|| (name == "TOKEN_MANAGER_DATABASE").then(String::new))
+            ["TOKEN_MANAGER_LEASE", "TOKEN_MANAGER_POOL_SIZE", "DATABASE_URL"]
+                .contains(&name)
+                .then(|| "2".to_owned())
+                .or_else(|| (name == "TOKEN_MANAGER_DATABASE").then(String::new))
         };
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "lease = '3s'\npool-size = 3\nlog = 'warn'").unwrap();
         let found = Found::look(&flags, Some(file.path()), env).unwrap();
         let env = |name: &str| Origin::Environment(name.to_owned());
         assert_eq!(found.get("lease"), Some(("1s", &Origin::Flag)));
-        assert_eq!(
-            found.get("pool-size"),
-            Some(("2", &env("TOKEN_MANAGER_POOL_SIZE")))
-        );
+        assert_eq!(found.get("pool-size"), Some(("2", &env("TOKEN_MANAGER_POOL_SIZE"))));
         assert_eq!(found.get("database"), Some(("2", &env("DATABASE_URL"))));
-        assert_eq!(
-            found.get("log"),
-            Some(("warn", &Origin::File(file.path().to_owned())))
-        );
+        assert_eq!(found.get("log"), Some(("warn", &Origin::File(file.path().to_owned()))));
         assert_eq!(found.get("log-format"), Some(("text", &Origin::Default)));
-        assert_eq!(
-            found.get("update-policy"),
-            Some(("false", &Origin::Default))
-        );
+        assert_eq!(found.get("update-policy"), Some(("false", &Origin::Default)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use anyhow::{Context as _, bail};
 use tokio::net::{TcpSocket, lookup_host};
@@ -25,27 +25,15 @@ impl Listen {
     /// A sentence that says what it looks like.
     pub fn read(text: &str, port: u16) -> Result<Self, String> {
         let (host, port) = match text.rsplit_once(':') {
-            _ if text.parse::<IpAddr>().is_ok() || text.ends_with(']') => (text, port),
-            Some((host, port)) => (
-                host,
-                port.parse()
-                    .map_err(|_| "a port is a number up to 65535".to_owned())?,
-            ),
-            None => (text, port),
+            _ if text.parse::<IpAddr>().is_ok() || text.ends_with(']') => (text, Some(port)),
+            Some((host, port)) => (host, port.parse().ok()),
+            None => (text, Some(port)),
         };
-        let host = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
-        if host.is_empty() || host.contains(['/', ' ']) {
-            return Err(
-                "it is HOST:PORT, as in 127.0.0.1:4000, localhost:4000 or [::]:4000".into(),
-            );
-        }
-        Ok(Listen {
-            host: host.to_owned(),
-            port,
-        })
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = bare.unwrap_or(host).to_owned();
+        let port = port.filter(|_| !host.is_empty() && !host.contains(['/', ' ']));
+        let why = "it is HOST:PORT, as in 127.0.0.1:4000, localhost:4000 or [::]:4000";
+        port.map(|port| Listen { host, port }).ok_or_else(|| why.to_owned())
     }
 
     /// The addresses that the host stands for.
@@ -54,51 +42,82 @@ impl Listen {
     ///
     /// When there is no such host.
     pub async fn addresses(&self) -> anyhow::Result<Vec<SocketAddr>> {
+        let why = || format!("`{}` is no address of this machine", self.host);
         let found = lookup_host((self.host.as_str(), self.port)).await;
-        let mut found: Vec<_> = found
-            .with_context(|| format!("`{}` is no address of this machine", self.host))?
-            .collect();
+        let mut found: Vec<_> = found.with_context(why)?.collect();
+        if found.is_empty() {
+            bail!(why());
+        }
         found.sort();
         found.dedup();
+        // The port that the system chooses for one address need not be free at the next.
+        if self.port == 0 {
+            found.truncate(1);
+        }
         Ok(found)
     }
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+        if self.host.contains(':') {
+            return write!(f, "[{}]:{}", self.host, self.port);
         }
+        write!(f, "{}:{}", self.host, self.port)
     }
 }
 
-/// Takes the port, before anything else is done.
+/// Takes the port at every address, before anything else is done. Of a name's addresses those that
+/// this machine does not have (IPv6 may be off) are left out, but not all.
+///
+/// # Errors
+///
+/// As [`bind`].
+pub fn bind_all(addresses: Vec<SocketAddr>) -> anyhow::Result<Vec<TcpListener>> {
+    let (mut listeners, mut missing) = (Vec::new(), None);
+    for address in addresses {
+        match bind(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if is_missing(&error) => missing = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match missing {
+        Some(error) if listeners.is_empty() => Err(error),
+        _ => Ok(listeners),
+    }
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == ErrorKind::AddrNotAvailable)
+}
+
+/// Takes the port at one address.
 ///
 /// # Errors
 ///
 /// When it is taken, or may not be taken, with what to do about it.
-pub fn bind(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
+pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let bound = || {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // A server that was just stopped leaves connections behind that would hold the port.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(Listen::BACKLOG)?.into_std()
     };
-    match bound() {
-        Ok(listener) => Ok(listener),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+    let error = match bound() {
+        Ok(listener) => return Ok(listener),
+        Err(error) => error,
+    };
+    match error.kind() {
+        ErrorKind::AddrInUse => {
             bail!("another program listens on {address}; stop it or choose another --listen")
         }
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+        ErrorKind::PermissionDenied => {
             bail!("the system keeps {address} for privileged programs; choose another --listen")
         }
-        Err(error) => Err(error).with_context(|| format!("can't listen on {address}")),
+        _ => Err(error).with_context(|| format!("can't listen on {address}")),
     }
 }
 
@@ -117,14 +136,7 @@ mod tests {
         ] {
             assert_eq!(Listen::read(text, 4000).unwrap().to_string(), shown);
         }
-        for wrong in [
-            "",
-            ":80",
-            "http://localhost:80",
-            "localhost:",
-            "localhost:65536",
-            "a b:1",
-        ] {
+        for wrong in ["", ":80", "http://localhost:80", "localhost:", "localhost:65536", "a b:1"] {
             assert!(Listen::read(wrong, 4000).is_err(), "{wrong}");
         }
     }

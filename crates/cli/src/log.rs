@@ -10,15 +10,8 @@ use crate::settings::Settings;
 
 /// Starts logging as the settings say.
 pub fn start(settings: &Settings) {
-    let layer = fmt::layer()
-        .with_writer(stderr)
-        .with_ansi(stderr().is_terminal());
-    let layer = if settings.log_json {
-        layer.json().flatten_event(true).boxed()
-    } else {
-        layer.boxed()
-    };
-    registry()
-        .with(layer.with_filter(settings.log.clone()))
-        .init();
+    let layer = fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
+    let layer =
+        if settings.log_json { layer.json().flatten_event(true).boxed() } else { layer.boxed() };
+    registry().with(layer.with_filter(settings.log.clone())).init();
 }

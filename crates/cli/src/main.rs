@@ -43,7 +43,8 @@ fn usage(error: &clap::Error) -> ExitCode {
         let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
         eprint!("{}", mask::quoted(error.render().to_string(), arguments));
     } else {
-        say(error.render().ansi().to_string().trim_end());
+        // That nobody reads it is no reason to fail.
+        let _ = error.print();
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
 }
@@ -55,18 +56,18 @@ fn run(given: &Given) -> anyhow::Result<ExitCode> {
         show::show(&found)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let settings = Settings::read(&found)?;
-    log::start(&settings);
     // Fails only where somebody else has installed one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if given.command == "doctor" {
+        return Ok(runtime.block_on(doctor::examine(&found)));
+    }
+    let settings = Settings::read(&found)?;
+    log::start(&settings);
     runtime.block_on(async {
         match given.command.as_str() {
             "serve" => serve::serve(&settings).await?,
             "migrate" => migrate(&settings).await?,
-            "doctor" => return Ok(doctor::examine(&settings).await),
             _ => import::import(&settings, given.from.as_deref().unwrap_or_default()).await?,
         }
         Ok(ExitCode::SUCCESS)
@@ -78,9 +79,7 @@ async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     let applied = database(settings).migrate().await?;
     let shown = &settings.database_shown;
     if applied.is_empty() {
-        say(&format!(
-            "Nothing to do: the schema of {shown} is up to date."
-        ));
+        say(&format!("Nothing to do: the schema of {shown} is up to date."));
         return Ok(());
     }
     say(&format!("Applied to {shown}:\n  {}", applied.join("\n  ")));

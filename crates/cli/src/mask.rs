@@ -14,11 +14,7 @@ pub fn url(url: &str) -> String {
     // A password may itself contain `@`, `/` and `?` where somebody forgot to escape them.
     if let Some((userinfo, place)) = rest.rsplit_once('@') {
         let user = userinfo.split(':').next().unwrap_or_default();
-        let mask = if userinfo.contains(':') {
-            format!(":{MASK}")
-        } else {
-            String::new()
-        };
+        let mask = if userinfo.contains(':') { format!(":{MASK}") } else { String::new() };
         return format!("{scheme}://{user}{mask}@{}", query(place));
     }
     let hosts = rest.split(['/', '?']).next().unwrap_or_default();
@@ -49,15 +45,9 @@ fn query(place: &str) -> String {
 /// `text` with every URL of `arguments` in it masked: for messages that quote a command line.
 pub fn quoted(mut text: String, arguments: impl Iterator<Item = String>) -> String {
     for argument in arguments {
-        let value = argument
-            .split_once('=')
-            .map_or(argument.as_str(), |(flag, value)| {
-                if flag.starts_with('-') {
-                    value
-                } else {
-                    &argument
-                }
-            });
+        let value = argument.split_once('=').map_or(argument.as_str(), |(flag, value)| {
+            if flag.starts_with('-') { value } else { &argument }
+        });
         if value.contains("://") {
             text = text.replace(value, &url(value));
         }
@@ -75,18 +65,9 @@ mod tests {
             ("sqlite:pool.db", "sqlite:pool.db"),
             ("postgres://u:secret@h:5432/n", "postgres://u:***@h:5432/n"),
             ("postgres://u:sec@re/t?@h/n", "postgres://u:***@h/n"),
-            (
-                "postgres://u@h/n?sslmode=require",
-                "postgres://u@h/n?sslmode=require",
-            ),
-            (
-                "postgres://h/n?user=u&password=secret",
-                "postgres://h/n?user=u&password=***",
-            ),
-            (
-                "postgres://h:1,[::1]:2,[::1]/n",
-                "postgres://h:1,[::1]:2,[::1]/n",
-            ),
+            ("postgres://u@h/n?sslmode=require", "postgres://u@h/n?sslmode=require"),
+            ("postgres://h/n?user=u&password=secret", "postgres://h/n?user=u&password=***"),
+            ("postgres://h:1,[::1]:2,[::1]/n", "postgres://h:1,[::1]:2,[::1]/n"),
             ("postgres:///n?host=/tmp", "postgres:///n?host=/tmp"),
             ("postgres://u:secret", "postgres://***"),
             ("mysql://u:secret@h", "mysql://u:***@h"),
@@ -100,10 +81,7 @@ mod tests {
     #[test]
     fn a_quoted_command_line_is_masked() {
         let arguments = ["--databse=postgres://u:secret@h", "postgres://u:secret@x"];
-        let message = super::quoted(
-            arguments.join(" "),
-            arguments.iter().map(ToString::to_string),
-        );
+        let message = super::quoted(arguments.join(" "), arguments.iter().map(ToString::to_string));
         assert_eq!(message, "--databse=postgres://u:***@h postgres://u:***@x");
     }
 }

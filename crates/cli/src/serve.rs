@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::listen::bind;
+use crate::listen::bind_all;
 use crate::settings::Settings;
 use crate::{database, say};
 
@@ -21,15 +21,12 @@ use crate::{database, say};
 pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let mut signals = Signals::catch()?;
     let open_files = rlimit::increase_nofile_limit(u64::MAX);
-    let listeners = listeners(settings).await?;
+    let listeners = bind_all(addresses(settings).await?)?;
     tracing::debug!(?open_files, "raised the limit of open files");
     let first = listeners[0].local_addr()?;
 
-    let (handle, engine) = engine::start(
-        database(settings),
-        settings.wanted(),
-        engine_settings(settings),
-    );
+    let (handle, engine) =
+        engine::start(database(settings), settings.wanted(), engine_settings(settings));
     let (stop_engine, engine_stops) = oneshot::channel::<()>();
     let mut engine = tokio::spawn(engine.run(async {
         // It also stops when the sender is dropped.
@@ -41,10 +38,10 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
 
     let ended = tokio::select! {
         ended = &mut engine => Some(ended),
-        ended = server.join_next() => match ended {
-            Some(ended) => return ended.context("the server broke")?,
-            None => bail!("nothing is left that takes requests"),
-        },
+        Some(ended) = server.join_next() => {
+            ended.context("the server broke")??;
+            bail!("the server takes no more requests");
+        }
         () = signals.next() => None,
     };
     announcing.abort();
@@ -67,14 +64,39 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// One server for each listener; all of them end when the sender of `stops` is dropped.
 fn serve_all(
     listeners: Vec<TcpListener>,
     handle: &Handle,
     settings: &Settings,
     stops: &watch::Receiver<()>,
-) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
-    let _ = (listeners, handle, settings, stops);
-    bail!("no server yet")
+) -> std::io::Result<JoinSet<std::io::Result<()>>> {
+    let mut loopback = true;
+    for listener in &listeners {
+        loopback &= is_loopback(listener.local_addr()?.ip());
+    }
+    let settings = server_settings(settings, loopback);
+    let door = server::router(handle.clone(), &settings);
+    let serve = |listener| {
+        let (door, settings, mut stops) = (door.clone(), settings.clone(), stops.clone());
+        let stop = async move { while stops.changed().await.is_ok() {} };
+        async move { server::serve(listener, door, &settings, stop).await }
+    };
+    Ok(listeners.into_iter().map(serve).collect())
+}
+
+fn server_settings(settings: &Settings, loopback: bool) -> server::Settings {
+    server::Settings {
+        loopback,
+        allowed_hosts: settings.allowed_hosts.clone(),
+        connections: settings.max_connections,
+        header_timeout: settings.header_timeout,
+        body_timeout: settings.body_timeout,
+        // The engine's own answer, which says more, comes before this.
+        request_timeout: settings.request_timeout + Duration::from_secs(5),
+        shutdown_timeout: settings.shutdown_timeout,
+        benchmark_routes: settings.benchmark_routes,
+    }
 }
 
 fn engine_settings(settings: &Settings) -> engine::Settings {
@@ -88,8 +110,12 @@ fn engine_settings(settings: &Settings) -> engine::Settings {
     }
 }
 
-/// One listener for each address that the setting stands for: `localhost` has two.
-async fn listeners(settings: &Settings) -> anyhow::Result<Vec<TcpListener>> {
+/// Where to listen: `localhost` stands for two addresses.
+///
+/// # Errors
+///
+/// When there is no such address, or one that others reach although that was not allowed.
+pub async fn addresses(settings: &Settings) -> anyhow::Result<Vec<SocketAddr>> {
     let addresses = settings.listen.addresses().await?;
     let beyond = addresses.iter().find(|address| !is_loopback(address.ip()));
     if let Some(beyond) = beyond.filter(|_| !settings.allow_anonymous) {
@@ -99,11 +125,7 @@ async fn listeners(settings: &Settings) -> anyhow::Result<Vec<TcpListener>> {
              who may, add --allow-anonymous; otherwise listen on 127.0.0.1"
         );
     }
-    let listeners: Vec<_> = addresses.into_iter().map(bind).collect::<Result<_, _>>()?;
-    if listeners.is_empty() {
-        bail!("`{}` is no address of this machine", settings.listen.host);
-    }
-    Ok(listeners)
+    Ok(addresses)
 }
 
 fn is_loopback(ip: IpAddr) -> bool {
@@ -114,18 +136,13 @@ fn is_loopback(ip: IpAddr) -> bool {
 async fn announce(handle: Handle, address: SocketAddr, database: String) {
     let mut pause = Duration::from_millis(2);
     let (size, policy) = loop {
-        match handle
-            .read(|view| (view.pool.size(), view.pool.policy()))
-            .await
-        {
+        match handle.read(|view| (view.pool.size(), view.pool.policy())).await {
             Ok(pool) => break pool,
             Err(_) => tokio::time::sleep(pause).await,
         }
         pause = (pause * 2).min(Duration::from_millis(500));
     };
-    let lease = humantime::format_duration(policy.lease)
-        .to_string()
-        .replace(' ', "");
+    let lease = humantime::format_duration(policy.lease).to_string().replace(' ', "");
     let ip = address.ip();
     let host = if is_loopback(ip) || ip.is_unspecified() {
         format!("localhost:{}", address.port())

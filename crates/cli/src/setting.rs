@@ -36,19 +36,13 @@ pub enum Kind {
 impl Setting {
     /// The environment variable that sets it.
     pub fn env(&self) -> String {
-        format!(
-            "TOKEN_MANAGER_{}",
-            self.name.replace('-', "_").to_uppercase()
-        )
+        format!("TOKEN_MANAGER_{}", self.name.replace('-', "_").to_uppercase())
     }
 }
 
 /// The setting with that name, which has to be in the table.
 pub fn named(name: &str) -> &'static Setting {
-    SETTINGS
-        .iter()
-        .find(|setting| setting.name == name)
-        .expect("the name is in the table")
+    SETTINGS.iter().find(|setting| setting.name == name).expect("the name is in the table")
 }
 
 const DATABASE: Option<&str> = Some("Database");
@@ -67,20 +61,10 @@ const ONE: Setting = Setting {
     commands: &[],
     help: "",
 };
-const SWITCH: Setting = Setting {
-    value: "BOOL",
-    default: Some("false"),
-    kind: Kind::Switch,
-    ..ONE
-};
-const DURATION: Setting = Setting {
-    value: "DURATION",
-    ..ONE
-};
-const COUNT: Setting = Setting {
-    value: "COUNT",
-    ..ONE
-};
+const SWITCH: Setting =
+    Setting { value: "BOOL", default: Some("false"), kind: Kind::Switch, ..ONE };
+const DURATION: Setting = Setting { value: "DURATION", ..ONE };
+const COUNT: Setting = Setting { value: "COUNT", ..ONE };
 
 /// Every setting, in the order in which help and `config` show them.
 pub const SETTINGS: &[Setting] = &[
@@ -165,7 +149,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "max-connections",
         default: Some("10000"),
         group: LIMITS,
-        help: "How many connections are open at once",
+        help: "How many connections are open at once, at each address; further ones wait",
         ..COUNT
     },
     Setting {

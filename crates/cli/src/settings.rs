@@ -11,13 +11,14 @@ use crate::found::{Found, Origin};
 use crate::listen::Listen;
 use crate::mask;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 const LONGEST_LEASE: Duration = DAY.saturating_mul(365);
 const DEFAULT_PORT: u16 = 4000;
 /// No limit is larger: that much still fits into memory.
 const LARGEST: usize = 1_000_000;
 
 /// Every setting's value.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that a person may set")]
 #[derive(Debug)]
 pub struct Settings {
     pub database: DatabaseUrl,
@@ -59,8 +60,7 @@ impl Settings {
         let journal_keep = limit("journal-keep")?;
         Ok(Settings {
             database: given(found, "database", |text| {
-                text.parse()
-                    .map_err(|error: store::InvalidUrl| error.to_string())
+                text.parse().map_err(|error: store::InvalidUrl| error.to_string())
             })?,
             database_shown: shown(found, "database").unwrap_or_default(),
             journal_keep: u32::try_from(journal_keep).expect("it is at most LARGEST"),
@@ -78,11 +78,7 @@ impl Settings {
             header_timeout: timeout("header-timeout")?,
             body_timeout: timeout("body-timeout")?,
             shutdown_timeout: timeout("shutdown-timeout")?,
-            log: if access_log {
-                log
-            } else {
-                log.with_target("access", LevelFilter::OFF)
-            },
+            log: if access_log { log } else { log.with_target("access", LevelFilter::OFF) },
             log_json: given(found, "log-format", format)?,
             benchmark_routes: given(found, "benchmark-routes", switch)?,
         })
@@ -101,11 +97,7 @@ impl Settings {
 /// The text given for a setting, as it may be shown to anybody.
 pub fn shown(found: &Found, name: &str) -> Option<String> {
     let (text, _) = found.get(name)?;
-    Some(if name == "database" {
-        mask::url(text)
-    } else {
-        text.to_owned()
-    })
+    Some(if name == "database" { mask::url(text) } else { text.to_owned() })
 }
 
 fn perhaps<T>(
@@ -143,9 +135,7 @@ fn switch(text: &str) -> Result<bool, String> {
 }
 
 fn count(text: &str, largest: usize) -> Result<usize, String> {
-    let count = usize::from_str(text)
-        .ok()
-        .filter(|count| (1..=largest).contains(count));
+    let count = usize::from_str(text).ok().filter(|count| (1..=largest).contains(count));
     count.ok_or_else(|| format!("it is a whole number from 1 to {largest}"))
 }
 
@@ -153,23 +143,14 @@ fn duration(text: &str, longest: Duration) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|_| "a duration looks like 2m, 90s, 1500ms or 1h 30m".to_owned())?;
     if duration < Duration::from_millis(1) || duration > longest {
-        return Err(format!(
-            "it is 1ms at least and {}days at most",
-            longest.as_secs() / 86400
-        ));
+        return Err(format!("it is 1ms at least and {}days at most", longest.as_secs() / 86400));
     }
     Ok(duration)
 }
 
 fn hosts(text: &str) -> Result<Vec<String>, String> {
-    let hosts: Vec<_> = text
-        .split(',')
-        .map(|host| host.trim().to_lowercase())
-        .collect();
-    if hosts
-        .iter()
-        .any(|host| host.is_empty() || host.contains(['/', ' ']))
-    {
+    let hosts: Vec<_> = text.split(',').map(|host| host.trim().to_lowercase()).collect();
+    if hosts.iter().any(|host| host.is_empty() || host.contains(['/', ' '])) {
         return Err("a host is a name such as tokens.example, without http://".to_owned());
     }
     Ok(hosts)
@@ -181,13 +162,16 @@ fn filter(text: &str) -> Result<Targets, String> {
     let known = parts.filter(|part| !part.contains('=')).all(|word| {
         ["error", "warn", "info", "debug", "trace", "off"].contains(&word.to_lowercase().as_str())
     });
-    let targets = known.then(|| text.parse().ok()).flatten();
+    let targets = known.then(|| format!("{QUIET},{text}").parse().ok()).flatten();
     targets.ok_or_else(|| {
         "it is error, warn, info, debug, trace or off, or a list such as \
          info,token_manager_engine=debug"
             .to_owned()
     })
 }
+
+/// What is known anyway, unless somebody asks for it.
+const QUIET: &str = "refinery_core=warn";
 
 /// Whether the format is JSON.
 fn format(text: &str) -> Result<bool, String> {
@@ -211,9 +195,7 @@ fn listen(found: &Found) -> anyhow::Result<Listen> {
     };
     let read = |text: &str| Listen::read(text, port.unwrap_or(DEFAULT_PORT));
     let mut listen = given(found, "listen", read)?;
-    let (_, origin) = found
-        .get("listen")
-        .expect("a setting that has a default is found");
+    let (_, origin) = found.get("listen").expect("a setting that has a default is found");
     if !matches!(origin, Origin::Flag | Origin::Environment(_)) {
         listen.port = port.unwrap_or(listen.port);
     }
@@ -222,15 +204,10 @@ fn listen(found: &Found) -> anyhow::Result<Listen> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::*;
 
     fn found(flags: &[(&'static str, &str)], port: Option<&str>) -> Found {
-        let flags = flags
-            .iter()
-            .map(|&(name, value)| (name, value.to_owned()))
-            .collect();
+        let flags = flags.iter().map(|&(name, value)| (name, value.to_owned())).collect();
         let env = |name: &str| port.filter(|_| name == "PORT").map(str::to_owned);
         Found::look(&flags, None, env).unwrap()
     }
@@ -268,25 +245,17 @@ mod tests {
             ("log-format", "xml", "text or json"),
             ("database", "mysql://u:secret@h", "postgres://"),
         ] {
-            let error = Settings::read(&found(&[(name, value)], None))
-                .unwrap_err()
-                .to_string();
-            assert!(
-                error.starts_with(&format!("the setting {name} can't be")),
-                "{error}"
-            );
+            let error = Settings::read(&found(&[(name, value)], None)).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("the setting {name} can't be")), "{error}");
             assert!(error.contains(why) && !error.contains("secret"), "{error}");
         }
     }
 
     #[test]
     fn durations_are_read() {
-        for (text, millis) in [
-            ("2m", 120_000),
-            ("90s", 90_000),
-            ("1500ms", 1500),
-            ("1h 30m", 5_400_000),
-        ] {
+        for (text, millis) in
+            [("2m", 120_000), ("90s", 90_000), ("1500ms", 1500), ("1h 30m", 5_400_000)]
+        {
             assert_eq!(duration(text, DAY), Ok(Duration::from_millis(millis)));
         }
     }
@@ -295,11 +264,7 @@ mod tests {
     fn every_setting_of_the_table_is_read() {
         let source = include_str!("settings.rs");
         for setting in crate::setting::SETTINGS {
-            assert!(
-                source.contains(&format!("\"{}\"", setting.name)),
-                "{}",
-                setting.name
-            );
+            assert!(source.contains(&format!("\"{}\"", setting.name)), "{}", setting.name);
         }
     }
 }

@@ -19,9 +19,8 @@ pub fn show(found: &Found) -> anyhow::Result<()> {
             _ => "(none)".to_owned(),
         });
         let mut value = value;
-        let mut origin = found
-            .get(setting.name)
-            .map_or("default".to_owned(), |(_, o)| o.to_string());
+        let mut origin =
+            found.get(setting.name).map_or("default".to_owned(), |(_, o)| o.to_string());
         if setting.name == "listen"
             && let Ok(settings) = &settings
         {

@@ -1,4 +1,4 @@
-//! `token-manager import`: takes over tokens, values and history of an original TokenManager
+//! `token-manager import`: takes over tokens, values and history of an original
 //! database, which it only reads. The SQL here is about that foreign database.
 
 mod source;
@@ -13,7 +13,7 @@ use self::usage::Tally;
 use crate::settings::Settings;
 use crate::{database, mask, say};
 
-const DEFAULT_LEASE: Duration = Duration::from_secs(120);
+const DEFAULT_LEASE: Duration = Duration::from_mins(2);
 
 /// Copies the original at `from` into a new pool, all of it or nothing.
 ///
@@ -26,39 +26,22 @@ pub async fn import(settings: &Settings, from: &str) -> anyhow::Result<()> {
     let snapshot = source.snapshot().await?;
     let tokens = snapshot.tokens().await?;
     let moment = snapshot.moment().await?;
-    let policy = Policy {
-        lease: settings.lease.unwrap_or(DEFAULT_LEASE),
-    };
+    let policy = Policy { lease: settings.lease.unwrap_or(DEFAULT_LEASE) };
     // Nothing that was taken over may lie in the new pool's future.
     let at = SystemClock.now().max(moment.now).max(moment.last_start);
     let mut history = Usages::open(&snapshot, &tokens, policy.lease, moment.now).await?;
     let count = tokens.len();
     let new = NewPool { policy, tokens, at };
-    database(settings)
-        .import(ImportedPool {
-            new,
-            history: &mut history,
-        })
-        .await?;
+    database(settings).import(ImportedPool { new, history: &mut history }).await?;
     let to = &settings.database_shown;
-    say(&summary(
-        &history.tally,
-        count,
-        &format!("from {} into {to}", mask::url(from)),
-    ));
+    say(&summary(&history.tally, count, &format!("from {} into {to}", mask::url(from))));
     Ok(())
 }
 
 fn summary(tally: &Tally, tokens: usize, way: &str) -> String {
-    let Tally {
-        usages,
-        running,
-        reversed,
-        left_open,
-    } = tally;
-    let mut lines = vec![format!(
-        "Imported {tokens} tokens and {usages} usages ({running} running) {way}."
-    )];
+    let Tally { usages, running, reversed, left_open } = tally;
+    let mut lines =
+        vec![format!("Imported {tokens} tokens and {usages} usages ({running} running) {way}.")];
     if *reversed > 0 {
         lines.push(format!(
             "Mended: {reversed} usages ended before they started; they end at their start now."

@@ -48,10 +48,8 @@ impl Source {
     /// Begins to read. Everything that is read belongs to this one moment.
     pub async fn snapshot(&mut self) -> anyhow::Result<Snapshot<'_>> {
         let transaction = self.0.build_transaction();
-        let transaction = transaction
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start();
+        let transaction =
+            transaction.isolation_level(IsolationLevel::RepeatableRead).read_only(true).start();
         Ok(Snapshot(transaction.await?))
     }
 }
@@ -70,19 +68,12 @@ pub struct Moment {
 impl Snapshot<'_> {
     /// The tokens, in their order.
     pub async fn tokens(&self) -> anyhow::Result<Vec<Token>> {
-        let rows = self
-            .0
-            .query(include_str!("sql/tokens.sql"), &[])
-            .await
-            .context(NOT_ORIGINAL)?;
+        let rows = self.0.query(include_str!("sql/tokens.sql"), &[]).await.context(NOT_ORIGINAL)?;
         if rows.is_empty() {
             bail!("the original database has no tokens, so there is nothing to take over");
         }
         if rows.len() > MAX_POOL_SIZE {
-            bail!(
-                "the original has {} tokens; a pool holds {MAX_POOL_SIZE} at most",
-                rows.len()
-            );
+            bail!("the original has {} tokens; a pool holds {MAX_POOL_SIZE} at most", rows.len());
         }
         let mut values = HashSet::new();
         rows.iter().map(|row| token(row, &mut values)).collect()
@@ -90,19 +81,11 @@ impl Snapshot<'_> {
 
     /// When all this is.
     pub async fn moment(&self) -> anyhow::Result<Moment> {
-        let row = self
-            .0
-            .query_one(include_str!("sql/moment.sql"), &[])
-            .await
-            .context(NOT_ORIGINAL)?;
-        let last_start = row
-            .try_get::<_, Option<i64>>(1)?
-            .map(Timestamp::from_micros);
+        let row =
+            self.0.query_one(include_str!("sql/moment.sql"), &[]).await.context(NOT_ORIGINAL)?;
+        let last_start = row.try_get::<_, Option<i64>>(1)?.map(Timestamp::from_micros);
         let now = Timestamp::from_micros(row.try_get(0)?);
-        Ok(Moment {
-            now,
-            last_start: last_start.unwrap_or(now),
-        })
+        Ok(Moment { now, last_start: last_start.unwrap_or(now) })
     }
 }
 
@@ -122,11 +105,7 @@ fn token(row: &Row, values: &mut HashSet<Uuid>) -> anyhow::Result<Token> {
     let id = Uuid::try_parse(&id)
         .map_err(|_| anyhow!("the token's id `{id}` is not a UUID; nothing was imported"))?;
     let inserted_at = Timestamp::from_micros(row.try_get(2)?);
-    Ok(Token {
-        id: TokenId(id),
-        value: TokenValue(value),
-        inserted_at,
-    })
+    Ok(Token { id: TokenId(id), value: TokenValue(value), inserted_at })
 }
 
 /// The history of an original, as leases.
@@ -151,21 +130,14 @@ impl<'a> Usages<'a> {
         let portal = snapshot.0.bind(include_str!("sql/usages.sql"), &[]).await;
         let portal = portal.context(NOT_ORIGINAL)?;
         let tokens = tokens.iter().map(|token| token.id.0).collect();
-        Ok(Usages {
-            snapshot,
-            portal,
-            tokens,
-            length,
-            now,
-            tally: Tally::default(),
-        })
+        Ok(Usages { snapshot, portal, tokens, length, now, tally: Tally::default() })
     }
 
     fn lease(&mut self, row: &Row) -> Result<Lease, Error> {
-        let usage = usage(row).map_err(refused)?;
+        let usage = usage(row).map_err(|why| refused(&why))?;
         if !self.tokens.contains(&usage.token_id) {
             let why = "is of a token that does not exist; nothing was imported";
-            return Err(refused(anyhow!("the usage {} {why}", usage.id)));
+            return Err(refused(&anyhow!("the usage {} {why}", usage.id)));
         }
         Ok(usage.into_lease(self.length, self.now, &mut self.tally))
     }
@@ -174,20 +146,14 @@ impl<'a> Usages<'a> {
 #[async_trait]
 impl LeaseSource for Usages<'_> {
     async fn next(&mut self) -> Result<Vec<Lease>, Error> {
-        let rows = self
-            .snapshot
-            .0
-            .query_portal(&self.portal, PART)
-            .await
-            .map_err(|error| Error::TryAgain {
-                what: "reading the original's history",
-                cause: error.into(),
-            })?;
+        let rows = self.snapshot.0.query_portal(&self.portal, PART).await.map_err(|error| {
+            Error::TryAgain { what: "reading the original's history", cause: error.into() }
+        })?;
         rows.iter().map(|row| self.lease(row)).collect()
     }
 }
 
-fn refused(why: anyhow::Error) -> Error {
+fn refused(why: &anyhow::Error) -> Error {
     Error::Operator(format!("{why:#}"))
 }
 
@@ -195,15 +161,12 @@ fn usage(row: &Row) -> anyhow::Result<Usage> {
     let id: String = row.try_get(0)?;
     let text = |column: usize, name: &str| -> anyhow::Result<Uuid> {
         let text: Option<String> = row.try_get(column)?;
-        text.and_then(|text| Uuid::try_parse(&text).ok())
-            .with_context(|| {
-                format!("the {name} of the usage {id} is not a UUID; nothing was imported")
-            })
+        text.and_then(|text| Uuid::try_parse(&text).ok()).with_context(|| {
+            format!("the {name} of the usage {id} is not a UUID; nothing was imported")
+        })
     };
     let micros = |column: usize| -> anyhow::Result<Option<Timestamp>> {
-        Ok(row
-            .try_get::<_, Option<i64>>(column)?
-            .map(Timestamp::from_micros))
+        Ok(row.try_get::<_, Option<i64>>(column)?.map(Timestamp::from_micros))
     };
     let started_at = micros(3)?.with_context(|| {
         format!("the usage {id} does not say when it started; nothing was imported")

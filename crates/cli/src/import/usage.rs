@@ -56,18 +56,12 @@ impl Usage {
         Lease {
             id: LeaseId(self.id),
             token_id: TokenId(self.token_id),
-            user: User {
-                name: self.user_id.to_string().into(),
-                id: UserId(self.user_id),
-            },
+            user: User { name: self.user_id.to_string().into(), id: UserId(self.user_id) },
             fence: self.fence,
             previous_fence: self.previous_fence,
             started_at: self.started_at,
             expires_at: end.map_or(deadline, |at| at.max(deadline)),
-            end: end.map(|at| End {
-                at,
-                reason: EndReason::Imported,
-            }),
+            end: end.map(|at| End { at, reason: EndReason::Imported }),
         }
     }
 }
@@ -76,7 +70,7 @@ impl Usage {
 mod tests {
     use super::*;
 
-    const LENGTH: Duration = Duration::from_secs(120);
+    const LENGTH: Duration = Duration::from_mins(2);
     const START: i64 = 1_000;
 
     fn at(seconds: i64) -> Timestamp {
@@ -104,72 +98,32 @@ mod tests {
         let lease = usage.into_lease(LENGTH, at(now), &mut tally);
         let after = |moment: Timestamp| moment.as_micros() / 1_000_000 - START;
         assert_eq!(&*lease.user.name, "00000000-0000-0000-0000-000000000007");
-        (
-            lease.end.map(|end| after(end.at)),
-            after(lease.expires_at),
-            tally,
-        )
+        (lease.end.map(|end| after(end.at)), after(lease.expires_at), tally)
     }
 
     #[test]
     fn ended_usages_keep_their_end() {
-        let one = Tally {
-            usages: 1,
-            ..Tally::default()
-        };
-        assert_eq!(
-            lease(usage(Some(1_010), None, false), 9_999),
-            (Some(10), 120, one)
-        );
+        let one = Tally { usages: 1, ..Tally::default() };
+        assert_eq!(lease(usage(Some(1_010), None, false), 9_999), (Some(10), 120, one));
         let (end, deadline, _) = lease(usage(Some(1_500), Some(1_200), true), 9_999);
         assert_eq!((end, deadline), (Some(500), 500), "ended late");
     }
 
     #[test]
     fn a_usage_that_ended_before_it_started_ends_at_its_start() {
-        let reversed = Tally {
-            usages: 1,
-            reversed: 1,
-            ..Tally::default()
-        };
-        assert_eq!(
-            lease(usage(Some(990), None, false), 9_999),
-            (Some(0), 120, reversed)
-        );
+        let reversed = Tally { usages: 1, reversed: 1, ..Tally::default() };
+        assert_eq!(lease(usage(Some(990), None, false), 9_999), (Some(0), 120, reversed));
     }
 
     #[test]
     fn only_the_newest_open_usage_of_an_active_token_runs() {
-        let running = Tally {
-            usages: 1,
-            running: 1,
-            ..Tally::default()
-        };
+        let running = Tally { usages: 1, running: 1, ..Tally::default() };
         assert_eq!(lease(usage(None, None, true), 1_001), (None, 120, running));
-        let left_open = || Tally {
-            usages: 1,
-            left_open: 1,
-            ..Tally::default()
-        };
-        assert_eq!(
-            lease(usage(None, Some(1_030), true), 9_999),
-            (Some(30), 120, left_open())
-        );
-        assert_eq!(
-            lease(usage(None, Some(1_500), true), 9_999),
-            (Some(120), 120, left_open())
-        );
-        assert_eq!(
-            lease(usage(None, None, false), 9_999),
-            (Some(120), 120, left_open())
-        );
-        assert_eq!(
-            lease(usage(None, None, false), 1_060),
-            (Some(60), 120, left_open())
-        );
-        assert_eq!(
-            lease(usage(None, None, false), 900),
-            (Some(0), 120, left_open())
-        );
+        let left_open = || Tally { usages: 1, left_open: 1, ..Tally::default() };
+        assert_eq!(lease(usage(None, Some(1_030), true), 9_999), (Some(30), 120, left_open()));
+        assert_eq!(lease(usage(None, Some(1_500), true), 9_999), (Some(120), 120, left_open()));
+        assert_eq!(lease(usage(None, None, false), 9_999), (Some(120), 120, left_open()));
+        assert_eq!(lease(usage(None, None, false), 1_060), (Some(60), 120, left_open()));
+        assert_eq!(lease(usage(None, None, false), 900), (Some(0), 120, left_open()));
     }
 }
