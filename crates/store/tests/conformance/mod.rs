@@ -4,6 +4,8 @@
 //! `async fn fresh() -> impl conformance::Place` that makes a place without any database in it yet,
 //! and lists all cases as tests with `conformance!(fresh);`.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod batches;
 mod history;
 mod imports;
