@@ -1,0 +1,89 @@
+//! Makes the pool.
+
+use pool::{Fence, Lease, Timestamp};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Transaction};
+use uuid::Uuid;
+
+use super::failure::at_start;
+use super::rows::{LeaseColumns, Moment};
+use super::session::Session;
+use super::snapshot;
+use crate::journal::encode;
+use crate::{Error, ImportedPool, NewPool, creation};
+
+/// How many tokens are written by one statement.
+const PART: usize = 10_000;
+
+/// Makes the pool, all of it or nothing. Returns its id.
+pub(super) async fn create(session: &mut Session, new: &NewPool) -> Result<i32, Error> {
+    let failed = at_start("making the pool");
+    let client: &mut Client = &mut session.client;
+    let transaction = client.transaction().await.map_err(&failed)?;
+    let pool = insert_tokens(&transaction, new).await?;
+    begin_journal(&transaction, pool, (new.at, Fence::NONE), &session.timeline).await?;
+    transaction.commit().await.map_err(&failed)?;
+    Ok(pool)
+}
+
+/// Makes the pool out of one from elsewhere, all of it or nothing.
+pub(super) async fn import(session: &mut Session, from: ImportedPool<'_>) -> Result<(), Error> {
+    let failed = at_start("importing");
+    let client: &mut Client = &mut session.client;
+    let transaction = client.transaction().await.map_err(&failed)?;
+    if snapshot::pool_row(&transaction).await.map_err(&failed)?.is_some() {
+        return Err(Error::Operator(
+            "the database holds a pool already: import into a new one".to_owned(),
+        ));
+    }
+    let pool = insert_tokens(&transaction, &from.new).await?;
+    let insert = transaction.prepare(include_str!("sql/insert_leases.sql")).await;
+    let insert = insert.map_err(&failed)?;
+    let mut last = Fence::NONE;
+    loop {
+        let part: Vec<Lease> = from.history.next().await?;
+        let Some(newest) = part.last() else { break };
+        last = newest.fence;
+        let leases = LeaseColumns::of(&part);
+        transaction.execute(&insert, &leases.parameters(&pool)).await.map_err(&failed)?;
+    }
+    begin_journal(&transaction, pool, (from.new.at, last), &session.timeline).await?;
+    // What could not be opened again is not taken over.
+    snapshot::load(&transaction, &failed).await?;
+    transaction.commit().await.map_err(&failed)
+}
+
+async fn insert_tokens(transaction: &Transaction<'_>, new: &NewPool) -> Result<i32, Error> {
+    let failed = at_start("making the pool");
+    let size = i32::try_from(new.tokens.len()).unwrap_or(i32::MAX);
+    let lease = i64::try_from(new.policy.lease.as_micros()).unwrap_or(i64::MAX);
+    let row = transaction.query_one(include_str!("sql/insert_pool.sql"), &[&size, &lease]).await;
+    let pool: i32 = row.and_then(|row| row.try_get(0)).map_err(&failed)?;
+    let insert = transaction.prepare(include_str!("sql/insert_tokens.sql")).await;
+    let insert = insert.map_err(&failed)?;
+    let mut position = 0_i32;
+    for part in new.tokens.chunks(PART) {
+        let ids: Vec<Uuid> = part.iter().map(|token| token.id.0).collect();
+        let values: Vec<Uuid> = part.iter().map(|token| token.value.0).collect();
+        let made: Vec<Moment> = part.iter().map(|token| Moment(token.inserted_at)).collect();
+        let parameters: [&(dyn ToSql + Sync); 5] = [&pool, &position, &ids, &values, &made];
+        transaction.execute(&insert, &parameters).await.map_err(&failed)?;
+        position += i32::try_from(part.len()).expect("a part is small");
+    }
+    Ok(pool)
+}
+
+/// Writes the journal's first entry, which no server's batch made.
+async fn begin_journal(
+    transaction: &Transaction<'_>,
+    pool: i32,
+    (at, fence): (Timestamp, Fence),
+    timeline: &str,
+) -> Result<(), Error> {
+    let (batch, nobody) = (creation::batch_id().0, Uuid::nil());
+    let (fence, no_changes) = (fence.get(), encode(&[]));
+    let parameters: [&(dyn ToSql + Sync); 9] =
+        [&pool, &1_i64, &batch, &nobody, &Moment(at), &1_i64, &fence, &timeline, &no_changes];
+    let inserted = transaction.execute(include_str!("sql/insert_batch.sql"), &parameters).await;
+    inserted.map(drop).map_err(at_start("making the pool"))
+}

@@ -1,0 +1,102 @@
+//! What PostgreSQL's errors mean to a caller.
+
+use std::error::Error as Cause;
+use std::io;
+
+use tokio_postgres::Error as PgError;
+
+use crate::Error;
+
+/// What can be done about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// It may work in a moment.
+    Wait,
+    /// The same data will be refused each time.
+    OtherData,
+    /// A person has to do something.
+    Person,
+}
+
+pub(super) fn remedy(error: &PgError) -> Remedy {
+    if let Some(state) = error.code() {
+        return by_state(state.code());
+    }
+    let mut cause: Option<&(dyn Cause + 'static)> = Some(error);
+    let mut unreachable = error.is_closed();
+    while let Some(error) = cause {
+        let within = error.downcast_ref::<io::Error>();
+        // A certificate that is not trusted now will not be in a moment.
+        if within.and_then(io::Error::get_ref).is_some_and(|error| error.is::<rustls::Error>()) {
+            return Remedy::Person;
+        }
+        unreachable |= within.is_some();
+        cause = error.source();
+    }
+    if unreachable { Remedy::Wait } else { Remedy::Person }
+}
+
+fn by_state(state: &str) -> Remedy {
+    match state.get(..2) {
+        // A proxy says 08P01 when it does not know a startup parameter.
+        Some("08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX") if state != "08P01" => {
+            Remedy::Wait
+        }
+        Some("22" | "23") => Remedy::OtherData,
+        _ => Remedy::Person,
+    }
+}
+
+/// For what happens while a server is starting, or for a command that somebody is watching: what
+/// waiting does not mend is reported at once.
+pub(super) fn at_start(what: &'static str) -> impl Fn(PgError) -> Error {
+    move |error| match remedy(&error) {
+        Remedy::Wait => Error::TryAgain { what, cause: Box::new(error) },
+        Remedy::OtherData => Error::Data(Box::new(error)),
+        Remedy::Person => Error::Operator(format!("PostgreSQL, {what}: {}", sentence(&error))),
+    }
+}
+
+/// For what happens while a server is running: a password that was good may be good again.
+pub(super) fn running(what: &'static str) -> impl Fn(PgError) -> Error {
+    move |error| Error::TryAgain { what, cause: Box::new(error) }
+}
+
+/// The error in words that hold no data: PostgreSQL's details quote rows.
+fn sentence(error: &PgError) -> String {
+    if let Some(error) = error.as_db_error() {
+        return format!("{} (SQLSTATE {})", error.message(), error.code().code());
+    }
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        sentence = format!("{sentence}: {error}");
+        cause = error.source();
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_told_apart() {
+        for (state, remedy) in [
+            ("57P03", Remedy::Wait),
+            ("57P01", Remedy::Wait),
+            ("53300", Remedy::Wait),
+            ("55P03", Remedy::Wait),
+            ("40001", Remedy::Wait),
+            ("25006", Remedy::Wait),
+            ("08P01", Remedy::Person),
+            ("28P01", Remedy::Person),
+            ("3D000", Remedy::Person),
+            ("42501", Remedy::Person),
+            ("22021", Remedy::OtherData),
+            ("23505", Remedy::OtherData),
+        ] {
+            assert_eq!(by_state(state), remedy, "{state}");
+        }
+    }
+}

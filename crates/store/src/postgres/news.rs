@@ -1,0 +1,92 @@
+//! What happened in the journal since a copy was made.
+
+use pool::{Fence, Timestamp};
+use tokio_postgres::{Error as PgError, Row};
+
+use super::rows;
+use crate::journal::decode;
+use crate::{EPOCH_GAP, Entry, Position, ServerId};
+
+/// How many entries are handed out; who lacks more takes the whole pool.
+pub(super) const MOST: i64 = 1_000;
+
+/// How many rows `news.sql` is to return: those, the one at the copy's own version, and one more
+/// that shows that there are too many.
+pub(super) const ROWS: i64 = MOST + 2;
+
+/// The answer of `news.sql`.
+pub(super) struct Answer {
+    /// The time by the database's clock.
+    pub(super) now: Timestamp,
+    /// `None` when the copy is of another history, or lacks too much.
+    pub(super) news: Option<News>,
+}
+
+/// What a copy lacks, and the timeline of the journal's newest entry.
+pub(super) struct News {
+    pub(super) entries: Vec<Entry>,
+    pub(super) newest: Position,
+    pub(super) timeline: String,
+}
+
+/// Reads the rows of `news.sql`, asked from the copy's own version on.
+pub(super) fn read(known: &Position, rows: &[Row]) -> Result<Answer, PgError> {
+    // There always is a row; a time so early makes nothing expire if there were none.
+    let now = rows.first().map_or(Ok(Timestamp::MIN), |row| rows::moment(row, 0))?;
+    Ok(Answer { now, news: read_news(known, rows)? })
+}
+
+fn read_news(known: &Position, rows: &[Row]) -> Result<Option<News>, PgError> {
+    let Some((own, others)) = rows.split_first() else { return Ok(None) };
+    // The row at the copy's own version shows whether the copy is of this history at all.
+    let version: Option<i64> = own.try_get(1)?;
+    if version.is_none() || rows::position(own, [1, 2, 5])? != *known || rows.len() as i64 >= ROWS {
+        return Ok(None);
+    }
+    let (mut newest, mut entries) = (*known, Vec::with_capacity(others.len()));
+    for row in others {
+        let position = rows::position(row, [1, 2, 5])?;
+        // A newer server may have written what this one does not know.
+        let Some(changes) = decode(row.try_get(8)?).filter(|_| follows(&newest, &position)) else {
+            return Ok(None);
+        };
+        newest = position;
+        entries.push(Entry {
+            position,
+            server: ServerId(row.try_get(3)?),
+            at: rows::moment(row, 4)?,
+            fence: Fence::new(row.try_get(6)?),
+            changes,
+        });
+    }
+    let timeline = others.last().unwrap_or(own).try_get(7)?;
+    Ok(Some(News { entries, newest, timeline }))
+}
+
+/// Whether nothing is missing between the two.
+fn follows(before: &Position, next: &Position) -> bool {
+    let begins_epoch = next.epoch == before.epoch + 1;
+    let step = if begins_epoch { 1 + EPOCH_GAP } else { 1 };
+    (begins_epoch || next.epoch == before.epoch) && next.version == before.version + step
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::BatchId;
+
+    fn at(epoch: i64, version: i64) -> Position {
+        Position { epoch, version, batch: BatchId(Uuid::nil()) }
+    }
+
+    #[test]
+    fn versions_grow_by_one_and_by_more_where_an_epoch_begins() {
+        assert!(follows(&at(1, 5), &at(1, 6)));
+        assert!(follows(&at(1, 5), &at(2, 6 + EPOCH_GAP)));
+        for next in [at(1, 7), at(1, 5), at(2, 6), at(1, 6 + EPOCH_GAP), at(3, 6 + EPOCH_GAP)] {
+            assert!(!follows(&at(1, 5), &next), "{next:?}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The side that reads: a few connections, shared by all who ask.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_postgres::{Client, Connect, Manager, ManagerConfig, Object, Pool, Runtime};
+use pool::{Fence, Lease, Timestamp, TokenId};
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client as PgClient, Error as PgError, IsolationLevel};
+
+use super::failure::running;
+use super::session::{Access, Purpose};
+use super::{news, rows, snapshot};
+use crate::{Error, News, Position, Reader};
+
+/// How many reads run at the same time.
+const CONNECTIONS: usize = 8;
+
+/// How long a read waits for one of the connections.
+const WAIT: Duration = Duration::from_secs(3);
+
+/// How long making a connection may take.
+const CREATE: Duration = Duration::from_secs(8);
+
+/// How long a read may take; it is longer than the server's own limit and matters only when the
+/// server has stopped answering.
+const READ: Duration = Duration::from_secs(15);
+
+/// The side that reads.
+pub(super) struct PostgresReader {
+    connections: Pool,
+    pool: i32,
+}
+
+struct Connector(Access);
+
+impl Connect for Connector {
+    fn connect(
+        &self,
+        _: &tokio_postgres::Config,
+    ) -> Pin<Box<dyn Future<Output = Result<(PgClient, JoinHandle<()>), PgError>> + Send + '_>>
+    {
+        Box::pin(self.0.connect(Purpose::Read))
+    }
+}
+
+impl PostgresReader {
+    pub(super) fn new(access: Access, pool: i32) -> Self {
+        let server = access.server.clone();
+        let manager = Manager::from_connect(server, Connector(access), ManagerConfig::default());
+        let connections = Pool::builder(manager)
+            .max_size(CONNECTIONS)
+            .wait_timeout(Some(WAIT))
+            .create_timeout(Some(CREATE))
+            .recycle_timeout(Some(WAIT))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .expect("time-outs have their runtime");
+        PostgresReader { connections, pool }
+    }
+
+    /// Lends a connection to `ask`. One that failed is not used again.
+    async fn with<T>(
+        &self,
+        what: &'static str,
+        ask: impl AsyncFnOnce(&mut Client) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let connection = self.connections.get().await;
+        let mut connection =
+            connection.map_err(|cause| Error::TryAgain { what, cause: Box::new(cause) })?;
+        let answer = tokio::time::timeout(READ, ask(&mut connection)).await;
+        let answer =
+            answer.unwrap_or_else(|cause| Err(Error::TryAgain { what, cause: Box::new(cause) }));
+        if answer.is_err() {
+            drop(Object::take(connection));
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl Reader for PostgresReader {
+    fn shared(&self) -> bool {
+        true
+    }
+
+    async fn news(&self, known: &Position) -> Result<(Timestamp, News), Error> {
+        const WHAT: &str = "asking for news";
+        let failed = running(WHAT);
+        self.with(WHAT, async |client| {
+            let sql = client.prepare_cached(include_str!("sql/news.sql")).await.map_err(&failed)?;
+            let rows = client.query(&sql, &[&self.pool, &known.version, &news::ROWS]).await;
+            let answer = news::read(known, &rows.map_err(&failed)?).map_err(&failed)?;
+            if let Some(found) = answer.news {
+                return Ok((answer.now, News::Entries(found.entries)));
+            }
+            let one_moment = client.build_transaction();
+            let one_moment = one_moment.isolation_level(IsolationLevel::RepeatableRead);
+            let transaction = one_moment.read_only(true).start().await.map_err(&failed)?;
+            let (newest, whole) = snapshot::load(&*transaction, &failed).await?;
+            transaction.commit().await.map_err(&failed)?;
+            Ok((newest.now, News::Whole(Box::new(whole))))
+        })
+        .await
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        None
+    }
+
+    async fn history(
+        &self,
+        token: TokenId,
+        before: Option<Fence>,
+        limit: usize,
+    ) -> Result<Vec<Lease>, Error> {
+        const WHAT: &str = "reading the history";
+        let failed = running(WHAT);
+        let before = before.map_or(i64::MAX, Fence::get);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.with(WHAT, async |client| {
+            let sql = include_str!("sql/history.sql");
+            let sql = client.prepare_cached(sql).await.map_err(&failed)?;
+            let found = client.query(&sql, &[&token.0, &before, &limit]).await.map_err(&failed)?;
+            let leases = found.iter().filter_map(|row| rows::lease(row, token, 0).transpose());
+            leases.collect::<Result<_, _>>().map_err(&failed)
+        })
+        .await
+    }
+}

@@ -1,0 +1,137 @@
+//! Brings the tables up to date, one server at a time.
+
+use pool::Timestamp;
+use refinery::error::Kind;
+use tokio_postgres::{Client, Error as PgError};
+
+use super::failure::at_start;
+use super::session::{Access, Purpose, Session};
+use super::{MIGRATION_LOCK, rows};
+use crate::Error;
+
+mod embedded {
+    refinery::embed_migrations!("migrations/postgres");
+}
+
+/// The right to change the schema and to make the pool; nobody else has it meanwhile.
+pub(super) struct Control {
+    /// Where the work is done.
+    pub(super) session: Session,
+    /// Holds the lock, in a transaction that does nothing else.
+    guard: Session,
+}
+
+impl Control {
+    pub(super) async fn take(access: &Access) -> Result<Self, Error> {
+        let failed = at_start("waiting for another server to migrate");
+        let session = access.session(Purpose::Long).await?;
+        let before = backend(&session.client).await.map_err(&failed)?;
+        let guard = access.session(Purpose::Long).await?;
+        guard.client.batch_execute(include_str!("sql/begin.sql")).await.map_err(&failed)?;
+        let (group, key) = MIGRATION_LOCK;
+        let lock = include_str!("sql/lock.sql");
+        guard.client.query(lock, &[&group, &key]).await.map_err(&failed)?;
+        // Two connections at the same time have two backends, and each keeps its own, unless
+        // something in between deals them out by the transaction.
+        let other = backend(&guard.client).await.map_err(&failed)?;
+        let after = backend(&session.client).await.map_err(&failed)?;
+        if before != after || before == other {
+            return Err(Error::Operator(
+                "the database is reached through a proxy that pools transactions (such as \
+                 pgbouncer with pool_mode=transaction), which breaks up sessions: connect to \
+                 PostgreSQL itself, or let the proxy pool sessions"
+                    .to_owned(),
+            ));
+        }
+        Ok(Control { session, guard })
+    }
+
+    /// Lets others have it. (So does dropping it, a moment later.)
+    pub(super) async fn release(self) {
+        // When this fails, the connection is gone, and the lock with it.
+        let _ = self.guard.client.batch_execute(include_str!("sql/rollback.sql")).await;
+    }
+
+    /// The time by the database's clock.
+    pub(super) async fn now(&self) -> Result<Timestamp, Error> {
+        let row = self.session.client.query_one(include_str!("sql/now.sql"), &[]).await;
+        row.and_then(|row| rows::moment(&row, 0)).map_err(at_start("reading the clock"))
+    }
+
+    /// Applies what is missing, all or nothing. Returns the names of what was applied.
+    pub(super) async fn migrate(&mut self) -> Result<Vec<String>, Error> {
+        let failed = at_start("migrating");
+        let client: &mut Client = &mut self.session.client;
+        refuse_newer(version(client).await?)?;
+        let exists = client.query_one(include_str!("sql/schema_exists.sql"), &[]).await;
+        if !exists.and_then(|row| row.try_get(0)).map_err(&failed)? {
+            let create = include_str!("sql/create_schema.sql");
+            client.batch_execute(create).await.map_err(&failed)?;
+        }
+        let runner = embedded::migrations::runner().set_grouped(true);
+        let report = runner.run_async(client).await.map_err(refused)?;
+        Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
+    }
+}
+
+async fn backend(client: &Client) -> Result<i32, PgError> {
+    client.query_one(include_str!("sql/backend.sql"), &[]).await?.try_get(0)
+}
+
+fn refused(error: refinery::Error) -> Error {
+    match error.kind() {
+        Kind::Connection(what, cause) => match cause.downcast_ref::<PgError>() {
+            Some(cause) if cause.as_db_error().is_some() => Error::Operator(format!(
+                "{what}: {}",
+                cause.as_db_error().map_or("", |error| error.message())
+            )),
+            _ => Error::TryAgain { what: "migrating", cause: Box::new(error) },
+        },
+        _ => Error::Operator(format!(
+            "the database's migrations are not this program's ({error}): use the program that \
+             made it, or another database"
+        )),
+    }
+}
+
+/// The number of the newest migration that the database has; 0 for an empty one.
+pub(super) async fn version(client: &Client) -> Result<i64, Error> {
+    let failed = at_start("reading the schema's version");
+    let exists = client.query_one(include_str!("sql/history_exists.sql"), &[]).await;
+    if !exists.and_then(|row| row.try_get(0)).map_err(&failed)? {
+        return Ok(0);
+    }
+    let version = client.query_one(include_str!("sql/schema_version.sql"), &[]).await;
+    version.and_then(|row| row.try_get(0)).map_err(&failed)
+}
+
+/// Refuses a database that is not exactly as this program would have it.
+pub(super) async fn check(client: &Client) -> Result<(), Error> {
+    let version = version(client).await?;
+    refuse_newer(version)?;
+    if version < ours() {
+        return Err(Error::Operator(format!(
+            "the database's schema has version {version}, this program's {}: migrate first",
+            ours()
+        )));
+    }
+    Ok(())
+}
+
+fn refuse_newer(version: i64) -> Result<(), Error> {
+    if version > ours() {
+        return Err(Error::Operator(format!(
+            "the database's schema has version {version}, but this program knows only up to {}: \
+             use a newer program",
+            ours()
+        )));
+    }
+    Ok(())
+}
+
+/// The number of the newest migration that this program has.
+fn ours() -> i64 {
+    let runner = embedded::migrations::runner();
+    let versions = runner.get_migrations().iter().map(|migration| i64::from(migration.version()));
+    versions.max().unwrap_or(0)
+}

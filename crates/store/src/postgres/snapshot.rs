@@ -1,0 +1,75 @@
+//! Reads the whole pool, without its history.
+
+use std::time::Duration;
+
+use pool::{Fence, Policy, Pool, Timestamp, TokenId};
+use tokio_postgres::{Error as PgError, GenericClient};
+
+use super::rows;
+use crate::{Error, Position, Snapshot};
+
+/// The pool's row.
+pub(super) struct PoolRow {
+    pub(super) id: i32,
+    pub(super) policy: Policy,
+}
+
+/// The pool's row; `None` when there is no pool yet.
+pub(super) async fn pool_row(client: &impl GenericClient) -> Result<Option<PoolRow>, PgError> {
+    let row = client.query_opt(include_str!("sql/pool.sql"), &[]).await?;
+    row.map(|row| {
+        let lease: i64 = row.try_get(1)?;
+        Ok(PoolRow {
+            id: row.try_get(0)?,
+            policy: Policy { lease: Duration::from_micros(lease.unsigned_abs()) },
+        })
+    })
+    .transpose()
+}
+
+/// The journal's newest entry, without its changes.
+pub(super) struct Newest {
+    /// The time by the database's clock.
+    pub(super) now: Timestamp,
+    pub(super) position: Position,
+    pub(super) at: Timestamp,
+    pub(super) fence: Fence,
+    pub(super) timeline: String,
+}
+
+/// There is one wherever there is a pool.
+pub(super) async fn newest(client: &impl GenericClient, pool: i32) -> Result<Newest, PgError> {
+    let row = client.query_one(include_str!("sql/newest.sql"), &[&pool]).await?;
+    Ok(Newest {
+        now: rows::moment(&row, 0)?,
+        position: rows::position(&row, [1, 2, 4])?,
+        at: rows::moment(&row, 3)?,
+        fence: Fence::new(row.try_get(5)?),
+        timeline: row.try_get(6)?,
+    })
+}
+
+/// Reads the pool where nobody can change it meanwhile: under its lock, or in a transaction that sees
+/// one moment. `failed` says what its errors mean.
+pub(super) async fn load(
+    client: &impl GenericClient,
+    failed: impl Fn(PgError) -> Error,
+) -> Result<(Newest, Snapshot), Error> {
+    let row = pool_row(client).await.map_err(&failed)?;
+    let row = row.ok_or_else(|| Error::Operator("the database holds no pool".to_owned()))?;
+    let newest = newest(client, row.id).await.map_err(&failed)?;
+    let found = client.query(include_str!("sql/latest_leases.sql"), &[&row.id]).await;
+    let (mut tokens, mut leases) = (Vec::new(), Vec::new());
+    for row in found.map_err(&failed)? {
+        let token = rows::token(&row).map_err(&failed)?;
+        leases.extend(rows::lease(&row, TokenId(token.id.0), 3).map_err(&failed)?);
+        tokens.push(token);
+    }
+    let pool = Pool::restore(row.policy, tokens, leases, newest.fence).map_err(|error| {
+        Error::Operator(format!(
+            "what the database holds can't be a pool: {error}; restore a backup, or ask `doctor`"
+        ))
+    })?;
+    let Newest { position, at, .. } = newest;
+    Ok((newest, Snapshot { position, at, pool }))
+}

@@ -1,0 +1,23 @@
+-- The time, and the journal from version $2 on (what $2 itself changed is known already); one row
+-- without a version if there is nothing.
+select
+    clock_timestamp(),
+    batch.version,
+    batch.batch_id,
+    batch.server,
+    batch.at,
+    batch.epoch,
+    batch.fence,
+    batch.timeline,
+    batch.changes
+from (values (true)) as once
+left join lateral (
+    select
+        version, batch_id, server, at, epoch, fence, timeline,
+        case when version > $2::bigint then changes else ''::bytea end as changes
+    from token_manager.batches
+    where pool = $1::integer and version >= $2::bigint
+    order by version
+    limit $3::bigint
+) as batch on true
+order by batch.version

@@ -1,0 +1,1 @@
+select id, lease from token_manager.pools where name = 'default'

@@ -1,0 +1,1 @@
+select to_regnamespace('token_manager') is not null

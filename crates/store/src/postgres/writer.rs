@@ -1,0 +1,271 @@
+//! The side that writes: a connection of its own, and two flights of statements for each batch.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use pool::{Change, Timestamp};
+use tokio_postgres::error::Severity;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error as PgError, Row, Statement};
+use uuid::Uuid;
+
+use super::failure::{Remedy, remedy, running};
+use super::rows::{LeaseColumns, Moment};
+use super::session::{Access, Purpose, Session};
+use super::{POOL_LOCKS, news, snapshot};
+use crate::journal::encode;
+use crate::{BatchId, Begun, Entry, Error, Net, News, Position, Store};
+
+/// How long `begin` may take altogether. It is longer than the server's own limits and matters only
+/// when the server has stopped answering.
+const BEGIN: Duration = Duration::from_secs(20);
+
+/// How many journal entries are looked at by one [`Store::prune`].
+const STEP: i64 = 500;
+
+/// A statement with its parameters.
+type Step<'a> = (&'a Statement, &'a [&'a (dyn ToSql + Sync)]);
+
+/// The side that writes.
+pub(super) struct Writer {
+    access: Access,
+    pool: i32,
+    /// `None` until it is needed, and after a failure: a new one has no open transaction.
+    writing: Option<Writing>,
+}
+
+/// A connection, ready for batches.
+struct Writing {
+    session: Session,
+    statements: Statements,
+    /// The epoch of the journal's newest entry, as `begin` found it.
+    epoch: i64,
+    /// No entry before this version is left. Asking from here on saves walking over what the
+    /// index still holds of deleted ones.
+    pruned_to: i64,
+}
+
+struct Statements {
+    begin: Statement,
+    lock: Statement,
+    news: Statement,
+    end_leases: Statement,
+    insert_leases: Statement,
+    insert_batch: Statement,
+    update_pool: Statement,
+    commit: Statement,
+    rollback: Statement,
+    has: Statement,
+    prune: Statement,
+}
+
+impl Statements {
+    async fn prepare(client: &Client) -> Result<Self, PgError> {
+        let prepare = |sql| client.prepare(sql);
+        Ok(Statements {
+            begin: prepare(include_str!("sql/begin.sql")).await?,
+            lock: prepare(include_str!("sql/lock.sql")).await?,
+            news: prepare(include_str!("sql/news.sql")).await?,
+            end_leases: prepare(include_str!("sql/end_leases.sql")).await?,
+            insert_leases: prepare(include_str!("sql/insert_leases.sql")).await?,
+            insert_batch: prepare(include_str!("sql/insert_batch.sql")).await?,
+            update_pool: prepare(include_str!("sql/update_pool.sql")).await?,
+            commit: prepare(include_str!("sql/commit.sql")).await?,
+            rollback: prepare(include_str!("sql/rollback.sql")).await?,
+            has: prepare(include_str!("sql/has.sql")).await?,
+            prune: prepare(include_str!("sql/prune.sql")).await?,
+        })
+    }
+}
+
+/// Sends all statements at once, in this order, and waits for all answers.
+async fn flight(client: &Client, steps: &[Step<'_>]) -> Vec<Result<Vec<Row>, PgError>> {
+    // A query is sent when it is first polled, and these are first polled in their order.
+    join_all(steps.iter().map(|&(statement, parameters)| client.query(statement, parameters))).await
+}
+
+impl Writer {
+    pub(super) fn new(access: Access, pool: i32) -> Self {
+        Writer { access, pool, writing: None }
+    }
+
+    /// The connection; a new one where there is none or it was lost.
+    async fn writing(&mut self) -> Result<Writing, Error> {
+        if let Some(writing) = self.writing.take().filter(|it| !it.session.client.is_closed()) {
+            return Ok(writing);
+        }
+        const WHAT: &str = "connecting";
+        let session = self.access.session(Purpose::Write).await.map_err(|error| match error {
+            // A server that has run so far goes on trying: what was right may become right again.
+            Error::Operator(sentence) => Error::TryAgain { what: WHAT, cause: sentence.into() },
+            other => other,
+        })?;
+        let statements = Statements::prepare(&session.client).await.map_err(running(WHAT))?;
+        Ok(Writing { session, statements, epoch: 0, pruned_to: 0 })
+    }
+
+    async fn try_begin(&self, writing: &mut Writing, known: &Position) -> Result<Begun, Error> {
+        let Writing { session, statements, .. } = writing;
+        // Apart and in this order: a statement that waited for the lock would show the time and the
+        // rows from before the wait.
+        let steps: [Step<'_>; 3] = [
+            (&statements.begin, &[]),
+            (&statements.lock, &[&POOL_LOCKS, &self.pool]),
+            (&statements.news, &[&self.pool, &known.version, &news::ROWS]),
+        ];
+        let whats = ["beginning", "waiting for another server's batch", "reading the journal"];
+        let mut rows = Vec::new();
+        for (answer, what) in flight(&session.client, &steps).await.into_iter().zip(whats) {
+            rows = answer.map_err(running(what))?;
+        }
+        let failed = running("reading the journal");
+        let answer = news::read(known, &rows).map_err(&failed)?;
+        let (now, news, newest, timeline) = match answer.news {
+            Some(found) => (answer.now, News::Entries(found.entries), found.newest, found.timeline),
+            None => {
+                let (newest, whole) = snapshot::load(&*session.client, &failed).await?;
+                (newest.now, News::Whole(Box::new(whole)), newest.position, newest.timeline)
+            }
+        };
+        writing.epoch = newest.epoch;
+        Ok(Begun { now, news, new_epoch: timeline != writing.session.timeline })
+    }
+
+    async fn try_commit(&self, writing: &Writing, entry: &Entry) -> Result<(), Error> {
+        let Writing { session, statements, .. } = writing;
+        if session.client.is_closed() {
+            let cause = "the connection was lost before the batch was sent".into();
+            return Err(Error::TryAgain { what: "committing", cause });
+        }
+        let Entry { position, server, at, fence, changes } = entry;
+        let net = Net::of(changes);
+        let ids: Vec<Uuid> = net.closed.iter().map(|(id, ..)| id.0).collect();
+        let fences: Vec<i64> = net.closed.iter().map(|(_, fence, _)| fence.get()).collect();
+        let ends: Vec<Moment> = net.closed.iter().map(|(.., end)| Moment(end.at)).collect();
+        let reasons: Vec<&str> = net.closed.iter().map(|(.., end)| end.reason.as_str()).collect();
+        let ended: [&(dyn ToSql + Sync); 4] = [&ids, &fences, &ends, &reasons];
+        let leases = LeaseColumns::of(net.over.iter().chain(&net.running));
+        let leases_of_pool = leases.parameters(&self.pool);
+        let (batch, at, changed) = (position.batch.0, Moment(*at), encode(changes));
+        let (version, epoch, fence) = (position.version, position.epoch, fence.get());
+        let timeline = &session.timeline;
+        let journal: [&(dyn ToSql + Sync); 9] =
+            [&self.pool, &version, &batch, &server.0, &at, &epoch, &fence, timeline, &changed];
+        let lease = changes.iter().rev().find_map(|change| match change {
+            Change::PolicyChanged(policy) => i64::try_from(policy.lease.as_micros()).ok(),
+            _ => None,
+        });
+        let pool: [&(dyn ToSql + Sync); 3] = [&self.pool, &epoch, &lease];
+
+        let mut steps: Vec<Step<'_>> = Vec::with_capacity(5);
+        if !ids.is_empty() {
+            steps.push((&statements.end_leases, &ended));
+        }
+        if !leases.is_empty() {
+            steps.push((&statements.insert_leases, &leases_of_pool));
+        }
+        if epoch != writing.epoch || lease.is_some() {
+            steps.push((&statements.update_pool, &pool));
+        }
+        steps.push((&statements.insert_batch, &journal));
+        steps.push((&statements.commit, &[]));
+        let mut answers = flight(&session.client, &steps).await;
+        // A commit after a failed statement rolls back and answers without an error, so each
+        // answer counts.
+        let committed = answers.pop().expect("the commit is part of the flight");
+        match answers.into_iter().find_map(Result::err) {
+            Some(error) => Err(refused(error)),
+            None => committed.map(drop).map_err(commit_failed),
+        }
+    }
+}
+
+/// What the failure of a statement before the commit means.
+fn refused(error: PgError) -> Error {
+    match remedy(&error) {
+        Remedy::OtherData => Error::Data(Box::new(error)),
+        // The server's own word: the transaction failed, and the commit rolled it back.
+        _ if error.as_db_error().is_some() => running("committing")(error),
+        // No answer at all: the statements may all have arrived.
+        _ => Error::Unknown(Box::new(error)),
+    }
+}
+
+/// What the failure of the commit itself means.
+fn commit_failed(error: PgError) -> Error {
+    let ended = |severity| matches!(severity, Severity::Fatal | Severity::Panic);
+    match error.as_db_error().map(|error| error.parsed_severity().is_none_or(ended)) {
+        // The transaction was rolled back, the session goes on.
+        Some(false) => refused(error),
+        // The connection or the session ended, maybe after the commit became durable.
+        _ => Error::Unknown(Box::new(error)),
+    }
+}
+
+fn too_slow(cause: tokio::time::error::Elapsed) -> Error {
+    Error::TryAgain { what: "waiting for PostgreSQL to answer", cause: Box::new(cause) }
+}
+
+#[async_trait]
+impl Store for Writer {
+    async fn begin(&mut self, known: &Position) -> Result<Begun, Error> {
+        let mut writing = self.writing().await?;
+        let begun = tokio::time::timeout(BEGIN, self.try_begin(&mut writing, known)).await;
+        let begun = begun.map_err(too_slow)??;
+        self.writing = Some(writing);
+        Ok(begun)
+    }
+
+    async fn commit(&mut self, entry: &Entry) -> Result<(), Error> {
+        let Some(writing) = self.writing.take() else {
+            let cause = "there is no batch to commit".into();
+            return Err(Error::TryAgain { what: "committing", cause });
+        };
+        let committed = self.try_commit(&writing, entry).await;
+        // After refused data the connection is as good as before; after anything else a new one
+        // is needed.
+        if matches!(committed, Ok(()) | Err(Error::Data(_))) {
+            self.writing = Some(writing);
+        }
+        committed
+    }
+
+    async fn abandon(&mut self) {
+        if let Some(writing) = self.writing.take()
+            && let Ok(_) = writing.session.client.query(&writing.statements.rollback, &[]).await
+        {
+            self.writing = Some(writing);
+        }
+    }
+
+    async fn has(&mut self, batch: BatchId) -> Result<bool, Error> {
+        const WHAT: &str = "looking for a batch in the journal";
+        let Some(writing) = &self.writing else {
+            return Err(Error::TryAgain { what: WHAT, cause: "there is no connection".into() });
+        };
+        let Writing { session, statements, .. } = writing;
+        let found = session.client.query_one(&statements.has, &[&self.pool, &batch.0]).await;
+        let found = found.and_then(|row| row.try_get(0)).map_err(running(WHAT));
+        if found.is_err() {
+            self.writing = None;
+        }
+        found
+    }
+
+    async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
+        let failed = running("deleting old journal entries");
+        let mut writing = self.writing().await?;
+        let Writing { session, statements, pruned_to, .. } = &mut writing;
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&self.pool, pruned_to, &Moment(before), &keep, &STEP];
+        let rows = session.client.query(&statements.prune, &parameters).await.map_err(&failed)?;
+        let mut last = *pruned_to;
+        for row in &rows {
+            last = last.max(row.try_get::<_, i64>(0).map_err(&failed)? + 1);
+        }
+        *pruned_to = last;
+        self.writing = Some(writing);
+        Ok(rows.len() as u64)
+    }
+}
