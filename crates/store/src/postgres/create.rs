@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::failure::at_start;
 use super::rows::{LeaseColumns, Moment};
 use super::session::Session;
-use super::snapshot;
+use super::{audit, snapshot};
 use crate::journal::encode;
 use crate::{Error, ImportedPool, NewPool, creation};
 
@@ -48,8 +48,11 @@ pub(super) async fn import(session: &mut Session, from: ImportedPool<'_>) -> Res
         transaction.execute(&insert, &leases.parameters(&pool)).await.map_err(&failed)?;
     }
     begin_journal(&transaction, pool, (from.new.at, last), &session.timeline).await?;
-    // What could not be opened again is not taken over.
+    // What could not be opened again, or would be found faulty, is not taken over.
     snapshot::load(&transaction, &failed).await?;
+    if let Some(fault) = audit::faults(&transaction).await.map_err(&failed)?.first() {
+        return Err(Error::Operator(format!("what is to be imported contradicts itself: {fault}")));
+    }
     transaction.commit().await.map_err(&failed)
 }
 

@@ -257,6 +257,8 @@ impl Store for Writer {
         let failed = running("deleting old journal entries");
         let mut writing = self.writing().await?;
         let Writing { session, statements, pruned_to, .. } = &mut writing;
+        // PostgreSQL's time begins later than ours; no entry is older than this.
+        let before = before.max(Timestamp::from_micros(0));
         let parameters: [&(dyn ToSql + Sync); 5] =
             [&self.pool, pruned_to, &Moment(before), &keep, &STEP];
         let rows = session.client.query(&statements.prune, &parameters).await.map_err(&failed)?;

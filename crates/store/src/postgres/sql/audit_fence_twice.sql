@@ -1,0 +1,3 @@
+select count(*) from (
+    select from token_manager.leases group by pool, fence having count(*) > 1
+) as twice

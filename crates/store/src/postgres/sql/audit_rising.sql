@@ -1,0 +1,1 @@
+select count(*) from token_manager.leases where fence <= previous_fence

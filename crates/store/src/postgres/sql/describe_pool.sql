@@ -1,0 +1,19 @@
+-- How many leases there are is an estimate, since counting reads them all.
+select
+    pool.size,
+    pool.lease,
+    (select greatest(reltuples, 0)::bigint from pg_class where oid = 'token_manager.leases'::regclass),
+    pg_size_pretty(pg_total_relation_size('token_manager.leases')),
+    (select count(*) from token_manager.batches where batches.pool = pool.id),
+    pg_size_pretty(pg_total_relation_size('token_manager.batches')),
+    newest.version,
+    newest.epoch,
+    newest.timeline
+from token_manager.pools as pool
+cross join lateral (
+    select version, epoch, timeline from token_manager.batches
+    where batches.pool = pool.id
+    order by version desc
+    limit 1
+) as newest
+where pool.name = 'default'
