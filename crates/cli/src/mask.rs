@@ -42,13 +42,14 @@ fn query(place: &str) -> String {
     format!("{path}?{}", parameters.join("&"))
 }
 
-/// `text` with every URL of `arguments` in it masked: for messages that quote a command line.
+/// `text` with everything of `arguments` masked in it that may hold a password: for messages that quote a command line.
 pub fn quoted(mut text: String, arguments: impl Iterator<Item = String>) -> String {
     for argument in arguments {
         let value = argument.split_once('=').map_or(argument.as_str(), |(flag, value)| {
             if flag.starts_with('-') { value } else { &argument }
         });
-        if value.contains("://") {
+        let lower = value.to_lowercase();
+        if ["://", "@", "password"].iter().any(|sign| lower.contains(sign)) {
             text = text.replace(value, &url(value));
         }
     }

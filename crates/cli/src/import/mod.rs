@@ -39,18 +39,23 @@ pub async fn import(settings: &Settings, from: &str) -> anyhow::Result<()> {
 }
 
 fn summary(tally: &Tally, tokens: usize, way: &str) -> String {
-    let Tally { usages, running, reversed, left_open } = tally;
-    let mut lines =
-        vec![format!("Imported {tokens} tokens and {usages} usages ({running} running) {way}.")];
-    if *reversed > 0 {
-        lines.push(format!(
-            "Mended: {reversed} usages ended before they started; they end at their start now."
-        ));
+    let Tally { usages, running, reversed, left_open } = *tally;
+    let count = |count: usize, what: &str| match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    };
+    let [tokens, usages] = [count(tokens, "token"), count(usages, "usage")];
+    let mut summary = format!("Imported {tokens} and {usages} ({running} running) {way}.");
+    if reversed > 0 {
+        let they = if reversed == 1 { "it" } else { "they" };
+        let which = count(reversed, "usage");
+        summary +=
+            &format!("\nMended: {which} ended before {they} started; the end is the start now.");
     }
-    if *left_open > 0 {
-        lines.push(format!(
-            "Mended: {left_open} usages were left open; they end when they had to now."
-        ));
+    if left_open > 0 {
+        let were = if left_open == 1 { "was" } else { "were" };
+        let which = count(left_open, "usage");
+        summary += &format!("\nMended: {which} {were} left open without running; ended when due.");
     }
-    lines.join("\n")
+    summary
 }

@@ -1,0 +1,174 @@
+//! Runs `token-manager` as a process: to its end, or as a server that goes when the test does.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// Nothing that a test waits for takes longer.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// `token-manager` with these arguments, in `folder`, and nothing of this environment.
+pub fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_token-manager"));
+    command.args(arguments).current_dir(folder).env_clear();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ended {
+    /// Both outputs.
+    pub fn text(&self) -> String {
+        format!("{}{}", self.out, self.err)
+    }
+}
+
+/// Runs a command that ends by itself.
+pub fn run(command: &mut Command) -> Ended {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Asks again until there is an answer.
+pub fn poll<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let since = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(since.elapsed() < PATIENCE, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A running server; killed when dropped.
+pub struct Server {
+    child: Child,
+    out: Arc<Mutex<String>>,
+    err: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// Starts `serve` on a free port with a database and further arguments, and waits until it is
+    /// ready.
+    pub fn start(database: &str, arguments: &[&str]) -> Self {
+        let server = Server::spawn(database, arguments);
+        server.url();
+        server
+    }
+
+    /// As [`Server::start`], without waiting.
+    pub fn spawn(database: &str, arguments: &[&str]) -> Self {
+        let common = ["serve", "--listen", "127.0.0.1:0", "--database", database];
+        Server::of(&mut command(Path::new("/"), &[&common, arguments].concat()))
+    }
+
+    /// Starts a server by a command of one's own.
+    pub fn of(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let out = collect(child.stdout.take().unwrap());
+        let err = collect(child.stderr.take().unwrap());
+        Server { child, out, err }
+    }
+
+    /// The line that says that it is ready.
+    pub fn ready(&self) -> String {
+        poll("the server to be ready", || {
+            let out = text(&self.out);
+            let ended = out.is_empty() && text(&self.err).contains("error: ");
+            assert!(!ended, "the server ended: {}", text(&self.err));
+            out.lines().next().filter(|_| out.ends_with('\n')).map(str::to_owned)
+        })
+    }
+
+    /// Where it is, once it is ready.
+    pub fn url(&self) -> String {
+        let ready = self.ready();
+        let url =
+            ready.strip_prefix("TokenManager is ready: ").unwrap_or_else(|| panic!("{ready}"));
+        url.split(' ').next().unwrap().replace("localhost", "127.0.0.1")
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        text(&self.err)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal, such as `TERM` or `KILL`.
+    pub fn signal(&self, name: &str) {
+        let kill =
+            Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// Waits until the process has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        poll("the server to end", || self.child.try_wait().unwrap())
+    }
+
+    /// The status and body of a `GET`.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let response = client().get(format!("{}{path}", self.url())).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    /// The status and body of a `POST` for a token.
+    pub async fn allocate(&self, user: &str) -> (u16, Value) {
+        let request = client().post(format!("{}/api/tokens/allocate", self.url()));
+        let response = request.json(&json!({ "user_id": user })).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("the server's log:\n{}", self.log());
+        }
+    }
+}
+
+/// A client of its own, so that no connection is shared with another test.
+pub fn client() -> reqwest::Client {
+    // Fails only where another test was quicker.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap()
+}
+
+fn collect(from: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let collected = Arc::new(Mutex::new(String::new()));
+    let to = Arc::clone(&collected);
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
+            to.push_str(&line);
+            to.push('\n');
+        }
+    });
+    collected
+}
+
+fn text(collected: &Mutex<String>) -> String {
+    collected.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}

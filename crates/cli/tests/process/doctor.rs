@@ -1,0 +1,84 @@
+//! `doctor`
+
+use std::path::Path;
+
+use testbed::{Cluster, Stop};
+
+use crate::databases;
+use crate::harness::{Ended, Server, command, run};
+
+fn doctor(database: &str, arguments: &[&str]) -> Ended {
+    let common = ["doctor", "--listen", "127.0.0.1:0", "--database", database];
+    run(&mut command(Path::new("/"), &[&common, arguments].concat()))
+}
+
+fn assert_healthy(ended: &Ended) {
+    assert_eq!(ended.code, Some(0), "{}", ended.text());
+    assert!(!ended.out.contains("problem  "), "{}", ended.out);
+    assert!(ended.out.contains("ok       audit: "), "{}", ended.out);
+    assert!(ended.out.contains("ok       schema version: 1"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn a_healthy_database_is_called_so_while_a_server_runs_and_after() {
+    let (_folder, databases) = databases().await;
+    for database in databases {
+        let server = Server::start(&database, &[]);
+        assert_eq!(server.allocate("Edivan").await.0, 200);
+        assert_healthy(&doctor(&database, &[]));
+        assert_eq!(server.allocate("Edivan").await.0, 200);
+        drop(server);
+        assert_healthy(&doctor(&database, &[]));
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_yet_is_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = doctor(&crate::sqlite(folder.path()), &[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("warning  database: "), "{}", ended.out);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_fault_in_the_database_is_a_problem() {
+    let cluster = Cluster::shared();
+    let database = cluster.database().await.unwrap();
+    let server = Server::start(&database, &[]);
+    assert_eq!(server.allocate("Edivan").await.0, 200);
+    drop(server);
+    let seed = "delete from token_manager.tokens where id not in \
+                (select token_id from token_manager.leases)";
+    cluster.execute(&database, seed).await.unwrap();
+    let ended = doctor(&database, &[]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.out.contains("problem  audit: "), "{}", ended.out);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_a_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("pool.db"), "garbage ".repeat(1000)).unwrap();
+    let ended = doctor(&crate::sqlite(folder.path()), &[]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.out.contains("problem  database: "), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_reached_is_a_problem() {
+    let cluster = Cluster::start().unwrap();
+    let database = cluster.database().await.unwrap();
+    cluster.stop(Stop::Fast).unwrap();
+    let ended = doctor(&database, &[]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.out.contains("problem  database: "), "{}", ended.out);
+    assert!(ended.out.contains("1 problem, "), "{}", ended.out);
+}
+
+#[test]
+fn settings_that_make_no_sense_are_a_problem() {
+    let ended = doctor("sqlite:x.db", &["--lease", "soon"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.out.contains("problem  settings: the setting lease can't be"), "{}", ended.out);
+}

@@ -1,0 +1,25 @@
+//! `token-manager` as its users meet it: as a process.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod doctor;
+mod import;
+mod serve;
+mod settings;
+
+use std::path::Path;
+
+use testbed::Cluster;
+
+/// The URL of an SQLite database in a folder.
+fn sqlite(folder: &Path) -> String {
+    format!("sqlite:{}", folder.join("pool.db").display())
+}
+
+/// An empty folder, and the URLs of two empty databases, one of each kind.
+async fn databases() -> (tempfile::TempDir, [String; 2]) {
+    let folder = tempfile::tempdir().unwrap();
+    let databases = [sqlite(folder.path()), Cluster::shared().database().await.unwrap()];
+    (folder, databases)
+}

@@ -1,0 +1,233 @@
+//! `serve` and `migrate`: starting, refusing to start, stopping.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+
+use testbed::{Cluster, Stop};
+
+use crate::harness::{Ended, PATIENCE, Server, command, poll, run};
+use crate::{databases, sqlite};
+
+/// Runs `serve`, which is to end by itself.
+fn refused(database: &str, arguments: &[&str]) -> Ended {
+    let common = ["serve", "--listen", "127.0.0.1:0", "--database", database];
+    // A flag may only be given once, so that a test's own `--listen` replaces this one.
+    let common = if arguments.contains(&"--listen") { vec!["serve"] } else { common.to_vec() };
+    let ended = run(&mut command(Path::new("/"), &[&common, arguments].concat()));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(!ended.out.contains("ready"), "{ended:?}");
+    ended
+}
+
+fn assert_says(ended: &Ended, sentences: &[&str]) {
+    for sentence in sentences {
+        assert!(ended.err.contains(sentence), "`{sentence}` is not in: {}", ended.err);
+    }
+}
+
+#[tokio::test]
+async fn one_friendly_line_says_where_and_what() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--lease", "1m 30s", "--pool-size", "3"];
+    let server = Server::of(&mut command(folder.path(), &arguments));
+    let ready = server.ready();
+    assert!(ready.starts_with("TokenManager is ready: http://localhost:"), "{ready}");
+    assert!(ready.ends_with(" (3 tokens, leases of 1m30s, sqlite:token-manager.db)"), "{ready}");
+    let (status, body) = server.get("/api/tokens").await;
+    assert_eq!((status, body.as_array().unwrap().len()), (200, 3));
+    assert!(folder.path().join("token-manager.db").exists());
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_so_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let database = sqlite(folder.path());
+    let ended = refused("", &["--listen", &address, "--database", &database]);
+    let sentence = format!("another program listens on {address}; stop it or choose another");
+    assert_says(&ended, &[&sentence]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn port_and_a_name_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut start = command(folder.path(), &["serve", "--listen", "localhost"]);
+    let server = Server::of(start.env("PORT", free.to_string()).env("DATABASE_URL", "sqlite:x.db"));
+    assert_eq!(server.url(), format!("http://127.0.0.1:{free}"));
+    assert!(server.ready().ends_with("sqlite:x.db)"));
+}
+
+#[test]
+fn listening_beyond_this_machine_has_to_be_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = sqlite(folder.path());
+    for listen in ["0.0.0.0:0", "[::]:0"] {
+        let ended = refused("", &["--listen", listen, "--database", &database]);
+        assert_says(&ended, &["can be reached from other machines", "--allow-anonymous"]);
+    }
+    let arguments = ["serve", "--listen", "0.0.0.0:0", "--allow-anonymous"];
+    let server = Server::of(&mut command(folder.path(), &arguments));
+    assert!(server.url().starts_with("http://127.0.0.1:"));
+}
+
+#[tokio::test]
+async fn another_size_or_lease_is_refused_and_explained() {
+    let (_folder, databases) = databases().await;
+    for database in databases {
+        let mut first = Server::start(&database, &["--pool-size", "5", "--lease", "30s"]);
+        first.signal("TERM");
+        assert!(first.wait().success());
+        let ended = refused(&database, &["--pool-size", "6"]);
+        assert_says(&ended, &["has 5 tokens, not 6", "never created or discarded"]);
+        let ended = refused(&database, &["--lease", "31s"]);
+        assert_says(&ended, &["last 30s, not 31s", "--update-policy"]);
+        let same = Server::start(&database, &["--pool-size", "5"]);
+        assert!(same.ready().contains("(5 tokens, leases of 30s, "), "{}", same.ready());
+        drop(same);
+        let changed = Server::start(&database, &["--lease", "31s", "--update-policy"]);
+        assert!(changed.ready().contains("leases of 31s"), "{}", changed.ready());
+    }
+}
+
+#[test]
+fn a_second_server_on_one_file_is_refused_and_the_first_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = sqlite(folder.path());
+    let first = Server::start(&database, &[]);
+    assert_says(&refused(&database, &[]), &["in use by another server", "PostgreSQL"]);
+    drop(first);
+    Server::start(&database, &[]);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_stop() {
+    let (_folder, databases) = databases().await;
+    for database in databases {
+        for signal in ["TERM", "INT"] {
+            let mut server = Server::start(&database, &[]);
+            let (status, allocated) = server.allocate("Edivan").await;
+            assert_eq!(status, 200);
+            server.signal(signal);
+            assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+            let again = Server::start(&database, &[]);
+            let id = allocated["token_id"].as_str().unwrap();
+            let (_, body) = again.get(&format!("/api/tokens/{id}")).await;
+            assert_eq!(body["token"]["status"], "active", "{body}");
+        }
+    }
+}
+
+#[test]
+fn what_is_in_flight_is_answered_before_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(&sqlite(folder.path()), &[]);
+    let address = server.url().replace("http://", "");
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let body = r#"{"user_id":"slow"}"#;
+    let head = format!(
+        "POST /api/tokens/allocate HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+         expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // The server asks for the body, so the request is in its hands.
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).unwrap();
+    assert!(go_on.starts_with(b"HTTP/1.1 100 Continue"));
+    server.signal("TERM");
+    poll("the server to be stopping", || server.log().contains("stopping").then_some(()));
+    poll("the port to be closed", || TcpStream::connect(&address).is_err().then_some(()));
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_client_that_never_ends_does_not_keep_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(&sqlite(folder.path()), &["--shutdown-timeout", "100ms"]);
+    let address = server.url().replace("http://", "");
+    let mut stream = TcpStream::connect(&address).unwrap();
+    let head = "POST /api/tokens/allocate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(&sqlite(folder.path()), &["--shutdown-timeout", "1h"]);
+    let address = server.url().replace("http://", "");
+    let mut stream = TcpStream::connect(&address).unwrap();
+    let head = "POST /api/tokens/allocate HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n\
+                content-type: application/json\r\ncontent-length: 9\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.read_exact(&mut [0; 25]).unwrap();
+    server.signal("INT");
+    poll("the server to be stopping", || server.log().contains("stopping").then_some(()));
+    server.signal("INT");
+    assert_eq!(server.wait().code(), Some(130), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_server_waits_for_a_database_that_is_not_up_yet() {
+    let cluster = Cluster::start().unwrap();
+    let database = cluster.database().await.unwrap();
+    cluster.stop(Stop::Fast).unwrap();
+    let server = Server::spawn(&database, &[]);
+    poll("a word about it in the log", || server.log().contains("database").then_some(()));
+    cluster.start_again().unwrap();
+    assert!(server.ready().contains("(100 tokens"), "{}", server.log());
+    assert_eq!(server.allocate("Edivan").await.0, 200);
+}
+
+#[tokio::test]
+async fn migrating_twice_does_nothing_the_second_time() {
+    let (folder, databases) = databases().await;
+    for database in databases {
+        let migrate = || run(&mut command(folder.path(), &["migrate", "--database", &database]));
+        let first = migrate();
+        assert_eq!(first.code, Some(0), "{first:?}");
+        assert!(first.out.starts_with("Applied to "), "{first:?}");
+        let second = migrate();
+        assert_eq!(second.code, Some(0), "{second:?}");
+        assert!(second.out.starts_with("Nothing to do"), "{second:?}");
+        Server::start(&database, &[]);
+    }
+}
+
+#[test]
+fn logs_are_json_where_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(&sqlite(folder.path()), &["--log-format", "json"]);
+    server.signal("TERM");
+    server.wait();
+    let log = server.log();
+    assert!(log.contains("stopping"), "{log}");
+    for line in log.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(event["timestamp"].is_string() && event["level"].is_string(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn requests_are_logged_unless_switched_off() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, expected) in [(&[][..], true), (&["--access-log=false"], false)] {
+        let mut server = Server::start(&sqlite(folder.path()), arguments);
+        let (_, body) = server.allocate("Edivan").await;
+        server.signal("TERM");
+        server.wait();
+        let log = server.log();
+        assert_eq!(log.contains("/api/tokens/allocate"), expected, "{log}");
+        assert!(!log.contains(body["token_value"].as_str().unwrap()), "{log}");
+    }
+}

@@ -1,0 +1,147 @@
+//! Settings: where they come from, and what is said about bad ones.
+
+use std::fs;
+use std::path::Path;
+
+use crate::harness::{Ended, command, run};
+
+fn config(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Ended {
+    let arguments = [&["config"], arguments].concat();
+    run(command(folder, &arguments).envs(env.iter().copied()))
+}
+
+/// The value and origin that `config` shows for a setting.
+fn line(shown: &Ended, setting: &str) -> (String, String) {
+    let line = shown.out.lines().find(|line| line.split(' ').next() == Some(setting));
+    let rest = line.unwrap_or_else(|| panic!("{setting}: {shown:?}"))[setting.len()..].trim();
+    let (value, origin) = rest.split_once("  ").unwrap_or_else(|| rest.split_once(' ').unwrap());
+    (value.to_owned(), origin.trim().to_owned())
+}
+
+fn expect(shown: &Ended, setting: &str, value: &str, origin: &str) {
+    assert_eq!(line(shown, setting), (value.to_owned(), origin.to_owned()));
+}
+
+#[test]
+fn a_flag_comes_before_the_environment_before_the_file_before_the_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings.toml");
+    fs::write(&file, "lease = '3s'\npool-size = 3\nmailbox = 3\nallowed-host = ['a', 'b']")
+        .unwrap();
+    let env = [
+        ("TOKEN_MANAGER_CONFIG", file.to_str().unwrap()),
+        ("TOKEN_MANAGER_LEASE", "2s"),
+        ("TOKEN_MANAGER_POOL_SIZE", "2"),
+    ];
+    let shown = config(folder.path(), &["--lease", "1s", "--allow-anonymous"], &env);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    let from_file = format!("file {}", file.display());
+    expect(&shown, "lease", "1s", "flag");
+    expect(&shown, "allow-anonymous", "true", "flag");
+    expect(&shown, "pool-size", "2", "environment variable TOKEN_MANAGER_POOL_SIZE");
+    expect(&shown, "mailbox", "3", &from_file);
+    expect(&shown, "allowed-host", "a,b", &from_file);
+    expect(&shown, "body-timeout", "10s", "default");
+    let by_flag = config(folder.path(), &["--config", "settings.toml"], &[]);
+    expect(&by_flag, "lease", "3s", "file settings.toml");
+}
+
+#[test]
+fn database_url_and_port_are_understood() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = [("DATABASE_URL", "sqlite:other.db"), ("PORT", "8080")];
+    let shown = config(folder.path(), &[], &env);
+    expect(&shown, "database", "sqlite:other.db", "environment variable DATABASE_URL");
+    let origin = "default; port from environment variable PORT";
+    expect(&shown, "listen", "127.0.0.1:8080", origin);
+    let more = [("TOKEN_MANAGER_DATABASE", "sqlite:own.db"), ("DATABASE_URL", "sqlite:other.db")];
+    let shown = config(folder.path(), &["--listen", "[::1]:1"], &more);
+    expect(&shown, "database", "sqlite:own.db", "environment variable TOKEN_MANAGER_DATABASE");
+    expect(&shown, "listen", "[::1]:1", "flag");
+    let empty = config(folder.path(), &[], &[("DATABASE_URL", ""), ("PORT", "")]);
+    expect(&empty, "database", "sqlite:token-manager.db", "default");
+}
+
+#[test]
+fn a_database_password_is_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = "postgres://me:sesame@localhost/tokens";
+    let shown = config(folder.path(), &["--database", good], &[]);
+    expect(&shown, "database", "postgres://me:***@localhost/tokens", "flag");
+    for bad in [
+        "postgres://me:sesame@localhost:x/tokens",
+        "postgres://me:sesame@",
+        "postgres://me:sesame",
+        "mysql://me:sesame@localhost/tokens",
+        "me:sesame@localhost",
+        "postgres://localhost/tokens?password=sesame&sslmode=odd",
+        "postgres://me:se?same=sesame@localhost/tokens?sesame=sesame",
+    ] {
+        for arguments in [
+            vec!["config", "--database", bad],
+            vec!["serve", "--database", bad],
+            vec!["doctor", "--database", bad],
+            vec!["import", bad],
+            vec!["serve", bad],
+            vec!["serve", &format!("--databse={bad}")],
+        ] {
+            let ended = run(&mut command(folder.path(), &arguments));
+            assert_ne!(ended.code, Some(0), "{arguments:?}");
+            assert!(!ended.text().contains("sesame@"), "{arguments:?}: {}", ended.text());
+            assert!(!ended.text().contains(":sesame"), "{arguments:?}: {}", ended.text());
+            assert!(!ended.text().contains("password=sesame"), "{arguments:?}: {}", ended.text());
+        }
+    }
+}
+
+#[test]
+fn a_bad_value_is_refused_with_where_it_was_set() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("bad.toml"), "leese = '1s'").unwrap();
+    fs::write(folder.path().join("value.toml"), "lease = 'soon'").unwrap();
+    let env = [("TOKEN_MANAGER_POOL_SIZE", "many")];
+    for (arguments, env, sentences) in [
+        (vec!["--lease", "5x"], &[][..], ["lease can't be \"5x\" (flag)", "2m, 90s, 1500ms"]),
+        (vec![], &env, ["\"many\" (environment variable TOKEN_MANAGER_POOL_SIZE)", "1 to 1000000"]),
+        (vec!["--config", "bad.toml"], &[], ["there is no setting `leese`", "nearest is `lease`"]),
+        (vec!["--config", "value.toml"], &[], ["\"soon\" (file value.toml)", "2m, 90s, 1500ms"]),
+        (
+            vec!["--config", "none.toml"],
+            &[],
+            ["settings file none.toml can't be used", "No such file"],
+        ),
+        (vec!["--access-log=perhaps"], &[], ["access-log can't be", "true or false"]),
+        (vec![], &[("PORT", "http")], ["environment variable PORT can't be \"http\"", "65535"]),
+    ] {
+        for subcommand in ["config", "serve", "migrate"] {
+            if subcommand == "migrate" && !arguments.is_empty() && arguments[0] != "--config" {
+                continue;
+            }
+            let arguments = [&[subcommand], &arguments[..]].concat();
+            let ended = run(command(folder.path(), &arguments).envs(env.iter().copied()));
+            assert_eq!(ended.code, Some(1), "{arguments:?}: {ended:?}");
+            for sentence in sentences {
+                assert!(ended.err.contains(sentence), "{arguments:?}: {}", ended.err);
+            }
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing was made");
+}
+
+#[test]
+fn help_and_version_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |arguments: &[&str]| {
+        let ended = run(&mut command(folder.path(), arguments));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.out
+    };
+    assert!(text(&["--version"]).starts_with("token-manager 0."));
+    assert!(text(&["--help"]).contains("Examples:"));
+    let serve = text(&["serve", "--help"]);
+    for expected in ["--pool-size", "--lease", "DATABASE_URL", "Network:", "PORT"] {
+        assert!(serve.contains(expected), "{expected}");
+    }
+    assert!(!serve.contains("benchmark-routes"));
+    assert!(!text(&["migrate", "--help"]).contains("--pool-size"));
+}
