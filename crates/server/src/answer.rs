@@ -23,15 +23,9 @@ impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
         let micros = self.0.as_micros();
-        let outermost = if micros < 0 {
-            jiff::Timestamp::MIN
-        } else {
-            jiff::Timestamp::MAX
-        };
+        let outermost = if micros < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
         let moment = jiff::Timestamp::from_microsecond(micros).unwrap_or(outermost);
-        PRINTER
-            .print_timestamp(&moment, StdFmtWrite(f))
-            .map_err(|_| fmt::Error)
+        PRINTER.print_timestamp(&moment, StdFmtWrite(f)).map_err(|_| fmt::Error)
     }
 }
 
@@ -63,11 +57,7 @@ impl TokenRow {
         TokenRow {
             id: token.id.0,
             value: token.value.0,
-            status: if running.is_some() {
-                "active"
-            } else {
-                "available"
-            },
+            status: if running.is_some() { "active" } else { "available" },
             activated_at: running.map(|lease| Time(lease.started_at)),
             user_id: running.map(|lease| lease.user.id.0),
             inserted_at: Time(token.inserted_at),
@@ -92,14 +82,9 @@ struct CurrentUser {
 impl From<TokenRow> for Shown {
     fn from(token: TokenRow) -> Self {
         let holder = token.user_id.zip(token.activated_at);
-        let current_user = holder.map(|(user_id, activated_at)| CurrentUser {
-            user_id,
-            activated_at,
-        });
-        Shown {
-            token,
-            current_user,
-        }
+        let current_user =
+            holder.map(|(user_id, activated_at)| CurrentUser { user_id, activated_at });
+        Shown { token, current_user }
     }
 }
 

@@ -39,10 +39,7 @@ where
         return Err(too_large());
     }
     in_time.unwrap_or_else(|_| {
-        let detail = format!(
-            "The body did not arrive within {} seconds.",
-            timeout.as_secs_f32()
-        );
+        let detail = format!("The body did not arrive within {} seconds.", timeout.as_secs_f32());
         Err(Problem::new(Code::BodyTimeout, detail))
     })?;
     Ok(taken.whole())

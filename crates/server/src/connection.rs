@@ -47,10 +47,7 @@ pub async fn serve(
     let handle = Handle::new();
     let mut http = Server::<Peer>::from_listener(listener).handle(handle.clone());
     let builder = http.http_builder();
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_timeout);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -103,15 +100,7 @@ impl AddrListener<Connection, Peer> for Bounded {
         // Answers are written whole; waiting for more to send would only delay them.
         stream.set_nodelay(true)?;
         let patience = Some(Box::pin(sleep(self.header_timeout)));
-        Ok((
-            Connection {
-                stream,
-                patience,
-                greeted: 0,
-                _permit: permit,
-            },
-            Peer(address),
-        ))
+        Ok((Connection { stream, patience, greeted: 0, _permit: permit }, Peer(address)))
     }
 
     fn get_local_addr(&self) -> io::Result<Peer> {

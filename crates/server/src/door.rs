@@ -48,10 +48,7 @@ impl Door {
         let size = SizeAbove::new(COMPRESS_FROM);
         Door(Arc::new(Inner {
             routes,
-            compression: CompressionLayer::new()
-                .gzip(true)
-                .br(true)
-                .compress_when(size),
+            compression: CompressionLayer::new().gzip(true).br(true).compress_when(size),
             gate: Gate::new(settings.loopback, &settings.allowed_hosts),
             request_ids: RequestIds::new(),
             body_timeout: settings.body_timeout,
@@ -191,18 +188,14 @@ async fn catching_panics<T>(future: impl Future<Output = T>) -> Result<T, Panick
 
 fn names_problem_json(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT).iter().any(|accept| {
-        accept
-            .to_str()
-            .is_ok_and(|accept| accept.to_ascii_lowercase().contains(PROBLEM_JSON))
+        accept.to_str().is_ok_and(|accept| accept.to_ascii_lowercase().contains(PROBLEM_JSON))
     })
 }
 
 /// A HEAD request is answered without compressing anything, so how long the compressed answer
 /// would be is not known.
 fn forget_length(headers: &mut HeaderMap) {
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: u64| length >= u64::from(COMPRESS_FROM)) {
         headers.remove(CONTENT_LENGTH);
         headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
@@ -264,15 +257,10 @@ mod tests {
     }
 
     async fn call(door: &Door, path: &str) -> (u16, serde_json::Value) {
-        let request = Request::get(path)
-            .header("host", "localhost")
-            .body(Body::empty())
-            .unwrap();
+        let request = Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
         let response = into_answer(door.clone().call(request).await);
         let status = response.status().as_u16();
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX)
-            .await
-            .unwrap();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
@@ -296,10 +284,7 @@ mod tests {
     async fn an_answer_that_takes_too_long_is_given_up() {
         let never = get(async || std::future::pending::<&'static str>().await);
         let request_timeout = Duration::from_millis(20);
-        let settings = Settings {
-            request_timeout,
-            ..Settings::default()
-        };
+        let settings = Settings { request_timeout, ..Settings::default() };
         let (status, problem) = call(&door(Router::new().route("/", never), &settings), "/").await;
         assert_eq!((status, &problem["code"]), (504, &"timed-out".into()));
     }
@@ -308,10 +293,7 @@ mod tests {
     fn runs_of_slashes_are_one() {
         let collapse =
             |uri: &str| with_single_slashes(&uri.parse().unwrap()).map(|u| u.to_string());
-        assert_eq!(
-            collapse("//api///tokens//?a=//"),
-            Some("/api/tokens?a=//".to_owned())
-        );
+        assert_eq!(collapse("//api///tokens//?a=//"), Some("/api/tokens?a=//".to_owned()));
         assert_eq!(collapse("/api/tokens/"), Some("/api/tokens".to_owned()));
         assert_eq!(collapse("///"), Some("/".to_owned()));
         assert_eq!(collapse("/api/tokens?x=/"), None);
@@ -321,21 +303,7 @@ mod tests {
     #[test]
     fn ids_that_led_nowhere_are_hidden() {
         let path = "/api/tokens/01234567-89ab-cdef-0123-456789abcdef/history";
-        assert_eq!(
-            Path {
-                path,
-                hide_ids: false
-            }
-            .to_string(),
-            path
-        );
-        assert_eq!(
-            Path {
-                path,
-                hide_ids: true
-            }
-            .to_string(),
-            "/api/tokens/.../history"
-        );
+        assert_eq!(Path { path, hide_ids: false }.to_string(), path);
+        assert_eq!(Path { path, hide_ids: true }.to_string(), "/api/tokens/.../history");
     }
 }

@@ -23,10 +23,7 @@ impl Gate {
     /// A gate that, on loopback, lets requests to the usual local hosts and `allowed_hosts` in, and
     /// elsewhere requests to any host.
     pub(crate) fn new(loopback: bool, allowed_hosts: &[String]) -> Self {
-        Gate {
-            loopback,
-            allowed_hosts: allowed_hosts.to_vec(),
-        }
+        Gate { loopback, allowed_hosts: allowed_hosts.to_vec() }
     }
 
     pub(crate) fn check(
@@ -50,18 +47,12 @@ impl Gate {
     }
 
     fn is_own(&self, host: Host<'_>) -> bool {
-        let is_local = LOCAL
-            .iter()
-            .any(|local| host.name.eq_ignore_ascii_case(local));
+        let is_local = LOCAL.iter().any(|local| host.name.eq_ignore_ascii_case(local));
         is_local
-            || self
-                .allowed_hosts
-                .iter()
-                .filter_map(|text| Host::parse(text))
-                .any(|allowed| {
-                    let same_port = allowed.port.is_none() || allowed.port == host.port;
-                    same_port && host.name.eq_ignore_ascii_case(allowed.name)
-                })
+            || self.allowed_hosts.iter().filter_map(|text| Host::parse(text)).any(|allowed| {
+                let same_port = allowed.port.is_none() || allowed.port == host.port;
+                same_port && host.name.eq_ignore_ascii_case(allowed.name)
+            })
     }
 }
 
@@ -76,9 +67,7 @@ impl<'a> Host<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         // The colons within the brackets of an IPv6 address begin no port.
         let end_of_address = text.find(']').map_or(0, |bracket| bracket + 1);
-        let end = text[end_of_address..]
-            .find(':')
-            .map_or(text.len(), |at| end_of_address + at);
+        let end = text[end_of_address..].find(':').map_or(text.len(), |at| end_of_address + at);
         let (name, port) = (&text[..end], text[end..].strip_prefix(':'));
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
         if name.is_empty() || !name.bytes().all(is_name) {
@@ -86,10 +75,9 @@ impl<'a> Host<'a> {
         }
         match port {
             None | Some("") => Some(Host { name, port: None }),
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(Host {
-                name,
-                port: Some(digits.parse().ok()?),
-            }),
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(Host { name, port: Some(digits.parse().ok()?) })
+            }
             Some(_) => None,
         }
     }
@@ -106,11 +94,7 @@ fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Host<'a>> {
 
 fn the_only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();
-    values
-        .next()
-        .filter(|_| values.next().is_none())?
-        .to_str()
-        .ok()
+    values.next().filter(|_| values.next().is_none())?.to_str().ok()
 }
 
 fn is_foreign(host: Option<Host<'_>>, headers: &HeaderMap) -> bool {
@@ -147,9 +131,7 @@ mod tests {
             let name: HeaderName = name.parse().unwrap();
             map.append(name, value.parse().unwrap());
         }
-        gate.check(method, &uri.parse().unwrap(), &map)
-            .err()
-            .map(|problem| problem.code())
+        gate.check(method, &uri.parse().unwrap(), &map).err().map(|problem| problem.code())
     }
 
     fn local() -> Gate {
@@ -161,12 +143,7 @@ mod tests {
     }
 
     fn post(host: &str, origin: &str) -> Option<Code> {
-        check(
-            &local(),
-            &Method::POST,
-            "/",
-            &[("host", host), ("origin", origin)],
-        )
+        check(&local(), &Method::POST, "/", &[("host", host), ("origin", origin)])
     }
 
     #[test]
@@ -232,19 +209,10 @@ mod tests {
     #[test]
     fn beyond_loopback_every_host_is_answered() {
         let gate = Gate::new(false, &[]);
-        assert_eq!(
-            check(&gate, &Method::GET, "/", &[("host", "anything")]),
-            None
-        );
+        assert_eq!(check(&gate, &Method::GET, "/", &[("host", "anything")]), None);
         assert_eq!(check(&gate, &Method::GET, "/", &[]), None);
-        let foreign = [
-            ("host", "tokens.example"),
-            ("origin", "https://evil.example"),
-        ];
-        assert_eq!(
-            check(&gate, &Method::POST, "/", &foreign),
-            Some(Code::ForeignPage)
-        );
+        let foreign = [("host", "tokens.example"), ("origin", "https://evil.example")];
+        assert_eq!(check(&gate, &Method::POST, "/", &foreign), Some(Code::ForeignPage));
     }
 
     #[test]
@@ -272,32 +240,20 @@ mod tests {
             ("localhost", "chrome-extension://localhost"),
             ("localhost:4000", "http://localhost:4000/path"),
         ] {
-            assert_eq!(
-                post(host, origin),
-                Some(Code::ForeignPage),
-                "{host} {origin}"
-            );
+            assert_eq!(post(host, origin), Some(Code::ForeignPage), "{host} {origin}");
         }
         let two = [
             ("host", "localhost"),
             ("origin", "http://localhost"),
             ("origin", "http://evil.example"),
         ];
-        assert_eq!(
-            check(&local(), &Method::POST, "/", &two),
-            Some(Code::ForeignPage)
-        );
+        assert_eq!(check(&local(), &Method::POST, "/", &two), Some(Code::ForeignPage));
     }
 
     #[test]
     fn what_the_browser_says_of_the_site_counts() {
         let with = |method: &Method, site| {
-            check(
-                &local(),
-                method,
-                "/",
-                &[("host", "localhost"), ("sec-fetch-site", site)],
-            )
+            check(&local(), method, "/", &[("host", "localhost"), ("sec-fetch-site", site)])
         };
         for method in [Method::POST, Method::DELETE, Method::OPTIONS, Method::PUT] {
             assert_eq!(with(&method, "cross-site"), Some(Code::ForeignPage));

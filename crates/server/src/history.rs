@@ -33,21 +33,11 @@ pub(crate) async fn history(
 ) -> Result<Response, Problem> {
     let limit = number(query.as_deref(), "limit", 1..=MAX_ROWS.into())?;
     let before = number(query.as_deref(), "before", 1..=i64::MAX)?.map(Fence::new);
-    let rows = limit
-        .and_then(|limit| usize::try_from(limit).ok())
-        .unwrap_or(MAX_ROWS.into());
-    let page = app
-        .engine
-        .history(id.token, before, rows)
-        .await?
-        .ok_or_else(unknown_token)?;
+    let rows = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MAX_ROWS.into());
+    let page = app.engine.history(id.token, before, rows).await?.ok_or_else(unknown_token)?;
     let next = page.next.map(|fence| {
         let limit = limit.map_or(String::new(), |limit| format!("limit={limit}&"));
-        format!(
-            "/api/tokens/{}/history?{limit}before={}",
-            id.sent,
-            fence.get()
-        )
+        format!("/api/tokens/{}/history?{limit}before={}", id.sent, fence.get())
     });
     let never_used = page.leases.is_empty() && before.is_none();
     let answer = Answer {

@@ -149,9 +149,7 @@ impl Pages {
     fn find(&self, stamp: Stamp, part: Part) -> Option<Page> {
         let kept = self.lock();
         let mut pages = kept.pages.iter().filter(|_| kept.made_of == Some(stamp));
-        pages
-            .find(|(of, _)| *of == part)
-            .map(|(_, page)| page.clone())
+        pages.find(|(of, _)| *of == part).map(|(_, page)| page.clone())
     }
 
     fn keep(&self, stamp: Stamp, part: Part, page: Page) {
@@ -208,16 +206,8 @@ async fn list(
 /// The name of a state of a pool. The pool itself goes by the id of its first token, so that
 /// another one, in a database made anew, has other names.
 fn etag(view: View<'_>) -> HeaderValue {
-    let Stamp {
-        epoch,
-        version,
-        overdue,
-    } = view.stamp;
-    let pool = view
-        .pool
-        .tokens(0)
-        .next()
-        .map_or(0, |first| first.token.id.0.as_fields().0);
+    let Stamp { epoch, version, overdue } = view.stamp;
+    let pool = view.pool.tokens(0).next().map_or(0, |first| first.token.id.0.as_fields().0);
     let etag = format!("W/\"{FORM}-{pool:08x}-{epoch}-{version}-{overdue}\"");
     HeaderValue::try_from(etag).expect("numbers may stand in a header")
 }
@@ -225,12 +215,10 @@ fn etag(view: View<'_>) -> HeaderValue {
 /// Whether the client says that it has what goes by this name.
 fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let known = headers.get_all(IF_NONE_MATCH).iter();
-    known
-        .flat_map(|tags| tags.as_bytes().split(|&byte| byte == b','))
-        .any(|tag| {
-            let tag = tag.trim_ascii();
-            tag == b"*" || weak(tag) == weak(etag.as_bytes())
-        })
+    known.flat_map(|tags| tags.as_bytes().split(|&byte| byte == b',')).any(|tag| {
+        let tag = tag.trim_ascii();
+        tag == b"*" || weak(tag) == weak(etag.as_bytes())
+    })
 }
 
 fn weak(tag: &[u8]) -> &[u8] {

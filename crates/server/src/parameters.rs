@@ -38,10 +38,7 @@ pub(crate) fn number(
     };
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = plain.then(|| text.parse().ok()).flatten();
-    number
-        .filter(|number| range.contains(number))
-        .map(Some)
-        .ok_or_else(invalid)
+    number.filter(|number| range.contains(number)).map(Some).ok_or_else(invalid)
 }
 
 fn decode(text: &str) -> Result<Cow<'_, str>, Malformed> {
@@ -57,16 +54,12 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Malformed> {
             other => other,
         });
     }
-    String::from_utf8(decoded)
-        .map(Cow::Owned)
-        .map_err(|_| Malformed)
+    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| Malformed)
 }
 
 fn hex(digit: Option<u8>) -> Result<u8, Malformed> {
     let value = digit.and_then(|digit| char::from(digit).to_digit(16));
-    value
-        .and_then(|value| u8::try_from(value).ok())
-        .ok_or(Malformed)
+    value.and_then(|value| u8::try_from(value).ok()).ok_or(Malformed)
 }
 
 #[cfg(test)]
@@ -80,10 +73,7 @@ mod tests {
     #[test]
     fn values_are_decoded() {
         assert_eq!(find_user("user_id=Ann"), Ok(Some("Ann".to_owned())));
-        assert_eq!(
-            find_user("a=1&user%5Fid=A+%c3%A9%26&b"),
-            Ok(Some("A é&".to_owned()))
-        );
+        assert_eq!(find_user("a=1&user%5Fid=A+%c3%A9%26&b"), Ok(Some("A é&".to_owned())));
         assert_eq!(find_user("user_id"), Ok(Some(String::new())));
         assert_eq!(find_user("user_id=a&user_id=b"), Ok(Some("b".to_owned())));
         assert_eq!(find_user("user_id=a=b"), Ok(Some("a=b".to_owned())));
@@ -92,13 +82,7 @@ mod tests {
 
     #[test]
     fn what_is_malformed_is_told() {
-        for text in [
-            "user_id=100%",
-            "user_id=%4",
-            "user_id=%zz",
-            "user_id=%ff",
-            "%=a&user_id=b",
-        ] {
+        for text in ["user_id=100%", "user_id=%4", "user_id=%zz", "user_id=%ff", "%=a&user_id=b"] {
             assert_eq!(find_user(text), Err(Malformed), "{text}");
         }
     }
@@ -109,17 +93,7 @@ mod tests {
         assert_eq!(limit("limit=1&x=y"), Some(Some(1)));
         assert_eq!(limit("limit=1000"), Some(Some(1000)));
         assert_eq!(limit("x=y"), Some(None));
-        for query in [
-            "0",
-            "1001",
-            "-1",
-            "+5",
-            "",
-            "1.0",
-            "ten",
-            "%31%",
-            "99999999999999999999",
-        ] {
+        for query in ["0", "1001", "-1", "+5", "", "1.0", "ten", "%31%", "99999999999999999999"] {
             let query = format!("limit={query}");
             assert_eq!(limit(&query), None, "{query}");
         }

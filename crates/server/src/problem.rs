@@ -80,11 +80,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Problem {
-            code,
-            detail: detail.into(),
-            retry_after: Duration::from_secs(1),
-        }
+        Problem { code, detail: detail.into(), retry_after: Duration::from_secs(1) }
     }
 
     #[cfg(test)]
@@ -93,10 +89,7 @@ impl Problem {
     }
 
     fn after(self, retry_after: Duration) -> Self {
-        Problem {
-            retry_after,
-            ..self
-        }
+        Problem { retry_after, ..self }
     }
 }
 

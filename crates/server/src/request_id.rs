@@ -19,10 +19,7 @@ pub(crate) struct RequestIds {
 impl RequestIds {
     pub(crate) fn new() -> Self {
         // The keys of a `RandomState` come from the operating system.
-        RequestIds {
-            process: RandomState::new().hash_one(()),
-            next: AtomicU64::new(0),
-        }
+        RequestIds { process: RandomState::new().hash_one(()), next: AtomicU64::new(0) }
     }
 
     /// The name that the client gave the request, or a new one.
@@ -64,18 +61,9 @@ mod tests {
 
     #[test]
     fn others_are_replaced() {
-        for sent in [
-            &b""[..],
-            b"two words",
-            &[b'x'; MAX_LENGTH + 1],
-            b"\xc3\xa9",
-            b"a\tb",
-        ] {
+        for sent in [&b""[..], b"two words", &[b'x'; MAX_LENGTH + 1], b"\xc3\xa9", b"a\tb"] {
             let made = of(sent);
-            assert!(
-                made.len() == 32 && is_sane(&made) && made != sent,
-                "{made:?}"
-            );
+            assert!(made.len() == 32 && is_sane(&made) && made != sent, "{made:?}");
         }
     }
 

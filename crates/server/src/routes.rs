@@ -29,10 +29,7 @@ pub(crate) struct Inside {
 /// The whole service: every route behind the one [`Door`].
 #[must_use]
 pub fn router(engine: Handle, settings: &Settings) -> Door {
-    let app = Arc::new(Inside {
-        engine,
-        pages: Pages::default(),
-    });
+    let app = Arc::new(Inside { engine, pages: Pages::default() });
     let mut routes = Router::new()
         .route("/api/tokens", get(lists::all))
         .route("/api/tokens/available", get(lists::available))
@@ -47,19 +44,14 @@ pub fn router(engine: Handle, settings: &Settings) -> Door {
     if settings.benchmark_routes {
         routes = routes.merge(sample::routes());
     }
-    let routes = routes
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(wrong_method)
-        .with_state(app);
+    let routes =
+        routes.fallback(unknown_path).method_not_allowed_fallback(wrong_method).with_state(app);
     Door::new(routes, settings)
 }
 
 async fn allocate(State(app): State<App>, Asker(user): Asker) -> Result<Response, Problem> {
     let granted = app.engine.allocate(user).await?.ok_or_else(|| {
-        Problem::new(
-            Code::NoTokens,
-            "The pool has no token at all, so there never will be one.",
-        )
+        Problem::new(Code::NoTokens, "The pool has no token at all, so there never will be one.")
     })?;
     Ok(Granted::new(&granted.lease, granted.value.0).response())
 }
@@ -71,17 +63,8 @@ struct Released<'a> {
 }
 
 async fn release(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
-    app.engine
-        .release(id.token)
-        .await?
-        .ok_or_else(unknown_token)?;
-    Ok(json(
-        &Released {
-            status: "released",
-            token_id: &id.sent,
-        },
-        96,
-    ))
+    app.engine.release(id.token).await?.ok_or_else(unknown_token)?;
+    Ok(json(&Released { status: "released", token_id: &id.sent }, 96))
 }
 
 #[derive(Serialize)]
@@ -94,31 +77,18 @@ struct AllCleared {
 async fn clear(State(app): State<App>) -> Result<Response, Problem> {
     let ended = app.engine.clear().await?;
     let message = "All active tokens cleared";
-    Ok(json(
-        &AllCleared {
-            message,
-            tokens_cleared: ended,
-            usages_updated: ended,
-        },
-        128,
-    ))
+    Ok(json(&AllCleared { message, tokens_cleared: ended, usages_updated: ended }, 128))
 }
 
 async fn show(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
-    let look = |view: View<'_>| {
-        view.pool
-            .token(id.token)
-            .map(|token| TokenRow::of(token, view.now))
-    };
+    let look =
+        |view: View<'_>| view.pool.token(id.token).map(|token| TokenRow::of(token, view.now));
     let row = app.engine.read(look).await?.ok_or_else(unknown_token)?;
     Ok(json(&Shown::from(row), 512))
 }
 
 async fn unknown_path() -> Problem {
-    Problem::new(
-        Code::UnknownPath,
-        "There is nothing at this path; see /api/tokens.",
-    )
+    Problem::new(Code::UnknownPath, "There is nothing at this path; see /api/tokens.")
 }
 
 async fn wrong_method(method: Method) -> Problem {
@@ -144,17 +114,11 @@ impl<S: Send + Sync> FromRequestParts<S> for SentId {
         /// With hyphens: the one form in which ids are given out.
         const LENGTH: usize = 36;
         let sent = RawPathParams::from_request_parts(parts, state).await.ok();
-        let sent = sent
-            .as_ref()
-            .and_then(|params| params.iter().next())
-            .map(|(_, value)| value);
-        let uuid = sent
-            .filter(|sent| sent.len() == LENGTH)
-            .and_then(|sent| sent.parse().ok());
-        let id = sent.zip(uuid).map(|(sent, uuid)| SentId {
-            token: TokenId(uuid),
-            sent: sent.to_owned(),
-        });
+        let sent = sent.as_ref().and_then(|params| params.iter().next()).map(|(_, value)| value);
+        let uuid = sent.filter(|sent| sent.len() == LENGTH).and_then(|sent| sent.parse().ok());
+        let id = sent
+            .zip(uuid)
+            .map(|(sent, uuid)| SentId { token: TokenId(uuid), sent: sent.to_owned() });
         id.ok_or_else(|| {
             let detail = "The id in the path is not a UUID as in \
                           01234567-89ab-cdef-0123-456789abcdef.";

@@ -20,9 +20,7 @@ const TOKENS: usize = 100;
 
 /// The routes that [`crate::Settings::benchmark_routes`] turns on.
 pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/bench/allocate", allocate())
-        .route("/bench/tokens", tokens())
+    Router::new().route("/bench/allocate", allocate()).route("/bench/tokens", tokens())
 }
 
 /// Parses the request as a real allocation does.
@@ -34,11 +32,7 @@ fn allocate() -> MethodRouter<App> {
 
 fn tokens() -> MethodRouter<App> {
     let at = Timestamp::from_micros(0);
-    let token = Token {
-        id: TokenId(Uuid::nil()),
-        value: TokenValue(Uuid::nil()),
-        inserted_at: at,
-    };
+    let token = Token { id: TokenId(Uuid::nil()), value: TokenValue(Uuid::nil()), inserted_at: at };
     let row = TokenRow::new(&token, Some(&lease()), at);
     let etag = HeaderValue::from_static("W/\"1-00000000-1-1000000-0\"");
     let page = Page::new(&[row; TOKENS], etag, None);
@@ -50,10 +44,7 @@ fn lease() -> Lease {
     Lease {
         id: LeaseId(Uuid::nil()),
         token_id: TokenId(Uuid::nil()),
-        user: User {
-            name: Arc::from("Edivan"),
-            id: pool::UserId(Uuid::nil()),
-        },
+        user: User { name: Arc::from("Edivan"), id: pool::UserId(Uuid::nil()) },
         fence: Fence::new(1),
         previous_fence: Fence::NONE,
         started_at: at,

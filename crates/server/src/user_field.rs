@@ -76,11 +76,7 @@ fn format(content_type: Option<&HeaderValue>) -> Result<Format, Problem> {
         return Err(unsupported("The body has no content-type."));
     };
     // Parameters such as the charset change nothing: what is read is UTF-8.
-    let media_type = content_type
-        .as_bytes()
-        .split(|&byte| byte == b';')
-        .next()
-        .unwrap_or(&[]);
+    let media_type = content_type.as_bytes().split(|&byte| byte == b';').next().unwrap_or(&[]);
     let media_type = media_type.trim_ascii();
     let ending = media_type.len().saturating_sub("+json".len());
     if media_type.eq_ignore_ascii_case(b"application/json")
@@ -104,17 +100,13 @@ enum Sent<'a> {
 }
 
 fn from_json(body: &str) -> Result<Sent<'_>, Problem> {
-    serde_json::from_str::<Object<'_>>(body)
-        .map(|object| object.0)
-        .map_err(|error| {
-            let detail = match error.classify() {
-                Category::Data => {
-                    "The body must be a JSON object: {\"user_id\": \"...\"}.".to_owned()
-                }
-                _ => format!("The body is not valid JSON: {error}."),
-            };
-            Problem::new(Code::InvalidBody, detail)
-        })
+    serde_json::from_str::<Object<'_>>(body).map(|object| object.0).map_err(|error| {
+        let detail = match error.classify() {
+            Category::Data => "The body must be a JSON object: {\"user_id\": \"...\"}.".to_owned(),
+            _ => format!("The body is not valid JSON: {error}."),
+        };
+        Problem::new(Code::InvalidBody, detail)
+    })
 }
 
 fn from_form(body: &str) -> Result<Sent<'_>, Problem> {

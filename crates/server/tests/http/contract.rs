@@ -1,0 +1,355 @@
+//! The eight routes, row by row, as clients of the original know them.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use server::Settings;
+
+use crate::house::{Answer, Home, fields, is_time, on_both, text, until};
+use crate::wire::exchange;
+
+on_both! {
+    a_free_token_has_the_known_shape,
+    an_allocation_answers_and_shows,
+    lists_follow_what_happens,
+    users_are_who_they_were,
+    every_body_that_was_taken_is_taken,
+    release_frees_and_may_be_repeated,
+    clear_frees_all,
+    a_full_pool_hands_out_the_oldest,
+    a_lease_ends_by_itself_at_its_deadline,
+    unknown_tokens_are_not_found,
+    ids_may_be_written_in_any_way,
+    slashes_are_forgiven,
+    head_is_get_without_a_body,
+    requests_have_a_name,
+    health_is_told,
+    a_pool_without_tokens_says_so,
+    benchmark_routes_exist_only_when_asked_for,
+}
+
+const TOKEN: [&str; 7] =
+    ["id", "token", "status", "activated_at", "user_id", "inserted_at", "updated_at"];
+const USAGE: [&str; 7] =
+    ["id", "token_id", "user_id", "started_at", "ended_at", "inserted_at", "updated_at"];
+
+const EDIVAN: &str = "bb97b8b7-73e4-3647-b3ec-e833123b5348";
+const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+
+async fn a_free_token_has_the_known_shape(home: Home) {
+    let house = home.open().await;
+    let list = house.get("/api/tokens").await;
+    assert_eq!((list.status.as_u16(), list.header("content-type")), (200, "application/json"));
+    let tokens = list.json();
+    let tokens = tokens.as_array().unwrap();
+    assert_eq!(tokens.len(), 100);
+    let first = list.text.trim_start_matches('[').split_inclusive('}').next().unwrap();
+    assert_eq!(fields(first), TOKEN);
+    for token in tokens {
+        assert_eq!(token["status"], "available");
+        assert_eq!((&token["activated_at"], &token["user_id"]), (&Value::Null, &Value::Null));
+        assert!(is_time(&token["inserted_at"]) && token["inserted_at"] == token["updated_at"]);
+    }
+    let distinct = |field: &str| {
+        tokens.iter().map(|token| text(&token[field])).collect::<std::collections::HashSet<_>>()
+    };
+    assert_eq!((distinct("id").len(), distinct("token").len()), (100, 100));
+    assert!(distinct("id").is_disjoint(&distinct("token")));
+
+    let id = text(&tokens[0]["id"]);
+    let shown = house.get(&format!("/api/tokens/{id}")).await;
+    assert_eq!(fields(&shown.text), ["token", "current_user"]);
+    assert_eq!(shown.json(), json!({ "token": tokens[0], "current_user": null }));
+
+    let history = house.get(&format!("/api/tokens/{id}/history")).await;
+    assert_eq!(fields(&history.text), ["token_id", "history", "message"]);
+    let message = "No usage history found";
+    assert_eq!(history.json(), json!({ "token_id": id, "history": [], "message": message }));
+}
+
+async fn an_allocation_answers_and_shows(home: Home) {
+    let house = home.open().await;
+    let answer = house.send("application/json", r#"{"user_id":"Edivan"}"#).await;
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/json"));
+    let order = ["token_id", "user_id", "token_value", "status", "activated_at"];
+    assert_eq!(fields(&answer.text), order);
+    let granted = answer.json();
+    assert_eq!((&granted["user_id"], &granted["status"]), (&json!("Edivan"), &json!("active")));
+    assert!(is_time(&granted["activated_at"]));
+
+    let id = text(&granted["token_id"]);
+    let shown = house.get(&format!("/api/tokens/{id}")).await.json();
+    let at = &granted["activated_at"];
+    assert_eq!(shown["current_user"], json!({ "user_id": EDIVAN, "activated_at": at }));
+    let token = &shown["token"];
+    assert_eq!((&token["id"], &token["token"]), (&granted["token_id"], &granted["token_value"]));
+    assert_eq!((&token["status"], &token["user_id"]), (&json!("active"), &json!(EDIVAN)));
+    assert_eq!((&token["activated_at"], &token["updated_at"]), (at, at));
+
+    let answer = house.get(&format!("/api/tokens/{id}/history")).await;
+    assert_eq!(fields(&answer.text), ["token_id", "history"]);
+    let history = answer.json();
+    let usage = &history["history"][0];
+    let written = &answer.text[answer.text.find('[').unwrap() + 1..];
+    assert_eq!(fields(written.split_inclusive('}').next().unwrap()), USAGE);
+    assert_eq!((&usage["token_id"], &usage["user_id"]), (&json!(id), &json!(EDIVAN)));
+    assert_eq!((&usage["started_at"], &usage["ended_at"]), (at, &Value::Null));
+    assert_eq!((&usage["inserted_at"], &usage["updated_at"]), (at, at));
+    assert!(text(&usage["id"]).parse::<uuid::Uuid>().is_ok());
+}
+
+async fn lists_follow_what_happens(home: Home) {
+    let house = home.open_size(3).await;
+    let all = house.ids("/api/tokens").await;
+    assert_eq!(house.ids("/api/tokens/available").await, all);
+    assert_eq!(house.get("/api/tokens/active").await.text, "[]");
+    let taken = text(&house.allocate("a").await["token_id"]);
+    assert_eq!(house.ids("/api/tokens").await, all);
+    assert_eq!(house.ids("/api/tokens/active").await, [taken.clone()]);
+    let free: Vec<_> = all.iter().filter(|id| **id != taken).cloned().collect();
+    assert_eq!(house.ids("/api/tokens/available").await, free);
+    house.allocate("b").await;
+    house.allocate("c").await;
+    assert_eq!(house.get("/api/tokens/available").await.text, "[]");
+    assert_eq!(house.ids("/api/tokens/active").await, all);
+}
+
+async fn users_are_who_they_were(home: Home) {
+    let house = home.open().await;
+    let uuid = "0198C1B2-7A43-7CC0-8F0E-0123456789AB";
+    let longest = "é".repeat(255);
+    for (sent, known_as) in [
+        ("Edivan", Some(EDIVAN.to_owned())),
+        (uuid, Some(uuid.to_lowercase())),
+        (&uuid.to_lowercase(), Some(uuid.to_lowercase())),
+        ("  with spaces  ", None),
+        ("\"quoted\" \\ / \u{1} \u{2028} 🦀", None),
+        (&longest, None),
+    ] {
+        let granted = house.allocate(sent).await;
+        assert_eq!(granted["user_id"], sent, "it is echoed as it was sent");
+        let shown = house.get(&format!("/api/tokens/{}", text(&granted["token_id"]))).await;
+        let user = text(&shown.json()["current_user"]["user_id"]);
+        assert!(known_as.is_none_or(|id| id == user), "{sent} became {user}");
+    }
+}
+
+async fn every_body_that_was_taken_is_taken(home: Home) {
+    let house = home.open().await;
+    let object = r#"{"user_id":"A é"}"#;
+    let form = "user_id=A+%C3%A9";
+    let urlencoded = "application/x-www-form-urlencoded";
+    for (content_type, body) in [
+        ("application/json", object.to_owned()),
+        ("Application/JSON; charset=utf-8", object.to_owned()),
+        ("application/json;charset=iso-8859-1", object.to_owned()),
+        ("application/vnd.api+json", object.to_owned()),
+        ("application/json", format!(" \n {object} \t ")),
+        (
+            "application/json",
+            r#"{"x":[{"user_id":"no"}],"user_id":"A \u00e9","y":null}"#.to_owned(),
+        ),
+        ("application/json", r#"{"user_id":"no","user_id":"A é"}"#.to_owned()),
+        ("application/json", r#"{"user_id":null,"user\u005fid":"A é"}"#.to_owned()),
+        (urlencoded, form.to_owned()),
+        (urlencoded, format!("x=1&{form}&y")),
+        (urlencoded, "user_id=A é".to_owned()),
+        ("application/x-www-form-urlencoded; charset=UTF-8", form.to_owned()),
+    ] {
+        let answer = house.send(content_type, body.clone()).await;
+        assert_eq!(answer.status, 200, "{content_type} {body}: {}", answer.text);
+        assert_eq!(answer.json()["user_id"], "A é", "{content_type} {body}");
+    }
+    let chunked = "POST /api/tokens/allocate HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                   Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   7\r\n{\"user_\r\nb\r\nid\":\"Anna\"}\r\n0\r\n\r\n";
+    let answer = exchange(house.address, chunked).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(r#""user_id":"Anna""#));
+}
+
+async fn release_frees_and_may_be_repeated(home: Home) {
+    let house = home.open().await;
+    let id = text(&house.allocate("a").await["token_id"]);
+    for _ in 0..2 {
+        let answer = house.post(&format!("/api/tokens/release/{id}")).await;
+        assert_eq!(answer.text, format!(r#"{{"status":"released","token_id":"{id}"}}"#));
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("content-type")),
+            (200, "application/json")
+        );
+        assert_eq!(house.active().await, 0);
+    }
+    let history = house.get(&format!("/api/tokens/{id}/history")).await.json();
+    let usage = &history["history"][0];
+    assert_eq!(history["history"].as_array().unwrap().len(), 1);
+    assert!(is_time(&usage["ended_at"]) && text(&usage["ended_at"]) >= text(&usage["started_at"]));
+    assert_eq!(usage["updated_at"], usage["ended_at"]);
+    let shown = house.get(&format!("/api/tokens/{id}")).await.json();
+    assert_eq!(shown["token"]["updated_at"], usage["ended_at"]);
+    assert_eq!(shown["current_user"], Value::Null);
+}
+
+async fn clear_frees_all(home: Home) {
+    let house = home.open().await;
+    for user in ["a", "b", "a"] {
+        house.allocate(user).await;
+    }
+    for count in [3, 0] {
+        let answer = house.delete("/api/tokens/clear-active").await;
+        let counts = format!(r#""tokens_cleared":{count},"usages_updated":{count}"#);
+        let expected = format!(r#"{{"message":"All active tokens cleared",{counts}}}"#);
+        assert_eq!((answer.status.as_u16(), &answer.text), (200, &expected));
+        assert_eq!(house.active().await, 0);
+    }
+}
+
+async fn a_full_pool_hands_out_the_oldest(home: Home) {
+    let house = home.open_size(3).await;
+    let mut given = Vec::new();
+    for user in ["a", "b", "c", "d", "e"] {
+        given.push(house.allocate(user).await);
+    }
+    assert_eq!(given[3]["token_id"], given[0]["token_id"]);
+    assert_eq!(given[3]["token_value"], given[0]["token_value"]);
+    assert_eq!(given[4]["token_id"], given[1]["token_id"]);
+    assert_eq!(house.active().await, 3);
+    let id = text(&given[0]["token_id"]);
+    let history = house.get(&format!("/api/tokens/{id}/history")).await.json();
+    assert_eq!(history["history"][0]["started_at"], given[3]["activated_at"]);
+    assert_eq!(history["history"][0]["ended_at"], Value::Null);
+    assert_eq!(history["history"][1]["ended_at"], given[3]["activated_at"]);
+}
+
+async fn a_lease_ends_by_itself_at_its_deadline(home: Home) {
+    let lease = Duration::from_millis(300);
+    let house = home.open_leasing(Some(2), lease, Settings::default()).await;
+    let granted = house.allocate("a").await;
+    let id = text(&granted["token_id"]);
+    until("the lease is over", async || house.active().await == 0).await;
+    let history = house.get(&format!("/api/tokens/{id}/history")).await.json();
+    let usage = &history["history"][0];
+    let micros =
+        |field: &str| text(&usage[field]).parse::<jiff::Timestamp>().unwrap().as_microsecond();
+    assert_eq!(micros("ended_at") - micros("started_at"), 300_000, "{usage}");
+}
+
+async fn unknown_tokens_are_not_found(home: Home) {
+    let house = home.open().await;
+    for answer in [
+        house.get(&format!("/api/tokens/{NOBODY}")).await,
+        house.get(&format!("/api/tokens/{NOBODY}/history")).await,
+        house.post(&format!("/api/tokens/release/{NOBODY}")).await,
+    ] {
+        answer.problem(404, "unknown-token");
+        assert_eq!(answer.json()["error"], "Token not found");
+    }
+    let value = text(&house.get("/api/tokens").await.json()[0]["token"]);
+    house.get(&format!("/api/tokens/{value}")).await.problem(404, "unknown-token");
+}
+
+async fn ids_may_be_written_in_any_way(home: Home) {
+    let house = home.open().await;
+    let id = text(&house.allocate("a").await["token_id"]);
+    let upper = id.to_uppercase();
+    let encoded: String = id.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    for (written, echoed) in [(&upper, &upper), (&encoded, &id)] {
+        let shown = house.get(&format!("/api/tokens/{written}")).await;
+        assert_eq!(shown.json()["token"]["id"], id.as_str(), "ids are shown in lower case");
+        let history = house.get(&format!("/api/tokens/{written}/history")).await.json();
+        assert_eq!(history["token_id"], echoed.as_str(), "it is echoed as it was sent");
+        assert_eq!(history["history"][0]["token_id"], id.as_str());
+        let released = house.post(&format!("/api/tokens/release/{written}")).await;
+        assert_eq!(released.json()["token_id"], echoed.as_str());
+    }
+}
+
+async fn slashes_are_forgiven(home: Home) {
+    let house = home.open().await;
+    let id = house.ids("/api/tokens").await[0].clone();
+    for path in ["//api/tokens", "/api/tokens/", "/api//tokens///", "//api/tokens/active/?limit=3"]
+    {
+        assert_eq!(house.get(path).await.status, 200, "{path}");
+    }
+    assert_eq!(house.get(&format!("//api/tokens/{id}/")).await.status, 200);
+    assert_eq!(house.get(&format!("/api//tokens/{id}//history/")).await.status, 200);
+    assert_eq!(house.post(&format!("//api/tokens/release/{id}/")).await.status, 200);
+    assert_eq!(house.delete("//api/tokens/clear-active/").await.status, 200);
+    let request = house.request(Method::POST, "//api//tokens/allocate/");
+    let answer = Answer::to(request.json(&json!({ "user_id": "a" }))).await;
+    assert_eq!(answer.status, 200);
+}
+
+async fn head_is_get_without_a_body(home: Home) {
+    let house = home.open().await;
+    let id = house.ids("/api/tokens").await[0].clone();
+    for path in [
+        "/api/tokens".to_owned(),
+        "/api/tokens/available".to_owned(),
+        "/api/tokens/active".to_owned(),
+        format!("/api/tokens/{id}"),
+        format!("/api/tokens/{id}/history"),
+        format!("/api/tokens/{NOBODY}"),
+        "/health/ready".to_owned(),
+        "/nowhere".to_owned(),
+    ] {
+        let get = house.get(&path).await;
+        let head = Answer::to(house.request(Method::HEAD, &path)).await;
+        assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
+        for name in ["content-type", "content-length", "etag", "cache-control"] {
+            assert_eq!(head.header(name), get.header(name), "{name} of {path}");
+        }
+        assert_eq!(head.header("content-length"), get.text.len().to_string());
+    }
+}
+
+async fn requests_have_a_name(home: Home) {
+    let house = home.open().await;
+    let named = |name: &str| house.request(Method::GET, "/api/tokens").header("x-request-id", name);
+    assert_eq!(Answer::to(named("my-request/1")).await.header("x-request-id"), "my-request/1");
+    let odd = Answer::to(named("two words")).await;
+    assert!(odd.header("x-request-id") != "two words" && odd.header("x-request-id").len() == 32);
+    let (one, two) = (house.get("/api/tokens").await, house.get("/nowhere").await);
+    assert!(!one.header("x-request-id").is_empty() && !two.header("x-request-id").is_empty());
+    assert_ne!(one.header("x-request-id"), two.header("x-request-id"));
+}
+
+async fn health_is_told(home: Home) {
+    let house = home.open().await;
+    assert_eq!(house.get("/health/live").await.text, r#"{"status":"live"}"#);
+    let ready = house.get("/health/ready").await;
+    assert_eq!((ready.status.as_u16(), ready.text.as_str()), (200, r#"{"status":"ready"}"#));
+}
+
+async fn a_pool_without_tokens_says_so(home: Home) {
+    home.make_empty_pool().await;
+    let house = home.open_with(None, Settings::default()).await;
+    assert_eq!(house.get("/api/tokens").await.text, "[]");
+    let answer = house.send("application/json", r#"{"user_id":"a"}"#).await;
+    answer.problem(503, "no-tokens");
+    assert_eq!(answer.json()["error"], "No tokens available");
+    assert_eq!(answer.header("retry-after"), "1");
+}
+
+async fn benchmark_routes_exist_only_when_asked_for(home: Home) {
+    let house = home.open().await;
+    house.get("/bench/tokens").await.problem(404, "unknown-path");
+    house.post("/bench/allocate").await.problem(404, "unknown-path");
+    house.stop().await.unwrap();
+
+    let settings = Settings { benchmark_routes: true, ..Settings::default() };
+    let house = home.open_with(Some(100), settings).await;
+    house.post("/bench/allocate").await.problem(400, "invalid-user");
+    let request = house.request(Method::POST, "/bench/allocate");
+    let sample = Answer::to(request.json(&json!({ "user_id": "Edivan" }))).await;
+    let real = house.send("application/json", r#"{"user_id":"Edivan"}"#).await;
+    assert_eq!((sample.status, sample.text.len()), (real.status, real.text.len()));
+    let names = |answer: &Answer| answer.headers.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&sample), names(&real));
+    for _ in 0..99 {
+        house.allocate("Edivan").await;
+    }
+    let (sample, real) = (house.get("/bench/tokens").await, house.get("/api/tokens").await);
+    assert_eq!((sample.status, sample.text.len()), (real.status, real.text.len()));
+    assert_eq!(names(&sample), names(&real));
+}

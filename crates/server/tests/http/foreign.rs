@@ -1,0 +1,129 @@
+//! Requests as web pages of other sites could make them: refused, nothing changed.
+
+use reqwest::Method;
+use server::Settings;
+
+use crate::house::{Answer, Home, House, client_builder, on_both, text};
+
+on_both! {
+    a_foreign_page_changes_nothing,
+    the_own_page_may,
+    a_foreign_host_is_not_answered,
+    allowed_hosts_are_answered,
+    beyond_loopback_hosts_are_free_but_pages_are_not,
+}
+
+/// What pages can send without asking: forms, and requests without a body.
+async fn write_as(house: &House, id: &str, headers: &[(&str, &str)]) -> Vec<Answer> {
+    let form = "application/x-www-form-urlencoded";
+    let allocate = house.request(Method::POST, "/api/tokens/allocate");
+    let mut answers = Vec::new();
+    for request in [
+        allocate.body("user_id=page").header("content-type", form),
+        house.request(Method::POST, &format!("/api/tokens/release/{id}")),
+        house.request(Method::DELETE, "/api/tokens/clear-active"),
+    ] {
+        let with =
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        answers.push(Answer::to(with).await);
+    }
+    answers
+}
+
+async fn a_foreign_page_changes_nothing(home: Home) {
+    let house = home.open().await;
+    let id = text(&house.allocate("a").await["token_id"]);
+    let before = house.get("/api/tokens").await.text;
+    for headers in [
+        &[("origin", "https://evil.example")][..],
+        &[("origin", "null")],
+        &[("origin", "http://127.0.0.1:1")],
+        &[("origin", "http://127.0.0.1")],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+        &[("origin", &format!("http://{}", house.address)), ("sec-fetch-site", "cross-site")],
+    ] {
+        for answer in write_as(&house, &id, headers).await {
+            answer.problem(403, "foreign-page");
+            assert_eq!(answer.header("access-control-allow-origin"), "");
+        }
+        // It may be sent to look, but its browser shows it nothing.
+        let request =
+            house.request(Method::GET, "/api/tokens").header("origin", "https://evil.example");
+        let read = Answer::to(request).await;
+        assert_eq!((read.status.as_u16(), read.header("access-control-allow-origin")), (200, ""));
+    }
+    let asks = house.request(Method::OPTIONS, "/api/tokens/clear-active");
+    let asks = asks.header("origin", "https://evil.example");
+    Answer::to(asks.header("access-control-request-method", "DELETE"))
+        .await
+        .problem(403, "foreign-page");
+    assert_eq!(house.get("/api/tokens").await.text, before);
+}
+
+async fn the_own_page_may(home: Home) {
+    let house = home.open().await;
+    let id = text(&house.allocate("a").await["token_id"]);
+    let origin = format!("http://{}", house.address);
+    for headers in [
+        &[("origin", origin.as_str()), ("sec-fetch-site", "same-origin")][..],
+        &[("origin", origin.as_str())],
+        &[("sec-fetch-site", "none")],
+    ] {
+        for answer in write_as(&house, &id, headers).await {
+            assert_eq!(answer.status, 200, "{}", answer.text);
+        }
+    }
+}
+
+async fn a_foreign_host_is_not_answered(home: Home) {
+    let house = home.open().await;
+    let id = text(&house.allocate("a").await["token_id"]);
+    let before = house.get("/api/tokens").await.text;
+    for host in ["evil.example", "evil.example:4000", "localhost.evil.example", "127.0.0.2", ""] {
+        for answer in write_as(&house, &id, &[("host", host)]).await {
+            answer.problem(421, "wrong-host");
+        }
+        for path in ["/api/tokens", "/health/live", "/nowhere"] {
+            let request = house.request(Method::GET, path).header("host", host);
+            Answer::to(request).await.problem(421, "wrong-host");
+        }
+    }
+    let without = crate::wire::exchange(house.address, "GET /api/tokens HTTP/1.0\r\n\r\n").await;
+    assert!(without.starts_with("HTTP/1.0 421 "), "{without}");
+    for host in ["localhost", "LOCALHOST:9", "[::1]:4000", "127.0.0.1"] {
+        let request = house.request(Method::GET, "/api/tokens").header("host", host);
+        assert_eq!(Answer::to(request).await.text, before);
+    }
+}
+
+async fn allowed_hosts_are_answered(home: Home) {
+    let allowed_hosts = vec!["tokens.test".to_owned()];
+    let house = home.open_with(Some(5), Settings { allowed_hosts, ..Settings::default() }).await;
+    for http2 in [false, true] {
+        let builder = client_builder().resolve("tokens.test", house.address);
+        let builder = builder.resolve("evil.test", house.address);
+        let client = if http2 { builder.http2_prior_knowledge() } else { builder }.build().unwrap();
+        let port = house.address.port();
+        let get = |host: &str| Answer::to(client.get(format!("http://{host}:{port}/api/tokens")));
+        assert_eq!(get("tokens.test").await.status, 200);
+        assert_eq!(get("127.0.0.1").await.status, 200);
+        get("evil.test").await.problem(421, "wrong-host");
+    }
+}
+
+async fn beyond_loopback_hosts_are_free_but_pages_are_not(home: Home) {
+    let house = home.open_with(Some(5), Settings { loopback: false, ..Settings::default() }).await;
+    let id = house.ids("/api/tokens").await[0].clone();
+    for answer in write_as(&house, &id, &[("host", "tokens.example")]).await {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let own = [("host", "tokens.example"), ("origin", "https://tokens.example")];
+    for answer in write_as(&house, &id, &own).await {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let foreign = [("host", "tokens.example"), ("origin", "https://evil.example")];
+    for answer in write_as(&house, &id, &foreign).await {
+        answer.problem(403, "foreign-page");
+    }
+}

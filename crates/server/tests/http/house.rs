@@ -1,0 +1,273 @@
+//! Servers to test with, and answers to look at.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use engine::{Handle, Health};
+use pool::Policy;
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::Value;
+use server::Settings;
+use store::{
+    Clock as _, Database, DatabaseUrl, ImportedPool, LeaseSource, NewPool, SystemClock, Wanted,
+};
+use tempfile::TempDir;
+use testbed::Cluster;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Where a pool lives.
+pub struct Home {
+    pub url: String,
+    _folder: Option<TempDir>,
+}
+
+impl Home {
+    pub fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("pool.db").display());
+        Home { url, _folder: Some(folder) }
+    }
+
+    pub async fn postgres() -> Self {
+        Home { url: Cluster::shared().database().await.unwrap(), _folder: None }
+    }
+
+    fn database(&self) -> Box<dyn Database> {
+        let url: DatabaseUrl = self.url.parse().unwrap();
+        store::database(&url, Arc::new(SystemClock))
+    }
+
+    /// A pool without tokens can't be asked for, but it can be taken over from elsewhere.
+    pub async fn make_empty_pool(&self) {
+        let policy = Policy { lease: Duration::from_mins(2) };
+        let new = NewPool { policy, tokens: Vec::new(), at: SystemClock.now() };
+        self.database().import(ImportedPool { new, history: &mut NoHistory }).await.unwrap();
+    }
+
+    /// A server with 100 tokens, leases of 2 minutes and the default settings.
+    pub async fn open(&self) -> House {
+        self.open_with(Some(100), Settings::default()).await
+    }
+
+    pub async fn open_size(&self, size: usize) -> House {
+        self.open_with(Some(size), Settings::default()).await
+    }
+
+    pub async fn open_with(&self, size: Option<usize>, settings: Settings) -> House {
+        self.open_leasing(size, Duration::from_mins(2), settings).await
+    }
+
+    pub async fn open_leasing(
+        &self,
+        size: Option<usize>,
+        lease: Duration,
+        settings: Settings,
+    ) -> House {
+        let database = self.database();
+        let wanted = Wanted { size, policy: Some(Policy { lease }), update_policy: false };
+        let (engine, running) = engine::start(database, wanted, engine::Settings::default());
+        let (stop_engine, engine_stops) = oneshot::channel::<()>();
+        let running = tokio::spawn(running.run(async { drop(engine_stops.await) }));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let door = server::router(engine.clone(), &settings);
+        let (stop, stops) = oneshot::channel::<()>();
+        let serving = tokio::spawn(async move {
+            server::serve(listener, door, &settings, async { drop(stops.await) }).await.unwrap();
+            drop(stop_engine);
+            running.await.unwrap().unwrap();
+        });
+        let house = House { address, client: client(), engine, stop, serving };
+        until("the engine is ready", async || house.engine.health() == Health::Ready).await;
+        house
+    }
+}
+
+struct NoHistory;
+
+#[async_trait::async_trait]
+impl LeaseSource for NoHistory {
+    async fn next(&mut self) -> Result<Vec<pool::Lease>, store::Error> {
+        Ok(Vec::new())
+    }
+}
+
+pub fn client() -> Client {
+    client_builder().build().unwrap()
+}
+
+pub fn client_builder() -> reqwest::ClientBuilder {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        rustls::crypto::ring::default_provider().install_default().unwrap();
+    });
+    Client::builder().no_proxy().timeout(Duration::from_secs(60))
+}
+
+/// A server that runs.
+pub struct House {
+    pub address: SocketAddr,
+    pub client: Client,
+    pub engine: Handle,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl House {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address))
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::to(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str) -> Answer {
+        Answer::to(self.request(Method::POST, path)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        Answer::to(self.request(Method::DELETE, path)).await
+    }
+
+    /// Allocates with that body and content type.
+    pub async fn send(&self, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
+        let request = self.request(Method::POST, "/api/tokens/allocate").body(body);
+        Answer::to(request.header("content-type", content_type)).await
+    }
+
+    pub async fn allocate(&self, user: &str) -> Value {
+        let body = serde_json::json!({ "user_id": user }).to_string();
+        let answer = self.send("application/json", body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()
+    }
+
+    /// The ids of the tokens in a list.
+    pub async fn ids(&self, path: &str) -> Vec<String> {
+        let list = self.get(path).await;
+        assert_eq!(list.status, 200, "{}", list.text);
+        let tokens = list.json();
+        tokens.as_array().unwrap().iter().map(|token| text(&token["id"])).collect()
+    }
+
+    pub async fn active(&self) -> usize {
+        self.ids("/api/tokens/active").await.len()
+    }
+
+    /// Tells the server to stop; the handle waits for it.
+    pub fn stop(self) -> JoinHandle<()> {
+        let _ = self.stop.send(());
+        self.serving
+    }
+}
+
+/// What a request came to.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub async fn to(request: RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        Answer { status, headers, text: response.text().await.unwrap() }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// A header's value; empty when there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Fails unless this is a problem document with that status and code; returns its detail.
+    #[track_caller]
+    pub fn problem(&self, status: u16, code: &str) -> String {
+        let start: String = self.text.chars().take(300).collect();
+        assert_eq!(self.status.as_u16(), status, "{start}");
+        assert_eq!(self.header("content-type"), "application/json");
+        let problem = self.json();
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["type"], format!("urn:token-manager:problem:{code}"));
+        assert_eq!(problem["error"], problem["title"]);
+        assert!(!self.header("x-request-id").is_empty());
+        let detail = text(&problem["detail"]);
+        assert!(detail.ends_with('.') && detail.len() > 20, "{detail}");
+        detail
+    }
+}
+
+#[track_caller]
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+/// The names of an object's fields, in the order in which they were written.
+pub fn fields(object: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut depth = 0;
+    let mut rest = object;
+    while let Some(at) = rest.find(['{', '}', '[', ']', '"']) {
+        match rest.as_bytes()[at] {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {
+                let end = at + 1 + rest[at + 1..].find('"').unwrap();
+                if depth == 1 && rest[end + 1..].starts_with(':') {
+                    names.push(rest[at + 1..end].to_owned());
+                }
+                rest = &rest[end + 1..];
+                continue;
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    names
+}
+
+/// Whether this is a moment as answers write it: `2026-01-31T12:00:00.000000Z`.
+pub fn is_time(value: &Value) -> bool {
+    let shape: String = value
+        .as_str()
+        .unwrap_or("")
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    shape == "0000-00-00T00:00:00.000000Z"
+}
+
+/// Waits, within a bound, until something is so.
+pub async fn until(what: &str, so: impl AsyncFn() -> bool) {
+    for _ in 0..3_000 {
+        if so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never came about that {what}");
+}
+
+/// Each test once on each database.
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(crate::house::Home::sqlite()).await; })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(crate::house::Home::postgres().await).await; })*
+        }
+    };
+}
+pub(crate) use on_both;

@@ -1,0 +1,150 @@
+//! Clients that dawdle, that are many, and that go away.
+
+use std::time::{Duration, Instant};
+
+use server::Settings;
+
+use crate::house::{Home, House, on_both, until};
+use crate::wire::Wire;
+
+on_both! {
+    half_a_head_is_cut_off,
+    a_slow_body_is_told_so,
+    two_thousand_idle_connections_disturb_nobody,
+    no_more_connections_than_allowed,
+    clients_that_leave_take_nothing_with_them,
+}
+
+const SHORT: Duration = Duration::from_millis(400);
+
+fn impatient() -> Settings {
+    Settings { header_timeout: SHORT, body_timeout: SHORT, ..Settings::default() }
+}
+
+async fn half_a_head_is_cut_off(home: Home) {
+    let house = home.open_with(Some(5), impatient()).await;
+    for start in [
+        "",
+        "G",
+        "GET /api/tokens HTTP/1.1\r\nHost: loc",
+        "PRI * HTTP/2.0\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
+        let begun = Instant::now();
+        let mut wire = Wire::to(house.address).await;
+        wire.send(start).await;
+        assert_eq!(house.get("/health/live").await.status, 200, "others are served");
+        if start.ends_with("SM\r\n\r\n") {
+            continue;
+        }
+        let answer = wire.rest().await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert!((SHORT..10 * SHORT).contains(&begun.elapsed()), "{start:?} {:?}", begun.elapsed());
+    }
+    // Byte by byte doesn't help.
+    let mut wire = Wire::to(house.address).await;
+    let begun = Instant::now();
+    for byte in "GET /api/tokens HTTP/1.1\r\nHost: localhost\r\nX: ".chars().cycle() {
+        if tokio::io::AsyncWriteExt::write_all(&mut wire.0, &[byte as u8]).await.is_err() {
+            break;
+        }
+        assert!(begun.elapsed() < 20 * SHORT, "it is never cut off");
+        tokio::time::sleep(SHORT / 20).await;
+    }
+}
+
+async fn a_slow_body_is_told_so(home: Home) {
+    let house = home.open_with(Some(5), impatient()).await;
+    for path in ["/api/tokens/allocate", "/nowhere"] {
+        let mut wire = Wire::to(house.address).await;
+        let head = "HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json";
+        wire.send(&format!("POST {path} {head}\r\nContent-Length: 20\r\n\r\n{{\"user_id\"")).await;
+        assert_eq!(house.get("/health/live").await.status, 200, "others are served");
+        let answer = wire.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.contains(r#""code":"body-timeout""#), "{answer}");
+    }
+    assert_eq!(house.active().await, 0);
+}
+
+async fn two_thousand_idle_connections_disturb_nobody(home: Home) {
+    // Both ends are in this process.
+    rlimit::increase_nofile_limit(u64::MAX).unwrap();
+    let house = home.open().await;
+    let mut idle = Vec::new();
+    for number in 0..2_000 {
+        let mut wire = Wire::to(house.address).await;
+        if number % 2 == 0 {
+            wire.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        }
+        idle.push(wire);
+    }
+    let begun = Instant::now();
+    for _ in 0..20 {
+        house.allocate("a").await;
+        assert_eq!(house.get("/api/tokens").await.status, 200);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(idle[0].until("}").await.starts_with("HTTP/1.1 200 "));
+    assert_eq!(house.active().await, 20);
+}
+
+async fn no_more_connections_than_allowed(home: Home) {
+    let settings = Settings { connections: 3, header_timeout: 4 * SHORT, ..Settings::default() };
+    let house = home.open_with(Some(5), settings).await;
+    let ask = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut wire = Wire::to(house.address).await;
+        wire.send(ask).await;
+        wire.until("}").await;
+        held.push(wire);
+    }
+    // The next one waits, until one of the others goes.
+    let mut waiting = Wire::to(house.address).await;
+    waiting.send(ask).await;
+    let early = tokio::time::timeout(SHORT, waiting.until("}")).await;
+    assert!(early.is_err(), "a fourth connection was served: {early:?}");
+    drop(held.pop());
+    assert!(waiting.until("}").await.contains("200 OK"));
+    // Idle ones are closed in time, so that they can't shut others out for ever.
+    let answer = house.get("/health/live").await;
+    assert_eq!(answer.status, 200);
+}
+
+async fn clients_that_leave_take_nothing_with_them(home: Home) {
+    let house = home.open_size(50).await;
+    let body = r#"{"user_id":"a"}"#;
+    let head = format!(
+        "POST /api/tokens/allocate HTTP/1.1\r\nHost: localhost\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let whole = format!("{head}{body}");
+    for length in [1, 20, head.len(), head.len() + 5] {
+        for _ in 0..5 {
+            let mut wire = Wire::to(house.address).await;
+            wire.send(&whole[..length]).await;
+        }
+    }
+    assert_eq!(house.active().await, 0, "nobody got anything for half a request");
+    for _ in 0..200 {
+        let mut wire = Wire::to(house.address).await;
+        wire.send(&whole).await;
+    }
+    settled(&house).await;
+    house.allocate("b").await;
+    let granted = house.active().await;
+    assert_eq!(house.delete("/api/tokens/clear-active").await.json()["tokens_cleared"], granted);
+    assert_eq!(house.active().await, 0);
+}
+
+/// Waits until nothing has changed for a while.
+async fn settled(house: &House) {
+    until("nothing changes any more", async || {
+        let before = house.get("/api/tokens").await.header("etag").to_owned();
+        tokio::time::sleep(SHORT).await;
+        house.get("/api/tokens").await.header("etag") == before
+    })
+    .await;
+}

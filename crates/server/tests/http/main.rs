@@ -1,0 +1,15 @@
+//! The HTTP door, from the outside: a real server on a real database, asked over real connections.
+//! Each test runs on SQLite and on PostgreSQL.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod connections;
+mod contract;
+mod foreign;
+mod histories;
+mod house;
+mod limits;
+mod lists;
+mod many;
+mod wire;

@@ -1,0 +1,104 @@
+//! Many at once, and the rules hold.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+
+use crate::house::{Home, House, on_both, text};
+
+on_both! {
+    fifty_at_once_on_a_free_pool,
+    fifty_at_once_on_a_full_pool,
+    five_hundred_at_once,
+    allocate_and_release_in_pairs,
+}
+
+/// So many allocations at once, each by a client of its own; their answers.
+async fn at_once(house: &House, count: usize) -> Vec<Value> {
+    let requests: Vec<_> = (0..count)
+        .map(|number| {
+            let request = house.request(reqwest::Method::POST, "/api/tokens/allocate");
+            let user = serde_json::json!({ "user_id": format!("user {number}") });
+            tokio::spawn(crate::house::Answer::to(request.json(&user)))
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for request in requests {
+        let answer = request.await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answers.push(answer.json());
+    }
+    answers
+}
+
+fn ids(answers: &[Value]) -> HashSet<String> {
+    answers.iter().map(|answer| text(&answer["token_id"])).collect()
+}
+
+async fn history(house: &House, id: &str) -> Vec<Value> {
+    let answer = house.get(&format!("/api/tokens/{id}/history")).await.json();
+    answer["history"].as_array().unwrap().clone()
+}
+
+async fn fifty_at_once_on_a_free_pool(home: Home) {
+    let house = home.open().await;
+    let granted = ids(&at_once(&house, 50).await);
+    assert_eq!(granted.len(), 50);
+    assert_eq!(house.active().await, 50);
+    for id in granted {
+        assert_eq!(history(&house, &id).await.len(), 1, "none was evicted");
+    }
+}
+
+async fn fifty_at_once_on_a_full_pool(home: Home) {
+    let house = home.open().await;
+    let mut earlier = Vec::new();
+    for number in 0..100 {
+        earlier.push(house.allocate(&format!("earlier {number}")).await);
+    }
+    let granted = ids(&at_once(&house, 50).await);
+    assert_eq!(granted.len(), 50);
+    assert_eq!(granted, ids(&earlier[..50]), "exactly the oldest 50 lost theirs");
+    assert_eq!(house.active().await, 100);
+}
+
+async fn five_hundred_at_once(home: Home) {
+    let house = home.open().await;
+    at_once(&house, 500).await;
+    let active = house.ids("/api/tokens/active").await;
+    assert_eq!(active.len(), 100);
+    let mut usages = 0;
+    let mut users: HashMap<String, usize> = HashMap::new();
+    for id in active {
+        let history = history(&house, &id).await;
+        usages += history.len();
+        assert_eq!(history[0]["ended_at"], Value::Null);
+        for pair in history.windows(2) {
+            assert!(text(&pair[1]["ended_at"]) <= text(&pair[0]["started_at"]), "they overlap");
+        }
+        for usage in history {
+            *users.entry(text(&usage["user_id"])).or_default() += 1;
+        }
+    }
+    assert_eq!((usages, users.len()), (500, 500));
+}
+
+async fn allocate_and_release_in_pairs(home: Home) {
+    let house = std::sync::Arc::new(home.open_size(20).await);
+    let clients: Vec<_> = (0..8)
+        .map(|number| {
+            let house = std::sync::Arc::clone(&house);
+            tokio::spawn(async move {
+                for _ in 0..25 {
+                    let id = text(&house.allocate(&format!("client {number}")).await["token_id"]);
+                    let released = house.post(&format!("/api/tokens/release/{id}")).await;
+                    assert_eq!(released.status, 200, "{}", released.text);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert_eq!(house.active().await, 0);
+}
