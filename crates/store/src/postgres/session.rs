@@ -56,6 +56,7 @@ impl Purpose {
                 ("lock_timeout", "4s"),
                 ("statement_timeout", "10s"),
                 ("idle_in_transaction_session_timeout", "2s"),
+                ("default_transaction_read_only", "off"),
             ],
             Purpose::Read => &[
                 ("lock_timeout", "4s"),
@@ -67,6 +68,7 @@ impl Purpose {
                 ("lock_timeout", "60s"),
                 ("statement_timeout", "0"),
                 ("idle_in_transaction_session_timeout", "0"),
+                ("default_transaction_read_only", "off"),
                 ("enable_seqscan", "on"),
                 ("plan_cache_mode", "auto"),
             ],

@@ -1,0 +1,171 @@
+//! Who is let in, and what is said when nobody is.
+
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use store::{Error, Wanted};
+use testbed::{Cluster, Options, Stop};
+
+use crate::conformance::server::{ANY, Server, refusal, tokens};
+use crate::{Fresh, at, fresh};
+
+fn authority() -> (String, Issuer<'static, KeyPair>) {
+    let key = KeyPair::generate().unwrap();
+    let mut parameters = CertificateParams::new([]).unwrap();
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let pem = parameters.self_signed(&key).unwrap().pem();
+    (pem, Issuer::new(parameters, key))
+}
+
+#[tokio::test]
+async fn tls_trusts_only_whom_it_is_told_to() {
+    let (trusted, issuer) = authority();
+    let (other, _) = authority();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = certificate.signed_by(&key, &issuer).unwrap().pem();
+    let cluster = Options::default().tls(&certificate, &key.serialize_pem()).start().unwrap();
+    let socket = cluster.database().await.unwrap();
+    let name = socket.split(['/', '?']).nth(3).unwrap().to_owned();
+    let role = "create role ann login superuser password 's3cret'";
+    cluster.execute(&socket, role).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, pem: &str| {
+        std::fs::write(folder.path().join(name), pem).unwrap();
+        folder.path().join(name).to_str().unwrap().to_owned()
+    };
+    let (trusted, other) = (file("trusted.pem", &trusted), file("other.pem", &other));
+    let url = |user: &str, host: &str, roots: &str| {
+        let port = cluster.port();
+        format!("postgres://{user}@{host}:{port}/{name}?sslmode=verify-full&sslrootcert={roots}")
+    };
+
+    let place = Fresh(url("ann:s3cret", "localhost", &trusted));
+    Server::start(&place, tokens(2)).await.allocate("Ada").await;
+    let encrypted = "select count(*) from pg_stat_ssl where ssl";
+    let opened = at(&place.0).open(ANY).await.unwrap();
+    opened.reader.news(&opened.snapshot.position).await.unwrap();
+    assert!(
+        cluster
+            .execute(&socket, &format!("do $$ begin assert ({encrypted}) > 1; end $$"))
+            .await
+            .is_ok()
+    );
+
+    let sentence = refusal(at(&url("ann:s3cret", "localhost", &other)).migrate().await);
+    assert!(sentence.contains("certificate"), "{sentence}");
+    let sentence = refusal(at(&url("ann:s3cret", "127.0.0.1", &trusted)).migrate().await);
+    assert!(sentence.contains("certificate"), "the name must match too: {sentence}");
+    let sentence = refusal(at(&url("ann:s3cret", "localhost", "/nowhere")).migrate().await);
+    assert!(sentence.contains("/nowhere"), "{sentence}");
+
+    // A wrong password is not waited for, and not repeated either.
+    for host in
+        [url("ann:hunter2", "localhost", &trusted), url("bob:hunter2", "localhost", &trusted)]
+    {
+        let error = at(&host).open(ANY).await.err().unwrap();
+        let said = format!("{error} {error:?}");
+        assert!(matches!(error, Error::Operator(_)), "{said}");
+        assert!(said.contains("password") && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_host_that_answers_is_used() {
+    let cluster = Options::default().tcp().start().unwrap();
+    let socket = cluster.database().await.unwrap();
+    let name = socket.split(['/', '?']).nth(3).unwrap().to_owned();
+    cluster.execute(&socket, "create role ann login superuser password 'x'").await.unwrap();
+    let (dead, port) = (free_port(), cluster.port());
+    let url = format!("postgres://ann:x@127.0.0.1:{dead},127.0.0.1:{port}/{name}");
+    let mut server = Server::start(&Fresh(url), tokens(2)).await;
+    server.allocate("Ada").await;
+
+    // One that only answers reads is passed over, too.
+    cluster
+        .execute(&socket, "alter role ann set default_transaction_read_only = on")
+        .await
+        .unwrap();
+    let alone = format!("postgres://ann:x@127.0.0.1:{port}/{name}");
+    let error = at(&alone).open(ANY).await.err().unwrap();
+    assert!(matches!(error, Error::TryAgain { .. }), "{error:?}");
+    let wish = format!("{alone}?target_session_attrs=any");
+    assert!(at(&wish).open(ANY).await.is_ok(), "the URL's own wish comes first");
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_waited_for() {
+    let cluster = Cluster::start().unwrap();
+    let url = cluster.database().await.unwrap();
+    let mut server = Server::start(&Fresh(url.clone()), tokens(2)).await;
+    let ada = server.allocate("Ada").await;
+    cluster.stop(Stop::Immediate).unwrap();
+    let away = |error: Option<Error>| {
+        assert!(matches!(error, Some(Error::TryAgain { .. })), "{error:?}");
+    };
+    away(at(&url).open(ANY).await.err());
+    away(at(&url).migrate().await.err());
+    away(server.store.begin(&server.position).await.err());
+    away(server.reader.news(&server.position).await.err());
+    away(server.reader.history(ada.token_id, None, 1).await.err());
+    cluster.start_again().unwrap();
+    assert_eq!(server.history(ada.token_id).await, [ada]);
+    server.allocate("Bea").await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_explained() {
+    let cluster = Cluster::shared();
+    let latin = cluster.database_with("encoding 'LATIN1' template template0").await.unwrap();
+    let sentence = refusal(at(&latin).open(ANY).await);
+    assert!(sentence.contains("LATIN1") && sentence.contains("encoding 'UTF8'"), "{sentence}");
+    let sentence = refusal(at(&cluster.url("nowhere")).open(ANY).await);
+    assert!(sentence.contains("\"nowhere\" does not exist"), "{sentence}");
+
+    let place = fresh().await;
+    drop(Server::start(&place, ANY).await);
+    let newer = "insert into refinery_schema_history select 99, name, applied_on, checksum
+                 from refinery_schema_history limit 1";
+    assert_eq!(place.prompt().await.execute(newer, &[]).await.unwrap(), 1);
+    let refused = [
+        refusal(at(&place.0).open(ANY).await),
+        refusal(at(&place.0).migrate().await),
+        refusal(at(&place.0).audit().await),
+    ];
+    for sentence in refused {
+        assert!(sentence.contains("version 99") && sentence.contains("only up to 1"), "{sentence}");
+    }
+}
+
+#[tokio::test]
+async fn many_servers_may_start_at_once() {
+    let place = fresh().await;
+    let wanted = Wanted { size: Some(9), ..ANY };
+    let starts = (0..8).map(|_| {
+        let database = at(&place.0);
+        tokio::spawn(async move { database.open(wanted).await.map(Server::of) })
+    });
+    let mut servers = Vec::new();
+    for start in starts.collect::<Vec<_>>() {
+        servers.push(start.await.unwrap().unwrap());
+    }
+    assert!(servers.iter().all(|server| server.facts() == servers[0].facts()));
+}
+
+#[tokio::test]
+async fn sessions_are_careful() {
+    let place = fresh().await;
+    let url = format!("{}&application_name=mine", place.0);
+    let cluster = Cluster::shared();
+    cluster.execute(&place.0, "alter role postgres set synchronous_commit = off").await.unwrap();
+    let _server = Server::start(&Fresh(url), tokens(2)).await;
+    cluster.execute(&place.0, "alter role postgres reset synchronous_commit").await.unwrap();
+    let sql = "select count(*) from pg_stat_activity where application_name = 'mine'";
+    let open: i64 = place.prompt().await.query_one(sql, &[]).await.unwrap().get(0);
+    assert!(open >= 1);
+    tokio::time::sleep(Duration::ZERO).await;
+}

@@ -1,0 +1,107 @@
+//! What an audit finds, and what people see at a SQL prompt.
+
+use std::time::Duration;
+
+use crate::conformance::Place;
+use crate::conformance::server::{Server, refusal, tokens};
+use crate::fresh;
+
+/// A database with two leases of one token, one of them over.
+async fn used() -> crate::Fresh {
+    let place = fresh().await;
+    let mut server = Server::start(&place, tokens(1)).await;
+    server.wait(Duration::from_secs(1));
+    server.allocate("Ada").await;
+    server.wait(Duration::from_secs(1));
+    server.allocate("Bea").await;
+    place
+}
+
+#[tokio::test]
+async fn an_audit_finds_each_fault() {
+    let free_hand = "alter table leases drop constraint leases_check, drop constraint \
+                     leases_token_id_previous_fence_key";
+    for (fault, sentence) in [
+        (
+            "update leases set ended_at = ended_at + '2s' where fence = 1",
+            "1 leases began before an earlier one of their token was over",
+        ),
+        (
+            "update leases set ended_at = null, end_reason = null where fence = 1",
+            "1 leases have no end although their token has a later one",
+        ),
+        ("update leases set fence = 0 where fence = 1", "have a fence not above the one before it"),
+        (
+            "update leases set previous_fence = 0 where fence = 2",
+            "leases don't follow the one that their token had before",
+        ),
+        ("update leases set fence = 2 where fence = 1", "1 fences were given more than once"),
+        (
+            "update leases set fence = 9 where fence = 2",
+            "1 leases have a fence above the journal's newest",
+        ),
+        (
+            "update leases set token_id = gen_random_uuid() where fence = 2",
+            "1 leases are of no token of their pool",
+        ),
+        ("update pools set size = 2", "1 pools don't have as many tokens as they were made with"),
+        ("delete from batches where version = 2", "1 journal entries don't follow the one before"),
+    ] {
+        let place = used().await;
+        let database = place.database();
+        assert_eq!(database.audit().await.unwrap(), [""; 0]);
+        let prompt = place.prompt().await;
+        prompt.batch_execute(free_hand).await.unwrap();
+        assert_eq!(prompt.execute(fault, &[]).await.unwrap(), 1, "{fault}");
+        let found = database.audit().await.unwrap();
+        assert!(found.iter().any(|found| found.contains(sentence)), "{fault}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn views_know_deadlines() {
+    let place = used().await;
+    let prompt = place.prompt().await;
+    let history = async || {
+        let rows = prompt.query("select * from token_history order by fence", &[]).await.unwrap();
+        rows.iter()
+            .map(|row| (row.get("user_name"), row.get("status"), row.get("end_reason")))
+            .collect::<Vec<(String, String, Option<String>)>>()
+    };
+    let status = async || {
+        let row = prompt.query_one("select * from token_status", &[]).await.unwrap();
+        (row.get("status"), row.get("user_name"))
+    };
+    let text = |text: &str| text.to_owned();
+    let ada = (text("Ada"), text("over"), Some(text("evicted")));
+    assert_eq!(history().await, [ada.clone(), (text("Bea"), text("active"), None)]);
+    assert_eq!(status().await, (text("active"), Some(text("Bea"))));
+    let pass = "update leases set started_at = started_at - '1h'::interval,
+        expires_at = expires_at - '1h'::interval where fence = 2
+        returning token_manager.iso(expires_at)";
+    let deadline: String = prompt.query_one(pass, &[]).await.unwrap().get(0);
+    assert_eq!(history().await, [ada, (text("Bea"), text("over"), Some(text("expired")))]);
+    assert_eq!(status().await, (text("available"), None));
+    let row = prompt.query_one("select ended_at from token_history where fence = 2", &[]).await;
+    let ended: String = row.unwrap().get(0);
+    assert_eq!(ended, deadline);
+    assert!(ended.ends_with('Z') && ended.len() == "2000-01-01T00:00:00.000000Z".len(), "{ended}");
+}
+
+#[tokio::test]
+async fn looking_makes_no_database() {
+    let place = fresh().await;
+    let sentence = refusal(place.database().audit().await);
+    assert!(sentence.contains("migrate first"), "{sentence}");
+    let facts = place.database().describe().await.unwrap();
+    assert!(facts.contains(&("schema version".to_owned(), "0".to_owned())), "{facts:?}");
+    let prompt = place.prompt().await;
+    let none = "select to_regnamespace('token_manager') is null";
+    assert!(prompt.query_one(none, &[]).await.unwrap().get::<_, bool>(0));
+    place.database().migrate().await.unwrap();
+    assert_eq!(place.database().audit().await.unwrap(), [""; 0], "there is no pool yet");
+    place.database().open(tokens(7)).await.unwrap();
+    let facts = place.database().describe().await.unwrap();
+    let pool = ("pool".to_owned(), "7 tokens, leases of 60s".to_owned());
+    assert!(facts.contains(&pool), "{facts:?}");
+}
