@@ -1,8 +1,11 @@
 //! `token-manager` as its users meet it: as a process.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod crash;
 mod doctor;
 mod import;
 mod serve;

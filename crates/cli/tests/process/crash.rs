@@ -1,0 +1,219 @@
+//! Servers that are killed, stopped in the worst moment, and many on one database.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use testbed::Cluster;
+use tokio::task::JoinSet;
+use tokio_postgres::NoTls;
+
+use crate::databases;
+use crate::harness::{Server, command, poll, run};
+
+const LEASE: Duration = Duration::from_secs(4);
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+/// The microseconds of a timestamp's time of day: enough to compare moments of one test.
+fn micros(timestamp: &Value) -> i64 {
+    let timestamp = text(timestamp);
+    let part = |from: usize, to: usize| timestamp[from..to].parse::<i64>().unwrap();
+    let seconds = (part(11, 13) * 60 + part(14, 16)) * 60 + part(17, 19);
+    seconds * 1_000_000 + part(20, 26)
+}
+
+async fn healthy(database: &str) {
+    let doctor = run(&mut command(Path::new("/"), &["doctor", "--database", database]));
+    assert_eq!(doctor.code, Some(0), "{}", doctor.text());
+}
+
+/// Allocates without pause on all the servers; gives back what was acknowledged.
+fn load(servers: &[&Server], stop: &Arc<AtomicBool>) -> JoinSet<Vec<(String, String)>> {
+    let mut tasks = JoinSet::new();
+    for number in 0..12 {
+        let url = format!("{}/api/tokens/allocate", servers[number % servers.len()].url());
+        let (client, stop) = (crate::harness::client(), Arc::clone(stop));
+        tasks.spawn(async move {
+            let mut acknowledged = Vec::new();
+            let user = serde_json::json!({ "user_id": format!("client {number}") });
+            while !stop.load(Ordering::SeqCst) {
+                let answer = client.post(&url).json(&user).send().await;
+                let Ok(answer) = answer.and_then(reqwest::Response::error_for_status) else {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    continue;
+                };
+                if let Ok(lease) = answer.json::<Value>().await {
+                    acknowledged.push((text(&lease["token_id"]), text(&lease["activated_at"])));
+                }
+            }
+            acknowledged
+        });
+    }
+    tasks
+}
+
+/// Every acknowledged use stands in the history.
+async fn nothing_is_missing(server: &Server, acknowledged: &[(String, String)]) {
+    let mut histories = HashMap::new();
+    for (token, _) in acknowledged {
+        if !histories.contains_key(token) {
+            let mut starts = HashSet::new();
+            let mut next = format!("/api/tokens/{token}/history");
+            loop {
+                let (status, page) = server.get(&next).await;
+                assert_eq!(status, 200);
+                let rows = page["history"].as_array().unwrap();
+                starts.extend(rows.iter().map(|row| text(&row["started_at"])));
+                let Some(more) = page["next"].as_str() else { break };
+                more.clone_into(&mut next);
+            }
+            histories.insert(token.clone(), starts);
+        }
+    }
+    for (token, start) in acknowledged {
+        assert!(histories[token].contains(start), "{token} from {start} was acknowledged");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_outlive_a_server_that_is_killed() {
+    let (_folder, databases) = databases().await;
+    for database in databases {
+        let arguments = ["--pool-size", "3", "--lease", "4s"];
+        let mut server = Server::start(&database, &arguments);
+        let (_, early) = server.allocate("early").await;
+        tokio::time::sleep(LEASE / 2).await;
+        let (_, late) = server.allocate("late").await;
+        server.signal("KILL");
+        server.wait();
+        let late_since = Instant::now();
+        tokio::time::sleep(LEASE / 2 + Duration::from_millis(300)).await;
+
+        let server = Server::start(&database, &arguments);
+        let history = |lease: &Value| format!("/api/tokens/{}/history", text(&lease["token_id"]));
+        let (_, over) = server.get(&history(&early)).await;
+        let over = &over["history"][0];
+        let deadline = micros(&early["activated_at"]) + 4_000_000;
+        assert_eq!(micros(&over["ended_at"]), deadline, "over at its deadline: {over}");
+        let (_, runs) = server.get(&history(&late)).await;
+        if late_since.elapsed() < LEASE - Duration::from_millis(500) {
+            assert_eq!(runs["history"][0]["ended_at"], Value::Null, "runs on to its own");
+        }
+        let path = history(&late);
+        let ended = tokio::task::block_in_place(|| {
+            poll("the late lease to end", || {
+                let (_, page) = tokio::runtime::Handle::current().block_on(server.get(&path));
+                Some(page["history"][0]["ended_at"].clone()).filter(|ended| !ended.is_null())
+            })
+        });
+        assert_eq!(micros(&ended), micros(&late["activated_at"]) + 4_000_000);
+        drop(server);
+        healthy(&database).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_when_a_server_is_killed_under_load() {
+    let (_folder, databases) = databases().await;
+    for database in databases {
+        let mut acknowledged = Vec::new();
+        for _ in 0..3 {
+            let mut server = Server::start(&database, &["--pool-size", "20"]);
+            let stop = Arc::new(AtomicBool::new(false));
+            let tasks = load(&[&server], &stop);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            server.signal("KILL");
+            server.wait();
+            stop.store(true, Ordering::SeqCst);
+            acknowledged.extend(tasks.join_all().await.concat());
+        }
+        assert!(acknowledged.len() > 50, "only {} were acknowledged", acknowledged.len());
+        let server = Server::start(&database, &[]);
+        nothing_is_missing(&server, &acknowledged).await;
+        let (_, active) = server.get("/api/tokens/active").await;
+        assert_eq!(active.as_array().unwrap().len(), 20);
+        drop(server);
+        healthy(&database).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_share_one_pool() {
+    let database = Cluster::shared().database().await.unwrap();
+    // All three at once, on an empty database: one makes the pool.
+    let servers = [(); 3].map(|()| Server::spawn(&database, &["--pool-size", "30"]));
+    let stop = Arc::new(AtomicBool::new(false));
+    let tasks = load(&servers.iter().collect::<Vec<_>>(), &stop);
+    for round in 0..30 {
+        let (_, lease) = servers[round % 3].allocate("seen elsewhere").await;
+        let path = format!("/api/tokens/{}/history", text(&lease["token_id"]));
+        let (_, page) = servers[(round + 1) % 3].get(&path).await;
+        let rows = page["history"].as_array().unwrap();
+        let seen = rows.iter().any(|row| row["started_at"] == lease["activated_at"]);
+        assert!(seen, "a read right after a write on another server sees it");
+    }
+    stop.store(true, Ordering::SeqCst);
+    let acknowledged = tasks.join_all().await.concat();
+    nothing_is_missing(&servers[0], &acknowledged).await;
+    let (_, active) = servers[1].get("/api/tokens/active").await;
+    assert_eq!(active.as_array().unwrap().len(), 30);
+    drop(servers);
+    healthy(&database).await;
+}
+
+/// The backend of a server that holds the lock and has nothing more to say, if there is one.
+async fn idle_in_transaction(client: &tokio_postgres::Client) -> Option<(i32, String)> {
+    let sql = "select pid, xact_start::text from pg_stat_activity where datname = \
+               current_database() and state = 'idle in transaction'";
+    let row = client.query_opt(sql, &[]).await.unwrap()?;
+    Some((row.get(0), row.get(1)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_in_the_middle_of_a_batch_holds_nobody_up() {
+    let database = Cluster::shared().database().await.unwrap();
+    let stopped = Server::start(&database, &["--pool-size", "20"]);
+    let other = Server::start(&database, &[]);
+    let (client, connection) = tokio_postgres::connect(&database, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let stop = Arc::new(AtomicBool::new(false));
+    let tasks = load(&[&stopped], &stop);
+    let mut caught = None;
+    for attempt in 0..500u64 {
+        tokio::time::sleep(Duration::from_micros(500 + attempt * 37 % 3_000)).await;
+        stopped.signal("STOP");
+        let since = Instant::now();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let first = idle_in_transaction(&client).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        if first.is_some() && idle_in_transaction(&client).await == first {
+            caught = Some(since);
+            break;
+        }
+        stopped.signal("CONT");
+    }
+    let since = caught.expect("a server is between its two flights often enough to be caught");
+    let (status, lease) = other.allocate("meanwhile").await;
+    assert_eq!(status, 200, "{lease}");
+    let waited = since.elapsed();
+    assert!(waited < Duration::from_secs(5), "the others waited {waited:?}");
+    stopped.signal("CONT");
+    tokio::task::block_in_place(|| {
+        poll("the stopped server to serve again", || {
+            let runtime = tokio::runtime::Handle::current();
+            let (status, _) = runtime.block_on(stopped.allocate("again"));
+            (status == 200).then_some(())
+        });
+    });
+    stop.store(true, Ordering::SeqCst);
+    let acknowledged = tasks.join_all().await.concat();
+    nothing_is_missing(&other, &acknowledged).await;
+    drop((stopped, other));
+    healthy(&database).await;
+}
