@@ -1,13 +1,19 @@
 //! SQLite: the cases that hold for every database, and what is SQLite's own.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[macro_use]
 mod conformance;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use std::{env, fs};
 
-use pool::Timestamp;
-use store::{Database, DatabaseUrl, ManualClock, database};
+use conformance::Place as _;
+use conformance::server::{ANY, Server, refusal, tokens};
+use pool::{Policy, Timestamp};
+use rusqlite::{Connection, OpenFlags};
+use store::{Database, DatabaseUrl, ManualClock, Wanted, database};
 use tempfile::TempDir;
 
 /// A directory with a database file in it.
@@ -24,6 +30,11 @@ impl Directory {
     fn at(&self, path: impl Into<PathBuf>) -> Box<dyn Database> {
         database(&DatabaseUrl::Sqlite(path.into()), self.clock.clone())
     }
+
+    /// What a person with a SQL prompt has.
+    fn prompt(&self) -> Connection {
+        Connection::open_with_flags(self.file(), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
+    }
 }
 
 impl conformance::Place for Directory {
@@ -33,8 +44,249 @@ impl conformance::Place for Directory {
 }
 
 async fn fresh() -> Directory {
-    let clock = ManualClock::new(Timestamp::from_micros(1_790_000_000_123_457));
+    let clock = ManualClock::new(Timestamp::from_micros(1_590_000_000_123_457));
     Directory { directory: tempfile::tempdir().unwrap(), clock: Arc::new(clock) }
 }
 
 conformance!(fresh);
+
+#[tokio::test]
+async fn a_second_server_is_refused_while_reading_stays_open() {
+    let place = fresh().await;
+    let mut server = Server::start(&place, tokens(2)).await;
+    server.allocate("Ada").await;
+
+    let link = place.directory.path().join("link.db");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("pool.db", &link).unwrap();
+    let up = env::current_dir().unwrap().components().skip(1).map(|_| "../").collect::<String>();
+    let relative = Path::new(&up).join(place.file().strip_prefix("/").unwrap());
+    assert!(relative.is_relative() && relative.exists());
+    let databases = [place.database(), place.at(link), place.at(relative)];
+    let [one, two, three] = databases.each_ref().map(|other| other.open(ANY));
+    let (one, two, three, four) = tokio::join!(one, two, three, databases[0].migrate());
+    for sentence in [refusal(one), refusal(two), refusal(three), refusal(four)] {
+        assert!(sentence.contains("pool.db is in use by another server"), "{sentence}");
+    }
+
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let prompt = Connection::open_with_flags(place.file(), flags).unwrap();
+    let count = || prompt.query_row("select count(*) from leases", (), |row| row.get::<_, i64>(0));
+    assert_eq!(count().unwrap(), 1);
+    assert_eq!(databases[1].audit().await.unwrap(), [""; 0]);
+    assert!(!databases[2].describe().await.unwrap().is_empty());
+    server.allocate("Bea").await;
+    assert_eq!(count().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_is_just_stopping_is_waited_for() {
+    let place = fresh().await;
+    let first = Server::start(&place, tokens(2)).await;
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(first);
+    };
+    let ((), second) = tokio::join!(stop, Server::start(&place, tokens(2)));
+    assert_eq!(second.pool.size(), 2);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_may_read_the_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = fresh().await;
+    let mut server = Server::start(&place, tokens(2)).await;
+    server.allocate("Ada").await;
+    let mut names = Vec::new();
+    for entry in fs::read_dir(place.directory.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
+        names.push(entry.file_name().into_string().unwrap());
+    }
+    names.sort();
+    assert_eq!(names, ["pool.db", "pool.db-shm", "pool.db-wal", "pool.db.lock"]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_to_what_is_not_there_yet_is_followed() {
+    let place = fresh().await;
+    let link = place.directory.path().join("link.db");
+    std::os::unix::fs::symlink("pool.db", &link).unwrap();
+    let facts = Server::of(place.at(&link).open(tokens(2)).await.unwrap()).facts();
+    assert!(!place.directory.path().join("link.db.lock").exists());
+    assert_eq!(Server::start(&place, ANY).await.facts(), facts);
+}
+
+#[tokio::test]
+async fn unusable_paths_are_explained() {
+    let place = fresh().await;
+    let sentence = refusal(place.at(":memory:").open(ANY).await);
+    assert!(sentence.contains("would forget"), "{sentence}");
+    let nowhere = place.directory.path().join("nowhere/pool.db");
+    let sentence = refusal(place.at(nowhere).open(ANY).await);
+    assert!(sentence.contains("nowhere/pool.db") && sentence.contains("directory"), "{sentence}");
+    fs::create_dir(place.file()).unwrap();
+    refusal(place.database().open(ANY).await);
+    refusal(place.at("/").open(ANY).await);
+}
+
+#[tokio::test]
+async fn looking_makes_no_database() {
+    let place = fresh().await;
+    refusal(place.database().audit().await);
+    refusal(place.database().describe().await);
+    assert_eq!(fs::read_dir(place.directory.path()).unwrap().count(), 0);
+    place.database().migrate().await.unwrap();
+    assert_eq!(place.database().audit().await.unwrap(), [""; 0], "there is no pool yet");
+    place.database().describe().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_explained() {
+    let place = fresh().await;
+    fs::write(place.file(), "this is no database\n".repeat(1000)).unwrap();
+    let sentence = refusal(place.database().open(ANY).await);
+    assert!(sentence.contains("damaged or not one of"), "{sentence}");
+    refusal(place.database().audit().await);
+
+    let place = fresh().await;
+    drop(Server::start(&place, tokens(1000)).await);
+    let file = fs::File::options().write(true).open(place.file()).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    drop(file);
+    let sentence = refusal(place.database().open(ANY).await);
+    assert!(sentence.contains("damaged or not one of"), "{sentence}");
+}
+
+#[tokio::test]
+async fn another_programs_database_is_refused() {
+    let place = fresh().await;
+    let other = Connection::open(place.file()).unwrap();
+    other.execute_batch("create table pools (depth real)").unwrap();
+    let sentence = refusal(place.database().open(ANY).await);
+    assert!(sentence.contains("not one of this program's"), "{sentence}");
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let place = fresh().await;
+    drop(Server::start(&place, ANY).await);
+    let newer = "insert into refinery_schema_history select 99, name, applied_on, checksum
+                 from refinery_schema_history limit 1";
+    assert_eq!(place.prompt().execute(newer, ()).unwrap(), 1);
+    let database = place.database();
+    let refused = [
+        refusal(database.open(ANY).await),
+        refusal(database.migrate().await),
+        refusal(database.audit().await),
+    ];
+    for sentence in refused {
+        assert!(sentence.contains("version 99") && sentence.contains("only up to 1"), "{sentence}");
+    }
+    assert!(database.describe().await.unwrap().iter().any(|(_, value)| value == "99"));
+}
+
+#[tokio::test]
+async fn an_audit_finds_each_fault() {
+    let faults = [
+        (
+            "update leases set ended_at = ended_at + 1000, expires_at = expires_at + 1000
+          where fence = 1",
+            "1 leases began before an earlier one",
+        ),
+        (
+            "update leases set ended_at = null, end_reason = null where fence = 1",
+            "1 leases have no end although",
+        ),
+        ("update leases set previous_fence = 9 where fence = 4", "1 leases have a fence not above"),
+        ("delete from leases where fence = 1", "1 leases don't follow"),
+        ("update leases set fence = 2 where fence = 3", "1 fences were given more than once"),
+        ("delete from tokens where position = 2", "1 pools don't have as many tokens"),
+        ("delete from batches where version = 3", "1 journal entries don't follow"),
+    ];
+    for (fault, sentence) in faults {
+        let place = fresh().await;
+        let mut server = Server::start(&place, tokens(3)).await;
+        let token = server.allocate("Ada").await.token_id;
+        server.wait(Duration::from_secs(1));
+        server.release(token).await;
+        server.allocate("Bea").await;
+        // After the tokens that were never used, Ada's comes again.
+        for user in ["Bea", "Cleo", "Dora"] {
+            server.allocate(user).await;
+        }
+        assert_eq!(server.history(token).await.len(), 2);
+        drop(server);
+        assert_eq!(place.database().audit().await.unwrap(), [""; 0]);
+        let prompt = place.prompt();
+        prompt
+            .execute_batch("pragma ignore_check_constraints = on; pragma foreign_keys = off")
+            .unwrap();
+        assert!(prompt.execute(fault, ()).unwrap() > 0, "{fault}");
+        let found = place.database().audit().await.unwrap();
+        assert!(found.iter().any(|said| said.contains(sentence)), "{fault}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_audit_finds_a_damaged_file() {
+    let place = fresh().await;
+    drop(Server::start(&place, tokens(3)).await);
+    let mut bytes = fs::read(place.file()).unwrap();
+    let last_page = bytes.len() - 4096;
+    bytes[last_page..].fill(0xff);
+    fs::write(place.file(), bytes).unwrap();
+    let said = match place.database().audit().await {
+        Ok(found) => found.join("; "),
+        refused => refusal(refused),
+    };
+    assert!(said.contains("damaged"), "{said}");
+}
+
+#[tokio::test]
+async fn the_views_know_deadlines_and_are_readable() {
+    let place = fresh().await;
+    // The clock of these tests is years behind the one that the views ask.
+    let mut server = Server::start(&place, tokens(2)).await;
+    let over = server.allocate("Ada").await;
+    drop(server);
+    let policy = Some(Policy { lease: Duration::from_hours(24 * 365 * 50) });
+    let mut server = Server::start(&place, Wanted { policy, update_policy: true, ..ANY }).await;
+    let running = server.allocate("Bea").await;
+
+    let prompt = place.prompt();
+    let read = |sql: &str| -> Vec<Vec<Option<String>>> {
+        let mut select = prompt.prepare(sql).unwrap();
+        let columns = select.column_count();
+        let row = |row: &rusqlite::Row<'_>| (0..columns).map(|i| row.get(i)).collect();
+        select.query_map((), row).unwrap().map(Result::unwrap).collect()
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let status = "select id, value, status, user_name, activated_at from token_status
+                  order by position";
+    let tokens: Vec<_> = server.pool.tokens(0).map(|view| view.token.clone()).collect();
+    let expected = [
+        [tokens[0].id.0.to_string(), tokens[0].value.0.to_string(), "available".to_owned()],
+        [tokens[1].id.0.to_string(), tokens[1].value.0.to_string(), "active".to_owned()],
+    ];
+    let seen = read(status);
+    for (row, expected) in seen.iter().zip(expected) {
+        assert_eq!(row[..3], expected.map(Some));
+    }
+    assert_eq!(seen[0][3..], [None, None]);
+    assert_eq!(seen[1][3..], [text("Bea"), text("2020-05-20T18:40:00.123457Z")]);
+    let history =
+        "select id, token_id, status, user_id, started_at, expires_at, ended_at, end_reason
+                   from token_history order by cast(fence as integer)";
+    let seen = read(history);
+    let ids =
+        |lease: &pool::Lease| [lease.id.0.to_string(), lease.token_id.0.to_string()].map(Some);
+    assert_eq!((&seen[0][..2], &seen[1][..2]), (&ids(&over)[..], &ids(&running)[..]));
+    let deadline = text("2020-05-20T18:41:00.123457Z");
+    assert_eq!(seen[0][2..4], [text("over"), Some(over.user.id.0.to_string())]);
+    assert_eq!(seen[0][5..], [deadline.clone(), deadline, text("expired")]);
+    assert_eq!(seen[1][2], text("active"));
+    assert_eq!(seen[1][6..], [None, None]);
+}

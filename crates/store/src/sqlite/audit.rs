@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use pool::Timestamp;
 use rusqlite::Connection;
 
 use super::files::Files;
@@ -15,30 +16,15 @@ const FAULTS: [(&str, &str); 7] = [
         include_str!("sql/audit_overlap.sql"),
         "leases began before an earlier one of their token was over",
     ),
-    (
-        include_str!("sql/audit_open.sql"),
-        "leases have no end although their token has a later one",
-    ),
-    (
-        include_str!("sql/audit_rising.sql"),
-        "leases have a fence not above the one before it",
-    ),
+    (include_str!("sql/audit_open.sql"), "leases have no end although their token has a later one"),
+    (include_str!("sql/audit_rising.sql"), "leases have a fence not above the one before it"),
     (
         include_str!("sql/audit_chain.sql"),
         "leases don't follow the one that their token had before",
     ),
-    (
-        include_str!("sql/audit_fence_twice.sql"),
-        "fences were given more than once",
-    ),
-    (
-        include_str!("sql/audit_size.sql"),
-        "pools don't have as many tokens as they were made with",
-    ),
-    (
-        include_str!("sql/audit_journal.sql"),
-        "journal entries don't follow the one before",
-    ),
+    (include_str!("sql/audit_fence_twice.sql"), "fences were given more than once"),
+    (include_str!("sql/audit_size.sql"), "pools don't have as many tokens as they were made with"),
+    (include_str!("sql/audit_journal.sql"), "journal entries don't follow the one before"),
 ];
 
 pub(super) fn audit(files: &Files) -> Result<Vec<String>, Error> {
@@ -47,23 +33,20 @@ pub(super) fn audit(files: &Files) -> Result<Vec<String>, Error> {
     schema::check(&connection)?;
     let mut found = Vec::new();
     for (query, sentence) in FAULTS {
-        let count: i64 = connection
-            .query_row(query, (), |row| row.get(0))
-            .map_err(&failed)?;
+        let count: i64 = connection.query_row(query, (), |row| row.get(0)).map_err(&failed)?;
         if count > 0 {
             found.push(format!("{count} {sentence}"));
         }
     }
-    let check: String = connection
-        .query_row("pragma quick_check(1)", (), |row| row.get(0))
-        .map_err(&failed)?;
+    let check: String =
+        connection.query_row("pragma quick_check(1)", (), |row| row.get(0)).map_err(&failed)?;
     if check != "ok" {
         found.push(format!("SQLite finds the file damaged: {check}"));
     }
     Ok(found)
 }
 
-pub(super) fn describe(files: &Files) -> Result<Vec<(String, String)>, Error> {
+pub(super) fn describe(files: &Files, now: Timestamp) -> Result<Vec<(String, String)>, Error> {
     let connection = files.open_to_read()?;
     let size = |path| fs::metadata(path).map_or(0, |file| file.len());
     let mut facts = vec![
@@ -74,15 +57,15 @@ pub(super) fn describe(files: &Files) -> Result<Vec<(String, String)>, Error> {
         ("schema version", schema::version(&connection)?.to_string()),
     ];
     if schema::check(&connection).is_ok() {
-        facts.extend(describe_pool(&connection)?);
+        facts.extend(describe_pool(&connection, now)?);
     }
-    Ok(facts
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect())
+    Ok(facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-fn describe_pool(connection: &Connection) -> Result<Vec<(&'static str, String)>, Error> {
+fn describe_pool(
+    connection: &Connection,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, String)>, Error> {
     let Some((size, policy)) = snapshot::pool(connection)? else {
         return Ok(vec![("pool", "none yet".to_owned())]);
     };
@@ -92,18 +75,13 @@ fn describe_pool(connection: &Connection) -> Result<Vec<(&'static str, String)>,
         .query_row(include_str!("sql/describe.sql"), (), count)
         .map_err(failed("counting"))?;
     Ok(vec![
-        (
-            "pool",
-            format!("{size} tokens, leases of {:?}", policy.lease),
-        ),
+        ("pool", format!("{size} tokens, leases of {:?}", policy.lease)),
         ("leases kept", leases.to_string()),
         ("journal entries kept", entries.to_string()),
         (
             "newest journal entry",
-            format!(
-                "{} (epoch {})",
-                newest.position.version, newest.position.epoch
-            ),
+            format!("{} (epoch {})", newest.position.version, newest.position.epoch),
         ),
+        ("clock behind newest entry by", format!("{:?}", newest.at.since(now))),
     ])
 }

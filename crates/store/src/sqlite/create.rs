@@ -78,17 +78,11 @@ fn insert_tokens(connection: &Connection, new: &NewPool) -> Result<(), Error> {
     let failed = failed("making the pool");
     let lease = i64::try_from(new.policy.lease.as_micros()).unwrap_or(i64::MAX);
     let insert = include_str!("sql/insert_pool.sql");
-    connection
-        .execute(insert, (new.tokens.len(), lease, 1))
-        .map_err(&failed)?;
-    let mut insert = connection
-        .prepare(include_str!("sql/insert_token.sql"))
-        .map_err(&failed)?;
+    connection.execute(insert, (new.tokens.len(), lease, 1)).map_err(&failed)?;
+    let mut insert = connection.prepare(include_str!("sql/insert_token.sql")).map_err(&failed)?;
     for (position, token) in new.tokens.iter().enumerate() {
         let (id, value) = (token.id.0.as_bytes(), token.value.0.as_bytes());
-        insert
-            .execute((id, value, position, token.inserted_at.as_micros()))
-            .map_err(&failed)?;
+        insert.execute((id, value, position, token.inserted_at.as_micros())).map_err(&failed)?;
     }
     Ok(())
 }
@@ -101,17 +95,7 @@ fn append(
     fence: Fence,
     changes: Vec<Change>,
 ) -> Result<(), Error> {
-    let position = Position {
-        epoch,
-        version,
-        batch: creation::batch_id(),
-    };
-    let entry = Entry {
-        position,
-        server: ServerId(Uuid::nil()),
-        at,
-        fence,
-        changes,
-    };
+    let position = Position { epoch, version, batch: creation::batch_id() };
+    let entry = Entry { position, server: ServerId(Uuid::nil()), at, fence, changes };
     store::write(connection, &Written::from(&entry))
 }

@@ -35,22 +35,14 @@ impl Files {
             ));
         }
         let database = real_path(path).map_err(|error| {
-            unusable(
-                path,
-                &error,
-                "its directory must exist and be open to this user",
-            )
+            unusable(path, &error, "its directory must exist and be open to this user")
         })?;
         let beside = |suffix| {
             let mut name = database.clone().into_os_string();
             name.push(suffix);
             PathBuf::from(name)
         };
-        Ok(Files {
-            wal: beside("-wal"),
-            lock: beside(".lock"),
-            database,
-        })
+        Ok(Files { wal: beside("-wal"), lock: beside(".lock"), database })
     }
 
     /// Makes this process the one that writes, for as long as the file is kept open.
@@ -75,11 +67,7 @@ impl Files {
                     )));
                 }
                 Err(TryLockError::Error(error)) => {
-                    return Err(unusable(
-                        &self.lock,
-                        &error,
-                        "use a file system that has locks",
-                    ));
+                    return Err(unusable(&self.lock, &error, "use a file system that has locks"));
                 }
             }
         }
@@ -98,6 +86,12 @@ impl Files {
             }
         }
         let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        if connection.is_readonly("main").map_err(failed("opening the database"))? {
+            return Err(Error::Operator(format!(
+                "{} is not writable by this user: change its permissions",
+                self.database.display()
+            )));
+        }
         let mode: String = connection
             .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
             .map_err(failed("opening the database"))?;
@@ -113,15 +107,6 @@ impl Files {
                  pragma wal_autocheckpoint = 4000; pragma cache_size = -32000;",
             )
             .map_err(failed("opening the database"))?;
-        if connection
-            .is_readonly("main")
-            .map_err(failed("opening the database"))?
-        {
-            return Err(Error::Operator(format!(
-                "{} is not writable by this user: change its permissions",
-                self.database.display()
-            )));
-        }
         Ok(connection)
     }
 
@@ -156,10 +141,7 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 fn unusable(path: &Path, error: &io::Error, advice: &str) -> Error {
-    Error::Operator(format!(
-        "{} can't be used ({error}): {advice}",
-        path.display()
-    ))
+    Error::Operator(format!("{} can't be used ({error}): {advice}", path.display()))
 }
 
 /// The path without symbolic links, also where it is a link to what does not exist yet.

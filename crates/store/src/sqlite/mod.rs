@@ -48,7 +48,7 @@ impl Sqlite {
 
     async fn look<T: Send + 'static>(
         &self,
-        look: fn(&Files) -> Result<T, Error>,
+        look: impl FnOnce(&Files) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let path = self.path.clone();
         blocking(move || look(&Files::find(&path)?)).await
@@ -59,9 +59,7 @@ impl Sqlite {
 impl Database for Sqlite {
     async fn migrate(&self) -> Result<Vec<String>, Error> {
         let writer = self.writer().await?;
-        writer
-            .run(|writing| schema::migrate(writing.connection()?))
-            .await
+        writer.run(|writing| schema::migrate(writing.connection()?)).await
     }
 
     async fn open(&self, wanted: Wanted) -> Result<Opened, Error> {
@@ -76,17 +74,8 @@ impl Database for Sqlite {
         let (files, gate) = (writer.files.clone(), Arc::clone(&writer.gate));
         let reader = SqliteReader::new(Arc::clone(&self.clock), files, gate);
         let newest = Some(snapshot.position);
-        let store = SqliteStore {
-            writer,
-            clock: Arc::clone(&self.clock),
-            newest,
-        };
-        Ok(Opened {
-            store: Box::new(store),
-            reader: Arc::new(reader),
-            snapshot,
-            now,
-        })
+        let store = SqliteStore { writer, clock: Arc::clone(&self.clock), newest };
+        Ok(Opened { store: Box::new(store), reader: Arc::new(reader), snapshot, now })
     }
 
     async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error> {
@@ -107,7 +96,8 @@ impl Database for Sqlite {
     }
 
     async fn describe(&self) -> Result<Vec<(String, String)>, Error> {
-        self.look(audit::describe).await
+        let now = self.clock.now();
+        self.look(move |files| audit::describe(files, now)).await
     }
 }
 
@@ -126,9 +116,7 @@ async fn feed(history: &mut dyn LeaseSource, parts: mpsc::Sender<Result<Vec<pool
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    let stopped = |error| Error::TryAgain {
-        what: "the program is stopping",
-        cause: Box::new(error),
-    };
+    let stopped =
+        |error| Error::TryAgain { what: "the program is stopping", cause: Box::new(error) };
     tokio::task::spawn_blocking(work).await.map_err(stopped)?
 }

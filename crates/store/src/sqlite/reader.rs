@@ -29,16 +29,8 @@ struct Shared {
 
 impl SqliteReader {
     pub(super) fn new(clock: Arc<dyn Clock>, files: Files, gate: Arc<RwLock<()>>) -> Self {
-        let shared = Arc::new(Shared {
-            files,
-            gate,
-            idle: Mutex::default(),
-        });
-        SqliteReader {
-            clock,
-            permits: Arc::new(Semaphore::new(CONNECTIONS)),
-            shared,
-        }
+        let shared = Arc::new(Shared { files, gate, idle: Mutex::default() });
+        SqliteReader { clock, permits: Arc::new(Semaphore::new(CONNECTIONS)), shared }
     }
 }
 
@@ -63,10 +55,7 @@ impl Reader for SqliteReader {
         limit: usize,
     ) -> Result<Vec<Lease>, Error> {
         let permits = Arc::clone(&self.permits);
-        let permit = permits
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
         let shared = Arc::clone(&self.shared);
         blocking(move || {
             // Kept until the reading is over, even if nobody waits for it any more.
@@ -96,9 +85,7 @@ fn history(
     limit: usize,
 ) -> Result<Vec<Lease>, Error> {
     let failed = failed("reading a token's history");
-    let mut select = connection
-        .prepare_cached(include_str!("sql/history.sql"))
-        .map_err(&failed)?;
+    let mut select = connection.prepare_cached(include_str!("sql/history.sql")).map_err(&failed)?;
     let before = before.map_or(i64::MAX, Fence::get);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     select

@@ -12,10 +12,7 @@ pub(super) fn failed(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
             Error::Data(Box::new(error))
         }
         _ if is_damage(&error) => damaged(&error),
-        _ => Error::TryAgain {
-            what,
-            cause: Box::new(error),
-        },
+        _ => Error::TryAgain { what, cause: Box::new(error) },
     }
 }
 
@@ -23,10 +20,9 @@ pub(super) fn failed(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
 pub(super) fn failed_commit(error: rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
         // The commit's record is the last thing that is written, so it can't be whole.
-        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => Error::TryAgain {
-            what: "committing",
-            cause: Box::new(error),
-        },
+        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => {
+            Error::TryAgain { what: "committing", cause: Box::new(error) }
+        }
         Some(ErrorCode::ConstraintViolation) => Error::Data(Box::new(error)),
         _ => Error::Unknown(Box::new(error)),
     }

@@ -29,23 +29,9 @@ impl From<&Entry> for Written {
             Change::PolicyChanged(policy) => Some(*policy),
             _ => None,
         });
-        let Entry {
-            position,
-            server,
-            at,
-            fence,
-            ..
-        } = *entry;
+        let Entry { position, server, at, fence, .. } = *entry;
         let net = Net::of(&entry.changes);
-        Written {
-            position,
-            server,
-            at,
-            fence,
-            changes: encode(&entry.changes),
-            net,
-            policy,
-        }
+        Written { position, server, at, fence, changes: encode(&entry.changes), net, policy }
     }
 }
 
@@ -75,18 +61,14 @@ pub(super) fn lease(row: &Row<'_>) -> rusqlite::Result<Lease> {
     Ok(Lease {
         id: LeaseId(uuid(row, 0)?),
         token_id: TokenId(uuid(row, 1)?),
-        user: User {
-            id: UserId(uuid(row, 2)?),
-            name: row.get_ref(3)?.as_str()?.into(),
-        },
+        user: User { id: UserId(uuid(row, 2)?), name: row.get_ref(3)?.as_str()?.into() },
         fence: Fence::new(row.get(4)?),
         previous_fence: Fence::new(row.get(5)?),
         started_at: Timestamp::from_micros(row.get(6)?),
         expires_at: Timestamp::from_micros(row.get(7)?),
-        end: ended_at.zip(reason).map(|(at, reason)| End {
-            at: Timestamp::from_micros(at),
-            reason,
-        }),
+        end: ended_at
+            .zip(reason)
+            .map(|(at, reason)| End { at: Timestamp::from_micros(at), reason }),
     })
 }
 
@@ -101,11 +83,7 @@ pub(super) fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
 
 /// Reads the first three columns of `newest_entry.sql` and `entries_from.sql`.
 pub(super) fn position(row: &Row<'_>) -> rusqlite::Result<Position> {
-    Ok(Position {
-        epoch: row.get(0)?,
-        version: row.get(1)?,
-        batch: BatchId(uuid(row, 2)?),
-    })
+    Ok(Position { epoch: row.get(0)?, version: row.get(1)?, batch: BatchId(uuid(row, 2)?) })
 }
 
 /// Reads `entries_from.sql`; `None` for one that a newer server wrote.

@@ -13,27 +13,18 @@ mod embedded {
 /// Applies what is missing, all or nothing. Returns the names of what was applied.
 pub(super) fn migrate(connection: &mut Connection) -> Result<Vec<String>, Error> {
     refuse_newer(version(connection)?)?;
-    let report = embedded::migrations::runner()
-        .set_grouped(true)
-        .run(connection);
+    let report = embedded::migrations::runner().set_grouped(true).run(connection);
     let report = report.map_err(|error| match error.kind() {
         Kind::Connection(_, cause) => match cause.downcast_ref() {
             Some(cause) if is_damage(cause) => damaged(cause),
-            _ => Error::TryAgain {
-                what: "migrating",
-                cause: Box::new(error),
-            },
+            _ => Error::TryAgain { what: "migrating", cause: Box::new(error) },
         },
         _ => Error::Operator(format!(
             "the database's migrations are not this program's ({error}): use the program that \
              made it, or another database"
         )),
     })?;
-    Ok(report
-        .applied_migrations()
-        .iter()
-        .map(ToString::to_string)
-        .collect())
+    Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 
 /// The number of the newest migration that the database has; 0 for an empty one.
@@ -76,9 +67,6 @@ fn refuse_newer(version: i64) -> Result<(), Error> {
 /// The number of the newest migration that this program has.
 fn ours() -> i64 {
     let runner = embedded::migrations::runner();
-    let versions = runner
-        .get_migrations()
-        .iter()
-        .map(|migration| i64::from(migration.version()));
+    let versions = runner.get_migrations().iter().map(|migration| i64::from(migration.version()));
     versions.max().unwrap_or(0)
 }

@@ -19,12 +19,7 @@ pub(super) struct Newest {
 /// The pool's size and policy; `None` when there is no pool yet.
 pub(super) fn pool(connection: &Connection) -> Result<Option<(usize, Policy)>, Error> {
     let read = connection.query_row(include_str!("sql/pool.sql"), (), |row| {
-        Ok((
-            row.get(0)?,
-            Policy {
-                lease: Duration::from_micros(row.get(1)?),
-            },
-        ))
+        Ok((row.get(0)?, Policy { lease: Duration::from_micros(row.get(1)?) }))
     });
     read.optional().map_err(failed("reading the pool"))
 }
@@ -47,25 +42,13 @@ pub(super) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
     let Some((_, policy)) = pool(connection)? else {
         return Err(Error::Operator("the database holds no pool".to_owned()));
     };
-    let Newest {
-        position,
-        at,
-        fence,
-    } = newest(connection)?;
-    let mut tokens = connection
-        .prepare(include_str!("sql/tokens.sql"))
-        .map_err(&failed)?;
-    let tokens: Vec<_> = tokens
-        .query_map((), rows::token)
-        .and_then(Iterator::collect)
-        .map_err(&failed)?;
-    let mut latest = connection
-        .prepare(include_str!("sql/latest_leases.sql"))
-        .map_err(&failed)?;
-    let latest: Vec<_> = latest
-        .query_map((), rows::lease)
-        .and_then(Iterator::collect)
-        .map_err(&failed)?;
+    let Newest { position, at, fence } = newest(connection)?;
+    let mut tokens = connection.prepare(include_str!("sql/tokens.sql")).map_err(&failed)?;
+    let tokens: Vec<_> =
+        tokens.query_map((), rows::token).and_then(Iterator::collect).map_err(&failed)?;
+    let mut latest = connection.prepare(include_str!("sql/latest_leases.sql")).map_err(&failed)?;
+    let latest: Vec<_> =
+        latest.query_map((), rows::lease).and_then(Iterator::collect).map_err(&failed)?;
     let pool = Pool::restore(policy, tokens, latest, fence).map_err(|error| damaged(&error))?;
     Ok(Snapshot { position, at, pool })
 }
@@ -73,9 +56,7 @@ pub(super) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
 /// What happened since the copy at `known`, and where the journal ends now.
 pub(super) fn news(connection: &Connection, known: &Position) -> Result<(Position, News), Error> {
     let failed = failed("reading the journal");
-    let mut entries = connection
-        .prepare(include_str!("sql/entries_from.sql"))
-        .map_err(&failed)?;
+    let mut entries = connection.prepare(include_str!("sql/entries_from.sql")).map_err(&failed)?;
     let entries: Option<Vec<_>> = entries
         .query_map((known.version,), rows::entry)
         .and_then(Iterator::collect)

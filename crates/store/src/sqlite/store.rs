@@ -30,11 +30,7 @@ impl Store for SqliteStore {
             self.newest = Some(newest);
             news
         };
-        Ok(Begun {
-            now: self.clock.now(),
-            news,
-            new_epoch: false,
-        })
+        Ok(Begun { now: self.clock.now(), news, new_epoch: false })
     }
 
     async fn commit(&mut self, entry: &Entry) -> Result<(), Error> {
@@ -61,9 +57,7 @@ impl Store for SqliteStore {
     async fn has(&mut self, batch: BatchId) -> Result<bool, Error> {
         let has = move |writing: &mut Writing| {
             let has = include_str!("sql/has.sql");
-            let found = writing
-                .connection()?
-                .query_row(has, (batch.0.as_bytes(),), |r| r.get(0));
+            let found = writing.connection()?.query_row(has, (batch.0.as_bytes(),), |r| r.get(0));
             found.map_err(failed("looking for a batch"))
         };
         self.writer.run(has).await
@@ -72,12 +66,8 @@ impl Store for SqliteStore {
     async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
         let prune = move |writing: &mut Writing| {
             let prune = include_str!("sql/prune.sql");
-            let deleted = writing
-                .connection()?
-                .execute(prune, (before.as_micros(), keep));
-            deleted
-                .map(|count| count as u64)
-                .map_err(failed("deleting old journal entries"))
+            let deleted = writing.connection()?.execute(prune, (before.as_micros(), keep));
+            deleted.map(|count| count as u64).map_err(failed("deleting old journal entries"))
         };
         self.writer.run(prune).await
     }
@@ -99,9 +89,7 @@ pub(super) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, Erro
 /// Writes all that a journal entry says, within a transaction.
 pub(super) fn write(connection: &Connection, written: &Written) -> Result<(), Error> {
     let failed = failed("writing a batch");
-    let mut end = connection
-        .prepare_cached(include_str!("sql/end_lease.sql"))
-        .map_err(&failed)?;
+    let mut end = connection.prepare_cached(include_str!("sql/end_lease.sql")).map_err(&failed)?;
     for (id, fence, over) in &written.net.closed {
         let word = over.reason.as_str();
         let changed = end
@@ -118,9 +106,7 @@ pub(super) fn write(connection: &Connection, written: &Written) -> Result<(), Er
     }
     if let Some(policy) = written.policy {
         let lease = i64::try_from(policy.lease.as_micros()).unwrap_or(i64::MAX);
-        connection
-            .execute(include_str!("sql/update_policy.sql"), (lease,))
-            .map_err(&failed)?;
+        connection.execute(include_str!("sql/update_policy.sql"), (lease,)).map_err(&failed)?;
     }
     let position = written.position;
     let epoch = include_str!("sql/update_epoch.sql");

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::files::{BUSY, Files};
@@ -35,7 +35,7 @@ impl Writer {
     pub(super) fn start(path: &Path) -> Result<Self, Error> {
         let files = Files::find(path)?;
         let lock = files.lock()?;
-        let connection = Some(files.open_to_write()?);
+        let connection = Some(files.open_to_write().map_err(|error| first(&files, error))?);
         let gate = Arc::new(RwLock::new(()));
         let mut writing = Writing {
             connection,
@@ -51,19 +51,12 @@ impl Writer {
                 writing.tend();
             }
         };
-        let thread = thread::Builder::new()
-            .name("sqlite-writer".to_owned())
-            .spawn(run);
+        let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(run);
         let thread = thread.map_err(|error| Error::TryAgain {
             what: "starting the thread that writes",
             cause: Box::new(error),
         })?;
-        Ok(Writer {
-            jobs: Some(jobs),
-            thread: Some(thread),
-            files,
-            gate,
-        })
+        Ok(Writer { jobs: Some(jobs), thread: Some(thread), files, gate })
     }
 
     /// Runs the job on the thread, after those before it.
@@ -76,10 +69,7 @@ impl Writer {
             // Whoever asked may have left; the job is done all the same.
             let _ = reply.send(job(writing));
         });
-        let jobs = self
-            .jobs
-            .as_ref()
-            .expect("jobs are taken only when the writer is dropped");
+        let jobs = self.jobs.as_ref().expect("jobs are taken only when the writer is dropped");
         let stopped = || Error::Operator("the thread that writes has died: restart".to_owned());
         jobs.send(job).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
@@ -135,9 +125,7 @@ impl Writing {
             return;
         }
         let size = fs::metadata(&self.files.wal).map_or(0, |wal| wal.len());
-        let recently = self
-            .tried
-            .is_some_and(|tried| tried.elapsed() < CHECKPOINT_EVERY);
+        let recently = self.tried.is_some_and(|tried| tried.elapsed() < CHECKPOINT_EVERY);
         if size <= WAL_LIMIT || recently {
             return;
         }
@@ -147,6 +135,19 @@ impl Writing {
             tracing::warn!(%error, size, "the write-ahead log could not be emptied");
         }
     }
+}
+
+/// The first time, a file that can't be opened is a mistake and not a passing trouble.
+fn first(files: &Files, error: Error) -> Error {
+    let Error::TryAgain { cause, .. } = &error else { return error };
+    let code = cause.downcast_ref().and_then(rusqlite::Error::sqlite_error_code);
+    if code != Some(ErrorCode::CannotOpen) {
+        return error;
+    }
+    Error::Operator(format!(
+        "{} can't be opened: it must be a file that this user may read and write",
+        files.database.display()
+    ))
 }
 
 /// Empties the write-ahead log, unless readers in other programs keep it in use.
@@ -161,10 +162,7 @@ fn truncate(connection: &Connection) -> rusqlite::Result<()> {
 /// what counts, and would count after a crash. Any commit writes over it.
 fn settle(connection: &Connection) -> Result<(), Error> {
     let failed = failed("writing after the file was reopened");
-    let count: i32 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(&failed)?;
-    connection
-        .pragma_update(None, "user_version", count.wrapping_add(1))
-        .map_err(&failed)
+    let count: i32 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(&failed)?;
+    connection.pragma_update(None, "user_version", count.wrapping_add(1)).map_err(&failed)
 }

@@ -10,7 +10,7 @@ mod batches;
 mod history;
 mod imports;
 mod opening;
-mod server;
+pub mod server;
 
 use store::Database;
 
