@@ -29,7 +29,8 @@ Example:
   token-manager import ecto://postgres:secret@localhost/token_manager --database sqlite:pool.db
 
 The original's tokens, their values and the whole history are taken over into a new pool, all of \
-it or nothing. The original is only read. Stop it first: what it does meanwhile is not taken over.";
+it or nothing. The original is only read, without TLS. Stop it first: what it does meanwhile is not \
+taken over.";
 
 /// The commands that take every setting.
 const FULL: [&str; 3] = ["serve", "doctor", "config"];

@@ -10,7 +10,7 @@ use store::DatabaseUrl;
 use crate::found::Found;
 use crate::listen::bind;
 use crate::settings::Settings;
-use crate::{database, say, serve};
+use crate::{count, database, say, serve};
 
 /// What has been found so far.
 #[derive(Default)]
@@ -40,10 +40,6 @@ impl Findings {
     }
 
     fn conclude(&self) -> ExitCode {
-        let count = |count: usize, what: &str| match count {
-            1 => format!("1 {what}"),
-            count => format!("{count} {what}s"),
-        };
         let [problems, warnings] =
             [count(self.problems, "problem"), count(self.warnings, "warning")];
         say(&format!("{problems}, {warnings}"));
@@ -112,7 +108,10 @@ async fn stored(settings: &Settings, findings: &mut Findings) {
         Ok(facts) => {
             Findings::ok("database", format!("{shown} can be read"));
             for (name, value) in facts {
-                Findings::ok(&name, value);
+                match advice(&name, &value) {
+                    Some(advice) => findings.warning(&name, format!("{value}; {advice}")),
+                    None => Findings::ok(&name, value),
+                }
             }
         }
         Err(error) => {
@@ -132,4 +131,23 @@ async fn stored(settings: &Settings, findings: &mut Findings) {
         }
         Err(error) => findings.error("audit", error),
     }
+}
+
+/// What to do about a fact about the database that is not as it should be.
+fn advice(name: &str, value: &str) -> Option<&'static str> {
+    let advice = match (name, value) {
+        ("synchronous standby", "no") => {
+            "if this database fails over to another machine, leases that were acknowledged last may \
+             be forgotten: set synchronous_standby_names in PostgreSQL where that matters"
+        }
+        ("fsync", "off") => {
+            "when the machine fails, the database may be damaged: set fsync = on in PostgreSQL"
+        }
+        ("clock behind newest entry by", behind) if behind != "0ns" => {
+            "the machine's clock was ahead, or was set back: set it right before a server starts, \
+             which refuses to when it is more than an hour"
+        }
+        _ => return None,
+    };
+    Some(advice)
 }

@@ -90,6 +90,11 @@ fn database(settings: &Settings) -> Box<dyn store::Database> {
     store::database(&settings.database, Arc::new(SystemClock))
 }
 
+/// So many of something, in words.
+fn count(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Prints lines for the person or program that started this one. That it no longer listens is no
 /// reason to fail.
 fn say(lines: &str) {

@@ -96,6 +96,7 @@ fn server_settings(settings: &Settings, loopback: bool) -> server::Settings {
         request_timeout: settings.request_timeout + Duration::from_secs(5),
         shutdown_timeout: settings.shutdown_timeout,
         benchmark_routes: settings.benchmark_routes,
+        ..server::Settings::default()
     }
 }
 

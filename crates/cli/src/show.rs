@@ -1,6 +1,7 @@
 //! `token-manager config`
 
-use crate::found::Found;
+use crate::found::{Found, Origin};
+use crate::say;
 use crate::setting::SETTINGS;
 use crate::settings::{Settings, shown};
 
@@ -11,16 +12,12 @@ use crate::settings::{Settings, shown};
 /// As [`Settings::read`].
 pub fn show(found: &Found) -> anyhow::Result<()> {
     let settings = Settings::read(found);
-    println!("{:<19} {:<32} FROM", "SETTING", "VALUE");
+    say(&format!("{:<19} {:<32} FROM", "SETTING", "VALUE"));
     for setting in SETTINGS.iter().filter(|setting| setting.group.is_some()) {
-        let value = shown(found, setting.name).unwrap_or_else(|| match setting.name {
-            "pool-size" => "(100 for a new pool)".to_owned(),
-            "lease" => "(2m for a new pool)".to_owned(),
-            _ => "(none)".to_owned(),
-        });
-        let mut value = value;
-        let mut origin =
-            found.get(setting.name).map_or("default".to_owned(), |(_, o)| o.to_string());
+        let mut value =
+            shown(found, setting.name).unwrap_or_else(|| unset(setting.name).to_owned());
+        let origin = found.get(setting.name).map(|(_, origin)| origin);
+        let mut origin = origin.unwrap_or(&Origin::Default).to_string();
         if setting.name == "listen"
             && let Ok(settings) = &settings
         {
@@ -30,7 +27,16 @@ pub fn show(found: &Found) -> anyhow::Result<()> {
             }
             value = listen;
         }
-        println!("{:<19} {value:<32} {origin}", setting.name);
+        say(&format!("{:<19} {value:<32} {origin}", setting.name));
     }
     settings.map(drop)
+}
+
+/// What it means that a setting has no value.
+fn unset(name: &str) -> &'static str {
+    match name {
+        "pool-size" => "(the pool's; 100 for a new one)",
+        "lease" => "(the pool's; 2m for a new one)",
+        _ => "(none)",
+    }
 }

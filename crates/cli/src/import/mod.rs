@@ -11,7 +11,7 @@ use store::{Clock as _, ImportedPool, NewPool, SystemClock};
 use self::source::{Source, Usages};
 use self::usage::Tally;
 use crate::settings::Settings;
-use crate::{database, mask, say};
+use crate::{count, database, mask, say};
 
 const DEFAULT_LEASE: Duration = Duration::from_mins(2);
 
@@ -40,22 +40,17 @@ pub async fn import(settings: &Settings, from: &str) -> anyhow::Result<()> {
 
 fn summary(tally: &Tally, tokens: usize, way: &str) -> String {
     let Tally { usages, running, reversed, left_open } = *tally;
-    let count = |count: usize, what: &str| match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    };
     let [tokens, usages] = [count(tokens, "token"), count(usages, "usage")];
-    let mut summary = format!("Imported {tokens} and {usages} ({running} running) {way}.");
+    let mut lines = vec![format!("Imported {tokens} and {usages} ({running} running) {way}.")];
     if reversed > 0 {
-        let they = if reversed == 1 { "it" } else { "they" };
         let which = count(reversed, "usage");
-        summary +=
-            &format!("\nMended: {which} ended before {they} started; the end is the start now.");
+        lines.push(format!(
+            "Mended: {which} with an end before the start; the start is the end now."
+        ));
     }
     if left_open > 0 {
-        let were = if left_open == 1 { "was" } else { "were" };
         let which = count(left_open, "usage");
-        summary += &format!("\nMended: {which} {were} left open without running; ended when due.");
+        lines.push(format!("Mended: {which} without an end, but not running; ended when due."));
     }
-    summary
+    lines.join("\n")
 }

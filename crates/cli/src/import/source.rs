@@ -30,7 +30,10 @@ impl Source {
         let shown = mask::url(url);
         // The parser's error may quote a part of the URL, which may be one of the password.
         let Ok(mut config) = format!("postgres://{rest}").parse::<Config>() else {
-            bail!("{shown} is not a database URL that can be understood");
+            bail!(
+                "{shown} can't be understood: a special character in a password is percent-encoded \
+                 (@ is %40), and after the question mark only PostgreSQL's own parameters may stand"
+            );
         };
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);

@@ -83,8 +83,8 @@ async fn everything_is_taken_over_and_goes_on() {
             assert_eq!(ended.code, Some(0), "{ended:?}");
             for sentence in [
                 "10 tokens and 5 usages (1 running)",
-                "1 usage ended before it started",
-                "2 usages were left open",
+                "1 usage with an end before the start",
+                "2 usages without an end",
             ] {
                 assert!(ended.out.contains(sentence), "{}", ended.out);
             }
