@@ -1,149 +1,140 @@
-//! Connections: how many there are, and how long one may keep the server waiting.
+//! A connection that gives up on a client which does not go on.
+//!
+//! Time limits of the request itself (its body, its answer) are the door's business. Here it is
+//! about all that is left: a client that says nothing, half a head, or does not read its answers.
 
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum_server::{AddrListener, Address, Handle, Server};
-use hyper_util::rt::TokioTimer;
+use axum::http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep};
-use tower::make::Shared;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::{Door, Settings};
-
-/// How long a client may leave an answer lying before its connection is closed.
+/// How long a client may leave an answer lying.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often HTTP/2 clients are asked whether they are still there.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// For its first request, and for the rest of a request's head once it has begun.
+    pub(crate) header_timeout: Duration,
+    /// From an answer to the next request.
+    pub(crate) idle_timeout: Duration,
+}
 
-/// How many requests an HTTP/2 connection may have under way.
-const MAX_STREAMS: u32 = 128;
+/// What a connection has to know about its requests.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    under_way: AtomicUsize,
+    /// Whether there was a request yet.
+    begun: AtomicBool,
+    /// HTTP/2 clients send other things than requests, too.
+    http2: AtomicBool,
+}
 
-/// Answers requests on `listener` until `stop` resolves, then finishes those that are under way,
-/// within [`Settings::shutdown_timeout`].
-///
-/// # Errors
-///
-/// When the listener can't be used.
-pub async fn serve(
-    listener: std::net::TcpListener,
-    door: Door,
-    settings: &Settings,
-    stop: impl Future<Output = ()>,
-) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = Bounded {
-        listener: TcpListener::from_std(listener)?,
-        permits: Arc::new(Semaphore::new(settings.connections)),
-        header_timeout: settings.header_timeout,
-    };
-    let handle = Handle::new();
-    let mut http = Server::<Peer>::from_listener(listener).handle(handle.clone());
-    let builder = http.http_builder();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_timeout);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(settings.header_timeout)
-        .max_concurrent_streams(MAX_STREAMS);
-    let stopping = async {
-        stop.await;
-        handle.graceful_shutdown(Some(settings.shutdown_timeout));
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        served = http.serve(Shared::new(door)) => served,
-        () = stopping => Ok(()),
+/// A request that is under way, until this is dropped.
+pub(crate) struct UnderWay(Arc<Activity>);
+
+impl UnderWay {
+    pub(crate) fn begin(activity: &Arc<Activity>, version: Version) -> Self {
+        if !activity.begun.load(Ordering::Relaxed) {
+            activity.http2.store(version == Version::HTTP_2, Ordering::Relaxed);
+            activity.begun.store(true, Ordering::Relaxed);
+        }
+        activity.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(activity))
     }
 }
 
-/// The other end of a connection.
-#[derive(Clone, Debug)]
-struct Peer(SocketAddr);
-
-impl Address for Peer {
-    type Stream = Connection;
-    type Listener = Bounded;
-}
-
-/// A listener that accepts no more connections than it has permits. Further ones wait in the
-/// operating system's queue, which is bounded too.
-#[derive(Debug)]
-struct Bounded {
-    listener: TcpListener,
-    permits: Arc<Semaphore>,
-    header_timeout: Duration,
-}
-
-impl AddrListener<Connection, Peer> for Bounded {
-    async fn bind_to(Peer(address): Peer) -> io::Result<Self> {
-        let defaults = Settings::default();
-        Ok(Bounded {
-            listener: TcpListener::bind(address).await?,
-            permits: Arc::new(Semaphore::new(defaults.connections)),
-            header_timeout: defaults.header_timeout,
-        })
-    }
-
-    async fn accept_stream(&self) -> io::Result<(Connection, Peer)> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
-        let permit = permit.map_err(io::Error::other)?;
-        let (stream, address) = self.listener.accept().await?;
-        // Answers are written whole; waiting for more to send would only delay them.
-        stream.set_nodelay(true)?;
-        let patience = Some(Box::pin(sleep(self.header_timeout)));
-        Ok((Connection { stream, patience, greeted: 0, _permit: permit }, Peer(address)))
-    }
-
-    fn get_local_addr(&self) -> io::Result<Peer> {
-        self.listener.local_addr().map(Peer)
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// A connection that gives up on a client which does not go on.
-///
-/// HTTP/1 has a time limit for a request's head, and HTTP/2 asks whether the other end is there.
-/// Neither covers a client that has not even said which of the two it speaks, and one that does not
-/// read its answers.
-struct Connection {
+/// A TCP connection with these limits, and a permit that it gives back when it ends.
+pub(crate) struct Connection {
     stream: TcpStream,
-    /// Runs while the client has to do something.
-    patience: Option<Pin<Box<Sleep>>>,
-    /// How many bytes have come, as far as it matters.
-    greeted: usize,
+    activity: Arc<Activity>,
+    limits: Limits,
+    opened: Instant,
+    /// When something came first after `written`.
+    read: Instant,
+    written: Instant,
+    /// Since when the client does not take what there is to write.
+    stuck: Option<Instant>,
+    /// Set anew only when it goes off, or would go off too late: much cheaper than for each request.
+    alarm: Pin<Box<Sleep>>,
     _permit: OwnedSemaphorePermit,
 }
 
-/// By so many bytes it is clear which HTTP the client speaks.
-const GREETING: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
-
 impl Connection {
-    /// What to do about a client that is not ready: wait, within limits.
-    fn wait<T>(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<io::Result<T>> {
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(patience.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    pub(crate) fn new(
+        stream: TcpStream,
+        activity: Arc<Activity>,
+        limits: Limits,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let opened = Instant::now();
+        Connection {
+            stream,
+            activity,
+            limits,
+            opened,
+            read: opened,
+            written: opened,
+            stuck: None,
+            alarm: Box::pin(sleep_until(opened + limits.header_timeout)),
+            _permit: permit,
+        }
     }
 
-    fn written<T>(
+    /// When the client will have said nothing, or nothing whole, for too long. None while it is the
+    /// server's turn.
+    fn reading_ends(&self) -> Option<Instant> {
+        let Activity { under_way, begun, http2 } = &*self.activity;
+        if under_way.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        let Limits { header_timeout, idle_timeout } = self.limits;
+        if !begun.load(Ordering::Relaxed) {
+            return Some(self.opened + header_timeout);
+        }
+        let within_head = self.read > self.written && !http2.load(Ordering::Relaxed);
+        Some(if within_head { self.read + header_timeout } else { self.written + idle_timeout })
+    }
+
+    /// Waits for the client, but not beyond `end`.
+    fn wait<T>(&mut self, cx: &mut Context<'_>, end: Instant) -> Poll<io::Result<T>> {
+        if self.alarm.deadline() > end {
+            self.alarm.as_mut().reset(end);
+        }
+        loop {
+            ready!(self.alarm.as_mut().poll(cx));
+            if Instant::now() >= end {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.alarm.as_mut().reset(end);
+        }
+    }
+
+    fn after_writing<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_pending() {
-            return self.wait(cx, WRITE_TIMEOUT);
+            let stuck = *self.stuck.get_or_insert_with(Instant::now);
+            return self.wait(cx, stuck + WRITE_TIMEOUT);
         }
-        // Whoever is answered has said what it speaks.
-        self.greeted = GREETING;
-        self.patience = None;
+        self.stuck = None;
+        self.written = Instant::now();
         written
     }
 }
@@ -154,15 +145,13 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if self.greeted < GREETING {
-            self.greeted += buffer.filled().len() - before;
-            if self.greeted >= GREETING {
-                self.patience = None;
-            } else if read.is_pending() {
-                return self.wait(cx, WRITE_TIMEOUT);
+        if read.is_pending() {
+            if let Some(end) = self.reading_ends() {
+                return self.wait(cx, end);
             }
+        } else if self.read <= self.written {
+            self.read = Instant::now();
         }
         read
     }
@@ -175,16 +164,16 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.written(cx, written)
+        self.after_writing(cx, written)
     }
 
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.written(cx, written)
+        self.after_writing(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

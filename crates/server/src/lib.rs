@@ -19,13 +19,14 @@ mod problem;
 mod request_id;
 mod routes;
 mod sample;
+mod serve;
 mod user_field;
 
 use std::time::Duration;
 
-pub use connection::serve;
 pub use door::Door;
 pub use routes::router;
+pub use serve::serve;
 
 /// The longest request body that is taken, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -44,9 +45,10 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
     /// How many connections there may be; further ones wait in the operating system's queue.
     pub connections: usize,
-    /// How long a connection may take to send the head of a request; so an idle one is closed
-    /// after that time too.
+    /// How long a connection may take to its first request, and to the end of a request's head.
     pub header_timeout: Duration,
+    /// How long a connection may rest after an answer before it is closed.
+    pub idle_timeout: Duration,
     /// How long a request may take to send its body.
     pub body_timeout: Duration,
     /// How long an answer may take once the request is there.
@@ -66,6 +68,7 @@ impl Default for Settings {
             allowed_hosts: Vec::new(),
             connections: 10_000,
             header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(10),

@@ -1,0 +1,144 @@
+//! Puts a [`Door`] on a listener: how many connections there may be, what they have to do with
+//! requests, and how it all ends.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::http::Request;
+use axum::response::Response;
+use axum_server::{AddrListener, Address, Handle, Server};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tower::{Service, service_fn};
+
+use crate::connection::{Activity, Connection, Limits, UnderWay};
+use crate::{Door, Settings};
+
+/// How many requests an HTTP/2 connection may have under way.
+const MAX_STREAMS: u32 = 128;
+
+/// Answers requests on `listener` until `stop` resolves, then finishes those that are under way,
+/// within [`Settings::shutdown_timeout`].
+///
+/// # Errors
+///
+/// When the listener can't be used.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    door: Door,
+    settings: &Settings,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = Bounded::new(TcpListener::from_std(listener)?, settings);
+    let handle = Handle::new();
+    let mut http = Server::<Peer>::from_listener(listener).handle(handle.clone());
+    http.http_builder().http2().max_concurrent_streams(MAX_STREAMS);
+    let visitors = service_fn(move |peer: Peer| {
+        let visitor = Visitor { door: door.clone(), activity: peer.activity };
+        std::future::ready(Ok::<_, Infallible>(visitor))
+    });
+    let stopping = async {
+        stop.await;
+        handle.graceful_shutdown(Some(settings.shutdown_timeout));
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        served = http.serve(visitors) => served,
+        () = stopping => Ok(()),
+    }
+}
+
+/// The other end of a connection.
+#[derive(Clone)]
+struct Peer {
+    address: SocketAddr,
+    activity: Arc<Activity>,
+}
+
+impl Address for Peer {
+    type Stream = Connection;
+    type Listener = Bounded;
+}
+
+/// A listener that accepts no more connections than it has permits. Further ones wait in the
+/// operating system's queue, which is bounded too.
+struct Bounded {
+    listener: TcpListener,
+    permits: Arc<Semaphore>,
+    limits: Limits,
+}
+
+impl Bounded {
+    fn new(listener: TcpListener, settings: &Settings) -> Self {
+        let Settings { header_timeout, idle_timeout, .. } = *settings;
+        let permits = Arc::new(Semaphore::new(settings.connections));
+        Bounded { listener, permits, limits: Limits { header_timeout, idle_timeout } }
+    }
+}
+
+impl AddrListener<Connection, Peer> for Bounded {
+    async fn bind_to(peer: Peer) -> io::Result<Self> {
+        Ok(Bounded::new(TcpListener::bind(peer.address).await?, &Settings::default()))
+    }
+
+    async fn accept_stream(&self) -> io::Result<(Connection, Peer)> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        let permit = permit.map_err(io::Error::other)?;
+        let (stream, address): (TcpStream, _) = self.listener.accept().await?;
+        // Answers are written whole; waiting for more to send would only delay them.
+        stream.set_nodelay(true)?;
+        let activity = Arc::new(Activity::default());
+        let peer = Peer { address, activity: Arc::clone(&activity) };
+        Ok((Connection::new(stream, activity, self.limits, permit), peer))
+    }
+
+    fn get_local_addr(&self) -> io::Result<Peer> {
+        let address = self.listener.local_addr()?;
+        Ok(Peer { address, activity: Arc::default() })
+    }
+}
+
+/// The door as one connection sees it: the connection is told which requests are under way.
+#[derive(Clone)]
+struct Visitor {
+    door: Door,
+    activity: Arc<Activity>,
+}
+
+impl<B> Service<Request<B>> for Visitor
+where
+    Door: Service<Request<B>, Response = Response, Error = Infallible>,
+    <Door as Service<Request<B>>>::Future: Unpin,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Visit<<Door as Service<Request<B>>>::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.door.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let under_way = UnderWay::begin(&self.activity, request.version());
+        Visit { answer: self.door.call(request), _under_way: under_way }
+    }
+}
+
+/// An answer in the making.
+struct Visit<F> {
+    answer: F,
+    _under_way: UnderWay,
+}
+
+impl<F: Future + Unpin> Future for Visit<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        Pin::new(&mut self.answer).poll(cx)
+    }
+}
