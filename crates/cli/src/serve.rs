@@ -91,12 +91,12 @@ fn server_settings(settings: &Settings, loopback: bool) -> server::Settings {
         allowed_hosts: settings.allowed_hosts.clone(),
         connections: settings.max_connections,
         header_timeout: settings.header_timeout,
+        idle_timeout: settings.idle_timeout,
         body_timeout: settings.body_timeout,
         // The engine's own answer, which says more, comes before this.
         request_timeout: settings.request_timeout + Duration::from_secs(5),
         shutdown_timeout: settings.shutdown_timeout,
         benchmark_routes: settings.benchmark_routes,
-        ..server::Settings::default()
     }
 }
 

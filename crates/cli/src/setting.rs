@@ -174,6 +174,13 @@ pub const SETTINGS: &[Setting] = &[
         ..DURATION
     },
     Setting {
+        name: "idle-timeout",
+        default: Some("75s"),
+        group: LIMITS,
+        help: "How long a connection may rest between requests",
+        ..DURATION
+    },
+    Setting {
         name: "body-timeout",
         default: Some("10s"),
         group: LIMITS,
@@ -194,7 +201,7 @@ pub const SETTINGS: &[Setting] = &[
         group: LOG,
         commands: &["migrate", "import"],
         help: "What is logged: error, warn, info, debug, trace or off, also by part, as in \
-               info,token_manager_engine=debug",
+               info,engine=debug",
         ..ONE
     },
     Setting {

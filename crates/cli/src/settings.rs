@@ -37,6 +37,7 @@ pub struct Settings {
     pub mailbox: usize,
     pub request_timeout: Duration,
     pub header_timeout: Duration,
+    pub idle_timeout: Duration,
     pub body_timeout: Duration,
     pub shutdown_timeout: Duration,
     /// Which log events are wanted; those of the target `access` are requests.
@@ -76,6 +77,7 @@ impl Settings {
             mailbox: limit("mailbox")?,
             request_timeout: timeout("request-timeout")?,
             header_timeout: timeout("header-timeout")?,
+            idle_timeout: timeout("idle-timeout")?,
             body_timeout: timeout("body-timeout")?,
             shutdown_timeout: timeout("shutdown-timeout")?,
             log: if access_log { log } else { log.with_target("access", LevelFilter::OFF) },
@@ -164,8 +166,7 @@ fn filter(text: &str) -> Result<Targets, String> {
     });
     let targets = known.then(|| format!("{QUIET},{text}").parse().ok()).flatten();
     targets.ok_or_else(|| {
-        "it is error, warn, info, debug, trace or off, or a list such as \
-         info,token_manager_engine=debug"
+        "it is error, warn, info, debug, trace or off, or a list such as info,engine=debug"
             .to_owned()
     })
 }
