@@ -1,5 +1,7 @@
 //! PostgreSQL: the cases that hold for every database, and what is PostgreSQL's own.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[macro_use]
 mod conformance;
 

@@ -27,7 +27,10 @@ pub(super) fn remedy(error: &PgError) -> Remedy {
     while let Some(error) = cause {
         let within = error.downcast_ref::<io::Error>();
         // A certificate that is not trusted now will not be in a moment.
-        if within.and_then(io::Error::get_ref).is_some_and(|error| error.is::<rustls::Error>()) {
+        if within
+            .and_then(io::Error::get_ref)
+            .is_some_and(<dyn Cause + Send + Sync>::is::<rustls::Error>)
+        {
             return Remedy::Person;
         }
         unreachable |= within.is_some();

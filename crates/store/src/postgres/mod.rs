@@ -66,12 +66,12 @@ impl Database for Postgres {
         let mut control = Control::take(&access).await?;
         control.migrate().await?;
         let failed = at_start("reading the pool");
-        let pool = match snapshot::pool_row(&*control.session.client).await.map_err(&failed)? {
-            Some(row) => row.id,
-            None => {
-                let now = control.now().await?;
-                create::create(&mut control.session, &wanted::new_pool(&wanted, now)?).await?
-            }
+        let found = snapshot::pool_row(&*control.session.client).await.map_err(&failed)?;
+        let pool = if let Some(row) = found {
+            row.id
+        } else {
+            let now = control.now().await?;
+            create::create(&mut control.session, &wanted::new_pool(&wanted, now)?).await?
         };
         control.release().await;
         let mut writer = Writer::new(access.clone(), pool);

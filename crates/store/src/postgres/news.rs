@@ -8,11 +8,11 @@ use crate::journal::decode;
 use crate::{EPOCH_GAP, Entry, Position, ServerId};
 
 /// How many entries are handed out; who lacks more takes the whole pool.
-pub(super) const MOST: i64 = 1_000;
+const MOST: usize = 1_000;
 
 /// How many rows `news.sql` is to return: those, the one at the copy's own version, and one more
 /// that shows that there are too many.
-pub(super) const ROWS: i64 = MOST + 2;
+pub(super) const ROWS: i64 = 1_002;
 
 /// The answer of `news.sql`.
 pub(super) struct Answer {
@@ -40,7 +40,7 @@ fn read_news(known: &Position, rows: &[Row]) -> Result<Option<News>, PgError> {
     let Some((own, others)) = rows.split_first() else { return Ok(None) };
     // The row at the copy's own version shows whether the copy is of this history at all.
     let version: Option<i64> = own.try_get(1)?;
-    if version.is_none() || rows::position(own, [1, 2, 5])? != *known || rows.len() as i64 >= ROWS {
+    if version.is_none() || rows::position(own, [1, 2, 5])? != *known || others.len() > MOST {
         return Ok(None);
     }
     let (mut newest, mut entries) = (*known, Vec::with_capacity(others.len()));

@@ -24,6 +24,8 @@ const BEGIN: Duration = Duration::from_secs(20);
 /// How many journal entries are looked at by one [`Store::prune`].
 const STEP: i64 = 500;
 
+const CONNECTING: &str = "connecting";
+
 /// A statement with its parameters.
 type Step<'a> = (&'a Statement, &'a [&'a (dyn ToSql + Sync)]);
 
@@ -95,13 +97,14 @@ impl Writer {
         if let Some(writing) = self.writing.take().filter(|it| !it.session.client.is_closed()) {
             return Ok(writing);
         }
-        const WHAT: &str = "connecting";
         let session = self.access.session(Purpose::Write).await.map_err(|error| match error {
             // A server that has run so far goes on trying: what was right may become right again.
-            Error::Operator(sentence) => Error::TryAgain { what: WHAT, cause: sentence.into() },
+            Error::Operator(sentence) => {
+                Error::TryAgain { what: CONNECTING, cause: sentence.into() }
+            }
             other => other,
         })?;
-        let statements = Statements::prepare(&session.client).await.map_err(running(WHAT))?;
+        let statements = Statements::prepare(&session.client).await.map_err(running(CONNECTING))?;
         Ok(Writing { session, statements, epoch: 0, pruned_to: 0 })
     }
 
@@ -121,12 +124,11 @@ impl Writer {
         }
         let failed = running("reading the journal");
         let answer = news::read(known, &rows).map_err(&failed)?;
-        let (now, news, newest, timeline) = match answer.news {
-            Some(found) => (answer.now, News::Entries(found.entries), found.newest, found.timeline),
-            None => {
-                let (newest, whole) = snapshot::load(&*session.client, &failed).await?;
-                (newest.now, News::Whole(Box::new(whole)), newest.position, newest.timeline)
-            }
+        let (now, news, newest, timeline) = if let Some(found) = answer.news {
+            (answer.now, News::Entries(found.entries), found.newest, found.timeline)
+        } else {
+            let (newest, whole) = snapshot::load(&*session.client, &failed).await?;
+            (newest.now, News::Whole(Box::new(whole)), newest.position, newest.timeline)
         };
         writing.epoch = newest.epoch;
         Ok(Begun { now, news, new_epoch: timeline != writing.session.timeline })

@@ -1,7 +1,5 @@
 //! Who is let in, and what is said when nobody is.
 
-use std::time::Duration;
-
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use store::{Error, Wanted};
 use testbed::{Cluster, Options, Stop};
@@ -157,15 +155,26 @@ async fn many_servers_may_start_at_once() {
 }
 
 #[tokio::test]
-async fn sessions_are_careful() {
-    let place = fresh().await;
-    let url = format!("{}&application_name=mine", place.0);
-    let cluster = Cluster::shared();
-    cluster.execute(&place.0, "alter role postgres set synchronous_commit = off").await.unwrap();
-    let _server = Server::start(&Fresh(url), tokens(2)).await;
-    cluster.execute(&place.0, "alter role postgres reset synchronous_commit").await.unwrap();
-    let sql = "select count(*) from pg_stat_activity where application_name = 'mine'";
-    let open: i64 = place.prompt().await.query_one(sql, &[]).await.unwrap().get(0);
-    assert!(open >= 1);
-    tokio::time::sleep(Duration::ZERO).await;
+async fn a_commit_waits_for_the_disk_whatever_the_role_says() {
+    let cluster = Cluster::start().unwrap();
+    let socket = cluster.database().await.unwrap();
+    let roles = "create role ann superuser login; alter role ann set synchronous_commit = off;
+        create role bob superuser login; alter role bob set synchronous_commit = remote_apply;
+        create table seen (role text, setting text);
+        create function note() returns trigger language plpgsql as $$ begin
+            insert into public.seen values (current_user, current_setting('synchronous_commit'));
+            return new;
+        end $$";
+    cluster.execute(&socket, roles).await.unwrap();
+    let place = |user: &str| Fresh(socket.replace("postgres@", &format!("{user}@")));
+    drop(Server::start(&place("ann"), tokens(2)).await);
+    let trigger = "create trigger note before insert on token_manager.batches
+        for each row execute function public.note()";
+    cluster.execute(&socket, trigger).await.unwrap();
+    for user in ["ann", "bob"] {
+        Server::start(&place(user), tokens(2)).await.allocate("Ada").await;
+    }
+    let seen = "select string_agg(role || ' ' || setting, ', ' order by role) from public.seen";
+    let seen = place("ann").prompt().await.query_one(seen, &[]).await.unwrap();
+    assert_eq!(seen.get::<_, String>(0), "ann on, bob remote_apply");
 }
