@@ -120,3 +120,6 @@ async fn blocking<T: Send + 'static>(
         |error| Error::TryAgain { what: "the program is stopping", cause: Box::new(error) };
     tokio::task::spawn_blocking(work).await.map_err(stopped)?
 }
+
+#[cfg(test)]
+mod tests;

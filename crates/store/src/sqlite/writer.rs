@@ -12,7 +12,7 @@ use super::refusal::failed;
 use crate::Error;
 
 /// Above this size of the write-ahead log, new readers wait while it is emptied.
-const WAL_LIMIT: u64 = 64 << 20;
+pub(super) const WAL_LIMIT: u64 = 64 << 20;
 
 /// How long emptying it may wait for readers in other programs, and how often that is tried.
 const CHECKPOINT_WAIT: Duration = Duration::from_millis(50);

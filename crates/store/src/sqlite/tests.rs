@@ -1,0 +1,187 @@
+//! What can only be seen from within.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pool::{Change, Command, Lease, LeaseId, Policy, Pool, Timestamp, User};
+use rusqlite::Connection;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::store::SqliteStore;
+use super::writer::{WAL_LIMIT, Writer};
+use super::{create, schema};
+use crate::{
+    BatchId, Entry, Error, ManualClock, News, Position, ServerId, Snapshot, Store, Wanted,
+};
+
+/// An open pool of one token.
+struct Fixture {
+    directory: TempDir,
+    store: SqliteStore,
+    pool: Pool,
+    position: Position,
+    count: u128,
+}
+
+async fn fixture() -> Fixture {
+    let directory = tempfile::tempdir().unwrap();
+    let now = Timestamp::from_micros(1_600_000_000_000_001);
+    let writer = Writer::start(&directory.path().join("pool.db")).unwrap();
+    let policy = Some(Policy { lease: Duration::from_mins(1) });
+    let wanted = Wanted { size: Some(1), policy, update_policy: false };
+    let open = writer.run(move |writing| {
+        schema::migrate(writing.connection()?)?;
+        create::open(writing.connection()?, &wanted, now)
+    });
+    let Snapshot { position, pool, .. } = open.await.unwrap();
+    let clock = Arc::new(ManualClock::new(now));
+    let store = SqliteStore { writer, clock, newest: Some(position) };
+    Fixture { directory, store, pool, position, count: 0 }
+}
+
+impl Fixture {
+    /// An entry in which `user` is granted the token.
+    async fn entry(&mut self, user: &str) -> Entry {
+        let begun = self.store.begin(&self.position).await.unwrap();
+        assert!(matches!(begun.news, News::Entries(entries) if entries.is_empty()));
+        self.count += 1;
+        let mut pool = self.pool.clone();
+        let mut batch = pool.batch(begun.now);
+        let lease_id = LeaseId(Uuid::from_u128(self.count));
+        batch.decide(&Command::Allocate { lease_id, user: User::new(user).unwrap() }).unwrap();
+        let changes = batch.finish();
+        let batch = BatchId(Uuid::from_u128(self.count));
+        let position = Position { version: self.position.version + 1, batch, ..self.position };
+        let server = ServerId(Uuid::nil());
+        Entry { position, server, at: begun.now, fence: pool.fence(), changes }
+    }
+
+    async fn commit(&mut self, entry: &Entry) {
+        self.store.commit(entry).await.unwrap();
+        self.position = entry.position;
+        for change in &entry.changes {
+            self.pool.apply(change).unwrap();
+        }
+    }
+
+    /// Runs something on the writing connection.
+    async fn run(&self, sql: &'static str) -> i64 {
+        let run = self.store.writer.run(move |writing| {
+            let connection = writing.connection()?;
+            Ok(connection.query_row(sql, (), |row| row.get(0)).unwrap())
+        });
+        run.await.unwrap()
+    }
+
+    /// As when the file failed during a commit.
+    async fn lose_the_connection(&mut self) {
+        self.store.writer.run(|writing| Ok(writing.close())).await.unwrap();
+        self.store.newest = None;
+    }
+}
+
+#[test]
+fn every_sql_file_fits_the_tables() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    schema::migrate(&mut connection).unwrap();
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sqlite/sql");
+    let mut count = 0;
+    for file in fs::read_dir(directory).unwrap() {
+        let path = file.unwrap().path();
+        let sql = fs::read_to_string(&path).unwrap();
+        connection.prepare(&sql).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        count += 1;
+    }
+    assert!(count > 20, "{count} files");
+}
+
+#[test]
+fn what_is_asked_often_is_found_by_index() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    schema::migrate(&mut connection).unwrap();
+    for (sql, plan) in [
+        (include_str!("sql/history.sql"), vec!["SEARCH leases USING INDEX"]),
+        (include_str!("sql/end_lease.sql"), vec!["SEARCH leases USING PRIMARY KEY (id=?)"]),
+        (include_str!("sql/newest_entry.sql"), vec!["SEARCH batches USING PRIMARY KEY (pool=?)"]),
+        (
+            include_str!("sql/entries_from.sql"),
+            vec!["SEARCH batches USING PRIMARY KEY (pool=? AND version>?)"],
+        ),
+        (
+            include_str!("sql/latest_leases.sql"),
+            vec!["SEARCH t", "SEARCH l USING PRIMARY KEY (id=?)", "SEARCH latest USING"],
+        ),
+    ] {
+        let mut explain = connection.prepare(&format!("explain query plan {sql}")).unwrap();
+        let count = explain.parameter_count();
+        let steps = explain.query_map(rusqlite::params_from_iter(vec![1; count]), |row| row.get(3));
+        let steps: String =
+            steps.unwrap().map(|step: Result<String, _>| step.unwrap() + "\n").collect();
+        for step in plan {
+            assert!(steps.contains(step), "{sql}{steps}");
+        }
+        assert!(!steps.contains("TEMP B-TREE"), "{sql}{steps}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_lost_connection_the_journal_tells() {
+    let mut fixture = fixture().await;
+    let before = fixture.position;
+    let entry = fixture.entry("Ada").await;
+    fixture.commit(&entry).await;
+    fixture.lose_the_connection().await;
+    // The copy from before that commit learns what it came to.
+    let begun = fixture.store.begin(&before).await.unwrap();
+    let News::Entries(entries) = begun.news else { panic!("{:?}", begun.news) };
+    assert_eq!(entries, [entry.clone()]);
+    assert!(fixture.store.has(entry.position.batch).await.unwrap());
+    assert!(!fixture.store.has(BatchId(Uuid::max())).await.unwrap());
+    assert_eq!(fixture.run("pragma user_version").await, 1, "one commit over what may lie there");
+    let entry = fixture.entry("Bea").await;
+    fixture.commit(&entry).await;
+    assert_eq!(fixture.run("select count(*) from leases").await, 2);
+}
+
+#[tokio::test]
+async fn a_full_disk_does_nothing_and_passes() {
+    let mut fixture = fixture().await;
+    let pages = fixture.run("pragma page_count").await;
+    fixture.run("pragma max_page_count = 1").await;
+    let fill = fixture.entry("Ada").await;
+    // More than fits: one entry whose changes alone take several pages.
+    let Change::LeaseStarted(lease) = &fill.changes[0] else { panic!("{fill:?}") };
+    let name = "a".repeat(9 * 4096).as_str().into();
+    let lease = Lease { user: User { name, ..lease.user.clone() }, ..lease.clone() };
+    let entry = Entry { changes: vec![Change::LeaseStarted(lease)], ..fill.clone() };
+    let refused = fixture.store.commit(&entry).await;
+    assert!(matches!(refused, Err(Error::TryAgain { .. })), "{refused:?}");
+    assert_eq!(fixture.run("select count(*) from leases").await, 0);
+    assert_eq!(fixture.run("pragma page_count").await, pages);
+    fixture.run("pragma max_page_count = 1000000").await;
+    fixture.store.commit(&entry).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_large_log_is_emptied_once_nobody_reads_it() {
+    let fixture = fixture().await;
+    let prompt = Connection::open(fixture.directory.path().join("pool.db")).unwrap();
+    prompt.execute_batch("begin; select count(*) from tokens").unwrap();
+    let grow = "insert into batches select pool, 9, batch_id, server, at, epoch, fence,
+                zeroblob(70000000) from batches returning version";
+    assert_eq!(fixture.run(grow).await, 9);
+    let wal = || fs::metadata(&fixture.store.writer.files.wal).unwrap().len();
+    fixture.run("select 1").await;
+    assert!(wal() > WAL_LIMIT, "a person reads it");
+    prompt.execute_batch("rollback").unwrap();
+    for _ in 0..500 {
+        if wal() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        fixture.run("select 1").await;
+    }
+    panic!("the log still has {} bytes", wal());
+}
