@@ -111,16 +111,20 @@ impl Connection {
     }
 
     /// Waits for the client, but not beyond `end`.
-    fn wait<T>(&mut self, cx: &mut Context<'_>, end: Instant) -> Poll<io::Result<T>> {
-        if self.alarm.deadline() > end {
+    ///
+    /// Without an end, the alarm goes off all the same: nobody asks to read again once an answer is
+    /// written, so it is then that the connection's rest comes to notice.
+    fn wait<T>(&mut self, cx: &mut Context<'_>, end: Option<Instant>) -> Poll<io::Result<T>> {
+        if let Some(end) = end.filter(|&end| end < self.alarm.deadline()) {
             self.alarm.as_mut().reset(end);
         }
         loop {
             ready!(self.alarm.as_mut().poll(cx));
-            if Instant::now() >= end {
+            let now = Instant::now();
+            if end.is_some_and(|end| end <= now) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            self.alarm.as_mut().reset(end);
+            self.alarm.as_mut().reset(end.unwrap_or(now + self.limits.header_timeout));
         }
     }
 
@@ -131,7 +135,7 @@ impl Connection {
     ) -> Poll<io::Result<T>> {
         if written.is_pending() {
             let stuck = *self.stuck.get_or_insert_with(Instant::now);
-            return self.wait(cx, stuck + WRITE_TIMEOUT);
+            return self.wait(cx, Some(stuck + WRITE_TIMEOUT));
         }
         self.stuck = None;
         self.written = Instant::now();
@@ -147,10 +151,10 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if read.is_pending() {
-            if let Some(end) = self.reading_ends() {
-                return self.wait(cx, end);
-            }
-        } else if self.read <= self.written {
+            let end = self.reading_ends();
+            return self.wait(cx, end);
+        }
+        if self.read <= self.written {
             self.read = Instant::now();
         }
         read
@@ -186,5 +190,38 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// A connection of which the other end does nothing.
+    async fn connection() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let header_timeout = Duration::from_secs(10);
+        let limits = Limits { header_timeout, idle_timeout: Duration::from_secs(75) };
+        (Connection::new(stream, Arc::default(), limits, permit), client)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_must_be_read() {
+        let (mut connection, _client) = connection().await;
+        let _under_way = UnderWay::begin(&connection.activity, Version::HTTP_11);
+        let begun = Instant::now();
+        let error = loop {
+            if let Err(error) = connection.write_all(&vec![0; 1 << 20]).await {
+                break error;
+            }
+        };
+        assert_eq!((error.kind(), begun.elapsed()), (io::ErrorKind::TimedOut, WRITE_TIMEOUT));
     }
 }

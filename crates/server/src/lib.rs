@@ -47,7 +47,8 @@ pub struct Settings {
     pub connections: usize,
     /// How long a connection may take to its first request, and to the end of a request's head.
     pub header_timeout: Duration,
-    /// How long a connection may rest after an answer before it is closed.
+    /// How long a connection may rest after an answer before it is closed (at most
+    /// `header_timeout` later).
     pub idle_timeout: Duration,
     /// How long a request may take to send its body.
     pub body_timeout: Duration,

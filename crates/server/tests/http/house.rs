@@ -104,7 +104,7 @@ pub fn client_builder() -> reqwest::ClientBuilder {
     PROVIDER.call_once(|| {
         rustls::crypto::ring::default_provider().install_default().unwrap();
     });
-    Client::builder().no_proxy().timeout(Duration::from_secs(60))
+    Client::builder().no_proxy().timeout(Duration::from_mins(1))
 }
 
 /// A server that runs.

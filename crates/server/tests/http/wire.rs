@@ -26,6 +26,13 @@ impl Wire {
         String::from_utf8(bytes).unwrap()
     }
 
+    /// Waits until the server closes the connection, in whatever way.
+    pub async fn closed(&mut self) {
+        let mut buffer = [0; 1024];
+        let closed = async { while self.0.read(&mut buffer).await.is_ok_and(|read| read > 0) {} };
+        tokio::time::timeout(Duration::from_mins(1), closed).await.expect("it is closed");
+    }
+
     /// All that comes until `end` has come.
     pub async fn until(&mut self, end: &str) -> String {
         let mut bytes = Vec::new();
