@@ -17,10 +17,7 @@ pub struct NewPool {
 impl NewPool {
     /// A pool of `size` new tokens, whose values nobody can guess (122 random bits from the
     /// operating system's generator).
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "tokens are made here and nowhere else"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "tokens are made here and nowhere else")]
     #[must_use]
     pub fn random(size: usize, policy: Policy, at: Timestamp) -> Self {
         let token = |_| Token {
@@ -28,11 +25,7 @@ impl NewPool {
             value: TokenValue(Uuid::new_v4()),
             inserted_at: at,
         };
-        NewPool {
-            policy,
-            tokens: (0..size).map(token).collect(),
-            at,
-        }
+        NewPool { policy, tokens: (0..size).map(token).collect(), at }
     }
 }
 
@@ -58,10 +51,26 @@ pub trait LeaseSource: Send {
 
 /// Names a journal entry that is written outside a server's batches: a pool's first, or a change of
 /// its policy.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "such entries are made in this crate"
-)]
+#[expect(clippy::disallowed_methods, reason = "such entries are made in this crate")]
 pub(crate) fn batch_id() -> BatchId {
     BatchId(Uuid::new_v4())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn no_two_tokens_are_alike() {
+        let at = Timestamp::from_micros(5);
+        let new = NewPool::random(1000, Policy { lease: Duration::from_secs(1) }, at);
+        let ids = new.tokens.iter().map(|token| token.id.0);
+        let values = new.tokens.iter().map(|token| token.value.0);
+        assert_eq!(ids.chain(values).collect::<HashSet<_>>().len(), 2000);
+        assert!(new.tokens.iter().all(|token| token.inserted_at == at));
+        assert_ne!(batch_id(), batch_id());
+    }
 }

@@ -45,5 +45,64 @@ pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
 
 /// The changes in `bytes`; `None` when a newer server wrote something this one does not know.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Change>> {
-    postcard::from_bytes(bytes).ok()
+    let (changes, rest) = postcard::take_from_bytes(bytes).ok()?;
+    rest.is_empty().then_some(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pool::{End, EndReason, Lease, LeaseId, Policy, TokenId, User};
+
+    use super::*;
+
+    fn changes() -> Vec<Change> {
+        let lease = Lease {
+            id: LeaseId(Uuid::from_u128(1)),
+            token_id: TokenId(Uuid::from_u128(2)),
+            user: User::new("Ada 👩🏽‍🚀").unwrap(),
+            fence: Fence::new(3),
+            previous_fence: Fence::NONE,
+            started_at: Timestamp::from_micros(-1),
+            expires_at: Timestamp::from_micros(i64::MAX),
+            end: None,
+        };
+        let end = |reason| End { at: Timestamp::from_micros(7), reason };
+        let ended = EndReason::ALL.map(|reason| Change::LeaseEnded {
+            lease_id: lease.id,
+            fence: lease.fence,
+            end: end(reason),
+        });
+        let policy = Policy { lease: Duration::from_micros(1_500_001) };
+        let mut changes = vec![Change::LeaseStarted(lease), Change::PolicyChanged(policy)];
+        changes.extend(ended);
+        changes
+    }
+
+    #[test]
+    fn changes_come_back_as_they_were() {
+        assert_eq!(decode(&encode(&changes())), Some(changes()));
+        assert_eq!(decode(&encode(&[])), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_a_newer_server_wrote_is_not_guessed_at() {
+        // A variant that is not known yet.
+        assert_eq!(decode(&[1, 99]), None);
+        let bytes = encode(&changes());
+        assert_eq!(decode(&bytes[..bytes.len() - 1]), None);
+        // A field more.
+        assert_eq!(decode(&[&bytes[..], &[0]].concat()), None);
+    }
+
+    /// The bytes are kept in databases: should this fail, older entries can't be read any more.
+    #[test]
+    fn the_bytes_stay_as_they_are() {
+        let end = End { at: Timestamp::from_micros(7), reason: EndReason::Evicted };
+        let lease_id = LeaseId(Uuid::from_u128(1));
+        let changes = [Change::LeaseEnded { lease_id, fence: Fence::new(3), end }];
+        let id = [16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        assert_eq!(encode(&changes), [&[1, 1][..], &id, &[6, 14, 2]].concat());
+    }
 }

@@ -37,3 +37,54 @@ impl Net {
         net
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pool::{EndReason, Policy, Timestamp, TokenId, User};
+    use std::time::Duration;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn lease(fence: u32) -> Lease {
+        Lease {
+            id: LeaseId(Uuid::from_u128(u128::from(fence))),
+            token_id: TokenId(Uuid::nil()),
+            user: User::new("Ada").unwrap(),
+            fence: Fence::new(i64::from(fence)),
+            previous_fence: Fence::NONE,
+            started_at: Timestamp::from_micros(0),
+            expires_at: Timestamp::from_micros(10),
+            end: None,
+        }
+    }
+
+    const END: End = End { at: Timestamp::from_micros(5), reason: EndReason::Released };
+
+    fn started(fence: u32) -> Change {
+        Change::LeaseStarted(lease(fence))
+    }
+
+    fn ended(fence: u32) -> Change {
+        let Lease { id: lease_id, fence, .. } = lease(fence);
+        Change::LeaseEnded { lease_id, fence, end: END }
+    }
+
+    #[test]
+    fn each_lease_is_written_once() {
+        let policy = Change::PolicyChanged(Policy { lease: Duration::from_mins(1) });
+        let changes =
+            [ended(1), started(7), started(8), ended(2), ended(8), policy, started(9), ended(7)];
+        let net = Net::of(&changes);
+        let ids = |numbers: [u32; 2]| numbers.map(|n| (lease(n).id, lease(n).fence, END));
+        assert_eq!(net.closed, ids([1, 2]));
+        assert_eq!(net.over, [7, 8].map(|n| Lease { end: Some(END), ..lease(n) }));
+        assert_eq!(net.running, [lease(9)]);
+    }
+
+    #[test]
+    fn nothing_comes_of_nothing() {
+        let Net { closed, over, running } = Net::of(&[]);
+        assert!(closed.is_empty() && over.is_empty() && running.is_empty());
+    }
+}

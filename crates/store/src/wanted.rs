@@ -5,9 +5,7 @@ use pool::{Policy, Timestamp};
 use crate::{Error, MAX_POOL_SIZE, NewPool, Wanted};
 
 const DEFAULT_SIZE: usize = 100;
-const DEFAULT_POLICY: Policy = Policy {
-    lease: Duration::from_mins(2),
-};
+const DEFAULT_POLICY: Policy = Policy { lease: Duration::from_mins(2) };
 
 /// Deadlines must stay within the years that databases can write down.
 const LONGEST_LEASE: Duration = Duration::from_hours(24 * 365 * 100);
@@ -67,19 +65,11 @@ fn storable(policy: Policy) -> Result<Policy, Error> {
 mod tests {
     use super::*;
 
-    const MINUTE: Policy = Policy {
-        lease: Duration::from_mins(1),
-    };
-    const HOUR: Policy = Policy {
-        lease: Duration::from_hours(1),
-    };
+    const MINUTE: Policy = Policy { lease: Duration::from_mins(1) };
+    const HOUR: Policy = Policy { lease: Duration::from_hours(1) };
 
     fn wanted(size: Option<usize>, policy: Option<Policy>, update_policy: bool) -> Wanted {
-        Wanted {
-            size,
-            policy,
-            update_policy,
-        }
+        Wanted { size, policy, update_policy }
     }
 
     fn refusal<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
@@ -91,14 +81,8 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_for_is_taken_as_it_is() {
-        assert_eq!(
-            compare(5, MINUTE, &wanted(None, None, false)).unwrap(),
-            None
-        );
-        assert_eq!(
-            compare(5, MINUTE, &wanted(Some(5), Some(MINUTE), true)).unwrap(),
-            None
-        );
+        assert_eq!(compare(5, MINUTE, &wanted(None, None, false)).unwrap(), None);
+        assert_eq!(compare(5, MINUTE, &wanted(Some(5), Some(MINUTE), true)).unwrap(), None);
     }
 
     #[test]
@@ -114,10 +98,7 @@ mod tests {
     #[test]
     fn a_new_pool_has_100_tokens_and_2_minutes_unless_told_otherwise() {
         let new = new_pool(&wanted(None, None, false), Timestamp::MIN).unwrap();
-        assert_eq!(
-            (new.tokens.len(), new.policy.lease),
-            (100, Duration::from_secs(120))
-        );
+        assert_eq!((new.tokens.len(), new.policy.lease), (100, Duration::from_mins(2)));
         for size in [0, MAX_POOL_SIZE + 1] {
             refusal(new_pool(&wanted(Some(size), None, false), Timestamp::MIN));
         }
@@ -129,16 +110,9 @@ mod tests {
         let odd = wanted(Some(1), policy(Duration::from_nanos(60_000_000_999)), false);
         let new = new_pool(&odd, Timestamp::MIN).unwrap();
         assert_eq!(new.policy, MINUTE);
-        assert_eq!(
-            compare(1, MINUTE, &odd).unwrap(),
-            None,
-            "the same pool on the next start"
-        );
+        assert_eq!(compare(1, MINUTE, &odd).unwrap(), None, "the same pool on the next start");
         for lease in [Duration::from_nanos(999), Duration::MAX] {
-            refusal(new_pool(
-                &wanted(None, policy(lease), false),
-                Timestamp::MIN,
-            ));
+            refusal(new_pool(&wanted(None, policy(lease), false), Timestamp::MIN));
         }
     }
 }

@@ -202,7 +202,7 @@ async fn an_audit_finds_each_fault() {
         ),
         ("update leases set previous_fence = 9 where fence = 4", "1 leases have a fence not above"),
         ("delete from leases where fence = 1", "1 leases don't follow"),
-        ("update leases set fence = 2 where fence = 3", "1 fences were given more than once"),
+        ("update latest_leases set fence = 1 where fence = 4", "1 tokens don't lead to"),
         ("delete from tokens where position = 2", "1 pools don't have as many tokens"),
         ("delete from batches where version = 3", "1 journal entries don't follow"),
     ];

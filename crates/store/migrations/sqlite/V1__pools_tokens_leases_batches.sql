@@ -18,8 +18,10 @@ create table tokens (
 ) strict, without rowid;
 
 -- A token has a holder exactly while it has a lease without an end whose deadline is not reached.
--- `previous_fence` names the same token's lease before, 0 for none: that a token has no two leases
--- after the same one is what the unique constraint holds.
+-- `previous_fence` names the same token's lease before, 0 for none: that no two leases of a token
+-- come after the same one is what the last unique constraint holds. Every index here grows at its
+-- end, whichever tokens are granted. One that began with the token would grow in as many places as
+-- there are tokens: a batch of 100 evictions then writes 600 kB instead of 140.
 create table leases (
     id blob primary key check (length(id) = 16),
     pool text not null,
@@ -32,12 +34,30 @@ create table leases (
     expires_at integer not null,
     ended_at integer,
     end_reason text check (end_reason in ('released', 'expired', 'evicted', 'cleared', 'imported')),
-    unique (token_id, previous_fence),
+    unique (pool, fence),
+    unique (previous_fence, token_id),
     check (fence > previous_fence),
     check (started_at <= expires_at),
     check (started_at <= ended_at and ended_at <= expires_at),
     check ((ended_at is null) = (end_reason is null))
 ) strict, without rowid;
+
+-- The way into each token's chain of leases. By position, since tokens that are granted together
+-- mostly stand together.
+create table latest_leases (
+    pool text not null,
+    position integer not null,
+    fence integer not null,
+    primary key (pool, position),
+    foreign key (pool, position) references tokens (pool, position)
+) strict, without rowid;
+
+create trigger lease_started after insert on leases
+begin
+    insert into latest_leases (pool, position, fence)
+    values (new.pool, (select position from tokens where id = new.token_id), new.fence)
+    on conflict (pool, position) do update set fence = max(fence, excluded.fence);
+end;
 
 -- The journal. `changes` is last, so that the other columns are read without it.
 create table batches (
@@ -92,12 +112,9 @@ select
     strftime('%Y-%m-%dT%H:%M:%S', l.expires_at / 1000000, 'unixepoch') || format('.%06dZ', l.expires_at % 1000000) as expires_at,
     strftime('%Y-%m-%dT%H:%M:%S', t.inserted_at / 1000000, 'unixepoch') || format('.%06dZ', t.inserted_at % 1000000) as inserted_at
 from tokens as t
+left join latest_leases as latest on latest.pool = t.pool and latest.position = t.position
 left join leases as l
-    on l.id = (
-        select latest.id from leases as latest
-        where latest.token_id = t.id
-        order by latest.previous_fence desc
-        limit 1
-    )
+    on l.pool = latest.pool
+    and l.fence = latest.fence
     and l.ended_at is null
     and l.expires_at > cast(unixepoch('subsec') * 1000000 as integer);

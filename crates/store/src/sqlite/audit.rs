@@ -22,7 +22,7 @@ const FAULTS: [(&str, &str); 7] = [
         include_str!("sql/audit_chain.sql"),
         "leases don't follow the one that their token had before",
     ),
-    (include_str!("sql/audit_fence_twice.sql"), "fences were given more than once"),
+    (include_str!("sql/audit_latest.sql"), "tokens don't lead to their latest lease"),
     (include_str!("sql/audit_size.sql"), "pools don't have as many tokens as they were made with"),
     (include_str!("sql/audit_journal.sql"), "journal entries don't follow the one before"),
 ];

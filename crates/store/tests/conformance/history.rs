@@ -37,7 +37,7 @@ pub async fn history_is_read_newest_first_a_page_at_a_time(place: &impl Place) {
 pub async fn history_shows_leases_as_they_are_stored(place: &impl Place) {
     let mut server = Server::start(place, tokens(1)).await;
     let granted = server.allocate("Ada").await;
-    assert_eq!(server.history(granted.token_id).await, [granted.clone()]);
+    assert_eq!(server.history(granted.token_id).await, std::slice::from_ref(&granted));
     server.wait(Duration::from_hours(1));
     server.decide(&[]).await;
     server.store.abandon().await;

@@ -1,5 +1,5 @@
 select count(*) from leases as l
 where l.ended_at is null and exists (
     select 1 from leases as later
-    where later.token_id = l.token_id and later.previous_fence > l.previous_fence
+    where later.previous_fence = l.fence and later.token_id = l.token_id
 )
