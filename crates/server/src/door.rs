@@ -188,7 +188,8 @@ async fn catching_panics<T>(future: impl Future<Output = T>) -> Result<T, Panick
 
 fn names_problem_json(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT).iter().any(|accept| {
-        accept.to_str().is_ok_and(|accept| accept.to_ascii_lowercase().contains(PROBLEM_JSON))
+        let mut parts = accept.as_bytes().windows(PROBLEM_JSON.len());
+        parts.any(|part| part.eq_ignore_ascii_case(PROBLEM_JSON.as_bytes()))
     })
 }
 
@@ -298,6 +299,43 @@ mod tests {
         assert_eq!(collapse("///"), Some("/".to_owned()));
         assert_eq!(collapse("/api/tokens?x=/"), None);
         assert_eq!(collapse("/"), None);
+    }
+
+    /// What was logged, for all to write to.
+    #[derive(Clone, Default)]
+    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn each_request_is_logged_once() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().without_time().with_ansi(false);
+        let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let routes = Router::new().route("/tokens/{id}", get(async || "the secret answer"));
+        let door = door(routes, &Settings::default());
+        let id = "01234567-89ab-cdef-0123-456789abcdef";
+        call(&door, &format!("/tokens/{id}?secret")).await;
+        call(&door, &format!("/nowhere/{id}")).await;
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = log.lines().collect();
+        assert_eq!(lines.len(), 2, "{log}");
+        assert!(lines[0].contains(&format!("method=\"GET\" path=/tokens/{id} status=200 micros=")));
+        assert!(lines[1].contains("path=/nowhere/... status=404"), "{log}");
+        assert!(
+            lines.iter().all(|line| line.contains(" access: ") && line.contains("request_id="))
+        );
+        assert!(!log.contains("secret"), "{log}");
     }
 
     #[test]

@@ -159,3 +159,32 @@ impl From<engine::Error> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use engine::Error;
+
+    use super::*;
+
+    fn answer(error: Error) -> (u16, String, Option<String>) {
+        let problem = Problem::from(error);
+        let code = problem.code.row().0.to_owned();
+        let response = problem.into_response();
+        let retry_after = response.headers().get(RETRY_AFTER);
+        let retry_after = retry_after.map(|value| value.to_str().unwrap().to_owned());
+        (response.status().as_u16(), code, retry_after)
+    }
+
+    #[test]
+    fn what_the_engine_says_is_passed_on() {
+        let after = |retry_after: &str| Some(retry_after.to_owned());
+        let busy = Error::Busy { retry_after: Duration::from_millis(2_001) };
+        assert_eq!(answer(busy), (503, "busy".to_owned(), after("3")));
+        let not_done = Error::NotDone { retry_after: Duration::ZERO };
+        assert_eq!(answer(not_done), (503, "not-done".to_owned(), after("1")));
+        let unknown = (503, "outcome-unknown".to_owned(), after("1"));
+        assert_eq!(answer(Error::OutcomeUnknown), unknown);
+        assert_eq!(answer(Error::Stopping), (503, "stopping".to_owned(), after("1")));
+        assert_eq!(answer(Error::Refused), (400, "refused".to_owned(), None));
+    }
+}

@@ -21,6 +21,12 @@ use crate::{Door, Settings};
 /// How many requests an HTTP/2 connection may have under way.
 const MAX_STREAMS: u32 = 128;
 
+/// How many bytes of an HTTP/1 connection are held at most; a request's head has to fit in.
+const MAX_BUFFER: usize = 64 * 1024;
+
+/// How many bytes an HTTP/2 client may send of a body before they are asked for.
+const H2_WINDOW: u32 = 64 * 1024;
+
 /// Answers requests on `listener` until `stop` resolves, then finishes those that are under way,
 /// within [`Settings::shutdown_timeout`].
 ///
@@ -37,7 +43,13 @@ pub async fn serve(
     let listener = Bounded::new(TcpListener::from_std(listener)?, settings);
     let handle = Handle::new();
     let mut http = Server::<Peer>::from_listener(listener).handle(handle.clone());
-    http.http_builder().http2().max_concurrent_streams(MAX_STREAMS);
+    let builder = http.http_builder();
+    builder.http1().max_buf_size(MAX_BUFFER);
+    builder
+        .http2()
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(H2_WINDOW)
+        .initial_connection_window_size(4 * H2_WINDOW);
     let visitors = service_fn(move |peer: Peer| {
         let visitor = Visitor { door: door.clone(), activity: peer.activity };
         std::future::ready(Ok::<_, Infallible>(visitor))
@@ -91,7 +103,7 @@ impl AddrListener<Connection, Peer> for Bounded {
         let permit = permit.map_err(io::Error::other)?;
         let (stream, address): (TcpStream, _) = self.listener.accept().await?;
         // Answers are written whole; waiting for more to send would only delay them.
-        stream.set_nodelay(true)?;
+        let _ = stream.set_nodelay(true);
         let activity = Arc::new(Activity::default());
         let peer = Peer { address, activity: Arc::clone(&activity) };
         Ok((Connection::new(stream, activity, self.limits, permit), peer))

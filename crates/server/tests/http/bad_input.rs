@@ -269,7 +269,7 @@ async fn broken_requests_do_no_harm(home: Home) {
         (format!("GET /api/tokens HTTP/1.1\r\n{host}x y: z\r\n\r\n"), 400),
         (format!("POST / HTTP/1.1\r\n{host}Content-Length: x\r\n\r\n"), 400),
         (format!("GET /api/tokens HTTP/1.1\r\n{host}x: {}\r\n\r\n", "x".repeat(1 << 20)), 431),
-        (format!("GET /{} HTTP/1.1\r\n{host}\r\n", "x".repeat(70_000)), 414),
+        (format!("GET /{} HTTP/1.1\r\n{host}\r\n", "x".repeat(70_000)), 431),
         (format!("OPTIONS * HTTP/1.1\r\n{host}\r\n"), 404),
         (format!("CONNECT localhost:80 HTTP/1.1\r\n{host}\r\n"), 404),
         (format!("GET http://localhost/api/tokens HTTP/1.1\r\n{host}\r\n"), 200),

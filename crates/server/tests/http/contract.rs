@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use server::Settings;
+use store::Wanted;
 
 use crate::house::{Answer, Home, fields, is_time, on_both, text, until};
 use crate::wire::exchange;
@@ -25,6 +26,7 @@ on_both! {
     head_is_get_without_a_body,
     requests_have_a_name,
     health_is_told,
+    without_a_database_the_server_says_so,
     a_pool_without_tokens_says_so,
     benchmark_routes_exist_only_when_asked_for,
 }
@@ -319,6 +321,33 @@ async fn health_is_told(home: Home) {
     assert_eq!(house.get("/health/live").await.text, r#"{"status":"live"}"#);
     let ready = house.get("/health/ready").await;
     assert_eq!((ready.status.as_u16(), ready.text.as_str()), (200, r#"{"status":"ready"}"#));
+}
+
+async fn without_a_database_the_server_says_so(home: Home) {
+    let (rise, dawn) = tokio::sync::oneshot::channel();
+    let wanted = Wanted { size: Some(5), policy: None, update_policy: false };
+    let patience = Duration::from_millis(100);
+    let engine_settings = engine::Settings { patience, ..engine::Settings::default() };
+    let dawn = async { dawn.await.unwrap() };
+    let house = home.open_once(dawn, wanted, engine_settings, Settings::default());
+    assert_eq!(house.get("/health/live").await.status, 200);
+    house.get("/health/ready").await.problem(503, "not-ready");
+    for answer in [
+        house.get("/api/tokens").await,
+        house.get(&format!("/api/tokens/{NOBODY}")).await,
+        house.get(&format!("/api/tokens/{NOBODY}/history")).await,
+        house.send("application/json", r#"{"user_id":"a"}"#).await,
+        house.post(&format!("/api/tokens/release/{NOBODY}")).await,
+        house.delete("/api/tokens/clear-active").await,
+    ] {
+        answer.problem(503, "not-done");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    rise.send(()).unwrap();
+    let ready = async || house.get("/health/ready").await.status == 200;
+    until("the server is ready", ready).await;
+    assert_eq!(house.ids("/api/tokens").await.len(), 5);
+    assert_eq!(house.active().await, 0, "nothing was done meanwhile");
 }
 
 async fn a_pool_without_tokens_says_so(home: Home) {

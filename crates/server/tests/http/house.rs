@@ -66,11 +66,26 @@ impl Home {
         lease: Duration,
         settings: Settings,
     ) -> House {
-        let database = self.database();
         let wanted = Wanted { size, policy: Some(Policy { lease }), update_policy: false };
-        let (engine, running) = engine::start(database, wanted, engine::Settings::default());
+        let house = self.open_once(async {}, wanted, engine::Settings::default(), settings);
+        until("the engine is ready", async || house.engine.health() == Health::Ready).await;
+        house
+    }
+
+    /// A server whose engine does not run before `dawn`.
+    pub fn open_once(
+        &self,
+        dawn: impl Future<Output = ()> + Send + 'static,
+        wanted: Wanted,
+        engine_settings: engine::Settings,
+        settings: Settings,
+    ) -> House {
+        let (engine, running) = engine::start(self.database(), wanted, engine_settings);
         let (stop_engine, engine_stops) = oneshot::channel::<()>();
-        let running = tokio::spawn(running.run(async { drop(engine_stops.await) }));
+        let running = tokio::spawn(async {
+            dawn.await;
+            running.run(async { drop(engine_stops.await) }).await
+        });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let door = server::router(engine.clone(), &settings);
@@ -80,9 +95,7 @@ impl Home {
             drop(stop_engine);
             running.await.unwrap().unwrap();
         });
-        let house = House { address, client: client(), engine, stop, serving };
-        until("the engine is ready", async || house.engine.health() == Health::Ready).await;
-        house
+        House { address, client: client(), engine, stop, serving }
     }
 }
 

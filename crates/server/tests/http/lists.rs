@@ -34,6 +34,7 @@ async fn an_unchanged_list_is_not_sent_again(home: Home) {
         for tags in [etag, strong, "*", &format!("\"x\", {etag}"), &format!("W/\"y\",{strong}")] {
             let again = known(&house, path, tags).await;
             assert_eq!((again.status.as_u16(), again.text.as_str()), (304, ""), "{tags}");
+            assert_eq!((again.header("content-length"), again.header("content-type")), ("", ""));
             assert_eq!(again.header("etag"), etag);
             assert_eq!(again.header("cache-control"), "no-cache");
         }
