@@ -42,13 +42,13 @@ impl Store for SqliteStore {
             }
             result
         };
-        let newest = self.newest.replace(entry.position);
+        let before = self.newest.take();
         let result = self.writer.run(commit).await;
-        match result {
-            Ok(()) => {}
-            Err(Error::Unknown(_)) => self.newest = None,
-            Err(_) => self.newest = newest,
-        }
+        self.newest = match result {
+            Ok(()) => Some(entry.position),
+            Err(Error::Unknown(_)) => None,
+            Err(_) => before,
+        };
         result
     }
 
