@@ -4,6 +4,7 @@ use std::error::Error as Cause;
 use std::io;
 
 use tokio_postgres::Error as PgError;
+use tokio_postgres::error::SqlState;
 
 use crate::Error;
 
@@ -18,9 +19,14 @@ pub(super) enum Remedy {
     Person,
 }
 
+/// For who connects through something that deals out connections by the transaction.
+pub(super) const PROXY: &str = "the database is reached through a proxy that pools transactions (such as pgbouncer with \
+     pool_mode=transaction), which breaks up sessions: connect to PostgreSQL itself, or let the proxy \
+     pool sessions";
+
 pub(super) fn remedy(error: &PgError) -> Remedy {
-    if let Some(state) = error.code() {
-        return by_state(state.code());
+    if let Some(state) = state(error) {
+        return by_state(state);
     }
     let mut cause: Option<&(dyn Cause + 'static)> = Some(error);
     let mut unreachable = error.is_closed();
@@ -56,6 +62,10 @@ pub(super) fn at_start(what: &'static str) -> impl Fn(PgError) -> Error {
     move |error| match remedy(&error) {
         Remedy::Wait => Error::TryAgain { what, cause: Box::new(error) },
         Remedy::OtherData => Error::Data(Box::new(error)),
+        // Another session's prepared statement was met, or one's own was not found.
+        Remedy::Person if matches!(state(&error), Some("26000" | "42P05")) => {
+            Error::Operator(PROXY.to_owned())
+        }
         Remedy::Person => Error::Operator(format!("PostgreSQL, {what}: {}", sentence(&error))),
     }
 }
@@ -63,6 +73,10 @@ pub(super) fn at_start(what: &'static str) -> impl Fn(PgError) -> Error {
 /// For what happens while a server is running: a password that was good may be good again.
 pub(super) fn running(what: &'static str) -> impl Fn(PgError) -> Error {
     move |error| Error::TryAgain { what, cause: Box::new(error) }
+}
+
+fn state(error: &PgError) -> Option<&str> {
+    error.code().map(SqlState::code)
 }
 
 /// The error in words that hold no data: PostgreSQL's details quote rows.

@@ -4,7 +4,7 @@ use pool::Timestamp;
 use refinery::error::Kind;
 use tokio_postgres::{Client, Error as PgError};
 
-use super::failure::at_start;
+use super::failure::{PROXY, at_start};
 use super::session::{Access, Purpose, Session};
 use super::{MIGRATION_LOCK, rows};
 use crate::Error;
@@ -36,12 +36,7 @@ impl Control {
         let other = backend(&guard.client).await.map_err(&failed)?;
         let after = backend(&session.client).await.map_err(&failed)?;
         if before != after || before == other {
-            return Err(Error::Operator(
-                "the database is reached through a proxy that pools transactions (such as \
-                 pgbouncer with pool_mode=transaction), which breaks up sessions: connect to \
-                 PostgreSQL itself, or let the proxy pool sessions"
-                    .to_owned(),
-            ));
+            return Err(Error::Operator(PROXY.to_owned()));
         }
         Ok(Control { session, guard })
     }
