@@ -33,3 +33,33 @@ impl FromStr for DatabaseUrl {
         Err(InvalidUrl("a database is sqlite:PATH or postgres://USER@HOST/NAME".to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_a_file_or_a_server() {
+        for url in ["sqlite:pool.db", "sqlite://pool.db"] {
+            let parsed = url.parse();
+            assert!(matches!(parsed, Ok(DatabaseUrl::Sqlite(path)) if path == *"pool.db"), "{url}");
+        }
+        for url in ["postgres://ann@db/pool", "postgresql:///pool?host=/run/postgresql"] {
+            assert!(matches!(url.parse(), Ok(DatabaseUrl::Postgres(_))), "{url}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_an_example() {
+        for (url, example) in [
+            ("", "sqlite:PATH or postgres://USER@HOST/NAME"),
+            ("mysql://ann:secret@db/pool", "sqlite:PATH or postgres://USER@HOST/NAME"),
+            ("sqlite:", "sqlite:pool.db"),
+            ("sqlite://", "sqlite:pool.db"),
+            ("postgres:///pool", "?host=/FOLDER"),
+        ] {
+            let said = url.parse::<DatabaseUrl>().unwrap_err().to_string();
+            assert!(said.contains(example) && !said.contains("secret"), "{url}: {said}");
+        }
+    }
+}

@@ -61,7 +61,7 @@ fn by_state(state: &str) -> Remedy {
 pub(super) fn at_start(what: &'static str) -> impl Fn(PgError) -> Error {
     move |error| match remedy(&error) {
         Remedy::Wait => Error::TryAgain { what, cause: Box::new(error) },
-        Remedy::OtherData => Error::Data(Box::new(error)),
+        Remedy::OtherData => data(&error),
         // Another session's prepared statement was met, or one's own was not found.
         Remedy::Person if matches!(state(&error), Some("26000" | "42P05")) => {
             Error::Operator(PROXY.to_owned())
@@ -73,6 +73,11 @@ pub(super) fn at_start(what: &'static str) -> impl Fn(PgError) -> Error {
 /// For what happens while a server is running: a password that was good may be good again.
 pub(super) fn running(what: &'static str) -> impl Fn(PgError) -> Error {
     move |error| Error::TryAgain { what, cause: Box::new(error) }
+}
+
+/// For data that was refused.
+pub(super) fn data(error: &PgError) -> Error {
+    Error::Data(sentence(error).into())
 }
 
 fn state(error: &PgError) -> Option<&str> {

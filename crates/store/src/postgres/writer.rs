@@ -10,7 +10,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error as PgError, Row, Statement};
 use uuid::Uuid;
 
-use super::failure::{Remedy, remedy, running};
+use super::failure::{Remedy, data, remedy, running};
 use super::rows::{LeaseColumns, Moment};
 use super::session::{Access, Purpose, Session};
 use super::{POOL_LOCKS, news, snapshot};
@@ -186,7 +186,7 @@ impl Writer {
 /// What the failure of a statement before the commit means.
 fn refused(error: PgError) -> Error {
     match remedy(&error) {
-        Remedy::OtherData => Error::Data(Box::new(error)),
+        Remedy::OtherData => data(&error),
         // The server's own word: the transaction failed, and the commit rolled it back.
         _ if error.as_db_error().is_some() => running("committing")(error),
         // No answer at all: the statements may all have arrived.
