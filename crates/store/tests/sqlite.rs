@@ -91,6 +91,39 @@ async fn a_server_that_is_just_stopping_is_waited_for() {
     assert_eq!(second.pool.size(), 2);
 }
 
+#[tokio::test]
+async fn a_stop_leaves_everything_in_the_one_file() {
+    let place = fresh().await;
+    let mut server = Server::start(&place, tokens(2)).await;
+    let token = server.allocate("Ada").await.token_id;
+    let history = server.history(token).await;
+    assert_eq!(history.len(), 1);
+    // Requests that are given up may keep their reader a little longer than the writer lives.
+    let reader = Arc::clone(&server.reader);
+    drop(server);
+    assert!(reader.history(token, None, 1).await.is_err(), "it would make the files again");
+    let files = fs::read_dir(place.directory.path()).unwrap();
+    let mut names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["pool.db", "pool.db.lock"]);
+
+    let copy = fresh().await;
+    fs::copy(place.file(), copy.file()).unwrap();
+    assert_eq!(Server::start(&copy, ANY).await.history(token).await, history);
+}
+
+#[tokio::test]
+async fn a_stop_empties_the_log_although_another_program_is_there() {
+    let place = fresh().await;
+    let mut server = Server::start(&place, tokens(2)).await;
+    let prompt = place.prompt();
+    server.allocate("Ada").await;
+    let count = prompt.query_row("select count(*) from leases", (), |row| row.get::<_, i64>(0));
+    assert_eq!(count, Ok(1));
+    drop(server);
+    assert_eq!(fs::metadata(place.directory.path().join("pool.db-wal")).unwrap().len(), 0);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn only_the_owner_may_read_the_files() {

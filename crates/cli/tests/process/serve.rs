@@ -105,16 +105,19 @@ fn a_second_server_on_one_file_is_refused_and_the_first_goes_on() {
 
 #[tokio::test]
 async fn what_was_acknowledged_is_there_after_a_stop() {
-    let (_folder, databases) = databases().await;
+    let (folder, databases) = databases().await;
     for database in databases {
         for signal in ["TERM", "INT"] {
             let mut server = Server::start(&database, &[]);
             let (status, allocated) = server.allocate("Edivan").await;
             assert_eq!(status, 200);
+            let id = allocated["token_id"].as_str().unwrap();
+            assert_eq!(server.get(&format!("/api/tokens/{id}/history")).await.0, 200);
             server.signal(signal);
             assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+            let log = folder.path().join("pool.db-wal");
+            assert!(!database.starts_with("sqlite:") || !log.exists(), "all is in the one file");
             let again = Server::start(&database, &[]);
-            let id = allocated["token_id"].as_str().unwrap();
             let (_, body) = again.get(&format!("/api/tokens/{id}")).await;
             assert_eq!(body["token"]["status"], "active", "{body}");
         }

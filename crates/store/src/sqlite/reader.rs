@@ -14,6 +14,10 @@ use crate::{Clock, Error, News, Position, Reader};
 /// How many connections read at the same time; more readers wait for one.
 const CONNECTIONS: usize = 4;
 
+/// Held by readers while they read, and by the writer to keep them out. Behind it are their
+/// connections that rest, until the writer stops: then it is `None`, and nobody reads any more.
+pub(super) type Gate = RwLock<Option<Mutex<Vec<Connection>>>>;
+
 /// The side that reads.
 pub(super) struct SqliteReader {
     clock: Arc<dyn Clock>,
@@ -23,13 +27,12 @@ pub(super) struct SqliteReader {
 
 struct Shared {
     files: Files,
-    gate: Arc<RwLock<()>>,
-    idle: Mutex<Vec<Connection>>,
+    gate: Arc<Gate>,
 }
 
 impl SqliteReader {
-    pub(super) fn new(clock: Arc<dyn Clock>, files: Files, gate: Arc<RwLock<()>>) -> Self {
-        let shared = Arc::new(Shared { files, gate, idle: Mutex::default() });
+    pub(super) fn new(clock: Arc<dyn Clock>, files: Files, gate: Arc<Gate>) -> Self {
+        let shared = Arc::new(Shared { files, gate });
         SqliteReader { clock, permits: Arc::new(Semaphore::new(CONNECTIONS)), shared }
     }
 }
@@ -68,14 +71,19 @@ impl Reader for SqliteReader {
 
 impl Shared {
     fn read<T>(&self, read: impl Fn(&Connection) -> Result<T, Error>) -> Result<T, Error> {
-        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let idle = gate.as_ref().ok_or_else(stopped)?;
+        let idle = || idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle().pop();
         let connection = kept.map_or_else(|| self.files.open_to_read(), Ok)?;
         let result = read(&connection)?;
         idle().push(connection);
         Ok(result)
     }
+}
+
+fn stopped() -> Error {
+    Error::TryAgain { what: "reading", cause: "the server is stopping".into() }
 }
 
 fn history(

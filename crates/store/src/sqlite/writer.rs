@@ -1,6 +1,6 @@
 use std::fs::{self, File};
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::files::{BUSY, Files};
+use super::reader::Gate;
 use super::refusal::failed;
 use crate::Error;
 
@@ -26,8 +27,7 @@ pub(super) struct Writer {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     pub(super) files: Files,
-    /// Held by readers while they read, and by the writer to keep them out.
-    pub(super) gate: Arc<RwLock<()>>,
+    pub(super) gate: Arc<Gate>,
 }
 
 impl Writer {
@@ -36,7 +36,7 @@ impl Writer {
         let files = Files::find(path)?;
         let lock = files.lock()?;
         let connection = Some(files.open_to_write().map_err(|error| first(&files, error))?);
-        let gate = Arc::new(RwLock::new(()));
+        let gate = Arc::new(Gate::new(Some(Mutex::default())));
         let mut writing = Writing {
             connection,
             files: files.clone(),
@@ -50,6 +50,7 @@ impl Writer {
                 job(&mut writing);
                 writing.tend();
             }
+            writing.finish();
         };
         let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(run);
         let thread = thread.map_err(|error| Error::TryAgain {
@@ -92,7 +93,7 @@ pub(super) struct Writing {
     /// is closed before the lock is given back.
     connection: Option<Connection>,
     files: Files,
-    gate: Arc<RwLock<()>>,
+    gate: Arc<Gate>,
     /// When a checkpoint was last tried.
     tried: Option<Instant>,
     _lock: File,
@@ -133,6 +134,15 @@ impl Writing {
         let _readers_wait = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = truncate(connection) {
             tracing::warn!(%error, size, "the write-ahead log could not be emptied");
+        }
+    }
+
+    /// Leaves everything in the database's own file. The last connection to be closed empties the
+    /// log and deletes it, unless it only reads: so the readers' are closed before.
+    fn finish(&mut self) {
+        *self.gate.write().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(Err(error)) = self.connection.take().map(|connection| truncate(&connection)) {
+            tracing::warn!(%error, "the write-ahead log could not be emptied at the end");
         }
     }
 }
