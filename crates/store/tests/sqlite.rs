@@ -13,7 +13,7 @@ use conformance::Place as _;
 use conformance::server::{ANY, Server, refusal, tokens};
 use pool::{Policy, Timestamp};
 use rusqlite::{Connection, OpenFlags};
-use store::{Database, DatabaseUrl, ManualClock, Wanted, database};
+use store::{Clock as _, Database, DatabaseUrl, ManualClock, SystemClock, Wanted, database};
 use tempfile::TempDir;
 
 /// A directory with a database file in it.
@@ -322,4 +322,40 @@ async fn the_views_know_deadlines_and_are_readable() {
     assert_eq!(seen[0][5..], [deadline.clone(), deadline, text("expired")]);
     assert_eq!(seen[1][2], text("active"));
     assert_eq!(seen[1][6..], [None, None]);
+}
+
+#[tokio::test]
+async fn the_views_follow_the_clock_to_the_millisecond() {
+    let place = fresh().await;
+    place.clock.set(SystemClock.now());
+    let policy = Some(Policy { lease: Duration::from_millis(200) });
+    let wanted = Wanted { size: Some(1), policy, update_policy: false };
+    let deadline = Server::start(&place, wanted).await.allocate("Ada").await.expires_at;
+    let prompt = place.prompt();
+    let read = |view| prompt.query_row(view, (), |row| row.get::<_, String>(0)).unwrap();
+    let mut seen_over = 0;
+    while seen_over < 3 {
+        for view in ["select status from token_status", "select status from token_history"] {
+            let (before, status, after) = (SystemClock.now(), read(view), SystemClock.now());
+            let (early, late) = (deadline.since(after), before.since(deadline));
+            if status == "active" {
+                assert!(late <= Duration::from_millis(1), "{view}: {late:?} late");
+            } else {
+                assert!(early.is_zero(), "{view}: {status} {early:?} early");
+                seen_over += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_views_ask_for_nothing_that_older_versions_lack() {
+    // unixepoch() came with 3.38, its 'subsec' with 3.42; before that format() was printf().
+    let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite");
+    for file in fs::read_dir(migrations).unwrap() {
+        let sql = fs::read_to_string(file.unwrap().path()).unwrap();
+        for newer in ["subsec", "unixepoch(", " format(", "(format("] {
+            assert!(!sql.contains(newer), "{newer}");
+        }
+    }
 }

@@ -72,10 +72,12 @@ create table batches (
     primary key (pool, version)
 ) strict, without rowid;
 
--- Every lease, with its end as of this moment by this machine's clock.
+-- Every lease, with its end as of this moment by this machine's clock, which SQLite reads to the
+-- millisecond. There are shorter ways to ask for it, and to write times down, that every sqlite3
+-- from 3.42 on has; this is for older ones, too.
 create view token_history as
 with seen as (
-    select *, ended_at is null and expires_at <= cast(unixepoch('subsec') * 1000000 as integer) as overdue
+    select *, ended_at is null and expires_at <= cast(round((julianday('now') - 2440587.5) * 86400000) as integer) * 1000 as overdue
     from leases
 ), ended as (
     select
@@ -85,36 +87,36 @@ with seen as (
     from seen
 )
 select
-    lower(format('%s-%s-%s-%s-%s', substr(hex(id), 1, 8), substr(hex(id), 9, 4), substr(hex(id), 13, 4), substr(hex(id), 17, 4), substr(hex(id), 21))) as id,
-    lower(format('%s-%s-%s-%s-%s', substr(hex(token_id), 1, 8), substr(hex(token_id), 9, 4), substr(hex(token_id), 13, 4), substr(hex(token_id), 17, 4), substr(hex(token_id), 21))) as token_id,
+    lower(printf('%s-%s-%s-%s-%s', substr(hex(id), 1, 8), substr(hex(id), 9, 4), substr(hex(id), 13, 4), substr(hex(id), 17, 4), substr(hex(id), 21))) as id,
+    lower(printf('%s-%s-%s-%s-%s', substr(hex(token_id), 1, 8), substr(hex(token_id), 9, 4), substr(hex(token_id), 13, 4), substr(hex(token_id), 17, 4), substr(hex(token_id), 21))) as token_id,
     iif(ended is null, 'active', 'over') as status,
     user_name,
-    lower(format('%s-%s-%s-%s-%s', substr(hex(user_id), 1, 8), substr(hex(user_id), 9, 4), substr(hex(user_id), 13, 4), substr(hex(user_id), 17, 4), substr(hex(user_id), 21))) as user_id,
+    lower(printf('%s-%s-%s-%s-%s', substr(hex(user_id), 1, 8), substr(hex(user_id), 9, 4), substr(hex(user_id), 13, 4), substr(hex(user_id), 17, 4), substr(hex(user_id), 21))) as user_id,
     fence,
     previous_fence,
-    strftime('%Y-%m-%dT%H:%M:%S', started_at / 1000000, 'unixepoch') || format('.%06dZ', started_at % 1000000) as started_at,
-    strftime('%Y-%m-%dT%H:%M:%S', expires_at / 1000000, 'unixepoch') || format('.%06dZ', expires_at % 1000000) as expires_at,
-    strftime('%Y-%m-%dT%H:%M:%S', ended / 1000000, 'unixepoch') || format('.%06dZ', ended % 1000000) as ended_at,
+    strftime('%Y-%m-%dT%H:%M:%S', started_at / 1000000, 'unixepoch') || printf('.%06dZ', started_at % 1000000) as started_at,
+    strftime('%Y-%m-%dT%H:%M:%S', expires_at / 1000000, 'unixepoch') || printf('.%06dZ', expires_at % 1000000) as expires_at,
+    strftime('%Y-%m-%dT%H:%M:%S', ended / 1000000, 'unixepoch') || printf('.%06dZ', ended % 1000000) as ended_at,
     reason as end_reason
 from ended;
 
 -- Every token, and who holds it at this moment by this machine's clock.
 create view token_status as
 select
-    lower(format('%s-%s-%s-%s-%s', substr(hex(t.id), 1, 8), substr(hex(t.id), 9, 4), substr(hex(t.id), 13, 4), substr(hex(t.id), 17, 4), substr(hex(t.id), 21))) as id,
-    lower(format('%s-%s-%s-%s-%s', substr(hex(t.value), 1, 8), substr(hex(t.value), 9, 4), substr(hex(t.value), 13, 4), substr(hex(t.value), 17, 4), substr(hex(t.value), 21))) as value,
+    lower(printf('%s-%s-%s-%s-%s', substr(hex(t.id), 1, 8), substr(hex(t.id), 9, 4), substr(hex(t.id), 13, 4), substr(hex(t.id), 17, 4), substr(hex(t.id), 21))) as id,
+    lower(printf('%s-%s-%s-%s-%s', substr(hex(t.value), 1, 8), substr(hex(t.value), 9, 4), substr(hex(t.value), 13, 4), substr(hex(t.value), 17, 4), substr(hex(t.value), 21))) as value,
     t.position,
     iif(l.id is null, 'available', 'active') as status,
     l.user_name,
-    lower(format('%s-%s-%s-%s-%s', substr(hex(l.user_id), 1, 8), substr(hex(l.user_id), 9, 4), substr(hex(l.user_id), 13, 4), substr(hex(l.user_id), 17, 4), substr(hex(l.user_id), 21))) as user_id,
+    lower(printf('%s-%s-%s-%s-%s', substr(hex(l.user_id), 1, 8), substr(hex(l.user_id), 9, 4), substr(hex(l.user_id), 13, 4), substr(hex(l.user_id), 17, 4), substr(hex(l.user_id), 21))) as user_id,
     l.fence,
-    strftime('%Y-%m-%dT%H:%M:%S', l.started_at / 1000000, 'unixepoch') || format('.%06dZ', l.started_at % 1000000) as activated_at,
-    strftime('%Y-%m-%dT%H:%M:%S', l.expires_at / 1000000, 'unixepoch') || format('.%06dZ', l.expires_at % 1000000) as expires_at,
-    strftime('%Y-%m-%dT%H:%M:%S', t.inserted_at / 1000000, 'unixepoch') || format('.%06dZ', t.inserted_at % 1000000) as inserted_at
+    strftime('%Y-%m-%dT%H:%M:%S', l.started_at / 1000000, 'unixepoch') || printf('.%06dZ', l.started_at % 1000000) as activated_at,
+    strftime('%Y-%m-%dT%H:%M:%S', l.expires_at / 1000000, 'unixepoch') || printf('.%06dZ', l.expires_at % 1000000) as expires_at,
+    strftime('%Y-%m-%dT%H:%M:%S', t.inserted_at / 1000000, 'unixepoch') || printf('.%06dZ', t.inserted_at % 1000000) as inserted_at
 from tokens as t
 left join latest_leases as latest on latest.pool = t.pool and latest.position = t.position
 left join leases as l
     on l.pool = latest.pool
     and l.fence = latest.fence
     and l.ended_at is null
-    and l.expires_at > cast(unixepoch('subsec') * 1000000 as integer);
+    and l.expires_at > cast(round((julianday('now') - 2440587.5) * 86400000) as integer) * 1000;
