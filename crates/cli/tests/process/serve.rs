@@ -234,3 +234,36 @@ async fn requests_are_logged_unless_switched_off() {
         assert!(!log.contains(body["token_value"].as_str().unwrap()), "{log}");
     }
 }
+
+#[tokio::test]
+async fn no_log_holds_secrets_however_much_is_logged() {
+    let (_folder, databases) = databases().await;
+    for database in databases {
+        for levels in ["trace", "trace,tokio_postgres=trace", "info,tokio_postgres::query=debug"] {
+            let mut server = Server::start(&database, &["--log", levels]);
+            let (_, body) = server.allocate("Edivan da Silva").await;
+            let id = body["token_id"].as_str().unwrap();
+            assert_eq!(server.get(&format!("/api/tokens/{id}/history")).await.0, 200);
+            server.signal("TERM");
+            server.wait();
+            let log = server.log();
+            assert!(log.contains("stopped"), "{log}");
+            for secret in ["Edivan", body["token_value"].as_str().unwrap()] {
+                let line = log.lines().find(|line| line.contains(secret));
+                assert_eq!(line, None, "{levels} on {database}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_start_on_postgres_has_nothing_to_remark() {
+    let database = Cluster::shared().database().await.unwrap();
+    for _ in 0..2 {
+        let mut server = Server::start(&database, &[]);
+        server.signal("TERM");
+        server.wait();
+        let log = server.log();
+        assert!(log.lines().all(|line| line.contains(" token_manager::serve: stop")), "{log}");
+    }
+}
