@@ -42,10 +42,12 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             ended.context("the server broke")??;
             bail!("the server takes no more requests");
         }
-        () = signals.next() => None,
+        () = signals.next() => {
+            tracing::info!("stopping: requests in flight are finished first");
+            None
+        }
     };
     announcing.abort();
-    tracing::info!("stopping: requests in flight are finished first");
     tokio::spawn(async move {
         signals.next().await;
         std::process::exit(130);

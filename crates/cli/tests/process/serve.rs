@@ -17,6 +17,7 @@ fn refused(database: &str, arguments: &[&str]) -> Ended {
     let ended = run(&mut command(Path::new("/"), &[&common, arguments].concat()));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(!ended.out.contains("ready"), "{ended:?}");
+    assert!(!ended.err.contains("stopping"), "it never began: {ended:?}");
     ended
 }
 
