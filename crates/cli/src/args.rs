@@ -26,11 +26,12 @@ TOML file (pool-size = 100). A flag comes before the environment, that before th
 
 const IMPORT_EXAMPLE: &str = "\
 Example:
-  token-manager import ecto://postgres:secret@localhost/token_manager --database sqlite:pool.db
+  PGPASSWORD=secret token-manager import ecto://postgres@localhost/token_manager
 
 The original's tokens, their values and the whole history are taken over into a new pool, all of \
 it or nothing. The original is only read, without TLS. Stop it first: what it does meanwhile is not \
-taken over.";
+taken over. Other users of this machine can read a command line, so leave its password out of the \
+URL: then the environment variable PGPASSWORD counts.";
 
 /// The commands that take every setting.
 const FULL: [&str; 3] = ["serve", "doctor", "config"];
@@ -49,10 +50,10 @@ pub fn command() -> Command {
             .help(format!("Read settings from a TOML file [env: {CONFIG_ENV}]"));
         Command::new(name).about(about).args(settings.map(flag)).arg(config)
     };
-    let from = Arg::new("from")
-        .value_name("FROM_URL")
-        .required(true)
-        .help("The original's database: ecto://.. or postgres://..");
+    let from = Arg::new("from").value_name("FROM_URL").required(true).help(
+        "The original's database: ecto://.. or postgres://..; a password that is not in it is \
+             taken from PGPASSWORD",
+    );
     Command::new("token-manager")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Exclusive, time-limited leases on a fixed pool of tokens, over HTTP")

@@ -15,6 +15,10 @@ use crate::{count, database, mask, say};
 
 const DEFAULT_LEASE: Duration = Duration::from_mins(2);
 
+/// The environment variable with the original's password, by the name that PostgreSQL's own programs
+/// give it.
+const PASSWORD_ENV: &str = "PGPASSWORD";
+
 /// Copies the original at `from` into a new pool, all of it or nothing.
 ///
 /// # Errors
@@ -22,7 +26,8 @@ const DEFAULT_LEASE: Duration = Duration::from_mins(2);
 /// When either database can't be used, the original holds something that no pool can, or there is
 /// a pool already.
 pub async fn import(settings: &Settings, from: &str) -> anyhow::Result<()> {
-    let mut source = Source::connect(from).await?;
+    let password = std::env::var(PASSWORD_ENV).ok().filter(|password| !password.is_empty());
+    let mut source = Source::connect(from, password.as_deref()).await?;
     let snapshot = source.snapshot().await?;
     let tokens = snapshot.tokens().await?;
     let moment = snapshot.moment().await?;

@@ -21,8 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Source(Client);
 
 impl Source {
-    /// Connects to `ecto://..` or `postgres://..`, without TLS.
-    pub async fn connect(url: &str) -> anyhow::Result<Self> {
+    /// Connects to `ecto://..` or `postgres://..`, without TLS. `password` is for a URL that has none.
+    pub async fn connect(url: &str, password: Option<&str>) -> anyhow::Result<Self> {
         let known = ["ecto://", "postgres://", "postgresql://"];
         let Some(rest) = known.iter().find_map(|scheme| url.strip_prefix(scheme)) else {
             bail!("an original database is ecto://USER:PASSWORD@HOST/NAME, or postgres://..");
@@ -37,6 +37,9 @@ impl Source {
         };
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        if let (None, Some(password)) = (config.get_password(), password) {
+            config.password(password);
         }
         config.application_name("token-manager import");
         let (client, connection) = config

@@ -1,7 +1,7 @@
 //! `import`: an original database is taken over, all of it or nothing.
 
 use serde_json::Value;
-use testbed::Cluster;
+use testbed::{Cluster, Options};
 
 use crate::databases;
 use crate::harness::{Ended, Server, command, run};
@@ -209,6 +209,28 @@ async fn a_pool_that_is_there_is_not_replaced() {
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.err.contains("pool"), "{}", ended.err);
         assert!(Server::start(&into, &[]).ready().contains("(3 tokens"));
+    }
+}
+
+#[tokio::test]
+async fn a_password_may_come_from_the_environment() {
+    let cluster = Options::default().tcp().start().unwrap();
+    let database = cluster.database().await.unwrap();
+    let account = "create role me superuser login password 'sesame';";
+    let tables = TABLES.replace("TIMESTAMP", "timestamp");
+    cluster.execute(&database, &format!("{account}{tables}{TOKENS}")).await.unwrap();
+    let (_, name) = database.split_once("@/").unwrap();
+    let (name, _) = name.split_once('?').unwrap();
+    let place = format!("127.0.0.1:{}/{name}", cluster.port());
+    for (user, password, code) in
+        [("me", "sesame", 0), ("me:sesame", "wrong", 0), ("me", "wrong", 1), ("me", "", 1)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let from = format!("ecto://{user}@{place}");
+        let mut import = command(folder.path(), &["import", &from]);
+        let ended = run(import.env("PGPASSWORD", password));
+        assert_eq!(ended.code, Some(code), "{user}, {password}: {ended:?}");
+        assert!(!ended.text().contains("sesame"), "{ended:?}");
     }
 }
 
