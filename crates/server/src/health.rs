@@ -6,8 +6,8 @@ use engine::Health;
 use serde::Serialize;
 
 use crate::answer::json;
+use crate::app::App;
 use crate::problem::{Code, Problem};
-use crate::routes::App;
 
 #[derive(Serialize)]
 struct Status {

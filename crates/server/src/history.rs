@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use crate::MAX_ROWS;
 use crate::answer::{Usage, json};
+use crate::app::{App, SentId, unknown_token};
 use crate::parameters::number;
 use crate::problem::Problem;
-use crate::routes::{App, SentId, unknown_token};
 
 /// About how long a row is in JSON.
 const BYTES_PER_ROW: usize = 330;

@@ -7,6 +7,7 @@
 //! [`router`] makes the service, [`serve`] puts it on a listener until it is told to stop.
 
 mod answer;
+mod app;
 mod body;
 mod connection;
 mod door;
@@ -14,6 +15,7 @@ mod foreign;
 mod health;
 mod history;
 mod lists;
+mod pages;
 mod parameters;
 mod problem;
 mod request_id;

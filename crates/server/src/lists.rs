@@ -1,170 +1,16 @@
-//! The lists of tokens: kept serialized until the pool changes.
+//! The lists of tokens: `GET /api/tokens`, `/available` and `/active`.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use bytes::Bytes;
 use engine::{Stamp, View};
 
-use crate::MAX_ROWS;
-use crate::answer::{self, TokenRow};
-use crate::parameters::number;
+use crate::app::App;
+use crate::pages::{List, Page, Part};
 use crate::problem::Problem;
-use crate::routes::App;
-
-/// The answer may be kept, but has to be asked about each time.
-const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
-
-/// About how long a token is in JSON.
-const BYTES_PER_TOKEN: usize = 320;
-
-/// How many pages are kept.
-const MAX_KEPT: usize = 16;
 
 /// Raised whenever the same state of a pool is written down differently than by earlier releases.
 const FORM: u32 = 1;
-
-/// Which tokens are listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum List {
-    All,
-    Available,
-    Active,
-}
-
-impl List {
-    const fn path(self) -> &'static str {
-        match self {
-            List::All => "/api/tokens",
-            List::Available => "/api/tokens/available",
-            List::Active => "/api/tokens/active",
-        }
-    }
-
-    fn has(self, active: bool) -> bool {
-        match self {
-            List::All => true,
-            List::Available => !active,
-            List::Active => active,
-        }
-    }
-}
-
-/// The part of a list that is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part {
-    list: List,
-    limit: usize,
-    /// The place in the pool at which it begins.
-    from: usize,
-}
-
-impl Part {
-    fn parse(list: List, query: Option<&str>) -> Result<Self, Problem> {
-        let (mut limit, mut from) = (usize::from(MAX_ROWS), 0);
-        if query.is_some() {
-            let index = |number| usize::try_from(number).unwrap_or(usize::MAX);
-            limit = number(query, "limit", 1..=MAX_ROWS.into())?.map_or(limit, index);
-            // The cursor is the place of the last token that the caller has.
-            from = number(query, "after", 0..=i64::from(u32::MAX))?.map_or(0, |at| index(at + 1));
-        }
-        Ok(Part { list, limit, from })
-    }
-
-    /// The tokens of this part, and the place of the last of them if there are more.
-    fn rows(self, view: View<'_>) -> (Vec<TokenRow>, Option<usize>) {
-        let mut tokens = view
-            .pool
-            .tokens(self.from)
-            .filter(|token| self.list.has(token.running(view.now).is_some()));
-        let mut last = None;
-        let rows = tokens.by_ref().take(self.limit).map(|token| {
-            last = Some(token.place);
-            TokenRow::of(token, view.now)
-        });
-        let rows = rows.collect();
-        (rows, last.filter(|_| tokens.next().is_some()))
-    }
-
-    /// Where the part after this one is found, as a `Link` header.
-    fn next(self, last: usize) -> HeaderValue {
-        let path = self.list.path();
-        let limit = match self.limit {
-            limit if limit == usize::from(MAX_ROWS) => String::new(),
-            limit => format!("limit={limit}&"),
-        };
-        let link = format!("<{path}?{limit}after={last}>; rel=\"next\"");
-        HeaderValue::try_from(link).expect("paths and numbers may stand in a header")
-    }
-}
-
-/// An answer that can be given again.
-#[derive(Clone)]
-pub(crate) struct Page {
-    body: Bytes,
-    etag: HeaderValue,
-    next: Option<HeaderValue>,
-}
-
-impl Page {
-    pub(crate) fn new(rows: &[TokenRow], etag: HeaderValue, next: Option<HeaderValue>) -> Self {
-        let body = answer::to_vec(&rows, 2 + rows.len() * BYTES_PER_TOKEN).into();
-        Page { body, etag, next }
-    }
-
-    /// The answer, to a request with these headers.
-    pub(crate) fn response(self, headers: &HeaderMap) -> Response {
-        let mut response = Response::default();
-        if is_known(headers, &self.etag) {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-        } else {
-            *response.body_mut() = Body::from(self.body);
-            response.headers_mut().insert(CONTENT_TYPE, answer::JSON);
-        }
-        let headers = response.headers_mut();
-        headers.insert(CACHE_CONTROL, NO_CACHE);
-        headers.insert(ETAG, self.etag);
-        if let Some(next) = self.next {
-            headers.insert(LINK, next);
-        }
-        response
-    }
-}
-
-/// The pages that were made of one state of the pool.
-#[derive(Default)]
-pub(crate) struct Pages(Mutex<Kept>);
-
-#[derive(Default)]
-struct Kept {
-    made_of: Option<Stamp>,
-    pages: Vec<(Part, Page)>,
-}
-
-impl Pages {
-    fn find(&self, stamp: Stamp, part: Part) -> Option<Page> {
-        let kept = self.lock();
-        let mut pages = kept.pages.iter().filter(|_| kept.made_of == Some(stamp));
-        pages.find(|(of, _)| *of == part).map(|(_, page)| page.clone())
-    }
-
-    fn keep(&self, stamp: Stamp, part: Part, page: Page) {
-        let mut kept = self.lock();
-        if kept.made_of != Some(stamp) || kept.pages.len() == MAX_KEPT {
-            kept.pages.clear();
-        }
-        kept.made_of = Some(stamp);
-        kept.pages.push((part, page));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 pub(crate) async fn all(app: State<App>, query: RawQuery, headers: HeaderMap) -> Answer {
     list(List::All, app, query, headers).await
@@ -210,38 +56,4 @@ fn etag(view: View<'_>) -> HeaderValue {
     let pool = view.pool.tokens(0).next().map_or(0, |first| first.token.id.0.as_fields().0);
     let etag = format!("W/\"{FORM}-{pool:08x}-{epoch}-{version}-{overdue}\"");
     HeaderValue::try_from(etag).expect("numbers may stand in a header")
-}
-
-/// Whether the client says that it has what goes by this name.
-fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
-    let known = headers.get_all(IF_NONE_MATCH).iter();
-    known.flat_map(|tags| tags.as_bytes().split(|&byte| byte == b',')).any(|tag| {
-        let tag = tag.trim_ascii();
-        tag == b"*" || weak(tag) == weak(etag.as_bytes())
-    })
-}
-
-fn weak(tag: &[u8]) -> &[u8] {
-    tag.strip_prefix(b"W/").unwrap_or(tag)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_are_compared_weakly() {
-        let etag = HeaderValue::from_static("W/\"1-a\"");
-        let known = |sent: &'static str| {
-            let headers = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static(sent))]);
-            is_known(&headers, &etag)
-        };
-        for sent in ["W/\"1-a\"", "\"1-a\"", "*", "\"x\", W/\"1-a\" ,\"y\""] {
-            assert!(known(sent), "{sent}");
-        }
-        for sent in ["", "1-a", "\"1-b\"", "W/\"1-\"", "w/\"1-a\""] {
-            assert!(!known(sent), "{sent}");
-        }
-        assert!(!is_known(&HeaderMap::new(), &etag));
-    }
 }

@@ -3,28 +3,19 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, RawPathParams, State};
+use axum::extract::State;
 use axum::http::Method;
-use axum::http::request::Parts;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use engine::{Handle, View};
-use pool::TokenId;
 use serde::Serialize;
 
 use crate::answer::{Granted, Shown, TokenRow, json};
-use crate::lists::Pages;
+use crate::app::{App, Inside, SentId, unknown_token};
+use crate::pages::Pages;
 use crate::problem::{Code, Problem};
 use crate::user_field::Asker;
 use crate::{Door, Settings, health, history, lists, sample};
-
-/// What the handlers share.
-pub(crate) type App = Arc<Inside>;
-
-pub(crate) struct Inside {
-    pub(crate) engine: Handle,
-    pub(crate) pages: Pages,
-}
 
 /// The whole service: every route behind the one [`Door`].
 #[must_use]
@@ -94,35 +85,4 @@ async fn unknown_path() -> Problem {
 async fn wrong_method(method: Method) -> Problem {
     let detail = format!("{method} is not for this path; the header Allow names what is.");
     Problem::new(Code::WrongMethod, detail)
-}
-
-pub(crate) fn unknown_token() -> Problem {
-    Problem::new(Code::UnknownToken, "The pool has no token with this id.")
-}
-
-/// The id in a path.
-pub(crate) struct SentId {
-    pub(crate) token: TokenId,
-    /// As it was sent, in whatever letter case, but percent-decoded.
-    pub(crate) sent: String,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for SentId {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        /// With hyphens: the one form in which ids are given out.
-        const LENGTH: usize = 36;
-        let sent = RawPathParams::from_request_parts(parts, state).await.ok();
-        let sent = sent.as_ref().and_then(|params| params.iter().next()).map(|(_, value)| value);
-        let uuid = sent.filter(|sent| sent.len() == LENGTH).and_then(|sent| sent.parse().ok());
-        let id = sent
-            .zip(uuid)
-            .map(|(sent, uuid)| SentId { token: TokenId(uuid), sent: sent.to_owned() });
-        id.ok_or_else(|| {
-            let detail = "The id in the path is not a UUID as in \
-                          01234567-89ab-cdef-0123-456789abcdef.";
-            Problem::new(Code::InvalidId, detail)
-        })
-    }
 }

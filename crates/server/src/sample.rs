@@ -11,8 +11,8 @@ use pool::{Fence, Lease, LeaseId, Timestamp, Token, TokenId, TokenValue, User};
 use uuid::Uuid;
 
 use crate::answer::{self, Granted, TokenRow};
-use crate::lists::Page;
-use crate::routes::App;
+use crate::app::App;
+use crate::pages::Page;
 use crate::user_field::Asker;
 
 /// How many tokens the list shows.

@@ -1,0 +1,50 @@
+//! What handlers have in common: what they share, and how they read and refuse ids.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use engine::Handle;
+use pool::TokenId;
+
+use crate::pages::Pages;
+use crate::problem::{Code, Problem};
+
+/// What the handlers share.
+pub(crate) type App = Arc<Inside>;
+
+pub(crate) struct Inside {
+    pub(crate) engine: Handle,
+    pub(crate) pages: Pages,
+}
+
+pub(crate) fn unknown_token() -> Problem {
+    Problem::new(Code::UnknownToken, "The pool has no token with this id.")
+}
+
+/// The id in a path.
+pub(crate) struct SentId {
+    pub(crate) token: TokenId,
+    /// As it was sent, in whatever letter case, but percent-decoded.
+    pub(crate) sent: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SentId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        /// With hyphens: the one form in which ids are given out.
+        const LENGTH: usize = 36;
+        let sent = RawPathParams::from_request_parts(parts, state).await.ok();
+        let sent = sent.as_ref().and_then(|params| params.iter().next()).map(|(_, value)| value);
+        let uuid = sent.filter(|sent| sent.len() == LENGTH).and_then(|sent| sent.parse().ok());
+        let id = sent
+            .zip(uuid)
+            .map(|(sent, uuid)| SentId { token: TokenId(uuid), sent: sent.to_owned() });
+        id.ok_or_else(|| {
+            let detail = "The id in the path is not a UUID as in \
+                          01234567-89ab-cdef-0123-456789abcdef.";
+            Problem::new(Code::InvalidId, detail)
+        })
+    }
+}
