@@ -1,5 +1,6 @@
 //! What the settings say, once their texts have been read.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ impl Settings {
     /// it was set. Never a secret.
     pub fn read(found: &Found) -> anyhow::Result<Self> {
         let timeout = |name| given(found, name, |text| duration(text, DAY));
-        let limit = |name| given(found, name, |text| count(text, LARGEST));
+        let limit = |name| given(found, name, |text| count(text, 1..=LARGEST));
         let access_log = given(found, "access-log", switch)?;
         let log = given(found, "log", filter)?;
         let journal_keep = limit("journal-keep")?;
@@ -67,7 +68,7 @@ impl Settings {
             journal_keep: u32::try_from(journal_keep).expect("it is at most LARGEST"),
             journal_age: given(found, "journal-age", |text| duration(text, LONGEST_LEASE))?,
             allow_clock_behind: given(found, "allow-clock-behind", switch)?,
-            pool_size: perhaps(found, "pool-size", |text| count(text, store::MAX_POOL_SIZE))?,
+            pool_size: perhaps(found, "pool-size", |text| count(text, 0..=store::MAX_POOL_SIZE))?,
             lease: perhaps(found, "lease", |text| duration(text, LONGEST_LEASE))?,
             update_policy: given(found, "update-policy", switch)?,
             listen: listen(found)?,
@@ -136,9 +137,9 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-fn count(text: &str, largest: usize) -> Result<usize, String> {
-    let count = usize::from_str(text).ok().filter(|count| (1..=largest).contains(count));
-    count.ok_or_else(|| format!("it is a whole number from 1 to {largest}"))
+fn count(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
+    let count = usize::from_str(text).ok().filter(|count| range.contains(count));
+    count.ok_or_else(|| format!("it is a whole number from {} to {}", range.start(), range.end()))
 }
 
 fn duration(text: &str, longest: Duration) -> Result<Duration, String> {
@@ -236,8 +237,9 @@ mod tests {
             ("lease", "5x", "a duration looks like 2m"),
             ("lease", "0s", "1ms at least and 365days at most"),
             ("lease", "366days", "1ms at least and 365days at most"),
-            ("pool-size", "0", "from 1 to 1000000"),
-            ("pool-size", "-1", "from 1 to 1000000"),
+            ("pool-size", "1000001", "from 0 to 1000000"),
+            ("pool-size", "-1", "from 0 to 1000000"),
+            ("mailbox", "0", "from 1 to 1000000"),
             ("listen", "http://x", "HOST:PORT"),
             ("allow-anonymous", "maybe", "true or false"),
             ("allowed-host", "a,,b", "a host is a name"),

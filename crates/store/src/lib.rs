@@ -38,7 +38,7 @@ pub const EPOCH_GAP: i64 = 1_000_000;
 /// The pool that is wanted: made on the first start, compared with what is there on later ones.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
-    /// How many tokens, 1 to [`MAX_POOL_SIZE`]. `None` takes the pool as it is (and 100 for a new
+    /// How many tokens, 0 to [`MAX_POOL_SIZE`]. `None` takes the pool as it is (and 100 for a new
     /// one): a size is only compared where somebody chose one.
     pub size: Option<usize>,
     /// The policy. `None` takes the pool's own (and 2 minutes for a new one).

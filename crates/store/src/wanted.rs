@@ -13,9 +13,9 @@ const LONGEST_LEASE: Duration = Duration::from_hours(24 * 365 * 100);
 /// The pool to make where there is none yet.
 pub(crate) fn new_pool(wanted: &Wanted, at: Timestamp) -> Result<NewPool, Error> {
     let size = wanted.size.unwrap_or(DEFAULT_SIZE);
-    if !(1..=MAX_POOL_SIZE).contains(&size) {
+    if size > MAX_POOL_SIZE {
         return Err(Error::Operator(format!(
-            "a pool has 1 to {MAX_POOL_SIZE} tokens, so none can be made with {size}"
+            "a pool has {MAX_POOL_SIZE} tokens at most, so none can be made with {size}"
         )));
     }
     let policy = storable(wanted.policy.unwrap_or(DEFAULT_POLICY))?;
@@ -99,9 +99,15 @@ mod tests {
     fn a_new_pool_has_100_tokens_and_2_minutes_unless_told_otherwise() {
         let new = new_pool(&wanted(None, None, false), Timestamp::MIN).unwrap();
         assert_eq!((new.tokens.len(), new.policy.lease), (100, Duration::from_mins(2)));
-        for size in [0, MAX_POOL_SIZE + 1] {
-            refusal(new_pool(&wanted(Some(size), None, false), Timestamp::MIN));
-        }
+    }
+
+    #[test]
+    fn a_pool_may_have_no_tokens_but_not_too_many() {
+        let new = |size| new_pool(&wanted(Some(size), None, false), Timestamp::MIN);
+        assert_eq!(new(0).unwrap().tokens, []);
+        refusal(new(MAX_POOL_SIZE + 1));
+        let sentence = refusal(compare(0, MINUTE, &wanted(Some(1), None, false)));
+        assert!(sentence.contains("0 tokens, not 1"), "{sentence}");
     }
 
     #[test]

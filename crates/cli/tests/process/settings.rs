@@ -102,7 +102,7 @@ fn a_bad_value_is_refused_with_where_it_was_set() {
     let env = [("TOKEN_MANAGER_POOL_SIZE", "many")];
     for (arguments, env, sentences) in [
         (vec!["--lease", "5x"], &[][..], ["lease can't be \"5x\" (flag)", "2m, 90s, 1500ms"]),
-        (vec![], &env, ["\"many\" (environment variable TOKEN_MANAGER_POOL_SIZE)", "1 to 1000000"]),
+        (vec![], &env, ["\"many\" (environment variable TOKEN_MANAGER_POOL_SIZE)", "0 to 1000000"]),
         (vec!["--config", "bad.toml"], &[], ["there is no setting `leese`", "nearest is `lease`"]),
         (vec!["--config", "value.toml"], &[], ["\"soon\" (file value.toml)", "2m, 90s, 1500ms"]),
         (

@@ -351,9 +351,9 @@ async fn without_a_database_the_server_says_so(home: Home) {
 }
 
 async fn a_pool_without_tokens_says_so(home: Home) {
-    home.make_empty_pool().await;
-    let house = home.open_with(None, Settings::default()).await;
+    let house = home.open_size(0).await;
     assert_eq!(house.get("/api/tokens").await.text, "[]");
+    assert_eq!(house.delete("/api/tokens/clear-active").await.json()["tokens_cleared"], 0);
     let answer = house.send("application/json", r#"{"user_id":"a"}"#).await;
     answer.problem(503, "no-tokens");
     assert_eq!(answer.json()["error"], "No tokens available");

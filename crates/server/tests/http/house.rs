@@ -10,9 +10,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use server::Settings;
-use store::{
-    Clock as _, Database, DatabaseUrl, ImportedPool, LeaseSource, NewPool, SystemClock, Wanted,
-};
+use store::{Database, DatabaseUrl, SystemClock, Wanted};
 use tempfile::TempDir;
 use testbed::Cluster;
 use tokio::sync::oneshot;
@@ -38,13 +36,6 @@ impl Home {
     fn database(&self) -> Box<dyn Database> {
         let url: DatabaseUrl = self.url.parse().unwrap();
         store::database(&url, Arc::new(SystemClock))
-    }
-
-    /// A pool without tokens can't be asked for, but it can be taken over from elsewhere.
-    pub async fn make_empty_pool(&self) {
-        let policy = Policy { lease: Duration::from_mins(2) };
-        let new = NewPool { policy, tokens: Vec::new(), at: SystemClock.now() };
-        self.database().import(ImportedPool { new, history: &mut NoHistory }).await.unwrap();
     }
 
     /// A server with 100 tokens, leases of 2 minutes and the default settings.
@@ -96,15 +87,6 @@ impl Home {
             running.await.unwrap().unwrap();
         });
         House { address, client: client(), engine, stop, serving }
-    }
-}
-
-struct NoHistory;
-
-#[async_trait::async_trait]
-impl LeaseSource for NoHistory {
-    async fn next(&mut self) -> Result<Vec<pool::Lease>, store::Error> {
-        Ok(Vec::new())
     }
 }
 
