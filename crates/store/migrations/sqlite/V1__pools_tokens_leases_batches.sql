@@ -21,7 +21,7 @@ create table tokens (
 -- `previous_fence` names the same token's lease before, 0 for none: that no two leases of a token
 -- come after the same one is what the last unique constraint holds. Every index here grows at its
 -- end, whichever tokens are granted. One that began with the token would grow in as many places as
--- there are tokens: a batch of 100 evictions then writes 600 kB instead of 140.
+-- there are tokens: a batch of 100 evictions then writes 600 kB instead of 150.
 create table leases (
     id blob primary key check (length(id) = 16),
     pool text not null,
