@@ -4,7 +4,7 @@
 //! Neither databases nor the rules of the pool may enter here; a handler never sees a store and
 //! never decides which token anyone gets.
 //!
-//! [`router`] makes the service, [`serve`] puts it on a listener until it is told to stop.
+//! [`router`] makes the service, [`serve()`] puts it on a listener until it is told to stop.
 
 mod answer;
 mod app;
@@ -56,7 +56,7 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How long an answer may take once the request is there.
     pub request_timeout: Duration,
-    /// How long [`serve`] waits for answers under way once it was told to stop.
+    /// How long [`serve()`] waits for answers under way once it was told to stop.
     pub shutdown_timeout: Duration,
     /// Whether to serve `POST /bench/allocate` and `GET /bench/tokens`, which parse a request like
     /// the real routes and answer a constant of the same size, without engine or store. They are

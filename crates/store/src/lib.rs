@@ -224,4 +224,3 @@ pub trait Reader: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Lease>, Error>;
 }
-
