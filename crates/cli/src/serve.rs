@@ -28,10 +28,10 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let (handle, engine) =
         engine::start(database(settings), settings.wanted(), engine_settings(settings));
     let (stop_engine, engine_stops) = oneshot::channel::<()>();
-    let mut engine = tokio::spawn(engine.run(async {
+    let mut engine = engine.spawn(async {
         // It also stops when the sender is dropped.
         let _ = engine_stops.await;
-    }));
+    })?;
     let (stop_server, server_stops) = watch::channel(());
     let mut server = serve_all(listeners, &handle, settings, &server_stops)?;
     let announcing = tokio::spawn(announce(handle, first, settings.database_shown.clone()));

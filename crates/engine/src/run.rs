@@ -1,11 +1,13 @@
 use std::collections::VecDeque;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use pool::{Command, Timestamp};
 use store::{Database, Opened, ServerId, Wanted};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -76,6 +78,26 @@ impl Engine {
         let result = self.serve(pin!(stop)).await;
         shared.set_health(Health::Stopped);
         result
+    }
+
+    /// As [`Engine::run`], on a thread of its own, so that no wave of requests keeps a batch waiting
+    /// for its turn. The receiver gets the result; it is closed without one if the thread panics.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no more threads.
+    pub fn spawn(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<oneshot::Receiver<Result<(), Fatal>>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (ended, result) = oneshot::channel();
+        let run = move || {
+            // Whoever waits for the result may have left.
+            let _ = ended.send(runtime.block_on(self.run(stop)));
+        };
+        thread::Builder::new().name("engine".to_owned()).spawn(run)?;
+        Ok(result)
     }
 
     async fn serve(self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), Fatal> {

@@ -9,7 +9,10 @@ use uuid::Uuid;
 pub struct UserId(pub Uuid);
 
 /// Who asks for a token: the text that was sent, and the identity it stands for.
+///
+/// Serialized, it is the text alone, since the identity follows from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Arc<str>", try_from = "Arc<str>")]
 pub struct User {
     /// The text as it was sent, 1 to [`User::MAX_CHARS`] characters.
     pub name: Arc<str>,
@@ -53,6 +56,20 @@ impl User {
             return Err(InvalidUser::Nul);
         }
         Ok(User { name: name.into(), id: UserId(identity(name)) })
+    }
+}
+
+impl From<User> for Arc<str> {
+    fn from(user: User) -> Self {
+        user.name
+    }
+}
+
+impl TryFrom<Arc<str>> for User {
+    type Error = InvalidUser;
+
+    fn try_from(name: Arc<str>) -> Result<Self, InvalidUser> {
+        User::new(&name)
     }
 }
 

@@ -51,9 +51,11 @@ create table token_manager.leases (
     autovacuum_analyze_scale_factor = 0.02
 );
 
--- The journal. timeline is PostgreSQL's own, which changes with a failover or restore.
+-- The journal. timeline is PostgreSQL's own, which changes with a failover or restore. No foreign
+-- key to pools: each batch would lock the pool's row, and pools are never deleted. An entry stays in
+-- its row as long as that fits into a page.
 create table token_manager.batches (
-    pool integer not null references token_manager.pools (id),
+    pool integer not null,
     version bigint not null check (version > 0),
     batch_id uuid not null,
     server uuid not null,
@@ -64,6 +66,7 @@ create table token_manager.batches (
     changes bytea not null,
     primary key (pool, version)
 ) with (
+    toast_tuple_target = 8160,
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 2000,
     autovacuum_vacuum_insert_scale_factor = 0,
