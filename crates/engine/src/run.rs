@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pool::{Command, Timestamp};
 use store::{Database, Opened, ServerId, Wanted};
+use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -90,7 +91,7 @@ impl Engine {
         self,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<oneshot::Receiver<Result<(), Fatal>>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (ended, result) = oneshot::channel();
         let run = move || {
             // Whoever waits for the result may have left.
@@ -120,6 +121,7 @@ impl Engine {
             withdrawals: withdrawals.0,
             copy: None,
             alone: 0,
+            begun: false,
             unsettled: None,
         };
         let waiting = VecDeque::new();
@@ -176,11 +178,8 @@ impl Turns {
                 }
             }
             self.gather();
-            if let Some(since) = stopping {
-                let idle = self.waiting.is_empty() && self.writer.unsettled.is_none();
-                if idle || since.elapsed() > LAST_WORDS {
-                    return Ok(());
-                }
+            if stopping.is_some_and(|since| !self.pressed() || since.elapsed() > LAST_WORDS) {
+                return Ok(());
             }
             match self.turn().await {
                 Ok(()) => {
@@ -199,7 +198,7 @@ impl Turns {
 
     /// Returns when there is something to do: a command, or a deadline that may have been reached.
     async fn wait(&mut self) {
-        if !self.waiting.is_empty() || self.writer.unsettled.is_some() {
+        if self.pressed() {
             return;
         }
         let sleep = self.until_next_deadline().min(LONGEST_SLEEP) + self.jitter;
@@ -211,6 +210,11 @@ impl Turns {
             request = self.mailbox.recv() => self.waiting.extend(request),
             () = tokio::time::sleep(sleep) => {}
         }
+    }
+
+    /// Whether there is something to do without waiting for it.
+    fn pressed(&self) -> bool {
+        !self.waiting.is_empty() || self.writer.begun || self.writer.unsettled.is_some()
     }
 
     /// Takes in all that waits, up to the limit of a batch.
@@ -227,7 +231,7 @@ impl Turns {
 
     async fn turn(&mut self) -> Result<(), Failure> {
         let away = self.writer.shared.health() == Health::Away;
-        if self.waiting.is_empty() && self.writer.unsettled.is_none() && !away {
+        if !self.pressed() && !away {
             if self.shared_database {
                 // Other servers may have started leases, or written down the expiry by now; and
                 // this is how an idle server learns that the database is away.
@@ -237,7 +241,9 @@ impl Turns {
                 return Ok(());
             }
         }
-        if self.writer.attempt(&mut self.waiting, self.settings.batch).await? {
+        // Nothing may be begun while the journal is pruned, nor when this is to be the last batch.
+        let may_begin = self.written + 1 < BATCHES_BETWEEN_PRUNINGS && !self.mailbox.is_closed();
+        if self.writer.attempt(&mut self.waiting, self.settings.batch, may_begin).await? {
             self.written += 1;
         }
         if self.written >= BATCHES_BETWEEN_PRUNINGS {

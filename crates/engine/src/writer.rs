@@ -24,6 +24,9 @@ pub(crate) struct Writer {
     /// How many of the next commands are decided alone, because the database refused a batch that
     /// had one of them.
     pub alone: usize,
+    /// Whether the next batch was begun together with the last commit. An attempt has to follow
+    /// without delay then, since other servers wait for the lock.
+    pub begun: bool,
     /// A batch whose fate is not known yet.
     pub unsettled: Option<Unsettled>,
 }
@@ -58,12 +61,16 @@ impl From<store::Error> for Failure {
 impl Writer {
     /// Decides up to `limit` of the commands in `waiting` and makes the batch durable, together
     /// with the ends of leases that are past their deadline. Commands that certainly were not
-    /// carried out are left in `waiting`, in their order. Returns whether anything was written.
+    /// carried out are left in `waiting`, in their order. Where several were decided, more are to be
+    /// expected: if `may_begin`, the next batch is then begun at once. Returns whether anything was
+    /// written.
     pub async fn attempt(
         &mut self,
         waiting: &mut VecDeque<Request>,
         limit: usize,
+        may_begin: bool,
     ) -> Result<bool, Failure> {
+        self.begun = false;
         let mut copy = match self.copy.take() {
             Some(copy) => copy,
             None => self.start_again().await?,
@@ -96,8 +103,15 @@ impl Writer {
         let position = next(copy.position, new_epoch, ids::batch());
         let fence = copy.pool.fence();
         let entry = Entry { position, server: self.server, at: now, fence, changes };
-        match self.store.commit(&entry).await {
+        let then_begin = may_begin && decided.len() > 1;
+        let committed = if then_begin {
+            self.store.commit_and_begin(&entry).await
+        } else {
+            self.store.commit(&entry).await
+        };
+        match committed {
             Ok(()) => {
+                self.begun = then_begin;
                 copy.settle(&entry);
                 self.shared.publish(&known, news, Some(&entry));
                 self.answer(decided, copy);

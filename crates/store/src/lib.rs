@@ -173,6 +173,17 @@ pub trait Store: Send {
     /// `begin` again and ask [`Store::has`].
     async fn commit(&mut self, entry: &Entry) -> Result<(), Error>;
 
+    /// As [`Store::commit`]; and where that succeeds, `begin` is under way at once, in the same
+    /// breath where the database allows it. For when more commands are expected: `begin` (which then
+    /// has its answer sooner) or `abandon` has to follow without delay, since the lock is held.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::commit`]; nothing is under way then.
+    async fn commit_and_begin(&mut self, entry: &Entry) -> Result<(), Error> {
+        self.commit(entry).await
+    }
+
     /// Gives the lock back, nothing done.
     async fn abandon(&mut self);
 

@@ -1,10 +1,15 @@
 //! The side that writes: a connection of its own, and two flights of statements for each batch.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use pool::{Change, Timestamp};
+use tokio::task::JoinHandle;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error as PgError, Row, Statement};
@@ -35,11 +40,20 @@ pub(super) struct Writer {
     pool: i32,
     /// `None` until it is needed, and after a failure: a new one has no open transaction.
     writing: Option<Writing>,
+    /// The batch that was begun together with the last commit.
+    ahead: Option<Ahead>,
+}
+
+/// A batch that is being begun.
+struct Ahead {
+    /// The copy whose news it brings.
+    known: Position,
+    rows: JoinHandle<Result<Vec<Row>, Error>>,
 }
 
 /// A connection, ready for batches.
 struct Writing {
-    session: Session,
+    session: Arc<Session>,
     statements: Statements,
     /// The epoch of the journal's newest entry, as `begin` found it.
     epoch: i64,
@@ -48,6 +62,7 @@ struct Writing {
     pruned_to: i64,
 }
 
+#[derive(Clone)]
 struct Statements {
     begin: Statement,
     lock: Statement,
@@ -87,9 +102,45 @@ async fn flight(client: &Client, steps: &[Step<'_>]) -> Vec<Result<Vec<Row>, PgE
     join_all(steps.iter().map(|&(statement, parameters)| client.query(statement, parameters))).await
 }
 
+/// Begins a batch. Apart and in this order: a statement that waited for the lock would show the time
+/// and the rows from before the wait.
+async fn begin(
+    client: &Client,
+    statements: &Statements,
+    pool: i32,
+    version: i64,
+) -> Result<Vec<Row>, Error> {
+    let steps: [Step<'_>; 3] = [
+        (&statements.begin, &[]),
+        (&statements.lock, &[&POOL_LOCKS, &pool]),
+        (&statements.news, &[&pool, &version, &news::ROWS]),
+    ];
+    let whats = ["beginning", "waiting for another server's batch", "reading the journal"];
+    let mut rows = Vec::new();
+    for (answer, what) in flight(client, &steps).await.into_iter().zip(whats) {
+        rows = answer.map_err(running(what))?;
+    }
+    Ok(rows)
+}
+
+impl Ahead {
+    /// Begins the batch after the one at `known`, in a task of its own, so that whoever waits for
+    /// the commit does not also wait for the lock.
+    fn begin(writing: &Writing, pool: i32, known: Position) -> Self {
+        let (session, statements) = (Arc::clone(&writing.session), writing.statements.clone());
+        let rows = async move { begin(&session.client, &statements, pool, known.version).await };
+        Ahead { known, rows: tokio::spawn(rows) }
+    }
+
+    async fn rows(self) -> Result<Vec<Row>, Error> {
+        let failed = |cause| Error::TryAgain { what: "beginning", cause: Box::new(cause) };
+        self.rows.await.map_err(failed)?
+    }
+}
+
 impl Writer {
     pub(super) fn new(access: Access, pool: i32) -> Self {
-        Writer { access, pool, writing: None }
+        Writer { access, pool, writing: None, ahead: None }
     }
 
     /// The connection; a new one where there is none or it was lost.
@@ -105,23 +156,22 @@ impl Writer {
             other => other,
         })?;
         let statements = Statements::prepare(&session.client).await.map_err(running(CONNECTING))?;
-        Ok(Writing { session, statements, epoch: 0, pruned_to: 0 })
+        Ok(Writing { session: Arc::new(session), statements, epoch: 0, pruned_to: 0 })
     }
 
-    async fn try_begin(&self, writing: &mut Writing, known: &Position) -> Result<Begun, Error> {
+    async fn try_begin(&mut self, writing: &mut Writing, known: &Position) -> Result<Begun, Error> {
         let Writing { session, statements, .. } = writing;
-        // Apart and in this order: a statement that waited for the lock would show the time and the
-        // rows from before the wait.
-        let steps: [Step<'_>; 3] = [
-            (&statements.begin, &[]),
-            (&statements.lock, &[&POOL_LOCKS, &self.pool]),
-            (&statements.news, &[&self.pool, &known.version, &news::ROWS]),
-        ];
-        let whats = ["beginning", "waiting for another server's batch", "reading the journal"];
-        let mut rows = Vec::new();
-        for (answer, what) in flight(&session.client, &steps).await.into_iter().zip(whats) {
-            rows = answer.map_err(running(what))?;
-        }
+        let rows = match self.ahead.take() {
+            Some(ahead) if ahead.known == *known => ahead.rows().await?,
+            other => {
+                if let Some(ahead) = other {
+                    ahead.rows().await?;
+                    let rollback = session.client.query(&statements.rollback, &[]).await;
+                    rollback.map_err(running("ending a batch"))?;
+                }
+                begin(&session.client, statements, self.pool, known.version).await?
+            }
+        };
         let failed = running("reading the journal");
         let answer = news::read(known, &rows).map_err(&failed)?;
         let (now, news, newest, timeline) = if let Some(found) = answer.news {
@@ -134,7 +184,13 @@ impl Writer {
         Ok(Begun { now, news, new_epoch: timeline != writing.session.timeline })
     }
 
-    async fn try_commit(&self, writing: &Writing, entry: &Entry) -> Result<(), Error> {
+    /// Sends the batch, and with it, if `then_begin`, the beginning of the next one.
+    async fn try_commit(
+        &mut self,
+        writing: &Writing,
+        entry: &Entry,
+        then_begin: bool,
+    ) -> Result<(), Error> {
         let Writing { session, statements, .. } = writing;
         if session.client.is_closed() {
             let cause = "the connection was lost before the batch was sent".into();
@@ -172,7 +228,16 @@ impl Writer {
         }
         steps.push((&statements.insert_batch, &journal));
         steps.push((&statements.commit, &[]));
-        let mut answers = flight(&session.client, &steps).await;
+        let mut commit = pin!(flight(&session.client, &steps));
+        // The first poll sends it.
+        let sent = poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))).await;
+        if then_begin {
+            self.ahead = Some(Ahead::begin(writing, self.pool, *position));
+        }
+        let mut answers = match sent {
+            Poll::Ready(answers) => answers,
+            Poll::Pending => commit.await,
+        };
         // A commit after a failed statement rolls back and answers without an error, so each
         // answer counts.
         let committed = answers.pop().expect("the commit is part of the flight");
@@ -180,6 +245,25 @@ impl Writer {
             Some(error) => Err(refused(error)),
             None => committed.map(drop).map_err(commit_failed),
         }
+    }
+}
+
+impl Writer {
+    async fn send(&mut self, entry: &Entry, then_begin: bool) -> Result<(), Error> {
+        let Some(writing) = self.writing.take() else {
+            let cause = "there is no batch to commit".into();
+            return Err(Error::TryAgain { what: "committing", cause });
+        };
+        let committed = self.try_commit(&writing, entry, then_begin).await;
+        // After refused data the connection is as good as before; after anything else a new one
+        // is needed.
+        if matches!(committed, Ok(()) | Err(Error::Data(_))) {
+            self.writing = Some(writing);
+        }
+        if committed.is_err() && self.ahead.is_some() {
+            self.abandon().await;
+        }
+        committed
     }
 }
 
@@ -220,20 +304,18 @@ impl Store for Writer {
     }
 
     async fn commit(&mut self, entry: &Entry) -> Result<(), Error> {
-        let Some(writing) = self.writing.take() else {
-            let cause = "there is no batch to commit".into();
-            return Err(Error::TryAgain { what: "committing", cause });
-        };
-        let committed = self.try_commit(&writing, entry).await;
-        // After refused data the connection is as good as before; after anything else a new one
-        // is needed.
-        if matches!(committed, Ok(()) | Err(Error::Data(_))) {
-            self.writing = Some(writing);
-        }
-        committed
+        self.send(entry, false).await
+    }
+
+    async fn commit_and_begin(&mut self, entry: &Entry) -> Result<(), Error> {
+        self.send(entry, true).await
     }
 
     async fn abandon(&mut self) {
+        if let Some(ahead) = self.ahead.take() {
+            // What is still being begun has to come before the end of it.
+            drop(ahead.rows().await);
+        }
         if let Some(writing) = self.writing.take()
             && let Ok(_) = writing.session.client.query(&writing.statements.rollback, &[]).await
         {
