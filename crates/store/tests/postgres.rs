@@ -5,6 +5,8 @@
 #[macro_use]
 mod conformance;
 
+#[path = "postgres/ahead.rs"]
+mod ahead;
 #[path = "postgres/connecting.rs"]
 mod connecting;
 #[path = "postgres/faults.rs"]
@@ -15,6 +17,7 @@ mod sharing;
 mod statements;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use store::{Database, SystemClock, database};
 use testbed::Cluster;
@@ -36,6 +39,21 @@ impl Fresh {
         tokio::spawn(connection);
         client.batch_execute("set search_path = token_manager").await.unwrap();
         client
+    }
+}
+
+impl Fresh {
+    async fn until_a_session_waits_for_the_lock(&self) {
+        let client = self.prompt().await;
+        let sql = "select exists (select from pg_locks join pg_database as d on d.oid = database \
+                   where locktype = 'advisory' and not granted and datname = current_database())";
+        for _ in 0..1_000 {
+            if client.query_one(sql, &[]).await.unwrap().get(0) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("no session ever waited for the lock");
     }
 }
 
