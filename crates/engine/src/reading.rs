@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use pool::Timestamp;
 use store::{Entry, News, Position, Reader};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, warn};
@@ -105,7 +106,10 @@ impl Shared {
             return Err(error);
         }
         let (question, answer) = oneshot::channel();
-        self.questions.try_send(question).map_err(|_| Error::busy())?;
+        self.questions.try_send(question).map_err(|refused| match refused {
+            TrySendError::Full(_) => Error::busy(),
+            TrySendError::Closed(_) => Error::Stopping,
+        })?;
         match tokio::time::timeout(self.patience, answer).await {
             Ok(Ok(now)) => Ok(now),
             Ok(Err(_)) | Err(_) => Err(Error::not_done()),
@@ -116,6 +120,12 @@ impl Shared {
     pub fn estimate(&self) -> Timestamp {
         let clock = self.reader.get().and_then(|reader| reader.now());
         clock.map_or_else(|| self.time.estimate(), |clock| self.time.observe(clock, Timestamp::MIN))
+    }
+
+    /// Drops the readers' copy, which has turned out not to be the pool that is in the database. Reads
+    /// wait for the writer to load it anew.
+    pub fn forget(&self) {
+        *self.write() = None;
     }
 
     /// Where the readers' copy is.

@@ -16,7 +16,7 @@ use crate::copy::Copy;
 use crate::mailbox::Request;
 use crate::reading::{Asker, Shared};
 use crate::writer::{Failure, Writer};
-use crate::{Handle, Health, Settings, ids};
+use crate::{Error, Handle, Health, Settings, ids};
 
 /// A clock that is further behind the journal than this was probably set wrong.
 const MOST_CLOCK_BEHIND: Duration = Duration::from_hours(1);
@@ -75,10 +75,9 @@ impl Engine {
     /// than this program or in use by another server, the pool is not the one wanted, the clock is
     /// wrong.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Fatal> {
-        let shared = Arc::clone(&self.shared);
-        let result = self.serve(pin!(stop)).await;
-        shared.set_health(Health::Stopped);
-        result
+        // Also where it panics.
+        let _stopped = StoppedOnDrop(Arc::clone(&self.shared));
+        self.serve(pin!(stop)).await
     }
 
     /// As [`Engine::run`], on a thread of its own, so that no wave of requests keeps a batch waiting
@@ -113,13 +112,14 @@ impl Engine {
         shared.time.observe(now, snapshot.at);
         shared.open(Arc::clone(&reader), Copy::from(snapshot));
         shared.set_health(Health::Ready);
-        let asker = AbortOnDrop(tokio::spawn(asker.run()));
+        let mut asker = AbortOnDrop(tokio::spawn(asker.run()));
         let writer = Writer {
             shared: Arc::clone(&shared),
             store,
             server,
             withdrawals: withdrawals.0,
             copy: None,
+            loaded_anew: false,
             alone: 0,
             begun: false,
             unsettled: None,
@@ -135,9 +135,18 @@ impl Engine {
             shared_database: reader.shared(),
             written: 0,
         };
-        let result = turns.take(stop).await;
-        drop(asker);
-        result
+        tokio::select! {
+            result = turns.take(stop) => result,
+            _ = &mut asker.0 => Err(Fatal("the task that asks for news has died".to_owned())),
+        }
+    }
+}
+
+struct StoppedOnDrop(Arc<Shared>);
+
+impl Drop for StoppedOnDrop {
+    fn drop(&mut self) {
+        self.0.set_health(Health::Stopped);
     }
 }
 
@@ -207,7 +216,10 @@ impl Turns {
             command = self.withdrawals.recv() => {
                 self.waiting.extend(command.map(Request::unattended));
             }
-            request = self.mailbox.recv() => self.waiting.extend(request),
+            // Once all handles are gone there is nothing to wait for here.
+            request = self.mailbox.recv(), if !self.mailbox.is_closed() => {
+                self.waiting.extend(request);
+            }
             () = tokio::time::sleep(sleep) => {}
         }
     }
@@ -231,11 +243,14 @@ impl Turns {
 
     async fn turn(&mut self) -> Result<(), Failure> {
         let away = self.writer.shared.health() == Health::Away;
-        if !self.pressed() && !away {
+        if !self.pressed() && !away && !self.writer.has_to_load() {
             if self.shared_database {
                 // Other servers may have started leases, or written down the expiry by now; and
                 // this is how an idle server learns that the database is away.
-                self.writer.shared.catch_up().await.map_err(|_| Failure::Away)?;
+                match self.writer.shared.catch_up().await {
+                    Ok(_) | Err(Error::Busy { .. }) => {}
+                    Err(_) => return Err(Failure::Away),
+                }
             }
             if !self.until_next_deadline().is_zero() {
                 return Ok(());

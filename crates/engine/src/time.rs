@@ -37,10 +37,15 @@ impl PoolTime {
     pub fn observe(&self, clock: Timestamp, journal: Timestamp) -> Timestamp {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let latest = state.latest.max(journal);
-        state.latest = match state.running_on {
-            Some((from, since)) => latest.max(from.after(since.elapsed())),
-            None => latest,
-        };
+        state.latest = latest;
+        if let Some((from, since)) = state.running_on {
+            let ran = from.after(since.elapsed());
+            state.latest = latest.max(ran);
+            if latest > ran {
+                // Another server was ahead: time runs on from there.
+                state.running_on = Some((latest, Instant::now()));
+            }
+        }
         if clock >= state.latest {
             state.latest = clock;
             if state.running_on.take().is_some() {
@@ -95,6 +100,16 @@ mod tests {
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(time.observe(at(105), at(3700)), at(3705));
         assert_eq!(time.observe(at(3800), at(3700)), at(3800), "the clock has caught up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_runs_on_from_where_another_server_is() {
+        let time = PoolTime::new();
+        assert_eq!(time.observe(at(100), at(3700)), at(3700));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(time.observe(at(105), at(5000)), at(5000), "another server is further ahead");
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert_eq!(time.observe(at(112), at(5000)), at(5007), "time never stands still");
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,6 +21,9 @@ pub(crate) struct Writer {
     /// The copy that batches are decided on. None after something went wrong: it then begins again
     /// from the readers' copy, which holds nothing that is not durable.
     pub copy: Option<Copy>,
+    /// Whether the pool was loaded whole since a batch last became durable. What is refused then is
+    /// refused for its own sake, and not because the copy is wrong.
+    pub loaded_anew: bool,
     /// How many of the next commands are decided alone, because the database refused a batch that
     /// had one of them.
     pub alone: usize,
@@ -71,6 +74,10 @@ impl Writer {
         may_begin: bool,
     ) -> Result<bool, Failure> {
         self.begun = false;
+        if self.has_to_load() {
+            // It did not fit; neither may this one.
+            self.copy = None;
+        }
         let mut copy = match self.copy.take() {
             Some(copy) => copy,
             None => self.start_again().await?,
@@ -78,14 +85,22 @@ impl Writer {
         let known = copy.position;
         let Begun { now, news, new_epoch } = self.store.begin(&known).await?;
         if let Err(unfit) = take(&mut copy, &news) {
-            error!(%unfit, "the pool is taken anew");
+            error!(%unfit, "the pool is loaded anew");
             self.store.abandon().await;
+            self.shared.forget();
             return Err(Failure::Away);
         }
         if let Some(unsettled) = self.unsettled.take() {
             let settled = self.settle(unsettled, copy, &known, news, waiting).await;
             self.store.abandon().await;
             return settled;
+        }
+        if let News::Whole(_) = news {
+            // Loading it took long, and the lock was held meanwhile: others first.
+            self.store.abandon().await;
+            self.shared.publish(&known, news, None);
+            self.copy = Some(copy);
+            return Ok(false);
         }
         if new_epoch {
             warn!("the database was restored or failed over; a new epoch begins");
@@ -112,6 +127,7 @@ impl Writer {
         match committed {
             Ok(()) => {
                 self.begun = then_begin;
+                self.loaded_anew = false;
                 copy.settle(&entry);
                 self.shared.publish(&known, news, Some(&entry));
                 self.answer(decided, copy);
@@ -130,6 +146,11 @@ impl Writer {
         }
     }
 
+    /// Whether readers are without a copy until an attempt loads the pool.
+    pub fn has_to_load(&self) -> bool {
+        self.shared.copy().is_none()
+    }
+
     /// The readers' copy; or, where that has turned out unfit, the whole pool.
     async fn start_again(&mut self) -> Result<Copy, Failure> {
         if let Some(copy) = self.shared.copy().as_ref() {
@@ -140,6 +161,7 @@ impl Writer {
         let News::Whole(snapshot) = news else {
             return Err(Failure::Operator("the journal of the pool is empty".to_owned()));
         };
+        self.loaded_anew = true;
         self.shared.publish(&NOWHERE, News::Whole(snapshot.clone()), None);
         Ok(Copy::from(*snapshot))
     }
@@ -154,15 +176,15 @@ impl Writer {
         news: News,
         waiting: &mut VecDeque<Request>,
     ) -> Result<bool, Failure> {
-        let durable = match self.store.has(entry.position.batch).await {
+        let durable = match self.store.has(&entry.position).await {
             Ok(durable) => durable,
             Err(error) => {
                 self.unsettled = Some(Unsettled { entry, decided });
                 return Err(error.into());
             }
         };
-        info!(durable, "the commit's outcome is known now");
-        if durable {
+        info!(?durable, "what can be known of the commit's outcome is known now");
+        if durable == Some(true) {
             // It may or may not have been among the news; it is passed over where it was.
             let fits = copy.advance(&entry);
             self.shared.publish(known, news, Some(&entry));
@@ -170,30 +192,42 @@ impl Writer {
             if fits.is_err() {
                 self.copy = None;
             }
-        } else {
-            self.shared.publish(known, news, None);
-            put_back(waiting, decided.into_iter().map(|(request, _)| request));
-            self.copy = Some(copy);
+            return Ok(true);
         }
-        Ok(durable)
+        self.shared.publish(known, news, None);
+        self.copy = Some(copy);
+        let requests = decided.into_iter().map(|(request, _)| request);
+        if durable == Some(false) {
+            put_back(waiting, requests);
+        } else {
+            requests.for_each(|request| request.refuse(Error::OutcomeUnknown));
+        }
+        Ok(false)
     }
 
     /// The database refused the data of a batch. Its commands are decided again one at a time, so
-    /// that only the guilty one fails.
+    /// that only the guilty one fails; and on a pool loaded anew, in case it is the copy that is
+    /// wrong, because somebody changed the tables by hand.
     fn refused(
         &mut self,
         decided: Vec<(Request, Outcome)>,
         cause: &(dyn Cause + 'static),
         waiting: &mut VecDeque<Request>,
     ) -> Result<bool, Failure> {
-        if decided.is_empty() {
-            error!(error = cause, "the database refuses the ends of leases");
-            return Err(Failure::Away);
-        }
         if decided.len() > 1 {
             self.alone = decided.len();
             put_back(waiting, decided.into_iter().map(|(request, _)| request));
             return Ok(false);
+        }
+        if !self.loaded_anew {
+            warn!(error = cause, "the database refused a batch; the pool is loaded anew");
+            self.shared.forget();
+            put_back(waiting, decided.into_iter().map(|(request, _)| request));
+            return Ok(false);
+        }
+        if decided.is_empty() {
+            error!(error = cause, "the database refuses the ends of leases");
+            return Err(Failure::Away);
         }
         warn!(error = cause, "the database refused a command");
         self.alone = self.alone.saturating_sub(1);

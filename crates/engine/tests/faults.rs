@@ -45,6 +45,33 @@ async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(home: Home) {
     home.audit().await;
 }
 
+/// Somebody ends a lease at the SQL prompt, behind the engine's back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_changed_by_hand_is_loaded_anew_and_nobody_is_refused_for_it() {
+    let url = Cluster::shared().database().await.unwrap();
+    let home = Home::at(&url);
+    let engine = home.start(1, Duration::from_millis(1500)).await;
+    let by_hand = "update token_manager.leases set ended_at = started_at, end_reason = 'released' \
+                   where ended_at is null";
+    for somebody_asks in [true, false] {
+        let lease = engine.allocate("before").await.lease;
+        Cluster::shared().execute(&url, by_hand).await.unwrap();
+        if somebody_asks {
+            let granted = engine.allocate("after").await;
+            assert_eq!(granted.evicted, None, "it was free");
+            assert_eq!(granted.lease.previous_fence, lease.fence);
+        }
+        until("ends are written down again", || async {
+            let over = |view: engine::View<'_>| {
+                view.pool.tokens(0).all(|t| t.latest.is_some_and(|lease| lease.end.is_some()))
+            };
+            engine.handle.read(over).await.is_ok_and(|over| over)
+        })
+        .await;
+    }
+    engine.stop().await;
+}
+
 /// Allocates from several tasks until told to stop; returns what was acknowledged.
 fn load(handles: &[Handle], stop: &Arc<AtomicBool>) -> tokio::task::JoinSet<Vec<LeaseId>> {
     let mut tasks = tokio::task::JoinSet::new();

@@ -187,13 +187,14 @@ pub trait Store: Send {
     /// Gives the lock back, nothing done.
     async fn abandon(&mut self);
 
-    /// Whether the journal holds that batch. Called between `begin` and `commit` or `abandon`, so
+    /// Whether the journal holds the batch that was sent as `entry`; None when it does not, but no
+    /// longer reaches back that far either. Called between `begin` and `commit` or `abandon`, so
     /// that nothing is still under way.
     ///
     /// # Errors
     ///
     /// As [`Store::begin`].
-    async fn has(&mut self, batch: BatchId) -> Result<bool, Error>;
+    async fn has(&mut self, entry: &Position) -> Result<Option<bool>, Error>;
 
     /// Deletes some journal entries (at most a few hundred) that are older than `before` or more
     /// than `keep` versions behind the newest; never the newest. Returns how many. Not called

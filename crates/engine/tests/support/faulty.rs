@@ -5,9 +5,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use pool::Timestamp;
-use store::{
-    BatchId, Begun, Database, Entry, Error, ImportedPool, Opened, Position, Store, Wanted,
-};
+use store::{Begun, Database, Entry, Error, ImportedPool, Opened, Position, Store, Wanted};
 
 /// How the next commit goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +75,17 @@ impl Store for FaultyStore {
             }
         }
     }
+    async fn commit_and_begin(&mut self, entry: &Entry) -> Result<(), Error> {
+        if self.plan.lock().unwrap().is_empty() {
+            return self.real.commit_and_begin(entry).await;
+        }
+        self.commit(entry).await
+    }
     async fn abandon(&mut self) {
         self.real.abandon().await;
     }
-    async fn has(&mut self, batch: BatchId) -> Result<bool, Error> {
-        self.real.has(batch).await
+    async fn has(&mut self, entry: &Position) -> Result<Option<bool>, Error> {
+        self.real.has(entry).await
     }
     async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
         self.real.prune(before, keep).await

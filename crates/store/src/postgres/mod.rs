@@ -12,6 +12,7 @@ mod schema;
 mod session;
 mod snapshot;
 mod writer;
+mod writing;
 
 use std::sync::Arc;
 

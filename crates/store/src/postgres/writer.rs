@@ -1,38 +1,20 @@
-//! The side that writes: a connection of its own, and two flights of statements for each batch.
+//! The side that writes: keeps a connection for it, bounds every wait, and replaces the connection
+//! after whatever leaves its state in doubt.
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
-use pool::{Change, Timestamp};
-use tokio::task::JoinHandle;
-use tokio_postgres::error::Severity;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error as PgError, Row, Statement};
-use uuid::Uuid;
+use pool::Timestamp;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
-use super::failure::{Remedy, data, remedy, running};
-use super::rows::{LeaseColumns, Moment};
-use super::session::{Access, Purpose, Session};
-use super::{POOL_LOCKS, news, snapshot};
-use crate::journal::encode;
-use crate::{BatchId, Begun, Entry, Error, Net, News, Position, Store};
+use super::session::Access;
+use super::writing::Writing;
+use crate::{Begun, Entry, Error, Position, Store};
 
-/// How long `begin` may take altogether. It is longer than the server's own limits and matters only
-/// when the server has stopped answering.
-const BEGIN: Duration = Duration::from_secs(20);
-
-/// How many journal entries are looked at by one [`Store::prune`].
-const STEP: i64 = 500;
-
-const CONNECTING: &str = "connecting";
-
-/// A statement with its parameters.
-type Step<'a> = (&'a Statement, &'a [&'a (dyn ToSql + Sync)]);
+/// How long anything may take altogether. It is longer than the server's own limits and matters only
+/// when the server has stopped answering: a commit, for one, obeys no limit of the server's.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// The side that writes.
 pub(super) struct Writer {
@@ -40,265 +22,55 @@ pub(super) struct Writer {
     pool: i32,
     /// `None` until it is needed, and after a failure: a new one has no open transaction.
     writing: Option<Writing>,
-    /// The batch that was begun together with the last commit.
-    ahead: Option<Ahead>,
-}
-
-/// A batch that is being begun.
-struct Ahead {
-    /// The copy whose news it brings.
-    known: Position,
-    rows: JoinHandle<Result<Vec<Row>, Error>>,
-}
-
-/// A connection, ready for batches.
-struct Writing {
-    session: Arc<Session>,
-    statements: Statements,
-    /// The epoch of the journal's newest entry, as `begin` found it.
-    epoch: i64,
-    /// No entry before this version is left. Asking from here on saves walking over what the
-    /// index still holds of deleted ones.
-    pruned_to: i64,
-}
-
-#[derive(Clone)]
-struct Statements {
-    begin: Statement,
-    lock: Statement,
-    news: Statement,
-    end_leases: Statement,
-    insert_leases: Statement,
-    insert_batch: Statement,
-    update_pool: Statement,
-    commit: Statement,
-    rollback: Statement,
-    has: Statement,
-    prune: Statement,
-}
-
-impl Statements {
-    async fn prepare(client: &Client) -> Result<Self, PgError> {
-        let prepare = |sql| client.prepare(sql);
-        Ok(Statements {
-            begin: prepare(include_str!("sql/begin.sql")).await?,
-            lock: prepare(include_str!("sql/lock.sql")).await?,
-            news: prepare(include_str!("sql/news.sql")).await?,
-            end_leases: prepare(include_str!("sql/end_leases.sql")).await?,
-            insert_leases: prepare(include_str!("sql/insert_leases.sql")).await?,
-            insert_batch: prepare(include_str!("sql/insert_batch.sql")).await?,
-            update_pool: prepare(include_str!("sql/update_pool.sql")).await?,
-            commit: prepare(include_str!("sql/commit.sql")).await?,
-            rollback: prepare(include_str!("sql/rollback.sql")).await?,
-            has: prepare(include_str!("sql/has.sql")).await?,
-            prune: prepare(include_str!("sql/prune.sql")).await?,
-        })
-    }
-}
-
-/// Sends all statements at once, in this order, and waits for all answers.
-async fn flight(client: &Client, steps: &[Step<'_>]) -> Vec<Result<Vec<Row>, PgError>> {
-    // A query is sent when it is first polled, and these are first polled in their order.
-    join_all(steps.iter().map(|&(statement, parameters)| client.query(statement, parameters))).await
-}
-
-/// Begins a batch. Apart and in this order: a statement that waited for the lock would show the time
-/// and the rows from before the wait.
-async fn begin(
-    client: &Client,
-    statements: &Statements,
-    pool: i32,
-    version: i64,
-) -> Result<Vec<Row>, Error> {
-    let steps: [Step<'_>; 3] = [
-        (&statements.begin, &[]),
-        (&statements.lock, &[&POOL_LOCKS, &pool]),
-        (&statements.news, &[&pool, &version, &news::ROWS]),
-    ];
-    let whats = ["beginning", "waiting for another server's batch", "reading the journal"];
-    let mut rows = Vec::new();
-    for (answer, what) in flight(client, &steps).await.into_iter().zip(whats) {
-        rows = answer.map_err(running(what))?;
-    }
-    Ok(rows)
-}
-
-impl Ahead {
-    /// Begins the batch after the one at `known`, in a task of its own, so that whoever waits for
-    /// the commit does not also wait for the lock.
-    fn begin(writing: &Writing, pool: i32, known: Position) -> Self {
-        let (session, statements) = (Arc::clone(&writing.session), writing.statements.clone());
-        let rows = async move { begin(&session.client, &statements, pool, known.version).await };
-        Ahead { known, rows: tokio::spawn(rows) }
-    }
-
-    async fn rows(self) -> Result<Vec<Row>, Error> {
-        let failed = |cause| Error::TryAgain { what: "beginning", cause: Box::new(cause) };
-        self.rows.await.map_err(failed)?
-    }
 }
 
 impl Writer {
     pub(super) fn new(access: Access, pool: i32) -> Self {
-        Writer { access, pool, writing: None, ahead: None }
+        Writer { access, pool, writing: None }
     }
 
-    /// The connection; a new one where there is none or it was lost.
-    async fn writing(&mut self) -> Result<Writing, Error> {
-        if let Some(writing) = self.writing.take().filter(|it| !it.session.client.is_closed()) {
-            return Ok(writing);
-        }
-        let session = self.access.session(Purpose::Write).await.map_err(|error| match error {
-            // A server that has run so far goes on trying: what was right may become right again.
-            Error::Operator(sentence) => {
-                Error::TryAgain { what: CONNECTING, cause: sentence.into() }
-            }
-            other => other,
-        })?;
-        let statements = Statements::prepare(&session.client).await.map_err(running(CONNECTING))?;
-        Ok(Writing { session: Arc::new(session), statements, epoch: 0, pruned_to: 0 })
-    }
-
-    async fn try_begin(&mut self, writing: &mut Writing, known: &Position) -> Result<Begun, Error> {
-        let Writing { session, statements, .. } = writing;
-        let rows = match self.ahead.take() {
-            Some(ahead) if ahead.known == *known => ahead.rows().await?,
-            other => {
-                if let Some(ahead) = other {
-                    ahead.rows().await?;
-                    let rollback = session.client.query(&statements.rollback, &[]).await;
-                    rollback.map_err(running("ending a batch"))?;
-                }
-                begin(&session.client, statements, self.pool, known.version).await?
-            }
-        };
-        let failed = running("reading the journal");
-        let answer = news::read(known, &rows).map_err(&failed)?;
-        let (now, news, newest, timeline) = if let Some(found) = answer.news {
-            (answer.now, News::Entries(found.entries), found.newest, found.timeline)
-        } else {
-            let (newest, whole) = snapshot::load(&*session.client, &failed).await?;
-            (newest.now, News::Whole(Box::new(whole)), newest.position, newest.timeline)
-        };
-        writing.epoch = newest.epoch;
-        Ok(Begun { now, news, new_epoch: timeline != writing.session.timeline })
-    }
-
-    /// Sends the batch, and with it, if `then_begin`, the beginning of the next one.
-    async fn try_commit(
-        &mut self,
-        writing: &Writing,
-        entry: &Entry,
-        then_begin: bool,
-    ) -> Result<(), Error> {
-        let Writing { session, statements, .. } = writing;
-        if session.client.is_closed() {
-            let cause = "the connection was lost before the batch was sent".into();
-            return Err(Error::TryAgain { what: "committing", cause });
-        }
-        let Entry { position, server, at, fence, changes } = entry;
-        let net = Net::of(changes);
-        let ids: Vec<Uuid> = net.closed.iter().map(|(id, ..)| id.0).collect();
-        let fences: Vec<i64> = net.closed.iter().map(|(_, fence, _)| fence.get()).collect();
-        let ends: Vec<Moment> = net.closed.iter().map(|(.., end)| Moment(end.at)).collect();
-        let reasons: Vec<&str> = net.closed.iter().map(|(.., end)| end.reason.as_str()).collect();
-        let ended: [&(dyn ToSql + Sync); 4] = [&ids, &fences, &ends, &reasons];
-        let leases = LeaseColumns::of(net.over.iter().chain(&net.running));
-        let leases_of_pool = leases.parameters(&self.pool);
-        let (batch, at, changed) = (position.batch.0, Moment(*at), encode(changes));
-        let (version, epoch, fence) = (position.version, position.epoch, fence.get());
-        let timeline = &session.timeline;
-        let journal: [&(dyn ToSql + Sync); 9] =
-            [&self.pool, &version, &batch, &server.0, &at, &epoch, &fence, timeline, &changed];
-        let lease = changes.iter().rev().find_map(|change| match change {
-            Change::PolicyChanged(policy) => i64::try_from(policy.lease.as_micros()).ok(),
-            _ => None,
-        });
-        let pool: [&(dyn ToSql + Sync); 3] = [&self.pool, &epoch, &lease];
-
-        let mut steps: Vec<Step<'_>> = Vec::with_capacity(5);
-        if !ids.is_empty() {
-            steps.push((&statements.end_leases, &ended));
-        }
-        if !leases.is_empty() {
-            steps.push((&statements.insert_leases, &leases_of_pool));
-        }
-        if epoch != writing.epoch || lease.is_some() {
-            steps.push((&statements.update_pool, &pool));
-        }
-        steps.push((&statements.insert_batch, &journal));
-        steps.push((&statements.commit, &[]));
-        let mut commit = pin!(flight(&session.client, &steps));
-        // The first poll sends it.
-        let sent = poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))).await;
-        if then_begin {
-            self.ahead = Some(Ahead::begin(writing, self.pool, *position));
-        }
-        let mut answers = match sent {
-            Poll::Ready(answers) => answers,
-            Poll::Pending => commit.await,
-        };
-        // A commit after a failed statement rolls back and answers without an error, so each
-        // answer counts.
-        let committed = answers.pop().expect("the commit is part of the flight");
-        match answers.into_iter().find_map(Result::err) {
-            Some(error) => Err(refused(error)),
-            None => committed.map(drop).map_err(commit_failed),
+    /// The connection; a new one where there is none or it was lost. It is put back only after
+    /// what left it as good as before.
+    async fn take(&mut self) -> Result<Writing, Error> {
+        match self.writing.take().filter(|writing| !writing.is_closed()) {
+            Some(writing) => Ok(writing),
+            None => within(Writing::open(&self.access, self.pool)).await,
         }
     }
-}
 
-impl Writer {
     async fn send(&mut self, entry: &Entry, then_begin: bool) -> Result<(), Error> {
-        let Some(writing) = self.writing.take() else {
+        let Some(mut writing) = self.writing.take() else {
             let cause = "there is no batch to commit".into();
             return Err(Error::TryAgain { what: "committing", cause });
         };
-        let committed = self.try_commit(&writing, entry, then_begin).await;
-        // After refused data the connection is as good as before; after anything else a new one
-        // is needed.
-        if matches!(committed, Ok(()) | Err(Error::Data(_))) {
-            self.writing = Some(writing);
-        }
-        if committed.is_err() && self.ahead.is_some() {
-            self.abandon().await;
+        let committed = match timeout(ANSWER, writing.commit(entry, then_begin)).await {
+            Ok(committed) => committed,
+            Err(elapsed) => Err(Error::Unknown(Box::new(elapsed))),
+        };
+        match committed {
+            Ok(()) => self.writing = Some(writing),
+            Err(Error::Data(_)) if within(writing.rollback()).await.is_ok() => {
+                self.writing = Some(writing);
+            }
+            Err(_) => {}
         }
         committed
     }
 }
 
-/// What the failure of a statement before the commit means.
-fn refused(error: PgError) -> Error {
-    match remedy(&error) {
-        Remedy::OtherData => data(&error),
-        // The server's own word: the transaction failed, and the commit rolled it back.
-        _ if error.as_db_error().is_some() => running("committing")(error),
-        // No answer at all: the statements may all have arrived.
-        _ => Error::Unknown(Box::new(error)),
-    }
-}
-
-/// What the failure of the commit itself means.
-fn commit_failed(error: PgError) -> Error {
-    let ended = |severity| matches!(severity, Severity::Fatal | Severity::Panic);
-    match error.as_db_error().map(|error| error.parsed_severity().is_none_or(ended)) {
-        // The transaction was rolled back, the session goes on.
-        Some(false) => refused(error),
-        // The connection or the session ended, maybe after the commit became durable.
-        _ => Error::Unknown(Box::new(error)),
-    }
-}
-
-fn too_slow(cause: tokio::time::error::Elapsed) -> Error {
-    Error::TryAgain { what: "waiting for PostgreSQL to answer", cause: Box::new(cause) }
+async fn within<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let too_slow = |cause: Elapsed| Error::TryAgain {
+        what: "waiting for PostgreSQL to answer",
+        cause: Box::new(cause),
+    };
+    timeout(ANSWER, answer).await.map_err(too_slow)?
 }
 
 #[async_trait]
 impl Store for Writer {
     async fn begin(&mut self, known: &Position) -> Result<Begun, Error> {
-        let mut writing = self.writing().await?;
-        let begun = tokio::time::timeout(BEGIN, self.try_begin(&mut writing, known)).await;
-        let begun = begun.map_err(too_slow)??;
+        let mut writing = self.take().await?;
+        let begun = within(writing.begin(known)).await?;
         self.writing = Some(writing);
         Ok(begun)
     }
@@ -312,46 +84,27 @@ impl Store for Writer {
     }
 
     async fn abandon(&mut self) {
-        if let Some(ahead) = self.ahead.take() {
-            // What is still being begun has to come before the end of it.
-            drop(ahead.rows().await);
-        }
-        if let Some(writing) = self.writing.take()
-            && let Ok(_) = writing.session.client.query(&writing.statements.rollback, &[]).await
+        if let Some(mut writing) = self.writing.take()
+            && within(writing.rollback()).await.is_ok()
         {
             self.writing = Some(writing);
         }
     }
 
-    async fn has(&mut self, batch: BatchId) -> Result<bool, Error> {
-        const WHAT: &str = "looking for a batch in the journal";
-        let Some(writing) = &self.writing else {
-            return Err(Error::TryAgain { what: WHAT, cause: "there is no connection".into() });
+    async fn has(&mut self, entry: &Position) -> Result<Option<bool>, Error> {
+        let Some(writing) = self.writing.take() else {
+            let cause = "there is no connection".into();
+            return Err(Error::TryAgain { what: "looking for a batch in the journal", cause });
         };
-        let Writing { session, statements, .. } = writing;
-        let found = session.client.query_one(&statements.has, &[&self.pool, &batch.0]).await;
-        let found = found.and_then(|row| row.try_get(0)).map_err(running(WHAT));
-        if found.is_err() {
-            self.writing = None;
-        }
-        found
+        let found = within(writing.has(entry)).await?;
+        self.writing = Some(writing);
+        Ok(found)
     }
 
     async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
-        let failed = running("deleting old journal entries");
-        let mut writing = self.writing().await?;
-        let Writing { session, statements, pruned_to, .. } = &mut writing;
-        // PostgreSQL's time begins later than ours; no entry is older than this.
-        let before = before.max(Timestamp::from_micros(0));
-        let parameters: [&(dyn ToSql + Sync); 5] =
-            [&self.pool, pruned_to, &Moment(before), &keep, &STEP];
-        let rows = session.client.query(&statements.prune, &parameters).await.map_err(&failed)?;
-        let mut last = *pruned_to;
-        for row in &rows {
-            last = last.max(row.try_get::<_, i64>(0).map_err(&failed)? + 1);
-        }
-        *pruned_to = last;
+        let mut writing = self.take().await?;
+        let pruned = within(writing.prune(before, keep)).await?;
         self.writing = Some(writing);
-        Ok(rows.len() as u64)
+        Ok(pruned)
     }
 }

@@ -8,7 +8,7 @@ use super::refusal::{failed, failed_commit};
 use super::rows::{self, Written};
 use super::snapshot;
 use super::writer::{Writer, Writing};
-use crate::{BatchId, Begun, Clock, Entry, Error, News, Position, Store};
+use crate::{Begun, Clock, Entry, Error, News, Position, Store};
 
 /// The side that writes. No one else does, so what it wrote last is what there is.
 pub(super) struct SqliteStore {
@@ -54,10 +54,15 @@ impl Store for SqliteStore {
 
     async fn abandon(&mut self) {}
 
-    async fn has(&mut self, batch: BatchId) -> Result<bool, Error> {
+    async fn has(&mut self, entry: &Position) -> Result<Option<bool>, Error> {
+        let entry = *entry;
         let has = move |writing: &mut Writing| {
             let has = include_str!("sql/has.sql");
-            let found = writing.connection()?.query_row(has, (batch.0.as_bytes(),), |r| r.get(0));
+            let found = writing.connection()?.query_row(
+                has,
+                (entry.batch.0.as_bytes(), entry.version),
+                |r| r.get(0),
+            );
             found.map_err(failed("looking for a batch"))
         };
         self.writer.run(has).await

@@ -150,8 +150,9 @@ async fn after_a_lost_connection_the_journal_tells() {
     let begun = fixture.store.begin(&before).await.unwrap();
     let News::Entries(entries) = begun.news else { panic!("{:?}", begun.news) };
     assert_eq!(entries, std::slice::from_ref(&entry));
-    assert!(fixture.store.has(entry.position.batch).await.unwrap());
-    assert!(!fixture.store.has(BatchId(Uuid::max())).await.unwrap());
+    assert_eq!(fixture.store.has(&entry.position).await.unwrap(), Some(true));
+    let other = Position { batch: BatchId(Uuid::max()), ..entry.position };
+    assert_eq!(fixture.store.has(&other).await.unwrap(), Some(false));
     assert_eq!(fixture.run("pragma user_version").await, 1, "one commit over what may lie there");
     let entry = fixture.entry("Bea").await;
     fixture.commit(&entry).await;

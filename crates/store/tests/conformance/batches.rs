@@ -70,7 +70,7 @@ pub async fn what_is_abandoned_is_not_there(place: &impl Place) {
     let before = server.facts();
     let (entry, _) = server.decide(&[allocate("Ada")]).await;
     server.store.abandon().await;
-    assert!(!has(&mut server, entry.position.batch).await);
+    assert_eq!(has(&mut server, entry.position).await, Some(false));
     let mut server = server.restart(place).await;
     assert_eq!(server.facts(), before);
     // Also where nothing was begun, and where begun twice.
@@ -83,9 +83,10 @@ pub async fn the_journal_knows_its_batches(place: &impl Place) {
     let (first, _) = server.run(&[allocate("Ada")]).await;
     let (second, _) = server.run(&[allocate("Bea")]).await;
     let mut server = server.restart(place).await;
-    assert!(has(&mut server, first.position.batch).await);
-    assert!(has(&mut server, second.position.batch).await);
-    assert!(!has(&mut server, BatchId(id())).await);
+    assert_eq!(has(&mut server, first.position).await, Some(true));
+    assert_eq!(has(&mut server, second.position).await, Some(true));
+    let other = Position { batch: BatchId(id()), ..first.position };
+    assert_eq!(has(&mut server, other).await, Some(false));
 }
 
 pub async fn a_lease_may_start_and_end_in_one_batch(place: &impl Place) {
@@ -144,7 +145,7 @@ pub async fn a_second_successor_is_refused(place: &impl Place) {
     entry.fence = fence;
     assert_data(server.store.commit(&entry).await);
     // Nothing of it is kept, and the next batch is welcome.
-    assert!(!has(&mut server, entry.position.batch).await);
+    assert_eq!(has(&mut server, entry.position).await, Some(false));
     let mut server = server.restart(place).await;
     assert_eq!(server.facts(), before);
     assert_eq!(server.history(first.token_id).await.len(), 2);
@@ -233,7 +234,8 @@ pub async fn old_entries_are_deleted_but_never_the_newest(place: &impl Place) {
     let before = server.facts();
     let mut server = server.restart(place).await;
     assert_eq!(server.facts(), before);
-    assert!(has(&mut server, entries[4].position.batch).await);
+    assert_eq!(has(&mut server, entries[4].position).await, Some(true));
+    assert_eq!(has(&mut server, entries[0].position).await, None, "nobody can tell any more");
     assert_eq!(place.database().audit().await.unwrap(), [""; 0]);
 }
 
@@ -263,9 +265,9 @@ async fn news(server: &mut Server, known: &Position) -> Vec<Entry> {
     }
 }
 
-async fn has(server: &mut Server, batch: BatchId) -> bool {
+async fn has(server: &mut Server, entry: Position) -> Option<bool> {
     server.store.begin(&server.position).await.unwrap();
-    let has = server.store.has(batch).await.unwrap();
+    let has = server.store.has(&entry).await.unwrap();
     server.store.abandon().await;
     has
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use store::{BatchId, News, Position};
+use store::{BatchId, Error, News, Position};
 use uuid::Uuid;
 
 use crate::conformance::server::{Server, allocate, assert_data, tokens};
@@ -92,20 +92,35 @@ async fn a_batch_begun_on_a_connection_that_is_gone_is_begun_again() {
     let place = fresh().await;
     let (mut one, mut two) = two(&place).await;
     allocate_and_begin(&mut one, "Ada").await;
-    // Longer than a server may stand still within a batch.
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let News::Entries(entries) = two.store.begin(&two.position).await.unwrap().news else {
-        panic!("one entry")
-    };
-    assert_eq!(entries.len(), 1);
-    two.store.abandon().await;
-    for _ in 0..2 {
-        // The loss may be noticed only by the first attempt.
-        if one.store.begin(&one.position).await.is_ok() {
-            one.store.abandon().await;
+    // The answers are here before the connection goes, as when the process stands still.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    place.prompt().await.query(crate::sharing::END_SESSIONS, &[]).await.unwrap();
+    two.position = loop {
+        if let Ok(begun) = two.store.begin(&two.position).await {
+            let News::Entries(entries) = begun.news else { panic!("one entry") };
+            for change in entries.iter().flat_map(|entry| &entry.changes) {
+                two.pool.apply(change).unwrap();
+            }
+            two.at = entries[0].at;
+            two.store.abandon().await;
+            break entries[0].position;
         }
-    }
-    one.allocate("Cleo").await;
+    };
+    two.allocate("Bea").await;
+    let begun = loop {
+        match one.store.begin(&one.position).await {
+            Ok(begun) => break begun,
+            Err(error) => assert!(matches!(error, Error::TryAgain { .. }), "{error:?}"),
+        }
+    };
+    let News::Entries(entries) = begun.news else { panic!("one entry") };
+    assert_eq!(entries.len(), 1, "what happened since is seen");
+    let position = two.position;
+    let mut waiting = tokio::spawn(async move { two.store.begin(&position).await });
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await;
+    assert!(early.is_err(), "the lock is held anew");
+    one.store.abandon().await;
+    assert!(waiting.await.unwrap().is_ok());
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::conformance::server::{Server, allocate, assert_data, facts, id, lease
 use crate::{Fresh, fresh};
 
 /// Ends every session of the database but the asking one.
-const END_SESSIONS: &str = "select pg_terminate_backend(pid) from pg_stat_activity
+pub const END_SESSIONS: &str = "select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()";
 
 /// Applies to the server's copy what others did. Returns how many entries that were.
@@ -98,7 +98,7 @@ async fn a_connection_lost_before_the_commit_is_replaced() {
     assert!(matches!(lost, Err(Error::TryAgain { .. } | Error::Unknown(_))), "{lost:?}");
     let begun = server.store.begin(&server.position).await.unwrap();
     assert!(matches!(begun.news, News::Entries(entries) if entries.is_empty()));
-    assert!(!server.store.has(entry.position.batch).await.unwrap());
+    assert_eq!(server.store.has(&entry.position).await.unwrap(), Some(false));
     server.commit(&entry).await.unwrap();
     assert_eq!(server.history(lease(&outcomes[0]).token_id).await.len(), 1);
 }

@@ -68,7 +68,7 @@ async fn assert_plans(prompt: &Client) {
     for (sql, parameters, index) in [
         (statement("news"), "1, 1, 10".to_owned(), "batches_pkey"),
         (statement("newest"), "1".to_owned(), "batches_pkey"),
-        (statement("has"), format!("1, {uuid}"), "batches_pkey"),
+        (statement("has"), format!("1, {uuid}, 1"), "batches_pkey"),
         (statement("prune"), "1, 1, now(), 1, 1".to_owned(), "batches_pkey"),
         (update, "'{}', '{}', '{}', '{}'".to_owned(), "leases_pkey"),
         (

@@ -1,1 +1,7 @@
-select exists (select 1 from batches where pool = 'default' and batch_id = ?1)
+-- Null where it is not there and the journal no longer reaches back to version ?2.
+select case
+    when exists (
+        select 1 from batches where pool = 'default' and version = ?2 and batch_id = ?1
+    ) then true
+    when (select min(version) from batches where pool = 'default') <= ?2 then false
+end
