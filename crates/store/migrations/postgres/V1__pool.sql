@@ -34,16 +34,25 @@ create table token_manager.leases (
     user_id uuid not null,
     user_name text not null,
     fence bigint not null,
-    previous_fence bigint not null check (previous_fence >= 0),
+    previous_fence bigint not null,
     started_at timestamptz not null,
     expires_at timestamptz not null,
     ended_at timestamptz,
-    end_reason text check (end_reason in ('released', 'expired', 'evicted', 'cleared', 'imported')),
+    end_reason text,
     unique (token_id, previous_fence),
-    check (fence > previous_fence),
-    check (started_at <= expires_at),
-    check (started_at <= ended_at and ended_at <= expires_at),
-    check ((ended_at is null) = (end_reason is null))
+    -- One check instead of several: each costs every statement that writes here a share of its time.
+    check (
+        previous_fence >= 0
+        and fence > previous_fence
+        and started_at <= expires_at
+        and case
+            when ended_at is null then end_reason is null
+            else started_at <= ended_at
+                and ended_at <= expires_at
+                and end_reason is not null
+                and end_reason in ('released', 'expired', 'evicted', 'cleared', 'imported')
+        end
+    )
 ) with (
     fillfactor = 50,
     autovacuum_vacuum_scale_factor = 0.02,

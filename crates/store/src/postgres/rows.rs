@@ -101,7 +101,7 @@ pub(super) fn token(row: &Row) -> Result<Token, PgError> {
     })
 }
 
-/// Leases column by column, as `insert_leases.sql` takes them after the pool.
+/// Leases column by column, as `insert_leases.sql` and `write_batch.sql` take them after the pool.
 #[derive(Default)]
 pub(super) struct LeaseColumns<'a> {
     ids: Vec<Uuid>,
@@ -132,10 +132,6 @@ impl<'a> LeaseColumns<'a> {
             columns.reasons.push(lease.end.map(|end| end.reason.as_str()));
         }
         columns
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.ids.is_empty()
     }
 
     pub(super) fn parameters<'p>(&'p self, pool: &'p i32) -> [&'p (dyn ToSql + Sync); 11] {

@@ -1,5 +1,6 @@
 //! The connection that writes: two flights of statements for each batch, which become one where the
-//! next batch is begun together with the commit.
+//! next batch is begun together with the commit. The journal's row, which comes last, is refused when
+//! another server was there first, and the whole batch with it.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -54,9 +55,7 @@ struct Statements {
     begin: Statement,
     lock: Statement,
     news: Statement,
-    end_leases: Statement,
-    insert_leases: Statement,
-    insert_batch: Statement,
+    write_batch: Statement,
     update_pool: Statement,
     commit: Statement,
     rollback: Statement,
@@ -71,9 +70,7 @@ impl Statements {
             begin: prepare(include_str!("sql/begin.sql")).await?,
             lock: prepare(include_str!("sql/lock.sql")).await?,
             news: prepare(include_str!("sql/news.sql")).await?,
-            end_leases: prepare(include_str!("sql/end_leases.sql")).await?,
-            insert_leases: prepare(include_str!("sql/insert_leases.sql")).await?,
-            insert_batch: prepare(include_str!("sql/insert_batch.sql")).await?,
+            write_batch: prepare(include_str!("sql/write_batch.sql")).await?,
             update_pool: prepare(include_str!("sql/update_pool.sql")).await?,
             commit: prepare(include_str!("sql/commit.sql")).await?,
             rollback: prepare(include_str!("sql/rollback.sql")).await?,
@@ -174,31 +171,28 @@ impl Writing {
         let fences: Vec<i64> = net.closed.iter().map(|(_, fence, _)| fence.get()).collect();
         let ends: Vec<Moment> = net.closed.iter().map(|(.., end)| Moment(end.at)).collect();
         let reasons: Vec<&str> = net.closed.iter().map(|(.., end)| end.reason.as_str()).collect();
-        let ended: [&(dyn ToSql + Sync); 4] = [&ids, &fences, &ends, &reasons];
         let leases = LeaseColumns::of(net.over.iter().chain(&net.running));
-        let leases_of_pool = leases.parameters(pool_id);
         let (batch, at, changed) = (position.batch.0, Moment(*at), encode(changes));
         let (version, epoch, fence) = (position.version, position.epoch, fence.get());
         let timeline = &session.timeline;
-        let journal: [&(dyn ToSql + Sync); 9] =
-            [pool_id, &version, &batch, &server.0, &at, &epoch, &fence, timeline, &changed];
+        let mut written: Vec<&(dyn ToSql + Sync)> = Vec::with_capacity(23);
+        written.extend(leases.parameters(pool_id));
+        let ended: [&(dyn ToSql + Sync); 4] = [&ids, &fences, &ends, &reasons];
+        written.extend(ended);
+        let journal: [&(dyn ToSql + Sync); 8] =
+            [&version, &batch, &server.0, &at, &epoch, &fence, timeline, &changed];
+        written.extend(journal);
         let lease = changes.iter().rev().find_map(|change| match change {
             Change::PolicyChanged(policy) => i64::try_from(policy.lease.as_micros()).ok(),
             _ => None,
         });
         let pool: [&(dyn ToSql + Sync); 3] = [pool_id, &epoch, &lease];
 
-        let mut steps: Vec<Step<'_>> = Vec::with_capacity(5);
-        if !ids.is_empty() {
-            steps.push((&statements.end_leases, &ended));
-        }
-        if !leases.is_empty() {
-            steps.push((&statements.insert_leases, &leases_of_pool));
-        }
+        let mut steps: Vec<Step<'_>> = Vec::with_capacity(3);
+        steps.push((&statements.write_batch, &written));
         if epoch != *known_epoch || lease.is_some() {
             steps.push((&statements.update_pool, &pool));
         }
-        steps.push((&statements.insert_batch, &journal));
         steps.push((&statements.commit, &[]));
         let mut commit = pin!(flight(&session.client, &steps));
         // The first poll sends it.
