@@ -35,6 +35,10 @@ pub struct Settings {
     pub journal_age: Duration,
     /// How many journal entries are kept.
     pub journal_keep: u32,
+    /// How many idempotency keys are remembered; a new one above that is refused.
+    pub keys: u64,
+    /// How long ended leases stay in the history; for ever for `None`.
+    pub retention: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -46,6 +50,8 @@ impl Default for Settings {
             allow_clock_behind: false,
             journal_age: Duration::from_hours(24),
             journal_keep: 10_000,
+            keys: 1_000_000,
+            retention: None,
         }
     }
 }

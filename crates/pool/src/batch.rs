@@ -1,22 +1,71 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::state::Available;
 use crate::{
-    Change, Command, End, EndReason, Fence, Lease, LeaseId, Outcome, Pool, Timestamp, TokenId,
-    TokenValue, User,
+    Allocation, Change, Command, End, EndReason, Fence, Grant, HeldBy, IdempotencyKey, KeyUse,
+    Lease, LeaseId, MAX_WAITING, Outcome, Pool, Refusal, Remembered, ServerId, Ticket, Timestamp,
+    TokenId, TokenValue, WhenFull,
 };
+
+/// What a batch is decided by, besides the pool. A bare [`Timestamp`] stands for a server that is
+/// alone and remembers no keys.
+#[derive(Debug)]
+pub struct Circumstances {
+    /// The moment at which all of it happens.
+    pub now: Timestamp,
+    /// The server that decides.
+    pub server: ServerId,
+    /// Whether other servers may share the pool.
+    pub shared: bool,
+    /// What is remembered of the keys that the commands bear.
+    pub keys: Keys,
+}
+
+/// What is remembered of idempotency keys.
+#[derive(Debug)]
+pub struct Keys {
+    /// Those of them that were used.
+    pub found: HashMap<IdempotencyKey, Remembered>,
+    /// How many more may be remembered.
+    pub room: u64,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Keys { found: HashMap::new(), room: u64::MAX }
+    }
+}
+
+impl From<Timestamp> for Circumstances {
+    fn from(now: Timestamp) -> Self {
+        let server = ServerId(Uuid::nil());
+        Circumstances { now, server, shared: false, keys: Keys::default() }
+    }
+}
 
 /// Commands that are decided together, at one moment, and are to be made durable together.
 #[derive(Debug)]
 pub struct Batch<'a> {
     pool: &'a mut Pool,
     now: Timestamp,
+    server: ServerId,
+    shared: bool,
+    keys: Keys,
     /// The last fence given before this batch: leases above it were granted in this one.
     fence_before: Fence,
     changes: Vec<Change>,
+    keys_used: Vec<KeyUse>,
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn begin(pool: &'a mut Pool, now: Timestamp) -> Self {
+    pub(crate) fn begin(pool: &'a mut Pool, circumstances: Circumstances) -> Self {
+        let Circumstances { now, server, shared, keys } = circumstances;
         let fence_before = pool.fence();
-        let mut batch = Batch { pool, now, fence_before, changes: Vec::new() };
+        let (changes, keys_used) = Default::default();
+        let mut batch = Batch { pool, now, server, shared, keys, fence_before, changes, keys_used };
         // However late anyone looks, a lease ended at its deadline, and the name of the lease and
         // not of its token says what ends.
         while let Some(lease) = batch.pool.first_overdue(now) {
@@ -24,6 +73,7 @@ impl<'a> Batch<'a> {
             let end = End { at: lease.expires_at, reason: EndReason::Expired };
             batch.record(Change::LeaseEnded { lease_id: id, fence, end });
         }
+        batch.drop_dead_tickets();
         batch
     }
 
@@ -32,11 +82,34 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn decide(&mut self, command: &Command) -> Option<Outcome> {
         match command {
-            Command::Allocate { lease_id, user } => self.allocate(*lease_id, user),
-            Command::Release { token_id } => Some(self.release(*token_id)),
-            Command::Withdraw { lease_id, token_id } => Some(self.withdraw(*lease_id, *token_id)),
-            Command::Clear => Some(self.clear()),
+            Command::Allocate(allocation) => return self.allocate(allocation),
+            Command::Release { token_id, if_held } => self.release(*token_id, if_held),
+            Command::ReleaseLease { lease_id } => self.release_lease(*lease_id),
+            Command::Renew { lease_id } => self.renew(*lease_id),
+            Command::Withdraw { lease_id } => self.withdraw(*lease_id),
+            Command::Heartbeat => self.heartbeat(),
+            Command::Clear => self.clear(),
         }
+        .into()
+    }
+
+    /// The lease that is to be allocated next to one who waits at this server; None when nobody
+    /// does, or when there is nothing for those who do.
+    #[must_use]
+    pub fn next_in_queue(&self) -> Option<LeaseId> {
+        let (rank, ticket) = self.pool.first_of(self.now, self.server, self.shared)?;
+        let available = match self.pool.available(rank) {
+            Available::Free => true,
+            Available::Evictable { from, fence } => from <= self.now && fence <= self.fence_before,
+            Available::Nothing => false,
+        };
+        available.then_some(ticket.lease_id)
+    }
+
+    /// The keys that were used for the first time, to be made durable with the changes. Empty when
+    /// asked again.
+    pub fn take_keys_used(&mut self) -> Vec<KeyUse> {
+        std::mem::take(&mut self.keys_used)
     }
 
     /// The changes this batch made, in order. Empty when nothing changed.
@@ -45,47 +118,224 @@ impl<'a> Batch<'a> {
         self.changes
     }
 
-    fn allocate(&mut self, lease_id: LeaseId, user: &User) -> Option<Outcome> {
-        let mut evicted = None;
-        if self.pool.longest_free().is_none() {
-            let Some(oldest) = self.pool.oldest_running().cloned() else {
-                return Some(Outcome::NoTokens);
-            };
-            if oldest.fence > self.fence_before {
-                return None;
-            }
-            evicted = Some(self.end(oldest, EndReason::Evicted));
+    /// Whoever waited there waits no more.
+    fn drop_dead_tickets(&mut self) {
+        let tickets = self.pool.queue.tickets();
+        let dead = tickets.filter(|ticket| !ticket.is_live(self.now, self.server, self.shared));
+        let dead: Vec<LeaseId> = dead.map(|ticket| ticket.lease_id).collect();
+        for lease_id in dead {
+            self.record(Change::WaitEnded { lease_id });
         }
+    }
+
+    fn allocate(&mut self, allocation: &Allocation) -> Option<Outcome> {
+        if let Some(known) = self.recall(allocation) {
+            self.leave_queue(allocation.lease_id);
+            return Some(known);
+        }
+        let place = self.pool.rank(allocation.lease_id);
+        if let Some(refusal) = self.refusal(allocation) {
+            self.leave_queue(allocation.lease_id);
+            return Some(Outcome::NotAllocated(refusal));
+        }
+        let rank = place.unwrap_or(self.pool.queue.len());
+        let evicted = match self.pool.available(rank) {
+            Available::Free => None,
+            Available::Evictable { fence, from } if from <= self.now => {
+                if fence > self.fence_before {
+                    return None;
+                }
+                let oldest = self.pool.oldest_running().cloned();
+                // Where tokens are free, those before it in the queue will evict.
+                let evicts = self.pool.longest_free().is_none();
+                oldest.filter(|_| evicts).map(|oldest| self.end(oldest, EndReason::Evicted))
+            }
+            Available::Evictable { .. } | Available::Nothing => {
+                return Some(self.nothing_for(allocation, rank, place.is_some()));
+            }
+        };
+        self.leave_queue(allocation.lease_id);
+        Some(Outcome::Allocated(self.grant(allocation, evicted)))
+    }
+
+    fn grant(&mut self, allocation: &Allocation, evicted: Option<Lease>) -> Grant {
         let free = self.pool.longest_free().expect("a token is free or was just made free");
+        let length = allocation.lease.unwrap_or(self.pool.policy.lease);
         let lease = Lease {
-            id: lease_id,
+            id: allocation.lease_id,
             token_id: free.token.id,
-            user: user.clone(),
+            user: allocation.user.clone(),
             fence: self.pool.fence().plus(1),
             previous_fence: free.latest.map_or(Fence::NONE, |latest| latest.fence),
             started_at: self.now,
-            expires_at: self.now.after(self.pool.policy.lease),
+            granted_until: self.now.after(length),
+            expires_at: self.now.after(length),
             end: None,
         };
         let value: TokenValue = free.token.value;
         self.record(Change::LeaseStarted(lease.clone()));
-        Some(Outcome::Allocated { lease, value, evicted })
+        if let Some(key) = &allocation.key {
+            self.remember(key.clone(), allocation, &lease, evicted.as_ref());
+        }
+        Grant { lease, value, evicted }
     }
 
-    fn release(&mut self, token_id: TokenId) -> Outcome {
+    fn remember(
+        &mut self,
+        key: IdempotencyKey,
+        allocation: &Allocation,
+        lease: &Lease,
+        evicted: Option<&Lease>,
+    ) {
+        let Allocation { lease_id, lease: asked_lease, wait: asked_wait, .. } = *allocation;
+        self.keys.room = self.keys.room.saturating_sub(1);
+        let evicted = evicted.cloned();
+        let remembered = Remembered { lease: lease.clone(), evicted, asked_lease, asked_wait };
+        self.keys.found.insert(key.clone(), remembered);
+        self.keys_used.push(KeyUse { key, lease_id, asked_lease, asked_wait });
+    }
+
+    /// What came of the allocation when its key was first used, if it was.
+    fn recall(&self, allocation: &Allocation) -> Option<Outcome> {
+        let remembered = self.keys.found.get(allocation.key.as_ref()?)?;
+        if !remembered.is_of(allocation) {
+            return Some(Outcome::NotAllocated(Refusal::KeyReused));
+        }
+        let value = self.pool.token(remembered.lease.token_id)?.token.value;
+        let lease = self.as_of_now(&remembered.lease);
+        Some(Outcome::Allocated(Grant { lease, value, evicted: remembered.evicted.clone() }))
+    }
+
+    /// A lease that was read before this batch, as it is by now.
+    fn as_of_now(&self, stored: &Lease) -> Lease {
+        if let Some(latest) = self.pool.lease(stored.id) {
+            return latest.clone().seen_at(self.now);
+        }
+        let end = self.changes.iter().find_map(|change| match change {
+            Change::LeaseEnded { fence, end, .. } if *fence == stored.fence => Some(*end),
+            _ => None,
+        });
+        Lease { end: end.or(stored.end), ..stored.clone() }.seen_at(self.now)
+    }
+
+    /// What is wrong with an allocation, whether or not there is a token for it.
+    fn refusal(&self, allocation: &Allocation) -> Option<Refusal> {
+        let policy = &self.pool.policy;
+        if self.pool.size() == 0 {
+            return Some(Refusal::NoTokens);
+        }
+        if allocation.lease.is_some_and(|length| length > policy.lease) {
+            return Some(Refusal::LeaseTooLong { longest: policy.lease });
+        }
+        if allocation.wait.is_some() && policy.when_full == WhenFull::Reject {
+            return Some(Refusal::WaitNotOffered);
+        }
+        let limit = policy.max_per_user;
+        let limit = limit.filter(|limit| self.pool.held_by(allocation.user.id) >= *limit);
+        if let Some(limit) = limit {
+            return Some(Refusal::UserLimit { limit });
+        }
+        (allocation.key.is_some() && self.keys.room == 0).then_some(Refusal::KeysFull)
+    }
+
+    /// There is no token for the allocation now: it waits, or is refused.
+    fn nothing_for(&mut self, allocation: &Allocation, rank: usize, queued: bool) -> Outcome {
+        let position = rank + 1;
+        if queued {
+            return Outcome::Queued { position };
+        }
+        let waits = self.pool.policy.when_full == WhenFull::Wait;
+        let wait = allocation.wait.or(waits.then_some(Allocation::DEFAULT_WAIT));
+        let Some(wait) = wait.filter(|wait| !wait.is_zero()) else {
+            let retry_after = self.until_next_chance();
+            return Outcome::NotAllocated(Refusal::Full { position, retry_after });
+        };
+        if self.pool.queue.len() >= MAX_WAITING {
+            return Outcome::NotAllocated(Refusal::QueueFull);
+        }
+        self.record(Change::WaitStarted(Ticket {
+            lease_id: allocation.lease_id,
+            number: self.pool.queue.next_number(),
+            server: self.server,
+            heard_at: self.now,
+            until: self.now.after(wait),
+        }));
+        Outcome::Queued { position }
+    }
+
+    fn until_next_chance(&self) -> Duration {
+        self.pool.next_end().map_or(Duration::ZERO, |at| at.since(self.now))
+    }
+
+    fn leave_queue(&mut self, lease_id: LeaseId) {
+        if self.pool.rank(lease_id).is_some() {
+            self.record(Change::WaitEnded { lease_id });
+        }
+    }
+
+    fn release(&mut self, token_id: TokenId, if_held: &HeldBy) -> Outcome {
         let Some(token) = self.pool.token(token_id) else {
             return Outcome::UnknownToken;
         };
-        let running = token.running(self.now).cloned();
+        let (latest, running) = (token.latest.cloned(), token.running(self.now).cloned());
+        if !if_held.is_anything() {
+            // Giving back twice what one held is no error.
+            let given_back = latest.as_ref().is_some_and(|lease| {
+                let reason = lease.end_at(self.now).map(|end| end.reason);
+                if_held.fits(lease) && reason.is_none_or(|reason| reason == EndReason::Released)
+            });
+            if !given_back {
+                let latest = latest.map(|lease| lease.seen_at(self.now));
+                return Outcome::HeldOtherwise { latest };
+            }
+        }
         Outcome::Released { ended: running.map(|lease| self.end(lease, EndReason::Released)) }
     }
 
-    fn withdraw(&mut self, lease_id: LeaseId, token_id: TokenId) -> Outcome {
-        let token = self.pool.token(token_id);
-        let running = token.and_then(|token| token.running(self.now)).cloned();
-        let this = running.filter(|lease| lease.id == lease_id);
-        let ended = this.map(|lease| self.end(lease, EndReason::Released));
+    fn release_lease(&mut self, lease_id: LeaseId) -> Outcome {
+        let Some(lease) = self.pool.lease(lease_id).cloned() else {
+            return Outcome::NotLatest;
+        };
+        match lease.end_at(self.now).map(|end| end.reason) {
+            None => Outcome::LeaseReleased(self.end(lease, EndReason::Released)),
+            Some(EndReason::Released) => Outcome::LeaseReleased(lease),
+            Some(_) => Outcome::LeaseOver(lease.seen_at(self.now)),
+        }
+    }
+
+    fn renew(&mut self, lease_id: LeaseId) -> Outcome {
+        let Some(mut lease) = self.pool.lease(lease_id).cloned() else {
+            return Outcome::NotLatest;
+        };
+        if !lease.is_running(self.now) {
+            return Outcome::LeaseOver(lease.seen_at(self.now));
+        }
+        let limit = lease.started_at.after(self.pool.policy.max_lease());
+        if limit <= lease.expires_at {
+            return Outcome::NotRenewable(lease);
+        }
+        let expires_at = self.now.after(lease.length()).min(limit);
+        if expires_at > lease.expires_at {
+            let Lease { fence, .. } = lease;
+            self.record(Change::LeaseRenewed { lease_id, fence, expires_at });
+            lease.expires_at = expires_at;
+        }
+        Outcome::Renewed(lease)
+    }
+
+    fn withdraw(&mut self, lease_id: LeaseId) -> Outcome {
+        self.leave_queue(lease_id);
+        let lease = self.pool.lease(lease_id).filter(|lease| lease.is_running(self.now)).cloned();
+        let ended = lease.map(|lease| self.end(lease, EndReason::Released));
         Outcome::Withdrawn { ended: ended.is_some() }
+    }
+
+    fn heartbeat(&mut self) -> Outcome {
+        let (server, at) = (self.server, self.now);
+        if self.pool.queue.tickets().any(|ticket| ticket.server == server) {
+            self.record(Change::ServerHeard { server, at });
+        }
+        Outcome::Heard
     }
 
     fn clear(&mut self) -> Outcome {

@@ -1,12 +1,14 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{End, Fence, Lease, LeaseId, Policy};
+use crate::{End, Fence, Lease, LeaseId, Policy, ServerId, Ticket, Timestamp};
 
 /// A durable fact that a decision produced. Changes are kept in the journal, so variants and fields
 /// are only ever added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// A lease was granted; it has no end yet.
+    /// A lease was granted; it has no end yet, and the deadline it was granted with.
     LeaseStarted(Lease),
     /// A running lease ended.
     LeaseEnded {
@@ -17,6 +19,35 @@ pub enum Change {
         /// When and why.
         end: End,
     },
+    /// New leases have this length. How a change of the policy was written down while there was
+    /// nothing else to it; it is only read any more.
+    LengthChanged {
+        /// The length.
+        lease: Duration,
+    },
+    /// A running lease's deadline was moved to a later one.
+    LeaseRenewed {
+        /// Which lease.
+        lease_id: LeaseId,
+        /// Its fence.
+        fence: Fence,
+        /// The new deadline.
+        expires_at: Timestamp,
+    },
     /// The owner chose another policy; leases already granted keep their deadlines.
     PolicyChanged(Policy),
+    /// Somebody waits for a token.
+    WaitStarted(Ticket),
+    /// The one who was to get this lease waits no more.
+    WaitEnded {
+        /// The ticket's lease.
+        lease_id: LeaseId,
+    },
+    /// A server on which somebody waits is alive.
+    ServerHeard {
+        /// Which server.
+        server: ServerId,
+        /// When.
+        at: Timestamp,
+    },
 }

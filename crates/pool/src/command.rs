@@ -1,61 +1,181 @@
-use crate::{Lease, LeaseId, TokenId, TokenValue, User};
+use std::time::Duration;
+
+use crate::{IdempotencyKey, Lease, LeaseId, TokenId, TokenValue, User, UserId};
 
 /// What is asked of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Hand out a token: the one free longest or, when none is free, the one held longest.
-    Allocate {
-        /// The id the new lease will have; never used before.
-        lease_id: LeaseId,
-        /// Who asks.
-        user: User,
-    },
-    /// End whatever lease a token has.
+    /// Hand out a token: the one free longest or, when none is free, what the policy says.
+    Allocate(Allocation),
+    /// End whatever lease a token has, provided it is held as expected.
     Release {
         /// Which token.
         token_id: TokenId,
+        /// What is expected of its lease.
+        if_held: HeldBy,
     },
-    /// End exactly this lease, if it still runs, because its answer never reached the one who
-    /// asked for it.
+    /// End exactly this lease.
+    ReleaseLease {
+        /// Which lease.
+        lease_id: LeaseId,
+    },
+    /// Move a running lease's deadline.
+    Renew {
+        /// Which lease.
+        lease_id: LeaseId,
+    },
+    /// Whoever asked for this lease is gone: end it if it runs, and give up its place in the queue
+    /// if it waits.
     Withdraw {
         /// Which lease.
         lease_id: LeaseId,
-        /// The token it was granted on.
-        token_id: TokenId,
     },
+    /// Let the other servers know that this one is alive, on which somebody waits.
+    Heartbeat,
     /// End every running lease.
     Clear,
+}
+
+/// An allocation, as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allocation {
+    /// The id the new lease will have; never used before, except by this same allocation while it
+    /// waits.
+    pub lease_id: LeaseId,
+    /// Who asks.
+    pub user: User,
+    /// How long the lease is to last; as long as the policy says for `None`.
+    pub lease: Option<Duration>,
+    /// How long to wait where nothing can be handed out; as the policy says for `None`.
+    pub wait: Option<Duration>,
+    /// Makes a repetition of it recognisable.
+    pub key: Option<IdempotencyKey>,
+}
+
+impl Allocation {
+    /// How long an allocation waits at most.
+    pub const MAX_WAIT: Duration = Duration::from_mins(1);
+
+    /// How long it waits where it does not say so and the policy is to wait.
+    pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+
+    /// An allocation that leaves everything to the policy.
+    #[must_use]
+    pub const fn new(lease_id: LeaseId, user: User) -> Self {
+        Allocation { lease_id, user, lease: None, wait: None, key: None }
+    }
+}
+
+/// What is expected of a token's lease; any lease, and none, for the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldBy {
+    /// It is this one.
+    pub lease_id: Option<LeaseId>,
+    /// It is this user's.
+    pub user: Option<UserId>,
+}
+
+impl HeldBy {
+    /// Whether anything is expected at all.
+    #[must_use]
+    pub fn is_anything(&self) -> bool {
+        *self == HeldBy::default()
+    }
+
+    pub(crate) fn fits(&self, lease: &Lease) -> bool {
+        self.lease_id.is_none_or(|id| id == lease.id)
+            && self.user.is_none_or(|user| user == lease.user.id)
+    }
 }
 
 /// What came of a [`Command`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A lease was granted.
-    Allocated {
-        /// The new lease.
-        lease: Lease,
-        /// The value of its token.
-        value: TokenValue,
-        /// The lease that ended so that this one could start.
-        evicted: Option<Lease>,
+    /// A lease was granted, now or when the same key was used before.
+    Allocated(Grant),
+    /// It waits, so many places from the front (1 is the first). The same command is to be decided
+    /// again when [`Batch::next_in_queue`](crate::Batch::next_in_queue) names it.
+    Queued {
+        /// Its place.
+        position: usize,
     },
-    /// Nothing can ever be handed out: the pool has no token at all.
-    NoTokens,
+    /// No lease was granted.
+    NotAllocated(Refusal),
     /// The token is free. `ended` is the lease that had to end for it, if any.
     Released {
         /// The lease that ended.
         ended: Option<Lease>,
     },
+    /// The token is not held as was expected, so nothing was done.
+    HeldOtherwise {
+        /// Its latest lease, running or over, with its end as of now.
+        latest: Option<Lease>,
+    },
     /// The pool has no such token.
     UnknownToken,
-    /// The lease is over. `ended` says whether it was this command that ended it.
+    /// The lease is over because its holder gave it back, now or before.
+    LeaseReleased(Lease),
+    /// The lease was over already, for another reason than that; nothing was done.
+    LeaseOver(Lease),
+    /// No token's latest lease has this id: it is over for long, or there never was one.
+    NotLatest,
+    /// The lease runs at least as long as its length from now, or up to the policy's limit.
+    Renewed(Lease),
+    /// The lease runs up to the policy's limit already; nothing was done.
+    NotRenewable(Lease),
+    /// The lease does not run, and nobody waits for it. `ended` says whether it ran.
     Withdrawn {
-        /// Whether it still ran.
+        /// Whether it was this command that ended it.
         ended: bool,
     },
+    /// The heartbeat is written down.
+    Heard,
     /// No lease is running.
     Cleared {
         /// How many ended.
         ended: usize,
     },
+}
+
+/// A lease as it is handed to the one who asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The lease; over already if it was granted before.
+    pub lease: Lease,
+    /// The value of its token.
+    pub value: TokenValue,
+    /// The lease that ended so that this one could start.
+    pub evicted: Option<Lease>,
+}
+
+/// Why no lease was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing can ever be handed out: the pool has no token at all.
+    NoTokens,
+    /// Every token is held, and no lease may be evicted.
+    Full {
+        /// The place in the queue it had, or would have.
+        position: usize,
+        /// How long until the next lease ends, or may be evicted, as far as is known.
+        retry_after: Duration,
+    },
+    /// [`MAX_WAITING`](crate::MAX_WAITING) wait already.
+    QueueFull,
+    /// It asks to wait, but the policy is to reject.
+    WaitNotOffered,
+    /// It asks for a lease longer than the policy grants.
+    LeaseTooLong {
+        /// The longest.
+        longest: Duration,
+    },
+    /// The user has as many leases as the policy allows.
+    UserLimit {
+        /// How many.
+        limit: u32,
+    },
+    /// The key was used for another allocation.
+    KeyReused,
+    /// As many keys as the setting allows are remembered.
+    KeysFull,
 }

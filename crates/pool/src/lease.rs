@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -88,7 +90,10 @@ pub struct End {
 }
 
 /// One user's exclusive hold of one token.
+///
+/// Serialized, it is as it was granted: no renewals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "AsGranted", into = "AsGranted")]
 pub struct Lease {
     /// Names the lease.
     pub id: LeaseId,
@@ -102,14 +107,65 @@ pub struct Lease {
     pub previous_fence: Fence,
     /// When the hold began.
     pub started_at: Timestamp,
-    /// The deadline: when the hold ends by itself, at the latest.
+    /// The deadline that it was granted with.
+    pub granted_until: Timestamp,
+    /// The deadline: when the hold ends by itself, at the latest. Renewals move it.
     pub expires_at: Timestamp,
     /// Set once the end has been decided. A lease past its deadline is over even without it: ask
     /// [`Lease::end_at`].
     pub end: Option<End>,
 }
 
+#[derive(Serialize, Deserialize)]
+struct AsGranted {
+    id: LeaseId,
+    token_id: TokenId,
+    user: User,
+    fence: Fence,
+    previous_fence: Fence,
+    started_at: Timestamp,
+    granted_until: Timestamp,
+    end: Option<End>,
+}
+
+impl From<AsGranted> for Lease {
+    fn from(lease: AsGranted) -> Self {
+        Lease {
+            id: lease.id,
+            token_id: lease.token_id,
+            user: lease.user,
+            fence: lease.fence,
+            previous_fence: lease.previous_fence,
+            started_at: lease.started_at,
+            granted_until: lease.granted_until,
+            expires_at: lease.granted_until,
+            end: lease.end,
+        }
+    }
+}
+
+impl From<Lease> for AsGranted {
+    fn from(lease: Lease) -> Self {
+        AsGranted {
+            id: lease.id,
+            token_id: lease.token_id,
+            user: lease.user,
+            fence: lease.fence,
+            previous_fence: lease.previous_fence,
+            started_at: lease.started_at,
+            granted_until: lease.granted_until,
+            end: lease.end,
+        }
+    }
+}
+
 impl Lease {
+    /// How long the hold was to last when it was granted; a renewal makes it last as long again.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        self.granted_until.since(self.started_at)
+    }
+
     /// The end of this lease as seen at `now`: as decided, or its deadline once that is reached.
     #[must_use]
     pub fn end_at(&self, now: Timestamp) -> Option<End> {

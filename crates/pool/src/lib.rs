@@ -11,17 +11,23 @@
 mod batch;
 mod change;
 mod command;
+mod key;
 mod lease;
+mod policy;
+mod queue;
 mod state;
 mod time;
 mod token;
 mod user;
 
-pub use batch::Batch;
+pub use batch::{Batch, Circumstances, Keys};
 pub use change::Change;
-pub use command::{Command, Outcome};
+pub use command::{Allocation, Command, Grant, HeldBy, Outcome, Refusal};
+pub use key::{IdempotencyKey, InvalidKey, KeyUse, Remembered};
 pub use lease::{End, EndReason, Fence, Lease, LeaseId};
-pub use state::{Inconsistent, Policy, Pool, TokenView};
+pub use policy::{InvalidPolicy, Policy, WhenFull};
+pub use queue::{MAX_WAITING, SILENCE, ServerId, Ticket};
+pub use state::{Inconsistent, Pool, TokenView};
 pub use time::Timestamp;
 pub use token::{Token, TokenId, TokenValue};
 pub use user::{InvalidUser, User, UserId};

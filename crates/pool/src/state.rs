@@ -1,16 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::{Batch, Change, End, Fence, Lease, Timestamp, Token, TokenId};
-
-/// The rules that a pool's owner may choose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Policy {
-    /// How long a lease lasts at most.
-    pub lease: Duration,
-}
+use crate::queue::Queue;
+use crate::{
+    Batch, Change, Circumstances, End, Fence, Lease, LeaseId, Policy, ServerId, Ticket, Timestamp,
+    Token, TokenId, UserId, WhenFull,
+};
 
 /// A set of facts that can't all be true of one pool: it was damaged, or misread.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,12 +20,17 @@ pub struct Pool {
     /// In the order in which they were made; a token's index here is its place.
     slots: Vec<Slot>,
     places: HashMap<TokenId, usize>,
+    /// The places of the tokens whose latest leases these are.
+    leases: HashMap<LeaseId, usize>,
+    /// How many running leases a user has, where any.
+    held: HashMap<UserId, u32>,
     /// The free tokens, longest-free first.
     free: BTreeSet<FreeSince>,
     /// The places of running leases. Fences grow with time, so the first is the oldest.
     running: BTreeMap<Fence, usize>,
     deadlines: BTreeSet<(Timestamp, Fence)>,
     fence: Fence,
+    pub(crate) queue: Queue,
 }
 
 #[derive(Clone, Debug)]
@@ -78,12 +77,26 @@ impl Pool {
             return Err(Inconsistent("two tokens have the same id".to_owned()));
         }
         let free = (0..slots.len()).map(|place| FreeSince::of(place, None)).collect();
-        let (running, deadlines) = Default::default();
-        let mut pool = Pool { policy, slots, places, free, running, deadlines, fence };
+        let (leases, held, running, deadlines, queue) = Default::default();
+        let mut pool =
+            Pool { policy, slots, places, leases, held, free, running, deadlines, fence, queue };
         for lease in latest {
             pool.restore_latest(lease)?;
         }
         Ok(pool)
+    }
+
+    /// The pool with these `tickets` in its queue, which is empty so far.
+    ///
+    /// # Errors
+    ///
+    /// [`Inconsistent`] when a number or a lease occurs twice.
+    pub fn with_queue(
+        mut self,
+        tickets: impl IntoIterator<Item = Ticket>,
+    ) -> Result<Self, Inconsistent> {
+        tickets.into_iter().try_for_each(|ticket| self.queue.add(ticket))?;
+        Ok(self)
     }
 
     fn restore_latest(&mut self, lease: Lease) -> Result<(), Inconsistent> {
@@ -102,9 +115,9 @@ impl Pool {
         Ok(())
     }
 
-    /// Begins a batch of commands that happen at `now`; first ends what is past its deadline.
-    pub fn batch(&mut self, now: Timestamp) -> Batch<'_> {
-        Batch::begin(self, now)
+    /// Begins a batch of commands that happen at one moment; first ends what is past its deadline.
+    pub fn batch(&mut self, circumstances: impl Into<Circumstances>) -> Batch<'_> {
+        Batch::begin(self, circumstances.into())
     }
 
     /// Makes true what was decided, here or elsewhere.
@@ -124,8 +137,19 @@ impl Pool {
                 self.start(place, lease.clone())
             }
             Change::LeaseEnded { fence, end, .. } => self.end(*fence, *end),
+            Change::LeaseRenewed { fence, expires_at, .. } => self.renew(*fence, *expires_at),
+            Change::LengthChanged { lease } => {
+                self.policy.lease = *lease;
+                Ok(())
+            }
             Change::PolicyChanged(policy) => {
                 self.policy = *policy;
+                Ok(())
+            }
+            Change::WaitStarted(ticket) => self.queue.add(ticket.clone()),
+            Change::WaitEnded { lease_id } => self.queue.remove(*lease_id),
+            Change::ServerHeard { server, at } => {
+                self.queue.hear(*server, *at);
                 Ok(())
             }
         }
@@ -142,8 +166,15 @@ impl Pool {
             return Err(Inconsistent(format!("{fence:?} occurs twice")));
         }
         lease.end = None;
-        let slot = &mut self.slots[place];
-        let before = slot.latest.replace(lease).and_then(|old| Some((old.end?, old.fence)));
+        if self.leases.insert(lease.id, place).is_some() {
+            return Err(Inconsistent(format!("lease {:?} occurs twice", lease.id)));
+        }
+        *self.held.entry(lease.user.id).or_default() += 1;
+        let before = self.slots[place].latest.replace(lease);
+        if let Some(before) = &before {
+            self.leases.remove(&before.id);
+        }
+        let before = before.and_then(|old| Some((old.end?, old.fence)));
         self.free.remove(&FreeSince::of(place, before));
         self.running.insert(fence, place);
         self.deadlines.insert((expires_at, fence));
@@ -157,9 +188,26 @@ impl Pool {
             running.ok_or_else(|| Inconsistent(format!("no lease with {fence:?} is running")))?;
         let lease = self.slots[place].latest.as_mut().expect("a running lease is the latest");
         lease.end = Some(end);
+        if let Some(held) = self.held.get_mut(&lease.user.id) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(&lease.user.id);
+            }
+        }
         self.deadlines.remove(&(lease.expires_at, fence));
         self.running.remove(&fence);
         self.free.insert(FreeSince::of(place, Some((end, fence))));
+        Ok(())
+    }
+
+    fn renew(&mut self, fence: Fence, expires_at: Timestamp) -> Result<(), Inconsistent> {
+        let running = self.running.get(&fence).copied();
+        let place =
+            running.ok_or_else(|| Inconsistent(format!("no lease with {fence:?} is running")))?;
+        let lease = self.slots[place].latest.as_mut().expect("a running lease is the latest");
+        self.deadlines.remove(&(lease.expires_at, fence));
+        self.deadlines.insert((expires_at, fence));
+        lease.expires_at = expires_at;
         Ok(())
     }
 
@@ -194,6 +242,16 @@ impl Pool {
         self.deadlines.first().map(|&(deadline, _)| deadline)
     }
 
+    /// The earliest moment known at which a token will be there for another: a deadline, or when a
+    /// lease may be evicted.
+    pub(crate) fn next_end(&self) -> Option<Timestamp> {
+        let evictable = match self.available(self.free.len()) {
+            Available::Evictable { from, .. } => Some(from),
+            _ => None,
+        };
+        self.next_deadline().into_iter().chain(evictable).min()
+    }
+
     /// How many leases are past their deadline at `now` without their end having been decided.
     #[must_use]
     pub fn overdue(&self, now: Timestamp) -> usize {
@@ -217,6 +275,95 @@ impl Pool {
         (from..self.slots.len()).map(|place| self.view(place))
     }
 
+    /// The lease with that id, running or over, where it is its token's latest.
+    #[must_use]
+    pub fn lease(&self, id: LeaseId) -> Option<&Lease> {
+        self.leases.get(&id).and_then(|&place| self.slots[place].latest.as_ref())
+    }
+
+    /// The running lease with that fence, whose end has not been decided.
+    #[must_use]
+    pub fn lease_of_fence(&self, fence: Fence) -> Option<&Lease> {
+        self.running.get(&fence).and_then(|&place| self.slots[place].latest.as_ref())
+    }
+
+    /// The leases that run at `now`, newest first, from the one before the fence `before` on.
+    pub fn running(&self, now: Timestamp, before: Fence) -> impl Iterator<Item = &Lease> {
+        let places = self.running.range(..before).rev().map(|(_, &place)| place);
+        places
+            .filter_map(|place| self.slots[place].latest.as_ref())
+            .filter(move |lease| lease.is_running(now))
+    }
+
+    /// The lease that has run longest at `now`.
+    #[must_use]
+    pub fn oldest(&self, now: Timestamp) -> Option<&Lease> {
+        let leases = self.running.values().filter_map(|&place| self.slots[place].latest.as_ref());
+        leases.into_iter().find(|lease| lease.is_running(now))
+    }
+
+    /// How many wait for a token at `now`, as `server` has to assume; see [`Ticket::is_live`].
+    #[must_use]
+    pub fn waiting(&self, now: Timestamp, server: ServerId, shared: bool) -> usize {
+        self.queue.tickets().filter(|ticket| ticket.is_live(now, server, shared)).count()
+    }
+
+    /// How many are before the ticket of that lease; None when nobody waits for it.
+    #[must_use]
+    pub fn rank(&self, lease_id: LeaseId) -> Option<usize> {
+        self.queue.rank(lease_id)
+    }
+
+    /// The first of the tickets that wait at `server`, live ones ahead of it counted.
+    #[must_use]
+    pub(crate) fn first_of(
+        &self,
+        now: Timestamp,
+        server: ServerId,
+        shared: bool,
+    ) -> Option<(usize, &Ticket)> {
+        let live = self.queue.tickets().filter(|ticket| ticket.is_live(now, server, shared));
+        live.enumerate().find(|(_, ticket)| ticket.server == server)
+    }
+
+    /// When the first that waits at `server` could be served, if nothing happens before; None when
+    /// nobody waits there, or only a lease's end can help.
+    #[must_use]
+    pub fn next_chance(&self, now: Timestamp, server: ServerId, shared: bool) -> Option<Timestamp> {
+        if self.queue.len() == 0 {
+            return None;
+        }
+        let (rank, _) = self.first_of(now, server, shared)?;
+        match self.available(rank) {
+            Available::Free => Some(now),
+            Available::Evictable { from, .. } => Some(from),
+            Available::Nothing => None,
+        }
+    }
+
+    /// What there is for somebody with so many before them.
+    pub(crate) fn available(&self, rank: usize) -> Available {
+        if rank < self.free.len() {
+            return Available::Free;
+        }
+        if self.policy.when_full != WhenFull::EvictOldest {
+            return Available::Nothing;
+        }
+        let place = self.running.values().nth(rank - self.free.len());
+        match place.and_then(|&place| self.slots[place].latest.as_ref()) {
+            Some(lease) => Available::Evictable {
+                fence: lease.fence,
+                from: lease.started_at.after(self.policy.min_hold),
+            },
+            None => Available::Nothing,
+        }
+    }
+
+    /// How many leases a user has whose end has not been decided.
+    pub(crate) fn held_by(&self, user: UserId) -> u32 {
+        self.held.get(&user).copied().unwrap_or(0)
+    }
+
     fn view(&self, place: usize) -> TokenView<'_> {
         let Slot { token, latest } = &self.slots[place];
         TokenView { token, place, latest: latest.as_ref() }
@@ -235,6 +382,17 @@ impl Pool {
         let place = self.running.get(&fence).expect("a lease with a deadline is running");
         (deadline <= now).then(|| self.slots[*place].latest.as_ref()).flatten()
     }
+}
+
+/// What there is for somebody who wants a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Available {
+    /// A free token.
+    Free,
+    /// One whose lease may be evicted, from a moment on.
+    Evictable { fence: Fence, from: Timestamp },
+    /// Nothing, until a lease ends.
+    Nothing,
 }
 
 /// A lease may only start on a free token, right after the lease that it says came before.

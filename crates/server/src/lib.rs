@@ -45,6 +45,8 @@ pub struct Settings {
     pub loopback: bool,
     /// Further hosts that are answered: a name, or a name and port as in `tokens.example:8080`.
     pub allowed_hosts: Vec<String>,
+    /// How many event streams there may be at the same time; one more is refused.
+    pub streams: usize,
     /// How many connections there may be; further ones wait in the operating system's queue.
     pub connections: usize,
     /// How long a connection may take to its first request, and to the end of a request's head.
@@ -69,6 +71,7 @@ impl Default for Settings {
         Settings {
             loopback: true,
             allowed_hosts: Vec::new(),
+            streams: 2_000,
             connections: 10_000,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),

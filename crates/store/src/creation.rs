@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn no_two_tokens_are_alike() {
         let at = Timestamp::from_micros(5);
-        let new = NewPool::random(1000, Policy { lease: Duration::from_secs(1) }, at);
+        let new = NewPool::random(1000, Policy::of_lease(Duration::from_secs(1)), at);
         let ids = new.tokens.iter().map(|token| token.id.0);
         let values = new.tokens.iter().map(|token| token.value.0);
         assert_eq!(ids.chain(values).collect::<HashSet<_>>().len(), 2000);

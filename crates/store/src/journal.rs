@@ -1,13 +1,9 @@
-use pool::{Change, Fence, Timestamp};
+use pool::{Change, Fence, KeyUse, ServerId, Timestamp};
 use uuid::Uuid;
 
 /// Names a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BatchId(pub Uuid);
-
-/// Names a running server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ServerId(pub Uuid);
 
 /// A place in the journal. Two copies of a pool are the same exactly when all three agree: after a
 /// failover another batch may bear the version that a lost one had.
@@ -35,6 +31,9 @@ pub struct Entry {
     pub fence: Fence,
     /// What it changed, in order.
     pub changes: Vec<Change>,
+    /// The idempotency keys that were used in it. They are written together with it, but the journal
+    /// does not keep them: empty in an entry that was read.
+    pub keys: Vec<KeyUse>,
 }
 
 /// How [`Entry::changes`] are written down. Variants and fields are only ever added at the end of
@@ -53,7 +52,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Change>> {
 mod tests {
     use std::time::Duration;
 
-    use pool::{End, EndReason, Lease, LeaseId, Policy, TokenId, User};
+    use pool::{End, EndReason, Lease, LeaseId, Policy, Ticket, TokenId, User, WhenFull};
 
     use super::*;
 
@@ -65,6 +64,7 @@ mod tests {
             fence: Fence::new(3),
             previous_fence: Fence::NONE,
             started_at: Timestamp::from_micros(-1),
+            granted_until: Timestamp::from_micros(i64::MAX),
             expires_at: Timestamp::from_micros(i64::MAX),
             end: None,
         };
@@ -74,8 +74,24 @@ mod tests {
             fence: lease.fence,
             end: end(reason),
         });
-        let policy = Policy { lease: Duration::from_micros(1_500_001) };
-        let mut changes = vec![Change::LeaseStarted(lease), Change::PolicyChanged(policy)];
+        let policy = Policy {
+            max_lease: Some(Duration::from_secs(7)),
+            when_full: WhenFull::Wait,
+            max_per_user: Some(3),
+            ..Policy::of_lease(Duration::from_micros(1_500_001))
+        };
+        let at = Timestamp::from_micros(8);
+        let server = ServerId(Uuid::from_u128(9));
+        let ticket = Ticket { lease_id: lease.id, number: 1, server, heard_at: at, until: at };
+        let mut changes = vec![
+            Change::LeaseStarted(lease.clone()),
+            Change::LengthChanged { lease: Duration::from_secs(1) },
+            Change::LeaseRenewed { lease_id: lease.id, fence: lease.fence, expires_at: at },
+            Change::PolicyChanged(policy),
+            Change::WaitStarted(ticket),
+            Change::WaitEnded { lease_id: lease.id },
+            Change::ServerHeard { server, at },
+        ];
         changes.extend(ended);
         changes
     }
@@ -104,5 +120,7 @@ mod tests {
         let changes = [Change::LeaseEnded { lease_id, fence: Fence::new(3), end }];
         let id = [16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
         assert_eq!(encode(&changes), [&[1, 1][..], &id, &[6, 14, 2]].concat());
+        let changes = [Change::LengthChanged { lease: Duration::from_secs(2) }];
+        assert_eq!(encode(&changes), [1, 2, 2, 0]);
     }
 }

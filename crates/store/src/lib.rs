@@ -9,24 +9,31 @@
 mod clock;
 mod creation;
 mod error;
+mod hints;
 mod journal;
 mod net;
 mod postgres;
+mod search;
 mod sqlite;
 mod url;
 mod wanted;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pool::{Fence, Lease, Policy, Pool, Timestamp, TokenId};
+use pool::{Fence, IdempotencyKey, Lease, LeaseId, Pool, Remembered, Timestamp, TokenId};
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use creation::{ImportedPool, LeaseSource, NewPool};
 pub use error::Error;
-pub use journal::{BatchId, Entry, Position, ServerId};
+pub use hints::Hints;
+pub use journal::{BatchId, Entry, Position};
 pub use net::Net;
+pub use pool::ServerId;
+pub use search::{Cursor, Found, LeaseRecord, Search};
 pub use url::{DatabaseUrl, InvalidUrl};
+pub use wanted::{Wanted, WantedPolicy};
 
 /// The most tokens that a pool may have.
 pub const MAX_POOL_SIZE: usize = 1_000_000;
@@ -34,18 +41,6 @@ pub const MAX_POOL_SIZE: usize = 1_000_000;
 /// By how much fence and version are raised when a new epoch begins, so that nothing granted in
 /// the time that was lost is granted again.
 pub const EPOCH_GAP: i64 = 1_000_000;
-
-/// The pool that is wanted: made on the first start, compared with what is there on later ones.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted {
-    /// How many tokens, 0 to [`MAX_POOL_SIZE`]. `None` takes the pool as it is (and 100 for a new
-    /// one): a size is only compared where somebody chose one.
-    pub size: Option<usize>,
-    /// The policy. `None` takes the pool's own (and 2 minutes for a new one).
-    pub policy: Option<Policy>,
-    /// Whether a different policy replaces the pool's, instead of being refused.
-    pub update_policy: bool,
-}
 
 /// A database that holds, or will hold, a pool.
 #[async_trait]
@@ -113,6 +108,8 @@ pub struct Opened {
     pub snapshot: Snapshot,
     /// The time by the database's clock (SQLite: by the machine's) when it was opened.
     pub now: Timestamp,
+    /// Word from and to other servers that share the pool.
+    pub hints: Hints,
 }
 
 /// All of a pool that decides anything: everything but its history.
@@ -146,6 +143,24 @@ pub struct Begun {
     /// The database went through a failover or restore since the newest entry: the next one must
     /// begin a new epoch, with version and fence raised by [`EPOCH_GAP`].
     pub new_epoch: bool,
+}
+
+/// What [`Store::keys`] found.
+#[derive(Debug, Default)]
+pub struct KeysFound {
+    /// What is remembered of those of the keys that were used.
+    pub remembered: HashMap<IdempotencyKey, Remembered>,
+    /// How many keys are remembered in all; more by what was deleted out of turn, never less.
+    pub count: u64,
+}
+
+/// What [`Store::forget_leases`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Swept {
+    /// How many leases were deleted.
+    pub deleted: u64,
+    /// Up to which fence it looked; None when no lease is left to look at that is old enough.
+    pub up_to: Option<Fence>,
 }
 
 /// The side that writes: `begin`, then `commit` or `abandon`, again and again.
@@ -196,6 +211,31 @@ pub trait Store: Send {
     /// As [`Store::begin`].
     async fn has(&mut self, entry: &Position) -> Result<Option<bool>, Error>;
 
+    /// What is remembered of these idempotency keys. Called between `begin` and `commit` or
+    /// `abandon`, so that nobody else uses one of them meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    async fn keys(&mut self, keys: &[IdempotencyKey]) -> Result<KeysFound, Error>;
+
+    /// Deletes some idempotency keys (at most a few hundred, the oldest first) that were used
+    /// before that moment. Returns how many. Not called within a batch.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error>;
+
+    /// Looks at some leases (at most a few hundred, the oldest first) with a fence above `after`,
+    /// and deletes those of them that ended before that moment; but never a token's latest, and
+    /// none that a remembered idempotency key leads to. Not called within a batch.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error>;
+
     /// Deletes some journal entries (at most a few hundred) that are older than `before` or more
     /// than `keep` versions behind the newest; never the newest. Returns how many. Not called
     /// within a batch.
@@ -224,7 +264,7 @@ pub trait Reader: Send + Sync {
     fn now(&self) -> Option<Timestamp>;
 
     /// The token's leases with a fence smaller than `before` (all of them for `None`), newest
-    /// first, at most `limit`. As they are stored: one past its deadline may still lack its end.
+    /// first, at most `limit`.
     ///
     /// # Errors
     ///
@@ -234,5 +274,40 @@ pub trait Reader: Send + Sync {
         token: TokenId,
         before: Option<Fence>,
         limit: usize,
-    ) -> Result<Vec<Lease>, Error>;
+    ) -> Result<Vec<LeaseRecord>, Error>;
+
+    /// The lease with that id, whoever's and however old; None when there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::history`].
+    async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error>;
+
+    /// Those of the leases that there are, in any order. At most a few thousand are asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::history`].
+    async fn leases(&self, ids: &[LeaseId]) -> Result<Vec<Lease>, Error>;
+
+    /// A page of the leases that are asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::history`].
+    async fn search(&self, search: &Search) -> Result<Found, Error>;
+
+    /// The journal from that version of that epoch on, which is the first of the entries, oldest
+    /// first, at most `limit` (1 at least). None where the journal has no such entry (any more), or
+    /// one that this program can't read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::history`].
+    async fn journal(
+        &self,
+        epoch: i64,
+        version: i64,
+        limit: usize,
+    ) -> Result<Option<Vec<Entry>>, Error>;
 }

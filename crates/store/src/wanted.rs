@@ -1,14 +1,69 @@
 use std::time::Duration;
 
-use pool::{Policy, Timestamp};
+use pool::{Policy, Timestamp, WhenFull};
 
-use crate::{Error, MAX_POOL_SIZE, NewPool, Wanted};
+use crate::{Error, MAX_POOL_SIZE, NewPool};
 
 const DEFAULT_SIZE: usize = 100;
-const DEFAULT_POLICY: Policy = Policy { lease: Duration::from_mins(2) };
+const DEFAULT_POLICY: Policy = Policy::of_lease(Duration::from_mins(2));
 
 /// Deadlines must stay within the years that databases can write down.
 const LONGEST_LEASE: Duration = Duration::from_hours(24 * 365 * 100);
+
+/// The pool that is wanted: made on the first start, compared with what is there on later ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// How many tokens, 0 to [`MAX_POOL_SIZE`]. `None` takes the pool as it is (and 100 for a new
+    /// one): a size is only compared where somebody chose one.
+    pub size: Option<usize>,
+    /// The policy.
+    pub policy: WantedPolicy,
+    /// Whether a different policy replaces the pool's, instead of being refused.
+    pub update_policy: bool,
+}
+
+/// The policy that is wanted. What is `None` is taken as the pool has it; a new one has leases of 2
+/// minutes and otherwise [`Policy::of_lease`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WantedPolicy {
+    /// [`Policy::lease`]
+    pub lease: Option<Duration>,
+    /// [`Policy::max_lease`]
+    pub max_lease: Option<Option<Duration>>,
+    /// [`Policy::when_full`]
+    pub when_full: Option<WhenFull>,
+    /// [`Policy::min_hold`]
+    pub min_hold: Option<Duration>,
+    /// [`Policy::max_per_user`]
+    pub max_per_user: Option<Option<u32>>,
+}
+
+impl From<Policy> for WantedPolicy {
+    /// All of it.
+    fn from(policy: Policy) -> Self {
+        let Policy { lease, max_lease, when_full, min_hold, max_per_user } = policy;
+        WantedPolicy {
+            lease: Some(lease),
+            max_lease: Some(max_lease),
+            when_full: Some(when_full),
+            min_hold: Some(min_hold),
+            max_per_user: Some(max_per_user),
+        }
+    }
+}
+
+impl WantedPolicy {
+    /// `policy` with all that is wanted otherwise.
+    fn instead_of(&self, policy: Policy) -> Policy {
+        Policy {
+            lease: self.lease.unwrap_or(policy.lease),
+            max_lease: self.max_lease.unwrap_or(policy.max_lease),
+            when_full: self.when_full.unwrap_or(policy.when_full),
+            min_hold: self.min_hold.unwrap_or(policy.min_hold),
+            max_per_user: self.max_per_user.unwrap_or(policy.max_per_user),
+        }
+    }
+}
 
 /// The pool to make where there is none yet.
 pub(crate) fn new_pool(wanted: &Wanted, at: Timestamp) -> Result<NewPool, Error> {
@@ -18,7 +73,7 @@ pub(crate) fn new_pool(wanted: &Wanted, at: Timestamp) -> Result<NewPool, Error>
             "a pool has {MAX_POOL_SIZE} tokens at most, so none can be made with {size}"
         )));
     }
-    let policy = storable(wanted.policy.unwrap_or(DEFAULT_POLICY))?;
+    let policy = storable(wanted.policy.instead_of(DEFAULT_POLICY))?;
     Ok(NewPool::random(size, policy, at))
 }
 
@@ -35,40 +90,64 @@ pub(crate) fn compare(
              once a pool is made: ask for {size}, leave the size out, or use another database"
         )));
     }
-    let Some(other) = wanted.policy.map(storable).transpose()? else {
+    let other = storable(wanted.policy.instead_of(policy))?;
+    if other == policy {
         return Ok(None);
-    };
-    if other != policy && !wanted.update_policy {
+    }
+    if !wanted.update_policy {
         return Err(Error::Operator(format!(
-            "the pool's leases last {:?}, not {:?}: ask for the same, leave the duration out, or \
-             add --update-policy to let new leases last {1:?} from now on",
-            policy.lease, other.lease
+            "the pool's policy is another one: {}. Ask for the same, leave out what differs, or \
+             add --update-policy to let what is asked for hold from now on",
+            differences(policy, other)
         )));
     }
-    Ok((other != policy).then_some(other))
+    Ok(Some(other))
+}
+
+/// In which rules a policy differs from the one that is asked for.
+fn differences(policy: Policy, other: Policy) -> String {
+    let per_user = |policy: Policy| policy.max_per_user.map_or("none".into(), |n| n.to_string());
+    let words = |policy: Policy| {
+        [
+            ("lease", format!("{:?}", policy.lease)),
+            ("max-lease", policy.max_lease.map_or("lease".into(), |max| format!("{max:?}"))),
+            ("when-full", policy.when_full.as_str().to_owned()),
+            ("min-hold", format!("{:?}", policy.min_hold)),
+            ("max-per-user", per_user(policy)),
+        ]
+    };
+    let pairs = words(policy).into_iter().zip(words(other));
+    let differing = pairs.filter(|(is, wanted)| is != wanted);
+    let told = differing.map(|((rule, is), (_, wanted))| format!("{rule} is {is}, not {wanted}"));
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// The policy as a database holds it: in whole microseconds.
 fn storable(policy: Policy) -> Result<Policy, Error> {
-    let micros = u64::try_from(policy.lease.as_micros()).unwrap_or(u64::MAX);
-    let lease = Duration::from_micros(micros);
-    if lease.is_zero() || lease > LONGEST_LEASE {
+    let whole = |length: Duration| {
+        Duration::from_micros(u64::try_from(length.as_micros()).unwrap_or(u64::MAX))
+    };
+    let lease = whole(policy.lease);
+    let max_lease = policy.max_lease.map(whole);
+    if lease.is_zero() || max_lease.unwrap_or(lease) > LONGEST_LEASE {
         return Err(Error::Operator(format!(
             "a lease lasts from a microsecond to 100 years, so {:?} can't be had",
-            policy.lease
+            policy.max_lease()
         )));
     }
-    Ok(Policy { lease })
+    let policy = Policy { lease, max_lease, min_hold: whole(policy.min_hold), ..policy };
+    policy.check().map_err(|why| Error::Operator(format!("there is no such policy: {why}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MINUTE: Policy = Policy { lease: Duration::from_mins(1) };
-    const HOUR: Policy = Policy { lease: Duration::from_hours(1) };
+    const MINUTE: Policy = Policy::of_lease(Duration::from_mins(1));
+    const HOUR: Policy = Policy::of_lease(Duration::from_hours(1));
 
     fn wanted(size: Option<usize>, policy: Option<Policy>, update_policy: bool) -> Wanted {
+        let policy = policy.map(WantedPolicy::from).unwrap_or_default();
         Wanted { size, policy, update_policy }
     }
 
@@ -90,7 +169,7 @@ mod tests {
         let sentence = refusal(compare(5, MINUTE, &wanted(Some(6), None, true)));
         assert!(sentence.contains("5 tokens, not 6"), "{sentence}");
         let sentence = refusal(compare(5, MINUTE, &wanted(None, Some(HOUR), false)));
-        assert!(sentence.contains("last 60s, not 3600s"), "{sentence}");
+        assert!(sentence.contains("lease is 60s, not 3600s"), "{sentence}");
         let update = compare(5, MINUTE, &wanted(None, Some(HOUR), true)).unwrap();
         assert_eq!(update, Some(HOUR));
     }
@@ -111,8 +190,29 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_asked_for_is_compared() {
+        let policy = Policy { min_hold: Duration::from_secs(5), max_per_user: Some(2), ..MINUTE };
+        let asked = WantedPolicy {
+            when_full: Some(WhenFull::Wait),
+            max_per_user: Some(None),
+            ..WantedPolicy::default()
+        };
+        let wanted = |update_policy| Wanted { size: None, policy: asked, update_policy };
+        let sentence = refusal(compare(5, policy, &wanted(false)));
+        let told = "when-full is evict-oldest, not wait; max-per-user is 2, not none";
+        assert!(sentence.contains(told), "{sentence}");
+        let update = compare(5, policy, &wanted(true)).unwrap();
+        let other = Policy { when_full: WhenFull::Wait, max_per_user: None, ..policy };
+        assert_eq!(update, Some(other));
+        let contradicting = WantedPolicy { min_hold: Some(Duration::from_secs(61)), ..asked };
+        let wanted = Wanted { size: None, policy: contradicting, update_policy: true };
+        let sentence = refusal(compare(5, policy, &wanted));
+        assert!(sentence.contains("min-hold (61s) can't be longer than lease (60s)"), "{sentence}");
+    }
+
+    #[test]
     fn a_lease_is_of_whole_microseconds() {
-        let policy = |lease| Some(Policy { lease });
+        let policy = |lease| Some(Policy::of_lease(lease));
         let odd = wanted(Some(1), policy(Duration::from_nanos(60_000_000_999)), false);
         let new = new_pool(&odd, Timestamp::MIN).unwrap();
         assert_eq!(new.policy, MINUTE);

@@ -28,7 +28,7 @@ use self::schema::Control;
 use self::session::Access;
 use self::writer::Writer;
 use crate::{
-    BatchId, Begun, Database, EPOCH_GAP, Entry, Error, ImportedPool, News, Opened, Position,
+    BatchId, Begun, Database, EPOCH_GAP, Entry, Error, Hints, ImportedPool, News, Opened, Position,
     ServerId, Snapshot, Store, Wanted, creation, wanted,
 };
 
@@ -93,6 +93,7 @@ impl Database for Postgres {
             store: Box::new(writer),
             reader: Arc::new(PostgresReader::new(access, pool)),
             snapshot,
+            hints: Hints::none(),
         })
     }
 
@@ -139,5 +140,6 @@ fn owners_entry(begun: &Begun, before: &Snapshot, change: Change) -> Entry {
         at: begun.now.max(before.at),
         fence: before.pool.fence().plus(gap),
         changes: vec![change],
+        keys: Vec::new(),
     }
 }

@@ -57,6 +57,7 @@ fn read_news(known: &Position, rows: &[Row]) -> Result<Option<News>, PgError> {
             at: rows::moment(row, 4)?,
             fence: Fence::new(row.try_get(6)?),
             changes,
+            keys: Vec::new(),
         });
     }
     let timeline = others.last().unwrap_or(own).try_get(7)?;

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Client, Connect, Manager, ManagerConfig, Object, Pool, Runtime};
-use pool::{Fence, Lease, Timestamp, TokenId};
+use pool::{Fence, Lease, LeaseId, Timestamp, TokenId};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client as PgClient, Error as PgError, IsolationLevel};
 
 use super::failure::running;
 use super::session::{Access, Purpose};
 use super::{news, rows, snapshot};
-use crate::{Error, News, Position, Reader};
+use crate::{Entry, Error, Found, LeaseRecord, News, Position, Reader, Search};
 
 /// How many reads run at the same time.
 const CONNECTIONS: usize = 8;
@@ -114,7 +114,7 @@ impl Reader for PostgresReader {
         token: TokenId,
         before: Option<Fence>,
         limit: usize,
-    ) -> Result<Vec<Lease>, Error> {
+    ) -> Result<Vec<LeaseRecord>, Error> {
         const WHAT: &str = "reading the history";
         let failed = running(WHAT);
         let before = before.map_or(i64::MAX, Fence::get);
@@ -124,8 +124,30 @@ impl Reader for PostgresReader {
             let sql = client.prepare_cached(sql).await.map_err(&failed)?;
             let found = client.query(&sql, &[&token.0, &before, &limit]).await.map_err(&failed)?;
             let leases = found.iter().filter_map(|row| rows::lease(row, token, 0).transpose());
-            leases.collect::<Result<_, _>>().map_err(&failed)
+            let record = |lease| LeaseRecord { lease, evicted_by: None };
+            leases.map(|lease| lease.map(record)).collect::<Result<_, _>>().map_err(&failed)
         })
         .await
+    }
+
+    async fn lease(&self, _id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
+        todo!()
+    }
+
+    async fn leases(&self, _ids: &[LeaseId]) -> Result<Vec<Lease>, Error> {
+        todo!()
+    }
+
+    async fn search(&self, _search: &Search) -> Result<Found, Error> {
+        todo!()
+    }
+
+    async fn journal(
+        &self,
+        _epoch: i64,
+        _version: i64,
+        _limit: usize,
+    ) -> Result<Option<Vec<Entry>>, Error> {
+        todo!()
     }
 }

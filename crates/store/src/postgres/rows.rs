@@ -87,6 +87,7 @@ pub(super) fn lease(row: &Row, token: TokenId, first: usize) -> Result<Option<Le
         fence: Fence::new(row.try_get(first + 3)?),
         previous_fence: Fence::new(row.try_get(first + 4)?),
         started_at: moment(row, first + 5)?,
+        granted_until: moment(row, first + 6)?,
         expires_at: moment(row, first + 6)?,
         end: ended_at.zip(reason).map(|(Moment(at), Reason(reason))| End { at, reason }),
     }))

@@ -21,7 +21,7 @@ pub(super) async fn pool_row(client: &impl GenericClient) -> Result<Option<PoolR
         let lease: i64 = row.try_get(1)?;
         Ok(PoolRow {
             id: row.try_get(0)?,
-            policy: Policy { lease: Duration::from_micros(lease.unsigned_abs()) },
+            policy: Policy::of_lease(Duration::from_micros(lease.unsigned_abs())),
         })
     })
     .transpose()

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pool::Timestamp;
+use pool::{Fence, IdempotencyKey, Timestamp};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::session::Access;
 use super::writing::Writing;
-use crate::{Begun, Entry, Error, Position, Store};
+use crate::{Begun, Entry, Error, KeysFound, Position, Store, Swept};
 
 /// How long anything may take altogether. It is longer than the server's own limits and matters only
 /// when the server has stopped answering: a commit, for one, obeys no limit of the server's.
@@ -99,6 +99,18 @@ impl Store for Writer {
         let found = within(writing.has(entry)).await?;
         self.writing = Some(writing);
         Ok(found)
+    }
+
+    async fn keys(&mut self, _keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
+        todo!()
+    }
+
+    async fn forget_keys(&mut self, _before: Timestamp) -> Result<u64, Error> {
+        Ok(0)
+    }
+
+    async fn forget_leases(&mut self, _before: Timestamp, _after: Fence) -> Result<Swept, Error> {
+        Ok(Swept { deleted: 0, up_to: None })
     }
 
     async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {

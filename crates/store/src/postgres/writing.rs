@@ -165,7 +165,7 @@ impl Writing {
         }
         let Writing { session, statements, pool: pool_id, ahead, epoch: known_epoch, .. } = self;
         let pool_id = &*pool_id;
-        let Entry { position, server, at, fence, changes } = entry;
+        let Entry { position, server, at, fence, changes, keys: _ } = entry;
         let net = Net::of(changes);
         let ids: Vec<Uuid> = net.closed.iter().map(|(id, ..)| id.0).collect();
         let fences: Vec<i64> = net.closed.iter().map(|(_, fence, _)| fence.get()).collect();

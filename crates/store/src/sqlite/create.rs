@@ -96,6 +96,7 @@ fn append(
     changes: Vec<Change>,
 ) -> Result<(), Error> {
     let position = Position { epoch, version, batch: creation::batch_id() };
-    let entry = Entry { position, server: ServerId(Uuid::nil()), at, fence, changes };
+    let keys = Vec::new();
+    let entry = Entry { position, server: ServerId(Uuid::nil()), at, fence, changes, keys };
     store::write(connection, &Written::from(&entry))
 }

@@ -24,7 +24,7 @@ use self::files::Files;
 use self::reader::SqliteReader;
 use self::store::SqliteStore;
 use self::writer::Writer;
-use crate::{Clock, Database, Error, ImportedPool, LeaseSource, Opened, Wanted};
+use crate::{Clock, Database, Error, Hints, ImportedPool, LeaseSource, Opened, Wanted};
 
 /// How many parts of an imported history may wait to be written.
 const PARTS: usize = 2;
@@ -75,7 +75,8 @@ impl Database for Sqlite {
         let reader = SqliteReader::new(Arc::clone(&self.clock), files, gate);
         let newest = Some(snapshot.position);
         let store = SqliteStore { writer, clock: Arc::clone(&self.clock), newest };
-        Ok(Opened { store: Box::new(store), reader: Arc::new(reader), snapshot, now })
+        let hints = Hints::none();
+        Ok(Opened { store: Box::new(store), reader: Arc::new(reader), snapshot, now, hints })
     }
 
     async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error> {

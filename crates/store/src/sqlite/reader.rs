@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
-use pool::{Fence, Lease, Timestamp, TokenId};
+use pool::{Fence, Lease, LeaseId, Timestamp, TokenId};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
@@ -9,7 +9,7 @@ use super::blocking;
 use super::files::Files;
 use super::refusal::failed;
 use super::rows;
-use crate::{Clock, Error, News, Position, Reader};
+use crate::{Clock, Entry, Error, Found, LeaseRecord, News, Position, Reader, Search};
 
 /// How many connections read at the same time; more readers wait for one.
 const CONNECTIONS: usize = 4;
@@ -56,7 +56,7 @@ impl Reader for SqliteReader {
         token: TokenId,
         before: Option<Fence>,
         limit: usize,
-    ) -> Result<Vec<Lease>, Error> {
+    ) -> Result<Vec<LeaseRecord>, Error> {
         let permits = Arc::clone(&self.permits);
         let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
         let shared = Arc::clone(&self.shared);
@@ -66,6 +66,30 @@ impl Reader for SqliteReader {
             shared.read(|connection| history(connection, token, before, limit))
         })
         .await
+        .map(|leases| {
+            leases.into_iter().map(|lease| LeaseRecord { lease, evicted_by: None }).collect()
+        })
+    }
+
+    async fn lease(&self, _id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
+        todo!()
+    }
+
+    async fn leases(&self, _ids: &[LeaseId]) -> Result<Vec<Lease>, Error> {
+        todo!()
+    }
+
+    async fn search(&self, _search: &Search) -> Result<Found, Error> {
+        todo!()
+    }
+
+    async fn journal(
+        &self,
+        _epoch: i64,
+        _version: i64,
+        _limit: usize,
+    ) -> Result<Option<Vec<Entry>>, Error> {
+        todo!()
     }
 }
 

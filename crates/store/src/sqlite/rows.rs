@@ -65,6 +65,7 @@ pub(super) fn lease(row: &Row<'_>) -> rusqlite::Result<Lease> {
         fence: Fence::new(row.get(4)?),
         previous_fence: Fence::new(row.get(5)?),
         started_at: Timestamp::from_micros(row.get(6)?),
+        granted_until: Timestamp::from_micros(row.get(7)?),
         expires_at: Timestamp::from_micros(row.get(7)?),
         end: ended_at
             .zip(reason)
@@ -97,6 +98,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Option<Entry>> {
         at: Timestamp::from_micros(row.get(4)?),
         fence: Fence::new(row.get(5)?),
         changes,
+        keys: Vec::new(),
     }))
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Newest {
 /// The pool's size and policy; `None` when there is no pool yet.
 pub(super) fn pool(connection: &Connection) -> Result<Option<(usize, Policy)>, Error> {
     let read = connection.query_row(include_str!("sql/pool.sql"), (), |row| {
-        Ok((row.get(0)?, Policy { lease: Duration::from_micros(row.get(1)?) }))
+        Ok((row.get(0)?, Policy::of_lease(Duration::from_micros(row.get(1)?))))
     });
     read.optional().map_err(failed("reading the pool"))
 }

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pool::Timestamp;
+use pool::{Fence, IdempotencyKey, Timestamp};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::refusal::{failed, failed_commit};
 use super::rows::{self, Written};
 use super::snapshot;
 use super::writer::{Writer, Writing};
-use crate::{Begun, Clock, Entry, Error, News, Position, Store};
+use crate::{Begun, Clock, Entry, Error, KeysFound, News, Position, Store, Swept};
 
 /// The side that writes. No one else does, so what it wrote last is what there is.
 pub(super) struct SqliteStore {
@@ -66,6 +66,18 @@ impl Store for SqliteStore {
             found.map_err(failed("looking for a batch"))
         };
         self.writer.run(has).await
+    }
+
+    async fn keys(&mut self, _keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
+        todo!()
+    }
+
+    async fn forget_keys(&mut self, _before: Timestamp) -> Result<u64, Error> {
+        Ok(0)
+    }
+
+    async fn forget_leases(&mut self, _before: Timestamp, _after: Fence) -> Result<Swept, Error> {
+        Ok(Swept { deleted: 0, up_to: None })
     }
 
     async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
