@@ -58,6 +58,10 @@ impl Queue {
         self.tickets.values()
     }
 
+    pub fn ticket(&self, lease_id: LeaseId) -> Option<&Ticket> {
+        self.numbers.get(&lease_id).and_then(|number| self.tickets.get(number))
+    }
+
     /// How many are before the ticket; None when there is no such ticket.
     pub fn rank(&self, lease_id: LeaseId) -> Option<usize> {
         let number = self.numbers.get(&lease_id)?;

@@ -244,7 +244,8 @@ impl Pool {
 
     /// The earliest moment known at which a token will be there for another: a deadline, or when a
     /// lease may be evicted.
-    pub(crate) fn next_end(&self) -> Option<Timestamp> {
+    #[must_use]
+    pub fn next_end(&self) -> Option<Timestamp> {
         let evictable = match self.available(self.free.len()) {
             Available::Evictable { from, .. } => Some(from),
             _ => None,
@@ -306,6 +307,17 @@ impl Pool {
     #[must_use]
     pub fn waiting(&self, now: Timestamp, server: ServerId, shared: bool) -> usize {
         self.queue.tickets().filter(|ticket| ticket.is_live(now, server, shared)).count()
+    }
+
+    /// The place in the queue of the one who waits for that lease.
+    #[must_use]
+    pub fn ticket(&self, lease_id: LeaseId) -> Option<&Ticket> {
+        self.queue.ticket(lease_id)
+    }
+
+    /// The queue, first come first.
+    pub fn tickets(&self) -> impl Iterator<Item = &Ticket> {
+        self.queue.tickets()
     }
 
     /// How many are before the ticket of that lease; None when nobody waits for it.
