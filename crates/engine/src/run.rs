@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use pool::Command;
+use pool::{Command, Timestamp};
 use store::{Database, Opened, ServerId, Wanted};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
