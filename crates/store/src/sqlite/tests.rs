@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool::{Change, Command, Lease, LeaseId, Policy, Pool, Timestamp, User};
+use pool::{Allocation, Change, Command, Lease, LeaseId, Policy, Pool, Timestamp, User};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -29,7 +29,7 @@ async fn fixture() -> Fixture {
     let directory = tempfile::tempdir().unwrap();
     let now = Timestamp::from_micros(1_600_000_000_000_001);
     let writer = Writer::start(&directory.path().join("pool.db")).unwrap();
-    let policy = Some(Policy { lease: Duration::from_mins(1) });
+    let policy = Policy::of_lease(Duration::from_mins(1)).into();
     let wanted = Wanted { size: Some(1), policy, update_policy: false };
     let open = writer.run(move |writing| {
         schema::migrate(writing.connection()?)?;
@@ -50,12 +50,13 @@ impl Fixture {
         let mut pool = self.pool.clone();
         let mut batch = pool.batch(begun.now);
         let lease_id = LeaseId(Uuid::from_u128(self.count));
-        batch.decide(&Command::Allocate { lease_id, user: User::new(user).unwrap() }).unwrap();
+        let allocation = Allocation::new(lease_id, User::new(user).unwrap());
+        batch.decide(&Command::Allocate(allocation)).unwrap();
         let changes = batch.finish();
         let batch = BatchId(Uuid::from_u128(self.count));
         let position = Position { version: self.position.version + 1, batch, ..self.position };
         let server = ServerId(Uuid::nil());
-        Entry { position, server, at: begun.now, fence: pool.fence(), changes }
+        Entry { position, server, at: begun.now, fence: pool.fence(), changes, keys: Vec::new() }
     }
 
     async fn commit(&mut self, entry: &Entry) {
