@@ -102,44 +102,6 @@ fn every_sql_file_fits_the_tables() {
     assert!(count > 20, "{count} files");
 }
 
-#[test]
-fn what_is_asked_often_is_found_by_index() {
-    let mut connection = Connection::open_in_memory().unwrap();
-    schema::migrate(&mut connection).unwrap();
-    for (sql, plan) in [
-        (
-            include_str!("sql/history.sql"),
-            vec![
-                "SEARCH leases USING INDEX sqlite_autoindex_leases_2 (pool=? AND fence=?)",
-                "SEARCH earlier USING INDEX sqlite_autoindex_leases_2 (pool=? AND fence=?)",
-            ],
-        ),
-        (include_str!("sql/end_lease.sql"), vec!["SEARCH leases USING PRIMARY KEY (id=?)"]),
-        (include_str!("sql/newest_entry.sql"), vec!["SEARCH batches USING PRIMARY KEY (pool=?)"]),
-        (
-            include_str!("sql/entries_from.sql"),
-            vec!["SEARCH batches USING PRIMARY KEY (pool=? AND version>?)"],
-        ),
-        (
-            include_str!("sql/latest_leases.sql"),
-            vec![
-                "SEARCH latest USING PRIMARY KEY (pool=?)",
-                "SEARCH l USING INDEX sqlite_autoindex_leases_2 (pool=? AND fence=?)",
-            ],
-        ),
-    ] {
-        let mut explain = connection.prepare(&format!("explain query plan {sql}")).unwrap();
-        let count = explain.parameter_count();
-        let steps = explain.query_map(rusqlite::params_from_iter(vec![1; count]), |row| row.get(3));
-        let steps: String =
-            steps.unwrap().map(|step: Result<String, _>| step.unwrap() + "\n").collect();
-        for step in plan {
-            assert!(steps.contains(step), "{sql}{steps}");
-        }
-        assert!(!steps.contains("TEMP B-TREE"), "{sql}{steps}");
-    }
-}
-
 #[tokio::test]
 async fn after_a_lost_connection_the_journal_tells() {
     let mut fixture = fixture().await;

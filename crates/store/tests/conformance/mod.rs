@@ -38,6 +38,9 @@ pub trait Place: Send + Sync {
     /// The database as a server that starts now finds it. Each call is like another program:
     /// nothing but the database itself is shared.
     fn database(&self) -> Box<dyn Database>;
+
+    /// Does at once what the database itself does as it finds the time, if there is anything.
+    fn catch_up(&self) {}
 }
 
 /// Makes a `#[tokio::test]` of each case.

@@ -50,6 +50,10 @@ async fn fences(server: &Server) -> BTreeSet<i64> {
         found.extend(history.iter().map(|fence| fence.get()));
     }
     let all = search_all(server, &everything(server.at), 3).await;
+    for record in &all {
+        let of_user = Search { user: Some(record.lease.user.id), ..everything(server.at) };
+        assert!(search_all(server, &of_user, 3).await.contains(record));
+    }
     assert_eq!(all.iter().map(|r| r.lease.fence.get()).collect::<BTreeSet<_>>(), found);
     found
 }
@@ -71,6 +75,7 @@ async fn ten(place: &impl Place) -> (Server, Vec<Lease>) {
 
 pub async fn old_leases_are_deleted(place: &impl Place) {
     let (mut server, granted) = ten(place).await;
+    place.catch_up();
     let before = server.facts();
     assert_eq!(sweep(&mut server, Timestamp::MIN).await, 0);
     // The first and second ended when the third and fourth started, the fifth just at that moment.
@@ -145,6 +150,7 @@ pub async fn many_leases_are_deleted_in_steps(place: &impl Place) {
         server.run(&commands).await;
     }
     let far = server.at.after(Duration::from_hours(1));
+    place.catch_up();
     let first = server.store.forget_leases(far, Fence::NONE).await.unwrap();
     assert_eq!(first.up_to, Some(Fence::new(first.deleted.try_into().unwrap())));
     // Nothing below is looked at again, and what is above is not skipped.
