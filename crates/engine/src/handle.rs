@@ -1,49 +1,101 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool::{Command, Fence, Lease, Outcome, Pool, Timestamp, TokenId, TokenValue, User};
-use tokio::sync::mpsc;
+use pool::{
+    Allocation, Command, HeldBy, IdempotencyKey, Lease, LeaseId, Outcome, Pool, Refusal, ServerId,
+    Timestamp, TokenId, TokenValue, User,
+};
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{broadcast, mpsc};
 
+use crate::events::Published;
 use crate::ids;
-use crate::mailbox::{Delivery, Request};
+use crate::mailbox::{Delivery, Request, Withdrawals};
 use crate::reading::Shared;
 
 /// How everybody but the engine's own task reaches a pool. Clones share the one engine.
 ///
 /// A future of these methods may be dropped at any time. A command whose future was dropped before
-/// it was decided is not carried out, and a lease whose grant could not be handed over is released.
+/// it was decided is not carried out, a place in the queue is given up, and a lease whose grant could
+/// not be handed over is released, unless it bears an idempotency key.
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) mailbox: mpsc::Sender<Request>,
+    pub(crate) withdrawals: Withdrawals,
 }
 
 impl Handle {
-    /// Grants `user` a lease: of the token free longest or, when none is free, of the one held
-    /// longest, whose lease ends. None when the pool has no token at all.
+    /// Grants a lease, where the policy allows: of the token free longest or, when none is free and
+    /// the policy is to evict, of the one held longest, whose lease ends. Waits for one as long as is
+    /// asked for.
     ///
     /// # Errors
     ///
     /// Any [`Error`].
-    pub async fn allocate(&self, user: User) -> Result<Option<Allocated>, Error> {
-        match self.submit(Command::Allocate { lease_id: ids::lease(), user }).await? {
-            Outcome::Allocated { lease, value, evicted } => {
-                Ok(Some(Allocated { lease, value, evicted }))
+    pub async fn allocate(
+        &self,
+        asked: impl Into<Asked>,
+    ) -> Result<Result<Allocated, Refusal>, Error> {
+        let Asked { user, lease, wait, key } = asked.into();
+        let longest_wait = wait.unwrap_or(Allocation::DEFAULT_WAIT);
+        let allocation = Allocation { lease_id: ids::lease(), user, lease, wait, key };
+        match self.submit(Command::Allocate(allocation), longest_wait).await? {
+            (Outcome::Allocated(grant), at) => {
+                let pool::Grant { lease, value, evicted } = grant;
+                Ok(Ok(Allocated { lease, value, evicted, at }))
             }
-            _ => Ok(None),
+            (Outcome::NotAllocated(refusal), _) => Ok(Err(refusal)),
+            // An allocation has no other outcome; one that waits is answered later.
+            _ => Err(Error::OutcomeUnknown),
         }
     }
 
-    /// Ends the token's running lease, if it has one. None when the pool has no such token.
+    /// Ends the token's running lease, if it has one and it is held as expected.
     ///
     /// # Errors
     ///
     /// Any [`Error`].
-    pub async fn release(&self, token_id: TokenId) -> Result<Option<Released>, Error> {
-        match self.submit(Command::Release { token_id }).await? {
-            Outcome::Released { ended } => Ok(Some(Released { ended })),
-            _ => Ok(None),
+    pub async fn release(&self, token_id: TokenId, if_held: HeldBy) -> Result<Released, Error> {
+        let command = Command::Release { token_id, if_held };
+        Ok(match self.submit(command, Duration::ZERO).await?.0 {
+            Outcome::Released { ended } => Released::Free { ended },
+            Outcome::HeldOtherwise { latest } => Released::HeldOtherwise { latest },
+            _ => Released::UnknownToken,
+        })
+    }
+
+    /// Ends exactly this lease. That it was released before is as good.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`].
+    pub async fn release_lease(&self, lease_id: LeaseId) -> Result<OfLease, Error> {
+        match self.submit(Command::ReleaseLease { lease_id }, Duration::ZERO).await? {
+            (Outcome::LeaseReleased(lease), at) => Ok(OfLease::Done { lease, at }),
+            (Outcome::LeaseOver(lease), _) => Ok(OfLease::Over { lease, evicted_by: None }),
+            _ => Ok(match self.over(lease_id).await? {
+                OfLease::Over { lease, .. } if is_released(&lease) => {
+                    let at = self.shared.estimate();
+                    OfLease::Done { lease, at }
+                }
+                other => other,
+            }),
+        }
+    }
+
+    /// Moves a running lease's deadline to its length from now, if that is later, but not past the
+    /// policy's limit.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`].
+    pub async fn renew(&self, lease_id: LeaseId) -> Result<OfLease, Error> {
+        match self.submit(Command::Renew { lease_id }, Duration::ZERO).await? {
+            (Outcome::Renewed(lease), at) => Ok(OfLease::Done { lease, at }),
+            (Outcome::NotRenewable(lease), at) => Ok(OfLease::AtLimit { lease, at }),
+            (Outcome::LeaseOver(lease), _) => Ok(OfLease::Over { lease, evicted_by: None }),
+            _ => self.over(lease_id).await,
         }
     }
 
@@ -53,7 +105,7 @@ impl Handle {
     ///
     /// Any [`Error`].
     pub async fn clear(&self) -> Result<usize, Error> {
-        match self.submit(Command::Clear).await? {
+        match self.submit(Command::Clear, Duration::ZERO).await?.0 {
             Outcome::Cleared { ended } => Ok(ended),
             _ => Ok(0),
         }
@@ -73,39 +125,15 @@ impl Handle {
         let now = now.max(copy.at);
         let (epoch, version) = (copy.position.epoch, copy.position.version);
         let stamp = Stamp { epoch, version, overdue: copy.pool.overdue(now) };
-        Ok(look(View { pool: &copy.pool, now, stamp }))
+        let (server, shared) = (self.shared.server, self.shared.is_shared());
+        Ok(look(View { pool: &copy.pool, now, stamp, server, shared }))
     }
 
-    /// A page of a token's history: its leases with a fence below `before`, newest first, at most
-    /// `limit`. None when the pool has no such token.
-    ///
-    /// # Errors
-    ///
-    /// As [`Handle::read`].
-    pub async fn history(
-        &self,
-        token: TokenId,
-        before: Option<Fence>,
-        limit: usize,
-    ) -> Result<Option<History>, Error> {
-        let look = |view: View<'_>| view.pool.token(token).map(|_| view.now);
-        let Some(now) = self.read(look).await? else {
-            return Ok(None);
-        };
-        let reader = self.shared.reader().await?;
-        // One more than asked for tells whether there is another page.
-        let page = reader.history(token, before, limit + 1);
-        let page = tokio::time::timeout(self.shared.patience, page).await;
-        let page = page.map_err(|_| Error::not_done())?;
-        let mut leases = page.map_err(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "history was not read");
-            Error::not_done()
-        })?;
-        let more = leases.len() > limit;
-        leases.truncate(limit);
-        let next = more.then(|| leases.last().map(|lease| lease.fence)).flatten();
-        let leases = leases.into_iter().map(|lease| lease.seen_at(now)).collect();
-        Ok(Some(History { leases, next }))
+    /// All that happens to leases from now on, batch by batch, in the order of the journal. A
+    /// receiver that falls some thousand batches behind loses the oldest.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Arc<Published>> {
+        self.shared.feed()
     }
 
     /// Whether requests can be served.
@@ -114,47 +142,112 @@ impl Handle {
         self.shared.health()
     }
 
-    async fn submit(&self, command: Command) -> Result<Outcome, Error> {
+    async fn submit(
+        &self,
+        command: Command,
+        longest_wait: Duration,
+    ) -> Result<(Outcome, Timestamp), Error> {
         if let Some(error) = self.shared.hopeless() {
             return Err(error);
         }
-        let (request, mut answer) = Request::new(command);
+        let (request, mut answer) = Request::new(command, &self.withdrawals);
         self.mailbox.try_send(request).map_err(|refused| match refused {
             TrySendError::Full(_) => Error::busy(),
             TrySendError::Closed(_) => Error::Stopping,
         })?;
-        match tokio::time::timeout(self.shared.patience, &mut answer.receiver).await {
+        let patience = self.shared.patience;
+        let mut answered = tokio::time::timeout(patience, &mut answer.receiver).await;
+        if answered.is_err() && answer.was_queued() {
+            let patience = longest_wait + patience;
+            answered = tokio::time::timeout(patience, &mut answer.receiver).await;
+        }
+        match answered {
             Ok(Ok(delivery)) => delivery.map(Delivery::receive),
             Ok(Err(_)) | Err(_) => Err(answer.give_up()),
         }
     }
 }
 
+fn is_released(lease: &Lease) -> bool {
+    lease.end.is_some_and(|end| end.reason == pool::EndReason::Released)
+}
+
+/// What an allocation asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Who asks.
+    pub user: User,
+    /// How long the lease is to last, if shorter than the policy says.
+    pub lease: Option<Duration>,
+    /// How long to wait where nothing can be handed out, at most [`Allocation::MAX_WAIT`].
+    pub wait: Option<Duration>,
+    /// Makes a repetition of it recognisable.
+    pub key: Option<IdempotencyKey>,
+}
+
+impl From<User> for Asked {
+    /// Everything else as the policy says.
+    fn from(user: User) -> Self {
+        Asked { user, lease: None, wait: None, key: None }
+    }
+}
+
 /// A lease that was granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allocated {
-    /// The new lease.
+    /// The lease; over already, maybe, where it was granted to an earlier use of the same key.
     pub lease: Lease,
     /// The value of its token.
     pub value: TokenValue,
     /// The lease that ended so that this one could start.
     pub evicted: Option<Lease>,
+    /// When that was decided, in the pool's time.
+    pub at: Timestamp,
 }
 
-/// A token that is free now.
+/// What came of releasing a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Released {
-    /// The lease that ended for it; none if it was free already.
-    pub ended: Option<Lease>,
+pub enum Released {
+    /// It is free now.
+    Free {
+        /// The lease that ended for it; none if it was free already.
+        ended: Option<Lease>,
+    },
+    /// It is not held as was expected; nothing was done.
+    HeldOtherwise {
+        /// Its latest lease, running or over; none if it was never used.
+        latest: Option<Lease>,
+    },
+    /// The pool has no such token.
+    UnknownToken,
 }
 
-/// A page of a token's history.
+/// What came of a command that names a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct History {
-    /// Newest first; ends are filled in as of the moment of reading.
-    pub leases: Vec<Lease>,
-    /// Where the next page begins: pass it as `before`. None when there is no more.
-    pub next: Option<Fence>,
+pub enum OfLease {
+    /// It was done.
+    Done {
+        /// The lease as it is now.
+        lease: Lease,
+        /// When that was decided, in the pool's time.
+        at: Timestamp,
+    },
+    /// The lease can't be renewed any further; nothing was done.
+    AtLimit {
+        /// The lease, which runs.
+        lease: Lease,
+        /// When that was decided, in the pool's time.
+        at: Timestamp,
+    },
+    /// The lease was over already; nothing was done.
+    Over {
+        /// The lease, with its end.
+        lease: Lease,
+        /// The lease for which it was evicted, where it was.
+        evicted_by: Option<LeaseId>,
+    },
+    /// There is no such lease, and maybe there never was.
+    Unknown,
 }
 
 /// The pool at one moment.
@@ -166,6 +259,16 @@ pub struct View<'a> {
     pub now: Timestamp,
     /// Equal stamps mean that nothing differs.
     pub stamp: Stamp,
+    server: ServerId,
+    shared: bool,
+}
+
+impl View<'_> {
+    /// How many wait for a token.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.pool.waiting(self.now, self.server, self.shared)
+    }
 }
 
 /// Which state of the pool a reader saw. While two stamps are equal, so is everything that can be

@@ -6,18 +6,25 @@
 //! enter here.
 
 mod copy;
+mod events;
 mod handle;
+mod history;
+mod housekeeping;
 mod ids;
 mod mailbox;
 mod reading;
 mod run;
 mod time;
+mod turns;
 mod writer;
 
 use std::time::Duration;
 
-pub use handle::{Allocated, Error, Handle, Health, History, Released, Stamp, View};
+pub use events::{Event, Happened, Published, What};
+pub use handle::{Allocated, Asked, Error, Handle, Health, OfLease, Released, Stamp, View};
+pub use history::{LeaseView, Page, Question, Status};
 pub use run::{Engine, Fatal, start};
+pub use store::{Cursor, LeaseRecord};
 
 /// What bounds an engine.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 
-use pool::{Command, Outcome};
+use pool::{Command, LeaseId, Outcome, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
@@ -15,38 +15,80 @@ pub(crate) struct Request {
 
 struct Reply {
     sender: oneshot::Sender<Result<Delivery, Error>>,
-    stage: Arc<AtomicU8>,
+    progress: Arc<Progress>,
 }
 
-// The stages of a request that somebody waits for. The engine and the one who waits both leave
-// `WAITING` by an exchange, so that only one of them can.
+/// How far a request has come; shared by the engine and the one who waits.
+#[derive(Default)]
+struct Progress {
+    stage: AtomicU8,
+    /// Whether it ever had a place in the pool's queue.
+    queued: AtomicBool,
+}
+
+/// Where withdrawals go: bounded by the requests that were under way, each of which puts in one
+/// command at most.
+pub(crate) type Withdrawals = mpsc::UnboundedSender<Command>;
+
+// The stages of a request that somebody waits for. Every step is one atomic exchange, so that the
+// engine and the one who waits always agree on which of them came first.
 const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
-const GIVEN_UP: u8 = 2;
+/// It has a place in the pool's queue.
+const QUEUED: u8 = 2;
+const GIVEN_UP: u8 = 3;
 
 /// The end at which the answer to a [`Request`] arrives.
 pub(crate) struct Answer {
     pub receiver: oneshot::Receiver<Result<Delivery, Error>>,
-    stage: Arc<AtomicU8>,
+    progress: Arc<Progress>,
+    /// The lease that is allocated, and where to say that nobody wants it any more.
+    allocates: Option<(LeaseId, Withdrawals)>,
 }
 
 impl Answer {
+    /// Whether the request waits, or has waited, in the pool's queue.
+    pub fn was_queued(&self) -> bool {
+        self.progress.queued.load(SeqCst)
+    }
+
     /// Stops waiting, and tells what is to be said of the command: that it will certainly not be
     /// carried out, or that it may have been.
     pub fn give_up(self) -> Error {
-        match self.stage.compare_exchange(WAITING, GIVEN_UP, SeqCst, SeqCst) {
-            Ok(_) => Error::not_done(),
-            Err(_) => Error::OutcomeUnknown,
+        match self.leave() {
+            TAKEN => Error::OutcomeUnknown,
+            _ => Error::not_done(),
         }
+    }
+
+    fn leave(&self) -> u8 {
+        let stage = self.progress.stage.swap(GIVEN_UP, SeqCst);
+        if let Some((lease_id, withdrawals)) = &self.allocates
+            && stage == QUEUED
+        {
+            // Without an engine the place lapses.
+            drop(withdrawals.send(Command::Withdraw { lease_id: *lease_id }));
+        }
+        stage
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
 impl Request {
-    pub fn new(command: Command) -> (Self, Answer) {
+    pub fn new(command: Command, withdrawals: &Withdrawals) -> (Self, Answer) {
         let (sender, receiver) = oneshot::channel();
-        let stage = Arc::new(AtomicU8::new(WAITING));
-        let reply = Some(Reply { sender, stage: Arc::clone(&stage) });
-        (Request { command, reply }, Answer { receiver, stage })
+        let progress = Arc::<Progress>::default();
+        let allocates = match &command {
+            Command::Allocate(allocation) => Some((allocation.lease_id, withdrawals.clone())),
+            _ => None,
+        };
+        let reply = Some(Reply { sender, progress: Arc::clone(&progress) });
+        (Request { command, reply }, Answer { receiver, progress, allocates })
     }
 
     /// A command whose outcome nobody waits for.
@@ -54,27 +96,53 @@ impl Request {
         Request { command, reply: None }
     }
 
+    /// The lease that it allocates, if it does.
+    pub fn allocates(&self) -> Option<LeaseId> {
+        match &self.command {
+            Command::Allocate(allocation) => Some(allocation.lease_id),
+            _ => None,
+        }
+    }
+
     /// Marks the command as one that may be carried out from now on. False when nobody waits for
     /// it any more: it must not be carried out.
     pub fn take(&self) -> bool {
-        self.reply.as_ref().is_none_or(|Reply { sender, stage }| {
-            !sender.is_closed() && stage.compare_exchange(WAITING, TAKEN, SeqCst, SeqCst).is_ok()
+        self.reply.as_ref().is_none_or(|Reply { sender, .. }| {
+            !sender.is_closed() && (self.step(WAITING, TAKEN) || self.step(QUEUED, TAKEN))
         })
     }
 
     /// The command was certainly not carried out, and waits again.
     pub fn put_back(&self) {
-        if let Some(reply) = &self.reply {
-            reply.stage.store(WAITING, SeqCst);
-        }
+        self.step(TAKEN, WAITING);
     }
 
-    /// Hands the outcome over. A lease that can't be handed over is withdrawn.
-    pub fn deliver(self, outcome: Outcome, withdrawals: &mpsc::UnboundedSender<Command>) {
+    /// The command waits in the pool's queue. False when nobody waits for it any more.
+    pub fn queue(&self) -> bool {
+        if let Some(reply) = &self.reply {
+            reply.progress.queued.store(true, SeqCst);
+        }
+        self.step(TAKEN, QUEUED)
+    }
+
+    fn step(&self, from: u8, to: u8) -> bool {
+        let exchange =
+            |reply: &Reply| reply.progress.stage.compare_exchange(from, to, SeqCst, SeqCst);
+        self.reply.as_ref().is_some_and(|reply| exchange(reply).is_ok())
+    }
+
+    /// Hands over the outcome, which was decided at `at`. A lease that can't be handed over is
+    /// withdrawn.
+    pub fn deliver(self, outcome: Outcome, at: Timestamp, withdrawals: &Withdrawals) {
         if let Some(reply) = self.reply {
-            let withdrawals = withdrawals.clone();
+            let withdraws = match &self.command {
+                // With a key, whoever asks again gets the same lease.
+                Command::Allocate(allocation) => allocation.key.is_none(),
+                _ => false,
+            };
+            let withdrawals = withdraws.then(|| withdrawals.clone());
             // A refused value is dropped by the channel, which withdraws it.
-            drop(reply.sender.send(Ok(Delivery { outcome: Some(outcome), withdrawals })));
+            drop(reply.sender.send(Ok(Delivery { outcome: Some(outcome), at, withdrawals })));
         }
     }
 
@@ -89,22 +157,24 @@ impl Request {
 /// it grants is withdrawn: nobody knows of it.
 pub(crate) struct Delivery {
     outcome: Option<Outcome>,
-    /// Bounded by the requests that were under way: each puts in one command at most.
-    withdrawals: mpsc::UnboundedSender<Command>,
+    at: Timestamp,
+    /// None where nothing is to be withdrawn.
+    withdrawals: Option<Withdrawals>,
 }
 
 impl Delivery {
-    pub fn receive(mut self) -> Outcome {
-        self.outcome.take().expect("an outcome is taken out once, here")
+    pub fn receive(mut self) -> (Outcome, Timestamp) {
+        (self.outcome.take().expect("an outcome is taken out once, here"), self.at)
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if let Some(Outcome::Allocated { lease, .. }) = &self.outcome {
-            let (lease_id, token_id) = (lease.id, lease.token_id);
+        if let (Some(Outcome::Allocated(grant)), Some(withdrawals)) =
+            (&self.outcome, &self.withdrawals)
+        {
             // Without an engine the lease runs to its deadline.
-            drop(self.withdrawals.send(Command::Withdraw { lease_id, token_id }));
+            drop(withdrawals.send(Command::Withdraw { lease_id: grant.lease.id }));
         }
     }
 }

@@ -1,14 +1,15 @@
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use pool::Timestamp;
+use pool::{ServerId, Timestamp};
 use store::{Entry, News, Position, Reader};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::copy::{Copy, NOWHERE};
+use crate::events::{Happened, Published};
 use crate::time::PoolTime;
 use crate::{Error, Health};
 
@@ -21,6 +22,9 @@ pub(crate) struct Shared {
     /// How things stand, and since when.
     health: watch::Sender<(Health, Instant)>,
     pub patience: Duration,
+    /// This server, by a name that is new at each start.
+    pub server: ServerId,
+    feed: broadcast::Sender<Arc<Published>>,
     questions: mpsc::Sender<Question>,
 }
 
@@ -30,8 +34,11 @@ type Question = oneshot::Sender<Timestamp>;
 /// How many reads may wait for one question to the database. One more is told [`Error::Busy`].
 const MOST_QUESTIONS: usize = 10_000;
 
+/// How many batches the feed of events may be behind.
+const FEED: usize = 4_096;
+
 impl Shared {
-    pub fn new(patience: Duration) -> (Arc<Self>, Asker) {
+    pub fn new(patience: Duration, server: ServerId) -> (Arc<Self>, Asker) {
         let (questions, receiver) = mpsc::channel(MOST_QUESTIONS);
         let shared = Arc::new(Shared {
             copy: RwLock::new(None),
@@ -39,6 +46,8 @@ impl Shared {
             reader: OnceLock::new(),
             health: watch::Sender::new((Health::Starting, Instant::now())),
             patience,
+            server,
+            feed: broadcast::Sender::new(FEED),
             questions,
         });
         let asker = Asker { shared: Arc::clone(&shared), questions: receiver };
@@ -49,6 +58,16 @@ impl Shared {
     pub fn open(&self, reader: Arc<dyn Reader>, copy: Copy) {
         *self.write() = Some(copy);
         assert!(self.reader.set(reader).is_ok(), "a pool is opened once");
+    }
+
+    /// Whether other servers may use the pool, too.
+    pub fn is_shared(&self) -> bool {
+        self.reader.get().is_some_and(|reader| reader.shared())
+    }
+
+    /// All that happens to leases from now on, batch by batch.
+    pub fn feed(&self) -> broadcast::Receiver<Arc<Published>> {
+        self.feed.subscribe()
     }
 
     pub fn health(&self) -> Health {
@@ -142,21 +161,36 @@ impl Shared {
                 let age = |position: &Position| (position.epoch, position.version);
                 let current = copy.as_ref().map(|copy| copy.position);
                 if current.is_none_or(|now| now == *known || age(&now) < age(&snapshot.position)) {
+                    let Position { epoch, version, .. } = snapshot.position;
+                    let happened = Happened::Unknown;
+                    self.announce(Published { epoch, version, at: snapshot.at, happened });
                     *copy = Some(Copy::from(*snapshot));
                 }
             }
-            News::Entries(entries) => entries.iter().for_each(|entry| advance(&mut copy, entry)),
+            News::Entries(entries) => {
+                entries.iter().for_each(|entry| self.advance(&mut copy, entry));
+            }
         }
         if let Some(entry) = own {
-            advance(&mut copy, entry);
+            self.advance(&mut copy, entry);
         }
     }
-}
 
-fn advance(copy: &mut Option<Copy>, entry: &Entry) {
-    if let Some(Err(unfit)) = copy.as_mut().map(|copy| copy.advance(entry)) {
-        error!(%unfit, "the readers' copy is taken anew");
-        *copy = None;
+    fn advance(&self, slot: &mut Option<Copy>, entry: &Entry) {
+        let Some(copy) = slot else { return };
+        if self.feed.receiver_count() > 0 && entry.position.version > copy.position.version {
+            self.announce(Published::before(entry, &copy.pool));
+        }
+        if let Err(unfit) = copy.advance(entry) {
+            error!(%unfit, "the readers' copy is taken anew");
+            *slot = None;
+        }
+    }
+
+    /// In the order of the journal, since the copy is held meanwhile.
+    fn announce(&self, published: Published) {
+        // That nobody listens is no error.
+        let _ = self.feed.send(Arc::new(published));
     }
 }
 

@@ -1,14 +1,15 @@
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::error::Error as Cause;
 use std::sync::Arc;
 
-use pool::{Change, Command, Outcome, Timestamp};
-use store::{Begun, Entry, News, Position, ServerId, Store};
-use tokio::sync::mpsc;
+use pool::{
+    Change, Circumstances, Command, IdempotencyKey, KeyUse, Keys, LeaseId, Outcome, Timestamp,
+};
+use store::{Begun, Entry, Hints, News, Position, Store};
 use tracing::{error, info, warn};
 
 use crate::copy::{Copy, NOWHERE, Unfit, next};
-use crate::mailbox::Request;
+use crate::mailbox::{Request, Withdrawals};
 use crate::reading::Shared;
 use crate::{Error, ids};
 
@@ -16,8 +17,12 @@ use crate::{Error, ids};
 pub(crate) struct Writer {
     pub shared: Arc<Shared>,
     pub store: Box<dyn Store>,
-    pub server: ServerId,
-    pub withdrawals: mpsc::UnboundedSender<Command>,
+    pub hints: Hints,
+    pub withdrawals: Withdrawals,
+    /// How many idempotency keys may be remembered.
+    pub most_keys: u64,
+    /// Those whose allocation has a place in the pool's queue.
+    pub queued: HashMap<LeaseId, Request>,
     /// The copy that batches are decided on. None after something went wrong: it then begins again
     /// from the readers' copy, which holds nothing that is not durable.
     pub copy: Option<Copy>,
@@ -38,6 +43,13 @@ pub(crate) struct Writer {
 pub(crate) struct Unsettled {
     entry: Entry,
     decided: Vec<(Request, Outcome)>,
+}
+
+/// What a batch came to.
+struct Decided {
+    outcomes: Vec<(Request, Outcome)>,
+    changes: Vec<Change>,
+    keys: Vec<KeyUse>,
 }
 
 /// How an attempt ended that did not end well.
@@ -106,19 +118,41 @@ impl Writer {
             warn!("the database was restored or failed over; a new epoch begins");
             copy.pool.skip_fences(store::EPOCH_GAP);
         }
-        let now = self.shared.time.observe(now, copy.at);
         let limit = if self.alone > 0 { 1 } else { limit };
-        let (decided, changes) = decide(&mut copy, now, waiting, limit);
-        if changes.is_empty() && !new_epoch {
+        let now = self.shared.time.observe(now, copy.at);
+        let keys = match self.look_up_keys(&copy, waiting, limit).await {
+            Ok(keys) => keys,
+            Err(error) => {
+                self.store.abandon().await;
+                return Err(error.into());
+            }
+        };
+        let (server, shared) = (self.shared.server, self.shared.is_shared());
+        let decided =
+            self.decide(&mut copy, Circumstances { now, server, shared, keys }, waiting, limit);
+        if decided.changes.is_empty() && !new_epoch {
             self.store.abandon().await;
             self.shared.publish(&known, news, None);
-            self.answer(decided, copy);
+            self.answer(decided.outcomes, copy, now);
             return Ok(false);
         }
         let position = next(copy.position, new_epoch, ids::batch());
-        let fence = copy.pool.fence();
-        let entry = Entry { position, server: self.server, at: now, fence, changes };
-        let then_begin = may_begin && decided.len() > 1;
+        let then_begin = may_begin && decided.outcomes.len() > 1;
+        self.write(copy, (known, news), (position, now), decided, then_begin, waiting).await
+    }
+
+    /// Makes a batch durable and answers its commands.
+    async fn write(
+        &mut self,
+        mut copy: Copy,
+        (known, news): (Position, News),
+        (position, at): (Position, Timestamp),
+        Decided { outcomes, changes, keys }: Decided,
+        then_begin: bool,
+        waiting: &mut VecDeque<Request>,
+    ) -> Result<bool, Failure> {
+        let (server, fence) = (self.shared.server, copy.pool.fence());
+        let entry = Entry { position, server, at, fence, changes, keys };
         let committed = if then_begin {
             self.store.commit_and_begin(&entry).await
         } else {
@@ -130,20 +164,89 @@ impl Writer {
                 self.loaded_anew = false;
                 copy.settle(&entry);
                 self.shared.publish(&known, news, Some(&entry));
-                self.answer(decided, copy);
+                self.answer(outcomes, copy, at);
+                self.hints.tell();
                 Ok(true)
             }
-            Err(store::Error::Data(cause)) => self.refused(decided, &*cause, waiting),
+            Err(store::Error::Data(cause)) => self.refused(outcomes, &*cause, waiting),
             Err(store::Error::Unknown(cause)) => {
                 warn!(error = &*cause as &dyn Cause, "a commit's outcome has to be found out");
-                self.unsettled = Some(Unsettled { entry, decided });
+                self.unsettled = Some(Unsettled { entry, decided: outcomes });
                 Err(Failure::Away)
             }
             Err(error) => {
-                put_back(waiting, decided.into_iter().map(|(request, _)| request));
+                put_back(waiting, outcomes.into_iter().map(|(request, _)| request));
                 Err(error.into())
             }
         }
+    }
+
+    /// What is remembered of the keys of the commands that may be decided next.
+    async fn look_up_keys(
+        &mut self,
+        copy: &Copy,
+        waiting: &VecDeque<Request>,
+        limit: usize,
+    ) -> Result<Keys, store::Error> {
+        let key = |request: &Request| match &request.command {
+            Command::Allocate(allocation) => allocation.key.clone(),
+            _ => None,
+        };
+        let first = waiting.iter().take(limit).filter_map(key);
+        let queued = copy.pool.tickets().take_while(|_| !self.queued.is_empty());
+        let queued = queued.filter_map(|ticket| self.queued.get(&ticket.lease_id));
+        let keys: HashSet<IdempotencyKey> =
+            first.chain(queued.take(limit).filter_map(key)).collect();
+        if keys.is_empty() {
+            return Ok(Keys::default());
+        }
+        let keys: Vec<IdempotencyKey> = keys.into_iter().collect();
+        let found = self.store.keys(&keys).await?;
+        let room = self.most_keys.saturating_sub(found.count);
+        Ok(Keys { found: found.remembered, room })
+    }
+
+    /// Decides up to `limit` of the commands that wait, as one batch, and then serves up to as many
+    /// of those in the pool's queue as there are tokens for.
+    fn decide(
+        &mut self,
+        copy: &mut Copy,
+        circumstances: Circumstances,
+        waiting: &mut VecDeque<Request>,
+        limit: usize,
+    ) -> Decided {
+        let mut batch = copy.pool.batch(circumstances);
+        let mut outcomes = Vec::with_capacity(waiting.len().min(limit));
+        while outcomes.len() < limit
+            && let Some(request) = waiting.pop_front()
+        {
+            if !request.take() {
+                // It may have a place in the queue from before.
+                let withdraw = request.allocates().map(|lease_id| Command::Withdraw { lease_id });
+                let _ = withdraw.and_then(|withdraw| batch.decide(&withdraw));
+                continue;
+            }
+            let Some(outcome) = batch.decide(&request.command) else {
+                put_back(waiting, [request]);
+                break;
+            };
+            outcomes.push((request, outcome));
+        }
+        let most = if self.alone > 0 { 1 } else { outcomes.len() + limit };
+        while outcomes.len() < most
+            && let Some(lease_id) = batch.next_in_queue()
+        {
+            let request = self.queued.remove(&lease_id).filter(Request::take);
+            let withdraw = Command::Withdraw { lease_id };
+            let Some(outcome) = batch.decide(request.as_ref().map_or(&withdraw, |r| &r.command))
+            else {
+                put_back(waiting, request);
+                break;
+            };
+            outcomes.extend(request.map(|request| (request, outcome)));
+        }
+        let keys = batch.take_keys_used();
+        Decided { outcomes, changes: batch.finish(), keys }
     }
 
     /// Whether readers are without a copy until an attempt loads the pool.
@@ -188,7 +291,7 @@ impl Writer {
             // It may or may not have been among the news; it is passed over where it was.
             let fits = copy.advance(&entry);
             self.shared.publish(known, news, Some(&entry));
-            self.answer(decided, copy);
+            self.answer(decided, copy, entry.at);
             if fits.is_err() {
                 self.copy = None;
             }
@@ -237,37 +340,22 @@ impl Writer {
         Ok(false)
     }
 
-    fn answer(&mut self, decided: Vec<(Request, Outcome)>, copy: Copy) {
+    fn answer(&mut self, decided: Vec<(Request, Outcome)>, copy: Copy, at: Timestamp) {
         self.alone = self.alone.saturating_sub(decided.len());
         self.copy = Some(copy);
         for (request, outcome) in decided {
-            request.deliver(outcome, &self.withdrawals);
+            if let (Outcome::Queued { .. }, Some(lease_id)) = (&outcome, request.allocates()) {
+                if request.queue() {
+                    self.queued.insert(lease_id, request);
+                } else {
+                    // The engine itself receives it.
+                    let _ = self.withdrawals.send(Command::Withdraw { lease_id });
+                }
+            } else {
+                request.deliver(outcome, at, &self.withdrawals);
+            }
         }
     }
-}
-
-/// Decides up to `limit` of the commands that wait, as one batch at `now`.
-fn decide(
-    copy: &mut Copy,
-    now: Timestamp,
-    waiting: &mut VecDeque<Request>,
-    limit: usize,
-) -> (Vec<(Request, Outcome)>, Vec<Change>) {
-    let mut batch = copy.pool.batch(now);
-    let mut decided = Vec::with_capacity(waiting.len().min(limit));
-    while decided.len() < limit
-        && let Some(request) = waiting.pop_front()
-    {
-        if !request.take() {
-            continue;
-        }
-        let Some(outcome) = batch.decide(&request.command) else {
-            put_back(waiting, [request]);
-            break;
-        };
-        decided.push((request, outcome));
-    }
-    (decided, batch.finish())
 }
 
 fn take(copy: &mut Copy, news: &News) -> Result<(), Unfit> {

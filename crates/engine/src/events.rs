@@ -1,0 +1,112 @@
+use std::collections::HashMap;
+
+use pool::{Change, EndReason, Lease, LeaseId, Pool, Timestamp};
+use store::Entry;
+
+/// What happened to leases in one batch, in the order in which it was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The journal's epoch.
+    pub epoch: i64,
+    /// The journal's version.
+    pub version: i64,
+    /// The pool's time of the batch.
+    pub at: Timestamp,
+    /// What happened; nothing, where the batch was not about leases.
+    pub happened: Happened,
+}
+
+/// See [`Published`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// These events.
+    Events(Vec<Event>),
+    /// Nobody knows what: the pool was taken anew as a whole.
+    Unknown,
+}
+
+/// Something that happened to a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its place among the changes of its batch, from 0. There are gaps: not every change is an
+    /// event.
+    pub index: usize,
+    /// What happened.
+    pub what: What,
+    /// The lease as it was right after it.
+    pub lease: Lease,
+    /// The other side of an eviction: for a start the lease that ended for it, for an end the lease
+    /// for which it ended.
+    pub other: Option<LeaseId>,
+}
+
+/// The kinds of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A lease was granted.
+    Started,
+    /// Its deadline was moved.
+    Renewed,
+    /// It ended.
+    Ended,
+}
+
+impl Published {
+    /// The events of a journal entry. `before` knows the leases that ran before it; `None` where a
+    /// lease that the entry is about is not known.
+    pub(crate) fn of(entry: &Entry, before: impl Fn(&LeaseId) -> Option<Lease>) -> Option<Self> {
+        let mut events: Vec<Event> = Vec::with_capacity(entry.changes.len());
+        let mut touched: HashMap<LeaseId, usize> = HashMap::new();
+        for (index, change) in entry.changes.iter().enumerate() {
+            let (what, id) = match change {
+                Change::LeaseStarted(lease) => (What::Started, lease.id),
+                Change::LeaseRenewed { lease_id, .. } => (What::Renewed, *lease_id),
+                Change::LeaseEnded { lease_id, .. } => (What::Ended, *lease_id),
+                _ => continue,
+            };
+            let earlier = touched.get(&id).map(|&event| events[event].lease.clone());
+            let lease = match change {
+                Change::LeaseStarted(lease) => lease.clone(),
+                Change::LeaseRenewed { expires_at, .. } => {
+                    Lease { expires_at: *expires_at, end: None, ..earlier.or_else(|| before(&id))? }
+                }
+                Change::LeaseEnded { end, .. } => {
+                    Lease { end: Some(*end), ..earlier.or_else(|| before(&id))? }
+                }
+                _ => continue,
+            };
+            touched.insert(id, events.len());
+            events.push(Event { index, what, lease, other: None });
+        }
+        pair_evictions(&mut events);
+        let (epoch, version) = (entry.position.epoch, entry.position.version);
+        Some(Published { epoch, version, at: entry.at, happened: Happened::Events(events) })
+    }
+
+    /// The events of an entry that is about to be applied to `pool`.
+    pub(crate) fn before(entry: &Entry, pool: &Pool) -> Self {
+        let (epoch, version) = (entry.position.epoch, entry.position.version);
+        Self::of(entry, |id| pool.lease(*id).cloned()).unwrap_or(Published {
+            epoch,
+            version,
+            at: entry.at,
+            happened: Happened::Unknown,
+        })
+    }
+}
+
+/// An eviction and the start that it was for follow one another.
+fn pair_evictions(events: &mut [Event]) {
+    for at in 1..events.len() {
+        let (evicted, started) = (&events[at - 1], &events[at]);
+        let reason = evicted.lease.end.map(|end| end.reason);
+        if (evicted.what, started.what) == (What::Ended, What::Started)
+            && reason == Some(EndReason::Evicted)
+            && started.lease.previous_fence == evicted.lease.fence
+        {
+            let (evicted, started) = (evicted.lease.id, started.lease.id);
+            events[at - 1].other = Some(started);
+            events[at].other = Some(evicted);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What a [`Handle`] can tell of leases that are over: from the pool where that still has them,
+//! else from the store.
+
+use pool::{EndReason, Fence, Lease, LeaseId, Timestamp, TokenId, UserId};
+use store::{Cursor, LeaseRecord, Search};
+
+use crate::events::Published;
+use crate::handle::View;
+use crate::{Error, Handle, OfLease};
+
+/// A lease and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseView {
+    /// The lease, with its end as of `now`.
+    pub lease: Lease,
+    /// The lease for which it was evicted, where it was.
+    pub evicted_by: Option<LeaseId>,
+    /// The lease that its token has now.
+    pub current: Option<Lease>,
+    /// When this is so, in the pool's time.
+    pub now: Timestamp,
+}
+
+/// A page of leases, newest first; their ends are filled in as of the moment of reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The leases. A page of a search may have fewer than asked for, even none, although there are
+    /// more: see `next`.
+    pub leases: Vec<LeaseRecord>,
+    /// Where the next page begins. None when there is no more.
+    pub next: Option<T>,
+    /// When this is so, in the pool's time.
+    pub now: Timestamp,
+}
+
+/// Which leases are asked for. What is `None` is not asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// Of this user.
+    pub user: Option<UserId>,
+    /// Of this token.
+    pub token: Option<TokenId>,
+    /// Running, or over.
+    pub status: Option<Status>,
+    /// Over for this reason.
+    pub reason: Option<EndReason>,
+    /// Started at this moment or later.
+    pub from: Option<Timestamp>,
+    /// Started before this moment.
+    pub to: Option<Timestamp>,
+    /// Started at this moment or earlier, and over later.
+    pub at: Option<Timestamp>,
+    /// Those after this place.
+    pub after: Option<Cursor>,
+}
+
+/// Whether a lease runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It does.
+    Running,
+    /// It is over.
+    Ended,
+}
+
+impl Question {
+    /// Whether a lease that runs at the moment of asking is one of those asked for.
+    fn fits_running(&self, lease: &Lease) -> bool {
+        let Question { user, token, status: _, reason, from, to, at, after } = *self;
+        user.is_none_or(|user| lease.user.id == user)
+            && token.is_none_or(|token| lease.token_id == token)
+            && reason.is_none()
+            && from.is_none_or(|from| lease.started_at >= from)
+            && to.is_none_or(|to| lease.started_at < to)
+            && at.is_none_or(|at| lease.started_at <= at && lease.expires_at > at)
+            && after.is_none_or(|after| lease.fence < after.fence)
+    }
+}
+
+impl Handle {
+    /// The lease with that id, whoever's and however old; None when there is none. One that is its
+    /// token's latest is answered from memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn lease(&self, id: LeaseId) -> Result<Option<LeaseView>, Error> {
+        let look = |view: View<'_>| {
+            let latest = view.pool.lease(id).cloned();
+            (latest.map(|lease| lease.seen_at(view.now)), view.now)
+        };
+        let (latest, now) = self.read(look).await?;
+        if let Some(lease) = latest {
+            return Ok(Some(LeaseView { lease, evicted_by: None, current: None, now }));
+        }
+        let Some(LeaseRecord { lease, evicted_by }) = self.recorded(id).await? else {
+            return Ok(None);
+        };
+        let look = |view: View<'_>| {
+            let token = view.pool.token(lease.token_id);
+            let current = token.and_then(|token| token.running(view.now)).cloned();
+            (current, view.now)
+        };
+        let (current, now) = self.read(look).await?;
+        Ok(Some(LeaseView { lease: lease.seen_at(now), evicted_by, current, now }))
+    }
+
+    /// A page of a token's history: its leases with a fence below `before`, at most `limit`. None
+    /// when the pool has no such token.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn history(
+        &self,
+        token: TokenId,
+        before: Option<Fence>,
+        limit: usize,
+    ) -> Result<Option<Page<Fence>>, Error> {
+        let look = |view: View<'_>| view.pool.token(token).map(|_| view.now);
+        let Some(now) = self.read(look).await? else {
+            return Ok(None);
+        };
+        // One more than asked for tells whether there is another page.
+        let reader = self.shared.reader().await?;
+        let read = reader.history(token, before, limit + 1);
+        let mut leases = self.in_time("history was not read", read).await?;
+        let more = leases.len() > limit;
+        leases.truncate(limit);
+        let next = more.then(|| leases.last().map(|last| last.lease.fence)).flatten();
+        Ok(Some(Page { leases: seen_at(leases, now), next, now }))
+    }
+
+    /// A page of the leases that are asked for, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn search(&self, question: &Question, limit: usize) -> Result<Page<Cursor>, Error> {
+        if question.status == Some(Status::Running) {
+            return self.running(question, limit).await;
+        }
+        let now = self.read(|view| view.now).await?;
+        let Question { user, token, status, reason, from, to, at, after } = *question;
+        let ended = status == Some(Status::Ended);
+        let search = Search { now, user, token, ended, reason, from, to, at, after, limit };
+        let reader = self.shared.reader().await?;
+        let found = self.in_time("leases were not searched", reader.search(&search)).await?;
+        Ok(Page { leases: seen_at(found.leases, now), next: found.next, now })
+    }
+
+    async fn running(&self, question: &Question, limit: usize) -> Result<Page<Cursor>, Error> {
+        let look = |view: View<'_>| {
+            let before = question.after.map_or(view.pool.fence().plus(1), |after| after.fence);
+            let running = view.pool.running(view.now, before);
+            let mut fitting = running.filter(|lease| question.fits_running(lease));
+            let leases: Vec<Lease> = fitting.by_ref().take(limit).cloned().collect();
+            let next = fitting.next().and(leases.last()).map(Cursor::of);
+            (leases, next, view.now)
+        };
+        let (leases, next, now) = self.read(look).await?;
+        let record = |lease| LeaseRecord { lease, evicted_by: None };
+        Ok(Page { leases: leases.into_iter().map(record).collect(), next, now })
+    }
+
+    /// What happened in the journal's entries from that version of that epoch on, oldest first, of
+    /// at most `limit` entries (1 at least); the first is of that very version. None where the
+    /// journal does not reach back that far, is of another history, or can't be read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn journal(
+        &self,
+        epoch: i64,
+        version: i64,
+        limit: usize,
+    ) -> Result<Option<Vec<Published>>, Error> {
+        const WHAT: &str = "the journal was not read";
+        let reader = self.shared.reader().await?;
+        let Some(entries) = self.in_time(WHAT, reader.journal(epoch, version, limit)).await? else {
+            return Ok(None);
+        };
+        let touched = |change: &pool::Change| match change {
+            pool::Change::LeaseEnded { lease_id, .. }
+            | pool::Change::LeaseRenewed { lease_id, .. } => Some(*lease_id),
+            _ => None,
+        };
+        let ids: Vec<LeaseId> =
+            entries.iter().flat_map(|entry| entry.changes.iter().filter_map(touched)).collect();
+        let mut leases = std::collections::HashMap::new();
+        for ids in ids.chunks(1_000) {
+            let found = self.in_time(WHAT, reader.leases(ids)).await?;
+            leases.extend(found.into_iter().map(|lease| (lease.id, lease)));
+        }
+        let published = |entry| Published::of(entry, |id| leases.get(id).cloned());
+        Ok(entries.iter().map(published).collect())
+    }
+
+    /// What came of a command about a lease that is no token's latest.
+    pub(crate) async fn over(&self, id: LeaseId) -> Result<OfLease, Error> {
+        Ok(match self.recorded(id).await? {
+            Some(LeaseRecord { lease, evicted_by }) => {
+                let lease = lease.seen_at(self.shared.estimate());
+                OfLease::Over { lease, evicted_by }
+            }
+            None => OfLease::Unknown,
+        })
+    }
+
+    async fn recorded(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
+        let reader = self.shared.reader().await?;
+        self.in_time("a lease was not read", reader.lease(id)).await
+    }
+
+    /// The store's answer, within the bound that holds for every read.
+    async fn in_time<T>(
+        &self,
+        what: &'static str,
+        answer: impl Future<Output = Result<T, store::Error>>,
+    ) -> Result<T, Error> {
+        let answer = tokio::time::timeout(self.shared.patience, answer).await;
+        answer.map_err(|_| Error::not_done())?.map_err(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "{what}");
+            Error::not_done()
+        })
+    }
+}
+
+fn seen_at(leases: Vec<LeaseRecord>, now: Timestamp) -> Vec<LeaseRecord> {
+    let seen = |LeaseRecord { lease, evicted_by }| LeaseRecord {
+        lease: Lease::seen_at(lease, now),
+        evicted_by,
+    };
+    leases.into_iter().map(seen).collect()
+}

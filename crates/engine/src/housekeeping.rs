@@ -1,0 +1,89 @@
+use std::time::Duration;
+
+use pool::{Fence, IdempotencyKey, Timestamp};
+use store::Store;
+use tokio::time::Instant;
+
+use crate::Settings;
+
+/// The journal is pruned after so many batches.
+const BATCHES_BETWEEN_PRUNINGS: u32 = 256;
+
+/// How often to look for what is too old, and how soon again after some was found: each step takes
+/// a few milliseconds, and commands wait meanwhile.
+const STEPS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(20));
+
+/// Deletes what nobody needs any more, in small steps between batches.
+pub(crate) struct Housekeeping {
+    journal_age: Duration,
+    journal_keep: i64,
+    retention: Option<Duration>,
+    /// Batches since the journal was pruned.
+    written: u32,
+    /// When to look for old keys, and for old leases.
+    keys_at: Instant,
+    leases_at: Instant,
+    /// Up to which fence this round of looking for old leases has come.
+    swept: Fence,
+}
+
+impl Housekeeping {
+    pub fn new(settings: &Settings) -> Self {
+        let soon = Instant::now() + STEPS.1;
+        Housekeeping {
+            journal_age: settings.journal_age,
+            journal_keep: i64::from(settings.journal_keep),
+            retention: settings.retention,
+            written: 0,
+            keys_at: soon,
+            leases_at: soon,
+            swept: Fence::NONE,
+        }
+    }
+
+    pub fn note_batch(&mut self) {
+        self.written += 1;
+    }
+
+    /// Whether there is something to do; `ahead` batches from now.
+    pub fn is_due(&self, ahead: u32) -> bool {
+        let now = Instant::now();
+        self.written + ahead >= BATCHES_BETWEEN_PRUNINGS
+            || self.keys_at <= now
+            || (self.retention.is_some() && self.leases_at <= now)
+    }
+
+    /// Takes the steps that are due. Not within a batch.
+    pub async fn step(
+        &mut self,
+        store: &mut dyn Store,
+        now: Timestamp,
+    ) -> Result<(), store::Error> {
+        if self.written >= BATCHES_BETWEEN_PRUNINGS {
+            self.written = 0;
+            store.prune(before(now, self.journal_age), self.journal_keep).await?;
+        }
+        if self.keys_at <= Instant::now() {
+            self.keys_at = Instant::now() + STEPS.0;
+            if store.forget_keys(before(now, IdempotencyKey::KEPT)).await? > 0 {
+                self.keys_at = Instant::now() + STEPS.1;
+            }
+        }
+        if let Some(retention) = self.retention
+            && self.leases_at <= Instant::now()
+        {
+            self.leases_at = Instant::now() + STEPS.0;
+            let swept = store.forget_leases(before(now, retention), self.swept).await?;
+            self.swept = swept.up_to.unwrap_or(Fence::NONE);
+            if swept.up_to.is_some() {
+                self.leases_at = Instant::now() + STEPS.1;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn before(now: Timestamp, age: Duration) -> Timestamp {
+    let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(now.as_micros().saturating_sub(age))
+}

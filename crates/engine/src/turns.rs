@@ -1,0 +1,237 @@
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::time::Duration;
+
+use pool::{Command, LeaseId, Outcome, Refusal, Timestamp};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::housekeeping::Housekeeping;
+use crate::mailbox::Request;
+use crate::run::{BACKOFF, Fatal};
+use crate::writer::{Failure, Writer};
+use crate::{Error, Health};
+
+/// The longest sleep: a clock may be set, and other servers may have started leases.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// How often a server on which somebody waits lets the others know that it is alive. Well within
+/// [`pool::SILENCE`].
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// How long a stopping engine goes on answering what it has already been asked.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// The engine's turns: wait until there is something to do, then do it, and again.
+pub(crate) struct Turns {
+    pub writer: Writer,
+    pub waiting: VecDeque<Request>,
+    pub mailbox: mpsc::Receiver<Request>,
+    pub withdrawals: mpsc::UnboundedReceiver<Command>,
+    pub housekeeping: Housekeeping,
+    /// How many commands are decided together at most.
+    pub batch: usize,
+    pub jitter: Duration,
+    pub shared_database: bool,
+    /// When the other servers were last told that this one is alive.
+    pub heard_of: Option<Instant>,
+}
+
+impl Turns {
+    pub async fn take(mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), Fatal> {
+        let mut backoff = BACKOFF.0;
+        let mut stopping: Option<Instant> = None;
+        loop {
+            if stopping.is_none() {
+                tokio::select! {
+                    biased;
+                    () = &mut stop => {
+                        self.mailbox.close();
+                        self.dismiss();
+                        stopping = Some(Instant::now());
+                    }
+                    () = self.wait() => {}
+                }
+            }
+            self.gather();
+            self.tend_queue();
+            if stopping.is_some_and(|since| !self.pressed() || since.elapsed() > LAST_WORDS) {
+                return Ok(());
+            }
+            match self.turn().await {
+                Ok(()) => {
+                    self.writer.shared.set_health(Health::Ready);
+                    backoff = BACKOFF.0;
+                }
+                Err(Failure::Away) => {
+                    self.writer.shared.set_health(Health::Away);
+                    tokio::time::sleep(backoff + self.jitter).await;
+                    backoff = (backoff * 2).min(BACKOFF.1);
+                }
+                Err(Failure::Operator(sentence)) => return Err(Fatal(sentence)),
+            }
+        }
+    }
+
+    /// Returns when there is something to do: a command, or a moment at which something may happen
+    /// by itself.
+    async fn wait(&mut self) {
+        if self.pressed() {
+            return;
+        }
+        let sleep = self.until_next_moment().min(LONGEST_SLEEP) + self.jitter;
+        tokio::select! {
+            biased;
+            command = self.withdrawals.recv() => {
+                if let Some(command) = command {
+                    self.withdraw(command);
+                }
+            }
+            // Once all handles are gone there is nothing to wait for here.
+            request = self.mailbox.recv(), if !self.mailbox.is_closed() => {
+                self.waiting.extend(request);
+            }
+            () = self.writer.hints.heard() => {}
+            () = tokio::time::sleep(sleep) => {}
+        }
+    }
+
+    /// Whether there is something to do without waiting for it.
+    fn pressed(&self) -> bool {
+        !self.waiting.is_empty() || self.writer.begun || self.writer.unsettled.is_some()
+    }
+
+    /// Takes in all that waits, up to the limit of a batch.
+    fn gather(&mut self) {
+        while let Ok(command) = self.withdrawals.try_recv() {
+            self.withdraw(command);
+        }
+        while self.waiting.len() < self.batch
+            && let Ok(request) = self.mailbox.try_recv()
+        {
+            self.waiting.push_back(request);
+        }
+    }
+
+    fn withdraw(&mut self, command: Command) {
+        if let Command::Withdraw { lease_id } = &command {
+            self.writer.queued.remove(lease_id);
+        }
+        self.waiting.push_back(Request::unattended(command));
+    }
+
+    /// Looks after those who wait in the pool's queue: tells those whose time is up, asks again for
+    /// those whose place was lost, and lets the other servers know that this one is alive.
+    fn tend_queue(&mut self) {
+        if self.writer.queued.is_empty() {
+            self.heard_of = None;
+            return;
+        }
+        let now = self.writer.shared.estimate();
+        for (lease_id, refusal) in self.times_up(now) {
+            if let Some(request) = self.writer.queued.remove(&lease_id) {
+                let outcome = Outcome::NotAllocated(refusal);
+                request.deliver(outcome, now, &self.writer.withdrawals);
+                let withdraw = Command::Withdraw { lease_id };
+                self.waiting.push_back(Request::unattended(withdraw));
+            }
+        }
+        if self.heard_of.is_some_and(|last| last.elapsed() < HEARTBEAT) {
+            return;
+        }
+        if self.shared_database && self.heard_of.is_some() {
+            self.waiting.push_back(Request::unattended(Command::Heartbeat));
+        }
+        self.heard_of = Some(Instant::now());
+        for lease_id in self.without_place() {
+            self.waiting.extend(self.writer.queued.remove(&lease_id));
+        }
+    }
+
+    fn times_up(&self, now: Timestamp) -> Vec<(LeaseId, Refusal)> {
+        let copy = self.writer.shared.copy();
+        let Some(pool) = copy.as_ref().map(|copy| &copy.pool) else { return Vec::new() };
+        let retry_after = pool.next_end(now).map_or(Duration::ZERO, |at| at.since(now));
+        let own = pool.tickets().enumerate().filter(|(_, ticket)| ticket.until <= now);
+        let refusal = |rank| Refusal::Full { position: rank + 1, retry_after };
+        own.map(|(rank, ticket)| (ticket.lease_id, refusal(rank))).collect()
+    }
+
+    /// Those who wait here, but whose place the other servers have given up, or a restored database
+    /// has forgotten.
+    fn without_place(&self) -> Vec<LeaseId> {
+        let copy = self.writer.shared.copy();
+        let Some(pool) = copy.as_ref().map(|copy| &copy.pool) else { return Vec::new() };
+        let queued = self.writer.queued.keys();
+        queued.filter(|lease_id| pool.ticket(**lease_id).is_none()).copied().collect()
+    }
+
+    /// Sends home those who wait in the pool's queue.
+    fn dismiss(&mut self) {
+        for (lease_id, request) in self.writer.queued.drain() {
+            request.refuse(Error::Stopping);
+            self.waiting.push_back(Request::unattended(Command::Withdraw { lease_id }));
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), Failure> {
+        let away = self.writer.shared.health() == Health::Away;
+        if !self.pressed() && !away && !self.writer.has_to_load() {
+            if self.shared_database {
+                // Other servers may have started leases, or written down the expiry by now; and
+                // this is how an idle server learns that the database is away.
+                match self.writer.shared.catch_up().await {
+                    Ok(_) | Err(Error::Busy { .. }) => {}
+                    Err(_) => return Err(Failure::Away),
+                }
+            }
+            if !self.is_time() && !self.housekeeping.is_due(0) {
+                return Ok(());
+            }
+        }
+        if self.pressed() || away || self.writer.has_to_load() || self.is_time() {
+            // Nothing may be begun during housekeeping, nor when this is to be the last batch.
+            let may_begin = !self.housekeeping.is_due(1) && !self.mailbox.is_closed();
+            if self.writer.attempt(&mut self.waiting, self.batch, may_begin).await? {
+                self.housekeeping.note_batch();
+            }
+        }
+        if self.housekeeping.is_due(0) && !self.writer.begun && self.writer.unsettled.is_none() {
+            let now = self.writer.shared.estimate();
+            self.housekeeping.step(&mut *self.writer.store, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a moment has come at which something happens by itself.
+    fn is_time(&self) -> bool {
+        let now = self.writer.shared.estimate();
+        self.next_moment(now).is_some_and(|at| at <= now)
+    }
+
+    /// How long until something may happen by itself, or somebody has to be told that it did not, by
+    /// the latest that is known of the pool's time.
+    fn until_next_moment(&self) -> Duration {
+        let now = self.writer.shared.estimate();
+        let times_up = {
+            let copy = self.writer.shared.copy();
+            let pool = copy.as_ref().map(|copy| &copy.pool);
+            let own = self.writer.queued.keys().filter_map(|lease_id| pool?.ticket(*lease_id));
+            own.map(|ticket| ticket.until).min()
+        };
+        let next = self.next_moment(now).into_iter().chain(times_up).min();
+        next.map_or(Duration::MAX, |at| at.since(now))
+    }
+
+    /// The next deadline, or when the first in the queue can be served, if that is sooner.
+    fn next_moment(&self, now: Timestamp) -> Option<Timestamp> {
+        let copy = self.writer.shared.copy();
+        let pool = copy.as_ref().map(|copy| &copy.pool)?;
+        let chance = if self.writer.queued.is_empty() {
+            None
+        } else {
+            pool.next_chance(now, self.writer.shared.server, self.shared_database)
+        };
+        pool.next_deadline().into_iter().chain(chance).min()
+    }
+}
