@@ -1,10 +1,8 @@
 //! What a [`Handle`] can tell of leases that are over: from the pool where that still has them,
 //! else from the store.
 
-use std::time::Duration;
-
 use pool::{EndReason, Fence, Lease, LeaseId, Timestamp, TokenId, UserId};
-use store::{Cursor, LeaseRecord, Reader, Search};
+use store::{Cursor, LeaseRecord, Search};
 
 use crate::events::Published;
 use crate::handle::View;
@@ -124,8 +122,9 @@ impl Handle {
             return Ok(None);
         };
         // One more than asked for tells whether there is another page.
-        let read = async |reader: &dyn Reader| reader.history(token, before, limit + 1).await;
-        let mut leases = self.ask("history was not read", read).await?;
+        let reader = self.shared.reader().await?;
+        let read = reader.history(token, before, limit + 1);
+        let mut leases = self.in_time("history was not read", read).await?;
         let more = leases.len() > limit;
         leases.truncate(limit);
         let next = more.then(|| leases.last().map(|last| last.lease.fence)).flatten();
@@ -145,7 +144,8 @@ impl Handle {
         let Question { user, token, status, reason, from, to, at, after } = *question;
         let ended = status == Some(Status::Ended);
         let search = Search { now, user, token, ended, reason, from, to, at, after, limit };
-        let found = self.ask("leases were not searched", async |r| r.search(&search).await).await?;
+        let reader = self.shared.reader().await?;
+        let found = self.in_time("leases were not searched", reader.search(&search)).await?;
         Ok(Page { leases: seen_at(found.leases, now), next: found.next, now })
     }
 
@@ -177,8 +177,8 @@ impl Handle {
         limit: usize,
     ) -> Result<Option<Vec<Published>>, Error> {
         const WHAT: &str = "the journal was not read";
-        let read = async |reader: &dyn Reader| reader.journal(epoch, version, limit).await;
-        let Some(entries) = self.ask(WHAT, read).await? else {
+        let reader = self.shared.reader().await?;
+        let Some(entries) = self.in_time(WHAT, reader.journal(epoch, version, limit)).await? else {
             return Ok(None);
         };
         let touched = |change: &pool::Change| match change {
@@ -190,8 +190,8 @@ impl Handle {
             entries.iter().flat_map(|entry| entry.changes.iter().filter_map(touched)).collect();
         let mut leases = std::collections::HashMap::new();
         for ids in ids.chunks(1_000) {
-            let read = async |reader: &dyn Reader| reader.leases(ids).await;
-            leases.extend(self.ask(WHAT, read).await?.into_iter().map(|lease| (lease.id, lease)));
+            let found = self.in_time(WHAT, reader.leases(ids)).await?;
+            leases.extend(found.into_iter().map(|lease| (lease.id, lease)));
         }
         let published = |entry| Published::of(entry, |id| leases.get(id).cloned());
         Ok(entries.iter().map(published).collect())
@@ -209,18 +209,17 @@ impl Handle {
     }
 
     async fn recorded(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
-        self.ask("a lease was not read", async |reader| reader.lease(id).await).await
+        let reader = self.shared.reader().await?;
+        self.in_time("a lease was not read", reader.lease(id)).await
     }
 
-    /// Asks the store, within the bound that holds for every read.
-    async fn ask<T>(
+    /// The store's answer, within the bound that holds for every read.
+    async fn in_time<T>(
         &self,
         what: &'static str,
-        ask: impl AsyncFnOnce(&dyn Reader) -> Result<T, store::Error>,
+        answer: impl Future<Output = Result<T, store::Error>>,
     ) -> Result<T, Error> {
-        let reader = self.shared.reader().await?;
-        let patience: Duration = self.shared.patience;
-        let answer = tokio::time::timeout(patience, ask(&**reader)).await;
+        let answer = tokio::time::timeout(self.shared.patience, answer).await;
         answer.map_err(|_| Error::not_done())?.map_err(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "{what}");
             Error::not_done()
