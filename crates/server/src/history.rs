@@ -42,7 +42,7 @@ pub(crate) async fn history(
     let never_used = page.leases.is_empty() && before.is_none();
     let answer = Answer {
         token_id: &id.sent,
-        history: page.leases.iter().map(Usage::from).collect(),
+        history: page.leases.iter().map(|row| Usage::from(&row.lease)).collect(),
         message: never_used.then_some("No usage history found"),
         next: next.as_deref(),
     };

@@ -41,7 +41,7 @@ pub fn router(engine: Handle, settings: &Settings) -> Door {
 }
 
 async fn allocate(State(app): State<App>, Asker(user): Asker) -> Result<Response, Problem> {
-    let granted = app.engine.allocate(user).await?.ok_or_else(|| {
+    let granted = app.engine.allocate(user).await?.map_err(|_| {
         Problem::new(Code::NoTokens, "The pool has no token at all, so there never will be one.")
     })?;
     Ok(Granted::new(&granted.lease, granted.value.0).response())
@@ -54,7 +54,10 @@ struct Released<'a> {
 }
 
 async fn release(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
-    app.engine.release(id.token).await?.ok_or_else(unknown_token)?;
+    let released = app.engine.release(id.token, pool::HeldBy::default()).await?;
+    if released == engine::Released::UnknownToken {
+        return Err(unknown_token());
+    }
     Ok(json(&Released { status: "released", token_id: &id.sent }, 96))
 }
 

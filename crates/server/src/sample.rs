@@ -48,6 +48,7 @@ fn lease() -> Lease {
         fence: Fence::new(1),
         previous_fence: Fence::NONE,
         started_at: at,
+        granted_until: at,
         expires_at: at,
         end: None,
     }

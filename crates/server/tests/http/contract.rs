@@ -325,7 +325,7 @@ async fn health_is_told(home: Home) {
 
 async fn without_a_database_the_server_says_so(home: Home) {
     let (rise, dawn) = tokio::sync::oneshot::channel();
-    let wanted = Wanted { size: Some(5), policy: None, update_policy: false };
+    let wanted = Wanted { size: Some(5), policy: store::WantedPolicy::default(), update_policy: false };
     let patience = Duration::from_millis(100);
     let engine_settings = engine::Settings { patience, ..engine::Settings::default() };
     let dawn = async { dawn.await.unwrap() };

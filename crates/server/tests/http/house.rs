@@ -57,7 +57,7 @@ impl Home {
         lease: Duration,
         settings: Settings,
     ) -> House {
-        let wanted = Wanted { size, policy: Some(Policy { lease }), update_policy: false };
+        let wanted = Wanted { size, policy: Policy::of_lease(lease).into(), update_policy: false };
         let house = self.open_once(async {}, wanted, engine::Settings::default(), settings);
         until("the engine is ready", async || house.engine.health() == Health::Ready).await;
         house
