@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use engine::Handle;
 use pool::TokenId;
 
+use crate::events::Streams;
 use crate::pages::Pages;
 use crate::problem::{Code, Problem};
 
@@ -16,6 +17,7 @@ pub(crate) type App = Arc<Inside>;
 pub(crate) struct Inside {
     pub(crate) engine: Handle,
     pub(crate) pages: Pages,
+    pub(crate) streams: Arc<Streams>,
 }
 
 pub(crate) fn unknown_token() -> Problem {

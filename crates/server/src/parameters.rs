@@ -10,12 +10,20 @@ use crate::problem::{Code, Problem};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
+/// The names in `text`, each with its value, which is yet to be [decoded](decode).
+pub(crate) fn pairs(text: &str) -> impl Iterator<Item = Result<(Cow<'_, str>, &str), Malformed>> {
+    text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Ok((decode(key)?, value))
+    })
+}
+
 /// The last value of `name` in `text`; None when it is not there.
 pub(crate) fn find<'a>(text: &'a str, name: &str) -> Result<Option<Cow<'a, str>>, Malformed> {
     let mut found = None;
-    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if decode(key)? == name {
+    for pair in pairs(text) {
+        let (key, value) = pair?;
+        if key == name {
             found = Some(decode(value)?);
         }
     }
@@ -41,7 +49,8 @@ pub(crate) fn number(
     number.filter(|number| range.contains(number)).map(Some).ok_or_else(invalid)
 }
 
-fn decode(text: &str) -> Result<Cow<'_, str>, Malformed> {
+/// The text that was written so.
+pub(crate) fn decode(text: &str) -> Result<Cow<'_, str>, Malformed> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Ok(Cow::Borrowed(text));
     }

@@ -34,6 +34,7 @@ pub(crate) enum Code {
     OutcomeUnknown,
     Stopping,
     NotReady,
+    TooManyStreams,
     TimedOut,
 }
 
@@ -64,6 +65,7 @@ impl Code {
             Code::OutcomeUnknown => ("outcome-unknown", StatusCode::SERVICE_UNAVAILABLE, "Outcome unknown"),
             Code::Stopping => ("stopping", StatusCode::SERVICE_UNAVAILABLE, "Shutting down"),
             Code::NotReady => ("not-ready", StatusCode::SERVICE_UNAVAILABLE, "Not ready"),
+            Code::TooManyStreams => ("too-many-streams", StatusCode::SERVICE_UNAVAILABLE, "Too many event streams"),
             Code::TimedOut => ("timed-out", StatusCode::GATEWAY_TIMEOUT, "Timed out"),
         }
     }

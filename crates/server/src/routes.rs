@@ -12,15 +12,17 @@ use serde::Serialize;
 
 use crate::answer::{Granted, Shown, TokenRow, json};
 use crate::app::{App, Inside, SentId, unknown_token};
+use crate::events::Streams;
 use crate::pages::Pages;
 use crate::problem::{Code, Problem};
 use crate::user_field::Asker;
-use crate::{Door, Settings, health, history, lists, sample};
+use crate::{Door, Settings, events, health, history, lists, sample};
 
 /// The whole service: every route behind the one [`Door`].
 #[must_use]
 pub fn router(engine: Handle, settings: &Settings) -> Door {
-    let app = Arc::new(Inside { engine, pages: Pages::default() });
+    let streams = Arc::new(Streams::new(&engine, settings));
+    let app = Arc::new(Inside { engine, pages: Pages::default(), streams: Arc::clone(&streams) });
     let mut routes = Router::new()
         .route("/api/tokens", get(lists::all))
         .route("/api/tokens/available", get(lists::available))
@@ -30,6 +32,7 @@ pub fn router(engine: Handle, settings: &Settings) -> Door {
         .route("/api/tokens/allocate", post(allocate))
         .route("/api/tokens/release/{id}", post(release))
         .route("/api/tokens/clear-active", delete(clear))
+        .route("/api/events", get(events::events))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready));
     if settings.benchmark_routes {
@@ -37,7 +40,7 @@ pub fn router(engine: Handle, settings: &Settings) -> Door {
     }
     let routes =
         routes.fallback(unknown_path).method_not_allowed_fallback(wrong_method).with_state(app);
-    Door::new(routes, settings)
+    Door::new(routes, settings, streams)
 }
 
 async fn allocate(State(app): State<App>, Asker(user): Asker) -> Result<Response, Problem> {
