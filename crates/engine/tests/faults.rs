@@ -14,7 +14,7 @@ use std::time::Duration;
 use engine::{Error, Handle, Health, Settings};
 use faulty::{Fault, FaultyDatabase};
 use pool::{EndReason, LeaseId, Policy, Timestamp};
-use store::{ManualClock, Wanted};
+use store::{ManualClock, Wanted, WantedPolicy};
 use support::{Home, Running, on_both, until, user_named};
 use testbed::{Cluster, Stop};
 
@@ -141,7 +141,7 @@ async fn an_engine_waits_for_a_database_that_is_not_up_yet() {
     let cluster = Cluster::start().unwrap();
     let home = Home::at(&cluster.database().await.unwrap());
     tokio::task::block_in_place(|| cluster.stop(Stop::Fast)).unwrap();
-    let wanted = Wanted { size: Some(3), policy: None, update_policy: false };
+    let wanted = Wanted { size: Some(3), policy: WantedPolicy::default(), update_policy: false };
     let settings = Settings { patience: Duration::from_millis(300), ..Settings::default() };
     let engine = Running::of(engine::start(home.database(), wanted, settings));
     for _ in 0..3 {
@@ -225,7 +225,7 @@ async fn after_a_jump(micros: i64, allow_clock_behind: bool) -> (Home, Result<Ru
     engine.allocate("before").await;
     engine.stop().await;
     clock.set(Timestamp::from_micros(START + micros));
-    let wanted = Wanted { size: None, policy: None, update_policy: false };
+    let wanted = Wanted { size: None, policy: WantedPolicy::default(), update_policy: false };
     let settings = Settings { allow_clock_behind, ..Settings::default() };
     let engine = Running::of(engine::start(home.database(), wanted, settings));
     until("it is ready or gave up", || async { engine.handle.health() != Health::Starting }).await;
@@ -263,7 +263,7 @@ async fn a_clock_set_forward_a_year_and_back_again() {
     home.audit().await;
     // Now the clock is right again, a year behind the journal.
     let right = home.with_clock(Arc::new(ManualClock::new(Timestamp::from_micros(START))));
-    let wanted = Wanted { size: None, policy: Some(Policy { lease: LONG }), update_policy: false };
+    let wanted = Wanted { size: None, policy: Policy::of_lease(LONG).into(), update_policy: false };
     let refused = engine::start(right.database(), wanted, Settings::default());
     let sentence = Running::of(refused).fatal().await;
     assert!(sentence.contains("--allow-clock-behind"), "{sentence}");

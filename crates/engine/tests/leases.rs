@@ -7,8 +7,8 @@ mod support;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use engine::{Error, Settings};
-use pool::{EndReason, Fence, TokenId, User};
+use engine::{Error, Released, Settings};
+use pool::{EndReason, Fence, HeldBy, TokenId, User};
 use support::{Home, on_both, until, user_named};
 use uuid::Uuid;
 
@@ -80,7 +80,7 @@ async fn a_stale_deadline_leaves_the_next_lease_alone(home: Home) {
     let engine = home.start(1, Duration::from_millis(800)).await;
     let first = engine.allocate("first").await.lease;
     tokio::time::sleep(Duration::from_millis(400)).await;
-    engine.handle.release(first.token_id).await.unwrap().unwrap();
+    engine.release(first.token_id).await.unwrap();
     let second = engine.allocate("second").await.lease;
     let token = first.token_id;
     until("the first deadline has passed", || async {
@@ -132,12 +132,12 @@ async fn expiry_is_written_down_by_itself(home: Home) {
 async fn release_and_clear(home: Home) {
     let engine = home.start(5, LONG).await;
     let lease = engine.allocate("u").await.lease;
-    let released = engine.handle.release(lease.token_id).await.unwrap().unwrap();
-    assert_eq!(released.ended.map(|ended| ended.id), Some(lease.id));
-    let again = engine.handle.release(lease.token_id).await.unwrap().unwrap();
-    assert_eq!(again.ended, None, "free already");
+    let released = engine.release(lease.token_id).await;
+    assert_eq!(released.map(|ended| ended.id), Some(lease.id));
+    assert_eq!(engine.release(lease.token_id).await, None, "free already");
     let unknown = TokenId(Uuid::from_u128(1));
-    assert_eq!(engine.handle.release(unknown).await.unwrap(), None);
+    let released = engine.handle.release(unknown, HeldBy::default()).await.unwrap();
+    assert_eq!(released, Released::UnknownToken);
     assert_eq!(engine.handle.history(unknown, None, 10).await.unwrap(), None);
     engine.allocate_at_once(3).await;
     assert_eq!(engine.handle.clear().await.unwrap(), 3);
@@ -160,7 +160,7 @@ async fn history_is_paged(home: Home) {
     let (mut pages, mut before) = (Vec::new(), None);
     loop {
         let page = engine.handle.history(token, before, 10).await.unwrap().unwrap();
-        pages.push(page.leases.iter().map(|lease| lease.fence).collect::<Vec<_>>());
+        pages.push(page.leases.iter().map(|record| record.lease.fence).collect::<Vec<_>>());
         before = page.next;
         if before.is_none() {
             break;
@@ -231,7 +231,7 @@ async fn a_client_that_leaves_at_any_moment_leaks_nothing(home: Home) {
         let allocate = engine.handle.allocate(user_named("hasty"));
         if let Ok(granted) = tokio::time::timeout(patience, allocate).await {
             kept += 1;
-            assert!(granted.unwrap().is_some());
+            assert!(granted.unwrap().is_ok());
         }
     }
     until("just what was handed over is held", || async { engine.running().await.len() == kept })
@@ -263,8 +263,8 @@ async fn another_policy_for_new_leases(home: Home) {
     let engine = home.start(2, LONG).await;
     let old = engine.allocate("old").await.lease;
     engine.stop().await;
-    let policy = pool::Policy { lease: Duration::from_mins(5) };
-    let wanted = |update_policy| store::Wanted { size: None, policy: Some(policy), update_policy };
+    let policy = pool::Policy::of_lease(Duration::from_mins(5));
+    let wanted = |update_policy| store::Wanted { size: None, policy: policy.into(), update_policy };
     let refused = engine::start(home.database(), wanted(false), Settings::default());
     let sentence = support::Running::of(refused).fatal().await;
     assert!(sentence.contains("--update-policy"), "{sentence}");
@@ -301,7 +301,7 @@ async fn a_name_that_postgresql_refuses_fails_alone() {
             if number == 7 {
                 assert_eq!(answer, Err(Error::Refused), "round {round}");
             } else {
-                assert!(answer.unwrap().is_some(), "round {round}, request {number}");
+                assert!(answer.unwrap().is_ok(), "round {round}, request {number}");
             }
         }
     }

@@ -16,6 +16,7 @@ use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, 
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use pool::Allocation;
 use tower::{Layer, Service};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
@@ -24,7 +25,7 @@ use crate::events::Streams;
 use crate::foreign::Gate;
 use crate::problem::{Code, Problem};
 use crate::request_id::{REQUEST_ID, RequestIds};
-use crate::{Settings, body};
+use crate::{Settings, allocate, body};
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -140,10 +141,22 @@ impl Inner {
         Ok(Request::from_parts(head, Body::from(body)))
     }
 
+    /// How long an answer may take. Whoever waits for a token is told by the engine when that is in
+    /// vain; this is for when even that fails to come.
+    fn limit(&self, path: &str) -> Duration {
+        let waits = if path == allocate::PATH {
+            Allocation::MAX_WAIT + self.request_timeout
+        } else {
+            Duration::ZERO
+        };
+        self.request_timeout + waits
+    }
+
     /// The handler's answer, or what is to be said in its stead.
     async fn pass(&self, request: Request<Body>) -> Response {
         let head = request.method() == Method::HEAD;
         let compressed = request.headers().contains_key(ACCEPT_ENCODING);
+        let limit = self.limit(request.uri().path());
         let routed = async {
             let mut routes = self.routes.clone();
             if !compressed {
@@ -157,7 +170,7 @@ impl Inner {
             let response = self.compression.layer(routes).call(request).await;
             into_answer(response).map(Body::new)
         };
-        let in_time = tokio::time::timeout(self.request_timeout, catching_panics(routed)).await;
+        let in_time = tokio::time::timeout(limit, catching_panics(routed)).await;
         match in_time {
             Ok(Ok(response)) => response,
             Ok(Err(Panicked)) => {
@@ -265,7 +278,8 @@ mod tests {
     fn door(routes: Router, settings: &Settings) -> Door {
         let database =
             store::database(&"sqlite:nowhere".parse().unwrap(), Arc::new(store::SystemClock));
-        let (engine, _) = engine::start(database, store::Wanted::default(), Default::default());
+        let (engine, _) =
+            engine::start(database, store::Wanted::default(), engine::Settings::default());
         Door::new(routes, settings, Arc::new(Streams::new(&engine, settings)))
     }
 
@@ -300,6 +314,14 @@ mod tests {
         let settings = Settings { request_timeout, ..Settings::default() };
         let (status, problem) = call(&door(Router::new().route("/", never), &settings), "/").await;
         assert_eq!((status, &problem["code"]), (504, &"timed-out".into()));
+    }
+
+    #[test]
+    fn whoever_waits_for_a_token_has_the_time_to() {
+        let Door(inner) = door(Router::new(), &Settings::default());
+        let seconds = Duration::from_secs;
+        assert_eq!(inner.limit("/api/tokens"), seconds(30));
+        assert_eq!(inner.limit("/api/tokens/allocate"), seconds(30 + 60 + 30));
     }
 
     #[test]

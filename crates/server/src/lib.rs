@@ -6,24 +6,34 @@
 //!
 //! [`router`] makes the service, [`serve()`] puts it on a listener until it is told to stop.
 
+mod allocate;
 mod answer;
 mod app;
 mod body;
 mod connection;
 mod door;
 mod events;
+mod export;
+mod fields;
 mod foreign;
 mod health;
 mod history;
+mod key;
+mod lease_row;
+mod leases;
 mod lists;
 mod pages;
 mod parameters;
+mod policy;
 mod problem;
+mod question;
+mod release;
 mod request_id;
 mod routes;
 mod sample;
+mod search;
+mod seconds;
 mod serve;
-mod user_field;
 
 use std::time::Duration;
 

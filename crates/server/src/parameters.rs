@@ -1,6 +1,7 @@
 //! Names and values as query strings and forms write them: `name=value&other=one+two%21`.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
 use crate::problem::{Code, Problem};
@@ -66,6 +67,17 @@ pub(crate) fn decode(text: &str) -> Result<Cow<'_, str>, Malformed> {
     String::from_utf8(decoded).map(Cow::Owned).map_err(|_| Malformed)
 }
 
+/// Writes a text so that it may stand in a query.
+pub(crate) fn encode(text: &str, query: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
+            query.push(char::from(byte));
+        } else {
+            write!(query, "%{byte:02X}").expect("a String takes every text");
+        }
+    }
+}
+
 fn hex(digit: Option<u8>) -> Result<u8, Malformed> {
     let value = digit.and_then(|digit| char::from(digit).to_digit(16));
     value.and_then(|value| u8::try_from(value).ok()).ok_or(Malformed)
@@ -87,6 +99,15 @@ mod tests {
         assert_eq!(find_user("user_id=a&user_id=b"), Ok(Some("b".to_owned())));
         assert_eq!(find_user("user_id=a=b"), Ok(Some("a=b".to_owned())));
         assert_eq!(find_user("user_id[]=a&xuser_id=b&&"), Ok(None));
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_again() {
+        let text = "A é&=+%/?#\"<> 12:00-._~🦀";
+        let mut query = String::new();
+        encode(text, &mut query);
+        assert!(query.starts_with("A%20%C3%A9%26%3D%2B%25"), "{query}");
+        assert_eq!(decode(&query).as_deref(), Ok(text));
     }
 
     #[test]

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use pool::Timestamp;
-use store::{Begun, Database, Entry, Error, ImportedPool, Opened, Position, Store, Wanted};
+use pool::{Fence, IdempotencyKey, Timestamp};
+use store::{
+    Begun, Database, Entry, Error, ImportedPool, KeysFound, Opened, Position, Store, Swept, Wanted,
+};
 
 /// How the next commit goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,15 @@ impl Store for FaultyStore {
     }
     async fn has(&mut self, entry: &Position) -> Result<Option<bool>, Error> {
         self.real.has(entry).await
+    }
+    async fn keys(&mut self, keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
+        self.real.keys(keys).await
+    }
+    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
+        self.real.forget_keys(before).await
+    }
+    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
+        self.real.forget_leases(before, after).await
     }
     async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
         self.real.prune(before, keep).await

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Allocated, Engine, Fatal, Handle, Health, Settings};
-use pool::{Lease, Policy, TokenId, User};
+use engine::{Allocated, Asked, Engine, Fatal, Handle, Health, Released, Settings};
+use pool::{HeldBy, Lease, Policy, Refusal, TokenId, User};
 use store::{Clock, Database, DatabaseUrl, SystemClock, Wanted};
 use tempfile::TempDir;
 use testbed::Cluster;
@@ -54,8 +54,31 @@ impl Home {
         lease: Duration,
         settings: Settings,
     ) -> Running {
-        let policy = Some(Policy { lease });
-        let wanted = Wanted { size: Some(size), policy, update_policy: false };
+        self.start_under(database, size, Policy::of_lease(lease), settings).await
+    }
+
+    /// An engine for a pool of `size` tokens under that policy.
+    pub async fn start_policy(&self, size: usize, policy: Policy) -> Running {
+        self.start_under(self.database(), size, policy, Settings::default()).await
+    }
+
+    pub async fn start_policy_on(
+        &self,
+        database: Box<dyn Database>,
+        size: usize,
+        policy: Policy,
+    ) -> Running {
+        self.start_under(database, size, policy, Settings::default()).await
+    }
+
+    async fn start_under(
+        &self,
+        database: Box<dyn Database>,
+        size: usize,
+        policy: Policy,
+        settings: Settings,
+    ) -> Running {
+        let wanted = Wanted { size: Some(size), policy: policy.into(), update_policy: false };
         let running = Running::of(engine::start(database, wanted, settings));
         running.ready().await;
         running
@@ -90,6 +113,11 @@ impl Running {
         self.task.await.unwrap().unwrap();
     }
 
+    /// Ends it at once, as if its process were killed.
+    pub fn die(self) {
+        self.task.abort();
+    }
+
     /// Why it stopped by itself.
     pub async fn fatal(self) -> String {
         self.task.await.unwrap().unwrap_err().to_string()
@@ -97,6 +125,27 @@ impl Running {
 
     pub async fn allocate(&self, user: &str) -> Allocated {
         self.handle.allocate(user_named(user)).await.unwrap().unwrap()
+    }
+
+    /// An allocation under way.
+    pub fn ask(
+        &self,
+        asked: Asked,
+    ) -> JoinHandle<Result<Result<Allocated, Refusal>, engine::Error>> {
+        let handle = self.handle.clone();
+        tokio::spawn(async move { handle.allocate(asked).await })
+    }
+
+    /// Releases the token and tells the lease that ended for it.
+    pub async fn release(&self, token: TokenId) -> Option<Lease> {
+        match self.handle.release(token, HeldBy::default()).await.unwrap() {
+            Released::Free { ended } => ended,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn waiting(&self) -> usize {
+        self.handle.read(|view| view.waiting()).await.unwrap()
     }
 
     /// `count` allocations at the same time.
@@ -124,7 +173,8 @@ impl Running {
     }
 
     pub async fn history(&self, token: TokenId) -> Vec<Lease> {
-        self.handle.history(token, None, 1_000_000).await.unwrap().unwrap().leases
+        let page = self.handle.history(token, None, 1_000_000).await.unwrap().unwrap();
+        page.leases.into_iter().map(|record| record.lease).collect()
     }
 
     /// The history of every token, checked: no overlaps, one chain, fences distinct.

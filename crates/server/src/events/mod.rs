@@ -4,6 +4,7 @@
 //! [streams](stream); each begins by reading the journal where its client says what it has. A stream
 //! waits for its client, and nobody waits for a stream.
 
+mod asked;
 mod chunk;
 mod filter;
 mod lane;
@@ -22,14 +23,13 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use engine::{Handle, View};
-use pool::{TokenId, User};
 use tokio::sync::Semaphore;
 
+use crate::Settings;
 use crate::app::{App, unknown_token};
 use crate::connection::Lasting;
 use crate::problem::{Code, Problem};
-use crate::{Settings, parameters};
-use filter::Filter;
+use asked::Asked;
 use lane::Lane;
 use place::Place;
 use stream::Beginning;
@@ -42,7 +42,6 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// What keeps nginx, and those that have learnt it from there, from holding a stream back.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// All event streams of a server.
 pub(crate) struct Streams {
@@ -122,59 +121,4 @@ pub(crate) async fn events(
     headers.insert(CACHE_CONTROL, NO_STORE);
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     Ok(response)
-}
-
-/// What a request asks for.
-#[derive(Debug, Default, PartialEq)]
-struct Asked {
-    filter: Filter,
-    last: Option<Place>,
-}
-
-impl Asked {
-    fn parse(query: &str, headers: &HeaderMap) -> Result<Self, Problem> {
-        let invalid = |detail: String| Problem::new(Code::InvalidParameter, detail);
-        let place = |name: &str, text: &str| {
-            let malformed = || {
-                let detail = "must be the id of an event, as in 1-57-0 or 1-57.";
-                invalid(format!("{name} {detail}"))
-            };
-            Some(text)
-                .filter(|text| !text.is_empty())
-                .map(|text| Place::parse(text).ok_or_else(malformed))
-                .transpose()
-        };
-        let mut asked = Asked::default();
-        for pair in parameters::pairs(query) {
-            let malformed = |parameters::Malformed| invalid("The query is malformed.".to_owned());
-            let (name, value) = pair.map_err(malformed)?;
-            let value = parameters::decode(value).map_err(malformed)?;
-            match &*name {
-                "user" => {
-                    let user = User::new(&value).map_err(|why| invalid(format!("user {why}.")))?;
-                    asked.filter.user = Some(user.id);
-                }
-                "token_id" => {
-                    let uuid = Some(&value).filter(|value| value.len() == 36);
-                    let uuid = uuid.and_then(|value| value.parse().ok()).ok_or_else(|| {
-                        let example = "01234567-89ab-cdef-0123-456789abcdef";
-                        invalid(format!("token_id must be a UUID as in {example}."))
-                    })?;
-                    asked.filter.token = Some(TokenId(uuid));
-                }
-                "last_event_id" => asked.last = place("last_event_id", &value)?,
-                _ => {
-                    let known = "user, token_id and last_event_id";
-                    return Err(invalid(format!(
-                        "{name:?} is no parameter here; there are {known}."
-                    )));
-                }
-            }
-        }
-        // A browser that connects again sends the header, and the same query as before.
-        if let Some(header) = headers.get(LAST_EVENT_ID) {
-            asked.last = place("Last-Event-ID", header.to_str().unwrap_or("?"))?.or(asked.last);
-        }
-        Ok(asked)
-    }
 }

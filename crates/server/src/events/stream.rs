@@ -9,7 +9,7 @@ use bytes::Bytes;
 use engine::{Handle, Happened, Published};
 use futures_util::stream::unfold;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::chunk::{Chunk, Gap};
@@ -195,22 +195,28 @@ impl Stream {
         if self.member.chunks.is_closed() {
             return None;
         }
-        let Ok(turn) = timeout(PATIENCE, Arc::clone(&self.journal).acquire_owned()).await else {
-            return Some(self.resync(Reason::JournalAway));
-        };
-        let begun = Instant::now();
-        let Place { epoch, version, .. } = self.sent;
-        let read = self.engine.journal(epoch, version, self.batches).await;
-        let took = begun.elapsed();
+        let (reply, answer) = oneshot::channel();
+        let (engine, turn) = (self.engine.clone(), Arc::clone(&self.journal).acquire_owned());
+        let (Place { epoch, version, .. }, batches) = (self.sent, self.batches);
+        // Not here: a client that takes no more must not keep the others from their turn.
         tokio::spawn(async move {
-            // However many want to read it, the journal takes up no more than half of one's time.
+            let Ok(turn) = timeout(PATIENCE, turn).await else { return };
+            if reply.is_closed() {
+                return;
+            }
+            let begun = Instant::now();
+            let read = engine.journal(epoch, version, batches).await;
+            let took = begun.elapsed();
+            // The client may have left.
+            let _ = reply.send(read);
+            // However many want to read it, the journal is read half of the time at most.
             sleep(took).await;
             drop(turn);
         });
-        Some(match read {
-            Ok(Some(page)) => self.take_page(&page),
-            Ok(None) => self.resync(Reason::NotInJournal),
-            Err(_) => self.resync(Reason::JournalAway),
+        Some(match answer.await {
+            Ok(Ok(Some(page))) => self.take_page(&page),
+            Ok(Ok(None)) => self.resync(Reason::NotInJournal),
+            Ok(Err(_)) | Err(_) => self.resync(Reason::JournalAway),
         })
     }
 

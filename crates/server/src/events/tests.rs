@@ -8,11 +8,12 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
+use super::asked::Asked;
 use super::chunk::{Chunk, Draft, Gap};
 use super::filter::Filter;
 use super::lane::{Lane, Member};
 use super::place::Place;
-use super::{Asked, text};
+use super::text;
 
 const AT: Timestamp = Timestamp::from_micros(1_769_860_800_000_000);
 

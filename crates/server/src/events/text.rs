@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use engine::{Event, What};
+use pool::End;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -24,16 +25,17 @@ struct Row<'a> {
     fence: i64,
     started_at: Time,
     expires_at: Time,
-    /// In every start: null unless a lease ended for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    evicted: Option<Option<Uuid>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended_at: Option<Time>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    /// In every end: null unless it ended for another lease.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    evicted_by: Option<Option<Uuid>>,
+    #[serde(flatten)]
+    more: More,
+}
+
+/// What it says besides, of a start and of an end. Both name the other side of an eviction.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum More {
+    Started { evicted: Option<Uuid> },
+    Ended { ended_at: Time, reason: &'static str, evicted_by: Option<Uuid> },
+    Nothing {},
 }
 
 /// Writes an event of the batch at `batch`.
@@ -45,7 +47,13 @@ pub(crate) fn event(text: &mut Vec<u8>, batch: Place, event: &Event) {
         What::Ended => "ended",
     };
     let other = other.map(|lease| lease.0);
-    let end = lease.end.filter(|_| *what == What::Ended);
+    let more = match (what, lease.end) {
+        (What::Started, _) => More::Started { evicted: other },
+        (What::Ended, Some(End { at, reason })) => {
+            More::Ended { ended_at: Time(at), reason: reason.as_str(), evicted_by: other }
+        }
+        (What::Ended, None) | (What::Renewed, _) => More::Nothing {},
+    };
     let row = Row {
         lease_id: lease.id.0,
         token_id: lease.token_id.0,
@@ -54,10 +62,7 @@ pub(crate) fn event(text: &mut Vec<u8>, batch: Place, event: &Event) {
         fence: lease.fence.get(),
         started_at: Time(lease.started_at),
         expires_at: Time(lease.expires_at),
-        evicted: (*what == What::Started).then_some(other),
-        ended_at: end.map(|end| Time(end.at)),
-        reason: end.map(|end| end.reason.as_str()),
-        evicted_by: end.map(|_| other),
+        more,
     };
     write!(text, "event: lease.{name}\nid: {}\ndata: ", batch.at(*index)).expect(TAKES_ALL);
     serde_json::to_writer(&mut *text, &row).expect(TAKES_ALL);

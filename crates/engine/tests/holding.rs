@@ -1,0 +1,314 @@
+//! Holding a lease: asking for it, renewing it, giving exactly it back, hearing of it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[expect(dead_code, reason = "each test file uses a part of it")]
+mod support;
+
+use std::time::Duration;
+
+use engine::{Asked, Event, Happened, OfLease, Published, Question, Status, What};
+use pool::{EndReason, HeldBy, LeaseId, Policy};
+use support::{Home, Running, on_both, until, user_named};
+use tokio::sync::broadcast::Receiver;
+use uuid::Uuid;
+
+const LONG: Duration = Duration::from_mins(2);
+
+on_both! {
+    a_stale_release_harms_nobody,
+    releasing_twice_is_no_error,
+    a_release_on_a_condition,
+    a_lease_can_be_asked_for,
+    a_renewal_moves_the_deadline_up_to_the_limit,
+    by_default_nothing_can_be_renewed,
+    a_renewal_races_with_the_expiry,
+    a_release_races_with_expiry_and_eviction,
+    a_shorter_lease_may_be_asked_for,
+    everything_that_happens_is_told_in_order,
+    the_journal_tells_the_same_as_the_feed,
+    running_leases_are_found_in_memory,
+}
+
+fn over(answer: &OfLease) -> EndReason {
+    let OfLease::Over { lease, .. } = answer else { panic!("{answer:?}") };
+    lease.end.unwrap().reason
+}
+
+async fn a_stale_release_harms_nobody(home: Home) {
+    let engine = home.start(1, LONG).await;
+    let first = engine.allocate("first").await.lease;
+    let second = engine.allocate("second").await.lease;
+    let stale = engine.handle.release_lease(first.id).await.unwrap();
+    assert_eq!(over(&stale), EndReason::Evicted);
+    let OfLease::Over { evicted_by, .. } = stale else { panic!() };
+    assert_eq!(evicted_by, Some(second.id));
+    assert_eq!(engine.running().await, [second]);
+    let unknown = LeaseId(Uuid::from_u128(1));
+    assert_eq!(engine.handle.release_lease(unknown).await.unwrap(), OfLease::Unknown);
+    assert_eq!(engine.handle.renew(unknown).await.unwrap(), OfLease::Unknown);
+    assert_eq!(engine.handle.lease(unknown).await.unwrap(), None);
+    engine.stop().await;
+}
+
+async fn releasing_twice_is_no_error(home: Home) {
+    let engine = home.start(1, LONG).await;
+    let lease = engine.allocate("holder").await.lease;
+    let released = |answer: OfLease| match answer {
+        OfLease::Done { lease, .. } => lease.end.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let end = released(engine.handle.release_lease(lease.id).await.unwrap());
+    assert_eq!(released(engine.handle.release_lease(lease.id).await.unwrap()), end);
+    engine.allocate("next").await;
+    // Also when the token has long been another's.
+    assert_eq!(released(engine.handle.release_lease(lease.id).await.unwrap()), end);
+    assert_eq!(engine.running().await.len(), 1);
+    engine.stop().await;
+}
+
+async fn a_release_on_a_condition(home: Home) {
+    use engine::Released::{Free, HeldOtherwise};
+    let engine = home.start(1, LONG).await;
+    let first = engine.allocate("first").await.lease;
+    let second = engine.allocate("second").await.lease;
+    let release = async |if_held| engine.handle.release(first.token_id, if_held).await.unwrap();
+    let of_lease = |lease_id| HeldBy { lease_id: Some(lease_id), user: None };
+    let of_user = |user: &str| HeldBy { lease_id: None, user: Some(user_named(user).id) };
+    for stale in [of_lease(first.id), of_user("first")] {
+        let HeldOtherwise { latest } = release(stale).await else { panic!("{stale:?}") };
+        assert_eq!(latest, Some(second.clone()));
+    }
+    let Free { ended: Some(ended) } = release(of_user("second")).await else { panic!() };
+    assert_eq!(ended.id, second.id);
+    assert_eq!(release(of_lease(second.id)).await, Free { ended: None }, "given back before");
+    engine.stop().await;
+}
+
+async fn a_lease_can_be_asked_for(home: Home) {
+    let engine = home.start(1, LONG).await;
+    let first = engine.allocate("first").await.lease;
+    let seen = engine.handle.lease(first.id).await.unwrap().unwrap();
+    assert_eq!((seen.lease, seen.evicted_by, seen.current), (first.clone(), None, None));
+    let second = engine.allocate("second").await.lease;
+    let seen = engine.handle.lease(first.id).await.unwrap().unwrap();
+    assert_eq!(seen.lease.end.map(|end| end.reason), Some(EndReason::Evicted));
+    assert_eq!((seen.evicted_by, seen.current), (Some(second.id), Some(second)));
+    engine.stop().await;
+}
+
+async fn a_renewal_moves_the_deadline_up_to_the_limit(home: Home) {
+    let (lease, limit) = (Duration::from_secs(2), Duration::from_secs(3));
+    let policy = Policy { max_lease: Some(limit), ..Policy::of_lease(lease) };
+    let engine = home.start_policy(1, policy).await;
+    let granted = engine.allocate("holder").await.lease;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let renewed = engine.handle.renew(granted.id).await.unwrap();
+    let OfLease::Done { lease: renewed, at } = renewed else { panic!("{renewed:?}") };
+    assert_eq!(renewed.expires_at, at.after(lease));
+    assert_eq!((renewed.id, renewed.fence), (granted.id, granted.fence));
+    let last = granted.started_at.after(limit);
+    until("the limit is reached", || async {
+        match engine.handle.renew(granted.id).await.unwrap() {
+            OfLease::Done { lease, .. } => {
+                assert!(lease.expires_at <= last);
+                false
+            }
+            OfLease::AtLimit { lease, .. } => {
+                assert_eq!(lease.expires_at, last);
+                true
+            }
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+    engine.stop().await;
+    // The limit is kept over a restart, and so is the length.
+    let engine = home.start_policy(1, policy).await;
+    until("it is over", || async { engine.running().await.is_empty() }).await;
+    let kept = engine.history(granted.token_id).await.remove(0);
+    assert_eq!((kept.expires_at, kept.granted_until), (last, granted.granted_until));
+    assert_eq!(kept.end.map(|end| (end.at, end.reason)), Some((last, EndReason::Expired)));
+    engine.stop().await;
+    home.audit().await;
+}
+
+async fn by_default_nothing_can_be_renewed(home: Home) {
+    let engine = home.start(1, LONG).await;
+    let lease = engine.allocate("holder").await.lease;
+    let answer = engine.handle.renew(lease.id).await.unwrap();
+    assert!(
+        matches!(&answer, OfLease::AtLimit { lease: same, .. } if *same == lease),
+        "{answer:?}"
+    );
+    engine.release(lease.token_id).await;
+    assert_eq!(over(&engine.handle.renew(lease.id).await.unwrap()), EndReason::Released);
+    engine.stop().await;
+}
+
+async fn a_renewal_races_with_the_expiry(home: Home) {
+    let lease = Duration::from_millis(40);
+    let policy = Policy { max_lease: Some(LONG), ..Policy::of_lease(lease) };
+    let engine = home.start_policy(1, policy).await;
+    let (mut renewed, mut expired) = (0, 0);
+    for round in 0..60_u64 {
+        let granted = engine.allocate("holder").await.lease;
+        // Around the deadline, a little earlier or later each time.
+        tokio::time::sleep(Duration::from_micros(33_000 + round % 20 * 500)).await;
+        match engine.handle.renew(granted.id).await.unwrap() {
+            OfLease::Done { lease: now, at } => {
+                assert!(at < granted.expires_at, "an ended lease is never revived");
+                assert_eq!(now.expires_at, at.after(lease).max(granted.expires_at));
+                renewed += 1;
+                assert_eq!(engine.release(granted.token_id).await.unwrap().id, granted.id);
+            }
+            OfLease::Over { lease, .. } => {
+                let end = lease.end.unwrap();
+                assert_eq!((end.at, end.reason), (granted.expires_at, EndReason::Expired));
+                expired += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(renewed + expired, 60);
+    engine.whole_history().await;
+    engine.stop().await;
+    home.audit().await;
+}
+
+async fn a_release_races_with_expiry_and_eviction(home: Home) {
+    let engine = home.start(1, Duration::from_millis(40)).await;
+    for round in 0..60_u64 {
+        let granted = engine.allocate("holder").await.lease;
+        tokio::time::sleep(Duration::from_micros(round % 20 * 2_200)).await;
+        let evictor = engine.ask(Asked::from(user_named("evictor")));
+        let answer = engine.handle.release_lease(granted.id).await.unwrap();
+        let evictor = evictor.await.unwrap().unwrap().unwrap();
+        let evicted = evictor.evicted.map(|lease| lease.id) == Some(granted.id);
+        match answer {
+            OfLease::Done { .. } => assert!(!evicted, "released before it could be evicted"),
+            other if evicted => assert_eq!(over(&other), EndReason::Evicted),
+            other => assert_eq!(over(&other), EndReason::Expired),
+        }
+        // Whatever came of it, the other's lease is untouched.
+        let seen = engine.handle.lease(evictor.lease.id).await.unwrap().unwrap().lease;
+        assert!(seen.end.is_none_or(|end| end.reason == EndReason::Expired), "{seen:?}");
+        engine.release(granted.token_id).await;
+    }
+    engine.whole_history().await;
+    engine.stop().await;
+    home.audit().await;
+}
+
+async fn a_shorter_lease_may_be_asked_for(home: Home) {
+    let engine = home.start(2, LONG).await;
+    let asked = |lease| Asked { lease: Some(lease), ..Asked::from(user_named("holder")) };
+    let short = Duration::from_millis(1_500);
+    let granted = engine.handle.allocate(asked(short)).await.unwrap().unwrap().lease;
+    assert_eq!(granted.expires_at, granted.started_at.after(short));
+    let long = engine.handle.allocate(asked(LONG + Duration::from_micros(1))).await.unwrap();
+    assert_eq!(long.unwrap_err(), pool::Refusal::LeaseTooLong { longest: LONG });
+    engine.stop().await;
+}
+
+/// The events of the next batches, up to so many.
+async fn events(feed: &mut Receiver<std::sync::Arc<Published>>, count: usize) -> Vec<Event> {
+    let mut events = Vec::new();
+    while events.len() < count {
+        let published = feed.recv().await.unwrap();
+        let Happened::Events(more) = &published.happened else { panic!("{published:?}") };
+        events.extend(more.iter().cloned());
+    }
+    events
+}
+
+/// A start, an eviction, a renewal, a release, an expiry.
+async fn live(engine: &Running) {
+    let first = engine.allocate("first").await.lease;
+    let second = engine.allocate("second").await.lease;
+    assert_eq!(first.token_id, second.token_id);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    engine.handle.renew(second.id).await.unwrap();
+    engine.handle.release_lease(second.id).await.unwrap();
+    let short = Some(Duration::from_millis(20));
+    let third = Asked { lease: short, ..Asked::from(user_named("third")) };
+    engine.handle.allocate(third).await.unwrap().unwrap();
+    until("it is over", || async { engine.running().await.is_empty() }).await;
+}
+
+const RENEWABLE: Policy =
+    Policy { max_lease: Some(LONG.saturating_mul(2)), ..Policy::of_lease(LONG) };
+
+async fn everything_that_happens_is_told_in_order(home: Home) {
+    let engine = home.start_policy(1, RENEWABLE).await;
+    let mut feed = engine.handle.events();
+    live(&engine).await;
+    let told = events(&mut feed, 7).await;
+    let names: Vec<_> = told
+        .iter()
+        .map(|event| {
+            let reason = event.lease.end.map(|end| end.reason);
+            (event.what, &*event.lease.user.name, reason)
+        })
+        .collect();
+    assert_eq!(
+        names,
+        [
+            (What::Started, "first", None),
+            (What::Ended, "first", Some(EndReason::Evicted)),
+            (What::Started, "second", None),
+            (What::Renewed, "second", None),
+            (What::Ended, "second", Some(EndReason::Released)),
+            (What::Started, "third", None),
+            (What::Ended, "third", Some(EndReason::Expired)),
+        ]
+    );
+    assert_eq!(told[1].other, Some(told[2].lease.id));
+    assert_eq!(told[2].other, Some(told[1].lease.id));
+    assert!(told[3].lease.expires_at > told[2].lease.expires_at);
+    engine.stop().await;
+}
+
+async fn the_journal_tells_the_same_as_the_feed(home: Home) {
+    let engine = home.start_policy(1, RENEWABLE).await;
+    let stamp = engine.handle.read(|view| view.stamp).await.unwrap();
+    let mut feed = engine.handle.events();
+    live(&engine).await;
+    let mut told: Vec<Published> = Vec::new();
+    let newest = engine.handle.read(|view| view.stamp).await.unwrap().version;
+    while told.last().is_none_or(|last| last.version < newest) {
+        told.push((*feed.recv().await.unwrap()).clone());
+    }
+    let journal = engine.handle.journal(stamp.epoch, stamp.version, 1_000).await.unwrap().unwrap();
+    assert_eq!(journal[0].version, stamp.version);
+    assert_eq!(journal[1..], told);
+    let page = engine.handle.journal(stamp.epoch, stamp.version + 1, 2).await.unwrap().unwrap();
+    assert_eq!(page, told[..2]);
+    let other_epoch = engine.handle.journal(stamp.epoch + 1, stamp.version, 10).await.unwrap();
+    assert_eq!(other_epoch, None);
+    let not_yet = engine.handle.journal(stamp.epoch, newest + 1, 10).await.unwrap();
+    assert_eq!(not_yet, None);
+    engine.stop().await;
+}
+
+async fn running_leases_are_found_in_memory(home: Home) {
+    let engine = home.start(5, LONG).await;
+    let mut granted = Vec::new();
+    for user in ["a", "b", "a", "a"] {
+        granted.push(engine.allocate(user).await.lease);
+    }
+    let user = Some(user_named("a").id);
+    let question = Question { user, status: Some(Status::Running), ..Question::default() };
+    let page = engine.handle.search(&question, 2).await.unwrap();
+    let found = |page: &engine::Page<engine::Cursor>| {
+        page.leases.iter().map(|record| record.lease.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&page), [granted[3].id, granted[2].id]);
+    let page = engine.handle.search(&Question { after: page.next, ..question }, 2).await.unwrap();
+    assert_eq!((found(&page), page.next), (vec![granted[0].id], None));
+    engine.release(granted[3].token_id).await;
+    let ended = Question { status: Some(Status::Ended), ..question };
+    assert_eq!(found(&engine.handle.search(&ended, 10).await.unwrap()), [granted[3].id]);
+    let all = Question { status: None, ..question };
+    assert_eq!(found(&engine.handle.search(&all, 10).await.unwrap()).len(), 3);
+    engine.stop().await;
+}

@@ -1,0 +1,208 @@
+//! Repeated requests, on both databases and on several servers.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "support/faulty.rs"]
+mod faulty;
+#[expect(dead_code, reason = "each test file uses a part of it")]
+mod support;
+
+use std::time::Duration;
+
+use engine::{Allocated, Asked, Settings};
+use faulty::{Fault, FaultyDatabase, Plan};
+use pool::{EndReason, IdempotencyKey, Policy, Refusal, WhenFull};
+use support::{Home, Running, on_both, until, user_named};
+
+const LONG: Duration = Duration::from_mins(2);
+
+on_both! {
+    the_same_key_gets_the_same_lease,
+    the_same_key_with_another_request_is_refused,
+    a_key_outlives_a_restart_and_its_lease,
+    a_lost_answer_is_given_again,
+    whoever_left_finds_the_lease_again,
+    above_the_bound_new_keys_are_refused,
+    one_key_asked_for_many_times_at_once_is_one_lease,
+    one_key_waiting_twice_is_one_lease,
+    what_was_refused_is_not_remembered,
+}
+
+fn key(text: &str) -> Option<IdempotencyKey> {
+    Some(IdempotencyKey::new(text).unwrap())
+}
+
+fn asked(user: &str, text: &str) -> Asked {
+    Asked { key: key(text), ..Asked::from(user_named(user)) }
+}
+
+async fn allocate(engine: &Running, user: &str, text: &str) -> Allocated {
+    engine.handle.allocate(asked(user, text)).await.unwrap().unwrap()
+}
+
+async fn the_same_key_gets_the_same_lease(home: Home) {
+    let engine = home.start(1, LONG).await;
+    let before = engine.allocate("before").await.lease;
+    let first = allocate(&engine, "Ada", "a key").await;
+    assert_eq!(first.evicted.as_ref().map(|lease| lease.id), Some(before.id));
+    let again = allocate(&engine, "Ada", "a key").await;
+    assert_eq!((&again.lease, again.value), (&first.lease, first.value));
+    assert_eq!(again.evicted.map(|lease| lease.id), Some(before.id), "as the first time");
+    let other = allocate(&engine, "Ada", "another key").await;
+    assert_ne!(other.lease.id, first.lease.id);
+    let over = allocate(&engine, "Ada", "a key").await.lease;
+    assert_eq!(over.id, first.lease.id);
+    assert_eq!(over.end.map(|end| end.reason), Some(EndReason::Evicted));
+    engine.stop().await;
+    home.audit().await;
+}
+
+async fn the_same_key_with_another_request_is_refused(home: Home) {
+    let engine = home.start(3, LONG).await;
+    let first = allocate(&engine, "Ada", "k").await.lease;
+    let others = [
+        asked("Bea", "k"),
+        Asked { lease: Some(Duration::from_secs(5)), ..asked("Ada", "k") },
+        Asked { wait: Some(Duration::from_secs(5)), ..asked("Ada", "k") },
+    ];
+    for other in others {
+        let answer = engine.handle.allocate(other).await.unwrap();
+        assert_eq!(answer.unwrap_err(), Refusal::KeyReused);
+    }
+    assert_eq!(engine.running().await, [first]);
+    engine.stop().await;
+}
+
+async fn a_key_outlives_a_restart_and_its_lease(home: Home) {
+    let engine = home.start(2, LONG).await;
+    let first = allocate(&engine, "Ada", "k").await;
+    engine.stop().await;
+    let engine = home.start(2, LONG).await;
+    let again = allocate(&engine, "Ada", "k").await;
+    assert_eq!((&again.lease, again.value), (&first.lease, first.value));
+    engine.release(first.lease.token_id).await;
+    for user in ["Bea", "Cleo"] {
+        engine.allocate(user).await;
+    }
+    let over = allocate(&engine, "Ada", "k").await.lease;
+    assert_eq!(over.id, first.lease.id, "never granted anew");
+    assert_eq!(over.end.map(|end| end.reason), Some(EndReason::Released));
+    assert_eq!(engine.running().await.len(), 2);
+    engine.stop().await;
+    home.audit().await;
+}
+
+async fn a_lost_answer_is_given_again(home: Home) {
+    let plan = Plan::default();
+    let database = FaultyDatabase { real: home.database(), plan: plan.clone() };
+    let engine = home.start_with(Box::new(database), 5, LONG, Settings::default()).await;
+    for (number, fault) in
+        [Fault::DoneUnsaid, Fault::UndoneUnsaid, Fault::TryAgain].into_iter().enumerate()
+    {
+        let text = number.to_string();
+        plan.lock().unwrap().push(fault);
+        let first = allocate(&engine, "Ada", &text).await.lease;
+        assert_eq!(allocate(&engine, "Ada", &text).await.lease, first, "{fault:?}");
+    }
+    assert_eq!(engine.running().await.len(), 3);
+    engine.stop().await;
+    home.audit().await;
+}
+
+async fn whoever_left_finds_the_lease_again(home: Home) {
+    let engine = home.start(50, LONG).await;
+    for round in 0..40_u64 {
+        let text = format!("key {round}");
+        let left = engine.ask(asked("Ada", &text));
+        // At any moment: before it is taken, while it is decided, after it is durable.
+        tokio::time::sleep(Duration::from_micros(round * 150)).await;
+        left.abort();
+        let found = allocate(&engine, "Ada", &text).await.lease;
+        let again = allocate(&engine, "Ada", &text).await.lease;
+        assert_eq!(again, found, "it was not withdrawn: {round}");
+        assert_eq!(again.end, None);
+    }
+    assert_eq!(engine.running().await.len(), 40, "none was granted twice");
+    engine.stop().await;
+    home.audit().await;
+}
+
+async fn above_the_bound_new_keys_are_refused(home: Home) {
+    let settings = Settings { keys: 3, ..Settings::default() };
+    let engine = home.start_with(home.database(), 50, LONG, settings).await;
+    let tasks: Vec<_> = (0..10).map(|n| engine.ask(asked("Ada", &format!("k{n}")))).collect();
+    let mut refused = 0;
+    for task in tasks {
+        match task.await.unwrap().unwrap() {
+            Ok(_) => {}
+            Err(refusal) => {
+                assert_eq!(refusal, Refusal::KeysFull);
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, 7);
+    assert_eq!(engine.running().await.len(), 3);
+    engine.allocate("without a key").await;
+    engine.stop().await;
+}
+
+async fn one_key_asked_for_many_times_at_once_is_one_lease(home: Home) {
+    let engine = home.start(50, LONG).await;
+    let tasks: Vec<_> = (0..30).map(|_| engine.ask(asked("Ada", "k"))).collect();
+    let mut ids = std::collections::HashSet::new();
+    for task in tasks {
+        ids.insert(task.await.unwrap().unwrap().unwrap().lease.id);
+    }
+    assert_eq!(ids.len(), 1);
+    assert_eq!(engine.running().await.len(), 1);
+    engine.stop().await;
+}
+
+async fn one_key_waiting_twice_is_one_lease(home: Home) {
+    let policy = Policy { when_full: WhenFull::Wait, ..Policy::of_lease(LONG) };
+    let engine = home.start_policy(2, policy).await;
+    let holders = engine.allocate_at_once(2).await;
+    let tasks = [engine.ask(asked("Ada", "k")), engine.ask(asked("Ada", "k"))];
+    until("both wait", || async { engine.waiting().await == 2 }).await;
+    for holder in &holders {
+        engine.release(holder.lease.token_id).await;
+    }
+    let [one, two] = tasks;
+    let one = one.await.unwrap().unwrap().unwrap().lease;
+    assert_eq!(two.await.unwrap().unwrap().unwrap().lease, one);
+    assert_eq!(engine.running().await, [one]);
+    assert_eq!(engine.waiting().await, 0);
+    engine.stop().await;
+}
+
+async fn what_was_refused_is_not_remembered(home: Home) {
+    let policy = Policy { when_full: WhenFull::Reject, ..Policy::of_lease(LONG) };
+    let engine = home.start_policy(1, policy).await;
+    let holder = engine.allocate("holder").await.lease;
+    let refused = engine.handle.allocate(asked("Ada", "k")).await.unwrap();
+    assert!(matches!(refused, Err(Refusal::Full { .. })), "{refused:?}");
+    engine.release(holder.token_id).await;
+    allocate(&engine, "Ada", "k").await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_asked_for_one_key_at_the_same_moment_give_one_lease() {
+    let home = Home::postgres().await;
+    let engines = [home.start(100, LONG).await, home.start(100, LONG).await];
+    for round in 0..40 {
+        let text = format!("key {round}");
+        let tasks = [0, 1, 0, 1].map(|server| engines[server].ask(asked("Ada", &text)));
+        let mut leases = Vec::new();
+        for task in tasks {
+            leases.push(task.await.unwrap().unwrap().unwrap().lease.id);
+        }
+        leases.dedup();
+        assert_eq!(leases.len(), 1, "round {round}");
+    }
+    let [one, other] = engines;
+    assert_eq!(one.running().await.len(), 40);
+    one.stop().await;
+    other.stop().await;
+    home.audit().await;
+}
