@@ -101,16 +101,28 @@ impl Store for Writer {
         Ok(found)
     }
 
-    async fn keys(&mut self, _keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
-        todo!()
+    async fn keys(&mut self, keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
+        let Some(mut writing) = self.writing.take() else {
+            let cause = "there is no connection".into();
+            return Err(Error::TryAgain { what: "looking for idempotency keys", cause });
+        };
+        let found = within(writing.keys(keys)).await?;
+        self.writing = Some(writing);
+        Ok(found)
     }
 
-    async fn forget_keys(&mut self, _before: Timestamp) -> Result<u64, Error> {
-        Ok(0)
+    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
+        let mut writing = self.take().await?;
+        let forgotten = within(writing.forget_keys(before)).await?;
+        self.writing = Some(writing);
+        Ok(forgotten)
     }
 
-    async fn forget_leases(&mut self, _before: Timestamp, _after: Fence) -> Result<Swept, Error> {
-        Ok(Swept { deleted: 0, up_to: None })
+    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
+        let mut writing = self.take().await?;
+        let swept = within(writing.forget_leases(before, after)).await?;
+        self.writing = Some(writing);
+        Ok(swept)
     }
 
     async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {

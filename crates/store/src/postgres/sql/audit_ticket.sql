@@ -1,0 +1,3 @@
+select count(*) from (
+    select from token_manager.tickets group by pool, number having count(*) > 1
+) as twice
