@@ -6,10 +6,13 @@
 mod bad_input;
 mod connections;
 mod contract;
+mod events;
+mod following;
 mod foreign;
 mod histories;
 mod house;
 mod limits;
 mod lists;
 mod many;
+mod resuming;
 mod wire;
