@@ -6,6 +6,7 @@
 mod bad_input;
 mod connections;
 mod contract;
+mod exports;
 mod foreign;
 mod histories;
 mod house;
@@ -14,5 +15,8 @@ mod leases;
 mod limits;
 mod lists;
 mod many;
+mod obstacle;
 mod policies;
+mod searching;
+mod waiting;
 mod wire;
