@@ -61,7 +61,7 @@ async fn a_pool_shows_itself_and_its_policy(home: Home) {
     house.stop().await.unwrap();
 
     let policy = Policy {
-        max_lease: Some(Duration::from_mins(60)),
+        max_lease: Some(Duration::from_hours(1)),
         when_full: WhenFull::Wait,
         min_hold: Duration::from_millis(1_500),
         max_per_user: Some(2),
