@@ -8,6 +8,7 @@ use engine::Handle;
 use pool::{LeaseId, TokenId};
 use uuid::Uuid;
 
+use crate::events::Streams;
 use crate::pages::Pages;
 use crate::problem::{Code, Problem};
 
@@ -17,6 +18,7 @@ pub(crate) type App = Arc<Inside>;
 pub(crate) struct Inside {
     pub(crate) engine: Handle,
     pub(crate) pages: Pages,
+    pub(crate) streams: Arc<Streams>,
 }
 
 pub(crate) fn unknown_token() -> Problem {

@@ -19,8 +19,9 @@ use bytes::Bytes;
 use pool::Allocation;
 use tower::{Layer, Service};
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
 
+use crate::events::Streams;
 use crate::foreign::Gate;
 use crate::problem::{Code, Problem};
 use crate::request_id::{REQUEST_ID, RequestIds};
@@ -37,7 +38,8 @@ pub struct Door(Arc<Inner>);
 
 struct Inner {
     routes: Router,
-    compression: CompressionLayer<SizeAbove>,
+    compression: CompressionLayer<And<SizeAbove, NotForContentType>>,
+    streams: Arc<Streams>,
     gate: Gate,
     request_ids: RequestIds,
     body_timeout: Duration,
@@ -45,16 +47,23 @@ struct Inner {
 }
 
 impl Door {
-    pub(crate) fn new(routes: Router, settings: &Settings) -> Self {
-        let size = SizeAbove::new(COMPRESS_FROM);
+    pub(crate) fn new(routes: Router, settings: &Settings, streams: Arc<Streams>) -> Self {
+        // What is compressed waits until there is more of it.
+        let worth_it = SizeAbove::new(COMPRESS_FROM).and(NotForContentType::SSE);
         Door(Arc::new(Inner {
             routes,
-            compression: CompressionLayer::new().gzip(true).br(true).compress_when(size),
+            compression: CompressionLayer::new().gzip(true).br(true).compress_when(worth_it),
+            streams,
             gate: Gate::new(settings.loopback, &settings.allowed_hosts),
             request_ids: RequestIds::new(),
             body_timeout: settings.body_timeout,
             request_timeout: settings.request_timeout,
         }))
+    }
+
+    /// Ends what would go on for ever: the event streams.
+    pub(crate) fn stop(&self) {
+        self.0.streams.stop();
     }
 }
 
@@ -267,7 +276,11 @@ mod tests {
     use super::*;
 
     fn door(routes: Router, settings: &Settings) -> Door {
-        Door::new(routes, settings)
+        let database =
+            store::database(&"sqlite:nowhere".parse().unwrap(), Arc::new(store::SystemClock));
+        let (engine, _) =
+            engine::start(database, store::Wanted::default(), engine::Settings::default());
+        Door::new(routes, settings, Arc::new(Streams::new(&engine, settings)))
     }
 
     async fn call(door: &Door, path: &str) -> (u16, serde_json::Value) {

@@ -44,6 +44,7 @@ pub(crate) enum Code {
     OutcomeUnknown,
     Stopping,
     NotReady,
+    TooManyStreams,
     TimedOut,
     HttpVersion,
 }
@@ -85,6 +86,7 @@ impl Code {
             Code::OutcomeUnknown => ("outcome-unknown", StatusCode::SERVICE_UNAVAILABLE, "Outcome unknown"),
             Code::Stopping => ("stopping", StatusCode::SERVICE_UNAVAILABLE, "Shutting down"),
             Code::NotReady => ("not-ready", StatusCode::SERVICE_UNAVAILABLE, "Not ready"),
+            Code::TooManyStreams => ("too-many-streams", StatusCode::SERVICE_UNAVAILABLE, "Too many event streams"),
             Code::TimedOut => ("timed-out", StatusCode::GATEWAY_TIMEOUT, "Timed out"),
             Code::HttpVersion => ("http-version", StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP version not supported"),
         }

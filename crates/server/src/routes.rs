@@ -12,16 +12,19 @@ use serde::Serialize;
 
 use crate::answer::{Shown, json};
 use crate::app::{App, Inside, SentId, unknown_token};
+use crate::events::Streams;
 use crate::pages::Pages;
 use crate::problem::{Code, Problem};
 use crate::{
-    Door, Settings, allocate, health, history, leases, lists, policy, release, sample, search,
+    Door, Settings, allocate, events, health, history, leases, lists, policy, release, sample,
+    search,
 };
 
 /// The whole service: every route behind the one [`Door`].
 #[must_use]
 pub fn router(engine: Handle, settings: &Settings) -> Door {
-    let app = Arc::new(Inside { engine, pages: Pages::default() });
+    let streams = Arc::new(Streams::new(&engine, settings));
+    let app = Arc::new(Inside { engine, pages: Pages::default(), streams: Arc::clone(&streams) });
     let mut routes = Router::new()
         .route("/api/tokens", get(lists::all))
         .route("/api/tokens/available", get(lists::available))
@@ -36,6 +39,7 @@ pub fn router(engine: Handle, settings: &Settings) -> Door {
         .route("/api/leases/{id}/release", post(leases::release))
         .route("/api/leases/{id}/renew", post(leases::renew))
         .route("/api/pool", get(policy::show))
+        .route("/api/events", get(events::events))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready));
     if settings.benchmark_routes {
@@ -43,7 +47,7 @@ pub fn router(engine: Handle, settings: &Settings) -> Door {
     }
     let routes =
         routes.fallback(unknown_path).method_not_allowed_fallback(wrong_method).with_state(app);
-    Door::new(routes, settings)
+    Door::new(routes, settings, streams)
 }
 
 #[derive(Serialize)]
