@@ -151,7 +151,7 @@ impl Turns {
     fn times_up(&self, now: Timestamp) -> Vec<(LeaseId, Refusal)> {
         let copy = self.writer.shared.copy();
         let Some(pool) = copy.as_ref().map(|copy| &copy.pool) else { return Vec::new() };
-        let retry_after = pool.next_end().map_or(Duration::ZERO, |at| at.since(now));
+        let retry_after = pool.next_end(now).map_or(Duration::ZERO, |at| at.since(now));
         let own = pool.tickets().enumerate().filter(|(_, ticket)| ticket.until <= now);
         let refusal = |rank| Refusal::Full { position: rank + 1, retry_after };
         own.map(|(rank, ticket)| (ticket.lease_id, refusal(rank))).collect()

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::state::Available;
+use crate::waiting::Available;
 use crate::{
     Allocation, Change, Command, End, EndReason, Fence, Grant, HeldBy, IdempotencyKey, KeyUse,
     Lease, LeaseId, MAX_WAITING, Outcome, Pool, Refusal, Remembered, ServerId, Ticket, Timestamp,
@@ -98,10 +98,10 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn next_in_queue(&self) -> Option<LeaseId> {
         let (rank, ticket) = self.pool.first_of(self.now, self.server, self.shared)?;
-        let available = match self.pool.available(rank) {
+        let available = match self.pool.available(rank, self.now) {
             Available::Free => true,
-            Available::Evictable { from, fence } => from <= self.now && fence <= self.fence_before,
-            Available::Nothing => false,
+            Available::Evictable { fence } => fence <= self.fence_before,
+            Available::Later { .. } | Available::Nothing => false,
         };
         available.then_some(ticket.lease_id)
     }
@@ -129,33 +129,33 @@ impl<'a> Batch<'a> {
     }
 
     fn allocate(&mut self, allocation: &Allocation) -> Option<Outcome> {
-        if let Some(known) = self.recall(allocation) {
-            self.leave_queue(allocation.lease_id);
-            return Some(known);
-        }
         let place = self.pool.rank(allocation.lease_id);
-        if let Some(refusal) = self.refusal(allocation) {
+        if let Some(outcome) = self.without_token(allocation, place.is_some()) {
             self.leave_queue(allocation.lease_id);
-            return Some(Outcome::NotAllocated(refusal));
+            return Some(outcome);
         }
         let rank = place.unwrap_or(self.pool.queue.len());
-        let evicted = match self.pool.available(rank) {
-            Available::Free => None,
-            Available::Evictable { fence, from } if from <= self.now => {
-                if fence > self.fence_before {
-                    return None;
-                }
-                let oldest = self.pool.oldest_running().cloned();
-                // Where tokens are free, those before it in the queue will evict.
-                let evicts = self.pool.longest_free().is_none();
-                oldest.filter(|_| evicts).map(|oldest| self.end(oldest, EndReason::Evicted))
+        match self.pool.available(rank, self.now) {
+            Available::Evictable { fence } if fence > self.fence_before => return None,
+            Available::Free | Available::Evictable { .. } => {}
+            Available::Later { .. } | Available::Nothing if place.is_some() => {
+                return Some(Outcome::Queued { position: rank + 1 });
             }
-            Available::Evictable { .. } | Available::Nothing => {
-                return Some(self.nothing_for(allocation, rank, place.is_some()));
+            Available::Later { .. } | Available::Nothing => {
+                return Some(self.nothing_for(allocation, rank + 1));
             }
-        };
+        }
         self.leave_queue(allocation.lease_id);
+        // Where tokens are free, but for those before it in the queue, those will evict.
+        let oldest = self.pool.oldest_running().filter(|_| self.pool.longest_free().is_none());
+        let evicted = oldest.cloned().map(|oldest| self.end(oldest, EndReason::Evicted));
         Some(Outcome::Allocated(self.grant(allocation, evicted)))
+    }
+
+    /// What becomes of an allocation whether or not there is a token for it, if that is settled.
+    fn without_token(&self, allocation: &Allocation, queued: bool) -> Option<Outcome> {
+        let known = self.recall(allocation);
+        known.or_else(|| self.refusal(allocation, queued).map(Outcome::NotAllocated))
     }
 
     fn grant(&mut self, allocation: &Allocation, evicted: Option<Lease>) -> Grant {
@@ -208,18 +208,24 @@ impl<'a> Batch<'a> {
 
     /// A lease that was read before this batch, as it is by now.
     fn as_of_now(&self, stored: &Lease) -> Lease {
-        if let Some(latest) = self.pool.lease(stored.id) {
-            return latest.clone().seen_at(self.now);
+        let mut lease = self.pool.lease(stored.id).unwrap_or(stored).clone();
+        // It may have ended in this batch, and its token been handed out again.
+        for change in &self.changes {
+            match change {
+                Change::LeaseEnded { fence, end, .. } if *fence == lease.fence => {
+                    lease.end = Some(*end);
+                }
+                Change::LeaseRenewed { fence, expires_at, .. } if *fence == lease.fence => {
+                    lease.expires_at = *expires_at;
+                }
+                _ => {}
+            }
         }
-        let end = self.changes.iter().find_map(|change| match change {
-            Change::LeaseEnded { fence, end, .. } if *fence == stored.fence => Some(*end),
-            _ => None,
-        });
-        Lease { end: end.or(stored.end), ..stored.clone() }.seen_at(self.now)
+        lease.seen_at(self.now)
     }
 
     /// What is wrong with an allocation, whether or not there is a token for it.
-    fn refusal(&self, allocation: &Allocation) -> Option<Refusal> {
+    fn refusal(&self, allocation: &Allocation, queued: bool) -> Option<Refusal> {
         let policy = &self.pool.policy;
         if self.pool.size() == 0 {
             return Some(Refusal::NoTokens);
@@ -227,29 +233,28 @@ impl<'a> Batch<'a> {
         if allocation.lease.is_some_and(|length| length > policy.lease) {
             return Some(Refusal::LeaseTooLong { longest: policy.lease });
         }
-        if allocation.wait.is_some() && policy.when_full == WhenFull::Reject {
+        // One that waits already came before the policy.
+        if allocation.wait.is_some() && policy.when_full == WhenFull::Reject && !queued {
             return Some(Refusal::WaitNotOffered);
         }
-        let limit = policy.max_per_user;
-        let limit = limit.filter(|limit| self.pool.held_by(allocation.user.id) >= *limit);
-        if let Some(limit) = limit {
+        if let Some(limit) = policy.max_per_user
+            && self.pool.held_by(allocation.user.id) >= limit
+        {
             return Some(Refusal::UserLimit { limit });
         }
         (allocation.key.is_some() && self.keys.room == 0).then_some(Refusal::KeysFull)
     }
 
-    /// There is no token for the allocation now: it waits, or is refused.
-    fn nothing_for(&mut self, allocation: &Allocation, rank: usize, queued: bool) -> Outcome {
-        let position = rank + 1;
-        if queued {
-            return Outcome::Queued { position };
-        }
+    /// There is no token for an allocation that has no ticket: it gets one, or is refused.
+    fn nothing_for(&mut self, allocation: &Allocation, position: usize) -> Outcome {
         let waits = self.pool.policy.when_full == WhenFull::Wait;
         let wait = allocation.wait.or(waits.then_some(Allocation::DEFAULT_WAIT));
-        let Some(wait) = wait.filter(|wait| !wait.is_zero()) else {
-            let retry_after = self.until_next_chance();
+        let until = self.now.after(wait.unwrap_or_default().min(Allocation::MAX_WAIT));
+        if until <= self.now {
+            let next = self.pool.next_end(self.now);
+            let retry_after = next.map_or(Duration::ZERO, |at| at.since(self.now));
             return Outcome::NotAllocated(Refusal::Full { position, retry_after });
-        };
+        }
         if self.pool.queue.len() >= MAX_WAITING {
             return Outcome::NotAllocated(Refusal::QueueFull);
         }
@@ -258,13 +263,9 @@ impl<'a> Batch<'a> {
             number: self.pool.queue.next_number(),
             server: self.server,
             heard_at: self.now,
-            until: self.now.after(wait),
+            until,
         }));
         Outcome::Queued { position }
-    }
-
-    fn until_next_chance(&self) -> Duration {
-        self.pool.next_end().map_or(Duration::ZERO, |at| at.since(self.now))
     }
 
     fn leave_queue(&mut self, lease_id: LeaseId) {
@@ -277,18 +278,16 @@ impl<'a> Batch<'a> {
         let Some(token) = self.pool.token(token_id) else {
             return Outcome::UnknownToken;
         };
-        let (latest, running) = (token.latest.cloned(), token.running(self.now).cloned());
-        if !if_held.is_anything() {
-            // Giving back twice what one held is no error.
-            let given_back = latest.as_ref().is_some_and(|lease| {
-                let reason = lease.end_at(self.now).map(|end| end.reason);
-                if_held.fits(lease) && reason.is_none_or(|reason| reason == EndReason::Released)
-            });
-            if !given_back {
-                let latest = latest.map(|lease| lease.seen_at(self.now));
-                return Outcome::HeldOtherwise { latest };
-            }
+        let latest = token.latest.map(|lease| lease.clone().seen_at(self.now));
+        // Giving back twice what one held is no error.
+        let as_expected = |lease: &Lease| {
+            let given_back = lease.end.is_none_or(|end| end.reason == EndReason::Released);
+            if_held.fits(lease) && given_back
+        };
+        if !if_held.is_anything() && !latest.as_ref().is_some_and(as_expected) {
+            return Outcome::HeldOtherwise { latest };
         }
+        let running = latest.filter(|lease| lease.end.is_none());
         Outcome::Released { ended: running.map(|lease| self.end(lease, EndReason::Released)) }
     }
 

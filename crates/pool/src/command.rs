@@ -76,7 +76,7 @@ pub struct HeldBy {
 }
 
 impl HeldBy {
-    /// Whether anything is expected at all.
+    /// Whether anything will do, so that nothing is expected.
     #[must_use]
     pub fn is_anything(&self) -> bool {
         *self == HeldBy::default()
@@ -128,7 +128,7 @@ pub enum Outcome {
         /// Whether it was this command that ended it.
         ended: bool,
     },
-    /// The heartbeat is written down.
+    /// The heartbeat is written down, where somebody waits on this server.
     Heard,
     /// No lease is running.
     Cleared {

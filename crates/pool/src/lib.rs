@@ -6,7 +6,8 @@
 //! and replayed. None of those may enter this crate.
 //!
 //! The work per command grows with the logarithm of the pool's size (`Clear`, which ends every
-//! running lease, with their number).
+//! running lease, with their number). Each batch looks once at all who wait; a command does not, unless
+//! leases could be evicted for others that came before it.
 
 mod batch;
 mod change;
@@ -19,6 +20,7 @@ mod state;
 mod time;
 mod token;
 mod user;
+mod waiting;
 
 pub use batch::{Batch, Circumstances, Keys};
 pub use change::Change;

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -42,10 +42,17 @@ impl Ticket {
 }
 
 /// Those who wait, first come first served.
+///
+/// Of the two ways to find a ticket, by its place and by its lease, neither searches the queue. To
+/// remove one moves those behind it (or before it, if they are fewer).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
-    tickets: BTreeMap<i64, Ticket>,
+    /// In the order of their numbers.
+    tickets: VecDeque<Ticket>,
     numbers: HashMap<LeaseId, i64>,
+    /// The largest number seen: one that was given is not given again right after its ticket left,
+    /// since both may come to be written in one statement.
+    last_number: i64,
 }
 
 impl Queue {
@@ -55,43 +62,49 @@ impl Queue {
 
     /// In their order.
     pub fn tickets(&self) -> impl Iterator<Item = &Ticket> {
-        self.tickets.values()
+        self.tickets.iter()
     }
 
     pub fn ticket(&self, lease_id: LeaseId) -> Option<&Ticket> {
-        self.numbers.get(&lease_id).and_then(|number| self.tickets.get(number))
+        self.rank(lease_id).map(|rank| &self.tickets[rank])
     }
 
     /// How many are before the ticket; None when there is no such ticket.
     pub fn rank(&self, lease_id: LeaseId) -> Option<usize> {
         let number = self.numbers.get(&lease_id)?;
-        Some(self.tickets.range(..number).count())
+        self.tickets.binary_search_by_key(number, |ticket| ticket.number).ok()
     }
 
     pub fn next_number(&self) -> i64 {
-        self.tickets.last_key_value().map_or(1, |(number, _)| number + 1)
+        self.last_number + 1
     }
 
+    /// Adds a ticket at the end.
     pub fn add(&mut self, ticket: Ticket) -> Result<(), Inconsistent> {
         let (number, lease_id) = (ticket.number, ticket.lease_id);
-        if self.tickets.contains_key(&number) || self.numbers.contains_key(&lease_id) {
-            return Err(Inconsistent(format!("ticket {number} of {lease_id:?} occurs twice")));
+        if self.tickets.back().is_some_and(|last| last.number >= number) {
+            return Err(Inconsistent(format!("ticket {number} comes too late")));
         }
+        if self.numbers.contains_key(&lease_id) {
+            return Err(Inconsistent(format!("{lease_id:?} is waited for twice")));
+        }
+        self.last_number = self.last_number.max(number);
         self.numbers.insert(lease_id, number);
-        self.tickets.insert(number, ticket);
+        self.tickets.push_back(ticket);
         Ok(())
     }
 
     pub fn remove(&mut self, lease_id: LeaseId) -> Result<(), Inconsistent> {
-        let number = self.numbers.remove(&lease_id);
-        let number =
-            number.ok_or_else(|| Inconsistent(format!("nobody waits for lease {lease_id:?}")))?;
-        self.tickets.remove(&number);
+        let rank = self.rank(lease_id);
+        let rank =
+            rank.ok_or_else(|| Inconsistent(format!("nobody waits for lease {lease_id:?}")))?;
+        self.numbers.remove(&lease_id);
+        self.tickets.remove(rank);
         Ok(())
     }
 
     pub fn hear(&mut self, server: ServerId, at: Timestamp) {
-        for ticket in self.tickets.values_mut().filter(|ticket| ticket.server == server) {
+        for ticket in self.tickets.iter_mut().filter(|ticket| ticket.server == server) {
             ticket.heard_at = at;
         }
     }

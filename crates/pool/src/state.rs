@@ -1,9 +1,10 @@
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::queue::Queue;
 use crate::{
-    Batch, Change, Circumstances, End, Fence, Lease, LeaseId, Policy, ServerId, Ticket, Timestamp,
-    Token, TokenId, UserId, WhenFull,
+    Batch, Change, Circumstances, End, Fence, Lease, LeaseId, Policy, Ticket, Timestamp, Token,
+    TokenId, UserId,
 };
 
 /// A set of facts that can't all be true of one pool: it was damaged, or misread.
@@ -86,7 +87,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// The pool with these `tickets` in its queue, which is empty so far.
+    /// The pool with these `tickets`, in any order, in its queue, which is empty so far.
     ///
     /// # Errors
     ///
@@ -95,6 +96,8 @@ impl Pool {
         mut self,
         tickets: impl IntoIterator<Item = Ticket>,
     ) -> Result<Self, Inconsistent> {
+        let mut tickets: Vec<Ticket> = tickets.into_iter().collect();
+        tickets.sort_by_key(|ticket| ticket.number);
         tickets.into_iter().try_for_each(|ticket| self.queue.add(ticket))?;
         Ok(self)
     }
@@ -165,10 +168,11 @@ impl Pool {
         if self.running.contains_key(&fence) {
             return Err(Inconsistent(format!("{fence:?} occurs twice")));
         }
-        lease.end = None;
-        if self.leases.insert(lease.id, place).is_some() {
+        if self.leases.contains_key(&lease.id) {
             return Err(Inconsistent(format!("lease {:?} occurs twice", lease.id)));
         }
+        lease.end = None;
+        self.leases.insert(lease.id, place);
         *self.held.entry(lease.user.id).or_default() += 1;
         let before = self.slots[place].latest.replace(lease);
         if let Some(before) = &before {
@@ -183,32 +187,36 @@ impl Pool {
     }
 
     fn end(&mut self, fence: Fence, end: End) -> Result<(), Inconsistent> {
-        let running = self.running.get(&fence).copied();
-        let place =
-            running.ok_or_else(|| Inconsistent(format!("no lease with {fence:?} is running")))?;
-        let lease = self.slots[place].latest.as_mut().expect("a running lease is the latest");
+        let (place, lease) = self.running_mut(fence)?;
         lease.end = Some(end);
-        if let Some(held) = self.held.get_mut(&lease.user.id) {
-            *held -= 1;
-            if *held == 0 {
-                self.held.remove(&lease.user.id);
+        let (user, expires_at) = (lease.user.id, lease.expires_at);
+        if let Entry::Occupied(mut held) = self.held.entry(user) {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
             }
         }
-        self.deadlines.remove(&(lease.expires_at, fence));
+        self.deadlines.remove(&(expires_at, fence));
         self.running.remove(&fence);
         self.free.insert(FreeSince::of(place, Some((end, fence))));
         Ok(())
     }
 
     fn renew(&mut self, fence: Fence, expires_at: Timestamp) -> Result<(), Inconsistent> {
-        let running = self.running.get(&fence).copied();
-        let place =
-            running.ok_or_else(|| Inconsistent(format!("no lease with {fence:?} is running")))?;
-        let lease = self.slots[place].latest.as_mut().expect("a running lease is the latest");
-        self.deadlines.remove(&(lease.expires_at, fence));
+        let (_, lease) = self.running_mut(fence)?;
+        let before = std::mem::replace(&mut lease.expires_at, expires_at);
+        self.deadlines.remove(&(before, fence));
         self.deadlines.insert((expires_at, fence));
-        lease.expires_at = expires_at;
         Ok(())
+    }
+
+    /// The running lease with that fence, and its token's place.
+    fn running_mut(&mut self, fence: Fence) -> Result<(usize, &mut Lease), Inconsistent> {
+        let place = self.running.get(&fence).copied();
+        let place =
+            place.ok_or_else(|| Inconsistent(format!("no lease with {fence:?} is running")))?;
+        let lease = self.slots[place].latest.as_mut().expect("a running lease is the latest");
+        Ok((place, lease))
     }
 
     /// Leaves out that many fences, so that none that may have been given elsewhere is given again.
@@ -239,30 +247,29 @@ impl Pool {
     /// The earliest deadline of a lease whose end has not been decided.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.first().map(|&(deadline, _)| deadline)
+        self.deadlines().next()
     }
 
-    /// The earliest moment known at which a token will be there for another: a deadline, or when a
-    /// lease may be evicted.
-    #[must_use]
-    pub fn next_end(&self) -> Option<Timestamp> {
-        let evictable = match self.available(self.free.len()) {
-            Available::Evictable { from, .. } => Some(from),
-            _ => None,
-        };
-        self.next_deadline().into_iter().chain(evictable).min()
+    /// The deadlines of leases whose end has not been decided, earliest first.
+    pub(crate) fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
+        self.deadlines.iter().map(|&(deadline, _)| deadline)
     }
 
     /// How many leases are past their deadline at `now` without their end having been decided.
     #[must_use]
     pub fn overdue(&self, now: Timestamp) -> usize {
-        self.deadlines.iter().take_while(|&&(deadline, _)| deadline <= now).count()
+        self.deadlines().take_while(|deadline| *deadline <= now).count()
     }
 
     /// How many tokens are held at `now`.
     #[must_use]
     pub fn active(&self, now: Timestamp) -> usize {
         self.running.len() - self.overdue(now)
+    }
+
+    /// How many tokens have no lease whose end has not been decided.
+    pub(crate) fn free(&self) -> usize {
+        self.free.len()
     }
 
     /// The token with that id.
@@ -299,76 +306,12 @@ impl Pool {
     /// The lease that has run longest at `now`.
     #[must_use]
     pub fn oldest(&self, now: Timestamp) -> Option<&Lease> {
-        let leases = self.running.values().filter_map(|&place| self.slots[place].latest.as_ref());
-        leases.into_iter().find(|lease| lease.is_running(now))
+        self.running_leases().find(|lease| lease.is_running(now))
     }
 
-    /// How many wait for a token at `now`, as `server` has to assume; see [`Ticket::is_live`].
-    #[must_use]
-    pub fn waiting(&self, now: Timestamp, server: ServerId, shared: bool) -> usize {
-        self.queue.tickets().filter(|ticket| ticket.is_live(now, server, shared)).count()
-    }
-
-    /// The place in the queue of the one who waits for that lease.
-    #[must_use]
-    pub fn ticket(&self, lease_id: LeaseId) -> Option<&Ticket> {
-        self.queue.ticket(lease_id)
-    }
-
-    /// The queue, first come first.
-    pub fn tickets(&self) -> impl Iterator<Item = &Ticket> {
-        self.queue.tickets()
-    }
-
-    /// How many are before the ticket of that lease; None when nobody waits for it.
-    #[must_use]
-    pub fn rank(&self, lease_id: LeaseId) -> Option<usize> {
-        self.queue.rank(lease_id)
-    }
-
-    /// The first of the tickets that wait at `server`, live ones ahead of it counted.
-    #[must_use]
-    pub(crate) fn first_of(
-        &self,
-        now: Timestamp,
-        server: ServerId,
-        shared: bool,
-    ) -> Option<(usize, &Ticket)> {
-        let live = self.queue.tickets().filter(|ticket| ticket.is_live(now, server, shared));
-        live.enumerate().find(|(_, ticket)| ticket.server == server)
-    }
-
-    /// When the first that waits at `server` could be served, if nothing happens before; None when
-    /// nobody waits there, or only a lease's end can help.
-    #[must_use]
-    pub fn next_chance(&self, now: Timestamp, server: ServerId, shared: bool) -> Option<Timestamp> {
-        if self.queue.len() == 0 {
-            return None;
-        }
-        let (rank, _) = self.first_of(now, server, shared)?;
-        match self.available(rank) {
-            Available::Free => Some(now),
-            Available::Evictable { from, .. } => Some(from),
-            Available::Nothing => None,
-        }
-    }
-
-    /// What there is for somebody with so many before them.
-    pub(crate) fn available(&self, rank: usize) -> Available {
-        if rank < self.free.len() {
-            return Available::Free;
-        }
-        if self.policy.when_full != WhenFull::EvictOldest {
-            return Available::Nothing;
-        }
-        let place = self.running.values().nth(rank - self.free.len());
-        match place.and_then(|&place| self.slots[place].latest.as_ref()) {
-            Some(lease) => Available::Evictable {
-                fence: lease.fence,
-                from: lease.started_at.after(self.policy.min_hold),
-            },
-            None => Available::Nothing,
-        }
+    /// The leases whose end has not been decided, the oldest first.
+    pub(crate) fn running_leases(&self) -> impl Iterator<Item = &Lease> {
+        self.running.values().filter_map(|&place| self.slots[place].latest.as_ref())
     }
 
     /// How many leases a user has whose end has not been decided.
@@ -386,7 +329,7 @@ impl Pool {
     }
 
     pub(crate) fn oldest_running(&self) -> Option<&Lease> {
-        self.running.values().next().and_then(|&place| self.slots[place].latest.as_ref())
+        self.running_leases().next()
     }
 
     pub(crate) fn first_overdue(&self, now: Timestamp) -> Option<&Lease> {
@@ -394,17 +337,6 @@ impl Pool {
         let place = self.running.get(&fence).expect("a lease with a deadline is running");
         (deadline <= now).then(|| self.slots[*place].latest.as_ref()).flatten()
     }
-}
-
-/// What there is for somebody who wants a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Available {
-    /// A free token.
-    Free,
-    /// One whose lease may be evicted, from a moment on.
-    Evictable { fence: Fence, from: Timestamp },
-    /// Nothing, until a lease ends.
-    Nothing,
 }
 
 /// A lease may only start on a free token, right after the lease that it says came before.

@@ -151,6 +151,17 @@ impl House {
         Answer::to(self.request(Method::POST, path)).await
     }
 
+    /// Posts that value as JSON.
+    pub async fn post_json(&self, path: &str, value: &Value) -> Answer {
+        Answer::to(self.request(Method::POST, path).json(value)).await
+    }
+
+    /// Allocates with that body, as JSON, and that idempotency key.
+    pub async fn allocate_once(&self, body: &Value, key: &str) -> Answer {
+        let request = self.request(Method::POST, "/api/tokens/allocate").json(body);
+        Answer::to(request.header("idempotency-key", key)).await
+    }
+
     pub async fn delete(&self, path: &str) -> Answer {
         Answer::to(self.request(Method::DELETE, path)).await
     }

@@ -14,8 +14,7 @@ create index if not exists leases_user_id_started_at_fence_idx
     on token_manager.leases (user_id, started_at, fence);
 
 -- Those who wait for a token. heard_at is when the ticket's server was last heard of as the ticket
--- itself tells it; the table servers may know better. There is no unique constraint on number: the
--- numbers begin anew where nobody waits, so the few keys would recur.
+-- itself tells it; the table servers may know better.
 create table token_manager.tickets (
     pool integer not null,
     lease_id uuid not null,
@@ -23,7 +22,9 @@ create table token_manager.tickets (
     server uuid not null,
     heard_at timestamptz not null,
     until timestamptz not null,
-    primary key (pool, lease_id)
+    primary key (pool, lease_id),
+    -- Not the pool first, so that whoever asks for tickets of a pool has no choice of indexes.
+    unique (number, pool)
 ) with (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 1000
@@ -49,7 +50,7 @@ create table token_manager.idempotency_keys (
     asked_wait bigint,
     used_at timestamptz not null,
     primary key (pool, number),
-    unique (pool, key)
+    unique (key, pool)
 ) with (
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_insert_scale_factor = 0.05,

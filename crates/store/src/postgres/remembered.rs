@@ -14,10 +14,9 @@ const LEASE: usize = 5;
 
 /// Reads the rows of `keys.sql`. Returns the number of the oldest key as well, 0 for none.
 pub(super) fn read(rows: &[Row]) -> Result<(i64, KeysFound), PgError> {
-    let (oldest, count) = match rows.first() {
-        Some(row) => (row.try_get::<_, Option<i64>>(0)?.unwrap_or(0), row.try_get(1)?),
-        None => (0, 0_i64),
-    };
+    let number = |column| rows.first().map_or(Ok(None), |row| row.try_get::<_, Option<i64>>(column));
+    let (oldest, newest) = (number(0)?, number(1)?);
+    let count = oldest.zip(newest).map_or(0, |(oldest, newest)| newest.abs_diff(oldest) + 1);
     let mut remembered = HashMap::new();
     for row in rows {
         let key: Option<&str> = row.try_get(2)?;
@@ -28,7 +27,7 @@ pub(super) fn read(rows: &[Row]) -> Result<(i64, KeysFound), PgError> {
         let (asked_lease, asked_wait) = (length(row, 3)?, length(row, 4)?);
         remembered.insert(key, Remembered { lease, evicted, asked_lease, asked_wait });
     }
-    Ok((oldest, KeysFound { remembered, count: count.unsigned_abs() }))
+    Ok((oldest.unwrap_or(0), KeysFound { remembered, count }))
 }
 
 fn length(row: &Row, column: usize) -> Result<Option<Duration>, PgError> {

@@ -41,7 +41,7 @@ pub(super) enum Purpose {
 
 /// Settings for every session. A server that was stopped or cut off must not hold locks, so both
 /// ends notice soon that the other one is gone.
-const ALWAYS: [(&str, &str); 10] = [
+const ALWAYS: [(&str, &str); 14] = [
     ("search_path", "token_manager, pg_temp"),
     ("timezone", "UTC"),
     ("synchronous_commit", "on"),
@@ -50,8 +50,13 @@ const ALWAYS: [(&str, &str); 10] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "6s"),
     ("jit", "off"),
-    // A plan made while the tables were tiny would stay, and be bad.
+    // A plan made while the tables were tiny would stay, and be bad. This leaves no other way than by
+    // an index and in its order, which is the right one for every statement there is.
     ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_sort", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
     ("plan_cache_mode", "force_generic_plan"),
 ];
 
@@ -76,6 +81,10 @@ impl Purpose {
                 ("idle_in_transaction_session_timeout", "0"),
                 ("default_transaction_read_only", "off"),
                 ("enable_seqscan", "on"),
+                ("enable_bitmapscan", "on"),
+                ("enable_sort", "on"),
+                ("enable_hashjoin", "on"),
+                ("enable_mergejoin", "on"),
                 ("plan_cache_mode", "auto"),
             ],
         }

@@ -9,7 +9,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::session::Access;
-use super::writing::Writing;
+use super::writing::{NO_BATCH, Writing};
 use crate::{Begun, Entry, Error, KeysFound, Position, Store, Swept};
 
 /// How long anything may take altogether. It is longer than the server's own limits and matters only
@@ -40,8 +40,7 @@ impl Writer {
 
     async fn send(&mut self, entry: &Entry, then_begin: bool) -> Result<(), Error> {
         let Some(mut writing) = self.writing.take() else {
-            let cause = "there is no batch to commit".into();
-            return Err(Error::TryAgain { what: "committing", cause });
+            return Err(Error::TryAgain { what: "committing", cause: NO_BATCH.into() });
         };
         let committed = match timeout(ANSWER, writing.commit(entry, then_begin)).await {
             Ok(committed) => committed,

@@ -21,11 +21,16 @@ use super::statements::{Statements, Step, flight};
 use super::{POOL_LOCKS, news, remembered, snapshot};
 use crate::{Begun, Entry, Error, KeysFound, Net, News, Position};
 
+/// Why nothing is committed.
+pub(super) const NO_BATCH: &str = "there is no batch to commit";
+
 /// A connection, ready for batches of one pool.
 pub(super) struct Writing {
     pub(super) session: Arc<Session>,
     pub(super) statements: Arc<Statements>,
     pub(super) pool: i32,
+    /// Whether a batch has begun. What is committed without would be written, but not as a whole.
+    begun: bool,
     /// The batch that was begun together with the last commit. It is of this connection: without
     /// it, neither its lock nor its transaction is there.
     ahead: Option<Ahead>,
@@ -81,7 +86,7 @@ impl Writing {
         let statements = Statements::prepare(&session.client).await.map_err(running(WHAT))?;
         let (session, statements) = (Arc::new(session), Arc::new(statements));
         let forgotten = Forgotten::default();
-        Ok(Writing { session, statements, pool, ahead: None, epoch: 0, forgotten })
+        Ok(Writing { session, statements, pool, begun: false, ahead: None, epoch: 0, forgotten })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -109,7 +114,7 @@ impl Writing {
             let (newest, whole) = snapshot::load(&*session.client, &failed).await?;
             (newest.now, News::Whole(Box::new(whole)), newest.position, newest.timeline)
         };
-        self.epoch = newest.epoch;
+        (self.begun, self.epoch) = (true, newest.epoch);
         Ok(Begun { now, news, new_epoch: timeline != self.session.timeline })
     }
 
@@ -119,6 +124,9 @@ impl Writing {
         if self.is_closed() {
             let cause = "the connection was lost before the batch was sent".into();
             return Err(Error::TryAgain { what: "committing", cause });
+        }
+        if !std::mem::take(&mut self.begun) {
+            return Err(Error::TryAgain { what: "committing", cause: NO_BATCH.into() });
         }
         let Writing { session, statements, pool, ahead, epoch, .. } = self;
         let (pool, position) = (*pool, entry.position);
@@ -154,6 +162,7 @@ impl Writing {
             // It has to come before its end. Whether it went well does not matter.
             drop(ahead.rows().await);
         }
+        self.begun = false;
         let ended = self.session.client.query(&self.statements.rollback, &[]).await;
         ended.map(drop).map_err(running("ending a batch"))
     }

@@ -106,6 +106,7 @@ pub async fn a_key_is_used_once(place: &impl Place) {
     };
     let keys = vec![used("b", 0), used("a", 1)];
     assert_data(server.store.commit(&Entry { keys, ..entry.clone() }).await);
+    server.store.begin(&server.position).await.unwrap();
     let keys = vec![used("b", 0), used("b", 1)];
     assert_data(server.store.commit(&Entry { keys, ..entry }).await);
     let mut server = server.restart(place).await;

@@ -32,12 +32,5 @@ deleted as (
     ))
     returning id
 )
-select
-    (select count(*) from deleted),
-    (select count(*) from looked) = 500 as more,
-    last.started_at,
-    last.fence
-from (values (true)) as once
-left join lateral (
-    select started_at, fence from looked order by started_at desc, fence desc limit 1
-) as last on true
+select (select count(*) from deleted), count(*) = 500 as more, max(started_at), max(fence)
+from looked

@@ -1,18 +1,22 @@
--- How many keys there are, none of which has a number below $2; and, of those asked for, each one that
--- is remembered, with its lease and with the lease that was evicted for it. One row without a key
--- where there is none. Limits keep each lookup one by an index, whatever is known of the tables.
+-- The numbers of the oldest and the newest key, none of which is below $2; and, of those asked for,
+-- each one that is remembered, with its lease and with the lease that was evicted for it. One row
+-- without a key where there is none. Limits keep each lookup one by an index, whatever is known of the
+-- tables.
 select
-    counted.oldest,
-    coalesce(counted.newest - counted.oldest + 1, 0),
+    (
+        select number from token_manager.idempotency_keys
+        where pool = $1::integer and number >= $2::bigint
+        order by number
+        limit 1
+    ) as oldest,
+    (
+        select number from token_manager.idempotency_keys
+        where pool = $1::integer and number >= $2::bigint
+        order by number desc
+        limit 1
+    ) as newest,
     found.*
-from (
-    select
-        (
-            select min(number) from token_manager.idempotency_keys
-            where pool = $1::integer and number >= $2::bigint
-        ) as oldest,
-        (select max(number) from token_manager.idempotency_keys where pool = $1::integer) as newest
-) as counted
+from (values (true)) as once
 left join lateral (
     select
         used.key, used.asked_lease, used.asked_wait,

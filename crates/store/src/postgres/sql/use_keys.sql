@@ -6,7 +6,12 @@ insert into token_manager.idempotency_keys (
 select
     $1::integer,
     used.place + coalesce(
-        (select max(number) from token_manager.idempotency_keys where pool = $1::integer),
+        (
+            select number from token_manager.idempotency_keys
+            where pool = $1::integer
+            order by number desc
+            limit 1
+        ),
         $2::bigint - cardinality($4::text[])
     ),
     used.key, used.lease_id, used.asked_lease, used.asked_wait, $3::timestamptz

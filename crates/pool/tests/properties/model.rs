@@ -1,0 +1,302 @@
+//! The rules once more: too slow to use, and too simple to be wrong.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use pool::{
+    Allocation, Command, End, EndReason, Fence, Grant, IdempotencyKey, Keys, Lease, LeaseId,
+    MAX_WAITING, Outcome, Policy, Refusal, Remembered, SILENCE, ServerId, Timestamp, Token,
+    TokenId, WhenFull,
+};
+
+/// Everything that ever happened to a pool.
+pub struct Model {
+    pub now: Timestamp,
+    pub tokens: Vec<Token>,
+    pub policy: Policy,
+    pub shared: bool,
+    pub most_keys: u64,
+    /// Every lease ever granted, in the order of granting.
+    pub leases: Vec<Lease>,
+    pub queue: Vec<Waiting>,
+    pub keys: HashMap<IdempotencyKey, Used>,
+    /// Who decides the batch, and the last fence before it.
+    server: ServerId,
+    fence_before: Fence,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub lease_id: LeaseId,
+    pub server: ServerId,
+    pub heard_at: Timestamp,
+    pub until: Timestamp,
+}
+
+#[derive(Clone)]
+pub struct Used {
+    pub lease_id: LeaseId,
+    pub evicted: Option<LeaseId>,
+    pub asked: Allocation,
+}
+
+impl Model {
+    pub fn new(policy: Policy, tokens: Vec<Token>, shared: bool, most_keys: u64) -> Self {
+        let (now, server) = (Timestamp::from_micros(0), ServerId(uuid::Uuid::nil()));
+        let (leases, queue, keys, fence_before) = (vec![], vec![], HashMap::new(), Fence::NONE);
+        Model { now, tokens, policy, shared, most_keys, leases, queue, keys, server, fence_before }
+    }
+
+    pub fn fence(&self) -> Fence {
+        self.leases.last().map_or(Fence::NONE, |lease| lease.fence)
+    }
+
+    pub fn latest(&self, id: TokenId) -> Option<&Lease> {
+        self.leases.iter().rev().find(|lease| lease.token_id == id)
+    }
+
+    pub fn lease(&self, id: LeaseId) -> Option<&Lease> {
+        self.leases.iter().find(|lease| lease.id == id)
+    }
+
+    /// The leases that run, the oldest first.
+    pub fn running(&self) -> Vec<&Lease> {
+        self.leases.iter().filter(|lease| lease.is_running(self.now)).collect()
+    }
+
+    /// The tokens without a running lease, longest-free first.
+    pub fn free(&self) -> Vec<&Token> {
+        let mut free = vec![];
+        for (place, token) in self.tokens.iter().enumerate() {
+            match self.latest(token.id).map(|lease| (lease.fence, lease.end_at(self.now))) {
+                None => free.push((Timestamp::MIN, Fence::NONE, place, token)),
+                Some((fence, Some(end))) => free.push((end.at, fence, place, token)),
+                Some((_, None)) => {}
+            }
+        }
+        free.sort_by_key(|&(at, fence, place, _)| (at, fence, place));
+        free.into_iter().map(|(.., token)| token).collect()
+    }
+
+    /// From when on each running lease may be evicted, the oldest first.
+    pub fn evictable(&self) -> Vec<(Fence, Timestamp)> {
+        let evicts = self.policy.when_full == WhenFull::EvictOldest;
+        let running = self.running().into_iter().filter(|_| evicts);
+        running.map(|lease| (lease.fence, lease.started_at.after(self.policy.min_hold))).collect()
+    }
+
+    pub fn position_of(&self, lease_id: LeaseId) -> Option<usize> {
+        self.queue.iter().position(|waiting| waiting.lease_id == lease_id)
+    }
+
+    /// What a store would find of all the keys there are.
+    pub fn remembered(&self) -> Keys {
+        let found = self.keys.iter().map(|(key, used)| {
+            let lease = self.lease(used.lease_id).unwrap().clone();
+            let evicted = used.evicted.map(|id| self.lease(id).unwrap().clone());
+            let (asked_lease, asked_wait) = (used.asked.lease, used.asked.wait);
+            (key.clone(), Remembered { lease, evicted, asked_lease, asked_wait })
+        });
+        Keys { found: found.collect(), room: self.most_keys - self.keys.len() as u64 }
+    }
+
+    pub fn begin(&mut self, server: ServerId) {
+        (self.server, self.fence_before) = (server, self.fence());
+        for lease in &mut self.leases {
+            lease.end = lease.end_at(self.now);
+        }
+        let (now, shared) = (self.now, self.shared);
+        self.queue.retain(|waiting| {
+            let heard = shared && waiting.heard_at.after(SILENCE) > now;
+            waiting.until > now && (waiting.server == server || heard)
+        });
+    }
+
+    pub fn decide(&mut self, command: &Command) -> Option<Outcome> {
+        Some(match command {
+            Command::Allocate(allocation) => return self.allocate(allocation),
+            Command::Release { token_id, if_held } => {
+                if self.tokens.iter().all(|token| token.id != *token_id) {
+                    return Some(Outcome::UnknownToken);
+                }
+                let latest = self.latest(*token_id).cloned();
+                let held = latest.as_ref().is_some_and(|lease| {
+                    let as_expected = if_held.lease_id.is_none_or(|id| id == lease.id)
+                        && if_held.user.is_none_or(|user| user == lease.user.id);
+                    as_expected && lease.end.is_none_or(|end| end.reason == EndReason::Released)
+                });
+                if !held && (if_held.lease_id.is_some() || if_held.user.is_some()) {
+                    return Some(Outcome::HeldOtherwise { latest });
+                }
+                let running = latest.filter(|lease| lease.end.is_none());
+                Outcome::Released { ended: running.map(|l| self.end(l.id, EndReason::Released)) }
+            }
+            Command::ReleaseLease { lease_id } => match self.if_latest(*lease_id) {
+                None => Outcome::NotLatest,
+                Some(Lease { end: None, .. }) => {
+                    Outcome::LeaseReleased(self.end(*lease_id, EndReason::Released))
+                }
+                Some(lease) if lease.end.unwrap().reason == EndReason::Released => {
+                    Outcome::LeaseReleased(lease)
+                }
+                Some(lease) => Outcome::LeaseOver(lease),
+            },
+            Command::Renew { lease_id } => self.renew(*lease_id),
+            Command::Withdraw { lease_id } => {
+                self.queue.retain(|waiting| waiting.lease_id != *lease_id);
+                let ended = self.lease(*lease_id).is_some_and(|lease| lease.end.is_none());
+                if ended {
+                    self.end(*lease_id, EndReason::Released);
+                }
+                Outcome::Withdrawn { ended }
+            }
+            Command::Heartbeat => {
+                let (server, now) = (self.server, self.now);
+                let own = self.queue.iter_mut().filter(|waiting| waiting.server == server);
+                own.for_each(|waiting| waiting.heard_at = now);
+                Outcome::Heard
+            }
+            Command::Clear => {
+                let running: Vec<LeaseId> = self.running().iter().map(|lease| lease.id).collect();
+                for id in &running {
+                    self.end(*id, EndReason::Cleared);
+                }
+                Outcome::Cleared { ended: running.len() }
+            }
+        })
+    }
+
+    /// The first ticket of the server that decides, if there is a token for it.
+    pub fn next_in_queue(&self) -> Option<LeaseId> {
+        let before = self.queue.iter().position(|waiting| waiting.server == self.server)?;
+        let there = self.free().len()
+            + self
+                .evictable()
+                .into_iter()
+                .filter(|&(fence, from)| from <= self.now && fence <= self.fence_before)
+                .count();
+        (before < there).then(|| self.queue[before].lease_id)
+    }
+
+    fn allocate(&mut self, asked: &Allocation) -> Option<Outcome> {
+        let ticket = self.position_of(asked.lease_id);
+        if let Some(outcome) = self.settled(asked, ticket.is_some()) {
+            ticket.map(|place| self.queue.remove(place));
+            return Some(outcome);
+        }
+        let before = ticket.unwrap_or(self.queue.len());
+        let position = before + 1;
+        let free = self.free().len();
+        let mut there = vec![Fence::NONE; free];
+        let evictable = self.evictable();
+        there.extend(evictable.iter().filter(|(_, from)| *from <= self.now).map(|(f, _)| f));
+        if let Some(fence) = there.get(before) {
+            if *fence > self.fence_before {
+                return None;
+            }
+            ticket.map(|place| self.queue.remove(place));
+            return Some(Outcome::Allocated(self.grant(asked)));
+        }
+        if ticket.is_some() {
+            return Some(Outcome::Queued { position });
+        }
+        let wait = match (asked.wait, self.policy.when_full) {
+            (Some(wait), _) => wait,
+            (None, WhenFull::Wait) => Duration::from_secs(30),
+            (None, _) => Duration::ZERO,
+        };
+        if wait.is_zero() {
+            let deadlines = self.running().into_iter().map(|lease| lease.expires_at);
+            let moments = deadlines.chain(evictable.iter().map(|(_, from)| *from));
+            let next = moments.filter(|at| *at > self.now).min();
+            let retry_after = next.map_or(Duration::ZERO, |at| at.since(self.now));
+            return Some(Outcome::NotAllocated(Refusal::Full { position, retry_after }));
+        }
+        if self.queue.len() == MAX_WAITING {
+            return Some(Outcome::NotAllocated(Refusal::QueueFull));
+        }
+        let (lease_id, server, heard_at) = (asked.lease_id, self.server, self.now);
+        self.queue.push(Waiting { lease_id, server, heard_at, until: self.now.after(wait) });
+        Some(Outcome::Queued { position })
+    }
+
+    /// What becomes of an allocation whether or not there is a token for it.
+    fn settled(&self, asked: &Allocation, queued: bool) -> Option<Outcome> {
+        let used = asked.key.as_ref().and_then(|key| self.keys.get(key));
+        if let Some(Used { lease_id, evicted, asked: before }) = used {
+            let asks = |a: &Allocation| (a.user.name.clone(), a.lease, a.wait);
+            if asks(asked) != asks(before) {
+                return Some(Outcome::NotAllocated(Refusal::KeyReused));
+            }
+            let lease = self.lease(*lease_id).unwrap().clone();
+            let token = self.tokens.iter().find(|token| token.id == lease.token_id).unwrap();
+            let evicted = evicted.map(|id| self.lease(id).unwrap().clone());
+            return Some(Outcome::Allocated(Grant { lease, value: token.value, evicted }));
+        }
+        let Policy { lease, when_full, max_per_user, .. } = self.policy;
+        let has = self.running().iter().filter(|l| l.user.id == asked.user.id).count();
+        Some(Outcome::NotAllocated(match max_per_user {
+            _ if self.tokens.is_empty() => Refusal::NoTokens,
+            _ if asked.lease > Some(lease) => Refusal::LeaseTooLong { longest: lease },
+            _ if !queued && asked.wait.is_some() && when_full == WhenFull::Reject => {
+                Refusal::WaitNotOffered
+            }
+            Some(limit) if has >= limit as usize => Refusal::UserLimit { limit },
+            _ if asked.key.is_some() && self.keys.len() as u64 == self.most_keys => {
+                Refusal::KeysFull
+            }
+            _ => return None,
+        }))
+    }
+
+    fn grant(&mut self, asked: &Allocation) -> Grant {
+        let oldest = self.running().first().map(|lease| lease.id);
+        let evicts = oldest.filter(|_| self.free().is_empty());
+        let evicted = evicts.map(|id| self.end(id, EndReason::Evicted));
+        let Token { id, value, .. } = *self.free()[0];
+        let until = self.now.after(asked.lease.unwrap_or(self.policy.lease));
+        let lease = Lease {
+            id: asked.lease_id,
+            token_id: id,
+            user: asked.user.clone(),
+            fence: self.fence().plus(1),
+            previous_fence: self.latest(id).map_or(Fence::NONE, |lease| lease.fence),
+            started_at: self.now,
+            granted_until: until,
+            expires_at: until,
+            end: None,
+        };
+        self.leases.push(lease.clone());
+        if let Some(key) = &asked.key {
+            let (lease_id, evicted) = (lease.id, evicts);
+            self.keys.insert(key.clone(), Used { lease_id, evicted, asked: asked.clone() });
+        }
+        Grant { lease, value, evicted }
+    }
+
+    fn renew(&mut self, lease_id: LeaseId) -> Outcome {
+        let Some(lease) = self.if_latest(lease_id) else { return Outcome::NotLatest };
+        if lease.end.is_some() {
+            return Outcome::LeaseOver(lease);
+        }
+        let limit = lease.started_at.after(self.policy.max_lease.unwrap_or(self.policy.lease));
+        if lease.expires_at >= limit {
+            return Outcome::NotRenewable(lease);
+        }
+        let length = lease.granted_until.since(lease.started_at);
+        let renewed = lease.expires_at.max(self.now.after(length).min(limit));
+        let lease = self.leases.iter_mut().find(|lease| lease.id == lease_id).unwrap();
+        lease.expires_at = renewed;
+        Outcome::Renewed(lease.clone())
+    }
+
+    fn if_latest(&self, id: LeaseId) -> Option<Lease> {
+        self.lease(id).filter(|lease| self.latest(lease.token_id).unwrap().id == id).cloned()
+    }
+
+    fn end(&mut self, id: LeaseId, reason: EndReason) -> Lease {
+        let lease = self.leases.iter_mut().find(|lease| lease.id == id).unwrap();
+        lease.end = Some(End { at: self.now, reason });
+        lease.clone()
+    }
+}

@@ -1,0 +1,258 @@
+//! Servers that share a pool, each with a copy that follows the others' changes; whatever one of
+//! them decides is compared with the model, and judged as history.
+
+use std::collections::{HashMap, HashSet};
+
+use pool::{
+    Allocation, Batch, Change, Circumstances, Command, HeldBy, IdempotencyKey, Keys, LeaseId,
+    Outcome, Policy, Pool, ServerId, Timestamp, Token, TokenId, TokenValue, User,
+};
+use uuid::Uuid;
+
+use crate::history::History;
+use crate::model::{Model, Waiting};
+use crate::{Ago, Asked, Step};
+
+pub struct World {
+    model: Model,
+    history: History,
+    servers: Vec<Server>,
+    /// Every allocation ever asked for with a key.
+    keyed: Vec<Allocation>,
+    /// Those whose client has left, which their server does not know yet.
+    gone: HashSet<LeaseId>,
+    ids: u128,
+}
+
+struct Server {
+    id: ServerId,
+    pool: Pool,
+    /// The allocations that wait there.
+    waiting: HashMap<LeaseId, Allocation>,
+}
+
+fn token(number: u128) -> Token {
+    Token {
+        id: TokenId(Uuid::from_u128(number)),
+        value: TokenValue(Uuid::from_u128(number + 1_000)),
+        inserted_at: Timestamp::from_micros(0),
+    }
+}
+
+impl World {
+    pub fn new(size: usize, policy: Policy, servers: usize, most_keys: u64) -> Self {
+        let tokens: Vec<Token> = (1..=size as u128).map(token).collect();
+        let model = Model::new(policy, tokens, servers > 1, most_keys);
+        let (history, keyed, gone) = (History::new(size, policy), vec![], HashSet::new());
+        let mut world = World { model, history, servers: vec![], keyed, gone, ids: 1_000_000 };
+        for _ in 0..servers {
+            let (id, waiting) = (ServerId(world.new_id()), HashMap::new());
+            let pool = world.restored([]);
+            world.servers.push(Server { id, pool, waiting });
+        }
+        world
+    }
+
+    fn new_id(&mut self) -> Uuid {
+        self.ids += 1;
+        Uuid::from_u128(self.ids)
+    }
+
+    pub fn pass(&mut self, micros: i64) {
+        self.model.now = Timestamp::from_micros(self.model.now.as_micros() + micros);
+    }
+
+    pub fn change_policy(&mut self, policy: Policy) {
+        self.model.policy = policy;
+        let change = Change::PolicyChanged(policy);
+        self.history.record(self.model.now, std::slice::from_ref(&change), &[]);
+        self.servers.iter_mut().for_each(|server| server.pool.apply(&change).unwrap());
+    }
+
+    /// The server dies, and those who wait there with it. The one that takes over its place starts
+    /// with what a store keeps.
+    pub fn restart(&mut self, server: usize) {
+        let tickets: Vec<_> = self.servers[server].pool.tickets().cloned().collect();
+        let (id, pool, waiting) = (ServerId(self.new_id()), self.restored(tickets), HashMap::new());
+        self.servers[server] = Server { id, pool, waiting };
+    }
+
+    fn restored(&self, tickets: impl IntoIterator<Item = pool::Ticket>) -> Pool {
+        let (tokens, latest) = (self.model.tokens.clone(), self.history.latest());
+        let pool = Pool::restore(self.model.policy, tokens, latest, self.history.fence()).unwrap();
+        pool.with_queue(tickets).unwrap()
+    }
+
+    /// The server decides the steps: in one batch, or in several at the same moment where one ends
+    /// early.
+    pub fn decide(&mut self, server: usize, steps: &[Step]) {
+        let mut commands = vec![];
+        for step in steps {
+            commands.extend(self.command(step));
+        }
+        let mut rest = self.batch(server, &commands);
+        while !rest.is_empty() {
+            let left = rest.len();
+            rest = self.batch(server, rest);
+            assert!(rest.len() < left, "the first command of a batch is always decided");
+        }
+    }
+
+    /// Returns the commands that another batch has to decide.
+    fn batch<'a>(&mut self, server: usize, commands: &'a [Command]) -> &'a [Command] {
+        let World { model, history, servers, gone, .. } = self;
+        let Server { id, pool, waiting } = &mut servers[server];
+        let id = *id;
+        let fence_before = model.fence();
+        let (now, keys, shared) = (model.now, model.remembered(), model.shared);
+        let mut batch = pool.batch(Circumstances { now, server: id, shared, keys });
+        model.begin(id);
+        let mut rest = commands;
+        while let [command, others @ ..] = rest {
+            let Some(outcome) = decide(&mut batch, model, command) else { break };
+            if let (Command::Allocate(asked), Outcome::Queued { .. }) = (command, outcome) {
+                waiting.insert(asked.lease_id, asked.clone());
+            }
+            rest = others;
+        }
+        loop {
+            let next = batch.next_in_queue();
+            assert_eq!(next, model.next_in_queue());
+            let Some(lease_id) = next else { break };
+            let asked = waiting.remove(&lease_id).expect("only those who wait here are named");
+            let command = if gone.contains(&lease_id) {
+                Command::Withdraw { lease_id }
+            } else {
+                Command::Allocate(asked)
+            };
+            let outcome = decide(&mut batch, model, &command);
+            let outcome = outcome.expect("whoever is named does not end the batch");
+            assert!(!matches!(outcome, Outcome::Queued { .. }), "whoever is named waits no more");
+        }
+        let keys = batch.take_keys_used();
+        let changes = batch.finish();
+        history.record(now, &changes, &keys);
+        for other in servers.iter_mut().filter(|other| other.id != id) {
+            for change in &changes {
+                other.pool.apply(change).unwrap();
+            }
+        }
+        self.check_nobody_waits_in_vain(server, fence_before);
+        self.servers.iter().for_each(|server| self.check_copy(server));
+        rest
+    }
+
+    /// At the end of a batch no token is left for those who wait at the server, beyond those that
+    /// are for the ones before them.
+    fn check_nobody_waits_in_vain(&self, server: usize, fence_before: pool::Fence) {
+        let server = &self.servers[server];
+        let queue = self.history.waiting();
+        if let Some(before) = queue.iter().position(|id| server.waiting.contains_key(id)) {
+            let there = self.history.there(self.model.now, fence_before);
+            assert!(there <= before, "{there} tokens for {before} and then one here");
+        }
+        let (now, shared) = (self.model.now, self.model.shared);
+        let chance = server.pool.next_chance(now, server.id, shared);
+        let mut pool = server.pool.clone();
+        let circumstances = Circumstances { now, server: server.id, shared, keys: Keys::default() };
+        let next = pool.batch(circumstances).next_in_queue();
+        assert_eq!(chance == Some(now), next.is_some(), "the next chance is when it says");
+        assert!(chance.is_none_or(|at| at >= now));
+    }
+
+    fn check_copy(&self, server: &Server) {
+        let Model { now, shared, .. } = self.model;
+        let (model, pool) = (&self.model, &server.pool);
+        let tokens = pool.tokens(0).map(|view| view.token.clone());
+        assert_eq!(tokens.collect::<Vec<_>>(), model.tokens, "tokens neither appear nor vanish");
+        for view in pool.tokens(0) {
+            assert_eq!(view.latest, model.latest(view.token.id));
+            let latest = view.latest.map(|lease| lease.id);
+            assert_eq!(latest.and_then(|id| pool.lease(id)), view.latest);
+        }
+        let running = model.running();
+        assert_eq!((pool.active(now), pool.overdue(now)), (running.len(), 0));
+        assert_eq!(pool.running(now, pool.fence().plus(1)).count(), running.len());
+        assert_eq!(pool.oldest(now), running.first().copied());
+        assert_eq!(pool.next_deadline(), running.iter().map(|lease| lease.expires_at).min());
+        assert_eq!((pool.fence(), pool.policy()), (model.fence(), model.policy));
+        let tickets = pool.tickets().map(|ticket| {
+            let pool::Ticket { lease_id, server, heard_at, until, .. } = *ticket;
+            Waiting { lease_id, server, heard_at, until }
+        });
+        assert_eq!(tickets.collect::<Vec<_>>(), model.queue);
+        for (rank, waiting) in model.queue.iter().enumerate() {
+            assert_eq!(pool.rank(waiting.lease_id), Some(rank));
+            assert_eq!(pool.ticket(waiting.lease_id).map(|t| t.until), Some(waiting.until));
+        }
+        let heard = |w: &&Waiting| w.server == server.id || w.heard_at.after(pool::SILENCE) > now;
+        let live = model.queue.iter().filter(|waiting| waiting.until > now).filter(heard).count();
+        if shared {
+            assert_eq!(pool.waiting(now, server.id, shared), live);
+        }
+        let ids = model.queue.iter().map(|waiting| waiting.lease_id);
+        assert_eq!(ids.collect::<Vec<_>>(), self.history.waiting(), "first come, first served");
+    }
+
+    /// The command that the step stands for; none where there is nothing yet that it could mean.
+    fn command(&mut self, step: &Step) -> Option<Command> {
+        Some(match step {
+            Step::Allocate(asked) => {
+                let allocation = self.allocation(asked);
+                self.keyed.extend(allocation.key.is_some().then(|| allocation.clone()));
+                Command::Allocate(allocation)
+            }
+            Step::AllocateAgain(Ago(ago)) => {
+                let before = self.keyed.iter().rev().nth(*ago)?.clone();
+                Command::Allocate(Allocation { lease_id: LeaseId(self.new_id()), ..before })
+            }
+            Step::Release { place, lease, user } => {
+                let lease_id = match lease {
+                    Some(ago) => Some(self.lease_id(*ago)?),
+                    None => None,
+                };
+                let user = user.map(|user| name(user).id);
+                let token_id = token(*place as u128 + 1).id;
+                Command::Release { token_id, if_held: HeldBy { lease_id, user } }
+            }
+            Step::ReleaseLease(ago) => Command::ReleaseLease { lease_id: self.lease_id(*ago)? },
+            Step::Renew(ago) => Command::Renew { lease_id: self.lease_id(*ago)? },
+            Step::Withdraw(ago) => Command::Withdraw { lease_id: self.lease_id(*ago)? },
+            Step::Leave(Ago(ago)) => {
+                self.gone.extend(self.history.waiting().iter().rev().nth(*ago));
+                return None;
+            }
+            Step::Heartbeat => Command::Heartbeat,
+            Step::Clear => Command::Clear,
+        })
+    }
+
+    fn allocation(&mut self, asked: &Asked) -> Allocation {
+        Allocation {
+            lease_id: LeaseId(self.new_id()),
+            user: name(asked.user),
+            lease: asked.lease,
+            wait: asked.wait,
+            key: asked.key.map(|key| IdempotencyKey::new(&format!("key {key}")).unwrap()),
+        }
+    }
+
+    /// A lease that was granted or is waited for, the latest first.
+    fn lease_id(&self, Ago(ago): Ago) -> Option<LeaseId> {
+        let waiting = self.history.waiting().iter().rev().copied();
+        let granted = self.model.leases.iter().rev().map(|lease| lease.id);
+        let mut ids: Vec<LeaseId> = waiting.chain(granted).collect();
+        ids.sort_by_key(|id| std::cmp::Reverse(id.0));
+        ids.get(ago).copied()
+    }
+}
+
+fn name(number: u8) -> User {
+    User::new(&format!("user {number}")).unwrap()
+}
+
+fn decide(batch: &mut Batch<'_>, model: &mut Model, command: &Command) -> Option<Outcome> {
+    let outcome = batch.decide(command);
+    assert_eq!(outcome, model.decide(command), "{command:?}");
+    outcome
+}

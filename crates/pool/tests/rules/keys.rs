@@ -1,0 +1,189 @@
+//! Idempotency keys: the same allocation gets the same lease.
+
+use std::collections::HashMap;
+
+use pool::{
+    Allocation, Circumstances, Command, EndReason, IdempotencyKey, KeyUse, Keys, Outcome, Policy,
+    Pool, Refusal, Remembered, ServerId, Timestamp, User, WhenFull,
+};
+use uuid::Uuid;
+
+use super::{
+    POLICY, asked, decide, granted, hold, id, lease, patient, pool, queued, refused, second,
+    seconds, token,
+};
+
+fn key(text: &str) -> IdempotencyKey {
+    IdempotencyKey::new(text).unwrap()
+}
+
+fn keyed(number: u128) -> Allocation {
+    Allocation { key: Some(key("k")), ..asked(number) }
+}
+
+/// What a store would tell of the key `k`, used for the lease with that number as the pool has it.
+fn remembered(pool: &Pool, number: u128) -> Keys {
+    let lease = lease(pool, number).clone();
+    let remembered = Remembered { lease, evicted: None, asked_lease: None, asked_wait: None };
+    Keys { found: HashMap::from([(key("k"), remembered)]), room: 0 }
+}
+
+fn with(keys: Keys, now: Timestamp) -> Circumstances {
+    Circumstances { now, server: ServerId(Uuid::nil()), shared: false, keys }
+}
+
+#[test]
+fn a_repetition_in_the_same_batch_gets_the_same_lease() {
+    let mut pool = pool(2, POLICY);
+    let mut batch = pool.batch(second(0));
+    let first = granted(batch.decide(&Command::Allocate(keyed(1))).unwrap());
+    let again = granted(batch.decide(&Command::Allocate(keyed(2))).unwrap());
+    assert_eq!(first, again);
+    let used = batch.take_keys_used();
+    let (asked_lease, asked_wait) = (None, None);
+    assert_eq!(used, [KeyUse { key: key("k"), lease_id: id(1), asked_lease, asked_wait }]);
+    assert_eq!(batch.take_keys_used(), []);
+    assert_eq!(batch.finish().len(), 1);
+}
+
+#[test]
+fn a_later_repetition_gets_the_lease_as_it_is_by_then() {
+    let mut pool = pool(2, Policy { max_lease: Some(seconds(600)), ..POLICY });
+    let first = granted(decide(&mut pool, second(0), &Command::Allocate(keyed(1))));
+    let keys = remembered(&pool, 1);
+    decide(&mut pool, second(60), &Command::Renew { lease_id: id(1) });
+    let mut batch = pool.batch(with(keys, second(70)));
+    let again = granted(batch.decide(&Command::Allocate(keyed(2))).unwrap());
+    assert_eq!((again.lease.id, again.value), (id(1), first.value));
+    assert_eq!(again.lease.expires_at, second(180));
+    assert_eq!((batch.take_keys_used(), batch.finish()), (vec![], vec![]), "nothing is changed");
+}
+
+#[test]
+fn a_repetition_after_the_end_gets_the_lease_with_its_end() {
+    let mut pool = pool(1, POLICY);
+    decide(&mut pool, second(0), &Command::Allocate(keyed(1)));
+    let keys = remembered(&pool, 1);
+    // It expires, is replaced, and is told of, all in one batch.
+    let mut batch = pool.batch(with(keys, second(200)));
+    granted(batch.decide(&Command::Allocate(asked(2))).unwrap());
+    let again = granted(batch.decide(&Command::Allocate(keyed(3))).unwrap());
+    let end = again.lease.end.unwrap();
+    assert_eq!((again.lease.id, end.at, end.reason), (id(1), second(120), EndReason::Expired));
+    drop(batch);
+    // Long after, the token has another lease, and only the store knows the old one.
+    let mut stored = remembered(&pool, 2);
+    stored.found.get_mut(&key("k")).unwrap().lease = again.lease.clone();
+    let mut batch = pool.batch(with(stored, second(210)));
+    let once_more = granted(batch.decide(&Command::Allocate(keyed(4))).unwrap());
+    assert_eq!(once_more, again);
+}
+
+#[test]
+fn a_repetition_knows_what_became_of_the_lease_in_its_own_batch() {
+    let mut pool = pool(1, Policy { max_lease: Some(seconds(600)), ..POLICY });
+    decide(&mut pool, second(0), &Command::Allocate(keyed(1)));
+    let keys = remembered(&pool, 1);
+    let mut batch = pool.batch(with(keys, second(60)));
+    assert!(batch.decide(&Command::Renew { lease_id: id(1) }).is_some());
+    granted(batch.decide(&Command::Allocate(asked(2))).unwrap());
+    let again = granted(batch.decide(&Command::Allocate(keyed(3))).unwrap()).lease;
+    let end = again.end.unwrap();
+    assert_eq!((end.at, end.reason), (second(60), EndReason::Evicted));
+    assert_eq!((again.id, again.expires_at), (id(1), second(180)));
+}
+
+#[test]
+fn a_repetition_tells_who_was_evicted_for_the_lease() {
+    let mut pool = pool(1, POLICY);
+    hold(&mut pool, second(0), [1]);
+    let mut batch = pool.batch(second(5));
+    let first = granted(batch.decide(&Command::Allocate(keyed(2))).unwrap());
+    assert_eq!(first.evicted.as_ref().map(|lease| lease.id), Some(id(1)));
+    assert_eq!(granted(batch.decide(&Command::Allocate(keyed(3))).unwrap()), first);
+}
+
+#[test]
+fn a_key_belongs_to_one_request() {
+    let mut pool = pool(2, POLICY);
+    decide(&mut pool, second(0), &Command::Allocate(keyed(1)));
+    let others = [
+        Allocation { user: User::new("Bob").unwrap(), ..keyed(2) },
+        Allocation { lease: Some(seconds(5)), ..keyed(2) },
+        Allocation { wait: Some(seconds(5)), ..keyed(2) },
+    ];
+    for other in others {
+        let mut batch = pool.batch(with(remembered(&pool, 1), second(1)));
+        let outcome = batch.decide(&Command::Allocate(other)).unwrap();
+        assert_eq!(refused(outcome), Refusal::KeyReused);
+        assert_eq!(batch.finish(), []);
+    }
+}
+
+#[test]
+fn a_repetition_is_no_further_lease_of_its_user() {
+    let mut pool = pool(2, Policy { max_per_user: Some(1), ..POLICY });
+    decide(&mut pool, second(0), &Command::Allocate(keyed(1)));
+    let keys = remembered(&pool, 1);
+    let again = pool.batch(with(keys, second(1))).decide(&Command::Allocate(keyed(2)));
+    assert_eq!(granted(again.unwrap()).lease.id, id(1));
+}
+
+#[test]
+fn only_successes_are_remembered() {
+    let mut pool = pool(1, Policy { when_full: WhenFull::Reject, ..POLICY });
+    hold(&mut pool, second(0), [1]);
+    let mut batch = pool.batch(second(1));
+    refused(batch.decide(&Command::Allocate(keyed(2))).unwrap());
+    assert_eq!(batch.take_keys_used(), []);
+    assert!(batch.decide(&Command::Clear).is_some());
+    assert_eq!(granted(batch.decide(&Command::Allocate(keyed(3))).unwrap()).lease.id, id(3));
+}
+
+#[test]
+fn a_new_key_needs_room_and_a_known_one_does_not() {
+    let mut pool = pool(3, POLICY);
+    let keys = Keys { room: 1, ..Keys::default() };
+    let mut batch = pool.batch(with(keys, second(0)));
+    granted(batch.decide(&Command::Allocate(keyed(1))).unwrap());
+    let other = Allocation { key: Some(key("other")), ..asked(2) };
+    assert_eq!(refused(batch.decide(&Command::Allocate(other)).unwrap()), Refusal::KeysFull);
+    assert_eq!(granted(batch.decide(&Command::Allocate(keyed(3))).unwrap()).lease.id, id(1));
+    granted(batch.decide(&Command::Allocate(asked(4))).unwrap());
+}
+
+#[test]
+fn of_two_who_wait_with_one_key_both_get_the_same_lease() {
+    let mut pool = pool(1, Policy { when_full: WhenFull::Wait, ..POLICY });
+    hold(&mut pool, second(0), [1]);
+    let mut batch = pool.batch(second(0));
+    for number in [2, 3] {
+        queued(&batch.decide(&Command::Allocate(keyed(number))).unwrap());
+    }
+    assert!(batch.decide(&Command::Clear).is_some());
+    assert_eq!(batch.next_in_queue(), Some(id(2)));
+    let first = granted(batch.decide(&Command::Allocate(keyed(2))).unwrap());
+    let second = granted(batch.decide(&Command::Allocate(keyed(3))).unwrap());
+    assert_eq!((first.lease.id, &first), (id(2), &second));
+    drop(batch);
+    assert_eq!(pool.tickets().count(), 0);
+}
+
+#[test]
+fn one_who_waits_with_a_key_that_was_used_for_something_else_leaves_the_queue() {
+    let mut pool = pool(1, Policy { when_full: WhenFull::Wait, ..POLICY });
+    hold(&mut pool, second(0), [1]);
+    let waits = Command::Allocate(Allocation { key: Some(key("k")), ..patient(2, 60) });
+    let mut batch = pool.batch(second(0));
+    queued(&batch.decide(&waits).unwrap());
+    assert!(batch.decide(&Command::Clear).is_some());
+    drop(batch);
+    let lease = pool.token(token(1).id).unwrap().latest.unwrap().clone();
+    let used = Remembered { lease, evicted: None, asked_lease: None, asked_wait: None };
+    let keys = Keys { found: HashMap::from([(key("k"), used)]), room: 9 };
+    let mut batch = pool.batch(with(keys, second(1)));
+    assert_eq!(batch.next_in_queue(), Some(id(2)));
+    let outcome = batch.decide(&waits);
+    assert_eq!(outcome, Some(Outcome::NotAllocated(Refusal::KeyReused)));
+    assert_eq!(batch.next_in_queue(), None);
+}

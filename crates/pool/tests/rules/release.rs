@@ -1,0 +1,109 @@
+//! Release, of a token as it is expected to be held and of exactly one lease.
+
+use pool::{Command, EndReason, HeldBy, Outcome, Pool, Timestamp, User, UserId};
+
+use super::{POLICY, decide, hold, id, pool, second, token};
+
+fn release(pool: &mut Pool, at: Timestamp, if_held: HeldBy) -> Outcome {
+    decide(pool, at, &Command::Release { token_id: token(1).id, if_held })
+}
+
+fn release_lease(pool: &mut Pool, at: Timestamp, number: u128) -> Outcome {
+    decide(pool, at, &Command::ReleaseLease { lease_id: id(number) })
+}
+
+fn by(number: u128) -> HeldBy {
+    HeldBy { lease_id: Some(id(number)), user: None }
+}
+
+fn user(name: &str) -> UserId {
+    User::new(name).unwrap().id
+}
+
+fn ended(outcome: &Outcome) -> Option<u128> {
+    match outcome {
+        Outcome::Released { ended } => ended.as_ref().map(|lease| lease.id.0.as_u128()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_a_condition_whatever_holds_the_token_ends() {
+    let mut pool = pool(1, POLICY);
+    assert_eq!(ended(&release(&mut pool, second(0), HeldBy::default())), None);
+    hold(&mut pool, second(0), [1]);
+    assert_eq!(ended(&release(&mut pool, second(5), HeldBy::default())), Some(1));
+    let end = super::lease(&pool, 1).end.unwrap();
+    assert_eq!((end.at, end.reason), (second(5), EndReason::Released));
+    let unknown = Command::Release { token_id: token(2).id, if_held: HeldBy::default() };
+    assert_eq!(decide(&mut pool, second(5), &unknown), Outcome::UnknownToken);
+}
+
+#[test]
+fn a_late_release_does_not_free_somebody_elses_token() {
+    let mut pool = pool(1, POLICY);
+    hold(&mut pool, second(0), [1]);
+    hold(&mut pool, second(130), [2]);
+    let Outcome::HeldOtherwise { latest } = release(&mut pool, second(131), by(1)) else {
+        panic!()
+    };
+    assert_eq!(latest.map(|lease| lease.id), Some(id(2)));
+    assert_eq!(release_lease(&mut pool, second(131), 1), Outcome::NotLatest);
+    assert!(super::lease(&pool, 2).is_running(second(131)));
+    assert_eq!(ended(&release(&mut pool, second(131), by(2))), Some(2));
+}
+
+#[test]
+fn a_user_is_expected_by_identity_and_all_that_is_expected_has_to_be_so() {
+    let mut pool = pool(1, POLICY);
+    hold(&mut pool, second(0), [1]);
+    let wrong = [
+        HeldBy { lease_id: None, user: Some(user("Bob")) },
+        HeldBy { user: Some(user("Bob")), ..by(1) },
+        HeldBy { user: Some(user("Ada")), ..by(2) },
+    ];
+    for if_held in wrong {
+        let outcome = release(&mut pool, second(1), if_held);
+        assert!(matches!(outcome, Outcome::HeldOtherwise { latest: Some(_) }), "{outcome:?}");
+    }
+    let right = HeldBy { user: Some(user("Ada")), ..by(1) };
+    assert_eq!(ended(&release(&mut pool, second(1), right)), Some(1));
+}
+
+#[test]
+fn a_token_never_held_is_not_held_as_expected() {
+    let mut pool = pool(1, POLICY);
+    let outcome = release(&mut pool, second(0), by(1));
+    assert_eq!(outcome, Outcome::HeldOtherwise { latest: None });
+}
+
+#[test]
+fn giving_back_twice_is_no_error_but_giving_back_what_was_lost_is() {
+    let mut pool = pool(1, POLICY);
+    hold(&mut pool, second(0), [1]);
+    for at in [5, 6] {
+        let Outcome::LeaseReleased(lease) = release_lease(&mut pool, second(at), 1) else {
+            panic!()
+        };
+        assert_eq!(lease.end.map(|end| end.at), Some(second(5)));
+    }
+    assert_eq!(ended(&release(&mut pool, second(7), by(1))), None);
+    hold(&mut pool, second(10), [2]);
+    // On its deadline a lease has expired, and a release comes too late.
+    let Outcome::LeaseOver(lease) = release_lease(&mut pool, second(130), 2) else { panic!() };
+    assert_eq!(lease.end.map(|end| end.reason), Some(EndReason::Expired));
+    let Outcome::HeldOtherwise { latest } = release(&mut pool, second(131), by(2)) else {
+        panic!()
+    };
+    assert_eq!(latest.and_then(|lease| lease.end).map(|end| end.at), Some(second(130)));
+}
+
+#[test]
+fn a_lease_that_was_evicted_or_cleared_was_not_given_back() {
+    let mut pool = pool(1, POLICY);
+    hold(&mut pool, second(0), [1]);
+    decide(&mut pool, second(1), &Command::Clear);
+    assert!(matches!(release_lease(&mut pool, second(2), 1), Outcome::LeaseOver(_)));
+    hold(&mut pool, second(3), [2, 3]);
+    assert_eq!(release_lease(&mut pool, second(4), 2), Outcome::NotLatest);
+}

@@ -1,0 +1,118 @@
+//! The queue of several servers that share a pool.
+
+use pool::{
+    Batch, Change, Circumstances, Command, Keys, LeaseId, Policy, Pool, Refusal, SILENCE, ServerId,
+    Timestamp, WhenFull,
+};
+use uuid::Uuid;
+
+use super::{POLICY, asked, granted, hold, id, patient, pool, queued, refused, second, seconds};
+
+const WAIT: Policy = Policy { when_full: WhenFull::Wait, ..POLICY };
+const HERE: ServerId = ServerId(Uuid::from_u128(1));
+const THERE: ServerId = ServerId(Uuid::from_u128(2));
+
+fn batch(pool: &mut Pool, server: ServerId, now: Timestamp) -> Batch<'_> {
+    pool.batch(Circumstances { now, server, shared: true, keys: Keys::default() })
+}
+
+/// A pool of two tokens, both held, for which one waits there and then one here.
+fn awaited() -> Pool {
+    let mut pool = pool(2, WAIT);
+    hold(&mut pool, second(0), [1, 2]);
+    for (server, number) in [(THERE, 3), (HERE, 4)] {
+        let allocation = Command::Allocate(patient(number, 60));
+        queued(&batch(&mut pool, server, second(0)).decide(&allocation).unwrap());
+    }
+    pool
+}
+
+fn waiting(pool: &Pool) -> Vec<LeaseId> {
+    pool.tickets().map(|ticket| ticket.lease_id).collect()
+}
+
+#[test]
+fn the_queue_is_one() {
+    let mut pool = awaited();
+    let mut here = batch(&mut pool, HERE, second(1));
+    assert!(here.decide(&Command::ReleaseLease { lease_id: id(1) }).is_some());
+    assert_eq!(here.next_in_queue(), None, "the token is for the one who waits there");
+    let plain = Command::Allocate(patient(5, 0));
+    let refusal = refused(here.decide(&plain).unwrap());
+    assert_eq!(refusal, Refusal::Full { position: 3, retry_after: seconds(119) });
+    assert!(here.decide(&Command::ReleaseLease { lease_id: id(2) }).is_some());
+    assert_eq!(here.next_in_queue(), Some(id(4)), "the second token is for the one here");
+    granted(here.decide(&Command::Allocate(patient(4, 60))).unwrap());
+    refused(here.decide(&plain).unwrap());
+    drop(here);
+    assert_eq!(pool.next_chance(second(1), HERE, true), None);
+    assert_eq!(pool.next_chance(second(1), THERE, true), Some(second(1)));
+    assert_eq!(batch(&mut pool, THERE, second(1)).next_in_queue(), Some(id(3)));
+}
+
+#[test]
+fn those_before_it_are_left_a_lease_to_evict() {
+    let mut pool = awaited();
+    pool.apply(&Change::PolicyChanged(Policy { min_hold: seconds(10), ..POLICY })).unwrap();
+    let mut here = batch(&mut pool, HERE, second(2));
+    assert_eq!(here.next_in_queue(), None);
+    let refusal = refused(here.decide(&Command::Allocate(asked(5))).unwrap());
+    assert_eq!(refusal, Refusal::Full { position: 3, retry_after: seconds(8) });
+    drop(here);
+    assert_eq!(pool.next_chance(second(2), HERE, true), Some(second(10)));
+    for (at, server) in [(4, HERE), (4, THERE), (8, HERE), (8, THERE)] {
+        batch(&mut pool, server, second(at)).decide(&Command::Heartbeat).unwrap();
+    }
+    let mut here = batch(&mut pool, HERE, second(10));
+    assert_eq!(here.next_in_queue(), Some(id(4)), "two may be evicted, and one waits before it");
+    granted(here.decide(&Command::Allocate(patient(4, 60))).unwrap());
+    let refusal = refused(here.decide(&Command::Allocate(asked(5))).unwrap());
+    assert_eq!(refusal, Refusal::Full { position: 2, retry_after: seconds(10) });
+}
+
+#[test]
+fn who_waits_at_a_server_that_fell_silent_is_gone() {
+    let mut pool = awaited();
+    let silent = second(0).after(SILENCE);
+    let just_before = Timestamp::from_micros(silent.as_micros() - 1);
+    assert_eq!(batch(&mut pool, HERE, just_before).finish(), []);
+    assert_eq!(pool.waiting(just_before, HERE, true), 2);
+    assert_eq!(pool.waiting(silent, HERE, true), 1);
+    let changes = batch(&mut pool, HERE, silent).finish();
+    assert_eq!(changes, [Change::WaitEnded { lease_id: id(3) }], "and only who waits there");
+    assert_eq!(pool.rank(id(4)), Some(0));
+}
+
+#[test]
+fn a_heartbeat_keeps_the_places_of_all_who_wait_there() {
+    let mut pool = awaited();
+    let mut there = batch(&mut pool, THERE, second(4));
+    queued(&there.decide(&Command::Allocate(patient(6, 60))).unwrap());
+    there.decide(&Command::Heartbeat).unwrap();
+    let heard = Change::ServerHeard { server: THERE, at: second(4) };
+    assert_eq!(there.finish().last(), Some(&heard));
+    assert_eq!(batch(&mut pool, HERE, second(8)).finish(), []);
+    drop(batch(&mut pool, HERE, second(9)));
+    assert_eq!(waiting(&pool), [id(4)]);
+}
+
+#[test]
+fn a_server_for_which_nobody_waits_writes_no_heartbeat() {
+    let mut pool = pool(1, WAIT);
+    let mut here = batch(&mut pool, HERE, second(0));
+    here.decide(&Command::Heartbeat).unwrap();
+    assert_eq!(here.finish(), []);
+}
+
+#[test]
+fn a_server_that_is_alone_needs_no_heartbeat_and_takes_over_nobody() {
+    let mut pool = awaited();
+    let alone =
+        Circumstances { now: second(1), server: HERE, shared: false, keys: Keys::default() };
+    let changes = pool.batch(alone).finish();
+    assert_eq!(changes, [Change::WaitEnded { lease_id: id(3) }], "it waited at one before");
+    let alone =
+        Circumstances { now: second(59), server: HERE, shared: false, keys: Keys::default() };
+    assert_eq!(pool.batch(alone).finish(), []);
+    assert_eq!(pool.waiting(second(59), HERE, false), 1);
+}
