@@ -1,6 +1,6 @@
 //! Those who wait for a token, and those who go away: without it, or just before they are answered.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pool::{Policy, WhenFull};
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ on_both! {
     a_pool_that_lets_wait_does_so_unasked,
     a_plain_allocation_goes_behind_those_who_wait,
     of_two_hundred_half_leave_and_the_others_are_served_in_order,
+    those_who_wait_are_told_when_the_server_stops,
     a_lease_whose_answer_was_lost_is_released,
     a_lost_answer_is_given_again_under_its_key,
 }
@@ -80,13 +81,13 @@ async fn holders(house: &House) -> Vec<(String, Option<String>)> {
 }
 
 async fn whoever_waits_is_served(home: Home) {
-    // All the limits that a connection has otherwise are shorter than the wait.
-    let short = Duration::from_millis(200);
+    // All limits that a connection and an answer have otherwise are shorter than the wait.
+    let short = Duration::from_millis(500);
     let settings = Settings {
         header_timeout: short,
         body_timeout: short,
         idle_timeout: short,
-        request_timeout: short,
+        request_timeout: 3 * short,
         ..Settings::default()
     };
     let house = home.open_under(Some(1), WAIT, settings).await;
@@ -164,6 +165,24 @@ async fn of_two_hundred_half_leave_and_the_others_are_served_in_order(home: Home
     release(&house, &lease).await;
     assert_eq!(holders(&house).await, expected, "nobody who left had it, however briefly");
     assert_eq!(house.active().await, 0);
+}
+
+async fn those_who_wait_are_told_when_the_server_stops(home: Home) {
+    let house = open(&home).await;
+    house.allocate("a").await;
+    let mut wire = waiter(&house, "b", 1).await;
+    let begun = Instant::now();
+    let stopped = house.stop();
+    let answer = wire.rest().await;
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#""code":"stopping""#),
+        "{answer}"
+    );
+    stopped.await.unwrap();
+    assert!(begun.elapsed() < Settings::default().shutdown_timeout, "{:?}", begun.elapsed());
+    let house = open(&home).await;
+    assert_eq!(house.get("/api/pool").await.json()["waiting"], 0);
+    assert_eq!(holders(&house).await, [("a".to_owned(), None)]);
 }
 
 /// A house whose database keeps the next commit back, and the connection by which an allocation came

@@ -243,13 +243,21 @@ fn assert_plans(connection: &Connection) {
         ),
         (include_str!("../sql/forget_keys.sql"), vec!["(pool=? AND number=?)"]),
         (include_str!("../sql/users_from.sql"), vec![by_fence]),
+        (
+            include_str!("../sql/forgotten_from.sql"),
+            vec!["SEARCH forgotten_leases USING INTEGER PRIMARY KEY (rowid>?)"],
+        ),
+        (
+            include_str!("../sql/delete_forgotten.sql"),
+            vec!["SEARCH forgotten_leases USING INTEGER PRIMARY KEY (rowid<?)"],
+        ),
         (include_str!("../sql/unindexed.sql"), vec!["SEARCH leases USING COVERING INDEX"]),
     ] {
         let steps = plan_of(connection, sql);
         for step in plan {
             assert!(steps.iter().any(|said| said.contains(step)), "{step} in {sql}{steps:#?}");
         }
-        let tables = ["leases", "l", "earlier", "u", "user_leases", "batches", "idempotency_keys"];
+        let tables = ["leases", "l", "user_leases", "u", "batches", "idempotency_keys"];
         let scanned: BTreeSet<_> =
             steps.iter().filter_map(|step| step.strip_prefix("SCAN ")).collect();
         let scanned = tables
