@@ -36,12 +36,12 @@ async fn queued(place: &impl Place, allocations: &[Allocation]) -> Server {
 
 /// How many tickets an unrelated server has to take for live at that moment.
 fn live(pool: &Pool, at: Timestamp) -> usize {
-    pool.waiting(at, ServerId(id()), true)
+    pool.waiting(at, ServerId(id()), Some(Timestamp::MIN))
 }
 
 /// How many of this server's tickets are not over at that moment.
 fn own(pool: &Pool, at: Timestamp, server: ServerId) -> usize {
-    pool.waiting(at, server, false)
+    pool.waiting(at, server, None)
 }
 
 pub async fn the_queue_is_there_after_a_restart(place: &impl Place) {
