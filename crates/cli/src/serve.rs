@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use engine::Handle;
+use pool::WhenFull;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -91,6 +92,7 @@ fn server_settings(settings: &Settings, loopback: bool) -> server::Settings {
     server::Settings {
         loopback,
         allowed_hosts: settings.allowed_hosts.clone(),
+        streams: settings.max_event_streams,
         connections: settings.max_connections,
         header_timeout: settings.header_timeout,
         idle_timeout: settings.idle_timeout,
@@ -99,6 +101,7 @@ fn server_settings(settings: &Settings, loopback: bool) -> server::Settings {
         request_timeout: settings.request_timeout + Duration::from_secs(5),
         shutdown_timeout: settings.shutdown_timeout,
         benchmark_routes: settings.benchmark_routes,
+        ..server::Settings::default()
     }
 }
 
@@ -109,6 +112,8 @@ fn engine_settings(settings: &Settings) -> engine::Settings {
         allow_clock_behind: settings.allow_clock_behind,
         journal_age: settings.journal_age,
         journal_keep: settings.journal_keep,
+        keys: settings.idempotency_keys,
+        retention: settings.retention,
         ..engine::Settings::default()
     }
 }
@@ -153,8 +158,14 @@ async fn announce(handle: Handle, address: SocketAddr, database: String) {
         address.to_string()
     };
     let tokens = if size == 1 { "token" } else { "tokens" };
+    let when_full = match policy.when_full {
+        WhenFull::EvictOldest => "",
+        WhenFull::Reject => ", rejecting when full",
+        WhenFull::Wait => ", waiting when full",
+    };
     say(&format!(
-        "TokenManager is ready: http://{host} ({size} {tokens}, leases of {lease}, {database})"
+        "TokenManager is ready: http://{host} ({size} {tokens}, leases of {lease}{when_full}, \
+         {database})"
     ));
 }
 

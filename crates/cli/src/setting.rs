@@ -95,6 +95,14 @@ pub const SETTINGS: &[Setting] = &[
         ..DURATION
     },
     Setting {
+        name: "retention",
+        default: Some("forever"),
+        group: DATABASE,
+        help: "How long ended leases stay in the history: 90days, 1year, or forever; not shorter \
+               than journal-age. A token's latest lease stays in any case",
+        ..DURATION
+    },
+    Setting {
         name: "allow-clock-behind",
         group: DATABASE,
         help: "Start although the clock is more than an hour behind the pool's last change",
@@ -110,14 +118,50 @@ pub const SETTINGS: &[Setting] = &[
         name: "lease",
         group: POOL,
         commands: &["import"],
-        help: "How long a lease lasts at most: 2m, 90s, 1500ms [default: 2m for a new pool, else \
-               what it has]",
+        help: "How long a lease lasts, unless a shorter one is asked for or it is renewed: 2m, 90s, \
+               1500ms [default: 2m for a new pool, else what it has]",
         ..DURATION
+    },
+    Setting {
+        name: "max-lease",
+        group: POOL,
+        commands: &["import"],
+        help: "How long after its start a lease may be renewed to last, or `lease` for as long as \
+               --lease says, so that nothing is renewed [default: lease for a new pool, else what \
+               it has]",
+        ..DURATION
+    },
+    Setting {
+        name: "when-full",
+        value: "CHOICE",
+        group: POOL,
+        commands: &["import"],
+        help: "What a request gets while every token is held: evict-oldest (the token of the oldest \
+               lease), reject (an error) or wait (a place in the queue) [default: evict-oldest for \
+               a new pool, else what it has]",
+        ..ONE
+    },
+    Setting {
+        name: "min-hold",
+        group: POOL,
+        commands: &["import"],
+        help: "How long a lease runs before it may be evicted, 0s for not at all [default: 0s for a \
+               new pool, else what it has]",
+        ..DURATION
+    },
+    Setting {
+        name: "max-per-user",
+        group: POOL,
+        commands: &["import"],
+        help: "How many leases one user may have at the same time, or none for any number \
+               [default: none for a new pool, else what it has]",
+        ..COUNT
     },
     Setting {
         name: "update-policy",
         group: POOL,
-        help: "Let a different --lease replace the pool's own; running leases keep their end",
+        help: "Let a different lease, max-lease, when-full, min-hold or max-per-user replace the \
+               pool's own, instead of being refused; running leases keep their end",
         ..SWITCH
     },
     Setting {
@@ -157,6 +201,21 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("10000"),
         group: LIMITS,
         help: "How many requests wait for their turn; one more is told to come back later",
+        ..COUNT
+    },
+    Setting {
+        name: "idempotency-keys",
+        default: Some("1000000"),
+        group: LIMITS,
+        help: "How many idempotency keys are remembered, each for a day; above that a new one is \
+               told to come back later",
+        ..COUNT
+    },
+    Setting {
+        name: "max-event-streams",
+        default: Some("2000"),
+        group: LIMITS,
+        help: "How many clients may follow events at once; one more is told to come back later",
         ..COUNT
     },
     Setting {

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use store::DatabaseUrl;
+use pool::{InvalidPolicy, Policy, WhenFull};
+use store::{DatabaseUrl, WantedPolicy};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::found::{Found, Origin};
@@ -14,9 +15,12 @@ use crate::mask;
 
 const DAY: Duration = Duration::from_hours(24);
 const LONGEST_LEASE: Duration = DAY.saturating_mul(365);
+const LONGEST_RETENTION: Duration = DAY.saturating_mul(36_500);
 const DEFAULT_PORT: u16 = 4000;
 /// No limit is larger: that much still fits into memory.
 const LARGEST: usize = 1_000_000;
+/// Idempotency keys are kept in the database, not in memory.
+const MOST_KEYS: usize = 1_000_000_000;
 
 /// Every setting's value.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch that a person may set")]
@@ -27,15 +31,19 @@ pub struct Settings {
     pub database_shown: String,
     pub journal_keep: u32,
     pub journal_age: Duration,
+    /// For ever for `None`.
+    pub retention: Option<Duration>,
     pub allow_clock_behind: bool,
     pub pool_size: Option<usize>,
-    pub lease: Option<Duration>,
+    pub policy: WantedPolicy,
     pub update_policy: bool,
     pub listen: Listen,
     pub allow_anonymous: bool,
     pub allowed_hosts: Vec<String>,
     pub max_connections: usize,
     pub mailbox: usize,
+    pub idempotency_keys: u64,
+    pub max_event_streams: usize,
     pub request_timeout: Duration,
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
@@ -60,22 +68,27 @@ impl Settings {
         let access_log = given(found, "access-log", switch)?;
         let log = given(found, "log", filter)?;
         let journal_keep = limit("journal-keep")?;
+        let journal_age = given(found, "journal-age", |text| duration(text, LONGEST_LEASE))?;
+        let keys = given(found, "idempotency-keys", |text| count(text, 1..=MOST_KEYS))?;
         Ok(Settings {
             database: given(found, "database", |text| {
                 text.parse().map_err(|error: store::InvalidUrl| error.to_string())
             })?,
             database_shown: shown(found, "database").unwrap_or_default(),
             journal_keep: u32::try_from(journal_keep).expect("it is at most LARGEST"),
-            journal_age: given(found, "journal-age", |text| duration(text, LONGEST_LEASE))?,
+            journal_age,
+            retention: given(found, "retention", |text| retention(text, journal_age))?,
             allow_clock_behind: given(found, "allow-clock-behind", switch)?,
             pool_size: perhaps(found, "pool-size", |text| count(text, 0..=store::MAX_POOL_SIZE))?,
-            lease: perhaps(found, "lease", |text| duration(text, LONGEST_LEASE))?,
+            policy: policy(found)?,
             update_policy: given(found, "update-policy", switch)?,
             listen: listen(found)?,
             allow_anonymous: given(found, "allow-anonymous", switch)?,
             allowed_hosts: perhaps(found, "allowed-host", hosts)?.unwrap_or_default(),
             max_connections: limit("max-connections")?,
             mailbox: limit("mailbox")?,
+            idempotency_keys: keys as u64,
+            max_event_streams: limit("max-event-streams")?,
             request_timeout: timeout("request-timeout")?,
             header_timeout: timeout("header-timeout")?,
             idle_timeout: timeout("idle-timeout")?,
@@ -91,7 +104,7 @@ impl Settings {
     pub fn wanted(&self) -> store::Wanted {
         store::Wanted {
             size: self.pool_size,
-            policy: self.lease.map(|lease| pool::Policy { lease }),
+            policy: self.policy,
             update_policy: self.update_policy,
         }
     }
@@ -184,6 +197,68 @@ fn format(text: &str) -> Result<bool, String> {
     }
 }
 
+/// What is chosen of the policy. Rules that were chosen together have to go together; whether they
+/// also go with those that the pool has, only the store can tell.
+fn policy(found: &Found) -> anyhow::Result<WantedPolicy> {
+    let wanted = WantedPolicy {
+        lease: perhaps(found, "lease", |text| duration(text, LONGEST_LEASE))?,
+        max_lease: perhaps(found, "max-lease", |text| {
+            unless("lease", text, |text| duration(text, LONGEST_LEASE))
+        })?,
+        when_full: perhaps(found, "when-full", when_full)?,
+        min_hold: perhaps(found, "min-hold", min_hold)?,
+        max_per_user: perhaps(found, "max-per-user", |text| {
+            unless("none", text, |text| count(text, 1..=LARGEST))
+        })?
+        .map(|most| most.map(|most| u32::try_from(most).expect("it is at most LARGEST"))),
+    };
+    let chosen = wanted.lease.map(|lease| wanted.instead_of(Policy::of_lease(lease)).check());
+    let Some(Err(why)) = chosen else { return Ok(wanted) };
+    let name = match why {
+        InvalidPolicy::MaxLeaseTooShort { .. } => "max-lease",
+        InvalidPolicy::MinHoldTooLong { .. } => "min-hold",
+        InvalidPolicy::NobodyMay => "max-per-user",
+    };
+    let (text, origin) = found.get(name).expect("only what was chosen can be wrong");
+    Err(refused(name, text, origin, &why.to_string()))
+}
+
+/// What a text says; nothing when it is that word.
+fn unless<T>(
+    word: &str,
+    text: &str,
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    if text == word {
+        return Ok(None);
+    }
+    read(text).map(Some).map_err(|why| format!("{why}, or {word}"))
+}
+
+fn when_full(text: &str) -> Result<WhenFull, String> {
+    let words = WhenFull::ALL.map(WhenFull::as_str).join(", ");
+    WhenFull::from_word(text).ok_or_else(|| format!("it is one of {words}"))
+}
+
+/// A duration that may be zero.
+fn min_hold(text: &str) -> Result<Duration, String> {
+    if humantime::parse_duration(text).is_ok_and(|hold| hold.is_zero()) {
+        return Ok(Duration::ZERO);
+    }
+    duration(text, LONGEST_LEASE).map_err(|why| format!("{why}, or 0s"))
+}
+
+/// For how long ended leases are kept; for ever for `None`.
+fn retention(text: &str, journal_age: Duration) -> Result<Option<Duration>, String> {
+    let retention = unless("forever", text, |text| duration(text, LONGEST_RETENTION))?;
+    // Whoever follows events may have to look up a lease that the journal tells of.
+    if retention.is_some_and(|retention| retention < journal_age) {
+        let journal_age = humantime::format_duration(journal_age);
+        return Err(format!("it can't be shorter than journal-age ({journal_age})"));
+    }
+    Ok(retention)
+}
+
 /// Where to listen. `PORT` counts where nobody chose a port by a flag or by the setting's own
 /// environment variable.
 fn listen(found: &Found) -> anyhow::Result<Listen> {
@@ -218,7 +293,9 @@ mod tests {
     fn the_defaults_are_good() {
         let settings = Settings::read(&found(&[], None)).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:4000");
-        assert_eq!((settings.pool_size, settings.lease), (None, None));
+        assert_eq!((settings.pool_size, settings.policy), (None, WantedPolicy::default()));
+        let limits = (settings.idempotency_keys, settings.max_event_streams, settings.retention);
+        assert_eq!(limits, (1_000_000, 2_000, None));
         assert_eq!(settings.database_shown, "sqlite:token-manager.db");
     }
 
@@ -237,6 +314,14 @@ mod tests {
             ("lease", "5x", "a duration looks like 2m"),
             ("lease", "0s", "1ms at least and 365days at most"),
             ("lease", "366days", "1ms at least and 365days at most"),
+            ("max-lease", "forever", "a duration looks like 2m, 90s, 1500ms or 1h 30m, or lease"),
+            ("when-full", "evict", "it is one of evict-oldest, reject, wait"),
+            ("min-hold", "-1s", "or 0s"),
+            ("max-per-user", "0", "from 1 to 1000000, or none"),
+            ("idempotency-keys", "0", "from 1 to 1000000000"),
+            ("max-event-streams", "0", "from 1 to 1000000"),
+            ("retention", "never", "or forever"),
+            ("retention", "23h", "can't be shorter than journal-age (1day)"),
             ("pool-size", "1000001", "from 0 to 1000000"),
             ("pool-size", "-1", "from 0 to 1000000"),
             ("mailbox", "0", "from 1 to 1000000"),
@@ -252,6 +337,59 @@ mod tests {
             assert!(error.starts_with(&format!("the setting {name} can't be")), "{error}");
             assert!(error.contains(why) && !error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_policy_is_wanted_as_far_as_it_is_chosen() {
+        let read = |flags: &[_]| policy(&found(flags, None)).unwrap();
+        let minutes = Duration::from_mins;
+        let all = read(&[
+            ("lease", "2m"),
+            ("max-lease", "1h"),
+            ("when-full", "wait"),
+            ("min-hold", "2m"),
+            ("max-per-user", "3"),
+        ]);
+        let expected = Policy {
+            max_lease: Some(minutes(60)),
+            when_full: WhenFull::Wait,
+            min_hold: minutes(2),
+            max_per_user: Some(3),
+            ..Policy::of_lease(minutes(2))
+        };
+        assert_eq!(all, WantedPolicy::from(expected));
+        let back = read(&[("max-lease", "lease"), ("min-hold", "0s"), ("max-per-user", "none")]);
+        let expected = WantedPolicy {
+            max_lease: Some(None),
+            min_hold: Some(Duration::ZERO),
+            max_per_user: Some(None),
+            ..WantedPolicy::default()
+        };
+        assert_eq!(back, expected);
+    }
+
+    #[test]
+    fn rules_that_contradict_each_other_are_refused_with_where_one_was_set() {
+        for (name, value, why) in [
+            ("max-lease", "89s", "max-lease (89s) can't be shorter than lease (90s)"),
+            ("min-hold", "91s", "min-hold (91s) can't be longer than lease (90s)"),
+        ] {
+            let error = policy(&found(&[("lease", "90s"), (name, value)], None)).unwrap_err();
+            let expected = format!("the setting {name} can't be \"{value}\" (flag): {why}");
+            assert_eq!(error.to_string(), expected);
+            assert!(
+                policy(&found(&[(name, value)], None)).is_ok(),
+                "the pool's lease may be longer"
+            );
+        }
+    }
+
+    #[test]
+    fn ended_leases_are_kept_for_as_long_as_is_chosen() {
+        let read = |flags: &[_]| Settings::read(&found(flags, None)).unwrap().retention;
+        assert_eq!(read(&[("retention", "90days")]), Some(DAY * 90));
+        assert_eq!(read(&[("retention", "1h"), ("journal-age", "1h")]), Some(DAY / 24));
+        assert_eq!(read(&[("retention", "forever"), ("journal-age", "1h")]), None);
     }
 
     #[test]

@@ -35,8 +35,12 @@ pub fn show(found: &Found) -> anyhow::Result<()> {
 /// What it means that a setting has no value.
 fn unset(name: &str) -> &'static str {
     match name {
-        "pool-size" => "(the pool's; 100 for a new one)",
-        "lease" => "(the pool's; 2m for a new one)",
+        "pool-size" => "(the pool's; new: 100)",
+        "lease" => "(the pool's; new: 2m)",
+        "max-lease" => "(the pool's; new: lease)",
+        "when-full" => "(the pool's; new: evict-oldest)",
+        "min-hold" => "(the pool's; new: 0s)",
+        "max-per-user" => "(the pool's; new: none)",
         _ => "(none)",
     }
 }

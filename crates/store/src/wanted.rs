@@ -54,7 +54,8 @@ impl From<Policy> for WantedPolicy {
 
 impl WantedPolicy {
     /// `policy` with all that is wanted otherwise.
-    fn instead_of(&self, policy: Policy) -> Policy {
+    #[must_use]
+    pub fn instead_of(&self, policy: Policy) -> Policy {
         Policy {
             lease: self.lease.unwrap_or(policy.lease),
             max_lease: self.max_lease.unwrap_or(policy.max_lease),

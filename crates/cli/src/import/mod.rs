@@ -4,8 +4,10 @@
 mod source;
 mod usage;
 
-use pool::Policy;
 use std::time::Duration;
+
+use anyhow::Context as _;
+use pool::Policy;
 use store::{Clock as _, ImportedPool, NewPool, SystemClock};
 
 use self::source::{Source, Usages};
@@ -13,7 +15,7 @@ use self::usage::Tally;
 use crate::settings::Settings;
 use crate::{count, database, mask, say};
 
-const DEFAULT_LEASE: Duration = Duration::from_mins(2);
+const DEFAULT_POLICY: Policy = Policy::of_lease(Duration::from_mins(2));
 
 /// The environment variable with the original's password, by the name that PostgreSQL's own programs
 /// give it.
@@ -26,12 +28,13 @@ const PASSWORD_ENV: &str = "PGPASSWORD";
 /// When either database can't be used, the original holds something that no pool can, or there is
 /// a pool already.
 pub async fn import(settings: &Settings, from: &str) -> anyhow::Result<()> {
+    let policy = settings.policy.instead_of(DEFAULT_POLICY).check();
+    let policy = policy.context("there can be no pool with such a policy")?;
     let password = std::env::var(PASSWORD_ENV).ok().filter(|password| !password.is_empty());
     let mut source = Source::connect(from, password.as_deref()).await?;
     let snapshot = source.snapshot().await?;
     let tokens = snapshot.tokens().await?;
     let moment = snapshot.moment().await?;
-    let policy = Policy { lease: settings.lease.unwrap_or(DEFAULT_LEASE) };
     // Nothing that was taken over may lie in the new pool's future.
     let at = SystemClock.now().max(moment.now).max(moment.last_start);
     let mut history = Usages::open(&snapshot, &tokens, policy.lease, moment.now).await?;

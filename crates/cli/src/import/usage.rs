@@ -53,6 +53,7 @@ impl Usage {
             }
         };
         let end = end.map(|at| at.max(self.started_at));
+        let expires_at = end.map_or(deadline, |at| at.max(deadline));
         Lease {
             id: LeaseId(self.id),
             token_id: TokenId(self.token_id),
@@ -60,7 +61,8 @@ impl Usage {
             fence: self.fence,
             previous_fence: self.previous_fence,
             started_at: self.started_at,
-            expires_at: end.map_or(deadline, |at| at.max(deadline)),
+            granted_until: expires_at,
+            expires_at,
             end: end.map(|at| End { at, reason: EndReason::Imported }),
         }
     }

@@ -213,6 +213,23 @@ async fn a_pool_that_is_there_is_not_replaced() {
 }
 
 #[tokio::test]
+async fn the_new_pool_gets_the_policy_that_was_asked_for() {
+    let from = original("timestamp", "").await;
+    let policy = ["--when-full", "wait", "--max-per-user", "3", "--max-lease", "1h"];
+    let (_folder, databases) = databases().await;
+    for into in databases {
+        let ended = import(&from, &into, &["--min-hold", "3m"]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.err.contains("min-hold (180s) can't be longer than lease (120s)"));
+        let ended = import(&from, &into, &policy);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let server = Server::start(&into, &policy);
+        let ready = server.ready();
+        assert!(ready.contains("(10 tokens, leases of 2m, waiting when full, "), "{ready}");
+    }
+}
+
+#[tokio::test]
 async fn a_password_may_come_from_the_environment() {
     let cluster = Options::default().tcp().start().unwrap();
     let database = cluster.database().await.unwrap();

@@ -85,13 +85,70 @@ async fn another_size_or_lease_is_refused_and_explained() {
         let ended = refused(&database, &["--pool-size", "6"]);
         assert_says(&ended, &["has 5 tokens, not 6", "never created or discarded"]);
         let ended = refused(&database, &["--lease", "31s"]);
-        assert_says(&ended, &["last 30s, not 31s", "--update-policy"]);
+        assert_says(&ended, &["lease is 30s, not 31s", "--update-policy"]);
         let same = Server::start(&database, &["--pool-size", "5"]);
         assert!(same.ready().contains("(5 tokens, leases of 30s, "), "{}", same.ready());
         drop(same);
         let changed = Server::start(&database, &["--lease", "31s", "--update-policy"]);
         assert!(changed.ready().contains("leases of 31s"), "{}", changed.ready());
     }
+}
+
+#[tokio::test]
+async fn another_policy_is_refused_rule_by_rule_unless_it_is_meant() {
+    let (_folder, databases) = databases().await;
+    let policy = |rules: [&'static str; 5]| {
+        let names = ["--lease", "--max-lease", "--when-full", "--min-hold", "--max-per-user"];
+        names.into_iter().zip(rules).flat_map(|(name, rule)| [name, rule]).collect::<Vec<_>>()
+    };
+    let first = policy(["30s", "1m", "reject", "0s", "2"]);
+    let other = policy(["31s", "lease", "wait", "5s", "none"]);
+    let stop = |mut server: Server| {
+        server.signal("TERM");
+        assert!(server.wait().success());
+    };
+    for database in databases {
+        let server = Server::start(&database, &[&["--pool-size", "1"], &first[..]].concat());
+        assert!(server.ready().contains("leases of 30s, rejecting when full, "));
+        assert_eq!(server.allocate("Edivan").await.0, 200);
+        assert_eq!(server.allocate("Edivan").await.0, 503, "the policy is in force");
+        stop(server);
+        assert_says(
+            &refused(&database, &other),
+            &[
+                "lease is 30s, not 31s; max-lease is 60s, not lease; when-full is reject, not wait; \
+                 min-hold is 0ns, not 5s; max-per-user is 2, not none",
+                "--update-policy",
+            ],
+        );
+        let ended = refused(&database, &["--when-full", "wait", "--max-per-user", "2"]);
+        assert_says(&ended, &["is another one: when-full is reject, not wait. "]);
+        let ended = refused(&database, &["--min-hold", "31s", "--update-policy"]);
+        assert_says(&ended, &["min-hold (31s) can't be longer than lease (30s)"]);
+        stop(Server::start(&database, &first));
+        let updated = [&other[..], &["--update-policy"]].concat();
+        stop(Server::start(&database, &updated));
+        let server = Server::start(&database, &other);
+        assert!(server.ready().contains("leases of 31s, waiting when full, "));
+        stop(server);
+        assert_says(&refused(&database, &first), &["lease is 31s, not 30s"]);
+    }
+}
+
+#[test]
+fn a_policy_that_contradicts_itself_makes_no_pool() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = sqlite(folder.path());
+    for (arguments, sentence) in [
+        (&["--min-hold", "121s"][..], "min-hold (121s) can't be longer than lease (120s)"),
+        (&["--max-lease", "119s"], "max-lease (119s) can't be shorter than lease (120s)"),
+        (&["--lease", "9s", "--min-hold", "10s"], "min-hold can't be \"10s\" (flag)"),
+        (&["--when-full", "evict"], "it is one of evict-oldest, reject, wait"),
+    ] {
+        assert_says(&refused(&database, arguments), &[sentence]);
+    }
+    let server = Server::start(&database, &["--min-hold", "2m", "--max-lease", "2m"]);
+    assert!(server.ready().contains("(100 tokens, leases of 2m, "), "{}", server.ready());
 }
 
 #[test]

@@ -47,6 +47,31 @@ fn a_flag_comes_before_the_environment_before_the_file_before_the_default() {
 }
 
 #[test]
+fn a_rule_that_nobody_chose_is_the_pools() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("policy.toml"), "max-lease = '1h'\nmax-per-user = 3").unwrap();
+    let shown = config(folder.path(), &["--when-full", "wait", "--config", "policy.toml"], &[]);
+    expect(&shown, "max-lease", "1h", "file policy.toml");
+    expect(&shown, "max-per-user", "3", "file policy.toml");
+    expect(&shown, "when-full", "wait", "flag");
+    expect(&shown, "min-hold", "(the pool's; new: 0s)", "default");
+    let shown = config(folder.path(), &[], &[("TOKEN_MANAGER_RETENTION", "90days")]);
+    for (name, new) in [
+        ("pool-size", "100"),
+        ("lease", "2m"),
+        ("max-lease", "lease"),
+        ("when-full", "evict-oldest"),
+        ("min-hold", "0s"),
+        ("max-per-user", "none"),
+    ] {
+        expect(&shown, name, &format!("(the pool's; new: {new})"), "default");
+    }
+    expect(&shown, "retention", "90days", "environment variable TOKEN_MANAGER_RETENTION");
+    expect(&shown, "idempotency-keys", "1000000", "default");
+    expect(&shown, "max-event-streams", "2000", "default");
+}
+
+#[test]
 fn database_url_and_port_are_understood() {
     let folder = tempfile::tempdir().unwrap();
     let env = [("DATABASE_URL", "sqlite:other.db"), ("PORT", "8080")];
@@ -110,6 +135,21 @@ fn a_bad_value_is_refused_with_where_it_was_set() {
             &[],
             ["settings file none.toml can't be used", "No such file"],
         ),
+        (
+            vec!["--when-full", "evict"],
+            &[],
+            ["when-full can't be \"evict\" (flag)", "it is one of evict-oldest, reject, wait"],
+        ),
+        (
+            vec!["--lease", "1m", "--min-hold", "2m"],
+            &[],
+            ["min-hold can't be \"2m\" (flag)", "can't be longer than lease (60s)"],
+        ),
+        (
+            vec!["--retention", "1h"],
+            &[],
+            ["retention can't be \"1h\" (flag)", "can't be shorter than journal-age (1day)"],
+        ),
         (vec!["--access-log=perhaps"], &[], ["access-log can't be", "true or false"]),
         (vec![], &[("PORT", "http")], ["environment variable PORT can't be \"http\"", "65535"]),
     ] {
@@ -139,7 +179,7 @@ fn help_and_version_are_there() {
     assert!(text(&["--version"]).starts_with("token-manager 0."));
     assert!(text(&["--help"]).contains("Examples:"));
     let serve = text(&["serve", "--help"]);
-    for expected in ["--pool-size", "--lease", "DATABASE_URL", "Network:", "PORT"] {
+    for expected in ["--pool-size", "--when-full", "DATABASE_URL", "Network:", "PORT"] {
         assert!(serve.contains(expected), "{expected}");
     }
     assert!(!serve.contains("benchmark-routes"));
