@@ -1,16 +1,20 @@
 //! The JSON that goes out, field by field in the order clients know.
 
 use std::fmt;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::HeaderValue;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::Response;
+use engine::{Allocated, LeaseRecord};
 use jiff::fmt::StdFmtWrite;
 use jiff::fmt::temporal::DateTimePrinter;
 use pool::{Lease, Timestamp, Token, TokenView};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
+
+use crate::seconds::Seconds;
 
 /// The content type of every answer.
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -36,7 +40,7 @@ impl Serialize for Time {
 }
 
 /// A token as it stands, taken from the pool so that it can be written down later.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct TokenRow {
     id: Uuid,
     #[serde(rename = "token")]
@@ -46,6 +50,10 @@ pub(crate) struct TokenRow {
     user_id: Option<Uuid>,
     inserted_at: Time,
     updated_at: Time,
+    lease_id: Option<Uuid>,
+    user: Option<Arc<str>>,
+    expires_at: Option<Time>,
+    fence: Option<i64>,
 }
 
 impl TokenRow {
@@ -62,6 +70,10 @@ impl TokenRow {
             user_id: running.map(|lease| lease.user.id.0),
             inserted_at: Time(token.inserted_at),
             updated_at: Time(updated_at),
+            lease_id: running.map(|lease| lease.id.0),
+            user: running.map(|lease| Arc::clone(&lease.user.name)),
+            expires_at: running.map(|lease| Time(lease.expires_at)),
+            fence: running.map(|lease| lease.fence.get()),
         }
     }
 }
@@ -77,14 +89,23 @@ pub(crate) struct Shown {
 struct CurrentUser {
     user_id: Uuid,
     activated_at: Time,
+    lease_id: Uuid,
+    user: Arc<str>,
+    expires_at: Time,
+    fence: i64,
 }
 
-impl From<TokenRow> for Shown {
-    fn from(token: TokenRow) -> Self {
-        let holder = token.user_id.zip(token.activated_at);
-        let current_user =
-            holder.map(|(user_id, activated_at)| CurrentUser { user_id, activated_at });
-        Shown { token, current_user }
+impl Shown {
+    pub(crate) fn of(view: TokenView<'_>, now: Timestamp) -> Self {
+        let holder = |lease: &Lease| CurrentUser {
+            user_id: lease.user.id.0,
+            activated_at: Time(lease.started_at),
+            lease_id: lease.id.0,
+            user: Arc::clone(&lease.user.name),
+            expires_at: Time(lease.expires_at),
+            fence: lease.fence.get(),
+        };
+        Shown { token: TokenRow::of(view, now), current_user: view.running(now).map(holder) }
     }
 }
 
@@ -96,27 +117,71 @@ pub(crate) struct Granted<'a> {
     token_value: Uuid,
     status: &'static str,
     activated_at: Time,
+    lease_id: Uuid,
+    user: &'a str,
+    expires_at: Time,
+    expires_in: Seconds,
+    fence: i64,
+    evicted: Option<Evicted<'a>>,
+    // These only where the lease is over, which is to say that its key was used again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_reason: Option<&'static str>,
 }
 
-impl<'a> Granted<'a> {
-    pub(crate) fn new(lease: &'a Lease, value: Uuid) -> Self {
+/// Whose lease ended for another.
+#[derive(Serialize)]
+struct Evicted<'a> {
+    lease_id: Uuid,
+    user: &'a str,
+    user_id: Uuid,
+    fence: i64,
+    started_at: Time,
+}
+
+impl<'a> From<&'a Allocated> for Granted<'a> {
+    fn from(Allocated { lease, value, evicted, at }: &'a Allocated) -> Self {
+        let evicted = evicted.as_ref().map(|lease| Evicted {
+            lease_id: lease.id.0,
+            user: &lease.user.name,
+            user_id: lease.user.id.0,
+            fence: lease.fence.get(),
+            started_at: Time(lease.started_at),
+        });
         Granted {
             token_id: lease.token_id.0,
             user_id: &lease.user.name,
-            token_value: value,
-            status: "active",
+            token_value: value.0,
+            status: status(lease),
             activated_at: Time(lease.started_at),
+            lease_id: lease.id.0,
+            user: &lease.user.name,
+            expires_at: Time(lease.expires_at),
+            expires_in: Seconds::left(lease, *at),
+            fence: lease.fence.get(),
+            evicted,
+            ended_at: lease.end.map(|end| Time(end.at)),
+            end_reason: lease.end.map(|end| end.reason.as_str()),
         }
     }
+}
 
+impl Granted<'_> {
     pub(crate) fn response(&self) -> Response {
-        json(self, 256 + self.user_id.len())
+        let evicted = self.evicted.as_ref().map_or(0, |evicted| 256 + evicted.user.len());
+        json(self, 512 + 2 * self.user_id.len() + evicted)
     }
+}
+
+/// `active` or `ended`, for a lease whose end is filled in.
+pub(crate) fn status(lease: &Lease) -> &'static str {
+    if lease.end.is_none() { "active" } else { "ended" }
 }
 
 /// A row of a token's history.
 #[derive(Serialize)]
-pub(crate) struct Usage {
+pub(crate) struct Usage<'a> {
     id: Uuid,
     token_id: Uuid,
     user_id: Uuid,
@@ -124,10 +189,16 @@ pub(crate) struct Usage {
     ended_at: Option<Time>,
     inserted_at: Time,
     updated_at: Time,
+    lease_id: Uuid,
+    user: &'a str,
+    expires_at: Time,
+    fence: i64,
+    end_reason: Option<&'static str>,
+    evicted_by: Option<Uuid>,
 }
 
-impl From<&Lease> for Usage {
-    fn from(lease: &Lease) -> Self {
+impl<'a> From<&'a LeaseRecord> for Usage<'a> {
+    fn from(LeaseRecord { lease, evicted_by }: &'a LeaseRecord) -> Self {
         let ended_at = lease.end.map(|end| Time(end.at));
         Usage {
             id: lease.id.0,
@@ -137,6 +208,12 @@ impl From<&Lease> for Usage {
             ended_at,
             inserted_at: Time(lease.started_at),
             updated_at: ended_at.unwrap_or(Time(lease.started_at)),
+            lease_id: lease.id.0,
+            user: &lease.user.name,
+            expires_at: Time(lease.expires_at),
+            fence: lease.fence.get(),
+            end_reason: lease.end.map(|end| end.reason.as_str()),
+            evicted_by: evicted_by.map(|by| by.0),
         }
     }
 }
@@ -152,6 +229,14 @@ pub(crate) fn to_vec(value: &impl Serialize, size: usize) -> Vec<u8> {
 /// A successful answer.
 pub(crate) fn json(value: &impl Serialize, size: usize) -> Response {
     body(to_vec(value, size))
+}
+
+/// A successful answer that is not to be kept, because it is about this moment.
+pub(crate) fn fleeting(value: &impl Serialize, size: usize) -> Response {
+    const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+    let mut response = json(value, size);
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
 }
 
 /// A successful answer that is JSON already.

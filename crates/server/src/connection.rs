@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -55,6 +55,18 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Keeps a request under way beyond the head of its answer, as long as there is a clone of this: for
+/// answers that come to no end by themselves.
+#[derive(Clone, Default)]
+pub(crate) struct Lasting(Arc<OnceLock<UnderWay>>);
+
+impl Lasting {
+    pub(crate) fn keep(&self, under_way: UnderWay) {
+        // There is one request for one answer.
+        let _ = self.0.set(under_way);
     }
 }
 

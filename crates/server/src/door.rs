@@ -16,14 +16,16 @@ use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, 
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use pool::Allocation;
 use tower::{Layer, Service};
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
 
+use crate::app::App;
 use crate::foreign::Gate;
 use crate::problem::{Code, Problem};
 use crate::request_id::{REQUEST_ID, RequestIds};
-use crate::{Settings, body};
+use crate::{Settings, allocate, body};
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -36,7 +38,8 @@ pub struct Door(Arc<Inner>);
 
 struct Inner {
     routes: Router,
-    compression: CompressionLayer<SizeAbove>,
+    compression: CompressionLayer<And<SizeAbove, NotForContentType>>,
+    app: App,
     gate: Gate,
     request_ids: RequestIds,
     body_timeout: Duration,
@@ -44,16 +47,23 @@ struct Inner {
 }
 
 impl Door {
-    pub(crate) fn new(routes: Router, settings: &Settings) -> Self {
-        let size = SizeAbove::new(COMPRESS_FROM);
+    pub(crate) fn new(routes: Router, settings: &Settings, app: App) -> Self {
+        // What is compressed waits until there is more of it.
+        let worth_it = SizeAbove::new(COMPRESS_FROM).and(NotForContentType::SSE);
         Door(Arc::new(Inner {
             routes,
-            compression: CompressionLayer::new().gzip(true).br(true).compress_when(size),
+            compression: CompressionLayer::new().gzip(true).br(true).compress_when(worth_it),
+            app,
             gate: Gate::new(settings.loopback, &settings.allowed_hosts),
             request_ids: RequestIds::new(),
             body_timeout: settings.body_timeout,
             request_timeout: settings.request_timeout,
         }))
+    }
+
+    /// Ends what would go on for long.
+    pub(crate) fn stop(&self) {
+        self.0.app.stop();
     }
 }
 
@@ -131,10 +141,22 @@ impl Inner {
         Ok(Request::from_parts(head, Body::from(body)))
     }
 
+    /// How long an answer may take. Whoever waits for a token is told by the engine when that is in
+    /// vain; this is for when even that fails to come.
+    fn limit(&self, path: &str) -> Duration {
+        let waits = if path == allocate::PATH {
+            Allocation::MAX_WAIT + self.request_timeout
+        } else {
+            Duration::ZERO
+        };
+        self.request_timeout + waits
+    }
+
     /// The handler's answer, or what is to be said in its stead.
     async fn pass(&self, request: Request<Body>) -> Response {
         let head = request.method() == Method::HEAD;
         let compressed = request.headers().contains_key(ACCEPT_ENCODING);
+        let limit = self.limit(request.uri().path());
         let routed = async {
             let mut routes = self.routes.clone();
             if !compressed {
@@ -148,7 +170,7 @@ impl Inner {
             let response = self.compression.layer(routes).call(request).await;
             into_answer(response).map(Body::new)
         };
-        let in_time = tokio::time::timeout(self.request_timeout, catching_panics(routed)).await;
+        let in_time = tokio::time::timeout(limit, catching_panics(routed)).await;
         match in_time {
             Ok(Ok(response)) => response,
             Ok(Err(Panicked)) => {
@@ -252,9 +274,14 @@ mod tests {
     use axum::routing::get;
 
     use super::*;
+    use crate::app::Inside;
 
     fn door(routes: Router, settings: &Settings) -> Door {
-        Door::new(routes, settings)
+        let database =
+            store::database(&"sqlite:nowhere".parse().unwrap(), Arc::new(store::SystemClock));
+        let (engine, _) =
+            engine::start(database, store::Wanted::default(), engine::Settings::default());
+        Door::new(routes, settings, Inside::new(engine, settings))
     }
 
     async fn call(door: &Door, path: &str) -> (u16, serde_json::Value) {
@@ -288,6 +315,14 @@ mod tests {
         let settings = Settings { request_timeout, ..Settings::default() };
         let (status, problem) = call(&door(Router::new().route("/", never), &settings), "/").await;
         assert_eq!((status, &problem["code"]), (504, &"timed-out".into()));
+    }
+
+    #[test]
+    fn whoever_waits_for_a_token_has_the_time_to() {
+        let Door(inner) = door(Router::new(), &Settings::default());
+        let seconds = Duration::from_secs;
+        assert_eq!(inner.limit("/api/tokens"), seconds(30));
+        assert_eq!(inner.limit("/api/tokens/allocate"), seconds(30 + 60 + 30));
     }
 
     #[test]

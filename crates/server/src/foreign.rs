@@ -38,9 +38,10 @@ impl Gate {
                           [::1] only. Start it with --allowed-host to add the host you used.";
             return Err(Problem::new(Code::WrongHost, detail));
         }
-        let reads = method == Method::GET || method == Method::HEAD;
+        let reads = (method == Method::GET || method == Method::HEAD) && !is_stream(uri);
         if !reads && is_foreign(host, headers) {
-            let detail = "A web page of another site may not change anything here.";
+            let detail = "A web page of another site may neither change anything here nor follow \
+                          events.";
             return Err(Problem::new(Code::ForeignPage, detail));
         }
         Ok(())
@@ -54,6 +55,12 @@ impl Gate {
                 same_port && host.name.eq_ignore_ascii_case(allowed.name)
             })
     }
+}
+
+/// Whether this leads to the event stream. Unlike other answers, which a browser shows to no page of
+/// another site, it would take up a place for as long as the page is open.
+fn is_stream(uri: &Uri) -> bool {
+    uri.path().split('/').filter(|segment| !segment.is_empty()).eq(["api", "events"])
 }
 
 /// A host as `Host` headers, HTTP/2 requests and origins name it.
@@ -263,6 +270,24 @@ mod tests {
         }
         for method in [Method::GET, Method::HEAD] {
             assert_eq!(with(&method, "cross-site"), None);
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_site_may_not_follow_events() {
+        for path in ["/api/events", "//api//events/?user=a", "http://localhost/api/events"] {
+            for foreign in [
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-site", "same-site"),
+                ("origin", "http://evil.example"),
+            ] {
+                for method in [Method::GET, Method::HEAD] {
+                    let code = check(&local(), &method, path, &[("host", "localhost"), foreign]);
+                    assert_eq!(code, Some(Code::ForeignPage), "{path} {foreign:?}");
+                }
+            }
+            let own = [("host", "localhost"), ("sec-fetch-site", "same-origin")];
+            assert_eq!(check(&local(), &Method::GET, path, &own), None);
         }
     }
 }

@@ -14,12 +14,12 @@ use crate::parameters::number;
 use crate::problem::Problem;
 
 /// About how long a row is in JSON.
-const BYTES_PER_ROW: usize = 330;
+const BYTES_PER_ROW: usize = 600;
 
 #[derive(Serialize)]
 struct Answer<'a> {
     token_id: &'a str,
-    history: Vec<Usage>,
+    history: Vec<Usage<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ pub(crate) async fn history(
     let limit = number(query.as_deref(), "limit", 1..=MAX_ROWS.into())?;
     let before = number(query.as_deref(), "before", 1..=i64::MAX)?.map(Fence::new);
     let rows = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MAX_ROWS.into());
-    let page = app.engine.history(id.token, before, rows).await?.ok_or_else(unknown_token)?;
+    let page = app.engine.history(id.token(), before, rows).await?.ok_or_else(unknown_token)?;
     let next = page.next.map(|fence| {
         let limit = limit.map_or(String::new(), |limit| format!("limit={limit}&"));
         format!("/api/tokens/{}/history?{limit}before={}", id.sent, fence.get())

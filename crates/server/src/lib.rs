@@ -6,23 +6,34 @@
 //!
 //! [`router`] makes the service, [`serve()`] puts it on a listener until it is told to stop.
 
+mod allocate;
 mod answer;
 mod app;
 mod body;
 mod connection;
 mod door;
+mod events;
+mod export;
+mod fields;
 mod foreign;
 mod health;
 mod history;
+mod key;
+mod lease_row;
+mod leases;
 mod lists;
 mod pages;
 mod parameters;
+mod policy;
 mod problem;
+mod question;
+mod release;
 mod request_id;
 mod routes;
 mod sample;
+mod search;
+mod seconds;
 mod serve;
-mod user_field;
 
 use std::time::Duration;
 
@@ -47,6 +58,9 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
     /// How many event streams there may be at the same time; one more is refused.
     pub streams: usize,
+    /// How often an event stream says that it lives, and where it is, so that both sides notice
+    /// when the other is gone. Less than what proxies take for idle.
+    pub comment_every: Duration,
     /// How many connections there may be; further ones wait in the operating system's queue.
     pub connections: usize,
     /// How long a connection may take to its first request, and to the end of a request's head.
@@ -72,6 +86,7 @@ impl Default for Settings {
             loopback: true,
             allowed_hosts: Vec::new(),
             streams: 2_000,
+            comment_every: Duration::from_secs(15),
             connections: 10_000,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),

@@ -10,7 +10,7 @@ use crate::pages::{List, Page, Part};
 use crate::problem::Problem;
 
 /// Raised whenever the same state of a pool is written down differently than by earlier releases.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 pub(crate) async fn all(app: State<App>, query: RawQuery, headers: HeaderMap) -> Answer {
     list(List::All, app, query, headers).await

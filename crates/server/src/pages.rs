@@ -18,7 +18,7 @@ use crate::problem::Problem;
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// About how long a token is in JSON.
-const BYTES_PER_TOKEN: usize = 320;
+const BYTES_PER_TOKEN: usize = 480;
 
 /// How many pages are kept.
 const MAX_KEPT: usize = 16;

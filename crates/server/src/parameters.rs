@@ -1,6 +1,7 @@
 //! Names and values as query strings and forms write them: `name=value&other=one+two%21`.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
 use crate::problem::{Code, Problem};
@@ -10,12 +11,20 @@ use crate::problem::{Code, Problem};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
+/// The names in `text`, each with its value, which is yet to be [decoded](decode).
+pub(crate) fn pairs(text: &str) -> impl Iterator<Item = Result<(Cow<'_, str>, &str), Malformed>> {
+    text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Ok((decode(key)?, value))
+    })
+}
+
 /// The last value of `name` in `text`; None when it is not there.
 pub(crate) fn find<'a>(text: &'a str, name: &str) -> Result<Option<Cow<'a, str>>, Malformed> {
     let mut found = None;
-    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if decode(key)? == name {
+    for pair in pairs(text) {
+        let (key, value) = pair?;
+        if key == name {
             found = Some(decode(value)?);
         }
     }
@@ -41,7 +50,8 @@ pub(crate) fn number(
     number.filter(|number| range.contains(number)).map(Some).ok_or_else(invalid)
 }
 
-fn decode(text: &str) -> Result<Cow<'_, str>, Malformed> {
+/// The text that was written so.
+pub(crate) fn decode(text: &str) -> Result<Cow<'_, str>, Malformed> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Ok(Cow::Borrowed(text));
     }
@@ -55,6 +65,17 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Malformed> {
         });
     }
     String::from_utf8(decoded).map(Cow::Owned).map_err(|_| Malformed)
+}
+
+/// Writes a text so that it may stand in a query.
+pub(crate) fn encode(text: &str, query: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
+            query.push(char::from(byte));
+        } else {
+            write!(query, "%{byte:02X}").expect("a String takes every text");
+        }
+    }
 }
 
 fn hex(digit: Option<u8>) -> Result<u8, Malformed> {
@@ -78,6 +99,15 @@ mod tests {
         assert_eq!(find_user("user_id=a&user_id=b"), Ok(Some("b".to_owned())));
         assert_eq!(find_user("user_id=a=b"), Ok(Some("a=b".to_owned())));
         assert_eq!(find_user("user_id[]=a&xuser_id=b&&"), Ok(None));
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_again() {
+        let text = "A é&=+%/?#\"<> 12:00-._~🦀";
+        let mut query = String::new();
+        encode(text, &mut query);
+        assert!(query.starts_with("A%20%C3%A9%26%3D%2B%25"), "{query}");
+        assert_eq!(decode(&query).as_deref(), Ok(text));
     }
 
     #[test]

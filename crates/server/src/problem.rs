@@ -18,23 +18,35 @@ pub(crate) enum Code {
     InvalidUser,
     InvalidId,
     InvalidParameter,
+    InvalidKey,
     Refused,
     ForeignPage,
     UnknownPath,
     UnknownToken,
+    UnknownLease,
     WrongMethod,
     BodyTimeout,
+    HeldOtherwise,
+    LeaseOver,
+    RenewalLimit,
+    UserLimit,
     BodyTooLarge,
     UnsupportedContentType,
     WrongHost,
+    KeyReused,
     Internal,
     NoTokens,
+    PoolFull,
+    QueueFull,
+    KeysFull,
     Busy,
     NotDone,
     OutcomeUnknown,
     Stopping,
     NotReady,
+    TooManyStreams,
     TimedOut,
+    HttpVersion,
 }
 
 /// A row of the table: the stable code, the status, and the title.
@@ -46,25 +58,37 @@ impl Code {
         match self {
             Code::InvalidBody => ("invalid-body", StatusCode::BAD_REQUEST, "Invalid request body"),
             Code::InvalidUser => ("invalid-user", StatusCode::BAD_REQUEST, "Invalid user_id"),
-            Code::InvalidId => ("invalid-id", StatusCode::BAD_REQUEST, "Invalid token id"),
+            Code::InvalidId => ("invalid-id", StatusCode::BAD_REQUEST, "Invalid id"),
             Code::InvalidParameter => ("invalid-parameter", StatusCode::BAD_REQUEST, "Invalid parameter"),
+            Code::InvalidKey => ("invalid-idempotency-key", StatusCode::BAD_REQUEST, "Invalid Idempotency-Key"),
             Code::Refused => ("refused", StatusCode::BAD_REQUEST, "Refused by the database"),
             Code::ForeignPage => ("foreign-page", StatusCode::FORBIDDEN, "Request from another site's page"),
             Code::UnknownPath => ("unknown-path", StatusCode::NOT_FOUND, "Not found"),
             Code::UnknownToken => ("unknown-token", StatusCode::NOT_FOUND, "Token not found"),
+            Code::UnknownLease => ("unknown-lease", StatusCode::NOT_FOUND, "Lease not found"),
             Code::WrongMethod => ("wrong-method", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
             Code::BodyTimeout => ("body-timeout", StatusCode::REQUEST_TIMEOUT, "Request timeout"),
+            Code::HeldOtherwise => ("held-otherwise", StatusCode::CONFLICT, "Held otherwise"),
+            Code::LeaseOver => ("lease-over", StatusCode::CONFLICT, "Lease is over"),
+            Code::RenewalLimit => ("renewal-limit", StatusCode::CONFLICT, "Renewal limit reached"),
+            Code::UserLimit => ("user-limit", StatusCode::CONFLICT, "User has too many leases"),
             Code::BodyTooLarge => ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
             Code::UnsupportedContentType => ("unsupported-content-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported content type"),
             Code::WrongHost => ("wrong-host", StatusCode::MISDIRECTED_REQUEST, "Wrong host"),
+            Code::KeyReused => ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "Idempotency-Key reused"),
             Code::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
             Code::NoTokens => ("no-tokens", StatusCode::SERVICE_UNAVAILABLE, "No tokens available"),
+            Code::PoolFull => ("pool-full", StatusCode::SERVICE_UNAVAILABLE, "No tokens available"),
+            Code::QueueFull => ("queue-full", StatusCode::SERVICE_UNAVAILABLE, "No tokens available"),
+            Code::KeysFull => ("idempotency-full", StatusCode::SERVICE_UNAVAILABLE, "Too many idempotency keys"),
             Code::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, "Too many requests are waiting"),
             Code::NotDone => ("not-done", StatusCode::SERVICE_UNAVAILABLE, "Database not available"),
             Code::OutcomeUnknown => ("outcome-unknown", StatusCode::SERVICE_UNAVAILABLE, "Outcome unknown"),
             Code::Stopping => ("stopping", StatusCode::SERVICE_UNAVAILABLE, "Shutting down"),
             Code::NotReady => ("not-ready", StatusCode::SERVICE_UNAVAILABLE, "Not ready"),
+            Code::TooManyStreams => ("too-many-streams", StatusCode::SERVICE_UNAVAILABLE, "Too many event streams"),
             Code::TimedOut => ("timed-out", StatusCode::GATEWAY_TIMEOUT, "Timed out"),
+            Code::HttpVersion => ("http-version", StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP version not supported"),
         }
     }
 }
@@ -76,11 +100,21 @@ pub(crate) struct Problem {
     /// What was wrong and what to do about it.
     detail: Cow<'static, str>,
     retry_after: Duration,
+    /// What the document has besides, as JSON: `,"name":value` for each.
+    members: Vec<u8>,
 }
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Problem { code, detail: detail.into(), retry_after: Duration::from_secs(1) }
+        let retry_after = Duration::from_secs(1);
+        Problem { code, detail: detail.into(), retry_after, members: Vec::new() }
+    }
+
+    /// The same, with one more member.
+    pub(crate) fn with(mut self, name: &'static str, value: &impl Serialize) -> Self {
+        self.members.extend([b",\"", name.as_bytes(), b"\":"].concat());
+        self.members.extend(answer::to_vec(value, 64));
+        self
     }
 
     #[cfg(test)]
@@ -88,7 +122,8 @@ impl Problem {
         self.code
     }
 
-    fn after(self, retry_after: Duration) -> Self {
+    /// The same, to be tried again after that time.
+    pub(crate) fn after(self, retry_after: Duration) -> Self {
         Problem { retry_after, ..self }
     }
 }
@@ -115,7 +150,13 @@ impl IntoResponse for Problem {
             code,
             error: title,
         };
-        let mut response = Response::new(Body::from(answer::to_vec(&document, 512)));
+        let mut document = answer::to_vec(&document, 512 + self.members.len());
+        if !self.members.is_empty() {
+            document.pop();
+            document.extend(self.members);
+            document.push(b'}');
+        }
+        let mut response = Response::new(Body::from(document));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, answer::JSON);
@@ -173,6 +214,18 @@ mod tests {
         let retry_after = response.headers().get(RETRY_AFTER);
         let retry_after = retry_after.map(|value| value.to_str().unwrap().to_owned());
         (response.status().as_u16(), code, retry_after)
+    }
+
+    #[tokio::test]
+    async fn documents_may_have_further_members() {
+        let problem = Problem::new(Code::PoolFull, "Full.").with("a", &1).with("b", &["x"]);
+        let body = axum::body::to_bytes(problem.into_response().into_body(), 1_000).await.unwrap();
+        let document = String::from_utf8(body.to_vec()).unwrap();
+        assert!(
+            document.ends_with(r#","error":"No tokens available","a":1,"b":["x"]}"#),
+            "{document}"
+        );
+        assert!(serde_json::from_str::<serde_json::Value>(&document).is_ok());
     }
 
     #[test]

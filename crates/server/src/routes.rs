@@ -10,52 +10,43 @@ use axum::routing::{delete, get, post};
 use engine::{Handle, View};
 use serde::Serialize;
 
-use crate::answer::{Granted, Shown, TokenRow, json};
+use crate::answer::{Shown, json};
 use crate::app::{App, Inside, SentId, unknown_token};
-use crate::pages::Pages;
 use crate::problem::{Code, Problem};
-use crate::user_field::Asker;
-use crate::{Door, Settings, health, history, lists, sample};
+use crate::{
+    Door, Settings, allocate, events, health, history, leases, lists, policy, release, sample,
+    search,
+};
 
 /// The whole service: every route behind the one [`Door`].
 #[must_use]
 pub fn router(engine: Handle, settings: &Settings) -> Door {
-    let app = Arc::new(Inside { engine, pages: Pages::default() });
+    let app = Inside::new(engine, settings);
     let mut routes = Router::new()
         .route("/api/tokens", get(lists::all))
         .route("/api/tokens/available", get(lists::available))
         .route("/api/tokens/active", get(lists::active))
         .route("/api/tokens/{id}", get(show))
         .route("/api/tokens/{id}/history", get(history::history))
-        .route("/api/tokens/allocate", post(allocate))
-        .route("/api/tokens/release/{id}", post(release))
+        .route(allocate::PATH, post(allocate::allocate))
+        .route("/api/tokens/release/{id}", post(release::release))
         .route("/api/tokens/clear-active", delete(clear))
+        .route("/api/leases", get(search::search))
+        .route("/api/leases/{id}", get(leases::show))
+        .route("/api/leases/{id}/release", post(leases::release))
+        .route("/api/leases/{id}/renew", post(leases::renew))
+        .route("/api/pool", get(policy::show))
+        .route("/api/events", get(events::events))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready));
     if settings.benchmark_routes {
         routes = routes.merge(sample::routes());
     }
-    let routes =
-        routes.fallback(unknown_path).method_not_allowed_fallback(wrong_method).with_state(app);
-    Door::new(routes, settings)
-}
-
-async fn allocate(State(app): State<App>, Asker(user): Asker) -> Result<Response, Problem> {
-    let granted = app.engine.allocate(user).await?.ok_or_else(|| {
-        Problem::new(Code::NoTokens, "The pool has no token at all, so there never will be one.")
-    })?;
-    Ok(Granted::new(&granted.lease, granted.value.0).response())
-}
-
-#[derive(Serialize)]
-struct Released<'a> {
-    status: &'static str,
-    token_id: &'a str,
-}
-
-async fn release(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
-    app.engine.release(id.token).await?.ok_or_else(unknown_token)?;
-    Ok(json(&Released { status: "released", token_id: &id.sent }, 96))
+    let routes = routes
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(Arc::clone(&app));
+    Door::new(routes, settings, app)
 }
 
 #[derive(Serialize)]
@@ -72,10 +63,9 @@ async fn clear(State(app): State<App>) -> Result<Response, Problem> {
 }
 
 async fn show(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
-    let look =
-        |view: View<'_>| view.pool.token(id.token).map(|token| TokenRow::of(token, view.now));
-    let row = app.engine.read(look).await?.ok_or_else(unknown_token)?;
-    Ok(json(&Shown::from(row), 512))
+    let look = |view: View<'_>| view.pool.token(id.token()).map(|token| Shown::of(token, view.now));
+    let shown = app.engine.read(look).await?.ok_or_else(unknown_token)?;
+    Ok(json(&shown, 1024))
 }
 
 async fn unknown_path() -> Problem {

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::http::Request;
 use axum::response::Response;
@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::{Service, service_fn};
 
-use crate::connection::{Activity, Connection, Limits, UnderWay};
+use crate::connection::{Activity, Connection, Lasting, Limits, UnderWay};
 use crate::{Door, Settings};
 
 /// How many requests an HTTP/2 connection may have under way.
@@ -50,12 +50,14 @@ pub async fn serve(
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(H2_WINDOW)
         .initial_connection_window_size(4 * H2_WINDOW);
+    let streaming = door.clone();
     let visitors = service_fn(move |peer: Peer| {
         let visitor = Visitor { door: door.clone(), activity: peer.activity };
         std::future::ready(Ok::<_, Infallible>(visitor))
     });
     let stopping = async {
         stop.await;
+        streaming.stop();
         handle.graceful_shutdown(Some(settings.shutdown_timeout));
         std::future::pending::<()>().await;
     };
@@ -137,20 +139,28 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let under_way = UnderWay::begin(&self.activity, request.version());
-        Visit { answer: self.door.call(request), _under_way: under_way }
+        Visit { answer: self.door.call(request), under_way: Some(under_way) }
     }
 }
 
 /// An answer in the making.
 struct Visit<F> {
     answer: F,
-    _under_way: UnderWay,
+    under_way: Option<UnderWay>,
 }
 
-impl<F: Future + Unpin> Future for Visit<F> {
+impl<F> Future for Visit<F>
+where
+    F: Future<Output = Result<Response, Infallible>> + Unpin,
+{
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        Pin::new(&mut self.answer).poll(cx)
+        let Ok(mut response) = ready!(Pin::new(&mut self.answer).poll(cx));
+        let lasting = response.extensions_mut().remove::<Lasting>();
+        if let Some((lasting, under_way)) = lasting.zip(self.under_way.take()) {
+            lasting.keep(under_way);
+        }
+        Poll::Ready(Ok(response))
     }
 }

@@ -44,6 +44,22 @@ pub struct Cursor {
     pub fence: Fence,
 }
 
+impl Search {
+    /// Whether the lease is asked for, wherever it stands.
+    pub(crate) fn fits(&self, lease: &Lease) -> bool {
+        let end = lease.end_at(self.now);
+        let reason = end.map(|end| end.reason);
+        let over_at = end.map_or(lease.expires_at, |end| end.at);
+        self.user.is_none_or(|user| user == lease.user.id)
+            && self.token.is_none_or(|token| token == lease.token_id)
+            && (!self.ended || end.is_some())
+            && (self.reason.is_none() || self.reason == reason)
+            && self.from.is_none_or(|from| from <= lease.started_at)
+            && self.to.is_none_or(|to| lease.started_at < to)
+            && self.at.is_none_or(|at| lease.started_at <= at && at < over_at)
+    }
+}
+
 impl Cursor {
     /// The place of a lease.
     #[must_use]

@@ -33,7 +33,7 @@ impl Home {
         Home { url: Cluster::shared().database().await.unwrap(), _folder: None }
     }
 
-    fn database(&self) -> Box<dyn Database> {
+    pub fn database(&self) -> Box<dyn Database> {
         let url: DatabaseUrl = self.url.parse().unwrap();
         store::database(&url, Arc::new(SystemClock))
     }
@@ -57,9 +57,19 @@ impl Home {
         lease: Duration,
         settings: Settings,
     ) -> House {
-        let wanted = Wanted { size, policy: Some(Policy { lease }), update_policy: false };
+        self.open_under(size, Policy::of_lease(lease), settings).await
+    }
+
+    /// A server whose pool has that policy, whatever it had before.
+    pub async fn open_under(
+        &self,
+        size: Option<usize>,
+        policy: Policy,
+        settings: Settings,
+    ) -> House {
+        let wanted = Wanted { size, policy: policy.into(), update_policy: true };
         let house = self.open_once(async {}, wanted, engine::Settings::default(), settings);
-        until("the engine is ready", async || house.engine.health() == Health::Ready).await;
+        house.ready().await;
         house
     }
 
@@ -71,7 +81,20 @@ impl Home {
         engine_settings: engine::Settings,
         settings: Settings,
     ) -> House {
-        let (engine, running) = engine::start(self.database(), wanted, engine_settings);
+        House::of(self.database(), dawn, wanted, engine_settings, settings)
+    }
+}
+
+impl House {
+    /// A server on that database.
+    pub fn of(
+        database: Box<dyn Database>,
+        dawn: impl Future<Output = ()> + Send + 'static,
+        wanted: Wanted,
+        engine_settings: engine::Settings,
+        settings: Settings,
+    ) -> House {
+        let (engine, running) = engine::start(database, wanted, engine_settings);
         let (stop_engine, engine_stops) = oneshot::channel::<()>();
         let running = tokio::spawn(async {
             dawn.await;
@@ -112,6 +135,10 @@ pub struct House {
 }
 
 impl House {
+    pub async fn ready(&self) {
+        until("the engine is ready", async || self.engine.health() == Health::Ready).await;
+    }
+
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("http://{}{path}", self.address))
     }
@@ -122,6 +149,17 @@ impl House {
 
     pub async fn post(&self, path: &str) -> Answer {
         Answer::to(self.request(Method::POST, path)).await
+    }
+
+    /// Posts that value as JSON.
+    pub async fn post_json(&self, path: &str, value: &Value) -> Answer {
+        Answer::to(self.request(Method::POST, path).json(value)).await
+    }
+
+    /// Allocates with that body, as JSON, and that idempotency key.
+    pub async fn allocate_once(&self, body: &Value, key: &str) -> Answer {
+        let request = self.request(Method::POST, "/api/tokens/allocate").json(body);
+        Answer::to(request.header("idempotency-key", key)).await
     }
 
     pub async fn delete(&self, path: &str) -> Answer {

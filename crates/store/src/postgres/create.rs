@@ -1,12 +1,15 @@
 //! Makes the pool.
 
+use std::time::Duration;
+
 use pool::{Fence, Lease, Timestamp};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Transaction};
 use uuid::Uuid;
 
 use super::failure::at_start;
-use super::rows::{LeaseColumns, Moment};
+use super::parameters::LeaseColumns;
+use super::rows::{Moment, PolicyColumns, micros};
 use super::session::Session;
 use super::{audit, snapshot};
 use crate::journal::encode;
@@ -39,14 +42,18 @@ pub(super) async fn import(session: &mut Session, from: ImportedPool<'_>) -> Res
     let pool = insert_tokens(&transaction, &from.new).await?;
     let insert = transaction.prepare(include_str!("sql/insert_leases.sql")).await;
     let insert = insert.map_err(&failed)?;
-    let mut last = Fence::NONE;
+    let (mut last, mut longest) = (Fence::NONE, Duration::ZERO);
     loop {
         let part: Vec<Lease> = from.history.next().await?;
         let Some(newest) = part.last() else { break };
         last = newest.fence;
+        let lengths = part.iter().map(|lease| lease.expires_at.since(lease.started_at));
+        longest = lengths.fold(longest, Duration::max);
         let leases = LeaseColumns::of(&part);
         transaction.execute(&insert, &leases.parameters(&pool)).await.map_err(&failed)?;
     }
+    let update = include_str!("sql/update_longest_lease.sql");
+    transaction.execute(update, &[&pool, &micros(longest)]).await.map_err(&failed)?;
     begin_journal(&transaction, pool, (from.new.at, last), &session.timeline).await?;
     // What could not be opened again, or would be found faulty, is not taken over.
     snapshot::load(&transaction, &failed).await?;
@@ -59,8 +66,9 @@ pub(super) async fn import(session: &mut Session, from: ImportedPool<'_>) -> Res
 async fn insert_tokens(transaction: &Transaction<'_>, new: &NewPool) -> Result<i32, Error> {
     let failed = at_start("making the pool");
     let size = i32::try_from(new.tokens.len()).unwrap_or(i32::MAX);
-    let lease = i64::try_from(new.policy.lease.as_micros()).unwrap_or(i64::MAX);
-    let row = transaction.query_one(include_str!("sql/insert_pool.sql"), &[&size, &lease]).await;
+    let policy = PolicyColumns::of(&new.policy);
+    let insert = include_str!("sql/insert_pool.sql");
+    let row = transaction.query_one(insert, &policy.after(&size)).await;
     let pool: i32 = row.and_then(|row| row.try_get(0)).map_err(&failed)?;
     let insert = transaction.prepare(include_str!("sql/insert_tokens.sql")).await;
     let insert = insert.map_err(&failed)?;

@@ -5,12 +5,18 @@ mod audit;
 mod config;
 mod create;
 mod failure;
+mod forgetting;
+mod hints;
 mod news;
+mod parameters;
 mod reader;
+mod remembered;
 mod rows;
 mod schema;
+mod search;
 mod session;
 mod snapshot;
+mod statements;
 mod writer;
 mod writing;
 
@@ -91,9 +97,9 @@ impl Database for Postgres {
         Ok(Opened {
             now: begun.now,
             store: Box::new(writer),
+            hints: Hints::carried(|told, heard| hints::carry(&access, pool, told, heard)),
             reader: Arc::new(PostgresReader::new(access, pool)),
             snapshot,
-            hints: Hints::none(),
         })
     }
 

@@ -40,28 +40,48 @@ fn read_news(known: &Position, rows: &[Row]) -> Result<Option<News>, PgError> {
     let Some((own, others)) = rows.split_first() else { return Ok(None) };
     // The row at the copy's own version shows whether the copy is of this history at all.
     let version: Option<i64> = own.try_get(1)?;
-    if version.is_none() || rows::position(own, [1, 2, 5])? != *known || others.len() > MOST {
+    if version.is_none() || position(own, 1)? != *known || others.len() > MOST {
         return Ok(None);
     }
-    let (mut newest, mut entries) = (*known, Vec::with_capacity(others.len()));
-    for row in others {
-        let position = rows::position(row, [1, 2, 5])?;
-        // A newer server may have written what this one does not know.
-        let Some(changes) = decode(row.try_get(8)?).filter(|_| follows(&newest, &position)) else {
+    let Some(entries) = entries(known, others, 1)? else { return Ok(None) };
+    let newest = entries.last().map_or(*known, |entry| entry.position);
+    let timeline = others.last().unwrap_or(own).try_get(7)?;
+    Ok(Some(News { entries, newest, timeline }))
+}
+
+/// Reads the rows of `journal.sql`. None where there are none, or not all of them can be read.
+pub(super) fn read_journal(rows: &[Row]) -> Result<Option<Vec<Entry>>, PgError> {
+    let Some(first) = rows.first() else { return Ok(None) };
+    let Position { epoch, version, batch } = position(first, 0)?;
+    entries(&Position { epoch, version: version - 1, batch }, rows, 0)
+}
+
+fn position(row: &Row, first: usize) -> Result<Position, PgError> {
+    rows::position(row, [first, first + 1, first + 4])
+}
+
+/// The entries in rows whose columns from `first` on are version, batch id, server, time, epoch,
+/// fence, timeline and changes. None where one of them does not follow the one before, or holds what
+/// a newer server wrote and this one does not know.
+fn entries(before: &Position, rows: &[Row], first: usize) -> Result<Option<Vec<Entry>>, PgError> {
+    let (mut newest, mut entries) = (*before, Vec::with_capacity(rows.len()));
+    for row in rows {
+        let position = position(row, first)?;
+        let changes = decode(row.try_get(first + 7)?);
+        let Some(changes) = changes.filter(|_| follows(&newest, &position)) else {
             return Ok(None);
         };
         newest = position;
         entries.push(Entry {
             position,
-            server: ServerId(row.try_get(3)?),
-            at: rows::moment(row, 4)?,
-            fence: Fence::new(row.try_get(6)?),
+            server: ServerId(row.try_get(first + 2)?),
+            at: rows::moment(row, first + 3)?,
+            fence: Fence::new(row.try_get(first + 5)?),
             changes,
             keys: Vec::new(),
         });
     }
-    let timeline = others.last().unwrap_or(own).try_get(7)?;
-    Ok(Some(News { entries, newest, timeline }))
+    Ok(Some(entries))
 }
 
 /// Whether nothing is missing between the two.

@@ -8,10 +8,11 @@ use deadpool_postgres::{Client, Connect, Manager, ManagerConfig, Object, Pool, R
 use pool::{Fence, Lease, LeaseId, Timestamp, TokenId};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client as PgClient, Error as PgError, IsolationLevel};
+use uuid::Uuid;
 
 use super::failure::running;
 use super::session::{Access, Purpose};
-use super::{news, rows, snapshot};
+use super::{news, rows, search, snapshot};
 use crate::{Entry, Error, Found, LeaseRecord, News, Position, Reader, Search};
 
 /// How many reads run at the same time.
@@ -123,31 +124,60 @@ impl Reader for PostgresReader {
             let sql = include_str!("sql/history.sql");
             let sql = client.prepare_cached(sql).await.map_err(&failed)?;
             let found = client.query(&sql, &[&token.0, &before, &limit]).await.map_err(&failed)?;
-            let leases = found.iter().filter_map(|row| rows::lease(row, token, 0).transpose());
-            let record = |lease| LeaseRecord { lease, evicted_by: None };
-            leases.map(|lease| lease.map(record)).collect::<Result<_, _>>().map_err(&failed)
+            let records = found.iter().filter_map(|row| rows::record(row).transpose());
+            records.collect::<Result<_, _>>().map_err(&failed)
         })
         .await
     }
 
-    async fn lease(&self, _id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
-        todo!()
+    async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
+        const WHAT: &str = "reading a lease";
+        let failed = running(WHAT);
+        self.with(WHAT, async |client| {
+            let sql =
+                client.prepare_cached(include_str!("sql/lease.sql")).await.map_err(&failed)?;
+            let found = client.query_opt(&sql, &[&id.0]).await.map_err(&failed)?;
+            found.map_or(Ok(None), |row| rows::record(&row)).map_err(&failed)
+        })
+        .await
     }
 
-    async fn leases(&self, _ids: &[LeaseId]) -> Result<Vec<Lease>, Error> {
-        todo!()
+    async fn leases(&self, ids: &[LeaseId]) -> Result<Vec<Lease>, Error> {
+        const WHAT: &str = "reading leases";
+        let failed = running(WHAT);
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        self.with(WHAT, async |client| {
+            let sql =
+                client.prepare_cached(include_str!("sql/leases.sql")).await.map_err(&failed)?;
+            let found = client.query(&sql, &[&ids]).await.map_err(&failed)?;
+            rows::leases(&found).map_err(&failed)
+        })
+        .await
     }
 
-    async fn search(&self, _search: &Search) -> Result<Found, Error> {
-        todo!()
+    async fn search(&self, search: &Search) -> Result<Found, Error> {
+        const WHAT: &str = "searching the history";
+        self.with(WHAT, async |client| {
+            search::search(client, self.pool, search).await.map_err(running(WHAT))
+        })
+        .await
     }
 
     async fn journal(
         &self,
-        _epoch: i64,
-        _version: i64,
-        _limit: usize,
+        epoch: i64,
+        version: i64,
+        limit: usize,
     ) -> Result<Option<Vec<Entry>>, Error> {
-        todo!()
+        const WHAT: &str = "reading the journal";
+        let failed = running(WHAT);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.with(WHAT, async |client| {
+            let sql = include_str!("sql/journal.sql");
+            let sql = client.prepare_cached(sql).await.map_err(&failed)?;
+            let found = client.query(&sql, &[&self.pool, &version, &epoch, &limit]).await;
+            news::read_journal(&found.map_err(&failed)?).map_err(&failed)
+        })
+        .await
     }
 }

@@ -1,5 +1,6 @@
 //! Connections.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,15 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Error as PgError};
+use tokio_postgres::{AsyncMessage, Client, Error as PgError, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::config::{Config, Tls};
 use super::failure::at_start;
 use crate::Error;
+
+/// What is being done when connecting fails.
+const WHAT: &str = "connecting";
 
 /// How long all of connecting may take for each host, beyond its `connect_timeout`: a server that
 /// is frozen accepts connections and then says nothing.
@@ -29,13 +33,15 @@ pub(super) enum Purpose {
     Write,
     /// Reads, by many.
     Read,
+    /// Hints from server to server: nobody waits for them.
+    Hint,
     /// Migrations, imports and audits: they take their time.
     Long,
 }
 
 /// Settings for every session. A server that was stopped or cut off must not hold locks, so both
 /// ends notice soon that the other one is gone.
-const ALWAYS: [(&str, &str); 10] = [
+const ALWAYS: [(&str, &str); 14] = [
     ("search_path", "token_manager, pg_temp"),
     ("timezone", "UTC"),
     ("synchronous_commit", "on"),
@@ -44,8 +50,13 @@ const ALWAYS: [(&str, &str); 10] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "6s"),
     ("jit", "off"),
-    // A plan made while the tables were tiny would stay, and be bad.
+    // A plan made while the tables were tiny would stay, and be bad. This leaves no other way than by
+    // an index and in its order, which is the right one for every statement there is.
     ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_sort", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
     ("plan_cache_mode", "force_generic_plan"),
 ];
 
@@ -58,7 +69,7 @@ impl Purpose {
                 ("idle_in_transaction_session_timeout", "2s"),
                 ("default_transaction_read_only", "off"),
             ],
-            Purpose::Read => &[
+            Purpose::Read | Purpose::Hint => &[
                 ("lock_timeout", "4s"),
                 ("statement_timeout", "10s"),
                 ("idle_in_transaction_session_timeout", "10s"),
@@ -70,6 +81,10 @@ impl Purpose {
                 ("idle_in_transaction_session_timeout", "0"),
                 ("default_transaction_read_only", "off"),
                 ("enable_seqscan", "on"),
+                ("enable_bitmapscan", "on"),
+                ("enable_sort", "on"),
+                ("enable_hashjoin", "on"),
+                ("enable_mergejoin", "on"),
                 ("plan_cache_mode", "auto"),
             ],
         }
@@ -101,10 +116,26 @@ impl Access {
         &self,
         purpose: Purpose,
     ) -> Result<(Client, JoinHandle<()>), PgError> {
-        let (client, connection) = self.server.connect(self.tls.clone()).await?;
+        self.connect_to_hear(purpose, |_| ()).await
+    }
+
+    /// As [`Access::connect`], and passes to `hear` what other sessions say.
+    async fn connect_to_hear(
+        &self,
+        purpose: Purpose,
+        mut hear: impl FnMut(&Notification) + Send + 'static,
+    ) -> Result<(Client, JoinHandle<()>), PgError> {
+        let (client, mut connection) = self.server.connect(self.tls.clone()).await?;
         let task = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to PostgreSQL ended");
+            while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+                match message {
+                    Ok(AsyncMessage::Notification(said)) => hear(&said),
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::debug!(%error, "a connection to PostgreSQL ended");
+                        break;
+                    }
+                }
             }
         });
         let (names, values): (Vec<&str>, Vec<&str>) =
@@ -113,17 +144,25 @@ impl Access {
         Ok((client, task))
     }
 
-    /// As [`Access::connect`], within a bounded time; also makes sure that the database is one that
-    /// can be used.
-    pub(super) async fn session(&self, purpose: Purpose) -> Result<Session, Error> {
-        const WHAT: &str = "connecting";
+    /// Connects within a bounded time.
+    pub(super) async fn connect_in_time(
+        &self,
+        purpose: Purpose,
+        hear: impl FnMut(&Notification) + Send + 'static,
+    ) -> Result<(Client, JoinHandle<()>), Error> {
         let hosts = self.server.get_hosts().len().max(self.server.get_hostaddrs().len());
         let each = HANDSHAKE + self.server.get_connect_timeout().copied().unwrap_or_default();
         let limit = each * u32::try_from(hosts).unwrap_or(u32::MAX);
-        let connected = tokio::time::timeout(limit, self.connect(purpose)).await;
+        let connected = tokio::time::timeout(limit, self.connect_to_hear(purpose, hear)).await;
         let connected =
             connected.map_err(|cause| Error::TryAgain { what: WHAT, cause: Box::new(cause) })?;
-        let (client, task) = connected.map_err(at_start(WHAT))?;
+        connected.map_err(at_start(WHAT))
+    }
+
+    /// As [`Access::connect`], within a bounded time; also makes sure that the database is one that
+    /// can be used.
+    pub(super) async fn session(&self, purpose: Purpose) -> Result<Session, Error> {
+        let (client, task) = self.connect_in_time(purpose, |_| ()).await?;
         let client = ClientWrapper::new(client, task);
         let row = client.query_one(include_str!("sql/session.sql"), &[]).await;
         let row = row.map_err(at_start(WHAT))?;

@@ -1,8 +1,6 @@
 //! Reads the whole pool, without its history.
 
-use std::time::Duration;
-
-use pool::{Fence, Policy, Pool, Timestamp, TokenId};
+use pool::{Fence, Policy, Pool, Timestamp};
 use tokio_postgres::{Error as PgError, GenericClient};
 
 use super::rows;
@@ -17,14 +15,7 @@ pub(super) struct PoolRow {
 /// The pool's row; `None` when there is no pool yet.
 pub(super) async fn pool_row(client: &impl GenericClient) -> Result<Option<PoolRow>, PgError> {
     let row = client.query_opt(include_str!("sql/pool.sql"), &[]).await?;
-    row.map(|row| {
-        let lease: i64 = row.try_get(1)?;
-        Ok(PoolRow {
-            id: row.try_get(0)?,
-            policy: Policy::of_lease(Duration::from_micros(lease.unsigned_abs())),
-        })
-    })
-    .transpose()
+    row.map(|row| Ok(PoolRow { id: row.try_get(0)?, policy: rows::policy(&row, 1)? })).transpose()
 }
 
 /// The journal's newest entry, without its changes.
@@ -61,11 +52,15 @@ pub(super) async fn load(
     let found = client.query(include_str!("sql/latest_leases.sql"), &[&row.id]).await;
     let (mut tokens, mut leases) = (Vec::new(), Vec::new());
     for row in found.map_err(&failed)? {
-        let token = rows::token(&row).map_err(&failed)?;
-        leases.extend(rows::lease(&row, TokenId(token.id.0), 3).map_err(&failed)?);
-        tokens.push(token);
+        leases.extend(rows::lease_or_none(&row, 3).map_err(&failed)?);
+        tokens.push(rows::token(&row).map_err(&failed)?);
     }
-    let pool = Pool::restore(row.policy, tokens, leases, newest.fence).map_err(|error| {
+    let tickets = client.query(include_str!("sql/tickets.sql"), &[&row.id]).await;
+    let tickets = tickets.map_err(&failed)?;
+    let tickets = tickets.iter().map(rows::ticket).collect::<Result<Vec<_>, _>>();
+    let tickets = tickets.map_err(&failed)?;
+    let pool = Pool::restore(row.policy, tokens, leases, newest.fence);
+    let pool = pool.and_then(|pool| pool.with_queue(tickets)).map_err(|error| {
         Error::Operator(format!(
             "what the database holds can't be a pool: {error}; restore a backup, or ask `doctor`"
         ))

@@ -9,7 +9,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::session::Access;
-use super::writing::Writing;
+use super::writing::{NO_BATCH, Writing};
 use crate::{Begun, Entry, Error, KeysFound, Position, Store, Swept};
 
 /// How long anything may take altogether. It is longer than the server's own limits and matters only
@@ -40,8 +40,7 @@ impl Writer {
 
     async fn send(&mut self, entry: &Entry, then_begin: bool) -> Result<(), Error> {
         let Some(mut writing) = self.writing.take() else {
-            let cause = "there is no batch to commit".into();
-            return Err(Error::TryAgain { what: "committing", cause });
+            return Err(Error::TryAgain { what: "committing", cause: NO_BATCH.into() });
         };
         let committed = match timeout(ANSWER, writing.commit(entry, then_begin)).await {
             Ok(committed) => committed,
@@ -101,16 +100,28 @@ impl Store for Writer {
         Ok(found)
     }
 
-    async fn keys(&mut self, _keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
-        todo!()
+    async fn keys(&mut self, keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
+        let Some(mut writing) = self.writing.take() else {
+            let cause = "there is no connection".into();
+            return Err(Error::TryAgain { what: "looking for idempotency keys", cause });
+        };
+        let found = within(writing.keys(keys)).await?;
+        self.writing = Some(writing);
+        Ok(found)
     }
 
-    async fn forget_keys(&mut self, _before: Timestamp) -> Result<u64, Error> {
-        Ok(0)
+    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
+        let mut writing = self.take().await?;
+        let forgotten = within(writing.forget_keys(before)).await?;
+        self.writing = Some(writing);
+        Ok(forgotten)
     }
 
-    async fn forget_leases(&mut self, _before: Timestamp, _after: Fence) -> Result<Swept, Error> {
-        Ok(Swept { deleted: 0, up_to: None })
+    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
+        let mut writing = self.take().await?;
+        let swept = within(writing.forget_leases(before, after)).await?;
+        self.writing = Some(writing);
+        Ok(swept)
     }
 
     async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {

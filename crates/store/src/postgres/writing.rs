@@ -7,40 +7,37 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use futures_util::future::join_all;
-use pool::{Change, Timestamp};
+use pool::IdempotencyKey;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error as PgError, Row, Statement};
-use uuid::Uuid;
+use tokio_postgres::{Client, Error as PgError, Row};
 
 use super::failure::{Remedy, data, remedy, running};
-use super::rows::{LeaseColumns, Moment};
+use super::forgetting::Forgotten;
+use super::parameters::Parameters;
 use super::session::{Access, Purpose, Session};
-use super::{POOL_LOCKS, news, snapshot};
-use crate::journal::encode;
-use crate::{Begun, Entry, Error, Net, News, Position};
+use super::statements::{Statements, Step, flight};
+use super::{POOL_LOCKS, news, remembered, snapshot};
+use crate::{Begun, Entry, Error, KeysFound, Net, News, Position};
 
-/// How many journal entries are looked at by one [`Writing::prune`].
-const STEP: i64 = 500;
-
-/// A statement with its parameters.
-type Step<'a> = (&'a Statement, &'a [&'a (dyn ToSql + Sync)]);
+/// Why nothing is committed.
+pub(super) const NO_BATCH: &str = "there is no batch to commit";
 
 /// A connection, ready for batches of one pool.
 pub(super) struct Writing {
-    session: Arc<Session>,
-    statements: Statements,
-    pool: i32,
+    pub(super) session: Arc<Session>,
+    pub(super) statements: Arc<Statements>,
+    pub(super) pool: i32,
+    /// Whether a batch has begun. What is committed without would be written, but not as a whole.
+    begun: bool,
     /// The batch that was begun together with the last commit. It is of this connection: without
     /// it, neither its lock nor its transaction is there.
     ahead: Option<Ahead>,
     /// The epoch of the journal's newest entry, as `begin` found it.
     epoch: i64,
-    /// No entry before this version is left. Asking from here on saves walking over what the
-    /// index still holds of deleted ones.
-    pruned_to: i64,
+    /// How much of what is old is known to be gone.
+    pub(super) forgotten: Forgotten,
 }
 
 /// A batch that is being begun.
@@ -48,42 +45,6 @@ struct Ahead {
     /// The copy whose news it brings.
     known: Position,
     rows: JoinHandle<Result<Vec<Row>, Error>>,
-}
-
-#[derive(Clone)]
-struct Statements {
-    begin: Statement,
-    lock: Statement,
-    news: Statement,
-    write_batch: Statement,
-    update_pool: Statement,
-    commit: Statement,
-    rollback: Statement,
-    has: Statement,
-    prune: Statement,
-}
-
-impl Statements {
-    async fn prepare(client: &Client) -> Result<Self, PgError> {
-        let prepare = |sql| client.prepare(sql);
-        Ok(Statements {
-            begin: prepare(include_str!("sql/begin.sql")).await?,
-            lock: prepare(include_str!("sql/lock.sql")).await?,
-            news: prepare(include_str!("sql/news.sql")).await?,
-            write_batch: prepare(include_str!("sql/write_batch.sql")).await?,
-            update_pool: prepare(include_str!("sql/update_pool.sql")).await?,
-            commit: prepare(include_str!("sql/commit.sql")).await?,
-            rollback: prepare(include_str!("sql/rollback.sql")).await?,
-            has: prepare(include_str!("sql/has.sql")).await?,
-            prune: prepare(include_str!("sql/prune.sql")).await?,
-        })
-    }
-}
-
-/// Sends all statements at once, in this order, and waits for all answers.
-async fn flight(client: &Client, steps: &[Step<'_>]) -> Vec<Result<Vec<Row>, PgError>> {
-    // A query is sent when it is first polled, and these are first polled in their order.
-    join_all(steps.iter().map(|&(statement, parameters)| client.query(statement, parameters))).await
 }
 
 /// Begins a batch. Apart and in this order: a statement that waited for the lock would show the time
@@ -95,9 +56,9 @@ async fn begin(
     version: i64,
 ) -> Result<Vec<Row>, Error> {
     let steps: [Step<'_>; 3] = [
-        (&statements.begin, &[]),
-        (&statements.lock, &[&POOL_LOCKS, &pool]),
-        (&statements.news, &[&pool, &version, &news::ROWS]),
+        (&statements.begin, Vec::new()),
+        (&statements.lock, vec![&POOL_LOCKS, &pool]),
+        (&statements.news, vec![&pool, &version, &news::ROWS]),
     ];
     let whats = ["beginning", "waiting for another server's batch", "reading the journal"];
     let mut rows = Vec::new();
@@ -123,8 +84,9 @@ impl Writing {
             other => other,
         })?;
         let statements = Statements::prepare(&session.client).await.map_err(running(WHAT))?;
-        let session = Arc::new(session);
-        Ok(Writing { session, statements, pool, ahead: None, epoch: 0, pruned_to: 0 })
+        let (session, statements) = (Arc::new(session), Arc::new(statements));
+        let forgotten = Forgotten::default();
+        Ok(Writing { session, statements, pool, begun: false, ahead: None, epoch: 0, forgotten })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -152,7 +114,7 @@ impl Writing {
             let (newest, whole) = snapshot::load(&*session.client, &failed).await?;
             (newest.now, News::Whole(Box::new(whole)), newest.position, newest.timeline)
         };
-        self.epoch = newest.epoch;
+        (self.begun, self.epoch) = (true, newest.epoch);
         Ok(Begun { now, news, new_epoch: timeline != self.session.timeline })
     }
 
@@ -163,46 +125,23 @@ impl Writing {
             let cause = "the connection was lost before the batch was sent".into();
             return Err(Error::TryAgain { what: "committing", cause });
         }
-        let Writing { session, statements, pool: pool_id, ahead, epoch: known_epoch, .. } = self;
-        let pool_id = &*pool_id;
-        let Entry { position, server, at, fence, changes, keys: _ } = entry;
-        let net = Net::of(changes);
-        let ids: Vec<Uuid> = net.closed.iter().map(|(id, ..)| id.0).collect();
-        let fences: Vec<i64> = net.closed.iter().map(|(_, fence, _)| fence.get()).collect();
-        let ends: Vec<Moment> = net.closed.iter().map(|(.., end)| Moment(end.at)).collect();
-        let reasons: Vec<&str> = net.closed.iter().map(|(.., end)| end.reason.as_str()).collect();
-        let leases = LeaseColumns::of(net.over.iter().chain(&net.running));
-        let (batch, at, changed) = (position.batch.0, Moment(*at), encode(changes));
-        let (version, epoch, fence) = (position.version, position.epoch, fence.get());
-        let timeline = &session.timeline;
-        let mut written: Vec<&(dyn ToSql + Sync)> = Vec::with_capacity(23);
-        written.extend(leases.parameters(pool_id));
-        let ended: [&(dyn ToSql + Sync); 4] = [&ids, &fences, &ends, &reasons];
-        written.extend(ended);
-        let journal: [&(dyn ToSql + Sync); 8] =
-            [&version, &batch, &server.0, &at, &epoch, &fence, timeline, &changed];
-        written.extend(journal);
-        let lease = changes.iter().rev().find_map(|change| match change {
-            Change::PolicyChanged(policy) => i64::try_from(policy.lease.as_micros()).ok(),
-            _ => None,
-        });
-        let pool: [&(dyn ToSql + Sync); 3] = [pool_id, &epoch, &lease];
-
-        let mut steps: Vec<Step<'_>> = Vec::with_capacity(3);
-        steps.push((&statements.write_batch, &written));
-        if epoch != *known_epoch || lease.is_some() {
-            steps.push((&statements.update_pool, &pool));
+        if !std::mem::take(&mut self.begun) {
+            return Err(Error::TryAgain { what: "committing", cause: NO_BATCH.into() });
         }
-        steps.push((&statements.commit, &[]));
+        let Writing { session, statements, pool, ahead, epoch, .. } = self;
+        let (pool, position) = (*pool, entry.position);
+        let net = Net::of(&entry.changes);
+        let parameters = Parameters::of(pool, entry, &net, &session.timeline);
+        let mut steps = parameters.steps(statements, position.epoch != *epoch);
+        steps.push((&statements.commit, Vec::new()));
         let mut commit = pin!(flight(&session.client, &steps));
         // The first poll sends it.
         let sent = poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))).await;
         *ahead = then_begin.then(|| {
-            let (session, statements) = (Arc::clone(session), statements.clone());
-            let (known, pool) = (*position, *pool_id);
-            let rows =
-                async move { begin(&session.client, &statements, pool, known.version).await };
-            Ahead { known, rows: tokio::spawn(rows) }
+            let (session, statements) = (Arc::clone(session), Arc::clone(statements));
+            let version = position.version;
+            let rows = async move { begin(&session.client, &statements, pool, version).await };
+            Ahead { known: position, rows: tokio::spawn(rows) }
         });
         let mut answers = match sent {
             Poll::Ready(answers) => answers,
@@ -223,6 +162,7 @@ impl Writing {
             // It has to come before its end. Whether it went well does not matter.
             drop(ahead.rows().await);
         }
+        self.begun = false;
         let ended = self.session.client.query(&self.statements.rollback, &[]).await;
         ended.map(drop).map_err(running("ending a batch"))
     }
@@ -234,19 +174,16 @@ impl Writing {
         row.and_then(|row| row.try_get(0)).map_err(failed)
     }
 
-    pub(super) async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
-        let failed = running("deleting old journal entries");
-        // PostgreSQL's time begins later than ours; no entry is older than this.
-        let before = Moment(before.max(Timestamp::from_micros(0)));
-        let parameters: [&(dyn ToSql + Sync); 5] =
-            [&self.pool, &self.pruned_to, &before, &keep, &STEP];
-        let rows = self.session.client.query(&self.statements.prune, &parameters).await;
+    /// What is remembered of these keys.
+    pub(super) async fn keys(&mut self, keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
+        let failed = running("looking for idempotency keys");
+        let asked: Vec<&str> = keys.iter().map(IdempotencyKey::as_str).collect();
+        let parameters: [&(dyn ToSql + Sync); 3] = [&self.pool, &self.forgotten.keys, &asked];
+        let rows = self.session.client.query(&self.statements.keys, &parameters).await;
         let rows = rows.map_err(&failed)?;
-        for row in &rows {
-            let version: i64 = row.try_get(0).map_err(&failed)?;
-            self.pruned_to = self.pruned_to.max(version + 1);
-        }
-        Ok(rows.len() as u64)
+        let (oldest, found) = remembered::read(&rows).map_err(&failed)?;
+        self.forgotten.keys = self.forgotten.keys.max(oldest);
+        Ok(found)
     }
 }
 

@@ -11,7 +11,7 @@ use super::{schema, snapshot};
 use crate::Error;
 
 /// What must never be there: a query that counts it, and how to say it.
-const FAULTS: [(&str, &str); 7] = [
+const FAULTS: [(&str, &str); 10] = [
     (
         include_str!("sql/audit_overlap.sql"),
         "leases began before an earlier one of their token was over",
@@ -21,6 +21,12 @@ const FAULTS: [(&str, &str); 7] = [
     (
         include_str!("sql/audit_chain.sql"),
         "leases don't follow the one that their token had before",
+    ),
+    (include_str!("sql/audit_order.sql"), "leases started before one with a smaller fence"),
+    (include_str!("sql/audit_longest.sql"), "leases are longer than the pool ever allowed"),
+    (
+        include_str!("sql/audit_users.sql"),
+        "leases are missing from the index of users, or gone from the history",
     ),
     (include_str!("sql/audit_latest.sql"), "tokens don't lead to their latest lease"),
     (include_str!("sql/audit_size.sql"), "pools don't have as many tokens as they were made with"),

@@ -49,7 +49,7 @@ pub(super) fn import(
         ));
     }
     insert_tokens(&transaction, new)?;
-    let mut last = Fence::NONE;
+    let (mut last, mut at) = (Fence::NONE, new.at);
     {
         let insert = include_str!("sql/insert_lease.sql");
         let mut insert = transaction.prepare_cached(insert).map_err(&failed)?;
@@ -57,13 +57,15 @@ pub(super) fn import(
             let left = || Error::Operator("the import was given up".to_owned());
             let part = parts.blocking_recv().ok_or_else(left)??;
             let Some(newest) = part.last() else { break };
-            last = newest.fence;
+            // The pool's time never goes back, so that later leases never start before earlier ones.
+            (last, at) = (newest.fence, at.max(newest.started_at));
             for lease in &part {
                 rows::insert_lease(&mut insert, lease).map_err(&failed)?;
             }
         }
     }
-    append(&transaction, (1, 1), new.at, last, Vec::new())?;
+    transaction.execute(include_str!("sql/update_longest.sql"), ()).map_err(&failed)?;
+    append(&transaction, (1, 1), at, last, Vec::new())?;
     // What could not be opened again is not taken over.
     snapshot::snapshot(&transaction)?;
     transaction.commit().map_err(failed_commit)
@@ -76,9 +78,9 @@ fn insert(connection: &Connection, new: &NewPool, fence: Fence) -> Result<(), Er
 
 fn insert_tokens(connection: &Connection, new: &NewPool) -> Result<(), Error> {
     let failed = failed("making the pool");
-    let lease = i64::try_from(new.policy.lease.as_micros()).unwrap_or(i64::MAX);
-    let insert = include_str!("sql/insert_pool.sql");
-    connection.execute(insert, (new.tokens.len(), lease, 1)).map_err(&failed)?;
+    let (lease, max_lease, when_full, min_hold, max_per_user) = rows::policy_columns(&new.policy);
+    let columns = (new.tokens.len(), lease, max_lease, when_full, min_hold, max_per_user);
+    connection.execute(include_str!("sql/insert_pool.sql"), columns).map_err(&failed)?;
     let mut insert = connection.prepare(include_str!("sql/insert_token.sql")).map_err(&failed)?;
     for (position, token) in new.tokens.iter().enumerate() {
         let (id, value) = (token.id.0.as_bytes(), token.value.0.as_bytes());

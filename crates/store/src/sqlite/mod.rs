@@ -4,14 +4,19 @@
 //! the database keeps other servers out; whoever only reads may open the database at any time.
 
 mod audit;
+mod chain;
 mod create;
 mod files;
+mod indexing;
+mod keys;
 mod reader;
 mod refusal;
 mod rows;
 mod schema;
+mod search;
 mod snapshot;
 mod store;
+mod sweeping;
 mod writer;
 
 use std::path::PathBuf;

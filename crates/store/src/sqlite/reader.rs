@@ -2,13 +2,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use pool::{Fence, Lease, LeaseId, Timestamp, TokenId};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 
-use super::blocking;
 use super::files::Files;
 use super::refusal::failed;
-use super::rows;
+use super::{blocking, chain, rows, search, snapshot};
 use crate::{Clock, Entry, Error, Found, LeaseRecord, News, Position, Reader, Search};
 
 /// How many connections read at the same time; more readers wait for one.
@@ -35,6 +34,22 @@ impl SqliteReader {
         let shared = Arc::new(Shared { files, gate });
         SqliteReader { clock, permits: Arc::new(Semaphore::new(CONNECTIONS)), shared }
     }
+
+    /// Reads on one of the connections, all of it as of one moment.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl Fn(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permits = Arc::clone(&self.permits);
+        let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            // Kept until the reading is over, even if nobody waits for it any more.
+            let _permit = permit;
+            shared.read(read)
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -57,39 +72,44 @@ impl Reader for SqliteReader {
         before: Option<Fence>,
         limit: usize,
     ) -> Result<Vec<LeaseRecord>, Error> {
-        let permits = Arc::clone(&self.permits);
-        let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
-        let shared = Arc::clone(&self.shared);
-        blocking(move || {
-            // Kept until the reading is over, even if nobody waits for it any more.
-            let _permit = permit;
-            shared.read(|connection| history(connection, token, before, limit))
-        })
-        .await
-        .map(|leases| {
-            leases.into_iter().map(|lease| LeaseRecord { lease, evicted_by: None }).collect()
-        })
+        self.read(move |connection| chain::history(connection, token, before, limit)).await
     }
 
-    async fn lease(&self, _id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
-        todo!()
+    async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
+        let read = move |connection: &Connection| {
+            let lease = leases(connection, &[id])?.pop();
+            lease.map(|lease| chain::record(connection, lease)).transpose()
+        };
+        self.read(read).await
     }
 
-    async fn leases(&self, _ids: &[LeaseId]) -> Result<Vec<Lease>, Error> {
-        todo!()
+    async fn leases(&self, ids: &[LeaseId]) -> Result<Vec<Lease>, Error> {
+        let ids = ids.to_vec();
+        self.read(move |connection| leases(connection, &ids)).await
     }
 
-    async fn search(&self, _search: &Search) -> Result<Found, Error> {
-        todo!()
+    async fn search(&self, search: &Search) -> Result<Found, Error> {
+        let search = search.clone();
+        self.read(move |connection| search::search(connection, &search)).await
     }
 
     async fn journal(
         &self,
-        _epoch: i64,
-        _version: i64,
-        _limit: usize,
+        epoch: i64,
+        version: i64,
+        limit: usize,
     ) -> Result<Option<Vec<Entry>>, Error> {
-        todo!()
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let read = move |connection: &Connection| {
+            let entries = snapshot::entries_from(connection, version, limit)?;
+            let begins = |entries: &Vec<Entry>| {
+                entries.first().is_some_and(|entry| {
+                    (entry.position.epoch, entry.position.version) == (epoch, version)
+                })
+            };
+            Ok(entries.filter(begins))
+        };
+        self.read(read).await
     }
 }
 
@@ -100,7 +120,9 @@ impl Shared {
         let idle = || idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle().pop();
         let connection = kept.map_or_else(|| self.files.open_to_read(), Ok)?;
-        let result = read(&connection)?;
+        let transaction = connection.unchecked_transaction().map_err(failed("reading"))?;
+        let result = read(&transaction)?;
+        drop(transaction);
         idle().push(connection);
         Ok(result)
     }
@@ -110,18 +132,13 @@ fn stopped() -> Error {
     Error::TryAgain { what: "reading", cause: "the server is stopping".into() }
 }
 
-fn history(
-    connection: &Connection,
-    token: TokenId,
-    before: Option<Fence>,
-    limit: usize,
-) -> Result<Vec<Lease>, Error> {
-    let failed = failed("reading a token's history");
-    let mut select = connection.prepare_cached(include_str!("sql/history.sql")).map_err(&failed)?;
-    let before = before.map_or(i64::MAX, Fence::get);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    select
-        .query_map((token.0.as_bytes(), before, limit), rows::lease)
-        .and_then(Iterator::collect)
-        .map_err(&failed)
+fn leases(connection: &Connection, ids: &[LeaseId]) -> Result<Vec<Lease>, Error> {
+    let failed = failed("looking for leases");
+    let mut select = connection.prepare_cached(include_str!("sql/lease.sql")).map_err(&failed)?;
+    let mut leases = Vec::new();
+    for id in ids {
+        let lease = select.query_row((id.0.as_bytes(),), rows::lease).optional();
+        leases.extend(lease.map_err(&failed)?);
+    }
+    Ok(leases)
 }

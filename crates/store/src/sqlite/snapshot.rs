@@ -1,13 +1,11 @@
 //! Reads the pool, and what happened to it since a copy was made.
 
-use std::time::Duration;
-
 use pool::{Fence, Policy, Pool, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::refusal::{damaged, failed};
 use super::rows;
-use crate::{Error, News, Position, Snapshot};
+use crate::{Entry, Error, News, Position, Snapshot};
 
 /// The journal's newest entry, without its changes.
 pub(super) struct Newest {
@@ -18,9 +16,7 @@ pub(super) struct Newest {
 
 /// The pool's size and policy; `None` when there is no pool yet.
 pub(super) fn pool(connection: &Connection) -> Result<Option<(usize, Policy)>, Error> {
-    let read = connection.query_row(include_str!("sql/pool.sql"), (), |row| {
-        Ok((row.get(0)?, Policy::of_lease(Duration::from_micros(row.get(1)?))))
-    });
+    let read = connection.query_row(include_str!("sql/pool.sql"), (), rows::pool);
     read.optional().map_err(failed("reading the pool"))
 }
 
@@ -49,18 +45,17 @@ pub(super) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
     let mut latest = connection.prepare(include_str!("sql/latest_leases.sql")).map_err(&failed)?;
     let latest: Vec<_> =
         latest.query_map((), rows::lease).and_then(Iterator::collect).map_err(&failed)?;
-    let pool = Pool::restore(policy, tokens, latest, fence).map_err(|error| damaged(&error))?;
+    let mut tickets = connection.prepare(include_str!("sql/tickets.sql")).map_err(&failed)?;
+    let tickets: Vec<_> =
+        tickets.query_map((), rows::ticket).and_then(Iterator::collect).map_err(&failed)?;
+    let pool = Pool::restore(policy, tokens, latest, fence);
+    let pool = pool.and_then(|pool| pool.with_queue(tickets)).map_err(|error| damaged(&error))?;
     Ok(Snapshot { position, at, pool })
 }
 
 /// What happened since the copy at `known`, and where the journal ends now.
 pub(super) fn news(connection: &Connection, known: &Position) -> Result<(Position, News), Error> {
-    let failed = failed("reading the journal");
-    let mut entries = connection.prepare(include_str!("sql/entries_from.sql")).map_err(&failed)?;
-    let entries: Option<Vec<_>> = entries
-        .query_map((known.version,), rows::entry)
-        .and_then(Iterator::collect)
-        .map_err(&failed)?;
+    let entries = entries_from(connection, known.version, i64::MAX)?;
     let mut entries = entries.unwrap_or_default().into_iter();
     // The row at the copy's own version shows whether the copy is of this history at all.
     if entries.next().is_some_and(|entry| entry.position == *known) {
@@ -70,4 +65,18 @@ pub(super) fn news(connection: &Connection, known: &Position) -> Result<(Positio
     }
     let whole = snapshot(connection)?;
     Ok((whole.position, News::Whole(Box::new(whole))))
+}
+
+/// The journal's entries from that version on, at most `limit`; `None` when a newer server wrote one
+/// of them.
+pub(super) fn entries_from(
+    connection: &Connection,
+    version: i64,
+    limit: i64,
+) -> Result<Option<Vec<Entry>>, Error> {
+    let failed = failed("reading the journal");
+    let entries = include_str!("sql/entries_from.sql");
+    let mut entries = connection.prepare_cached(entries).map_err(&failed)?;
+    let entries = entries.query_map((version, limit), rows::entry);
+    entries.and_then(Iterator::collect).map_err(&failed)
 }

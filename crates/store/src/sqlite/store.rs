@@ -2,12 +2,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, Timestamp};
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Params, Transaction, TransactionBehavior};
+use uuid::Uuid;
 
 use super::refusal::{failed, failed_commit};
 use super::rows::{self, Written};
-use super::snapshot;
 use super::writer::{Writer, Writing};
+use super::{keys, snapshot, sweeping};
+use crate::net::Net;
 use crate::{Begun, Clock, Entry, Error, KeysFound, News, Position, Store, Swept};
 
 /// The side that writes. No one else does, so what it wrote last is what there is.
@@ -68,16 +70,19 @@ impl Store for SqliteStore {
         self.writer.run(has).await
     }
 
-    async fn keys(&mut self, _keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
-        todo!()
+    async fn keys(&mut self, keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
+        let keys = keys.to_vec();
+        self.writer.run(move |writing| keys::find(writing.connection()?, &keys)).await
     }
 
-    async fn forget_keys(&mut self, _before: Timestamp) -> Result<u64, Error> {
-        Ok(0)
+    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
+        self.writer.run(move |writing| keys::forget(writing.connection()?, before)).await
     }
 
-    async fn forget_leases(&mut self, _before: Timestamp, _after: Fence) -> Result<Swept, Error> {
-        Ok(Swept { deleted: 0, up_to: None })
+    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
+        let forget =
+            move |writing: &mut Writing| sweeping::forget(writing.connection()?, before, after);
+        self.writer.run(forget).await
     }
 
     async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
@@ -106,24 +111,31 @@ pub(super) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, Erro
 /// Writes all that a journal entry says, within a transaction.
 pub(super) fn write(connection: &Connection, written: &Written) -> Result<(), Error> {
     let failed = failed("writing a batch");
-    let mut end = connection.prepare_cached(include_str!("sql/end_lease.sql")).map_err(&failed)?;
-    for (id, fence, over) in &written.net.closed {
-        let word = over.reason.as_str();
-        let changed = end
-            .execute((id.0.as_bytes(), fence.get(), over.at.as_micros(), word))
-            .map_err(&failed)?;
-        if changed != 1 {
-            return Err(Error::Data(format!("lease {} was not open", id.0).into()));
-        }
-    }
+    let net = &written.net;
+    let renewed = net
+        .renewed
+        .iter()
+        .map(|(id, fence, until)| (id.0, (id.0.into_bytes(), fence.get(), until.as_micros())));
+    each(connection, include_str!("sql/renew_lease.sql"), renewed)?;
+    let closed = net.closed.iter().map(|(id, fence, end)| {
+        let (at, reason) = (end.at.as_micros(), end.reason.as_str());
+        (id.0, (id.0.into_bytes(), fence.get(), at, reason))
+    });
+    each(connection, include_str!("sql/end_lease.sql"), closed)?;
     let insert = include_str!("sql/insert_lease.sql");
     let mut insert = connection.prepare_cached(insert).map_err(&failed)?;
-    for lease in written.net.over.iter().chain(&written.net.running) {
+    for lease in net.over.iter().chain(&net.running) {
         rows::insert_lease(&mut insert, lease).map_err(&failed)?;
     }
-    if let Some(policy) = written.policy {
-        let lease = i64::try_from(policy.lease.as_micros()).unwrap_or(i64::MAX);
-        connection.execute(include_str!("sql/update_policy.sql"), (lease,)).map_err(&failed)?;
+    write_queue(connection, net)?;
+    let insert = include_str!("sql/insert_key.sql");
+    let mut insert = connection.prepare_cached(insert).map_err(&failed)?;
+    for used in &written.keys {
+        rows::insert_key(&mut insert, used, written.at).map_err(&failed)?;
+    }
+    if let Some(policy) = &net.policy {
+        let update = include_str!("sql/update_policy.sql");
+        connection.execute(update, rows::policy_columns(policy)).map_err(&failed)?;
     }
     let position = written.position;
     let epoch = include_str!("sql/update_epoch.sql");
@@ -142,5 +154,41 @@ pub(super) fn write(connection: &Connection, written: &Written) -> Result<(), Er
             &written.changes,
         ))
         .map_err(&failed)?;
+    Ok(())
+}
+
+/// Runs a statement with each of these, of which each has to change the one row that it is about.
+fn each<P: Params>(
+    connection: &Connection,
+    sql: &str,
+    rows: impl Iterator<Item = (Uuid, P)>,
+) -> Result<(), Error> {
+    let failed = failed("writing a batch");
+    let mut statement = connection.prepare_cached(sql).map_err(&failed)?;
+    for (id, parameters) in rows {
+        if statement.execute(parameters).map_err(&failed)? != 1 {
+            return Err(Error::Data(
+                format!("lease {id} does not run, or is not waited for").into(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn write_queue(connection: &Connection, net: &Net) -> Result<(), Error> {
+    let failed = failed("writing a batch");
+    let left = net.left.iter().map(|id| (id.0, (id.0.into_bytes(),)));
+    each(connection, include_str!("sql/delete_ticket.sql"), left)?;
+    // Before the new tickets, which say for themselves when their servers were heard of.
+    let hear = include_str!("sql/hear_server.sql");
+    let mut hear = connection.prepare_cached(hear).map_err(&failed)?;
+    for (server, at) in &net.heard {
+        hear.execute((server.0.as_bytes(), at.as_micros())).map_err(&failed)?;
+    }
+    let insert = include_str!("sql/insert_ticket.sql");
+    let mut insert = connection.prepare_cached(insert).map_err(&failed)?;
+    for ticket in &net.queued {
+        rows::insert_ticket(&mut insert, ticket).map_err(&failed)?;
+    }
     Ok(())
 }

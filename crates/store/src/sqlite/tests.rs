@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool::{Change, Command, Lease, LeaseId, Policy, Pool, Timestamp, User};
+use pool::{Allocation, Change, Command, Lease, LeaseId, Policy, Pool, Timestamp, User};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -15,6 +15,9 @@ use super::{create, schema};
 use crate::{
     BatchId, Entry, Error, ManualClock, News, Position, ServerId, Snapshot, Store, Wanted,
 };
+
+mod indexing;
+mod large;
 
 /// An open pool of one token.
 struct Fixture {
@@ -29,7 +32,7 @@ async fn fixture() -> Fixture {
     let directory = tempfile::tempdir().unwrap();
     let now = Timestamp::from_micros(1_600_000_000_000_001);
     let writer = Writer::start(&directory.path().join("pool.db")).unwrap();
-    let policy = Some(Policy { lease: Duration::from_mins(1) });
+    let policy = Policy::of_lease(Duration::from_mins(1)).into();
     let wanted = Wanted { size: Some(1), policy, update_policy: false };
     let open = writer.run(move |writing| {
         schema::migrate(writing.connection()?)?;
@@ -50,12 +53,13 @@ impl Fixture {
         let mut pool = self.pool.clone();
         let mut batch = pool.batch(begun.now);
         let lease_id = LeaseId(Uuid::from_u128(self.count));
-        batch.decide(&Command::Allocate { lease_id, user: User::new(user).unwrap() }).unwrap();
+        let allocation = Allocation::new(lease_id, User::new(user).unwrap());
+        batch.decide(&Command::Allocate(allocation)).unwrap();
         let changes = batch.finish();
         let batch = BatchId(Uuid::from_u128(self.count));
         let position = Position { version: self.position.version + 1, batch, ..self.position };
         let server = ServerId(Uuid::nil());
-        Entry { position, server, at: begun.now, fence: pool.fence(), changes }
+        Entry { position, server, at: begun.now, fence: pool.fence(), changes, keys: Vec::new() }
     }
 
     async fn commit(&mut self, entry: &Entry) {
@@ -99,44 +103,6 @@ fn every_sql_file_fits_the_tables() {
         count += 1;
     }
     assert!(count > 20, "{count} files");
-}
-
-#[test]
-fn what_is_asked_often_is_found_by_index() {
-    let mut connection = Connection::open_in_memory().unwrap();
-    schema::migrate(&mut connection).unwrap();
-    for (sql, plan) in [
-        (
-            include_str!("sql/history.sql"),
-            vec![
-                "SEARCH leases USING INDEX sqlite_autoindex_leases_2 (pool=? AND fence=?)",
-                "SEARCH earlier USING INDEX sqlite_autoindex_leases_2 (pool=? AND fence=?)",
-            ],
-        ),
-        (include_str!("sql/end_lease.sql"), vec!["SEARCH leases USING PRIMARY KEY (id=?)"]),
-        (include_str!("sql/newest_entry.sql"), vec!["SEARCH batches USING PRIMARY KEY (pool=?)"]),
-        (
-            include_str!("sql/entries_from.sql"),
-            vec!["SEARCH batches USING PRIMARY KEY (pool=? AND version>?)"],
-        ),
-        (
-            include_str!("sql/latest_leases.sql"),
-            vec![
-                "SEARCH latest USING PRIMARY KEY (pool=?)",
-                "SEARCH l USING INDEX sqlite_autoindex_leases_2 (pool=? AND fence=?)",
-            ],
-        ),
-    ] {
-        let mut explain = connection.prepare(&format!("explain query plan {sql}")).unwrap();
-        let count = explain.parameter_count();
-        let steps = explain.query_map(rusqlite::params_from_iter(vec![1; count]), |row| row.get(3));
-        let steps: String =
-            steps.unwrap().map(|step: Result<String, _>| step.unwrap() + "\n").collect();
-        for step in plan {
-            assert!(steps.contains(step), "{sql}{steps}");
-        }
-        assert!(!steps.contains("TEMP B-TREE"), "{sql}{steps}");
-    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::files::{BUSY, Files};
+use super::indexing::Indexing;
 use super::reader::Gate;
 use super::refusal::failed;
 use crate::Error;
@@ -42,11 +44,12 @@ impl Writer {
             files: files.clone(),
             gate: Arc::clone(&gate),
             tried: None,
+            indexing: Indexing::default(),
             _lock: lock,
         };
         let (jobs, queue) = mpsc::channel::<Job>();
         let run = move || {
-            for job in queue {
+            while let Some(job) = writing.next(&queue) {
                 job(&mut writing);
                 writing.tend();
             }
@@ -96,6 +99,7 @@ pub(super) struct Writing {
     gate: Arc<Gate>,
     /// When a checkpoint was last tried.
     tried: Option<Instant>,
+    indexing: Indexing,
     _lock: File,
 }
 
@@ -115,9 +119,24 @@ impl Writing {
         self.connection = None;
     }
 
+    /// The next job, when there is one; None when there will be none any more.
+    fn next(&mut self, jobs: &mpsc::Receiver<Job>) -> Option<Job> {
+        loop {
+            let (Some(wait), Some(connection)) = (self.indexing.wait(), &mut self.connection)
+            else {
+                return jobs.recv().ok();
+            };
+            match jobs.recv_timeout(wait) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Timeout) => self.indexing.step(connection),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
     /// What is to be done after every job, when its answer is out.
     fn tend(&mut self) {
-        let Some(connection) = &self.connection else {
+        let Some(connection) = &mut self.connection else {
             return;
         };
         if !connection.is_autocommit() {
@@ -125,6 +144,7 @@ impl Writing {
             self.close();
             return;
         }
+        self.indexing.after_job(connection);
         let size = fs::metadata(&self.files.wal).map_or(0, |wal| wal.len());
         let recently = self.tried.is_some_and(|tried| tried.elapsed() < CHECKPOINT_EVERY);
         if size <= WAL_LIMIT || recently {

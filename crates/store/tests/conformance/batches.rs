@@ -4,7 +4,7 @@ use pool::{Change, Command, EndReason, Fence, Lease, LeaseId, Timestamp};
 use store::{BatchId, EPOCH_GAP, Entry, News, Position};
 
 use super::Place;
-use super::server::{ANY, Server, allocate, assert_data, facts, id, lease, tokens};
+use super::server::{ANY, Server, allocate, assert_data, facts, id, lease, release, tokens};
 
 pub async fn what_was_committed_is_there_after_a_restart(place: &impl Place) {
     let mut server = Server::start(place, tokens(3)).await;
@@ -92,7 +92,7 @@ pub async fn the_journal_knows_its_batches(place: &impl Place) {
 pub async fn a_lease_may_start_and_end_in_one_batch(place: &impl Place) {
     let mut server = Server::start(place, tokens(1)).await;
     let token_id = server.pool.tokens(0).next().unwrap().token.id;
-    let release = || Command::Release { token_id };
+    let release = || release(token_id);
     let before = server.allocate("Ada").await;
     let batch =
         [release(), allocate("Bea"), release(), allocate("Cleo"), release(), allocate("Dora")];

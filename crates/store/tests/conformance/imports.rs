@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pool::{End, EndReason, Fence, Lease, LeaseId, Timestamp, TokenId, User};
+use pool::{End, EndReason, Fence, Lease, LeaseId, Outcome, Refusal, Timestamp, TokenId, User};
 use store::{Error, ImportedPool, LeaseSource, NewPool};
 
 use super::Place;
@@ -34,6 +34,7 @@ fn lease(token: TokenId, fence: i64, previous: i64, reason: Option<EndReason>) -
         fence: Fence::new(fence),
         previous_fence: Fence::new(previous),
         started_at: at(seconds),
+        granted_until: at(seconds + 60),
         expires_at: at(seconds + 60),
         end: reason.map(|reason| End { at: at(seconds + 2), reason }),
     }
@@ -119,5 +120,5 @@ pub async fn an_empty_pool_may_be_imported(place: &impl Place) {
     assert_eq!(server.pool.size(), 0);
     let (entry, outcomes) = server.decide(&[super::server::allocate("Ada")]).await;
     server.store.abandon().await;
-    assert_eq!((entry.changes.len(), &outcomes[0]), (0, &pool::Outcome::NoTokens));
+    assert_eq!((entry.changes.len(), &outcomes[0]), (0, &Outcome::NotAllocated(Refusal::NoTokens)));
 }

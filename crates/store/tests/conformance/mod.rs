@@ -9,21 +9,38 @@
 mod batches;
 mod history;
 mod imports;
+mod journal;
+mod keys;
 mod opening;
+mod policies;
+mod queue;
+mod renewals;
+mod search;
 pub mod server;
+mod sweeping;
 
 use store::Database;
 
 pub use batches::*;
 pub use history::*;
 pub use imports::*;
+pub use journal::*;
+pub use keys::*;
 pub use opening::*;
+pub use policies::*;
+pub use queue::*;
+pub use renewals::*;
+pub use search::*;
+pub use sweeping::*;
 
 /// Where one database is, or will be. It goes when this is dropped.
 pub trait Place: Send + Sync {
     /// The database as a server that starts now finds it. Each call is like another program:
     /// nothing but the database itself is shared.
     fn database(&self) -> Box<dyn Database>;
+
+    /// Does at once what the database itself does as it finds the time, if there is anything.
+    fn catch_up(&self) {}
 }
 
 /// Makes a `#[tokio::test]` of each case.
@@ -58,11 +75,53 @@ macro_rules! conformance {
             history_is_read_newest_first_a_page_at_a_time,
             history_shows_leases_as_they_are_stored,
             names_come_back_as_they_were_sent,
+            a_lease_is_found_by_its_id,
+            leases_are_found_by_their_ids,
+            who_was_evicted_learns_for_whom,
             a_history_is_imported,
             an_import_into_a_pool_is_refused,
             a_failing_import_leaves_nothing,
             a_history_that_contradicts_itself_is_refused,
             an_empty_pool_may_be_imported,
+            a_new_pool_keeps_the_whole_policy,
+            each_rule_is_updated_alone,
+            an_update_of_every_rule_is_in_the_journal,
+            a_batch_may_change_the_policy,
+            a_renewed_lease_keeps_its_deadlines,
+            a_renewed_lease_may_end_after_its_first_deadline,
+            a_lease_may_be_renewed_and_end_in_one_batch,
+            a_lease_may_start_and_be_renewed_in_one_batch,
+            only_a_lease_that_runs_can_be_renewed,
+            the_queue_is_there_after_a_restart,
+            a_place_in_the_queue_is_given_up,
+            who_waited_is_served_and_leaves_the_queue,
+            a_server_is_heard_of,
+            only_the_server_that_is_heard_of_lives_longer,
+            a_dead_servers_places_lapse,
+            a_ticket_that_contradicts_the_queue_is_refused,
+            many_wait,
+            a_key_leads_to_its_lease,
+            no_key_is_remembered_at_first,
+            a_key_tells_how_its_lease_stands,
+            a_repetition_is_answered_by_what_is_remembered,
+            a_key_is_used_once,
+            keys_are_forgotten_by_age,
+            many_keys_are_used_and_forgotten_in_steps,
+            the_journal_is_read_from_any_entry_on,
+            an_entry_that_is_not_there_begins_nothing,
+            the_journal_goes_on_in_the_next_epoch,
+            every_kind_of_change_comes_back_from_the_journal,
+            every_combination_of_filters_finds_what_fits,
+            random_questions_find_what_fits,
+            pages_of_any_size_come_to_the_same,
+            leases_of_one_moment_are_told_apart_by_their_fences,
+            a_deadline_that_is_not_written_down_yet_counts,
+            a_lease_is_found_at_any_time_it_ran_also_under_an_older_policy,
+            an_empty_history_answers_everything,
+            old_leases_are_deleted,
+            what_a_key_led_to_is_deleted_after_the_key,
+            a_lease_that_ended_late_stays_although_it_began_early,
+            many_leases_are_deleted_in_steps,
             an_audit_finds_nothing_wrong_after_all_this,
         );
     };

@@ -7,7 +7,7 @@ use store::{News, Wanted};
 use super::Place;
 use super::server::{ANY, MINUTE, Server, refusal, tokens};
 
-const HOUR: Policy = Policy { lease: Duration::from_hours(1) };
+const HOUR: Policy = Policy::of_lease(Duration::from_hours(1));
 
 pub async fn a_new_pool_is_as_wanted(place: &impl Place) {
     let opened = place.database().open(tokens(5)).await.unwrap();
@@ -45,7 +45,7 @@ pub async fn another_size_is_refused(place: &impl Place) {
 
 pub async fn another_policy_is_refused_unless_it_is_an_update(place: &impl Place) {
     let before = Server::start(place, tokens(3)).await.facts();
-    let wanted = Wanted { size: None, policy: Some(HOUR), update_policy: false };
+    let wanted = Wanted { size: None, policy: HOUR.into(), update_policy: false };
     let sentence = refusal(place.database().open(wanted).await);
     assert!(sentence.contains("--update-policy"), "{sentence}");
     assert_eq!(Server::start(place, ANY).await.facts(), before);
@@ -61,7 +61,7 @@ pub async fn an_update_of_the_policy_is_in_the_journal(place: &impl Place) {
     server.allocate("Ada").await;
     let (before, pool) = (server.position, server.pool.clone());
     drop(server);
-    let wanted = Wanted { size: None, policy: Some(HOUR), update_policy: true };
+    let wanted = Wanted { size: None, policy: HOUR.into(), update_policy: true };
     let mut server = Server::start(place, wanted).await;
     let begun = server.store.begin(&before).await.unwrap();
     server.store.abandon().await;

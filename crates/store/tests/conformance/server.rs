@@ -2,23 +2,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Command, Fence, Lease, LeaseId, Outcome, Policy, Pool, Timestamp, Token, TokenId, User,
+    Allocation, Circumstances, Command, Fence, HeldBy, IdempotencyKey, Keys, Lease, LeaseId,
+    Outcome, Policy, Pool, Timestamp, Token, TokenId, User,
 };
 use store::{
-    BatchId, Entry, Error, News, Opened, Position, Reader, ServerId, Snapshot, Store, Wanted,
+    BatchId, Entry, Error, KeysFound, LeaseRecord, News, Opened, Position, Reader, ServerId,
+    Snapshot, Store, Wanted, WantedPolicy,
 };
 use uuid::Uuid;
 
 use super::Place;
 
 /// Takes the pool as it is.
-pub const ANY: Wanted = Wanted { size: None, policy: None, update_policy: false };
+pub const ANY: Wanted = Wanted { size: None, policy: ANY_POLICY, update_policy: false };
 
-pub const MINUTE: Policy = Policy { lease: Duration::from_mins(1) };
+const ANY_POLICY: WantedPolicy = WantedPolicy {
+    lease: None,
+    max_lease: None,
+    when_full: None,
+    min_hold: None,
+    max_per_user: None,
+};
+
+pub const MINUTE: Policy = Policy::of_lease(Duration::from_mins(1));
 
 /// A pool of so many tokens, whose leases last a minute.
 pub fn tokens(size: usize) -> Wanted {
-    Wanted { size: Some(size), policy: Some(MINUTE), update_policy: false }
+    under(MINUTE, size)
+}
+
+/// A pool of so many tokens under that policy.
+pub fn under(policy: Policy, size: usize) -> Wanted {
+    Wanted { size: Some(size), policy: policy.into(), update_policy: false }
 }
 
 /// A new id, larger than those before.
@@ -35,7 +50,7 @@ pub struct Server {
     pub pool: Pool,
     /// When the newest entry was decided.
     pub at: Timestamp,
-    id: ServerId,
+    pub id: ServerId,
     /// How far its pool's time is ahead of the database's.
     ahead: Duration,
 }
@@ -46,7 +61,8 @@ impl Server {
     }
 
     pub fn of(opened: Opened) -> Self {
-        let Opened { store, reader, snapshot: Snapshot { position, at, pool }, now } = opened;
+        let Opened { store, reader, snapshot, now, .. } = opened;
+        let Snapshot { position, at, pool } = snapshot;
         let ahead = at.since(now);
         Server { store, reader, position, pool, at, id: ServerId(id()), ahead }
     }
@@ -77,13 +93,17 @@ impl Server {
             News::Whole(_) => panic!("the copy is current"),
         }
         let at = self.at.max(begun.now.after(self.ahead));
+        let (server, shared) = (self.id, self.reader.shared());
+        let keys: Vec<_> = commands.iter().filter_map(key_of).cloned().collect();
+        let found = self.store.keys(&keys).await.unwrap().remembered;
+        let keys = Keys { found, room: u64::MAX };
         let mut pool = self.pool.clone();
-        let mut batch = pool.batch(at);
+        let mut batch = pool.batch(Circumstances { now: at, server, shared, keys });
         let outcomes = commands.iter().map(|c| batch.decide(c).unwrap()).collect();
-        let changes = batch.finish();
+        let (keys, changes) = (batch.take_keys_used(), batch.finish());
         let Position { epoch, version, .. } = self.position;
         let position = Position { epoch, version: version + 1, batch: BatchId(id()) };
-        (Entry { position, server: self.id, at, fence: pool.fence(), changes }, outcomes)
+        (Entry { position, server, at, fence: pool.fence(), changes, keys }, outcomes)
     }
 
     pub async fn commit(&mut self, entry: &Entry) -> Result<(), Error> {
@@ -102,10 +122,22 @@ impl Server {
     }
 
     pub async fn release(&mut self, token_id: TokenId) -> Entry {
-        self.run(&[Command::Release { token_id }]).await.0
+        self.run(&[release(token_id)]).await.0
+    }
+
+    /// What is remembered of the keys, asked as within a batch.
+    pub async fn keys(&mut self, keys: &[IdempotencyKey]) -> KeysFound {
+        self.store.begin(&self.position).await.unwrap();
+        let found = self.store.keys(keys).await.unwrap();
+        self.store.abandon().await;
+        found
     }
 
     pub async fn history(&self, token: TokenId) -> Vec<Lease> {
+        self.records(token).await.into_iter().map(|record| record.lease).collect()
+    }
+
+    pub async fn records(&self, token: TokenId) -> Vec<LeaseRecord> {
         self.reader.history(token, None, 1000).await.unwrap()
     }
 
@@ -131,13 +163,28 @@ pub fn facts(pool: &Pool, position: Position, at: Timestamp) -> Facts {
 }
 
 pub fn allocate(user: &str) -> Command {
-    Command::Allocate { lease_id: LeaseId(id()), user: User::new(user).unwrap() }
+    Command::Allocate(allocation(user))
+}
+
+pub fn allocation(user: &str) -> Allocation {
+    Allocation::new(LeaseId(id()), User::new(user).unwrap())
+}
+
+pub fn release(token_id: TokenId) -> Command {
+    Command::Release { token_id, if_held: HeldBy::default() }
+}
+
+fn key_of(command: &Command) -> Option<&IdempotencyKey> {
+    match command {
+        Command::Allocate(allocation) => allocation.key.as_ref(),
+        _ => None,
+    }
 }
 
 /// The lease that was granted.
 pub fn lease(outcome: &Outcome) -> Lease {
     match outcome {
-        Outcome::Allocated { lease, .. } => lease.clone(),
+        Outcome::Allocated(grant) => grant.lease.clone(),
         other => panic!("{other:?} is no lease"),
     }
 }

@@ -1,8 +1,8 @@
 -- Every token with its latest lease, if it has any; never the history.
 select
     token.id, token.value, token.inserted_at,
-    lease.id, lease.user_id, lease.user_name, lease.fence, lease.previous_fence,
-    lease.started_at, lease.expires_at, lease.ended_at, lease.end_reason
+    lease.id, lease.token_id, lease.user_id, lease.user_name, lease.fence, lease.previous_fence,
+    lease.started_at, lease.granted_until, lease.expires_at, lease.ended_at, lease.end_reason
 from token_manager.tokens as token
 left join lateral (
     select * from token_manager.leases as latest

@@ -1,7 +1,13 @@
+-- A lease follows the one that its token had before, unless that was deleted for its age.
 with linked as (
     select
+        pool,
         previous_fence,
         lag(fence, 1, 0) over (partition by token_id order by previous_fence) as before
     from leases
 )
-select count(*) from linked where previous_fence <> before
+select count(*) from linked
+join pools as p on p.name = linked.pool
+where
+    previous_fence < before
+    or (previous_fence > before and previous_fence > p.forgotten_fence)

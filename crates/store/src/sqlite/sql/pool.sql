@@ -1,1 +1,2 @@
-select size, lease_micros from pools where name = 'default'
+select size, lease_micros, max_lease_micros, when_full, min_hold_micros, max_per_user from pools
+where name = 'default'

@@ -1,0 +1,183 @@
+//! `POST /api/tokens/allocate`: who asks for what, and what they are told.
+
+use std::time::Duration;
+
+use axum::extract::{self, FromRequest, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use engine::{Asked, View};
+use pool::{Allocation, MAX_WAITING, Refusal, User};
+
+use crate::answer::Granted;
+use crate::app::App;
+use crate::fields::{self, Format, Sent, Wrong};
+use crate::problem::{Code, Problem};
+use crate::seconds::Seconds;
+use crate::{key, parameters};
+
+/// Where it is.
+pub(crate) const PATH: &str = "/api/tokens/allocate";
+
+const FIELDS: [&str; 3] = ["user_id", "lease_seconds", "wait_seconds"];
+const EXAMPLE: &str = "{\"user_id\": \"...\"}";
+
+/// The shortest lease, in seconds, and how it is written.
+const SHORTEST: (f64, &str) = (0.001, "0.001");
+
+pub(crate) async fn allocate(
+    State(app): State<App>,
+    Request(asked): Request,
+) -> Result<Response, Problem> {
+    let allocated = tokio::select! {
+        biased;
+        allocated = app.engine.allocate(asked) => allocated?,
+        () = app.stopped() => {
+            let detail = "The server is shutting down, and whoever waits for a token there does so \
+                          in vain. Try again after the time in Retry-After, with the same \
+                          Idempotency-Key if there is one.";
+            return Err(Problem::new(Code::Stopping, detail));
+        }
+    };
+    match allocated {
+        Ok(allocated) => Ok(Granted::from(&allocated).response()),
+        Err(refusal) => Err(refused(&refusal)),
+    }
+}
+
+/// What is asked for.
+pub(crate) struct Request(pub(crate) Asked);
+
+impl FromRequest<App> for Request {
+    type Rejection = Problem;
+
+    async fn from_request(request: extract::Request, app: &App) -> Result<Self, Problem> {
+        let (head, body) = request.into_parts();
+        let key = key::of(&head.headers)?;
+        let body = fields::whole(body).await?;
+        let (format, [user, lease, wait]) = sent(head.headers.get(CONTENT_TYPE), &body)?;
+        let user = self::user(user)?;
+        let lease = match lease.seconds(format, SHORTEST.0..=f64::MAX) {
+            Ok(lease) => lease,
+            Err(wrong) => return Err(wrong_lease(wrong, app).await?),
+        };
+        let longest = Allocation::MAX_WAIT.as_secs_f64();
+        let wait = wait.seconds(format, 0.0..=longest).map_err(|wrong| {
+            wrong.problem("wait_seconds", "0", &Seconds::of(Allocation::MAX_WAIT).to_string())
+        })?;
+        Ok(Request(Asked { user, lease, wait, key }))
+    }
+}
+
+fn sent<'a>(
+    content_type: Option<&HeaderValue>,
+    body: &'a [u8],
+) -> Result<(Format, [Sent<'a>; 3]), Problem> {
+    if body.is_empty() {
+        let detail = format!("The request has no body. Send {EXAMPLE} as application/json.");
+        return Err(Problem::new(Code::InvalidUser, detail));
+    }
+    let format = format(content_type)?;
+    let body = fields::text(body)?;
+    let sent = match format {
+        Format::Json => fields::from_json(&FIELDS, body)
+            .map_err(|error| fields::malformed_json(&error, EXAMPLE))?,
+        Format::Form => from_form(body)?,
+    };
+    Ok((format, sent))
+}
+
+fn format(content_type: Option<&HeaderValue>) -> Result<Format, Problem> {
+    let Some(content_type) = content_type else {
+        return Err(unsupported("The body has no content-type."));
+    };
+    Format::of(content_type).ok_or_else(|| unsupported("This content-type is not understood."))
+}
+
+fn unsupported(what: &str) -> Problem {
+    let detail = format!(
+        "{what} Send application/json, as in {EXAMPLE}, or application/x-www-form-urlencoded, as \
+         in user_id=..."
+    );
+    Problem::new(Code::UnsupportedContentType, detail)
+}
+
+fn from_form(body: &str) -> Result<[Sent<'_>; 3], Problem> {
+    let sent = fields::from_form(&FIELDS, body);
+    let named = sent.as_ref().is_ok_and(|[user, ..]| *user != Sent::Nothing);
+    if !named && body.trim_start().starts_with(['{', '[']) {
+        return Err(fields::json_as_form());
+    }
+    sent.map_err(|parameters::Malformed| fields::malformed_form())
+}
+
+fn user(sent: Sent<'_>) -> Result<User, Problem> {
+    let invalid = |detail: String| Problem::new(Code::InvalidUser, detail);
+    match sent {
+        Sent::Text(name) => User::new(&name).map_err(|why| invalid(format!("user_id {why}."))),
+        Sent::Nothing => {
+            Err(invalid(format!("user_id is missing. Send {EXAMPLE} as application/json.")))
+        }
+        other => Err(invalid(format!("user_id must be a text, not {}.", other.what()))),
+    }
+}
+
+/// What to say of a `lease_seconds` out of its range, of which the policy knows the end.
+async fn wrong_lease(wrong: Wrong, app: &App) -> Result<Problem, Problem> {
+    let longest = app.engine.read(|view: View<'_>| view.pool.policy().lease).await?;
+    Ok(not_that_long(wrong, longest))
+}
+
+fn not_that_long(wrong: Wrong, longest: Duration) -> Problem {
+    wrong.problem("lease_seconds", SHORTEST.1, &Seconds::of(longest).to_string())
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    match *refusal {
+        Refusal::NoTokens => {
+            let detail = "The pool has no token at all, so there never will be one.";
+            Problem::new(Code::NoTokens, detail)
+        }
+        Refusal::Full { position, retry_after } => {
+            let detail = format!(
+                "Every token is in use, and none became free for this request, which was number \
+                 {position} among those that want one. Try again after the time in Retry-After."
+            );
+            Problem::new(Code::PoolFull, detail).with("position", &position).after(retry_after)
+        }
+        Refusal::QueueFull => {
+            let detail = format!(
+                "Every token is in use, and {MAX_WAITING} requests wait for one already, which is \
+                 the limit. Try again after the time in Retry-After."
+            );
+            Problem::new(Code::QueueFull, detail)
+        }
+        Refusal::WaitNotOffered => {
+            let detail = "wait_seconds must be left out here: while every token is in use, this \
+                          pool rejects requests at once (its policy's when_full is reject).";
+            Problem::new(Code::InvalidParameter, detail)
+        }
+        Refusal::LeaseTooLong { longest } => not_that_long(Wrong::Number, longest),
+        Refusal::UserLimit { limit } => {
+            let leases = if limit == 1 { "lease" } else { "leases" };
+            let detail = format!(
+                "This user has {limit} {leases}, and the pool's policy (max_per_user) allows no \
+                 more. Release one first."
+            );
+            Problem::new(Code::UserLimit, detail).with("max_per_user", &limit)
+        }
+        Refusal::KeyReused => {
+            let detail = "This Idempotency-Key was used for an allocation with another user_id, \
+                          lease_seconds or wait_seconds. Use a new key for a new request.";
+            Problem::new(Code::KeyReused, detail)
+        }
+        Refusal::KeysFull => {
+            /// Room is made by keys that are a day old, a few hundred at a time.
+            const RETRY_AFTER: Duration = Duration::from_mins(1);
+            let detail = "As many idempotency keys are remembered as the server's setting \
+                          allows, and none is forgotten before its time. Try again after the time \
+                          in Retry-After, or without a key.";
+            Problem::new(Code::KeysFull, detail).after(RETRY_AFTER)
+        }
+    }
+}

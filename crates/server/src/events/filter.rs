@@ -1,0 +1,25 @@
+use pool::{Lease, TokenId, UserId};
+
+/// Which leases a stream is about: those of this user and of this token, as far as either is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Filter {
+    pub(crate) user: Option<UserId>,
+    pub(crate) token: Option<TokenId>,
+}
+
+impl Filter {
+    pub(crate) fn is_all(&self) -> bool {
+        *self == Filter::default()
+    }
+
+    pub(crate) fn passes(&self, user: UserId, token: TokenId) -> bool {
+        self.user.is_none_or(|own| own == user) && self.token.is_none_or(|own| own == token)
+    }
+
+    /// Every filter that the lease passes.
+    pub(crate) fn all_passing(lease: &Lease) -> [Self; 4] {
+        let (user, token) = (Some(lease.user.id), Some(lease.token_id));
+        [(None, None), (user, None), (None, token), (user, token)]
+            .map(|(user, token)| Filter { user, token })
+    }
+}

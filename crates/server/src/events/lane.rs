@@ -1,0 +1,314 @@
+//! What streams of one kind share: one task that follows the engine's feed, and writes down once
+//! what all of them send.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use engine::{Happened, Published};
+use pool::Lease;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::chunk::{Chunk, Draft, Gap};
+use super::filter::Filter;
+use super::place::Place;
+
+/// How many chunks a stream may be behind.
+const BEHIND: usize = 128;
+
+/// A chunk of so many bytes waits for no more.
+const CHUNK: usize = 64 * 1024;
+
+/// The shortest time between two chunks: so much, and so much more for each stream, since each has
+/// to be woken; but no more than the last.
+const TICK: (Duration, Duration, Duration) =
+    (Duration::from_millis(10), Duration::from_micros(100), Duration::from_millis(250));
+
+/// How soon streams are told of batches that none of them is about.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How soon after a gap there may be another.
+const BETWEEN_GAPS: Duration = Duration::from_secs(1);
+
+/// How many bytes each stream may send at once at least, after a rest.
+const BURST: usize = 256 * 1024;
+
+/// The part of a second's bytes that may be sent at once.
+const BURST_OF_ALL: usize = 8;
+
+type Feed = broadcast::Receiver<Arc<Published>>;
+
+/// Where streams of one kind get their chunks.
+pub(crate) struct Lane {
+    feed: Box<dyn Fn() -> Feed + Send + Sync>,
+    /// How many bytes its streams may send in a second, all together.
+    bytes_per_second: usize,
+    members: Mutex<Members>,
+}
+
+#[derive(Default)]
+struct Members {
+    count: usize,
+    filters: HashMap<Filter, usize>,
+    /// While there are streams.
+    running: Option<Running>,
+    stopped: bool,
+}
+
+/// The task that makes chunks. It holds the only strong sender, so that streams notice its end.
+struct Running {
+    chunks: broadcast::WeakSender<Arc<Chunk>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Members {
+    /// How many streams are about that lease.
+    fn about(&self, lease: &Lease) -> usize {
+        let filters = Filter::all_passing(lease);
+        filters.iter().filter_map(|filter| self.filters.get(filter)).sum()
+    }
+}
+
+impl Lane {
+    /// `feed` subscribes to what happens.
+    pub(crate) fn new(
+        feed: impl Fn() -> Feed + Send + Sync + 'static,
+        bytes_per_second: usize,
+    ) -> Arc<Self> {
+        let (feed, members) = (Box::new(feed), Mutex::default());
+        Arc::new(Lane { feed, bytes_per_second, members })
+    }
+
+    /// One more stream: its chunks have all that happens from now on. None once the lane was
+    /// stopped.
+    pub(crate) fn join(self: &Arc<Self>, filter: Filter) -> Option<Member> {
+        let mut members = self.lock();
+        if members.stopped {
+            return None;
+        }
+        let running = members.running.as_ref().and_then(|running| running.chunks.upgrade());
+        let chunks = running.unwrap_or_else(|| self.start(&mut members)).subscribe();
+        members.count += 1;
+        *members.filters.entry(filter).or_default() += 1;
+        Some(Member { lane: Arc::clone(self), filter, chunks })
+    }
+
+    fn start(self: &Arc<Self>, members: &mut Members) -> broadcast::Sender<Arc<Chunk>> {
+        let chunks = broadcast::Sender::new(BEHIND);
+        let maker = Maker::new(Arc::clone(self), (self.feed)(), chunks.clone());
+        let task = tokio::spawn(maker.run());
+        members.running = Some(Running { chunks: chunks.downgrade(), task });
+        chunks
+    }
+
+    fn leave(&self, filter: &Filter) {
+        let mut members = self.lock();
+        members.count -= 1;
+        if let Some(count) = members.filters.get_mut(filter) {
+            *count -= 1;
+            if *count == 0 {
+                members.filters.remove(filter);
+            }
+        }
+        if members.count == 0 {
+            members.running = None;
+        }
+    }
+
+    /// Ends the streams; there can't be new ones any more.
+    pub(crate) fn stop(&self) {
+        let mut members = self.lock();
+        members.stopped = true;
+        members.running = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream's place in a lane.
+pub(crate) struct Member {
+    lane: Arc<Lane>,
+    pub(crate) filter: Filter,
+    /// Closed when the streams are to end.
+    pub(crate) chunks: broadcast::Receiver<Arc<Chunk>>,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.lane.leave(&self.filter);
+    }
+}
+
+/// Makes chunks of what happens: one at once where there was none just before, but otherwise one for
+/// all that happens in a tick, so that a thousand streams are not woken for each batch.
+struct Maker {
+    lane: Arc<Lane>,
+    feed: Feed,
+    chunks: broadcast::Sender<Arc<Chunk>>,
+    draft: Draft,
+    /// Since when there is a gap, and of what kind.
+    gap: Option<Gap>,
+    /// All up to here was taken in, and all up to there is in chunks. None before the first batch.
+    at: Option<(Place, Place)>,
+    /// When the last chunk went out, and the last that had a gap.
+    sent: Instant,
+    sent_gap: Instant,
+    allowance: Allowance,
+}
+
+impl Maker {
+    fn new(lane: Arc<Lane>, feed: Feed, chunks: broadcast::Sender<Arc<Chunk>>) -> Self {
+        let long_ago = Instant::now().checked_sub(QUIET).unwrap_or_else(Instant::now);
+        let allowance = Allowance::new(lane.bytes_per_second);
+        Maker {
+            lane,
+            feed,
+            chunks,
+            draft: Draft::default(),
+            gap: None,
+            at: None,
+            sent: long_ago,
+            sent_gap: long_ago,
+            allowance,
+        }
+    }
+
+    async fn run(mut self) {
+        loop {
+            let received = match self.due() {
+                Some(due) if due <= Instant::now() => {
+                    self.send();
+                    continue;
+                }
+                Some(due) => match timeout_at(due, self.feed.recv()).await {
+                    Ok(received) => received,
+                    Err(_) => continue,
+                },
+                None => self.feed.recv().await,
+            };
+            match received {
+                Ok(published) => self.take(&published),
+                Err(RecvError::Lagged(_)) => self.lose(Gap::TooMuch),
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// When a chunk is to go out. None while there is nothing to say.
+    fn due(&self) -> Option<Instant> {
+        let (taken_in, sent) = self.at?;
+        if self.gap.is_some() {
+            return Some((self.sent + self.tick()).max(self.sent_gap + BETWEEN_GAPS));
+        }
+        if self.draft.len() >= CHUNK {
+            return Some(self.sent);
+        }
+        let pause = if self.draft.is_empty() { QUIET } else { self.tick() };
+        (taken_in != sent).then_some(self.sent + pause)
+    }
+
+    fn tick(&self) -> Duration {
+        let (least, each, most) = TICK;
+        let streams = u32::try_from(self.lane.lock().count).unwrap_or(u32::MAX);
+        (least + each.saturating_mul(streams)).min(most)
+    }
+
+    fn take(&mut self, published: &Published) {
+        let place = Place::of(published);
+        let fits = match &published.happened {
+            Happened::Events(events) if self.gap.is_none() => self.write(place, events),
+            // What it has is all part of the gap.
+            Happened::Events(_) => true,
+            Happened::Unknown => false,
+        };
+        if !fits {
+            let known = matches!(published.happened, Happened::Events(_));
+            self.lose(if known { Gap::TooMuch } else { Gap::Reloaded });
+        }
+        let sent = self.at.map_or(place.before(), |(_, sent)| sent);
+        self.at = Some((place, sent));
+    }
+
+    /// Writes down what any stream is about. False where that is more than may be sent, or
+    /// unknown: nothing is written then.
+    fn write(&mut self, batch: Place, events: &[engine::Event]) -> bool {
+        let members = self.lane.lock();
+        let allowed = self.allowance.refill(members.count);
+        let mut cost = 0;
+        for event in events {
+            let streams = members.about(&event.lease);
+            if streams > 0 {
+                cost += streams * self.draft.push(batch, event);
+            }
+            if cost > allowed {
+                self.draft.take_back(batch);
+                return false;
+            }
+        }
+        self.allowance.spend(cost);
+        true
+    }
+
+    /// From here on something is missing, until a chunk has gone out that says so.
+    fn lose(&mut self, gap: Gap) {
+        if self.gap.is_none() && !self.draft.is_empty() {
+            self.send();
+        }
+        if self.gap != Some(Gap::Reloaded) {
+            self.gap = Some(gap);
+        }
+    }
+
+    fn send(&mut self) {
+        let Some((to, sent)) = self.at else { return };
+        self.sent = Instant::now();
+        let gap = self.gap.take();
+        if gap.is_some() {
+            self.sent_gap = self.sent;
+        }
+        let after = if gap.is_some() { to } else { sent };
+        self.at = Some((to, to));
+        // Where nobody listens any more this task is about to be ended.
+        let _ = self.chunks.send(Arc::new(self.draft.finish(after, to, gap)));
+    }
+}
+
+/// How many bytes may be sent, all streams together: what was left before, and so many more for
+/// each second, up to a limit.
+struct Allowance {
+    bytes_per_second: usize,
+    left: usize,
+    refilled: Instant,
+}
+
+impl Allowance {
+    fn new(bytes_per_second: usize) -> Self {
+        Allowance { bytes_per_second, left: usize::MAX, refilled: Instant::now() }
+    }
+
+    /// How many bytes so many streams may send now.
+    fn refill(&mut self, streams: usize) -> usize {
+        let most = (self.bytes_per_second / BURST_OF_ALL).max(BURST * streams);
+        let now = Instant::now();
+        let passed = now.duration_since(self.refilled).as_micros();
+        let more = self.bytes_per_second as u128 * passed / 1_000_000;
+        self.left = self.left.saturating_add(usize::try_from(more).unwrap_or(most)).min(most);
+        self.refilled = now;
+        self.left
+    }
+
+    fn spend(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes);
+    }
+}

@@ -1,0 +1,124 @@
+//! What happens to leases, as it happens: `GET /api/events`.
+//!
+//! The engine's feed goes to a [lane](lane::Lane), which writes it down once for all of its
+//! [streams](stream); each begins by reading the journal where its client says what it has. A stream
+//! waits for its client, and nobody waits for a stream.
+
+mod asked;
+mod chunk;
+mod filter;
+mod lane;
+mod place;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::response::Response;
+use engine::{Handle, View};
+use tokio::sync::Semaphore;
+
+use crate::Settings;
+use crate::app::{App, unknown_token};
+use crate::connection::Lasting;
+use crate::problem::{Code, Problem};
+use asked::Asked;
+use lane::Lane;
+use place::Place;
+use stream::Beginning;
+
+/// How many bytes a second are sent at most, all streams that want everything taken together; and
+/// all others.
+const BYTES_PER_SECOND: (usize, usize) = (96 << 20, 32 << 20);
+
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// What keeps nginx, and those that have learnt it from there, from holding a stream back.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// All event streams of a server.
+pub(crate) struct Streams {
+    /// Those that want everything have a lane of their own, so that the others go on where that is
+    /// too much.
+    everything: Arc<Lane>,
+    filtered: Arc<Lane>,
+    /// How many more there may be.
+    room: Arc<Semaphore>,
+    most: usize,
+    journal: Arc<Semaphore>,
+    comment_every: Duration,
+}
+
+impl Streams {
+    pub(crate) fn new(engine: &Handle, settings: &Settings) -> Self {
+        let lane = |bytes_per_second| {
+            let engine = engine.clone();
+            Lane::new(move || engine.events(), bytes_per_second)
+        };
+        Streams {
+            everything: lane(BYTES_PER_SECOND.0),
+            filtered: lane(BYTES_PER_SECOND.1),
+            room: Arc::new(Semaphore::new(settings.streams)),
+            most: settings.streams,
+            journal: Arc::new(Semaphore::new(1)),
+            comment_every: settings.comment_every,
+        }
+    }
+
+    /// Ends them all; there can't be new ones any more.
+    pub(crate) fn stop(&self) {
+        self.everything.stop();
+        self.filtered.stop();
+    }
+
+    async fn open(&self, engine: &Handle, asked: Asked, lasting: Lasting) -> Result<Body, Problem> {
+        let Asked { filter, last } = asked;
+        let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
+            let most = self.most;
+            let detail = format!("There are {most} event streams already, which is the most.");
+            Problem::new(Code::TooManyStreams, detail)
+        })?;
+        let lane = if filter.is_all() { &self.everything } else { &self.filtered };
+        // First this, so that nothing that happens after `now` is missed.
+        let member = lane.join(filter).ok_or(engine::Error::Stopping)?;
+        let look = |view: View<'_>| {
+            let known = filter.token.is_none_or(|token| view.pool.token(token).is_some());
+            known.then(|| Place::whole(view.stamp.epoch, view.stamp.version))
+        };
+        let now = engine.read(look).await?.ok_or_else(unknown_token)?;
+        let (engine, journal) = (engine.clone(), Arc::clone(&self.journal));
+        let comment_every = self.comment_every;
+        let beginning =
+            Beginning { member, permit, engine, journal, comment_every, now, last, lasting };
+        Ok(beginning.body())
+    }
+}
+
+pub(crate) async fn events(
+    State(app): State<App>,
+    method: Method,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let asked = Asked::parse(query.as_deref().unwrap_or_default(), &headers)?;
+    let lasting = Lasting::default();
+    let body = if method == Method::HEAD {
+        Body::from_stream(futures_util::stream::empty::<Result<Vec<u8>, std::convert::Infallible>>())
+    } else {
+        app.streams.open(&app.engine, asked, lasting.clone()).await?
+    };
+    let mut response = Response::new(body);
+    response.extensions_mut().insert(lasting);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, EVENT_STREAM);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    Ok(response)
+}

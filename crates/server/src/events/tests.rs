@@ -1,0 +1,299 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use engine::{Event, Happened, Published, What};
+use pool::{End, EndReason, Fence, Lease, LeaseId, Timestamp, TokenId, User};
+use tokio::sync::broadcast;
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+
+use super::asked::Asked;
+use super::chunk::{Chunk, Draft, Gap};
+use super::filter::Filter;
+use super::lane::{Lane, Member};
+use super::place::Place;
+use super::text;
+
+const AT: Timestamp = Timestamp::from_micros(1_769_860_800_000_000);
+
+fn lease(user: &str, number: i64) -> Lease {
+    let number = u128::try_from(number).unwrap();
+    Lease {
+        id: LeaseId(Uuid::from_u128(1 << 64 | number)),
+        token_id: TokenId(Uuid::from_u128(2 << 64 | number)),
+        user: User::new(user).unwrap(),
+        fence: Fence::new(7),
+        previous_fence: Fence::NONE,
+        started_at: AT,
+        granted_until: AT.after(Duration::from_secs(1)),
+        expires_at: AT.after(Duration::from_secs(2)),
+        end: None,
+    }
+}
+
+fn started(index: usize, user: &str) -> Event {
+    let number = i64::try_from(index).unwrap();
+    Event { index, what: What::Started, lease: lease(user, number), other: None }
+}
+
+fn published(version: i64, happened: Happened) -> Arc<Published> {
+    Arc::new(Published { epoch: 1, version, at: AT, happened })
+}
+
+/// A batch with an event for each of the users.
+fn batch(version: i64, users: &[&str]) -> Arc<Published> {
+    let events = users.iter().enumerate().map(|(index, user)| started(index, user)).collect();
+    published(version, Happened::Events(events))
+}
+
+fn of_user(user: &str) -> Filter {
+    Filter { user: Some(User::new(user).unwrap().id), token: None }
+}
+
+/// The ids of the events in a text, after the epoch.
+fn ids(text: &[u8]) -> Vec<String> {
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    text.lines().filter_map(|line| line.strip_prefix("id: 1-")).map(str::to_owned).collect()
+}
+
+#[test]
+fn events_say_what_happened() {
+    let written = |event: &Event| {
+        let mut text = Vec::new();
+        text::event(&mut text, Place::whole(3, 57), event);
+        String::from_utf8(text).unwrap()
+    };
+    let lease = lease("A \"b\"\nc", 1);
+    let common = "\"lease_id\":\"00000000-0000-0001-0000-000000000001\",\
+                  \"token_id\":\"00000000-0000-0002-0000-000000000001\",\
+                  \"user\":\"A \\\"b\\\"\\nc\",\"user_id\":\"e1a70cb5-1f94-37c5-ebc5-3c1bcd4ff5a1\",\
+                  \"fence\":7,\"started_at\":\"2026-01-31T12:00:00.000000Z\",\
+                  \"expires_at\":\"2026-01-31T12:00:02.000000Z\"";
+    let user_id = lease.user.id.0.to_string();
+    let common = common.replace("e1a70cb5-1f94-37c5-ebc5-3c1bcd4ff5a1", &user_id);
+    let other = Some(LeaseId(Uuid::nil()));
+    let event = |what, lease: &Lease, other| Event { index: 2, what, lease: lease.clone(), other };
+    assert_eq!(
+        written(&event(What::Started, &lease, None)),
+        format!("event: lease.started\nid: 3-57-2\ndata: {{{common},\"evicted\":null}}\n\n")
+    );
+    let evicted = "\"evicted\":\"00000000-0000-0000-0000-000000000000\"";
+    assert_eq!(
+        written(&event(What::Started, &lease, other)),
+        format!("event: lease.started\nid: 3-57-2\ndata: {{{common},{evicted}}}\n\n")
+    );
+    assert_eq!(
+        written(&event(What::Renewed, &lease, None)),
+        format!("event: lease.renewed\nid: 3-57-2\ndata: {{{common}}}\n\n")
+    );
+    let ended = Lease { end: Some(End { at: AT, reason: EndReason::Released }), ..lease };
+    let end = "\"ended_at\":\"2026-01-31T12:00:00.000000Z\",\"reason\":\"released\",\
+               \"evicted_by\":null";
+    assert_eq!(
+        written(&event(What::Ended, &ended, None)),
+        format!("event: lease.ended\nid: 3-57-2\ndata: {{{common},{end}}}\n\n")
+    );
+}
+
+#[test]
+fn of_a_chunk_each_gets_what_it_has_not_and_is_about() {
+    let mut draft = Draft::default();
+    let batches = [Place::whole(1, 5), Place::whole(1, 7), Place::whole(1, 8)];
+    for place in batches {
+        draft.push(place, &started(0, "a"));
+        draft.push(place, &started(1, "b"));
+        draft.push(place, &started(3, "a"));
+    }
+    draft.take_back(batches[2]);
+    let chunk = draft.finish(Place::whole(1, 4), Place::whole(1, 8), None);
+    assert!(draft.is_empty());
+    let sent = |sent, filter| ids(&chunk.text(sent, &filter));
+    let all = Filter::default();
+    assert_eq!(sent(Place::whole(1, 4), all), ["5-0", "5-1", "5-3", "7-0", "7-1", "7-3"]);
+    assert_eq!(sent(Place::whole(1, 5).at(1), all), ["5-3", "7-0", "7-1", "7-3"]);
+    assert_eq!(sent(Place::whole(1, 6), all), ["7-0", "7-1", "7-3"]);
+    assert_eq!(sent(Place::whole(1, 7), all), [""; 0]);
+    assert_eq!(sent(Place::whole(1, 4), of_user("a")), ["5-0", "5-3", "7-0", "7-3"]);
+    assert_eq!(sent(Place::whole(1, 5), of_user("b")), ["7-1"]);
+    assert_eq!(sent(Place::whole(1, 4), of_user("c")), [""; 0]);
+    let token = Some(TokenId(Uuid::from_u128(2 << 64)));
+    assert_eq!(sent(Place::whole(1, 4), Filter { user: None, token }), ["5-0", "7-0"]);
+    assert_eq!(sent(Place::whole(1, 4), Filter { token, ..of_user("b") }), [""; 0]);
+}
+
+struct Bench {
+    feed: broadcast::Sender<Arc<Published>>,
+    lane: Arc<Lane>,
+}
+
+impl Bench {
+    fn new(bytes_per_second: usize) -> Self {
+        let feed = broadcast::Sender::new(64);
+        let sender = feed.clone();
+        Bench { feed, lane: Lane::new(move || sender.subscribe(), bytes_per_second) }
+    }
+
+    fn join(&self, filter: Filter) -> Member {
+        self.lane.join(filter).unwrap()
+    }
+
+    fn send(&self, published: Arc<Published>) {
+        self.feed.send(published).unwrap();
+    }
+}
+
+async fn next(member: &mut Member) -> Arc<Chunk> {
+    let chunk = timeout(Duration::from_mins(1), member.chunks.recv()).await;
+    chunk.expect("there is a chunk").unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_after_a_rest_is_sent_at_once_and_then_once_a_tick() {
+    let bench = Bench::new(1 << 30);
+    let mut member = bench.join(Filter::default());
+    let begun = Instant::now();
+    bench.send(batch(5, &["a"]));
+    let first = next(&mut member).await;
+    assert_eq!((first.after, first.to), (Place::whole(1, 4), Place::whole(1, 5)));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    bench.send(batch(6, &["a"]));
+    bench.send(batch(7, &["a", "b"]));
+    let second = next(&mut member).await;
+    assert_eq!((second.after, second.to), (first.to, Place::whole(1, 7)));
+    assert_eq!(ids(&second.text(first.to, &Filter::default())), ["6-0", "7-0", "7-1"]);
+    let tick = begun.elapsed();
+    assert!((Duration::from_millis(10)..Duration::from_millis(15)).contains(&tick), "{tick:?}");
+    let _many: Vec<Member> = (0..999).map(|_| bench.join(Filter::default())).collect();
+    bench.send(batch(8, &["a"]));
+    next(&mut member).await;
+    let tick = begun.elapsed().saturating_sub(tick);
+    assert!((Duration::from_millis(110)..Duration::from_millis(115)).contains(&tick), "{tick:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_chunk_does_not_wait() {
+    let bench = Bench::new(1 << 30);
+    let mut member = bench.join(Filter::default());
+    let begun = Instant::now();
+    for version in 1..=10 {
+        bench.send(batch(version, &["a"; 200]));
+    }
+    while next(&mut member).await.to < Place::whole(1, 10) {}
+    assert!(begun.elapsed() < Duration::from_millis(20), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_somebody_wants_is_written() {
+    let bench = Bench::new(1 << 30);
+    let mut member = bench.join(of_user("a"));
+    let other = bench.join(of_user("b"));
+    bench.send(batch(1, &["a", "b", "c"]));
+    let chunk = next(&mut member).await;
+    assert_eq!(ids(&chunk.text(Place::whole(1, 0), &Filter::default())), ["1-0", "1-1"]);
+    drop(other);
+    let begun = Instant::now();
+    bench.send(batch(2, &["b", "c"]));
+    let chunk = next(&mut member).await;
+    assert_eq!(chunk.to, Place::whole(1, 2), "the place moves on all the same");
+    assert!(chunk.text(Place::whole(1, 0), &Filter::default()).is_empty());
+    assert!(begun.elapsed() >= Duration::from_millis(900), "but not in a hurry");
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_much_is_a_gap_and_no_more_than_one_a_second() {
+    // So slow that what may be sent at once is all there is.
+    let bench = Bench::new(1);
+    let mut member = bench.join(Filter::default());
+    bench.send(batch(1, &["a"]));
+    assert_eq!(next(&mut member).await.gap, None);
+    let much = vec!["a"; 1_000];
+    let begun = Instant::now();
+    bench.send(batch(2, &["a"]));
+    bench.send(batch(3, &much));
+    bench.send(batch(4, &["a"]));
+    let before = next(&mut member).await;
+    assert_eq!((before.to, before.gap), (Place::whole(1, 2), None), "what was written goes out");
+    let gap = next(&mut member).await;
+    assert_eq!((gap.after, gap.to, gap.gap), (gap.to, Place::whole(1, 4), Some(Gap::TooMuch)));
+    assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+    bench.send(batch(5, &much));
+    bench.send(batch(6, &["a"]));
+    let gap = next(&mut member).await;
+    assert_eq!((gap.to, gap.gap), (Place::whole(1, 6), Some(Gap::TooMuch)));
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    bench.send(batch(7, &["a"]));
+    let chunk = next(&mut member).await;
+    assert_eq!((chunk.after, chunk.gap), (gap.to, None));
+    assert_eq!(ids(&chunk.text(gap.to, &Filter::default())), ["7-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_that_was_not_followed_fast_enough_is_a_gap() {
+    let bench = Bench::new(1 << 30);
+    let mut member = bench.join(Filter::default());
+    for version in 1..=100 {
+        bench.send(batch(version, &["a"]));
+    }
+    // The feed keeps 64.
+    let gap = next(&mut member).await;
+    assert_eq!((gap.to, gap.gap), (Place::whole(1, 37), Some(Gap::TooMuch)));
+    let rest = next(&mut member).await;
+    assert_eq!((rest.after, rest.to, rest.gap), (gap.to, Place::whole(1, 100), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_taken_anew_is_a_gap_even_where_its_place_went_back() {
+    let bench = Bench::new(1 << 30);
+    let mut member = bench.join(Filter::default());
+    bench.send(batch(9, &["a"]));
+    next(&mut member).await;
+    bench.send(published(5, Happened::Unknown));
+    let gap = next(&mut member).await;
+    assert_eq!((gap.to, gap.gap), (Place::whole(1, 5), Some(Gap::Reloaded)));
+    bench.send(batch(6, &["a"]));
+    assert_eq!(next(&mut member).await.after, gap.to);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_feed_is_followed_only_while_there_are_streams() {
+    let bench = Bench::new(1 << 30);
+    assert_eq!(bench.feed.receiver_count(), 0);
+    let one = bench.join(Filter::default());
+    let two = bench.join(of_user("a"));
+    assert_eq!(bench.feed.receiver_count(), 1);
+    drop(one);
+    drop(two);
+    while bench.feed.receiver_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut three = bench.join(Filter::default());
+    bench.send(batch(1, &["a"]));
+    assert_eq!(next(&mut three).await.to, Place::whole(1, 1));
+    bench.lane.stop();
+    assert!(three.chunks.recv().await.is_err());
+    assert!(bench.lane.join(Filter::default()).is_none());
+}
+
+#[test]
+fn what_is_asked_for_is_read() {
+    let asked = |query: &str, header: Option<&str>| {
+        let mut headers = HeaderMap::new();
+        if let Some(header) = header {
+            headers.insert("last-event-id", header.parse().unwrap());
+        }
+        Asked::parse(query, &headers).ok()
+    };
+    let last = |last| Some(Asked { filter: Filter::default(), last: Some(last) });
+    assert_eq!(asked("", None), Some(Asked::default()));
+    assert_eq!(asked("last_event_id=1-2-3", None), last(Place::whole(1, 2).at(3)));
+    assert_eq!(asked("last_event_id=1-2-3", Some("1-5")), last(Place::whole(1, 5)));
+    assert_eq!(asked("last_event_id=1-2", Some("")), last(Place::whole(1, 2)));
+    let id = "01234567-89ab-cdef-0123-456789abcdef";
+    let filter = Filter { token: Some(TokenId(id.parse().unwrap())), ..of_user("A b") };
+    assert_eq!(asked(&format!("user=A+b&token_id={id}"), None), Some(Asked { filter, last: None }));
+    for query in ["user=", "user=%", "token_id=1", "token_id=", "last_event_id=x", "other=1", "x"] {
+        assert_eq!(asked(query, None), None, "{query}");
+    }
+    assert_eq!(asked("", Some("1-2-3-4")), None);
+}

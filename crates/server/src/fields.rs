@@ -1,0 +1,309 @@
+//! The fields of a request's body that count, as JSON or as a form. All others are passed over.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::HeaderValue;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
+
+use crate::MAX_BODY;
+use crate::parameters::{Malformed, decode, pairs};
+use crate::problem::{Code, Problem};
+
+/// The whole body. The door has read it already, within its limits.
+pub(crate) async fn whole(body: Body) -> Result<Bytes, Problem> {
+    let broken = |_| Problem::new(Code::InvalidBody, "The body could not be read.");
+    to_bytes(body, MAX_BODY).await.map_err(broken)
+}
+
+/// How a body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Json,
+    Form,
+}
+
+impl Format {
+    /// The format that goes by this content type; none where it is not understood.
+    pub(crate) fn of(content_type: &HeaderValue) -> Option<Self> {
+        // Parameters such as the charset change nothing: what is read is UTF-8.
+        let media_type = content_type.as_bytes().split(|&byte| byte == b';').next().unwrap_or(&[]);
+        let media_type = media_type.trim_ascii();
+        let ending = media_type.len().saturating_sub("+json".len());
+        if media_type.eq_ignore_ascii_case(b"application/json")
+            || media_type[ending..].eq_ignore_ascii_case(b"+json")
+        {
+            Some(Format::Json)
+        } else if media_type.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+            Some(Format::Form)
+        } else {
+            None
+        }
+    }
+}
+
+/// The body as text.
+pub(crate) fn text(body: &[u8]) -> Result<&str, Problem> {
+    let not_text = |_| Problem::new(Code::InvalidBody, "The body is not valid UTF-8.");
+    std::str::from_utf8(body).map_err(not_text)
+}
+
+/// What a body has in a field.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Sent<'a> {
+    Nothing,
+    Text(Cow<'a, str>),
+    Number(f64),
+    /// Not a text and no number, but this.
+    Other(&'static str),
+}
+
+/// Why a field holds no number of seconds that is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// It is another number.
+    Number,
+    /// It is no number, but this.
+    Other(&'static str),
+}
+
+impl Wrong {
+    /// The problem with `field`, which takes a number from `least` to `most`.
+    pub(crate) fn problem(self, field: &str, least: &str, most: &str) -> Problem {
+        let instead = match self {
+            Wrong::Number => String::new(),
+            Wrong::Other(what) => format!(", not {what}"),
+        };
+        let detail = format!("{field} must be a number from {least} to {most}{instead}.");
+        Problem::new(Code::InvalidParameter, detail)
+    }
+}
+
+impl Sent<'_> {
+    /// What it is, for those who are told that it should be something else.
+    pub(crate) fn what(&self) -> &'static str {
+        match self {
+            Sent::Nothing => "nothing",
+            Sent::Text(_) => "a text",
+            Sent::Number(_) => "a number",
+            Sent::Other(what) => what,
+        }
+    }
+
+    /// A number of seconds within `range`, if there is one, to the microsecond. Forms have numbers as
+    /// texts.
+    pub(crate) fn seconds(
+        &self,
+        format: Format,
+        range: RangeInclusive<f64>,
+    ) -> Result<Option<Duration>, Wrong> {
+        let seconds = match self {
+            Sent::Nothing => return Ok(None),
+            Sent::Number(number) => *number,
+            Sent::Text(text) if format == Format::Form => decimal(text).ok_or(Wrong::Number)?,
+            other => return Err(Wrong::Other(other.what())),
+        };
+        if !range.contains(&seconds) {
+            return Err(Wrong::Number);
+        }
+        let nanos = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).as_nanos();
+        Ok(Some(Duration::from_micros(u64::try_from((nanos + 500) / 1_000).unwrap_or(u64::MAX))))
+    }
+}
+
+/// The number that is written with digits and at most one point.
+fn decimal(text: &str) -> Option<f64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|_| plain)
+}
+
+/// What a form has in the fields with these names. The last of several counts.
+pub(crate) fn from_form<'a, const N: usize>(
+    names: &[&str; N],
+    form: &'a str,
+) -> Result<[Sent<'a>; N], Malformed> {
+    let mut sent = [const { Sent::Nothing }; N];
+    for pair in pairs(form) {
+        let (key, value) = pair?;
+        if let Some(field) = names.iter().position(|name| *name == key) {
+            sent[field] = Sent::Text(decode(value)?);
+        }
+    }
+    Ok(sent)
+}
+
+/// The problem with a form that [`from_form`] does not understand.
+pub(crate) fn malformed_form() -> Problem {
+    let detail = "The form is malformed: a % must be followed by two hex digits, and together \
+                  they must be UTF-8.";
+    Problem::new(Code::InvalidBody, detail)
+}
+
+/// The problem with a form that is JSON in truth, as curl sends it when nobody tells it the type.
+pub(crate) fn json_as_form() -> Problem {
+    let detail = "The body looks like JSON but was sent as a form. Send it with \
+                  Content-Type: application/json (curl: -H 'content-type: application/json').";
+    Problem::new(Code::InvalidBody, detail)
+}
+
+/// What a JSON object has in the fields with these names. The last of several counts.
+pub(crate) fn from_json<'a, const N: usize>(
+    names: &[&str; N],
+    json: &'a str,
+) -> serde_json::Result<[Sent<'a>; N]> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let sent = Object(names).deserialize(&mut deserializer)?;
+    deserializer.end().map(|()| sent)
+}
+
+/// The problem with a body that [`from_json`] does not understand; `example` shows a good one.
+pub(crate) fn malformed_json(error: &serde_json::Error, example: &str) -> Problem {
+    let detail = match error.classify() {
+        Category::Data => format!("The body must be a JSON object: {example}."),
+        _ => format!("The body is not valid JSON: {error}."),
+    };
+    Problem::new(Code::InvalidBody, detail)
+}
+
+/// An object, of which only the fields with these names count.
+struct Object<'n, const N: usize>(&'n [&'n str; N]);
+
+impl<'de, const N: usize> DeserializeSeed<'de> for Object<'_, N> {
+    type Value = [Sent<'de>; N];
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, const N: usize> Visitor<'de> for Object<'_, N> {
+    type Value = [Sent<'de>; N];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut sent = [const { Sent::Nothing }; N];
+        while let Some(key) = map.next_key::<Sent<'de>>()? {
+            let is_key = |name: &&str| matches!(&key, Sent::Text(key) if key == name);
+            if let Some(field) = self.0.iter().position(is_key) {
+                sent[field] = map.next_value()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(sent)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sent<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SentVisitor)
+    }
+}
+
+struct SentVisitor;
+
+impl<'de> Visitor<'de> for SentVisitor {
+    type Value = Sent<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Sent<'de>, E> {
+        Ok(Sent::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Sent<'de>, E> {
+        Ok(Sent::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Sent<'de>, E> {
+        Ok(Sent::Other(if value { "true" } else { "false" }))
+    }
+
+    fn visit_unit<E>(self) -> Result<Sent<'de>, E> {
+        Ok(Sent::Other("null"))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "numbers that large are refused anyway")]
+    fn visit_i64<E>(self, number: i64) -> Result<Sent<'de>, E> {
+        Ok(Sent::Number(number as f64))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "numbers that large are refused anyway")]
+    fn visit_u64<E>(self, number: u64) -> Result<Sent<'de>, E> {
+        Ok(Sent::Number(number as f64))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Sent<'de>, E> {
+        Ok(Sent::Number(number))
+    }
+
+    // What is inside is skipped without recursion, so nesting can't exhaust the stack.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Sent<'de>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Sent::Other("an array"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sent<'de>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Sent::Other("an object"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 2] = ["user_id", "lease_seconds"];
+
+    fn text(text: &str) -> Sent<'_> {
+        Sent::Text(text.into())
+    }
+
+    #[test]
+    fn only_the_named_fields_count_and_the_last_of_each() {
+        let json = r#"{"x":[{"user_id":1}],"user_id":1,"lease\u005fseconds":2.5,"user_id":"a"}"#;
+        assert_eq!(from_json(&NAMES, json).unwrap(), [text("a"), Sent::Number(2.5)]);
+        assert_eq!(from_json(&NAMES, "{}").unwrap(), [Sent::Nothing, Sent::Nothing]);
+        let form = "x=%&lease%5Fseconds=2&user_id=b&user_id=a+b&";
+        assert_eq!(from_form(&NAMES, form), Ok([text("a b"), text("2")]));
+        assert_eq!(from_form(&NAMES, "user_id=%"), Err(Malformed));
+    }
+
+    #[test]
+    fn seconds_are_numbers_within_a_range() {
+        let seconds = |sent: &Sent<'_>, format| sent.seconds(format, 0.001..=f64::MAX);
+        let micros = |micros| Ok(Some(Duration::from_micros(micros)));
+        for (number, length) in
+            [(0.001, 1_000), (2.0, 2_000_000), (0.1, 100_000), (1.234_567_8, 1_234_568)]
+        {
+            assert_eq!(seconds(&Sent::Number(number), Format::Json), micros(length));
+            assert_eq!(seconds(&text(&number.to_string()), Format::Form), micros(length));
+        }
+        assert_eq!(seconds(&Sent::Nothing, Format::Json), Ok(None));
+        assert_eq!(seconds(&Sent::Number(1e300), Format::Json), micros(u64::MAX));
+        for number in [0.0, -1.0, 0.000_999, f64::NAN, f64::INFINITY] {
+            assert_eq!(
+                seconds(&Sent::Number(number), Format::Json),
+                Err(Wrong::Number),
+                "{number}"
+            );
+        }
+        for written in ["", ".", "1e3", "nan", "inf", "-1", "+1", " 1", "1.2.3", "1,5", "0x10", "a"]
+        {
+            assert_eq!(seconds(&text(written), Format::Form), Err(Wrong::Number), "{written}");
+        }
+        assert_eq!(seconds(&text("1"), Format::Json), Err(Wrong::Other("a text")));
+        assert_eq!(seconds(&Sent::Other("null"), Format::Json), Err(Wrong::Other("null")));
+    }
+}

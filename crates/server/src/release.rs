@@ -1,0 +1,230 @@
+//! `POST /api/tokens/release/{id}`: ends a token's lease, provided it is the one that the body
+//! names, if it names one.
+
+use axum::extract::{FromRequest, Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use engine::Released;
+use pool::{HeldBy, Lease, LeaseId, User, UserId};
+use serde::Serialize;
+use serde::de::IgnoredAny;
+
+use crate::answer::json;
+use crate::app::{App, SentId, unknown_token, uuid};
+use crate::fields::{self, Format, Sent};
+use crate::lease_row::Current;
+use crate::parameters::Malformed;
+use crate::problem::{Code, Problem};
+
+const FIELDS: [&str; 2] = ["lease_id", "if_user"];
+const EXAMPLE: &str = "{\"lease_id\": \"...\"}";
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    status: &'static str,
+    token_id: &'a str,
+}
+
+pub(crate) async fn release(
+    State(app): State<App>,
+    id: SentId,
+    Condition(if_held): Condition,
+) -> Result<Response, Problem> {
+    match app.engine.release(id.token(), if_held).await? {
+        Released::Free { .. } => Ok(json(&Answer { status: "released", token_id: &id.sent }, 96)),
+        Released::HeldOtherwise { latest } => Err(held_otherwise(latest.as_ref())),
+        Released::UnknownToken => Err(unknown_token()),
+    }
+}
+
+fn held_otherwise(latest: Option<&Lease>) -> Problem {
+    let current = latest.filter(|lease| lease.end.is_none()).map(Current::from);
+    let detail = match current {
+        Some(_) => {
+            "The token is held, but not by the lease or user that was named, so nothing was \
+                    done. The member current says who has it."
+        }
+        None => {
+            "The lease that was named does not hold the token any more, and nobody does, so \
+                 nothing was done."
+        }
+    };
+    Problem::new(Code::HeldOtherwise, detail).with("current", &current)
+}
+
+/// What has to be true of the token's lease. Clients that know nothing of it send all kinds of
+/// bodies, which don't matter; but what may be meant as a condition must not be passed over.
+pub(crate) struct Condition(HeldBy);
+
+impl<S: Sync> FromRequest<S> for Condition {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (head, body) = request.into_parts();
+        let body = fields::whole(body).await?;
+        condition(head.headers.get(CONTENT_TYPE), &body).map(Condition)
+    }
+}
+
+fn condition(content_type: Option<&HeaderValue>, body: &[u8]) -> Result<HeldBy, Problem> {
+    if body.is_empty() {
+        return Ok(HeldBy::default());
+    }
+    let sent = match content_type.and_then(Format::of) {
+        Some(Format::Json) => from_json(body)?,
+        Some(Format::Form) => from_form(body)?,
+        None if mentions(body) => {
+            let detail = format!(
+                "A body with lease_id or if_user must be sent as application/json, as in \
+                 {EXAMPLE}, or as application/x-www-form-urlencoded, as in lease_id=..."
+            );
+            return Err(Problem::new(Code::UnsupportedContentType, detail));
+        }
+        None => [Sent::Nothing, Sent::Nothing],
+    };
+    let [lease_id, user] = sent;
+    Ok(HeldBy { lease_id: lease(&lease_id)?, user: self::user(&user)? })
+}
+
+fn from_json(body: &[u8]) -> Result<[Sent<'_>; 2], Problem> {
+    let text = fields::text(body)?;
+    fields::from_json(&FIELDS, text).or_else(|error| {
+        let other = error.is_data() && serde_json::from_str::<IgnoredAny>(text).is_ok();
+        if other && !mentions(body) {
+            return Ok([Sent::Nothing, Sent::Nothing]);
+        }
+        Err(fields::malformed_json(&error, EXAMPLE))
+    })
+}
+
+fn from_form(body: &[u8]) -> Result<[Sent<'_>; 2], Problem> {
+    let text = std::str::from_utf8(body).map_err(|_| Malformed);
+    let sent = text.and_then(|text| fields::from_form(&FIELDS, text));
+    match sent {
+        Ok(sent) if sent.iter().any(|sent| *sent != Sent::Nothing) => Ok(sent),
+        _ if !mentions(body) => Ok([Sent::Nothing, Sent::Nothing]),
+        _ if body.trim_ascii_start().starts_with(b"{") => Err(fields::json_as_form()),
+        Err(Malformed) => Err(fields::malformed_form()),
+        Ok(_) => {
+            let detail = "The form mentions lease_id or if_user, but not as the name of a field, \
+                          as in lease_id=...";
+            Err(Problem::new(Code::InvalidBody, detail))
+        }
+    }
+}
+
+fn mentions(body: &[u8]) -> bool {
+    FIELDS.iter().any(|field| body.windows(field.len()).any(|part| part == field.as_bytes()))
+}
+
+fn lease(sent: &Sent<'_>) -> Result<Option<LeaseId>, Problem> {
+    let instead = match sent {
+        Sent::Nothing => return Ok(None),
+        Sent::Text(text) => match uuid(text) {
+            Some(uuid) => return Ok(Some(LeaseId(uuid))),
+            None => "another text",
+        },
+        other => other.what(),
+    };
+    let detail = format!(
+        "lease_id must be the id of a lease, a UUID as in 01234567-89ab-cdef-0123-456789abcdef, \
+         not {instead}."
+    );
+    Err(Problem::new(Code::InvalidParameter, detail))
+}
+
+fn user(sent: &Sent<'_>) -> Result<Option<UserId>, Problem> {
+    let detail = match sent {
+        Sent::Nothing => return Ok(None),
+        Sent::Text(name) => match User::new(name) {
+            Ok(user) => return Ok(Some(user.id)),
+            Err(why) => format!("if_user {why}."),
+        },
+        other => format!(
+            "if_user must be a text of 1 to {} characters, not {}.",
+            User::MAX_CHARS,
+            other.what()
+        ),
+    };
+    Err(Problem::new(Code::InvalidParameter, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
+    const JSON: Option<&str> = Some("application/json");
+    const FORM: Option<&str> = Some("application/x-www-form-urlencoded");
+
+    fn parse(content_type: Option<&'static str>, body: &str) -> Result<HeldBy, Code> {
+        let content_type = content_type.map(HeaderValue::from_static);
+        condition(content_type.as_ref(), body.as_bytes()).map_err(|problem| problem.code())
+    }
+
+    #[test]
+    fn a_condition_is_understood_in_json_and_forms() {
+        let held = HeldBy {
+            lease_id: Some(LeaseId(ID.parse().unwrap())),
+            user: Some(User::new("A é").unwrap().id),
+        };
+        let both = format!(r#"{{"lease_id":"{ID}","x":[],"if_user":"A é","user_id":5}}"#);
+        assert_eq!(parse(JSON, &both), Ok(held));
+        assert_eq!(parse(Some("application/x+json"), &both), Ok(held));
+        assert_eq!(
+            parse(FORM, &format!("if%5Fuser=A+%c3%a9&lease_id={}", ID.to_uppercase())),
+            Ok(held)
+        );
+        let one = HeldBy { user: None, ..held };
+        assert_eq!(parse(JSON, &format!(r#"{{"lease_id":"{ID}"}}"#)), Ok(one));
+    }
+
+    #[test]
+    fn other_bodies_do_not_matter() {
+        for (content_type, body) in [
+            (None, ""),
+            (JSON, ""),
+            (None, "anything"),
+            (Some("text/plain"), r#"{"user_id":"a"}"#),
+            (JSON, "{}"),
+            (JSON, r#"{"user_id":"a"}"#),
+            (JSON, r#"{"user_id":null}"#),
+            (JSON, "null"),
+            (JSON, r#"["user_id"]"#),
+            (FORM, "user_id=a"),
+            (FORM, "user_id=%"),
+            (FORM, r#"{"user_id":"a"}"#),
+        ] {
+            assert_eq!(parse(content_type, body), Ok(HeldBy::default()), "{content_type:?} {body}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_meant_as_a_condition_is_not_passed_over() {
+        for body in [
+            r#"{"lease_id":null}"#,
+            r#"{"lease_id":7}"#,
+            r#"{"lease_id":"7"}"#,
+            r#"{"lease_id":"0123456789abcdef0123456789abcdef"}"#,
+            r#"{"if_user":null}"#,
+            r#"{"if_user":["a"]}"#,
+            r#"{"if_user":""}"#,
+        ] {
+            assert_eq!(parse(JSON, body), Err(Code::InvalidParameter), "{body}");
+        }
+        for body in ["lease_id=", "lease_id", "lease_id=7", "if_user=", "if_user=a%00"] {
+            assert_eq!(parse(FORM, body), Err(Code::InvalidParameter), "{body}");
+        }
+        for body in ["{", " ", "{\"lease_id\":", "[\"lease_id\"]", "[}", "user_id=a"] {
+            assert_eq!(parse(JSON, body), Err(Code::InvalidBody), "{body}");
+        }
+        let json = format!(r#"{{"lease_id":"{ID}"}}"#);
+        for body in [&json, "lease_id=%", "lease_id[]=7", "a[if_user]=b", "lease_id=%ff"] {
+            assert_eq!(parse(FORM, body), Err(Code::InvalidBody), "{body}");
+        }
+        for content_type in [None, Some("text/plain"), Some("multipart/form-data; boundary=x")] {
+            assert_eq!(parse(content_type, &json), Err(Code::UnsupportedContentType));
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! `GET /api/leases`: questions to the history.
+
+use axum::extract::{RawQuery, State};
+use axum::http::header::{ACCEPT, LINK, VARY};
+use axum::http::{HeaderMap, HeaderValue, Version};
+use axum::response::Response;
+use engine::Cursor;
+use serde::Serialize;
+
+use crate::answer::fleeting;
+use crate::app::App;
+use crate::lease_row::LeaseRow;
+use crate::parameters::{decode, encode, pairs};
+use crate::problem::{Code, Problem};
+use crate::question::{Asked, Place};
+use crate::{MAX_ROWS, export};
+
+const PATH: &str = "/api/leases";
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    leases: Vec<LeaseRow<'a>>,
+    next: Option<&'a str>,
+}
+
+pub(crate) async fn search(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    version: Version,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let query = query.as_deref().unwrap_or("");
+    let asked = Asked::parse(query)?;
+    let mut response = if asked.csv.unwrap_or_else(|| prefers_csv(&headers)) {
+        if asked.limit.is_some() {
+            let detail =
+                "limit must be left out here: an export has all leases that are asked for.";
+            return Err(Problem::new(Code::InvalidParameter, detail));
+        }
+        export::export(app, asked.question, version).await?
+    } else {
+        page(&app, query, &asked).await?
+    };
+    response.headers_mut().insert(VARY, HeaderValue::from(ACCEPT));
+    Ok(response)
+}
+
+async fn page(app: &App, query: &str, asked: &Asked) -> Result<Response, Problem> {
+    let limit = asked.limit.unwrap_or(MAX_ROWS);
+    let page = app.engine.search(&asked.question, limit.into()).await?;
+    let next = page.next.map(|next| path_after(query, next));
+    let rows = page.leases.iter();
+    let rows = rows.map(|record| LeaseRow::new(&record.lease, record.evicted_by, page.now));
+    let answer = Answer { leases: rows.collect(), next: next.as_deref() };
+    let mut response = fleeting(&answer, 256 + page.leases.len() * LeaseRow::BYTES);
+    if let Some(next) = &next {
+        let link = HeaderValue::try_from(format!("<{next}>; rel=\"next\""));
+        let link = link.expect("what was encoded for a query may stand in a header");
+        response.headers_mut().insert(LINK, link);
+    }
+    Ok(response)
+}
+
+/// Where the page after this one is found: what was asked for, from another place on.
+fn path_after(query: &str, next: Cursor) -> String {
+    let mut path = format!("{PATH}?");
+    for pair in pairs(query) {
+        // It was parsed before, so there is nothing malformed.
+        let Ok((name, value)) = pair else { continue };
+        let Ok(value) = decode(value) else { continue };
+        if name != "after" {
+            encode(&name, &mut path);
+            path.push('=');
+            encode(&value, &mut path);
+            path.push('&');
+        }
+    }
+    path.push_str("after=");
+    encode(&Place(next).to_string(), &mut path);
+    path
+}
+
+/// Whether the client would rather have CSV than JSON. What it names only by a wildcard does not
+/// count.
+fn prefers_csv(headers: &HeaderMap) -> bool {
+    let quality = |wanted: &str| {
+        let of = |range: &str| {
+            let mut parts = range.split(';').map(str::trim);
+            let same = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
+            let q = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+            same.then(|| q.map_or(Some(1.0), |q| q.parse().ok())).flatten()
+        };
+        let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+        accepted.flat_map(|accept| accept.split(',')).filter_map(of).fold(0.0, f32::max)
+    };
+    quality("text/csv") > quality("application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_is_what_is_named_and_preferred() {
+        let prefers = |accept: &'static str| {
+            prefers_csv(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]))
+        };
+        for accept in [
+            "text/csv",
+            "Text/CSV;header=present",
+            "application/json;q=0.5, text/csv",
+            "text/csv, */*",
+        ] {
+            assert!(prefers(accept), "{accept}");
+        }
+        for accept in [
+            "",
+            "*/*",
+            "text/*",
+            "text/html,application/xhtml+xml,*/*;q=0.8",
+            "text/csv;q=0",
+            "text/csv; q=0.4, application/json; q=0.5",
+            "text/csv, application/json",
+        ] {
+            assert!(!prefers(accept), "{accept}");
+        }
+        assert!(!prefers_csv(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_next_page_asks_for_the_same() {
+        let cursor = "1769860800000000.7".parse::<Place>().unwrap().0;
+        let query = "user=A+%26+b&limit=5&after=1.1&from=2026-01-31T12:00:00%2B01:00&&to";
+        let path = path_after(query, cursor);
+        let expected = "/api/leases?user=A%20%26%20b&limit=5&from=2026-01-31T12:00:00%2B01:00&to=&\
+                        after=1769860800000000.7";
+        assert_eq!(path, expected);
+        assert_eq!(path_after("", cursor), "/api/leases?after=1769860800000000.7");
+    }
+}

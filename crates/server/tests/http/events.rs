@@ -1,0 +1,331 @@
+//! What a stream tells, to whom, and how it ends.
+
+use std::time::{Duration, Instant};
+
+use pool::Policy;
+use reqwest::Method;
+use serde_json::{Value, json};
+use server::Settings;
+use store::Clock;
+
+use crate::following::{Follower, Hesitant, Message, allocate_often, place};
+use crate::house::{Answer, Home, client_builder, fields, on_both, text, until};
+use crate::wire::Wire;
+
+on_both! {
+    everything_is_told_in_order,
+    an_expiry_is_told_promptly,
+    a_stream_begins_now_and_says_where_that_is,
+    filters_leave_out_what_is_not_asked_for,
+    a_filtered_stream_says_how_far_it_is,
+    a_stream_is_not_compressed_or_kept,
+    what_is_asked_for_must_make_sense,
+    pages_of_other_sites_may_not_follow,
+    there_are_only_so_many_streams,
+    a_stream_is_not_idle,
+    streams_end_when_the_server_stops,
+    a_reader_that_stops_reading_holds_nobody_up,
+}
+
+const SHORT: Duration = Duration::from_millis(300);
+
+/// Comments come often.
+fn talkative() -> Settings {
+    Settings { comment_every: Duration::from_millis(50), ..Settings::default() }
+}
+
+async fn everything_is_told_in_order(home: Home) {
+    let lease = Policy::of_lease(Duration::from_mins(1));
+    let policy = Policy { max_lease: Some(Duration::from_mins(5)), ..lease };
+    let house = home.open_under(Some(2), policy, Settings::default()).await;
+    let mut follower = Follower::of(&house).await;
+    let ada = house.allocate("Ada").await;
+    let bob = house.allocate("Bob").await;
+    let cyd = house.allocate("Cyd\n\n\u{2028}é").await;
+    let path = |what| format!("/api/leases/{}/{what}", text(&bob["lease_id"]));
+    let renewed = house.post(&path("renew")).await.json();
+    assert_eq!(house.post(&path("release")).await.status, 200);
+    assert_eq!(house.delete("/api/tokens/clear-active").await.status, 200);
+    let events = follower.events(7).await;
+    let expected = [
+        ("started", &ada, json!({ "evicted": null })),
+        ("started", &bob, json!({ "evicted": null })),
+        ("ended", &ada, json!({ "reason": "evicted", "evicted_by": cyd["lease_id"] })),
+        ("started", &cyd, json!({ "evicted": ada["lease_id"] })),
+        ("renewed", &bob, json!({ "expires_at": renewed["expires_at"] })),
+        ("ended", &bob, json!({ "reason": "released", "evicted_by": null })),
+        ("ended", &cyd, json!({ "reason": "cleared", "evicted_by": null })),
+    ];
+    let common = "lease_id token_id user user_id fence started_at expires_at";
+    for (event, (what, lease, more)) in events.iter().zip(expected) {
+        assert_eq!(event.event, format!("lease.{what}"), "{event:?}");
+        let mut data = event.json();
+        for (field, value) in more.as_object().unwrap() {
+            assert_eq!(data[field], *value, "{field} of {event:?}");
+        }
+        for field in ["lease_id", "token_id", "user", "fence"] {
+            assert_eq!(data[field], lease[field], "{field} of {event:?}");
+        }
+        assert_eq!(data["started_at"], lease["activated_at"], "{event:?}");
+        let names = match what {
+            "started" => format!("{common} evicted"),
+            "renewed" => common.to_owned(),
+            _ => format!("{common} ended_at reason evicted_by"),
+        };
+        assert_eq!(fields(&event.data).join(" "), names);
+        assert!(what != "ended" || crate::house::is_time(&data["ended_at"].take()));
+        assert!(!event.data.contains(&text(&lease["token_value"])), "{event:?}");
+    }
+    let places: Vec<_> = events.iter().map(|event| place(event.id())).collect();
+    assert!(places.is_sorted_by(|one, other| one < other), "{places:?}");
+    assert_eq!((places[2].0, places[2].1), (places[3].0, places[3].1), "an eviction is one batch");
+}
+
+async fn an_expiry_is_told_promptly(home: Home) {
+    let lease = Duration::from_millis(400);
+    let house = home.open_leasing(Some(20), lease, Settings::default()).await;
+    let mut follower = Follower::of(&house).await;
+    for number in 0..10 {
+        house.allocate(&number.to_string()).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut late = Vec::new();
+    while late.len() < 10 {
+        let event = follower.event().await;
+        if event.event == "lease.ended" {
+            let now = store::SystemClock.now().as_micros();
+            let ended = event.json();
+            assert_eq!(
+                (&ended["reason"], &ended["ended_at"]),
+                (&json!("expired"), &ended["expires_at"])
+            );
+            late.push(now - micros(&ended["expires_at"]));
+        }
+    }
+    late.sort_unstable();
+    assert!(late[0] >= 0 && late[5] < 250_000, "microseconds after the deadline: {late:?}");
+}
+
+fn micros(time: &Value) -> i64 {
+    text(time).parse::<jiff::Timestamp>().unwrap().as_microsecond()
+}
+
+async fn a_stream_begins_now_and_says_where_that_is(home: Home) {
+    let house = home.open().await;
+    house.allocate("before").await;
+    let mut follower = Follower::of(&house).await;
+    let first = follower.message().await.unwrap();
+    assert_eq!((first.event.as_str(), first.retry), ("", Some(2_000)));
+    let position = first.id().to_owned();
+    house.allocate("after").await;
+    let event = follower.event().await;
+    assert_eq!(event.json()["user"], "after");
+    assert!(place(event.id()) > place(&position));
+    // Who was cut off before anything happened goes by that.
+    assert_eq!(Follower::after(&house, &position).await.event().await, event);
+}
+
+async fn filters_leave_out_what_is_not_asked_for(home: Home) {
+    let house = home.open_size(2).await;
+    let tokens = house.ids("/api/tokens").await;
+    let id = "0198C1B2-7a43-7cc0-8f0e-0123456789ab";
+    let asked = [
+        "user=Ada".to_owned(),
+        format!("user={}", id.to_lowercase()),
+        format!("token_id={}", tokens[0]),
+        format!("user=Ada&token_id={}", tokens[0].to_uppercase()),
+    ];
+    let mut followers = Vec::new();
+    for query in &asked {
+        followers.push(Follower::with(&house, query).await);
+    }
+    let mut all = Follower::of(&house).await;
+    for user in ["Ada", id, "Bob", "Ada", "Ada", "the last"] {
+        house.allocate(user).await;
+    }
+    house.delete("/api/tokens/clear-active").await;
+    let all = all.events(12).await;
+    let is = |event: &Message, field: &str, value: &str| event.json()[field] == value;
+    let fitting: [&dyn Fn(&Message) -> bool; 4] = [
+        &|event| is(event, "user", "Ada"),
+        &|event| is(event, "user", id),
+        &|event| is(event, "token_id", &tokens[0]),
+        &|event| is(event, "token_id", &tokens[0]) && is(event, "user", "Ada"),
+    ];
+    for ((follower, fits), query) in followers.iter_mut().zip(fitting).zip(&asked) {
+        let expected: Vec<_> = all.iter().filter(|event| fits(event)).cloned().collect();
+        assert!(!expected.is_empty() && expected.len() < all.len());
+        assert_eq!(follower.events(expected.len()).await, expected, "{query}");
+        // The same from the journal.
+        let first = place(all[0].id());
+        let last = format!("{}-{}", first.0, first.1 - 1);
+        let mut later = Follower::with(&house, &format!("{query}&last_event_id={last}")).await;
+        assert_eq!(later.events(expected.len()).await, expected, "{query}");
+    }
+}
+
+async fn a_filtered_stream_says_how_far_it_is(home: Home) {
+    let house = home.open_with(Some(5), talkative()).await;
+    let mut all = Follower::of(&house).await;
+    let mut ada = Follower::with(&house, "user=Ada").await;
+    house.allocate("Bob").await;
+    let bob = all.event().await;
+    let position = ada.position(bob.id()).await;
+    assert_eq!(place(&position).2, i64::MAX, "it is all of the batch");
+    house.allocate("Ada").await;
+    let event = ada.event().await;
+    assert_eq!(event, all.event().await);
+    for last in [&position, bob.id()] {
+        let request = house.request(Method::GET, "/api/events?user=Ada");
+        let mut again = Follower::to(request.header("last-event-id", last)).await;
+        assert_eq!(again.event().await, event);
+    }
+}
+
+async fn a_stream_is_not_compressed_or_kept(home: Home) {
+    let house = home.open_with(Some(5), talkative()).await;
+    let request =
+        || house.request(Method::GET, "/api/events").header("accept-encoding", "gzip, br");
+    let mut follower = Follower::to(request()).await;
+    assert_eq!(follower.header("content-type"), Some("text/event-stream"));
+    assert_eq!(follower.header("cache-control"), Some("no-store"));
+    assert_eq!(follower.header("x-accel-buffering"), Some("no"));
+    assert_eq!(follower.header("content-encoding"), None);
+    house.allocate(&"é".repeat(255)).await;
+    follower.event().await;
+    let mut comments = 0;
+    while comments < 3 {
+        comments += follower.message().await.unwrap().comments;
+    }
+    let head = Answer::to(house.request(Method::HEAD, "/api/events")).await;
+    assert_eq!((head.status.as_u16(), head.header("content-type")), (200, "text/event-stream"));
+    let client = client_builder().http2_prior_knowledge().build().unwrap();
+    let url = format!("http://{}/api/events", house.address);
+    let mut follower = Follower::to(client.get(url)).await;
+    house.allocate("a").await;
+    assert_eq!(follower.event().await.json()["user"], "a");
+}
+
+async fn what_is_asked_for_must_make_sense(home: Home) {
+    let house = home.open().await;
+    for (query, says) in [
+        ("user=", "user must not be empty"),
+        ("user=%00", "NUL"),
+        ("user=%", "malformed"),
+        ("token_id=1", "token_id must be"),
+        ("last_event_id=1", "last_event_id must be"),
+        ("last_event_id=1-2-3-4", "last_event_id must be"),
+        ("since=1-2", "no parameters but user, token_id and last_event_id"),
+        ("User=a", "no parameters but"),
+    ] {
+        let answer = house.get(&format!("/api/events?{query}")).await;
+        let detail = answer.problem(400, "invalid-parameter");
+        assert!(detail.contains(says), "{query}: {detail}");
+    }
+    for id in ["x", "1", "1-", "1-2-", "-1-2", "é"] {
+        let request = house.request(Method::GET, "/api/events").header("last-event-id", id);
+        let detail = Answer::to(request).await.problem(400, "invalid-parameter");
+        assert!(detail.contains("Last-Event-ID must be"), "{id}: {detail}");
+    }
+    let unknown = "/api/events?token_id=01234567-89ab-cdef-0123-456789abcdef";
+    house.get(unknown).await.problem(404, "unknown-token");
+    house.post("/api/events").await.problem(405, "wrong-method");
+}
+
+async fn pages_of_other_sites_may_not_follow(home: Home) {
+    let house = home.open().await;
+    for path in ["/api/events", "//api/events/"] {
+        for site in ["cross-site", "same-site"] {
+            let request = house.request(Method::GET, path).header("sec-fetch-site", site);
+            Answer::to(request).await.problem(403, "foreign-page");
+        }
+        let request = house.request(Method::GET, path).header("sec-fetch-site", "same-origin");
+        Follower::to(request).await;
+    }
+}
+
+async fn there_are_only_so_many_streams(home: Home) {
+    let house = home.open_with(Some(5), Settings { streams: 2, ..talkative() }).await;
+    let one = Follower::of(&house).await;
+    let _two = Follower::with(&house, "user=Ada").await;
+    let refused = house.get("/api/events").await;
+    refused.problem(503, "too-many-streams");
+    assert_eq!(refused.header("retry-after"), "1");
+    drop(one);
+    until("there is room again", async || {
+        house.request(Method::GET, "/api/events").send().await.unwrap().status() == 200
+    })
+    .await;
+}
+
+async fn a_stream_is_not_idle(home: Home) {
+    let settings = Settings {
+        header_timeout: SHORT,
+        idle_timeout: SHORT,
+        request_timeout: SHORT,
+        comment_every: 3 * SHORT,
+        ..Settings::default()
+    };
+    let house = home.open_with(Some(5), settings).await;
+    let mut follower = Follower::of(&house).await;
+    assert_eq!(follower.message().await.unwrap().comments, 0);
+    for _ in 0..2 {
+        assert_eq!(follower.message().await.unwrap().comments, 1);
+    }
+    house.allocate("a").await;
+    assert_eq!(follower.event().await.json()["user"], "a");
+}
+
+async fn streams_end_when_the_server_stops(home: Home) {
+    let house = home.open().await;
+    let request = "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut wires = Vec::new();
+    for _ in 0..3 {
+        let mut wire = Wire::to(house.address).await;
+        wire.send(request).await;
+        wire.until("\n\n").await;
+        wires.push(wire);
+    }
+    let mut resuming = Follower::with(&house, "user=a&last_event_id=1-1").await;
+    let begun = Instant::now();
+    let stopped = house.stop();
+    for mut wire in wires {
+        let rest = wire.rest().await;
+        assert!(rest.ends_with("0\r\n\r\n"), "it ends as it should: {rest:?}");
+    }
+    while resuming.message().await.is_some() {}
+    stopped.await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+async fn a_reader_that_stops_reading_holds_nobody_up(home: Home) {
+    const TIMES: usize = 10_000;
+    let house = home.open().await;
+    let alone = allocate_often(&house, TIMES).await;
+    let mut stuck = Hesitant::of(&house, "").await;
+    let first = stuck.message().await;
+    let mut reading = Follower::of(&house).await;
+    let read = tokio::spawn(async move { reading.until_user("the last").await.len() });
+    let beside_it = allocate_often(&house, TIMES).await;
+    assert!(beside_it < 4 * alone + Duration::from_secs(2), "{beside_it:?} instead of {alone:?}");
+    house.allocate("the last").await;
+    assert_eq!(read.await.unwrap(), 2 * TIMES + 2, "others miss nothing");
+    // Once it reads again it is told that it missed something, and goes on.
+    let mut last = place(first.id());
+    let mut resyncs = 0;
+    loop {
+        let message = stuck.message().await;
+        let place = place(message.id());
+        assert!(place > last, "{message:?} after {last:?}");
+        last = place;
+        let data = message.json();
+        if message.event == "resync" {
+            assert_eq!(data["reason"], "too-slow");
+            resyncs += 1;
+            house.allocate("after it").await;
+        } else if data["user"] == "after it" {
+            break;
+        }
+    }
+    assert_eq!(resyncs, 1);
+}

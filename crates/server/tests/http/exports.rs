@@ -1,0 +1,228 @@
+//! Leases as CSV.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use pool::User;
+use reqwest::{Method, Response};
+use serde_json::Value;
+use server::Settings;
+use store::Wanted;
+
+use crate::house::{Answer, Home, House, on_both, text};
+use crate::obstacle::Obstacle;
+use crate::wire::{Wire, exchange};
+
+on_both! {
+    an_export_has_what_the_pages_have,
+    users_can_not_break_it,
+    it_is_compressed_when_asked_for,
+    what_breaks_off_does_not_look_complete,
+    a_client_that_takes_nothing_keeps_nothing,
+    old_versions_of_http_are_told,
+}
+
+const HEADER: [&str; 11] = [
+    "lease_id",
+    "token_id",
+    "user",
+    "user_id",
+    "status",
+    "started_at",
+    "expires_at",
+    "fence",
+    "ended_at",
+    "end_reason",
+    "evicted_by",
+];
+
+/// Grants so many leases, many at once.
+async fn fill(house: &House, count: usize, user: &str) {
+    let user = User::new(user).unwrap();
+    let mut left = count;
+    while left > 0 {
+        let some = left.min(500);
+        let grants = (0..some).map(|_| house.engine.allocate(user.clone()));
+        for granted in futures_util::future::join_all(grants).await {
+            granted.unwrap().unwrap();
+        }
+        left -= some;
+    }
+}
+
+/// The rows of a CSV text, by the rules of RFC 4180.
+fn rows(csv: &str) -> Vec<Vec<String>> {
+    let (mut rows, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
+    let (mut quoted, mut chars) = (false, csv.chars().peekable());
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.next_if_eq(&'"').is_some() => cell.push('"'),
+            '"' => quoted = !quoted,
+            ',' if !quoted => row.push(std::mem::take(&mut cell)),
+            '\r' if !quoted => {
+                assert_eq!(chars.next(), Some('\n'));
+                row.push(std::mem::take(&mut cell));
+                rows.push(std::mem::take(&mut row));
+            }
+            other => cell.push(other),
+        }
+    }
+    assert!(!quoted && cell.is_empty() && row.is_empty(), "the last line is not whole");
+    rows
+}
+
+async fn csv(house: &House, query: &str) -> Vec<Vec<String>> {
+    let answer = house.get(&format!("/api/leases?{query}format=csv")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.header("content-type"), "text/csv; charset=utf-8");
+    assert_eq!(answer.header("content-disposition"), "attachment; filename=\"leases.csv\"");
+    let mut rows = rows(&answer.text);
+    assert_eq!(rows.remove(0), HEADER);
+    rows
+}
+
+/// What a row of an export says of a lease.
+fn row(lease: &Value) -> Vec<String> {
+    let cell = |field: &str| match &lease[field] {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    HEADER.map(cell).to_vec()
+}
+
+async fn an_export_has_what_the_pages_have(home: Home) {
+    let house = home.open_size(10).await;
+    fill(&house, 1_300, "a").await;
+    fill(&house, 1_200, "b").await;
+    for filter in ["", "user=b&", "status=running&", "status=ended&user=a&", "end_reason=cleared&"]
+    {
+        let mut expected = Vec::new();
+        let mut next = Some(format!("/api/leases?{filter}"));
+        while let Some(path) = next {
+            let page = house.get(&path).await.json();
+            expected.extend(page["leases"].as_array().unwrap().iter().map(row));
+            next = page["next"].as_str().map(str::to_owned);
+        }
+        assert_eq!(csv(&house, filter).await, expected, "{filter}");
+    }
+    assert_eq!(csv(&house, "").await.len(), 2_500);
+    // From some place on, and by what the client would rather have.
+    let next = text(&house.get("/api/leases?limit=300").await.json()["next"]);
+    let from_there = format!("{}&", next.replace("limit=300&", "").replace("/api/leases?", ""));
+    assert_eq!(csv(&house, &from_there).await, csv(&house, "").await[300..]);
+    for (accept, is_csv) in
+        [("text/csv", true), ("text/csv, application/json;q=0.9", true), ("*/*", false)]
+    {
+        let answer =
+            Answer::to(house.request(Method::GET, "/api/leases").header("accept", accept)).await;
+        assert_eq!(answer.text.starts_with("lease_id,"), is_csv, "{accept}");
+        assert_eq!(answer.header("vary"), "accept");
+    }
+    let head = Answer::to(house.request(Method::HEAD, "/api/leases?format=csv")).await;
+    assert_eq!(
+        (head.status.as_u16(), head.header("content-type")),
+        (200, "text/csv; charset=utf-8")
+    );
+}
+
+async fn users_can_not_break_it(home: Home) {
+    let house = home.open().await;
+    let users = [
+        "a, \"b\"",
+        "two\r\nlines",
+        "=HYPERLINK(\"http://evil.example\")",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\tx",
+        "'quoted'",
+        "é 🦀",
+    ];
+    for user in users {
+        house.allocate(user).await;
+    }
+    let found = csv(&house, "").await;
+    assert_eq!(found.len(), users.len());
+    for (row, user) in found.iter().rev().zip(users) {
+        assert_eq!(row.len(), HEADER.len());
+        assert!(!row[2].starts_with(['=', '+', '-', '@', '\t', '\r']), "{row:?}");
+        assert_eq!(row[2].strip_prefix('\'').unwrap_or(&row[2]), user, "it can be undone");
+    }
+}
+
+async fn it_is_compressed_when_asked_for(home: Home) {
+    let house = home.open_size(10).await;
+    fill(&house, 1_500, "a").await;
+    let plain = house.get("/api/leases?format=csv").await.text;
+    let request = house.request(Method::GET, "/api/leases?format=csv");
+    let response = request.header("accept-encoding", "gzip").send().await.unwrap();
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    let bytes = response.bytes().await.unwrap();
+    assert!(bytes.len() < plain.len() / 3, "{} of {}", bytes.len(), plain.len());
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+    assert_eq!(text, plain);
+}
+
+async fn what_breaks_off_does_not_look_complete(home: Home) {
+    let (database, obstacle) = Obstacle::before(home.database());
+    let wanted = Wanted { size: Some(10), ..Wanted::default() };
+    let house =
+        House::of(database, async {}, wanted, engine::Settings::default(), Settings::default());
+    house.ready().await;
+    fill(&house, 3_500, "a").await;
+    for (encoding, http2) in [("identity", false), ("gzip", false), ("identity", true)] {
+        obstacle.allow_searches(2);
+        let builder = crate::house::client_builder();
+        let client = if http2 { builder.http2_prior_knowledge() } else { builder }.build().unwrap();
+        let url = format!("http://{}/api/leases?format=csv", house.address);
+        let response = client.get(url).header("accept-encoding", encoding).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let rest = response.bytes().await;
+        assert!(
+            rest.is_err(),
+            "{encoding} {http2} looks complete with {} bytes",
+            rest.unwrap().len()
+        );
+    }
+    obstacle.allow_searches(0);
+    house.get("/api/leases?format=csv").await.problem(503, "not-done");
+    house.get("/api/leases").await.problem(503, "not-done");
+    assert_eq!(house.get("/api/tokens").await.status, 200);
+}
+
+async fn a_client_that_takes_nothing_keeps_nothing(home: Home) {
+    let short = Duration::from_millis(500);
+    let settings = Settings { header_timeout: short, idle_timeout: short, ..Settings::default() };
+    let house = home.open_with(Some(10), settings).await;
+    // More than all the buffers on the way take, in every row.
+    fill(&house, 12_000, &"🦀".repeat(255)).await;
+    let mut stalled = Vec::new();
+    for _ in 0..20 {
+        let mut wire = Wire::to(house.address).await;
+        wire.send("GET /api/leases?format=csv HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        // It has begun.
+        wire.until("\r\n\r\n").await;
+        stalled.push(wire);
+    }
+    for _ in 0..20 {
+        house.allocate("b").await;
+        assert_eq!(house.get("/api/leases?user=b&limit=1").await.status, 200);
+    }
+    assert_eq!(csv(&house, "user=b&").await.len(), 20);
+    // And whoever goes on, however late, gets the rest.
+    let slow: Response = house.request(Method::GET, "/api/leases?format=csv").send().await.unwrap();
+    tokio::time::sleep(4 * short).await;
+    assert_eq!(rows(&slow.text().await.unwrap()).len(), 1 + 12_020);
+}
+
+async fn old_versions_of_http_are_told(home: Home) {
+    let house = home.open().await;
+    house.allocate("a").await;
+    let old = |path: &str| format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    let answer = exchange(house.address, &old("/api/leases?format=csv")).await;
+    assert!(answer.starts_with("HTTP/1.0 505 ") && answer.contains("http-version"), "{answer}");
+    let answer = exchange(house.address, &old("/api/leases")).await;
+    assert!(answer.starts_with("HTTP/1.0 200 ") && answer.contains("\"leases\""), "{answer}");
+}

@@ -1,0 +1,175 @@
+//! A database in whose way a test may stand: it keeps back what was committed, or fails searches.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pool::{Fence, IdempotencyKey, Lease, LeaseId, Timestamp, TokenId};
+use store::{
+    Begun, Database, Entry, Error, Found, ImportedPool, KeysFound, LeaseRecord, News, Opened,
+    Position, Reader, Search, Store, Swept, Wanted,
+};
+use tokio::sync::{Semaphore, watch};
+
+/// What stands in the way.
+pub struct Obstacle {
+    /// Whether the engine gets to know of a commit.
+    closed: watch::Sender<bool>,
+    /// How many commits it does not know of.
+    kept_back: watch::Sender<usize>,
+    /// How many more searches succeed.
+    searches: Semaphore,
+}
+
+impl Obstacle {
+    /// Nothing in the way yet of what `inner` does.
+    pub fn before(inner: Box<dyn Database>) -> (Box<dyn Database>, Arc<Self>) {
+        let (closed, kept_back) = Default::default();
+        let searches = Semaphore::new(Semaphore::MAX_PERMITS);
+        let obstacle = Arc::new(Obstacle { closed, kept_back, searches });
+        (Box::new(Behind(inner, Arc::clone(&obstacle))), obstacle)
+    }
+
+    /// Keeps commits back from now on: they are done, but nobody is told.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    /// Waits until there is a commit that was kept back.
+    pub async fn committed(&self) {
+        self.kept_back.subscribe().wait_for(|count| *count > 0).await.unwrap();
+    }
+
+    pub fn open(&self) {
+        self.closed.send_replace(false);
+    }
+
+    /// Lets so many more searches succeed.
+    pub fn allow_searches(&self, count: usize) {
+        self.searches.forget_permits(Semaphore::MAX_PERMITS);
+        self.searches.add_permits(count);
+    }
+
+    async fn pass(&self) {
+        self.kept_back.send_modify(|count| *count += 1);
+        self.closed.subscribe().wait_for(|closed| !closed).await.unwrap();
+        self.kept_back.send_modify(|count| *count -= 1);
+    }
+}
+
+struct Behind<T: ?Sized>(Box<T>, Arc<Obstacle>);
+
+#[async_trait]
+impl Database for Behind<dyn Database> {
+    async fn migrate(&self) -> Result<Vec<String>, Error> {
+        self.0.migrate().await
+    }
+
+    async fn open(&self, wanted: Wanted) -> Result<Opened, Error> {
+        let opened = self.0.open(wanted).await?;
+        let store = Box::new(Behind(opened.store, Arc::clone(&self.1)));
+        let reader = Arc::new(ReaderBehind(opened.reader, Arc::clone(&self.1)));
+        Ok(Opened { store, reader, ..opened })
+    }
+
+    async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error> {
+        self.0.import(pool).await
+    }
+
+    async fn audit(&self) -> Result<Vec<String>, Error> {
+        self.0.audit().await
+    }
+
+    async fn describe(&self) -> Result<Vec<(String, String)>, Error> {
+        self.0.describe().await
+    }
+}
+
+#[async_trait]
+impl Store for Behind<dyn Store> {
+    async fn begin(&mut self, known: &Position) -> Result<Begun, Error> {
+        self.0.begin(known).await
+    }
+
+    async fn commit(&mut self, entry: &Entry) -> Result<(), Error> {
+        let committed = self.0.commit(entry).await;
+        self.1.pass().await;
+        committed
+    }
+
+    async fn abandon(&mut self) {
+        self.0.abandon().await;
+    }
+
+    async fn has(&mut self, entry: &Position) -> Result<Option<bool>, Error> {
+        self.0.has(entry).await
+    }
+
+    async fn keys(&mut self, keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
+        self.0.keys(keys).await
+    }
+
+    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
+        self.0.forget_keys(before).await
+    }
+
+    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
+        self.0.forget_leases(before, after).await
+    }
+
+    async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
+        self.0.prune(before, keep).await
+    }
+}
+
+struct ReaderBehind(Arc<dyn Reader>, Arc<Obstacle>);
+
+#[async_trait]
+impl Reader for ReaderBehind {
+    fn shared(&self) -> bool {
+        self.0.shared()
+    }
+
+    async fn news(&self, known: &Position) -> Result<(Timestamp, News), Error> {
+        self.0.news(known).await
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        self.0.now()
+    }
+
+    async fn history(
+        &self,
+        token: TokenId,
+        before: Option<Fence>,
+        limit: usize,
+    ) -> Result<Vec<LeaseRecord>, Error> {
+        self.0.history(token, before, limit).await
+    }
+
+    async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
+        self.0.lease(id).await
+    }
+
+    async fn leases(&self, ids: &[LeaseId]) -> Result<Vec<Lease>, Error> {
+        self.0.leases(ids).await
+    }
+
+    async fn search(&self, search: &Search) -> Result<Found, Error> {
+        match self.1.searches.try_acquire() {
+            Ok(permit) => permit.forget(),
+            Err(error) => {
+                return Err(Error::TryAgain { what: "a test is", cause: error.into() });
+            }
+        }
+        self.0.search(search).await
+    }
+
+    async fn journal(
+        &self,
+        epoch: i64,
+        version: i64,
+        limit: usize,
+    ) -> Result<Option<Vec<Entry>>, Error> {
+        self.0.journal(epoch, version, limit).await
+    }
+}

@@ -1,0 +1,200 @@
+//! What a pool's policy comes to, and how the pool shows it.
+
+use std::time::Duration;
+
+use pool::{Policy, WhenFull};
+use reqwest::Method;
+use serde_json::{Value, json};
+use server::Settings;
+
+use crate::house::{Answer, Home, House, fields, on_both, text, until};
+
+on_both! {
+    a_pool_shows_itself_and_its_policy,
+    a_pool_may_reject,
+    a_young_lease_may_be_spared,
+    a_user_may_have_so_many,
+    waits_are_checked,
+    new_routes_are_like_the_others,
+}
+
+const MINUTES: Policy = Policy::of_lease(Duration::from_mins(2));
+
+async fn open(home: &Home, size: usize, policy: Policy) -> House {
+    home.open_under(Some(size), policy, Settings::default()).await
+}
+
+async fn a_pool_shows_itself_and_its_policy(home: Home) {
+    let house = open(&home, 3, MINUTES).await;
+    let answer = house.get("/api/pool").await;
+    assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "no-store"));
+    let names =
+        ["size", "active", "available", "waiting", "oldest_lease", "epoch", "version", "policy"];
+    assert_eq!(fields(&answer.text), names);
+    let pool = answer.json();
+    let count = |pool: &Value| {
+        ["size", "active", "available", "waiting"].map(|n| pool[n].as_u64().unwrap())
+    };
+    assert_eq!((count(&pool), &pool["oldest_lease"]), ([3, 0, 3, 0], &Value::Null));
+    let policy = json!({
+        "when_full": "evict-oldest",
+        "lease_seconds": 120,
+        "max_lease_seconds": 120,
+        "min_hold_seconds": 0,
+        "max_per_user": null,
+    });
+    assert_eq!(pool["policy"], policy);
+    let oldest = house.allocate("a").await;
+    house.allocate("b").await;
+    let pool = house.get("/api/pool").await.json();
+    assert_eq!(count(&pool), [3, 2, 1, 0]);
+    let shown = house.get(&format!("/api/leases/{}", text(&oldest["lease_id"]))).await.json();
+    for field in ["lease_id", "token_id", "user", "status", "started_at", "expires_at", "fence"] {
+        assert_eq!(pool["oldest_lease"][field], shown[field], "{field}");
+    }
+    assert!(!pool.to_string().contains(&text(&oldest["token_value"])), "it never tells a value");
+    let version =
+        |pool: &Value| (pool["epoch"].as_i64().unwrap(), pool["version"].as_i64().unwrap());
+    let before = version(&pool);
+    house.allocate("c").await;
+    assert_eq!(version(&house.get("/api/pool").await.json()), (before.0, before.1 + 1));
+    house.stop().await.unwrap();
+
+    let policy = Policy {
+        max_lease: Some(Duration::from_hours(1)),
+        when_full: WhenFull::Wait,
+        min_hold: Duration::from_millis(1_500),
+        max_per_user: Some(2),
+        ..MINUTES
+    };
+    let house = open(&home, 3, policy).await;
+    let policy = json!({
+        "when_full": "wait",
+        "lease_seconds": 120,
+        "max_lease_seconds": 3600,
+        "min_hold_seconds": 1.5,
+        "max_per_user": 2,
+    });
+    assert_eq!(house.get("/api/pool").await.json()["policy"], policy);
+}
+
+async fn a_pool_may_reject(home: Home) {
+    let house = open(&home, 1, Policy { when_full: WhenFull::Reject, ..MINUTES }).await;
+    let held = house.allocate("a").await;
+    let answer = house.send("application/json", r#"{"user_id":"b"}"#).await;
+    answer.problem(503, "pool-full");
+    let problem = answer.json();
+    assert_eq!(
+        (&problem["error"], &problem["position"]),
+        (&json!("No tokens available"), &json!(1))
+    );
+    let retry_after: u64 = answer.header("retry-after").parse().unwrap();
+    assert!((60..=120).contains(&retry_after), "{retry_after}");
+    for wait in ["0", "5"] {
+        let body = format!(r#"{{"user_id":"b","wait_seconds":{wait}}}"#);
+        let detail = house.send("application/json", body).await.problem(400, "invalid-parameter");
+        assert!(detail.contains("wait_seconds") && detail.contains("reject"), "{detail}");
+    }
+    house.post(&format!("/api/tokens/release/{}", text(&held["token_id"]))).await;
+    house.allocate("b").await;
+}
+
+async fn a_young_lease_may_be_spared(home: Home) {
+    let min_hold = Duration::from_millis(300);
+    let house = open(&home, 1, Policy { min_hold, ..MINUTES }).await;
+    let held = house.allocate("a").await;
+    until("the lease may be evicted", async || {
+        let answer = house.send("application/json", r#"{"user_id":"b"}"#).await;
+        if answer.status == 200 {
+            return true;
+        }
+        answer.problem(503, "pool-full");
+        assert_eq!(answer.header("retry-after"), "1");
+        false
+    })
+    .await;
+    let evicted = house.get(&format!("/api/leases/{}", text(&held["lease_id"]))).await.json();
+    let micros = |time: &Value| text(time).parse::<jiff::Timestamp>().unwrap().as_microsecond();
+    assert!(micros(&evicted["ended_at"]) - micros(&evicted["started_at"]) >= 300_000, "{evicted}");
+}
+
+async fn a_user_may_have_so_many(home: Home) {
+    let house = open(&home, 5, Policy { max_per_user: Some(2), ..MINUTES }).await;
+    house.allocate("a").await;
+    let second = house.allocate("a").await;
+    let answer = house.send("application/json", r#"{"user_id":"a"}"#).await;
+    let detail = answer.problem(409, "user-limit");
+    assert!(detail.contains("2 leases"), "{detail}");
+    assert_eq!(answer.json()["max_per_user"], 2);
+    house.allocate("b").await;
+    house.post(&format!("/api/leases/{}/release", text(&second["lease_id"]))).await;
+    house.allocate("a").await;
+}
+
+async fn waits_are_checked(home: Home) {
+    let house = open(&home, 1, MINUTES).await;
+    for sent in ["-0.1", "60.001", "1e9", "null", "\"5\"", "true"] {
+        let body = format!(r#"{{"user_id":"a","wait_seconds":{sent}}}"#);
+        let detail = house.send("application/json", body).await.problem(400, "invalid-parameter");
+        assert!(detail.starts_with("wait_seconds must be a number from 0 to 60"), "{detail}");
+    }
+    for sent in ["", "61", "x", "-1"] {
+        let body = format!("user_id=a&wait_seconds={sent}");
+        let answer = house.send("application/x-www-form-urlencoded", body).await;
+        let detail = answer.problem(400, "invalid-parameter");
+        assert_eq!(detail, "wait_seconds must be a number from 0 to 60.");
+    }
+    assert_eq!(house.active().await, 0);
+    for body in [r#"{"user_id":"a","wait_seconds":0}"#, r#"{"user_id":"a","wait_seconds":60}"#] {
+        assert_eq!(house.send("application/json", body).await.status, 200);
+    }
+}
+
+async fn new_routes_are_like_the_others(home: Home) {
+    let house = open(&home, 2, MINUTES).await;
+    let id = text(&house.allocate("a").await["lease_id"]);
+    for (path, allowed) in [
+        ("/api/leases".to_owned(), "GET,HEAD"),
+        (format!("/api/leases/{id}"), "GET,HEAD"),
+        (format!("/api/leases/{id}/renew"), "POST"),
+        (format!("//api/leases/{id}/release/"), "POST"),
+        ("/api/pool".to_owned(), "GET,HEAD"),
+    ] {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            if allowed.contains(method) {
+                continue;
+            }
+            let answer = Answer::to(house.request(method.parse().unwrap(), &path)).await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.header("allow")),
+                (405, allowed),
+                "{method}"
+            );
+        }
+        if allowed.contains("GET") {
+            let (get, slashed) = (house.get(&path).await, house.get(&format!("/{path}//")).await);
+            let head = Answer::to(house.request(Method::HEAD, &path)).await;
+            for answer in [&slashed, &head] {
+                assert_eq!(answer.status, get.status, "{path}");
+                for name in ["content-type", "cache-control"] {
+                    assert_eq!(answer.header(name), get.header(name), "{name} of {path}");
+                }
+            }
+            assert_eq!(head.text, "");
+        }
+    }
+    for path in
+        ["/api/lease", "/api/leases/a/b", &format!("/api/leases/{id}/revive"), "/api/pool/1"]
+    {
+        house.get(path).await.problem(404, "unknown-path");
+        house.post(path).await.problem(404, "unknown-path");
+    }
+    for (method, path) in [
+        (Method::POST, format!("/api/leases/{id}/release")),
+        (Method::POST, format!("/api/leases/{id}/renew")),
+    ] {
+        let foreign = house.request(method, &path).header("origin", "https://evil.example");
+        Answer::to(foreign).await.problem(403, "foreign-page");
+    }
+    assert_eq!(house.active().await, 1);
+}

@@ -1,0 +1,243 @@
+//! Streams that go on where another ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use server::Settings;
+use store::Wanted;
+
+use crate::following::{Follower, Hesitant, Message, allocate_often, place};
+use crate::house::{Home, House, on_both};
+
+on_both! {
+    a_stream_goes_on_from_wherever_it_was_cut,
+    cut_at_any_places_it_is_the_same_as_uncut,
+    what_the_journal_has_no_more_is_told,
+    an_id_that_is_no_longer_true_is_told,
+    who_is_slow_to_catch_up_misses_nothing,
+}
+
+/// Events of batches that have one, two, and many; and the ids that may be resumed from, each with
+/// how many of the events come before it.
+async fn past(house: &House) -> (Vec<Message>, Vec<(String, usize)>) {
+    let mut follower = Follower::of(house).await;
+    let mut ids = vec![(follower.message().await.unwrap().id().to_owned(), 0)];
+    for user in ["a", "b", "c", "d"] {
+        house.allocate(user).await;
+    }
+    house.delete("/api/tokens/clear-active").await;
+    house.allocate("e").await;
+    let events = follower.events(4 + 1 + 3 + 1).await;
+    for (index, event) in events.iter().enumerate() {
+        ids.push((event.id().to_owned(), index + 1));
+        let (epoch, version, _) = place(event.id());
+        if events.get(index + 1).is_none_or(|next| place(next.id()).1 > version) {
+            ids.push((format!("{epoch}-{version}"), index + 1));
+        }
+    }
+    (events, ids)
+}
+
+async fn assert_resumable(house: &House, events: &[Message], ids: &[(String, usize)]) {
+    for (id, seen) in ids {
+        let mut follower = Follower::after(house, id).await;
+        let rest = follower.events(events.len() - seen).await;
+        assert_eq!(rest, events[*seen..], "after {id}");
+        let query = format!("last_event_id={id}");
+        let rest = Follower::with(house, &query).await.events(events.len() - seen).await;
+        assert_eq!(rest, events[*seen..], "after {id}");
+    }
+}
+
+async fn a_stream_goes_on_from_wherever_it_was_cut(home: Home) {
+    let house = home.open_size(3).await;
+    let (mut events, ids) = past(&house).await;
+    assert_resumable(&house, &events, &ids).await;
+    house.stop().await.unwrap();
+    let house = home.open_size(3).await;
+    assert_resumable(&house, &events, &ids).await;
+    // What happens from now on follows on what happened then.
+    let mut follower = Follower::after(&house, &ids[2].0).await;
+    let mut live = Follower::of(&house).await;
+    house.allocate("f").await;
+    events.push(live.event().await);
+    assert_eq!(follower.events(events.len() - ids[2].1).await, events[ids[2].1..]);
+}
+
+/// Small numbers without a pattern, the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// All events up to the one of the user `the last`, of a client that is cut off again and again.
+async fn followed_in_pieces(houses: &[Arc<House>], from: String, seed: u64) -> Vec<Message> {
+    let mut numbers = Numbers(seed);
+    let (mut events, mut last) = (Vec::new(), from);
+    loop {
+        let house = &houses[usize::try_from(numbers.below(houses.len() as u64)).unwrap()];
+        let mut follower = Follower::after(house, &last).await;
+        for _ in 0..numbers.below(40) {
+            let message = follower.message().await.unwrap();
+            let user = (!message.event.is_empty()).then(|| message.json()["user"].clone());
+            if user.is_some() {
+                events.push(message);
+            }
+            if user == Some(json!("the last")) {
+                return events;
+            }
+        }
+        if !follower.last_id.is_empty() {
+            last = follower.last_id;
+        }
+    }
+}
+
+/// Several clients follow in pieces while much happens, and one without being cut off.
+async fn assert_pieces_fit(houses: Vec<House>) {
+    let houses: Vec<Arc<House>> = houses.into_iter().map(Arc::new).collect();
+    let mut whole = Follower::of(&houses[0]).await;
+    let from = whole.message().await.unwrap().id().to_owned();
+    let pieces: Vec<_> = (0..6)
+        .map(|seed| {
+            let (houses, from) = (houses.clone(), from.clone());
+            tokio::spawn(async move { followed_in_pieces(&houses, from, seed).await })
+        })
+        .collect();
+    let mut numbers = Numbers(99);
+    for round in 0..60 {
+        let house = &houses[round % houses.len()];
+        let users = (0..=numbers.below(8)).map(|user| user.to_string());
+        let users: Vec<_> = users.map(|name| pool::User::new(&name).unwrap()).collect();
+        let at_once = users.into_iter().map(|user| house.engine.allocate(user));
+        for granted in futures_util::future::join_all(at_once).await {
+            granted.unwrap().unwrap();
+        }
+        if numbers.below(10) == 0 {
+            house.engine.clear().await.unwrap();
+        }
+    }
+    houses[0].allocate("the last").await;
+    let whole = whole.until_user("the last").await;
+    assert!(whole.len() > 200 && whole.iter().all(|event| event.event != "resync"));
+    assert!(whole.is_sorted_by(|one, other| place(one.id()) < place(other.id())));
+    for pieces in pieces {
+        assert_eq!(pieces.await.unwrap(), whole);
+    }
+}
+
+async fn cut_at_any_places_it_is_the_same_as_uncut(home: Home) {
+    assert_pieces_fit(vec![home.open_size(10).await]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_server_tells_what_all_of_them_do() {
+    let home = Home::postgres().await;
+    let houses = vec![home.open_size(10).await, home.open_size(10).await];
+    let mut followers = Vec::new();
+    for house in &houses {
+        followers.push(Follower::of(house).await);
+    }
+    for round in 0..20 {
+        houses[round % 2].allocate(&round.to_string()).await;
+    }
+    let seen = followers[0].events(30).await;
+    assert_eq!(seen, followers[1].events(30).await);
+    // An id from one server is good at the other.
+    let mut follower = Follower::after(&houses[1], seen[7].id()).await;
+    assert_eq!(follower.events(22).await, seen[8..]);
+    assert_pieces_fit(houses).await;
+}
+
+async fn what_the_journal_has_no_more_is_told(home: Home) {
+    let engine_settings = engine::Settings { journal_keep: 5, ..engine::Settings::default() };
+    let wanted = Wanted { size: Some(3), ..Wanted::default() };
+    let house = home.open_once(async {}, wanted, engine_settings, Settings::default());
+    house.ready().await;
+    let mut follower = Follower::of(&house).await;
+    let first = follower.message().await.unwrap().id().to_owned();
+    let user = pool::User::new("a").unwrap();
+    let allocate = async || house.engine.allocate(user.clone()).await.unwrap().unwrap();
+    for _ in 0..2_000 {
+        allocate().await;
+        if house.engine.journal(1, place(&first).1, 1).await.unwrap().is_none() {
+            break;
+        }
+    }
+    let mut late = Follower::after(&house, &first).await;
+    assert_resync(&house, &mut late, "not-in-journal").await;
+    assert_resync(
+        &house,
+        &mut Follower::after(&house, &format!("{first}-0")).await,
+        "not-in-journal",
+    )
+    .await;
+}
+
+/// The next message is a resync, to where the pool is now, and then the stream goes on.
+async fn assert_resync(house: &House, follower: &mut Follower, reason: &str) {
+    let now = house.engine.read(|view| view.stamp).await.unwrap();
+    let resync = follower.event().await;
+    let expected = json!({ "epoch": now.epoch, "version": now.version, "reason": reason });
+    assert_eq!((resync.event.as_str(), resync.json()), ("resync", expected));
+    assert_eq!(resync.id(), format!("{}-{}", now.epoch, now.version));
+    house.engine.clear().await.unwrap();
+    house.allocate("after it").await;
+    let events = follower.until_user("after it").await;
+    assert!(events.iter().all(|event| event.event != "resync"), "{events:?}");
+    assert!(place(events[0].id()).1 > now.version);
+}
+
+async fn an_id_that_is_no_longer_true_is_told(home: Home) {
+    let house = home.open_size(3).await;
+    house.allocate("a").await;
+    let now = house.engine.read(|view| view.stamp).await.unwrap();
+    for (id, reason) in [
+        ("7-1".to_owned(), "other-epoch"),
+        ("0-1-0".to_owned(), "other-epoch"),
+        (format!("{}-0", now.epoch), "not-in-journal"),
+        (format!("{}-{}-3", now.epoch, now.version + 1_000), "not-in-journal"),
+    ] {
+        let mut follower = Follower::after(&house, &id).await;
+        assert_resync(&house, &mut follower, reason).await;
+    }
+    // Such an index was never given, but all of the batch is before it.
+    let now = house.engine.read(|view| view.stamp).await.unwrap();
+    let id = format!("{}-{}-999", now.epoch, now.version);
+    let mut follower = Follower::after(&house, &id).await;
+    tokio::time::timeout(Duration::from_secs(5), house.allocate("b")).await.unwrap();
+    assert_eq!(follower.event().await.json()["user"], "b");
+}
+
+async fn who_is_slow_to_catch_up_misses_nothing(home: Home) {
+    let house = home.open_size(10).await;
+    let first = Follower::of(&house).await.message().await.unwrap();
+    house.allocate("the first").await;
+    allocate_often(&house, 5_000).await;
+    let mut slow = Hesitant::of(&house, &format!("last_event_id={}", first.id())).await;
+    let mut last = place(first.id());
+    let mut fences = Vec::new();
+    // Meanwhile more happens than is kept for those who are slow to follow.
+    allocate_often(&house, 8_000).await;
+    house.allocate("the last").await;
+    loop {
+        let message = slow.message().await;
+        assert_ne!(message.event, "resync", "{message:?}");
+        assert!(place(message.id()) > last, "{message:?} after {last:?}");
+        last = place(message.id());
+        if message.event == "lease.started" {
+            let data = message.json();
+            fences.push(data["fence"].as_i64().unwrap());
+            if data["user"] == "the last" {
+                break;
+            }
+        }
+    }
+    assert!(fences.iter().copied().eq(1..=13_002), "{} starts", fences.len());
+}

@@ -1,0 +1,12 @@
+-- Whether version $2 of epoch $3 is there is asked first, so that nothing is walked over where it is
+-- not.
+select version, batch_id, server, at, epoch, fence, timeline, changes
+from token_manager.batches
+where pool = $1::integer
+    and version >= $2::bigint
+    and exists (
+        select from token_manager.batches
+        where pool = $1::integer and version = $2::bigint and epoch = $3::bigint
+    )
+order by version
+limit $4::bigint

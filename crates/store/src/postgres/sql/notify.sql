@@ -1,0 +1,1 @@
+select pg_notify('token_manager', $1::text)

@@ -1,0 +1,1 @@
+select token_manager.renew_leases($1::uuid[], $2::bigint[], $3::timestamptz[])

@@ -1,0 +1,116 @@
+//! A token's leases, from one to the one it had before.
+
+use pool::{EndReason, Fence, Lease, TokenId};
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
+
+use super::refusal::failed;
+use super::rows;
+use crate::{Error, LeaseRecord};
+
+const WHAT: &str = "reading a token's history";
+
+/// A walk along a token's chain of leases, newest first.
+pub(super) struct Chain<'c> {
+    token: TokenId,
+    /// Where the next lease is, or, where that one was deleted for its age, what it is below.
+    next: Option<Fence>,
+    of_fence: CachedStatement<'c>,
+    kept: CachedStatement<'c>,
+}
+
+impl<'c> Chain<'c> {
+    /// The whole chain.
+    pub(super) fn whole(connection: &'c Connection, token: TokenId) -> Result<Self, Error> {
+        let failed = failed(WHAT);
+        let latest = include_str!("sql/latest_fence.sql");
+        let mut latest = connection.prepare_cached(latest).map_err(&failed)?;
+        let latest = latest.query_row((token.0.as_bytes(),), |row| row.get(0).map(Fence::new));
+        Ok(Chain {
+            token,
+            next: latest.optional().map_err(&failed)?,
+            of_fence: prepare(connection, include_str!("sql/lease_of_fence.sql"))?,
+            kept: prepare(connection, include_str!("sql/kept_before.sql"))?,
+        })
+    }
+
+    /// The chain from the lease that came before the one with that fence; the whole chain where that
+    /// is no lease of this token.
+    pub(super) fn before(
+        connection: &'c Connection,
+        token: TokenId,
+        fence: Fence,
+    ) -> Result<Self, Error> {
+        let mut chain = Chain::whole(connection, token)?;
+        if let Some(lease) = chain.at(fence)? {
+            chain.go_on_from(&lease);
+        }
+        Ok(chain)
+    }
+
+    /// The lease before the last one that was returned.
+    pub(super) fn next(&mut self) -> Result<Option<Lease>, Error> {
+        let Some(fence) = self.next.take() else { return Ok(None) };
+        let mut lease = self.at(fence)?;
+        if lease.is_none() {
+            let before = (self.token.0.as_bytes(), fence.get());
+            let kept = self.kept.query_row(before, |row| row.get::<_, Option<i64>>(0));
+            lease = match kept.map_err(failed(WHAT))? {
+                Some(kept) => self.at(Fence::new(kept))?,
+                None => None,
+            };
+        }
+        if let Some(lease) = &lease {
+            self.go_on_from(lease);
+        }
+        Ok(lease)
+    }
+
+    /// Makes the one before `lease` the next.
+    pub(super) fn go_on_from(&mut self, lease: &Lease) {
+        self.next = Some(lease.previous_fence).filter(|fence| *fence != Fence::NONE);
+    }
+
+    fn at(&mut self, fence: Fence) -> Result<Option<Lease>, Error> {
+        let lease = self.of_fence.query_row((fence.get(),), rows::lease).optional();
+        let lease = lease.map_err(failed(WHAT))?;
+        Ok(lease.filter(|lease| lease.token_id == self.token))
+    }
+}
+
+/// The token's leases with a fence below `before`, newest first.
+pub(super) fn history(
+    connection: &Connection,
+    token: TokenId,
+    before: Option<Fence>,
+    limit: usize,
+) -> Result<Vec<LeaseRecord>, Error> {
+    let mut chain = match before {
+        Some(before) => Chain::before(connection, token, before)?,
+        None => Chain::whole(connection, token)?,
+    };
+    let mut records = Vec::new();
+    while records.len() < limit
+        && let Some(lease) = chain.next()?
+    {
+        if before.is_none_or(|before| lease.fence < before) {
+            records.push(record(connection, lease)?);
+        }
+    }
+    Ok(records)
+}
+
+/// Adds what stands in other rows.
+pub(super) fn record(connection: &Connection, lease: Lease) -> Result<LeaseRecord, Error> {
+    let mut evicted_by = None;
+    if lease.end.is_some_and(|end| end.reason == EndReason::Evicted) {
+        let mut successor = prepare(connection, include_str!("sql/successor.sql"))?;
+        let after = (lease.fence.get(), lease.token_id.0.as_bytes());
+        let found = successor.query_row(after, |row| rows::uuid(row, 0)).optional();
+        evicted_by = found.map_err(failed(WHAT))?.map(pool::LeaseId);
+    }
+    Ok(LeaseRecord { lease, evicted_by })
+}
+
+fn prepare<'c>(connection: &'c Connection, sql: &str) -> Result<CachedStatement<'c>, Error> {
+    connection.prepare_cached(sql).map_err(failed(WHAT))
+}

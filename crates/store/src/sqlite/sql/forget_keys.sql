@@ -1,0 +1,11 @@
+-- Only the oldest are looked at: later numbers were used later.
+delete from idempotency_keys
+where pool = 'default' and number in (
+    select number from (
+        select number, used_at from idempotency_keys
+        where pool = 'default'
+        order by number
+        limit 500
+    )
+    where used_at < ?1
+)

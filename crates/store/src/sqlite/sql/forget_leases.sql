@@ -1,0 +1,21 @@
+-- Cheap, whatever there is: at most ?3 leases are looked at, which stand together in the index of
+-- fences. Of each that is old enough, one look-up says whether it is its token's latest, and one
+-- whether a key leads to it.
+delete from leases
+where id in (
+    select l.id from (
+        select id, token_id, fence, ended_at from leases
+        where pool = 'default' and fence > ?2
+        order by fence
+        limit ?3
+    ) as l
+    where
+        l.ended_at < ?1
+        and not exists (
+            select 1 from tokens as t
+            join latest_leases as latest on latest.pool = t.pool and latest.position = t.position
+            where t.id = l.token_id and latest.fence = l.fence
+        )
+        and not exists (select 1 from idempotency_keys as k where k.lease_id = l.id)
+)
+returning fence

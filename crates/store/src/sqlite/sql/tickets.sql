@@ -1,0 +1,1 @@
+select number, lease_id, server, heard_at, until from tickets where pool = 'default'

@@ -1,0 +1,1 @@
+update pools set indexed_fence = ?1 where name = 'default'
