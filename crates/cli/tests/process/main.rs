@@ -8,6 +8,7 @@ mod harness;
 mod crash;
 mod doctor;
 mod import;
+mod limits;
 mod serve;
 mod settings;
 
