@@ -7,9 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use server::Settings;
 use store::Clock;
-use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::following::{Follower, Message, place};
+use crate::following::{Follower, Hesitant, Message, allocate_often, place};
 use crate::house::{Answer, Home, client_builder, fields, on_both, text, until};
 use crate::wire::Wire;
 
@@ -299,28 +298,12 @@ async fn streams_end_when_the_server_stops(home: Home) {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
-/// Allocates so often, 50 at a time.
-async fn allocate_often(house: &crate::house::House, times: usize) -> Duration {
-    let user = pool::User::new(&"é".repeat(255)).unwrap();
-    let begun = Instant::now();
-    for _ in 0..times / 50 {
-        let at_once = (0..50).map(|_| house.engine.allocate(user.clone()));
-        for granted in futures_util::future::join_all(at_once).await {
-            granted.unwrap().unwrap();
-        }
-    }
-    begun.elapsed()
-}
-
 async fn a_reader_that_stops_reading_holds_nobody_up(home: Home) {
     const TIMES: usize = 10_000;
     let house = home.open().await;
     let alone = allocate_often(&house, TIMES).await;
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    let mut stuck = Wire(socket.connect(house.address).await.unwrap());
-    stuck.send("GET /api/events HTTP/1.0\r\nHost: localhost\r\n\r\n").await;
-    stuck.until("\n\n").await;
+    let mut stuck = Hesitant::of(&house, "").await;
+    let first = stuck.message().await;
     let mut reading = Follower::of(&house).await;
     let read = tokio::spawn(async move { reading.until_user("the last").await.len() });
     let beside_it = allocate_often(&house, TIMES).await;
@@ -328,15 +311,10 @@ async fn a_reader_that_stops_reading_holds_nobody_up(home: Home) {
     house.allocate("the last").await;
     assert_eq!(read.await.unwrap(), 2 * TIMES + 2, "others miss nothing");
     // Once it reads again it is told that it missed something, and goes on.
-    let mut lines = BufReader::new(stuck.0).lines();
-    let mut last = (0, 0, 0);
+    let mut last = place(first.id());
     let mut resyncs = 0;
     loop {
-        let mut text = String::new();
-        while let Some(line) = lines.next_line().await.unwrap().filter(|line| !line.is_empty()) {
-            text = if text.is_empty() { line } else { format!("{text}\n{line}") };
-        }
-        let message = Message::parse(&text);
+        let message = stuck.message().await;
         let place = place(message.id());
         assert!(place > last, "{message:?} after {last:?}");
         last = place;

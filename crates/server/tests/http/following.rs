@@ -1,9 +1,11 @@
 //! Clients of event streams.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::house::House;
 
@@ -109,6 +111,58 @@ impl Follower {
             }
         }
     }
+}
+
+/// A client that reads only when it is asked for a message, and between that leaves the server next to
+/// no room to send.
+pub struct Hesitant(Lines<BufReader<TcpStream>>);
+
+impl Hesitant {
+    pub async fn of(house: &House, query: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let mut stream = socket.connect(house.address).await.unwrap();
+        // What goes to such a client is not in chunks.
+        let request = format!("GET /api/events?{query} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut hesitant = Hesitant(BufReader::new(stream).lines());
+        assert!(hesitant.paragraph().await.starts_with("HTTP/1.0 200 OK\n"));
+        hesitant
+    }
+
+    async fn paragraph(&mut self) -> String {
+        let mut lines = Vec::new();
+        loop {
+            let line = tokio::time::timeout(Duration::from_secs(20), self.0.next_line()).await;
+            match line.expect("the stream goes on").unwrap().expect("the stream goes on") {
+                line if line.is_empty() => return lines.join("\n"),
+                line => lines.push(line),
+            }
+        }
+    }
+
+    /// The next message that is more than a comment.
+    pub async fn message(&mut self) -> Message {
+        loop {
+            let message = Message::parse(&self.paragraph().await);
+            if message.id.is_some() {
+                return message;
+            }
+        }
+    }
+}
+
+/// Allocates so often, 50 at a time, and takes as many bytes for it as it may. Returns how long that took.
+pub async fn allocate_often(house: &House, times: usize) -> Duration {
+    let user = pool::User::new(&"é".repeat(255)).unwrap();
+    let begun = Instant::now();
+    for _ in 0..times / 50 {
+        let at_once = (0..50).map(|_| house.engine.allocate(user.clone()));
+        for granted in futures_util::future::join_all(at_once).await {
+            granted.unwrap().unwrap();
+        }
+    }
+    begun.elapsed()
 }
 
 impl Message {

@@ -7,7 +7,7 @@ use serde_json::json;
 use server::Settings;
 use store::Wanted;
 
-use crate::following::{Follower, Message, place};
+use crate::following::{Follower, Hesitant, Message, allocate_often, place};
 use crate::house::{Home, House, on_both};
 
 on_both! {
@@ -15,6 +15,7 @@ on_both! {
     cut_at_any_places_it_is_the_same_as_uncut,
     what_the_journal_has_no_more_is_told,
     an_id_that_is_no_longer_true_is_told,
+    who_is_slow_to_catch_up_misses_nothing,
 }
 
 /// Events of batches that have one, two, and many; and the ids that may be resumed from, each with
@@ -212,4 +213,31 @@ async fn an_id_that_is_no_longer_true_is_told(home: Home) {
     let mut follower = Follower::after(&house, &id).await;
     tokio::time::timeout(Duration::from_secs(5), house.allocate("b")).await.unwrap();
     assert_eq!(follower.event().await.json()["user"], "b");
+}
+
+async fn who_is_slow_to_catch_up_misses_nothing(home: Home) {
+    let house = home.open_size(10).await;
+    let first = Follower::of(&house).await.message().await.unwrap();
+    house.allocate("the first").await;
+    allocate_often(&house, 5_000).await;
+    let mut slow = Hesitant::of(&house, &format!("last_event_id={}", first.id())).await;
+    let mut last = place(first.id());
+    let mut fences = Vec::new();
+    // Meanwhile more happens than is kept for those who are slow to follow.
+    allocate_often(&house, 8_000).await;
+    house.allocate("the last").await;
+    loop {
+        let message = slow.message().await;
+        assert_ne!(message.event, "resync", "{message:?}");
+        assert!(place(message.id()) > last, "{message:?} after {last:?}");
+        last = place(message.id());
+        if message.event == "lease.started" {
+            let data = message.json();
+            fences.push(data["fence"].as_i64().unwrap());
+            if data["user"] == "the last" {
+                break;
+            }
+        }
+    }
+    assert!(fences.iter().copied().eq(1..=13_002), "{} starts", fences.len());
 }
