@@ -177,14 +177,13 @@ async fn what_breaks_off_does_not_look_complete(home: Home) {
         let builder = crate::house::client_builder();
         let client = if http2 { builder.http2_prior_knowledge() } else { builder }.build().unwrap();
         let url = format!("http://{}/api/leases?format=csv", house.address);
-        let response = client.get(url).header("accept-encoding", encoding).send().await.unwrap();
+        // Where it breaks off at once, not even the head may have been sent.
+        let Ok(response) = client.get(url).header("accept-encoding", encoding).send().await else {
+            continue;
+        };
         assert_eq!(response.status(), 200);
-        let rest = response.bytes().await;
-        assert!(
-            rest.is_err(),
-            "{encoding} {http2} looks complete with {} bytes",
-            rest.unwrap().len()
-        );
+        let rest = response.bytes().await.map(|bytes| bytes.len());
+        assert!(rest.is_err(), "{encoding} {http2} looks complete: {rest:?}");
     }
     obstacle.allow_searches(0);
     house.get("/api/leases?format=csv").await.problem(503, "not-done");
