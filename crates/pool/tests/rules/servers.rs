@@ -125,3 +125,13 @@ fn a_server_that_is_alone_needs_no_heartbeat_and_takes_over_nobody() {
     assert_eq!(pool.batch(alone).finish(), []);
     assert_eq!(pool.waiting(second(59), HERE, None), 1);
 }
+
+#[test]
+fn silence_means_nothing_while_the_judge_was_out_of_touch_itself() {
+    let pool = awaited();
+    let late = second(0).after(SILENCE * 2);
+    assert_eq!(pool.waiting(late, HERE, Some(Timestamp::MIN)), 1);
+    assert_eq!(pool.waiting(late, HERE, Some(late)), 2, "nobody could be heard of");
+    let later = late.after(SILENCE);
+    assert_eq!(pool.waiting(later, HERE, Some(late)), 1);
+}
