@@ -318,3 +318,33 @@ async fn running_leases_are_found_in_memory(home: Home) {
     assert_eq!(found(&engine.handle.search(&all, 10).await.unwrap()).len(), 3);
     engine.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_only_listens_for_long_misses_nothing_when_it_writes() {
+    let home = Home::postgres().await;
+    let (busy, quiet) = (home.start(1, LONG).await, home.start(1, LONG).await);
+    quiet.allocate("first").await;
+    let mut feed = quiet.handle.events();
+    let versions = |server: &Running| {
+        let handle = server.handle.clone();
+        async move { handle.read(|view| view.stamp.version).await.unwrap() }
+    };
+    let before = versions(&quiet).await;
+    let mut batches = 0;
+    while batches < 1_500 {
+        busy.allocate("busy").await;
+        batches += 1;
+        if batches % 200 == 0 {
+            versions(&quiet).await;
+        }
+    }
+    quiet.allocate("last").await;
+    let last = versions(&quiet).await;
+    for version in before + 1..=last {
+        let published = feed.recv().await.unwrap();
+        assert_eq!(published.version, version);
+        assert!(matches!(published.happened, Happened::Events(_)), "{published:?}");
+    }
+    busy.stop().await;
+    quiet.stop().await;
+}

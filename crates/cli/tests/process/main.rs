@@ -9,6 +9,7 @@ mod crash;
 mod doctor;
 mod examples;
 mod import;
+mod limits;
 mod serve;
 mod settings;
 

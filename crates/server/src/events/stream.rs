@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// About how many bytes are read from the journal at once.
 const PAGE: usize = 64 * 1024;
 
+/// The most that a stream keeps of it. Batches that large are ends of leases by the ten thousand.
+const MOST: usize = 16 << 20;
+
 /// How many batches are read from the journal at once: at first, at least (the first is one that
 /// the stream has), and at most.
 const BATCHES: (usize, usize, usize) = (8, 2, 512);
@@ -233,6 +236,9 @@ impl Stream {
                     .for_each(|event| text::event(&mut text, batch, event));
             }
             self.sent = self.sent.max(batch);
+        }
+        if text.len() > MOST {
+            return self.resync(Reason::TooMuch);
         }
         self.behind = page.len() == self.batches;
         let (_, least, most) = BATCHES;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pool::Policy;
 use serde_json::json;
 use server::Settings;
 use store::Wanted;
 
 use crate::following::{Follower, Hesitant, Message, allocate_often, place};
-use crate::house::{Home, House, on_both};
+use crate::house::{Home, House, on_both, text};
 
 on_both! {
     a_stream_goes_on_from_wherever_it_was_cut,
@@ -23,12 +24,17 @@ on_both! {
 async fn past(house: &House) -> (Vec<Message>, Vec<(String, usize)>) {
     let mut follower = Follower::of(house).await;
     let mut ids = vec![(follower.message().await.unwrap().id().to_owned(), 0)];
-    for user in ["a", "b", "c", "d"] {
+    for user in ["a", "b", "c"] {
         house.allocate(user).await;
+    }
+    let renewed = house.allocate("d").await["lease_id"].clone();
+    let renew = format!("/api/leases/{}/renew", text(&renewed));
+    for _ in 0..2 {
+        assert_eq!(house.post(&renew).await.status, 200);
     }
     house.delete("/api/tokens/clear-active").await;
     house.allocate("e").await;
-    let events = follower.events(4 + 1 + 3 + 1).await;
+    let events = follower.events(4 + 1 + 2 + 3 + 1).await;
     for (index, event) in events.iter().enumerate() {
         ids.push((event.id().to_owned(), index + 1));
         let (epoch, version, _) = place(event.id());
@@ -51,11 +57,16 @@ async fn assert_resumable(house: &House, events: &[Message], ids: &[(String, usi
 }
 
 async fn a_stream_goes_on_from_wherever_it_was_cut(home: Home) {
-    let house = home.open_size(3).await;
+    let policy = Policy {
+        max_lease: Some(Duration::from_mins(5)),
+        ..Policy::of_lease(Duration::from_mins(1))
+    };
+    let open = async || home.open_under(Some(3), policy, Settings::default()).await;
+    let house = open().await;
     let (mut events, ids) = past(&house).await;
     assert_resumable(&house, &events, &ids).await;
     house.stop().await.unwrap();
-    let house = home.open_size(3).await;
+    let house = open().await;
     assert_resumable(&house, &events, &ids).await;
     // What happens from now on follows on what happened then.
     let mut follower = Follower::after(&house, &ids[2].0).await;

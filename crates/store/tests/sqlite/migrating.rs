@@ -1,4 +1,4 @@
-//! What the first release wrote.
+//! What the first release wrote, and other systems.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use store::{Search, Wanted};
 
 use crate::conformance::server::{ANY, MINUTE, Server, allocate, under};
-use crate::conformance::{Place as _, everything, search_all};
+use crate::conformance::{Place as _, everything, history, import, search_all};
 use crate::{Directory, fresh};
 
 mod embedded {
@@ -91,4 +91,17 @@ async fn what_the_first_release_granted_can_be_renewed() {
     let server = server.restart(&place).await;
     assert_eq!(server.reader.leases(&[renewed.id]).await.unwrap(), [renewed]);
     assert_eq!(place.database().audit().await.unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_pools_time_does_not_begin_before_what_was_imported() {
+    let place = fresh().await;
+    let (mut new, parts) = history();
+    let newest = parts.concat().pop().unwrap().started_at;
+    new.at = at(9_010);
+    import(&place, &new, parts.into_iter().map(Ok).collect()).await.unwrap();
+    let mut server = Server::start(&place, ANY).await;
+    assert_eq!(server.at, newest);
+    server.allocate("Ada").await;
+    assert_eq!(place.database().audit().await.unwrap(), [""; 0], "leases start in their order");
 }
