@@ -7,6 +7,7 @@ mod harness;
 
 mod crash;
 mod doctor;
+mod examples;
 mod import;
 mod limits;
 mod serve;

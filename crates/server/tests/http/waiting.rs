@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use server::Settings;
 use store::Wanted;
 
-use crate::house::{Home, House, on_both, text, until};
+use crate::house::{Home, House, client_builder, on_both, text, until};
 use crate::obstacle::Obstacle;
 use crate::wire::Wire;
 
@@ -15,6 +15,7 @@ on_both! {
     whoever_waits_is_served,
     whoever_waits_in_vain_is_told_the_place,
     a_pool_that_lets_wait_does_so_unasked,
+    whoever_gives_up_leaves_the_queue,
     a_plain_allocation_goes_behind_those_who_wait,
     of_two_hundred_half_leave_and_the_others_are_served_in_order,
     those_who_wait_are_told_when_the_server_stops,
@@ -128,6 +129,22 @@ async fn a_pool_that_lets_wait_does_so_unasked(home: Home) {
     until_waiting(&house, 1).await;
     release(&house, &held).await;
     assert_eq!(got(&mut wire).await["user"], "b");
+}
+
+async fn whoever_gives_up_leaves_the_queue(home: Home) {
+    let house = open(&home).await;
+    let held = house.allocate("a").await;
+    for http2 in [false, true] {
+        let builder = client_builder();
+        let client = if http2 { builder.http2_prior_knowledge() } else { builder }.build().unwrap();
+        let request = client.post(format!("http://{}/api/tokens/allocate", house.address));
+        let asking = tokio::spawn(request.json(&json!({ "user_id": "b" })).send());
+        until_waiting(&house, 1).await;
+        asking.abort();
+        until_waiting(&house, 0).await;
+    }
+    release(&house, &held).await;
+    assert_eq!(holders(&house).await, [("a".to_owned(), Some("released".to_owned()))]);
 }
 
 async fn a_plain_allocation_goes_behind_those_who_wait(home: Home) {
