@@ -19,7 +19,7 @@ const LONGEST_RETENTION: Duration = DAY.saturating_mul(36_500);
 const DEFAULT_PORT: u16 = 4000;
 /// No limit is larger: that much still fits into memory.
 const LARGEST: usize = 1_000_000;
-/// Idempotency keys are kept in the database, about 200 bytes each.
+/// Idempotency keys are kept in the database, not in memory.
 const MOST_KEYS: usize = 1_000_000_000;
 
 /// Every setting's value.

@@ -39,7 +39,8 @@ impl Handle {
     ) -> Result<Result<Allocated, Refusal>, Error> {
         let Asked { user, lease, wait, key } = asked.into();
         let longest_wait = wait.unwrap_or(Allocation::DEFAULT_WAIT);
-        let allocation = Allocation { lease_id: ids::lease(), user, lease, wait, key };
+        let lease_id = ids::lease();
+        let allocation = Allocation { lease_id, user, lease, wait, key, until: None };
         match self.submit(Command::Allocate(allocation), longest_wait).await? {
             (Outcome::Allocated(grant), at) => {
                 let pool::Grant { lease, value, evicted } = grant;
@@ -125,12 +126,13 @@ impl Handle {
         let now = now.max(copy.at);
         let (epoch, version) = (copy.position.epoch, copy.position.version);
         let stamp = Stamp { epoch, version, overdue: copy.pool.overdue(now) };
-        let (server, shared) = (self.shared.server, self.shared.is_shared());
-        Ok(look(View { pool: &copy.pool, now, stamp, server, shared }))
+        let (server, in_touch_since) = (self.shared.server, self.shared.in_touch_since());
+        Ok(look(View { pool: &copy.pool, now, stamp, server, in_touch_since }))
     }
 
     /// All that happens to leases from now on, batch by batch, in the order of the journal. A
-    /// receiver that falls some thousand batches behind loses the oldest.
+    /// receiver that falls some thousand batches behind loses the oldest. This is for one listener,
+    /// who passes it on: each one is woken before commands are answered.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Arc<Published>> {
         self.shared.feed()
@@ -260,19 +262,19 @@ pub struct View<'a> {
     /// Equal stamps mean that nothing differs.
     pub stamp: Stamp,
     server: ServerId,
-    shared: bool,
+    in_touch_since: Option<Timestamp>,
 }
 
 impl View<'_> {
-    /// How many wait for a token.
+    /// How many wait for a token. Not part of what a [`Stamp`] stands for.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.pool.waiting(self.now, self.server, self.shared)
+        self.pool.waiting(self.now, self.server, self.in_touch_since)
     }
 }
 
-/// Which state of the pool a reader saw. While two stamps are equal, so is everything that can be
-/// read of the pool.
+/// Which state of the pool a reader saw. While two stamps are equal, so is all that can be read of
+/// its tokens and leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// The journal's epoch.

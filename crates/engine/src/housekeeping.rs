@@ -3,6 +3,7 @@ use std::time::Duration;
 use pool::{Fence, IdempotencyKey, Timestamp};
 use store::Store;
 use tokio::time::Instant;
+use tracing::warn;
 
 use crate::Settings;
 
@@ -53,8 +54,22 @@ impl Housekeeping {
             || (self.retention.is_some() && self.leases_at <= now)
     }
 
-    /// Takes the steps that are due. Not within a batch.
-    pub async fn step(
+    /// How long until there is something to do, if no batch comes before.
+    pub fn until_due(&self) -> Duration {
+        let leases_at = self.retention.map(|_| self.leases_at);
+        let at = leases_at.into_iter().fold(self.keys_at, Instant::min);
+        at.saturating_duration_since(Instant::now())
+    }
+
+    /// Takes the steps that are due. Not within a batch. One that fails is taken again later: nobody
+    /// waits for it.
+    pub async fn step(&mut self, store: &mut dyn Store, now: Timestamp) {
+        if let Err(error) = self.try_step(store, now).await {
+            warn!(error = &error as &dyn std::error::Error, "old entries could not be deleted");
+        }
+    }
+
+    async fn try_step(
         &mut self,
         store: &mut dyn Store,
         now: Timestamp,

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 
-use pool::{Command, LeaseId, Outcome, Timestamp};
+use pool::{Command, IdempotencyKey, LeaseId, Outcome, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
@@ -96,11 +96,32 @@ impl Request {
         Request { command, reply: None }
     }
 
+    /// Whether it came from outside, so that somebody waits, or has waited, for its outcome.
+    pub fn is_attended(&self) -> bool {
+        self.reply.is_some()
+    }
+
     /// The lease that it allocates, if it does.
     pub fn allocates(&self) -> Option<LeaseId> {
         match &self.command {
             Command::Allocate(allocation) => Some(allocation.lease_id),
             _ => None,
+        }
+    }
+
+    /// The key that it bears, if it allocates and bears one.
+    pub fn key(&self) -> Option<&IdempotencyKey> {
+        match &self.command {
+            Command::Allocate(allocation) => allocation.key.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Notes when its wait is over, unless that was noted before, and tells when it is.
+    pub fn waits_until(&mut self, until: Timestamp) -> Timestamp {
+        match &mut self.command {
+            Command::Allocate(allocation) => *allocation.until.get_or_insert(until),
+            _ => until,
         }
     }
 

@@ -1,4 +1,4 @@
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use pool::{ServerId, Timestamp};
@@ -24,9 +24,19 @@ pub(crate) struct Shared {
     pub patience: Duration,
     /// This server, by a name that is new at each start.
     pub server: ServerId,
+    touch: Mutex<Touch>,
     feed: broadcast::Sender<Arc<Published>>,
     questions: mpsc::Sender<Question>,
 }
+
+/// When the database was last heard of, and since when without a longer pause, in the pool's time.
+struct Touch {
+    last: Timestamp,
+    since: Timestamp,
+}
+
+/// An idle server asks for news once a second; a pause longer than this is one for a reason.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// A read that waits to be told the time, as soon as the copy is current.
 type Question = oneshot::Sender<Timestamp>;
@@ -47,6 +57,7 @@ impl Shared {
             health: watch::Sender::new((Health::Starting, Instant::now())),
             patience,
             server,
+            touch: Mutex::new(Touch { last: Timestamp::MIN, since: Timestamp::MIN }),
             feed: broadcast::Sender::new(FEED),
             questions,
         });
@@ -63,6 +74,22 @@ impl Shared {
     /// Whether other servers may use the pool, too.
     pub fn is_shared(&self) -> bool {
         self.reader.get().is_some_and(|reader| reader.shared())
+    }
+
+    /// Notes that the database told its time just now.
+    pub fn touched(&self, now: Timestamp) {
+        let mut touch = self.touch.lock().unwrap_or_else(PoisonError::into_inner);
+        if touch.last == Timestamp::MIN || now.since(touch.last) > PAUSE {
+            touch.since = now;
+        }
+        touch.last = touch.last.max(now);
+    }
+
+    /// Since when this server has been in touch with the database, if others may share it; see
+    /// [`pool::Ticket::is_live`].
+    pub fn in_touch_since(&self) -> Option<Timestamp> {
+        let touch = self.touch.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_shared().then_some(touch.since)
     }
 
     /// All that happens to leases from now on, batch by batch.
@@ -168,7 +195,9 @@ impl Shared {
                 }
             }
             News::Entries(entries) => {
-                entries.iter().for_each(|entry| self.advance(&mut copy, entry));
+                for entry in &entries {
+                    self.advance(&mut copy, entry);
+                }
             }
         }
         if let Some(entry) = own {
@@ -178,12 +207,14 @@ impl Shared {
 
     fn advance(&self, slot: &mut Option<Copy>, entry: &Entry) {
         let Some(copy) = slot else { return };
-        if self.feed.receiver_count() > 0 && entry.position.version > copy.position.version {
-            self.announce(Published::before(entry, &copy.pool));
-        }
-        if let Err(unfit) = copy.advance(entry) {
-            error!(%unfit, "the readers' copy is taken anew");
-            *slot = None;
+        let told = self.feed.receiver_count() > 0 && entry.position.version > copy.position.version;
+        let published = told.then(|| Published::before(entry, &copy.pool));
+        match copy.advance(entry) {
+            Ok(()) => published.into_iter().for_each(|published| self.announce(published)),
+            Err(unfit) => {
+                error!(%unfit, "the readers' copy is taken anew");
+                *slot = None;
+            }
         }
     }
 
@@ -216,6 +247,7 @@ impl Asker {
                     let journal =
                         self.shared.copy().as_ref().map_or(Timestamp::MIN, |copy| copy.at);
                     let now = self.shared.time.observe(clock, journal);
+                    self.shared.touched(now);
                     for question in waiting.drain(..) {
                         // Whoever left needs no answer.
                         let _ = question.send(now);

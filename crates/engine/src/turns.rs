@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::housekeeping::Housekeeping;
-use crate::mailbox::Request;
+use crate::mailbox::{Request, Withdrawals};
 use crate::run::{BACKOFF, Fatal};
 use crate::writer::{Failure, Writer};
 use crate::{Error, Health};
@@ -47,7 +47,6 @@ impl Turns {
                     biased;
                     () = &mut stop => {
                         self.mailbox.close();
-                        self.dismiss();
                         stopping = Some(Instant::now());
                     }
                     () = self.wait() => {}
@@ -55,6 +54,9 @@ impl Turns {
             }
             self.gather();
             self.tend_queue();
+            if stopping.is_some() {
+                self.dismiss();
+            }
             if stopping.is_some_and(|since| !self.pressed() || since.elapsed() > LAST_WORDS) {
                 return Ok(());
             }
@@ -129,12 +131,9 @@ impl Turns {
         }
         let now = self.writer.shared.estimate();
         for (lease_id, refusal) in self.times_up(now) {
-            if let Some(request) = self.writer.queued.remove(&lease_id) {
-                let outcome = Outcome::NotAllocated(refusal);
-                request.deliver(outcome, now, &self.writer.withdrawals);
-                let withdraw = Command::Withdraw { lease_id };
-                self.waiting.push_back(Request::unattended(withdraw));
-            }
+            self.send_home(lease_id, |request, withdrawals| {
+                request.deliver(Outcome::NotAllocated(refusal), now, withdrawals);
+            });
         }
         if self.heard_of.is_some_and(|last| last.elapsed() < HEARTBEAT) {
             return;
@@ -144,17 +143,22 @@ impl Turns {
         }
         self.heard_of = Some(Instant::now());
         for lease_id in self.without_place() {
-            self.waiting.extend(self.writer.queued.remove(&lease_id));
+            let request = self.writer.queued.remove(&lease_id).map(|(request, _)| request);
+            self.waiting.extend(request);
         }
     }
 
+    /// Those whose time is up, and what they are told.
     fn times_up(&self, now: Timestamp) -> Vec<(LeaseId, Refusal)> {
+        let up = self.writer.queued.iter().filter(|(_, (_, until))| *until <= now);
+        let up: Vec<LeaseId> = up.map(|(lease_id, _)| *lease_id).collect();
         let copy = self.writer.shared.copy();
-        let Some(pool) = copy.as_ref().map(|copy| &copy.pool) else { return Vec::new() };
-        let retry_after = pool.next_end(now).map_or(Duration::ZERO, |at| at.since(now));
-        let own = pool.tickets().enumerate().filter(|(_, ticket)| ticket.until <= now);
-        let refusal = |rank| Refusal::Full { position: rank + 1, retry_after };
-        own.map(|(rank, ticket)| (ticket.lease_id, refusal(rank))).collect()
+        let pool = copy.as_ref().map(|copy| &copy.pool);
+        let next_end = pool.and_then(|pool| pool.next_end(now));
+        let retry_after = next_end.map_or(Duration::ZERO, |at| at.since(now));
+        let position = |lease_id| pool.and_then(|pool| pool.rank(lease_id)).unwrap_or(0) + 1;
+        let refusal = |lease_id| Refusal::Full { position: position(lease_id), retry_after };
+        up.into_iter().map(|lease_id| (lease_id, refusal(lease_id))).collect()
     }
 
     /// Those who wait here, but whose place the other servers have given up, or a restored database
@@ -166,11 +170,21 @@ impl Turns {
         queued.filter(|lease_id| pool.ticket(**lease_id).is_none()).copied().collect()
     }
 
-    /// Sends home those who wait in the pool's queue.
-    fn dismiss(&mut self) {
-        for (lease_id, request) in self.writer.queued.drain() {
-            request.refuse(Error::Stopping);
+    /// Ends the wait of one in the pool's queue.
+    fn send_home(&mut self, lease_id: LeaseId, tell: impl FnOnce(Request, &Withdrawals)) {
+        // One that has left has given up its place itself.
+        let request = self.writer.queued.remove(&lease_id).map(|(request, _)| request);
+        if let Some(request) = request.filter(Request::take) {
+            tell(request, &self.writer.withdrawals);
             self.waiting.push_back(Request::unattended(Command::Withdraw { lease_id }));
+        }
+    }
+
+    /// Sends home all those who wait in the pool's queue.
+    fn dismiss(&mut self) {
+        let queued: Vec<LeaseId> = self.writer.queued.keys().copied().collect();
+        for lease_id in queued {
+            self.send_home(lease_id, |request, _| request.refuse(Error::Stopping));
         }
     }
 
@@ -198,7 +212,7 @@ impl Turns {
         }
         if self.housekeeping.is_due(0) && !self.writer.begun && self.writer.unsettled.is_none() {
             let now = self.writer.shared.estimate();
-            self.housekeeping.step(&mut *self.writer.store, now).await?;
+            self.housekeeping.step(&mut *self.writer.store, now).await;
         }
         Ok(())
     }
@@ -209,29 +223,25 @@ impl Turns {
         self.next_moment(now).is_some_and(|at| at <= now)
     }
 
-    /// How long until something may happen by itself, or somebody has to be told that it did not, by
-    /// the latest that is known of the pool's time.
+    /// How long until something may happen by itself, or somebody has to be told that it did not, or
+    /// that this server is alive, by the latest that is known of the pool's time.
     fn until_next_moment(&self) -> Duration {
         let now = self.writer.shared.estimate();
-        let times_up = {
-            let copy = self.writer.shared.copy();
-            let pool = copy.as_ref().map(|copy| &copy.pool);
-            let own = self.writer.queued.keys().filter_map(|lease_id| pool?.ticket(*lease_id));
-            own.map(|ticket| ticket.until).min()
-        };
+        let times_up = self.writer.queued.values().map(|(_, until)| *until).min();
         let next = self.next_moment(now).into_iter().chain(times_up).min();
-        next.map_or(Duration::MAX, |at| at.since(now))
+        let next = next.map_or(Duration::MAX, |at| at.since(now));
+        let heard_of = self.heard_of.map(|last| HEARTBEAT.saturating_sub(last.elapsed()));
+        let housekeeping = self.housekeeping.until_due();
+        next.min(heard_of.unwrap_or(Duration::MAX)).min(housekeeping)
     }
 
     /// The next deadline, or when the first in the queue can be served, if that is sooner.
     fn next_moment(&self, now: Timestamp) -> Option<Timestamp> {
         let copy = self.writer.shared.copy();
         let pool = copy.as_ref().map(|copy| &copy.pool)?;
-        let chance = if self.writer.queued.is_empty() {
-            None
-        } else {
-            pool.next_chance(now, self.writer.shared.server, self.shared_database)
-        };
+        let (server, in_touch_since) =
+            (self.writer.shared.server, self.writer.shared.in_touch_since());
+        let chance = pool.next_chance(now, server, in_touch_since);
         pool.next_deadline().into_iter().chain(chance).min()
     }
 }

@@ -3,7 +3,8 @@ use std::error::Error as Cause;
 use std::sync::Arc;
 
 use pool::{
-    Change, Circumstances, Command, IdempotencyKey, KeyUse, Keys, LeaseId, Outcome, Timestamp,
+    Batch, Change, Circumstances, Command, IdempotencyKey, KeyUse, Keys, LeaseId, Outcome,
+    Timestamp,
 };
 use store::{Begun, Entry, Hints, News, Position, Store};
 use tracing::{error, info, warn};
@@ -21,8 +22,8 @@ pub(crate) struct Writer {
     pub withdrawals: Withdrawals,
     /// How many idempotency keys may be remembered.
     pub most_keys: u64,
-    /// Those whose allocation has a place in the pool's queue.
-    pub queued: HashMap<LeaseId, Request>,
+    /// Those whose allocation has a place in the pool's queue, and until when they wait.
+    pub queued: HashMap<LeaseId, (Request, Timestamp)>,
     /// The copy that batches are decided on. None after something went wrong: it then begins again
     /// from the readers' copy, which holds nothing that is not durable.
     pub copy: Option<Copy>,
@@ -44,6 +45,10 @@ pub(crate) struct Unsettled {
     entry: Entry,
     decided: Vec<(Request, Outcome)>,
 }
+
+/// How far the copy may be behind the readers' before it is made from that anew. Further behind, the
+/// database would hand out the whole pool.
+const MOST_BEHIND: i64 = 500;
 
 /// What a batch came to.
 struct Decided {
@@ -90,7 +95,9 @@ impl Writer {
             // It did not fit; neither may this one.
             self.copy = None;
         }
-        let mut copy = match self.copy.take() {
+        let newest = self.shared.position();
+        let near = |copy: &Copy| newest.version - copy.position.version <= MOST_BEHIND;
+        let mut copy = match self.copy.take().filter(near) {
             Some(copy) => copy,
             None => self.start_again().await?,
         };
@@ -118,18 +125,16 @@ impl Writer {
             warn!("the database was restored or failed over; a new epoch begins");
             copy.pool.skip_fences(store::EPOCH_GAP);
         }
-        let limit = if self.alone > 0 { 1 } else { limit };
         let now = self.shared.time.observe(now, copy.at);
-        let keys = match self.look_up_keys(&copy, waiting, limit).await {
-            Ok(keys) => keys,
+        self.shared.touched(now);
+        let limit = if self.alone > 0 { 1 } else { limit };
+        let decided = match self.decide(&mut copy, now, waiting, limit).await {
+            Ok(decided) => decided,
             Err(error) => {
                 self.store.abandon().await;
                 return Err(error.into());
             }
         };
-        let (server, shared) = (self.shared.server, self.shared.is_shared());
-        let decided =
-            self.decide(&mut copy, Circumstances { now, server, shared, keys }, waiting, limit);
         if decided.changes.is_empty() && !new_epoch {
             self.store.abandon().await;
             self.shared.publish(&known, news, None);
@@ -181,72 +186,111 @@ impl Writer {
         }
     }
 
-    /// What is remembered of the keys of the commands that may be decided next.
-    async fn look_up_keys(
+    /// Decides up to `limit` of the commands that wait, as one batch, and then serves up to as many
+    /// of those in the pool's queue as there are tokens for. Where it fails, all wait again.
+    async fn decide(
         &mut self,
-        copy: &Copy,
-        waiting: &VecDeque<Request>,
+        copy: &mut Copy,
+        now: Timestamp,
+        waiting: &mut VecDeque<Request>,
         limit: usize,
-    ) -> Result<Keys, store::Error> {
-        let key = |request: &Request| match &request.command {
-            Command::Allocate(allocation) => allocation.key.clone(),
-            _ => None,
-        };
-        let first = waiting.iter().take(limit).filter_map(key);
-        let queued = copy.pool.tickets().take_while(|_| !self.queued.is_empty());
-        let queued = queued.filter_map(|ticket| self.queued.get(&ticket.lease_id));
-        let keys: HashSet<IdempotencyKey> =
-            first.chain(queued.take(limit).filter_map(key)).collect();
+    ) -> Result<Decided, store::Error> {
+        let (server, in_touch_since) = (self.shared.server, self.shared.in_touch_since());
+        let keys = waiting.iter().take(limit).filter_map(Request::key).cloned();
+        let keys = self.look_up(keys.collect()).await?;
+        let circumstances = Circumstances { now, server, in_touch_since, keys };
+        let mut batch = copy.pool.batch(circumstances);
+        let mut outcomes = Outcomes::with_capacity(waiting.len().min(limit));
+        for _ in 0..limit {
+            let Some(request) = waiting.pop_front() else { break };
+            let Some(request) = taken_or_withdrawn(request) else { continue };
+            let Some(outcome) = batch.decide(&request.command) else {
+                put_back(waiting, [request]);
+                break;
+            };
+            outcomes.push(request, outcome);
+        }
+        let queue = self.serve_queue(&mut batch, &mut outcomes, waiting, limit).await;
+        if let Err(error) = queue {
+            put_back(waiting, outcomes.all.into_iter().map(|(request, _)| request));
+            return Err(error);
+        }
+        let keys = batch.take_keys_used();
+        Ok(Decided { outcomes: outcomes.all, changes: batch.finish(), keys })
+    }
+
+    /// Serves up to `limit` of those in the pool's queue, as long as there is a token for them; and
+    /// those who wait for what a key has been granted in this batch.
+    async fn serve_queue(
+        &mut self,
+        batch: &mut Batch<'_>,
+        outcomes: &mut Outcomes,
+        waiting: &mut VecDeque<Request>,
+        limit: usize,
+    ) -> Result<(), store::Error> {
+        let most = if self.alone > 0 { limit.saturating_sub(outcomes.all.len()) } else { limit };
+        for _ in 0..most {
+            let Some(lease_id) = batch.next_in_queue() else { break };
+            if let Some(&place) = outcomes.queued.get(&lease_id) {
+                let (request, outcome) = &mut outcomes.all[place];
+                let Some(decided) = batch.decide(&request.command) else { break };
+                *outcome = decided;
+                continue;
+            }
+            let request = self.queued.remove(&lease_id).map(|(request, _)| request);
+            let request = request.or_else(|| take_out(waiting, lease_id));
+            if let Some(key) = request.as_ref().and_then(Request::key) {
+                match self.look_up([key.clone()].into()).await {
+                    Ok(keys) => batch.learn(keys),
+                    Err(error) => {
+                        put_back(waiting, request);
+                        return Err(error);
+                    }
+                }
+            }
+            let withdrawal = || Request::unattended(Command::Withdraw { lease_id });
+            let request = request.and_then(taken_or_withdrawn).unwrap_or_else(withdrawal);
+            let Some(outcome) = batch.decide(&request.command) else {
+                put_back(waiting, [request]);
+                break;
+            };
+            outcomes.push(request, outcome);
+        }
+        self.answer_same_keys(batch, outcomes);
+        Ok(())
+    }
+
+    /// Whoever waits with a key that was granted meanwhile gets the same lease, and no other token.
+    fn answer_same_keys(&mut self, batch: &mut Batch<'_>, outcomes: &mut Outcomes) {
+        let granted = |request: &Request| request.key().is_some_and(|key| batch.uses(key));
+        let same = self.queued.iter().filter(|(_, (request, _))| granted(request));
+        let same: Vec<LeaseId> = same.map(|(lease_id, _)| *lease_id).collect();
+        let here = outcomes.queued.values().filter(|&&place| granted(&outcomes.all[place].0));
+        let here: Vec<usize> = here.copied().collect();
+        for place in here {
+            let (request, outcome) = &mut outcomes.all[place];
+            if let Some(decided) = batch.decide(&request.command) {
+                *outcome = decided;
+            }
+        }
+        for lease_id in same {
+            let request = self.queued.remove(&lease_id).map(|(request, _)| request);
+            if let Some(request) = request.and_then(taken_or_withdrawn)
+                && let Some(outcome) = batch.decide(&request.command)
+            {
+                outcomes.push(request, outcome);
+            }
+        }
+    }
+
+    /// What is remembered of these keys.
+    async fn look_up(&mut self, keys: HashSet<IdempotencyKey>) -> Result<Keys, store::Error> {
         if keys.is_empty() {
             return Ok(Keys::default());
         }
         let keys: Vec<IdempotencyKey> = keys.into_iter().collect();
         let found = self.store.keys(&keys).await?;
-        let room = self.most_keys.saturating_sub(found.count);
-        Ok(Keys { found: found.remembered, room })
-    }
-
-    /// Decides up to `limit` of the commands that wait, as one batch, and then serves up to as many
-    /// of those in the pool's queue as there are tokens for.
-    fn decide(
-        &mut self,
-        copy: &mut Copy,
-        circumstances: Circumstances,
-        waiting: &mut VecDeque<Request>,
-        limit: usize,
-    ) -> Decided {
-        let mut batch = copy.pool.batch(circumstances);
-        let mut outcomes = Vec::with_capacity(waiting.len().min(limit));
-        while outcomes.len() < limit
-            && let Some(request) = waiting.pop_front()
-        {
-            if !request.take() {
-                // It may have a place in the queue from before.
-                let withdraw = request.allocates().map(|lease_id| Command::Withdraw { lease_id });
-                let _ = withdraw.and_then(|withdraw| batch.decide(&withdraw));
-                continue;
-            }
-            let Some(outcome) = batch.decide(&request.command) else {
-                put_back(waiting, [request]);
-                break;
-            };
-            outcomes.push((request, outcome));
-        }
-        let most = if self.alone > 0 { 1 } else { outcomes.len() + limit };
-        while outcomes.len() < most
-            && let Some(lease_id) = batch.next_in_queue()
-        {
-            let request = self.queued.remove(&lease_id).filter(Request::take);
-            let withdraw = Command::Withdraw { lease_id };
-            let Some(outcome) = batch.decide(request.as_ref().map_or(&withdraw, |r| &r.command))
-            else {
-                put_back(waiting, request);
-                break;
-            };
-            outcomes.extend(request.map(|request| (request, outcome)));
-        }
-        let keys = batch.take_keys_used();
-        Decided { outcomes, changes: batch.finish(), keys }
+        Ok(Keys { found: found.remembered, room: self.most_keys.saturating_sub(found.count) })
     }
 
     /// Whether readers are without a copy until an attempt loads the pool.
@@ -292,6 +336,7 @@ impl Writer {
             let fits = copy.advance(&entry);
             self.shared.publish(known, news, Some(&entry));
             self.answer(decided, copy, entry.at);
+            self.hints.tell();
             if fits.is_err() {
                 self.copy = None;
             }
@@ -299,12 +344,13 @@ impl Writer {
         }
         self.shared.publish(known, news, None);
         self.copy = Some(copy);
-        let requests = decided.into_iter().map(|(request, _)| request);
-        if durable == Some(false) {
-            put_back(waiting, requests);
-        } else {
-            requests.for_each(|request| request.refuse(Error::OutcomeUnknown));
+        let mut requests: Vec<Request> = decided.into_iter().map(|(request, _)| request).collect();
+        if durable.is_none() {
+            // What the engine asks of itself may be done twice.
+            let attended = requests.extract_if(.., |request| request.is_attended());
+            attended.for_each(|request| request.refuse(Error::OutcomeUnknown));
         }
+        put_back(waiting, requests);
         Ok(false)
     }
 
@@ -325,6 +371,7 @@ impl Writer {
         if !self.loaded_anew {
             warn!(error = cause, "the database refused a batch; the pool is loaded anew");
             self.shared.forget();
+            self.loaded_anew = true;
             put_back(waiting, decided.into_iter().map(|(request, _)| request));
             return Ok(false);
         }
@@ -335,6 +382,9 @@ impl Writer {
         warn!(error = cause, "the database refused a command");
         self.alone = self.alone.saturating_sub(1);
         for (request, _) in decided {
+            // It may have a place in the queue.
+            let withdraw = request.allocates().map(|lease_id| Command::Withdraw { lease_id });
+            waiting.extend(withdraw.map(Request::unattended));
             request.refuse(Error::Refused);
         }
         Ok(false)
@@ -342,20 +392,59 @@ impl Writer {
 
     fn answer(&mut self, decided: Vec<(Request, Outcome)>, copy: Copy, at: Timestamp) {
         self.alone = self.alone.saturating_sub(decided.len());
-        self.copy = Some(copy);
-        for (request, outcome) in decided {
-            if let (Outcome::Queued { .. }, Some(lease_id)) = (&outcome, request.allocates()) {
-                if request.queue() {
-                    self.queued.insert(lease_id, request);
-                } else {
-                    // The engine itself receives it.
-                    let _ = self.withdrawals.send(Command::Withdraw { lease_id });
-                }
-            } else {
+        for (mut request, outcome) in decided {
+            let ticket = request.allocates().and_then(|lease_id| copy.pool.ticket(lease_id));
+            let Some(ticket) = ticket.filter(|_| matches!(outcome, Outcome::Queued { .. })) else {
                 request.deliver(outcome, at, &self.withdrawals);
+                continue;
+            };
+            let until = request.waits_until(ticket.until);
+            if request.queue() {
+                self.queued.insert(ticket.lease_id, (request, until));
+            } else {
+                // The engine itself receives it.
+                let _ = self.withdrawals.send(Command::Withdraw { lease_id: ticket.lease_id });
             }
         }
+        self.copy = Some(copy);
     }
+}
+
+/// What was decided, in the order of the commands.
+#[derive(Default)]
+struct Outcomes {
+    all: Vec<(Request, Outcome)>,
+    /// Where those are that were given a place in the pool's queue.
+    queued: HashMap<LeaseId, usize>,
+}
+
+impl Outcomes {
+    fn with_capacity(capacity: usize) -> Self {
+        Outcomes { all: Vec::with_capacity(capacity), queued: HashMap::new() }
+    }
+
+    fn push(&mut self, request: Request, outcome: Outcome) {
+        if let (Outcome::Queued { .. }, Some(lease_id)) = (&outcome, request.allocates()) {
+            self.queued.insert(lease_id, self.all.len());
+        }
+        self.all.push((request, outcome));
+    }
+}
+
+/// The request, which is carried out from now on; or, where nobody waits for it any more, what
+/// gives up the place in the queue that it may have.
+fn taken_or_withdrawn(request: Request) -> Option<Request> {
+    if request.take() {
+        return Some(request);
+    }
+    let withdraw = |lease_id| Request::unattended(Command::Withdraw { lease_id });
+    request.allocates().map(withdraw)
+}
+
+/// Takes the request that allocates this lease out of those that wait.
+fn take_out(waiting: &mut VecDeque<Request>, lease_id: LeaseId) -> Option<Request> {
+    let place = waiting.iter().position(|request| request.allocates() == Some(lease_id))?;
+    waiting.remove(place)
 }
 
 fn take(copy: &mut Copy, news: &News) -> Result<(), Unfit> {

@@ -3,9 +3,11 @@
 
 #[path = "support/faulty.rs"]
 mod faulty;
+#[expect(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
 use std::collections::HashSet;
+use std::io::Write as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -333,9 +335,13 @@ async fn on_a_full_disk() {
     })
     .await;
     assert_eq!(engine.running().await.len(), acknowledged.lock().unwrap().len().min(10));
+    // To the last page, so that not even a smaller batch fits.
+    let mut rest = std::fs::File::create("/mnt/rest").unwrap();
+    while rest.write_all(&[0; 4096]).is_ok() {}
     let refused = engine.handle.clear().await;
     assert!(matches!(refused, Err(Error::NotDone { .. })), "{refused:?}");
     std::fs::remove_file("/mnt/ballast").unwrap();
+    std::fs::remove_file("/mnt/rest").unwrap();
     until("there is room, and service", || async {
         engine.handle.allocate(user_named("again")).await.is_ok()
     })

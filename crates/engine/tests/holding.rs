@@ -274,10 +274,16 @@ async fn the_journal_tells_the_same_as_the_feed(home: Home) {
     let mut feed = engine.handle.events();
     live(&engine).await;
     let mut told: Vec<Published> = Vec::new();
-    let newest = engine.handle.read(|view| view.stamp).await.unwrap().version;
-    while told.last().is_none_or(|last| last.version < newest) {
+    // The last of all is that the last lease has ended.
+    let is_end =
+        |event: &Event| event.lease.end.is_some_and(|end| end.reason == EndReason::Expired);
+    while !told
+        .iter()
+        .any(|t| matches!(&t.happened, Happened::Events(all) if all.iter().any(is_end)))
+    {
         told.push((*feed.recv().await.unwrap()).clone());
     }
+    let newest = told.last().unwrap().version;
     let journal = engine.handle.journal(stamp.epoch, stamp.version, 1_000).await.unwrap().unwrap();
     assert_eq!(journal[0].version, stamp.version);
     assert_eq!(journal[1..], told);
@@ -311,4 +317,34 @@ async fn running_leases_are_found_in_memory(home: Home) {
     let all = Question { status: None, ..question };
     assert_eq!(found(&engine.handle.search(&all, 10).await.unwrap()).len(), 3);
     engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_only_listens_for_long_misses_nothing_when_it_writes() {
+    let home = Home::postgres().await;
+    let (busy, quiet) = (home.start(1, LONG).await, home.start(1, LONG).await);
+    quiet.allocate("first").await;
+    let mut feed = quiet.handle.events();
+    let versions = |server: &Running| {
+        let handle = server.handle.clone();
+        async move { handle.read(|view| view.stamp.version).await.unwrap() }
+    };
+    let before = versions(&quiet).await;
+    let mut batches = 0;
+    while batches < 1_500 {
+        busy.allocate("busy").await;
+        batches += 1;
+        if batches % 200 == 0 {
+            versions(&quiet).await;
+        }
+    }
+    quiet.allocate("last").await;
+    let last = versions(&quiet).await;
+    for version in before + 1..=last {
+        let published = feed.recv().await.unwrap();
+        assert_eq!(published.version, version);
+        assert!(matches!(published.happened, Happened::Events(_)), "{published:?}");
+    }
+    busy.stop().await;
+    quiet.stop().await;
 }

@@ -18,8 +18,9 @@ pub struct Circumstances {
     pub now: Timestamp,
     /// The server that decides.
     pub server: ServerId,
-    /// Whether other servers may share the pool.
-    pub shared: bool,
+    /// Since when that has been in touch with the database, which other servers may share; None where
+    /// no others can. See [`Ticket::is_live`].
+    pub in_touch_since: Option<Timestamp>,
     /// What is remembered of the keys that the commands bear.
     pub keys: Keys,
 }
@@ -42,7 +43,7 @@ impl Default for Keys {
 impl From<Timestamp> for Circumstances {
     fn from(now: Timestamp) -> Self {
         let server = ServerId(Uuid::nil());
-        Circumstances { now, server, shared: false, keys: Keys::default() }
+        Circumstances { now, server, in_touch_since: None, keys: Keys::default() }
     }
 }
 
@@ -52,7 +53,7 @@ pub struct Batch<'a> {
     pool: &'a mut Pool,
     now: Timestamp,
     server: ServerId,
-    shared: bool,
+    in_touch_since: Option<Timestamp>,
     keys: Keys,
     /// The last fence given before this batch: leases above it were granted in this one.
     fence_before: Fence,
@@ -62,10 +63,11 @@ pub struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     pub(crate) fn begin(pool: &'a mut Pool, circumstances: Circumstances) -> Self {
-        let Circumstances { now, server, shared, keys } = circumstances;
+        let Circumstances { now, server, in_touch_since, keys } = circumstances;
         let fence_before = pool.fence();
         let (changes, keys_used) = Default::default();
-        let mut batch = Batch { pool, now, server, shared, keys, fence_before, changes, keys_used };
+        let mut batch =
+            Batch { pool, now, server, in_touch_since, keys, fence_before, changes, keys_used };
         // However late anyone looks, a lease ended at its deadline, and the name of the lease and
         // not of its token says what ends.
         while let Some(lease) = batch.pool.first_overdue(now) {
@@ -97,13 +99,29 @@ impl<'a> Batch<'a> {
     /// does, or when there is nothing for those who do.
     #[must_use]
     pub fn next_in_queue(&self) -> Option<LeaseId> {
-        let (rank, ticket) = self.pool.first_of(self.now, self.server, self.shared)?;
+        let (rank, ticket) = self.pool.first_of(self.now, self.server, self.in_touch_since)?;
         let available = match self.pool.available(rank, self.now) {
             Available::Free => true,
             Available::Evictable { fence } => fence <= self.fence_before,
             Available::Later { .. } | Available::Nothing => false,
         };
         available.then_some(ticket.lease_id)
+    }
+
+    /// Adds what is remembered of further keys, after some commands were decided.
+    pub fn learn(&mut self, Keys { found, room }: Keys) {
+        // What this batch granted itself is newer.
+        for (key, remembered) in found {
+            self.keys.found.entry(key).or_insert(remembered);
+        }
+        let used = u64::try_from(self.keys_used.len()).unwrap_or(u64::MAX);
+        self.keys.room = self.keys.room.min(room.saturating_sub(used));
+    }
+
+    /// Whether this batch used that key for the first time.
+    #[must_use]
+    pub fn uses(&self, key: &IdempotencyKey) -> bool {
+        self.keys_used.iter().any(|used| used.key == *key)
     }
 
     /// The keys that were used for the first time, to be made durable with the changes. Empty when
@@ -120,8 +138,9 @@ impl<'a> Batch<'a> {
 
     /// Whoever waited there waits no more.
     fn drop_dead_tickets(&mut self) {
+        let (now, server, in_touch_since) = (self.now, self.server, self.in_touch_since);
         let tickets = self.pool.queue.tickets();
-        let dead = tickets.filter(|ticket| !ticket.is_live(self.now, self.server, self.shared));
+        let dead = tickets.filter(|ticket| !ticket.is_live(now, server, in_touch_since));
         let dead: Vec<LeaseId> = dead.map(|ticket| ticket.lease_id).collect();
         for lease_id in dead {
             self.record(Change::WaitEnded { lease_id });
@@ -249,7 +268,8 @@ impl<'a> Batch<'a> {
     fn nothing_for(&mut self, allocation: &Allocation, position: usize) -> Outcome {
         let waits = self.pool.policy.when_full == WhenFull::Wait;
         let wait = allocation.wait.or(waits.then_some(Allocation::DEFAULT_WAIT));
-        let until = self.now.after(wait.unwrap_or_default().min(Allocation::MAX_WAIT));
+        let longest = self.now.after(wait.unwrap_or_default().min(Allocation::MAX_WAIT));
+        let until = allocation.until.unwrap_or(longest).min(longest);
         if until <= self.now {
             let next = self.pool.next_end(self.now);
             let retry_after = next.map_or(Duration::ZERO, |at| at.since(self.now));

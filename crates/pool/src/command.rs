@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{IdempotencyKey, Lease, LeaseId, TokenId, TokenValue, User, UserId};
+use crate::{IdempotencyKey, Lease, LeaseId, Timestamp, TokenId, TokenValue, User, UserId};
 
 /// What is asked of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,9 @@ pub struct Allocation {
     pub wait: Option<Duration>,
     /// Makes a repetition of it recognisable.
     pub key: Option<IdempotencyKey>,
+    /// When the wait is over, where it has begun: one that lost its place in the queue does not wait
+    /// for longer than it was to.
+    pub until: Option<Timestamp>,
 }
 
 impl Allocation {
@@ -62,7 +65,7 @@ impl Allocation {
     /// An allocation that leaves everything to the policy.
     #[must_use]
     pub const fn new(lease_id: LeaseId, user: User) -> Self {
-        Allocation { lease_id, user, lease: None, wait: None, key: None }
+        Allocation { lease_id, user, lease: None, wait: None, key: None, until: None }
     }
 }
 

@@ -32,12 +32,20 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Whether somebody still waits with this ticket, as the server `asker` has to assume at `now`.
-    /// A pool that is not `shared` has one server at a time, so that all others are gone.
+    /// Whether somebody still waits with this ticket at `now`, as the server `asker` has to assume.
+    ///
+    /// Others that share the pool have to be heard of, or they have died; but while the asker itself
+    /// was out of touch with the database, so may they have been, and their silence means nothing.
+    /// Where no others can share it, `in_touch_since` is `None`, and they are gone.
     #[must_use]
-    pub fn is_live(&self, now: Timestamp, asker: ServerId, shared: bool) -> bool {
-        let alive = self.server == asker || (shared && self.heard_at.after(SILENCE) > now);
-        self.until > now && alive
+    pub fn is_live(
+        &self,
+        now: Timestamp,
+        asker: ServerId,
+        in_touch_since: Option<Timestamp>,
+    ) -> bool {
+        let heard = |since| self.heard_at.max(since).after(SILENCE) > now;
+        self.until > now && (self.server == asker || in_touch_since.is_some_and(heard))
     }
 }
 

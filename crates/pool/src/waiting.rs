@@ -16,8 +16,13 @@ pub(crate) enum Available {
 impl Pool {
     /// How many wait for a token at `now`, as `server` has to assume; see [`Ticket::is_live`].
     #[must_use]
-    pub fn waiting(&self, now: Timestamp, server: ServerId, shared: bool) -> usize {
-        self.queue.tickets().filter(|ticket| ticket.is_live(now, server, shared)).count()
+    pub fn waiting(
+        &self,
+        now: Timestamp,
+        server: ServerId,
+        in_touch_since: Option<Timestamp>,
+    ) -> usize {
+        self.queue.tickets().filter(|ticket| ticket.is_live(now, server, in_touch_since)).count()
     }
 
     /// The queue, first come first.
@@ -42,9 +47,10 @@ impl Pool {
         &self,
         now: Timestamp,
         server: ServerId,
-        shared: bool,
+        in_touch_since: Option<Timestamp>,
     ) -> Option<(usize, &Ticket)> {
-        let live = self.queue.tickets().filter(|ticket| ticket.is_live(now, server, shared));
+        let live =
+            self.queue.tickets().filter(|ticket| ticket.is_live(now, server, in_touch_since));
         live.enumerate().find(|(_, ticket)| ticket.server == server)
     }
 
@@ -52,8 +58,13 @@ impl Pool {
     /// than that, and later where others are before it. None when nobody waits there, or only a
     /// lease's end can help.
     #[must_use]
-    pub fn next_chance(&self, now: Timestamp, server: ServerId, shared: bool) -> Option<Timestamp> {
-        let (rank, _) = self.first_of(now, server, shared)?;
+    pub fn next_chance(
+        &self,
+        now: Timestamp,
+        server: ServerId,
+        in_touch_since: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let (rank, _) = self.first_of(now, server, in_touch_since)?;
         match self.available(rank, now) {
             Available::Free | Available::Evictable { .. } => Some(now),
             Available::Later { from } => Some(from),

@@ -29,7 +29,17 @@ pub(crate) async fn allocate(
     State(app): State<App>,
     Request(asked): Request,
 ) -> Result<Response, Problem> {
-    match app.engine.allocate(asked).await? {
+    let allocated = tokio::select! {
+        biased;
+        allocated = app.engine.allocate(asked) => allocated?,
+        () = app.stopped() => {
+            let detail = "The server is shutting down, and whoever waits for a token there does so \
+                          in vain. Try again after the time in Retry-After, with the same \
+                          Idempotency-Key if there is one.";
+            return Err(Problem::new(Code::Stopping, detail));
+        }
+    };
+    match allocated {
         Ok(allocated) => Ok(Granted::from(&allocated).response()),
         Err(refusal) => Err(refused(&refusal)),
     }

@@ -1,13 +1,16 @@
 //! What handlers have in common: what they share, and how they read and refuse ids.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use engine::Handle;
 use pool::{LeaseId, TokenId};
+use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::Settings;
 use crate::events::Streams;
 use crate::pages::Pages;
 use crate::problem::{Code, Problem};
@@ -18,7 +21,32 @@ pub(crate) type App = Arc<Inside>;
 pub(crate) struct Inside {
     pub(crate) engine: Handle,
     pub(crate) pages: Pages,
-    pub(crate) streams: Arc<Streams>,
+    pub(crate) streams: Streams,
+    stopping: watch::Sender<bool>,
+}
+
+impl Inside {
+    pub(crate) fn new(engine: Handle, settings: &Settings) -> App {
+        let streams = Streams::new(&engine, settings);
+        let (pages, stopping) = Default::default();
+        Arc::new(Inside { engine, pages, streams, stopping })
+    }
+
+    /// Ends what would go on for long: event streams, and waiting for a token.
+    pub(crate) fn stop(&self) {
+        self.streams.stop();
+        self.stopping.send_replace(true);
+    }
+
+    /// Returns some time after the server was told to stop, when there is nothing to be done any
+    /// more but to wait for what may never come.
+    pub(crate) async fn stopped(&self) {
+        /// For what takes no longer than it has to.
+        const GRACE: Duration = Duration::from_secs(1);
+        // The sender is here, so it does not go away.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+        tokio::time::sleep(GRACE).await;
+    }
 }
 
 pub(crate) fn unknown_token() -> Problem {

@@ -21,7 +21,7 @@ use tower::{Layer, Service};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
 
-use crate::events::Streams;
+use crate::app::App;
 use crate::foreign::Gate;
 use crate::problem::{Code, Problem};
 use crate::request_id::{REQUEST_ID, RequestIds};
@@ -39,7 +39,7 @@ pub struct Door(Arc<Inner>);
 struct Inner {
     routes: Router,
     compression: CompressionLayer<And<SizeAbove, NotForContentType>>,
-    streams: Arc<Streams>,
+    app: App,
     gate: Gate,
     request_ids: RequestIds,
     body_timeout: Duration,
@@ -47,13 +47,13 @@ struct Inner {
 }
 
 impl Door {
-    pub(crate) fn new(routes: Router, settings: &Settings, streams: Arc<Streams>) -> Self {
+    pub(crate) fn new(routes: Router, settings: &Settings, app: App) -> Self {
         // What is compressed waits until there is more of it.
         let worth_it = SizeAbove::new(COMPRESS_FROM).and(NotForContentType::SSE);
         Door(Arc::new(Inner {
             routes,
             compression: CompressionLayer::new().gzip(true).br(true).compress_when(worth_it),
-            streams,
+            app,
             gate: Gate::new(settings.loopback, &settings.allowed_hosts),
             request_ids: RequestIds::new(),
             body_timeout: settings.body_timeout,
@@ -61,9 +61,9 @@ impl Door {
         }))
     }
 
-    /// Ends what would go on for ever: the event streams.
+    /// Ends what would go on for long.
     pub(crate) fn stop(&self) {
-        self.0.streams.stop();
+        self.0.app.stop();
     }
 }
 
@@ -274,13 +274,14 @@ mod tests {
     use axum::routing::get;
 
     use super::*;
+    use crate::app::Inside;
 
     fn door(routes: Router, settings: &Settings) -> Door {
         let database =
             store::database(&"sqlite:nowhere".parse().unwrap(), Arc::new(store::SystemClock));
         let (engine, _) =
             engine::start(database, store::Wanted::default(), engine::Settings::default());
-        Door::new(routes, settings, Arc::new(Streams::new(&engine, settings)))
+        Door::new(routes, settings, Inside::new(engine, settings))
     }
 
     async fn call(door: &Door, path: &str) -> (u16, serde_json::Value) {

@@ -1,4 +1,5 @@
-//! Leases as CSV: all that are asked for, a page at a time, so that only one is ever in memory.
+//! Leases as CSV: all that are asked for, a page at a time, so that only one is ever in memory. The
+//! next is read when the client has taken the last, and in between nothing is kept of the database.
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -11,6 +12,7 @@ use futures_util::stream::try_unfold;
 use crate::MAX_ROWS;
 use crate::answer::{Time, status};
 use crate::app::App;
+use crate::connection::Lasting;
 use crate::problem::{Code, Problem};
 
 const HEADER: &str = "lease_id,token_id,user,user_id,status,started_at,expires_at,fence,ended_at,\
@@ -31,14 +33,17 @@ pub(crate) async fn export(
                       whether it is complete. A proxy in between may have to be told to use it.";
         return Err(Problem::new(Code::HttpVersion, detail));
     }
-    let first = page(app.engine.clone(), question).await?;
+    let first = app.engine.search(&question, MAX_ROWS.into()).await?;
     let text = Bytes::from([HEADER.as_bytes(), &rows(&first)].concat());
-    let rest = Rest { engine: app.engine.clone(), question, next: first.next };
+    let lasting = Lasting::default();
+    let rest =
+        Rest { engine: app.engine.clone(), question, next: first.next, _lasting: lasting.clone() };
     let all = try_unfold((Some(text), rest), async |(first, mut rest)| {
         let text = if first.is_some() { first } else { rest.read().await? };
         Ok::<_, engine::Error>(text.map(|text| (text, (None, rest))))
     });
     let mut response = Response::new(Body::from_stream(all));
+    response.extensions_mut().insert(lasting);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
     let attachment = HeaderValue::from_static("attachment; filename=\"leases.csv\"");
@@ -52,6 +57,8 @@ struct Rest {
     engine: Handle,
     question: Question,
     next: Option<Cursor>,
+    /// It may take long to find the next lease.
+    _lasting: Lasting,
 }
 
 impl Rest {
@@ -59,7 +66,8 @@ impl Rest {
     async fn read(&mut self) -> Result<Option<Bytes>, engine::Error> {
         while let Some(next) = self.next {
             let question = Question { after: Some(next), ..self.question };
-            let page = page(self.engine.clone(), question).await.inspect_err(|error| {
+            let page = self.engine.search(&question, MAX_ROWS.into()).await;
+            let page = page.inspect_err(|error| {
                 tracing::warn!(error = error as &dyn std::error::Error, "an export was broken off");
             })?;
             self.next = page.next;
@@ -69,13 +77,6 @@ impl Rest {
         }
         Ok(None)
     }
-}
-
-/// Reads a page, whether or not anybody goes on asking for it meanwhile: a client that takes no more
-/// must not keep what a read needs of the database.
-async fn page(engine: Handle, question: Question) -> Result<Page<Cursor>, engine::Error> {
-    let read = async move { engine.search(&question, MAX_ROWS.into()).await };
-    tokio::spawn(read).await.unwrap_or(Err(engine::Error::Stopping))
 }
 
 fn rows(page: &Page<Cursor>) -> Vec<u8> {

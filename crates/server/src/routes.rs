@@ -12,8 +12,6 @@ use serde::Serialize;
 
 use crate::answer::{Shown, json};
 use crate::app::{App, Inside, SentId, unknown_token};
-use crate::events::Streams;
-use crate::pages::Pages;
 use crate::problem::{Code, Problem};
 use crate::{
     Door, Settings, allocate, events, health, history, leases, lists, policy, release, sample,
@@ -23,8 +21,7 @@ use crate::{
 /// The whole service: every route behind the one [`Door`].
 #[must_use]
 pub fn router(engine: Handle, settings: &Settings) -> Door {
-    let streams = Arc::new(Streams::new(&engine, settings));
-    let app = Arc::new(Inside { engine, pages: Pages::default(), streams: Arc::clone(&streams) });
+    let app = Inside::new(engine, settings);
     let mut routes = Router::new()
         .route("/api/tokens", get(lists::all))
         .route("/api/tokens/available", get(lists::available))
@@ -45,9 +42,11 @@ pub fn router(engine: Handle, settings: &Settings) -> Door {
     if settings.benchmark_routes {
         routes = routes.merge(sample::routes());
     }
-    let routes =
-        routes.fallback(unknown_path).method_not_allowed_fallback(wrong_method).with_state(app);
-    Door::new(routes, settings, streams)
+    let routes = routes
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(Arc::clone(&app));
+    Door::new(routes, settings, app)
 }
 
 #[derive(Serialize)]

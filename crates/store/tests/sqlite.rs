@@ -4,6 +4,11 @@
 #[macro_use]
 mod conformance;
 
+#[path = "sqlite/auditing.rs"]
+mod auditing;
+#[path = "sqlite/migrating.rs"]
+mod migrating;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -225,63 +230,6 @@ async fn a_newer_schema_is_refused() {
         assert!(sentence.contains("version 99") && sentence.contains("only up to 2"), "{sentence}");
     }
     assert!(database.describe().await.unwrap().iter().any(|(_, value)| value == "99"));
-}
-
-#[tokio::test]
-async fn an_audit_finds_each_fault() {
-    let faults = [
-        (
-            "update leases set ended_at = ended_at + 1000, expires_at = expires_at + 1000
-          where fence = 1",
-            "1 leases began before an earlier one",
-        ),
-        (
-            "update leases set ended_at = null, end_reason = null where fence = 1",
-            "1 leases have no end although",
-        ),
-        ("update leases set previous_fence = 9 where fence = 4", "1 leases have a fence not above"),
-        ("delete from leases where fence = 1", "1 leases don't follow"),
-        ("update latest_leases set fence = 1 where fence = 4", "1 tokens don't lead to"),
-        ("delete from tokens where position = 2", "1 pools don't have as many tokens"),
-        ("delete from batches where version = 3", "1 journal entries don't follow"),
-    ];
-    for (fault, sentence) in faults {
-        let place = fresh().await;
-        let mut server = Server::start(&place, tokens(3)).await;
-        let token = server.allocate("Ada").await.token_id;
-        server.wait(Duration::from_secs(1));
-        server.release(token).await;
-        server.allocate("Bea").await;
-        // After the tokens that were never used, Ada's comes again.
-        for user in ["Bea", "Cleo", "Dora"] {
-            server.allocate(user).await;
-        }
-        assert_eq!(server.history(token).await.len(), 2);
-        drop(server);
-        assert_eq!(place.database().audit().await.unwrap(), [""; 0]);
-        let prompt = place.prompt();
-        prompt
-            .execute_batch("pragma ignore_check_constraints = on; pragma foreign_keys = off")
-            .unwrap();
-        assert!(prompt.execute(fault, ()).unwrap() > 0, "{fault}");
-        let found = place.database().audit().await.unwrap();
-        assert!(found.iter().any(|said| said.contains(sentence)), "{fault}: {found:?}");
-    }
-}
-
-#[tokio::test]
-async fn an_audit_finds_a_damaged_file() {
-    let place = fresh().await;
-    drop(Server::start(&place, tokens(3)).await);
-    let mut bytes = fs::read(place.file()).unwrap();
-    let last_page = bytes.len() - 4096;
-    bytes[last_page..].fill(0xff);
-    fs::write(place.file(), bytes).unwrap();
-    let said = match place.database().audit().await {
-        Ok(found) => found.join("; "),
-        refused => refusal(refused),
-    };
-    assert!(said.contains("damaged"), "{said}");
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ mod harness;
 
 mod crash;
 mod doctor;
+mod examples;
 mod import;
+mod limits;
 mod serve;
 mod settings;
 

@@ -105,7 +105,8 @@ impl World {
         let id = *id;
         let fence_before = model.fence();
         let (now, keys, shared) = (model.now, model.remembered(), model.shared);
-        let mut batch = pool.batch(Circumstances { now, server: id, shared, keys });
+        let mut batch =
+            pool.batch(Circumstances { now, server: id, in_touch_since: in_touch(shared), keys });
         model.begin(id);
         let mut rest = commands;
         while let [command, others @ ..] = rest {
@@ -152,9 +153,14 @@ impl World {
             assert!(there <= before, "{there} tokens for {before} and then one here");
         }
         let (now, shared) = (self.model.now, self.model.shared);
-        let chance = server.pool.next_chance(now, server.id, shared);
+        let chance = server.pool.next_chance(now, server.id, in_touch(shared));
         let mut pool = server.pool.clone();
-        let circumstances = Circumstances { now, server: server.id, shared, keys: Keys::default() };
+        let circumstances = Circumstances {
+            now,
+            server: server.id,
+            in_touch_since: in_touch(shared),
+            keys: Keys::default(),
+        };
         let next = pool.batch(circumstances).next_in_queue();
         assert_eq!(chance == Some(now), next.is_some(), "the next chance is when it says");
         assert!(chance.is_none_or(|at| at >= now));
@@ -188,7 +194,7 @@ impl World {
         let heard = |w: &&Waiting| w.server == server.id || w.heard_at.after(pool::SILENCE) > now;
         let live = model.queue.iter().filter(|waiting| waiting.until > now).filter(heard).count();
         if shared {
-            assert_eq!(pool.waiting(now, server.id, shared), live);
+            assert_eq!(pool.waiting(now, server.id, in_touch(shared)), live);
         }
         let ids = model.queue.iter().map(|waiting| waiting.lease_id);
         assert_eq!(ids.collect::<Vec<_>>(), self.history.waiting(), "first come, first served");
@@ -229,6 +235,7 @@ impl World {
 
     fn allocation(&mut self, asked: &Asked) -> Allocation {
         Allocation {
+            until: None,
             lease_id: LeaseId(self.new_id()),
             user: name(asked.user),
             lease: asked.lease,
@@ -255,4 +262,9 @@ fn decide(batch: &mut Batch<'_>, model: &mut Model, command: &Command) -> Option
     let outcome = batch.decide(command);
     assert_eq!(outcome, model.decide(command), "{command:?}");
     outcome
+}
+
+/// The servers are always in touch with what they share.
+fn in_touch(shared: bool) -> Option<Timestamp> {
+    shared.then_some(Timestamp::MIN)
 }

@@ -13,7 +13,12 @@ const HERE: ServerId = ServerId(Uuid::from_u128(1));
 const THERE: ServerId = ServerId(Uuid::from_u128(2));
 
 fn batch(pool: &mut Pool, server: ServerId, now: Timestamp) -> Batch<'_> {
-    pool.batch(Circumstances { now, server, shared: true, keys: Keys::default() })
+    pool.batch(Circumstances {
+        now,
+        server,
+        in_touch_since: Some(Timestamp::MIN),
+        keys: Keys::default(),
+    })
 }
 
 /// A pool of two tokens, both held, for which one waits there and then one here.
@@ -45,8 +50,8 @@ fn the_queue_is_one() {
     granted(here.decide(&Command::Allocate(patient(4, 60))).unwrap());
     refused(here.decide(&plain).unwrap());
     drop(here);
-    assert_eq!(pool.next_chance(second(1), HERE, true), None);
-    assert_eq!(pool.next_chance(second(1), THERE, true), Some(second(1)));
+    assert_eq!(pool.next_chance(second(1), HERE, Some(Timestamp::MIN)), None);
+    assert_eq!(pool.next_chance(second(1), THERE, Some(Timestamp::MIN)), Some(second(1)));
     assert_eq!(batch(&mut pool, THERE, second(1)).next_in_queue(), Some(id(3)));
 }
 
@@ -59,7 +64,7 @@ fn those_before_it_are_left_a_lease_to_evict() {
     let refusal = refused(here.decide(&Command::Allocate(asked(5))).unwrap());
     assert_eq!(refusal, Refusal::Full { position: 3, retry_after: seconds(8) });
     drop(here);
-    assert_eq!(pool.next_chance(second(2), HERE, true), Some(second(10)));
+    assert_eq!(pool.next_chance(second(2), HERE, Some(Timestamp::MIN)), Some(second(10)));
     for (at, server) in [(4, HERE), (4, THERE), (8, HERE), (8, THERE)] {
         batch(&mut pool, server, second(at)).decide(&Command::Heartbeat).unwrap();
     }
@@ -76,8 +81,8 @@ fn who_waits_at_a_server_that_fell_silent_is_gone() {
     let silent = second(0).after(SILENCE);
     let just_before = Timestamp::from_micros(silent.as_micros() - 1);
     assert_eq!(batch(&mut pool, HERE, just_before).finish(), []);
-    assert_eq!(pool.waiting(just_before, HERE, true), 2);
-    assert_eq!(pool.waiting(silent, HERE, true), 1);
+    assert_eq!(pool.waiting(just_before, HERE, Some(Timestamp::MIN)), 2);
+    assert_eq!(pool.waiting(silent, HERE, Some(Timestamp::MIN)), 1);
     let changes = batch(&mut pool, HERE, silent).finish();
     assert_eq!(changes, [Change::WaitEnded { lease_id: id(3) }], "and only who waits there");
     assert_eq!(pool.rank(id(4)), Some(0));
@@ -108,11 +113,25 @@ fn a_server_for_which_nobody_waits_writes_no_heartbeat() {
 fn a_server_that_is_alone_needs_no_heartbeat_and_takes_over_nobody() {
     let mut pool = awaited();
     let alone =
-        Circumstances { now: second(1), server: HERE, shared: false, keys: Keys::default() };
+        Circumstances { now: second(1), server: HERE, in_touch_since: None, keys: Keys::default() };
     let changes = pool.batch(alone).finish();
     assert_eq!(changes, [Change::WaitEnded { lease_id: id(3) }], "it waited at one before");
-    let alone =
-        Circumstances { now: second(59), server: HERE, shared: false, keys: Keys::default() };
+    let alone = Circumstances {
+        now: second(59),
+        server: HERE,
+        in_touch_since: None,
+        keys: Keys::default(),
+    };
     assert_eq!(pool.batch(alone).finish(), []);
-    assert_eq!(pool.waiting(second(59), HERE, false), 1);
+    assert_eq!(pool.waiting(second(59), HERE, None), 1);
+}
+
+#[test]
+fn silence_means_nothing_while_the_judge_was_out_of_touch_itself() {
+    let pool = awaited();
+    let late = second(0).after(SILENCE * 2);
+    assert_eq!(pool.waiting(late, HERE, Some(Timestamp::MIN)), 1);
+    assert_eq!(pool.waiting(late, HERE, Some(late)), 2, "nobody could be heard of");
+    let later = late.after(SILENCE);
+    assert_eq!(pool.waiting(later, HERE, Some(late)), 1);
 }

@@ -32,47 +32,12 @@ on_both! {
 }
 
 // Those that clients of the original know come first.
-const TOKEN: [&str; 11] = [
-    "id",
-    "token",
-    "status",
-    "activated_at",
-    "user_id",
-    "inserted_at",
-    "updated_at",
-    "lease_id",
-    "user",
-    "expires_at",
-    "fence",
-];
-const USAGE: [&str; 13] = [
-    "id",
-    "token_id",
-    "user_id",
-    "started_at",
-    "ended_at",
-    "inserted_at",
-    "updated_at",
-    "lease_id",
-    "user",
-    "expires_at",
-    "fence",
-    "end_reason",
-    "evicted_by",
-];
-const GRANTED: [&str; 11] = [
-    "token_id",
-    "user_id",
-    "token_value",
-    "status",
-    "activated_at",
-    "lease_id",
-    "user",
-    "expires_at",
-    "expires_in",
-    "fence",
-    "evicted",
-];
+const TOKEN: &str = "id token status activated_at user_id inserted_at updated_at \
+                     lease_id user expires_at fence";
+const USAGE: &str = "id token_id user_id started_at ended_at inserted_at updated_at \
+                     lease_id user expires_at fence end_reason evicted_by";
+const GRANTED: &str = "token_id user_id token_value status activated_at \
+                       lease_id user expires_at expires_in fence evicted";
 
 const EDIVAN: &str = "bb97b8b7-73e4-3647-b3ec-e833123b5348";
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
@@ -85,7 +50,7 @@ async fn a_free_token_has_the_known_shape(home: Home) {
     let tokens = tokens.as_array().unwrap();
     assert_eq!(tokens.len(), 100);
     let first = list.text.trim_start_matches('[').split_inclusive('}').next().unwrap();
-    assert_eq!(fields(first), TOKEN);
+    assert_eq!(fields(first).join(" "), TOKEN);
     for token in tokens {
         assert_eq!(token["status"], "available");
         for nothing in ["activated_at", "user_id", "lease_id", "user", "expires_at", "fence"] {
@@ -114,7 +79,7 @@ async fn an_allocation_answers_and_shows(home: Home) {
     let house = home.open().await;
     let answer = house.send("application/json", r#"{"user_id":"Edivan"}"#).await;
     assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/json"));
-    assert_eq!(fields(&answer.text), GRANTED);
+    assert_eq!(fields(&answer.text).join(" "), GRANTED);
     let granted = answer.json();
     assert_eq!((&granted["user_id"], &granted["status"]), (&json!("Edivan"), &json!("active")));
     assert!(is_time(&granted["activated_at"]));
@@ -134,7 +99,7 @@ async fn an_allocation_answers_and_shows(home: Home) {
     let history = answer.json();
     let usage = &history["history"][0];
     let written = &answer.text[answer.text.find('[').unwrap() + 1..];
-    assert_eq!(fields(written.split_inclusive('}').next().unwrap()), USAGE);
+    assert_eq!(fields(written.split_inclusive('}').next().unwrap()).join(" "), USAGE);
     assert_eq!((&usage["token_id"], &usage["user_id"]), (&json!(id), &json!(EDIVAN)));
     assert_eq!((&usage["started_at"], &usage["ended_at"]), (at, &Value::Null));
     assert_eq!((&usage["inserted_at"], &usage["updated_at"]), (at, at));

@@ -177,14 +177,13 @@ async fn what_breaks_off_does_not_look_complete(home: Home) {
         let builder = crate::house::client_builder();
         let client = if http2 { builder.http2_prior_knowledge() } else { builder }.build().unwrap();
         let url = format!("http://{}/api/leases?format=csv", house.address);
-        let response = client.get(url).header("accept-encoding", encoding).send().await.unwrap();
+        // Where it breaks off at once, not even the head may have been sent.
+        let Ok(response) = client.get(url).header("accept-encoding", encoding).send().await else {
+            continue;
+        };
         assert_eq!(response.status(), 200);
-        let rest = response.bytes().await;
-        assert!(
-            rest.is_err(),
-            "{encoding} {http2} looks complete with {} bytes",
-            rest.unwrap().len()
-        );
+        let rest = response.bytes().await.map(|bytes| bytes.len());
+        assert!(rest.is_err(), "{encoding} {http2} looks complete: {rest:?}");
     }
     obstacle.allow_searches(0);
     house.get("/api/leases?format=csv").await.problem(503, "not-done");
@@ -193,7 +192,9 @@ async fn what_breaks_off_does_not_look_complete(home: Home) {
 }
 
 async fn a_client_that_takes_nothing_keeps_nothing(home: Home) {
-    let house = home.open_size(10).await;
+    let short = Duration::from_millis(500);
+    let settings = Settings { header_timeout: short, idle_timeout: short, ..Settings::default() };
+    let house = home.open_with(Some(10), settings).await;
     // More than all the buffers on the way take, in every row.
     fill(&house, 12_000, &"🦀".repeat(255)).await;
     let mut stalled = Vec::new();
@@ -209,9 +210,9 @@ async fn a_client_that_takes_nothing_keeps_nothing(home: Home) {
         assert_eq!(house.get("/api/leases?user=b&limit=1").await.status, 200);
     }
     assert_eq!(csv(&house, "user=b&").await.len(), 20);
-    // And whoever goes on gets the rest.
+    // And whoever goes on, however late, gets the rest.
     let slow: Response = house.request(Method::GET, "/api/leases?format=csv").send().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(4 * short).await;
     assert_eq!(rows(&slow.text().await.unwrap()).len(), 1 + 12_020);
 }
 

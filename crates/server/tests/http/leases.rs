@@ -14,8 +14,6 @@ on_both! {
     a_lease_that_is_over_tells_what_became_of_it,
     exactly_the_named_lease_is_released,
     a_stale_release_harms_nobody,
-    a_token_is_released_on_conditions,
-    conditions_that_are_none_are_told,
     a_lease_is_renewed_up_to_the_limit,
     by_default_nothing_is_renewed,
     a_lease_that_is_over_stays_over,
@@ -197,86 +195,6 @@ async fn a_stale_release_harms_nobody(home: Home) {
         (before.text, before.headers["etag"].clone())
     );
     assert_eq!(lease(&house, &held["lease_id"]).await["status"], "active");
-}
-
-async fn a_token_is_released_on_conditions(home: Home) {
-    let house = home.open_size(1).await;
-    let token = house.ids("/api/tokens").await[0].clone();
-    let path = format!("/api/tokens/release/{token}");
-    let answer = house.post_json(&path, &json!({ "if_user": "a" })).await;
-    answer.problem(409, "held-otherwise");
-    assert_eq!(answer.json()["current"], Value::Null);
-
-    let held = house.allocate("a").await;
-    for condition in [
-        json!({ "if_user": "b" }),
-        json!({ "lease_id": NOBODY }),
-        json!({ "lease_id": held["lease_id"], "if_user": "b" }),
-        json!({ "lease_id": NOBODY, "if_user": "a" }),
-    ] {
-        let answer = house.post_json(&path, &condition).await;
-        answer.problem(409, "held-otherwise");
-        let current = json!({
-            "lease_id": held["lease_id"],
-            "user": "a",
-            "user_id": answer.json()["current"]["user_id"],
-            "fence": held["fence"],
-            "started_at": held["activated_at"],
-            "expires_at": held["expires_at"],
-        });
-        assert_eq!(answer.json()["current"], current);
-        assert!(!answer.text.contains(&text(&held["token_value"])), "it never tells the value");
-        assert_eq!(house.active().await, 1);
-    }
-    for condition in [
-        json!({ "lease_id": text(&held["lease_id"]).to_uppercase(), "if_user": "a" }),
-        // Giving back twice what one held is no error.
-        json!({ "lease_id": held["lease_id"] }),
-    ] {
-        let answer = house.post_json(&path, &condition).await;
-        assert_eq!(answer.text, format!(r#"{{"status":"released","token_id":"{token}"}}"#));
-        assert_eq!(house.active().await, 0);
-    }
-    let form = house.request(reqwest::Method::POST, &path).form(&[("if_user", "b c")]);
-    house.allocate("b c").await;
-    assert_eq!(crate::house::Answer::to(form).await.status, 200);
-    // As ever, a user_id does not matter.
-    house.allocate("d").await;
-    assert_eq!(house.post_json(&path, &json!({ "user_id": "e" })).await.status, 200);
-    assert_eq!(house.active().await, 0);
-    let unknown = format!("/api/tokens/release/{NOBODY}");
-    house.post_json(&unknown, &json!({ "if_user": "a" })).await.problem(404, "unknown-token");
-}
-
-async fn conditions_that_are_none_are_told(home: Home) {
-    let house = home.open_size(1).await;
-    let held = house.allocate("a").await;
-    let path = format!("/api/tokens/release/{}", text(&held["token_id"]));
-    for (condition, says) in [
-        (json!({ "lease_id": null }), "lease_id must be the id of a lease"),
-        (json!({ "lease_id": 1 }), "not a number"),
-        (json!({ "lease_id": "1" }), "a UUID as in"),
-        (json!({ "if_user": null }), "if_user must be a text of 1 to 255 characters, not null"),
-        (json!({ "if_user": "" }), "if_user must not be empty"),
-    ] {
-        let answer = house.post_json(&path, &condition).await;
-        let detail = answer.problem(400, "invalid-parameter");
-        assert!(detail.contains(says), "{detail}");
-    }
-    let json = format!(r#"{{"lease_id":"{}"}}"#, text(&held["lease_id"]));
-    for (content_type, body, status, code) in [
-        ("application/json", &json[1..], 400, "invalid-body"),
-        ("application/x-www-form-urlencoded", &json, 400, "invalid-body"),
-        ("text/plain", &json, 415, "unsupported-content-type"),
-    ] {
-        let request = house.request(reqwest::Method::POST, &path).body(body.to_owned());
-        let request = request.header("content-type", content_type);
-        crate::house::Answer::to(request).await.problem(status, code);
-    }
-    assert_eq!(house.active().await, 1, "none of that released anything");
-    let other = house.request(reqwest::Method::POST, &path).body("anything");
-    assert_eq!(crate::house::Answer::to(other).await.status, 200);
-    assert_eq!(house.active().await, 0);
 }
 
 async fn renew(house: &House, id: &Value) -> crate::house::Answer {

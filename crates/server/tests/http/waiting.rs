@@ -1,13 +1,13 @@
 //! Those who wait for a token, and those who go away: without it, or just before they are answered.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pool::{Policy, WhenFull};
 use serde_json::{Value, json};
 use server::Settings;
 use store::Wanted;
 
-use crate::house::{Home, House, on_both, text, until};
+use crate::house::{Home, House, client_builder, on_both, text, until};
 use crate::obstacle::Obstacle;
 use crate::wire::Wire;
 
@@ -15,8 +15,10 @@ on_both! {
     whoever_waits_is_served,
     whoever_waits_in_vain_is_told_the_place,
     a_pool_that_lets_wait_does_so_unasked,
+    whoever_gives_up_leaves_the_queue,
     a_plain_allocation_goes_behind_those_who_wait,
     of_two_hundred_half_leave_and_the_others_are_served_in_order,
+    those_who_wait_are_told_when_the_server_stops,
     a_lease_whose_answer_was_lost_is_released,
     a_lost_answer_is_given_again_under_its_key,
 }
@@ -80,13 +82,13 @@ async fn holders(house: &House) -> Vec<(String, Option<String>)> {
 }
 
 async fn whoever_waits_is_served(home: Home) {
-    // All the limits that a connection has otherwise are shorter than the wait.
-    let short = Duration::from_millis(200);
+    // All limits that a connection and an answer have otherwise are shorter than the wait.
+    let short = Duration::from_millis(500);
     let settings = Settings {
         header_timeout: short,
         body_timeout: short,
         idle_timeout: short,
-        request_timeout: short,
+        request_timeout: 3 * short,
         ..Settings::default()
     };
     let house = home.open_under(Some(1), WAIT, settings).await;
@@ -129,6 +131,22 @@ async fn a_pool_that_lets_wait_does_so_unasked(home: Home) {
     assert_eq!(got(&mut wire).await["user"], "b");
 }
 
+async fn whoever_gives_up_leaves_the_queue(home: Home) {
+    let house = open(&home).await;
+    let held = house.allocate("a").await;
+    for http2 in [false, true] {
+        let builder = client_builder();
+        let client = if http2 { builder.http2_prior_knowledge() } else { builder }.build().unwrap();
+        let request = client.post(format!("http://{}/api/tokens/allocate", house.address));
+        let asking = tokio::spawn(request.json(&json!({ "user_id": "b" })).send());
+        until_waiting(&house, 1).await;
+        asking.abort();
+        until_waiting(&house, 0).await;
+    }
+    release(&house, &held).await;
+    assert_eq!(holders(&house).await, [("a".to_owned(), Some("released".to_owned()))]);
+}
+
 async fn a_plain_allocation_goes_behind_those_who_wait(home: Home) {
     // Nothing may be evicted for a second, so that even with the default policy one waits.
     let min_hold = Duration::from_secs(1);
@@ -164,6 +182,24 @@ async fn of_two_hundred_half_leave_and_the_others_are_served_in_order(home: Home
     release(&house, &lease).await;
     assert_eq!(holders(&house).await, expected, "nobody who left had it, however briefly");
     assert_eq!(house.active().await, 0);
+}
+
+async fn those_who_wait_are_told_when_the_server_stops(home: Home) {
+    let house = open(&home).await;
+    house.allocate("a").await;
+    let mut wire = waiter(&house, "b", 1).await;
+    let begun = Instant::now();
+    let stopped = house.stop();
+    let answer = wire.rest().await;
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#""code":"stopping""#),
+        "{answer}"
+    );
+    stopped.await.unwrap();
+    assert!(begun.elapsed() < Settings::default().shutdown_timeout, "{:?}", begun.elapsed());
+    let house = open(&home).await;
+    assert_eq!(house.get("/api/pool").await.json()["waiting"], 0);
+    assert_eq!(holders(&house).await, [("a".to_owned(), None)]);
 }
 
 /// A house whose database keeps the next commit back, and the connection by which an allocation came

@@ -50,6 +50,7 @@ create table token_manager.idempotency_keys (
     asked_wait bigint,
     used_at timestamptz not null,
     primary key (pool, number),
+    -- The pool comes last here, too.
     unique (key, pool)
 ) with (
     autovacuum_vacuum_scale_factor = 0.02,
@@ -60,7 +61,29 @@ create table token_manager.idempotency_keys (
 -- For whoever deletes leases, who must spare these.
 create index idempotency_keys_lease_id_idx on token_manager.idempotency_keys (lease_id);
 
--- Moves deadlines, all of them or none, for the reason that end_leases has.
+-- As it was, but for the bounds of the fence, which every fence keeps: they let the planner expect a
+-- single lease, and so look up each by its id. While the table was tiny it took to reading all of it
+-- instead, which a session then went on doing for as long as it kept that plan.
+create or replace function token_manager.end_leases(
+    ids uuid[], fences bigint[], ends timestamptz[], reasons text[]
+) returns void language plpgsql as $$
+declare
+    ended bigint;
+begin
+    update token_manager.leases as lease
+    set ended_at = e.at, end_reason = e.reason
+    from unnest(ids, fences, ends, reasons) as e (id, fence, at, reason)
+    where lease.id = e.id and lease.fence = e.fence and lease.ended_at is null
+        and e.fence between 1 and 9223372036854775807;
+    get diagnostics ended = row_count;
+    if ended <> cardinality(ids) then
+        raise exception 'of % leases to end, % were running', cardinality(ids), ended
+            using errcode = 'integrity_constraint_violation';
+    end if;
+end
+$$;
+
+-- Moves deadlines, all of them or none, likewise.
 create function token_manager.renew_leases(
     ids uuid[], fences bigint[], deadlines timestamptz[]
 ) returns void language plpgsql as $$
@@ -70,7 +93,8 @@ begin
     update token_manager.leases as lease
     set granted_until = coalesce(lease.granted_until, lease.expires_at), expires_at = r.deadline
     from unnest(ids, fences, deadlines) as r (id, fence, deadline)
-    where lease.id = r.id and lease.fence = r.fence and lease.ended_at is null;
+    where lease.id = r.id and lease.fence = r.fence and lease.ended_at is null
+        and r.fence between 1 and 9223372036854775807;
     get diagnostics renewed = row_count;
     if renewed <> cardinality(ids) then
         raise exception 'of % leases to renew, % were running', cardinality(ids), renewed

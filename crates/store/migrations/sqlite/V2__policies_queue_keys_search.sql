@@ -54,6 +54,14 @@ create table user_leases (
 
 alter table pools add column indexed_fence integer not null default 0;
 
+-- What is to be taken from there in the same manner, in the order in which it was deleted.
+create table forgotten_leases (
+    number integer primary key,
+    pool text not null,
+    user_id blob not null,
+    fence integer not null
+) strict;
+
 -- The newest lease that was ever deleted for its age: above it, no lease lacks the one before it.
 alter table pools add column forgotten_fence integer not null default 0;
 
@@ -68,8 +76,7 @@ create table kept_leases (
 
 create trigger lease_forgotten after delete on leases
 begin
-    delete from user_leases
-    where pool = old.pool and user_id = old.user_id and fence = old.fence;
+    insert into forgotten_leases (pool, user_id, fence) values (old.pool, old.user_id, old.fence);
     delete from kept_leases
     where
         pool = old.pool

@@ -14,7 +14,8 @@ const LEASE: usize = 5;
 
 /// Reads the rows of `keys.sql`. Returns the number of the oldest key as well, 0 for none.
 pub(super) fn read(rows: &[Row]) -> Result<(i64, KeysFound), PgError> {
-    let number = |column| rows.first().map_or(Ok(None), |row| row.try_get::<_, Option<i64>>(column));
+    let number =
+        |column| rows.first().map_or(Ok(None), |row| row.try_get::<_, Option<i64>>(column));
     let (oldest, newest) = (number(0)?, number(1)?);
     let count = oldest.zip(newest).map_or(0, |(oldest, newest)| newest.abs_diff(oldest) + 1);
     let mut remembered = HashMap::new();

@@ -105,7 +105,7 @@ impl Page<'_> {
             next = None;
             let down = include_str!("sql/leases_down.sql");
             let all = (below.get(), from.get());
-            let broken = walk(connection, down, all, |lease| {
+            let _ = walk(connection, down, all, |lease| {
                 if lease.token_id == token {
                     next = Some(lease);
                     return ControlFlow::Break(());
@@ -114,8 +114,6 @@ impl Page<'_> {
             })?;
             if let Some(lease) = &next {
                 chain.go_on_from(lease);
-            } else if broken.is_break() {
-                return Ok(());
             }
         }
         while let Some(lease) = next.filter(|lease| lease.fence >= from) {

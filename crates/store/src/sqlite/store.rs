@@ -80,7 +80,8 @@ impl Store for SqliteStore {
     }
 
     async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
-        let forget = move |writing: &mut Writing| sweeping::forget(writing, before, after);
+        let forget =
+            move |writing: &mut Writing| sweeping::forget(writing.connection()?, before, after);
         self.writer.run(forget).await
     }
 

@@ -1,10 +1,10 @@
 //! Old leases are deleted.
 
 use pool::{Fence, Timestamp};
+use rusqlite::Connection;
 
 use super::refusal::{failed, failed_commit};
 use super::store::begin;
-use super::writer::Writing;
 use crate::{Error, Swept};
 
 /// How many leases are looked at in one step.
@@ -13,12 +13,12 @@ const STEP: u64 = 500;
 /// Looks at some leases above `after`, and deletes those that ended before that moment and lead
 /// nobody anywhere.
 pub(super) fn forget(
-    writing: &mut Writing,
+    connection: &mut Connection,
     before: Timestamp,
     after: Fence,
 ) -> Result<Swept, Error> {
     let failed = failed("deleting old leases");
-    let transaction = begin(writing.connection()?)?;
+    let transaction = begin(connection)?;
     let those = (before.as_micros(), after.get(), STEP);
     let forgettable = include_str!("sql/forgettable.sql");
     let (count, newest) = transaction
@@ -37,7 +37,6 @@ pub(super) fn forget(
         let update = include_str!("sql/update_forgotten.sql");
         transaction.execute(update, (newest,)).map_err(&failed)?;
         transaction.commit().map_err(failed_commit)?;
-        writing.indexing.forget(*newest);
     }
     Ok(Swept { deleted: deleted.len() as u64, up_to: (count == STEP).then(|| Fence::new(newest)) })
 }

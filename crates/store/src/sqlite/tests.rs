@@ -16,6 +16,9 @@ use crate::{
     BatchId, Entry, Error, ManualClock, News, Position, ServerId, Snapshot, Store, Wanted,
 };
 
+mod indexing;
+mod large;
+
 /// An open pool of one token.
 struct Fixture {
     directory: TempDir,

@@ -99,7 +99,7 @@ pub(super) struct Writing {
     gate: Arc<Gate>,
     /// When a checkpoint was last tried.
     tried: Option<Instant>,
-    pub(super) indexing: Indexing,
+    indexing: Indexing,
     _lock: File,
 }
 

@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pool::{End, EndReason, Fence, Lease, LeaseId, Outcome, Refusal, Timestamp, TokenId, User};
-use store::{Error, ImportedPool, LeaseSource, NewPool};
+use store::{Error, ImportedPool, LeaseSource, NewPool, Search};
 
 use super::Place;
+use super::search::{everything, search_all};
 use super::server::{ANY, MINUTE, Server, assert_data, id, refusal, tokens};
 
 /// The parts of a history, of which the last may be an error.
@@ -41,7 +42,7 @@ fn lease(token: TokenId, fence: i64, previous: i64, reason: Option<EndReason>) -
 }
 
 /// A pool of two tokens, and a history in two parts whose last lease is running.
-fn history() -> (NewPool, Vec<Vec<Lease>>) {
+pub fn history() -> (NewPool, Vec<Vec<Lease>>) {
     let new = NewPool::random(2, MINUTE, at(100));
     let (a, b) = (new.tokens[0].id, new.tokens[1].id);
     let imported = Some(EndReason::Imported);
@@ -55,7 +56,7 @@ fn history() -> (NewPool, Vec<Vec<Lease>>) {
     (new, vec![first, second])
 }
 
-async fn import(
+pub async fn import(
     place: &impl Place,
     new: &NewPool,
     parts: Vec<Result<Vec<Lease>, Error>>,
@@ -81,6 +82,30 @@ pub async fn a_history_is_imported(place: &impl Place) {
     assert_eq!(server.pool.token(a).unwrap().latest, Some(&all[4]));
     server.allocate("Ada").await;
     assert_eq!(place.database().audit().await.unwrap(), [""; 0]);
+}
+
+pub async fn an_imported_history_is_searched(place: &impl Place) {
+    let (new, mut parts) = history();
+    // Far longer than any lease of this pool, and renewed there.
+    parts[0][0].expires_at = at(7_200);
+    parts[0][0].end = Some(End { at: at(7_000), reason: EndReason::Imported });
+    import(place, &new, parts.clone().into_iter().map(Ok).collect()).await.unwrap();
+    let server = Server::start(place, ANY).await;
+    let found = async |search: Search| {
+        let found = search_all(&server, &search, 2).await;
+        found.iter().map(|record| record.lease.fence.get()).collect::<Vec<_>>()
+    };
+    let everything = everything(at(8_000));
+    assert_eq!(found(everything.clone()).await, [7, 4, 3, 2, 1]);
+    assert_eq!(found(Search { at: Some(at(6_999)), ..everything.clone() }).await, [1]);
+    assert_eq!(found(Search { at: Some(at(3)), ..everything.clone() }).await, [3, 2, 1]);
+    let imported = Some(EndReason::Imported);
+    assert_eq!(found(Search { reason: imported, ..everything.clone() }).await, [3, 2, 1]);
+    let token = Some(new.tokens[1].id);
+    assert_eq!(found(Search { reason: imported, token, ..everything.clone() }).await, [2]);
+    assert_eq!(found(Search { reason: Some(EndReason::Expired), ..everything }).await, [7, 4]);
+    let renewed = server.reader.leases(&[parts[0][0].id]).await.unwrap();
+    assert_eq!(renewed, parts[0][..1]);
 }
 
 pub async fn an_import_into_a_pool_is_refused(place: &impl Place) {

@@ -79,6 +79,7 @@ macro_rules! conformance {
             leases_are_found_by_their_ids,
             who_was_evicted_learns_for_whom,
             a_history_is_imported,
+            an_imported_history_is_searched,
             an_import_into_a_pool_is_refused,
             a_failing_import_leaves_nothing,
             a_history_that_contradicts_itself_is_refused,

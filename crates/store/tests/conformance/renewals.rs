@@ -27,7 +27,8 @@ async fn stored(server: &Server, lease: &Lease) -> Lease {
     let records = server.records(lease.token_id).await;
     let record = records.into_iter().find(|record| record.lease.id == lease.id).unwrap();
     assert_eq!(server.reader.lease(lease.id).await.unwrap(), Some(record.clone()));
-    assert_eq!(server.reader.leases(&[lease.id]).await.unwrap(), [record.lease.clone()]);
+    let leases = server.reader.leases(&[lease.id]).await.unwrap();
+    assert_eq!(leases, std::slice::from_ref(&record.lease));
     record.lease
 }
 

@@ -81,7 +81,7 @@ pub async fn old_leases_are_deleted(place: &impl Place) {
     // The first and second ended when the third and fourth started, the fifth just at that moment.
     let moment = granted[6].started_at;
     assert_eq!(sweep(&mut server, moment).await, 2);
-    let left = BTreeSet::from_iter(3..=10);
+    let left: BTreeSet<i64> = (3..=10).collect();
     assert_eq!(fences(&server).await, left, "keys lead to the third and fourth");
     assert_eq!(sweep(&mut server, moment).await, 0);
     assert_eq!(sweep(&mut server, moment.after(INSTANT)).await, 1);
@@ -157,7 +157,7 @@ pub async fn many_leases_are_deleted_in_steps(place: &impl Place) {
     let next = server.store.forget_leases(far, Fence::new(1_000)).await.unwrap();
     assert!((1..=190).contains(&next.deleted), "{next:?}");
     assert_eq!(sweep(&mut server, far).await, 1_190 - first.deleted - next.deleted);
-    assert_eq!(fences(&server).await, BTreeSet::from_iter(1_191..=1_200));
+    assert_eq!(fences(&server).await, (1_191..=1_200).collect());
     let server = server.restart(place).await;
     assert_eq!(server.pool.active(server.at), 10);
     assert_eq!(place.database().audit().await.unwrap(), [""; 0]);

@@ -44,6 +44,15 @@ async fn an_audit_finds_each_fault() {
             "update leases set token_id = gen_random_uuid() where fence = 2",
             "1 leases are of no token of their pool",
         ),
+        (
+            "update leases set granted_until = expires_at + '1s' where fence = 2",
+            "1 leases were granted for longer than they may last",
+        ),
+        (
+            "insert into idempotency_keys
+             values (1, 1, 'key', gen_random_uuid(), null, null, now())",
+            "1 idempotency keys lead to no lease",
+        ),
         ("update pools set size = 2", "1 pools don't have as many tokens as they were made with"),
         ("delete from batches where version = 2", "1 journal entries don't follow the one before"),
     ] {
@@ -56,6 +65,27 @@ async fn an_audit_finds_each_fault() {
         let found = database.audit().await.unwrap();
         assert!(found.iter().any(|found| found.contains(sentence)), "{fault}: {found:?}");
     }
+}
+
+/// A lease that was deleted for its age leaves a gap in its token's chain, which is no fault; one that
+/// is still there, but is another token's, is no such lease.
+#[tokio::test]
+async fn an_audit_tells_a_gap_from_a_wrong_link() {
+    let place = fresh().await;
+    let mut server = Server::start(&place, tokens(2)).await;
+    for user in ["Ada", "Bea", "Cleo", "Dora", "Emma"] {
+        server.allocate(user).await;
+    }
+    let prompt = place.prompt().await;
+    prompt.batch_execute("delete from leases where fence in (1, 4)").await.unwrap();
+    // 3 follows 1, which is gone, and 5 follows 3; 2 is of the other token.
+    assert_eq!(place.database().audit().await.unwrap(), [""; 0]);
+    prompt.batch_execute("update leases set previous_fence = 2 where fence = 5").await.unwrap();
+    let wrong = ["1 leases don't follow the one that their token had before"];
+    assert_eq!(place.database().audit().await.unwrap(), wrong, "3 came between");
+    prompt.batch_execute("update leases set previous_fence = 3 where fence = 5").await.unwrap();
+    prompt.batch_execute("update leases set previous_fence = 2 where fence = 3").await.unwrap();
+    assert_eq!(place.database().audit().await.unwrap(), wrong);
 }
 
 #[tokio::test]

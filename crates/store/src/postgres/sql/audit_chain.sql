@@ -1,16 +1,20 @@
--- Leases before the one before may have been deleted for their age; the one before itself may have
--- been, too, but then no other token's lease has its fence.
-with linked as (
-    select
-        pool, token_id, previous_fence,
-        lag(fence, 1, 0::bigint) over (partition by token_id order by previous_fence) as before
-    from token_manager.leases
+-- The one before may have been deleted for its age; but then no other token's lease has its fence.
+with linked as materialized (
+    select *
+    from (
+        select
+            pool, token_id, previous_fence,
+            lag(fence, 1, 0::bigint) over (partition by token_id order by previous_fence) as before
+        from token_manager.leases
+    ) as following
+    where previous_fence <> before
 )
-select count(*) from linked
-where previous_fence < before
-    or previous_fence > before and exists (
-        select from token_manager.leases as other
-        where other.pool = linked.pool
-            and other.fence = linked.previous_fence
-            and other.token_id <> linked.token_id
+select
+    (select count(*) from linked where previous_fence < before)
+    + (
+        select count(*)
+        from linked
+        join token_manager.leases as other
+            on other.pool = linked.pool and other.fence = linked.previous_fence
+        where linked.previous_fence > linked.before and other.token_id <> linked.token_id
     )

@@ -7,5 +7,7 @@ select (
     )
 ) + (
     select count(*) from user_leases as u
-    where not exists (select 1 from leases as l where l.pool = u.pool and l.fence = u.fence)
+    where
+        not exists (select 1 from leases as l where l.pool = u.pool and l.fence = u.fence)
+        and u.fence not in (select fence from forgotten_leases)
 )

@@ -1,9 +1,14 @@
--- Up to which fence leases are indexed by user, and how many fences were given since.
+-- Up to which fence leases are indexed by user, how many fences were given since, and how many
+-- leases were deleted that may still be in the index.
 select
     indexed_fence,
     max(
         0,
         coalesce((select max(fence) from leases where pool = 'default'), 0) - indexed_fence
+    ),
+    coalesce(
+        (select max(number) from forgotten_leases) - (select min(number) from forgotten_leases) + 1,
+        0
     )
 from pools
 where name = 'default'

@@ -1,0 +1,68 @@
+//! The limits that settings put on what is remembered and followed.
+
+use serde_json::{Value, json};
+
+use crate::databases;
+use crate::harness::{PATIENCE, Server, client};
+
+/// The status and body of an allocation with that key.
+async fn allocate(server: &Server, key: &str) -> (u16, Value) {
+    let request = client().post(format!("{}/api/tokens/allocate", server.url()));
+    let request = request.header("idempotency-key", key).json(&json!({ "user_id": "Edivan" }));
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn as_many_keys_are_remembered_as_the_setting_says() {
+    let (_folder, databases) = databases().await;
+    for database in databases {
+        let server = Server::start(&database, &["--idempotency-keys", "1"]);
+        let (status, first) = allocate(&server, "one").await;
+        assert_eq!(status, 200, "{first}");
+        let (status, body) = allocate(&server, "two").await;
+        assert_eq!((status, &body["code"]), (503, &json!("idempotency-full")), "{body}");
+        drop(server);
+        let server = Server::start(&database, &["--idempotency-keys", "2"]);
+        let (_, again) = allocate(&server, "one").await;
+        assert_eq!(again["lease_id"], first["lease_id"]);
+        assert_eq!(allocate(&server, "two").await.0, 200);
+    }
+}
+
+#[tokio::test]
+async fn as_many_clients_follow_events_as_the_setting_says() {
+    let (_folder, [database, _]) = databases().await;
+    let server = Server::start(&database, &["--max-event-streams", "1"]);
+    let url = format!("{}/api/events", server.url());
+    let first = client().get(&url).send().await.unwrap();
+    assert_eq!(first.status(), 200);
+    let second = client().get(&url).send().await.unwrap();
+    assert_eq!(second.status(), 503);
+    drop(first);
+}
+
+#[tokio::test]
+async fn ended_leases_go_when_they_are_older_than_the_setting_says() {
+    let (_folder, databases) = databases().await;
+    for database in databases {
+        let server = Server::start(&database, &["--pool-size", "1"]);
+        for _ in 0..3 {
+            assert_eq!(server.allocate("Edivan").await.0, 200);
+        }
+        drop(server);
+        let server = Server::start(&database, &["--journal-age", "1ms", "--retention", "1ms"]);
+        let (_, tokens) = server.get("/api/tokens").await;
+        let path = format!("/api/tokens/{}/history", tokens[0]["id"].as_str().unwrap());
+        let since = std::time::Instant::now();
+        loop {
+            let (_, body) = server.get(&path).await;
+            let history = body["history"].as_array().unwrap();
+            assert!(history.iter().any(|row| row["ended_at"].is_null()), "the running one stays");
+            if history.len() == 1 {
+                break;
+            }
+            assert!(since.elapsed() < PATIENCE, "waited in vain for {body}");
+        }
+    }
+}

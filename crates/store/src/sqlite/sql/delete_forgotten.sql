@@ -1,0 +1,1 @@
+delete from forgotten_leases where number <= ?1

@@ -1,0 +1,280 @@
+//! A history of a million leases: how it is found, and how much is looked at for it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use pool::{EndReason, Fence, Policy, Timestamp, TokenId, UserId};
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use crate::sqlite::{chain, create, schema, search};
+use crate::{Cursor, Found, Search, Wanted};
+
+const COUNT: i64 = 1_000_000;
+
+/// When the first lease starts. Then one starts in each millisecond, three at a time.
+const START: i64 = 1_600_000_000_000_000;
+
+/// The lease of the token that has only this one.
+const LONE: i64 = 500_000;
+
+/// 100 tokens that take turns, and one that had its turn once; 1,009 users in no order. A lease ends
+/// after a tenth of a second and could have lasted a minute. One was cleared, the others were released.
+const FILL: &str = "
+    with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < 1000000)
+    insert into leases
+    select
+        unhex(printf('%032x', n)), 'default', t.id, unhex(printf('%032x', n * 7919 % 1009)), 'user', n,
+        iif(n = 500000, 0, max(0, n - iif(n = 500100, 200, 100))),
+        1600000000000000 + n / 3 * 3000, 1600000000000000 + n / 3 * 3000 + 60000000,
+        1600000000000000 + n / 3 * 3000 + 100000, iif(n = 77, 'cleared', 'released'), null
+    from numbers
+    join tokens as t on t.position = iif(n = 500000, 100, n % 100)";
+
+/// As the thread that writes leaves it, and what its trigger would have.
+const INDEX: &str = "
+    insert into user_leases select pool, user_id, fence from leases order by pool, user_id, fence;
+    update pools set indexed_fence = 990000, longest_lease_micros = 60000000;
+    delete from user_leases where fence > 990000;
+    insert into latest_leases
+    select 'default', t.position, max(l.fence) from leases as l join tokens as t on t.id = l.token_id
+    group by t.position";
+
+fn started_at(fence: i64) -> Timestamp {
+    Timestamp::from_micros(START + fence / 3 * 3_000)
+}
+
+fn user(number: u128) -> UserId {
+    UserId(Uuid::from_u128(number))
+}
+
+fn filled() -> Connection {
+    let mut connection = Connection::open_in_memory().unwrap();
+    schema::migrate(&mut connection).unwrap();
+    let policy = Policy::of_lease(Duration::from_secs(1)).into();
+    let wanted = Wanted { size: Some(101), policy, update_policy: false };
+    create::open(&mut connection, &wanted, Timestamp::from_micros(START)).unwrap();
+    let trigger = "select sql from sqlite_schema where name = 'lease_started'";
+    let trigger: String = connection.query_row(trigger, (), |row| row.get(0)).unwrap();
+    let unchecked = "pragma ignore_check_constraints = on; pragma foreign_keys = off";
+    let fill = format!("{unchecked}; drop trigger lease_started; {FILL}; {INDEX}");
+    connection.execute_batch(&fill).unwrap();
+    connection.execute_batch(&trigger).unwrap();
+    connection
+}
+
+fn token(connection: &Connection, position: i64) -> TokenId {
+    let id = "select id from tokens where position = ?1";
+    TokenId(Uuid::from_bytes(connection.query_row(id, (position,), |row| row.get(0)).unwrap()))
+}
+
+fn everything() -> Search {
+    Search {
+        now: started_at(2 * COUNT),
+        user: None,
+        token: None,
+        ended: false,
+        reason: None,
+        from: None,
+        to: None,
+        at: None,
+        after: None,
+        limit: 1_000,
+    }
+}
+
+fn fences(found: &Found) -> Vec<i64> {
+    found.leases.iter().map(|record| record.lease.fence.get()).collect()
+}
+
+/// Everything that is found, and in how many pages.
+fn all(connection: &Connection, question: &Search) -> (Vec<i64>, usize) {
+    let (mut found, mut question) = (Vec::new(), question.clone());
+    for pages in 1.. {
+        let page = search::search(connection, &question).unwrap();
+        found.extend(fences(&page));
+        question.after = page.next;
+        if question.after.is_none() {
+            return (found, pages);
+        }
+    }
+    unreachable!("the pages never end")
+}
+
+/// Newest first, those of the fences that fit.
+fn fences_where(fits: impl Fn(i64) -> bool) -> Vec<i64> {
+    (1..=COUNT).rev().filter(|fence| fits(*fence)).collect()
+}
+
+#[test]
+fn a_million_leases_are_searched_by_index_and_a_part_at_a_time() {
+    let connection = filled();
+    assert_plans(&connection);
+    first_pages(&connection);
+    ways_of_users(&connection);
+    ways_of_tokens(&connection);
+    moments(&connection);
+    rare_ones(&connection);
+}
+
+fn first_pages(connection: &Connection) {
+    let newest = search::search(connection, &everything()).unwrap();
+    assert_eq!(fences(&newest), fences_where(|fence| fence > COUNT - 1_000));
+    let place = newest.leases.last().map(|record| Cursor::of(&record.lease));
+    assert_eq!(newest.next, place);
+    let history = |before| chain::history(connection, token(connection, 7), before, 2).unwrap();
+    let page: Vec<_> = history(None).iter().map(|record| record.lease.fence.get()).collect();
+    assert_eq!(page, [COUNT - 93, COUNT - 193]);
+    assert_eq!(history(Some(Fence::new(207)))[0].lease.fence, Fence::new(107));
+}
+
+fn ways_of_users(connection: &Connection) {
+    let of_user = Search { user: Some(user(5)), ..everything() };
+    let expected = fences_where(|fence| fence * 7_919 % 1_009 == 5);
+    // Ten thousand leases are looked at to find the newest of them, and then no other user's.
+    assert_eq!(all(connection, &of_user), (expected.clone(), 2));
+    let (from, to) = (Some(started_at(300_000)), Some(started_at(600_000)));
+    let within = |fence: &&i64| (299_998..600_000).contains(*fence);
+    let expected: Vec<_> = expected.iter().filter(within).copied().collect();
+    assert_eq!(all(connection, &Search { from, to, ..of_user.clone() }), (expected.clone(), 1));
+    let token = token(connection, expected[0] % 100);
+    let both = Search { from, to, token: Some(token), ..of_user };
+    let turn = |fence: &&i64| **fence % 100 == expected[0] % 100;
+    let expected: Vec<_> = expected.iter().filter(turn).copied().collect();
+    assert!(expected.len() > 1);
+    assert_eq!(all(connection, &both), (expected, 1));
+}
+
+fn ways_of_tokens(connection: &Connection) {
+    let of_token = |place| Search { token: Some(token(connection, place)), ..everything() };
+    let expected = fences_where(|fence| fence % 100 == 0 && fence != LONE);
+    assert_eq!(all(connection, &of_token(0)), (expected.clone(), 10));
+    // From somewhere in its chain on, which is not walked to there.
+    let to = Some(started_at(3_000));
+    let (found, pages) = all(connection, &Search { to, ..of_token(0) });
+    assert_eq!((found, pages), (expected[expected.len() - 29..].to_vec(), 1));
+    // There is but one, which is far from either end.
+    for to in [None, Some(started_at(COUNT - 9)), Some(started_at(LONE + 9))] {
+        assert_eq!(all(connection, &Search { to, ..of_token(100) }), (vec![LONE], 1));
+    }
+    for to in [Some(started_at(LONE)), Some(started_at(9))] {
+        assert_eq!(all(connection, &Search { to, ..of_token(100) }), (vec![], 1));
+    }
+}
+
+fn moments(connection: &Connection) {
+    // Those that had started, and were not over yet.
+    let at = started_at(700_000);
+    let holding = fences_where(|fence| started_at(fence) <= at && fence / 3 * 3 + 100 > 699_999);
+    let (found, _) = all(connection, &Search { at: Some(at), ..everything() });
+    assert_eq!(found, holding);
+    for (from, to) in [(5, 6), (6, 9), (COUNT - 7, COUNT + 100), (-9, 4), (-9, -6)] {
+        let question =
+            Search { from: Some(started_at(from)), to: Some(started_at(to)), ..everything() };
+        let expected =
+            fences_where(|fence| (started_at(from)..started_at(to)).contains(&started_at(fence)));
+        assert_eq!(all(connection, &question), (expected, 1), "from {from} to {to}");
+    }
+}
+
+fn rare_ones(connection: &Connection) {
+    let cleared = Search { reason: Some(EndReason::Cleared), ..everything() };
+    let first = search::search(connection, &cleared).unwrap();
+    let reached = Cursor { started_at: started_at(900_001), fence: Fence::new(900_001) };
+    assert_eq!(
+        (first.leases, first.next),
+        (Vec::new(), Some(reached)),
+        "a hundred thousand a page"
+    );
+    let expired = Search { reason: Some(EndReason::Expired), user: Some(user(5)), ..everything() };
+    assert_eq!(all(connection, &expired), (vec![], 1));
+    // The second page ends where it is found, since enough was looked at by then.
+    let beginning = Search { to: Some(started_at(150_000)), ..cleared };
+    assert_eq!(all(connection, &beginning), (vec![77], 3));
+}
+
+fn assert_plans(connection: &Connection) {
+    let by_fence = "USING INDEX sqlite_autoindex_leases_2 (pool=? AND fence";
+    let lease_by_id = "leases USING PRIMARY KEY (id=?)";
+    for (sql, plan) in [
+        (include_str!("../sql/leases_down.sql"), vec![by_fence]),
+        (
+            include_str!("../sql/users_leases_down.sql"),
+            vec!["SEARCH u USING PRIMARY KEY (pool=? AND user_id=? AND fence", by_fence],
+        ),
+        (include_str!("../sql/lease_from.sql"), vec![by_fence]),
+        (include_str!("../sql/lease_of_fence.sql"), vec![by_fence]),
+        (
+            include_str!("../sql/latest_fence.sql"),
+            vec!["SEARCH latest USING PRIMARY KEY (pool=? AND position=?)"],
+        ),
+        (
+            include_str!("../sql/kept_before.sql"),
+            vec!["SEARCH kept USING PRIMARY KEY (pool=? AND position=? AND fence<?)"],
+        ),
+        (
+            include_str!("../sql/successor.sql"),
+            vec!["USING INDEX sqlite_autoindex_leases_3 (previous_fence=? AND token_id=?)"],
+        ),
+        (include_str!("../sql/lease.sql"), vec![lease_by_id]),
+        (include_str!("../sql/end_lease.sql"), vec![lease_by_id]),
+        (include_str!("../sql/renew_lease.sql"), vec![lease_by_id]),
+        (
+            include_str!("../sql/newest_entry.sql"),
+            vec!["SEARCH batches USING PRIMARY KEY (pool=?)"],
+        ),
+        (
+            include_str!("../sql/entries_from.sql"),
+            vec!["SEARCH batches USING PRIMARY KEY (pool=? AND version>?)"],
+        ),
+        (
+            include_str!("../sql/latest_leases.sql"),
+            vec!["SEARCH latest USING PRIMARY KEY (pool=?)", by_fence],
+        ),
+        (
+            include_str!("../sql/key.sql"),
+            vec!["(pool=? AND key=?)", "SEARCH l USING PRIMARY KEY (id=?)"],
+        ),
+        (include_str!("../sql/delete_ticket.sql"), vec!["(lease_id=?)"]),
+        (include_str!("../sql/forgettable.sql"), vec![by_fence]),
+        (
+            include_str!("../sql/forget_leases.sql"),
+            vec![by_fence, lease_by_id, "SEARCH k USING", "(lease_id=?)"],
+        ),
+        (include_str!("../sql/forget_keys.sql"), vec!["(pool=? AND number=?)"]),
+        (include_str!("../sql/users_from.sql"), vec![by_fence]),
+        (
+            include_str!("../sql/forgotten_from.sql"),
+            vec!["SEARCH forgotten_leases USING INTEGER PRIMARY KEY (rowid>?)"],
+        ),
+        (
+            include_str!("../sql/delete_forgotten.sql"),
+            vec!["SEARCH forgotten_leases USING INTEGER PRIMARY KEY (rowid<?)"],
+        ),
+        (include_str!("../sql/unindexed.sql"), vec!["SEARCH leases USING COVERING INDEX"]),
+    ] {
+        let steps = plan_of(connection, sql);
+        for step in plan {
+            assert!(steps.iter().any(|said| said.contains(step)), "{step} in {sql}{steps:#?}");
+        }
+        let tables = ["leases", "l", "user_leases", "u", "batches", "idempotency_keys"];
+        let scanned: BTreeSet<_> =
+            steps.iter().filter_map(|step| step.strip_prefix("SCAN ")).collect();
+        let scanned = tables
+            .iter()
+            .find(|table| scanned.iter().any(|s| s.split(' ').next() == Some(**table)));
+        // forget_leases.sql calls the few leases that it has selected `l`.
+        assert!(
+            scanned.is_none_or(|table| *table == "l" && sql.contains("limit ?3")),
+            "{sql}{steps:#?}"
+        );
+        assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{sql}{steps:#?}");
+    }
+}
+
+fn plan_of(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut explain = connection.prepare(&format!("explain query plan {sql}")).unwrap();
+    let count = explain.parameter_count();
+    let steps = explain.query_map(rusqlite::params_from_iter(vec![1; count]), |row| row.get(3));
+    steps.unwrap().map(Result::unwrap).collect()
+}

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""A client that loses its lease, finds out, and does no harm.
+
+    token-manager serve --database sqlite:example.db --pool-size 1 --lease 3s --max-lease 10s
+    python3 examples/lost_lease.py http://localhost:4000
+
+Ann takes the only token and works with it, then sleeps through her deadline, as a program does whose
+machine is suspended. Bob gets the token. Ann wakes up and goes on as if nothing had happened, and is
+stopped three times over: by her own clock, by the resource, which has seen a later fence, and by the
+server, which releases nothing that is not hers. docs/leases.md explains each step.
+
+Only the standard library is used, so that it can be taken apart and taken over.
+"""
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+
+
+class Problem(Exception):
+    """An answer that is not the one hoped for; `code` tells which."""
+
+    def __init__(self, document):
+        super().__init__(document["detail"])
+        self.code = document["code"]
+        self.document = document
+
+
+class Pool:
+    """A server, and the two ways to ask it."""
+
+    # Nothing is known to have been done, or it is not known whether it was.
+    WORTH_REPEATING = ("busy", "not-done", "outcome-unknown", "stopping", "timed-out")
+
+    def __init__(self, url):
+        self.url = url.rstrip("/")
+
+    def ask(self, method, path, body=None, headers=None, timeout=75):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, method=method)
+        request.add_header("content-type", "application/json")
+        for name, value in (headers or {}).items():
+            request.add_header(name, value)
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            problem = Problem(json.load(error))
+            problem.retry_after = int(error.headers.get("retry-after") or 1)
+            raise problem from None
+
+    def allocate(self, user, **wishes):
+        """A lease for the user. Repeats the request under one key until there is an answer, so that
+        an answer that got lost costs no second token."""
+        key = {"idempotency-key": f'"{uuid.uuid4()}"'}
+        for attempt in range(10):
+            asked_at = time.monotonic()
+            try:
+                answer = self.ask("POST", "/api/tokens/allocate", {"user_id": user, **wishes}, key)
+            except Problem as problem:
+                if problem.code not in self.WORTH_REPEATING:
+                    raise
+                time.sleep(problem.retry_after)
+            except OSError:
+                # No connection, or one that broke before the answer came.
+                time.sleep(min(0.1 * 2**attempt, 5))
+            else:
+                if answer["status"] == "active":
+                    return Lease(self, answer, asked_at)
+                # It took so long to get the answer that the lease is over. That was this key's.
+                key = {"idempotency-key": f'"{uuid.uuid4()}"'}
+        raise SystemExit(f"{self.url} gives no answer")
+
+
+class Lease:
+    """A token on loan."""
+
+    def __init__(self, pool, answer, asked_at):
+        self.pool = pool
+        self.id = answer["lease_id"]
+        self.token_id = answer["token_id"]
+        self.value = answer["token_value"]
+        self.fence = answer["fence"]
+        self.lasts(answer["expires_in"], asked_at)
+
+    def lasts(self, seconds, asked_at):
+        """Reckons from before the question was asked, and by a clock that nobody sets: so this never
+        takes the lease for longer than the server does."""
+        self.deadline = asked_at + seconds
+
+    def left(self):
+        """How long the lease runs at least, unless it is evicted or cleared."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    def ask(self):
+        return self.pool.ask("GET", f"/api/leases/{self.id}")
+
+    def renew(self):
+        asked_at = time.monotonic()
+        self.lasts(self.pool.ask("POST", f"/api/leases/{self.id}/renew")["expires_in"], asked_at)
+
+    def release(self):
+        return self.pool.ask("POST", f"/api/leases/{self.id}/release")
+
+
+class Resource:
+    """What the token stands for: a licence seat, a test account, a device. It remembers the largest
+    fence that it has seen and turns down whoever comes with a smaller one."""
+
+    def __init__(self):
+        self.fence = 0
+        self.lines = []
+
+    def write(self, line, fence):
+        if fence < self.fence:
+            raise PermissionError(f"fence {fence} is older than {self.fence}")
+        self.fence = fence
+        self.lines.append(line)
+
+
+def tell(line):
+    print(line, flush=True)
+
+
+def main(url):
+    pool = Pool(url)
+    stands = pool.ask("GET", "/api/pool")
+    policy = stands["policy"]
+    lease_seconds, max_lease_seconds = policy["lease_seconds"], policy["max_lease_seconds"]
+    if stands["size"] != 1 or lease_seconds > 5 or max_lease_seconds < 2 * lease_seconds:
+        raise SystemExit(f"This example wants one token, short leases and renewal:\n{__doc__}")
+    resource = Resource()
+
+    ann = pool.allocate("ann")
+    tell(f"ann has the token, with fence {ann.fence}, for {lease_seconds} s")
+    resource.write("ann's first line", ann.fence)
+    time.sleep(ann.left() / 2)
+    ann.renew()
+    tell("ann renewed her lease")
+    resource.write("ann's second line", ann.fence)
+
+    tell("ann sleeps through her deadline")
+    time.sleep(ann.left() + 0.1)
+
+    bob = pool.allocate("bob", wait_seconds=10)
+    tell(f"bob has the token, with fence {bob.fence}")
+    resource.write("bob's first line", bob.fence)
+
+    # From here on ann would do harm, if nobody stopped her.
+    tell(f"ann's own clock says: {ann.left():.0f} s left")
+    try:
+        resource.write("ann's third line", ann.fence)
+    except PermissionError as refusal:
+        tell(f"the resource says: {refusal}")
+    seen = ann.ask()
+    holder = seen["current"]["user"]
+    tell(f"the server says: {seen['status']} ({seen['end_reason']}), {holder} has it now")
+    for name, attempt in (("renew", ann.renew), ("release", ann.release)):
+        try:
+            attempt()
+        except Problem as problem:
+            tell(f"ann can't {name}: {problem.code} ({problem.document['end_reason']})")
+
+    tell(f"bob's lease is {bob.ask()['status']}")
+    tell(f"bob's release: {bob.release()['status']}")
+    tell("written: " + ", ".join(resource.lines))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "http://localhost:4000")
