@@ -16,7 +16,7 @@ fn assert_healthy(ended: &Ended) {
     assert_eq!(ended.code, Some(0), "{}", ended.text());
     assert!(!ended.out.contains("problem  "), "{}", ended.out);
     assert!(ended.out.contains("ok       audit: "), "{}", ended.out);
-    assert!(ended.out.contains("ok       schema version: 2"), "{}", ended.out);
+    assert!(ended.out.contains("ok       schema version: "), "{}", ended.out);
 }
 
 #[tokio::test]

@@ -19,9 +19,18 @@ pub(super) struct Forgotten {
     versions: i64,
     /// No idempotency key with a number below this one is left.
     pub(super) keys: i64,
-    /// A fence up to which leases were looked at, and when the lease with it started.
-    leases: Option<(Fence, Timestamp)>,
+    /// The lease up to which this round of looking at them has come.
+    looked: Option<Place>,
+    /// Whether the round began with the first lease that was left.
+    from_first: bool,
+    /// The first lease that this round spared.
+    spared: Option<Place>,
+    /// No lease before this one is left.
+    leases: Option<Place>,
 }
+
+/// A lease's fence, and when it started.
+type Place = (Fence, Timestamp);
 
 impl Writing {
     pub(super) async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
@@ -41,8 +50,11 @@ impl Writing {
         let failed = running("deleting old idempotency keys");
         let (from, before) = (self.forgotten.keys, Moment::within_range(before));
         let parameters: [&(dyn ToSql + Sync); 3] = [&self.pool, &from, &before];
-        let rows = self.session.client.query(&self.statements.forget_keys, &parameters).await;
-        Ok(rows.map_err(&failed)?.len() as u64)
+        let row = self.session.client.query_one(&self.statements.forget_keys, &parameters).await;
+        let row = row.map_err(&failed)?;
+        let first: Option<i64> = row.try_get(1).map_err(&failed)?;
+        self.forgotten.keys = self.forgotten.keys.max(first.unwrap_or(0));
+        row.try_get(0).map(i64::unsigned_abs).map_err(&failed)
     }
 
     pub(super) async fn forget_leases(
@@ -51,19 +63,35 @@ impl Writing {
         after: Fence,
     ) -> Result<Swept, Error> {
         let failed = running("deleting old leases");
-        let known = self.forgotten.leases.filter(|(fence, _)| *fence == after);
-        let from = Moment::within_range(known.map_or(Timestamp::MIN, |(_, started_at)| started_at));
-        let (fence, before) = (after.get(), Moment::within_range(before));
+        let round = self.forgotten.looked.filter(|(fence, _)| *fence == after);
+        // A new round begins with the first lease that is left.
+        let first = self.forgotten.leases.map(|(fence, started_at)| (fence.plus(-1), started_at));
+        let first = first.filter(|(fence, _)| *fence > after).unwrap_or((after, Timestamp::MIN));
+        let (fence, from) = round.unwrap_or(first);
+        if round.is_none() {
+            self.forgotten.from_first = after == Fence::NONE;
+            self.forgotten.spared = None;
+        }
+        let (fence, from) = (fence.get(), Moment::within_range(from));
+        let before = Moment::within_range(before);
         let parameters: [&(dyn ToSql + Sync); 4] = [&self.pool, &from, &fence, &before];
         let row = self.session.client.query_one(&self.statements.forget_leases, &parameters).await;
         let row = row.map_err(&failed)?;
         let (deleted, more): (i64, bool) =
             (row.try_get(0).map_err(&failed)?, row.try_get(1).map_err(&failed)?);
-        let last: Option<Moment> = row.try_get(2).map_err(&failed)?;
-        let fence: Option<i64> = row.try_get(3).map_err(&failed)?;
-        let last = fence.map(Fence::new).zip(last.map(|Moment(at)| at));
-        self.forgotten.leases = last.filter(|_| more);
-        let up_to = self.forgotten.leases.map(|(fence, _)| fence);
+        let place = |columns: [usize; 2]| {
+            let started_at: Option<Moment> = row.try_get(columns[0])?;
+            let fence: Option<i64> = row.try_get(columns[1])?;
+            Ok(fence.map(Fence::new).zip(started_at.map(|Moment(at)| at)))
+        };
+        let (last, spared) = (place([2, 3]).map_err(&failed)?, place([4, 5]).map_err(&failed)?);
+        let forgotten = &mut self.forgotten;
+        forgotten.spared = forgotten.spared.or(spared);
+        if forgotten.from_first {
+            forgotten.leases = forgotten.spared.or(last).or(forgotten.leases);
+        }
+        forgotten.looked = last.filter(|_| more);
+        let up_to = forgotten.looked.map(|(fence, _)| fence);
         Ok(Swept { deleted: deleted.unsigned_abs(), up_to })
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deadpool_postgres::{Client, Connect, Manager, ManagerConfig, Object, Pool, Runtime};
 use pool::{Fence, Lease, LeaseId, Timestamp, TokenId};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client as PgClient, Error as PgError, IsolationLevel};
 use uuid::Uuid;
@@ -17,6 +18,9 @@ use crate::{Entry, Error, Found, LeaseRecord, News, Position, Reader, Search};
 
 /// How many reads run at the same time.
 const CONNECTIONS: usize = 8;
+
+/// How many of them may search the history: that can take long, and nobody else is to wait for it.
+const SEARCHES: usize = 3;
 
 /// How long a read waits for one of the connections.
 const WAIT: Duration = Duration::from_secs(3);
@@ -31,6 +35,7 @@ const READ: Duration = Duration::from_secs(15);
 /// The side that reads.
 pub(super) struct PostgresReader {
     connections: Pool,
+    searches: Semaphore,
     pool: i32,
 }
 
@@ -46,6 +51,18 @@ impl Connect for Connector {
     }
 }
 
+/// A connection that is lent. Where it is not taken back, because what it was asked failed or nobody
+/// waits for the answer any more, it is closed: what it is still busy with would be in others' way.
+struct Lent(Option<Client>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(Object::take(connection));
+        }
+    }
+}
+
 impl PostgresReader {
     pub(super) fn new(access: Access, pool: i32) -> Self {
         let server = access.server.clone();
@@ -58,7 +75,7 @@ impl PostgresReader {
             .runtime(Runtime::Tokio1)
             .build()
             .expect("time-outs have their runtime");
-        PostgresReader { connections, pool }
+        PostgresReader { connections, searches: Semaphore::new(SEARCHES), pool }
     }
 
     /// Lends a connection to `ask`. One that failed is not used again.
@@ -68,13 +85,15 @@ impl PostgresReader {
         ask: impl AsyncFnOnce(&mut Client) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let connection = self.connections.get().await;
-        let mut connection =
+        let connection =
             connection.map_err(|cause| Error::TryAgain { what, cause: Box::new(cause) })?;
-        let answer = tokio::time::timeout(READ, ask(&mut connection)).await;
+        let mut lent = Lent(Some(connection));
+        let client = lent.0.as_mut().expect("it is taken back below only");
+        let answer = tokio::time::timeout(READ, ask(client)).await;
         let answer =
             answer.unwrap_or_else(|cause| Err(Error::TryAgain { what, cause: Box::new(cause) }));
-        if answer.is_err() {
-            drop(Object::take(connection));
+        if answer.is_ok() {
+            drop(lent.0.take());
         }
         answer
     }
@@ -157,6 +176,8 @@ impl Reader for PostgresReader {
 
     async fn search(&self, search: &Search) -> Result<Found, Error> {
         const WHAT: &str = "searching the history";
+        let turn = tokio::time::timeout(WAIT, self.searches.acquire()).await;
+        let _turn = turn.map_err(|cause| Error::TryAgain { what: WHAT, cause: Box::new(cause) })?;
         self.with(WHAT, async |client| {
             search::search(client, self.pool, search).await.map_err(running(WHAT))
         })

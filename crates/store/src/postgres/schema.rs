@@ -4,7 +4,7 @@ use pool::Timestamp;
 use refinery::error::Kind;
 use tokio_postgres::{Client, Error as PgError};
 
-use super::failure::{PROXY, at_start};
+use super::failure::{PROXY, Remedy, at_start, remedy};
 use super::session::{Access, Purpose, Session};
 use super::{MIGRATION_LOCK, rows};
 use crate::Error;
@@ -53,7 +53,7 @@ impl Control {
         row.and_then(|row| rows::moment(&row, 0)).map_err(at_start("reading the clock"))
     }
 
-    /// Applies what is missing, all or nothing. Returns the names of what was applied.
+    /// Applies what is missing, each migration all or nothing. Returns the names of what was applied.
     pub(super) async fn migrate(&mut self) -> Result<Vec<String>, Error> {
         let failed = at_start("migrating");
         let client: &mut Client = &mut self.session.client;
@@ -63,7 +63,7 @@ impl Control {
             let create = include_str!("sql/create_schema.sql");
             client.batch_execute(create).await.map_err(&failed)?;
         }
-        let runner = embedded::migrations::runner().set_grouped(true);
+        let runner = embedded::migrations::runner().set_grouped(false);
         let report = runner.run_async(client).await.map_err(refused)?;
         Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
     }
@@ -76,10 +76,12 @@ async fn backend(client: &Client) -> Result<i32, PgError> {
 fn refused(error: refinery::Error) -> Error {
     match error.kind() {
         Kind::Connection(what, cause) => match cause.downcast_ref::<PgError>() {
-            Some(cause) if cause.as_db_error().is_some() => Error::Operator(format!(
-                "{what}: {}",
-                cause.as_db_error().map_or("", |error| error.message())
-            )),
+            Some(cause) if cause.as_db_error().is_some() && remedy(cause) != Remedy::Wait => {
+                Error::Operator(format!(
+                    "{what}: {}",
+                    cause.as_db_error().map_or("", |error| error.message())
+                ))
+            }
             _ => Error::TryAgain { what: "migrating", cause: Box::new(error) },
         },
         _ => Error::Operator(format!(

@@ -135,7 +135,7 @@ async fn what_cannot_be_used_is_explained() {
         refusal(at(&place.0).audit().await),
     ];
     for sentence in refused {
-        assert!(sentence.contains("version 99") && sentence.contains("only up to 2"), "{sentence}");
+        assert!(sentence.contains("version 99") && sentence.contains("only up to 3"), "{sentence}");
     }
 }
 

@@ -18,7 +18,7 @@ fn settings() -> String {
     let pairs = pairs.filter_map(|pair| pair.split_once("\", \""));
     let planner =
         pairs.filter(|(name, _)| name.starts_with("enable_") || *name == "plan_cache_mode");
-    planner.map(|(name, value)| format!("set {name} = {value};")).collect()
+    planner.map(|(name, value)| format!("set {name} = {value};")).collect::<Vec<_>>().concat()
 }
 
 const NOBODY: &str = "'00000000-0000-0000-0000-000000000000'";
@@ -133,7 +133,7 @@ fn fill(first: u32, last: u32) -> String {
             id, pool, token_id, user_id, user_name, fence, previous_fence, started_at, expires_at,
             ended_at, end_reason
         )
-        select gen_random_uuid(), t.pool, t.id, md5('user ' || n % 1000)::uuid,
+        select lpad(to_hex(n), 32, '0')::uuid, t.pool, t.id, md5('user ' || n % 1000)::uuid,
             'user ' || n % 1000, n, greatest(n - 100, 0), s, s + interval '1 minute',
             case when n <= 999900 then s + interval '1 s' end,
             case when n <= 999900 then

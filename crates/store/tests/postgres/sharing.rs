@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use pool::{Allocation, Change, Command, IdempotencyKey, Timestamp};
 use store::{Error, News};
 
-use crate::conformance::server::{Server, allocate, assert_data, facts, id, lease, tokens};
+use crate::conformance::server::{
+    Server, allocate, allocation, assert_data, facts, id, lease, tokens,
+};
 use crate::{Fresh, fresh};
 
 /// Ends every session of the database but the asking one.
@@ -13,6 +16,13 @@ pub const END_SESSIONS: &str = "select pg_terminate_backend(pid) from pg_stat_ac
 
 /// Applies to the server's copy what others did. Returns how many entries that were.
 async fn catch_up(server: &mut Server) -> usize {
+    let (now, count) = catch_up_with_the_future(server).await;
+    assert!(server.at <= now);
+    count
+}
+
+/// As [`catch_up`], where others may be ahead of the database's time, which is returned too.
+async fn catch_up_with_the_future(server: &mut Server) -> (Timestamp, usize) {
     let (now, news) = server.reader.news(&server.position).await.unwrap();
     let News::Entries(entries) = news else { panic!("nothing is missing") };
     for entry in &entries {
@@ -21,8 +31,7 @@ async fn catch_up(server: &mut Server) -> usize {
         }
         (server.position, server.at) = (entry.position, entry.at);
     }
-    assert!(server.at <= now);
-    entries.len()
+    (now, entries.len())
 }
 
 async fn two(place: &Fresh) -> (Server, Server) {
@@ -192,4 +201,45 @@ async fn a_new_timeline_begins_a_new_epoch() {
     server.store.abandon().await;
     assert!(!begun.new_epoch, "it has begun already");
     assert!(matches!(begun.news, News::Entries(entries) if entries == [entry]));
+}
+
+#[tokio::test]
+async fn keys_are_counted_right_whoever_forgot_some() {
+    let place = fresh().await;
+    let (mut one, mut two) = two(&place).await;
+    let key = |text: &str| IdempotencyKey::new(text).unwrap();
+    let with_key =
+        |text| Command::Allocate(Allocation { key: Some(key(text)), ..allocation("Ada") });
+    let mut used_at = Vec::new();
+    for text in ["a", "b", "c"] {
+        one.wait(Duration::from_secs(1));
+        used_at.push(one.run(&[with_key(text)]).await.0.at);
+    }
+    catch_up_with_the_future(&mut two).await;
+    let mut counts = vec![two.keys(&[]).await.count];
+    assert_eq!(one.store.forget_keys(used_at[2]).await.unwrap(), 2);
+    counts.push(two.keys(&[]).await.count);
+    assert_eq!(one.store.forget_keys(used_at[2].after(Duration::from_secs(1))).await.unwrap(), 1);
+    counts.push(two.keys(&[]).await.count);
+    // The table is empty now. The numbers must not begin anew, since the other has seen larger ones.
+    one.run(&[with_key("a")]).await;
+    catch_up_with_the_future(&mut two).await;
+    let found = two.keys(&[key("a"), key("c")]).await;
+    counts.push(found.count);
+    assert_eq!((counts, found.remembered.len()), (vec![3, 1, 0, 1], 1));
+}
+
+#[tokio::test]
+async fn servers_that_have_long_been_silent_are_forgotten() {
+    let place = fresh().await;
+    let mut server = Server::start(&place, tokens(1)).await;
+    let prompt = place.prompt().await;
+    let silent = "insert into servers
+        select 1, gen_random_uuid(), now() - n * interval '25 minutes' from generate_series(1, 3) as n";
+    prompt.execute(silent, &[]).await.unwrap();
+    let (mut entry, _) = server.decide(&[]).await;
+    entry.changes = vec![Change::ServerHeard { server: server.id, at: entry.at }];
+    server.commit(&entry).await.unwrap();
+    let left = prompt.query_one("select count(*) from servers", &[]).await.unwrap();
+    assert_eq!(left.get::<_, i64>(0), 3);
 }

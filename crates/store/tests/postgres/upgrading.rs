@@ -138,7 +138,7 @@ async fn the_release_before_goes_on_working() {
     allocate_before(&before, 1).await;
     let longer = "update leases set expires_at = started_at + interval '1 hour'";
     before.batch_execute(longer).await.unwrap();
-    assert_eq!(place.database().migrate().await.unwrap().len(), 1);
+    assert_eq!(place.database().migrate().await.unwrap().len(), 2);
     let longest = "select longest_lease, max_lease, when_full, min_hold, max_per_user from pools";
     let row = before.query_one(longest, &[]).await.unwrap();
     assert_eq!(row.get::<_, i64>(0), 3_600_000_000);

@@ -1,13 +1,20 @@
--- Looks at the first few from number $2 on only, and leaves alone what another server is deleting.
+-- Looks at the first few from number $2 on only. Where another server is just deleting them, it waits
+-- for that. Tells how many are gone, and from which number on any are left, if it looked at any.
 with oldest as materialized (
     select number, used_at
     from token_manager.idempotency_keys
     where pool = $1::integer and number >= $2::bigint
     order by number
     limit 500
-    for update skip locked
+    for update
+),
+deleted as (
+    delete from token_manager.idempotency_keys
+    where pool = $1::integer
+        and number = any (array(select number from oldest where used_at < $3::timestamptz))
+    returning number
 )
-delete from token_manager.idempotency_keys
-where pool = $1::integer
-    and number = any (array(select number from oldest where used_at < $3::timestamptz))
-returning number
+select
+    (select count(*) from deleted),
+    coalesce(min(number) filter (where used_at >= $3::timestamptz), max(number) + 1)
+from oldest

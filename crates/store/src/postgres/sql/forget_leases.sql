@@ -1,7 +1,8 @@
 -- Looks at the first few leases after the place ($2, $3) that started before $4, and deletes those of
 -- them that were over by then; but no token's latest, and none that a key leads to. Fences rise with
 -- time, so the fence alone says how far, too; the time spares looking for it. Limits, and the array
--- of what to delete, keep each lookup one by an index, whatever is known of the tables.
+-- of what to delete, keep each lookup one by an index, whatever is known of the tables. Tells how many
+-- are gone, whether there may be more, the last one looked at and the first one spared.
 with looked as materialized (
     select id, token_id, fence, previous_fence, started_at, ended_at
     from token_manager.leases
@@ -32,5 +33,11 @@ deleted as (
     ))
     returning id
 )
-select (select count(*) from deleted), count(*) = 500 as more, max(started_at), max(fence)
-from looked
+select
+    (select count(*) from deleted),
+    count(*) = 500 as more,
+    max(started_at),
+    max(fence),
+    min(started_at) filter (where not gone),
+    min(fence) filter (where not gone)
+from (select *, id in (select id from deleted) as gone from looked) as leases

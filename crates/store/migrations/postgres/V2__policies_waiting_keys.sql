@@ -1,17 +1,9 @@
 -- Only adds: servers of the release before go on working while this one replaces them. Their statements
 -- name their columns, so each new column has a default or may be null.
 
--- What the history is searched by, besides a token's chain: all of it by time, and each user's. No
--- index may contain, or be conditional on, ended_at, end_reason, expires_at or granted_until: writing
--- a lease's end or its renewed deadline next to its beginning touches no index then, and that is most
--- of what makes a batch cheap. What a search asks of an end is looked up in the rows.
---
--- Nobody can write to leases while an index is built on them here. Whoever has many millions of them
--- builds both before, with `create index concurrently` and these names and columns.
-create index if not exists leases_started_at_fence_idx
-    on token_manager.leases (started_at, fence);
-create index if not exists leases_user_id_started_at_fence_idx
-    on token_manager.leases (user_id, started_at, fence);
+-- Who holds these tables for long keeps others from them, too, who come after this: rather not now
+-- than so.
+set local lock_timeout = '3s';
 
 -- Those who wait for a token. heard_at is when the ticket's server was last heard of as the ticket
 -- itself tells it; the table servers may know better.
