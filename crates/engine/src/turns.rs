@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::housekeeping::Housekeeping;
 use crate::mailbox::{Request, Withdrawals};
 use crate::run::{BACKOFF, Fatal};
-use crate::writer::{Failure, Writer};
+use crate::writer::{Failure, Queued, Writer};
 use crate::{Error, Health};
 
 /// The longest sleep: a clock may be set, and other servers may have started leases.
@@ -143,22 +143,25 @@ impl Turns {
         }
         self.heard_of = Some(Instant::now());
         for lease_id in self.without_place() {
-            let request = self.writer.queued.remove(&lease_id).map(|(request, _)| request);
+            let request = self.writer.queued.remove(&lease_id).map(|queued| queued.request);
             self.waiting.extend(request);
         }
     }
 
     /// Those whose time is up, and what they are told.
     fn times_up(&self, now: Timestamp) -> Vec<(LeaseId, Refusal)> {
-        let up = self.writer.queued.iter().filter(|(_, (_, until))| *until <= now);
-        let up: Vec<LeaseId> = up.map(|(lease_id, _)| *lease_id).collect();
+        let up = self.writer.queued.iter().filter(|(_, queued)| queued.until <= now);
         let copy = self.writer.shared.copy();
         let pool = copy.as_ref().map(|copy| &copy.pool);
         let next_end = pool.and_then(|pool| pool.next_end(now));
         let retry_after = next_end.map_or(Duration::ZERO, |at| at.since(now));
-        let position = |lease_id| pool.and_then(|pool| pool.rank(lease_id)).unwrap_or(0) + 1;
-        let refusal = |lease_id| Refusal::Full { position: position(lease_id), retry_after };
-        up.into_iter().map(|lease_id| (lease_id, refusal(lease_id))).collect()
+        let refusal = |lease_id: LeaseId, queued: &Queued| {
+            // Another batch may have taken note of the end already.
+            let rank = pool.and_then(|pool| pool.rank(lease_id));
+            let position = rank.map_or(queued.position, |rank| rank + 1);
+            Refusal::Full { position, retry_after }
+        };
+        up.map(|(lease_id, queued)| (*lease_id, refusal(*lease_id, queued))).collect()
     }
 
     /// Those who wait here, but whose place the other servers have given up, or a restored database
@@ -173,7 +176,7 @@ impl Turns {
     /// Ends the wait of one in the pool's queue.
     fn send_home(&mut self, lease_id: LeaseId, tell: impl FnOnce(Request, &Withdrawals)) {
         // One that has left has given up its place itself.
-        let request = self.writer.queued.remove(&lease_id).map(|(request, _)| request);
+        let request = self.writer.queued.remove(&lease_id).map(|queued| queued.request);
         if let Some(request) = request.filter(Request::take) {
             tell(request, &self.writer.withdrawals);
             self.waiting.push_back(Request::unattended(Command::Withdraw { lease_id }));
@@ -227,7 +230,7 @@ impl Turns {
     /// that this server is alive, by the latest that is known of the pool's time.
     fn until_next_moment(&self) -> Duration {
         let now = self.writer.shared.estimate();
-        let times_up = self.writer.queued.values().map(|(_, until)| *until).min();
+        let times_up = self.writer.queued.values().map(|queued| queued.until).min();
         let next = self.next_moment(now).into_iter().chain(times_up).min();
         let next = next.map_or(Duration::MAX, |at| at.since(now));
         let heard_of = self.heard_of.map(|last| HEARTBEAT.saturating_sub(last.elapsed()));

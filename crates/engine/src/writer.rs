@@ -22,8 +22,8 @@ pub(crate) struct Writer {
     pub withdrawals: Withdrawals,
     /// How many idempotency keys may be remembered.
     pub most_keys: u64,
-    /// Those whose allocation has a place in the pool's queue, and until when they wait.
-    pub queued: HashMap<LeaseId, (Request, Timestamp)>,
+    /// Those whose allocation has a place in the pool's queue.
+    pub queued: HashMap<LeaseId, Queued>,
     /// The copy that batches are decided on. None after something went wrong: it then begins again
     /// from the readers' copy, which holds nothing that is not durable.
     pub copy: Option<Copy>,
@@ -40,6 +40,15 @@ pub(crate) struct Writer {
     pub begun: bool,
     /// A batch whose fate is not known yet.
     pub unsettled: Option<Unsettled>,
+}
+
+/// A request that has a place in the pool's queue.
+pub(crate) struct Queued {
+    pub request: Request,
+    /// When the wait is over.
+    pub until: Timestamp,
+    /// The place it was given, 1 for the first; by now it may be nearer to the front.
+    pub position: usize,
 }
 
 /// A batch that was sent to the database, with no word since on whether it became durable.
@@ -247,14 +256,14 @@ impl Writer {
                 *outcome = decided;
                 continue;
             }
-            let request = self.queued.remove(&lease_id).map(|(request, _)| request);
+            let request = self.queued.remove(&lease_id).map(|queued| queued.request);
             let request = request.or_else(|| take_out(waiting, lease_id));
             if let Some(key) = request.as_ref().and_then(Request::key)
                 && !known.contains(key)
             {
                 // With those of the next, who may be served in this batch, too.
                 let next = batch.queue().filter_map(|lease_id| self.queued.get(&lease_id));
-                let next = next.take(KEYS_AT_ONCE).filter_map(|(request, _)| request.key());
+                let next = next.take(KEYS_AT_ONCE).filter_map(|queued| queued.request.key());
                 let keys: HashSet<_> = next.chain([key]).cloned().collect();
                 known.extend(keys.iter().cloned());
                 match self.look_up(keys).await {
@@ -280,7 +289,7 @@ impl Writer {
     /// Whoever waits with a key that was granted meanwhile gets the same lease, and no other token.
     fn answer_same_keys(&mut self, batch: &mut Batch<'_>, outcomes: &mut Outcomes) {
         let granted = |request: &Request| request.key().is_some_and(|key| batch.uses(key));
-        let same = self.queued.iter().filter(|(_, (request, _))| granted(request));
+        let same = self.queued.iter().filter(|(_, queued)| granted(&queued.request));
         let same: Vec<LeaseId> = same.map(|(lease_id, _)| *lease_id).collect();
         let here = outcomes.queued.values().filter(|&&place| granted(&outcomes.all[place].0));
         let here: Vec<usize> = here.copied().collect();
@@ -291,7 +300,7 @@ impl Writer {
             }
         }
         for lease_id in same {
-            let request = self.queued.remove(&lease_id).map(|(request, _)| request);
+            let request = self.queued.remove(&lease_id).map(|queued| queued.request);
             if let Some(request) = request.and_then(taken_or_withdrawn)
                 && let Some(outcome) = batch.decide(&request.command)
             {
@@ -411,13 +420,13 @@ impl Writer {
         self.alone = self.alone.saturating_sub(decided.len());
         for (mut request, outcome) in decided {
             let ticket = request.allocates().and_then(|lease_id| copy.pool.ticket(lease_id));
-            let Some(ticket) = ticket.filter(|_| matches!(outcome, Outcome::Queued { .. })) else {
+            let (Some(ticket), Outcome::Queued { position }) = (ticket, &outcome) else {
                 request.deliver(outcome, at, &self.withdrawals);
                 continue;
             };
-            let until = request.waits_until(ticket.until);
+            let (until, position) = (request.waits_until(ticket.until), *position);
             if request.queue() {
-                self.queued.insert(ticket.lease_id, (request, until));
+                self.queued.insert(ticket.lease_id, Queued { request, until, position });
             } else {
                 // The engine itself receives it.
                 let _ = self.withdrawals.send(Command::Withdraw { lease_id: ticket.lease_id });
