@@ -10,9 +10,11 @@ use crate::Settings;
 /// The journal is pruned after so many batches.
 const BATCHES_BETWEEN_PRUNINGS: u32 = 256;
 
-/// How often to look for what is too old, and how soon again after some was found: each step takes
-/// a few milliseconds, and commands wait meanwhile.
+/// How often to look for what is too old, and how soon again after some was found.
 const STEPS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(20));
+
+/// Commands wait while a step is taken, so after one there is a rest that many times as long.
+const REST: u32 = 10;
 
 /// Deletes what nobody needs any more, in small steps between batches.
 pub(crate) struct Housekeeping {
@@ -88,11 +90,11 @@ impl Housekeeping {
             && self.leases_at <= Instant::now()
         {
             self.leases_at = Instant::now() + STEPS.0;
+            let begun = Instant::now();
             let swept = store.forget_leases(before(now, retention), self.swept).await?;
             self.swept = swept.up_to.unwrap_or(Fence::NONE);
-            if swept.up_to.is_some() {
-                self.leases_at = Instant::now() + STEPS.1;
-            }
+            let rest = (begun.elapsed() * REST).max(STEPS.1);
+            self.leases_at = Instant::now() + if swept.up_to.is_some() { rest } else { STEPS.0 };
         }
         Ok(())
     }

@@ -116,6 +116,7 @@ impl Engine {
             queued: HashMap::new(),
             copy: None,
             loaded_anew: false,
+            gave_way: false,
             alone: 0,
             begun: false,
             unsettled: None,

@@ -30,6 +30,8 @@ pub(crate) struct Writer {
     /// Whether the pool was loaded whole since a batch last became durable. What is refused then is
     /// refused for its own sake, and not because the copy is wrong.
     pub loaded_anew: bool,
+    /// Whether the lock was given up last time because the pool had to be loaded whole.
+    pub gave_way: bool,
     /// How many of the next commands are decided alone, because the database refused a batch that
     /// had one of them.
     pub alone: usize,
@@ -49,6 +51,9 @@ pub(crate) struct Unsettled {
 /// How far the copy may be behind the readers' before it is made from that anew. Further behind, the
 /// database would hand out the whole pool.
 const MOST_BEHIND: i64 = 500;
+
+/// How many of those in the queue have their keys looked up together.
+const KEYS_AT_ONCE: usize = 64;
 
 /// What a batch came to.
 struct Decided {
@@ -114,13 +119,17 @@ impl Writer {
             self.store.abandon().await;
             return settled;
         }
-        if let News::Whole(_) = news {
-            // Loading it took long, and the lock was held meanwhile: others first.
+        if let News::Whole(_) = news
+            && !std::mem::replace(&mut self.gave_way, true)
+        {
+            // Loading it took long, and the lock was held meanwhile: others first. But not again and
+            // again: what they write may be what this server can't read.
             self.store.abandon().await;
             self.shared.publish(&known, news, None);
             self.copy = Some(copy);
             return Ok(false);
         }
+        self.gave_way = false;
         if new_epoch {
             warn!("the database was restored or failed over; a new epoch begins");
             copy.pool.skip_fences(store::EPOCH_GAP);
@@ -229,6 +238,7 @@ impl Writer {
         limit: usize,
     ) -> Result<(), store::Error> {
         let most = if self.alone > 0 { limit.saturating_sub(outcomes.all.len()) } else { limit };
+        let mut known: HashSet<IdempotencyKey> = HashSet::new();
         for _ in 0..most {
             let Some(lease_id) = batch.next_in_queue() else { break };
             if let Some(&place) = outcomes.queued.get(&lease_id) {
@@ -239,8 +249,15 @@ impl Writer {
             }
             let request = self.queued.remove(&lease_id).map(|(request, _)| request);
             let request = request.or_else(|| take_out(waiting, lease_id));
-            if let Some(key) = request.as_ref().and_then(Request::key) {
-                match self.look_up([key.clone()].into()).await {
+            if let Some(key) = request.as_ref().and_then(Request::key)
+                && !known.contains(key)
+            {
+                // With those of the next, who may be served in this batch, too.
+                let next = batch.queue().filter_map(|lease_id| self.queued.get(&lease_id));
+                let next = next.take(KEYS_AT_ONCE).filter_map(|(request, _)| request.key());
+                let keys: HashSet<_> = next.chain([key]).cloned().collect();
+                known.extend(keys.iter().cloned());
+                match self.look_up(keys).await {
                     Ok(keys) => batch.learn(keys),
                     Err(error) => {
                         put_back(waiting, request);

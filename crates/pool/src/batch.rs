@@ -108,6 +108,12 @@ impl<'a> Batch<'a> {
         available.then_some(ticket.lease_id)
     }
 
+    /// The leases that are waited for at this server, first come first.
+    pub fn queue(&self) -> impl Iterator<Item = LeaseId> {
+        let own = self.pool.queue.tickets().filter(|ticket| ticket.server == self.server);
+        own.map(|ticket| ticket.lease_id)
+    }
+
     /// Adds what is remembered of further keys, after some commands were decided.
     pub fn learn(&mut self, Keys { found, room }: Keys) {
         // What this batch granted itself is newer.

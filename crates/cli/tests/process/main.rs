@@ -10,6 +10,7 @@ mod doctor;
 mod examples;
 mod import;
 mod limits;
+mod resume;
 mod serve;
 mod settings;
 

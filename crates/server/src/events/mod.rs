@@ -36,7 +36,7 @@ use stream::Beginning;
 
 /// How many bytes a second are sent at most, all streams that want everything taken together; and
 /// all others.
-const BYTES_PER_SECOND: (usize, usize) = (96 << 20, 32 << 20);
+const BYTES_PER_SECOND: (usize, usize) = (64 << 20, 32 << 20);
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

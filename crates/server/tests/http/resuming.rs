@@ -17,6 +17,7 @@ on_both! {
     what_the_journal_has_no_more_is_told,
     an_id_that_is_no_longer_true_is_told,
     who_is_slow_to_catch_up_misses_nothing,
+    what_is_too_much_at_once_is_told_and_can_be_had_later,
 }
 
 /// Events of batches that have one, two, and many; and the ids that may be resumed from, each with
@@ -236,7 +237,7 @@ async fn who_is_slow_to_catch_up_misses_nothing(home: Home) {
     let mut fences = Vec::new();
     // Meanwhile more happens than is kept for those who are slow to follow.
     allocate_often(&house, 8_000).await;
-    house.allocate("the last").await;
+    house.allocate("the last but one").await;
     loop {
         let message = slow.message().await;
         assert_ne!(message.event, "resync", "{message:?}");
@@ -245,10 +246,39 @@ async fn who_is_slow_to_catch_up_misses_nothing(home: Home) {
         if message.event == "lease.started" {
             let data = message.json();
             fences.push(data["fence"].as_i64().unwrap());
-            if data["user"] == "the last" {
-                break;
+            match data["user"].as_str().unwrap() {
+                // Now it has caught up, and goes on as others do.
+                "the last but one" => drop(house.allocate("the last").await),
+                "the last" => break,
+                _ => {}
             }
         }
     }
-    assert!(fences.iter().copied().eq(1..=13_002), "{} starts", fences.len());
+    assert!(fences.iter().copied().eq(1..=13_003), "{} starts", fences.len());
+}
+
+async fn what_is_too_much_at_once_is_told_and_can_be_had_later(home: Home) {
+    const TOKENS: usize = 10_000;
+    let house = home.open_size(TOKENS).await;
+    allocate_often(&house, TOKENS).await;
+    let mut follower = Follower::of(&house).await;
+    let before = follower.message().await.unwrap();
+    house.engine.clear().await.unwrap();
+    assert_resync(&house, &mut follower, "too-much").await;
+    let events = Follower::after(&house, before.id()).await.events(TOKENS + 1).await;
+    assert!(events[..TOKENS].iter().all(|event| event.json()["reason"] == "cleared"));
+    assert_eq!(events[TOKENS].json()["user"], "after it");
+}
+
+/// As a failover does that forgets what was acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_was_replaced_is_told() {
+    let home = Home::postgres().await;
+    let house = home.open_size(3).await;
+    let mut follower = Follower::of(&house).await;
+    house.allocate("a").await;
+    follower.until_user("a").await;
+    let other = "update token_manager.batches set batch_id = gen_random_uuid()";
+    testbed::Cluster::shared().execute(&home.url, other).await.unwrap();
+    assert_resync(&house, &mut follower, "reloaded").await;
 }
