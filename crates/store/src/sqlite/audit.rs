@@ -11,7 +11,7 @@ use super::{schema, snapshot};
 use crate::Error;
 
 /// What must never be there: a query that counts it, and how to say it.
-const FAULTS: [(&str, &str); 10] = [
+const FAULTS: [(&str, &str); 11] = [
     (
         include_str!("sql/audit_overlap.sql"),
         "leases began before an earlier one of their token was over",
@@ -29,6 +29,10 @@ const FAULTS: [(&str, &str); 10] = [
         "leases are missing from the index of users, or gone from the history",
     ),
     (include_str!("sql/audit_latest.sql"), "tokens don't lead to their latest lease"),
+    (
+        include_str!("sql/audit_kept.sql"),
+        "leases are lost to their token's history, or gone and still expected there",
+    ),
     (include_str!("sql/audit_size.sql"), "pools don't have as many tokens as they were made with"),
     (include_str!("sql/audit_journal.sql"), "journal entries don't follow the one before"),
 ];

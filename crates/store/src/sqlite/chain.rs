@@ -16,6 +16,7 @@ pub(super) struct Chain<'c> {
     next: Option<Fence>,
     of_fence: CachedStatement<'c>,
     kept: CachedStatement<'c>,
+    linked: CachedStatement<'c>,
 }
 
 impl<'c> Chain<'c> {
@@ -30,6 +31,7 @@ impl<'c> Chain<'c> {
             next: latest.optional().map_err(&failed)?,
             of_fence: prepare(connection, include_str!("sql/lease_of_fence.sql"))?,
             kept: prepare(connection, include_str!("sql/kept_before.sql"))?,
+            linked: prepare(connection, include_str!("sql/linked_before.sql"))?,
         })
     }
 
@@ -52,10 +54,8 @@ impl<'c> Chain<'c> {
         let Some(fence) = self.next.take() else { return Ok(None) };
         let mut lease = self.at(fence)?;
         if lease.is_none() {
-            let before = (self.token.0.as_bytes(), fence.get());
-            let kept = self.kept.query_row(before, |row| row.get::<_, Option<i64>>(0));
-            lease = match kept.map_err(failed(WHAT))? {
-                Some(kept) => self.at(Fence::new(kept))?,
+            lease = match self.kept_before(fence)? {
+                Some(kept) => self.at(kept)?,
                 None => None,
             };
         }
@@ -65,8 +65,25 @@ impl<'c> Chain<'c> {
         Ok(lease)
     }
 
+    /// Goes to the newest lease below `below` without walking there, unless its fence is below
+    /// `lowest`. Only where a later lease of the token is known. Returns whether there may be one.
+    pub(super) fn jump(&mut self, below: Fence, lowest: Fence) -> Result<bool, Error> {
+        let kept = self.kept_before(below)?.filter(|kept| *kept >= lowest);
+        // Each is followed by one that says so, or kept. What is followed may be gone itself.
+        let those = (self.token.0.as_bytes(), below.get(), kept.unwrap_or(lowest).get());
+        let linked = self.linked.query_row(those, |row| row.get(0).map(Fence::new)).optional();
+        self.next = linked.map_err(failed(WHAT))?.or(kept);
+        Ok(self.next.is_some())
+    }
+
+    fn kept_before(&mut self, fence: Fence) -> Result<Option<Fence>, Error> {
+        let before = (self.token.0.as_bytes(), fence.get());
+        let kept = self.kept.query_row(before, |row| row.get::<_, Option<i64>>(0));
+        Ok(kept.map_err(failed(WHAT))?.map(Fence::new))
+    }
+
     /// Makes the one before `lease` the next.
-    pub(super) fn go_on_from(&mut self, lease: &Lease) {
+    fn go_on_from(&mut self, lease: &Lease) {
         self.next = Some(lease.previous_fence).filter(|fence| *fence != Fence::NONE);
     }
 
@@ -75,28 +92,6 @@ impl<'c> Chain<'c> {
         let lease = lease.map_err(failed(WHAT))?;
         Ok(lease.filter(|lease| lease.token_id == self.token))
     }
-}
-
-/// The token's leases with a fence below `before`, newest first.
-pub(super) fn history(
-    connection: &Connection,
-    token: TokenId,
-    before: Option<Fence>,
-    limit: usize,
-) -> Result<Vec<LeaseRecord>, Error> {
-    let mut chain = match before {
-        Some(before) => Chain::before(connection, token, before)?,
-        None => Chain::whole(connection, token)?,
-    };
-    let mut records = Vec::new();
-    while records.len() < limit
-        && let Some(lease) = chain.next()?
-    {
-        if before.is_none_or(|before| lease.fence < before) {
-            records.push(record(connection, lease)?);
-        }
-    }
-    Ok(records)
 }
 
 /// Adds what stands in other rows.

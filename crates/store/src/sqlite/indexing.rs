@@ -20,8 +20,11 @@ const MANY: usize = 32_768;
 /// How many have come together before it is begun in quiet times.
 const SOME: usize = 1_000;
 
-/// How many are gathered or written in one step: a few milliseconds.
+/// How many are gathered or written in one step, at most.
 const STEP: usize = 1_000;
+
+/// After how long a step ends although there is more to do: those who write wait for it.
+const STEP_TIME: Duration = Duration::from_millis(5);
 
 /// Times are quiet when there has been nothing to do for so long.
 const QUIET: Duration = Duration::from_millis(100);
@@ -35,8 +38,9 @@ const REST: Duration = Duration::from_secs(10);
 const WHAT: &str = "indexing leases by user";
 
 /// How far it is.
-#[derive(Default)]
 pub(super) struct Indexing {
+    /// After how long a step ends.
+    step_time: Duration,
     behind: Behind,
     work: Option<Work>,
     rest_until: Option<Instant>,
@@ -72,7 +76,17 @@ enum Task {
     Remove,
 }
 
+impl Default for Indexing {
+    fn default() -> Self {
+        Indexing::in_steps_of(STEP_TIME)
+    }
+}
+
 impl Indexing {
+    pub(super) fn in_steps_of(step_time: Duration) -> Self {
+        Indexing { step_time, behind: Behind::default(), work: None, rest_until: None }
+    }
+
     /// After a job: goes on with what was begun, and begins where that can't wait.
     pub(super) fn after_job(&mut self, connection: &mut Connection) {
         // Where there are no tables yet there is nothing to index.
@@ -98,7 +112,9 @@ impl Indexing {
         }
         if let Err(error) = self.try_step(connection) {
             tracing::warn!(%error, "leases could not be indexed by user; searches look at each");
-            *self = Indexing { rest_until: Some(Instant::now() + REST), ..Indexing::default() };
+            self.work = None;
+            self.behind = Behind::default();
+            self.rest_until = Some(Instant::now() + REST);
         }
     }
 
@@ -108,7 +124,7 @@ impl Indexing {
 
     fn try_step(&mut self, connection: &mut Connection) -> Result<(), Error> {
         let work = self.work.get_or_insert_with(|| Work::begin(&self.behind));
-        if work.step(connection)? {
+        if work.step(connection, Instant::now() + self.step_time)? {
             self.work = None;
             self.behind = Behind::read(connection)?;
         }
@@ -142,24 +158,22 @@ impl Work {
         Work { task, leases: Vec::new(), last, written: None }
     }
 
-    /// Returns whether it is done.
-    fn step(&mut self, connection: &mut Connection) -> Result<bool, Error> {
-        let Some(from) = self.written else {
-            let gathered = self.gather(connection)?;
-            if gathered < STEP || self.leases.len() >= MANY {
-                self.leases.sort_unstable();
-                self.written = Some(0);
-            }
-            return Ok(false);
-        };
-        let to = self.leases.len().min(from + STEP);
-        self.write(connection, from, to)?;
-        self.written = Some(to);
-        Ok(to == self.leases.len())
+    /// Goes on until then. Returns whether it is done.
+    fn step(&mut self, connection: &mut Connection, until: Instant) -> Result<bool, Error> {
+        if let Some(from) = self.written {
+            let to = self.write(connection, from, until)?;
+            self.written = Some(to);
+            return Ok(to == self.leases.len());
+        }
+        if self.gather(connection, until)? || self.leases.len() >= MANY {
+            self.leases.sort_unstable();
+            self.written = Some(0);
+        }
+        Ok(false)
     }
 
-    /// Gathers some more. Returns how many.
-    fn gather(&mut self, connection: &Connection) -> Result<usize, Error> {
+    /// Gathers some more. Returns whether these were the last.
+    fn gather(&mut self, connection: &Connection, until: Instant) -> Result<bool, Error> {
         let failed = failed(WHAT);
         let select = match self.task {
             Task::Add => include_str!("sql/users_from.sql"),
@@ -172,12 +186,20 @@ impl Work {
             let (lease, number) = lease.map_err(&failed)?;
             self.leases.push(lease);
             self.last = number;
+            if Instant::now() >= until {
+                return Ok(false);
+            }
         }
-        Ok(self.leases.len() - before)
+        Ok(self.leases.len() - before < STEP)
     }
 
-    /// Writes some of them, and with the last that all of them are written.
-    fn write(&self, connection: &mut Connection, from: usize, to: usize) -> Result<(), Error> {
+    /// Writes some of them, and with the last that all of them are written. Returns up to where.
+    fn write(
+        &self,
+        connection: &mut Connection,
+        from: usize,
+        until: Instant,
+    ) -> Result<usize, Error> {
         let failed = failed(WHAT);
         let (write, finish) = match self.task {
             Task::Add => {
@@ -189,15 +211,22 @@ impl Work {
             ),
         };
         let transaction = begin(connection)?;
+        let mut to = from;
         {
             let mut write = transaction.prepare_cached(write).map_err(&failed)?;
-            for lease in &self.leases[from..to] {
+            for lease in self.leases[from..].iter().take(STEP) {
                 write.execute(*lease).map_err(&failed)?;
+                to += 1;
+                if Instant::now() >= until {
+                    break;
+                }
             }
         }
         if to == self.leases.len() {
+            // Sorted by user, they are only complete all together.
             transaction.execute(finish, (self.last,)).map_err(&failed)?;
         }
-        transaction.commit().map_err(failed_commit)
+        transaction.commit().map_err(failed_commit)?;
+        Ok(to)
     }
 }

@@ -13,6 +13,9 @@ use crate::{Clock, Entry, Error, Found, LeaseRecord, News, Position, Reader, Sea
 /// How many connections read at the same time; more readers wait for one.
 const CONNECTIONS: usize = 4;
 
+/// How many of them may search: that takes long, and other readers don't wait for it.
+pub(super) const SEARCHING: u32 = 2;
+
 /// Held by readers while they read, and by the writer to keep them out. Behind it are their
 /// connections that rest, until the writer stops: then it is `None`, and nobody reads any more.
 pub(super) type Gate = RwLock<Option<Mutex<Vec<Connection>>>>;
@@ -21,6 +24,7 @@ pub(super) type Gate = RwLock<Option<Mutex<Vec<Connection>>>>;
 pub(super) struct SqliteReader {
     clock: Arc<dyn Clock>,
     permits: Arc<Semaphore>,
+    pub(super) searching: Arc<Semaphore>,
     shared: Arc<Shared>,
 }
 
@@ -32,11 +36,13 @@ struct Shared {
 impl SqliteReader {
     pub(super) fn new(clock: Arc<dyn Clock>, files: Files, gate: Arc<Gate>) -> Self {
         let shared = Arc::new(Shared { files, gate });
-        SqliteReader { clock, permits: Arc::new(Semaphore::new(CONNECTIONS)), shared }
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        let searching = Arc::new(Semaphore::new(SEARCHING as usize));
+        SqliteReader { clock, permits, searching, shared }
     }
 
     /// Reads on one of the connections, all of it as of one moment.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl Fn(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
@@ -72,7 +78,18 @@ impl Reader for SqliteReader {
         before: Option<Fence>,
         limit: usize,
     ) -> Result<Vec<LeaseRecord>, Error> {
-        self.read(move |connection| chain::history(connection, token, before, limit)).await
+        let (mut question, mut records) = (search::of_token(token, before, limit), Vec::new());
+        // Nothing is held between one part of a long way and the next.
+        loop {
+            question.limit = limit - records.len();
+            let asked = question.clone();
+            let found = self.read(move |connection| search::search(connection, &asked)).await?;
+            records.extend(found.leases);
+            question.after = found.next;
+            if records.len() == limit || found.next.is_none() {
+                return Ok(records);
+            }
+        }
     }
 
     async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
@@ -90,7 +107,13 @@ impl Reader for SqliteReader {
 
     async fn search(&self, search: &Search) -> Result<Found, Error> {
         let search = search.clone();
-        self.read(move |connection| search::search(connection, &search)).await
+        let searching = Arc::clone(&self.searching);
+        let permit = searching.acquire_owned().await.expect("the semaphore is never closed");
+        let read = move |connection: &Connection| {
+            let _until_it_is_over = &permit;
+            search::search(connection, &search)
+        };
+        self.read(read).await
     }
 
     async fn journal(

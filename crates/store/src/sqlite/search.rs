@@ -24,6 +24,9 @@ const ENOUGH: usize = 10_000;
 /// How many leases of a token are passed over on the way to those that are asked for.
 const PASSED: usize = 1_000;
 
+/// Among how many fences they are then looked for, for one page.
+const REACH: i64 = 100_000;
+
 const WHAT: &str = "searching the history";
 
 /// The page that is asked for.
@@ -102,19 +105,13 @@ impl Page<'_> {
         }
         if next.as_ref().is_some_and(|lease| lease.fence >= below) {
             // There are many, so that one comes soon among those of all tokens.
-            next = None;
-            let down = include_str!("sql/leases_down.sql");
-            let all = (below.get(), from.get());
-            let _ = walk(connection, down, all, |lease| {
-                if lease.token_id == token {
-                    next = Some(lease);
-                    return ControlFlow::Break(());
-                }
-                self.look(lease)
-            })?;
-            if let Some(lease) = &next {
-                chain.go_on_from(lease);
+            let lowest = from.max(Fence::new(below.get() - REACH));
+            if !chain.jump(below, lowest)? && lowest > from {
+                let first = first_at(connection, lowest)?;
+                let started_at = first.map_or(self.search.now, |(_, started_at)| started_at);
+                (self.last, self.more) = (Some(Cursor { started_at, fence: lowest }), true);
             }
+            next = chain.next()?;
         }
         while let Some(lease) = next.filter(|lease| lease.fence >= from) {
             if self.look(lease).is_break() {
@@ -129,6 +126,23 @@ impl Page<'_> {
         let next = self.last.filter(|_| self.more);
         let records = self.leases.into_iter().map(|lease| record(connection, lease));
         Ok(Found { leases: records.collect::<Result<_, _>>()?, next })
+    }
+}
+
+/// The question for a token's leases below a fence.
+pub(super) fn of_token(token: TokenId, before: Option<Fence>, limit: usize) -> Search {
+    let any = Timestamp::MIN;
+    Search {
+        now: any,
+        user: None,
+        token: Some(token),
+        ended: false,
+        reason: None,
+        from: None,
+        to: None,
+        at: None,
+        after: before.map(|fence| Cursor { started_at: any, fence }),
+        limit,
     }
 }
 
@@ -195,19 +209,24 @@ fn bounds(
 /// A fence that divides the leases: those from it on started at that moment or later, those below it
 /// earlier.
 fn first_from(connection: &Connection, moment: Timestamp) -> Result<Fence, Error> {
-    let failed = failed(WHAT);
-    let first = include_str!("sql/lease_from.sql");
-    let mut first = connection.prepare_cached(first).map_err(&failed)?;
     let (mut low, mut high) = (0, i64::MAX);
     while low < high {
         let middle = low + (high - low) / 2;
-        let lease = first.query_row((middle,), |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
-        match lease.optional().map_err(&failed)? {
-            Some((fence, started_at)) if Timestamp::from_micros(started_at) < moment => {
-                low = fence + 1;
-            }
+        match first_at(connection, Fence::new(middle))? {
+            Some((fence, started_at)) if started_at < moment => low = fence.get() + 1,
             _ => high = middle,
         }
     }
     Ok(Fence::new(low))
+}
+
+/// The fence of the first lease from that one on, and when it started.
+fn first_at(connection: &Connection, fence: Fence) -> Result<Option<(Fence, Timestamp)>, Error> {
+    let failed = failed(WHAT);
+    let first = include_str!("sql/lease_from.sql");
+    let mut first = connection.prepare_cached(first).map_err(&failed)?;
+    let first = first.query_row((fence.get(),), |row| {
+        Ok((Fence::new(row.get(0)?), Timestamp::from_micros(row.get(1)?)))
+    });
+    first.optional().map_err(&failed)
 }

@@ -18,8 +18,9 @@ use crate::{
 
 mod indexing;
 mod large;
+mod reading;
 
-/// An open pool of one token.
+/// An open pool, of one token mostly.
 struct Fixture {
     directory: TempDir,
     store: SqliteStore,
@@ -29,11 +30,15 @@ struct Fixture {
 }
 
 async fn fixture() -> Fixture {
+    fixture_of(1).await
+}
+
+async fn fixture_of(size: usize) -> Fixture {
     let directory = tempfile::tempdir().unwrap();
     let now = Timestamp::from_micros(1_600_000_000_000_001);
     let writer = Writer::start(&directory.path().join("pool.db")).unwrap();
     let policy = Policy::of_lease(Duration::from_mins(1)).into();
-    let wanted = Wanted { size: Some(1), policy, update_policy: false };
+    let wanted = Wanted { size: Some(size), policy, update_policy: false };
     let open = writer.run(move |writing| {
         schema::migrate(writing.connection()?)?;
         create::open(writing.connection()?, &wanted, now)

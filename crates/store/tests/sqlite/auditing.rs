@@ -3,11 +3,13 @@
 use std::fs;
 use std::time::Duration;
 
-use pool::{Command, Fence, IdempotencyKey, KeyUse, LeaseId, Timestamp};
+use pool::{Allocation, Command, Fence, IdempotencyKey, KeyUse, LeaseId, Timestamp};
 use store::Entry;
 
 use crate::conformance::Place as _;
-use crate::conformance::server::{Server, allocate, assert_data, id, lease, refusal, tokens};
+use crate::conformance::server::{
+    Server, allocate, allocation, assert_data, id, lease, refusal, tokens,
+};
 use crate::fresh;
 
 #[tokio::test]
@@ -92,6 +94,35 @@ async fn an_audit_tells_what_retention_deleted_from_what_somebody_did() {
     assert_eq!(place.prompt().execute("delete from leases where fence = 6", ()).unwrap(), 1);
     let found = place.database().audit().await.unwrap();
     assert_eq!(found, ["1 leases don't follow the one that their token had before"]);
+}
+
+#[tokio::test]
+async fn an_audit_finds_leases_that_are_lost_to_their_history() {
+    for fault in [
+        "delete from kept_leases",
+        "update kept_leases set position = 1",
+        "update kept_leases set fence = 2",
+        "insert into kept_leases values ('default', 0, 3)",
+    ] {
+        let place = fresh().await;
+        let mut server = Server::start(&place, tokens(2)).await;
+        let key = IdempotencyKey::new("a").unwrap();
+        let allocation = Allocation { key: Some(key), ..allocation("Ada") };
+        let (_, outcomes) = server.run(&[Command::Allocate(allocation)]).await;
+        let kept = lease(&outcomes[0]);
+        for user in ["Bea", "Cleo", "Dora", "Emma"] {
+            server.wait(Duration::from_secs(1));
+            server.allocate(user).await;
+        }
+        let moment = server.at.after(Duration::from_micros(1));
+        let swept = server.store.forget_leases(moment, Fence::NONE).await.unwrap();
+        assert_eq!(swept.deleted, 2);
+        assert_eq!(server.history(kept.token_id).await.len(), 2);
+        assert_eq!(place.database().audit().await.unwrap(), [""; 0]);
+        assert_eq!(place.prompt().execute(fault, ()).unwrap(), 1);
+        let found = place.database().audit().await.unwrap();
+        assert!(found.concat().contains("are lost to their token's history"), "{fault}: {found:?}");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use pool::{EndReason, Fence, Policy, Timestamp, TokenId, UserId};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::sqlite::{chain, create, schema, search};
+use crate::sqlite::{create, schema, search};
 use crate::{Cursor, Found, Search, Wanted};
 
 const COUNT: i64 = 1_000_000;
@@ -122,10 +122,13 @@ fn first_pages(connection: &Connection) {
     assert_eq!(fences(&newest), fences_where(|fence| fence > COUNT - 1_000));
     let place = newest.leases.last().map(|record| Cursor::of(&record.lease));
     assert_eq!(newest.next, place);
-    let history = |before| chain::history(connection, token(connection, 7), before, 2).unwrap();
-    let page: Vec<_> = history(None).iter().map(|record| record.lease.fence.get()).collect();
-    assert_eq!(page, [COUNT - 93, COUNT - 193]);
-    assert_eq!(history(Some(Fence::new(207)))[0].lease.fence, Fence::new(107));
+    let history = |before: Option<i64>| {
+        let question = search::of_token(token(connection, 7), before.map(Fence::new), 2);
+        fences(&search::search(connection, &question).unwrap())
+    };
+    assert_eq!(history(None), [COUNT - 93, COUNT - 193]);
+    assert_eq!(history(Some(207)), [107, 7]);
+    assert_eq!(history(Some(COUNT / 2)), [COUNT / 2 - 93, COUNT / 2 - 193]);
 }
 
 fn ways_of_users(connection: &Connection) {
@@ -211,6 +214,12 @@ fn assert_plans(connection: &Connection) {
         (
             include_str!("../sql/kept_before.sql"),
             vec!["SEARCH kept USING PRIMARY KEY (pool=? AND position=? AND fence<?)"],
+        ),
+        (
+            include_str!("../sql/linked_before.sql"),
+            vec![
+                "USING COVERING INDEX sqlite_autoindex_leases_3 (previous_fence>? AND previous_fence<?)",
+            ],
         ),
         (
             include_str!("../sql/successor.sql"),
