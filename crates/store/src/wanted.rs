@@ -87,8 +87,9 @@ pub(crate) fn compare(
 ) -> Result<Option<Policy>, Error> {
     if let Some(other) = wanted.size.filter(|&other| other != size) {
         return Err(Error::Operator(format!(
-            "the pool has {size} tokens, not {other}, and tokens are never created or discarded \
-             once a pool is made: ask for {size}, leave the size out, or use another database"
+            "the pool has {size} {}, not {other}, and tokens are never created or discarded \
+             once a pool is made: ask for {size}, leave the size out, or use another database",
+            if size == 1 { "token" } else { "tokens" }
         )));
     }
     let other = storable(wanted.policy.instead_of(policy))?;
