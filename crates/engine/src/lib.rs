@@ -6,6 +6,7 @@
 //! enter here.
 
 mod copy;
+mod deciding;
 mod events;
 mod handle;
 mod history;
