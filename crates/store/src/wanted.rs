@@ -108,20 +108,27 @@ pub(crate) fn compare(
 
 /// In which rules a policy differs from the one that is asked for.
 fn differences(policy: Policy, other: Policy) -> String {
-    let per_user = |policy: Policy| policy.max_per_user.map_or("none".into(), |n| n.to_string());
-    let words = |policy: Policy| {
-        [
-            ("lease", format!("{:?}", policy.lease)),
-            ("max-lease", policy.max_lease.map_or("lease".into(), |max| format!("{max:?}"))),
-            ("when-full", policy.when_full.as_str().to_owned()),
-            ("min-hold", format!("{:?}", policy.min_hold)),
-            ("max-per-user", per_user(policy)),
-        ]
-    };
-    let pairs = words(policy).into_iter().zip(words(other));
+    let pairs = rules(policy).into_iter().zip(rules(other));
     let differing = pairs.filter(|(is, wanted)| is != wanted);
     let told = differing.map(|((rule, is), (_, wanted))| format!("{rule} is {is}, not {wanted}"));
     told.collect::<Vec<_>>().join("; ")
+}
+
+/// The policy's rules, as the settings spell them.
+fn rules(policy: Policy) -> [(&'static str, String); 5] {
+    let Policy { lease, max_lease, when_full, min_hold, max_per_user } = policy;
+    [
+        ("lease", format!("{lease:?}")),
+        ("max-lease", max_lease.map_or("lease".to_owned(), |max| format!("{max:?}"))),
+        ("when-full", when_full.as_str().to_owned()),
+        ("min-hold", if min_hold.is_zero() { "0s".to_owned() } else { format!("{min_hold:?}") }),
+        ("max-per-user", max_per_user.map_or("none".to_owned(), |most| most.to_string())),
+    ]
+}
+
+/// The policy in words, for a person.
+pub(crate) fn in_words(policy: Policy) -> String {
+    rules(policy).map(|(rule, is)| format!("{rule} {is}")).join(", ")
 }
 
 /// The policy as a database holds it: in whole microseconds.

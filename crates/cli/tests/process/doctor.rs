@@ -17,6 +17,8 @@ fn assert_healthy(ended: &Ended) {
     assert!(!ended.out.contains("problem  "), "{}", ended.out);
     assert!(ended.out.contains("ok       audit: "), "{}", ended.out);
     assert!(ended.out.contains("ok       schema version: "), "{}", ended.out);
+    let policy = "policy: lease 120s, max-lease lease, when-full evict-oldest, min-hold 0s, max-per-user none";
+    assert!(ended.out.contains(policy), "{}", ended.out);
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use tokio_postgres::{Client, Error as PgError, GenericClient, IsolationLevel};
 
 use super::failure::at_start;
 use super::session::{Access, Purpose};
-use super::{rows, schema};
-use crate::{Clock, Error, SystemClock};
+use super::{rows, schema, snapshot};
+use crate::{Clock, Error, SystemClock, wanted};
 
 /// What must never be there: a query that counts it, and how to say it.
 const FAULTS: [(&str, &str); 11] = [
@@ -91,6 +91,7 @@ async fn describe_pool(client: &Client) -> Result<Facts, PgError> {
     let Some(row) = client.query_opt(include_str!("sql/describe_pool.sql"), &[]).await? else {
         return Ok(vec![("pool", "none yet".to_owned())]);
     };
+    let policy = snapshot::pool_row(client).await?.map(|pool| wanted::in_words(pool.policy));
     let (size, lease): (i32, i64) = (row.try_get(0)?, row.try_get(1)?);
     let lease = Duration::from_micros(lease.unsigned_abs());
     let (leases, leases_size): (i64, String) = (row.try_get(2)?, row.try_get(3)?);
@@ -99,6 +100,7 @@ async fn describe_pool(client: &Client) -> Result<Facts, PgError> {
         (row.try_get(6)?, row.try_get(7)?, row.try_get(8)?);
     Ok(vec![
         ("pool", format!("{size} tokens, leases of {lease:?}")),
+        ("policy", policy.unwrap_or_default()),
         ("leases kept", format!("about {leases} ({leases_size})")),
         ("journal entries kept", format!("{entries} ({entries_size})")),
         ("newest journal entry", format!("{version} (epoch {epoch}, timeline {timeline})")),

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::files::Files;
 use super::refusal::failed;
 use super::{schema, snapshot};
-use crate::Error;
+use crate::{Error, wanted};
 
 /// What must never be there: a query that counts it, and how to say it.
 const FAULTS: [(&str, &str); 11] = [
@@ -86,6 +86,7 @@ fn describe_pool(
         .map_err(failed("counting"))?;
     Ok(vec![
         ("pool", format!("{size} tokens, leases of {:?}", policy.lease)),
+        ("policy", wanted::in_words(policy)),
         ("leases kept", leases.to_string()),
         ("journal entries kept", entries.to_string()),
         (
