@@ -215,6 +215,7 @@ async fn what_is_asked_for_must_make_sense(home: Home) {
         ("token_id=1", "token_id must be"),
         ("last_event_id=1", "last_event_id must be"),
         ("last_event_id=1-2-3-4", "last_event_id must be"),
+        ("user=a&user=a", "user may be given once only"),
         ("since=1-2", "no parameters but user, token_id and last_event_id"),
         ("User=a", "no parameters but"),
     ] {
