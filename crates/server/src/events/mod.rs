@@ -108,7 +108,7 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let asked = Asked::parse(query.as_deref().unwrap_or_default(), &headers)?;
-    let lasting = Lasting::default();
+    let lasting = Lasting::stream();
     let body = if method == Method::HEAD {
         Body::from_stream(futures_util::stream::empty::<Result<Vec<u8>, std::convert::Infallible>>())
     } else {
