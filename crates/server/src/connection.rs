@@ -26,12 +26,16 @@ pub(crate) struct Limits {
     pub(crate) header_timeout: Duration,
     /// From an answer to the next request.
     pub(crate) idle_timeout: Duration,
+    /// How often an event stream says something at least.
+    pub(crate) comment_every: Duration,
 }
 
 /// What a connection has to know about its requests.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
     under_way: AtomicUsize,
+    /// How many of them are event streams.
+    streams: AtomicUsize,
     /// Whether there was a request yet.
     begun: AtomicBool,
     /// HTTP/2 clients send other things than requests, too.
@@ -39,7 +43,10 @@ pub(crate) struct Activity {
 }
 
 /// A request that is under way, until this is dropped.
-pub(crate) struct UnderWay(Arc<Activity>);
+pub(crate) struct UnderWay {
+    activity: Arc<Activity>,
+    is_stream: bool,
+}
 
 impl UnderWay {
     pub(crate) fn begin(activity: &Arc<Activity>, version: Version) -> Self {
@@ -48,25 +55,40 @@ impl UnderWay {
             activity.begun.store(true, Ordering::Relaxed);
         }
         activity.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(Arc::clone(activity))
+        UnderWay { activity: Arc::clone(activity), is_stream: false }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        if self.is_stream {
+            self.activity.streams.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.activity.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Keeps a request under way beyond the head of its answer, as long as there is a clone of this: for
 /// answers that come to no end by themselves.
 #[derive(Clone, Default)]
-pub(crate) struct Lasting(Arc<OnceLock<UnderWay>>);
+pub(crate) struct Lasting {
+    under_way: Arc<OnceLock<UnderWay>>,
+    is_stream: bool,
+}
 
 impl Lasting {
-    pub(crate) fn keep(&self, under_way: UnderWay) {
+    /// For an event stream: where nothing of it can be written, the client takes nothing.
+    pub(crate) fn stream() -> Self {
+        Lasting { is_stream: true, ..Lasting::default() }
+    }
+
+    pub(crate) fn keep(&self, mut under_way: UnderWay) {
+        if self.is_stream {
+            under_way.activity.streams.fetch_add(1, Ordering::Relaxed);
+            under_way.is_stream = true;
+        }
         // There is one request for one answer.
-        let _ = self.0.set(under_way);
+        let _ = self.under_way.set(under_way);
     }
 }
 
@@ -109,12 +131,18 @@ impl Connection {
 
     /// When the client will have said nothing, or nothing whole, for too long. None while it is the
     /// server's turn.
+    ///
+    /// An HTTP/2 client may keep event streams from being written without the connection being stuck,
+    /// so it is the server's turn only as long as something is written.
     fn reading_ends(&self) -> Option<Instant> {
-        let Activity { under_way, begun, http2 } = &*self.activity;
-        if under_way.load(Ordering::Relaxed) > 0 {
-            return None;
+        let Activity { under_way, streams, begun, http2 } = &*self.activity;
+        let Limits { header_timeout, idle_timeout, comment_every } = self.limits;
+        let under_way = under_way.load(Ordering::Relaxed);
+        if under_way > 0 {
+            let only_streams = under_way == streams.load(Ordering::Relaxed);
+            let may_be_shut = only_streams && http2.load(Ordering::Relaxed);
+            return may_be_shut.then(|| self.written + idle_timeout + comment_every);
         }
-        let Limits { header_timeout, idle_timeout } = self.limits;
         if !begun.load(Ordering::Relaxed) {
             return Some(self.opened + header_timeout);
         }
@@ -220,7 +248,8 @@ mod tests {
         let (stream, _) = listener.accept().await.unwrap();
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let header_timeout = Duration::from_secs(10);
-        let limits = Limits { header_timeout, idle_timeout: Duration::from_secs(75) };
+        let (idle_timeout, comment_every) = (Duration::from_secs(75), Duration::from_secs(15));
+        let limits = Limits { header_timeout, idle_timeout, comment_every };
         (Connection::new(stream, Arc::default(), limits, permit), client)
     }
 

@@ -89,9 +89,10 @@ struct Bounded {
 
 impl Bounded {
     fn new(listener: TcpListener, settings: &Settings) -> Self {
-        let Settings { header_timeout, idle_timeout, .. } = *settings;
+        let Settings { header_timeout, idle_timeout, comment_every, .. } = *settings;
         let permits = Arc::new(Semaphore::new(settings.connections));
-        Bounded { listener, permits, limits: Limits { header_timeout, idle_timeout } }
+        let limits = Limits { header_timeout, idle_timeout, comment_every };
+        Bounded { listener, permits, limits }
     }
 }
 

@@ -42,14 +42,14 @@ impl Asked {
         match name {
             "user" => {
                 let user = User::new(value).map_err(|why| invalid(format!("user {why}.")))?;
-                self.filter.user = Some(user.id);
+                once(&mut self.filter.user, name, user.id)?;
             }
             "token_id" => {
                 let id = uuid(value).ok_or_else(|| {
                     let example = "01234567-89ab-cdef-0123-456789abcdef";
                     invalid(format!("token_id must be a token's id, a UUID as in {example}."))
                 })?;
-                self.filter.token = Some(TokenId(id));
+                once(&mut self.filter.token, name, TokenId(id))?;
             }
             "last_event_id" => self.last = place(name, value)?,
             _ => {
@@ -58,6 +58,14 @@ impl Asked {
             }
         }
         Ok(())
+    }
+}
+
+/// Fills a place that may be filled once.
+fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), Problem> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(invalid(format!("{name} may be given once only."))),
     }
 }
 

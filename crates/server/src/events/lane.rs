@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use engine::{Happened, Published};
 use pool::Lease;
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -47,6 +47,7 @@ pub(crate) struct Lane {
     /// How many bytes its streams may send in a second, all together.
     bytes_per_second: usize,
     members: Mutex<Members>,
+    stopped: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -55,7 +56,6 @@ struct Members {
     filters: HashMap<Filter, usize>,
     /// While there are streams.
     running: Option<Running>,
-    stopped: bool,
 }
 
 /// The task that makes chunks. It holds the only strong sender, so that streams notice its end.
@@ -84,15 +84,15 @@ impl Lane {
         feed: impl Fn() -> Feed + Send + Sync + 'static,
         bytes_per_second: usize,
     ) -> Arc<Self> {
-        let (feed, members) = (Box::new(feed), Mutex::default());
-        Arc::new(Lane { feed, bytes_per_second, members })
+        let (members, stopped) = Default::default();
+        Arc::new(Lane { feed: Box::new(feed), bytes_per_second, members, stopped })
     }
 
     /// One more stream: its chunks have all that happens from now on. None once the lane was
     /// stopped.
     pub(crate) fn join(self: &Arc<Self>, filter: Filter) -> Option<Member> {
         let mut members = self.lock();
-        if members.stopped {
+        if *self.stopped.borrow() {
             return None;
         }
         let running = members.running.as_ref().and_then(|running| running.chunks.upgrade());
@@ -127,7 +127,7 @@ impl Lane {
     /// Ends the streams; there can't be new ones any more.
     pub(crate) fn stop(&self) {
         let mut members = self.lock();
-        members.stopped = true;
+        self.stopped.send_replace(true);
         members.running = None;
     }
 
@@ -142,6 +142,14 @@ pub(crate) struct Member {
     pub(crate) filter: Filter,
     /// Closed when the streams are to end.
     pub(crate) chunks: broadcast::Receiver<Arc<Chunk>>,
+}
+
+impl Member {
+    /// Waits until the lane is stopped.
+    pub(crate) async fn stopped(&self) {
+        // The lane is there as long as this is.
+        let _ = self.lane.stopped.subscribe().wait_for(|stopped| *stopped).await;
+    }
 }
 
 impl Drop for Member {
@@ -161,6 +169,8 @@ struct Maker {
     gap: Option<Gap>,
     /// All up to here was taken in, and all up to there is in chunks. None before the first batch.
     at: Option<(Place, Place)>,
+    /// Whether the feed has gone on beyond `at`, nobody knows how far before the next batch.
+    lost: bool,
     /// When the last chunk went out, and the last that had a gap.
     sent: Instant,
     sent_gap: Instant,
@@ -178,6 +188,7 @@ impl Maker {
             draft: Draft::default(),
             gap: None,
             at: None,
+            lost: false,
             sent: long_ago,
             sent_gap: long_ago,
             allowance,
@@ -199,15 +210,19 @@ impl Maker {
             };
             match received {
                 Ok(published) => self.take(&published),
-                Err(RecvError::Lagged(_)) => self.lose(Gap::TooMuch),
+                Err(RecvError::Lagged(_)) => {
+                    self.lose(Gap::TooMuch);
+                    self.lost = true;
+                }
                 Err(RecvError::Closed) => return,
             }
         }
     }
 
-    /// When a chunk is to go out. None while there is nothing to say.
+    /// When a chunk is to go out. None while there is nothing to say, or where a gap ends is yet
+    /// to be seen: the next batch is there already then.
     fn due(&self) -> Option<Instant> {
-        let (taken_in, sent) = self.at?;
+        let (taken_in, sent) = self.at.filter(|_| !self.lost)?;
         if self.gap.is_some() {
             return Some((self.sent + self.tick()).max(self.sent_gap + BETWEEN_GAPS));
         }
@@ -238,6 +253,7 @@ impl Maker {
         }
         let sent = self.at.map_or(place.before(), |(_, sent)| sent);
         self.at = Some((place, sent));
+        self.lost = false;
     }
 
     /// Writes down what any stream is about. False where that is more than may be sent, or

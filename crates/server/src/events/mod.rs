@@ -7,6 +7,7 @@
 mod asked;
 mod chunk;
 mod filter;
+mod journal;
 mod lane;
 mod place;
 mod stream;
@@ -30,6 +31,7 @@ use crate::app::{App, unknown_token};
 use crate::connection::Lasting;
 use crate::problem::{Code, Problem};
 use asked::Asked;
+use journal::Journal;
 use lane::Lane;
 use place::Place;
 use stream::Beginning;
@@ -52,7 +54,7 @@ pub(crate) struct Streams {
     /// How many more there may be.
     room: Arc<Semaphore>,
     most: usize,
-    journal: Arc<Semaphore>,
+    journal: Arc<Journal>,
     comment_every: Duration,
 }
 
@@ -67,7 +69,7 @@ impl Streams {
             filtered: lane(BYTES_PER_SECOND.1),
             room: Arc::new(Semaphore::new(settings.streams)),
             most: settings.streams,
-            journal: Arc::new(Semaphore::new(1)),
+            journal: Journal::new(engine.clone()),
             comment_every: settings.comment_every,
         }
     }
@@ -93,10 +95,8 @@ impl Streams {
             known.then(|| Place::whole(view.stamp.epoch, view.stamp.version))
         };
         let now = engine.read(look).await?.ok_or_else(unknown_token)?;
-        let (engine, journal) = (engine.clone(), Arc::clone(&self.journal));
-        let comment_every = self.comment_every;
-        let beginning =
-            Beginning { member, permit, engine, journal, comment_every, now, last, lasting };
+        let (journal, comment_every) = (Arc::clone(&self.journal), self.comment_every);
+        let beginning = Beginning { member, permit, journal, comment_every, now, last, lasting };
         Ok(beginning.body())
     }
 }
@@ -108,7 +108,7 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let asked = Asked::parse(query.as_deref().unwrap_or_default(), &headers)?;
-    let lasting = Lasting::default();
+    let lasting = Lasting::stream();
     let body = if method == Method::HEAD {
         Body::from_stream(futures_util::stream::empty::<Result<Vec<u8>, std::convert::Infallible>>())
     } else {

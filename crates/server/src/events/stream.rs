@@ -6,38 +6,39 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use engine::{Handle, Happened, Published};
+use engine::{Error, Happened};
 use futures_util::stream::unfold;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::chunk::{Chunk, Gap};
+use super::journal::{Answer, Journal, Page};
 use super::lane::Member;
 use super::place::Place;
 use super::text::{self, Reason};
 use crate::connection::Lasting;
 
-/// How long a stream waits for its turn to read the journal.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// For how many comments' time the journal may be away until a stream that needs it ends. Its client
+/// comes back with the id that it has, so that nothing is lost.
+const AWAY: u32 = 4;
 
-/// About how many bytes are read from the journal at once.
+/// About how many bytes are read from the journal at once. What is sent at once is no more than
+/// this and a batch.
 const PAGE: usize = 64 * 1024;
 
-/// The most that a stream keeps of it. Batches that large are ends of leases by the ten thousand.
+/// The most that a stream sends at once. Batches that large are ends of leases by the ten thousand.
 const MOST: usize = 16 << 20;
 
 /// How many batches are read from the journal at once: at first, at least (the first is one that
 /// the stream has), and at most.
-const BATCHES: (usize, usize, usize) = (8, 2, 512);
+const BATCHES: (usize, usize, usize) = (8, 2, 64);
 
 /// What a stream is made of.
 pub(crate) struct Beginning {
     pub(crate) member: Member,
     pub(crate) permit: OwnedSemaphorePermit,
-    pub(crate) engine: Handle,
-    /// One may read the journal at a time.
-    pub(crate) journal: Arc<Semaphore>,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) comment_every: Duration,
     /// Where the journal was after the stream had joined its lane.
     pub(crate) now: Place,
@@ -52,8 +53,11 @@ pub(crate) struct Beginning {
 /// is passed over, so it does not matter that the two overlap.
 struct Stream {
     member: Member,
-    engine: Handle,
-    journal: Arc<Semaphore>,
+    journal: Arc<Journal>,
+    /// What is being read of it.
+    reading: Option<oneshot::Receiver<Answer>>,
+    /// Since when it waits for that, however often it is tried.
+    waits_since: Option<Instant>,
     /// What the client has.
     sent: Place,
     /// The latest place that this stream heard of.
@@ -85,8 +89,7 @@ impl Beginning {
 
 impl Stream {
     fn new(beginning: Beginning) -> Self {
-        let Beginning { member, permit, engine, journal, comment_every, now, last, lasting } =
-            beginning;
+        let Beginning { member, permit, journal, comment_every, now, last, lasting } = beginning;
         let (sent, first) = match last {
             None => (now, text::position(now)),
             Some(last) if last.epoch == now.epoch => (last, "\n".to_owned()),
@@ -94,8 +97,9 @@ impl Stream {
         };
         Stream {
             member,
-            engine,
             journal,
+            reading: None,
+            waits_since: None,
             sent,
             heard_of: now,
             told: sent,
@@ -117,6 +121,9 @@ impl Stream {
         }
         loop {
             if self.comment_at <= Instant::now() {
+                if self.is_hopeless() {
+                    return None;
+                }
                 return Some(self.comment());
             }
             let text = if self.behind {
@@ -153,6 +160,7 @@ impl Stream {
             None if self.sent < chunk.after => {
                 // The journal has it, and this chunk too.
                 self.behind = true;
+                self.live = false;
                 return Bytes::new();
             }
             Some(Gap::TooMuch) | None => {}
@@ -173,12 +181,17 @@ impl Stream {
         Bytes::new()
     }
 
-    /// Goes on from the latest place that is known.
+    /// Goes on from the latest place that is known. It may be one that the journal told of, before
+    /// any chunk did.
     fn resync(&mut self, reason: Reason) -> Bytes {
         self.skip_chunks();
         self.behind = false;
         self.live = true;
-        self.sent = self.heard_of;
+        self.sent = match reason {
+            // What the client has is of no account any more.
+            Reason::Reloaded | Reason::NotInJournal | Reason::OtherEpoch => self.heard_of,
+            Reason::TooSlow | Reason::TooMuch => self.sent.max(self.heard_of),
+        };
         self.told = self.sent;
         text::resync(self.sent, reason).into()
     }
@@ -198,34 +211,36 @@ impl Stream {
         if self.member.chunks.is_closed() {
             return None;
         }
-        let (reply, answer) = oneshot::channel();
-        let (engine, turn) = (self.engine.clone(), Arc::clone(&self.journal).acquire_owned());
-        let (Place { epoch, version, .. }, batches) = (self.sent, self.batches);
-        // Not here: a client that takes no more must not keep the others from their turn.
-        tokio::spawn(async move {
-            let Ok(turn) = timeout(PATIENCE, turn).await else { return };
-            if reply.is_closed() {
-                return;
-            }
-            let begun = Instant::now();
-            let read = engine.journal(epoch, version, batches).await;
-            let took = begun.elapsed();
-            // The client may have left.
-            let _ = reply.send(read);
-            // However many want to read it, the journal is read half of the time at most.
-            sleep(took).await;
-            drop(turn);
-        });
-        Some(match answer.await {
-            Ok(Ok(Some(page))) => self.take_page(&page),
-            Ok(Ok(None)) => self.resync(Reason::NotInJournal),
-            Ok(Err(_)) | Err(_) => self.resync(Reason::JournalAway),
-        })
+        self.waits_since.get_or_insert_with(Instant::now);
+        let begin = || self.journal.read(self.sent, self.batches);
+        let reading = self.reading.get_or_insert_with(begin);
+        let answer = tokio::select! {
+            answer = reading => answer,
+            () = self.member.stopped() => return None,
+            () = sleep_until(self.comment_at) => return Some(Bytes::new()),
+        };
+        self.reading = None;
+        if answer.as_ref().is_ok_and(Result::is_ok) {
+            self.waits_since = None;
+        }
+        match answer {
+            Ok(Ok(Some(page))) => Some(self.take_page(&page)),
+            Ok(Ok(None)) => Some(self.resync(Reason::NotInJournal)),
+            Ok(Err(Error::Stopping)) | Err(_) => None,
+            // Nothing is lost by trying again.
+            Ok(Err(_)) => (!self.is_hopeless()).then(Bytes::new),
+        }
     }
 
-    fn take_page(&mut self, page: &[Published]) -> Bytes {
-        let mut text = Vec::new();
-        for published in page {
+    /// Whether the journal was away for too long, all the time that this stream has waited for it.
+    fn is_hopeless(&self) -> bool {
+        let waited = self.waits_since.map_or(Duration::ZERO, |since| since.elapsed());
+        waited.min(self.journal.away_for()) >= AWAY * self.comment_every
+    }
+
+    fn take_page(&mut self, page: &Page) -> Bytes {
+        let (mut text, mut taken) = (Vec::new(), 0);
+        for published in page.batches() {
             let batch = Place::of(published);
             if let Happened::Events(events) = &published.happened {
                 let unsent = events.iter().filter(|event| batch.at(event.index) > self.sent);
@@ -236,13 +251,57 @@ impl Stream {
                     .for_each(|event| text::event(&mut text, batch, event));
             }
             self.sent = self.sent.max(batch);
+            taken += 1;
+            if text.len() >= PAGE {
+                break;
+            }
         }
         if text.len() > MOST {
             return self.resync(Reason::TooMuch);
         }
-        self.behind = page.len() == self.batches;
+        // A page that was kept may end before the journal does.
+        let more = page.full || self.sent < self.heard_of;
+        self.behind = taken < page.batches().len() || (taken > 1 && more);
         let (_, least, most) = BATCHES;
-        self.batches = (self.batches * PAGE / text.len().max(1)).clamp(least, most);
+        self.batches = (taken * PAGE / text.len().max(1)).clamp(least, most);
         text.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::Published;
+    use store::{SystemClock, Wanted};
+    use tokio::sync::{Semaphore, broadcast};
+
+    use super::*;
+    use crate::events::filter::Filter;
+    use crate::events::lane::Lane;
+
+    /// A stream that begins at version 5, of an engine that does not run.
+    fn stream() -> Stream {
+        let database = store::database(&"sqlite:unused".parse().unwrap(), Arc::new(SystemClock));
+        let (engine, _) = engine::start(database, Wanted::default(), engine::Settings::default());
+        let feed = broadcast::Sender::<Arc<Published>>::new(1);
+        let lane = Lane::new(move || feed.subscribe(), 1);
+        Stream::new(Beginning {
+            member: lane.join(Filter::default()).unwrap(),
+            permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+            journal: Journal::new(engine),
+            comment_every: Duration::from_secs(15),
+            now: Place::whole(1, 5),
+            last: None,
+            lasting: Lasting::default(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_resync_goes_back_only_where_places_mean_something_else() {
+        for (reason, to) in [(Reason::TooMuch, 7), (Reason::TooSlow, 7), (Reason::Reloaded, 5)] {
+            let mut stream = stream();
+            // The journal had more than there were chunks of.
+            stream.sent = Place::whole(1, 7);
+            assert_eq!(stream.resync(reason), text::resync(Place::whole(1, to), reason));
+        }
     }
 }

@@ -243,6 +243,22 @@ async fn a_feed_that_was_not_followed_fast_enough_is_a_gap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_feed_that_ran_away_during_a_rest_is_a_gap_up_to_where_it_is_taken_up() {
+    let bench = Bench::new(1 << 30);
+    let mut member = bench.join(Filter::default());
+    bench.send(batch(1, &["a"]));
+    assert_eq!(next(&mut member).await.to, Place::whole(1, 1));
+    tokio::time::advance(Duration::from_secs(2)).await;
+    for version in 2..=100 {
+        bench.send(batch(version, &["a"]));
+    }
+    let gap = next(&mut member).await;
+    assert_eq!((gap.to, gap.gap), (Place::whole(1, 37), Some(Gap::TooMuch)));
+    let rest = next(&mut member).await;
+    assert_eq!((rest.after, rest.to, rest.gap), (gap.to, Place::whole(1, 100), None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pool_taken_anew_is_a_gap_even_where_its_place_went_back() {
     let bench = Bench::new(1 << 30);
     let mut member = bench.join(Filter::default());
@@ -293,6 +309,9 @@ fn what_is_asked_for_is_read() {
     let filter = Filter { token: Some(TokenId(id.parse().unwrap())), ..of_user("A b") };
     assert_eq!(asked(&format!("user=A+b&token_id={id}"), None), Some(Asked { filter, last: None }));
     for query in ["user=", "user=%", "token_id=1", "token_id=", "last_event_id=x", "other=1", "x"] {
+        assert_eq!(asked(query, None), None, "{query}");
+    }
+    for query in ["user=a&user=a", &format!("token_id={id}&user=b&token_id={id}")] {
         assert_eq!(asked(query, None), None, "{query}");
     }
     assert_eq!(asked("", Some("1-2-3-4")), None);

@@ -91,8 +91,6 @@ pub(crate) enum Reason {
     OtherEpoch,
     /// The journal has no batch of that version, or not any more.
     NotInJournal,
-    /// The journal could not be read.
-    JournalAway,
     /// The client took too long to read.
     TooSlow,
     /// More happened than the server sends.
@@ -106,7 +104,6 @@ impl Reason {
         match self {
             Reason::OtherEpoch => "other-epoch",
             Reason::NotInJournal => "not-in-journal",
-            Reason::JournalAway => "journal-away",
             Reason::TooSlow => "too-slow",
             Reason::TooMuch => "too-much",
             Reason::Reloaded => "reloaded",

@@ -23,6 +23,7 @@ on_both! {
     pages_of_other_sites_may_not_follow,
     there_are_only_so_many_streams,
     a_stream_is_not_idle,
+    who_shuts_an_http2_window_is_cut_off,
     streams_end_when_the_server_stops,
     a_reader_that_stops_reading_holds_nobody_up,
 }
@@ -215,6 +216,7 @@ async fn what_is_asked_for_must_make_sense(home: Home) {
         ("token_id=1", "token_id must be"),
         ("last_event_id=1", "last_event_id must be"),
         ("last_event_id=1-2-3-4", "last_event_id must be"),
+        ("user=a&user=a", "user may be given once only"),
         ("since=1-2", "no parameters but user, token_id and last_event_id"),
         ("User=a", "no parameters but"),
     ] {
@@ -274,6 +276,34 @@ async fn a_stream_is_not_idle(home: Home) {
     }
     house.allocate("a").await;
     assert_eq!(follower.event().await.json()["user"], "a");
+}
+
+async fn who_shuts_an_http2_window_is_cut_off(home: Home) {
+    let settings =
+        Settings { idle_timeout: 5 * SHORT, comment_every: SHORT, ..Settings::default() };
+    let house = home.open_with(Some(5), settings).await;
+    let client = client_builder().http2_prior_knowledge().build().unwrap();
+    let url = format!("http://{}/api/events", house.address);
+    let mut reading = Follower::to(client.get(url)).await;
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    // It takes no byte of any answer, and asks for the stream.
+    let window = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let head = frame(1, 5, 1, b"\x82\x86\x04\x0b/api/events\x01\x09localhost");
+    let mut wire = Wire::to(house.address).await;
+    let all = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &window[..], &head].concat();
+    let begun = Instant::now();
+    tokio::io::AsyncWriteExt::write_all(&mut wire.0, &all).await.unwrap();
+    wire.closed().await;
+    assert!((6 * SHORT..60 * SHORT).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    // Whoever reads is not.
+    for _ in 0..8 {
+        reading.message().await.unwrap();
+    }
+    house.allocate("a").await;
+    assert_eq!(reading.event().await.json()["user"], "a");
 }
 
 async fn streams_end_when_the_server_stops(home: Home) {

@@ -1,4 +1,5 @@
-//! A database in whose way a test may stand: it keeps back what was committed, or fails searches.
+//! A database in whose way a test may stand: it keeps back what was committed, fails
+//! searches, or lets reads of the journal wait.
 
 use std::sync::Arc;
 
@@ -18,14 +19,16 @@ pub struct Obstacle {
     kept_back: watch::Sender<usize>,
     /// How many more searches succeed.
     searches: Semaphore,
+    /// How many more reads of the journal are let through.
+    journal: Semaphore,
 }
 
 impl Obstacle {
     /// Nothing in the way yet of what `inner` does.
     pub fn before(inner: Box<dyn Database>) -> (Box<dyn Database>, Arc<Self>) {
         let (closed, kept_back) = Default::default();
-        let searches = Semaphore::new(Semaphore::MAX_PERMITS);
-        let obstacle = Arc::new(Obstacle { closed, kept_back, searches });
+        let [searches, journal] = [(); 2].map(|()| Semaphore::new(Semaphore::MAX_PERMITS));
+        let obstacle = Arc::new(Obstacle { closed, kept_back, searches, journal });
         (Box::new(Behind(inner, Arc::clone(&obstacle))), obstacle)
     }
 
@@ -47,6 +50,17 @@ impl Obstacle {
     pub fn allow_searches(&self, count: usize) {
         self.searches.forget_permits(Semaphore::MAX_PERMITS);
         self.searches.add_permits(count);
+    }
+
+    /// Lets so many more reads of the journal through; the others wait.
+    pub fn allow_journal(&self, count: usize) {
+        self.journal.forget_permits(Semaphore::MAX_PERMITS);
+        self.journal.add_permits(count);
+    }
+
+    /// How many more are let through.
+    pub fn journal_allowed(&self) -> usize {
+        self.journal.available_permits()
     }
 
     async fn pass(&self) {
@@ -170,6 +184,7 @@ impl Reader for ReaderBehind {
         version: i64,
         limit: usize,
     ) -> Result<Option<Vec<Entry>>, Error> {
+        self.1.journal.acquire().await.unwrap().forget();
         self.0.journal(epoch, version, limit).await
     }
 }

@@ -1,7 +1,7 @@
 //! Streams that go on where another ended.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pool::Policy;
 use serde_json::json;
@@ -10,6 +10,7 @@ use store::Wanted;
 
 use crate::following::{Follower, Hesitant, Message, allocate_often, place};
 use crate::house::{Home, House, on_both, text};
+use crate::obstacle::Obstacle;
 
 on_both! {
     a_stream_goes_on_from_wherever_it_was_cut,
@@ -18,6 +19,10 @@ on_both! {
     an_id_that_is_no_longer_true_is_told,
     who_is_slow_to_catch_up_misses_nothing,
     what_is_too_much_at_once_is_told_and_can_be_had_later,
+    a_journal_that_is_away_is_waited_for,
+    a_journal_that_stays_away_ends_the_stream,
+    whoever_was_cut_off_with_others_reads_with_them,
+    streams_that_wait_for_the_journal_end_when_the_server_stops,
 }
 
 /// Events of batches that have one, two, and many; and the ids that may be resumed from, each with
@@ -268,6 +273,98 @@ async fn what_is_too_much_at_once_is_told_and_can_be_had_later(home: Home) {
     let events = Follower::after(&house, before.id()).await.events(TOKENS + 1).await;
     assert!(events[..TOKENS].iter().all(|event| event.json()["reason"] == "cleared"));
     assert_eq!(events[TOKENS].json()["user"], "after it");
+}
+
+/// A server before whose journal there is an obstacle, an id, and so many events since.
+async fn obstructed(
+    home: &Home,
+    patience: Duration,
+    comment_every: Duration,
+    count: usize,
+) -> (House, Arc<Obstacle>, String, Vec<Message>) {
+    let (database, obstacle) = Obstacle::before(home.database());
+    let engine_settings = engine::Settings { patience, ..engine::Settings::default() };
+    let settings = Settings { comment_every, ..Settings::default() };
+    let wanted = Wanted { size: Some(1_000), ..Wanted::default() };
+    let house = House::of(database, async {}, wanted, engine_settings, settings);
+    house.ready().await;
+    let mut live = Follower::of(&house).await;
+    let first = live.message().await.unwrap().id().to_owned();
+    for number in 0..count {
+        house.allocate(&number.to_string()).await;
+    }
+    let events = live.events(count).await;
+    obstacle.allow_journal(0);
+    (house, obstacle, first, events)
+}
+
+async fn a_journal_that_is_away_is_waited_for(home: Home) {
+    let (patience, comment_every) = (Duration::from_millis(500), Duration::from_secs(1));
+    let (house, obstacle, first, events) = obstructed(&home, patience, comment_every, 10).await;
+    let mut followers = Vec::new();
+    for _ in 0..3 {
+        followers.push(Follower::after(&house, &first).await);
+    }
+    // By the time of the first comment one of them has failed to read, while the others waited.
+    for follower in &mut followers {
+        let beginning = follower.message().await.unwrap();
+        assert_eq!(beginning, Message { retry: Some(2_000), ..Message::default() });
+        let comment = follower.message().await.unwrap();
+        assert_eq!(comment, Message { comments: 1, ..Message::default() });
+    }
+    obstacle.allow_journal(1_000);
+    for mut follower in followers {
+        assert_eq!(follower.events(10).await, events);
+    }
+}
+
+async fn a_journal_that_stays_away_ends_the_stream(home: Home) {
+    let (patience, comment_every) = (Duration::from_millis(500), Duration::from_millis(500));
+    let (house, obstacle, first, events) = obstructed(&home, patience, comment_every, 10).await;
+    for _ in 0..2 {
+        let mut follower = Follower::after(&house, &first).await;
+        while let Some(message) = follower.message().await {
+            assert_eq!((message.event.as_str(), message.id), ("", None));
+        }
+    }
+    obstacle.allow_journal(1_000);
+    assert_eq!(Follower::after(&house, &first).await.events(10).await, events);
+}
+
+async fn whoever_was_cut_off_with_others_reads_with_them(home: Home) {
+    const READS: usize = 1_000;
+    let (patience, comment_every) = (Duration::from_secs(20), Duration::from_secs(15));
+    let (house, obstacle, first, events) = obstructed(&home, patience, comment_every, 300).await;
+    let mut followers = Vec::new();
+    for _ in 0..100 {
+        followers.push(Follower::after(&house, &first).await);
+    }
+    obstacle.allow_journal(READS);
+    let read = followers.into_iter().map(async |mut follower| follower.events(300).await);
+    for read in futures_util::future::join_all(read).await {
+        assert_eq!(read, events);
+    }
+    let reads = READS - obstacle.journal_allowed();
+    assert!((1..=50).contains(&reads), "{reads} reads for 100 streams");
+}
+
+async fn streams_that_wait_for_the_journal_end_when_the_server_stops(home: Home) {
+    let (patience, comment_every) = (Duration::from_mins(1), Duration::from_mins(1));
+    let (house, _obstacle, first, _) = obstructed(&home, patience, comment_every, 10).await;
+    let mut followers = Vec::new();
+    for _ in 0..3 {
+        followers.push(Follower::after(&house, &first).await);
+    }
+    for follower in &mut followers {
+        assert_eq!(follower.message().await.unwrap().retry, Some(2_000));
+    }
+    let begun = Instant::now();
+    let stopped = house.stop();
+    for mut follower in followers {
+        assert_eq!(follower.message().await, None);
+    }
+    stopped.await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 /// As a failover does that forgets what was acknowledged.
