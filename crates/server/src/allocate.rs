@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{self, FromRequest, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
@@ -11,6 +12,7 @@ use pool::{Allocation, MAX_WAITING, Refusal, User};
 
 use crate::answer::Granted;
 use crate::app::App;
+use crate::connection::Client;
 use crate::fields::{self, Format, Sent, Wrong};
 use crate::problem::{Code, Problem};
 use crate::seconds::Seconds;
@@ -27,12 +29,14 @@ const SHORTEST: (f64, &str) = (0.001, "0.001");
 
 pub(crate) async fn allocate(
     State(app): State<App>,
+    client: Option<Extension<Client>>,
     Request(asked): Request,
 ) -> Result<Response, Problem> {
+    let client = client.map(|Extension(client)| client);
     let allocated = tokio::select! {
         biased;
         allocated = app.engine.allocate(asked) => allocated?,
-        () = app.stopped() => {
+        () = in_vain(&app, client) => {
             let detail = "The server is shutting down, and whoever waits for a token there does so \
                           in vain. Try again after the time in Retry-After, with the same \
                           Idempotency-Key if there is one.";
@@ -43,6 +47,18 @@ pub(crate) async fn allocate(
         Ok(allocated) => Ok(Granted::from(&allocated).response()),
         Err(refusal) => Err(refused(&refusal)),
     }
+}
+
+/// Returns when it is in vain to wait for a token any longer. If the client is gone, all of this is
+/// dropped, and the place in the queue with it.
+async fn in_vain(app: &App, client: Option<Client>) {
+    /// Most have their answer before this is of interest.
+    const SOON: Duration = Duration::from_millis(100);
+    tokio::time::sleep(SOON).await;
+    if let Some(client) = client {
+        client.watch();
+    }
+    app.stopped().await;
 }
 
 /// What is asked for.

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::Settings;
 use crate::events::Streams;
+use crate::export::Exports;
 use crate::pages::Pages;
 use crate::problem::{Code, Problem};
 
@@ -22,14 +23,15 @@ pub(crate) struct Inside {
     pub(crate) engine: Handle,
     pub(crate) pages: Pages,
     pub(crate) streams: Streams,
+    pub(crate) exports: Exports,
     stopping: watch::Sender<bool>,
 }
 
 impl Inside {
     pub(crate) fn new(engine: Handle, settings: &Settings) -> App {
         let streams = Streams::new(&engine, settings);
-        let (pages, stopping) = Default::default();
-        Arc::new(Inside { engine, pages, streams, stopping })
+        let (pages, exports, stopping) = Default::default();
+        Arc::new(Inside { engine, pages, streams, exports, stopping })
     }
 
     /// Ends what would go on for long: event streams, and waiting for a token.
@@ -92,7 +94,8 @@ impl<S: Send + Sync> FromRequestParts<S> for SentId {
         id.ok_or_else(|| {
             let detail = "The id in the path is not a UUID as in \
                           01234567-89ab-cdef-0123-456789abcdef.";
-            Problem::new(Code::InvalidId, detail)
+            let of_lease = parts.uri.path().starts_with("/api/leases/");
+            Problem::new(if of_lease { Code::InvalidLeaseId } else { Code::InvalidTokenId }, detail)
         })
     }
 }

@@ -11,7 +11,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::Version;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use futures_util::FutureExt;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -40,6 +41,8 @@ pub(crate) struct Activity {
     begun: AtomicBool,
     /// HTTP/2 clients send other things than requests, too.
     http2: AtomicBool,
+    /// Whether the request under way is in vain once the client has closed its side.
+    watched: AtomicBool,
 }
 
 /// A request that is under way, until this is dropped.
@@ -54,6 +57,7 @@ impl UnderWay {
             activity.http2.store(version == Version::HTTP_2, Ordering::Relaxed);
             activity.begun.store(true, Ordering::Relaxed);
         }
+        activity.watched.store(false, Ordering::Relaxed);
         activity.under_way.fetch_add(1, Ordering::Relaxed);
         UnderWay { activity: Arc::clone(activity), is_stream: false }
     }
@@ -65,6 +69,24 @@ impl Drop for UnderWay {
             self.activity.streams.fetch_sub(1, Ordering::Relaxed);
         }
         self.activity.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The client of a request.
+#[derive(Clone)]
+pub(crate) struct Client(Arc<Activity>);
+
+impl Client {
+    pub(crate) fn of(activity: &Arc<Activity>) -> Self {
+        Client(Arc::clone(activity))
+    }
+
+    /// From now on the connection, and the request with it, ends when the client closes its side.
+    ///
+    /// Mostly it does so anyway, since the end is read. But behind bytes that came after an HTTP/1
+    /// request, nobody reads before that is answered.
+    pub(crate) fn watch(&self) {
+        self.0.watched.store(true, Ordering::Relaxed);
     }
 }
 
@@ -135,7 +157,7 @@ impl Connection {
     /// An HTTP/2 client may keep event streams from being written without the connection being stuck,
     /// so it is the server's turn only as long as something is written.
     fn reading_ends(&self) -> Option<Instant> {
-        let Activity { under_way, streams, begun, http2 } = &*self.activity;
+        let Activity { under_way, streams, begun, http2, .. } = &*self.activity;
         let Limits { header_timeout, idle_timeout, comment_every } = self.limits;
         let under_way = under_way.load(Ordering::Relaxed);
         if under_way > 0 {
@@ -166,6 +188,21 @@ impl Connection {
             }
             self.alarm.as_mut().reset(end.unwrap_or(now + self.limits.header_timeout));
         }
+    }
+
+    /// Fails when the client has closed its side, and else has the task woken when it does.
+    fn look_for_end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        /// While there is something to read that nobody reads, nothing wakes.
+        const LOOK_AGAIN: Duration = Duration::from_millis(500);
+        let readable = self.stream.poll_read_ready(cx).is_ready();
+        let ready = self.stream.ready(Interest::READABLE).now_or_never().transpose()?;
+        if ready.is_some_and(Ready::is_read_closed) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if readable {
+            let _: Poll<io::Result<()>> = self.wait(cx, Some(Instant::now() + LOOK_AGAIN));
+        }
+        Ok(())
     }
 
     fn after_writing<T>(
@@ -225,6 +262,10 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // This is asked for whenever the task was woken.
+        if self.activity.watched.load(Ordering::Relaxed) {
+            self.look_for_end(cx)?;
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

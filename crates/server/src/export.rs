@@ -1,6 +1,8 @@
 //! Leases as CSV: all that are asked for, a page at a time, so that only one is ever in memory. The
 //! next is read when the client has taken the last, and in between nothing is kept of the database.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderValue, Version};
@@ -8,6 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use engine::{Cursor, Handle, LeaseRecord, Page, Question};
 use futures_util::stream::try_unfold;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::MAX_ROWS;
 use crate::answer::{Time, status};
@@ -18,8 +21,33 @@ use crate::problem::{Code, Problem};
 const HEADER: &str = "lease_id,token_id,user,user_id,status,started_at,expires_at,fence,ended_at,\
                       end_reason,evicted_by\r\n";
 
+/// How many exports there may be at the same time: each has up to a page in memory.
+const MAX_EXPORTS: usize = 16;
+
 /// About how long a row is.
 const BYTES_PER_ROW: usize = 320;
+
+/// All exports of a server.
+pub(crate) struct Exports(Arc<Semaphore>);
+
+impl Default for Exports {
+    fn default() -> Self {
+        Exports(Arc::new(Semaphore::new(MAX_EXPORTS)))
+    }
+}
+
+impl Exports {
+    /// One more, until the permit is dropped.
+    fn begin(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
+            let detail = format!(
+                "There are {MAX_EXPORTS} exports already, which is the most. Try again after the \
+                 time in Retry-After."
+            );
+            Problem::new(Code::TooManyExports, detail)
+        })
+    }
+}
 
 /// The leases that are asked for. The first page is read before anything is answered, so that most
 /// of what can go wrong is still told as such; if it goes wrong later, the answer breaks off.
@@ -33,11 +61,17 @@ pub(crate) async fn export(
                       whether it is complete. A proxy in between may have to be told to use it.";
         return Err(Problem::new(Code::HttpVersion, detail));
     }
+    let permit = app.exports.begin()?;
     let first = app.engine.search(&question, MAX_ROWS.into()).await?;
     let text = Bytes::from([HEADER.as_bytes(), &rows(&first)].concat());
     let lasting = Lasting::default();
-    let rest =
-        Rest { engine: app.engine.clone(), question, next: first.next, _lasting: lasting.clone() };
+    let rest = Rest {
+        engine: app.engine.clone(),
+        question,
+        next: first.next,
+        _lasting: lasting.clone(),
+        _permit: permit,
+    };
     let all = try_unfold((Some(text), rest), async |(first, mut rest)| {
         let text = if first.is_some() { first } else { rest.read().await? };
         Ok::<_, engine::Error>(text.map(|text| (text, (None, rest))))
@@ -59,6 +93,7 @@ struct Rest {
     next: Option<Cursor>,
     /// It may take long to find the next lease.
     _lasting: Lasting,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Rest {
@@ -107,18 +142,25 @@ fn row(LeaseRecord { lease, evicted_by }: &LeaseRecord, text: &mut String) {
 const TAKES_ALL: &str = "a String takes every text";
 
 /// A text of somebody's choice. One that a spreadsheet might take for a formula gets an apostrophe
-/// in front, and so does one that begins with an apostrophe, so that it can be taken off again.
+/// in front, and so does one that begins with an apostrophe, so that it can be taken off again. It is
+/// the same with each of its parts that is a cell of its own for a spreadsheet which has columns
+/// divided by something else than commas.
 fn cell(content: &str, text: &mut String) {
     const DANGEROUS: [char; 12] =
         ['=', '+', '-', '@', '\t', '\r', '\n', '\'', '＝', '＋', '－', '＠'];
+    const DIVIDERS: [char; 4] = [';', '\t', '\r', '\n'];
     let quoted = content.contains([',', '"', '\r', '\n']);
     if quoted {
         text.push('"');
     }
-    if content.starts_with(DANGEROUS) {
-        text.push('\'');
+    for (place, part) in content.split_inclusive(DIVIDERS).enumerate() {
+        // Quotes are doubled, and those might be taken for a text that is empty and over.
+        let start = if place == 0 { part } else { part.trim_start_matches('"') };
+        if start.starts_with(DANGEROUS) && !(place > 0 && start.starts_with(DIVIDERS)) {
+            text.push('\'');
+        }
+        text.push_str(&part.replace('"', "\"\""));
     }
-    text.push_str(&content.replace('"', "\"\""));
     if quoted {
         text.push('"');
     }
@@ -149,6 +191,11 @@ mod tests {
             assert_eq!(written(&format!("{start}1+1")), format!("'{start}1+1"));
         }
         assert_eq!(written("=\"a\""), "\"'=\"\"a\"\"\"");
-        assert_eq!(written("\r=1"), "\"'\r=1\"");
+        assert_eq!(written("\r=1"), "\"'\r'=1\"");
+        // Nor is any part of it, where that is a cell of its own.
+        assert_eq!(written("a;=1+1;b"), "a;'=1+1;b");
+        assert_eq!(written("a\t@x\t\tb;"), "a\t'@x\t\tb;");
+        assert_eq!(written("two\r\n-lines;;'"), "\"two\r\n'-lines;;''\"");
+        assert_eq!(written("a;\"=1\""), "\"a;'\"\"=1\"\"\"");
     }
 }

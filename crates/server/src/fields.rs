@@ -1,6 +1,7 @@
 //! The fields of a request's body that count, as JSON or as a form. All others are passed over.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 
 use crate::MAX_BODY;
 use crate::parameters::{Malformed, decode, pairs};
@@ -158,8 +160,27 @@ pub(crate) fn from_json<'a, const N: usize>(
     json: &'a str,
 ) -> serde_json::Result<[Sent<'a>; N]> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let sent = Object(names).deserialize(&mut deserializer)?;
-    deserializer.end().map(|()| sent)
+    let sent = Object(names).deserialize(&mut deserializer);
+    let sent = sent.and_then(|sent| deserializer.end().map(|()| sent));
+    sent.or_else(|error| with_vast_numbers(names, json).ok_or(error))
+}
+
+/// The same for numbers that are too large to be parsed as one, which is no fault of the JSON: such
+/// a one is infinite.
+fn with_vast_numbers<'a, const N: usize>(
+    names: &[&str; N],
+    json: &'a str,
+) -> Option<[Sent<'a>; N]> {
+    let members: HashMap<String, &'a RawValue> = serde_json::from_str(json).ok()?;
+    let mut sent = [const { Sent::Nothing }; N];
+    for (name, sent) in names.iter().zip(&mut sent) {
+        let Some(value) = members.get(*name).map(|value| value.get()) else { continue };
+        *sent = match value.parse() {
+            Ok(number) => Sent::Number(number),
+            Err(_) => serde_json::from_str(value).ok()?,
+        };
+    }
+    Some(sent)
 }
 
 /// The problem with a body that [`from_json`] does not understand; `example` shows a good one.
@@ -274,6 +295,11 @@ mod tests {
     fn only_the_named_fields_count_and_the_last_of_each() {
         let json = r#"{"x":[{"user_id":1}],"user_id":1,"lease\u005fseconds":2.5,"user_id":"a"}"#;
         assert_eq!(from_json(&NAMES, json).unwrap(), [text("a"), Sent::Number(2.5)]);
+        let vast = r#"{"lease_seconds":-1e999,"lease\u005fseconds":1e999,"user_id":"a\n"}"#;
+        let infinite = Sent::Number(f64::INFINITY);
+        assert_eq!(from_json(&NAMES, vast).unwrap(), [text("a\n"), infinite]);
+        assert!(from_json(&NAMES, r#"{"lease_seconds":1e999,"user_id":"\ud800"}"#).is_err());
+        assert!(from_json(&NAMES, r#"{"lease_seconds":1e999}}"#).is_err());
         assert_eq!(from_json(&NAMES, "{}").unwrap(), [Sent::Nothing, Sent::Nothing]);
         let form = "x=%&lease%5Fseconds=2&user_id=b&user_id=a+b&";
         assert_eq!(from_form(&NAMES, form), Ok([text("a b"), text("2")]));

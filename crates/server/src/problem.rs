@@ -16,7 +16,8 @@ use crate::answer;
 pub(crate) enum Code {
     InvalidBody,
     InvalidUser,
-    InvalidId,
+    InvalidTokenId,
+    InvalidLeaseId,
     InvalidParameter,
     InvalidKey,
     Refused,
@@ -45,6 +46,7 @@ pub(crate) enum Code {
     Stopping,
     NotReady,
     TooManyStreams,
+    TooManyExports,
     TimedOut,
     HttpVersion,
 }
@@ -58,7 +60,8 @@ impl Code {
         match self {
             Code::InvalidBody => ("invalid-body", StatusCode::BAD_REQUEST, "Invalid request body"),
             Code::InvalidUser => ("invalid-user", StatusCode::BAD_REQUEST, "Invalid user_id"),
-            Code::InvalidId => ("invalid-id", StatusCode::BAD_REQUEST, "Invalid id"),
+            Code::InvalidTokenId => ("invalid-id", StatusCode::BAD_REQUEST, "Invalid token id"),
+            Code::InvalidLeaseId => ("invalid-id", StatusCode::BAD_REQUEST, "Invalid lease id"),
             Code::InvalidParameter => ("invalid-parameter", StatusCode::BAD_REQUEST, "Invalid parameter"),
             Code::InvalidKey => ("invalid-idempotency-key", StatusCode::BAD_REQUEST, "Invalid Idempotency-Key"),
             Code::Refused => ("refused", StatusCode::BAD_REQUEST, "Refused by the database"),
@@ -87,6 +90,7 @@ impl Code {
             Code::Stopping => ("stopping", StatusCode::SERVICE_UNAVAILABLE, "Shutting down"),
             Code::NotReady => ("not-ready", StatusCode::SERVICE_UNAVAILABLE, "Not ready"),
             Code::TooManyStreams => ("too-many-streams", StatusCode::SERVICE_UNAVAILABLE, "Too many event streams"),
+            Code::TooManyExports => ("too-many-exports", StatusCode::SERVICE_UNAVAILABLE, "Too many exports"),
             Code::TimedOut => ("timed-out", StatusCode::GATEWAY_TIMEOUT, "Timed out"),
             Code::HttpVersion => ("http-version", StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP version not supported"),
         }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use engine::{Cursor, Question, Status};
@@ -134,24 +133,38 @@ const A_MOMENT: &str = "a time with its offset, as in 2026-01-31T12:00:00Z or \
 
 /// The moment that is written as in RFC 3339; to the microsecond.
 fn moment(text: &str) -> Option<Timestamp> {
-    /// `2026-01-31T12:00:00Z`, and with nanoseconds and an offset.
-    const LENGTHS: RangeInclusive<usize> = 20..=35;
-    let bytes = text.as_bytes();
-    let mut date = bytes.get(..11)?.iter().zip(b"0000-00-00T");
-    let is_date = |(byte, like): (&u8, &u8)| match like {
-        b'0' => byte.is_ascii_digit(),
-        b'T' => matches!(byte, b'T' | b't'),
-        other => byte == other,
+    let (time, offset) = match text.strip_suffix(['Z', 'z']) {
+        Some(time) => (time, "+00:00"),
+        None => text.split_at_checked(text.len().checked_sub("+00:00".len())?)?,
     };
-    if !LENGTHS.contains(&bytes.len()) || !date.all(is_date) {
+    let (time, fraction) = time.split_at_checked("0000-00-00T00:00:00".len())?;
+    let fraction_is_one = match fraction.strip_prefix('.') {
+        Some(digits) => {
+            (1..=9).contains(&digits.len()) && is_like(digits, &"000000000"[..digits.len()])
+        }
+        None => fraction.is_empty(),
+    };
+    if !fraction_is_one || !is_like(time, "0000-00-00T00:00:00") || !is_like(offset, "+00:00") {
         return None;
     }
-    // A + that was not encoded has become a space, and there is no other place for one.
+    // There is no other place for a space.
     let moment: jiff::Timestamp = match text.rsplit_once(' ') {
         Some((time, offset)) => format!("{time}+{offset}").parse().ok()?,
         None => text.parse().ok()?,
     };
     Some(Timestamp::from_micros(moment.as_microsecond()))
+}
+
+/// Whether `text` looks like that, where 0 stands for any digit, T for either letter case, and + for
+/// any sign. A + that was not encoded has become a space.
+fn is_like(text: &str, like: &str) -> bool {
+    let fits = |(byte, like): (u8, u8)| match like {
+        b'0' => byte.is_ascii_digit(),
+        b'T' => matches!(byte, b'T' | b't'),
+        b'+' => matches!(byte, b'+' | b'-' | b' '),
+        other => byte == other,
+    };
+    text.len() == like.len() && text.bytes().zip(like.bytes()).all(fits)
 }
 
 /// Writes a place down: when the lease there started, in microseconds, and its fence.
@@ -274,6 +287,17 @@ mod tests {
             "2026-01-31T12:00:00[Europe/Berlin]",
             "+002026-01-31T12:00:00Z",
             "-002026-01-31T12:00:00Z",
+            "2026-01-31T12:00:00Z[UTC]",
+            "2026-01-31T12:00:00+00:00[UTC]",
+            "2026-01-31T12:00:00,5Z",
+            "2026-01-31T12:00:00.Z",
+            "2026-01-31T12:00:00.1234567890Z",
+            "2026-01-31T12:00:00+01",
+            "2026-01-31T12:00:00+0100",
+            "2026-01-31T12:00:00+01:00:00",
+            "2026-01-31T12:00:00Z+01:00",
+            "2026-01-31T12:00:00 Z",
+            "2026-01-31T12:00:00é",
             "1769860800",
             "now",
         ] {

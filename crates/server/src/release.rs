@@ -14,7 +14,7 @@ use crate::answer::json;
 use crate::app::{App, SentId, unknown_token, uuid};
 use crate::fields::{self, Format, Sent};
 use crate::lease_row::Current;
-use crate::parameters::Malformed;
+use crate::parameters::{Malformed, pairs};
 use crate::problem::{Code, Problem};
 
 const FIELDS: [&str; 2] = ["lease_id", "if_user"];
@@ -62,9 +62,22 @@ impl<S: Sync> FromRequest<S> for Condition {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (head, body) = request.into_parts();
+        not_in_query(head.uri.query().unwrap_or_default())?;
         let body = fields::whole(body).await?;
         condition(head.headers.get(CONTENT_TYPE), &body).map(Condition)
     }
+}
+
+/// Whoever names a condition in the query means one, too.
+fn not_in_query(query: &str) -> Result<(), Problem> {
+    if pairs(query).flatten().any(|(name, _)| mentions(name.as_bytes())) {
+        let detail = format!(
+            "lease_id and if_user belong in the body, as in {EXAMPLE}, and not in the query. \
+             Nothing was done."
+        );
+        return Err(Problem::new(Code::InvalidParameter, detail));
+    }
+    Ok(())
 }
 
 fn condition(content_type: Option<&HeaderValue>, body: &[u8]) -> Result<HeldBy, Problem> {
@@ -88,14 +101,19 @@ fn condition(content_type: Option<&HeaderValue>, body: &[u8]) -> Result<HeldBy, 
 }
 
 fn from_json(body: &[u8]) -> Result<[Sent<'_>; 2], Problem> {
-    let text = fields::text(body)?;
-    fields::from_json(&FIELDS, text).or_else(|error| {
-        let other = error.is_data() && serde_json::from_str::<IgnoredAny>(text).is_ok();
-        if other && !mentions(body) {
-            return Ok([Sent::Nothing, Sent::Nothing]);
-        }
-        Err(fields::malformed_json(&error, EXAMPLE))
-    })
+    let sent = fields::text(body).and_then(|text| {
+        let malformed = |error| fields::malformed_json(&error, EXAMPLE);
+        fields::from_json(&FIELDS, text).map_err(malformed)
+    });
+    // Names can be written with escapes, or in UTF-16.
+    let disguised = || {
+        let any = body.iter().any(|byte| matches!(byte, b'\\' | 0));
+        any && serde_json::from_slice::<IgnoredAny>(body).is_err()
+    };
+    match sent {
+        Err(_) if !mentions(body) && !disguised() => Ok([Sent::Nothing, Sent::Nothing]),
+        sent => sent,
+    }
 }
 
 fn from_form(body: &[u8]) -> Result<[Sent<'_>; 2], Problem> {
@@ -191,13 +209,26 @@ mod tests {
             (JSON, r#"{"user_id":"a"}"#),
             (JSON, r#"{"user_id":null}"#),
             (JSON, "null"),
-            (JSON, r#"["user_id"]"#),
+            (JSON, r#"["user_id", "\n"]"#),
+            (JSON, "{"),
+            (JSON, " "),
+            (JSON, "\u{feff}{}"),
+            (JSON, "{} and so on"),
+            (JSON, "user_id=a"),
             (FORM, "user_id=a"),
             (FORM, "user_id=%"),
             (FORM, r#"{"user_id":"a"}"#),
         ] {
             assert_eq!(parse(content_type, body), Ok(HeldBy::default()), "{content_type:?} {body}");
         }
+    }
+
+    #[test]
+    fn json_in_another_encoding_does_not_matter() {
+        let json = HeaderValue::from_static("application/json");
+        assert_eq!(condition(Some(&json), b"\"\xe9\"").ok(), Some(HeldBy::default()));
+        let condition = condition(Some(&json), b"{\"if_user\":\"\xe9\"}");
+        assert_eq!(condition.map_err(|problem| problem.code()), Err(Code::InvalidBody));
     }
 
     #[test]
@@ -216,9 +247,21 @@ mod tests {
         for body in ["lease_id=", "lease_id", "lease_id=7", "if_user=", "if_user=a%00"] {
             assert_eq!(parse(FORM, body), Err(Code::InvalidParameter), "{body}");
         }
-        for body in ["{", " ", "{\"lease_id\":", "[\"lease_id\"]", "[}", "user_id=a"] {
+        for body in [
+            "{\"lease_id\":",
+            "[\"lease_id\"]",
+            "{\"if_user\":\"a\"} and so on",
+            "\u{feff}{\"if_user\":\"a\"}",
+            "{\"lease\\u005fid\":",
+            "{\0\"\0i\0f\0_\0",
+        ] {
             assert_eq!(parse(JSON, body), Err(Code::InvalidBody), "{body}");
         }
+        for query in ["lease_id=7", "x=%&if%5Fuser=a", "lease_id", "a[if_user]=b"] {
+            let refused = not_in_query(query).map_err(|problem| problem.code());
+            assert_eq!(refused, Err(Code::InvalidParameter), "{query}");
+        }
+        assert!(not_in_query("user_id=lease_id&x&%").is_ok());
         let json = format!(r#"{{"lease_id":"{ID}"}}"#);
         for body in [&json, "lease_id=%", "lease_id[]=7", "a[if_user]=b", "lease_id=%ff"] {
             assert_eq!(parse(FORM, body), Err(Code::InvalidBody), "{body}");

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::{Service, service_fn};
 
-use crate::connection::{Activity, Connection, Lasting, Limits, UnderWay};
+use crate::connection::{Activity, Client, Connection, Lasting, Limits, UnderWay};
 use crate::{Door, Settings};
 
 /// How many requests an HTTP/2 connection may have under way.
@@ -138,7 +138,8 @@ where
         self.door.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        request.extensions_mut().insert(Client::of(&self.activity));
         let under_way = UnderWay::begin(&self.activity, request.version());
         Visit { answer: self.door.call(request), under_way: Some(under_way) }
     }

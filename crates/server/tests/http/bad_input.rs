@@ -76,7 +76,6 @@ async fn a_body_must_be_an_object_in_json_or_a_form(home: Home) {
         (b"{\"user_id\":\"a\"} x", "not valid JSON"),
         (b"{\"user_id\":\"\\ud800\"}", "not valid JSON"),
         (b"{\"user_id\":\"a\nb\"}", "not valid JSON"),
-        (b"{\"user_id\":1e999}", "not valid JSON"),
         (b"user_id=a", "not valid JSON"),
         (b"   ", "not valid JSON"),
         (b"[]", "must be a JSON object"),
@@ -206,7 +205,9 @@ async fn malformed_ids_are_told(home: Home) {
         "%C3%A9",
         "%zz",
     ] {
-        house.get(&format!("/api/tokens/{malformed}")).await.problem(400, "invalid-id");
+        let answer = house.get(&format!("/api/tokens/{malformed}")).await;
+        answer.problem(400, "invalid-id");
+        assert_eq!(answer.json()["error"], "Invalid token id");
         house.get(&format!("/api/tokens/{malformed}/history")).await.problem(400, "invalid-id");
         house.post(&format!("/api/tokens/release/{malformed}")).await.problem(400, "invalid-id");
     }

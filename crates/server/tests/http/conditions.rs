@@ -86,8 +86,20 @@ async fn conditions_that_are_none_are_told(home: Home) {
         let request = request.header("content-type", content_type);
         Answer::to(request).await.problem(status, code);
     }
+    for condition in ["lease_id=7", "x=%&if%5Fuser=a"] {
+        let answer = house.post(&format!("{path}?{condition}")).await;
+        let detail = answer.problem(400, "invalid-parameter");
+        assert!(detail.contains("in the body"), "{detail}");
+    }
     assert_eq!(house.active().await, 1, "none of that released anything");
-    let other = house.request(Method::POST, &path).body("anything");
-    assert_eq!(Answer::to(other).await.status, 200);
-    assert_eq!(house.active().await, 0);
+    for (content_type, body) in [
+        ("text/plain", &b"anything"[..]),
+        ("application/json", b"{"),
+        ("application/json", b"\xe9"),
+    ] {
+        let other = house.request(Method::POST, &path).header("content-type", content_type);
+        assert_eq!(Answer::to(other.body(body)).await.status, 200);
+        assert_eq!(house.active().await, 0);
+        house.allocate("a").await;
+    }
 }

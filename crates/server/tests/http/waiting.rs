@@ -16,6 +16,7 @@ on_both! {
     whoever_waits_in_vain_is_told_the_place,
     a_pool_that_lets_wait_does_so_unasked,
     whoever_gives_up_leaves_the_queue,
+    whoever_gives_up_leaves_the_queue_whatever_else_it_sent,
     a_plain_allocation_goes_behind_those_who_wait,
     of_two_hundred_half_leave_and_the_others_are_served_in_order,
     those_who_wait_are_told_when_the_server_stops,
@@ -145,6 +146,40 @@ async fn whoever_gives_up_leaves_the_queue(home: Home) {
     }
     release(&house, &held).await;
     assert_eq!(holders(&house).await, [("a".to_owned(), Some("released".to_owned()))]);
+}
+
+async fn whoever_gives_up_leaves_the_queue_whatever_else_it_sent(home: Home) {
+    let house = open(&home).await;
+    let held = house.allocate("a").await;
+    let line = "\r\n".to_owned();
+    let next = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned();
+    // More than is read ahead.
+    let many = next.repeat(800);
+    for more in [&line, &next, &many] {
+        let mut gone = Wire::to(house.address).await;
+        let asked = allocation(&json!({ "user_id": "b", "wait_seconds": 60 }), "");
+        gone.send(&format!("{asked}{more}")).await;
+        until_waiting(&house, 1).await;
+        let mut stays = waiter(&house, "c", 2).await;
+        gone.send(more).await;
+        drop(gone);
+        until_waiting(&house, 1).await;
+        stays.send(more).await;
+        drop(stays);
+        until_waiting(&house, 0).await;
+    }
+    let mut gone = Wire::to(house.address).await;
+    gone.send(&format!("{}\r\n", allocation(&json!({ "user_id": "b" }), ""))).await;
+    until_waiting(&house, 1).await;
+    let mut stays = waiter(&house, "c", 2).await;
+    stays.send(&next).await;
+    drop(gone);
+    until_waiting(&house, 1).await;
+    release(&house, &held).await;
+    assert_eq!(got(&mut stays).await["user"], "c");
+    stays.until(r#"{"status":"live"}"#).await;
+    let users: Vec<_> = holders(&house).await.into_iter().map(|(user, _)| user).collect();
+    assert_eq!(users, ["a", "c"]);
 }
 
 async fn a_plain_allocation_goes_behind_those_who_wait(home: Home) {
