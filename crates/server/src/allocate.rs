@@ -156,8 +156,8 @@ fn refused(refusal: &Refusal) -> Problem {
         }
         Refusal::Full { position, retry_after } => {
             let detail = format!(
-                "Every token is in use, and none became free for this request, which was number \
-                 {position} among those that want one. Try again after the time in Retry-After."
+                "Every token is in use, and none is to be had for this request, which is number \
+                 {position} among those that wait for one. Try again after the time in Retry-After."
             );
             Problem::new(Code::PoolFull, detail).with("position", &position).after(retry_after)
         }

@@ -117,7 +117,8 @@ fn shown(name: &str) -> String {
 
 fn status(word: &str) -> Option<Status> {
     match word {
-        "running" => Some(Status::Running),
+        // Answers call such a lease active.
+        "running" | "active" => Some(Status::Running),
         "ended" => Some(Status::Ended),
         _ => None,
     }

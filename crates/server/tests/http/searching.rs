@@ -75,6 +75,7 @@ async fn every_filter_finds_what_it_names(home: Home) {
         ("?user=0198c1b2-7a43-7cc0-8f0e-0123456789ab", vec![5]),
         ("?user=ann", vec![]),
         ("?status=running", vec![7, 6, 5]),
+        ("?status=active", vec![7, 6, 5]),
         ("?status=ended", vec![4, 3, 2, 1]),
         ("?end_reason=released", vec![1]),
         ("?end_reason=cleared", vec![2]),
@@ -184,7 +185,7 @@ async fn bad_questions_are_told(home: Home) {
         ("user=", "user must not be empty."),
         ("user=a&user=b", "user may be given once only."),
         ("token_id=1", "token_id must be a token's id, a UUID as in"),
-        ("status=active", "status must be running or ended."),
+        ("status=over", "status must be running or ended."),
         (
             "end_reason=lost",
             "end_reason must be one of released, expired, evicted, cleared, imported.",
