@@ -117,7 +117,7 @@ async fn another_policy_is_refused_rule_by_rule_unless_it_is_meant() {
             &refused(&database, &other),
             &[
                 "lease is 30s, not 31s; max-lease is 60s, not lease; when-full is reject, not wait; \
-                 min-hold is 0ns, not 5s; max-per-user is 2, not none",
+                 min-hold is 0s, not 5s; max-per-user is 2, not none",
                 "--update-policy",
             ],
         );
