@@ -10,7 +10,7 @@ use super::{rows, schema, snapshot};
 use crate::{Clock, Error, SystemClock, wanted};
 
 /// What must never be there: a query that counts it, and how to say it.
-const FAULTS: [(&str, &str); 11] = [
+const FAULTS: [(&str, &str); 12] = [
     (
         include_str!("sql/audit_overlap.sql"),
         "leases began before an earlier one of their token was over",
@@ -25,6 +25,7 @@ const FAULTS: [(&str, &str); 11] = [
     (include_str!("sql/audit_fence_new.sql"), "leases have a fence above the journal's newest"),
     (include_str!("sql/audit_token.sql"), "leases are of no token of their pool"),
     (include_str!("sql/audit_size.sql"), "pools don't have as many tokens as they were made with"),
+    (include_str!("sql/audit_time.sql"), "leases began before one with a smaller fence"),
     (include_str!("sql/audit_granted.sql"), "leases were granted for longer than they may last"),
     (include_str!("sql/audit_key.sql"), "idempotency keys lead to no lease"),
     (include_str!("sql/audit_journal.sql"), "journal entries don't follow the one before"),

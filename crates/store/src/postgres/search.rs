@@ -19,6 +19,13 @@ const ENOUGH: i64 = 20_000;
 /// How long a page may take before it is handed out as it is.
 const LONG: Duration = Duration::from_secs(3);
 
+/// Over how many fences one statement looks for a user's leases. That is a thousand steps in the index,
+/// whether or not there are any.
+const FENCES: i64 = 16_384 * 1_000;
+
+/// How many fences are as much work as looking at a lease.
+const FENCES_A_LEASE: i64 = 2_048;
+
 /// What a statement looked at.
 struct Looked {
     found: Vec<LeaseRecord>,
@@ -50,34 +57,49 @@ impl Looked {
 /// The column that says whether a lease fits: the one after those of a record.
 const FITS: usize = rows::LEASE + 1;
 
+/// A search under way.
+struct Searching<'a> {
+    client: &'a Client,
+    pool: i32,
+    search: &'a Search,
+    /// What fits started at this moment or later,
+    from: Timestamp,
+    /// with this fence or a larger one,
+    oldest: i64,
+    /// and comes before this place.
+    before: Cursor,
+    /// The last lease that was looked at.
+    last: Option<Cursor>,
+    found: Vec<LeaseRecord>,
+    looked_at: i64,
+}
+
 pub(super) async fn search(client: &Client, pool: i32, search: &Search) -> Result<Found, PgError> {
     let start = Instant::now();
-    let from = oldest(client, pool, search).await?;
-    let mut before = newest(search);
-    let (mut found, mut looked_at) = (Vec::new(), 0);
-    loop {
-        // One more than is wanted shows whether there is more.
-        let wanted = (search.limit - found.len()).saturating_add(1);
-        let step = look(client, pool, search, (before, from, wanted)).await?;
-        found.extend(step.found);
-        if found.len() > search.limit {
-            found.truncate(search.limit);
-            let next = found.last().map(|record| Cursor::of(&record.lease));
-            return Ok(Found { leases: found, next });
+    let from = earliest(client, pool, search).await?;
+    let (before, found) = (latest(search), Vec::new());
+    let (oldest, last, looked_at) = (0, None, 0);
+    let mut searching =
+        Searching { client, pool, search, from, oldest, before, last, found, looked_at };
+    let mut more = searching.find_fences().await?;
+    while more {
+        more = searching.step().await?;
+        if searching.found.len() > search.limit {
+            searching.found.truncate(search.limit);
+            let next = searching.found.last().map(|record| Cursor::of(&record.lease));
+            return Ok(Found { leases: searching.found, next });
         }
-        let Some((last, count)) = step.last.filter(|_| step.more) else {
-            return Ok(Found { leases: found, next: None });
-        };
-        (before, looked_at) = (last, looked_at + count);
-        let bound = if found.is_empty() { MOST } else { ENOUGH };
-        if looked_at >= bound || start.elapsed() >= LONG {
-            return Ok(Found { leases: found, next: Some(last) });
+        let bound = if searching.found.is_empty() { MOST } else { ENOUGH };
+        if more && (searching.looked_at >= bound || start.elapsed() >= LONG) {
+            let next = searching.place().await?;
+            return Ok(Found { leases: searching.found, next: Some(next) });
         }
     }
+    Ok(Found { leases: searching.found, next: None })
 }
 
 /// Before which place the leases are that may fit.
-fn newest(search: &Search) -> Cursor {
+fn latest(search: &Search) -> Cursor {
     // Before everything that starts at `started_at`.
     let start_of = |started_at| Cursor { started_at, fence: Fence::new(i64::MIN) };
     let moment_after = |at: Timestamp| at.after(Duration::from_micros(1));
@@ -87,8 +109,8 @@ fn newest(search: &Search) -> Cursor {
     first.unwrap_or(start_of(Timestamp::from_micros(i64::MAX)))
 }
 
-/// When the leases that may fit began at the earliest.
-async fn oldest(client: &Client, pool: i32, search: &Search) -> Result<Timestamp, PgError> {
+/// When the leases that may fit started at the earliest.
+async fn earliest(client: &Client, pool: i32, search: &Search) -> Result<Timestamp, PgError> {
     let from = search.from.unwrap_or(Timestamp::MIN);
     let Some(at) = search.at else { return Ok(from) };
     let sql = client.prepare_cached(include_str!("sql/longest_lease.sql")).await?;
@@ -96,30 +118,83 @@ async fn oldest(client: &Client, pool: i32, search: &Search) -> Result<Timestamp
     Ok(from.max(Timestamp::from_micros(at.as_micros().saturating_sub(longest))))
 }
 
-/// Looks at some leases before a place, from a moment on, until so many that fit are found.
-async fn look(
-    client: &Client,
-    pool: i32,
-    search: &Search,
-    (before, from, wanted): (Cursor, Timestamp, usize),
-) -> Result<Looked, PgError> {
-    let (started_at, fence) = (Moment::within_range(before.started_at), before.fence.get());
-    let (from, now) = (Moment::within_range(from), Moment::within_range(search.now));
-    let (reason, at) = (search.reason.map(EndReason::as_str), search.at.map(Moment::within_range));
-    let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
-    let (user, token) = (search.user.map(|user| user.0), search.token.map(|token| token.0));
-    let mut parameters: Vec<&(dyn ToSql + Sync)> =
-        vec![&pool, &started_at, &fence, &from, &now, &search.ended, &reason, &at, &wanted];
-    // A user has fewer leases than a token, as a rule, and nothing else shortens the way as much.
-    let sql = if user.is_some() {
-        parameters.extend([&user as &(dyn ToSql + Sync), &token]);
-        include_str!("sql/search_user.sql")
-    } else if token.is_some() {
-        parameters.push(&token);
-        include_str!("sql/search_token.sql")
-    } else {
-        include_str!("sql/search_all.sql")
-    };
-    let sql = client.prepare_cached(sql).await?;
-    Looked::read(&client.query(&sql, &parameters).await?)
+impl Searching<'_> {
+    /// Finds the fences to look between, where the way is by fences. False where there are none.
+    async fn find_fences(&mut self) -> Result<bool, PgError> {
+        if self.search.user.is_none() && self.search.token.is_none() {
+            return Ok(true);
+        }
+        let sql = self.client.prepare_cached(include_str!("sql/search_bounds.sql")).await?;
+        let (before, from) = (self.before, Moment::within_range(self.from));
+        let (started_at, fence) = (Moment::within_range(before.started_at), before.fence.get());
+        let row = self.client.query_one(&sql, &[&started_at, &fence, &from]).await?;
+        let (newest, oldest): (Option<i64>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+        let Some((newest, oldest)) = newest.zip(oldest) else { return Ok(false) };
+        (self.before.fence, self.oldest) = (Fence::new(newest).plus(1), oldest);
+        Ok(oldest <= newest)
+    }
+
+    /// Looks at some leases. False when none are left.
+    async fn step(&mut self) -> Result<bool, PgError> {
+        let Searching { search, from, before, .. } = *self;
+        let (now, from) = (Moment::within_range(search.now), Moment::within_range(from));
+        let reason = search.reason.map(EndReason::as_str);
+        let at = search.at.map(Moment::within_range);
+        // One more than is wanted shows whether there is more.
+        let wanted = (search.limit - self.found.len()).saturating_add(1);
+        let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
+        let (user, token) = (search.user.map(|user| user.0), search.token.map(|token| token.0));
+        let (started_at, fence) = (Moment::within_range(before.started_at), before.fence.get());
+        let oldest = match user {
+            Some(_) => self.oldest.max(fence.saturating_sub(FENCES)),
+            None => self.oldest,
+        };
+        let mut parameters: Vec<&(dyn ToSql + Sync)> =
+            vec![&self.pool, &now, &search.ended, &reason, &at, &wanted];
+        // A user has fewer leases than a token, as a rule.
+        let sql = if user.is_some() {
+            let of_user: [&(dyn ToSql + Sync); 4] = [&user, &token, &fence, &oldest];
+            parameters.extend(of_user);
+            include_str!("sql/search_user.sql")
+        } else if token.is_some() {
+            let of_token: [&(dyn ToSql + Sync); 3] = [&token, &fence, &oldest];
+            parameters.extend(of_token);
+            include_str!("sql/search_token.sql")
+        } else {
+            let by_time: [&(dyn ToSql + Sync); 3] = [&started_at, &fence, &from];
+            parameters.extend(by_time);
+            include_str!("sql/search_all.sql")
+        };
+        let sql = self.client.prepare_cached(sql).await?;
+        let looked = Looked::read(&self.client.query(&sql, &parameters).await?)?;
+        self.found.extend(looked.found);
+        if let Some((last, count)) = looked.last {
+            (self.before, self.last) = (last, Some(last));
+            self.looked_at += count;
+        }
+        if looked.more || oldest == self.oldest {
+            return Ok(looked.more);
+        }
+        self.before.fence = Fence::new(oldest);
+        self.looked_at += FENCES / FENCES_A_LEASE;
+        Ok(true)
+    }
+
+    /// The place before which nothing has been looked at.
+    async fn place(&self) -> Result<Cursor, PgError> {
+        if let Some(last) = self.last.filter(|last| last.fence == self.before.fence) {
+            return Ok(last);
+        }
+        // It stopped between two of the user's leases, where any other lease will do.
+        let sql = self.client.prepare_cached(include_str!("sql/search_place.sql")).await?;
+        let row = self.client.query_opt(&sql, &[&self.before.fence.get()]).await?;
+        let mut place = self.last.unwrap_or(self.before);
+        if let Some(row) = row {
+            let (started_at, fence) = (rows::moment(&row, 0)?, Fence::new(row.try_get(1)?));
+            if self.last.is_none_or(|last| fence < last.fence) {
+                place = Cursor { started_at, fence };
+            }
+        }
+        Ok(place)
+    }
 }

@@ -45,6 +45,10 @@ async fn an_audit_finds_each_fault() {
             "1 leases are of no token of their pool",
         ),
         (
+            "update leases set started_at = started_at - '1h'::interval where fence = 2",
+            "1 leases began before one with a smaller fence",
+        ),
+        (
             "update leases set granted_until = expires_at + '1s' where fence = 2",
             "1 leases were granted for longer than they may last",
         ),

@@ -44,8 +44,8 @@ async fn function(prompt: &Client, name: &str, array: &str, numbered: &str) -> S
 async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&'static str>)> {
     let by_chain = "Index Scan Backward using leases_token_id_previous_fence_key";
     let by_time = "Index Scan Backward using leases_started_at_fence_idx";
-    let by_user = "Index Scan Backward using leases_user_id_started_at_fence_idx";
-    let search = "1, now(), 9, '-infinity', now(), false, null, null, 9";
+    let by_user = "Index Scan Backward using leases_user_id_idx";
+    let search = "1, now(), false, null, null, 9";
     let mut all: Vec<_> = [
         ("news", "1, 1, 10", vec!["batches_pkey"]),
         ("newest", "1", vec!["batches_pkey"]),
@@ -56,13 +56,18 @@ async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&
         ("latest_leases", "1", vec![by_chain]),
         ("lease", NOBODY, vec!["leases_pkey"]),
         ("leases", "'{}'", vec!["Index Scan using leases_pkey"]),
-        ("search_all", search, vec![by_time]),
-        ("search_user", &format!("{search}, {NOBODY}, null"), vec![by_user]),
+        ("search_all", &format!("{search}, now(), 9, '-infinity'"), vec![by_time]),
+        ("search_user", &format!("{search}, {NOBODY}, null, 9, 1"), vec![by_user]),
+        ("search_token", &format!("{search}, {NOBODY}, 9, 1"), vec![by_chain]),
         (
-            "search_token",
-            &format!("{search}, {NOBODY}"),
-            vec![by_chain, "Index Only Scan Backward using leases_started_at_fence_idx"],
+            "search_bounds",
+            "now(), 9, '-infinity'",
+            vec![
+                "Index Only Scan using leases_started_at_fence_idx",
+                "Index Only Scan Backward using leases_started_at_fence_idx",
+            ],
         ),
+        ("search_place", "9", vec!["Index Scan using leases_user_id_idx"]),
         (
             "keys",
             "1, 0, '{}'",
@@ -171,11 +176,15 @@ async fn every_statement_goes_by_index_on_empty_small_and_large_tables() {
     let mut server = Server::start(&place, tokens(100)).await;
     rare_leases_are_found_in_bounded_steps(&server).await;
     the_leases_of_a_moment_are_found_at_once(&server).await;
+    a_users_leases_are_found_across_gaps(&server, &filler).await;
     let keys = server.keys(&[IdempotencyKey::new("key 999999").unwrap()]).await;
     assert_eq!((keys.count, keys.remembered.len()), (1_000, 1));
     let swept = server.store.forget_leases(server.at, Fence::NONE).await.unwrap();
     assert_eq!(swept, Swept { deleted: 500, up_to: Some(Fence::new(500)) });
 }
+
+/// The parameters that bound a search, from the moments that do.
+type Bounds<'a> = &'a dyn Fn(&str, &str) -> String;
 
 /// Executes the searches with every combination of what can be asked for, and counts what they touch.
 async fn each_combination_of_filters_is_little_work(prompt: &Client) {
@@ -187,20 +196,26 @@ async fn each_combination_of_filters_is_little_work(prompt: &Client) {
         prompt.batch_execute(&prepare).await.unwrap();
     }
     let (mut explained, middle) = (0, "now() - interval '1 hour'");
-    let ways = [
-        ("search_all", String::new()),
-        ("search_user", format!(", '{user}', null")),
-        ("search_user", format!(", '{user}', '{token}'")),
-        ("search_token", format!(", '{token}'")),
+    let by_time = |before: &str, from: &str| format!("{before}, 0, {from}");
+    // An hour is 360,000 leases.
+    let by_fence = |before: &str, from: &str| {
+        let before = if before == middle { 640_000 } else { i64::MAX };
+        format!("{}, {}", before.min(1_000_001), if from == "'-infinity'" { 1 } else { 634_000 })
+    };
+    let ways: [(&str, String, Bounds<'_>); 4] = [
+        ("search_all", String::new(), &by_time),
+        ("search_user", format!("'{user}', null, "), &by_fence),
+        ("search_user", format!("'{user}', '{token}', "), &by_fence),
+        ("search_token", format!("'{token}', "), &by_fence),
     ];
-    for (name, way) in ways {
+    for (name, way, bounds) in ways {
         for before in ["'infinity'", middle] {
             for from in ["'-infinity'", "now() - interval '61 minutes'"] {
                 for (ended, reason) in [(false, "null"), (true, "null"), (true, "'released'")] {
                     for at in ["null", middle] {
-                        let parameters = format!(
-                            "1, {before}, 0, {from}, now(), {ended}, {reason}, {at}, 101{way}"
-                        );
+                        let bounds = bounds(before, from);
+                        let parameters =
+                            format!("1, now(), {ended}, {reason}, {at}, 101, {way}{bounds}");
                         let how = ", analyze, timing off, summary off";
                         let plan = explain(prompt, how, name, &parameters).await;
                         assert!(!plan.contains("Sort") && !plan.contains("Seq Scan"), "{plan}");
@@ -272,4 +287,22 @@ async fn the_leases_of_a_moment_are_found_at_once(server: &Server) {
         let question = Search { token, user, ..question.clone() };
         assert_eq!(pages(&*server.reader, question).await, (vec![250_001], 1));
     }
+}
+
+/// After many failovers there may be billions of fences that no lease has.
+async fn a_users_leases_are_found_across_gaps(server: &Server, filler: &Client) {
+    const FAR: i64 = 2_000_000_000;
+    for (fence, previous, seconds) in [(1_000_100, 1_000_000, 1), (FAR, 1_000_100, 2)] {
+        let lease = format!(
+            "insert into leases
+            select gen_random_uuid(), pool, id, md5('user f')::uuid, 'user f', {fence}, {previous},
+                now() + interval '{seconds} seconds', now() + interval '1 minute', null, null
+            from tokens where position = 0"
+        );
+        assert_eq!(filler.execute(&lease, &[]).await.unwrap(), 1);
+    }
+    let user = |name| Search { user: Some(User::new(name).unwrap().id), ..everything(server.at) };
+    assert_eq!(pages(&*server.reader, user("user f")).await, (vec![FAR, 1_000_100], 2));
+    let (fences, count) = pages(&*server.reader, user("user 7")).await;
+    assert_eq!((fences.len(), fences[0], count), (1_000, 999_007, 2));
 }

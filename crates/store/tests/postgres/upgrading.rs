@@ -7,7 +7,7 @@ use refinery::Target;
 use tokio_postgres::Client;
 
 use crate::conformance::Place;
-use crate::conformance::server::{ANY, MINUTE, Server, under};
+use crate::conformance::server::{ANY, MINUTE, Server, refusal, under};
 use crate::{Fresh, fresh};
 
 mod embedded {
@@ -186,6 +186,30 @@ async fn the_release_before_goes_on_working() {
     assert_eq!(renewed.end.unwrap().reason, EndReason::Evicted);
     assert_eq!(history[1].evicted_by, Some(history[0].lease.id));
     assert_eq!(place.database().audit().await.unwrap(), [""; 0]);
+}
+
+/// With many leases an operator does this first, because the migration would keep writers out for long.
+#[tokio::test]
+async fn indexes_may_be_built_beforehand() {
+    let place = fresh().await;
+    let before = release_before(&place).await;
+    allocate_before(&before, 1).await;
+    for index in [
+        "leases_started_at_fence_idx on leases (started_at, fence)",
+        "leases_user_id_idx on leases ((fence >> 14), user_id, fence)",
+    ] {
+        before.batch_execute(&format!("create index concurrently {index}")).await.unwrap();
+    }
+    let valid = "update pg_index set indisvalid = $1
+        where indexrelid = 'leases_user_id_idx'::regclass";
+    // As after a failure.
+    before.execute(valid, &[&false]).await.unwrap();
+    let sentence = refusal(place.database().migrate().await);
+    assert!(sentence.contains("not valid: drop it first"), "{sentence}");
+    before.execute(valid, &[&true]).await.unwrap();
+    assert_eq!(place.database().migrate().await.unwrap().len(), 1);
+    let indexes = "select count(*) from pg_indexes where tablename = 'leases'";
+    assert_eq!(before.query_one(indexes, &[]).await.unwrap().get::<_, i64>(0), 4);
 }
 
 /// Writing an end, or another deadline, must touch no index.

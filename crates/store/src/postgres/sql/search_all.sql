@@ -1,7 +1,6 @@
--- Looks at the leases before the place ($2, $3) and from $4 on, newest first, and returns
--- those of them that fit, $9 at most, and in any case the last one, with how many that were.
--- The constant limit, and an order that an index has, keep that little, whatever is known of the
--- tables.
+-- Looks at the leases before the place ($7, $8) that started at $9 or later, newest first, and returns
+-- those of them that fit, $6 at most, and in any case the last one, with how many that were. The
+-- constant limit, and an order that an index has, keep that little, whatever is known of the tables.
 select
     lease.id, lease.token_id, lease.user_id, lease.user_name, lease.fence, lease.previous_fence,
     lease.started_at, lease.granted_until, lease.expires_at, lease.ended_at, lease.end_reason,
@@ -19,24 +18,24 @@ from (
         row_number() over () as looked_at,
         lead(one.fence) over () is null as is_last,
         coalesce(
-            (not $6::boolean or one.ended_at is not null or one.expires_at <= $5::timestamptz)
-            and ($7::text is null or $7::text = coalesce(
-                one.end_reason, case when one.expires_at <= $5::timestamptz then 'expired' end
+            (not $3::boolean or one.ended_at is not null or one.expires_at <= $2::timestamptz)
+            and ($4::text is null or $4::text = coalesce(
+                one.end_reason, case when one.expires_at <= $2::timestamptz then 'expired' end
             ))
             and (
-                $8::timestamptz is null
-                or coalesce(one.ended_at, one.expires_at) > $8::timestamptz
+                $5::timestamptz is null
+                or coalesce(one.ended_at, one.expires_at) > $5::timestamptz
             ),
             false
         ) as fits
     from (
         select * from token_manager.leases
         where pool = $1::integer
-            and (started_at, fence) < ($2::timestamptz, $3::bigint)
-            and started_at >= $4::timestamptz
+            and (started_at, fence) < ($7::timestamptz, $8::bigint)
+            and started_at >= $9::timestamptz
         order by started_at desc, fence desc
         limit 5000
     ) as one
 ) as lease
 where lease.fits or lease.is_last
-limit $9::bigint
+limit $6::bigint

@@ -1,20 +1,6 @@
--- Looks at a token's leases before the place ($2, $3) and from $4 on, newest first, and returns
--- those of them that fit, $9 at most, and in any case the last one, with how many that were.
--- A token's leases are found by the fences along its chain, and fences rise with time: the index on
--- time says between which of them to look. The constant limit, and an order that an index has, keep
--- that little, whatever is known of the tables.
-with newest as materialized (
-    select fence from token_manager.leases
-    where (started_at, fence) < ($2::timestamptz, $3::bigint)
-    order by started_at desc, fence desc
-    limit 1
-),
-too_old as materialized (
-    select fence from token_manager.leases
-    where started_at < $4::timestamptz
-    order by started_at desc, fence desc
-    limit 1
-)
+-- Looks at a token's leases with fences below $8 and from $9 on, newest first, and returns those of
+-- them that fit, $6 at most, and in any case the last one, with how many that were. The constant
+-- limit, and an order that an index has, keep that little, whatever is known of the tables.
 select
     lease.id, lease.token_id, lease.user_id, lease.user_name, lease.fence, lease.previous_fence,
     lease.started_at, lease.granted_until, lease.expires_at, lease.ended_at, lease.end_reason,
@@ -32,28 +18,27 @@ from (
         row_number() over () as looked_at,
         lead(one.fence) over () is null as is_last,
         coalesce(
-            (not $6::boolean or one.ended_at is not null or one.expires_at <= $5::timestamptz)
-            and ($7::text is null or $7::text = coalesce(
-                one.end_reason, case when one.expires_at <= $5::timestamptz then 'expired' end
+            (not $3::boolean or one.ended_at is not null or one.expires_at <= $2::timestamptz)
+            and ($4::text is null or $4::text = coalesce(
+                one.end_reason, case when one.expires_at <= $2::timestamptz then 'expired' end
             ))
             and (
-                $8::timestamptz is null
-                or coalesce(one.ended_at, one.expires_at) > $8::timestamptz
+                $5::timestamptz is null
+                or coalesce(one.ended_at, one.expires_at) > $5::timestamptz
             )
-            and one.started_at >= $4::timestamptz,
+            and one.fence >= $9::bigint,
             false
         ) as fits
     from (
         select * from token_manager.leases
         where pool = $1::integer
-            and token_id = $10::uuid
-            and previous_fence < (select fence from newest)
-            and fence <= (select fence from newest)
-            -- The last one of those that are too old, or the first that is not.
+            and token_id = $7::uuid
+            and previous_fence < $8::bigint
+            and fence < $8::bigint
+            -- The first with such a fence, or the one before that.
             and previous_fence >= coalesce((
                 select previous_fence from token_manager.leases
-                where token_id = $10::uuid
-                    and previous_fence <= (select fence from too_old)
+                where token_id = $7::uuid and previous_fence < $9::bigint
                 order by previous_fence desc
                 limit 1
             ), 0)
@@ -62,4 +47,4 @@ from (
     ) as one
 ) as lease
 where lease.fits or lease.is_last
-limit $9::bigint
+limit $6::bigint

@@ -1,7 +1,7 @@
--- Looks at a user's leases before the place ($2, $3) and from $4 on, newest first, and returns
--- those of them that fit, $9 at most, and in any case the last one, with how many that were.
--- The constant limit, and an order that an index has, keep that little, whatever is known of the
--- tables.
+-- Looks at a user's leases with fences below $9 and from $10 on, newest first, and returns those of
+-- them that fit, $6 at most, and in any case the last one, with how many that were. The index has them
+-- in groups of 16,384 fences, so they are looked up group by group. The constant limits, and an order
+-- that an index has, keep that little, whatever is known of the tables.
 select
     lease.id, lease.token_id, lease.user_id, lease.user_name, lease.fence, lease.previous_fence,
     lease.started_at, lease.granted_until, lease.expires_at, lease.ended_at, lease.end_reason,
@@ -19,26 +19,32 @@ from (
         row_number() over () as looked_at,
         lead(one.fence) over () is null as is_last,
         coalesce(
-            (not $6::boolean or one.ended_at is not null or one.expires_at <= $5::timestamptz)
-            and ($7::text is null or $7::text = coalesce(
-                one.end_reason, case when one.expires_at <= $5::timestamptz then 'expired' end
+            (not $3::boolean or one.ended_at is not null or one.expires_at <= $2::timestamptz)
+            and ($4::text is null or $4::text = coalesce(
+                one.end_reason, case when one.expires_at <= $2::timestamptz then 'expired' end
             ))
             and (
-                $8::timestamptz is null
-                or coalesce(one.ended_at, one.expires_at) > $8::timestamptz
+                $5::timestamptz is null
+                or coalesce(one.ended_at, one.expires_at) > $5::timestamptz
             )
-            and ($11::uuid is null or one.token_id = $11::uuid),
+            and ($8::uuid is null or one.token_id = $8::uuid),
             false
         ) as fits
     from (
-        select * from token_manager.leases
-        where pool = $1::integer
-            and user_id = $10::uuid
-            and (started_at, fence) < ($2::timestamptz, $3::bigint)
-            and started_at >= $4::timestamptz
-        order by started_at desc, fence desc
+        select of_group.*
+        from generate_series(($9::bigint - 1) >> 14, $10::bigint >> 14, -1) as groups (number)
+        cross join lateral (
+            select * from token_manager.leases
+            where fence >> 14 = groups.number
+                and user_id = $7::uuid
+                and pool = $1::integer
+                and fence < $9::bigint
+                and fence >= $10::bigint
+            order by fence desc
+            limit 5000
+        ) as of_group
         limit 5000
     ) as one
 ) as lease
 where lease.fits or lease.is_last
-limit $9::bigint
+limit $6::bigint

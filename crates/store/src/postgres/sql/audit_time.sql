@@ -1,0 +1,6 @@
+-- What the search by user or token relies on.
+with ordered as (
+    select started_at, lag(started_at) over (partition by pool order by fence) as before
+    from token_manager.leases
+)
+select count(*) from ordered where started_at < before
