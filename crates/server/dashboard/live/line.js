@@ -1,0 +1,68 @@
+// @ts-check
+import { Stream } from "./stream.js";
+/** @typedef {import("./stream.js").Message} Message */
+/** @typedef {{ stop(): void, start(): void }} Line a page's way to the events */
+
+/** How long the worker may take to answer before the page does without it, in milliseconds. */
+const PATIENCE = 5000;
+
+/**
+ * Joins the stream that all tabs share, or, where browsers have no such thing, opens one of its own.
+ * @param {(message: Message) => void} tell
+ * @returns {Line}
+ */
+export function openLine(tell) {
+  /** @type {Line} */
+  let line;
+  const alone = () => {
+    line.stop();
+    line = new Stream(tell);
+    line.start();
+  };
+  line = typeof SharedWorker === "function" ? sharedLine(tell, alone) : new Stream(tell);
+  line.start();
+  // A page that is put aside is not to be told anything, and begins anew when it is taken up.
+  addEventListener("pagehide", () => line.stop());
+  addEventListener("pageshow", ({ persisted }) => {
+    if (persisted) line.start();
+  });
+  document.addEventListener("freeze", () => line.stop());
+  document.addEventListener("resume", () => line.start());
+  return { start: () => line.start(), stop: () => line.stop() };
+}
+
+/**
+ * @param {(message: Message) => void} tell
+ * @param {() => void} giveUp
+ * @returns {Line}
+ */
+function sharedLine(tell, giveUp) {
+  const url = new URL("./worker.js", import.meta.url);
+  const worker = new SharedWorker(url, { type: "module", name: "token-manager" });
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let patience;
+  let joined = false;
+  const fail = () => {
+    if (joined) giveUp();
+  };
+  worker.onerror = fail;
+  worker.port.onmessage = ({ data }) => {
+    // What was under way when this page said goodbye must not be answered: it would join again.
+    if (!joined) return;
+    clearTimeout(patience);
+    worker.port.postMessage("got");
+    tell(data);
+  };
+  return {
+    start() {
+      joined = true;
+      worker.port.postMessage("join");
+      patience = setTimeout(fail, PATIENCE);
+    },
+    stop() {
+      joined = false;
+      clearTimeout(patience);
+      worker.port.postMessage("bye");
+    },
+  };
+}

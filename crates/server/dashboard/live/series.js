@@ -1,0 +1,158 @@
+// @ts-check
+/** @typedef {import("./shape.js").Lease} Lease */
+/** @typedef {import("./shape.js").PastLease} PastLease */
+/** @typedef {import("./shape.js").Happening} Happening */
+
+/** @typedef {{ at: number, active: number, allocations: number, expiries: number,
+ *   evictions: number }} Bucket what happened from `at` on; `active` as it was at the end */
+
+/** The length of a bucket in milliseconds, and how many there are: ten minutes. */
+export const STEP = 2000;
+export const BUCKETS = 300;
+/** How long after a load the stream may still tell what the load had already, in milliseconds. */
+const OVERLAP = 60_000;
+
+/** What happened lately, counted: filled from the history, and then by events. */
+export class Series {
+  /** Before this time nothing is known. */
+  since = Infinity;
+  revision = 0;
+  #starts = new Int32Array(BUCKETS);
+  #ends = new Int32Array(BUCKETS);
+  #expiries = new Int32Array(BUCKETS);
+  #evictions = new Int32Array(BUCKETS);
+  /** The number of the newest bucket, counted from 1970. */
+  #newest = 0;
+  /** What the history had already: leases begun up to this fence, and these ended ones. */
+  #fence = 0;
+  /** @type {Set<number>} */
+  #ended = new Set();
+  #loadedAt = -Infinity;
+  /** @type {Happening[] | null} events that came while the history was being read */
+  #meanwhile = null;
+
+  /** From now on events are kept, for the history that is being read may not have them. */
+  expect() {
+    this.#meanwhile = [];
+  }
+
+  /** The history can't be read: what events told stands. */
+  giveUp() {
+    this.#meanwhile = null;
+  }
+
+  /**
+   * Begins anew with what the history says.
+   * @param {readonly PastLease[]} leases all that ran or began from `since` on
+   * @param {number} since
+   * @param {number} now
+   */
+  load(leases, since, now) {
+    const meanwhile = this.#meanwhile ?? [];
+    this.#meanwhile = null;
+    for (const counts of [this.#starts, this.#ends, this.#expiries, this.#evictions]) counts.fill(0);
+    this.#newest = Math.floor(now / STEP);
+    this.since = since;
+    this.#fence = 0;
+    this.#ended.clear();
+    this.#loadedAt = now;
+    // A lease may be listed twice; its fence is counted once.
+    const seen = new Set();
+    for (const lease of leases) {
+      if (seen.has(lease.fence)) continue;
+      seen.add(lease.fence);
+      this.#fence = Math.max(this.#fence, lease.fence);
+      this.#count(this.#starts, lease.startedAt);
+      if (lease.endedAt === null) continue;
+      this.#ended.add(lease.fence);
+      this.#end(lease.reason, lease.endedAt);
+    }
+    for (const event of meanwhile) this.apply(event);
+    this.revision += 1;
+  }
+
+  /**
+   * @param {Happening} event
+   * @returns {boolean} whether it is news: false for what the history had already
+   */
+  apply(event) {
+    this.#meanwhile?.push(event);
+    if (event.kind === "renewed") return true;
+    if (event.at > this.#loadedAt + OVERLAP) this.#ended.clear();
+    if (event.kind === "started") {
+      if (event.fence <= this.#fence) return false;
+      this.#count(this.#starts, event.at);
+    } else {
+      if (this.#ended.has(event.fence)) return false;
+      this.#end(event.reason, event.at);
+    }
+    this.since = Math.min(this.since, event.at);
+    this.revision += 1;
+    return true;
+  }
+
+  /**
+   * The buckets of the last ten minutes, oldest first, as far back as anything is known. What was
+   * active then follows from what is now.
+   * @param {number} now
+   * @param {number} active how many leases run now
+   * @param {readonly Lease[]} [overdue] leases whose end is certain by the clock but was not told
+   * @returns {Bucket[]}
+   */
+  buckets(now, active, overdue = []) {
+    this.#advance(Math.floor(now / STEP));
+    const lapsed = new Int32Array(BUCKETS);
+    for (const lease of overdue) this.#count(lapsed, lease.expiresAt);
+    const first = Math.max(this.#newest - BUCKETS + 1, Math.floor(this.since / STEP));
+    const buckets = [];
+    let running = active;
+    for (let number = this.#newest; number >= first; number -= 1) {
+      const slot = number % BUCKETS;
+      buckets.push({
+        at: number * STEP,
+        active: Math.max(0, running),
+        allocations: this.#starts[slot],
+        expiries: this.#expiries[slot] + lapsed[slot],
+        evictions: this.#evictions[slot],
+      });
+      running += this.#ends[slot] + lapsed[slot] - this.#starts[slot];
+    }
+    return buckets.reverse();
+  }
+
+  /**
+   * @param {string | null} reason
+   * @param {number} at
+   */
+  #end(reason, at) {
+    this.#count(this.#ends, at);
+    if (reason === "expired") this.#count(this.#expiries, at);
+    if (reason === "evicted") this.#count(this.#evictions, at);
+  }
+
+  /**
+   * @param {Int32Array} counts
+   * @param {number} at
+   */
+  #count(counts, at) {
+    const number = Math.floor(at / STEP);
+    this.#advance(number);
+    if (number > this.#newest - BUCKETS) counts[number % BUCKETS] += 1;
+  }
+
+  /**
+   * Empties the buckets that time has come round to.
+   * @param {number} number
+   */
+  #advance(number) {
+    const from = Math.max(this.#newest, number - BUCKETS) + 1;
+    for (let fresh = from; fresh <= number; fresh += 1) {
+      const slot = fresh % BUCKETS;
+      this.#starts[slot] = 0;
+      this.#ends[slot] = 0;
+      this.#expiries[slot] = 0;
+      this.#evictions[slot] = 0;
+    }
+    this.#newest = Math.max(this.#newest, number);
+  }
+}

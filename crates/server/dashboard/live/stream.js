@@ -1,0 +1,272 @@
+// @ts-check
+import { createApi, Problem } from "./api.js";
+import { Clock } from "./clock.js";
+/** @typedef {import("./shape.js").Info} Info */
+/** @typedef {import("./api.js").Api} Api */
+
+/** @typedef {"connecting" | "live" | "lost"} State */
+
+/**
+ * What is passed to the tabs:
+ * - `load`: from now on all events come, and what was before is to be read from the API;
+ * - `events`: JSON, an array of [kind, data] in the order in which they happened;
+ * - `info`: an answer of GET /api/pool, asked for at `sentAt` and there at `takenAt` by Date.now(),
+ *   which worker and tabs share, unlike performance.now();
+ * - `state`: of the connection.
+ * @typedef {{ type: "load" } | { type: "events", text: string } | { type: "state", state: State }
+ *   | { type: "info", info: Info, sentAt: number, takenAt: number }} Message
+ */
+
+/** Times in milliseconds. */
+export const TIMES = {
+  /** between two questions for a sign of life, and how long the answer may take */
+  beat: 3000,
+  patience: 5000,
+  /** how far batches of events are apart */
+  batch: 16,
+  /** the first pause before connecting again, and the longest */
+  retry: 500,
+  retryMost: 5000,
+  /** how long a cut may last before it is called one: proxies cut now and then */
+  grace: 1500,
+  /** how often at most a stream that looks stuck is replaced */
+  suspicion: 30_000,
+};
+
+/** @typedef {(url: string) => EventSource} Open */
+
+/**
+ * The one stream of events, which goes on where it was after each cut, and one question every few
+ * seconds as a sign of life: on a server that stands still, connections stay open.
+ */
+export class Stream {
+  /** @type {State} */
+  state = "connecting";
+  /** @type {Extract<Message, { type: "info" }> | null} the last one */
+  heard = null;
+
+  #tell;
+  #open;
+  #times;
+  #api;
+  #running = false;
+  /** Which attempt to connect this is; what belongs to an earlier one is dropped. */
+  #attempt = 0;
+  /** @type {EventSource | null} */
+  #source = null;
+  /** The id of the last event, after which a new connection goes on; null before the first. */
+  #id = /** @type {string | null} */ (null);
+  #failures = 0;
+  #refusals = 0;
+  /** The id at the last sign of life, and the version that the pool had then. */
+  #last = { id: "", version: 0, replacedAt: -Infinity };
+  /** @type {string[]} */
+  #batch = [];
+  #sentAt = -Infinity;
+  /** @type {Record<string, ReturnType<typeof setTimeout> | undefined>} */
+  #timers = {};
+
+  /**
+   * @param {(message: Message) => void} tell
+   * @param {{ api?: Pick<Api, "pool">, open?: Open, times?: Partial<typeof TIMES> }} [parts]
+   */
+  constructor(tell, { api, open, times } = {}) {
+    this.#tell = tell;
+    this.#api = api ?? createApi({ clock: new Clock() });
+    this.#open = open ?? ((url) => new EventSource(url));
+    this.#times = { ...TIMES, ...times };
+  }
+
+  start() {
+    if (this.#running) return;
+    this.#running = true;
+    void this.#connect();
+  }
+
+  /** Ends the stream and forgets how far it came. */
+  stop() {
+    this.#running = false;
+    this.#hangUp();
+    for (const name of Object.keys(this.#timers)) this.#cancel(name);
+    this.#batch = [];
+    this.#id = null;
+    this.heard = null;
+    this.#failures = 0;
+    this.state = "connecting";
+  }
+
+  /** What a tab that comes later has missed. */
+  *greeting() {
+    yield /** @type {Message} */ ({ type: "state", state: this.state });
+    if (this.heard !== null) yield this.heard;
+    if (this.#id !== null) yield /** @type {Message} */ ({ type: "load" });
+  }
+
+  async #connect() {
+    this.#hangUp();
+    const attempt = this.#attempt;
+    const answered = await this.#ask();
+    if (attempt !== this.#attempt) return;
+    if (answered === null || answered === "busy") return this.#failed(true);
+    if (this.#id !== null && isOther(answered, this.#id)) this.#id = null;
+    if (this.#id === null) {
+      // The stream begins at the version that was just answered, so a list that is read from now on
+      // and the events leave no gap between them, even if the stream takes its time to open.
+      this.#id = `${answered.epoch}-${answered.version}`;
+      this.#tell({ type: "load" });
+    }
+    const source = this.#open(`/api/events?last_event_id=${encodeURIComponent(this.#id)}`);
+    this.#source = source;
+    this.#listen(source);
+    this.#later("opening", this.#times.patience, () => this.#failed(true));
+  }
+
+  /** @param {EventSource} source */
+  #listen(source) {
+    let opened = false;
+    source.onopen = () => {
+      opened = true;
+      this.#refusals = 0;
+      this.#cancel("opening");
+      this.#say("live");
+      this.#later("beat", this.#times.beat, () => void this.#beat());
+    };
+    source.onerror = () => {
+      // It would connect again by itself after a cut, but not after an HTTP error. One way for both.
+      if (!opened) this.#refusals += 1;
+      this.#failed(false);
+    };
+    for (const kind of ["started", "renewed", "ended"]) {
+      source.addEventListener(`lease.${kind}`, (event) => {
+        this.#id = event.lastEventId;
+        this.#batch.push(`["${kind}",${event.data}]`);
+        this.#send();
+      });
+    }
+    source.addEventListener("resync", (event) => {
+      this.#id = event.lastEventId;
+      this.#flush();
+      this.#tell({ type: "load" });
+    });
+  }
+
+  /** A sign of life, and whether the stream still is what the server has to tell. */
+  async #beat() {
+    const attempt = this.#attempt;
+    const id = this.#id ?? "";
+    const answered = await this.#ask();
+    if (attempt !== this.#attempt) return;
+    if (answered === null) return this.#failed(true);
+    this.#failures = 0;
+    if (answered !== "busy" && isOther(answered, id)) {
+      this.#id = null;
+      return void this.#connect();
+    }
+    if (answered !== "busy" && this.#isStuck(answered, id)) return void this.#connect();
+    this.#later("beat", this.#times.beat, () => void this.#beat());
+  }
+
+  /** @returns {Promise<Info | "busy" | null>} null when the server is away */
+  async #ask() {
+    const sentAt = Date.now();
+    const attempt = this.#attempt;
+    try {
+      const info = await this.#api.pool({ timeout: this.#times.patience });
+      if (attempt !== this.#attempt) return null;
+      this.heard = { type: "info", info, sentAt, takenAt: Date.now() };
+      this.#tell(this.heard);
+      return info;
+    } catch (problem) {
+      return problem instanceof Problem && problem.status > 0 ? "busy" : null;
+    }
+  }
+
+  /**
+   * Whether the pool goes on and no event comes: a connection may be dead without anyone knowing.
+   * Not everything in the journal is an event, so this may be wrong, and must not be done often.
+   * @param {Info} info
+   * @param {string} id
+   */
+  #isStuck(info, id) {
+    const last = this.#last;
+    const silent = id === last.id && Number(id.split("-")[1]) < last.version;
+    const { replacedAt } = last;
+    const due = silent && performance.now() - replacedAt > this.#times.suspicion;
+    this.#last = { id, version: info.version, replacedAt: due ? performance.now() : replacedAt };
+    return due;
+  }
+
+  /** @param {boolean} certain that the server is away */
+  #failed(certain) {
+    this.#hangUp();
+    this.#flush();
+    this.#failures += 1;
+    if (this.#refusals >= 2) this.#id = null;
+    if (certain || this.#failures > 1) this.#say("lost");
+    else this.#later("grace", this.#times.grace, () => this.#say("lost"));
+    const { retry, retryMost } = this.#times;
+    const pause = Math.min(retryMost, retry * 2 ** (this.#failures - 1));
+    // Servers that come back are not to be met by everyone at once.
+    this.#later("retry", pause * (0.8 + 0.2 * Math.random()), () => void this.#connect());
+  }
+
+  #hangUp() {
+    this.#attempt += 1;
+    this.#source?.close();
+    this.#source = null;
+    for (const name of ["opening", "beat", "retry"]) this.#cancel(name);
+  }
+
+  /** @param {State} state */
+  #say(state) {
+    this.#cancel("grace");
+    if (this.state === state) return;
+    this.state = state;
+    this.#tell({ type: "state", state });
+  }
+
+  /** The first event after a pause goes at once, those behind it together. */
+  #send() {
+    const wait = this.#sentAt + this.#times.batch - performance.now();
+    if (wait <= 0) this.#flush();
+    else if (this.#timers.batch === undefined) this.#later("batch", wait, () => this.#flush());
+  }
+
+  #flush() {
+    this.#cancel("batch");
+    if (this.#batch.length === 0) return;
+    const text = `[${this.#batch.join(",")}]`;
+    this.#batch = [];
+    this.#sentAt = performance.now();
+    this.#tell({ type: "events", text });
+  }
+
+  /**
+   * @param {string} name
+   * @param {number} pause
+   * @param {() => void} then
+   */
+  #later(name, pause, then) {
+    clearTimeout(this.#timers[name]);
+    this.#timers[name] = setTimeout(() => {
+      this.#timers[name] = undefined;
+      then();
+    }, pause);
+  }
+
+  /** @param {string} name */
+  #cancel(name) {
+    clearTimeout(this.#timers[name]);
+    this.#timers[name] = undefined;
+  }
+}
+
+/**
+ * Whether the pool is not the one that the id is of: it was restored, or made anew.
+ * @param {Info} info
+ * @param {string} id from before that was asked for
+ */
+function isOther(info, id) {
+  const [epoch, version] = id.split("-").map(Number);
+  return info.epoch !== epoch || info.version < version;
+}
