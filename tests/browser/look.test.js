@@ -208,10 +208,7 @@ function visibleTexts() {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const parent = walker.currentNode.parentElement;
-    if (!parent || ["SCRIPT", "STYLE"].includes(parent.tagName)) continue;
-    if (parent.checkVisibility() || parent.closest(".visually-hidden, #announcer")) {
-      texts.push(walker.currentNode.textContent ?? "");
-    }
+    if (parent?.checkVisibility()) texts.push(walker.currentNode.textContent ?? "");
   }
   for (const element of document.body.querySelectorAll("*")) {
     for (const name of ["aria-label", "title", "placeholder", "alt"]) {

@@ -187,7 +187,7 @@ export class Dashboard {
 /** @param {number} size */
 function seesPool(size) {
   if (document.querySelector("#count-size")?.textContent?.replace(/\D/g, "") !== `${size}`) return false;
-  if (size > 2000) return document.querySelector("canvas#overview") !== null;
+  if (size > 2000) return document.querySelector("canvas#overview")?.checkVisibility() ?? false;
   return document.querySelectorAll("#grid .cell").length === size;
 }
 
