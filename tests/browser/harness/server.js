@@ -14,7 +14,7 @@ export const root = fileURLToPath(new URL("../../../", import.meta.url));
 
 const binary =
   process.env.TOKEN_MANAGER_BIN ??
-  path.join(process.env.CARGO_TARGET_DIR ?? path.join(root, "target"), "debug", "token-manager");
+  path.resolve(root, process.env.CARGO_TARGET_DIR ?? "target", "debug/token-manager");
 
 const startMs = 20_000;
 
