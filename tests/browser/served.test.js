@@ -140,10 +140,16 @@ test("no file makes markup or code out of text", () => {
   }
 });
 
-test("both languages have the same words", async () => {
+test("both languages have the same words, with the same gaps", async () => {
   const { en } = await import("../../crates/server/dashboard/words/en.js");
   const { pt } = await import("../../crates/server/dashboard/words/pt.js");
   const keys = (/** @type {object} */ words) => Object.keys(words).sort();
   assert.deepEqual(keys(pt), keys(en));
   assert.ok(keys(en).length > 30);
+  for (const [key, words] of Object.entries(en)) {
+    const other = /** @type {Record<string, unknown>} */ (pt)[key];
+    const gaps = (/** @type {unknown} */ text) => new Set(JSON.stringify(text).match(/\{\w+\}/g));
+    assert.deepEqual(gaps(other), gaps(words), key);
+    assert.notEqual(JSON.stringify(other), '""', key);
+  }
 });
