@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { inBrowser } from "./harness/stage.js";
-import { median, until } from "./harness/wait.js";
+import { median } from "./harness/wait.js";
 
 /** @typedef {import("./harness/dashboard.js").Dashboard} Dashboard */
 
@@ -51,26 +51,26 @@ async function measure(here, there) {
     const [actor, watcher] = count % 2 ? [here, there] : [there, here];
     const user = `user-${count}`;
     await actor.allocate(user);
-    delays.push(await delay(actor, watcher));
+    delays.push(await delay(actor, watcher, "active"));
     const held = (await actor.server.tokens()).find((token) => token.user === user);
     assert.ok(held);
+    await actor.shows(held.id, user);
     await watcher.shows(held.id, user);
     await watcher.open(held.id);
     await watcher.reads("#drawer-holder", new RegExp(user));
     await watcher.page.locator("#drawer-release").click();
-    delays.push(await delay(watcher, actor));
+    delays.push(await delay(watcher, actor, "available"));
+    await watcher.shows(held.id, null);
     await watcher.page.keyboard.press("Escape");
     await watcher.drawer(null);
   }
   return delays;
 }
 
-/** @param {Dashboard} actor @param {Dashboard} watcher */
-async function delay(actor, watcher) {
-  const seenAt = await until("the other page changed", () => watcher.page.evaluate(takeChange));
-  // The actor's own page changed, too.
-  await until("the own page changed", () => actor.page.evaluate(takeChange));
+/** @param {Dashboard} actor @param {Dashboard} watcher @param {"active" | "available"} state */
+async function delay(actor, watcher, state) {
   const actedAt = await actor.page.evaluate(() => /** @type {any} */ (globalThis).actedAt);
+  const seenAt = await watcher.until("the other page changed", changedSince, { actedAt, state });
   return seenAt - actedAt;
 }
 
@@ -112,21 +112,25 @@ inBrowser("many tabs stay live, although a browser opens six connections to a ho
 
 // What follows runs in the page.
 
-/** Notes when something was done last, and when a cell changed. */
+/** Notes when something was done last, and when cells changed. */
 function record() {
   const notes = /** @type {any} */ (globalThis);
   for (const type of ["submit", "click"]) {
     addEventListener(type, () => (notes.actedAt = Date.now()), true);
   }
+  notes.changes = [];
   const grid = /** @type {Element} */ (document.querySelector("#grid"));
-  const change = { subtree: true, attributes: true, attributeFilter: ["data-state"] };
-  new MutationObserver(() => (notes.changedAt = Date.now())).observe(grid, change);
+  new MutationObserver((records) => {
+    for (const { target } of records) {
+      const { state } = /** @type {HTMLElement} */ (target).dataset;
+      notes.changes.push({ state, at: Date.now() });
+    }
+  }).observe(grid, { subtree: true, attributes: true, attributeFilter: ["data-state"] });
 }
 
-/** The time of the last change, once. */
-function takeChange() {
-  const notes = /** @type {any} */ (globalThis);
-  const { changedAt } = notes;
-  notes.changedAt = 0;
-  return changedAt;
+/** @param {{ actedAt: number, state: string }} wanted */
+function changedSince({ actedAt, state }) {
+  /** @type {{ state: string, at: number }[]} */
+  const changes = /** @type {any} */ (globalThis).changes;
+  return changes.find((change) => change.at >= actedAt && change.state === state)?.at;
 }

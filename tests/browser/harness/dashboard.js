@@ -77,7 +77,7 @@ export class Dashboard {
    * @param {(argument: A) => T} inPage
    * @param {A} argument
    * @param {number} [milliseconds]
-   * @returns {Promise<T>}
+   * @returns {Promise<NonNullable<T>>}
    */
   async until(what, inPage, argument, milliseconds = 5000) {
     const look = /** @type {any} */ (inPage);
@@ -149,9 +149,20 @@ export class Dashboard {
     return this.page.locator("#events > li").evaluateAll((rows) =>
       rows.map((row) => {
         const { kind = "", reason = "" } = /** @type {HTMLElement} */ (row).dataset;
-        return { kind, reason, text: row.textContent ?? "" };
+        return { what: reason || kind, text: row.textContent ?? "" };
       }),
     );
+  }
+
+  /**
+   * Waits until the feed, which is not drawn for each event, begins with these.
+   * @param {...string} newest "started", "renewed" or why a lease ended
+   */
+  async feeds(...newest) {
+    await until(`the feed begins with ${newest}`, async () => {
+      const feed = (await this.feed()).map(({ what }) => what);
+      return `${feed.slice(0, newest.length)}` === `${newest}`;
+    });
   }
 
   /** @param {string} reason */

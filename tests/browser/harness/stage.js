@@ -98,7 +98,8 @@ export class Stage {
 }
 
 /**
- * A test with a stage.
+ * A test with a stage. Tests of a file may run at the same time: they wait more than they work, and
+ * share nothing but a browser.
  * @param {string} name
  * @param {(stage: Stage) => Promise<void>} run
  * @param {number} [seconds]

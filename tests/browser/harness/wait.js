@@ -9,7 +9,7 @@ import { setTimeout as pause } from "node:timers/promises";
  * @param {string} what for the error
  * @param {() => T | Promise<T>} look
  * @param {number} [milliseconds]
- * @returns {Promise<T>}
+ * @returns {Promise<NonNullable<T>>}
  */
 export async function until(what, look, milliseconds = 5000) {
   const end = performance.now() + milliseconds;
