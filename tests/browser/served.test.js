@@ -35,7 +35,9 @@ const types = {
 /** @param {Server} server */
 async function digestOf(server) {
   const { body } = await server.request("GET", "/");
-  const digests = new Set(Array.from(body.toString().matchAll(/\/assets\/([^/"]+)\//g), (m) => m[1]));
+  const digests = new Set(
+    Array.from(body.toString().matchAll(/\/assets\/([^/"]+)\//g), (m) => m[1]),
+  );
   assert.equal(digests.size, 1, `one digest for all files: ${[...digests]}`);
   return [...digests][0];
 }
@@ -45,8 +47,13 @@ test("the page comes with a strict policy, and is asked for again each time", as
   const { status, headers, body } = await server.request("GET", "/");
   assert.equal(status, 200);
   assert.equal(headers["content-type"], types[".html"]);
-  const sent = String(headers["content-security-policy"]).split(";").map((part) => part.trim());
-  assert.deepEqual(sent.filter((part) => part !== ""), policy);
+  const sent = String(headers["content-security-policy"])
+    .split(";")
+    .map((part) => part.trim());
+  assert.deepEqual(
+    sent.filter((part) => part !== ""),
+    policy,
+  );
   assert.equal(headers["x-content-type-options"], "nosniff");
   assert.match(String(headers["cache-control"]), /no-cache|no-store/);
   assert.match(body.toString(), /<html[^>]* lang=/);
@@ -81,7 +88,9 @@ test("every file is there for good under its digest, compressed beforehand", asy
       assert.match(sent, /connect-src 'self'/, target);
     }
     for (const [encoding, unpack] of Object.entries(unpacks)) {
-      const packed = await server.request("GET", target, { headers: { "accept-encoding": encoding } });
+      const packed = await server.request("GET", target, {
+        headers: { "accept-encoding": encoding },
+      });
       if (text.length < 1024 && packed.headers["content-encoding"] === undefined) continue;
       assert.equal(packed.headers["content-encoding"], encoding, target);
       assert.equal(unpack(packed.body).toString(), text, target);
@@ -95,7 +104,12 @@ const unpacks = { br: zlib.brotliDecompressSync, gzip: zlib.gunzipSync };
 test("what there is not is a problem document", async (test) => {
   const server = await Server.start(test, "--pool-size=1");
   const digest = await digestOf(server);
-  const missing = [`/assets/${digest}/nothing.js`, "/assets/", `/assets/${digest}/../index.html`, "/x"];
+  const missing = [
+    `/assets/${digest}/nothing.js`,
+    "/assets/",
+    `/assets/${digest}/../index.html`,
+    "/x",
+  ];
   for (const target of missing) {
     const { status, headers, body } = await server.request("GET", target);
     assert.equal(status, 404, target);

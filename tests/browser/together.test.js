@@ -96,19 +96,22 @@ inBrowser("two tabs share one stream, whichever is closed", async (stage) => {
   assert.equal(server.taken("/api/events"), 1, "the same stream still");
 });
 
-inBrowser("many tabs stay live, although a browser opens six connections to a host", async (stage) => {
-  const server = await stage.server("--pool-size=4");
-  const context = await stage.context();
-  const tabs = [];
-  for (let count = 0; count < 8; count += 1) {
-    const tab = await stage.tab(server, context);
-    await tab.load();
-    tabs.push(tab);
-  }
-  const { token_id: id } = await server.allocate("ann");
-  for (const tab of tabs) await tab.shows(id, "ann");
-  assert.equal(server.taken("/api/events"), 1);
-});
+inBrowser(
+  "many tabs stay live, although a browser opens six connections to a host",
+  async (stage) => {
+    const server = await stage.server("--pool-size=4");
+    const context = await stage.context();
+    const tabs = [];
+    for (let count = 0; count < 8; count += 1) {
+      const tab = await stage.tab(server, context);
+      await tab.load();
+      tabs.push(tab);
+    }
+    const { token_id: id } = await server.allocate("ann");
+    for (const tab of tabs) await tab.shows(id, "ann");
+    assert.equal(server.taken("/api/events"), 1);
+  },
+);
 
 // What follows runs in the page.
 

@@ -31,7 +31,8 @@ export function program() {
 
 // What Chromium asks of its makers by itself, flags or not. (That the page does not use their fonts
 // and the like is seen by each page's own requests, too.)
-const makers = /^(?!fonts\.|ajax\.|www\.)[a-z0-9.-]+\.(google|googleapis|gstatic|gvt1)\.com(:\d+)?$/;
+const makers =
+  /^(?!fonts\.|ajax\.|www\.)[a-z0-9.-]+\.(google|googleapis|gstatic|gvt1)\.com(:\d+)?$/;
 
 /** Refuses everything, and lists in `asked` of what other hosts something was wanted. */
 async function startProxy() {

@@ -89,7 +89,11 @@ export class Dashboard {
     return this.page.locator(`#grid .cell[data-token-id="${id}"]`);
   }
 
-  /** Waits for what a cell shows: null for available. @param {string} id @param {string | null} user */
+  /**
+   * Waits for what a cell shows: null for available.
+   * @param {string} id
+   * @param {string | null} user
+   */
   async shows(id, user, milliseconds = 5000) {
     const wanted = { id, user };
     await this.until(`token ${id} shows ${user}`, cellShows, wanted, milliseconds);
@@ -113,7 +117,11 @@ export class Dashboard {
     return this.page.locator(selector).innerText({ timeout: 5000 });
   }
 
-  /** Waits for a text, as people see it, that a pattern fits. @param {string} selector @param {RegExp} pattern */
+  /**
+   * Waits for a text, as people see it, that a pattern fits.
+   * @param {string} selector
+   * @param {RegExp} pattern
+   */
   async reads(selector, pattern, milliseconds = 5000) {
     const { source } = pattern;
     const what = `${selector} reads ${pattern}`;
@@ -197,7 +205,8 @@ export class Dashboard {
 
 /** @param {number} size */
 function seesPool(size) {
-  if (document.querySelector("#count-size")?.textContent?.replace(/\D/g, "") !== `${size}`) return false;
+  if (document.querySelector("#count-size")?.textContent?.replace(/\D/g, "") !== `${size}`)
+    return false;
   if (size > 2000) return document.querySelector("canvas#overview")?.checkVisibility() ?? false;
   return document.querySelectorAll("#grid .cell").length === size;
 }

@@ -57,8 +57,11 @@ export class Server {
     if (!existsSync(binary)) throw new Error(`there is no ${binary}: cargo build -p token-manager`);
     const child = spawn(
       binary,
-      ["serve", `--database=sqlite:${this.#folder}/pool.db`, `--listen=127.0.0.1:${this.port}`]
-        .concat(this.#settings),
+      [
+        "serve",
+        `--database=sqlite:${this.#folder}/pool.db`,
+        `--listen=127.0.0.1:${this.port}`,
+      ].concat(this.#settings),
       { stdio: ["ignore", "pipe", "pipe"] },
     );
     this.#process = child;
@@ -127,7 +130,14 @@ export class Server {
     if (sent !== undefined) headers = { "content-type": "application/json", ...headers };
     return new Promise((resolve, reject) => {
       const { port } = this;
-      const options = { host: "127.0.0.1", port, method, path: target, headers, agent: this.#agent };
+      const options = {
+        host: "127.0.0.1",
+        port,
+        method,
+        path: target,
+        headers,
+        agent: this.#agent,
+      };
       const request = http.request({ ...options, timeout: 20_000 }, (answer) => {
         /** @type {Buffer[]} */
         const parts = [];

@@ -3,7 +3,7 @@
 // may have complained of anything that the test did not expect.
 
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
+import { after, it } from "node:test";
 import { startBrowser } from "./chromium.js";
 import { Dashboard } from "./dashboard.js";
 import { Server } from "./server.js";
@@ -11,7 +11,10 @@ import { Server } from "./server.js";
 /** @typedef {import("playwright-core").BrowserContext} Context */
 /** @typedef {import("playwright-core").BrowserContextOptions} Options */
 
-/** One browser for the tests of a file: each page has a context of its own. @type {ReturnType<typeof startBrowser> | null} */
+/**
+ * One browser for the tests of a file: each page has a context of its own.
+ * @type {ReturnType<typeof startBrowser> | null}
+ */
 let shared = null;
 
 after(async () => {
@@ -36,7 +39,10 @@ export class Stage {
     return Server.start(this.test, ...settings);
   }
 
-  /** Another context in the file's browser: as if it were another person's. @param {Options} [options] */
+  /**
+   * Another context in the file's browser: as if it were another person's.
+   * @param {Options} [options]
+   */
   async context(options = {}) {
     shared ??= startBrowser();
     const { browser, asked } = await shared;
@@ -88,7 +94,10 @@ export class Stage {
   }
 
   check() {
-    assert.deepEqual(this.#dashboards.flatMap((one) => one.unexpected()), []);
+    assert.deepEqual(
+      this.#dashboards.flatMap((one) => one.unexpected()),
+      [],
+    );
     assert.deepEqual(this.#asked.flat(), [], "nothing but the server is asked");
   }
 
@@ -105,7 +114,7 @@ export class Stage {
  * @param {number} [seconds]
  */
 export function inBrowser(name, run, seconds = 40) {
-  test(name, { timeout: seconds * 1000 }, async (context) => {
+  it(name, { timeout: seconds * 1000 }, async (context) => {
     const stage = new Stage(context);
     try {
       await run(stage);

@@ -1,5 +1,5 @@
 // @ts-check
-// Bounded waits: a condition is looked at again and again, and a test that waits in vain says for what.
+// Bounded waits: a condition is looked at again and again, and who waits in vain says for what.
 
 import { setTimeout as pause } from "node:timers/promises";
 
