@@ -1,0 +1,107 @@
+// @ts-check
+import { fillWords, onLanguage, word } from "../words/language.js";
+import { timeOfDay } from "../words/time.js";
+import { make, nameOf, part, setText, tokenAddress } from "./dom.js";
+import { redraw } from "./frames.js";
+/** @typedef {import("../live/live.js").Live} Live */
+/** @typedef {import("../live/shape.js").Happening} Happening */
+
+const SHOWN = 200;
+/** Nobody reads faster than that, and it leaves time for the rest: ms between two redraws. */
+const APART = 300;
+
+const ENDS = /** @type {const} */ ({
+  released: "eventReleased", expired: "eventExpired", evicted: "eventEvicted",
+  cleared: "eventCleared", imported: "eventReleased",
+});
+
+/** @param {Happening} event */
+function item(event) {
+  const { kind, reason, tokenId, position, at } = event;
+  const number = position >= 0 ? String(position + 1) : tokenId.slice(0, 8);
+  const link = make("a", "", word("tokenInText", { number }));
+  link.href = tokenAddress(tokenId);
+  const what = make("span", "what");
+  const words = kind === "started" ? "eventStarted" : kind === "renewed" ? "eventRenewed"
+    : ENDS[reason ?? "released"];
+  fillWords(what, words, { token: link });
+  const time = make("time", "", timeOfDay(at));
+  time.dateTime = new Date(at).toISOString();
+  const made = make("li", "", make("i", "sign"), nameOf(event.user), time, what);
+  made.dataset.kind = kind;
+  made.dataset.reason = reason ?? "";
+  return made;
+}
+
+/** What happens, newest first. @param {Live} live */
+export function startFeed(live) {
+  const list = part("events");
+  const pause = part("pause");
+  /** @type {Happening[]} the events that are in the list, newest first */
+  let shown = [];
+  /** @type {Map<Happening, HTMLElement>} */
+  let items = new Map();
+  let paused = false;
+  let missed = 0;
+  /** @type {Happening | undefined} */
+  let counted;
+  let drawnAt = -Infinity;
+  let later = 0;
+
+  const draw = () => {
+    drawnAt = performance.now();
+    const wanted = live.recent.slice(-SHOWN).reverse();
+    const next = new Map(wanted.map((event) => [event, items.get(event) ?? item(event)]));
+    // Where news only came on top, which is the rule, the rest of the list is left alone.
+    const kept = wanted.indexOf(shown[0]);
+    const onTop = kept >= 0 && wanted.slice(kept).every((event, i) => event === shown[i]);
+    if (onTop) {
+      list.prepend(...wanted.slice(0, kept).map((event) => /** @type {Node} */ (next.get(event))));
+      for (const event of shown) if (!next.has(event)) items.get(event)?.remove();
+    } else {
+      list.replaceChildren(...next.values());
+    }
+    [shown, items] = [wanted, next];
+    part("events-none").hidden = shown.length > 0;
+  };
+  const count = () => {
+    const from = counted === undefined ? -1 : live.recent.lastIndexOf(counted);
+    missed += live.recent.length - 1 - from;
+    counted = live.recent.at(-1);
+    label();
+  };
+  const label = () => {
+    setText(pause, word(paused ? "resume" : "pause"));
+    setText(part("paused-count"), paused ? word("pausedCount", { count: missed }) : "");
+  };
+  const soon = () => {
+    clearTimeout(later);
+    const wait = drawnAt + APART - performance.now();
+    if (wait <= 0) redraw(draw);
+    else later = window.setTimeout(() => paused || redraw(draw), wait);
+  };
+
+  pause.addEventListener("click", () => {
+    paused = !paused;
+    missed = 0;
+    counted = live.recent.at(-1);
+    pause.setAttribute("aria-pressed", String(paused));
+    label();
+    if (!paused) redraw(draw);
+  });
+  live.addEventListener("recent", () => (paused ? count() : soon()));
+  live.addEventListener("pool", (event) => {
+    // With the list of tokens their numbers became known.
+    if (/** @type {CustomEvent} */ (event).detail.positions !== null || paused) return;
+    items = new Map();
+    shown = [];
+    redraw(draw);
+  });
+  onLanguage(() => {
+    items = new Map();
+    shown = [];
+    draw();
+    label();
+  });
+  label();
+}

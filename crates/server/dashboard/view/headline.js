@@ -1,0 +1,58 @@
+// @ts-check
+import { onLanguage, word } from "../words/language.js";
+import { lengthInWords } from "../words/time.js";
+import { part, setText } from "./dom.js";
+import { redraw, withTime } from "./frames.js";
+import { shownTime } from "./moment.js";
+/** @typedef {import("../live/live.js").Live} Live */
+
+/** @param {NonNullable<Live["info"]>["policy"]} policy */
+function policyWords(policy) {
+  const lease = lengthInWords(policy.lease_seconds * 1000);
+  const max = lengthInWords(policy.max_lease_seconds * 1000);
+  const hold = lengthInWords(policy.min_hold_seconds * 1000);
+  const renews = policy.max_lease_seconds > policy.lease_seconds;
+  const sentences = [word(renews ? "policyRenew" : "policyLease", { lease, max })];
+  if (policy.when_full === "reject") sentences.push(word("policyReject"));
+  else if (policy.when_full === "wait") sentences.push(word("policyWait"));
+  else if (policy.min_hold_seconds > 0) sentences.push(word("policyEvictHold", { hold }));
+  else sentences.push(word("policyEvict"));
+  if (policy.max_per_user !== null) {
+    sentences.push(word("policyUser", { count: policy.max_per_user }));
+  }
+  return sentences.join(" ");
+}
+
+/** The counts, and the policy in words. @param {Live} live */
+export function startHeadline(live) {
+  const of = part("count-of");
+  const size = document.createElement("span");
+  size.id = "count-size";
+  const [before, after] = [document.createTextNode(""), document.createTextNode("")];
+  of.append(before, size, after);
+
+  const words = () => {
+    [before.data, after.data] = word("ofSize").split("{size}");
+    if (live.info) setText(part("policy"), policyWords(live.info.policy));
+  };
+  const draw = () => {
+    const counts = live.pool.counts(shownTime(live));
+    const loaded = live.pool.tokens.length > 0;
+    setText(part("count-active"), String(counts.active));
+    setText(part("count-available"), String(counts.available));
+    setText(size, String(loaded ? counts.size : live.info?.size ?? 0));
+    setText(part("count-waiting"), String(live.info?.waiting ?? 0));
+    const title = loaded ? `${counts.active}/${counts.size} · TokenManager` : "TokenManager";
+    if (document.title !== title) document.title = title;
+  };
+  live.addEventListener("pool", () => redraw(draw));
+  live.addEventListener("state", () => redraw(draw));
+  live.addEventListener("info", () => {
+    redraw(draw);
+    redraw(words);
+  });
+  withTime(draw);
+  onLanguage(words);
+  words();
+  draw();
+}

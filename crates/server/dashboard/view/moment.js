@@ -1,0 +1,27 @@
+// @ts-check
+/** @typedef {import("../live/live.js").Live} Live */
+
+/**
+ * The time as of which the pool is shown. While nothing is heard of the server it stands still: a
+ * lease whose deadline passes in the meantime may have been renewed, or its token handed on.
+ * @param {Live} live
+ */
+export function shownTime(live) {
+  const now = live.clock.now();
+  return live.state === "lost" ? now - (performance.now() - live.lastHeard) : now;
+}
+
+/**
+ * How much of a lease is left, from 1 to 0.
+ * @param {Live} live
+ * @param {{ startedAt: number, expiresAt: number }} lease
+ * @param {number} now
+ */
+export function fractionLeft(live, lease, now) {
+  const usual = (live.info?.policy.lease_seconds ?? Infinity) * 1000;
+  const whole = Math.min(usual, lease.expiresAt - lease.startedAt);
+  return Math.min(1, Math.max(0, (lease.expiresAt - now) / whole));
+}
+
+/** Only this policy takes tokens back. @param {Live} live */
+export const evicts = (live) => live.info?.policy.when_full === "evict-oldest";

@@ -1,0 +1,209 @@
+// @ts-check
+import { word } from "../words/language.js";
+import { part, setText } from "./dom.js";
+import { redraw } from "./frames.js";
+import { tokenSentence } from "./grid.js";
+import { evicts, fractionLeft, shownTime } from "./moment.js";
+/** @typedef {import("../live/live.js").Live} Live */
+/** @typedef {import("../live/pool.js").Token} Token */
+
+/** The height that the map should about have, and the sizes that a token may have in it. */
+const HEIGHT = 640;
+const LEAST = 3;
+const MOST = 16;
+
+/** More tokens than buttons are good for: a map of them, drawn. */
+export class Overview {
+  #live;
+  #canvas = part("overview", HTMLCanvasElement);
+  #pen = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d"));
+  #pitch = 8;
+  #columns = 1;
+  #cursor = 0;
+  #pointed = -1;
+  /** @type {((token: Token) => boolean) | null} */
+  #filter = null;
+  #colours = { track: "", fill: "", free: "", dim: "" };
+
+  /** @param {Live} live @param {(id: string) => void} open */
+  constructor(live, open) {
+    this.#live = live;
+    const canvas = this.#canvas;
+    const openAt = (/** @type {number} */ position) => {
+      const token = live.pool.tokens[position];
+      if (token) open(token.id);
+    };
+    canvas.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") {
+        event.preventDefault();
+        openAt(this.#cursor);
+      } else {
+        this.#move(event);
+      }
+    });
+    canvas.addEventListener("pointermove", (event) => this.#point(this.#positionAt(event)));
+    canvas.addEventListener("pointerleave", () => this.#point(-1));
+    canvas.addEventListener("click", (event) => openAt(this.#positionAt(event)));
+    for (const kind of ["focus", "blur"]) canvas.addEventListener(kind, () => this.#drawCursor());
+    new ResizeObserver(() => redraw(() => this.build())).observe(part("overview-frame"));
+    addEventListener("theme", () => redraw(() => this.build()));
+  }
+
+  /** Fits the map into the width there is, and draws it. */
+  build() {
+    const count = this.#live.pool.tokens.length;
+    const width = part("overview-frame").clientWidth;
+    if (width === 0 || count === 0) return;
+    const fitting = Math.floor(Math.sqrt((width * HEIGHT) / count));
+    this.#pitch = Math.min(MOST, Math.max(LEAST, fitting));
+    this.#columns = Math.max(1, Math.floor(width / this.#pitch));
+    const rows = Math.ceil(count / this.#columns);
+    const sharp = devicePixelRatio || 1;
+    const [across, down] = [this.#columns * this.#pitch, rows * this.#pitch];
+    this.#canvas.width = Math.round(across * sharp);
+    this.#canvas.height = Math.round(down * sharp);
+    this.#canvas.style.width = `${across}px`;
+    this.#canvas.style.height = `${down}px`;
+    this.#pen.scale(sharp, sharp);
+    const style = getComputedStyle(document.documentElement);
+    const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
+    this.#colours = {
+      track: colour("--fill"), fill: colour("--fill-strong"), free: colour("--line"),
+      dim: colour("--sunken"),
+    };
+    this.#cursor = Math.min(this.#cursor, count - 1);
+    this.draw(null);
+  }
+
+  /** @param {number[] | null} positions */
+  draw(positions) {
+    const now = shownTime(this.#live);
+    for (const position of positions ?? this.#live.pool.tokens.keys()) this.#drawToken(position, now);
+    this.#drawMarks(now);
+    this.#drawHint();
+    const count = this.#live.pool.tokens.length;
+    const label = word("overviewHelp", { count });
+    if (this.#canvas.getAttribute("aria-label") !== label) {
+      this.#canvas.setAttribute("aria-label", label);
+    }
+  }
+
+  drawTime() {
+    this.draw(null);
+  }
+
+  /** @param {number} position @param {number} now */
+  #drawToken(position, now) {
+    const token = this.#live.pool.tokens[position];
+    if (!token) return;
+    const pen = this.#pen;
+    const lease = this.#live.pool.holder(token, now);
+    const size = this.#pitch - 1;
+    const x = (position % this.#columns) * this.#pitch;
+    const y = Math.floor(position / this.#columns) * this.#pitch;
+    const dimmed = this.#filter !== null && !this.#filter(token);
+    const stale = this.#live.state === "lost";
+    pen.clearRect(x, y, size, size);
+    if (lease === null) {
+      pen.fillStyle = dimmed ? this.#colours.dim : this.#colours.free;
+      // A free token is a small square, so that it differs by shape as well.
+      const inset = Math.max(1, Math.round(size / 3.5));
+      pen.fillRect(x + inset, y + inset, size - 2 * inset, size - 2 * inset);
+      return;
+    }
+    pen.fillStyle = dimmed ? this.#colours.dim : stale ? this.#colours.free : this.#colours.track;
+    pen.fillRect(x, y, size, size);
+    if (dimmed) return;
+    const height = size * fractionLeft(this.#live, lease, this.#live.clock.now());
+    pen.fillStyle = stale ? this.#colours.track : this.#colours.fill;
+    pen.fillRect(x, y + size - height, size, height);
+  }
+
+  /** @param {HTMLElement} element @param {Token | null} token */
+  #place(element, token) {
+    element.hidden = token === null;
+    if (token === null) return;
+    const middle = (this.#pitch - 1) / 2;
+    const x = (token.position % this.#columns) * this.#pitch + middle;
+    const y = Math.floor(token.position / this.#columns) * this.#pitch + middle;
+    element.style.transform = `translate(${x}px, ${y}px) translate(-50%, -50%)`;
+  }
+
+  /** @param {number} now */
+  #drawMarks(now) {
+    const { pool } = this.#live;
+    const expire = pool.nextToExpire(now);
+    const evict = evicts(this.#live) ? pool.nextToEvict(now) : null;
+    this.#place(part("overview-expire"), expire);
+    this.#place(part("overview-evict"), evict);
+    // On the same token they would cover each other.
+    const both = expire !== null && expire === evict;
+    part("overview-expire").classList.toggle("left", both);
+    part("overview-evict").classList.toggle("right", both);
+  }
+
+  #drawCursor() {
+    const cursor = part("overview-cursor");
+    const shown = document.activeElement === this.#canvas;
+    const size = Math.max(10, this.#pitch + 3);
+    cursor.style.width = `${size}px`;
+    cursor.style.height = `${size}px`;
+    this.#place(cursor, (shown && this.#live.pool.tokens[this.#cursor]) || null);
+    this.#drawHint();
+  }
+
+  #drawHint() {
+    const hint = part("overview-hint");
+    const focused = document.activeElement === this.#canvas;
+    const position = this.#pointed >= 0 ? this.#pointed : focused ? this.#cursor : -1;
+    const token = this.#live.pool.tokens[position];
+    setText(hint, token ? tokenSentence(this.#live, token) : word("overviewIdle"));
+  }
+
+  /** @param {MouseEvent} event */
+  #positionAt(event) {
+    const column = Math.floor(event.offsetX / this.#pitch);
+    const row = Math.floor(event.offsetY / this.#pitch);
+    if (column < 0 || column >= this.#columns || row < 0) return -1;
+    const position = row * this.#columns + column;
+    return position < this.#live.pool.tokens.length ? position : -1;
+  }
+
+  /** @param {number} position */
+  #point(position) {
+    this.#pointed = position;
+    this.#canvas.style.cursor = position >= 0 ? "pointer" : "";
+    redraw(this.#redrawHint);
+  }
+  #redrawHint = () => this.#drawHint();
+
+  /** @param {KeyboardEvent} event */
+  #move(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const last = this.#live.pool.tokens.length - 1;
+    const row = this.#columns;
+    const steps = {
+      ArrowRight: 1, ArrowLeft: -1, ArrowDown: row, ArrowUp: -row,
+      PageDown: 10 * row, PageUp: -10 * row, Home: -Infinity, End: Infinity,
+    };
+    const step = steps[/** @type {keyof typeof steps} */ (event.key)];
+    if (step === undefined) return;
+    event.preventDefault();
+    this.focus(Math.min(last, Math.max(0, this.#cursor + step)));
+  }
+
+  /** @param {number} position */
+  focus(position) {
+    this.#cursor = position;
+    this.#pointed = -1;
+    this.#canvas.focus({ preventScroll: true });
+    this.#drawCursor();
+    part("overview-cursor").scrollIntoView({ block: "nearest" });
+  }
+
+  /** @param {((token: Token) => boolean) | null} filter */
+  show(filter) {
+    this.#filter = filter;
+    this.draw(null);
+  }
+}

@@ -1,0 +1,179 @@
+// @ts-check
+import { api } from "../live/api.js";
+import { fillWords, onLanguage, word } from "../words/language.js";
+import { ago, heldInWords, timeOfDay } from "../words/time.js";
+import { make, nameOf, part, setText } from "./dom.js";
+import { withTime } from "./frames.js";
+import { problemWords } from "./problem.js";
+/** @typedef {import("../live/live.js").Live} Live */
+/** @typedef {import("../live/shape.js").PastLease} PastLease */
+
+const REASONS = /** @type {const} */ ({
+  released: "reasonReleased", expired: "reasonExpired", evicted: "reasonEvicted",
+  cleared: "reasonCleared", imported: "reasonImported",
+});
+
+/** Why a lease ended, in words. @param {PastLease} lease */
+export const reasonWords = ({ reason }) => word(reason ? REASONS[reason] : "reasonRunning");
+
+/** Who had a token, newest first; more is read as one scrolls. */
+export class Timeline {
+  #live;
+  #list = part("timeline");
+  #more = part("timeline-more", HTMLButtonElement);
+  #tokenId = "";
+  /** @type {PastLease[]} */
+  #rows = [];
+  /** @type {string | undefined} */
+  #next;
+  #reading = false;
+  #stale = false;
+  #failed = "";
+
+  /** @param {Live} live */
+  constructor(live) {
+    this.#live = live;
+    this.#more.addEventListener("click", () => this.#readMore());
+    const seen = new IntersectionObserver(
+      ([{ isIntersecting }]) => isIntersecting && this.#readMore(),
+      { root: part("drawer-body"), rootMargin: "240px" });
+    seen.observe(this.#more);
+    this.#list.addEventListener("click", ({ target }) => this.#goTo(target));
+    onLanguage(() => this.#draw());
+    withTime(() => this.#tokenId && this.#drawTimes());
+  }
+
+  /** @param {string} tokenId none when it is empty */
+  show(tokenId) {
+    this.#tokenId = tokenId;
+    this.#rows = [];
+    this.#next = undefined;
+    this.#failed = "";
+    this.#list.replaceChildren();
+    this.#more.hidden = true;
+    if (tokenId) this.refresh();
+  }
+
+  /** Reads the newest leases again; older ones don't change. */
+  async refresh() {
+    if (this.#reading) {
+      this.#stale = true;
+      return;
+    }
+    const first = this.#rows.length === 0;
+    await this.#read(undefined, ({ rows, next }) => {
+      const read = new Set(rows.map(({ id }) => id));
+      const known = this.#rows.some(({ id }) => read.has(id));
+      if (first || !known) this.#next = next;
+      this.#rows = known ? [...rows, ...this.#rows.filter(({ id }) => !read.has(id))] : rows;
+    });
+  }
+
+  async #readMore() {
+    if (this.#reading || this.#next === undefined) return;
+    await this.#read(this.#next, ({ rows, next }) => {
+      const known = new Set(this.#rows.map(({ id }) => id));
+      this.#rows.push(...rows.filter(({ id }) => !known.has(id)));
+      this.#next = next;
+    });
+    // An observer tells only changes: near the end with a short page it has nothing to tell.
+    if (this.#more.getBoundingClientRect().top < innerHeight && !this.#failed) this.#readMore();
+  }
+
+  /**
+   * @param {string | undefined} from
+   * @param {(page: { rows: PastLease[], next: string | undefined }) => void} take
+   */
+  async #read(from, take) {
+    const tokenId = this.#tokenId;
+    this.#reading = true;
+    this.#draw();
+    try {
+      const page = await api.history(tokenId, from);
+      this.#failed = "";
+      if (tokenId === this.#tokenId) take(page);
+    } catch (error) {
+      this.#failed = problemWords(error);
+    }
+    this.#reading = false;
+    if (tokenId === this.#tokenId) this.#draw();
+    if (tokenId !== this.#tokenId || this.#stale) {
+      this.#stale = false;
+      if (this.#tokenId) this.refresh();
+    }
+  }
+
+  #draw() {
+    if (!this.#tokenId) return;
+    const old = new Map([...this.#list.children].map((item) => [key(item), item]));
+    const fresh = this.#rows.map((lease) => this.#item(lease));
+    const items = fresh.map((item) => old.get(key(item)) ?? item);
+    const same = items.length === this.#list.children.length
+      && items.every((item, i) => item === this.#list.children[i]);
+    if (!same) this.#list.replaceChildren(...items);
+    this.#more.hidden = this.#next === undefined;
+    const empty = this.#rows.length === 0;
+    setText(part("timeline-note"), this.#failed
+      ? word("historyFailed", { why: this.#failed })
+      : this.#reading && empty ? word("historyLoading")
+        : empty ? word("historyNone") : this.#next === undefined ? word("historyEnd") : "");
+    this.#drawTimes();
+  }
+
+  #drawTimes() {
+    const now = this.#live.clock.now();
+    for (const item of this.#list.children) {
+      const from = Number(item.getAttribute("data-from"));
+      const to = Number(item.getAttribute("data-to"));
+      const [length, when] = item.querySelectorAll(".length, .ago");
+      setText(length, to ? word("heldFor", { length: heldInWords(to - from) })
+        : word("heldSoFar", { length: heldInWords(Math.floor((now - from) / 1000) * 1000) }));
+      setText(when, ago(now - (to || from)));
+    }
+  }
+
+  /** @param {PastLease} lease */
+  #item(lease) {
+    const why = make("span");
+    const successor = lease.evictedBy && this.#rows.find(({ id }) => id === lease.evictedBy);
+    if (successor) {
+      const link = make("button", "link", nameOf(successor.user));
+      link.type = "button";
+      link.dataset.leaseId = successor.id;
+      fillWords(why, "reasonEvictedFor", { user: link });
+    } else {
+      why.textContent = reasonWords(lease);
+    }
+    const { startedAt, endedAt } = lease;
+    const exact = endedAt === null ? word("drawerSince", { time: timeOfDay(startedAt) })
+      : `${timeOfDay(startedAt)} – ${timeOfDay(endedAt)}`;
+    const item = make("li", "", make("i", "sign"), make("div", "",
+      make("p", "who", nameOf(lease.user)),
+      make("p", "", why, " · ", make("span", "length")),
+      make("p", "times", make("span", "ago"), " · ", exact)));
+    item.tabIndex = -1;
+    item.dataset.leaseId = lease.id;
+    item.dataset.reason = lease.reason ?? "running";
+    item.dataset.from = String(startedAt);
+    item.dataset.to = String(endedAt ?? 0);
+    item.dataset.words = document.documentElement.lang + (successor ? " known" : "");
+    return item;
+  }
+
+  /** From who was evicted to who came instead. @param {EventTarget | null} target */
+  #goTo(target) {
+    const link = target instanceof Element ? target.closest("button") : null;
+    const id = link?.dataset.leaseId;
+    const item = [...this.#list.children].find((item) => item.getAttribute("data-lease-id") === id);
+    if (!(item instanceof HTMLElement)) return;
+    item.focus({ preventScroll: true });
+    item.scrollIntoView({ block: "center" });
+    item.classList.remove("pointed");
+    requestAnimationFrame(() => item.classList.add("pointed"));
+  }
+}
+
+/** What an item depends on: as long as that stays, so does the item. @param {Element} item */
+function key(item) {
+  return ["lease-id", "to", "words"].map((name) => item.getAttribute(`data-${name}`)).join(" ");
+}

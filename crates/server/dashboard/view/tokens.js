@@ -1,0 +1,128 @@
+// @ts-check
+import { fillWords, onLanguage, word } from "../words/language.js";
+import { countdown } from "../words/time.js";
+import { copies } from "./copy.js";
+import { make, nameOf, part, setText } from "./dom.js";
+import { redraw, withTime } from "./frames.js";
+import { Grid } from "./grid.js";
+import { startHint } from "./hint.js";
+import { evicts, shownTime } from "./moment.js";
+import { Overview } from "./overview.js";
+/** @typedef {import("../live/live.js").Live} Live */
+/** @typedef {import("../live/pool.js").Token} Token */
+
+/** More tokens than these are a map. */
+const BUTTONS = 2000;
+
+/**
+ * The tokens: as buttons or as a map, whichever fits their number.
+ * @param {Live} live
+ * @param {(tokenId: string) => void} open
+ */
+export function startTokens(live, open) {
+  const grid = new Grid(live, part("grid"), open);
+  const overview = new Overview(live, open);
+  /** @type {Set<number> | null} */
+  let changed = null;
+  /** @type {Token[]} */
+  let built = [];
+
+  const shown = () => (live.pool.tokens.length > BUTTONS ? overview : grid);
+  const build = () => {
+    built = live.pool.tokens;
+    const asMap = shown() === overview;
+    part("grid").hidden = asMap;
+    part("overview-frame").hidden = !asMap;
+    part("grid").setAttribute("aria-busy", "false");
+    if (asMap) part("grid").replaceChildren();
+    shown().build();
+  };
+  const draw = () => {
+    if (live.pool.tokens !== built && !sameTokens(live.pool.tokens, built)) build();
+    else shown().draw(changed && [...changed]);
+    built = live.pool.tokens;
+    changed = new Set();
+    drawGuide(live);
+  };
+  const drawAll = () => {
+    changed = null;
+    redraw(draw);
+  };
+
+  live.addEventListener("pool", (event) => {
+    const { positions } = /** @type {CustomEvent} */ (event).detail;
+    if (positions === null) changed = null;
+    else for (const position of positions) changed?.add(position);
+    redraw(draw);
+  });
+  for (const kind of ["state", "info"]) live.addEventListener(kind, drawAll);
+  onLanguage(() => {
+    if (live.pool.tokens.length > 0) build();
+    drawGuide(live);
+  });
+  withTime(() => {
+    shown().drawTime();
+    drawGuide(live);
+  });
+  startHint(live);
+  startGuide(live, (token) => shown().focus(token.position));
+  return {
+    /** @param {((token: Token) => boolean) | null} filter */
+    show: (filter) => [grid, overview].forEach((view) => view === shown() && view.show(filter)),
+  };
+}
+
+/** A list read anew has new objects for mostly the same tokens; the buttons may stay then.
+ * @param {Token[]} one @param {Token[]} other */
+function sameTokens(one, other) {
+  return one.length === other.length && one.every(({ id }, i) => id === other[i].id);
+}
+
+/** @param {Live} live @param {(token: Token) => void} goTo */
+function startGuide(live, goTo) {
+  for (const kind of ["expire", "evict"]) {
+    part(`callout-${kind}`).addEventListener("click", ({ target }) => {
+      const link = target instanceof Element ? target.closest("button") : null;
+      const token = live.pool.token(link?.dataset.tokenId ?? "");
+      if (token) goTo(token);
+    });
+  }
+  copies(part("empty-copy", HTMLButtonElement), () => part("empty-curl").textContent ?? "");
+  setText(part("empty-curl"), `curl -d user_id=ann ${location.origin}/api/tokens/allocate`);
+}
+
+/** What is next in words, and what to do with an empty pool. @param {Live} live */
+function drawGuide(live) {
+  const now = shownTime(live);
+  drawCallout(live, "expire", live.pool.nextToExpire(now));
+  drawCallout(live, "evict", evicts(live) ? live.pool.nextToEvict(now) : null);
+  const none = live.info?.size === 0;
+  const unused = live.state === "live" && live.recent.length === 0
+    && live.pool.tokens.length > 0 && live.pool.counts(now).active === 0;
+  part("empty").hidden = !none && !unused;
+  part("empty-command").hidden = none;
+  setText(part("empty-title"), word(none ? "noTokensTitle" : "emptyTitle"));
+  setText(part("empty-text"), word(none ? "noTokensText" : "emptyText"));
+}
+
+/** @param {Live} live @param {"expire" | "evict"} kind @param {Token | null} token */
+function drawCallout(live, kind, token) {
+  const callout = part(`callout-${kind}`);
+  const lease = token?.lease;
+  if (!token || !lease) return callout.replaceChildren();
+  const key = `${token.id} ${lease.fence} ${document.documentElement.lang}`;
+  if (callout.dataset.key !== key || callout.childElementCount === 0) {
+    callout.dataset.key = key;
+    const link = make("button", "link");
+    link.type = "button";
+    link.dataset.tokenId = token.id;
+    fillWords(link, "calloutHolder", {
+      user: nameOf(lease.user),
+      token: word("tokenInText", { number: String(token.position + 1) }),
+    });
+    const words = word(kind === "expire" ? "calloutExpire" : "calloutEvict");
+    callout.replaceChildren(make("i", `mark ${kind}`), words, link, make("span", "callout-left"));
+  }
+  const left = word("left", { left: countdown(lease.expiresAt - live.clock.now()) });
+  setText(/** @type {Element} */ (callout.lastElementChild), kind === "expire" ? left : "");
+}

@@ -1,0 +1,200 @@
+// @ts-check
+
+// Every text of the page. {name} is replaced by a value; an entry with "one" and "other" is chosen
+// by the plural of {count}.
+
+/** @typedef {string | { one: string, other: string }} Words */
+
+export const en = {
+  // the page
+  skip: "Skip to the tokens",
+  themeToDark: "Switch to the dark theme",
+  themeToLight: "Switch to the light theme",
+  otherLanguage: "Português",
+  copy: "Copy",
+  copied: "Copied",
+  copyFailed: "Select it and copy it by hand",
+  close: "Close",
+  noScript: "This page needs JavaScript.",
+
+  // connection
+  connecting: "Connecting",
+  live: "Live",
+  lost: "Not connected",
+  lostSince: "No connection to the server. The figures are as they were at {time}, {ago}.",
+  lostNever: "The server does not answer.",
+  lostRetry: "Trying again by itself.",
+  announceLost: "The connection to the server is lost. The figures are old.",
+  announceBack: "Connected again. The figures are current.",
+
+  // headline
+  overview: "The pool",
+  inUse: "in use",
+  ofSize: "of {size}",
+  available: "available",
+  waiting: "waiting",
+  policyLease: "A lease lasts {lease}.",
+  policyRenew: "A lease lasts {lease} and may be renewed to last {max}.",
+  policyEvict: "When every token is in use, the oldest lease gives way to whoever asks.",
+  policyEvictHold:
+    "When every token is in use, the oldest lease gives way to whoever asks, "
+    + "once it has run for {hold}.",
+  policyReject: "When every token is in use, whoever asks is turned away.",
+  policyWait: "When every token is in use, whoever asks waits, first come, first served.",
+  policyUser: {
+    one: "Each user may hold {count} token at a time.",
+    other: "Each user may hold {count} tokens at a time.",
+  },
+
+  // chart
+  chartTitle: "Last 10 minutes",
+  chartInUse: "Tokens in use",
+  chartAllocations: "Allocations",
+  chartExpiries: "Expiries",
+  chartEvictions: "Evictions",
+  chartFrom: "10 min ago",
+  chartNow: "now",
+  chartSays:
+    "The last 10 minutes. In use now: {active} of {size}. Allocations: {allocations}. "
+    + "Expiries: {expiries}. Evictions: {evictions}.",
+
+  // grid
+  tokens: "Tokens",
+  gridHelp: "Arrow keys move from token to token, Enter shows one.",
+  gridLoading: "Loading the tokens",
+  token: "Token {number}",
+  tokenInText: "token {number}",
+  cellFree: "Token {number}, available",
+  cellHeld: "Token {number}, held by {user}, {left} left",
+  cellHeldStale: "Token {number}, held by {user} when last heard of",
+  nextToExpire: "next to expire",
+  nextToEvict: "next to be evicted",
+  markExpire: "expires next",
+  markEvict: "evicted next",
+  markBoth: "next",
+  legendHeld: "in use, with the time left",
+  legendFree: "available",
+  noneExpires: "Nothing to expire",
+  calloutExpire: "Next to expire:",
+  calloutEvict: "Next to be evicted:",
+  calloutHolder: "{user} on {token}",
+  left: "{left} left",
+  overviewHelp:
+    "Map of {count} tokens. Arrow keys move the cursor, Page Up and Page Down by ten rows, "
+    + "Enter shows a token.",
+  overviewIdle: "Point at a token, or move the cursor with the arrow keys.",
+
+  // first visit
+  emptyTitle: "Nobody holds a token yet",
+  emptyText: "Enter a name under Allocate and take the first one, or ask from a terminal:",
+  noTokensTitle: "This pool has no tokens",
+  noTokensText:
+    "It was made with --pool-size 0. Start the server on a new database with a larger number.",
+
+  // search
+  search: "Search",
+  searchHint: "User, token id or lease id",
+  searchFound: { one: "{count} token now", other: "{count} tokens now" },
+  searchMore: { one: "and {count} more", other: "and {count} more" },
+  searchNone: "Nobody by that name holds a token now, and no id begins so.",
+  searchPast: "Earlier leases of {user}",
+  searchPastFailed: "Earlier leases could not be read. {why}",
+  searchHeld: "{left} left",
+
+  // allocating
+  allocate: "Allocate",
+  allocateTitle: "Allocate a token",
+  allocateUser: "User",
+  allocateUserHint: "a name, or any text",
+  allocateFor: "Seconds",
+  allocateBusy: "Asking …",
+  allocateWaiting: "Waiting for a token …",
+  allocated: "{user} holds {token}.",
+  allocatedOver: "{user} was given {token}, but that lease is over already.",
+  allocatedEvicted: "The lease of {user} gave way for it.",
+  tokenValue: "Token value",
+  showToken: "Show",
+
+  // clearing
+  clear: "Clear all …",
+  clearTitle: "End all leases?",
+  clearCount: {
+    one: "{count} holder loses the token at once.",
+    other: "{count} holders lose their tokens at once.",
+  },
+  clearNone: "{count} holders: nobody has a token now, so there is nothing to end.",
+  clearText: "Nobody is asked. Programs find out when they use, renew or release their lease.",
+  clearConfirm: "End all leases",
+  clearBusy: "Ending …",
+  cancel: "Cancel",
+  cleared: { one: "{count} lease was ended.", other: "{count} leases were ended." },
+
+  // drawer
+  drawerId: "Token id",
+  drawerValue: "Token value",
+  drawerHolder: "Holder",
+  drawerFree: "Available",
+  drawerFreeText: "Nobody holds this token.",
+  drawerUntil: "until {time}",
+  drawerSince: "since {time}",
+  drawerUnknown: "This pool has no such token.",
+  release: "Release",
+  releaseBusy: "Releasing …",
+  released: "The lease of {user} on {token} was ended.",
+  renew: "Renew",
+  renewed: "Renewed until {time}.",
+  history: "History",
+  historyNone: "Nobody has had this token yet.",
+  historyMore: "Show earlier leases",
+  historyLoading: "Loading …",
+  historyEnd: "That is all there is.",
+  historyFailed: "The history could not be read. {why}",
+  reasonRunning: "Running",
+  reasonReleased: "Released",
+  reasonExpired: "Expired",
+  reasonEvicted: "Evicted",
+  reasonEvictedFor: "Evicted for {user}",
+  reasonCleared: "Ended with all others",
+  reasonImported: "Imported",
+  heldFor: "held {length}",
+  heldSoFar: "for {length} so far",
+
+  // feed
+  events: "Events",
+  pause: "Pause",
+  resume: "Resume",
+  pausedCount: { one: "{count} event meanwhile", other: "{count} events meanwhile" },
+  eventsNone: "Nothing has happened yet. What happens to leases appears here.",
+  eventStarted: "took {token}",
+  eventRenewed: "renewed {token}",
+  eventReleased: "gave back {token}",
+  eventExpired: "ran out of time on {token}",
+  eventEvicted: "was evicted from {token}",
+  eventCleared: "lost {token}, as all did",
+
+  // what went wrong, and what to do
+  problem: "{detail}",
+  "problem-unreachable":
+    "The server can't be reached. Check that it runs; this page connects again by itself.",
+  "problem-pool-full": "Every token is in use. Try again later, or release one.",
+  "problem-queue-full": "Too many wait for a token already. Try again later.",
+  "problem-no-tokens": "This pool has no tokens at all.",
+  "problem-user-limit": "This user holds as many tokens as allowed. Release one of them first.",
+  "problem-invalid-user": "Enter a name of 1 to 255 characters.",
+  "problem-refused": "The database can't store this name. Choose another.",
+  "problem-lease-over": "That lease was over already, so nothing was done.",
+  "problem-held-otherwise": "Someone else holds the token by now, so nothing was done.",
+  "problem-renewal-limit": "This lease may not last any longer. Allocate anew when it is over.",
+  "problem-unknown-token": "This pool has no such token.",
+  "problem-unknown-lease": "There is no such lease any more.",
+  "problem-not-done": "The database is away. Nothing was done; try again in a moment.",
+  "problem-busy": "The server is busy. Nothing was done; try again in a moment.",
+  "problem-stopping": "The server is shutting down. Try again when it is back.",
+  "problem-outcome-unknown":
+    "It is not known whether that was done. Look at the tokens before you try again.",
+  "problem-timed-out":
+    "It took too long, and may or may not have been done. Look at the tokens before you try again.",
+  "problem-idempotency-full": "The server can't remember more requests now. Try again later.",
+  "problem-foreign-page": "The server refused it as coming from another site. Reload this page.",
+  "problem-wrong-host": "The server does not answer to this address. Open it as localhost.",
+};

@@ -1,0 +1,92 @@
+// @ts-check
+import { en } from "./en.js";
+import { pt } from "./pt.js";
+
+/** @typedef {keyof typeof en} Key */
+/** @typedef {{ [name: string]: string | number }} Values */
+
+const KEPT = "token-manager.language";
+const changes = new EventTarget();
+
+/** @type {"en" | "pt-BR"} */
+let language = document.documentElement.lang === "pt-BR" ? "pt-BR" : "en";
+let numbers = new Intl.NumberFormat(language);
+let plurals = new Intl.PluralRules(language);
+
+export const currentLanguage = () => language;
+
+export function switchLanguage() {
+  language = language === "en" ? "pt-BR" : "en";
+  numbers = new Intl.NumberFormat(language);
+  plurals = new Intl.PluralRules(language);
+  document.documentElement.lang = language;
+  try {
+    localStorage.setItem(KEPT, language);
+  } catch {
+    // Without storage the choice holds until the page is left.
+  }
+  fillStaticWords();
+  changes.dispatchEvent(new Event("change"));
+}
+
+/** @param {() => void} listener */
+export function onLanguage(listener) {
+  changes.addEventListener("change", listener);
+}
+
+/** @param {number} n */
+export const number = (n) => numbers.format(n);
+
+/** The words as they stand, with {names} in them. @param {Key} key @param {number} [count] */
+function pattern(key, count = 0) {
+  const words = (language === "en" ? en : pt)[key];
+  if (typeof words === "string") return words;
+  return plurals.select(count) === "one" ? words.one : words.other;
+}
+
+/** @param {Key} key @param {Values} [values] */
+export function word(key, values = {}) {
+  return pattern(key, Number(values.count)).replace(/\{(\w+)\}/g, (whole, name) => {
+    const value = values[name];
+    return typeof value === "number" ? number(value) : value ?? whole;
+  });
+}
+
+/**
+ * A sentence with elements in it, such as a user's name, which has to be isolated from the text
+ * around it.
+ * @param {Element} into @param {Key} key @param {{ [name: string]: Node | string }} parts
+ * @param {number} [count]
+ */
+export function fillWords(into, key, parts, count) {
+  const nodes = pattern(key, count).split(/\{(\w+)\}/).map((text, i) => (i % 2 ? parts[text] : text));
+  into.replaceChildren(...nodes.filter((node) => node !== "" && node !== undefined));
+}
+
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufeff]/;
+
+/**
+ * A name for a text that can't hold elements (a label, an announcement). What may turn the
+ * direction of the text around it is kept within the name.
+ * @param {string} name
+ */
+export const isolated = (name) => (RIGHT_TO_LEFT.test(name) ? `\u2068${name}\u2069` : name);
+
+/** @param {string} code of a problem @returns {Key} */
+export function problemKey(code) {
+  const key = `problem-${code}`;
+  return key in en ? /** @type {Key} */ (key) : "problem";
+}
+
+/** Texts that never change but by language stand in the page as data-word and the like. */
+export function fillStaticWords() {
+  for (const element of document.querySelectorAll("[data-word]")) {
+    element.textContent = word(/** @type {Key} */ (element.getAttribute("data-word")));
+  }
+  for (const attribute of ["aria-label", "placeholder", "title"]) {
+    for (const element of document.querySelectorAll(`[data-word-${attribute}]`)) {
+      const key = /** @type {Key} */ (element.getAttribute(`data-word-${attribute}`));
+      element.setAttribute(attribute, word(key));
+    }
+  }
+}

@@ -1,0 +1,201 @@
+// @ts-check
+
+/** @type {{ [K in keyof typeof import("./en.js").en]: (typeof import("./en.js").en)[K] }} */
+export const pt = {
+  // a página
+  skip: "Pular para os tokens",
+  themeToDark: "Mudar para o tema escuro",
+  themeToLight: "Mudar para o tema claro",
+  otherLanguage: "English",
+  copy: "Copiar",
+  copied: "Copiado",
+  copyFailed: "Selecione e copie à mão",
+  close: "Fechar",
+  noScript: "Esta página precisa de JavaScript.",
+
+  // conexão
+  connecting: "Conectando",
+  live: "Ao vivo",
+  lost: "Sem conexão",
+  lostSince: "Sem conexão com o servidor. Os números são os de {time}, {ago}.",
+  lostNever: "O servidor não responde.",
+  lostRetry: "Tentando de novo sozinho.",
+  announceLost: "A conexão com o servidor caiu. Os números são antigos.",
+  announceBack: "Conectado de novo. Os números são atuais.",
+
+  // cabeçalho
+  overview: "O pool",
+  inUse: "em uso",
+  ofSize: "de {size}",
+  available: "livres",
+  waiting: "na fila",
+  policyLease: "Um lease dura {lease}.",
+  policyRenew: "Um lease dura {lease} e pode ser renovado até durar {max}.",
+  policyEvict: "Com todos os tokens em uso, o lease mais antigo dá lugar a quem pede.",
+  policyEvictHold:
+    "Com todos os tokens em uso, o lease mais antigo dá lugar a quem pede, "
+    + "depois de ter durado {hold}.",
+  policyReject: "Com todos os tokens em uso, quem pede é recusado.",
+  policyWait: "Com todos os tokens em uso, quem pede espera, por ordem de chegada.",
+  policyUser: {
+    one: "Cada usuário pode ter {count} token por vez.",
+    other: "Cada usuário pode ter {count} tokens por vez.",
+  },
+
+  // gráfico
+  chartTitle: "Últimos 10 minutos",
+  chartInUse: "Tokens em uso",
+  chartAllocations: "Alocações",
+  chartExpiries: "Vencimentos",
+  chartEvictions: "Desalojamentos",
+  chartFrom: "há 10 min",
+  chartNow: "agora",
+  chartSays:
+    "Os últimos 10 minutos. Em uso agora: {active} de {size}. Alocações: {allocations}. "
+    + "Vencimentos: {expiries}. Desalojamentos: {evictions}.",
+
+  // grade
+  tokens: "Tokens",
+  gridHelp: "As setas vão de token em token, Enter mostra um.",
+  gridLoading: "Carregando os tokens",
+  token: "Token {number}",
+  tokenInText: "token {number}",
+  cellFree: "Token {number}, livre",
+  cellHeld: "Token {number}, com {user}, restam {left}",
+  cellHeldStale: "Token {number}, com {user} na última notícia",
+  nextToExpire: "próximo a vencer",
+  nextToEvict: "próximo a ser desalojado",
+  markExpire: "vence antes",
+  markEvict: "sai antes",
+  markBoth: "próximo",
+  legendHeld: "em uso, com o tempo restante",
+  legendFree: "livre",
+  noneExpires: "Nada a vencer",
+  calloutExpire: "Próximo a vencer:",
+  calloutEvict: "Próximo a ser desalojado:",
+  calloutHolder: "{user} no {token}",
+  left: "restam {left}",
+  overviewHelp:
+    "Mapa de {count} tokens. As setas movem o cursor, Page Up e Page Down de dez em dez linhas, "
+    + "Enter mostra um token.",
+  overviewIdle: "Aponte para um token, ou mova o cursor com as setas.",
+
+  // primeira visita
+  emptyTitle: "Ninguém tem um token ainda",
+  emptyText: "Escreva um nome em Alocar e pegue o primeiro, ou peça em um terminal:",
+  noTokensTitle: "Este pool não tem tokens",
+  noTokensText:
+    "Ele foi criado com --pool-size 0. Inicie o servidor em um banco novo com um número maior.",
+
+  // busca
+  search: "Buscar",
+  searchHint: "Usuário, id de token ou de lease",
+  searchFound: { one: "{count} token agora", other: "{count} tokens agora" },
+  searchMore: { one: "e mais {count}", other: "e mais {count}" },
+  searchNone: "Ninguém com esse nome tem um token agora, e nenhum id começa assim.",
+  searchPast: "Leases anteriores de {user}",
+  searchPastFailed: "Não foi possível ler os leases anteriores. {why}",
+  searchHeld: "restam {left}",
+
+  // alocar
+  allocate: "Alocar",
+  allocateTitle: "Alocar um token",
+  allocateUser: "Usuário",
+  allocateUserHint: "um nome, ou qualquer texto",
+  allocateFor: "Segundos",
+  allocateBusy: "Pedindo …",
+  allocateWaiting: "Esperando um token …",
+  allocated: "{user} tem o {token}.",
+  allocatedOver: "{user} recebeu o {token}, mas esse lease já terminou.",
+  allocatedEvicted: "O lease de {user} deu lugar a ele.",
+  tokenValue: "Valor do token",
+  showToken: "Mostrar",
+
+  // limpar
+  clear: "Limpar tudo …",
+  clearTitle: "Encerrar todos os leases?",
+  clearCount: {
+    one: "{count} dono perde o token na hora.",
+    other: "{count} donos perdem seus tokens na hora.",
+  },
+  clearNone: "{count} donos: ninguém tem um token agora, e não há nada a encerrar.",
+  clearText:
+    "Ninguém é consultado. Os programas descobrem ao usar, renovar ou liberar o seu lease.",
+  clearConfirm: "Encerrar todos",
+  clearBusy: "Encerrando …",
+  cancel: "Cancelar",
+  cleared: { one: "{count} lease foi encerrado.", other: "{count} leases foram encerrados." },
+
+  // gaveta
+  drawerId: "Id do token",
+  drawerValue: "Valor do token",
+  drawerHolder: "Dono",
+  drawerFree: "Livre",
+  drawerFreeText: "Ninguém tem este token.",
+  drawerUntil: "até {time}",
+  drawerSince: "desde {time}",
+  drawerUnknown: "Este pool não tem esse token.",
+  release: "Liberar",
+  releaseBusy: "Liberando …",
+  released: "O lease de {user} no {token} foi encerrado.",
+  renew: "Renovar",
+  renewed: "Renovado até {time}.",
+  history: "Histórico",
+  historyNone: "Ninguém teve este token ainda.",
+  historyMore: "Mostrar leases anteriores",
+  historyLoading: "Carregando …",
+  historyEnd: "Isso é tudo.",
+  historyFailed: "Não foi possível ler o histórico. {why}",
+  reasonRunning: "Em curso",
+  reasonReleased: "Liberado",
+  reasonExpired: "Vencido",
+  reasonEvicted: "Desalojado",
+  reasonEvictedFor: "Desalojado por {user}",
+  reasonCleared: "Encerrado com todos os outros",
+  reasonImported: "Importado",
+  heldFor: "durou {length}",
+  heldSoFar: "há {length}",
+
+  // eventos
+  events: "Eventos",
+  pause: "Pausar",
+  resume: "Retomar",
+  pausedCount: { one: "{count} evento nesse meio-tempo", other: "{count} eventos nesse meio-tempo" },
+  eventsNone: "Nada aconteceu ainda. O que acontece com os leases aparece aqui.",
+  eventStarted: "pegou o {token}",
+  eventRenewed: "renovou o {token}",
+  eventReleased: "devolveu o {token}",
+  eventExpired: "ficou sem tempo no {token}",
+  eventEvicted: "teve de deixar o {token}",
+  eventCleared: "perdeu o {token}, como todos",
+
+  // o que deu errado, e o que fazer
+  problem: "{detail}",
+  "problem-unreachable":
+    "O servidor não está acessível. Veja se ele está no ar; a página se reconecta sozinha.",
+  "problem-pool-full":
+    "Todos os tokens estão em uso. Tente de novo mais tarde, ou libere um.",
+  "problem-queue-full": "Já há gente demais à espera de um token. Tente de novo mais tarde.",
+  "problem-no-tokens": "Este pool não tem nenhum token.",
+  "problem-user-limit": "Este usuário já tem quantos tokens pode ter. Libere um deles antes.",
+  "problem-invalid-user": "Escreva um nome de 1 a 255 caracteres.",
+  "problem-refused": "O banco de dados não consegue guardar este nome. Escolha outro.",
+  "problem-lease-over": "Esse lease já tinha terminado, e por isso nada foi feito.",
+  "problem-held-otherwise": "O token já está com outra pessoa, e por isso nada foi feito.",
+  "problem-renewal-limit": "Este lease não pode durar mais. Aloque de novo quando ele terminar.",
+  "problem-unknown-token": "Este pool não tem esse token.",
+  "problem-unknown-lease": "Esse lease não existe mais.",
+  "problem-not-done":
+    "O banco de dados está fora. Nada foi feito; tente de novo daqui a pouco.",
+  "problem-busy": "O servidor está ocupado. Nada foi feito; tente de novo daqui a pouco.",
+  "problem-stopping": "O servidor está encerrando. Tente de novo quando ele voltar.",
+  "problem-outcome-unknown":
+    "Não se sabe se isso foi feito. Confira os tokens antes de tentar de novo.",
+  "problem-timed-out":
+    "Demorou demais, e pode ter sido feito ou não. Confira os tokens antes de tentar de novo.",
+  "problem-idempotency-full":
+    "O servidor não consegue lembrar mais pedidos agora. Tente de novo mais tarde.",
+  "problem-foreign-page":
+    "O servidor recusou por parecer vir de outro site. Recarregue esta página.",
+  "problem-wrong-host": "O servidor não atende por este endereço. Abra-o como localhost.",
+};
