@@ -18,7 +18,8 @@ export const tokenId = (number) => `token-${number}`;
  */
 export function lease(fence, expiresAt = START + 120_000) {
   const user = `user ${fence}`;
-  return { id: `lease-${fence}`, user, userId: `id of ${user}`, fence, startedAt: START, expiresAt };
+  const id = `lease-${fence}`;
+  return { id, user, userId: `id of ${user}`, fence, startedAt: START, expiresAt };
 }
 
 /**

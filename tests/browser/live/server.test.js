@@ -42,7 +42,8 @@ const live = (page) => until("live", () => page.state === "live");
 async function same(page, api) {
   const told = (await api.tokens()).map(({ id, lease }) => [id, lease?.id ?? null]);
   const now = page.clock.now();
-  const shown = page.pool.tokens.map((token) => [token.id, page.pool.holder(token, now)?.id ?? null]);
+  const shown = page.pool.tokens.map((token) => (
+    [token.id, page.pool.holder(token, now)?.id ?? null]));
   return JSON.stringify(told) === JSON.stringify(shown);
 }
 

@@ -35,7 +35,8 @@ function begin(times) {
     return answer;
   };
   const tell = (/** @type {Message} */ message) => void heard.push(message);
-  stream = new Stream(tell, { api: { pool }, open: FakeSource.open, times: { ...TIMES, ...times } });
+  const parts = { api: { pool }, open: FakeSource.open, times: { ...TIMES, ...times } };
+  stream = new Stream(tell, parts);
   stream.start();
 }
 
@@ -69,7 +70,7 @@ test("one that comes too early is greeted without a call to read the list", () =
   assert.deepEqual([...stream.greeting()], [{ type: "state", state: "connecting" }]);
 });
 
-test("the first event goes at once, the next ones together, and what is not known is left", async () => {
+test("the first event goes at once, the next ones together, unknown kinds nowhere", async () => {
   begin();
   const source = await connected(1);
   source.open();
@@ -189,7 +190,7 @@ for (const [what, other] of /** @type {const} */ ([
   });
 }
 
-test("a stream on which nothing comes while the pool goes on is replaced, but not often", async () => {
+test("a stream that is silent while the pool goes on is replaced, but not often", async () => {
   begin({ suspicion: 1e6 });
   (await connected(1)).open();
   answer = info(60);

@@ -157,9 +157,10 @@ export class Live extends EventTarget {
       const wanted = this.#wanted;
       this.#kept.clear();
       try {
-        const size = this.info?.size ?? -1;
-        this.#replace(await this.#api.tokens());
-        this.#size = size;
+        const size = this.info?.size;
+        const rows = await this.#api.tokens();
+        this.#size = size ?? rows.length;
+        this.#replace(rows);
         failures = 0;
         done = wanted;
       } catch (problem) {
@@ -240,8 +241,9 @@ export class Live extends EventTarget {
   #connected(connection) {
     if (connection === "live" && this.#connection !== "live") this.#wake();
     this.#connection = connection;
-    const whole = this.#loaded && !this.#failing;
-    const state = connection !== "live" || whole ? connection : this.#failing ? "lost" : "connecting";
+    // A connection is of no use to a page that can't read what it missed.
+    const own = this.#failing ? "lost" : this.#loaded ? "live" : "connecting";
+    const state = connection === "live" ? own : connection;
     if (state === this.state) return;
     this.state = state;
     this.dispatchEvent(new News("state", null));
