@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
 use crate::found::CONFIG_ENV;
 use crate::setting::{Kind, SETTINGS, Setting};
+use crate::{people, run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -73,6 +74,20 @@ pub fn command() -> Command {
                 .arg(from)
                 .after_help(IMPORT_EXAMPLE),
         )
+        .subcommands(people::commands())
+        .subcommand(run::command())
+}
+
+/// The server that a command asks.
+pub fn server() -> Arg {
+    Arg::new("server")
+        .long("server")
+        .value_name("URL")
+        .env("TOKEN_MANAGER_SERVER")
+        .default_value("http://localhost:4000")
+        .value_hint(ValueHint::Url)
+        .hide_env_values(true)
+        .help("The server to ask")
 }
 
 fn flag(setting: &'static Setting) -> Arg {

@@ -1,13 +1,17 @@
 //! The one binary, `token-manager`: reads the settings and runs the command that was asked for.
 //! What a command does beyond that is some other crate's business.
 
+mod api;
 mod args;
 mod doctor;
+mod exit;
 mod found;
 mod import;
 mod listen;
 mod log;
 mod mask;
+mod people;
+mod run;
 mod serve;
 mod setting;
 mod settings;
@@ -24,11 +28,18 @@ use crate::found::Found;
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
-    let given = match args::command().try_get_matches() {
-        Ok(matches) => Given::of(&matches),
+    let matches = match args::command().try_get_matches() {
+        Ok(matches) => matches,
         Err(error) => return usage(&error),
     };
-    match run(&given) {
+    // Fails only where somebody else has installed one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match matches.subcommand() {
+        Some(("run", matches)) => return run::run(matches),
+        Some((name, matches)) if people::knows(name) => return people::perform(name, matches),
+        _ => {}
+    }
+    match serve_or_tend(&Given::of(&matches)) {
         Ok(code) => code,
         Err(error) => {
             complain(&error);
@@ -49,15 +60,14 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
 }
 
-fn run(given: &Given) -> anyhow::Result<ExitCode> {
+/// The commands that work on a database themselves.
+fn serve_or_tend(given: &Given) -> anyhow::Result<ExitCode> {
     let env = |name: &str| std::env::var(name).ok();
     let found = Found::look(&given.flags, given.config.as_deref(), env)?;
     if given.command == "config" {
         show::show(&found)?;
         return Ok(ExitCode::SUCCESS);
     }
-    // Fails only where somebody else has installed one already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if given.command == "doctor" {
         return Ok(runtime.block_on(doctor::examine(&found)));

@@ -11,6 +11,7 @@ mod answer;
 mod app;
 mod body;
 mod connection;
+mod dashboard;
 mod door;
 mod events;
 mod export;

@@ -14,8 +14,8 @@ use crate::answer::{Shown, json};
 use crate::app::{App, Inside, SentId, unknown_token};
 use crate::problem::{Code, Problem};
 use crate::{
-    Door, Settings, allocate, events, health, history, leases, lists, policy, release, sample,
-    search,
+    Door, Settings, allocate, dashboard, events, health, history, leases, lists, policy, release,
+    sample, search,
 };
 
 /// The whole service: every route behind the one [`Door`].
@@ -23,6 +23,8 @@ use crate::{
 pub fn router(engine: Handle, settings: &Settings) -> Door {
     let app = Inside::new(engine, settings);
     let mut routes = Router::new()
+        .route("/", get(dashboard::page))
+        .route("/assets/{digest}/{*path}", get(dashboard::asset))
         .route("/api/tokens", get(lists::all))
         .route("/api/tokens/available", get(lists::available))
         .route("/api/tokens/active", get(lists::active))
@@ -69,7 +71,10 @@ async fn show(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
 }
 
 async fn unknown_path() -> Problem {
-    Problem::new(Code::UnknownPath, "There is nothing at this path; see /api/tokens.")
+    Problem::new(
+        Code::UnknownPath,
+        "There is nothing at this path. The dashboard is at /, and what programs need below /api.",
+    )
 }
 
 async fn wrong_method(method: Method) -> Problem {

@@ -4,6 +4,8 @@
 const DRIFT = 0.0002;
 /** What rounding may make two true statements differ by, in milliseconds. */
 const ROUNDING = 2;
+/** How soon news usually come, in milliseconds. */
+const FRESH = 20;
 
 /**
  * The server's time, as far as its answers tell it. The page's own clock may be wrong by hours, so
@@ -57,8 +59,11 @@ export class Clock {
     // Without an upper bound, old news would pass for the present time.
     if (this.#low === -Infinity || !Number.isFinite(serverMs)) return;
     this.#age(takenAt);
-    this.#low = Math.max(this.#low, serverMs - takenAt);
-    this.#high = Math.max(this.#low, this.#high);
+    const low = serverMs - takenAt;
+    if (low <= this.#low) return;
+    this.#low = low;
+    // What is later than all that was known just happened; of old news this is not said.
+    this.#high = Math.max(low, Math.min(this.#high, low + FRESH));
   }
 
   #offset() {

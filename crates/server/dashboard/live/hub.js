@@ -10,7 +10,10 @@ export const PATIENCE = 300;
 /** After how long a tab that takes nothing is forgotten, in milliseconds. */
 const FORGET = 60_000;
 
-/** @typedef {{ owes: number, behind: boolean, heardAt: number }} Tab */
+/**
+ * @typedef {{ patience?: number, forget?: number }} Limits
+ * @typedef {{ owes: number, behind: boolean, heardAt: number }} Tab
+ */
 
 /**
  * Passes one stream on to many tabs. It runs while there is a tab.
@@ -26,9 +29,7 @@ export class Hub {
   /** @type {Map<MessagePort, Tab>} */
   #tabs = new Map();
 
-  /**
-   * @param {ConstructorParameters<typeof Stream>[1] & { patience?: number, forget?: number }} [parts]
-   */
+  /** @param {ConstructorParameters<typeof Stream>[1] & Limits} [parts] */
   constructor(parts = {}) {
     this.#patience = parts.patience ?? PATIENCE;
     this.#forget = parts.forget ?? FORGET;

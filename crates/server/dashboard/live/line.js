@@ -7,7 +7,8 @@ import { Stream } from "./stream.js";
 const PATIENCE = 5000;
 
 /**
- * Joins the stream that all tabs share, or, where browsers have no such thing, opens one of its own.
+ * Joins the stream that all tabs share, or, where browsers have no such thing, opens one of its
+ * own.
  * @param {(message: Message) => void} tell
  * @returns {Line}
  */
@@ -19,7 +20,12 @@ export function openLine(tell) {
     line = new Stream(tell);
     line.start();
   };
-  line = typeof SharedWorker === "function" ? sharedLine(tell, alone) : new Stream(tell);
+  try {
+    line = sharedLine(tell, alone);
+  } catch {
+    // Some browsers have none, and some allow it on no page that is kept apart.
+    line = new Stream(tell);
+  }
   line.start();
   // A page that is put aside is not to be told anything, and begins anew when it is taken up.
   addEventListener("pagehide", () => line.stop());
@@ -55,6 +61,7 @@ function sharedLine(tell, giveUp) {
   };
   return {
     start() {
+      if (joined) return;
       joined = true;
       worker.port.postMessage("join");
       patience = setTimeout(fail, PATIENCE);

@@ -67,6 +67,7 @@ export class Live extends EventTarget {
   #loaded = false;
   #failing = false;
   #loading = false;
+  #wake = () => {};
   /** How often the pool had to be read, so that what was read too early is known. */
   #wanted = 0;
   /** The size that the server told when the pool was read. */
@@ -156,9 +157,10 @@ export class Live extends EventTarget {
       const wanted = this.#wanted;
       this.#kept.clear();
       try {
-        const size = this.info?.size ?? -1;
-        this.#replace(await this.#api.tokens());
-        this.#size = size;
+        const size = this.info?.size;
+        const rows = await this.#api.tokens();
+        this.#size = size ?? rows.length;
+        this.#replace(rows);
         failures = 0;
         done = wanted;
       } catch (problem) {
@@ -167,12 +169,23 @@ export class Live extends EventTarget {
       }
       this.#failing = failures > 0;
       this.#connected(this.#connection);
-      if (failures > 0) await pause(Math.min(RETRY_MOST, RETRY * 2 ** (failures - 1)));
+      if (failures > 0) await this.#pause(Math.min(RETRY_MOST, RETRY * 2 ** (failures - 1)));
       else if (done < this.#wanted) await pause(APART);
     }
     this.#loading = false;
     this.#kept.clear();
     void this.#loadPast();
+  }
+
+  /**
+   * Until the next attempt, which is due at once when the server is back.
+   * @param {number} ms
+   */
+  #pause(ms) {
+    return new Promise((resolve) => {
+      this.#wake = () => resolve(undefined);
+      setTimeout(resolve, ms);
+    });
   }
 
   /** @param {Row[]} rows */
@@ -182,7 +195,7 @@ export class Live extends EventTarget {
     for (const event of this.recent) this.#place(event);
     this.#loaded = true;
     this.#changed = null;
-    this.#tell();
+    this.#tellNow();
   }
 
   /** Reads the last minutes. What failed is left for the next time: the events go on anyway. */
@@ -226,9 +239,11 @@ export class Live extends EventTarget {
 
   /** @param {State} connection */
   #connected(connection) {
+    if (connection === "live" && this.#connection !== "live") this.#wake();
     this.#connection = connection;
-    const whole = this.#loaded && !this.#failing;
-    const state = connection !== "live" || whole ? connection : this.#failing ? "lost" : "connecting";
+    // A connection is of no use to a page that can't read what it missed.
+    const own = this.#failing ? "lost" : this.#loaded ? "live" : "connecting";
+    const state = connection === "live" ? own : connection;
     if (state === this.state) return;
     this.state = state;
     this.dispatchEvent(new News("state", null));
@@ -246,6 +261,7 @@ export class Live extends EventTarget {
   }
 
   #tellNow() {
+    clearTimeout(this.#telling);
     this.#telling = undefined;
     this.#toldAt = performance.now();
     const changed = this.#changed;

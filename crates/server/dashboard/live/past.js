@@ -65,7 +65,8 @@ export function happeningsOf(leases, since, most) {
         { ...common, kind: "started", at: lease.startedAt, reason: null, evictedBy: null });
     }
     if (endedAt !== null && endedAt >= since) {
-      found.set(`ended ${lease.fence}`, { ...common, kind: "ended", at: endedAt, reason, evictedBy });
+      found.set(`ended ${lease.fence}`,
+        { ...common, kind: "ended", at: endedAt, reason, evictedBy });
     }
   }
   // An eviction's end is told before the start that it was for, at the same moment.

@@ -111,7 +111,7 @@ export class Pool {
       token.lease = { id, user, userId, fence, startedAt, expiresAt };
       return true;
     }
-    // The lease that is known: it is over already, or a deadline was moved, which is always to later.
+    // The lease that is known: it is over already, or its deadline was moved, always to later.
     if (token.lease === null || token.lease.expiresAt >= event.expiresAt) return false;
     token.lease = { ...token.lease, expiresAt: event.expiresAt };
     return true;

@@ -50,8 +50,8 @@ export class Series {
   load(leases, since, now) {
     const meanwhile = this.#meanwhile ?? [];
     this.#meanwhile = null;
-    for (const counts of [this.#starts, this.#ends, this.#expiries, this.#evictions]) counts.fill(0);
-    this.#newest = Math.floor(now / STEP);
+    this.#newest = 0;
+    this.#advance(Math.floor(now / STEP));
     this.since = since;
     this.#fence = 0;
     this.#ended.clear();

@@ -19,9 +19,10 @@ import { Clock } from "./clock.js";
 
 /** Times in milliseconds. */
 export const TIMES = {
-  /** between two questions for a sign of life, and how long the answer may take */
+  /** between two questions for a sign of life, and how long the answer may take: the sum of both,
+   * and no more than eight seconds, is how long a page may be wrong about a server that is gone */
   beat: 3000,
-  patience: 5000,
+  patience: 4500,
   /** how far batches of events are apart */
   batch: 16,
   /** the first pause before connecting again, and the longest */
@@ -132,7 +133,7 @@ export class Stream {
       this.#later("beat", this.#times.beat, () => void this.#beat());
     };
     source.onerror = () => {
-      // It would connect again by itself after a cut, but not after an HTTP error. One way for both.
+      // By itself it would connect again after a cut, but not after an HTTP error.
       if (!opened) this.#refusals += 1;
       this.#failed(false);
     };

@@ -7,6 +7,7 @@ mod bad_input;
 mod conditions;
 mod connections;
 mod contract;
+mod dashboard;
 mod events;
 mod exports;
 mod following;

@@ -1,0 +1,187 @@
+//! Following a server's events over cuts, restarts and other servers of the same pool.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use jiff::Timestamp;
+use reqwest::{Method, Response};
+use serde::Deserialize;
+use sse_stream::{Sse, SseByteStream};
+use uuid::Uuid;
+
+use super::{Api, Failure};
+
+/// How long a stream may be silent before it is given up: it gives a sign of life every 15 seconds.
+const SILENCE: Duration = Duration::from_secs(40);
+
+/// How long to wait for a stream to begin.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// The pauses between attempts to connect again: the first, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+
+/// What comes of following.
+#[derive(Debug)]
+pub enum News {
+    /// The stream is there: from now on, or going on where it was cut. What happened before the
+    /// first one has to be read; after a further one nothing has been missed.
+    Connected,
+    /// Something happened to a lease.
+    Told(Told),
+    /// Something may have been missed: everything has to be read again.
+    Resync,
+    /// The stream is cut. It is opened again by asking on; nothing needs to be done.
+    Cut(Failure),
+}
+
+/// What happened to a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// It began.
+    Started,
+    /// Its deadline was moved.
+    Renewed,
+    /// It is over.
+    Ended,
+}
+
+/// An event of the stream.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Told {
+    /// What happened.
+    #[serde(skip, default = "started")]
+    pub word: Word,
+    /// To which lease.
+    pub lease_id: Uuid,
+    /// Of which token.
+    pub token_id: Uuid,
+    /// Whose it is.
+    pub user: String,
+    /// Its number.
+    pub fence: i64,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Its deadline.
+    pub expires_at: Timestamp,
+    /// When it ended, if it did.
+    pub ended_at: Option<Timestamp>,
+    /// Why it ended, if it did.
+    pub reason: Option<String>,
+    /// For which lease it was evicted, if it was.
+    pub evicted_by: Option<Uuid>,
+    /// Which lease was evicted for it, if one was.
+    pub evicted: Option<Uuid>,
+}
+
+fn started() -> Word {
+    Word::Started
+}
+
+type Blocks = Pin<Box<dyn Stream<Item = Result<Sse, sse_stream::Error>> + Send>>;
+
+/// The events of a server, over as many connections as it takes.
+pub struct Follow {
+    api: Api,
+    query: Vec<(String, String)>,
+    stream: Option<Blocks>,
+    begun: bool,
+    last_id: Option<String>,
+    pause: Duration,
+}
+
+impl Follow {
+    pub(super) fn new(api: Api, query: Vec<(String, String)>) -> Self {
+        Follow { api, query, stream: None, begun: false, last_id: None, pause: Duration::ZERO }
+    }
+
+    /// Waits for what comes next. May be dropped and called again without losing anything.
+    pub async fn next(&mut self) -> News {
+        loop {
+            let Some(stream) = &mut self.stream else {
+                tokio::time::sleep(self.pause).await;
+                self.pause = (self.pause * 2).clamp(PAUSE.0, PAUSE.1);
+                match self.open().await {
+                    Ok(stream) => self.stream = Some(stream),
+                    Err(failure) => return News::Cut(failure),
+                }
+                self.pause = Duration::ZERO;
+                // Cut before it said where it is, a stream begins anew.
+                let anew = std::mem::replace(&mut self.begun, true) && self.last_id.is_none();
+                return if anew { News::Resync } else { News::Connected };
+            };
+            let block = match stream.next().await {
+                Some(Ok(block)) => block,
+                ended => {
+                    self.stream = None;
+                    return News::Cut(self.why(ended.and_then(Result::err)));
+                }
+            };
+            // Also of what bears only an id: the stream has come as far as that.
+            if block.id.is_some() {
+                self.last_id.clone_from(&block.id);
+            }
+            if block.event.as_deref() == Some("resync") {
+                return News::Resync;
+            }
+            if let Some(told) = understood(&block) {
+                return News::Told(told);
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Blocks, Failure> {
+        let mut request = self.api.request(Method::GET, "/api/events")?.query(&self.query);
+        if let Some(id) = &self.last_id {
+            request = request.header("Last-Event-ID", id);
+        }
+        let opened = tokio::time::timeout(OPENING, request.send()).await;
+        let opened = opened.map_err(|_| self.lost("it did not begin to tell"))?;
+        let response = opened.map_err(|error| Failure::of(&self.api, error))?;
+        let response = self.api.checked(response).await?;
+        Ok(Box::pin(SseByteStream::new(chunks(self.api.clone(), response))))
+    }
+
+    fn why(&self, error: Option<sse_stream::Error>) -> Failure {
+        match error {
+            Some(sse_stream::Error::Body(failure)) => match failure.downcast() {
+                Ok(failure) => *failure,
+                Err(error) => self.lost(&error.to_string()),
+            },
+            Some(error) => Failure::Strange { what: error.to_string() },
+            None => self.lost("it ended the stream"),
+        }
+    }
+
+    fn lost(&self, why: &str) -> Failure {
+        lost(&self.api, why)
+    }
+}
+
+/// What comes of a stream, and an error should nothing come for too long.
+fn chunks(api: Api, response: Response) -> impl Stream<Item = Result<Bytes, Failure>> + Send {
+    futures_util::stream::unfold((api, response), |(api, mut response)| async move {
+        let chunk = match tokio::time::timeout(SILENCE, response.chunk()).await {
+            Ok(chunk) => chunk.map_err(|error| Failure::of(&api, error)).transpose()?,
+            Err(_) => Err(lost(&api, "it gave no sign of life")),
+        };
+        Some((chunk, (api, response)))
+    })
+}
+
+fn lost(api: &Api, why: &str) -> Failure {
+    Failure::Lost { server: api.shown(), why: why.to_owned() }
+}
+
+fn understood(block: &Sse) -> Option<Told> {
+    let word = match block.event.as_deref()? {
+        "lease.started" => Word::Started,
+        "lease.renewed" => Word::Renewed,
+        "lease.ended" => Word::Ended,
+        // There may be new kinds of events, and positions come without any.
+        _ => return None,
+    };
+    let told: Told = serde_json::from_str(block.data.as_deref()?).ok()?;
+    Some(Told { word, ..told })
+}

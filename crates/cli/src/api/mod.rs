@@ -1,0 +1,253 @@
+//! A server's HTTP API, as the commands for people use it. They can do nothing that any other
+//! client can't.
+
+mod events;
+mod failure;
+mod model;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::header::{DATE, HeaderValue, LINK};
+use reqwest::{Client, Method, RequestBuilder, Response, Url};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+pub use events::{Follow, News, Told, Word};
+pub use failure::{Failure, Problem};
+pub use model::{Allocated, EvictedLease, Lease, Leases, Policy, PoolView, Token, Usage, Usages};
+
+/// How long to wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long to wait for an answer, beyond the time that is spent waiting for a token: a little
+/// longer than the server takes at most before it gives up itself.
+const TIMEOUT: Duration = Duration::from_secs(35);
+
+/// A server, by its address.
+#[derive(Clone, Debug)]
+pub struct Api {
+    client: Client,
+    base: Url,
+}
+
+/// What a server answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The JSON, as it was sent.
+    pub json: Value,
+    /// The server's time, to the second, where it told it.
+    pub at: Option<Timestamp>,
+    /// The path of the next page.
+    pub next: Option<String>,
+}
+
+impl Answer {
+    /// The same, understood.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Strange`] when this is not what a TokenManager answers.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        T::deserialize(&self.json).map_err(|error| Failure::Strange { what: error.to_string() })
+    }
+}
+
+/// What is asked for when a token is.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Who asks.
+    pub user: String,
+    /// How long the lease is to last, where that is not left to the pool.
+    pub lease: Option<Duration>,
+    /// How long to wait for a token, where that is not left to the pool.
+    pub wait: Option<Duration>,
+    /// Makes the request recognisable when it has to be repeated.
+    pub key: String,
+}
+
+impl Api {
+    /// The server at an address such as `http://localhost:4000`. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Address`] when that is no address.
+    pub fn at(server: &str) -> Result<Self, Failure> {
+        let wrong = |why: String| Failure::Address { server: server.to_owned(), why };
+        let with_scheme =
+            if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
+        let mut base = Url::parse(&with_scheme).map_err(|error| wrong(error.to_string()))?;
+        if !["http", "https"].contains(&base.scheme()) || !base.has_host() {
+            return Err(wrong("it has to begin with http:// or https://".to_owned()));
+        }
+        // So that what is joined to it goes below it, also behind a proxy's prefix.
+        base.set_path(&format!("{}/", base.path().trim_end_matches('/')));
+        base.set_query(None);
+        base.set_fragment(None);
+        let agent = concat!("token-manager/", env!("CARGO_PKG_VERSION"));
+        let client = Client::builder().connect_timeout(CONNECT_TIMEOUT).user_agent(agent).build();
+        let client = client.map_err(|error| wrong(error.to_string()))?;
+        Ok(Api { client, base })
+    }
+
+    /// The address, as errors name it: without a password.
+    pub fn shown(&self) -> String {
+        let mut shown = self.base.clone();
+        // Fails only for addresses that have no place for one.
+        let _ = shown.set_password(None);
+        shown.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// Reads what is at a path such as `/api/pool`, with a query.
+    ///
+    /// # Errors
+    ///
+    /// As [`Failure`] says.
+    pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
+        self.answer(self.request(Method::GET, path)?.query(query).timeout(TIMEOUT)).await
+    }
+
+    /// As [`Api::get`] for a list that comes in pages, until `most` rows are there or there are no
+    /// more. `rows` names the member that has the rows; a list that is an array has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Failure`] says.
+    pub async fn pages(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        rows: Option<&str>,
+        most: usize,
+    ) -> Result<Answer, Failure> {
+        let mut answer = self.get(path, query).await?;
+        let mut all = take_rows(&mut answer.json, rows)?;
+        while all.len() < most
+            && let Some(next) = answer.next.take()
+        {
+            let page = self.get(&next, &[]).await?;
+            answer.next = page.next;
+            let mut json = page.json;
+            all.append(&mut take_rows(&mut json, rows)?);
+        }
+        all.truncate(most);
+        match rows {
+            Some(rows) => answer.json[rows] = Value::Array(all),
+            None => answer.json = Value::Array(all),
+        }
+        Ok(answer)
+    }
+
+    /// Asks for a token. When the answer is lost on the way it is asked again, by the same key, as
+    /// long as `patience` lasts after the wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`Failure`] says.
+    pub async fn allocate(&self, wish: &Wish, patience: Duration) -> Result<Answer, Failure> {
+        const PAUSE: Duration = Duration::from_millis(500);
+        let until = tokio::time::Instant::now() + wish.wait.unwrap_or_default() + patience;
+        loop {
+            let failure = match self.allocate_once(wish).await {
+                Err(failure) if failure.may_pass() => failure,
+                settled => return settled,
+            };
+            if tokio::time::Instant::now() + PAUSE > until {
+                return Err(failure);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn allocate_once(&self, wish: &Wish) -> Result<Answer, Failure> {
+        let mut body = json!({ "user_id": wish.user });
+        for (name, time) in [("lease_seconds", wish.lease), ("wait_seconds", wish.wait)] {
+            if let Some(time) = time {
+                body[name] = time.as_secs_f64().into();
+            }
+        }
+        // A pool whose policy is to wait lets wait for half a minute when nothing is said.
+        let wait = wish.wait.unwrap_or(Duration::from_secs(30));
+        let request = self.request(Method::POST, "/api/tokens/allocate")?;
+        self.answer(
+            request.header("Idempotency-Key", &wish.key).json(&body).timeout(TIMEOUT + wait),
+        )
+        .await
+    }
+
+    /// Sends a request that changes something, with a body or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Failure`] says.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Failure> {
+        let mut request = self.request(method, path)?.timeout(TIMEOUT);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.answer(request).await
+    }
+
+    /// Follows what happens to leases from now on, and connects again whenever it has to.
+    pub fn follow(&self, query: &[(&str, &str)]) -> Follow {
+        let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Follow::new(self.clone(), query.collect())
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
+        let url = self.base.join(path.trim_start_matches('/'));
+        let url = url.map_err(|error| Failure::Strange { what: error.to_string() })?;
+        Ok(self.client.request(method, url))
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Answer, Failure> {
+        let response = request.send().await.map_err(|error| Failure::of(self, error))?;
+        let at = header(&response, &DATE).and_then(date);
+        let next = header(&response, &LINK).and_then(next_page);
+        let response = self.checked(response).await?;
+        let body = response.bytes().await.map_err(|error| Failure::of(self, error))?;
+        let json = serde_json::from_slice(&body)
+            .map_err(|_| Failure::Strange { what: "what it answered is no JSON".to_owned() })?;
+        Ok(Answer { json, at, next })
+    }
+
+    /// The response, if it is not an error.
+    async fn checked(&self, response: Response) -> Result<Response, Failure> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.bytes().await.map_err(|error| Failure::of(self, error))?;
+        Err(Failure::refused(status.as_u16(), &body))
+    }
+}
+
+fn take_rows(json: &mut Value, rows: Option<&str>) -> Result<Vec<Value>, Failure> {
+    let rows = match rows {
+        Some(name) => json.get_mut(name).map(Value::take),
+        None => Some(json.take()),
+    };
+    match rows {
+        Some(Value::Array(rows)) => Ok(rows),
+        _ => Err(Failure::Strange { what: "it answered no list".to_owned() }),
+    }
+}
+
+fn header<'a>(response: &'a Response, name: &reqwest::header::HeaderName) -> Option<&'a str> {
+    response.headers().get(name).map(HeaderValue::to_str)?.ok()
+}
+
+fn date(text: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp())
+}
+
+/// The path in `<path>; rel="next"`.
+fn next_page(link: &str) -> Option<String> {
+    let (path, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+    rest.contains("rel=\"next\"").then(|| path.to_owned())
+}

@@ -1,0 +1,118 @@
+//! The server's answers, as far as the commands look into them. See `docs/api.md` for what each
+//! member means; members that are not here are left to those who read the JSON.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use uuid::Uuid;
+
+/// A row of `/api/tokens`.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "docs/api.md describes them")]
+pub struct Token {
+    pub id: Uuid,
+    pub token: String,
+    pub inserted_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub activated_at: Option<Timestamp>,
+    pub user: Option<String>,
+    pub lease_id: Option<Uuid>,
+    pub expires_at: Option<Timestamp>,
+    pub fence: Option<i64>,
+}
+
+/// A row of `/api/leases`, and what `/api/leases/{id}` and a renewal answer.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "docs/api.md describes them")]
+pub struct Lease {
+    pub lease_id: Uuid,
+    pub token_id: Uuid,
+    pub user: String,
+    pub status: String,
+    pub started_at: Timestamp,
+    pub expires_at: Timestamp,
+    /// In seconds.
+    pub expires_in: f64,
+    pub fence: i64,
+    pub ended_at: Option<Timestamp>,
+    pub end_reason: Option<String>,
+    pub evicted_by: Option<Uuid>,
+}
+
+/// A page of `/api/leases`.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "docs/api.md describes them")]
+pub struct Leases {
+    pub leases: Vec<Lease>,
+}
+
+/// A row of a token's history.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "docs/api.md describes them")]
+pub struct Usage {
+    pub lease_id: Uuid,
+    pub user: String,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub expires_at: Timestamp,
+    pub fence: i64,
+    pub end_reason: Option<String>,
+    pub evicted_by: Option<Uuid>,
+}
+
+/// A token's history.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "docs/api.md describes them")]
+pub struct Usages {
+    pub history: Vec<Usage>,
+}
+
+/// What an allocation answers.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "docs/api.md describes them")]
+pub struct Allocated {
+    pub token_id: Uuid,
+    pub token_value: String,
+    pub user: String,
+    /// `active`, or `ended` where a key was used again and its lease is over.
+    pub status: String,
+    pub lease_id: Uuid,
+    pub expires_at: Timestamp,
+    /// In seconds, when it was answered.
+    pub expires_in: f64,
+    pub fence: i64,
+    pub evicted: Option<EvictedLease>,
+}
+
+/// The lease that ended for another.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "docs/api.md describes them")]
+pub struct EvictedLease {
+    pub lease_id: Uuid,
+    pub user: String,
+    pub started_at: Timestamp,
+}
+
+/// `/api/pool`
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "docs/api.md describes them")]
+pub struct PoolView {
+    pub size: u64,
+    pub active: u64,
+    pub available: u64,
+    pub waiting: u64,
+    pub oldest_lease: Option<Lease>,
+    pub epoch: u64,
+    pub version: u64,
+    pub policy: Policy,
+}
+
+/// The rules of a pool.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "docs/api.md describes them")]
+pub struct Policy {
+    pub when_full: String,
+    pub lease_seconds: f64,
+    pub max_lease_seconds: f64,
+    pub min_hold_seconds: f64,
+    pub max_per_user: Option<u64>,
+}

@@ -1,0 +1,81 @@
+//! Packs the dashboard's files: as they are and compressed, with a digest of all of them in their
+//! paths, so that a browser may keep each for ever. No file is changed but `index.html`, which
+//! learns the digest.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+/// Of the digest, as many bytes as make an accidental repetition out of the question.
+const DIGEST_BYTES: usize = 8;
+
+fn main() -> io::Result<()> {
+    let folder = Path::new("dashboard");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
+
+    let mut files = Vec::new();
+    collect(folder, folder, &mut files)?;
+    // The same files make the same digest, in whatever order the folder lists them.
+    files.sort();
+    let mut hash = Sha256::new();
+    for (path, bytes) in &files {
+        hash.update((path.len() as u64).to_le_bytes());
+        hash.update(path);
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    }
+    let digest = &hash.finalize()[..DIGEST_BYTES];
+    let digest = digest.iter().fold(String::new(), |digest, byte| digest + &format!("{byte:02x}"));
+
+    let mut table = format!("const DIGEST: &str = {digest:?};\n");
+    table += "static FILES: &[File] = &[\n";
+    for (number, (path, bytes)) in files.iter().enumerate() {
+        let mut bytes = bytes.clone();
+        if path == "index.html" {
+            let text = String::from_utf8(bytes).map_err(io::Error::other)?;
+            bytes = text.replace("\"/assets/", &format!("\"/assets/{digest}/")).into_bytes();
+        }
+        let forms = [("gzip", gzipped(&bytes)?), ("brotli", brotlied(&bytes)?), ("plain", bytes)];
+        let mut members = vec![format!("path: {path:?}")];
+        for (form, bytes) in forms {
+            let name = format!("{number}.{form}");
+            fs::write(out.join(&name), bytes)?;
+            let name = format!("concat!(env!(\"OUT_DIR\"), \"/{name}\")");
+            members.push(format!("{form}: include_bytes!({name})"));
+        }
+        table += &["File { ", &members.join(", "), " },\n"].concat();
+    }
+    table += "];\n";
+    fs::write(out.join("dashboard.rs"), table)
+}
+
+/// Every file below a folder, by its path from `root`, with slashes.
+fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(root, &path, files)?;
+            continue;
+        }
+        let name = path.strip_prefix(root).map_err(io::Error::other)?;
+        let name = name.to_str().ok_or_else(|| io::Error::other("a file's name is no UTF-8"))?;
+        files.push((name.to_owned(), fs::read(&path)?));
+    }
+    Ok(())
+}
+
+fn gzipped(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}
+
+fn brotlied(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut compressed = Vec::new();
+    let parameters = brotli::enc::BrotliEncoderParams::default();
+    brotli::BrotliCompress(&mut &*bytes, &mut compressed, &parameters)?;
+    Ok(compressed)
+}

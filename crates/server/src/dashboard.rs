@@ -1,0 +1,137 @@
+//! The dashboard's files, which are in the binary: the page at `/`, and what it is made of at
+//! `/assets/DIGEST/..`, where the digest is that of all files together. So a browser may keep an
+//! asset for ever, files refer to each other by the names that they have in the source, and a page
+//! is never made of files of two versions.
+
+use axum::extract::Path;
+use axum::http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::problem::{Code, Problem};
+
+// `DIGEST` and `FILES`, made by build.rs.
+include!(concat!(env!("OUT_DIR"), "/dashboard.rs"));
+
+struct File {
+    /// From the dashboard's folder, as in `view/grid.js`.
+    path: &'static str,
+    plain: &'static [u8],
+    gzip: &'static [u8],
+    brotli: &'static [u8],
+}
+
+/// Nothing but this server's own files, no text that becomes code, and in nobody's frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; \
+                      img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'";
+
+/// `GET /`
+pub(crate) async fn page(headers: HeaderMap) -> Result<Response, Problem> {
+    let etag = format!("W/\"{DIGEST}\"");
+    let known = headers.get_all(IF_NONE_MATCH).iter().any(|known| {
+        known.to_str().is_ok_and(|known| known.split(',').any(|known| known.trim() == etag))
+    });
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        file("index.html", &headers)?
+    };
+    let etag = HeaderValue::try_from(etag).expect("a digest is plain text");
+    response.headers_mut().insert(ETAG, etag);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+/// `GET /assets/{digest}/{path}`
+pub(crate) async fn asset(
+    Path((digest, path)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if digest != DIGEST {
+        return Err(unknown());
+    }
+    let mut response = file(&path, &headers)?;
+    let keep = HeaderValue::from_static("public, max-age=31536000, immutable");
+    response.headers_mut().insert(CACHE_CONTROL, keep);
+    Ok(response)
+}
+
+fn file(path: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+    let file = FILES.iter().find(|file| file.path == path).ok_or_else(unknown)?;
+    let (encoding, body) = if accepts(headers, "br") {
+        (Some("br"), file.brotli)
+    } else if accepts(headers, "gzip") {
+        (Some("gzip"), file.gzip)
+    } else {
+        (None, file.plain)
+    };
+    let fixed = [
+        (CONTENT_TYPE, content_type(path)),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (VARY, "accept-encoding"),
+    ];
+    let mut response = (fixed, body).into_response();
+    if let Some(encoding) = encoding {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    }
+    Ok(response)
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, suffix)| suffix) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Whether the client takes this encoding: it names it, and not with a weight of 0.
+fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
+    let lines = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(encoding));
+        let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+        named && weight.is_none_or(|weight| weight > 0.0)
+    })
+}
+
+fn unknown() -> Problem {
+    let detail = "There is no such file. If the page was open while the server was upgraded, \
+                  load it again.";
+    Problem::new(Code::UnknownPath, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings_are_taken_at_their_word() {
+        let accepts = |line: &'static str, encoding| {
+            let line = HeaderValue::from_static(line);
+            accepts(&HeaderMap::from_iter([(ACCEPT_ENCODING, line)]), encoding)
+        };
+        assert!(accepts("gzip, deflate, br", "br"));
+        assert!(accepts("BR;q=0.5", "br"));
+        assert!(!accepts("gzip, br;q=0", "br"));
+        assert!(!accepts("gzip, brotli", "br"));
+        assert!(!accepts("", "gzip"));
+    }
+
+    #[test]
+    fn every_file_has_a_type_that_browsers_take() {
+        for file in FILES {
+            assert_ne!(content_type(file.path), "application/octet-stream", "{}", file.path);
+        }
+    }
+}

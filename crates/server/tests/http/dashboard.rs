@@ -1,0 +1,106 @@
+//! The dashboard's files as they are served. What they do is tested in a browser.
+
+use std::io::Read as _;
+
+use reqwest::Method;
+
+use crate::house::{Answer, Home, House};
+
+async fn opened() -> (Home, House) {
+    let home = Home::sqlite();
+    let house = home.open().await;
+    (home, house)
+}
+
+/// The paths that the page refers to.
+fn references(page: &str) -> Vec<&str> {
+    let starts = page.match_indices("\"/assets/").map(|(at, _)| &page[at + 1..]);
+    starts.map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_page_and_what_it_refers_to_are_there() {
+    let (_home, house) = opened().await;
+    let page = house.get("/").await;
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(page.header("cache-control"), "no-cache");
+    let references = references(&page.text);
+    assert!(references.len() >= 3, "{references:?}");
+    for path in references {
+        let asset = house.get(path).await;
+        assert_eq!(asset.status, 200, "{path}");
+        assert_eq!(asset.header("cache-control"), "public, max-age=31536000, immutable");
+        assert_ne!(asset.header("content-type"), "application/octet-stream", "{path}");
+        assert_eq!(asset.header("x-content-type-options"), "nosniff");
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_the_server_s_own_is_allowed_in_the_page() {
+    let (_home, house) = opened().await;
+    let page = house.get("/").await;
+    let policy = page.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"));
+    // A worker lives by the policy that comes with its own script.
+    let script = references(&page.text).into_iter().find(|path| path.ends_with("/main.js")).unwrap();
+    assert_eq!(house.get(script).await.header("content-security-policy"), policy);
+}
+
+#[tokio::test]
+async fn a_page_that_is_known_is_not_sent_again() {
+    let (_home, house) = opened().await;
+    let etag = house.get("/").await.header("etag").to_owned();
+    let again =
+        |known: &str| Answer::to(house.request(Method::GET, "/").header("if-none-match", known));
+    let same = again(&etag).await;
+    assert_eq!((same.status.as_u16(), same.text.as_str()), (304, ""));
+    assert_eq!(same.header("etag"), etag);
+    assert_eq!(again("W/\"other\"").await.status, 200);
+}
+
+#[tokio::test]
+async fn files_come_compressed_and_are_the_same() {
+    let (_home, house) = opened().await;
+    let plain = house.get("/").await;
+    assert_eq!(plain.header("content-encoding"), "");
+    let ask = |encoding: &'static str| {
+        let request = house.request(Method::GET, "/").header("accept-encoding", encoding);
+        async move { request.send().await.unwrap() }
+    };
+    let gzip = ask("gzip").await;
+    assert_eq!(gzip.headers()["content-encoding"], "gzip");
+    assert_eq!(gzip.headers()["vary"], "accept-encoding");
+    let bytes = gzip.bytes().await.unwrap();
+    let mut unpacked = String::new();
+    flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.text);
+
+    let brotli = ask("gzip, deflate, br").await;
+    assert_eq!(brotli.headers()["content-encoding"], "br");
+    let mut unpacked = Vec::new();
+    let bytes = brotli.bytes().await.unwrap();
+    brotli::BrotliDecompress(&mut &bytes[..], &mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.text.as_bytes());
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_so() {
+    let (_home, house) = opened().await;
+    let page = house.get("/").await;
+    let known = references(&page.text)[0];
+    let digest = known.split('/').nth(2).unwrap();
+    for path in [
+        format!("/assets/{digest}/no-such-file.js"),
+        format!("/assets/{digest}/../../Cargo.toml"),
+        format!("/assets/{digest}/%2e%2e/lib.rs"),
+        known.replace(digest, "0123456789abcdef"),
+        "/assets/".to_owned(),
+        "/index.html".to_owned(),
+    ] {
+        house.get(&path).await.problem(404, "unknown-path");
+    }
+    house.post("/").await.problem(405, "wrong-method");
+}

@@ -1,0 +1,226 @@
+// @ts-check
+// The dashboard as someone in front of it sees it, by the ids and data attributes that it has for
+// whoever drives it: its texts are translated, so no test depends on them.
+
+import { until } from "./wait.js";
+
+/** @typedef {import("playwright-core").Page} Page */
+
+export class Dashboard {
+  /** What went wrong in the page without a test having expected it. @type {string[]} */
+  complaints = [];
+  /** @type {RegExp[]} */
+  #expected = [];
+
+  /**
+   * @param {Page} page
+   * @param {import("./server.js").Server} server
+   */
+  constructor(page, server) {
+    this.page = page;
+    this.server = server;
+    page.on("console", (message) => {
+      if (!["error", "warning"].includes(message.type())) return;
+      this.#complain(`console: ${message.text()} (${message.location().url})`);
+    });
+    page.on("pageerror", (error) => this.#complain(`uncaught: ${error.stack}`));
+    page.on("crash", () => this.#complain("the page crashed"));
+    page.on("requestfailed", (request) => {
+      this.#complain(`failed: ${request.url()} ${request.failure()?.errorText}`);
+    });
+    page.on("response", (answer) => {
+      if (answer.status() >= 400) this.#complain(`answer: ${answer.status()} ${answer.url()}`);
+    });
+    page.on("request", (request) => {
+      if (!request.url().startsWith(`${server.url}/`)) this.#complain(`foreign: ${request.url()}`);
+    });
+  }
+
+  /** @param {string} complaint */
+  #complain(complaint) {
+    this.complaints.push(complaint);
+  }
+
+  /** What a test brings about on purpose is no complaint. @param {...RegExp} patterns */
+  expect(...patterns) {
+    this.#expected.push(...patterns);
+  }
+
+  /** Complaints that no test expected. */
+  unexpected() {
+    const expected = (/** @type {string} */ text) => this.#expected.some((one) => one.test(text));
+    return this.complaints.filter((text) => !expected(text));
+  }
+
+  /** Opens it and waits until it shows the pool. @param {string} [hash] */
+  async load(hash = "") {
+    await this.page.goto(`${this.server.url}/${hash}`, { timeout: 10_000 });
+    await this.live();
+  }
+
+  async live(milliseconds = 10_000) {
+    await this.state("live", milliseconds);
+    const { size } = await this.server.pool();
+    await this.until("the whole pool is shown", seesPool, size, milliseconds);
+  }
+
+  /** @param {"connecting" | "live" | "lost"} wanted */
+  async state(wanted, milliseconds = 10_000) {
+    const connection = this.page.locator(`#connection[data-state="${wanted}"]`);
+    await connection.waitFor({ state: "attached", timeout: milliseconds });
+  }
+
+  /**
+   * Waits until a function gives something truthy in the page.
+   * @template A, T
+   * @param {string} what
+   * @param {(argument: A) => T} inPage
+   * @param {A} argument
+   * @param {number} [milliseconds]
+   * @returns {Promise<T>}
+   */
+  async until(what, inPage, argument, milliseconds = 5000) {
+    const look = /** @type {any} */ (inPage);
+    return until(what, () => this.page.evaluate(look, argument), milliseconds);
+  }
+
+  /** @param {string} id */
+  cell(id) {
+    return this.page.locator(`#grid .cell[data-token-id="${id}"]`);
+  }
+
+  /** Waits for what a cell shows: null for available. @param {string} id @param {string | null} user */
+  async shows(id, user, milliseconds = 5000) {
+    const wanted = { id, user };
+    await this.until(`token ${id} shows ${user}`, cellShows, wanted, milliseconds);
+  }
+
+  /** Waits until the grid shows what the server says. */
+  async agrees(milliseconds = 5000) {
+    await until(
+      "the grid shows what the server says",
+      async () => {
+        const tokens = await this.server.tokens();
+        const wanted = tokens.map(({ id, user }) => ({ id, user }));
+        return this.page.evaluate(gridShows, wanted);
+      },
+      milliseconds,
+    );
+  }
+
+  /** @param {string} selector */
+  text(selector) {
+    return this.page.locator(selector).innerText({ timeout: 5000 });
+  }
+
+  /** Waits for a text, as people see it, that a pattern fits. @param {string} selector @param {RegExp} pattern */
+  async reads(selector, pattern, milliseconds = 5000) {
+    const { source } = pattern;
+    const what = `${selector} reads ${pattern}`;
+    await this.until(what, textFits, { selector, source }, milliseconds);
+  }
+
+  /** @param {Partial<Record<"active" | "available" | "waiting" | "size", number>>} counts */
+  async counts(counts, milliseconds = 5000) {
+    for (const [name, count] of Object.entries(counts)) {
+      await this.reads(`#count-${name}`, new RegExp(`^${count}$`), milliseconds);
+    }
+  }
+
+  /** By the form, as people do. @param {string} user */
+  async allocate(user) {
+    await this.page.locator("#allocate-user").fill(user);
+    await this.page.locator("#allocate-submit").click();
+  }
+
+  /** Opens a token's drawer by its cell. @param {string} id */
+  async open(id) {
+    await this.cell(id).click();
+    await this.drawer(id);
+  }
+
+  /** Waits until the drawer shows this token, or is closed (null). @param {string | null} id */
+  async drawer(id, milliseconds = 5000) {
+    await this.until(`the drawer shows ${id}`, drawerShows, id, milliseconds);
+  }
+
+  /** The feed, newest first. */
+  feed() {
+    return this.page.locator("#events > li").evaluateAll((rows) =>
+      rows.map((row) => {
+        const { kind = "", reason = "" } = /** @type {HTMLElement} */ (row).dataset;
+        return { kind, reason, text: row.textContent ?? "" };
+      }),
+    );
+  }
+
+  /** @param {string} reason */
+  async told(reason, milliseconds = 5000) {
+    const row = this.page.locator(`#events > li[data-reason="${reason}"]`).first();
+    await row.waitFor({ state: "attached", timeout: milliseconds });
+  }
+
+  /** The selector of what has the focus, by its id or its classes. */
+  focus() {
+    return this.page.evaluate(() => {
+      const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+      if (!focused || focused === document.body) return "nothing";
+      return focused.id ? `#${focused.id}` : `.${focused.className}`;
+    });
+  }
+
+  /** How far the page could be scrolled sideways, and what sticks out furthest. */
+  overflow() {
+    return this.page.evaluate(() => {
+      const page = document.documentElement;
+      const over = page.scrollWidth - page.clientWidth;
+      if (over <= 0) return null;
+      const right = (/** @type {Element} */ element) => element.getBoundingClientRect().right;
+      const all = [...document.body.querySelectorAll("*")].sort((a, b) => right(b) - right(a));
+      return `${over} px: ${all[0].tagName} #${all[0].id} .${all[0].className}`;
+    });
+  }
+}
+
+// What follows runs in the page.
+
+/** @param {number} size */
+function seesPool(size) {
+  if (document.querySelector("#count-size")?.textContent?.replace(/\D/g, "") !== `${size}`) return false;
+  if (size > 2000) return document.querySelector("canvas#overview")?.checkVisibility() ?? false;
+  return document.querySelectorAll("#grid .cell").length === size;
+}
+
+/** @param {{ id: string, user: string | null }} wanted */
+function cellShows({ id, user }) {
+  const cell = document.querySelector(`#grid .cell[data-token-id="${id}"]`);
+  if (cell?.getAttribute("data-state") !== (user === null ? "available" : "active")) return false;
+  return user === null || cell.querySelector(".cell-holder")?.textContent === user;
+}
+
+/** @param {{ id: string, user: string | null }[]} wanted */
+function gridShows(wanted) {
+  const cells = [...document.querySelectorAll("#grid .cell")];
+  return (
+    cells.length === wanted.length &&
+    cells.every((cell, position) => {
+      const { id, user } = wanted[position];
+      if (cell.getAttribute("data-token-id") !== id) return false;
+      if (user === null) return cell.getAttribute("data-state") === "available";
+      return cell.querySelector(".cell-holder")?.textContent === user;
+    })
+  );
+}
+
+/** @param {{ selector: string, source: string }} wanted */
+function textFits({ selector, source }) {
+  const element = /** @type {HTMLElement | null} */ (document.querySelector(selector));
+  return element !== null && new RegExp(source, "u").test(element.innerText.trim());
+}
+
+/** @param {string | null} id */
+function drawerShows(id) {
+  const drawer = /** @type {HTMLDialogElement} */ (document.querySelector("dialog#drawer"));
+  if (id === null) return !drawer.open;
+  return drawer.open && document.querySelector("#drawer-id")?.textContent?.includes(id);
+}

@@ -1,0 +1,116 @@
+// @ts-check
+// What a browser test stands on: servers, browsers and pages of its own, and the rule that no page
+// may have complained of anything that the test did not expect.
+
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { startBrowser } from "./chromium.js";
+import { Dashboard } from "./dashboard.js";
+import { Server } from "./server.js";
+
+/** @typedef {import("playwright-core").BrowserContext} Context */
+/** @typedef {import("playwright-core").BrowserContextOptions} Options */
+
+/** One browser for the tests of a file: each page has a context of its own. @type {ReturnType<typeof startBrowser> | null} */
+let shared = null;
+
+after(async () => {
+  if (shared) await (await shared).browser.close();
+});
+
+export class Stage {
+  /** @type {Dashboard[]} */
+  #dashboards = [];
+  /** @type {{ close(): Promise<void> }[]} */
+  #open = [];
+  /** @type {string[][]} */
+  #asked = [];
+
+  /** @param {import("node:test").TestContext} test */
+  constructor(test) {
+    this.test = test;
+  }
+
+  /** @param {...string} settings as "--pool-size=2" */
+  server(...settings) {
+    return Server.start(this.test, ...settings);
+  }
+
+  /** Another context in the file's browser: as if it were another person's. @param {Options} [options] */
+  async context(options = {}) {
+    shared ??= startBrowser();
+    const { browser, asked } = await shared;
+    return this.#context(browser, asked, options);
+  }
+
+  /** A context in a browser process of its own. @param {Options} [options] */
+  async otherProcess(options = {}) {
+    const { browser, asked } = await startBrowser();
+    this.#open.push(browser);
+    return this.#context(browser, asked, options);
+  }
+
+  /**
+   * @param {import("playwright-core").Browser} browser
+   * @param {string[]} asked
+   * @param {Options} options
+   */
+  async #context(browser, asked, options) {
+    const usual = { locale: "en-US", viewport: { width: 1280, height: 800 } };
+    const context = await browser.newContext({ ...usual, ...options });
+    context.setDefaultTimeout(5000);
+    this.#open.unshift(context);
+    this.#asked.push(asked);
+    return context;
+  }
+
+  /**
+   * The dashboard in a tab of its own, not loaded yet.
+   * @param {Server} server
+   * @param {Context} [context]
+   */
+  async tab(server, context) {
+    const page = await (context ?? (await this.context())).newPage();
+    const dashboard = new Dashboard(page, server);
+    this.#dashboards.push(dashboard);
+    return dashboard;
+  }
+
+  /**
+   * The dashboard, loaded.
+   * @param {Server} server
+   * @param {Options & { hash?: string }} [options]
+   */
+  async dashboard(server, { hash, ...options } = {}) {
+    const dashboard = await this.tab(server, await this.context(options));
+    await dashboard.load(hash);
+    return dashboard;
+  }
+
+  check() {
+    assert.deepEqual(this.#dashboards.flatMap((one) => one.unexpected()), []);
+    assert.deepEqual(this.#asked.flat(), [], "nothing but the server is asked");
+  }
+
+  async close() {
+    for (const one of this.#open) await one.close();
+  }
+}
+
+/**
+ * A test with a stage.
+ * @param {string} name
+ * @param {(stage: Stage) => Promise<void>} run
+ * @param {number} [seconds]
+ */
+export function inBrowser(name, run, seconds = 40) {
+  test(name, { timeout: seconds * 1000 }, async (context) => {
+    const stage = new Stage(context);
+    try {
+      await run(stage);
+      stage.check();
+    } finally {
+      await stage.close();
+    }
+  });
+}

@@ -1,0 +1,231 @@
+// @ts-check
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { Problem } from "../../../crates/server/dashboard/live/api.js";
+import { Stream } from "../../../crates/server/dashboard/live/stream.js";
+import { until } from "../harness/wait.js";
+import { FakeSource, info, told } from "./ground.js";
+
+/** @typedef {import("../../../crates/server/dashboard/live/stream.js").Message} Message */
+
+const TIMES = { beat: 5, patience: 200, batch: 20, retry: 5, retryMost: 20, grace: 40,
+  suspicion: 1e6 };
+const AWAY = new Problem(0, { code: "unreachable" });
+
+/** @type {Message[]} */
+let heard;
+/** @type {Stream} */
+let stream;
+/** What GET /api/pool answers; an error is thrown. @type {ReturnType<typeof info> | Error} */
+let answer;
+let asked = 0;
+
+beforeEach(() => {
+  heard = [];
+  FakeSource.made = [];
+  answer = info(57);
+});
+afterEach(() => stream.stop());
+
+/** @param {Partial<typeof TIMES>} [times] */
+function begin(times) {
+  const pool = async () => {
+    asked += 1;
+    if (answer instanceof Error) throw answer;
+    return answer;
+  };
+  const tell = (/** @type {Message} */ message) => void heard.push(message);
+  const parts = { api: { pool }, open: FakeSource.open, times: { ...TIMES, ...times } };
+  stream = new Stream(tell, parts);
+  stream.start();
+}
+
+/** @param {number} number of the connection, from 1 */
+async function connected(number) {
+  await until(`connection ${number}`, () => FakeSource.made.length === number);
+  return FakeSource.latest;
+}
+
+const types = () => heard.map(({ type }) => type).filter((type) => type !== "info");
+const states = () => heard.flatMap((message) => (message.type === "state" ? message.state : []));
+const events = () => heard.flatMap((message) => (
+  message.type === "events" ? JSON.parse(message.text) : []));
+
+/** @param {FakeSource} source */
+const from = (source) => new URL(source.url, "http://host").searchParams.get("last_event_id");
+
+test("the stream begins where the pool is, so that a list read now leaves no gap", async () => {
+  begin();
+  const source = await connected(1);
+  assert.equal(from(source), "1-57");
+  assert.deepEqual(heard.map(({ type }) => type), ["info", "load"]);
+  assert.deepEqual([...stream.greeting()].map(({ type }) => type), ["state", "info", "load"]);
+  source.open();
+  assert.deepEqual(states(), ["live"]);
+});
+
+test("one that comes too early is greeted without a call to read the list", () => {
+  answer = AWAY;
+  begin();
+  assert.deepEqual([...stream.greeting()], [{ type: "state", state: "connecting" }]);
+});
+
+test("the first event goes at once, the next ones together, unknown kinds nowhere", async () => {
+  begin();
+  const source = await connected(1);
+  source.open();
+  source.say("lease.started", "1-58-0", told(0, 1));
+  assert.deepEqual(events(), [["started", told(0, 1)]]);
+  for (let fence = 2; fence < 40; fence += 1) {
+    source.say("lease.started", `1-${57 + fence}-0`, told(0, fence));
+  }
+  source.say("lease.renewed", "1-99-0", told(0, 39));
+  source.say("lease.painted", "1-99-1", told(0, 39));
+  source.say("lease.ended", "1-99-2", told(0, 39));
+  assert.equal(events().length, 1);
+  await until("the others", () => events().length > 1);
+  assert.equal(events().length, 41);
+  assert.deepEqual(events().slice(-2).map(([kind]) => kind), ["renewed", "ended"]);
+  assert.equal(heard.filter(({ type }) => type === "events").length, 2);
+});
+
+test("after a cut it goes on behind the last event, and a short cut is none", async () => {
+  begin({ grace: 10_000 });
+  const first = await connected(1);
+  first.open();
+  first.say("lease.started", "1-58-0", told(0, 1));
+  answer = info(58);
+  first.fail();
+  const second = await connected(2);
+  assert.ok(first.closed);
+  assert.equal(from(second), "1-58-0");
+  second.open();
+  assert.deepEqual(states(), ["live"]);
+  assert.equal(types().filter((type) => type === "load").length, 1, "nothing is to be read again");
+});
+
+test("what is not back soon is lost, and found again", async () => {
+  begin({ retry: 200, retryMost: 200 });
+  (await connected(1)).open();
+  FakeSource.latest.fail();
+  await until("lost", () => stream.state === "lost");
+  assert.equal(FakeSource.made.length, 1, "by the time, before another attempt");
+  (await connected(2)).open();
+  assert.deepEqual(states(), ["live", "lost", "live"]);
+});
+
+test("a server that is away is asked again and again, with pauses", async () => {
+  begin();
+  (await connected(1)).open();
+  answer = AWAY;
+  await until("lost", () => stream.state === "lost");
+  assert.ok(FakeSource.made[0].closed, "a server that stands still keeps its connections");
+  const before = asked;
+  await until("more attempts", () => asked >= before + 4);
+  answer = info(60);
+  const source = await connected(2);
+  assert.equal(from(source), "1-57");
+  source.open();
+  assert.deepEqual(states(), ["live", "lost", "live"]);
+});
+
+test("a stream that does not open is given up", async () => {
+  begin({ patience: 20 });
+  await connected(1);
+  await connected(2);
+  assert.ok(FakeSource.made[0].closed);
+  assert.equal(stream.state, "lost");
+});
+
+test("an id that is refused is forgotten, and the list read again", async () => {
+  begin();
+  const first = await connected(1);
+  first.open();
+  first.say("lease.started", "1-58-0", told(0, 1));
+  first.fail();
+  answer = info(99);
+  (await connected(2)).fail();
+  const third = await connected(3);
+  assert.equal(from(third), "1-58-0", "once may be chance");
+  third.fail();
+  assert.equal(from(await connected(4)), "1-99");
+  assert.equal(types().filter((type) => type === "load").length, 2);
+});
+
+test("resync: what came before is passed on, and then the list is to be read", async () => {
+  begin();
+  const source = await connected(1);
+  source.open();
+  source.say("lease.started", "1-58-0", told(0, 1));
+  source.say("lease.ended", "1-59-0", told(0, 1));
+  source.say("resync", "1-4711", { epoch: 1, version: 4711, reason: "too-slow" });
+  assert.deepEqual(types(), ["load", "state", "events", "events", "load"]);
+  source.fail();
+  answer = info(4711);
+  assert.equal(from(await connected(2)), "1-4711");
+});
+
+for (const [what, other] of /** @type {const} */ ([
+  ["a new epoch", info(90, { epoch: 2 })],
+  ["a pool that is younger than what was told of it", info(3)],
+])) {
+  test(`${what} is another pool: all begins anew`, async () => {
+    begin();
+    (await connected(1)).open();
+    answer = other;
+    const second = await connected(2);
+    assert.equal(from(second), `${other.epoch}-${other.version}`);
+    assert.equal(types().filter((type) => type === "load").length, 2);
+    second.open();
+    assert.deepEqual(states(), ["live"], "the server was there all the time");
+  });
+
+  test(`${what} is noticed after a cut`, async () => {
+    begin({ beat: 1e6 });
+    (await connected(1)).open();
+    answer = other;
+    FakeSource.latest.fail();
+    assert.equal(from(await connected(2)), `${other.epoch}-${other.version}`);
+    assert.equal(types().filter((type) => type === "load").length, 2);
+  });
+}
+
+test("a stream that is silent while the pool goes on is replaced, but not often", async () => {
+  begin({ suspicion: 1e6 });
+  (await connected(1)).open();
+  answer = info(60);
+  const second = await connected(2);
+  assert.equal(from(second), "1-57", "nothing is left out");
+  second.open();
+  const before = asked;
+  await until("more signs of life", () => asked > before + 4);
+  assert.equal(FakeSource.made.length, 2);
+  assert.deepEqual(states(), ["live"]);
+});
+
+test("a busy server is no lost one", async () => {
+  begin();
+  (await connected(1)).open();
+  answer = new Problem(503, { code: "busy" });
+  const before = asked;
+  await until("more questions", () => asked > before + 3);
+  assert.equal(stream.state, "live");
+  assert.equal(FakeSource.made.length, 1);
+});
+
+test("stopped, it is silent and asks nothing, and begins anew when it is started", async () => {
+  begin();
+  const first = await connected(1);
+  first.open();
+  first.say("lease.started", "1-58-0", told(0, 1));
+  first.say("lease.ended", "1-59-0", told(0, 1));
+  stream.stop();
+  const before = { asked, heard: heard.length };
+  await new Promise((resolve) => setTimeout(resolve, 10 * TIMES.beat));
+  assert.deepEqual({ asked, heard: heard.length }, before);
+  assert.ok(first.closed);
+  answer = info(70);
+  stream.start();
+  assert.equal(from(await connected(2)), "1-70");
+  assert.equal(heard[heard.length - 1].type, "load");
+});

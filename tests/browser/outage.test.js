@@ -1,0 +1,93 @@
+// @ts-check
+// What the page says while the server is away, and how it gets right again.
+
+import assert from "node:assert/strict";
+import { inBrowser } from "./harness/stage.js";
+
+// What a browser writes to the console when a request fails, which no page can prevent.
+const unreachable = [/ERR_CONNECTION/, /ERR_EMPTY_RESPONSE/, /ERR_ABORTED/, /ERR_INCOMPLETE_CHUNKED/];
+// A server that was stopped keeps its connections: it is noticed by its silence.
+const noticedMs = 9000;
+const backMs = 12_000;
+
+inBrowser("a server that was killed and started again", async (stage) => {
+  const server = await stage.server("--pool-size=5");
+  const ann = await server.allocate("ann");
+  await server.allocate("bob");
+  const dashboard = await stage.dashboard(server);
+  await dashboard.agrees();
+  dashboard.expect(...unreachable);
+
+  await server.end("SIGKILL");
+  await dashboard.state("lost", noticedMs);
+  await dashboard.reads("#connection", /\p{Letter}/u);
+  await dashboard.reads("#announcer", /\p{Letter}/u);
+  await dashboard.allocate("nobody");
+  await dashboard.reads("#allocate-error", /\p{Letter}/u, 12_000);
+
+  await server.elsewhere(async () => {
+    await server.release(ann.lease_id);
+    await server.ask("DELETE", "/api/tokens/clear-active");
+    await server.allocate("cid");
+  });
+  await server.run();
+  await dashboard.live(backMs);
+  await dashboard.agrees();
+  assert.ok((await dashboard.feed()).some(({ text }) => text.includes("cid")), "nothing is missing");
+  await dashboard.told("released");
+  await dashboard.told("cleared");
+
+  const { token_id: id } = await server.allocate("dan");
+  await dashboard.shows(id, "dan");
+  await dashboard.allocate("eva");
+  await dashboard.counts({ active: 3 });
+  await dashboard.agrees();
+});
+
+inBrowser("a server that was away for longer than its journal reaches", async (stage) => {
+  const server = await stage.server("--pool-size=5", "--journal-keep=2");
+  const dashboard = await stage.dashboard(server);
+  dashboard.expect(...unreachable);
+  await server.end("SIGKILL");
+  await dashboard.state("lost", noticedMs);
+  await server.elsewhere(async () => {
+    for (const user of "abcdefghijklmnopqrst") await server.allocate(user);
+  });
+  await server.run();
+  await dashboard.live(backMs);
+  await dashboard.agrees();
+  await dashboard.counts({ active: 5 });
+});
+
+inBrowser("a server that is stopped for a while, and goes on", async (stage) => {
+  const server = await stage.server("--pool-size=3");
+  await server.allocate("ann");
+  const dashboard = await stage.dashboard(server);
+  await dashboard.agrees();
+  dashboard.expect(...unreachable);
+  server.signal("SIGSTOP");
+  const stopped = performance.now();
+  await dashboard.state("lost", noticedMs);
+  console.log(`noticed after ${Math.round(performance.now() - stopped)} ms`);
+  server.signal("SIGCONT");
+  await dashboard.live(backMs);
+  const { token_id: id } = await server.allocate("bob");
+  await dashboard.shows(id, "bob");
+  await dashboard.agrees();
+});
+
+inBrowser("a deadline passes while the server is away, too", async (stage) => {
+  const server = await stage.server("--pool-size=3", "--lease=4s");
+  const { token_id: id } = await server.allocate("ann");
+  const dashboard = await stage.dashboard(server);
+  await dashboard.shows(id, "ann");
+  dashboard.expect(...unreachable);
+  await server.end("SIGKILL");
+  await dashboard.state("lost", noticedMs);
+  await dashboard.shows(id, null);
+  await dashboard.counts({ active: 0, available: 3 });
+  await server.run();
+  await dashboard.live(backMs);
+  await dashboard.agrees();
+  await dashboard.told("expired");
+});

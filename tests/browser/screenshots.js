@@ -1,0 +1,108 @@
+// @ts-check
+// Makes the pictures of the READMEs, in docs/images: a day's work in a pool of 100 tokens, played
+// in ten minutes so that the chart has them all.
+//
+//   npm run screenshots [-- MINUTES]
+
+import { mkdirSync, statSync } from "node:fs";
+import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { startBrowser } from "./harness/chromium.js";
+import { Dashboard } from "./harness/dashboard.js";
+import { Server, root } from "./harness/server.js";
+
+const minutes = Number(process.argv[2] ?? 10);
+const folder = path.join(root, "docs/images");
+const pictures = /** @type {const} */ ([
+  { file: "dashboard-light.png", locale: "en-US", colorScheme: "light", drawer: false },
+  { file: "dashboard-dark.png", locale: "en-US", colorScheme: "dark", drawer: true },
+  { file: "dashboard-light.pt-BR.png", locale: "pt-BR", colorScheme: "light", drawer: false },
+  { file: "dashboard-dark.pt-BR.png", locale: "pt-BR", colorScheme: "dark", drawer: true },
+]);
+
+const people =
+  "Ana Souza,Edivan,Maria Oliveira,João Pereira,Lucas,Beatriz Lima,Rafael,Camila Rocha,Thiago," +
+  "Júlia Martins,ann,Bob Fischer,Chen Wei,Priya Nair,Omar Haddad,Ingrid Sørensen,Zoë Clarke," +
+  "Mateus,Larissa,Pedro Alves,Noah,Emma Weber,Sofia Rossi,Kenji Sato,Amina Diallo,Tom Baker," +
+  "Elif Kaya,Iris,Davi,Helena Costa";
+const machines =
+  "ci/linux-x64,ci/linux-arm64,ci/macos,nightly-e2e,load-test,staging-deploy,qa-lisbon,qa-recife," +
+  "import-worker,report-builder,device-lab-3,smoke-tests";
+const names = [people, people, machines].flatMap((list) => list.split(","));
+
+/** The same numbers each time (mulberry32). */
+function dice(seed = 20_261) {
+  return () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Two waves of people who come, stay for a while, and give back or not. @param {Server} server */
+async function play(server) {
+  const random = dice();
+  const started = performance.now();
+  const end = minutes * 60_000;
+  /** @type {{ lease: string, at: number }[]} */
+  const leaving = [];
+  for (let past = 0; past < end; past = performance.now() - started) {
+    const wave = 0.5 - 0.5 * Math.cos((past / end) * 4 * Math.PI + 1);
+    const name = names[Math.floor(random() * names.length)];
+    const length = 30 + Math.floor(random() * 150);
+    const { lease_id: lease } = await server.allocate(name, length);
+    if (random() < 0.6) leaving.push({ lease, at: past + random() * length * 1000 });
+    leaving.sort((a, b) => a.at - b.at);
+    while (leaving.length > 0 && leaving[0].at < past) {
+      const { lease: left } = /** @type {{ lease: string }} */ (leaving.shift());
+      // It may have been evicted before.
+      await server.request("POST", `/api/leases/${left}/release`);
+    }
+    await pause(Math.min((-Math.log(1 - random()) * 1000) / (0.35 + 1.1 * wave), end - past));
+  }
+}
+
+/** A held token with much to tell. @param {Server} server */
+async function mostTold(server) {
+  let best = { id: "", told: 0 };
+  for (const { id, user } of await server.tokens()) {
+    if (!user) continue;
+    const { history } = await server.ask("GET", `/api/tokens/${id}/history?limit=8`);
+    const reasons = new Set(history.map((/** @type {any} */ lease) => lease.end_reason));
+    const told = reasons.size * 10 + history.length;
+    if (told > best.told) best = { id, told };
+  }
+  return best.id;
+}
+
+mkdirSync(folder, { recursive: true });
+const server = new Server(["--pool-size=100", "--lease=3m", "--max-lease=30m"]);
+const { browser } = await startBrowser();
+try {
+  await server.run();
+  const tabs = await Promise.all(
+    pictures.map(async ({ locale, colorScheme }) => {
+      const viewport = { width: 1440, height: 900 };
+      const context = await browser.newContext({ locale, colorScheme, viewport });
+      const dashboard = new Dashboard(await context.newPage(), server);
+      await dashboard.load();
+      return dashboard;
+    }),
+  );
+  await play(server);
+  const told = await mostTold(server);
+  for (const [place, { file, drawer }] of pictures.entries()) {
+    const dashboard = tabs[place];
+    if (drawer) {
+      await dashboard.open(told);
+      await dashboard.page.locator("#timeline > li[data-lease-id]").first().waitFor();
+    }
+    const target = path.join(folder, file);
+    await dashboard.page.screenshot({ path: target, animations: "disabled" });
+    console.log(`${target}: ${Math.round(statSync(target).size / 1000)} kB`);
+  }
+} finally {
+  await browser.close();
+  await server.remove();
+}
