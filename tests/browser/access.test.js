@@ -185,9 +185,14 @@ async function violates(dashboard, state) {
       runOnly: { type: "tag", values },
       resultTypes: ["violations"],
     });
-    return violations.map((/** @type {any} */ { id, nodes }) => {
-      const [{ html, failureSummary }] = nodes;
-      return `${id}, ${nodes.length} times, as in ${html}: ${failureSummary}`;
+    return violations.flatMap((/** @type {any} */ { id, nodes }) => {
+      // A cell shows values, "ann 1 1:20"; its name says them in a sentence.
+      const sentence = (/** @type {any} */ node) =>
+        id === "label-content-name-mismatch" && /class="cell[" ]/.test(node.html);
+      const wrong = nodes.filter((/** @type {any} */ node) => !sentence(node));
+      if (wrong.length === 0) return [];
+      const [{ html, failureSummary }] = wrong;
+      return `${id}, ${wrong.length} times, as in ${html}: ${failureSummary}`;
     });
   }, rules);
   assert.equal(found.join("\n"), "", state);

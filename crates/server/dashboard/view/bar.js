@@ -33,7 +33,9 @@ function startTheme() {
 function startLanguage() {
   const button = part("language");
   const label = () => {
-    setText(button, word("otherLanguage"));
+    const [whole, short] = button.children;
+    setText(whole, word("otherLanguage"));
+    setText(short, word("otherLanguageShort"));
     button.lang = root.lang === "en" ? "pt-BR" : "en";
   };
   button.addEventListener("click", switchLanguage);
@@ -56,7 +58,7 @@ function startConnection(live) {
     const passed = performance.now() - live.lastHeard;
     setText(part("banner-text"), heard
       ? word("lostSince", { time: timeOfDay(shownTime(live)), ago: ago(passed) })
-      : word("lostNever"));
+      : "");
   };
   live.addEventListener("state", () => {
     if (live.state === "lost" && before !== "lost") announce(word("announceLost"));

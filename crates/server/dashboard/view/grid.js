@@ -7,7 +7,7 @@ import { evicts, fractionLeft, shownTime } from "./moment.js";
 /** @typedef {import("../live/pool.js").Token} Token */
 /** @typedef {import("../live/shape.js").Lease} Lease */
 /** @typedef {{ button: HTMLButtonElement, bar: HTMLElement, holder: HTMLElement,
- *   left: HTMLElement, word: HTMLElement, lease: Lease | null, drawn: boolean }} Cell */
+ *   left: HTMLElement, word: HTMLElement, name: Text, lease: Lease | null}} Cell */
 
 /** Up to so many tokens are cards, and tiles; more are dots. */
 const CARDS = 150;
@@ -108,14 +108,16 @@ export class Grid {
     const wordOfNext = make("b", "cell-word");
     const number = make("span", "cell-number", String(token.position + 1));
     const next = make("span", "cell-next", ...nextMarks(), wordOfNext);
-    const button = make("button", "cell", bar, holder, number, left, next);
-    // Its label says all that, and better.
-    for (const part of button.children) part.ariaHidden = "true";
+    // The name says all that the others show, and in whole words.
+    const name = document.createTextNode("");
+    const seen = [bar, holder, number, left, next];
+    for (const part of seen) part.setAttribute("aria-hidden", "true");
+    const button = make("button", "cell", ...seen, make("span", "hidden", name));
     button.type = "button";
     button.tabIndex = -1;
     button.dataset.tokenId = token.id;
     button.dataset.position = String(token.position);
-    return { button, bar, holder, left, word: wordOfNext, lease: null, drawn: false };
+    return { button, bar, holder, left, word: wordOfNext, name, lease: null };
   }
 
   /** Draws what changed; null is everything. @param {number[] | null} positions */
@@ -170,9 +172,9 @@ export class Grid {
   #label(position) {
     const token = this.#live.pool.tokens[position];
     if (!token) return;
-    const { button } = this.#cells[position];
-    const label = tokenSentence(this.#live, token);
-    if (button.getAttribute("aria-label") !== label) button.setAttribute("aria-label", label);
+    const { name } = this.#cells[position];
+    const sentence = tokenSentence(this.#live, token);
+    if (name.data !== sentence) name.data = sentence;
   }
 
   /** @param {number} now */

@@ -12,14 +12,15 @@ export function shownTime(live) {
 }
 
 /**
- * How much of a lease is left, from 1 to 0.
+ * How much is left of the time for which leases are given out, from 1 to 0: so the bars of all
+ * tokens can be compared, also of those who asked for less.
  * @param {Live} live
  * @param {{ startedAt: number, expiresAt: number }} lease
  * @param {number} now
  */
 export function fractionLeft(live, lease, now) {
-  const usual = (live.info?.policy.lease_seconds ?? Infinity) * 1000;
-  const whole = Math.min(usual, lease.expiresAt - lease.startedAt);
+  const whole = live.info ? live.info.policy.lease_seconds * 1000
+    : lease.expiresAt - lease.startedAt;
   return Math.min(1, Math.max(0, (lease.expiresAt - now) / whole));
 }
 

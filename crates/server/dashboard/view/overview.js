@@ -11,6 +11,8 @@ import { evicts, fractionLeft, shownTime } from "./moment.js";
 const HEIGHT = 640;
 const LEAST = 3;
 const MOST = 16;
+/** From this size on a token fills up by the time left; smaller ones are the darker the more. */
+const FINE = 11;
 
 /** More tokens than buttons are good for: a map of them, drawn. */
 export class Overview {
@@ -23,7 +25,7 @@ export class Overview {
   #pointed = -1;
   /** @type {((token: Token) => boolean) | null} */
   #filter = null;
-  #colours = { track: "", fill: "", free: "", dim: "" };
+  #colours = { track: "", fill: "", free: "", dim: "", found: "" };
 
   /** @param {Live} live @param {(id: string) => void} open */
   constructor(live, open) {
@@ -69,7 +71,7 @@ export class Overview {
     const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
     this.#colours = {
       track: colour("--fill"), fill: colour("--fill-strong"), free: colour("--line"),
-      dim: colour("--sunken"),
+      dim: colour("--sunken"), found: colour("--accent"),
     };
     this.#cursor = Math.min(this.#cursor, count - 1);
     this.draw(null);
@@ -113,20 +115,31 @@ export class Overview {
     }
     pen.fillStyle = dimmed ? this.#colours.dim : stale ? this.#colours.free : this.#colours.track;
     pen.fillRect(x, y, size, size);
-    if (dimmed) return;
-    const height = size * fractionLeft(this.#live, lease, this.#live.clock.now());
-    pen.fillStyle = stale ? this.#colours.track : this.#colours.fill;
-    pen.fillRect(x, y + size - height, size, height);
+    if (dimmed || stale) return;
+    if (this.#filter) {
+      pen.fillStyle = this.#colours.found;
+      pen.fillRect(x, y, size, size);
+      return;
+    }
+    pen.fillStyle = this.#colours.fill;
+    const left = fractionLeft(this.#live, lease, this.#live.clock.now());
+    if (this.#pitch >= FINE) {
+      pen.fillRect(x, y + size * (1 - left), size, size * left);
+    } else {
+      pen.globalAlpha = left;
+      pen.fillRect(x, y, size, size);
+      pen.globalAlpha = 1;
+    }
   }
 
-  /** @param {HTMLElement} element @param {Token | null} token */
-  #place(element, token) {
+  /** @param {HTMLElement} element @param {Token | null} token @param {number} [aside] */
+  #place(element, token, aside = 0) {
     element.hidden = token === null;
     if (token === null) return;
     const middle = (this.#pitch - 1) / 2;
     const x = (token.position % this.#columns) * this.#pitch + middle;
     const y = Math.floor(token.position / this.#columns) * this.#pitch + middle;
-    element.style.transform = `translate(${x}px, ${y}px) translate(-50%, -50%)`;
+    element.style.transform = `translate(${x + aside}px, ${y}px) translate(-50%, -50%)`;
   }
 
   /** @param {number} now */
@@ -134,18 +147,16 @@ export class Overview {
     const { pool } = this.#live;
     const expire = pool.nextToExpire(now);
     const evict = evicts(this.#live) ? pool.nextToEvict(now) : null;
-    this.#place(part("overview-expire"), expire);
-    this.#place(part("overview-evict"), evict);
     // On the same token they would cover each other.
-    const both = expire !== null && expire === evict;
-    part("overview-expire").classList.toggle("left", both);
-    part("overview-evict").classList.toggle("right", both);
+    const aside = expire === evict ? 11 : 0;
+    this.#place(part("overview-expire"), expire, -aside);
+    this.#place(part("overview-evict"), evict, aside);
   }
 
   #drawCursor() {
     const cursor = part("overview-cursor");
     const shown = document.activeElement === this.#canvas;
-    const size = Math.max(10, this.#pitch + 3);
+    const size = Math.max(14, this.#pitch + 5);
     cursor.style.width = `${size}px`;
     cursor.style.height = `${size}px`;
     this.#place(cursor, (shown && this.#live.pool.tokens[this.#cursor]) || null);

@@ -53,10 +53,10 @@ export function startSearch(live, tokens, open) {
     if (query() === "") return;
     const matching = live.pool.tokens.filter(meant);
     const listed = matching.slice(0, LISTED);
-    const more = matching.length - listed.length;
+    const all = listed.length === matching.length;
     setText(part("search-summary"), matching.length === 0 ? word("searchNone")
       : word("searchFound", { count: matching.length })
-        + (more > 0 ? `, ${word("searchMore", { count: more })}` : ""));
+        + (all ? "" : `, ${word("searchFirst", { count: LISTED })}`));
     const items = listed.map((token) => currentItem(live, token));
     if (past.length > 0 || failed) items.push(pastHeading(query(), failed));
     items.push(...past.map((lease) => pastItem(live, lease)));
@@ -73,7 +73,7 @@ export function startSearch(live, tokens, open) {
       failed = "";
     } catch (error) {
       if (mine !== asking) return;
-      failed = word("searchPastFailed", { why: problemWords(error) });
+      failed = word("searchPastFailed", { why: problemWords(error, true) });
     }
     redraw(draw);
   };

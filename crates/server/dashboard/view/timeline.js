@@ -93,7 +93,7 @@ export class Timeline {
       this.#failed = "";
       if (tokenId === this.#tokenId) take(page);
     } catch (error) {
-      this.#failed = problemWords(error);
+      this.#failed = problemWords(error, true);
     }
     this.#reading = false;
     if (tokenId === this.#tokenId) this.#draw();
@@ -128,7 +128,7 @@ export class Timeline {
       const [length, when] = item.querySelectorAll(".length, .ago");
       setText(length, to ? word("heldFor", { length: heldInWords(to - from) })
         : word("heldSoFar", { length: heldInWords(Math.floor((now - from) / 1000) * 1000) }));
-      setText(when, ago(now - (to || from)));
+      if (to) setText(when, `${ago(now - to)} · `);
     }
   }
 
@@ -150,7 +150,7 @@ export class Timeline {
     const item = make("li", "", make("i", "sign"), make("div", "",
       make("p", "who", nameOf(lease.user)),
       make("p", "", why, " · ", make("span", "length")),
-      make("p", "times", make("span", "ago"), " · ", exact)));
+      make("p", "times", make("span", "ago"), exact)));
     item.tabIndex = -1;
     item.dataset.leaseId = lease.id;
     item.dataset.reason = lease.reason ?? "running";

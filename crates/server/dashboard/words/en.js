@@ -11,6 +11,7 @@ export const en = {
   themeToDark: "Switch to the dark theme",
   themeToLight: "Switch to the light theme",
   otherLanguage: "Português",
+  otherLanguageShort: "PT",
   copy: "Copy",
   copied: "Copied",
   copyFailed: "Select it and copy it by hand",
@@ -21,8 +22,8 @@ export const en = {
   connecting: "Connecting",
   live: "Live",
   lost: "Not connected",
-  lostSince: "No connection to the server. The figures are as they were at {time}, {ago}.",
-  lostNever: "The server does not answer.",
+  lostTitle: "No connection to the server.",
+  lostSince: "The figures are as they were at {time}, {ago}.",
   lostRetry: "Trying again by itself.",
   announceLost: "The connection to the server is lost. The figures are old.",
   announceBack: "Connected again. The figures are current.",
@@ -95,7 +96,7 @@ export const en = {
   search: "Search",
   searchHint: "User, token id or lease id",
   searchFound: { one: "{count} token now", other: "{count} tokens now" },
-  searchMore: { one: "and {count} more", other: "and {count} more" },
+  searchFirst: "the first {count} are listed",
   searchNone: "Nobody by that name holds a token now, and no id begins so.",
   searchPast: "Earlier leases of {user}",
   searchPastFailed: "Earlier leases could not be read. {why}",
@@ -174,8 +175,10 @@ export const en = {
 
   // what went wrong, and what to do
   problem: "{detail}",
+  unreachable: "The server can't be reached.",
   "problem-unreachable":
-    "The server can't be reached. Check that it runs; this page connects again by itself.",
+    "The server can't be reached, so it is not certain whether that was done. Check that it runs; "
+    + "this page connects again by itself.",
   "problem-pool-full": "Every token is in use. Try again later, or release one.",
   "problem-queue-full": "Too many wait for a token already. Try again later.",
   "problem-no-tokens": "This pool has no tokens at all.",

@@ -7,6 +7,7 @@ export const pt = {
   themeToDark: "Mudar para o tema escuro",
   themeToLight: "Mudar para o tema claro",
   otherLanguage: "English",
+  otherLanguageShort: "EN",
   copy: "Copiar",
   copied: "Copiado",
   copyFailed: "Selecione e copie à mão",
@@ -17,8 +18,8 @@ export const pt = {
   connecting: "Conectando",
   live: "Ao vivo",
   lost: "Sem conexão",
-  lostSince: "Sem conexão com o servidor. Os números são os de {time}, {ago}.",
-  lostNever: "O servidor não responde.",
+  lostTitle: "Sem conexão com o servidor.",
+  lostSince: "Os números são os de {time}, {ago}.",
   lostRetry: "Tentando de novo sozinho.",
   announceLost: "A conexão com o servidor caiu. Os números são antigos.",
   announceBack: "Conectado de novo. Os números são atuais.",
@@ -91,7 +92,7 @@ export const pt = {
   search: "Buscar",
   searchHint: "Usuário, id de token ou de lease",
   searchFound: { one: "{count} token agora", other: "{count} tokens agora" },
-  searchMore: { one: "e mais {count}", other: "e mais {count}" },
+  searchFirst: "listados os primeiros {count}",
   searchNone: "Ninguém com esse nome tem um token agora, e nenhum id começa assim.",
   searchPast: "Leases anteriores de {user}",
   searchPastFailed: "Não foi possível ler os leases anteriores. {why}",
@@ -171,8 +172,10 @@ export const pt = {
 
   // o que deu errado, e o que fazer
   problem: "{detail}",
+  unreachable: "O servidor não está acessível.",
   "problem-unreachable":
-    "O servidor não está acessível. Veja se ele está no ar; a página se reconecta sozinha.",
+    "O servidor não está acessível, e não é certo se isso foi feito. Veja se ele está no ar; "
+    + "a página se reconecta sozinha.",
   "problem-pool-full":
     "Todos os tokens estão em uso. Tente de novo mais tarde, ou libere um.",
   "problem-queue-full": "Já há gente demais à espera de um token. Tente de novo mais tarde.",
