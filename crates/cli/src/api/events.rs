@@ -135,7 +135,8 @@ impl Follow {
         }
     }
 
-    async fn open(&self) -> Result<Blocks, Failure> {
+    // Not of a shared reference, so that what waits for it may move to another thread.
+    async fn open(&mut self) -> Result<Blocks, Failure> {
         let mut request = self.api.request(Method::GET, "/api/events")?.query(&self.query);
         if let Some(id) = &self.last_id {
             request = request.header("Last-Event-ID", id);

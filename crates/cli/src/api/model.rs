@@ -96,10 +96,10 @@ pub struct EvictedLease {
 #[derive(Clone, Debug, Deserialize)]
 #[expect(missing_docs, reason = "docs/api.md describes them")]
 pub struct PoolView {
-    pub size: u64,
-    pub active: u64,
-    pub available: u64,
-    pub waiting: u64,
+    pub size: usize,
+    pub active: usize,
+    pub available: usize,
+    pub waiting: usize,
     pub oldest_lease: Option<Lease>,
     pub epoch: u64,
     pub version: u64,
@@ -114,5 +114,5 @@ pub struct Policy {
     pub lease_seconds: f64,
     pub max_lease_seconds: f64,
     pub min_hold_seconds: f64,
-    pub max_per_user: Option<u64>,
+    pub max_per_user: Option<usize>,
 }
