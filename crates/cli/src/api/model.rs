@@ -1,7 +1,7 @@
 //! The server's answers, as far as the commands look into them. See `docs/api.md` for what each
 //! member means; members that are not here are left to those who read the JSON.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -36,6 +36,14 @@ pub struct Lease {
     pub ended_at: Option<Timestamp>,
     pub end_reason: Option<String>,
     pub evicted_by: Option<Uuid>,
+}
+
+impl Lease {
+    /// What time it was, at least, when the server told of it.
+    pub fn told_at(&self) -> Timestamp {
+        let left = SignedDuration::try_from_secs_f64(self.expires_in).unwrap_or_default();
+        self.ended_at.or_else(|| self.expires_at.checked_sub(left).ok()).unwrap_or(self.started_at)
+    }
 }
 
 /// A page of `/api/leases`.
