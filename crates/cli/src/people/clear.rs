@@ -65,9 +65,9 @@ fn confirm(holders: usize) -> Result<(), Trouble> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         let what = format!(
-            "{lose} by that, and there is no terminal to ask whether that is meant; nothing was done"
+            "{lose} by that, and there is no terminal to ask on whether it is meant; nothing was done"
         );
-        return Err(Trouble::new(Exit::Declined, what).hint("--yes, if it is"));
+        return Err(Trouble::new(Exit::Declined, what).hint("--yes, to do it without being asked"));
     }
     let mut stderr = anstream::stderr();
     write!(stderr, "{} at once. Clear? [y/N] ", paint(MIND, lose))?;

@@ -142,7 +142,12 @@ fn remark_more(limit: usize) {
     remark(format!("There are more: --limit {} shows more.", limit.saturating_mul(2)));
 }
 
-/// The server's time when it gave an answer, which is what its other times relate to.
-fn time_of(answer: &Answer) -> Result<Timestamp, Failure> {
-    answer.at.ok_or_else(|| Failure::Strange { what: "it does not tell the time".to_owned() })
+/// The server's time when it gave an answer, which is what its other times relate to. It is told
+/// to the second, and better by what has happened by then.
+fn time_of(
+    answer: &Answer,
+    happened: impl IntoIterator<Item = Timestamp>,
+) -> Result<Timestamp, Failure> {
+    let told = answer.at.into_iter().chain(happened).max();
+    told.ok_or_else(|| Failure::Strange { what: "it does not tell the time".to_owned() })
 }

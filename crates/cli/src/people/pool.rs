@@ -39,7 +39,7 @@ impl Pool {
             text += &format!("{sentence}\n");
         }
         if let Some(lease) = &pool.oldest_lease {
-            text += &format!("\n{}\n", oldest(&pool, lease, time_of(&answer)?));
+            text += &format!("\n{}\n", oldest(&pool, lease, time_of(&answer, [lease.told_at()])?));
         }
         Ok(out.print(&text)?)
     }

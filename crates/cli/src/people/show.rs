@@ -68,11 +68,12 @@ impl Show {
         if self.common.json {
             return Ok(out.json(&answer.json)?);
         }
-        let now = time_of(&answer)?;
         let facts = if is_token {
-            of_token(&answer.read::<One>()?.token, now)
+            let One { token } = answer.read()?;
+            of_token(&token, time_of(&answer, [token.updated_at])?)
         } else {
-            of_lease(&answer.read()?, now)
+            let shown: Shown = answer.read()?;
+            of_lease(&shown, time_of(&answer, [shown.lease.told_at()])?)
         };
         Ok(out.facts(&facts)?)
     }
@@ -94,10 +95,8 @@ fn of_token(token: &Token, now: Timestamp) -> Vec<(&'static str, String)> {
     let (Some(user), Some(lease), Some(started), Some(expires)) =
         (&token.user, token.lease_id, token.activated_at, token.expires_at)
     else {
-        facts.push((
-            "status",
-            format!("available since {}", both(ago(now, token.updated_at), token.updated_at)),
-        ));
+        facts.push(("status", "available".to_owned()));
+        facts.push(("since", both(ago(now, token.updated_at), token.updated_at)));
         return facts;
     };
     facts.extend([
@@ -128,7 +127,6 @@ fn of_lease(shown: &Shown, now: Timestamp) -> Vec<(&'static str, String)> {
             ("lasted", lasted(lease.started_at, ended)),
         ]);
     } else {
-        // More exact than the time at the head of the answer.
         facts.extend([
             ("status", paint(status_style("active"), "active")),
             started,
@@ -139,9 +137,9 @@ fn of_lease(shown: &Shown, now: Timestamp) -> Vec<(&'static str, String)> {
     facts.extend(lease.evicted_by.map(|by| ("evicted by", by.to_string())));
     if let Some(current) = &shown.current {
         facts.push((
-            "token's now",
+            "held now",
             format!(
-                "{}, {}  {}",
+                "by {}, whose lease ends {}  {}",
                 harmless(&current.user),
                 until(now, current.expires_at),
                 paint(QUIET, current.lease_id),
@@ -167,8 +165,8 @@ pub fn both(relative: String, at: Timestamp) -> String {
 /// As [`Failure`] says.
 pub async fn who_has_it_now(api: &Api, lease: Uuid) -> Result<String, Failure> {
     let answer = api.get(&format!("/api/leases/{lease}"), &[]).await?;
-    let now = time_of(&answer)?;
     let shown: Shown = answer.read()?;
+    let now = time_of(&answer, [shown.lease.told_at()])?;
     Ok(match shown.current {
         Some(Current { lease_id, user, expires_at }) => format!(
             "{user} has the token now: lease {lease_id}, which ends {}",

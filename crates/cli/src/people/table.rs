@@ -130,9 +130,12 @@ fn line<const N: usize>(cells: &[Cell; N], widths: &[usize; N]) -> String {
             continue;
         }
         let text = cut(&cell.text, width);
-        line.push_str(&" ".repeat(padding));
-        line.push_str(&paint(cell.style, &text));
-        padding = width - text.width() + GAP;
+        if !text.is_empty() {
+            line.push_str(&" ".repeat(padding));
+            line.push_str(&paint(cell.style, &text));
+            padding = 0;
+        }
+        padding += width - text.width() + GAP;
     }
     line
 }

@@ -78,10 +78,11 @@ impl Tokens {
                 remark(self.nothing());
                 return Ok(());
             }
-            out.print(&table(&rows, time_of(&answer)?, self.values).text(out.width))?;
-        }
-        if more {
-            remark_more(limit);
+            let now = time_of(&answer, rows.iter().map(|token| token.updated_at))?;
+            out.print(&table(&rows, now, self.values).text(out.width))?;
+            if more {
+                remark_more(limit);
+            }
         }
         Ok(())
     }

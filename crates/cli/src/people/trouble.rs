@@ -150,6 +150,7 @@ fn hint(problem: &Problem) -> Option<&'static str> {
         }
         "idempotency-key-reused" => "another --key, or none",
         "outcome-unknown" | "timed-out" => "`token-manager leases` shows what was done",
+        "unknown-path" => "--server without a path",
         "internal" => "the server's log says more",
         "wrong-host" => "--server http://localhost:4000, if that is where it is",
         _ if problem.status == 503 => "again in a moment",

@@ -178,7 +178,9 @@ async fn read_pool(api: &Api, query: &[(String, String)], all: bool) -> Result<R
         None
     };
     let answer = api.get("/api/pool", &[]).await?;
-    Ok(Read { at: time_of(&answer)?, pool: answer.read()?, leases })
+    let pool: PoolView = answer.read()?;
+    let at = time_of(&answer, pool.oldest_lease.as_ref().map(Lease::told_at))?;
+    Ok(Read { pool, at, leases })
 }
 
 /// What somebody asks for at the terminal.
