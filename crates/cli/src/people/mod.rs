@@ -8,6 +8,8 @@ mod leases;
 mod look;
 mod papers;
 mod pool;
+#[cfg(test)]
+mod reference;
 mod release;
 mod renew;
 mod show;
@@ -112,7 +114,7 @@ impl Common {
 impl Args for Common {
     fn augment_args(command: Command) -> Command {
         let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
-        command.arg(args::server()).arg(json.help("Print JSON, as the server sent it"))
+        command.arg(args::server()).arg(json.help("Print JSON, for programs"))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
