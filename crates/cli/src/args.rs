@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
+use crate::exit::MEANINGS;
 use crate::found::CONFIG_ENV;
 use crate::setting::{Kind, SETTINGS, Setting};
 use crate::{people, run};
@@ -55,13 +56,14 @@ pub fn command() -> Command {
         "The original's database: ecto://.. or postgres://..; a password that is not in it is \
              taken from PGPASSWORD",
     );
-    Command::new("token-manager")
+    let command = Command::new("token-manager")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Exclusive, time-limited leases on a fixed pool of tokens, over HTTP")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .after_help(EXAMPLES)
+        .after_long_help(format!("{EXAMPLES}\n\n{}", exit_codes()))
         .subcommand(about("serve", "Serve the pool over HTTP").after_help(SETTINGS_HELP))
         .subcommand(about("migrate", "Bring the database's schema up to date, and stop"))
         .subcommand(about(
@@ -75,7 +77,26 @@ pub fn command() -> Command {
                 .after_help(IMPORT_EXAMPLE),
         )
         .subcommands(people::commands())
-        .subcommand(run::command())
+        .subcommand(run::command());
+    // In an order in which people look for them.
+    let mut names: Vec<_> =
+        command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    names.sort_by_key(|name| match name.as_str() {
+        "serve" => 0,
+        "run" => 2,
+        "doctor" | "config" | "migrate" | "import" => 3,
+        "completions" | "man" => 4,
+        _ => 1,
+    });
+    (0..).zip(names).fold(command, |command, (order, name)| {
+        command.mut_subcommand(name, |command| command.display_order(order))
+    })
+}
+
+/// What the exit codes mean, a line each.
+fn exit_codes() -> String {
+    let lines = MEANINGS.iter().map(|(code, meaning)| format!("\n  {code:>3}  {meaning}"));
+    format!("Exit codes:{}", lines.collect::<String>())
 }
 
 /// The server that a command asks.

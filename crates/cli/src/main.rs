@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match matches.subcommand() {
         Some(("run", matches)) => return run::run(matches),
-        Some((name, matches)) if people::knows(name) => return people::perform(name, matches),
+        Some((name, _)) if people::knows(name) => return people::perform(&matches),
         _ => {}
     }
     match serve_or_tend(&Given::of(&matches)) {

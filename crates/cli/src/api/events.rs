@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use reqwest::{Method, Response};
 use serde::Deserialize;
+use serde_json::Value;
 use sse_stream::{Sse, SseByteStream};
 use uuid::Uuid;
 
@@ -73,6 +74,9 @@ pub struct Told {
     pub evicted_by: Option<Uuid>,
     /// Which lease was evicted for it, if one was.
     pub evicted: Option<Uuid>,
+    /// All of it, as it was sent.
+    #[serde(skip)]
+    pub json: Value,
 }
 
 fn started() -> Word {
@@ -131,13 +135,14 @@ impl Follow {
         }
     }
 
-    async fn open(&self) -> Result<Blocks, Failure> {
+    // Not of a shared reference, so that what waits for it may move to another thread.
+    async fn open(&mut self) -> Result<Blocks, Failure> {
         let mut request = self.api.request(Method::GET, "/api/events")?.query(&self.query);
         if let Some(id) = &self.last_id {
             request = request.header("Last-Event-ID", id);
         }
         let opened = tokio::time::timeout(OPENING, request.send()).await;
-        let opened = opened.map_err(|_| self.lost("it did not begin to tell"))?;
+        let opened = opened.map_err(|_| self.api.lost("it did not begin to tell"))?;
         let response = opened.map_err(|error| Failure::of(&self.api, error))?;
         let response = self.api.checked(response).await?;
         Ok(Box::pin(SseByteStream::new(chunks(self.api.clone(), response))))
@@ -147,15 +152,11 @@ impl Follow {
         match error {
             Some(sse_stream::Error::Body(failure)) => match failure.downcast() {
                 Ok(failure) => *failure,
-                Err(error) => self.lost(&error.to_string()),
+                Err(error) => self.api.lost(&error.to_string()),
             },
             Some(error) => Failure::Strange { what: error.to_string() },
-            None => self.lost("it ended the stream"),
+            None => self.api.lost("it ended the stream"),
         }
-    }
-
-    fn lost(&self, why: &str) -> Failure {
-        lost(&self.api, why)
     }
 }
 
@@ -164,14 +165,10 @@ fn chunks(api: Api, response: Response) -> impl Stream<Item = Result<Bytes, Fail
     futures_util::stream::unfold((api, response), |(api, mut response)| async move {
         let chunk = match tokio::time::timeout(SILENCE, response.chunk()).await {
             Ok(chunk) => chunk.map_err(|error| Failure::of(&api, error)).transpose()?,
-            Err(_) => Err(lost(&api, "it gave no sign of life")),
+            Err(_) => Err(api.lost("it gave no sign of life")),
         };
         Some((chunk, (api, response)))
     })
-}
-
-fn lost(api: &Api, why: &str) -> Failure {
-    Failure::Lost { server: api.shown(), why: why.to_owned() }
 }
 
 fn understood(block: &Sse) -> Option<Told> {
@@ -182,6 +179,7 @@ fn understood(block: &Sse) -> Option<Told> {
         // There may be new kinds of events, and positions come without any.
         _ => return None,
     };
-    let told: Told = serde_json::from_str(block.data.as_deref()?).ok()?;
-    Some(Told { word, ..told })
+    let json: Value = serde_json::from_str(block.data.as_deref()?).ok()?;
+    let told = Told::deserialize(&json).ok()?;
+    Some(Told { word, json, ..told })
 }

@@ -7,6 +7,7 @@ mod model;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{DATE, HeaderValue, LINK};
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
@@ -23,6 +24,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for an answer, beyond the time that is spent waiting for a token: a little
 /// longer than the server takes at most before it gives up itself.
 const TIMEOUT: Duration = Duration::from_secs(35);
+
+/// How many rows a page has at most.
+const PAGE: usize = 1000;
 
 /// A server, by its address.
 #[derive(Clone, Debug)]
@@ -108,7 +112,8 @@ impl Api {
     }
 
     /// As [`Api::get`] for a list that comes in pages, until `most` rows are there or there are no
-    /// more. `rows` names the member that has the rows; a list that is an array has none.
+    /// more; in that case there is no next page. `rows` names the member that has the rows; a list
+    /// that is an array has none.
     ///
     /// # Errors
     ///
@@ -120,22 +125,38 @@ impl Api {
         rows: Option<&str>,
         most: usize,
     ) -> Result<Answer, Failure> {
-        let mut answer = self.get(path, query).await?;
+        let limit = most.min(PAGE).to_string();
+        let mut answer = self.get(path, &[query, &[("limit", &limit)]].concat()).await?;
         let mut all = take_rows(&mut answer.json, rows)?;
         while all.len() < most
-            && let Some(next) = answer.next.take()
+            && let Some(next) = &answer.next
         {
-            let page = self.get(&next, &[]).await?;
-            answer.next = page.next;
-            let mut json = page.json;
-            all.append(&mut take_rows(&mut json, rows)?);
+            let mut page = self.get(&limited(next, most - all.len()), &[]).await?;
+            all.append(&mut take_rows(&mut page.json, rows)?);
+            answer = page;
         }
-        all.truncate(most);
         match rows {
             Some(rows) => answer.json[rows] = Value::Array(all),
             None => answer.json = Value::Array(all),
         }
         Ok(answer)
+    }
+
+    /// Begins to read what may be long, such as an export. It takes as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Failure`] says.
+    pub async fn download(&self, path: &str, query: &[(&str, &str)]) -> Result<Download, Failure> {
+        let request = self.request(Method::GET, path)?.query(query).send();
+        let begun = tokio::time::timeout(TIMEOUT, request).await;
+        let begun = begun.map_err(|_| self.lost("it did not begin to answer"))?;
+        let response = begun.map_err(|error| Failure::of(self, error))?;
+        Ok(Download { api: self.clone(), response: self.checked(response).await? })
+    }
+
+    fn lost(&self, why: &str) -> Failure {
+        Failure::Lost { server: self.shown(), why: why.to_owned() }
     }
 
     /// Asks for a token. When the answer is lost on the way it is asked again, by the same key, as
@@ -159,7 +180,12 @@ impl Api {
         }
     }
 
-    async fn allocate_once(&self, wish: &Wish) -> Result<Answer, Failure> {
+    /// Asks for a token, once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Failure`] says.
+    pub async fn allocate_once(&self, wish: &Wish) -> Result<Answer, Failure> {
         let mut body = json!({ "user_id": wish.user });
         for (name, time) in [("lease_seconds", wish.lease), ("wait_seconds", wish.wait)] {
             if let Some(time) = time {
@@ -225,6 +251,35 @@ impl Api {
         let body = response.bytes().await.map_err(|error| Failure::of(self, error))?;
         Err(Failure::refused(status.as_u16(), &body))
     }
+}
+
+/// An answer that is taken piece by piece.
+#[derive(Debug)]
+pub struct Download {
+    api: Api,
+    response: Response,
+}
+
+impl Download {
+    /// The next piece; None when it is whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Lost`] when it broke off.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let piece = tokio::time::timeout(TIMEOUT, self.response.chunk()).await;
+        let piece = piece.map_err(|_| self.api.lost("nothing more came"))?;
+        piece.map_err(|error| Failure::of(&self.api, error))
+    }
+}
+
+/// The path of a next page, with fewer rows where fewer are wanted.
+fn limited(next: &str, rows: usize) -> String {
+    let limit = format!("limit={}", rows.min(PAGE));
+    let (path, query) = next.split_once('?').unwrap_or((next, ""));
+    let replaced = |part| if str::starts_with(part, "limit=") { &limit } else { part };
+    let query: Vec<&str> = query.split('&').map(replaced).collect();
+    format!("{path}?{}", query.join("&"))
 }
 
 fn take_rows(json: &mut Value, rows: Option<&str>) -> Result<Vec<Value>, Failure> {

@@ -1,7 +1,7 @@
 //! The server's answers, as far as the commands look into them. See `docs/api.md` for what each
 //! member means; members that are not here are left to those who read the JSON.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -36,6 +36,14 @@ pub struct Lease {
     pub ended_at: Option<Timestamp>,
     pub end_reason: Option<String>,
     pub evicted_by: Option<Uuid>,
+}
+
+impl Lease {
+    /// What time it was, at least, when the server told of it.
+    pub fn told_at(&self) -> Timestamp {
+        let left = SignedDuration::try_from_secs_f64(self.expires_in).unwrap_or_default();
+        self.ended_at.or_else(|| self.expires_at.checked_sub(left).ok()).unwrap_or(self.started_at)
+    }
 }
 
 /// A page of `/api/leases`.
@@ -96,10 +104,10 @@ pub struct EvictedLease {
 #[derive(Clone, Debug, Deserialize)]
 #[expect(missing_docs, reason = "docs/api.md describes them")]
 pub struct PoolView {
-    pub size: u64,
-    pub active: u64,
-    pub available: u64,
-    pub waiting: u64,
+    pub size: usize,
+    pub active: usize,
+    pub available: usize,
+    pub waiting: usize,
     pub oldest_lease: Option<Lease>,
     pub epoch: u64,
     pub version: u64,
@@ -114,5 +122,5 @@ pub struct Policy {
     pub lease_seconds: f64,
     pub max_lease_seconds: f64,
     pub min_hold_seconds: f64,
-    pub max_per_user: Option<u64>,
+    pub max_per_user: Option<usize>,
 }

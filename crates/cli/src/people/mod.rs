@@ -1,22 +1,155 @@
 //! The commands for people: they ask a server over HTTP and show what it answers.
 
+mod allocate;
+mod clear;
+mod find;
+mod history;
+mod leases;
+mod look;
+mod papers;
+mod pool;
+#[cfg(test)]
+mod reference;
+mod release;
+mod renew;
+mod show;
+mod status;
+mod table;
+mod tokens;
+mod trouble;
+mod watch;
+mod words;
+
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
+use clap::builder::RangedU64ValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
+use jiff::Timestamp;
 
+use crate::api::{Answer, Api, Failure};
+use crate::args;
 use crate::exit::Exit;
 
-/// Their definitions.
+use self::look::remark;
+use self::trouble::Trouble;
+
+/// What people may ask for.
+#[derive(Debug, Subcommand)]
+enum Asked {
+    Tokens(tokens::Tokens),
+    Show(show::Show),
+    History(history::History),
+    Leases(leases::Leases),
+    Allocate(allocate::Allocate),
+    Release(release::Release),
+    Renew(renew::Renew),
+    Clear(clear::Clear),
+    Pool(pool::Pool),
+    Watch(watch::Watch),
+    Status(status::Status),
+    Completions(papers::Completions),
+    Man(papers::Man),
+}
+
+/// The definitions of the commands.
 pub fn commands() -> Vec<Command> {
-    Vec::new()
+    Asked::augment_subcommands(Command::new("")).get_subcommands().cloned().collect()
 }
 
 /// Whether one of them has that name.
 pub fn knows(name: &str) -> bool {
-    commands().iter().any(|command| command.get_name() == name)
+    Asked::has_subcommand(name)
 }
 
-/// Runs one.
-pub fn perform(_name: &str, _matches: &ArgMatches) -> ExitCode {
-    Exit::Failed.into()
+/// Runs the one that was matched.
+pub fn perform(matches: &ArgMatches) -> ExitCode {
+    let asked = Asked::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
+    let done = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Trouble::new(Exit::Failed, format!("nothing can be started: {error}")))
+        .and_then(|runtime| runtime.block_on(asked.perform()));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => trouble.tell(),
+    }
+}
+
+impl Asked {
+    async fn perform(self) -> Result<(), Trouble> {
+        match self {
+            Asked::Tokens(tokens) => tokens.perform().await.map_err(Trouble::of_reading),
+            Asked::Show(show) => show.perform().await.map_err(Trouble::of_reading),
+            Asked::History(history) => history.perform().await.map_err(Trouble::of_reading),
+            Asked::Leases(leases) => leases.perform().await.map_err(Trouble::of_reading),
+            Asked::Allocate(allocate) => allocate.perform().await,
+            Asked::Release(release) => release.perform().await,
+            Asked::Renew(renew) => renew.perform().await,
+            Asked::Clear(clear) => clear.perform().await,
+            Asked::Pool(pool) => pool.perform().await.map_err(Trouble::of_reading),
+            Asked::Watch(watch) => watch.perform().await.map_err(Trouble::of_reading),
+            Asked::Status(status) => status.perform().await,
+            Asked::Completions(completions) => completions.perform(),
+            Asked::Man(man) => man.perform(),
+        }
+    }
+}
+
+/// What all commands take that ask a server.
+#[derive(Clone, Debug)]
+struct Common {
+    /// The server's address, as it was given.
+    server: String,
+    /// Whether programs read the output.
+    json: bool,
+}
+
+impl Common {
+    /// The server.
+    fn api(&self) -> Result<Api, Failure> {
+        Api::at(&self.server)
+    }
+}
+
+impl Args for Common {
+    fn augment_args(command: Command) -> Command {
+        let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
+        command.arg(args::server()).arg(json.help("Print JSON, for programs"))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Common {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let server = matches.get_one::<String>("server").expect("it has a default").clone();
+        Ok(Common { server, json: matches.get_flag("json") })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Reads how many rows are wanted.
+fn rows() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+/// Says that there are more rows than were wanted.
+fn remark_more(limit: usize) {
+    remark(format!("There are more: --limit {} shows more.", limit.saturating_mul(2)));
+}
+
+/// The server's time when it gave an answer, which is what its other times relate to. It is told
+/// to the second, and better by what has happened by then.
+fn time_of(
+    answer: &Answer,
+    happened: impl IntoIterator<Item = Timestamp>,
+) -> Result<Timestamp, Failure> {
+    let told = answer.at.into_iter().chain(happened).max();
+    told.ok_or_else(|| Failure::Strange { what: "it does not tell the time".to_owned() })
 }

@@ -1,0 +1,199 @@
+//! `token-manager allocate`
+
+use std::time::Duration;
+
+use clap::Args;
+use jiff::SignedDuration;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::api::{Allocated, Answer, Api, Failure, PoolView, Wish};
+use crate::exit::Exit;
+
+use super::Common;
+use super::look::{Out, QUIET, STRONG, paint, remark};
+use super::show::both;
+use super::trouble::Trouble;
+use super::words::{harmless, lasted, length, span, until};
+
+/// How long to repeat a request whose answer does not come, beyond the time to wait for a token.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Take a token for a user, and print its value
+///
+/// The token is the user's alone until the lease ends: given back by `release`, at its deadline, or, where the pool's policy
+/// is that, when another one needs it. `token-manager run` does all of it around a command.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  token-manager allocate ann
+      a token for ann, for as long as the pool grants
+  token=$(token-manager allocate -q ann --lease 90s --wait 30s)
+      only the value, into a variable; waits for up to half a minute if every token is held
+
+Exit codes: 3 there is no token to be had, or the user has as many as may be; 5 the lease that was granted under --key is \
+over; 6 the server is away, nothing was done; 7 the answer was lost: ask again with the same --key.")]
+pub struct Allocate {
+    /// Who is to have it: any text of up to 255 characters
+    #[arg(value_name = "USER")]
+    user: String,
+    /// How long the lease is to last, such as 90s; no longer than the pool grants, which it is when left out
+    #[arg(long, value_name = "DURATION", value_parser = length)]
+    lease: Option<Duration>,
+    /// How long to wait when no token is to be had, up to 60s; left out, a pool that lets wait does for 30s
+    #[arg(long, value_name = "DURATION", value_parser = length)]
+    wait: Option<Duration>,
+    /// Names the request, so that repeating it takes no second token; made up when left out
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Print only the token's value
+    #[arg(short, long, conflicts_with = "json")]
+    quiet: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Allocate {
+    /// Takes one and prints it.
+    pub async fn perform(self) -> Result<(), Trouble> {
+        let (api, out) = (self.common.api()?, Out::standard());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a key of the request's own, which names nothing in the pool"
+        )]
+        let key = self.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
+        let wish = Wish { user: self.user.clone(), lease: self.lease, wait: self.wait, key };
+        let answer = match persist(&api, &wish).await {
+            Ok(answer) => answer,
+            Err(failure) => return Err(self.refused(&api, failure, &wish).await),
+        };
+        let allocated: Allocated = answer.read()?;
+        if self.common.json {
+            out.json(&answer.json)?;
+        } else if allocated.status == "active" {
+            self.show(&out, &allocated)?;
+        }
+        if allocated.status == "active" {
+            return Ok(());
+        }
+        let lease = allocated.lease_id;
+        let what = format!("the lease that was granted under this key is over: {lease}");
+        Err(Trouble::new(Exit::Conflict, what)
+            .hint("another --key, or none")
+            .hint(format!("`token-manager show {lease}` tells what became of it")))
+    }
+
+    fn show(&self, out: &Out, allocated: &Allocated) -> Result<(), Trouble> {
+        let value = harmless(&allocated.token_value);
+        if self.quiet {
+            return Ok(out.line(value)?);
+        }
+        let now = allocated.expires_at - seconds(allocated.expires_in);
+        let mut facts = vec![
+            ("value", paint(STRONG, value)),
+            ("token", allocated.token_id.to_string()),
+            ("user", harmless(&allocated.user)),
+            ("lease", allocated.lease_id.to_string()),
+            ("ends", both(until(now, allocated.expires_at), allocated.expires_at)),
+            ("fence", allocated.fence.to_string()),
+        ];
+        if let Some(evicted) = &allocated.evicted {
+            facts.push((
+                "evicted",
+                format!(
+                    "{}, who had it for {}  {}",
+                    harmless(&evicted.user),
+                    lasted(evicted.started_at, now),
+                    paint(QUIET, evicted.lease_id),
+                ),
+            ));
+        }
+        out.facts(&facts)?;
+        if out.is_terminal() {
+            remark(format!("`token-manager release {}` gives it back.", allocated.lease_id));
+        }
+        Ok(())
+    }
+
+    /// What to tell when there is no token.
+    async fn refused(&self, api: &Api, failure: Failure, wish: &Wish) -> Trouble {
+        let code = failure.code().map(str::to_owned);
+        let trouble = Trouble::from(failure);
+        match code.as_deref() {
+            Some("pool-full") => self.full(api, trouble).await,
+            Some("user-limit") => trouble.hint(format!(
+                "`token-manager leases --status active --user {}` shows what to release",
+                quoted(&self.user)
+            )),
+            _ if matches!(trouble, Trouble::Told { exit: Exit::OutcomeUnknown, .. }) => trouble
+                .trying(format!(
+                    "the same with --key {}, which takes no second token",
+                    quoted(&wish.key)
+                )),
+            _ => trouble,
+        }
+    }
+
+    async fn full(&self, api: &Api, trouble: Trouble) -> Trouble {
+        let policy = api.get("/api/pool", &[]).await.and_then(|answer| answer.read::<PoolView>());
+        let waits = policy.is_ok_and(|pool| pool.policy.when_full != "reject");
+        let waited = self.wait.filter(|wait| !wait.is_zero());
+        let what = match waited {
+            Some(wait) => {
+                format!("every token is held, and none came free within {}", span(wait.as_secs()))
+            }
+            None => "every token is held".to_owned(),
+        };
+        let trouble = trouble.saying(what);
+        let look = "`token-manager tokens --active` shows when they come free";
+        if waits && waited.is_none() {
+            trouble.trying("--wait 30s, to wait for one").hint(look)
+        } else {
+            trouble.trying(look)
+        }
+    }
+}
+
+/// Asks, and asks again by the same key when the answer is lost, but not where no server is.
+async fn persist(api: &Api, wish: &Wish) -> Result<Answer, Failure> {
+    let until = Instant::now() + wish.wait.unwrap_or_default() + PATIENCE;
+    let (mut first, mut uncertain) = (true, false);
+    loop {
+        let failure = match api.allocate_once(wish).await {
+            Err(failure) if failure.may_pass() => failure,
+            settled => return settled,
+        };
+        let away = matches!(failure, Failure::Unreachable { .. });
+        if (first && away) || Instant::now() + PAUSE > until {
+            // That nothing came of the last attempt says nothing about those before.
+            return Err(match Exit::from(&failure) {
+                Exit::Away if uncertain => {
+                    Failure::Lost { server: api.shown(), why: failure.to_string() }
+                }
+                _ => failure,
+            });
+        }
+        if first {
+            remark(format!("{failure}; asking again, for the same token."));
+        }
+        first = false;
+        uncertain |= Exit::from(&failure) != Exit::Away;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn seconds(seconds: f64) -> SignedDuration {
+    SignedDuration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// An argument as a shell takes it.
+fn quoted(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:@/+".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        return argument.to_owned();
+    }
+    format!("'{}'", argument.replace('\'', r"'\''"))
+}

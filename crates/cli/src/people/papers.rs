@@ -1,0 +1,93 @@
+//! `token-manager completions` and `man`: papers made from the definition of the command line.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+use clap_mangen::Man as Page;
+
+use crate::args;
+use crate::exit::Exit;
+
+use super::look::Out;
+use super::trouble::Trouble;
+
+/// Print completions for a shell
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  token-manager completions bash > ~/.local/share/bash-completion/completions/token-manager
+  token-manager completions zsh > ~/.zfunc/_token-manager
+      with `fpath+=~/.zfunc` before `compinit` in ~/.zshrc
+  token-manager completions fish > ~/.config/fish/completions/token-manager.fish")]
+pub struct Completions {
+    /// For which shell
+    #[arg(value_name = "SHELL", value_parser = ["bash", "zsh", "fish"])]
+    shell: String,
+}
+
+impl Completions {
+    /// Prints them.
+    pub fn perform(self) -> Result<(), Trouble> {
+        let shell = match self.shell.as_str() {
+            "bash" => Shell::Bash,
+            "zsh" => Shell::Zsh,
+            _ => Shell::Fish,
+        };
+        let mut command = args::command();
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut command, "token-manager", &mut script);
+        Ok(Out::standard().bytes(&script)?)
+    }
+}
+
+/// Print the manual page, or write one for each command
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  token-manager man | man -l -
+      reads the page of the program
+  token-manager man --dir ~/.local/share/man/man1
+      installs the pages: `man token-manager`, `man token-manager-allocate`")]
+pub struct Man {
+    /// Write the page of the program and of each command into this folder
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    dir: Option<PathBuf>,
+}
+
+impl Man {
+    /// Prints or writes them.
+    pub fn perform(self) -> Result<(), Trouble> {
+        let mut command = args::command().disable_help_subcommand(true);
+        command.build();
+        let Some(dir) = &self.dir else {
+            return Ok(Out::standard().bytes(&page(&command)?)?);
+        };
+        write(&command, dir).map_err(|error| {
+            let what = format!("the pages can't be written to {}: {error}", dir.display());
+            Trouble::new(Exit::Failed, what).hint("another --dir")
+        })
+    }
+}
+
+fn page(command: &Command) -> io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    Page::new(command.clone())
+        .source(concat!("token-manager ", env!("CARGO_PKG_VERSION")))
+        .manual("TokenManager")
+        .render(&mut page)?;
+    // A heading that says what there is.
+    Ok(String::from_utf8_lossy(&page).replace(".SH EXTRA", ".SH NOTES").into_bytes())
+}
+
+fn write(command: &Command, dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    fs::write(dir.join("token-manager.1"), page(command)?)?;
+    for sub in command.get_subcommands() {
+        let name = format!("token-manager-{}", sub.get_name());
+        fs::write(dir.join(format!("{name}.1")), page(&sub.clone().display_name(name))?)?;
+    }
+    Ok(())
+}

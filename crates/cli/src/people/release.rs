@@ -1,0 +1,144 @@
+//! `token-manager release`
+
+use clap::Args;
+use jiff::Timestamp;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::api::{Api, Failure};
+
+use super::Common;
+use super::find::{self, Named};
+use super::look::Out;
+use super::show::who_has_it_now;
+use super::trouble::Trouble;
+use super::words::{harmless, lasted};
+
+/// Give a token back
+///
+/// A lease's id ends exactly that lease, and never another one of the same token. Twice is no error.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "\
+token-manager release [OPTIONS] <LEASE_ID>
+       token-manager release [OPTIONS] --token <TOKEN> [--if-user <NAME>]",
+    after_help = "\
+Examples:
+  token-manager release 01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd
+      ends that lease
+  token-manager release --token d52018b5 --if-user ann
+      ends whatever lease the token has, if it is ann's
+
+Exit codes: 4 there is no such lease or token; 5 the lease was over already, or the token is not that user's: nothing was \
+done; 6 the server is away, nothing was done; 7 the answer was lost: releasing again does no harm."
+)]
+pub struct Release {
+    /// The lease's whole id
+    #[arg(value_name = "LEASE_ID", required_unless_present = "token")]
+    lease: Option<Uuid>,
+    /// End the lease of this token, whoever has it: its id, or the first 4 characters of it or more
+    #[arg(long, value_name = "TOKEN", value_parser = find::named, conflicts_with = "lease")]
+    token: Option<Named>,
+    /// Only if it is this user's
+    #[arg(long, value_name = "NAME", requires = "token")]
+    if_user: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What the release of a lease answers.
+#[derive(Deserialize)]
+struct Released {
+    token_id: Uuid,
+    user: String,
+    started_at: Timestamp,
+    ended_at: Timestamp,
+}
+
+impl Release {
+    /// Gives it back.
+    pub async fn perform(self) -> Result<(), Trouble> {
+        let api = self.common.api()?;
+        match (&self.lease, &self.token) {
+            (Some(lease), _) => self.lease(&api, *lease).await,
+            (_, Some(token)) => self.token(&api, token).await,
+            _ => unreachable!("clap requires one of them"),
+        }
+    }
+
+    async fn lease(&self, api: &Api, lease: Uuid) -> Result<(), Trouble> {
+        let path = format!("/api/leases/{lease}/release");
+        let answer = match api.send(Method::POST, &path, None).await {
+            Ok(answer) => answer,
+            Err(failure) => return Err(of_lease(api, lease, failure).await),
+        };
+        let out = Out::standard();
+        if self.common.json {
+            return Ok(out.json(&answer.json)?);
+        }
+        let Released { token_id, user, started_at, ended_at } = answer.read()?;
+        Ok(out.line(format!(
+            "Released: {} had token {token_id} for {}.",
+            harmless(&user),
+            lasted(started_at, ended_at)
+        ))?)
+    }
+
+    async fn token(&self, api: &Api, token: &Named) -> Result<(), Trouble> {
+        let token = find::token(api, token).await?;
+        let condition = self.if_user.as_ref().map(|user| json!({ "if_user": user }));
+        let path = format!("/api/tokens/release/{token}");
+        let answer = match api.send(Method::POST, &path, condition.as_ref()).await {
+            Ok(answer) => answer,
+            Err(failure) => return Err(of_token(failure)),
+        };
+        let out = Out::standard();
+        if self.common.json {
+            return Ok(out.json(&answer.json)?);
+        }
+        Ok(out.line(format!("Released: nobody has token {token} any more."))?)
+    }
+}
+
+/// Why nothing came of what was to be done to a lease, and who has its token now if it is over.
+pub async fn of_lease(api: &Api, lease: Uuid, failure: Failure) -> Trouble {
+    let code = failure.code().map(str::to_owned);
+    let trouble = Trouble::from(failure);
+    match code.as_deref() {
+        Some("lease-over") => match who_has_it_now(api, lease).await {
+            Ok(who) => trouble.note(who),
+            Err(_) => trouble,
+        },
+        Some("unknown-lease") if api.get(&format!("/api/tokens/{lease}"), &[]).await.is_ok() => {
+            trouble.hint(format!("`token-manager show {lease}`: that is a token, not a lease"))
+        }
+        _ => trouble,
+    }
+}
+
+fn of_token(failure: Failure) -> Trouble {
+    #[derive(Deserialize)]
+    struct Held {
+        user: String,
+        lease_id: Uuid,
+    }
+    let current = match &failure {
+        Failure::Refused(problem) if problem.code == "held-otherwise" => {
+            Some(Option::<Held>::deserialize(&problem.json["current"]).ok().flatten())
+        }
+        _ => None,
+    };
+    let trouble = Trouble::from(failure);
+    match current {
+        // In fewer words than the server's, which are for programs.
+        Some(current) => trouble.saying(match current {
+            Some(Held { user, lease_id }) => {
+                format!("the token is {user}'s, by lease {lease_id}; nothing was done")
+            }
+            None => "nobody has the token; nothing was done".to_owned(),
+        }),
+        None => trouble,
+    }
+}

@@ -1,0 +1,177 @@
+//! `token-manager show`
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::api::{Answer, Api, Failure, Lease, Token};
+use crate::exit::Exit;
+
+use super::find::{self, Named};
+use super::look::{Out, QUIET, STRONG, left_style, paint, status_style};
+use super::trouble::Trouble;
+use super::words::{ago, harmless, lasted, left, moment, until};
+use super::{Common, time_of};
+
+/// Show a token with its value, or a lease
+///
+/// A lease is shown with who has its token now, and with why it ended if it did.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  token-manager show d52018b5
+      the token whose id begins like that
+  token-manager show 01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd
+      what became of that lease")]
+pub struct Show {
+    /// A token's id or the first 4 characters of it or more, or a lease's whole id
+    #[arg(value_name = "ID", value_parser = find::named)]
+    id: Named,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// A token's answer.
+#[derive(Deserialize)]
+struct One {
+    token: Token,
+}
+
+/// A lease's answer.
+#[derive(Deserialize)]
+struct Shown {
+    #[serde(flatten)]
+    lease: Lease,
+    current: Option<Current>,
+}
+
+/// Who has the token of a lease that is over.
+#[derive(Debug, Deserialize)]
+pub struct Current {
+    pub lease_id: Uuid,
+    pub user: String,
+    pub expires_at: Timestamp,
+}
+
+impl Show {
+    /// Prints it.
+    pub async fn perform(self) -> Result<(), Trouble> {
+        let (api, out) = (self.common.api()?, Out::standard());
+        let id = find::token(&api, &self.id).await?;
+        let (is_token, answer) = match api.get(&format!("/api/tokens/{id}"), &[]).await {
+            Err(failure) if failure.code() == Some("unknown-token") => {
+                (false, lease(&api, id).await?)
+            }
+            token => (true, token?),
+        };
+        if self.common.json {
+            return Ok(out.json(&answer.json)?);
+        }
+        let facts = if is_token {
+            let One { token } = answer.read()?;
+            of_token(&token, time_of(&answer, [token.updated_at])?)
+        } else {
+            let shown: Shown = answer.read()?;
+            of_lease(&shown, time_of(&answer, [shown.lease.told_at()])?)
+        };
+        Ok(out.facts(&facts)?)
+    }
+}
+
+async fn lease(api: &Api, id: Uuid) -> Result<Answer, Trouble> {
+    api.get(&format!("/api/leases/{id}"), &[]).await.map_err(|failure| match failure.code() {
+        Some("unknown-lease") => {
+            Trouble::new(Exit::Unknown, format!("there is no token and no lease {id}"))
+                .hint("`token-manager tokens` and `token-manager leases` show what there is")
+        }
+        _ => failure.into(),
+    })
+}
+
+fn of_token(token: &Token, now: Timestamp) -> Vec<(&'static str, String)> {
+    let mut facts =
+        vec![("token", token.id.to_string()), ("value", paint(STRONG, harmless(&token.token)))];
+    let (Some(user), Some(lease), Some(started), Some(expires)) =
+        (&token.user, token.lease_id, token.activated_at, token.expires_at)
+    else {
+        facts.push(("status", "available".to_owned()));
+        facts.push(("since", both(ago(now, token.updated_at), token.updated_at)));
+        return facts;
+    };
+    facts.extend([
+        ("status", paint(status_style("active"), "active")),
+        ("user", paint(STRONG, harmless(user))),
+        ("lease", lease.to_string()),
+        ("started", both(ago(now, started), started)),
+        ("ends", deadline(now, expires)),
+    ]);
+    facts.extend(token.fence.map(|fence| ("fence", fence.to_string())));
+    facts
+}
+
+fn of_lease(shown: &Shown, now: Timestamp) -> Vec<(&'static str, String)> {
+    let lease = &shown.lease;
+    let mut facts = vec![
+        ("lease", lease.lease_id.to_string()),
+        ("token", lease.token_id.to_string()),
+        ("user", paint(STRONG, harmless(&lease.user))),
+    ];
+    let started = ("started", both(ago(now, lease.started_at), lease.started_at));
+    if let Some(ended) = lease.ended_at {
+        let reason = harmless(lease.end_reason.as_deref().unwrap_or("ended"));
+        facts.extend([
+            ("status", paint(status_style(&reason), &reason)),
+            started,
+            ("ended", both(ago(now, ended), ended)),
+            ("lasted", lasted(lease.started_at, ended)),
+        ]);
+    } else {
+        facts.extend([
+            ("status", paint(status_style("active"), "active")),
+            started,
+            ("ends", deadline(now, lease.expires_at)),
+        ]);
+    }
+    facts.push(("fence", lease.fence.to_string()));
+    facts.extend(lease.evicted_by.map(|by| ("evicted by", by.to_string())));
+    if let Some(current) = &shown.current {
+        facts.push((
+            "held now",
+            format!(
+                "by {}, whose lease ends {}  {}",
+                harmless(&current.user),
+                until(now, current.expires_at),
+                paint(QUIET, current.lease_id),
+            ),
+        ));
+    }
+    facts
+}
+
+fn deadline(now: Timestamp, at: Timestamp) -> String {
+    both(paint(left_style(left(now, at)), until(now, at)), at)
+}
+
+/// A time as it relates to now, and as it is.
+pub fn both(relative: String, at: Timestamp) -> String {
+    format!("{relative}  {}", paint(QUIET, moment(at)))
+}
+
+/// Who has the token of a lease that is over, as a sentence.
+///
+/// # Errors
+///
+/// As [`Failure`] says.
+pub async fn who_has_it_now(api: &Api, lease: Uuid) -> Result<String, Failure> {
+    let answer = api.get(&format!("/api/leases/{lease}"), &[]).await?;
+    let shown: Shown = answer.read()?;
+    let now = time_of(&answer, [shown.lease.told_at()])?;
+    Ok(match shown.current {
+        Some(Current { lease_id, user, expires_at }) => format!(
+            "{user} has the token now: lease {lease_id}, which ends {}",
+            until(now, expires_at)
+        ),
+        None => "nobody has the token now".to_owned(),
+    })
+}

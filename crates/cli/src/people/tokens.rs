@@ -1,0 +1,151 @@
+//! `token-manager tokens`
+
+use std::collections::HashSet;
+
+use clap::Args;
+use serde::Deserialize as _;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::api::{Api, Failure, Leases, Token};
+
+use super::look::{GOOD, Out, QUIET, left_style, remark};
+use super::table::{Cell, Table, Yields};
+use super::trouble::Trouble;
+use super::{Common, remark_more, time_of, words};
+
+/// List the tokens, who has them and for how long
+///
+/// Their values are shown only if you ask for them by --values. An id need not be typed whole: other commands take how it
+/// begins.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  token-manager tokens --active
+      the tokens that somebody has
+  token-manager tokens --user ann --values
+      what ann has, with the tokens' values
+  token-manager tokens --available --json | jq -r '.[].id'
+      the ids of those that are free")]
+pub struct Tokens {
+    /// Only those that somebody has
+    #[arg(long)]
+    active: bool,
+    /// Only those that nobody has
+    #[arg(long, conflicts_with_all = ["active", "user"])]
+    available: bool,
+    /// Only those that this user has
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Show the tokens' values
+    #[arg(long)]
+    values: bool,
+    /// Show so many at most
+    #[arg(long, value_name = "COUNT", value_parser = super::rows())]
+    limit: Option<usize>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Tokens {
+    /// Prints them.
+    pub async fn perform(self) -> Result<(), Trouble> {
+        let (api, out) = (self.common.api()?, Out::standard());
+        let path = match (self.available, self.active || self.user.is_some()) {
+            (true, _) => "/api/tokens/available",
+            (_, true) => "/api/tokens/active",
+            _ => "/api/tokens",
+        };
+        let limit = self.limit.unwrap_or(usize::MAX);
+        // Of one user there may be some anywhere.
+        let most = if self.user.is_some() { usize::MAX } else { limit };
+        let mut answer = api.pages(path, &[], None, most).await?;
+        let mut more = answer.next.is_some();
+        if let (Some(user), Value::Array(rows)) = (&self.user, &mut answer.json) {
+            let leases = leases_of(&api, user).await?;
+            rows.retain(|row| {
+                Token::deserialize(row)
+                    .is_ok_and(|token| token.lease_id.is_some_and(|id| leases.contains(&id)))
+            });
+            more = rows.len() > limit;
+            rows.truncate(limit);
+        }
+        if self.common.json {
+            out.json(&self.without_values(answer.json))?;
+        } else {
+            let rows: Vec<Token> = answer.read()?;
+            if rows.is_empty() {
+                remark(self.nothing());
+                return Ok(());
+            }
+            let now = time_of(&answer, rows.iter().map(|token| token.updated_at))?;
+            out.print(&table(&rows, now, self.values).text(out.width))?;
+            if more {
+                remark_more(limit);
+            }
+        }
+        Ok(())
+    }
+
+    /// The JSON, with values only where they were asked for.
+    fn without_values(&self, mut json: Value) -> Value {
+        if let Value::Array(rows) = &mut json
+            && !self.values
+        {
+            for row in rows.iter_mut().filter_map(Value::as_object_mut) {
+                row.shift_remove("token");
+            }
+        }
+        json
+    }
+
+    fn nothing(&self) -> String {
+        match &self.user {
+            Some(user) => format!("{} has no token.", words::harmless(user)),
+            None if self.active => "Nobody has a token.".to_owned(),
+            None if self.available => "No token is free.".to_owned(),
+            None => "The pool has no token.".to_owned(),
+        }
+    }
+}
+
+/// The running leases of a user, who is named by the server's rules.
+async fn leases_of(api: &Api, user: &str) -> Result<HashSet<Uuid>, Failure> {
+    let query = [("user", user), ("status", "running")];
+    let leases: Leases =
+        api.pages("/api/leases", &query, Some("leases"), usize::MAX).await?.read()?;
+    Ok(leases.leases.iter().map(|lease| lease.lease_id).collect())
+}
+
+fn table(tokens: &[Token], now: jiff::Timestamp, values: bool) -> Table<7> {
+    let mut table = Table::new([
+        ("TOKEN", Yields::Shortens(3)),
+        (if values { "VALUE" } else { "" }, Yields::Never),
+        ("STATUS", Yields::Never),
+        ("USER", Yields::Cuts),
+        ("ENDS", Yields::Never),
+        ("STARTED", Yields::Goes(2)),
+        ("LEASE", Yields::Goes(1)),
+    ]);
+    for token in tokens {
+        let value = if values { token.token.as_str() } else { "" };
+        let held = token.expires_at.filter(|_| token.lease_id.is_some());
+        let status = if held.is_some() {
+            Cell::styled(GOOD, "active")
+        } else {
+            Cell::styled(QUIET, "available")
+        };
+        table.row([
+            token.id.to_string().into(),
+            value.into(),
+            status,
+            token.user.as_deref().unwrap_or_default().into(),
+            held.map_or("".into(), |at| {
+                Cell::styled(left_style(words::left(now, at)), words::until(now, at))
+            }),
+            token.activated_at.map_or("".into(), |at| words::ago(now, at).into()),
+            token.lease_id.map_or("".into(), |id| Cell::styled(QUIET, id.to_string())),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,159 @@
+//! What goes wrong, told with what to do next.
+
+use std::io;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::api::{Failure, Problem};
+use crate::exit::Exit;
+
+use super::look::{BAD, QUIET, paint};
+use super::words::harmless;
+
+/// Why a command did not do what it was told.
+#[derive(Debug)]
+pub enum Trouble {
+    /// It is to be told.
+    Told {
+        /// What is wrong.
+        what: String,
+        /// What else there is to know, a line each.
+        notes: Vec<String>,
+        /// What to do next, a line each.
+        tries: Vec<String>,
+        /// What programs learn of it.
+        exit: Exit,
+    },
+    /// It has been told.
+    Over(Exit),
+    /// Nobody reads the output any more, and so there is nothing left to do.
+    Closed,
+}
+
+impl Trouble {
+    /// Something that is wrong.
+    pub fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Trouble::Told { what: what.into(), notes: Vec::new(), tries: Vec::new(), exit }
+    }
+
+    /// The same in other words.
+    #[must_use]
+    pub fn saying(mut self, other: String) -> Self {
+        if let Trouble::Told { what, .. } = &mut self {
+            *what = other;
+        }
+        self
+    }
+
+    /// With something else to know.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        if let Trouble::Told { notes, .. } = &mut self {
+            notes.push(note.into());
+        }
+        self
+    }
+
+    /// With something to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        if let Trouble::Told { tries, .. } = &mut self {
+            tries.push(hint.into());
+        }
+        self
+    }
+
+    /// With only this to do next.
+    #[must_use]
+    pub fn trying(mut self, hint: impl Into<String>) -> Self {
+        if let Trouble::Told { tries, .. } = &mut self {
+            tries.clear();
+        }
+        self.hint(hint)
+    }
+
+    /// The same for a command that changes nothing: nothing can have been done.
+    #[must_use]
+    pub fn of_reading(mut self) -> Self {
+        match &mut self {
+            Trouble::Told { exit: exit @ Exit::OutcomeUnknown, .. } => *exit = Exit::Away,
+            _ => return self,
+        }
+        self.trying("again in a moment")
+    }
+
+    /// Tells it, and answers the exit code.
+    pub fn tell(self) -> ExitCode {
+        match self {
+            Trouble::Told { what, notes, tries, exit } => {
+                let mut text = format!("{} {}\n", paint(BAD, "error:"), one_line(&what));
+                for note in notes {
+                    text += &format!("  {}\n", one_line(&note));
+                }
+                for hint in tries {
+                    text += &format!("  {} {}\n", paint(QUIET, "try:"), one_line(&hint));
+                }
+                // That nobody reads it is no reason to fail differently.
+                let _ = anstream::stderr().write_all(text.as_bytes());
+                exit.into()
+            }
+            Trouble::Over(exit) => exit.into(),
+            Trouble::Closed => ExitCode::SUCCESS,
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    harmless(&text.replace(['\n', '\r'], " "))
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Trouble::Closed;
+        }
+        Trouble::new(Exit::Failed, format!("the output can't be written: {error}"))
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        let trouble = Trouble::new(Exit::from(&failure), failure.to_string());
+        let hint = match &failure {
+            Failure::Address { .. } => "--server http://localhost:4000",
+            Failure::Unreachable { .. } => {
+                return trouble.hint("`token-manager serve` starts a server here").hint(
+                    "--server URL, or the environment variable TOKEN_MANAGER_SERVER, names another",
+                );
+            }
+            Failure::Lost { .. } => "`token-manager leases` shows what was done",
+            Failure::Strange { .. } => {
+                "--server URL, or the environment variable TOKEN_MANAGER_SERVER, names the right one"
+            }
+            Failure::Refused(problem) => match hint(problem) {
+                Some(hint) => hint,
+                None => return trouble,
+            },
+        };
+        trouble.hint(hint)
+    }
+}
+
+/// What to do about a refusal, where the server's own words leave it open.
+fn hint(problem: &Problem) -> Option<&'static str> {
+    Some(match problem.code.as_str() {
+        "unknown-token" => "`token-manager tokens` shows all there are",
+        "unknown-lease" => "`token-manager leases` shows the latest",
+        "no-tokens" => "`token-manager serve --pool-size 100` makes some",
+        "renewal-limit" => {
+            "`token-manager allocate USER` for a further lease, when this one is over"
+        }
+        "idempotency-key-reused" => "another --key, or none",
+        "outcome-unknown" | "timed-out" => "`token-manager leases` shows what was done",
+        "unknown-path" => "--server without a path",
+        "internal" => "the server's log says more",
+        "wrong-host" => "--server http://localhost:4000, if that is where it is",
+        _ if problem.status == 503 => "again in a moment",
+        _ => return None,
+    })
+}
