@@ -53,6 +53,8 @@ test("news in the wrong order end as in the right one", () => {
   assert.equal(pool.tokens[0].lease?.fence, 6);
   pool.apply(happening("ended", 0, 8));
   assert.equal(pool.counts(START).active, 0, "the end of a later one is the end of those before");
+  pool.apply(happening("started", 0, 7));
+  assert.equal(pool.counts(START).active, 0, "also for one that is told later");
   pool.apply(happening("renewed", 0, 9));
   assert.equal(pool.tokens[0].lease?.fence, 9, "a renewal says that there is a lease");
 });

@@ -203,6 +203,19 @@ test("a stream that is silent while the pool goes on is replaced, but not often"
   assert.deepEqual(states(), ["live"]);
 });
 
+test("a stream on which all comes that the pool tells of is left alone", async () => {
+  begin();
+  const source = await connected(1);
+  source.open();
+  for (let version = 58; version < 62; version += 1) {
+    source.say("lease.started", `1-${version}-0`, told(0, version));
+    answer = info(version);
+    const before = asked;
+    await until("a sign of life", () => asked > before + 1);
+  }
+  assert.equal(FakeSource.made.length, 1);
+});
+
 test("a busy server is no lost one", async () => {
   begin();
   (await connected(1)).open();
