@@ -275,11 +275,11 @@ impl Download {
 
 /// The path of a next page, with fewer rows where fewer are wanted.
 fn limited(next: &str, rows: usize) -> String {
-    let limit = format!("limit={}", rows.min(PAGE));
     let (path, query) = next.split_once('?').unwrap_or((next, ""));
-    let replaced = |part| if str::starts_with(part, "limit=") { &limit } else { part };
-    let query: Vec<&str> = query.split('&').map(replaced).collect();
-    format!("{path}?{}", query.join("&"))
+    // A server leaves out what is its default.
+    let rest = query.split('&').filter(|part| !part.starts_with("limit="));
+    let rest: String = rest.map(|part| format!("&{part}")).collect();
+    format!("{path}?limit={}{rest}", rows.min(PAGE))
 }
 
 fn take_rows(json: &mut Value, rows: Option<&str>) -> Result<Vec<Value>, Failure> {
