@@ -11,6 +11,10 @@ mod examples;
 mod import;
 mod limits;
 mod resume;
+mod run;
+mod run_lease;
+mod run_server;
+mod run_terminal;
 mod serve;
 mod settings;
 
