@@ -16,6 +16,10 @@ mod people_papers;
 mod people_terminal;
 mod people_watch;
 mod resume;
+mod run;
+mod run_lease;
+mod run_server;
+mod run_terminal;
 mod serve;
 mod settings;
 

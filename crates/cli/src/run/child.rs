@@ -1,0 +1,130 @@
+//! The command, in a process group of its own together with all that it starts.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// A command that was started.
+#[derive(Debug)]
+pub struct Child {
+    /// The command itself, and its group.
+    leader: Pid,
+    ended: Option<How>,
+    group_is_gone: bool,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// By itself, with this code.
+    Exited(u8),
+    /// By this signal; None for one that has no name.
+    Killed(Option<Signal>),
+}
+
+impl How {
+    /// The code by which shells tell it.
+    pub fn code(self) -> u8 {
+        match self {
+            How::Exited(code) => code,
+            How::Killed(signal) => exit_code(signal),
+        }
+    }
+}
+
+/// The code by which shells tell that a signal ended something.
+pub fn exit_code(signal: Option<Signal>) -> u8 {
+    128 | signal.map_or(0, |signal| u8::try_from(signal as i32).unwrap_or(0))
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was stopped, and may be continued.
+    Stopped(Signal),
+    /// It has ended.
+    Ended(How),
+}
+
+impl Child {
+    /// Starts a program with further variables in its environment.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn start(
+        program: &OsStr,
+        arguments: &[OsString],
+        variables: &[(&str, String)],
+    ) -> io::Result<Self> {
+        let variables = variables.iter().map(|(name, value)| (name, value));
+        let child =
+            Command::new(program).args(arguments).envs(variables).process_group(0).spawn()?;
+        // Child::change waits for it, and sees it stop.
+        let leader = i32::try_from(child.id()).map_err(io::Error::other)?;
+        Ok(Child { leader: Pid::from_raw(leader), ended: None, group_is_gone: false })
+    }
+
+    /// Its process group.
+    pub const fn group(&self) -> Pid {
+        self.leader
+    }
+
+    /// How it ended, if it did.
+    pub const fn ended(&self) -> Option<How> {
+        self.ended
+    }
+
+    /// What became of it since this was last asked, if anything did.
+    pub fn change(&mut self) -> Option<Change> {
+        loop {
+            // Any child: the first process of a container inherits all that others leave behind.
+            let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
+            let how = match waitpid(None, Some(flags)) {
+                Ok(WaitStatus::Stopped(pid, signal)) if pid == self.leader => {
+                    return Some(Change::Stopped(signal));
+                }
+                Ok(WaitStatus::Exited(pid, code)) if pid == self.leader => {
+                    How::Exited(u8::try_from(code).unwrap_or(u8::MAX))
+                }
+                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.leader => {
+                    How::Killed(Some(signal))
+                }
+                // It ended by a signal that has no name here, a real-time one.
+                Err(Errno::ECHILD) if self.ended.is_none() => How::Killed(None),
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return None,
+                Ok(_) | Err(_) => continue,
+            };
+            self.ended = Some(how);
+            return Some(Change::Ended(how));
+        }
+    }
+
+    /// Sends it and all in its group a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        if !self.group_is_gone {
+            self.heed(killpg(self.leader, signal));
+        }
+    }
+
+    /// Whether it and all in its group have ended.
+    pub fn is_gone(&mut self) -> bool {
+        if !self.group_is_gone {
+            self.heed(killpg(self.leader, None));
+        }
+        self.group_is_gone
+    }
+
+    /// A group that is gone is left alone from then on: its number may be another's.
+    fn heed(&mut self, sent: nix::Result<()>) {
+        if self.ended.is_some() && sent == Err(Errno::ESRCH) {
+            self.group_is_gone = true;
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Guarding the command: it runs as long as its lease, and no longer.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg, raise};
+use nix::unistd::getpgrp;
+use tokio::sync::mpsc;
+
+use crate::api::Api;
+
+use super::child::{Change, Child, How};
+use super::clock::Moment;
+use super::deadline::Deadline;
+use super::keep::{self, Over, Word};
+use super::lease::Held;
+use super::order::Order;
+use super::signals::Signals;
+use super::tell::{self, Tell};
+use super::terminal::{Terminal, nobody_continues};
+
+/// How often to look whether all have ended. Only the command itself gives notice of it.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long those who were killed may take to be gone. Some can't be, until a disk answers.
+const DYING: Duration = Duration::from_secs(1);
+
+/// Why a command is being ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its terminal was closed.
+    HungUp,
+    /// The lease's time is up.
+    TimeUp,
+    /// The lease was lost.
+    Lost,
+}
+
+/// How it all came out.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How the command ended.
+    pub how: How,
+    /// Why it was ended, if it was.
+    pub why: Option<Why>,
+    /// How the lease ended, if that is known.
+    pub over: Option<Over>,
+    /// Until when the lease was known to run.
+    pub deadline: Deadline,
+    /// What the server last failed with, if it did not answer since.
+    pub away: Option<String>,
+    /// Whether the lease could not be renewed further.
+    pub limit: bool,
+    /// Whether the command had to be killed.
+    pub killed: bool,
+}
+
+#[derive(Debug)]
+struct Ending {
+    why: Why,
+    /// When the grace time is over.
+    kill_at: Moment,
+    /// When that was done.
+    killed: Option<Moment>,
+}
+
+/// A command and all that bears on its end.
+#[derive(Debug)]
+pub struct Guard<'a> {
+    order: &'a Order,
+    tell: Tell,
+    child: Child,
+    terminal: Terminal,
+    ending: Option<Ending>,
+    hung_up: bool,
+    deadline: Deadline,
+    over: Option<Over>,
+    away: Option<String>,
+    limit: bool,
+}
+
+impl<'a> Guard<'a> {
+    /// Guards a command that was just started under a lease.
+    pub const fn new(
+        order: &'a Order,
+        tell: Tell,
+        child: Child,
+        terminal: Terminal,
+        deadline: Deadline,
+    ) -> Self {
+        Guard {
+            order,
+            tell,
+            child,
+            terminal,
+            ending: None,
+            hung_up: false,
+            deadline,
+            over: None,
+            away: None,
+            limit: false,
+        }
+    }
+
+    /// Returns when the command has ended, and, where it was ended, all that it started.
+    pub async fn guard(mut self, api: &Api, held: &Held, signals: &mut Signals) -> Outcome {
+        let (to, mut words) = mpsc::channel(16);
+        let mut keeping = pin!(keep::keep(api, self.order, held, to));
+        let mut keeps = true;
+        let how = loop {
+            self.observe();
+            self.act(Moment::now());
+            if let Some(how) = self.done(Moment::now()) {
+                break how;
+            }
+            tokio::select! {
+                signal = signals.next() => self.pass_on(signal),
+                Some(word) = words.recv() => self.hear(word),
+                () = &mut keeping, if keeps => keeps = false,
+                () = self.due().reached() => {}
+            }
+        };
+        // Where the lease is over, there is still to be heard why.
+        while self.why() == Some(Why::Lost) && self.over.is_none() {
+            tokio::select! {
+                () = &mut keeping, if keeps => keeps = false,
+                word = words.recv() => match word {
+                    Some(word) => self.hear(word),
+                    None => break,
+                },
+            }
+        }
+        self.leave(how);
+        let (why, Guard { ending, over, deadline, away, limit, .. }) = (self.why(), self);
+        let killed = ending.is_some_and(|ending| ending.killed.is_some());
+        Outcome { how, why, over, deadline, away, limit, killed }
+    }
+
+    fn why(&self) -> Option<Why> {
+        self.ending.as_ref().map(|ending| ending.why)
+    }
+
+    /// When the command gets the signal to end, unless the lease is renewed.
+    fn stop_at(&self) -> Moment {
+        self.deadline.at().before(self.order.stop_before)
+    }
+
+    /// When there is something to do at the latest.
+    fn due(&self) -> Moment {
+        let now = Moment::now();
+        // A closed terminal is looked for, since it may be gone only after the signal.
+        let mut due = now.after(if self.hung_up { Duration::from_millis(200) } else { DYING });
+        if let Some(Ending { kill_at, killed: None, .. }) = &self.ending {
+            due = due.min(*kill_at);
+        }
+        if self.why().is_some() && self.child.ended().is_some() {
+            due = due.min(now.after(LOOK));
+        }
+        if matches!(self.why(), None | Some(Why::HungUp)) {
+            due = due.min(self.stop_at());
+        }
+        due
+    }
+
+    /// Does what is due.
+    fn act(&mut self, now: Moment) {
+        if self.child.ended().is_none() {
+            if now >= self.stop_at() {
+                self.end(Why::TimeUp);
+            } else if self.hung_up && self.terminal.is_gone() {
+                self.end(Why::HungUp);
+            }
+        }
+        if let Some(ending) = &mut self.ending
+            && ending.killed.is_none()
+            && now >= ending.kill_at
+        {
+            ending.killed = Some(now);
+            self.child.signal(Signal::SIGKILL);
+        }
+    }
+
+    /// How the command ended, when there is nothing left to wait for.
+    fn done(&mut self, now: Moment) -> Option<How> {
+        let how = self.child.ended()?;
+        let Some(ending) = &self.ending else { return Some(how) };
+        let given_up = ending.killed.is_some_and(|at| now >= at.after(DYING));
+        (ending.why == Why::HungUp || given_up || self.child.is_gone()).then_some(how)
+    }
+
+    /// Begins to end the command. What is being ended for a closed terminal is so once more.
+    fn end(&mut self, why: Why) {
+        let before = self.why();
+        if before.is_some_and(|before| before != Why::HungUp || why == Why::HungUp) {
+            return;
+        }
+        let mut kill_at = Moment::now().after(self.order.grace);
+        if let Some(ending) = &self.ending {
+            kill_at = kill_at.min(ending.kill_at);
+        }
+        self.ending = Some(Ending { why, kill_at, killed: None });
+        if why != Why::HungUp {
+            self.tell.verbose("ending the command by SIGTERM");
+            self.child.signal(Signal::SIGTERM);
+            // Who is stopped has to go on to notice.
+            self.child.signal(Signal::SIGCONT);
+        }
+    }
+
+    fn hear(&mut self, word: Word) {
+        match word {
+            Word::Until(deadline) => {
+                self.deadline = deadline;
+                if self.away.take().is_some() {
+                    self.tell.verbose("the server answers again");
+                }
+            }
+            Word::Renewed(expires_at) => {
+                self.limit = false;
+                self.tell.verbose(&format!("renewed the lease until {}", tell::time(expires_at)));
+            }
+            Word::Limit => {
+                if !std::mem::replace(&mut self.limit, true) {
+                    self.tell.verbose("the pool's policy lets the lease be renewed no further");
+                }
+            }
+            Word::Away(why) => {
+                if self.away.replace(why.clone()).is_none() {
+                    self.tell.verbose(&format!("{why}; the lease runs on to its deadline"));
+                }
+            }
+            Word::Over => {
+                if self.child.ended().is_none() {
+                    self.end(Why::Lost);
+                }
+            }
+            Word::Why(over) => self.over = Some(over),
+        }
+    }
+
+    /// Passes a signal on to the command and all that it started.
+    fn pass_on(&mut self, signal: Signal) {
+        match signal {
+            // Noticed in any case.
+            Signal::SIGCHLD => {}
+            Signal::SIGTSTP if nobody_continues() => {}
+            Signal::SIGHUP => {
+                self.hung_up = true;
+                self.child.signal(Signal::SIGHUP);
+                self.child.signal(Signal::SIGCONT);
+            }
+            _ => self.child.signal(signal),
+        }
+    }
+
+    /// Sees what became of the command.
+    fn observe(&mut self) {
+        while let Some(change) = self.child.change() {
+            match change {
+                Change::Ended(_) => {}
+                Change::Stopped(signal @ (Signal::SIGTTIN | Signal::SIGTTOU)) => {
+                    if self.terminal.give(self.child.group()) {
+                        self.child.signal(Signal::SIGCONT);
+                    } else {
+                        self.stop_too(signal);
+                    }
+                }
+                Change::Stopped(signal) => {
+                    if signal == Signal::SIGTSTP || self.terminal.is_given() {
+                        self.stop_too(signal);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stops as the command did, so that the shell that both were started from takes over, and goes
+    /// on when that continues them.
+    fn stop_too(&mut self, signal: Signal) {
+        let by_reading = matches!(signal, Signal::SIGTTIN | Signal::SIGTTOU);
+        if nobody_continues() {
+            // The command would stop for good. One that waits for a terminal in the background
+            // can't be helped, though.
+            if !by_reading {
+                self.child.signal(Signal::SIGCONT);
+            }
+            return;
+        }
+        let had_it = self.terminal.is_given();
+        self.terminal.take_back();
+        if had_it || by_reading {
+            // What the terminal has done to the command it would have done to all of these.
+            let _ = killpg(getpgrp(), Signal::SIGSTOP);
+        } else {
+            let _ = raise(Signal::SIGSTOP);
+        }
+        // That may have been long. Past the deadline the command has to be ended instead.
+        if Moment::now() >= self.stop_at() {
+            return;
+        }
+        if had_it || by_reading {
+            self.terminal.give(self.child.group());
+        }
+        self.child.signal(Signal::SIGCONT);
+    }
+
+    /// Leaves the terminal as it was found.
+    fn leave(&mut self, how: How) {
+        if self.terminal.is_given() {
+            self.terminal.take_back();
+            if self.ending.is_some() || matches!(how, How::Killed(_)) {
+                self.terminal.restore();
+            }
+        }
+    }
+}

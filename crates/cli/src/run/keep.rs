@@ -1,0 +1,242 @@
+//! Keeping a lease: renewing it in time, and learning early that it is lost.
+
+use std::future::pending;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::Method;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::Sender;
+use tokio::time::timeout;
+
+use crate::api::{Answer, Api, Failure, News, Problem, Word as Happened};
+
+use super::clock::Moment;
+use super::deadline::{self, Deadline, Said};
+use super::lease::{Fate, Held, seconds, timed};
+use super::order::Order;
+
+/// How long to ask who has the token now.
+const ASKING_WHO: Duration = Duration::from_secs(2);
+
+/// What becomes of the lease, told to whoever guards the command.
+#[derive(Debug)]
+pub enum Word {
+    /// It is known to run until then.
+    Until(Deadline),
+    /// It was renewed, until then by the server's clock.
+    Renewed(Timestamp),
+    /// It can't be renewed beyond what it has.
+    Limit,
+    /// The server did not answer as it should.
+    Away(String),
+    /// It is over. More is being asked.
+    Over,
+    /// All there is to know about that. Nothing follows.
+    Why(Over),
+}
+
+/// How a lease ended.
+#[derive(Clone, Debug, Default)]
+pub struct Over {
+    /// Why: `released`, `expired`, `evicted`, `cleared`; None if the server doesn't know it.
+    pub reason: Option<String>,
+    /// When.
+    pub at: Option<Timestamp>,
+    /// Who has the token now.
+    pub holder: Option<String>,
+}
+
+impl From<&Fate> for Over {
+    fn from(fate: &Fate) -> Self {
+        Over {
+            reason: fate.end_reason.clone(),
+            at: fate.ended_at,
+            holder: fate.current.as_ref().map(|current| current.user.clone()),
+        }
+    }
+}
+
+impl Over {
+    /// What a refusal says about it, if it says that the lease is over.
+    pub fn told_by(problem: &Problem) -> Option<Self> {
+        let text = |name: &str| problem.json.get(name).and_then(|value| value.as_str());
+        match problem.code.as_str() {
+            "lease-over" => Some(Over {
+                reason: text("end_reason").map(str::to_owned),
+                at: text("ended_at").and_then(|at| at.parse().ok()),
+                holder: None,
+            }),
+            "unknown-lease" => Some(Over::default()),
+            _ => None,
+        }
+    }
+}
+
+/// Keeps a lease as long as it runs.
+pub async fn keep(api: &Api, order: &Order, held: &Held, words: Sender<Word>) {
+    let look = Notify::new();
+    let mut over = tokio::select! {
+        over = follow(api, held, &look, &words) => over,
+        over = Renewing::new(api, order, held, &words).renew(&look) => over,
+    };
+    say(&words, Word::Over).await;
+    if over.holder.is_none()
+        && over.reason.as_deref() == Some("evicted")
+        && let Ok(Ok(answer)) = timeout(ASKING_WHO, api.get(&held.path(), &[])).await
+        && let Ok(fate) = answer.read::<Fate>()
+    {
+        over.holder = Over::from(&fate).holder;
+    }
+    say(&words, Word::Why(over)).await;
+}
+
+async fn say(words: &Sender<Word>, word: Word) {
+    // Nobody listens any more when the command has ended.
+    let _ = words.send(word).await;
+}
+
+/// Follows what happens to the token until the lease is over. Asks for a look at the lease whenever
+/// something may have been missed.
+async fn follow(api: &Api, held: &Held, look: &Notify, words: &Sender<Word>) -> Over {
+    let mut events = api.follow(&[("token_id", &held.token_id.to_string())]);
+    loop {
+        match events.next().await {
+            News::Connected | News::Resync => look.notify_one(),
+            News::Cut(failure) => {
+                // Maybe it answers, and only tells nothing.
+                look.notify_one();
+                say(words, Word::Away(failure.to_string())).await;
+            }
+            News::Told(told) if told.lease_id != held.lease_id => {}
+            News::Told(told) if told.word == Happened::Ended => {
+                return Over { reason: told.reason, at: told.ended_at, holder: None };
+            }
+            News::Told(_) => {}
+        }
+    }
+}
+
+/// What asking the server came to.
+enum Came {
+    /// The lease runs.
+    Runs(Said, Fate),
+    Over(Over),
+    /// It runs, but not longer than it does.
+    Limit,
+    Nothing(Failure),
+}
+
+struct Renewing<'a> {
+    api: &'a Api,
+    order: &'a Order,
+    held: &'a Held,
+    words: &'a Sender<Word>,
+    deadline: Deadline,
+    /// When to renew, unless that is in vain.
+    renew_at: Option<Moment>,
+    /// When to look, if something may have been missed.
+    look_at: Option<Moment>,
+}
+
+impl<'a> Renewing<'a> {
+    fn new(api: &'a Api, order: &'a Order, held: &'a Held, words: &'a Sender<Word>) -> Self {
+        let deadline = held.deadline;
+        let mut new = Renewing { api, order, held, words, deadline, renew_at: None, look_at: None };
+        new.renew_at = order.renew.then(|| deadline::renewal(Moment::now(), new.until()));
+        new
+    }
+
+    /// Until when the command may run.
+    fn until(&self) -> Moment {
+        self.deadline.at().before(self.order.stop_before)
+    }
+
+    async fn renew(mut self, look: &Notify) -> Over {
+        loop {
+            let due = [self.renew_at, self.look_at].into_iter().flatten().min();
+            tokio::select! {
+                () = look.notified() => {
+                    // The server may have been started anew, with another policy.
+                    let now = Moment::now();
+                    self.look_at = Some(now);
+                    if self.order.renew && self.renew_at.is_none() {
+                        self.renew_at = Some(now);
+                    }
+                }
+                () = reached(due) => {}
+            }
+            let now = Moment::now();
+            let renews = self.renew_at.is_some_and(|at| at <= now);
+            if !renews && self.look_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            match self.ask(renews).await {
+                Came::Runs(said, fate) => self.runs(&said, &fate, renews).await,
+                Came::Over(over) => return over,
+                Came::Limit => {
+                    self.renew_at = None;
+                    say(self.words, Word::Limit).await;
+                }
+                Came::Nothing(failure) => {
+                    let again = Moment::now();
+                    let again = again.after(deadline::pause(again, self.until()));
+                    *(if renews { &mut self.renew_at } else { &mut self.look_at }) = Some(again);
+                    say(self.words, Word::Away(failure.to_string())).await;
+                }
+            }
+        }
+    }
+
+    /// Renews the lease, or only looks at it.
+    async fn ask(&self, renews: bool) -> Came {
+        let patience = deadline::patience(Moment::now(), self.until());
+        let asking = async {
+            match timeout(patience, self.send(renews)).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    Err(Failure::Lost { server: self.api.shown(), why: "it takes long".to_owned() })
+                }
+            }
+        };
+        let (asked, answered, answer) = timed(asking).await;
+        match answer.and_then(|answer| answer.read::<Fate>()) {
+            Ok(fate) if fate.status == "active" => {
+                Came::Runs(Said { asked, answered, left: seconds(fate.expires_in) }, fate)
+            }
+            Ok(fate) => Came::Over(Over::from(&fate)),
+            Err(Failure::Refused(problem)) if problem.code == "renewal-limit" => Came::Limit,
+            Err(Failure::Refused(problem)) => match Over::told_by(&problem) {
+                Some(over) => Came::Over(over),
+                None => Came::Nothing(Failure::Refused(problem)),
+            },
+            Err(failure) => Came::Nothing(failure),
+        }
+    }
+
+    async fn send(&self, renews: bool) -> Result<Answer, Failure> {
+        let path = self.held.path();
+        if renews {
+            self.api.send(Method::POST, &format!("{path}/renew"), None).await
+        } else {
+            self.api.get(&path, &[]).await
+        }
+    }
+
+    async fn runs(&mut self, said: &Said, fate: &Fate, renews: bool) {
+        self.look_at = None;
+        self.deadline = self.deadline.knowing(said);
+        if renews {
+            self.renew_at = Some(deadline::renewal(said.asked, self.until()));
+            say(self.words, Word::Renewed(fate.expires_at)).await;
+        }
+        say(self.words, Word::Until(self.deadline)).await;
+    }
+}
+
+async fn reached(moment: Option<Moment>) {
+    match moment {
+        Some(moment) => moment.reached().await,
+        None => pending().await,
+    }
+}

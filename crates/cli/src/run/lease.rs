@@ -1,0 +1,247 @@
+//! Taking the lease, and giving it back.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::Method;
+use serde::Deserialize;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use crate::api::{Allocated, Answer, Api, Failure, Wish};
+
+use super::clock::Moment;
+use super::deadline::{Deadline, Said};
+use super::order::Order;
+use super::tell::Tell;
+
+/// How long to repeat a request that may have got through to the server, beyond the time to wait
+/// for a token.
+const UNSETTLED: Duration = Duration::from_secs(30);
+
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The server lets nobody wait longer at a time.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// How long to try to give a lease back.
+const GIVING_BACK: Duration = Duration::from_secs(5);
+
+/// A lease that was granted.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Which one.
+    pub lease_id: Uuid,
+    /// Of which token.
+    pub token_id: Uuid,
+    /// The token itself.
+    pub value: String,
+    /// Its number.
+    pub fence: i64,
+    /// Its deadline by the server's clock.
+    pub expires_at: Timestamp,
+    /// Its deadline by this machine's.
+    pub deadline: Deadline,
+}
+
+impl Held {
+    /// Its place in the API.
+    pub fn path(&self) -> String {
+        format!("/api/leases/{}", self.lease_id)
+    }
+}
+
+/// The server's word on a lease. See `docs/api.md` for what each member means.
+#[derive(Debug, Deserialize)]
+pub struct Fate {
+    pub status: String,
+    pub expires_at: Timestamp,
+    pub expires_in: f64,
+    pub ended_at: Option<Timestamp>,
+    pub end_reason: Option<String>,
+    pub current: Option<Holder>,
+}
+
+/// Who has a token.
+#[derive(Debug, Deserialize)]
+pub struct Holder {
+    pub user: String,
+}
+
+/// Sends a request about a lease and says when.
+///
+/// # Errors
+///
+/// As [`Failure`] says.
+pub async fn timed<T>(
+    asking: impl Future<Output = Result<T, Failure>>,
+) -> (Moment, Moment, Result<T, Failure>) {
+    let asked = Moment::now();
+    let answer = asking.await;
+    (asked, Moment::now(), answer)
+}
+
+/// A number of seconds in an answer, as a length of time.
+pub fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// Asks for a token.
+#[derive(Debug)]
+pub struct Asking<'a> {
+    api: &'a Api,
+    order: &'a Order,
+    tell: Tell,
+    /// What was asked last, and has not been answered.
+    open: Option<Wish>,
+}
+
+impl<'a> Asking<'a> {
+    /// Asks nothing yet.
+    pub const fn new(api: &'a Api, order: &'a Order, tell: Tell) -> Self {
+        Asking { api, order, tell, open: None }
+    }
+
+    /// Asks until there is a token or there is none to be had.
+    ///
+    /// # Errors
+    ///
+    /// As [`Failure`] says.
+    pub async fn ask(&mut self) -> Result<Held, Failure> {
+        let begun = Moment::now();
+        loop {
+            // The server waits for a minute at most; who waits longer asks again.
+            let left = self.order.wait.map(|wait| wait.saturating_sub(Moment::now().since(begun)));
+            let more = left.is_some_and(|left| left > LONGEST_WAIT);
+            let wait = left.map(|left| left.min(LONGEST_WAIT));
+            match self.settle(wait).await {
+                Err(failure) if more && failure.code() == Some("pool-full") => {}
+                Ok(None) => {
+                    self.tell
+                        .verbose("the lease was over before there was an answer; asking again");
+                }
+                Ok(Some(held)) => return Ok(held),
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Asks by one key until there is an answer. None is for a lease that is over already.
+    async fn settle(&mut self, wait: Option<Duration>) -> Result<Option<Held>, Failure> {
+        #[expect(clippy::disallowed_methods, reason = "a client's key is no id of the pool's")]
+        let key = Uuid::new_v4().to_string();
+        let Order { user, lease, .. } = self.order;
+        let wish = Wish { user: user.clone(), lease: *lease, wait, key };
+        self.open = Some(wish.clone());
+        let until = Moment::now().after(wait.unwrap_or_default());
+        let mut uncertain = false;
+        loop {
+            let (asked, answered, answer) = timed(self.api.allocate_once(&wish)).await;
+            let failure = match answer {
+                Ok(answer) => return self.taken(&answer, asked, answered).await,
+                Err(failure) if failure.may_pass() => failure,
+                Err(failure) => {
+                    self.open = None;
+                    return Err(failure);
+                }
+            };
+            uncertain |= !matches!(failure, Failure::Unreachable { .. });
+            let patience = if uncertain { UNSETTLED } else { Duration::ZERO };
+            if Moment::now() >= until.after(patience) {
+                // That the last attempt did nothing says nothing about those before.
+                return Err(match failure {
+                    Failure::Unreachable { server, why } if uncertain => {
+                        Failure::Lost { server, why }
+                    }
+                    failure => failure,
+                });
+            }
+            self.tell.verbose(&format!("{failure}; asking again"));
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn taken(
+        &mut self,
+        answer: &Answer,
+        asked: Moment,
+        answered: Moment,
+    ) -> Result<Option<Held>, Failure> {
+        let Allocated { lease_id, token_id, token_value, expires_at, expires_in, fence, .. } =
+            answer.read()?;
+        let said = Said { asked, answered, left: seconds(expires_in) };
+        let deadline = Deadline::of(&said);
+        let mut held = Held { lease_id, token_id, value: token_value, fence, expires_at, deadline };
+        // It began when the wait was over, and not when it was asked for.
+        if answered.since(asked) > said.left / 20 {
+            let (asked, answered, answer) = timed(self.api.get(&held.path(), &[])).await;
+            if let Ok(fate) = answer.and_then(|answer| answer.read::<Fate>()) {
+                held.deadline =
+                    Deadline::of(&Said { asked, answered, left: seconds(fate.expires_in) });
+            }
+        }
+        self.open = None;
+        if held.deadline.at() > Moment::now() {
+            return Ok(Some(held));
+        }
+        // If it is not, that is only because nobody said how long it has still to run.
+        let _ = give_back(self.api, &held.path(), GIVING_BACK).await;
+        Ok(None)
+    }
+
+    /// Sees to it that no lease is left, once the asking was broken off. The server takes a while
+    /// to notice that nobody waits any more, and may have granted one meanwhile.
+    pub async fn undo(&mut self) {
+        const LOOKS: [Duration; 3] =
+            [Duration::ZERO, Duration::from_millis(200), Duration::from_millis(400)];
+        let Some(wish) = self.open.take() else { return };
+        for wait in LOOKS {
+            sleep(wait).await;
+            match timeout(GIVING_BACK, self.is_granted(&wish)).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(_) => return,
+            }
+            if let Ok(Ok(answer)) = timeout(GIVING_BACK, self.api.allocate_once(&wish)).await
+                && let Ok(allocated) = answer.read::<Allocated>()
+            {
+                let path = format!("/api/leases/{}", allocated.lease_id);
+                // What else could be done? It ends at its deadline.
+                let _ = give_back(self.api, &path, GIVING_BACK).await;
+            }
+            return;
+        }
+    }
+
+    /// Whether something was granted under the request's key: then nothing else can be asked under
+    /// it. What is asked here is never granted, since no pool has leases as long.
+    async fn is_granted(&self, wish: &Wish) -> bool {
+        const TOO_LONG: Duration = Duration::from_hours(24 * 10_000);
+        let other = Wish { lease: Some(TOO_LONG), ..wish.clone() };
+        let answer = self.api.allocate_once(&other).await;
+        answer.is_err_and(|failure| failure.code() == Some("idempotency-key-reused"))
+    }
+}
+
+/// Gives a lease back, by its path, and never another one.
+///
+/// # Errors
+///
+/// As [`Failure`] says; `lease-over` when it had ended otherwise.
+pub async fn give_back(api: &Api, path: &str, patience: Duration) -> Result<(), Failure> {
+    let path = format!("{path}/release");
+    let until = Moment::now().after(patience);
+    loop {
+        let left = until.since(Moment::now());
+        let asking = timeout(left.max(PAUSE), api.send(Method::POST, &path, None)).await;
+        let failure = match asking {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::Lost { server: api.shown(), why: "it took too long".to_owned() },
+        };
+        if !failure.may_pass() || Moment::now().after(PAUSE) > until {
+            return Err(failure);
+        }
+        sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,176 @@
+//! What is asked for on the command line, and how that is defined.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
+
+use crate::args;
+
+const ABOUT: &str = "\
+Takes a token, runs a command while the lease lasts, and gives the token back when the command has \
+ended, however it ended.
+
+The command finds in its environment:
+  TOKEN       the token itself
+  TOKEN_ID    which token it is
+  LEASE_ID    the lease
+  FENCE       the lease's number: whatever the token guards can turn down smaller ones
+  EXPIRES_AT  the lease's deadline when the command was started, such as
+              2026-11-22T15:38:01.813887Z; renewals move the deadline, not this
+
+The lease is renewed after half of its time, as long as the pool's policy allows (serve \
+--max-lease). If it is lost before its time is up (evicted, released by somebody else, cleared), \
+the command is ended at once; if its time is up, shortly before the deadline. A server that is \
+away ends nothing before the deadline.
+
+Ending a command is to send SIGTERM to it and all that it started, and SIGKILL to what is left \
+when the grace time is over. A command that takes the whole grace time uses it after the deadline: \
+where nothing may happen after that, set --stop-before to no less than --grace.";
+
+const MORE: &str = "\
+Signals: INT, TERM, HUP, QUIT, USR1, USR2, WINCH, CONT and TSTP are passed on to the command and all \
+that it started, which are a process group of their own. What is left of that group when the \
+command ends by itself is left alone, and so is whatever left the group. The command gets the \
+terminal when it asks for it (an editor, a shell), and Ctrl-Z stops it together with `run`; meanwhile \
+nothing is renewed. If the terminal is closed, the command gets SIGHUP, and SIGKILL when the grace \
+time is over; `nohup token-manager run ...` protects both. If `run` itself is killed by SIGKILL, \
+nobody ends the command any more, and the lease ends at its deadline.
+
+Exit codes: that of the command, 128 + n if signal n ended it. Otherwise
+    1  something else went wrong
+    2  the command line is wrong, or the server refused a value in it
+    3  there is no token to be had
+    6  the server can't be reached; no lease was taken
+    7  the answer was lost; if a lease was taken, it ends at its deadline
+  123  the lease was lost, and the command was ended
+  124  the lease's time was up, and the command was ended
+  126  the command can't be run
+  127  there is no such command
+
+Examples:
+  token-manager run --user ann -- sh -c 'curl -H \"authorization: $TOKEN\" https://example.com'
+      once, with whatever token there is
+  token-manager run --user nightly --wait 10m -- make deploy
+      waits up to ten minutes for a token
+  token-manager run --user ann --grace 30s --stop-before 30s -- ./worker
+      has half a minute to finish, and is gone by the deadline
+  token-manager run --user ann -- bash
+      a shell that lasts as long as the lease";
+
+/// The definition of `run`.
+pub fn command() -> Command {
+    let time = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).value_parser(length).help(help)
+    };
+    let switch = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    Command::new("run")
+        .about("Run a command under a lease")
+        .long_about(ABOUT)
+        .after_long_help(MORE)
+        .after_help("`token-manager run --help` says more, also about exit codes.")
+        .override_usage("token-manager run --user NAME [OPTIONS] -- COMMAND [ARGUMENT]...")
+        .arg(args::server())
+        .arg(
+            Arg::new("user")
+                .long("user")
+                .value_name("NAME")
+                .required(true)
+                .help("Who takes the token, as others get to see it"),
+        )
+        .arg(time(
+            "wait",
+            "DURATION",
+            "How long to wait for a token while all are in use [default: the pool decides]; more \
+             than 60s is asked for anew each minute, behind all others",
+        ))
+        .arg(time(
+            "lease",
+            "DURATION",
+            "How long the lease lasts until it is renewed [default: the pool decides]",
+        ))
+        .arg(switch("no-renew", "Do not renew the lease"))
+        .arg(
+            time("grace", "DURATION", "How long the command has from SIGTERM to SIGKILL")
+                .default_value("10s"),
+        )
+        .arg(
+            time(
+                "stop-before",
+                "DURATION",
+                "How long before the deadline the command gets SIGTERM",
+            )
+            .default_value("100ms"),
+        )
+        .arg(switch("verbose", "Say what happens to the lease").short('v'))
+        .arg(
+            Arg::new("command")
+                .value_name("COMMAND")
+                .required(true)
+                .num_args(1..)
+                .trailing_var_arg(true)
+                .value_parser(value_parser!(OsString))
+                .value_hint(ValueHint::CommandWithArguments)
+                .help("The command and its arguments"),
+        )
+}
+
+fn length(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| "it is a length of time such as 90s, 2m or 1500ms".to_owned())
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The server's address.
+    pub server: String,
+    /// Who takes the token.
+    pub user: String,
+    /// How long to wait for one, where that is not left to the pool.
+    pub wait: Option<Duration>,
+    /// How long the lease is to last, where that is not left to the pool.
+    pub lease: Option<Duration>,
+    /// Whether to renew it.
+    pub renew: bool,
+    /// From the signal to end to the one that ends.
+    pub grace: Duration,
+    /// From the first of them to the deadline.
+    pub stop_before: Duration,
+    /// Whether to say what happens.
+    pub verbose: bool,
+    /// The command.
+    pub program: OsString,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+}
+
+impl Order {
+    /// The program's name, in quotes and harmless to a terminal.
+    pub fn program_shown(&self) -> String {
+        format!("{:?}", self.program.to_string_lossy())
+    }
+}
+
+impl Order {
+    /// Reads what [`command`] matched.
+    pub fn read(matches: &ArgMatches) -> Self {
+        let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
+        let time = |name: &str| matches.get_one::<Duration>(name).copied();
+        let mut words = matches.get_many::<OsString>("command").into_iter().flatten().cloned();
+        Order {
+            server: text("server"),
+            user: text("user"),
+            wait: time("wait"),
+            lease: time("lease"),
+            renew: !matches.get_flag("no-renew"),
+            grace: time("grace").unwrap_or_default(),
+            stop_before: time("stop-before").unwrap_or_default(),
+            verbose: matches.get_flag("verbose"),
+            program: words.next().unwrap_or_default(),
+            arguments: words.collect(),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The signals that this program is sent, in the order in which they come.
+
+use std::fs;
+use std::io;
+
+use nix::sys::signal::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Those that the command gets to see, too.
+const PASSED_ON: [Signal; 9] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGWINCH,
+    Signal::SIGCONT,
+    Signal::SIGTSTP,
+];
+
+/// Signals as they come.
+#[derive(Debug)]
+pub struct Signals(mpsc::Receiver<Signal>);
+
+impl Signals {
+    /// Listens from now on. What was ignored already stays so, also for the command: that is how
+    /// `nohup` and a shell's `&` protect what they start.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn listen() -> io::Result<Self> {
+        let ignored = ignored();
+        let passed_on = PASSED_ON.into_iter().filter(|name| ignored & bit(*name) == 0);
+        let (to, signals) = mpsc::channel(32);
+        // Without the one for children nobody learns how the command ended.
+        for name in passed_on.chain([Signal::SIGCHLD]) {
+            let mut stream = signal(SignalKind::from_raw(name as i32))?;
+            let to = to.clone();
+            tokio::spawn(async move {
+                while stream.recv().await.is_some() && to.send(name).await.is_ok() {}
+            });
+        }
+        Ok(Signals(signals))
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Signal {
+        match self.0.recv().await {
+            Some(signal) => signal,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// The signals that are ignored, where the system tells: a bit for each, from 1 on.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn bit(signal: Signal) -> u64 {
+    1 << (signal as i32 - 1)
+}

@@ -1,0 +1,84 @@
+//! The terminal, of which only one process group at a time may read and set the modes.
+
+use std::fs::File;
+use std::os::fd::AsFd as _;
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+use nix::unistd::{Pid, getpgrp, getppid, getsid, tcgetpgrp, tcsetpgrp};
+
+/// The terminal that this program was started from, if there is one.
+#[derive(Debug)]
+pub struct Terminal {
+    tty: Option<File>,
+    modes: Option<Termios>,
+    given: bool,
+}
+
+impl Terminal {
+    /// Looks for it.
+    pub fn open() -> Self {
+        let tty = File::options().read(true).write(true).open("/dev/tty").ok();
+        let modes = tty.as_ref().and_then(|tty| tcgetattr(tty.as_fd()).ok());
+        Terminal { tty, modes, given: false }
+    }
+
+    /// Gives it to a process group, if it is this program's to give.
+    pub fn give(&mut self, group: Pid) -> bool {
+        let Some(tty) = &self.tty else { return false };
+        if !self.given && tcgetpgrp(tty) != Ok(getpgrp()) {
+            return false;
+        }
+        self.given = undisturbed(|| tcsetpgrp(tty, group)).is_ok();
+        self.given
+    }
+
+    /// Whether it is given away.
+    pub const fn is_given(&self) -> bool {
+        self.given
+    }
+
+    /// Takes it back, if it was given away.
+    pub fn take_back(&mut self) {
+        if let Some(tty) = &self.tty
+            && std::mem::take(&mut self.given)
+        {
+            // It may be gone.
+            let _ = undisturbed(|| tcsetpgrp(tty, getpgrp()));
+        }
+    }
+
+    /// Sets it as it was in the beginning: whoever was killed could not.
+    pub fn restore(&self) {
+        if let (Some(tty), Some(modes)) = (&self.tty, &self.modes) {
+            // It may be gone.
+            let _ = undisturbed(|| tcsetattr(tty.as_fd(), SetArg::TCSADRAIN, modes));
+        }
+    }
+
+    /// Whether there was one that has been closed.
+    pub fn is_gone(&self) -> bool {
+        self.tty.as_ref().is_some_and(|tty| tcgetpgrp(tty).is_err())
+    }
+}
+
+/// Does what is not for those in the background to do. The system would stop them for it.
+pub fn undisturbed<T>(act: impl FnOnce() -> T) -> T {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGTTOU);
+    let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let done = act();
+    if let Ok(before) = before {
+        // Fails for no mask that was one before.
+        let _ = before.thread_set_mask();
+    }
+    done
+}
+
+/// Whether nobody is there who would continue this program's process group if it stopped, such as
+/// a shell with job control. The system doesn't stop such a group by a terminal's signals.
+pub fn nobody_continues() -> bool {
+    let (group, session) = (getpgrp(), getsid(None));
+    // The group of the session's leader, or one whose own leader's parent is elsewhere.
+    session == Ok(group) || (group == Pid::this() && getsid(Some(getppid())) != session)
+}
