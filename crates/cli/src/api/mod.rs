@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 pub use events::{Follow, News, Told, Word};
 pub use failure::{Failure, Problem};
-pub use model::{Allocated, EvictedLease, Lease, Leases, Policy, PoolView, Token, Usage, Usages};
+pub use model::{Allocated, Lease, Leases, Policy, PoolView, Token, Usage, Usages};
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// [`Failure::Strange`] when this is not what a TokenManager answers.
+    /// [`Failure::Strange`] when this is not what a `TokenManager` answers.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         T::deserialize(&self.json).map_err(|error| Failure::Strange { what: error.to_string() })
     }
@@ -159,27 +159,6 @@ impl Api {
         Failure::Lost { server: self.shown(), why: why.to_owned() }
     }
 
-    /// Asks for a token. When the answer is lost on the way it is asked again, by the same key, as
-    /// long as `patience` lasts after the wait.
-    ///
-    /// # Errors
-    ///
-    /// As [`Failure`] says.
-    pub async fn allocate(&self, wish: &Wish, patience: Duration) -> Result<Answer, Failure> {
-        const PAUSE: Duration = Duration::from_millis(500);
-        let until = tokio::time::Instant::now() + wish.wait.unwrap_or_default() + patience;
-        loop {
-            let failure = match self.allocate_once(wish).await {
-                Err(failure) if failure.may_pass() => failure,
-                settled => return settled,
-            };
-            if tokio::time::Instant::now() + PAUSE > until {
-                return Err(failure);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
     /// Asks for a token, once.
     ///
     /// # Errors
@@ -278,8 +257,9 @@ fn limited(next: &str, rows: usize) -> String {
     let (path, query) = next.split_once('?').unwrap_or((next, ""));
     // A server leaves out what is its default.
     let rest = query.split('&').filter(|part| !part.starts_with("limit="));
-    let rest: String = rest.map(|part| format!("&{part}")).collect();
-    format!("{path}?limit={}{rest}", rows.min(PAGE))
+    let limit = format!("limit={}", rows.min(PAGE));
+    let query: Vec<&str> = std::iter::once(limit.as_str()).chain(rest).collect();
+    format!("{path}?{}", query.join("&"))
 }
 
 fn take_rows(json: &mut Value, rows: Option<&str>) -> Result<Vec<Value>, Failure> {

@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(narrow("Edivan", 80), format!("{ID}  Edivan  in 2s  12s ago"));
         let magnificent = "Edivan the Magnificent";
         assert_eq!(narrow(magnificent, 72), format!("{ID}  Edivan the Magnif…  in 2s  12s ago"));
-        assert_eq!(narrow(magnificent, 60), format!("{ID}  Edivan the M…  in 2s"));
+        assert_eq!(narrow(magnificent, 60), format!("{ID}  Edivan the Mag…  in 2s"));
         assert_eq!(narrow(magnificent, 40), "d52018b5  Edivan the Magnificent  in 2s");
     }
 
