@@ -14,6 +14,8 @@ use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::mask;
+
 pub use events::{Follow, News, Told, Word};
 pub use failure::{Failure, Problem};
 pub use model::{Allocated, Lease, Leases, Policy, PoolView, Token, Usage, Usages};
@@ -77,7 +79,11 @@ impl Api {
     ///
     /// [`Failure::Address`] when that is no address.
     pub fn at(server: &str) -> Result<Self, Failure> {
-        let wrong = |why: String| Failure::Address { server: server.to_owned(), why };
+        let wrong = |why: String| {
+            // Nothing tells where a password would be in what is no address.
+            let shown = if server.contains('@') { mask::url(server) } else { server.to_owned() };
+            Failure::Address { server: shown, why }
+        };
         let with_scheme =
             if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
         let mut base = Url::parse(&with_scheme).map_err(|error| wrong(error.to_string()))?;

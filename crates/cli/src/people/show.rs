@@ -58,7 +58,12 @@ impl Show {
     /// Prints it.
     pub async fn perform(self) -> Result<(), Trouble> {
         let (api, out) = (self.common.api()?, Out::standard());
-        let id = find::token(&api, &self.id).await?;
+        let id = find::token(&api, &self.id).await.map_err(|trouble| match trouble {
+            Trouble::Told { exit: Exit::Unknown, .. } => {
+                trouble.hint("the whole id, if it is a lease's")
+            }
+            trouble => trouble,
+        })?;
         let (is_token, answer) = match api.get(&format!("/api/tokens/{id}"), &[]).await {
             Err(failure) if failure.code() == Some("unknown-token") => {
                 (false, lease(&api, id).await?)

@@ -3,9 +3,9 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::{Ended, Server, command, run};
+use crate::harness::{Ended, Server, client, command, run};
 use crate::sqlite;
 
 /// A server on an empty pool, which goes with the folder.
@@ -185,6 +185,38 @@ fn leases_are_searched_and_exported() {
     refused(&server, &["leases", "--at", "yesterday"], 2, &["2026-11-22T15:36:02Z", "2h"]);
     refused(&server, &["leases", "--from", "9000000days"], 2, &["--from is too long ago"]);
     refused(&server, &["leases", "--csv", "--json"], 2, &["cannot be used with"]);
+}
+
+#[tokio::test]
+async fn a_long_history_is_joined_from_its_pages() {
+    let (_folder, server) = served(&["--pool-size", "1", "--access-log=false"]);
+    let (client, url) = (client(), format!("{}/api/tokens/allocate", server.url()));
+    for number in 0..1100 {
+        let user = json!({ "user_id": format!("user {number}") });
+        assert!(client.post(&url).json(&user).send().await.unwrap().status().is_success());
+    }
+    let token = json(&server, &["tokens"]);
+    let token = text(&token[0], "id");
+    let ended = ask(&server, &["history", token, "--limit", "1050"]);
+    assert_eq!(ended.out.lines().count(), 1051);
+    assert_eq!(ended.err, "There are more: --limit 2100 shows more.\n");
+    for (arguments, rows) in [(&["history", token][..], "history"), (&["leases"], "leases")] {
+        let some = json(&server, &[arguments, &["--limit", "1050"]].concat());
+        let users: Vec<&str> =
+            some[rows].as_array().unwrap().iter().map(|row| text(row, "user")).collect();
+        assert_eq!((users.len(), users[0], users[1049]), (1050, "user 1099", "user 50"));
+        // It says where to go on, to the row.
+        let (_, rest) = server.get(text(&some, "next")).await;
+        assert_eq!(text(&rest[rows][0], "user"), "user 49");
+        let all = json(&server, &[arguments, &["--limit", "5000"]].concat());
+        assert_eq!(all[rows].as_array().unwrap().len(), 1100);
+        assert!(all["next"].is_null());
+    }
+    assert_eq!(told(&server, &["leases", "--csv"]).lines().count(), 1101);
+    let mut export = command(Path::new("/"), &["leases", "--csv", "--server", &server.url()]);
+    let mut export = export.spawn().unwrap();
+    drop(export.stdout.take());
+    assert_eq!(export.wait().unwrap().code(), Some(0), "that nobody reads it is no error");
 }
 
 #[test]
