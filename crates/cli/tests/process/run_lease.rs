@@ -129,13 +129,12 @@ async fn a_lease_is_renewed_as_far_as_the_policy_allows() {
 #[tokio::test]
 async fn when_the_time_is_up_the_command_is_told_to_end() {
     let pool = Pool::start(&["--lease", "1s"]);
-    let script =
-        "trap 'echo told; date +%s.%N; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
+    let script = "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
     let ended = run(&mut pool.under(&["--stop-before", "400ms"], script));
     assert_eq!(ended.code, Some(124));
     assert!(ended.out.contains("told"), "{}", ended.out);
     assert!(
-        ended.err.starts_with("error: the lease's time was up, so \"sh\" was ended"),
+        ended.err.contains("error: the lease's time was up, so \"sh\" was ended"),
         "{}",
         ended.err
     );

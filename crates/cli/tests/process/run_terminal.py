@@ -8,12 +8,16 @@ Ends with 0 when all came as expected. What the terminal showed is printed other
 import os
 import pty
 import select
+import shutil
 import signal
 import sys
 import time
 from urllib.request import urlopen
 
 PATIENCE = 30
+
+# A shell by a name of its own, so that it can be told from those around it.
+READER = "./reader"
 
 
 class Terminal:
@@ -52,7 +56,7 @@ class Terminal:
         def given():
             try:
                 with open(f"/proc/{os.tcgetpgrp(self.fd)}/comm") as comm:
-                    return comm.read().strip() == program
+                    return comm.read().strip() == os.path.basename(program)
             except OSError:
                 return False
 
@@ -111,7 +115,7 @@ TICKING = "echo rea''dy; while :; do sleep 0.05; echo ti''ck; done"
 def ctrl_c():
     """Nobody has asked for the terminal: what it sends comes by way of `run`."""
     trap = "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done"
-    terminal = Terminal(*run("--", "sh", "-c", trap))
+    terminal = Terminal(*run("--", READER, "-c", trap))
     yield terminal
     terminal.expect("ready")
     terminal.type("\x03")
@@ -123,9 +127,9 @@ def ctrl_c_for_a_reader():
     """The command has the terminal, and is sent it alone."""
     terminal = shell()
     yield terminal
-    terminal.type(line("--", "sh", "-c", "echo rea''dy; read line") + "\n")
+    terminal.type(line("--", READER, "-c", "echo rea''dy; read line") + "\n")
     terminal.expect("ready")
-    terminal.give_to("sh")
+    terminal.give_to(READER)
     terminal.type("\x03")
     terminal.expect("prompt> ")
     terminal.type("echo code=$?\n")
@@ -133,7 +137,7 @@ def ctrl_c_for_a_reader():
 
 
 def reading():
-    terminal = Terminal(*run("--", "sh", "-c", "read line; echo \"read $line\"; exit 4"))
+    terminal = Terminal(*run("--", READER, "-c", "read line; echo \"read $line\"; exit 4"))
     yield terminal
     terminal.type("hello\n")
     terminal.expect("read hello")
@@ -160,7 +164,7 @@ def a_shell():
 def ctrl_z():
     terminal = shell()
     yield terminal
-    terminal.type(line("--", "sh", "-c", TICKING) + "\n")
+    terminal.type(line("--", READER, "-c", TICKING) + "\n")
     terminal.expect("tick")
     terminal.type("\x1a")
     terminal.expect("Stopped")
@@ -185,16 +189,16 @@ def ctrl_z_for_a_reader():
     """The command has the terminal when it is stopped, and has it again afterwards."""
     terminal = shell()
     yield terminal
-    terminal.type(line("--", "sh", "-c", "echo rea''dy; read line; echo \"read $line\"") + "\n")
+    terminal.type(line("--", READER, "-c", "echo rea''dy; read line; echo \"read $line\"") + "\n")
     terminal.expect("ready")
-    terminal.give_to("sh")
+    terminal.give_to(READER)
     for _ in range(2):
         terminal.type("\x1a")
         terminal.expect("Stopped")
         terminal.expect("prompt> ")
         terminal.give_to("bash")
         terminal.type("fg\n")
-        terminal.give_to("sh")
+        terminal.give_to(READER)
     terminal.type("hello\n")
     terminal.expect("read hello")
     terminal.expect("prompt> ")
@@ -204,11 +208,11 @@ def ctrl_z_in_a_script():
     """The shell's job is the script; all of it has to stop, or the shell never notices."""
     terminal = shell()
     yield terminal
-    script = line("--", "sh", "-c", "echo rea''dy; read line; echo \"read $line\"")
+    script = line("--", READER, "-c", "echo rea''dy; read line; echo \"read $line\"")
     quoted = script.replace("'", "'\\''")
     terminal.type(f"sh -c '{quoted}; echo fine''ly'\n")
     terminal.expect("ready")
-    terminal.give_to("sh")
+    terminal.give_to(READER)
     terminal.type("\x1a")
     terminal.expect("Stopped")
     terminal.expect("prompt> ")
@@ -222,7 +226,7 @@ def in_the_background():
     """A reader in the background stops until it is brought to the foreground."""
     terminal = shell()
     yield terminal
-    terminal.type(line("--", "sh", "-c", "read line; echo \"read $line\"") + " &\n")
+    terminal.type(line("--", READER, "-c", "read line; echo \"read $line\"") + " &\n")
     terminal.expect("prompt> ")
 
     def stopped():
@@ -254,7 +258,7 @@ def time_up_while_stopped():
     terminal = shell()
     yield terminal
     options = ["--lease", "1s", "--no-renew", "--grace", "1s", "-v"]
-    terminal.type(line(*options, "--", "sh", "-c", TICKING) + "\n")
+    terminal.type(line(*options, "--", READER, "-c", TICKING) + "\n")
     terminal.expect("tick")
     terminal.type("\x1a")
     terminal.expect("Stopped")
@@ -271,7 +275,7 @@ def modes():
     yield terminal
     untidy = "stty raw -echo; echo rea''dy; trap '' TERM; while :; do sleep 0.05; done"
     options = ["--lease", "1s", "--no-renew", "--grace", "100ms"]
-    terminal.type(line(*options, "--", "sh", "-c", untidy) + "\n")
+    terminal.type(line(*options, "--", READER, "-c", untidy) + "\n")
     terminal.expect("ready")
     terminal.expect("was killed")
     terminal.expect("prompt> ")
@@ -282,7 +286,7 @@ def modes():
 
 def hang_up():
     """The terminal is closed under a command that goes by itself."""
-    terminal = Terminal(*run("--", "sh", "-c", "echo ready; sleep 600"))
+    terminal = Terminal(*run("--", READER, "-c", "echo ready; sleep 600"))
     yield terminal
     terminal.expect("ready")
     terminal.hang_up()
@@ -292,16 +296,16 @@ def hang_up_a_shell():
     """The same, with a shell between the terminal and `run`, and a command that has the terminal."""
     terminal = shell()
     yield terminal
-    terminal.type(line("--", "sh", "-c", "echo rea''dy; read line") + "\n")
+    terminal.type(line("--", READER, "-c", "echo rea''dy; read line") + "\n")
     terminal.expect("ready")
-    terminal.give_to("sh")
+    terminal.give_to(READER)
     terminal.hang_up()
 
 
 def hang_up_in_vain():
     """The command does not care, and is killed after the grace time."""
     deaf = "trap '' HUP; echo ready; while :; do sleep 0.05; done"
-    terminal = Terminal(*run("--grace", "500ms", "--", "sh", "-c", deaf))
+    terminal = Terminal(*run("--grace", "500ms", "--", READER, "-c", deaf))
     yield terminal
     terminal.expect("ready")
     terminal.hang_up()
@@ -311,7 +315,7 @@ def hang_up_with_nohup():
     """Both were told not to care: they go on until somebody ends them."""
     terminal = shell()
     yield terminal
-    command = line("--grace", "100ms", "--", "sh", "-c", "echo $$ >pid; exec sleep 600")
+    command = line("--grace", "100ms", "--", READER, "-c", "echo $$ >pid; exec sleep 600")
     terminal.type(f"nohup {command} >/dev/null 2>&1 </dev/null &\n")
     poll("the command", lambda: os.path.exists("pid") and os.path.getsize("pid") > 1)
     pid = int(open("pid").read())
@@ -336,4 +340,5 @@ def perform(scenario):
 
 if __name__ == "__main__":
     name, PROGRAM, URL = sys.argv[1:]
+    os.symlink(shutil.which("bash"), READER)
     perform(globals()[name])
