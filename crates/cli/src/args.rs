@@ -15,12 +15,23 @@ const EXAMPLES: &str = "\
 Examples:
   token-manager serve
       100 tokens on http://localhost:4000, kept in token-manager.db here
+  token-manager allocate ann
+      takes a token for ann, from the server that runs there
+  token-manager watch
+      who takes tokens and who loses them, live
+  token-manager run --user ann -- make deploy
+      a command that runs while ann has a token
+  token-manager doctor
+      what is wrong with settings and database, and what to do about it";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  token-manager serve
+      100 tokens on http://localhost:4000, kept in token-manager.db here
   token-manager serve --listen 127.0.0.1:8080 --pool-size 20 --lease 90s
       another port, and a new pool of 20 tokens that are leased for 90 seconds
   DATABASE_URL=postgres://me:secret@db/tokens token-manager serve
-      the same on PostgreSQL, which several servers may share
-  token-manager doctor
-      what is wrong, and what to do about it";
+      the same on PostgreSQL, which several servers may share";
 
 const SETTINGS_HELP: &str = "\
 Every setting is also read from the environment (--pool-size is TOKEN_MANAGER_POOL_SIZE) and from a \
@@ -64,7 +75,10 @@ pub fn command() -> Command {
         .disable_help_subcommand(true)
         .after_help(EXAMPLES)
         .after_long_help(format!("{EXAMPLES}\n\n{}", exit_codes()))
-        .subcommand(about("serve", "Serve the pool over HTTP").after_help(SETTINGS_HELP))
+        .subcommand(
+            about("serve", "Serve the pool over HTTP")
+                .after_help(format!("{SETTINGS_HELP}\n\n{SERVE_EXAMPLES}")),
+        )
         .subcommand(about("migrate", "Bring the database's schema up to date, and stop"))
         .subcommand(about(
             "doctor",

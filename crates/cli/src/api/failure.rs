@@ -35,7 +35,7 @@ pub enum Failure {
     },
     /// The server answered that it can't be done.
     Refused(Box<Problem>),
-    /// What came back is not from a TokenManager.
+    /// What came back is not from a `TokenManager`.
     Strange {
         /// What is strange about it.
         what: String,

@@ -24,8 +24,10 @@ Examples:
   token-manager clear --yes
       for scripts
 
-Exit codes: 6 the server is away, nothing was done; 7 the answer was lost: clearing again does no harm to those that lost \
-theirs, but to those that came since; 8 it was not confirmed, nothing was done.")]
+Exit codes:
+    6  the server is away, nothing was done
+    7  the answer was lost: look first, for clearing again also takes the tokens of those that came since
+    8  it was not confirmed, nothing was done")]
 pub struct Clear {
     /// Do it without asking
     #[arg(short, long)]

@@ -64,11 +64,15 @@ pub fn knows(name: &str) -> bool {
 /// Runs the one that was matched.
 pub fn perform(matches: &ArgMatches) -> ExitCode {
     let asked = Asked::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
-    let done = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime
         .map_err(|error| Trouble::new(Exit::Failed, format!("nothing can be started: {error}")))
-        .and_then(|runtime| runtime.block_on(asked.perform()));
+        .and_then(|runtime| {
+            let done = runtime.block_on(asked.perform());
+            // A name that is still being looked up holds nobody back.
+            runtime.shutdown_background();
+            done
+        });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => trouble.tell(),

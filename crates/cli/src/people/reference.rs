@@ -39,7 +39,8 @@ const MANNERS: &str = "\
   they have everything.
 - **`--json`** prints what the server answers, lists as one: laid out on a terminal, on one line elsewhere. Scripts should
   use it, since the text for people may change.
-- **Values of tokens** are printed by `allocate`, by `show`, and by `tokens --values`, and nowhere else.
+- **Values of tokens** are printed by `allocate`, by `show`, and by `tokens --values`, and nowhere else; `run` gives it to its
+  command.
 - **Names** that users gave themselves can't do anything to a terminal: what would is shown as `\\u{1b}`.
 - **Errors** go to the standard error output: what was wrong, and after `try:` what to do next. So do remarks, such as
   that there are more rows.
@@ -96,15 +97,13 @@ fn document() -> String {
 fn section(command: &Command) -> String {
     let mut text = format!("\n## {}\n\n", command.get_name());
     let long = command.get_long_about().or(command.get_about());
-    for paragraph in long.map(ToString::to_string).unwrap_or_default().split("\n\n") {
-        text += &format!("{}\n\n", wrapped(&sentence(paragraph)));
-    }
+    text += &prose(&long.map(ToString::to_string).unwrap_or_default());
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").replace("\n       ", "\n");
     let _ = write!(text, "```\n{usage}\n```\n\n");
     text += &options(command);
-    if let Some(after) = command.get_after_help() {
-        text += &notes(&after.to_string());
+    if let Some(after) = command.get_after_long_help().or(command.get_after_help()) {
+        text += &prose(&after.to_string());
     }
     format!("{}\n", text.trim_end())
 }
@@ -148,44 +147,60 @@ fn row(arg: &Arg) -> String {
     let mut name = if flags.is_empty() { value.clone() } else { flags.join(", ") };
     let optional = arg.get_num_args().is_some_and(|count| count.min_values() == 0);
     if takes && !flags.is_empty() {
-        name += &if optional { format!("[={value}]") } else { format!(" {value}") };
+        let [before, after] = if optional { ["[=", "]"] } else { [" ", ""] };
+        name = [&name, before, &value, after].concat();
     }
     let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let choices = arg.get_possible_values();
     if takes && !choices.is_empty() {
         let choices: Vec<_> =
             choices.iter().map(|choice| format!("`{}`", choice.get_name())).collect();
-        help += &format!(": {}", choices.join(", "));
+        let _ = write!(help, ": {}", choices.join(", "));
     }
     if let Some(env) = arg.get_env() {
-        help += &format!(" [env: {}]", env.to_string_lossy());
+        let _ = write!(help, " [env: {}]", env.to_string_lossy());
     }
     let defaults = arg.get_default_values();
     if takes && !defaults.is_empty() {
         let defaults: Vec<_> = defaults.iter().map(|value| value.to_string_lossy()).collect();
-        help += &format!(" [default: {}]", defaults.join(" "));
+        let _ = write!(help, " [default: {}]", defaults.join(" "));
     }
     format!("| `{name}` | {} |\n", help.replace('|', "\\|"))
 }
 
-/// What follows a command's options: examples become blocks, all else paragraphs.
-fn notes(after: &str) -> String {
+/// Help as a document has it: what is indented becomes a block, all else paragraphs.
+fn prose(help: &str) -> String {
     let mut text = String::new();
-    for paragraph in after.split("\n\n") {
-        let examples: Vec<&str> = paragraph.lines().filter(|line| line.starts_with("  ")).collect();
-        if examples.is_empty() {
-            text += &format!("{}\n\n", wrapped(&sentence(paragraph)));
-            continue;
+    for paragraph in help.split("\n\n") {
+        let (block, words): (Vec<&str>, Vec<&str>) =
+            paragraph.lines().partition(|line| line.starts_with("  "));
+        let words = words.join(" ");
+        let examples = words.starts_with("Example");
+        if !examples {
+            let ended = if block.is_empty() || words.ends_with([':', '.']) { "" } else { ":" };
+            text += &(wrapped(&sentence(&(words + ended))) + "\n\n");
         }
-        text += "```sh\n";
-        let mut lines = examples.into_iter().peekable();
-        while let Some(line) = lines.next() {
-            while let Some(about) = lines.next_if(|next| next.starts_with("      ")) {
-                let _ = writeln!(text, "# {}", about.trim());
-            }
-            let _ = writeln!(text, "{}", line.trim());
+        if !block.is_empty() {
+            let (language, lines) = if examples {
+                ("sh", commented(&block))
+            } else {
+                ("", block.iter().map(|line| line[2..].to_owned() + "\n").collect())
+            };
+            let _ = write!(text, "```{language}\n{lines}```\n\n");
         }
-        text += "```\n\n";
+    }
+    text
+}
+
+/// Examples, each below what is said about it.
+fn commented(examples: &[&str]) -> String {
+    let mut text = String::new();
+    let mut lines = examples.iter().peekable();
+    while let Some(line) = lines.next() {
+        while let Some(about) = lines.next_if(|next| next.starts_with("      ")) {
+            let _ = writeln!(text, "# {}", about.trim());
+        }
+        let _ = writeln!(text, "{}", line.trim());
     }
     text
 }

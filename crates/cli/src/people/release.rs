@@ -31,8 +31,11 @@ Examples:
   token-manager release --token d52018b5 --if-user ann
       ends whatever lease the token has, if it is ann's
 
-Exit codes: 4 there is no such lease or token; 5 the lease was over already, or the token is not that user's: nothing was \
-done; 6 the server is away, nothing was done; 7 the answer was lost: releasing again does no harm."
+Exit codes:
+    4  there is no such lease or token
+    5  the lease was over already, or the token is not that user's: nothing was done
+    6  the server is away, nothing was done
+    7  the answer was lost: releasing again does no harm"
 )]
 pub struct Release {
     /// The lease's whole id

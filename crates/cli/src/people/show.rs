@@ -58,7 +58,12 @@ impl Show {
     /// Prints it.
     pub async fn perform(self) -> Result<(), Trouble> {
         let (api, out) = (self.common.api()?, Out::standard());
-        let id = find::token(&api, &self.id).await?;
+        let id = find::token(&api, &self.id).await.map_err(|trouble| match trouble {
+            Trouble::Told { exit: Exit::Unknown, .. } => {
+                trouble.hint("the whole id, if it is a lease's")
+            }
+            trouble => trouble,
+        })?;
         let (is_token, answer) = match api.get(&format!("/api/tokens/{id}"), &[]).await {
             Err(failure) if failure.code() == Some("unknown-token") => {
                 (false, lease(&api, id).await?)
@@ -91,19 +96,19 @@ async fn lease(api: &Api, id: Uuid) -> Result<Answer, Trouble> {
 
 fn of_token(token: &Token, now: Timestamp) -> Vec<(&'static str, String)> {
     let mut facts =
-        vec![("token", token.id.to_string()), ("value", paint(STRONG, harmless(&token.token)))];
+        vec![("token", token.id.to_string()), ("value", paint(STRONG, harmless(&token.value)))];
     let (Some(user), Some(lease), Some(started), Some(expires)) =
         (&token.user, token.lease_id, token.activated_at, token.expires_at)
     else {
         facts.push(("status", "available".to_owned()));
-        facts.push(("since", both(ago(now, token.updated_at), token.updated_at)));
+        facts.push(("since", both(&ago(now, token.updated_at), token.updated_at)));
         return facts;
     };
     facts.extend([
         ("status", paint(status_style("active"), "active")),
         ("user", paint(STRONG, harmless(user))),
         ("lease", lease.to_string()),
-        ("started", both(ago(now, started), started)),
+        ("started", both(&ago(now, started), started)),
         ("ends", deadline(now, expires)),
     ]);
     facts.extend(token.fence.map(|fence| ("fence", fence.to_string())));
@@ -117,13 +122,13 @@ fn of_lease(shown: &Shown, now: Timestamp) -> Vec<(&'static str, String)> {
         ("token", lease.token_id.to_string()),
         ("user", paint(STRONG, harmless(&lease.user))),
     ];
-    let started = ("started", both(ago(now, lease.started_at), lease.started_at));
+    let started = ("started", both(&ago(now, lease.started_at), lease.started_at));
     if let Some(ended) = lease.ended_at {
         let reason = harmless(lease.end_reason.as_deref().unwrap_or("ended"));
         facts.extend([
             ("status", paint(status_style(&reason), &reason)),
             started,
-            ("ended", both(ago(now, ended), ended)),
+            ("ended", both(&ago(now, ended), ended)),
             ("lasted", lasted(lease.started_at, ended)),
         ]);
     } else {
@@ -150,11 +155,11 @@ fn of_lease(shown: &Shown, now: Timestamp) -> Vec<(&'static str, String)> {
 }
 
 fn deadline(now: Timestamp, at: Timestamp) -> String {
-    both(paint(left_style(left(now, at)), until(now, at)), at)
+    both(&paint(left_style(left(now, at)), until(now, at)), at)
 }
 
 /// A time as it relates to now, and as it is.
-pub fn both(relative: String, at: Timestamp) -> String {
+pub fn both(relative: &str, at: Timestamp) -> String {
     format!("{relative}  {}", paint(QUIET, moment(at)))
 }
 

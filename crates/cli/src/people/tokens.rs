@@ -128,7 +128,7 @@ fn table(tokens: &[Token], now: jiff::Timestamp, values: bool) -> Table<7> {
         ("LEASE", Yields::Goes(1)),
     ]);
     for token in tokens {
-        let value = if values { token.token.as_str() } else { "" };
+        let value = if values { token.value.as_str() } else { "" };
         let held = token.expires_at.filter(|_| token.lease_id.is_some());
         let status = if held.is_some() {
             Cell::styled(GOOD, "active")

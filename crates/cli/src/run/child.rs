@@ -63,6 +63,7 @@ impl Child {
         arguments: &[OsString],
         variables: &[(&str, String)],
     ) -> io::Result<Self> {
+        adopt();
         let variables = variables.iter().map(|(name, value)| (name, value));
         let child =
             Command::new(program).args(arguments).envs(variables).process_group(0).spawn()?;
@@ -84,7 +85,7 @@ impl Child {
     /// What became of it since this was last asked, if anything did.
     pub fn change(&mut self) -> Option<Change> {
         loop {
-            // Any child: the first process of a container inherits all that others leave behind.
+            // Any child: those that were adopted, too.
             let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
             let how = match waitpid(None, Some(flags)) {
                 Ok(WaitStatus::Stopped(pid, signal)) if pid == self.leader => {
@@ -128,3 +129,14 @@ impl Child {
         }
     }
 }
+
+/// Takes on what the command's children leave behind when they end. It has to be waited for, too, or
+/// it would be taken for alive, and not every container has somebody who does that.
+#[cfg(target_os = "linux")]
+fn adopt() {
+    // Whoever can't is no worse off than elsewhere.
+    let _ = nix::sys::prctl::set_child_subreaper(true);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn adopt() {}

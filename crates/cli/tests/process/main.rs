@@ -10,7 +10,16 @@ mod doctor;
 mod examples;
 mod import;
 mod limits;
+mod people;
+mod people_act;
+mod people_papers;
+mod people_terminal;
+mod people_watch;
 mod resume;
+mod run;
+mod run_lease;
+mod run_server;
+mod run_terminal;
 mod serve;
 mod settings;
 

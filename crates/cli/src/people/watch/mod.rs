@@ -77,11 +77,11 @@ impl Watched {
     }
 
     fn title(&self) -> String {
-        let mut title = self.api.shown();
-        for (name, value) in self.query() {
-            title += &format!("  {}: {value}", name.trim_end_matches("_id"));
-        }
-        title
+        let query = self.query().into_iter();
+        let filters =
+            query.map(|(name, value)| format!("{}: {value}", name.trim_end_matches("_id")));
+        let title: Vec<String> = std::iter::once(self.api.shown()).chain(filters).collect();
+        title.join("  ")
     }
 }
 

@@ -1,0 +1,320 @@
+//! `token-manager run`: the command, its surroundings, and its end.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{Ended, PATIENCE, Server, command, poll, run};
+use crate::sqlite;
+
+/// A server with one token, and a folder for what runs under its lease.
+pub struct Pool {
+    pub folder: TempDir,
+    pub server: Server,
+}
+
+impl Pool {
+    /// With a policy.
+    pub fn start(policy: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = [&["--pool-size", "1"], policy].concat();
+        let server = Server::start(&sqlite(folder.path()), &policy);
+        Pool { folder, server }
+    }
+
+    /// `token-manager run` for ann, with options and a script for a shell.
+    pub fn under(&self, options: &[&str], script: &str) -> Command {
+        self.run(&[options, &["--", "sh", "-c", script]].concat())
+    }
+
+    /// The same for whatever command.
+    pub fn run(&self, arguments: &[&str]) -> Command {
+        let url = self.server.url();
+        let common = ["run", "--server", &url, "--user", "ann"];
+        let mut command = command(self.folder.path(), &[&common, arguments].concat());
+        command.env("PATH", std::env::var_os("PATH").unwrap());
+        command
+    }
+
+    /// Starts a script under a lease, and waits until it has said `ready`.
+    pub fn started(&self, options: &[&str], script: &str) -> Running {
+        let running = Running::start(self.folder.path(), &mut self.under(options, script));
+        running.says("ready");
+        running
+    }
+
+    /// The leases so far, the latest first, once none of ann's runs.
+    pub async fn over(&self) -> Vec<Value> {
+        let since = Instant::now();
+        loop {
+            let (_, leases) = self.server.get("/api/leases").await;
+            let leases = leases["leases"].as_array().unwrap().clone();
+            let runs = |lease: &Value| lease["user"] == "ann" && lease["status"] == "active";
+            if !leases.iter().any(runs) {
+                return leases;
+            }
+            assert!(since.elapsed() < PATIENCE, "a lease runs on: {leases:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Why ann's only lease ended. Nobody has the token then.
+    pub async fn reason(&self) -> String {
+        let leases = self.over().await;
+        assert_eq!(leases.len(), 1, "{leases:?}");
+        let (_, pool) = self.server.get("/api/pool").await;
+        assert_eq!((&pool["available"], &pool["waiting"]), (&1.into(), &0.into()));
+        leases[0]["end_reason"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A `token-manager run` on its way, whose output goes to files; told to end when dropped.
+pub struct Running {
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Running {
+    pub fn start(folder: &Path, command: &mut Command) -> Self {
+        let (out, err) = (folder.join("out"), folder.join("err"));
+        command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+        Running { child: command.spawn().unwrap(), out, err }
+    }
+
+    pub fn out(&self) -> String {
+        fs::read_to_string(&self.out).unwrap()
+    }
+
+    pub fn err(&self) -> String {
+        fs::read_to_string(&self.err).unwrap()
+    }
+
+    /// Waits until the command has printed this.
+    pub fn says(&self, text: &str) {
+        poll(text, || {
+            assert!(!self.err().contains("error: "), "{}", self.err());
+            self.out().contains(text).then_some(())
+        });
+    }
+
+    /// Waits until it has said this itself.
+    pub fn tells(&self, text: &str) {
+        poll(text, || self.err().contains(text).then_some(()));
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// How it ends.
+    pub fn end(mut self) -> Ended {
+        let status = poll("the command to end", || self.child.try_wait().unwrap());
+        Ended { code: status.code(), out: self.out(), err: self.err() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.is_running() {
+            // What it runs ends by this as well.
+            self.signal("TERM");
+            self.signal("CONT");
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Sends a process a signal, such as `TERM`.
+pub fn signal(pid: u32, name: &str) {
+    let kill = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(kill.unwrap().success());
+}
+
+/// Whether there is such a process, and it has not ended.
+pub fn lives(pid: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.trim()));
+    status.is_ok_and(|status| !status.contains("State:\tZ"))
+}
+
+#[tokio::test]
+async fn the_command_finds_its_lease_in_the_environment() {
+    let pool = Pool::start(&[]);
+    let ended = run(&mut pool.under(&[], "env"));
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    let variable = |name: &str| {
+        let variable =
+            ended.out.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        variable.unwrap_or_else(|| panic!("no {name} in {}", ended.out)).to_owned()
+    };
+    let (_, lease) = pool.server.get(&format!("/api/leases/{}", variable("LEASE_ID"))).await;
+    assert_eq!(lease["token_id"], variable("TOKEN_ID"));
+    assert_eq!(lease["fence"].to_string(), variable("FENCE"));
+    assert_eq!(lease["expires_at"], variable("EXPIRES_AT"));
+    assert_eq!(lease["user"], "ann");
+    let (_, token) = pool.server.get(&format!("/api/tokens/{}", variable("TOKEN_ID"))).await;
+    assert_eq!(token["token"]["token"], variable("TOKEN"));
+    assert_eq!(pool.reason().await, "released");
+}
+
+#[tokio::test]
+async fn no_command_line_shows_the_token() {
+    let pool = Pool::start(&[]);
+    let running = pool.started(
+        &["-v"],
+        "cat /proc/$PPID/cmdline /proc/$$/cmdline; echo $TOKEN; echo rea''dy; read x",
+    );
+    let out = running.out();
+    let token = out.lines().rev().nth(1).unwrap().rsplit('\0').next().unwrap().to_owned();
+    assert_eq!(token.len(), 36);
+    assert_eq!(out.matches(&token).count(), 1);
+    assert!(!running.end().err.contains(&token));
+}
+
+#[tokio::test]
+async fn it_ends_as_the_command_does() {
+    let pool = Pool::start(&[]);
+    for (script, code) in
+        [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -SEGV $$", 139)]
+    {
+        let ended = run(&mut pool.under(&[], script));
+        assert_eq!((ended.code, ended.err.as_str()), (Some(code), ""), "{script}");
+        let leases = pool.over().await;
+        assert_eq!(leases[0]["end_reason"], "released", "{script}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_command_takes_no_token() {
+    let pool = Pool::start(&[]);
+    fs::write(pool.folder.path().join("text"), "no program").unwrap();
+    for (name, code) in [("no-such-command", 127), ("./none", 127), ("./text", 126), ("/", 126)] {
+        let ended = run(&mut pool.run(&["--", name]));
+        assert_eq!(ended.code, Some(code), "{name}");
+        assert!(ended.err.starts_with("error: ") && ended.err.contains(name), "{}", ended.err);
+    }
+    assert_eq!(pool.over().await.len(), 0);
+}
+
+#[tokio::test]
+async fn what_turns_out_to_be_no_program_gives_the_token_back() {
+    let pool = Pool::start(&[]);
+    let path = pool.folder.path().join("broken");
+    fs::write(&path, "#!/no/such/interpreter\n").unwrap();
+    assert!(Command::new("chmod").arg("+x").arg(&path).status().unwrap().success());
+    let ended = run(&mut pool.run(&["--", "./broken"]));
+    assert!(matches!(ended.code, Some(126 | 127)), "{ended:?}");
+    assert_eq!(pool.reason().await, "released");
+}
+
+#[tokio::test]
+async fn input_and_output_pass_through() {
+    let pool = Pool::start(&[]);
+    let mut command = pool.under(&[], "cat; echo aside >&2");
+    fs::write(pool.folder.path().join("in"), "what was sent\n").unwrap();
+    command.stdin(File::open(pool.folder.path().join("in")).unwrap());
+    let ended = run(&mut command);
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("what was sent\n", "aside\n"));
+}
+
+#[tokio::test]
+async fn nobody_reading_does_no_harm() {
+    let pool = Pool::start(&[]);
+    let mut command = pool.under(&["-v"], "exit 3");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    let status = poll("the command to end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(3), "{status:?}");
+    assert_eq!(pool.reason().await, "released");
+}
+
+#[tokio::test]
+async fn signals_are_passed_on() {
+    let pool = Pool::start(&[]);
+    for (name, code) in [("TERM", 143), ("INT", 130), ("QUIT", 131), ("HUP", 129), ("USR1", 138)] {
+        let running = pool.started(&[], "echo ready; exec sleep 600");
+        running.signal(name);
+        assert_eq!(running.end().code, Some(code), "{name}");
+        let leases = pool.over().await;
+        assert_eq!(leases[0]["end_reason"], "released", "{name}");
+    }
+    for name in ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH", "CONT"] {
+        let script =
+            format!("trap 'echo caught; exit 5' {name}; echo ready; while :; do sleep 0.01; done");
+        let running = pool.started(&[], &script);
+        running.signal(name);
+        let ended = running.end();
+        assert_eq!((ended.code, ended.out.as_str()), (Some(5), "ready\ncaught\n"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn who_catches_a_signal_may_go_on() {
+    let pool = Pool::start(&[]);
+    let script = "trap 'echo caught' TERM; echo ready; n=0; while [ $n -lt 50 ]; do sleep 0.01; n=$((n+1)); done; exit 6";
+    let running = pool.started(&["--grace", "10ms"], script);
+    running.signal("TERM");
+    let ended = running.end();
+    assert_eq!((ended.code, ended.out.as_str()), (Some(6), "ready\ncaught\n"));
+}
+
+#[tokio::test]
+async fn what_was_ignored_stays_ignored() {
+    let pool = Pool::start(&[]);
+    let mut nohup = Command::new("nohup");
+    let run = pool.under(&[], "echo ready; kill -HUP $$; exec sleep 0.5");
+    nohup.arg(run.get_program()).args(run.get_args()).stdin(Stdio::null());
+    let running = Running::start(pool.folder.path(), &mut nohup);
+    running.says("ready");
+    running.signal("HUP");
+    assert_eq!(running.end().code, Some(0));
+}
+
+#[tokio::test]
+async fn what_the_command_leaves_behind_is_left_alone() {
+    let pool = Pool::start(&[]);
+    let ended = run(pool.under(&[], "sleep 600 >&- 2>&- & echo $!").stderr(Stdio::null()));
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(pool.reason().await, "released");
+    assert!(lives(&ended.out));
+    signal(ended.out.trim().parse().unwrap(), "KILL");
+}
+
+#[tokio::test]
+async fn without_a_server_nothing_is_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments =
+        ["run", "--server", "http://127.0.0.1:1", "--user", "ann", "--", "sh", "-c", "echo ran"];
+    let ended = run(&mut command(folder.path(), &arguments));
+    assert_eq!((ended.code, ended.out.as_str()), (Some(6), ""));
+    assert!(ended.err.contains("error: can't reach http://127.0.0.1:1"), "{}", ended.err);
+    assert!(ended.err.contains("  try: "), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_refused() {
+    let pool = Pool::start(&["--lease", "10s"]);
+    for (arguments, code) in [
+        (&["--"][..], 2),
+        (&["--wait", "soon", "--", "true"], 2),
+        (&["--lease", "1h", "--", "true"], 2),
+        (&["--stop-before", "1m", "--", "true"], 2),
+    ] {
+        let ended = run(&mut pool.run(arguments));
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.err);
+        assert!(ended.err.starts_with("error: "), "{}", ended.err);
+    }
+    let without_user = ["run", "--server", &pool.server.url(), "--", "true"];
+    let ended = run(&mut command(pool.folder.path(), &without_user));
+    assert!(ended.code == Some(2) && ended.err.contains("--user"), "{}", ended.err);
+}

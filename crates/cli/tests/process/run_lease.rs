@@ -1,0 +1,236 @@
+//! `token-manager run`: waiting for a lease, keeping it, and losing it.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::harness::{client, run};
+use crate::run::{Pool, Running, lives};
+
+const TICKING: &str = "echo ready; while :; do sleep 0.02; done";
+
+/// Sends a request and answers what came of it.
+async fn send(pool: &Pool, method: Method, path: &str) -> Value {
+    let url = format!("{}{path}", pool.server.url());
+    client().request(method, url).send().await.unwrap().json().await.unwrap()
+}
+
+/// The only lease there has been.
+async fn lease(pool: &Pool) -> Value {
+    let (_, leases) = pool.server.get("/api/leases").await;
+    leases["leases"][0].clone()
+}
+
+#[tokio::test]
+async fn a_full_pool_says_what_to_do() {
+    let pool = Pool::start(&["--min-hold", "1m", "--lease", "1m"]);
+    pool.server.allocate("bob").await;
+    let ended = run(&mut pool.under(&[], "echo ran"));
+    assert_eq!((ended.code, ended.out.as_str()), (Some(3), ""));
+    assert!(ended.err.contains("error: Every token is in use"), "{}", ended.err);
+    assert!(ended.err.contains("try: --wait 30s"), "{}", ended.err);
+
+    let pool = Pool::start(&["--when-full", "reject"]);
+    pool.server.allocate("bob").await;
+    let ended = run(&mut pool.under(&[], "echo ran"));
+    assert_eq!((ended.code, ended.out.as_str()), (Some(3), ""));
+    assert!(ended.err.contains("nobody wait"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn it_waits_for_a_token() {
+    let pool = Pool::start(&["--when-full", "wait", "--lease", "3s"]);
+    let (_, bob) = pool.server.allocate("bob").await;
+    let mut running =
+        Running::start(pool.folder.path(), &mut pool.under(&["--wait", "30s"], "echo ran; exit 4"));
+    waiting(&pool).await;
+    assert!(running.is_running() && running.out().is_empty());
+    let path = format!("/api/leases/{}/release", bob["lease_id"].as_str().unwrap());
+    send(&pool, Method::POST, &path).await;
+    let ended = running.end();
+    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (Some(4), "ran\n", ""));
+    assert_eq!(pool.over().await[0]["end_reason"], "released");
+}
+
+#[tokio::test]
+async fn a_wait_that_is_longer_than_the_lease_takes_nothing_off_it() {
+    let pool = Pool::start(&["--when-full", "wait", "--lease", "2s"]);
+    pool.server.allocate("bob").await;
+    let command = "sleep 1.2; echo done";
+    let ended = run(&mut pool.under(&["--wait", "30s", "--no-renew"], command));
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "done\n"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn a_wait_in_vain_ends() {
+    let pool = Pool::start(&["--when-full", "wait"]);
+    pool.server.allocate("bob").await;
+    let ended = run(&mut pool.under(&["--wait", "200ms"], "echo ran"));
+    assert_eq!((ended.code, ended.out.as_str()), (Some(3), ""));
+    assert!(ended.err.contains("try: a longer --wait"), "{}", ended.err);
+}
+
+async fn waiting(pool: &Pool) {
+    let since = Instant::now();
+    while pool.server.get("/api/pool").await.1["waiting"] != 1 {
+        assert!(since.elapsed() < crate::harness::PATIENCE, "nobody waits");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Whether or not the token is handed out in the very moment in which nobody wants it any more.
+#[tokio::test]
+async fn told_to_end_while_it_waits_it_leaves_no_lease() {
+    for (name, code, at_once) in
+        [("TERM", 143, true), ("INT", 130, false), ("HUP", 129, true), ("QUIT", 131, false)]
+    {
+        let pool = Pool::start(&["--when-full", "wait", "--lease", "1m"]);
+        let (_, bob) = pool.server.allocate("bob").await;
+        let release = format!("/api/leases/{}/release", bob["lease_id"].as_str().unwrap());
+        let running =
+            Running::start(pool.folder.path(), &mut pool.under(&["--wait", "30s"], "echo ran"));
+        waiting(&pool).await;
+        running.signal(name);
+        if at_once {
+            send(&pool, Method::POST, &release).await;
+        }
+        let ended = running.end();
+        assert_eq!((ended.code, ended.out.as_str()), (Some(code), ""), "{name}: {}", ended.err);
+        if !at_once {
+            send(&pool, Method::POST, &release).await;
+        }
+        let (_, pool) = pool.server.get("/api/pool").await;
+        assert_eq!((&pool["available"], &pool["waiting"]), (&1.into(), &0.into()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_as_long_as_the_command_runs() {
+    let pool = Pool::start(&["--lease", "1s", "--max-lease", "1h"]);
+    let ended = run(&mut pool.under(&["-v"], "sleep 3.5; exit 9"));
+    assert_eq!(ended.code, Some(9), "{}", ended.err);
+    assert!(ended.err.matches("renewed the lease").count() >= 4, "{}", ended.err);
+    assert_eq!(pool.reason().await, "released");
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_as_far_as_the_policy_allows() {
+    let pool = Pool::start(&["--lease", "1s", "--max-lease", "2500ms"]);
+    let since = Instant::now();
+    let ended = run(&mut pool.under(&[], TICKING));
+    assert_eq!(ended.code, Some(124), "{}", ended.err);
+    assert!(since.elapsed() >= Duration::from_millis(2_200), "{:?}", since.elapsed());
+    assert!(ended.err.contains("the pool's policy lets no lease last longer"), "{}", ended.err);
+    pool.over().await;
+}
+
+/// SIGTERM, before the deadline by the server's clock.
+#[tokio::test]
+async fn when_the_time_is_up_the_command_is_told_to_end() {
+    let pool = Pool::start(&["--lease", "1s"]);
+    let script = "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
+    let ended = run(&mut pool.under(&["--stop-before", "400ms"], script));
+    assert_eq!(ended.code, Some(124));
+    assert!(ended.out.contains("told"), "{}", ended.out);
+    assert!(
+        ended.err.contains("error: the lease's time was up, so \"sh\" was ended"),
+        "{}",
+        ended.err
+    );
+    assert_eq!(pool.reason().await, "released", "before its deadline, since there was time");
+}
+
+#[tokio::test]
+async fn without_renewing_it_is_the_first_deadline_that_counts() {
+    let pool = Pool::start(&["--lease", "1s", "--max-lease", "1h"]);
+    let ended = run(&mut pool.under(&["--no-renew"], TICKING));
+    assert_eq!(ended.code, Some(124));
+    assert!(ended.err.contains("without --no-renew"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn who_does_not_end_is_killed_and_all_its_children() {
+    let pool = Pool::start(&["--lease", "1s"]);
+    let script = "trap '' TERM; sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.02; done' & \
+                  sleep 600 & echo $!; echo $$; while :; do sleep 0.02; done";
+    let since = Instant::now();
+    let ended = run(&mut pool.under(&["--grace", "500ms"], script));
+    assert_eq!(ended.code, Some(124));
+    assert!(since.elapsed() >= Duration::from_millis(1_300), "{:?}", since.elapsed());
+    assert!(
+        ended.err.contains("was killed, since it had not ended 500ms after SIGTERM"),
+        "{}",
+        ended.err
+    );
+    assert_eq!(ended.out.lines().count(), 3);
+    for pid in ended.out.lines() {
+        assert!(!lives(pid), "{pid} of {}", ended.out);
+    }
+}
+
+/// The command itself goes, and what it started would have stayed.
+#[tokio::test]
+async fn children_that_outlive_the_command_are_ended_with_it() {
+    let pool = Pool::start(&["--lease", "1s"]);
+    let script = "sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.02; done' & exec sleep 600";
+    let ended = run(&mut pool.under(&["--grace", "300ms"], script));
+    assert_eq!(ended.code, Some(124));
+    assert!(!lives(&ended.out), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn an_evicted_lease_ends_the_command_and_names_the_successor() {
+    let pool = Pool::start(&["--lease", "1m"]);
+    let running = pool.started(&[], TICKING);
+    let (status, bob) = pool.server.allocate("bob").await;
+    assert_eq!(status, 200);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(123));
+    assert!(ended.err.contains("error: the lease was lost, so \"sh\" was ended"), "{}", ended.err);
+    assert!(
+        ended.err.contains("evicted at 20") && ended.err.contains("\"bob\" has the token now"),
+        "{}",
+        ended.err
+    );
+    let (_, lease) =
+        pool.server.get(&format!("/api/leases/{}", bob["lease_id"].as_str().unwrap())).await;
+    assert_eq!(lease["status"], "active", "the successor's lease is the successor's");
+}
+
+#[tokio::test]
+async fn a_lease_that_is_released_or_cleared_ends_the_command() {
+    let pool = Pool::start(&["--lease", "1m"]);
+    let running = pool.started(&[], TICKING);
+    let id = lease(&pool).await["lease_id"].as_str().unwrap().to_owned();
+    send(&pool, Method::POST, &format!("/api/leases/{id}/release")).await;
+    let ended = running.end();
+    assert_eq!(ended.code, Some(123));
+    assert!(ended.err.contains("somebody else released it at 20"), "{}", ended.err);
+
+    let running = pool.started(&[], TICKING);
+    send(&pool, Method::DELETE, "/api/tokens/clear-active").await;
+    let ended = running.end();
+    assert_eq!(ended.code, Some(123));
+    assert!(ended.err.contains("all leases were cleared at 20"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn signals_are_passed_on_in_the_grace_time_too() {
+    let pool = Pool::start(&["--lease", "1m"]);
+    let script = "trap 'echo told' TERM; trap 'echo hurried; exit 1' INT; echo ready; while :; do sleep 0.01; done";
+    let running = pool.started(&["--grace", "1m"], script);
+    pool.server.allocate("bob").await;
+    running.says("told");
+    running.signal("INT");
+    let ended = running.end();
+    assert_eq!((ended.code, ended.out.as_str()), (Some(123), "ready\ntold\nhurried\n"));
+}
+
+/// A command that ends while it is stopped has to be continued for that.
+#[tokio::test]
+async fn a_stopped_command_is_ended_too() {
+    let pool = Pool::start(&["--lease", "1s"]);
+    let ended = run(&mut pool.under(&[], "kill -STOP $$; sleep 600"));
+    assert_eq!(ended.code, Some(124));
+}

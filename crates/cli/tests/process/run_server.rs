@@ -1,0 +1,98 @@
+//! `token-manager run` with a server that goes away.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Server, command};
+use crate::run::Pool;
+use crate::sqlite;
+
+const TICKING: &str = "echo ready; while :; do sleep 0.02; done";
+
+/// Kills the server and starts it again where it was, a while later.
+fn restart(pool: &mut Pool, away: Duration) {
+    let address = pool.server.url().replace("http://", "");
+    pool.server.signal("KILL");
+    pool.server.wait();
+    std::thread::sleep(away);
+    let database = sqlite(pool.folder.path());
+    let arguments = ["serve", "--listen", &address, "--database", &database];
+    pool.server = Server::of(&mut command(pool.folder.path(), &arguments));
+    pool.server.ready();
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_finds_the_command_running() {
+    let mut pool = Pool::start(&["--lease", "3s", "--max-lease", "1h"]);
+    let mut running = pool.started(&["-v"], "echo ready; sleep 6; exit 8");
+    restart(&mut pool, Duration::from_secs(1));
+    assert!(running.is_running());
+    running.tells("the server answers again");
+    let ended = running.end();
+    assert_eq!(ended.code, Some(8), "{}", ended.err);
+    assert_eq!(pool.reason().await, "released");
+}
+
+#[tokio::test]
+async fn what_happened_while_the_stream_was_cut_is_noticed() {
+    let mut pool = Pool::start(&["--lease", "1m"]);
+    let running = pool.started(&["-v"], TICKING);
+    pool.server.signal("STOP");
+    restart(&mut pool, Duration::ZERO);
+    pool.server.allocate("bob").await;
+    let ended = running.end();
+    assert_eq!(ended.code, Some(123), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn a_server_that_stays_away_ends_nothing_before_the_deadline() {
+    for signal in ["KILL", "STOP"] {
+        let pool = Pool::start(&["--lease", "2s", "--max-lease", "1h"]);
+        let since = Instant::now();
+        let running = pool.started(&[], TICKING);
+        pool.server.signal(signal);
+        let ended = running.end();
+        assert_eq!(ended.code, Some(124), "{signal}: {}", ended.err);
+        assert!(since.elapsed() > Duration::from_millis(1_700), "{:?}", since.elapsed());
+        assert!(ended.err.contains("it could not be renewed, since "), "{}", ended.err);
+        if signal == "STOP" {
+            pool.server.signal("CONT");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_for_a_while_costs_no_lease() {
+    let pool = Pool::start(&["--lease", "3s", "--max-lease", "1h"]);
+    let running = pool.started(&[], "echo ready; sleep 5; exit 8");
+    pool.server.signal("STOP");
+    std::thread::sleep(Duration::from_secs(2));
+    pool.server.signal("CONT");
+    let ended = running.end();
+    assert_eq!(ended.code, Some(8), "{}", ended.err);
+    assert_eq!(pool.reason().await, "released");
+}
+
+#[tokio::test]
+async fn a_command_that_ends_while_the_server_is_away_ends_as_it_does() {
+    let mut pool = Pool::start(&["--lease", "1m"]);
+    let running = pool.started(&[], "echo ready; sleep 0.5; exit 8");
+    restart(&mut pool, Duration::from_secs(1));
+    let ended = running.end();
+    assert_eq!((ended.code, ended.err.as_str()), (Some(8), ""));
+    assert_eq!(pool.reason().await, "released", "as soon as the server was back");
+
+    let running = pool.started(&[], "echo ready; exit 8");
+    pool.server.signal("KILL");
+    assert_eq!(running.end().code, Some(8));
+}
+
+#[tokio::test]
+async fn who_waits_goes_on_waiting_when_the_server_is_back() {
+    let mut pool = Pool::start(&["--when-full", "wait", "--lease", "2s"]);
+    pool.server.allocate("bob").await;
+    let mut command = pool.under(&["--wait", "30s"], "echo ran");
+    let running = crate::run::Running::start(pool.folder.path(), &mut command);
+    restart(&mut pool, Duration::from_millis(300));
+    let ended = running.end();
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "ran\n"), "{}", ended.err);
+}

@@ -1,0 +1,344 @@
+"""`token-manager run` in a terminal, as somebody at the keyboard meets it.
+
+    python3 run_terminal.py SCENARIO TOKEN_MANAGER URL
+
+Ends with 0 when all came as expected. What the terminal showed is printed otherwise.
+"""
+
+import os
+import pty
+import select
+import shutil
+import signal
+import sys
+import time
+from urllib.request import urlopen
+
+PATIENCE = 30
+
+# A shell by a name of its own, so that it can be told from those around it.
+READER = "./reader"
+
+
+class Terminal:
+    """A terminal of its own with a program in it."""
+
+    def __init__(self, *command):
+        self.shown = b""
+        self.at = 0
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            environment = {"PATH": os.environ["PATH"], "TERM": "dumb", "PS1": "prompt> ", "HISTFILE": ""}
+            os.execvpe(command[0], command, environment)
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def expect(self, text):
+        """Waits until this has been shown after all that was expected before."""
+        text = text.encode()
+        until = time.monotonic() + PATIENCE
+        while text not in self.shown[self.at:]:
+            if not select.select([self.fd], [], [], max(0, until - time.monotonic()))[0]:
+                raise AssertionError(f"waited in vain for {text!r}")
+            try:
+                read = os.read(self.fd, 4096)
+            except OSError:  # Nobody has the other end any more.
+                read = b""
+            if not read:
+                raise AssertionError(f"ended without {text!r}")
+            self.shown += read
+        self.at = self.shown.index(text, self.at) + len(text)
+
+    def give_to(self, program):
+        """Waits until a group that this program leads has the terminal."""
+
+        def given():
+            try:
+                with open(f"/proc/{os.tcgetpgrp(self.fd)}/comm") as comm:
+                    return comm.read().strip() == os.path.basename(program)
+            except OSError:
+                return False
+
+        poll(f"the terminal to be {program}'s", given)
+
+    def hang_up(self):
+        os.close(self.fd)
+        self.wait()
+
+    def wait(self):
+        """The code with which the program ended."""
+        ended = []
+
+        def look():
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                ended.append(os.waitstatus_to_exitcode(status))
+            return ended
+
+        poll("the program to end", look)
+        self.pid = None
+        return ended[0]
+
+    def close(self):
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+
+def poll(what, ask):
+    until = time.monotonic() + PATIENCE
+    while not ask():
+        assert time.monotonic() < until, f"waited in vain for {what}"
+        time.sleep(0.01)
+
+
+def shell():
+    """A shell with job control, as people have it."""
+    terminal = Terminal("bash", "--norc", "--noediting", "-i")
+    terminal.expect("prompt> ")
+    return terminal
+
+
+def run(*arguments):
+    return [PROGRAM, "run", "--server", URL, "--user", "ann", *arguments]
+
+
+def line(*arguments):
+    """The same to be typed into a shell."""
+    return " ".join("'" + word.replace("'", "'\\''") + "'" for word in run(*arguments))
+
+
+TICKING = "echo rea''dy; while :; do sleep 0.05; echo ti''ck; done"
+
+
+def ctrl_c():
+    """Nobody has asked for the terminal: what it sends comes by way of `run`."""
+    trap = "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done"
+    terminal = Terminal(*run("--", READER, "-c", trap))
+    yield terminal
+    terminal.expect("ready")
+    terminal.type("\x03")
+    terminal.expect("caught")
+    assert terminal.wait() == 5
+
+
+def ctrl_c_for_a_reader():
+    """The command has the terminal, and is sent it alone."""
+    terminal = shell()
+    yield terminal
+    terminal.type(line("--", READER, "-c", "echo rea''dy; read line") + "\n")
+    terminal.expect("ready")
+    terminal.give_to(READER)
+    terminal.type("\x03")
+    terminal.expect("prompt> ")
+    terminal.type("echo code=$?\n")
+    terminal.expect("code=130")
+
+
+def reading():
+    terminal = Terminal(*run("--", READER, "-c", "read line; echo \"read $line\"; exit 4"))
+    yield terminal
+    terminal.type("hello\n")
+    terminal.expect("read hello")
+    assert terminal.wait() == 4
+
+
+def a_shell():
+    """A shell within a shell, with a job of its own; and then back."""
+    terminal = shell()
+    yield terminal
+    terminal.type(line("--", "bash", "--norc", "--noediting", "-i") + "\n")
+    terminal.expect("prompt> ")
+    terminal.type("echo $((6*7)) ${#TOKEN}\n")
+    terminal.expect("42 36")
+    terminal.type("sh -c 'read line; echo read-$line'\n")
+    terminal.type("within\n")
+    terminal.expect("read-within")
+    terminal.type("exit 3\n")
+    terminal.expect("prompt> ")
+    terminal.type("echo code=$?\n")
+    terminal.expect("code=3")
+
+
+def ctrl_z():
+    terminal = shell()
+    yield terminal
+    terminal.type(line("--", READER, "-c", TICKING) + "\n")
+    terminal.expect("tick")
+    terminal.type("\x1a")
+    terminal.expect("Stopped")
+    terminal.expect("prompt> ")
+    terminal.type("jobs\n")
+    terminal.expect("Stopped")
+    terminal.type("fg\n")
+    terminal.expect("tick")
+    terminal.type("\x1a")
+    terminal.expect("Stopped")
+    terminal.type("bg\n")
+    terminal.expect("tick")
+    terminal.type("fg\n")
+    terminal.expect("tick")
+    terminal.type("\x03")
+    terminal.expect("prompt> ")
+    terminal.type("echo code=$?\n")
+    terminal.expect("code=130")
+
+
+def ctrl_z_for_a_reader():
+    """The command has the terminal when it is stopped, and has it again afterwards."""
+    terminal = shell()
+    yield terminal
+    terminal.type(line("--", READER, "-c", "echo rea''dy; read line; echo \"read $line\"") + "\n")
+    terminal.expect("ready")
+    terminal.give_to(READER)
+    for _ in range(2):
+        terminal.type("\x1a")
+        terminal.expect("Stopped")
+        terminal.expect("prompt> ")
+        terminal.give_to("bash")
+        terminal.type("fg\n")
+        terminal.give_to(READER)
+    terminal.type("hello\n")
+    terminal.expect("read hello")
+    terminal.expect("prompt> ")
+
+
+def ctrl_z_in_a_script():
+    """The shell's job is the script; all of it has to stop, or the shell never notices."""
+    terminal = shell()
+    yield terminal
+    script = line("--", READER, "-c", "echo rea''dy; read line; echo \"read $line\"")
+    quoted = script.replace("'", "'\\''")
+    terminal.type(f"sh -c '{quoted}; echo fine''ly'\n")
+    terminal.expect("ready")
+    terminal.give_to(READER)
+    terminal.type("\x1a")
+    terminal.expect("Stopped")
+    terminal.expect("prompt> ")
+    terminal.type("fg\n")
+    terminal.type("hello\n")
+    terminal.expect("read hello")
+    terminal.expect("finely")
+
+
+def in_the_background():
+    """A reader in the background stops until it is brought to the foreground."""
+    terminal = shell()
+    yield terminal
+    terminal.type(line("--", READER, "-c", "read line; echo \"read $line\"") + " &\n")
+    terminal.expect("prompt> ")
+
+    def stopped():
+        terminal.type("jobs\n")
+        terminal.expect("prompt> ")
+        return b"Stopped" in terminal.shown
+
+    poll("the job to stop", stopped)
+    terminal.type("fg\n")
+    terminal.type("hello\n")
+    terminal.expect("read hello")
+    terminal.expect("prompt> ")
+
+
+def in_a_pipeline():
+    """What the output goes to may ask the terminal, as a pager does."""
+    terminal = shell()
+    yield terminal
+    pager = "sh -c 'cat; read line </dev/tty; echo \"pager $line\"'"
+    terminal.type(line("--", "echo", "from", "the", "command") + " | " + pager + "\n")
+    terminal.expect("from the command\r\n")
+    terminal.type("hello\n")
+    terminal.expect("pager hello")
+    terminal.expect("prompt> ")
+
+
+def time_up_while_stopped():
+    """What was stopped past its deadline is ended, and does not go on."""
+    terminal = shell()
+    yield terminal
+    options = ["--lease", "1s", "--no-renew", "--grace", "1s", "-v"]
+    terminal.type(line(*options, "--", READER, "-c", TICKING) + "\n")
+    terminal.expect("tick")
+    terminal.type("\x1a")
+    terminal.expect("Stopped")
+    poll("the lease to be over", lambda: b'"active":0' in urlopen(f"{URL}/api/pool").read())
+    terminal.type("fg\n")
+    terminal.expect("time was up")
+    terminal.type("echo code=$?\n")
+    terminal.expect("code=124")
+
+
+def modes():
+    """A terminal in disorder, whose owner was killed, is as it was before."""
+    terminal = shell()
+    yield terminal
+    untidy = "stty raw -echo; echo rea''dy; trap '' TERM; while :; do sleep 0.05; done"
+    options = ["--lease", "1s", "--no-renew", "--grace", "100ms"]
+    terminal.type(line(*options, "--", READER, "-c", untidy) + "\n")
+    terminal.expect("ready")
+    terminal.expect("was killed")
+    terminal.expect("prompt> ")
+    terminal.type("stty -a | grep -o -w -e -icanon -e icanon; echo do''ne\n")
+    terminal.expect("done")
+    assert b"\nicanon" in terminal.shown and b"-icanon\r" not in terminal.shown
+
+
+def hang_up():
+    """The terminal is closed under a command that goes by itself."""
+    terminal = Terminal(*run("--", READER, "-c", "echo ready; sleep 600"))
+    yield terminal
+    terminal.expect("ready")
+    terminal.hang_up()
+
+
+def hang_up_a_shell():
+    """The same, with a shell between the terminal and `run`, and a command that has the terminal."""
+    terminal = shell()
+    yield terminal
+    terminal.type(line("--", READER, "-c", "echo rea''dy; read line") + "\n")
+    terminal.expect("ready")
+    terminal.give_to(READER)
+    terminal.hang_up()
+
+
+def hang_up_in_vain():
+    """The command does not care, and is killed after the grace time."""
+    deaf = "trap '' HUP; echo ready; while :; do sleep 0.05; done"
+    terminal = Terminal(*run("--grace", "500ms", "--", READER, "-c", deaf))
+    yield terminal
+    terminal.expect("ready")
+    terminal.hang_up()
+
+
+def hang_up_with_nohup():
+    """Both were told not to care: they go on until somebody ends them."""
+    terminal = shell()
+    yield terminal
+    command = line("--grace", "100ms", "--", READER, "-c", "echo $$ >pid; exec sleep 600")
+    terminal.type(f"nohup {command} >/dev/null 2>&1 </dev/null &\n")
+    poll("the command", lambda: os.path.exists("pid") and os.path.getsize("pid") > 1)
+    pid = int(open("pid").read())
+    terminal.hang_up()
+    # Long enough for whoever would end it wrongly.
+    time.sleep(1)
+    os.kill(pid, signal.SIGTERM)
+
+
+def perform(scenario):
+    steps = scenario()
+    terminal = next(steps)
+    try:
+        for _ in steps:
+            pass
+    except BaseException:
+        print(terminal.shown.decode(errors="replace"))
+        raise
+    finally:
+        terminal.close()
+
+
+if __name__ == "__main__":
+    name, PROGRAM, URL = sys.argv[1:]
+    os.symlink(shutil.which("bash"), READER)
+    perform(globals()[name])

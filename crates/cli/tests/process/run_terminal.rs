@@ -1,0 +1,48 @@
+//! `token-manager run` in a terminal. `run_terminal.py` is at the keyboard.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::run;
+use crate::run::Pool;
+
+/// Performs a scenario, and answers why its lease ended.
+async fn perform(scenario: &str) -> String {
+    let pool = Pool::start(&["--lease", "20s", "--max-lease", "1h"]);
+    let keyboard = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/run_terminal.py");
+    let program = env!("CARGO_BIN_EXE_token-manager");
+    let mut python = Command::new("python3");
+    python.arg(keyboard).args([scenario, program, &pool.server.url()]);
+    let ended = run(python.current_dir(pool.folder.path()));
+    assert_eq!(ended.code, Some(0), "{}", ended.text());
+    pool.reason().await
+}
+
+macro_rules! scenarios {
+    ($($name:ident: $reason:literal,)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                assert_eq!(perform(stringify!($name)).await, $reason);
+            }
+        )*
+    };
+}
+
+scenarios! {
+    ctrl_c: "released",
+    ctrl_c_for_a_reader: "released",
+    reading: "released",
+    a_shell: "released",
+    ctrl_z: "released",
+    ctrl_z_for_a_reader: "released",
+    ctrl_z_in_a_script: "released",
+    in_the_background: "released",
+    in_a_pipeline: "released",
+    time_up_while_stopped: "expired",
+    modes: "expired",
+    hang_up: "released",
+    hang_up_a_shell: "released",
+    hang_up_in_vain: "released",
+    hang_up_with_nohup: "released",
+}
