@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
+use crate::exit::MEANINGS;
 use crate::found::CONFIG_ENV;
 use crate::setting::{Kind, SETTINGS, Setting};
 use crate::{people, run};
@@ -14,12 +15,23 @@ const EXAMPLES: &str = "\
 Examples:
   token-manager serve
       100 tokens on http://localhost:4000, kept in token-manager.db here
+  token-manager allocate ann
+      takes a token for ann, from the server that runs there
+  token-manager watch
+      who takes tokens and who loses them, live
+  token-manager run --user ann -- make deploy
+      a command that runs while ann has a token
+  token-manager doctor
+      what is wrong with settings and database, and what to do about it";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  token-manager serve
+      100 tokens on http://localhost:4000, kept in token-manager.db here
   token-manager serve --listen 127.0.0.1:8080 --pool-size 20 --lease 90s
       another port, and a new pool of 20 tokens that are leased for 90 seconds
   DATABASE_URL=postgres://me:secret@db/tokens token-manager serve
-      the same on PostgreSQL, which several servers may share
-  token-manager doctor
-      what is wrong, and what to do about it";
+      the same on PostgreSQL, which several servers may share";
 
 const SETTINGS_HELP: &str = "\
 Every setting is also read from the environment (--pool-size is TOKEN_MANAGER_POOL_SIZE) and from a \
@@ -55,14 +67,18 @@ pub fn command() -> Command {
         "The original's database: ecto://.. or postgres://..; a password that is not in it is \
              taken from PGPASSWORD",
     );
-    Command::new("token-manager")
+    let command = Command::new("token-manager")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Exclusive, time-limited leases on a fixed pool of tokens, over HTTP")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .after_help(EXAMPLES)
-        .subcommand(about("serve", "Serve the pool over HTTP").after_help(SETTINGS_HELP))
+        .after_long_help(format!("{EXAMPLES}\n\n{}", exit_codes()))
+        .subcommand(
+            about("serve", "Serve the pool over HTTP")
+                .after_help(format!("{SETTINGS_HELP}\n\n{SERVE_EXAMPLES}")),
+        )
         .subcommand(about("migrate", "Bring the database's schema up to date, and stop"))
         .subcommand(about(
             "doctor",
@@ -75,7 +91,26 @@ pub fn command() -> Command {
                 .after_help(IMPORT_EXAMPLE),
         )
         .subcommands(people::commands())
-        .subcommand(run::command())
+        .subcommand(run::command());
+    // In an order in which people look for them.
+    let mut names: Vec<_> =
+        command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    names.sort_by_key(|name| match name.as_str() {
+        "serve" => 0,
+        "run" => 2,
+        "doctor" | "config" | "migrate" | "import" => 3,
+        "completions" | "man" => 4,
+        _ => 1,
+    });
+    (0..).zip(names).fold(command, |command, (order, name)| {
+        command.mut_subcommand(name, |command| command.display_order(order))
+    })
+}
+
+/// What the exit codes mean, a line each.
+fn exit_codes() -> String {
+    let lines = MEANINGS.iter().map(|(code, meaning)| format!("\n  {code:>3}  {meaning}"));
+    format!("Exit codes:{}", lines.collect::<String>())
 }
 
 /// The server that a command asks.

@@ -34,6 +34,26 @@ pub enum Exit {
     NoCommand = 127,
 }
 
+/// All of them, as people read of them.
+pub const MEANINGS: [(&str, &str); 13] = [
+    ("0", "It was done."),
+    ("1", "Something went wrong that is none of what follows."),
+    ("2", "The request itself is wrong: an option, its value, the server's address."),
+    ("3", "There is no token to be had now, or the user has as many as may be."),
+    ("4", "There is no such token or lease."),
+    (
+        "5",
+        "It is not as supposed: the lease is over, or can't be renewed further. Nothing was done.",
+    ),
+    ("6", "The server or its database can't be reached. Nothing was done."),
+    ("7", "The answer was lost: it may or may not have been done."),
+    ("8", "It was not confirmed. Nothing was done."),
+    ("123", "`run`: the lease was lost before its time was up, and the command was ended."),
+    ("124", "`run`: the lease's time was up, and the command was ended."),
+    ("126", "`run`: the command was found, but can't be run."),
+    ("127", "`run`: there is no such command."),
+];
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(exit as u8)

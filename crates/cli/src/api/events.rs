@@ -70,10 +70,6 @@ pub struct Told {
     pub ended_at: Option<Timestamp>,
     /// Why it ended, if it did.
     pub reason: Option<String>,
-    /// For which lease it was evicted, if it was.
-    pub evicted_by: Option<Uuid>,
-    /// Which lease was evicted for it, if one was.
-    pub evicted: Option<Uuid>,
     /// All of it, as it was sent.
     #[serde(skip)]
     pub json: Value,

@@ -22,7 +22,7 @@ pub enum Failure {
     Unreachable {
         /// The server's address.
         server: String,
-        /// What went wrong, innermost cause last.
+        /// What went wrong.
         why: String,
     },
     /// The connection broke or the time was up before there was an answer. What was asked for may
@@ -30,12 +30,12 @@ pub enum Failure {
     Lost {
         /// The server's address.
         server: String,
-        /// What went wrong, innermost cause last.
+        /// What went wrong.
         why: String,
     },
     /// The server answered that it can't be done.
     Refused(Box<Problem>),
-    /// What came back is not from a TokenManager.
+    /// What came back is not from a `TokenManager`.
     Strange {
         /// What is strange about it.
         what: String,
@@ -60,7 +60,7 @@ impl Failure {
     pub(super) fn of(api: &Api, error: reqwest::Error) -> Self {
         // The address is told once, and without a password.
         let error = error.without_url();
-        let (server, why) = (api.shown(), causes(&error));
+        let (server, why) = (api.shown(), cause(&error));
         if error.is_connect() || error.is_builder() {
             Failure::Unreachable { server, why }
         } else {
@@ -124,16 +124,13 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
-/// An error and its causes, in one line, none of them twice.
-fn causes(error: &dyn Error) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let part = error.to_string();
-        if parts.last().is_none_or(|last| !last.contains(&part)) {
-            parts.push(part);
-        }
-        next = error.source();
+/// What an error comes down to: the outer ones only say that something was to be sent.
+fn cause(error: &dyn Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
     }
-    parts.join(": ")
+    let cause = inner.to_string();
+    // The number is for nobody.
+    cause.split(" (os error").next().unwrap_or(&cause).to_owned()
 }

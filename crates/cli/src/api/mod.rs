@@ -14,9 +14,11 @@ use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::mask;
+
 pub use events::{Follow, News, Told, Word};
 pub use failure::{Failure, Problem};
-pub use model::{Allocated, EvictedLease, Lease, Leases, Policy, PoolView, Token, Usage, Usages};
+pub use model::{Allocated, Lease, Leases, Policy, PoolView, Token, Usage, Usages};
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,7 +53,7 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// [`Failure::Strange`] when this is not what a TokenManager answers.
+    /// [`Failure::Strange`] when this is not what a `TokenManager` answers.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         T::deserialize(&self.json).map_err(|error| Failure::Strange { what: error.to_string() })
     }
@@ -77,7 +79,11 @@ impl Api {
     ///
     /// [`Failure::Address`] when that is no address.
     pub fn at(server: &str) -> Result<Self, Failure> {
-        let wrong = |why: String| Failure::Address { server: server.to_owned(), why };
+        let wrong = |why: String| {
+            // Nothing tells where a password would be in what is no address.
+            let shown = if server.contains('@') { mask::url(server) } else { server.to_owned() };
+            Failure::Address { server: shown, why }
+        };
         let with_scheme =
             if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
         let mut base = Url::parse(&with_scheme).map_err(|error| wrong(error.to_string()))?;
@@ -157,27 +163,6 @@ impl Api {
 
     fn lost(&self, why: &str) -> Failure {
         Failure::Lost { server: self.shown(), why: why.to_owned() }
-    }
-
-    /// Asks for a token. When the answer is lost on the way it is asked again, by the same key, as
-    /// long as `patience` lasts after the wait.
-    ///
-    /// # Errors
-    ///
-    /// As [`Failure`] says.
-    pub async fn allocate(&self, wish: &Wish, patience: Duration) -> Result<Answer, Failure> {
-        const PAUSE: Duration = Duration::from_millis(500);
-        let until = tokio::time::Instant::now() + wish.wait.unwrap_or_default() + patience;
-        loop {
-            let failure = match self.allocate_once(wish).await {
-                Err(failure) if failure.may_pass() => failure,
-                settled => return settled,
-            };
-            if tokio::time::Instant::now() + PAUSE > until {
-                return Err(failure);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
     }
 
     /// Asks for a token, once.
@@ -275,10 +260,11 @@ impl Download {
 
 /// The path of a next page, with fewer rows where fewer are wanted.
 fn limited(next: &str, rows: usize) -> String {
-    let limit = format!("limit={}", rows.min(PAGE));
     let (path, query) = next.split_once('?').unwrap_or((next, ""));
-    let replaced = |part| if str::starts_with(part, "limit=") { &limit } else { part };
-    let query: Vec<&str> = query.split('&').map(replaced).collect();
+    // A server leaves out what is its default.
+    let rest = query.split('&').filter(|part| !part.starts_with("limit="));
+    let limit = format!("limit={}", rows.min(PAGE));
+    let query: Vec<&str> = std::iter::once(limit.as_str()).chain(rest).collect();
     format!("{path}?{}", query.join("&"))
 }
 

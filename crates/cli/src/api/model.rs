@@ -1,17 +1,16 @@
 //! The server's answers, as far as the commands look into them. See `docs/api.md` for what each
 //! member means; members that are not here are left to those who read the JSON.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use uuid::Uuid;
 
 /// A row of `/api/tokens`.
 #[derive(Clone, Debug, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md describes them")]
 pub struct Token {
     pub id: Uuid,
-    pub token: String,
-    pub inserted_at: Timestamp,
+    #[serde(rename = "token")]
+    pub value: String,
     pub updated_at: Timestamp,
     pub activated_at: Option<Timestamp>,
     pub user: Option<String>,
@@ -22,12 +21,11 @@ pub struct Token {
 
 /// A row of `/api/leases`, and what `/api/leases/{id}` and a renewal answer.
 #[derive(Clone, Debug, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md describes them")]
+#[expect(clippy::struct_field_names, reason = "they are called as the API calls them")]
 pub struct Lease {
     pub lease_id: Uuid,
     pub token_id: Uuid,
     pub user: String,
-    pub status: String,
     pub started_at: Timestamp,
     pub expires_at: Timestamp,
     /// In seconds.
@@ -38,37 +36,39 @@ pub struct Lease {
     pub evicted_by: Option<Uuid>,
 }
 
+impl Lease {
+    /// What time it was, at least, when the server told of it.
+    pub fn told_at(&self) -> Timestamp {
+        let left = SignedDuration::try_from_secs_f64(self.expires_in).unwrap_or_default();
+        self.ended_at.or_else(|| self.expires_at.checked_sub(left).ok()).unwrap_or(self.started_at)
+    }
+}
+
 /// A page of `/api/leases`.
 #[derive(Clone, Debug, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md describes them")]
 pub struct Leases {
     pub leases: Vec<Lease>,
 }
 
 /// A row of a token's history.
 #[derive(Clone, Debug, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md describes them")]
 pub struct Usage {
     pub lease_id: Uuid,
     pub user: String,
     pub started_at: Timestamp,
     pub ended_at: Option<Timestamp>,
     pub expires_at: Timestamp,
-    pub fence: i64,
     pub end_reason: Option<String>,
-    pub evicted_by: Option<Uuid>,
 }
 
 /// A token's history.
 #[derive(Clone, Debug, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md describes them")]
 pub struct Usages {
     pub history: Vec<Usage>,
 }
 
 /// What an allocation answers.
 #[derive(Clone, Debug, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md describes them")]
 pub struct Allocated {
     pub token_id: Uuid,
     pub token_value: String,
@@ -85,7 +85,6 @@ pub struct Allocated {
 
 /// The lease that ended for another.
 #[derive(Clone, Debug, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md describes them")]
 pub struct EvictedLease {
     pub lease_id: Uuid,
     pub user: String,
@@ -94,7 +93,6 @@ pub struct EvictedLease {
 
 /// `/api/pool`
 #[derive(Clone, Debug, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md describes them")]
 pub struct PoolView {
     pub size: usize,
     pub active: usize,
@@ -108,7 +106,6 @@ pub struct PoolView {
 
 /// The rules of a pool.
 #[derive(Clone, Debug, Deserialize)]
-#[expect(missing_docs, reason = "docs/api.md describes them")]
 pub struct Policy {
     pub when_full: String,
     pub lease_seconds: f64,

@@ -34,8 +34,11 @@ Examples:
   token=$(token-manager allocate -q ann --lease 90s --wait 30s)
       only the value, into a variable; waits for up to half a minute if every token is held
 
-Exit codes: 3 there is no token to be had, or the user has as many as may be; 5 the lease that was granted under --key is \
-over; 6 the server is away, nothing was done; 7 the answer was lost: ask again with the same --key.")]
+Exit codes:
+    3  there is no token to be had, or the user has as many as may be
+    5  the lease that was granted under --key is over
+    6  the server is away, nothing was done
+    7  the answer was lost: ask again with the same --key")]
 pub struct Allocate {
     /// Who is to have it: any text of up to 255 characters
     #[arg(value_name = "USER")]
@@ -97,7 +100,7 @@ impl Allocate {
             ("token", allocated.token_id.to_string()),
             ("user", harmless(&allocated.user)),
             ("lease", allocated.lease_id.to_string()),
-            ("ends", both(until(now, allocated.expires_at), allocated.expires_at)),
+            ("ends", both(&until(now, allocated.expires_at), allocated.expires_at)),
             ("fence", allocated.fence.to_string()),
         ];
         if let Some(evicted) = &allocated.evicted {

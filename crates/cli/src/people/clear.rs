@@ -24,8 +24,10 @@ Examples:
   token-manager clear --yes
       for scripts
 
-Exit codes: 6 the server is away, nothing was done; 7 the answer was lost: clearing again does no harm to those that lost \
-theirs, but to those that came since; 8 it was not confirmed, nothing was done.")]
+Exit codes:
+    6  the server is away, nothing was done
+    7  the answer was lost: look first, for clearing again also takes the tokens of those that came since
+    8  it was not confirmed, nothing was done")]
 pub struct Clear {
     /// Do it without asking
     #[arg(short, long)]
@@ -65,9 +67,9 @@ fn confirm(holders: usize) -> Result<(), Trouble> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         let what = format!(
-            "{lose} by that, and there is no terminal to ask whether that is meant; nothing was done"
+            "{lose} by that, and there is no terminal to ask on whether it is meant; nothing was done"
         );
-        return Err(Trouble::new(Exit::Declined, what).hint("--yes, if it is"));
+        return Err(Trouble::new(Exit::Declined, what).hint("--yes, to do it without being asked"));
     }
     let mut stderr = anstream::stderr();
     write!(stderr, "{} at once. Clear? [y/N] ", paint(MIND, lose))?;

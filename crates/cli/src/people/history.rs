@@ -44,10 +44,12 @@ impl History {
                 remark("Nobody has had this token yet.");
                 return Ok(());
             }
-            out.print(&table(&usages.history, time_of(&answer)?).text(out.width))?;
-        }
-        if answer.next.is_some() {
-            remark_more(self.limit);
+            let happened = |usage: &Usage| usage.ended_at.unwrap_or(usage.started_at);
+            let now = time_of(&answer, usages.history.iter().map(happened))?;
+            out.print(&table(&usages.history, now).text(out.width))?;
+            if answer.next.is_some() {
+                remark_more(self.limit);
+            }
         }
         Ok(())
     }

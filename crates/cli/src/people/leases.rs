@@ -86,10 +86,11 @@ impl Leases {
                 });
                 return Ok(());
             }
-            out.print(&table(&found.leases, time_of(&answer)?).text(out.width))?;
-        }
-        if answer.next.is_some() {
-            remark_more(self.limit);
+            let now = time_of(&answer, found.leases.iter().map(Lease::told_at))?;
+            out.print(&table(&found.leases, now).text(out.width))?;
+            if answer.next.is_some() {
+                remark_more(self.limit);
+            }
         }
         Ok(())
     }
@@ -128,7 +129,7 @@ impl Leases {
 
 /// What time it is at the server.
 async fn time_at(api: &Api) -> Result<Timestamp, Failure> {
-    time_of(&api.get("/health/live", &[]).await?)
+    time_of(&api.get("/health/live", &[]).await?, None)
 }
 
 fn before(now: Timestamp, ago: Duration) -> Option<Timestamp> {

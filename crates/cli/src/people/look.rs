@@ -1,6 +1,6 @@
 //! How it looks: colours, the width of the terminal, and where output goes.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
@@ -64,6 +64,7 @@ impl Out {
     /// # Errors
     ///
     /// When nobody reads it any more.
+    #[expect(clippy::unused_self, reason = "it is where this goes")]
     pub fn print(&self, text: &str) -> io::Result<()> {
         let mut stdout = anstream::stdout().lock();
         stdout.write_all(text.as_bytes())?;
@@ -75,6 +76,7 @@ impl Out {
     /// # Errors
     ///
     /// When nobody reads it any more.
+    #[expect(clippy::unused_self, reason = "it is where this goes")]
     pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
         io::stdout().lock().write_all(bytes)
     }
@@ -147,7 +149,8 @@ fn without_harm(json: &str) -> String {
     for c in json.chars() {
         if c != '\n' && is_harmful(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                shown.push_str(&format!("\\u{unit:04x}"));
+                // Writing to a string can't fail.
+                let _ = write!(shown, "\\u{unit:04x}");
             }
         } else {
             shown.push(c);

@@ -8,6 +8,8 @@ mod leases;
 mod look;
 mod papers;
 mod pool;
+#[cfg(test)]
+mod reference;
 mod release;
 mod renew;
 mod show;
@@ -62,11 +64,15 @@ pub fn knows(name: &str) -> bool {
 /// Runs the one that was matched.
 pub fn perform(matches: &ArgMatches) -> ExitCode {
     let asked = Asked::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
-    let done = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime
         .map_err(|error| Trouble::new(Exit::Failed, format!("nothing can be started: {error}")))
-        .and_then(|runtime| runtime.block_on(asked.perform()));
+        .and_then(|runtime| {
+            let done = runtime.block_on(asked.perform());
+            // A name that is still being looked up holds nobody back.
+            runtime.shutdown_background();
+            done
+        });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => trouble.tell(),
@@ -112,7 +118,7 @@ impl Common {
 impl Args for Common {
     fn augment_args(command: Command) -> Command {
         let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
-        command.arg(args::server()).arg(json.help("Print JSON, as the server sent it"))
+        command.arg(args::server()).arg(json.help("Print JSON, for programs"))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -142,7 +148,12 @@ fn remark_more(limit: usize) {
     remark(format!("There are more: --limit {} shows more.", limit.saturating_mul(2)));
 }
 
-/// The server's time when it gave an answer, which is what its other times relate to.
-fn time_of(answer: &Answer) -> Result<Timestamp, Failure> {
-    answer.at.ok_or_else(|| Failure::Strange { what: "it does not tell the time".to_owned() })
+/// The server's time when it gave an answer, which is what its other times relate to. It is told
+/// to the second, and better by what has happened by then.
+fn time_of(
+    answer: &Answer,
+    happened: impl IntoIterator<Item = Timestamp>,
+) -> Result<Timestamp, Failure> {
+    let told = answer.at.into_iter().chain(happened).max();
+    told.ok_or_else(|| Failure::Strange { what: "it does not tell the time".to_owned() })
 }

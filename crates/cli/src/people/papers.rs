@@ -74,8 +74,12 @@ impl Man {
 
 fn page(command: &Command) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    Page::new(command.clone()).render(&mut page)?;
-    Ok(page)
+    Page::new(command.clone())
+        .source(concat!("token-manager ", env!("CARGO_PKG_VERSION")))
+        .manual("TokenManager")
+        .render(&mut page)?;
+    // A heading that says what there is.
+    Ok(String::from_utf8_lossy(&page).replace(".SH EXTRA", ".SH NOTES").into_bytes())
 }
 
 fn write(command: &Command, dir: &Path) -> io::Result<()> {

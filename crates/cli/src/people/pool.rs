@@ -34,14 +34,12 @@ impl Pool {
             return Ok(out.json(&answer.json)?);
         }
         let pool: PoolView = answer.read()?;
-        let mut text = fullness(&pool, out.is_terminal()) + "\n\n";
-        for sentence in policy(&pool.policy) {
-            text += &format!("{sentence}\n");
-        }
+        let mut paragraphs =
+            vec![fullness(&pool, out.is_terminal()), policy(&pool.policy).join("\n")];
         if let Some(lease) = &pool.oldest_lease {
-            text += &format!("\n{}\n", oldest(&pool, lease, time_of(&answer)?));
+            paragraphs.push(oldest(&pool, lease, time_of(&answer, [lease.told_at()])?));
         }
-        Ok(out.print(&text)?)
+        Ok(out.line(paragraphs.join("\n\n"))?)
     }
 }
 

@@ -20,15 +20,23 @@ use super::words::{harmless, lasted};
 ///
 /// A lease's id ends exactly that lease, and never another one of the same token. Twice is no error.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "\
+token-manager release [OPTIONS] <LEASE_ID>
+       token-manager release [OPTIONS] --token <TOKEN> [--if-user <NAME>]",
+    after_help = "\
 Examples:
   token-manager release 01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd
       ends that lease
   token-manager release --token d52018b5 --if-user ann
       ends whatever lease the token has, if it is ann's
 
-Exit codes: 4 there is no such lease or token; 5 the lease was over already, or the token is not that user's: nothing was \
-done; 6 the server is away, nothing was done; 7 the answer was lost: releasing again does no harm.")]
+Exit codes:
+    4  there is no such lease or token
+    5  the lease was over already, or the token is not that user's: nothing was done
+    6  the server is away, nothing was done
+    7  the answer was lost: releasing again does no harm"
+)]
 pub struct Release {
     /// The lease's whole id
     #[arg(value_name = "LEASE_ID", required_unless_present = "token")]

@@ -21,8 +21,11 @@ use super::words::{exactly, harmless, moment};
 Example:
   token-manager renew 01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd
 
-Exit codes: 4 there is no such lease; 5 it is over, or can't be renewed further; 6 the server is away, nothing was done; \
-7 the answer was lost: renewing again does no harm.")]
+Exit codes:
+    4  there is no such lease
+    5  it is over, or can't be renewed further
+    6  the server is away, nothing was done
+    7  the answer was lost: renewing again does no harm")]
 pub struct Renew {
     /// The lease's whole id
     #[arg(value_name = "LEASE_ID")]

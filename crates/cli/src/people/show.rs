@@ -58,7 +58,12 @@ impl Show {
     /// Prints it.
     pub async fn perform(self) -> Result<(), Trouble> {
         let (api, out) = (self.common.api()?, Out::standard());
-        let id = find::token(&api, &self.id).await?;
+        let id = find::token(&api, &self.id).await.map_err(|trouble| match trouble {
+            Trouble::Told { exit: Exit::Unknown, .. } => {
+                trouble.hint("the whole id, if it is a lease's")
+            }
+            trouble => trouble,
+        })?;
         let (is_token, answer) = match api.get(&format!("/api/tokens/{id}"), &[]).await {
             Err(failure) if failure.code() == Some("unknown-token") => {
                 (false, lease(&api, id).await?)
@@ -68,11 +73,12 @@ impl Show {
         if self.common.json {
             return Ok(out.json(&answer.json)?);
         }
-        let now = time_of(&answer)?;
         let facts = if is_token {
-            of_token(&answer.read::<One>()?.token, now)
+            let One { token } = answer.read()?;
+            of_token(&token, time_of(&answer, [token.updated_at])?)
         } else {
-            of_lease(&answer.read()?, now)
+            let shown: Shown = answer.read()?;
+            of_lease(&shown, time_of(&answer, [shown.lease.told_at()])?)
         };
         Ok(out.facts(&facts)?)
     }
@@ -90,21 +96,19 @@ async fn lease(api: &Api, id: Uuid) -> Result<Answer, Trouble> {
 
 fn of_token(token: &Token, now: Timestamp) -> Vec<(&'static str, String)> {
     let mut facts =
-        vec![("token", token.id.to_string()), ("value", paint(STRONG, harmless(&token.token)))];
+        vec![("token", token.id.to_string()), ("value", paint(STRONG, harmless(&token.value)))];
     let (Some(user), Some(lease), Some(started), Some(expires)) =
         (&token.user, token.lease_id, token.activated_at, token.expires_at)
     else {
-        facts.push((
-            "status",
-            format!("available since {}", both(ago(now, token.updated_at), token.updated_at)),
-        ));
+        facts.push(("status", "available".to_owned()));
+        facts.push(("since", both(&ago(now, token.updated_at), token.updated_at)));
         return facts;
     };
     facts.extend([
         ("status", paint(status_style("active"), "active")),
         ("user", paint(STRONG, harmless(user))),
         ("lease", lease.to_string()),
-        ("started", both(ago(now, started), started)),
+        ("started", both(&ago(now, started), started)),
         ("ends", deadline(now, expires)),
     ]);
     facts.extend(token.fence.map(|fence| ("fence", fence.to_string())));
@@ -118,17 +122,16 @@ fn of_lease(shown: &Shown, now: Timestamp) -> Vec<(&'static str, String)> {
         ("token", lease.token_id.to_string()),
         ("user", paint(STRONG, harmless(&lease.user))),
     ];
-    let started = ("started", both(ago(now, lease.started_at), lease.started_at));
+    let started = ("started", both(&ago(now, lease.started_at), lease.started_at));
     if let Some(ended) = lease.ended_at {
         let reason = harmless(lease.end_reason.as_deref().unwrap_or("ended"));
         facts.extend([
             ("status", paint(status_style(&reason), &reason)),
             started,
-            ("ended", both(ago(now, ended), ended)),
+            ("ended", both(&ago(now, ended), ended)),
             ("lasted", lasted(lease.started_at, ended)),
         ]);
     } else {
-        // More exact than the time at the head of the answer.
         facts.extend([
             ("status", paint(status_style("active"), "active")),
             started,
@@ -139,9 +142,9 @@ fn of_lease(shown: &Shown, now: Timestamp) -> Vec<(&'static str, String)> {
     facts.extend(lease.evicted_by.map(|by| ("evicted by", by.to_string())));
     if let Some(current) = &shown.current {
         facts.push((
-            "token's now",
+            "held now",
             format!(
-                "{}, {}  {}",
+                "by {}, whose lease ends {}  {}",
                 harmless(&current.user),
                 until(now, current.expires_at),
                 paint(QUIET, current.lease_id),
@@ -152,11 +155,11 @@ fn of_lease(shown: &Shown, now: Timestamp) -> Vec<(&'static str, String)> {
 }
 
 fn deadline(now: Timestamp, at: Timestamp) -> String {
-    both(paint(left_style(left(now, at)), until(now, at)), at)
+    both(&paint(left_style(left(now, at)), until(now, at)), at)
 }
 
 /// A time as it relates to now, and as it is.
-pub fn both(relative: String, at: Timestamp) -> String {
+pub fn both(relative: &str, at: Timestamp) -> String {
     format!("{relative}  {}", paint(QUIET, moment(at)))
 }
 
@@ -167,8 +170,8 @@ pub fn both(relative: String, at: Timestamp) -> String {
 /// As [`Failure`] says.
 pub async fn who_has_it_now(api: &Api, lease: Uuid) -> Result<String, Failure> {
     let answer = api.get(&format!("/api/leases/{lease}"), &[]).await?;
-    let now = time_of(&answer)?;
     let shown: Shown = answer.read()?;
+    let now = time_of(&answer, [shown.lease.told_at()])?;
     Ok(match shown.current {
         Some(Current { lease_id, user, expires_at }) => format!(
             "{user} has the token now: lease {lease_id}, which ends {}",

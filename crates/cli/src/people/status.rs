@@ -21,7 +21,11 @@ Example:
   until token-manager status; do sleep 1; done
       waits until the server is ready
 
-Exit codes: 0 it is ready; 6 it can't be reached, or is not ready; 1 what is there is no TokenManager; 2 the address is none.")]
+Exit codes:
+    0  it is ready
+    1  what is there is no TokenManager
+    2  the address is none
+    6  it can't be reached, or is not ready")]
 pub struct Status {
     #[command(flatten)]
     common: Common,

@@ -12,8 +12,8 @@ const GAP: usize = 2;
 /// To how much ids are shortened.
 const SHORT: usize = 8;
 
-/// To how much a column is cut before other columns yield.
-const LEAST: usize = 12;
+/// To how much a column is cut before other columns yield, and when all have.
+const LEAST: (usize, usize) = (12, 4);
 
 /// What a column does when there is too little room. Those with the smallest number begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl<const N: usize> Table<N> {
     /// Makes columns narrower, or 0 for left out, until all of them fit.
     fn fit(&self, widths: &mut [usize; N], width: usize) {
         let mut whole = *widths;
-        self.cut(widths, width);
+        self.cut(widths, width, LEAST.0);
         let yields = (0..N).filter_map(|column| match self.columns[column].1 {
             Yields::Shortens(rank) => Some((rank, column, SHORT)),
             Yields::Goes(rank) => Some((rank, column, 0)),
@@ -99,19 +99,20 @@ impl<const N: usize> Table<N> {
             if over(widths, width) > 0 {
                 whole[column] = whole[column].min(to);
                 *widths = whole;
-                self.cut(widths, width);
+                self.cut(widths, width, LEAST.0);
             }
         }
+        self.cut(widths, width, LEAST.1);
         // A window as narrow as that has room for some columns only.
         for column in (0..N).rev() {
             widths[column] = widths[column].saturating_sub(over(widths, width));
         }
     }
 
-    fn cut(&self, widths: &mut [usize; N], width: usize) {
+    fn cut(&self, widths: &mut [usize; N], width: usize, least: usize) {
         for column in (0..N).filter(|&column| self.columns[column].1 == Yields::Cuts) {
             let room = widths[column].saturating_sub(over(widths, width));
-            widths[column] = room.max(LEAST.min(widths[column]));
+            widths[column] = room.max(least.min(widths[column]));
         }
     }
 }
@@ -130,9 +131,12 @@ fn line<const N: usize>(cells: &[Cell; N], widths: &[usize; N]) -> String {
             continue;
         }
         let text = cut(&cell.text, width);
-        line.push_str(&" ".repeat(padding));
-        line.push_str(&paint(cell.style, &text));
-        padding = width - text.width() + GAP;
+        if !text.is_empty() {
+            line.push_str(&" ".repeat(padding));
+            line.push_str(&paint(cell.style, &text));
+            padding = 0;
+        }
+        padding += width - text.width() + GAP;
     }
     line
 }
@@ -190,9 +194,10 @@ mod tests {
         let narrow = |user, width| plain(&table(user), Some(width)).remove(1);
         assert_eq!(narrow("Edivan", 80), format!("{ID}  Edivan  in 2s  12s ago"));
         let magnificent = "Edivan the Magnificent";
-        assert_eq!(narrow(magnificent, 72), format!("{ID}  Edivan the Magni…  in 2s  12s ago"));
-        assert_eq!(narrow(magnificent, 60), format!("{ID}  Edivan the M…  in 2s"));
+        assert_eq!(narrow(magnificent, 72), format!("{ID}  Edivan the Magnif…  in 2s  12s ago"));
+        assert_eq!(narrow(magnificent, 60), format!("{ID}  Edivan the Mag…  in 2s"));
         assert_eq!(narrow(magnificent, 40), "d52018b5  Edivan the Magnificent  in 2s");
+        assert_eq!(narrow(magnificent, 24), "d52018b5  Edivan…  in 2s");
     }
 
     #[test]

@@ -78,10 +78,11 @@ impl Tokens {
                 remark(self.nothing());
                 return Ok(());
             }
-            out.print(&table(&rows, time_of(&answer)?, self.values).text(out.width))?;
-        }
-        if more {
-            remark_more(limit);
+            let now = time_of(&answer, rows.iter().map(|token| token.updated_at))?;
+            out.print(&table(&rows, now, self.values).text(out.width))?;
+            if more {
+                remark_more(limit);
+            }
         }
         Ok(())
     }
@@ -127,7 +128,7 @@ fn table(tokens: &[Token], now: jiff::Timestamp, values: bool) -> Table<7> {
         ("LEASE", Yields::Goes(1)),
     ]);
     for token in tokens {
-        let value = if values { token.token.as_str() } else { "" };
+        let value = if values { token.value.as_str() } else { "" };
         let held = token.expires_at.filter(|_| token.lease_id.is_some());
         let status = if held.is_some() {
             Cell::styled(GOOD, "active")

@@ -86,15 +86,12 @@ impl Trouble {
     pub fn tell(self) -> ExitCode {
         match self {
             Trouble::Told { what, notes, tries, exit } => {
-                let mut text = format!("{} {}\n", paint(BAD, "error:"), one_line(&what));
-                for note in notes {
-                    text += &format!("  {}\n", one_line(&note));
-                }
-                for hint in tries {
-                    text += &format!("  {} {}\n", paint(QUIET, "try:"), one_line(&hint));
-                }
+                let mut lines = vec![format!("{} {}", paint(BAD, "error:"), one_line(&what))];
+                lines.extend(notes.iter().map(|note| format!("  {}", one_line(note))));
+                let hints = tries.iter().map(|hint| one_line(hint));
+                lines.extend(hints.map(|hint| format!("  {} {hint}", paint(QUIET, "try:"))));
                 // That nobody reads it is no reason to fail differently.
-                let _ = anstream::stderr().write_all(text.as_bytes());
+                let _ = writeln!(anstream::stderr(), "{}", lines.join("\n"));
                 exit.into()
             }
             Trouble::Over(exit) => exit.into(),
@@ -150,6 +147,7 @@ fn hint(problem: &Problem) -> Option<&'static str> {
         }
         "idempotency-key-reused" => "another --key, or none",
         "outcome-unknown" | "timed-out" => "`token-manager leases` shows what was done",
+        "unknown-path" => "--server without a path",
         "internal" => "the server's log says more",
         "wrong-host" => "--server http://localhost:4000, if that is where it is",
         _ if problem.status == 503 => "again in a moment",

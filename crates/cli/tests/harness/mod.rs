@@ -102,6 +102,11 @@ impl Server {
         url.split(' ').next().unwrap().replace("localhost", "127.0.0.1")
     }
 
+    /// What it has printed so far.
+    pub fn out(&self) -> String {
+        text(&self.out)
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         text(&self.err)

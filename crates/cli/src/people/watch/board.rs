@@ -175,8 +175,9 @@ impl Board {
         let width = width.saturating_sub(1);
         let mut lines = vec![self.head(width), self.fullness(width), String::new()];
         let room = height.saturating_sub(lines.len() + 4);
-        let events = (room / 3).clamp(1, 12);
-        lines.extend(self.table(width, room.saturating_sub(events)));
+        let table = self.table(width, room.saturating_sub(room / 3));
+        let events = room.saturating_sub(table.len());
+        lines.extend(table);
         lines.push(String::new());
         lines.push(self.happened(width));
         lines.extend(self.latest(width, events));
@@ -228,8 +229,11 @@ impl Board {
         for (token, held) in &held[..shown] {
             table.row([
                 (&held.user).into(),
-                Cell::styled(left_style(left(now, held.expires)), until(now, held.expires)),
-                ago(now, held.started).into(),
+                Cell::styled(
+                    left_style(left(now, held.expires)),
+                    steady(&until(now, held.expires)),
+                ),
+                steady(&ago(now, held.started)).into(),
                 token.to_string().into(),
                 Cell::styled(QUIET, held.lease.to_string()),
             ]);
@@ -259,7 +263,7 @@ impl Board {
         let now = self.clock.now();
         for event in self.events.iter().take(height) {
             table.row([
-                ago(now, event.at).into(),
+                steady(&ago(now, event.at)).into(),
                 Cell::styled(status_style(event.word), event.word),
                 (&event.user).into(),
                 event.token.to_string().into(),
@@ -283,6 +287,11 @@ impl From<Told> for Held {
         let Told { lease_id, user, fence, started_at, expires_at, .. } = told;
         Held { lease: lease_id, user, fence, started: started_at, expires: expires_at }
     }
+}
+
+/// A relative time, as wide as most, so that columns don't move with it.
+fn steady(time: &str) -> String {
+    format!("{time:10}")
 }
 
 /// Pieces of a line, cut where it is full.

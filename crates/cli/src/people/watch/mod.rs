@@ -6,7 +6,7 @@ mod screen;
 
 use clap::Args;
 
-use crate::api::{Api, Failure, PoolView};
+use crate::api::{Api, Failure, Lease, PoolView};
 
 use self::board::{Board, Clock};
 use super::find::{self, Named};
@@ -57,8 +57,8 @@ impl Watch {
             None => None,
         };
         let watched = Watched { api, user: self.user, token };
-        let clock = Clock::at(time_of(&answer)?);
         let pool: PoolView = answer.read()?;
+        let clock = Clock::at(time_of(&answer, pool.oldest_lease.as_ref().map(Lease::told_at))?);
         if self.common.json || !out.is_terminal() || !screen::is_possible() {
             lines::print(&watched, &out, clock, self.common.json).await
         } else {
@@ -77,11 +77,11 @@ impl Watched {
     }
 
     fn title(&self) -> String {
-        let mut title = self.api.shown();
-        for (name, value) in self.query() {
-            title += &format!("  {}: {value}", name.trim_end_matches("_id"));
-        }
-        title
+        let query = self.query().into_iter();
+        let filters =
+            query.map(|(name, value)| format!("{}: {value}", name.trim_end_matches("_id")));
+        let title: Vec<String> = std::iter::once(self.api.shown()).chain(filters).collect();
+        title.join("  ")
     }
 }
 

@@ -86,8 +86,8 @@ pub async fn show(watched: &Watched, mut board: Board) -> Result<(), Trouble> {
             },
             key = keys.recv() => match key {
                 Some(Key::Quit) => return Ok(()),
-                Some(Key::Suspend) => screen.suspend()?,
-                Some(Key::Redraw) => screen.clear()?,
+                Some(Key::Suspend) => Screen::suspend()?,
+                Some(Key::Redraw) => Screen::clear()?,
                 // Nobody can press a key; signals do.
                 None => keys = mpsc::channel(1).1,
             },
@@ -178,7 +178,9 @@ async fn read_pool(api: &Api, query: &[(String, String)], all: bool) -> Result<R
         None
     };
     let answer = api.get("/api/pool", &[]).await?;
-    Ok(Read { at: time_of(&answer)?, pool: answer.read()?, leases })
+    let pool: PoolView = answer.read()?;
+    let at = time_of(&answer, pool.oldest_lease.as_ref().map(Lease::told_at))?;
+    Ok(Read { pool, at, leases })
 }
 
 /// What somebody asks for at the terminal.
@@ -237,17 +239,17 @@ impl Screen {
         let _ = terminal::disable_raw_mode();
     }
 
-    fn clear(&self) -> io::Result<()> {
+    fn clear() -> io::Result<()> {
         execute!(io::stdout(), Clear(ClearType::All))
     }
 
     /// Stops as Ctrl-Z stops a program, and goes on when it is told to.
-    fn suspend(&mut self) -> io::Result<()> {
+    fn suspend() -> io::Result<()> {
         Screen::leave();
         kill(Pid::from_raw(0), Signal::SIGTSTP)?;
         terminal::enable_raw_mode()?;
         execute!(io::stdout(), EnterAlternateScreen, Hide)?;
-        self.clear()
+        Screen::clear()
     }
 
     fn draw(&mut self, board: &Board) -> io::Result<()> {
