@@ -236,13 +236,13 @@ async fn finish(api: &Api, order: &Order, held: &Held, tell: Tell, outcome: &Out
 fn why_not_renewed(order: &Order, outcome: &Outcome) -> (String, &'static [&'static str]) {
     if !order.renew {
         (String::new(), &["without --no-renew, if the pool lets leases be renewed"])
-    } else if let Some(away) = &outcome.away {
-        (format!(": it could not be renewed, since {away}"), &[])
     } else if outcome.limit {
         (
             ": the pool's policy lets no lease last longer".to_owned(),
             &["`token-manager serve --max-lease 1h --update-policy`, if the pool is yours"],
         )
+    } else if let Some(away) = &outcome.away {
+        (format!(": it could not be renewed, since {away}"), &[])
     } else {
         (String::new(), &[])
     }

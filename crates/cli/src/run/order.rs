@@ -11,7 +11,8 @@ const ABOUT: &str = "\
 Takes a token, runs a command while the lease lasts, and gives the token back when the command has \
 ended, however it ended.
 
-The command finds in its environment:
+The command finds in its environment (other users of the machine can't read that, as they can a \
+command line):
   TOKEN       the token itself
   TOKEN_ID    which token it is
   LEASE_ID    the lease
@@ -49,7 +50,7 @@ Exit codes: that of the command, 128 + n if signal n ended it. Otherwise
   127  there is no such command
 
 Examples:
-  token-manager run --user ann -- sh -c 'curl -H \"authorization: $TOKEN\" https://example.com'
+  token-manager run --user ann -- ./report
       once, with whatever token there is
   token-manager run --user nightly --wait 10m -- make deploy
       waits up to ten minutes for a token
@@ -74,11 +75,9 @@ pub fn command() -> Command {
         .override_usage("token-manager run --user NAME [OPTIONS] -- COMMAND [ARGUMENT]...")
         .arg(args::server())
         .arg(
-            Arg::new("user")
-                .long("user")
-                .value_name("NAME")
-                .required(true)
-                .help("Who takes the token, as others get to see it"),
+            Arg::new("user").long("user").value_name("NAME").required(true).help(
+                "Who takes the token: any text of up to 255 characters, which others get to see",
+            ),
         )
         .arg(time(
             "wait",

@@ -1,9 +1,12 @@
 //! `token-manager run` with a server that goes away.
 
+use std::io::{Read as _, Write as _, copy};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Server, command};
-use crate::run::Pool;
+use crate::harness::{Server, command, run};
+use crate::run::{Pool, Running};
 use crate::sqlite;
 
 const TICKING: &str = "echo ready; while :; do sleep 0.02; done";
@@ -13,7 +16,7 @@ fn restart(pool: &mut Pool, away: Duration) {
     let address = pool.server.url().replace("http://", "");
     pool.server.signal("KILL");
     pool.server.wait();
-    std::thread::sleep(away);
+    thread::sleep(away);
     let database = sqlite(pool.folder.path());
     let arguments = ["serve", "--listen", &address, "--database", &database];
     pool.server = Server::of(&mut command(pool.folder.path(), &arguments));
@@ -23,7 +26,7 @@ fn restart(pool: &mut Pool, away: Duration) {
 #[tokio::test]
 async fn a_server_that_comes_back_finds_the_command_running() {
     let mut pool = Pool::start(&["--lease", "3s", "--max-lease", "1h"]);
-    let mut running = pool.started(&["-v"], "echo ready; sleep 6; exit 8");
+    let mut running = pool.started(&["-v"], "echo ready; sleep 4; exit 8");
     restart(&mut pool, Duration::from_secs(1));
     assert!(running.is_running());
     running.tells("the server answers again");
@@ -65,7 +68,7 @@ async fn a_server_that_hangs_for_a_while_costs_no_lease() {
     let pool = Pool::start(&["--lease", "3s", "--max-lease", "1h"]);
     let running = pool.started(&[], "echo ready; sleep 5; exit 8");
     pool.server.signal("STOP");
-    std::thread::sleep(Duration::from_secs(2));
+    thread::sleep(Duration::from_secs(2));
     pool.server.signal("CONT");
     let ended = running.end();
     assert_eq!(ended.code, Some(8), "{}", ended.err);
@@ -91,8 +94,67 @@ async fn who_waits_goes_on_waiting_when_the_server_is_back() {
     let mut pool = Pool::start(&["--when-full", "wait", "--lease", "2s"]);
     pool.server.allocate("bob").await;
     let mut command = pool.under(&["--wait", "30s"], "echo ran");
-    let running = crate::run::Running::start(pool.folder.path(), &mut command);
+    let running = Running::start(pool.folder.path(), &mut command);
     restart(&mut pool, Duration::from_millis(300));
     let ended = running.end();
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "ran\n"), "{}", ended.err);
+}
+
+/// What stands between a client and a server, and loses the first answer of all.
+fn lossy(server: &str) -> String {
+    let server = server.replace("http://", "");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for (number, client) in listener.incoming().enumerate() {
+            let mut client = client.unwrap();
+            let mut server = TcpStream::connect(&server).unwrap();
+            if number == 0 {
+                let mut piece = [0; 65_536];
+                let length = client.read(&mut piece).unwrap();
+                server.write_all(&piece[..length]).unwrap();
+                assert!(server.read(&mut piece).unwrap() > 0);
+                continue;
+            }
+            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || {
+                // Either end may go at any time.
+                let _ = (copy(&mut from, &mut to), to.shutdown(Shutdown::Write));
+            });
+            thread::spawn(move || {
+                let _ = (copy(&mut server, &mut client), client.shutdown(Shutdown::Write));
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn a_lost_answer_costs_no_second_token() {
+    let pool = Pool::start(&["--lease", "1m"]);
+    let url = lossy(&pool.server.url());
+    let arguments =
+        ["run", "--server", &url, "--user", "ann", "-v", "--", "sh", "-c", "echo $FENCE"];
+    let ended = run(&mut command(pool.folder.path(), &arguments));
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "1\n"), "{}", ended.err);
+    assert!(ended.err.contains("asking again"), "{}", ended.err);
+    assert_eq!(pool.reason().await, "released");
+}
+
+/// The server knows of a lease that `run` was never told about.
+#[tokio::test]
+async fn told_to_end_after_a_lost_answer_it_leaves_no_lease() {
+    let pool = Pool::start(&["--lease", "1m"]);
+    let url = lossy(&pool.server.url());
+    pool.server.signal("STOP");
+    let arguments = ["run", "--server", &url, "--user", "ann", "-v", "--", "sh", "-c", "echo ran"];
+    let running = Running::start(pool.folder.path(), &mut command(pool.folder.path(), &arguments));
+    // The request is with the server when it goes on.
+    thread::sleep(Duration::from_millis(300));
+    running.signal("TERM");
+    running.tells("told to end");
+    pool.server.signal("CONT");
+    let ended = running.end();
+    assert_eq!((ended.code, ended.out.as_str()), (Some(143), ""), "{}", ended.err);
+    assert_eq!(pool.reason().await, "released");
 }

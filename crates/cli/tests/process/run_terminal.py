@@ -222,6 +222,20 @@ def ctrl_z_in_a_script():
     terminal.expect("finely")
 
 
+def ctrl_z_without_a_shell():
+    """Nobody could continue what is stopped, as with `ssh -t`, so nothing is."""
+    terminal = Terminal(*run("--", READER, "-c", "echo ready; sleep 1; read line; echo \"read $line\""))
+    yield terminal
+    terminal.expect("ready")
+    terminal.type("\x1a")
+    terminal.give_to(READER)
+    terminal.type("\x1a")
+    terminal.expect("^Z")
+    terminal.type("hello\n")
+    terminal.expect("read hello")
+    assert terminal.wait() == 0
+
+
 def in_the_background():
     """A reader in the background stops until it is brought to the foreground."""
     terminal = shell()
