@@ -99,6 +99,14 @@ export class Dashboard {
     await this.until(`token ${id} shows ${user}`, cellShows, wanted, milliseconds);
   }
 
+  /** What a screen reader calls a cell. @param {string} id */
+  name(id) {
+    return this.cell(id).evaluate((cell) => {
+      const parts = [...cell.children].filter((part) => part.ariaHidden !== "true");
+      return cell.getAttribute("aria-label") ?? parts.map((part) => part.textContent).join(" ");
+    });
+  }
+
   /** Waits until the grid shows what the server says. */
   async agrees(milliseconds = 5000) {
     await until(
