@@ -26,7 +26,9 @@ export class Dashboard {
     page.on("pageerror", (error) => this.#complain(`uncaught: ${error.stack}`));
     page.on("crash", () => this.#complain("the page crashed"));
     page.on("requestfailed", (request) => {
-      this.#complain(`failed: ${request.url()} ${request.failure()?.errorText}`);
+      const { errorText = "" } = request.failure() ?? {};
+      // Who leaves a page, or loads it again, calls off what it was loading.
+      if (errorText !== "net::ERR_ABORTED") this.#complain(`failed: ${request.url()} ${errorText}`);
     });
     page.on("response", (answer) => {
       if (answer.status() >= 400) this.#complain(`answer: ${answer.status()} ${answer.url()}`);
