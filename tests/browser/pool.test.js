@@ -5,6 +5,8 @@ import assert from "node:assert/strict";
 import { describe } from "node:test";
 import { inBrowser } from "./harness/stage.js";
 
+/** @typedef {{ texts: string[], holders: string[], names: string[], freeAt: number }} Watched */
+
 describe("a pool", { concurrency: 4 }, () => {
   inBrowser("an unused pool is shown with every token available", async (stage) => {
     const server = await stage.server("--pool-size=5");
@@ -33,23 +35,23 @@ describe("a pool", { concurrency: 4 }, () => {
     async (stage) => {
       const server = await stage.server("--pool-size=3", "--lease=2500ms");
       const dashboard = await stage.dashboard(server);
-      await dashboard.page.evaluate(recordTimesLeft);
+      await dashboard.page.evaluate(watchLease);
       await dashboard.allocate("ann");
-      await dashboard.reads("#allocate-result", /\S/);
-      const held = (await server.tokens()).find(({ user }) => user === "ann");
-      assert.ok(held);
-      assert.ok((await dashboard.text("#allocate-result")).includes(held.token), "tells the value");
-      await dashboard.shows(held.id, "ann");
-      await dashboard.counts({ active: 1, available: 2 });
-      assert.match((await dashboard.cell(held.id).getAttribute("aria-label")) ?? "", /ann/);
-
-      await dashboard.shows(held.id, null);
+      await dashboard.feeds("expired", "started");
       await dashboard.counts({ active: 0, available: 3 });
-      await dashboard.told("expired");
-      const { texts, freeAt } = await dashboard.page.evaluate(
-        () => /** @type {any} */ (globalThis).seen,
+      const [lease] = (await server.ask("GET", "/api/leases?user=ann")).leases;
+      const { token } = await server.ask("GET", `/api/tokens/${lease.token_id}`);
+      await dashboard.reads("#allocate-result", new RegExp(token.token));
+      await dashboard.shows(token.id, null);
+
+      // On a slow machine all of it may be over before a test could have looked.
+      const { texts, holders, names, freeAt } = await dashboard.page.evaluate(lookBack);
+      assert.deepEqual(holders, ["ann"]);
+      assert.ok(
+        names.some((name) => name.includes("ann")),
+        `${names}`,
       );
-      const seconds = texts.map((/** @type {string} */ text) => {
+      const seconds = texts.map((text) => {
         const [minutes, rest] = text.split(":").map(Number);
         return minutes * 60 + rest;
       });
@@ -58,10 +60,9 @@ describe("a pool", { concurrency: 4 }, () => {
         [...seconds].sort((a, b) => b - a),
         "counts down",
       );
-      assert.ok(seconds.length >= 3, `each second is shown: ${texts}`);
-      const late = freeAt - Date.parse(held.expires_at);
-      assert.ok(Math.abs(late) < 400, `shown as available ${late} ms after the deadline`);
-      await dashboard.feeds("expired", "started");
+      assert.ok(seconds.length >= 2, `one sees the seconds pass: ${texts}`);
+      const late = freeAt - Date.parse(lease.expires_at);
+      assert.ok(Math.abs(late) < 500, `shown as available ${late} ms after the deadline`);
     },
   );
 
@@ -216,18 +217,29 @@ describe("a pool", { concurrency: 4 }, () => {
 
 // What follows runs in the page.
 
-/** Lists each time left that a cell showed, and when the last token became available. */
-function recordTimesLeft() {
-  /** @type {{ texts: string[], freeAt: number }} */
-  const seen = { texts: [], freeAt: 0 };
-  /** @type {any} */ (globalThis).seen = seen;
+/** Notes what a held cell shows and is called, and when it became available. */
+function watchLease() {
+  /** @type {Watched} */
+  const watched = { texts: [], holders: [], names: [], freeAt: 0 };
+  /** @type {any} */ (globalThis).watched = watched;
   const grid = /** @type {Element} */ (document.querySelector("#grid"));
+  /** @param {string[]} list @param {string | null | undefined} text */
+  const note = (list, text) =>
+    text?.trim() && list.at(-1) !== text.trim() && list.push(text.trim());
   new MutationObserver(() => {
     const held = grid.querySelector('.cell[data-state="active"]');
-    if (!held && seen.texts.length > 0 && seen.freeAt === 0) seen.freeAt = Date.now();
-    const text = held?.querySelector(".cell-left")?.textContent?.trim();
-    if (text && seen.texts.at(-1) !== text) seen.texts.push(text);
+    if (!held && watched.texts.length > 0) watched.freeAt ||= Date.now();
+    if (!held) return;
+    note(watched.texts, held.querySelector(".cell-left")?.textContent);
+    note(watched.holders, held.querySelector(".cell-holder")?.textContent);
+    const parts = [...held.children].filter((part) => part.ariaHidden !== "true");
+    note(watched.names, held.ariaLabel ?? parts.map((part) => part.textContent).join(" "));
   }).observe(grid, { subtree: true, childList: true, characterData: true, attributes: true });
+}
+
+/** @returns {Watched} */
+function lookBack() {
+  return /** @type {any} */ (globalThis).watched;
 }
 
 function nothingToRelease() {

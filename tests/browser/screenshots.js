@@ -59,7 +59,7 @@ async function play(server) {
       // It may have been evicted before.
       await server.request("POST", `/api/leases/${left}/release`);
     }
-    await pause(Math.min((-Math.log(1 - random()) * 1000) / (0.35 + 1.1 * wave), end - past));
+    await pause(Math.min((-Math.log(1 - random()) * 1000) / (0.35 + 1.5 * wave), end - past));
   }
 }
 

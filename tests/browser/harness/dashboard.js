@@ -26,7 +26,9 @@ export class Dashboard {
     page.on("pageerror", (error) => this.#complain(`uncaught: ${error.stack}`));
     page.on("crash", () => this.#complain("the page crashed"));
     page.on("requestfailed", (request) => {
-      this.#complain(`failed: ${request.url()} ${request.failure()?.errorText}`);
+      const { errorText = "" } = request.failure() ?? {};
+      // Who leaves a page, or loads it again, calls off what it was loading.
+      if (errorText !== "net::ERR_ABORTED") this.#complain(`failed: ${request.url()} ${errorText}`);
     });
     page.on("response", (answer) => {
       if (answer.status() >= 400) this.#complain(`answer: ${answer.status()} ${answer.url()}`);
@@ -97,6 +99,14 @@ export class Dashboard {
   async shows(id, user, milliseconds = 5000) {
     const wanted = { id, user };
     await this.until(`token ${id} shows ${user}`, cellShows, wanted, milliseconds);
+  }
+
+  /** What a screen reader calls a cell. @param {string} id */
+  name(id) {
+    return this.cell(id).evaluate((cell) => {
+      const parts = [...cell.children].filter((part) => part.ariaHidden !== "true");
+      return cell.getAttribute("aria-label") ?? parts.map((part) => part.textContent).join(" ");
+    });
   }
 
   /** Waits until the grid shows what the server says. */

@@ -7,16 +7,18 @@ import { evicts, fractionLeft, shownTime } from "./moment.js";
 /** @typedef {import("../live/pool.js").Token} Token */
 /** @typedef {import("../live/shape.js").Lease} Lease */
 /** @typedef {{ button: HTMLButtonElement, bar: HTMLElement, holder: HTMLElement,
- *   left: HTMLElement, word: HTMLElement, name: Text, lease: Lease | null}} Cell */
+ *   left: HTMLElement, name: Text, lease: Lease | null, fraction: number }} Cell */
 
 /** Up to so many tokens are cards, and tiles; more are dots. */
 const CARDS = 150;
 const TILES = 600;
-/** More changes than these in a frame are not to be followed by eye, so nothing lights up. */
-const LIT = 8;
+/** More changes than these in a second are not to be followed by eye, so nothing lights up. */
+const LIT = 12;
 
-/** The two marks, side by side: a token may well be the next to expire and the next to go. */
-export const nextMarks = () => [make("i", "mark expire"), make("i", "mark evict")];
+/** So finely a bar is drawn: a step is about a pixel, and what would not be seen is not done. */
+const STEPS = { cards: 160, tiles: 90, dots: 20 };
+/** So many names are brought up to date a second; that of the token with the focus always is. */
+const NAMED = 150;
 
 /**
  * How a token is next, for data-next.
@@ -27,6 +29,15 @@ export function nextOf(live, token, now) {
   if (live.pool.nextToExpire(now) === token) next.push("expire");
   if (evicts(live) && live.pool.nextToEvict(now) === token) next.push("evict");
   return next.join(" ");
+}
+
+/** The marks of how a token is next, and a word to go with them. @param {string} next */
+function marksOf(next) {
+  const marks = next.split(" ").map((kind) => make("i", `mark ${kind}`));
+  const words = next === "expire" ? "markExpire" : next === "evict" ? "markEvict" : "markBoth";
+  const element = make("span", "cell-next", ...marks, make("b", "cell-word", word(words)));
+  element.setAttribute("aria-hidden", "true");
+  return element;
 }
 
 /** All there is to say of a token, in a sentence. @param {Live} live @param {Token} token */
@@ -57,7 +68,12 @@ export class Grid {
   /** @type {((token: Token) => boolean) | null} */
   #filter = null;
   #current = 0;
-  #upright = false;
+  /** @type {keyof typeof STEPS} */
+  #density = "cards";
+  /** How many tokens changed in this second. */
+  #changes = 0;
+  /** The token whose name is next to be brought up to date. */
+  #toName = 0;
 
   /** @param {Live} live @param {HTMLElement} root @param {(id: string) => void} open */
   constructor(live, root, open) {
@@ -72,7 +88,7 @@ export class Grid {
       const cell = this.#cellAt(target);
       if (!cell) return;
       this.#makeCurrent(Number(cell.dataset.position));
-      this.#label(Number(cell.dataset.position));
+      this.#name(Number(cell.dataset.position));
     });
     root.addEventListener("animationend", ({ target }) => {
       this.#cellAt(target)?.classList.remove("fresh");
@@ -88,9 +104,8 @@ export class Grid {
   build() {
     const { tokens } = this.#live.pool;
     const focused = this.#root.contains(document.activeElement);
-    const density = tokens.length <= CARDS ? "cards" : tokens.length <= TILES ? "tiles" : "dots";
-    this.#root.dataset.density = density;
-    this.#upright = density === "dots";
+    this.#density = tokens.length <= CARDS ? "cards" : tokens.length <= TILES ? "tiles" : "dots";
+    this.#root.dataset.density = this.#density;
     this.#marked = [];
     this.#cells = tokens.map((token) => this.#make(token));
     this.#root.replaceChildren(...this.#cells.map(({ button }) => button));
@@ -105,39 +120,46 @@ export class Grid {
     const holder = make("span", "cell-holder");
     holder.dir = "auto";
     const left = make("span", "cell-left");
-    const wordOfNext = make("b", "cell-word");
     const number = make("span", "cell-number", String(token.position + 1));
-    const next = make("span", "cell-next", ...nextMarks(), wordOfNext);
     // The name says all that the others show, and in whole words.
     const name = document.createTextNode("");
-    const seen = [bar, holder, number, left, next];
+    const seen = [bar, holder, number, left];
     for (const part of seen) part.setAttribute("aria-hidden", "true");
-    const button = make("button", "cell", ...seen, make("span", "hidden", name));
+    const button = make("button", "cell", ...seen);
+    if (this.#density === "cards") button.append(make("span", "hidden", name));
     button.type = "button";
     button.tabIndex = -1;
     button.dataset.tokenId = token.id;
     button.dataset.position = String(token.position);
-    return { button, bar, holder, left, word: wordOfNext, name, lease: null };
+    return { button, bar, holder, left, name, lease: null, fraction: -1 };
   }
 
   /** Draws what changed; null is everything. @param {number[] | null} positions */
   draw(positions) {
     const now = shownTime(this.#live);
-    const lit = positions !== null && positions.length <= LIT;
-    for (const position of positions ?? this.#cells.keys()) this.#drawCell(position, now, lit);
+    this.#changes += positions?.length ?? this.#cells.length;
+    const few = this.#changes <= LIT;
+    for (const position of positions ?? this.#cells.keys()) {
+      this.#drawCell(position, now, few);
+      if (few || positions === null) this.#name(position);
+    }
     this.#drawMarks(now);
   }
 
   /** Draws what changes by itself. */
   drawTime() {
+    this.#changes = 0;
     const now = shownTime(this.#live);
     for (let position = 0; position < this.#cells.length; position += 1) {
-      const { lease, button } = this.#cells[position];
+      const { lease } = this.#cells[position];
       if (lease === null) continue;
       if (lease.expiresAt <= now) this.#drawCell(position, now, false);
       else this.#drawLeft(position);
+    }
+    for (let i = 0; i < Math.min(NAMED, this.#cells.length); i += 1) {
+      this.#toName = (this.#toName + 1) % this.#cells.length;
       // Changing the name of what has the focus would have it read aloud every second.
-      if (button !== document.activeElement) this.#label(position);
+      if (this.#cells[this.#toName].button !== document.activeElement) this.#name(this.#toName);
     }
     this.#drawMarks(now);
   }
@@ -154,27 +176,34 @@ export class Grid {
     setText(cell.holder, lease ? lease.user : word("drawerFree"));
     if (!lease) setText(cell.left, "");
     this.#drawLeft(position);
-    this.#label(position);
     this.#match(cell, token);
   }
 
   /** @param {number} position */
   #drawLeft(position) {
-    const { lease, left, bar } = this.#cells[position];
-    if (!lease) return;
+    const cell = this.#cells[position];
+    if (!cell.lease) return;
     const now = this.#live.clock.now();
-    setText(left, countdown(lease.expiresAt - now));
-    const fraction = fractionLeft(this.#live, lease, now).toFixed(3);
-    bar.style.transform = this.#upright ? `scaleY(${fraction})` : `scaleX(${fraction})`;
+    setText(cell.left, countdown(cell.lease.expiresAt - now));
+    const steps = STEPS[this.#density];
+    const fraction = Math.ceil(fractionLeft(this.#live, cell.lease, now) * steps) / steps;
+    if (cell.fraction === fraction) return;
+    cell.fraction = fraction;
+    // Thousands of elements that are transformed cost far more to paint than as many backgrounds.
+    if (this.#density === "dots") cell.button.style.backgroundSize = `100% ${fraction * 100}%`;
+    else cell.bar.style.transform = `scaleX(${fraction})`;
   }
 
   /** @param {number} position */
-  #label(position) {
+  #name(position) {
     const token = this.#live.pool.tokens[position];
     if (!token) return;
-    const { name } = this.#cells[position];
+    const { name, button } = this.#cells[position];
     const sentence = tokenSentence(this.#live, token);
-    if (name.data !== sentence) name.data = sentence;
+    // A card shows more than its label would hold, so it has its name as a text; for thousands of
+    // dots that would be too much to lay out.
+    if (this.#density !== "cards") button.setAttribute("aria-label", sentence);
+    else if (name.data !== sentence) name.data = sentence;
   }
 
   /** @param {number} now */
@@ -187,11 +216,14 @@ export class Grid {
       if (!cell) continue;
       const how = nextOf(this.#live, token, now);
       if (cell.button.dataset.next === how) continue;
-      if (how) cell.button.dataset.next = how;
-      else delete cell.button.dataset.next;
-      setText(cell.word, how === "expire" ? word("markExpire")
-        : how === "evict" ? word("markEvict") : how ? word("markBoth") : "");
-      this.#label(token.position);
+      cell.button.querySelector(".cell-next")?.remove();
+      if (how) {
+        cell.button.dataset.next = how;
+        cell.button.append(marksOf(how));
+      } else {
+        delete cell.button.dataset.next;
+      }
+      this.#name(token.position);
     }
     this.#marked = marked;
   }
