@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use crate::exit::MEANINGS;
 use crate::found::CONFIG_ENV;
 use crate::setting::{Kind, SETTINGS, Setting};
-use crate::{people, run};
+use crate::{papers, people, run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,7 +91,8 @@ pub fn command() -> Command {
                 .after_help(IMPORT_EXAMPLE),
         )
         .subcommands(people::commands())
-        .subcommand(run::command());
+        .subcommand(run::command())
+        .subcommands(papers::commands());
     // In an order in which people look for them.
     let mut names: Vec<_> =
         command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
@@ -111,18 +112,6 @@ pub fn command() -> Command {
 fn exit_codes() -> String {
     let lines = MEANINGS.iter().map(|(code, meaning)| format!("\n  {code:>3}  {meaning}"));
     format!("Exit codes:{}", lines.collect::<String>())
-}
-
-/// The server that a command asks.
-pub fn server() -> Arg {
-    Arg::new("server")
-        .long("server")
-        .value_name("URL")
-        .env("TOKEN_MANAGER_SERVER")
-        .default_value("http://localhost:4000")
-        .value_hint(ValueHint::Url)
-        .hide_env_values(true)
-        .help("The server to ask")
 }
 
 fn flag(setting: &'static Setting) -> Arg {

@@ -10,7 +10,10 @@ mod import;
 mod listen;
 mod log;
 mod mask;
+mod papers;
 mod people;
+#[cfg(test)]
+mod reference;
 mod run;
 mod serve;
 mod setting;
@@ -37,6 +40,9 @@ fn main() -> ExitCode {
     match matches.subcommand() {
         Some(("run", matches)) => return run::run(matches),
         Some((name, _)) if people::knows(name) => return people::perform(&matches),
+        Some((name, _)) if papers::knows(name) => {
+            return papers::perform(&matches, args::command());
+        }
         _ => {}
     }
     match serve_or_tend(&Given::of(&matches)) {

@@ -8,6 +8,7 @@ mod model;
 use std::time::Duration;
 
 use bytes::Bytes;
+use clap::{Arg, ValueHint};
 use jiff::Timestamp;
 use reqwest::header::{DATE, HeaderValue, LINK};
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
@@ -29,6 +30,18 @@ const TIMEOUT: Duration = Duration::from_secs(35);
 
 /// How many rows a page has at most.
 const PAGE: usize = 1000;
+
+/// The option that names the server.
+pub fn server() -> Arg {
+    Arg::new("server")
+        .long("server")
+        .value_name("URL")
+        .env("TOKEN_MANAGER_SERVER")
+        .default_value("http://localhost:4000")
+        .value_hint(ValueHint::Url)
+        .hide_env_values(true)
+        .help("The server to ask")
+}
 
 /// A server, by its address.
 #[derive(Clone, Debug)]

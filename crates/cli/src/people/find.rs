@@ -44,6 +44,15 @@ pub fn named(text: &str) -> Result<Named, String> {
     Ok(Named::Begun(begun))
 }
 
+/// Reads a lease's id on the command line.
+///
+/// # Errors
+///
+/// What would be one.
+pub fn lease(text: &str) -> Result<Uuid, String> {
+    whole(text).ok_or_else(|| "it is a whole UUID, as `token-manager leases` shows it".to_owned())
+}
+
 /// An id with its hyphens.
 pub fn whole(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| text.parse().ok()).flatten()

@@ -5,18 +5,15 @@ mod clear;
 mod find;
 mod history;
 mod leases;
-mod look;
-mod papers;
+pub mod look;
 mod pool;
-#[cfg(test)]
-mod reference;
 mod release;
 mod renew;
 mod show;
 mod status;
 mod table;
 mod tokens;
-mod trouble;
+pub mod trouble;
 mod watch;
 mod words;
 
@@ -26,8 +23,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use jiff::Timestamp;
 
-use crate::api::{Answer, Api, Failure};
-use crate::args;
+use crate::api::{self, Answer, Api, Failure};
 use crate::exit::Exit;
 
 use self::look::remark;
@@ -47,8 +43,6 @@ enum Asked {
     Pool(pool::Pool),
     Watch(watch::Watch),
     Status(status::Status),
-    Completions(papers::Completions),
-    Man(papers::Man),
 }
 
 /// The definitions of the commands.
@@ -93,8 +87,6 @@ impl Asked {
             Asked::Pool(pool) => pool.perform().await.map_err(Trouble::of_reading),
             Asked::Watch(watch) => watch.perform().await.map_err(Trouble::of_reading),
             Asked::Status(status) => status.perform().await,
-            Asked::Completions(completions) => completions.perform(),
-            Asked::Man(man) => man.perform(),
         }
     }
 }
@@ -118,7 +110,7 @@ impl Common {
 impl Args for Common {
     fn augment_args(command: Command) -> Command {
         let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
-        command.arg(args::server()).arg(json.help("Print JSON, for programs"))
+        command.arg(api::server()).arg(json.help("Print JSON, for programs"))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

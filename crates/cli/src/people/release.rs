@@ -39,7 +39,7 @@ Exit codes:
 )]
 pub struct Release {
     /// The lease's whole id
-    #[arg(value_name = "LEASE_ID", required_unless_present = "token")]
+    #[arg(value_name = "LEASE_ID", value_parser = find::lease, required_unless_present = "token")]
     lease: Option<Uuid>,
     /// End the lease of this token, whoever has it: its id, or the first 4 characters of it or more
     #[arg(long, value_name = "TOKEN", value_parser = find::named, conflicts_with = "lease")]

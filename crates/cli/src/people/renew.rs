@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::api::Lease;
 
-use super::Common;
+use super::{Common, find};
 use super::look::Out;
 use super::release::of_lease;
 use super::trouble::Trouble;
@@ -28,7 +28,7 @@ Exit codes:
     7  the answer was lost: renewing again does no harm")]
 pub struct Renew {
     /// The lease's whole id
-    #[arg(value_name = "LEASE_ID")]
+    #[arg(value_name = "LEASE_ID", value_parser = find::lease)]
     lease: Uuid,
     #[command(flatten)]
     common: Common,

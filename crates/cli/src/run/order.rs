@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
-use crate::args;
+use crate::api;
 
 const ABOUT: &str = "\
 Takes a token, runs a command while the lease lasts, and gives the token back when the command has \
@@ -73,7 +73,7 @@ pub fn command() -> Command {
         .after_long_help(MORE)
         .after_help("`token-manager run --help` says more, also about exit codes.")
         .override_usage("token-manager run --user NAME [OPTIONS] -- COMMAND [ARGUMENT]...")
-        .arg(args::server())
+        .arg(api::server())
         .arg(
             Arg::new("user").long("user").value_name("NAME").required(true).help(
                 "Who takes the token: any text of up to 255 characters, which others get to see",

@@ -3,16 +3,41 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use clap::{Args, Command};
+use clap::{ArgMatches, Args, Command, FromArgMatches as _, Subcommand};
 use clap_complete::Shell;
 use clap_mangen::Man as Page;
 
-use crate::args;
 use crate::exit::Exit;
+use crate::people::look::Out;
+use crate::people::trouble::Trouble;
 
-use super::look::Out;
-use super::trouble::Trouble;
+/// What there is to print.
+#[derive(Debug, Subcommand)]
+enum Papers {
+    Completions(Completions),
+    Man(Man),
+}
+
+/// The definitions of the two.
+pub fn commands() -> Vec<Command> {
+    Papers::augment_subcommands(Command::new("")).get_subcommands().cloned().collect()
+}
+
+/// Whether one of them has that name.
+pub fn knows(name: &str) -> bool {
+    Papers::has_subcommand(name)
+}
+
+/// Runs the one that was matched, for a program of this definition.
+pub fn perform(matches: &ArgMatches, program: Command) -> ExitCode {
+    let done = match Papers::from_arg_matches(matches).unwrap_or_else(|error| error.exit()) {
+        Papers::Completions(completions) => completions.perform(program),
+        Papers::Man(man) => man.perform(program),
+    };
+    done.map_or_else(Trouble::tell, |()| ExitCode::SUCCESS)
+}
 
 /// Print completions for a shell
 #[derive(Debug, Args)]
@@ -22,7 +47,7 @@ Examples:
   token-manager completions zsh > ~/.zfunc/_token-manager
       with `fpath+=~/.zfunc` before `compinit` in ~/.zshrc
   token-manager completions fish > ~/.config/fish/completions/token-manager.fish")]
-pub struct Completions {
+struct Completions {
     /// For which shell
     #[arg(value_name = "SHELL", value_parser = ["bash", "zsh", "fish"])]
     shell: String,
@@ -30,15 +55,14 @@ pub struct Completions {
 
 impl Completions {
     /// Prints them.
-    pub fn perform(self) -> Result<(), Trouble> {
+    fn perform(self, mut program: Command) -> Result<(), Trouble> {
         let shell = match self.shell.as_str() {
             "bash" => Shell::Bash,
             "zsh" => Shell::Zsh,
             _ => Shell::Fish,
         };
-        let mut command = args::command();
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut command, "token-manager", &mut script);
+        clap_complete::generate(shell, &mut program, "token-manager", &mut script);
         Ok(Out::standard().bytes(&script)?)
     }
 }
@@ -51,7 +75,7 @@ Examples:
       reads the page of the program
   token-manager man --dir ~/.local/share/man/man1
       installs the pages: `man token-manager`, `man token-manager-allocate`")]
-pub struct Man {
+struct Man {
     /// Write the page of the program and of each command into this folder
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     dir: Option<PathBuf>,
@@ -59,8 +83,8 @@ pub struct Man {
 
 impl Man {
     /// Prints or writes them.
-    pub fn perform(self) -> Result<(), Trouble> {
-        let mut command = args::command().disable_help_subcommand(true);
+    fn perform(self, program: Command) -> Result<(), Trouble> {
+        let mut command = program.disable_help_subcommand(true);
         command.build();
         let Some(dir) = &self.dir else {
             return Ok(Out::standard().bytes(&page(&command)?)?);
