@@ -10,6 +10,7 @@ use reqwest::{Method, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use sse_stream::{Sse, SseByteStream};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Api, Failure};
@@ -19,6 +20,10 @@ const SILENCE: Duration = Duration::from_secs(40);
 
 /// How long to wait for a stream to begin.
 const OPENING: Duration = Duration::from_secs(10);
+
+/// How long a stream has to live before the pause ahead of the next one is short again: what cuts
+/// each one off at once is not to be asked without end.
+const LIFE: Duration = Duration::from_secs(10);
 
 /// The pauses between attempts to connect again: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
@@ -89,11 +94,13 @@ pub struct Follow {
     begun: bool,
     last_id: Option<String>,
     pause: Duration,
+    opened: Instant,
 }
 
 impl Follow {
     pub(super) fn new(api: Api, query: Vec<(String, String)>) -> Self {
-        Follow { api, query, stream: None, begun: false, last_id: None, pause: Duration::ZERO }
+        let (pause, opened) = (Duration::ZERO, Instant::now());
+        Follow { api, query, stream: None, begun: false, last_id: None, pause, opened }
     }
 
     /// Waits for what comes next. May be dropped and called again without losing anything.
@@ -106,7 +113,7 @@ impl Follow {
                     Ok(stream) => self.stream = Some(stream),
                     Err(failure) => return News::Cut(failure),
                 }
-                self.pause = Duration::ZERO;
+                self.opened = Instant::now();
                 // Cut before it said where it is, a stream begins anew.
                 let anew = std::mem::replace(&mut self.begun, true) && self.last_id.is_none();
                 return if anew { News::Resync } else { News::Connected };
@@ -115,6 +122,9 @@ impl Follow {
                 Some(Ok(block)) => block,
                 ended => {
                     self.stream = None;
+                    if self.opened.elapsed() > LIFE {
+                        self.pause = PAUSE.0;
+                    }
                     return News::Cut(self.why(ended.and_then(Result::err)));
                 }
             };

@@ -15,7 +15,6 @@ use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::mask;
 
 pub use events::{Follow, News, Told, Word};
 pub use failure::{Failure, Problem};
@@ -94,14 +93,17 @@ impl Api {
     pub fn at(server: &str) -> Result<Self, Failure> {
         let wrong = |why: String| {
             // Nothing tells where a password would be in what is no address.
-            let shown = if server.contains('@') { mask::url(server) } else { server.to_owned() };
-            Failure::Address { server: shown, why }
+            let shown = server.rsplit_once('@').map_or(server, |(_, host)| host);
+            Failure::Address { server: shown.to_owned(), why }
         };
         let with_scheme =
             if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
         let mut base = Url::parse(&with_scheme).map_err(|error| wrong(error.to_string()))?;
         if !["http", "https"].contains(&base.scheme()) || !base.has_host() {
             return Err(wrong("it has to begin with http:// or https://".to_owned()));
+        }
+        if base.path().contains('@') {
+            return Err(wrong("a user and a password come right before the host".to_owned()));
         }
         // So that what is joined to it goes below it, also behind a proxy's prefix.
         base.set_path(&format!("{}/", base.path().trim_end_matches('/')));

@@ -176,7 +176,11 @@ fn a_server_that_is_not_there_is_told_of() {
     let said = [&format!("can't reach {away}: Connection refused\n"), "`token-manager serve`"];
     against(&away, &ALL, 6, &said);
     against("ftp://localhost", &ALL, 2, &["no address of a server"]);
-    against("http://me:sesame@", &ALL[..1], 2, &["\"http://me:***@\" is no address of a server"]);
+    for address in ["http://me:sesame@", "htps://me:sesame@host", "https:/me:sesame@host"] {
+        against(address, &ALL[..1], 2, &["is no address of a server"]);
+        let ended = run(&mut command(Path::new("/"), &["pool", "--server", address]));
+        assert!(!ended.text().contains("sesame"), "{ended:?}");
+    }
     let status = run(&mut command(Path::new("/"), &["status", "--json", "--server", &away]));
     let status: serde_json::Value = serde_json::from_str(&status.out).unwrap();
     assert_eq!(text(&status, "state"), "away");
