@@ -110,7 +110,7 @@ fn lossy(server: &str) -> String {
             let mut client = client.unwrap();
             let mut server = TcpStream::connect(&server).unwrap();
             if number == 0 {
-                let mut piece = [0; 65_536];
+                let mut piece = [0; 8_192];
                 let length = client.read(&mut piece).unwrap();
                 server.write_all(&piece[..length]).unwrap();
                 assert!(server.read(&mut piece).unwrap() > 0);
