@@ -158,3 +158,17 @@ async fn told_to_end_after_a_lost_answer_it_leaves_no_lease() {
     assert_eq!((ended.code, ended.out.as_str()), (Some(143), ""), "{}", ended.err);
     assert_eq!(pool.reason().await, "released");
 }
+
+#[tokio::test]
+async fn told_to_end_while_the_server_is_away_it_says_what_may_be_left() {
+    let pool = Pool::start(&["--when-full", "wait"]);
+    pool.server.allocate("bob").await;
+    let mut command = pool.under(&["-v", "--wait", "30s"], "echo ran");
+    let running = Running::start(pool.folder.path(), &mut command);
+    pool.server.signal("KILL");
+    running.tells("asking again");
+    running.signal("TERM");
+    let ended = running.end();
+    assert_eq!((ended.code, ended.out.as_str()), (Some(143), ""), "{}", ended.err);
+    assert!(ended.err.contains("warning: the server could not be asked"), "{}", ended.err);
+}
