@@ -19,6 +19,12 @@ use super::signals::Signals;
 use super::tell::{self, Tell};
 use super::terminal::{Terminal, nobody_continues};
 
+/// How often to look round, so that what a sleeping machine missed is not missed for long.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often to look whether a terminal is gone. That may be some time after the signal.
+const TERMINAL_TICK: Duration = Duration::from_millis(200);
+
 /// How often to look whether all have ended. Only the command itself gives notice of it.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -148,8 +154,7 @@ impl<'a> Guard<'a> {
     /// When there is something to do at the latest.
     fn due(&self) -> Moment {
         let now = Moment::now();
-        // A closed terminal is looked for, since it may be gone only after the signal.
-        let mut due = now.after(if self.hung_up { Duration::from_millis(200) } else { DYING });
+        let mut due = now.after(if self.hung_up { TERMINAL_TICK } else { TICK });
         if let Some(Ending { kill_at, killed: None, .. }) = &self.ending {
             due = due.min(*kill_at);
         }

@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// How long to try to give a lease back.
-const GIVING_BACK: Duration = Duration::from_secs(5);
+pub const GIVING_BACK: Duration = Duration::from_secs(5);
 
 /// A lease that was granted.
 #[derive(Clone, Debug)]
@@ -189,37 +189,44 @@ impl<'a> Asking<'a> {
         Ok(None)
     }
 
-    /// Sees to it that no lease is left, once the asking was broken off. The server takes a while
-    /// to notice that nobody waits any more, and may have granted one meanwhile.
-    pub async fn undo(&mut self) {
+    /// Sees to it that no lease is left, once the asking was broken off, and answers whether that
+    /// is certain. Takes no longer than giving back does.
+    pub async fn undo(&mut self) -> bool {
+        let Some(wish) = self.open.take() else { return true };
+        timeout(GIVING_BACK, self.withdraw(&wish)).await.is_ok_and(|done| done.is_ok())
+    }
+
+    /// The server takes a while to notice that nobody waits any more, and may have granted a lease
+    /// meanwhile.
+    async fn withdraw(&self, wish: &Wish) -> Result<(), Failure> {
         const LOOKS: [Duration; 3] =
             [Duration::ZERO, Duration::from_millis(200), Duration::from_millis(400)];
-        let Some(wish) = self.open.take() else { return };
         for wait in LOOKS {
             sleep(wait).await;
-            match timeout(GIVING_BACK, self.is_granted(&wish)).await {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(_) => return,
-            }
-            if let Ok(Ok(answer)) = timeout(GIVING_BACK, self.api.allocate_once(&wish)).await
-                && let Ok(allocated) = answer.read::<Allocated>()
-            {
+            if self.is_granted(wish).await? {
+                let allocated: Allocated = self.api.allocate_once(wish).await?.read()?;
                 let path = format!("/api/leases/{}", allocated.lease_id);
-                // What else could be done? It ends at its deadline.
-                let _ = give_back(self.api, &path, GIVING_BACK).await;
+                return match give_back(self.api, &path, GIVING_BACK).await {
+                    Err(failure) if failure.code() == Some("lease-over") => Ok(()),
+                    given_back => given_back,
+                };
             }
-            return;
         }
+        Ok(())
     }
 
     /// Whether something was granted under the request's key: then nothing else can be asked under
     /// it. What is asked here is never granted, since no pool has leases as long.
-    async fn is_granted(&self, wish: &Wish) -> bool {
+    async fn is_granted(&self, wish: &Wish) -> Result<bool, Failure> {
         const TOO_LONG: Duration = Duration::from_hours(24 * 10_000);
         let other = Wish { lease: Some(TOO_LONG), ..wish.clone() };
-        let answer = self.api.allocate_once(&other).await;
-        answer.is_err_and(|failure| failure.code() == Some("idempotency-key-reused"))
+        match self.api.allocate_once(&other).await {
+            Err(Failure::Refused(problem)) if problem.status < 500 => {
+                Ok(problem.code == "idempotency-key-reused")
+            }
+            Err(failure) => Err(failure),
+            Ok(_) => Err(Failure::Strange { what: "it grants too long leases".to_owned() }),
+        }
     }
 }
 

@@ -31,16 +31,13 @@ use self::child::{Child, exit_code};
 use self::clock::Moment;
 use self::guard::{Guard, Outcome, Why};
 use self::keep::Over;
-use self::lease::{Asking, Held, give_back};
+use self::lease::{Asking, GIVING_BACK, Held, give_back};
 use self::order::Order;
 use self::signals::Signals;
 use self::tell::Tell;
 use self::terminal::{Terminal, nobody_continues};
 
 pub use self::order::command;
-
-/// How long to try to give the lease back.
-const GIVING_BACK: Duration = Duration::from_secs(5);
 
 /// Runs it.
 pub fn run(matches: &ArgMatches) -> ExitCode {
@@ -131,10 +128,11 @@ async fn ask(
         }
     };
     tell.verbose(&format!("told to end by {signal} before there was a token"));
-    // Who says so twice means at once.
-    tokio::select! {
-        () = asking.undo() => {}
-        _ = told_to_end(signals) => {}
+    if !asking.undo().await {
+        tell::warn(
+            "the server could not be asked whether it had granted a lease; if it had, that ends by \
+             itself at its deadline",
+        );
     }
     Err(signal)
 }

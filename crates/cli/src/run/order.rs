@@ -31,12 +31,16 @@ where nothing may happen after that, set --stop-before to no less than --grace."
 
 const MORE: &str = "\
 Signals: INT, TERM, HUP, QUIT, USR1, USR2, WINCH, CONT and TSTP are passed on to the command and all \
-that it started, which are a process group of their own. What is left of that group when the \
-command ends by itself is left alone, and so is whatever left the group. The command gets the \
-terminal when it asks for it (an editor, a shell), and Ctrl-Z stops it together with `run`; meanwhile \
-nothing is renewed. If the terminal is closed, the command gets SIGHUP, and SIGKILL when the grace \
-time is over; `nohup token-manager run ...` protects both. If `run` itself is killed by SIGKILL, \
-nobody ends the command any more, and the lease ends at its deadline.
+that it started, which are a process group of their own. What left that group gets none, and what \
+is left of it when the command ends by itself is left alone. If `run` is killed by SIGKILL, nobody \
+ends the command any more, and the lease ends at its deadline.
+
+Terminal: the command gets it when it asks for it (an editor, a shell). Ctrl-Z stops the command \
+together with `run`; meanwhile nothing is renewed. When the terminal is closed, the command gets \
+SIGHUP, and SIGKILL when the grace time is over; `nohup token-manager run ...` protects both.
+
+Server: when the command has ended and the server is away, giving back is tried for 5 seconds; \
+after that the lease ends at its deadline.
 
 Exit codes: that of the command, 128 + n if signal n ended it. Otherwise
     1  something else went wrong

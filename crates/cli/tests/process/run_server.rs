@@ -110,7 +110,7 @@ fn lossy(server: &str) -> String {
             let mut client = client.unwrap();
             let mut server = TcpStream::connect(&server).unwrap();
             if number == 0 {
-                let mut piece = vec![0; 65_536];
+                let mut piece = [0; 8_192];
                 let length = client.read(&mut piece).unwrap();
                 server.write_all(&piece[..length]).unwrap();
                 assert!(server.read(&mut piece).unwrap() > 0);
@@ -157,4 +157,18 @@ async fn told_to_end_after_a_lost_answer_it_leaves_no_lease() {
     let ended = running.end();
     assert_eq!((ended.code, ended.out.as_str()), (Some(143), ""), "{}", ended.err);
     assert_eq!(pool.reason().await, "released");
+}
+
+#[tokio::test]
+async fn told_to_end_while_the_server_is_away_it_says_what_may_be_left() {
+    let pool = Pool::start(&["--when-full", "wait"]);
+    pool.server.allocate("bob").await;
+    let mut command = pool.under(&["-v", "--wait", "30s"], "echo ran");
+    let running = Running::start(pool.folder.path(), &mut command);
+    pool.server.signal("KILL");
+    running.tells("asking again");
+    running.signal("TERM");
+    let ended = running.end();
+    assert_eq!((ended.code, ended.out.as_str()), (Some(143), ""), "{}", ended.err);
+    assert!(ended.err.contains("warning: the server could not be asked"), "{}", ended.err);
 }
