@@ -29,7 +29,9 @@ export function startAllocating(live) {
     setText(submit, word(!busy ? "allocate" : waits ? "allocateWaiting" : "allocateBusy"));
     if (busy) submit.setAttribute("aria-disabled", "true");
     else submit.removeAttribute("aria-disabled");
-    setText(error, failure ? problemWords(failure) : "");
+    const max = live.info?.policy.lease_seconds;
+    setText(error, !failure ? "" : isAbout(failure, "invalid-parameter") && max
+      ? word("allocateForWrong", { max }) : problemWords(failure));
     user.setAttribute("aria-invalid", String(isAbout(failure, "invalid-user")));
     seconds.setAttribute("aria-invalid", String(isAbout(failure, "invalid-parameter")));
     result.replaceChildren(...(last ? resultParts(live, last) : []));

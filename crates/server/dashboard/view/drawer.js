@@ -118,8 +118,8 @@ class Drawer {
   #drawHolder(lease, unknown) {
     const holder = part("drawer-holder");
     if (!lease) {
-      setText(holder, word("drawerFree"));
-      setText(part("drawer-when"), word(unknown ? "drawerUnknown" : "drawerFreeText"));
+      setText(holder, word(unknown ? "drawerUnknown" : "drawerFree"));
+      setText(part("drawer-when"), unknown ? "" : word("drawerFreeText"));
       setText(part("drawer-left"), "");
       return;
     }

@@ -47,7 +47,11 @@ export function startHint(live) {
     show(seen && !showsAll(target) ? target : null);
   });
   grid.addEventListener("focusout", () => show(null));
-  addEventListener("scroll", () => show(null), { passive: true });
+  addEventListener("scroll", () => {
+    // Going on by the arrow keys scrolls, too.
+    if (cell === document.activeElement) redraw(draw);
+    else show(null);
+  }, { passive: true });
   addEventListener("keydown", ({ key }) => key === "Escape" && show(null));
   live.addEventListener("pool", () => cell && redraw(draw));
   withTime(() => cell && draw());

@@ -70,7 +70,7 @@ export class Overview {
     const style = getComputedStyle(document.documentElement);
     const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
     this.#colours = {
-      track: colour("--fill"), fill: colour("--fill-strong"), free: colour("--line"),
+      track: colour("--fill"), fill: colour("--fill-strong"), free: colour("--line-2"),
       dim: colour("--sunken"), found: colour("--accent"),
     };
     this.#cursor = Math.min(this.#cursor, count - 1);
@@ -80,7 +80,8 @@ export class Overview {
   /** @param {number[] | null} positions */
   draw(positions) {
     const now = shownTime(this.#live);
-    for (const position of positions ?? this.#live.pool.tokens.keys()) this.#drawToken(position, now);
+    const all = this.#live.pool.tokens.keys();
+    for (const position of positions ?? all) this.#drawToken(position, now);
     this.#drawMarks(now);
     this.#drawHint();
     const count = this.#live.pool.tokens.length;

@@ -90,6 +90,7 @@ export function startSearch(live, tokens, open) {
     tokens.show(empty ? null : meant);
     if (empty) return results.replaceChildren();
     draw();
+    if (panel.getBoundingClientRect().bottom > innerHeight) part("tokens").scrollIntoView();
     pause = window.setTimeout(askPast, PAUSE);
   };
   const clear = () => {

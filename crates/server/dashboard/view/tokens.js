@@ -34,6 +34,7 @@ export function startTokens(live, open) {
     part("grid").hidden = asMap;
     part("overview-frame").hidden = !asMap;
     part("grid").setAttribute("aria-busy", "false");
+    part("grid-loading").hidden = true;
     if (asMap) part("grid").replaceChildren();
     shown().build();
   };
@@ -97,6 +98,7 @@ function drawGuide(live) {
   drawCallout(live, "expire", live.pool.nextToExpire(now));
   drawCallout(live, "evict", evicts(live) ? live.pool.nextToEvict(now) : null);
   const none = live.info?.size === 0;
+  if (none) part("grid-loading").hidden = true;
   const unused = live.state === "live" && live.recent.length === 0
     && live.pool.tokens.length > 0 && live.pool.counts(now).active === 0;
   part("empty").hidden = !none && !unused;

@@ -16,7 +16,6 @@ export const en = {
   copied: "Copied",
   copyFailed: "Select it and copy it by hand",
   close: "Close",
-  noScript: "This page needs JavaScript.",
 
   // connection
   connecting: "Connecting",
@@ -75,7 +74,6 @@ export const en = {
   markBoth: "next",
   legendHeld: "in use, with the time left",
   legendFree: "available",
-  noneExpires: "Nothing to expire",
   calloutExpire: "Next to expire:",
   calloutEvict: "Next to be evicted:",
   calloutHolder: "{user} on {token}",
@@ -108,13 +106,12 @@ export const en = {
   allocateUser: "User",
   allocateUserHint: "a name, or any text",
   allocateFor: "Seconds",
+  allocateForWrong: "Enter a number of seconds, greater than 0 and at most {max}.",
   allocateBusy: "Asking …",
   allocateWaiting: "Waiting for a token …",
   allocated: "{user} holds {token}.",
   allocatedOver: "{user} was given {token}, but that lease is over already.",
   allocatedEvicted: "The lease of {user} gave way for it.",
-  tokenValue: "Token value",
-  showToken: "Show",
 
   // clearing
   clear: "Clear all …",

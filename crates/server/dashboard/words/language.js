@@ -59,7 +59,8 @@ export function word(key, values = {}) {
  * @param {number} [count]
  */
 export function fillWords(into, key, parts, count) {
-  const nodes = pattern(key, count).split(/\{(\w+)\}/).map((text, i) => (i % 2 ? parts[text] : text));
+  const nodes = pattern(key, count).split(/\{(\w+)\}/)
+    .map((text, i) => (i % 2 ? parts[text] : text));
   into.replaceChildren(...nodes.filter((node) => node !== "" && node !== undefined));
 }
 

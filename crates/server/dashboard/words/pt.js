@@ -12,7 +12,6 @@ export const pt = {
   copied: "Copiado",
   copyFailed: "Selecione e copie à mão",
   close: "Fechar",
-  noScript: "Esta página precisa de JavaScript.",
 
   // conexão
   connecting: "Conectando",
@@ -71,7 +70,6 @@ export const pt = {
   markBoth: "próximo",
   legendHeld: "em uso, com o tempo restante",
   legendFree: "livre",
-  noneExpires: "Nada a vencer",
   calloutExpire: "Próximo a vencer:",
   calloutEvict: "Próximo a ser desalojado:",
   calloutHolder: "{user} no {token}",
@@ -104,13 +102,12 @@ export const pt = {
   allocateUser: "Usuário",
   allocateUserHint: "um nome, ou qualquer texto",
   allocateFor: "Segundos",
+  allocateForWrong: "Escreva um número de segundos, maior que 0 e no máximo {max}.",
   allocateBusy: "Pedindo …",
   allocateWaiting: "Esperando um token …",
   allocated: "{user} tem o {token}.",
   allocatedOver: "{user} recebeu o {token}, mas esse lease já terminou.",
   allocatedEvicted: "O lease de {user} deu lugar a ele.",
-  tokenValue: "Valor do token",
-  showToken: "Mostrar",
 
   // limpar
   clear: "Limpar tudo …",
@@ -161,7 +158,10 @@ export const pt = {
   events: "Eventos",
   pause: "Pausar",
   resume: "Retomar",
-  pausedCount: { one: "{count} evento nesse meio-tempo", other: "{count} eventos nesse meio-tempo" },
+  pausedCount: {
+    one: "{count} evento nesse meio-tempo",
+    other: "{count} eventos nesse meio-tempo",
+  },
   eventsNone: "Nada aconteceu ainda. O que acontece com os leases aparece aqui.",
   eventStarted: "pegou o {token}",
   eventRenewed: "renovou o {token}",

@@ -67,9 +67,11 @@ export function lengthInWords(ms) {
 /** What is left of a lease, in words and whole seconds. @param {number} ms */
 export const leftInWords = (ms) => lengthInWords(whole(ms) * SECOND);
 
-/** How long a lease was held; nobody wants to know more than its seconds. @param {number} ms */
-export const heldInWords = (ms) =>
-  lengthInWords(ms >= 10 * SECOND ? Math.round(ms / SECOND) * SECOND : Math.round(ms / 100) * 100);
+/** How long a lease was held, as finely as one wants to know. @param {number} ms */
+export function heldInWords(ms) {
+  const grain = ms >= 10 * SECOND ? SECOND : ms >= SECOND ? 100 : 1;
+  return lengthInWords(Math.round(ms / grain) * grain);
+}
 
 /** How long ago something was: 3 minutes ago. @param {number} ms */
 export function ago(ms) {
