@@ -7,7 +7,7 @@ import { inBrowser } from "./harness/stage.js";
 
 /** @typedef {import("./harness/server.js").Server} Server */
 
-const drivenMs = 5000;
+const drivenMs = 4000;
 const eventsPerSecond = 1000;
 // Machines that run tests are slow and shared, and draw without a graphics card: these are bounds
 // which only a page breaks that falls behind, as one does that draws for each event.

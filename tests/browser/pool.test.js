@@ -7,27 +7,28 @@ import { inBrowser } from "./harness/stage.js";
 
 /** @typedef {{ texts: string[], holders: string[], names: string[], freeAt: number }} Watched */
 
+// The longest come first, so that they don't end last.
 describe("a pool", { concurrency: 4 }, () => {
-  inBrowser("an unused pool is shown with every token available", async (stage) => {
-    const server = await stage.server("--pool-size=5");
-    const dashboard = await stage.dashboard(server);
-    await dashboard.counts({ active: 0, available: 5, waiting: 0, size: 5 });
-    await dashboard.agrees();
-    await dashboard.reads("#policy", /\p{Letter}.*\d/u);
-    const chart = await dashboard.page.locator("#chart").getAttribute("aria-label");
-    assert.match(chart ?? "", /\d/);
-    assert.deepEqual(await dashboard.feed(), []);
-    assert.equal(await dashboard.page.locator("#grid [data-next]:not([data-next=''])").count(), 0);
-    assert.match(await dashboard.page.title(), /TokenManager/);
-  });
+  inBrowser("those who wait are counted, and a refusal is explained", async (stage) => {
+    const waits = await stage.server("--pool-size=1", "--when-full=wait");
+    const first = await waits.allocate("ann");
+    const dashboard = await stage.dashboard(waits);
+    await dashboard.counts({ waiting: 0 });
+    const second = waits.allocate("bob");
+    await dashboard.counts({ waiting: 1 });
+    await waits.release(first.lease_id);
+    await second;
+    await dashboard.shows(first.token_id, "bob");
+    await dashboard.counts({ waiting: 0 });
 
-  inBrowser("a pool without a token is shown as such", async (stage) => {
-    const server = await stage.server("--pool-size=0");
-    const dashboard = await stage.dashboard(server);
-    await dashboard.counts({ active: 0, available: 0, waiting: 0, size: 0 });
-    dashboard.expect(/503/);
-    await dashboard.allocate("ann");
-    await dashboard.reads("#allocate-error", /\p{Letter}/u);
+    const rejects = await stage.server("--pool-size=1", "--when-full=reject");
+    const { token_id: id } = await rejects.allocate("ann");
+    const refused = await stage.dashboard(rejects);
+    refused.expect(/503/);
+    await refused.allocate("bob");
+    await refused.reads("#allocate-error", /\p{Letter}/u);
+    await refused.shows(id, "ann");
+    assert.equal(await refused.page.locator("#allocate-user").inputValue(), "bob", "is kept");
   });
 
   inBrowser(
@@ -65,6 +66,28 @@ describe("a pool", { concurrency: 4 }, () => {
       assert.ok(Math.abs(late) < 500, `shown as available ${late} ms after the deadline`);
     },
   );
+
+  inBrowser("an unused pool is shown with every token available", async (stage) => {
+    const server = await stage.server("--pool-size=5");
+    const dashboard = await stage.dashboard(server);
+    await dashboard.counts({ active: 0, available: 5, waiting: 0, size: 5 });
+    await dashboard.agrees();
+    await dashboard.reads("#policy", /\p{Letter}.*\d/u);
+    const chart = await dashboard.page.locator("#chart").getAttribute("aria-label");
+    assert.match(chart ?? "", /\d/);
+    assert.deepEqual(await dashboard.feed(), []);
+    assert.equal(await dashboard.page.locator("#grid [data-next]:not([data-next=''])").count(), 0);
+    assert.match(await dashboard.page.title(), /TokenManager/);
+  });
+
+  inBrowser("a pool without a token is shown as such", async (stage) => {
+    const server = await stage.server("--pool-size=0");
+    const dashboard = await stage.dashboard(server);
+    await dashboard.counts({ active: 0, available: 0, waiting: 0, size: 0 });
+    dashboard.expect(/503/);
+    await dashboard.allocate("ann");
+    await dashboard.reads("#allocate-error", /\p{Letter}/u);
+  });
 
   inBrowser("the countdown goes by the server's clock where the page's is wrong", async (stage) => {
     const server = await stage.server("--pool-size=2", "--lease=1m");
@@ -171,28 +194,6 @@ describe("a pool", { concurrency: 4 }, () => {
     await dashboard.counts({ active: 0, available: 5 });
     await dashboard.feeds("cleared", "cleared", "cleared", "cleared", "started");
     assert.equal((await server.pool()).active, 0);
-  });
-
-  inBrowser("those who wait are counted, and a refusal is explained", async (stage) => {
-    const waits = await stage.server("--pool-size=1", "--when-full=wait");
-    const first = await waits.allocate("ann");
-    const dashboard = await stage.dashboard(waits);
-    await dashboard.counts({ waiting: 0 });
-    const second = waits.allocate("bob");
-    await dashboard.counts({ waiting: 1 });
-    await waits.release(first.lease_id);
-    await second;
-    await dashboard.shows(first.token_id, "bob");
-    await dashboard.counts({ waiting: 0 });
-
-    const rejects = await stage.server("--pool-size=1", "--when-full=reject");
-    const { token_id: id } = await rejects.allocate("ann");
-    const refused = await stage.dashboard(rejects);
-    refused.expect(/503/);
-    await refused.allocate("bob");
-    await refused.reads("#allocate-error", /\p{Letter}/u);
-    await refused.shows(id, "ann");
-    assert.equal(await refused.page.locator("#allocate-user").inputValue(), "bob", "is kept");
   });
 
   inBrowser("the feed can be paused, and tells how much came meanwhile", async (stage) => {
