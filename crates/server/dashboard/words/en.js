@@ -105,7 +105,7 @@ export const en = {
   allocateTitle: "Allocate a token",
   allocateUser: "User",
   allocateUserHint: "a name, or any text",
-  allocateFor: "Seconds",
+  allocateFor: "Length in seconds",
   allocateForWrong: "Enter a number of seconds, greater than 0 and at most {max}.",
   allocateBusy: "Asking …",
   allocateWaiting: "Waiting for a token …",

@@ -101,7 +101,7 @@ export const pt = {
   allocateTitle: "Alocar um token",
   allocateUser: "Usuário",
   allocateUserHint: "um nome, ou qualquer texto",
-  allocateFor: "Segundos",
+  allocateFor: "Duração em segundos",
   allocateForWrong: "Escreva um número de segundos, maior que 0 e no máximo {max}.",
   allocateBusy: "Pedindo …",
   allocateWaiting: "Esperando um token …",
