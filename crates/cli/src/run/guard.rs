@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use nix::sys::signal::{Signal, killpg, raise};
 use nix::unistd::getpgrp;
 use tokio::sync::mpsc;
@@ -53,6 +54,8 @@ pub struct Outcome {
     pub over: Option<Over>,
     /// Until when the lease was known to run.
     pub deadline: Deadline,
+    /// The same by the server's clock.
+    pub expires_at: Timestamp,
     /// What the server last failed with, if it did not answer since.
     pub away: Option<String>,
     /// Whether the lease could not be renewed further.
@@ -80,6 +83,7 @@ pub struct Guard<'a> {
     ending: Option<Ending>,
     hung_up: bool,
     deadline: Deadline,
+    expires_at: Timestamp,
     over: Option<Over>,
     away: Option<String>,
     limit: bool,
@@ -92,7 +96,7 @@ impl<'a> Guard<'a> {
         tell: Tell,
         child: Child,
         terminal: Terminal,
-        deadline: Deadline,
+        held: &Held,
     ) -> Self {
         Guard {
             order,
@@ -101,7 +105,8 @@ impl<'a> Guard<'a> {
             terminal,
             ending: None,
             hung_up: false,
-            deadline,
+            deadline: held.deadline,
+            expires_at: held.expires_at,
             over: None,
             away: None,
             limit: false,
@@ -137,9 +142,10 @@ impl<'a> Guard<'a> {
             }
         }
         self.leave(how);
-        let (why, Guard { ending, over, deadline, away, limit, .. }) = (self.why(), self);
+        let why = self.why();
+        let Guard { ending, over, deadline, expires_at, away, limit, .. } = self;
         let killed = ending.is_some_and(|ending| ending.killed.is_some());
-        Outcome { how, why, over, deadline, away, limit, killed }
+        Outcome { how, why, over, deadline, expires_at, away, limit, killed }
     }
 
     fn why(&self) -> Option<Why> {
@@ -221,7 +227,7 @@ impl<'a> Guard<'a> {
                 }
             }
             Word::Renewed(expires_at) => {
-                self.limit = false;
+                (self.expires_at, self.limit) = (expires_at, false);
                 self.tell.verbose(&format!("renewed the lease until {}", tell::time(expires_at)));
             }
             Word::Limit => {

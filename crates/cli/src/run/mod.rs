@@ -19,9 +19,9 @@ mod terminal;
 use std::io;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::ArgMatches;
+use jiff::Timestamp;
 use nix::sys::signal::{Signal, raise};
 
 use crate::api::{Api, Failure, PoolView};
@@ -82,7 +82,7 @@ async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<ExitCode> {
         held.fence
     ));
     if held.deadline.at().before(order.stop_before) <= Moment::now() {
-        give_back_quietly(api, &held, tell, GIVING_BACK).await;
+        give_back_quietly(api, &held, held.expires_at, tell).await;
         tell::complain(
             "the lease is so short that --stop-before leaves no time for the command",
             &["a smaller --stop-before, or a larger --lease"],
@@ -100,13 +100,13 @@ async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<ExitCode> {
     let child = match Child::start(&order.program, &order.arguments, &variables) {
         Ok(child) => child,
         Err(error) => {
-            give_back_quietly(api, &held, tell, GIVING_BACK).await;
+            give_back_quietly(api, &held, held.expires_at, tell).await;
             let missing = error.kind() == io::ErrorKind::NotFound;
             let exit = if missing { Exit::NoCommand } else { Exit::CannotRun };
             return Ok(cannot_start(order, exit, Some(&error)));
         }
     };
-    let guard = Guard::new(order, tell, child, terminal, held.deadline);
+    let guard = Guard::new(order, tell, child, terminal, &held);
     let outcome = guard.guard(api, &held, &mut signals).await;
     Ok(finish(api, order, &held, tell, &outcome).await)
 }
@@ -206,7 +206,7 @@ async fn finish(api: &Api, order: &Order, held: &Held, tell: Tell, outcome: &Out
     };
     match outcome.why {
         None | Some(Why::HungUp) => {
-            give_back_quietly(api, held, tell, GIVING_BACK).await;
+            give_back_quietly(api, held, outcome.expires_at, tell).await;
             tell.verbose(&format!("{program} ended"));
             ExitCode::from(outcome.how.code())
         }
@@ -220,7 +220,8 @@ async fn finish(api: &Api, order: &Order, held: &Held, tell: Tell, outcome: &Out
             // Past the deadline there is nothing to give back.
             let left = outcome.deadline.at().since(Moment::now());
             if !left.is_zero() && !expired {
-                give_back_quietly(api, held, tell, left.min(GIVING_BACK)).await;
+                // If that fails, it ends by itself as soon.
+                let _ = give_back(api, &held.path(), left.min(GIVING_BACK)).await;
             }
             let (because, hint) = why_not_renewed(order, outcome);
             let what = format!("the lease's time was up, so {ended}{because}");
@@ -247,8 +248,8 @@ fn why_not_renewed(order: &Order, outcome: &Outcome) -> (String, &'static [&'sta
 }
 
 /// Gives the lease back. That it can't be given back changes nothing for the command.
-async fn give_back_quietly(api: &Api, held: &Held, tell: Tell, patience: Duration) {
-    let Err(failure) = give_back(api, &held.path(), patience).await else {
+async fn give_back_quietly(api: &Api, held: &Held, expires_at: Timestamp, tell: Tell) {
+    let Err(failure) = give_back(api, &held.path(), GIVING_BACK).await else {
         tell.verbose("gave the lease back");
         return;
     };
@@ -261,9 +262,8 @@ async fn give_back_quietly(api: &Api, held: &Held, tell: Tell, patience: Duratio
         }
         return;
     }
-    let at = tell::time(held.expires_at);
+    let at = tell::time(expires_at);
     tell::warn(&format!(
-        "the lease could not be given back ({failure}); it ends by itself at its deadline, {at} or \
-         later if it was renewed"
+        "the lease could not be given back ({failure}); it ends by itself at its deadline, {at}"
     ));
 }

@@ -271,7 +271,7 @@ def time_up_while_stopped():
     """What was stopped past its deadline is ended, and does not go on."""
     terminal = shell()
     yield terminal
-    options = ["--lease", "1s", "--no-renew", "--grace", "1s", "-v"]
+    options = ["--lease", "3s", "--no-renew", "--grace", "1s", "-v"]
     terminal.type(line(*options, "--", READER, "-c", TICKING) + "\n")
     terminal.expect("tick")
     terminal.type("\x1a")
@@ -288,7 +288,7 @@ def modes():
     terminal = shell()
     yield terminal
     untidy = "stty raw -echo; echo rea''dy; trap '' TERM; while :; do sleep 0.05; done"
-    options = ["--lease", "1s", "--no-renew", "--grace", "100ms"]
+    options = ["--lease", "3s", "--no-renew", "--grace", "100ms"]
     terminal.type(line(*options, "--", READER, "-c", untidy) + "\n")
     terminal.expect("ready")
     terminal.expect("was killed")
