@@ -48,7 +48,7 @@ async function play(server) {
   /** @type {{ lease: string, at: number }[]} */
   const leaving = [];
   for (let past = 0; past < end; past = performance.now() - started) {
-    const wave = 0.5 - 0.5 * Math.cos((past / end) * 4 * Math.PI + 1);
+    const wave = 0.5 - 0.5 * Math.cos((past / end) * 4 * Math.PI + 2);
     const name = names[Math.floor(random() * names.length)];
     const length = 30 + Math.floor(random() * 150);
     const { lease_id: lease } = await server.allocate(name, length);

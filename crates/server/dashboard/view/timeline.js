@@ -21,6 +21,7 @@ export class Timeline {
   #live;
   #list = part("timeline");
   #more = part("timeline-more", HTMLButtonElement);
+  #seen;
   #tokenId = "";
   /** @type {PastLease[]} */
   #rows = [];
@@ -34,10 +35,10 @@ export class Timeline {
   constructor(live) {
     this.#live = live;
     this.#more.addEventListener("click", () => this.#readMore());
-    const seen = new IntersectionObserver(
-      ([{ isIntersecting }]) => isIntersecting && this.#readMore(),
+    this.#seen = new IntersectionObserver(
+      (seen) => seen.at(-1)?.isIntersecting && this.#readMore(),
       { root: part("drawer-body"), rootMargin: "240px" });
-    seen.observe(this.#more);
+    this.#seen.observe(this.#more);
     this.#list.addEventListener("click", ({ target }) => this.#goTo(target));
     onLanguage(() => this.#draw());
     withTime(() => this.#tokenId && this.#drawTimes());
@@ -76,8 +77,6 @@ export class Timeline {
       this.#rows.push(...rows.filter(({ id }) => !known.has(id)));
       this.#next = next;
     });
-    // An observer tells only changes: near the end with a short page it has nothing to tell.
-    if (this.#more.getBoundingClientRect().top < innerHeight && !this.#failed) this.#readMore();
   }
 
   /**
@@ -97,10 +96,17 @@ export class Timeline {
     }
     this.#reading = false;
     if (tokenId === this.#tokenId) this.#draw();
+    if (!this.#failed) this.#lookAgain();
     if (tokenId !== this.#tokenId || this.#stale) {
       this.#stale = false;
       if (this.#tokenId) this.refresh();
     }
+  }
+
+  /** An observer tells only changes, unless it begins anew: the end may still be in sight. */
+  #lookAgain() {
+    this.#seen.unobserve(this.#more);
+    this.#seen.observe(this.#more);
   }
 
   #draw() {
