@@ -114,4 +114,70 @@ describe("care", { concurrency: 3 }, () => {
     await page.mouse.click(40, 300);
     await dashboard.drawer(null);
   });
+
+  inBrowser("allocating happens once, however long a key is held", async (stage) => {
+    const server = await stage.server("--pool-size=8");
+    const dashboard = await stage.dashboard(server);
+    const { page } = dashboard;
+    const user = page.locator("#allocate-user");
+    await user.fill("ann");
+    await page.locator("#allocate-submit").dblclick({ delay: 30 });
+    await dashboard.reads("#allocate-result", /ann/);
+    await user.press("End");
+    await user.press("Enter");
+    await user.fill("bob");
+    for (let times = 0; times < 12; times += 1) await page.keyboard.down("Enter");
+    await page.keyboard.up("Enter");
+    await dashboard.reads("#allocate-result", /bob/);
+    await dashboard.counts({ active: 2 });
+    await page.locator("#allocate-seconds").pressSequentially("1-");
+    await page.locator("#allocate-submit").click();
+    await dashboard.reads("#allocate-error", /120/);
+    assert.equal(await dashboard.focus(), "#allocate-seconds");
+    assert.equal((await server.pool()).active, 2);
+  });
+
+  inBrowser("what was allocated is said to be over when it is", async (stage) => {
+    const server = await stage.server("--pool-size=1");
+    const dashboard = await stage.dashboard(server);
+    const { page } = dashboard;
+    await dashboard.allocate("ann");
+    await dashboard.reads("#allocate-result", /ann/);
+    const sentence = await dashboard.text("#allocate-result p");
+    const copy = page.locator("#allocate-result button");
+    await copy.focus();
+    await dashboard.counts({ active: 1 });
+    assert.equal(await dashboard.text("#allocate-result p"), sentence);
+    await server.allocate("bob");
+    await page.locator("#allocate-result.over").waitFor();
+    assert.notEqual(await dashboard.text("#allocate-result p"), sentence);
+    assert.ok(await copy.evaluate((button) => button === document.activeElement));
+  });
+
+  inBrowser("a wait can be given up, and leaves no lease behind", async (stage) => {
+    const server = await stage.server(...wait);
+    const { lease_id: ann } = await server.allocate("ann");
+    const dashboard = await stage.dashboard(server);
+    const cancel = dashboard.page.locator("#allocate-cancel");
+    await dashboard.allocate("bob");
+    await cancel.waitFor();
+    await until("bob waits", async () => (await server.pool()).waiting === 1);
+    await cancel.click();
+    await cancel.waitFor({ state: "hidden" });
+    assert.equal(await dashboard.focus(), "#allocate-user");
+    await dashboard.reads("#announcer", /\p{Letter}/u);
+    assert.equal(await dashboard.text("#allocate-error"), "");
+    await until("nobody waits", async () => (await server.pool()).waiting === 0);
+    await server.release(ann);
+    await dashboard.counts({ active: 0 });
+
+    await server.allocate("cid");
+    await dashboard.counts({ active: 1 });
+    await dashboard.allocate("dan");
+    await cancel.waitFor();
+    dashboard.expect(/ERR_/);
+    await server.end("SIGKILL");
+    await dashboard.reads("#allocate-error", /\p{Letter}/u);
+    await cancel.waitFor({ state: "hidden" });
+  });
 });
