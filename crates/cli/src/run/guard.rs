@@ -211,10 +211,10 @@ impl<'a> Guard<'a> {
         }
         self.ending = Some(Ending { why, kill_at, killed: None });
         if why != Why::HungUp {
-            self.tell.verbose("ending the command by SIGTERM");
             self.child.signal(Signal::SIGTERM);
             // Who is stopped has to go on to notice.
             self.child.signal(Signal::SIGCONT);
+            self.tell.verbose("ended the command by SIGTERM");
         }
     }
 

@@ -41,10 +41,15 @@ pub use self::order::command;
 
 /// Runs it.
 pub fn run(matches: &ArgMatches) -> ExitCode {
-    let order = Order::read(matches);
+    let code = start(&Order::read(matches));
+    tell::finish();
+    code
+}
+
+fn start(order: &Order) -> ExitCode {
     let tell = Tell { verbose: order.verbose };
     if let Err(exit) = program::check(&order.program) {
-        return cannot_start(&order, exit, None);
+        return cannot_start(order, exit, None);
     }
     let api = match Api::at(&order.server) {
         Ok(api) => api,
@@ -55,7 +60,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = runtime.and_then(|runtime| {
-        let ended = runtime.block_on(perform(&api, &order, tell));
+        let ended = runtime.block_on(perform(&api, order, tell));
         // A name that is still being looked up holds nobody back.
         runtime.shutdown_background();
         ended
