@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_secs(1);
 const TERMINAL_TICK: Duration = Duration::from_millis(200);
 
 /// How often to look whether all have ended. Only the command itself gives notice of it.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(40);
 
 /// How long those who were killed may take to be gone. Some can't be, until a disk answers.
 const DYING: Duration = Duration::from_secs(1);
@@ -183,11 +183,15 @@ impl<'a> Guard<'a> {
             }
         }
         if let Some(ending) = &mut self.ending
-            && ending.killed.is_none()
             && now >= ending.kill_at
         {
-            ending.killed = Some(now);
-            self.child.signal(Signal::SIGKILL);
+            if ending.why != Why::HungUp {
+                // Time and again: whoever was quick may have started another.
+                self.child.signal_all(Signal::SIGKILL);
+            } else if ending.killed.is_none() {
+                self.child.signal(Signal::SIGKILL);
+            }
+            ending.killed.get_or_insert(now);
         }
     }
 
@@ -211,9 +215,7 @@ impl<'a> Guard<'a> {
         }
         self.ending = Some(Ending { why, kill_at, killed: None });
         if why != Why::HungUp {
-            self.child.signal(Signal::SIGTERM);
-            // Who is stopped has to go on to notice.
-            self.child.signal(Signal::SIGCONT);
+            self.child.tell_all_to_end();
             self.tell.verbose("ended the command by SIGTERM");
         }
     }

@@ -7,6 +7,7 @@
 mod child;
 mod clock;
 mod deadline;
+mod descendants;
 mod guard;
 mod keep;
 mod lease;

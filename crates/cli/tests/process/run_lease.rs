@@ -1,12 +1,13 @@
 //! `token-manager run`: waiting for a lease, keeping it, and losing it.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::Value;
 
 use crate::harness::{client, run};
-use crate::run::{Pool, Running, lives};
+use crate::run::{Pool, Running, lives, signal};
 
 const TICKING: &str = "echo ready; while :; do sleep 0.02; done";
 
@@ -177,6 +178,37 @@ async fn children_that_outlive_the_command_are_ended_with_it() {
     let ended = run(&mut pool.under(&["--grace", "300ms"], script));
     assert_eq!(ended.code, Some(124));
     assert!(!lives(&ended.out), "{}", ended.out);
+}
+
+/// What left the command's group belongs to it all the same.
+#[tokio::test]
+async fn what_left_the_group_is_ended_too() {
+    let pool = Pool::start(&["--lease", "1m"]);
+    let script = "setsid sleep 600 & setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.02; done' & \
+                  (setsid sh -c 'echo $$; exec sleep 600' & ); sleep 0.3; echo $!; echo ready; exec sleep 600";
+    let running = pool.started(&["--grace", "300ms"], script);
+    send(&pool, Method::DELETE, "/api/tokens/clear-active").await;
+    let ended = running.end();
+    assert_eq!(ended.code, Some(123), "{}", ended.err);
+    let pids: Vec<&str> = ended.out.lines().filter(|line| *line != "ready").collect();
+    assert_eq!(pids.len(), 3, "{}", ended.out);
+    for pid in pids {
+        assert!(!lives(pid), "{pid} of {}", ended.out);
+    }
+}
+
+/// What was started before `run` took the process over is somebody else's.
+#[tokio::test]
+async fn what_the_command_did_not_start_is_left_alone() {
+    let pool = Pool::start(&["--lease", "1s"]);
+    let run = pool.under(&[], "sleep 600");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "sleep 600 & echo $!; exec \"$@\"", "sh"]);
+    shell.arg(run.get_program()).args(run.get_args());
+    let ended = Running::start(pool.folder.path(), &mut shell).end();
+    assert_eq!(ended.code, Some(124), "{}", ended.err);
+    assert!(lives(&ended.out), "{}", ended.out);
+    signal(ended.out.trim().parse().unwrap(), "KILL");
 }
 
 #[tokio::test]
