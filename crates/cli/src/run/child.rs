@@ -22,6 +22,8 @@ pub struct Child {
     descendants: Descendants,
     /// Whether nothing at all is left.
     childless: bool,
+    /// Whether a part of it may not be sent signals.
+    immune: bool,
 }
 
 /// How a command ended.
@@ -76,7 +78,14 @@ impl Child {
         // Child::change waits for it, and sees it stop.
         let leader = i32::try_from(child.id()).map_err(io::Error::other)?;
         let leader = Pid::from_raw(leader);
-        Ok(Child { leader, ended: None, group_is_gone: false, descendants, childless: false })
+        Ok(Child {
+            leader,
+            ended: None,
+            group_is_gone: false,
+            descendants,
+            childless: false,
+            immune: false,
+        })
     }
 
     /// Its process group.
@@ -129,10 +138,9 @@ impl Child {
     pub fn signal_all(&mut self, signal: Signal) {
         self.signal(signal);
         for process in self.descendants.running() {
-            if process.group != self.leader {
-                // It may have ended meanwhile.
-                let _ = kill(process.pid, signal);
-            }
+            // That a part of a group was sent it says nothing about the others.
+            let sent = (process.group != self.leader).then_some(signal);
+            self.immune |= kill(process.pid, sent) == Err(Errno::EPERM);
         }
     }
 
@@ -148,6 +156,12 @@ impl Child {
         }
     }
 
+    /// Whether it, or something that descends from it, could not be sent a signal, as it runs as
+    /// another user.
+    pub const fn is_immune(&self) -> bool {
+        self.immune
+    }
+
     /// Whether it, all in its group, and all that descends from it have ended.
     pub fn is_gone(&mut self) -> bool {
         if !self.group_is_gone {
@@ -161,6 +175,7 @@ impl Child {
         if self.ended.is_some() && sent == Err(Errno::ESRCH) {
             self.group_is_gone = true;
         }
+        self.immune |= sent == Err(Errno::EPERM);
     }
 }
 

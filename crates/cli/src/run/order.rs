@@ -27,7 +27,8 @@ away ends nothing before the deadline.
 
 Ending a command is to send SIGTERM to it and all that it started, SIGHUP also to the shells among \
 them that somebody types into, and SIGKILL to what is left when the grace time is over. On Linux \
-that reaches all that descends from the command, elsewhere its process group. A command that takes the whole grace time uses it after the deadline: \
+that reaches all that descends from the command, elsewhere its process group. What runs as another \
+user (sudo, su) can't be ended: `run` says so, and leaves a second after the grace time. A command that takes the whole grace time uses it after the deadline: \
 where nothing may happen after that, set --stop-before to no less than --grace.";
 
 const MORE: &str = "\

@@ -1,5 +1,8 @@
 //! `token-manager run`: waiting for a lease, keeping it, and losing it.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -195,6 +198,61 @@ async fn what_left_the_group_is_ended_too() {
     for pid in pids {
         assert!(!lives(pid), "{pid} of {}", ended.out);
     }
+}
+
+/// As `sudo` and `su` do. Only the superuser can set that up, and not everywhere.
+#[tokio::test]
+async fn a_command_of_another_user_can_not_be_ended_and_run_says_so() {
+    let pool = Pool::start(&["--lease", "1m"]);
+    let folder = pool.folder.path();
+    let open = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let which = |name: &str| {
+        let path = std::env::var_os("PATH").unwrap();
+        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.exists())
+    };
+    let (Some(setpriv), true) = (which("setpriv"), is_root()) else { return };
+    fs::copy(setpriv, folder.join("elevate")).unwrap();
+    open(&folder.join("elevate"), 0o4755);
+    open(folder, 0o755);
+    let mut nobody = Command::new("setpriv");
+    nobody.args(["--reuid=65534", "--clear-groups", "--"]).current_dir(folder);
+    let elevates = Command::new(nobody.get_program())
+        .args(nobody.get_args())
+        .args(["./elevate", "--reuid=0", "true"])
+        .current_dir(folder)
+        .status();
+    if !elevates.unwrap().success() {
+        return;
+    }
+    let program = folder.join("token-manager");
+    fs::hard_link(env!("CARGO_BIN_EXE_token-manager"), &program)
+        .or_else(|_| fs::copy(env!("CARGO_BIN_EXE_token-manager"), &program).map(|_| ()))
+        .unwrap();
+    let script = "echo $$; echo ready; exec sleep 600";
+    let command = ["--reuid=0", "--clear-groups", "--", "sh", "-c", script];
+    let run = pool.run(&[&["--grace", "1s", "--", "./elevate"], &command[..]].concat());
+    nobody.arg(&program).args(run.get_args());
+    let mut running = Running::start(folder, &mut nobody);
+    running.says("ready");
+    send(&pool, Method::DELETE, "/api/tokens/clear-active").await;
+    running.tells("warning: \"./elevate\", or something that it started, runs as another user");
+    assert!(running.is_running(), "it has the grace time to end by itself");
+    let ended = running.end();
+    assert_eq!(ended.code, Some(123), "{}", ended.err);
+    assert!(
+        ended.err.contains("error: the lease was lost, but \"./elevate\"")
+            && ended.err.contains("can't be ended and goes on: all leases were cleared"),
+        "{}",
+        ended.err
+    );
+    let pid = ended.out.lines().next().unwrap();
+    assert!(lives(pid), "{}", ended.out);
+    signal(pid.parse().unwrap(), "KILL");
+}
+
+fn is_root() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().any(|line| line == "Uid:\t0\t0\t0\t0")
 }
 
 /// What was started before `run` took the process over is somebody else's.
