@@ -15,7 +15,6 @@ use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-
 pub use events::{Follow, News, Told, Word};
 pub use failure::{Failure, Problem};
 pub use model::{Allocated, Lease, Leases, Policy, PoolView, Token, Usage, Usages};

@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use crate::api::Lease;
 
-use super::{Common, find};
 use super::look::Out;
 use super::release::of_lease;
 use super::trouble::Trouble;
 use super::words::{exactly, harmless, moment};
+use super::{Common, find};
 
 /// Move a lease's deadline
 ///

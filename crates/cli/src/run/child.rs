@@ -6,9 +6,11 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+
+use super::descendants::{Descendants, Process};
 
 /// A command that was started.
 #[derive(Debug)]
@@ -17,6 +19,11 @@ pub struct Child {
     leader: Pid,
     ended: Option<How>,
     group_is_gone: bool,
+    descendants: Descendants,
+    /// Whether nothing at all is left.
+    childless: bool,
+    /// Whether a part of it may not be sent signals.
+    immune: bool,
 }
 
 /// How a command ended.
@@ -64,12 +71,21 @@ impl Child {
         variables: &[(&str, String)],
     ) -> io::Result<Self> {
         adopt();
+        let descendants = Descendants::from_now_on();
         let variables = variables.iter().map(|(name, value)| (name, value));
         let child =
             Command::new(program).args(arguments).envs(variables).process_group(0).spawn()?;
         // Child::change waits for it, and sees it stop.
         let leader = i32::try_from(child.id()).map_err(io::Error::other)?;
-        Ok(Child { leader: Pid::from_raw(leader), ended: None, group_is_gone: false })
+        let leader = Pid::from_raw(leader);
+        Ok(Child {
+            leader,
+            ended: None,
+            group_is_gone: false,
+            descendants,
+            childless: false,
+            immune: false,
+        })
     }
 
     /// Its process group.
@@ -99,7 +115,11 @@ impl Child {
                 }
                 // It ended by a signal that has no name here, a real-time one.
                 Err(Errno::ECHILD) if self.ended.is_none() => How::Killed(None),
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return None,
+                Ok(WaitStatus::StillAlive) => return None,
+                Err(Errno::ECHILD) => {
+                    self.childless = true;
+                    return None;
+                }
                 Ok(_) | Err(_) => continue,
             };
             self.ended = Some(how);
@@ -114,12 +134,40 @@ impl Child {
         }
     }
 
-    /// Whether it and all in its group have ended.
+    /// Sends it and all that descends from it a signal, also what left its group.
+    pub fn signal_all(&mut self, signal: Signal) {
+        self.signal(signal);
+        for process in self.descendants.running() {
+            // That a part of a group was sent it says nothing about the others.
+            let sent = (process.group != self.leader).then_some(signal);
+            self.immune |= kill(process.pid, sent) == Err(Errno::EPERM);
+        }
+    }
+
+    /// Tells it and all that descends from it to end. The shells among them that somebody types into
+    /// heed only that the terminal is gone.
+    pub fn tell_all_to_end(&mut self) {
+        self.signal_all(Signal::SIGTERM);
+        // Who is stopped has to go on to notice.
+        self.signal_all(Signal::SIGCONT);
+        let shells = self.descendants.running().into_iter();
+        for shell in shells.filter(Process::is_for_hanging_up) {
+            let _ = kill(shell.pid, Signal::SIGHUP);
+        }
+    }
+
+    /// Whether it, or something that descends from it, could not be sent a signal, as it runs as
+    /// another user.
+    pub const fn is_immune(&self) -> bool {
+        self.immune
+    }
+
+    /// Whether it, all in its group, and all that descends from it have ended.
     pub fn is_gone(&mut self) -> bool {
         if !self.group_is_gone {
             self.heed(killpg(self.leader, None));
         }
-        self.group_is_gone
+        self.group_is_gone && (self.childless || self.descendants.running().is_empty())
     }
 
     /// A group that is gone is left alone from then on: its number may be another's.
@@ -127,11 +175,12 @@ impl Child {
         if self.ended.is_some() && sent == Err(Errno::ESRCH) {
             self.group_is_gone = true;
         }
+        self.immune |= sent == Err(Errno::EPERM);
     }
 }
 
-/// Takes on what the command's children leave behind when they end. It has to be waited for, too, or
-/// it would be taken for alive, and not every container has somebody who does that.
+/// Takes on what the command's children leave behind when they end, so that all that descends from
+/// the command is found. It has to be waited for, too, or it would be taken for alive.
 #[cfg(target_os = "linux")]
 fn adopt() {
     // Whoever can't is no worse off than elsewhere.

@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_secs(1);
 const TERMINAL_TICK: Duration = Duration::from_millis(200);
 
 /// How often to look whether all have ended. Only the command itself gives notice of it.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(40);
 
 /// How long those who were killed may take to be gone. Some can't be, until a disk answers.
 const DYING: Duration = Duration::from_secs(1);
@@ -46,8 +46,8 @@ pub enum Why {
 /// How it all came out.
 #[derive(Debug)]
 pub struct Outcome {
-    /// How the command ended.
-    pub how: How,
+    /// How the command ended; None if it could not be ended.
+    pub how: Option<How>,
     /// Why it was ended, if it was.
     pub why: Option<Why>,
     /// How the lease ended, if that is known.
@@ -62,6 +62,8 @@ pub struct Outcome {
     pub limit: bool,
     /// Whether the command had to be killed.
     pub killed: bool,
+    /// Whether a part of it goes on in spite of that.
+    pub goes_on: bool,
 }
 
 #[derive(Debug)]
@@ -118,11 +120,11 @@ impl<'a> Guard<'a> {
         let (to, mut words) = mpsc::channel(16);
         let mut keeping = pin!(keep::keep(api, self.order, held, to));
         let mut keeps = true;
-        let how = loop {
+        loop {
             self.observe();
             self.act(Moment::now());
-            if let Some(how) = self.done(Moment::now()) {
-                break how;
+            if self.is_done(Moment::now()) {
+                break;
             }
             tokio::select! {
                 signal = signals.next() => self.pass_on(signal),
@@ -130,7 +132,7 @@ impl<'a> Guard<'a> {
                 () = &mut keeping, if keeps => keeps = false,
                 () = self.due().reached() => {}
             }
-        };
+        }
         // Where the lease is over, there is still to be heard why.
         while self.why() == Some(Why::Lost) && self.over.is_none() {
             tokio::select! {
@@ -141,11 +143,12 @@ impl<'a> Guard<'a> {
                 },
             }
         }
-        self.leave(how);
-        let why = self.why();
+        self.leave();
+        let (why, how) = (self.why(), self.child.ended());
+        let goes_on = matches!(why, Some(Why::Lost | Why::TimeUp)) && !self.child.is_gone();
         let Guard { ending, over, deadline, expires_at, away, limit, .. } = self;
         let killed = ending.is_some_and(|ending| ending.killed.is_some());
-        Outcome { how, why, over, deadline, expires_at, away, limit, killed }
+        Outcome { how, why, over, deadline, expires_at, away, limit, killed, goes_on }
     }
 
     fn why(&self) -> Option<Why> {
@@ -183,20 +186,25 @@ impl<'a> Guard<'a> {
             }
         }
         if let Some(ending) = &mut self.ending
-            && ending.killed.is_none()
             && now >= ending.kill_at
         {
-            ending.killed = Some(now);
-            self.child.signal(Signal::SIGKILL);
+            if ending.why != Why::HungUp {
+                // Time and again: whoever was quick may have started another.
+                self.child.signal_all(Signal::SIGKILL);
+            } else if ending.killed.is_none() {
+                self.child.signal(Signal::SIGKILL);
+            }
+            ending.killed.get_or_insert(now);
         }
     }
 
-    /// How the command ended, when there is nothing left to wait for.
-    fn done(&mut self, now: Moment) -> Option<How> {
-        let how = self.child.ended()?;
-        let Some(ending) = &self.ending else { return Some(how) };
-        let given_up = ending.killed.is_some_and(|at| now >= at.after(DYING));
-        (ending.why == Why::HungUp || given_up || self.child.is_gone()).then_some(how)
+    /// Whether there is nothing left to wait for.
+    fn is_done(&mut self, now: Moment) -> bool {
+        match &self.ending {
+            None | Some(Ending { why: Why::HungUp, .. }) => self.child.ended().is_some(),
+            Some(Ending { killed: Some(at), .. }) if now >= at.after(DYING) => true,
+            Some(_) => self.child.ended().is_some() && self.child.is_gone(),
+        }
     }
 
     /// Begins to end the command. What is being ended for a closed terminal is so once more.
@@ -211,10 +219,15 @@ impl<'a> Guard<'a> {
         }
         self.ending = Some(Ending { why, kill_at, killed: None });
         if why != Why::HungUp {
-            self.tell.verbose("ending the command by SIGTERM");
-            self.child.signal(Signal::SIGTERM);
-            // Who is stopped has to go on to notice.
-            self.child.signal(Signal::SIGCONT);
+            self.child.tell_all_to_end();
+            self.tell.verbose("told the command to end by SIGTERM");
+            if self.child.is_immune() {
+                let program = self.order.program_shown();
+                tell::warn(&format!(
+                    "{program}, or something that it started, runs as another user and can't be \
+                     ended: it goes on without a lease"
+                ));
+            }
         }
     }
 
@@ -316,10 +329,10 @@ impl<'a> Guard<'a> {
     }
 
     /// Leaves the terminal as it was found.
-    fn leave(&mut self, how: How) {
+    fn leave(&mut self) {
         if self.terminal.is_given() {
             self.terminal.take_back();
-            if self.ending.is_some() || matches!(how, How::Killed(_)) {
+            if self.ending.is_some() || matches!(self.child.ended(), Some(How::Killed(_))) {
                 self.terminal.restore();
             }
         }

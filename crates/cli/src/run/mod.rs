@@ -7,6 +7,7 @@
 mod child;
 mod clock;
 mod deadline;
+mod descendants;
 mod guard;
 mod keep;
 mod lease;
@@ -27,7 +28,7 @@ use nix::sys::signal::{Signal, raise};
 use crate::api::{Api, Failure, PoolView};
 use crate::exit::Exit;
 
-use self::child::{Child, exit_code};
+use self::child::{Child, How, exit_code};
 use self::clock::Moment;
 use self::guard::{Guard, Outcome, Why};
 use self::keep::Over;
@@ -41,10 +42,15 @@ pub use self::order::command;
 
 /// Runs it.
 pub fn run(matches: &ArgMatches) -> ExitCode {
-    let order = Order::read(matches);
+    let code = start(&Order::read(matches));
+    tell::finish();
+    code
+}
+
+fn start(order: &Order) -> ExitCode {
     let tell = Tell { verbose: order.verbose };
     if let Err(exit) = program::check(&order.program) {
-        return cannot_start(&order, exit, None);
+        return cannot_start(order, exit, None);
     }
     let api = match Api::at(&order.server) {
         Ok(api) => api,
@@ -55,7 +61,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = runtime.and_then(|runtime| {
-        let ended = runtime.block_on(perform(&api, &order, tell));
+        let ended = runtime.block_on(perform(&api, order, tell));
         // A name that is still being looked up holds nobody back.
         runtime.shutdown_background();
         ended
@@ -199,32 +205,34 @@ async fn finish(api: &Api, order: &Order, held: &Held, tell: Tell, outcome: &Out
     let over = outcome.over.clone();
     let expired = over.as_ref().is_some_and(|over| over.reason.as_deref() == Some("expired"));
     let grace = humantime::format_duration(order.grace);
-    let ended = if outcome.killed {
-        format!("{program} was killed, since it had not ended {grace} after SIGTERM")
+    let so = if outcome.goes_on {
+        format!("but {program}, or something that it started, can't be ended and goes on")
+    } else if outcome.killed {
+        format!("so {program} was killed, since it had not ended {grace} after SIGTERM")
     } else {
-        format!("{program} was ended")
+        format!("so {program} was ended")
     };
     match outcome.why {
         None | Some(Why::HungUp) => {
             give_back_quietly(api, held, outcome.expires_at, tell).await;
             tell.verbose(&format!("{program} ended"));
-            ExitCode::from(outcome.how.code())
+            ExitCode::from(outcome.how.map_or(Exit::Failed as u8, How::code))
         }
         Some(Why::Lost) if !expired => {
             let how = tell::ended(&over.unwrap_or_default());
-            let what = format!("the lease was lost, so {ended}: {how}");
+            let what = format!("the lease was lost, {so}: {how}");
             tell::complain(&what, &[]);
             Exit::LeaseLost.into()
         }
         Some(_) => {
             // Past the deadline there is nothing to give back.
             let left = outcome.deadline.at().since(Moment::now());
-            if !left.is_zero() && !expired {
+            if !left.is_zero() && !expired && !outcome.goes_on {
                 // If that fails, it ends by itself as soon.
                 let _ = give_back(api, &held.path(), left.min(GIVING_BACK)).await;
             }
             let (because, hint) = why_not_renewed(order, outcome);
-            let what = format!("the lease's time was up, so {ended}{because}");
+            let what = format!("the lease's time was up, {so}{because}");
             tell::complain(&what, hint);
             Exit::TimeUp.into()
         }

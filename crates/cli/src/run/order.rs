@@ -25,14 +25,16 @@ The lease is renewed after half of its time, as long as the pool's policy allows
 the command is ended at once; if its time is up, shortly before the deadline. A server that is \
 away ends nothing before the deadline.
 
-Ending a command is to send SIGTERM to it and all that it started, and SIGKILL to what is left \
-when the grace time is over. A command that takes the whole grace time uses it after the deadline: \
+Ending a command is to send SIGTERM to it and all that it started, SIGHUP also to the shells among \
+them that somebody types into, and SIGKILL to what is left when the grace time is over. On Linux \
+that reaches all that descends from the command, elsewhere its process group. What runs as another \
+user (sudo, su) can't be ended: `run` says so, and leaves a second after the grace time. A command that takes the whole grace time uses it after the deadline: \
 where nothing may happen after that, set --stop-before to no less than --grace.";
 
 const MORE: &str = "\
 Signals: INT, TERM, HUP, QUIT, USR1, USR2, WINCH, CONT and TSTP are passed on to the command and all \
-that it started, which are a process group of their own. What left that group gets none, and what \
-is left of it when the command ends by itself is left alone. If `run` is killed by SIGKILL, nobody \
+that it started, which are a process group of their own. What left that group gets none until \
+the lease is over, and what is left of all when the command ends by itself is left alone. If `run` is killed by SIGKILL, nobody \
 ends the command any more, and the lease ends at its deadline.
 
 Terminal: the command gets it when it asks for it (an editor, a shell). Ctrl-Z stops the command \

@@ -7,6 +7,8 @@ use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::descendants::ignored;
+
 /// Those that the command gets to see, too.
 const PASSED_ON: [Signal; 9] = [
     Signal::SIGINT,
@@ -32,7 +34,8 @@ impl Signals {
     ///
     /// What the system says.
     pub fn listen() -> io::Result<Self> {
-        let ignored = ignored();
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = ignored(&status);
         let passed_on = PASSED_ON.into_iter().filter(|name| ignored & bit(*name) == 0);
         let (to, signals) = mpsc::channel(32);
         // Without the one for children nobody learns how the command ended.
@@ -55,13 +58,7 @@ impl Signals {
     }
 }
 
-/// The signals that are ignored, where the system tells: a bit for each, from 1 on.
-fn ignored() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let bits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
-}
-
-fn bit(signal: Signal) -> u64 {
+/// The bit that stands for a signal where the system tells of several.
+pub const fn bit(signal: Signal) -> u64 {
     1 << (signal as i32 - 1)
 }

@@ -1,6 +1,11 @@
-//! What is said on stderr, and how. That nobody reads it, or can any more, stops nothing.
+//! What is said on stderr, and how. That nobody reads it, or can any more, stops nothing: a pipe or
+//! a terminal that takes no more keeps only the thread waiting that writes.
 
 use std::io::Write as _;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
@@ -11,6 +16,36 @@ use super::terminal::undisturbed;
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const MIND: Style = AnsiColor::Yellow.on_default();
 const QUIET: Style = Style::new().dimmed();
+
+/// How much may wait to be written. What comes when there is as much is not said.
+const WAITING: usize = 64;
+
+/// How long to wait at the end until all is written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The thread that writes, until the end.
+static WRITER: LazyLock<Mutex<Option<Writer>>> = LazyLock::new(|| Mutex::new(Writer::start()));
+
+struct Writer {
+    to: SyncSender<String>,
+    /// Closed when all is written.
+    done: Receiver<()>,
+}
+
+impl Writer {
+    fn start() -> Option<Self> {
+        let (to, texts) = sync_channel::<String>(WAITING);
+        let (open, done) = channel::<()>();
+        let write = move || {
+            for text in texts {
+                // Some terminals stop whoever writes from the background.
+                let _ = undisturbed(|| anstream::stderr().write_all(text.as_bytes()));
+            }
+            drop(open);
+        };
+        thread::Builder::new().spawn(write).ok().map(|_| Writer { to, done })
+    }
+}
 
 /// Says what happens, more or less of it.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +75,20 @@ pub fn complain(what: &str, hints: &[&str]) {
 }
 
 fn write(text: &str) {
-    // Some terminals stop whoever writes from the background.
-    let _ = undisturbed(|| anstream::stderr().write_all(text.as_bytes()));
+    let writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(writer) = &*writer {
+        let _ = writer.to.try_send(text.to_owned());
+    }
+}
+
+/// Waits a little for what was said to be written. Nothing can be said after that.
+pub fn finish() {
+    let writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(Writer { to, done }) = writer {
+        drop(to);
+        // Nothing is ever sent.
+        let _ = done.recv_timeout(LAST_WORDS);
+    }
 }
 
 /// A time as the API writes it.

@@ -51,8 +51,8 @@ impl Terminal {
     /// Sets it as it was in the beginning: whoever was killed could not.
     pub fn restore(&self) {
         if let (Some(tty), Some(modes)) = (&self.tty, &self.modes) {
-            // It may be gone.
-            let _ = undisturbed(|| tcsetattr(tty.as_fd(), SetArg::TCSADRAIN, modes));
+            // It may be gone. Who waited until it has shown all would wait for Ctrl-Q.
+            let _ = undisturbed(|| tcsetattr(tty.as_fd(), SetArg::TCSANOW, modes));
         }
     }
 

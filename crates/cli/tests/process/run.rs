@@ -238,6 +238,25 @@ async fn nobody_reading_does_no_harm() {
     assert_eq!(pool.reason().await, "released");
 }
 
+/// A pipe that is full and not read, as that of a pager.
+#[tokio::test]
+async fn a_stderr_that_takes_no_more_holds_nothing_up() {
+    let pool = Pool::start(&["--lease", "2s"]);
+    let (kept, full) = std::io::pipe().unwrap();
+    let mut filling = Command::new("head");
+    filling.args(["-c", "65536", "/dev/zero"]).stdout(full.try_clone().unwrap());
+    assert!(filling.status().unwrap().success());
+    let mut command =
+        pool.under(&["-v", "--grace", "300ms"], "trap '' TERM; while :; do sleep 0.02; done");
+    let mut child = command.stderr(full).spawn().unwrap();
+    let since = Instant::now();
+    let status = poll("the command to end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(124));
+    assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
+    assert_eq!(pool.reason().await, "expired");
+    drop(kept);
+}
+
 #[tokio::test]
 async fn signals_are_passed_on() {
     let pool = Pool::start(&[]);

@@ -1,12 +1,16 @@
 //! `token-manager run`: waiting for a lease, keeping it, and losing it.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::Value;
 
 use crate::harness::{client, run};
-use crate::run::{Pool, Running, lives};
+use crate::run::{Pool, Running, lives, signal};
 
 const TICKING: &str = "echo ready; while :; do sleep 0.02; done";
 
@@ -177,6 +181,92 @@ async fn children_that_outlive_the_command_are_ended_with_it() {
     let ended = run(&mut pool.under(&["--grace", "300ms"], script));
     assert_eq!(ended.code, Some(124));
     assert!(!lives(&ended.out), "{}", ended.out);
+}
+
+/// What left the command's group belongs to it all the same.
+#[tokio::test]
+async fn what_left_the_group_is_ended_too() {
+    let pool = Pool::start(&["--lease", "1m"]);
+    let script = "setsid sleep 600 & setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.02; done' & \
+                  (setsid sh -c 'echo $$; exec sleep 600' & ); sleep 0.3; echo $!; echo ready; exec sleep 600";
+    let running = pool.started(&["--grace", "300ms"], script);
+    send(&pool, Method::DELETE, "/api/tokens/clear-active").await;
+    let ended = running.end();
+    assert_eq!(ended.code, Some(123), "{}", ended.err);
+    let pids: Vec<&str> = ended.out.lines().filter(|line| *line != "ready").collect();
+    assert_eq!(pids.len(), 3, "{}", ended.out);
+    for pid in pids {
+        assert!(!lives(pid), "{pid} of {}", ended.out);
+    }
+}
+
+/// As `sudo` and `su` do. Only the superuser can set that up, and not everywhere.
+#[tokio::test]
+async fn a_command_of_another_user_can_not_be_ended_and_run_says_so() {
+    let pool = Pool::start(&["--lease", "1m"]);
+    let folder = pool.folder.path();
+    let open = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let which = |name: &str| {
+        let path = std::env::var_os("PATH").unwrap();
+        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.exists())
+    };
+    let (Some(setpriv), true) = (which("setpriv"), is_root()) else { return };
+    fs::copy(setpriv, folder.join("elevate")).unwrap();
+    open(&folder.join("elevate"), 0o4755);
+    open(folder, 0o755);
+    let mut nobody = Command::new("setpriv");
+    nobody.args(["--reuid=65534", "--clear-groups", "--"]).current_dir(folder);
+    let elevates = Command::new(nobody.get_program())
+        .args(nobody.get_args())
+        .args(["./elevate", "--reuid=0", "true"])
+        .current_dir(folder)
+        .status();
+    if !elevates.unwrap().success() {
+        return;
+    }
+    let program = folder.join("token-manager");
+    fs::hard_link(env!("CARGO_BIN_EXE_token-manager"), &program)
+        .or_else(|_| fs::copy(env!("CARGO_BIN_EXE_token-manager"), &program).map(|_| ()))
+        .unwrap();
+    let script = "echo $$; echo ready; exec sleep 600";
+    let command = ["--reuid=0", "--clear-groups", "--", "sh", "-c", script];
+    let run = pool.run(&[&["--grace", "1s", "--", "./elevate"], &command[..]].concat());
+    nobody.arg(&program).args(run.get_args());
+    let mut running = Running::start(folder, &mut nobody);
+    running.says("ready");
+    send(&pool, Method::DELETE, "/api/tokens/clear-active").await;
+    running.tells("warning: \"./elevate\", or something that it started, runs as another user");
+    assert!(running.is_running(), "it has the grace time to end by itself");
+    let ended = running.end();
+    assert_eq!(ended.code, Some(123), "{}", ended.err);
+    assert!(
+        ended.err.contains("error: the lease was lost, but \"./elevate\"")
+            && ended.err.contains("can't be ended and goes on: all leases were cleared"),
+        "{}",
+        ended.err
+    );
+    let pid = ended.out.lines().next().unwrap();
+    assert!(lives(pid), "{}", ended.out);
+    signal(pid.parse().unwrap(), "KILL");
+}
+
+fn is_root() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().any(|line| line == "Uid:\t0\t0\t0\t0")
+}
+
+/// What was started before `run` took the process over is somebody else's.
+#[tokio::test]
+async fn what_the_command_did_not_start_is_left_alone() {
+    let pool = Pool::start(&["--lease", "1s"]);
+    let run = pool.under(&[], "sleep 600");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "sleep 600 & echo $!; exec \"$@\"", "sh"]);
+    shell.arg(run.get_program()).args(run.get_args());
+    let ended = Running::start(pool.folder.path(), &mut shell).end();
+    assert_eq!(ended.code, Some(124), "{}", ended.err);
+    assert!(lives(&ended.out), "{}", ended.out);
+    signal(ended.out.trim().parse().unwrap(), "KILL");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import time
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 PATIENCE = 30
 
@@ -159,6 +159,36 @@ def a_shell():
     terminal.expect("prompt> ")
     terminal.type("echo code=$?\n")
     terminal.expect("code=3")
+
+
+def clear():
+    urlopen(Request(f"{URL}/api/tokens/clear-active", method="DELETE")).read()
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def a_shell_without_a_lease():
+    """A shell heeds no SIGTERM, and has its jobs in groups of their own. None of them stays."""
+    terminal = shell()
+    yield terminal
+    terminal.type(line("--grace", "1m", "--", "bash", "--norc", "--noediting", "-i") + "\n")
+    terminal.expect("prompt> ")
+    job = "echo $$ >%s; %s while :; do sleep 0.05; done"
+    terminal.type(f"sh -c '{job % ('behind', '')}' &\n")
+    terminal.type(f"sh -c '{job % ('before', 'echo rea'+chr(34)*2+'dy;')}'\n")
+    terminal.expect("ready")
+    poll("the jobs", lambda: all(os.path.exists(name) and os.path.getsize(name) for name in ("before", "behind")))
+    clear()
+    terminal.expect("the lease was lost")
+    assert not any(alive(open(name).read().strip()) for name in ("before", "behind"))
+    terminal.type("echo code=$?\n")
+    terminal.expect("code=123")
 
 
 def ctrl_z():

@@ -34,6 +34,7 @@ scenarios! {
     ctrl_c_for_a_reader: "released",
     reading: "released",
     a_shell: "released",
+    a_shell_without_a_lease: "cleared",
     ctrl_z: "released",
     ctrl_z_for_a_reader: "released",
     ctrl_z_in_a_script: "released",
