@@ -8,6 +8,10 @@ import { allocationOf, leaseOf, pastLeaseOf, tokenOf } from "./shape.js";
 
 /** How long an answer may take, in milliseconds. */
 const PATIENCE = 10_000;
+/** How long it may take in all where a lost answer is asked for again. */
+const PATIENCE_IN_ALL = 20_000;
+/** How much longer than its wait an allocation may take: the server needs some time, too. */
+const SPARE = 15_000;
 /** The pauses before an allocation whose answer was lost is asked for again, in milliseconds. */
 const PAUSES = [300, 1000, 2500];
 /** Answers after which it is not known whether the lease was granted. */
@@ -126,20 +130,27 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
 
     /**
      * Leases a token to a user. If the answer is lost it is asked for again, by the same key, so
-     * that no second token is taken.
+     * that no second token is taken. But who waits may change their mind, which is hanging up: then
+     * no lease may be left behind, as one would be under a key, so there is none.
      * @param {string} user
      * @param {{ leaseSeconds?: number, waitSeconds?: number, signal?: AbortSignal }} [wishes]
      */
     async allocate(user, { leaseSeconds, waitSeconds, signal } = {}) {
-      const ask = {
-        method: "POST",
-        headers: { "idempotency-key": freshKey() },
-        body: { user_id: user, lease_seconds: leaseSeconds, wait_seconds: waitSeconds },
-        timeout: waitSeconds === undefined ? PATIENCE : waitSeconds * 1000 + 15_000,
-        signal,
-      };
-      const { body } = await persist(() => request("/api/tokens/allocate", ask));
-      return allocationOf(body);
+      const path = "/api/tokens/allocate";
+      const body = { user_id: user, lease_seconds: leaseSeconds, wait_seconds: waitSeconds };
+      if (waitSeconds === undefined) {
+        const headers = { "idempotency-key": freshKey() };
+        const keyed = { method: "POST", headers, body, signal };
+        return allocationOf((await persist((timeout) =>
+          request(path, { ...keyed, timeout }))).body);
+      }
+      const timeout = waitSeconds * 1000 + SPARE;
+      try {
+        return allocationOf((await request(path, { method: "POST", body, timeout, signal })).body);
+      } catch (problem) {
+        if (!(problem instanceof Problem) || problem.status !== 0) throw problem;
+        throw new Problem(0, { ...problem.members, code: "wait-lost" });
+      }
     },
 
     /**
@@ -149,7 +160,7 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
      */
     async releaseLease(leaseId) {
       const path = `/api/leases/${encodeURIComponent(leaseId)}/release`;
-      const { body } = await persist(() => request(path, { method: "POST" }));
+      const { body } = await persist((timeout) => request(path, { method: "POST", timeout }));
       const { lease_id: id, token_id: tokenId, user, ended_at: endedAt } = body;
       return { id, tokenId, user, endedAt: Date.parse(endedAt) };
     },
@@ -176,19 +187,22 @@ export const api = createApi();
 
 /**
  * @template T
- * @param {() => Promise<T>} attempt
+ * @param {(timeout: number) => Promise<T>} attempt
  * @returns {Promise<T>}
  */
 async function persist(attempt) {
-  for (const pause of PAUSES) {
+  const end = performance.now() + PATIENCE_IN_ALL;
+  for (let tries = 0; ; tries += 1) {
+    const left = end - performance.now();
     try {
-      return await attempt();
+      return await attempt(Math.min(PATIENCE, left));
     } catch (problem) {
-      if (!(problem instanceof Problem) || !OPEN_ENDS.has(problem.code)) throw problem;
+      const open = problem instanceof Problem && OPEN_ENDS.has(problem.code);
+      const pause = PAUSES[tries];
+      if (!open || pause === undefined || performance.now() + pause >= end) throw problem;
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }
-  return attempt();
 }
 
 /**

@@ -98,6 +98,11 @@ export class Live extends EventTarget {
     this.#line ??= this.#openLine((message) => this.#take(message));
   }
 
+  /** Whether the tokens were read at all. */
+  get loaded() {
+    return this.#loaded;
+  }
+
   /** The last ten minutes, in buckets of two seconds. */
   buckets() {
     const now = this.clock.now();

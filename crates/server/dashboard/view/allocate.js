@@ -1,106 +1,104 @@
 // @ts-check
-import { api } from "../live/api.js";
-import { fillWords, isolated, onLanguage, word } from "../words/language.js";
+import { api, Problem } from "../live/api.js";
+import { onLanguage, word } from "../words/language.js";
 import { announce } from "./announcer.js";
-import { copies } from "./copy.js";
-import { make, nameOf, part, setText, tokenAddress } from "./dom.js";
+import { part, setText } from "./dom.js";
+import { redraw, withTime } from "./frames.js";
+import { Granted } from "./granted.js";
+import { shownTime } from "./moment.js";
 import { problemWords } from "./problem.js";
+import { inTurn } from "./turns.js";
 /** @typedef {import("../live/live.js").Live} Live */
-/** @typedef {import("../live/shape.js").Allocation} Allocation */
 
 /** How long to wait where the policy lets wait, in seconds. */
 const WAIT = 30;
+/** So long after an answer the same is not asked for again, in milliseconds: keys and fingers are
+ * not that exact. */
+const CALM = 700;
 
 /** @param {Live} live */
 export function startAllocating(live) {
+  const form = part("allocate", HTMLFormElement);
   const user = part("allocate-user", HTMLInputElement);
   const seconds = part("allocate-seconds", HTMLInputElement);
   const submit = part("allocate-submit");
-  const result = part("allocate-result");
   const error = part("allocate-error");
+  const granted = new Granted(live, part("allocate-result"));
   let busy = false;
-  /** @type {Allocation | null} */
-  let last = null;
+  let answeredAt = -Infinity;
   /** @type {unknown} */
   let failure = null;
+  /** @type {AbortController | null} by which a wait can be given up */
+  let wait = null;
+  /** By performance.now(). */
+  let waitEnds = 0;
 
   const draw = () => {
-    const waits = live.info?.policy.when_full === "wait" && live.info.available === 0;
+    const since = performance.now() - waitEnds + WAIT * 1000;
+    const full = live.pool.counts(shownTime(live)).available === 0;
+    const waits = wait !== null && (full || since > 1000);
     setText(submit, word(!busy ? "allocate" : waits ? "allocateWaiting" : "allocateBusy"));
-    if (busy) submit.setAttribute("aria-disabled", "true");
-    else submit.removeAttribute("aria-disabled");
+    submit.setAttribute("aria-disabled", String(busy));
+    part("allocate-wait").hidden = !waits;
+    const left = Math.max(0, Math.ceil((waitEnds - performance.now()) / 1000));
+    setText(part("allocate-wait-text"), live.state === "lost" ? word("allocateWaitLost")
+      : word("allocateWaitSays", { count: Math.max(1, live.info?.waiting ?? 1), seconds: left }));
     const max = live.info?.policy.lease_seconds;
     setText(error, !failure ? "" : isAbout(failure, "invalid-parameter") && max
       ? word("allocateForWrong", { max }) : problemWords(failure));
     user.setAttribute("aria-invalid", String(isAbout(failure, "invalid-user")));
     seconds.setAttribute("aria-invalid", String(isAbout(failure, "invalid-parameter")));
-    result.replaceChildren(...(last ? resultParts(live, last) : []));
   };
 
-  part("allocate", HTMLFormElement).addEventListener("submit", async (event) => {
+  const ask = async () => {
+    // What is no number must not pass for none.
+    if (seconds.validity.badInput) throw new Problem(400, { code: "invalid-parameter" });
+    const leaseSeconds = seconds.value === "" ? undefined : seconds.valueAsNumber;
+    const { policy } = live.info ?? await api.pool();
+    if (policy.when_full !== "wait") return api.allocate(user.value, { leaseSeconds });
+    wait = new AbortController();
+    waitEnds = performance.now() + WAIT * 1000;
+    const wishes = { leaseSeconds, waitSeconds: WAIT, signal: wait.signal };
+    draw();
+    return inTurn(() => api.allocate(user.value, wishes));
+  };
+
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (busy) return;
+    if (busy || performance.now() - answeredAt < CALM) return;
     busy = true;
     failure = null;
-    last = null;
+    granted.show(null);
     draw();
     try {
-      const waitSeconds = live.info?.policy.when_full === "wait" ? WAIT : undefined;
-      const leaseSeconds = seconds.value === "" ? undefined : seconds.valueAsNumber;
-      last = await api.allocate(user.value, { leaseSeconds, waitSeconds });
+      granted.show(await ask());
       user.select();
     } catch (problem) {
-      failure = problem;
+      if (wait?.signal.aborted) announce(word("allocateGivenUp"));
+      else failure = problem;
       if (isAbout(problem, "invalid-parameter")) seconds.focus();
-      else user.focus();
+      else if (form.contains(document.activeElement)) user.focus();
     }
     busy = false;
+    wait = null;
+    answeredAt = performance.now();
     draw();
-    if (last) announce(sentence(live, last));
   });
+  // Held down, Enter would ask again and again, and a double click twice.
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.repeat) event.preventDefault();
+    if (event.key === "Escape") wait?.abort();
+  });
+  submit.addEventListener("click", (event) => event.detail > 1 && event.preventDefault());
+  form.addEventListener("input", () => (answeredAt = -Infinity));
+  part("allocate-cancel").addEventListener("click", () => wait?.abort());
   live.addEventListener("info", () => {
     seconds.placeholder = String(live.info?.policy.lease_seconds ?? "");
   });
+  for (const kind of ["info", "state"]) live.addEventListener(kind, () => wait && redraw(draw));
+  withTime(() => wait && draw());
   onLanguage(draw);
 }
 
 /** @param {any} failure @param {string} code */
 const isAbout = (failure, code) => failure?.code === code;
-
-/** @param {Live} live @param {Allocation} allocation */
-function tokenWords(live, { tokenId }) {
-  const token = live.pool.token(tokenId);
-  return word("tokenInText", {
-    number: token ? String(token.position + 1) : tokenId.slice(0, 8),
-  });
-}
-
-/** @param {Live} live @param {Allocation} allocation */
-function sentence(live, allocation) {
-  const token = tokenWords(live, allocation);
-  return word(allocation.over ? "allocatedOver" : "allocated", {
-    user: isolated(allocation.lease.user), token,
-  });
-}
-
-/** @param {Live} live @param {Allocation} allocation */
-function resultParts(live, allocation) {
-  const link = make("a", "", tokenWords(live, allocation));
-  link.href = tokenAddress(allocation.tokenId);
-  const what = make("p");
-  const name = (/** @type {string} */ user) => make("span", "name", nameOf(user));
-  fillWords(what, allocation.over ? "allocatedOver" : "allocated", {
-    user: name(allocation.lease.user), token: link,
-  });
-  const copy = make("button", "quiet small", word("copy"));
-  copy.type = "button";
-  copies(copy, () => allocation.value);
-  const code = make("code", "", allocation.value);
-  const parts = [what, make("div", "value", code, copy)];
-  if (allocation.evicted) {
-    const whose = make("p", "aside");
-    fillWords(whose, "allocatedEvicted", { user: name(allocation.evicted.user) });
-    parts.push(whose);
-  }
-  return parts;
-}

@@ -39,3 +39,21 @@ export function setText(element, text) {
 
 /** @param {string} tokenId */
 export const tokenAddress = (tokenId) => `#token=${tokenId}`;
+
+/**
+ * Pressing beside a dialog closes it. Both ends of the click count: who selects a text in it may
+ * let go outside.
+ * @param {HTMLDialogElement} dialog @param {() => void} close
+ */
+export function onBackdrop(dialog, close) {
+  let down = false;
+  const beside = (/** @type {MouseEvent} */ { target, clientX: x, clientY: y }) => {
+    const { left, right, top, bottom } = dialog.getBoundingClientRect();
+    return target === dialog && (x < left || x > right || y < top || y > bottom);
+  };
+  dialog.addEventListener("pointerdown", (event) => (down = beside(event)));
+  dialog.addEventListener("click", (event) => {
+    if (down && beside(event)) close();
+    down = false;
+  });
+}

@@ -1,13 +1,11 @@
 // @ts-check
-import { api } from "../live/api.js";
-import { isolated, onLanguage, word } from "../words/language.js";
+import { onLanguage, word } from "../words/language.js";
 import { countdown, timeOfDay } from "../words/time.js";
-import { announce } from "./announcer.js";
+import { Acting } from "./acting.js";
 import { copies } from "./copy.js";
-import { nameOf, part, setText, tokenAddress } from "./dom.js";
+import { nameOf, onBackdrop, part, setText, tokenAddress } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
 import { fractionLeft, shownTime } from "./moment.js";
-import { problemWords } from "./problem.js";
 import { Timeline } from "./timeline.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/shape.js").Lease} Lease */
@@ -17,31 +15,30 @@ class Drawer {
   #live;
   #dialog = part("drawer", HTMLDialogElement);
   #title = part("drawer-title");
+  #acting;
   #timeline;
   #tokenId = "";
   /** Whether closing may simply go back, to the page without the drawer. */
   #cameFromPage = false;
-  #busy = false;
   #fence = 0;
 
   /** @param {Live} live */
   constructor(live) {
     this.#live = live;
+    this.#acting = new Acting(live);
     this.#timeline = new Timeline(live);
     const dialog = this.#dialog;
     dialog.addEventListener("cancel", (event) => {
       event.preventDefault();
       this.close();
     });
-    // What is not the drawer is its backdrop.
-    dialog.addEventListener("click", ({ target }) => target === dialog && this.close());
+    onBackdrop(dialog, () => this.close());
     part("drawer-close").addEventListener("click", () => this.close());
-    part("drawer-release").addEventListener("click", () => this.#release());
-    part("drawer-renew").addEventListener("click", () => this.#renew());
     copies(part("drawer-copy-id", HTMLButtonElement), () => this.#tokenId);
     copies(part("drawer-copy", HTMLButtonElement), () => this.#token()?.value ?? "");
     addEventListener("hashchange", () => {
-      this.#cameFromPage = true;
+      // From one token's drawer to another's, back is not the page.
+      this.#cameFromPage = this.#tokenId === "";
       this.#follow();
     });
     const draw = () => this.#tokenId && this.#draw();
@@ -68,9 +65,11 @@ class Drawer {
     if (tokenId === this.#tokenId) return;
     this.#tokenId = tokenId;
     this.#fence = 0;
-    setText(part("drawer-error"), "");
     this.#timeline.show(tokenId);
-    if (!tokenId) return this.#dialog.close();
+    if (!tokenId) {
+      this.#acting.show("", undefined, null);
+      return this.#dialog.close();
+    }
     this.#draw();
     part("drawer-body").scrollTop = 0;
     if (this.#dialog.open) return;
@@ -82,6 +81,7 @@ class Drawer {
     if (this.#cameFromPage) {
       this.#tokenId = "";
       this.#timeline.show("");
+      this.#acting.show("", undefined, null);
       this.#dialog.close();
       history.back();
     } else {
@@ -94,7 +94,6 @@ class Drawer {
   #draw() {
     const token = this.#token();
     const lease = this.#lease();
-    const loaded = this.#live.pool.tokens.length > 0;
     const holding = part("drawer-holding");
     // A button that disappears must not take the focus with it.
     if (!lease && part("drawer-release").parentElement?.contains(document.activeElement)) {
@@ -105,7 +104,10 @@ class Drawer {
       : word("token", { number: this.#tokenId.slice(0, 8) }));
     setText(part("drawer-id"), this.#tokenId);
     setText(part("drawer-value"), token?.value ?? "–");
-    this.#drawHolder(lease, loaded && !token);
+    part("drawer-copy").hidden = !token;
+    if (lease) this.#drawHolder(lease);
+    else this.#drawNone(token !== undefined);
+    this.#acting.show(this.#tokenId, token, lease);
     const fence = token?.lease?.fence ?? 0;
     if (fence !== this.#fence) {
       // The lease that begins tells of the one that ended, too.
@@ -114,15 +116,17 @@ class Drawer {
     }
   }
 
-  /** @param {Lease | null} lease @param {boolean} unknown */
-  #drawHolder(lease, unknown) {
+  /** @param {boolean} known whether the pool has the token */
+  #drawNone(known) {
+    const words = known ? "drawerFree" : this.#live.loaded ? "drawerUnknown" : "drawerLoading";
+    setText(part("drawer-holder"), word(words));
+    setText(part("drawer-when"), known ? word("drawerFreeText") : "");
+    setText(part("drawer-left"), "");
+  }
+
+  /** @param {Lease} lease */
+  #drawHolder(lease) {
     const holder = part("drawer-holder");
-    if (!lease) {
-      setText(holder, word(unknown ? "drawerUnknown" : "drawerFree"));
-      setText(part("drawer-when"), unknown ? "" : word("drawerFreeText"));
-      setText(part("drawer-left"), "");
-      return;
-    }
     if (holder.textContent !== lease.user || holder.childElementCount === 0) {
       holder.replaceChildren(nameOf(lease.user));
     }
@@ -132,45 +136,6 @@ class Drawer {
     part("drawer-bar").style.transform = `scaleX(${fractionLeft(this.#live, lease, now)})`;
     const policy = this.#live.info?.policy;
     part("drawer-renew").hidden = !policy || policy.max_lease_seconds <= policy.lease_seconds;
-    setText(part("drawer-release"), word(this.#busy ? "releaseBusy" : "release"));
-  }
-
-  async #release() {
-    const lease = this.#lease();
-    const token = this.#token();
-    if (!lease || !token) return;
-    await this.#act("drawer-release", async () => {
-      await api.releaseLease(lease.id);
-      const text = word("tokenInText", { number: String(token.position + 1) });
-      return word("released", { user: isolated(lease.user), token: text });
-    });
-  }
-
-  async #renew() {
-    const lease = this.#lease();
-    if (!lease) return;
-    await this.#act("drawer-renew", async () => {
-      const { expiresAt } = await api.renew(lease.id);
-      return word("renewed", { time: timeOfDay(expiresAt) });
-    });
-  }
-
-  /** @param {string} button @param {() => Promise<string>} action */
-  async #act(button, action) {
-    if (this.#busy) return;
-    const tokenId = this.#tokenId;
-    this.#busy = true;
-    part(button).setAttribute("aria-disabled", "true");
-    setText(part("drawer-error"), "");
-    this.#draw();
-    try {
-      announce(await action());
-    } catch (error) {
-      if (tokenId === this.#tokenId) setText(part("drawer-error"), problemWords(error));
-    }
-    this.#busy = false;
-    part(button).removeAttribute("aria-disabled");
-    if (this.#tokenId) this.#draw();
   }
 }
 

@@ -109,6 +109,12 @@ export const en = {
   allocateForWrong: "Enter a number of seconds, greater than 0 and at most {max}.",
   allocateBusy: "Asking …",
   allocateWaiting: "Waiting for a token …",
+  allocateWaitSays: {
+    one: "{count} request waits. This one does for {seconds} s more.",
+    other: "{count} requests wait. This one does for {seconds} s more.",
+  },
+  allocateWaitLost: "No connection to the server, so the place in the queue may be lost.",
+  allocateGivenUp: "No longer waiting. No token was taken.",
   allocated: "{user} holds {token}.",
   allocatedOver: "{user} was given {token}, but that lease is over already.",
   allocatedEvicted: "The lease of {user} gave way for it.",
@@ -136,10 +142,12 @@ export const en = {
   drawerUntil: "until {time}",
   drawerSince: "since {time}",
   drawerUnknown: "This pool has no such token.",
+  drawerLoading: "Loading …",
   release: "Release",
   releaseBusy: "Releasing …",
   released: "The lease of {user} on {token} was ended.",
   renew: "Renew",
+  renewBusy: "Renewing …",
   renewed: "Renewed until {time}.",
   history: "History",
   historyNone: "Nobody has had this token yet.",
@@ -176,6 +184,11 @@ export const en = {
   "problem-unreachable":
     "The server can't be reached, so it is not certain whether that was done. Check that it runs; "
     + "this page connects again by itself.",
+  "problem-wait-lost":
+    "The answer was lost. No lease is left of it: the server takes back what it can't deliver. "
+    + "Allocate again when it can be reached.",
+  "problem-too-many-tabs":
+    "Other tabs of this page wait for a token already. Wait for one of them, or give it up.",
   "problem-pool-full": "Every token is in use. Try again later, or release one.",
   "problem-queue-full": "Too many wait for a token already. Try again later.",
   "problem-no-tokens": "This pool has no tokens at all.",

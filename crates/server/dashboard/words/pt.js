@@ -105,6 +105,12 @@ export const pt = {
   allocateForWrong: "Escreva um número de segundos, maior que 0 e no máximo {max}.",
   allocateBusy: "Pedindo …",
   allocateWaiting: "Esperando um token …",
+  allocateWaitSays: {
+    one: "{count} pedido espera. Este, por mais {seconds} s.",
+    other: "{count} pedidos esperam. Este, por mais {seconds} s.",
+  },
+  allocateWaitLost: "Sem conexão com o servidor; o lugar na fila pode ter se perdido.",
+  allocateGivenUp: "A espera acabou. Nenhum token foi alocado.",
   allocated: "{user} tem o {token}.",
   allocatedOver: "{user} recebeu o {token}, mas esse lease já terminou.",
   allocatedEvicted: "O lease de {user} deu lugar a ele.",
@@ -133,10 +139,12 @@ export const pt = {
   drawerUntil: "até {time}",
   drawerSince: "desde {time}",
   drawerUnknown: "Este pool não tem esse token.",
+  drawerLoading: "Carregando …",
   release: "Liberar",
   releaseBusy: "Liberando …",
   released: "O lease de {user} no {token} foi encerrado.",
   renew: "Renovar",
+  renewBusy: "Renovando …",
   renewed: "Renovado até {time}.",
   history: "Histórico",
   historyNone: "Ninguém teve este token ainda.",
@@ -176,6 +184,11 @@ export const pt = {
   "problem-unreachable":
     "O servidor não está acessível, e não é certo se isso foi feito. Veja se ele está no ar; "
     + "a página se reconecta sozinha.",
+  "problem-wait-lost":
+    "A resposta se perdeu. Nenhum lease ficou dela: o servidor retoma o que não consegue entregar. "
+    + "Aloque de novo quando ele estiver acessível.",
+  "problem-too-many-tabs":
+    "Outras abas desta página já esperam um token. Espere uma delas, ou cancele-a.",
   "problem-pool-full":
     "Todos os tokens estão em uso. Tente de novo mais tarde, ou libere um.",
   "problem-queue-full": "Já há gente demais à espera de um token. Tente de novo mais tarde.",

@@ -1,0 +1,93 @@
+// @ts-check
+import { fillWords, isolated, onLanguage, word } from "../words/language.js";
+import { announce } from "./announcer.js";
+import { copies } from "./copy.js";
+import { make, nameOf, tokenAddress } from "./dom.js";
+import { redraw, withTime } from "./frames.js";
+import { shownTime } from "./moment.js";
+/** @typedef {import("../live/live.js").Live} Live */
+/** @typedef {import("../live/shape.js").Allocation} Allocation */
+
+/** What was allocated last, as long as it is true, and then that it was. */
+export class Granted {
+  #live;
+  #place;
+  /** @type {Allocation | null} */
+  #last = null;
+  /** Whether the pool's copy has heard of the lease: it may be behind the answer. */
+  #heard = false;
+  #what = make("p");
+
+  /** @param {Live} live @param {HTMLElement} place */
+  constructor(live, place) {
+    this.#live = live;
+    this.#place = place;
+    const look = () => this.#last && !this.#last.over && this.#look();
+    live.addEventListener("pool", () => redraw(look));
+    withTime(look);
+    onLanguage(() => this.#build());
+  }
+
+  /** @param {Allocation | null} allocation */
+  show(allocation) {
+    this.#last = allocation && { ...allocation };
+    this.#heard = false;
+    this.#build();
+    if (!allocation) return;
+    announce(word(words(allocation), {
+      user: isolated(allocation.lease.user), token: this.#token(allocation),
+    }));
+  }
+
+  #look() {
+    const last = /** @type {Allocation} */ (this.#last);
+    const token = this.#live.pool.token(last.tokenId);
+    const lease = token && this.#live.pool.holder(token, shownTime(this.#live));
+    this.#heard ||= (token?.lease?.fence ?? 0) >= last.lease.fence;
+    const runs = lease?.id === last.lease.id;
+    const late = last.lease.expiresAt <= shownTime(this.#live) && this.#live.state === "live";
+    if (runs || !(this.#heard || late)) return;
+    last.over = true;
+    this.#say();
+  }
+
+  /** @param {Allocation} allocation */
+  #token({ tokenId }) {
+    const token = this.#live.pool.token(tokenId);
+    const number = token ? String(token.position + 1) : tokenId.slice(0, 8);
+    return word("tokenInText", { number });
+  }
+
+  /** The sentence alone, so that a button that has the focus keeps it. */
+  #say() {
+    const last = /** @type {Allocation} */ (this.#last);
+    const focused = this.#what.contains(document.activeElement);
+    const link = make("a", "", this.#token(last));
+    link.href = tokenAddress(last.tokenId);
+    fillWords(this.#what, words(last), { user: name(last.lease.user), token: link });
+    if (focused) link.focus();
+    this.#place.classList.toggle("over", last.over);
+  }
+
+  #build() {
+    const last = this.#last;
+    if (!last) return this.#place.replaceChildren();
+    this.#say();
+    const copy = make("button", "quiet small", word("copy"));
+    copy.type = "button";
+    copies(copy, () => last.value);
+    const parts = [this.#what, make("div", "value", make("code", "", last.value), copy)];
+    if (last.evicted) {
+      const whose = make("p", "aside");
+      fillWords(whose, "allocatedEvicted", { user: name(last.evicted.user) });
+      parts.push(whose);
+    }
+    this.#place.replaceChildren(...parts);
+  }
+}
+
+/** @param {Allocation} allocation */
+const words = ({ over }) => (over ? "allocatedOver" : "allocated");
+
+/** @param {string} user */
+const name = (user) => make("span", "name", nameOf(user));

@@ -1,0 +1,183 @@
+// @ts-check
+// What is done by the page is done to what one saw, and once.
+
+import assert from "node:assert/strict";
+import { describe } from "node:test";
+import { inBrowser } from "./harness/stage.js";
+import { until } from "./harness/wait.js";
+
+const wait = ["--pool-size=1", "--when-full=wait", "--lease=60s"];
+
+/** Who had a token and why it ended, newest first.
+ * @param {import("./harness/server.js").Server} server @param {string} id */
+async function past(server, id) {
+  const { history } = await server.ask("GET", `/api/tokens/${id}/history`);
+  return history.map((/** @type {any} */ row) => `${row.user} ${row.end_reason ?? "running"}`);
+}
+
+/** Stands in the queue. @param {import("./harness/server.js").Server} server
+ * @param {string} user */
+async function queue(server, user) {
+  const { waiting } = await server.pool();
+  const body = { user_id: user, wait_seconds: 30 };
+  const granted = server.ask("POST", "/api/tokens/allocate", body).catch(() => null);
+  await until(`${user} waits`, async () => (await server.pool()).waiting > waiting);
+  return granted;
+}
+
+describe("care", { concurrency: 3 }, () => {
+  inBrowser("a double click releases one lease, not the next one too", async (stage) => {
+    const server = await stage.server(...wait);
+    const { token_id: id } = await server.allocate("ann");
+    const dashboard = await stage.dashboard(server);
+    await dashboard.open(id);
+    void queue(server, "bob");
+    await dashboard.counts({ waiting: 1 });
+    void queue(server, "cid");
+    await dashboard.counts({ waiting: 2 });
+    const release = dashboard.page.locator("#drawer-release");
+    await release.dblclick({ delay: 60 });
+    await dashboard.reads("#drawer-holder", /bob/);
+    await release.click({ force: true });
+    await release.press("Enter");
+    const allowed = dashboard.page.locator('#drawer-release[aria-disabled="false"]');
+    await allowed.waitFor();
+    assert.deepEqual(await past(server, id), ["bob running", "ann released"]);
+    await dashboard.reads("#announcer", /bob/);
+    await release.click();
+    await dashboard.reads("#drawer-holder", /cid/);
+  });
+
+  inBrowser("a press that began on one lease does not end its successor's", async (stage) => {
+    const server = await stage.server("--pool-size=1");
+    const { token_id: id } = await server.allocate("ann");
+    const dashboard = await stage.dashboard(server);
+    dashboard.expect(/409/, /410/);
+    const { page } = dashboard;
+    await dashboard.open(id);
+    await page.locator("#drawer-release").hover();
+    await page.mouse.down();
+    await server.allocate("bob");
+    await dashboard.reads("#drawer-holder", /bob/);
+    await page.mouse.up();
+    await dashboard.reads("#drawer-error", /\p{Letter}/u);
+    assert.deepEqual(await past(server, id), ["bob running", "ann evicted"]);
+  });
+
+  inBrowser("a release that fails is told, though its drawer is closed", async (stage) => {
+    const server = await stage.server("--pool-size=2", "--max-lease=120s", "--lease=60s");
+    const ann = await server.allocate("ann");
+    const bob = await server.allocate("bob");
+    const dashboard = await stage.dashboard(server);
+    dashboard.expect(/503/);
+    const { page } = dashboard;
+    /** @type {() => void} */
+    let answer = () => {};
+    await page.route("**/renew", async (route) => {
+      await new Promise((resolve) => (answer = () => resolve(null)));
+      await route.fulfill({ status: 503, json: { code: "not-done", title: "Not done" } });
+    });
+    await dashboard.open(ann.token_id);
+    const [release, renew] = ["release", "renew"].map((act) => page.locator(`#drawer-${act}`));
+    const [releasing, renewing] = [await release.innerText(), await renew.innerText()];
+    await renew.click();
+    assert.equal(await release.innerText(), releasing, "it is not being released");
+    assert.notEqual(await renew.innerText(), renewing);
+    await page.locator("#drawer-close").click();
+    await dashboard.open(bob.token_id);
+    assert.equal(await renew.innerText(), renewing, "another token's button is its own");
+    await page.evaluate(() => history.replaceState(null, "", location.pathname));
+    answer();
+    await page.locator("#notice").waitFor();
+    await dashboard.reads("#notice", /1/);
+    await dashboard.reads("#announcer", /\p{Letter}/u);
+    await release.click();
+    await dashboard.shows(bob.token_id, null);
+  });
+
+  inBrowser("closing a drawer closes it, and selecting its text does not", async (stage) => {
+    const server = await stage.server("--pool-size=2");
+    const [one, two] = await server.tokens();
+    const dashboard = await stage.dashboard(server, { hash: `#token=${one.id}` });
+    const { page } = dashboard;
+    await dashboard.drawer(one.id);
+    await page.evaluate((id) => (location.hash = `#token=${id}`), two.id);
+    await dashboard.drawer(two.id);
+    await page.locator("#drawer-id").hover();
+    await page.mouse.down();
+    await page.mouse.move(40, 300, { steps: 4 });
+    await page.mouse.up();
+    await dashboard.drawer(two.id);
+    await page.locator("#drawer-close").click();
+    await dashboard.drawer(null);
+    await dashboard.open(one.id);
+    await page.mouse.click(40, 300);
+    await dashboard.drawer(null);
+  });
+
+  inBrowser("allocating happens once, however long a key is held", async (stage) => {
+    const server = await stage.server("--pool-size=8");
+    const dashboard = await stage.dashboard(server);
+    const { page } = dashboard;
+    const user = page.locator("#allocate-user");
+    await user.fill("ann");
+    await page.locator("#allocate-submit").dblclick({ delay: 30 });
+    await dashboard.reads("#allocate-result", /ann/);
+    await user.press("End");
+    await user.press("Enter");
+    await user.fill("bob");
+    for (let times = 0; times < 12; times += 1) await page.keyboard.down("Enter");
+    await page.keyboard.up("Enter");
+    await dashboard.reads("#allocate-result", /bob/);
+    await dashboard.counts({ active: 2 });
+    await page.locator("#allocate-seconds").pressSequentially("1-");
+    await page.locator("#allocate-submit").click();
+    await dashboard.reads("#allocate-error", /120/);
+    assert.equal(await dashboard.focus(), "#allocate-seconds");
+    assert.equal((await server.pool()).active, 2);
+  });
+
+  inBrowser("what was allocated is said to be over when it is", async (stage) => {
+    const server = await stage.server("--pool-size=1");
+    const dashboard = await stage.dashboard(server);
+    const { page } = dashboard;
+    await dashboard.allocate("ann");
+    await dashboard.reads("#allocate-result", /ann/);
+    const sentence = await dashboard.text("#allocate-result p");
+    const copy = page.locator("#allocate-result button");
+    await copy.focus();
+    await dashboard.counts({ active: 1 });
+    assert.equal(await dashboard.text("#allocate-result p"), sentence);
+    await server.allocate("bob");
+    await page.locator("#allocate-result.over").waitFor();
+    assert.notEqual(await dashboard.text("#allocate-result p"), sentence);
+    assert.ok(await copy.evaluate((button) => button === document.activeElement));
+  });
+
+  inBrowser("a wait can be given up, and leaves no lease behind", async (stage) => {
+    const server = await stage.server(...wait);
+    const { lease_id: ann } = await server.allocate("ann");
+    const dashboard = await stage.dashboard(server);
+    const cancel = dashboard.page.locator("#allocate-cancel");
+    await dashboard.allocate("bob");
+    await cancel.waitFor();
+    await until("bob waits", async () => (await server.pool()).waiting === 1);
+    await cancel.click();
+    await cancel.waitFor({ state: "hidden" });
+    assert.equal(await dashboard.focus(), "#allocate-user");
+    await dashboard.reads("#announcer", /\p{Letter}/u);
+    assert.equal(await dashboard.text("#allocate-error"), "");
+    await until("nobody waits", async () => (await server.pool()).waiting === 0);
+    await server.release(ann);
+    await dashboard.counts({ active: 0 });
+
+    await server.allocate("cid");
+    await dashboard.counts({ active: 1 });
+    await dashboard.allocate("dan");
+    await cancel.waitFor();
+    dashboard.expect(/ERR_/);
+    await server.end("SIGKILL");
+    await dashboard.reads("#allocate-error", /\p{Letter}/u);
+    await cancel.waitFor({ state: "hidden" });
+  });
+});
