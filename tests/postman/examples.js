@@ -1,0 +1,89 @@
+// @ts-check
+// Takes the examples of the collection anew, from real servers: npm run examples
+//
+// Each request gets the answer that it had under the first policy under which it was not skipped.
+
+import { Server } from "../browser/harness/server.js";
+import {
+  collectionFile,
+  followLease,
+  policies,
+  read,
+  requestsOf,
+  run,
+  write,
+} from "./harness/collection.js";
+
+// What belongs to how an answer was carried, and not to what is shown.
+const carried = [
+  "content-encoding",
+  "content-length",
+  "transfer-encoding",
+  "connection",
+  "keep-alive",
+];
+
+/** Pages and files are shown by their beginning. */
+const most = 600;
+
+/** @param {string} type */
+const languageOf = (type) =>
+  type.includes("json") ? "json" : type.includes("html") ? "html" : "text";
+
+const collection = read(collectionFile);
+const requests = requestsOf(collection);
+
+/** @param {string} folder @param {string} name @param {Pick<import("./harness/collection.js").Exchange, "code" | "reason" | "headers" | "body">} answer */
+function keep(folder, name, { code, reason, headers, body }) {
+  const found = requests.filter(
+    (request) => request.folder === folder && request.item.name === name,
+  );
+  if (found.length !== 1) throw new Error(`not one request ${folder}/${name}`);
+  const [{ item }] = found;
+  if (item.response.length > 0) return;
+  const type = headers.get("content-type") ?? "";
+  const cut = /html|css|javascript/.test(type) && body.length > most;
+  item.response.push({
+    name: `${code} ${reason}${cut ? ", its beginning" : ""}`,
+    originalRequest: sent(item.request),
+    status: reason,
+    code,
+    _postman_previewlanguage: languageOf(type),
+    header: [...headers]
+      .filter(([key]) => !carried.includes(key))
+      .map(([key, value]) => ({ key, value })),
+    cookie: [],
+    body: cut ? `${body.slice(0, body.lastIndexOf("\n", most))}\n` : body,
+  });
+}
+
+/** A request without what is not sent. @param {any} request */
+function sent({ description, ...request }) {
+  const bare = (/** @type {any[]} */ list) =>
+    list.filter(({ disabled }) => !disabled).map(({ key, value }) => ({ key, value }));
+  const { query, ...url } = request.url;
+  const header = bare(request.header);
+  const body = request.body?.urlencoded
+    ? { ...request.body, urlencoded: bare(request.body.urlencoded) }
+    : request.body;
+  return { ...request, header, body, url: query ? { ...url, query: bare(query) } : url };
+}
+
+for (const { item } of requests) item.response = [];
+/** @type {(() => Promise<void>)[]} */
+const ends = [];
+const test = { after: (/** @type {() => Promise<void>} */ end) => void ends.push(end) };
+try {
+  for (const settings of Object.values(policies)) {
+    const server = await Server.start(test, ...settings);
+    const { exchanges, failures } = await run(server.url, { switches: { allowClear: "true" } });
+    if (failures.length > 0) throw new Error(failures.join("\n"));
+    for (const exchange of exchanges) keep(exchange.folder, exchange.item.name, exchange);
+    keep("Events", "Follow a token", await followLease(server));
+  }
+} finally {
+  for (const end of ends) await end();
+}
+const without = requests.filter(({ item }) => item.response.length === 0);
+if (without.length > 0) throw new Error(`not answered: ${without.map(({ item }) => item.name)}`);
+write(collection);
