@@ -1,6 +1,5 @@
 //! Keeping a lease: renewing it in time, and learning early that it is lost.
 
-use std::future::pending;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,6 +14,12 @@ use super::clock::Moment;
 use super::deadline::{self, Deadline, Said};
 use super::lease::{Fate, Held, seconds, timed};
 use super::order::Order;
+
+/// How often to look at the lease: the stream of events may be dead, and nobody notice.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// How long to wait for an answer to that before asking once more.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long to ask who has the token now.
 const ASKING_WHO: Duration = Duration::from_secs(2);
@@ -34,6 +39,15 @@ pub enum Word {
     Over,
     /// All there is to know about that. Nothing follows.
     Why(Over),
+}
+
+/// What calls for a look at the lease.
+#[derive(Debug, Default)]
+pub struct Calls {
+    /// Something may have been missed.
+    pub look: Notify,
+    /// The server may have been started anew, also with another policy.
+    anew: Notify,
 }
 
 /// How a lease ended.
@@ -74,11 +88,10 @@ impl Over {
 }
 
 /// Keeps a lease as long as it runs.
-pub async fn keep(api: &Api, order: &Order, held: &Held, words: Sender<Word>) {
-    let look = Notify::new();
+pub async fn keep(api: &Api, order: &Order, held: &Held, calls: &Calls, words: Sender<Word>) {
     let mut over = tokio::select! {
-        over = follow(api, held, &look, &words) => over,
-        over = Renewing::new(api, order, held, &words).renew(&look) => over,
+        over = follow(api, held, calls, &words) => over,
+        over = Renewing::new(api, order, held, &words).renew(calls) => over,
     };
     say(&words, Word::Over).await;
     if over.holder.is_none()
@@ -98,14 +111,14 @@ async fn say(words: &Sender<Word>, word: Word) {
 
 /// Follows what happens to the token until the lease is over. Asks for a look at the lease whenever
 /// something may have been missed.
-async fn follow(api: &Api, held: &Held, look: &Notify, words: &Sender<Word>) -> Over {
+async fn follow(api: &Api, held: &Held, calls: &Calls, words: &Sender<Word>) -> Over {
     let mut events = api.follow(&[("token_id", &held.token_id.to_string())]);
     loop {
         match events.next().await {
-            News::Connected | News::Resync => look.notify_one(),
+            News::Connected | News::Resync => calls.anew.notify_one(),
             News::Cut(failure) => {
                 // Maybe it answers, and only tells nothing.
-                look.notify_one();
+                calls.anew.notify_one();
                 say(words, Word::Away(failure.to_string())).await;
             }
             News::Told(told) if told.lease_id != held.lease_id => {}
@@ -135,14 +148,15 @@ struct Renewing<'a> {
     deadline: Deadline,
     /// When to renew, unless that is in vain.
     renew_at: Option<Moment>,
-    /// When to look, if something may have been missed.
-    look_at: Option<Moment>,
+    /// When to look.
+    look_at: Moment,
 }
 
 impl<'a> Renewing<'a> {
     fn new(api: &'a Api, order: &'a Order, held: &'a Held, words: &'a Sender<Word>) -> Self {
         let deadline = held.deadline;
-        let mut new = Renewing { api, order, held, words, deadline, renew_at: None, look_at: None };
+        let look_at = Moment::now().after(EVERY);
+        let mut new = Renewing { api, order, held, words, deadline, renew_at: None, look_at };
         new.renew_at = order.renew.then(|| deadline::renewal(Moment::now(), new.until()));
         new
     }
@@ -152,23 +166,22 @@ impl<'a> Renewing<'a> {
         self.deadline.at().before(self.order.stop_before)
     }
 
-    async fn renew(mut self, look: &Notify) -> Over {
+    async fn renew(mut self, calls: &Calls) -> Over {
         loop {
-            let due = [self.renew_at, self.look_at].into_iter().flatten().min();
+            let due = self.renew_at.map_or(self.look_at, |at| at.min(self.look_at));
             tokio::select! {
-                () = look.notified() => {
-                    // The server may have been started anew, with another policy.
-                    let now = Moment::now();
-                    self.look_at = Some(now);
-                    if self.order.renew && self.renew_at.is_none() {
-                        self.renew_at = Some(now);
+                () = calls.look.notified() => self.look_at = Moment::now(),
+                () = calls.anew.notified() => {
+                    self.look_at = Moment::now();
+                    if self.order.renew {
+                        self.renew_at.get_or_insert(self.look_at);
                     }
                 }
-                () = reached(due) => {}
+                () = due.reached() => {}
             }
             let now = Moment::now();
             let renews = self.renew_at.is_some_and(|at| at <= now);
-            if !renews && self.look_at.is_none_or(|at| at > now) {
+            if !renews && self.look_at > now {
                 continue;
             }
             match self.ask(renews).await {
@@ -181,7 +194,11 @@ impl<'a> Renewing<'a> {
                 Came::Nothing(failure) => {
                     let again = Moment::now();
                     let again = again.after(deadline::pause(again, self.until()));
-                    *(if renews { &mut self.renew_at } else { &mut self.look_at }) = Some(again);
+                    if renews {
+                        self.renew_at = Some(again);
+                    } else {
+                        self.look_at = again;
+                    }
                     say(self.words, Word::Away(failure.to_string())).await;
                 }
             }
@@ -190,7 +207,10 @@ impl<'a> Renewing<'a> {
 
     /// Renews the lease, or only looks at it.
     async fn ask(&self, renews: bool) -> Came {
-        let patience = deadline::patience(Moment::now(), self.until());
+        let mut patience = deadline::patience(Moment::now(), self.until());
+        if !renews {
+            patience = patience.min(PATIENCE);
+        }
         let asking = async {
             match timeout(patience, self.send(renews)).await {
                 Ok(answer) => answer,
@@ -224,19 +244,12 @@ impl<'a> Renewing<'a> {
     }
 
     async fn runs(&mut self, said: &Said, fate: &Fate, renews: bool) {
-        self.look_at = None;
+        self.look_at = Moment::now().after(EVERY);
         self.deadline = self.deadline.knowing(said);
         if renews {
             self.renew_at = Some(deadline::renewal(said.asked, self.until()));
             say(self.words, Word::Renewed(fate.expires_at)).await;
         }
         say(self.words, Word::Until(self.deadline)).await;
-    }
-}
-
-async fn reached(moment: Option<Moment>) {
-    match moment {
-        Some(moment) => moment.reached().await,
-        None => pending().await,
     }
 }

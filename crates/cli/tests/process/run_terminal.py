@@ -215,6 +215,22 @@ def ctrl_z():
     terminal.expect("code=130")
 
 
+def lost_while_stopped():
+    """The lease is asked for before the command goes on."""
+    terminal = shell()
+    yield terminal
+    terminal.type(line("--", READER, "-c", TICKING) + "\n")
+    terminal.expect("tick")
+    terminal.type("\x1a")
+    terminal.expect("Stopped")
+    terminal.expect("prompt> ")
+    clear()
+    terminal.type("fg\n")
+    terminal.expect("the lease was lost")
+    terminal.type("echo code=$?\n")
+    terminal.expect("code=123")
+
+
 def ctrl_z_for_a_reader():
     """The command has the terminal when it is stopped, and has it again afterwards."""
     terminal = shell()
