@@ -125,6 +125,8 @@ async fn follow(api: &Api, held: &Held, calls: &Calls, words: &Sender<Word>) -> 
             News::Told(told) if told.word == Happened::Ended => {
                 return Over { reason: told.reason, at: told.ended_at, holder: None };
             }
+            // Maybe by somebody else.
+            News::Told(told) if told.word == Happened::Renewed => calls.look.notify_one(),
             News::Told(_) => {}
         }
     }
@@ -146,6 +148,7 @@ struct Renewing<'a> {
     held: &'a Held,
     words: &'a Sender<Word>,
     deadline: Deadline,
+    expires_at: Timestamp,
     /// When to renew, unless that is in vain.
     renew_at: Option<Moment>,
     /// When to look.
@@ -156,7 +159,9 @@ impl<'a> Renewing<'a> {
     fn new(api: &'a Api, order: &'a Order, held: &'a Held, words: &'a Sender<Word>) -> Self {
         let deadline = held.deadline;
         let look_at = Moment::now().after(EVERY);
-        let mut new = Renewing { api, order, held, words, deadline, renew_at: None, look_at };
+        let expires_at = held.expires_at;
+        let mut new =
+            Renewing { api, order, held, words, deadline, expires_at, renew_at: None, look_at };
         new.renew_at = order.renew.then(|| deadline::renewal(Moment::now(), new.until()));
         new
     }
@@ -248,6 +253,8 @@ impl<'a> Renewing<'a> {
         self.deadline = self.deadline.knowing(said);
         if renews {
             self.renew_at = Some(deadline::renewal(said.asked, self.until()));
+        }
+        if std::mem::replace(&mut self.expires_at, fate.expires_at) < fate.expires_at {
             say(self.words, Word::Renewed(fate.expires_at)).await;
         }
         say(self.words, Word::Until(self.deadline)).await;

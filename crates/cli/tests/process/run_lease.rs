@@ -153,6 +153,23 @@ async fn without_renewing_it_is_the_first_deadline_that_counts() {
     assert!(ended.err.contains("without --no-renew"), "{}", ended.err);
 }
 
+/// As by `token-manager renew`: the command knows its lease.
+#[tokio::test]
+async fn a_lease_that_somebody_else_renews_counts() {
+    let pool = Pool::start(&["--lease", "2s", "--max-lease", "1h"]);
+    let mut running =
+        pool.started(&["-v", "--no-renew"], "echo ready; sleep 3.2; echo $LEASE_ID; exit 9");
+    let id = lease(&pool).await["lease_id"].as_str().unwrap().to_owned();
+    let since = Instant::now();
+    while running.is_running() && since.elapsed() < Duration::from_secs(3) {
+        send(&pool, Method::POST, &format!("/api/leases/{id}/renew")).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let ended = running.end();
+    assert_eq!(ended.code, Some(9), "{}", ended.err);
+    assert!(ended.err.contains("renewed the lease until"), "{}", ended.err);
+}
+
 #[tokio::test]
 async fn who_does_not_end_is_killed_and_all_its_children() {
     let pool = Pool::start(&["--lease", "3s"]);
