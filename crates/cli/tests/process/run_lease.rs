@@ -43,6 +43,19 @@ async fn a_full_pool_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_lease_that_is_shorter_than_an_answer_takes_is_given_up() {
+    let pool = Pool::start(&[]);
+    for (wait, leases) in [(None, 3), (Some("--wait=100ms"), 1)] {
+        let before = pool.over().await.len();
+        let options: Vec<&str> = ["--lease", "1ms"].into_iter().chain(wait).collect();
+        let ended = run(&mut pool.under(&options, "echo ran"));
+        assert_eq!((ended.code, ended.out.as_str()), (Some(3), ""), "{}", ended.err);
+        assert!(ended.err.contains("try: a larger --lease"), "{}", ended.err);
+        assert_eq!(pool.over().await.len(), before + leases);
+    }
+}
+
+#[tokio::test]
 async fn it_waits_for_a_token() {
     let pool = Pool::start(&["--when-full", "wait", "--lease", "1m"]);
     let (_, bob) = pool.server.allocate("bob").await;
