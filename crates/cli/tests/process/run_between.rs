@@ -87,6 +87,35 @@ impl Between {
     }
 }
 
+/// Each attempt would have been in vain, had it been given up before there was an answer.
+#[tokio::test]
+async fn a_slow_server_renews_in_time() {
+    let pool = Pool::start(&["--lease", "3s", "--max-lease", "1h"]);
+    let between = Between::start(&pool);
+    between.late.store(700, SeqCst);
+    let running = between.run(&pool, &["-v"], "sleep 7; exit 9");
+    let ended = running.end();
+    assert_eq!(ended.code, Some(9), "{}", ended.err);
+    assert!(ended.err.contains("renewed the lease"), "{}", ended.err);
+}
+
+/// The command uses its grace time, and the server has trouble enough.
+#[tokio::test]
+async fn a_server_that_is_away_is_not_asked_without_end() {
+    let pool = Pool::start(&["--lease", "2s", "--max-lease", "1h"]);
+    let between = Between::start(&pool);
+    let deaf = "trap '' TERM; echo ready; while :; do sleep 0.02; done";
+    let running = between.run(&pool, &["--grace", "4s"], deaf);
+    running.says("ready");
+    between.away.store(true, SeqCst);
+    between.freeze();
+    let before = between.count.load(SeqCst);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(124), "{}", ended.err);
+    let count = between.count.load(SeqCst) - before;
+    assert!(count < 50, "{count} attempts in six seconds");
+}
+
 async fn clear(pool: &Pool) {
     let url = format!("{}/api/tokens/clear-active", pool.server.url());
     client().request(Method::DELETE, url).send().await.unwrap();
