@@ -301,6 +301,18 @@ def in_the_background():
     terminal.expect("prompt> ")
 
 
+def in_nobodys_background():
+    """The shell has forgotten it, so nobody would continue it if it stopped."""
+    terminal = shell()
+    yield terminal
+    options = ["--lease", "3s", "--no-renew", "--grace", "1s"]
+    reader = "echo $$ >reader.pid; sleep 0.3; read line </dev/tty"
+    terminal.type("(" + line(*options, "--", READER, "-c", reader) + " &)\n")
+    terminal.expect("waits for the terminal in the background")
+    terminal.expect("the lease's time was up")
+    assert not alive(open("reader.pid").read().strip())
+
+
 def in_a_pipeline():
     """What the output goes to may ask the terminal, as a pager does."""
     terminal = shell()

@@ -8,6 +8,7 @@ use nix::unistd::getpgrp;
 
 use super::super::child::{Change, How};
 use super::super::clock::Moment;
+use super::super::tell;
 use super::super::terminal::nobody_continues;
 use super::Guard;
 
@@ -50,11 +51,16 @@ impl Guard<'_> {
     pub(super) fn stop_too(&mut self, signal: Signal) {
         let by_reading = matches!(signal, Signal::SIGTTIN | Signal::SIGTTOU);
         if nobody_continues() {
-            // The command would stop for good. One that waits for a terminal in the background
-            // can't be helped, though.
+            // The command would stop for good.
             if !by_reading {
                 self.child.signal(Signal::SIGCONT);
+                return;
             }
+            let program = self.order.program_shown();
+            tell::warn(&format!(
+                "{program} is stopped, since it waits for the terminal in the background; nobody \
+                 can bring it to the foreground"
+            ));
             return;
         }
         let paused = self.paused.take();
