@@ -56,12 +56,15 @@ pub fn renewal(asked: Moment, until: Moment) -> Moment {
     asked.after(until.since(asked) / 2)
 }
 
-/// How long to wait before the next attempt after one in vain.
+/// How long to wait before the next attempt after one in vain. Only when time is short is a server
+/// that has trouble asked more than a few times a second.
 pub fn pause(now: Moment, until: Moment) -> Duration {
-    (until.since(now) / 8).clamp(Duration::from_millis(50), Duration::from_secs(5))
+    let left = until.since(now);
+    let least = if left < Duration::from_secs(2) { 50 } else { 250 };
+    (left / 8).clamp(Duration::from_millis(least), Duration::from_secs(5))
 }
 
-/// How long to wait for an answer, so that there is time for further attempts.
+/// How long to wait for an answer before there is another attempt beside the one under way.
 pub fn patience(now: Moment, until: Moment) -> Duration {
     (until.since(now) / 3).clamp(Duration::from_millis(250), Duration::from_secs(10))
 }

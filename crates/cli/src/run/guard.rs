@@ -1,27 +1,34 @@
 //! Guarding the command: it runs as long as its lease, and no longer.
 
+mod job;
+
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nix::sys::signal::{Signal, killpg, raise};
-use nix::unistd::getpgrp;
+use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 
 use crate::api::Api;
 
-use super::child::{Change, Child, How};
+use super::child::{Child, How};
 use super::clock::Moment;
 use super::deadline::Deadline;
-use super::keep::{self, Over, Word};
+use super::keep::{self, Calls, Over, Word};
 use super::lease::Held;
 use super::order::Order;
 use super::signals::Signals;
 use super::tell::{self, Tell};
 use super::terminal::{Terminal, nobody_continues};
 
+use self::job::Paused;
+
 /// How often to look round, so that what a sleeping machine missed is not missed for long.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Whoever looks round later than this after the last time was stopped, or the machine was.
+const LATE: Duration = Duration::from_secs(3);
 
 /// How often to look whether a terminal is gone. That may be some time after the signal.
 const TERMINAL_TICK: Duration = Duration::from_millis(200);
@@ -83,6 +90,9 @@ pub struct Guard<'a> {
     child: Child,
     terminal: Terminal,
     ending: Option<Ending>,
+    paused: Option<Paused>,
+    calls: Rc<Calls>,
+    looked_round: Moment,
     hung_up: bool,
     deadline: Deadline,
     expires_at: Timestamp,
@@ -93,7 +103,7 @@ pub struct Guard<'a> {
 
 impl<'a> Guard<'a> {
     /// Guards a command that was just started under a lease.
-    pub const fn new(
+    pub fn new(
         order: &'a Order,
         tell: Tell,
         child: Child,
@@ -106,6 +116,9 @@ impl<'a> Guard<'a> {
             child,
             terminal,
             ending: None,
+            paused: None,
+            calls: Rc::default(),
+            looked_round: Moment::now(),
             hung_up: false,
             deadline: held.deadline,
             expires_at: held.expires_at,
@@ -118,7 +131,8 @@ impl<'a> Guard<'a> {
     /// Returns when the command has ended, and, where it was ended, all that it started.
     pub async fn guard(mut self, api: &Api, held: &Held, signals: &mut Signals) -> Outcome {
         let (to, mut words) = mpsc::channel(16);
-        let mut keeping = pin!(keep::keep(api, self.order, held, to));
+        let calls = Rc::clone(&self.calls);
+        let mut keeping = pin!(keep::keep(api, self.order, held, &calls, to));
         let mut keeps = true;
         loop {
             self.observe();
@@ -167,6 +181,9 @@ impl<'a> Guard<'a> {
         if let Some(Ending { kill_at, killed: None, .. }) = &self.ending {
             due = due.min(*kill_at);
         }
+        if let Some(paused) = &self.paused {
+            due = due.min(paused.until);
+        }
         if self.why().is_some() && self.child.ended().is_some() {
             due = due.min(now.after(LOOK));
         }
@@ -178,12 +195,18 @@ impl<'a> Guard<'a> {
 
     /// Does what is due.
     fn act(&mut self, now: Moment) {
+        if now.since(std::mem::replace(&mut self.looked_round, now)) > LATE {
+            self.calls.look.notify_one();
+        }
         if self.child.ended().is_none() {
             if now >= self.stop_at() {
                 self.end(Why::TimeUp);
             } else if self.hung_up && self.terminal.is_gone() {
                 self.end(Why::HungUp);
             }
+        }
+        if self.paused.as_ref().is_some_and(|paused| now >= paused.until) {
+            self.go_on();
         }
         if let Some(ending) = &mut self.ending
             && now >= ending.kill_at
@@ -219,6 +242,7 @@ impl<'a> Guard<'a> {
         }
         self.ending = Some(Ending { why, kill_at, killed: None });
         if why != Why::HungUp {
+            self.paused = None;
             self.child.tell_all_to_end();
             self.tell.verbose("told the command to end by SIGTERM");
             if self.child.is_immune() {
@@ -238,6 +262,7 @@ impl<'a> Guard<'a> {
                 if self.away.take().is_some() {
                     self.tell.verbose("the server answers again");
                 }
+                self.go_on();
             }
             Word::Renewed(expires_at) => {
                 (self.expires_at, self.limit) = (expires_at, false);
@@ -268,73 +293,21 @@ impl<'a> Guard<'a> {
             // Noticed in any case.
             Signal::SIGCHLD => {}
             Signal::SIGTSTP if nobody_continues() => {}
+            Signal::SIGTSTP if self.paused.is_some() => self.stop_too(signal),
+            Signal::SIGCONT => {
+                // Nobody tells for how long this had been stopped.
+                self.calls.look.notify_one();
+                if self.paused.is_none() {
+                    self.child.signal(signal);
+                }
+            }
             Signal::SIGHUP => {
                 self.hung_up = true;
+                self.paused = None;
                 self.child.signal(Signal::SIGHUP);
                 self.child.signal(Signal::SIGCONT);
             }
             _ => self.child.signal(signal),
-        }
-    }
-
-    /// Sees what became of the command.
-    fn observe(&mut self) {
-        while let Some(change) = self.child.change() {
-            match change {
-                Change::Ended(_) => {}
-                Change::Stopped(signal @ (Signal::SIGTTIN | Signal::SIGTTOU)) => {
-                    if self.terminal.give(self.child.group()) {
-                        self.child.signal(Signal::SIGCONT);
-                    } else {
-                        self.stop_too(signal);
-                    }
-                }
-                Change::Stopped(signal) => {
-                    if signal == Signal::SIGTSTP || self.terminal.is_given() {
-                        self.stop_too(signal);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Stops as the command did, so that the shell that both were started from takes over, and goes
-    /// on when that continues them.
-    fn stop_too(&mut self, signal: Signal) {
-        let by_reading = matches!(signal, Signal::SIGTTIN | Signal::SIGTTOU);
-        if nobody_continues() {
-            // The command would stop for good. One that waits for a terminal in the background
-            // can't be helped, though.
-            if !by_reading {
-                self.child.signal(Signal::SIGCONT);
-            }
-            return;
-        }
-        let had_it = self.terminal.is_given();
-        self.terminal.take_back();
-        if had_it || by_reading {
-            // What the terminal has done to the command it would have done to all of these.
-            let _ = killpg(getpgrp(), Signal::SIGSTOP);
-        } else {
-            let _ = raise(Signal::SIGSTOP);
-        }
-        // That may have been long. Past the deadline the command has to be ended instead.
-        if Moment::now() >= self.stop_at() {
-            return;
-        }
-        if had_it || by_reading {
-            self.terminal.give(self.child.group());
-        }
-        self.child.signal(Signal::SIGCONT);
-    }
-
-    /// Leaves the terminal as it was found.
-    fn leave(&mut self) {
-        if self.terminal.is_given() {
-            self.terminal.take_back();
-            if self.ending.is_some() || matches!(self.child.ended(), Some(How::Killed(_))) {
-                self.terminal.restore();
-            }
         }
     }
 }

@@ -1,20 +1,32 @@
 //! Keeping a lease: renewing it in time, and learning early that it is lost.
 
-use std::future::pending;
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use reqwest::Method;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
-use crate::api::{Answer, Api, Failure, News, Problem, Word as Happened};
+use crate::api::{Api, Failure, News, Problem, Word as Happened};
 
 use super::clock::Moment;
 use super::deadline::{self, Deadline, Said};
 use super::lease::{Fate, Held, seconds, timed};
 use super::order::Order;
+
+/// How often to look at the lease: the stream of events may be dead, and nobody notice.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// How long to wait for an answer to that before asking once more.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long to wait at least after a look that failed.
+const LOOKS: Duration = Duration::from_secs(1);
 
 /// How long to ask who has the token now.
 const ASKING_WHO: Duration = Duration::from_secs(2);
@@ -34,6 +46,15 @@ pub enum Word {
     Over,
     /// All there is to know about that. Nothing follows.
     Why(Over),
+}
+
+/// What calls for a look at the lease.
+#[derive(Debug, Default)]
+pub struct Calls {
+    /// Something may have been missed.
+    pub look: Notify,
+    /// The server may have been started anew, also with another policy.
+    anew: Notify,
 }
 
 /// How a lease ended.
@@ -74,11 +95,10 @@ impl Over {
 }
 
 /// Keeps a lease as long as it runs.
-pub async fn keep(api: &Api, order: &Order, held: &Held, words: Sender<Word>) {
-    let look = Notify::new();
+pub async fn keep(api: &Api, order: &Order, held: &Held, calls: &Calls, words: Sender<Word>) {
     let mut over = tokio::select! {
-        over = follow(api, held, &look, &words) => over,
-        over = Renewing::new(api, order, held, &words).renew(&look) => over,
+        over = follow(api, held, calls, &words) => over,
+        over = Renewing::new(api, order, held, &words).renew(calls) => over,
     };
     say(&words, Word::Over).await;
     if over.holder.is_none()
@@ -98,20 +118,22 @@ async fn say(words: &Sender<Word>, word: Word) {
 
 /// Follows what happens to the token until the lease is over. Asks for a look at the lease whenever
 /// something may have been missed.
-async fn follow(api: &Api, held: &Held, look: &Notify, words: &Sender<Word>) -> Over {
+async fn follow(api: &Api, held: &Held, calls: &Calls, words: &Sender<Word>) -> Over {
     let mut events = api.follow(&[("token_id", &held.token_id.to_string())]);
     loop {
         match events.next().await {
-            News::Connected | News::Resync => look.notify_one(),
+            News::Connected | News::Resync => calls.anew.notify_one(),
             News::Cut(failure) => {
                 // Maybe it answers, and only tells nothing.
-                look.notify_one();
+                calls.anew.notify_one();
                 say(words, Word::Away(failure.to_string())).await;
             }
             News::Told(told) if told.lease_id != held.lease_id => {}
             News::Told(told) if told.word == Happened::Ended => {
                 return Over { reason: told.reason, at: told.ended_at, holder: None };
             }
+            // Maybe by somebody else.
+            News::Told(told) if told.word == Happened::Renewed => calls.look.notify_one(),
             News::Told(_) => {}
         }
     }
@@ -127,23 +149,43 @@ enum Came {
     Nothing(Failure),
 }
 
+/// Requests of one kind. The next one begins while those before are still under way, if they take
+/// long; the first answer counts.
+#[derive(Default)]
+struct Line<'a> {
+    /// When the next one begins, if there is to be one.
+    at: Option<Moment>,
+    under_way: FuturesUnordered<LocalBoxFuture<'a, (Moment, Came)>>,
+}
+
 struct Renewing<'a> {
     api: &'a Api,
     order: &'a Order,
     held: &'a Held,
     words: &'a Sender<Word>,
     deadline: Deadline,
-    /// When to renew, unless that is in vain.
-    renew_at: Option<Moment>,
-    /// When to look, if something may have been missed.
-    look_at: Option<Moment>,
+    expires_at: Timestamp,
+    /// When that was asked which was answered last.
+    answered: Moment,
+    renewals: Line<'a>,
+    looks: Line<'a>,
 }
 
 impl<'a> Renewing<'a> {
     fn new(api: &'a Api, order: &'a Order, held: &'a Held, words: &'a Sender<Word>) -> Self {
-        let deadline = held.deadline;
-        let mut new = Renewing { api, order, held, words, deadline, renew_at: None, look_at: None };
-        new.renew_at = order.renew.then(|| deadline::renewal(Moment::now(), new.until()));
+        let now = Moment::now();
+        let mut new = Renewing {
+            api,
+            order,
+            held,
+            words,
+            deadline: held.deadline,
+            expires_at: held.expires_at,
+            answered: now,
+            renewals: Line::default(),
+            looks: Line { at: Some(now.after(EVERY)), ..Line::default() },
+        };
+        new.renewals.at = order.renew.then(|| deadline::renewal(now, new.until()));
         new
     }
 
@@ -152,91 +194,123 @@ impl<'a> Renewing<'a> {
         self.deadline.at().before(self.order.stop_before)
     }
 
-    async fn renew(mut self, look: &Notify) -> Over {
+    async fn renew(mut self, calls: &Calls) -> Over {
         loop {
-            let due = [self.renew_at, self.look_at].into_iter().flatten().min();
-            tokio::select! {
-                () = look.notified() => {
-                    // The server may have been started anew, with another policy.
-                    let now = Moment::now();
-                    self.look_at = Some(now);
-                    if self.order.renew && self.renew_at.is_none() {
-                        self.renew_at = Some(now);
-                    }
+            self.begin().await;
+            let due = self.due();
+            let (renews, (asked, came)) = tokio::select! {
+                () = calls.look.notified() => {
+                    self.looks.at = Some(Moment::now());
+                    continue;
                 }
-                () = reached(due) => {}
-            }
-            let now = Moment::now();
-            let renews = self.renew_at.is_some_and(|at| at <= now);
-            if !renews && self.look_at.is_none_or(|at| at > now) {
-                continue;
-            }
-            match self.ask(renews).await {
+                () = calls.anew.notified() => {
+                    self.looks.at = Some(Moment::now());
+                    if self.order.renew {
+                        self.renewals.at = self.renewals.at.or(self.looks.at);
+                    }
+                    continue;
+                }
+                Some(came) = self.renewals.under_way.next() => (true, came),
+                Some(came) = self.looks.under_way.next() => (false, came),
+                () = due.reached() => continue,
+            };
+            match came {
                 Came::Runs(said, fate) => self.runs(&said, &fate, renews).await,
                 Came::Over(over) => return over,
                 Came::Limit => {
-                    self.renew_at = None;
+                    self.renewals.at = None;
                     say(self.words, Word::Limit).await;
                 }
-                Came::Nothing(failure) => {
-                    let again = Moment::now();
-                    let again = again.after(deadline::pause(again, self.until()));
-                    *(if renews { &mut self.renew_at } else { &mut self.look_at }) = Some(again);
-                    say(self.words, Word::Away(failure.to_string())).await;
-                }
+                // There was an answer to a later one.
+                Came::Nothing(_) if asked <= self.answered => {}
+                Came::Nothing(failure) => self.failed(&failure, renews).await,
             }
         }
     }
 
-    /// Renews the lease, or only looks at it.
-    async fn ask(&self, renews: bool) -> Came {
-        let patience = deadline::patience(Moment::now(), self.until());
-        let asking = async {
-            match timeout(patience, self.send(renews)).await {
-                Ok(answer) => answer,
-                Err(_) => {
-                    Err(Failure::Lost { server: self.api.shown(), why: "it takes long".to_owned() })
-                }
-            }
-        };
-        let (asked, answered, answer) = timed(asking).await;
-        match answer.and_then(|answer| answer.read::<Fate>()) {
-            Ok(fate) if fate.status == "active" => {
-                Came::Runs(Said { asked, answered, left: seconds(fate.expires_in) }, fate)
-            }
-            Ok(fate) => Came::Over(Over::from(&fate)),
-            Err(Failure::Refused(problem)) if problem.code == "renewal-limit" => Came::Limit,
-            Err(Failure::Refused(problem)) => match Over::told_by(&problem) {
-                Some(over) => Came::Over(over),
-                None => Came::Nothing(Failure::Refused(problem)),
-            },
-            Err(failure) => Came::Nothing(failure),
-        }
+    /// When the next request begins.
+    fn due(&self) -> Moment {
+        let now = Moment::now();
+        let renewal = self.renewals.at.filter(|_| now < self.until());
+        [renewal, self.looks.at].into_iter().flatten().min().unwrap_or(now.after(EVERY))
     }
 
-    async fn send(&self, renews: bool) -> Result<Answer, Failure> {
-        let path = self.held.path();
-        if renews {
-            self.api.send(Method::POST, &format!("{path}/renew"), None).await
-        } else {
-            self.api.get(&path, &[]).await
+    /// Begins the requests that are due.
+    async fn begin(&mut self) {
+        let (now, until) = (Moment::now(), self.until());
+        for renews in [true, false] {
+            let line = if renews { &mut self.renewals } else { &mut self.looks };
+            // When the command is being ended, nothing is renewed any more.
+            if line.at.is_none_or(|at| at > now) || (renews && now >= until) {
+                continue;
+            }
+            let before = line.under_way.len();
+            line.under_way.push(Box::pin(ask(self.api, self.held, renews)));
+            let mut patience = deadline::patience(now, until);
+            if !renews {
+                patience = PATIENCE * u32::try_from(before + 1).unwrap_or(1);
+            }
+            line.at = Some(now.after(patience));
+            if before > 0 {
+                let why = "it takes long".to_owned();
+                let failure = Failure::Lost { server: self.api.shown(), why };
+                say(self.words, Word::Away(failure.to_string())).await;
+            }
         }
     }
 
     async fn runs(&mut self, said: &Said, fate: &Fate, renews: bool) {
-        self.look_at = None;
+        self.answered = self.answered.max(said.asked);
         self.deadline = self.deadline.knowing(said);
+        self.looks.at = Some(Moment::now().after(EVERY));
         if renews {
-            self.renew_at = Some(deadline::renewal(said.asked, self.until()));
+            self.renewals.at = Some(deadline::renewal(said.asked, self.until()));
+        }
+        if std::mem::replace(&mut self.expires_at, fate.expires_at) < fate.expires_at {
             say(self.words, Word::Renewed(fate.expires_at)).await;
         }
         say(self.words, Word::Until(self.deadline)).await;
     }
+
+    async fn failed(&mut self, failure: &Failure, renews: bool) {
+        let now = Moment::now();
+        let pause = deadline::pause(now, self.until());
+        let (line, pause) =
+            if renews { (&mut self.renewals, pause) } else { (&mut self.looks, pause.max(LOOKS)) };
+        let again = now.after(scattered(pause));
+        line.at = Some(line.at.map_or(again, |at| at.min(again)));
+        say(self.words, Word::Away(failure.to_string())).await;
+    }
 }
 
-async fn reached(moment: Option<Moment>) {
-    match moment {
-        Some(moment) => moment.reached().await,
-        None => pending().await,
-    }
+/// Renews the lease, or only looks at it.
+async fn ask(api: &Api, held: &Held, renews: bool) -> (Moment, Came) {
+    let path = held.path();
+    let (asked, answered, answer) = timed(async {
+        if renews {
+            api.send(Method::POST, &format!("{path}/renew"), None).await
+        } else {
+            api.get(&path, &[]).await
+        }
+    })
+    .await;
+    let came = match answer.and_then(|answer| answer.read::<Fate>()) {
+        Ok(fate) if fate.status == "active" => {
+            Came::Runs(Said { asked, answered, left: seconds(fate.expires_in) }, fate)
+        }
+        Ok(fate) => Came::Over(Over::from(&fate)),
+        Err(Failure::Refused(problem)) if problem.code == "renewal-limit" => Came::Limit,
+        Err(Failure::Refused(problem)) => match Over::told_by(&problem) {
+            Some(over) => Came::Over(over),
+            None => Came::Nothing(Failure::Refused(problem)),
+        },
+        Err(failure) => Came::Nothing(failure),
+    };
+    (asked, came)
+}
+
+/// A little longer, by chance, so that not all who miss a server ask it at the same time.
+fn scattered(pause: Duration) -> Duration {
+    let chance = RandomState::new().hash_one(()) % 256;
+    pause + pause * u32::try_from(chance).unwrap_or(0) / 1024
 }

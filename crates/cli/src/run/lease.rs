@@ -21,11 +21,29 @@ const UNSETTLED: Duration = Duration::from_secs(30);
 
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// How many leases may be over before there is an answer. Each may have cost somebody else a token.
+const ROUNDS: u32 = 3;
+
 /// The server lets nobody wait longer at a time.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// How long to try to give a lease back.
 pub const GIVING_BACK: Duration = Duration::from_secs(5);
+
+/// Why there is no lease.
+#[derive(Debug)]
+pub enum NoLease {
+    /// Asking came to this.
+    Failed(Failure),
+    /// Each one was over before there was an answer.
+    TooShort,
+}
+
+impl From<Failure> for NoLease {
+    fn from(failure: Failure) -> Self {
+        NoLease::Failed(failure)
+    }
+}
 
 /// A lease that was granted.
 #[derive(Clone, Debug)]
@@ -106,9 +124,10 @@ impl<'a> Asking<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Failure`] says.
-    pub async fn ask(&mut self) -> Result<Held, Failure> {
+    /// As [`NoLease`] says.
+    pub async fn ask(&mut self) -> Result<Held, NoLease> {
         let begun = Moment::now();
+        let mut rounds = 0;
         loop {
             // The server waits for a minute at most; who waits longer asks again.
             let left = self.order.wait.map(|wait| wait.saturating_sub(Moment::now().since(begun)));
@@ -117,11 +136,18 @@ impl<'a> Asking<'a> {
             match self.settle(wait).await {
                 Err(failure) if more && failure.code() == Some("pool-full") => {}
                 Ok(None) => {
+                    rounds += 1;
+                    let pause = PAUSE * rounds;
+                    let waited = Moment::now().since(begun) + pause;
+                    if rounds == ROUNDS || self.order.wait.is_some_and(|wait| waited > wait) {
+                        return Err(NoLease::TooShort);
+                    }
                     self.tell
                         .verbose("the lease was over before there was an answer; asking again");
+                    sleep(pause).await;
                 }
                 Ok(Some(held)) => return Ok(held),
-                Err(failure) => return Err(failure),
+                Err(failure) => return Err(failure.into()),
             }
         }
     }

@@ -32,7 +32,7 @@ use self::child::{Child, How, exit_code};
 use self::clock::Moment;
 use self::guard::{Guard, Outcome, Why};
 use self::keep::Over;
-use self::lease::{Asking, GIVING_BACK, Held, give_back};
+use self::lease::{Asking, GIVING_BACK, Held, NoLease, give_back};
 use self::order::Order;
 use self::signals::Signals;
 use self::tell::Tell;
@@ -77,7 +77,7 @@ async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let held = match ask(api, order, tell, &mut signals).await {
         Ok(Ok(held)) => held,
-        Ok(Err(failure)) => return Ok(refused(api, order, &failure).await),
+        Ok(Err(none)) => return Ok(no_lease(api, order, &none).await),
         Err(signal) => return Ok(ExitCode::from(exit_code(Some(signal)))),
     };
     tell.verbose(&format!(
@@ -124,7 +124,7 @@ async fn ask(
     order: &Order,
     tell: Tell,
     signals: &mut Signals,
-) -> Result<Result<Held, Failure>, Signal> {
+) -> Result<Result<Held, NoLease>, Signal> {
     let mut asking = Asking::new(api, order, tell);
     let signal = {
         let answer = pin!(asking.ask());
@@ -160,6 +160,19 @@ async fn told_to_end(signals: &mut Signals) -> Signal {
 }
 
 /// Says why there is no token.
+async fn no_lease(api: &Api, order: &Order, none: &NoLease) -> ExitCode {
+    match none {
+        NoLease::Failed(failure) => refused(api, order, failure).await,
+        NoLease::TooShort => {
+            tell::complain(
+                "the lease is over before the server's answer is here, so there is no token",
+                &["a larger --lease"],
+            );
+            Exit::NoToken.into()
+        }
+    }
+}
+
 async fn refused(api: &Api, order: &Order, failure: &Failure) -> ExitCode {
     let hints: &[&str] = match (failure, failure.code()) {
         (_, Some("pool-full")) if order.wait.is_none() => {

@@ -5,7 +5,9 @@ use std::os::fd::AsFd as _;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
-use nix::unistd::{Pid, getpgrp, getppid, getsid, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, tcgetpgrp, tcsetpgrp};
+
+use super::descendants::processes;
 
 /// The terminal that this program was started from, if there is one.
 #[derive(Debug)]
@@ -79,6 +81,11 @@ pub fn undisturbed<T>(act: impl FnOnce() -> T) -> T {
 /// a shell with job control. The system doesn't stop such a group by a terminal's signals.
 pub fn nobody_continues() -> bool {
     let (group, session) = (getpgrp(), getsid(None));
-    // The group of the session's leader, or one whose own leader's parent is elsewhere.
-    session == Ok(group) || (group == Pid::this() && getsid(Some(getppid())) != session)
+    // A group is a shell's job if one of its members was started from the same session's other
+    // group.
+    let continues = |parent: Pid| {
+        getsid(Some(parent)) == session && getpgid(Some(parent)).is_ok_and(|its| its != group)
+    };
+    let members = processes().into_iter().filter(|process| process.group == group);
+    !members.map(|member| member.parent).chain([getppid()]).any(continues)
 }

@@ -17,6 +17,7 @@ mod people_terminal;
 mod people_watch;
 mod resume;
 mod run;
+mod run_between;
 mod run_lease;
 mod run_server;
 mod run_terminal;

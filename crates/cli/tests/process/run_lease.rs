@@ -43,6 +43,19 @@ async fn a_full_pool_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_lease_that_is_shorter_than_an_answer_takes_is_given_up() {
+    let pool = Pool::start(&[]);
+    for (wait, leases) in [(None, 3), (Some("--wait=100ms"), 1)] {
+        let before = pool.over().await.len();
+        let options: Vec<&str> = ["--lease", "1ms"].into_iter().chain(wait).collect();
+        let ended = run(&mut pool.under(&options, "echo ran"));
+        assert_eq!((ended.code, ended.out.as_str()), (Some(3), ""), "{}", ended.err);
+        assert!(ended.err.contains("try: a larger --lease"), "{}", ended.err);
+        assert_eq!(pool.over().await.len(), before + leases);
+    }
+}
+
+#[tokio::test]
 async fn it_waits_for_a_token() {
     let pool = Pool::start(&["--when-full", "wait", "--lease", "1m"]);
     let (_, bob) = pool.server.allocate("bob").await;
@@ -151,6 +164,23 @@ async fn without_renewing_it_is_the_first_deadline_that_counts() {
     let ended = run(&mut pool.under(&["--no-renew"], TICKING));
     assert_eq!(ended.code, Some(124));
     assert!(ended.err.contains("without --no-renew"), "{}", ended.err);
+}
+
+/// As by `token-manager renew`: the command knows its lease.
+#[tokio::test]
+async fn a_lease_that_somebody_else_renews_counts() {
+    let pool = Pool::start(&["--lease", "2s", "--max-lease", "1h"]);
+    let mut running =
+        pool.started(&["-v", "--no-renew"], "echo ready; sleep 3.2; echo $LEASE_ID; exit 9");
+    let id = lease(&pool).await["lease_id"].as_str().unwrap().to_owned();
+    let since = Instant::now();
+    while running.is_running() && since.elapsed() < Duration::from_secs(3) {
+        send(&pool, Method::POST, &format!("/api/leases/{id}/renew")).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let ended = running.end();
+    assert_eq!(ended.code, Some(9), "{}", ended.err);
+    assert!(ended.err.contains("renewed the lease until"), "{}", ended.err);
 }
 
 #[tokio::test]

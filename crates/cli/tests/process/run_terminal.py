@@ -215,6 +215,22 @@ def ctrl_z():
     terminal.expect("code=130")
 
 
+def lost_while_stopped():
+    """The lease is asked for before the command goes on."""
+    terminal = shell()
+    yield terminal
+    terminal.type(line("--", READER, "-c", TICKING) + "\n")
+    terminal.expect("tick")
+    terminal.type("\x1a")
+    terminal.expect("Stopped")
+    terminal.expect("prompt> ")
+    clear()
+    terminal.type("fg\n")
+    terminal.expect("the lease was lost")
+    terminal.type("echo code=$?\n")
+    terminal.expect("code=123")
+
+
 def ctrl_z_for_a_reader():
     """The command has the terminal when it is stopped, and has it again afterwards."""
     terminal = shell()
@@ -283,6 +299,18 @@ def in_the_background():
     terminal.type("hello\n")
     terminal.expect("read hello")
     terminal.expect("prompt> ")
+
+
+def in_nobodys_background():
+    """The shell has forgotten it, so nobody would continue it if it stopped."""
+    terminal = shell()
+    yield terminal
+    options = ["--lease", "3s", "--no-renew", "--grace", "1s"]
+    reader = "echo $$ >reader.pid; sleep 0.3; read line </dev/tty"
+    terminal.type("(" + line(*options, "--", READER, "-c", reader) + " &)\n")
+    terminal.expect("waits for the terminal in the background")
+    terminal.expect("the lease's time was up")
+    assert not alive(open("reader.pid").read().strip())
 
 
 def in_a_pipeline():

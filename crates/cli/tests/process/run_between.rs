@@ -1,0 +1,154 @@
+//! What stands between `token-manager run` and a server, and does harm; and what `run` makes of it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+
+use crate::harness::{client, command};
+use crate::run::{Pool, Running};
+
+const TICKING: &str = "echo ready; while :; do sleep 0.02; done";
+
+#[derive(Clone)]
+struct Between {
+    url: String,
+    /// How many connections there have been.
+    count: Arc<AtomicUsize>,
+    /// How many of them are dead, and nobody is told.
+    frozen: Arc<AtomicUsize>,
+    /// The milliseconds by which answers are late.
+    late: Arc<AtomicU64>,
+    /// Whether the server is away.
+    away: Arc<AtomicBool>,
+}
+
+impl Between {
+    fn start(pool: &Pool) -> Self {
+        let server = pool.server.url().replace("http://", "");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let between = Between {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            count: Arc::default(),
+            frozen: Arc::default(),
+            late: Arc::default(),
+            away: Arc::default(),
+        };
+        let itself = between.clone();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let number = itself.count.fetch_add(1, SeqCst) + 1;
+                if itself.away.load(SeqCst) {
+                    continue;
+                }
+                let (client, server) = (client.unwrap(), TcpStream::connect(&server).unwrap());
+                let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let (there, back) = (itself.clone(), itself.clone());
+                thread::spawn(move || there.carry(number, from, to, false));
+                thread::spawn(move || back.carry(number, server, client, true));
+            }
+        });
+        between
+    }
+
+    fn carry(&self, number: usize, mut from: TcpStream, mut to: TcpStream, answers: bool) {
+        let mut piece = [0; 8_192];
+        while let Ok(length @ 1..) = from.read(&mut piece) {
+            if answers {
+                thread::sleep(Duration::from_millis(self.late.load(SeqCst)));
+            }
+            while number <= self.frozen.load(SeqCst) {
+                thread::sleep(Duration::from_millis(20));
+            }
+            if self.away.load(SeqCst) || to.write_all(&piece[..length]).is_err() {
+                break;
+            }
+        }
+        // Either may be gone already.
+        let _ = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
+    }
+
+    /// Every connection that there is.
+    fn freeze(&self) {
+        self.frozen.store(self.count.load(SeqCst), SeqCst);
+    }
+
+    /// `token-manager run` by this way.
+    fn run(&self, pool: &Pool, options: &[&str], script: &str) -> Running {
+        let common = ["run", "--server", &self.url, "--user", "ann"];
+        let arguments = [&common, options, &["--", "sh", "-c", script]].concat();
+        let mut command = command(pool.folder.path(), &arguments);
+        command.env("PATH", std::env::var_os("PATH").unwrap());
+        Running::start(pool.folder.path(), &mut command)
+    }
+}
+
+/// Each attempt would have been in vain, had it been given up before there was an answer.
+#[tokio::test]
+async fn a_slow_server_renews_in_time() {
+    let pool = Pool::start(&["--lease", "3s", "--max-lease", "1h"]);
+    let between = Between::start(&pool);
+    between.late.store(700, SeqCst);
+    let running = between.run(&pool, &["-v"], "sleep 7; exit 9");
+    let ended = running.end();
+    assert_eq!(ended.code, Some(9), "{}", ended.err);
+    assert!(ended.err.contains("renewed the lease"), "{}", ended.err);
+}
+
+/// The command uses its grace time, and the server has trouble enough.
+#[tokio::test]
+async fn a_server_that_is_away_is_not_asked_without_end() {
+    let pool = Pool::start(&["--lease", "2s", "--max-lease", "1h"]);
+    let between = Between::start(&pool);
+    let deaf = "trap '' TERM; echo ready; while :; do sleep 0.02; done";
+    let running = between.run(&pool, &["--grace", "4s"], deaf);
+    running.says("ready");
+    between.away.store(true, SeqCst);
+    between.freeze();
+    let before = between.count.load(SeqCst);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(124), "{}", ended.err);
+    let count = between.count.load(SeqCst) - before;
+    assert!(count < 50, "{count} attempts in six seconds");
+}
+
+async fn clear(pool: &Pool) {
+    let url = format!("{}/api/tokens/clear-active", pool.server.url());
+    client().request(Method::DELETE, url).send().await.unwrap();
+}
+
+/// As after a machine's sleep, when each connection is dead.
+#[tokio::test]
+async fn what_was_lost_during_a_stop_is_noticed_right_after() {
+    let pool = Pool::start(&["--lease", "10m"]);
+    let between = Between::start(&pool);
+    let running = between.run(&pool, &[], TICKING);
+    running.says("ready");
+    between.freeze();
+    running.signal("STOP");
+    clear(&pool).await;
+    running.signal("CONT");
+    let since = Instant::now();
+    let ended = running.end();
+    assert_eq!(ended.code, Some(123), "{}", ended.err);
+    assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
+}
+
+/// Nothing tells that the stream is dead, so the lease is looked at time and again.
+#[tokio::test]
+async fn what_is_lost_behind_a_dead_stream_is_noticed_before_long() {
+    let pool = Pool::start(&["--lease", "10m"]);
+    let between = Between::start(&pool);
+    let running = between.run(&pool, &[], TICKING);
+    running.says("ready");
+    between.freeze();
+    clear(&pool).await;
+    let since = Instant::now();
+    let ended = running.end();
+    assert_eq!(ended.code, Some(123), "{}", ended.err);
+    assert!(since.elapsed() < Duration::from_secs(24), "{:?}", since.elapsed());
+}
