@@ -72,7 +72,6 @@ pub fn command() -> Command {
         .about("Exclusive, time-limited leases on a fixed pool of tokens, over HTTP")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .disable_help_subcommand(true)
         .after_help(EXAMPLES)
         .after_long_help(format!("{EXAMPLES}\n\n{}", exit_codes()))
         .subcommand(

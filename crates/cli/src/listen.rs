@@ -31,7 +31,9 @@ impl Listen {
         };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = bare.unwrap_or(host).to_owned();
-        let port = port.filter(|_| !host.is_empty() && !host.contains(['/', ' ']));
+        // The system takes a bare number for an address, but nobody means that.
+        let is_number = host.chars().all(|c| c.is_ascii_digit());
+        let port = port.filter(|_| !is_number && !host.contains(['/', ' ']));
         let why = "it is HOST:PORT, as in 127.0.0.1:4000, localhost:4000 or [::]:4000";
         port.map(|port| Listen { host, port }).ok_or_else(|| why.to_owned())
     }
@@ -136,7 +138,16 @@ mod tests {
         ] {
             assert_eq!(Listen::read(text, 4000).unwrap().to_string(), shown);
         }
-        for wrong in ["", ":80", "http://localhost:80", "localhost:", "localhost:65536", "a b:1"] {
+        for wrong in [
+            "",
+            ":80",
+            "80",
+            "80:80",
+            "http://localhost:80",
+            "localhost:",
+            "localhost:65536",
+            "a b:1",
+        ] {
             assert!(Listen::read(wrong, 4000).is_err(), "{wrong}");
         }
     }

@@ -7,9 +7,9 @@ pub fn url(url: &str) -> String {
     if url.starts_with("sqlite:") {
         return url.to_owned();
     }
-    // Without a scheme nothing says where a password would be.
+    // Without a scheme nothing says where a password would be, if there is one.
     let Some((scheme, rest)) = url.split_once("://") else {
-        return MASK.to_owned();
+        return if url.contains(['@', '=', ':']) { MASK.to_owned() } else { url.to_owned() };
     };
     // A password may itself contain `@`, `/` and `?` where somebody forgot to escape them.
     if let Some((userinfo, place)) = rest.rsplit_once('@') {
@@ -74,6 +74,7 @@ mod tests {
             ("mysql://u:secret@h", "mysql://u:***@h"),
             ("u:secret@h", "***"),
             ("host=h password=secret", "***"),
+            ("pool.db", "pool.db"),
         ] {
             assert_eq!(url(given), shown);
         }

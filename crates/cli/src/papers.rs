@@ -63,7 +63,11 @@ impl Completions {
         };
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut program, "token-manager", &mut script);
-        Ok(Out::standard().bytes(&script)?)
+        // clap_complete writes the hyphen of a program's name in two ways into a script for bash, which
+        // then knows no command.
+        let script =
+            String::from_utf8_lossy(&script).replace("token__subcmd__manager", "token__manager");
+        Ok(Out::standard().bytes(script.as_bytes())?)
     }
 }
 

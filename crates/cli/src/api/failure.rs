@@ -116,13 +116,25 @@ impl fmt::Display for Failure {
             }
             Failure::Unreachable { server, why } => write!(f, "can't reach {server}: {why}"),
             Failure::Lost { server, why } => write!(f, "no answer from {server}: {why}"),
-            Failure::Refused(problem) => write!(f, "{}", problem.detail),
+            Failure::Refused(problem) => f.write_str(&as_options(&problem.detail)),
             Failure::Strange { what } => write!(f, "that is no TokenManager: {what}"),
         }
     }
 }
 
 impl Error for Failure {}
+
+/// The server's sentence, with the names that the command line has for what was sent.
+fn as_options(detail: &str) -> String {
+    let names = [
+        ("lease_seconds must be a number", "--lease must be a number of seconds"),
+        ("wait_seconds must be a number", "--wait must be a number of seconds"),
+        ("lease_seconds", "--lease"),
+        ("wait_seconds", "--wait"),
+        ("user_id", "the user's name"),
+    ];
+    names.iter().fold(detail.to_owned(), |text, (sent, given)| text.replace(sent, given))
+}
 
 /// What an error comes down to: the outer ones only say that something was to be sent.
 fn cause(error: &dyn Error) -> String {

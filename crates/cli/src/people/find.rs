@@ -50,7 +50,9 @@ pub fn named(text: &str) -> Result<Named, String> {
 ///
 /// What would be one.
 pub fn lease(text: &str) -> Result<Uuid, String> {
-    whole(text).ok_or_else(|| "it is a whole UUID, as `token-manager leases` shows it".to_owned())
+    whole(text).ok_or_else(|| {
+        "it is a whole UUID, as `token-manager leases --user NAME` shows it".to_owned()
+    })
 }
 
 /// An id with its hyphens.

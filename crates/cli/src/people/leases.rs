@@ -33,7 +33,7 @@ Examples:
       all of the history, for a spreadsheet")]
 pub struct Leases {
     /// Only this user's
-    #[arg(long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
     /// Only this token's: its id, or the first 4 characters of it or more
     #[arg(long, value_name = "TOKEN", value_parser = find::named)]

@@ -32,6 +32,7 @@ use self::trouble::Trouble;
 /// What people may ask for.
 #[derive(Debug, Subcommand)]
 enum Asked {
+    #[command(aliases = ["ls", "list"])]
     Tokens(tokens::Tokens),
     Show(show::Show),
     History(history::History),

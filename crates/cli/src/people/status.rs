@@ -85,7 +85,7 @@ impl Status {
                     count(size, "token")
                 ),
             ),
-            ("version", format!("{epoch}-{version} of the pool's journal")),
+            ("journal", format!("at {epoch}-{version}")),
         ])?)
     }
 

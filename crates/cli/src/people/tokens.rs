@@ -35,7 +35,7 @@ pub struct Tokens {
     #[arg(long, conflicts_with_all = ["active", "user"])]
     available: bool,
     /// Only those that this user has
-    #[arg(long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
     /// Show the tokens' values
     #[arg(long)]

@@ -125,7 +125,7 @@ impl FromStr for When {
 /// What would be one.
 pub fn length(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
-        .map_err(|_| "it is a length of time such as 90s, 2m or 1500ms".to_owned())
+        .map_err(|_| "it is a length of time with its unit, such as 90s, 2m or 1500ms".to_owned())
 }
 
 #[cfg(test)]

@@ -30,7 +30,12 @@ fn allocating_prints_the_value_and_who_lost_a_token_for_it() {
     assert_eq!((over.code, text(&of(&over), "status")), (Some(5), "ended"), "{over:?}");
     refused(&server, &["allocate", "-q", "cid", "--key", "job-17"], 5, &["is over", &lease]);
     refused(&server, &["allocate", "dan", "--key", "job-17"], 2, &["try: another --key"]);
-    refused(&server, &["allocate", "dan", "--lease", "1h"], 2, &["lease_seconds"]);
+    refused(
+        &server,
+        &["allocate", "dan", "--lease", "1h"],
+        2,
+        &["--lease must be a number of seconds"],
+    );
     refused(&server, &["allocate", "dan", "--wait", "soon"], 2, &["such as 90s"]);
 }
 
@@ -263,7 +268,7 @@ fn an_answer_that_is_lost_takes_no_second_token() {
 fn status_says_whether_the_server_is_ready() {
     let (_folder, server) = served(&["--pool-size", "7"]);
     let status = told(&server, &["status"]);
-    for part in ["ready", " ms\n", "0 of 7 tokens held, 7 free, 0 waiting", "1-1 of the pool's"] {
+    for part in ["ready", " ms\n", "0 of 7 tokens held, 7 free, 0 waiting", "journal     at 1-1"] {
         assert!(status.contains(part), "{part} in {status}");
     }
     let status = json(&server, &["status"]);

@@ -30,7 +30,7 @@ Examples:
       who loses a token to others")]
 pub struct Watch {
     /// Only this user's leases
-    #[arg(long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
     /// Only this token's leases: its id, or the first 4 characters of it or more
     #[arg(long, value_name = "TOKEN", value_parser = find::named)]
