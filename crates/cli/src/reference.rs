@@ -66,7 +66,7 @@ const ENVIRONMENT: [(&str, &str); 7] = [
 
 /// The whole document.
 fn document() -> String {
-    let mut program = args::command();
+    let mut program = args::command().disable_help_subcommand(true);
     program.build();
     let mut commands: Vec<&Command> = program.get_subcommands().collect();
     commands.sort_by_key(|command| command.get_display_order());
