@@ -180,4 +180,52 @@ describe("care", { concurrency: 3 }, () => {
     await dashboard.reads("#allocate-error", /\p{Letter}/u);
     await cancel.waitFor({ state: "hidden" });
   });
+
+  inBrowser("what a search found can be pressed while much happens", async (stage) => {
+    const server = await stage.server("--pool-size=3");
+    const tokens = await server.tokens();
+    const dashboard = await stage.dashboard(server);
+    const { page } = dashboard;
+    let going = true;
+    const traffic = (async () => {
+      for (let count = 0; going; count += 1) await server.allocate(`user ${count}`);
+    })();
+    try {
+      await page.locator("#search").fill("user");
+      const results = page.locator("#search-results [data-token-id]");
+      await dashboard.until("three are found", countOf, "#search-results [data-token-id]");
+      for (const { id } of tokens) {
+        await page.locator("#search").focus();
+        await page.locator(`#search-results [data-token-id="${id}"]`).first().click({ delay: 90 });
+        await dashboard.drawer(id);
+        await page.locator("#drawer-close").click();
+        await dashboard.drawer(null);
+      }
+      await page.locator("#search").focus();
+      await results.first().focus();
+      const moved = page.evaluate(() => new Promise((resolve) => {
+        let times = 0;
+        addEventListener("focusin", () => (times += 1));
+        setTimeout(() => resolve(times), 1000);
+      }));
+      assert.equal(await moved, 0, "the focus stays where it is");
+      await results.first().press("Enter");
+      await dashboard.drawer(tokens[0].id);
+      await page.locator("#drawer-close").click();
+      await dashboard.drawer(null);
+      assert.equal(await dashboard.focus(), "#search");
+    } finally {
+      going = false;
+      await traffic;
+    }
+    await dashboard.reads("#search-results .what", /\d:\d\d/);
+    const first = "#search-results li:first-child .what";
+    const left = await dashboard.text(first);
+    await until("time goes on", async () => (await dashboard.text(first)) !== left);
+  });
 });
+
+/** @param {string} selector */
+function countOf(selector) {
+  return document.querySelectorAll(selector).length >= 3;
+}

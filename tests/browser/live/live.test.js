@@ -37,7 +37,7 @@ function stage() {
   const seen = [];
   /** @type {(number[] | null)[]} */
   const positions = [];
-  for (const type of ["pool", "info", "state", "recent", "problem", "series"]) {
+  for (const type of ["pool", "info", "state", "recent", "series"]) {
     live.addEventListener(type, (event) => {
       seen.push(type);
       if (type === "pool") positions.push(/** @type {any} */ (event).detail.positions);
@@ -119,7 +119,8 @@ test("a list that can't be read is said once, and read when the server is back",
   on.tell({ type: "load" });
   (await on.list(2)).reject(new Problem(0, { code: "unreachable" }));
   await until("lost", () => on.live.state === "lost");
-  assert.deepEqual(on.seen, ["problem", "state"]);
+  assert.deepEqual(on.seen, ["state"]);
+  assert.equal(/** @type {Problem} */ (on.live.problem).code, "unreachable");
   (await on.list(3)).reject(new Problem(0, { code: "unreachable" }));
   on.tell({ type: "state", state: "lost" });
   await new Promise((resolve) => setTimeout(resolve, 0));
@@ -129,19 +130,44 @@ test("a list that can't be read is said once, and read when the server is back",
   assert.ok(performance.now() - asked < 500, "without another pause");
   await until("live", () => on.live.state === "live");
   assert.equal(on.live.pool.counts(START).active, 1);
-  assert.equal(on.seen.filter((type) => type === "problem").length, 1);
+  assert.equal(on.live.problem, null);
 });
 
-test("tokens that are not known, and another size, are read", async () => {
+test("tokens that are not known, and other figures than the server's, are read", async () => {
   const on = await running(rows(1));
   on.happen(["started", told(3, 1)]);
   (await on.list(2)).resolve(rows(4));
   await until("four", () => on.live.pool.tokens.length === 4);
-  on.tell({ type: "info", info: info(2, { size: 5 }), sentAt: 0, takenAt: 0 });
-  (await on.list(3)).resolve(rows(5));
-  await until("five", () => on.live.pool.tokens.length === 5);
-  on.tell({ type: "info", info: info(2, { size: 5 }), sentAt: 0, takenAt: 0 });
-  assert.equal(on.lists.length, 3);
+  const figures = (/** @type {number} */ active) => (
+    on.tell({ type: "info", info: info(2, { size: 4, active }), sentAt: 0, takenAt: 0 }));
+  figures(0);
+  figures(1);
+  figures(0);
+  figures(1);
+  assert.equal(on.lists.length, 2, "once may be chance");
+  figures(2);
+  (await on.list(3)).resolve(rows(4, { 0: lease(8), 1: lease(9) }));
+  await until("two", () => on.live.pool.counts(START).active === 2);
+  for (let times = 0; times < 9; times += 1) figures(1);
+  assert.equal(on.lists.length, 3, "and not again and again");
+});
+
+test("after a loss it is lost until the list was read, which may be another pool's", async () => {
+  const on = await running(rows(2));
+  on.happen(["started", told(0, 5)]);
+  assert.equal(on.live.recent.length, 1);
+  on.tell({ type: "state", state: "lost" });
+  const known = on.live.currentAt;
+  on.tell({ type: "load" });
+  on.tell({ type: "info", info: info(9), sentAt: 0, takenAt: 0 });
+  on.tell({ type: "state", state: "live" });
+  assert.equal(on.live.state, "lost");
+  assert.equal(on.live.currentAt, known, "what is shown is as old as before");
+  (await on.list(2)).resolve([{ id: "another", value: "value", lease: null }]);
+  await until("live", () => on.live.state === "live");
+  assert.ok(on.live.currentAt > known);
+  assert.deepEqual(on.live.recent, []);
+  assert.equal(on.live.used, false);
 });
 
 test("a changed policy is told", async () => {
@@ -168,7 +194,7 @@ test("the last minutes come from the history, and nothing twice", async () => {
   await until("the history", () => on.seen.includes("series"));
   assert.deepEqual(on.live.recent.map(({ kind, fence, position }) => [kind, fence, position]),
     [["started", 1, 0], ["ended", 1, 0], ["started", 2, 1]]);
-  const sum = on.live.buckets().reduce((total, { allocations }) => total + allocations, 0);
+  const sum = on.live.series.buckets(now, 0, []).reduce((total, { allocations }) => total + allocations, 0);
   assert.equal(sum, 2);
   on.happen(["ended", told(0, 1, { ended_at: new Date(now - 9000).toISOString() })]);
   assert.equal(on.live.recent.length, 3, "told late, but known already");

@@ -9,7 +9,7 @@ import { FakeSource, info, told } from "./ground.js";
 /** @typedef {import("../../../crates/server/dashboard/live/stream.js").Message} Message */
 
 const TIMES = { beat: 5, patience: 200, batch: 20, retry: 5, retryMost: 20, grace: 40,
-  suspicion: 1e6 };
+  suspicion: 1e6, refused: 150 };
 const AWAY = new Problem(0, { code: "unreachable" });
 
 /** @type {Message[]} */
@@ -19,11 +19,14 @@ let stream;
 /** What GET /api/pool answers; an error is thrown. @type {ReturnType<typeof info> | Error} */
 let answer;
 let asked = 0;
+/** Why the server opens no stream. @type {string | undefined} */
+let why;
 
 beforeEach(() => {
   heard = [];
   FakeSource.made = [];
   answer = info(57);
+  why = undefined;
 });
 afterEach(() => stream.stop());
 
@@ -35,7 +38,7 @@ function begin(times) {
     return answer;
   };
   const tell = (/** @type {Message} */ message) => void heard.push(message);
-  const parts = { api: { pool }, open: FakeSource.open, times: { ...TIMES, ...times } };
+  const parts = { api: { pool, refusal: async () => why }, open: FakeSource.open, times: { ...TIMES, ...times } };
   stream = new Stream(tell, parts);
   stream.start();
 }
@@ -67,7 +70,7 @@ test("the stream begins where the pool is, so that a list read now leaves no gap
 test("one that comes too early is greeted without a call to read the list", () => {
   answer = AWAY;
   begin();
-  assert.deepEqual([...stream.greeting()], [{ type: "state", state: "connecting" }]);
+  assert.deepEqual([...stream.greeting()], [{ type: "state", state: "connecting", why: undefined }]);
 });
 
 test("the first event goes at once, the next ones together, unknown kinds nowhere", async () => {
@@ -125,6 +128,8 @@ test("a server that is away is asked again and again, with pauses", async () => 
   answer = info(60);
   const source = await connected(2);
   assert.equal(from(source), "1-57");
+  assert.equal(types().filter((type) => type === "load").length, 2,
+    "and the list is read: it may have come back with another database");
   source.open();
   assert.deepEqual(states(), ["live", "lost", "live"]);
 });
@@ -149,7 +154,26 @@ test("an id that is refused is forgotten, and the list read again", async () => 
   assert.equal(from(third), "1-58-0", "once may be chance");
   third.fail();
   assert.equal(from(await connected(4)), "1-99");
+  assert.equal(types().filter((type) => type === "load").length, 3, "it was lost before");
+});
+
+test("a server that has no room for one more stream is asked less often", async () => {
+  why = "too-many-streams";
+  begin();
+  (await connected(1)).fail();
+  (await connected(2)).fail();
+  await until("lost", () => stream.state === "lost" && heard.some((message) => (
+    message.type === "state" && message.why === why)));
+  const refused = performance.now();
+  assert.deepEqual([...stream.greeting()].map(({ type }) => type), ["state", "info", "load"],
+    "a tab that comes now reads the list all the same");
+  answer = info(99);
+  const source = await connected(3);
+  assert.ok(performance.now() - refused > 60);
+  assert.equal(from(source), "1-99");
   assert.equal(types().filter((type) => type === "load").length, 2);
+  source.open();
+  assert.deepEqual(heard[heard.length - 1], { type: "state", state: "live", why: undefined });
 });
 
 test("resync: what came before is passed on, and then the list is to be read", async () => {
@@ -195,7 +219,9 @@ test("a stream that is silent while the pool goes on is replaced, but not often"
   (await connected(1)).open();
   answer = info(60);
   const second = await connected(2);
-  assert.equal(from(second), "1-57", "nothing is left out");
+  assert.equal(from(second), "1-60");
+  assert.equal(types().filter((type) => type === "load").length, 2,
+    "what it held back is read from the list");
   second.open();
   const before = asked;
   await until("more signs of life", () => asked > before + 4);

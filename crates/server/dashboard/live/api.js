@@ -86,20 +86,37 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
     },
 
     /**
+     * Why no stream of events is to be had: the problem's code, or nothing if there is one.
+     * @param {number} timeout
+     * @returns {Promise<string | undefined>}
+     */
+    async refusal(timeout) {
+      const limit = new AbortController();
+      const timer = setTimeout(() => limit.abort(), timeout);
+      try {
+        const { signal } = limit;
+        const answer = await fetch.call(globalThis, `${base}/api/events`, { signal });
+        return answer.ok ? undefined : parse(await answer.text())?.code;
+      } catch {
+        return undefined;
+      } finally {
+        clearTimeout(timer);
+        limit.abort();
+      }
+    },
+
+    /**
      * All tokens, in the pool's order. Each page may be newer than the one before.
-     * @param {(rows: Row[]) => void} [onPage]
      * @returns {Promise<Row[]>}
      */
-    async tokens(onPage) {
+    async tokens() {
       /** @type {Row[]} */
       const rows = [];
       /** @type {string | undefined} */
       let path = "/api/tokens";
       while (path !== undefined) {
         const { body, next } = await request(path);
-        const page = body.map(tokenOf);
-        rows.push(...page);
-        onPage?.(page);
+        rows.push(...body.map(tokenOf));
         path = next;
       }
       return rows;

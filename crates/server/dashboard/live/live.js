@@ -24,6 +24,10 @@ const RETRY_MOST = 5000;
 const APART = 250;
 /** The same for the history, which is more work for the server, and not as urgent. */
 const PAST_APART = 10_000;
+/** For how many answers in a row the server may count other holders than the page: two while it
+ * is quiet, and more, and seldom, while events may still be under way. */
+const DOUBTS = 4;
+const DOUBTS_APART = 30_000;
 
 /** An event that says what it is about: CustomEvent is younger than some that run the tests. */
 class News extends Event {
@@ -42,8 +46,7 @@ class News extends Event {
  * - `pool`, detail {positions: number[] | null}: these tokens changed, or all (null)
  * - `recent`: something happened
  * - `series`: the last minutes were read from the history
- * - `info`, `state`
- * - `problem`, detail: the Problem for which the pool could not be read; it is tried again
+ * - `info`; `state`, which is also told when why it is lost changes
  */
 export class Live extends EventTarget {
   pool = new Pool();
@@ -54,8 +57,14 @@ export class Live extends EventTarget {
   recent = [];
   /** @type {State} */
   state = "connecting";
-  /** When the server was last heard of, by performance.now(). */
-  lastHeard = 0;
+  /** Why a server that is there opens no stream: a problem's code. @type {string | undefined} */
+  why;
+  /** Whether the pool ever gave out a lease. */
+  used = false;
+  /** Why the pool can't be read, as long as it can't. @type {unknown} */
+  problem = null;
+  /** When the pool was last known to be as it is shown, by performance.now(). */
+  currentAt = 0;
   clock;
 
   #api;
@@ -65,13 +74,13 @@ export class Live extends EventTarget {
   /** @type {State} of the stream; the page is live only if the pool was read, too */
   #connection = "connecting";
   #loaded = false;
-  #failing = false;
+  /** Whether the list that is known is from before the server was lost. */
+  #old = false;
+  #doubts = { count: 0, happened: false, endedAt: -Infinity };
   #loading = false;
   #wake = () => {};
   /** How often the pool had to be read, so that what was read too early is known. */
   #wanted = 0;
-  /** The size that the server told when the pool was read. */
-  #size = -1;
   /** @type {Map<string, Happening>} by token, the last event that a list under way may lack */
   #kept = new Map();
   #pastAt = -Infinity;
@@ -79,6 +88,7 @@ export class Live extends EventTarget {
   /** @type {Set<number> | null} positions that changed; null for all */
   #changed = new Set();
   #news = false;
+  #told = "connecting undefined false";
   #toldAt = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #telling;
@@ -103,23 +113,39 @@ export class Live extends EventTarget {
     return this.#loaded;
   }
 
-  /** The last ten minutes, in buckets of two seconds. */
-  buckets() {
-    const now = this.clock.now();
-    return this.series.buckets(now, this.pool.counts(now).active, this.pool.overdue(now));
-  }
-
   /** @param {Message} message */
   #take(message) {
-    if (message.type === "state") return this.#connected(message.state);
-    if (message.type === "load") return void this.#load();
-    this.lastHeard = performance.now();
+    if (message.type === "state") {
+      this.why = message.why;
+      return this.#connected(message.state);
+    }
+    if (message.type === "load") {
+      if (this.state === "lost") this.#old = true;
+      return void this.#load();
+    }
+    if (this.state === "live") this.currentAt = performance.now();
     if (message.type === "events") return this.#happened(JSON.parse(message.text));
     this.info = message.info;
     this.#learn(message);
     this.dispatchEvent(new News("info", null));
-    // A server that was started with more tokens has others than the ones that are known.
-    if (this.#loaded && this.info.size !== this.#size) void this.#load();
+    if (this.state === "live" && this.#doubt(message.info)) void this.#load();
+  }
+
+  /**
+   * Whether the page's copy can't be true, for whatever reason.
+   * @param {Info} info
+   */
+  #doubt({ active, size }) {
+    const doubts = this.#doubts;
+    const same = active === this.pool.counts(this.clock.now()).active
+      && size === this.pool.tokens.length;
+    const quiet = !doubts.happened;
+    doubts.happened = false;
+    doubts.count = same || this.#loading ? 0 : doubts.count + (quiet ? DOUBTS / 2 : 1);
+    const pause = performance.now() - doubts.endedAt;
+    if (doubts.count < DOUBTS || pause < DOUBTS_APART) return false;
+    Object.assign(doubts, { count: 0, endedAt: performance.now() });
+    return true;
   }
 
   /** @param {Extract<Message, { type: "info" }>} message */
@@ -136,6 +162,8 @@ export class Live extends EventTarget {
     const now = this.clock.now();
     let latest = 0;
     let strange = false;
+    this.#doubts.happened = true;
+    this.used = true;
     for (const [kind, data] of told) {
       const event = happeningOf(kind, data, now);
       const position = this.pool.apply(event);
@@ -144,9 +172,10 @@ export class Live extends EventTarget {
       if (event.position < 0) strange = true;
       if (this.#loading) this.#kept.set(event.tokenId, event);
       if (this.series.apply(event)) this.recent.push(event);
-      latest = Math.max(latest, event.at);
+      // A renewal bears no time but the page's own guess.
+      if (kind !== "renewed") latest = Math.max(latest, event.at);
     }
-    if (told[told.length - 1][0] !== "renewed") this.clock.atLeast(latest);
+    if (latest > 0) this.clock.atLeast(latest);
     if (this.recent.length > RECENT) this.recent.splice(0, this.recent.length - RECENT);
     this.#news = true;
     if (strange && this.#loaded) void this.#load();
@@ -162,17 +191,14 @@ export class Live extends EventTarget {
       const wanted = this.#wanted;
       this.#kept.clear();
       try {
-        const size = this.info?.size;
-        const rows = await this.#api.tokens();
-        this.#size = size ?? rows.length;
-        this.#replace(rows);
+        this.#replace(await this.#api.tokens());
         failures = 0;
+        this.problem = null;
         done = wanted;
       } catch (problem) {
         failures += 1;
-        if (failures === 1) this.dispatchEvent(new News("problem", problem));
+        this.problem = problem;
       }
-      this.#failing = failures > 0;
       this.#connected(this.#connection);
       if (failures > 0) await this.#pause(Math.min(RETRY_MOST, RETRY * 2 ** (failures - 1)));
       else if (done < this.#wanted) await pause(APART);
@@ -195,10 +221,20 @@ export class Live extends EventTarget {
 
   /** @param {Row[]} rows */
   #replace(rows) {
+    // Another database has other tokens: what happened to those of before is none of its history.
+    if (this.#loaded && rows[0]?.id !== this.pool.tokens[0]?.id) {
+      this.recent = [];
+      this.series = new Series();
+      this.#pastAt = -Infinity;
+      this.#news = true;
+    }
     this.pool.replace(rows);
     for (const event of this.#kept.values()) this.pool.apply(event);
     for (const event of this.recent) this.#place(event);
+    this.used = rows.some(({ lease, used }) => lease !== null || used);
     this.#loaded = true;
+    this.#old = false;
+    this.currentAt = performance.now();
     this.#changed = null;
     this.#tellNow();
   }
@@ -247,9 +283,11 @@ export class Live extends EventTarget {
     if (connection === "live" && this.#connection !== "live") this.#wake();
     this.#connection = connection;
     // A connection is of no use to a page that can't read what it missed.
-    const own = this.#failing ? "lost" : this.#loaded ? "live" : "connecting";
+    const own = this.problem || this.#old ? "lost" : this.#loaded ? "live" : "connecting";
     const state = connection === "live" ? own : connection;
-    if (state === this.state) return;
+    const told = `${state} ${this.why} ${Boolean(this.problem)}`;
+    if (told === this.#told) return;
+    this.#told = told;
     this.state = state;
     this.dispatchEvent(new News("state", null));
   }

@@ -4,7 +4,8 @@
 /** @typedef {{ id: string, user: string, userId: string, fence: number, startedAt: number,
  *   expiresAt: number }} Lease */
 
-/** @typedef {{ id: string, value: string, lease: Lease | null }} Row a token as the API lists it */
+/** @typedef {{ id: string, value: string, lease: Lease | null, used?: boolean }} Row a token as the
+ * API lists it; `used` when it ever had a lease */
 
 /** @typedef {"released" | "expired" | "evicted" | "cleared" | "imported"} Reason */
 
@@ -45,7 +46,8 @@
  */
 export function tokenOf(row) {
   const held = row.status === "active" && typeof row.fence === "number";
-  return { id: row.id, value: row.token, lease: held ? leaseOf(row, row.activated_at) : null };
+  const lease = held ? leaseOf(row, row.activated_at) : null;
+  return { id: row.id, value: row.token, lease, used: row.updated_at !== row.inserted_at };
 }
 
 /**

@@ -5,6 +5,7 @@ import { Clock } from "./clock.js";
 /** @typedef {import("./api.js").Api} Api */
 
 /** @typedef {"connecting" | "live" | "lost"} State */
+/** @typedef {{ type: "state", state: State, why?: string }} StateMessage */
 
 /**
  * What is passed to the tabs:
@@ -12,8 +13,9 @@ import { Clock } from "./clock.js";
  * - `events`: JSON, an array of [kind, data] in the order in which they happened;
  * - `info`: an answer of GET /api/pool, asked for at `sentAt` and there at `takenAt` by Date.now(),
  *   which worker and tabs share, unlike performance.now();
- * - `state`: of the connection.
- * @typedef {{ type: "load" } | { type: "events", text: string } | { type: "state", state: State }
+ * - `state`: of the connection; `why` is the code of the problem for which a server that is there
+ *   opens no stream.
+ * @typedef {{ type: "load" } | { type: "events", text: string } | StateMessage
  *   | { type: "info", info: Info, sentAt: number, takenAt: number }} Message
  */
 
@@ -31,7 +33,9 @@ export const TIMES = {
   /** how long a cut may last before it is called one: proxies cut now and then */
   grace: 1500,
   /** how often at most a stream that looks stuck is replaced */
-  suspicion: 30_000,
+  suspicion: 9000,
+  /** how long a server that refuses one more stream is left alone */
+  refused: 20_000,
 };
 
 /** @typedef {(url: string) => EventSource} Open */
@@ -59,6 +63,10 @@ export class Stream {
   #id = /** @type {string | null} */ (null);
   #failures = 0;
   #refusals = 0;
+  /** Whether the id is to be forgotten when a stream is asked for again. */
+  #stale = false;
+  /** Why the server opens no stream. @type {string | undefined} */
+  #why;
   /** The id at the last sign of life, and the version that the pool had then. */
   #last = { id: "", version: 0, replacedAt: -Infinity };
   /** @type {string[]} */
@@ -69,7 +77,8 @@ export class Stream {
 
   /**
    * @param {(message: Message) => void} tell
-   * @param {{ api?: Pick<Api, "pool">, open?: Open, times?: Partial<typeof TIMES> }} [parts]
+   * @param {{ api?: Pick<Api, "pool" | "refusal">, open?: Open,
+   *   times?: Partial<typeof TIMES> }} [parts]
    */
   constructor(tell, { api, open, times } = {}) {
     this.#tell = tell;
@@ -93,12 +102,13 @@ export class Stream {
     this.#id = null;
     this.heard = null;
     this.#failures = 0;
+    this.#refusals = 0;
     this.state = "connecting";
   }
 
   /** What a tab that comes later has missed. */
   *greeting() {
-    yield /** @type {Message} */ ({ type: "state", state: this.state });
+    yield /** @type {Message} */ ({ type: "state", state: this.state, why: this.#why });
     if (this.heard !== null) yield this.heard;
     if (this.#id !== null) yield /** @type {Message} */ ({ type: "load" });
   }
@@ -109,7 +119,13 @@ export class Stream {
     const answered = await this.#ask();
     if (attempt !== this.#attempt) return;
     if (answered === null || answered === "busy") return this.#failed(true);
-    if (this.#id !== null && isOther(answered, this.#id)) this.#id = null;
+    if (this.#id !== null && (this.#stale || isOther(answered, this.#id))) {
+      this.#id = null;
+    }
+    this.#stale = false;
+    // What comes back may have another database, which can't be told by its version alone: so the
+    // list is read as well, although the stream goes on where it was.
+    if (this.#id !== null && this.state === "lost") this.#tell({ type: "load" });
     if (this.#id === null) {
       // The stream begins at the version that was just answered, so a list that is read from now on
       // and the events leave no gap between them, even if the stream takes its time to open.
@@ -134,8 +150,8 @@ export class Stream {
     };
     source.onerror = () => {
       // By itself it would connect again after a cut, but not after an HTTP error.
-      if (!opened) this.#refusals += 1;
-      this.#failed(false);
+      if (opened) this.#failed(false);
+      else void this.#refused();
     };
     for (const kind of ["started", "renewed", "ended"]) {
       source.addEventListener(`lease.${kind}`, (event) => {
@@ -151,6 +167,18 @@ export class Stream {
     });
   }
 
+  /** The server is there, but opens no stream: maybe since the id is none it knows, or there are
+   * too many. An EventSource does not tell, so it is asked for. */
+  async #refused() {
+    this.#refusals += 1;
+    this.#hangUp();
+    const attempt = this.#attempt;
+    const why = this.#refusals < 2 ? undefined : await this.#api.refusal(this.#times.patience);
+    if (attempt !== this.#attempt || !this.#running) return;
+    this.#stale = this.#refusals >= 2;
+    this.#failed(false, why);
+  }
+
   /** A sign of life, and whether the stream still is what the server has to tell. */
   async #beat() {
     const attempt = this.#attempt;
@@ -163,7 +191,11 @@ export class Stream {
       this.#id = null;
       return void this.#connect();
     }
-    if (answered !== "busy" && this.#isStuck(answered, id)) return void this.#connect();
+    if (answered !== "busy" && this.#isStuck(answered, id)) {
+      // What it would have told may be held up on the way for ever, so it is read from the list.
+      this.#id = null;
+      return void this.#connect();
+    }
     this.#later("beat", this.#times.beat, () => void this.#beat());
   }
 
@@ -197,16 +229,19 @@ export class Stream {
     return due;
   }
 
-  /** @param {boolean} certain that the server is away */
-  #failed(certain) {
+  /**
+   * @param {boolean} certain that the server is away
+   * @param {string} [why] it opens no stream
+   */
+  #failed(certain, why) {
     this.#hangUp();
     this.#flush();
     this.#failures += 1;
-    if (this.#refusals >= 2) this.#id = null;
-    if (certain || this.#failures > 1) this.#say("lost");
+    if (certain || this.#failures > 1) this.#say("lost", why);
     else this.#later("grace", this.#times.grace, () => this.#say("lost"));
     const { retry, retryMost } = this.#times;
-    const pause = Math.min(retryMost, retry * 2 ** (this.#failures - 1));
+    const pause = why ? this.#times.refused
+      : Math.min(retryMost, retry * 2 ** (this.#failures - 1));
     // Servers that come back are not to be met by everyone at once.
     this.#later("retry", pause * (0.8 + 0.2 * Math.random()), () => void this.#connect());
   }
@@ -218,12 +253,13 @@ export class Stream {
     for (const name of ["opening", "beat", "retry"]) this.#cancel(name);
   }
 
-  /** @param {State} state */
-  #say(state) {
+  /** @param {State} state @param {string} [why] */
+  #say(state, why) {
     this.#cancel("grace");
-    if (this.state === state) return;
+    if (this.state === state && this.#why === why) return;
     this.state = state;
-    this.#tell({ type: "state", state });
+    this.#why = why;
+    this.#tell({ type: "state", state, why });
   }
 
   /** The first event after a pause goes at once, those behind it together. */

@@ -5,6 +5,7 @@ import { announce } from "./announcer.js";
 import { part, setText } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
 import { shownTime } from "./moment.js";
+import { problemWords } from "./problem.js";
 /** @typedef {import("../live/live.js").Live} Live */
 
 const root = document.documentElement;
@@ -48,20 +49,27 @@ function startConnection(live) {
   const connection = part("connection");
   const banner = part("banner");
   let before = live.state;
+  const title = () => word(live.why === "too-many-streams" ? "streamsTitle"
+    : live.problem ? "unreadTitle" : "lostTitle");
   const draw = () => {
+    const answers = live.why !== undefined || live.problem !== null;
     connection.dataset.state = live.state;
     root.dataset.connection = live.state;
-    setText(connection, word(live.state));
+    setText(connection, word(live.state === "lost" && answers ? "notLive" : live.state));
     banner.hidden = live.state !== "lost";
     if (banner.hidden) return;
-    const heard = live.lastHeard > 0 && live.pool.tokens.length > 0;
-    const passed = performance.now() - live.lastHeard;
-    setText(part("banner-text"), heard
-      ? word("lostSince", { time: timeOfDay(shownTime(live)), ago: ago(passed) })
-      : "");
+    setText(part("banner-title"), title());
+    const passed = performance.now() - live.currentAt;
+    setText(part("banner-text"), [
+      live.problem && live.why === undefined ? problemWords(live.problem, true) : "",
+      live.loaded ? word("lostSince", { time: timeOfDay(shownTime(live)), ago: ago(passed) }) : "",
+      word(live.why ? "streamsRetry" : "lostRetry"),
+    ].join(" ").trim());
   };
   live.addEventListener("state", () => {
-    if (live.state === "lost" && before !== "lost") announce(word("announceLost"));
+    if (live.state === "lost" && before !== "lost") {
+      announce(`${title()} ${word("announceLost")}`);
+    }
     if (live.state === "live" && before === "lost") announce(word("announceBack"));
     // On the way back it may be connecting first.
     if (live.state !== "connecting") before = live.state;

@@ -1,8 +1,9 @@
 // @ts-check
 import { api } from "../live/api.js";
 import { fillWords, onLanguage, word } from "../words/language.js";
-import { announce } from "./announcer.js";
-import { make, part, setText } from "./dom.js";
+import { timeOfDay } from "../words/time.js";
+import { announce, notify } from "./announcer.js";
+import { make, onBackdrop, part, setText } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
 import { shownTime } from "./moment.js";
 import { problemWords } from "./problem.js";
@@ -17,6 +18,7 @@ export function startClearing(live) {
   let busy = false;
   let key = "";
 
+  const nobody = () => live.state === "live" && live.pool.counts(shownTime(live)).active === 0;
   const draw = () => {
     if (!dialog.open) return;
     const { active } = live.pool.counts(shownTime(live));
@@ -28,8 +30,10 @@ export function startClearing(live) {
       fillWords(part("clear-sentence"), words, { count }, active);
     }
     setText(confirm, word(busy ? "clearBusy" : "clearConfirm"));
-    if (busy) confirm.setAttribute("aria-disabled", "true");
-    else confirm.removeAttribute("aria-disabled");
+    // What was just allocated by someone else is not what was asked about.
+    confirm.setAttribute("aria-disabled", String(busy || nobody()));
+    setText(part("clear-old"), live.state === "live" ? ""
+      : word("clearOld", { time: timeOfDay(shownTime(live)) }));
   };
 
   part("clear").addEventListener("click", () => {
@@ -39,13 +43,9 @@ export function startClearing(live) {
     part("clear-cancel").focus();
   });
   part("clear-cancel").addEventListener("click", () => dialog.close());
-  dialog.addEventListener("click", ({ target, clientX, clientY }) => {
-    const { left, right, top, bottom } = dialog.getBoundingClientRect();
-    const inside = clientX >= left && clientX <= right && clientY >= top && clientY <= bottom;
-    if (target === dialog && !inside) dialog.close();
-  });
+  onBackdrop(dialog, () => dialog.close());
   confirm.addEventListener("click", async () => {
-    if (busy) return;
+    if (busy || nobody()) return;
     busy = true;
     setText(part("clear-error"), "");
     draw();
@@ -53,12 +53,13 @@ export function startClearing(live) {
       announce(word("cleared", { count: await api.clear() }));
       dialog.close();
     } catch (error) {
-      setText(part("clear-error"), problemWords(error));
+      if (dialog.open) setText(part("clear-error"), problemWords(error));
+      else notify(problemWords(error));
     }
     busy = false;
     draw();
   });
-  live.addEventListener("pool", () => redraw(draw));
+  for (const kind of ["pool", "state"]) live.addEventListener(kind, () => redraw(draw));
   withTime(draw);
   onLanguage(draw);
 }

@@ -57,3 +57,16 @@ export function onBackdrop(dialog, close) {
     down = false;
   });
 }
+
+/**
+ * Makes these the children of a list. Those that are there already stay untouched, so that what one
+ * is about to press, or has the focus, is not gone the next moment.
+ * @param {Element} list @param {Element[]} items in the order in which they always are
+ */
+export function arrange(list, items) {
+  const wanted = new Set(items);
+  for (const child of [...list.children]) if (!wanted.has(child)) child.remove();
+  items.forEach((item, i) => {
+    if (list.children[i] !== item) list.insertBefore(item, list.children[i] ?? null);
+  });
+}

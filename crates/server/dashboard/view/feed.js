@@ -62,8 +62,10 @@ export function startFeed(live) {
       list.replaceChildren(...next.values());
     }
     [shown, items] = [wanted, next];
-    part("events-none").hidden = shown.length > 0;
+    part("events-none").hidden = shown.length > 0 || !live.loaded;
+    setText(part("events-none"), word(live.used ? "eventsNoneLately" : "eventsNone"));
   };
+  live.addEventListener("state", () => paused || redraw(draw));
   const count = () => {
     const from = counted === undefined ? -1 : live.recent.lastIndexOf(counted);
     missed += live.recent.length - 1 - from;
@@ -99,8 +101,13 @@ export function startFeed(live) {
   });
   onLanguage(() => {
     items = new Map();
-    shown = [];
-    draw();
+    // While it is paused its rows get the other words, and no new ones come.
+    if (paused) list.replaceChildren(...shown.map((event) => {
+      const made = item(event);
+      items.set(event, made);
+      return made;
+    }));
+    else draw();
     label();
   });
   label();

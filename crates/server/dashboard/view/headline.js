@@ -6,6 +6,8 @@ import { redraw, withTime } from "./frames.js";
 import { shownTime } from "./moment.js";
 /** @typedef {import("../live/live.js").Live} Live */
 
+const UNKNOWN = "–";
+
 /** @param {NonNullable<Live["info"]>["policy"]} policy */
 function policyWords(policy) {
   const lease = lengthInWords(policy.lease_seconds * 1000);
@@ -37,14 +39,20 @@ export function startHeadline(live) {
   };
   const draw = () => {
     const counts = live.pool.counts(shownTime(live));
-    const loaded = live.pool.tokens.length > 0;
-    setText(part("count-active"), String(counts.active));
-    setText(part("count-available"), String(counts.available));
-    setText(size, String(loaded ? counts.size : live.info?.size ?? 0));
-    setText(part("count-waiting"), String(live.info?.waiting ?? 0));
-    const title = loaded ? `${counts.active}/${counts.size} · TokenManager` : "TokenManager";
-    if (document.title !== title) document.title = title;
+    setText(part("count-active"), live.loaded ? String(counts.active) : UNKNOWN);
+    setText(part("count-available"), live.loaded ? String(counts.available) : UNKNOWN);
+    setText(size, String(live.loaded ? counts.size : live.info?.size ?? UNKNOWN));
+    setText(part("count-waiting"), String(live.info?.waiting ?? UNKNOWN));
   };
+  // The title is read while the page is in the background, where nothing is drawn.
+  const title = () => {
+    const { active, size } = live.pool.counts(live.clock.now());
+    const before = live.state === "lost" ? "⚠ " : live.loaded ? `${active}/${size} · ` : "";
+    const text = `${before}TokenManager`;
+    if (document.title !== text) document.title = text;
+  };
+  setInterval(title, 1000);
+  live.addEventListener("state", title);
   live.addEventListener("pool", () => redraw(draw));
   live.addEventListener("state", () => redraw(draw));
   live.addEventListener("info", () => {

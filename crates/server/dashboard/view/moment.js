@@ -2,13 +2,13 @@
 /** @typedef {import("../live/live.js").Live} Live */
 
 /**
- * The time as of which the pool is shown. While nothing is heard of the server it stands still: a
+ * The time as of which the pool is shown. While the pool can't be followed it stands still: a
  * lease whose deadline passes in the meantime may have been renewed, or its token handed on.
  * @param {Live} live
  */
 export function shownTime(live) {
   const now = live.clock.now();
-  return live.state === "lost" ? now - (performance.now() - live.lastHeard) : now;
+  return live.state === "lost" ? now - (performance.now() - live.currentAt) : now;
 }
 
 /**

@@ -1,5 +1,6 @@
 // @ts-check
 import { word } from "../words/language.js";
+import { announce } from "./announcer.js";
 import { part, setText } from "./dom.js";
 import { redraw } from "./frames.js";
 import { tokenSentence } from "./grid.js";
@@ -13,6 +14,8 @@ const LEAST = 3;
 const MOST = 16;
 /** From this size on a token fills up by the time left; smaller ones are the darker the more. */
 const FINE = 11;
+/** After so many milliseconds the cursor rests. */
+const RESTS = 150;
 
 /** More tokens than buttons are good for: a map of them, drawn. */
 export class Overview {
@@ -23,6 +26,7 @@ export class Overview {
   #columns = 1;
   #cursor = 0;
   #pointed = -1;
+  #saying = 0;
   /** @type {((token: Token) => boolean) | null} */
   #filter = null;
   #colours = { track: "", fill: "", free: "", dim: "", found: "" };
@@ -47,6 +51,7 @@ export class Overview {
     canvas.addEventListener("pointerleave", () => this.#point(-1));
     canvas.addEventListener("click", (event) => openAt(this.#positionAt(event)));
     for (const kind of ["focus", "blur"]) canvas.addEventListener(kind, () => this.#drawCursor());
+    canvas.addEventListener("focus", () => this.#say());
     new ResizeObserver(() => redraw(() => this.build())).observe(part("overview-frame"));
     addEventListener("theme", () => redraw(() => this.build()));
   }
@@ -172,6 +177,17 @@ export class Overview {
     setText(hint, token ? tokenSentence(this.#live, token) : word("overviewIdle"));
   }
 
+  /** Tells where the cursor is, once it rests: the hint, which counts down, is to be seen only. */
+  #say() {
+    clearTimeout(this.#saying);
+    this.#saying = window.setTimeout(() => {
+      const token = this.#live.pool.tokens[this.#cursor];
+      if (token && document.activeElement === this.#canvas) {
+        announce(tokenSentence(this.#live, token));
+      }
+    }, RESTS);
+  }
+
   /** @param {MouseEvent} event */
   #positionAt(event) {
     const column = Math.floor(event.offsetX / this.#pitch);
@@ -210,6 +226,7 @@ export class Overview {
     this.#pointed = -1;
     this.#canvas.focus({ preventScroll: true });
     this.#drawCursor();
+    this.#say();
     part("overview-cursor").scrollIntoView({ block: "nearest" });
   }
 

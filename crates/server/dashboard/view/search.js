@@ -2,8 +2,9 @@
 import { api } from "../live/api.js";
 import { fillWords, onLanguage, word } from "../words/language.js";
 import { ago, countdown } from "../words/time.js";
-import { make, nameOf, part, setText } from "./dom.js";
-import { redraw } from "./frames.js";
+import { announce } from "./announcer.js";
+import { arrange, make, nameOf, part, setText } from "./dom.js";
+import { redraw, withTime } from "./frames.js";
 import { shownTime } from "./moment.js";
 import { problemWords } from "./problem.js";
 import { reasonWords } from "./timeline.js";
@@ -15,6 +16,8 @@ import { reasonWords } from "./timeline.js";
 const LISTED = 12;
 /** So long nothing is typed before the history is asked. */
 const PAUSE = 250;
+/** And so long before what was found is said aloud. */
+const SILENCE = 1000;
 
 /**
  * Whether a token is meant: by its holder, by the beginning of an id, or by its number (#12). It
@@ -45,22 +48,47 @@ export function startSearch(live, tokens, open) {
   let past = [];
   let failed = "";
   let asking = 0;
+  let pressed = false;
+  /** @type {Map<string, HTMLElement>} what is listed, by the id of its token or past lease */
+  let items = new Map();
+  const heading = make("li", "group");
 
   const query = () => field.value.trim();
   let meant = matcher(live, "");
 
   const draw = () => {
-    if (query() === "") return;
+    // What is being pressed stays where it is.
+    if (query() === "" || pressed) return;
     const matching = live.pool.tokens.filter(meant);
     const listed = matching.slice(0, LISTED);
     const all = listed.length === matching.length;
     setText(part("search-summary"), matching.length === 0 ? word("searchNone")
       : word("searchFound", { count: matching.length })
         + (all ? "" : `, ${word("searchFirst", { count: LISTED })}`));
-    const items = listed.map((token) => currentItem(live, token));
-    if (past.length > 0 || failed) items.push(pastHeading(query(), failed));
-    items.push(...past.map((lease) => pastItem(live, lease)));
-    refill(results, items);
+    const next = listed.map((token) => ({ key: token.id, tokenId: token.id,
+      say: (/** @type {Element} */ item) => sayCurrent(live, token, item) }));
+    for (const lease of past) {
+      const { id, tokenId } = lease;
+      next.push({ key: id, tokenId, say: (item) => sayPast(live, lease, item) });
+    }
+    /** @type {Map<string, HTMLElement>} */
+    const made = new Map();
+    for (const { key, tokenId, say } of next) {
+      const item = items.get(key) ?? make("li", "", resultButton(tokenId));
+      say(item);
+      made.set(key, item);
+    }
+    items = made;
+    const ordered = [...made.values()];
+    if (past.length > 0 || failed) {
+      fillHeading(heading, query(), failed);
+      ordered.splice(listed.length, 0, heading);
+    }
+    const at = [...results.children].findIndex((item) => item.contains(document.activeElement));
+    arrange(results, ordered);
+    if (at >= 0 && !results.contains(document.activeElement)) {
+      (results.querySelectorAll("button")[at] ?? field).focus();
+    }
   };
 
   const askPast = async () => {
@@ -79,19 +107,23 @@ export function startSearch(live, tokens, open) {
   };
 
   let pause = 0;
+  let silence = 0;
   const change = () => {
     const empty = query() === "";
     clearTimeout(pause);
+    clearTimeout(silence);
     asking += 1;
     past = [];
     failed = "";
     panel.hidden = empty;
     meant = matcher(live, query().toLowerCase());
     tokens.show(empty ? null : meant);
+    items = new Map();
     if (empty) return results.replaceChildren();
     draw();
     if (panel.getBoundingClientRect().bottom > innerHeight) part("tokens").scrollIntoView();
     pause = window.setTimeout(askPast, PAUSE);
+    silence = window.setTimeout(() => announce(part("search-summary").textContent ?? ""), SILENCE);
   };
   const clear = () => {
     field.value = "";
@@ -103,16 +135,31 @@ export function startSearch(live, tokens, open) {
     open(tokenId);
   };
 
+  const refresh = () => panel.hidden || redraw(draw);
+
   field.addEventListener("input", change);
   field.addEventListener("focus", () => (panel.hidden = query() === ""));
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter") go(results.querySelector("button")?.dataset.tokenId);
   });
-  results.addEventListener("click", ({ target }) => {
+  results.addEventListener("click", ({ target, detail }) => {
+    // The drawer gives the focus back to what had it, which the list won't be any more.
+    if (detail === 0) field.focus();
     go(target instanceof Element ? target.closest("button")?.dataset.tokenId : undefined);
   });
+  panel.addEventListener("pointerdown", () => (pressed = true));
+  for (const end of ["pointerup", "pointercancel"]) {
+    addEventListener(end, () => {
+      if (!pressed) return;
+      setTimeout(() => {
+        pressed = false;
+        refresh();
+      });
+    });
+  }
   startKeys(field, panel, results, clear);
-  live.addEventListener("pool", () => panel.hidden || redraw(draw));
+  live.addEventListener("pool", refresh);
+  withTime(refresh);
   onLanguage(() => panel.hidden || draw());
 }
 
@@ -144,52 +191,47 @@ function startKeys(field, panel, results, clear) {
   });
   document.addEventListener("keydown", (event) => {
     const typing = event.target instanceof HTMLInputElement;
-    if (event.key !== "/" || typing || document.querySelector("dialog[open]")) return;
+    const meta = event.ctrlKey || event.metaKey || event.altKey;
+    if (event.key !== "/" || meta || typing || document.querySelector("dialog[open]")) return;
     event.preventDefault();
     field.focus();
     field.select();
   });
 }
 
-/** @param {string} tokenId @param {(Node | string)[]} children */
-function item(tokenId, ...children) {
-  const button = make("button", "", ...children);
+/** @param {string} tokenId */
+function resultButton(tokenId) {
+  const button = make("button", "", make("span", "who"), make("span", "what"));
   button.type = "button";
   button.dataset.tokenId = tokenId;
-  return make("li", "", button);
+  return button;
 }
 
-/** @param {Live} live @param {Token} token */
-function currentItem(live, token) {
+/** @param {Live} live @param {Token} token @param {Element} item */
+function sayCurrent(live, token, item) {
   const lease = live.pool.holder(token, shownTime(live));
-  const who = make("span", "who", lease ? nameOf(lease.user) : word("drawerFree"));
+  const [who, what] = /** @type {HTMLCollection} */ (item.firstElementChild?.children);
+  if (!lease) setText(who, word("drawerFree"));
+  else if (who.textContent !== lease.user || !who.firstElementChild) {
+    who.replaceChildren(nameOf(lease.user));
+  }
   const left = lease
     ? ` · ${word("searchHeld", { left: countdown(lease.expiresAt - live.clock.now()) })}` : "";
-  const what = word("token", { number: String(token.position + 1) }) + left;
-  return item(token.id, who, make("span", "what", what));
+  setText(what, word("token", { number: String(token.position + 1) }) + left);
 }
 
-/** @param {Live} live @param {PastLease} lease */
-function pastItem(live, lease) {
+/** @param {Live} live @param {PastLease} lease @param {Element} item */
+function sayPast(live, lease, item) {
   const token = live.pool.token(lease.tokenId);
   const number = token ? String(token.position + 1) : lease.tokenId.slice(0, 8);
   const when = ago(live.clock.now() - (lease.endedAt ?? lease.startedAt));
-  const who = make("span", "who", word("token", { number }));
-  return item(lease.tokenId, who, make("span", "what", `${reasonWords(lease)} · ${when}`));
+  const [who, what] = /** @type {HTMLCollection} */ (item.firstElementChild?.children);
+  setText(who, word("token", { number }));
+  setText(what, `${reasonWords(lease)} · ${when}`);
 }
 
-/** @param {string} user @param {string} failed */
-function pastHeading(user, failed) {
-  const heading = make("li", "group");
-  if (failed) heading.textContent = failed;
+/** @param {HTMLElement} heading @param {string} user @param {string} failed */
+function fillHeading(heading, user, failed) {
+  if (failed) setText(heading, failed);
   else fillWords(heading, "searchPast", { user: nameOf(user) });
-  return heading;
-}
-
-/** Replaces the items, but keeps the focus where it was. @param {Element} list @param {Element[]}
- * items */
-function refill(list, items) {
-  const at = [...list.children].findIndex((item) => item.contains(document.activeElement));
-  list.replaceChildren(...items);
-  if (at >= 0) items[Math.min(at, items.length - 1)]?.querySelector("button")?.focus();
 }

@@ -2,7 +2,7 @@
 import { api } from "../live/api.js";
 import { fillWords, onLanguage, word } from "../words/language.js";
 import { ago, heldInWords, timeOfDay } from "../words/time.js";
-import { make, nameOf, part, setText } from "./dom.js";
+import { arrange, make, nameOf, part, setText } from "./dom.js";
 import { withTime } from "./frames.js";
 import { problemWords } from "./problem.js";
 /** @typedef {import("../live/live.js").Live} Live */
@@ -16,6 +16,11 @@ const REASONS = /** @type {const} */ ({
 /** Why a lease ended, in words. @param {PastLease} lease */
 export const reasonWords = ({ reason }) => word(reason ? REASONS[reason] : "reasonRunning");
 
+/** The newest leases are read again so often at most, in milliseconds, and so many rows are kept:
+ * the older ones can be read again by scrolling. */
+const APART = 1000;
+const KEPT = 500;
+
 /** Who had a token, newest first; more is read as one scrolls. */
 export class Timeline {
   #live;
@@ -27,8 +32,12 @@ export class Timeline {
   #rows = [];
   /** @type {string | undefined} */
   #next;
+  /** @type {Map<string, HTMLElement>} by what they depend on */
+  #items = new Map();
   #reading = false;
   #stale = false;
+  #readAt = -Infinity;
+  #later = 0;
   #failed = "";
 
   /** @param {Live} live */
@@ -49,6 +58,7 @@ export class Timeline {
     this.#tokenId = tokenId;
     this.#rows = [];
     this.#next = undefined;
+    this.#readAt = -Infinity;
     this.#failed = "";
     this.#list.replaceChildren();
     this.#more.hidden = true;
@@ -57,20 +67,33 @@ export class Timeline {
 
   /** Reads the newest leases again; older ones don't change. */
   async refresh() {
+    clearTimeout(this.#later);
     if (this.#reading) {
       this.#stale = true;
       return;
     }
+    const wait = this.#readAt + APART - performance.now();
+    if (wait > 0) {
+      this.#later = window.setTimeout(() => this.#tokenId && this.refresh(), wait);
+      return;
+    }
+    this.#readAt = performance.now();
     const first = this.#rows.length === 0;
     await this.#read(undefined, ({ rows, next }) => {
       const read = new Set(rows.map(({ id }) => id));
       const known = this.#rows.some(({ id }) => read.has(id));
       if (first || !known) this.#next = next;
       this.#rows = known ? [...rows, ...this.#rows.filter(({ id }) => !read.has(id))] : rows;
+      // Left open, it would grow for ever; who is at its top does not miss what is far below.
+      if (this.#rows.length > KEPT && part("drawer-body").scrollTop < innerHeight) {
+        this.#rows = rows;
+        this.#next = next;
+      }
     });
   }
 
   async #readMore() {
+    if (this.#failed && this.#next === undefined) return this.refresh();
     if (this.#reading || this.#next === undefined) return;
     await this.#read(this.#next, ({ rows, next }) => {
       const known = new Set(this.#rows.map(({ id }) => id));
@@ -111,13 +134,18 @@ export class Timeline {
 
   #draw() {
     if (!this.#tokenId) return;
-    const old = new Map([...this.#list.children].map((item) => [key(item), item]));
-    const fresh = this.#rows.map((lease) => this.#item(lease));
-    const items = fresh.map((item) => old.get(key(item)) ?? item);
-    const same = items.length === this.#list.children.length
-      && items.every((item, i) => item === this.#list.children[i]);
-    if (!same) this.#list.replaceChildren(...items);
-    this.#more.hidden = this.#next === undefined;
+    const known = new Map(this.#rows.map((lease) => [lease.id, lease]));
+    /** @type {Map<string, HTMLElement>} */
+    const items = new Map();
+    for (const lease of this.#rows) {
+      const successor = lease.evictedBy ? known.get(lease.evictedBy) : undefined;
+      const { id, endedAt } = lease;
+      const key = `${id} ${endedAt} ${document.documentElement.lang} ${successor !== undefined}`;
+      items.set(key, this.#items.get(key) ?? this.#item(lease, successor));
+    }
+    this.#items = items;
+    arrange(this.#list, [...items.values()]);
+    this.#more.hidden = this.#next === undefined && !this.#failed;
     const empty = this.#rows.length === 0;
     setText(part("timeline-note"), this.#failed
       ? word("historyFailed", { why: this.#failed })
@@ -138,10 +166,9 @@ export class Timeline {
     }
   }
 
-  /** @param {PastLease} lease */
-  #item(lease) {
+  /** @param {PastLease} lease @param {PastLease | undefined} successor */
+  #item(lease, successor) {
     const why = make("span");
-    const successor = lease.evictedBy && this.#rows.find(({ id }) => id === lease.evictedBy);
     if (successor) {
       const link = make("button", "link", nameOf(successor.user));
       link.type = "button";
@@ -162,7 +189,6 @@ export class Timeline {
     item.dataset.reason = lease.reason ?? "running";
     item.dataset.from = String(startedAt);
     item.dataset.to = String(endedAt ?? 0);
-    item.dataset.words = document.documentElement.lang + (successor ? " known" : "");
     return item;
   }
 
@@ -177,9 +203,4 @@ export class Timeline {
     item.classList.remove("pointed");
     requestAnimationFrame(() => item.classList.add("pointed"));
   }
-}
-
-/** What an item depends on: as long as that stays, so does the item. @param {Element} item */
-function key(item) {
-  return ["lease-id", "to", "words"].map((name) => item.getAttribute(`data-${name}`)).join(" ");
 }

@@ -26,6 +26,8 @@ export function startTokens(live, open) {
   let changed = null;
   /** @type {Token[]} */
   let built = [];
+  /** @type {((token: Token) => boolean) | null} */
+  let filter = null;
 
   const shown = () => (live.pool.tokens.length > BUTTONS ? overview : grid);
   const build = () => {
@@ -37,6 +39,7 @@ export function startTokens(live, open) {
     part("grid-loading").hidden = true;
     if (asMap) part("grid").replaceChildren();
     shown().build();
+    shown().show(filter);
   };
   const draw = () => {
     if (live.pool.tokens !== built && !sameTokens(live.pool.tokens, built)) build();
@@ -68,8 +71,11 @@ export function startTokens(live, open) {
   startHint(live);
   startGuide(live, (token) => shown().focus(token.position));
   return {
-    /** @param {((token: Token) => boolean) | null} filter */
-    show: (filter) => [grid, overview].forEach((view) => view === shown() && view.show(filter)),
+    /** @param {((token: Token) => boolean) | null} wanted */
+    show(wanted) {
+      filter = wanted;
+      shown().show(filter);
+    },
   };
 }
 
@@ -99,8 +105,7 @@ function drawGuide(live) {
   drawCallout(live, "evict", evicts(live) ? live.pool.nextToEvict(now) : null);
   const none = live.info?.size === 0;
   if (none) part("grid-loading").hidden = true;
-  const unused = live.state === "live" && live.recent.length === 0
-    && live.pool.tokens.length > 0 && live.pool.counts(now).active === 0;
+  const unused = live.state === "live" && !live.used;
   part("empty").hidden = !none && !unused;
   part("empty-command").hidden = none;
   setText(part("empty-title"), word(none ? "noTokensTitle" : "emptyTitle"));
@@ -111,19 +116,27 @@ function drawGuide(live) {
 function drawCallout(live, kind, token) {
   const callout = part(`callout-${kind}`);
   const lease = token?.lease;
-  if (!token || !lease) return callout.replaceChildren();
+  let link = callout.querySelector("button");
+  if (!token || !lease) {
+    if (link && link === document.activeElement) part("tokens").focus({ preventScroll: true });
+    return callout.replaceChildren();
+  }
   const key = `${token.id} ${lease.fence} ${document.documentElement.lang}`;
-  if (callout.dataset.key !== key || callout.childElementCount === 0) {
+  if (callout.dataset.key !== key || !link) {
     callout.dataset.key = key;
-    const link = make("button", "link");
-    link.type = "button";
+    // The button stays the same, for it may have the focus.
+    if (!link) {
+      link = make("button", "link");
+      link.type = "button";
+      callout.replaceChildren(make("i", `mark ${kind}`), make("span"), link,
+        make("span", "callout-left"));
+    }
     link.dataset.tokenId = token.id;
     fillWords(link, "calloutHolder", {
       user: nameOf(lease.user),
       token: word("tokenInText", { number: String(token.position + 1) }),
     });
-    const words = word(kind === "expire" ? "calloutExpire" : "calloutEvict");
-    callout.replaceChildren(make("i", `mark ${kind}`), words, link, make("span", "callout-left"));
+    setText(callout.children[1], word(kind === "expire" ? "calloutExpire" : "calloutEvict"));
   }
   const left = word("left", { left: countdown(lease.expiresAt - live.clock.now()) });
   setText(/** @type {Element} */ (callout.lastElementChild), kind === "expire" ? left : "");

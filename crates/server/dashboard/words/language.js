@@ -64,14 +64,18 @@ export function fillWords(into, key, parts, count) {
   into.replaceChildren(...nodes.filter((node) => node !== "" && node !== undefined));
 }
 
-const RIGHT_TO_LEFT = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufeff]/;
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
 /**
- * A name for a text that can't hold elements (a label, an announcement). What may turn the
- * direction of the text around it is kept within the name.
+ * A name for a text that can't hold elements (a label, an announcement). What would turn the
+ * direction of the text around it is replaced, and a name that runs that way keeps to itself.
  * @param {string} name
  */
-export const isolated = (name) => (RIGHT_TO_LEFT.test(name) ? `\u2068${name}\u2069` : name);
+export function isolated(name) {
+  const plain = name.replace(TURNING, "\ufffd");
+  return RIGHT_TO_LEFT.test(plain) ? `\u2068${plain}\u2069` : plain;
+}
 
 /** @param {string} code of a problem @returns {Key} */
 export function problemKey(code) {

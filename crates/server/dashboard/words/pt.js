@@ -17,10 +17,14 @@ export const pt = {
   connecting: "Conectando",
   live: "Ao vivo",
   lost: "Sem conexão",
+  notLive: "Sem atualização",
   lostTitle: "Sem conexão com o servidor.",
+  streamsTitle: "O servidor não tem lugar para mais uma visão ao vivo.",
+  unreadTitle: "Não é possível ler os tokens.",
   lostSince: "Os números são os de {time}, {ago}.",
-  lostRetry: "Tentando de novo sozinho.",
-  announceLost: "A conexão com o servidor caiu. Os números são antigos.",
+  lostRetry: "Tentando de novo automaticamente.",
+  streamsRetry: "Eles são lidos de novo a cada 20 segundos.",
+  announceLost: "Os números são antigos.",
   announceBack: "Conectado de novo. Os números são atuais.",
 
   // cabeçalho
@@ -65,8 +69,8 @@ export const pt = {
   cellHeldStale: "Token {number}, com {user} na última notícia",
   nextToExpire: "próximo a vencer",
   nextToEvict: "próximo a ser desalojado",
-  markExpire: "vence antes",
-  markEvict: "sai antes",
+  markExpire: "vence a seguir",
+  markEvict: "sai a seguir",
   markBoth: "próximo",
   legendHeld: "em uso, com o tempo restante",
   legendFree: "livre",
@@ -123,6 +127,9 @@ export const pt = {
     other: "{count} donos perdem seus tokens na hora.",
   },
   clearNone: "{count} donos: ninguém tem um token agora, e não há nada a encerrar.",
+  clearOld:
+    "Isso era às {time}: a página está sem atualização, e "
+    + "podem ser mais ou menos agora.",
   clearText:
     "Ninguém é consultado. Os programas descobrem ao usar, renovar ou liberar o seu lease.",
   clearConfirm: "Encerrar todos",
@@ -171,6 +178,7 @@ export const pt = {
     other: "{count} eventos nesse meio-tempo",
   },
   eventsNone: "Nada aconteceu ainda. O que acontece com os leases aparece aqui.",
+  eventsNoneLately: "Nada nos últimos 10 minutos. O que acontece com os leases aparece aqui.",
   eventStarted: "pegou o {token}",
   eventRenewed: "renovou o {token}",
   eventReleased: "devolveu o {token}",
@@ -185,8 +193,8 @@ export const pt = {
     "O servidor não está acessível, e não é certo se isso foi feito. Veja se ele está no ar; "
     + "a página se reconecta sozinha.",
   "problem-wait-lost":
-    "A resposta se perdeu. Nenhum lease ficou dela: o servidor retoma o que não consegue entregar. "
-    + "Aloque de novo quando ele estiver acessível.",
+    "A resposta se perdeu. Nenhum lease ficou dela: o servidor retoma o que não consegue "
+    + "entregar. Aloque de novo quando ele estiver acessível.",
   "problem-too-many-tabs":
     "Outras abas desta página já esperam um token. Espere uma delas, ou cancele-a.",
   "problem-pool-full":

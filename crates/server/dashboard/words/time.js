@@ -17,7 +17,7 @@ function makeFormats() {
   return {
     units: Object.fromEntries(UNITS.map(([name]) => [name, unit(name, "long")])),
     list: new Intl.ListFormat(language, { type: "unit", style: "narrow" }),
-    ago: new Intl.RelativeTimeFormat(language, { numeric: "auto" }),
+    ago: new Intl.RelativeTimeFormat(language, { numeric: "always" }),
     time: new Intl.DateTimeFormat(language, { timeStyle: "medium" }),
     dateTime: new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" }),
     /** @type {Map<number, string>} */
