@@ -4,13 +4,19 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::descendants::{Descendants, Process};
+use super::clock::Moment;
+use super::descendants::{Descendants, Process, processes};
+
+/// How long those who are told to stop have for it.
+const STOPPING: Duration = Duration::from_millis(100);
 
 /// A command that was started.
 #[derive(Debug)]
@@ -132,6 +138,16 @@ impl Child {
         if !self.group_is_gone {
             self.heed(killpg(self.leader, signal));
         }
+    }
+
+    /// Stops what is left unstopped in its group a moment after a signal that may be caught.
+    pub fn stop_rest(&mut self) {
+        let until = Moment::now().after(STOPPING);
+        let runs = |process: &Process| process.group == self.leader && !process.is_stopped();
+        while Moment::now() < until && processes().iter().any(runs) {
+            thread::sleep(STOPPING / 10);
+        }
+        self.signal(Signal::SIGSTOP);
     }
 
     /// Sends it and all that descends from it a signal, also what left its group.

@@ -25,6 +25,11 @@ pub struct Process {
 }
 
 impl Process {
+    /// Whether it is stopped.
+    pub const fn is_stopped(&self) -> bool {
+        matches!(self.state, b'T' | b't')
+    }
+
     /// Whether it heeds no SIGTERM, but a SIGHUP, as a shell does that somebody types into.
     pub fn is_for_hanging_up(&self) -> bool {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid));

@@ -18,7 +18,7 @@ use super::deadline::Deadline;
 use super::keep::{self, Calls, Over, Word};
 use super::lease::Held;
 use super::order::Order;
-use super::signals::Signals;
+use super::signals::{Signals, also_ends};
 use super::tell::{self, Tell};
 use super::terminal::{Terminal, nobody_continues};
 
@@ -292,6 +292,7 @@ impl<'a> Guard<'a> {
         match signal {
             // Noticed in any case.
             Signal::SIGCHLD => {}
+            signal if also_ends(signal) => self.child.signal(Signal::SIGTERM),
             Signal::SIGTSTP if nobody_continues() => {}
             Signal::SIGTSTP if self.paused.is_some() => self.stop_too(signal),
             Signal::SIGCONT => {

@@ -34,7 +34,7 @@ use self::guard::{Guard, Outcome, Why};
 use self::keep::Over;
 use self::lease::{Asking, GIVING_BACK, Held, NoLease, give_back};
 use self::order::Order;
-use self::signals::Signals;
+use self::signals::{Signals, also_ends};
 use self::tell::Tell;
 use self::terminal::{Terminal, nobody_continues};
 
@@ -150,6 +150,7 @@ async fn told_to_end(signals: &mut Signals) -> Signal {
             signal @ (Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT) => {
                 return signal;
             }
+            signal if also_ends(signal) => return signal,
             Signal::SIGTSTP if !nobody_continues() => {
                 // Only whoever may not be stopped can't.
                 let _ = raise(Signal::SIGSTOP);

@@ -34,11 +34,14 @@ where nothing may happen after that, set --stop-before to no less than --grace."
 const MORE: &str = "\
 Signals: INT, TERM, HUP, QUIT, USR1, USR2, WINCH, CONT and TSTP are passed on to the command and all \
 that it started, which are a process group of their own. What left that group gets none until \
-the lease is over, and what is left of all when the command ends by itself is left alone. If `run` is killed by SIGKILL, nobody \
+the lease is over, and what is left of all when the command ends by itself is left alone. ALRM, VTALRM, \
+PROF, XCPU, IO and PWR are passed on as TERM. If `run` is stopped by SIGSTOP, nothing is renewed and \
+nobody ends the command at the deadline until `run` is continued; if it is killed by SIGKILL, nobody \
 ends the command any more, and the lease ends at its deadline.
 
 Terminal: the command gets it when it asks for it (an editor, a shell). Ctrl-Z stops the command \
-together with `run`; meanwhile nothing is renewed. When the terminal is closed, the command gets \
+together with `run`, and all that is in its group; what left the group runs on. Meanwhile nothing \
+is renewed, and nobody ends anything. When all are continued, the lease is looked at first. When the terminal is closed, the command gets \
 SIGHUP, and SIGKILL when the grace time is over; `nohup token-manager run ...` protects both.
 
 Server: when the command has ended and the server is away, giving back is tried for 5 seconds; \

@@ -22,6 +22,22 @@ const PASSED_ON: [Signal; 9] = [
     Signal::SIGTSTP,
 ];
 
+/// Those that end a program that does not expect them. This one ends the command then.
+const ALSO_END: [Signal; 5 + cfg!(target_os = "linux") as usize] = [
+    Signal::SIGALRM,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGXCPU,
+    Signal::SIGIO,
+    #[cfg(target_os = "linux")]
+    Signal::SIGPWR,
+];
+
+/// Whether a signal only says that it is time to end.
+pub fn also_ends(signal: Signal) -> bool {
+    ALSO_END.contains(&signal)
+}
+
 /// Signals as they come.
 #[derive(Debug)]
 pub struct Signals(mpsc::Receiver<Signal>);
@@ -36,10 +52,11 @@ impl Signals {
     pub fn listen() -> io::Result<Self> {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored = ignored(&status);
-        let passed_on = PASSED_ON.into_iter().filter(|name| ignored & bit(*name) == 0);
+        let heard = PASSED_ON.into_iter().chain(ALSO_END);
+        let heard = heard.filter(|name| ignored & bit(*name) == 0);
         let (to, signals) = mpsc::channel(32);
         // Without the one for children nobody learns how the command ended.
-        for name in passed_on.chain([Signal::SIGCHLD]) {
+        for name in heard.chain([Signal::SIGCHLD]) {
             let mut stream = signal(SignalKind::from_raw(name as i32))?;
             let to = to.clone();
             tokio::spawn(async move {

@@ -260,7 +260,19 @@ async fn a_stderr_that_takes_no_more_holds_nothing_up() {
 #[tokio::test]
 async fn signals_are_passed_on() {
     let pool = Pool::start(&[]);
-    for (name, code) in [("TERM", 143), ("INT", 130), ("QUIT", 131), ("HUP", 129), ("USR1", 138)] {
+    for (name, code) in [
+        ("TERM", 143),
+        ("INT", 130),
+        ("QUIT", 131),
+        ("HUP", 129),
+        ("USR1", 138),
+        ("ALRM", 143),
+        ("VTALRM", 143),
+        ("PROF", 143),
+        ("XCPU", 143),
+        ("IO", 143),
+        ("PWR", 143),
+    ] {
         let running = pool.started(&[], "echo ready; exec sleep 600");
         running.signal(name);
         assert_eq!(running.end().code, Some(code), "{name}");

@@ -215,6 +215,25 @@ def ctrl_z():
     terminal.expect("code=130")
 
 
+def ctrl_z_in_vain():
+    """What takes no notice of the key is stopped all the same."""
+    terminal = shell()
+    yield terminal
+    deaf = "trap '' TSTP; n=0; while :; do n=$((n+1)); echo $n >n; sleep 0.02; done"
+    terminal.type(line("--", READER, "-c", f"({deaf}) & echo rea''dy; wait") + "\n")
+    terminal.expect("ready")
+    poll("a count", lambda: os.path.exists("n") and os.path.getsize("n"))
+    terminal.type("\x1a")
+    terminal.expect("Stopped")
+    before = open("n").read()
+    time.sleep(0.3)
+    assert open("n").read() == before
+    terminal.type("fg\n")
+    poll("the count to go on", lambda: open("n").read() not in ("", before))
+    terminal.type("\x03")
+    terminal.expect("prompt> ")
+
+
 def lost_while_stopped():
     """The lease is asked for before the command goes on."""
     terminal = shell()

@@ -36,6 +36,7 @@ scenarios! {
     a_shell: "released",
     a_shell_without_a_lease: "cleared",
     ctrl_z: "released",
+    ctrl_z_in_vain: "released",
     lost_while_stopped: "cleared",
     ctrl_z_for_a_reader: "released",
     ctrl_z_in_a_script: "released",

@@ -66,6 +66,8 @@ impl Guard<'_> {
         let paused = self.paused.take();
         let had_it = self.terminal.is_given() || paused.is_some_and(|paused| paused.with_terminal);
         let with_terminal = had_it || by_reading;
+        // Not all heed a signal that may be caught.
+        self.child.stop_rest();
         self.terminal.take_back();
         if with_terminal {
             // What the terminal has done to the command it would have done to all of these.
