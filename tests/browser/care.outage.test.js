@@ -67,7 +67,7 @@ describe("truth", { concurrency: 3 }, () => {
     dashboard.expect(...unreachable);
     await server.end("SIGKILL");
     await dashboard.state("lost");
-    await dashboard.until("the title says so", (prefix) => document.title.startsWith(prefix), "⚠");
+    await dashboard.until("the title says so", (prefix) => document.title.startsWith(prefix), "Not live");
     const { port } = other;
     await other.end("SIGKILL");
     other.port = server.port;

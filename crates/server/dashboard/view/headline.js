@@ -47,7 +47,7 @@ export function startHeadline(live) {
   // The title is read while the page is in the background, where nothing is drawn.
   const title = () => {
     const { active, size } = live.pool.counts(live.clock.now());
-    const before = live.state === "lost" ? "⚠ " : live.loaded ? `${active}/${size} · ` : "";
+    const before = live.state === "lost" ? `${word("notLive")} · ` : live.loaded ? `${active}/${size} · ` : "";
     const text = `${before}TokenManager`;
     if (document.title !== text) document.title = text;
   };

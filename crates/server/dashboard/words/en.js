@@ -112,11 +112,8 @@ export const en = {
   allocateFor: "Length in seconds",
   allocateForWrong: "Enter a number of seconds, greater than 0 and at most {max}.",
   allocateBusy: "Asking …",
-  allocateWaiting: "Waiting for a token …",
-  allocateWaitSays: {
-    one: "{count} request waits. This one does for {seconds} s more.",
-    other: "{count} requests wait. This one does for {seconds} s more.",
-  },
+  allocateWaiting: "Waiting …",
+  allocateWaitSays: "In the queue: {count}. Waiting for {seconds} s more at most.",
   allocateWaitLost: "No connection to the server, so the place in the queue may be lost.",
   allocateGivenUp: "No longer waiting. No token was taken.",
   allocated: "{user} holds {token}.",

@@ -64,17 +64,23 @@ export function fillWords(into, key, parts, count) {
   into.replaceChildren(...nodes.filter((node) => node !== "" && node !== undefined));
 }
 
-const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
-const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const TURNING = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufeff]/;
 
 /**
- * A name for a text that can't hold elements (a label, an announcement). What would turn the
- * direction of the text around it is replaced, and a name that runs that way keeps to itself.
+ * A name for a text that can't hold elements (a label, an announcement). What may turn the
+ * direction of the text around it is kept within the name, which may try to end that itself.
  * @param {string} name
  */
 export function isolated(name) {
-  const plain = name.replace(TURNING, "\ufffd");
-  return RIGHT_TO_LEFT.test(plain) ? `\u2068${plain}\u2069` : plain;
+  if (!TURNING.test(name)) return name;
+  let open = 0;
+  const kept = name.replace(/[\u2066-\u2069]/g, (control) => {
+    if (control !== "\u2069") open += 1;
+    else if (open > 0) open -= 1;
+    else return "\ufffd";
+    return control;
+  });
+  return `\u2068${kept}${"\u2069".repeat(open + 1)}`;
 }
 
 /** @param {string} code of a problem @returns {Key} */

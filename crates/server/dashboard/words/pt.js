@@ -108,11 +108,8 @@ export const pt = {
   allocateFor: "Duração em segundos",
   allocateForWrong: "Escreva um número de segundos, maior que 0 e no máximo {max}.",
   allocateBusy: "Pedindo …",
-  allocateWaiting: "Esperando um token …",
-  allocateWaitSays: {
-    one: "{count} pedido espera. Este, por mais {seconds} s.",
-    other: "{count} pedidos esperam. Este, por mais {seconds} s.",
-  },
+  allocateWaiting: "Na fila …",
+  allocateWaitSays: "Na fila: {count}. A espera dura no máximo mais {seconds} s.",
   allocateWaitLost: "Sem conexão com o servidor; o lugar na fila pode ter se perdido.",
   allocateGivenUp: "A espera acabou. Nenhum token foi alocado.",
   allocated: "{user} tem o {token}.",
