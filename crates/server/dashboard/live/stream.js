@@ -224,7 +224,9 @@ export class Stream {
     const last = this.#last;
     const silent = id === last.id && Number(id.split("-")[1]) < last.version;
     const { replacedAt } = last;
-    const due = silent && performance.now() - replacedAt > this.#times.suspicion;
+    // While somebody waits, servers write every second that they are there.
+    const pause = this.#times.suspicion * (info.waiting > 0 ? 8 : 1);
+    const due = silent && performance.now() - replacedAt > pause;
     this.#last = { id, version: info.version, replacedAt: due ? performance.now() : replacedAt };
     return due;
   }
