@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use rustix::process::{WaitOptions, wait};
 
 use super::clock::Moment;
 use super::descendants::{Descendants, Process, processes};
@@ -37,8 +37,8 @@ pub struct Child {
 pub enum How {
     /// By itself, with this code.
     Exited(u8),
-    /// By this signal; None for one that has no name.
-    Killed(Option<Signal>),
+    /// By the signal of this number. Not each of them has a name.
+    Killed(i32),
 }
 
 impl How {
@@ -52,15 +52,15 @@ impl How {
 }
 
 /// The code by which shells tell that a signal ended something.
-pub fn exit_code(signal: Option<Signal>) -> u8 {
-    128 | signal.map_or(0, |signal| u8::try_from(signal as i32).unwrap_or(0))
+pub fn exit_code(signal: i32) -> u8 {
+    128 | u8::try_from(signal).unwrap_or(0)
 }
 
 /// What became of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It was stopped, and may be continued.
-    Stopped(Signal),
+    /// It was stopped by this signal, and may be continued.
+    Stopped(Option<Signal>),
     /// It has ended.
     Ended(How),
 }
@@ -108,25 +108,28 @@ impl Child {
     pub fn change(&mut self) -> Option<Change> {
         loop {
             // Any child: those that were adopted, too.
-            let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
-            let how = match waitpid(None, Some(flags)) {
-                Ok(WaitStatus::Stopped(pid, signal)) if pid == self.leader => {
-                    return Some(Change::Stopped(signal));
-                }
-                Ok(WaitStatus::Exited(pid, code)) if pid == self.leader => {
-                    How::Exited(u8::try_from(code).unwrap_or(u8::MAX))
-                }
-                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.leader => {
-                    How::Killed(Some(signal))
-                }
-                // It ended by a signal that has no name here, a real-time one.
-                Err(Errno::ECHILD) if self.ended.is_none() => How::Killed(None),
-                Ok(WaitStatus::StillAlive) => return None,
-                Err(Errno::ECHILD) => {
+            let (pid, status) = match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+                Ok(Some(changed)) => changed,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(rustix::io::Errno::CHILD) => {
                     self.childless = true;
                     return None;
                 }
-                Ok(_) | Err(_) => continue,
+                Ok(None) | Err(_) => return None,
+            };
+            if pid.as_raw_nonzero().get() != self.leader.as_raw() {
+                continue;
+            }
+            if let Some(signal) = status.stopping_signal() {
+                return Some(Change::Stopped(Signal::try_from(signal).ok()));
+            }
+            let how = match status.terminating_signal() {
+                Some(signal) => How::Killed(signal),
+                None => How::Exited(
+                    status
+                        .exit_status()
+                        .map_or(u8::MAX, |code| u8::try_from(code).unwrap_or(u8::MAX)),
+                ),
             };
             self.ended = Some(how);
             return Some(Change::Ended(how));

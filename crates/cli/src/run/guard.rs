@@ -275,7 +275,7 @@ impl<'a> Guard<'a> {
             }
             Word::Away(why) => {
                 if self.away.replace(why.clone()).is_none() {
-                    self.tell.verbose(&format!("{why}; the lease runs on to its deadline"));
+                    self.tell.verbose(&format!("the lease runs on. {}", tell::sentence(&why)));
                 }
             }
             Word::Over => {

@@ -13,7 +13,7 @@ use crate::api::{Allocated, Answer, Api, Failure, Wish};
 use super::clock::Moment;
 use super::deadline::{Deadline, Said};
 use super::order::Order;
-use super::tell::Tell;
+use super::tell::{self, Tell};
 
 /// How long to repeat a request that may have got through to the server, beyond the time to wait
 /// for a token.
@@ -35,6 +35,8 @@ pub const GIVING_BACK: Duration = Duration::from_secs(5);
 pub enum NoLease {
     /// Asking came to this.
     Failed(Failure),
+    /// Asking came to this in the end, but an answer had been lost before.
+    Uncertain(Failure),
     /// Each one was over before there was an answer.
     TooShort,
 }
@@ -134,7 +136,7 @@ impl<'a> Asking<'a> {
             let more = left.is_some_and(|left| left > LONGEST_WAIT);
             let wait = left.map(|left| left.min(LONGEST_WAIT));
             match self.settle(wait).await {
-                Err(failure) if more && failure.code() == Some("pool-full") => {}
+                Err(NoLease::Failed(failure)) if more && failure.code() == Some("pool-full") => {}
                 Ok(None) => {
                     rounds += 1;
                     let pause = PAUSE * rounds;
@@ -147,42 +149,45 @@ impl<'a> Asking<'a> {
                     sleep(pause).await;
                 }
                 Ok(Some(held)) => return Ok(held),
-                Err(failure) => return Err(failure.into()),
+                Err(none) => return Err(none),
             }
         }
     }
 
     /// Asks by one key until there is an answer. None is for a lease that is over already.
-    async fn settle(&mut self, wait: Option<Duration>) -> Result<Option<Held>, Failure> {
+    async fn settle(&mut self, wait: Option<Duration>) -> Result<Option<Held>, NoLease> {
         #[expect(clippy::disallowed_methods, reason = "a client's key is no id of the pool's")]
         let key = Uuid::new_v4().to_string();
         let Order { user, lease, .. } = self.order;
         let wish = Wish { user: user.clone(), lease: *lease, wait, key };
         self.open = Some(wish.clone());
         let until = Moment::now().after(wait.unwrap_or_default());
-        let mut uncertain = false;
+        let (mut reached, mut uncertain) = (false, false);
         loop {
             let (asked, answered, answer) = timed(self.api.allocate_once(&wish)).await;
             let failure = match answer {
-                Ok(answer) => return self.taken(&answer, asked, answered).await,
+                Ok(answer) => return Ok(self.taken(&answer, asked, answered).await?),
                 Err(failure) if failure.may_pass() => failure,
+                Err(failure @ Failure::Strange { .. }) if uncertain => {
+                    return Err(NoLease::Uncertain(failure));
+                }
                 Err(failure) => {
                     self.open = None;
-                    return Err(failure);
+                    return Err(failure.into());
                 }
             };
-            uncertain |= !matches!(failure, Failure::Unreachable { .. });
-            let patience = if uncertain { UNSETTLED } else { Duration::ZERO };
+            reached |= !matches!(failure, Failure::Unreachable { .. });
+            uncertain |= may_be_done(&failure);
+            let patience = if reached { UNSETTLED } else { Duration::ZERO };
             if Moment::now() >= until.after(patience) {
                 // That the last attempt did nothing says nothing about those before.
-                return Err(match failure {
-                    Failure::Unreachable { server, why } if uncertain => {
-                        Failure::Lost { server, why }
-                    }
-                    failure => failure,
+                return Err(if uncertain {
+                    NoLease::Uncertain(failure)
+                } else {
+                    NoLease::Failed(failure)
                 });
             }
-            self.tell.verbose(&format!("{failure}; asking again"));
+            self.tell.verbose(&format!("asking again. {}", tell::sentence(&failure)));
             sleep(PAUSE).await;
         }
     }
@@ -253,6 +258,14 @@ impl<'a> Asking<'a> {
             Err(failure) => Err(failure),
             Ok(_) => Err(Failure::Strange { what: "it grants too long leases".to_owned() }),
         }
+    }
+}
+
+/// Whether what was asked for may have been done.
+fn may_be_done(failure: &Failure) -> bool {
+    match failure.code() {
+        Some(code) => !matches!(code, "busy" | "not-done" | "stopping"),
+        None => !matches!(failure, Failure::Unreachable { .. }),
     }
 }
 

@@ -8,6 +8,7 @@ mod child;
 mod clock;
 mod deadline;
 mod descendants;
+mod finish;
 mod guard;
 mod keep;
 mod lease;
@@ -20,19 +21,19 @@ mod terminal;
 use std::io;
 use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::ArgMatches;
-use jiff::Timestamp;
 use nix::sys::signal::{Signal, raise};
 
 use crate::api::{Api, Failure, PoolView};
 use crate::exit::Exit;
 
-use self::child::{Child, How, exit_code};
+use self::child::{Child, exit_code};
 use self::clock::Moment;
-use self::guard::{Guard, Outcome, Why};
-use self::keep::Over;
-use self::lease::{Asking, GIVING_BACK, Held, NoLease, give_back};
+use self::finish::{give_back_quietly, report, settle};
+use self::guard::Guard;
+use self::lease::{Asking, Held, NoLease};
 use self::order::Order;
 use self::signals::{Signals, also_ends};
 use self::tell::Tell;
@@ -78,7 +79,7 @@ async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<ExitCode> {
     let held = match ask(api, order, tell, &mut signals).await {
         Ok(Ok(held)) => held,
         Ok(Err(none)) => return Ok(no_lease(api, order, &none).await),
-        Err(signal) => return Ok(ExitCode::from(exit_code(Some(signal)))),
+        Err(signal) => return Ok(ExitCode::from(exit_code(signal as i32))),
     };
     tell.verbose(&format!(
         "took token {} until {} (lease {}, fence {})",
@@ -114,7 +115,17 @@ async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<ExitCode> {
     };
     let guard = Guard::new(order, tell, child, terminal, &held);
     let outcome = guard.guard(api, &held, &mut signals).await;
-    Ok(finish(api, order, &held, tell, &outcome).await)
+    let code = report(order, &outcome);
+    tokio::select! {
+        () = settle(api, &held, tell, &outcome) => {}
+        _ = insisted(&mut signals) => {
+            let at = tell::time(outcome.expires_at);
+            tell::warn(&format!(
+                "the lease was not given back; it ends by itself at its deadline, {at}"
+            ));
+        }
+    }
+    Ok(code)
 }
 
 /// Takes a lease. If this program is told to end before there is one, answers by which signal; no
@@ -134,7 +145,11 @@ async fn ask(
         }
     };
     tell.verbose(&format!("told to end by {signal} before there was a token"));
-    if !asking.undo().await {
+    let certain = tokio::select! {
+        certain = asking.undo() => certain,
+        _ = insisted(signals) => false,
+    };
+    if !certain {
         tell::warn(
             "the server could not be asked whether it had granted a lease; if it had, that ends by \
              itself at its deadline",
@@ -160,10 +175,34 @@ async fn told_to_end(signals: &mut Signals) -> Signal {
     }
 }
 
+/// For how long several signals are taken for one.
+const INSISTING: Duration = Duration::from_millis(500);
+
+/// What to do when nobody knows whether a token was taken.
+const LOST: &str = "again; if a token was taken, it is free again at the lease's deadline";
+
+/// Waits for somebody who wants this program to end at once, although it is still giving something
+/// back. Not for what comes together with the signal by which all began to end.
+async fn insisted(signals: &mut Signals) -> Signal {
+    let from = Moment::now().after(INSISTING);
+    loop {
+        let signal = told_to_end(signals).await;
+        if Moment::now() >= from {
+            return signal;
+        }
+    }
+}
+
 /// Says why there is no token.
 async fn no_lease(api: &Api, order: &Order, none: &NoLease) -> ExitCode {
     match none {
         NoLease::Failed(failure) => refused(api, order, failure).await,
+        NoLease::Uncertain(failure) => {
+            let last = tell::sentence(failure);
+            let what = format!("an answer was lost, and asking again came to nothing. {last}");
+            tell::complain(&what, &[LOST]);
+            Exit::OutcomeUnknown.into()
+        }
         NoLease::TooShort => {
             tell::complain(
                 "the lease is over before the server's answer is here, so there is no token",
@@ -190,9 +229,7 @@ async fn refused(api: &Api, order: &Order, failure: &Failure) -> ExitCode {
             "`token-manager serve` starts a server here",
             "--server URL, or the environment variable TOKEN_MANAGER_SERVER, names another",
         ],
-        (Failure::Lost { .. }, _) | (_, Some("outcome-unknown" | "timed-out")) => {
-            &["again; if a token was taken, it is free again at the lease's deadline"]
-        }
+        (Failure::Lost { .. }, _) | (_, Some("outcome-unknown" | "timed-out")) => &[LOST],
         (Failure::Strange { .. }, _) => {
             &["--server URL, or the environment variable TOKEN_MANAGER_SERVER, names the right one"]
         }
@@ -211,81 +248,4 @@ fn cannot_start(order: &Order, exit: Exit, error: Option<&io::Error>) -> ExitCod
         tell::complain(&format!("{program} can't be run{because}"), &[]);
     }
     exit.into()
-}
-
-/// Gives the lease back, and says what came of the command.
-async fn finish(api: &Api, order: &Order, held: &Held, tell: Tell, outcome: &Outcome) -> ExitCode {
-    let program = order.program_shown();
-    let over = outcome.over.clone();
-    let expired = over.as_ref().is_some_and(|over| over.reason.as_deref() == Some("expired"));
-    let grace = humantime::format_duration(order.grace);
-    let so = if outcome.goes_on {
-        format!("but {program}, or something that it started, can't be ended and goes on")
-    } else if outcome.killed {
-        format!("so {program} was killed, since it had not ended {grace} after SIGTERM")
-    } else {
-        format!("so {program} was ended")
-    };
-    match outcome.why {
-        None | Some(Why::HungUp) => {
-            give_back_quietly(api, held, outcome.expires_at, tell).await;
-            tell.verbose(&format!("{program} ended"));
-            ExitCode::from(outcome.how.map_or(Exit::Failed as u8, How::code))
-        }
-        Some(Why::Lost) if !expired => {
-            let how = tell::ended(&over.unwrap_or_default());
-            let what = format!("the lease was lost, {so}: {how}");
-            tell::complain(&what, &[]);
-            Exit::LeaseLost.into()
-        }
-        Some(_) => {
-            // Past the deadline there is nothing to give back.
-            let left = outcome.deadline.at().since(Moment::now());
-            if !left.is_zero() && !expired && !outcome.goes_on {
-                // If that fails, it ends by itself as soon.
-                let _ = give_back(api, &held.path(), left.min(GIVING_BACK)).await;
-            }
-            let (because, hint) = why_not_renewed(order, outcome);
-            let what = format!("the lease's time was up, {so}{because}");
-            tell::complain(&what, hint);
-            Exit::TimeUp.into()
-        }
-    }
-}
-
-/// Why the lease was not renewed, and what may be done about it.
-fn why_not_renewed(order: &Order, outcome: &Outcome) -> (String, &'static [&'static str]) {
-    if !order.renew {
-        (String::new(), &["without --no-renew, if the pool lets leases be renewed"])
-    } else if outcome.limit {
-        (
-            ": the pool's policy lets no lease last longer".to_owned(),
-            &["`token-manager serve --max-lease 1h --update-policy`, if the pool is yours"],
-        )
-    } else if let Some(away) = &outcome.away {
-        (format!(": it could not be renewed, since {away}"), &[])
-    } else {
-        (String::new(), &[])
-    }
-}
-
-/// Gives the lease back. That it can't be given back changes nothing for the command.
-async fn give_back_quietly(api: &Api, held: &Held, expires_at: Timestamp, tell: Tell) {
-    let Err(failure) = give_back(api, &held.path(), GIVING_BACK).await else {
-        tell.verbose("gave the lease back");
-        return;
-    };
-    if let Failure::Refused(problem) = &failure
-        && let Some(over) = Over::told_by(problem)
-    {
-        if over.reason.as_deref() != Some("expired") {
-            let how = tell::ended(&over);
-            tell::warn(&format!("the lease was over before the command had ended: {how}"));
-        }
-        return;
-    }
-    let at = tell::time(expires_at);
-    tell::warn(&format!(
-        "the lease could not be given back ({failure}); it ends by itself at its deadline, {at}"
-    ));
 }

@@ -45,7 +45,8 @@ is renewed, and nobody ends anything. When all are continued, the lease is looke
 SIGHUP, and SIGKILL when the grace time is over; `nohup token-manager run ...` protects both.
 
 Server: when the command has ended and the server is away, giving back is tried for 5 seconds; \
-after that the lease ends at its deadline.
+after that, or when `run` is told to end once more, the lease ends at its deadline. The command \
+inherits TOKEN_MANAGER_SERVER with all that is in it, so that it can ask for its lease itself.
 
 Exit codes: that of the command, 128 + n if signal n ended it. Otherwise
     1  something else went wrong

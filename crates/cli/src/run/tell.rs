@@ -1,6 +1,7 @@
 //! What is said on stderr, and how. That nobody reads it, or can any more, stops nothing: a pipe or
 //! a terminal that takes no more keeps only the thread waiting that writes.
 
+use std::fmt::Display;
 use std::io::Write as _;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -89,6 +90,18 @@ pub fn finish() {
         // Nothing is ever sent.
         let _ = done.recv_timeout(LAST_WORDS);
     }
+}
+
+/// What failed, as a sentence of its own: it may be one, or several, or only a part.
+pub fn sentence(failure: &impl Display) -> String {
+    let mut text = failure.to_string();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    if !text.ends_with('.') {
+        text.push('.');
+    }
+    text
 }
 
 /// A time as the API writes it.

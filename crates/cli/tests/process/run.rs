@@ -193,6 +193,20 @@ async fn it_ends_as_the_command_does() {
     }
 }
 
+/// Signals without a name, while something else is there to be waited for.
+#[tokio::test]
+async fn a_command_that_a_real_time_signal_ended_has_ended() {
+    let pool = Pool::start(&[]);
+    let run = pool.under(&[], "kill -40 $$");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "sleep 600 & echo $!; exec \"$@\"", "sh"]);
+    shell.arg(run.get_program()).args(run.get_args());
+    let ended = Running::start(pool.folder.path(), &mut shell).end();
+    signal(ended.out.trim().parse().unwrap(), "KILL");
+    assert_eq!((ended.code, ended.err.as_str()), (Some(168), ""));
+    assert_eq!(pool.reason().await, "released");
+}
+
 #[tokio::test]
 async fn what_is_no_command_takes_no_token() {
     let pool = Pool::start(&[]);

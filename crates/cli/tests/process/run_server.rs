@@ -56,7 +56,7 @@ async fn a_server_that_stays_away_ends_nothing_before_the_deadline() {
         let ended = running.end();
         assert_eq!(ended.code, Some(124), "{signal}: {}", ended.err);
         assert!(since.elapsed() > Duration::from_millis(1_700), "{:?}", since.elapsed());
-        assert!(ended.err.contains("it could not be renewed, since "), "{}", ended.err);
+        assert!(ended.err.contains("it could not be renewed. "), "{}", ended.err);
         if signal == "STOP" {
             pool.server.signal("CONT");
         }
@@ -127,6 +127,45 @@ fn lossy(server: &str) -> String {
         }
     });
     format!("http://{address}")
+}
+
+/// Its connection is closed after the first request, and then there is something else.
+#[tokio::test]
+async fn that_an_answer_was_lost_is_not_forgotten() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for (number, client) in listener.incoming().enumerate() {
+            let mut client = client.unwrap();
+            assert!(client.read(&mut [0; 8_192]).unwrap() > 0);
+            if number > 0 {
+                let no = b"HTTP/1.1 403 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                client.write_all(no).unwrap();
+            }
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["run", "--server", &url, "--user", "ann", "--", "/bin/true"];
+    let ended = run(&mut command(folder.path(), &arguments));
+    assert_eq!(ended.code, Some(7), "{}", ended.err);
+    assert!(ended.err.contains("error: an answer was lost"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn who_does_not_want_to_wait_for_the_giving_back_need_not() {
+    let pool = Pool::start(&["--lease", "1m"]);
+    let running = pool.started(&[], "echo ready; sleep 0.5; echo done; exit 8");
+    pool.server.signal("STOP");
+    running.says("done");
+    // What comes at once is taken for the signal that ends all, sent twice.
+    thread::sleep(Duration::from_millis(1_200));
+    let since = Instant::now();
+    running.signal("TERM");
+    let ended = running.end();
+    pool.server.signal("CONT");
+    assert_eq!(ended.code, Some(8), "{}", ended.err);
+    assert!(ended.err.contains("warning: the lease was not given back"), "{}", ended.err);
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ impl Guard<'_> {
         while let Some(change) = self.child.change() {
             match change {
                 Change::Ended(_) => {}
-                Change::Stopped(signal @ (Signal::SIGTTIN | Signal::SIGTTOU)) => {
+                Change::Stopped(Some(signal @ (Signal::SIGTTIN | Signal::SIGTTOU))) => {
                     if self.terminal.give(self.child.group()) {
                         self.child.signal(Signal::SIGCONT);
                     } else {
@@ -38,8 +38,8 @@ impl Guard<'_> {
                     }
                 }
                 Change::Stopped(signal) => {
-                    if signal == Signal::SIGTSTP || self.terminal.is_given() {
-                        self.stop_too(signal);
+                    if signal == Some(Signal::SIGTSTP) || self.terminal.is_given() {
+                        self.stop_too(Signal::SIGTSTP);
                     }
                 }
             }
