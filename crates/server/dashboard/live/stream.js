@@ -264,11 +264,14 @@ export class Stream {
     this.#tell({ type: "state", state, why });
   }
 
-  /** The first event after a pause goes at once, those behind it together. */
+  /**
+   * The first event after a pause goes at once, with those that came along with it: of an eviction
+   * nobody is to see only the half. Those behind it go together.
+   */
   #send() {
+    if (this.#timers.batch !== undefined) return;
     const wait = this.#sentAt + this.#times.batch - performance.now();
-    if (wait <= 0) this.#flush();
-    else if (this.#timers.batch === undefined) this.#later("batch", wait, () => this.#flush());
+    this.#later("batch", Math.max(wait, 1), () => this.#flush());
   }
 
   #flush() {
