@@ -48,7 +48,8 @@ Server: when the command has ended and the server is away, giving back is tried 
 after that, or when `run` is told to end once more, the lease ends at its deadline. The command \
 inherits TOKEN_MANAGER_SERVER with all that is in it, so that it can ask for its lease itself.
 
-Exit codes: that of the command, 128 + n if signal n ended it. Otherwise
+Exit codes: that of the command. If signal n ended it, `run` dies of the same one, which shells tell \
+as 128 + n. Otherwise
     1  something else went wrong
     2  the command line is wrong, or the server refused a value in it
     3  there is no token to be had

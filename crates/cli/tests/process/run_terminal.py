@@ -136,6 +136,18 @@ def ctrl_c_for_a_reader():
     terminal.expect("code=130")
 
 
+def ctrl_c_in_a_loop():
+    """The shell's loop ends with the command, as it does without `run`."""
+    terminal = shell()
+    yield terminal
+    command = line("--", READER, "-c", "echo rea''dy; sleep 600")
+    terminal.type("for n in 1 2; do " + command + " 2>/dev/null; echo aft''er; done; echo do''ne\n")
+    terminal.expect("ready")
+    terminal.type("\x03")
+    terminal.expect("prompt> ")
+    assert b"after" not in terminal.shown
+
+
 def reading():
     terminal = Terminal(*run("--", READER, "-c", "read line; echo \"read $line\"; exit 4"))
     yield terminal
