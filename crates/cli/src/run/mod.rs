@@ -105,7 +105,8 @@ async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<Leave> {
         ("FENCE", held.fence.to_string()),
         ("EXPIRES_AT", tell::time(held.expires_at)),
     ];
-    let terminal = Terminal::open();
+    let mut terminal = Terminal::open();
+    let at_once = terminal.is_ours_alone();
     let child = match Child::start(&order.program, &order.arguments, &variables) {
         Ok(child) => child,
         Err(error) => {
@@ -115,6 +116,9 @@ async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<Leave> {
             return Ok(cannot_start(order, exit, Some(&error)).into());
         }
     };
+    if at_once {
+        terminal.give(child.group());
+    }
     let guard = Guard::new(order, tell, child, terminal, &held);
     let outcome = guard.guard(api, &held, &mut signals).await;
     let leave = report(order, &outcome);
