@@ -106,7 +106,7 @@ async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<Leave> {
         ("EXPIRES_AT", tell::time(held.expires_at)),
     ];
     let mut terminal = Terminal::open();
-    let at_once = terminal.is_ours_alone();
+    let at_once = Terminal::is_ours_alone();
     let child = match Child::start(&order.program, &order.arguments, &variables) {
         Ok(child) => child,
         Err(error) => {

@@ -39,7 +39,7 @@ impl Terminal {
     /// Whether this program has it for itself: nobody else is in its group, and all that it reads
     /// and writes is the terminal. Then a command gets it at the start, as many programs only look
     /// whether they are in the foreground, and ask for nothing.
-    pub fn is_ours_alone(&self) -> bool {
+    pub fn is_ours_alone() -> bool {
         let own = getpgrp();
         let (input, output, errors) = (stdin(), stdout(), stderr());
         let all = [input.as_fd(), output.as_fd(), errors.as_fd()];
