@@ -159,5 +159,5 @@ async fn what_is_lost_behind_a_dead_stream_is_noticed_before_long() {
     let since = Instant::now();
     let ended = running.end();
     assert_eq!(ended.code, Some(123), "{}", ended.err);
-    assert!(since.elapsed() < Duration::from_secs(24), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
 }
