@@ -41,16 +41,6 @@ pub enum How {
     Killed(i32),
 }
 
-impl How {
-    /// The code by which shells tell it.
-    pub fn code(self) -> u8 {
-        match self {
-            How::Exited(code) => code,
-            How::Killed(signal) => exit_code(signal),
-        }
-    }
-}
-
 /// The code by which shells tell that a signal ended something.
 pub fn exit_code(signal: i32) -> u8 {
     128 | u8::try_from(signal).unwrap_or(0)

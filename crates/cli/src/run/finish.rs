@@ -1,22 +1,20 @@
 //! What came of a command and its lease: said, told by the exit code, and the lease given back.
 
-use std::process::ExitCode;
-
 use jiff::Timestamp;
 
 use crate::api::{Api, Failure};
 use crate::exit::Exit;
 
-use super::child::How;
 use super::clock::Moment;
 use super::guard::{Outcome, Why};
 use super::keep::Over;
 use super::lease::{GIVING_BACK, Held, give_back};
+use super::leave::Leave;
 use super::order::Order;
 use super::tell::{self, Tell};
 
 /// Says what came of the command, where it was ended for its lease.
-pub fn report(order: &Order, outcome: &Outcome) -> ExitCode {
+pub fn report(order: &Order, outcome: &Outcome) -> Leave {
     let program = order.program_shown();
     let grace = humantime::format_duration(order.grace);
     let so = if outcome.goes_on {
@@ -27,9 +25,7 @@ pub fn report(order: &Order, outcome: &Outcome) -> ExitCode {
         format!("so {program} was ended")
     };
     match outcome.why {
-        None | Some(Why::HungUp) => {
-            ExitCode::from(outcome.how.map_or(Exit::Failed as u8, How::code))
-        }
+        None | Some(Why::HungUp) => outcome.how.map_or(Exit::Failed.into(), Leave::from),
         Some(Why::Lost) if !expired(outcome) => {
             let how = tell::ended(&outcome.over.clone().unwrap_or_default());
             tell::complain(&format!("the lease was lost, {so}: {how}"), &[]);

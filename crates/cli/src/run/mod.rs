@@ -12,6 +12,7 @@ mod finish;
 mod guard;
 mod keep;
 mod lease;
+mod leave;
 mod order;
 mod program;
 mod signals;
@@ -29,11 +30,12 @@ use nix::sys::signal::{Signal, raise};
 use crate::api::{Api, Failure, PoolView};
 use crate::exit::Exit;
 
-use self::child::{Child, exit_code};
+use self::child::Child;
 use self::clock::Moment;
 use self::finish::{give_back_quietly, report, settle};
 use self::guard::Guard;
 use self::lease::{Asking, Held, NoLease};
+use self::leave::Leave;
 use self::order::Order;
 use self::signals::{Signals, also_ends};
 use self::tell::Tell;
@@ -43,15 +45,15 @@ pub use self::order::command;
 
 /// Runs it.
 pub fn run(matches: &ArgMatches) -> ExitCode {
-    let code = start(&Order::read(matches));
+    let leave = start(&Order::read(matches));
     tell::finish();
-    code
+    leave.leave()
 }
 
-fn start(order: &Order) -> ExitCode {
+fn start(order: &Order) -> Leave {
     let tell = Tell { verbose: order.verbose };
     if let Err(exit) = program::check(&order.program) {
-        return cannot_start(order, exit, None);
+        return cannot_start(order, exit, None).into();
     }
     let api = match Api::at(&order.server) {
         Ok(api) => api,
@@ -73,13 +75,13 @@ fn start(order: &Order) -> ExitCode {
     })
 }
 
-async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<ExitCode> {
+async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<Leave> {
     // From here on, so that none is lost.
     let mut signals = Signals::listen()?;
     let held = match ask(api, order, tell, &mut signals).await {
         Ok(Ok(held)) => held,
-        Ok(Err(none)) => return Ok(no_lease(api, order, &none).await),
-        Err(signal) => return Ok(ExitCode::from(exit_code(signal as i32))),
+        Ok(Err(none)) => return Ok(no_lease(api, order, &none).await.into()),
+        Err(signal) => return Ok(Leave::By(signal as i32)),
     };
     tell.verbose(&format!(
         "took token {} until {} (lease {}, fence {})",
@@ -103,19 +105,23 @@ async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<ExitCode> {
         ("FENCE", held.fence.to_string()),
         ("EXPIRES_AT", tell::time(held.expires_at)),
     ];
-    let terminal = Terminal::open();
+    let mut terminal = Terminal::open();
+    let at_once = Terminal::is_ours_alone();
     let child = match Child::start(&order.program, &order.arguments, &variables) {
         Ok(child) => child,
         Err(error) => {
             give_back_quietly(api, &held, held.expires_at, tell).await;
             let missing = error.kind() == io::ErrorKind::NotFound;
             let exit = if missing { Exit::NoCommand } else { Exit::CannotRun };
-            return Ok(cannot_start(order, exit, Some(&error)));
+            return Ok(cannot_start(order, exit, Some(&error)).into());
         }
     };
+    if at_once {
+        terminal.give(child.group());
+    }
     let guard = Guard::new(order, tell, child, terminal, &held);
     let outcome = guard.guard(api, &held, &mut signals).await;
-    let code = report(order, &outcome);
+    let leave = report(order, &outcome);
     tokio::select! {
         () = settle(api, &held, tell, &outcome) => {}
         _ = insisted(&mut signals) => {
@@ -125,7 +131,7 @@ async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<ExitCode> {
             ));
         }
     }
-    Ok(code)
+    Ok(leave)
 }
 
 /// Takes a lease. If this program is told to end before there is one, answers by which signal; no

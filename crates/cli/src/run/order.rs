@@ -39,7 +39,10 @@ PROF, XCPU, IO and PWR are passed on as TERM. If `run` is stopped by SIGSTOP, no
 nobody ends the command at the deadline until `run` is continued; if it is killed by SIGKILL, nobody \
 ends the command any more, and the lease ends at its deadline.
 
-Terminal: the command gets it when it asks for it (an editor, a shell). Ctrl-Z stops the command \
+Terminal: the command gets it at once if `run` has it for itself, with all input and output; \
+otherwise when it asks for it (an editor, a shell). In a pipeline whose other members read the \
+terminal too (a pager), only one of them can have it, and the others stop until `fg`: give such a \
+command its input from elsewhere (</dev/null), or run the whole pipeline: `run ... -- sh -c 'a | b'`. Ctrl-Z stops the command \
 together with `run`, and all that is in its group; what left the group runs on. Meanwhile nothing \
 is renewed, and nobody ends anything. When all are continued, the lease is looked at first. When the terminal is closed, the command gets \
 SIGHUP, and SIGKILL when the grace time is over; `nohup token-manager run ...` protects both.
@@ -48,7 +51,8 @@ Server: when the command has ended and the server is away, giving back is tried 
 after that, or when `run` is told to end once more, the lease ends at its deadline. The command \
 inherits TOKEN_MANAGER_SERVER with all that is in it, so that it can ask for its lease itself.
 
-Exit codes: that of the command, 128 + n if signal n ended it. Otherwise
+Exit codes: that of the command. If signal n ended it, `run` dies of the same one, which shells tell \
+as 128 + n. Otherwise
     1  something else went wrong
     2  the command line is wrong, or the server refused a value in it
     3  there is no token to be had

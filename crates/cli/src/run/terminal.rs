@@ -1,6 +1,7 @@
 //! The terminal, of which only one process group at a time may read and set the modes.
 
 use std::fs::File;
+use std::io::{stderr, stdin, stdout};
 use std::os::fd::AsFd as _;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
@@ -33,6 +34,17 @@ impl Terminal {
         }
         self.given = undisturbed(|| tcsetpgrp(tty, group)).is_ok();
         self.given
+    }
+
+    /// Whether this program has it for itself: nobody else is in its group, and all that it reads
+    /// and writes is the terminal. Then a command gets it at the start, as many programs only look
+    /// whether they are in the foreground, and ask for nothing.
+    pub fn is_ours_alone() -> bool {
+        let own = getpgrp();
+        let (input, output, errors) = (stdin(), stdout(), stderr());
+        let all = [input.as_fd(), output.as_fd(), errors.as_fd()];
+        all.into_iter().all(|one| tcgetpgrp(one) == Ok(own))
+            && processes().iter().filter(|process| process.group == own).count() == 1
     }
 
     /// Whether it is given away.

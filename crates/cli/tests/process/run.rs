@@ -1,6 +1,7 @@
 //! `token-manager run`: the command, its surroundings, and its end.
 
 use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -119,7 +120,9 @@ impl Running {
     /// How it ends.
     pub fn end(mut self) -> Ended {
         let status = poll("the command to end", || self.child.try_wait().unwrap());
-        Ended { code: status.code(), out: self.out(), err: self.err() }
+        // As shells tell it.
+        let code = status.code().or(status.signal().map(|signal| 128 + signal));
+        Ended { code, out: self.out(), err: self.err() }
     }
 }
 
@@ -183,13 +186,28 @@ async fn no_command_line_shows_the_token() {
 #[tokio::test]
 async fn it_ends_as_the_command_does() {
     let pool = Pool::start(&[]);
-    for (script, code) in
-        [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -SEGV $$", 139)]
-    {
-        let ended = run(&mut pool.under(&[], script));
+    for (script, code) in [
+        ("exit 0", 0),
+        ("exit 7", 7),
+        ("kill -TERM $$", 143),
+        ("kill -SEGV $$", 139),
+        ("kill -KILL $$", 137),
+    ] {
+        let ended = Running::start(pool.folder.path(), &mut pool.under(&[], script)).end();
         assert_eq!((ended.code, ended.err.as_str()), (Some(code), ""), "{script}");
         let leases = pool.over().await;
         assert_eq!(leases[0]["end_reason"], "released", "{script}");
+    }
+}
+
+/// What started it sees whether it was Ctrl-C that ended the command.
+#[tokio::test]
+async fn it_dies_of_the_signal_that_the_command_died_of() {
+    let pool = Pool::start(&[]);
+    for (name, number) in [("INT", 2), ("QUIT", 3), ("SEGV", 11), ("KILL", 9)] {
+        let script = format!("kill -{name} $$");
+        let status = pool.under(&[], &script).status().unwrap();
+        assert_eq!((status.signal(), status.core_dumped()), (Some(number), false), "{name}");
     }
 }
 

@@ -113,9 +113,9 @@ TICKING = "echo rea''dy; while :; do sleep 0.05; echo ti''ck; done"
 
 
 def ctrl_c():
-    """Nobody has asked for the terminal: what it sends comes by way of `run`."""
+    """`run` has not the terminal for itself: what that sends comes by way of `run`."""
     trap = "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done"
-    terminal = Terminal(*run("--", READER, "-c", trap))
+    terminal = Terminal("sh", "-c", "exec \"$@\" </dev/null", "sh", *run("--", READER, "-c", trap))
     yield terminal
     terminal.expect("ready")
     terminal.type("\x03")
@@ -136,12 +136,45 @@ def ctrl_c_for_a_reader():
     terminal.expect("code=130")
 
 
+def ctrl_c_in_a_loop():
+    """The shell's loop ends with the command, as it does without `run`."""
+    terminal = shell()
+    yield terminal
+    command = line("--", READER, "-c", "echo rea''dy; sleep 600")
+    terminal.type("for n in 1 2; do " + command + " 2>/dev/null; echo aft''er; done; echo do''ne\n")
+    terminal.expect("ready")
+    terminal.type("\x03")
+    terminal.expect("prompt> ")
+    assert b"after" not in terminal.shown
+
+
 def reading():
     terminal = Terminal(*run("--", READER, "-c", "read line; echo \"read $line\"; exit 4"))
     yield terminal
     terminal.type("hello\n")
     terminal.expect("read hello")
     assert terminal.wait() == 4
+
+
+LOOK = "import os, time; time.sleep(0.3); print('fore' + str(os.tcgetpgrp(2) == os.getpgrp()))"
+
+
+def in_the_foreground():
+    """Who only looks whether the terminal is its own finds it so."""
+    terminal = shell()
+    yield terminal
+    terminal.type(line("--", sys.executable, "-c", LOOK) + "\n")
+    terminal.expect("foreTrue")
+    terminal.expect("prompt> ")
+
+
+def beside_others_in_the_foreground():
+    """The rest of a pipeline keeps the terminal."""
+    terminal = shell()
+    yield terminal
+    terminal.type(line("--", sys.executable, "-c", LOOK) + " | cat\n")
+    terminal.expect("foreFalse")
+    terminal.expect("prompt> ")
 
 
 def a_shell():

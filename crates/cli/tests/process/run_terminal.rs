@@ -32,6 +32,9 @@ macro_rules! scenarios {
 scenarios! {
     ctrl_c: "released",
     ctrl_c_for_a_reader: "released",
+    ctrl_c_in_a_loop: "released",
+    in_the_foreground: "released",
+    beside_others_in_the_foreground: "released",
     reading: "released",
     a_shell: "released",
     a_shell_without_a_lease: "cleared",
