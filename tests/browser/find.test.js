@@ -32,6 +32,13 @@ describe("finding", { concurrency: 3 }, () => {
     await finds(bob.lease_id.slice(0, -2), [bob.token_id]);
     await finds(bob.lease_id.toUpperCase(), [bob.token_id]);
     await finds("nobody has this name", []);
+    const [, second] = await server.tokens();
+    for (const number of ["#2", "token 2"]) await finds(number, [second.id]);
+    await search.fill("2");
+    await search.press("Enter");
+    await dashboard.drawer(second.id);
+    await page.locator("#drawer-close").click();
+    await dashboard.drawer(null);
     await finds("bob", [bob.token_id]);
 
     await search.press("Enter");
@@ -152,7 +159,7 @@ describe("finding", { concurrency: 3 }, () => {
     await dashboard.drawer(id);
   });
 
-  inBrowser("a token's value can be copied", async (stage) => {
+  inBrowser("a token's value and its lease's id can be copied", async (stage) => {
     const server = await stage.server("--pool-size=1");
     const held = await server.allocate("ann");
     const context = await stage.context();
@@ -165,6 +172,10 @@ describe("finding", { concurrency: 3 }, () => {
     const copied = async (/** @type {string} */ wanted) =>
       (await navigator.clipboard.readText()) === wanted;
     await dashboard.until("the value was copied", copied, value);
+    await dashboard.page.locator("#drawer-copy-lease").click();
+    await dashboard.until("the lease's id was copied", copied, held.lease_id);
+    await server.release(held.lease_id);
+    await dashboard.page.locator("#drawer-lease-row").waitFor({ state: "hidden" });
   });
 });
 

@@ -36,6 +36,7 @@ class Drawer {
     part("drawer-close").addEventListener("click", () => this.close());
     copies(part("drawer-copy-id", HTMLButtonElement), () => this.#tokenId);
     copies(part("drawer-copy", HTMLButtonElement), () => this.#token()?.value ?? "");
+    copies(part("drawer-copy-lease", HTMLButtonElement), () => this.#lease()?.id ?? "");
     addEventListener("hashchange", () => {
       // From one token's drawer to another's, back is not the page.
       this.#cameFromPage = this.#tokenId === "";
@@ -96,15 +97,16 @@ class Drawer {
     const lease = this.#lease();
     const holding = part("drawer-holding");
     // A button that disappears must not take the focus with it.
-    if (!lease && part("drawer-release").parentElement?.contains(document.activeElement)) {
-      this.#title.focus();
-    }
+    const leaving = [part("drawer-release").parentElement, part("drawer-lease-row")];
+    if (!lease && leaving.some((row) => row?.contains(document.activeElement))) this.#title.focus();
     holding.classList.toggle("free", lease === null);
     setText(this.#title, token ? word("token", { number: String(token.position + 1) })
       : word("token", { number: this.#tokenId.slice(0, 8) }));
     setText(part("drawer-id"), this.#tokenId);
     setText(part("drawer-value"), token?.value ?? "–");
     part("drawer-copy").hidden = !token;
+    setText(part("drawer-lease"), lease?.id ?? "");
+    part("drawer-lease-row").hidden = lease === null;
     if (lease) this.#drawHolder(lease);
     else this.#drawNone(token !== undefined);
     this.#acting.show(this.#tokenId, token, lease);

@@ -20,7 +20,7 @@ const PAUSE = 250;
 const SILENCE = 1000;
 
 /**
- * Whether a token is meant: by its holder, by the beginning of an id, or by its number (#12). It
+ * Whether a token is meant: by its number, by its holder, or by the beginning of an id. It
  * looks at the pool each time, for leases come and go while the query stands.
  * @param {Live} live
  * @param {string} query in lower case
@@ -28,11 +28,16 @@ const SILENCE = 1000;
  */
 function matcher(live, query) {
   return (token) => {
-    if (token.id.startsWith(query) || `#${token.position + 1}` === query) return true;
+    if (token.id.startsWith(query) || isNumberOf(token, query)) return true;
     const lease = live.pool.holder(token, shownTime(live));
     return lease !== null && (lease.user.toLowerCase().includes(query)
       || lease.id.startsWith(query) || lease.userId === query);
   };
+}
+
+/** As in "12", "#12" or "token 12". @param {Token} token @param {string} query */
+function isNumberOf({ position }, query) {
+  return query.replace(/^(token\s*)?#?/, "") === String(position + 1);
 }
 
 /**
@@ -60,6 +65,9 @@ export function startSearch(live, tokens, open) {
     // What is being pressed stays where it is.
     if (query() === "" || pressed) return;
     const matching = live.pool.tokens.filter(meant);
+    // Its number is what one reads on a token, so that one comes before those whose id begins so.
+    const numbered = matching.findIndex((token) => isNumberOf(token, query().toLowerCase()));
+    if (numbered > 0) matching.unshift(...matching.splice(numbered, 1));
     const listed = matching.slice(0, LISTED);
     const all = listed.length === matching.length;
     setText(part("search-summary"), matching.length === 0 ? word("searchNone")

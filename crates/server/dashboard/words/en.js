@@ -96,7 +96,7 @@ export const en = {
 
   // search
   search: "Search",
-  searchHint: "User, token id or lease id",
+  searchHint: "User, number or id",
   searchFound: { one: "{count} token now", other: "{count} tokens now" },
   searchFirst: "the first {count} are listed",
   searchNone: "Nobody by that name holds a token now, and no id begins so.",
@@ -122,22 +122,23 @@ export const en = {
 
   // clearing
   clear: "Clear all …",
-  clearTitle: "End all leases?",
+  clearTitle: "Clear all leases?",
   clearCount: {
-    one: "{count} holder loses the token at once.",
-    other: "{count} holders lose their tokens at once.",
+    one: "{count} token is taken from its holder at once.",
+    other: "{count} tokens are taken from their holders at once.",
   },
-  clearNone: "{count} holders: nobody has a token now, so there is nothing to end.",
+  clearNone: "{count} tokens: nobody has one now, so there is nothing to clear.",
   clearOld: "That is as of {time}: the page is not live, and it may be more or fewer by now.",
   clearText: "Nobody is asked. Programs find out when they use, renew or release their lease.",
-  clearConfirm: "End all leases",
-  clearBusy: "Ending …",
+  clearConfirm: "Clear all leases",
+  clearBusy: "Clearing …",
   cancel: "Cancel",
-  cleared: { one: "{count} lease was ended.", other: "{count} leases were ended." },
+  cleared: { one: "{count} lease was cleared.", other: "{count} leases were cleared." },
 
   // drawer
   drawerId: "Token id",
   drawerValue: "Token value",
+  drawerLease: "Lease id",
   drawerHolder: "Holder",
   drawerFree: "Available",
   drawerFreeText: "Nobody holds this token.",

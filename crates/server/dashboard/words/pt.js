@@ -92,7 +92,7 @@ export const pt = {
 
   // busca
   search: "Buscar",
-  searchHint: "Usuário, id de token ou de lease",
+  searchHint: "Usuário, número ou id",
   searchFound: { one: "{count} token agora", other: "{count} tokens agora" },
   searchFirst: "listados os primeiros {count}",
   searchNone: "Ninguém com esse nome tem um token agora, e nenhum id começa assim.",
@@ -117,13 +117,13 @@ export const pt = {
   allocatedEvicted: "O lease de {user} deu lugar a ele.",
 
   // limpar
-  clear: "Limpar tudo …",
+  clear: "Encerrar todos …",
   clearTitle: "Encerrar todos os leases?",
   clearCount: {
-    one: "{count} dono perde o token na hora.",
-    other: "{count} donos perdem seus tokens na hora.",
+    one: "{count} token é tirado na hora de quem está com ele.",
+    other: "{count} tokens são tirados na hora de quem está com eles.",
   },
-  clearNone: "{count} donos: ninguém tem um token agora, e não há nada a encerrar.",
+  clearNone: "{count} tokens: ninguém está com um agora, e não há nada a encerrar.",
   clearOld:
     "Isso era às {time}: a página está sem atualização, e "
     + "podem ser mais ou menos agora.",
@@ -137,6 +137,7 @@ export const pt = {
   // gaveta
   drawerId: "Id do token",
   drawerValue: "Valor do token",
+  drawerLease: "Id do lease",
   drawerHolder: "Dono",
   drawerFree: "Livre",
   drawerFreeText: "Ninguém tem este token.",
