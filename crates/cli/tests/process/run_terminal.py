@@ -252,7 +252,8 @@ def ctrl_z_in_vain():
     """What takes no notice of the key is stopped all the same."""
     terminal = shell()
     yield terminal
-    deaf = "trap '' TSTP; n=0; while :; do n=$((n+1)); echo $n >n; sleep 0.02; done"
+    open("go", "w").close()
+    deaf = "trap '' TSTP; n=0; while [ -e go ]; do n=$((n+1)); echo $n >n; sleep 0.02; done"
     terminal.type(line("--", READER, "-c", f"({deaf}) & echo rea''dy; wait") + "\n")
     terminal.expect("ready")
     poll("a count", lambda: os.path.exists("n") and os.path.getsize("n"))
@@ -263,6 +264,7 @@ def ctrl_z_in_vain():
     assert open("n").read() == before
     terminal.type("fg\n")
     poll("the count to go on", lambda: open("n").read() not in ("", before))
+    os.remove("go")
     terminal.type("\x03")
     terminal.expect("prompt> ")
 
