@@ -224,7 +224,7 @@ async fn refused(api: &Api, order: &Order, failure: &Failure) -> ExitCode {
         (_, Some("pool-full")) if order.wait.is_none() => {
             let pool = api.get("/api/pool", &[]).await.and_then(|pool| pool.read::<PoolView>());
             if pool.is_ok_and(|pool| pool.policy.when_full == "reject") {
-                &["again later: this pool lets nobody wait"]
+                &["`token-manager tokens --active` shows when one comes free"]
             } else {
                 &["--wait 30s, to wait until one is free"]
             }
@@ -241,7 +241,9 @@ async fn refused(api: &Api, order: &Order, failure: &Failure) -> ExitCode {
         }
         _ => &[],
     };
-    tell::complain(&failure.to_string(), hints);
+    // The server speaks of a queue and of headers there.
+    let full = (failure.code() == Some("pool-full")).then(|| "every token is held".to_owned());
+    tell::complain(&full.unwrap_or_else(|| failure.to_string()), hints);
     Exit::from(failure).into()
 }
 

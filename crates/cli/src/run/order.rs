@@ -16,9 +16,8 @@ command line):
   TOKEN       the token itself
   TOKEN_ID    which token it is
   LEASE_ID    the lease
-  FENCE       the lease's number: whatever the token guards can turn down smaller ones
-  EXPIRES_AT  the lease's deadline when the command was started, such as
-              2026-11-22T15:38:01.813887Z; renewals move the deadline, not this
+  FENCE       the lease's number, larger than all before it
+  EXPIRES_AT  its deadline at the start; renewals move it later
 
 The lease is renewed after half of its time, as long as the pool's policy allows (serve \
 --max-lease). If it is lost before its time is up (evicted, released by somebody else, cleared), \
@@ -89,7 +88,7 @@ pub fn command() -> Command {
         .override_usage("token-manager run --user NAME [OPTIONS] -- COMMAND [ARGUMENT]...")
         .arg(api::server())
         .arg(
-            Arg::new("user").long("user").value_name("NAME").required(true).help(
+            Arg::new("user").short('u').long("user").value_name("NAME").required(true).help(
                 "Who takes the token: any text of up to 255 characters, which others get to see",
             ),
         )
@@ -132,7 +131,7 @@ pub fn command() -> Command {
 
 fn length(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
-        .map_err(|_| "it is a length of time such as 90s, 2m or 1500ms".to_owned())
+        .map_err(|_| "it is a length of time with its unit, such as 90s, 2m or 1500ms".to_owned())
 }
 
 /// What is asked for.

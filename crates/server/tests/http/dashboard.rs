@@ -48,7 +48,8 @@ async fn nothing_but_the_server_s_own_is_allowed_in_the_page() {
         assert_eq!(page.header(name), "same-origin");
     }
     // A worker lives by the policy that comes with its own script.
-    let script = references(&page.text).into_iter().find(|path| path.ends_with("/main.js")).unwrap();
+    let script =
+        references(&page.text).into_iter().find(|path| path.ends_with("/main.js")).unwrap();
     assert_eq!(house.get(script).await.header("content-security-policy"), policy);
 }
 
