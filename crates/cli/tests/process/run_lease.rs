@@ -32,14 +32,14 @@ async fn a_full_pool_says_what_to_do() {
     pool.server.allocate("bob").await;
     let ended = run(&mut pool.under(&[], "echo ran"));
     assert_eq!((ended.code, ended.out.as_str()), (Some(3), ""));
-    assert!(ended.err.contains("error: Every token is in use"), "{}", ended.err);
+    assert!(ended.err.contains("error: every token is held"), "{}", ended.err);
     assert!(ended.err.contains("try: --wait 30s"), "{}", ended.err);
 
     let pool = Pool::start(&["--when-full", "reject"]);
     pool.server.allocate("bob").await;
     let ended = run(&mut pool.under(&[], "echo ran"));
     assert_eq!((ended.code, ended.out.as_str()), (Some(3), ""));
-    assert!(ended.err.contains("nobody wait"), "{}", ended.err);
+    assert!(ended.err.contains("tokens --active"), "{}", ended.err);
 }
 
 #[tokio::test]

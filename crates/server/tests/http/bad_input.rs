@@ -245,7 +245,6 @@ async fn unknown_paths_are_not_found(home: Home) {
     let house = home.open().await;
     let id = house.ids("/api/tokens").await[0].clone();
     for path in [
-        "/",
         "/api",
         "/API/tokens",
         "/api/token",
