@@ -253,7 +253,7 @@ async fn unknown_paths_are_not_found(home: Home) {
         &format!("/api/tokens/{id}/history/1"),
         "/health",
         "/../etc/passwd",
-        "/%2e%2e/",
+        "/%2e%2e%2f",
     ] {
         house.get(path).await.problem(404, "unknown-path");
         house.post(path).await.problem(404, "unknown-path");
