@@ -115,6 +115,7 @@ fn below(root: Pid, without: &HashSet<(Pid, u64)>) -> Vec<Process> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -131,7 +132,10 @@ mod tests {
             let below = running.iter().filter(|one| one.parent == pid).count();
             (running.iter().any(|one| one.pid == pid), below)
         };
-        while found(&before) != (true, 1) && found(&before) != (true, 2) {}
+        let begun = Instant::now();
+        while !matches!(found(&before), (true, 1 | 2)) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain for the shell");
+        }
         assert_eq!(found(&Descendants::from_now_on()), (false, 0));
         drop(shell.stdin.take());
         shell.wait().unwrap();
