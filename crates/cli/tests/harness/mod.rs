@@ -12,9 +12,20 @@ use serde_json::{Value, json};
 /// Nothing that a test waits for takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A program that ignores no signal, even if the tests do, as whatever `nohup` starts.
+pub fn unprotected(program: &str) -> Command {
+    // Only GNU's has the option, and only tests for Linux depend on it.
+    if cfg!(target_os = "linux") {
+        let mut command = Command::new("/usr/bin/env");
+        command.args(["--default-signal", program]);
+        return command;
+    }
+    Command::new(program)
+}
+
 /// `token-manager` with these arguments, in `folder`, and nothing of this environment.
 pub fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_token-manager"));
+    let mut command = unprotected(env!("CARGO_BIN_EXE_token-manager"));
     command.args(arguments).current_dir(folder).env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::harness::{Server, command, poll};
+use crate::harness::{Server, command, poll, unprotected};
 use crate::people::{json, served, text, told};
 use crate::sqlite;
 
@@ -27,7 +27,7 @@ impl Terminal {
     /// Runs commands on a terminal of that size; `$T` is the program.
     fn run(commands: &str, server: &Server, (columns, rows): (u16, u16)) -> Self {
         let commands = format!("stty cols {columns} rows {rows}; tty; {commands}");
-        let mut script = Command::new("script");
+        let mut script = unprotected("script");
         script.args(["-qec", &commands, "/dev/null"]);
         script.env("T", env!("CARGO_BIN_EXE_token-manager")).env("TERM", "xterm-256color");
         script.env("TOKEN_MANAGER_SERVER", server.url()).env("SHELL", "/bin/sh");

@@ -336,7 +336,8 @@ async fn what_was_ignored_stays_ignored() {
     let pool = Pool::start(&[]);
     let mut nohup = Command::new("nohup");
     let run = pool.under(&[], "echo ready; kill -HUP $$; exec sleep 0.5");
-    nohup.arg(run.get_program()).args(run.get_args()).stdin(Stdio::null());
+    nohup.arg(env!("CARGO_BIN_EXE_token-manager")).stdin(Stdio::null());
+    nohup.args(run.get_args().skip_while(|argument| *argument != "run"));
     let running = Running::start(pool.folder.path(), &mut nohup);
     running.says("ready");
     running.signal("HUP");

@@ -1,9 +1,8 @@
 //! `token-manager run` in a terminal. `run_terminal.py` is at the keyboard.
 
 use std::path::Path;
-use std::process::Command;
 
-use crate::harness::run;
+use crate::harness::{run, unprotected};
 use crate::run::Pool;
 
 /// Performs a scenario, and answers why its lease ended.
@@ -11,7 +10,7 @@ async fn perform(scenario: &str) -> String {
     let pool = Pool::start(&["--lease", "20s", "--max-lease", "1h"]);
     let keyboard = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/run_terminal.py");
     let program = env!("CARGO_BIN_EXE_token-manager");
-    let mut python = Command::new("python3");
+    let mut python = unprotected("python3");
     python.arg(keyboard).args([scenario, program, &pool.server.url()]);
     let ended = run(python.current_dir(pool.folder.path()));
     assert_eq!(ended.code, Some(0), "{}", ended.text());
