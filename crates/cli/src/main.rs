@@ -1,5 +1,6 @@
-//! The one binary, `token-manager`: reads the settings and runs the command that was asked for.
-//! What a command does beyond that is some other crate's business.
+//! The one binary, `token-manager`: reads the command line and runs the command that was asked for.
+//! Those that serve or tend a pool read the settings and leave the rest to other crates; those for
+//! people and `run` ask a server over HTTP.
 
 mod api;
 mod args;

@@ -6,11 +6,12 @@
 use axum::extract::Path;
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use crate::pages::is_known;
 use crate::problem::{Code, Problem};
 
 // `DIGEST` and `FILES`, made by build.rs.
@@ -32,15 +33,12 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; 
 /// `GET /`
 pub(crate) async fn page(headers: HeaderMap) -> Result<Response, Problem> {
     let etag = format!("W/\"{DIGEST}\"");
-    let known = headers.get_all(IF_NONE_MATCH).iter().any(|known| {
-        known.to_str().is_ok_and(|known| known.split(',').any(|known| known.trim() == etag))
-    });
-    let mut response = if known {
+    let etag = HeaderValue::try_from(etag).expect("a digest is plain text");
+    let mut response = if is_known(&headers, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         file("index.html", &headers)?
     };
-    let etag = HeaderValue::try_from(etag).expect("a digest is plain text");
     response.headers_mut().insert(ETAG, etag);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)

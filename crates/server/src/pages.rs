@@ -162,7 +162,7 @@ impl Pages {
 }
 
 /// Whether the client says that it has what goes by this name.
-fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+pub(crate) fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let known = headers.get_all(IF_NONE_MATCH).iter();
     known.flat_map(|tags| tags.as_bytes().split(|&byte| byte == b',')).any(|tag| {
         let tag = tag.trim_ascii();

@@ -15,7 +15,7 @@ mod table;
 mod tokens;
 pub mod trouble;
 mod watch;
-mod words;
+pub mod words;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 use crate::api;
+use crate::people::words::length;
 
 const ABOUT: &str = "\
 Takes a token, runs a command while the lease lasts, and gives the token back when the command has \
@@ -127,11 +128,6 @@ pub fn command() -> Command {
                 .value_hint(ValueHint::CommandWithArguments)
                 .help("The command and its arguments"),
         )
-}
-
-fn length(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|_| "it is a length of time with its unit, such as 90s, 2m or 1500ms".to_owned())
 }
 
 /// What is asked for.
