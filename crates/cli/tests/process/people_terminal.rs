@@ -31,7 +31,8 @@ impl Terminal {
         script.args(["-qec", &commands, "/dev/null"]);
         script.env("T", env!("CARGO_BIN_EXE_token-manager")).env("TERM", "xterm-256color");
         script.env("TOKEN_MANAGER_SERVER", server.url()).env("SHELL", "/bin/sh");
-        for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        // All that colours hang on: a `CI` stands for a terminal that shows them, even a dumb one.
+        for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
             script.env_remove(variable);
         }
         script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
