@@ -1,0 +1,63 @@
+# What the tests' scripts have in common: finding out what is missing, and installing it. Sourced,
+# with the project's root as the working directory.
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+say() { printf '%s\n' "$*" >&2; }
+
+# install COMMAND-OR-PURPOSE PACKAGE...: by the system's package manager, as root or by sudo.
+install() {
+    local what=$1
+    shift
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! have sudo; then
+            say "The tests need $what. Please install it (on Debian: apt-get install $*), then run this again."
+            exit 1
+        fi
+        as_root=(sudo)
+    fi
+    if ! have apt-get; then
+        say "The tests need $what, and this script knows only apt-get to install it. Please install it"
+        say "(on Debian the packages are called: $*), then run this again."
+        exit 1
+    fi
+    say "Installing $what ..."
+    export DEBIAN_FRONTEND=noninteractive
+    "${as_root[@]}" apt-get update -qq
+    if ! "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null; then
+        say "$what could not be installed. Please install it yourself, then run this again."
+        exit 1
+    fi
+}
+
+# timed NAME COMMAND...
+timed() {
+    local name=$1 started=$SECONDS
+    shift
+    "$@"
+    say "-- $name: $((SECONDS - started)) s"
+}
+
+have_postgres() { have initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
+
+need_postgres() { have_postgres || install "the PostgreSQL server's programs" postgresql; }
+
+need_python() { have python3 || install "Python 3" python3; }
+
+# A Node no older than Debian 12's.
+have_node() {
+    have npm && node -e '
+        const [major, minor] = process.versions.node.split(".").map(Number);
+        process.exit(major > 18 || (major === 18 && minor >= 19) ? 0 : 1);'
+}
+
+# need_node FOLDER: and the packages that the folder's package-lock.json names.
+need_node() {
+    have_node || install "Node 18.19 or newer, with npm" nodejs npm
+    have_node || { say "The tests need Node 18.19 or newer, not $(node --version)."; exit 1; }
+    # npm writes this file when it has installed everything.
+    if [ ! "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ]; then
+        npm --prefix "$1" ci --ignore-scripts --no-audit --no-fund
+    fi
+}
