@@ -74,7 +74,7 @@ pub const SETTINGS: &[Setting] = &[
         other_env: Some("DATABASE_URL"),
         default: Some("sqlite:token-manager.db"),
         group: DATABASE,
-        commands: &["migrate", "import"],
+        commands: &["migrate", "backup", "import"],
         help: "Where the pool is kept: sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME. Other \
                users of this machine can read a command line, so give a password in the \
                environment or in the settings file",
@@ -258,7 +258,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "FILTER",
         default: Some("info"),
         group: LOG,
-        commands: &["migrate", "import"],
+        commands: &["migrate", "backup", "import"],
         help: "What is logged: error, warn, info, debug, trace or off, also by part, as in \
                info,engine=debug",
         ..ONE
@@ -268,7 +268,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "FORMAT",
         default: Some("text"),
         group: LOG,
-        commands: &["migrate", "import"],
+        commands: &["migrate", "backup", "import"],
         help: "How it is logged: text or json",
         ..ONE
     },
