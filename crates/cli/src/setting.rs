@@ -185,8 +185,9 @@ pub const SETTINGS: &[Setting] = &[
         value: "HOST",
         kind: Kind::Several,
         group: NETWORK,
-        help: "Another name by which browsers may reach a server on loopback, besides localhost, \
-               127.0.0.1 and [::1]; may be given several times",
+        help: "Another name by which the server may be called, besides localhost, 127.0.0.1 and \
+               [::1]; may be given several times. Beyond loopback every name will do where none is \
+               given",
         ..ONE
     },
     Setting {

@@ -51,9 +51,9 @@ pub const MAX_ROWS: u16 = 1_000;
 /// How the door behaves.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether the listener can be reached from this machine only. Then only requests to
-    /// `localhost`, `127.0.0.1`, `[::1]` and [`Settings::allowed_hosts`] are answered, so that a
-    /// web page can't reach the server by a name of its own.
+    /// Whether the listener can be reached from this machine only. Then, and where there are
+    /// [`Settings::allowed_hosts`], only requests to those, `localhost`, `127.0.0.1` and `[::1]` are
+    /// answered, so that a web page can't reach the server by a name of its own.
     pub loopback: bool,
     /// Further hosts that are answered: a name, or a name and port as in `tokens.example:8080`.
     pub allowed_hosts: Vec<String>,
