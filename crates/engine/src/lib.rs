@@ -13,6 +13,7 @@ mod history;
 mod housekeeping;
 mod ids;
 mod mailbox;
+mod metrics;
 mod reading;
 mod run;
 mod time;

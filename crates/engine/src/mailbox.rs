@@ -9,6 +9,8 @@ use crate::Error;
 /// A command on its way to the engine.
 pub(crate) struct Request {
     pub command: Command,
+    /// When it was first given a place in the pool's queue.
+    pub queued_since: Option<Timestamp>,
     /// None for what the engine asks of itself.
     reply: Option<Reply>,
 }
@@ -88,12 +90,12 @@ impl Request {
             _ => None,
         };
         let reply = Some(Reply { sender, progress: Arc::clone(&progress) });
-        (Request { command, reply }, Answer { receiver, progress, allocates })
+        (Request { command, queued_since: None, reply }, Answer { receiver, progress, allocates })
     }
 
     /// A command whose outcome nobody waits for.
     pub fn unattended(command: Command) -> Self {
-        Request { command, reply: None }
+        Request { command, queued_since: None, reply: None }
     }
 
     /// Whether it came from outside, so that somebody waits, or has waited, for its outcome.

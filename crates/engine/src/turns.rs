@@ -66,6 +66,7 @@ impl Turns {
                     backoff = BACKOFF.0;
                 }
                 Err(Failure::Away) => {
+                    self.writer.shared.metrics.failures.inc();
                     self.writer.shared.set_health(Health::Away);
                     tokio::time::sleep(backoff + self.jitter).await;
                     backoff = (backoff * 2).min(BACKOFF.1);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pool::{Command, LeaseId, Outcome, Timestamp};
 use store::{Begun, Entry, Hints, News, Position, Store};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::copy::{Copy, NOWHERE, Unfit, next};
@@ -164,6 +165,7 @@ impl Writer {
     ) -> Result<bool, Failure> {
         let (server, fence) = (self.shared.server, copy.pool.fence());
         let entry = Entry { position, server, at, fence, changes, keys };
+        let started = Instant::now();
         let committed = if then_begin {
             self.store.commit_and_begin(&entry).await
         } else {
@@ -174,6 +176,8 @@ impl Writer {
                 self.begun = then_begin;
                 self.loaded_anew = false;
                 copy.settle(&entry);
+                self.shared.metrics.committed(started);
+                self.shared.metrics.wrote(&entry, outcomes.len());
                 self.shared.publish(&known, news, Some(&entry));
                 self.answer(outcomes, copy, at);
                 self.hints.tell();
@@ -230,9 +234,11 @@ impl Writer {
             }
         };
         info!(?durable, "what can be known of the commit's outcome is known now");
+        self.shared.metrics.settled(durable);
         if durable == Some(true) {
             // It may or may not have been among the news; it is passed over where it was.
             let fits = copy.advance(&entry);
+            self.shared.metrics.wrote(&entry, decided.len());
             self.shared.publish(known, news, Some(&entry));
             self.answer(decided, copy, entry.at);
             self.hints.tell();
@@ -294,9 +300,11 @@ impl Writer {
         for (mut request, outcome) in decided {
             let ticket = request.allocates().and_then(|lease_id| copy.pool.ticket(lease_id));
             let (Some(ticket), Outcome::Queued { position }) = (ticket, &outcome) else {
+                self.shared.metrics.answered(&request, &outcome, at);
                 request.deliver(outcome, at, &self.withdrawals);
                 continue;
             };
+            request.queued_since.get_or_insert(at);
             let (until, position) = (request.waits_until(ticket.until), *position);
             if request.queue() {
                 self.queued.insert(ticket.lease_id, Queued { request, until, position });

@@ -10,12 +10,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use engine::{Cursor, Handle, LeaseRecord, Page, Question};
 use futures_util::stream::try_unfold;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::MAX_ROWS;
 use crate::answer::{Time, status};
 use crate::app::App;
 use crate::connection::Lasting;
+use crate::metrics::Room;
 use crate::problem::{Code, Problem};
 
 const HEADER: &str = "lease_id,token_id,user,user_id,status,started_at,expires_at,fence,ended_at,\
@@ -28,18 +29,18 @@ const MAX_EXPORTS: usize = 16;
 const BYTES_PER_ROW: usize = 320;
 
 /// All exports of a server.
-pub(crate) struct Exports(Arc<Semaphore>);
+pub(crate) struct Exports(pub(crate) Room);
 
 impl Default for Exports {
     fn default() -> Self {
-        Exports(Arc::new(Semaphore::new(MAX_EXPORTS)))
+        Exports(Room::new(MAX_EXPORTS))
     }
 }
 
 impl Exports {
     /// One more, until the permit is dropped.
     fn begin(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
+        Arc::clone(&self.0.free).try_acquire_owned().map_err(|_| {
             let detail = format!(
                 "There are {MAX_EXPORTS} exports already, which is the most. Try again after the \
                  time in Retry-After."

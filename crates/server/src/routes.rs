@@ -14,9 +14,32 @@ use crate::answer::{Shown, json};
 use crate::app::{App, Inside, SentId, unknown_token};
 use crate::problem::{Code, Problem};
 use crate::{
-    Door, Settings, allocate, dashboard, events, health, history, leases, lists, policy, release,
-    sample, search,
+    Door, Settings, allocate, dashboard, events, health, history, leases, lists, metrics, policy,
+    release, sample, search,
 };
+
+/// Where requests may lead, as [`metrics`] tell them apart. Whatever [`router`] always has is here.
+pub(crate) const TEMPLATES: &[&str] = &[
+    "/",
+    "/assets/{digest}/{*path}",
+    "/api/tokens",
+    "/api/tokens/available",
+    "/api/tokens/active",
+    "/api/tokens/{id}",
+    "/api/tokens/{id}/history",
+    allocate::PATH,
+    "/api/tokens/release/{id}",
+    "/api/tokens/clear-active",
+    "/api/leases",
+    "/api/leases/{id}",
+    "/api/leases/{id}/release",
+    "/api/leases/{id}/renew",
+    "/api/pool",
+    "/api/events",
+    "/health/live",
+    "/health/ready",
+    metrics::PATH,
+];
 
 /// The whole service: every route behind the one [`Door`].
 #[must_use]
@@ -40,7 +63,8 @@ pub fn router(engine: Handle, settings: &Settings) -> Door {
         .route("/api/pool", get(policy::show))
         .route("/api/events", get(events::events))
         .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready));
+        .route("/health/ready", get(health::ready))
+        .route(metrics::PATH, get(metrics::metrics));
     if settings.benchmark_routes {
         routes = routes.merge(sample::routes());
     }

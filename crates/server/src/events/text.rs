@@ -100,7 +100,16 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    const fn as_str(self) -> &'static str {
+    /// Every reason.
+    pub(crate) const ALL: [Reason; 5] = [
+        Reason::OtherEpoch,
+        Reason::NotInJournal,
+        Reason::TooSlow,
+        Reason::TooMuch,
+        Reason::Reloaded,
+    ];
+
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Reason::OtherEpoch => "other-epoch",
             Reason::NotInJournal => "not-in-journal",
