@@ -9,7 +9,7 @@ use pool::{Command, Timestamp};
 use store::{Database, Opened, ServerId, Wanted};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{info, warn};
+use tracing::{Span, info, warn};
 
 use crate::copy::Copy;
 use crate::housekeeping::Housekeeping;
@@ -120,6 +120,7 @@ impl Engine {
             alone: 0,
             begun: false,
             unsettled: None,
+            span: Span::none(),
         };
         let turns = Turns {
             writer,

@@ -20,11 +20,13 @@ use pool::Allocation;
 use tower::{Layer, Service};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
+use tracing::Instrument as _;
 
 use crate::app::App;
 use crate::foreign::Gate;
 use crate::problem::{Code, Problem};
-use crate::request_id::{REQUEST_ID, RequestIds};
+use crate::request_id::{self, REQUEST_ID, RequestIds};
+use crate::traces::{self, Traces};
 use crate::{Settings, allocate, body};
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -42,6 +44,7 @@ struct Inner {
     app: App,
     gate: Gate,
     request_ids: RequestIds,
+    traces: Option<Arc<dyn Traces>>,
     body_timeout: Duration,
     request_timeout: Duration,
 }
@@ -56,6 +59,7 @@ impl Door {
             app,
             gate: Gate::new(settings.loopback, &settings.allowed_hosts),
             request_ids: RequestIds::new(),
+            traces: settings.traces.clone(),
             body_timeout: settings.body_timeout,
             request_timeout: settings.request_timeout,
         }))
@@ -87,7 +91,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = Arc::clone(&self.0);
-        Box::pin(async move { Ok(inner.answer(request).await) })
+        let span = traces::span(inner.traces.as_deref(), &request);
+        Box::pin(async move { Ok(inner.answer(request).await) }.instrument(span))
     }
 }
 
@@ -102,12 +107,17 @@ impl Inner {
         let logged = tracing::enabled!(target: "access", tracing::Level::INFO)
             .then(|| (request.method().clone(), request.uri().clone()));
 
-        let admitted = self.admit(request).await;
-        let mut response = match admitted {
-            Ok(request) => self.pass(request).await,
-            Err(problem) => problem.into_response(),
+        let answer = async {
+            match self.admit(request).await {
+                Ok(request) => self.pass(request).await,
+                Err(problem) => problem.into_response(),
+            }
         };
+        let (mut response, request_id) = request_id::within(request_id, answer).await;
         let status = response.status();
+        if self.traces.is_some() {
+            traces::answered(status, &request_id);
+        }
         if wants_problem && (status.is_client_error() || status.is_server_error()) {
             let value = HeaderValue::from_static(PROBLEM_JSON);
             response.headers_mut().insert(CONTENT_TYPE, value);
@@ -115,7 +125,7 @@ impl Inner {
         if let Some((method, uri)) = logged {
             tracing::info!(
                 target: "access",
-                method = method.as_str(),
+                method = traces::method(&method),
                 path = %Path { path: uri.path(), hide_ids: !status.is_success() },
                 status = status.as_u16(),
                 micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
