@@ -21,6 +21,8 @@ mod serve;
 mod setting;
 mod settings;
 mod show;
+#[cfg_attr(not(feature = "opentelemetry"), path = "untraced.rs")]
+mod traces;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -82,10 +84,16 @@ fn serve_or_tend(given: &Given) -> anyhow::Result<ExitCode> {
         return Ok(runtime.block_on(doctor::examine(&found, given.after_restore)));
     }
     let settings = Settings::read(&found)?;
-    log::start(&settings);
     runtime.block_on(async {
+        if given.command == "serve" {
+            let (traces, spans) = traces::start(&settings)?;
+            log::start(&settings, spans);
+            let served = serve::serve(&settings, traces.requests()).await;
+            traces.finish().await;
+            return served.map(|()| ExitCode::SUCCESS);
+        }
+        log::start(&settings, None);
         match given.command.as_str() {
-            "serve" => serve::serve(&settings).await?,
             "migrate" => migrate(&settings).await?,
             "backup" => {
                 let file = given.file.as_deref().unwrap_or(Path::new(""));

@@ -1,6 +1,7 @@
 //! `token-manager serve`: takes the port, starts engine and server, and ends both in order.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -20,7 +21,10 @@ use crate::{database, say};
 /// # Errors
 ///
 /// When the port can't be taken, or the engine can't go on.
-pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
+pub async fn serve(
+    settings: &Settings,
+    traces: Option<Arc<dyn server::Traces>>,
+) -> anyhow::Result<()> {
     let mut signals = Signals::catch()?;
     let open_files = rlimit::increase_nofile_limit(u64::MAX);
     let listeners = bind_all(addresses(settings).await?)?;
@@ -35,7 +39,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         let _ = engine_stops.await;
     })?;
     let (stop_server, server_stops) = watch::channel(());
-    let mut server = serve_all(listeners, &handle, settings, &server_stops)?;
+    let mut server = serve_all(listeners, &handle, settings, traces, &server_stops)?;
     let announcing = tokio::spawn(announce(handle, first, settings.database_shown.clone()));
 
     let ended = tokio::select! {
@@ -74,13 +78,14 @@ fn serve_all(
     listeners: Vec<TcpListener>,
     handle: &Handle,
     settings: &Settings,
+    traces: Option<Arc<dyn server::Traces>>,
     stops: &watch::Receiver<()>,
 ) -> std::io::Result<JoinSet<std::io::Result<()>>> {
     let mut loopback = true;
     for listener in &listeners {
         loopback &= is_loopback(listener.local_addr()?.ip());
     }
-    let settings = server_settings(settings, loopback);
+    let settings = server::Settings { traces, ..server_settings(settings, loopback) };
     let door = server::router(handle.clone(), &settings);
     let serve = |listener| {
         let (door, settings, mut stops) = (door.clone(), settings.clone(), stops.clone());

@@ -50,6 +50,7 @@ const POOL: Option<&str> = Some("Pool");
 const NETWORK: Option<&str> = Some("Network");
 const LIMITS: Option<&str> = Some("Limits");
 const LOG: Option<&str> = Some("Log");
+const TRACES: Option<&str> = Some("Traces");
 
 const ONE: Setting = Setting {
     name: "",
@@ -279,6 +280,25 @@ pub const SETTINGS: &[Setting] = &[
         group: LOG,
         help: "Log every request; --access-log=false for none",
         ..SWITCH
+    },
+    Setting {
+        name: "otlp-endpoint",
+        value: "URL",
+        other_env: Some("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        group: TRACES,
+        help: "Where traces of requests are sent by OTLP over HTTP, as in http://localhost:4318; \
+               without it nothing is traced. What the collector wants to know of who sends them \
+               goes into the environment variable OTEL_EXPORTER_OTLP_HEADERS",
+        ..ONE
+    },
+    Setting {
+        name: "trace-sample",
+        value: "SHARE",
+        default: Some("1"),
+        group: TRACES,
+        help: "Which share of the requests is traced, from 0 for none to 1 for all. Those that are \
+               part of a client's trace are traced if the client's is",
+        ..ONE
     },
     // For `scripts/bench` only: routes that answer a constant, to compare with.
     Setting {

@@ -9,7 +9,7 @@ use pool::{Command, Timestamp};
 use store::{Database, Opened, Wanted};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{info, warn};
+use tracing::{Span, info, warn};
 
 use crate::copy::Copy;
 use crate::housekeeping::Housekeeping;
@@ -119,6 +119,7 @@ impl Engine {
             alone: 0,
             begun: false,
             unsettled: None,
+            span: Span::none(),
         };
         let turns = Turns {
             writer,

@@ -21,12 +21,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use tower::{Layer, Service};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
+use tracing::Instrument as _;
 
 use crate::app::App;
 use crate::foreign::Gate;
 use crate::metrics;
 use crate::problem::{Code, Problem};
-use crate::request_id::{REQUEST_ID, RequestIds};
+use crate::request_id::{self, REQUEST_ID, RequestIds};
+use crate::traces::{self, Traces};
 use crate::{Settings, allocate, body};
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -44,6 +46,7 @@ struct Inner {
     app: App,
     gate: Gate,
     request_ids: RequestIds,
+    traces: Option<Arc<dyn Traces>>,
     body_timeout: Duration,
     request_timeout: Duration,
 }
@@ -58,6 +61,7 @@ impl Door {
             app,
             gate: Gate::new(settings.loopback, &settings.allowed_hosts),
             request_ids: RequestIds::new(),
+            traces: settings.traces.clone(),
             body_timeout: settings.body_timeout,
             request_timeout: settings.request_timeout,
         }))
@@ -94,7 +98,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = Arc::clone(&self.0);
-        Box::pin(async move { Ok(inner.answer(request).await) })
+        let span = traces::span(inner.traces.as_deref(), &request);
+        Box::pin(async move { Ok(inner.answer(request).await) }.instrument(span))
     }
 }
 
@@ -114,14 +119,19 @@ impl Inner {
         }
         let method = metrics::method(request.method());
         let route = self.app.metrics.http.route(request.uri().path());
-        let admitted = self.admit(request).await;
-        let mut response = match admitted {
-            Ok(request) => self.pass(request).await,
-            Err(problem) => problem.into_response(),
+        let answer = async {
+            match self.admit(request).await {
+                Ok(request) => self.pass(request).await,
+                Err(problem) => problem.into_response(),
+            }
         };
+        let (mut response, request_id) = request_id::within(request_id, answer).await;
         let status = response.status();
         let took = started.elapsed();
         self.app.metrics.answered(route, method, &response, took);
+        if self.traces.is_some() {
+            traces::answered(status, &request_id);
+        }
         if wants_problem && (status.is_client_error() || status.is_server_error()) {
             let value = HeaderValue::from_static(PROBLEM_JSON);
             response.headers_mut().insert(CONTENT_TYPE, value);
@@ -129,7 +139,7 @@ impl Inner {
         if let Some((method, uri)) = logged {
             tracing::info!(
                 target: "access",
-                method = method.as_str(),
+                method = traces::method(&method),
                 path = %Path { path: uri.path(), hide_ids: !status.is_success() },
                 status = status.as_u16(),
                 micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),

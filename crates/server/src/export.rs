@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::connection::Lasting;
 use crate::metrics::Room;
 use crate::problem::{Code, Problem};
+use crate::request_id::{self, within};
 
 const HEADER: &str = "lease_id,token_id,user,user_id,status,started_at,expires_at,fence,ended_at,\
                       end_reason,evicted_by\r\n";
@@ -70,11 +71,13 @@ pub(crate) async fn export(
         engine: app.engine.clone(),
         question,
         next: first.next,
+        request_id: request_id::current().unwrap_or(HeaderValue::from_static("")),
         _lasting: lasting.clone(),
         _permit: permit,
     };
     let all = try_unfold((Some(text), rest), async |(first, mut rest)| {
-        let text = if first.is_some() { first } else { rest.read().await? };
+        let name = rest.request_id.clone();
+        let text = if first.is_some() { first } else { within(name, rest.read()).await.0? };
         Ok::<_, engine::Error>(text.map(|text| (text, (None, rest))))
     });
     let mut response = Response::new(Body::from_stream(all));
@@ -92,6 +95,8 @@ struct Rest {
     engine: Handle,
     question: Question,
     next: Option<Cursor>,
+    /// The name of the request, for the log.
+    request_id: HeaderValue,
     /// It may take long to find the next lease.
     _lasting: Lasting,
     _permit: OwnedSemaphorePermit,

@@ -36,12 +36,16 @@ mod sample;
 mod search;
 mod seconds;
 mod serve;
+mod traces;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use door::Door;
+pub use request_id::current_request_id;
 pub use routes::router;
 pub use serve::serve;
+pub use traces::Traces;
 
 /// The longest request body that is taken, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -80,6 +84,8 @@ pub struct Settings {
     /// the real routes and answer a constant of the same size, without engine or store. They are
     /// what `scripts/bench` compares the real routes with; nobody else needs them.
     pub benchmark_routes: bool,
+    /// Who traces requests, if anybody does.
+    pub traces: Option<Arc<dyn Traces>>,
 }
 
 impl Default for Settings {
@@ -96,6 +102,7 @@ impl Default for Settings {
             request_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(10),
             benchmark_routes: false,
+            traces: None,
         }
     }
 }
