@@ -6,6 +6,8 @@ if [ "$(id -u)" -eq 0 ]; then
     chown postgres "$PGDATA"
     exec setpriv --reuid postgres --regid postgres --init-groups "$0" "$@"
 fi
+# A process 1 is not ended by what it does not expect.
+trap 'exit 1' INT TERM
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     : "${POSTGRES_PASSWORD:?a superuser needs a password}"
     initdb --username "$POSTGRES_USER" --pwfile <(printf '%s\n' "$POSTGRES_PASSWORD") --auth-local trust --auth-host scram-sha-256 >/dev/null
