@@ -52,7 +52,7 @@ def restored(folder, name, database, told, moment, seen):
     early, late, tag = seen
     for last in (early, late):
         event, data = server.first_event(last)
-        check((event, data["reason"]) == ("resync", "other-epoch"), f"{name}: after {last}: {event} {data}")
+        check((event, data.get("reason")) == ("resync", "other-epoch"), f"{name}: after {last}: {event} {data}")
     check(server.get("/api/tokens", {"If-None-Match": tag})[0] == 200, f"{name}: an ETag from before")
 
     # A moment after which every lease in the backup is over, whoever looks.
