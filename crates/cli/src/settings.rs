@@ -53,8 +53,16 @@ pub struct Settings {
     pub log: Targets,
     pub log_json: bool,
     /// Where traces are sent.
+    #[cfg_attr(
+        not(feature = "opentelemetry"),
+        expect(dead_code, reason = "it is read where there are traces")
+    )]
     pub otlp_endpoint: Option<String>,
     /// Which share of the requests is traced.
+    #[cfg_attr(
+        not(feature = "opentelemetry"),
+        expect(dead_code, reason = "it is read where there are traces")
+    )]
     pub trace_sample: f64,
     pub benchmark_routes: bool,
 }

@@ -119,8 +119,10 @@ pub(crate) fn decided(batch: &Span, decided: &mut Decided) {
     if batch.is_none() {
         return;
     }
-    batch.record("batch.commands", decided.outcomes.len());
-    batch.record("batch.changes", decided.changes.len());
+    // An unsigned number would be exported as text.
+    let count = |of: usize| i64::try_from(of).unwrap_or(i64::MAX);
+    batch.record("batch.commands", count(decided.outcomes.len()));
+    batch.record("batch.changes", count(decided.changes.len()));
     for way in decided.outcomes.iter_mut().filter_map(|(request, _)| request.way.as_mut()) {
         way.join(batch);
     }

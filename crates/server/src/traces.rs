@@ -40,7 +40,8 @@ pub(crate) fn span<B>(traces: Option<&dyn Traces>, request: &Request<B>) -> Span
 /// Notes in the current span what the answer is.
 pub(crate) fn answered(status: StatusCode, request_id: &HeaderValue) {
     let span = Span::current();
-    span.record("http.response.status_code", status.as_u16());
+    // An unsigned number would be exported as text.
+    span.record("http.response.status_code", i64::from(status.as_u16()));
     span.record("request_id", request_id.to_str().unwrap_or_default());
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
