@@ -167,6 +167,8 @@ def build_arguments():
     target.mkdir(exist_ok=True)
     return shlex.join([
         "--network=none",
+        # By this, tests/containers/test ends a build that was interrupted.
+        f"--cgroup-parent=/{Path(os.environ['CONTAINERS_CONF']).parent.name}",
         f"--volume={toolchain}:/opt/rust:ro",
         f"--volume={cargo}/registry:/usr/local/cargo/registry:ro",
         f"--volume={target}:/build/target",
