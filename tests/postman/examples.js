@@ -42,7 +42,7 @@ function keep(folder, name, { code, reason, headers, body }) {
   const [{ item }] = found;
   if (item.response.length > 0) return;
   const type = headers.get("content-type") ?? "";
-  const cut = /html|css|javascript/.test(type) && body.length > most;
+  const cut = /html|css|javascript|plain/.test(type) && body.length > most;
   item.response.push({
     name: `${code} ${reason}${cut ? ", its beginning" : ""}`,
     originalRequest: sent(item.request),

@@ -150,7 +150,7 @@ impl Metrics {
         registry.register("batch_commands", help, self.commands.clone());
         let help = "How often the database was back after it had been away";
         registry.register("database_reconnects", help, self.reconnects.clone());
-        let help = "Attempts to open or write to the database that failed because it was away";
+        let help = "Attempts to use the database that failed because it was away";
         registry.register("database_failures", help, self.failures.clone());
         let help = "Batches whose commit was left open by a lost connection, by what was found out";
         registry.register("unknown_outcomes", help, self.families.1.clone());
