@@ -108,15 +108,16 @@ async fn begin_epoch(settings: &Settings, findings: &mut Findings) {
             return findings.error("after restore", error);
         }
     };
-    let NewEpoch { epoch, version, fence, gap, restored } = begun;
-    let age = SystemClock.now().since(restored).as_secs();
-    let age = humantime::format_duration(Duration::from_secs(age));
+    let NewEpoch { epoch, version, fence, gap, age, restored } = begun;
+    let in_words =
+        |length: Duration| humantime::format_duration(Duration::from_secs(length.as_secs()));
+    let (age, newest) = (in_words(age), in_words(SystemClock.now().since(restored)));
     say(&format!(
         "done     after restore: epoch {epoch} begins with version {version}; fences go on above {fence}
-         Both were raised by {gap}: more than can have been granted since the newest change that
-         was restored, which is {age} old. So no fence is given twice, and fences, ETags and ids of
-         events from before are known as such. Leases that were granted after the backup was made are
-         forgotten; those that were running when it was made end at their deadline.",
+         Both were raised by {gap}: above all that a pool which is {age} old can have given.
+         So no fence is given twice, and fences, ETags and ids of events from before are known as such.
+         The newest change that was restored is {newest} old. Leases that were granted after it are
+         forgotten; those that were running then end at their deadline.",
         fence = fence.get()
     ));
 }

@@ -132,11 +132,12 @@ impl Database for Postgres {
         let pool = pool_without_servers(&access).await?;
         let mut writer = Writer::new(access, pool);
         let (begun, snapshot) = begin_whole(&mut writer).await?;
-        let gap = restored::gap(snapshot.at, begun.now);
+        let age = restored::age(&snapshot, begun.now);
+        let gap = restored::gap(snapshot.position.version, snapshot.pool.fence(), age);
         let entry = owners_entry(&begun, &snapshot, Some(gap), Vec::new());
         writer.commit(&entry).await?;
         let (Position { epoch, version, .. }, fence) = (entry.position, entry.fence);
-        Ok(NewEpoch { epoch, version, fence, gap, restored: snapshot.at })
+        Ok(NewEpoch { epoch, version, fence, gap, age, restored: snapshot.at })
     }
 
     async fn backup(&self, _to: &Path, _replace: bool) -> Result<Backup, Error> {

@@ -21,7 +21,10 @@ const LONG: Duration = Duration::from_secs(3);
 
 /// Over how many fences one statement looks for a user's leases. That is a thousand steps in the index,
 /// whether or not there are any.
-const FENCES: i64 = 16_384 * 1_000;
+const FENCES: i64 = GROUP * 1_000;
+
+/// How many fences the index of users' leases has in a group.
+const GROUP: i64 = 16_384;
 
 /// How many fences are as much work as looking at a lease.
 const FENCES_A_LEASE: i64 = 2_048;
@@ -72,6 +75,9 @@ struct Searching<'a> {
     last: Option<Cursor>,
     found: Vec<LeaseRecord>,
     looked_at: i64,
+    /// Whether it is past fences that were left out, and has seen nothing behind them yet, so that
+    /// there is no place to stop at.
+    leapt: bool,
 }
 
 pub(super) async fn search(client: &Client, pool: i32, search: &Search) -> Result<Found, PgError> {
@@ -79,8 +85,9 @@ pub(super) async fn search(client: &Client, pool: i32, search: &Search) -> Resul
     let from = earliest(client, pool, search).await?;
     let (before, found) = (latest(search), Vec::new());
     let (oldest, last, looked_at) = (0, None, 0);
+    let leapt = false;
     let mut searching =
-        Searching { client, pool, search, from, oldest, before, last, found, looked_at };
+        Searching { client, pool, search, from, oldest, before, last, found, looked_at, leapt };
     let mut more = searching.find_fences().await?;
     while more {
         more = searching.step().await?;
@@ -90,7 +97,8 @@ pub(super) async fn search(client: &Client, pool: i32, search: &Search) -> Resul
             return Ok(Found { leases: searching.found, next });
         }
         let bound = if searching.found.is_empty() { MOST } else { ENOUGH };
-        if more && (searching.looked_at >= bound || start.elapsed() >= LONG) {
+        let enough = searching.looked_at >= bound || start.elapsed() >= LONG;
+        if more && enough && !searching.leapt {
             let next = searching.place().await?;
             return Ok(Found { leases: searching.found, next: Some(next) });
         }
@@ -137,6 +145,7 @@ impl Searching<'_> {
     /// Looks at some leases. False when none are left.
     async fn step(&mut self) -> Result<bool, PgError> {
         let Searching { search, from, before, .. } = *self;
+        self.leapt = false;
         let (now, from) = (Moment::within_range(search.now), Moment::within_range(from));
         let reason = search.reason.map(EndReason::as_str);
         let at = search.at.map(Moment::within_range);
@@ -177,6 +186,21 @@ impl Searching<'_> {
         }
         self.before.fence = Fence::new(oldest);
         self.looked_at += FENCES / FENCES_A_LEASE;
+        if looked.last.is_none() {
+            return self.leap(oldest).await;
+        }
+        Ok(true)
+    }
+
+    /// Goes on where there are leases again: where an epoch began, fences are left out, maybe by the
+    /// billion. False where there are none.
+    async fn leap(&mut self, below: i64) -> Result<bool, PgError> {
+        let sql = self.client.prepare_cached(include_str!("sql/search_group.sql")).await?;
+        let Some(row) = self.client.query_opt(&sql, &[&below]).await? else { return Ok(false) };
+        let group: i64 = row.try_get(0)?;
+        let end = (group + 1) * GROUP;
+        self.leapt = end < below;
+        self.before.fence = Fence::new(end.min(below));
         Ok(true)
     }
 

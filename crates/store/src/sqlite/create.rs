@@ -78,12 +78,13 @@ pub(super) fn import(
 pub(super) fn begin_epoch(connection: &mut Connection, now: Timestamp) -> Result<NewEpoch, Error> {
     let transaction = store::begin(connection)?;
     let newest = snapshot::snapshot(&transaction)?;
-    let (gap, fence) = (restored::gap(newest.at, now), newest.pool.fence());
-    let (epoch, version) = (newest.position.epoch + 1, newest.position.version + 1 + gap);
-    let fence = fence.plus(gap);
+    let (Position { epoch, version, .. }, fence) = (newest.position, newest.pool.fence());
+    let age = restored::age(&newest, now);
+    let gap = restored::gap(version, fence, age);
+    let (epoch, version, fence) = (epoch + 1, version + 1 + gap, fence.plus(gap));
     append(&transaction, (epoch, version), now.max(newest.at), fence, Vec::new())?;
     transaction.commit().map_err(failed_commit)?;
-    Ok(NewEpoch { epoch, version, fence, gap, restored: newest.at })
+    Ok(NewEpoch { epoch, version, fence, gap, age, restored: newest.at })
 }
 
 fn insert(connection: &Connection, new: &NewPool, fence: Fence) -> Result<(), Error> {

@@ -105,7 +105,8 @@ impl Page<'_> {
         }
         if next.as_ref().is_some_and(|lease| lease.fence >= below) {
             // There are many, so that one comes soon among those of all tokens.
-            let lowest = from.max(Fence::new(below.get() - REACH));
+            let Some(newest) = newest_below(connection, below)? else { return Ok(()) };
+            let lowest = from.max(Fence::new(newest.get() - REACH));
             if !chain.jump(below, lowest)? && lowest > from {
                 let first = first_at(connection, lowest)?;
                 let started_at = first.map_or(self.search.now, |(_, started_at)| started_at);
@@ -218,6 +219,15 @@ fn first_from(connection: &Connection, moment: Timestamp) -> Result<Fence, Error
         }
     }
     Ok(Fence::new(low))
+}
+
+/// The fence of the newest lease below that one; that may be far below, where an epoch began.
+fn newest_below(connection: &Connection, fence: Fence) -> Result<Option<Fence>, Error> {
+    let failed = failed(WHAT);
+    let newest = include_str!("sql/newest_below.sql");
+    let mut newest = connection.prepare_cached(newest).map_err(&failed)?;
+    let newest = newest.query_row((fence.get(),), |row| row.get(0).map(Fence::new));
+    newest.optional().map_err(&failed)
 }
 
 /// The fence of the first lease from that one on, and when it started.

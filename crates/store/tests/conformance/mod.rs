@@ -127,6 +127,7 @@ macro_rules! conformance {
             many_leases_are_deleted_in_steps,
             an_audit_finds_nothing_wrong_after_all_this,
             after_a_restore_a_new_epoch_begins,
+            leases_are_found_beyond_the_fences_that_were_left_out,
             no_epoch_begins_where_there_is_no_pool,
         );
     };

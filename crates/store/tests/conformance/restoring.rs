@@ -1,7 +1,8 @@
-use store::{EPOCH_GAP, News};
+use store::{EPOCH_GAP, News, Search};
 
 use super::Place;
-use super::server::{Server, refusal, tokens};
+use super::search::everything;
+use super::server::{Server, allocate, allocation, lease, refusal, tokens};
 
 pub async fn after_a_restore_a_new_epoch_begins(place: &impl Place) {
     let mut server = Server::start(place, tokens(2)).await;
@@ -28,6 +29,36 @@ pub async fn after_a_restore_a_new_epoch_begins(place: &impl Place) {
     if let News::Whole(whole) = begun.news {
         assert_eq!(whole.position, server.position);
     }
+    drop(server);
+    assert_eq!(place.database().audit().await.unwrap(), [""; 0]);
+}
+
+/// What is left out must not have to be walked through.
+pub async fn leases_are_found_beyond_the_fences_that_were_left_out(place: &impl Place) {
+    const GAP: i64 = 5_000_000_000_000;
+    let mut server = Server::start(place, tokens(2)).await;
+    let before = server.allocate("Ada").await;
+    server.pool.skip_fences(GAP);
+    let (mut entry, outcomes) = server.decide(&[allocate("Bea")]).await;
+    entry.position.epoch += 1;
+    entry.position.version += GAP;
+    server.commit(&entry).await.unwrap();
+    let after = lease(&outcomes[0]);
+    assert!(after.fence.get() > GAP);
+    for (user, token, found) in [
+        (Some(before.user.id), None, &before),
+        (Some(before.user.id), Some(before.token_id), &before),
+        (None, Some(before.token_id), &before),
+        (Some(after.user.id), None, &after),
+    ] {
+        let search = Search { user, token, ..everything(server.at) };
+        let page = server.reader.search(&search).await.unwrap();
+        let ids: Vec<_> = page.leases.iter().map(|record| record.lease.id).collect();
+        assert_eq!((ids, page.next), (vec![found.id], None), "{search:?}");
+    }
+    let nobody = Search { user: Some(allocation("Cleo").user.id), ..everything(server.at) };
+    let page = server.reader.search(&nobody).await.unwrap();
+    assert_eq!((page.leases.len(), page.next), (0, None));
     drop(server);
     assert_eq!(place.database().audit().await.unwrap(), [""; 0]);
 }
