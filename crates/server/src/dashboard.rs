@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::pages::is_known;
-use crate::problem::{Code, Problem};
+use crate::problem::{self, Code, Problem};
 
 // `DIGEST` and `FILES`, made by build.rs.
 include!(concat!(env!("OUT_DIR"), "/dashboard.rs"));
@@ -30,7 +30,25 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; 
                       img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
 
-/// `GET /`
+/// Show the dashboard
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "getDashboard",
+    tag = "Pages",
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of what is known")),
+    responses(
+        (status = 200, description = "The page", body = String, content_type = "text/html", headers(
+            ("ETag" = String, description = "The name of this version"),
+            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
+        )),
+        (status = 304, description = "Nothing has changed", headers(
+            ("ETag" = String, description = "The name of this version"),
+            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
+        )),
+    ),
+    extensions(("x-problems" = json!(problem::door(&[])))),
+)]
 pub(crate) async fn page(headers: HeaderMap) -> Result<Response, Problem> {
     let etag = format!("W/\"{DIGEST}\"");
     let etag = HeaderValue::try_from(etag).expect("a digest is plain text");
@@ -44,7 +62,26 @@ pub(crate) async fn page(headers: HeaderMap) -> Result<Response, Problem> {
     Ok(response)
 }
 
-/// `GET /assets/{digest}/{path}`
+/// Get a file of the dashboard
+///
+/// They are named anew with each version, and what they are is no part of the API.
+#[utoipa::path(
+    get,
+    path = "/assets/{digest}/{*path}",
+    operation_id = "getAsset",
+    tag = "Pages",
+    params(
+        ("digest" = String, Path, description = "Of all files together"),
+        ("path" = String, Path, description = "With its slashes"),
+    ),
+    responses((status = 200, description = "The file", content(
+        (String = "text/javascript"),
+        (String = "text/css"),
+        (String = "image/svg+xml"),
+        (String = "text/html"),
+    ), headers(("Cache-Control" = String, description = "To be kept for ever")))),
+    extensions(("x-problems" = json!(problem::door(&[Code::UnknownPath])))),
+)]
 pub(crate) async fn asset(
     Path((digest, path)): Path<(String, String)>,
     headers: HeaderMap,

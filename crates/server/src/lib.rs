@@ -23,6 +23,7 @@ mod key;
 mod lease_row;
 mod leases;
 mod lists;
+mod openapi;
 mod pages;
 mod parameters;
 mod policy;
