@@ -82,7 +82,14 @@ struct AllocationForm {
         (AllocationRequest = "application/json"),
         (AllocationForm = "application/x-www-form-urlencoded"),
     )),
-    responses((status = 200, description = "The lease, and the token", body = Granted<'_>)),
+    responses((status = 200, description = "The lease, and the token", body = Granted<'_>, links(
+        ("lease" = (operation_id = "getLease", parameters(("id" = "$response.body#/lease_id")))),
+        ("renewal" = (operation_id = "renewLease", parameters(("id" = "$response.body#/lease_id")))),
+        ("release" = (operation_id = "releaseLease", parameters(("id" = "$response.body#/lease_id")))),
+        ("token" = (operation_id = "getToken", parameters(("id" = "$response.body#/token_id")))),
+        ("history" = (operation_id = "getTokenHistory", parameters(("id" = "$response.body#/token_id")))),
+        ("releaseOfToken" = (operation_id = "releaseToken", parameters(("id" = "$response.body#/token_id")))),
+    ))),
     extensions(("x-problems" = json!(problem::write(&[
         Code::InvalidUser, Code::InvalidParameter, Code::InvalidKey, Code::Refused,
         Code::UnsupportedContentType, Code::UserLimit, Code::KeyReused, Code::NoTokens,

@@ -13,7 +13,7 @@ use crate::problem::{self, Code, Problem};
 
 /// How the server is.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Health)]
+#[schema(as = HealthShown)]
 struct Status {
     #[schema(value_type = words::Health)]
     status: &'static str,

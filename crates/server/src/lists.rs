@@ -24,7 +24,7 @@ const FORM: u32 = 2;
     params(
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000,
             description = "How many tokens at most; 1000 when left out"),
-        ("after" = Option<u32>, Query,
+        ("after" = Option<i64>, Query, minimum = 0, maximum = 4_294_967_295i64,
             description = "Where to go on; it comes with the header Link"),
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` of what is known"),
     ),
@@ -57,7 +57,7 @@ pub(crate) async fn all(app: State<App>, query: RawQuery, headers: HeaderMap) ->
     params(
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000,
             description = "How many tokens at most; 1000 when left out"),
-        ("after" = Option<u32>, Query,
+        ("after" = Option<i64>, Query, minimum = 0, maximum = 4_294_967_295i64,
             description = "Where to go on; it comes with the header Link"),
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` of what is known"),
     ),
@@ -90,7 +90,7 @@ pub(crate) async fn available(app: State<App>, query: RawQuery, headers: HeaderM
     params(
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000,
             description = "How many tokens at most; 1000 when left out"),
-        ("after" = Option<u32>, Query,
+        ("after" = Option<i64>, Query, minimum = 0, maximum = 4_294_967_295i64,
             description = "Where to go on; it comes with the header Link"),
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` of what is known"),
     ),

@@ -57,6 +57,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(health::ready))
         .routes(routes!(dashboard::page))
         .routes(routes!(dashboard::asset))
+        .routes(routes!(dashboard::docs))
         .routes(routes!(openapi::document))
 }
 

@@ -29,6 +29,7 @@ use tokio::sync::Semaphore;
 use crate::Settings;
 use crate::app::{App, unknown_token};
 use crate::connection::Lasting;
+use crate::openapi::ServerSentEvent;
 use crate::problem::{self, Code, Problem};
 use asked::Asked;
 use journal::Journal;
@@ -129,7 +130,7 @@ impl Streams {
         ("Last-Event-ID" = Option<String>, Header, pattern = "^([0-9]{1,18}(-[0-9]{1,18}){1,2})?$",
             description = "The id of the last event that the client has"),
     ),
-    responses((status = 200, description = "The events", body = String,
+    responses((status = 200, description = "The events", body = ServerSentEvent,
         content_type = "text/event-stream", headers(
             ("Cache-Control" = String, description = "`no-store`"),
             ("X-Accel-Buffering" = String, description = "`no`: proxies must not hold it back"),

@@ -23,6 +23,10 @@ pub(crate) fn add(document: &mut Value) {
 }
 
 fn complete(operation: &mut Value) {
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        not_null(&mut parameter["schema"]);
+    }
     let codes =
         object(operation).remove("x-problems").expect("every operation says what can go wrong");
     let codes = serde_json::from_value(codes).expect("they were codes before");
@@ -39,6 +43,18 @@ fn complete(operation: &mut Value) {
         response["headers"] = headers;
     }
     problems::add(responses, codes);
+}
+
+/// A parameter that may be left out may not be null for that.
+fn not_null(schema: &mut Value) {
+    if let Some(types) = schema["type"].as_array() {
+        schema["type"] = types.iter().find(|name| *name != "null").cloned().unwrap_or_default();
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        *schema =
+            choices.iter().find(|choice| choice["type"] != "null").cloned().unwrap_or_default();
+    }
+    object(schema).retain(|_, value| !value.is_null());
 }
 
 fn headers() -> Value {

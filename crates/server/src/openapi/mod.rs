@@ -26,6 +26,9 @@ use crate::events::text::{Ended, Resync, Row, Started};
 use crate::pages::is_known;
 use crate::problem::{self, Document};
 
+/// Answers that were really given, by operation and type.
+const ANSWERS: &str = include_str!("answers.json");
+
 /// The document as it is served, with its name.
 struct Kept {
     text: Bytes,
@@ -95,11 +98,50 @@ pub(crate) fn complete(described: OpenApi) -> Value {
         schemas[name] = json!({ "allOf": [{ "$ref": "#/components/schemas/LeaseRenewed" }, more] });
     }
     schemas["Resync"] = schema::<Resync>();
-    for word in [words::ResyncReason::name()] {
-        schemas[word.as_ref()] = schema::<words::ResyncReason>();
-    }
+    schemas["ResyncReason"] = schema::<words::ResyncReason>();
+    schemas["SearchedStatus"] = schema::<words::SearchedStatus>();
+    schemas["Format"] = schema::<words::Format>();
+    schemas["ServerSentEvent"] = server_sent_event();
     everywhere::add(&mut document);
+    let answers: Value = serde_json::from_str(ANSWERS).expect("the file is well-formed");
+    for operations in everywhere::object(&mut document["paths"]).values_mut() {
+        for operation in everywhere::object(operations).values_mut() {
+            let id = operation["operationId"].as_str().expect("every operation has one");
+            let Some(examples) = answers.get(id).and_then(Value::as_object) else { continue };
+            for (media_type, examples) in examples {
+                operation["responses"]["200"]["content"][media_type]["examples"] = examples.clone();
+            }
+        }
+    }
     document
+}
+
+/// One event of a stream. There is no schema for a stream, so that of its events stands for it; what is
+/// in them is said by [`server_sent_event`], since this can't be derived.
+#[derive(ToSchema)]
+pub(crate) struct ServerSentEvent {}
+
+fn server_sent_event() -> Value {
+    let data = ["LeaseStarted", "LeaseRenewed", "LeaseEnded", "Resync"];
+    let data = data.map(|name| json!({ "$ref": format!("#/components/schemas/{name}") }));
+    json!({
+        "description": "An event, or only the id of the place at which a stream is.",
+        "type": "object",
+        "properties": {
+            "event": { "enum": ["lease.started", "lease.renewed", "lease.ended", "resync"] },
+            "id": {
+                "description": "`EPOCH-VERSION-INDEX`, or `EPOCH-VERSION` for all of a batch",
+                "type": "string",
+                "pattern": "^[0-9]+-[0-9]+(-[0-9]+)?$",
+            },
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": { "anyOf": data },
+            },
+            "retry": { "description": "Milliseconds", "type": "integer" },
+        },
+    })
 }
 
 fn schema<T: PartialSchema>() -> Value {
