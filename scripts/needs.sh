@@ -45,6 +45,20 @@ need_postgres() { have_postgres || install "the PostgreSQL server's programs" po
 
 need_python() { have python3 || install "Python 3" python3; }
 
+# need_python_packages FOLDER: those that the folder's requirements.txt names, for the program that $python
+# is afterwards.
+need_python_packages() {
+    local place=target/python/$1
+    need_python
+    if [ ! "$place/installed" -nt "$1/requirements.txt" ]; then
+        python3 -m venv --clear "$place" 2>/dev/null || { install "Python's venv" python3-venv; python3 -m venv --clear "$place"; }
+        "$place/bin/pip" install --quiet --disable-pip-version-check --requirement "$1/requirements.txt"
+        touch "$place/installed"
+    fi
+    # shellcheck disable=SC2034 # for whoever sources this
+    python=$place/bin/python
+}
+
 # A Node no older than Debian 12's.
 have_node() {
     have npm && node -e '

@@ -1,6 +1,7 @@
 // @ts-check
 // What the page says while the server is away, and how it gets right again.
 
+import assert from "node:assert/strict";
 import { describe } from "node:test";
 import { inBrowser } from "./harness/stage.js";
 import { until } from "./harness/wait.js";
@@ -84,6 +85,36 @@ describe("outages", { concurrency: 4 }, () => {
     const { token_id: id } = await server.allocate("bob");
     await dashboard.shows(id, "bob");
     await dashboard.agrees();
+  });
+
+  inBrowser("a server that comes back with another page", async (stage) => {
+    const server = await stage.server("--pool-size=3");
+    const dashboard = await stage.dashboard(server);
+    dashboard.expect(...unreachable);
+    const offer = dashboard.page.locator("#upgrade");
+    await server.end("SIGKILL");
+    await dashboard.state("lost", noticedMs);
+    await server.run();
+    const asked = dashboard.page.waitForRequest((request) => request.method() === "HEAD", { timeout: backMs });
+    await dashboard.live(backMs);
+    await (await asked).response();
+    assert.equal(await offer.isVisible(), false, "the page is the same");
+
+    await dashboard.page.route(`${server.url}/`, (route) => {
+      if (route.request().method() !== "HEAD") return route.continue();
+      return route.fulfill({ headers: { etag: 'W/"another"' } });
+    });
+    await server.end("SIGKILL");
+    await dashboard.state("lost", noticedMs);
+    await server.run();
+    await dashboard.live(backMs);
+    await until("it is offered", () => offer.isVisible());
+    await dashboard.reads("#announcer", /page/);
+    const loaded = dashboard.page.waitForEvent("load");
+    await dashboard.page.locator("#upgrade-load").click();
+    await loaded;
+    await dashboard.live(backMs);
+    assert.equal(await offer.isVisible(), false);
   });
 
   inBrowser("a deadline that passes while the server is away", async (stage) => {

@@ -46,6 +46,22 @@ it or nothing. The original is only read, without TLS. Stop it first: what it do
 taken over. Other users of this machine can read a command line, so leave its password out of the \
 URL: then the environment variable PGPASSWORD counts.";
 
+const BACKUP_EXAMPLE: &str = "\
+Example:
+  token-manager backup /backups/pool.db --replace
+      every night, by cron
+
+The copy is of one moment, and servers may go on meanwhile. It has its name only once all of it is on \
+disk. PostgreSQL has pg_dump and pg_basebackup for this. How to restore either: docs/operations.md.";
+
+const DOCTOR_EXAMPLES: &str = "\
+It changes nothing and may be run while a server runs.
+
+After a restore, once, before a server starts:
+  token-manager doctor --after-restore
+      what is granted from then on has larger fences than anything granted before, also after the \
+backup was made";
+
 /// The commands that take every setting.
 const FULL: [&str; 3] = ["serve", "doctor", "config"];
 
@@ -79,10 +95,16 @@ pub fn command() -> Command {
                 .after_help(format!("{SETTINGS_HELP}\n\n{SERVE_EXAMPLES}")),
         )
         .subcommand(about("migrate", "Bring the database's schema up to date, and stop"))
-        .subcommand(about(
-            "doctor",
-            "Check settings and database; say what is wrong and what to do",
-        ))
+        .subcommand(backup(about("backup", "Copy an SQLite database, also while a server uses it")))
+        .subcommand(
+            about("doctor", "Check settings and database; say what is wrong and what to do")
+                .arg(switch(
+                    "after-restore",
+                    "The database was restored from a backup: first begin a new epoch, so that \
+                         no fence is given twice. Refused while a server uses the database",
+                ))
+                .after_help(DOCTOR_EXAMPLES),
+        )
         .subcommand(about("config", "Show each setting, its value and where it came from"))
         .subcommand(
             about("import", "Take over tokens and history of an original TokenManager database")
@@ -98,13 +120,28 @@ pub fn command() -> Command {
     names.sort_by_key(|name| match name.as_str() {
         "serve" => 0,
         "run" => 2,
-        "doctor" | "config" | "migrate" | "import" => 3,
+        "doctor" | "config" | "migrate" | "backup" | "import" => 3,
         "completions" | "man" => 4,
         _ => 1,
     });
     (0..).zip(names).fold(command, |command, (order, name)| {
         command.mut_subcommand(name, |command| command.display_order(order))
     })
+}
+
+fn backup(command: Command) -> Command {
+    let file = Arg::new("file")
+        .value_name("FILE")
+        .value_hint(ValueHint::FilePath)
+        .value_parser(ValueParser::path_buf())
+        .required(true)
+        .help("The copy");
+    let replace = switch("replace", "Replace the file if it is there, once the copy is whole");
+    command.arg(file).arg(replace).after_help(BACKUP_EXAMPLE)
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
 /// What the exit codes mean, a line each.
@@ -141,6 +178,12 @@ pub struct Given {
     pub config: Option<PathBuf>,
     /// The source of an import.
     pub from: Option<String>,
+    /// Where a backup goes.
+    pub file: Option<PathBuf>,
+    /// `backup --replace`
+    pub replace: bool,
+    /// `doctor --after-restore`
+    pub after_restore: bool,
 }
 
 impl Given {
@@ -152,11 +195,15 @@ impl Given {
             let values: Vec<_> = values.map(String::as_str).collect();
             Some((setting.name, values.join(",")))
         };
+        let given = |switch| matches!(matches.try_get_one(switch), Ok(Some(true)));
         Given {
             command: command.to_owned(),
             flags: SETTINGS.iter().filter_map(values).collect(),
             config: matches.get_one("config").cloned(),
             from: matches.try_get_one("from").ok().flatten().cloned(),
+            file: matches.try_get_one("file").ok().flatten().cloned(),
+            replace: given("replace"),
+            after_restore: given("after-restore"),
         }
     }
 }

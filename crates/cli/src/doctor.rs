@@ -1,11 +1,13 @@
 //! `token-manager doctor`: looks at everything a server depends on, changes nothing, and says what
-//! is wrong and what to do. It may be run while a server runs.
+//! is wrong and what to do. It may be run while a server runs. Only with `--after-restore` does it
+//! write, and only a new epoch.
 
 use std::fmt::Display;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::anyhow;
-use store::DatabaseUrl;
+use store::{Clock as _, DatabaseUrl, NewEpoch, SystemClock};
 
 use crate::found::Found;
 use crate::listen::bind;
@@ -48,13 +50,16 @@ impl Findings {
 }
 
 /// Prints a line for each thing looked at. The exit code is 1 when there are problems.
-pub async fn examine(found: &Found) -> ExitCode {
+pub async fn examine(found: &Found, after_restore: bool) -> ExitCode {
     let mut findings = Findings::default();
     match Settings::read(found) {
         Ok(settings) => {
             Findings::ok("settings", "every value makes sense; `token-manager config` shows them");
             listening(&settings, &mut findings).await;
             open_files(&settings, &mut findings);
+            if after_restore {
+                begin_epoch(&settings, &mut findings).await;
+            }
             stored(&settings, &mut findings).await;
         }
         Err(error) => findings.error("settings", error),
@@ -93,6 +98,27 @@ fn open_files(settings: &Settings, findings: &mut Findings) {
         Ok((_, hard)) => Findings::ok("open files", format!("the system allows {hard}")),
         Err(error) => findings.warning("open files", error),
     }
+}
+
+async fn begin_epoch(settings: &Settings, findings: &mut Findings) {
+    let begun = match database(settings).begin_epoch().await {
+        Ok(begun) => begun,
+        Err(error) => {
+            let error = anyhow!(error).context("no new epoch was begun");
+            return findings.error("after restore", error);
+        }
+    };
+    let NewEpoch { epoch, version, fence, gap, restored } = begun;
+    let age = SystemClock.now().since(restored).as_secs();
+    let age = humantime::format_duration(Duration::from_secs(age));
+    say(&format!(
+        "done     after restore: epoch {epoch} begins with version {version}; fences go on above {fence}
+         Both were raised by {gap}: more than can have been granted since the newest change that
+         was restored, which is {age} old. So no fence is given twice, and fences, ETags and ids of
+         events from before are known as such. Leases that were granted after the backup was made are
+         forgotten; those that were running when it was made end at their deadline.",
+        fence = fence.get()
+    ));
 }
 
 async fn stored(settings: &Settings, findings: &mut Findings) {

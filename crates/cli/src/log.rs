@@ -1,22 +1,148 @@
 //! The log: one line an event, on the standard error output.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::error::Error;
+use std::fmt;
 use std::io::{IsTerminal as _, stderr};
+use std::panic::{self, PanicHookInfo};
 
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber, error};
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
+use tracing_subscriber::fmt::format::{Json, JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, format};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer as _, fmt, registry};
+use tracing_subscriber::{Layer, Registry, fmt as lines, registry};
 
 use crate::settings::Settings;
+use crate::traces;
+
+/// What is told of spans.
+pub type Spans = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Starts logging as the settings say, but nothing that could hold a token's value or a user's name.
-pub fn start(settings: &Settings) {
-    let layer = fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
-    let layer =
-        if settings.log_json { layer.json().flatten_event(true).boxed() } else { layer.boxed() };
-    // Below warnings it logs statements with their parameters, and each start's notices.
+pub fn start(settings: &Settings, spans: Option<Spans>) {
+    let colours = stderr().is_terminal();
+    let layer = lines::layer().with_writer(stderr).with_ansi(colours);
+    let layer = if settings.log_json {
+        let format = format().json().flatten_event(true);
+        let format = format.with_current_span(false).with_span_list(false);
+        layer.fmt_fields(JsonFields::new()).event_format(AsJson(format)).boxed()
+    } else {
+        layer.event_format(AsText(format().with_ansi(colours))).boxed()
+    };
     let discreet = Targets::new()
         .with_default(LevelFilter::TRACE)
-        .with_target("tokio_postgres", LevelFilter::WARN);
-    registry().with(layer.with_filter(settings.log.clone().and(discreet))).init();
+        // Below warnings it logs statements with their parameters, and each start's notices.
+        .with_target("tokio_postgres", LevelFilter::WARN)
+        // They are for traces.
+        .with_target(engine::SPANS, LevelFilter::OFF);
+    let layer = layer.with_filter(settings.log.clone().and(discreet)).boxed();
+    // As a list, since a layer that is not there would keep callsites from being switched off for good.
+    registry().with(spans.into_iter().chain([layer]).collect::<Vec<_>>()).init();
+    panic::set_hook(Box::new(log_panic));
+}
+
+/// What a panic says may hold data, unless its text was there before the program ran.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string);
+    let text = panic.payload().downcast_ref::<&str>().unwrap_or(&"(not shown: it may hold data)");
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+    let thread = std::thread::current();
+    let (thread, backtrace) = (thread.name(), backtrace.as_ref().map(tracing::field::display));
+    error!(target: "panic", thread, location, panic = text, backtrace, "the program made a mistake");
+}
+
+/// What a line says besides its event: of which request and of which trace it is.
+struct Context {
+    request_id: Option<String>,
+    trace_id: Option<String>,
+}
+
+impl Context {
+    fn of(event: &Event<'_>) -> Self {
+        let names_request = event.metadata().fields().field("request_id").is_some();
+        Context {
+            request_id: if names_request { None } else { server::current_request_id() },
+            trace_id: traces::current_trace_id(),
+        }
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let fields = [("request_id", &self.request_id), ("trace_id", &self.trace_id)];
+        fields.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+}
+
+/// A line for people.
+struct AsText(format::Format);
+
+impl<S, N> FormatEvent<S, N> for AsText
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        ctx: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = String::new();
+        self.0.format_event(ctx, Writer::new(&mut line), event)?;
+        writer.write_str(line.trim_end())?;
+        for (name, value) in Context::of(event).fields() {
+            write!(writer, " {name}={value:?}")?;
+        }
+        writeln!(writer)
+    }
+}
+
+/// A line for programs: one JSON object.
+struct AsJson(format::Format<Json>);
+
+impl<S, N> FormatEvent<S, N> for AsJson
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        ctx: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = String::new();
+        self.0.format_event(ctx, Writer::new(&mut line), event)?;
+        let line = line.trim_end();
+        // Further fields go before the end of the object.
+        writer.write_str(line.strip_suffix('}').unwrap_or(line))?;
+        let mut causes = Causes(Vec::new());
+        event.record(&mut causes);
+        if !causes.0.is_empty() {
+            write!(writer, ",\"causes\":{}", serde_json::json!(causes.0))?;
+        }
+        for (name, value) in Context::of(event).fields() {
+            write!(writer, ",\"{name}\":{}", serde_json::json!(value))?;
+        }
+        writeln!(writer, "}}")
+    }
+}
+
+/// The causes of an event's error, which its JSON leaves out.
+struct Causes(Vec<String>);
+
+impl Visit for Causes {
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+
+    fn record_error(&mut self, _: &Field, error: &(dyn Error + 'static)) {
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            self.0.push(error.to_string());
+            cause = error.source();
+        }
+    }
 }

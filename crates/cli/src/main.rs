@@ -4,6 +4,7 @@
 
 mod api;
 mod args;
+mod backup;
 mod doctor;
 mod exit;
 mod found;
@@ -20,8 +21,11 @@ mod serve;
 mod setting;
 mod settings;
 mod show;
+#[cfg_attr(not(feature = "opentelemetry"), path = "untraced.rs")]
+mod traces;
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -77,14 +81,24 @@ fn serve_or_tend(given: &Given) -> anyhow::Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if given.command == "doctor" {
-        return Ok(runtime.block_on(doctor::examine(&found)));
+        return Ok(runtime.block_on(doctor::examine(&found, given.after_restore)));
     }
     let settings = Settings::read(&found)?;
-    log::start(&settings);
     runtime.block_on(async {
+        if given.command == "serve" {
+            let (traces, spans) = traces::start(&settings)?;
+            log::start(&settings, spans);
+            let served = serve::serve(&settings, traces.requests()).await;
+            traces.finish().await;
+            return served.map(|()| ExitCode::SUCCESS);
+        }
+        log::start(&settings, None);
         match given.command.as_str() {
-            "serve" => serve::serve(&settings).await?,
             "migrate" => migrate(&settings).await?,
+            "backup" => {
+                let file = given.file.as_deref().unwrap_or(Path::new(""));
+                backup::backup(&settings, file, given.replace).await?;
+            }
             _ => import::import(&settings, given.from.as_deref().unwrap_or_default()).await?,
         }
         Ok(ExitCode::SUCCESS)

@@ -1,11 +1,13 @@
 //! `token-manager serve`: takes the port, starts engine and server, and ends both in order.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use engine::Handle;
+use engine::{Handle, Health};
 use pool::WhenFull;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -19,7 +21,10 @@ use crate::{database, say};
 /// # Errors
 ///
 /// When the port can't be taken, or the engine can't go on.
-pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
+pub async fn serve(
+    settings: &Settings,
+    traces: Option<Arc<dyn server::Traces>>,
+) -> anyhow::Result<()> {
     let mut signals = Signals::catch()?;
     let open_files = rlimit::increase_nofile_limit(u64::MAX);
     let listeners = bind_all(addresses(settings).await?)?;
@@ -34,7 +39,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         let _ = engine_stops.await;
     })?;
     let (stop_server, server_stops) = watch::channel(());
-    let mut server = serve_all(listeners, &handle, settings, &server_stops)?;
+    let mut server = serve_all(listeners, &handle, settings, traces, &server_stops)?;
     let announcing = tokio::spawn(announce(handle, first, settings.database_shown.clone()));
 
     let ended = tokio::select! {
@@ -49,6 +54,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         }
     };
     announcing.abort();
+    tell(&[NotifyState::Stopping]);
     tokio::spawn(async move {
         signals.next().await;
         std::process::exit(130);
@@ -72,13 +78,14 @@ fn serve_all(
     listeners: Vec<TcpListener>,
     handle: &Handle,
     settings: &Settings,
+    traces: Option<Arc<dyn server::Traces>>,
     stops: &watch::Receiver<()>,
 ) -> std::io::Result<JoinSet<std::io::Result<()>>> {
     let mut loopback = true;
     for listener in &listeners {
         loopback &= is_loopback(listener.local_addr()?.ip());
     }
-    let settings = server_settings(settings, loopback);
+    let settings = server::Settings { traces, ..server_settings(settings, loopback) };
     let door = server::router(handle.clone(), &settings);
     let serve = |listener| {
         let (door, settings, mut stops) = (door.clone(), settings.clone(), stops.clone());
@@ -140,15 +147,22 @@ fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// Says once, when requests can be served, where and what.
+/// Says once, when requests can be served, where and what. Whoever started it as a service learns
+/// that it has started also if the database stays away: then requests are answered so.
 async fn announce(handle: Handle, address: SocketAddr, database: String) {
+    let look = || handle.read(|view| (view.pool.size(), view.pool.policy()));
     let mut pause = Duration::from_millis(2);
+    let mut found = look().await;
+    if found.is_err() && handle.health() != Health::Stopped {
+        tell(&[NotifyState::Ready, NotifyState::Status("waiting for the database")]);
+    }
     let (size, policy) = loop {
-        match handle.read(|view| (view.pool.size(), view.pool.policy())).await {
-            Ok(pool) => break pool,
-            Err(_) => tokio::time::sleep(pause).await,
+        if let Ok(pool) = found {
+            break pool;
         }
+        tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(500));
+        found = look().await;
     };
     let lease = humantime::format_duration(policy.lease).to_string().replace(' ', "");
     let ip = address.ip();
@@ -163,10 +177,17 @@ async fn announce(handle: Handle, address: SocketAddr, database: String) {
         WhenFull::Reject => ", rejecting when full",
         WhenFull::Wait => ", waiting when full",
     };
-    say(&format!(
-        "TokenManager is ready: http://{host} ({size} {tokens}, leases of {lease}{when_full}, \
-         {database})"
-    ));
+    let ready =
+        format!("http://{host} ({size} {tokens}, leases of {lease}{when_full}, {database})");
+    say(&format!("TokenManager is ready: {ready}"));
+    tell(&[NotifyState::Ready, NotifyState::Status(&ready)]);
+}
+
+/// Tells systemd, if it is systemd that waits for this program.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd could not be told how this program is");
+    }
 }
 
 /// What tells a process to stop. Catching them also makes them work for process 1, for which the

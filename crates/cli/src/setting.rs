@@ -50,6 +50,7 @@ const POOL: Option<&str> = Some("Pool");
 const NETWORK: Option<&str> = Some("Network");
 const LIMITS: Option<&str> = Some("Limits");
 const LOG: Option<&str> = Some("Log");
+const TRACES: Option<&str> = Some("Traces");
 
 const ONE: Setting = Setting {
     name: "",
@@ -74,7 +75,7 @@ pub const SETTINGS: &[Setting] = &[
         other_env: Some("DATABASE_URL"),
         default: Some("sqlite:token-manager.db"),
         group: DATABASE,
-        commands: &["migrate", "import"],
+        commands: &["migrate", "backup", "import"],
         help: "Where the pool is kept: sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME. Other \
                users of this machine can read a command line, so give a password in the \
                environment or in the settings file",
@@ -185,8 +186,9 @@ pub const SETTINGS: &[Setting] = &[
         value: "HOST",
         kind: Kind::Several,
         group: NETWORK,
-        help: "Another name by which browsers may reach a server on loopback, besides localhost, \
-               127.0.0.1 and [::1]; may be given several times",
+        help: "Another name by which the server may be called, besides localhost, 127.0.0.1 and \
+               [::1]; may be given several times. Beyond loopback every name will do where none is \
+               given",
         ..ONE
     },
     Setting {
@@ -258,7 +260,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "FILTER",
         default: Some("info"),
         group: LOG,
-        commands: &["migrate", "import"],
+        commands: &["migrate", "backup", "import"],
         help: "What is logged: error, warn, info, debug, trace or off, also by part, as in \
                info,engine=debug",
         ..ONE
@@ -268,7 +270,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "FORMAT",
         default: Some("text"),
         group: LOG,
-        commands: &["migrate", "import"],
+        commands: &["migrate", "backup", "import"],
         help: "How it is logged: text or json",
         ..ONE
     },
@@ -278,6 +280,25 @@ pub const SETTINGS: &[Setting] = &[
         group: LOG,
         help: "Log every request; --access-log=false for none",
         ..SWITCH
+    },
+    Setting {
+        name: "otlp-endpoint",
+        value: "URL",
+        other_env: Some("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        group: TRACES,
+        help: "Where traces of requests are sent by OTLP over HTTP, as in http://localhost:4318; \
+               without it nothing is traced. What the collector wants to know of who sends them \
+               goes into the environment variable OTEL_EXPORTER_OTLP_HEADERS",
+        ..ONE
+    },
+    Setting {
+        name: "trace-sample",
+        value: "SHARE",
+        default: Some("1"),
+        group: TRACES,
+        help: "Which share of the requests is traced, from 0 for none to 1 for all. Those that are \
+               part of a client's trace are traced if the client's is",
+        ..ONE
     },
     // For `scripts/bench` only: routes that answer a constant, to compare with.
     Setting {

@@ -52,6 +52,10 @@ pub struct Settings {
     /// Which log events are wanted; those of the target `access` are requests.
     pub log: Targets,
     pub log_json: bool,
+    /// Where traces are sent.
+    pub otlp_endpoint: Option<String>,
+    /// Which share of the requests is traced.
+    pub trace_sample: f64,
     pub benchmark_routes: bool,
 }
 
@@ -96,6 +100,8 @@ impl Settings {
             shutdown_timeout: timeout("shutdown-timeout")?,
             log: if access_log { log } else { log.with_target("access", LevelFilter::OFF) },
             log_json: given(found, "log-format", format)?,
+            otlp_endpoint: perhaps(found, "otlp-endpoint", collector)?,
+            trace_sample: given(found, "trace-sample", share)?,
             benchmark_routes: given(found, "benchmark-routes", switch)?,
         })
     }
@@ -113,7 +119,8 @@ impl Settings {
 /// The text given for a setting, as it may be shown to anybody.
 pub fn shown(found: &Found, name: &str) -> Option<String> {
     let (text, _) = found.get(name)?;
-    Some(if name == "database" { mask::url(text) } else { text.to_owned() })
+    let is_url = ["database", "otlp-endpoint"].contains(&name);
+    Some(if is_url { mask::url(text) } else { text.to_owned() })
 }
 
 fn perhaps<T>(
@@ -195,6 +202,28 @@ fn format(text: &str) -> Result<bool, String> {
         "text" => Ok(false),
         _ => Err("it is text or json".to_owned()),
     }
+}
+
+/// Where traces are sent: what every signal's path is put after.
+fn collector(text: &str) -> Result<String, String> {
+    if !cfg!(feature = "opentelemetry") {
+        let why = "this program was built without traces (cargo's feature opentelemetry)";
+        return Err(why.to_owned());
+    }
+    let url = text.parse::<reqwest::Url>().ok();
+    let url = url.filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+    let url = url.ok_or("it looks like http://localhost:4318")?;
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return Err("it is an address and no more: what proves who sends traces goes into the \
+                    environment variable OTEL_EXPORTER_OTLP_HEADERS"
+            .to_owned());
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = f64::from_str(text).ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "it is a number from 0 to 1, such as 0.01".to_owned())
 }
 
 /// What is chosen of the policy. Rules that were chosen together have to go together; whether they
@@ -331,6 +360,13 @@ mod tests {
             ("log", "verbose", "error, warn, info"),
             ("log", "info,x=loud", "error, warn, info"),
             ("log-format", "xml", "text or json"),
+            #[cfg(feature = "opentelemetry")]
+            ("otlp-endpoint", "localhost:4318", "it looks like http://localhost:4318"),
+            #[cfg(feature = "opentelemetry")]
+            ("otlp-endpoint", "http://u:secret@h:4318", "OTEL_EXPORTER_OTLP_HEADERS"),
+            #[cfg(not(feature = "opentelemetry"))]
+            ("otlp-endpoint", "http://h:4318", "built without traces"),
+            ("trace-sample", "1.5", "from 0 to 1"),
             ("database", "mysql://u:secret@h", "postgres://"),
         ] {
             let error = Settings::read(&found(&[(name, value)], None)).unwrap_err().to_string();

@@ -40,6 +40,7 @@ fn unset(name: &str) -> &'static str {
         "max-lease" => "(the pool's; new: lease)",
         "when-full" => "(the pool's; new: evict-oldest)",
         "min-hold" => "(the pool's; new: 0s)",
+        "otlp-endpoint" => "(no traces)",
         "max-per-user" => "(the pool's; new: none)",
         _ => "(none)",
     }

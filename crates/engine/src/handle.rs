@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::events::Published;
 use crate::ids;
-use crate::mailbox::{Delivery, Request, Withdrawals};
+use crate::mailbox::{Delivery, Request, Unanswered, Withdrawals};
 use crate::reading::Shared;
 
 /// How everybody but the engine's own task reaches a pool. Clones share the one engine.
@@ -164,7 +164,7 @@ impl Handle {
             answered = tokio::time::timeout(patience, &mut answer.receiver).await;
         }
         match answered {
-            Ok(Ok(delivery)) => delivery.map(Delivery::receive),
+            Ok(Ok(delivery)) => delivery.map(Delivery::receive).map_err(Unanswered::tell),
             Ok(Err(_)) | Err(_) => Err(answer.give_up()),
         }
     }

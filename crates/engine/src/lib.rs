@@ -13,8 +13,10 @@ mod history;
 mod housekeeping;
 mod ids;
 mod mailbox;
+mod metrics;
 mod reading;
 mod run;
+mod spans;
 mod time;
 mod turns;
 mod writer;
@@ -25,6 +27,7 @@ pub use events::{Event, Happened, Published, What};
 pub use handle::{Allocated, Asked, Error, Handle, Health, OfLease, Released, Stamp, View};
 pub use history::{LeaseView, Page, Question, Status};
 pub use run::{Engine, Fatal, start};
+pub use spans::TARGET as SPANS;
 pub use store::{Cursor, LeaseRecord};
 
 /// What bounds an engine.

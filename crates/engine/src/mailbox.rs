@@ -1,20 +1,27 @@
+use std::error::Error as Cause;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 
 use pool::{Command, IdempotencyKey, LeaseId, Outcome, Timestamp};
 use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
 use crate::Error;
+use crate::spans::Way;
 
 /// A command on its way to the engine.
 pub(crate) struct Request {
     pub command: Command,
+    /// When it was first given a place in the pool's queue.
+    pub queued_since: Option<Timestamp>,
     /// None for what the engine asks of itself.
     reply: Option<Reply>,
+    /// None where it is not traced.
+    pub way: Option<Box<Way>>,
 }
 
 struct Reply {
-    sender: oneshot::Sender<Result<Delivery, Error>>,
+    sender: oneshot::Sender<Result<Delivery, Unanswered>>,
     progress: Arc<Progress>,
 }
 
@@ -40,7 +47,7 @@ const GIVEN_UP: u8 = 3;
 
 /// The end at which the answer to a [`Request`] arrives.
 pub(crate) struct Answer {
-    pub receiver: oneshot::Receiver<Result<Delivery, Error>>,
+    pub receiver: oneshot::Receiver<Result<Delivery, Unanswered>>,
     progress: Arc<Progress>,
     /// The lease that is allocated, and where to say that nobody wants it any more.
     allocates: Option<(LeaseId, Withdrawals)>,
@@ -88,12 +95,13 @@ impl Request {
             _ => None,
         };
         let reply = Some(Reply { sender, progress: Arc::clone(&progress) });
-        (Request { command, reply }, Answer { receiver, progress, allocates })
+        let request = Request { command, queued_since: None, reply, way: Way::begin() };
+        (request, Answer { receiver, progress, allocates })
     }
 
     /// A command whose outcome nobody waits for.
     pub fn unattended(command: Command) -> Self {
-        Request { command, reply: None }
+        Request { command, queued_since: None, reply: None, way: None }
     }
 
     /// Whether it came from outside, so that somebody waits, or has waited, for its outcome.
@@ -134,12 +142,14 @@ impl Request {
     }
 
     /// The command was certainly not carried out, and waits again.
-    pub fn put_back(&self) {
+    pub fn put_back(&mut self) {
+        self.way.iter_mut().for_each(|way| way.put_back());
         self.step(TAKEN, WAITING);
     }
 
     /// The command waits in the pool's queue. False when nobody waits for it any more.
-    pub fn queue(&self) -> bool {
+    pub fn queue(&mut self) -> bool {
+        self.way.iter_mut().for_each(|way| way.queue());
         if let Some(reply) = &self.reply {
             reply.progress.queued.store(true, SeqCst);
         }
@@ -168,9 +178,41 @@ impl Request {
     }
 
     pub fn refuse(self, error: Error) {
-        if let Some(reply) = self.reply {
-            drop(reply.sender.send(Err(error)));
+        self.leave_unanswered(Unanswered { error, cause: None });
+    }
+
+    /// The database does not accept what it says, for this cause.
+    pub fn refuse_for(self, cause: &(dyn Cause + 'static)) {
+        self.leave_unanswered(Unanswered { error: Error::Refused, cause: Some(cause.to_string()) });
+    }
+
+    fn leave_unanswered(self, why: Unanswered) {
+        let refused = match self.reply {
+            Some(reply) => reply.sender.send(Err(why)).err(),
+            None => Some(Err(why)),
+        };
+        if let Some(Err(why)) = refused {
+            why.tell();
         }
+    }
+}
+
+/// Why there is no outcome.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    error: Error,
+    /// For the log.
+    cause: Option<String>,
+}
+
+impl Unanswered {
+    /// Says in the log what belongs there. Where somebody asked, that is their task's to do: its
+    /// lines bear the name of their request.
+    pub fn tell(self) -> Error {
+        if let Some(error) = self.cause {
+            warn!(error, "the database refused a command");
+        }
+        self.error
     }
 }
 

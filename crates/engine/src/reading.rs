@@ -10,6 +10,7 @@ use tracing::{error, warn};
 
 use crate::copy::{Copy, NOWHERE};
 use crate::events::{Happened, Published};
+use crate::metrics::Metrics;
 use crate::time::PoolTime;
 use crate::{Error, Health};
 
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub patience: Duration,
     /// This server, by a name that is new at each start.
     pub server: ServerId,
+    pub metrics: Metrics,
     touch: Mutex<Touch>,
     feed: broadcast::Sender<Arc<Published>>,
     questions: mpsc::Sender<Question>,
@@ -57,6 +59,7 @@ impl Shared {
             health: watch::Sender::new((Health::Starting, Instant::now())),
             patience,
             server,
+            metrics: Metrics::new(),
             touch: Mutex::new(Touch { last: Timestamp::MIN, since: Timestamp::MIN }),
             feed: broadcast::Sender::new(FEED),
             questions,
@@ -104,6 +107,9 @@ impl Shared {
     pub fn set_health(&self, health: Health) {
         self.health.send_if_modified(|(now, since)| {
             let changed = *now != health;
+            if (*now, health) == (Health::Away, Health::Ready) {
+                self.metrics.reconnects.inc();
+            }
             if changed {
                 (*now, *since) = (health, Instant::now());
             }
@@ -207,7 +213,11 @@ impl Shared {
 
     fn advance(&self, slot: &mut Option<Copy>, entry: &Entry) {
         let Some(copy) = slot else { return };
-        let told = self.feed.receiver_count() > 0 && entry.position.version > copy.position.version;
+        let is_new = entry.position.version > copy.position.version;
+        if is_new && entry.server == self.server {
+            self.metrics.published(entry, &copy.pool, || self.estimate());
+        }
+        let told = is_new && self.feed.receiver_count() > 0;
         let published = told.then(|| Published::before(entry, &copy.pool));
         match copy.advance(entry) {
             Ok(()) => published.into_iter().for_each(|published| self.announce(published)),

@@ -6,10 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use pool::{Command, Timestamp};
-use store::{Database, Opened, ServerId, Wanted};
+use store::{Database, Opened, Wanted};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{info, warn};
+use tracing::{Span, info, warn};
 
 use crate::copy::Copy;
 use crate::housekeeping::Housekeeping;
@@ -96,9 +96,8 @@ impl Engine {
 
     async fn serve(self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), Fatal> {
         let Engine { database, wanted, settings, shared, asker, mailbox, withdrawals } = self;
-        let server = shared.server;
         let opened = tokio::select! {
-            opened = open(&*database, wanted, server) => opened?,
+            opened = open(&*database, wanted, &shared) => opened?,
             () = &mut stop => return Ok(()),
         };
         let Opened { store, reader, snapshot, now, hints } = opened;
@@ -120,6 +119,7 @@ impl Engine {
             alone: 0,
             begun: false,
             unsettled: None,
+            span: Span::none(),
         };
         let turns = Turns {
             writer,
@@ -128,7 +128,11 @@ impl Engine {
             withdrawals: withdrawals.1,
             housekeeping: Housekeeping::new(&settings),
             batch: settings.batch,
-            jitter: if reader.shared() { ids::jitter(server, MOST_JITTER) } else { Duration::ZERO },
+            jitter: if reader.shared() {
+                ids::jitter(shared.server, MOST_JITTER)
+            } else {
+                Duration::ZERO
+            },
             shared_database: reader.shared(),
             heard_of: None,
         };
@@ -155,7 +159,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn open(database: &dyn Database, wanted: Wanted, server: ServerId) -> Result<Opened, Fatal> {
+async fn open(database: &dyn Database, wanted: Wanted, shared: &Shared) -> Result<Opened, Fatal> {
     let mut backoff = BACKOFF.0;
     loop {
         match database.open(wanted).await {
@@ -164,9 +168,10 @@ async fn open(database: &dyn Database, wanted: Wanted, server: ServerId) -> Resu
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 warn!(error, "waiting for the database");
+                shared.metrics.failures.inc();
             }
         }
-        tokio::time::sleep(backoff + ids::jitter(server, MOST_JITTER)).await;
+        tokio::time::sleep(backoff + ids::jitter(shared.server, MOST_JITTER)).await;
         backoff = (backoff * 2).min(BACKOFF.1);
     }
 }

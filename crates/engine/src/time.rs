@@ -22,6 +22,8 @@ struct State {
     /// Set while the clock is behind: from which moment on, and since when, time runs by the
     /// monotonic clock.
     running_on: Option<(Timestamp, Instant)>,
+    /// How far the clock was behind when it was last looked at.
+    behind: Duration,
 }
 
 impl PoolTime {
@@ -30,6 +32,7 @@ impl PoolTime {
             latest: Timestamp::MIN,
             seen: Instant::now(),
             running_on: None,
+            behind: Duration::ZERO,
         }))
     }
 
@@ -55,8 +58,14 @@ impl PoolTime {
             warn_start(state.latest.since(clock));
             state.running_on = Some((state.latest, Instant::now()));
         }
+        state.behind = state.latest.since(clock);
         state.seen = Instant::now();
         state.latest
+    }
+
+    /// How far the clock was behind when it was last looked at.
+    pub fn behind(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).behind
     }
 
     /// About what [`PoolTime::observe`] would say now, for those who only plan their sleep.

@@ -5,12 +5,13 @@ use std::time::Duration;
 use pool::{Command, LeaseId, Outcome, Refusal, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 use crate::housekeeping::Housekeeping;
 use crate::mailbox::{Request, Withdrawals};
 use crate::run::{BACKOFF, Fatal};
 use crate::writer::{Failure, Queued, Writer};
-use crate::{Error, Health};
+use crate::{Error, Health, spans};
 
 /// The longest sleep: a clock may be set, and other servers may have started leases.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -66,6 +67,7 @@ impl Turns {
                     backoff = BACKOFF.0;
                 }
                 Err(Failure::Away) => {
+                    self.writer.shared.metrics.failures.inc();
                     self.writer.shared.set_health(Health::Away);
                     tokio::time::sleep(backoff + self.jitter).await;
                     backoff = (backoff * 2).min(BACKOFF.1);
@@ -209,7 +211,12 @@ impl Turns {
         if self.pressed() || away || self.writer.has_to_load() || self.is_time() {
             // Nothing may be begun during housekeeping, nor when this is to be the last batch.
             let may_begin = !self.housekeeping.is_due(1) && !self.mailbox.is_closed();
-            if self.writer.attempt(&mut self.waiting, self.batch, may_begin).await? {
+            let span = spans::batch(&self.waiting, &self.writer.queued);
+            self.writer.span.clone_from(&span);
+            let attempt = self.writer.attempt(&mut self.waiting, self.batch, may_begin);
+            let attempted = attempt.instrument(span).await;
+            self.writer.span = Span::none();
+            if attempted? {
                 self.housekeeping.note_batch();
             }
         }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use pool::{Command, LeaseId, Outcome, Timestamp};
 use store::{Begun, Entry, Hints, News, Position, Store};
-use tracing::{error, info, warn};
+use tokio::time::Instant;
+use tracing::{Instrument as _, Span, error, info, warn};
 
 use crate::copy::{Copy, NOWHERE, Unfit, next};
 use crate::deciding::Decided;
 use crate::mailbox::{Request, Withdrawals};
 use crate::reading::Shared;
-use crate::{Error, ids};
+use crate::{Error, ids, spans};
 
 /// The side of the engine that writes: takes what waits through store and rules, a batch at a time.
 pub(crate) struct Writer {
@@ -38,6 +39,8 @@ pub(crate) struct Writer {
     pub begun: bool,
     /// A batch whose fate is not known yet.
     pub unsettled: Option<Unsettled>,
+    /// The span of the batch that is being attempted; none where nobody traces it.
+    pub span: Span,
 }
 
 /// A request that has a place in the pool's queue.
@@ -104,7 +107,8 @@ impl Writer {
             None => self.start_again().await?,
         };
         let known = copy.position;
-        let Begun { now, news, new_epoch } = self.store.begin(&known).await?;
+        let begin = self.store.begin(&known).instrument(spans::begin(&self.span));
+        let Begun { now, news, new_epoch } = begin.await?;
         if let Err(unfit) = take(&mut copy, &news) {
             error!(%unfit, "the pool is loaded anew");
             self.store.abandon().await;
@@ -134,8 +138,12 @@ impl Writer {
         let now = self.shared.time.observe(now, copy.at);
         self.shared.touched(now);
         let limit = if self.alone > 0 { 1 } else { limit };
-        let decided = match self.decide(&mut copy, now, waiting, limit).await {
-            Ok(decided) => decided,
+        let span = spans::decide(&self.span);
+        let decided = match self.decide(&mut copy, now, waiting, limit).instrument(span).await {
+            Ok(mut decided) => {
+                spans::decided(&self.span, &mut decided);
+                decided
+            }
             Err(error) => {
                 self.store.abandon().await;
                 return Err(error.into());
@@ -164,16 +172,20 @@ impl Writer {
     ) -> Result<bool, Failure> {
         let (server, fence) = (self.shared.server, copy.pool.fence());
         let entry = Entry { position, server, at, fence, changes, keys };
+        let span = spans::commit(&self.span, &position);
+        let started = Instant::now();
         let committed = if then_begin {
-            self.store.commit_and_begin(&entry).await
+            self.store.commit_and_begin(&entry).instrument(span).await
         } else {
-            self.store.commit(&entry).await
+            self.store.commit(&entry).instrument(span).await
         };
         match committed {
             Ok(()) => {
                 self.begun = then_begin;
                 self.loaded_anew = false;
                 copy.settle(&entry);
+                self.shared.metrics.committed(started);
+                self.shared.metrics.wrote(&entry, outcomes.len());
                 self.shared.publish(&known, news, Some(&entry));
                 self.answer(outcomes, copy, at);
                 self.hints.tell();
@@ -181,7 +193,8 @@ impl Writer {
             }
             Err(store::Error::Data(cause)) => self.refused(outcomes, &*cause, waiting),
             Err(store::Error::Unknown(cause)) => {
-                warn!(error = &*cause as &dyn Cause, "a commit's outcome has to be found out");
+                let (error, batch) = (&*cause as &dyn Cause, position.batch.0);
+                warn!(error, %batch, "a commit's outcome has to be found out");
                 self.unsettled = Some(Unsettled { entry, decided: outcomes });
                 Err(Failure::Away)
             }
@@ -229,10 +242,13 @@ impl Writer {
                 return Err(error.into());
             }
         };
-        info!(?durable, "what can be known of the commit's outcome is known now");
+        let batch = entry.position.batch.0;
+        info!(?durable, %batch, "what can be known of the commit's outcome is known now");
+        self.shared.metrics.settled(durable);
         if durable == Some(true) {
             // It may or may not have been among the news; it is passed over where it was.
             let fits = copy.advance(&entry);
+            self.shared.metrics.wrote(&entry, decided.len());
             self.shared.publish(known, news, Some(&entry));
             self.answer(decided, copy, entry.at);
             self.hints.tell();
@@ -278,13 +294,12 @@ impl Writer {
             error!(error = cause, "the database refuses the ends of leases");
             return Err(Failure::Away);
         }
-        warn!(error = cause, "the database refused a command");
         self.alone = self.alone.saturating_sub(1);
         for (request, _) in decided {
             // It may have a place in the queue.
             let withdraw = request.allocates().map(|lease_id| Command::Withdraw { lease_id });
             waiting.extend(withdraw.map(Request::unattended));
-            request.refuse(Error::Refused);
+            request.refuse_for(cause);
         }
         Ok(false)
     }
@@ -294,9 +309,11 @@ impl Writer {
         for (mut request, outcome) in decided {
             let ticket = request.allocates().and_then(|lease_id| copy.pool.ticket(lease_id));
             let (Some(ticket), Outcome::Queued { position }) = (ticket, &outcome) else {
+                self.shared.metrics.answered(&request, &outcome, at);
                 request.deliver(outcome, at, &self.withdrawals);
                 continue;
             };
+            request.queued_since.get_or_insert(at);
             let (until, position) = (request.waits_until(ticket.until), *position);
             if request.queue() {
                 self.queued.insert(ticket.lease_id, Queued { request, until, position });
@@ -324,7 +341,7 @@ pub(crate) fn put_back<I>(waiting: &mut VecDeque<Request>, requests: I)
 where
     I: IntoIterator<Item = Request, IntoIter: DoubleEndedIterator>,
 {
-    for request in requests.into_iter().rev() {
+    for mut request in requests.into_iter().rev() {
         request.put_back();
         waiting.push_front(request);
     }

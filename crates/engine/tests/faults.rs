@@ -16,6 +16,7 @@ use std::time::Duration;
 use engine::{Error, Handle, Health, Settings};
 use faulty::{Fault, FaultyDatabase};
 use pool::{EndReason, LeaseId, Policy, Timestamp};
+use prometheus_client::registry::Registry;
 use store::{ManualClock, Wanted, WantedPolicy};
 use support::{Home, Running, on_both, until, user_named};
 use testbed::{Cluster, Stop};
@@ -43,8 +44,27 @@ async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(home: Home) {
     let history = engine.whole_history().await;
     assert_eq!(history.values().map(Vec::len).sum::<usize>(), 10, "each was granted once");
     assert_eq!(engine.running().await.len(), 10);
+    let metrics = metrics(&engine.handle);
+    for line in [
+        "allocations_total 10",
+        "unknown_outcomes_total{fate=\"durable\"} 4",
+        "unknown_outcomes_total{fate=\"lost\"} 4",
+        "unknown_outcomes_total{fate=\"unknown\"} 0",
+        "database_failures_total 12",
+        "commit_duration_seconds_count 6",
+        "batch_commands_sum 10.0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
+    }
     engine.stop().await;
     home.audit().await;
+}
+
+fn metrics(engine: &Handle) -> String {
+    let (mut registry, mut text) = (Registry::default(), String::new());
+    engine.register_metrics(&mut registry);
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    text
 }
 
 /// Somebody ends a lease at the SQL prompt, behind the engine's back.

@@ -9,6 +9,7 @@ import { startFeed } from "./view/feed.js";
 import { startHeadline } from "./view/headline.js";
 import { startSearch } from "./view/search.js";
 import { startTokens } from "./view/tokens.js";
+import { startUpgrade } from "./view/upgrade.js";
 import { fillStaticWords } from "./words/language.js";
 
 const live = new Live();
@@ -22,4 +23,5 @@ startSearch(live, tokens, open);
 startAllocating(live);
 startClearing(live);
 startFeed(live);
+startUpgrade(live);
 live.start();

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::Settings;
 use crate::events::Streams;
 use crate::export::Exports;
+use crate::metrics::{Metrics, Rooms};
 use crate::pages::Pages;
 use crate::problem::{Code, Problem};
 
@@ -24,14 +25,17 @@ pub(crate) struct Inside {
     pub(crate) pages: Pages,
     pub(crate) streams: Streams,
     pub(crate) exports: Exports,
+    pub(crate) metrics: Metrics,
     stopping: watch::Sender<bool>,
 }
 
 impl Inside {
     pub(crate) fn new(engine: Handle, settings: &Settings) -> App {
         let streams = Streams::new(&engine, settings);
-        let (pages, exports, stopping) = Default::default();
-        Arc::new(Inside { engine, pages, streams, exports, stopping })
+        let (pages, exports, stopping): (_, Exports, _) = Default::default();
+        let rooms = Rooms { streams: streams.room.clone(), exports: exports.0.clone() };
+        let metrics = Metrics::new(&engine, settings, rooms, streams.resyncs.clone());
+        Arc::new(Inside { engine, pages, streams, exports, metrics, stopping })
     }
 
     /// Ends what would go on for long: event streams, and waiting for a token.

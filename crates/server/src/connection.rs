@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use axum::http::Version;
 use futures_util::FutureExt;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -114,7 +115,26 @@ impl Lasting {
     }
 }
 
-/// A TCP connection with these limits, and a permit that it gives back when it ends.
+/// Stands for a connection that is open: it has a permit, and is counted.
+pub(crate) struct Open {
+    _permit: OwnedSemaphorePermit,
+    count: Gauge,
+}
+
+impl Open {
+    pub(crate) fn new(permit: OwnedSemaphorePermit, count: &Gauge) -> Self {
+        count.inc();
+        Open { _permit: permit, count: count.clone() }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.count.dec();
+    }
+}
+
+/// A TCP connection with these limits, which is open until this is dropped.
 pub(crate) struct Connection {
     stream: TcpStream,
     activity: Arc<Activity>,
@@ -127,7 +147,7 @@ pub(crate) struct Connection {
     stuck: Option<Instant>,
     /// Set anew only when it goes off, or would go off too late: much cheaper than for each request.
     alarm: Pin<Box<Sleep>>,
-    _permit: OwnedSemaphorePermit,
+    _open: Open,
 }
 
 impl Connection {
@@ -135,7 +155,7 @@ impl Connection {
         stream: TcpStream,
         activity: Arc<Activity>,
         limits: Limits,
-        permit: OwnedSemaphorePermit,
+        open: Open,
     ) -> Self {
         let opened = Instant::now();
         Connection {
@@ -147,7 +167,7 @@ impl Connection {
             written: opened,
             stuck: None,
             alarm: Box::pin(sleep_until(opened + limits.header_timeout)),
-            _permit: permit,
+            _open: open,
         }
     }
 
@@ -291,7 +311,8 @@ mod tests {
         let header_timeout = Duration::from_secs(10);
         let (idle_timeout, comment_every) = (Duration::from_secs(75), Duration::from_secs(15));
         let limits = Limits { header_timeout, idle_timeout, comment_every };
-        (Connection::new(stream, Arc::default(), limits, permit), client)
+        let open = Open::new(permit, &Gauge::default());
+        (Connection::new(stream, Arc::default(), limits, open), client)
     }
 
     #[tokio::test(start_paused = true)]

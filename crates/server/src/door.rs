@@ -17,14 +17,18 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use pool::Allocation;
+use prometheus_client::metrics::gauge::Gauge;
 use tower::{Layer, Service};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
+use tracing::Instrument as _;
 
 use crate::app::App;
 use crate::foreign::Gate;
+use crate::metrics;
 use crate::problem::{Code, Problem};
-use crate::request_id::{REQUEST_ID, RequestIds};
+use crate::request_id::{self, REQUEST_ID, RequestIds};
+use crate::traces::{self, Traces};
 use crate::{Settings, allocate, body};
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -42,6 +46,7 @@ struct Inner {
     app: App,
     gate: Gate,
     request_ids: RequestIds,
+    traces: Option<Arc<dyn Traces>>,
     body_timeout: Duration,
     request_timeout: Duration,
 }
@@ -56,9 +61,15 @@ impl Door {
             app,
             gate: Gate::new(settings.loopback, &settings.allowed_hosts),
             request_ids: RequestIds::new(),
+            traces: settings.traces.clone(),
             body_timeout: settings.body_timeout,
             request_timeout: settings.request_timeout,
         }))
+    }
+
+    /// Counts the connections that are open.
+    pub(crate) fn connections(&self) -> Gauge {
+        self.0.app.metrics.connections.clone()
     }
 
     /// Ends what would go on for long.
@@ -87,12 +98,13 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = Arc::clone(&self.0);
-        Box::pin(async move { Ok(inner.answer(request).await) })
+        let span = traces::span(inner.traces.as_deref(), &request);
+        Box::pin(async move { Ok(inner.answer(request).await) }.instrument(span))
     }
 }
 
 impl Inner {
-    async fn answer<B>(&self, request: Request<B>) -> Response
+    async fn answer<B>(&self, mut request: Request<B>) -> Response
     where
         B: HttpBody<Data = Bytes>,
     {
@@ -102,12 +114,24 @@ impl Inner {
         let logged = tracing::enabled!(target: "access", tracing::Level::INFO)
             .then(|| (request.method().clone(), request.uri().clone()));
 
-        let admitted = self.admit(request).await;
-        let mut response = match admitted {
-            Ok(request) => self.pass(request).await,
-            Err(problem) => problem.into_response(),
+        if let Some(uri) = with_single_slashes(request.uri()) {
+            *request.uri_mut() = uri;
+        }
+        let method = metrics::method(request.method());
+        let route = self.app.metrics.http.route(request.uri().path());
+        let answer = async {
+            match self.admit(request).await {
+                Ok(request) => self.pass(request).await,
+                Err(problem) => problem.into_response(),
+            }
         };
+        let (mut response, request_id) = request_id::within(request_id, answer).await;
         let status = response.status();
+        let took = started.elapsed();
+        self.app.metrics.answered(route, method, &response, took);
+        if self.traces.is_some() {
+            traces::answered(status, &request_id);
+        }
         if wants_problem && (status.is_client_error() || status.is_server_error()) {
             let value = HeaderValue::from_static(PROBLEM_JSON);
             response.headers_mut().insert(CONTENT_TYPE, value);
@@ -115,10 +139,10 @@ impl Inner {
         if let Some((method, uri)) = logged {
             tracing::info!(
                 target: "access",
-                method = method.as_str(),
+                method = traces::method(&method),
                 path = %Path { path: uri.path(), hide_ids: !status.is_success() },
                 status = status.as_u16(),
-                micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+                micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
                 request_id = request_id.to_str().unwrap_or_default(),
             );
         }
@@ -131,11 +155,8 @@ impl Inner {
     where
         B: HttpBody<Data = Bytes>,
     {
-        let (mut head, sent) = request.into_parts();
+        let (head, sent) = request.into_parts();
         self.gate.check(&head.method, &head.uri, &head.headers)?;
-        if let Some(uri) = with_single_slashes(&head.uri) {
-            head.uri = uri;
-        }
         let awaits_continue = head.headers.contains_key(EXPECT);
         let body = body::read(sent, awaits_continue, self.body_timeout).await?;
         Ok(Request::from_parts(head, Body::from(body)))
@@ -357,15 +378,17 @@ mod tests {
         let subscriber = tracing_subscriber::fmt().without_time().with_ansi(false);
         let subscriber = subscriber.with_writer(move || writer.clone()).finish();
         let _logging = tracing::subscriber::set_default(subscriber);
-        let routes = Router::new().route("/tokens/{id}", get(async || "the secret answer"));
+        let routes = Router::new().route("/api/tokens/{id}", get(async || "the secret answer"));
         let door = door(routes, &Settings::default());
         let id = "01234567-89ab-cdef-0123-456789abcdef";
-        call(&door, &format!("/tokens/{id}?secret")).await;
+        call(&door, &format!("/api/tokens/{id}?secret")).await;
         call(&door, &format!("/nowhere/{id}")).await;
         let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<&str> = log.lines().collect();
         assert_eq!(lines.len(), 2, "{log}");
-        assert!(lines[0].contains(&format!("method=\"GET\" path=/tokens/{id} status=200 micros=")));
+        assert!(
+            lines[0].contains(&format!("method=\"GET\" path=/api/tokens/{id} status=200 micros="))
+        );
         assert!(lines[1].contains("path=/nowhere/... status=404"), "{log}");
         assert!(
             lines.iter().all(|line| line.contains(" access: ") && line.contains("request_id="))

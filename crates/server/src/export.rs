@@ -10,13 +10,15 @@ use axum::response::Response;
 use bytes::Bytes;
 use engine::{Cursor, Handle, LeaseRecord, Page, Question};
 use futures_util::stream::try_unfold;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::MAX_ROWS;
 use crate::answer::{Time, status};
 use crate::app::App;
 use crate::connection::Lasting;
+use crate::metrics::Room;
 use crate::problem::{Code, Problem};
+use crate::request_id::{self, within};
 
 const HEADER: &str = "lease_id,token_id,user,user_id,status,started_at,expires_at,fence,ended_at,\
                       end_reason,evicted_by\r\n";
@@ -28,18 +30,18 @@ const MAX_EXPORTS: usize = 16;
 const BYTES_PER_ROW: usize = 320;
 
 /// All exports of a server.
-pub(crate) struct Exports(Arc<Semaphore>);
+pub(crate) struct Exports(pub(crate) Room);
 
 impl Default for Exports {
     fn default() -> Self {
-        Exports(Arc::new(Semaphore::new(MAX_EXPORTS)))
+        Exports(Room::new(MAX_EXPORTS))
     }
 }
 
 impl Exports {
     /// One more, until the permit is dropped.
     fn begin(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
+        Arc::clone(&self.0.free).try_acquire_owned().map_err(|_| {
             let detail = format!(
                 "There are {MAX_EXPORTS} exports already, which is the most. Try again after the \
                  time in Retry-After."
@@ -69,11 +71,13 @@ pub(crate) async fn export(
         engine: app.engine.clone(),
         question,
         next: first.next,
+        request_id: request_id::current().unwrap_or(HeaderValue::from_static("")),
         _lasting: lasting.clone(),
         _permit: permit,
     };
     let all = try_unfold((Some(text), rest), async |(first, mut rest)| {
-        let text = if first.is_some() { first } else { rest.read().await? };
+        let name = rest.request_id.clone();
+        let text = if first.is_some() { first } else { within(name, rest.read()).await.0? };
         Ok::<_, engine::Error>(text.map(|text| (text, (None, rest))))
     });
     let mut response = Response::new(Body::from_stream(all));
@@ -91,6 +95,8 @@ struct Rest {
     engine: Handle,
     question: Question,
     next: Option<Cursor>,
+    /// The name of the request, for the log.
+    request_id: HeaderValue,
     /// It may take long to find the next lease.
     _lasting: Lasting,
     _permit: OwnedSemaphorePermit,

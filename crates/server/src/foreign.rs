@@ -5,6 +5,9 @@
 //! 127.0.0.1 (DNS rebinding) it could even read the answers. Browsers do tell the truth about the
 //! host and about the page a request comes from, so those are checked. Other clients send no
 //! `Origin` and no `Sec-Fetch-Site` and are not concerned.
+//!
+//! A server in a container listens on every address, and may be published on loopback only. Whoever
+//! names its hosts gets the same for it.
 
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, Method, Uri};
@@ -20,8 +23,8 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// A gate that, on loopback, lets requests to the usual local hosts and `allowed_hosts` in, and
-    /// elsewhere requests to any host.
+    /// A gate that lets requests to the usual local hosts and `allowed_hosts` in; beyond loopback,
+    /// where none is named, requests to any host.
     pub(crate) fn new(loopback: bool, allowed_hosts: &[String]) -> Self {
         Gate { loopback, allowed_hosts: allowed_hosts.to_vec() }
     }
@@ -33,9 +36,15 @@ impl Gate {
         headers: &HeaderMap,
     ) -> Result<(), Problem> {
         let host = host_of(uri, headers);
-        if self.loopback && !host.is_some_and(|host| self.is_own(host)) {
-            let detail = "This server listens on loopback and answers to localhost, 127.0.0.1 and \
-                          [::1] only. Start it with --allowed-host to add the host you used.";
+        let any_host = !self.loopback && self.allowed_hosts.is_empty();
+        if !any_host && !host.is_some_and(|host| self.is_own(host)) {
+            let detail = if self.loopback {
+                "This server listens on loopback and answers to localhost, 127.0.0.1 and [::1] only. \
+                 Start it with --allowed-host to add the host you used."
+            } else {
+                "This server answers to localhost, 127.0.0.1, [::1] and the hosts of --allowed-host \
+                 only. Start it with one more to add the host you used."
+            };
             return Err(Problem::new(Code::WrongHost, detail));
         }
         let reads = (method == Method::GET || method == Method::HEAD) && !is_stream(uri);
@@ -220,6 +229,16 @@ mod tests {
         assert_eq!(check(&gate, &Method::GET, "/", &[]), None);
         let foreign = [("host", "tokens.example"), ("origin", "https://evil.example")];
         assert_eq!(check(&gate, &Method::POST, "/", &foreign), Some(Code::ForeignPage));
+    }
+
+    #[test]
+    fn beyond_loopback_named_hosts_are_the_only_ones() {
+        let gate = Gate::new(false, &["tokens.example".to_owned()]);
+        let get = |host| check(&gate, &Method::GET, "/", &[("host", host)]);
+        for host in ["tokens.example:4000", "localhost:4000", "127.0.0.1"] {
+            assert_eq!(get(host), None, "{host}");
+        }
+        assert_eq!(get("evil.example:4000"), Some(Code::WrongHost));
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod key;
 mod lease_row;
 mod leases;
 mod lists;
+mod metrics;
 mod openapi;
 mod pages;
 mod parameters;
@@ -36,12 +37,16 @@ mod sample;
 mod search;
 mod seconds;
 mod serve;
+mod traces;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use door::Door;
+pub use request_id::current_request_id;
 pub use routes::router;
 pub use serve::serve;
+pub use traces::Traces;
 
 /// The longest request body that is taken, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -52,9 +57,9 @@ pub const MAX_ROWS: u16 = 1_000;
 /// How the door behaves.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether the listener can be reached from this machine only. Then only requests to
-    /// `localhost`, `127.0.0.1`, `[::1]` and [`Settings::allowed_hosts`] are answered, so that a
-    /// web page can't reach the server by a name of its own.
+    /// Whether the listener can be reached from this machine only. Then, and where there are
+    /// [`Settings::allowed_hosts`], only requests to those, `localhost`, `127.0.0.1` and `[::1]` are
+    /// answered, so that a web page can't reach the server by a name of its own.
     pub loopback: bool,
     /// Further hosts that are answered: a name, or a name and port as in `tokens.example:8080`.
     pub allowed_hosts: Vec<String>,
@@ -80,6 +85,8 @@ pub struct Settings {
     /// the real routes and answer a constant of the same size, without engine or store. They are
     /// what `scripts/bench` compares the real routes with; nobody else needs them.
     pub benchmark_routes: bool,
+    /// Who traces requests, if anybody does.
+    pub traces: Option<Arc<dyn Traces>>,
 }
 
 impl Default for Settings {
@@ -96,6 +103,7 @@ impl Default for Settings {
             request_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(10),
             benchmark_routes: false,
+            traces: None,
         }
     }
 }

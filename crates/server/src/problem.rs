@@ -52,6 +52,57 @@ pub(crate) enum Code {
     HttpVersion,
 }
 
+impl Code {
+    /// Every code, in their order.
+    pub(crate) const ALL: [Code; 35] = [
+        Code::InvalidBody,
+        Code::InvalidUser,
+        Code::InvalidTokenId,
+        Code::InvalidLeaseId,
+        Code::InvalidParameter,
+        Code::InvalidKey,
+        Code::Refused,
+        Code::ForeignPage,
+        Code::UnknownPath,
+        Code::UnknownToken,
+        Code::UnknownLease,
+        Code::WrongMethod,
+        Code::BodyTimeout,
+        Code::HeldOtherwise,
+        Code::LeaseOver,
+        Code::RenewalLimit,
+        Code::UserLimit,
+        Code::BodyTooLarge,
+        Code::UnsupportedContentType,
+        Code::WrongHost,
+        Code::KeyReused,
+        Code::Internal,
+        Code::NoTokens,
+        Code::PoolFull,
+        Code::QueueFull,
+        Code::KeysFull,
+        Code::Busy,
+        Code::NotDone,
+        Code::OutcomeUnknown,
+        Code::Stopping,
+        Code::NotReady,
+        Code::TooManyStreams,
+        Code::TooManyExports,
+        Code::TimedOut,
+        Code::HttpVersion,
+    ];
+
+    /// As answers spell it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn status(self) -> StatusCode {
+        self.row().1
+    }
+}
+
 /// A row of the table: the stable code, the status, and the title.
 type Row = (&'static str, StatusCode, &'static str);
 
@@ -200,6 +251,8 @@ impl IntoResponse for Problem {
         }
         let mut response = Response::new(Body::from(document));
         *response.status_mut() = status;
+        // For those who count.
+        response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, answer::JSON);
         if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -268,6 +321,12 @@ mod tests {
             "{document}"
         );
         assert!(serde_json::from_str::<serde_json::Value>(&document).is_ok());
+    }
+
+    #[test]
+    fn all_codes_are_listed_in_their_order() {
+        assert!(Code::ALL.iter().enumerate().all(|(place, code)| place == *code as usize));
+        assert_eq!(Code::ALL.len(), Code::HttpVersion as usize + 1, "the last one");
     }
 
     #[test]

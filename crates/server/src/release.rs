@@ -61,7 +61,7 @@ struct ReleaseCondition {
         (ReleaseCondition = "application/x-www-form-urlencoded"),
     )),
     responses((status = 200, description = "The token is free", body = Answer<'_>)),
-    extensions(("x-problems" = json!(problem::write(&[
+    extensions(("x-body-optional" = json!(true)), ("x-problems" = json!(problem::write(&[
         Code::InvalidTokenId, Code::InvalidParameter, Code::UnsupportedContentType,
         Code::UnknownToken, Code::HeldOtherwise,
     ])))),

@@ -1,6 +1,7 @@
 //! A name for each request, which its answer and its line in the log bear.
 
 use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -9,6 +10,30 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 
 /// The longest name that is taken from a client.
 const MAX_LENGTH: usize = 200;
+
+tokio::task_local! {
+    static CURRENT: HeaderValue;
+}
+
+/// The name of the request that is being answered where this is called: for the log.
+#[must_use]
+pub fn current_request_id() -> Option<String> {
+    current()?.to_str().ok().map(str::to_owned)
+}
+
+pub(crate) fn current() -> Option<HeaderValue> {
+    CURRENT.try_with(HeaderValue::clone).ok()
+}
+
+/// What comes of answering the request of that name, and the name.
+pub(crate) async fn within<T>(
+    name: HeaderValue,
+    answer: impl Future<Output = T>,
+) -> (T, HeaderValue) {
+    let mut scope = pin!(CURRENT.scope(name, answer));
+    let answer = scope.as_mut().await;
+    (answer, scope.take_value().expect("it is taken once, when nobody is within any more"))
+}
 
 /// Makes names that differ within this process, and most likely from those of others.
 pub(crate) struct RequestIds {

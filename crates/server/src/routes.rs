@@ -16,9 +16,34 @@ use crate::app::{App, Inside, SentId, unknown_token};
 use crate::openapi::{self, words};
 use crate::problem::{self, Code, Problem};
 use crate::{
-    Door, Settings, allocate, dashboard, events, health, history, leases, lists, policy, release,
-    sample, search,
+    Door, Settings, allocate, dashboard, events, health, history, leases, lists, metrics, policy,
+    release, sample, search,
 };
+
+/// Where requests may lead, as [`metrics`] tell them apart. Whatever [`router`] always has is here.
+pub(crate) const TEMPLATES: &[&str] = &[
+    "/",
+    "/assets/{digest}/{*path}",
+    "/api/tokens",
+    "/api/tokens/available",
+    "/api/tokens/active",
+    "/api/tokens/{id}",
+    "/api/tokens/{id}/history",
+    allocate::PATH,
+    "/api/tokens/release/{id}",
+    "/api/tokens/clear-active",
+    "/api/leases",
+    "/api/leases/{id}",
+    "/api/leases/{id}/release",
+    "/api/leases/{id}/renew",
+    "/api/pool",
+    "/api/events",
+    "/health/live",
+    "/health/ready",
+    metrics::PATH,
+    "/docs",
+    "/openapi.json",
+];
 
 /// The whole service: every route behind the one [`Door`].
 #[must_use]
@@ -55,6 +80,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(events::events))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(dashboard::page))
         .routes(routes!(dashboard::asset))
         .routes(routes!(dashboard::docs))

@@ -20,9 +20,11 @@ use crate::pages::Page;
 /// How many tokens the list shows.
 const TOKENS: i64 = 100;
 
-/// The routes that [`crate::Settings::benchmark_routes`] turns on.
+/// The paths of the routes that [`crate::Settings::benchmark_routes`] turns on.
+pub(crate) const TEMPLATES: [&str; 2] = ["/bench/allocate", "/bench/tokens"];
+
 pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/bench/allocate", allocate()).route("/bench/tokens", tokens())
+    Router::new().route(TEMPLATES[0], allocate()).route(TEMPLATES[1], tokens())
 }
 
 /// Parses the request as a real allocation does, and answers as one on a full pool.

@@ -11,11 +11,12 @@ use std::task::{Context, Poll, ready};
 use axum::http::Request;
 use axum::response::Response;
 use axum_server::{AddrListener, Address, Handle, Server};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::{Service, service_fn};
 
-use crate::connection::{Activity, Client, Connection, Lasting, Limits, UnderWay};
+use crate::connection::{Activity, Client, Connection, Lasting, Limits, Open, UnderWay};
 use crate::{Door, Settings};
 
 /// How many requests an HTTP/2 connection may have under way.
@@ -40,7 +41,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let listener = Bounded::new(TcpListener::from_std(listener)?, settings);
+    let listener = Bounded::new(TcpListener::from_std(listener)?, door.connections(), settings);
     let handle = Handle::new();
     let mut http = Server::<Peer>::from_listener(listener).handle(handle.clone());
     let builder = http.http_builder();
@@ -85,20 +86,22 @@ struct Bounded {
     listener: TcpListener,
     permits: Arc<Semaphore>,
     limits: Limits,
+    open: Gauge,
 }
 
 impl Bounded {
-    fn new(listener: TcpListener, settings: &Settings) -> Self {
+    fn new(listener: TcpListener, open: Gauge, settings: &Settings) -> Self {
         let Settings { header_timeout, idle_timeout, comment_every, .. } = *settings;
         let permits = Arc::new(Semaphore::new(settings.connections));
         let limits = Limits { header_timeout, idle_timeout, comment_every };
-        Bounded { listener, permits, limits }
+        Bounded { listener, permits, limits, open }
     }
 }
 
 impl AddrListener<Connection, Peer> for Bounded {
     async fn bind_to(peer: Peer) -> io::Result<Self> {
-        Ok(Bounded::new(TcpListener::bind(peer.address).await?, &Settings::default()))
+        let listener = TcpListener::bind(peer.address).await?;
+        Ok(Bounded::new(listener, Gauge::default(), &Settings::default()))
     }
 
     async fn accept_stream(&self) -> io::Result<(Connection, Peer)> {
@@ -109,7 +112,7 @@ impl AddrListener<Connection, Peer> for Bounded {
         let _ = stream.set_nodelay(true);
         let activity = Arc::new(Activity::default());
         let peer = Peer { address, activity: Arc::clone(&activity) };
-        Ok((Connection::new(stream, activity, self.limits, permit), peer))
+        Ok((Connection::new(stream, activity, self.limits, Open::new(permit, &self.open)), peer))
     }
 
     fn get_local_addr(&self) -> io::Result<Peer> {

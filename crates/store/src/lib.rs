@@ -13,12 +13,14 @@ mod hints;
 mod journal;
 mod net;
 mod postgres;
+mod restored;
 mod search;
 mod sqlite;
 mod url;
 mod wanted;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -31,6 +33,7 @@ pub use hints::Hints;
 pub use journal::{BatchId, Entry, Position};
 pub use net::Net;
 pub use pool::ServerId;
+pub use restored::NewEpoch;
 pub use search::{Cursor, Found, LeaseRecord, Search};
 pub use url::{DatabaseUrl, InvalidUrl};
 pub use wanted::{Wanted, WantedPolicy};
@@ -87,6 +90,37 @@ pub trait Database: Send + Sync {
     ///
     /// As [`Database::migrate`]; nothing is changed.
     async fn describe(&self) -> Result<Vec<(String, String)>, Error>;
+
+    /// Begins a new epoch because the database was restored from a backup, so that no fence and no
+    /// version is given again that was given after the backup was made. Each call begins another.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::migrate`], and [`Error::Operator`] when there is no pool, its schema is not
+    /// this program's, or servers use it: they may have given such fences already.
+    async fn begin_epoch(&self) -> Result<NewEpoch, Error>;
+
+    /// Copies the database as it is at one moment into a new file, also while a server uses it.
+    /// A file that is there is replaced only where that is said.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Operator`] when the copy can't be written, or the database has means of its own
+    /// for this (PostgreSQL). There is no file by that name then, or the one that was there.
+    async fn backup(&self, to: &Path, replace: bool) -> Result<Backup, Error>;
+}
+
+/// A copy that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// The newest journal entry in it.
+    pub position: Position,
+    /// The pool's time of that entry.
+    pub at: Timestamp,
+    /// The last fence that had been given.
+    pub fence: Fence,
+    /// How large the file is.
+    pub bytes: u64,
 }
 
 /// Opens nothing yet: chooses the implementation that the URL asks for.

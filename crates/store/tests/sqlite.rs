@@ -6,6 +6,8 @@ mod conformance;
 
 #[path = "sqlite/auditing.rs"]
 mod auditing;
+#[path = "sqlite/backing_up.rs"]
+mod backing_up;
 #[path = "sqlite/migrating.rs"]
 mod migrating;
 

@@ -137,7 +137,7 @@ fn as_options(detail: &str) -> String {
 }
 
 /// What an error comes down to: the outer ones only say that something was to be sent.
-fn cause(error: &dyn Error) -> String {
+pub(super) fn cause(error: &dyn Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;

@@ -34,6 +34,38 @@ async fn a_healthy_database_is_called_so_while_a_server_runs_and_after() {
     }
 }
 
+/// The line about the journal's newest entry.
+fn newest(ended: &Ended) -> &str {
+    let line = ended.out.lines().find(|line| line.contains("newest journal entry: "));
+    line.unwrap_or_else(|| panic!("{}", ended.text()))
+}
+
+#[tokio::test]
+async fn after_a_restore_fences_and_versions_go_on_far_above() {
+    let (_folder, databases) = databases().await;
+    for database in databases {
+        let server = Server::start(&database, &[]);
+        let fence = |lease: &serde_json::Value| lease["fence"].as_i64().unwrap();
+        assert_eq!(fence(&server.allocate("Edivan").await.1), 1);
+        let refused = doctor(&database, &["--after-restore"]);
+        assert_eq!(refused.code, Some(1), "{}", refused.text());
+        assert!(refused.out.contains("no new epoch was begun: "), "{}", refused.out);
+        assert!(refused.out.contains("in use by"), "{}", refused.out);
+        assert_eq!(fence(&server.allocate("Edivan").await.1), 2);
+        drop(server);
+
+        let [before, unchanged] = [(); 2].map(|()| doctor(&database, &[]));
+        assert_eq!(newest(&before), newest(&unchanged), "doctor alone changes nothing");
+        assert!(newest(&before).contains("(epoch 1"), "{}", before.out);
+        let restored = doctor(&database, &["--after-restore"]);
+        assert_healthy(&restored);
+        assert!(restored.out.contains("done     after restore: epoch 2 "), "{}", restored.out);
+        assert!(newest(&restored).contains("(epoch 2"), "{}", restored.out);
+        let server = Server::start(&database, &[]);
+        assert!(fence(&server.allocate("Edivan").await.1) > 1_000_000);
+    }
+}
+
 #[test]
 fn a_file_that_is_not_there_yet_is_not_made() {
     let folder = tempfile::tempdir().unwrap();

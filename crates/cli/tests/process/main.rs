@@ -5,6 +5,9 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+#[cfg(feature = "opentelemetry")]
+mod collector;
+mod confidential;
 mod crash;
 mod doctor;
 mod examples;
@@ -23,6 +26,8 @@ mod run_server;
 mod run_terminal;
 mod serve;
 mod settings;
+#[cfg(feature = "opentelemetry")]
+mod traces;
 
 use std::path::Path;
 

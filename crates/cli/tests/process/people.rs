@@ -84,6 +84,20 @@ fn tokens_are_listed_with_who_has_them() {
 }
 
 #[test]
+fn a_machine_without_certificates_can_ask_by_http() {
+    let (_folder, server) = served(&["--pool-size", "1"]);
+    let ask = |url: &str| {
+        let mut status = command(Path::new("/"), &["status", "--server", url]);
+        run(status.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/dev/null"))
+    };
+    let ended = ask(&server.url());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = ask("https://localhost");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("certificates"), "{ended:?}");
+}
+
+#[test]
 fn a_large_pool_is_shown_whole_and_a_token_found_by_how_its_id_begins() {
     let (_folder, server) = served(&["--pool-size", "1500"]);
     let tokens = json(&server, &["tokens"]);

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use testbed::{Cluster, Stop};
@@ -60,6 +61,54 @@ fn port_and_a_name_work() {
     let server = Server::of(start.env("PORT", free.to_string()).env("DATABASE_URL", "sqlite:x.db"));
     assert_eq!(server.url(), format!("http://127.0.0.1:{free}"));
     assert!(server.ready().ends_with("sqlite:x.db)"));
+}
+
+/// A server that is told where to say how it is, as systemd does it, and what it says.
+fn watched(folder: &Path, arguments: &[&str]) -> (Server, UnixDatagram) {
+    let place = folder.join("notify");
+    let socket = UnixDatagram::bind(&place).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let common = ["serve", "--listen", "127.0.0.1:0"];
+    let mut command = command(folder, &[&common, arguments].concat());
+    (Server::of(command.env("NOTIFY_SOCKET", place)), socket)
+}
+
+fn said(socket: &UnixDatagram) -> String {
+    let mut message = [0; 4096];
+    let length = socket.recv(&mut message).unwrap();
+    String::from_utf8(message[..length].to_vec()).unwrap()
+}
+
+#[test]
+fn a_service_manager_learns_that_it_is_ready_and_that_it_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut server, socket) = watched(folder.path(), &["--pool-size", "3"]);
+    let ready = said(&socket);
+    assert!(ready.starts_with("READY=1\nSTATUS=http://localhost:"), "{ready}");
+    assert!(ready.contains("(3 tokens"), "{ready}");
+    server.signal("TERM");
+    assert_eq!(said(&socket), "STOPPING=1\n");
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_service_manager_need_not_wait_for_a_database_that_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = format!("postgres:///tokens?host={}", folder.path().display());
+    let (server, socket) =
+        watched(folder.path(), &["--database", &nobody, "--request-timeout", "100ms"]);
+    assert_eq!(said(&socket), "READY=1\nSTATUS=waiting for the database\n");
+    assert_eq!(server.out(), "");
+}
+
+#[test]
+fn a_service_manager_is_not_told_of_a_start_that_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(watched(folder.path(), &["--pool-size", "3"]).0.ready());
+    std::fs::remove_file(folder.path().join("notify")).unwrap();
+    let (mut server, socket) = watched(folder.path(), &["--pool-size", "4"]);
+    assert_eq!(server.wait().code(), Some(1));
+    assert_eq!(said(&socket), "STOPPING=1\n");
 }
 
 #[test]

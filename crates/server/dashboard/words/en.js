@@ -29,6 +29,8 @@ export const en = {
   lostRetry: "Trying again by itself.",
   streamsRetry: "They are read anew every 20 seconds.",
   announceLost: "The figures are old.",
+  upgraded: "The server was upgraded; this page is still the one from before.",
+  upgradedLoad: "Load the new page",
   announceBack: "Connected again. The figures are current.",
 
   // headline

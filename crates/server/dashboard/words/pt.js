@@ -25,6 +25,8 @@ export const pt = {
   lostRetry: "Tentando de novo automaticamente.",
   streamsRetry: "Eles são lidos de novo a cada 20 segundos.",
   announceLost: "Os números são antigos.",
+  upgraded: "O servidor foi atualizado; esta página ainda é a de antes.",
+  upgradedLoad: "Carregar a página nova",
   announceBack: "Conectado de novo. Os números são atuais.",
 
   // cabeçalho

@@ -24,11 +24,11 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use engine::{Handle, View};
-use tokio::sync::Semaphore;
 
 use crate::Settings;
 use crate::app::{App, unknown_token};
 use crate::connection::Lasting;
+use crate::metrics::{Counters, Room, counters};
 use crate::openapi::ServerSentEvent;
 use crate::problem::{self, Code, Problem};
 use asked::Asked;
@@ -36,6 +36,7 @@ use journal::Journal;
 use lane::Lane;
 use place::Place;
 use stream::Beginning;
+use text::Reason;
 
 /// How many bytes a second are sent at most, all streams that want everything taken together; and
 /// all others.
@@ -53,8 +54,8 @@ pub(crate) struct Streams {
     everything: Arc<Lane>,
     filtered: Arc<Lane>,
     /// How many more there may be.
-    room: Arc<Semaphore>,
-    most: usize,
+    pub(crate) room: Room,
+    pub(crate) resyncs: Counters,
     journal: Arc<Journal>,
     comment_every: Duration,
 }
@@ -68,8 +69,8 @@ impl Streams {
         Streams {
             everything: lane(BYTES_PER_SECOND.0),
             filtered: lane(BYTES_PER_SECOND.1),
-            room: Arc::new(Semaphore::new(settings.streams)),
-            most: settings.streams,
+            room: Room::new(settings.streams),
+            resyncs: counters("reason", Reason::ALL.map(Reason::as_str)),
             journal: Journal::new(engine.clone()),
             comment_every: settings.comment_every,
         }
@@ -83,8 +84,8 @@ impl Streams {
 
     async fn open(&self, engine: &Handle, asked: Asked, lasting: Lasting) -> Result<Body, Problem> {
         let Asked { filter, last } = asked;
-        let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
-            let most = self.most;
+        let permit = Arc::clone(&self.room.free).try_acquire_owned().map_err(|_| {
+            let most = self.room.most;
             let detail = format!("There are {most} event streams already, which is the most.");
             Problem::new(Code::TooManyStreams, detail)
         })?;
@@ -97,7 +98,9 @@ impl Streams {
         };
         let now = engine.read(look).await?.ok_or_else(unknown_token)?;
         let (journal, comment_every) = (Arc::clone(&self.journal), self.comment_every);
-        let beginning = Beginning { member, permit, journal, comment_every, now, last, lasting };
+        let resyncs = self.resyncs.clone();
+        let beginning =
+            Beginning { member, permit, journal, comment_every, now, last, lasting, resyncs };
         Ok(beginning.body())
     }
 }

@@ -18,6 +18,7 @@ use super::lane::Member;
 use super::place::Place;
 use super::text::{self, Reason};
 use crate::connection::Lasting;
+use crate::metrics::Counters;
 
 /// For how many comments' time the journal may be away until a stream that needs it ends. Its client
 /// comes back with the id that it has, so that nothing is lost.
@@ -46,6 +47,8 @@ pub(crate) struct Beginning {
     pub(crate) last: Option<Place>,
     /// Keeps the connection from being taken for idle.
     pub(crate) lasting: Lasting,
+    /// Counts resyncs.
+    pub(crate) resyncs: Counters,
 }
 
 /// A stream of events. The journal's batches come in order and without a gap: first from the journal
@@ -73,6 +76,7 @@ struct Stream {
     preface: Option<Bytes>,
     comment_every: Duration,
     comment_at: Instant,
+    resyncs: Counters,
     _permit: OwnedSemaphorePermit,
     _lasting: Lasting,
 }
@@ -89,11 +93,16 @@ impl Beginning {
 
 impl Stream {
     fn new(beginning: Beginning) -> Self {
-        let Beginning { member, permit, journal, comment_every, now, last, lasting } = beginning;
+        let Beginning { member, permit, journal, comment_every, now, last, lasting, resyncs } =
+            beginning;
+        let resync = |reason: Reason| {
+            count(&resyncs, reason);
+            text::resync(now, reason)
+        };
         let (sent, first) = match last {
             None => (now, text::position(now)),
             Some(last) if last.epoch == now.epoch => (last, "\n".to_owned()),
-            Some(_) => (now, text::resync(now, Reason::OtherEpoch)),
+            Some(_) => (now, resync(Reason::OtherEpoch)),
         };
         Stream {
             member,
@@ -109,6 +118,7 @@ impl Stream {
             preface: Some(format!("{}{first}", text::RETRY).into()),
             comment_every,
             comment_at: Instant::now() + comment_every,
+            resyncs,
             _permit: permit,
             _lasting: lasting,
         }
@@ -193,6 +203,7 @@ impl Stream {
             Reason::TooSlow | Reason::TooMuch => self.sent.max(self.heard_of),
         };
         self.told = self.sent;
+        count(&self.resyncs, reason);
         text::resync(self.sent, reason).into()
     }
 
@@ -268,6 +279,10 @@ impl Stream {
     }
 }
 
+fn count(resyncs: &Counters, reason: Reason) {
+    resyncs.get_or_create(&[("reason", reason.as_str())]).inc();
+}
+
 #[cfg(test)]
 mod tests {
     use engine::Published;
@@ -292,6 +307,7 @@ mod tests {
             now: Place::whole(1, 5),
             last: None,
             lasting: Lasting::default(),
+            resyncs: Counters::default(),
         })
     }
 

@@ -30,6 +30,9 @@ fn complete(operation: &mut Value) {
     let codes =
         object(operation).remove("x-problems").expect("every operation says what can go wrong");
     let codes = serde_json::from_value(codes).expect("they were codes before");
+    if object(operation).remove("x-body-optional").is_some() {
+        operation["requestBody"]["required"] = json!(false);
+    }
     let responses = object(&mut operation["responses"]);
     for response in responses.values_mut() {
         let mut headers =

@@ -30,7 +30,11 @@ impl Home {
     }
 
     pub async fn postgres() -> Self {
-        Home { url: Cluster::shared().database().await.unwrap(), _folder: None }
+        Home::at(Cluster::shared().database().await.unwrap())
+    }
+
+    pub fn at(url: String) -> Self {
+        Home { url, _folder: None }
     }
 
     pub fn database(&self) -> Box<dyn Database> {

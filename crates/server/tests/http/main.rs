@@ -19,6 +19,7 @@ mod leases;
 mod limits;
 mod lists;
 mod many;
+mod metrics;
 mod obstacle;
 mod policies;
 mod resuming;

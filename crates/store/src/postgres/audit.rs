@@ -99,11 +99,14 @@ async fn describe_pool(client: &Client) -> Result<Facts, PgError> {
     let (entries, entries_size): (i64, String) = (row.try_get(4)?, row.try_get(5)?);
     let (version, epoch, timeline): (i64, i64, String) =
         (row.try_get(6)?, row.try_get(7)?, row.try_get(8)?);
+    let (tickets, keys): (i64, i64) = (row.try_get(9)?, row.try_get(10)?);
     Ok(vec![
         ("pool", format!("{size} tokens, leases of {lease:?}")),
         ("policy", policy.unwrap_or_default()),
         ("leases kept", format!("about {leases} ({leases_size})")),
         ("journal entries kept", format!("{entries} ({entries_size})")),
+        ("tickets of those who wait", tickets.to_string()),
+        ("idempotency keys", keys.to_string()),
         ("newest journal entry", format!("{version} (epoch {epoch}, timeline {timeline})")),
     ])
 }

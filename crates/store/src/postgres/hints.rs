@@ -63,6 +63,14 @@ pub(super) fn carry(
     tasks
 }
 
+/// How many servers listen for hints about the pool: all that use it, but for one that is just
+/// connecting.
+pub(super) async fn listeners(client: &Client, pool: i32) -> Result<i64, PgError> {
+    let count = include_str!("sql/count_listeners.sql");
+    let nobody = 0_i32;
+    client.query_one(count, &[&LISTENER_LOCKS, &pool, &nobody]).await?.try_get(0)
+}
+
 /// What is known of other servers.
 #[derive(Default)]
 struct Ear {

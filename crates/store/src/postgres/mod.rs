@@ -20,10 +20,13 @@ mod statements;
 mod writer;
 mod writing;
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pool::Change;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 pub use config::Config;
@@ -31,11 +34,11 @@ pub use config::Config;
 use self::failure::at_start;
 use self::reader::PostgresReader;
 use self::schema::Control;
-use self::session::Access;
+use self::session::{Access, Purpose};
 use self::writer::Writer;
 use crate::{
-    BatchId, Begun, Database, EPOCH_GAP, Entry, Error, Hints, ImportedPool, News, Opened, Position,
-    ServerId, Snapshot, Store, Wanted, creation, wanted,
+    Backup, BatchId, Begun, Database, EPOCH_GAP, Entry, Error, Hints, ImportedPool, NewEpoch, News,
+    Opened, Position, ServerId, Snapshot, Store, Wanted, creation, restored, wanted,
 };
 
 /// The first half of the keys of the locks on pools; the second half is the pool's id.
@@ -43,6 +46,9 @@ const POOL_LOCKS: i32 = 0x746f_6b65;
 
 /// The key of the lock on the schema.
 const MIGRATION_LOCK: (i32, i32) = (0x746f_6b6d, 0);
+
+/// How long servers are waited for that are just stopping.
+const TAKEOVER: Duration = Duration::from_secs(2);
 
 /// A place that no journal has, so that whoever begins from here is given the whole pool.
 const NOWHERE: Position = Position { epoch: 0, version: 0, batch: BatchId(Uuid::nil()) };
@@ -86,7 +92,9 @@ impl Database for Postgres {
         let replaced = wanted::compare(snapshot.pool.size(), snapshot.pool.policy(), &wanted);
         match replaced {
             Ok(Some(policy)) => {
-                let entry = owners_entry(&begun, &snapshot, Change::PolicyChanged(policy));
+                let gap = begun.new_epoch.then_some(EPOCH_GAP);
+                let changes = vec![Change::PolicyChanged(policy)];
+                let entry = owners_entry(&begun, &snapshot, gap, changes);
                 writer.commit(&entry).await?;
                 (_, snapshot) = begin_whole(&mut writer).await?;
                 writer.abandon().await;
@@ -118,6 +126,51 @@ impl Database for Postgres {
     async fn describe(&self) -> Result<Vec<(String, String)>, Error> {
         audit::describe(&Access::new(&self.config)?).await
     }
+
+    async fn begin_epoch(&self) -> Result<NewEpoch, Error> {
+        let access = Access::new(&self.config)?;
+        let pool = pool_without_servers(&access).await?;
+        let mut writer = Writer::new(access, pool);
+        let (begun, snapshot) = begin_whole(&mut writer).await?;
+        let gap = restored::gap(snapshot.at, begun.now);
+        let entry = owners_entry(&begun, &snapshot, Some(gap), Vec::new());
+        writer.commit(&entry).await?;
+        let (Position { epoch, version, .. }, fence) = (entry.position, entry.fence);
+        Ok(NewEpoch { epoch, version, fence, gap, restored: snapshot.at })
+    }
+
+    async fn backup(&self, _to: &Path, _replace: bool) -> Result<Backup, Error> {
+        Err(Error::Operator(
+            "PostgreSQL has programs of its own for this: `pg_dump --format=custom \
+             --schema=token_manager --file=FILE \"$DATABASE_URL\"` copies the pool while servers \
+             use it, pg_basebackup the whole cluster"
+                .to_owned(),
+        ))
+    }
+}
+
+/// The id of the pool, which no server must be using.
+async fn pool_without_servers(access: &Access) -> Result<i32, Error> {
+    let failed = at_start("reading the pool");
+    let client = access.session(Purpose::Long).await?.client;
+    schema::check(&client).await?;
+    let Some(pool) = snapshot::pool_row(&*client).await.map_err(&failed)? else {
+        return Err(Error::Operator("the database holds no pool".to_owned()));
+    };
+    let since = Instant::now();
+    loop {
+        let servers = hints::listeners(&client, pool.id).await.map_err(&failed)?;
+        if servers == 0 {
+            return Ok(pool.id);
+        }
+        if since.elapsed() > TAKEOVER {
+            return Err(Error::Operator(format!(
+                "the database is in use by {servers} of its servers: stop all of them first, since \
+                 what they grant may bear fences that were given before"
+            )));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Takes the pool's lock and reads all of the pool.
@@ -132,20 +185,26 @@ async fn begin_whole(writer: &mut Writer) -> Result<(Begun, Snapshot), Error> {
     }
 }
 
-/// The entry for a change that the pool's owner made, and no server's batch.
-fn owners_entry(begun: &Begun, before: &Snapshot, change: Change) -> Entry {
-    let gap = if begun.new_epoch { EPOCH_GAP } else { 0 };
+/// The entry for what the pool's owner did, and no server's batch. It begins a new epoch where there
+/// is a gap.
+fn owners_entry(
+    begun: &Begun,
+    before: &Snapshot,
+    new_epoch: Option<i64>,
+    changes: Vec<Change>,
+) -> Entry {
+    let gap = new_epoch.unwrap_or(0);
     let Position { epoch, version, .. } = before.position;
     Entry {
         position: Position {
-            epoch: epoch + i64::from(begun.new_epoch),
+            epoch: epoch + i64::from(new_epoch.is_some()),
             version: version + 1 + gap,
             batch: creation::batch_id(),
         },
         server: ServerId(Uuid::nil()),
         at: begun.now.max(before.at),
         fence: before.pool.fence().plus(gap),
-        changes: vec![change],
+        changes,
         keys: Vec::new(),
     }
 }

@@ -80,8 +80,8 @@ fn describe_pool(
         return Ok(vec![("pool", "none yet".to_owned())]);
     };
     let newest = snapshot::newest(connection)?;
-    let count = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let (leases, entries): (i64, i64) = connection
+    let count = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+    let (leases, entries, tickets, keys): (i64, i64, i64, i64) = connection
         .query_row(include_str!("sql/describe.sql"), (), count)
         .map_err(failed("counting"))?;
     Ok(vec![
@@ -89,6 +89,8 @@ fn describe_pool(
         ("policy", wanted::in_words(policy)),
         ("leases kept", leases.to_string()),
         ("journal entries kept", entries.to_string()),
+        ("tickets of those who wait", tickets.to_string()),
+        ("idempotency keys", keys.to_string()),
         (
             "newest journal entry",
             format!("{} (epoch {})", newest.position.version, newest.position.epoch),

@@ -8,7 +8,10 @@ use uuid::Uuid;
 use super::refusal::{failed, failed_commit};
 use super::rows::{self, Written};
 use super::{snapshot, store};
-use crate::{Entry, Error, NewPool, Position, ServerId, Snapshot, Wanted, creation, wanted};
+use crate::{
+    Entry, Error, NewEpoch, NewPool, Position, ServerId, Snapshot, Wanted, creation, restored,
+    wanted,
+};
 
 /// Makes the pool if there is none, and otherwise compares it with the one wanted.
 pub(super) fn open(
@@ -69,6 +72,18 @@ pub(super) fn import(
     // What could not be opened again is not taken over.
     snapshot::snapshot(&transaction)?;
     transaction.commit().map_err(failed_commit)
+}
+
+/// Appends an entry that begins a new epoch.
+pub(super) fn begin_epoch(connection: &mut Connection, now: Timestamp) -> Result<NewEpoch, Error> {
+    let transaction = store::begin(connection)?;
+    let newest = snapshot::snapshot(&transaction)?;
+    let (gap, fence) = (restored::gap(newest.at, now), newest.pool.fence());
+    let (epoch, version) = (newest.position.epoch + 1, newest.position.version + 1 + gap);
+    let fence = fence.plus(gap);
+    append(&transaction, (epoch, version), now.max(newest.at), fence, Vec::new())?;
+    transaction.commit().map_err(failed_commit)?;
+    Ok(NewEpoch { epoch, version, fence, gap, restored: newest.at })
 }
 
 fn insert(connection: &Connection, new: &NewPool, fence: Fence) -> Result<(), Error> {

@@ -23,7 +23,8 @@ pub(super) struct Files {
     /// The database, by its only real name, so that all names of it lead to one lock.
     pub(super) database: PathBuf,
     pub(super) wal: PathBuf,
-    lock: PathBuf,
+    pub(super) shm: PathBuf,
+    pub(super) lock: PathBuf,
 }
 
 impl Files {
@@ -42,7 +43,7 @@ impl Files {
             name.push(suffix);
             PathBuf::from(name)
         };
-        Ok(Files { wal: beside("-wal"), lock: beside(".lock"), database })
+        Ok(Files { wal: beside("-wal"), shm: beside("-shm"), lock: beside(".lock"), database })
     }
 
     /// Makes this process the one that writes, for as long as the file is kept open.
@@ -134,13 +135,13 @@ impl Files {
 }
 
 /// Token values are secrets, so only the owner may read what holds them.
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
 }
 
-fn unusable(path: &Path, error: &io::Error, advice: &str) -> Error {
+pub(super) fn unusable(path: &Path, error: &io::Error, advice: &str) -> Error {
     Error::Operator(format!("{} can't be used ({error}): {advice}", path.display()))
 }
 

@@ -4,6 +4,7 @@
 //! the database keeps other servers out; whoever only reads may open the database at any time.
 
 mod audit;
+mod backup;
 mod chain;
 mod create;
 mod files;
@@ -19,7 +20,7 @@ mod store;
 mod sweeping;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -29,7 +30,9 @@ use self::files::Files;
 use self::reader::SqliteReader;
 use self::store::SqliteStore;
 use self::writer::Writer;
-use crate::{Clock, Database, Error, Hints, ImportedPool, LeaseSource, Opened, Wanted};
+use crate::{
+    Backup, Clock, Database, Error, Hints, ImportedPool, LeaseSource, NewEpoch, Opened, Wanted,
+};
 
 /// How many parts of an imported history may wait to be written.
 const PARTS: usize = 2;
@@ -104,6 +107,19 @@ impl Database for Sqlite {
     async fn describe(&self) -> Result<Vec<(String, String)>, Error> {
         let now = self.clock.now();
         self.look(move |files| audit::describe(files, now)).await
+    }
+
+    async fn begin_epoch(&self) -> Result<NewEpoch, Error> {
+        // Whoever writes would make the file if it were not there.
+        self.look(|files| schema::check(&files.open_to_read()?)).await?;
+        let now = self.clock.now();
+        let writer = self.writer().await?;
+        writer.run(move |writing| create::begin_epoch(writing.connection()?, now)).await
+    }
+
+    async fn backup(&self, to: &Path, replace: bool) -> Result<Backup, Error> {
+        let to = to.to_owned();
+        self.look(move |files| backup::backup(files, &to, replace)).await
     }
 }
 

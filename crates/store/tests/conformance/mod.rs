@@ -15,6 +15,7 @@ mod opening;
 mod policies;
 mod queue;
 mod renewals;
+mod restoring;
 mod search;
 pub mod server;
 mod sweeping;
@@ -30,6 +31,7 @@ pub use opening::*;
 pub use policies::*;
 pub use queue::*;
 pub use renewals::*;
+pub use restoring::*;
 pub use search::*;
 pub use sweeping::*;
 
@@ -124,6 +126,8 @@ macro_rules! conformance {
             a_lease_that_ended_late_stays_although_it_began_early,
             many_leases_are_deleted_in_steps,
             an_audit_finds_nothing_wrong_after_all_this,
+            after_a_restore_a_new_epoch_begins,
+            no_epoch_begins_where_there_is_no_pool,
         );
     };
     ($fresh:path; $($case:ident),* $(,)?) => {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 use crate::conformance::Place;
-use crate::conformance::server::tokens;
+use crate::conformance::server::{refusal, tokens};
 use crate::{Fresh, fresh};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -183,6 +183,17 @@ async fn lost_connections_are_replaced() {
         teller.hints.tell();
         assert!(hears(&listener.hints, SOON).await);
     }
+}
+
+#[tokio::test]
+async fn no_epoch_begins_while_a_server_listens() {
+    let place = fresh().await;
+    let prompt = place.prompt().await;
+    let (one, other) = two(&place, &prompt).await;
+    let sentence = refusal(place.database().begin_epoch().await);
+    assert!(sentence.contains("in use by 2 of its servers"), "{sentence}");
+    drop((one, other));
+    place.database().begin_epoch().await.unwrap();
 }
 
 #[tokio::test]

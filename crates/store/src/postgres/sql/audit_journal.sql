@@ -1,4 +1,4 @@
--- Within an epoch the numbers have no gap; a new epoch skips a million.
+-- Within an epoch the numbers have no gap; a new epoch skips a million, or more after a restore.
 with ordered as (
     select
         version,
@@ -8,5 +8,6 @@ with ordered as (
     from token_manager.batches
 )
 select count(*) from ordered
-where version <> version_before + case epoch - epoch_before when 0 then 1 else 1000001 end
+where (epoch = epoch_before and version <> version_before + 1)
+    or (epoch <> epoch_before and version < version_before + 1000001)
     or epoch - epoch_before not in (0, 1)

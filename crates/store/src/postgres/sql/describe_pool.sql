@@ -8,7 +8,14 @@ select
     pg_size_pretty(pg_total_relation_size('token_manager.batches')),
     newest.version,
     newest.epoch,
-    newest.timeline
+    newest.timeline,
+    (select count(*) from token_manager.tickets where tickets.pool = pool.id),
+    -- Numbers have no gaps.
+    (
+        select coalesce(max(number) - min(number) + 1, 0)
+        from token_manager.idempotency_keys as used
+        where used.pool = pool.id
+    )
 from token_manager.pools as pool
 cross join lateral (
     select version, epoch, timeline from token_manager.batches

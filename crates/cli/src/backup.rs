@@ -1,0 +1,23 @@
+//! `token-manager backup`: copies an SQLite database, also while a server uses it.
+
+use std::path::Path;
+
+use crate::settings::Settings;
+use crate::{database, say};
+
+/// Copies the database into `file`.
+///
+/// # Errors
+///
+/// When the database can't be read, or the copy can't be written.
+pub async fn backup(settings: &Settings, file: &Path, replace: bool) -> anyhow::Result<()> {
+    let copy = database(settings).backup(file, replace).await?;
+    let (epoch, version, fence) = (copy.position.epoch, copy.position.version, copy.fence.get());
+    say(&format!(
+        "Backed up {} to {}: {} bytes, up to version {version} of epoch {epoch} and fence {fence}.",
+        settings.database_shown,
+        file.display(),
+        copy.bytes,
+    ));
+    Ok(())
+}

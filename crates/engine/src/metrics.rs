@@ -1,0 +1,245 @@
+//! What is counted and measured, by the one who decides and writes: after a batch is durable, never
+//! for each command on its way. A server counts what it wrote itself, so that servers which share a
+//! database can be added up.
+
+use std::fmt;
+
+use pool::{Change, EndReason, Outcome, Pool, Timestamp};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use store::Entry;
+use tokio::time::Instant;
+
+use crate::mailbox::Request;
+use crate::{Handle, Health};
+
+/// A label and its value.
+type Label = [(&'static str, &'static str); 1];
+
+const HELD: [f64; 14] = [
+    0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0,
+];
+const WAITED: [f64; 11] = [0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+const LATE: [f64; 12] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+const COMMANDS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+const COMMIT: [f64; 13] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+pub(crate) struct Metrics {
+    allocations: Counter,
+    /// By [`EndReason`], in the order of [`EndReason::ALL`].
+    ends: Vec<Counter>,
+    renewals: Counter,
+    held: Histogram,
+    waited: Histogram,
+    late: Histogram,
+    commands: Histogram,
+    commit: Histogram,
+    pub reconnects: Counter,
+    pub failures: Counter,
+    /// Batches whose fate was open for a while, by what it was: durable, lost, never known.
+    settled: Vec<Counter>,
+    families: (Family<Label, Counter>, Family<Label, Counter>),
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let families: (Family<Label, Counter>, Family<Label, Counter>) = Default::default();
+        let reason = |reason: EndReason| {
+            // No lease here ends as imported, so nobody is to see that.
+            let label = [("reason", reason.as_str())];
+            let ends = (reason != EndReason::Imported).then(|| families.0.get_or_create(&label));
+            ends.map(|ends| ends.clone()).unwrap_or_default()
+        };
+        let fate = |fate| families.1.get_or_create(&[("fate", fate)]).clone();
+        Metrics {
+            allocations: Counter::default(),
+            ends: EndReason::ALL.map(reason).into(),
+            renewals: Counter::default(),
+            held: Histogram::new(HELD),
+            waited: Histogram::new(WAITED),
+            late: Histogram::new(LATE),
+            commands: Histogram::new(COMMANDS),
+            commit: Histogram::new(COMMIT),
+            reconnects: Counter::default(),
+            failures: Counter::default(),
+            settled: ["durable", "lost", "unknown"].map(fate).into(),
+            families,
+        }
+    }
+
+    /// Notes a batch that this server made durable.
+    pub fn wrote(&self, entry: &Entry, commands: usize) {
+        let (mut started, mut renewed) = (0, 0);
+        for change in &entry.changes {
+            match change {
+                Change::LeaseStarted(_) => started += 1,
+                Change::LeaseRenewed { .. } => renewed += 1,
+                Change::LeaseEnded { end, .. } => {
+                    self.ends[end.reason as usize].inc();
+                }
+                _ => {}
+            }
+        }
+        self.allocations.inc_by(started);
+        self.renewals.inc_by(renewed);
+        self.commands.observe(float(commands));
+    }
+
+    /// Notes how long it took from the commit's request until it was known to be durable.
+    pub fn committed(&self, since: Instant) {
+        self.commit.observe(since.elapsed().as_secs_f64());
+    }
+
+    /// Notes how long leases were held that ended in a batch of this server, before which the pool
+    /// was as given; and how late it was by `now` for those that had expired.
+    pub fn published(&self, entry: &Entry, before: &Pool, now: impl Fn() -> Timestamp) {
+        let mut read = None;
+        for change in &entry.changes {
+            let Change::LeaseEnded { fence, end, .. } = change else { continue };
+            // A lease that is not known started in this batch, that is, at its time.
+            let started = before.lease_of_fence(*fence).map_or(entry.at, |lease| lease.started_at);
+            self.held.observe(end.at.since(started).as_secs_f64());
+            if end.reason == EndReason::Expired {
+                let now = *read.get_or_insert_with(&now);
+                self.late.observe(now.since(end.at).as_secs_f64());
+            }
+        }
+    }
+
+    /// Notes how long a request was in the pool's queue, if it was and has a lease now.
+    pub fn answered(&self, request: &Request, outcome: &Outcome, at: Timestamp) {
+        if let (Some(since), Outcome::Allocated(_)) = (request.queued_since, outcome) {
+            self.waited.observe(at.since(since).as_secs_f64());
+        }
+    }
+
+    /// Notes what became of a batch whose fate was open.
+    pub fn settled(&self, durable: Option<bool>) {
+        let fate = match durable {
+            Some(true) => 0,
+            Some(false) => 1,
+            None => 2,
+        };
+        self.settled[fate].inc();
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let name = "allocations";
+        registry.register(name, "Leases granted by this server", self.allocations.clone());
+        let help = "Leases whose end this server wrote down, by reason";
+        registry.register("lease_ends", help, self.families.0.clone());
+        registry.register("renewals", "Deadlines moved by this server", self.renewals.clone());
+        let mut seconds = |name, help, histogram: &Histogram| {
+            registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+        };
+        let help = "How long leases were held that this server ended or whose expiry it wrote down";
+        seconds("lease_hold", help, &self.held);
+        let help = "How long allocations waited in the queue that were granted in the end";
+        seconds("allocation_wait", help, &self.waited);
+        let help = "How long after its deadline an expiry was announced";
+        seconds("expiry_delay", help, &self.late);
+        let help = "How long the database took to make a batch durable";
+        seconds("commit_duration", help, &self.commit);
+        let help = "How many commands a batch had; none where it only ended leases";
+        registry.register("batch_commands", help, self.commands.clone());
+        let help = "How often the database was back after it had been away";
+        registry.register("database_reconnects", help, self.reconnects.clone());
+        let help = "Attempts to open or write to the database that failed because it was away";
+        registry.register("database_failures", help, self.failures.clone());
+        let help = "Batches whose commit was left open by a lost connection, by what was found out";
+        registry.register("unknown_outcomes", help, self.families.1.clone());
+    }
+}
+
+impl Handle {
+    /// Registers what the engine counts and measures, and what there is to be seen of the pool by
+    /// the time of a look at the registry: as far as it is known then, without asking the database.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.shared.metrics.register(registry);
+        registry.register_collector(Box::new(Gauges(self.clone())));
+    }
+}
+
+/// What is looked up at the time of asking.
+struct Gauges(Handle);
+
+impl fmt::Debug for Gauges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gauges").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Gauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Handle { shared, mailbox, .. } = &self.0;
+        let (health, most) = (shared.health(), mailbox.max_capacity());
+        let mut show = Show(&mut encoder);
+        let up = u64::from(health == Health::Ready);
+        show.gauge("database_up", "Whether the database can be used", None, up)?;
+        show.states(health)?;
+        let help = "Requests on their way to the engine";
+        show.gauge("mailbox_requests", help, None, most - mailbox.capacity())?;
+        let help = "How many requests may be on their way to the engine";
+        show.gauge("mailbox_capacity", help, None, most)?;
+        let help = "How far the clock is behind the pool's time, which runs on without it";
+        let behind = shared.time.behind().as_secs_f64();
+        show.gauge("clock_behind", help, Some(&Unit::Seconds), behind)?;
+        let (now, in_touch_since) = (shared.estimate(), shared.in_touch_since());
+        let copy = shared.copy();
+        let Some(copy) = copy.as_ref() else { return Ok(()) };
+        let (pool, now) = (&copy.pool, now.max(copy.at));
+        let (size, active) = (pool.size(), pool.active(now));
+        let waiting = pool.waiting(now, shared.server, in_touch_since);
+        show.gauge("tokens", "Tokens in the pool", None, size)?;
+        show.gauge("tokens_active", "Tokens held by somebody", None, active)?;
+        show.gauge("tokens_available", "Tokens that are free", None, size - active)?;
+        show.gauge("allocations_waiting", "Allocations that wait for a token", None, waiting)?;
+        let help = "The era of the journal; a new one begins when a database was restored";
+        show.gauge("journal_epoch", help, None, copy.position.epoch)?;
+        let help = "The number of the newest batch that this server knows";
+        show.gauge("journal_version", help, None, copy.position.version)
+    }
+}
+
+struct Show<'a, 'b>(&'a mut DescriptorEncoder<'b>);
+
+impl Show<'_, '_> {
+    fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: impl EncodeGaugeValue,
+    ) -> fmt::Result {
+        let gauge = ConstGauge::new(value);
+        let help = format!("{help}.");
+        gauge.encode(self.0.encode_descriptor(name, &help, unit, gauge.metric_type())?)
+    }
+
+    /// One for each state, of which one is 1.
+    fn states(&mut self, health: Health) -> fmt::Result {
+        let states = [
+            (Health::Ready, "ready"),
+            (Health::Starting, "starting"),
+            (Health::Away, "away"),
+            (Health::Stopped, "stopped"),
+        ];
+        let gauge = |state| ConstGauge::new(u64::from(state == health));
+        let help = "What the server knows of the database: 1 for the state that it is in.";
+        let of = gauge(health).metric_type();
+        let mut family = self.0.encode_descriptor("database_state", help, None, of)?;
+        states.into_iter().try_for_each(|(state, word)| {
+            gauge(state).encode(family.encode_family(&[("state", word)])?)
+        })
+    }
+}
+
+fn float(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}

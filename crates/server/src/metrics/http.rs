@@ -1,0 +1,161 @@
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::registry::Unit;
+
+/// What stands for all that is not in a list.
+const OTHER: &str = "other";
+
+const METHODS: [Method; 4] = [Method::GET, Method::POST, Method::DELETE, Method::HEAD];
+
+/// Those that the server answers with.
+const STATUSES: [u16; 17] =
+    [200, 304, 400, 403, 404, 405, 408, 409, 413, 415, 421, 422, 500, 501, 503, 504, 505];
+
+/// Upper bounds of how long answers take, in microseconds.
+const MICROS: [u64; 13] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 10_000_000,
+];
+
+/// Counts answers by route, method and status. Every request passes here, so all that there can be
+/// is laid out beforehand, and an answer costs three additions: no lock, no memory.
+pub(crate) struct Http {
+    paths: matchit::Router<usize>,
+    /// In the order of the templates, and at the end the one for all other paths.
+    routes: Vec<Counts>,
+}
+
+/// A route of [`Http`].
+#[derive(Clone, Copy)]
+pub(crate) struct Route(usize);
+
+struct Counts {
+    template: &'static str,
+    answers: [[AtomicU64; STATUSES.len() + 1]; METHODS.len() + 1],
+    took: [AtomicU64; MICROS.len() + 1],
+    took_micros: AtomicU64,
+}
+
+impl Counts {
+    fn new(template: &'static str) -> Self {
+        let (answers, took, took_micros) = Default::default();
+        Counts { template, answers, took, took_micros }
+    }
+}
+
+impl Http {
+    /// For the routes with these templates.
+    pub(crate) fn new(templates: impl Iterator<Item = &'static str>) -> Self {
+        let mut paths = matchit::Router::new();
+        let mut routes = Vec::new();
+        for template in templates {
+            paths.insert(template, routes.len()).expect("axum takes these templates, too");
+            routes.push(Counts::new(template));
+        }
+        routes.push(Counts::new(OTHER));
+        Http { paths, routes }
+    }
+
+    /// Where a path leads.
+    pub(crate) fn route(&self, path: &str) -> Route {
+        Route(self.paths.at(path).map_or(self.routes.len() - 1, |found| *found.value))
+    }
+
+    pub(crate) fn is_known(&self, route: Route) -> bool {
+        route.0 < self.routes.len() - 1
+    }
+
+    pub(crate) fn count(&self, route: Route, method: usize, status: StatusCode, took: Duration) {
+        let counts = &self.routes[route.0];
+        let status = place_in(&STATUSES, &status.as_u16());
+        counts.answers[method][status].fetch_add(1, Relaxed);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = MICROS.iter().position(|bound| micros <= *bound).unwrap_or(MICROS.len());
+        counts.took[bucket].fetch_add(1, Relaxed);
+        counts.took_micros.fetch_add(micros, Relaxed);
+    }
+
+    fn encode_answers(&self, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
+        for Counts { template, answers, .. } in &self.routes {
+            let words = METHODS.iter().map(Method::as_str).chain([OTHER]);
+            for (method, answers) in words.zip(answers) {
+                let statuses = STATUSES.iter().map(u16::to_string).chain([OTHER.to_owned()]);
+                for (status, count) in statuses.zip(answers) {
+                    let count = count.load(Relaxed);
+                    // Most of what is possible never occurs.
+                    if count > 0 {
+                        let labels =
+                            [("route", *template), ("method", method), ("status", &status)];
+                        ConstCounter::new(count).encode(encoder.encode_family(&labels)?)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_times(&self, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
+        for Counts { template, took, took_micros, .. } in &self.routes {
+            let counts = took.iter().map(|count| count.load(Relaxed));
+            let bounds = MICROS.iter().map(|micros| seconds(*micros)).chain([f64::INFINITY]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let sum = seconds(took_micros.load(Relaxed));
+            let labels = [("route", *template)];
+            let mut histogram = encoder.encode_family(&labels)?;
+            histogram.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// The place of a method among those that are told apart.
+pub(crate) fn method(method: &Method) -> usize {
+    place_in(&METHODS, method)
+}
+
+/// The item's place in the list; the one after it where it is not in there.
+fn place_in<T: PartialEq>(list: &[T], item: &T) -> usize {
+    list.iter().position(|listed| listed == item).unwrap_or(list.len())
+}
+
+fn seconds(micros: u64) -> f64 {
+    Duration::from_micros(micros).as_secs_f64()
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Http {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests that were answered.";
+        let kind = MetricType::Counter;
+        self.encode_answers(&mut encoder.encode_descriptor("http_requests", help, None, kind)?)?;
+        let (name, help) = ("http_request_duration", "How long it took until answers began.");
+        let (unit, kind) = (Some(&Unit::Seconds), MetricType::Histogram);
+        self.encode_times(&mut encoder.encode_descriptor(name, help, unit, kind)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Code;
+
+    #[test]
+    fn every_problem_has_its_status() {
+        for code in Code::ALL {
+            assert!(STATUSES.contains(&code.status().as_u16()), "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+"""Backs up each database while clients use it, kills all of it, restores, and looks at what is there."""
+
+import re
+import sys
+import time
+from datetime import datetime
+
+from load import Load
+from place import Cluster, Folder, Server, must, run, token_manager, until
+from rolling import replaced_under_load
+
+LEASE = 3
+POLICY = ("--pool-size=20", f"--lease={LEASE}s")
+
+
+def check(right, what):
+    if not right:
+        sys.exit(f"failed: {what}")
+
+
+def loaded(server, back_up):
+    """What clients were told before, during and after `back_up`, and the moments at which it began."""
+    with Load([server.port]) as told:
+        until("some leases", lambda: len(told.started) > 300)
+        early = place(server)
+        moments = back_up()
+        count = len(told.started)
+        until("leases after the backup", lambda: len(told.started) > count + 100)
+        late, tag = place(server), server.get("/api/tokens")[1]["ETag"]
+        server.kill()
+    check(not told.wrong, f"answers under load: {told.wrong[:3]}")
+    return told, moments, (early, late, tag)
+
+
+def place(server):
+    """The id of the newest event."""
+    pool = server.pool()
+    return f"{pool['epoch']}-{pool['version']}"
+
+
+def doctor(database, *arguments):
+    return run(token_manager("doctor", database, "--listen=127.0.0.1:0", *arguments))
+
+
+def restored(folder, name, database, told, moment, seen):
+    """Takes the restored database into use, as docs/operations.md says, and compares it with what was told."""
+    code, said = doctor(database, "--after-restore")
+    check(code == 0 and "done     after restore: " in said and "ok       audit: " in said, f"{name}: {said}")
+    server = Server(folder, database)
+    code, said = doctor(database, "--after-restore")
+    check(code == 1 and "in use by" in said, f"{name}: refused while a server runs: {said}")
+    early, late, tag = seen
+    for last in (early, late):
+        event, data = server.first_event(last)
+        check((event, data.get("reason")) == ("resync", "other-epoch"), f"{name}: after {last}: {event} {data}")
+    check(server.get("/api/tokens", {"If-None-Match": tag})[0] == 200, f"{name}: an ETag from before")
+
+    # A moment after which every lease in the backup is over, whoever looks.
+    time.sleep(max(0, moment + LEASE - time.monotonic()))
+    leases, expected = server.leases(), told.before(moment)
+    missing = expected.keys() - leases.keys()
+    check(not missing, f"{name}: {len(missing)} of {len(expected)} acknowledged leases are missing: {missing}")
+    wrong = {id: (reason, leases[id]) for id, reason in expected.items() if reason and leases[id]["end_reason"] != reason}
+    check(not wrong, f"{name}: ends that were acknowledged: {wrong}")
+    overdue = [lease for lease in leases.values() if not lease["ended_at"] or before_deadline(lease) < 0]
+    check(not overdue, f"{name}: leases past their deadline: {overdue}")
+    check(server.pool()["active"] == 0, f"{name}: nobody holds a token")
+
+    with Load([server.port]) as again:
+        until("leases after the restore", lambda: len(again.started) > 50)
+    check(not again.wrong, f"{name}: {again.wrong[:3]}")
+    smallest = min(fence for _, fence in again.started.values())
+    check(smallest > told.fence(), f"{name}: fence {smallest} was given before, up to {told.fence()}")
+    server.stop()
+    code, said = doctor(database)
+    check(code == 0 and "ok       audit: " in said, f"{name}: {said}")
+    print(f"{name}: {len(expected)} leases acknowledged before the backup, {len(told.started)} in all, none missing")
+
+
+def before_deadline(lease):
+    """How long before its deadline a lease ended."""
+    deadline, end = (datetime.fromisoformat(lease[name]) for name in ("expires_at", "ended_at"))
+    return (deadline - end).total_seconds()
+
+
+def sqlite(folder):
+    database = f"sqlite:{folder.path}/pool.db"
+    server = Server(folder, database, *POLICY)
+
+    def back_up():
+        moment = time.monotonic()
+        said = must(token_manager("backup", database, f"{folder.path}/copy.db"))
+        check(re.search(r"Backed up .* up to version \d+ of epoch 1", said), said)
+        return moment
+
+    told, moment, seen = loaded(server, back_up)
+    code, said = run(token_manager("backup", database, f"{folder.path}/copy.db"))
+    check(code == 1 and "is there already" in said, f"a copy is not replaced: {said}")
+    restored(folder, "SQLite", f"sqlite:{folder.path}/copy.db", told, moment, seen)
+
+
+def postgres(folder, cluster):
+    cluster.run("createdb", "-h", str(cluster.path), "pool")
+    server = Server(folder, cluster.url("pool"), *POLICY)
+    dump, copy = cluster.path / "pool.dump", Cluster(folder, "copy")
+
+    def back_up():
+        moments = [time.monotonic()]
+        cluster.run("pg_dump", "--format=custom", "--schema=token_manager", f"--file={dump}", cluster.url("pool"))
+        moments.append(time.monotonic())
+        cluster.run("pg_basebackup", "-h", str(cluster.path), "-D", str(copy.data), "-c", "fast", "--no-sync")
+        return moments
+
+    told, [of_dump, of_copy], seen = loaded(server, back_up)
+    cluster.crash()
+    copy.start()
+    restored(folder, "PostgreSQL by pg_basebackup", copy.url("pool"), told, of_copy, seen)
+    copy.run("createdb", "-h", str(copy.path), "restored")
+    copy.run("pg_restore", "--exit-on-error", f"--dbname={copy.url('restored')}", str(dump))
+    restored(folder, "PostgreSQL by pg_dump", copy.url("restored"), told, of_dump, seen)
+    return copy
+
+
+def main():
+    with Folder() as folder:
+        sqlite(folder)
+        cluster = postgres(folder, Cluster(folder, "cluster").make().start())
+        replaced_under_load(folder, cluster)
+
+
+if __name__ == "__main__":
+    main()

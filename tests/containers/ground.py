@@ -1,0 +1,176 @@
+"""What the scenarios stand on: podman, compose and HTTP, each waited for with a bound."""
+
+import http.client
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / "target/containers"
+SECONDS = 60
+
+
+def run(*command, env=None, check=True, timeout=600):
+    """The output of a command, which is only shown when it fails."""
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **(env or {})}, timeout=timeout,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )
+    if check and done.returncode != 0:
+        sys.exit(f"{shlex.join(map(str, command))}\nended with {done.returncode}:\n{done.stdout[-6000:]}")
+    return done.stdout if check else done
+
+
+def podman(*arguments, **options):
+    return run("podman", *arguments, **options)
+
+
+def inspect(name):
+    return json.loads(podman("inspect", name))[0]
+
+
+def process(name):
+    """The first process of a container, as this machine numbers it."""
+    return inspect(name)["State"]["Pid"]
+
+
+def status_of(pid):
+    """What the kernel says of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def wait_until(what, condition, seconds=SECONDS):
+    """What the condition gives once it is true. Being unreachable is false."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if found := condition():
+                return found
+        except (OSError, http.client.HTTPException):
+            pass
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds} s in vain: {what}")
+        time.sleep(0.2)
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class Server:
+    """Whatever answers on a published port."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def ask(self, method, path, body=None, **headers):
+        """Status and JSON of an answer. Each has a connection of its own."""
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            body = json.dumps(body)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, json.load(answer)
+        finally:
+            connection.close()
+
+    def get(self, path):
+        status, found = self.ask("GET", path)
+        assert status == 200, (path, status, found)
+        return found
+
+    def is_ready(self):
+        return self.ask("GET", "/health/ready")[0] == 200
+
+    def allocate(self, user):
+        status, lease = self.ask("POST", "/api/tokens/allocate", {"user_id": user})
+        assert status == 200, (status, lease)
+        return lease
+
+    def lease(self, lease):
+        return self.get(f"/api/leases/{lease['lease_id']}")
+
+    @contextmanager
+    def events(self, after=None):
+        """The stream's events as (id, name, data), as they come."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
+        try:
+            connection.request("GET", "/api/events", headers={"Last-Event-ID": after} if after else {})
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.status
+            yield events_of(answer)
+        finally:
+            connection.close()
+
+
+def events_of(lines):
+    event = {}
+    for line in lines:
+        name, _, value = line.decode().rstrip("\n").partition(": ")
+        if name:
+            event[name] = value
+        elif "id" in event:
+            yield event["id"], event.get("event"), json.loads(event.get("data", "null"))
+            event = {}
+
+
+class Compose:
+    """One of the project's compose files, as it is, under an environment of its own."""
+
+    def __init__(self, file, project, **env):
+        self.port = free_port()
+        self.file, self.project = file, project
+        self.env = {"TOKEN_MANAGER_PORT": str(self.port), "BUILDAH_FORMAT": "docker", **env}
+        self.server = Server(self.port)
+
+    def run(self, *arguments):
+        program = CACHE / "python/bin/podman-compose"
+        # Compiling is to leave room for others; what runs in containers is not niced with it.
+        nice = ["nice"] if "build" in arguments else []
+        build = f"--podman-build-args={build_arguments()}"
+        return run(*nice, program, "-f", self.file, build, *arguments, env=self.env, timeout=1500)
+
+    def name(self, service):
+        return f"{self.project}_{service}_1"
+
+    def __enter__(self):
+        self.run("build")
+        self.run("up", "--detach")
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind:
+            for container in podman("ps", "--all", "--quiet").split():
+                log = podman("logs", "--tail", "30", container, check=False).stdout
+                print(f"-- log of {inspect(container)['Name']}:\n{log}", file=sys.stderr)
+        self.run("down", "--volumes", "--timeout=20")
+
+
+def build_arguments():
+    """How the image is built here: with this machine's compiler and crates, without a network, and
+    sooner than what is for use."""
+    toolchain = run("rustc", "--print", "sysroot").strip()
+    cargo = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
+    target = CACHE / "build"
+    target.mkdir(exist_ok=True)
+    return shlex.join([
+        "--network=none",
+        f"--volume={toolchain}:/opt/rust:ro",
+        f"--volume={cargo}/registry:/usr/local/cargo/registry:ro",
+        f"--volume={target}:/build/target",
+        "--build-arg=CARGO_PROFILE_RELEASE_LTO=off",
+        "--build-arg=CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16",
+        "--build-arg=CARGO_PROFILE_RELEASE_OPT_LEVEL=1",
+    ])

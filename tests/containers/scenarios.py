@@ -1,0 +1,203 @@
+"""What docs/containers.md promises, looked at in real containers. tests/containers/test runs it."""
+
+import os
+import secrets
+import signal
+import sys
+import time
+from pathlib import Path
+
+from ground import Compose, Server, free_port, inspect, podman, process, status_of, wait_until
+
+IMAGE = "localhost/token-manager"
+# What compose.yaml says of the server, for a container by itself.
+CAREFULLY = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
+
+
+def is_small_and_bare():
+    image = inspect(IMAGE)
+    size = image["Size"] / 1e6
+    assert size < 40, f"{size:.1f} MB"
+    assert image["Config"]["User"] == "10001:10001", image["Config"]
+    assert image["Config"]["StopSignal"] in ("SIGTERM", "15"), image["Config"]
+    shell = podman("run", "--rm", "--network=none", "--entrypoint=/bin/sh", IMAGE, "-c", "true", check=False)
+    assert shell.returncode == 127, shell
+    assert "token-manager 0" in podman("run", "--rm", "--network=none", IMAGE, "--version")
+    return f"{size:.1f} MB"
+
+
+def may_do_little(name):
+    """As the kernel sees it, not as it was asked for."""
+    pid = process(name)
+    status = status_of(pid)
+    assert status["Uid"] == ["10001"] * 4 and status["Gid"] == ["10001"] * 4, status
+    assert {status[f"Cap{kind}"][0] for kind in ("Prm", "Eff", "Inh", "Bnd", "Amb")} == {"0" * 16}, status
+    assert status["NoNewPrivs"] == ["1"], status
+    mounts = [line.split() for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
+    root = next(mount for mount in mounts if mount[4] == "/")
+    assert "ro" in root[5].split(","), root
+
+
+def listens_on_loopback_only(port):
+    found = []
+    for file, loopback in (("tcp", "0100007F"), ("tcp6", "00000000000000000000000001000000")):
+        for line in Path(f"/proc/net/{file}").read_text().splitlines()[1:]:
+            address, number = line.split()[1].split(":")
+            if line.split()[3] == "0A" and int(number, 16) == port:
+                found.append(address)
+                assert address == loopback, line
+    assert found, f"nobody listens on {port}"
+
+
+def is_healthy(name):
+    return podman("healthcheck", "run", name, check=False).returncode == 0
+
+
+def stops_at_once(name):
+    started = time.monotonic()
+    podman("stop", "--time", "30", name)
+    took = time.monotonic() - started
+    assert took < 8, f"{name} took {took:.1f} s to stop"
+    code = inspect(name)["State"]["ExitCode"]
+    assert code == 0, f"{name} ended with {code}"
+    return f"{took:.1f} s"
+
+
+def server_and_database():
+    password = secrets.token_hex(12)
+    with Compose("compose.yaml", "token-manager", POSTGRES_PASSWORD=password) as compose:
+        server, ours, database = compose.server, compose.name("server"), compose.name("postgres")
+        wait_until("ready", server.is_ready)
+        print("   image:", is_small_and_bare())
+        may_do_little(ours)
+        listens_on_loopback_only(compose.port)
+        assert is_healthy(ours) and is_healthy(database)
+        assert server.ask("GET", "/api/pool", Host="evil.example")[0] == 421
+
+        lease = server.allocate("ann")
+        still_there = lambda: server.lease(lease)["status"] == "active"
+        assert still_there()
+
+        podman("kill", database)
+        wait_until("not ready without a database", lambda: not server.is_ready())
+        status, problem = server.ask("POST", "/api/tokens/allocate", {"user_id": "bob"})
+        assert (status, problem["code"]) == (503, "not-done"), (status, problem)
+        assert server.ask("GET", "/health/live")[0] == 200
+        assert not is_healthy(ours)
+        podman("start", database)
+        wait_until("ready again with its database", server.is_ready)
+        assert still_there() and is_healthy(ours)
+        assert [found["user"] for found in server.get("/api/leases")["leases"]] == ["ann"]
+
+        # As an out-of-memory killer does it. The restart policy brings it back.
+        first = process(ours)
+        os.kill(first, signal.SIGKILL)
+        wait_until("started anew", lambda: process(ours) not in (0, first))
+        wait_until("ready after it was killed", server.is_ready)
+        assert still_there()
+
+        with server.events() as events:
+            next(events)
+            print("   stops in", stops_at_once(ours), "beside an open event stream")
+        podman("start", ours)
+        wait_until("ready after it was stopped", server.is_ready)
+        assert still_there() and server.allocate("bob")["fence"] > lease["fence"]
+
+        log = podman("logs", ours)
+        assert "TokenManager is ready" in log
+        assert password not in log and lease["token_value"] not in log, log
+
+
+def sqlite_alone():
+    refused = podman("run", "--rm", "--network=none", IMAGE, check=False)
+    assert refused.returncode == 1 and "--allow-anonymous" in refused.stdout, refused
+    server = Server(free_port())
+
+    def start():
+        podman(
+            "run", "--detach", "--name=alone", f"--publish=127.0.0.1:{server.port}:4000", "--volume=tokens:/data",
+            *CAREFULLY, IMAGE, "serve", "--allow-anonymous", "--allowed-host=server", "--pool-size=3",
+        )
+        wait_until("ready", server.is_ready)
+
+    start()
+    may_do_little("alone")
+    assert is_healthy("alone")
+    leases = [server.allocate(user) for user in ("ann", "bob")]
+    shown = podman("exec", "alone", "token-manager", "tokens", "--active", "--json")
+    assert all(lease["token_id"] in shown for lease in leases), shown
+    print("   stops in", stops_at_once("alone"))
+    # A new container, as an upgrade makes it.
+    podman("rm", "alone")
+    start()
+    assert [server.lease(lease)["status"] for lease in leases] == ["active"] * 2
+    assert "0 problems" in podman("exec", "alone", "token-manager", "doctor", "--listen=127.0.0.1:0")
+    podman("rm", "--force", "--time=10", "alone")
+    podman("volume", "rm", "tokens")
+
+
+def served(compose, server, after):
+    """How many requests for a list of leases a server answered, by its log."""
+    return podman("logs", compose.name(server)).count("path=/api/leases status=200") - after.get(server, 0)
+
+
+def cluster():
+    with Compose("compose.cluster.yaml", "token-manager-cluster") as compose:
+        proxy, servers = compose.server, ("server-1", "server-2")
+        wait_until("ready through the proxy", proxy.is_ready)
+        for server in servers:
+            wait_until(f"{server} healthy", lambda: is_healthy(compose.name(server)))
+            may_do_little(compose.name(server))
+        listens_on_loopback_only(compose.port)
+        assert proxy.ask("GET", "/api/pool", Host="evil.example")[0] == 421
+
+        def shares(*names):
+            """Asks the proxy until each of these has answered."""
+            before = {name: served(compose, name, {}) for name in names}
+
+            def asked():
+                proxy.get("/api/leases")
+                return all(served(compose, name, before) for name in names)
+
+            wait_until(f"{names} asked by the proxy", asked)
+
+        shares(*servers)
+        lease = proxy.allocate("ann")
+        seen = [podman("exec", compose.name(server), "token-manager", "leases", "--json") for server in servers]
+        assert all(lease["lease_id"] in text for text in seen), seen
+
+        with proxy.events() as events:
+            place, _, _ = next(events)
+            bob = proxy.allocate("bob")
+            place, name, data = next(event for event in events if event[1])
+            assert (name, data["lease_id"]) == ("lease.started", bob["lease_id"]), (name, data)
+
+        podman("kill", compose.name("server-1"))
+        # Nothing is lost on the way: what reaches no server is sent to another one.
+        more = [proxy.allocate(f"user {number}") for number in range(20)]
+        assert proxy.lease(lease)["status"] == "active"
+        with proxy.events(after=place) as events:
+            missed = [next(event for event in events if event[1])[2]["lease_id"] for _ in more]
+            assert missed == [lease["lease_id"] for lease in more]
+        podman("start", compose.name("server-1"))
+        shares("server-1")
+
+        podman("kill", compose.name("postgres"))
+        wait_until("not ready without a database", lambda: not proxy.is_ready())
+        status, problem = proxy.ask("POST", "/api/tokens/allocate", {"user_id": "cid"})
+        assert (status, problem["code"]) == (503, "not-done"), (status, problem)
+        podman("start", compose.name("postgres"))
+        wait_until("ready again with its database", proxy.is_ready)
+        shares(*servers)
+        assert proxy.lease(lease)["status"] == "active"
+        assert len(proxy.get("/api/leases")["leases"]) == 2 + len(more)
+        stops_at_once(compose.name("server-2"))
+        proxy.allocate("dan")
+
+
+for scenario in (server_and_database, sqlite_alone, cluster):
+    started = time.monotonic()
+    scenario()
+    left = podman("ps", "--all", "--quiet") + podman("volume", "ls", "--quiet")
+    assert not left, left
+    print(f"-- {scenario.__name__}: {time.monotonic() - started:.0f} s", file=sys.stderr)

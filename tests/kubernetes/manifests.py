@@ -1,0 +1,120 @@
+"""Whether the manifests in deploy/kubernetes hold: by Kubernetes' schemas, and by the program, which is started
+as they say."""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+
+import kubernetes_validate
+import yaml
+
+MANIFESTS = Path("deploy/kubernetes")
+PROGRAM = Path("target/debug/token-manager").resolve()
+# The oldest that knows all that is used, and the newest there are schemas of.
+VERSIONS = ["1.30", kubernetes_validate.latest_version()]
+
+
+def read(name):
+    return yaml.safe_load((MANIFESTS / name).read_text(encoding="utf-8"))
+
+
+def check_schemas(manifests):
+    for name, manifest in manifests.items():
+        for version in VERSIONS:
+            try:
+                kubernetes_validate.validate(manifest, version, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                sys.exit(f"{name} is not what Kubernetes {version} understands: {error.message} at {list(error.path)}")
+
+
+def check_kustomization(kustomization, version):
+    files = {path.name for path in MANIFESTS.glob("*.yaml")} - {"kustomization.yaml"}
+    expect(set(kustomization["resources"]) == files, "kustomization.yaml lists every manifest")
+    expect([image["newTag"] for image in kustomization["images"]] == [version], f"the image's tag is {version}")
+
+
+def expect(holds, what):
+    if not holds:
+        sys.exit(f"Not so: {what}")
+
+
+def check_selectors(manifests, deployment, container):
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    service = manifests["service.yaml"]["spec"]
+    selectors = [
+        deployment["spec"]["selector"]["matchLabels"],
+        service["selector"],
+        manifests["disruption.yaml"]["spec"]["selector"]["matchLabels"],
+        manifests["network.yaml"]["spec"]["podSelector"]["matchLabels"],
+        *(each["labelSelector"]["matchLabels"] for each in deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]),
+    ]
+    expect(all(selector == labels for selector in selectors), "every selector means the servers' pods")
+    ports = {port["name"] for port in container["ports"]}
+    named = {service["ports"][0]["targetPort"], manifests["network.yaml"]["spec"]["ingress"][0]["ports"][0]["port"]}
+    named |= {container[f"{kind}Probe"]["httpGet"]["port"] for kind in ["startup", "liveness", "readiness"]}
+    expect(named == ports, "every port that is named is the container's")
+
+
+def check_settings(container, environment):
+    """The program takes the flags and knows the variables. Returns its settings."""
+    command = [PROGRAM, "config", *container["args"][1:]]
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True)
+    expect(shown.returncode == 0, f"the program takes its arguments: {shown.stderr}")
+    rows = [re.split(r" {2,}", line) for line in shown.stdout.splitlines()[1:]]
+    origins = {row[-1] for row in rows}
+    for name in environment:
+        expect(f"environment variable {name}" in origins, f"the program reads {name}")
+    return {row[0]: row[1] for row in rows}
+
+
+def check_stop(pod, container, settings):
+    before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    stop = int(settings["shutdown-timeout"].removesuffix("s"))
+    expect(before + stop + 5 <= pod["terminationGracePeriodSeconds"], "there is time enough to stop")
+
+
+def check_probes(container, environment):
+    """Each probe is answered by a server that is started so."""
+    environment = environment | {"TOKEN_MANAGER_LOG": "error"}
+    arguments = [re.sub("^--listen=.*", "--listen=127.0.0.1:0", argument) for argument in container["args"]]
+    with subprocess.Popen([PROGRAM, *arguments], env=environment, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            ready = re.search(r"http://localhost:(\d+)", server.stdout.readline())
+            expect(ready, "the server gets ready")
+            for kind in ["startup", "liveness", "readiness"]:
+                path = container[f"{kind}Probe"]["httpGet"]["path"]
+                with urllib.request.urlopen(f"http://127.0.0.1:{ready[1]}{path}", timeout=10) as answer:
+                    expect(answer.status == 200, f"the server answers {path}")
+        finally:
+            server.terminate()
+        expect(server.wait(30) == 0, "the server stops when it is told to")
+
+
+def main():
+    manifests = {path.name: read(path.name) for path in MANIFESTS.glob("*.yaml")}
+    kustomization = manifests.pop("kustomization.yaml")
+    metadata = ["cargo", "metadata", "--no-deps", "--format-version=1", "--offline"]
+    packages = json.loads(subprocess.run(metadata, check=True, capture_output=True).stdout)["packages"]
+    version = next(package["version"] for package in packages if package["name"] == "token-manager")
+    deployment = manifests["deployment.yaml"]
+    pod = deployment["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+
+    check_schemas(manifests)
+    check_kustomization(kustomization, version)
+    check_selectors(manifests, deployment, container)
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {each["name"]: each.get("value", f"sqlite:{folder}/pool.db") for each in container["env"]}
+        settings = check_settings(container, environment)
+        listen = f"0.0.0.0:{container['ports'][0]['containerPort']}"
+        expect(settings["listen"] == listen, f"it listens on {listen}")
+        check_stop(pod, container, settings)
+        check_probes(container, environment)
+    print(f"The manifests are good for Kubernetes {' and '.join(VERSIONS)}, and true of the program.")
+
+
+main()
