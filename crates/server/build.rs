@@ -1,23 +1,27 @@
-//! Packs the dashboard's files: as they are and compressed, with a digest of all of them in their
-//! paths, so that a browser may keep each for ever. No file is changed but `index.html`, which
-//! learns the digest.
+//! Packs the files of the dashboard and of the reference at `/docs`: as they are and compressed, with a
+//! digest of all of them in their paths, so that a browser may keep each for ever. No file is changed
+//! but `index.html`, which learns the digest.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Cursor, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+use zip::ZipArchive;
 
 /// Of the digest, as many bytes as make an accidental repetition out of the question.
 const DIGEST_BYTES: usize = 8;
 
 fn main() -> io::Result<()> {
-    let folder = Path::new("dashboard");
-    println!("cargo::rerun-if-changed={}", folder.display());
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
 
     let mut files = Vec::new();
-    collect(folder, folder, &mut files)?;
+    for (folder, prefix) in [("dashboard", ""), ("reference", "docs/")] {
+        println!("cargo::rerun-if-changed={folder}");
+        collect(Path::new(folder), Path::new(folder), prefix, &mut files)?;
+    }
+    let vendored = swagger_ui()?;
+    files.extend(vendored.iter().cloned());
     // The same files make the same digest, in whatever order the folder lists them.
     files.sort();
     let mut hash = Sha256::new();
@@ -34,11 +38,15 @@ fn main() -> io::Result<()> {
     table += "static FILES: &[File] = &[\n";
     for (number, (path, bytes)) in files.iter().enumerate() {
         let mut bytes = bytes.clone();
-        if path == "index.html" {
+        if path.ends_with("index.html") {
             let text = String::from_utf8(bytes).map_err(io::Error::other)?;
             bytes = text.replace("\"/assets/", &format!("\"/assets/{digest}/")).into_bytes();
         }
-        let forms = [("gzip", gzipped(&bytes)?), ("brotli", brotlied(&bytes)?), ("plain", bytes)];
+        // What is large and rarely asked for is there once.
+        let once = vendored.iter().any(|(vendored, _)| vendored == path);
+        let gzip = gzipped(&bytes)?;
+        let (brotli, plain) = if once { Default::default() } else { (brotlied(&bytes)?, bytes) };
+        let forms = [("gzip", gzip), ("brotli", brotli), ("plain", plain)];
         let mut members = vec![format!("path: {path:?}")];
         for (form, bytes) in forms {
             let name = format!("{number}.{form}");
@@ -52,17 +60,38 @@ fn main() -> io::Result<()> {
     fs::write(out.join("dashboard.rs"), table)
 }
 
-/// Every file below a folder, by its path from `root`, with slashes.
-fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
+/// What the page at `/docs` needs of Swagger UI, from the crate that has all of it.
+fn swagger_ui() -> io::Result<Vec<(String, Vec<u8>)>> {
+    let archive = Cursor::new(utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED);
+    let mut archive = ZipArchive::new(archive).map_err(io::Error::other)?;
+    let mut files = Vec::new();
+    for name in ["swagger-ui-bundle.js", "swagger-ui.css"] {
+        let ending = format!("/dist/{name}");
+        let path = archive.file_names().find(|path| path.ends_with(&ending)).map(str::to_owned);
+        let path = path.ok_or_else(|| io::Error::other(ending))?;
+        let mut bytes = Vec::new();
+        archive.by_name(&path).map_err(io::Error::other)?.read_to_end(&mut bytes)?;
+        files.push((format!("docs/{name}"), bytes));
+    }
+    Ok(files)
+}
+
+/// Every file below a folder, by the prefix and its path from `root`, with slashes.
+fn collect(
+    root: &Path,
+    folder: &Path,
+    prefix: &str,
+    files: &mut Vec<(String, Vec<u8>)>,
+) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            collect(root, &path, files)?;
+            collect(root, &path, prefix, files)?;
             continue;
         }
         let name = path.strip_prefix(root).map_err(io::Error::other)?;
         let name = name.to_str().ok_or_else(|| io::Error::other("a file's name is no UTF-8"))?;
-        files.push((name.to_owned(), fs::read(&path)?));
+        files.push((format!("{prefix}{name}"), fs::read(&path)?));
     }
     Ok(())
 }

@@ -126,7 +126,8 @@ function likeExample(item, { code, headers, body }) {
   assert.deepEqual(lasting(headers.keys()), lasting(names), at);
   const shown = example.header.find((/** @type {Json} */ { key }) => key === "content-type")?.value;
   assert.equal(headers.get("content-type"), shown, at);
-  if (shown?.includes("json")) sameMembers(JSON.parse(body), JSON.parse(example.body), at);
+  if (example.name.endsWith("its beginning")) assert.equal(body.slice(0, 16), example.body.slice(0, 16), at);
+  else if (shown?.includes("json")) sameMembers(JSON.parse(body), JSON.parse(example.body), at);
   else if (shown?.includes("csv"))
     assert.equal(body.split("\r\n")[0], example.body.split("\r\n")[0], at);
 }

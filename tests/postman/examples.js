@@ -26,6 +26,15 @@ const carried = [
 /** Pages and files are shown by their beginning. */
 const most = 600;
 
+/** So is whatever is longer than this. */
+const longest = 20_000;
+
+/** Whole lines, where there are any. @param {string} body */
+function beginningOf(body) {
+  const end = body.lastIndexOf("\n", most);
+  return end > 0 ? body.slice(0, end + 1) : body.slice(0, most);
+}
+
 /** @param {string} type */
 const languageOf = (type) =>
   type.includes("json") ? "json" : type.includes("html") ? "html" : "text";
@@ -42,7 +51,7 @@ function keep(folder, name, { code, reason, headers, body }) {
   const [{ item }] = found;
   if (item.response.length > 0) return;
   const type = headers.get("content-type") ?? "";
-  const cut = /html|css|javascript|plain/.test(type) && body.length > most;
+  const cut = body.length > (/html|css|javascript|plain/.test(type) ? most : longest);
   item.response.push({
     name: `${code} ${reason}${cut ? ", its beginning" : ""}`,
     originalRequest: sent(item.request),
@@ -53,7 +62,7 @@ function keep(folder, name, { code, reason, headers, body }) {
       .filter(([key]) => !carried.includes(key))
       .map(([key, value]) => ({ key, value })),
     cookie: [],
-    body: cut ? `${body.slice(0, body.lastIndexOf("\n", most))}\n` : body,
+    body: cut ? beginningOf(body) : body,
   });
 }
 

@@ -9,12 +9,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use engine::{Asked, View};
 use pool::{Allocation, MAX_WAITING, Refusal, User};
+use utoipa::ToSchema;
 
 use crate::answer::Granted;
 use crate::app::App;
 use crate::connection::Client;
 use crate::fields::{self, Format, Sent, Wrong};
-use crate::problem::{Code, Problem};
+use crate::problem::{self, Code, Problem};
 use crate::seconds::Seconds;
 use crate::{key, parameters};
 
@@ -27,6 +28,74 @@ const EXAMPLE: &str = "{\"user_id\": \"...\"}";
 /// The shortest lease, in seconds, and how it is written.
 const SHORTEST: (f64, &str) = (0.001, "0.001");
 
+/// Who asks for a token, and for how long.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is read field by field; this tells of it")]
+struct AllocationRequest {
+    /// Who asks, without NUL. A UUID, in any letter case, is that identity; any other text becomes the
+    /// UUID whose hex digits are the text's MD5.
+    #[schema(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", examples("Edivan"))]
+    user_id: String,
+    /// How long the lease is to last, at most the policy's `lease_seconds`, which it is when left out.
+    #[schema(minimum = 0.001, nullable = false, examples(90))]
+    lease_seconds: Option<f64>,
+    /// How long to wait when nothing can be handed out. Left out, a pool whose policy is to wait lets
+    /// wait for 30 seconds, and any other not at all. Must be left out where the policy is to reject.
+    #[schema(minimum = 0, maximum = 60, nullable = false, examples(10))]
+    wait_seconds: Option<f64>,
+}
+
+/// The same as a form, where numbers are written with digits and at most one point.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is read field by field; this tells of it")]
+struct AllocationForm {
+    /// Who asks, without NUL.
+    #[schema(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", examples("Edivan"))]
+    user_id: String,
+    /// From 0.001 to the policy's `lease_seconds`.
+    #[schema(pattern = "^([0-9]+\\.?[0-9]*|\\.[0-9]+)$", nullable = false, examples("90"))]
+    lease_seconds: Option<String>,
+    /// From 0 to 60.
+    #[schema(
+        pattern = "^(0*[0-5]?[0-9](\\.[0-9]*)?|0*60(\\.0*)?|\\.[0-9]+)$",
+        nullable = false,
+        examples("1.5")
+    )]
+    wait_seconds: Option<String>,
+}
+
+/// Lease a token to a user
+///
+/// The token that was free longest is given out. When none is free, the policy's `when_full` says what
+/// happens: the oldest lease ends for this one, or there is a 503, or the request waits.
+#[utoipa::path(
+    post,
+    path = PATH,
+    operation_id = "allocateToken",
+    tag = "Tokens",
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1,
+        pattern = r#"^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
+        description = "Makes a repeated request recognisable: the same key with the same request \
+            answers the same lease, for 24 hours. A text of 1 to 255 printable ASCII characters, in \
+            double quotes (with `\\\"` and `\\\\` within) or without")),
+    request_body(description = "Who asks, and for how long", content(
+        (AllocationRequest = "application/json"),
+        (AllocationForm = "application/x-www-form-urlencoded"),
+    )),
+    responses((status = 200, description = "The lease, and the token", body = Granted<'_>, links(
+        ("lease" = (operation_id = "getLease", parameters(("id" = "$response.body#/lease_id")))),
+        ("renewal" = (operation_id = "renewLease", parameters(("id" = "$response.body#/lease_id")))),
+        ("release" = (operation_id = "releaseLease", parameters(("id" = "$response.body#/lease_id")))),
+        ("token" = (operation_id = "getToken", parameters(("id" = "$response.body#/token_id")))),
+        ("history" = (operation_id = "getTokenHistory", parameters(("id" = "$response.body#/token_id")))),
+        ("releaseOfToken" = (operation_id = "releaseToken", parameters(("id" = "$response.body#/token_id")))),
+    ))),
+    extensions(("x-problems" = json!(problem::write(&[
+        Code::InvalidUser, Code::InvalidParameter, Code::InvalidKey, Code::Refused,
+        Code::UnsupportedContentType, Code::UserLimit, Code::KeyReused, Code::NoTokens,
+        Code::PoolFull, Code::QueueFull, Code::KeysFull,
+    ])))),
+)]
 pub(crate) async fn allocate(
     State(app): State<App>,
     client: Option<Extension<Client>>,

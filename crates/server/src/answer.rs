@@ -12,15 +12,18 @@ use jiff::fmt::StdFmtWrite;
 use jiff::fmt::temporal::DateTimePrinter;
 use pool::{Lease, Timestamp, Token, TokenView};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::openapi::words;
 use crate::seconds::Seconds;
 
 /// The content type of every answer.
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A moment in RFC 3339, UTC, with exactly six fractional digits: `2026-01-31T12:00:00.000000Z`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, ToSchema)]
+#[schema(value_type = String, format = DateTime, examples("2026-11-22T15:36:01.813887Z"))]
 pub(crate) struct Time(pub(crate) Timestamp);
 
 impl fmt::Display for Time {
@@ -39,20 +42,38 @@ impl Serialize for Time {
     }
 }
 
-/// A token as it stands, taken from the pool so that it can be written down later.
-#[derive(Clone, Debug, Serialize)]
+/// A token as it stands, with the lease that it has.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Token)]
 pub(crate) struct TokenRow {
     id: Uuid,
+    /// The token itself.
     #[serde(rename = "token")]
     value: Uuid,
+    /// `active` while somebody holds it.
+    #[schema(value_type = words::TokenStatus)]
     status: &'static str,
+    /// When its lease began; null while it is available.
+    #[schema(required = true)]
     activated_at: Option<Time>,
+    /// The identity of its holder; null while it is available.
+    #[schema(required = true)]
     user_id: Option<Uuid>,
+    /// When the token was made.
     inserted_at: Time,
+    /// When it last changed hands.
     updated_at: Time,
+    /// Its lease; null while it is available.
+    #[schema(required = true)]
     lease_id: Option<Uuid>,
+    /// Its holder, as it was sent; null while it is available.
+    #[schema(required = true, value_type = Option<String>)]
     user: Option<Arc<str>>,
+    /// When its lease ends, unless it is renewed; null while it is available.
+    #[schema(required = true)]
     expires_at: Option<Time>,
+    /// Its lease's number; null while it is available.
+    #[schema(required = true, minimum = 1)]
     fence: Option<i64>,
 }
 
@@ -79,19 +100,28 @@ impl TokenRow {
 }
 
 /// A token with its holder.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TokenShown)]
 pub(crate) struct Shown {
     token: TokenRow,
+    /// Null while nobody has it.
+    #[schema(required = true)]
     current_user: Option<CurrentUser>,
 }
 
-#[derive(Serialize)]
+/// Who has a token.
+#[derive(Serialize, ToSchema)]
 struct CurrentUser {
     user_id: Uuid,
+    /// When the lease began.
     activated_at: Time,
     lease_id: Uuid,
+    /// As it was sent.
+    #[schema(value_type = String)]
     user: Arc<str>,
+    /// When the lease ends, unless it is renewed.
     expires_at: Time,
+    #[schema(minimum = 1)]
     fence: i64,
 }
 
@@ -110,32 +140,49 @@ impl Shown {
 }
 
 /// What an allocation gives.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Allocation)]
 pub(crate) struct Granted<'a> {
     token_id: Uuid,
+    /// As it was sent.
     user_id: &'a str,
+    /// The token itself: what was asked for.
     token_value: Uuid,
+    /// `ended` only where a key was used again and its lease is over.
+    #[schema(value_type = words::LeaseStatus)]
     status: &'static str,
+    /// When the lease began.
     activated_at: Time,
+    /// Names the lease, for ever.
     lease_id: Uuid,
+    /// As it was sent.
     user: &'a str,
+    /// When the lease ends, unless it is renewed.
     expires_at: Time,
     expires_in: Seconds,
+    /// The lease's number: every lease of the pool has a larger one than all before it.
+    #[schema(minimum = 1)]
     fence: i64,
+    /// The lease that ended for this one, or null.
+    #[schema(required = true)]
     evicted: Option<Evicted<'a>>,
-    // These only where the lease is over, which is to say that its key was used again.
+    /// Only where the lease is over, which is to say that its key was used again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     ended_at: Option<Time>,
+    /// Only where the lease is over.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = words::EndReason)]
     end_reason: Option<&'static str>,
 }
 
 /// Whose lease ended for another.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Evicted<'a> {
     lease_id: Uuid,
     user: &'a str,
     user_id: Uuid,
+    #[schema(minimum = 1)]
     fence: i64,
     started_at: Time,
 }
@@ -180,20 +227,30 @@ pub(crate) fn status(lease: &Lease) -> &'static str {
 }
 
 /// A row of a token's history.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Usage<'a> {
+    /// The same as `lease_id`.
     id: Uuid,
     token_id: Uuid,
     user_id: Uuid,
     started_at: Time,
+    /// Null while the lease runs.
+    #[schema(required = true)]
     ended_at: Option<Time>,
     inserted_at: Time,
     updated_at: Time,
     lease_id: Uuid,
+    /// As it was sent.
     user: &'a str,
+    /// When the lease ends or was to end.
     expires_at: Time,
+    #[schema(minimum = 1)]
     fence: i64,
+    /// Why it ended; null while it runs.
+    #[schema(required = true, value_type = Option<words::EndReason>)]
     end_reason: Option<&'static str>,
+    /// The lease for which it was evicted, or null.
+    #[schema(required = true)]
     evicted_by: Option<Uuid>,
 }
 

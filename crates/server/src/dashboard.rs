@@ -1,7 +1,9 @@
-//! The dashboard's files, which are in the binary: the page at `/`, and what it is made of at
+//! The dashboard's files, which are in the binary, and those of the reference at `/docs`: the pages, and what they are made of at
 //! `/assets/DIGEST/..`, where the digest is that of all files together. So a browser may keep an
 //! asset for ever, files refer to each other by the names that they have in the source, and a page
 //! is never made of files of two versions.
+
+use std::io::Read as _;
 
 use axum::extract::Path;
 use axum::http::header::{
@@ -10,16 +12,19 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use flate2::read::GzDecoder;
 
 use crate::pages::is_known;
-use crate::problem::{Code, Problem};
+use crate::problem::{self, Code, Problem};
 
 // `DIGEST` and `FILES`, made by build.rs.
 include!(concat!(env!("OUT_DIR"), "/dashboard.rs"));
 
 struct File {
-    /// From the dashboard's folder, as in `view/grid.js`.
+    /// From the dashboard's folder, as in `view/grid.js`; those of the reference are in `docs/`.
     path: &'static str,
+    /// Empty, like `brotli`, for what is large: then there is `gzip` only.
     plain: &'static [u8],
     gzip: &'static [u8],
     brotli: &'static [u8],
@@ -30,21 +35,94 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; 
                       img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
 
-/// `GET /`
+/// The same for Swagger UI, whose style sheet has pictures in it, and which sets styles.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+                           img-src 'self' data:; connect-src 'self'; form-action 'none'; \
+                           base-uri 'none'; frame-ancestors 'none'";
+
+/// Show this reference
+#[utoipa::path(
+    get,
+    path = "/docs",
+    operation_id = "getReference",
+    tag = "Pages",
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of what is known")),
+    responses(
+        (status = 200, description = "The page", body = String, content_type = "text/html", headers(
+            ("ETag" = String, description = "The name of this version"),
+            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
+        )),
+        (status = 304, description = "Nothing has changed", headers(
+            ("ETag" = String, description = "The name of this version"),
+            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
+        )),
+    ),
+    extensions(("x-problems" = json!(problem::door(&[])))),
+)]
+pub(crate) async fn docs(headers: HeaderMap) -> Result<Response, Problem> {
+    let mut response = named("docs/index.html", &headers)?;
+    let policy = HeaderValue::from_static(DOCS_POLICY);
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    Ok(response)
+}
+
+/// Show the dashboard
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "getDashboard",
+    tag = "Pages",
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of what is known")),
+    responses(
+        (status = 200, description = "The page", body = String, content_type = "text/html", headers(
+            ("ETag" = String, description = "The name of this version"),
+            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
+        )),
+        (status = 304, description = "Nothing has changed", headers(
+            ("ETag" = String, description = "The name of this version"),
+            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
+        )),
+    ),
+    extensions(("x-problems" = json!(problem::door(&[])))),
+)]
 pub(crate) async fn page(headers: HeaderMap) -> Result<Response, Problem> {
+    named("index.html", &headers)
+}
+
+/// A page, by a name that is another one with each version.
+fn named(path: &str, headers: &HeaderMap) -> Result<Response, Problem> {
     let etag = format!("W/\"{DIGEST}\"");
     let etag = HeaderValue::try_from(etag).expect("a digest is plain text");
-    let mut response = if is_known(&headers, &etag) {
+    let mut response = if is_known(headers, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        file("index.html", &headers)?
+        file(path, headers)?
     };
     response.headers_mut().insert(ETAG, etag);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
 }
 
-/// `GET /assets/{digest}/{path}`
+/// Get a file of the dashboard
+///
+/// They are named anew with each version, and what they are is no part of the API.
+#[utoipa::path(
+    get,
+    path = "/assets/{digest}/{*path}",
+    operation_id = "getAsset",
+    tag = "Pages",
+    params(
+        ("digest" = String, Path, description = "Of all files together"),
+        ("path" = String, Path, description = "With its slashes"),
+    ),
+    responses((status = 200, description = "The file", content(
+        (String = "text/javascript"),
+        (String = "text/css"),
+        (String = "image/svg+xml"),
+        (String = "text/html"),
+    ), headers(("Cache-Control" = String, description = "To be kept for ever")))),
+    extensions(("x-problems" = json!(problem::door(&[Code::UnknownPath])))),
+)]
 pub(crate) async fn asset(
     Path((digest, path)): Path<(String, String)>,
     headers: HeaderMap,
@@ -60,12 +138,14 @@ pub(crate) async fn asset(
 
 fn file(path: &str, headers: &HeaderMap) -> Result<Response, Problem> {
     let file = FILES.iter().find(|file| file.path == path).ok_or_else(unknown)?;
-    let (encoding, body) = if accepts(headers, "br") {
-        (Some("br"), file.brotli)
+    let (encoding, body) = if accepts(headers, "br") && !file.brotli.is_empty() {
+        (Some("br"), Bytes::from_static(file.brotli))
     } else if accepts(headers, "gzip") {
-        (Some("gzip"), file.gzip)
+        (Some("gzip"), Bytes::from_static(file.gzip))
+    } else if file.plain.is_empty() {
+        (None, unpacked(file.gzip).into())
     } else {
-        (None, file.plain)
+        (None, Bytes::from_static(file.plain))
     };
     let fixed = [
         (CONTENT_TYPE, content_type(path)),
@@ -82,6 +162,12 @@ fn file(path: &str, headers: &HeaderMap) -> Result<Response, Problem> {
         response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
     }
     Ok(response)
+}
+
+fn unpacked(gzip: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(gzip).read_to_end(&mut bytes).expect("build.rs packed it");
+    bytes
 }
 
 fn content_type(path: &str) -> &'static str {

@@ -4,20 +4,43 @@ use axum::extract::State;
 use axum::response::Response;
 use engine::Health;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer::json;
 use crate::app::App;
-use crate::problem::{Code, Problem};
+use crate::openapi::words;
+use crate::problem::{self, Code, Problem};
 
-#[derive(Serialize)]
+/// How the server is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HealthShown)]
 struct Status {
+    #[schema(value_type = words::Health)]
     status: &'static str,
 }
 
+/// Say whether the process runs
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    operation_id = "getLiveness",
+    tag = "Health",
+    responses((status = 200, description = "It runs", body = Status)),
+    extensions(("x-problems" = json!(problem::door(&[])))),
+)]
 pub(crate) async fn live() -> Response {
     json(&Status { status: "live" }, 32)
 }
 
+/// Say whether the server can serve
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    operation_id = "getReadiness",
+    tag = "Health",
+    responses((status = 200, description = "It can", body = Status)),
+    extensions(("x-problems" = json!(problem::door(&[Code::NotReady])))),
+)]
 pub(crate) async fn ready(State(app): State<App>) -> Result<Response, Problem> {
     let reason = match app.engine.health() {
         Health::Ready => return Ok(json(&Status { status: "ready" }, 32)),

@@ -6,26 +6,54 @@ use axum::http::header::LINK;
 use axum::response::Response;
 use pool::Fence;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::MAX_ROWS;
 use crate::answer::{Usage, json};
 use crate::app::{App, SentId, unknown_token};
+use crate::openapi::words;
 use crate::parameters::number;
-use crate::problem::Problem;
+use crate::problem::{self, Code, Problem};
 
 /// About how long a row is in JSON.
 const BYTES_PER_ROW: usize = 600;
 
-#[derive(Serialize)]
+/// A token's leases, newest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = History)]
 struct Answer<'a> {
+    /// As it was sent.
+    #[schema(format = "uuid")]
     token_id: &'a str,
     history: Vec<Usage<'a>>,
+    /// Only where nobody has had the token yet.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = words::no_history)]
     message: Option<&'static str>,
+    /// The path of the rows before, while there are more.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     next: Option<&'a str>,
 }
 
+/// Show who had a token, and when
+#[utoipa::path(
+    get,
+    path = "/api/tokens/{id}/history",
+    operation_id = "getTokenHistory",
+    tag = "Tokens",
+    params(
+        ("id" = Uuid, Path, description = "The token's id"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000,
+            description = "How many rows at most; 1000 when left out"),
+        ("before" = Option<i64>, Query, minimum = 1,
+            description = "Only leases with a smaller fence; it comes with `next`"),
+    ),
+    responses((status = 200, description = "The token's leases, newest first", body = Answer<'_>, headers(
+        ("Link" = String, description = "Where there are more: `<PATH>; rel=\"next\"`"),
+    ))),
+    extensions(("x-problems" = json!(problem::read(&[Code::InvalidTokenId, Code::InvalidParameter, Code::UnknownToken])))),
+)]
 pub(crate) async fn history(
     State(app): State<App>,
     id: SentId,

@@ -2,25 +2,38 @@
 
 use pool::{Lease, LeaseId, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::answer::{Time, status};
+use crate::openapi::words;
 use crate::seconds::Seconds;
 
 /// A lease, running or over.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Lease)]
 pub(crate) struct LeaseRow<'a> {
     lease_id: Uuid,
     token_id: Uuid,
+    /// As it was sent.
     user: &'a str,
     user_id: Uuid,
+    #[schema(value_type = words::LeaseStatus)]
     status: &'static str,
     started_at: Time,
+    /// Its deadline.
     expires_at: Time,
     expires_in: Seconds,
+    #[schema(minimum = 1)]
     fence: i64,
+    /// Null while it runs.
+    #[schema(required = true)]
     ended_at: Option<Time>,
+    /// Null while it runs.
+    #[schema(required = true, value_type = Option<words::EndReason>)]
     end_reason: Option<&'static str>,
+    /// The lease for which it was evicted, or null.
+    #[schema(required = true)]
     evicted_by: Option<Uuid>,
 }
 
@@ -48,11 +61,13 @@ impl<'a> LeaseRow<'a> {
 }
 
 /// Who has a token.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CurrentLease)]
 pub(crate) struct Current<'a> {
     lease_id: Uuid,
     user: &'a str,
     user_id: Uuid,
+    #[schema(minimum = 1)]
     fence: i64,
     started_at: Time,
     expires_at: Time,

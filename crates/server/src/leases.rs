@@ -5,21 +5,40 @@ use axum::response::Response;
 use engine::OfLease;
 use pool::{EndReason, Lease, LeaseId};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::answer::{Time, fleeting, json};
 use crate::app::{App, SentId, unknown_lease};
 use crate::lease_row::{Current, LeaseRow};
-use crate::problem::{Code, Problem};
+use crate::openapi::words;
+use crate::problem::{self, Code, Problem};
 
-#[derive(Serialize)]
+/// A lease, and who has its token if that is another one by now.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LeaseShown)]
 struct Shown<'a> {
     #[serde(flatten)]
     lease: LeaseRow<'a>,
-    /// Who has the token now that this lease is over.
+    /// Who has the token now that this lease is over, or null.
+    #[schema(required = true)]
     current: Option<Current<'a>>,
 }
 
+/// Tell whether a lease runs, and what became of it
+///
+/// Answered from memory while it runs and while it is its token's latest. The token's value is in no
+/// answer about leases.
+#[utoipa::path(
+    get,
+    path = "/api/leases/{id}",
+    operation_id = "getLease",
+    tag = "Leases",
+    params(("id" = Uuid, Path, description = "The lease's id")),
+    responses((status = 200, description = "The lease", body = Shown<'_>,
+        headers(("Cache-Control" = String, description = "`no-store`")))),
+    extensions(("x-problems" = json!(problem::read(&[Code::InvalidLeaseId, Code::UnknownLease])))),
+)]
 pub(crate) async fn show(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
     let view = app.engine.lease(id.lease()).await?.ok_or_else(unknown_lease)?;
     let shown = Shown {
@@ -29,18 +48,35 @@ pub(crate) async fn show(State(app): State<App>, id: SentId) -> Result<Response,
     Ok(fleeting(&shown, 2 * LeaseRow::BYTES))
 }
 
-#[derive(Serialize)]
+/// A lease that was released.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LeaseReleased)]
 struct Released<'a> {
+    #[schema(schema_with = words::released)]
     status: &'static str,
     lease_id: Uuid,
     token_id: Uuid,
     user: &'a str,
     user_id: Uuid,
+    #[schema(minimum = 1)]
     fence: i64,
     started_at: Time,
+    #[schema(required = true, nullable = false)]
     ended_at: Option<Time>,
 }
 
+/// End exactly this lease
+///
+/// Never another one of the same token. Twice is no error.
+#[utoipa::path(
+    post,
+    path = "/api/leases/{id}/release",
+    operation_id = "releaseLease",
+    tag = "Leases",
+    params(("id" = Uuid, Path, description = "The lease's id")),
+    responses((status = 200, description = "It is over", body = Released<'_>)),
+    extensions(("x-problems" = json!(problem::write(&[Code::InvalidLeaseId, Code::UnknownLease, Code::LeaseOver])))),
+)]
 pub(crate) async fn release(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
     let lease = match app.engine.release_lease(id.lease()).await? {
         OfLease::Done { lease, .. } | OfLease::AtLimit { lease, .. } => lease,
@@ -60,6 +96,19 @@ pub(crate) async fn release(State(app): State<App>, id: SentId) -> Result<Respon
     Ok(json(&released, LeaseRow::BYTES))
 }
 
+/// Move a lease's deadline
+///
+/// To as far from now as the lease was granted for, if that is later, but never to more than the
+/// policy's `max_lease_seconds` after its start.
+#[utoipa::path(
+    post,
+    path = "/api/leases/{id}/renew",
+    operation_id = "renewLease",
+    tag = "Leases",
+    params(("id" = Uuid, Path, description = "The lease's id")),
+    responses((status = 200, description = "The lease, with its new deadline", body = LeaseRow<'_>)),
+    extensions(("x-problems" = json!(problem::write(&[Code::InvalidLeaseId, Code::UnknownLease, Code::LeaseOver, Code::RenewalLimit])))),
+)]
 pub(crate) async fn renew(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
     match app.engine.renew(id.lease()).await? {
         OfLease::Done { lease, at } => Ok(json(&LeaseRow::new(&lease, None, at), LeaseRow::BYTES)),

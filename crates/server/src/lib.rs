@@ -24,6 +24,7 @@ mod lease_row;
 mod leases;
 mod lists;
 mod metrics;
+mod openapi;
 mod pages;
 mod parameters;
 mod policy;

@@ -7,12 +7,13 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::answer;
 
 /// What can go wrong, as callers tell it apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Code {
     InvalidBody,
     InvalidUser,
@@ -107,7 +108,7 @@ type Row = (&'static str, StatusCode, &'static str);
 
 impl Code {
     #[rustfmt::skip]
-    const fn row(self) -> Row {
+    pub(crate) const fn row(self) -> Row {
         match self {
             Code::InvalidBody => ("invalid-body", StatusCode::BAD_REQUEST, "Invalid request body"),
             Code::InvalidUser => ("invalid-user", StatusCode::BAD_REQUEST, "Invalid user_id"),
@@ -148,6 +149,29 @@ impl Code {
     }
 }
 
+/// What can go wrong with every request, and these.
+pub(crate) fn door(more: &[Code]) -> Vec<Code> {
+    let door = [
+        Code::InvalidBody,
+        Code::BodyTimeout,
+        Code::BodyTooLarge,
+        Code::WrongHost,
+        Code::Internal,
+        Code::TimedOut,
+    ];
+    [more, &door].concat()
+}
+
+/// What can go wrong where the pool is read, and these.
+pub(crate) fn read(more: &[Code]) -> Vec<Code> {
+    [door(more), vec![Code::Busy, Code::NotDone, Code::Stopping]].concat()
+}
+
+/// What can go wrong where the pool is changed, and these.
+pub(crate) fn write(more: &[Code]) -> Vec<Code> {
+    [read(more), vec![Code::ForeignPage, Code::OutcomeUnknown]].concat()
+}
+
 /// An error on its way to the caller.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
@@ -183,28 +207,42 @@ impl Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// An error, as in RFC 9457. Some have further members.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Document<'a> {
+    /// `urn:token-manager:problem:` and the code.
+    #[schema(format = "uri")]
     r#type: String,
     title: &'a str,
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What was wrong and what to do about it, for people.
     detail: &'a str,
+    /// Stable, for programs.
     code: &'a str,
-    /// What clients of the original read: the title is its short text.
+    /// A short text, for clients of the original: the same as `title`.
     error: &'a str,
+}
+
+impl<'a> Document<'a> {
+    pub(crate) fn new(code: Code, detail: &'a str) -> Self {
+        let (code, status, title) = code.row();
+        Document {
+            r#type: format!("urn:token-manager:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            detail,
+            code,
+            error: title,
+        }
+    }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (code, status, title) = self.code.row();
-        let document = Document {
-            r#type: format!("urn:token-manager:problem:{code}"),
-            title,
-            status: status.as_u16(),
-            detail: &self.detail,
-            code,
-            error: title,
-        };
+        let (_, status, _) = self.code.row();
+        let document = Document::new(self.code, &self.detail);
         let mut document = answer::to_vec(&document, 512 + self.members.len());
         if !self.members.is_empty() {
             document.pop();

@@ -9,23 +9,63 @@ use engine::Released;
 use pool::{HeldBy, Lease, LeaseId, User, UserId};
 use serde::Serialize;
 use serde::de::IgnoredAny;
+use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::answer::json;
 use crate::app::{App, SentId, unknown_token, uuid};
 use crate::fields::{self, Format, Sent};
 use crate::lease_row::Current;
+use crate::openapi::words;
 use crate::parameters::{Malformed, pairs};
-use crate::problem::{Code, Problem};
+use crate::problem::{self, Code, Problem};
 
 const FIELDS: [&str; 2] = ["lease_id", "if_user"];
 const EXAMPLE: &str = "{\"lease_id\": \"...\"}";
 
-#[derive(Serialize)]
+/// A token that is free.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TokenReleased)]
 struct Answer<'a> {
+    #[schema(schema_with = words::released)]
     status: &'static str,
+    /// As it was sent.
+    #[schema(format = "uuid")]
     token_id: &'a str,
 }
 
+/// What has to be true of the token's lease; whatever else there is does not matter.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is read field by field; this tells of it")]
+struct ReleaseCondition {
+    /// It is this lease.
+    #[schema(nullable = false)]
+    lease_id: Option<Uuid>,
+    /// It is this user's, who is named as in an allocation.
+    #[schema(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", nullable = false)]
+    if_user: Option<String>,
+}
+
+/// End a token's lease, whosever it is, or on a condition
+///
+/// That it has none is as good. A body without `lease_id` and `if_user` is no condition, whatever it
+/// is.
+#[utoipa::path(
+    post,
+    path = "/api/tokens/release/{id}",
+    operation_id = "releaseToken",
+    tag = "Tokens",
+    params(("id" = Uuid, Path, description = "The token's id")),
+    request_body(description = "What has to be true of the token's lease", content(
+        (ReleaseCondition = "application/json"),
+        (ReleaseCondition = "application/x-www-form-urlencoded"),
+    )),
+    responses((status = 200, description = "The token is free", body = Answer<'_>)),
+    extensions(("x-body-optional" = json!(true)), ("x-problems" = json!(problem::write(&[
+        Code::InvalidTokenId, Code::InvalidParameter, Code::UnsupportedContentType,
+        Code::UnknownToken, Code::HeldOtherwise,
+    ])))),
+)]
 pub(crate) async fn release(
     State(app): State<App>,
     id: SentId,

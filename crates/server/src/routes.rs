@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::Method;
 use axum::response::Response;
-use axum::routing::{delete, get, post};
 use engine::{Handle, View};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::answer::{Shown, json};
 use crate::app::{App, Inside, SentId, unknown_token};
-use crate::problem::{Code, Problem};
+use crate::openapi::{self, words};
+use crate::problem::{self, Code, Problem};
 use crate::{
     Door, Settings, allocate, dashboard, events, health, history, leases, lists, metrics, policy,
     release, sample, search,
@@ -39,32 +41,16 @@ pub(crate) const TEMPLATES: &[&str] = &[
     "/health/live",
     "/health/ready",
     metrics::PATH,
+    "/docs",
+    "/openapi.json",
 ];
 
 /// The whole service: every route behind the one [`Door`].
 #[must_use]
 pub fn router(engine: Handle, settings: &Settings) -> Door {
     let app = Inside::new(engine, settings);
-    let mut routes = Router::new()
-        .route("/", get(dashboard::page))
-        .route("/assets/{digest}/{*path}", get(dashboard::asset))
-        .route("/api/tokens", get(lists::all))
-        .route("/api/tokens/available", get(lists::available))
-        .route("/api/tokens/active", get(lists::active))
-        .route("/api/tokens/{id}", get(show))
-        .route("/api/tokens/{id}/history", get(history::history))
-        .route(allocate::PATH, post(allocate::allocate))
-        .route("/api/tokens/release/{id}", post(release::release))
-        .route("/api/tokens/clear-active", delete(clear))
-        .route("/api/leases", get(search::search))
-        .route("/api/leases/{id}", get(leases::show))
-        .route("/api/leases/{id}/release", post(leases::release))
-        .route("/api/leases/{id}/renew", post(leases::renew))
-        .route("/api/pool", get(policy::show))
-        .route("/api/events", get(events::events))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route(metrics::PATH, get(metrics::metrics));
+    let (mut routes, described) = routes().split_for_parts();
+    openapi::keep(described);
     if settings.benchmark_routes {
         routes = routes.merge(sample::routes());
     }
@@ -75,19 +61,68 @@ pub fn router(engine: Handle, settings: &Settings) -> Door {
     Door::new(routes, settings, app)
 }
 
-#[derive(Serialize)]
+/// Every route, with what is said of it. Its path stands beside its handler.
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(lists::all))
+        .routes(routes!(lists::available))
+        .routes(routes!(lists::active))
+        .routes(routes!(show))
+        .routes(routes!(history::history))
+        .routes(routes!(allocate::allocate))
+        .routes(routes!(release::release))
+        .routes(routes!(clear))
+        .routes(routes!(leases::show))
+        .routes(routes!(leases::renew))
+        .routes(routes!(leases::release))
+        .routes(routes!(search::search))
+        .routes(routes!(policy::show))
+        .routes(routes!(events::events))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(dashboard::page))
+        .routes(routes!(dashboard::asset))
+        .routes(routes!(dashboard::docs))
+        .routes(routes!(openapi::document))
+}
+
+/// How many leases were ended.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Cleared)]
 struct AllCleared {
+    #[schema(schema_with = words::cleared)]
     message: &'static str,
     tokens_cleared: usize,
+    /// The same number.
     usages_updated: usize,
 }
 
+/// End all leases
+#[utoipa::path(
+    delete,
+    path = "/api/tokens/clear-active",
+    operation_id = "clearActiveTokens",
+    tag = "Tokens",
+    responses((status = 200, description = "No token has a lease", body = AllCleared)),
+    extensions(("x-problems" = json!(problem::write(&[])))),
+)]
 async fn clear(State(app): State<App>) -> Result<Response, Problem> {
     let ended = app.engine.clear().await?;
     let message = "All active tokens cleared";
     Ok(json(&AllCleared { message, tokens_cleared: ended, usages_updated: ended }, 128))
 }
 
+/// Show a token and its holder
+#[utoipa::path(
+    get,
+    path = "/api/tokens/{id}",
+    operation_id = "getToken",
+    tag = "Tokens",
+    params(("id" = Uuid, Path, description = "The token's id")),
+    responses((status = 200, description = "The token", body = Shown)),
+    extensions(("x-problems" = json!(problem::read(&[Code::InvalidTokenId, Code::UnknownToken])))),
+)]
 async fn show(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
     let look = |view: View<'_>| view.pool.token(id.token()).map(|token| Shown::of(token, view.now));
     let shown = app.engine.read(look).await?.ok_or_else(unknown_token)?;

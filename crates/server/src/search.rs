@@ -6,23 +6,68 @@ use axum::http::{HeaderMap, HeaderValue, Version};
 use axum::response::Response;
 use engine::Cursor;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answer::fleeting;
 use crate::app::App;
 use crate::lease_row::LeaseRow;
+use crate::openapi::words;
 use crate::parameters::{decode, encode, pairs};
-use crate::problem::{Code, Problem};
+use crate::problem::{self, Code, Problem};
 use crate::question::{Asked, Place};
 use crate::{MAX_ROWS, export};
 
 const PATH: &str = "/api/leases";
 
-#[derive(Serialize)]
+/// A page of the history.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LeasePage)]
 struct Answer<'a> {
+    /// Newest first. They may be fewer than `limit`, even none, although there is a next page.
     leases: Vec<LeaseRow<'a>>,
+    /// The path of the next page, with all that was asked for; null when there is no more.
+    #[schema(required = true)]
     next: Option<&'a str>,
 }
 
+/// Search the history, and export it
+///
+/// The leases that fit all that is asked for, newest first. `end_reason` can't be asked for together
+/// with the status `running`. As CSV, by `format=csv` or an `Accept` that prefers `text/csv`, all of
+/// them come as one file, and `limit` has no place there. No parameter may be given twice.
+#[utoipa::path(
+    get,
+    path = "/api/leases",
+    operation_id = "searchLeases",
+    tag = "Leases",
+    params(
+        ("user" = Option<String>, Query, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$",
+            description = "Of this user, who is named as in an allocation"),
+        ("token_id" = Option<Uuid>, Query, description = "Of this token"),
+        ("status" = Option<words::SearchedStatus>, Query, description = "Running, or over"),
+        ("end_reason" = Option<words::EndReason>, Query, description = "That ended so"),
+        ("from" = Option<String>, Query, format = DateTime, description = "Begun then or later"),
+        ("to" = Option<String>, Query, format = DateTime, description = "Begun before"),
+        ("at" = Option<String>, Query, format = DateTime, description = "Held then: begun then or before, and over later"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000,
+            description = "How many leases at most; 1000 when left out"),
+        ("after" = Option<String>, Query, pattern = "^-?[0-9]{1,18}\\.[0-9]{1,18}$",
+            description = "Where to go on; it comes with `next`"),
+        ("format" = Option<words::Format>, Query, description = "JSON, or CSV"),
+    ),
+    responses((status = 200, description = "The leases", content(
+        (Answer<'_> = "application/json"),
+        (String = "text/csv"),
+    ), headers(
+        ("Cache-Control" = String, description = "`no-store`"),
+        ("Vary" = String, description = "`accept`"),
+        ("Link" = String, description = "Where there are more: `<PATH>; rel=\"next\"`"),
+        ("Content-Disposition" = String, description = "Of CSV: a file's name"),
+    ))),
+    extensions(("x-problems" = json!(problem::read(&[
+        Code::InvalidParameter, Code::TooManyExports, Code::HttpVersion,
+    ])))),
+)]
 pub(crate) async fn search(
     State(app): State<App>,
     RawQuery(query): RawQuery,

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use pool::{Lease, Timestamp};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// A number of seconds. A whole one is written without a fraction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[schema(value_type = f64, minimum = 0, examples(120))]
 pub(crate) struct Seconds(Duration);
 
 impl Seconds {

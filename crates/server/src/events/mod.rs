@@ -13,7 +13,7 @@ mod place;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,8 @@ use crate::Settings;
 use crate::app::{App, unknown_token};
 use crate::connection::Lasting;
 use crate::metrics::{Counters, Room, counters};
-use crate::problem::{Code, Problem};
+use crate::openapi::ServerSentEvent;
+use crate::problem::{self, Code, Problem};
 use asked::Asked;
 use journal::Journal;
 use lane::Lane;
@@ -104,6 +105,43 @@ impl Streams {
     }
 }
 
+/// Follow what happens to leases, as it happens
+///
+/// A stream of server-sent events that never ends. An event's `data` is JSON, by its name:
+///
+/// | event | data |
+/// |---|---|
+/// | `lease.started` | [LeaseStarted](#/components/schemas/LeaseStarted) |
+/// | `lease.renewed` | [LeaseRenewed](#/components/schemas/LeaseRenewed) |
+/// | `lease.ended` | [LeaseEnded](#/components/schemas/LeaseEnded) |
+/// | `resync` | [Resync](#/components/schemas/Resync) |
+///
+/// Its id is `EPOCH-VERSION-INDEX`. Whoever connects with `Last-Event-ID` gets everything that
+/// happened since, without loss and without repetition. Lines that begin with a colon say that the
+/// stream lives. `user` and `token_id` may be given once.
+#[utoipa::path(
+    get,
+    path = "/api/events",
+    operation_id = "followEvents",
+    tag = "Events",
+    params(
+        ("user" = Option<String>, Query, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$",
+            description = "Only this user's leases; the user is named as in an allocation"),
+        ("token_id" = Option<Uuid>, Query, description = "Only this token's leases"),
+        ("last_event_id" = Option<String>, Query, pattern = "^([0-9]{1,18}(-[0-9]{1,18}){1,2})?$",
+            description = "As the header `Last-Event-ID`, which counts more"),
+        ("Last-Event-ID" = Option<String>, Header, pattern = "^([0-9]{1,18}(-[0-9]{1,18}){1,2})?$",
+            description = "The id of the last event that the client has"),
+    ),
+    responses((status = 200, description = "The events", body = ServerSentEvent,
+        content_type = "text/event-stream", headers(
+            ("Cache-Control" = String, description = "`no-store`"),
+            ("X-Accel-Buffering" = String, description = "`no`: proxies must not hold it back"),
+        ))),
+    extensions(("x-problems" = json!(problem::read(&[
+        Code::InvalidParameter, Code::ForeignPage, Code::UnknownToken, Code::TooManyStreams,
+    ])))),
+)]
 pub(crate) async fn events(
     State(app): State<App>,
     method: Method,

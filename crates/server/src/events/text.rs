@@ -5,10 +5,12 @@ use std::io::Write;
 use engine::{Event, What};
 use pool::End;
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::place::Place;
 use crate::answer::Time;
+use crate::openapi::words;
 
 /// After how many milliseconds a browser is to connect again.
 pub(crate) const RETRY: &str = "retry: 2000\n";
@@ -16,16 +18,19 @@ pub(crate) const RETRY: &str = "retry: 2000\n";
 const TAKES_ALL: &str = "a Vec takes every byte, and there are no map keys that are not texts";
 
 /// What an event says of a lease.
-#[derive(Serialize)]
-struct Row<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = LeaseRenewed)]
+pub(crate) struct Row<'a> {
     lease_id: Uuid,
     token_id: Uuid,
     user: &'a str,
     user_id: Uuid,
+    #[schema(minimum = 1)]
     fence: i64,
     started_at: Time,
     expires_at: Time,
     #[serde(flatten)]
+    #[schema(ignore)]
     more: More,
 }
 
@@ -33,9 +38,28 @@ struct Row<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum More {
-    Started { evicted: Option<Uuid> },
-    Ended { ended_at: Time, reason: &'static str, evicted_by: Option<Uuid> },
+    Started(Started),
+    Ended(Ended),
     Nothing {},
+}
+
+/// What an event says of a start besides.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Started {
+    /// The lease that ended for this one, or null.
+    #[schema(required = true)]
+    evicted: Option<Uuid>,
+}
+
+/// What an event says of an end besides.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Ended {
+    ended_at: Time,
+    #[schema(value_type = words::EndReason)]
+    reason: &'static str,
+    /// The lease for which it was evicted, or null.
+    #[schema(required = true)]
+    evicted_by: Option<Uuid>,
 }
 
 /// Writes an event of the batch at `batch`.
@@ -48,9 +72,9 @@ pub(crate) fn event(text: &mut Vec<u8>, batch: Place, event: &Event) {
     };
     let other = other.map(|lease| lease.0);
     let more = match (what, lease.end) {
-        (What::Started, _) => More::Started { evicted: other },
+        (What::Started, _) => More::Started(Started { evicted: other }),
         (What::Ended, Some(End { at, reason })) => {
-            More::Ended { ended_at: Time(at), reason: reason.as_str(), evicted_by: other }
+            More::Ended(Ended { ended_at: Time(at), reason: reason.as_str(), evicted_by: other })
         }
         (What::Ended, None) | (What::Renewed, _) => More::Nothing {},
     };
@@ -74,14 +98,21 @@ pub(crate) fn position(place: Place) -> String {
     format!("id: {place}\n\n")
 }
 
+/// That what came before may be missing.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Resync {
+    epoch: i64,
+    version: i64,
+    #[schema(value_type = words::ResyncReason)]
+    reason: &'static str,
+}
+
 /// That what came before this place may be missing, and why.
 pub(crate) fn resync(place: Place, reason: Reason) -> String {
     let Place { epoch, version, .. } = place;
-    let reason = reason.as_str();
-    format!(
-        "event: resync\nid: {place}\n\
-         data: {{\"epoch\":{epoch},\"version\":{version},\"reason\":\"{reason}\"}}\n\n"
-    )
+    let data = Resync { epoch, version, reason: reason.as_str() };
+    let data = serde_json::to_string(&data).expect("there is nothing that JSON can't hold");
+    format!("event: resync\nid: {place}\ndata: {data}\n\n")
 }
 
 /// Why a stream can't go on where it was.

@@ -27,7 +27,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
 use crate::app::App;
-use crate::problem::{Code, Problem};
+use crate::problem::{self, Code, Problem};
 use crate::{Settings, routes, sample};
 pub(crate) use http::method;
 use http::{Http, Route};
@@ -157,7 +157,23 @@ impl Collector for Rooms {
     }
 }
 
-/// `GET /metrics`
+/// Tell by numbers how the server is doing
+///
+/// For Prometheus: `OpenMetrics` where `Accept` names it, else the older text format.
+#[utoipa::path(
+    get,
+    path = PATH,
+    operation_id = "getMetrics",
+    tag = "Health",
+    responses((status = 200, description = "The metrics", content(
+        (String = "text/plain"),
+        (String = "application/openmetrics-text"),
+    ), headers(
+        ("Cache-Control" = String, description = "`no-store`"),
+        ("Vary" = String, description = "`accept`"),
+    ))),
+    extensions(("x-problems" = json!(problem::door(&[])))),
+)]
 pub(crate) async fn metrics(
     State(app): State<App>,
     headers: HeaderMap,

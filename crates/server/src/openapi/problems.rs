@@ -1,0 +1,96 @@
+//! What can go wrong, as the document tells it: an answer for each status, with the codes that it may
+//! bear, and an example of each.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::problem::{Code, Document};
+
+/// Details that were really given, by code, and what further members the document had.
+const EXAMPLES: &str = include_str!("problems.json");
+
+/// Adds the answers that have these codes.
+pub(crate) fn add(responses: &mut Map<String, Value>, codes: Vec<Code>) {
+    for (status, codes) in by_status(codes) {
+        let answer = match codes[..] {
+            [code] => json!({ "$ref": format!("#/components/responses/{code:?}") }),
+            _ => response(status, &codes),
+        };
+        responses.insert(status.to_string(), answer);
+    }
+}
+
+/// Adds what operations refer to, and what belongs to none since it is about paths and methods that
+/// there are not.
+pub(crate) fn add_to_all(document: &mut Value) {
+    let (mut responses, mut shown) = (Map::new(), Map::new());
+    for (code, example) in examples() {
+        let name = format!("{code:?}");
+        responses.insert(name.clone(), response(code.row().1.as_u16(), &[code]));
+        shown.insert(name, example);
+    }
+    document["components"]["responses"] = responses.into();
+    document["components"]["examples"] = shown.into();
+}
+
+fn by_status(codes: Vec<Code>) -> BTreeMap<u16, Vec<Code>> {
+    let mut by_status = BTreeMap::<u16, Vec<Code>>::new();
+    for code in codes {
+        by_status.entry(code.row().1.as_u16()).or_default().push(code);
+    }
+    by_status
+}
+
+fn response(status: u16, codes: &[Code]) -> Value {
+    let mut words: Vec<&str> = codes.iter().map(|code| code.row().0).collect();
+    words.dedup();
+    let description: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    let examples: Map<String, Value> = codes
+        .iter()
+        .map(|code| {
+            let reference = format!("#/components/examples/{code:?}");
+            (code.row().0.to_owned(), json!({ "$ref": reference }))
+        })
+        .collect();
+    let schema = json!({
+        "allOf": [
+            { "$ref": "#/components/schemas/Problem" },
+            { "properties": { "status": { "const": status }, "code": { "enum": words } } },
+        ],
+    });
+    let mut headers = json!({ "X-Request-Id": { "$ref": "#/components/headers/X-Request-Id" } });
+    let further = match status {
+        503 => Some("Retry-After"),
+        405 => Some("Allow"),
+        _ => None,
+    };
+    if let Some(name) = further {
+        headers[name] = json!({ "$ref": format!("#/components/headers/{name}") });
+    }
+    json!({
+        "description": description.join(", "),
+        "headers": headers,
+        "content": {
+            "application/json": { "schema": schema, "examples": examples },
+            "application/problem+json": { "schema": schema },
+        },
+    })
+}
+
+/// Each code with an example of its document.
+fn examples() -> impl Iterator<Item = (Code, Value)> {
+    let told: Map<String, Value> = serde_json::from_str(EXAMPLES).expect("the file is well-formed");
+    told.into_iter().map(|(code, mut members)| {
+        let code: Code = serde_json::from_value(code.into()).expect("the file has codes only");
+        let detail = members["detail"].take();
+        let document = Document::new(code, detail.as_str().expect("a detail is a text"));
+        let mut value = serde_json::to_value(document).expect("it has no keys that are not texts");
+        for (name, member) in
+            members.as_object().into_iter().flatten().filter(|(name, _)| *name != "detail")
+        {
+            value[name] = member.clone();
+        }
+        (code, json!({ "summary": code.row().2, "value": value }))
+    })
+}

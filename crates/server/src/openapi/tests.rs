@@ -1,0 +1,106 @@
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use serde_json::Value;
+
+use crate::problem::Code;
+
+fn document() -> Value {
+    super::complete(crate::routes::routes().into_openapi())
+}
+
+fn docs(file: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")).join(file)
+}
+
+/// What a section of `docs/api.md` has in backticks in the first cells of its tables.
+fn told(heading: &str, cell: usize) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(docs("api.md")).unwrap();
+    let section = text.split(&format!("\n## {heading}\n")).nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.filter_map(|row| row.split(" | ").nth(cell));
+    let quoted = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    quoted.map(str::to_owned).collect()
+}
+
+fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    paths.flat_map(|(path, methods)| {
+        let methods = methods.as_object().unwrap().iter();
+        methods.map(|(method, operation)| (path.as_str(), method.as_str(), operation))
+    })
+}
+
+#[test]
+fn the_committed_document_is_the_one_that_is_served() {
+    let file = docs("openapi.json");
+    let text = format!("{:#}\n", document());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&file, &text).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&file).unwrap_or_default() == text,
+        "docs/openapi.json is out of date: UPDATE_DOCS=1 cargo test -p token-manager-server openapi"
+    );
+}
+
+#[test]
+fn it_has_the_routes_of_the_reference() {
+    // Names in braces are the reader's business.
+    let bare = |route: &str| {
+        let mut parts =
+            route.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+        parts.by_ref().collect::<Vec<_>>().join("/")
+    };
+    let document = document();
+    let described: BTreeSet<String> = operations(&document)
+        .map(|(path, method, _)| bare(&format!("{} {path}", method.to_uppercase())))
+        .map(|route| route.replace("/assets/{}/{}", "/assets/..."))
+        .collect();
+    let told = told("Routes", 0).iter().map(|route| bare(route)).collect();
+    assert_eq!(described, told);
+}
+
+#[test]
+fn what_is_counted_by_route_knows_every_route() {
+    let routes = crate::routes::routes().into_openapi().paths.paths;
+    let routes: BTreeSet<&str> = routes.keys().map(String::as_str).collect();
+    assert_eq!(routes, crate::routes::TEMPLATES.iter().copied().collect());
+}
+
+#[test]
+fn it_has_every_code() {
+    let text = document().to_string();
+    let responses = document()["components"]["responses"].clone();
+    for word in told("Errors", 1) {
+        assert!(text.contains(&format!("\"code\":{{\"enum\":[\"{word}\"]")), "{word}");
+        assert!(text.contains(&format!("urn:token-manager:problem:{word}\"")), "{word}");
+    }
+    for code in Code::ALL {
+        assert!(responses[format!("{code:?}")].is_object(), "{code:?} has no example");
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_known_is_not_sent_again() {
+    super::keep(crate::routes::routes().into_openapi());
+    let first = super::document(HeaderMap::new()).await;
+    assert_eq!(first.headers()[CONTENT_TYPE], "application/json");
+    let etag = first.headers()[ETAG].clone();
+    let again = super::document(HeaderMap::from_iter([(IF_NONE_MATCH, etag.clone())])).await;
+    assert_eq!((again.status().as_u16(), &again.headers()[ETAG]), (304, &etag));
+}
+
+#[test]
+fn operations_are_told_apart_and_tell_what_they_do() {
+    let document = document();
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{path} {method}");
+        assert!(operation["summary"].is_string(), "{path} {method}");
+        assert!(operation["responses"]["421"].is_object(), "{path} {method}");
+    }
+}
