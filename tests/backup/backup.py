@@ -19,7 +19,7 @@ def check(right, what):
 
 
 def loaded(server, back_up):
-    """What clients were told before, during and after `back_up`, and the moments at which it began."""
+    """What clients were told before, during and after `back_up`, when it began, and what there was to be seen."""
     with Load([server.port]) as told:
         until("some leases", lambda: len(told.started) > 300)
         early = place(server)
@@ -28,8 +28,9 @@ def loaded(server, back_up):
         until("leases after the backup", lambda: len(told.started) > count + 100)
         late, tag = place(server), server.get("/api/tokens")[1]["ETag"]
         server.kill()
+        over = time.monotonic() + LEASE
     check(not told.wrong, f"answers under load: {told.wrong[:3]}")
-    return told, moments, (early, late, tag)
+    return told, moments, (early, late, tag, over)
 
 
 def place(server):
@@ -49,14 +50,14 @@ def restored(folder, name, database, told, moment, seen):
     server = Server(folder, database)
     code, said = doctor(database, "--after-restore")
     check(code == 1 and "in use by" in said, f"{name}: refused while a server runs: {said}")
-    early, late, tag = seen
+    early, late, tag, over = seen
     for last in (early, late):
         event, data = server.first_event(last)
         check((event, data.get("reason")) == ("resync", "other-epoch"), f"{name}: after {last}: {event} {data}")
     check(server.get("/api/tokens", {"If-None-Match": tag})[0] == 200, f"{name}: an ETag from before")
 
-    # A moment after which every lease in the backup is over, whoever looks.
-    time.sleep(max(0, moment + LEASE - time.monotonic()))
+    # Every lease in the backup is over then, whoever looks.
+    time.sleep(max(0, over - time.monotonic()))
     leases, expected = server.leases(), told.before(moment)
     missing = expected.keys() - leases.keys()
     check(not missing, f"{name}: {len(missing)} of {len(expected)} acknowledged leases are missing: {missing}")
