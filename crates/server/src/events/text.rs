@@ -53,6 +53,7 @@ pub(crate) struct Started {
 
 /// What an event says of an end besides.
 #[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the fields are named as in JSON")]
 pub(crate) struct Ended {
     ended_at: Time,
     #[schema(value_type = words::EndReason)]

@@ -1,13 +1,14 @@
 //! A database in whose way a test may stand: it keeps back what was committed, fails
 //! searches, or lets reads of the journal wait.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, Lease, LeaseId, Timestamp, TokenId};
 use store::{
-    Begun, Database, Entry, Error, Found, ImportedPool, KeysFound, LeaseRecord, News, Opened,
-    Position, Reader, Search, Store, Swept, Wanted,
+    Backup, Begun, Database, Entry, Error, Found, ImportedPool, KeysFound, LeaseRecord, NewEpoch,
+    News, Opened, Position, Reader, Search, Store, Swept, Wanted,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -95,6 +96,14 @@ impl Database for Behind<dyn Database> {
 
     async fn describe(&self) -> Result<Vec<(String, String)>, Error> {
         self.0.describe().await
+    }
+
+    async fn begin_epoch(&self) -> Result<NewEpoch, Error> {
+        self.0.begin_epoch().await
+    }
+
+    async fn backup(&self, file: &Path, replace: bool) -> Result<Backup, Error> {
+        self.0.backup(file, replace).await
     }
 }
 
