@@ -96,6 +96,14 @@ impl Database for Behind<dyn Database> {
     async fn describe(&self) -> Result<Vec<(String, String)>, Error> {
         self.0.describe().await
     }
+
+    async fn begin_epoch(&self) -> Result<store::NewEpoch, Error> {
+        self.0.begin_epoch().await
+    }
+
+    async fn backup(&self, to: &std::path::Path, replace: bool) -> Result<store::Backup, Error> {
+        self.0.backup(to, replace).await
+    }
 }
 
 #[async_trait]
