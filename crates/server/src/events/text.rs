@@ -38,14 +38,14 @@ pub(crate) struct Row<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum More {
-    Started(Started),
-    Ended(Ended),
+    Started(OfStart),
+    Ended(OfEnd),
     Nothing {},
 }
 
 /// What an event says of a start besides.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Started {
+pub(crate) struct OfStart {
     /// The lease that ended for this one, or null.
     #[schema(required = true)]
     evicted: Option<Uuid>,
@@ -53,8 +53,7 @@ pub(crate) struct Started {
 
 /// What an event says of an end besides.
 #[derive(Serialize, ToSchema)]
-#[expect(clippy::struct_field_names, reason = "the fields are named as in JSON")]
-pub(crate) struct Ended {
+pub(crate) struct OfEnd {
     ended_at: Time,
     #[schema(value_type = words::EndReason)]
     reason: &'static str,
@@ -73,9 +72,9 @@ pub(crate) fn event(text: &mut Vec<u8>, batch: Place, event: &Event) {
     };
     let other = other.map(|lease| lease.0);
     let more = match (what, lease.end) {
-        (What::Started, _) => More::Started(Started { evicted: other }),
+        (What::Started, _) => More::Started(OfStart { evicted: other }),
         (What::Ended, Some(End { at, reason })) => {
-            More::Ended(Ended { ended_at: Time(at), reason: reason.as_str(), evicted_by: other })
+            More::Ended(OfEnd { ended_at: Time(at), reason: reason.as_str(), evicted_by: other })
         }
         (What::Ended, None) | (What::Renewed, _) => More::Nothing {},
     };

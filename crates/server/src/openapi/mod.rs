@@ -22,7 +22,7 @@ use utoipa::openapi::OpenApi;
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::answer;
-use crate::events::text::{Ended, Resync, Row, Started};
+use crate::events::text::{OfEnd, OfStart, Resync, Row};
 use crate::pages::is_known;
 use crate::problem::{self, Document};
 
@@ -94,7 +94,7 @@ pub(crate) fn complete(described: OpenApi) -> Value {
     let schemas = &mut document["components"]["schemas"];
     schemas["Problem"] = schema::<Document<'_>>();
     schemas["LeaseRenewed"] = schema::<Row<'_>>();
-    for (name, more) in [("LeaseStarted", schema::<Started>()), ("LeaseEnded", schema::<Ended>())] {
+    for (name, more) in [("LeaseStarted", schema::<OfStart>()), ("LeaseEnded", schema::<OfEnd>())] {
         schemas[name] = json!({ "allOf": [{ "$ref": "#/components/schemas/LeaseRenewed" }, more] });
     }
     schemas["Resync"] = schema::<Resync>();

@@ -1,14 +1,13 @@
 //! A database in whose way a test may stand: it keeps back what was committed, fails
 //! searches, or lets reads of the journal wait.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, Lease, LeaseId, Timestamp, TokenId};
 use store::{
-    Backup, Begun, Database, Entry, Error, Found, ImportedPool, KeysFound, LeaseRecord, NewEpoch,
-    News, Opened, Position, Reader, Search, Store, Swept, Wanted,
+    Begun, Database, Entry, Error, Found, ImportedPool, KeysFound, LeaseRecord, News, Opened,
+    Position, Reader, Search, Store, Swept, Wanted,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -98,12 +97,12 @@ impl Database for Behind<dyn Database> {
         self.0.describe().await
     }
 
-    async fn begin_epoch(&self) -> Result<NewEpoch, Error> {
+    async fn begin_epoch(&self) -> Result<store::NewEpoch, Error> {
         self.0.begin_epoch().await
     }
 
-    async fn backup(&self, file: &Path, replace: bool) -> Result<Backup, Error> {
-        self.0.backup(file, replace).await
+    async fn backup(&self, to: &std::path::Path, replace: bool) -> Result<store::Backup, Error> {
+        self.0.backup(to, replace).await
     }
 }
 
