@@ -1,12 +1,14 @@
 //! A database whose commits go wrong on demand, around a real one.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, Timestamp};
 use store::{
-    Begun, Database, Entry, Error, ImportedPool, KeysFound, Opened, Position, Store, Swept, Wanted,
+    Backup, Begun, Database, Entry, Error, ImportedPool, KeysFound, NewEpoch, Opened, Position,
+    Store, Swept, Wanted,
 };
 
 /// How the next commit goes wrong.
@@ -51,6 +53,12 @@ impl Database for FaultyDatabase {
     }
     async fn describe(&self) -> Result<Vec<(String, String)>, Error> {
         self.real.describe().await
+    }
+    async fn begin_epoch(&self) -> Result<NewEpoch, Error> {
+        self.real.begin_epoch().await
+    }
+    async fn backup(&self, file: &Path, replace: bool) -> Result<Backup, Error> {
+        self.real.backup(file, replace).await
     }
 }
 
