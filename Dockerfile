@@ -1,4 +1,4 @@
-# The program alone, in about 15 MB: no shell, no library, no package. docs/containers.md tells how to
+# The program alone, in about 20 MB: no shell, no library, no package. docs/containers.md tells how to
 # use it. Nothing here needs BuildKit, so that podman and buildah build it as well.
 
 FROM rust:1.95-slim-bookworm AS build
@@ -24,13 +24,14 @@ RUN find crates -type f ! -name Cargo.toml ! -path '*/src/lib.rs' ! -path '*/src
     && find Cargo.* crates -exec touch -d @0 {} +
 
 FROM build AS program
+# Cargo goes by times, and files may be older than what was built.
 COPY --from=manifests /build .
-RUN cargo build --release --locked --target "$(cat /target)" --package token-manager
+RUN find crates -type f -exec touch {} + \
+    && cargo build --release --locked --target "$(cat /target)" --package token-manager
 COPY . .
-# Cargo goes by times, and files are older than what was just built.
 RUN find crates -type f -exec touch {} + \
     && cargo build --release --locked --target "$(cat /target)" --package token-manager \
-    && cp "target/$(cat /target)/release/token-manager" / \
+    && strip --strip-debug -o /token-manager "target/$(cat /target)/release/token-manager" \
     && mkdir /data
 
 FROM scratch

@@ -146,7 +146,9 @@ class Compose:
         return f"{self.project}_{service}_1"
 
     def __enter__(self):
-        self.run("build")
+        # Once for all: `up` builds only what is not there.
+        if podman("image", "exists", "localhost/token-manager", check=False).returncode != 0:
+            self.run("build")
         self.run("up", "--detach")
         return self
 
