@@ -119,6 +119,7 @@ impl Engine {
             alone: 0,
             begun: false,
             unsettled: None,
+            unwritten: false,
             span: Span::none(),
         };
         let turns = Turns {

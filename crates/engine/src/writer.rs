@@ -39,6 +39,9 @@ pub(crate) struct Writer {
     pub begun: bool,
     /// A batch whose fate is not known yet.
     pub unsettled: Option<Unsettled>,
+    /// Whether the last batch could not be written, and none since. Then one is written even if it
+    /// changes nothing, to find out whether that can be done again: a full disk can still be read.
+    pub unwritten: bool,
     /// The span of the batch that is being attempted; none where nobody traces it.
     pub span: Span,
 }
@@ -149,7 +152,7 @@ impl Writer {
                 return Err(error.into());
             }
         };
-        if decided.changes.is_empty() && !new_epoch {
+        if decided.changes.is_empty() && !new_epoch && !self.unwritten {
             self.store.abandon().await;
             self.shared.publish(&known, news, None);
             self.answer(decided.outcomes, copy, now);
@@ -183,6 +186,7 @@ impl Writer {
             Ok(()) => {
                 self.begun = then_begin;
                 self.loaded_anew = false;
+                self.unwritten = false;
                 copy.settle(&entry);
                 self.shared.metrics.committed(started);
                 self.shared.metrics.wrote(&entry, outcomes.len());
@@ -199,6 +203,7 @@ impl Writer {
                 Err(Failure::Away)
             }
             Err(error) => {
+                self.unwritten = true;
                 put_back(waiting, outcomes.into_iter().map(|(request, _)| request));
                 Err(error.into())
             }

@@ -25,6 +25,7 @@ const LONG: Duration = Duration::from_mins(2);
 
 on_both! {
     a_commit_whose_word_was_lost_is_answered_by_the_journal,
+    a_database_that_takes_no_writes_is_away_until_it_does,
 }
 
 async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(home: Home) {
@@ -56,6 +57,23 @@ async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(home: Home) {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
     }
+    engine.stop().await;
+    home.audit().await;
+}
+
+/// It can be read, as where the disk is full, and nobody waits for a write any more.
+async fn a_database_that_takes_no_writes_is_away_until_it_does(home: Home) {
+    let plan = faulty::Plan::default();
+    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
+    let settings = Settings { patience: Duration::from_millis(100), ..Settings::default() };
+    let engine = home.start_with(Box::new(database), 3, LONG, settings).await;
+    plan.lock().unwrap().extend([Fault::TryAgain; 6]);
+    let refused = engine.handle.allocate(user_named("u")).await;
+    assert!(matches!(refused, Err(Error::NotDone { .. })), "{refused:?}");
+    until("it serves again", || async { engine.handle.health() == Health::Ready }).await;
+    assert_eq!(*plan.lock().unwrap(), [], "it was tried until it could be written");
+    engine.allocate("u").await;
+    assert_eq!(engine.running().await.len(), 1);
     engine.stop().await;
     home.audit().await;
 }
