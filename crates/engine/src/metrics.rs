@@ -2,9 +2,10 @@
 //! for each command on its way. A server counts what it wrote itself, so that servers which share a
 //! database can be added up.
 
+use std::cell::LazyCell;
 use std::fmt;
 
-use pool::{Change, EndReason, Outcome, Pool, Timestamp};
+use pool::{Change, EndReason, Outcome, Timestamp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
@@ -73,15 +74,29 @@ impl Metrics {
         }
     }
 
-    /// Notes a batch that this server made durable.
-    pub fn wrote(&self, entry: &Entry, commands: usize) {
+    /// Notes a batch that this server made durable; when the leases had started that ended in it, in
+    /// the order of its changes; and how late it was by `now` for those that had expired.
+    pub fn wrote(
+        &self,
+        entry: &Entry,
+        starts_of_ended: &[Timestamp],
+        commands: usize,
+        now: impl FnOnce() -> Timestamp,
+    ) {
         let (mut started, mut renewed) = (0, 0);
+        let mut starts = starts_of_ended.iter();
+        let now = LazyCell::new(now);
         for change in &entry.changes {
             match change {
                 Change::LeaseStarted(_) => started += 1,
                 Change::LeaseRenewed { .. } => renewed += 1,
                 Change::LeaseEnded { end, .. } => {
                     self.ends[end.reason as usize].inc();
+                    let start = starts.next().expect("a batch knows the start of each it ended");
+                    self.held.observe(end.at.since(*start).as_secs_f64());
+                    if end.reason == EndReason::Expired {
+                        self.late.observe(now.since(end.at).as_secs_f64());
+                    }
                 }
                 _ => {}
             }
@@ -94,22 +109,6 @@ impl Metrics {
     /// Notes how long it took from the commit's request until it was known to be durable.
     pub fn committed(&self, since: Instant) {
         self.commit.observe(since.elapsed().as_secs_f64());
-    }
-
-    /// Notes how long leases were held that ended in a batch of this server, before which the pool
-    /// was as given; and how late it was by `now` for those that had expired.
-    pub fn published(&self, entry: &Entry, before: &Pool, now: impl Fn() -> Timestamp) {
-        let mut read = None;
-        for change in &entry.changes {
-            let Change::LeaseEnded { fence, end, .. } = change else { continue };
-            // A lease that is not known started in this batch, that is, at its time.
-            let started = before.lease_of_fence(*fence).map_or(entry.at, |lease| lease.started_at);
-            self.held.observe(end.at.since(started).as_secs_f64());
-            if end.reason == EndReason::Expired {
-                let now = *read.get_or_insert_with(&now);
-                self.late.observe(now.since(end.at).as_secs_f64());
-            }
-        }
     }
 
     /// Notes how long a request was in the pool's queue, if it was and has a lease now.

@@ -214,9 +214,6 @@ impl Shared {
     fn advance(&self, slot: &mut Option<Copy>, entry: &Entry) {
         let Some(copy) = slot else { return };
         let is_new = entry.position.version > copy.position.version;
-        if is_new && entry.server == self.server {
-            self.metrics.published(entry, &copy.pool, || self.estimate());
-        }
         let told = is_new && self.feed.receiver_count() > 0;
         let published = told.then(|| Published::before(entry, &copy.pool));
         match copy.advance(entry) {

@@ -55,6 +55,7 @@ pub(crate) struct Queued {
 /// A batch that was sent to the database, with no word since on whether it became durable.
 pub(crate) struct Unsettled {
     entry: Entry,
+    starts_of_ended: Vec<Timestamp>,
     decided: Vec<(Request, Outcome)>,
 }
 
@@ -166,7 +167,7 @@ impl Writer {
         mut copy: Copy,
         (known, news): (Position, News),
         (position, at): (Position, Timestamp),
-        Decided { outcomes, changes, keys }: Decided,
+        Decided { outcomes, changes, starts_of_ended, keys }: Decided,
         then_begin: bool,
         waiting: &mut VecDeque<Request>,
     ) -> Result<bool, Failure> {
@@ -185,7 +186,7 @@ impl Writer {
                 self.loaded_anew = false;
                 copy.settle(&entry);
                 self.shared.metrics.committed(started);
-                self.shared.metrics.wrote(&entry, outcomes.len());
+                self.count(&entry, &starts_of_ended, outcomes.len());
                 self.shared.publish(&known, news, Some(&entry));
                 self.answer(outcomes, copy, at);
                 self.hints.tell();
@@ -195,7 +196,7 @@ impl Writer {
             Err(store::Error::Unknown(cause)) => {
                 let (error, batch) = (&*cause as &dyn Cause, position.batch.0);
                 warn!(error, %batch, "a commit's outcome has to be found out");
-                self.unsettled = Some(Unsettled { entry, decided: outcomes });
+                self.unsettled = Some(Unsettled { entry, starts_of_ended, decided: outcomes });
                 Err(Failure::Away)
             }
             Err(error) => {
@@ -229,7 +230,7 @@ impl Writer {
     /// still under way, and answers those who wait or lets them wait on.
     async fn settle(
         &mut self,
-        Unsettled { entry, decided }: Unsettled,
+        Unsettled { entry, starts_of_ended, decided }: Unsettled,
         mut copy: Copy,
         known: &Position,
         news: News,
@@ -238,7 +239,7 @@ impl Writer {
         let durable = match self.store.has(&entry.position).await {
             Ok(durable) => durable,
             Err(error) => {
-                self.unsettled = Some(Unsettled { entry, decided });
+                self.unsettled = Some(Unsettled { entry, starts_of_ended, decided });
                 return Err(error.into());
             }
         };
@@ -248,7 +249,7 @@ impl Writer {
         if durable == Some(true) {
             // It may or may not have been among the news; it is passed over where it was.
             let fits = copy.advance(&entry);
-            self.shared.metrics.wrote(&entry, decided.len());
+            self.count(&entry, &starts_of_ended, decided.len());
             self.shared.publish(known, news, Some(&entry));
             self.answer(decided, copy, entry.at);
             self.hints.tell();
@@ -302,6 +303,12 @@ impl Writer {
             request.refuse_for(cause);
         }
         Ok(false)
+    }
+
+    /// Counts a batch that became durable.
+    fn count(&self, entry: &Entry, starts_of_ended: &[Timestamp], commands: usize) {
+        let now = || self.shared.estimate();
+        self.shared.metrics.wrote(entry, starts_of_ended, commands, now);
     }
 
     fn answer(&mut self, decided: Vec<(Request, Outcome)>, copy: Copy, at: Timestamp) {

@@ -25,6 +25,7 @@ const LONG: Duration = Duration::from_mins(2);
 
 on_both! {
     a_commit_whose_word_was_lost_is_answered_by_the_journal,
+    every_end_is_measured,
 }
 
 async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(home: Home) {
@@ -54,6 +55,22 @@ async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(home: Home) {
         "commit_duration_seconds_count 6",
         "batch_commands_sum 10.0",
     ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
+    }
+    engine.stop().await;
+    home.audit().await;
+}
+
+async fn every_end_is_measured(home: Home) {
+    let plan = faulty::Plan::default();
+    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
+    let engine = home.start_with(Box::new(database), 1, LONG, Settings::default()).await;
+    for faults in [&[][..], &[Fault::DoneUnsaid], &[Fault::DoneUnsaidLongAgo], &[Fault::TryAgain]] {
+        plan.lock().unwrap().extend(faults);
+        engine.allocate("u").await;
+    }
+    let metrics = metrics(&engine.handle);
+    for line in ["lease_ends_total{reason=\"evicted\"} 3", "lease_hold_seconds_count 3"] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
     }
     engine.stop().await;

@@ -7,15 +7,18 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, Timestamp};
 use store::{
-    Backup, Begun, Database, Entry, Error, ImportedPool, KeysFound, NewEpoch, Opened, Position,
-    Store, Swept, Wanted,
+    Backup, BatchId, Begun, Database, Entry, Error, ImportedPool, KeysFound, NewEpoch, Opened,
+    Position, Store, Swept, Wanted,
 };
+use uuid::Uuid;
 
 /// How the next commit goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It becomes durable, but the word of it is lost.
     DoneUnsaid,
+    /// The same, and the next to begin is given the whole pool, which has it.
+    DoneUnsaidLongAgo,
     /// It does not become durable, and nobody says so.
     UndoneUnsaid,
     /// It is refused for now.
@@ -33,6 +36,7 @@ pub struct FaultyDatabase {
 struct FaultyStore {
     real: Box<dyn Store>,
     plan: Plan,
+    gives_all: bool,
 }
 
 #[async_trait]
@@ -42,7 +46,8 @@ impl Database for FaultyDatabase {
     }
     async fn open(&self, wanted: Wanted) -> Result<Opened, Error> {
         let opened = self.real.open(wanted).await?;
-        let store = Box::new(FaultyStore { real: opened.store, plan: Arc::clone(&self.plan) });
+        let plan = Arc::clone(&self.plan);
+        let store = Box::new(FaultyStore { real: opened.store, plan, gives_all: false });
         Ok(Opened { store, ..opened })
     }
     async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error> {
@@ -65,13 +70,18 @@ impl Database for FaultyDatabase {
 #[async_trait]
 impl Store for FaultyStore {
     async fn begin(&mut self, known: &Position) -> Result<Begun, Error> {
+        if std::mem::take(&mut self.gives_all) {
+            let nowhere = Position { epoch: 0, version: 0, batch: BatchId(Uuid::nil()) };
+            return self.real.begin(&nowhere).await;
+        }
         self.real.begin(known).await
     }
     async fn commit(&mut self, entry: &Entry) -> Result<(), Error> {
         let fault = self.plan.lock().unwrap().pop();
         match fault {
             None => self.real.commit(entry).await,
-            Some(Fault::DoneUnsaid) => {
+            Some(fault @ (Fault::DoneUnsaid | Fault::DoneUnsaidLongAgo)) => {
+                self.gives_all = fault == Fault::DoneUnsaidLongAgo;
                 self.real.commit(entry).await?;
                 Err(Error::Unknown("the word was lost".into()))
             }
