@@ -45,19 +45,34 @@ pub(crate) struct Metrics {
     pub failures: Counter,
     /// Batches whose fate was open for a while, by what it was: durable, lost, never known.
     settled: Vec<Counter>,
-    families: (Family<Label, Counter>, Family<Label, Counter>),
+    /// By [`Mismatch`].
+    mismatches: Vec<Counter>,
+    families: [Family<Label, Counter>; 3],
+}
+
+/// How the database and what is known of the pool turned out not to fit together. The database is
+/// not away then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mismatch {
+    /// News did not fit the copy, which is loaded anew.
+    News,
+    /// The database refused a batch, for which the copy is loaded anew.
+    Batch,
+    /// It refuses the ends of leases, also by a copy that was loaded anew.
+    Ends,
 }
 
 impl Metrics {
     pub fn new() -> Self {
-        let families: (Family<Label, Counter>, Family<Label, Counter>) = Default::default();
+        let families: [Family<Label, Counter>; 3] = Default::default();
         let reason = |reason: EndReason| {
             // No lease here ends as imported, so nobody is to see that.
             let label = [("reason", reason.as_str())];
-            let ends = (reason != EndReason::Imported).then(|| families.0.get_or_create(&label));
+            let ends = (reason != EndReason::Imported).then(|| families[0].get_or_create(&label));
             ends.map(|ends| ends.clone()).unwrap_or_default()
         };
-        let fate = |fate| families.1.get_or_create(&[("fate", fate)]).clone();
+        let fate = |fate| families[1].get_or_create(&[("fate", fate)]).clone();
+        let mismatch = |of| families[2].get_or_create(&[("of", of)]).clone();
         Metrics {
             allocations: Counter::default(),
             ends: EndReason::ALL.map(reason).into(),
@@ -70,6 +85,8 @@ impl Metrics {
             reconnects: Counter::default(),
             failures: Counter::default(),
             settled: ["durable", "lost", "unknown"].map(fate).into(),
+            // In the order of [`Mismatch`].
+            mismatches: ["news", "batch", "ends"].map(mismatch).into(),
             families,
         }
     }
@@ -128,11 +145,15 @@ impl Metrics {
         self.settled[fate].inc();
     }
 
+    pub fn mismatched(&self, of: Mismatch) {
+        self.mismatches[of as usize].inc();
+    }
+
     fn register(&self, registry: &mut Registry) {
         let name = "allocations";
         registry.register(name, "Leases granted by this server", self.allocations.clone());
         let help = "Leases whose end this server wrote down, by reason";
-        registry.register("lease_ends", help, self.families.0.clone());
+        registry.register("lease_ends", help, self.families[0].clone());
         registry.register("renewals", "Deadlines moved by this server", self.renewals.clone());
         let mut seconds = |name, help, histogram: &Histogram| {
             registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
@@ -152,7 +173,9 @@ impl Metrics {
         let help = "Attempts to use the database that failed because it was away";
         registry.register("database_failures", help, self.failures.clone());
         let help = "Batches whose commit was left open by a lost connection, by what was found out";
-        registry.register("unknown_outcomes", help, self.families.1.clone());
+        registry.register("unknown_outcomes", help, self.families[1].clone());
+        let help = "How often the database and what was known of the pool did not fit together";
+        registry.register("database_mismatches", help, self.families[2].clone());
     }
 }
 

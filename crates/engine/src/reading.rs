@@ -10,7 +10,7 @@ use tracing::{error, warn};
 
 use crate::copy::{Copy, NOWHERE};
 use crate::events::{Happened, Published};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Mismatch};
 use crate::time::PoolTime;
 use crate::{Error, Health};
 
@@ -220,6 +220,7 @@ impl Shared {
             Ok(()) => published.into_iter().for_each(|published| self.announce(published)),
             Err(unfit) => {
                 error!(%unfit, "the readers' copy is taken anew");
+                self.metrics.mismatched(Mismatch::News);
                 *slot = None;
             }
         }

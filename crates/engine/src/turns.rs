@@ -61,20 +61,32 @@ impl Turns {
             if stopping.is_some_and(|since| !self.pressed() || since.elapsed() > LAST_WORDS) {
                 return Ok(());
             }
-            match self.turn().await {
-                Ok(()) => {
-                    self.writer.shared.set_health(Health::Ready);
-                    backoff = BACKOFF.0;
-                }
-                Err(Failure::Away) => {
-                    self.writer.shared.metrics.failures.inc();
-                    self.writer.shared.set_health(Health::Away);
-                    tokio::time::sleep(backoff + self.jitter).await;
-                    backoff = (backoff * 2).min(BACKOFF.1);
-                }
-                Err(Failure::Operator(sentence)) => return Err(Fatal(sentence)),
-            }
+            let Err(failure) = self.turn().await else {
+                self.writer.shared.set_health(Health::Ready);
+                backoff = BACKOFF.0;
+                continue;
+            };
+            self.note(failure)?;
+            tokio::time::sleep(backoff + self.jitter).await;
+            backoff = (backoff * 2).min(BACKOFF.1);
         }
+    }
+
+    /// Takes note of what went wrong in a turn that is to be tried again.
+    fn note(&self, failure: Failure) -> Result<(), Fatal> {
+        let shared = &self.writer.shared;
+        match failure {
+            Failure::Away => {
+                shared.metrics.failures.inc();
+                shared.set_health(Health::Away);
+            }
+            Failure::Mismatch(of) => {
+                shared.metrics.mismatched(of);
+                shared.set_health(Health::Ready);
+            }
+            Failure::Operator(sentence) => return Err(Fatal(sentence)),
+        }
+        Ok(())
     }
 
     /// Returns when there is something to do: a command, or a moment at which something may happen

@@ -10,6 +10,7 @@ use tracing::{Instrument as _, Span, error, info, warn};
 use crate::copy::{Copy, NOWHERE, Unfit, next};
 use crate::deciding::Decided;
 use crate::mailbox::{Request, Withdrawals};
+use crate::metrics::Mismatch;
 use crate::reading::Shared;
 use crate::{Error, ids, spans};
 
@@ -68,6 +69,8 @@ const MOST_BEHIND: i64 = 500;
 pub(crate) enum Failure {
     /// The database is away. What waits, waits on.
     Away,
+    /// The database can be used, but what is known of the pool does not fit it. What waits, waits on.
+    Mismatch(Mismatch),
     /// Trying again is of no use; a person has to do what the sentence says.
     Operator(String),
 }
@@ -114,7 +117,7 @@ impl Writer {
             error!(%unfit, "the pool is loaded anew");
             self.store.abandon().await;
             self.shared.forget();
-            return Err(Failure::Away);
+            return Err(Failure::Mismatch(Mismatch::News));
         }
         if let Some(unsettled) = self.unsettled.take() {
             let settled = self.settle(unsettled, copy, &known, news, waiting).await;
@@ -286,6 +289,7 @@ impl Writer {
         }
         if !self.loaded_anew {
             warn!(error = cause, "the database refused a batch; the pool is loaded anew");
+            self.shared.metrics.mismatched(Mismatch::Batch);
             self.shared.forget();
             self.loaded_anew = true;
             put_back(waiting, decided.into_iter().map(|(request, _)| request));
@@ -293,7 +297,7 @@ impl Writer {
         }
         if decided.is_empty() {
             error!(error = cause, "the database refuses the ends of leases");
-            return Err(Failure::Away);
+            return Err(Failure::Mismatch(Mismatch::Ends));
         }
         self.alone = self.alone.saturating_sub(1);
         for (request, _) in decided {

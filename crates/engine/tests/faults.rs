@@ -26,6 +26,7 @@ const LONG: Duration = Duration::from_mins(2);
 on_both! {
     a_commit_whose_word_was_lost_is_answered_by_the_journal,
     every_end_is_measured,
+    what_does_not_fit_is_not_away,
 }
 
 async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(home: Home) {
@@ -71,6 +72,35 @@ async fn every_end_is_measured(home: Home) {
     }
     let metrics = metrics(&engine.handle);
     for line in ["lease_ends_total{reason=\"evicted\"} 3", "lease_hold_seconds_count 3"] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
+    }
+    engine.stop().await;
+    home.audit().await;
+}
+
+async fn what_does_not_fit_is_not_away(home: Home) {
+    let plan = faulty::Plan::default();
+    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
+    let lease = Duration::from_millis(300);
+    let engine = home.start_with(Box::new(database), 1, lease, Settings::default()).await;
+    plan.lock().unwrap().push(Fault::Misfit);
+    engine.allocate("u").await;
+    // The expiry, by the copy as it is and as it was loaded anew.
+    plan.lock().unwrap().extend([Fault::Refused; 3]);
+    until("the expiry is written down", || async {
+        assert_eq!(engine.handle.health(), Health::Ready);
+        plan.lock().unwrap().is_empty()
+            && metrics(&engine.handle).contains("lease_ends_total{reason=\"expired\"} 1")
+    })
+    .await;
+    let metrics = metrics(&engine.handle);
+    for line in [
+        "database_mismatches_total{of=\"news\"} 1",
+        "database_mismatches_total{of=\"batch\"} 1",
+        "database_mismatches_total{of=\"ends\"} 2",
+        // The one refusal that was for now.
+        "database_failures_total 1",
+    ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
     }
     engine.stop().await;
