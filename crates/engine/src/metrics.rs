@@ -4,6 +4,7 @@
 
 use std::cell::LazyCell;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use pool::{Change, EndReason, Outcome, Timestamp};
 use prometheus_client::collector::Collector;
@@ -48,6 +49,8 @@ pub(crate) struct Metrics {
     /// By [`Mismatch`].
     mismatches: Vec<Counter>,
     families: [Family<Label, Counter>; 3],
+    /// How many requests the engine had taken in after its last turn that wait for the next.
+    left: AtomicUsize,
 }
 
 /// How the database and what is known of the pool turned out not to fit together. The database is
@@ -88,6 +91,7 @@ impl Metrics {
             // In the order of [`Mismatch`].
             mismatches: ["news", "batch", "ends"].map(mismatch).into(),
             families,
+            left: AtomicUsize::new(0),
         }
     }
 
@@ -143,6 +147,10 @@ impl Metrics {
             None => 2,
         };
         self.settled[fate].inc();
+    }
+
+    pub fn left(&self, requests: usize) {
+        self.left.store(requests, Relaxed);
     }
 
     pub fn mismatched(&self, of: Mismatch) {
@@ -205,9 +213,10 @@ impl Collector for Gauges {
         let up = u64::from(health == Health::Ready);
         show.gauge("database_up", "Whether the database can be used", None, up)?;
         show.states(health)?;
-        let help = "Requests on their way to the engine";
-        show.gauge("mailbox_requests", help, None, most - mailbox.capacity())?;
-        let help = "How many requests may be on their way to the engine";
+        let left = shared.metrics.left.load(Relaxed);
+        let help = "Requests that wait for the next batch";
+        show.gauge("mailbox_requests", help, None, most - mailbox.capacity() + left)?;
+        let help = "How many requests may wait before further ones are refused";
         show.gauge("mailbox_capacity", help, None, most)?;
         let help = "How far the clock is behind the pool's time, which runs on without it";
         let behind = shared.time.behind().as_secs_f64();

@@ -226,6 +226,40 @@ async fn an_engine_waits_for_a_database_that_is_not_up_yet() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_that_were_given_up_leave_the_mailbox_while_nothing_can_be_decided() {
+    const ASKED: usize = 10;
+    let cluster = Cluster::start().unwrap();
+    let home = Home::at(&cluster.database().await.unwrap());
+    let settings = Settings { batch: 2, patience: Duration::from_secs(2), ..Settings::default() };
+    let wanted = Wanted { size: Some(3), policy: WantedPolicy::default(), update_policy: false };
+    let engine = Running::of(engine::start(home.database(), wanted, settings));
+    engine.ready().await;
+    let shown = |engine: &Running, requests: usize| {
+        metrics(&engine.handle).contains(&format!("\nmailbox_requests {requests}\n"))
+    };
+    let outage = async |engine: &Running| {
+        let asked: Vec<_> =
+            (0..ASKED).map(|n| engine.ask(user_named(&format!("u{n}")).into())).collect();
+        until("all are shown to wait", || async { shown(engine, ASKED) }).await;
+        for asked in asked {
+            let answer = asked.await.unwrap();
+            assert!(matches!(answer, Err(Error::NotDone { .. })), "{answer:?}");
+        }
+        until("none is shown any more", || async { shown(engine, 0) }).await;
+    };
+    tokio::task::block_in_place(|| cluster.stop(Stop::Immediate)).unwrap();
+    until("it is away", || async { engine.handle.health() == Health::Away }).await;
+    outage(&engine).await;
+    engine.die();
+    let engine = Running::of(engine::start(home.database(), wanted, settings));
+    outage(&engine).await;
+    tokio::task::block_in_place(|| cluster.start_again()).unwrap();
+    engine.ready().await;
+    engine.allocate("u").await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn three_servers_are_as_exact_as_one() {
     let home = Home::postgres().await;
     let engines =
