@@ -55,7 +55,8 @@ pub(crate) fn counters<const N: usize>(label: &'static str, values: [&'static st
 pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) http: Arc<Http>,
-    pub(crate) connections: Gauge,
+    /// By the address that is listened to.
+    pub(crate) connections: Family<[(&'static str, String); 1], Gauge>,
     /// By [`Code`].
     refusals: Vec<Counter>,
 }
@@ -70,7 +71,7 @@ impl Metrics {
         let benchmark = settings.benchmark_routes.then_some(sample::TEMPLATES);
         let templates = routes::TEMPLATES.iter().copied().chain(benchmark.into_iter().flatten());
         let http = Arc::new(Http::new(templates));
-        let connections = Gauge::default();
+        let connections = Family::default();
         let mut all = Registry::default();
         let registry = all.sub_registry_with_prefix(PREFIX);
         registry.register(
@@ -86,7 +87,7 @@ impl Metrics {
         registry.register("refusals", help, refusals);
         let help = "How often an event stream had to say that something is missing, by reason";
         registry.register("event_resyncs", help, resyncs);
-        let help = "Connections that are open, at all addresses together";
+        let help = "Connections that are open, by the address that they came to";
         registry.register("connections", help, connections.clone());
         let limit = ConstGauge::new(settings.connections);
         registry.register("connections_limit", "How many may be open at each address", limit);
