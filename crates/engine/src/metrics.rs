@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use store::Entry;
 use tokio::time::Instant;
 
+use crate::copy::Copy;
 use crate::mailbox::Request;
 use crate::{Handle, Health};
 
@@ -222,19 +223,21 @@ impl Collector for Gauges {
         let behind = shared.time.behind().as_secs_f64();
         show.gauge("clock_behind", help, Some(&Unit::Seconds), behind)?;
         let (now, in_touch_since) = (shared.estimate(), shared.in_touch_since());
-        let copy = shared.copy();
-        let Some(copy) = copy.as_ref() else { return Ok(()) };
-        let (pool, now) = (&copy.pool, now.max(copy.at));
-        let (size, active) = (pool.size(), pool.active(now));
-        let waiting = pool.waiting(now, shared.server, in_touch_since);
+        // Nobody waits for the copy until this is written down.
+        let seen = shared.copy().as_ref().map(|Copy { pool, position, at }| {
+            let now = now.max(*at);
+            let waiting = pool.waiting(now, shared.server, in_touch_since);
+            (pool.size(), pool.active(now), waiting, *position)
+        });
+        let Some((size, active, waiting, position)) = seen else { return Ok(()) };
         show.gauge("tokens", "Tokens in the pool", None, size)?;
         show.gauge("tokens_active", "Tokens held by somebody", None, active)?;
         show.gauge("tokens_available", "Tokens that are free", None, size - active)?;
         show.gauge("allocations_waiting", "Allocations that wait for a token", None, waiting)?;
         let help = "The era of the journal; a new one begins when a database was restored";
-        show.gauge("journal_epoch", help, None, copy.position.epoch)?;
+        show.gauge("journal_epoch", help, None, position.epoch)?;
         let help = "The number of the newest batch that this server knows";
-        show.gauge("journal_version", help, None, copy.position.version)
+        show.gauge("journal_version", help, None, position.version)
     }
 }
 
