@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use crate::api;
+
 /// How many spans wait at most.
 const QUEUE: usize = 8192;
 
@@ -47,11 +49,14 @@ impl Export {
     /// Begins; the processor takes the spans.
     pub fn start(endpoint: &str, resource: &Resource) -> anyhow::Result<(Self, Processor)> {
         // Headers may prove who sends spans; they are not for whoever the collector names.
-        let redirect = reqwest::redirect::Policy::none();
-        let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(redirect).build();
+        let builder = || {
+            reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none())
+        };
+        let scheme = endpoint.split(':').next().unwrap_or_default();
+        let client = api::client_of(scheme, builder).context("traces can't be exported")?;
         let mut exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(client.context("traces can't be exported")?)
+            .with_http_client(client)
             .with_endpoint(format!("{endpoint}/v1/traces"))
             .with_timeout(TIMEOUT)
             .build()

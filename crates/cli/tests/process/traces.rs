@@ -178,6 +178,20 @@ async fn without_a_collector_the_server_goes_on_and_stops_soon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_machine_without_any_certificate_can_send_traces_by_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start().await;
+    let database = sqlite(folder.path());
+    let common = ["serve", "--listen", "127.0.0.1:0", "--database", &database];
+    let mut serve =
+        command(Path::new("/"), &[&common[..], &["--otlp-endpoint", &collector.url]].concat());
+    let serve = serve.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/dev/null");
+    let server = Server::of(serve);
+    server.get("/api/tokens").await;
+    collector.span("GET /api/tokens", |_| true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_proves_who_sends_traces_is_sent_and_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     let collector = Collector::start().await;
