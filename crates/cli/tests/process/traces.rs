@@ -137,7 +137,8 @@ async fn who_waits_in_the_queue_is_seen_to() {
 async fn only_what_is_wanted_is_traced() {
     let folder = tempfile::tempdir().unwrap();
     let other = "11111111111111111111111111111111";
-    for (share, expected) in [("0", vec![TRACE]), ("1", vec![TRACE, "new", "new"])] {
+    let cases = [("0", vec![]), ("0.000000001", vec![TRACE]), ("1", vec![TRACE, "new", "new"])];
+    for (share, expected) in cases {
         let collector = Collector::start().await;
         let mut server = traced(&sqlite(folder.path()), &collector, &["--trace-sample", share]);
         allocate(&server, "alice", &format!("00-{TRACE}-{CLIENT_SPAN}-01")).await;
