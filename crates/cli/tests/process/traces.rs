@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::collector::{Collector, links, text};
+use crate::collector::{Collector, Span, links, text};
 use crate::harness::{Server, client, command, poll};
 use crate::{databases, sqlite};
 
@@ -126,7 +126,7 @@ async fn who_waits_in_the_queue_is_seen_to() {
     let queue = collector.span("queue", |_| true);
     let waited = queue.end_time_unix_nano - queue.start_time_unix_nano;
     assert!((500_000_000..5_000_000_000).contains(&waited), "{waited}");
-    let last = |span: &crate::collector::Span| {
+    let last = |span: &Span| {
         span.trace_id == queue.trace_id && span.start_time_unix_nano >= queue.end_time_unix_nano
     };
     let in_batch = collector.span("in batch", last);
@@ -154,6 +154,33 @@ async fn only_what_is_wanted_is_traced() {
         assert_eq!(traces, expected, "{share}");
         assert!(spans.iter().all(|span| hex(&span.trace_id) != other));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_span_has_the_name_of_the_route_and_nothing_that_a_client_made_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start().await;
+    let server = traced(&sqlite(folder.path()), &collector, &[]);
+    for (path, name) in [
+        ("//api//tokens/", "GET /api/tokens"),
+        ("/api/tokens/alice", "GET /api/tokens/{id}"),
+        ("/api/leases/alice/history", "GET"),
+        ("/metrics", "GET /metrics"),
+    ] {
+        let url = format!("{}{path}", server.url());
+        let id = client().get(url).send().await.unwrap().headers()["x-request-id"].clone();
+        let id = id.to_str().unwrap();
+        let is_it = |span: &Span| text(&span.attributes, "request_id").as_deref() == Some(id);
+        let span = collector.span(name, is_it);
+        let route = text(&span.attributes, "http.route").unwrap_or_default();
+        assert_eq!(format!("GET {route}").trim_end(), name);
+    }
+    let url = format!("{}/api/tokens", server.url());
+    let state = format!("vendor={}", "1".repeat(600));
+    let request = client().get(url).header("tracestate", state);
+    request.header("traceparent", format!("00-{TRACE}-{CLIENT_SPAN}-01")).send().await.unwrap();
+    let span = collector.span("GET /api/tokens", |span| hex(&span.trace_id) == TRACE);
+    assert_eq!(span.trace_state, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
