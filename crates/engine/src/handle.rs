@@ -164,7 +164,7 @@ impl Handle {
             answered = tokio::time::timeout(patience, &mut answer.receiver).await;
         }
         match answered {
-            Ok(Ok(delivery)) => delivery.map(Delivery::receive).map_err(Unanswered::tell),
+            Ok(Ok(delivery)) => delivery.map(Delivery::receive).map_err(Unanswered::receive),
             Ok(Err(_)) | Err(_) => Err(answer.give_up()),
         }
     }
