@@ -144,6 +144,11 @@ impl Handle {
         self.shared.health()
     }
 
+    /// Waits until the health is another than this one, and tells which.
+    pub async fn health_after(&self, health: Health) -> Health {
+        self.shared.health_after(health).await
+    }
+
     async fn submit(
         &self,
         command: Command,
