@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use crate::Error;
-use crate::spans::Way;
+use crate::spans::{Way, WayOut};
 
 /// A command on its way to the engine.
 pub(crate) struct Request {
@@ -17,7 +17,7 @@ pub(crate) struct Request {
     /// None for what the engine asks of itself.
     reply: Option<Reply>,
     /// None where it is not traced.
-    pub way: Option<Box<Way>>,
+    pub way: Option<Way>,
 }
 
 struct Reply {
@@ -51,6 +51,8 @@ pub(crate) struct Answer {
     progress: Arc<Progress>,
     /// The lease that is allocated, and where to say that nobody wants it any more.
     allocates: Option<(LeaseId, Withdrawals)>,
+    /// None where it is not traced.
+    way_out: Option<WayOut>,
 }
 
 impl Answer {
@@ -70,6 +72,7 @@ impl Answer {
 
     fn leave(&self) -> u8 {
         let stage = self.progress.stage.swap(GIVEN_UP, SeqCst);
+        self.way_out.iter().for_each(WayOut::leave);
         if let Some((lease_id, withdrawals)) = &self.allocates
             && stage == QUEUED
         {
@@ -95,8 +98,10 @@ impl Request {
             _ => None,
         };
         let reply = Some(Reply { sender, progress: Arc::clone(&progress) });
-        let request = Request { command, queued_since: None, reply, way: Way::begin() };
-        (request, Answer { receiver, progress, allocates })
+        let way = Way::begin();
+        let way_out = way.as_ref().map(Way::out);
+        let request = Request { command, queued_since: None, reply, way };
+        (request, Answer { receiver, progress, allocates, way_out })
     }
 
     /// A command whose outcome nobody waits for.
@@ -143,13 +148,13 @@ impl Request {
 
     /// The command was certainly not carried out, and waits again.
     pub fn put_back(&mut self) {
-        self.way.iter_mut().for_each(|way| way.put_back());
+        self.way.iter().for_each(Way::put_back);
         self.step(TAKEN, WAITING);
     }
 
     /// The command waits in the pool's queue. False when nobody waits for it any more.
     pub fn queue(&mut self) -> bool {
-        self.way.iter_mut().for_each(|way| way.queue());
+        self.way.iter().for_each(Way::queue);
         if let Some(reply) = &self.reply {
             reply.progress.queued.store(true, SeqCst);
         }

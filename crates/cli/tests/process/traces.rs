@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use testbed::{Cluster, Stop};
 use tokio::task::JoinSet;
 
 use crate::collector::{Collector, Span, links, text};
@@ -181,6 +182,47 @@ async fn a_span_has_the_name_of_the_route_and_nothing_that_a_client_made_up() {
     request.header("traceparent", format!("00-{TRACE}-{CLIENT_SPAN}-01")).send().await.unwrap();
     let span = collector.span("GET /api/tokens", |span| hex(&span.trace_id) == TRACE);
     assert_eq!(span.trace_state, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_is_seen_to_and_ends_when_it_is_answered() {
+    let cluster = Cluster::start().unwrap();
+    let collector = Collector::start().await;
+    let database = cluster.database().await.unwrap();
+    let server = traced(&database, &collector, &["--request-timeout", "1s"]);
+    cluster.stop(Stop::Fast).unwrap();
+    assert_eq!(server.allocate("alice").await.0, 503);
+    // While the database is still away.
+    let request = collector.span("POST /api/tokens/allocate", |_| true);
+    assert_eq!(kind_of_failure(&request).as_deref(), Some("not-done"));
+    let mailbox = collector.child(&request, "mailbox");
+    assert!(mailbox.end_time_unix_nano <= request.end_time_unix_nano);
+    let batch = collector.span("batch", |batch| kind_of_failure(batch).is_some());
+    assert_eq!(kind_of_failure(&batch).as_deref(), Some("away"));
+    assert_eq!(kind_of_failure(&collector.child(&batch, "begin")).as_deref(), Some("away"));
+}
+
+/// How a span says that it failed, if it does.
+fn kind_of_failure(span: &Span) -> Option<String> {
+    let failed = span.status.as_ref().is_some_and(|status| status.code == 2);
+    failed.then(|| text(&span.attributes, "error.type").unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_batches_that_serve_a_traced_request_are_traced() {
+    let collector = Collector::start().await;
+    let arguments = ["--pool-size", "1", "--when-full", "wait", "--lease", "1h"];
+    let database = Cluster::shared().database().await.unwrap();
+    let server = traced(&database, &collector, &arguments);
+    assert_eq!(server.allocate("alice").await.0, 200);
+    let request = client().post(format!("{}/api/tokens/allocate", server.url()));
+    let request = request.json(&json!({ "user_id": "bob", "wait_seconds": 4 }));
+    assert_eq!(request.send().await.unwrap().status().as_u16(), 503);
+    collector.span("queue", |_| true);
+    let batches: Vec<Span> =
+        collector.spans().into_iter().filter(|span| span.name == "batch").collect();
+    assert!(batches.len() >= 2, "{batches:?}");
+    assert!(batches.iter().all(|batch| batch.links.len() == 1), "{batches:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
