@@ -28,8 +28,10 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use store::SystemClock;
+use tokio::runtime::Runtime;
 
 use crate::args::Given;
 use crate::found::Found;
@@ -71,6 +73,10 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
 }
 
+/// What may go on when a command is done, such as the lookup of a name that nobody answers, may hold
+/// up the end of the process only so long.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+
 /// The commands that work on a database themselves.
 fn serve_or_tend(given: &Given) -> anyhow::Result<ExitCode> {
     let env = |name: &str| std::env::var(name).ok();
@@ -79,12 +85,11 @@ fn serve_or_tend(given: &Given) -> anyhow::Result<ExitCode> {
         show::show(&found)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if given.command == "doctor" {
-        return Ok(runtime.block_on(doctor::examine(&found, given.after_restore)));
+        return to_the_end(async { Ok(doctor::examine(&found, given.after_restore).await) });
     }
     let settings = Settings::read(&found)?;
-    runtime.block_on(async {
+    to_the_end(async {
         if given.command == "serve" {
             let (traces, spans) = traces::start(&settings)?;
             log::start(&settings, spans);
@@ -103,6 +108,14 @@ fn serve_or_tend(given: &Given) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// What comes of a command.
+fn to_the_end<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(command);
+    runtime.shutdown_timeout(AFTERWARDS);
+    ended
 }
 
 /// `token-manager migrate`
@@ -137,5 +150,26 @@ fn complain(error: &anyhow::Error) {
     eprintln!("error: {error}");
     for cause in error.chain().skip(1) {
         eprintln!("  because: {cause}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn what_nobody_waits_for_does_not_hold_up_the_end() {
+        let (_never, answer) = mpsc::channel::<()>();
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || {
+            let done = to_the_end(async {
+                tokio::task::spawn_blocking(move || answer.recv());
+                Ok(())
+            });
+            ended.send(done.is_ok())
+        });
+        assert_eq!(end.recv_timeout(AFTERWARDS * 10), Ok(true));
     }
 }

@@ -54,6 +54,8 @@ pub async fn serve(
         }
     };
     announcing.abort();
+    // That it was ended is no error; and nothing of it may be told after this.
+    let _ = announcing.await;
     tell(&[NotifyState::Stopping]);
     tokio::spawn(async move {
         signals.next().await;
@@ -148,13 +150,15 @@ fn is_loopback(ip: IpAddr) -> bool {
 }
 
 /// Says once, when requests can be served, where and what. Whoever started it as a service learns
-/// that it has started also if the database stays away: then requests are answered so.
+/// that it has started also if the database stays away, or its schema takes long to be brought up to
+/// date: then requests are answered so. From then on they learn whether it can be reached.
 async fn announce(handle: Handle, address: SocketAddr, database: String) {
     let look = || handle.read(|view| (view.pool.size(), view.pool.policy()));
     let mut pause = Duration::from_millis(2);
     let mut found = look().await;
     if found.is_err() && handle.health() != Health::Stopped {
-        tell(&[NotifyState::Ready, NotifyState::Status("waiting for the database")]);
+        let status = NotifyState::Status("starting: the database can't be used yet");
+        tell(&[NotifyState::Ready, status]);
     }
     let (size, policy) = loop {
         if let Ok(pool) = found {
@@ -181,6 +185,15 @@ async fn announce(handle: Handle, address: SocketAddr, database: String) {
         format!("http://{host} ({size} {tokens}, leases of {lease}{when_full}, {database})");
     say(&format!("TokenManager is ready: {ready}"));
     tell(&[NotifyState::Ready, NotifyState::Status(&ready)]);
+    let mut health = Health::Ready;
+    loop {
+        health = handle.health_after(health).await;
+        tell(&[NotifyState::Status(match health {
+            Health::Ready => &ready,
+            Health::Starting | Health::Away => "the database can't be reached",
+            Health::Stopped => return,
+        })]);
+    }
 }
 
 /// Tells systemd, if it is systemd that waits for this program.

@@ -296,8 +296,8 @@ pub const SETTINGS: &[Setting] = &[
         value: "SHARE",
         default: Some("1"),
         group: TRACES,
-        help: "Which share of the requests is traced, from 0 for none to 1 for all. Those that are \
-               part of a client's trace are traced if the client's is",
+        help: "Which share of the requests is traced, from 0 for none to 1 for all. Unless it is 0, \
+               those that are part of a client's trace are traced if the client's is",
         ..ONE
     },
     // For `scripts/bench` only: routes that answer a constant, to compare with.

@@ -5,7 +5,7 @@ mod export;
 
 use std::sync::Arc;
 
-use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::HeaderExtractor;
@@ -25,8 +25,12 @@ use crate::log::Spans;
 use crate::settings::Settings;
 use crate::traces::export::Export;
 
-/// A batch has a link to each request that it serves.
-const MOST_LINKS: u32 = 2048;
+/// How many of the requests that a batch serves it has links to. Each of them has one to the batch.
+const MOST_LINKS: u32 = 128;
+
+/// How long a client's `tracestate` may be: what any tracing system has to pass on. All spans of a
+/// request have it, and all links to them.
+const LONGEST_STATE: usize = 512;
 
 /// What traces, if anything does.
 pub struct Traces {
@@ -41,7 +45,9 @@ pub struct Traces {
 ///
 /// When the environment says of the export what makes no sense.
 pub fn start(settings: &Settings) -> anyhow::Result<(Traces, Option<Spans>)> {
-    let Some(endpoint) = &settings.otlp_endpoint else {
+    // With a share of none, no client gets a trace either.
+    let endpoint = settings.otlp_endpoint.as_ref().filter(|_| settings.trace_sample > 0.0);
+    let Some(endpoint) = endpoint else {
         return Ok((Traces { requests: None, export: None }, None));
     };
     let (export, processor) = Export::start(endpoint, &resource())?;
@@ -105,7 +111,7 @@ struct Requests {
 
 impl server::Traces for Requests {
     fn span(&self, headers: &HeaderMap, make: &dyn Fn() -> Span) -> Span {
-        let client = self.clients.extract_with_context(&Context::new(), &HeaderExtractor(headers));
+        let client = self.clients.extract_with_context(&Context::new(), &Sent::of(headers));
         let of_client = client.span().span_context().clone();
         if of_client.is_valid() {
             if !of_client.is_sampled() {
@@ -119,6 +125,25 @@ impl server::Traces for Requests {
         let chance = self.ids.new_trace_id();
         let drawn = self.sampler.should_sample(None, chance, "", &SpanKind::Server, &[], &[]);
         if drawn.decision == SamplingDecision::RecordAndSample { make() } else { Span::none() }
+    }
+}
+
+/// What a client sent of its trace, without what is too long.
+struct Sent<'a>(HeaderExtractor<'a>);
+
+impl<'a> Sent<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        Sent(HeaderExtractor(headers))
+    }
+}
+
+impl Extractor for Sent<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).filter(|value| value.len() <= LONGEST_STATE)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys()
     }
 }
 

@@ -144,6 +144,11 @@ impl Handle {
         self.shared.health()
     }
 
+    /// Waits until the health is another than this one, and tells which.
+    pub async fn health_after(&self, health: Health) -> Health {
+        self.shared.health_after(health).await
+    }
+
     async fn submit(
         &self,
         command: Command,
@@ -164,7 +169,7 @@ impl Handle {
             answered = tokio::time::timeout(patience, &mut answer.receiver).await;
         }
         match answered {
-            Ok(Ok(delivery)) => delivery.map(Delivery::receive).map_err(Unanswered::tell),
+            Ok(Ok(delivery)) => delivery.map(Delivery::receive).map_err(Unanswered::receive),
             Ok(Err(_)) | Err(_) => Err(answer.give_up()),
         }
     }

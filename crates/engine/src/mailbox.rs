@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use crate::Error;
-use crate::spans::Way;
+use crate::spans::{Way, WayOut};
 
 /// A command on its way to the engine.
 pub(crate) struct Request {
@@ -17,7 +17,7 @@ pub(crate) struct Request {
     /// None for what the engine asks of itself.
     reply: Option<Reply>,
     /// None where it is not traced.
-    pub way: Option<Box<Way>>,
+    pub way: Option<Way>,
 }
 
 struct Reply {
@@ -51,6 +51,8 @@ pub(crate) struct Answer {
     progress: Arc<Progress>,
     /// The lease that is allocated, and where to say that nobody wants it any more.
     allocates: Option<(LeaseId, Withdrawals)>,
+    /// None where it is not traced.
+    way_out: Option<WayOut>,
 }
 
 impl Answer {
@@ -70,6 +72,7 @@ impl Answer {
 
     fn leave(&self) -> u8 {
         let stage = self.progress.stage.swap(GIVEN_UP, SeqCst);
+        self.way_out.iter().for_each(WayOut::leave);
         if let Some((lease_id, withdrawals)) = &self.allocates
             && stage == QUEUED
         {
@@ -95,8 +98,10 @@ impl Request {
             _ => None,
         };
         let reply = Some(Reply { sender, progress: Arc::clone(&progress) });
-        let request = Request { command, queued_since: None, reply, way: Way::begin() };
-        (request, Answer { receiver, progress, allocates })
+        let way = Way::begin();
+        let way_out = way.as_ref().map(Way::out);
+        let request = Request { command, queued_since: None, reply, way };
+        (request, Answer { receiver, progress, allocates, way_out })
     }
 
     /// A command whose outcome nobody waits for.
@@ -148,13 +153,13 @@ impl Request {
 
     /// The command was certainly not carried out, and waits again.
     pub fn put_back(&mut self) {
-        self.way.iter_mut().for_each(|way| way.put_back());
+        self.way.iter().for_each(Way::put_back);
         self.step(TAKEN, WAITING);
     }
 
     /// The command waits in the pool's queue. False when nobody waits for it any more.
     pub fn queue(&mut self) -> bool {
-        self.way.iter_mut().for_each(|way| way.queue());
+        self.way.iter().for_each(Way::queue);
         if let Some(reply) = &self.reply {
             reply.progress.queued.store(true, SeqCst);
         }
@@ -192,17 +197,15 @@ impl Request {
     }
 
     fn leave_unanswered(self, why: Unanswered) {
-        let refused = match self.reply {
-            Some(reply) => reply.sender.send(Err(why)).err(),
-            None => Some(Err(why)),
-        };
-        if let Some(Err(why)) = refused {
-            why.tell();
+        if let Some(reply) = self.reply {
+            // What nobody receives tells itself.
+            drop(reply.sender.send(Err(why)));
         }
     }
 }
 
-/// Why there is no outcome.
+/// Why there is no outcome. It says in the log what belongs there when it is dropped: where somebody
+/// asked, that is in their task, whose lines bear the name of their request.
 #[derive(Debug)]
 pub(crate) struct Unanswered {
     error: Error,
@@ -211,13 +214,16 @@ pub(crate) struct Unanswered {
 }
 
 impl Unanswered {
-    /// Says in the log what belongs there. Where somebody asked, that is their task's to do: its
-    /// lines bear the name of their request.
-    pub fn tell(self) -> Error {
-        if let Some(error) = self.cause {
+    pub fn receive(self) -> Error {
+        self.error.clone()
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(error) = &self.cause {
             warn!(error, "the database refused a command");
         }
-        self.error
     }
 }
 
@@ -244,5 +250,62 @@ impl Drop for Delivery {
             // Without an engine the lease runs to its deadline.
             drop(withdrawals.send(Command::Withdraw { lease_id: grant.lease.id }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    use super::*;
+
+    /// Counts what is logged.
+    struct Lines(Arc<AtomicUsize>);
+
+    impl Subscriber for Lines {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, _: &Event<'_>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn why_the_database_refused_is_logged_once_whoever_is_there_to_hear_it() {
+        let lines = Arc::<AtomicUsize>::default();
+        let _logging = tracing::subscriber::set_default(Lines(Arc::clone(&lines)));
+        let (withdrawals, _) = mpsc::unbounded_channel();
+        let cause = std::fmt::Error;
+        let gone = |(request, answer): (Request, Answer)| {
+            drop(answer);
+            request.refuse_for(&cause);
+        };
+        let leaves = |(request, answer): (Request, Answer)| {
+            request.refuse_for(&cause);
+            drop(answer);
+        };
+        let hears = |(request, mut answer): (Request, Answer)| {
+            request.refuse_for(&cause);
+            let why = answer.receiver.try_recv().unwrap().err().unwrap();
+            assert_eq!(why.receive(), Error::Refused);
+        };
+        let ways: [&dyn Fn((Request, Answer)); 3] = [&gone, &leaves, &hears];
+        for (place, way) in ways.iter().enumerate() {
+            way(Request::new(Command::Clear, &withdrawals));
+            assert_eq!(lines.load(SeqCst), place + 1);
+        }
+        Request::unattended(Command::Clear).refuse_for(&cause);
+        assert_eq!(lines.load(SeqCst), ways.len() + 1);
     }
 }

@@ -104,6 +104,12 @@ impl Shared {
         self.health.borrow().0
     }
 
+    pub async fn health_after(&self, health: Health) -> Health {
+        let mut changes = self.health.subscribe();
+        let other = changes.wait_for(|(now, _)| *now != health).await;
+        other.expect("the sender is in here, too").0
+    }
+
     pub fn set_health(&self, health: Health) {
         self.health.send_if_modified(|(now, since)| {
             let changed = *now != health;

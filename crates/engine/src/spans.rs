@@ -4,22 +4,29 @@
 //! of both are linked. All spans have one target, by which a log can leave them out. Where nobody
 //! wants that target, each of these functions costs a look at a static.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use pool::LeaseId;
 use store::Position;
 use tracing::field::{Empty, display};
-use tracing::{Level, Span, info_span, span_enabled};
+use tracing::{Instrument as _, Level, Span, info_span, span_enabled};
 
 use crate::deciding::Decided;
 use crate::mailbox::Request;
-use crate::writer::Queued;
 
 /// The target of all spans, here and in the server.
 pub const TARGET: &str = "trace";
 
-/// The way of one request.
-pub(crate) struct Way {
+/// The way of one request. It ends when this is dropped, or when whoever asked leaves.
+pub(crate) struct Way(Arc<Open>);
+
+/// None once the way has ended.
+type Open = Mutex<Option<Stages>>;
+
+/// Where whoever asked can end the way.
+pub(crate) struct WayOut(Weak<Open>);
+
+struct Stages {
     request: Span,
     /// Where it is: in the mailbox, in a batch, in the pool's queue.
     stage: Span,
@@ -28,17 +35,61 @@ pub(crate) struct Way {
 
 impl Way {
     /// For the request in whose span this is called. None where it has none.
-    pub fn begin() -> Option<Box<Way>> {
+    pub fn begin() -> Option<Way> {
         if !span_enabled!(target: TARGET, Level::INFO) {
             return None;
         }
         let request = Span::current();
         request.metadata().filter(|metadata| metadata.target() == TARGET)?;
-        let mut way = Way { request, stage: Span::none(), in_batch: false };
-        way.wait();
-        Some(Box::new(way))
+        let mut stages = Stages { request, stage: Span::none(), in_batch: false };
+        stages.wait();
+        Some(Way(Arc::new(Mutex::new(Some(stages)))))
     }
 
+    pub fn out(&self) -> WayOut {
+        WayOut(Arc::downgrade(&self.0))
+    }
+
+    fn is_open(&self) -> bool {
+        lock(&self.0).is_some()
+    }
+
+    fn with(&self, go_on: impl FnOnce(&mut Stages)) {
+        if let Some(stages) = &mut *lock(&self.0) {
+            go_on(stages);
+        }
+    }
+
+    /// It waits for the next batch.
+    pub fn put_back(&self) {
+        self.with(|stages| {
+            if stages.in_batch {
+                stages.wait();
+            }
+        });
+    }
+
+    /// It waits in the pool's queue.
+    pub fn queue(&self) {
+        let queue = |request: &Span| info_span!(target: TARGET, parent: request, "queue");
+        self.with(|stages| stages.enter(queue));
+    }
+}
+
+impl WayOut {
+    /// Ends the spans of a request whose answer nobody waits for any more, however long the engine
+    /// keeps it.
+    pub fn leave(&self) {
+        let Some(open) = self.0.upgrade() else { return };
+        drop(lock(&open).take());
+    }
+}
+
+fn lock(open: &Open) -> MutexGuard<'_, Option<Stages>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Stages {
     fn wait(&mut self) {
         self.enter(|request| info_span!(target: TARGET, parent: request, "mailbox"));
     }
@@ -56,29 +107,19 @@ impl Way {
         self.stage.follows_from(batch);
         batch.follows_from(&self.request);
     }
-
-    /// It waits for the next batch.
-    pub fn put_back(&mut self) {
-        if self.in_batch {
-            self.wait();
-        }
-    }
-
-    /// It waits in the pool's queue.
-    pub fn queue(&mut self) {
-        self.enter(|request| info_span!(target: TARGET, parent: request, "queue"));
-    }
 }
 
-/// The span of a batch that may serve one of these; none where none of them is traced.
-pub(crate) fn batch(waiting: &VecDeque<Request>, queued: &HashMap<LeaseId, Queued>) -> Span {
+/// The span of a batch that is to decide the first `limit` of these; none where none of them is
+/// traced.
+pub(crate) fn batch(waiting: &VecDeque<Request>, limit: usize) -> Span {
     if !span_enabled!(target: TARGET, Level::INFO) {
         return Span::none();
     }
-    let mut requests = waiting.iter().chain(queued.values().map(|queued| &queued.request));
-    if requests.all(|request| request.way.is_none()) {
-        return Span::none();
-    }
+    let mut ways = waiting.iter().take(limit).filter_map(|request| request.way.as_ref());
+    if ways.any(Way::is_open) { new_batch() } else { Span::none() }
+}
+
+fn new_batch() -> Span {
     info_span!(
         target: TARGET,
         parent: None,
@@ -87,35 +128,64 @@ pub(crate) fn batch(waiting: &VecDeque<Request>, queued: &HashMap<LeaseId, Queue
         batch.changes = Empty,
         batch.id = Empty,
         batch.version = Empty,
+        otel.status_code = Empty,
+        "error.type" = Empty,
     )
 }
 
-/// The span of the batch's wait for the pool's lock, and for what other servers did.
-pub(crate) fn begin(batch: &Span) -> Span {
-    step(batch, || info_span!(target: TARGET, parent: batch, "begin"))
+/// Notes what the batch is called in the journal.
+pub(crate) fn name(batch: &Span, position: &Position) {
+    batch.record("batch.id", display(position.batch.0));
+    batch.record("batch.version", position.version);
 }
 
-/// The span of its decisions.
-pub(crate) fn decide(batch: &Span) -> Span {
-    step(batch, || info_span!(target: TARGET, parent: batch, "decide"))
-}
-
-/// The span of writing it down.
-pub(crate) fn commit(batch: &Span, position: &Position) -> Span {
-    step(batch, || {
-        batch.record("batch.id", display(position.batch.0));
-        batch.record("batch.version", position.version);
-        info_span!(target: TARGET, parent: batch, "commit")
-    })
-}
-
-fn step(batch: &Span, span: impl FnOnce() -> Span) -> Span {
+/// Does a step of a batch within a span of its own: `begin` waits for the pool's lock, and for what
+/// other servers did; `settle` looks for what became of an earlier batch; `decide`; `commit`.
+pub(crate) async fn step<T>(
+    batch: &Span,
+    name: &'static str,
+    work: impl Future<Output = Result<T, store::Error>>,
+) -> Result<T, store::Error> {
     // With a parent that is none it would be a trace of its own.
-    if batch.is_none() { Span::none() } else { span() }
+    if batch.is_none() {
+        return work.await;
+    }
+    let span = info_span!(
+        target: TARGET,
+        parent: batch,
+        "step",
+        otel.name = name,
+        otel.status_code = Empty,
+        "error.type" = Empty,
+    );
+    let done = work.instrument(span.clone()).await;
+    if let Err(error) = &done {
+        let kind = match error {
+            store::Error::TryAgain { .. } => "away",
+            store::Error::Data(_) => "refused",
+            store::Error::Unknown(_) => "unknown",
+            store::Error::Operator(_) => "operator",
+        };
+        failed(&span, kind);
+        failed(batch, kind);
+    }
+    done
 }
 
-/// Links the batch and the requests that were decided in it.
-pub(crate) fn decided(batch: &Span, decided: &mut Decided) {
+/// Notes that what the span is about came to nothing.
+pub(crate) fn failed(span: &Span, kind: &'static str) {
+    span.record("otel.status_code", "ERROR");
+    span.record("error.type", kind);
+}
+
+/// Links the batch and the requests that were decided in it. One that decides traced requests of the
+/// pool's queue only has no span until here.
+pub(crate) fn decided(batch: &mut Span, decided: &Decided) {
+    let mut ways =
+        decided.outcomes.iter().filter_map(|(request, _)| request.way.as_ref()).peekable();
+    if batch.is_none() && ways.peek().is_some() {
+        *batch = new_batch();
+    }
     if batch.is_none() {
         return;
     }
@@ -123,7 +193,7 @@ pub(crate) fn decided(batch: &Span, decided: &mut Decided) {
     let count = |of: usize| i64::try_from(of).unwrap_or(i64::MAX);
     batch.record("batch.commands", count(decided.outcomes.len()));
     batch.record("batch.changes", count(decided.changes.len()));
-    for way in decided.outcomes.iter_mut().filter_map(|(request, _)| request.way.as_mut()) {
-        way.join(batch);
+    for way in ways {
+        way.with(|stages| stages.join(batch));
     }
 }

@@ -229,7 +229,7 @@ impl Turns {
         if self.pressed() || away || self.writer.has_to_load() || self.is_time() {
             // Nothing may be begun during housekeeping, nor when this is to be the last batch.
             let may_begin = !self.housekeeping.is_due(1) && !self.mailbox.is_closed();
-            let span = spans::batch(&self.waiting, &self.writer.queued);
+            let span = spans::batch(&self.waiting, self.batch);
             self.writer.span.clone_from(&span);
             let attempt = self.writer.attempt(&mut self.waiting, self.batch, may_begin);
             let attempted = attempt.instrument(span).await;

@@ -114,10 +114,11 @@ impl Writer {
             None => self.start_again().await?,
         };
         let known = copy.position;
-        let begin = self.store.begin(&known).instrument(spans::begin(&self.span));
+        let begin = spans::step(&self.span, "begin", self.store.begin(&known));
         let Begun { now, news, new_epoch } = begin.await?;
         if let Err(unfit) = take(&mut copy, &news) {
             error!(%unfit, "the pool is loaded anew");
+            spans::failed(&self.span, "unfit");
             self.store.abandon().await;
             self.shared.forget();
             return Err(Failure::Mismatch(Mismatch::News));
@@ -145,17 +146,17 @@ impl Writer {
         let now = self.shared.time.observe(now, copy.at);
         self.shared.touched(now);
         let limit = if self.alone > 0 { 1 } else { limit };
-        let span = spans::decide(&self.span);
-        let decided = match self.decide(&mut copy, now, waiting, limit).instrument(span).await {
-            Ok(mut decided) => {
-                spans::decided(&self.span, &mut decided);
-                decided
-            }
+        let mut span = self.span.clone();
+        let decided = self.decide(&mut copy, now, waiting, limit);
+        let decided = match spans::step(&span, "decide", decided).await {
+            Ok(decided) => decided,
             Err(error) => {
                 self.store.abandon().await;
                 return Err(error.into());
             }
         };
+        spans::decided(&mut span, &decided);
+        self.span = span.clone();
         if decided.changes.is_empty() && !new_epoch && !self.unwritten {
             self.store.abandon().await;
             self.shared.publish(&known, news, None);
@@ -164,7 +165,9 @@ impl Writer {
         }
         let position = next(copy.position, new_epoch, ids::batch());
         let then_begin = may_begin && decided.outcomes.len() > 1;
-        self.write(copy, (known, news), (position, now), decided, then_begin, waiting).await
+        let write = self.write(copy, (known, news), (position, now), decided, then_begin, waiting);
+        // It may have no span until now.
+        write.instrument(span).await
     }
 
     /// Makes a batch durable and answers its commands.
@@ -179,14 +182,14 @@ impl Writer {
     ) -> Result<bool, Failure> {
         let (server, fence) = (self.shared.server, copy.pool.fence());
         let entry = Entry { position, server, at, fence, changes, keys };
-        let span = spans::commit(&self.span, &position);
         let started = Instant::now();
         let committed = if then_begin {
-            self.store.commit_and_begin(&entry).instrument(span).await
+            self.store.commit_and_begin(&entry)
         } else {
-            self.store.commit(&entry).instrument(span).await
+            self.store.commit(&entry)
         };
-        match committed {
+        spans::name(&self.span, &position);
+        match spans::step(&self.span, "commit", committed).await {
             Ok(()) => {
                 self.begun = then_begin;
                 self.loaded_anew = false;
@@ -224,7 +227,8 @@ impl Writer {
         if let Some(copy) = self.shared.copy().as_ref() {
             return Ok(copy.clone());
         }
-        let Begun { news, .. } = self.store.begin(&NOWHERE).await?;
+        let Begun { news, .. } =
+            spans::step(&self.span, "begin", self.store.begin(&NOWHERE)).await?;
         self.store.abandon().await;
         let News::Whole(snapshot) = news else {
             return Err(Failure::Operator("the journal of the pool is empty".to_owned()));
@@ -244,7 +248,8 @@ impl Writer {
         news: News,
         waiting: &mut VecDeque<Request>,
     ) -> Result<bool, Failure> {
-        let durable = match self.store.has(&entry.position).await {
+        let has = self.store.has(&entry.position);
+        let durable = match spans::step(&self.span, "settle", has).await {
             Ok(durable) => durable,
             Err(error) => {
                 self.unsettled = Some(Unsettled { entry, starts_of_ended, decided });

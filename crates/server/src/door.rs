@@ -26,7 +26,7 @@ use tracing::Instrument as _;
 
 use crate::app::App;
 use crate::foreign::Gate;
-use crate::metrics;
+use crate::metrics::{self, Route};
 use crate::problem::{Code, Problem};
 use crate::request_id::{self, REQUEST_ID, RequestIds};
 use crate::traces::{self, Traces};
@@ -100,13 +100,22 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = Arc::clone(&self.0);
-        let span = traces::span(inner.traces.as_deref(), &request);
-        Box::pin(async move { Ok(inner.answer(request).await) }.instrument(span))
+        let single = with_single_slashes(request.uri());
+        let http = &inner.app.metrics.http;
+        let route = http.route(single.as_ref().unwrap_or(request.uri()).path());
+        let span = traces::span(inner.traces.as_deref(), &request, http.template(route));
+        Box::pin(async move { Ok(inner.answer(request, single, route).await) }.instrument(span))
     }
 }
 
 impl Inner {
-    async fn answer<B>(&self, mut request: Request<B>) -> Response
+    /// Answers a request whose URI is to be taken for `single`, if that is there, and leads to `route`.
+    async fn answer<B>(
+        &self,
+        mut request: Request<B>,
+        single: Option<Uri>,
+        route: Route,
+    ) -> Response
     where
         B: HttpBody<Data = Bytes>,
     {
@@ -116,11 +125,10 @@ impl Inner {
         let logged = tracing::enabled!(target: "access", tracing::Level::INFO)
             .then(|| (request.method().clone(), request.uri().clone()));
 
-        if let Some(uri) = with_single_slashes(request.uri()) {
+        if let Some(uri) = single {
             *request.uri_mut() = uri;
         }
         let method = metrics::method(request.method());
-        let route = self.app.metrics.http.route(request.uri().path());
         let answer = async {
             match self.admit(request).await {
                 Ok(request) => self.pass(request).await,
@@ -132,7 +140,7 @@ impl Inner {
         let took = started.elapsed();
         self.app.metrics.answered(route, method, &response, took);
         if self.traces.is_some() {
-            traces::answered(status, &request_id);
+            traces::answered(&response, &request_id);
         }
         if wants_problem && (status.is_client_error() || status.is_server_error()) {
             let value = HeaderValue::from_static(PROBLEM_JSON);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use clap::{Arg, ValueHint};
 use jiff::Timestamp;
 use reqwest::header::{DATE, HeaderValue, LINK};
-use reqwest::{Client, Method, RequestBuilder, Response, Url};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -39,6 +39,19 @@ pub fn server() -> Arg {
         .value_hint(ValueHint::Url)
         .hide_env_values(true)
         .help("The server to ask")
+}
+
+/// A client for addresses of that scheme. A machine need not have any authority's certificate to ask
+/// by http.
+///
+/// # Errors
+///
+/// When none can be made.
+pub fn client_of(scheme: &str, builder: impl Fn() -> ClientBuilder) -> reqwest::Result<Client> {
+    builder().build().or_else(|error| match scheme {
+        "http" => builder().tls_certs_only([]).build(),
+        _ => Err(error),
+    })
 }
 
 /// A server, by its address.
@@ -110,12 +123,8 @@ impl Api {
         base.set_fragment(None);
         let agent = concat!("token-manager/", env!("CARGO_PKG_VERSION"));
         let builder = || Client::builder().connect_timeout(CONNECT_TIMEOUT).user_agent(agent);
-        // A machine need not have any authority's certificate to be asked by http.
-        let client = builder().build().or_else(|error| match base.scheme() {
-            "http" => builder().tls_certs_only([]).build(),
-            _ => Err(error),
-        });
-        let client = client.map_err(|error| wrong(failure::cause(&error)))?;
+        let client =
+            client_of(base.scheme(), builder).map_err(|error| wrong(failure::cause(&error)))?;
         Ok(Api { client, base })
     }
 

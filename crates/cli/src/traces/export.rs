@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use crate::api;
+
 /// How many spans wait at most.
 const QUEUE: usize = 8192;
 
@@ -40,29 +42,41 @@ const FULL: &str = "too many waited to be sent";
 pub struct Export {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
-    lost: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+/// What became of spans so far.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Those that wait to be sent, or for the collector's word.
+    waiting: AtomicU64,
+    /// Those that were lost since the log last told of them.
+    lost: AtomicU64,
 }
 
 impl Export {
     /// Begins; the processor takes the spans.
     pub fn start(endpoint: &str, resource: &Resource) -> anyhow::Result<(Self, Processor)> {
         // Headers may prove who sends spans; they are not for whoever the collector names.
-        let redirect = reqwest::redirect::Policy::none();
-        let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(redirect).build();
+        let builder = || {
+            reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none())
+        };
+        let scheme = endpoint.split(':').next().unwrap_or_default();
+        let client = api::client_of(scheme, builder).context("traces can't be exported")?;
         let mut exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(client.context("traces can't be exported")?)
+            .with_http_client(client)
             .with_endpoint(format!("{endpoint}/v1/traces"))
             .with_timeout(TIMEOUT)
             .build()
             .context("traces can't be exported")?;
         exporter.set_resource(resource);
-        let lost = Arc::<AtomicU64>::default();
+        let counts = Arc::<Counts>::default();
         let (spans, queue) = mpsc::channel(QUEUE);
         let (stop, stopped) = oneshot::channel();
-        let losses = Losses { lost: Arc::clone(&lost), why: FULL.to_owned(), told: None };
+        let losses = Losses { counts: Arc::clone(&counts), why: FULL.to_owned(), told: None };
         let task = tokio::spawn(send_all(queue, exporter, stopped, losses));
-        Ok((Export { stop, task, lost: Arc::clone(&lost) }, Processor { spans, lost }))
+        Ok((Export { stop, task, counts: Arc::clone(&counts) }, Processor { spans, counts }))
     }
 
     /// Sends what waits, for as long as a stopping server can wait for that.
@@ -72,7 +86,8 @@ impl Export {
         let task = self.task.abort_handle();
         if timeout(LAST_WORDS, self.task).await.is_err() {
             task.abort();
-            let lost = self.lost.load(Ordering::Relaxed);
+            let Counts { waiting, lost } = &*self.counts;
+            let lost = waiting.load(Ordering::Relaxed) + lost.load(Ordering::Relaxed);
             warn!(lost, "the collector did not take the last spans in time");
         }
     }
@@ -82,15 +97,18 @@ impl Export {
 #[derive(Debug)]
 pub struct Processor {
     spans: mpsc::Sender<SpanData>,
-    lost: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 impl SpanProcessor for Processor {
     fn on_start(&self, _: &mut Span, _: &opentelemetry::Context) {}
 
     fn on_end(&self, span: SpanData) {
+        // Before anybody can count it as sent.
+        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
         if self.spans.try_send(span).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.counts.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -123,7 +141,9 @@ async fn send_all(
             break;
         }
         let count = spans.len() as u64;
-        if let Err(error) = exporter.export(std::mem::take(&mut spans)).await {
+        let sent = exporter.export(std::mem::take(&mut spans)).await;
+        losses.counts.waiting.fetch_sub(count, Ordering::Relaxed);
+        if let Err(error) = sent {
             losses.add(count, error.to_string());
         }
         if losses.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
@@ -151,21 +171,21 @@ async fn gather(queue: &mut mpsc::Receiver<SpanData>, spans: &mut Vec<SpanData>)
     let _ = timeout(GATHER, more).await;
 }
 
-/// Keeps count of the spans that were lost since the log last told of them.
+/// Tells of the spans that were lost.
 struct Losses {
-    lost: Arc<AtomicU64>,
+    counts: Arc<Counts>,
     why: String,
     told: Option<Instant>,
 }
 
 impl Losses {
     fn add(&mut self, count: u64, why: String) {
-        self.lost.fetch_add(count, Ordering::Relaxed);
+        self.counts.lost.fetch_add(count, Ordering::Relaxed);
         self.why = why;
     }
 
     fn tell(&mut self) {
-        let lost = self.lost.swap(0, Ordering::Relaxed);
+        let lost = self.counts.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             self.told = Some(Instant::now());
             warn!(lost, why = self.why, "spans of traces were lost");

@@ -97,8 +97,24 @@ fn a_service_manager_need_not_wait_for_a_database_that_is_away() {
     let nobody = format!("postgres:///tokens?host={}", folder.path().display());
     let (server, socket) =
         watched(folder.path(), &["--database", &nobody, "--request-timeout", "100ms"]);
-    assert_eq!(said(&socket), "READY=1\nSTATUS=waiting for the database\n");
+    assert_eq!(said(&socket), "READY=1\nSTATUS=starting: the database can't be used yet\n");
     assert_eq!(server.out(), "");
+}
+
+#[tokio::test]
+async fn a_service_manager_learns_how_the_database_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start().unwrap();
+    let database = cluster.database().await.unwrap();
+    let (_server, socket) = watched(folder.path(), &["--database", &database]);
+    let ready = said(&socket);
+    let status = ready.strip_prefix("READY=1\n").unwrap();
+    for _ in 0..2 {
+        cluster.stop(Stop::Fast).unwrap();
+        assert_eq!(said(&socket), "STATUS=the database can't be reached\n");
+        cluster.start_again().unwrap();
+        assert_eq!(said(&socket), status);
+    }
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use testbed::{Cluster, Stop};
 use tokio::task::JoinSet;
 
-use crate::collector::{Collector, links, text};
+use crate::collector::{Collector, Span, links, text};
 use crate::harness::{Server, client, command, poll};
 use crate::{databases, sqlite};
 
@@ -126,7 +127,7 @@ async fn who_waits_in_the_queue_is_seen_to() {
     let queue = collector.span("queue", |_| true);
     let waited = queue.end_time_unix_nano - queue.start_time_unix_nano;
     assert!((500_000_000..5_000_000_000).contains(&waited), "{waited}");
-    let last = |span: &crate::collector::Span| {
+    let last = |span: &Span| {
         span.trace_id == queue.trace_id && span.start_time_unix_nano >= queue.end_time_unix_nano
     };
     let in_batch = collector.span("in batch", last);
@@ -137,7 +138,8 @@ async fn who_waits_in_the_queue_is_seen_to() {
 async fn only_what_is_wanted_is_traced() {
     let folder = tempfile::tempdir().unwrap();
     let other = "11111111111111111111111111111111";
-    for (share, expected) in [("0", vec![TRACE]), ("1", vec![TRACE, "new", "new"])] {
+    let cases = [("0", vec![]), ("0.000000001", vec![TRACE]), ("1", vec![TRACE, "new", "new"])];
+    for (share, expected) in cases {
         let collector = Collector::start().await;
         let mut server = traced(&sqlite(folder.path()), &collector, &["--trace-sample", share]);
         allocate(&server, "alice", &format!("00-{TRACE}-{CLIENT_SPAN}-01")).await;
@@ -156,13 +158,81 @@ async fn only_what_is_wanted_is_traced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_span_has_the_name_of_the_route_and_nothing_that_a_client_made_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start().await;
+    let server = traced(&sqlite(folder.path()), &collector, &[]);
+    for (path, name) in [
+        ("//api//tokens/", "GET /api/tokens"),
+        ("/api/tokens/alice", "GET /api/tokens/{id}"),
+        ("/api/leases/alice/history", "GET"),
+        ("/metrics", "GET /metrics"),
+    ] {
+        let url = format!("{}{path}", server.url());
+        let id = client().get(url).send().await.unwrap().headers()["x-request-id"].clone();
+        let id = id.to_str().unwrap();
+        let is_it = |span: &Span| text(&span.attributes, "request_id").as_deref() == Some(id);
+        let span = collector.span(name, is_it);
+        let route = text(&span.attributes, "http.route").unwrap_or_default();
+        assert_eq!(format!("GET {route}").trim_end(), name);
+    }
+    let url = format!("{}/api/tokens", server.url());
+    let state = format!("vendor={}", "1".repeat(600));
+    let request = client().get(url).header("tracestate", state);
+    request.header("traceparent", format!("00-{TRACE}-{CLIENT_SPAN}-01")).send().await.unwrap();
+    let span = collector.span("GET /api/tokens", |span| hex(&span.trace_id) == TRACE);
+    assert_eq!(span.trace_state, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_is_seen_to_and_ends_when_it_is_answered() {
+    let cluster = Cluster::start().unwrap();
+    let collector = Collector::start().await;
+    let database = cluster.database().await.unwrap();
+    let server = traced(&database, &collector, &["--request-timeout", "1s"]);
+    cluster.stop(Stop::Fast).unwrap();
+    assert_eq!(server.allocate("alice").await.0, 503);
+    // While the database is still away.
+    let request = collector.span("POST /api/tokens/allocate", |_| true);
+    assert_eq!(kind_of_failure(&request).as_deref(), Some("not-done"));
+    let mailbox = collector.child(&request, "mailbox");
+    assert!(mailbox.end_time_unix_nano <= request.end_time_unix_nano);
+    let batch = collector.span("batch", |batch| kind_of_failure(batch).is_some());
+    assert_eq!(kind_of_failure(&batch).as_deref(), Some("away"));
+    assert_eq!(kind_of_failure(&collector.child(&batch, "begin")).as_deref(), Some("away"));
+}
+
+/// How a span says that it failed, if it does.
+fn kind_of_failure(span: &Span) -> Option<String> {
+    let failed = span.status.as_ref().is_some_and(|status| status.code == 2);
+    failed.then(|| text(&span.attributes, "error.type").unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_batches_that_serve_a_traced_request_are_traced() {
+    let collector = Collector::start().await;
+    let arguments = ["--pool-size", "1", "--when-full", "wait", "--lease", "1h"];
+    let database = Cluster::shared().database().await.unwrap();
+    let server = traced(&database, &collector, &arguments);
+    assert_eq!(server.allocate("alice").await.0, 200);
+    let request = client().post(format!("{}/api/tokens/allocate", server.url()));
+    let request = request.json(&json!({ "user_id": "bob", "wait_seconds": 4 }));
+    assert_eq!(request.send().await.unwrap().status().as_u16(), 503);
+    collector.span("queue", |_| true);
+    let batches: Vec<Span> =
+        collector.spans().into_iter().filter(|span| span.name == "batch").collect();
+    assert!(batches.len() >= 2, "{batches:?}");
+    assert!(batches.iter().all(|batch| batch.links.len() == 1), "{batches:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_collector_the_server_goes_on_and_stops_soon() {
     let folder = tempfile::tempdir().unwrap();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = (format!("http://{}", silent.local_addr().unwrap()), silent);
+    let (refused, in_time) = ("spans of traces were lost", "take the last spans in time");
     // Nothing listens on port 1.
-    for (url, lost) in [("http://127.0.0.1:1", "spans of traces were lost"), (&silent.0, "in time")]
-    {
+    for (url, why) in [("http://127.0.0.1:1", refused), (&silent.0, in_time)] {
         let mut server = Server::start(&sqlite(folder.path()), &["--otlp-endpoint", url]);
         for _ in 0..50 {
             assert_eq!(server.allocate("alice").await.0, 200);
@@ -172,9 +242,27 @@ async fn without_a_collector_the_server_goes_on_and_stops_soon() {
         assert!(server.wait().success());
         assert!(stopped.elapsed() < SOON, "{:?}", stopped.elapsed());
         let log =
-            poll("the loss to be told", || Some(server.log()).filter(|log| log.contains(lost)));
+            poll("the loss to be told", || Some(server.log()).filter(|log| log.contains(why)));
+        // Of each request and each batch; some may be told of before the last.
+        let lost = log.lines().filter_map(|line| line.split_once("lost=")?.1.split(' ').next());
+        let lost: u64 = lost.map(|count| count.parse::<u64>().unwrap()).sum();
+        assert_eq!(lost, 50 * 3 + 50 * 4, "{log}");
         assert!(log.lines().filter(|line| line.contains("WARN")).count() <= 2, "{log}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_without_any_certificate_can_send_traces_by_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start().await;
+    let database = sqlite(folder.path());
+    let common = ["serve", "--listen", "127.0.0.1:0", "--database", &database];
+    let mut serve =
+        command(Path::new("/"), &[&common[..], &["--otlp-endpoint", &collector.url]].concat());
+    let serve = serve.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/dev/null");
+    let server = Server::of(serve);
+    server.get("/api/tokens").await;
+    collector.span("GET /api/tokens", |_| true);
 }
 
 #[tokio::test(flavor = "multi_thread")]

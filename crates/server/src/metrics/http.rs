@@ -12,7 +12,16 @@ use prometheus_client::registry::Unit;
 /// What stands for all that is not in a list.
 const OTHER: &str = "other";
 
-const METHODS: [Method; 4] = [Method::GET, Method::POST, Method::DELETE, Method::HEAD];
+/// A method is whatever the client says, so only these are shown anywhere.
+pub(crate) const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::POST,
+    Method::DELETE,
+    Method::HEAD,
+    Method::PUT,
+    Method::PATCH,
+    Method::OPTIONS,
+];
 
 /// Those that the server answers with.
 const STATUSES: [u16; 17] =
@@ -73,6 +82,11 @@ impl Http {
 
     pub(crate) fn is_known(&self, route: Route) -> bool {
         route.0 < self.routes.len() - 1
+    }
+
+    /// The template of the paths that lead there; None where those lead nowhere.
+    pub(crate) fn template(&self, route: Route) -> Option<&'static str> {
+        self.is_known(route).then(|| self.routes[route.0].template)
     }
 
     pub(crate) fn count(&self, route: Route, method: usize, status: StatusCode, took: Duration) {

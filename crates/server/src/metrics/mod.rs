@@ -29,8 +29,8 @@ use tokio::sync::Semaphore;
 use crate::app::App;
 use crate::problem::{self, Code, Problem};
 use crate::{Settings, routes, sample};
-pub(crate) use http::method;
-use http::{Http, Route};
+use http::Http;
+pub(crate) use http::{METHODS, Route, method};
 
 pub(crate) const PATH: &str = "/metrics";
 
