@@ -127,17 +127,16 @@ impl Database for Postgres {
         audit::describe(&Access::new(&self.config)?).await
     }
 
-    async fn begin_epoch(&self) -> Result<NewEpoch, Error> {
+    async fn begin_epoch(&self, clock_may_be_behind: bool) -> Result<NewEpoch, Error> {
         let access = Access::new(&self.config)?;
         let pool = pool_without_servers(&access).await?;
         let mut writer = Writer::new(access, pool);
         let (begun, snapshot) = begin_whole(&mut writer).await?;
-        let age = restored::age(&snapshot, begun.now);
-        let gap = restored::gap(snapshot.position.version, snapshot.pool.fence(), age);
-        let entry = owners_entry(&begun, &snapshot, Some(gap), Vec::new());
+        // Without a commit, dropping the writer gives the lock back.
+        let new = restored::new_epoch(&snapshot, begun.now, clock_may_be_behind)?;
+        let entry = owners_entry(&begun, &snapshot, Some(new.gap), Vec::new());
         writer.commit(&entry).await?;
-        let (Position { epoch, version, .. }, fence) = (entry.position, entry.fence);
-        Ok(NewEpoch { epoch, version, fence, gap, age, restored: snapshot.at })
+        Ok(new)
     }
 
     async fn backup(&self, _to: &Path, _replace: bool) -> Result<Backup, Error> {

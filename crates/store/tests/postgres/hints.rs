@@ -190,10 +190,10 @@ async fn no_epoch_begins_while_a_server_listens() {
     let place = fresh().await;
     let prompt = place.prompt().await;
     let (one, other) = two(&place, &prompt).await;
-    let sentence = refusal(place.database().begin_epoch().await);
+    let sentence = refusal(place.database().begin_epoch(false).await);
     assert!(sentence.contains("in use by 2 of its servers"), "{sentence}");
     drop((one, other));
-    place.database().begin_epoch().await.unwrap();
+    place.database().begin_epoch(false).await.unwrap();
 }
 
 #[tokio::test]
