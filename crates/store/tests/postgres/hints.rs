@@ -197,6 +197,20 @@ async fn no_epoch_begins_while_a_server_listens() {
 }
 
 #[tokio::test]
+async fn no_epoch_begins_while_a_server_that_does_not_listen_is_connected() {
+    let place = fresh().await;
+    let prompt = place.prompt().await;
+    // As while it waits to listen again.
+    let Opened { store, hints, reader, .. } = open(&place).await;
+    drop((hints, reader));
+    until(&prompt, LISTENERS, 0, &[]).await;
+    let sentence = refusal(place.database().begin_epoch(false).await);
+    assert!(sentence.contains("sessions of this program"), "{sentence}");
+    drop(store);
+    place.database().begin_epoch(false).await.unwrap();
+}
+
+#[tokio::test]
 async fn connections_end_with_the_hints() {
     let place = fresh().await;
     let prompt = place.prompt().await;
