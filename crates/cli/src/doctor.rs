@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use store::{Clock as _, DatabaseUrl, NewEpoch, SystemClock};
+use store::{Clock as _, DatabaseUrl, EPOCH_GAP, NewEpoch, SystemClock};
 
 use crate::found::Found;
 use crate::listen::bind;
@@ -101,25 +101,46 @@ fn open_files(settings: &Settings, findings: &mut Findings) {
 }
 
 async fn begin_epoch(settings: &Settings, findings: &mut Findings) {
-    let begun = match database(settings).begin_epoch().await {
+    let begun = match database(settings).begin_epoch(settings.allow_clock_behind).await {
         Ok(begun) => begun,
         Err(error) => {
-            let error = anyhow!(error).context("no new epoch was begun");
+            let begun = match error {
+                store::Error::Unknown(_) => {
+                    "a new epoch may have begun or not: run this again, which does no harm"
+                }
+                _ => "no new epoch was begun",
+            };
+            let error = anyhow!(error).context(begun);
             return findings.error("after restore", error);
         }
     };
-    let NewEpoch { epoch, version, fence, gap, age, restored } = begun;
+    let NewEpoch { epoch, version, fence, gap, used, restored, clock_behind } = begun;
     let in_words =
         |length: Duration| humantime::format_duration(Duration::from_secs(length.as_secs()));
-    let (age, newest) = (in_words(age), in_words(SystemClock.now().since(restored)));
+    let (used, newest) = (in_words(used), in_words(SystemClock.now().since(restored)));
+    let why = if gap == EPOCH_GAP {
+        "the least by which they ever are, since they were as high as that already".to_owned()
+    } else {
+        format!("above all that can have been given in {used}")
+    };
     say(&format!(
         "done     after restore: epoch {epoch} begins with version {version}; fences go on above {fence}
-         Both were raised by {gap}: above all that a pool which is {age} old can have given.
+         Both were raised by {gap}: {why}.
          So no fence is given twice, and fences, ETags and ids of events from before are known as such.
          The newest change that was restored is {newest} old. Leases that were granted after it are
          forgotten; those that were running then end at their deadline.",
         fence = fence.get()
     ));
+    if !clock_behind.is_zero() {
+        findings.warning(
+            "clock",
+            format!(
+                "it is {clock_behind:?} behind the newest change that was restored, so fences were \
+                 raised for the time until that change, and not for what was granted after it: set \
+                 it right, and run this again if it was more than a moment"
+            ),
+        );
+    }
 }
 
 async fn stored(settings: &Settings, findings: &mut Findings) {

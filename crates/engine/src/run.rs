@@ -20,7 +20,6 @@ use crate::writer::Writer;
 use crate::{Handle, Health, Settings, ids};
 
 /// A clock that is further behind the journal than this was probably set wrong.
-const MOST_CLOCK_BEHIND: Duration = Duration::from_hours(1);
 
 /// Servers that share a database look after a deadline at slightly different times, so that one of
 /// them writes its expiry down and the others find that done.
@@ -191,7 +190,7 @@ async fn open(
 
 fn check_clock(clock: Timestamp, journal: Timestamp, allowed: bool) -> Result<(), Fatal> {
     let behind = journal.since(clock);
-    if behind <= MOST_CLOCK_BEHIND {
+    if behind <= store::MOST_CLOCK_BEHIND {
         return Ok(());
     }
     let minutes = behind.as_secs() / 60;

@@ -22,6 +22,7 @@ mod wanted;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, Lease, LeaseId, Pool, Remembered, Timestamp, TokenId};
@@ -44,6 +45,9 @@ pub const MAX_POOL_SIZE: usize = 1_000_000;
 /// By how much fence and version are raised when a new epoch begins, so that nothing granted in
 /// the time that was lost is granted again.
 pub const EPOCH_GAP: i64 = 1_000_000;
+
+/// How far the clock may be behind the journal's newest entry before it is taken to be wrong.
+pub const MOST_CLOCK_BEHIND: Duration = Duration::from_hours(1);
 
 /// A database that holds, or will hold, a pool.
 #[async_trait]
@@ -97,8 +101,10 @@ pub trait Database: Send + Sync {
     /// # Errors
     ///
     /// As [`Database::migrate`], and [`Error::Operator`] when there is no pool, its schema is not
-    /// this program's, or servers use it: they may have given such fences already.
-    async fn begin_epoch(&self) -> Result<NewEpoch, Error>;
+    /// this program's, or servers use it: they may have given such fences already. Also when the
+    /// clock is behind by more than [`MOST_CLOCK_BEHIND`], unless it may be: the raise goes by it.
+    /// After [`Error::Unknown`] it may have begun; calling again does no harm.
+    async fn begin_epoch(&self, clock_may_be_behind: bool) -> Result<NewEpoch, Error>;
 
     /// Copies the database as it is at one moment into a new file, also while a server uses it.
     /// A file that is there is replaced only where that is said.

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use pool::{Fence, Timestamp};
 
-use crate::{EPOCH_GAP, Snapshot};
+use crate::{EPOCH_GAP, Error, MOST_CLOCK_BEHIND, Snapshot};
 
 /// More leases than any pool was ever seen to grant in a second, several times over.
 const MOST_A_SECOND: i64 = 100_000;
+
+/// The beginning of 2026. No pool was used with this program before, unless the clock was wrong.
+const FIRST_USE: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
 /// A new epoch that began because the database was restored from a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,27 +21,56 @@ pub struct NewEpoch {
     pub version: i64,
     /// Every fence that is given in it is above this one.
     pub fence: Fence,
-    /// By how much version and fence were raised.
+    /// By how much version and fence were raised: [`EPOCH_GAP`] at least.
     pub gap: i64,
-    /// How old the pool is.
-    pub age: Duration,
+    /// For how long the pool can have been used at most.
+    pub used: Duration,
     /// The pool's time of the newest entry that was restored.
     pub restored: Timestamp,
+    /// How far the clock is behind that: time that the raise knows nothing of.
+    pub clock_behind: Duration,
 }
 
-/// How long ago the pool was made.
-pub(crate) fn age(before: &Snapshot, now: Timestamp) -> Duration {
+/// The epoch that follows on what was restored.
+pub(crate) fn new_epoch(
+    before: &Snapshot,
+    clock: Timestamp,
+    clock_may_be_behind: bool,
+) -> Result<NewEpoch, Error> {
+    let clock_behind = before.at.since(clock);
+    if clock_behind > MOST_CLOCK_BEHIND && !clock_may_be_behind {
+        let minutes = clock_behind.as_secs() / 60;
+        return Err(Error::Operator(format!(
+            "the clock is {minutes} minutes behind the newest change that was restored, so nobody can \
+             tell from it how many fences were given since. Set the clock, or, where it was wrong \
+             then and is right now, say --allow-clock-behind"
+        )));
+    }
+    let now = clock.max(before.at);
     let made = before.pool.tokens(0).map(|view| view.token.inserted_at).min();
-    now.since(made.unwrap_or(before.at))
+    let used = now.since(made.map_or(FIRST_USE, |made| made.min(FIRST_USE)));
+    let (version, fence) = (before.position.version, before.pool.fence());
+    let gap = gap(version.min(fence.get()), used, now.since(before.at));
+    Ok(NewEpoch {
+        epoch: before.position.epoch + 1,
+        version: version + 1 + gap,
+        fence: fence.plus(gap),
+        gap,
+        used,
+        restored: before.at,
+        clock_behind,
+    })
 }
 
-/// By how much to raise version and fence so that nothing is given again that was given before: up
-/// to what a pool of that age can have given at most. So it does not matter how old the backup is,
-/// how often it was restored, and whether the pool was used before this.
-pub(crate) fn gap(version: i64, fence: Fence, age: Duration) -> i64 {
-    let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
-    let most = seconds.saturating_mul(MOST_A_SECOND);
-    (most - version.min(fence.get())).max(EPOCH_GAP)
+/// By how much to raise version and fence, the smaller of which is `least`, so that nothing is given
+/// again that was given before: up to what can have been given at most, by then and since the newest
+/// entry. So it does not matter how old the backup is, how often it was restored, and whether the
+/// pool was used before this; nor, for the second, whether a wrong clock led too far once.
+fn gap(least: i64, used: Duration, lost: Duration) -> i64 {
+    let most = |time: Duration| {
+        i64::try_from(time.as_secs()).unwrap_or(i64::MAX).saturating_mul(MOST_A_SECOND)
+    };
+    (most(used) - least).max(most(lost)).max(EPOCH_GAP)
 }
 
 #[cfg(test)]
@@ -48,10 +80,11 @@ mod tests {
     #[test]
     fn it_leads_beyond_whatever_can_have_been_given() {
         let gap =
-            |version, fence, seconds| gap(version, Fence::new(fence), Duration::from_secs(seconds));
-        assert_eq!(gap(3, 2, 0), EPOCH_GAP);
-        assert_eq!(gap(70, 400, 86_400), 8_640_000_000 - 70);
-        assert_eq!(gap(9_000_000_000, 9_000_000_000, 86_400), EPOCH_GAP, "raised before");
-        assert_eq!(gap(1, 0, u64::MAX), i64::MAX);
+            |least, used, lost| gap(least, Duration::from_secs(used), Duration::from_secs(lost));
+        assert_eq!(gap(3, 0, 0), EPOCH_GAP);
+        assert_eq!(gap(70, 86_400, 60), 8_640_000_000 - 70);
+        assert_eq!(gap(9_000_000_000, 86_400, 5), EPOCH_GAP, "raised before");
+        assert_eq!(gap(9_000_000_000, 86_400, 60), 6_000_000, "raised too far before");
+        assert_eq!(gap(1, u64::MAX, 0), i64::MAX - 1);
     }
 }

@@ -65,8 +65,8 @@ impl Database for FaultyDatabase {
     async fn describe(&self) -> Result<Vec<(String, String)>, Error> {
         self.real.describe().await
     }
-    async fn begin_epoch(&self) -> Result<NewEpoch, Error> {
-        self.real.begin_epoch().await
+    async fn begin_epoch(&self, behind: bool) -> Result<NewEpoch, Error> {
+        self.real.begin_epoch(behind).await
     }
     async fn backup(&self, file: &Path, replace: bool) -> Result<Backup, Error> {
         self.real.backup(file, replace).await

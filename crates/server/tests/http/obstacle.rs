@@ -97,8 +97,8 @@ impl Database for Behind<dyn Database> {
         self.0.describe().await
     }
 
-    async fn begin_epoch(&self) -> Result<store::NewEpoch, Error> {
-        self.0.begin_epoch().await
+    async fn begin_epoch(&self, behind: bool) -> Result<store::NewEpoch, Error> {
+        self.0.begin_epoch(behind).await
     }
 
     async fn backup(&self, to: &std::path::Path, replace: bool) -> Result<store::Backup, Error> {

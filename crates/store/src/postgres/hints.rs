@@ -29,6 +29,9 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// How long to wait before connecting again: at first, and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// How long PostgreSQL has to run until whoever waits to connect again has done so.
+pub(super) const ALL_ARE_BACK: Duration = Duration::from_secs(8);
+
 /// Why a connection is of no use any more.
 type Lost = Box<dyn Cause + Send + Sync>;
 
@@ -69,6 +72,13 @@ pub(super) async fn listeners(client: &Client, pool: i32) -> Result<i64, PgError
     let count = include_str!("sql/count_listeners.sql");
     let nobody = 0_i32;
     client.query_one(count, &[&LISTENER_LOCKS, &pool, &nobody]).await?.try_get(0)
+}
+
+/// How many other sessions this program seems to have, and for how long PostgreSQL has run.
+pub(super) async fn sessions(client: &Client) -> Result<(i64, Duration), PgError> {
+    let row = client.query_one(include_str!("sql/count_sessions.sql"), &[]).await?;
+    let up = Duration::try_from_secs_f64(row.try_get(1)?).unwrap_or_default();
+    Ok((row.try_get(0)?, up))
 }
 
 /// What is known of other servers.

@@ -127,17 +127,22 @@ impl Database for Postgres {
         audit::describe(&Access::new(&self.config)?).await
     }
 
-    async fn begin_epoch(&self) -> Result<NewEpoch, Error> {
+    async fn begin_epoch(&self, clock_may_be_behind: bool) -> Result<NewEpoch, Error> {
         let access = Access::new(&self.config)?;
-        let pool = pool_without_servers(&access).await?;
+        let (pool, before) = pool_without_servers(&access).await?;
         let mut writer = Writer::new(access, pool);
         let (begun, snapshot) = begin_whole(&mut writer).await?;
-        let age = restored::age(&snapshot, begun.now);
-        let gap = restored::gap(snapshot.position.version, snapshot.pool.fence(), age);
-        let entry = owners_entry(&begun, &snapshot, Some(gap), Vec::new());
+        if snapshot.position != before {
+            return Err(Error::Operator(
+                "somebody wrote to the database meanwhile: stop all servers first, then try again"
+                    .to_owned(),
+            ));
+        }
+        // Without a commit, dropping the writer gives the lock back.
+        let new = restored::new_epoch(&snapshot, begun.now, clock_may_be_behind)?;
+        let entry = owners_entry(&begun, &snapshot, Some(new.gap), Vec::new());
         writer.commit(&entry).await?;
-        let (Position { epoch, version, .. }, fence) = (entry.position, entry.fence);
-        Ok(NewEpoch { epoch, version, fence, gap, age, restored: snapshot.at })
+        Ok(new)
     }
 
     async fn backup(&self, _to: &Path, _replace: bool) -> Result<Backup, Error> {
@@ -150,24 +155,32 @@ impl Database for Postgres {
     }
 }
 
-/// The id of the pool, which no server must be using.
-async fn pool_without_servers(access: &Access) -> Result<i32, Error> {
+/// The id of the pool, which no server must be using, and where its journal ended before any was
+/// looked for.
+async fn pool_without_servers(access: &Access) -> Result<(i32, Position), Error> {
     let failed = at_start("reading the pool");
     let client = access.session(Purpose::Long).await?.client;
     schema::check(&client).await?;
     let Some(pool) = snapshot::pool_row(&*client).await.map_err(&failed)? else {
         return Err(Error::Operator("the database holds no pool".to_owned()));
     };
-    let since = Instant::now();
+    let before = snapshot::newest(&*client, pool.id).await.map_err(&failed)?.position;
+    let mut seen: Option<Instant> = None;
     loop {
         let servers = hints::listeners(&client, pool.id).await.map_err(&failed)?;
-        if servers == 0 {
-            return Ok(pool.id);
-        }
-        if since.elapsed() > TAKEOVER {
+        let (sessions, up) = hints::sessions(&client).await.map_err(&failed)?;
+        if servers == 0 && sessions == 0 {
+            if up > hints::ALL_ARE_BACK {
+                return Ok((pool.id, before));
+            }
+        } else if seen.get_or_insert_with(Instant::now).elapsed() > TAKEOVER {
+            let who = match servers {
+                0 => format!("{sessions} sessions of this program (or that a proxy keeps)"),
+                _ => format!("{servers} of its servers"),
+            };
             return Err(Error::Operator(format!(
-                "the database is in use by {servers} of its servers: stop all of them first, since \
-                 what they grant may bear fences that were given before"
+                "the database is in use by {who}: stop all of them first, since what they grant \
+                 may bear fences that were given before"
             )));
         }
         sleep(Duration::from_millis(20)).await;

@@ -75,16 +75,18 @@ pub(super) fn import(
 }
 
 /// Appends an entry that begins a new epoch.
-pub(super) fn begin_epoch(connection: &mut Connection, now: Timestamp) -> Result<NewEpoch, Error> {
+pub(super) fn begin_epoch(
+    connection: &mut Connection,
+    now: Timestamp,
+    clock_may_be_behind: bool,
+) -> Result<NewEpoch, Error> {
     let transaction = store::begin(connection)?;
     let newest = snapshot::snapshot(&transaction)?;
-    let (Position { epoch, version, .. }, fence) = (newest.position, newest.pool.fence());
-    let age = restored::age(&newest, now);
-    let gap = restored::gap(version, fence, age);
-    let (epoch, version, fence) = (epoch + 1, version + 1 + gap, fence.plus(gap));
-    append(&transaction, (epoch, version), now.max(newest.at), fence, Vec::new())?;
+    let new = restored::new_epoch(&newest, now, clock_may_be_behind)?;
+    let at = now.max(newest.at);
+    append(&transaction, (new.epoch, new.version), at, new.fence, Vec::new())?;
     transaction.commit().map_err(failed_commit)?;
-    Ok(NewEpoch { epoch, version, fence, gap, age, restored: newest.at })
+    Ok(new)
 }
 
 fn insert(connection: &Connection, new: &NewPool, fence: Fence) -> Result<(), Error> {

@@ -109,12 +109,15 @@ impl Database for Sqlite {
         self.look(move |files| audit::describe(files, now)).await
     }
 
-    async fn begin_epoch(&self) -> Result<NewEpoch, Error> {
+    async fn begin_epoch(&self, clock_may_be_behind: bool) -> Result<NewEpoch, Error> {
         // Whoever writes would make the file if it were not there.
         self.look(|files| schema::check(&files.open_to_read()?)).await?;
         let now = self.clock.now();
         let writer = self.writer().await?;
-        writer.run(move |writing| create::begin_epoch(writing.connection()?, now)).await
+        let begin = move |writing: &mut writer::Writing| {
+            create::begin_epoch(writing.connection()?, now, clock_may_be_behind)
+        };
+        writer.run(begin).await
     }
 
     async fn backup(&self, to: &Path, replace: bool) -> Result<Backup, Error> {

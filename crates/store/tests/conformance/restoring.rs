@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use pool::Timestamp;
 use store::{EPOCH_GAP, News, Search};
 
@@ -10,12 +12,12 @@ pub async fn after_a_restore_a_new_epoch_begins(place: &impl Place) {
     let running = server.allocate("Ada").await;
     let (before, at) = (server.position, server.at);
     drop(server);
-    let begun = place.database().begin_epoch().await.unwrap();
+    let begun = place.database().begin_epoch(false).await.unwrap();
     assert_eq!((begun.epoch, begun.restored), (before.epoch + 1, at));
     assert!(begun.gap >= EPOCH_GAP);
     assert_eq!(begun.version, before.version + 1 + begun.gap);
     assert_eq!(begun.fence, running.fence.plus(begun.gap));
-    let again = place.database().begin_epoch().await.unwrap();
+    let again = place.database().begin_epoch(false).await.unwrap();
     assert_eq!(again.epoch, begun.epoch + 1);
     assert!(again.fence >= begun.fence.plus(EPOCH_GAP));
 
@@ -64,6 +66,25 @@ pub async fn leases_are_found_beyond_the_fences_that_were_left_out(place: &impl 
     assert_eq!(place.database().audit().await.unwrap(), [""; 0]);
 }
 
+/// What is taken for the time that has passed may be too long, but never too short.
+pub async fn a_clock_that_is_behind_leads_no_less_far(place: &impl Place) {
+    const AHEAD: Duration = Duration::from_hours(24);
+    let mut server = Server::start(place, tokens(1)).await;
+    server.wait(AHEAD);
+    let at = server.run(&[allocate("Ada")]).await.0.at;
+    drop(server);
+    let sentence = refusal(place.database().begin_epoch(false).await);
+    assert!(sentence.contains("minutes behind the newest change"), "{sentence}");
+    let begun = place.database().begin_epoch(true).await.unwrap();
+    assert_eq!(begun.restored, at);
+    assert!(begun.clock_behind > Duration::from_hours(23) && begun.clock_behind <= AHEAD);
+    assert!(begun.used >= AHEAD);
+    let most = i64::try_from(begun.used.as_secs()).unwrap() * 100_000;
+    assert!(begun.gap >= EPOCH_GAP && begun.fence.get() >= most, "{begun:?}");
+    let again = place.database().begin_epoch(true).await.unwrap();
+    assert!(again.fence >= begun.fence.plus(EPOCH_GAP));
+}
+
 /// A gap in the versions is no entries.
 pub async fn the_journal_outlives_new_epochs(place: &impl Place) {
     let mut server = Server::start(place, tokens(1)).await;
@@ -73,7 +94,7 @@ pub async fn the_journal_outlives_new_epochs(place: &impl Place) {
     }
     drop(server);
     for _ in 0..2 {
-        place.database().begin_epoch().await.unwrap();
+        place.database().begin_epoch(false).await.unwrap();
     }
     let mut server = Server::start(place, tokens(1)).await;
     server.run(&[allocate("Emma")]).await;
@@ -89,6 +110,6 @@ pub async fn the_journal_outlives_new_epochs(place: &impl Place) {
 
 pub async fn no_epoch_begins_where_there_is_no_pool(place: &impl Place) {
     place.database().migrate().await.unwrap();
-    let sentence = refusal(place.database().begin_epoch().await);
+    let sentence = refusal(place.database().begin_epoch(false).await);
     assert!(sentence.contains("holds no pool"), "{sentence}");
 }

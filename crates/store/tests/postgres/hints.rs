@@ -190,10 +190,24 @@ async fn no_epoch_begins_while_a_server_listens() {
     let place = fresh().await;
     let prompt = place.prompt().await;
     let (one, other) = two(&place, &prompt).await;
-    let sentence = refusal(place.database().begin_epoch().await);
+    let sentence = refusal(place.database().begin_epoch(false).await);
     assert!(sentence.contains("in use by 2 of its servers"), "{sentence}");
     drop((one, other));
-    place.database().begin_epoch().await.unwrap();
+    place.database().begin_epoch(false).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_epoch_begins_while_a_server_that_does_not_listen_is_connected() {
+    let place = fresh().await;
+    let prompt = place.prompt().await;
+    // As while it waits to listen again.
+    let Opened { store, hints, reader, .. } = open(&place).await;
+    drop((hints, reader));
+    until(&prompt, LISTENERS, 0, &[]).await;
+    let sentence = refusal(place.database().begin_epoch(false).await);
+    assert!(sentence.contains("sessions of this program"), "{sentence}");
+    drop(store);
+    place.database().begin_epoch(false).await.unwrap();
 }
 
 #[tokio::test]

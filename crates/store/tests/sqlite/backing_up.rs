@@ -121,11 +121,11 @@ async fn a_copy_never_harms_a_database() {
 #[tokio::test]
 async fn no_epoch_begins_while_a_server_runs() {
     let place = fresh().await;
-    let sentence = refusal(place.database().begin_epoch().await);
+    let sentence = refusal(place.database().begin_epoch(false).await);
     assert!(sentence.contains("there is no database"), "{sentence}");
     assert_eq!(fs::read_dir(place.directory.path()).unwrap().count(), 0, "and none is made");
     let mut server = Server::start(&place, tokens(2)).await;
-    let sentence = refusal(place.database().begin_epoch().await);
+    let sentence = refusal(place.database().begin_epoch(false).await);
     assert!(sentence.contains("in use by another server"), "{sentence}");
     server.allocate("Ada").await;
 }
