@@ -187,8 +187,8 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Several,
         group: NETWORK,
         help: "Another name by which the server may be called, besides localhost, 127.0.0.1 and \
-               [::1]; may be given several times. Beyond loopback every name will do where none is \
-               given",
+               [::1]; may be given several times. Beyond loopback it may be called by every IP \
+               address, and where none is given by every name",
         ..ONE
     },
     Setting {

@@ -16,6 +16,8 @@ const KEYS_AT_ONCE: usize = 64;
 pub(crate) struct Decided {
     pub outcomes: Vec<(Request, Outcome)>,
     pub changes: Vec<Change>,
+    /// When those leases had started that ended, in the order of the changes.
+    pub starts_of_ended: Vec<Timestamp>,
     pub keys: Vec<KeyUse>,
 }
 
@@ -49,8 +51,8 @@ impl Writer {
             put_back(waiting, outcomes.all.into_iter().map(|(request, _)| request));
             return Err(error);
         }
-        let keys = batch.take_keys_used();
-        Ok(Decided { outcomes: outcomes.all, changes: batch.finish(), keys })
+        let (starts_of_ended, keys) = (batch.take_starts_of_ended(), batch.take_keys_used());
+        Ok(Decided { outcomes: outcomes.all, changes: batch.finish(), starts_of_ended, keys })
     }
 
     /// Serves up to `limit` of those in the pool's queue, as long as there is a token for them; and

@@ -133,6 +133,11 @@ impl Request {
         }
     }
 
+    /// Whether it is to be kept: somebody waits for its outcome, or nobody ever did.
+    pub fn is_wanted(&self) -> bool {
+        self.reply.as_ref().is_none_or(|reply| !reply.sender.is_closed())
+    }
+
     /// Marks the command as one that may be carried out from now on. False when nobody waits for
     /// it any more: it must not be carried out.
     pub fn take(&self) -> bool {

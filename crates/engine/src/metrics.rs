@@ -2,9 +2,11 @@
 //! for each command on its way. A server counts what it wrote itself, so that servers which share a
 //! database can be added up.
 
+use std::cell::LazyCell;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use pool::{Change, EndReason, Outcome, Pool, Timestamp};
+use pool::{Change, EndReason, Outcome, Timestamp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
@@ -15,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use store::Entry;
 use tokio::time::Instant;
 
+use crate::copy::Copy;
 use crate::mailbox::Request;
 use crate::{Handle, Health};
 
@@ -44,19 +47,36 @@ pub(crate) struct Metrics {
     pub failures: Counter,
     /// Batches whose fate was open for a while, by what it was: durable, lost, never known.
     settled: Vec<Counter>,
-    families: (Family<Label, Counter>, Family<Label, Counter>),
+    /// By [`Mismatch`].
+    mismatches: Vec<Counter>,
+    families: [Family<Label, Counter>; 3],
+    /// How many requests the engine had taken in after its last turn that wait for the next.
+    left: AtomicUsize,
+}
+
+/// How the database and what is known of the pool turned out not to fit together. The database is
+/// not away then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mismatch {
+    /// News did not fit the copy, which is loaded anew.
+    News,
+    /// The database refused a batch, for which the copy is loaded anew.
+    Batch,
+    /// It refuses the ends of leases, also by a copy that was loaded anew.
+    Ends,
 }
 
 impl Metrics {
     pub fn new() -> Self {
-        let families: (Family<Label, Counter>, Family<Label, Counter>) = Default::default();
+        let families: [Family<Label, Counter>; 3] = Default::default();
         let reason = |reason: EndReason| {
             // No lease here ends as imported, so nobody is to see that.
             let label = [("reason", reason.as_str())];
-            let ends = (reason != EndReason::Imported).then(|| families.0.get_or_create(&label));
+            let ends = (reason != EndReason::Imported).then(|| families[0].get_or_create(&label));
             ends.map(|ends| ends.clone()).unwrap_or_default()
         };
-        let fate = |fate| families.1.get_or_create(&[("fate", fate)]).clone();
+        let fate = |fate| families[1].get_or_create(&[("fate", fate)]).clone();
+        let mismatch = |of| families[2].get_or_create(&[("of", of)]).clone();
         Metrics {
             allocations: Counter::default(),
             ends: EndReason::ALL.map(reason).into(),
@@ -69,19 +89,36 @@ impl Metrics {
             reconnects: Counter::default(),
             failures: Counter::default(),
             settled: ["durable", "lost", "unknown"].map(fate).into(),
+            // In the order of [`Mismatch`].
+            mismatches: ["news", "batch", "ends"].map(mismatch).into(),
             families,
+            left: AtomicUsize::new(0),
         }
     }
 
-    /// Notes a batch that this server made durable.
-    pub fn wrote(&self, entry: &Entry, commands: usize) {
+    /// Notes a batch that this server made durable; when the leases had started that ended in it, in
+    /// the order of its changes; and how late it was by `now` for those that had expired.
+    pub fn wrote(
+        &self,
+        entry: &Entry,
+        starts_of_ended: &[Timestamp],
+        commands: usize,
+        now: impl FnOnce() -> Timestamp,
+    ) {
         let (mut started, mut renewed) = (0, 0);
+        let mut starts = starts_of_ended.iter();
+        let now = LazyCell::new(now);
         for change in &entry.changes {
             match change {
                 Change::LeaseStarted(_) => started += 1,
                 Change::LeaseRenewed { .. } => renewed += 1,
                 Change::LeaseEnded { end, .. } => {
                     self.ends[end.reason as usize].inc();
+                    let start = starts.next().expect("a batch knows the start of each it ended");
+                    self.held.observe(end.at.since(*start).as_secs_f64());
+                    if end.reason == EndReason::Expired {
+                        self.late.observe(now.since(end.at).as_secs_f64());
+                    }
                 }
                 _ => {}
             }
@@ -94,22 +131,6 @@ impl Metrics {
     /// Notes how long it took from the commit's request until it was known to be durable.
     pub fn committed(&self, since: Instant) {
         self.commit.observe(since.elapsed().as_secs_f64());
-    }
-
-    /// Notes how long leases were held that ended in a batch of this server, before which the pool
-    /// was as given; and how late it was by `now` for those that had expired.
-    pub fn published(&self, entry: &Entry, before: &Pool, now: impl Fn() -> Timestamp) {
-        let mut read = None;
-        for change in &entry.changes {
-            let Change::LeaseEnded { fence, end, .. } = change else { continue };
-            // A lease that is not known started in this batch, that is, at its time.
-            let started = before.lease_of_fence(*fence).map_or(entry.at, |lease| lease.started_at);
-            self.held.observe(end.at.since(started).as_secs_f64());
-            if end.reason == EndReason::Expired {
-                let now = *read.get_or_insert_with(&now);
-                self.late.observe(now.since(end.at).as_secs_f64());
-            }
-        }
     }
 
     /// Notes how long a request was in the pool's queue, if it was and has a lease now.
@@ -129,11 +150,19 @@ impl Metrics {
         self.settled[fate].inc();
     }
 
+    pub fn left(&self, requests: usize) {
+        self.left.store(requests, Relaxed);
+    }
+
+    pub fn mismatched(&self, of: Mismatch) {
+        self.mismatches[of as usize].inc();
+    }
+
     fn register(&self, registry: &mut Registry) {
         let name = "allocations";
         registry.register(name, "Leases granted by this server", self.allocations.clone());
         let help = "Leases whose end this server wrote down, by reason";
-        registry.register("lease_ends", help, self.families.0.clone());
+        registry.register("lease_ends", help, self.families[0].clone());
         registry.register("renewals", "Deadlines moved by this server", self.renewals.clone());
         let mut seconds = |name, help, histogram: &Histogram| {
             registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
@@ -153,7 +182,9 @@ impl Metrics {
         let help = "Attempts to use the database that failed because it was away";
         registry.register("database_failures", help, self.failures.clone());
         let help = "Batches whose commit was left open by a lost connection, by what was found out";
-        registry.register("unknown_outcomes", help, self.families.1.clone());
+        registry.register("unknown_outcomes", help, self.families[1].clone());
+        let help = "How often the database and what was known of the pool did not fit together";
+        registry.register("database_mismatches", help, self.families[2].clone());
     }
 }
 
@@ -183,27 +214,30 @@ impl Collector for Gauges {
         let up = u64::from(health == Health::Ready);
         show.gauge("database_up", "Whether the database can be used", None, up)?;
         show.states(health)?;
-        let help = "Requests on their way to the engine";
-        show.gauge("mailbox_requests", help, None, most - mailbox.capacity())?;
-        let help = "How many requests may be on their way to the engine";
+        let left = shared.metrics.left.load(Relaxed);
+        let help = "Requests that wait for the next batch";
+        show.gauge("mailbox_requests", help, None, most - mailbox.capacity() + left)?;
+        let help = "How many requests may wait before further ones are refused";
         show.gauge("mailbox_capacity", help, None, most)?;
         let help = "How far the clock is behind the pool's time, which runs on without it";
         let behind = shared.time.behind().as_secs_f64();
         show.gauge("clock_behind", help, Some(&Unit::Seconds), behind)?;
         let (now, in_touch_since) = (shared.estimate(), shared.in_touch_since());
-        let copy = shared.copy();
-        let Some(copy) = copy.as_ref() else { return Ok(()) };
-        let (pool, now) = (&copy.pool, now.max(copy.at));
-        let (size, active) = (pool.size(), pool.active(now));
-        let waiting = pool.waiting(now, shared.server, in_touch_since);
+        // Nobody waits for the copy until this is written down.
+        let seen = shared.copy().as_ref().map(|Copy { pool, position, at }| {
+            let now = now.max(*at);
+            let waiting = pool.waiting(now, shared.server, in_touch_since);
+            (pool.size(), pool.active(now), waiting, *position)
+        });
+        let Some((size, active, waiting, position)) = seen else { return Ok(()) };
         show.gauge("tokens", "Tokens in the pool", None, size)?;
         show.gauge("tokens_active", "Tokens held by somebody", None, active)?;
         show.gauge("tokens_available", "Tokens that are free", None, size - active)?;
         show.gauge("allocations_waiting", "Allocations that wait for a token", None, waiting)?;
         let help = "The era of the journal; a new one begins when a database was restored";
-        show.gauge("journal_epoch", help, None, copy.position.epoch)?;
+        show.gauge("journal_epoch", help, None, position.epoch)?;
         let help = "The number of the newest batch that this server knows";
-        show.gauge("journal_version", help, None, copy.position.version)
+        show.gauge("journal_version", help, None, position.version)
     }
 }
 

@@ -10,7 +10,7 @@ use tracing::{error, warn};
 
 use crate::copy::{Copy, NOWHERE};
 use crate::events::{Happened, Published};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Mismatch};
 use crate::time::PoolTime;
 use crate::{Error, Health};
 
@@ -214,15 +214,13 @@ impl Shared {
     fn advance(&self, slot: &mut Option<Copy>, entry: &Entry) {
         let Some(copy) = slot else { return };
         let is_new = entry.position.version > copy.position.version;
-        if is_new && entry.server == self.server {
-            self.metrics.published(entry, &copy.pool, || self.estimate());
-        }
         let told = is_new && self.feed.receiver_count() > 0;
         let published = told.then(|| Published::before(entry, &copy.pool));
         match copy.advance(entry) {
             Ok(()) => published.into_iter().for_each(|published| self.announce(published)),
             Err(unfit) => {
                 error!(%unfit, "the readers' copy is taken anew");
+                self.metrics.mismatched(Mismatch::News);
                 *slot = None;
             }
         }

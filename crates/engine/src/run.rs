@@ -15,7 +15,7 @@ use crate::copy::Copy;
 use crate::housekeeping::Housekeeping;
 use crate::mailbox::{Request, Withdrawals};
 use crate::reading::{Asker, Shared};
-use crate::turns::Turns;
+use crate::turns::{Turns, keep_wanted};
 use crate::writer::Writer;
 use crate::{Handle, Health, Settings, ids};
 
@@ -95,9 +95,14 @@ impl Engine {
     }
 
     async fn serve(self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), Fatal> {
-        let Engine { database, wanted, settings, shared, asker, mailbox, withdrawals } = self;
+        let Engine { database, wanted, settings, shared, asker, mut mailbox, withdrawals } = self;
+        let mut waiting = VecDeque::new();
+        let tend = || {
+            keep_wanted(&mut waiting, &mut mailbox, settings.batch);
+            shared.metrics.left(waiting.len());
+        };
         let opened = tokio::select! {
-            opened = open(&*database, wanted, &shared) => opened?,
+            opened = open(&*database, wanted, &shared, tend) => opened?,
             () = &mut stop => return Ok(()),
         };
         let Opened { store, reader, snapshot, now, hints } = opened;
@@ -119,11 +124,12 @@ impl Engine {
             alone: 0,
             begun: false,
             unsettled: None,
+            unwritten: false,
             span: Span::none(),
         };
         let turns = Turns {
             writer,
-            waiting: VecDeque::new(),
+            waiting,
             mailbox,
             withdrawals: withdrawals.1,
             housekeeping: Housekeeping::new(&settings),
@@ -159,7 +165,13 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn open(database: &dyn Database, wanted: Wanted, shared: &Shared) -> Result<Opened, Fatal> {
+/// Opens the pool; between attempts that are in vain, it tends what waits.
+async fn open(
+    database: &dyn Database,
+    wanted: Wanted,
+    shared: &Shared,
+    mut tend: impl FnMut(),
+) -> Result<Opened, Fatal> {
     let mut backoff = BACKOFF.0;
     loop {
         match database.open(wanted).await {
@@ -169,6 +181,7 @@ async fn open(database: &dyn Database, wanted: Wanted, shared: &Shared) -> Resul
                 let error = &error as &dyn std::error::Error;
                 warn!(error, "waiting for the database");
                 shared.metrics.failures.inc();
+                tend();
             }
         }
         tokio::time::sleep(backoff + ids::jitter(shared.server, MOST_JITTER)).await;

@@ -61,20 +61,34 @@ impl Turns {
             if stopping.is_some_and(|since| !self.pressed() || since.elapsed() > LAST_WORDS) {
                 return Ok(());
             }
-            match self.turn().await {
-                Ok(()) => {
-                    self.writer.shared.set_health(Health::Ready);
-                    backoff = BACKOFF.0;
-                }
-                Err(Failure::Away) => {
-                    self.writer.shared.metrics.failures.inc();
-                    self.writer.shared.set_health(Health::Away);
-                    tokio::time::sleep(backoff + self.jitter).await;
-                    backoff = (backoff * 2).min(BACKOFF.1);
-                }
-                Err(Failure::Operator(sentence)) => return Err(Fatal(sentence)),
-            }
+            let taken = self.turn().await;
+            self.writer.shared.metrics.left(self.waiting.len());
+            let Err(failure) = taken else {
+                self.writer.shared.set_health(Health::Ready);
+                backoff = BACKOFF.0;
+                continue;
+            };
+            self.note(failure)?;
+            tokio::time::sleep(backoff + self.jitter).await;
+            backoff = (backoff * 2).min(BACKOFF.1);
         }
+    }
+
+    /// Takes note of what went wrong in a turn that is to be tried again.
+    fn note(&self, failure: Failure) -> Result<(), Fatal> {
+        let shared = &self.writer.shared;
+        match failure {
+            Failure::Away => {
+                shared.metrics.failures.inc();
+                shared.set_health(Health::Away);
+            }
+            Failure::Mismatch(of) => {
+                shared.metrics.mismatched(of);
+                shared.set_health(Health::Ready);
+            }
+            Failure::Operator(sentence) => return Err(Fatal(sentence)),
+        }
+        Ok(())
     }
 
     /// Returns when there is something to do: a command, or a moment at which something may happen
@@ -109,6 +123,10 @@ impl Turns {
     fn gather(&mut self) {
         while let Ok(command) = self.withdrawals.try_recv() {
             self.withdraw(command);
+        }
+        if self.writer.shared.health() == Health::Away {
+            keep_wanted(&mut self.waiting, &mut self.mailbox, self.batch);
+            self.writer.shared.metrics.left(self.waiting.len());
         }
         while self.waiting.len() < self.batch
             && let Ok(request) = self.mailbox.try_recv()
@@ -253,5 +271,20 @@ impl Turns {
             (self.writer.shared.server, self.writer.shared.in_touch_since());
         let chance = pool.next_chance(now, server, in_touch_since);
         pool.next_deadline().into_iter().chain(chance).min()
+    }
+}
+
+/// Drops those whom nobody waits for any more, and takes in the others, up to `most`: while nothing
+/// can be decided, the mailbox is not to fill with requests that were answered long ago.
+pub(crate) fn keep_wanted(
+    waiting: &mut VecDeque<Request>,
+    mailbox: &mut mpsc::Receiver<Request>,
+    most: usize,
+) {
+    waiting.retain(Request::is_wanted);
+    while waiting.len() < most
+        && let Ok(request) = mailbox.try_recv()
+    {
+        waiting.extend(Some(request).filter(Request::is_wanted));
     }
 }

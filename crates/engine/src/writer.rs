@@ -10,6 +10,7 @@ use tracing::{Instrument as _, Span, error, info, warn};
 use crate::copy::{Copy, NOWHERE, Unfit, next};
 use crate::deciding::Decided;
 use crate::mailbox::{Request, Withdrawals};
+use crate::metrics::Mismatch;
 use crate::reading::Shared;
 use crate::{Error, ids, spans};
 
@@ -39,6 +40,9 @@ pub(crate) struct Writer {
     pub begun: bool,
     /// A batch whose fate is not known yet.
     pub unsettled: Option<Unsettled>,
+    /// Whether the last batch could not be written, and none since. Then one is written even if it
+    /// changes nothing, to find out whether that can be done again: a full disk can still be read.
+    pub unwritten: bool,
     /// The span of the batch that is being attempted; none where nobody traces it.
     pub span: Span,
 }
@@ -55,6 +59,7 @@ pub(crate) struct Queued {
 /// A batch that was sent to the database, with no word since on whether it became durable.
 pub(crate) struct Unsettled {
     entry: Entry,
+    starts_of_ended: Vec<Timestamp>,
     decided: Vec<(Request, Outcome)>,
 }
 
@@ -67,6 +72,8 @@ const MOST_BEHIND: i64 = 500;
 pub(crate) enum Failure {
     /// The database is away. What waits, waits on.
     Away,
+    /// The database can be used, but what is known of the pool does not fit it. What waits, waits on.
+    Mismatch(Mismatch),
     /// Trying again is of no use; a person has to do what the sentence says.
     Operator(String),
 }
@@ -113,7 +120,7 @@ impl Writer {
             error!(%unfit, "the pool is loaded anew");
             self.store.abandon().await;
             self.shared.forget();
-            return Err(Failure::Away);
+            return Err(Failure::Mismatch(Mismatch::News));
         }
         if let Some(unsettled) = self.unsettled.take() {
             let settled = self.settle(unsettled, copy, &known, news, waiting).await;
@@ -149,7 +156,7 @@ impl Writer {
                 return Err(error.into());
             }
         };
-        if decided.changes.is_empty() && !new_epoch {
+        if decided.changes.is_empty() && !new_epoch && !self.unwritten {
             self.store.abandon().await;
             self.shared.publish(&known, news, None);
             self.answer(decided.outcomes, copy, now);
@@ -166,7 +173,7 @@ impl Writer {
         mut copy: Copy,
         (known, news): (Position, News),
         (position, at): (Position, Timestamp),
-        Decided { outcomes, changes, keys }: Decided,
+        Decided { outcomes, changes, starts_of_ended, keys }: Decided,
         then_begin: bool,
         waiting: &mut VecDeque<Request>,
     ) -> Result<bool, Failure> {
@@ -183,9 +190,10 @@ impl Writer {
             Ok(()) => {
                 self.begun = then_begin;
                 self.loaded_anew = false;
+                self.unwritten = false;
                 copy.settle(&entry);
                 self.shared.metrics.committed(started);
-                self.shared.metrics.wrote(&entry, outcomes.len());
+                self.count(&entry, &starts_of_ended, outcomes.len());
                 self.shared.publish(&known, news, Some(&entry));
                 self.answer(outcomes, copy, at);
                 self.hints.tell();
@@ -195,10 +203,11 @@ impl Writer {
             Err(store::Error::Unknown(cause)) => {
                 let (error, batch) = (&*cause as &dyn Cause, position.batch.0);
                 warn!(error, %batch, "a commit's outcome has to be found out");
-                self.unsettled = Some(Unsettled { entry, decided: outcomes });
+                self.unsettled = Some(Unsettled { entry, starts_of_ended, decided: outcomes });
                 Err(Failure::Away)
             }
             Err(error) => {
+                self.unwritten = true;
                 put_back(waiting, outcomes.into_iter().map(|(request, _)| request));
                 Err(error.into())
             }
@@ -229,7 +238,7 @@ impl Writer {
     /// still under way, and answers those who wait or lets them wait on.
     async fn settle(
         &mut self,
-        Unsettled { entry, decided }: Unsettled,
+        Unsettled { entry, starts_of_ended, decided }: Unsettled,
         mut copy: Copy,
         known: &Position,
         news: News,
@@ -238,7 +247,7 @@ impl Writer {
         let durable = match self.store.has(&entry.position).await {
             Ok(durable) => durable,
             Err(error) => {
-                self.unsettled = Some(Unsettled { entry, decided });
+                self.unsettled = Some(Unsettled { entry, starts_of_ended, decided });
                 return Err(error.into());
             }
         };
@@ -248,7 +257,7 @@ impl Writer {
         if durable == Some(true) {
             // It may or may not have been among the news; it is passed over where it was.
             let fits = copy.advance(&entry);
-            self.shared.metrics.wrote(&entry, decided.len());
+            self.count(&entry, &starts_of_ended, decided.len());
             self.shared.publish(known, news, Some(&entry));
             self.answer(decided, copy, entry.at);
             self.hints.tell();
@@ -285,6 +294,7 @@ impl Writer {
         }
         if !self.loaded_anew {
             warn!(error = cause, "the database refused a batch; the pool is loaded anew");
+            self.shared.metrics.mismatched(Mismatch::Batch);
             self.shared.forget();
             self.loaded_anew = true;
             put_back(waiting, decided.into_iter().map(|(request, _)| request));
@@ -292,7 +302,7 @@ impl Writer {
         }
         if decided.is_empty() {
             error!(error = cause, "the database refuses the ends of leases");
-            return Err(Failure::Away);
+            return Err(Failure::Mismatch(Mismatch::Ends));
         }
         self.alone = self.alone.saturating_sub(1);
         for (request, _) in decided {
@@ -302,6 +312,12 @@ impl Writer {
             request.refuse_for(cause);
         }
         Ok(false)
+    }
+
+    /// Counts a batch that became durable.
+    fn count(&self, entry: &Entry, starts_of_ended: &[Timestamp], commands: usize) {
+        let now = || self.shared.estimate();
+        self.shared.metrics.wrote(entry, starts_of_ended, commands, now);
     }
 
     fn answer(&mut self, decided: Vec<(Request, Outcome)>, copy: Copy, at: Timestamp) {

@@ -25,6 +25,9 @@ const LONG: Duration = Duration::from_mins(2);
 
 on_both! {
     a_commit_whose_word_was_lost_is_answered_by_the_journal,
+    a_database_that_takes_no_writes_is_away_until_it_does,
+    every_end_is_measured,
+    what_does_not_fit_is_not_away,
 }
 
 async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(home: Home) {
@@ -53,6 +56,68 @@ async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(home: Home) {
         "database_failures_total 11",
         "commit_duration_seconds_count 6",
         "batch_commands_sum 10.0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
+    }
+    engine.stop().await;
+    home.audit().await;
+}
+
+/// It can be read, as where the disk is full, and nobody waits for a write any more.
+async fn a_database_that_takes_no_writes_is_away_until_it_does(home: Home) {
+    let plan = faulty::Plan::default();
+    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
+    let settings = Settings { patience: Duration::from_millis(100), ..Settings::default() };
+    let engine = home.start_with(Box::new(database), 3, LONG, settings).await;
+    plan.lock().unwrap().extend([Fault::TryAgain; 6]);
+    let refused = engine.handle.allocate(user_named("u")).await;
+    assert!(matches!(refused, Err(Error::NotDone { .. })), "{refused:?}");
+    until("it serves again", || async { engine.handle.health() == Health::Ready }).await;
+    assert_eq!(*plan.lock().unwrap(), [], "it was tried until it could be written");
+    engine.allocate("u").await;
+    assert_eq!(engine.running().await.len(), 1);
+    engine.stop().await;
+    home.audit().await;
+}
+
+async fn every_end_is_measured(home: Home) {
+    let plan = faulty::Plan::default();
+    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
+    let engine = home.start_with(Box::new(database), 1, LONG, Settings::default()).await;
+    for faults in [&[][..], &[Fault::DoneUnsaid], &[Fault::DoneUnsaidLongAgo], &[Fault::TryAgain]] {
+        plan.lock().unwrap().extend(faults);
+        engine.allocate("u").await;
+    }
+    let metrics = metrics(&engine.handle);
+    for line in ["lease_ends_total{reason=\"evicted\"} 3", "lease_hold_seconds_count 3"] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
+    }
+    engine.stop().await;
+    home.audit().await;
+}
+
+async fn what_does_not_fit_is_not_away(home: Home) {
+    let plan = faulty::Plan::default();
+    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
+    let lease = Duration::from_millis(300);
+    let engine = home.start_with(Box::new(database), 1, lease, Settings::default()).await;
+    plan.lock().unwrap().push(Fault::Misfit);
+    engine.allocate("u").await;
+    // The expiry, by the copy as it is and as it was loaded anew.
+    plan.lock().unwrap().extend([Fault::Refused; 3]);
+    until("the expiry is written down", || async {
+        assert_eq!(engine.handle.health(), Health::Ready);
+        plan.lock().unwrap().is_empty()
+            && metrics(&engine.handle).contains("lease_ends_total{reason=\"expired\"} 1")
+    })
+    .await;
+    let metrics = metrics(&engine.handle);
+    for line in [
+        "database_mismatches_total{of=\"news\"} 1",
+        "database_mismatches_total{of=\"batch\"} 1",
+        "database_mismatches_total{of=\"ends\"} 2",
+        // The one refusal that was for now.
+        "database_failures_total 1",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
     }
@@ -172,6 +237,40 @@ async fn an_engine_waits_for_a_database_that_is_not_up_yet() {
         assert!(engine.handle.read(|_| ()).await.is_err());
     }
     assert_eq!(engine.handle.health(), Health::Starting);
+    tokio::task::block_in_place(|| cluster.start_again()).unwrap();
+    engine.ready().await;
+    engine.allocate("u").await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_were_given_up_leave_the_mailbox_while_nothing_can_be_decided() {
+    const ASKED: usize = 10;
+    let cluster = Cluster::start().unwrap();
+    let home = Home::at(&cluster.database().await.unwrap());
+    let settings = Settings { batch: 2, patience: Duration::from_secs(2), ..Settings::default() };
+    let wanted = Wanted { size: Some(3), policy: WantedPolicy::default(), update_policy: false };
+    let engine = Running::of(engine::start(home.database(), wanted, settings));
+    engine.ready().await;
+    let shown = |engine: &Running, requests: usize| {
+        metrics(&engine.handle).contains(&format!("\nmailbox_requests {requests}\n"))
+    };
+    let outage = async |engine: &Running| {
+        let asked: Vec<_> =
+            (0..ASKED).map(|n| engine.ask(user_named(&format!("u{n}")).into())).collect();
+        until("all are shown to wait", || async { shown(engine, ASKED) }).await;
+        for asked in asked {
+            let answer = asked.await.unwrap();
+            assert!(matches!(answer, Err(Error::NotDone { .. })), "{answer:?}");
+        }
+        until("none is shown any more", || async { shown(engine, 0) }).await;
+    };
+    tokio::task::block_in_place(|| cluster.stop(Stop::Immediate)).unwrap();
+    until("it is away", || async { engine.handle.health() == Health::Away }).await;
+    outage(&engine).await;
+    engine.die();
+    let engine = Running::of(engine::start(home.database(), wanted, settings));
+    outage(&engine).await;
     tokio::task::block_in_place(|| cluster.start_again()).unwrap();
     engine.ready().await;
     engine.allocate("u").await;

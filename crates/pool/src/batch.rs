@@ -58,6 +58,8 @@ pub struct Batch<'a> {
     /// The last fence given before this batch: leases above it were granted in this one.
     fence_before: Fence,
     changes: Vec<Change>,
+    /// When those leases had started that ended, in the order of the changes.
+    starts_of_ended: Vec<Timestamp>,
     keys_used: Vec<KeyUse>,
 }
 
@@ -65,14 +67,23 @@ impl<'a> Batch<'a> {
     pub(crate) fn begin(pool: &'a mut Pool, circumstances: Circumstances) -> Self {
         let Circumstances { now, server, in_touch_since, keys } = circumstances;
         let fence_before = pool.fence();
-        let (changes, keys_used) = Default::default();
-        let mut batch =
-            Batch { pool, now, server, in_touch_since, keys, fence_before, changes, keys_used };
+        let mut batch = Batch {
+            pool,
+            now,
+            server,
+            in_touch_since,
+            keys,
+            fence_before,
+            changes: Vec::new(),
+            starts_of_ended: Vec::new(),
+            keys_used: Vec::new(),
+        };
         // However late anyone looks, a lease ended at its deadline, and the name of the lease and
         // not of its token says what ends.
         while let Some(lease) = batch.pool.first_overdue(now) {
-            let (id, fence) = (lease.id, lease.fence);
+            let (id, fence, started_at) = (lease.id, lease.fence, lease.started_at);
             let end = End { at: lease.expires_at, reason: EndReason::Expired };
+            batch.starts_of_ended.push(started_at);
             batch.record(Change::LeaseEnded { lease_id: id, fence, end });
         }
         batch.drop_dead_tickets();
@@ -134,6 +145,12 @@ impl<'a> Batch<'a> {
     /// asked again.
     pub fn take_keys_used(&mut self) -> Vec<KeyUse> {
         std::mem::take(&mut self.keys_used)
+    }
+
+    /// When the leases had started whose ends are among the changes, in their order. Empty when asked
+    /// again.
+    pub fn take_starts_of_ended(&mut self) -> Vec<Timestamp> {
+        std::mem::take(&mut self.starts_of_ended)
     }
 
     /// The changes this batch made, in order. Empty when nothing changed.
@@ -374,6 +391,7 @@ impl<'a> Batch<'a> {
 
     fn end(&mut self, mut lease: Lease, reason: EndReason) -> Lease {
         let end = End { at: self.now, reason };
+        self.starts_of_ended.push(lease.started_at);
         self.record(Change::LeaseEnded { lease_id: lease.id, fence: lease.fence, end });
         lease.end = Some(end);
         lease

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -67,9 +68,10 @@ impl Door {
         }))
     }
 
-    /// Counts the connections that are open.
-    pub(crate) fn connections(&self) -> Gauge {
-        self.0.app.metrics.connections.clone()
+    /// Counts the connections that are open at this address.
+    pub(crate) fn connections(&self, address: SocketAddr) -> Gauge {
+        let label = [("address", address.to_string())];
+        self.0.app.metrics.connections.get_or_create(&label).clone()
     }
 
     /// Ends what would go on for long.

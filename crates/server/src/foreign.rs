@@ -7,7 +7,10 @@
 //! `Origin` and no `Sec-Fetch-Site` and are not concerned.
 //!
 //! A server in a container listens on every address, and may be published on loopback only. Whoever
-//! names its hosts gets the same for it.
+//! names its hosts gets the same for it, except that it may be called by any address: scrapers and
+//! probes do so, and a page that is reached by an address was not rebound by a name.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, Method, Uri};
@@ -23,8 +26,8 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// A gate that lets requests to the usual local hosts and `allowed_hosts` in; beyond loopback,
-    /// where none is named, requests to any host.
+    /// A gate that lets requests to the usual local hosts and `allowed_hosts` in; beyond loopback
+    /// also those to an IP address and, where none is named, those to any host.
     pub(crate) fn new(loopback: bool, allowed_hosts: &[String]) -> Self {
         Gate { loopback, allowed_hosts: allowed_hosts.to_vec() }
     }
@@ -36,18 +39,19 @@ impl Gate {
         headers: &HeaderMap,
     ) -> Result<(), Problem> {
         let host = host_of(uri, headers);
+        let gets = method == Method::GET || method == Method::HEAD;
         let any_host = !self.loopback && self.allowed_hosts.is_empty();
-        if !any_host && !host.is_some_and(|host| self.is_own(host)) {
+        if !any_host && !(gets && is_probe(uri)) && !host.is_some_and(|host| self.is_own(host)) {
             let detail = if self.loopback {
                 "This server listens on loopback and answers to localhost, 127.0.0.1 and [::1] only. \
                  Start it with --allowed-host to add the host you used."
             } else {
-                "This server answers to localhost, 127.0.0.1, [::1] and the hosts of --allowed-host \
-                 only. Start it with one more to add the host you used."
+                "This server answers to localhost, IP addresses and the hosts of --allowed-host only. \
+                 Start it with one more to add the host you used."
             };
             return Err(Problem::new(Code::WrongHost, detail));
         }
-        let reads = (method == Method::GET || method == Method::HEAD) && !is_stream(uri);
+        let reads = gets && !is_stream(uri);
         if !reads && is_foreign(host, headers) {
             let detail = "A web page of another site may neither change anything here nor follow \
                           events.";
@@ -59,11 +63,18 @@ impl Gate {
     fn is_own(&self, host: Host<'_>) -> bool {
         let is_local = LOCAL.iter().any(|local| host.name.eq_ignore_ascii_case(local));
         is_local
+            || !self.loopback && host.is_address()
             || self.allowed_hosts.iter().filter_map(|text| Host::parse(text)).any(|allowed| {
                 let same_port = allowed.port.is_none() || allowed.port == host.port;
                 same_port && host.name.eq_ignore_ascii_case(allowed.name)
             })
     }
+}
+
+/// Whether this asks how the server is. Probes call by whatever name or address they have, and the
+/// answer is worth nothing to a page.
+fn is_probe(uri: &Uri) -> bool {
+    matches!(uri.path(), "/health/live" | "/health/ready")
 }
 
 /// Whether this leads to the event stream. Unlike other answers, which a browser shows to no page of
@@ -96,6 +107,14 @@ impl<'a> Host<'a> {
             }
             Some(_) => None,
         }
+    }
+
+    fn is_address(self) -> bool {
+        let v6 = self.name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+        v6.map_or_else(
+            || self.name.parse::<Ipv4Addr>().is_ok(),
+            |name| name.parse::<Ipv6Addr>().is_ok(),
+        )
     }
 }
 
@@ -239,6 +258,37 @@ mod tests {
             assert_eq!(get(host), None, "{host}");
         }
         assert_eq!(get("evil.example:4000"), Some(Code::WrongHost));
+    }
+
+    #[test]
+    fn beyond_loopback_every_address_is_answered() {
+        let gate = Gate::new(false, &["tokens.example".to_owned()]);
+        let get = |host| check(&gate, &Method::GET, "/metrics", &[("host", host)]);
+        for host in ["10.1.2.3", "10.1.2.3:4000", "[fd00::1]", "[fd00::1]:4000"] {
+            assert_eq!(get(host), None, "{host}");
+        }
+        for host in ["10.1.2.3.evil.example", "10.1.2", "10.1.2.3.", "fd00", "[evil]", "[fd00::1"] {
+            assert_eq!(get(host), Some(Code::WrongHost), "{host}");
+        }
+        let foreign = [("host", "10.1.2.3:4000"), ("origin", "http://10.1.2.4:4000")];
+        assert_eq!(check(&gate, &Method::POST, "/", &foreign), Some(Code::ForeignPage));
+    }
+
+    #[test]
+    fn probes_are_answered_by_whatever_name() {
+        for gate in [local(), Gate::new(false, &["tokens.example".to_owned()])] {
+            for headers in [&[("host", "10.1.2.3:4000")][..], &[("host", "pod.example")], &[]] {
+                for path in ["/health/live", "/health/ready"] {
+                    assert_eq!(check(&gate, &Method::GET, path, headers), None);
+                    assert_eq!(check(&gate, &Method::HEAD, path, headers), None);
+                }
+            }
+            let elsewhere = [("host", "pod.example")];
+            for (method, path) in [(&Method::POST, "/health/live"), (&Method::GET, "/metrics")] {
+                let code = check(&gate, method, path, &elsewhere);
+                assert_eq!(code, Some(Code::WrongHost), "{method} {path}");
+            }
+        }
     }
 
     #[test]

@@ -59,7 +59,8 @@ pub const MAX_ROWS: u16 = 1_000;
 pub struct Settings {
     /// Whether the listener can be reached from this machine only. Then, and where there are
     /// [`Settings::allowed_hosts`], only requests to those, `localhost`, `127.0.0.1` and `[::1]` are
-    /// answered, so that a web page can't reach the server by a name of its own.
+    /// answered, so that a web page can't reach the server by a name of its own. Beyond loopback
+    /// so are those to any IP address; and probes of health are by whatever name.
     pub loopback: bool,
     /// Further hosts that are answered: a name, or a name and port as in `tokens.example:8080`.
     pub allowed_hosts: Vec<String>,

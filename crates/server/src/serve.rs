@@ -41,7 +41,8 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let listener = Bounded::new(TcpListener::from_std(listener)?, door.connections(), settings);
+    let open = door.connections(listener.local_addr()?);
+    let listener = Bounded::new(TcpListener::from_std(listener)?, open, settings);
     let handle = Handle::new();
     let mut http = Server::<Peer>::from_listener(listener).handle(handle.clone());
     let builder = http.http_builder();

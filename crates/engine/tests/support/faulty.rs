@@ -5,19 +5,26 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use pool::{Fence, IdempotencyKey, Timestamp};
+use pool::{Fence, IdempotencyKey, ServerId, Timestamp};
 use store::{
-    Backup, Begun, Database, Entry, Error, ImportedPool, KeysFound, NewEpoch, Opened, Position,
-    Store, Swept, Wanted,
+    Backup, BatchId, Begun, Database, Entry, Error, ImportedPool, KeysFound, NewEpoch, News,
+    Opened, Position, Store, Swept, Wanted,
 };
+use uuid::Uuid;
 
 /// How the next commit goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It becomes durable, but the word of it is lost.
     DoneUnsaid,
+    /// The same, and the next to begin is given the whole pool, which has it.
+    DoneUnsaidLongAgo,
     /// It does not become durable, and nobody says so.
     UndoneUnsaid,
+    /// The database refuses what it says.
+    Refused,
+    /// It is refused for now; and the next to begin is told of a batch that does not follow.
+    Misfit,
     /// It is refused for now.
     TryAgain,
 }
@@ -33,6 +40,8 @@ pub struct FaultyDatabase {
 struct FaultyStore {
     real: Box<dyn Store>,
     plan: Plan,
+    gives_all: bool,
+    misfits: bool,
 }
 
 #[async_trait]
@@ -42,7 +51,9 @@ impl Database for FaultyDatabase {
     }
     async fn open(&self, wanted: Wanted) -> Result<Opened, Error> {
         let opened = self.real.open(wanted).await?;
-        let store = Box::new(FaultyStore { real: opened.store, plan: Arc::clone(&self.plan) });
+        let plan = Arc::clone(&self.plan);
+        let store =
+            Box::new(FaultyStore { real: opened.store, plan, gives_all: false, misfits: false });
         Ok(Opened { store, ..opened })
     }
     async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error> {
@@ -65,13 +76,26 @@ impl Database for FaultyDatabase {
 #[async_trait]
 impl Store for FaultyStore {
     async fn begin(&mut self, known: &Position) -> Result<Begun, Error> {
-        self.real.begin(known).await
+        if std::mem::take(&mut self.gives_all) {
+            let nowhere = Position { epoch: 0, version: 0, batch: BatchId(Uuid::nil()) };
+            return self.real.begin(&nowhere).await;
+        }
+        let mut begun = self.real.begin(known).await?;
+        if std::mem::take(&mut self.misfits) {
+            let position = Position { version: known.version + 2, ..*known };
+            let (server, at, fence) = (ServerId(Uuid::nil()), begun.now, Fence::new(0));
+            let (changes, keys) = Default::default();
+            let entry = Entry { position, server, at, fence, changes, keys };
+            begun.news = News::Entries(vec![entry]);
+        }
+        Ok(begun)
     }
     async fn commit(&mut self, entry: &Entry) -> Result<(), Error> {
         let fault = self.plan.lock().unwrap().pop();
         match fault {
             None => self.real.commit(entry).await,
-            Some(Fault::DoneUnsaid) => {
+            Some(fault @ (Fault::DoneUnsaid | Fault::DoneUnsaidLongAgo)) => {
+                self.gives_all = fault == Fault::DoneUnsaidLongAgo;
                 self.real.commit(entry).await?;
                 Err(Error::Unknown("the word was lost".into()))
             }
@@ -79,7 +103,12 @@ impl Store for FaultyStore {
                 self.real.abandon().await;
                 Err(Error::Unknown("the commit was lost".into()))
             }
-            Some(Fault::TryAgain) => {
+            Some(Fault::Refused) => {
+                self.real.abandon().await;
+                Err(Error::Data("it does not fit".into()))
+            }
+            Some(fault @ (Fault::Misfit | Fault::TryAgain)) => {
+                self.misfits = fault == Fault::Misfit;
                 self.real.abandon().await;
                 Err(Error::TryAgain { what: "committing", cause: "not now".into() })
             }

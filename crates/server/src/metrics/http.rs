@@ -161,4 +161,18 @@ mod tests {
             assert!(STATUSES.contains(&code.status().as_u16()), "{code:?}");
         }
     }
+
+    #[test]
+    fn what_is_described_is_told_apart() {
+        let document = serde_json::to_value(crate::routes::routes().into_openapi()).unwrap();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                let known = METHODS.iter().any(|known| known.as_str().eq_ignore_ascii_case(method));
+                assert!(known, "{method} {path}");
+                for status in operation["responses"].as_object().unwrap().keys() {
+                    assert!(STATUSES.contains(&status.parse().unwrap()), "{status} of {path}");
+                }
+            }
+        }
+    }
 }

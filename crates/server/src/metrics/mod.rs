@@ -54,8 +54,11 @@ pub(crate) fn counters<const N: usize>(label: &'static str, values: [&'static st
 /// All that is counted and measured by the server itself.
 pub(crate) struct Metrics {
     registry: Registry,
+    /// Whose turn it is to have all of it written down.
+    turn: Arc<Semaphore>,
     pub(crate) http: Arc<Http>,
-    pub(crate) connections: Gauge,
+    /// By the address that is listened to.
+    pub(crate) connections: Family<[(&'static str, String); 1], Gauge>,
     /// By [`Code`].
     refusals: Vec<Counter>,
 }
@@ -70,7 +73,7 @@ impl Metrics {
         let benchmark = settings.benchmark_routes.then_some(sample::TEMPLATES);
         let templates = routes::TEMPLATES.iter().copied().chain(benchmark.into_iter().flatten());
         let http = Arc::new(Http::new(templates));
-        let connections = Gauge::default();
+        let connections = Family::default();
         let mut all = Registry::default();
         let registry = all.sub_registry_with_prefix(PREFIX);
         registry.register(
@@ -86,14 +89,15 @@ impl Metrics {
         registry.register("refusals", help, refusals);
         let help = "How often an event stream had to say that something is missing, by reason";
         registry.register("event_resyncs", help, resyncs);
-        let help = "Connections that are open, at all addresses together";
+        let help = "Connections that are open, by the address that they came to";
         registry.register("connections", help, connections.clone());
         let limit = ConstGauge::new(settings.connections);
         registry.register("connections_limit", "How many may be open at each address", limit);
         registry.register_collector(Box::new(rooms));
         registry.register_collector(Box::new(Arc::clone(&http)));
         all.register_collector(Box::new(process::Process));
-        Metrics { registry: all, http, connections, refusals: refusals_by_code }
+        let turn = Arc::new(Semaphore::new(1));
+        Metrics { registry: all, turn, http, connections, refusals: refusals_by_code }
     }
 
     /// Notes an answer, and how long it took.
@@ -178,8 +182,14 @@ pub(crate) async fn metrics(
     State(app): State<App>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    // Also where the client leaves meanwhile.
+    let turn = Arc::clone(&app.metrics.turn).acquire_owned().await;
     // Looking at the process takes long where that has many files open.
-    let encoded = tokio::task::spawn_blocking(move || app.metrics.encode()).await;
+    let encoded = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        app.metrics.encode()
+    })
+    .await;
     let Ok(Ok(text)) = encoded else {
         return Err(Problem::new(Code::Internal, "The metrics could not be written down."));
     };
@@ -199,5 +209,49 @@ pub(crate) async fn metrics(
 
 fn takes_open_metrics(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-    accepted.flat_map(|accept| accept.split([',', ';'])).any(|part| part.trim() == OPEN_METRICS)
+    accepted.flat_map(|accept| accept.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(OPEN_METRICS));
+        let quality = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        // What has no quality has the full one.
+        named
+            && quality.is_none_or(|quality| quality.parse().is_ok_and(|quality: f32| quality > 0.0))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::Inside;
+
+    #[tokio::test]
+    async fn one_is_written_down_at_a_time() {
+        let url = "sqlite:nowhere".parse().unwrap();
+        let database = store::database(&url, Arc::new(store::SystemClock));
+        let (engine, _) =
+            engine::start(database, store::Wanted::default(), engine::Settings::default());
+        let app = Inside::new(engine, &Settings::default());
+        let turn = Arc::clone(&app.metrics.turn).acquire_owned().await.unwrap();
+        let mut scraped = std::pin::pin!(metrics(State(app), HeaderMap::new()));
+        let waits = tokio::time::timeout(Duration::from_millis(50), &mut scraped).await;
+        assert!(waits.is_err(), "it is another's turn");
+        drop(turn);
+        assert_eq!(scraped.await.unwrap().status(), 200);
+    }
+
+    #[test]
+    fn open_metrics_is_for_those_who_want_it() {
+        for (accept, wanted) in [
+            ("application/openmetrics-text", true),
+            ("text/plain, application/openmetrics-text;version=1.0.0;q=0.1", true),
+            ("Application/OpenMetrics-Text; Q=1", true),
+            ("application/openmetrics-text;q=0", false),
+            ("application/openmetrics-text; version=1.0.0; q=0.000, text/plain", false),
+            ("text/plain;of=application/openmetrics-text", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(takes_open_metrics(&headers), wanted, "{accept}");
+        }
+    }
 }

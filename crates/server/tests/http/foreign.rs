@@ -10,6 +10,7 @@ on_both! {
     the_own_page_may,
     a_foreign_host_is_not_answered,
     allowed_hosts_are_answered,
+    probes_and_scrapers_call_by_address,
     beyond_loopback_hosts_are_free_but_pages_are_not,
 }
 
@@ -84,7 +85,7 @@ async fn a_foreign_host_is_not_answered(home: Home) {
         for answer in write_as(&house, &id, &[("host", host)]).await {
             answer.problem(421, "wrong-host");
         }
-        for path in ["/api/tokens", "/health/live", "/nowhere"] {
+        for path in ["/api/tokens", "/metrics", "/nowhere"] {
             let request = house.request(Method::GET, path).header("host", host);
             Answer::to(request).await.problem(421, "wrong-host");
         }
@@ -110,6 +111,21 @@ async fn allowed_hosts_are_answered(home: Home) {
         assert_eq!(get("127.0.0.1").await.status, 200);
         get("evil.test").await.problem(421, "wrong-host");
     }
+}
+
+async fn probes_and_scrapers_call_by_address(home: Home) {
+    let allowed_hosts = vec!["tokens.test".to_owned()];
+    let settings = Settings { loopback: false, allowed_hosts, ..Settings::default() };
+    let house = home.open_with(Some(5), settings).await;
+    let get = |path: &str, host| house.request(Method::GET, path).header("host", host);
+    for path in ["/health/live", "//health/ready/", "/metrics"] {
+        let answer = Answer::to(get(path, "10.1.2.3:4000")).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+    }
+    for path in ["/health/live", "/health/ready"] {
+        assert_eq!(Answer::to(get(path, "pod.test")).await.status, 200, "{path}");
+    }
+    Answer::to(get("/metrics", "pod.test")).await.problem(421, "wrong-host");
 }
 
 async fn beyond_loopback_hosts_are_free_but_pages_are_not(home: Home) {

@@ -175,7 +175,8 @@ async fn streams_and_connections_are_counted(home: Home) {
         ("exports", 0),
         ("connections_limit", 10_000),
     ]);
-    assert!(scraped.value("connections") >= 2.0);
+    let connections = format!("connections{{address=\"{}\"}}", house.address);
+    assert!(scraped.value(&connections) >= 2.0);
     drop(wire);
     let gone = async || Scraped::from(&house).await.value("event_streams") < 1.0;
     until("the stream is gone", gone).await;

@@ -1,11 +1,13 @@
 //! Copies the database while a server goes on writing.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode};
+use tempfile::NamedTempFile;
 
-use super::files::{Files, private, unusable};
+use super::files::{Files, unusable};
 use super::refusal::{damaged, is_damage};
 use super::snapshot::{self, Newest};
 use crate::{Backup, Error};
@@ -16,56 +18,81 @@ use crate::{Backup, Error};
 /// is unused. SQLite's backup interface was as fast and kept the log from being emptied as long.
 pub(super) fn backup(files: &Files, to: &Path, replace: bool) -> Result<Backup, Error> {
     let copy = Files::find(to)?;
-    let taken = || taken(files, &copy, replace).map_or(Ok(()), |why| Err(Error::Operator(why)));
-    taken()?;
+    free(files, &copy, replace)?;
     let source = files.open_to_read()?;
-    let part = beside(&copy.database, ".part");
-    let file = claim(&part)?;
-    let written = write(&source, &file, &part).and_then(|newest| {
-        taken()?;
-        let bytes = publish(&file, &part, &copy.database)
-            .map_err(|error| unusable(&copy.database, &error, "nothing was kept"))?;
-        Ok(Backup { position: newest.position, at: newest.at, fence: newest.fence, bytes })
-    });
-    if written.is_err() {
-        // A part of a copy is of no use. That it stays does no harm either.
-        let _ = fs::remove_file(&part);
-    }
-    written
+    let part = part(&copy.database)?;
+    let newest = write(&source, &part)?;
+    let _lock = free(files, &copy, replace)?;
+    let bytes = publish(part, &copy.database, replace)?;
+    Ok(Backup { position: newest.position, at: newest.at, fence: newest.fence, bytes })
 }
 
-/// Why there can't be a copy by that name.
-fn taken(files: &Files, copy: &Files, replace: bool) -> Option<String> {
+/// Makes sure that there can be a copy by that name, and, as long as what it returns is kept, that
+/// no server starts on what is there.
+fn free(files: &Files, copy: &Files, replace: bool) -> Result<Option<File>, Error> {
     let there = copy.database.display();
-    if [&files.database, &files.wal, &files.shm, &files.lock].contains(&&copy.database) {
-        return Some(format!("{there} belongs to the database itself: choose another name"));
+    let refused = |why: String| Err(Error::Operator(format!("{why}: choose another name")));
+    let [own_journal, journal] = [files, copy].map(journal);
+    let own = [&files.database, &files.wal, &files.shm, &files.lock, &own_journal];
+    if own.contains(&&copy.database) {
+        return refused(format!("{there} belongs to the database itself"));
     }
-    if fs::metadata(&copy.wal).is_ok_and(|log| log.len() > 0) {
-        let log = copy.wal.display();
-        return Some(format!(
-            "{log} is of another database by that name and would be taken for a part of the copy: \
-             choose another name"
-        ));
+    for log in [&copy.wal, &journal] {
+        if fs::metadata(log).is_ok_and(|log| log.len() > 0) {
+            return refused(format!(
+                "{} is of another database by that name and would be taken for a part of the copy",
+                log.display()
+            ));
+        }
     }
-    let exists = copy.database.symlink_metadata().is_ok() && !replace;
-    exists.then(|| format!("{there} is there already: choose another name, or say --replace"))
+    let lock = match OpenOptions::new().write(true).open(&copy.lock) {
+        Ok(lock) => Some(lock),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => {
+            return Err(unusable(&copy.lock, &error, "a server may be using what it stands for"));
+        }
+    };
+    if lock.as_ref().is_some_and(|lock| lock.try_lock().is_err()) {
+        let lock = copy.lock.display();
+        return refused(format!("{there} is the database of another server (it holds {lock})"));
+    }
+    if copy.database.symlink_metadata().is_ok() && !replace {
+        return Err(exists(&copy.database));
+    }
+    Ok(lock)
 }
 
-/// The file that becomes the copy, emptied of what a backup left that was broken off.
-fn claim(part: &Path) -> Result<File, Error> {
-    let advice = "this user must be able to write there";
-    let file = private(OpenOptions::new().write(true).create(true))
-        .open(part)
-        .map_err(|error| unusable(part, &error, advice))?;
-    if file.try_lock().is_err() {
-        let part = part.display();
-        return Err(Error::Operator(format!("{part} is being written by another backup")));
-    }
-    file.set_len(0).map_err(|error| unusable(part, &error, advice))?;
-    Ok(file)
+fn journal(files: &Files) -> PathBuf {
+    let mut name = files.database.clone().into_os_string();
+    name.push("-journal");
+    name.into()
 }
 
-fn write(source: &Connection, file: &File, part: &Path) -> Result<Newest, Error> {
+fn exists(there: &Path) -> Error {
+    let there = there.display();
+    Error::Operator(format!("{there} is there already: choose another name, or say --replace"))
+}
+
+/// A new file beside the copy that becomes it; nobody else's, and only the owner may read it. It is
+/// removed when it is dropped.
+fn part(copy: &Path) -> Result<NamedTempFile, Error> {
+    let (folder, name) = (folder(copy), copy.file_name().unwrap_or_default());
+    let mut prefix = name.to_owned();
+    prefix.push(".");
+    tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(".part")
+        .tempfile_in(folder)
+        .map_err(|error| unusable(folder, &error, "this user must be able to write there"))
+}
+
+/// The folder of what [`Files::find`] has found.
+fn folder(copy: &Path) -> &Path {
+    copy.parent().unwrap_or(Path::new("/"))
+}
+
+fn write(source: &Connection, part: &NamedTempFile) -> Result<Newest, Error> {
+    let (file, part) = (part.as_file(), part.path());
     let name = part.to_str().ok_or_else(|| {
         Error::Operator(format!("{} is not UTF-8: choose another name", part.display()))
     })?;
@@ -86,16 +113,22 @@ fn write(source: &Connection, file: &File, part: &Path) -> Result<Newest, Error>
 }
 
 /// Gives the copy its name, for good. Returns how large it is.
-fn publish(file: &File, part: &Path, name: &Path) -> std::io::Result<u64> {
-    fs::rename(part, name)?;
-    if let Some(folder) = name.parent() {
-        File::open(folder)?.sync_all()?;
+fn publish(part: NamedTempFile, name: &Path, replace: bool) -> Result<u64, Error> {
+    let kept_nothing = |error| unusable(name, &error, "nothing was kept");
+    // Opened first, so that little can fail once the copy has its name.
+    let folder = File::open(folder(name)).map_err(kept_nothing)?;
+    let bytes = part.as_file().metadata().map_err(kept_nothing)?.len();
+    let named = if replace { part.persist(name) } else { part.persist_noclobber(name) };
+    if let Err(failed) = named {
+        let taken = !replace && failed.error.kind() == ErrorKind::AlreadyExists;
+        return Err(if taken { exists(name) } else { kept_nothing(failed.error) });
     }
-    Ok(file.metadata()?.len())
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.to_owned().into_os_string();
-    name.push(suffix);
-    PathBuf::from(name)
+    folder.sync_all().map_err(|error| {
+        Error::Operator(format!(
+            "{} is there and whole, but may be gone after a power failure ({error}): make another \
+             on a disk that is well",
+            name.display()
+        ))
+    })?;
+    Ok(bytes)
 }

@@ -106,7 +106,7 @@ impl Page<'_> {
         if next.as_ref().is_some_and(|lease| lease.fence >= below) {
             // There are many, so that one comes soon among those of all tokens.
             let Some(newest) = newest_below(connection, below)? else { return Ok(()) };
-            let lowest = from.max(Fence::new(newest.get() - REACH));
+            let lowest = from.max(Fence::new(newest.get() + 1 - REACH));
             if !chain.jump(below, lowest)? && lowest > from {
                 let first = first_at(connection, lowest)?;
                 let started_at = first.map_or(self.search.now, |(_, started_at)| started_at);

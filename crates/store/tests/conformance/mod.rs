@@ -128,6 +128,7 @@ macro_rules! conformance {
             an_audit_finds_nothing_wrong_after_all_this,
             after_a_restore_a_new_epoch_begins,
             leases_are_found_beyond_the_fences_that_were_left_out,
+            the_journal_outlives_new_epochs,
             no_epoch_begins_where_there_is_no_pool,
         );
     };

@@ -1,3 +1,4 @@
+use pool::Timestamp;
 use store::{EPOCH_GAP, News, Search};
 
 use super::Place;
@@ -61,6 +62,29 @@ pub async fn leases_are_found_beyond_the_fences_that_were_left_out(place: &impl 
     assert_eq!((page.leases.len(), page.next), (0, None));
     drop(server);
     assert_eq!(place.database().audit().await.unwrap(), [""; 0]);
+}
+
+/// A gap in the versions is no entries.
+pub async fn the_journal_outlives_new_epochs(place: &impl Place) {
+    let mut server = Server::start(place, tokens(1)).await;
+    let mut old = Vec::new();
+    for user in ["Ada", "Bea", "Cleo", "Dora"] {
+        old.push(server.run(&[allocate(user)]).await.0.position);
+    }
+    drop(server);
+    for _ in 0..2 {
+        place.database().begin_epoch().await.unwrap();
+    }
+    let mut server = Server::start(place, tokens(1)).await;
+    server.run(&[allocate("Emma")]).await;
+    // Emma's and the two epochs', Dora's, Cleo's, Bea's.
+    assert_eq!(server.store.prune(Timestamp::MIN, 5).await.unwrap(), 2);
+    assert_eq!(server.store.prune(Timestamp::MIN, 5).await.unwrap(), 0);
+    server.store.begin(&server.position).await.unwrap();
+    assert_eq!(server.store.has(&old[1]).await.unwrap(), Some(true));
+    assert_eq!(server.store.has(&old[0]).await.unwrap(), None);
+    server.store.abandon().await;
+    assert_eq!(server.store.prune(Timestamp::MIN, 1).await.unwrap(), 4);
 }
 
 pub async fn no_epoch_begins_where_there_is_no_pool(place: &impl Place) {

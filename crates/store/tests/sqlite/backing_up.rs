@@ -1,7 +1,7 @@
 //! Copies that are made while a server runs.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use crate::conformance::Place as _;
 use crate::conformance::server::{ANY, Server, refusal, tokens};
@@ -36,14 +36,60 @@ async fn a_file_is_only_replaced_when_told() {
     let sentence = refusal(place.database().backup(&copy, false).await);
     assert!(sentence.contains("copy.db is there already"), "{sentence}");
     assert_eq!(fs::read(&copy).unwrap(), b"dear");
-    // What a backup left that was killed.
-    fs::write(place.directory.path().join("copy.db.part"), "half").unwrap();
     place.database().backup(&copy, true).await.unwrap();
     server.allocate("Ada").await;
     let again = place.database().backup(&copy, true).await.unwrap();
     assert_eq!(again.position, server.position);
     assert_eq!(place.at(&copy).audit().await.unwrap(), [""; 0]);
-    assert!(!place.directory.path().join("copy.db.part").exists());
+}
+
+#[tokio::test]
+async fn copies_to_one_name_at_a_time_do_no_harm() {
+    let place = fresh().await;
+    let mut server = Server::start(&place, tokens(2)).await;
+    server.allocate("Ada").await;
+    let copy = place.directory.path().join("copy.db");
+    // What could be in the way, and is nobody's business.
+    fs::write(place.directory.path().join("dear"), "dear").unwrap();
+    symlink("dear", place.directory.path().join("copy.db.part")).unwrap();
+    let database = place.database();
+    for _ in 0..10 {
+        let backup = || database.backup(&copy, true);
+        let (one, other, last) = tokio::join!(backup(), backup(), backup());
+        assert_eq!(
+            [one.unwrap(), other.unwrap(), last.unwrap()].map(|c| c.position),
+            [server.position; 3]
+        );
+        assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(place.at(&copy).audit().await.unwrap(), [""; 0]);
+        fs::remove_file(&copy).unwrap();
+        let backup = || database.backup(&copy, false);
+        let made = tokio::join!(backup(), backup(), backup());
+        let made = [made.0, made.1, made.2];
+        assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1);
+        for made in made.into_iter().filter(Result::is_err) {
+            assert!(refusal(made).contains("copy.db is there already"));
+        }
+        assert_eq!(place.at(&copy).audit().await.unwrap(), [""; 0]);
+    }
+    assert_eq!(fs::read(place.directory.path().join("dear")).unwrap(), b"dear");
+}
+
+#[tokio::test]
+async fn a_running_servers_database_is_not_replaced() {
+    let (place, elsewhere) = (fresh().await, fresh().await);
+    let _server = Server::start(&place, tokens(2)).await;
+    let other = Server::start(&elsewhere, tokens(2)).await;
+    let file = elsewhere.file();
+    let wal = file.with_file_name("pool.db-wal");
+    // As after a checkpoint: nothing is in the log.
+    fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(0).unwrap();
+    let before = fs::read(&file).unwrap();
+    let sentence = refusal(place.database().backup(&file, true).await);
+    assert!(sentence.contains("is the database of another server"), "{sentence}");
+    assert_eq!(fs::read(&file).unwrap(), before);
+    drop(other);
+    place.database().backup(&file, true).await.unwrap();
 }
 
 #[tokio::test]
@@ -52,16 +98,20 @@ async fn a_copy_never_harms_a_database() {
     let sentence = refusal(place.database().backup(&place.directory.path().join("x"), true).await);
     assert!(sentence.contains("there is no database"), "{sentence}");
     let mut server = Server::start(&place, tokens(2)).await;
-    for suffix in ["", "-wal", "-shm", ".lock"] {
+    for suffix in ["", "-wal", "-shm", "-journal", ".lock"] {
         let name = place.directory.path().join(format!("pool.db{suffix}"));
         let sentence = refusal(place.database().backup(&name, true).await);
         assert!(sentence.contains("belongs to the database itself"), "{sentence}");
     }
     // A log beside the copy would count as a part of it.
-    fs::write(place.directory.path().join("copy.db-wal"), "of another").unwrap();
     let copy = place.directory.path().join("copy.db");
-    let sentence = refusal(place.database().backup(&copy, true).await);
-    assert!(sentence.contains("copy.db-wal is of another database"), "{sentence}");
+    for log in ["copy.db-wal", "copy.db-journal"] {
+        let log = place.directory.path().join(log);
+        fs::write(&log, "of another").unwrap();
+        let sentence = refusal(place.database().backup(&copy, true).await);
+        assert!(sentence.contains("is of another database"), "{sentence}");
+        fs::remove_file(log).unwrap();
+    }
     let nowhere = place.directory.path().join("nowhere/copy.db");
     let sentence = refusal(place.database().backup(&nowhere, false).await);
     assert!(sentence.contains("directory must exist"), "{sentence}");

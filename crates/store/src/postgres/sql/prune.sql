@@ -1,3 +1,38 @@
+-- `reach` leads from the newest entry down to the first one that is among the newest $4 and itself:
+-- from `first` on none is missing, and what its versions leave unused of that number is counted on
+-- below the gap that a new epoch left.
+with recursive reach as (
+    select newest.version - $4::bigint as cut, (
+        select version from token_manager.batches
+        where pool = $1::integer and version >= newest.version - $4::bigint
+        order by version
+        limit 1
+    ) as first
+    from (
+        select version from token_manager.batches
+        where pool = $1::integer
+        order by version desc
+        limit 1
+    ) as newest
+    union all
+    select below.cut, (
+        select version from token_manager.batches
+        where pool = $1::integer and version >= below.cut
+        order by version
+        limit 1
+    )
+    from (
+        select (
+            select version from token_manager.batches
+            where pool = $1::integer and version < reach.first
+            order by version desc
+            limit 1
+        ) - (reach.first - reach.cut) + 1 as cut
+        from reach
+        where reach.first > reach.cut
+    ) as below
+    where below.cut is not null
+)
 -- Looks at the first few from version $2 on only, and leaves alone what another server is deleting.
 delete from token_manager.batches
 where pool = $1::integer and version in (
@@ -9,8 +44,5 @@ where pool = $1::integer and version in (
     for update skip locked
 )
 and version < (select max(version) from token_manager.batches where pool = $1::integer)
-and (
-    at < $3::timestamptz
-    or version < (select max(version) from token_manager.batches where pool = $1::integer) - $4::bigint
-)
+and (at < $3::timestamptz or version < (select min(cut) from reach))
 returning version

@@ -1,11 +1,37 @@
+-- `reach` leads from the newest entry down to the first one that is among the newest ?2 and itself:
+-- from `first` on none is missing, and what its versions leave unused of that number is counted on
+-- below the gap that a new epoch left.
+with recursive reach (cut, first) as (
+    select newest.version - ?2, (
+        select version from batches
+        where pool = 'default' and version >= newest.version - ?2
+        order by version
+        limit 1
+    )
+    from (select max(version) as version from batches where pool = 'default') as newest
+    union all
+    select below.version - (reach.first - reach.cut) + 1, (
+        select version from batches
+        where pool = 'default' and version >= below.version - (reach.first - reach.cut) + 1
+        order by version
+        limit 1
+    )
+    from reach
+    cross join batches as below
+    where
+        reach.first > reach.cut
+        and below.pool = 'default'
+        and below.version = (
+            select max(version) from batches where pool = 'default' and version < reach.first
+        )
+)
 delete from batches
 where pool = 'default' and version in (
-    select old.version from batches as old
-    join (select max(version) as version from batches where pool = 'default') as newest
+    select version from batches
     where
-        old.pool = 'default'
-        and old.version < newest.version
-        and (old.at < ?1 or old.version < newest.version - ?2)
-    order by old.version
+        pool = 'default'
+        and version < (select max(version) from batches where pool = 'default')
+        and (at < ?1 or version < (select min(cut) from reach))
+    order by version
     limit 500
 )
