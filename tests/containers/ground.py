@@ -102,6 +102,16 @@ class Server:
     def lease(self, lease):
         return self.get(f"/api/leases/{lease['lease_id']}")
 
+    def waits(self, user, **headers):
+        """A connection that has served a request, and on which one waits for a token."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
+        connection.request("GET", "/health/live")
+        connection.getresponse().read()
+        headers = {"Content-Type": "application/json", **headers}
+        body = json.dumps({"user_id": user, "wait_seconds": 60})
+        connection.request("POST", "/api/tokens/allocate", body, headers)
+        return connection
+
     @contextmanager
     def events(self, after=None):
         """The stream's events as (id, name, data), as they come."""
@@ -127,11 +137,12 @@ def events_of(lines):
 
 
 class Compose:
-    """One of the project's compose files, as it is, under an environment of its own."""
+    """One of the project's compose files, as it is, under an environment of its own. What is beside it
+    is said in further files."""
 
-    def __init__(self, file, project, **env):
+    def __init__(self, files, project, **env):
         self.port = free_port()
-        self.file, self.project = file, project
+        self.files, self.project = [f"--file={file}" for file in files.split()], project
         self.env = {"TOKEN_MANAGER_PORT": str(self.port), "BUILDAH_FORMAT": "docker", **env}
         self.server = Server(self.port)
 
@@ -140,7 +151,7 @@ class Compose:
         # Compiling is to leave room for others; what runs in containers is not niced with it.
         nice = ["nice"] if "build" in arguments else []
         build = f"--podman-build-args={build_arguments()}"
-        return run(*nice, program, "-f", self.file, build, *arguments, env=self.env, timeout=1500)
+        return run(*nice, program, *self.files, build, *arguments, env=self.env, timeout=1500)
 
     def name(self, service):
         return f"{self.project}_{service}_1"

@@ -4,6 +4,7 @@ import os
 import secrets
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -103,9 +104,24 @@ def server_and_database():
         wait_until("ready after it was stopped", server.is_ready)
         assert still_there() and server.allocate("bob")["fence"] > lease["fence"]
 
+        restores_a_dump(compose, database)
+        wait_until("ready after a restore", server.is_ready)
+        assert still_there() and server.allocate("cid")["fence"] > 1_000_000
+
         log = podman("logs", ours)
         assert "TokenManager is ready" in log
         assert password not in log and lease["token_value"] not in log, log
+
+
+def restores_a_dump(compose, database):
+    ask = ["exec", database]
+    user = ["--username=token_manager", "--dbname=token_manager"]
+    podman(*ask, "pg_dump", *user, "--format=custom", "--file=/tmp/tokens.dump")
+    podman("stop", "--time", "30", compose.name("server"))
+    podman(*ask, "psql", *user, "--command=alter schema token_manager rename to before_restore")
+    podman(*ask, "pg_restore", *user, "--exit-on-error", "/tmp/tokens.dump")
+    assert "0 problems" in compose.run("run", "--rm", "-T", "server", "doctor", "--after-restore")
+    podman("start", compose.name("server"))
 
 
 def sqlite_alone():
@@ -113,10 +129,11 @@ def sqlite_alone():
     assert refused.returncode == 1 and "--allow-anonymous" in refused.stdout, refused
     server = Server(free_port())
 
-    def start():
+    def start(volume="tokens"):
         podman(
-            "run", "--detach", "--name=alone", f"--publish=127.0.0.1:{server.port}:4000", "--volume=tokens:/data",
-            *CAREFULLY, IMAGE, "serve", "--allow-anonymous", "--allowed-host=server", "--pool-size=3",
+            "run", "--detach", "--name=alone", f"--publish=127.0.0.1:{server.port}:4000", f"--volume={volume}:/data",
+            "--env=TOKEN_MANAGER_ALLOW_ANONYMOUS=true", *CAREFULLY,
+            IMAGE, "serve", "--allowed-host=server", "--pool-size=3",
         )
         wait_until("ready", server.is_ready)
 
@@ -131,9 +148,22 @@ def sqlite_alone():
     podman("rm", "alone")
     start()
     assert [server.lease(lease)["status"] for lease in leases] == ["active"] * 2
-    assert "0 problems" in podman("exec", "alone", "token-manager", "doctor", "--listen=127.0.0.1:0")
+    assert "0 problems" in podman("exec", "alone", "token-manager", "doctor")
+    with tempfile.TemporaryDirectory() as backups:
+        os.chown(backups, 10001, 10001)
+        once = ["run", "--rm", "--env=TOKEN_MANAGER_ALLOW_ANONYMOUS=true", *CAREFULLY]
+        podman(*once, "--volume=tokens:/data", f"--volume={backups}:/backups", IMAGE, "backup", "/backups/pool.db")
+        server.allocate("forgotten")
+        podman("rm", "--force", "--time=10", "alone")
+        # Into a volume of its own, by the same command.
+        restored = [*once, "--volume=restored:/data", f"--volume={backups}:/backups:ro", IMAGE]
+        podman(*restored, "backup", "/data/token-manager.db", "--database=sqlite:/backups/pool.db")
+        assert "0 problems" in podman(*restored, "doctor", "--after-restore")
+    start("restored")
+    assert [found["user"] for found in server.get("/api/leases")["leases"]] == ["bob", "ann"]
+    assert server.allocate("cid")["fence"] > 1_000_000
     podman("rm", "--force", "--time=10", "alone")
-    podman("volume", "rm", "tokens")
+    podman("volume", "rm", "tokens", "restored")
 
 
 def served(compose, server, after):
@@ -141,8 +171,33 @@ def served(compose, server, after):
     return podman("logs", compose.name(server)).count("path=/api/leases status=200") - after.get(server, 0)
 
 
+def wait_in(server, number):
+    wait_until(f"{number} wait", lambda: server.get("/api/pool")["waiting"] == number)
+
+
+def minds_who_waits(compose, proxy):
+    """With the pool full: who leaves waits no more, and who bore a key is asked for again."""
+    while proxy.get("/api/pool")["available"]:
+        proxy.allocate("many")
+    gone = proxy.waits("gone")
+    wait_in(proxy, 1)
+    gone.close()
+    wait_in(proxy, 0)
+
+    # Some of them through each server.
+    waiting = [proxy.waits(f"waits {number}", **{"Idempotency-Key": f'"{number}"'}) for number in range(6)]
+    wait_in(proxy, 6)
+    podman("kill", compose.name("server-1"))
+    proxy.ask("DELETE", "/api/tokens/clear-active")
+    answers = [connection.getresponse() for connection in waiting]
+    assert [answer.status for answer in answers] == [200] * 6, [answer.read() for answer in answers]
+    podman("start", compose.name("server-1"))
+
+
 def cluster():
-    with Compose("compose.cluster.yaml", "token-manager-cluster") as compose:
+    # With a small pool, where clients can wait.
+    files = "compose.cluster.yaml tests/containers/waiting.yaml"
+    with Compose(files, "token-manager-cluster") as compose:
         proxy, servers = compose.server, ("server-1", "server-2")
         wait_until("ready through the proxy", proxy.is_ready)
         for server in servers:
@@ -191,6 +246,8 @@ def cluster():
         shares(*servers)
         assert proxy.lease(lease)["status"] == "active"
         assert len(proxy.get("/api/leases")["leases"]) == 2 + len(more)
+        minds_who_waits(compose, proxy)
+        shares(*servers)
         stops_at_once(compose.name("server-2"))
         proxy.allocate("dan")
 

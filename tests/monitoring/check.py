@@ -126,7 +126,7 @@ def check_names(dashboard, samples, kinds):
 def check_alerts():
     headings = set(re.findall(r"^### (\S+)$", DOCUMENT.read_text(), re.M))
     alerts = re.findall(r"- alert: (\S+)", RULES.read_text())
-    runbooks = re.findall(r"runbook_url: (\S+)", RULES.read_text())
+    runbooks = re.findall(r"runbook: (\S+)", RULES.read_text())
     check(runbooks == [f"docs/metrics.md#{alert.lower()}" for alert in alerts], "each alert has its runbook")
     check(set(alerts) == headings, f"alerts and headings differ: {set(alerts) ^ headings}")
 

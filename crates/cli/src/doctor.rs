@@ -3,13 +3,15 @@
 //! write, and only a new epoch.
 
 use std::fmt::Display;
+use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use store::{Clock as _, DatabaseUrl, EPOCH_GAP, NewEpoch, SystemClock};
 
-use crate::found::Found;
+use crate::found::{Found, Origin};
 use crate::listen::bind;
 use crate::settings::Settings;
 use crate::{count, database, say, serve};
@@ -58,9 +60,14 @@ pub async fn examine(found: &Found, after_restore: bool) -> ExitCode {
             listening(&settings, &mut findings).await;
             open_files(&settings, &mut findings);
             if after_restore {
+                if let Some(log) = left_log(&settings) {
+                    findings.problem("after restore", log);
+                    return findings.conclude();
+                }
                 begin_epoch(&settings, &mut findings).await;
             }
-            stored(&settings, &mut findings).await;
+            let chosen = !matches!(found.get("database"), None | Some((_, Origin::Default)));
+            stored(&settings, chosen, &mut findings).await;
         }
         Err(error) => findings.error("settings", error),
     }
@@ -98,6 +105,26 @@ fn open_files(settings: &Settings, findings: &mut Findings) {
         Ok((_, hard)) => Findings::ok("open files", format!("the system allows {hard}")),
         Err(error) => findings.warning("open files", error),
     }
+}
+
+/// What to do about a log beside a SQLite file that no server uses. A backup has none, and another
+/// database's would be replayed over it.
+fn left_log(settings: &Settings) -> Option<String> {
+    let DatabaseUrl::Sqlite(path) = &settings.database else { return None };
+    let database = path.canonicalize().ok()?;
+    let beside = |suffix| PathBuf::from(format!("{}{suffix}", database.display()));
+    let log = beside("-wal");
+    let full = fs::metadata(&log).is_ok_and(|log| log.len() > 0);
+    let free = File::open(beside(".lock")).map_or(true, |lock| lock.try_lock().is_ok());
+    let (file, log) = (database.display(), log.display());
+    (full && free).then(|| {
+        format!(
+            "{log} is not empty, so nothing was done. Where {file} was just restored, that is the log \
+             of another database: move it and {file}-shm elsewhere, put the backup in place once more, \
+             and run this again. Where a server has used {file} since, and was killed, the log belongs \
+             to it: run `token-manager migrate`, which empties it, and this again"
+        )
+    })
 }
 
 async fn begin_epoch(settings: &Settings, findings: &mut Findings) {
@@ -143,13 +170,18 @@ async fn begin_epoch(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-async fn stored(settings: &Settings, findings: &mut Findings) {
+/// `chosen`: somebody said which database it is.
+async fn stored(settings: &Settings, chosen: bool, findings: &mut Findings) {
     let shown = &settings.database_shown;
     if let DatabaseUrl::Sqlite(path) = &settings.database
         && !path.exists()
     {
         let text = format!("{shown} is not there yet; `token-manager serve` makes it");
-        return findings.warning("database", text);
+        return if chosen {
+            findings.problem("database", text);
+        } else {
+            findings.warning("database", text);
+        };
     }
     let database = database(settings);
     match database.describe().await {

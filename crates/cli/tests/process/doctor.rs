@@ -44,7 +44,7 @@ fn newest(ended: &Ended) -> &str {
 async fn after_a_restore_fences_and_versions_go_on_far_above() {
     let (_folder, databases) = databases().await;
     for database in databases {
-        let server = Server::start(&database, &[]);
+        let mut server = Server::start(&database, &[]);
         let fence = |lease: &serde_json::Value| lease["fence"].as_i64().unwrap();
         assert_eq!(fence(&server.allocate("Edivan").await.1), 1);
         let refused = doctor(&database, &["--after-restore"]);
@@ -52,7 +52,8 @@ async fn after_a_restore_fences_and_versions_go_on_far_above() {
         assert!(refused.out.contains("no new epoch was begun: "), "{}", refused.out);
         assert!(refused.out.contains("in use by"), "{}", refused.out);
         assert_eq!(fence(&server.allocate("Edivan").await.1), 2);
-        drop(server);
+        server.signal("TERM");
+        assert!(server.wait().success());
 
         let [before, unchanged] = [(); 2].map(|()| doctor(&database, &[]));
         assert_eq!(newest(&before), newest(&unchanged), "doctor alone changes nothing");
@@ -69,10 +70,38 @@ async fn after_a_restore_fences_and_versions_go_on_far_above() {
 #[test]
 fn a_file_that_is_not_there_yet_is_not_made() {
     let folder = tempfile::tempdir().unwrap();
-    let ended = doctor(&crate::sqlite(folder.path()), &[]);
+    for arguments in [&[][..], &["--after-restore"]] {
+        let ended = doctor(&crate::sqlite(folder.path()), arguments);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.out.contains("problem  database: "), "{}", ended.out);
+    }
+    let ended = run(&mut command(folder.path(), &["doctor", "--listen", "127.0.0.1:0"]));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.out.contains("warning  database: "), "{}", ended.out);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// The log of a server that was killed lies beside the backup that was put in place of its file.
+#[tokio::test]
+async fn a_log_of_another_database_is_not_replayed_over_a_restored_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, backup, log] =
+        ["pool.db", "backup.db", "pool.db-wal"].map(|n| folder.path().join(n));
+    let database = crate::sqlite(folder.path());
+    let server = Server::start(&database, &[]);
+    let made = ["backup", backup.to_str().unwrap(), "--database", &database];
+    assert_eq!(run(&mut command(Path::new("/"), &made)).code, Some(0));
+    assert_eq!(server.allocate("forgotten").await.0, 200);
+    drop(server);
+    assert!(std::fs::metadata(&log).unwrap().len() > 0);
+    std::fs::copy(&backup, &file).unwrap();
+    let refused = doctor(&database, &["--after-restore"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.text());
+    assert!(refused.out.contains("pool.db-wal is not empty"), "{}", refused.out);
+    assert!(!refused.out.contains("done "), "{}", refused.out);
+    assert_eq!(std::fs::read(&backup).unwrap(), std::fs::read(&file).unwrap());
+    std::fs::remove_file(&log).unwrap();
+    assert_healthy(&doctor(&database, &["--after-restore"]));
 }
 
 #[tokio::test]
