@@ -19,8 +19,6 @@ use crate::turns::{Turns, keep_wanted};
 use crate::writer::Writer;
 use crate::{Handle, Health, Settings, ids};
 
-/// A clock that is further behind the journal than this was probably set wrong.
-
 /// Servers that share a database look after a deadline at slightly different times, so that one of
 /// them writes its expiry down and the others find that done.
 const MOST_JITTER: Duration = Duration::from_millis(15);

@@ -15,6 +15,7 @@ use crate::reading::Shared;
 use crate::{Error, ids, spans};
 
 /// The side of the engine that writes: takes what waits through store and rules, a batch at a time.
+#[expect(clippy::struct_excessive_bools, reason = "each tells the next attempt of one more thing")]
 pub(crate) struct Writer {
     pub shared: Arc<Shared>,
     pub store: Box<dyn Store>,

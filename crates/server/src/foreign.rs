@@ -40,8 +40,8 @@ impl Gate {
     ) -> Result<(), Problem> {
         let host = host_of(uri, headers);
         let gets = method == Method::GET || method == Method::HEAD;
-        let any_host = !self.loopback && self.allowed_hosts.is_empty();
-        if !any_host && !(gets && is_probe(uri)) && !host.is_some_and(|host| self.is_own(host)) {
+        let any_host = !self.loopback && self.allowed_hosts.is_empty() || gets && is_probe(uri);
+        if !any_host && !host.is_some_and(|host| self.is_own(host)) {
             let detail = if self.loopback {
                 "This server listens on loopback and answers to localhost, 127.0.0.1 and [::1] only. \
                  Start it with --allowed-host to add the host you used."
