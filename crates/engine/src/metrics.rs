@@ -114,8 +114,11 @@ impl Metrics {
                 Change::LeaseRenewed { .. } => renewed += 1,
                 Change::LeaseEnded { end, .. } => {
                     self.ends[end.reason as usize].inc();
-                    let start = starts.next().expect("a batch knows the start of each it ended");
-                    self.held.observe(end.at.since(*start).as_secs_f64());
+                    let start = starts.next();
+                    debug_assert!(start.is_some(), "a batch knows the start of each it ended");
+                    if let Some(start) = start {
+                        self.held.observe(end.at.since(*start).as_secs_f64());
+                    }
                     if end.reason == EndReason::Expired {
                         self.late.observe(now.since(end.at).as_secs_f64());
                     }
