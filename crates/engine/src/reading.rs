@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLo
 use std::time::Duration;
 
 use pool::{ServerId, Timestamp};
-use store::{Entry, News, Position, Reader};
+use store::{Entry, News, Position, Reader, Uptime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -254,9 +254,10 @@ impl Asker {
                 waiting.clear();
                 continue;
             };
-            let known = self.shared.position();
+            let (known, asked) = (self.shared.position(), Uptime::now());
             match reader.news(&known).await {
                 Ok((clock, news)) => {
+                    self.shared.time.note(clock, asked, Uptime::now());
                     self.shared.publish(&known, news, None);
                     let journal =
                         self.shared.copy().as_ref().map_or(Timestamp::MIN, |copy| copy.at);

@@ -81,6 +81,7 @@ impl Turns {
             Failure::Away => {
                 shared.metrics.failures.inc();
                 shared.set_health(Health::Away);
+                shared.time.forget_clock();
             }
             Failure::Mismatch(of) => {
                 shared.metrics.mismatched(of);
