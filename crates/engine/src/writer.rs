@@ -150,7 +150,6 @@ impl Writer {
         self.shared.time.note(clock, asked, answered);
         let clock = if asked < taken { self.clock_by_now().await? } else { clock };
         let now = self.shared.time.observe(clock, copy.at);
-        self.shared.touched(now);
         let limit = if self.alone > 0 { 1 } else { limit };
         let mut span = self.span.clone();
         let decided = self.decide(&mut copy, now, waiting, limit);

@@ -1,13 +1,15 @@
-//! Servers that are stopped for a while at any moment: a decision lies between request and response.
+//! Servers that are stopped for a while at any moment: a decision lies between request and response. And
+//! servers that are killed again and again: the queue goes on all the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use testbed::Cluster;
 
 use crate::databases;
-use crate::harness::{Server, client};
+use crate::harness::{Server, client, poll};
 
 /// How often, and for how long, the server is stopped.
 const STOPS: u32 = 12;
@@ -88,5 +90,42 @@ async fn a_decision_lies_between_its_request_and_its_response() {
         }
         assert!(wrong.is_empty(), "{} of {}: {:?}", wrong.len(), right + wrong.len(), &wrong[..1]);
         assert!(right > 100, "only {right} allocations were granted");
+    }
+}
+
+async fn allocate(url: &str, user: &str, wait: f64) -> u16 {
+    let request = client().post(format!("{url}/api/tokens/allocate"));
+    let body = json!({ "user_id": user, "wait_seconds": wait });
+    request.json(&body).send().await.map_or(0, |answer| answer.status().as_u16())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_servers_tickets_lapse_although_the_judging_server_is_restarted_again_and_again() {
+    let database = Cluster::shared().database().await.unwrap();
+    let arguments = ["--pool-size", "1", "--when-full", "wait", "--lease", "1s"];
+    let mut server = Server::start(&database, &arguments);
+    server.allocate("ann").await;
+    let url = server.url();
+    let bob = tokio::spawn(async move { allocate(&url, "bob", 60.0).await });
+    tokio::task::block_in_place(|| {
+        poll("bob to wait", || {
+            let (_, pool) = tokio::runtime::Handle::current().block_on(server.get("/api/pool"));
+            (pool["waiting"] == 1).then_some(())
+        });
+    });
+    server.signal("KILL");
+    server.wait();
+    bob.abort();
+    let since = Instant::now();
+    let mut granted = false;
+    while !granted {
+        let server = Server::start(&database, &arguments);
+        let (url, life) = (server.url(), Instant::now());
+        while !granted && life.elapsed() < Duration::from_secs(2) {
+            granted = allocate(&url, "carol", 0.5).await == 200;
+        }
+        let waited = since.elapsed();
+        assert!(waited < Duration::from_secs(10), "the token was kept for {waited:?}");
+        // Dropped, and so killed.
     }
 }
