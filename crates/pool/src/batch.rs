@@ -87,8 +87,9 @@ impl<'a> Batch<'a> {
             batch.record(Change::LeaseEnded { lease_id: id, fence, end });
         }
         if let Some(journal_at) = journal_at {
-            let forgiven = batch.pool.forgive_silence(now, journal_at);
-            forgiven.into_iter().for_each(|change| batch.record(change));
+            for change in batch.pool.forgive_silence(now, journal_at) {
+                batch.record(change);
+            }
         }
         batch.drop_dead_tickets();
         batch

@@ -92,6 +92,10 @@ impl World {
     }
 }
 
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap()
+}
+
 fn period() -> impl Strategy<Value = Period> {
     // Long enough for every server that goes on trying.
     let (up, down) = (1_500..12_000i64, prop_oneof![Just(0), 100..30_000i64]);
@@ -118,7 +122,7 @@ proptest! {
         let mut waiter = Server { id: waiting_id, next: TURN, alive: true };
         let (mut delays, mut lives) = (delays.iter().cycle(), lives.iter().cycle());
         let mut restart = lives.next().unwrap() * MILLI;
-        let end = Allocation::MAX_WAIT.as_micros() as i64;
+        let end = micros(Allocation::MAX_WAIT);
         // Since the death, time in which the judge wrote, turn after turn.
         let (mut in_touch, mut last_turn): (i64, Option<i64>) = (0, None);
         'all: for Period { up, down } in periods.iter().cycle() {
@@ -160,7 +164,7 @@ proptest! {
                     prop_assert!(world.waits(lease_id), "a live server's ticket is kept");
                 } else {
                     let most = SILENCE + HEARTBEAT * 2;
-                    let gone = in_touch > most.as_micros() as i64;
+                    let gone = in_touch > micros(most);
                     prop_assert!(!gone || !world.waits(lease_id), "in touch for {in_touch} us");
                 }
             }

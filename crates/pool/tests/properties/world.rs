@@ -46,8 +46,9 @@ impl World {
         let tokens: Vec<Token> = (1..=size as u128).map(token).collect();
         let model = Model::new(policy, tokens, servers > 1, most_keys);
         let (history, keyed, gone) = (History::new(size, policy), vec![], HashSet::new());
-        let (servers, journal_at) = (vec![], model.now);
-        let mut world = World { model, history, servers, journal_at, keyed, gone, ids: 1_000_000 };
+        let journal_at = model.now;
+        let mut world =
+            World { model, history, servers: vec![], journal_at, keyed, gone, ids: 1_000_000 };
         for _ in 0..servers {
             let (id, waiting) = (ServerId(world.new_id()), HashMap::new());
             let pool = world.restored([]);
@@ -75,7 +76,9 @@ impl World {
         self.model.forgive(self.journal_at);
         self.journal_at = self.model.now;
         for server in &mut self.servers {
-            forgiven.iter().for_each(|change| server.pool.apply(change).unwrap());
+            for change in &forgiven {
+                server.pool.apply(change).unwrap();
+            }
         }
         self.servers.iter_mut().for_each(|server| server.pool.apply(&change).unwrap());
     }

@@ -44,11 +44,11 @@ pub(super) struct Writing {
 struct Ahead {
     /// The copy whose news it brings.
     known: Position,
-    rows: JoinHandle<Result<Answered, Error>>,
+    rows: JoinHandle<Result<Reading, Error>>,
 }
 
 /// The rows of `news.sql`, and when they were requested and arrived.
-struct Answered {
+struct Reading {
     rows: Vec<Row>,
     asked: Uptime,
     answered: Uptime,
@@ -61,7 +61,7 @@ async fn begin(
     statements: &Statements,
     pool: i32,
     version: i64,
-) -> Result<Answered, Error> {
+) -> Result<Reading, Error> {
     let asked = Uptime::now();
     let steps: [Step<'_>; 3] = [
         (&statements.begin, Vec::new()),
@@ -73,11 +73,11 @@ async fn begin(
     for (answer, what) in flight(client, &steps).await.into_iter().zip(whats) {
         rows = answer.map_err(running(what))?;
     }
-    Ok(Answered { rows, asked, answered: Uptime::now() })
+    Ok(Reading { rows, asked, answered: Uptime::now() })
 }
 
 impl Ahead {
-    async fn rows(self) -> Result<Answered, Error> {
+    async fn rows(self) -> Result<Reading, Error> {
         let failed = |cause| Error::TryAgain { what: "beginning", cause: Box::new(cause) };
         self.rows.await.map_err(failed)?
     }
@@ -102,7 +102,7 @@ impl Writing {
     }
 
     pub(super) async fn begin(&mut self, known: &Position) -> Result<Begun, Error> {
-        let Answered { rows, mut asked, mut answered } = match self.ahead.take() {
+        let Reading { rows, mut asked, mut answered } = match self.ahead.take() {
             Some(ahead) if ahead.known == *known => ahead.rows().await?,
             other => {
                 self.ahead = other;
