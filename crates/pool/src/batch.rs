@@ -115,7 +115,7 @@ impl<'a> Batch<'a> {
     /// does, or when there is nothing for those who do.
     #[must_use]
     pub fn next_in_queue(&self) -> Option<LeaseId> {
-        let (rank, ticket) = self.pool.first_of(self.now, self.server, self.journal_at)?;
+        let (rank, ticket) = self.pool.first_of(self.now, self.server, self.judged_at())?;
         let available = match self.pool.available(rank, self.now) {
             Available::Free => true,
             Available::Evictable { fence } => fence <= self.fence_before,
@@ -164,9 +164,15 @@ impl<'a> Batch<'a> {
         self.changes
     }
 
+    /// By which moment of the journal this batch judges other servers' silence: its own, since what was to be
+    /// left out of it is left out already.
+    fn judged_at(&self) -> Option<Timestamp> {
+        self.journal_at.map(|_| self.now)
+    }
+
     /// Whoever waited there waits no more.
     fn drop_dead_tickets(&mut self) {
-        let (now, server, journal_at) = (self.now, self.server, self.journal_at);
+        let (now, server, journal_at) = (self.now, self.server, self.judged_at());
         let tickets = self.pool.queue.tickets();
         let dead = tickets.filter(|ticket| !ticket.is_live(now, server, journal_at));
         let dead: Vec<LeaseId> = dead.map(|ticket| ticket.lease_id).collect();
