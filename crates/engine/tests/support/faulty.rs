@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, ServerId, Timestamp};
 use store::{
-    Backup, BatchId, Begun, Database, Entry, Error, ImportedPool, KeysFound, NewEpoch, News,
-    Opened, Position, Store, Swept, Wanted,
+    Backup, BatchId, Begun, Database, Entry, Error, ImportedPool, KeyUsage, KeysFound, NewEpoch,
+    News, Opened, Position, Store, Swept, Wanted,
 };
 use uuid::Uuid;
 
@@ -144,6 +144,12 @@ impl Store for FaultyStore {
     }
     async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
         self.real.forget_keys(before).await
+    }
+    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
+        self.real.forget_keys_early(before).await
+    }
+    async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
+        self.real.key_usage(sample).await
     }
     async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
         self.real.forget_leases(before, after).await
