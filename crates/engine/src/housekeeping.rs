@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 const BATCHES_BETWEEN_PRUNINGS: u32 = 256;
 
 /// How often to look for what is too old, and how soon again after some was found.
-pub(crate) const STEPS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(20));
+const STEPS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(20));
 
 /// How long after a look for old keys there may be the next because one was refused.
 const SOON: Duration = Duration::from_secs(1);

@@ -5,8 +5,6 @@ use pool::{IdempotencyKey, Keys, Timestamp, UserId};
 use store::{KeyUsage, Store};
 use tokio::time::Instant;
 
-use crate::housekeeping::STEPS;
-
 /// How many keys a sample has at most. That is enough to tell a user who has a tenth of all from one who
 /// has an eighth; where there are no more keys, nothing is left to chance.
 const SAMPLE: u64 = 1_024;
@@ -83,21 +81,41 @@ impl KeyLimits {
             // Some may be refused, and are told when to try again.
             let usage = store.key_usage(0).await?;
             left.next_forgotten_in = next_forgotten_in(&usage, now);
-            let used_at = usage.oldest.map_or(now, |(used_at, _)| used_at);
-            self.overdue = left.room == 0 && used_at.after(IdempotencyKey::KEPT_AT_LEAST) < now;
+            self.overdue = left.room == 0 && left.next_forgotten_in.is_zero();
         }
         Ok(left)
     }
 }
 
-/// How long until the oldest key is forgotten, for which housekeeping has to look.
+/// How long until a key is forgotten, as housekeeping does it: once it and its lease are over for long
+/// enough, and those before it were used long enough ago for it to get its turn.
 fn next_forgotten_in(usage: &KeyUsage, now: Timestamp) -> Duration {
-    let Some((used_at, over_at)) = usage.oldest else { return IdempotencyKey::KEPT_AT_LEAST };
-    let looked_at = used_at.after(IdempotencyKey::KEPT_AT_LEAST);
-    if looked_at < now && over_at > now {
-        // Its lease still runs: it is about to be passed over, and the next one may be forgotten.
-        return STEPS.0;
+    let least = IdempotencyKey::KEPT_AT_LEAST;
+    let mut turn = Timestamp::MIN;
+    let forgotten_at = usage.oldest.iter().map(|(used_at, over_at)| {
+        turn = turn.max(used_at.after(least));
+        turn.max(over_at.after(least)).min(used_at.after(IdempotencyKey::KEPT))
+    });
+    forgotten_at.min().map_or(least, |at| at.since(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_forgotten_when_it_gets_its_turn() {
+        let at = |minutes: i64| Timestamp::from_micros(minutes * 60_000_000);
+        let next = |oldest: &[(i64, i64)], now| {
+            let oldest = oldest.iter().map(|(used, over)| (at(*used), at(*over))).collect();
+            let usage = KeyUsage { count: 9, oldest, sample: Vec::new() };
+            next_forgotten_in(&usage, at(now)).as_secs() / 60
+        };
+        assert_eq!(next(&[(0, 2)], 1), 11, "its lease has to be over for 10 minutes");
+        assert_eq!(next(&[(0, 60), (1, 2), (3, 3)], 5), 7, "one whose lease runs is passed over");
+        assert_eq!(next(&[(5, 60), (0, 1)], 5), 10, "but not before it was used 10 minutes ago");
+        assert_eq!(next(&[(0, 9_000)], 5), 24 * 60 - 5, "a day is enough in any case");
+        assert_eq!(next(&[(0, 1)], 50), 0);
+        assert_eq!(next(&[], 50), 10);
     }
-    let early = looked_at.max(over_at.after(IdempotencyKey::KEPT_AT_LEAST));
-    early.min(used_at.after(IdempotencyKey::KEPT)).since(now)
 }

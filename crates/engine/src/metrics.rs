@@ -313,3 +313,23 @@ impl Show<'_, '_> {
 fn float(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_keys_run_short_is_said_once_for_each_time() {
+        let metrics = Metrics::new();
+        let warned = |count| {
+            metrics.keys(count, 1_000);
+            metrics.keys.warned.load(Relaxed)
+        };
+        assert!(!warned(799));
+        assert!(warned(800));
+        // Not again while it goes up and down about there.
+        assert!(warned(750) && warned(900));
+        assert!(!warned(699));
+        assert!(warned(1_000));
+    }
+}

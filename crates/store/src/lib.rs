@@ -205,8 +205,8 @@ pub struct KeysFound {
 pub struct KeyUsage {
     /// Number of remembered keys; more by what was deleted out of turn, never less.
     pub count: u64,
-    /// When the oldest of them was used, and when its lease ended or will end.
-    pub oldest: Option<(Timestamp, Timestamp)>,
+    /// When the oldest of them (at most a hundred) were used, and when their leases ended or will end.
+    pub oldest: Vec<(Timestamp, Timestamp)>,
     /// The users of a sample of the keys, evenly spaced from the oldest to the newest.
     pub sample: Vec<UserId>,
 }

@@ -85,19 +85,20 @@ impl Writing {
         let failed = running("counting idempotency keys");
         let client = &self.session.client;
         let parameters: [&(dyn ToSql + Sync); 2] = [&self.pool, &self.forgotten.keys];
-        let ends = client.query_opt(&self.statements.key_ends, &parameters).await;
-        let Some(ends) = ends.map_err(&failed)? else { return Ok(KeyUsage::default()) };
-        let number = |column| ends.try_get::<_, i64>(column).map_err(&failed);
-        let moment = |column| rows::moment(&ends, column).map_err(&failed);
+        let ends = client.query(&self.statements.key_ends, &parameters).await.map_err(&failed)?;
+        let Some(end) = ends.first() else { return Ok(KeyUsage::default()) };
+        let number = |column| end.try_get::<_, i64>(column).map_err(&failed);
         let (first, last) = (number(0)?, number(3)?);
         self.forgotten.keys = self.forgotten.keys.max(first);
+        let moments = |row: &Row| Ok((rows::moment(row, 1)?, rows::moment(row, 2)?));
+        let oldest = ends.iter().map(moments).collect::<Result<_, _>>().map_err(&failed)?;
         let numbers = sampled(first, last, sample);
         let parameters: [&(dyn ToSql + Sync); 2] = [&self.pool, &numbers];
         let users = client.query(&self.statements.key_users, &parameters).await.map_err(&failed)?;
         let user = |row: &Row| row.try_get(0).map(UserId).map_err(&failed);
         Ok(KeyUsage {
             count: last.abs_diff(first) + 1,
-            oldest: Some((moment(1)?, moment(2)?)),
+            oldest,
             sample: users.iter().map(user).collect::<Result<_, _>>()?,
         })
     }

@@ -74,18 +74,18 @@ pub(super) fn usage(connection: &Connection, sample: u64) -> Result<KeyUsage, Er
     let failed = failed("counting idempotency keys");
     let ends = include_str!("sql/key_ends.sql");
     let mut ends = connection.prepare_cached(ends).map_err(&failed)?;
-    let ends = ends.query_row((), |row| {
+    let ends = ends.query_map((), |row| {
         let moment = |column| row.get(column).map(Timestamp::from_micros);
         Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(3)?, (moment(1)?, moment(2)?)))
     });
-    let Some((first, last, oldest)) = ends.optional().map_err(&failed)? else {
-        return Ok(KeyUsage::default());
-    };
+    let ends: Vec<_> = ends.and_then(Iterator::collect).map_err(&failed)?;
+    let Some(&(first, last, _)) = ends.first() else { return Ok(KeyUsage::default()) };
+    let oldest = ends.into_iter().map(|(.., moments)| moments).collect();
     let mut user = connection.prepare_cached(include_str!("sql/key_user.sql")).map_err(&failed)?;
     let mut users = Vec::new();
     for number in sampled(first, last, sample) {
         let found = user.query_row((number,), |row| rows::uuid(row, 0)).optional();
         users.extend(found.map_err(&failed)?.map(UserId));
     }
-    Ok(KeyUsage { count: last.abs_diff(first) + 1, oldest: Some(oldest), sample: users })
+    Ok(KeyUsage { count: last.abs_diff(first) + 1, oldest, sample: users })
 }

@@ -142,6 +142,8 @@ async fn assert_plans(prompt: &Client) {
         for way in ways {
             assert!(plan.contains(way), "{name} does not have {way}:\n{plan}");
         }
+        let by_key = plan.contains("idempotency_keys_key_pool_key");
+        assert!(!by_key || name == "keys", "{name} looks through all keys:\n{plan}");
     }
 }
 

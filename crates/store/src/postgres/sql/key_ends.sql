@@ -1,4 +1,4 @@
--- The oldest key from number $2 on, when it was used, and when its lease ended or will; and the number
+-- The oldest keys from number $2 on, when each was used, and when its lease ended or will; and the number
 -- of the newest. No row where there is no key.
 select
     oldest.number,
@@ -9,7 +9,7 @@ from (
     select number, used_at, lease_id from token_manager.idempotency_keys
     where pool = $1::integer and number >= $2::bigint
     order by number
-    limit 1
+    limit 100
 ) as oldest
 left join lateral (
     select one.ended_at, one.expires_at from token_manager.leases as one
