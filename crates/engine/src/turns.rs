@@ -221,6 +221,8 @@ impl Turns {
                     Ok(_) | Err(Error::Busy { .. }) => {}
                     Err(_) => return Err(Failure::Away),
                 }
+            } else {
+                self.writer.store.check().await?;
             }
             if !self.is_time() && !self.housekeeping.is_due(0) {
                 return Ok(());
