@@ -393,7 +393,7 @@ async fn a_lack_of_threads_passes() {
         let mut limited = Command::new("prlimit");
         limited.args(["--pid", &server.pid().to_string(), "--nproc=1:"]);
         if user.is_root() {
-            limited.uid(id);
+            limited.uid(id).gid(id);
         }
         assert!(limited.status().unwrap().success());
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::refusal::failed;
+use super::refusal::{failed, is_damage};
 use super::schema;
 use crate::Error;
 
@@ -55,10 +55,16 @@ fn is_empty_or_ours(connection: &Connection) -> Result<bool, Error> {
     if migrations == 0 {
         return Ok(all == 0);
     }
-    let first = connection.query_row(include_str!("sql/first_migration.sql"), (), |row| row.get(0));
-    // Other programs keep their migrations in a table of that name, too, and not always like this.
-    let first: Option<String> = first.optional().unwrap_or_default();
-    Ok(first.map_or(all == 1, |first| first == schema::first()))
+    let first = connection
+        .query_row(include_str!("sql/first_migration.sql"), (), |row| row.get::<_, String>(0));
+    match first.optional() {
+        Ok(Some(first)) => Ok(first == schema::first()),
+        // The first migration was interrupted.
+        Ok(None) => Ok(all == 1),
+        // Other programs keep their migrations in a table of that name, too, with other columns.
+        Err(error) if is_damage(&error) => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// The names of some of its tables.
