@@ -60,7 +60,8 @@ fn free(files: &Files, copy: &Files, replace: bool) -> Result<Vec<File>, Error> 
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(Error::Operator(sentence(file, &error))),
         };
-        if lock.try_lock().is_err() {
+        // Shared with other backups; a server has it for itself.
+        if lock.try_lock_shared().is_err() {
             let file = file.display();
             return refused(format!("{there} is the database of another server (it holds {file})"));
         }
