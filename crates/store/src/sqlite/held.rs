@@ -15,6 +15,9 @@ use super::files::{Claim, Files, Inode};
 use super::watch::{Misplaced, Sizes, Watch};
 use crate::Error;
 
+/// For how long no file is expected to vanish.
+const VERIFIED_FOR: Duration = Duration::from_millis(1);
+
 /// How often files are checked on which no commit depends.
 const FULL_CHECK_EVERY: Duration = Duration::from_secs(1);
 
@@ -32,6 +35,9 @@ pub(super) struct Held {
     sizes: Sizes,
     /// Whether content is missing from a file.
     truncated: bool,
+    /// When the files on which commits depend were in their place.
+    verified: Instant,
+    /// When all files were looked at.
     checked: Instant,
     warned_of_links: bool,
     warned_of_lock: bool,
@@ -47,6 +53,7 @@ impl Held {
             watch: Arc::new(watch),
             sizes: Sizes::default(),
             truncated: false,
+            verified: Instant::now(),
             checked: Instant::now(),
             warned_of_links: false,
             warned_of_lock: false,
@@ -78,6 +85,15 @@ impl Held {
         self.watch.opened(&self.files).map_err(Misplaced::error)?;
         self.sizes = self.watch.written(&self.files).map_err(Misplaced::error)?;
         Ok(())
+    }
+
+    /// Before something is written: as [`Held::verify`], unless that was done just now. It saves half of
+    /// the calls where commits follow one another; each commit is verified afterwards all the same.
+    pub(super) fn verify_before(&mut self, connection: &Connection) -> Result<(), Error> {
+        if self.verified.elapsed() < VERIFIED_FOR && !self.watch.is_lost() {
+            return Ok(());
+        }
+        self.verify(connection)
     }
 
     /// Makes sure that what the connection writes is in the files at the paths. Costs two calls of
@@ -154,6 +170,7 @@ impl Held {
         let misplaced = match looked {
             Ok(()) => {
                 self.truncated = false;
+                self.verified = Instant::now();
                 if self.watch.set_lost(false) {
                     tracing::info!("the database's files are in their place again");
                 }

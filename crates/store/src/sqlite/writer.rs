@@ -111,7 +111,7 @@ impl Writing {
     /// their place.
     pub(super) fn connection(&mut self) -> Result<&mut Connection, Error> {
         if let Some(connection) = &self.connection {
-            self.held.verify(connection)?;
+            self.held.verify_before(connection)?;
         } else {
             self.held.verify_closed()?;
             let connection = self.files.open_to_write()?;
