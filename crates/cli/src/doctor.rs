@@ -227,6 +227,13 @@ fn advice(name: &str, value: &str) -> Option<&'static str> {
         ("fsync", "off") => {
             "when the machine fails, the database may be damaged: set fsync = on in PostgreSQL"
         }
+        ("write-ahead log not emptied", _) => {
+            "the log is larger than 64 MiB and grows until they end, or until they close their \
+             transactions"
+        }
+        ("disk nearly full", _) => {
+            "without space the server can grant and release nothing: make room"
+        }
         ("clock behind newest entry by", behind) if behind != "0ns" => {
             "the machine's clock was ahead, or was set back: set it right before a server starts, \
              which refuses to when it is more than an hour"

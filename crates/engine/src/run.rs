@@ -142,6 +142,7 @@ impl Engine {
         };
         tokio::select! {
             result = turns.take(stop) => result,
+            () = shared.probe() => unreachable!("it has no end"),
             _ = &mut asker.0 => Err(Fatal("the task that asks for news has died".to_owned())),
         }
     }

@@ -218,6 +218,8 @@ impl Turns {
                 Ok(_) | Err(Error::Busy { .. }) => {}
                 Err(_) => return Err(Failure::Away),
             }
+        } else if idle {
+            self.writer.store.check().await?;
         }
         if !away {
             // Also among commands: they may all change nothing.

@@ -220,6 +220,17 @@ pub struct Swept {
     pub up_to: Option<Fence>,
 }
 
+/// The size of a write-ahead log that the server itself has to empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSize {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The size above which it is emptied.
+    pub limit: u64,
+    /// How many attempts to empty it have failed since the start.
+    pub failures: u64,
+}
+
 /// The side that writes: `begin`, then `commit` or `abandon`, again and again.
 ///
 /// Every method reconnects or reopens by itself where it has to, tries once, and reports failure
@@ -266,6 +277,16 @@ pub trait Store: Send {
 
     /// Gives the lock back, nothing done.
     async fn abandon(&mut self);
+
+    /// Checks that what is written would still be found: with SQLite, that the database's files are
+    /// in their place. Called now and then while no batch is written, not within one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    async fn check(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Whether the journal holds the batch that was sent as `entry`; None when it does not, but no
     /// longer reaches back that far either. Called between `begin` and `commit` or `abandon`, so
@@ -344,6 +365,20 @@ pub trait Reader: Send + Sync {
 
     /// The time, where it can be told without asking anyone: SQLite, whose time is the machine's.
     fn now(&self) -> Option<Timestamp>;
+
+    /// Reads a little, to check that reading works.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::history`].
+    async fn probe(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The size of the write-ahead log, where the server itself has to empty one.
+    fn log_size(&self) -> Option<LogSize> {
+        None
+    }
 
     /// The token's leases with a fence smaller than `before` (all of them for `None`), newest
     /// first, at most `limit`.

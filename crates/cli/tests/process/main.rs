@@ -11,6 +11,7 @@ mod confidential;
 mod crash;
 mod doctor;
 mod examples;
+mod files;
 mod import;
 mod limits;
 mod people;

@@ -1,10 +1,12 @@
 //! Connections.
 
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
+use futures_util::FutureExt as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -153,9 +155,16 @@ impl Access {
         let hosts = self.server.get_hosts().len().max(self.server.get_hostaddrs().len());
         let each = HANDSHAKE + self.server.get_connect_timeout().copied().unwrap_or_default();
         let limit = each * u32::try_from(hosts).unwrap_or(u32::MAX);
-        let connected = tokio::time::timeout(limit, self.connect_to_hear(purpose, hear)).await;
+        // The runtime looks up names on threads that it starts on demand, and panics where the system
+        // refuses one. That ends this attempt, not the engine.
+        let connecting = AssertUnwindSafe(self.connect_to_hear(purpose, hear)).catch_unwind();
+        let connected = tokio::time::timeout(limit, connecting).await;
         let connected =
             connected.map_err(|cause| Error::TryAgain { what: WHAT, cause: Box::new(cause) })?;
+        let panicked =
+            "it panicked; most likely the system refuses a thread to look up the host's name";
+        let connected =
+            connected.map_err(|_| Error::TryAgain { what: WHAT, cause: panicked.into() })?;
         connected.map_err(at_start(WHAT))
     }
 
