@@ -225,6 +225,7 @@ impl Collector for Gauges {
         let help = "How far the clock is behind the pool's time, which runs on without it";
         let behind = shared.time.behind().as_secs_f64();
         show.gauge("clock_behind", help, Some(&Unit::Seconds), behind)?;
+        show.durability(&shared.durability())?;
         let (now, in_touch_since) = (shared.estimate(), shared.in_touch_since());
         // Nobody waits for the copy until this is written down.
         let seen = shared.copy().as_ref().map(|Copy { pool, position, at }| {
@@ -257,6 +258,18 @@ impl Show<'_, '_> {
         let gauge = ConstGauge::new(value);
         let help = format!("{help}.");
         gauge.encode(self.0.encode_descriptor(name, &help, unit, gauge.metric_type())?)
+    }
+
+    /// One for each setting of the database on which durability rests.
+    fn durability(&mut self, settings: &[(&'static str, bool)]) -> fmt::Result {
+        let help = "Whether a setting of the database weakens the durability of commits.";
+        let of = ConstGauge::new(0).metric_type();
+        let name = "database_durability_weakened";
+        let mut family = self.0.encode_descriptor(name, help, None, of)?;
+        settings.iter().try_for_each(|(setting, weak)| {
+            ConstGauge::new(u64::from(*weak))
+                .encode(family.encode_family(&[("setting", *setting)])?)
+        })
     }
 
     /// One for each state, of which one is 1.

@@ -140,10 +140,14 @@ impl Writer {
             return Ok(false);
         }
         self.gave_way = false;
-        if new_epoch {
-            warn!("the database was restored or failed over; a new epoch begins");
-            copy.pool.skip_fences(store::EPOCH_GAP);
-        }
+        let gap = match self.epoch_gap(&copy, now, new_epoch).await {
+            Ok(gap) => gap,
+            Err(error) => {
+                self.store.abandon().await;
+                return Err(error.into());
+            }
+        };
+        copy.pool.skip_fences(gap.unwrap_or(0));
         let now = self.shared.time.observe(now, copy.at);
         self.shared.touched(now);
         let limit = if self.alone > 0 { 1 } else { limit };
@@ -158,17 +162,21 @@ impl Writer {
         };
         spans::decided(&mut span, &decided);
         self.span = span.clone();
-        if decided.changes.is_empty() && !new_epoch && !self.unwritten {
+        if decided.changes.is_empty() && gap.is_none() && !self.unwritten {
             self.store.abandon().await;
             self.shared.publish(&known, news, None);
             self.answer(decided.outcomes, copy, now);
             return Ok(false);
         }
-        let position = next(copy.position, new_epoch, ids::batch());
+        let position = next(copy.position, gap, ids::batch());
         let then_begin = may_begin && decided.outcomes.len() > 1;
         let write = self.write(copy, (known, news), (position, now), decided, then_begin, waiting);
         // It may have no span until now.
-        write.instrument(span).await
+        let written = write.instrument(span).await?;
+        if gap.is_some() && written {
+            self.epoch_began();
+        }
+        Ok(written)
     }
 
     /// Makes a batch durable and answers its commands.

@@ -3,6 +3,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use pool::Timestamp;
 
+use crate::MOST_CLOCK_BEHIND;
+
 /// The machine's time of day.
 pub trait Clock: Send + Sync {
     /// The time now. It may jump, also backwards.
@@ -42,4 +44,19 @@ impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.0.load(Ordering::SeqCst))
     }
+}
+
+/// Why no server may start now, since its clock is too far behind the newest journal entry; `None`
+/// if it may. `allowed`: the operator said that the clock is right.
+#[must_use]
+pub fn clock_refusal(clock: Timestamp, journal: Timestamp, allowed: bool) -> Option<String> {
+    let behind = journal.since(clock);
+    (behind > MOST_CLOCK_BEHIND && !allowed).then(|| {
+        let minutes = behind.as_secs() / 60;
+        format!(
+            "the clock is {minutes} minutes behind the pool's last change, so it is probably wrong. \
+             Set the clock, or start with --allow-clock-behind to let the pool's time run on from \
+             its last change"
+        )
+    })
 }

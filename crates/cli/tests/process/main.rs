@@ -10,6 +10,7 @@ mod collector;
 mod confidential;
 mod crash;
 mod doctor;
+mod durability;
 mod examples;
 mod import;
 mod limits;
