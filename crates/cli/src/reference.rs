@@ -56,7 +56,13 @@ const ENVIRONMENT: [(&str, &str); 7] = [
     ),
     ("TOKEN_MANAGER_CONFIG", "a TOML file with settings"),
     ("DATABASE_URL, PORT", "as other programs name the database and the port"),
-    ("PGPASSWORD", "the password for [`import`](#import)"),
+    (
+        "PGPASSWORD, PGPASSFILE, PGHOST, PGHOSTADDR, PGPORT, PGUSER, PGDATABASE, PGSSLMODE, \
+         PGSSLROOTCERT, PGSSLNEGOTIATION, PGAPPNAME, PGOPTIONS, PGCONNECT_TIMEOUT, \
+         PGTARGETSESSIONATTRS, PGCHANNELBINDING, PGLOADBALANCEHOSTS",
+        "for a PostgreSQL database, what its URL leaves open, as for PostgreSQL's own programs. \
+         `PGPASSWORD` is also the password for [`import`](#import)",
+    ),
     (
         "NO_COLOR, CLICOLOR=0, TERM=dumb",
         "no colours; elsewhere than on a terminal there are none anyway",

@@ -6,8 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Durability(Arc<Mutex<Vec<(&'static str, bool)>>>);
 
 impl Durability {
-    /// Name of each setting, and whether its value weakens durability. Empty before the first look,
-    /// and for SQLite, whose settings are the program's own.
+    /// Settings that were seen, and whether each weakens durability.
+    pub(crate) fn of(seen: Vec<(&'static str, bool)>) -> Self {
+        Durability(Arc::new(Mutex::new(seen)))
+    }
+
+    /// Name of each setting, and whether its value weakens durability. Empty before the first look.
     #[must_use]
     pub fn settings(&self) -> Vec<(&'static str, bool)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()

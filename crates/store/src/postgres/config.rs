@@ -179,7 +179,9 @@ impl Config {
             let login = Login { host: &name, port, database, user: &user };
             let of_url = self.server.get_password();
             let (found, password) = passwords::find(of_url, self.passfile.as_deref(), &login);
-            found.into_iter().for_each(|found| _ = server.password(found));
+            if let Some(found) = found {
+                server.password(found);
+            }
             Target { server, password }
         };
         order.into_iter().map(target).collect()

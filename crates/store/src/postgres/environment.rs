@@ -57,7 +57,7 @@ pub(super) fn defaults(
     let names_host = given("host") || given("hostaddr");
     let open = DEFAULTS
         .into_iter()
-        .filter(|(_, parameter)| !given(parameter) && !(names_host && *parameter == "hostaddr"));
+        .filter(|(_, parameter)| !(given(parameter) || names_host && *parameter == "hostaddr"));
     Ok(open.filter_map(|(name, parameter)| Some((parameter, encoded(&set(name)?)))).collect())
 }
 

@@ -118,7 +118,7 @@ pub(super) fn at_start(what: &'static str) -> impl Fn(PgError) -> Error {
             Error::Operator(PROXY.to_owned())
         }
         Remedy::Person => {
-            let advice = advice(&error).map_or_else(String::new, |advice| format!(". {advice}"));
+            let advice = advice(&error).map_or_else(String::new, |advice| format!("; {advice}"));
             Error::Operator(format!("PostgreSQL, {what}: {}{advice}", sentence(&error)))
         }
     }

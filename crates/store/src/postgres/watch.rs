@@ -117,7 +117,7 @@ impl Watch {
             // Without a look before, a standby that is missing is no change.
             match (was, weak) {
                 (Some(false), true) => {
-                    warn!(setting, value, advice, "database durability weakened")
+                    warn!(setting, value, advice, "database durability weakened");
                 }
                 (None, true) if watched.is_of_crashes() => {
                     warn!(setting, value, advice, "database durability is weak");

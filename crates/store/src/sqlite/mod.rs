@@ -86,7 +86,7 @@ impl Database for Sqlite {
         let store = SqliteStore { writer, clock: Arc::clone(&self.clock), newest };
         let hints = Hints::none();
         let (store, reader, durability) =
-            (Box::new(store), Arc::new(reader), Durability::default());
+            (Box::new(store), Arc::new(reader), Durability::of(vec![("synchronous", false)]));
         Ok(Opened { store, reader, snapshot, now, hints, durability })
     }
 
