@@ -7,7 +7,7 @@ use store::Position;
 use tracing::warn;
 
 use crate::copy::Copy;
-use crate::writer::Writer;
+use crate::writer::{Failure, Writer};
 
 /// The newest entry that this server has seen durable. Kept apart from the readers' copy, which is
 /// replaced by whatever the journal holds.
@@ -61,16 +61,22 @@ impl HighWater {
 }
 
 impl Writer {
-    /// By how much the next batch raises version and fence, if it begins a new epoch: because the
-    /// store says so (`new_epoch`), or because entries are gone that this server saw durable.
-    /// Called under the lock, with the copy that the batch is decided on.
-    pub async fn epoch_gap(
+    /// Raises the fences of the copy that the next batch is decided on, if that batch begins a new
+    /// epoch: because the store says so (`new_epoch`), or because entries are gone that this server
+    /// saw durable. Returns by how much; versions rise as well. Called under the lock.
+    pub async fn raise_fences(
         &mut self,
-        copy: &Copy,
+        copy: &mut Copy,
         now: Timestamp,
         new_epoch: bool,
-    ) -> Result<Option<i64>, store::Error> {
-        let lost = self.lost(copy).await?;
+    ) -> Result<Option<i64>, Failure> {
+        let lost = match self.lost(copy).await {
+            Ok(lost) => lost,
+            Err(error) => {
+                self.store.abandon().await;
+                return Err(error.into());
+            }
+        };
         if !new_epoch && lost.is_none() {
             return Ok(None);
         }
@@ -80,7 +86,11 @@ impl Writer {
             "the database was restored, failed over or crashed without full durability; a new epoch \
              begins"
         );
-        Ok(Some(store::epoch_gap(now.since(copy.at)).saturating_add(lost)))
+        let gap = store::epoch_gap(now.since(copy.at)).saturating_add(lost);
+        copy.pool.skip_fences(gap);
+        // It may be another machine's clock.
+        self.shared.time.forget_clock();
+        Ok(Some(gap))
     }
 
     /// How many versions or fences the journal went back; None if it did not.
