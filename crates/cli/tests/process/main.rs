@@ -26,6 +26,7 @@ mod run_server;
 mod run_terminal;
 mod serve;
 mod settings;
+mod stalls;
 #[cfg(feature = "opentelemetry")]
 mod traces;
 
