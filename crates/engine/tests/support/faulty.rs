@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, ServerId, Timestamp};
@@ -30,6 +31,9 @@ pub enum Fault {
     /// It becomes durable and the next batch is begun, but the server stalls before it goes on.
     Stalled,
 }
+
+/// How often a clock was read within a batch, by all tests of a file.
+pub static CLOCK_READS: AtomicUsize = AtomicUsize::new(0);
 
 /// How long a stall takes.
 pub const STALL: std::time::Duration = std::time::Duration::from_millis(400);
@@ -131,6 +135,7 @@ impl Store for FaultyStore {
         self.commit(entry).await
     }
     async fn read_clock(&mut self) -> Result<Timestamp, Error> {
+        CLOCK_READS.fetch_add(1, Ordering::SeqCst);
         self.real.read_clock().await
     }
     async fn abandon(&mut self) {
