@@ -300,3 +300,6 @@ impl Asker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
