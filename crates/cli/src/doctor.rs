@@ -83,6 +83,13 @@ async fn listening(settings: &Settings, findings: &mut Findings) {
         Ok(addresses) => addresses,
         Err(error) => return findings.error("listen", error),
     };
+    if settings.allowed_hosts.is_empty()
+        && addresses.iter().any(|address| !address.ip().to_canonical().is_loopback())
+    {
+        let text = "requests are accepted for localhost and IP addresses only; if clients use a \
+                    name, add it by --allowed-host";
+        Findings::ok("hosts", text);
+    }
     for address in addresses {
         match bind(address) {
             Ok(_) => Findings::ok("listen", format!("{address} is free")),

@@ -11,6 +11,7 @@ mod creation;
 mod error;
 mod hints;
 mod journal;
+mod keys;
 mod net;
 mod postgres;
 mod restored;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pool::{Fence, IdempotencyKey, Lease, LeaseId, Pool, Remembered, Timestamp, TokenId};
+use pool::{Fence, IdempotencyKey, Lease, LeaseId, Pool, Remembered, Timestamp, TokenId, UserId};
 
 pub use clock::{Clock, ManualClock, SystemClock, Uptime};
 pub use creation::{ImportedPool, LeaseSource, NewPool};
@@ -199,6 +200,17 @@ pub struct KeysFound {
     pub count: u64,
 }
 
+/// What [`Store::key_usage`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyUsage {
+    /// Number of remembered keys; more by what was deleted out of turn, never less.
+    pub count: u64,
+    /// When the oldest of them (at most a hundred) were used, and when their leases ended or will end.
+    pub oldest: Vec<(Timestamp, Timestamp)>,
+    /// The users of a sample of the keys, evenly spaced from the oldest to the newest.
+    pub sample: Vec<UserId>,
+}
+
 /// What [`Store::forget_leases`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Swept {
@@ -300,6 +312,23 @@ pub trait Store: Send {
     ///
     /// As [`Store::begin`].
     async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error>;
+
+    /// As [`Store::forget_keys`], but of the oldest keys that were used before that moment only those
+    /// whose leases ended before it, too. The others among them become the newest: so those that
+    /// follow them get their turn, and the numbers keep telling how many there are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error>;
+
+    /// Counts the remembered keys, and takes a sample of at most so many of them: of all, where there
+    /// are no more. Within a batch, or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error>;
 
     /// Looks at some leases (at most a few hundred, the oldest first) with a fence above `after`,
     /// and deletes those of them that ended before that moment; but never a token's latest, and

@@ -10,7 +10,9 @@ use super::rows::{self, Written};
 use super::writer::{Writer, Writing};
 use super::{keys, snapshot, sweeping};
 use crate::net::Net;
-use crate::{Begun, Clock, Entry, Error, KeysFound, News, Position, Store, Swept, Uptime};
+use crate::{
+    Begun, Clock, Entry, Error, KeyUsage, KeysFound, News, Position, Store, Swept, Uptime,
+};
 
 /// The side that writes. No one else does, so what it wrote last is what there is.
 pub(super) struct SqliteStore {
@@ -88,6 +90,14 @@ impl Store for SqliteStore {
 
     async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
         self.writer.run(move |writing| keys::forget(writing.connection()?, before)).await
+    }
+
+    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
+        self.writer.run(move |writing| keys::forget_early(writing.connection()?, before)).await
+    }
+
+    async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
+        self.writer.run(move |writing| keys::usage(writing.connection()?, sample)).await
     }
 
     async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
