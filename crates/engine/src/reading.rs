@@ -314,3 +314,6 @@ impl Asker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

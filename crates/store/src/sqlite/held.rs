@@ -1,12 +1,12 @@
 //! The files that the thread that writes holds open and locked, and the check that they are still in
 //! their place.
 
-use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use rusqlite::Connection;
 
@@ -24,6 +24,9 @@ const FULL_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Sizes of the headers of SQLite's log and of each page in it, in bytes.
 const LOG_HEADER: u64 = 32;
 const FRAME_HEADER: u64 = 24;
+
+/// What the log begins with; the last bit tells the order of bytes in checksums.
+const LOG_MAGIC: u32 = 0x377F_0682;
 
 pub(super) struct Held {
     files: Files,
@@ -122,7 +125,15 @@ impl Held {
     fn look(&mut self, connection: &Connection, all: bool) -> Result<(), Misplaced> {
         let sizes = self.watch.written(&self.files)?;
         self.untruncated(sizes, connection)?;
-        if all { self.watch.shared(&self.files) } else { Ok(()) }
+        if !all {
+            return Ok(());
+        }
+        // Where the log was truncated and written to at once, it has a hole instead of its header.
+        if sizes.wal > 0 && log_header(&self.files).is_ok_and(|magic| magic & !1 != LOG_MAGIC) {
+            let path = self.files.wal.clone();
+            return Err(Misplaced::Truncated { path, size: 0, least: LOG_HEADER });
+        }
+        self.watch.shared(&self.files)
     }
 
     /// Files also get smaller by what SQLite does, for another program, too.
@@ -277,6 +288,13 @@ impl Held {
             tracing::error!(%path, "{what}; the next start makes a new pool");
         }
     }
+}
+
+/// The first bytes of the log. SQLite has no locks on it that closing it would drop.
+fn log_header(files: &Files) -> io::Result<u32> {
+    let mut magic = [0; 4];
+    fs::File::open(&files.wal)?.read_exact_at(&mut magic, 0)?;
+    Ok(u32::from_be_bytes(magic))
 }
 
 /// The bytes of the log that count, by what SQLite's connections know of it.
