@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use store::SystemClock;
 use tokio::runtime::Runtime;
 
@@ -53,7 +54,10 @@ fn main() -> ExitCode {
         _ => {}
     }
     match serve_or_tend(&Given::of(&matches)) {
-        Ok(code) => code,
+        Ok(code) => {
+            log::flush();
+            code
+        }
         Err(error) => {
             complain(&error);
             ExitCode::FAILURE
@@ -65,13 +69,15 @@ fn main() -> ExitCode {
 fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
-        eprint!("{}", mask::quoted(error.render().to_string(), arguments));
+        log::print_last(&mask::quoted(error.render().to_string(), arguments));
     } else {
         // That nobody reads it is no reason to fail.
         let _ = error.print();
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
 }
+
+const NO_LOG: &str = "the log can't be started";
 
 /// What may go on when a command is done, such as the lookup of a name that nobody answers, may hold
 /// up the end of the process only so long.
@@ -92,12 +98,12 @@ fn serve_or_tend(given: &Given) -> anyhow::Result<ExitCode> {
     to_the_end(async {
         if given.command == "serve" {
             let (traces, spans) = traces::start(&settings)?;
-            log::start(&settings, spans);
-            let served = serve::serve(&settings, traces.requests()).await;
+            let dropped = log::start(&settings, spans).context(NO_LOG)?;
+            let served = serve::serve(&settings, traces.requests(), dropped).await;
             traces.finish().await;
             return served.map(|()| ExitCode::SUCCESS);
         }
-        log::start(&settings, None);
+        log::start(&settings, None).context(NO_LOG)?;
         match given.command.as_str() {
             "migrate" => migrate(&settings).await?,
             "backup" => {
@@ -147,10 +153,8 @@ fn say(lines: &str) {
 
 /// Prints why nothing came of it, with the causes.
 fn complain(error: &anyhow::Error) {
-    eprintln!("error: {error}");
-    for cause in error.chain().skip(1) {
-        eprintln!("  because: {cause}");
-    }
+    let causes = error.chain().skip(1).map(|cause| format!("  because: {cause}\n"));
+    log::print_last(&format!("error: {error}\n{}", causes.collect::<String>()));
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //!
 //! [`router`] makes the service, [`serve()`] puts it on a listener until it is told to stop.
 
+mod accepting;
 mod allocate;
 mod answer;
 mod app;
@@ -13,6 +14,7 @@ mod body;
 mod connection;
 mod dashboard;
 mod door;
+mod drain;
 mod events;
 mod export;
 mod fields;
@@ -40,6 +42,7 @@ mod serve;
 mod traces;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 pub use door::Door;
@@ -86,6 +89,8 @@ pub struct Settings {
     /// the real routes and answer a constant of the same size, without engine or store. They are
     /// what `scripts/bench` compares the real routes with; nobody else needs them.
     pub benchmark_routes: bool,
+    /// Log lines dropped since the process started, for the metrics.
+    pub dropped_log_lines: Arc<AtomicU64>,
     /// Who traces requests, if anybody does.
     pub traces: Option<Arc<dyn Traces>>,
 }
@@ -104,6 +109,7 @@ impl Default for Settings {
             request_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(10),
             benchmark_routes: false,
+            dropped_log_lines: Arc::default(),
             traces: None,
         }
     }

@@ -5,18 +5,21 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use axum::http::Request;
+use axum::http::{Request, Version};
 use axum::response::Response;
 use axum_server::{AddrListener, Address, Handle, Server};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tower::{Service, service_fn};
 
+use crate::accepting::Accepting;
 use crate::connection::{Activity, Client, Connection, Lasting, Limits, Open, UnderWay};
+use crate::drain::Drain;
 use crate::{Door, Settings};
 
 /// How many requests an HTTP/2 connection may have under way.
@@ -28,8 +31,8 @@ const MAX_BUFFER: usize = 64 * 1024;
 /// How many bytes an HTTP/2 client may send of a body before they are asked for.
 const H2_WINDOW: u32 = 64 * 1024;
 
-/// Answers requests on `listener` until `stop` resolves, then finishes those that are under way,
-/// within [`Settings::shutdown_timeout`].
+/// Answers requests on `listener` until `stop` resolves, then drains its connections and finishes
+/// requests that are under way, within [`Settings::shutdown_timeout`].
 ///
 /// # Errors
 ///
@@ -42,7 +45,9 @@ pub async fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let open = door.connections(listener.local_addr()?);
-    let listener = Bounded::new(TcpListener::from_std(listener)?, open, settings);
+    let drain = Arc::<Drain>::default();
+    let listener =
+        Bounded::new(TcpListener::from_std(listener)?, open, settings, Arc::clone(&drain));
     let handle = Handle::new();
     let mut http = Server::<Peer>::from_listener(listener).handle(handle.clone());
     let builder = http.http_builder();
@@ -53,14 +58,20 @@ pub async fn serve(
         .initial_stream_window_size(H2_WINDOW)
         .initial_connection_window_size(4 * H2_WINDOW);
     let streaming = door.clone();
+    let draining = Arc::clone(&drain);
     let visitors = service_fn(move |peer: Peer| {
-        let visitor = Visitor { door: door.clone(), activity: peer.activity };
+        let drain = Arc::clone(&draining);
+        let visitor = Visitor { door: door.clone(), activity: peer.activity, drain };
         std::future::ready(Ok::<_, Infallible>(visitor))
     });
     let stopping = async {
         stop.await;
+        let stopped = Instant::now();
         streaming.stop();
-        handle.graceful_shutdown(Some(settings.shutdown_timeout));
+        drain.begin();
+        drain.wait(settings.shutdown_timeout, || handle.connection_count()).await;
+        let rest = settings.shutdown_timeout.saturating_sub(stopped.elapsed());
+        handle.graceful_shutdown(Some(rest));
         std::future::pending::<()>().await;
     };
     tokio::select! {
@@ -82,42 +93,67 @@ impl Address for Peer {
 }
 
 /// A listener that accepts no more connections than it has permits. Further ones wait in the
-/// operating system's queue, which is bounded too.
+/// operating system's queue, which is bounded too. While draining it accepts none.
 struct Bounded {
-    listener: TcpListener,
+    /// None once it is closed.
+    listener: Mutex<Option<Arc<TcpListener>>>,
+    drain: Arc<Drain>,
+    accepting: Accepting,
     permits: Arc<Semaphore>,
     limits: Limits,
     open: Gauge,
 }
 
 impl Bounded {
-    fn new(listener: TcpListener, open: Gauge, settings: &Settings) -> Self {
+    fn new(listener: TcpListener, open: Gauge, settings: &Settings, drain: Arc<Drain>) -> Self {
         let Settings { header_timeout, idle_timeout, comment_every, .. } = *settings;
         let permits = Arc::new(Semaphore::new(settings.connections));
         let limits = Limits { header_timeout, idle_timeout, comment_every };
-        Bounded { listener, permits, limits, open }
-    }
-}
-
-impl AddrListener<Connection, Peer> for Bounded {
-    async fn bind_to(peer: Peer) -> io::Result<Self> {
-        let listener = TcpListener::bind(peer.address).await?;
-        Ok(Bounded::new(listener, Gauge::default(), &Settings::default()))
+        let listener = Mutex::new(Some(Arc::new(listener)));
+        Bounded { listener, drain, accepting: Accepting::default(), permits, limits, open }
     }
 
-    async fn accept_stream(&self) -> io::Result<(Connection, Peer)> {
+    fn listener(&self) -> io::Result<Arc<TcpListener>> {
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        listener.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    async fn accept(&self) -> io::Result<(Connection, Peer)> {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.map_err(io::Error::other)?;
-        let (stream, address): (TcpStream, _) = self.listener.accept().await?;
+        let accepted = self.listener()?.accept().await;
+        self.accepting.record(&accepted);
+        let (stream, address): (TcpStream, _) = accepted?;
+        self.drain.used();
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let activity = Arc::new(Activity::default());
         let peer = Peer { address, activity: Arc::clone(&activity) };
         Ok((Connection::new(stream, activity, self.limits, Open::new(permit, &self.open)), peer))
     }
+}
+
+impl AddrListener<Connection, Peer> for Bounded {
+    async fn bind_to(peer: Peer) -> io::Result<Self> {
+        let listener = TcpListener::bind(peer.address).await?;
+        Ok(Bounded::new(listener, Gauge::default(), &Settings::default(), Arc::default()))
+    }
+
+    async fn accept_stream(&self) -> io::Result<(Connection, Peer)> {
+        tokio::select! {
+            // First those that the system has already accepted: closing the listener resets them.
+            biased;
+            accepted = self.accept() => accepted,
+            () = self.drain.begun() => {
+                *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                self.drain.closed();
+                std::future::pending().await
+            }
+        }
+    }
 
     fn get_local_addr(&self) -> io::Result<Peer> {
-        let address = self.listener.local_addr()?;
+        let address = self.listener()?.local_addr()?;
         Ok(Peer { address, activity: Arc::default() })
     }
 }
@@ -127,6 +163,7 @@ impl AddrListener<Connection, Peer> for Bounded {
 struct Visitor {
     door: Door,
     activity: Arc<Activity>,
+    drain: Arc<Drain>,
 }
 
 impl<B> Service<Request<B>> for Visitor
@@ -144,8 +181,10 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         request.extensions_mut().insert(Client::of(&self.activity));
-        let under_way = UnderWay::begin(&self.activity, request.version());
-        Visit { answer: self.door.call(request), under_way: Some(under_way) }
+        let version = request.version();
+        let under_way = UnderWay::begin(&self.activity, version);
+        let drain = Arc::clone(&self.drain);
+        Visit { answer: self.door.call(request), under_way: Some(under_way), version, drain }
     }
 }
 
@@ -153,6 +192,8 @@ where
 struct Visit<F> {
     answer: F,
     under_way: Option<UnderWay>,
+    version: Version,
+    drain: Arc<Drain>,
 }
 
 impl<F> Future for Visit<F>
@@ -163,6 +204,7 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let Ok(mut response) = ready!(Pin::new(&mut self.answer).poll(cx));
+        self.drain.answered(self.version, &mut response);
         let lasting = response.extensions_mut().remove::<Lasting>();
         if let Some((lasting, under_way)) = lasting.zip(self.under_way.take()) {
             lasting.keep(under_way);

@@ -10,9 +10,11 @@ mod collector;
 mod confidential;
 mod crash;
 mod doctor;
+mod drain;
 mod examples;
 mod import;
 mod limits;
+mod log;
 mod people;
 mod people_act;
 mod people_papers;
@@ -26,6 +28,8 @@ mod run_server;
 mod run_terminal;
 mod serve;
 mod settings;
+#[cfg(target_os = "linux")]
+mod signals;
 #[cfg(feature = "opentelemetry")]
 mod traces;
 
