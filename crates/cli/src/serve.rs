@@ -86,15 +86,13 @@ pub async fn serve(
         stopped.context("the server broke")??;
     }
     drop(stop_engine);
-    let ended = match ended {
-        Some(ended) => ended,
-        None => match timeout(ENGINE_STOP_LIMIT, engine).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                tracing::warn!("the database does not answer: ending without it");
-                Ok(Ok(()))
-            }
-        },
+    let ended = if let Some(ended) = ended {
+        ended
+    } else if let Ok(ended) = timeout(ENGINE_STOP_LIMIT, engine).await {
+        ended
+    } else {
+        tracing::warn!("ending without the database, which does not answer");
+        Ok(Ok(()))
     };
     ended.context("the engine broke")??;
     tracing::info!("stopped");

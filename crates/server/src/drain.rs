@@ -54,12 +54,14 @@ impl Drain {
         }
     }
 
-    /// Records an answer. While draining, an HTTP/1 answer is the last one of its connection.
+    /// Records an answer. Once the listener is closed, an HTTP/1 answer is the last one of its
+    /// connection. Not before: clients would connect again, and closing a listener resets those that
+    /// it has not accepted.
     pub(crate) fn answered(&self, version: Version, response: &mut Response) {
         if version > Version::HTTP_11 {
             return;
         }
-        if self.begun.load(Ordering::Relaxed) {
+        if self.closed.load(Ordering::Relaxed) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         } else {
             self.used();

@@ -141,7 +141,7 @@ impl Queue {
     }
 
     fn count_dropped(&self, state: &mut State, text: &[u8]) {
-        let lines = text.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let lines = text.split_inclusive(|&byte| byte == b'\n').count() as u64;
         state.unreported += lines;
         self.dropped.fetch_add(lines, Ordering::Relaxed);
     }

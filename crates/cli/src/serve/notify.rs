@@ -19,7 +19,7 @@ const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 /// the message has room in the manager's queue.
 pub async fn notify(lines: &[&str]) {
     let Some(socket) = env::var_os(NOTIFY_SOCKET) else { return };
-    let message = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let message = format!("{}\n", lines.join("\n"));
     if let Err(error) = send(&socket, message.as_bytes()).await {
         warn!(%error, "service manager not notified");
     }

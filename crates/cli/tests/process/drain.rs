@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{PATIENCE, Server, poll};
+use crate::harness::{PATIENCE, Server, client, poll};
 use crate::sqlite;
 
 /// Time between an answer and the client's next request.
@@ -77,6 +77,8 @@ async fn busy_http2_clients_see_no_error() {
     let url = format!("{}/api/tokens/allocate", server.url());
     let answered = std::sync::Arc::new(AtomicUsize::new(0));
     let mut clients = tokio::task::JoinSet::new();
+    // It installs what makes further clients.
+    drop(client());
     for _ in 0..4 {
         let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge();
         let client = client.timeout(PATIENCE).build().unwrap();

@@ -84,7 +84,8 @@ fn signals_without_a_meaning_are_noted_and_ignored() {
 #[test]
 fn a_second_signal_to_stop_ends_at_once_with_its_code() {
     let folder = tempfile::tempdir().unwrap();
-    for (first, second, code) in [("TERM", "TERM", 143), ("HUP", "QUIT", 131), ("INT", "INT", 130)] {
+    for (first, second, code) in [("TERM", "TERM", 143), ("HUP", "QUIT", 131), ("INT", "INT", 130)]
+    {
         let arguments = ["--shutdown-timeout", "1h"];
         let mut server = Server::start(&sqlite(folder.path()), &arguments);
         let _request = InFlight::begin(&address(&server));
@@ -185,7 +186,8 @@ fn a_server_that_waits_for_its_database_can_be_stopped() {
         poll("the server to wait", || {
             let threads = format!("/proc/{}/task", server.pid());
             let threads = std::fs::read_dir(threads).unwrap().flatten();
-            let mut names = threads.map(|thread| std::fs::read_to_string(thread.path().join("comm")));
+            let mut names =
+                threads.map(|thread| std::fs::read_to_string(thread.path().join("comm")));
             names.any(|name| name.is_ok_and(|name| name.trim() == "engine")).then_some(())
         });
         let since = Instant::now();
