@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use engine::{Handle, Health};
+use engine::{Fatal, Handle, Health};
 use pool::WhenFull;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -86,16 +86,21 @@ pub async fn serve(
         stopped.context("the server broke")??;
     }
     drop(stop_engine);
-    let ended = if let Some(ended) = ended {
-        ended
-    } else if let Ok(ended) = timeout(ENGINE_STOP_LIMIT, engine).await {
-        ended
+    match ended {
+        Some(ended) => ended.context("the engine broke")??,
+        None => finish(engine).await?,
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits until the engine has written down what was decided, unless the database holds it up.
+async fn finish(engine: oneshot::Receiver<Result<(), Fatal>>) -> anyhow::Result<()> {
+    if let Ok(ended) = timeout(ENGINE_STOP_LIMIT, engine).await {
+        ended.context("the engine broke")??;
     } else {
         tracing::warn!("ending without the database, which does not answer");
-        Ok(Ok(()))
-    };
-    ended.context("the engine broke")??;
-    tracing::info!("stopped");
+    }
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use tower::{Service, service_fn};
 use crate::accepting::Accepting;
 use crate::connection::{Activity, Client, Connection, Lasting, Limits, Open, UnderWay};
 use crate::drain::Drain;
+use crate::sockets::{self, Silence};
 use crate::{Door, Settings};
 
 /// How many requests an HTTP/2 connection may have under way.
@@ -106,9 +107,12 @@ struct Bounded {
 
 impl Bounded {
     fn new(listener: TcpListener, open: Gauge, settings: &Settings, drain: Arc<Drain>) -> Self {
-        let Settings { header_timeout, idle_timeout, comment_every, .. } = *settings;
+        let Settings { header_timeout, idle_timeout, comment_every, answer_timeout, .. } =
+            *settings;
         let permits = Arc::new(Semaphore::new(settings.connections));
-        let limits = Limits { header_timeout, idle_timeout, comment_every };
+        let silence = Silence { waiting: settings.waiter_timeout, otherwise: answer_timeout };
+        let limits =
+            Limits { header_timeout, idle_timeout, comment_every, answer_timeout, silence };
         let listener = Mutex::new(Some(Arc::new(listener)));
         Bounded { listener, drain, accepting: Accepting::default(), permits, limits, open }
     }
@@ -125,8 +129,7 @@ impl Bounded {
         self.accepting.record(&accepted);
         let (stream, address): (TcpStream, _) = accepted?;
         self.drain.used();
-        // Answers are written whole; waiting for more to send would only delay them.
-        let _ = stream.set_nodelay(true);
+        sockets::configure(&stream, self.limits.silence);
         let activity = Arc::new(Activity::default());
         let peer = Peer { address, activity: Arc::clone(&activity) };
         Ok((Connection::new(stream, activity, self.limits, Open::new(permit, &self.open)), peer))
