@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::{PATIENCE, Server, command, poll, unprotected};
+use testbed::Cluster;
+
+use crate::harness::{PATIENCE, Server, client, command, poll, unprotected};
 use crate::sqlite;
 
 const BODY: &str = r#"{"user_id":"slow"}"#;
@@ -195,6 +197,43 @@ fn a_server_that_waits_for_its_database_can_be_stopped() {
         assert_eq!(server.wait().code(), Some(0), "{}", server.log());
         assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
     }
+}
+
+/// Sends a signal to the sessions of a database of the shared cluster, and to no other process.
+fn signal_sessions(database: &str, name: &str) {
+    let parent = format!("PPid:\t{}\n", Cluster::shared().pid().unwrap());
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    for process in processes.map(|process| process.path()) {
+        let read = |file| std::fs::read_to_string(process.join(file)).unwrap_or_default();
+        let is_of_database = || read("cmdline").split([' ', '\0']).any(|word| word == database);
+        if read("status").contains(&parent) && is_of_database() {
+            let pid = process.file_name().unwrap();
+            // It may have ended.
+            let _ = Command::new("kill").arg(format!("-{name}")).arg(pid).status();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stalled_database_does_not_delay_the_end() {
+    let database = Cluster::shared().database().await.unwrap();
+    let name = database.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
+    let mut server = Server::start(&database, &["--shutdown-timeout", "200ms"]);
+    assert_eq!(server.allocate("Edivan").await.0, 200);
+    signal_sessions(&name, "STOP");
+    let url = format!("{}/api/tokens/allocate", server.url());
+    let request = client().post(url).json(&serde_json::json!({ "user_id": "stalled" })).send();
+    let request = tokio::spawn(request);
+    poll("the request to be with the engine", || {
+        server.log().contains("/api/tokens/allocate").then_some(())
+    });
+    let since = Instant::now();
+    server.signal("TERM");
+    let ended = tokio::task::spawn_blocking(move || server.wait()).await.unwrap();
+    signal_sessions(&name, "CONT");
+    assert_eq!(ended.code(), Some(0));
+    assert!(since.elapsed() < Duration::from_secs(12), "{:?}", since.elapsed());
+    drop(request.await);
 }
 
 #[test]
