@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::listen::bind_all;
 use crate::settings::Settings;
+use crate::term::harmless;
 use crate::{database, say};
 
 use self::notify::{notify, watchdog};
@@ -214,7 +215,8 @@ async fn announce(handle: Handle, address: SocketAddr, database: String) {
     if let Err(error) = thread::Builder::new().spawn(move || say(&line)) {
         tracing::warn!(%error, "the ready line could not be printed");
     }
-    let status = format!("STATUS={ready}");
+    // In what systemd is told, a line's end begins another statement.
+    let status = format!("STATUS={}", harmless(&ready));
     notify(&["READY=1", &status]).await;
     let mut health = Health::Ready;
     loop {

@@ -1,8 +1,8 @@
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use pool::{ServerId, Timestamp};
-use store::{Entry, News, Position, Reader};
+use store::{Entry, News, Position, Reader, Uptime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -26,19 +26,9 @@ pub(crate) struct Shared {
     /// This server, by a name that is new at each start.
     pub server: ServerId,
     pub metrics: Metrics,
-    touch: Mutex<Touch>,
     feed: broadcast::Sender<Arc<Published>>,
     questions: mpsc::Sender<Question>,
 }
-
-/// When the database was last heard of, and since when without a longer pause, in the pool's time.
-struct Touch {
-    last: Timestamp,
-    since: Timestamp,
-}
-
-/// An idle server asks for news once a second; a pause longer than this is one for a reason.
-const PAUSE: Duration = Duration::from_secs(2);
 
 /// A read that waits to be told the time, as soon as the copy is current.
 type Question = oneshot::Sender<Timestamp>;
@@ -60,7 +50,6 @@ impl Shared {
             patience,
             server,
             metrics: Metrics::new(),
-            touch: Mutex::new(Touch { last: Timestamp::MIN, since: Timestamp::MIN }),
             feed: broadcast::Sender::new(FEED),
             questions,
         });
@@ -79,20 +68,10 @@ impl Shared {
         self.reader.get().is_some_and(|reader| reader.shared())
     }
 
-    /// Notes that the database told its time just now.
-    pub fn touched(&self, now: Timestamp) {
-        let mut touch = self.touch.lock().unwrap_or_else(PoisonError::into_inner);
-        if touch.last == Timestamp::MIN || now.since(touch.last) > PAUSE {
-            touch.since = now;
-        }
-        touch.last = touch.last.max(now);
-    }
-
-    /// Since when this server has been in touch with the database, if others may share it; see
-    /// [`pool::Ticket::is_live`].
-    pub fn in_touch_since(&self) -> Option<Timestamp> {
-        let touch = self.touch.lock().unwrap_or_else(PoisonError::into_inner);
-        self.is_shared().then_some(touch.since)
+    /// The time of the journal's newest entry that the copy has, if other servers may share the
+    /// pool; see [`pool::Ticket::is_live`].
+    pub fn journal_at(&self, copy: &Copy) -> Option<Timestamp> {
+        self.is_shared().then_some(copy.at)
     }
 
     /// All that happens to leases from now on, batch by batch.
@@ -254,14 +233,14 @@ impl Asker {
                 waiting.clear();
                 continue;
             };
-            let known = self.shared.position();
+            let (known, asked) = (self.shared.position(), Uptime::now());
             match reader.news(&known).await {
                 Ok((clock, news)) => {
+                    self.shared.time.note(clock, asked, Uptime::now());
                     self.shared.publish(&known, news, None);
                     let journal =
                         self.shared.copy().as_ref().map_or(Timestamp::MIN, |copy| copy.at);
                     let now = self.shared.time.observe(clock, journal);
-                    self.shared.touched(now);
                     for question in waiting.drain(..) {
                         // Whoever left needs no answer.
                         let _ = question.send(now);

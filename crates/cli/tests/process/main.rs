@@ -17,6 +17,7 @@ mod limits;
 mod log;
 mod people;
 mod people_act;
+mod people_lies;
 mod people_papers;
 mod people_terminal;
 mod people_watch;
@@ -30,6 +31,7 @@ mod serve;
 mod settings;
 #[cfg(target_os = "linux")]
 mod signals;
+mod stalls;
 #[cfg(feature = "opentelemetry")]
 mod traces;
 

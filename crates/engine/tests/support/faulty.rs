@@ -27,7 +27,12 @@ pub enum Fault {
     Misfit,
     /// It is refused for now.
     TryAgain,
+    /// It becomes durable and the next batch is begun, but the server stalls before it goes on.
+    Stalled,
 }
+
+/// How long a stall takes.
+pub const STALL: std::time::Duration = std::time::Duration::from_millis(400);
 
 /// The faults of the next commits, in order.
 pub type Plan = Arc<Mutex<Vec<Fault>>>;
@@ -99,6 +104,11 @@ impl Store for FaultyStore {
                 self.real.commit(entry).await?;
                 Err(Error::Unknown("the word was lost".into()))
             }
+            Some(Fault::Stalled) => {
+                self.real.commit_and_begin(entry).await?;
+                tokio::time::sleep(STALL).await;
+                Ok(())
+            }
             Some(Fault::UndoneUnsaid) => {
                 self.real.abandon().await;
                 Err(Error::Unknown("the commit was lost".into()))
@@ -119,6 +129,9 @@ impl Store for FaultyStore {
             return self.real.commit_and_begin(entry).await;
         }
         self.commit(entry).await
+    }
+    async fn read_clock(&mut self) -> Result<Timestamp, Error> {
+        self.real.read_clock().await
     }
     async fn abandon(&mut self) {
         self.real.abandon().await;
