@@ -84,8 +84,8 @@ def check_settings(container, environment):
 def check_stop(pod, container, settings):
     before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     stop = int(settings["shutdown-timeout"].removesuffix("s"))
-    # What follows the requests: what was decided is written down, and traces are sent.
-    expect(before + stop + 7 < pod["terminationGracePeriodSeconds"], "there is time enough to stop")
+    # After the requests: the database, traces, the log.
+    expect(before + stop + 11 < pod["terminationGracePeriodSeconds"], "there is time enough to stop")
 
 
 def check_probes(container, environment):

@@ -1,10 +1,19 @@
-//! The log: one line an event, on the standard error output.
+//! The log: one line an event, on the standard error output, written by a thread of its own.
+
+mod queue;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::error::Error;
 use std::fmt;
-use std::io::{IsTerminal as _, stderr};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _, stderr};
+use std::os::fd::AsFd as _;
 use std::panic::{self, PanicHookInfo};
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber, error};
@@ -20,13 +29,34 @@ use crate::settings::Settings;
 use crate::term::{coloured, json};
 use crate::traces;
 
+use self::queue::{Lines, Queue};
+
 /// What is told of spans.
 pub type Spans = Box<dyn Layer<Registry> + Send + Sync>;
 
+/// The queue of the log, once it is started.
+static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
+
+/// Maximum time that an ending process waits for the log to be written.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// Maximum time that a panic waits for its line to be written: the process may not live longer.
+const PANIC_FLUSH_LIMIT: Duration = Duration::from_millis(100);
+
 /// Starts logging as the settings say, but nothing that could hold a token's value or a user's name.
-pub fn start(settings: &Settings, spans: Option<Spans>) {
+/// Returns the counter of dropped lines.
+///
+/// # Errors
+///
+/// When the system has no thread or file for the log.
+pub fn start(settings: &Settings, spans: Option<Spans>) -> io::Result<Arc<AtomicU64>> {
     let colours = stderr().is_terminal();
-    let layer = lines::layer().with_writer(stderr).with_ansi(colours);
+    // A handle of its own: `stderr()` has a lock, which a blocked write would hold.
+    let queue = Queue::start(File::from(stderr().as_fd().try_clone_to_owned()?))?;
+    let dropped = queue.dropped();
+    let layer = lines::layer().with_writer(Lines(Arc::clone(&queue))).with_ansi(colours);
+    // It would write to the standard error output itself.
+    let layer = layer.log_internal_errors(false);
     let layer = if settings.log_json {
         let format = format().json().flatten_event(true);
         let format = format.with_current_span(false).with_span_list(false);
@@ -43,7 +73,42 @@ pub fn start(settings: &Settings, spans: Option<Spans>) {
     let layer = layer.with_filter(settings.log.clone().and(discreet)).boxed();
     // As a list, since a layer that is not there would keep callsites from being switched off for good.
     registry().with(spans.into_iter().chain([layer]).collect::<Vec<_>>()).init();
+    // There is one log in a process.
+    let _ = QUEUE.set(queue);
     panic::set_hook(Box::new(log_panic));
+    Ok(dropped)
+}
+
+/// Waits until the log is written, but no longer than an ending process may take.
+pub fn flush() {
+    flush_for(FLUSH_LIMIT);
+}
+
+/// Waits until the log is written, but no longer than `limit`.
+pub fn flush_for(limit: Duration) {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(limit);
+    }
+}
+
+/// Prints lines to the standard error output, behind those of the log. Waits until they are written,
+/// but no longer than an ending process may take.
+pub fn print_last(lines: &str) {
+    if let Some(queue) = QUEUE.get() {
+        queue.push(lines.as_bytes(), usize::MAX);
+        flush();
+        return;
+    }
+    let (done, written) = mpsc::channel();
+    let text = lines.to_owned();
+    let print = move || {
+        let _ = stderr().write_all(text.as_bytes());
+        let _ = done.send(());
+    };
+    // Without a thread nothing is printed: it could block for ever.
+    if thread::Builder::new().spawn(print).is_ok() {
+        let _ = written.recv_timeout(FLUSH_LIMIT);
+    }
 }
 
 /// What a panic says may hold data, unless its text was there before the program ran.
@@ -55,6 +120,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let (thread, backtrace) = (thread.name(), backtrace.as_ref().map(tracing::field::display));
     error!(target: "panic", thread, location, panic = text, backtrace, "the program made a mistake");
+    flush_for(PANIC_FLUSH_LIMIT);
 }
 
 /// What a line says besides its event: of which request and of which trace it is.

@@ -33,6 +33,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use store::SystemClock;
 use tokio::runtime::Runtime;
 use tracing::warn;
@@ -63,7 +64,10 @@ fn main() -> ExitCode {
         _ => {}
     }
     match serve_or_tend(&Given::of(&matches)) {
-        Ok(code) => code,
+        Ok(code) => {
+            log::flush();
+            code
+        }
         Err(error) => {
             complain(&error);
             ExitCode::FAILURE
@@ -82,6 +86,8 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
 }
+
+const NO_LOG: &str = "the log can't be started";
 
 /// What may go on when a command is done, such as the lookup of a name that nobody answers, may hold
 /// up the end of the process only so long.
@@ -108,13 +114,13 @@ fn serve_or_tend(given: &Given) -> anyhow::Result<ExitCode> {
     to_the_end(async {
         if given.command == "serve" {
             let (traces, spans) = traces::start(&settings)?;
-            log::start(&settings, spans);
+            let dropped = log::start(&settings, spans).context(NO_LOG)?;
             log_unknown(&unknown);
-            let served = serve::serve(&settings, traces.requests()).await;
+            let served = serve::serve(&settings, traces.requests(), dropped).await;
             traces.finish().await;
             return served.map(|()| ExitCode::SUCCESS);
         }
-        log::start(&settings, None);
+        log::start(&settings, None).context(NO_LOG)?;
         log_unknown(&unknown);
         match given.command.as_str() {
             "migrate" => migrate(&settings).await?,

@@ -106,7 +106,7 @@ fn document() -> String {
     for (code, meaning) in MEANINGS {
         let _ = writeln!(text, "| {code} | {meaning} |");
     }
-    text += "\n`run` otherwise ends as its command does. `serve` ends with 130 when a second signal stops it.\n\n";
+    text += "\n`run` otherwise ends as its command does. `serve` ends with 130, 143 or 131 when a second SIGINT, SIGTERM or\nSIGQUIT stops it.\n\n";
     text += "## Environment variables\n\n| variable | |\n|---|---|\n";
     for (name, meaning) in ENVIRONMENT {
         let _ = writeln!(text, "| `{}` | {meaning} |", name.replace(", ", "`, `"));

@@ -1,23 +1,36 @@
 //! `token-manager serve`: takes the port, starts engine and server, and ends both in order.
 
+mod notify;
+mod signals;
+
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use engine::{Handle, Health};
+use engine::{Fatal, Handle, Health};
 use pool::WhenFull;
-use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::listen::bind_all;
 use crate::settings::Settings;
 use crate::term::harmless;
 use crate::{database, say};
 
-/// Serves until the process is told to stop.
+use self::notify::{notify, watchdog};
+
+/// Maximum time that a stopping server waits for the engine, which gives up after five seconds unless
+/// the database holds it up.
+const ENGINE_STOP_LIMIT: Duration = Duration::from_secs(6);
+
+/// Maximum time that a stopping server waits for room in the service manager's queue.
+const NOTIFY_LIMIT: Duration = Duration::from_millis(100);
+
+/// Serves until the process is told to stop. `dropped` counts log lines that were dropped.
 ///
 /// # Errors
 ///
@@ -25,10 +38,17 @@ use crate::{database, say};
 pub async fn serve(
     settings: &Settings,
     traces: Option<Arc<dyn server::Traces>>,
+    dropped: Arc<AtomicU64>,
 ) -> anyhow::Result<()> {
-    let mut signals = Signals::catch()?;
+    let mut stop = signals::listen()?;
+    tokio::spawn(watchdog());
     let open_files = rlimit::increase_nofile_limit(u64::MAX);
-    let listeners = bind_all(addresses(settings).await?)?;
+    let addresses = tokio::select! {
+        addresses = addresses(settings) => addresses?,
+        // A name server may take long to answer.
+        _ = stop.signal() => return Ok(()),
+    };
+    let listeners = bind_all(addresses)?;
     tracing::debug!(?open_files, "raised the limit of open files");
     let first = listeners[0].local_addr()?;
 
@@ -40,7 +60,9 @@ pub async fn serve(
         let _ = engine_stops.await;
     })?;
     let (stop_server, server_stops) = watch::channel(());
-    let mut server = serve_all(listeners, &handle, settings, traces, &server_stops)?;
+    let of_server =
+        server::Settings { traces, dropped_log_lines: dropped, ..server_settings(settings) };
+    let mut server = serve_all(listeners, &handle, of_server, &server_stops)?;
     let announcing = tokio::spawn(announce(handle, first, settings.database_shown.clone()));
 
     let ended = tokio::select! {
@@ -49,30 +71,37 @@ pub async fn serve(
             ended.context("the server broke")??;
             bail!("the server takes no more requests");
         }
-        () = signals.next() => {
-            tracing::info!("stopping: requests in flight are finished first");
+        signal = stop.signal() => {
+            let signal = signal.as_str();
+            tracing::info!(signal, "stopping: requests in flight are finished first");
             None
         }
     };
     announcing.abort();
     // That it was ended is no error; and nothing of it may be told after this.
     let _ = announcing.await;
-    tell(&[NotifyState::Stopping]);
-    tokio::spawn(async move {
-        signals.next().await;
-        std::process::exit(130);
-    });
+    let status = ["STOPPING=1", "STATUS=stopping: finishing requests"];
+    let _ = timeout(NOTIFY_LIMIT, notify(&status)).await;
     drop(stop_server);
     while let Some(stopped) = server.join_next().await {
         stopped.context("the server broke")??;
     }
     drop(stop_engine);
-    let ended = match ended {
-        Some(ended) => ended,
-        None => engine.await,
-    };
-    ended.context("the engine broke")??;
+    match ended {
+        Some(ended) => ended.context("the engine broke")??,
+        None => finish(engine).await?,
+    }
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits until the engine has written down what was decided, unless the database holds it up.
+async fn finish(engine: oneshot::Receiver<Result<(), Fatal>>) -> anyhow::Result<()> {
+    if let Ok(ended) = timeout(ENGINE_STOP_LIMIT, engine).await {
+        ended.context("the engine broke")??;
+    } else {
+        tracing::warn!("ending without the database, which does not answer");
+    }
     Ok(())
 }
 
@@ -80,15 +109,14 @@ pub async fn serve(
 fn serve_all(
     listeners: Vec<TcpListener>,
     handle: &Handle,
-    settings: &Settings,
-    traces: Option<Arc<dyn server::Traces>>,
+    settings: server::Settings,
     stops: &watch::Receiver<()>,
 ) -> std::io::Result<JoinSet<std::io::Result<()>>> {
     let mut loopback = true;
     for listener in &listeners {
         loopback &= is_loopback(listener.local_addr()?.ip());
     }
-    let settings = server::Settings { traces, ..server_settings(settings, loopback) };
+    let settings = server::Settings { loopback, ..settings };
     let door = server::router(handle.clone(), &settings);
     let serve = |listener| {
         let (door, settings, mut stops) = (door.clone(), settings.clone(), stops.clone());
@@ -98,9 +126,8 @@ fn serve_all(
     Ok(listeners.into_iter().map(serve).collect())
 }
 
-fn server_settings(settings: &Settings, loopback: bool) -> server::Settings {
+fn server_settings(settings: &Settings) -> server::Settings {
     server::Settings {
-        loopback,
         allowed_hosts: settings.allowed_hosts.clone(),
         streams: settings.max_event_streams,
         connections: settings.max_connections,
@@ -160,8 +187,7 @@ async fn announce(handle: Handle, address: SocketAddr, database: String) {
     let mut pause = Duration::from_millis(2);
     let mut found = look().await;
     if found.is_err() && handle.health() != Health::Stopped {
-        let status = NotifyState::Status("starting: the database can't be used yet");
-        tell(&[NotifyState::Ready, status]);
+        notify(&["READY=1", "STATUS=starting: the database can't be used yet"]).await;
     }
     let (size, policy) = loop {
         if let Ok(pool) = found {
@@ -186,47 +212,22 @@ async fn announce(handle: Handle, address: SocketAddr, database: String) {
     };
     let ready =
         format!("http://{host} ({size} {tokens}, leases of {lease}{when_full}, {database})");
-    say(&format!("TokenManager is ready: {ready}"));
+    let line = format!("TokenManager is ready: {ready}");
+    // On a thread of its own: an output that takes no more delays nothing else.
+    if let Err(error) = thread::Builder::new().spawn(move || say(&line)) {
+        tracing::warn!(%error, "the ready line could not be printed");
+    }
     // In what systemd is told, a line's end begins another statement.
-    let ready = harmless(&ready);
-    tell(&[NotifyState::Ready, NotifyState::Status(&ready)]);
+    let status = format!("STATUS={}", harmless(&ready));
+    notify(&["READY=1", &status]).await;
     let mut health = Health::Ready;
     loop {
         health = handle.health_after(health).await;
-        tell(&[NotifyState::Status(match health {
-            Health::Ready => &ready,
-            Health::Starting | Health::Away => "the database can't be reached",
+        let status = match health {
+            Health::Ready => &status,
+            Health::Starting | Health::Away => "STATUS=the database can't be reached",
             Health::Stopped => return,
-        })]);
-    }
-}
-
-/// Tells systemd, if it is systemd that waits for this program.
-fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "systemd could not be told how this program is");
-    }
-}
-
-/// What tells a process to stop. Catching them also makes them work for process 1, for which the
-/// system does nothing by itself.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn catch() -> std::io::Result<Self> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => (),
-            _ = self.interrupt.recv() => (),
-        }
+        };
+        notify(&[status]).await;
     }
 }

@@ -8,6 +8,8 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 
+use crate::log;
+
 /// Text that others chose, on one line.
 pub fn harmless(text: &str) -> String {
     escaped(text, |_| false)
@@ -135,10 +137,10 @@ impl<W: Write> Write for Data<W> {
     }
 }
 
-/// Says something to the person who started the program, on the standard error output. That nobody
-/// reads it is no reason to fail.
+/// Prints lines to the standard error output, for the person who started the program. Waits only for
+/// a bounded time until they are written, and does not fail if they can't be.
 pub fn say(text: &str) {
-    let _ = io::stderr().lock().write_all(plain(text).as_bytes());
+    log::print_last(&plain(text));
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //!
 //! [`router`] makes the service, [`serve()`] puts it on a listener until it is told to stop.
 
+mod accepting;
 mod allocate;
 mod answer;
 mod answers;
@@ -16,6 +17,7 @@ mod connection;
 mod crowd;
 mod dashboard;
 mod door;
+mod drain;
 mod encode;
 mod events;
 mod export;
@@ -45,6 +47,7 @@ mod sockets;
 mod traces;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 pub use door::Door;
@@ -100,6 +103,8 @@ pub struct Settings {
     /// the real routes and answer a constant of the same size, without engine or store. They are
     /// what `scripts/bench` compares the real routes with; nobody else needs them.
     pub benchmark_routes: bool,
+    /// Log lines dropped since the process started, for the metrics.
+    pub dropped_log_lines: Arc<AtomicU64>,
     /// Who traces requests, if anybody does.
     pub traces: Option<Arc<dyn Traces>>,
 }
@@ -122,6 +127,7 @@ impl Default for Settings {
             request_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(10),
             benchmark_routes: false,
+            dropped_log_lines: Arc::default(),
             traces: None,
         }
     }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use axum::body::HttpBody;
@@ -16,12 +16,15 @@ use axum_server::{AddrListener, Address, Handle, Server};
 use bytes::Bytes;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tower::{Service, service_fn};
 
+use crate::accepting::Accepting;
 use crate::answers::{self, Turn};
 use crate::budget::Budget;
 use crate::connection::{Activity, Client, Connection, Limits, UnderWay};
 use crate::crowd::Crowd;
+use crate::drain::Drain;
 use crate::sockets::{self, Silence};
 use crate::{Door, Settings};
 
@@ -40,8 +43,8 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// How many bytes an HTTP/2 client may send of a body before they are asked for.
 const H2_WINDOW: u32 = 64 * 1024;
 
-/// Answers requests on `listener` until `stop` resolves, then finishes those that are under way,
-/// within [`Settings::shutdown_timeout`].
+/// Answers requests on `listener` until `stop` resolves, then drains its connections and finishes
+/// requests that are under way, within [`Settings::shutdown_timeout`].
 ///
 /// # Errors
 ///
@@ -54,8 +57,9 @@ pub async fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let open = door.connections(listener.local_addr()?);
-    let crowd = door.crowd();
-    let listener = Bounded::new(TcpListener::from_std(listener)?, open, crowd, settings);
+    let (crowd, drain) = (door.crowd(), Arc::<Drain>::default());
+    let listener = TcpListener::from_std(listener)?;
+    let listener = Bounded::new(listener, open, crowd, settings, Arc::clone(&drain));
     let handle = Handle::new();
     let mut http = Server::<Peer>::from_listener(listener).handle(handle.clone());
     let builder = http.http_builder();
@@ -68,14 +72,20 @@ pub async fn serve(
         .initial_stream_window_size(H2_WINDOW)
         .initial_connection_window_size(4 * H2_WINDOW);
     let streaming = door.clone();
+    let draining = Arc::clone(&drain);
     let visitors = service_fn(move |peer: Peer| {
-        let visitor = Visitor { door: door.clone(), activity: peer.activity };
+        let drain = Arc::clone(&draining);
+        let visitor = Visitor { door: door.clone(), activity: peer.activity, drain };
         std::future::ready(Ok::<_, Infallible>(visitor))
     });
     let stopping = async {
         stop.await;
+        let stopped = Instant::now();
         streaming.stop();
-        handle.graceful_shutdown(Some(settings.shutdown_timeout));
+        drain.begin();
+        drain.wait(settings.shutdown_timeout, || handle.connection_count()).await;
+        let rest = settings.shutdown_timeout.saturating_sub(stopped.elapsed());
+        handle.graceful_shutdown(Some(rest));
         std::future::pending::<()>().await;
     };
     tokio::select! {
@@ -96,20 +106,49 @@ impl Address for Peer {
     type Listener = Bounded;
 }
 
-/// A listener whose connections are those of a [`Crowd`].
+/// A listener whose connections are those of a [`Crowd`]. While draining it accepts none.
 struct Bounded {
-    listener: TcpListener,
+    /// None once it is closed.
+    listener: Mutex<Option<Arc<TcpListener>>>,
     crowd: Arc<Crowd>,
+    drain: Arc<Drain>,
+    accepting: Accepting,
     limits: Limits,
     open: Gauge,
 }
 
 impl Bounded {
-    fn new(listener: TcpListener, open: Gauge, crowd: Arc<Crowd>, settings: &Settings) -> Self {
+    fn new(
+        listener: TcpListener,
+        open: Gauge,
+        crowd: Arc<Crowd>,
+        settings: &Settings,
+        drain: Arc<Drain>,
+    ) -> Self {
         let Settings { header_timeout, idle_timeout, answer_timeout, .. } = *settings;
         let silence = Silence { waiting: settings.waiter_timeout, otherwise: answer_timeout };
         let limits = Limits { header_timeout, idle_timeout, answer_timeout, silence };
-        Bounded { listener, crowd, limits, open }
+        let listener = Mutex::new(Some(Arc::new(listener)));
+        Bounded { listener, crowd, drain, accepting: Accepting::default(), limits, open }
+    }
+
+    fn listener(&self) -> io::Result<Arc<TcpListener>> {
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        listener.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    async fn accept(&self) -> io::Result<(Connection, Peer)> {
+        loop {
+            let accepted = self.listener()?.accept().await;
+            self.accepting.record(&accepted);
+            let (stream, address): (TcpStream, _) = accepted?;
+            if let Some(open) = self.crowd.enter(address.ip(), &self.open) {
+                self.drain.used();
+                sockets::configure(&stream, self.limits.silence);
+                let peer = Peer { address, activity: Arc::clone(&open.activity) };
+                return Ok((Connection::new(stream, self.limits, open), peer));
+            }
+        }
     }
 }
 
@@ -119,22 +158,24 @@ impl AddrListener<Connection, Peer> for Bounded {
         let settings = Settings::default();
         let budget = Budget::new(settings.answer_bytes);
         let crowd = Crowd::new(settings.connections, settings.connections_per_address, budget);
-        Ok(Bounded::new(listener, Gauge::default(), crowd, &settings))
+        Ok(Bounded::new(listener, Gauge::default(), crowd, &settings, Arc::default()))
     }
 
     async fn accept_stream(&self) -> io::Result<(Connection, Peer)> {
-        loop {
-            let (stream, address): (TcpStream, _) = self.listener.accept().await?;
-            if let Some(open) = self.crowd.enter(address.ip(), &self.open) {
-                sockets::configure(&stream, self.limits.silence);
-                let peer = Peer { address, activity: Arc::clone(&open.activity) };
-                return Ok((Connection::new(stream, self.limits, open), peer));
+        tokio::select! {
+            // First those that the system has already accepted: closing the listener resets them.
+            biased;
+            accepted = self.accept() => accepted,
+            () = self.drain.begun() => {
+                *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                self.drain.closed();
+                std::future::pending().await
             }
         }
     }
 
     fn get_local_addr(&self) -> io::Result<Peer> {
-        let address = self.listener.local_addr()?;
+        let address = self.listener()?.local_addr()?;
         Ok(Peer { address, activity: Arc::new(Activity::new(Budget::new(0), false)) })
     }
 }
@@ -144,6 +185,7 @@ impl AddrListener<Connection, Peer> for Bounded {
 struct Visitor {
     door: Door,
     activity: Arc<Activity>,
+    drain: Arc<Drain>,
 }
 
 /// An answer in the making.
@@ -178,7 +220,8 @@ where
         } else {
             self.door.call(request)
         };
-        Visit { answer, under_way: Some(under_way), version, pauses }
+        let drain = Arc::clone(&self.drain);
+        Visit { answer, under_way: Some(under_way), version, drain, pauses }
     }
 }
 
@@ -187,6 +230,7 @@ struct Visit {
     answer: Answering,
     under_way: Option<UnderWay>,
     version: Version,
+    drain: Arc<Drain>,
     /// Whether others get their turn first, since the connection had one just before.
     pauses: bool,
 }
@@ -200,6 +244,7 @@ impl Future for Visit {
             return Poll::Pending;
         }
         let Ok(mut response) = ready!(self.answer.as_mut().poll(cx));
+        self.drain.answered(self.version, &mut response);
         // Until the answer's size is known to the connection.
         let _turn = response.extensions_mut().remove::<Turn>();
         let Some(under_way) = self.under_way.take() else { return Poll::Ready(Ok(response)) };

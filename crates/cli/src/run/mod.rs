@@ -37,11 +37,13 @@ use self::guard::Guard;
 use self::lease::{Asking, Held, NoLease};
 use self::leave::Leave;
 use self::order::Order;
-use self::signals::{Signals, also_ends};
+use self::signals::also_ends;
 use self::tell::Tell;
 use self::terminal::{Terminal, nobody_continues};
 
+pub use self::child::exit_code;
 pub use self::order::command;
+pub use self::signals::{ALSO_END, Signals, is_ignored};
 
 /// Runs it.
 pub fn run(matches: &ArgMatches) -> ExitCode {

@@ -23,7 +23,7 @@ const PASSED_ON: [Signal; 9] = [
 ];
 
 /// Those that end a program that does not expect them. This one ends the command then.
-const ALSO_END: [Signal; 5 + cfg!(target_os = "linux") as usize] = [
+pub const ALSO_END: [Signal; 5 + cfg!(target_os = "linux") as usize] = [
     Signal::SIGALRM,
     Signal::SIGVTALRM,
     Signal::SIGPROF,
@@ -50,13 +50,20 @@ impl Signals {
     ///
     /// What the system says.
     pub fn listen() -> io::Result<Self> {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let ignored = ignored(&status);
         let heard = PASSED_ON.into_iter().chain(ALSO_END);
-        let heard = heard.filter(|name| ignored & bit(*name) == 0);
-        let (to, signals) = mpsc::channel(32);
+        let heard = heard.filter(|name| !is_ignored(*name));
         // Without the one for children nobody learns how the command ended.
-        for name in heard.chain([Signal::SIGCHLD]) {
+        Signals::of(heard.chain([Signal::SIGCHLD]))
+    }
+
+    /// Catches these signals from now on.
+    ///
+    /// # Errors
+    ///
+    /// As the system reports them.
+    pub fn of(names: impl Iterator<Item = Signal>) -> io::Result<Self> {
+        let (to, signals) = mpsc::channel(32);
+        for name in names {
             let mut stream = signal(SignalKind::from_raw(name as i32))?;
             let to = to.clone();
             tokio::spawn(async move {
@@ -73,6 +80,12 @@ impl Signals {
             None => std::future::pending().await,
         }
     }
+}
+
+/// Whether this process ignores a signal. False where the system does not say.
+pub fn is_ignored(signal: Signal) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignored(&status) & bit(signal) != 0
 }
 
 /// The bit that stands for a signal where the system tells of several.

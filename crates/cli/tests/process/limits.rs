@@ -1,9 +1,12 @@
-//! The limits that settings put on what is remembered and followed.
+//! The limits that settings put on what is remembered and followed, and those of the system.
+
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::databases;
-use crate::harness::{PATIENCE, Server, client};
+use crate::harness::{PATIENCE, Server, client, poll};
+use crate::{databases, sqlite};
 
 /// The status and body of an allocation with that key.
 async fn allocate(server: &Server, key: &str) -> (u16, Value) {
@@ -65,4 +68,25 @@ async fn ended_leases_go_when_they_are_older_than_the_setting_says() {
             assert!(since.elapsed() < PATIENCE, "waited in vain for {body}");
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn running_out_of_descriptors_is_logged_and_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("prlimit");
+    command.args(["--nofile=64:64", env!("CARGO_BIN_EXE_token-manager")]);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--database", &sqlite(folder.path())]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let server = Server::of(&mut command);
+    let address = server.url().replace("http://", "");
+    let many: Vec<_> = (0..64).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    poll("a line", || server.log().contains("connections not accepted").then_some(()));
+    assert!(server.log().contains("raise the limit of open files"), "{}", server.log());
+    drop(many);
+    assert_eq!(server.get("/api/pool").await.0, 200);
+    let log = poll("a line", || {
+        Some(server.log()).filter(|log| log.contains("accepting connections again"))
+    });
+    assert_eq!(log.matches("connections not accepted").count(), 1, "{log}");
 }

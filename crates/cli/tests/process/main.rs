@@ -11,11 +11,13 @@ mod confidential;
 mod crash;
 mod doctor;
 mod durability;
+mod drain;
 mod examples;
 mod files;
 mod hindered;
 mod import;
 mod limits;
+mod log;
 mod people;
 mod people_act;
 mod people_lies;
@@ -30,6 +32,8 @@ mod run_server;
 mod run_terminal;
 mod serve;
 mod settings;
+#[cfg(target_os = "linux")]
+mod signals;
 mod stalls;
 #[cfg(feature = "opentelemetry")]
 mod traces;

@@ -87,7 +87,7 @@ fn a_service_manager_learns_that_it_is_ready_and_that_it_stops() {
     assert!(ready.starts_with("READY=1\nSTATUS=http://localhost:"), "{ready}");
     assert!(ready.contains("(3 tokens"), "{ready}");
     server.signal("TERM");
-    assert_eq!(said(&socket), "STOPPING=1\n");
+    assert_eq!(said(&socket), "STOPPING=1\nSTATUS=stopping: finishing requests\n");
     assert!(server.wait().success());
 }
 
@@ -124,7 +124,7 @@ fn a_service_manager_is_not_told_of_a_start_that_fails() {
     std::fs::remove_file(folder.path().join("notify")).unwrap();
     let (mut server, socket) = watched(folder.path(), &["--pool-size", "4"]);
     assert_eq!(server.wait().code(), Some(1));
-    assert_eq!(said(&socket), "STOPPING=1\n");
+    assert_eq!(said(&socket), "STOPPING=1\nSTATUS=stopping: finishing requests\n");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod text;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -20,7 +21,7 @@ use axum::response::{IntoResponse, Response};
 use engine::Handle;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
@@ -101,6 +102,8 @@ impl Metrics {
         registry.register("connections_dropped", help, counts.dropped);
         registry.register_collector(Box::new(AnswerBytes(counts.budget)));
         registry.register_collector(Box::new(rooms));
+        let dropped = Arc::clone(&settings.dropped_log_lines);
+        registry.register_collector(Box::new(DroppedLogLines(dropped)));
         registry.register_collector(Box::new(Arc::clone(&http)));
         all.register_collector(Box::new(process::Process));
         let turn = Arc::new(Semaphore::new(1));
@@ -190,6 +193,23 @@ impl Collector for Rooms {
         show(["event_streams", "event_streams_limit"], help, &self.streams)?;
         let help = ["Exports that are under way.", "How many exports may be under way."];
         show(["exports", "exports_limit"], help, &self.exports)
+    }
+}
+
+/// Counter of dropped log lines, which the log itself keeps.
+#[derive(Debug)]
+struct DroppedLogLines(Arc<AtomicU64>);
+
+impl Collector for DroppedLogLines {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let counter = ConstCounter::new(self.0.load(Ordering::Relaxed));
+        let help = "Log lines dropped because the log was not read or could not be written.";
+        counter.encode(encoder.encode_descriptor(
+            "log_lines_dropped",
+            help,
+            None,
+            counter.metric_type(),
+        )?)
     }
 }
 
