@@ -8,7 +8,8 @@ use rusqlite::Connection;
 use super::files::Files;
 use super::refusal::failed;
 use super::{schema, snapshot};
-use crate::{Error, wanted};
+use crate::finding::refusals;
+use crate::{Error, Finding, Wanted, wanted};
 
 /// What must never be there: a query that counts it, and how to say it.
 const FAULTS: [(&str, &str); 11] = [
@@ -70,6 +71,23 @@ pub(super) fn describe(files: &Files, now: Timestamp) -> Result<Vec<(String, Str
         facts.extend(describe_pool(&connection, now)?);
     }
     Ok(facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// Why a server that wants this pool would refuse to start.
+pub(super) fn check(
+    files: &Files,
+    wanted: &Wanted,
+    now: Timestamp,
+    allow_clock_behind: bool,
+) -> Result<Vec<Finding>, Error> {
+    let connection = files.open_to_read()?;
+    // What is wrong with the schema is found by the audit.
+    if schema::check(&connection).is_err() {
+        return Ok(Vec::new());
+    }
+    let Some(pool) = snapshot::pool(&connection)? else { return Ok(Vec::new()) };
+    let newest = snapshot::newest(&connection)?;
+    Ok(refusals(wanted, pool, (now, newest.at), allow_clock_behind))
 }
 
 fn describe_pool(
