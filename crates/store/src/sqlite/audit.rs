@@ -9,7 +9,8 @@ use super::checkpoint::WAL_LIMIT;
 use super::files::Files;
 use super::refusal::failed;
 use super::{schema, snapshot, users};
-use crate::{Error, wanted};
+use crate::finding::refusals;
+use crate::{Error, Finding, Wanted, wanted};
 
 /// Less free space than this is reported: several logs fit.
 const LITTLE_SPACE: u64 = 4 * WAL_LIMIT;
@@ -102,6 +103,23 @@ fn describe_use(files: &Files, log: u64) -> Vec<(&'static str, String)> {
         facts.push((name, format!("{free} bytes")));
     }
     facts
+}
+
+/// Why a server that wants this pool would refuse to start.
+pub(super) fn check(
+    files: &Files,
+    wanted: &Wanted,
+    now: Timestamp,
+    allow_clock_behind: bool,
+) -> Result<Vec<Finding>, Error> {
+    let connection = files.open_to_read()?;
+    // What is wrong with the schema is found by the audit.
+    if schema::check(&connection).is_err() {
+        return Ok(Vec::new());
+    }
+    let Some(pool) = snapshot::pool(&connection)? else { return Ok(Vec::new()) };
+    let newest = snapshot::newest(&connection)?;
+    Ok(refusals(wanted, pool, (now, newest.at), allow_clock_behind))
 }
 
 fn describe_pool(
