@@ -190,6 +190,7 @@ async fn announce(handle: Handle, address: SocketAddr, database: String) {
         health = handle.health_after(health).await;
         tell(&[NotifyState::Status(match health {
             Health::Ready => &ready,
+            Health::Blocked => "the database can't be written to",
             Health::Starting | Health::Away => "the database can't be reached",
             Health::Stopped => return,
         })]);

@@ -227,7 +227,7 @@ impl Collector for Gauges {
         show.gauge("clock_behind", help, Some(&Unit::Seconds), behind)?;
         let (now, in_touch_since) = (shared.estimate(), shared.in_touch_since());
         // Nobody waits for the copy until this is written down.
-        let seen = shared.copy().as_ref().map(|Copy { pool, position, at }| {
+        let seen = shared.copy().as_ref().map(|Copy { pool, position, at, .. }| {
             let now = now.max(*at);
             let waiting = pool.waiting(now, shared.server, in_touch_since);
             (pool.size(), pool.active(now), waiting, *position)
@@ -264,6 +264,7 @@ impl Show<'_, '_> {
         let states = [
             (Health::Ready, "ready"),
             (Health::Starting, "starting"),
+            (Health::Blocked, "blocked"),
             (Health::Away, "away"),
             (Health::Stopped, "stopped"),
         ];

@@ -103,6 +103,19 @@ impl Writer {
         limit: usize,
         may_begin: bool,
     ) -> Result<bool, Failure> {
+        let attempted = self.attempt_batch(waiting, limit, may_begin).await;
+        if self.unsettled.is_none() {
+            self.shared.in_flight.end();
+        }
+        attempted
+    }
+
+    async fn attempt_batch(
+        &mut self,
+        waiting: &mut VecDeque<Request>,
+        limit: usize,
+        may_begin: bool,
+    ) -> Result<bool, Failure> {
         self.begun = false;
         if self.has_to_load() {
             // It did not fit; neither may this one.
@@ -144,7 +157,7 @@ impl Writer {
             warn!("the database was restored or failed over; a new epoch begins");
             copy.pool.skip_fences(store::EPOCH_GAP);
         }
-        let now = self.shared.time.observe(now, copy.at);
+        let now = self.shared.in_flight.begin(|| self.shared.time.observe(now, copy.at));
         self.shared.touched(now);
         let limit = if self.alone > 0 { 1 } else { limit };
         let mut span = self.span.clone();

@@ -45,6 +45,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Response, Problem> {
     let reason = match app.engine.health() {
         Health::Ready => return Ok(json(&Status { status: "ready" }, 32)),
         Health::Starting => "The database has not been reached yet since the start.",
+        Health::Blocked => "The database can't be written to at the moment. Reads are answered.",
         Health::Away => "The database can't be reached at the moment.",
         Health::Stopped => "The server is shutting down.",
     };

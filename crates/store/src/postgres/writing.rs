@@ -18,7 +18,7 @@ use super::forgetting::Forgotten;
 use super::parameters::Parameters;
 use super::session::{Access, Purpose, Session};
 use super::statements::{Statements, Step, flight};
-use super::{POOL_LOCKS, news, remembered, snapshot};
+use super::{POOL_LOCKS, WRITER_LOCKS, news, remembered, snapshot};
 use crate::{Begun, Entry, Error, KeysFound, Net, News, Position};
 
 /// Why nothing is committed.
@@ -84,6 +84,9 @@ impl Writing {
             other => other,
         })?;
         let statements = Statements::prepare(&session.client).await.map_err(running(WHAT))?;
+        let mark = include_str!("sql/lock_shared.sql");
+        let marked = session.client.query(mark, &[&WRITER_LOCKS, &pool]).await;
+        marked.map_err(running(WHAT))?;
         let (session, statements) = (Arc::new(session), Arc::new(statements));
         let forgotten = Forgotten::default();
         Ok(Writing { session, statements, pool, begun: false, ahead: None, epoch: 0, forgotten })

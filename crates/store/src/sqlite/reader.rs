@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
@@ -31,11 +32,13 @@ pub(super) struct SqliteReader {
 struct Shared {
     files: Files,
     gate: Arc<Gate>,
+    /// The largest version that a read has seen in the journal.
+    version: AtomicI64,
 }
 
 impl SqliteReader {
     pub(super) fn new(clock: Arc<dyn Clock>, files: Files, gate: Arc<Gate>) -> Self {
-        let shared = Arc::new(Shared { files, gate });
+        let shared = Arc::new(Shared { files, gate, version: AtomicI64::new(0) });
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let searching = Arc::new(Semaphore::new(SEARCHING as usize));
         SqliteReader { clock, permits, searching, shared }
@@ -70,6 +73,10 @@ impl Reader for SqliteReader {
 
     fn now(&self) -> Option<Timestamp> {
         Some(self.clock.now())
+    }
+
+    fn version_read(&self) -> Option<i64> {
+        Some(self.shared.version.load(Ordering::SeqCst))
     }
 
     async fn history(
@@ -144,7 +151,10 @@ impl Shared {
         let kept = idle().pop();
         let connection = kept.map_or_else(|| self.files.open_to_read(), Ok)?;
         let transaction = connection.unchecked_transaction().map_err(failed("reading"))?;
+        // In the same snapshot, and noted before the answer is used.
+        let version = snapshot::newest(&transaction)?.position.version;
         let result = read(&transaction)?;
+        self.version.fetch_max(version, Ordering::SeqCst);
         drop(transaction);
         idle().push(connection);
         Ok(result)
