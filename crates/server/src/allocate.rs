@@ -124,9 +124,7 @@ async fn in_vain(app: &App, client: Option<Client>) {
     /// Most have their answer before this is of interest.
     const SOON: Duration = Duration::from_millis(100);
     tokio::time::sleep(SOON).await;
-    if let Some(client) = client {
-        client.watch();
-    }
+    let _waiting = client.map(Client::wait);
     app.stopped().await;
 }
 

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use axum::http::Version;
 use futures_util::FutureExt;
+use futures_util::task::AtomicWaker;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a client may leave an answer lying.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::sockets::{self, Silence};
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,9 @@ pub(crate) struct Limits {
     pub(crate) idle_timeout: Duration,
     /// How often an event stream says something at least.
     pub(crate) comment_every: Duration,
+    /// To take what there is of an answer.
+    pub(crate) answer_timeout: Duration,
+    pub(crate) silence: Silence,
 }
 
 /// What a connection has to know about its requests.
@@ -42,8 +45,10 @@ pub(crate) struct Activity {
     begun: AtomicBool,
     /// HTTP/2 clients send other things than requests, too.
     http2: AtomicBool,
-    /// Whether the request under way is in vain once the client has closed its side.
-    watched: AtomicBool,
+    /// Number of requests that wait for a token.
+    waiting: AtomicUsize,
+    /// Wakes the connection's task, to look at the above.
+    changed: AtomicWaker,
 }
 
 /// A request that is under way, until this is dropped.
@@ -58,7 +63,6 @@ impl UnderWay {
             activity.http2.store(version == Version::HTTP_2, Ordering::Relaxed);
             activity.begun.store(true, Ordering::Relaxed);
         }
-        activity.watched.store(false, Ordering::Relaxed);
         activity.under_way.fetch_add(1, Ordering::Relaxed);
         UnderWay { activity: Arc::clone(activity), is_stream: false }
     }
@@ -82,12 +86,25 @@ impl Client {
         Client(Arc::clone(activity))
     }
 
-    /// From now on the connection, and the request with it, ends when the client closes its side.
+    /// While the returned guard lives, the connection, and the request with it, ends soon after
+    /// the client closes its side or becomes unreachable.
     ///
-    /// Mostly it does so anyway, since the end is read. But behind bytes that came after an HTTP/1
-    /// request, nobody reads before that is answered.
-    pub(crate) fn watch(&self) {
-        self.0.watched.store(true, Ordering::Relaxed);
+    /// Mostly the end is read anyway. But bytes that follow an HTTP/1 request, and an end behind
+    /// them, are not read before that request is answered.
+    pub(crate) fn wait(self) -> Waiting {
+        self.0.waiting.fetch_add(1, Ordering::Relaxed);
+        self.0.changed.wake();
+        Waiting(self.0)
+    }
+}
+
+/// A request that waits for a token, until this is dropped.
+pub(crate) struct Waiting(Arc<Activity>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.changed.wake();
     }
 }
 
@@ -145,6 +162,8 @@ pub(crate) struct Connection {
     written: Instant,
     /// Since when the client does not take what there is to write.
     stuck: Option<Instant>,
+    /// Whether the shorter limit for unreachable clients is in force.
+    waits: bool,
     /// Set anew only when it goes off, or would go off too late: much cheaper than for each request.
     alarm: Pin<Box<Sleep>>,
     _open: Open,
@@ -166,6 +185,7 @@ impl Connection {
             read: opened,
             written: opened,
             stuck: None,
+            waits: false,
             alarm: Box::pin(sleep_until(opened + limits.header_timeout)),
             _open: open,
         }
@@ -178,7 +198,7 @@ impl Connection {
     /// so it is the server's turn only as long as something is written.
     fn reading_ends(&self) -> Option<Instant> {
         let Activity { under_way, streams, begun, http2, .. } = &*self.activity;
-        let Limits { header_timeout, idle_timeout, comment_every } = self.limits;
+        let Limits { header_timeout, idle_timeout, comment_every, .. } = self.limits;
         let under_way = under_way.load(Ordering::Relaxed);
         if under_way > 0 {
             let only_streams = under_way == streams.load(Ordering::Relaxed);
@@ -197,6 +217,7 @@ impl Connection {
     /// Without an end, the alarm goes off all the same: nobody asks to read again once an answer is
     /// written, so it is then that the connection's rest comes to notice.
     fn wait<T>(&mut self, cx: &mut Context<'_>, end: Option<Instant>) -> Poll<io::Result<T>> {
+        self.activity.changed.register(cx.waker());
         if let Some(end) = end.filter(|&end| end < self.alarm.deadline()) {
             self.alarm.as_mut().reset(end);
         }
@@ -232,7 +253,7 @@ impl Connection {
     ) -> Poll<io::Result<T>> {
         if written.is_pending() {
             let stuck = *self.stuck.get_or_insert_with(Instant::now);
-            return self.wait(cx, Some(stuck + WRITE_TIMEOUT));
+            return self.wait(cx, Some(stuck + self.limits.answer_timeout));
         }
         self.stuck = None;
         self.written = Instant::now();
@@ -283,7 +304,13 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // This is asked for whenever the task was woken.
-        if self.activity.watched.load(Ordering::Relaxed) {
+        let waits = self.activity.waiting.load(Ordering::Relaxed) > 0;
+        if waits != self.waits {
+            self.waits = waits;
+            let Silence { waiting, otherwise } = self.limits.silence;
+            sockets::limit(&self.stream, if waits { waiting } else { otherwise });
+        }
+        if waits {
             self.look_for_end(cx)?;
         }
         Pin::new(&mut self.stream).poll_flush(cx)
@@ -310,7 +337,10 @@ mod tests {
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let header_timeout = Duration::from_secs(10);
         let (idle_timeout, comment_every) = (Duration::from_secs(75), Duration::from_secs(15));
-        let limits = Limits { header_timeout, idle_timeout, comment_every };
+        let answer_timeout = Duration::from_secs(30);
+        let silence = Silence { waiting: answer_timeout, otherwise: answer_timeout };
+        let limits =
+            Limits { header_timeout, idle_timeout, comment_every, answer_timeout, silence };
         let open = Open::new(permit, &Gauge::default());
         (Connection::new(stream, Arc::default(), limits, open), client)
     }
@@ -325,6 +355,9 @@ mod tests {
                 break error;
             }
         };
-        assert_eq!((error.kind(), begun.elapsed()), (io::ErrorKind::TimedOut, WRITE_TIMEOUT));
+        assert_eq!(
+            (error.kind(), begun.elapsed()),
+            (io::ErrorKind::TimedOut, Duration::from_secs(30))
+        );
     }
 }

@@ -37,6 +37,7 @@ mod sample;
 mod search;
 mod seconds;
 mod serve;
+mod sockets;
 mod traces;
 
 use std::sync::Arc;
@@ -76,6 +77,11 @@ pub struct Settings {
     /// How long a connection may rest after an answer before it is closed (at most
     /// `header_timeout` later).
     pub idle_timeout: Duration,
+    /// How long a client may leave an answer untaken, and how long its machine may be unreachable.
+    pub answer_timeout: Duration,
+    /// How long the machine of a client that waits for a token may be unreachable; in whole
+    /// seconds, at least 3.
+    pub waiter_timeout: Duration,
     /// How long a request may take to send its body.
     pub body_timeout: Duration,
     /// How long an answer may take once the request is there.
@@ -100,6 +106,8 @@ impl Default for Settings {
             connections: 10_000,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
+            answer_timeout: Duration::from_secs(30),
+            waiter_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(10),

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tower::{Service, service_fn};
 
 use crate::connection::{Activity, Client, Connection, Lasting, Limits, Open, UnderWay};
+use crate::sockets::{self, Silence};
 use crate::{Door, Settings};
 
 /// How many requests an HTTP/2 connection may have under way.
@@ -92,9 +93,12 @@ struct Bounded {
 
 impl Bounded {
     fn new(listener: TcpListener, open: Gauge, settings: &Settings) -> Self {
-        let Settings { header_timeout, idle_timeout, comment_every, .. } = *settings;
+        let Settings { header_timeout, idle_timeout, comment_every, answer_timeout, .. } =
+            *settings;
         let permits = Arc::new(Semaphore::new(settings.connections));
-        let limits = Limits { header_timeout, idle_timeout, comment_every };
+        let silence = Silence { waiting: settings.waiter_timeout, otherwise: answer_timeout };
+        let limits =
+            Limits { header_timeout, idle_timeout, comment_every, answer_timeout, silence };
         Bounded { listener, permits, limits, open }
     }
 }
@@ -109,8 +113,7 @@ impl AddrListener<Connection, Peer> for Bounded {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.map_err(io::Error::other)?;
         let (stream, address): (TcpStream, _) = self.listener.accept().await?;
-        // Answers are written whole; waiting for more to send would only delay them.
-        let _ = stream.set_nodelay(true);
+        sockets::configure(&stream, self.limits.silence);
         let activity = Arc::new(Activity::default());
         let peer = Peer { address, activity: Arc::clone(&activity) };
         Ok((Connection::new(stream, activity, self.limits, Open::new(permit, &self.open)), peer))

@@ -98,13 +98,25 @@ impl House {
         engine_settings: engine::Settings,
         settings: Settings,
     ) -> House {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        House::on(listener, database, dawn, wanted, engine_settings, settings)
+    }
+
+    /// A server on that database, at that listener.
+    pub fn on(
+        listener: std::net::TcpListener,
+        database: Box<dyn Database>,
+        dawn: impl Future<Output = ()> + Send + 'static,
+        wanted: Wanted,
+        engine_settings: engine::Settings,
+        settings: Settings,
+    ) -> House {
         let (engine, running) = engine::start(database, wanted, engine_settings);
         let (stop_engine, engine_stops) = oneshot::channel::<()>();
         let running = tokio::spawn(async {
             dawn.await;
             running.run(async { drop(engine_stops.await) }).await
         });
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let door = server::router(engine.clone(), &settings);
         let (stop, stops) = oneshot::channel::<()>();

@@ -24,5 +24,6 @@ mod obstacle;
 mod policies;
 mod resuming;
 mod searching;
+mod vanishing;
 mod waiting;
 mod wire;
