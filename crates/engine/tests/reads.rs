@@ -10,12 +10,13 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Error, Handle, OfLease, Question, Scope, Settings, Status};
+use engine::{Error, Handle, Health, OfLease, Question, Scope, Settings, Status};
 use faulty::{Fault, FaultyDatabase, Gate, Plan};
 use pool::{HeldBy, Lease, LeaseId, Policy};
 use store::{Clock as _, SystemClock};
 use support::{Home, Running, on_both, until, user_named};
-use tokio::task::JoinSet;
+use testbed::Cluster;
+use tokio::task::{JoinHandle, JoinSet};
 
 const SHORT: Duration = Duration::from_millis(900);
 const LONG: Duration = Duration::from_mins(2);
@@ -271,5 +272,100 @@ async fn no_answer_is_ahead_of_the_copy(home: Home) {
         opening.await.unwrap();
         evicting.await.unwrap().unwrap().unwrap();
     }
+    engine.stop().await;
+}
+
+/// SQL that holds up a server's writing, in a session of its own, until its time is over.
+async fn hold_up(home: &Home, how: &str, seconds: f64) -> JoinHandle<()> {
+    let url = home.at.clone();
+    let sql = format!("begin; {how}; select pg_sleep({seconds}); commit");
+    let held = format!(
+        "do $$ begin
+            for attempt in 1..1000 loop
+                perform from pg_stat_activity
+                    where datname = current_database() and query like '%pg_sleep({seconds})%'
+                        and wait_event = 'PgSleep' and pid <> pg_backend_pid();
+                if found then return; end if;
+                perform pg_sleep(0.005);
+                perform pg_stat_clear_snapshot();
+            end loop;
+            raise 'nothing is held up';
+        end $$"
+    );
+    let holding = {
+        let url = url.clone();
+        tokio::spawn(async move { Cluster::shared().execute(&url, &sql).await.unwrap() })
+    };
+    Cluster::shared().execute(&url, &held).await.unwrap();
+    holding
+}
+
+/// A renewal of one server is in flight, since another session holds a table it needs, while the
+/// deadline passes. Neither server shows the lease as ended before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_in_flight_on_another_server_is_waited_for() {
+    let home = Home::postgres().await;
+    let policy = Policy { max_lease: Some(LONG), ..Policy::of_lease(SHORT) };
+    let one = home.start_policy(1, policy).await;
+    let two = home.start_policy(1, policy).await;
+    let lease = one.allocate("holder").await.lease;
+    let left = || lease.expires_at.since(SystemClock.now());
+    until("the deadline is near", || async { left() < SHORT / 3 }).await;
+    let lock = "lock table token_manager.batches in exclusive mode";
+    let holding = hold_up(&home, lock, 0.7).await;
+    let (handle, id) = (one.handle.clone(), lease.id);
+    let renewal = tokio::spawn(async move { handle.renew(id).await.unwrap() });
+    until("the deadline has passed", || async { SystemClock.now() > lease.expires_at }).await;
+    for server in [&two, &one] {
+        expect(read_all(&server.handle, &lease).join_all().await, "runs");
+    }
+    let renewed = renewal.await.unwrap();
+    assert!(matches!(renewed, OfLease::Done { .. }), "{renewed:?}");
+    holding.await.unwrap();
+    one.stop().await;
+    two.stop().await;
+}
+
+/// Another program holds the lock that puts batches in order. It has no batch in flight, so reads go
+/// on, deadlines pass, and the server says that it can't write.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_go_on_while_another_program_holds_the_lock() {
+    let home = Home::postgres().await;
+    let settings = Settings { patience: Duration::from_secs(2), ..Settings::default() };
+    let engine = home.start_with(home.database(), 2, SHORT, settings).await;
+    let lease = engine.allocate("holder").await.lease;
+    let holding = hold_up(&home, "select pg_advisory_xact_lock(1953459045, 1)", 8.0).await;
+    expect(read_all(&engine.handle, &lease).join_all().await, "runs");
+    let refused = engine.handle.allocate(user_named("next")).await;
+    assert!(refused.is_err(), "{refused:?}");
+    until("it says that it can't write", || async { engine.handle.health() == Health::Blocked })
+        .await;
+    while !holding.is_finished() {
+        expect(read_all(&engine.handle, &lease).join_all().await, "expired");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    engine.ready().await;
+    engine.allocate("next").await;
+    engine.stop().await;
+    home.audit().await;
+}
+
+/// Another program holds a table that batches need. Reads go on that no deadline decides.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_go_on_while_another_program_holds_a_table() {
+    let home = Home::postgres().await;
+    let settings = Settings { patience: Duration::from_secs(1), ..Settings::default() };
+    let engine = home.start_with(home.database(), 2, LONG, settings).await;
+    let lease = engine.allocate("holder").await.lease;
+    let lock = "lock table token_manager.batches in exclusive mode";
+    let holding = hold_up(&home, lock, 7.0).await;
+    let refused = engine.handle.allocate(user_named("next")).await;
+    assert!(refused.is_err(), "{refused:?}");
+    while !holding.is_finished() {
+        expect(read_all(&engine.handle, &lease).join_all().await, "runs");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    engine.ready().await;
+    engine.allocate("next").await;
     engine.stop().await;
 }
