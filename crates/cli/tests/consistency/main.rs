@@ -27,7 +27,7 @@ const CLIENTS: u64 = 8;
 const LENGTH: Duration = Duration::from_secs(7);
 
 const SETTINGS: [&str; 8] =
-    ["--pool-size", "3", "--lease", "300ms", "--max-lease", "3s", "--log", "warn"];
+    ["--pool-size", "3", "--lease", "500ms", "--max-lease", "3s", "--log", "warn"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_server_shows_on_sqlite_is_consistent() {
@@ -59,12 +59,8 @@ async fn consistent(database: &str, count: usize) {
         let server = usize::try_from(round).unwrap() % count;
         sleep(Duration::from_millis(150)).await;
         match round % 3 {
-            0 if database.starts_with("postgres") => {
-                // Batches can't be written meanwhile, and are in flight.
-                let hold = "begin; lock table token_manager.batches in exclusive mode; \
-                            select pg_sleep(0.35); commit";
-                let database = database.to_owned();
-                holding.spawn(async move { Cluster::shared().execute(&database, hold).await });
+            0 => {
+                holding.spawn(hold_up(database.to_owned()));
             }
             1 if !restarted && begun.elapsed() > LENGTH / 2 => {
                 restarted = true;
@@ -82,14 +78,28 @@ async fn consistent(database: &str, count: usize) {
     }
     world.stop.store(true, Ordering::SeqCst);
     clients.join_all().await;
-    for held in holding.join_all().await {
-        held.unwrap();
-    }
+    holding.join_all().await;
     assert!(restarted, "there was no time for a restart");
     check(&std::mem::take(&mut *world.operations.lock().unwrap()));
     drop(servers);
     let doctor = run(&mut command(Path::new("/"), &["doctor", "--database", database]));
     assert_eq!(doctor.code, Some(0), "{}", doctor.text());
+}
+
+/// Keeps batches from being written for a while, so that one is in flight.
+async fn hold_up(database: String) {
+    let Some(file) = database.strip_prefix("sqlite:") else {
+        let hold = "begin; lock table token_manager.batches in exclusive mode; \
+                    select pg_sleep(0.35); commit";
+        return Cluster::shared().execute(&database, hold).await.unwrap();
+    };
+    let hold = "import sqlite3, sys, time\n\
+                held = sqlite3.connect(sys.argv[1], timeout=5, isolation_level=None)\n\
+                held.execute('begin immediate'); time.sleep(0.35); held.execute('rollback')";
+    let mut python = std::process::Command::new("python3");
+    python.args(["-c", hold, file]);
+    let held = tokio::task::spawn_blocking(move || python.status().unwrap()).await.unwrap();
+    assert!(held.success());
 }
 
 fn check(operations: &[checker::Operation]) {
