@@ -16,6 +16,7 @@ import json
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 
@@ -29,14 +30,31 @@ class Problem(Exception):
         self.document = document
 
 
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    """What is sent is for the server that was named, and no other."""
+
+    def redirect_request(self, *_):
+        return None
+
+
 class Pool:
     """A server, and the two ways to ask it."""
+
+    # Bytes; no answer to these requests is nearly as large.
+    LARGEST = 1 << 20
+
+    # Seconds; whatever a server says, it is asked again by then.
+    LONGEST_PAUSE = 60
 
     # Nothing is known to have been done, or it is not known whether it was.
     WORTH_REPEATING = ("busy", "not-done", "outcome-unknown", "stopping", "timed-out")
 
     def __init__(self, url):
         self.url = url.rstrip("/")
+        # This machine itself is asked without the proxy that the environment may name.
+        local = urllib.parse.urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+        proxies = urllib.request.ProxyHandler({} if local else None)
+        self.opener = urllib.request.build_opener(NoRedirects, proxies)
 
     def ask(self, method, path, body=None, headers=None, timeout=75):
         data = None if body is None else json.dumps(body).encode()
@@ -45,12 +63,22 @@ class Pool:
         for name, value in (headers or {}).items():
             request.add_header(name, value)
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as answer:
-                return json.load(answer)
+            with self.opener.open(request, timeout=timeout) as answer:
+                return self.read(answer)
         except urllib.error.HTTPError as error:
-            problem = Problem(json.load(error))
-            problem.retry_after = int(error.headers.get("retry-after") or 1)
+            try:
+                problem = Problem(self.read(error))
+            except (ValueError, KeyError, TypeError):
+                raise SystemExit(f"{self.url} answers with status {error.code}") from None
+            seconds = error.headers.get("retry-after", "")
+            problem.retry_after = min(int(seconds), self.LONGEST_PAUSE) if seconds.isdecimal() else 1
             raise problem from None
+
+    def read(self, answer):
+        body = answer.read(self.LARGEST + 1)
+        if len(body) > self.LARGEST:
+            raise SystemExit(f"{self.url} sends more than any TokenManager")
+        return json.loads(body)
 
     def allocate(self, user, **wishes):
         """A lease for the user. Repeats the request under one key until there is an answer, so that

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use store::{Clock as _, DatabaseUrl, EPOCH_GAP, NewEpoch, SystemClock};
 
+use crate::environment::Unknown;
 use crate::found::{Found, Origin};
 use crate::listen::bind;
 use crate::settings::Settings;
@@ -52,8 +53,11 @@ impl Findings {
 }
 
 /// Prints a line for each thing looked at. The exit code is 1 when there are problems.
-pub async fn examine(found: &Found, after_restore: bool) -> ExitCode {
+pub async fn examine(found: &Found, unknown: &[Unknown], after_restore: bool) -> ExitCode {
     let mut findings = Findings::default();
+    for unknown in unknown {
+        findings.warning("environment", unknown);
+    }
     match Settings::read(found) {
         Ok(settings) => {
             Findings::ok("settings", "every value makes sense; `token-manager config` shows them");

@@ -66,7 +66,7 @@ impl From<&Failure> for Exit {
             Failure::Address { .. } => return Exit::Usage,
             Failure::Unreachable { .. } => return Exit::Away,
             Failure::Lost { .. } => return Exit::OutcomeUnknown,
-            Failure::Strange { .. } => return Exit::Failed,
+            Failure::Strange { .. } | Failure::Redirected { .. } => return Exit::Failed,
             Failure::Refused(problem) => problem,
         };
         match (problem.code.as_str(), problem.status) {

@@ -2,15 +2,20 @@
 //! settings file, that before the default.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 
+use crate::environment::nearest;
 use crate::setting::{Kind, SETTINGS, Setting, named};
 
 /// The environment variable that names the settings file.
 pub const CONFIG_ENV: &str = "TOKEN_MANAGER_CONFIG";
+
+/// The environment variable that changes the port of `listen`.
+pub const PORT_ENV: &str = "PORT";
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,41 +51,79 @@ pub struct Found {
 
 impl Found {
     /// Looks in all places. `flags` are the command line's values by setting, `env` asks the
-    /// environment; an empty environment variable counts as none.
+    /// environment. An empty environment variable counts as not set, unless the setting refuses that.
     ///
     /// # Errors
     ///
-    /// When the settings file can't be read or says something that is no setting.
+    /// When the settings file can't be read or has an unknown key, and when an environment variable is
+    /// not UTF-8 or must not be empty.
     pub fn look(
         flags: &HashMap<&'static str, String>,
         config: Option<&Path>,
-        env: impl Fn(&str) -> Option<String>,
+        env: impl Fn(&str) -> Option<OsString>,
     ) -> anyhow::Result<Self> {
-        let env = |name: &str| env(name).filter(|value| !value.is_empty());
-        let file = config.map(Path::to_owned).or_else(|| env(CONFIG_ENV).map(PathBuf::from));
+        let file = match config {
+            Some(path) => Some(path.to_owned()),
+            None => env(CONFIG_ENV).map(PathBuf::from),
+        };
+        if file.as_ref().is_some_and(|path| path.as_os_str().is_empty()) && config.is_none() {
+            bail!("the environment variable {CONFIG_ENV} is empty: name a file, or unset it");
+        }
         let mut values = match &file {
             Some(path) => read(path)
                 .with_context(|| format!("the settings file {} can't be used", path.display()))?,
             None => HashMap::new(),
         };
         for setting in SETTINGS {
-            let names = [Some(setting.env()), setting.other_env.map(str::to_owned)];
-            let by_env = names.into_iter().flatten().find_map(|name| Some((env(&name)?, name)));
             if let Some(flag) = flags.get(setting.name) {
                 values.insert(setting.name, (flag.clone(), Origin::Flag));
-            } else if let Some((value, name)) = by_env {
+            } else if let Some((value, name)) = by_env(setting, &env)? {
                 values.insert(setting.name, (value, Origin::Environment(name)));
             } else if let Some(default) = setting.default {
                 values.entry(setting.name).or_insert((default.to_owned(), Origin::Default));
             }
         }
-        Ok(Found { values, port: env("PORT") })
+        let port = text(PORT_ENV, &env)?.filter(|port| !port.is_empty());
+        Ok(Found { values, port })
     }
 
     /// The text given for a setting, if any, and where.
     pub fn get(&self, name: &str) -> Option<(&str, &Origin)> {
         self.values.get(named(name).name).map(|(value, origin)| (value.as_str(), origin))
     }
+}
+
+/// What the environment says of a setting, and by which variable.
+fn by_env(
+    setting: &Setting,
+    env: &impl Fn(&str) -> Option<OsString>,
+) -> anyhow::Result<Option<(String, String)>> {
+    let mut empty = None;
+    for name in setting.envs() {
+        match text(&name, env)? {
+            Some(value) if value.is_empty() => empty = empty.or(Some(name)),
+            Some(value) => return Ok(Some((value, name))),
+            None => {}
+        }
+    }
+    match empty.filter(|_| setting.refuses_empty) {
+        Some(name) => {
+            let default = setting.default.unwrap_or("none");
+            bail!(
+                "the environment variable {name} is empty: set it to a {}, or unset it to use the \
+                 default, {default}",
+                setting.value
+            )
+        }
+        None => Ok(None),
+    }
+}
+
+/// The text of an environment variable, if it is set.
+fn text(name: &str, env: &impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Option<String>> {
+    // Its bytes may be a password, so they are not shown.
+    let not_utf8 = |_| anyhow!("the environment variable {name} is not UTF-8 text: set it again");
+    env(name).map(OsString::into_string).transpose().map_err(not_utf8)
 }
 
 /// The settings of a TOML file.
@@ -102,9 +145,11 @@ fn read(path: &Path) -> anyhow::Result<HashMap<&'static str, (String, Origin)>> 
 
 fn entry(key: &str, value: &toml::Value) -> anyhow::Result<(&'static Setting, String)> {
     let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
-        let nearest = SETTINGS.iter().map(|setting| setting.name);
-        let nearest = nearest.min_by_key(|name| distance(key, name)).unwrap_or_default();
-        bail!("there is no setting `{key}`; the nearest is `{nearest}`");
+        let names = SETTINGS.iter().filter(|setting| setting.group.is_some());
+        match nearest(key, names.map(|setting| setting.name)) {
+            Some(name) => bail!("there is no setting `{key}`; the nearest is `{name}`"),
+            None => bail!("there is no setting `{key}`; `token-manager config` lists all"),
+        }
     };
     let text = match value {
         toml::Value::String(text) => text.clone(),
@@ -119,23 +164,11 @@ fn entry(key: &str, value: &toml::Value) -> anyhow::Result<(&'static Setting, St
     Ok((setting, text))
 }
 
-/// How many letters have to be added, removed or replaced to make `b` of `a` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut costs: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = costs[0];
-        costs[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = costs[j + 1];
-            costs[j + 1] = replaced.min(diagonal + 1).min(costs[j] + 1);
-        }
-    }
-    costs[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     fn file(text: &str) -> anyhow::Result<Found> {
@@ -198,8 +231,8 @@ mod tests {
         let env = |name: &str| {
             ["TOKEN_MANAGER_LEASE", "TOKEN_MANAGER_POOL_SIZE", "DATABASE_URL"]
                 .contains(&name)
-                .then(|| "2".to_owned())
-                .or_else(|| (name == "TOKEN_MANAGER_DATABASE").then(String::new))
+                .then(|| "2".into())
+                .or_else(|| (name == "TOKEN_MANAGER_DATABASE").then(OsString::new))
         };
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "lease = '3s'\npool-size = 3\nlog = 'warn'").unwrap();
@@ -211,5 +244,45 @@ mod tests {
         assert_eq!(found.get("log"), Some(("warn", &Origin::File(file.path().to_owned()))));
         assert_eq!(found.get("log-format"), Some(("text", &Origin::Default)));
         assert_eq!(found.get("update-policy"), Some(("false", &Origin::Default)));
+    }
+
+    fn by_environment(variables: &[(&str, &[u8])]) -> anyhow::Result<Found> {
+        let env = |name: &str| {
+            let (_, value) = variables.iter().find(|(variable, _)| *variable == name)?;
+            Some(OsStr::from_bytes(value).to_owned())
+        };
+        Found::look(&HashMap::new(), None, env)
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_not_set_unless_the_default_is_another_place() {
+        let found = by_environment(&[
+            ("TOKEN_MANAGER_POOL_SIZE", b""),
+            ("PORT", b""),
+            ("DATABASE_URL", b"x"),
+        ]);
+        let found = found.unwrap();
+        assert_eq!((found.get("pool-size"), found.port.as_ref()), (None, None));
+        for name in ["DATABASE_URL", "TOKEN_MANAGER_DATABASE", "TOKEN_MANAGER_CONFIG"] {
+            let error = by_environment(&[(name, b"")]).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("{name} is empty")) && error.contains("unset"),
+                "{error}"
+            );
+        }
+        let one = by_environment(&[("TOKEN_MANAGER_DATABASE", b""), ("DATABASE_URL", b"sqlite:a")]);
+        assert_eq!(one.unwrap().get("database").unwrap().0, "sqlite:a");
+        let flags = HashMap::from([("database", "sqlite:a".to_owned())]);
+        let env = |name: &str| (name == "DATABASE_URL").then(OsString::new);
+        assert!(Found::look(&flags, None, env).is_ok(), "a flag comes before it");
+    }
+
+    #[test]
+    fn a_variable_that_is_no_text_is_refused_and_not_shown() {
+        for name in ["DATABASE_URL", "TOKEN_MANAGER_LOG", "PORT"] {
+            let error = by_environment(&[(name, b"sesame\xff")]).unwrap_err().to_string();
+            assert!(error.contains(&format!("{name} is not UTF-8")), "{error}");
+            assert!(!error.contains("sesame"), "{error}");
+        }
     }
 }

@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, fmt as lines, registry};
 
 use crate::settings::Settings;
+use crate::term::{coloured, json};
 use crate::traces;
 
 /// What is told of spans.
@@ -93,7 +94,8 @@ where
     ) -> fmt::Result {
         let mut line = String::new();
         self.0.format_event(ctx, Writer::new(&mut line), event)?;
-        writer.write_str(line.trim_end())?;
+        // Of what an event tells, nothing is to look like another line.
+        writer.write_str(&coloured(line.trim_end()).replace('\n', "\n    "))?;
         for (name, value) in Context::of(event).fields() {
             write!(writer, " {name}={value:?}")?;
         }
@@ -119,11 +121,12 @@ where
         self.0.format_event(ctx, Writer::new(&mut line), event)?;
         let line = line.trim_end();
         // Further fields go before the end of the object.
-        writer.write_str(line.strip_suffix('}').unwrap_or(line))?;
+        let line = json(line.strip_suffix('}').unwrap_or(line));
+        writer.write_str(&line)?;
         let mut causes = Causes(Vec::new());
         event.record(&mut causes);
         if !causes.0.is_empty() {
-            write!(writer, ",\"causes\":{}", serde_json::json!(causes.0))?;
+            write!(writer, ",\"causes\":{}", json(&serde_json::json!(causes.0).to_string()))?;
         }
         for (name, value) in Context::of(event).fields() {
             write!(writer, ",\"{name}\":{}", serde_json::json!(value))?;
@@ -144,5 +147,56 @@ impl Visit for Causes {
             self.0.push(error.to_string());
             cause = error.source();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing::subscriber::with_default;
+    use tracing::warn;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_in_an_event_is_obeyed_by_a_terminal_or_looks_like_another_line() {
+        let odd = "a\r\n2026 INFO b\x1b[2J\u{9b}31m\u{202e}\x7f";
+        let written = |json: bool| {
+            let written = Written::default();
+            let to = written.clone();
+            let layer = lines::layer().with_writer(move || to.clone());
+            let layer = if json {
+                let layer = layer.fmt_fields(JsonFields::new());
+                layer.event_format(AsJson(format().json().flatten_event(true))).boxed()
+            } else {
+                layer.with_ansi(true).event_format(AsText(format().with_ansi(true))).boxed()
+            };
+            with_default(registry().with(layer), || warn!(error = %odd, path = odd, "{odd}"));
+            String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
+        };
+        let text = anstream::adapter::strip_str(&written(false)).to_string();
+        let harmful = |c: char| c != '\n' && crate::term::is_harmful(c);
+        assert!(!text.contains(harmful), "{text:?}");
+        assert!(text.lines().skip(1).all(|line| line.starts_with("    ")), "{text}");
+        assert_eq!(text.matches("\\u{202e}").count(), 3, "{text}");
+        let json = written(true);
+        assert_eq!(json.lines().count(), 1, "{json}");
+        assert!(!json.contains(harmful), "{json:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["path"], odd);
     }
 }

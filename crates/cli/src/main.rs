@@ -6,6 +6,7 @@ mod api;
 mod args;
 mod backup;
 mod doctor;
+mod environment;
 mod exit;
 mod found;
 mod import;
@@ -21,9 +22,11 @@ mod serve;
 mod setting;
 mod settings;
 mod show;
+mod term;
 #[cfg_attr(not(feature = "opentelemetry"), path = "untraced.rs")]
 mod traces;
 
+use std::backtrace::Backtrace;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -32,12 +35,19 @@ use std::time::Duration;
 
 use store::SystemClock;
 use tokio::runtime::Runtime;
+use tracing::warn;
 
 use crate::args::Given;
+use crate::environment::Unknown;
 use crate::found::Found;
 use crate::settings::Settings;
+use crate::term::Data;
 
 fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        // What is said in one may be anybody's text.
+        term::say(&format!("{panic}\n{}\n", Backtrace::capture()));
+    }));
     let matches = match args::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
@@ -65,7 +75,7 @@ fn main() -> ExitCode {
 fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
-        eprint!("{}", mask::quoted(error.render().to_string(), arguments));
+        term::say(&mask::quoted(error.render().to_string(), arguments));
     } else {
         // That nobody reads it is no reason to fail.
         let _ = error.print();
@@ -79,25 +89,33 @@ const AFTERWARDS: Duration = Duration::from_secs(1);
 
 /// The commands that work on a database themselves.
 fn serve_or_tend(given: &Given) -> anyhow::Result<ExitCode> {
-    let env = |name: &str| std::env::var(name).ok();
+    let env = |name: &str| std::env::var_os(name);
     let found = Found::look(&given.flags, given.config.as_deref(), env)?;
+    let unknown = environment::unknown();
     if given.command == "config" {
+        for unknown in &unknown {
+            term::say(&format!("warning: {unknown}\n"));
+        }
         show::show(&found)?;
         return Ok(ExitCode::SUCCESS);
     }
     if given.command == "doctor" {
-        return to_the_end(async { Ok(doctor::examine(&found, given.after_restore).await) });
+        return to_the_end(async {
+            Ok(doctor::examine(&found, &unknown, given.after_restore).await)
+        });
     }
     let settings = Settings::read(&found)?;
     to_the_end(async {
         if given.command == "serve" {
             let (traces, spans) = traces::start(&settings)?;
             log::start(&settings, spans);
+            log_unknown(&unknown);
             let served = serve::serve(&settings, traces.requests()).await;
             traces.finish().await;
             return served.map(|()| ExitCode::SUCCESS);
         }
         log::start(&settings, None);
+        log_unknown(&unknown);
         match given.command.as_str() {
             "migrate" => migrate(&settings).await?,
             "backup" => {
@@ -108,6 +126,12 @@ fn serve_or_tend(given: &Given) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+fn log_unknown(unknown: &[Unknown]) {
+    for Unknown { name, nearest } in unknown {
+        warn!(variable = name, nearest, "environment variable is no setting and has no effect");
+    }
 }
 
 /// What comes of a command.
@@ -142,15 +166,13 @@ fn count(count: usize, what: &str) -> String {
 /// Prints lines for the person or program that started this one. That it no longer listens is no
 /// reason to fail.
 fn say(lines: &str) {
-    let _ = writeln!(std::io::stdout(), "{lines}");
+    let _ = Data::stdout().write_all(format!("{lines}\n").as_bytes());
 }
 
 /// Prints why nothing came of it, with the causes.
 fn complain(error: &anyhow::Error) {
-    eprintln!("error: {error}");
-    for cause in error.chain().skip(1) {
-        eprintln!("  because: {cause}");
-    }
+    let causes = error.chain().skip(1).map(|cause| format!("  because: {cause}\n"));
+    term::say(&format!("error: {error}\n{}", causes.collect::<String>()));
 }
 
 #[cfg(test)]

@@ -32,9 +32,10 @@ pub fn knows(name: &str) -> bool {
 
 /// Runs the one that was matched, for a program of this definition.
 pub fn perform(matches: &ArgMatches, program: Command) -> ExitCode {
-    let done = match Papers::from_arg_matches(matches).unwrap_or_else(|error| error.exit()) {
-        Papers::Completions(completions) => completions.perform(program),
-        Papers::Man(man) => man.perform(program),
+    let done = match Papers::from_arg_matches(matches) {
+        Ok(Papers::Completions(completions)) => completions.perform(program),
+        Ok(Papers::Man(man)) => man.perform(program),
+        Err(error) => return crate::usage(&error),
     };
     done.map_or_else(Trouble::tell, |()| ExitCode::SUCCESS)
 }

@@ -41,14 +41,22 @@ const MANNERS: &str = "\
   use it, since the text for people may change.
 - **Values of tokens** are printed by `allocate`, by `show`, and by `tokens --values`, and nowhere else; `run` gives it to its
   command.
-- **Names** that users gave themselves can't do anything to a terminal: what would is shown as `\\u{1b}`.
+- **Text that others wrote** (names, values, errors of a server) can't control a terminal: control characters are shown as
+  `\\u{1b}`. A file or a pipe gets `leases --csv` and `allocate --quiet` to the letter, and JSON with escapes that mean the same.
+- **Limits.** An answer larger than 8 MiB, a list larger than 512 MiB and an event larger than 64 KiB are refused. Only
+  `leases --csv` is passed on at any length. Redirects are not followed: the error names the address that `--server` may
+  need. A list goes on only at the same server.
+- **Proxies** are those of curl: `http_proxy` (in lower case only), `https_proxy`, `all_proxy`, each `http://`, `https://` or
+  `socks5h://`, and `no_proxy` with names, their subdomains, addresses, networks (`10.0.0.0/8`) and `*`. This machine itself
+  (`localhost`, `127.0.0.0/8`, `[::1]`) is never asked by a proxy. Errors name the proxy that was used. `serve` sends traces
+  by the same rules.
 - **Errors** go to the standard error output: what was wrong, and after `try:` what to do next. So do remarks, such as
   that there are more rows.
 - A command whose output nobody reads any more (`| head`) ends without an error.
 
 ";
 
-const ENVIRONMENT: [(&str, &str); 7] = [
+const ENVIRONMENT: [(&str, &str); 8] = [
     ("TOKEN_MANAGER_SERVER", "the server that is asked, where `--server` names none"),
     (
         "TOKEN_MANAGER_...",
@@ -57,12 +65,22 @@ const ENVIRONMENT: [(&str, &str); 7] = [
     ("TOKEN_MANAGER_CONFIG", "a TOML file with settings"),
     ("DATABASE_URL, PORT", "as other programs name the database and the port"),
     ("PGPASSWORD", "the password for [`import`](#import)"),
+    ("http_proxy, https_proxy, all_proxy, no_proxy", "the proxy by which a server is asked"),
     (
         "NO_COLOR, CLICOLOR=0, TERM=dumb",
         "no colours; elsewhere than on a terminal there are none anyway",
     ),
     ("CLICOLOR_FORCE=1", "colours everywhere"),
 ];
+
+const EMPTY_AND_UNKNOWN: &str = "
+- An **empty** variable counts as not set. `DATABASE_URL`, `TOKEN_MANAGER_DATABASE`, `TOKEN_MANAGER_CONFIG` and
+  `TOKEN_MANAGER_SERVER` are refused when they are empty, because the default would be another database, file or server.
+- An **unknown** `TOKEN_MANAGER_...` variable has no effect. `serve`, `config`, `doctor` and the commands that tend the
+  database warn of it and name the nearest variable that has one. Variables that container platforms inject for a service
+  or a link called `token-manager` (`TOKEN_MANAGER_PORT=tcp://...`, `TOKEN_MANAGER_SERVICE_HOST`) are ignored silently.
+- A variable that is **not UTF-8** is refused.
+";
 
 /// The whole document.
 fn document() -> String {
@@ -87,6 +105,7 @@ fn document() -> String {
     for (name, meaning) in ENVIRONMENT {
         let _ = writeln!(text, "| `{}` | {meaning} |", name.replace(", ", "`, `"));
     }
+    text += EMPTY_AND_UNKNOWN;
     for command in commands {
         text += &section(command);
     }

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::listen::bind_all;
 use crate::settings::Settings;
+use crate::term::harmless;
 use crate::{database, say};
 
 /// Serves until the process is told to stop.
@@ -184,6 +185,8 @@ async fn announce(handle: Handle, address: SocketAddr, database: String) {
     let ready =
         format!("http://{host} ({size} {tokens}, leases of {lease}{when_full}, {database})");
     say(&format!("TokenManager is ready: {ready}"));
+    // In what systemd is told, a line's end begins another statement.
+    let ready = harmless(&ready);
     tell(&[NotifyState::Ready, NotifyState::Status(&ready)]);
     let mut health = Health::Ready;
     loop {

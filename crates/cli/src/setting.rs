@@ -1,6 +1,9 @@
 //! The settings: each is defined here, once, and everything else (flags, environment variables,
 //! the settings file, `config`, the help) follows from this table.
 
+/// What the names of this program's environment variables begin with.
+pub const ENV_PREFIX: &str = "TOKEN_MANAGER_";
+
 /// A setting, as a person meets it. Its value is text until `settings.rs` has read it.
 #[derive(Debug)]
 pub struct Setting {
@@ -12,6 +15,9 @@ pub struct Setting {
     pub other_env: Option<&'static str>,
     /// The value when nobody chose one.
     pub default: Option<&'static str>,
+    /// Whether an empty environment variable is an error. Otherwise it counts as not set. True where
+    /// the default is another place, in which a server would silently start with other data.
+    pub refuses_empty: bool,
     /// What it looks like on the command line.
     pub kind: Kind,
     /// Under which heading the help shows it; hidden when there is none.
@@ -36,7 +42,12 @@ pub enum Kind {
 impl Setting {
     /// The environment variable that sets it.
     pub fn env(&self) -> String {
-        format!("TOKEN_MANAGER_{}", self.name.replace('-', "_").to_uppercase())
+        format!("{ENV_PREFIX}{}", self.name.replace('-', "_").to_uppercase())
+    }
+
+    /// Every environment variable that sets it. The first one that is not empty counts.
+    pub fn envs(&self) -> impl Iterator<Item = String> {
+        [Some(self.env()), self.other_env.map(str::to_owned)].into_iter().flatten()
     }
 }
 
@@ -57,6 +68,7 @@ const ONE: Setting = Setting {
     value: "VALUE",
     other_env: None,
     default: None,
+    refuses_empty: false,
     kind: Kind::One,
     group: None,
     commands: &[],
@@ -74,6 +86,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "URL",
         other_env: Some("DATABASE_URL"),
         default: Some("sqlite:token-manager.db"),
+        refuses_empty: true,
         group: DATABASE,
         commands: &["migrate", "backup", "import"],
         help: "Where the pool is kept: sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME. Other \

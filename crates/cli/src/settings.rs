@@ -322,7 +322,7 @@ mod tests {
 
     fn found(flags: &[(&'static str, &str)], port: Option<&str>) -> Found {
         let flags = flags.iter().map(|&(name, value)| (name, value.to_owned())).collect();
-        let env = |name: &str| port.filter(|_| name == "PORT").map(str::to_owned);
+        let env = |name: &str| port.filter(|_| name == "PORT").map(Into::into);
         Found::look(&flags, None, env).unwrap()
     }
 

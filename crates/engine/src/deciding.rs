@@ -31,10 +31,10 @@ impl Writer {
         waiting: &mut VecDeque<Request>,
         limit: usize,
     ) -> Result<Decided, store::Error> {
-        let (server, in_touch_since) = (self.shared.server, self.shared.in_touch_since());
+        let (server, journal_at) = (self.shared.server, self.shared.journal_at(copy));
         let keys = waiting.iter().take(limit).filter_map(Request::key).cloned();
         let keys = self.look_up(keys.collect()).await?;
-        let circumstances = Circumstances { now, server, in_touch_since, keys };
+        let circumstances = Circumstances { now, server, journal_at, keys };
         let mut batch = copy.pool.batch(circumstances);
         let mut outcomes = Outcomes::with_capacity(waiting.len().min(limit));
         for _ in 0..limit {

@@ -136,8 +136,8 @@ impl Handle {
         let view = |copy: &Copy, now| {
             let (epoch, version) = (copy.position.epoch, copy.position.version);
             let stamp = Stamp { epoch, version, overdue: copy.pool.overdue(now) };
-            let (server, in_touch_since) = (self.shared.server, self.shared.in_touch_since());
-            look(View { pool: &copy.pool, now, stamp, server, in_touch_since })
+            let (server, journal_at) = (self.shared.server, self.shared.journal_at(copy));
+            look(View { pool: &copy.pool, now, stamp, server, journal_at })
         };
         self.shared.read(scope, view).await
     }
@@ -279,14 +279,14 @@ pub struct View<'a> {
     /// Equal stamps mean that nothing differs, in views of [`Scope::Pool`].
     pub stamp: Stamp,
     server: ServerId,
-    in_touch_since: Option<Timestamp>,
+    journal_at: Option<Timestamp>,
 }
 
 impl View<'_> {
     /// How many wait for a token. Not part of what a [`Stamp`] stands for.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.pool.waiting(self.now, self.server, self.in_touch_since)
+        self.pool.waiting(self.now, self.server, self.journal_at)
     }
 }
 

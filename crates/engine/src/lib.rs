@@ -5,6 +5,7 @@
 //! the `pool` crate's business and how it is remembered the `store`'s; neither HTTP nor SQL may
 //! enter here.
 
+mod bounds;
 mod copy;
 mod deciding;
 mod events;

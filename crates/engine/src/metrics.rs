@@ -225,11 +225,12 @@ impl Collector for Gauges {
         let help = "How far the clock is behind the pool's time, which runs on without it";
         let behind = shared.time.behind().as_secs_f64();
         show.gauge("clock_behind", help, Some(&Unit::Seconds), behind)?;
-        let (now, in_touch_since) = (shared.estimate(), shared.in_touch_since());
+        let now = shared.estimate();
         // Nobody waits for the copy until this is written down.
-        let seen = shared.copy().as_ref().map(|Copy { pool, position, at, .. }| {
+        let seen = shared.copy().as_ref().map(|copy| {
+            let Copy { pool, position, at, .. } = copy;
             let now = now.max(*at);
-            let waiting = pool.waiting(now, shared.server, in_touch_since);
+            let waiting = pool.waiting(now, shared.server, shared.journal_at(copy));
             (pool.size(), pool.active(now), waiting, *position)
         });
         let Some((size, active, waiting, position)) = seen else { return Ok(()) };

@@ -4,7 +4,7 @@ use std::sync::{
 use std::time::Duration;
 
 use pool::{ServerId, Timestamp};
-use store::{Entry, News, Position, Reader};
+use store::{Entry, News, Position, Reader, Uptime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use crate::copy::{Copy, NOWHERE};
 use crate::events::{Happened, Published};
 use crate::in_flight::InFlight;
 use crate::metrics::{Metrics, Mismatch};
-use crate::time::PoolTime;
+use crate::time::{PoolTime, STILL};
 use crate::{Error, Health};
 
 /// What the engine and all handles share: the readers' copy of the pool, and how things stand.
@@ -32,21 +32,11 @@ pub(crate) struct Shared {
     /// This server, by a name that is new at each start.
     pub server: ServerId,
     pub metrics: Metrics,
-    touch: Mutex<Touch>,
     feed: broadcast::Sender<Arc<Published>>,
     questions: mpsc::Sender<Question>,
     /// For reads that wait until the batches of all servers are settled.
     settlements: mpsc::Sender<Question>,
 }
-
-/// When the database was last heard of, and since when without a longer pause, in the pool's time.
-struct Touch {
-    last: Timestamp,
-    since: Timestamp,
-}
-
-/// An idle server asks for news once a second; a pause longer than this is one for a reason.
-const PAUSE: Duration = Duration::from_secs(2);
 
 /// A read that waits to be told the time, as soon as the copy is current.
 type Question = oneshot::Sender<Timestamp>;
@@ -74,7 +64,6 @@ impl Shared {
             patience,
             server,
             metrics: Metrics::new(),
-            touch: Mutex::new(Touch { last: Timestamp::MIN, since: Timestamp::MIN }),
             feed: broadcast::Sender::new(FEED),
             questions,
             settlements,
@@ -96,20 +85,10 @@ impl Shared {
         self.reader.get().is_some_and(|reader| reader.shared())
     }
 
-    /// Notes that the database told its time just now.
-    pub fn touched(&self, now: Timestamp) {
-        let mut touch = lock(&self.touch);
-        if touch.last == Timestamp::MIN || now.since(touch.last) > PAUSE {
-            touch.since = now;
-        }
-        touch.last = touch.last.max(now);
-    }
-
-    /// Since when this server has been in touch with the database, if others may share it; see
-    /// [`pool::Ticket::is_live`].
-    pub fn in_touch_since(&self) -> Option<Timestamp> {
-        let touch = lock(&self.touch);
-        self.is_shared().then_some(touch.since)
+    /// The time of the journal's newest entry that the copy has, if other servers may share the
+    /// pool; see [`pool::Ticket::is_live`].
+    pub fn journal_at(&self, copy: &Copy) -> Option<Timestamp> {
+        self.is_shared().then_some(copy.at)
     }
 
     /// All that happens to leases from now on, batch by batch.
@@ -350,9 +329,10 @@ impl Asker {
                 waiting.clear();
                 continue;
             };
-            let known = self.shared.position();
+            let (known, asked) = (self.shared.position(), Uptime::now());
             match reader.news(&known).await {
                 Ok((clock, news)) => {
+                    self.shared.time.note(clock, asked, Uptime::now());
                     self.shared.publish(&known, news, None);
                     let journal =
                         self.shared.copy().as_ref().map_or(Timestamp::MIN, |copy| copy.at);
@@ -381,8 +361,8 @@ impl Asker {
     /// news lack may have been decided in between.
     fn moment(&mut self, clock: Timestamp, journal: Timestamp) -> Timestamp {
         let observed = self.shared.time.observe(clock, journal);
-        self.shared.touched(observed);
-        self.told = if clock >= self.told.max(journal) { clock } else { observed };
+        let is_behind = clock.after(STILL) < self.told.max(journal);
+        self.told = self.told.max(if is_behind { observed } else { clock });
         self.told
     }
 }

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::Duration;
 
-use pool::{Command, LeaseId, Outcome, Refusal, Timestamp};
+use pool::{Command, HEARTBEAT, LeaseId, Outcome, Refusal, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
@@ -15,10 +15,6 @@ use crate::{Error, Health, spans};
 
 /// The longest sleep: a clock may be set, and other servers may have started leases.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-
-/// How often a server on which somebody waits lets the others know that it is alive. Well within
-/// [`pool::SILENCE`].
-const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// How long a stopping engine goes on answering what it has already been asked.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -81,6 +77,7 @@ impl Turns {
             Failure::Away => {
                 shared.metrics.failures.inc();
                 shared.writing_failed();
+                shared.time.forget_clock();
             }
             Failure::Mismatch(of) => {
                 shared.metrics.mismatched(of);
@@ -213,18 +210,21 @@ impl Turns {
 
     async fn turn(&mut self) -> Result<(), Failure> {
         let away = self.writer.shared.health().is_trouble();
-        if !self.pressed() && !away && !self.writer.has_to_load() {
-            if self.shared_database {
-                // Other servers may have started leases, or written down the expiry by now; and
-                // this is how an idle server learns that the database is away.
-                match self.writer.shared.catch_up().await {
-                    Ok(_) | Err(Error::Busy { .. }) => {}
-                    Err(_) => return Err(Failure::Away),
-                }
+        let idle = !self.pressed() && !away && !self.writer.has_to_load();
+        if idle && self.shared_database {
+            // Other servers may have started leases, or written down the expiry by now; and this is
+            // how an idle server learns that the database is away.
+            match self.writer.shared.catch_up().await {
+                Ok(_) | Err(Error::Busy { .. }) => {}
+                Err(_) => return Err(Failure::Away),
             }
-            if !self.is_time() && !self.housekeeping.is_due(0) {
-                return Ok(());
-            }
+        }
+        if !away {
+            // Also among commands: they may all change nothing.
+            self.witness();
+        }
+        if idle && !self.pressed() && !self.is_time() && !self.housekeeping.is_due(0) {
+            return Ok(());
         }
         if self.pressed() || away || self.writer.has_to_load() || self.is_time() {
             // Nothing may be begun during housekeeping, nor when this is to be the last batch.
@@ -245,6 +245,18 @@ impl Turns {
         Ok(())
     }
 
+    /// Writes down that the database can be reached while another server with tickets is silent, so that
+    /// these lapse in time if it is dead.
+    fn witness(&mut self) {
+        let (shared, now) = (&self.writer.shared, self.writer.shared.estimate());
+        let needed = shared.copy().as_ref().is_some_and(|copy| {
+            copy.pool.needs_witness(now, shared.server, shared.journal_at(copy))
+        });
+        if needed {
+            self.waiting.push_back(Request::unattended(Command::Heartbeat));
+        }
+    }
+
     /// Whether a moment has come at which something happens by itself.
     fn is_time(&self) -> bool {
         let now = self.writer.shared.estimate();
@@ -263,14 +275,16 @@ impl Turns {
         next.min(heard_of.unwrap_or(Duration::MAX)).min(housekeeping)
     }
 
-    /// The next deadline, or when the first in the queue can be served, if that is sooner.
+    /// The next deadline, or when the first in the queue can be served, or when another server will
+    /// have been silent for too long, whichever is first.
     fn next_moment(&self, now: Timestamp) -> Option<Timestamp> {
-        let copy = self.writer.shared.copy();
-        let pool = copy.as_ref().map(|copy| &copy.pool)?;
-        let (server, in_touch_since) =
-            (self.writer.shared.server, self.writer.shared.in_touch_since());
-        let chance = pool.next_chance(now, server, in_touch_since);
-        pool.next_deadline().into_iter().chain(chance).min()
+        let shared = &self.writer.shared;
+        let copy = shared.copy();
+        let copy = copy.as_ref()?;
+        let (pool, journal_at) = (&copy.pool, shared.journal_at(copy));
+        let chance = pool.next_chance(now, shared.server, journal_at);
+        let death = pool.next_death(now, shared.server);
+        pool.next_deadline().into_iter().chain(chance).chain(death).min()
     }
 }
 

@@ -3,7 +3,7 @@ use std::error::Error as Cause;
 use std::sync::Arc;
 
 use pool::{Command, LeaseId, Outcome, Timestamp};
-use store::{Begun, Entry, Hints, News, Position, Store};
+use store::{Begun, Entry, Hints, News, Position, Store, Uptime};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, error, info, warn};
 
@@ -117,6 +117,8 @@ impl Writer {
         may_begin: bool,
     ) -> Result<bool, Failure> {
         self.begun = false;
+        // Every command that waits was sent before.
+        let taken = Uptime::now();
         if self.has_to_load() {
             // It did not fit; neither may this one.
             self.copy = None;
@@ -129,7 +131,7 @@ impl Writer {
         };
         let known = copy.position;
         let begin = spans::step(&self.span, "begin", self.store.begin(&known));
-        let Begun { now, news, new_epoch } = begin.await?;
+        let Begun { now: clock, asked, answered, news, new_epoch } = begin.await?;
         if let Err(unfit) = take(&mut copy, &news) {
             error!(%unfit, "the pool is loaded anew");
             spans::failed(&self.span, "unfit");
@@ -156,9 +158,11 @@ impl Writer {
         if new_epoch {
             warn!("the database was restored or failed over; a new epoch begins");
             copy.pool.skip_fences(store::EPOCH_GAP);
+            self.shared.time.forget_clock();
         }
-        let now = self.shared.in_flight.begin(|| self.shared.time.observe(now, copy.at));
-        self.shared.touched(now);
+        self.shared.time.note(clock, asked, answered);
+        let clock = if asked < taken { self.clock_by_now().await? } else { clock };
+        let now = self.shared.in_flight.begin(|| self.shared.time.observe(clock, copy.at));
         let limit = if self.alone > 0 { 1 } else { limit };
         let mut span = self.span.clone();
         let decided = self.decide(&mut copy, now, waiting, limit);
@@ -173,6 +177,7 @@ impl Writer {
         self.span = span.clone();
         if decided.changes.is_empty() && !new_epoch && !self.unwritten {
             self.store.abandon().await;
+            self.shared.time.reached(now).await;
             self.shared.publish(&known, news, None);
             self.answer(decided.outcomes, copy, now);
             return Ok(false);
@@ -182,6 +187,26 @@ impl Writer {
         let write = self.write(copy, (known, news), (position, now), decided, then_begin, waiting);
         // It may have no span until now.
         write.instrument(span).await
+    }
+
+    /// The database's clock for a batch that was begun ahead, with the last commit: its clock was read
+    /// before some of its commands were sent, and no decision may be earlier than its command. Without a
+    /// question where enough is known of the clock; the answers may have to wait until it gets there.
+    async fn clock_by_now(&mut self) -> Result<Timestamp, Failure> {
+        if let Some(latest) = self.shared.time.clock_at_latest() {
+            return Ok(latest);
+        }
+        let asked = Uptime::now();
+        match self.store.read_clock().await {
+            Ok(clock) => {
+                self.shared.time.note_round_trip(clock, asked, Uptime::now());
+                Ok(clock)
+            }
+            Err(error) => {
+                self.store.abandon().await;
+                Err(error.into())
+            }
+        }
     }
 
     /// Makes a batch durable and answers its commands.
@@ -211,6 +236,7 @@ impl Writer {
                 copy.settle(&entry);
                 self.shared.metrics.committed(started);
                 self.count(&entry, &starts_of_ended, outcomes.len());
+                self.shared.time.reached(at).await;
                 self.shared.publish(&known, news, Some(&entry));
                 self.answer(outcomes, copy, at);
                 self.hints.tell();

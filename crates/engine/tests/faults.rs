@@ -18,7 +18,7 @@ use engine::{Error, Handle, Health, Settings};
 use faulty::{Fault, FaultyDatabase};
 use pool::{EndReason, LeaseId, Policy, Timestamp};
 use prometheus_client::registry::Registry;
-use store::{ManualClock, Wanted, WantedPolicy};
+use store::{Clock as _, ManualClock, SystemClock, Wanted, WantedPolicy};
 use support::{Home, Running, on_both, until, user_named};
 use testbed::{Cluster, Stop};
 
@@ -27,6 +27,7 @@ const LONG: Duration = Duration::from_mins(2);
 on_both! {
     a_commit_whose_word_was_lost_is_answered_by_the_journal,
     a_database_that_takes_no_writes_is_away_until_it_does,
+    commands_sent_during_a_stall_are_decided_after_they_were_sent,
     every_end_is_measured,
     what_does_not_fit_is_not_away,
 }
@@ -77,6 +78,33 @@ async fn a_database_that_takes_no_writes_is_away_until_it_does(home: Home) {
     assert_eq!(*plan.lock().unwrap(), [], "it was tried until it could be written");
     engine.allocate("u").await;
     assert_eq!(engine.running().await.len(), 1);
+    engine.stop().await;
+    home.audit().await;
+}
+
+/// The next batch is begun with the commit, and so its time is read; the server goes on only later.
+async fn commands_sent_during_a_stall_are_decided_after_they_were_sent(home: Home) {
+    let plan = faulty::Plan::default();
+    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
+    let engine = home.start_with(Box::new(database), 100, LONG, Settings::default()).await;
+    engine.allocate("first").await;
+    for _ in 0..3 {
+        plan.lock().unwrap().push(Fault::Stalled);
+        let stalled = engine.allocate_at_once(5);
+        let late = async {
+            tokio::time::sleep(faulty::STALL / 4).await;
+            // PostgreSQL's clock is this machine's, too.
+            let sent = SystemClock.now();
+            (sent, engine.allocate_at_once(3).await, SystemClock.now())
+        };
+        let (_, (sent, granted, received)) = tokio::join!(stalled, late);
+        for granted in granted {
+            let start = granted.lease.started_at;
+            assert!(start >= sent, "{:?} before it was sent", sent.since(start));
+            assert!(start <= received, "{:?} after the response", start.since(received));
+            assert_eq!(granted.at, start);
+        }
+    }
     engine.stop().await;
     home.audit().await;
 }

@@ -18,9 +18,9 @@ pub struct Circumstances {
     pub now: Timestamp,
     /// The server that decides.
     pub server: ServerId,
-    /// Since when that has been in touch with the database, which other servers may share; None where
-    /// no others can. See [`Ticket::is_live`].
-    pub in_touch_since: Option<Timestamp>,
+    /// The time of the journal's newest entry, where other servers may share the pool; None where no
+    /// others can. See [`Ticket::is_live`].
+    pub journal_at: Option<Timestamp>,
     /// What is remembered of the keys that the commands bear.
     pub keys: Keys,
 }
@@ -43,7 +43,7 @@ impl Default for Keys {
 impl From<Timestamp> for Circumstances {
     fn from(now: Timestamp) -> Self {
         let server = ServerId(Uuid::nil());
-        Circumstances { now, server, in_touch_since: None, keys: Keys::default() }
+        Circumstances { now, server, journal_at: None, keys: Keys::default() }
     }
 }
 
@@ -53,7 +53,7 @@ pub struct Batch<'a> {
     pool: &'a mut Pool,
     now: Timestamp,
     server: ServerId,
-    in_touch_since: Option<Timestamp>,
+    journal_at: Option<Timestamp>,
     keys: Keys,
     /// The last fence given before this batch: leases above it were granted in this one.
     fence_before: Fence,
@@ -65,13 +65,13 @@ pub struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     pub(crate) fn begin(pool: &'a mut Pool, circumstances: Circumstances) -> Self {
-        let Circumstances { now, server, in_touch_since, keys } = circumstances;
+        let Circumstances { now, server, journal_at, keys } = circumstances;
         let fence_before = pool.fence();
         let mut batch = Batch {
             pool,
             now,
             server,
-            in_touch_since,
+            journal_at,
             keys,
             fence_before,
             changes: Vec::new(),
@@ -85,6 +85,11 @@ impl<'a> Batch<'a> {
             let end = End { at: lease.expires_at, reason: EndReason::Expired };
             batch.starts_of_ended.push(started_at);
             batch.record(Change::LeaseEnded { lease_id: id, fence, end });
+        }
+        if let Some(journal_at) = journal_at {
+            for change in batch.pool.forgive_silence(now, journal_at) {
+                batch.record(change);
+            }
         }
         batch.drop_dead_tickets();
         batch
@@ -110,7 +115,7 @@ impl<'a> Batch<'a> {
     /// does, or when there is nothing for those who do.
     #[must_use]
     pub fn next_in_queue(&self) -> Option<LeaseId> {
-        let (rank, ticket) = self.pool.first_of(self.now, self.server, self.in_touch_since)?;
+        let (rank, ticket) = self.pool.first_of(self.now, self.server, self.judged_at())?;
         let available = match self.pool.available(rank, self.now) {
             Available::Free => true,
             Available::Evictable { fence } => fence <= self.fence_before,
@@ -159,11 +164,17 @@ impl<'a> Batch<'a> {
         self.changes
     }
 
+    /// By which moment of the journal this batch judges other servers' silence: its own, since what was to be
+    /// left out of it is left out already.
+    fn judged_at(&self) -> Option<Timestamp> {
+        self.journal_at.map(|_| self.now)
+    }
+
     /// Whoever waited there waits no more.
     fn drop_dead_tickets(&mut self) {
-        let (now, server, in_touch_since) = (self.now, self.server, self.in_touch_since);
+        let (now, server, journal_at) = (self.now, self.server, self.judged_at());
         let tickets = self.pool.queue.tickets();
-        let dead = tickets.filter(|ticket| !ticket.is_live(now, server, in_touch_since));
+        let dead = tickets.filter(|ticket| !ticket.is_live(now, server, journal_at));
         let dead: Vec<LeaseId> = dead.map(|ticket| ticket.lease_id).collect();
         for lease_id in dead {
             self.record(Change::WaitEnded { lease_id });
@@ -374,7 +385,8 @@ impl<'a> Batch<'a> {
 
     fn heartbeat(&mut self) -> Outcome {
         let (server, at) = (self.server, self.now);
-        if self.pool.queue.tickets().any(|ticket| ticket.server == server) {
+        let has_tickets = self.pool.queue.tickets().any(|ticket| ticket.server == server);
+        if has_tickets || self.pool.needs_witness(at, server, self.journal_at) {
             self.record(Change::ServerHeard { server, at });
         }
         Outcome::Heard

@@ -43,11 +43,11 @@ pub enum Change {
         /// The ticket's lease.
         lease_id: LeaseId,
     },
-    /// A server on which somebody waits is alive.
+    /// A server is alive; or, after an outage of the database, the outage is left out of its silence.
     ServerHeard {
         /// Which server.
         server: ServerId,
-        /// When.
+        /// When it counts as last heard of.
         at: Timestamp,
     },
 }

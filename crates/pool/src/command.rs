@@ -30,7 +30,8 @@ pub enum Command {
         /// Which lease.
         lease_id: LeaseId,
     },
-    /// Let the other servers know that this one is alive, on which somebody waits.
+    /// Let the other servers know that this one is alive, which has tickets; or that a silent one's
+    /// silence is no outage of the database.
     Heartbeat,
     /// End every running lease.
     Clear,
@@ -131,7 +132,7 @@ pub enum Outcome {
         /// Whether it was this command that ended it.
         ended: bool,
     },
-    /// The heartbeat is written down, where somebody waits on this server.
+    /// The heartbeat is written down, where it is of use.
     Heard,
     /// No lease is running.
     Cleared {

@@ -28,7 +28,7 @@ pub use command::{Allocation, Command, Grant, HeldBy, Outcome, Refusal};
 pub use key::{IdempotencyKey, InvalidKey, KeyUse, Remembered};
 pub use lease::{End, EndReason, Fence, Lease, LeaseId};
 pub use policy::{InvalidPolicy, Policy, WhenFull};
-pub use queue::{MAX_WAITING, SILENCE, ServerId, Ticket};
+pub use queue::{GAP, HEARTBEAT, MAX_WAITING, SILENCE, ServerId, Ticket};
 pub use state::{Inconsistent, Pool, TokenView};
 pub use time::Timestamp;
 pub use token::{Token, TokenId, TokenValue};

@@ -13,8 +13,18 @@ pub struct ServerId(pub Uuid);
 /// How many may wait for a token at the same time.
 pub const MAX_WAITING: usize = 10_000;
 
-/// A server that has not been heard of for so long has died, and those who waited there are gone.
+/// A server that was silent for this long is dead, and its tickets with it. Only time in which some
+/// server reached the database counts, see [`GAP`].
 pub const SILENCE: Duration = Duration::from_secs(5);
+
+/// How often a server with tickets writes a heartbeat. A server that sees tickets of another one that
+/// is silent for longer writes them as well, as a witness of that silence.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// The most that the time between two entries of the journal counts as silence. As long as any server
+/// reaches the database, heartbeats keep entries closer together than this while there are tickets.
+/// Where they are further apart, no server reached it, and none could be heard of.
+pub const GAP: Duration = Duration::from_secs(2);
 
 /// A place in the queue of those who wait for a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,18 +44,14 @@ pub struct Ticket {
 impl Ticket {
     /// Whether somebody still waits with this ticket at `now`, as the server `asker` has to assume.
     ///
-    /// Others that share the pool have to be heard of, or they have died; but while the asker itself
-    /// was out of touch with the database, so may they have been, and their silence means nothing.
-    /// Where no others can share it, `in_touch_since` is `None`, and they are gone.
+    /// Other servers that share the pool have to be heard of, or they are dead. The journal tells how
+    /// long they were silent, so that every server judges alike, however recently it was started or
+    /// reached the database again: `journal_at` is the time of the newest entry, after which no more
+    /// than [`GAP`] counts. It is `None` where no other server can share the pool: all others are dead.
     #[must_use]
-    pub fn is_live(
-        &self,
-        now: Timestamp,
-        asker: ServerId,
-        in_touch_since: Option<Timestamp>,
-    ) -> bool {
-        let heard = |since| self.heard_at.max(since).after(SILENCE) > now;
-        self.until > now && (self.server == asker || in_touch_since.is_some_and(heard))
+    pub fn is_live(&self, now: Timestamp, asker: ServerId, journal_at: Option<Timestamp>) -> bool {
+        let heard = |at: Timestamp| self.heard_at.after(SILENCE) > now.min(at.after(GAP));
+        self.until > now && (self.server == asker || journal_at.is_some_and(heard))
     }
 }
 
@@ -109,6 +115,18 @@ impl Queue {
         self.numbers.remove(&lease_id);
         self.tickets.remove(rank);
         Ok(())
+    }
+
+    /// The servers that have tickets, and when each was last heard of.
+    pub fn servers(&self) -> Vec<(ServerId, Timestamp)> {
+        let mut servers: Vec<(ServerId, Timestamp)> = Vec::new();
+        for ticket in &self.tickets {
+            match servers.iter_mut().find(|(server, _)| *server == ticket.server) {
+                Some((_, heard_at)) => *heard_at = ticket.heard_at.max(*heard_at),
+                None => servers.push((ticket.server, ticket.heard_at)),
+            }
+        }
+        servers
     }
 
     pub fn hear(&mut self, server: ServerId, at: Timestamp) {

@@ -1,4 +1,7 @@
-use crate::{Fence, LeaseId, Policy, Pool, ServerId, Ticket, Timestamp, WhenFull};
+use crate::{
+    Change, Fence, GAP, HEARTBEAT, LeaseId, Policy, Pool, SILENCE, ServerId, Ticket, Timestamp,
+    WhenFull,
+};
 
 /// What there is for somebody who wants a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +23,9 @@ impl Pool {
         &self,
         now: Timestamp,
         server: ServerId,
-        in_touch_since: Option<Timestamp>,
+        journal_at: Option<Timestamp>,
     ) -> usize {
-        self.queue.tickets().filter(|ticket| ticket.is_live(now, server, in_touch_since)).count()
+        self.queue.tickets().filter(|ticket| ticket.is_live(now, server, journal_at)).count()
     }
 
     /// The queue, first come first.
@@ -47,10 +50,9 @@ impl Pool {
         &self,
         now: Timestamp,
         server: ServerId,
-        in_touch_since: Option<Timestamp>,
+        journal_at: Option<Timestamp>,
     ) -> Option<(usize, &Ticket)> {
-        let live =
-            self.queue.tickets().filter(|ticket| ticket.is_live(now, server, in_touch_since));
+        let live = self.queue.tickets().filter(|ticket| ticket.is_live(now, server, journal_at));
         live.enumerate().find(|(_, ticket)| ticket.server == server)
     }
 
@@ -62,14 +64,57 @@ impl Pool {
         &self,
         now: Timestamp,
         server: ServerId,
-        in_touch_since: Option<Timestamp>,
+        journal_at: Option<Timestamp>,
     ) -> Option<Timestamp> {
-        let (rank, _) = self.first_of(now, server, in_touch_since)?;
+        let (rank, _) = self.first_of(now, server, journal_at)?;
         match self.available(rank, now) {
             Available::Free | Available::Evictable { .. } => Some(now),
             Available::Later { from } => Some(from),
             Available::Nothing => None,
         }
+    }
+
+    /// Leaves out of every server's silence what exceeds [`GAP`] of the time between the journal's newest
+    /// entry and one at `now`: no server reached the database then. Each of the changes moves the moment
+    /// at which a server was last heard of. None where there was no such gap.
+    #[must_use]
+    pub fn forgive_silence(&self, now: Timestamp, journal_at: Timestamp) -> Vec<Change> {
+        let beyond = now.since(journal_at).saturating_sub(GAP);
+        if beyond.is_zero() {
+            return Vec::new();
+        }
+        let heard = |(server, at): (ServerId, Timestamp)| {
+            // Never later than the entry.
+            Change::ServerHeard { server, at: at.after(beyond).min(now) }
+        };
+        self.queue.servers().into_iter().map(heard).collect()
+    }
+
+    /// Whether `server` is to write a heartbeat as a witness: another server with tickets is silent,
+    /// and no server wrote anything lately.
+    #[must_use]
+    pub fn needs_witness(
+        &self,
+        now: Timestamp,
+        server: ServerId,
+        journal_at: Option<Timestamp>,
+    ) -> bool {
+        // A little less than a heartbeat, or every other one would come to nothing.
+        let lately = |at: Timestamp| at.after(HEARTBEAT * 9 / 10) > now;
+        journal_at.is_some_and(|at| !lately(at))
+            && self.others(now, server).any(|ticket| ticket.heard_at.after(HEARTBEAT) <= now)
+    }
+
+    /// When the first of the other servers that have tickets will have been silent for too long.
+    #[must_use]
+    pub fn next_death(&self, now: Timestamp, server: ServerId) -> Option<Timestamp> {
+        self.others(now, server).map(|ticket| ticket.heard_at.after(SILENCE)).min()
+    }
+
+    /// The tickets of other servers whose wait is not over.
+    fn others(&self, now: Timestamp, server: ServerId) -> impl Iterator<Item = &Ticket> {
+        let others = self.queue.tickets().filter(move |ticket| ticket.server != server);
+        others.filter(move |ticket| ticket.until > now)
     }
 
     /// What there is at `now` for somebody with so many before them.

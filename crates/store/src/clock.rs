@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
 use pool::Timestamp;
 
 /// The machine's time of day.
@@ -41,5 +42,40 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UPTIME: ClockId = ClockId::CLOCK_BOOTTIME;
+/// Elsewhere this clock counts the time of a suspension, or no clock does.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const UPTIME: ClockId = ClockId::CLOCK_MONOTONIC;
+
+/// The time since this machine started, suspensions included. No clock adjustment moves it, so it orders
+/// and measures what happens here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Uptime(Duration);
+
+impl Uptime {
+    /// The current uptime.
+    ///
+    /// # Panics
+    ///
+    /// Where the system lacks this clock, which every supported system has.
+    #[must_use]
+    pub fn now() -> Self {
+        Uptime(clock_gettime(UPTIME).expect("every system has this clock").into())
+    }
+
+    /// The uptime of so many microseconds.
+    #[must_use]
+    pub const fn from_micros(micros: u64) -> Self {
+        Uptime(Duration::from_micros(micros))
+    }
+
+    /// In whole microseconds, rounded down.
+    #[must_use]
+    pub fn as_micros(self) -> i64 {
+        i64::try_from(self.0.as_micros()).unwrap_or(i64::MAX)
     }
 }

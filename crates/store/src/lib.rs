@@ -27,7 +27,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, Lease, LeaseId, Pool, Remembered, Timestamp, TokenId};
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, SystemClock, Uptime};
 pub use creation::{ImportedPool, LeaseSource, NewPool};
 pub use error::Error;
 pub use hints::Hints;
@@ -178,6 +178,11 @@ pub enum News {
 pub struct Begun {
     /// The time by the database's clock (SQLite: by the machine's), read after the lock was taken.
     pub now: Timestamp,
+    /// When the reading of `now` was requested: the clock showed it later than that. Where the batch was
+    /// begun ahead, that is before `begin` was called.
+    pub asked: Uptime,
+    /// When the reading arrived: the clock showed it before that.
+    pub answered: Uptime,
     /// What others did since the copy.
     pub news: News,
     /// The database went through a failover or restore since the newest entry: the next one must
@@ -238,6 +243,14 @@ pub trait Store: Send {
     async fn commit_and_begin(&mut self, entry: &Entry) -> Result<(), Error> {
         self.commit(entry).await
     }
+
+    /// Reads the database's clock (SQLite: the machine's). Called between `begin` and `commit` or
+    /// `abandon`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    async fn read_clock(&mut self) -> Result<Timestamp, Error>;
 
     /// Gives the lock back, nothing done.
     async fn abandon(&mut self);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use jiff::Timestamp;
+use reqwest::header::HeaderValue;
 use reqwest::{Method, Response};
 use serde::Deserialize;
 use serde_json::Value;
@@ -24,6 +25,12 @@ const OPENING: Duration = Duration::from_secs(10);
 /// How long a stream has to live before the pause ahead of the next one is short again: what cuts
 /// each one off at once is not to be asked without end.
 const LIFE: Duration = Duration::from_secs(10);
+
+/// Maximum bytes of an event. Those of the server are below 4 KiB.
+const LARGEST: usize = 64 << 10;
+
+/// Maximum characters of a user's name, and of an event's id.
+const LONGEST: usize = 255;
 
 /// The pauses between attempts to connect again: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
@@ -129,8 +136,9 @@ impl Follow {
                 }
             };
             // Also of what bears only an id: the stream has come as far as that.
-            if block.id.is_some() {
-                self.last_id.clone_from(&block.id);
+            if let Some(id) = &block.id {
+                let is_one = id.len() <= LONGEST && HeaderValue::from_str(id).is_ok();
+                self.last_id = is_one.then(|| id.clone());
             }
             if block.event.as_deref() == Some("resync") {
                 return News::Resync;
@@ -158,23 +166,56 @@ impl Follow {
         match error {
             Some(sse_stream::Error::Body(failure)) => match failure.downcast() {
                 Ok(failure) => *failure,
-                Err(error) => self.api.lost(&error.to_string()),
+                Err(error) => self.api.lost(error.to_string()),
             },
-            Some(error) => Failure::Strange { what: error.to_string() },
+            Some(error) => Failure::strange(error.to_string()),
             None => self.api.lost("it ended the stream"),
         }
     }
 }
 
-/// What comes of a stream, and an error should nothing come for too long.
+/// What comes of a stream, and an error should nothing come for too long, or an event not end.
 fn chunks(api: Api, response: Response) -> impl Stream<Item = Result<Bytes, Failure>> + Send {
-    futures_util::stream::unfold((api, response), |(api, mut response)| async move {
+    let state = (api, response, Unfinished::default());
+    futures_util::stream::unfold(state, |(api, mut response, mut event)| async move {
         let chunk = match tokio::time::timeout(SILENCE, response.chunk()).await {
             Ok(chunk) => chunk.map_err(|error| Failure::of(&api, error)).transpose()?,
             Err(_) => Err(api.lost("it gave no sign of life")),
         };
-        Some((chunk, (api, response)))
+        let chunk = chunk.and_then(|chunk| {
+            if event.goes_on(&chunk) > LARGEST {
+                return Err(Failure::strange("an event has no end"));
+            }
+            Ok(chunk)
+        });
+        Some((chunk, (api, response, event)))
     })
+}
+
+/// The beginning of an event whose end has not come yet.
+#[derive(Debug, Default)]
+struct Unfinished {
+    bytes: usize,
+    line_begins: bool,
+}
+
+impl Unfinished {
+    /// How many bytes were kept at most while this came. An empty line ends an event.
+    fn goes_on(&mut self, chunk: &[u8]) -> usize {
+        let mut most = self.bytes;
+        for byte in chunk {
+            self.bytes += 1;
+            most = most.max(self.bytes);
+            match byte {
+                b'\n' if self.line_begins => self.bytes = 0,
+                b'\n' => self.line_begins = true,
+                // It may come before the end of each line.
+                b'\r' => {}
+                _ => self.line_begins = false,
+            }
+        }
+        most
+    }
 }
 
 fn understood(block: &Sse) -> Option<Told> {
@@ -187,5 +228,28 @@ fn understood(block: &Sse) -> Option<Told> {
     };
     let json: Value = serde_json::from_str(block.data.as_deref()?).ok()?;
     let told = Told::deserialize(&json).ok()?;
+    if told.user.chars().count() > LONGEST {
+        return None;
+    }
     Some(Told { word, json, ..told })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Unfinished;
+
+    #[test]
+    fn an_event_ends_with_an_empty_line() {
+        let mut event = Unfinished::default();
+        for (chunk, most) in [
+            ("data: 1\n", 8),
+            ("\ndata: 12\n", 9),
+            ("\r", 10),
+            ("\n", 11),
+            ("data: 1\r\n\r\ndata", 11),
+            (": 1\n", 8),
+        ] {
+            assert_eq!(event.goes_on(chunk.as_bytes()), most, "{chunk:?}");
+        }
+    }
 }

@@ -20,26 +20,56 @@ pub enum Failure {
     },
     /// No request got to the server.
     Unreachable {
-        /// The server's address.
-        server: String,
+        /// The server that was asked.
+        server: Server,
         /// What went wrong.
         why: String,
     },
     /// The connection broke or the time was up before there was an answer. What was asked for may
     /// or may not have been done.
     Lost {
-        /// The server's address.
-        server: String,
+        /// The server that was asked.
+        server: Server,
         /// What went wrong.
         why: String,
     },
     /// The server answered that it can't be done.
     Refused(Box<Problem>),
+    /// The server names another address. That is not followed: requests carry credentials and users'
+    /// names, which are for the server that was named.
+    Redirected {
+        /// The server that was asked.
+        server: Server,
+        /// The other address.
+        to: String,
+        /// The server that it seems to be at.
+        instead: String,
+    },
     /// What came back is not from a `TokenManager`.
     Strange {
         /// What is strange about it.
         what: String,
+        /// Its HTTP status, where that is all there is to say.
+        status: Option<u16>,
     },
+}
+
+/// A server as messages name it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Its address, without a password.
+    pub url: String,
+    /// Its host.
+    pub host: String,
+    /// The proxy by which it is reached, without a password.
+    pub proxy: Option<String>,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)?;
+        self.proxy.iter().try_for_each(|proxy| write!(f, " by the proxy {proxy}"))
+    }
 }
 
 /// The server's answer when something can't be done.
@@ -60,7 +90,7 @@ impl Failure {
     pub(super) fn of(api: &Api, error: reqwest::Error) -> Self {
         // The address is told once, and without a password.
         let error = error.without_url();
-        let (server, why) = (api.shown(), cause(&error));
+        let (server, why) = (api.server(), cause(&error));
         if error.is_connect() || error.is_builder() {
             Failure::Unreachable { server, why }
         } else {
@@ -68,18 +98,47 @@ impl Failure {
         }
     }
 
-    pub(super) fn refused(status: u16, body: &[u8]) -> Self {
+    pub(super) fn refused(api: &Api, status: u16, body: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Document {
             code: String,
             detail: String,
         }
         let json = serde_json::from_slice(body).unwrap_or(Value::Null);
-        match Document::deserialize(&json) {
-            Ok(Document { code, detail }) => {
-                Failure::Refused(Box::new(Problem { status, code, detail, json }))
+        if let Ok(Document { code, detail }) = Document::deserialize(&json) {
+            return Failure::Refused(Box::new(Problem { status, code, detail, json }));
+        }
+        let proxy = api.server().proxy;
+        let by = proxy.map_or(String::new(), |proxy| format!(" by the proxy {proxy}"));
+        Failure::Strange {
+            what: format!("it answered with status {status}{by}"),
+            status: Some(status),
+        }
+    }
+
+    /// Something that no `TokenManager` answers.
+    pub fn strange(what: impl Into<String>) -> Self {
+        Failure::Strange { what: what.into(), status: None }
+    }
+
+    /// What to do next, where that is the same for all commands.
+    pub fn hints(&self) -> Vec<String> {
+        let names = "or the environment variable TOKEN_MANAGER_SERVER, names";
+        match self {
+            Failure::Address { .. } => vec!["--server http://localhost:4000".to_owned()],
+            Failure::Unreachable { server: Server { host, proxy: Some(_), .. }, .. } => vec![
+                format!("no_proxy={host} in the environment, to ask the server without the proxy"),
+                format!("--server URL, {names} another"),
+            ],
+            Failure::Unreachable { .. } => vec![
+                "`token-manager serve` starts a server here".to_owned(),
+                format!("--server URL, {names} another"),
+            ],
+            Failure::Redirected { instead, .. } => {
+                vec![format!("--server {instead}, if that is the server")]
             }
-            Err(_) => Failure::Strange { what: format!("it answered with status {status}") },
+            Failure::Strange { .. } => vec![format!("--server URL, {names} the right one")],
+            Failure::Lost { .. } | Failure::Refused(_) => Vec::new(),
         }
     }
 
@@ -100,10 +159,8 @@ impl Failure {
                 "busy" | "not-done" | "outcome-unknown" | "stopping" | "timed-out" | "internal"
             ),
             // A proxy whose server is away.
-            Failure::Strange { what } => {
-                ["502", "503", "504"].iter().any(|status| what.ends_with(status))
-            }
-            Failure::Address { .. } => false,
+            Failure::Strange { status, .. } => matches!(status, Some(502..=504)),
+            Failure::Address { .. } | Failure::Redirected { .. } => false,
         }
     }
 }
@@ -117,7 +174,10 @@ impl fmt::Display for Failure {
             Failure::Unreachable { server, why } => write!(f, "can't reach {server}: {why}"),
             Failure::Lost { server, why } => write!(f, "no answer from {server}: {why}"),
             Failure::Refused(problem) => f.write_str(&as_options(&problem.detail)),
-            Failure::Strange { what } => write!(f, "that is no TokenManager: {what}"),
+            Failure::Redirected { server, to, .. } => {
+                write!(f, "{server} redirects to {to}, which is not followed")
+            }
+            Failure::Strange { what, .. } => write!(f, "that is no TokenManager: {what}"),
         }
     }
 }

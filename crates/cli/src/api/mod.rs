@@ -4,19 +4,23 @@
 mod events;
 mod failure;
 mod model;
+mod proxy;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Arg, ValueHint};
 use jiff::Timestamp;
-use reqwest::header::{DATE, HeaderValue, LINK};
-use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, Url};
+use reqwest::header::{DATE, HeaderValue, LINK, LOCATION};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 pub use events::{Follow, News, Told, Word};
-pub use failure::{Failure, Problem};
+use proxy::Proxy;
+
+pub use failure::{Failure, Problem, Server};
 pub use model::{Allocated, Lease, Leases, Policy, PoolView, Token, Usage, Usages};
 
 /// How long to wait for a connection.
@@ -28,6 +32,20 @@ const TIMEOUT: Duration = Duration::from_secs(35);
 
 /// How many rows a page has at most.
 const PAGE: usize = 1000;
+
+/// Maximum number of pages of a list. A search may answer pages without rows, one for each 100,000
+/// leases that it has looked at.
+const PAGES: usize = 100_000;
+
+/// Maximum bytes of an answer that is kept in memory. The largest page is well below: 1000 rows with
+/// names of 255 characters.
+const LARGEST_ANSWER: usize = 8 << 20;
+
+/// Maximum bytes of all pages of a list together. The tokens of the largest pool fit.
+const LARGEST_LIST: usize = 512 << 20;
+
+/// Maximum bytes of the document that says why a request was refused.
+const LARGEST_PROBLEM: usize = 64 << 10;
 
 /// The option that names the server.
 pub fn server() -> Arg {
@@ -41,17 +59,29 @@ pub fn server() -> Arg {
         .help("The server to ask")
 }
 
-/// A client for addresses of that scheme. A machine need not have any authority's certificate to ask
-/// by http.
+/// A client for one server. A machine need not have any authority's certificate to ask by http.
+/// Redirects are not followed, since a request may hold what only that server is to know.
 ///
 /// # Errors
 ///
-/// When none can be made.
-pub fn client_of(scheme: &str, builder: impl Fn() -> ClientBuilder) -> reqwest::Result<Client> {
-    builder().build().or_else(|error| match scheme {
-        "http" => builder().tls_certs_only([]).build(),
+/// When none can be made, or the environment names a proxy that can't be used.
+pub fn client_of(
+    server: &Url,
+    builder: impl Fn() -> ClientBuilder,
+) -> Result<(Client, Option<Proxy>), String> {
+    let proxy = Proxy::of(server, |name| std::env::var(name).ok())?;
+    let builder = || -> reqwest::Result<ClientBuilder> {
+        let builder = builder().redirect(redirect::Policy::none()).no_proxy();
+        Ok(match &proxy {
+            Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy.url().clone())?),
+            None => builder,
+        })
+    };
+    let client = builder().and_then(ClientBuilder::build).or_else(|error| match server.scheme() {
+        "http" => builder()?.tls_certs_only([]).build(),
         _ => Err(error),
-    })
+    });
+    client.map(|client| (client, proxy)).map_err(|error| failure::cause(&error))
 }
 
 /// A server, by its address.
@@ -59,6 +89,7 @@ pub fn client_of(scheme: &str, builder: impl Fn() -> ClientBuilder) -> reqwest::
 pub struct Api {
     client: Client,
     base: Url,
+    proxy: Option<Proxy>,
 }
 
 /// What a server answered.
@@ -70,6 +101,8 @@ pub struct Answer {
     pub at: Option<Timestamp>,
     /// The path of the next page.
     pub next: Option<String>,
+    /// How many bytes it was.
+    size: usize,
 }
 
 impl Answer {
@@ -79,7 +112,7 @@ impl Answer {
     ///
     /// [`Failure::Strange`] when this is not what a `TokenManager` answers.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        T::deserialize(&self.json).map_err(|error| Failure::Strange { what: error.to_string() })
+        T::deserialize(&self.json).map_err(|error| Failure::strange(error.to_string()))
     }
 }
 
@@ -108,6 +141,12 @@ impl Api {
             let shown = server.rsplit_once('@').map_or(server, |(_, host)| host);
             Failure::Address { server: shown.to_owned(), why }
         };
+        if server.is_empty() {
+            // The default is another server, which is not asked instead.
+            let why =
+                "it is empty; name one, or unset the environment variable TOKEN_MANAGER_SERVER";
+            return Err(wrong(why.to_owned()));
+        }
         let with_scheme =
             if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
         let mut base = Url::parse(&with_scheme).map_err(|error| wrong(error.to_string()))?;
@@ -123,9 +162,8 @@ impl Api {
         base.set_fragment(None);
         let agent = concat!("token-manager/", env!("CARGO_PKG_VERSION"));
         let builder = || Client::builder().connect_timeout(CONNECT_TIMEOUT).user_agent(agent);
-        let client =
-            client_of(base.scheme(), builder).map_err(|error| wrong(failure::cause(&error)))?;
-        Ok(Api { client, base })
+        let (client, proxy) = client_of(&base, builder).map_err(wrong)?;
+        Ok(Api { client, base, proxy })
     }
 
     /// The address, as errors name it: without a password.
@@ -134,6 +172,15 @@ impl Api {
         // Fails only for addresses that have no place for one.
         let _ = shown.set_password(None);
         shown.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// The server, as messages name it.
+    pub fn server(&self) -> Server {
+        Server {
+            url: self.shown(),
+            host: self.base.host_str().unwrap_or_default().to_owned(),
+            proxy: self.proxy.as_ref().map(Proxy::shown),
+        }
     }
 
     /// Reads what is at a path such as `/api/pool`, with a query.
@@ -162,10 +209,20 @@ impl Api {
         let limit = most.min(PAGE).to_string();
         let mut answer = self.get(path, &[query, &[("limit", &limit)]].concat()).await?;
         let mut all = take_rows(&mut answer.json, rows)?;
+        // A server whose pages lead back to one of them would be asked for ever.
+        let (mut seen, mut size) = (HashSet::new(), answer.size);
         while all.len() < most
-            && let Some(next) = &answer.next
+            && let Some(next) = answer.next.take()
         {
-            let mut page = self.get(&limited(next, most - all.len()), &[]).await?;
+            let path = limited(&next, most - all.len());
+            if !seen.insert(next) || seen.len() > PAGES {
+                return Err(Failure::strange("its list has no end"));
+            }
+            let mut page = self.get(&path, &[]).await?;
+            size += page.size;
+            if size > LARGEST_LIST {
+                return Err(Failure::strange(too_large(LARGEST_LIST)));
+            }
             all.append(&mut take_rows(&mut page.json, rows)?);
             answer = page;
         }
@@ -189,8 +246,9 @@ impl Api {
         Ok(Download { api: self.clone(), response: self.checked(response).await? })
     }
 
-    fn lost(&self, why: &str) -> Failure {
-        Failure::Lost { server: self.shown(), why: why.to_owned() }
+    /// That there is no answer.
+    pub fn lost(&self, why: impl Into<String>) -> Failure {
+        Failure::Lost { server: self.server(), why: why.into() }
     }
 
     /// Asks for a token, once.
@@ -238,9 +296,16 @@ impl Api {
         Follow::new(self.clone(), query.collect())
     }
 
+    /// A request for a path, which may be one that the server named.
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
         let url = self.base.join(path.trim_start_matches('/'));
-        let url = url.map_err(|error| Failure::Strange { what: error.to_string() })?;
+        let mut url = url.map_err(|error| Failure::strange(error.to_string()))?;
+        if url.origin() != self.base.origin() || !url.path().starts_with(self.base.path()) {
+            return Err(Failure::strange(format!("it goes on at another address: {path}")));
+        }
+        // A whole address has no credentials. Fails only for addresses that have no place for any.
+        let _ = url.set_username(self.base.username());
+        let _ = url.set_password(self.base.password());
         Ok(self.client.request(method, url))
     }
 
@@ -248,22 +313,60 @@ impl Api {
         let response = request.send().await.map_err(|error| Failure::of(self, error))?;
         let at = header(&response, &DATE).and_then(date);
         let next = header(&response, &LINK).and_then(next_page);
-        let response = self.checked(response).await?;
-        let body = response.bytes().await.map_err(|error| Failure::of(self, error))?;
+        let mut response = self.checked(response).await?;
+        let body = self.body(&mut response, LARGEST_ANSWER).await?;
+        let body = body.ok_or_else(|| Failure::strange(too_large(LARGEST_ANSWER)))?;
         let json = serde_json::from_slice(&body)
-            .map_err(|_| Failure::Strange { what: "what it answered is no JSON".to_owned() })?;
-        Ok(Answer { json, at, next })
+            .map_err(|_| Failure::strange("what it answered is no JSON"))?;
+        Ok(Answer { json, at, next, size: body.len() })
     }
 
     /// The response, if it is not an error.
-    async fn checked(&self, response: Response) -> Result<Response, Failure> {
+    async fn checked(&self, mut response: Response) -> Result<Response, Failure> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
-        let body = response.bytes().await.map_err(|error| Failure::of(self, error))?;
-        Err(Failure::refused(status.as_u16(), &body))
+        if status.is_redirection()
+            && let Some(to) = header(&response, &LOCATION)
+        {
+            return Err(self.redirected(response.url(), to));
+        }
+        let body = self.body(&mut response, LARGEST_PROBLEM);
+        let body = tokio::time::timeout(TIMEOUT, body).await;
+        let body = body.map_err(|_| self.lost("it did not finish its answer"))??;
+        Err(Failure::refused(self, status.as_u16(), &body.unwrap_or_default()))
     }
+
+    /// A response's body, unless it is larger than that.
+    async fn body(&self, response: &mut Response, most: usize) -> Result<Option<Vec<u8>>, Failure> {
+        let mut body = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| Failure::of(self, error))? {
+            if body.len() + piece.len() > most {
+                return Ok(None);
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(Some(body))
+    }
+
+    /// That a request for `asked` was answered with another address.
+    fn redirected(&self, asked: &Url, to: &str) -> Failure {
+        let Ok(mut to) = asked.join(to) else {
+            return Failure::strange("it redirects to what is no address");
+        };
+        // What the server says of credentials is not repeated.
+        let _ = (to.set_username(""), to.set_password(None));
+        to.set_query(None);
+        let below = asked.path().strip_prefix(self.base.path()).unwrap_or_default();
+        let base = to.as_str().strip_suffix(below).unwrap_or(to.as_str()).trim_end_matches('/');
+        let instead = base.to_owned();
+        Failure::Redirected { server: self.server(), to: to.into(), instead }
+    }
+}
+
+fn too_large(most: usize) -> String {
+    format!("its answer is larger than {} MiB", most >> 20)
 }
 
 /// An answer that is taken piece by piece.
@@ -303,7 +406,7 @@ fn take_rows(json: &mut Value, rows: Option<&str>) -> Result<Vec<Value>, Failure
     };
     match rows {
         Some(Value::Array(rows)) => Ok(rows),
-        _ => Err(Failure::Strange { what: "it answered no list".to_owned() }),
+        _ => Err(Failure::strange("it answered no list")),
     }
 }
 

@@ -9,12 +9,13 @@ use uuid::Uuid;
 
 use crate::api::{Allocated, Answer, Api, Failure, PoolView, Wish};
 use crate::exit::Exit;
+use crate::term::harmless;
 
 use super::Common;
 use super::look::{Out, QUIET, STRONG, paint, remark};
 use super::show::both;
 use super::trouble::Trouble;
-use super::words::{harmless, lasted, length, span, until};
+use super::words::{lasted, length, span, until};
 
 /// How long to repeat a request whose answer does not come, beyond the time to wait for a token.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -90,11 +91,13 @@ impl Allocate {
     }
 
     fn show(&self, out: &Out, allocated: &Allocated) -> Result<(), Trouble> {
-        let value = harmless(&allocated.token_value);
         if self.quiet {
-            return Ok(out.line(value)?);
+            // To the letter for a variable, a file or a pipe.
+            return Ok(out.bytes(format!("{}\n", allocated.token_value).as_bytes())?);
         }
-        let now = allocated.expires_at - seconds(allocated.expires_in);
+        let value = harmless(&allocated.token_value);
+        let left = seconds(allocated.expires_in);
+        let now = allocated.expires_at.checked_sub(left).unwrap_or(allocated.expires_at);
         let mut facts = vec![
             ("value", paint(STRONG, value)),
             ("token", allocated.token_id.to_string()),
@@ -173,9 +176,7 @@ async fn persist(api: &Api, wish: &Wish) -> Result<Answer, Failure> {
         if (first && away) || Instant::now() + PAUSE > until {
             // That nothing came of the last attempt says nothing about those before.
             return Err(match Exit::from(&failure) {
-                Exit::Away if uncertain => {
-                    Failure::Lost { server: api.shown(), why: failure.to_string() }
-                }
+                Exit::Away if uncertain => api.lost(failure.to_string()),
                 _ => failure,
             });
         }

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{Api, Failure, Lease};
 use crate::exit::Exit;
+use crate::term::Data;
 
 use super::find::{self, Named};
 use super::history::end;
@@ -140,7 +141,7 @@ fn before(now: Timestamp, ago: Duration) -> Option<Timestamp> {
 async fn export(api: &Api, query: &[(&str, &str)]) -> Result<(), Trouble> {
     let mut download = api.download("/api/leases", query).await?;
     // By whole pieces; line by line would be slow.
-    let mut stdout = io::BufWriter::new(io::stdout().lock());
+    let mut stdout = io::BufWriter::new(Data::stdout());
     let mut begun = false;
     loop {
         match download.next().await {

@@ -1,12 +1,12 @@
 //! How it looks: colours, the width of the terminal, and where output goes.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 
-use super::words::{harmless, is_harmful};
+use crate::term::{self, Data, harmless};
 
 /// What nobody needs to look at.
 pub const QUIET: Style = Style::new().dimmed();
@@ -59,7 +59,7 @@ impl Out {
         self.width.is_some()
     }
 
-    /// Prints text as it is, with colours where there may be some.
+    /// Prints text for people, with colours where there may be some.
     ///
     /// # Errors
     ///
@@ -67,18 +67,20 @@ impl Out {
     #[expect(clippy::unused_self, reason = "it is where this goes")]
     pub fn print(&self, text: &str) -> io::Result<()> {
         let mut stdout = anstream::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
+        stdout.write_all(term::coloured(text).as_bytes())?;
         stdout.flush()
     }
 
-    /// Prints what has no colours.
+    /// Prints data, which only a terminal gets otherwise than it is.
     ///
     /// # Errors
     ///
     /// When nobody reads it any more.
     #[expect(clippy::unused_self, reason = "it is where this goes")]
     pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
-        io::stdout().lock().write_all(bytes)
+        let mut stdout = Data::stdout();
+        stdout.write_all(bytes)?;
+        stdout.flush()
     }
 
     /// Prints a line.
@@ -97,7 +99,7 @@ impl Out {
     /// When nobody reads it any more.
     pub fn json(&self, json: &Value) -> io::Result<()> {
         if self.is_terminal() {
-            return self.bytes(without_harm(&format!("{json:#}\n")).as_bytes());
+            return self.bytes(term::json(&format!("{json:#}\n")).as_bytes());
         }
         self.one_line(json)
     }
@@ -108,7 +110,7 @@ impl Out {
     ///
     /// When nobody reads it any more.
     pub fn one_line(&self, json: &Value) -> io::Result<()> {
-        self.bytes(without_harm(&format!("{json}\n")).as_bytes())
+        self.bytes(term::json(&format!("{json}\n")).as_bytes())
     }
 
     /// Prints what names and values are about: a line each, the values below one another.
@@ -140,21 +142,4 @@ pub fn terminal_size() -> (usize, usize) {
         Ok((columns, rows)) if columns > 0 && rows > 0 => (columns.into(), rows.into()),
         _ => (80, 24),
     }
-}
-
-/// JSON in which what might do harm on a terminal is written as an escape, which means the same:
-/// it can't be but within a string.
-fn without_harm(json: &str) -> String {
-    let mut shown = String::with_capacity(json.len());
-    for c in json.chars() {
-        if c != '\n' && is_harmful(c) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a string can't fail.
-                let _ = write!(shown, "\\u{unit:04x}");
-            }
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }

@@ -58,7 +58,10 @@ pub fn knows(name: &str) -> bool {
 
 /// Runs the one that was matched.
 pub fn perform(matches: &ArgMatches) -> ExitCode {
-    let asked = Asked::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
+    let asked = match Asked::from_arg_matches(matches) {
+        Ok(asked) => asked,
+        Err(error) => return crate::usage(&error),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime
         .map_err(|error| Trouble::new(Exit::Failed, format!("nothing can be started: {error}")))
@@ -148,5 +151,5 @@ fn time_of(
     happened: impl IntoIterator<Item = Timestamp>,
 ) -> Result<Timestamp, Failure> {
     let told = answer.at.into_iter().chain(happened).max();
-    told.ok_or_else(|| Failure::Strange { what: "it does not tell the time".to_owned() })
+    told.ok_or_else(|| Failure::strange("it does not tell the time"))
 }

@@ -5,10 +5,11 @@ use jiff::Timestamp;
 
 use crate::api::{Lease, Policy, PoolView};
 use crate::count;
+use crate::term::harmless;
 
 use super::look::{GOOD, MIND, Out, PLAIN, QUIET, STRONG, paint};
 use super::trouble::Trouble;
-use super::words::{ago, exactly, harmless, until};
+use super::words::{ago, exactly, until};
 use super::{Common, time_of};
 
 /// How many characters the bar has.
@@ -59,7 +60,7 @@ fn fullness(pool: &PoolView, bar: bool) -> String {
     if !bar || pool.size == 0 {
         return words;
     }
-    let held = (pool.active * BAR).div_ceil(pool.size).min(BAR);
+    let held = pool.active.saturating_mul(BAR).div_ceil(pool.size).min(BAR);
     let style = if pool.available == 0 { MIND } else { GOOD };
     let bar = [paint(style, "█".repeat(held)), paint(QUIET, "░".repeat(BAR - held))];
     format!("{words}\n{}", bar.concat())

@@ -8,13 +8,14 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::api::{Api, Failure};
+use crate::term::harmless;
 
 use super::Common;
 use super::find::{self, Named};
 use super::look::Out;
 use super::show::who_has_it_now;
 use super::trouble::Trouble;
-use super::words::{harmless, lasted};
+use super::words::lasted;
 
 /// Give a token back
 ///

@@ -5,11 +5,12 @@ use reqwest::Method;
 use uuid::Uuid;
 
 use crate::api::Lease;
+use crate::term::harmless;
 
 use super::look::Out;
 use super::release::of_lease;
 use super::trouble::Trouble;
-use super::words::{exactly, harmless, moment};
+use super::words::{exactly, moment};
 use super::{Common, find};
 
 /// Move a lease's deadline

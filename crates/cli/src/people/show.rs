@@ -7,11 +7,12 @@ use uuid::Uuid;
 
 use crate::api::{Answer, Api, Failure, Lease, Token};
 use crate::exit::Exit;
+use crate::term::harmless;
 
 use super::find::{self, Named};
 use super::look::{Out, QUIET, STRONG, left_style, paint, status_style};
 use super::trouble::Trouble;
-use super::words::{ago, harmless, lasted, left, moment, until};
+use super::words::{ago, lasted, left, moment, until};
 use super::{Common, time_of};
 
 /// Show a token with its value, or a lease

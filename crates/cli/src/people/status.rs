@@ -8,11 +8,11 @@ use serde_json::json;
 use crate::api::{Api, Failure, PoolView};
 use crate::count;
 use crate::exit::Exit;
+use crate::term::harmless;
 
 use super::Common;
 use super::look::{BAD, GOOD, MIND, Out, paint};
 use super::trouble::Trouble;
-use super::words::harmless;
 
 /// Say whether the server is there and ready
 #[derive(Debug, Args)]

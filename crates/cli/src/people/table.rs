@@ -3,8 +3,9 @@
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::term::harmless;
+
 use super::look::{PLAIN, QUIET, paint};
-use super::words::harmless;
 
 /// Between columns.
 const GAP: usize = 2;

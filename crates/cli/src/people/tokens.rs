@@ -8,6 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::api::{Api, Failure, Leases, Token};
+use crate::term::harmless;
 
 use super::look::{GOOD, Out, QUIET, left_style, remark};
 use super::table::{Cell, Table, Yields};
@@ -101,7 +102,7 @@ impl Tokens {
 
     fn nothing(&self) -> String {
         match &self.user {
-            Some(user) => format!("{} has no token.", words::harmless(user)),
+            Some(user) => format!("{} has no token.", harmless(user)),
             None if self.active => "Nobody has a token.".to_owned(),
             None if self.available => "No token is free.".to_owned(),
             None => "The pool has no token.".to_owned(),

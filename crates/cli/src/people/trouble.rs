@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use crate::api::{Failure, Problem};
 use crate::exit::Exit;
+use crate::term::{coloured, harmless};
 
 use super::look::{BAD, QUIET, paint};
-use super::words::harmless;
 
 /// Why a command did not do what it was told.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Trouble {
                 let hints = tries.iter().map(|hint| one_line(hint));
                 lines.extend(hints.map(|hint| format!("  {} {hint}", paint(QUIET, "try:"))));
                 // That nobody reads it is no reason to fail differently.
-                let _ = writeln!(anstream::stderr(), "{}", lines.join("\n"));
+                let _ = writeln!(anstream::stderr(), "{}", coloured(&lines.join("\n")));
                 exit.into()
             }
             Trouble::Over(exit) => exit.into(),
@@ -116,23 +116,13 @@ impl From<io::Error> for Trouble {
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
         let trouble = Trouble::new(Exit::from(&failure), failure.to_string());
-        let hint = match &failure {
-            Failure::Address { .. } => "--server http://localhost:4000",
-            Failure::Unreachable { .. } => {
-                return trouble.hint("`token-manager serve` starts a server here").hint(
-                    "--server URL, or the environment variable TOKEN_MANAGER_SERVER, names another",
-                );
-            }
-            Failure::Lost { .. } => "`token-manager leases` shows what was done",
-            Failure::Strange { .. } => {
-                "--server URL, or the environment variable TOKEN_MANAGER_SERVER, names the right one"
-            }
-            Failure::Refused(problem) => match hint(problem) {
-                Some(hint) => hint,
-                None => return trouble,
-            },
+        let own = match &failure {
+            Failure::Lost { .. } => Some("`token-manager leases` shows what was done"),
+            Failure::Refused(problem) => hint(problem),
+            _ => None,
         };
-        trouble.hint(hint)
+        let hints = own.map(str::to_owned).into_iter().chain(failure.hints());
+        hints.fold(trouble, Trouble::hint)
     }
 }
 

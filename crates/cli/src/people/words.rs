@@ -1,6 +1,5 @@
-//! Times and names as people read and write them.
+//! Times as people read and write them.
 
-use std::fmt::Write as _;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -67,34 +66,6 @@ pub fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Text that others chose, without what would move the cursor, turn the writing round or not be
-/// seen: that shows as `\u{1b}`.
-pub fn harmless(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_harmful(c) {
-            // Writing to a string can't fail.
-            let _ = write!(shown, "{}", c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
-/// Whether a terminal or a reader may be misled by a character.
-pub fn is_harmful(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            // Marks that turn the direction of writing.
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
-            // Separators of lines and paragraphs.
-            | '\u{2028}' | '\u{2029}'
-            // What is not seen at all, but for what joins letters and pictures.
-            | '\u{ad}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{e0000}'..='\u{e007f}')
-}
-
 /// A moment on the command line: as RFC 3339 has it, or how long ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
@@ -124,9 +95,17 @@ impl FromStr for When {
 ///
 /// What would be one.
 pub fn length(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|_| "it is a length of time with its unit, such as 90s, 2m or 1500ms".to_owned())
+    let length = humantime::parse_duration(text).map_err(|_| {
+        "it is a length of time with its unit, such as 90s, 2m or 1500ms".to_owned()
+    })?;
+    if length > LONGEST {
+        return Err("it is 36500days at most".to_owned());
+    }
+    Ok(length)
 }
+
+/// Longer times can't be added to a clock's everywhere.
+const LONGEST: Duration = Duration::from_hours(24 * 36_500);
 
 #[cfg(test)]
 mod tests {
@@ -163,19 +142,6 @@ mod tests {
         assert_eq!(lasted(at(0), at(61_999)), "1m 1s");
         assert_eq!(exactly(120.0), "2m");
         assert_eq!(exactly(1.5), "1s 500ms");
-    }
-
-    #[test]
-    fn names_can_do_no_harm() {
-        for (name, shown) in [
-            ("Zoë 王芳 👩\u{200d}🚀", "Zoë 王芳 👩\u{200d}🚀"),
-            ("\x1b[2Jann", "\\u{1b}[2Jann"),
-            ("a\r\nb\tc\u{9b}d", "a\\u{d}\\u{a}b\\u{9}c\\u{9b}d"),
-            ("\u{202e}nna\u{2069}", "\\u{202e}nna\\u{2069}"),
-            ("ann\u{200b}\u{feff}", "ann\\u{200b}\\u{feff}"),
-        ] {
-            assert_eq!(harmless(name), shown);
-        }
     }
 
     #[test]

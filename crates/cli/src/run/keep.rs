@@ -28,6 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long to wait at least after a look that failed.
 const LOOKS: Duration = Duration::from_secs(1);
 
+/// Maximum number of requests of one kind under way. A server that is well answers before there is a
+/// second one.
+const REQUESTS: usize = 32;
+
 /// How long to ask who has the token now.
 const ASKING_WHO: Duration = Duration::from_secs(2);
 
@@ -245,6 +249,10 @@ impl<'a> Renewing<'a> {
                 continue;
             }
             let before = line.under_way.len();
+            if before >= REQUESTS {
+                line.at = Some(now.after(LOOKS));
+                continue;
+            }
             line.under_way.push(Box::pin(ask(self.api, self.held, renews)));
             let mut patience = deadline::patience(now, until);
             if !renews {
@@ -252,8 +260,7 @@ impl<'a> Renewing<'a> {
             }
             line.at = Some(now.after(patience));
             if before > 0 {
-                let why = "it takes long".to_owned();
-                let failure = Failure::Lost { server: self.api.shown(), why };
+                let failure = self.api.lost("it takes long");
                 say(self.words, Word::Away(failure.to_string())).await;
             }
         }

@@ -256,7 +256,7 @@ impl<'a> Asking<'a> {
                 Ok(problem.code == "idempotency-key-reused")
             }
             Err(failure) => Err(failure),
-            Ok(_) => Err(Failure::Strange { what: "it grants too long leases".to_owned() }),
+            Ok(_) => Err(Failure::strange("it grants too long leases")),
         }
     }
 }
@@ -283,7 +283,7 @@ pub async fn give_back(api: &Api, path: &str, patience: Duration) -> Result<(), 
         let failure = match asking {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(failure)) => failure,
-            Err(_) => Failure::Lost { server: api.shown(), why: "it took too long".to_owned() },
+            Err(_) => api.lost("it took too long"),
         };
         if !failure.may_pass() || Moment::now().after(PAUSE) > until {
             return Err(failure);

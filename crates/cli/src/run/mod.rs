@@ -58,7 +58,7 @@ fn start(order: &Order) -> Leave {
     let api = match Api::at(&order.server) {
         Ok(api) => api,
         Err(failure) => {
-            tell::complain(&failure.to_string(), &["--server http://localhost:4000"]);
+            tell::complain(&failure.to_string(), &texts(&failure.hints()));
             return Exit::from(&failure).into();
         }
     };
@@ -220,7 +220,7 @@ async fn no_lease(api: &Api, order: &Order, none: &NoLease) -> ExitCode {
 }
 
 async fn refused(api: &Api, order: &Order, failure: &Failure) -> ExitCode {
-    let hints: &[&str] = match (failure, failure.code()) {
+    let own: &[&str] = match (failure, failure.code()) {
         (_, Some("pool-full")) if order.wait.is_none() => {
             let pool = api.get("/api/pool", &[]).await.and_then(|pool| pool.read::<PoolView>());
             if pool.is_ok_and(|pool| pool.policy.when_full == "reject") {
@@ -231,20 +231,19 @@ async fn refused(api: &Api, order: &Order, failure: &Failure) -> ExitCode {
         }
         (_, Some("pool-full")) => &["a longer --wait"],
         (_, Some("user-limit")) => &["again when one of this user's leases has ended"],
-        (Failure::Unreachable { .. }, _) => &[
-            "`token-manager serve` starts a server here",
-            "--server URL, or the environment variable TOKEN_MANAGER_SERVER, names another",
-        ],
         (Failure::Lost { .. }, _) | (_, Some("outcome-unknown" | "timed-out")) => &[LOST],
-        (Failure::Strange { .. }, _) => {
-            &["--server URL, or the environment variable TOKEN_MANAGER_SERVER, names the right one"]
-        }
         _ => &[],
     };
     // The server speaks of a queue and of headers there.
     let full = (failure.code() == Some("pool-full")).then(|| "every token is held".to_owned());
-    tell::complain(&full.unwrap_or_else(|| failure.to_string()), hints);
+    let general = failure.hints();
+    let hints = [own, &texts(&general)].concat();
+    tell::complain(&full.unwrap_or_else(|| failure.to_string()), &hints);
     Exit::from(failure).into()
+}
+
+fn texts(owned: &[String]) -> Vec<&str> {
+    owned.iter().map(String::as_str).collect()
 }
 
 fn cannot_start(order: &Order, exit: Exit, error: Option<&io::Error>) -> ExitCode {

@@ -11,6 +11,8 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
+use crate::term::harmless;
+
 use super::keep::Over;
 use super::terminal::undisturbed;
 
@@ -59,20 +61,20 @@ impl Tell {
     /// Something that goes as it should.
     pub fn verbose(self, what: &str) {
         if self.verbose {
-            write(&format!("{QUIET}run:{QUIET:#} {what}\n"));
+            write(&format!("{QUIET}run:{QUIET:#} {}\n", harmless(what)));
         }
     }
 }
 
 /// Says what is worth knowing, although the command was not ended for it.
 pub fn warn(what: &str) {
-    write(&format!("{MIND}warning:{MIND:#} {what}\n"));
+    write(&format!("{MIND}warning:{MIND:#} {}\n", harmless(what)));
 }
 
 /// Says what went wrong, and what to do next.
 pub fn complain(what: &str, hints: &[&str]) {
-    let hints = hints.iter().map(|hint| format!("  {QUIET}try:{QUIET:#} {hint}\n"));
-    write(&format!("{BAD}error:{BAD:#} {what}\n{}", hints.collect::<String>()));
+    let hints = hints.iter().map(|hint| format!("  {QUIET}try:{QUIET:#} {}\n", harmless(hint)));
+    write(&format!("{BAD}error:{BAD:#} {}\n{}", harmless(what), hints.collect::<String>()));
 }
 
 fn write(text: &str) {

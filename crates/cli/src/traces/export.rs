@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -57,12 +57,11 @@ struct Counts {
 impl Export {
     /// Begins; the processor takes the spans.
     pub fn start(endpoint: &str, resource: &Resource) -> anyhow::Result<(Self, Processor)> {
-        // Headers may prove who sends spans; they are not for whoever the collector names.
-        let builder = || {
-            reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none())
-        };
-        let scheme = endpoint.split(':').next().unwrap_or_default();
-        let client = api::client_of(scheme, builder).context("traces can't be exported")?;
+        let url = endpoint.parse().context("traces can't be exported")?;
+        let builder = || reqwest::Client::builder().timeout(TIMEOUT);
+        // Headers may prove who sends spans; they are not for whoever the collector redirects to.
+        let (client, _) = api::client_of(&url, builder)
+            .map_err(|why| anyhow!("traces can't be exported: {why}"))?;
         let mut exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(client)

@@ -15,6 +15,7 @@ mod import;
 mod limits;
 mod people;
 mod people_act;
+mod people_lies;
 mod people_papers;
 mod people_terminal;
 mod people_watch;
@@ -26,6 +27,7 @@ mod run_server;
 mod run_terminal;
 mod serve;
 mod settings;
+mod stalls;
 #[cfg(feature = "opentelemetry")]
 mod traces;
 

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::harness::{Server, command, poll, unprotected};
-use crate::people::{json, served, text, told};
+use crate::people::{ask, json, served, text, told};
+use crate::people_lies::{FAR, Liar, lease, ok, with};
 use crate::sqlite;
 
 /// What begins the redrawing of a screen.
@@ -243,6 +244,83 @@ fn a_terminal_gets_colours_and_lines_that_fit() {
     dumb.shows("started   bob");
     dumb.press("\x03");
     assert!(!dumb.end().1.contains('\x1b'));
+}
+
+/// What of a text a terminal would obey, except colours and ends of lines.
+fn obeyed(shown: &str) -> Vec<char> {
+    let is_colour = |sequence: &str| {
+        let end = sequence.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        sequence.starts_with(|c: char| c.is_ascii_digit()) && end.starts_with('m')
+    };
+    let colours = shown.match_indices("\x1b[").filter(|(at, _)| is_colour(&shown[at + 2..]));
+    let colours: Vec<usize> = colours.map(|(at, _)| at).collect();
+    let harmful = |(at, c): &(usize, char)| {
+        (c.is_control() && !matches!(c, '\n' | '\r') && !colours.contains(at))
+            || matches!(c, '\u{202e}' | '\u{200b}')
+    };
+    shown.char_indices().filter(harmful).map(|(_, c)| c).collect()
+}
+
+#[test]
+fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
+    let (folder, server) = served(&["--pool-size", "2"]);
+    let name = "e\x1b]0;owned\x07\x1b[2J\u{9b}31m\x7f\u{202e}\u{200b}";
+    let taken = json(&server, &["allocate", name]);
+    let (id, held) = (text(&taken, "token_id"), text(&taken, "lease_id"));
+    let file = folder.path().join("odd");
+    std::fs::write(&file, name).unwrap();
+    let odd = format!("$(cat {})", file.display());
+    let refusal = serde_json::json!({ "code": "user-limit", "detail": name }).to_string();
+    let refusing = Liar::start(move |_| with("409 Conflict", "", &refusal));
+    let granting = Liar::start(|_| ok(&lease("60", FAR).replace("\"v\"", "\"v\\u001b[2J\"")));
+    for commands in [
+        "$T leases --csv".to_owned(),
+        "$T leases --json".to_owned(),
+        "$T leases".to_owned(),
+        "$T tokens --active".to_owned(),
+        "$T pool".to_owned(),
+        format!("$T show {held}"),
+        format!("$T history {id}"),
+        format!("$T tokens --user \"x{odd}\""),
+        // Errors repeat what was given.
+        format!("$T show \"{odd}\""),
+        format!("$T \"{odd}\""),
+        format!("$T tokens \"--{odd}\""),
+        format!("$T config --lease \"{odd}\""),
+        format!("$T config --database \"sqlite:{odd}\""),
+        format!("$T config --config \"{odd}\""),
+        format!("$T doctor --database \"sqlite:{odd}\""),
+        format!("$T serve --lease \"{odd}\""),
+        format!("$T migrate --log-format json --database \"sqlite:/{odd}/x\""),
+        format!("$T backup \"/{odd}/x\" --database {}", sqlite(folder.path())),
+        format!("$T man --dir \"/dev/null/{odd}\""),
+        format!("$T completions \"{odd}\""),
+        format!("$T tokens --server \"{odd}\""),
+        format!("env \"TOKEN_MANAGER_X{odd}=1\" $T config"),
+        format!("$T run -v --user ann -- \"{odd}\""),
+        format!("TOKEN_MANAGER_SERVER={} $T run --user ann -- true", refusing.url),
+        format!("TOKEN_MANAGER_SERVER={} $T release {held}", refusing.url),
+        format!("TOKEN_MANAGER_SERVER={} $T status", refusing.url),
+        format!("TOKEN_MANAGER_SERVER={} $T allocate -q ann", granting.url),
+        format!("TOKEN_MANAGER_SERVER={} $T allocate ann", granting.url),
+    ] {
+        let mut terminal = Terminal::run(&commands, &server, (200, 50));
+        let shown = terminal.end().1;
+        assert_eq!(obeyed(&shown), ['\0'; 0], "{commands}: {shown:?}");
+        assert!(shown.contains("\\u"), "{commands}: {shown:?}");
+    }
+}
+
+#[test]
+fn a_file_and_a_pipe_get_data_to_the_letter() {
+    let (folder, server) = served(&["--pool-size", "1"]);
+    told(&server, &["allocate", "e\x1b[2J"]);
+    let copy = folder.path().join("copy").display().to_string();
+    Terminal::run(&format!("$T leases --csv > {copy}"), &server, (80, 24)).end();
+    assert!(std::fs::read_to_string(&copy).unwrap().contains(",e\x1b[2J,"));
+    assert!(ask(&server, &["leases", "--csv"]).out.contains(",e\x1b[2J,"));
+    let granting = Liar::start(|_| ok(&lease("60", FAR).replace("\"v\"", "\"v\\u001b[2J\"")));
+    assert_eq!(granting.ask(&["allocate", "-q", "ann"]).out, "v\x1b[2J\n");
 }
 
 #[test]

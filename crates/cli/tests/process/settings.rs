@@ -1,9 +1,12 @@
 //! Settings: where they come from, and what is said about bad ones.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::harness::{Ended, command, run};
+use crate::harness::{Ended, Server, command, poll, run};
+use crate::sqlite;
 
 fn config(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Ended {
     let arguments = [&["config"], arguments].concat();
@@ -83,8 +86,68 @@ fn database_url_and_port_are_understood() {
     let shown = config(folder.path(), &["--listen", "[::1]:1"], &more);
     expect(&shown, "database", "sqlite:own.db", "environment variable TOKEN_MANAGER_DATABASE");
     expect(&shown, "listen", "[::1]:1", "flag");
-    let empty = config(folder.path(), &[], &[("DATABASE_URL", ""), ("PORT", "")]);
-    expect(&empty, "database", "sqlite:token-manager.db", "default");
+}
+
+#[test]
+fn an_empty_variable_never_leads_to_another_database_server_or_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["DATABASE_URL", "TOKEN_MANAGER_DATABASE", "TOKEN_MANAGER_CONFIG"] {
+        for subcommand in ["config", "serve", "doctor", "migrate"] {
+            let ended = run(command(folder.path(), &[subcommand]).env(name, ""));
+            assert_eq!(ended.code, Some(1), "{name}: {ended:?}");
+            assert!(ended.err.contains(&format!("{name} is empty")), "{}", ended.err);
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made");
+    let ended = run(command(folder.path(), &["tokens"]).env("TOKEN_MANAGER_SERVER", ""));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("it is empty") && ended.err.contains("unset"), "{}", ended.err);
+    // Compose files pass on what is not set as an empty text.
+    let shown = config(folder.path(), &[], &[("TOKEN_MANAGER_MAILBOX", ""), ("PORT", "")]);
+    expect(&shown, "mailbox", "10000", "default");
+    assert_eq!(shown.err, "");
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let odd = OsStr::from_bytes(b"sesame\xff");
+    let ended = run(command(folder.path(), &["config"]).env("TOKEN_MANAGER_LEASE", odd));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("TOKEN_MANAGER_LEASE is not UTF-8"), "{}", ended.err);
+    assert!(!ended.text().contains("sesame"), "{ended:?}");
+}
+
+#[test]
+fn an_unknown_variable_is_warned_of_with_the_nearest_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = sqlite(folder.path());
+    let env = [
+        ("TOKEN_MANAGER_LEESE", "sesame"),
+        // As Kubernetes has them for a service `token-manager`, and Docker for a link.
+        ("TOKEN_MANAGER_PORT", "tcp://10.0.0.1:4000"),
+        ("TOKEN_MANAGER_SERVICE_HOST", "10.0.0.1"),
+        ("TOKEN_MANAGER_SERVICE_PORT_HTTP", "4000"),
+        ("TOKEN_MANAGER_PORT_4000_TCP_ADDR", "10.0.0.1"),
+        ("TOKEN_MANAGER_NAME", "/web/token-manager"),
+        // For other commands.
+        ("TOKEN_MANAGER_SERVER", "http://localhost:4000"),
+    ];
+    let shown = config(folder.path(), &[], &env);
+    let warning = "the environment variable TOKEN_MANAGER_LEESE is no setting and has no effect; the \
+                   nearest is TOKEN_MANAGER_LEASE";
+    assert_eq!((shown.code, shown.err), (Some(0), format!("warning: {warning}\n")));
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--database", &database];
+    let server = Server::of(command(folder.path(), &arguments).envs(env));
+    server.ready();
+    let log = poll("the warning", || Some(server.log()).filter(|log| log.contains("LEESE")));
+    assert_eq!(log.matches("no setting").count(), 1, "{log}");
+    assert!(log.contains("WARN") && log.contains("\"TOKEN_MANAGER_LEASE\""), "{log}");
+    let doctor = run(command(folder.path(), &["doctor", "--database", &database]).envs(env));
+    assert!(doctor.out.contains(&format!("warning  environment: {warning}\n")), "{doctor:?}");
+    for text in [log, doctor.text()] {
+        assert!(!text.contains("sesame"), "{text}");
+    }
 }
 
 #[test]

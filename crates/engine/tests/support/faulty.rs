@@ -32,6 +32,8 @@ pub enum Fault {
     Held(&'static Gate),
     /// It becomes durable, and the word of it waits at the gate.
     DoneHeld(&'static Gate),
+    /// It becomes durable and the next batch is begun, but the server stalls before it goes on.
+    Stalled,
 }
 
 /// Where a commit waits until the test opens it.
@@ -69,6 +71,9 @@ impl Gate {
         self.open.notified().await;
     }
 }
+
+/// How long a stall takes.
+pub const STALL: std::time::Duration = std::time::Duration::from_millis(400);
 
 /// The faults of the next commits, in order.
 pub type Plan = Arc<Mutex<Vec<Fault>>>;
@@ -149,6 +154,11 @@ impl Store for FaultyStore {
                 self.real.commit(entry).await?;
                 Err(Error::Unknown("the word was lost".into()))
             }
+            Some(Fault::Stalled) => {
+                self.real.commit_and_begin(entry).await?;
+                tokio::time::sleep(STALL).await;
+                Ok(())
+            }
             Some(Fault::UndoneUnsaid) => {
                 self.real.abandon().await;
                 Err(Error::Unknown("the commit was lost".into()))
@@ -169,6 +179,9 @@ impl Store for FaultyStore {
             return self.real.commit_and_begin(entry).await;
         }
         self.commit(entry).await
+    }
+    async fn read_clock(&mut self) -> Result<Timestamp, Error> {
+        self.real.read_clock().await
     }
     async fn abandon(&mut self) {
         self.real.abandon().await;

@@ -5,6 +5,7 @@
 
 mod history;
 mod model;
+mod silence;
 mod world;
 
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Command, End, EndReason, Fence, Grant, IdempotencyKey, Keys, Lease, LeaseId,
+    Allocation, Command, End, EndReason, Fence, GAP, Grant, IdempotencyKey, Keys, Lease, LeaseId,
     MAX_WAITING, Outcome, Policy, Refusal, Remembered, SILENCE, ServerId, Timestamp, Token,
     TokenId, WhenFull,
 };
@@ -100,7 +100,21 @@ impl Model {
         Keys { found: found.collect(), room: self.most_keys - self.keys.len() as u64 }
     }
 
-    pub fn begin(&mut self, server: ServerId) {
+    /// Time since the newest journal entry counts as silence up to a limit only.
+    pub fn forgive(&mut self, journal_at: Timestamp) {
+        let beyond = self.now.since(journal_at).saturating_sub(GAP);
+        if !self.shared || beyond.is_zero() {
+            return;
+        }
+        let heard = self.queue.clone();
+        for waiting in &mut self.queue {
+            let same = heard.iter().filter(|other| other.server == waiting.server);
+            waiting.heard_at = same.map(|other| other.heard_at).max().unwrap().after(beyond);
+        }
+    }
+
+    pub fn begin(&mut self, server: ServerId, journal_at: Timestamp) {
+        self.forgive(journal_at);
         (self.server, self.fence_before) = (server, self.fence());
         for lease in &mut self.leases {
             lease.end = lease.end_at(self.now);

@@ -17,6 +17,8 @@ pub struct World {
     model: Model,
     history: History,
     servers: Vec<Server>,
+    /// When anything was last written down.
+    journal_at: Timestamp,
     /// Every allocation ever asked for with a key.
     keyed: Vec<Allocation>,
     /// Those whose client has left, which their server does not know yet.
@@ -44,7 +46,9 @@ impl World {
         let tokens: Vec<Token> = (1..=size as u128).map(token).collect();
         let model = Model::new(policy, tokens, servers > 1, most_keys);
         let (history, keyed, gone) = (History::new(size, policy), vec![], HashSet::new());
-        let mut world = World { model, history, servers: vec![], keyed, gone, ids: 1_000_000 };
+        let journal_at = model.now;
+        let mut world =
+            World { model, history, servers: vec![], journal_at, keyed, gone, ids: 1_000_000 };
         for _ in 0..servers {
             let (id, waiting) = (ServerId(world.new_id()), HashMap::new());
             let pool = world.restored([]);
@@ -65,7 +69,17 @@ impl World {
     pub fn change_policy(&mut self, policy: Policy) {
         self.model.policy = policy;
         let change = Change::PolicyChanged(policy);
+        // The owner forgives as well.
+        let forgiven = self.servers[0].pool.forgive_silence(self.model.now, self.journal_at);
+        let forgiven = forgiven.into_iter().filter(|_| self.model.shared).collect::<Vec<_>>();
         self.history.record(self.model.now, std::slice::from_ref(&change), &[]);
+        self.model.forgive(self.journal_at);
+        self.journal_at = self.model.now;
+        for server in &mut self.servers {
+            for change in &forgiven {
+                server.pool.apply(change).unwrap();
+            }
+        }
         self.servers.iter_mut().for_each(|server| server.pool.apply(&change).unwrap());
     }
 
@@ -100,14 +114,18 @@ impl World {
 
     /// Returns the commands that another batch has to decide.
     fn batch<'a>(&mut self, server: usize, commands: &'a [Command]) -> &'a [Command] {
-        let World { model, history, servers, gone, .. } = self;
+        let World { model, history, servers, journal_at, gone, .. } = self;
         let Server { id, pool, waiting } = &mut servers[server];
         let id = *id;
         let fence_before = model.fence();
         let (now, keys, shared) = (model.now, model.remembered(), model.shared);
-        let mut batch =
-            pool.batch(Circumstances { now, server: id, in_touch_since: in_touch(shared), keys });
-        model.begin(id);
+        let mut batch = pool.batch(Circumstances {
+            now,
+            server: id,
+            journal_at: shared.then_some(*journal_at),
+            keys,
+        });
+        model.begin(id, *journal_at);
         let mut rest = commands;
         while let [command, others @ ..] = rest {
             let Some(outcome) = decide(&mut batch, model, command) else { break };
@@ -133,6 +151,9 @@ impl World {
         let keys = batch.take_keys_used();
         let changes = batch.finish();
         history.record(now, &changes, &keys);
+        if !changes.is_empty() {
+            *journal_at = now;
+        }
         for other in servers.iter_mut().filter(|other| other.id != id) {
             for change in &changes {
                 other.pool.apply(change).unwrap();
@@ -152,15 +173,11 @@ impl World {
             let there = self.history.there(self.model.now, fence_before);
             assert!(there <= before, "{there} tokens for {before} and then one here");
         }
-        let (now, shared) = (self.model.now, self.model.shared);
-        let chance = server.pool.next_chance(now, server.id, in_touch(shared));
+        let (now, journal_at) = (self.model.now, self.model.shared.then_some(self.journal_at));
+        let chance = server.pool.next_chance(now, server.id, journal_at);
         let mut pool = server.pool.clone();
-        let circumstances = Circumstances {
-            now,
-            server: server.id,
-            in_touch_since: in_touch(shared),
-            keys: Keys::default(),
-        };
+        let circumstances =
+            Circumstances { now, server: server.id, journal_at, keys: Keys::default() };
         let next = pool.batch(circumstances).next_in_queue();
         assert_eq!(chance == Some(now), next.is_some(), "the next chance is when it says");
         assert!(chance.is_none_or(|at| at >= now));
@@ -191,10 +208,11 @@ impl World {
             assert_eq!(pool.rank(waiting.lease_id), Some(rank));
             assert_eq!(pool.ticket(waiting.lease_id).map(|t| t.until), Some(waiting.until));
         }
+        // A batch came before, so nothing of the silence is left to be forgiven.
         let heard = |w: &&Waiting| w.server == server.id || w.heard_at.after(pool::SILENCE) > now;
         let live = model.queue.iter().filter(|waiting| waiting.until > now).filter(heard).count();
         if shared {
-            assert_eq!(pool.waiting(now, server.id, in_touch(shared)), live);
+            assert_eq!(pool.waiting(now, server.id, Some(self.journal_at)), live);
         }
         let ids = model.queue.iter().map(|waiting| waiting.lease_id);
         assert_eq!(ids.collect::<Vec<_>>(), self.history.waiting(), "first come, first served");
@@ -262,9 +280,4 @@ fn decide(batch: &mut Batch<'_>, model: &mut Model, command: &Command) -> Option
     let outcome = batch.decide(command);
     assert_eq!(outcome, model.decide(command), "{command:?}");
     outcome
-}
-
-/// The servers are always in touch with what they share.
-fn in_touch(shared: bool) -> Option<Timestamp> {
-    shared.then_some(Timestamp::MIN)
 }

@@ -29,7 +29,7 @@ fn remembered(pool: &Pool, number: u128) -> Keys {
 }
 
 fn with(keys: Keys, now: Timestamp) -> Circumstances {
-    Circumstances { now, server: ServerId(Uuid::nil()), in_touch_since: None, keys }
+    Circumstances { now, server: ServerId(Uuid::nil()), journal_at: None, keys }
 }
 
 #[test]

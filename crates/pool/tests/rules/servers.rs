@@ -12,13 +12,20 @@ const WAIT: Policy = Policy { when_full: WhenFull::Wait, ..POLICY };
 const HERE: ServerId = ServerId(Uuid::from_u128(1));
 const THERE: ServerId = ServerId(Uuid::from_u128(2));
 
+/// A batch, right after another server's.
 fn batch(pool: &mut Pool, server: ServerId, now: Timestamp) -> Batch<'_> {
-    pool.batch(Circumstances {
-        now,
-        server,
-        in_touch_since: Some(Timestamp::MIN),
-        keys: Keys::default(),
-    })
+    batch_after(pool, server, now, now)
+}
+
+/// A batch after an entry of the journal at `journal_at`.
+fn batch_after(
+    pool: &mut Pool,
+    server: ServerId,
+    journal_at: Timestamp,
+    now: Timestamp,
+) -> Batch<'_> {
+    let journal_at = Some(journal_at);
+    pool.batch(Circumstances { now, server, journal_at, keys: Keys::default() })
 }
 
 /// A pool of two tokens, both held, for which one waits there and then one here.
@@ -50,8 +57,8 @@ fn the_queue_is_one() {
     granted(here.decide(&Command::Allocate(patient(4, 60))).unwrap());
     refused(here.decide(&plain).unwrap());
     drop(here);
-    assert_eq!(pool.next_chance(second(1), HERE, Some(Timestamp::MIN)), None);
-    assert_eq!(pool.next_chance(second(1), THERE, Some(Timestamp::MIN)), Some(second(1)));
+    assert_eq!(pool.next_chance(second(1), HERE, Some(second(1))), None);
+    assert_eq!(pool.next_chance(second(1), THERE, Some(second(1))), Some(second(1)));
     assert_eq!(batch(&mut pool, THERE, second(1)).next_in_queue(), Some(id(3)));
 }
 
@@ -64,7 +71,7 @@ fn those_before_it_are_left_a_lease_to_evict() {
     let refusal = refused(here.decide(&Command::Allocate(asked(5))).unwrap());
     assert_eq!(refusal, Refusal::Full { position: 3, retry_after: seconds(8) });
     drop(here);
-    assert_eq!(pool.next_chance(second(2), HERE, Some(Timestamp::MIN)), Some(second(10)));
+    assert_eq!(pool.next_chance(second(2), HERE, Some(second(2))), Some(second(10)));
     for (at, server) in [(4, HERE), (4, THERE), (8, HERE), (8, THERE)] {
         batch(&mut pool, server, second(at)).decide(&Command::Heartbeat).unwrap();
     }
@@ -81,8 +88,8 @@ fn who_waits_at_a_server_that_fell_silent_is_gone() {
     let silent = second(0).after(SILENCE);
     let just_before = Timestamp::from_micros(silent.as_micros() - 1);
     assert_eq!(batch(&mut pool, HERE, just_before).finish(), []);
-    assert_eq!(pool.waiting(just_before, HERE, Some(Timestamp::MIN)), 2);
-    assert_eq!(pool.waiting(silent, HERE, Some(Timestamp::MIN)), 1);
+    assert_eq!(pool.waiting(just_before, HERE, Some(just_before)), 2);
+    assert_eq!(pool.waiting(silent, HERE, Some(silent)), 1);
     let changes = batch(&mut pool, HERE, silent).finish();
     assert_eq!(changes, [Change::WaitEnded { lease_id: id(3) }], "and only who waits there");
     assert_eq!(pool.rank(id(4)), Some(0));
@@ -113,25 +120,57 @@ fn a_server_for_which_nobody_waits_writes_no_heartbeat() {
 fn a_server_that_is_alone_needs_no_heartbeat_and_takes_over_nobody() {
     let mut pool = awaited();
     let alone =
-        Circumstances { now: second(1), server: HERE, in_touch_since: None, keys: Keys::default() };
+        Circumstances { now: second(1), server: HERE, journal_at: None, keys: Keys::default() };
     let changes = pool.batch(alone).finish();
     assert_eq!(changes, [Change::WaitEnded { lease_id: id(3) }], "it waited at one before");
-    let alone = Circumstances {
-        now: second(59),
-        server: HERE,
-        in_touch_since: None,
-        keys: Keys::default(),
-    };
+    let alone =
+        Circumstances { now: second(59), server: HERE, journal_at: None, keys: Keys::default() };
     assert_eq!(pool.batch(alone).finish(), []);
     assert_eq!(pool.waiting(second(59), HERE, None), 1);
 }
 
 #[test]
-fn silence_means_nothing_while_the_judge_was_out_of_touch_itself() {
-    let pool = awaited();
-    let late = second(0).after(SILENCE * 2);
-    assert_eq!(pool.waiting(late, HERE, Some(Timestamp::MIN)), 1);
-    assert_eq!(pool.waiting(late, HERE, Some(late)), 2, "nobody could be heard of");
-    let later = late.after(SILENCE);
-    assert_eq!(pool.waiting(later, HERE, Some(late)), 1);
+fn time_in_which_no_server_reached_the_database_is_no_silence() {
+    let mut pool = awaited();
+    // The other server was heard of at 0, and the journal has nothing after second 1.
+    let late = second(40);
+    assert_eq!(pool.waiting(late, HERE, Some(second(1))), 2);
+    let changes = batch_after(&mut pool, HERE, second(1), late).finish();
+    let heard = |server| Change::ServerHeard { server, at: second(37) };
+    assert_eq!(changes, [heard(THERE), heard(HERE)], "three seconds of silence: 1 + GAP");
+    let silent = second(42);
+    let just_before = Timestamp::from_micros(silent.as_micros() - 1);
+    assert_eq!(batch_after(&mut pool, HERE, late, just_before).finish(), []);
+    let changes = batch(&mut pool, HERE, silent).finish();
+    assert!(matches!(changes[..], [Change::WaitEnded { .. }]), "{changes:?}");
+    // The same is made of it by a server that starts only now.
+    let mut started = awaited();
+    assert_eq!(started.waiting(silent, ServerId(Uuid::from_u128(3)), Some(silent)), 0);
+    let third = ServerId(Uuid::from_u128(3));
+    assert_eq!(batch_after(&mut started, third, second(4), second(6)).finish().len(), 2);
+}
+
+#[test]
+fn a_server_without_tickets_witnesses_that_another_is_silent() {
+    let mut pool = awaited();
+    let third = ServerId(Uuid::from_u128(3));
+    let beats = |pool: &mut Pool, journal_at, now| {
+        let mut batch = batch_after(pool, third, journal_at, now);
+        batch.decide(&Command::Heartbeat).unwrap();
+        batch.finish()
+    };
+    let just_before = Timestamp::from_micros(second(1).as_micros() - 1);
+    assert!(!pool.needs_witness(just_before, third, Some(second(0))));
+    assert_eq!(beats(&mut pool, second(0), just_before), []);
+    assert!(pool.needs_witness(second(1), third, Some(second(0))));
+    let witness = |at| Change::ServerHeard { server: third, at };
+    assert_eq!(beats(&mut pool, second(0), second(1)), [witness(second(1))]);
+    assert_eq!(beats(&mut pool, second(1), second(1)), [], "one is enough");
+    assert_eq!(pool.next_death(second(1), third), Some(second(5)));
+    for at in 2..5 {
+        assert_eq!(beats(&mut pool, second(at - 1), second(at)), [witness(second(at))]);
+    }
+    let changes = beats(&mut pool, second(4), second(5));
+    assert_eq!(changes.len(), 2, "both are dead, and nothing is left to witness: {changes:?}");
+    assert_eq!(pool.next_death(second(5), third), None);
 }

@@ -118,6 +118,9 @@ impl Store for Behind<dyn Store> {
         committed
     }
 
+    async fn read_clock(&mut self) -> Result<Timestamp, Error> {
+        self.0.read_clock().await
+    }
     async fn abandon(&mut self) {
         self.0.abandon().await;
     }

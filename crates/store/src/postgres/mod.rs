@@ -213,6 +213,9 @@ fn owners_entry(
 ) -> Entry {
     let gap = new_epoch.unwrap_or(0);
     let Position { epoch, version, .. } = before.position;
+    let at = begun.now.max(before.at);
+    // As every batch does: this entry ends the time without any, too.
+    let forgiven = before.pool.forgive_silence(at, before.at);
     Entry {
         position: Position {
             epoch: epoch + i64::from(new_epoch.is_some()),
@@ -220,9 +223,9 @@ fn owners_entry(
             batch: creation::batch_id(),
         },
         server: ServerId(Uuid::nil()),
-        at: begun.now.max(before.at),
+        at,
         fence: before.pool.fence().plus(gap),
-        changes,
+        changes: forgiven.into_iter().chain(changes).collect(),
         keys: Vec::new(),
     }
 }

@@ -37,6 +37,7 @@ statements!(
     begin,
     lock,
     news,
+    now,
     keys,
     renew_leases,
     write_batch,

@@ -82,6 +82,16 @@ impl Store for Writer {
         self.send(entry, true).await
     }
 
+    async fn read_clock(&mut self) -> Result<Timestamp, Error> {
+        let Some(writing) = self.writing.take() else {
+            let cause = "there is no connection".into();
+            return Err(Error::TryAgain { what: "reading the clock", cause });
+        };
+        let now = within(writing.read_clock()).await?;
+        self.writing = Some(writing);
+        Ok(now)
+    }
+
     async fn abandon(&mut self) {
         if let Some(mut writing) = self.writing.take()
             && within(writing.rollback()).await.is_ok()

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use pool::IdempotencyKey;
+use pool::{IdempotencyKey, Timestamp};
 use tokio::task::JoinHandle;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
@@ -18,8 +18,8 @@ use super::forgetting::Forgotten;
 use super::parameters::Parameters;
 use super::session::{Access, Purpose, Session};
 use super::statements::{Statements, Step, flight};
-use super::{POOL_LOCKS, WRITER_LOCKS, news, remembered, snapshot};
-use crate::{Begun, Entry, Error, KeysFound, Net, News, Position};
+use super::{POOL_LOCKS, WRITER_LOCKS, news, remembered, rows, snapshot};
+use crate::{Begun, Entry, Error, KeysFound, Net, News, Position, Uptime};
 
 /// Why nothing is committed.
 pub(super) const NO_BATCH: &str = "there is no batch to commit";
@@ -44,7 +44,14 @@ pub(super) struct Writing {
 struct Ahead {
     /// The copy whose news it brings.
     known: Position,
-    rows: JoinHandle<Result<Vec<Row>, Error>>,
+    rows: JoinHandle<Result<Reading, Error>>,
+}
+
+/// The rows of `news.sql`, and when they were requested and arrived.
+struct Reading {
+    rows: Vec<Row>,
+    asked: Uptime,
+    answered: Uptime,
 }
 
 /// Begins a batch. Apart and in this order: a statement that waited for the lock would show the time
@@ -54,7 +61,8 @@ async fn begin(
     statements: &Statements,
     pool: i32,
     version: i64,
-) -> Result<Vec<Row>, Error> {
+) -> Result<Reading, Error> {
+    let asked = Uptime::now();
     let steps: [Step<'_>; 3] = [
         (&statements.begin, Vec::new()),
         (&statements.lock, vec![&POOL_LOCKS, &pool]),
@@ -65,11 +73,11 @@ async fn begin(
     for (answer, what) in flight(client, &steps).await.into_iter().zip(whats) {
         rows = answer.map_err(running(what))?;
     }
-    Ok(rows)
+    Ok(Reading { rows, asked, answered: Uptime::now() })
 }
 
 impl Ahead {
-    async fn rows(self) -> Result<Vec<Row>, Error> {
+    async fn rows(self) -> Result<Reading, Error> {
         let failed = |cause| Error::TryAgain { what: "beginning", cause: Box::new(cause) };
         self.rows.await.map_err(failed)?
     }
@@ -97,7 +105,7 @@ impl Writing {
     }
 
     pub(super) async fn begin(&mut self, known: &Position) -> Result<Begun, Error> {
-        let rows = match self.ahead.take() {
+        let Reading { rows, mut asked, mut answered } = match self.ahead.take() {
             Some(ahead) if ahead.known == *known => ahead.rows().await?,
             other => {
                 self.ahead = other;
@@ -114,11 +122,19 @@ impl Writing {
         let (now, news, newest, timeline) = if let Some(found) = answer.news {
             (answer.now, News::Entries(found.entries), found.newest, found.timeline)
         } else {
+            asked = Uptime::now();
             let (newest, whole) = snapshot::load(&*session.client, &failed).await?;
+            answered = Uptime::now();
             (newest.now, News::Whole(Box::new(whole)), newest.position, newest.timeline)
         };
         (self.begun, self.epoch) = (true, newest.epoch);
-        Ok(Begun { now, news, new_epoch: timeline != self.session.timeline })
+        let new_epoch = timeline != self.session.timeline;
+        Ok(Begun { now, asked, answered, news, new_epoch })
+    }
+
+    pub(super) async fn read_clock(&self) -> Result<Timestamp, Error> {
+        let row = self.session.client.query_one(&self.statements.now, &[]).await;
+        row.and_then(|row| rows::moment(&row, 0)).map_err(running("reading the clock"))
     }
 
     /// Sends the batch, and with it, if `then_begin`, the beginning of the next one. That has its own

@@ -10,7 +10,7 @@ use super::rows::{self, Written};
 use super::writer::{Writer, Writing};
 use super::{keys, snapshot, sweeping};
 use crate::net::Net;
-use crate::{Begun, Clock, Entry, Error, KeysFound, News, Position, Store, Swept};
+use crate::{Begun, Clock, Entry, Error, KeysFound, News, Position, Store, Swept, Uptime};
 
 /// The side that writes. No one else does, so what it wrote last is what there is.
 pub(super) struct SqliteStore {
@@ -32,7 +32,12 @@ impl Store for SqliteStore {
             self.newest = Some(newest);
             news
         };
-        Ok(Begun { now: self.clock.now(), news, new_epoch: false })
+        let (asked, now) = (Uptime::now(), self.clock.now());
+        Ok(Begun { now, asked, answered: Uptime::now(), news, new_epoch: false })
+    }
+
+    async fn read_clock(&mut self) -> Result<Timestamp, Error> {
+        Ok(self.clock.now())
     }
 
     async fn commit(&mut self, entry: &Entry) -> Result<(), Error> {

@@ -99,6 +99,7 @@ macro_rules! conformance {
             a_place_in_the_queue_is_given_up,
             who_waited_is_served_and_leaves_the_queue,
             a_server_is_heard_of,
+            an_outage_is_no_silence,
             only_the_server_that_is_heard_of_lives_longer,
             a_dead_servers_places_lapse,
             a_ticket_that_contradicts_the_queue_is_refused,

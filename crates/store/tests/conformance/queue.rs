@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use pool::{
-    Allocation, Change, Command, LeaseId, Outcome, Policy, Pool, SILENCE, ServerId, Ticket,
+    Allocation, Change, Command, GAP, LeaseId, Outcome, Policy, Pool, SILENCE, ServerId, Ticket,
     Timestamp, WhenFull,
 };
 use store::{Entry, Wanted};
@@ -10,8 +10,6 @@ use super::Place;
 use super::server::{
     MINUTE, Server, allocate, allocation, assert_data, facts, id, lease, release, under,
 };
-
-const INSTANT: Duration = Duration::from_micros(1);
 
 fn waiting(size: usize) -> Wanted {
     under(Policy { when_full: WhenFull::Wait, ..MINUTE }, size)
@@ -36,7 +34,7 @@ async fn queued(place: &impl Place, allocations: &[Allocation]) -> Server {
 
 /// How many tickets an unrelated server has to take for live at that moment.
 fn live(pool: &Pool, at: Timestamp) -> usize {
-    pool.waiting(at, ServerId(id()), Some(Timestamp::MIN))
+    pool.waiting(at, ServerId(id()), Some(at))
 }
 
 /// How many of this server's tickets are not over at that moment.
@@ -129,11 +127,30 @@ pub async fn a_dead_servers_places_lapse(place: &impl Place) {
     let allocations = [wait("Bea", 60), wait("Cleo", 60)];
     let server = queued(place, &allocations).await;
     let mut server = server.restart(place).await;
-    server.wait(SILENCE + INSTANT);
+    // The server that judges is restarted all the while.
+    for _ in 0..3 {
+        server.wait(GAP);
+        server.run(&[Command::Heartbeat]).await;
+        server = server.restart(place).await;
+    }
     server.run(&[allocate("Dora")]).await;
     let server = server.restart(place).await;
     assert!(allocations.iter().all(|gone| server.pool.rank(gone.lease_id).is_none()));
     assert_eq!(live(&server.pool, server.at), 1);
+}
+
+pub async fn an_outage_is_no_silence(place: &impl Place) {
+    let server = queued(place, &[wait("Bea", 60), wait("Cleo", 50)]).await;
+    let mut server = server.restart(place).await;
+    server.wait(Duration::from_secs(30));
+    server.run(&[Command::Heartbeat]).await;
+    let tickets = |server: &Server| server.pool.tickets().cloned().collect::<Vec<_>>();
+    let (before, at) = (tickets(&server), server.at);
+    // Where no other server can be, those places are given up at once.
+    assert_eq!(before.len(), if server.reader.shared() { 2 } else { 0 });
+    assert!(before.iter().all(|ticket| ticket.heard_at.after(GAP) == at), "{before:?}");
+    let server = server.restart(place).await;
+    assert_eq!(tickets(&server), before, "as the journal has it");
 }
 
 pub async fn a_ticket_that_contradicts_the_queue_is_refused(place: &impl Place) {

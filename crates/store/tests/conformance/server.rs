@@ -94,12 +94,12 @@ impl Server {
         }
         let at = self.at.max(begun.now.after(self.ahead));
         let server = self.id;
-        let in_touch_since = self.reader.shared().then_some(Timestamp::MIN);
+        let journal_at = self.reader.shared().then_some(self.at);
         let keys: Vec<_> = commands.iter().filter_map(key_of).cloned().collect();
         let found = self.store.keys(&keys).await.unwrap().remembered;
         let keys = Keys { found, room: u64::MAX };
         let mut pool = self.pool.clone();
-        let mut batch = pool.batch(Circumstances { now: at, server, in_touch_since, keys });
+        let mut batch = pool.batch(Circumstances { now: at, server, journal_at, keys });
         let outcomes = commands.iter().map(|c| batch.decide(c).unwrap()).collect();
         let (keys, changes) = (batch.take_keys_used(), batch.finish());
         let Position { epoch, version, .. } = self.position;

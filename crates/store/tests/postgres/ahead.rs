@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use store::{BatchId, Error, News, Position};
+use store::{BatchId, Error, News, Position, Uptime};
 use uuid::Uuid;
 
 use crate::conformance::server::{Server, allocate, assert_data, tokens};
@@ -37,6 +37,23 @@ async fn the_lock_is_held_until_the_batch_ends() {
     one.store.abandon().await;
     let News::Entries(entries) = waiting.await.unwrap().unwrap().news else { panic!("one entry") };
     assert_eq!(entries.len(), 1, "the commit is not undone with the batch after it");
+}
+
+#[tokio::test]
+async fn a_batch_begun_ahead_has_an_older_reading_of_the_clock() {
+    let place = fresh().await;
+    let (mut one, _) = two(&place).await;
+    let before = Uptime::now();
+    let begun = one.store.begin(&one.position).await.unwrap();
+    assert!(before <= begun.asked && begun.asked <= begun.answered);
+    one.store.abandon().await;
+    allocate_and_begin(&mut one, "Ada").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let called = Uptime::now();
+    let begun = one.store.begin(&one.position).await.unwrap();
+    assert!(before <= begun.asked && begun.asked < called);
+    assert!(begun.now.after(Duration::from_millis(30)) < one.store.read_clock().await.unwrap());
+    one.store.abandon().await;
 }
 
 #[tokio::test]

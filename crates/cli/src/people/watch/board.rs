@@ -4,15 +4,17 @@ use std::collections::{HashMap, VecDeque};
 
 use anstyle::Style;
 use jiff::{SignedDuration, Timestamp};
+use store::MAX_POOL_SIZE;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::api::{Lease, PoolView, Told, Word};
 use crate::count;
+use crate::term::harmless;
 
 use super::super::look::{BAD, GOOD, PLAIN, QUIET, STRONG, left_style, paint, status_style};
 use super::super::table::{Cell, Table, Yields, cut};
-use super::super::words::{ago, harmless, left, span, until};
+use super::super::words::{ago, left, span, until};
 
 /// How many events are kept.
 const EVENTS: usize = 100;
@@ -164,7 +166,7 @@ impl Board {
             if known == told.fence {
                 self.held.remove(&told.token_id);
             }
-        } else if known <= told.fence {
+        } else if known <= told.fence && (known > i64::MIN || self.held.len() < MAX_POOL_SIZE) {
             self.held.insert(told.token_id, Held::from(told));
         }
     }

@@ -5,10 +5,11 @@ use std::io;
 use serde_json::{Map, Value};
 
 use crate::api::{News, Told, Word};
+use crate::term::harmless;
 
 use super::super::look::{Out, QUIET, STRONG, paint, remark, status_style};
 use super::super::trouble::Trouble;
-use super::super::words::{harmless, moment};
+use super::super::words::moment;
 use super::board::{Clock, word};
 use super::{Watched, is_final};
 

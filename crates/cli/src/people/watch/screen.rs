@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::api::{Api, Failure, Lease, Leases, News, PoolView};
+use crate::term::coloured;
 
 use super::super::look::terminal_size;
 use super::super::time_of;
@@ -259,6 +260,7 @@ impl Screen {
         for (row, line) in (0..).zip(board.lines(width, height)) {
             queue!(frame, MoveTo(0, row))?;
             let line = if self.colours { line } else { strip_str(&line).to_string() };
+            let line = coloured(&line);
             frame.extend_from_slice(line.as_bytes());
             queue!(frame, Clear(ClearType::UntilNewLine))?;
         }

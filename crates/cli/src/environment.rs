@@ -1,0 +1,185 @@
+//! Environment variables that look like this program's, but that nothing reads.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::net::IpAddr;
+
+use clap::{Arg, Command};
+
+use crate::args;
+use crate::found::{CONFIG_ENV, PORT_ENV};
+use crate::setting::{ENV_PREFIX, SETTINGS};
+use crate::term::harmless;
+
+/// How similar two names have to be (Jaro, as clap has it for flags) for one to be meant by the other.
+const SIMILAR: f64 = 0.7;
+
+/// A variable with this program's prefix that is not one of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its name.
+    pub name: String,
+    /// The most similar variable that is read.
+    pub nearest: Option<String>,
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the environment variable {} is no setting and has no effect",
+            harmless(&self.name)
+        )?;
+        match &self.nearest {
+            Some(name) => write!(f, "; the nearest is {name}"),
+            None => write!(f, "; `token-manager config` lists all settings"),
+        }
+    }
+}
+
+/// The unknown variables of this process. Those that container platforms inject are left out.
+pub fn unknown() -> Vec<Unknown> {
+    unknown_of(std::env::vars_os())
+}
+
+fn unknown_of(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<Unknown> {
+    let known = known(&args::command());
+    let mut unknown: Vec<Unknown> = variables
+        .filter_map(|(name, value)| {
+            let name = name.to_string_lossy().into_owned();
+            let rest = name.strip_prefix(ENV_PREFIX)?;
+            let is_known = known.contains(&name) || is_injected(rest, &value);
+            let nearest = meant(rest);
+            (!is_known).then_some(Unknown { name, nearest })
+        })
+        .collect();
+    unknown.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    unknown
+}
+
+/// Every variable that is read: those of settings, and those of other options.
+fn known(program: &Command) -> HashSet<String> {
+    let of_options = program.get_subcommands().flat_map(Command::get_arguments);
+    let of_options = of_options.filter_map(Arg::get_env).map(OsStr::to_string_lossy);
+    let of_settings = SETTINGS.iter().map(crate::setting::Setting::env);
+    of_options.map(String::from).chain(of_settings).chain([CONFIG_ENV.to_owned()]).collect()
+}
+
+/// The variable that was meant by the prefix and `rest`.
+fn meant(rest: &str) -> Option<String> {
+    let settings = || SETTINGS.iter().filter(|setting| setting.group.is_some());
+    let own = settings().map(crate::setting::Setting::env).chain([CONFIG_ENV.to_owned()]);
+    // Those of other programs are easily given the prefix that they don't have.
+    let others = settings().filter_map(|setting| setting.other_env).chain([PORT_ENV]);
+    let names: Vec<String> = own.chain(others.map(str::to_owned)).collect();
+    let bare = |name: &str| name.strip_prefix(ENV_PREFIX).unwrap_or(name).to_owned();
+    let found = nearest(&rest.to_uppercase(), names.iter().map(|name| bare(name)))?;
+    names.into_iter().find(|name| bare(name) == found)
+}
+
+/// The most similar name, if one is similar at all.
+pub fn nearest<T: AsRef<str>>(name: &str, names: impl Iterator<Item = T>) -> Option<T> {
+    let scored = names.map(|known| (strsim::jaro(name, known.as_ref()), known));
+    let similar = scored.filter(|(score, _)| *score > SIMILAR);
+    similar.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known)
+}
+
+/// Whether a container platform sets the prefix and `rest` to `value` for a service or a container
+/// whose name begins with `token-manager`: Kubernetes for each service, Docker for each link.
+fn is_injected(rest: &str, value: &OsStr) -> bool {
+    let value = value.to_string_lossy();
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let is_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    // What follows the service's or container's name, which may have any number of words itself.
+    let ends = std::iter::once(rest).chain(rest.match_indices('_').map(|(at, _)| &rest[at + 1..]));
+    ends.into_iter().any(|end| match end {
+        "SERVICE_HOST" => value.parse::<IpAddr>().is_ok(),
+        "PORT" => is_address,
+        // Of a link: the path of the linked container.
+        "NAME" => value.starts_with('/'),
+        _ if end.starts_with("ENV_") => true,
+        _ if end == "SERVICE_PORT" || end.starts_with("SERVICE_PORT_") => is_number(&value),
+        _ => end.strip_prefix("PORT_").is_some_and(|port| {
+            let mut words = port.splitn(3, '_');
+            words.next().is_some_and(is_number)
+                && words.next().is_some_and(|word| ["TCP", "UDP", "SCTP"].contains(&word))
+                && match words.next() {
+                    None => is_address,
+                    Some("PROTO" | "ADDR" | "PORT" | "PORT_START" | "PORT_END") => true,
+                    Some(_) => false,
+                }
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(variables: &[(&str, &str)]) -> Vec<Unknown> {
+        unknown_of(variables.iter().map(|(name, value)| (name.into(), value.into())))
+    }
+
+    #[test]
+    fn an_unknown_variable_is_found_with_the_nearest_one() {
+        for (name, nearest) in [
+            ("TOKEN_MANAGER_LEESE", Some("TOKEN_MANAGER_LEASE")),
+            ("TOKEN_MANAGER_POOLSIZE", Some("TOKEN_MANAGER_POOL_SIZE")),
+            ("TOKEN_MANAGER_pool_size", Some("TOKEN_MANAGER_POOL_SIZE")),
+            ("TOKEN_MANAGER_ALLOWED_HOSTS", Some("TOKEN_MANAGER_ALLOWED_HOST")),
+            ("TOKEN_MANAGER_DATABASE_URL", Some("DATABASE_URL")),
+            ("TOKEN_MANAGER_PORT", Some("PORT")),
+            ("TOKEN_MANAGER_CONFIG_FILE", Some("TOKEN_MANAGER_CONFIG")),
+            ("TOKEN_MANAGER_QQ", None),
+            ("TOKEN_MANAGER_", None),
+        ] {
+            let unknown = Unknown { name: name.to_owned(), nearest: nearest.map(str::to_owned) };
+            assert_eq!(found(&[(name, "4000")]), [unknown]);
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_known() {
+        let own = SETTINGS.iter().map(crate::setting::Setting::env);
+        for name in own.chain([CONFIG_ENV.to_owned(), "TOKEN_MANAGER_SERVER".to_owned()]) {
+            assert_eq!(found(&[(&name, "x")]), []);
+        }
+        assert_eq!(found(&[("TOKEN_MANAGERS", ""), ("TOKENS", ""), ("DATABASE_URI", "")]), []);
+    }
+
+    #[test]
+    fn what_container_platforms_inject_is_harmless() {
+        for name in ["", "HEADLESS_", "CANARY_EU_1_", "SERVICE_"] {
+            for (end, value) in [
+                ("SERVICE_HOST", "10.0.0.1"),
+                ("SERVICE_HOST", "fd00::1"),
+                ("SERVICE_PORT", "4000"),
+                ("SERVICE_PORT_HTTP", "4000"),
+                ("SERVICE_PORT_HTTP_ADMIN", "4000"),
+                ("PORT", "tcp://10.0.0.1:4000"),
+                ("PORT_4000_TCP", "tcp://10.0.0.1:4000"),
+                ("PORT_4000_TCP_PROTO", "tcp"),
+                ("PORT_4000_TCP_PORT", "4000"),
+                ("PORT_4000_TCP_ADDR", "10.0.0.1"),
+                ("PORT_53_UDP", "udp://10.0.0.1:53"),
+                ("NAME", "/web/token-manager"),
+                ("ENV_DATABASE_URL", "sqlite:/data/pool.db"),
+            ] {
+                let name = format!("{ENV_PREFIX}{name}{end}");
+                assert_eq!(found(&[(&name, value)]), [], "{name}={value}");
+            }
+        }
+    }
+
+    /// Else a service's name could set a setting.
+    #[test]
+    fn no_variable_that_is_read_can_be_injected() {
+        for name in known(&args::command()) {
+            let rest = name.strip_prefix(ENV_PREFIX).unwrap();
+            for value in ["10.0.0.1", "4000", "tcp://10.0.0.1:4000", "/web/token-manager"] {
+                assert!(!is_injected(rest, OsStr::new(value)), "{name}={value}");
+            }
+        }
+    }
+}

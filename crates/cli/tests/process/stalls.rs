@@ -1,0 +1,131 @@
+//! Servers that are stopped for a while at any moment: a decision lies between request and response. And
+//! servers that are killed again and again: the queue goes on all the same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use testbed::Cluster;
+
+use crate::databases;
+use crate::harness::{Server, client, poll};
+
+/// How often, and for how long, the server is stopped.
+const STOPS: u32 = 12;
+const STOP: Duration = Duration::from_millis(300);
+
+/// The time by this machine's clock, which is also the database's.
+#[expect(clippy::disallowed_methods, reason = "compared with times that a server tells")]
+fn micros() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_micros()).unwrap()
+}
+
+/// Microseconds since the epoch of a timestamp such as `2026-11-22T15:36:01.827014Z`.
+fn moment(timestamp: &Value) -> i64 {
+    let timestamp: jiff::Timestamp = timestamp.as_str().unwrap().parse().unwrap();
+    timestamp.as_microsecond()
+}
+
+/// One allocation, and what is wrong with its times.
+async fn allocation(client: &reqwest::Client, url: &str, number: usize) -> Result<bool, String> {
+    let request = client.post(url).json(&json!({ "user_id": format!("client {number}") }));
+    let sent = micros();
+    let answer = request.send().await.and_then(reqwest::Response::error_for_status);
+    let Ok(answer) = answer else { return Ok(false) };
+    let Ok(lease) = answer.json::<Value>().await else { return Ok(false) };
+    let received = micros();
+    let (start, deadline) = (moment(&lease["activated_at"]), moment(&lease["expires_at"]));
+    #[expect(clippy::cast_possible_truncation, reason = "a lease of seconds")]
+    let expires_in = (lease["expires_in"].as_f64().unwrap() * 1e6) as i64;
+    if start < sent {
+        return Err(format!("decided {} us before it was sent", sent - start));
+    }
+    if start > received {
+        return Err(format!("decided {} us after the response", start - received));
+    }
+    if sent + expires_in > deadline {
+        return Err(format!("expires_in is {} us too long", sent + expires_in - deadline));
+    }
+    Ok(true)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_lies_between_its_request_and_its_response() {
+    let (_folder, databases) = databases().await;
+    for database in databases {
+        let server = Server::start(&database, &["--pool-size", "20", "--lease", "5s"]);
+        let url = format!("{}/api/tokens/allocate", server.url());
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..12 {
+            let (client, url, stop) = (client(), url.clone(), Arc::clone(&stop));
+            tasks.spawn(async move {
+                let (mut right, mut wrong) = (0, Vec::new());
+                while !stop.load(Ordering::SeqCst) {
+                    match allocation(&client, &url, number).await {
+                        Ok(granted) => right += usize::from(granted),
+                        Err(why) => wrong.push(why),
+                    }
+                    // While the server is stopped, too, requests are to be on their way.
+                    tokio::time::sleep(Duration::from_millis(u64::try_from(number).unwrap())).await;
+                }
+                (right, wrong)
+            });
+        }
+        for round in 0..STOPS {
+            tokio::time::sleep(Duration::from_millis(20 + u64::from(round * 37 % 60))).await;
+            server.signal("STOP");
+            tokio::time::sleep(STOP).await;
+            server.signal("CONT");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stop.store(true, Ordering::SeqCst);
+        let (mut right, mut wrong) = (0, Vec::new());
+        while let Some(task) = tasks.join_next().await {
+            let (granted, why) = task.unwrap();
+            right += granted;
+            wrong.extend(why);
+        }
+        assert!(wrong.is_empty(), "{} of {}: {:?}", wrong.len(), right + wrong.len(), &wrong[..1]);
+        assert!(right > 100, "only {right} allocations were granted");
+    }
+}
+
+async fn allocate(url: &str, user: &str, wait: f64) -> u16 {
+    let request = client().post(format!("{url}/api/tokens/allocate"));
+    let body = json!({ "user_id": user, "wait_seconds": wait });
+    request.json(&body).send().await.map_or(0, |answer| answer.status().as_u16())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_servers_tickets_lapse_although_the_judging_server_is_restarted_again_and_again() {
+    let database = Cluster::shared().database().await.unwrap();
+    let arguments = ["--pool-size", "1", "--when-full", "wait", "--lease", "1s"];
+    let mut server = Server::start(&database, &arguments);
+    server.allocate("ann").await;
+    let url = server.url();
+    let bob = tokio::spawn(async move { allocate(&url, "bob", 60.0).await });
+    tokio::task::block_in_place(|| {
+        poll("bob to wait", || {
+            let (_, pool) = tokio::runtime::Handle::current().block_on(server.get("/api/pool"));
+            (pool["waiting"] == 1).then_some(())
+        });
+    });
+    server.signal("KILL");
+    server.wait();
+    bob.abort();
+    let since = Instant::now();
+    let mut granted = false;
+    while !granted {
+        let server = Server::start(&database, &arguments);
+        let (url, life) = (server.url(), Instant::now());
+        while !granted && life.elapsed() < Duration::from_secs(2) {
+            granted = allocate(&url, "carol", 0.5).await == 200;
+        }
+        let waited = since.elapsed();
+        assert!(waited < Duration::from_secs(10), "the token was kept for {waited:?}");
+        // Dropped, and so killed.
+    }
+}

@@ -1,0 +1,179 @@
+//! Who is taken for dead: servers that share a pool while the database comes and goes, by the journal
+//! alone. Each server has a copy that follows the others' changes.
+
+use std::time::Duration;
+
+use pool::{
+    Allocation, Change, Circumstances, Command, GAP, HEARTBEAT, Keys, LeaseId, Policy, Pool,
+    SILENCE, ServerId, Timestamp, Token, TokenId, TokenValue, User, WhenFull,
+};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+const MILLI: i64 = 1_000;
+/// Servers look at least this often after things, with a little jitter and latency.
+const TURN: i64 = 1_050 * MILLI;
+
+/// The database can be used for a while and then not.
+#[derive(Clone, Debug)]
+struct Period {
+    up: i64,
+    down: i64,
+}
+
+struct Server {
+    id: ServerId,
+    /// When it does something next.
+    next: i64,
+    alive: bool,
+}
+
+struct World {
+    now: i64,
+    journal_at: Timestamp,
+    pool: Pool,
+    ids: u128,
+}
+
+impl World {
+    fn new() -> Self {
+        let policy =
+            Policy { when_full: WhenFull::Wait, ..Policy::of_lease(Duration::from_hours(9)) };
+        let inserted_at = Timestamp::from_micros(0);
+        let token = Token { id: TokenId(Uuid::nil()), value: TokenValue(Uuid::nil()), inserted_at };
+        let pool = Pool::restore(policy, [token], [], pool::Fence::NONE).unwrap();
+        World { now: 0, journal_at: inserted_at, pool, ids: 1 }
+    }
+
+    fn id(&mut self) -> Uuid {
+        self.ids += 1;
+        Uuid::from_u128(self.ids)
+    }
+
+    /// What the server does when it looks after things: as the engine does.
+    fn turn(&mut self, server: ServerId, commands: &[Command]) {
+        let now = Timestamp::from_micros(self.now);
+        let journal_at = Some(self.journal_at);
+        let circumstances = Circumstances { now, server, journal_at, keys: Keys::default() };
+        // Every copy is the same: what a snapshot has is what the journal comes to.
+        let tickets: Vec<_> = self.pool.tickets().cloned().collect();
+        let mut batch = self.pool.batch(circumstances);
+        for command in commands {
+            batch.decide(command).unwrap();
+        }
+        let changes = batch.finish();
+        if !changes.is_empty() {
+            self.journal_at = now;
+        }
+        let heard = |change: &Change| match change {
+            Change::ServerHeard { server, at } => Some((*server, *at)),
+            _ => None,
+        };
+        for ticket in self.pool.tickets() {
+            let before = tickets.iter().find(|before| before.lease_id == ticket.lease_id);
+            let heard =
+                changes.iter().filter_map(heard).filter(|(server, _)| *server == ticket.server);
+            let at = heard.map(|(_, at)| at).chain(before.map(|before| before.heard_at)).max();
+            assert!(at.is_none_or(|at| at == ticket.heard_at), "it is what was written down");
+        }
+    }
+
+    fn wait(&mut self, server: ServerId) -> LeaseId {
+        let lease_id = LeaseId(self.id());
+        let wait = Some(Allocation::MAX_WAIT);
+        let user = User::new("waiting").unwrap();
+        let allocation = Allocation { wait, ..Allocation::new(lease_id, user) };
+        self.turn(server, &[Command::Allocate(allocation)]);
+        lease_id
+    }
+
+    fn waits(&self, lease_id: LeaseId) -> bool {
+        self.pool.ticket(lease_id).is_some()
+    }
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap()
+}
+
+fn period() -> impl Strategy<Value = Period> {
+    // Long enough for every server that goes on trying.
+    let (up, down) = (1_500..12_000i64, prop_oneof![Just(0), 100..30_000i64]);
+    (up, down).prop_map(|(up, down)| Period { up: up * MILLI, down: down * MILLI })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_dead_are_taken_for_dead_and_the_living_are_not(
+        periods in prop::collection::vec(period(), 1..8),
+        dies_at in 0..40_000i64,
+        // How soon each server is back when the database is, and how long each life of the judge is.
+        delays in prop::collection::vec(0..1_000i64, 16),
+        lives in prop::collection::vec(1_000..9_000i64, 8),
+    ) {
+        let mut world = World::new();
+        let judge_id = ServerId(world.id());
+        let waiting_id = ServerId(world.id());
+        world.turn(judge_id, &[Command::Allocate(Allocation::new(LeaseId(Uuid::nil()), User::new("holder").unwrap()))]);
+        let lease_id = world.wait(waiting_id);
+        let mut judge = Server { id: judge_id, next: TURN, alive: true };
+        let mut waiter = Server { id: waiting_id, next: TURN, alive: true };
+        let (mut delays, mut lives) = (delays.iter().cycle(), lives.iter().cycle());
+        let mut restart = lives.next().unwrap() * MILLI;
+        let end = micros(Allocation::MAX_WAIT);
+        // Since the death, time in which the judge wrote, turn after turn.
+        let (mut in_touch, mut last_turn): (i64, Option<i64>) = (0, None);
+        'all: for Period { up, down } in periods.iter().cycle() {
+            let until = world.now + up;
+            for server in [&mut judge, &mut waiter] {
+                server.next = server.next.max(world.now + delays.next().unwrap() * MILLI);
+            }
+            loop {
+                let next = if waiter.alive { judge.next.min(waiter.next) } else { judge.next };
+                if next >= until {
+                    break;
+                }
+                world.now = next;
+                if world.now >= end {
+                    break 'all;
+                }
+                waiter.alive = waiter.alive && world.now < dies_at * MILLI;
+                if waiter.alive && waiter.next == world.now {
+                    world.turn(waiter.id, &[Command::Heartbeat]);
+                    waiter.next = world.now + TURN;
+                }
+                if judge.next == world.now {
+                    if world.now >= restart {
+                        judge.id = ServerId(world.id());
+                        restart = world.now + lives.next().unwrap() * MILLI;
+                    }
+                    let journal_at = Some(world.journal_at);
+                    let now = Timestamp::from_micros(world.now);
+                    let witness = world.pool.needs_witness(now, judge.id, journal_at);
+                    let beat = witness.then_some(Command::Heartbeat);
+                    world.turn(judge.id, beat.as_slice());
+                    if let Some(last) = last_turn.filter(|_| !waiter.alive) {
+                        in_touch += world.now - last;
+                    }
+                    last_turn = (!waiter.alive).then_some(world.now);
+                    judge.next = world.now + TURN;
+                }
+                if waiter.alive {
+                    prop_assert!(world.waits(lease_id), "a live server's ticket is kept");
+                } else {
+                    let most = SILENCE + HEARTBEAT * 2;
+                    let gone = in_touch > micros(most);
+                    prop_assert!(!gone || !world.waits(lease_id), "in touch for {in_touch} us");
+                }
+            }
+            world.now = until + down;
+            if *down > 0 {
+                // Nobody was in touch meanwhile.
+                last_turn = None;
+            }
+        }
+        prop_assert!(GAP < SILENCE, "one outage is never taken for a death");
+    }
+}
