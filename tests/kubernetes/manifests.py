@@ -59,6 +59,16 @@ def check_selectors(manifests, deployment, container):
     expect(named == ports, "every port that is named is the container's")
 
 
+def environment_of(container, database):
+    """The variables as a pod in the namespace "some" gets them."""
+    environment = {}
+    for each in container["env"]:
+        source = each.get("valueFrom", {})
+        value = "some" if "fieldRef" in source else database if source else each["value"]
+        environment[each["name"]] = re.sub(r"\$\((\w+)\)", lambda name: environment[name[1]], value)
+    return environment
+
+
 def check_settings(container, environment):
     """The program takes the flags and knows the variables. Returns its settings."""
     command = [PROGRAM, "config", *container["args"][1:]]
@@ -66,7 +76,7 @@ def check_settings(container, environment):
     expect(shown.returncode == 0, f"the program takes its arguments: {shown.stderr}")
     rows = [re.split(r" {2,}", line) for line in shown.stdout.splitlines()[1:]]
     origins = {row[-1] for row in rows}
-    for name in environment:
+    for name in environment.keys() - {"POD_NAMESPACE"}:
         expect(f"environment variable {name}" in origins, f"the program reads {name}")
     return {row[0]: row[1] for row in rows}
 
@@ -109,7 +119,7 @@ def main():
     check_kustomization(kustomization, version)
     check_selectors(manifests, deployment, container)
     with tempfile.TemporaryDirectory() as folder:
-        environment = {each["name"]: each.get("value", f"sqlite:{folder}/pool.db") for each in container["env"]}
+        environment = environment_of(container, f"sqlite:{folder}/pool.db")
         settings = check_settings(container, environment)
         listen = f"0.0.0.0:{container['ports'][0]['containerPort']}"
         expect(settings["listen"] == listen, f"it listens on {listen}")

@@ -57,6 +57,10 @@ const onlyTold = new Set([
   "not-ready",
   "too-many-streams",
   "too-many-exports",
+  "too-many-answers",
+  "unsupported-transfer-encoding",
+  "unsupported-content-encoding",
+  "too-many-connections",
   "timed-out",
   "http-version",
 ]);

@@ -94,8 +94,8 @@ async fn listening(settings: &Settings, findings: &mut Findings) {
 }
 
 fn open_files(settings: &Settings, findings: &mut Findings) {
-    // Besides connections: databases, listeners, the log.
-    const OTHERS: u64 = 100;
+    // Besides connections: those kept in reserve, databases, listeners, the log.
+    const OTHERS: u64 = 150;
     let needed = u64::try_from(settings.max_connections).unwrap_or(u64::MAX) + OTHERS;
     match rlimit::getrlimit(rlimit::Resource::NOFILE) {
         Ok((_, hard)) if hard < needed => findings.warning(

@@ -104,6 +104,7 @@ fn server_settings(settings: &Settings, loopback: bool) -> server::Settings {
         allowed_hosts: settings.allowed_hosts.clone(),
         streams: settings.max_event_streams,
         connections: settings.max_connections,
+        connections_per_address: settings.max_connections_per_address,
         header_timeout: settings.header_timeout,
         idle_timeout: settings.idle_timeout,
         body_timeout: settings.body_timeout,

@@ -200,15 +200,24 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Several,
         group: NETWORK,
         help: "Another name by which the server may be called, besides localhost, 127.0.0.1 and \
-               [::1]; may be given several times. Beyond loopback it may be called by every IP \
-               address, and where none is given by every name",
+               [::1]; may be given several times. Beyond loopback every IP address is accepted as \
+               well",
         ..ONE
     },
     Setting {
         name: "max-connections",
         default: Some("10000"),
         group: LIMITS,
-        help: "How many connections are open at once, at each address; further ones wait",
+        help: "Maximum number of open connections. At the limit, the longest idle one is closed \
+               for a new one; where none is idle, only /health and /metrics are served",
+        ..COUNT
+    },
+    Setting {
+        name: "max-connections-per-address",
+        default: Some("5000"),
+        group: LIMITS,
+        help: "The same for each client address except loopback. Where all clients come through a \
+               proxy on another machine, set it to max-connections",
         ..COUNT
     },
     Setting {

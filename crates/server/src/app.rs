@@ -11,9 +11,11 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::Settings;
+use crate::budget::Budget;
+use crate::crowd::Crowd;
 use crate::events::Streams;
 use crate::export::Exports;
-use crate::metrics::{Metrics, Rooms};
+use crate::metrics::{Counts, Metrics, Rooms};
 use crate::pages::Pages;
 use crate::problem::{Code, Problem};
 
@@ -26,6 +28,9 @@ pub(crate) struct Inside {
     pub(crate) streams: Streams,
     pub(crate) exports: Exports,
     pub(crate) metrics: Metrics,
+    pub(crate) crowd: Arc<Crowd>,
+    /// Memory for answers.
+    pub(crate) budget: Arc<Budget>,
     stopping: watch::Sender<bool>,
 }
 
@@ -34,8 +39,16 @@ impl Inside {
         let streams = Streams::new(&engine, settings);
         let (pages, exports, stopping): (_, Exports, _) = Default::default();
         let rooms = Rooms { streams: streams.room.clone(), exports: exports.0.clone() };
-        let metrics = Metrics::new(&engine, settings, rooms, streams.resyncs.clone());
-        Arc::new(Inside { engine, pages, streams, exports, metrics, stopping })
+        let budget = Budget::new(settings.answer_bytes);
+        let (most, per_address) = (settings.connections, settings.connections_per_address);
+        let crowd = Crowd::new(most, per_address, Arc::clone(&budget));
+        let counts = Counts {
+            resyncs: streams.resyncs.clone(),
+            dropped: crowd.dropped.clone(),
+            budget: Arc::clone(&budget),
+        };
+        let metrics = Metrics::new(&engine, settings, rooms, counts);
+        Arc::new(Inside { engine, pages, streams, exports, metrics, crowd, budget, stopping })
     }
 
     /// Ends what would go on for long: event streams, and waiting for a token.

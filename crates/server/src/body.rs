@@ -5,6 +5,8 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use axum::body::HttpBody;
+use axum::http::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderName};
 use bytes::{Bytes, BytesMut};
 
 use crate::MAX_BODY;
@@ -43,6 +45,25 @@ where
         Err(Problem::new(Code::BodyTimeout, detail))
     })?;
     Ok(taken.whole())
+}
+
+/// Refuses a body that is not sent as it is: it would be read as something else.
+pub(crate) fn check_codings(headers: &HeaderMap) -> Result<(), Problem> {
+    let others = |name: HeaderName, plain: &str| {
+        let lines = headers.get_all(name).iter();
+        let mut codings = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+        codings.any(|coding| !coding.trim_ascii().eq_ignore_ascii_case(plain.as_bytes()))
+    };
+    if others(TRANSFER_ENCODING, "chunked") {
+        let detail = "The only transfer coding that is supported is chunked.";
+        return Err(Problem::new(Code::TransferEncoding, detail));
+    }
+    if others(CONTENT_ENCODING, "identity") {
+        let detail = "Request bodies with a Content-Encoding are not supported. Send the body \
+                      uncompressed.";
+        return Err(Problem::new(Code::ContentEncoding, detail));
+    }
+    Ok(())
 }
 
 fn too_large() -> Problem {

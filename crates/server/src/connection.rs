@@ -5,20 +5,21 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::Version;
 use futures_util::FutureExt;
 use futures_util::task::AtomicWaker;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::answers::Answers;
+use crate::budget::Budget;
+use crate::crowd::Open;
 use crate::sockets::{self, Silence};
 
 /// How long a client may take.
@@ -28,33 +29,111 @@ pub(crate) struct Limits {
     pub(crate) header_timeout: Duration,
     /// From an answer to the next request.
     pub(crate) idle_timeout: Duration,
-    /// How often an event stream says something at least.
-    pub(crate) comment_every: Duration,
     /// To take what there is of an answer.
     pub(crate) answer_timeout: Duration,
     pub(crate) silence: Silence,
 }
 
 /// What a connection has to know about its requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Activity {
+    opened: Instant,
     under_way: AtomicUsize,
-    /// How many of them are event streams.
-    streams: AtomicUsize,
+    /// When the last request ended, by [`Activity::now`].
+    rested: AtomicU64,
     /// Whether there was a request yet.
     begun: AtomicBool,
     /// HTTP/2 clients send other things than requests, too.
     http2: AtomicBool,
+    /// Requests that began since something was read from the network.
+    since_read: AtomicUsize,
     /// Number of requests that wait for a token.
     waiting: AtomicUsize,
+    pub(crate) answers: Answers,
+    /// Memory for answers.
+    pub(crate) budget: Arc<Budget>,
+    /// Whether only health and metrics are served.
+    reserved: bool,
+    /// One of [`OPEN`], [`CLOSING`] and [`CUT`].
+    state: AtomicU8,
     /// Wakes the connection's task, to look at the above.
     changed: AtomicWaker,
+}
+
+const OPEN: u8 = 0;
+/// To be closed once it is idle.
+const CLOSING: u8 = 1;
+/// To be closed at once.
+const CUT: u8 = 2;
+
+impl Activity {
+    pub(crate) fn new(budget: Arc<Budget>, reserved: bool) -> Self {
+        let (under_way, rested, begun, http2, since_read, waiting) = Default::default();
+        let (answers, changed) = Default::default();
+        let (opened, state) = (Instant::now(), AtomicU8::new(OPEN));
+        Activity {
+            opened,
+            under_way,
+            rested,
+            begun,
+            http2,
+            since_read,
+            waiting,
+            answers,
+            budget,
+            reserved,
+            state,
+            changed,
+        }
+    }
+
+    /// Milliseconds since the connection was opened.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn at(&self, millis: u64) -> Instant {
+        self.opened + Duration::from_millis(millis)
+    }
+
+    /// Since when there is no request under way; None where there is one.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        let idle = self.under_way.load(Ordering::Relaxed) == 0;
+        idle.then(|| self.at(self.rested.load(Ordering::Relaxed)))
+    }
+
+    /// Since when the client has taken nothing of the answer that it neglects most.
+    pub(crate) fn untaken_since(&self) -> Option<Instant> {
+        self.answers.untaken_since().map(|since| self.at(since))
+    }
+
+    /// Closes the connection once it is idle.
+    pub(crate) fn close(&self) {
+        self.state.fetch_max(CLOSING, Ordering::Relaxed);
+        self.changed.wake();
+    }
+
+    /// Closes the connection in the middle of an answer.
+    pub(crate) fn cut(&self) {
+        self.state.fetch_max(CUT, Ordering::Relaxed);
+        self.changed.wake();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_closing(&self) -> bool {
+        self.state.load(Ordering::Relaxed) >= CLOSING
+    }
+
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.reserved
+    }
 }
 
 /// A request that is under way, until this is dropped.
 pub(crate) struct UnderWay {
     activity: Arc<Activity>,
-    is_stream: bool,
+    /// Whether it came together with the one before.
+    pub(crate) pipelined: bool,
 }
 
 impl UnderWay {
@@ -64,16 +143,21 @@ impl UnderWay {
             activity.begun.store(true, Ordering::Relaxed);
         }
         activity.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay { activity: Arc::clone(activity), is_stream: false }
+        let pipelined = activity.since_read.fetch_add(1, Ordering::Relaxed) > 0;
+        UnderWay { activity: Arc::clone(activity), pipelined }
+    }
+
+    pub(crate) fn activity(&self) -> &Activity {
+        &self.activity
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        if self.is_stream {
-            self.activity.streams.fetch_sub(1, Ordering::Relaxed);
+        self.activity.rested.store(self.activity.now(), Ordering::Relaxed);
+        if self.activity.under_way.fetch_sub(1, Ordering::Relaxed) == 1 && self.activity.reserved {
+            self.activity.close();
         }
-        self.activity.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -84,6 +168,11 @@ pub(crate) struct Client(Arc<Activity>);
 impl Client {
     pub(crate) fn of(activity: &Arc<Activity>) -> Self {
         Client(Arc::clone(activity))
+    }
+
+    /// Whether only health and metrics are served on this connection.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.0.reserved
     }
 
     /// While the returned guard lives, the connection, and the request with it, ends soon after
@@ -108,55 +197,10 @@ impl Drop for Waiting {
     }
 }
 
-/// Keeps a request under way beyond the head of its answer, as long as there is a clone of this: for
-/// answers that come to no end by themselves.
-#[derive(Clone, Default)]
-pub(crate) struct Lasting {
-    under_way: Arc<OnceLock<UnderWay>>,
-    is_stream: bool,
-}
-
-impl Lasting {
-    /// For an event stream: where nothing of it can be written, the client takes nothing.
-    pub(crate) fn stream() -> Self {
-        Lasting { is_stream: true, ..Lasting::default() }
-    }
-
-    pub(crate) fn keep(&self, mut under_way: UnderWay) {
-        if self.is_stream {
-            under_way.activity.streams.fetch_add(1, Ordering::Relaxed);
-            under_way.is_stream = true;
-        }
-        // There is one request for one answer.
-        let _ = self.under_way.set(under_way);
-    }
-}
-
-/// Stands for a connection that is open: it has a permit, and is counted.
-pub(crate) struct Open {
-    _permit: OwnedSemaphorePermit,
-    count: Gauge,
-}
-
-impl Open {
-    pub(crate) fn new(permit: OwnedSemaphorePermit, count: &Gauge) -> Self {
-        count.inc();
-        Open { _permit: permit, count: count.clone() }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.count.dec();
-    }
-}
-
 /// A TCP connection with these limits, which is open until this is dropped.
 pub(crate) struct Connection {
     stream: TcpStream,
-    activity: Arc<Activity>,
     limits: Limits,
-    opened: Instant,
     /// When something came first after `written`.
     read: Instant,
     written: Instant,
@@ -166,50 +210,47 @@ pub(crate) struct Connection {
     waits: bool,
     /// Set anew only when it goes off, or would go off too late: much cheaper than for each request.
     alarm: Pin<Box<Sleep>>,
-    _open: Open,
+    open: Open,
 }
 
 impl Connection {
-    pub(crate) fn new(
-        stream: TcpStream,
-        activity: Arc<Activity>,
-        limits: Limits,
-        open: Open,
-    ) -> Self {
-        let opened = Instant::now();
+    pub(crate) fn new(stream: TcpStream, limits: Limits, open: Open) -> Self {
+        let opened = open.activity.opened;
         Connection {
             stream,
-            activity,
             limits,
-            opened,
             read: opened,
             written: opened,
             stuck: None,
             waits: false,
             alarm: Box::pin(sleep_until(opened + limits.header_timeout)),
-            _open: open,
+            open,
         }
+    }
+
+    fn activity(&self) -> &Activity {
+        &self.open.activity
     }
 
     /// When the client will have said nothing, or nothing whole, for too long. None while it is the
     /// server's turn.
     ///
-    /// An HTTP/2 client may keep event streams from being written without the connection being stuck,
-    /// so it is the server's turn only as long as something is written.
+    /// An HTTP/2 client may leave an answer untaken without the connection being stuck, and what else
+    /// it exchanges does not count: neither then nor while it is idle.
     fn reading_ends(&self) -> Option<Instant> {
-        let Activity { under_way, streams, begun, http2, .. } = &*self.activity;
-        let Limits { header_timeout, idle_timeout, comment_every, .. } = self.limits;
-        let under_way = under_way.load(Ordering::Relaxed);
-        if under_way > 0 {
-            let only_streams = under_way == streams.load(Ordering::Relaxed);
-            let may_be_shut = only_streams && http2.load(Ordering::Relaxed);
-            return may_be_shut.then(|| self.written + idle_timeout + comment_every);
+        let activity = self.activity();
+        let Limits { header_timeout, idle_timeout, answer_timeout, .. } = self.limits;
+        let http2 = activity.http2.load(Ordering::Relaxed);
+        let Some(idle_since) = activity.idle_since() else {
+            let untaken = if http2 { activity.untaken_since() } else { None };
+            return untaken.map(|since| since + answer_timeout);
+        };
+        if !activity.begun.load(Ordering::Relaxed) {
+            return Some(activity.opened + header_timeout);
         }
-        if !begun.load(Ordering::Relaxed) {
-            return Some(self.opened + header_timeout);
-        }
-        let within_head = self.read > self.written && !http2.load(Ordering::Relaxed);
-        Some(if within_head { self.read + header_timeout } else { self.written + idle_timeout })
+        let within_head = self.read > self.written && !http2;
+        let idle_since = if http2 { idle_since } else { self.written };
+        Some(if within_head { self.read + header_timeout } else { idle_since + idle_timeout })
     }
 
     /// Waits for the client, but not beyond `end`.
@@ -217,7 +258,11 @@ impl Connection {
     /// Without an end, the alarm goes off all the same: nobody asks to read again once an answer is
     /// written, so it is then that the connection's rest comes to notice.
     fn wait<T>(&mut self, cx: &mut Context<'_>, end: Option<Instant>) -> Poll<io::Result<T>> {
-        self.activity.changed.register(cx.waker());
+        self.activity().changed.register(cx.waker());
+        // After the waker is registered, so that no change is missed.
+        if self.activity().state.load(Ordering::Relaxed) == CUT {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         if let Some(end) = end.filter(|&end| end < self.alarm.deadline()) {
             self.alarm.as_mut().reset(end);
         }
@@ -227,7 +272,8 @@ impl Connection {
             if end.is_some_and(|end| end <= now) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            self.alarm.as_mut().reset(end.unwrap_or(now + self.limits.header_timeout));
+            let Limits { header_timeout, answer_timeout, .. } = self.limits;
+            self.alarm.as_mut().reset(end.unwrap_or(now + header_timeout.min(answer_timeout)));
         }
     }
 
@@ -253,7 +299,11 @@ impl Connection {
     ) -> Poll<io::Result<T>> {
         if written.is_pending() {
             let stuck = *self.stuck.get_or_insert_with(Instant::now);
-            return self.wait(cx, Some(stuck + self.limits.answer_timeout));
+            let ended = self.wait(cx, Some(stuck + self.limits.answer_timeout));
+            if ended.is_ready() {
+                self.open.neglected();
+            }
+            return ended;
         }
         self.stuck = None;
         self.written = Instant::now();
@@ -270,8 +320,18 @@ impl AsyncRead for Connection {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if read.is_pending() {
             let end = self.reading_ends();
-            return self.wait(cx, end);
+            let ended = self.wait(cx, end);
+            let closing = self.activity().state.load(Ordering::Relaxed) == CLOSING;
+            if closing && self.activity().idle_since().is_some() {
+                // As if the client had closed its side.
+                return Poll::Ready(Ok(()));
+            }
+            if ended.is_ready() && self.activity().untaken_since().is_some() {
+                self.open.neglected();
+            }
+            return ended;
         }
+        self.activity().since_read.store(0, Ordering::Relaxed);
         if self.read <= self.written {
             self.read = Instant::now();
         }
@@ -304,7 +364,7 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // This is asked for whenever the task was woken.
-        let waits = self.activity.waiting.load(Ordering::Relaxed) > 0;
+        let waits = self.activity().waiting.load(Ordering::Relaxed) > 0;
         if waits != self.waits {
             self.waits = waits;
             let Silence { waiting, otherwise } = self.limits.silence;
@@ -323,32 +383,31 @@ impl AsyncWrite for Connection {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::metrics::gauge::Gauge;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
-    use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::crowd::Crowd;
 
     /// A connection of which the other end does nothing.
     async fn connection() -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        let header_timeout = Duration::from_secs(10);
-        let (idle_timeout, comment_every) = (Duration::from_secs(75), Duration::from_secs(15));
+        let (header_timeout, idle_timeout) = (Duration::from_secs(10), Duration::from_secs(75));
         let answer_timeout = Duration::from_secs(30);
         let silence = Silence { waiting: answer_timeout, otherwise: answer_timeout };
-        let limits =
-            Limits { header_timeout, idle_timeout, comment_every, answer_timeout, silence };
-        let open = Open::new(permit, &Gauge::default());
-        (Connection::new(stream, Arc::default(), limits, open), client)
+        let limits = Limits { header_timeout, idle_timeout, answer_timeout, silence };
+        let loopback = std::net::Ipv4Addr::LOCALHOST.into();
+        let open = Crowd::new(1, 1, Budget::new(0)).enter(loopback, &Gauge::default()).unwrap();
+        (Connection::new(stream, limits, open), client)
     }
 
     #[tokio::test(start_paused = true)]
     async fn answers_must_be_read() {
         let (mut connection, _client) = connection().await;
-        let _under_way = UnderWay::begin(&connection.activity, Version::HTTP_11);
+        let _under_way = UnderWay::begin(&connection.open.activity, Version::HTTP_11);
         let begun = Instant::now();
         let error = loop {
             if let Err(error) = connection.write_all(&vec![0; 1 << 20]).await {

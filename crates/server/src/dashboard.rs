@@ -3,18 +3,20 @@
 //! asset for ever, files refer to each other by the names that they have in the source, and a page
 //! is never made of files of two versions.
 
+use std::collections::HashMap;
 use std::io::Read as _;
+use std::sync::LazyLock;
 
 use axum::extract::Path;
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY,
+    VARY, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use flate2::read::GzDecoder;
 
+use crate::encode::{Encoding, Shared, accepts};
 use crate::pages::is_known;
 use crate::problem::{self, Code, Problem};
 
@@ -138,36 +140,44 @@ pub(crate) async fn asset(
 
 fn file(path: &str, headers: &HeaderMap) -> Result<Response, Problem> {
     let file = FILES.iter().find(|file| file.path == path).ok_or_else(unknown)?;
-    let (encoding, body) = if accepts(headers, "br") && !file.brotli.is_empty() {
-        (Some("br"), Bytes::from_static(file.brotli))
-    } else if accepts(headers, "gzip") {
-        (Some("gzip"), Bytes::from_static(file.gzip))
+    let (encoding, body) = if accepts(headers, Encoding::Brotli) && !file.brotli.is_empty() {
+        (Some("br"), Shared::of(file.brotli))
+    } else if accepts(headers, Encoding::Gzip) {
+        (Some("gzip"), Shared::of(file.gzip))
     } else if file.plain.is_empty() {
-        (None, unpacked(file.gzip).into())
+        (None, unpacked(file))
     } else {
-        (None, Bytes::from_static(file.plain))
+        (None, Shared::of(file.plain))
     };
     let fixed = [
         (CONTENT_TYPE, content_type(path)),
         (CONTENT_SECURITY_POLICY, POLICY),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (REFERRER_POLICY, "no-referrer"),
         (VARY, "accept-encoding"),
     ];
-    let mut response = (fixed, body).into_response();
+    let mut response = (fixed, body.plain()).into_response();
+    response.extensions_mut().insert(body);
     if let Some(encoding) = encoding {
         response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
     }
     Ok(response)
 }
 
-fn unpacked(gzip: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    GzDecoder::new(gzip).read_to_end(&mut bytes).expect("build.rs packed it");
-    bytes
+/// A file that is in the binary only in its compressed form. It is unpacked once.
+fn unpacked(file: &File) -> Shared {
+    static UNPACKED: LazyLock<HashMap<&str, Shared>> = LazyLock::new(|| {
+        let packed = FILES.iter().filter(|file| file.plain.is_empty());
+        let unpack = |file: &File| {
+            let mut bytes = Vec::new();
+            GzDecoder::new(file.gzip).read_to_end(&mut bytes).expect("build.rs packed it");
+            (file.path, Shared::new(bytes.into()))
+        };
+        packed.map(unpack).collect()
+    });
+    UNPACKED.get(file.path).cloned().unwrap_or_else(|| Shared::of(file.plain))
 }
 
 fn content_type(path: &str) -> &'static str {
@@ -180,17 +190,6 @@ fn content_type(path: &str) -> &'static str {
     }
 }
 
-/// Whether the client takes this encoding: it names it, and not with a weight of 0.
-fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
-    let lines = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).any(|item| {
-        let mut parts = item.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(encoding));
-        let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
-        named && weight.is_none_or(|weight| weight > 0.0)
-    })
-}
-
 fn unknown() -> Problem {
     let detail = "There is no such file. If the page was open while the server was upgraded, \
                   load it again.";
@@ -200,19 +199,6 @@ fn unknown() -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn encodings_are_taken_at_their_word() {
-        let accepts = |line: &'static str, encoding| {
-            let line = HeaderValue::from_static(line);
-            accepts(&HeaderMap::from_iter([(ACCEPT_ENCODING, line)]), encoding)
-        };
-        assert!(accepts("gzip, deflate, br", "br"));
-        assert!(accepts("BR;q=0.5", "br"));
-        assert!(!accepts("gzip, br;q=0", "br"));
-        assert!(!accepts("gzip, brotli", "br"));
-        assert!(!accepts("", "gzip"));
-    }
 
     #[test]
     fn every_file_has_a_type_that_browsers_take() {

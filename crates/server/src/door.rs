@@ -13,18 +13,21 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, VARY};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, EXPECT, X_CONTENT_TYPE_OPTIONS};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use pool::Allocation;
 use prometheus_client::metrics::gauge::Gauge;
-use tower::{Layer, Service};
-use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
+use tower::Service;
 use tracing::Instrument as _;
 
+use crate::answers::{Charged, LARGE};
 use crate::app::App;
+use crate::connection::Client;
+use crate::crowd::Crowd;
+use crate::encode::{Compression, Encoding, Shared};
 use crate::foreign::Gate;
 use crate::metrics::{self, Route};
 use crate::problem::{Code, Problem};
@@ -34,16 +37,13 @@ use crate::{Settings, allocate, body};
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Answers below this many bytes are not worth compressing.
-const COMPRESS_FROM: u16 = 1024;
-
 /// The service that [`crate::router`] makes. Clones are cheap and share everything.
 #[derive(Clone)]
 pub struct Door(Arc<Inner>);
 
 struct Inner {
     routes: Router,
-    compression: CompressionLayer<And<SizeAbove, NotForContentType>>,
+    compression: Compression,
     app: App,
     gate: Gate,
     request_ids: RequestIds,
@@ -54,11 +54,9 @@ struct Inner {
 
 impl Door {
     pub(crate) fn new(routes: Router, settings: &Settings, app: App) -> Self {
-        // What is compressed waits until there is more of it.
-        let worth_it = SizeAbove::new(COMPRESS_FROM).and(NotForContentType::SSE);
         Door(Arc::new(Inner {
             routes,
-            compression: CompressionLayer::new().gzip(true).br(true).compress_when(worth_it),
+            compression: Compression::new(Arc::clone(&app.budget)),
             app,
             gate: Gate::new(settings.loopback, &settings.allowed_hosts),
             request_ids: RequestIds::new(),
@@ -72,6 +70,10 @@ impl Door {
     pub(crate) fn connections(&self, address: SocketAddr) -> Gauge {
         let label = [("address", address.to_string())];
         self.0.app.metrics.connections.get_or_create(&label).clone()
+    }
+
+    pub(crate) fn crowd(&self) -> Arc<Crowd> {
+        Arc::clone(&self.0.app.crowd)
     }
 
     /// Ends what would go on for long.
@@ -142,6 +144,7 @@ impl Inner {
         if self.traces.is_some() {
             traces::answered(&response, &request_id);
         }
+        protect(response.headers_mut());
         if wants_problem && (status.is_client_error() || status.is_server_error()) {
             let value = HeaderValue::from_static(PROBLEM_JSON);
             response.headers_mut().insert(CONTENT_TYPE, value);
@@ -166,10 +169,43 @@ impl Inner {
         B: HttpBody<Data = Bytes>,
     {
         let (head, sent) = request.into_parts();
+        self.make_room(&head)?;
         self.gate.check(&head.method, &head.uri, &head.headers)?;
+        if !sent.is_end_stream() {
+            body::check_codings(&head.headers)?;
+        }
         let awaits_continue = head.headers.contains_key(EXPECT);
         let body = body::read(sent, awaits_continue, self.body_timeout).await?;
         Ok(Request::from_parts(head, Body::from(body)))
+    }
+
+    /// Refuses what there is no room for: everything but health and metrics where the connection is
+    /// one beyond the limit, or the memory for answers is used up.
+    fn make_room(&self, head: &Parts) -> Result<(), Problem> {
+        let reserved = head.extensions.get::<Client>().is_some_and(Client::is_reserved);
+        if !reserved && !self.app.budget.is_spent() || is_vital(&head.method, head.uri.path()) {
+            return Ok(());
+        }
+        if reserved {
+            let detail = "The limit of connections is reached, and none is idle. Only /health and \
+                          /metrics are served. Try again after the time in Retry-After.";
+            return Err(Problem::new(Code::TooManyConnections, detail));
+        }
+        self.app.crowd.cut_most_neglectful();
+        Err(too_many_answers())
+    }
+
+    /// The answer with its memory charged to the budget, if it is large.
+    fn charge(&self, mut response: Response) -> Response {
+        let size = response.body().size_hint().exact().and_then(|size| usize::try_from(size).ok());
+        let shared = response.extensions().get::<Shared>().is_some();
+        let Some(size) = size.filter(|size| *size > LARGE && !shared) else { return response };
+        let Some(charge) = self.app.budget.try_charge(size) else {
+            self.app.crowd.cut_most_neglectful();
+            return too_many_answers().into_response();
+        };
+        response.extensions_mut().insert(Charged(Arc::new(charge)));
+        response
     }
 
     /// How long an answer may take. Whoever waits for a token is told by the engine when that is in
@@ -186,20 +222,11 @@ impl Inner {
     /// The handler's answer, or what is to be said in its stead.
     async fn pass(&self, request: Request<Body>) -> Response {
         let head = request.method() == Method::HEAD;
-        let compressed = request.headers().contains_key(ACCEPT_ENCODING);
+        let encoding = Encoding::preferred(request.headers());
         let limit = self.limit(request.uri().path());
         let routed = async {
-            let mut routes = self.routes.clone();
-            if !compressed {
-                return into_answer(routes.call(request).await);
-            }
-            if head {
-                let mut response = into_answer(routes.call(request).await);
-                forget_length(response.headers_mut());
-                return response;
-            }
-            let response = self.compression.layer(routes).call(request).await;
-            into_answer(response).map(Body::new)
+            let response = into_answer(self.routes.clone().call(request).await);
+            self.charge(self.compression.apply(response, encoding, head).await)
         };
         let in_time = tokio::time::timeout(limit, catching_panics(routed)).await;
         match in_time {
@@ -239,6 +266,15 @@ async fn catching_panics<T>(future: impl Future<Output = T>) -> Result<T, Panick
     .await
 }
 
+/// Answers may have tokens' values and users' names: unless the handler says otherwise, no cache keeps
+/// them, and a browser takes none for anything else than it is.
+fn protect(headers: &mut HeaderMap) {
+    const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+    const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+    headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
+}
+
 fn names_problem_json(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT).iter().any(|accept| {
         let mut parts = accept.as_bytes().windows(PROBLEM_JSON.len());
@@ -246,14 +282,16 @@ fn names_problem_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// A HEAD request is answered without compressing anything, so how long the compressed answer
-/// would be is not known.
-fn forget_length(headers: &mut HeaderMap) {
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length >= u64::from(COMPRESS_FROM)) {
-        headers.remove(CONTENT_LENGTH);
-        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-    }
+pub(crate) fn too_many_answers() -> Problem {
+    let detail = "The memory for answers is used up by answers that clients have not read yet. Try \
+                  again after the time in Retry-After.";
+    Problem::new(Code::TooManyAnswers, detail)
+}
+
+/// Whether this asks how the server is, which has to work when nothing else does.
+fn is_vital(method: &Method, path: &str) -> bool {
+    let reads = method == Method::GET || method == Method::HEAD;
+    reads && matches!(path, "/health/live" | "/health/ready" | metrics::PATH)
 }
 
 /// The URI with every run of slashes in its path made one and none at the end, if that changes it.

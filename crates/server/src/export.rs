@@ -15,7 +15,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::MAX_ROWS;
 use crate::answer::{Time, status};
 use crate::app::App;
-use crate::connection::Lasting;
 use crate::metrics::Room;
 use crate::problem::{Code, Problem};
 use crate::request_id::{self, within};
@@ -66,13 +65,11 @@ pub(crate) async fn export(
     let permit = app.exports.begin()?;
     let first = app.engine.search(&question, MAX_ROWS.into()).await?;
     let text = Bytes::from([HEADER.as_bytes(), &rows(&first)].concat());
-    let lasting = Lasting::default();
     let rest = Rest {
         engine: app.engine.clone(),
         question,
         next: first.next,
         request_id: request_id::current().unwrap_or(HeaderValue::from_static("")),
-        _lasting: lasting.clone(),
         _permit: permit,
     };
     let all = try_unfold((Some(text), rest), async |(first, mut rest)| {
@@ -81,7 +78,6 @@ pub(crate) async fn export(
         Ok::<_, engine::Error>(text.map(|text| (text, (None, rest))))
     });
     let mut response = Response::new(Body::from_stream(all));
-    response.extensions_mut().insert(lasting);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
     let attachment = HeaderValue::from_static("attachment; filename=\"leases.csv\"");
@@ -97,8 +93,6 @@ struct Rest {
     next: Option<Cursor>,
     /// The name of the request, for the log.
     request_id: HeaderValue,
-    /// It may take long to find the next lease.
-    _lasting: Lasting,
     _permit: OwnedSemaphorePermit,
 }
 

@@ -6,9 +6,9 @@
 //! host and about the page a request comes from, so those are checked. Other clients send no
 //! `Origin` and no `Sec-Fetch-Site` and are not concerned.
 //!
-//! A server in a container listens on every address, and may be published on loopback only. Whoever
-//! names its hosts gets the same for it, except that it may be called by any address: scrapers and
-//! probes do so, and a page that is reached by an address was not rebound by a name.
+//! The same holds beyond loopback, where a page may reach a server in its network or a published port
+//! of a container, except that the server may be called by any address: scrapers and probes do so, and
+//! a page that is reached by an address was not rebound by a name.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -27,7 +27,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// A gate that lets requests to the usual local hosts and `allowed_hosts` in; beyond loopback
-    /// also those to an IP address and, where none is named, those to any host.
+    /// also those to any IP address.
     pub(crate) fn new(loopback: bool, allowed_hosts: &[String]) -> Self {
         Gate { loopback, allowed_hosts: allowed_hosts.to_vec() }
     }
@@ -40,21 +40,20 @@ impl Gate {
     ) -> Result<(), Problem> {
         let host = host_of(uri, headers);
         let gets = method == Method::GET || method == Method::HEAD;
-        let any_host = !self.loopback && self.allowed_hosts.is_empty() || gets && is_probe(uri);
-        if !any_host && !host.is_some_and(|host| self.is_own(host)) {
+        if !(gets && is_probe(uri)) && !host.is_some_and(|host| self.is_own(host)) {
             let detail = if self.loopback {
                 "This server listens on loopback and answers to localhost, 127.0.0.1 and [::1] only. \
                  Start it with --allowed-host to add the host you used."
             } else {
                 "This server answers to localhost, IP addresses and the hosts of --allowed-host only. \
-                 Start it with one more to add the host you used."
+                 Start it with --allowed-host to add the host you used."
             };
             return Err(Problem::new(Code::WrongHost, detail));
         }
-        let reads = gets && !is_stream(uri);
+        let reads = gets && !is_costly(uri);
         if !reads && is_foreign(host, headers) {
-            let detail = "A web page of another site may neither change anything here nor follow \
-                          events.";
+            let detail = "Cross-origin requests may not change data, search or export leases, or \
+                          follow events.";
             return Err(Problem::new(Code::ForeignPage, detail));
         }
         Ok(())
@@ -77,10 +76,20 @@ fn is_probe(uri: &Uri) -> bool {
     matches!(uri.path(), "/health/live" | "/health/ready")
 }
 
-/// Whether this leads to the event stream. Unlike other answers, which a browser shows to no page of
-/// another site, it would take up a place for as long as the page is open.
-fn is_stream(uri: &Uri) -> bool {
-    uri.path().split('/').filter(|segment| !segment.is_empty()).eq(["api", "events"])
+/// Whether this leads to the event stream, a search, an export or a history. A browser shows no answer
+/// to a page of another site, but these cost the server something all the same: a place for as long as
+/// the page is open, or a look through the database.
+fn is_costly(uri: &Uri) -> bool {
+    let mut segments = uri.path().split('/').filter(|segment| !segment.is_empty());
+    if segments.next() != Some("api") {
+        return false;
+    }
+    match segments.next() {
+        Some("events") => true,
+        Some("leases") => segments.next().is_none(),
+        Some("tokens") => segments.nth(1) == Some("history"),
+        _ => false,
+    }
 }
 
 /// A host as `Host` headers, HTTP/2 requests and origins name it.
@@ -242,12 +251,17 @@ mod tests {
     }
 
     #[test]
-    fn beyond_loopback_every_host_is_answered() {
+    fn beyond_loopback_names_have_to_be_allowed() {
         let gate = Gate::new(false, &[]);
-        assert_eq!(check(&gate, &Method::GET, "/", &[("host", "anything")]), None);
-        assert_eq!(check(&gate, &Method::GET, "/", &[]), None);
-        let foreign = [("host", "tokens.example"), ("origin", "https://evil.example")];
-        assert_eq!(check(&gate, &Method::POST, "/", &foreign), Some(Code::ForeignPage));
+        for headers in [&[("host", "evil.example:4000")][..], &[("host", "token-manager")], &[]] {
+            assert_eq!(check(&gate, &Method::GET, "/", headers), Some(Code::WrongHost));
+        }
+        // A page that was rebound has the name as its origin, too.
+        let rebound = [("host", "evil.example:4000"), ("origin", "http://evil.example:4000")];
+        assert_eq!(check(&gate, &Method::POST, "/", &rebound), Some(Code::WrongHost));
+        for host in ["localhost:4000", "127.0.0.1", "10.1.2.3:4000", "[fd00::1]:4000"] {
+            assert_eq!(check(&gate, &Method::GET, "/", &[("host", host)]), None, "{host}");
+        }
     }
 
     #[test]
@@ -343,8 +357,15 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_another_site_may_not_follow_events() {
-        for path in ["/api/events", "//api//events/?user=a", "http://localhost/api/events"] {
+    fn a_page_of_another_site_may_not_cause_work() {
+        for path in [
+            "/api/events",
+            "//api//events/?user=a",
+            "http://localhost/api/events",
+            "/api/leases",
+            "/api//leases/?format=csv",
+            "/api/tokens/01234567-89ab-cdef-0123-456789abcdef/history",
+        ] {
             for foreign in [
                 ("sec-fetch-site", "cross-site"),
                 ("sec-fetch-site", "same-site"),
@@ -357,6 +378,11 @@ mod tests {
             }
             let own = [("host", "localhost"), ("sec-fetch-site", "same-origin")];
             assert_eq!(check(&local(), &Method::GET, path, &own), None);
+        }
+        for path in ["/", "/api/tokens", "/api/leases/1", "/leases", "/api/tokens/history", "/api"]
+        {
+            let foreign = [("host", "localhost"), ("sec-fetch-site", "cross-site")];
+            assert_eq!(check(&local(), &Method::GET, path, &foreign), None, "{path}");
         }
     }
 }

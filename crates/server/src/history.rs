@@ -52,7 +52,7 @@ struct Answer<'a> {
     responses((status = 200, description = "The token's leases, newest first", body = Answer<'_>, headers(
         ("Link" = String, description = "Where there are more: `<PATH>; rel=\"next\"`"),
     ))),
-    extensions(("x-problems" = json!(problem::read(&[Code::InvalidTokenId, Code::InvalidParameter, Code::UnknownToken])))),
+    extensions(("x-problems" = json!(problem::read(&[Code::ForeignPage, Code::InvalidTokenId, Code::InvalidParameter, Code::UnknownToken])))),
 )]
 pub(crate) async fn history(
     State(app): State<App>,

@@ -8,11 +8,15 @@
 
 mod allocate;
 mod answer;
+mod answers;
 mod app;
 mod body;
+mod budget;
 mod connection;
+mod crowd;
 mod dashboard;
 mod door;
+mod encode;
 mod events;
 mod export;
 mod fields;
@@ -58,10 +62,10 @@ pub const MAX_ROWS: u16 = 1_000;
 /// How the door behaves.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether the listener can be reached from this machine only. Then, and where there are
-    /// [`Settings::allowed_hosts`], only requests to those, `localhost`, `127.0.0.1` and `[::1]` are
-    /// answered, so that a web page can't reach the server by a name of its own. Beyond loopback
-    /// so are those to any IP address; and probes of health are by whatever name.
+    /// Whether the listener can be reached from this machine only. Only requests to `localhost`,
+    /// `127.0.0.1`, `[::1]` and [`Settings::allowed_hosts`] are answered, so that a web page can't
+    /// reach the server by a name of its own. Beyond loopback so are those to any IP address; and
+    /// probes of health are by any name.
     pub loopback: bool,
     /// Further hosts that are answered: a name, or a name and port as in `tokens.example:8080`.
     pub allowed_hosts: Vec<String>,
@@ -70,8 +74,12 @@ pub struct Settings {
     /// How often an event stream says that it lives, and where it is, so that both sides notice
     /// when the other is gone. Less than what proxies take for idle.
     pub comment_every: Duration,
-    /// How many connections there may be; further ones wait in the operating system's queue.
+    /// Maximum number of connections. At the limit the longest idle one makes room for a new one.
     pub connections: usize,
+    /// Maximum number of connections from one client address, except from loopback.
+    pub connections_per_address: usize,
+    /// Memory budget for answers that wait for their clients, in bytes.
+    pub answer_bytes: usize,
     /// How long a connection may take to its first request, and to the end of a request's head.
     pub header_timeout: Duration,
     /// How long a connection may rest after an answer before it is closed (at most
@@ -104,6 +112,8 @@ impl Default for Settings {
             streams: 2_000,
             comment_every: Duration::from_secs(15),
             connections: 10_000,
+            connections_per_address: 5_000,
+            answer_bytes: 128 << 20,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             answer_timeout: Duration::from_secs(30),

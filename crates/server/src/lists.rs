@@ -7,7 +7,8 @@ use engine::{Stamp, View};
 
 use crate::answer::TokenRow;
 use crate::app::App;
-use crate::pages::{List, Page, Part};
+use crate::door::too_many_answers;
+use crate::pages::{self, List, Page, Part};
 use crate::problem::{self, Code, Problem};
 
 /// Raised whenever the same state of a pool is written down differently than by earlier releases.
@@ -31,12 +32,12 @@ const FORM: u32 = 2;
     responses(
         (status = 200, description = "The tokens, in the pool's order", body = Vec<TokenRow>, headers(
             ("ETag" = String, description = "The name of this state of the pool"),
-            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
+            ("Cache-Control" = String, description = "`private, no-cache`: to be asked about each time"),
             ("Link" = String, description = "Where there are more: `<PATH>; rel=\"next\"`"),
         )),
         (status = 304, description = "Nothing has changed", headers(
             ("ETag" = String, description = "The name of this state of the pool"),
-            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
+            ("Cache-Control" = String, description = "`private, no-cache`: to be asked about each time"),
             ("Link" = String, description = "Where there are more: `<PATH>; rel=\"next\"`"),
         )),
     ),
@@ -64,12 +65,12 @@ pub(crate) async fn all(app: State<App>, query: RawQuery, headers: HeaderMap) ->
     responses(
         (status = 200, description = "The tokens, in the pool's order", body = Vec<TokenRow>, headers(
             ("ETag" = String, description = "The name of this state of the pool"),
-            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
+            ("Cache-Control" = String, description = "`private, no-cache`: to be asked about each time"),
             ("Link" = String, description = "Where there are more: `<PATH>; rel=\"next\"`"),
         )),
         (status = 304, description = "Nothing has changed", headers(
             ("ETag" = String, description = "The name of this state of the pool"),
-            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
+            ("Cache-Control" = String, description = "`private, no-cache`: to be asked about each time"),
             ("Link" = String, description = "Where there are more: `<PATH>; rel=\"next\"`"),
         )),
     ),
@@ -97,12 +98,12 @@ pub(crate) async fn available(app: State<App>, query: RawQuery, headers: HeaderM
     responses(
         (status = 200, description = "The tokens, in the pool's order", body = Vec<TokenRow>, headers(
             ("ETag" = String, description = "The name of this state of the pool"),
-            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
+            ("Cache-Control" = String, description = "`private, no-cache`: to be asked about each time"),
             ("Link" = String, description = "Where there are more: `<PATH>; rel=\"next\"`"),
         )),
         (status = 304, description = "Nothing has changed", headers(
             ("ETag" = String, description = "The name of this state of the pool"),
-            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
+            ("Cache-Control" = String, description = "`private, no-cache`: to be asked about each time"),
             ("Link" = String, description = "Where there are more: `<PATH>; rel=\"next\"`"),
         )),
     ),
@@ -129,9 +130,12 @@ async fn list(
         Ok(kept) => kept,
         Err((stamp, etag, (rows, more_after))) => {
             let next = more_after.map(|last| part.next(last));
-            let page = Page::new(&rows, etag, next);
-            app.pages.keep(stamp, part, page.clone());
-            page
+            let body = pages::body(&rows);
+            let Some(charge) = app.budget.try_charge(body.len()) else {
+                app.crowd.cut_most_neglectful();
+                return Err(too_many_answers());
+            };
+            app.pages.keep(stamp, part, Page::new(charge.hold(body), etag, next))
         }
     };
     Ok(page.response(&headers))

@@ -11,11 +11,13 @@ use engine::{Stamp, View};
 
 use crate::MAX_ROWS;
 use crate::answer::{self, TokenRow};
+use crate::encode::Shared;
 use crate::parameters::number;
 use crate::problem::Problem;
 
-/// The answer may be kept, but has to be asked about each time.
-const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+/// The client may keep the answer, but has to ask each time whether it is still true. Shared caches may
+/// not: it has tokens' values.
+const NO_CACHE: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// About how long a token is in JSON.
 const BYTES_PER_TOKEN: usize = 480;
@@ -97,18 +99,22 @@ impl Part {
     }
 }
 
+/// The body of a page.
+pub(crate) fn body(rows: &[TokenRow]) -> Vec<u8> {
+    answer::to_vec(&rows, 2 + rows.len() * BYTES_PER_TOKEN)
+}
+
 /// An answer that can be given again.
 #[derive(Clone)]
 pub(crate) struct Page {
-    body: Bytes,
+    body: Shared,
     etag: HeaderValue,
     next: Option<HeaderValue>,
 }
 
 impl Page {
-    pub(crate) fn new(rows: &[TokenRow], etag: HeaderValue, next: Option<HeaderValue>) -> Self {
-        let body = answer::to_vec(&rows, 2 + rows.len() * BYTES_PER_TOKEN).into();
-        Page { body, etag, next }
+    pub(crate) fn new(body: Bytes, etag: HeaderValue, next: Option<HeaderValue>) -> Self {
+        Page { body: Shared::new(body), etag, next }
     }
 
     /// The answer, to a request with these headers.
@@ -117,7 +123,8 @@ impl Page {
         if is_known(headers, &self.etag) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         } else {
-            *response.body_mut() = Body::from(self.body);
+            *response.body_mut() = Body::from(self.body.plain());
+            response.extensions_mut().insert(self.body);
             response.headers_mut().insert(CONTENT_TYPE, answer::JSON);
         }
         let headers = response.headers_mut();
@@ -147,13 +154,18 @@ impl Pages {
         pages.find(|(of, _)| *of == part).map(|(_, page)| page.clone())
     }
 
-    pub(crate) fn keep(&self, stamp: Stamp, part: Part, page: Page) {
+    /// Keeps a page, unless another request has just kept the same: returns the one that is kept.
+    pub(crate) fn keep(&self, stamp: Stamp, part: Part, page: Page) -> Page {
+        if let Some(kept) = self.find(stamp, part) {
+            return kept;
+        }
         let mut kept = self.lock();
         if kept.made_of != Some(stamp) || kept.pages.len() == MAX_KEPT {
             kept.pages.clear();
         }
         kept.made_of = Some(stamp);
-        kept.pages.push((part, page));
+        kept.pages.push((part, page.clone()));
+        page
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {

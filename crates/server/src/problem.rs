@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -34,9 +34,11 @@ pub(crate) enum Code {
     UserLimit,
     BodyTooLarge,
     UnsupportedContentType,
+    ContentEncoding,
     WrongHost,
     KeyReused,
     Internal,
+    TransferEncoding,
     NoTokens,
     PoolFull,
     QueueFull,
@@ -48,13 +50,15 @@ pub(crate) enum Code {
     NotReady,
     TooManyStreams,
     TooManyExports,
+    TooManyAnswers,
+    TooManyConnections,
     TimedOut,
     HttpVersion,
 }
 
 impl Code {
     /// Every code, in their order.
-    pub(crate) const ALL: [Code; 35] = [
+    pub(crate) const ALL: [Code; 39] = [
         Code::InvalidBody,
         Code::InvalidUser,
         Code::InvalidTokenId,
@@ -74,9 +78,11 @@ impl Code {
         Code::UserLimit,
         Code::BodyTooLarge,
         Code::UnsupportedContentType,
+        Code::ContentEncoding,
         Code::WrongHost,
         Code::KeyReused,
         Code::Internal,
+        Code::TransferEncoding,
         Code::NoTokens,
         Code::PoolFull,
         Code::QueueFull,
@@ -88,6 +94,8 @@ impl Code {
         Code::NotReady,
         Code::TooManyStreams,
         Code::TooManyExports,
+        Code::TooManyAnswers,
+        Code::TooManyConnections,
         Code::TimedOut,
         Code::HttpVersion,
     ];
@@ -129,9 +137,11 @@ impl Code {
             Code::UserLimit => ("user-limit", StatusCode::CONFLICT, "User has too many leases"),
             Code::BodyTooLarge => ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
             Code::UnsupportedContentType => ("unsupported-content-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported content type"),
+            Code::ContentEncoding => ("unsupported-content-encoding", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported content encoding"),
             Code::WrongHost => ("wrong-host", StatusCode::MISDIRECTED_REQUEST, "Wrong host"),
             Code::KeyReused => ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "Idempotency-Key reused"),
             Code::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
+            Code::TransferEncoding => ("unsupported-transfer-encoding", StatusCode::NOT_IMPLEMENTED, "Unsupported transfer encoding"),
             Code::NoTokens => ("no-tokens", StatusCode::SERVICE_UNAVAILABLE, "No tokens available"),
             Code::PoolFull => ("pool-full", StatusCode::SERVICE_UNAVAILABLE, "No tokens available"),
             Code::QueueFull => ("queue-full", StatusCode::SERVICE_UNAVAILABLE, "No tokens available"),
@@ -143,6 +153,8 @@ impl Code {
             Code::NotReady => ("not-ready", StatusCode::SERVICE_UNAVAILABLE, "Not ready"),
             Code::TooManyStreams => ("too-many-streams", StatusCode::SERVICE_UNAVAILABLE, "Too many event streams"),
             Code::TooManyExports => ("too-many-exports", StatusCode::SERVICE_UNAVAILABLE, "Too many exports"),
+            Code::TooManyAnswers => ("too-many-answers", StatusCode::SERVICE_UNAVAILABLE, "Too many unread responses"),
+            Code::TooManyConnections => ("too-many-connections", StatusCode::SERVICE_UNAVAILABLE, "Too many connections"),
             Code::TimedOut => ("timed-out", StatusCode::GATEWAY_TIMEOUT, "Timed out"),
             Code::HttpVersion => ("http-version", StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP version not supported"),
         }
@@ -155,8 +167,12 @@ pub(crate) fn door(more: &[Code]) -> Vec<Code> {
         Code::InvalidBody,
         Code::BodyTimeout,
         Code::BodyTooLarge,
+        Code::ContentEncoding,
         Code::WrongHost,
         Code::Internal,
+        Code::TransferEncoding,
+        Code::TooManyAnswers,
+        Code::TooManyConnections,
         Code::TimedOut,
     ];
     [more, &door].concat()
@@ -259,6 +275,10 @@ impl IntoResponse for Problem {
             let seconds = self.retry_after.as_millis().div_ceil(1000).max(1);
             let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
             headers.insert(RETRY_AFTER, seconds);
+        }
+        if self.code == Code::ContentEncoding {
+            // RFC 9110, 15.5.16: what would have been accepted.
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         response
     }

@@ -48,6 +48,14 @@ pub(crate) const TEMPLATES: &[&str] = &[
 /// The whole service: every route behind the one [`Door`].
 #[must_use]
 pub fn router(engine: Handle, settings: &Settings) -> Door {
+    if !settings.loopback {
+        let usual = ["localhost".to_owned(), "IP addresses".to_owned()];
+        let hosts = [&usual, &settings.allowed_hosts[..]].concat().join(", ");
+        tracing::info!(
+            hosts,
+            "requests are accepted for these hosts only; allowed-host adds names"
+        );
+    }
     let app = Inside::new(engine, settings);
     let (mut routes, described) = routes().split_for_parts();
     openapi::keep(described);

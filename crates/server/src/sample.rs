@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::allocate::Request;
 use crate::answer::{self, Granted, TokenRow};
 use crate::app::App;
-use crate::pages::Page;
+use crate::pages::{self, Page};
 
 /// How many tokens the list shows.
 const TOKENS: i64 = 100;
@@ -42,7 +42,7 @@ fn tokens() -> MethodRouter<App> {
     let row = |fence| TokenRow::new(&token, Some(&lease(fence)), at);
     let rows: Vec<TokenRow> = (1..=TOKENS).map(row).collect();
     let etag = HeaderValue::from_static("W/\"2-00000000-1-1000000-0\"");
-    let page = Page::new(&rows, etag, None);
+    let page = Page::new(pages::body(&rows).into(), etag, None);
     get(async move |headers: HeaderMap| -> Response { page.clone().response(&headers) })
 }
 

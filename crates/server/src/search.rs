@@ -64,7 +64,7 @@ struct Answer<'a> {
         ("Link" = String, description = "Where there are more: `<PATH>; rel=\"next\"`"),
         ("Content-Disposition" = String, description = "Of CSV: a file's name"),
     ))),
-    extensions(("x-problems" = json!(problem::read(&[
+    extensions(("x-problems" = json!(problem::read(&[Code::ForeignPage, 
         Code::InvalidParameter, Code::TooManyExports, Code::HttpVersion,
     ])))),
 )]

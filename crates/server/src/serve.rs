@@ -8,15 +8,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use axum::http::Request;
+use axum::body::HttpBody;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Method, Request, Version};
 use axum::response::Response;
 use axum_server::{AddrListener, Address, Handle, Server};
+use bytes::Bytes;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tower::{Service, service_fn};
 
-use crate::connection::{Activity, Client, Connection, Lasting, Limits, Open, UnderWay};
+use crate::answers::{self, Turn};
+use crate::budget::Budget;
+use crate::connection::{Activity, Client, Connection, Limits, UnderWay};
+use crate::crowd::Crowd;
 use crate::sockets::{self, Silence};
 use crate::{Door, Settings};
 
@@ -25,6 +30,12 @@ const MAX_STREAMS: u32 = 128;
 
 /// How many bytes of an HTTP/1 connection are held at most; a request's head has to fit in.
 const MAX_BUFFER: usize = 64 * 1024;
+
+/// The same for HTTP/2, where each header counts for 32 bytes more than it has.
+const MAX_HEAD: u32 = 64 * 1024;
+
+/// Bytes of an HTTP/2 answer that are buffered ahead of the network.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// How many bytes an HTTP/2 client may send of a body before they are asked for.
 const H2_WINDOW: u32 = 64 * 1024;
@@ -43,7 +54,8 @@ pub async fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let open = door.connections(listener.local_addr()?);
-    let listener = Bounded::new(TcpListener::from_std(listener)?, open, settings);
+    let crowd = door.crowd();
+    let listener = Bounded::new(TcpListener::from_std(listener)?, open, crowd, settings);
     let handle = Handle::new();
     let mut http = Server::<Peer>::from_listener(listener).handle(handle.clone());
     let builder = http.http_builder();
@@ -51,6 +63,8 @@ pub async fn serve(
     builder
         .http2()
         .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD)
+        .max_send_buf_size(SEND_BUFFER)
         .initial_stream_window_size(H2_WINDOW)
         .initial_connection_window_size(4 * H2_WINDOW);
     let streaming = door.clone();
@@ -82,46 +96,46 @@ impl Address for Peer {
     type Listener = Bounded;
 }
 
-/// A listener that accepts no more connections than it has permits. Further ones wait in the
-/// operating system's queue, which is bounded too.
+/// A listener whose connections are those of a [`Crowd`].
 struct Bounded {
     listener: TcpListener,
-    permits: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
     limits: Limits,
     open: Gauge,
 }
 
 impl Bounded {
-    fn new(listener: TcpListener, open: Gauge, settings: &Settings) -> Self {
-        let Settings { header_timeout, idle_timeout, comment_every, answer_timeout, .. } =
-            *settings;
-        let permits = Arc::new(Semaphore::new(settings.connections));
+    fn new(listener: TcpListener, open: Gauge, crowd: Arc<Crowd>, settings: &Settings) -> Self {
+        let Settings { header_timeout, idle_timeout, answer_timeout, .. } = *settings;
         let silence = Silence { waiting: settings.waiter_timeout, otherwise: answer_timeout };
-        let limits =
-            Limits { header_timeout, idle_timeout, comment_every, answer_timeout, silence };
-        Bounded { listener, permits, limits, open }
+        let limits = Limits { header_timeout, idle_timeout, answer_timeout, silence };
+        Bounded { listener, crowd, limits, open }
     }
 }
 
 impl AddrListener<Connection, Peer> for Bounded {
     async fn bind_to(peer: Peer) -> io::Result<Self> {
         let listener = TcpListener::bind(peer.address).await?;
-        Ok(Bounded::new(listener, Gauge::default(), &Settings::default()))
+        let settings = Settings::default();
+        let budget = Budget::new(settings.answer_bytes);
+        let crowd = Crowd::new(settings.connections, settings.connections_per_address, budget);
+        Ok(Bounded::new(listener, Gauge::default(), crowd, &settings))
     }
 
     async fn accept_stream(&self) -> io::Result<(Connection, Peer)> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
-        let permit = permit.map_err(io::Error::other)?;
-        let (stream, address): (TcpStream, _) = self.listener.accept().await?;
-        sockets::configure(&stream, self.limits.silence);
-        let activity = Arc::new(Activity::default());
-        let peer = Peer { address, activity: Arc::clone(&activity) };
-        Ok((Connection::new(stream, activity, self.limits, Open::new(permit, &self.open)), peer))
+        loop {
+            let (stream, address): (TcpStream, _) = self.listener.accept().await?;
+            if let Some(open) = self.crowd.enter(address.ip(), &self.open) {
+                sockets::configure(&stream, self.limits.silence);
+                let peer = Peer { address, activity: Arc::clone(&open.activity) };
+                return Ok((Connection::new(stream, self.limits, open), peer));
+            }
+        }
     }
 
     fn get_local_addr(&self) -> io::Result<Peer> {
         let address = self.listener.local_addr()?;
-        Ok(Peer { address, activity: Arc::default() })
+        Ok(Peer { address, activity: Arc::new(Activity::new(Budget::new(0), false)) })
     }
 }
 
@@ -132,44 +146,68 @@ struct Visitor {
     activity: Arc<Activity>,
 }
 
+/// An answer in the making.
+type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
 impl<B> Service<Request<B>> for Visitor
 where
-    Door: Service<Request<B>, Response = Response, Error = Infallible>,
-    <Door as Service<Request<B>>>::Future: Unpin,
+    B: HttpBody<Data = Bytes> + Send + 'static,
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Visit<<Door as Service<Request<B>>>::Future>;
+    type Future = Visit;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.door.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Visit {
         request.extensions_mut().insert(Client::of(&self.activity));
-        let under_way = UnderWay::begin(&self.activity, request.version());
-        Visit { answer: self.door.call(request), under_way: Some(under_way) }
+        let version = request.version();
+        let under_way = UnderWay::begin(&self.activity, version);
+        let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+        let pauses = version != Version::HTTP_2 && under_way.pipelined;
+        let answer = if version == Version::HTTP_2 && reads {
+            let (mut door, activity) = (self.door.clone(), Arc::clone(&self.activity));
+            Box::pin(async move {
+                let turn = activity.answers.turn().await;
+                let mut answer = door.call(request).await;
+                answer.iter_mut().for_each(|answer| {
+                    answer.extensions_mut().insert(turn.clone());
+                });
+                answer
+            })
+        } else {
+            self.door.call(request)
+        };
+        Visit { answer, under_way: Some(under_way), version, pauses }
     }
 }
 
-/// An answer in the making.
-struct Visit<F> {
-    answer: F,
+/// An answer in the making, for one connection.
+struct Visit {
+    answer: Answering,
     under_way: Option<UnderWay>,
+    version: Version,
+    /// Whether others get their turn first, since the connection had one just before.
+    pauses: bool,
 }
 
-impl<F> Future for Visit<F>
-where
-    F: Future<Output = Result<Response, Infallible>> + Unpin,
-{
-    type Output = F::Output;
+impl Future for Visit {
+    type Output = Result<Response, Infallible>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let Ok(mut response) = ready!(Pin::new(&mut self.answer).poll(cx));
-        let lasting = response.extensions_mut().remove::<Lasting>();
-        if let Some((lasting, under_way)) = lasting.zip(self.under_way.take()) {
-            lasting.keep(under_way);
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if std::mem::take(&mut self.pauses) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        Poll::Ready(Ok(response))
+        let Ok(mut response) = ready!(self.answer.as_mut().poll(cx));
+        // Until the answer's size is known to the connection.
+        let _turn = response.extensions_mut().remove::<Turn>();
+        let Some(under_way) = self.under_way.take() else { return Poll::Ready(Ok(response)) };
+        if under_way.activity().is_reserved() && self.version < Version::HTTP_2 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(Ok(answers::track(response, under_way, self.version)))
     }
 }

@@ -12,6 +12,10 @@ use tokio::net::TcpStream;
 /// Probes within [`Silence::waiting`].
 const PROBES: u32 = 3;
 
+/// Number of bytes that the kernel keeps for a connection before they are sent.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 * 1024;
+
 /// How long a peer may be silent before its connection ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Silence {
@@ -30,6 +34,9 @@ pub(crate) fn configure(stream: &TcpStream, silence: Silence) {
     let keepalive = TcpKeepalive::new().with_time(every).with_interval(every).with_retries(PROBES);
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
     limit(stream, silence.otherwise);
+    // What the client does not take stays in the answer, where it is counted.
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
 }
 
 /// Ends the connection after this time without an acknowledgement. On Linux this replaces the number

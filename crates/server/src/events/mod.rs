@@ -27,7 +27,6 @@ use engine::{Handle, Scope, View};
 
 use crate::Settings;
 use crate::app::{App, unknown_token};
-use crate::connection::Lasting;
 use crate::metrics::{Counters, Room, counters};
 use crate::openapi::ServerSentEvent;
 use crate::problem::{self, Code, Problem};
@@ -82,7 +81,7 @@ impl Streams {
         self.filtered.stop();
     }
 
-    async fn open(&self, engine: &Handle, asked: Asked, lasting: Lasting) -> Result<Body, Problem> {
+    async fn open(&self, engine: &Handle, asked: Asked) -> Result<Body, Problem> {
         let Asked { filter, last } = asked;
         let permit = Arc::clone(&self.room.free).try_acquire_owned().map_err(|_| {
             let most = self.room.most;
@@ -99,8 +98,7 @@ impl Streams {
         let now = engine.read_of(Scope::Timeless, look).await?.ok_or_else(unknown_token)?;
         let (journal, comment_every) = (Arc::clone(&self.journal), self.comment_every);
         let resyncs = self.resyncs.clone();
-        let beginning =
-            Beginning { member, permit, journal, comment_every, now, last, lasting, resyncs };
+        let beginning = Beginning { member, permit, journal, comment_every, now, last, resyncs };
         Ok(beginning.body())
     }
 }
@@ -149,14 +147,12 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let asked = Asked::parse(query.as_deref().unwrap_or_default(), &headers)?;
-    let lasting = Lasting::stream();
     let body = if method == Method::HEAD {
         Body::from_stream(futures_util::stream::empty::<Result<Vec<u8>, std::convert::Infallible>>())
     } else {
-        app.streams.open(&app.engine, asked, lasting.clone()).await?
+        app.streams.open(&app.engine, asked).await?
     };
     let mut response = Response::new(body);
-    response.extensions_mut().insert(lasting);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, EVENT_STREAM);
     headers.insert(CACHE_CONTROL, NO_STORE);

@@ -17,7 +17,6 @@ use super::journal::{Answer, Journal, Page};
 use super::lane::Member;
 use super::place::Place;
 use super::text::{self, Reason};
-use crate::connection::Lasting;
 use crate::metrics::Counters;
 
 /// For how many comments' time the journal may be away until a stream that needs it ends. Its client
@@ -45,8 +44,6 @@ pub(crate) struct Beginning {
     pub(crate) now: Place,
     /// What the client says it has.
     pub(crate) last: Option<Place>,
-    /// Keeps the connection from being taken for idle.
-    pub(crate) lasting: Lasting,
     /// Counts resyncs.
     pub(crate) resyncs: Counters,
 }
@@ -78,7 +75,6 @@ struct Stream {
     comment_at: Instant,
     resyncs: Counters,
     _permit: OwnedSemaphorePermit,
-    _lasting: Lasting,
 }
 
 impl Beginning {
@@ -93,8 +89,7 @@ impl Beginning {
 
 impl Stream {
     fn new(beginning: Beginning) -> Self {
-        let Beginning { member, permit, journal, comment_every, now, last, lasting, resyncs } =
-            beginning;
+        let Beginning { member, permit, journal, comment_every, now, last, resyncs } = beginning;
         let resync = |reason: Reason| {
             count(&resyncs, reason);
             text::resync(now, reason)
@@ -120,7 +115,6 @@ impl Stream {
             comment_at: Instant::now() + comment_every,
             resyncs,
             _permit: permit,
-            _lasting: lasting,
         }
     }
 
@@ -306,7 +300,6 @@ mod tests {
             comment_every: Duration::from_secs(15),
             now: Place::whole(1, 5),
             last: None,
-            lasting: Lasting::default(),
             resyncs: Counters::default(),
         })
     }

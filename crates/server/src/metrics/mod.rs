@@ -27,6 +27,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
 use crate::app::App;
+use crate::budget::Budget;
 use crate::problem::{self, Code, Problem};
 use crate::{Settings, routes, sample};
 use http::Http;
@@ -64,12 +65,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(
-        engine: &Handle,
-        settings: &Settings,
-        rooms: Rooms,
-        resyncs: Counters,
-    ) -> Self {
+    pub(crate) fn new(engine: &Handle, settings: &Settings, rooms: Rooms, counts: Counts) -> Self {
         let benchmark = settings.benchmark_routes.then_some(sample::TEMPLATES);
         let templates = routes::TEMPLATES.iter().copied().chain(benchmark.into_iter().flatten());
         let http = Arc::new(Http::new(templates));
@@ -88,11 +84,18 @@ impl Metrics {
         let help = "Requests that were refused or failed, by the code of the problem";
         registry.register("refusals", help, refusals);
         let help = "How often an event stream had to say that something is missing, by reason";
-        registry.register("event_resyncs", help, resyncs);
+        registry.register("event_resyncs", help, counts.resyncs);
         let help = "Connections that are open, by the address that they came to";
         registry.register("connections", help, connections.clone());
         let limit = ConstGauge::new(settings.connections);
-        registry.register("connections_limit", "How many may be open at each address", limit);
+        registry.register(
+            "connections_limit",
+            "How many may be open, all addresses together",
+            limit,
+        );
+        let help = "Connections that were closed or refused to protect others, by reason";
+        registry.register("connections_dropped", help, counts.dropped);
+        registry.register_collector(Box::new(AnswerBytes(counts.budget)));
         registry.register_collector(Box::new(rooms));
         registry.register_collector(Box::new(Arc::clone(&http)));
         all.register_collector(Box::new(process::Process));
@@ -121,6 +124,30 @@ impl Metrics {
         let mut text = String::with_capacity(64 * 1024);
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+/// What other parts of the server count.
+pub(crate) struct Counts {
+    pub(crate) resyncs: Counters,
+    pub(crate) dropped: Counters,
+    pub(crate) budget: Arc<Budget>,
+}
+
+/// Memory of answers that wait for their clients.
+#[derive(Debug)]
+struct AnswerBytes(Arc<Budget>);
+
+impl Collector for AnswerBytes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut gauge = |name: &str, help: &str, value: usize| {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+        };
+        let help = "Memory of answers that wait for their clients, in bytes.";
+        gauge("answer_memory_bytes", help, self.0.used())?;
+        let help = "From how much on new answers are refused.";
+        gauge("answer_memory_limit_bytes", help, self.0.most())
     }
 }
 

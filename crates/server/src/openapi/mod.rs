@@ -16,12 +16,12 @@ use std::sync::OnceLock;
 use axum::http::header::{CACHE_CONTROL, ETAG};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde_json::{Value, json};
 use utoipa::openapi::OpenApi;
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::answer;
+use crate::encode::Shared;
 use crate::events::text::{OfEnd, OfStart, Resync, Row};
 use crate::pages::is_known;
 use crate::problem::{self, Document};
@@ -31,7 +31,7 @@ const ANSWERS: &str = include_str!("answers.json");
 
 /// The document as it is served, with its name.
 struct Kept {
-    text: Bytes,
+    text: Shared,
     etag: HeaderValue,
 }
 
@@ -44,7 +44,10 @@ pub(crate) fn keep(described: OpenApi) {
         let mut hash = DefaultHasher::new();
         text.hash(&mut hash);
         let etag = HeaderValue::try_from(format!("W/\"{:016x}\"", hash.finish()));
-        Kept { text: text.into(), etag: etag.expect("hex digits may stand in a header") }
+        Kept {
+            text: Shared::new(text.into()),
+            etag: etag.expect("hex digits may stand in a header"),
+        }
     });
 }
 
@@ -72,7 +75,9 @@ pub(crate) async fn document(headers: HeaderMap) -> Response {
     let mut response = if is_known(&headers, etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        answer::body(text.clone())
+        let mut response = answer::body(text.plain());
+        response.extensions_mut().insert(text.clone());
+        response
     };
     response.headers_mut().insert(ETAG, etag.clone());
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

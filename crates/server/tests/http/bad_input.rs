@@ -13,12 +13,70 @@ on_both! {
     a_body_may_have_64_kib,
     a_large_body_gets_a_readable_answer_everywhere,
     deep_nesting_is_no_danger,
+    bodies_with_codings_are_refused,
+    heads_have_the_same_limit_in_both_versions,
     malformed_ids_are_told,
     wrong_methods_are_told_the_right_ones,
     unknown_paths_are_not_found,
     broken_requests_do_no_harm,
     problems_have_their_own_content_type_when_asked_for,
     nothing_of_this_changes_anything,
+}
+
+async fn bodies_with_codings_are_refused(home: Home) {
+    let house = home.open().await;
+    let send = async |headers: &str| {
+        let body = r#"{"user_id":"a"}"#;
+        let framing = if headers.contains("Transfer") {
+            format!("\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
+        } else {
+            format!("Content-Length: {}\r\n\r\n{body}", body.len())
+        };
+        let request = format!(
+            "POST /api/tokens/allocate HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\n{headers}{framing}"
+        );
+        exchange(house.address, &request).await
+    };
+    for headers in
+        ["Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: identity, chunked\r\n"]
+    {
+        let answer = send(headers).await;
+        assert!(answer.starts_with("HTTP/1.1 501 "), "{headers}: {answer}");
+        assert!(answer.contains("unsupported-transfer-encoding"), "{answer}");
+    }
+    for headers in ["Content-Encoding: gzip\r\n", "Content-Encoding: identity, br\r\n"] {
+        let answer = send(headers).await;
+        assert!(answer.starts_with("HTTP/1.1 415 "), "{headers}: {answer}");
+        assert!(answer.contains("unsupported-content-encoding"), "{answer}");
+        assert!(answer.contains("accept-encoding: identity\r\n"), "{answer}");
+    }
+    assert_eq!(house.active().await, 0);
+    for headers in ["Transfer-Encoding: Chunked\r\n", "Content-Encoding: identity\r\n"] {
+        let answer = send(headers).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{headers}: {answer}");
+    }
+}
+
+async fn heads_have_the_same_limit_in_both_versions(home: Home) {
+    let house = home.open().await;
+    let http2 = crate::house::client_builder().http2_prior_knowledge().build().unwrap();
+    for client in [&house.client, &http2] {
+        for (size, status) in [(60_000, 200), (70_000, 431)] {
+            let request = client.get(format!("http://{}/health/live", house.address));
+            let answer = request.header("x", "a".repeat(size)).send().await.unwrap();
+            assert_eq!(answer.status(), status, "{size} bytes over {:?}", answer.version());
+        }
+    }
+    // Over HTTP/1 their number is limited, too.
+    for (count, status) in [(97, "200"), (101, "431")] {
+        let lines = "X: a\r\n".repeat(count);
+        let head = format!(
+            "GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n"
+        );
+        let answer = exchange(house.address, &head).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{count} lines: {answer}");
+    }
 }
 
 const JSON: &str = "application/json";

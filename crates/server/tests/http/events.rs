@@ -10,7 +10,7 @@ use store::Clock;
 
 use crate::following::{Follower, Hesitant, Message, allocate_often, place};
 use crate::house::{Answer, Home, client_builder, fields, on_both, text, until};
-use crate::wire::Wire;
+use crate::wire::{Http2, Wire};
 
 on_both! {
     everything_is_told_in_order,
@@ -280,24 +280,16 @@ async fn a_stream_is_not_idle(home: Home) {
 
 async fn who_shuts_an_http2_window_is_cut_off(home: Home) {
     let settings =
-        Settings { idle_timeout: 5 * SHORT, comment_every: SHORT, ..Settings::default() };
+        Settings { answer_timeout: 6 * SHORT, comment_every: SHORT, ..Settings::default() };
     let house = home.open_with(Some(5), settings).await;
     let client = client_builder().http2_prior_knowledge().build().unwrap();
     let url = format!("http://{}/api/events", house.address);
     let mut reading = Follower::to(client.get(url)).await;
-    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
-        let length = u8::try_from(payload.len()).unwrap();
-        [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
-    };
-    // It takes no byte of any answer, and asks for the stream.
-    let window = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
-    let head = frame(1, 5, 1, b"\x82\x86\x04\x0b/api/events\x01\x09localhost");
-    let mut wire = Wire::to(house.address).await;
-    let all = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &window[..], &head].concat();
     let begun = Instant::now();
-    tokio::io::AsyncWriteExt::write_all(&mut wire.0, &all).await.unwrap();
-    wire.closed().await;
-    assert!((6 * SHORT..60 * SHORT).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    let mut shut = Http2::to(house.address, 0).await;
+    shut.get("/api/events", [1].into_iter()).await;
+    assert!(shut.ping(60 * SHORT).await, "it is never cut off");
+    assert!(begun.elapsed() >= 6 * SHORT, "{:?}", begun.elapsed());
     // Whoever reads is not.
     for _ in 0..8 {
         reading.message().await.unwrap();

@@ -11,7 +11,8 @@ on_both! {
     a_foreign_host_is_not_answered,
     allowed_hosts_are_answered,
     probes_and_scrapers_call_by_address,
-    beyond_loopback_hosts_are_free_but_pages_are_not,
+    beyond_loopback_names_have_to_be_allowed,
+    values_are_kept_by_no_cache_and_taken_for_what_they_are,
 }
 
 /// What pages can send without asking: forms, and requests without a body.
@@ -128,18 +129,59 @@ async fn probes_and_scrapers_call_by_address(home: Home) {
     Answer::to(get("/metrics", "pod.test")).await.problem(421, "wrong-host");
 }
 
-async fn beyond_loopback_hosts_are_free_but_pages_are_not(home: Home) {
+async fn beyond_loopback_names_have_to_be_allowed(home: Home) {
     let house = home.open_with(Some(5), Settings { loopback: false, ..Settings::default() }).await;
     let id = house.ids("/api/tokens").await[0].clone();
-    for answer in write_as(&house, &id, &[("host", "tokens.example")]).await {
+    // A page whose name was rebound to the server's address.
+    let rebound = [("host", "evil.example:4000"), ("origin", "http://evil.example:4000")];
+    for answer in write_as(&house, &id, &rebound).await {
+        let detail = answer.problem(421, "wrong-host");
+        assert!(detail.contains("--allowed-host"), "{detail}");
+    }
+    let values = house.request(Method::GET, "/api/tokens").header("host", "evil.example:4000");
+    Answer::to(values).await.problem(421, "wrong-host");
+    for answer in write_as(&house, &id, &[("host", "10.1.2.3:4000")]).await {
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
-    let own = [("host", "tokens.example"), ("origin", "https://tokens.example")];
-    for answer in write_as(&house, &id, &own).await {
-        assert_eq!(answer.status, 200, "{}", answer.text);
-    }
-    let foreign = [("host", "tokens.example"), ("origin", "https://evil.example")];
+    let foreign = [("host", "10.1.2.3:4000"), ("origin", "https://evil.example")];
     for answer in write_as(&house, &id, &foreign).await {
         answer.problem(403, "foreign-page");
+    }
+}
+
+async fn values_are_kept_by_no_cache_and_taken_for_what_they_are(home: Home) {
+    let house = home.open_size(5).await;
+    let granted = house.allocate("a").await;
+    let (token, lease) = (text(&granted["token_id"]), text(&granted["lease_id"]));
+    for (path, kept) in [
+        ("/api/tokens", "private, no-cache"),
+        ("/api/tokens/active", "private, no-cache"),
+        ("/api/tokens/available", "private, no-cache"),
+        (&format!("/api/tokens/{token}"), "no-store"),
+        (&format!("/api/tokens/{token}/history"), "no-store"),
+        (&format!("/api/leases/{lease}"), "no-store"),
+        ("/api/leases", "no-store"),
+        ("/api/leases?format=csv", "no-store"),
+        ("/api/pool", "no-store"),
+        ("/api/nothing", "no-store"),
+        ("/api/tokens/x", "no-store"),
+        ("/metrics", "no-store"),
+        ("/health/ready", "no-store"),
+        ("/", "no-cache"),
+        ("/openapi.json", "no-cache"),
+    ] {
+        let answer = house.get(path).await;
+        assert_eq!(answer.header("cache-control"), kept, "{path}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+    }
+    let stream = house.request(Method::GET, "/api/events").send().await.unwrap();
+    assert_eq!(stream.headers()["x-content-type-options"], "nosniff");
+    let body = serde_json::json!({ "user_id": "a" });
+    let granted = house.post_json("/api/tokens/allocate", &body).await;
+    assert_eq!(granted.header("cache-control"), "no-store");
+    // A page of another site reads nothing, and can't have the database searched either.
+    for path in ["/api/leases", "/api/leases?format=csv", &format!("/api/tokens/{token}/history")] {
+        let request = house.request(Method::GET, path).header("sec-fetch-site", "cross-site");
+        Answer::to(request).await.problem(403, "foreign-page");
     }
 }

@@ -13,7 +13,8 @@ on_both! {
     resting_connections_are_closed_in_time,
     a_slow_body_is_told_so,
     two_thousand_idle_connections_disturb_nobody,
-    no_more_connections_than_allowed,
+    at_the_limit_the_longest_idle_makes_room,
+    where_no_connection_is_idle_health_is_told,
     clients_that_leave_take_nothing_with_them,
 }
 
@@ -117,28 +118,57 @@ async fn two_thousand_idle_connections_disturb_nobody(home: Home) {
     assert_eq!(house.active().await, 20);
 }
 
-async fn no_more_connections_than_allowed(home: Home) {
-    let idle_timeout = 4 * SHORT;
-    let settings = Settings { connections: 3, idle_timeout, ..impatient() };
+const LIVE: &str = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+async fn at_the_limit_the_longest_idle_makes_room(home: Home) {
+    let settings = Settings { connections: 3, ..Settings::default() };
     let house = home.open_with(Some(5), settings).await;
-    let ask = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let mut held = Vec::new();
+    let mut idle = Vec::new();
     for _ in 0..3 {
         let mut wire = Wire::to(house.address).await;
-        wire.send(ask).await;
+        wire.send(LIVE).await;
         wire.until("}").await;
-        held.push(wire);
+        idle.push(wire);
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // The next one waits, until one of the others goes.
-    let mut waiting = Wire::to(house.address).await;
-    waiting.send(ask).await;
-    let early = tokio::time::timeout(SHORT, waiting.until("}")).await;
-    assert!(early.is_err(), "a fourth connection was served: {early:?}");
-    drop(held.pop());
-    assert!(waiting.until("}").await.contains("200 OK"));
-    // Idle ones are closed in time, so that they can't shut others out for ever.
-    let answer = house.get("/health/live").await;
-    assert_eq!(answer.status, 200);
+    idle[0].send(LIVE).await;
+    idle[0].until("}").await;
+    let mut new = Wire::to(house.address).await;
+    new.send(LIVE).await;
+    assert!(new.until("}").await.contains("200 OK"));
+    idle[1].closed().await;
+    for index in [0, 2] {
+        idle[index].send(LIVE).await;
+        idle[index].until("}").await;
+    }
+    new.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    new.until("token_manager_connections_dropped_total{reason=\"idle\"} 1\n").await;
+}
+
+async fn where_no_connection_is_idle_health_is_told(home: Home) {
+    let settings = Settings { connections: 3, ..Settings::default() };
+    let house = home.open_with(Some(5), settings).await;
+    let mut busy = Vec::new();
+    for _ in 0..3 {
+        let mut wire = Wire::to(house.address).await;
+        wire.send("GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        wire.until("\n\n").await;
+        busy.push(wire);
+    }
+    for _ in 0..100 {
+        for path in ["/health/live", "/health/ready"] {
+            let answer = house.get(path).await;
+            assert_eq!((answer.status.as_u16(), answer.header("connection")), (200, "close"));
+        }
+    }
+    let refused = house.get("/api/pool").await;
+    refused.problem(503, "too-many-connections");
+    assert_eq!(refused.header("retry-after"), "1");
+    let metrics = house.get("/metrics").await.text;
+    assert!(metrics.contains("token_manager_connections_limit 3\n"), "{metrics}");
+    assert!(metrics.contains("{reason=\"reserved\"} 202\n"), "{metrics}");
+    busy.pop();
+    until("there is room again", async || house.get("/api/pool").await.status == 200).await;
 }
 
 async fn clients_that_leave_take_nothing_with_them(home: Home) {

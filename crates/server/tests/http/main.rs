@@ -24,6 +24,7 @@ mod obstacle;
 mod policies;
 mod resuming;
 mod searching;
+mod untaken;
 mod vanishing;
 mod waiting;
 mod wire;

@@ -52,3 +52,51 @@ pub async fn exchange(address: SocketAddr, request: &str) -> String {
     wire.send(request).await;
     wire.rest().await
 }
+
+/// A connection that speaks HTTP/2 frame by frame.
+pub struct Http2(pub Wire);
+
+impl Http2 {
+    /// A client with this window for each stream: so many bytes of an answer's body it takes.
+    pub async fn to(address: SocketAddr, window: u32) -> Self {
+        let mut wire = Wire::to(address).await;
+        let window = [&[0, 4][..], &window.to_be_bytes()].concat();
+        let start = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(4, 0, 0, &window)[..]].concat();
+        wire.0.write_all(&start).await.unwrap();
+        Http2(wire)
+    }
+
+    /// Sends GET requests for this path, one on each of these streams, which have odd numbers.
+    pub async fn get(&mut self, path: &str, streams: impl Iterator<Item = u32>) {
+        let length = u8::try_from(path.len()).unwrap();
+        let fields = [b"\x82\x86\x04", &[length][..], path.as_bytes(), b"\x01\x09localhost"];
+        let head = fields.concat();
+        let all: Vec<u8> = streams.flat_map(|stream| frame(1, 5, stream, &head)).collect();
+        self.0.0.write_all(&all).await.unwrap();
+    }
+
+    /// Sends PINGs and reads what comes until the server closes the connection, or the time is over.
+    /// Whether it was closed.
+    pub async fn ping(&mut self, limit: Duration) -> bool {
+        let pings = async {
+            let mut buffer = [0; 16 * 1024];
+            loop {
+                if self.0.0.write_all(&frame(6, 0, 0, b"stillme!")).await.is_err() {
+                    return;
+                }
+                let read = self.0.0.read(&mut buffer);
+                match tokio::time::timeout(Duration::from_millis(50), read).await {
+                    Ok(Ok(0) | Err(_)) => return,
+                    Ok(Ok(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+                    Err(_) => {}
+                }
+            }
+        };
+        tokio::time::timeout(limit, pings).await.is_ok()
+    }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
