@@ -225,6 +225,7 @@ async fn announce(handle: Handle, address: SocketAddr, database: String) {
         health = handle.health_after(health).await;
         let status = match health {
             Health::Ready => &status,
+            Health::Blocked => "STATUS=the database can't be written to",
             Health::Starting | Health::Away => "STATUS=the database can't be reached",
             Health::Stopped => return,
         };

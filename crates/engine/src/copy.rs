@@ -11,6 +11,9 @@ pub(crate) struct Copy {
     pub position: Position,
     /// The pool's time of that batch.
     pub at: Timestamp,
+    /// Every batch that this copy lacks is decided at this moment or later: ends by deadlines up to it
+    /// are final. At least `at`.
+    pub settled: Timestamp,
     pub pool: Pool,
 }
 
@@ -26,7 +29,7 @@ pub(crate) enum Unfit {
 
 impl From<Snapshot> for Copy {
     fn from(Snapshot { position, at, pool }: Snapshot) -> Self {
-        Copy { position, at, pool }
+        Copy { position, at, settled: at, pool }
     }
 }
 
@@ -51,6 +54,7 @@ impl Copy {
         self.pool.skip_fences(entry.fence.get() - self.pool.fence().get());
         self.position = entry.position;
         self.at = entry.at;
+        self.settled = self.settled.max(entry.at);
     }
 }
 

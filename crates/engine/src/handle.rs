@@ -8,10 +8,11 @@ use pool::{
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc};
 
+use crate::copy::Copy;
 use crate::events::Published;
-use crate::ids;
 use crate::mailbox::{Delivery, Request, Unanswered, Withdrawals};
 use crate::reading::Shared;
+use crate::{Scope, ids};
 
 /// How everybody but the engine's own task reaches a pool. Clones share the one engine.
 ///
@@ -75,11 +76,8 @@ impl Handle {
         match self.submit(Command::ReleaseLease { lease_id }, Duration::ZERO).await? {
             (Outcome::LeaseReleased(lease), at) => Ok(OfLease::Done { lease, at }),
             (Outcome::LeaseOver(lease), _) => Ok(OfLease::Over { lease, evicted_by: None }),
-            _ => Ok(match self.over(lease_id).await? {
-                OfLease::Over { lease, .. } if is_released(&lease) => {
-                    let at = self.shared.estimate();
-                    OfLease::Done { lease, at }
-                }
+            (_, at) => Ok(match self.over(lease_id).await? {
+                OfLease::Over { lease, .. } if is_released(&lease) => OfLease::Done { lease, at },
                 other => other,
             }),
         }
@@ -112,22 +110,36 @@ impl Handle {
         }
     }
 
-    /// Looks at the pool, which is held still meanwhile: `look` should be quick. A read that starts
-    /// after a command was answered, by whatever server, sees what the command did.
+    /// Calls `look` with the pool as it is at one moment between call and return; it should be quick,
+    /// since no batch is published meanwhile. A read is linearizable: it sees every command that was
+    /// answered before, by any server, and no later read sees an earlier state.
     ///
     /// # Errors
     ///
-    /// [`Error::NotDone`] when the database is away, [`Error::Busy`] when too many reads wait.
+    /// [`Error::NotDone`] when the database is away, or a batch in flight that decides what the read
+    /// shows is not settled in time; [`Error::Busy`] when too many reads wait.
     pub async fn read<T>(&self, look: impl FnOnce(View<'_>) -> T) -> Result<T, Error> {
-        let now = self.shared.catch_up().await?;
-        let copy = self.shared.copy();
-        let copy = copy.as_ref().ok_or_else(Error::not_done)?;
-        // The copy may have moved on since the time was told.
-        let now = now.max(copy.at);
-        let (epoch, version) = (copy.position.epoch, copy.position.version);
-        let stamp = Stamp { epoch, version, overdue: copy.pool.overdue(now) };
-        let (server, journal_at) = (self.shared.server, self.shared.journal_at(copy));
-        Ok(look(View { pool: &copy.pool, now, stamp, server, journal_at }))
+        self.read_of(Scope::Pool, look).await
+    }
+
+    /// As [`Handle::read`], for a `look` that applies no deadlines but those in `scope`, so that it has
+    /// to wait for fewer batches.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn read_of<T>(
+        &self,
+        scope: Scope,
+        look: impl FnOnce(View<'_>) -> T,
+    ) -> Result<T, Error> {
+        let view = |copy: &Copy, now| {
+            let (epoch, version) = (copy.position.epoch, copy.position.version);
+            let stamp = Stamp { epoch, version, overdue: copy.pool.overdue(now) };
+            let (server, journal_at) = (self.shared.server, self.shared.journal_at(copy));
+            look(View { pool: &copy.pool, now, stamp, server, journal_at })
+        };
+        self.shared.read(scope, view).await
     }
 
     /// All that happens to leases from now on, batch by batch, in the order of the journal. A
@@ -270,7 +282,7 @@ pub struct View<'a> {
     pub pool: &'a Pool,
     /// The moment, in the pool's time.
     pub now: Timestamp,
-    /// Equal stamps mean that nothing differs.
+    /// Equal stamps mean that nothing differs, in views of [`Scope::Pool`].
     pub stamp: Stamp,
     server: ServerId,
     journal_at: Option<Timestamp>,
@@ -303,10 +315,19 @@ pub enum Health {
     Ready,
     /// The database has not been reached yet since the start.
     Starting,
+    /// The database can be read, but not written to at the moment.
+    Blocked,
     /// The database is away for the moment.
     Away,
     /// The engine has stopped or is stopping.
     Stopped,
+}
+
+impl Health {
+    /// Whether the database was usable before and can't be written to now.
+    pub(crate) fn is_trouble(self) -> bool {
+        matches!(self, Health::Blocked | Health::Away)
+    }
 }
 
 /// Why a command or read was not answered; a variant for each thing the caller can do about it.

@@ -6,7 +6,7 @@ use store::{Cursor, LeaseRecord, Search};
 
 use crate::events::Published;
 use crate::handle::View;
-use crate::{Error, Handle, OfLease};
+use crate::{Error, Handle, OfLease, Scope};
 
 /// A lease and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,24 +85,30 @@ impl Handle {
     ///
     /// As [`Handle::read`].
     pub async fn lease(&self, id: LeaseId) -> Result<Option<LeaseView>, Error> {
-        let look = |view: View<'_>| {
-            let latest = view.pool.lease(id).cloned();
-            (latest.map(|lease| lease.seen_at(view.now)), view.now)
-        };
-        let (latest, now) = self.read(look).await?;
-        if let Some(lease) = latest {
-            return Ok(Some(LeaseView { lease, evicted_by: None, current: None, now }));
+        loop {
+            let look = |view: View<'_>| {
+                let latest = view.pool.lease(id).cloned();
+                (latest.map(|lease| lease.seen_at(view.now)), view.now)
+            };
+            let (latest, now) = self.read_of(Scope::Lease(id), look).await?;
+            if let Some(lease) = latest {
+                return Ok(Some(LeaseView { lease, evicted_by: None, current: None, now }));
+            }
+            let Some(LeaseRecord { lease, evicted_by }) = self.recorded(id).await? else {
+                return Ok(None);
+            };
+            if lease.end.is_none() {
+                // It started after the look. From now on the copy has it, or the record has its end.
+                continue;
+            }
+            let look = |view: View<'_>| {
+                let token = view.pool.token(lease.token_id);
+                let current = token.and_then(|token| token.running(view.now)).cloned();
+                (current, view.now)
+            };
+            let (current, now) = self.read_of(Scope::Token(lease.token_id), look).await?;
+            return Ok(Some(LeaseView { lease, evicted_by, current, now }));
         }
-        let Some(LeaseRecord { lease, evicted_by }) = self.recorded(id).await? else {
-            return Ok(None);
-        };
-        let look = |view: View<'_>| {
-            let token = view.pool.token(lease.token_id);
-            let current = token.and_then(|token| token.running(view.now)).cloned();
-            (current, view.now)
-        };
-        let (current, now) = self.read(look).await?;
-        Ok(Some(LeaseView { lease: lease.seen_at(now), evicted_by, current, now }))
     }
 
     /// A page of a token's history: its leases with a fence below `before`, at most `limit`. None
@@ -118,7 +124,7 @@ impl Handle {
         limit: usize,
     ) -> Result<Option<Page<Fence>>, Error> {
         let look = |view: View<'_>| view.pool.token(token).map(|_| view.now);
-        let Some(now) = self.read(look).await? else {
+        let Some(now) = self.read_of(Scope::Token(token), look).await? else {
             return Ok(None);
         };
         // One more than asked for tells whether there is another page.
@@ -140,7 +146,8 @@ impl Handle {
         if question.status == Some(Status::Running) {
             return self.running(question, limit).await;
         }
-        let now = self.read(|view| view.now).await?;
+        let scope = question.token.map_or(Scope::Pool, Scope::Token);
+        let now = self.read_of(scope, |view| view.now).await?;
         let Question { user, token, status, reason, from, to, at, after } = *question;
         let ended = status == Some(Status::Ended);
         let search = Search { now, user, token, ended, reason, from, to, at, after, limit };
@@ -158,7 +165,8 @@ impl Handle {
             let next = fitting.next().and(leases.last()).map(Cursor::of);
             (leases, next, view.now)
         };
-        let (leases, next, now) = self.read(look).await?;
+        let scope = question.token.map_or(Scope::Pool, Scope::Token);
+        let (leases, next, now) = self.read_of(scope, look).await?;
         let record = |lease| LeaseRecord { lease, evicted_by: None };
         Ok(Page { leases: leases.into_iter().map(record).collect(), next, now })
     }
@@ -200,11 +208,11 @@ impl Handle {
     /// What came of a command about a lease that is no token's latest.
     pub(crate) async fn over(&self, id: LeaseId) -> Result<OfLease, Error> {
         Ok(match self.recorded(id).await? {
-            Some(LeaseRecord { lease, evicted_by }) => {
-                let lease = lease.seen_at(self.shared.estimate());
+            Some(LeaseRecord { lease, evicted_by }) if lease.end.is_some() => {
                 OfLease::Over { lease, evicted_by }
             }
-            None => OfLease::Unknown,
+            // One that runs started after the command was decided.
+            _ => OfLease::Unknown,
         })
     }
 
@@ -213,17 +221,23 @@ impl Handle {
         self.in_time("a lease was not read", reader.lease(id)).await
     }
 
-    /// The store's answer, within the bound that holds for every read.
+    /// The store's answer, within the bound that holds for every read. Returns once the readers' copy
+    /// has every batch that the answer may show, so that no later read shows an earlier state.
     async fn in_time<T>(
         &self,
         what: &'static str,
         answer: impl Future<Output = Result<T, store::Error>>,
     ) -> Result<T, Error> {
+        let answer = async {
+            let answer = answer.await.map_err(|error| {
+                tracing::warn!(error = &error as &dyn std::error::Error, "{what}");
+                Error::not_done()
+            })?;
+            self.shared.reach_store().await?;
+            Ok(answer)
+        };
         let answer = tokio::time::timeout(self.shared.patience, answer).await;
-        answer.map_err(|_| Error::not_done())?.map_err(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "{what}");
-            Error::not_done()
-        })
+        answer.unwrap_or_else(|_| Err(Error::not_done()))
     }
 }
 

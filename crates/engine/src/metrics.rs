@@ -264,7 +264,7 @@ impl Collector for Gauges {
         let now = shared.estimate();
         // Nobody waits for the copy until this is written down.
         let seen = shared.copy().as_ref().map(|copy| {
-            let Copy { pool, position, at } = copy;
+            let Copy { pool, position, at, .. } = copy;
             let now = now.max(*at);
             let waiting = pool.waiting(now, shared.server, shared.journal_at(copy));
             (pool.size(), pool.active(now), waiting, *position)
@@ -325,6 +325,7 @@ impl Show<'_, '_> {
         let states = [
             (Health::Ready, "ready"),
             (Health::Starting, "starting"),
+            (Health::Blocked, "blocked"),
             (Health::Away, "away"),
             (Health::Stopped, "stopped"),
         ];

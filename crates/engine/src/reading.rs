@@ -1,5 +1,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 use std::time::Duration;
 
 use pool::{ServerId, Timestamp};
@@ -7,13 +9,14 @@ use store::{Durability, Entry, LogSize, News, Position, Reader, Uptime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::copy::{Copy, NOWHERE};
 use crate::events::{Happened, Published};
 use crate::high_water::HighWater;
+use crate::in_flight::InFlight;
 use crate::metrics::{Metrics, Mismatch};
-use crate::time::PoolTime;
+use crate::time::{PoolTime, STILL};
 use crate::{Error, Health};
 
 /// What the engine and all handles share: the readers' copy of the pool, and how things stand.
@@ -21,11 +24,14 @@ pub(crate) struct Shared {
     /// None until the pool was opened, and after a copy turned out unfit.
     copy: RwLock<Option<Copy>>,
     pub time: PoolTime,
+    pub in_flight: InFlight,
     reader: OnceLock<Arc<dyn Reader>>,
     durability: OnceLock<Durability>,
     pub high_water: HighWater,
     /// How things stand, and since when.
     health: watch::Sender<(Health, Instant)>,
+    /// Since when the database could not be read, if the last attempt failed.
+    unread_since: Mutex<Option<Instant>>,
     pub patience: Duration,
     /// This server, by a name that is new at each start.
     pub server: ServerId,
@@ -34,6 +40,8 @@ pub(crate) struct Shared {
     questions: mpsc::Sender<Question>,
     /// Whether the last probe of the database's readers succeeded.
     readable: AtomicBool,
+    /// For reads that wait until the batches of all servers are settled.
+    settlements: mpsc::Sender<Question>,
 }
 
 /// How often the readers of the database are probed.
@@ -45,28 +53,37 @@ type Question = oneshot::Sender<Timestamp>;
 /// How many reads may wait for one question to the database. One more is told [`Error::Busy`].
 const MOST_QUESTIONS: usize = 10_000;
 
+/// Pause after a wait for batches in flight that failed.
+const PAUSE_TO_SETTLE: Duration = Duration::from_millis(50);
+
 /// How many batches the feed of events may be behind.
 const FEED: usize = 4_096;
 
 impl Shared {
-    pub fn new(patience: Duration, server: ServerId) -> (Arc<Self>, Asker) {
+    pub fn new(patience: Duration, server: ServerId) -> (Arc<Self>, Asker, Settler) {
         let (questions, receiver) = mpsc::channel(MOST_QUESTIONS);
+        let (settlements, settling) = mpsc::channel(MOST_QUESTIONS);
         let shared = Arc::new(Shared {
             copy: RwLock::new(None),
             time: PoolTime::new(),
+            in_flight: InFlight::default(),
             reader: OnceLock::new(),
             durability: OnceLock::new(),
             high_water: HighWater::new(),
             health: watch::Sender::new((Health::Starting, Instant::now())),
+            unread_since: Mutex::default(),
             patience,
             server,
             metrics: Metrics::new(),
             feed: broadcast::Sender::new(FEED),
             questions,
             readable: AtomicBool::new(true),
+            settlements,
         });
-        let asker = Asker { shared: Arc::clone(&shared), questions: receiver };
-        (shared, asker)
+        let asker =
+            Asker { shared: Arc::clone(&shared), questions: receiver, told: Timestamp::MIN };
+        let settler = Settler { shared: Arc::clone(&shared), questions: settling };
+        (shared, asker, settler)
     }
 
     /// Takes on the pool as it was opened.
@@ -110,27 +127,76 @@ impl Shared {
 
     pub fn set_health(&self, health: Health) {
         self.health.send_if_modified(|(now, since)| {
-            let changed = *now != health;
-            if (*now, health) == (Health::Away, Health::Ready) {
+            if *now == health {
+                return false;
+            }
+            if health == Health::Ready && now.is_trouble() {
                 self.metrics.reconnects.inc();
             }
-            if changed {
-                (*now, *since) = (health, Instant::now());
+            if health == Health::Ready {
+                *lock(&self.unread_since) = None;
             }
-            changed
+            // The trouble began when writing failed first.
+            if !(now.is_trouble() && health.is_trouble()) {
+                *since = Instant::now();
+            }
+            *now = health;
+            true
         });
     }
 
-    /// What to answer at once, because waiting for the database has been in vain for long.
+    /// Notes that the database could not be written to, and lets the next news tell whether it can be
+    /// read.
+    pub fn writing_failed(&self) {
+        if !self.is_shared() {
+            self.set_health(Health::Blocked);
+            return;
+        }
+        if self.health() != Health::Blocked {
+            self.set_health(Health::Away);
+        }
+        // Without space in the channel, reads ask already.
+        drop(self.questions.try_send(oneshot::channel().0));
+    }
+
+    /// Notes whether the database could be read.
+    fn reading_ended(&self, well: bool) {
+        let mut unread_since = lock(&self.unread_since);
+        *unread_since = if well { None } else { unread_since.or(Some(Instant::now())) };
+        drop(unread_since);
+        match (self.health(), well) {
+            (Health::Away, true) => self.set_health(Health::Blocked),
+            (Health::Blocked, false) => self.set_health(Health::Away),
+            _ => {}
+        }
+    }
+
+    /// The answer to a command, where waiting for the database has failed for long.
     pub fn hopeless(&self) -> Option<Error> {
         let (health, since) = *self.health.borrow();
         match health {
             Health::Ready => None,
             Health::Stopped => Some(Error::Stopping),
-            Health::Starting | Health::Away => {
-                (since.elapsed() > self.patience).then_some(Error::not_done())
+            Health::Starting | Health::Blocked | Health::Away => self.after_patience(since),
+        }
+    }
+
+    /// The answer to a read, where reading the database has failed for long. That it can't be written to
+    /// is no reason.
+    fn hopeless_to_read(&self) -> Option<Error> {
+        let (health, since) = *self.health.borrow();
+        match health {
+            Health::Stopped => Some(Error::Stopping),
+            Health::Starting => self.after_patience(since),
+            Health::Ready | Health::Blocked | Health::Away => {
+                let unread_since = *lock(&self.unread_since);
+                unread_since.and_then(|since| self.after_patience(since))
             }
         }
+    }
+
+    fn after_patience(&self, since: Instant) -> Option<Error> {
+        (since.elapsed() > self.patience).then_some(Error::not_done())
     }
 
     /// The copy as it is, without asking whether it is current.
@@ -158,18 +224,16 @@ impl Shared {
         if let Some(clock) = reader.now() {
             return Ok(self.time.observe(clock, Timestamp::MIN));
         }
-        if let Some(error) = self.hopeless() {
+        if let Some(error) = self.hopeless_to_read() {
             return Err(error);
         }
-        let (question, answer) = oneshot::channel();
-        self.questions.try_send(question).map_err(|refused| match refused {
-            TrySendError::Full(_) => Error::busy(),
-            TrySendError::Closed(_) => Error::Stopping,
-        })?;
-        match tokio::time::timeout(self.patience, answer).await {
-            Ok(Ok(now)) => Ok(now),
-            Ok(Err(_)) | Err(_) => Err(Error::not_done()),
-        }
+        let answer = tokio::time::timeout(self.patience, ask(&self.questions)).await;
+        answer.unwrap_or_else(|_| Err(Error::not_done()))
+    }
+
+    /// Waits until no batch that any server has decided by now is in flight, and the copy has them all.
+    pub async fn settle_others(&self) -> Result<Timestamp, Error> {
+        ask(&self.settlements).await
     }
 
     /// Whether the history can be read, by the last probe.
@@ -232,6 +296,28 @@ impl Shared {
     /// `own`, which this server just made durable. Whoever comes second finds that done.
     pub fn publish(&self, known: &Position, news: News, own: Option<&Entry>) {
         let mut copy = self.write();
+        self.take_news(&mut copy, known, news);
+        if let Some(entry) = own {
+            self.advance(&mut copy, entry);
+        }
+        copy.iter().for_each(|copy| self.high_water.note(copy));
+        drop(copy);
+        self.in_flight.published();
+    }
+
+    /// As [`Shared::publish`], for news with which the copy lacks no batch decided before `settled`.
+    fn publish_settled(&self, known: &Position, news: News, settled: Timestamp) {
+        let mut copy = self.write();
+        self.take_news(&mut copy, known, news);
+        if let Some(copy) = copy.as_mut() {
+            copy.settled = copy.settled.max(settled);
+        }
+        copy.iter().for_each(|copy| self.high_water.note(copy));
+        drop(copy);
+        self.in_flight.published();
+    }
+
+    fn take_news(&self, copy: &mut Option<Copy>, known: &Position, news: News) {
         match news {
             News::Whole(snapshot) => {
                 let age = |position: &Position| (position.epoch, position.version);
@@ -246,14 +332,10 @@ impl Shared {
             }
             News::Entries(entries) => {
                 for entry in &entries {
-                    self.advance(&mut copy, entry);
+                    self.advance(copy, entry);
                 }
             }
         }
-        if let Some(entry) = own {
-            self.advance(&mut copy, entry);
-        }
-        copy.iter().for_each(|copy| self.high_water.note(copy));
     }
 
     fn advance(&self, slot: &mut Option<Copy>, entry: &Entry) {
@@ -278,11 +360,26 @@ impl Shared {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn ask(questions: &mpsc::Sender<Question>) -> Result<Timestamp, Error> {
+    let (question, answer) = oneshot::channel();
+    questions.try_send(question).map_err(|refused| match refused {
+        TrySendError::Full(_) => Error::busy(),
+        TrySendError::Closed(_) => Error::Stopping,
+    })?;
+    answer.await.map_err(|_| Error::not_done())
+}
+
 /// Asks the database for news on behalf of all reads that wait. A read joins only a question that
 /// has not been sent yet, so that its answer is no older than the read.
 pub(crate) struct Asker {
     shared: Arc<Shared>,
     questions: mpsc::Receiver<Question>,
+    /// The time that was told last.
+    told: Timestamp,
 }
 
 impl Asker {
@@ -300,15 +397,74 @@ impl Asker {
                     self.shared.publish(&known, news, None);
                     let journal =
                         self.shared.copy().as_ref().map_or(Timestamp::MIN, |copy| copy.at);
-                    let now = self.shared.time.observe(clock, journal);
+                    let now = self.moment(clock, journal);
+                    self.shared.reading_ended(true);
                     for question in waiting.drain(..) {
                         // Whoever left needs no answer.
                         let _ = question.send(now);
                     }
                 }
                 Err(error) => {
-                    warn!(error = &error as &dyn std::error::Error, "a read was not answered");
+                    let error = &error as &dyn std::error::Error;
+                    if waiting.iter().any(|question| !question.is_closed()) {
+                        warn!(error, "a read was not answered");
+                    } else {
+                        debug!(error, "the database can't be read");
+                    }
+                    self.shared.reading_ended(false);
                     waiting.clear();
+                }
+            }
+        }
+    }
+    /// The moment of reads that are told the time now: the database's clock, where that runs forward. The
+    /// pool's time may be ahead of it by what the engine has observed meanwhile, and batches that these
+    /// news lack may have been decided in between.
+    fn moment(&mut self, clock: Timestamp, journal: Timestamp) -> Timestamp {
+        let observed = self.shared.time.observe(clock, journal);
+        let is_behind = clock.after(STILL) < self.told.max(journal);
+        self.told = self.told.max(if is_behind { observed } else { clock });
+        self.told
+    }
+}
+
+/// Waits for the batches in flight on behalf of all reads that a deadline keeps waiting. As with
+/// [`Asker`], a read joins only what has not begun yet.
+pub(crate) struct Settler {
+    shared: Arc<Shared>,
+    questions: mpsc::Receiver<Question>,
+}
+
+impl Settler {
+    pub async fn run(mut self) {
+        let mut waiting = Vec::new();
+        loop {
+            waiting.retain(|question: &Question| !question.is_closed());
+            if waiting.is_empty() {
+                if self.questions.recv_many(&mut waiting, MOST_QUESTIONS).await == 0 {
+                    return;
+                }
+            } else {
+                while let Ok(question) = self.questions.try_recv() {
+                    waiting.push(question);
+                }
+            }
+            let Some(reader) = self.shared.reader.get() else {
+                waiting.clear();
+                continue;
+            };
+            let known = self.shared.position();
+            match reader.settled_news(&known).await {
+                Ok((settled, news)) => {
+                    self.shared.publish_settled(&known, news, settled);
+                    for question in waiting.drain(..) {
+                        // The read may have given up.
+                        let _ = question.send(settled);
+                    }
+                }
+                Err(error) => {
+                    debug!(error = &error as &dyn std::error::Error, "batches are still in flight");
+                    tokio::time::sleep(PAUSE_TO_SETTLE).await;
                 }
             }
         }

@@ -15,7 +15,7 @@ use crate::copy::Copy;
 use crate::housekeeping::Housekeeping;
 use crate::keys::KeyLimits;
 use crate::mailbox::{Request, Withdrawals};
-use crate::reading::{Asker, Shared};
+use crate::reading::{Asker, Settler, Shared};
 use crate::turns::{Turns, keep_wanted};
 use crate::writer::Writer;
 use crate::{Handle, Health, Settings, ids};
@@ -40,6 +40,7 @@ pub struct Engine {
     settings: Settings,
     shared: Arc<Shared>,
     asker: Asker,
+    settler: Settler,
     mailbox: mpsc::Receiver<Request>,
     withdrawals: (Withdrawals, mpsc::UnboundedReceiver<Command>),
 }
@@ -48,12 +49,13 @@ pub struct Engine {
 /// sent at once; they wait, within [`Settings::patience`], until it runs.
 #[must_use]
 pub fn start(database: Box<dyn Database>, wanted: Wanted, settings: Settings) -> (Handle, Engine) {
-    let (shared, asker) = Shared::new(settings.patience, ids::server());
+    let (shared, asker, settler) = Shared::new(settings.patience, ids::server());
     let (sender, mailbox) = mpsc::channel(settings.mailbox);
     let withdrawals = mpsc::unbounded_channel();
     let handle =
         Handle { shared: Arc::clone(&shared), mailbox: sender, withdrawals: withdrawals.0.clone() };
-    let engine = Engine { database, wanted, settings, shared, asker, mailbox, withdrawals };
+    let engine =
+        Engine { database, wanted, settings, shared, asker, settler, mailbox, withdrawals };
     (handle, engine)
 }
 
@@ -93,7 +95,8 @@ impl Engine {
     }
 
     async fn serve(self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), Fatal> {
-        let Engine { database, wanted, settings, shared, asker, mut mailbox, withdrawals } = self;
+        let Engine { database, wanted, settings, shared, asker, settler, mut mailbox, withdrawals } =
+            self;
         let mut waiting = VecDeque::new();
         let tend = || {
             keep_wanted(&mut waiting, &mut mailbox, settings.batch);
@@ -109,6 +112,7 @@ impl Engine {
         shared.open(Arc::clone(&reader), Copy::from(snapshot), durability);
         shared.set_health(Health::Ready);
         let mut asker = AbortOnDrop(tokio::spawn(asker.run()));
+        let mut settler = AbortOnDrop(tokio::spawn(settler.run()));
         let writer = Writer {
             shared: Arc::clone(&shared),
             store,
@@ -144,6 +148,7 @@ impl Engine {
             result = turns.take(stop) => result,
             () = shared.probe() => unreachable!("it has no end"),
             _ = &mut asker.0 => Err(Fatal("the task that asks for news has died".to_owned())),
+            _ = &mut settler.0 => Err(Fatal("the task that waits for batches has died".to_owned())),
         }
     }
 }

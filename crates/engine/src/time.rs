@@ -13,7 +13,7 @@ const WORTH_A_WORD: Duration = Duration::from_secs(1);
 
 /// While the clock is behind by no more than this, the pool's time stands still instead of running on. A
 /// batch that was begun ahead is decided that much ahead of the clock at most.
-const STILL: Duration = Duration::from_millis(10);
+pub(crate) const STILL: Duration = Duration::from_millis(10);
 
 /// The pool's time: the database's clock, as long as that runs forward. Where it is behind the
 /// journal or behind itself, the pool's time runs on by the monotonic clock until it is caught up

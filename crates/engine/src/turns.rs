@@ -77,7 +77,7 @@ impl Turns {
         match failure {
             Failure::Away => {
                 shared.metrics.failures.inc();
-                shared.set_health(Health::Away);
+                shared.writing_failed();
                 shared.time.forget_clock();
             }
             Failure::Mismatch(of) => {
@@ -122,7 +122,7 @@ impl Turns {
         while let Ok(command) = self.withdrawals.try_recv() {
             self.withdraw(command);
         }
-        if self.writer.shared.health() == Health::Away {
+        if self.writer.shared.health().is_trouble() {
             keep_wanted(&mut self.waiting, &mut self.mailbox, self.batch);
             self.writer.shared.metrics.left(self.waiting.len());
         }
@@ -223,7 +223,7 @@ impl Turns {
     }
 
     async fn turn(&mut self) -> Result<(), Failure> {
-        let away = self.writer.shared.health() == Health::Away;
+        let away = self.writer.shared.health().is_trouble();
         let idle = !self.pressed() && !away && !self.writer.has_to_load();
         if idle && self.shared_database {
             // Other servers may have started leases, or written down the expiry by now; and this is

@@ -103,6 +103,19 @@ impl Writer {
         limit: usize,
         may_begin: bool,
     ) -> Result<bool, Failure> {
+        let attempted = self.attempt_batch(waiting, limit, may_begin).await;
+        if self.unsettled.is_none() {
+            self.shared.in_flight.end();
+        }
+        attempted
+    }
+
+    async fn attempt_batch(
+        &mut self,
+        waiting: &mut VecDeque<Request>,
+        limit: usize,
+        may_begin: bool,
+    ) -> Result<bool, Failure> {
         self.begun = false;
         // Every command that waits was sent before.
         let taken = Uptime::now();
@@ -145,7 +158,7 @@ impl Writer {
         let gap = self.raise_fences(&mut copy, clock, new_epoch).await?;
         self.shared.time.note(clock, asked, answered);
         let clock = if asked < taken { self.clock_by_now().await? } else { clock };
-        let now = self.shared.time.observe(clock, copy.at);
+        let now = self.shared.in_flight.begin(|| self.shared.time.observe(clock, copy.at));
         let limit = if self.alone > 0 { 1 } else { limit };
         let mut span = self.span.clone();
         let decided = self.decide(&mut copy, now, waiting, limit);

@@ -1,6 +1,7 @@
 //! What goes wrong in earnest: lost connections, full disks, clocks that jump, several servers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[expect(dead_code, reason = "each test file has faults of its own")]
 #[path = "support/faulty.rs"]
 mod faulty;
 #[path = "support/proxy.rs"]

@@ -1,5 +1,6 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 use crate::queue::Queue;
 use crate::{
@@ -253,6 +254,13 @@ impl Pool {
     /// The deadlines of leases whose end has not been decided, earliest first.
     pub(crate) fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
         self.deadlines.iter().map(|&(deadline, _)| deadline)
+    }
+
+    /// The earliest deadline after that moment of a lease whose end has not been decided.
+    #[must_use]
+    pub fn next_deadline_after(&self, moment: Timestamp) -> Option<Timestamp> {
+        let after = (Bound::Excluded((moment, Fence::new(i64::MAX))), Bound::Unbounded);
+        self.deadlines.range(after).next().map(|&(deadline, _)| deadline)
     }
 
     /// How many leases are past their deadline at `now` without their end having been decided.

@@ -7,7 +7,7 @@ use axum::extract::{self, FromRequest, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use engine::{Asked, View};
+use engine::{Asked, Scope, View};
 use pool::{Allocation, MAX_WAITING, Refusal, User};
 use utoipa::ToSchema;
 
@@ -207,7 +207,8 @@ fn user(sent: Sent<'_>) -> Result<User, Problem> {
 
 /// What to say of a `lease_seconds` out of its range, of which the policy knows the end.
 async fn wrong_lease(wrong: Wrong, app: &App) -> Result<Problem, Problem> {
-    let longest = app.engine.read(|view: View<'_>| view.pool.policy().lease).await?;
+    let longest = |view: View<'_>| view.pool.policy().lease;
+    let longest = app.engine.read_of(Scope::Timeless, longest).await?;
     Ok(not_that_long(wrong, longest))
 }
 

@@ -46,6 +46,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Response, Problem> {
         Health::Ready if !app.engine.is_readable() => "The history can't be read at the moment.",
         Health::Ready => return Ok(json(&Status { status: "ready" }, 32)),
         Health::Starting => "The database has not been reached yet since the start.",
+        Health::Blocked => "The database can't be written to at the moment. Reads are answered.",
         Health::Away => "The database can't be reached at the moment.",
         Health::Stopped => "The server is shutting down.",
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::Method;
 use axum::response::Response;
-use engine::{Handle, View};
+use engine::{Handle, Scope, View};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -133,7 +133,8 @@ async fn clear(State(app): State<App>) -> Result<Response, Problem> {
 )]
 async fn show(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
     let look = |view: View<'_>| view.pool.token(id.token()).map(|token| Shown::of(token, view.now));
-    let shown = app.engine.read(look).await?.ok_or_else(unknown_token)?;
+    let scope = Scope::Token(id.token());
+    let shown = app.engine.read_of(scope, look).await?.ok_or_else(unknown_token)?;
     Ok(json(&shown, 1024))
 }
 

@@ -377,13 +377,24 @@ pub trait Reader: Send + Sync {
     /// Whether other servers may write too, so that a copy has to ask for news before it answers.
     fn shared(&self) -> bool;
 
-    /// The time by the database's clock, and what changed since `known`. With SQLite there never
-    /// are news: no one else writes.
+    /// The time by the database's clock, and what changed since `known`. Of the batches that these news
+    /// lack, at most one was decided before that time: the one that was in flight. With SQLite there
+    /// never are news: no one else writes.
     ///
     /// # Errors
     ///
     /// [`Error::TryAgain`] when the database can't be reached.
     async fn news(&self, known: &Position) -> Result<(Timestamp, News), Error>;
+
+    /// As [`Reader::news`], but first waits for the batches in flight, of all servers, and returns another
+    /// time: each batch that `known` lacks with these news is decided at that time or later.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TryAgain`] also when a batch is still in flight after about a second.
+    async fn settled_news(&self, known: &Position) -> Result<(Timestamp, News), Error> {
+        self.news(known).await
+    }
 
     /// The time, where it can be told without asking anyone: SQLite, whose time is the machine's.
     fn now(&self) -> Option<Timestamp>;
@@ -399,6 +410,13 @@ pub trait Reader: Send + Sync {
 
     /// The size of the write-ahead log, where the server itself has to empty one.
     fn log_size(&self) -> Option<LogSize> {
+        None
+    }
+
+    /// The version of the newest journal entry that any answer of this reader may be based on, where
+    /// copies don't ask for news before each read: SQLite. The database shows a batch to readers before
+    /// [`Store::commit`] returns.
+    fn version_read(&self) -> Option<i64> {
         None
     }
 

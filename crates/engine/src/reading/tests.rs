@@ -46,7 +46,7 @@ impl Reader for Probed {
 
 #[tokio::test]
 async fn readers_that_do_not_answer_show() {
-    let (shared, _asker) = Shared::new(Duration::from_millis(10), ServerId(Uuid::nil()));
+    let (shared, _asker, _settler) = Shared::new(Duration::from_millis(10), ServerId(Uuid::nil()));
     let answers = Arc::new(AtomicBool::new(true));
     assert!(shared.reader.set(Arc::new(Probed(Arc::clone(&answers)))).is_ok());
     let until = async |readable: bool| {

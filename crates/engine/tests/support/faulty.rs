@@ -1,9 +1,8 @@
 //! A database whose commits go wrong on demand, around a real one.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, ServerId, Timestamp};
@@ -11,6 +10,7 @@ use store::{
     Backup, BatchId, Begun, Database, Entry, Error, ImportedPool, KeyUsage, KeysFound, NewEpoch,
     News, Opened, Position, Store, Swept, Wanted,
 };
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// How the next commit goes wrong.
@@ -28,12 +28,52 @@ pub enum Fault {
     Misfit,
     /// It is refused for now.
     TryAgain,
+    /// It waits at the gate, and then goes as planned next.
+    Held(&'static Gate),
+    /// It becomes durable, and the word of it waits at the gate.
+    DoneHeld(&'static Gate),
     /// It becomes durable and the next batch is begun, but the server stalls before it goes on.
     Stalled,
 }
 
 /// How often a clock was read within a batch, by all tests of a file.
 pub static CLOCK_READS: AtomicUsize = AtomicUsize::new(0);
+
+/// Where a commit waits until the test opens it.
+#[derive(Debug)]
+pub struct Gate {
+    reached: AtomicBool,
+    open: Notify,
+}
+
+impl PartialEq for Gate {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Gate {}
+
+impl Gate {
+    /// One that is closed.
+    pub fn new() -> &'static Self {
+        Box::leak(Box::new(Gate { reached: AtomicBool::new(false), open: Notify::new() }))
+    }
+
+    /// Whether a commit waits, or has waited.
+    pub fn is_reached(&self) -> bool {
+        self.reached.load(Ordering::SeqCst)
+    }
+
+    pub fn open(&self) {
+        self.open.notify_one();
+    }
+
+    async fn pass(&self) {
+        self.reached.store(true, Ordering::SeqCst);
+        self.open.notified().await;
+    }
+}
 
 /// How long a stall takes.
 pub const STALL: std::time::Duration = std::time::Duration::from_millis(400);
@@ -100,9 +140,18 @@ impl Store for FaultyStore {
         Ok(begun)
     }
     async fn commit(&mut self, entry: &Entry) -> Result<(), Error> {
-        let fault = self.plan.lock().unwrap().pop();
+        let mut fault = self.plan.lock().unwrap().pop();
+        while let Some(Fault::Held(gate)) = fault {
+            gate.pass().await;
+            fault = self.plan.lock().unwrap().pop();
+        }
         match fault {
-            None => self.real.commit(entry).await,
+            None | Some(Fault::Held(_)) => self.real.commit(entry).await,
+            Some(Fault::DoneHeld(gate)) => {
+                self.real.commit(entry).await?;
+                gate.pass().await;
+                Ok(())
+            }
             Some(fault @ (Fault::DoneUnsaid | Fault::DoneUnsaidLongAgo)) => {
                 self.gives_all = fault == Fault::DoneUnsaidLongAgo;
                 self.real.commit(entry).await?;

@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 /// Where a pool lives.
 pub struct Home {
     pub url: DatabaseUrl,
+    /// The URL as text.
+    pub at: String,
     clock: Arc<dyn Clock>,
     _folder: Option<TempDir>,
 }
@@ -23,7 +25,7 @@ impl Home {
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("pool.db").display());
-        Home { url: url.parse().unwrap(), clock: Arc::new(SystemClock), _folder: Some(folder) }
+        Home { _folder: Some(folder), ..Self::at(&url) }
     }
 
     pub async fn postgres() -> Self {
@@ -31,7 +33,8 @@ impl Home {
     }
 
     pub fn at(url: &str) -> Self {
-        Home { url: url.parse().unwrap(), clock: Arc::new(SystemClock), _folder: None }
+        let at = url.to_owned();
+        Home { url: url.parse().unwrap(), at, clock: Arc::new(SystemClock), _folder: None }
     }
 
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {

@@ -23,7 +23,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
-use engine::{Handle, View};
+use engine::{Handle, Scope, View};
 
 use crate::Settings;
 use crate::app::{App, unknown_token};
@@ -95,7 +95,7 @@ impl Streams {
             let known = filter.token.is_none_or(|token| view.pool.token(token).is_some());
             known.then(|| Place::whole(view.stamp.epoch, view.stamp.version))
         };
-        let now = engine.read(look).await?.ok_or_else(unknown_token)?;
+        let now = engine.read_of(Scope::Timeless, look).await?.ok_or_else(unknown_token)?;
         let (journal, comment_every) = (Arc::clone(&self.journal), self.comment_every);
         let resyncs = self.resyncs.clone();
         let beginning = Beginning { member, permit, journal, comment_every, now, last, resyncs };

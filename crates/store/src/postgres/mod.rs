@@ -55,6 +55,10 @@ const POOL_LOCKS: i32 = 0x746f_6b65;
 /// second half is the pool's id.
 const LISTENER_LOCKS: i32 = 0x746f_6b68;
 
+/// The first half of the keys of the locks that sessions which write hold all the time, so that a batch
+/// can be told from anything else that holds a pool's lock; the second half is the pool's id.
+const WRITER_LOCKS: i32 = 0x746f_6b77;
+
 /// The key of the lock on the schema.
 const MIGRATION_LOCK: (i32, i32) = (0x746f_6b6d, 0);
 

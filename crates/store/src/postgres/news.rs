@@ -18,6 +18,8 @@ pub(super) const ROWS: i64 = 1_002;
 pub(super) struct Answer {
     /// The time by the database's clock.
     pub(super) now: Timestamp,
+    /// The time when the transaction that asked began, before it saw anything.
+    pub(super) begun: Timestamp,
     /// `None` when the copy is of another history, or lacks too much.
     pub(super) news: Option<News>,
 }
@@ -32,8 +34,8 @@ pub(super) struct News {
 /// Reads the rows of `news.sql`, asked from the copy's own version on.
 pub(super) fn read(known: &Position, rows: &[Row]) -> Result<Answer, PgError> {
     // There always is a row; a time so early makes nothing expire if there were none.
-    let now = rows.first().map_or(Ok(Timestamp::MIN), |row| rows::moment(row, 0))?;
-    Ok(Answer { now, news: read_news(known, rows)? })
+    let moment = |column| rows.first().map_or(Ok(Timestamp::MIN), |row| rows::moment(row, column));
+    Ok(Answer { now: moment(0)?, begun: moment(9)?, news: read_news(known, rows)? })
 }
 
 fn read_news(known: &Position, rows: &[Row]) -> Result<Option<News>, PgError> {

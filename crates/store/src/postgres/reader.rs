@@ -1,6 +1,7 @@
 //! The side that reads: a few connections, shared by all who ask.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,12 +9,14 @@ use deadpool_postgres::{Client, Connect, Manager, ManagerConfig, Object, Pool, R
 use pool::{Fence, Lease, LeaseId, Timestamp, TokenId};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client as PgClient, Error as PgError, IsolationLevel};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client as PgClient, Error as PgError, IsolationLevel, Row};
 use uuid::Uuid;
 
 use super::failure::running;
 use super::session::{Access, Purpose};
-use super::{news, rows, search, snapshot};
+use super::statements::{Step, flight};
+use super::{POOL_LOCKS, WRITER_LOCKS, news, rows, search, snapshot};
 use crate::{Entry, Error, Found, LeaseRecord, News, Position, Reader, Search};
 
 /// How many reads run at the same time.
@@ -37,6 +40,8 @@ pub(super) struct PostgresReader {
     connections: Pool,
     searches: Semaphore,
     pool: i32,
+    /// Whether another program held the pool's lock when batches were last waited for.
+    is_held_up: AtomicBool,
 }
 
 struct Connector(Access);
@@ -76,7 +81,45 @@ impl PostgresReader {
             .runtime(Runtime::Tokio1)
             .build()
             .expect("time-outs have their runtime");
-        PostgresReader { connections, searches: Semaphore::new(SEARCHES), pool }
+        let searches = Semaphore::new(SEARCHES);
+        PostgresReader { connections, searches, pool, is_held_up: AtomicBool::new(false) }
+    }
+
+    /// Waits for the batch in flight, and returns the time after that and the news then. None where a
+    /// batch of a server does not end within about a second. Another program that holds the pool's lock
+    /// has no batch, and is not waited for.
+    async fn settled(
+        &self,
+        client: &Client,
+        known: &Position,
+    ) -> Result<Option<(Timestamp, Vec<Row>)>, PgError> {
+        let pass = client.prepare_cached(include_str!("sql/pass_batches.sql")).await?;
+        let look = client.prepare_cached(include_str!("sql/no_batch.sql")).await?;
+        let news = client.prepare_cached(include_str!("sql/news.sql")).await?;
+        let news: Step<'_> = (&news, vec![&self.pool, &known.version, &news::ROWS]);
+        if !self.is_held_up.load(Ordering::Relaxed) {
+            let pass: Step<'_> = (&pass, vec![&POOL_LOCKS, &self.pool]);
+            let mut answers = flight(client, &[pass, (news.0, news.1.clone())]).await.into_iter();
+            let (passed, found) = (answers.next().transpose(), answers.next().transpose()?);
+            match passed {
+                Ok(rows) => {
+                    let row = rows.as_ref().and_then(|rows| rows.first());
+                    let settled = row.map_or(Ok(Timestamp::MIN), |row| rows::moment(row, 2))?;
+                    return Ok(found.map(|found| (settled, found)));
+                }
+                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let look: Step<'_> = (&look, vec![&POOL_LOCKS, &self.pool, &WRITER_LOCKS]);
+        let mut answers = flight(client, &[look, news]).await.into_iter();
+        let (looked, found) = (answers.next().transpose()?, answers.next().transpose()?);
+        let (Some(looked), Some(found)) = (looked, found) else { return Ok(None) };
+        let Some(row) = looked.first() else { return Ok(None) };
+        let no_batch: bool = row.try_get(1)?;
+        // The next time, too, this is quicker than waiting in vain.
+        self.is_held_up.store(no_batch, Ordering::Relaxed);
+        Ok(if no_batch { Some((rows::moment(row, 0)?, found)) } else { None })
     }
 
     /// Lends a connection to `ask`. One that failed is not used again.
@@ -100,6 +143,23 @@ impl PostgresReader {
     }
 }
 
+/// The news of an answer; the whole pool where it has none.
+async fn entries_or_whole(
+    client: &mut Client,
+    answer: news::Answer,
+    failed: impl Fn(PgError) -> Error,
+) -> Result<News, Error> {
+    if let Some(found) = answer.news {
+        return Ok(News::Entries(found.entries));
+    }
+    let one_moment = client.build_transaction();
+    let one_moment = one_moment.isolation_level(IsolationLevel::RepeatableRead);
+    let transaction = one_moment.read_only(true).start().await.map_err(&failed)?;
+    let (_, whole) = snapshot::load(&*transaction, &failed).await?;
+    transaction.commit().await.map_err(&failed)?;
+    Ok(News::Whole(Box::new(whole)))
+}
+
 #[async_trait]
 impl Reader for PostgresReader {
     fn shared(&self) -> bool {
@@ -113,17 +173,25 @@ impl Reader for PostgresReader {
             let sql = client.prepare_cached(include_str!("sql/news.sql")).await.map_err(&failed)?;
             let rows = client.query(&sql, &[&self.pool, &known.version, &news::ROWS]).await;
             let answer = news::read(known, &rows.map_err(&failed)?).map_err(&failed)?;
-            if let Some(found) = answer.news {
-                return Ok((answer.now, News::Entries(found.entries)));
-            }
-            let one_moment = client.build_transaction();
-            let one_moment = one_moment.isolation_level(IsolationLevel::RepeatableRead);
-            let transaction = one_moment.read_only(true).start().await.map_err(&failed)?;
-            let (newest, whole) = snapshot::load(&*transaction, &failed).await?;
-            transaction.commit().await.map_err(&failed)?;
-            Ok((newest.now, News::Whole(Box::new(whole))))
+            // The earlier time: a later one could be after a batch that these news lack.
+            let begun = answer.begun;
+            Ok((begun, entries_or_whole(client, answer, failed).await?))
         })
         .await
+    }
+
+    async fn settled_news(&self, known: &Position) -> Result<(Timestamp, News), Error> {
+        const WHAT: &str = "waiting for batches in flight";
+        let failed = running(WHAT);
+        let settled = self.with(WHAT, async |client| {
+            let Some((settled, rows)) = self.settled(client, known).await.map_err(&failed)? else {
+                return Ok(None);
+            };
+            let answer = news::read(known, &rows).map_err(&failed)?;
+            Ok(Some((settled, entries_or_whole(client, answer, failed).await?)))
+        });
+        let still = || Error::TryAgain { what: WHAT, cause: "one still is".into() };
+        settled.await?.ok_or_else(still)
     }
 
     fn now(&self) -> Option<Timestamp> {

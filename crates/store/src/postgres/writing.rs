@@ -20,7 +20,7 @@ use super::parameters::Parameters;
 use super::session::{Access, Purpose, Session};
 use super::statements::{Statements, Step, flight};
 use super::watch::Watch;
-use super::{POOL_LOCKS, news, remembered, rows, snapshot};
+use super::{POOL_LOCKS, WRITER_LOCKS, news, remembered, rows, snapshot};
 use crate::{Begun, Entry, Error, KeysFound, Net, News, Position, Uptime};
 
 /// Why nothing is committed.
@@ -117,6 +117,9 @@ impl Writing {
             other => other,
         })?;
         let statements = Statements::prepare(&session.client).await.map_err(running(WHAT))?;
+        let mark = include_str!("sql/lock_shared.sql");
+        let marked = session.client.query(mark, &[&WRITER_LOCKS, &pool]).await;
+        marked.map_err(running(WHAT))?;
         let (session, statements) = (Arc::new(session), Arc::new(statements));
         let forgotten = Forgotten::default();
         Ok(Writing {

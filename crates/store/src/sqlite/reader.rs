@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
@@ -39,6 +40,8 @@ struct Shared {
     gate: Arc<Gate>,
     watch: Arc<Watch>,
     measured: Arc<Measured>,
+    /// The largest version that a read has seen in the journal.
+    version: AtomicI64,
 }
 
 impl SqliteReader {
@@ -50,6 +53,7 @@ impl SqliteReader {
             gate: Arc::clone(gate),
             watch: Arc::clone(watch),
             measured: Arc::clone(measured),
+            version: AtomicI64::new(0),
         });
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let searching = Arc::new(Semaphore::new(SEARCHING as usize));
@@ -86,6 +90,10 @@ impl Reader for SqliteReader {
 
     fn now(&self) -> Option<Timestamp> {
         Some(self.clock.now())
+    }
+
+    fn version_read(&self) -> Option<i64> {
+        Some(self.shared.version.load(Ordering::SeqCst))
     }
 
     async fn history(
@@ -170,7 +178,10 @@ impl Shared {
         self.watch.refuse_lost()?;
         let connection = kept.map_or_else(|| self.connect(), Ok)?;
         let transaction = connection.unchecked_transaction().map_err(failed("reading"))?;
+        // In the same snapshot, and noted before the answer is used.
+        let version = snapshot::newest(&transaction)?.position.version;
         let result = read(&transaction)?;
+        self.version.fetch_max(version, Ordering::SeqCst);
         drop(transaction);
         idle().push(connection);
         Ok(result)

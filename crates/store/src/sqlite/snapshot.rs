@@ -22,14 +22,17 @@ pub(super) fn pool(connection: &Connection) -> Result<Option<(usize, Policy)>, E
 
 /// The journal's newest entry. There is one wherever there is a pool.
 pub(super) fn newest(connection: &Connection) -> Result<Newest, Error> {
-    let read = connection.query_row(include_str!("sql/newest_entry.sql"), (), |row| {
+    let failed = failed("reading the journal");
+    let newest = include_str!("sql/newest_entry.sql");
+    let mut newest = connection.prepare_cached(newest).map_err(&failed)?;
+    let newest = newest.query_row((), |row| {
         Ok(Newest {
             position: rows::position(row)?,
             at: Timestamp::from_micros(row.get(3)?),
             fence: Fence::new(row.get(4)?),
         })
     });
-    read.map_err(failed("reading the journal"))
+    newest.map_err(&failed)
 }
 
 /// The whole pool, without its history. Called where nobody else can write meanwhile.

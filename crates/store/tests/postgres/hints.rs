@@ -18,7 +18,8 @@ const SOON: Duration = Duration::from_secs(10);
 /// The sessions that listen: each holds a shared lock.
 const LISTENERS: &str = "select pid from pg_locks
     join pg_database as d on d.oid = database and datname = current_database()
-    where locktype = 'advisory' and mode = 'ShareLock' and granted";
+    where locktype = 'advisory' and mode = 'ShareLock' and granted
+        and classid = x'746f6b68'::int::oid";
 
 /// The sessions that speak, once they have: what they said last was no batch.
 const NOTIFIERS: &str = "select pid from pg_stat_activity

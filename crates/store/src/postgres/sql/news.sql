@@ -1,5 +1,6 @@
 -- The time, and the journal from version $2 on (what $2 itself changed is known already); one row
--- without a version if there is nothing.
+-- without a version if there is nothing. The last column is the time before the transaction saw anything:
+-- a batch that was not visible was in flight then, or begins later.
 select
     clock_timestamp(),
     batch.version,
@@ -9,7 +10,8 @@ select
     batch.epoch,
     batch.fence,
     batch.timeline,
-    batch.changes
+    batch.changes,
+    transaction_timestamp()
 from (values (true)) as once
 left join lateral (
     select

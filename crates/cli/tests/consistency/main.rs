@@ -1,0 +1,132 @@
+//! Servers under load, with stalls and restarts, and clients that record all that they are shown: a
+//! checker then looks for what contradicts itself.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod checker;
+mod clients;
+#[expect(dead_code, reason = "each test binary uses a part of it")]
+#[path = "../harness/mod.rs"]
+mod harness;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use testbed::Cluster;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use clients::World;
+use harness::{Server, command, run};
+
+const CLIENTS: u64 = 8;
+
+/// How long the clients go on.
+const LENGTH: Duration = Duration::from_secs(7);
+
+const SETTINGS: [&str; 8] =
+    ["--pool-size", "3", "--lease", "500ms", "--max-lease", "3s", "--log", "warn"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_server_shows_on_sqlite_is_consistent() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = format!("sqlite:{}", folder.path().join("pool.db").display());
+    consistent(&database, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_servers_show_on_postgresql_is_consistent() {
+    let database = Cluster::shared().database().await.unwrap();
+    consistent(&database, 2).await;
+}
+
+async fn consistent(database: &str, count: usize) {
+    let start = || Server::start(database, &SETTINGS);
+    let mut servers: Vec<Server> = (0..count).map(|_| start()).collect();
+    let world = World::new(servers.iter().map(Server::url).collect()).await;
+    let mut clients = JoinSet::new();
+    for seed in 0..CLIENTS {
+        clients.spawn(clients::run(world.clone(), seed));
+    }
+    let mut holding = JoinSet::new();
+    let (begun, mut restarted) = (Instant::now(), false);
+    for round in 0_u64.. {
+        if begun.elapsed() >= LENGTH {
+            break;
+        }
+        let server = usize::try_from(round).unwrap() % count;
+        sleep(Duration::from_millis(150)).await;
+        match round % 3 {
+            0 => {
+                holding.spawn(hold_up(database.to_owned()));
+            }
+            1 if !restarted && begun.elapsed() > LENGTH / 2 => {
+                restarted = true;
+                servers[server].signal("KILL");
+                servers[server].wait();
+                servers[server] = tokio::task::block_in_place(start);
+                world.urls.write().unwrap()[server] = servers[server].url();
+            }
+            _ => {
+                servers[server].signal("STOP");
+                sleep(Duration::from_millis(20 + round * 37 % 200)).await;
+                servers[server].signal("CONT");
+            }
+        }
+    }
+    world.stop.store(true, Ordering::SeqCst);
+    clients.join_all().await;
+    holding.join_all().await;
+    assert!(restarted, "there was no time for a restart");
+    check(&std::mem::take(&mut *world.operations.lock().unwrap()));
+    drop(servers);
+    let doctor = run(&mut command(Path::new("/"), &["doctor", "--database", database]));
+    assert_eq!(doctor.code, Some(0), "{}", doctor.text());
+}
+
+/// Keeps batches from being written for a while, so that one is in flight.
+async fn hold_up(database: String) {
+    let Some(file) = database.strip_prefix("sqlite:") else {
+        let hold = "begin; lock table token_manager.batches in exclusive mode; \
+                    select pg_sleep(0.35); commit";
+        return Cluster::shared().execute(&database, hold).await.unwrap();
+    };
+    let hold = "import sqlite3, sys, time\n\
+                held = sqlite3.connect(sys.argv[1], timeout=5, isolation_level=None)\n\
+                held.execute('begin immediate'); time.sleep(0.35); held.execute('rollback')";
+    let mut python = std::process::Command::new("python3");
+    python.args(["-c", hold, file]);
+    let held = tokio::task::spawn_blocking(move || python.status().unwrap()).await.unwrap();
+    assert!(held.success());
+}
+
+fn check(operations: &[checker::Operation]) {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for operation in operations {
+        *counts.entry(operation.name).or_default() += 1;
+    }
+    println!("{} operations: {counts:?}", operations.len());
+    let found = checker::violations(operations);
+    let shown = found.iter().take(10).cloned().collect::<Vec<_>>().join("\n");
+    assert!(found.is_empty(), "{} violations, such as\n{shown}", found.len());
+    for name in [
+        "allocate",
+        "renew",
+        "release",
+        "tokens",
+        "active",
+        "available",
+        "token",
+        "history",
+        "search",
+        "running",
+        "ended",
+        "pool",
+        "lease",
+        "events",
+    ] {
+        assert!(counts.contains_key(name), "no {name} in {counts:?}");
+    }
+}

@@ -1,0 +1,109 @@
+//! The moment at which a read sees the pool.
+//!
+//! A read shows the copy as it is at one moment between request and answer, with the deadlines that
+//! have passed by then applied. A batch in flight may have been decided before such a deadline, and
+//! renew that lease, or end it for another reason: then the read waits until the batch is settled.
+
+use std::time::Duration;
+
+use pool::{Lease, LeaseId, Timestamp, TokenId};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::Error;
+use crate::copy::Copy;
+use crate::reading::Shared;
+
+/// Pause before the batches of other servers are waited for again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Which deadlines a read depends on. A smaller scope has to wait less often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// None: the read asks for no lease's state.
+    Timeless,
+    /// The deadline of this lease.
+    Lease(LeaseId),
+    /// The deadline of this token's latest lease.
+    Token(TokenId),
+    /// All deadlines in the pool.
+    Pool,
+}
+
+impl Scope {
+    /// Whether a deadline between the two moments decides what the read shows.
+    fn has_deadline(self, copy: &Copy, settled: Timestamp, now: Timestamp) -> bool {
+        if settled >= now {
+            return false;
+        }
+        let between = |lease: &Lease| {
+            lease.end.is_none() && settled < lease.expires_at && lease.expires_at <= now
+        };
+        let pool = &copy.pool;
+        match self {
+            Scope::Timeless => false,
+            Scope::Lease(id) => pool.lease(id).is_some_and(between),
+            Scope::Token(id) => pool.token(id).and_then(|token| token.latest).is_some_and(between),
+            Scope::Pool => {
+                pool.next_deadline_after(settled).is_some_and(|deadline| deadline <= now)
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Calls `look` with the copy and a moment between call and answer, such that every end by a
+    /// deadline in that scope is final. Waits, within the patience, for batches in flight.
+    pub async fn read<T>(
+        &self,
+        scope: Scope,
+        look: impl FnOnce(&Copy, Timestamp) -> T,
+    ) -> Result<T, Error> {
+        let give_up_at = Instant::now() + self.patience;
+        // Taken once: a batch that begins after this is decided later, so that one wait is enough.
+        let moment = self.catch_up().await?;
+        let (is_shared, mut waited) = (self.is_shared(), false);
+        loop {
+            // Before all that it tells of.
+            let changed = self.in_flight.changed();
+            let alone = (!is_shared).then(|| self.in_flight.decided_at().unwrap_or(moment));
+            let has_copy = {
+                let copy = self.copy();
+                if let Some(copy) = copy.as_ref() {
+                    let now = moment.max(copy.at);
+                    let settled = alone.map_or(copy.settled, |settled| settled.max(copy.settled));
+                    if !scope.has_deadline(copy, settled, now) {
+                        return Ok(look(copy, now));
+                    }
+                }
+                copy.is_some()
+            };
+            let wait = async {
+                if !is_shared || !has_copy {
+                    changed.await;
+                    return Ok(());
+                }
+                if waited {
+                    // The pool's time is ahead of the database's clock. Then the engine has to write
+                    // the end of the lease before it is final for all servers.
+                    drop(timeout(PAUSE, changed).await);
+                }
+                self.settle_others().await.map(drop)
+            };
+            timeout_at(give_up_at, wait).await.unwrap_or_else(|_| Err(Error::not_done()))?;
+            waited = true;
+        }
+    }
+
+    /// Waits until the copy has every batch that an answer of the store may be based on: the database
+    /// shows a batch a little before it is published here.
+    pub async fn reach_store(&self) -> Result<(), Error> {
+        let Some(version) = self.reader().await?.version_read() else { return Ok(()) };
+        loop {
+            let changed = self.in_flight.changed();
+            if self.position().version >= version {
+                return Ok(());
+            }
+            changed.await;
+        }
+    }
+}
