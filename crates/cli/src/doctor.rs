@@ -83,6 +83,13 @@ async fn listening(settings: &Settings, findings: &mut Findings) {
         Ok(addresses) => addresses,
         Err(error) => return findings.error("listen", error),
     };
+    if settings.allowed_hosts.is_empty()
+        && addresses.iter().any(|address| !address.ip().to_canonical().is_loopback())
+    {
+        let text = "requests are accepted for localhost and IP addresses only; if clients use a \
+                    name, add it by --allowed-host";
+        Findings::ok("hosts", text);
+    }
     for address in addresses {
         match bind(address) {
             Ok(_) => Findings::ok("listen", format!("{address} is free")),
@@ -244,6 +251,13 @@ fn advice(name: &str, value: &str) -> Option<&'static str> {
         ("synchronous standby", "no") => {
             "if this database fails over to another machine, leases that were acknowledged last may \
              be forgotten: set synchronous_standby_names in PostgreSQL where that matters"
+        }
+        ("write-ahead log not emptied", _) => {
+            "the log is larger than 64 MiB and grows until they end, or until they close their \
+             transactions"
+        }
+        ("disk nearly full", _) => {
+            "without space the server can grant and release nothing: make room"
         }
         ("clock behind newest entry by", behind) if behind != "0ns" => {
             "the machine's clock was ahead, or was set back: set it right before a server starts, \

@@ -1,12 +1,13 @@
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use pool::{ServerId, Timestamp};
-use store::{Durability, Entry, News, Position, Reader, Uptime};
+use store::{Durability, Entry, LogSize, News, Position, Reader, Uptime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::copy::{Copy, NOWHERE};
 use crate::events::{Happened, Published};
@@ -31,7 +32,12 @@ pub(crate) struct Shared {
     pub metrics: Metrics,
     feed: broadcast::Sender<Arc<Published>>,
     questions: mpsc::Sender<Question>,
+    /// Whether the last probe of the database's readers succeeded.
+    readable: AtomicBool,
 }
+
+/// How often the readers of the database are probed.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// A read that waits to be told the time, as soon as the copy is current.
 type Question = oneshot::Sender<Timestamp>;
@@ -57,6 +63,7 @@ impl Shared {
             metrics: Metrics::new(),
             feed: broadcast::Sender::new(FEED),
             questions,
+            readable: AtomicBool::new(true),
         });
         let asker = Asker { shared: Arc::clone(&shared), questions: receiver };
         (shared, asker)
@@ -163,6 +170,45 @@ impl Shared {
             Ok(Ok(now)) => Ok(now),
             Ok(Err(_)) | Err(_) => Err(Error::not_done()),
         }
+    }
+
+    /// Whether the history can be read, by the last probe.
+    pub fn is_readable(&self) -> bool {
+        self.readable.load(SeqCst)
+    }
+
+    /// Reads a little of the database once a second, forever, so that [`Shared::is_readable`] is
+    /// true only while that works.
+    pub async fn probe(&self) {
+        loop {
+            tokio::time::sleep(PROBE_EVERY).await;
+            let Some(reader) = self.reader.get() else { continue };
+            let readable = match tokio::time::timeout(self.patience, reader.probe()).await {
+                Ok(Ok(())) => true,
+                Ok(Err(error)) => {
+                    if self.is_readable() {
+                        let error = &error as &dyn std::error::Error;
+                        warn!(error, "the history can't be read");
+                    }
+                    false
+                }
+                Err(_) => {
+                    if self.is_readable() {
+                        warn!(timeout = ?self.patience, "the history can't be read: no answer");
+                    }
+                    false
+                }
+            };
+            if readable && !self.is_readable() {
+                info!("the history can be read again");
+            }
+            self.readable.store(readable, SeqCst);
+        }
+    }
+
+    /// The size of the database's write-ahead log, where this server has to empty one.
+    pub fn log_size(&self) -> Option<LogSize> {
+        self.reader.get().and_then(|reader| reader.log_size())
     }
 
     /// The pool's time by the latest that is known of it, without asking anyone.

@@ -13,6 +13,7 @@ use tracing::{Span, info, warn};
 
 use crate::copy::Copy;
 use crate::housekeeping::Housekeeping;
+use crate::keys::KeyLimits;
 use crate::mailbox::{Request, Withdrawals};
 use crate::reading::{Asker, Shared};
 use crate::turns::{Turns, keep_wanted};
@@ -113,7 +114,7 @@ impl Engine {
             store,
             hints,
             withdrawals: withdrawals.0,
-            most_keys: settings.keys,
+            key_limits: KeyLimits::new(settings.keys, settings.keys_of_user),
             queued: HashMap::new(),
             copy: None,
             loaded_anew: false,
@@ -141,6 +142,7 @@ impl Engine {
         };
         tokio::select! {
             result = turns.take(stop) => result,
+            () = shared.probe() => unreachable!("it has no end"),
             _ = &mut asker.0 => Err(Fatal("the task that asks for news has died".to_owned())),
         }
     }

@@ -232,6 +232,8 @@ impl Turns {
                 Ok(_) | Err(Error::Busy { .. }) => {}
                 Err(_) => return Err(Failure::Away),
             }
+        } else if idle {
+            self.writer.store.check().await?;
         }
         if !away {
             // Also among commands: they may all change nothing.
@@ -251,10 +253,13 @@ impl Turns {
             if attempted? {
                 self.housekeeping.note_batch();
             }
+            if std::mem::take(&mut self.writer.key_limits.overdue) {
+                self.housekeeping.forget_keys_soon();
+            }
         }
         if self.housekeeping.is_due(0) && !self.writer.begun && self.writer.unsettled.is_none() {
             let now = self.writer.shared.estimate();
-            self.housekeeping.step(&mut *self.writer.store, now).await;
+            self.housekeeping.step(&mut *self.writer.store, &self.writer.shared.metrics, now).await;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use tracing::{Instrument as _, Span, error, info, warn};
 
 use crate::copy::{Copy, NOWHERE, Unfit, next};
 use crate::deciding::Decided;
+use crate::keys::KeyLimits;
 use crate::mailbox::{Request, Withdrawals};
 use crate::metrics::Mismatch;
 use crate::reading::Shared;
@@ -21,8 +22,7 @@ pub(crate) struct Writer {
     pub store: Box<dyn Store>,
     pub hints: Hints,
     pub withdrawals: Withdrawals,
-    /// How many idempotency keys may be remembered.
-    pub most_keys: u64,
+    pub key_limits: KeyLimits,
     /// Those whose allocation has a place in the pool's queue.
     pub queued: HashMap<LeaseId, Queued>,
     /// The copy that batches are decided on. None after something went wrong: it then begins again

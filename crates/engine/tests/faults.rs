@@ -111,6 +111,31 @@ async fn commands_sent_during_a_stall_are_decided_after_they_were_sent(home: Hom
     home.audit().await;
 }
 
+/// What is known of the clock is enough for nearly all batches that are begun ahead.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_the_clock_is_hardly_ever_read_again() {
+    let home = Home::postgres().await;
+    let plan = faulty::Plan::default();
+    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
+    let engine = home.start_with(Box::new(database), 100, LONG, Settings::default()).await;
+    let before = faulty::CLOCK_READS.load(Ordering::SeqCst);
+    let load = (0..12).map(|_| async {
+        for _ in 0..40 {
+            let sent = SystemClock.now();
+            let lease = engine.allocate("u").await.lease;
+            assert!((sent..=SystemClock.now()).contains(&lease.started_at));
+        }
+    });
+    futures_util::future::join_all(load).await;
+    let reads = faulty::CLOCK_READS.load(Ordering::SeqCst) - before;
+    let metrics = metrics(&engine.handle);
+    let count =
+        metrics.lines().find_map(|line| line.strip_prefix("commit_duration_seconds_count "));
+    let batches: usize = count.unwrap().parse().unwrap();
+    assert!(batches > 30 && reads * 3 <= batches, "{reads} reads for {batches} batches");
+    engine.stop().await;
+}
+
 async fn every_end_is_measured(home: Home) {
     let plan = faulty::Plan::default();
     let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };

@@ -13,6 +13,7 @@ mod error;
 mod finding;
 mod hints;
 mod journal;
+mod keys;
 mod net;
 mod postgres;
 mod restored;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pool::{Fence, IdempotencyKey, Lease, LeaseId, Pool, Remembered, Timestamp, TokenId};
+use pool::{Fence, IdempotencyKey, Lease, LeaseId, Pool, Remembered, Timestamp, TokenId, UserId};
 
 pub use clock::{Clock, ManualClock, SystemClock, Uptime, clock_refusal};
 pub use creation::{ImportedPool, LeaseSource, NewPool};
@@ -221,6 +222,17 @@ pub struct KeysFound {
     pub count: u64,
 }
 
+/// What [`Store::key_usage`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyUsage {
+    /// Number of remembered keys; more by what was deleted out of turn, never less.
+    pub count: u64,
+    /// When the oldest of them (at most a hundred) were used, and when their leases ended or will end.
+    pub oldest: Vec<(Timestamp, Timestamp)>,
+    /// The users of a sample of the keys, evenly spaced from the oldest to the newest.
+    pub sample: Vec<UserId>,
+}
+
 /// What [`Store::forget_leases`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Swept {
@@ -228,6 +240,17 @@ pub struct Swept {
     pub deleted: u64,
     /// Up to which fence it looked; None when no lease is left to look at that is old enough.
     pub up_to: Option<Fence>,
+}
+
+/// The size of a write-ahead log that the server itself has to empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSize {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The size above which it is emptied.
+    pub limit: u64,
+    /// How many attempts to empty it have failed since the start.
+    pub failures: u64,
 }
 
 /// The side that writes: `begin`, then `commit` or `abandon`, again and again.
@@ -277,6 +300,16 @@ pub trait Store: Send {
     /// Gives the lock back, nothing done.
     async fn abandon(&mut self);
 
+    /// Checks that what is written would still be found: with SQLite, that the database's files are
+    /// in their place. Called now and then while no batch is written, not within one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    async fn check(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Whether the journal holds the batch that was sent as `entry`; None when it does not, but no
     /// longer reaches back that far either. Called between `begin` and `commit` or `abandon`, so
     /// that nothing is still under way.
@@ -301,6 +334,23 @@ pub trait Store: Send {
     ///
     /// As [`Store::begin`].
     async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error>;
+
+    /// As [`Store::forget_keys`], but of the oldest keys that were used before that moment only those
+    /// whose leases ended before it, too. The others among them become the newest: so those that
+    /// follow them get their turn, and the numbers keep telling how many there are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error>;
+
+    /// Counts the remembered keys, and takes a sample of at most so many of them: of all, where there
+    /// are no more. Within a batch, or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error>;
 
     /// Looks at some leases (at most a few hundred, the oldest first) with a fence above `after`,
     /// and deletes those of them that ended before that moment; but never a token's latest, and
@@ -337,6 +387,20 @@ pub trait Reader: Send + Sync {
 
     /// The time, where it can be told without asking anyone: SQLite, whose time is the machine's.
     fn now(&self) -> Option<Timestamp>;
+
+    /// Reads a little, to check that reading works.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::history`].
+    async fn probe(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The size of the write-ahead log, where the server itself has to empty one.
+    fn log_size(&self) -> Option<LogSize> {
+        None
+    }
 
     /// The token's leases with a fence smaller than `before` (all of them for `None`), newest
     /// first, at most `limit`.

@@ -12,6 +12,7 @@ mod crash;
 mod doctor;
 mod durability;
 mod examples;
+mod files;
 mod hindered;
 mod import;
 mod limits;

@@ -1,10 +1,12 @@
 //! Connections.
 
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
+use futures_util::FutureExt as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -190,9 +192,16 @@ impl Access {
     ) -> Result<(Client, JoinHandle<()>), Error> {
         let each = HANDSHAKE + self.config.connect_timeout();
         let limit = each * u32::try_from(self.config.hosts()).unwrap_or(u32::MAX);
-        let connected = tokio::time::timeout(limit, self.connect_to_hear(purpose, hear)).await;
+        // The runtime looks up names on threads that it starts on demand, and panics where the system
+        // refuses one. That ends this attempt, not the engine.
+        let connecting = AssertUnwindSafe(self.connect_to_hear(purpose, hear)).catch_unwind();
+        let connected = tokio::time::timeout(limit, connecting).await;
         let connected =
             connected.map_err(|cause| Error::TryAgain { what: WHAT, cause: Box::new(cause) })?;
+        let panicked =
+            "it panicked; most likely the system refuses a thread to look up the host's name";
+        let connected =
+            connected.map_err(|_| Error::TryAgain { what: WHAT, cause: panicked.into() })?;
         connected.map_err(Failed::at_start)
     }
 
