@@ -78,6 +78,23 @@ pub(super) fn describe(files: &Files, now: Timestamp) -> Result<Vec<(String, Str
     Ok(facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
+/// Why a server that wants this pool would refuse to start.
+pub(super) fn check(
+    files: &Files,
+    wanted: &Wanted,
+    now: Timestamp,
+    allow_clock_behind: bool,
+) -> Result<Vec<Finding>, Error> {
+    let connection = files.open_to_look()?;
+    // What is wrong with the schema is found by the audit.
+    if schema::check(&connection).is_err() {
+        return Ok(Vec::new());
+    }
+    let Some(pool) = snapshot::pool(&connection)? else { return Ok(Vec::new()) };
+    let newest = snapshot::newest(&connection)?;
+    Ok(refusals(wanted, pool, (now, newest.at), allow_clock_behind))
+}
+
 /// Who uses the database, and how much room it has. The names of those facts that are no good news
 /// are known to `doctor`.
 fn describe_use(files: &Files, log: u64) -> Vec<(&'static str, String)> {
@@ -103,23 +120,6 @@ fn describe_use(files: &Files, log: u64) -> Vec<(&'static str, String)> {
         facts.push((name, format!("{free} bytes")));
     }
     facts
-}
-
-/// Why a server that wants this pool would refuse to start.
-pub(super) fn check(
-    files: &Files,
-    wanted: &Wanted,
-    now: Timestamp,
-    allow_clock_behind: bool,
-) -> Result<Vec<Finding>, Error> {
-    let connection = files.open_to_read()?;
-    // What is wrong with the schema is found by the audit.
-    if schema::check(&connection).is_err() {
-        return Ok(Vec::new());
-    }
-    let Some(pool) = snapshot::pool(&connection)? else { return Ok(Vec::new()) };
-    let newest = snapshot::newest(&connection)?;
-    Ok(refusals(wanted, pool, (now, newest.at), allow_clock_behind))
 }
 
 fn describe_pool(
