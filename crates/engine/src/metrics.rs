@@ -260,6 +260,7 @@ impl Collector for Gauges {
         if let Some(log) = shared.log_size() {
             show.log(log)?;
         }
+        show.durability(&shared.durability())?;
         let now = shared.estimate();
         // Nobody waits for the copy until this is written down.
         let seen = shared.copy().as_ref().map(|copy| {
@@ -305,6 +306,18 @@ impl Show<'_, '_> {
         let failures = ConstCounter::new(log.failures);
         let of = failures.metric_type();
         failures.encode(self.0.encode_descriptor("checkpoint_failures", help, None, of)?)
+    }
+
+    /// One for each setting of the database on which durability rests.
+    fn durability(&mut self, settings: &[(&'static str, bool)]) -> fmt::Result {
+        let help = "Whether a setting of the database weakens the durability of commits.";
+        let of = ConstGauge::new(0).metric_type();
+        let name = "database_durability_weakened";
+        let mut family = self.0.encode_descriptor(name, help, None, of)?;
+        settings.iter().try_for_each(|(setting, weak)| {
+            ConstGauge::new(u64::from(*weak))
+                .encode(family.encode_family(&[("setting", *setting)])?)
+        })
     }
 
     /// One for each state, of which one is 1.

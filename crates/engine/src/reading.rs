@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use std::time::Duration;
 
 use pool::{ServerId, Timestamp};
-use store::{Entry, LogSize, News, Position, Reader, Uptime};
+use store::{Durability, Entry, LogSize, News, Position, Reader, Uptime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::copy::{Copy, NOWHERE};
 use crate::events::{Happened, Published};
+use crate::high_water::HighWater;
 use crate::metrics::{Metrics, Mismatch};
 use crate::time::PoolTime;
 use crate::{Error, Health};
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     copy: RwLock<Option<Copy>>,
     pub time: PoolTime,
     reader: OnceLock<Arc<dyn Reader>>,
+    durability: OnceLock<Durability>,
+    pub high_water: HighWater,
     /// How things stand, and since when.
     health: watch::Sender<(Health, Instant)>,
     pub patience: Duration,
@@ -52,6 +55,8 @@ impl Shared {
             copy: RwLock::new(None),
             time: PoolTime::new(),
             reader: OnceLock::new(),
+            durability: OnceLock::new(),
+            high_water: HighWater::new(),
             health: watch::Sender::new((Health::Starting, Instant::now())),
             patience,
             server,
@@ -65,9 +70,16 @@ impl Shared {
     }
 
     /// Takes on the pool as it was opened.
-    pub fn open(&self, reader: Arc<dyn Reader>, copy: Copy) {
+    pub fn open(&self, reader: Arc<dyn Reader>, copy: Copy, durability: Durability) {
+        self.high_water.note(&copy);
         *self.write() = Some(copy);
+        assert!(self.durability.set(durability).is_ok(), "a pool is opened once");
         assert!(self.reader.set(reader).is_ok(), "a pool is opened once");
+    }
+
+    /// The database's durability settings, and whether each weakens it.
+    pub fn durability(&self) -> Vec<(&'static str, bool)> {
+        self.durability.get().map(Durability::settings).unwrap_or_default()
     }
 
     /// Whether other servers may use the pool, too.
@@ -229,6 +241,7 @@ impl Shared {
                     let happened = Happened::Unknown;
                     self.announce(Published { epoch, version, at: snapshot.at, happened });
                     *copy = Some(Copy::from(*snapshot));
+                    self.high_water.replaced();
                 }
             }
             News::Entries(entries) => {
@@ -240,6 +253,7 @@ impl Shared {
         if let Some(entry) = own {
             self.advance(&mut copy, entry);
         }
+        copy.iter().for_each(|copy| self.high_water.note(copy));
     }
 
     fn advance(&self, slot: &mut Option<Copy>, entry: &Entry) {

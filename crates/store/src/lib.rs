@@ -8,7 +8,9 @@
 
 mod clock;
 mod creation;
+mod durability;
 mod error;
+mod finding;
 mod hints;
 mod journal;
 mod keys;
@@ -28,14 +30,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, Lease, LeaseId, Pool, Remembered, Timestamp, TokenId, UserId};
 
-pub use clock::{Clock, ManualClock, SystemClock, Uptime};
+pub use clock::{Clock, ManualClock, SystemClock, Uptime, clock_refusal};
 pub use creation::{ImportedPool, LeaseSource, NewPool};
+pub use durability::Durability;
 pub use error::Error;
+pub use finding::{Finding, Level};
 pub use hints::Hints;
 pub use journal::{BatchId, Entry, Position};
 pub use net::Net;
 pub use pool::ServerId;
-pub use restored::NewEpoch;
+pub use restored::{NewEpoch, epoch_gap};
 pub use search::{Cursor, Found, LeaseRecord, Search};
 pub use url::{DatabaseUrl, InvalidUrl};
 pub use wanted::{Wanted, WantedPolicy};
@@ -43,8 +47,8 @@ pub use wanted::{Wanted, WantedPolicy};
 /// The most tokens that a pool may have.
 pub const MAX_POOL_SIZE: usize = 1_000_000;
 
-/// By how much fence and version are raised when a new epoch begins, so that nothing granted in
-/// the time that was lost is granted again.
+/// The least by which fence and version are raised when a new epoch begins, so that nothing granted
+/// in the time that was lost is granted again; see [`epoch_gap`].
 pub const EPOCH_GAP: i64 = 1_000_000;
 
 /// How far the clock may be behind the journal's newest entry before it is taken to be wrong.
@@ -95,6 +99,21 @@ pub trait Database: Send + Sync {
     ///
     /// As [`Database::migrate`]; nothing is changed.
     async fn describe(&self) -> Result<Vec<(String, String)>, Error>;
+
+    /// Checks everything for which a server that wants this pool refuses to start, waits, or can't
+    /// keep its promises, as far as [`Database::describe`] and [`Database::audit`] don't.
+    /// `allow_clock_behind`: the operator said that the clock is right.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::migrate`]; nothing is changed.
+    async fn check(
+        &self,
+        _wanted: &Wanted,
+        _allow_clock_behind: bool,
+    ) -> Result<Vec<Finding>, Error> {
+        Ok(Vec::new())
+    }
 
     /// Begins a new epoch because the database was restored from a backup, so that no fence and no
     /// version is given again that was given after the backup was made. Each call begins another.
@@ -151,6 +170,8 @@ pub struct Opened {
     pub now: Timestamp,
     /// Word from and to other servers that share the pool.
     pub hints: Hints,
+    /// What the database's settings promise, as long as the pool is open.
+    pub durability: Durability,
 }
 
 /// All of a pool that decides anything: everything but its history.
@@ -186,8 +207,9 @@ pub struct Begun {
     pub answered: Uptime,
     /// What others did since the copy.
     pub news: News,
-    /// The database went through a failover or restore since the newest entry: the next one must
-    /// begin a new epoch, with version and fence raised by [`EPOCH_GAP`].
+    /// Entries may have been lost after the newest one: by a failover, a restore, or a crash with
+    /// weak durability. The next one must begin a new epoch, with version and fence raised by
+    /// [`epoch_gap`] at least.
     pub new_epoch: bool,
 }
 

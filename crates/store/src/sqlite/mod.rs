@@ -39,7 +39,8 @@ use self::reader::SqliteReader;
 use self::store::SqliteStore;
 use self::writer::Writer;
 use crate::{
-    Backup, Clock, Database, Error, Hints, ImportedPool, LeaseSource, NewEpoch, Opened, Wanted,
+    Backup, Clock, Database, Durability, Error, Hints, ImportedPool, LeaseSource, NewEpoch, Opened,
+    Wanted,
 };
 
 /// How many parts of an imported history may wait to be written.
@@ -95,7 +96,9 @@ impl Database for Sqlite {
         let newest = Some(snapshot.position);
         let store = SqliteStore { writer, clock: Arc::clone(&self.clock), newest };
         let hints = Hints::none();
-        Ok(Opened { store: Box::new(store), reader: Arc::new(reader), snapshot, now, hints })
+        let (store, reader, durability) =
+            (Box::new(store), Arc::new(reader), Durability::of(vec![("synchronous", false)]));
+        Ok(Opened { store, reader, snapshot, now, hints, durability })
     }
 
     async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error> {
