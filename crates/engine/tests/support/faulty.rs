@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, ServerId, Timestamp};
 use store::{
-    Backup, BatchId, Begun, Database, Entry, Error, ImportedPool, KeysFound, NewEpoch, News,
-    Opened, Position, Store, Swept, Wanted,
+    Backup, BatchId, Begun, Database, Entry, Error, ImportedPool, KeyUsage, KeysFound, NewEpoch,
+    News, Opened, Position, Store, Swept, Wanted,
 };
 use uuid::Uuid;
 
@@ -30,6 +31,9 @@ pub enum Fault {
     /// It becomes durable and the next batch is begun, but the server stalls before it goes on.
     Stalled,
 }
+
+/// How often a clock was read within a batch, by all tests of a file.
+pub static CLOCK_READS: AtomicUsize = AtomicUsize::new(0);
 
 /// How long a stall takes.
 pub const STALL: std::time::Duration = std::time::Duration::from_millis(400);
@@ -131,6 +135,7 @@ impl Store for FaultyStore {
         self.commit(entry).await
     }
     async fn read_clock(&mut self) -> Result<Timestamp, Error> {
+        CLOCK_READS.fetch_add(1, Ordering::SeqCst);
         self.real.read_clock().await
     }
     async fn abandon(&mut self) {
@@ -144,6 +149,12 @@ impl Store for FaultyStore {
     }
     async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
         self.real.forget_keys(before).await
+    }
+    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
+        self.real.forget_keys_early(before).await
+    }
+    async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
+        self.real.key_usage(sample).await
     }
     async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
         self.real.forget_leases(before, after).await
