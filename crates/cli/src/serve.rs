@@ -124,6 +124,7 @@ fn engine_settings(settings: &Settings) -> engine::Settings {
         journal_age: settings.journal_age,
         journal_keep: settings.journal_keep,
         keys: settings.idempotency_keys,
+        keys_of_user: engine::Settings::share_of(settings.idempotency_keys),
         retention: settings.retention,
         ..engine::Settings::default()
     }

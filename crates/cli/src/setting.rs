@@ -231,8 +231,8 @@ pub const SETTINGS: &[Setting] = &[
         name: "idempotency-keys",
         default: Some("1000000"),
         group: LIMITS,
-        help: "How many idempotency keys are remembered, each for a day; above that a new one is \
-               told to come back later",
+        help: "Maximum number of remembered idempotency keys. Each is remembered for a day; above \
+               half of the maximum, for 10 minutes after the end of its lease",
         ..COUNT
     },
     Setting {

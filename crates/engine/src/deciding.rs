@@ -4,6 +4,7 @@ use pool::{
     Batch, Change, Circumstances, Command, IdempotencyKey, KeyUse, Keys, LeaseId, Outcome,
     Timestamp,
 };
+use store::KeysFound;
 
 use crate::copy::Copy;
 use crate::mailbox::Request;
@@ -33,7 +34,7 @@ impl Writer {
     ) -> Result<Decided, store::Error> {
         let (server, journal_at) = (self.shared.server, self.shared.journal_at(copy));
         let keys = waiting.iter().take(limit).filter_map(Request::key).cloned();
-        let keys = self.look_up(keys.collect()).await?;
+        let keys = self.look_up(keys.collect(), now).await?;
         let circumstances = Circumstances { now, server, journal_at, keys };
         let mut batch = copy.pool.batch(circumstances);
         let mut outcomes = Outcomes::with_capacity(waiting.len().min(limit));
@@ -46,7 +47,7 @@ impl Writer {
             };
             outcomes.push(request, outcome);
         }
-        let queue = self.serve_queue(&mut batch, &mut outcomes, waiting, limit).await;
+        let queue = self.serve_queue(&mut batch, &mut outcomes, waiting, (limit, now)).await;
         if let Err(error) = queue {
             put_back(waiting, outcomes.all.into_iter().map(|(request, _)| request));
             return Err(error);
@@ -62,7 +63,7 @@ impl Writer {
         batch: &mut Batch<'_>,
         outcomes: &mut Outcomes,
         waiting: &mut VecDeque<Request>,
-        limit: usize,
+        (limit, now): (usize, Timestamp),
     ) -> Result<(), store::Error> {
         let most = if self.alone > 0 { limit.saturating_sub(outcomes.all.len()) } else { limit };
         let mut known: HashSet<IdempotencyKey> = HashSet::new();
@@ -84,7 +85,7 @@ impl Writer {
                 let next = next.take(KEYS_AT_ONCE).filter_map(|queued| queued.request.key());
                 let keys: HashSet<_> = next.chain([key]).cloned().collect();
                 known.extend(keys.iter().cloned());
-                match self.look_up(keys).await {
+                match self.look_up(keys, now).await {
                     Ok(keys) => batch.learn(keys),
                     Err(error) => {
                         put_back(waiting, request);
@@ -128,13 +129,18 @@ impl Writer {
     }
 
     /// What is remembered of these keys.
-    async fn look_up(&mut self, keys: HashSet<IdempotencyKey>) -> Result<Keys, store::Error> {
+    async fn look_up(
+        &mut self,
+        keys: HashSet<IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Keys, store::Error> {
         if keys.is_empty() {
             return Ok(Keys::default());
         }
         let keys: Vec<IdempotencyKey> = keys.into_iter().collect();
-        let found = self.store.keys(&keys).await?;
-        Ok(Keys { found: found.remembered, room: self.most_keys.saturating_sub(found.count) })
+        let KeysFound { remembered: found, count } = self.store.keys(&keys).await?;
+        let room = self.key_limits.room(&mut *self.store, count, keys.len(), now).await?;
+        Ok(Keys { found, ..room })
     }
 }
 

@@ -6,12 +6,17 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::Settings;
+use crate::keys::are_short;
+use crate::metrics::Metrics;
 
 /// The journal is pruned after so many batches.
 const BATCHES_BETWEEN_PRUNINGS: u32 = 256;
 
 /// How often to look for what is too old, and how soon again after some was found.
 const STEPS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(20));
+
+/// How long after a look for old keys there may be the next because one was refused.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Commands wait while a step is taken, so after one there is a rest that many times as long.
 const REST: u32 = 10;
@@ -21,10 +26,13 @@ pub(crate) struct Housekeeping {
     journal_age: Duration,
     journal_keep: i64,
     retention: Option<Duration>,
+    /// Maximum number of idempotency keys.
+    keys: u64,
     /// Batches since the journal was pruned.
     written: u32,
     /// When to look for old keys, and for old leases.
     keys_at: Instant,
+    keys_looked_at: Instant,
     leases_at: Instant,
     /// Up to which fence this round of looking for old leases has come.
     swept: Fence,
@@ -37,8 +45,10 @@ impl Housekeeping {
             journal_age: settings.journal_age,
             journal_keep: i64::from(settings.journal_keep),
             retention: settings.retention,
+            keys: settings.keys,
             written: 0,
             keys_at: soon,
+            keys_looked_at: soon,
             leases_at: soon,
             swept: Fence::NONE,
         }
@@ -46,6 +56,11 @@ impl Housekeeping {
 
     pub fn note_batch(&mut self) {
         self.written += 1;
+    }
+
+    /// Looks for keys to be forgotten soon, because there is no room for new ones.
+    pub fn forget_keys_soon(&mut self) {
+        self.keys_at = self.keys_at.min(self.keys_looked_at + SOON);
     }
 
     /// Whether there is something to do; `ahead` batches from now.
@@ -65,8 +80,8 @@ impl Housekeeping {
 
     /// Takes the steps that are due. Not within a batch. One that fails is taken again later: nobody
     /// waits for it.
-    pub async fn step(&mut self, store: &mut dyn Store, now: Timestamp) {
-        if let Err(error) = self.try_step(store, now).await {
+    pub async fn step(&mut self, store: &mut dyn Store, metrics: &Metrics, now: Timestamp) {
+        if let Err(error) = self.try_step(store, metrics, now).await {
             warn!(error = &error as &dyn std::error::Error, "old entries could not be deleted");
         }
     }
@@ -74,6 +89,7 @@ impl Housekeeping {
     async fn try_step(
         &mut self,
         store: &mut dyn Store,
+        metrics: &Metrics,
         now: Timestamp,
     ) -> Result<(), store::Error> {
         if self.written >= BATCHES_BETWEEN_PRUNINGS {
@@ -81,8 +97,16 @@ impl Housekeeping {
             store.prune(before(now, self.journal_age), self.journal_keep).await?;
         }
         if self.keys_at <= Instant::now() {
+            self.keys_looked_at = Instant::now();
             self.keys_at = Instant::now() + STEPS.0;
-            if store.forget_keys(before(now, IdempotencyKey::KEPT)).await? > 0 {
+            let mut forgotten = store.forget_keys(before(now, IdempotencyKey::KEPT)).await?;
+            let count = store.key_usage(0).await?.count;
+            metrics.keys(count, self.keys);
+            if forgotten == 0 && are_short(count, self.keys) {
+                let before = before(now, IdempotencyKey::KEPT_AT_LEAST);
+                forgotten = store.forget_keys_early(before).await?;
+            }
+            if forgotten > 0 {
                 self.keys_at = Instant::now() + STEPS.1;
             }
         }

@@ -10,10 +10,12 @@ mod copy;
 mod deciding;
 mod events;
 mod handle;
+mod high_water;
 mod history;
 mod housekeeping;
 mod ids;
 mod in_flight;
+mod keys;
 mod mailbox;
 mod metrics;
 mod moment;
@@ -50,10 +52,20 @@ pub struct Settings {
     pub journal_age: Duration,
     /// How many journal entries are kept.
     pub journal_keep: u32,
-    /// How many idempotency keys are remembered; a new one above that is refused.
+    /// Maximum number of remembered idempotency keys; a new one above that is refused.
     pub keys: u64,
+    /// Maximum number of those that one user may have, while more than half of `keys` are remembered.
+    pub keys_of_user: u64,
     /// How long ended leases stay in the history; for ever for `None`.
     pub retention: Option<Duration>,
+}
+
+impl Settings {
+    /// The usual [`Settings::keys_of_user`] where there may be so many keys: a tenth, and 100 at least.
+    #[must_use]
+    pub const fn share_of(keys: u64) -> u64 {
+        if keys / 10 > 100 { keys / 10 } else { 100 }
+    }
 }
 
 impl Default for Settings {
@@ -66,6 +78,7 @@ impl Default for Settings {
             journal_age: Duration::from_hours(24),
             journal_keep: 10_000,
             keys: 1_000_000,
+            keys_of_user: Settings::share_of(1_000_000),
             retention: None,
         }
     }

@@ -4,18 +4,19 @@
 
 use std::cell::LazyCell;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use pool::{Change, EndReason, Outcome, Timestamp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use store::Entry;
+use store::{Entry, LogSize};
 use tokio::time::Instant;
+use tracing::warn;
 
 use crate::copy::Copy;
 use crate::mailbox::Request;
@@ -52,6 +53,16 @@ pub(crate) struct Metrics {
     families: [Family<Label, Counter>; 3],
     /// How many requests the engine had taken in after its last turn that wait for the next.
     left: AtomicUsize,
+    keys: KeyGauges,
+}
+
+/// Remembered idempotency keys as last counted, and how many there may be.
+#[derive(Default)]
+struct KeyGauges {
+    count: AtomicU64,
+    most: AtomicU64,
+    /// Whether it was logged that they run short.
+    warned: AtomicBool,
 }
 
 /// How the database and what is known of the pool turned out not to fit together. The database is
@@ -93,6 +104,7 @@ impl Metrics {
             mismatches: ["news", "batch", "ends"].map(mismatch).into(),
             families,
             left: AtomicUsize::new(0),
+            keys: KeyGauges::default(),
         }
     }
 
@@ -155,6 +167,19 @@ impl Metrics {
 
     pub fn left(&self, requests: usize) {
         self.left.store(requests, Relaxed);
+    }
+
+    /// Notes how many idempotency keys are remembered, of how many. Logs once that they run short, and
+    /// again only after they were plenty.
+    pub fn keys(&self, count: u64, most: u64) {
+        self.keys.count.store(count, Relaxed);
+        self.keys.most.store(most, Relaxed);
+        let tenths = count.saturating_mul(10) / most.max(1);
+        if tenths >= 8 && !self.keys.warned.swap(true, Relaxed) {
+            warn!(count, limit = most, "idempotency keys are running short");
+        } else if tenths < 7 {
+            self.keys.warned.store(false, Relaxed);
+        }
     }
 
     pub fn mismatched(&self, of: Mismatch) {
@@ -222,9 +247,20 @@ impl Collector for Gauges {
         show.gauge("mailbox_requests", help, None, most - mailbox.capacity() + left)?;
         let help = "How many requests may wait before further ones are refused";
         show.gauge("mailbox_capacity", help, None, most)?;
+        let [keys, most] = [&shared.metrics.keys.count, &shared.metrics.keys.most];
+        if most.load(Relaxed) > 0 {
+            let help = "Idempotency keys that are remembered";
+            show.gauge("idempotency_keys", help, None, keys.load(Relaxed))?;
+            let help = "How many idempotency keys may be remembered";
+            show.gauge("idempotency_keys_limit", help, None, most.load(Relaxed))?;
+        }
         let help = "How far the clock is behind the pool's time, which runs on without it";
         let behind = shared.time.behind().as_secs_f64();
         show.gauge("clock_behind", help, Some(&Unit::Seconds), behind)?;
+        if let Some(log) = shared.log_size() {
+            show.log(log)?;
+        }
+        show.durability(&shared.durability())?;
         let now = shared.estimate();
         // Nobody waits for the copy until this is written down.
         let seen = shared.copy().as_ref().map(|copy| {
@@ -260,6 +296,30 @@ impl Show<'_, '_> {
         gauge.encode(self.0.encode_descriptor(name, &help, unit, gauge.metric_type())?)
     }
 
+    /// The write-ahead log that this server has to empty.
+    fn log(&mut self, log: LogSize) -> fmt::Result {
+        let help = "Size of SQLite's write-ahead log";
+        self.gauge("write_ahead_log", help, Some(&Unit::Bytes), log.bytes)?;
+        let help = "Size above which SQLite's write-ahead log is emptied";
+        self.gauge("write_ahead_log_limit", help, Some(&Unit::Bytes), log.limit)?;
+        let help = "Attempts to empty SQLite's write-ahead log that failed.";
+        let failures = ConstCounter::new(log.failures);
+        let of = failures.metric_type();
+        failures.encode(self.0.encode_descriptor("checkpoint_failures", help, None, of)?)
+    }
+
+    /// One for each setting of the database on which durability rests.
+    fn durability(&mut self, settings: &[(&'static str, bool)]) -> fmt::Result {
+        let help = "Whether a setting of the database weakens the durability of commits.";
+        let of = ConstGauge::new(0).metric_type();
+        let name = "database_durability_weakened";
+        let mut family = self.0.encode_descriptor(name, help, None, of)?;
+        settings.iter().try_for_each(|(setting, weak)| {
+            ConstGauge::new(u64::from(*weak))
+                .encode(family.encode_family(&[("setting", *setting)])?)
+        })
+    }
+
     /// One for each state, of which one is 1.
     fn states(&mut self, health: Health) -> fmt::Result {
         let states = [
@@ -281,4 +341,24 @@ impl Show<'_, '_> {
 
 fn float(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_keys_run_short_is_said_once_for_each_time() {
+        let metrics = Metrics::new();
+        let warned = |count| {
+            metrics.keys(count, 1_000);
+            metrics.keys.warned.load(Relaxed)
+        };
+        assert!(!warned(799));
+        assert!(warned(800));
+        // Not again while it goes up and down about there.
+        assert!(warned(750) && warned(900));
+        assert!(!warned(699));
+        assert!(warned(1_000));
+    }
 }

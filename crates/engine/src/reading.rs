@@ -1,17 +1,19 @@
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{
     Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
 use std::time::Duration;
 
 use pool::{ServerId, Timestamp};
-use store::{Entry, News, Position, Reader, Uptime};
+use store::{Durability, Entry, LogSize, News, Position, Reader, Uptime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::copy::{Copy, NOWHERE};
 use crate::events::{Happened, Published};
+use crate::high_water::HighWater;
 use crate::in_flight::InFlight;
 use crate::metrics::{Metrics, Mismatch};
 use crate::time::{PoolTime, STILL};
@@ -24,6 +26,8 @@ pub(crate) struct Shared {
     pub time: PoolTime,
     pub in_flight: InFlight,
     reader: OnceLock<Arc<dyn Reader>>,
+    durability: OnceLock<Durability>,
+    pub high_water: HighWater,
     /// How things stand, and since when.
     health: watch::Sender<(Health, Instant)>,
     /// Since when the database could not be read, if the last attempt failed.
@@ -36,7 +40,12 @@ pub(crate) struct Shared {
     questions: mpsc::Sender<Question>,
     /// For reads that wait until the batches of all servers are settled.
     settlements: mpsc::Sender<Question>,
+    /// Whether the last probe of the database's readers succeeded.
+    readable: AtomicBool,
 }
+
+/// How often the readers of the database are probed.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// A read that waits to be told the time, as soon as the copy is current.
 type Question = oneshot::Sender<Timestamp>;
@@ -59,6 +68,8 @@ impl Shared {
             time: PoolTime::new(),
             in_flight: InFlight::default(),
             reader: OnceLock::new(),
+            durability: OnceLock::new(),
+            high_water: HighWater::new(),
             health: watch::Sender::new((Health::Starting, Instant::now())),
             unread_since: Mutex::default(),
             patience,
@@ -67,6 +78,7 @@ impl Shared {
             feed: broadcast::Sender::new(FEED),
             questions,
             settlements,
+            readable: AtomicBool::new(true),
         });
         let asker =
             Asker { shared: Arc::clone(&shared), questions: receiver, told: Timestamp::MIN };
@@ -75,9 +87,16 @@ impl Shared {
     }
 
     /// Takes on the pool as it was opened.
-    pub fn open(&self, reader: Arc<dyn Reader>, copy: Copy) {
+    pub fn open(&self, reader: Arc<dyn Reader>, copy: Copy, durability: Durability) {
+        self.high_water.note(&copy);
         *self.write() = Some(copy);
+        assert!(self.durability.set(durability).is_ok(), "a pool is opened once");
         assert!(self.reader.set(reader).is_ok(), "a pool is opened once");
+    }
+
+    /// The database's durability settings, and whether each weakens it.
+    pub fn durability(&self) -> Vec<(&'static str, bool)> {
+        self.durability.get().map(Durability::settings).unwrap_or_default()
     }
 
     /// Whether other servers may use the pool, too.
@@ -217,6 +236,45 @@ impl Shared {
         ask(&self.settlements).await
     }
 
+    /// Whether the history can be read, by the last probe.
+    pub fn is_readable(&self) -> bool {
+        self.readable.load(SeqCst)
+    }
+
+    /// Reads a little of the database once a second, forever, so that [`Shared::is_readable`] is
+    /// true only while that works.
+    pub async fn probe(&self) {
+        loop {
+            tokio::time::sleep(PROBE_EVERY).await;
+            let Some(reader) = self.reader.get() else { continue };
+            let readable = match tokio::time::timeout(self.patience, reader.probe()).await {
+                Ok(Ok(())) => true,
+                Ok(Err(error)) => {
+                    if self.is_readable() {
+                        let error = &error as &dyn std::error::Error;
+                        warn!(error, "the history can't be read");
+                    }
+                    false
+                }
+                Err(_) => {
+                    if self.is_readable() {
+                        warn!(timeout = ?self.patience, "the history can't be read: no answer");
+                    }
+                    false
+                }
+            };
+            if readable && !self.is_readable() {
+                info!("the history can be read again");
+            }
+            self.readable.store(readable, SeqCst);
+        }
+    }
+
+    /// The size of the database's write-ahead log, where this server has to empty one.
+    pub fn log_size(&self) -> Option<LogSize> {
+        self.reader.get().and_then(|reader| reader.log_size())
+    }
+
     /// The pool's time by the latest that is known of it, without asking anyone.
     pub fn estimate(&self) -> Timestamp {
         let clock = self.reader.get().and_then(|reader| reader.now());
@@ -242,6 +300,7 @@ impl Shared {
         if let Some(entry) = own {
             self.advance(&mut copy, entry);
         }
+        copy.iter().for_each(|copy| self.high_water.note(copy));
         drop(copy);
         self.in_flight.published();
     }
@@ -252,6 +311,7 @@ impl Shared {
         self.take_news(&mut copy, known, news);
         if let Some(copy) = copy.as_mut() {
             copy.settled = copy.settled.max(settled);
+            self.high_water.note(copy);
         }
         drop(copy);
         self.in_flight.published();
@@ -267,6 +327,7 @@ impl Shared {
                     let happened = Happened::Unknown;
                     self.announce(Published { epoch, version, at: snapshot.at, happened });
                     *copy = Some(Copy::from(*snapshot));
+                    self.high_water.replaced();
                 }
             }
             News::Entries(entries) => {

@@ -13,6 +13,7 @@ use tracing::{Span, info, warn};
 
 use crate::copy::Copy;
 use crate::housekeeping::Housekeeping;
+use crate::keys::KeyLimits;
 use crate::mailbox::{Request, Withdrawals};
 use crate::reading::{Asker, Settler, Shared};
 use crate::turns::{Turns, keep_wanted};
@@ -105,10 +106,10 @@ impl Engine {
             opened = open(&*database, wanted, &shared, tend) => opened?,
             () = &mut stop => return Ok(()),
         };
-        let Opened { store, reader, snapshot, now, hints } = opened;
+        let Opened { store, reader, snapshot, now, hints, durability } = opened;
         check_clock(now, snapshot.at, settings.allow_clock_behind)?;
         shared.time.observe(now, snapshot.at);
-        shared.open(Arc::clone(&reader), Copy::from(snapshot));
+        shared.open(Arc::clone(&reader), Copy::from(snapshot), durability);
         shared.set_health(Health::Ready);
         let mut asker = AbortOnDrop(tokio::spawn(asker.run()));
         let mut settler = AbortOnDrop(tokio::spawn(settler.run()));
@@ -117,7 +118,7 @@ impl Engine {
             store,
             hints,
             withdrawals: withdrawals.0,
-            most_keys: settings.keys,
+            key_limits: KeyLimits::new(settings.keys, settings.keys_of_user),
             queued: HashMap::new(),
             copy: None,
             loaded_anew: false,
@@ -145,6 +146,7 @@ impl Engine {
         };
         tokio::select! {
             result = turns.take(stop) => result,
+            () = shared.probe() => unreachable!("it has no end"),
             _ = &mut asker.0 => Err(Fatal("the task that asks for news has died".to_owned())),
             _ = &mut settler.0 => Err(Fatal("the task that waits for batches has died".to_owned())),
         }
@@ -192,18 +194,13 @@ async fn open(
 }
 
 fn check_clock(clock: Timestamp, journal: Timestamp, allowed: bool) -> Result<(), Fatal> {
+    if let Some(sentence) = store::clock_refusal(clock, journal, allowed) {
+        return Err(Fatal(sentence));
+    }
     let behind = journal.since(clock);
-    if behind <= store::MOST_CLOCK_BEHIND {
-        return Ok(());
-    }
-    let minutes = behind.as_secs() / 60;
-    if allowed {
+    if behind > store::MOST_CLOCK_BEHIND {
+        let minutes = behind.as_secs() / 60;
         info!(minutes, "the clock is behind the journal; the pool's time runs on from the journal");
-        return Ok(());
     }
-    Err(Fatal(format!(
-        "the clock is {minutes} minutes behind the pool's last change, so it is probably wrong. \
-         Set the clock, or start with --allow-clock-behind to let the pool's time run on from its \
-         last change"
-    )))
+    Ok(())
 }

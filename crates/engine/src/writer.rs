@@ -9,6 +9,7 @@ use tracing::{Instrument as _, Span, error, info, warn};
 
 use crate::copy::{Copy, NOWHERE, Unfit, next};
 use crate::deciding::Decided;
+use crate::keys::KeyLimits;
 use crate::mailbox::{Request, Withdrawals};
 use crate::metrics::Mismatch;
 use crate::reading::Shared;
@@ -21,8 +22,7 @@ pub(crate) struct Writer {
     pub store: Box<dyn Store>,
     pub hints: Hints,
     pub withdrawals: Withdrawals,
-    /// How many idempotency keys may be remembered.
-    pub most_keys: u64,
+    pub key_limits: KeyLimits,
     /// Those whose allocation has a place in the pool's queue.
     pub queued: HashMap<LeaseId, Queued>,
     /// The copy that batches are decided on. None after something went wrong: it then begins again
@@ -155,11 +155,7 @@ impl Writer {
             return Ok(false);
         }
         self.gave_way = false;
-        if new_epoch {
-            warn!("the database was restored or failed over; a new epoch begins");
-            copy.pool.skip_fences(store::EPOCH_GAP);
-            self.shared.time.forget_clock();
-        }
+        let gap = self.raise_fences(&mut copy, clock, new_epoch).await?;
         self.shared.time.note(clock, asked, answered);
         let clock = if asked < taken { self.clock_by_now().await? } else { clock };
         let now = self.shared.in_flight.begin(|| self.shared.time.observe(clock, copy.at));
@@ -175,18 +171,22 @@ impl Writer {
         };
         spans::decided(&mut span, &decided);
         self.span = span.clone();
-        if decided.changes.is_empty() && !new_epoch && !self.unwritten {
+        if decided.changes.is_empty() && gap.is_none() && !self.unwritten {
             self.store.abandon().await;
             self.shared.time.reached(now).await;
             self.shared.publish(&known, news, None);
             self.answer(decided.outcomes, copy, now);
             return Ok(false);
         }
-        let position = next(copy.position, new_epoch, ids::batch());
+        let position = next(copy.position, gap, ids::batch());
         let then_begin = may_begin && decided.outcomes.len() > 1;
         let write = self.write(copy, (known, news), (position, now), decided, then_begin, waiting);
         // It may have no span until now.
-        write.instrument(span).await
+        let written = write.instrument(span).await?;
+        if gap.is_some() && written {
+            self.epoch_began();
+        }
+        Ok(written)
     }
 
     /// The database's clock for a batch that was begun ahead, with the last commit: its clock was read

@@ -7,11 +7,14 @@ mod faulty;
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Allocated, Asked, Settings};
 use faulty::{Fault, FaultyDatabase, Plan};
 use pool::{EndReason, IdempotencyKey, Policy, Refusal, WhenFull};
+use prometheus_client::registry::Registry;
+use store::{Clock, ManualClock, SystemClock};
 use support::{Home, Running, on_both, until, user_named};
 
 const LONG: Duration = Duration::from_mins(2);
@@ -23,6 +26,7 @@ on_both! {
     a_lost_answer_is_given_again,
     whoever_left_finds_the_lease_again,
     above_the_bound_new_keys_are_refused,
+    a_user_has_a_share_once_keys_are_short,
     one_key_asked_for_many_times_at_once_is_one_lease,
     one_key_waiting_twice_is_one_lease,
     what_was_refused_is_not_remembered,
@@ -135,16 +139,91 @@ async fn above_the_bound_new_keys_are_refused(home: Home) {
     for task in tasks {
         match task.await.unwrap().unwrap() {
             Ok(_) => {}
-            Err(refusal) => {
-                assert_eq!(refusal, Refusal::KeysFull);
+            Err(Refusal::KeysFull { retry_after }) => {
+                // After the end of the oldest lease, or of one that is only granted with this batch.
+                let least = IdempotencyKey::KEPT_AT_LEAST;
+                assert!((least..=least + LONG).contains(&retry_after), "{retry_after:?}");
                 refused += 1;
             }
+            Err(other) => panic!("{other:?}"),
         }
     }
     assert_eq!(refused, 7);
     assert_eq!(engine.running().await.len(), 3);
     engine.allocate("without a key").await;
     engine.stop().await;
+}
+
+async fn a_user_has_a_share_once_keys_are_short(home: Home) {
+    let settings = Settings { keys: 250, keys_of_user: 100, ..Settings::default() };
+    let engine = home.start_with(home.database(), 300, LONG, settings).await;
+    let many = async |user: &str, keys: std::ops::Range<u32>| {
+        let tasks: Vec<_> = keys.map(|n| engine.ask(asked(user, &format!("{user} {n}")))).collect();
+        let (mut granted, mut refused) = (0, Vec::new());
+        for task in tasks {
+            match task.await.unwrap().unwrap() {
+                Ok(_) => granted += 1,
+                Err(refusal) => refused.push(refusal),
+            }
+        }
+        (granted, refused)
+    };
+    assert_eq!(many("Ada", 0..126).await.0, 126, "as many as there are, up to half");
+    let (granted, refused) = many("Ada", 200..203).await;
+    assert_eq!((granted, refused.len()), (0, 3));
+    for refusal in refused {
+        assert!(matches!(refusal, Refusal::UserKeysFull { limit: 100, .. }), "{refusal:?}");
+    }
+    // Known ones are answered, and others are not held up.
+    assert_eq!(many("Ada", 0..3).await.0, 3);
+    let (granted, refused) = many("Bea", 0..110).await;
+    assert_eq!((granted, refused.len()), (100, 10));
+    engine.stop().await;
+}
+
+/// Two at once, and then time passes.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_leases_long_over_are_forgotten_early_where_keys_are_short() {
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let home = Home::sqlite().with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    let pass = |time| clock.set(clock.now().after(time));
+    let settings = Settings { keys: 3, ..Settings::default() };
+    let policy_lease = Duration::from_hours(1);
+    let engine = home.start_with(home.database(), 5, policy_lease, settings).await;
+    let running = allocate(&engine, "Ada", "running").await.lease;
+    let over = allocate(&engine, "Ada", "over").await.lease;
+    pass(Duration::from_mins(1));
+    engine.release(over.token_id).await;
+    pass(Duration::from_mins(1));
+    allocate(&engine, "Ada", "later").await;
+    pass(IdempotencyKey::KEPT_AT_LEAST - Duration::from_mins(1));
+    let refusal = engine.handle.allocate(asked("Ada", "new")).await.unwrap().unwrap_err();
+    // At once, or after the one behind which housekeeping put it already, as its lease ended just now.
+    let wait = match refusal {
+        Refusal::KeysFull { retry_after } => retry_after,
+        other => panic!("{other:?}"),
+    };
+    assert!(wait <= Duration::from_mins(1), "{wait:?}");
+    pass(wait + Duration::from_millis(1));
+    // Housekeeping has to look, which it does within some seconds.
+    until("there is room", || async {
+        pass(Duration::from_millis(1));
+        engine.handle.allocate(asked("Ada", "new")).await.unwrap().is_ok()
+    })
+    .await;
+    let again = allocate(&engine, "Ada", "running").await.lease;
+    assert_eq!(again.id, running.id, "a key whose lease runs is not forgotten");
+    // Counted every ten seconds.
+    let metrics = || {
+        let (mut registry, mut text) = (Registry::default(), String::new());
+        engine.handle.register_metrics(&mut registry);
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    };
+    assert!(metrics().lines().any(|line| line == "idempotency_keys_limit 3"), "{}", metrics());
+    assert!(metrics().contains("\nidempotency_keys "), "{}", metrics());
+    engine.stop().await;
+    home.audit().await;
 }
 
 async fn one_key_asked_for_many_times_at_once_is_one_lease(home: Home) {

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -6,8 +5,8 @@ use uuid::Uuid;
 use crate::waiting::Available;
 use crate::{
     Allocation, Change, Command, End, EndReason, Fence, Grant, HeldBy, IdempotencyKey, KeyUse,
-    Lease, LeaseId, MAX_WAITING, Outcome, Pool, Refusal, Remembered, ServerId, Ticket, Timestamp,
-    TokenId, TokenValue, WhenFull,
+    Keys, Lease, LeaseId, MAX_WAITING, Outcome, Pool, Refusal, Remembered, ServerId, Ticket,
+    Timestamp, TokenId, TokenValue, WhenFull,
 };
 
 /// What a batch is decided by, besides the pool. A bare [`Timestamp`] stands for a server that is
@@ -23,21 +22,6 @@ pub struct Circumstances {
     pub journal_at: Option<Timestamp>,
     /// What is remembered of the keys that the commands bear.
     pub keys: Keys,
-}
-
-/// What is remembered of idempotency keys.
-#[derive(Debug)]
-pub struct Keys {
-    /// Those of them that were used.
-    pub found: HashMap<IdempotencyKey, Remembered>,
-    /// How many more may be remembered.
-    pub room: u64,
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        Keys { found: HashMap::new(), room: u64::MAX }
-    }
 }
 
 impl From<Timestamp> for Circumstances {
@@ -131,13 +115,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Adds what is remembered of further keys, after some commands were decided.
-    pub fn learn(&mut self, Keys { found, room }: Keys) {
-        // What this batch granted itself is newer.
-        for (key, remembered) in found {
-            self.keys.found.entry(key).or_insert(remembered);
-        }
-        let used = u64::try_from(self.keys_used.len()).unwrap_or(u64::MAX);
-        self.keys.room = self.keys.room.min(room.saturating_sub(used));
+    pub fn learn(&mut self, keys: Keys) {
+        self.keys.learn(keys, self.keys_used.len());
     }
 
     /// Whether this batch used that key for the first time.
@@ -241,10 +220,9 @@ impl<'a> Batch<'a> {
         evicted: Option<&Lease>,
     ) {
         let Allocation { lease_id, lease: asked_lease, wait: asked_wait, .. } = *allocation;
-        self.keys.room = self.keys.room.saturating_sub(1);
         let evicted = evicted.cloned();
         let remembered = Remembered { lease: lease.clone(), evicted, asked_lease, asked_wait };
-        self.keys.found.insert(key.clone(), remembered);
+        self.keys.remember(key.clone(), remembered);
         self.keys_used.push(KeyUse { key, lease_id, asked_lease, asked_wait });
     }
 
@@ -295,7 +273,7 @@ impl<'a> Batch<'a> {
         {
             return Some(Refusal::UserLimit { limit });
         }
-        (allocation.key.is_some() && self.keys.room == 0).then_some(Refusal::KeysFull)
+        allocation.key.as_ref().and_then(|_| self.keys.refusal(allocation.user.id))
     }
 
     /// There is no token for an allocation that has no ticket: it gets one, or is refused.

@@ -181,5 +181,15 @@ pub enum Refusal {
     /// The key was used for another allocation.
     KeyReused,
     /// As many keys as the setting allows are remembered.
-    KeysFull,
+    KeysFull {
+        /// How long until the next are forgotten.
+        retry_after: Duration,
+    },
+    /// As many keys are remembered of this user as one may have while keys are short.
+    UserKeysFull {
+        /// How many.
+        limit: u64,
+        /// How long until the next are forgotten.
+        retry_after: Duration,
+    },
 }

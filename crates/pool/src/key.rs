@@ -1,7 +1,8 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Allocation, Lease, LeaseId};
+use crate::{Allocation, Lease, LeaseId, Refusal, UserId};
 
 /// A text by which a caller makes a repeated allocation recognisable: the one that bears the same
 /// key is the same allocation, and gets the same lease.
@@ -26,8 +27,12 @@ impl IdempotencyKey {
     /// The longest key, in characters.
     pub const MAX_CHARS: usize = 255;
 
-    /// For how long a key is remembered after its lease was granted, at least.
+    /// How long a key is remembered after its lease was granted, as long as keys are not short.
     pub const KEPT: Duration = Duration::from_hours(24);
+
+    /// How long a key is remembered in any case: after its lease was granted, and after that ended.
+    /// Clients that get no answer repeat a request for seconds, some for minutes.
+    pub const KEPT_AT_LEAST: Duration = Duration::from_mins(10);
 
     /// The key that is this text.
     ///
@@ -86,6 +91,71 @@ impl Remembered {
         self.lease.user.name == allocation.user.name
             && self.asked_lease == allocation.lease
             && self.asked_wait == allocation.wait
+    }
+}
+
+/// What is remembered of idempotency keys.
+#[derive(Debug)]
+pub struct Keys {
+    /// Those of them that were used.
+    pub found: HashMap<IdempotencyKey, Remembered>,
+    /// How many more may be remembered.
+    pub room: u64,
+    /// How many may be remembered of one user.
+    pub most_of_user: u64,
+    /// How many more may be remembered of these users; of all others, that many.
+    pub room_of_users: HashMap<UserId, u64>,
+    /// When the next are forgotten.
+    pub next_forgotten_in: Duration,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Keys {
+            found: HashMap::new(),
+            room: u64::MAX,
+            room_of_users: HashMap::new(),
+            most_of_user: u64::MAX,
+            next_forgotten_in: Duration::ZERO,
+        }
+    }
+}
+
+impl Keys {
+    /// Adds what is remembered of further keys, after `used` keys were used in the batch.
+    pub(crate) fn learn(&mut self, keys: Keys, used: usize) {
+        // What the batch granted itself is newer.
+        for (key, remembered) in keys.found {
+            self.found.entry(key).or_insert(remembered);
+        }
+        let used = u64::try_from(used).unwrap_or(u64::MAX);
+        self.room = self.room.min(keys.room.saturating_sub(used));
+        for (user, room) in keys.room_of_users {
+            self.room_of_users.entry(user).or_insert(room);
+        }
+        self.most_of_user = self.most_of_user.min(keys.most_of_user);
+        self.next_forgotten_in = self.next_forgotten_in.max(keys.next_forgotten_in);
+    }
+
+    /// Takes note of a key that is used for the first time.
+    pub(crate) fn remember(&mut self, key: IdempotencyKey, remembered: Remembered) {
+        self.room = self.room.saturating_sub(1);
+        if self.most_of_user < u64::MAX {
+            let user = remembered.lease.user.id;
+            let room = self.room_of_users.entry(user).or_insert(self.most_of_user);
+            *room = room.saturating_sub(1);
+        }
+        self.found.insert(key, remembered);
+    }
+
+    /// Why this user can't use a new key.
+    pub(crate) fn refusal(&self, user: UserId) -> Option<Refusal> {
+        let (limit, retry_after) = (self.most_of_user, self.next_forgotten_in);
+        if self.room == 0 {
+            return Some(Refusal::KeysFull { retry_after });
+        }
+        let left = *self.room_of_users.get(&user).unwrap_or(&limit);
+        (left == 0).then_some(Refusal::UserKeysFull { limit, retry_after })
     }
 }
 

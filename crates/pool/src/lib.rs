@@ -22,10 +22,10 @@ mod token;
 mod user;
 mod waiting;
 
-pub use batch::{Batch, Circumstances, Keys};
+pub use batch::{Batch, Circumstances};
 pub use change::Change;
 pub use command::{Allocation, Command, Grant, HeldBy, Outcome, Refusal};
-pub use key::{IdempotencyKey, InvalidKey, KeyUse, Remembered};
+pub use key::{IdempotencyKey, InvalidKey, KeyUse, Keys, Remembered};
 pub use lease::{End, EndReason, Fence, Lease, LeaseId};
 pub use policy::{InvalidPolicy, Policy, WhenFull};
 pub use queue::{GAP, HEARTBEAT, MAX_WAITING, SILENCE, ServerId, Ticket};

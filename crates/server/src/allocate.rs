@@ -255,13 +255,19 @@ fn refused(refusal: &Refusal) -> Problem {
                           lease_seconds or wait_seconds. Use a new key for a new request.";
             Problem::new(Code::KeyReused, detail)
         }
-        Refusal::KeysFull => {
-            /// Room is made by keys that are a day old, a few hundred at a time.
-            const RETRY_AFTER: Duration = Duration::from_mins(1);
-            let detail = "As many idempotency keys are remembered as the server's setting \
-                          allows, and none is forgotten before its time. Try again after the time \
-                          in Retry-After, or without a key.";
-            Problem::new(Code::KeysFull, detail).after(RETRY_AFTER)
+        Refusal::KeysFull { retry_after } => {
+            let detail = "The limit of remembered idempotency keys is reached (setting \
+                          idempotency-keys). Try again after the time in Retry-After, when the \
+                          oldest can be forgotten, or without a key.";
+            Problem::new(Code::KeysFull, detail).after(retry_after)
+        }
+        Refusal::UserKeysFull { limit, retry_after } => {
+            let detail = format!(
+                "This user has {limit} idempotency keys, the limit for one user while more than \
+                 half of all keys are in use. Try again after the time in Retry-After, when the \
+                 oldest can be forgotten, or without a key."
+            );
+            Problem::new(Code::KeysFull, detail).after(retry_after)
         }
     }
 }

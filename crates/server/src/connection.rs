@@ -253,6 +253,13 @@ impl Connection {
         Some(if within_head { self.read + header_timeout } else { idle_since + idle_timeout })
     }
 
+    /// Counts that the client took an answer too slowly, unless it was counted when it was cut.
+    fn count_untaken(&self) {
+        if self.activity().state.load(Ordering::Relaxed) != CUT {
+            self.open.neglected();
+        }
+    }
+
     /// Waits for the client, but not beyond `end`.
     ///
     /// Without an end, the alarm goes off all the same: nobody asks to read again once an answer is
@@ -301,7 +308,7 @@ impl Connection {
             let stuck = *self.stuck.get_or_insert_with(Instant::now);
             let ended = self.wait(cx, Some(stuck + self.limits.answer_timeout));
             if ended.is_ready() {
-                self.open.neglected();
+                self.count_untaken();
             }
             return ended;
         }
@@ -327,7 +334,7 @@ impl AsyncRead for Connection {
                 return Poll::Ready(Ok(()));
             }
             if ended.is_ready() && self.activity().untaken_since().is_some() {
-                self.open.neglected();
+                self.count_untaken();
             }
             return ended;
         }

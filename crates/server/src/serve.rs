@@ -171,11 +171,9 @@ where
             let (mut door, activity) = (self.door.clone(), Arc::clone(&self.activity));
             Box::pin(async move {
                 let turn = activity.answers.turn().await;
-                let mut answer = door.call(request).await;
-                answer.iter_mut().for_each(|answer| {
-                    answer.extensions_mut().insert(turn.clone());
-                });
-                answer
+                let Ok(mut answer) = door.call(request).await;
+                answer.extensions_mut().insert(turn);
+                Ok(answer)
             })
         } else {
             self.door.call(request)

@@ -1,14 +1,14 @@
 //! A database whose commits go wrong on demand, around a real one.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, ServerId, Timestamp};
 use store::{
-    Backup, BatchId, Begun, Database, Entry, Error, ImportedPool, KeysFound, NewEpoch, News,
-    Opened, Position, Store, Swept, Wanted,
+    Backup, BatchId, Begun, Database, Entry, Error, ImportedPool, KeyUsage, KeysFound, NewEpoch,
+    News, Opened, Position, Store, Swept, Wanted,
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -71,6 +71,8 @@ impl Gate {
         self.open.notified().await;
     }
 }
+/// How often a clock was read within a batch, by all tests of a file.
+pub static CLOCK_READS: AtomicUsize = AtomicUsize::new(0);
 
 /// How long a stall takes.
 pub const STALL: std::time::Duration = std::time::Duration::from_millis(400);
@@ -181,6 +183,7 @@ impl Store for FaultyStore {
         self.commit(entry).await
     }
     async fn read_clock(&mut self) -> Result<Timestamp, Error> {
+        CLOCK_READS.fetch_add(1, Ordering::SeqCst);
         self.real.read_clock().await
     }
     async fn abandon(&mut self) {
@@ -194,6 +197,12 @@ impl Store for FaultyStore {
     }
     async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
         self.real.forget_keys(before).await
+    }
+    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
+        self.real.forget_keys_early(before).await
+    }
+    async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
+        self.real.key_usage(sample).await
     }
     async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
         self.real.forget_leases(before, after).await

@@ -97,7 +97,8 @@ impl Model {
             let (asked_lease, asked_wait) = (used.asked.lease, used.asked.wait);
             (key.clone(), Remembered { lease, evicted, asked_lease, asked_wait })
         });
-        Keys { found: found.collect(), room: self.most_keys - self.keys.len() as u64 }
+        let room = self.most_keys - self.keys.len() as u64;
+        Keys { found: found.collect(), room, ..Keys::default() }
     }
 
     /// Time since the newest journal entry counts as silence up to a limit only.
@@ -257,7 +258,7 @@ impl Model {
             }
             Some(limit) if has >= limit as usize => Refusal::UserLimit { limit },
             _ if asked.key.is_some() && self.keys.len() as u64 == self.most_keys => {
-                Refusal::KeysFull
+                Refusal::KeysFull { retry_after: Duration::ZERO }
             }
             _ => return None,
         }))

@@ -25,7 +25,7 @@ fn keyed(number: u128) -> Allocation {
 fn remembered(pool: &Pool, number: u128) -> Keys {
     let lease = lease(pool, number).clone();
     let remembered = Remembered { lease, evicted: None, asked_lease: None, asked_wait: None };
-    Keys { found: HashMap::from([(key("k"), remembered)]), room: 0 }
+    Keys { found: HashMap::from([(key("k"), remembered)]), room: 0, ..Keys::default() }
 }
 
 fn with(keys: Keys, now: Timestamp) -> Circumstances {
@@ -143,11 +143,35 @@ fn only_successes_are_remembered() {
 #[test]
 fn a_new_key_needs_room_and_a_known_one_does_not() {
     let mut pool = pool(3, POLICY);
-    let keys = Keys { room: 1, ..Keys::default() };
+    let next_forgotten_in = seconds(7);
+    let keys = Keys { room: 1, next_forgotten_in, ..Keys::default() };
     let mut batch = pool.batch(with(keys, second(0)));
     granted(batch.decide(&Command::Allocate(keyed(1))).unwrap());
     let other = Allocation { key: Some(key("other")), ..asked(2) };
-    assert_eq!(refused(batch.decide(&Command::Allocate(other)).unwrap()), Refusal::KeysFull);
+    let refusal = refused(batch.decide(&Command::Allocate(other)).unwrap());
+    assert_eq!(refusal, Refusal::KeysFull { retry_after: seconds(7) });
+    assert_eq!(granted(batch.decide(&Command::Allocate(keyed(3))).unwrap()).lease.id, id(1));
+    granted(batch.decide(&Command::Allocate(asked(4))).unwrap());
+}
+
+#[test]
+fn a_user_with_its_share_of_the_keys_gets_no_more_and_others_do() {
+    let mut pool = pool(5, POLICY);
+    let ada = keyed(1).user.id;
+    let keys = Keys {
+        room: 9,
+        room_of_users: HashMap::from([(ada, 1)]),
+        most_of_user: 4,
+        next_forgotten_in: seconds(7),
+        ..Keys::default()
+    };
+    let mut batch = pool.batch(with(keys, second(0)));
+    granted(batch.decide(&Command::Allocate(keyed(1))).unwrap());
+    let other = Allocation { key: Some(key("other")), ..asked(2) };
+    let refusal = refused(batch.decide(&Command::Allocate(other.clone())).unwrap());
+    assert_eq!(refusal, Refusal::UserKeysFull { limit: 4, retry_after: seconds(7) });
+    let bob = Allocation { user: User::new("Bob").unwrap(), ..other };
+    granted(batch.decide(&Command::Allocate(bob)).unwrap());
     assert_eq!(granted(batch.decide(&Command::Allocate(keyed(3))).unwrap()).lease.id, id(1));
     granted(batch.decide(&Command::Allocate(asked(4))).unwrap());
 }
@@ -180,7 +204,7 @@ fn one_who_waits_with_a_key_that_was_used_for_something_else_leaves_the_queue() 
     drop(batch);
     let lease = pool.token(token(1).id).unwrap().latest.unwrap().clone();
     let used = Remembered { lease, evicted: None, asked_lease: None, asked_wait: None };
-    let keys = Keys { found: HashMap::from([(key("k"), used)]), room: 9 };
+    let keys = Keys { found: HashMap::from([(key("k"), used)]), room: 9, ..Keys::default() };
     let mut batch = pool.batch(with(keys, second(1)));
     assert_eq!(batch.next_in_queue(), Some(id(2)));
     let outcome = batch.decide(&waits);

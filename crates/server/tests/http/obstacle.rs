@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, Lease, LeaseId, Timestamp, TokenId};
 use store::{
-    Begun, Database, Entry, Error, Found, ImportedPool, KeysFound, LeaseRecord, News, Opened,
-    Position, Reader, Search, Store, Swept, Wanted,
+    Begun, Database, Entry, Error, Found, ImportedPool, KeyUsage, KeysFound, LeaseRecord, News,
+    Opened, Position, Reader, Search, Store, Swept, Wanted,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -137,6 +137,12 @@ impl Store for Behind<dyn Store> {
         self.0.forget_keys(before).await
     }
 
+    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
+        self.0.forget_keys_early(before).await
+    }
+    async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
+        self.0.key_usage(sample).await
+    }
     async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
         self.0.forget_leases(before, after).await
     }

@@ -1,12 +1,16 @@
 //! Deletes what is old, a little at a time.
 
-use pool::{Fence, Timestamp};
+use pool::{Fence, Timestamp, UserId};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::POOL_LOCKS;
 use super::failure::running;
-use super::rows::Moment;
+use super::rows::{self, Moment};
+use super::statements::{Step, flight};
 use super::writing::Writing;
-use crate::{Error, Swept};
+use crate::keys::sampled;
+use crate::{Error, KeyUsage, Swept};
 
 /// How many journal entries are looked at by one [`Writing::prune`].
 const STEP: i64 = 500;
@@ -55,6 +59,48 @@ impl Writing {
         let first: Option<i64> = row.try_get(1).map_err(&failed)?;
         self.forgotten.keys = self.forgotten.keys.max(first.unwrap_or(0));
         row.try_get(0).map(i64::unsigned_abs).map_err(&failed)
+    }
+
+    pub(super) async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
+        let failed = running("deleting idempotency keys early");
+        let (statements, before) = (&self.statements, Moment::within_range(before));
+        let steps: [Step<'_>; 4] = [
+            (&statements.begin, Vec::new()),
+            // As a batch has it: while numbers are given, no other server may give the same.
+            (&statements.lock, vec![&POOL_LOCKS, &self.pool]),
+            (&statements.forget_keys_early, vec![&self.pool, &self.forgotten.keys, &before]),
+            (&statements.commit, Vec::new()),
+        ];
+        let mut answers = Vec::new();
+        for answer in flight(&self.session.client, &steps).await {
+            answers.push(answer.map_err(&failed)?);
+        }
+        let Some(row) = answers[2].first() else { return Ok(0) };
+        let first: Option<i64> = row.try_get(2).map_err(&failed)?;
+        self.forgotten.keys = self.forgotten.keys.max(first.unwrap_or(0));
+        row.try_get(0).map(i64::unsigned_abs).map_err(&failed)
+    }
+
+    pub(super) async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
+        let failed = running("counting idempotency keys");
+        let client = &self.session.client;
+        let parameters: [&(dyn ToSql + Sync); 2] = [&self.pool, &self.forgotten.keys];
+        let ends = client.query(&self.statements.key_ends, &parameters).await.map_err(&failed)?;
+        let Some(end) = ends.first() else { return Ok(KeyUsage::default()) };
+        let number = |column| end.try_get::<_, i64>(column).map_err(&failed);
+        let (first, last) = (number(0)?, number(3)?);
+        self.forgotten.keys = self.forgotten.keys.max(first);
+        let moments = |row: &Row| Ok((rows::moment(row, 1)?, rows::moment(row, 2)?));
+        let oldest = ends.iter().map(moments).collect::<Result<_, _>>().map_err(&failed)?;
+        let numbers = sampled(first, last, sample);
+        let parameters: [&(dyn ToSql + Sync); 2] = [&self.pool, &numbers];
+        let users = client.query(&self.statements.key_users, &parameters).await.map_err(&failed)?;
+        let user = |row: &Row| row.try_get(0).map(UserId).map_err(&failed);
+        Ok(KeyUsage {
+            count: last.abs_diff(first) + 1,
+            oldest,
+            sample: users.iter().map(user).collect::<Result<_, _>>()?,
+        })
     }
 
     pub(super) async fn forget_leases(

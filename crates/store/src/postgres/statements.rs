@@ -52,5 +52,8 @@ statements!(
     has,
     prune,
     forget_keys,
+    forget_keys_early,
+    key_ends,
+    key_users,
     forget_leases,
 );

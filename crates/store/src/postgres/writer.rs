@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::session::Access;
 use super::writing::{NO_BATCH, Writing};
-use crate::{Begun, Entry, Error, KeysFound, Position, Store, Swept};
+use crate::{Begun, Entry, Error, KeyUsage, KeysFound, Position, Store, Swept};
 
 /// How long anything may take altogether. It is longer than the server's own limits and matters only
 /// when the server has stopped answering: a commit, for one, obeys no limit of the server's.
@@ -125,6 +125,20 @@ impl Store for Writer {
         let forgotten = within(writing.forget_keys(before)).await?;
         self.writing = Some(writing);
         Ok(forgotten)
+    }
+
+    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
+        let mut writing = self.take().await?;
+        let forgotten = within(writing.forget_keys_early(before)).await?;
+        self.writing = Some(writing);
+        Ok(forgotten)
+    }
+
+    async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
+        let mut writing = self.take().await?;
+        let usage = within(writing.key_usage(sample)).await?;
+        self.writing = Some(writing);
+        Ok(usage)
     }
 
     async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {

@@ -1,11 +1,13 @@
 //! Idempotency keys.
 
-use pool::{EndReason, IdempotencyKey, Lease, Remembered, Timestamp};
+use pool::{EndReason, IdempotencyKey, Lease, Remembered, Timestamp, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::refusal::failed;
+use super::refusal::{failed, failed_commit};
 use super::rows;
-use crate::{Error, KeysFound};
+use super::store::begin;
+use crate::keys::sampled;
+use crate::{Error, KeyUsage, KeysFound};
 
 /// What is remembered of these keys.
 pub(super) fn find(connection: &Connection, keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
@@ -41,4 +43,49 @@ pub(super) fn forget(connection: &Connection, before: Timestamp) -> Result<u64, 
     let forget = include_str!("sql/forget_keys.sql");
     let deleted = connection.execute(forget, (before.as_micros(),));
     deleted.map(|count| count as u64).map_err(failed("forgetting idempotency keys"))
+}
+
+/// Deletes some that were used before that moment and whose leases ended before it. The others become
+/// the newest.
+pub(super) fn forget_early(connection: &mut Connection, before: Timestamp) -> Result<u64, Error> {
+    let failed = failed("forgetting idempotency keys early");
+    let transaction = begin(connection)?;
+    let oldest: Vec<(i64, bool, bool)> = {
+        let oldest = include_str!("sql/oldest_keys.sql");
+        let mut oldest = transaction.prepare_cached(oldest).map_err(&failed)?;
+        let rows = oldest
+            .query_map((before.as_micros(),), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        rows.and_then(Iterator::collect).map_err(&failed)?
+    };
+    let mut deleted = 0;
+    let (delete, spare) = (include_str!("sql/delete_key.sql"), include_str!("sql/move_key.sql"));
+    // Up to the first that is younger: numbers stay dense.
+    for (number, _, over) in oldest.into_iter().take_while(|(_, old, _)| *old) {
+        let change = if over { delete } else { spare };
+        let mut change = transaction.prepare_cached(change).map_err(&failed)?;
+        change.execute((number,)).map_err(&failed)?;
+        deleted += u64::from(over);
+    }
+    transaction.commit().map_err(failed_commit)?;
+    Ok(deleted)
+}
+
+pub(super) fn usage(connection: &Connection, sample: u64) -> Result<KeyUsage, Error> {
+    let failed = failed("counting idempotency keys");
+    let ends = include_str!("sql/key_ends.sql");
+    let mut ends = connection.prepare_cached(ends).map_err(&failed)?;
+    let ends = ends.query_map((), |row| {
+        let moment = |column| row.get(column).map(Timestamp::from_micros);
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(3)?, (moment(1)?, moment(2)?)))
+    });
+    let ends: Vec<_> = ends.and_then(Iterator::collect).map_err(&failed)?;
+    let Some(&(first, last, _)) = ends.first() else { return Ok(KeyUsage::default()) };
+    let oldest = ends.into_iter().map(|(.., moments)| moments).collect();
+    let mut user = connection.prepare_cached(include_str!("sql/key_user.sql")).map_err(&failed)?;
+    let mut users = Vec::new();
+    for number in sampled(first, last, sample) {
+        let found = user.query_row((number,), |row| rows::uuid(row, 0)).optional();
+        users.extend(found.map_err(&failed)?.map(UserId));
+    }
+    Ok(KeyUsage { count: last.abs_diff(first) + 1, oldest, sample: users })
 }

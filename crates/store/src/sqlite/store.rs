@@ -10,7 +10,9 @@ use super::rows::{self, Written};
 use super::writer::{Writer, Writing};
 use super::{keys, snapshot, sweeping};
 use crate::net::Net;
-use crate::{Begun, Clock, Entry, Error, KeysFound, News, Position, Store, Swept, Uptime};
+use crate::{
+    Begun, Clock, Entry, Error, KeyUsage, KeysFound, News, Position, Store, Swept, Uptime,
+};
 
 /// The side that writes. No one else does, so what it wrote last is what there is.
 pub(super) struct SqliteStore {
@@ -23,7 +25,7 @@ pub(super) struct SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn begin(&mut self, known: &Position) -> Result<Begun, Error> {
-        let news = if self.newest == Some(*known) {
+        let news = if self.newest == Some(*known) && !self.writer.watch.is_lost() {
             News::Entries(Vec::new())
         } else {
             let known = *known;
@@ -47,7 +49,9 @@ impl Store for SqliteStore {
             if matches!(result, Err(Error::Unknown(_))) {
                 writing.close();
             }
-            result
+            result?;
+            // In a file that nobody finds by its path it is durable only if the file comes back.
+            writing.verify_commit().map_err(|lost| Error::Unknown(Box::new(lost)))
         };
         let before = self.newest.take();
         let result = self.writer.run(commit).await;
@@ -60,6 +64,10 @@ impl Store for SqliteStore {
     }
 
     async fn abandon(&mut self) {}
+
+    async fn check(&mut self) -> Result<(), Error> {
+        self.writer.run(Writing::verify_all).await
+    }
 
     async fn has(&mut self, entry: &Position) -> Result<Option<bool>, Error> {
         let entry = *entry;
@@ -82,6 +90,14 @@ impl Store for SqliteStore {
 
     async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
         self.writer.run(move |writing| keys::forget(writing.connection()?, before)).await
+    }
+
+    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
+        self.writer.run(move |writing| keys::forget_early(writing.connection()?, before)).await
+    }
+
+    async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
+        self.writer.run(move |writing| keys::usage(writing.connection()?, sample)).await
     }
 
     async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {

@@ -173,3 +173,44 @@ pub async fn many_keys_are_used_and_forgotten_in_steps(place: &impl Place) {
     }
     assert_eq!(forgotten, COUNT);
 }
+
+pub async fn keys_whose_leases_are_over_are_forgotten_early(place: &impl Place) {
+    let mut server = Server::start(place, tokens(4)).await;
+    let mut leases = Vec::new();
+    for (user, text) in [("Ada", "runs"), ("Bea", "a"), ("Ada", "b"), ("Ada", "young")] {
+        server.wait(Duration::from_secs(1));
+        leases.push(use_key(&mut server, user, text).await);
+    }
+    let used_at: Vec<_> = leases.iter().map(|lease| lease.started_at).collect();
+    for lease in &leases[1..] {
+        server.release(lease.token_id).await;
+    }
+    let usage = server.store.key_usage(2).await.unwrap();
+    assert_eq!((usage.count, usage.sample.len()), (4, 2));
+    assert_eq!((usage.oldest.len(), usage.oldest[0]), (4, (used_at[0], leases[0].expires_at)));
+    let users: Vec<_> = [0, 1, 2, 3].map(|i: usize| leases[i].user.id).into();
+    assert_eq!(server.store.key_usage(100).await.unwrap().sample, users);
+    // They ended after that moment.
+    assert_eq!(server.store.forget_keys_early(used_at[3]).await.unwrap(), 0);
+    let before = server.at.after(Duration::from_micros(1));
+    assert_eq!(server.store.forget_keys_early(used_at[0]).await.unwrap(), 0);
+    server.wait(Duration::from_secs(1));
+    let young = use_key(&mut server, "Ada", "younger").await;
+    assert_eq!(server.store.forget_keys_early(before).await.unwrap(), 3);
+    let mut server = server.restart(place).await;
+    let all = ["runs", "a", "b", "young", "younger"].map(key);
+    let found = server.keys(&all).await;
+    assert_eq!(found.count, 2, "none is counted that is gone");
+    let left: HashSet<_> = found.remembered.keys().cloned().collect();
+    assert_eq!(left, HashSet::from([key("runs"), key("younger")]));
+    assert_eq!(found.remembered[&key("runs")].lease.id, leases[0].id);
+    let usage = server.store.key_usage(1).await.unwrap();
+    assert_eq!(usage.oldest[0], (young.started_at, young.expires_at), "the other was moved");
+    // The count goes on from there, and age is still what it was.
+    use_key(&mut server, "Bea", "a").await;
+    assert_eq!(server.keys(&all).await.count, 3);
+    let far = server.at.after(Duration::from_mins(2));
+    assert_eq!(server.store.forget_keys_early(far).await.unwrap(), 3, "past their deadline");
+    assert_eq!(server.store.key_usage(9).await.unwrap(), store::KeyUsage::default());
+    assert_eq!(server.store.forget_keys_early(far).await.unwrap(), 0);
+}

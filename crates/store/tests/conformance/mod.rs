@@ -110,6 +110,7 @@ macro_rules! conformance {
             a_repetition_is_answered_by_what_is_remembered,
             a_key_is_used_once,
             keys_are_forgotten_by_age,
+            keys_whose_leases_are_over_are_forgotten_early,
             many_keys_are_used_and_forgotten_in_steps,
             the_journal_is_read_from_any_entry_on,
             an_entry_that_is_not_there_begins_nothing,

@@ -97,7 +97,7 @@ impl Server {
         let journal_at = self.reader.shared().then_some(self.at);
         let keys: Vec<_> = commands.iter().filter_map(key_of).cloned().collect();
         let found = self.store.keys(&keys).await.unwrap().remembered;
-        let keys = Keys { found, room: u64::MAX };
+        let keys = Keys { found, ..Keys::default() };
         let mut pool = self.pool.clone();
         let mut batch = pool.batch(Circumstances { now: at, server, journal_at, keys });
         let outcomes = commands.iter().map(|c| batch.decide(c).unwrap()).collect();

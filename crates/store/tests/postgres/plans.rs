@@ -83,6 +83,21 @@ async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&
         ("use_keys", "1, 9, now(), '{}', '{}', '{}', '{}'", vec!["idempotency_keys_pkey"]),
         ("forget_keys", "1, 0, now()", vec!["Index Scan using idempotency_keys_pkey"]),
         (
+            "forget_keys_early",
+            "1, 0, now()",
+            vec!["Index Scan using idempotency_keys_pkey", "Index Scan using leases_pkey"],
+        ),
+        (
+            "key_ends",
+            "1, 0",
+            vec!["Index Scan using idempotency_keys_pkey", "Index Scan using leases_pkey"],
+        ),
+        (
+            "key_users",
+            "1, '{}'",
+            vec!["Index Scan using idempotency_keys_pkey", "Index Scan using leases_pkey"],
+        ),
+        (
             "forget_leases",
             "1, '-infinity', 0, now()",
             vec![
@@ -127,6 +142,8 @@ async fn assert_plans(prompt: &Client) {
         for way in ways {
             assert!(plan.contains(way), "{name} does not have {way}:\n{plan}");
         }
+        let by_key = plan.contains("idempotency_keys_key_pool_key");
+        assert!(!by_key || name == "keys", "{name} looks through all keys:\n{plan}");
     }
 }
 

@@ -1,7 +1,8 @@
 -- Looks at the first few from number $2 on only. Where another server is just deleting them, it waits
--- for that. Tells how many are gone, and from which number on any are left, if it looked at any.
+-- for that. Rows are named by their ctid, so that the planner has no choice of indexes. Tells how many
+-- are gone, and from which number on any are left, if it looked at any.
 with oldest as materialized (
-    select number, used_at
+    select ctid as place, number, used_at
     from token_manager.idempotency_keys
     where pool = $1::integer and number >= $2::bigint
     order by number
@@ -10,8 +11,7 @@ with oldest as materialized (
 ),
 deleted as (
     delete from token_manager.idempotency_keys
-    where pool = $1::integer
-        and number = any (array(select number from oldest where used_at < $3::timestamptz))
+    where ctid = any (array(select place from oldest where used_at < $3::timestamptz))
     returning number
 )
 select

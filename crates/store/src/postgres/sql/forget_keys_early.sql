@@ -1,0 +1,50 @@
+-- Looks at the first few keys from number $2 on, up to the first that was not used before $3. Deletes
+-- those whose lease ended before $3, and gives the others the numbers after the newest key's. The pool
+-- is locked, so no other server gives numbers. Rows are named by their ctid, so that the planner has no
+-- choice of indexes, whatever is known of the table. Tells how many are gone, how many were moved, and
+-- from which number on any are left, if it looked at any.
+with looked as materialized (
+    select used.ctid as place, used.number, used.used_at, coalesce((
+        select coalesce(lease.ended_at, lease.expires_at) < $3::timestamptz
+        from token_manager.leases as lease
+        where lease.id = used.lease_id
+        limit 1
+    ), true) as over
+    from token_manager.idempotency_keys as used
+    where used.pool = $1::integer and used.number >= $2::bigint
+    order by used.number
+    limit 500
+),
+oldest as materialized (
+    select place, over from looked
+    where number < coalesce(
+        (select min(number) from looked where used_at >= $3::timestamptz), 9223372036854775807
+    )
+),
+deleted as (
+    delete from token_manager.idempotency_keys
+    where ctid = any (array(select place from oldest where over))
+    returning number
+),
+newest as materialized (
+    select number from token_manager.idempotency_keys
+    where pool = $1::integer
+    order by number desc
+    limit 1
+),
+moved as (
+    update token_manager.idempotency_keys as used
+    set number = newest.number + spared.rank
+    from newest
+    cross join unnest(array(select place from oldest where not over)) with ordinality
+        as spared (place, rank)
+    where used.ctid = spared.place
+    returning used.number
+)
+select
+    (select count(*) from deleted),
+    (select count(*) from moved),
+    coalesce(
+        (select min(number) from looked where used_at >= $3::timestamptz),
+        (select max(number) + 1 from looked)
+    )

@@ -1,0 +1,1 @@
+delete from idempotency_keys where pool = 'default' and number = ?1
