@@ -150,7 +150,7 @@ class Cluster:
         return self
 
     def start(self):
-        command = [program("postgres"), "-D", str(self.data), "-k", str(self.path), "-c", "listen_addresses=", "-c", "fsync=off"]
+        command = [program("postgres"), "-D", str(self.data), "-k", str(self.path), "-c", "listen_addresses="]
         with (self.path.parent / "postgres.log").open("a") as log:
             self.process = self.folder.start(protected(command, self.user), stdout=log, stderr=log, cwd="/tmp")
         until("PostgreSQL", lambda: run([program("pg_isready"), "-q", "-h", str(self.path)])[0] == 0)

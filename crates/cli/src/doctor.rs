@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use store::{Clock as _, DatabaseUrl, EPOCH_GAP, NewEpoch, SystemClock};
+use store::{Clock as _, DatabaseUrl, EPOCH_GAP, Finding, Level, NewEpoch, SystemClock};
 
 use crate::environment::Unknown;
 use crate::found::{Found, Origin};
@@ -195,6 +195,27 @@ async fn stored(settings: &Settings, chosen: bool, findings: &mut Findings) {
         };
     }
     let database = database(settings);
+    match database.check(&settings.wanted(), settings.allow_clock_behind).await {
+        Ok(found) => {
+            let without_rights = found.iter().any(|finding| {
+                (finding.level, finding.what.as_str()) == (Level::Problem, "rights")
+            });
+            for Finding { level, what, text } in found {
+                match level {
+                    Level::Ok => Findings::ok(&what, text),
+                    Level::Warning => findings.warning(&what, text),
+                    Level::Problem => findings.problem(&what, text),
+                }
+            }
+            if without_rights {
+                return;
+            }
+        }
+        Err(error) => {
+            let error = anyhow!(error).context(format!("{shown} can't be examined"));
+            return findings.error("database", error);
+        }
+    }
     match database.describe().await {
         Ok(facts) => {
             Findings::ok("database", format!("{shown} can be read"));
@@ -231,8 +252,12 @@ fn advice(name: &str, value: &str) -> Option<&'static str> {
             "if this database fails over to another machine, leases that were acknowledged last may \
              be forgotten: set synchronous_standby_names in PostgreSQL where that matters"
         }
-        ("fsync", "off") => {
-            "when the machine fails, the database may be damaged: set fsync = on in PostgreSQL"
+        ("write-ahead log not emptied", _) => {
+            "the log is larger than 64 MiB and grows until they end, or until they close their \
+             transactions"
+        }
+        ("disk nearly full", _) => {
+            "without space the server can grant and release nothing: make room"
         }
         ("clock behind newest entry by", behind) if behind != "0ns" => {
             "the machine's clock was ahead, or was set back: set it right before a server starts, \

@@ -64,7 +64,13 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     ),
     ("TOKEN_MANAGER_CONFIG", "a TOML file with settings"),
     ("DATABASE_URL, PORT", "as other programs name the database and the port"),
-    ("PGPASSWORD", "the password for [`import`](#import)"),
+    (
+        "PGPASSWORD, PGPASSFILE, PGHOST, PGHOSTADDR, PGPORT, PGUSER, PGDATABASE, PGSSLMODE, \
+         PGSSLROOTCERT, PGSSLNEGOTIATION, PGAPPNAME, PGOPTIONS, PGCONNECT_TIMEOUT, \
+         PGTARGETSESSIONATTRS, PGCHANNELBINDING, PGLOADBALANCEHOSTS",
+        "for a PostgreSQL database, what its URL leaves open, as for PostgreSQL's own programs. \
+         `PGPASSWORD` is also the password for [`import`](#import)",
+    ),
     ("http_proxy, https_proxy, all_proxy, no_proxy", "the proxy by which a server is asked"),
     (
         "NO_COLOR, CLICOLOR=0, TERM=dumb",

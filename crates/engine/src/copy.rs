@@ -54,16 +54,19 @@ impl Copy {
     }
 }
 
-/// The place of the batch after `position`, in the same epoch or at the beginning of a new one.
-pub(crate) fn next(position: Position, new_epoch: bool, batch: BatchId) -> Position {
+/// The position of the batch after `position`: in the same epoch, or the first of a new one whose
+/// version is raised by `gap`.
+pub(crate) fn next(position: Position, gap: Option<i64>, batch: BatchId) -> Position {
     let Position { epoch, version, .. } = position;
-    if new_epoch {
-        Position { epoch: epoch + 1, version: version + EPOCH_GAP + 1, batch }
-    } else {
-        Position { epoch, version: version + 1, batch }
-    }
+    let epoch = epoch + i64::from(gap.is_some());
+    Position { epoch, version: version + 1 + gap.unwrap_or(0), batch }
 }
 
 fn follows(before: Position, after: Position) -> bool {
-    after == next(before, after.epoch != before.epoch, after.batch)
+    let step = after.version - before.version;
+    if after.epoch == before.epoch {
+        step == 1
+    } else {
+        after.epoch == before.epoch + 1 && step > EPOCH_GAP
+    }
 }

@@ -144,6 +144,12 @@ impl Handle {
         self.shared.health()
     }
 
+    /// Whether the history can be read, by a probe that is made once a second.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.shared.is_readable()
+    }
+
     /// Waits until the health is another than this one, and tells which.
     pub async fn health_after(&self, health: Health) -> Health {
         self.shared.health_after(health).await

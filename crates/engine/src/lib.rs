@@ -10,6 +10,7 @@ mod copy;
 mod deciding;
 mod events;
 mod handle;
+mod high_water;
 mod history;
 mod housekeeping;
 mod ids;

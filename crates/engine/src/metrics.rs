@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use pool::{Change, EndReason, Outcome, Timestamp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use store::Entry;
+use store::{Entry, LogSize};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -257,6 +257,10 @@ impl Collector for Gauges {
         let help = "How far the clock is behind the pool's time, which runs on without it";
         let behind = shared.time.behind().as_secs_f64();
         show.gauge("clock_behind", help, Some(&Unit::Seconds), behind)?;
+        if let Some(log) = shared.log_size() {
+            show.log(log)?;
+        }
+        show.durability(&shared.durability())?;
         let now = shared.estimate();
         // Nobody waits for the copy until this is written down.
         let seen = shared.copy().as_ref().map(|copy| {
@@ -290,6 +294,30 @@ impl Show<'_, '_> {
         let gauge = ConstGauge::new(value);
         let help = format!("{help}.");
         gauge.encode(self.0.encode_descriptor(name, &help, unit, gauge.metric_type())?)
+    }
+
+    /// The write-ahead log that this server has to empty.
+    fn log(&mut self, log: LogSize) -> fmt::Result {
+        let help = "Size of SQLite's write-ahead log";
+        self.gauge("write_ahead_log", help, Some(&Unit::Bytes), log.bytes)?;
+        let help = "Size above which SQLite's write-ahead log is emptied";
+        self.gauge("write_ahead_log_limit", help, Some(&Unit::Bytes), log.limit)?;
+        let help = "Attempts to empty SQLite's write-ahead log that failed.";
+        let failures = ConstCounter::new(log.failures);
+        let of = failures.metric_type();
+        failures.encode(self.0.encode_descriptor("checkpoint_failures", help, None, of)?)
+    }
+
+    /// One for each setting of the database on which durability rests.
+    fn durability(&mut self, settings: &[(&'static str, bool)]) -> fmt::Result {
+        let help = "Whether a setting of the database weakens the durability of commits.";
+        let of = ConstGauge::new(0).metric_type();
+        let name = "database_durability_weakened";
+        let mut family = self.0.encode_descriptor(name, help, None, of)?;
+        settings.iter().try_for_each(|(setting, weak)| {
+            ConstGauge::new(u64::from(*weak))
+                .encode(family.encode_family(&[("setting", *setting)])?)
+        })
     }
 
     /// One for each state, of which one is 1.

@@ -1,15 +1,17 @@
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use pool::{ServerId, Timestamp};
-use store::{Entry, News, Position, Reader, Uptime};
+use store::{Durability, Entry, LogSize, News, Position, Reader, Uptime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::copy::{Copy, NOWHERE};
 use crate::events::{Happened, Published};
+use crate::high_water::HighWater;
 use crate::metrics::{Metrics, Mismatch};
 use crate::time::PoolTime;
 use crate::{Error, Health};
@@ -20,6 +22,8 @@ pub(crate) struct Shared {
     copy: RwLock<Option<Copy>>,
     pub time: PoolTime,
     reader: OnceLock<Arc<dyn Reader>>,
+    durability: OnceLock<Durability>,
+    pub high_water: HighWater,
     /// How things stand, and since when.
     health: watch::Sender<(Health, Instant)>,
     pub patience: Duration,
@@ -28,7 +32,12 @@ pub(crate) struct Shared {
     pub metrics: Metrics,
     feed: broadcast::Sender<Arc<Published>>,
     questions: mpsc::Sender<Question>,
+    /// Whether the last probe of the database's readers succeeded.
+    readable: AtomicBool,
 }
+
+/// How often the readers of the database are probed.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// A read that waits to be told the time, as soon as the copy is current.
 type Question = oneshot::Sender<Timestamp>;
@@ -46,21 +55,31 @@ impl Shared {
             copy: RwLock::new(None),
             time: PoolTime::new(),
             reader: OnceLock::new(),
+            durability: OnceLock::new(),
+            high_water: HighWater::new(),
             health: watch::Sender::new((Health::Starting, Instant::now())),
             patience,
             server,
             metrics: Metrics::new(),
             feed: broadcast::Sender::new(FEED),
             questions,
+            readable: AtomicBool::new(true),
         });
         let asker = Asker { shared: Arc::clone(&shared), questions: receiver };
         (shared, asker)
     }
 
     /// Takes on the pool as it was opened.
-    pub fn open(&self, reader: Arc<dyn Reader>, copy: Copy) {
+    pub fn open(&self, reader: Arc<dyn Reader>, copy: Copy, durability: Durability) {
+        self.high_water.note(&copy);
         *self.write() = Some(copy);
+        assert!(self.durability.set(durability).is_ok(), "a pool is opened once");
         assert!(self.reader.set(reader).is_ok(), "a pool is opened once");
+    }
+
+    /// The database's durability settings, and whether each weakens it.
+    pub fn durability(&self) -> Vec<(&'static str, bool)> {
+        self.durability.get().map(Durability::settings).unwrap_or_default()
     }
 
     /// Whether other servers may use the pool, too.
@@ -153,6 +172,45 @@ impl Shared {
         }
     }
 
+    /// Whether the history can be read, by the last probe.
+    pub fn is_readable(&self) -> bool {
+        self.readable.load(SeqCst)
+    }
+
+    /// Reads a little of the database once a second, forever, so that [`Shared::is_readable`] is
+    /// true only while that works.
+    pub async fn probe(&self) {
+        loop {
+            tokio::time::sleep(PROBE_EVERY).await;
+            let Some(reader) = self.reader.get() else { continue };
+            let readable = match tokio::time::timeout(self.patience, reader.probe()).await {
+                Ok(Ok(())) => true,
+                Ok(Err(error)) => {
+                    if self.is_readable() {
+                        let error = &error as &dyn std::error::Error;
+                        warn!(error, "the history can't be read");
+                    }
+                    false
+                }
+                Err(_) => {
+                    if self.is_readable() {
+                        warn!(timeout = ?self.patience, "the history can't be read: no answer");
+                    }
+                    false
+                }
+            };
+            if readable && !self.is_readable() {
+                info!("the history can be read again");
+            }
+            self.readable.store(readable, SeqCst);
+        }
+    }
+
+    /// The size of the database's write-ahead log, where this server has to empty one.
+    pub fn log_size(&self) -> Option<LogSize> {
+        self.reader.get().and_then(|reader| reader.log_size())
+    }
+
     /// The pool's time by the latest that is known of it, without asking anyone.
     pub fn estimate(&self) -> Timestamp {
         let clock = self.reader.get().and_then(|reader| reader.now());
@@ -183,6 +241,7 @@ impl Shared {
                     let happened = Happened::Unknown;
                     self.announce(Published { epoch, version, at: snapshot.at, happened });
                     *copy = Some(Copy::from(*snapshot));
+                    self.high_water.replaced();
                 }
             }
             News::Entries(entries) => {
@@ -194,6 +253,7 @@ impl Shared {
         if let Some(entry) = own {
             self.advance(&mut copy, entry);
         }
+        copy.iter().for_each(|copy| self.high_water.note(copy));
     }
 
     fn advance(&self, slot: &mut Option<Copy>, entry: &Entry) {

@@ -103,10 +103,10 @@ impl Engine {
             opened = open(&*database, wanted, &shared, tend) => opened?,
             () = &mut stop => return Ok(()),
         };
-        let Opened { store, reader, snapshot, now, hints } = opened;
+        let Opened { store, reader, snapshot, now, hints, durability } = opened;
         check_clock(now, snapshot.at, settings.allow_clock_behind)?;
         shared.time.observe(now, snapshot.at);
-        shared.open(Arc::clone(&reader), Copy::from(snapshot));
+        shared.open(Arc::clone(&reader), Copy::from(snapshot), durability);
         shared.set_health(Health::Ready);
         let mut asker = AbortOnDrop(tokio::spawn(asker.run()));
         let writer = Writer {
@@ -142,6 +142,7 @@ impl Engine {
         };
         tokio::select! {
             result = turns.take(stop) => result,
+            () = shared.probe() => unreachable!("it has no end"),
             _ = &mut asker.0 => Err(Fatal("the task that asks for news has died".to_owned())),
         }
     }
@@ -188,18 +189,13 @@ async fn open(
 }
 
 fn check_clock(clock: Timestamp, journal: Timestamp, allowed: bool) -> Result<(), Fatal> {
+    if let Some(sentence) = store::clock_refusal(clock, journal, allowed) {
+        return Err(Fatal(sentence));
+    }
     let behind = journal.since(clock);
-    if behind <= store::MOST_CLOCK_BEHIND {
-        return Ok(());
-    }
-    let minutes = behind.as_secs() / 60;
-    if allowed {
+    if behind > store::MOST_CLOCK_BEHIND {
+        let minutes = behind.as_secs() / 60;
         info!(minutes, "the clock is behind the journal; the pool's time runs on from the journal");
-        return Ok(());
     }
-    Err(Fatal(format!(
-        "the clock is {minutes} minutes behind the pool's last change, so it is probably wrong. \
-         Set the clock, or start with --allow-clock-behind to let the pool's time run on from its \
-         last change"
-    )))
+    Ok(())
 }

@@ -1,11 +1,12 @@
 use std::collections::VecDeque;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{Command, HEARTBEAT, LeaseId, Outcome, Refusal, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::{Instrument as _, Span};
+use tracing::{Instrument as _, Span, warn};
 
 use crate::housekeeping::Housekeeping;
 use crate::mailbox::{Request, Withdrawals};
@@ -57,7 +58,7 @@ impl Turns {
             if stopping.is_some_and(|since| !self.pressed() || since.elapsed() > LAST_WORDS) {
                 return Ok(());
             }
-            let taken = self.turn().await;
+            let taken = self.turn_in_sight().await;
             self.writer.shared.metrics.left(self.waiting.len());
             let Err(failure) = taken else {
                 self.writer.shared.set_health(Health::Ready);
@@ -208,6 +209,19 @@ impl Turns {
         }
     }
 
+    /// Takes a turn. One that takes longer than clients wait shows that the database does not answer;
+    /// but it goes on, since the outcome of what was sent has to be known.
+    async fn turn_in_sight(&mut self) -> Result<(), Failure> {
+        let shared = Arc::clone(&self.writer.shared);
+        let mut turn = pin!(self.turn());
+        if let Ok(taken) = tokio::time::timeout(shared.patience, &mut turn).await {
+            return taken;
+        }
+        warn!(waited = ?shared.patience, "database does not answer; waiting on");
+        shared.set_health(Health::Away);
+        turn.await
+    }
+
     async fn turn(&mut self) -> Result<(), Failure> {
         let away = self.writer.shared.health() == Health::Away;
         let idle = !self.pressed() && !away && !self.writer.has_to_load();
@@ -218,6 +232,8 @@ impl Turns {
                 Ok(_) | Err(Error::Busy { .. }) => {}
                 Err(_) => return Err(Failure::Away),
             }
+        } else if idle {
+            self.writer.store.check().await?;
         }
         if !away {
             // Also among commands: they may all change nothing.

@@ -142,11 +142,7 @@ impl Writer {
             return Ok(false);
         }
         self.gave_way = false;
-        if new_epoch {
-            warn!("the database was restored or failed over; a new epoch begins");
-            copy.pool.skip_fences(store::EPOCH_GAP);
-            self.shared.time.forget_clock();
-        }
+        let gap = self.raise_fences(&mut copy, clock, new_epoch).await?;
         self.shared.time.note(clock, asked, answered);
         let clock = if asked < taken { self.clock_by_now().await? } else { clock };
         let now = self.shared.time.observe(clock, copy.at);
@@ -162,18 +158,22 @@ impl Writer {
         };
         spans::decided(&mut span, &decided);
         self.span = span.clone();
-        if decided.changes.is_empty() && !new_epoch && !self.unwritten {
+        if decided.changes.is_empty() && gap.is_none() && !self.unwritten {
             self.store.abandon().await;
             self.shared.time.reached(now).await;
             self.shared.publish(&known, news, None);
             self.answer(decided.outcomes, copy, now);
             return Ok(false);
         }
-        let position = next(copy.position, new_epoch, ids::batch());
+        let position = next(copy.position, gap, ids::batch());
         let then_begin = may_begin && decided.outcomes.len() > 1;
         let write = self.write(copy, (known, news), (position, now), decided, then_begin, waiting);
         // It may have no span until now.
-        write.instrument(span).await
+        let written = write.instrument(span).await?;
+        if gap.is_some() && written {
+            self.epoch_began();
+        }
+        Ok(written)
     }
 
     /// The database's clock for a batch that was begun ahead, with the last commit: its clock was read

@@ -3,6 +3,8 @@
 
 #[path = "support/faulty.rs"]
 mod faulty;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
@@ -17,6 +19,7 @@ use engine::{Error, Handle, Health, Settings};
 use faulty::{Fault, FaultyDatabase};
 use pool::{EndReason, LeaseId, Policy, Timestamp};
 use prometheus_client::registry::Registry;
+use proxy::Proxy;
 use store::{Clock as _, ManualClock, SystemClock, Wanted, WantedPolicy};
 use support::{Home, Running, on_both, until, user_named};
 use testbed::{Cluster, Stop};
@@ -274,6 +277,36 @@ async fn postgresql_is_stopped_and_started_under_load() {
     check_acknowledged(&engine, &acknowledged).await;
     engine.stop().await;
     home.audit().await;
+}
+
+/// The database is seen to be away about as soon as clients give up, although what was sent to it
+/// is waited for longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_stalls_is_noticed_in_time() {
+    const PATIENCE: Duration = Duration::from_millis(800);
+    let settings = Settings { patience: PATIENCE, ..Settings::default() };
+    let stall = async |ways: proxy::Ways| {
+        let proxy = Proxy::to(&Cluster::shared().database().await.unwrap()).await;
+        let home = Home::at(&proxy.url);
+        let engine = home.start_with(home.database(), 3, LONG, settings).await;
+        engine.allocate("before").await;
+        proxy.hold(ways);
+        let asked = engine.ask(user_named("meanwhile").into());
+        let start = tokio::time::Instant::now();
+        until("it is away", || async { engine.handle.health() == Health::Away }).await;
+        assert!(start.elapsed() < PATIENCE + Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(asked.await.unwrap().is_err(), "nobody answers");
+        proxy.hold([false, false]);
+        let start = tokio::time::Instant::now();
+        engine.ready().await;
+        until("it grants again", || async {
+            engine.handle.allocate(user_named("after")).await.is_ok()
+        })
+        .await;
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        engine.stop().await;
+    };
+    tokio::join!(stall([true, false]), stall([false, true]), stall([true, true]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,7 @@ pub(crate) async fn live() -> Response {
 )]
 pub(crate) async fn ready(State(app): State<App>) -> Result<Response, Problem> {
     let reason = match app.engine.health() {
+        Health::Ready if !app.engine.is_readable() => "The history can't be read at the moment.",
         Health::Ready => return Ok(json(&Status { status: "ready" }, 32)),
         Health::Starting => "The database has not been reached yet since the start.",
         Health::Away => "The database can't be reached at the moment.",

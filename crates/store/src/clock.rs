@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::time::{ClockId, clock_gettime};
 use pool::Timestamp;
 
+use crate::MOST_CLOCK_BEHIND;
+
 /// The machine's time of day.
 pub trait Clock: Send + Sync {
     /// The time now. It may jump, also backwards.
@@ -78,4 +80,19 @@ impl Uptime {
     pub fn as_micros(self) -> i64 {
         i64::try_from(self.0.as_micros()).unwrap_or(i64::MAX)
     }
+}
+
+/// Why no server may start now, since its clock is too far behind the newest journal entry; `None`
+/// if it may. `allowed`: the operator said that the clock is right.
+#[must_use]
+pub fn clock_refusal(clock: Timestamp, journal: Timestamp, allowed: bool) -> Option<String> {
+    let behind = journal.since(clock);
+    (behind > MOST_CLOCK_BEHIND && !allowed).then(|| {
+        let minutes = behind.as_secs() / 60;
+        format!(
+            "the clock is {minutes} minutes behind the pool's last change, so it is probably wrong. \
+             Set the clock, or start with --allow-clock-behind to let the pool's time run on from \
+             its last change"
+        )
+    })
 }

@@ -8,7 +8,9 @@
 
 mod clock;
 mod creation;
+mod durability;
 mod error;
+mod finding;
 mod hints;
 mod journal;
 mod keys;
@@ -28,14 +30,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pool::{Fence, IdempotencyKey, Lease, LeaseId, Pool, Remembered, Timestamp, TokenId, UserId};
 
-pub use clock::{Clock, ManualClock, SystemClock, Uptime};
+pub use clock::{Clock, ManualClock, SystemClock, Uptime, clock_refusal};
 pub use creation::{ImportedPool, LeaseSource, NewPool};
+pub use durability::Durability;
 pub use error::Error;
+pub use finding::{Finding, Level};
 pub use hints::Hints;
 pub use journal::{BatchId, Entry, Position};
 pub use net::Net;
 pub use pool::ServerId;
-pub use restored::NewEpoch;
+pub use restored::{NewEpoch, epoch_gap};
 pub use search::{Cursor, Found, LeaseRecord, Search};
 pub use url::{DatabaseUrl, InvalidUrl};
 pub use wanted::{Wanted, WantedPolicy};
@@ -43,8 +47,8 @@ pub use wanted::{Wanted, WantedPolicy};
 /// The most tokens that a pool may have.
 pub const MAX_POOL_SIZE: usize = 1_000_000;
 
-/// By how much fence and version are raised when a new epoch begins, so that nothing granted in
-/// the time that was lost is granted again.
+/// The least by which fence and version are raised when a new epoch begins, so that nothing granted
+/// in the time that was lost is granted again; see [`epoch_gap`].
 pub const EPOCH_GAP: i64 = 1_000_000;
 
 /// How far the clock may be behind the journal's newest entry before it is taken to be wrong.
@@ -95,6 +99,21 @@ pub trait Database: Send + Sync {
     ///
     /// As [`Database::migrate`]; nothing is changed.
     async fn describe(&self) -> Result<Vec<(String, String)>, Error>;
+
+    /// Checks everything for which a server that wants this pool refuses to start, waits, or can't
+    /// keep its promises, as far as [`Database::describe`] and [`Database::audit`] don't.
+    /// `allow_clock_behind`: the operator said that the clock is right.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::migrate`]; nothing is changed.
+    async fn check(
+        &self,
+        _wanted: &Wanted,
+        _allow_clock_behind: bool,
+    ) -> Result<Vec<Finding>, Error> {
+        Ok(Vec::new())
+    }
 
     /// Begins a new epoch because the database was restored from a backup, so that no fence and no
     /// version is given again that was given after the backup was made. Each call begins another.
@@ -151,6 +170,8 @@ pub struct Opened {
     pub now: Timestamp,
     /// Word from and to other servers that share the pool.
     pub hints: Hints,
+    /// What the database's settings promise, as long as the pool is open.
+    pub durability: Durability,
 }
 
 /// All of a pool that decides anything: everything but its history.
@@ -186,8 +207,9 @@ pub struct Begun {
     pub answered: Uptime,
     /// What others did since the copy.
     pub news: News,
-    /// The database went through a failover or restore since the newest entry: the next one must
-    /// begin a new epoch, with version and fence raised by [`EPOCH_GAP`].
+    /// Entries may have been lost after the newest one: by a failover, a restore, or a crash with
+    /// weak durability. The next one must begin a new epoch, with version and fence raised by
+    /// [`epoch_gap`] at least.
     pub new_epoch: bool,
 }
 
@@ -218,6 +240,17 @@ pub struct Swept {
     pub deleted: u64,
     /// Up to which fence it looked; None when no lease is left to look at that is old enough.
     pub up_to: Option<Fence>,
+}
+
+/// The size of a write-ahead log that the server itself has to empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSize {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The size above which it is emptied.
+    pub limit: u64,
+    /// How many attempts to empty it have failed since the start.
+    pub failures: u64,
 }
 
 /// The side that writes: `begin`, then `commit` or `abandon`, again and again.
@@ -266,6 +299,16 @@ pub trait Store: Send {
 
     /// Gives the lock back, nothing done.
     async fn abandon(&mut self);
+
+    /// Checks that what is written would still be found: with SQLite, that the database's files are
+    /// in their place. Called now and then while no batch is written, not within one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    async fn check(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Whether the journal holds the batch that was sent as `entry`; None when it does not, but no
     /// longer reaches back that far either. Called between `begin` and `commit` or `abandon`, so
@@ -344,6 +387,20 @@ pub trait Reader: Send + Sync {
 
     /// The time, where it can be told without asking anyone: SQLite, whose time is the machine's.
     fn now(&self) -> Option<Timestamp>;
+
+    /// Reads a little, to check that reading works.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::history`].
+    async fn probe(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The size of the write-ahead log, where the server itself has to empty one.
+    fn log_size(&self) -> Option<LogSize> {
+        None
+    }
 
     /// The token's leases with a fence smaller than `before` (all of them for `None`), newest
     /// first, at most `limit`.

@@ -12,6 +12,18 @@ const MOST_A_SECOND: i64 = 100_000;
 /// The beginning of 2026. No pool was used with this program before, unless the clock was wrong.
 const FIRST_USE: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
+/// By how much to raise version and fence in a new epoch whose first entry comes `since` the newest
+/// entry that is left.
+///
+/// It grows with time, so that two epochs that begin after the same entry, the first of which was
+/// lost as well, give no fence twice.
+#[must_use]
+pub fn epoch_gap(since: Duration) -> i64 {
+    const MOST_A_MILLISECOND: i64 = MOST_A_SECOND / 1_000;
+    let since = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    since.saturating_mul(MOST_A_MILLISECOND).saturating_add(EPOCH_GAP)
+}
+
 /// A new epoch that began because the database was restored from a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewEpoch {
@@ -76,6 +88,14 @@ fn gap(least: i64, used: Duration, lost: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_epochs_after_the_same_entry_share_no_fence() {
+        let [first, second] = [10, 12].map(|since| epoch_gap(Duration::from_secs(since)));
+        assert!(second >= first + 2 * MOST_A_SECOND);
+        assert_eq!(epoch_gap(Duration::ZERO), EPOCH_GAP);
+        assert_eq!(epoch_gap(Duration::MAX), i64::MAX);
+    }
 
     #[test]
     fn it_leads_beyond_whatever_can_have_been_given() {

@@ -8,6 +8,8 @@ mod conformance;
 mod auditing;
 #[path = "sqlite/backing_up.rs"]
 mod backing_up;
+#[path = "sqlite/foreign.rs"]
+mod foreign;
 #[path = "sqlite/migrating.rs"]
 mod migrating;
 
@@ -192,27 +194,12 @@ async fn looking_makes_no_database() {
 #[tokio::test]
 async fn a_damaged_file_is_explained() {
     let place = fresh().await;
-    fs::write(place.file(), "this is no database\n".repeat(1000)).unwrap();
-    let sentence = refusal(place.database().open(ANY).await);
-    assert!(sentence.contains("damaged or not one of"), "{sentence}");
-    refusal(place.database().audit().await);
-
-    let place = fresh().await;
     drop(Server::start(&place, tokens(1000)).await);
     let file = fs::File::options().write(true).open(place.file()).unwrap();
     file.set_len(file.metadata().unwrap().len() / 2).unwrap();
     drop(file);
     let sentence = refusal(place.database().open(ANY).await);
     assert!(sentence.contains("damaged or not one of"), "{sentence}");
-}
-
-#[tokio::test]
-async fn another_programs_database_is_refused() {
-    let place = fresh().await;
-    let other = Connection::open(place.file()).unwrap();
-    other.execute_batch("create table pools (depth real)").unwrap();
-    let sentence = refusal(place.database().open(ANY).await);
-    assert!(sentence.contains("not one of this program's"), "{sentence}");
 }
 
 #[tokio::test]

@@ -46,6 +46,21 @@ impl Ended {
     }
 }
 
+impl Ended {
+    /// The problems that `doctor` found, except that the tests' clusters don't wait for the disk.
+    pub fn problems(&self) -> Vec<&str> {
+        let expected = ["problem  fsync: ", "problem  full_page_writes: "];
+        let problems = self.out.lines().filter(|line| line.starts_with("problem  "));
+        problems.filter(|line| !expected.iter().any(|start| line.starts_with(start))).collect()
+    }
+
+    /// Asserts that `doctor` went through everything and found no problem.
+    pub fn assert_no_problem(&self) {
+        assert_eq!(self.problems(), [""; 0], "{}", self.text());
+        assert!(self.out.contains("ok       audit: "), "{}", self.text());
+    }
+}
+
 /// Runs a command that ends by itself.
 pub fn run(command: &mut Command) -> Ended {
     let output = command.output().unwrap();

@@ -30,7 +30,7 @@ fn micros(timestamp: &Value) -> i64 {
 
 fn healthy(database: &str) {
     let doctor = run(&mut command(Path::new("/"), &["doctor", "--database", database]));
-    assert_eq!(doctor.code, Some(0), "{}", doctor.text());
+    doctor.assert_no_problem();
 }
 
 /// Allocates without pause on all the servers; gives back what was acknowledged.

@@ -381,7 +381,9 @@ async fn no_log_holds_secrets_however_much_is_logged() {
 
 #[tokio::test]
 async fn a_start_on_postgres_has_nothing_to_remark() {
-    let database = Cluster::shared().database().await.unwrap();
+    // On the shared one there is something: it does not wait for the disk.
+    let cluster = testbed::Options::default().durable().start().unwrap();
+    let database = cluster.database().await.unwrap();
     for _ in 0..2 {
         let mut server = Server::start(&database, &[]);
         server.signal("TERM");

@@ -4,6 +4,7 @@
 //! Nothing here is about anyone in particular: no user, no id, no token; and all labels come from
 //! lists that are fixed, whatever is sent.
 
+mod encoder;
 mod http;
 mod process;
 mod text;
@@ -30,6 +31,7 @@ use crate::app::App;
 use crate::budget::Budget;
 use crate::problem::{self, Code, Problem};
 use crate::{Settings, routes, sample};
+use encoder::Encoder;
 use http::Http;
 pub(crate) use http::{METHODS, Route, method};
 
@@ -57,6 +59,8 @@ pub(crate) struct Metrics {
     registry: Registry,
     /// Whose turn it is to have all of it written down.
     turn: Arc<Semaphore>,
+    /// Where it is written down. None where the system had no thread.
+    encoder: Option<Encoder>,
     pub(crate) http: Arc<Http>,
     /// By the address that is listened to.
     pub(crate) connections: Family<[(&'static str, String); 1], Gauge>,
@@ -100,7 +104,8 @@ impl Metrics {
         registry.register_collector(Box::new(Arc::clone(&http)));
         all.register_collector(Box::new(process::Process));
         let turn = Arc::new(Semaphore::new(1));
-        Metrics { registry: all, turn, http, connections, refusals: refusals_by_code }
+        let encoder = Encoder::start();
+        Metrics { registry: all, turn, encoder, http, connections, refusals: refusals_by_code }
     }
 
     /// Notes an answer, and how long it took.
@@ -211,13 +216,8 @@ pub(crate) async fn metrics(
 ) -> Result<Response, Problem> {
     // Also where the client leaves meanwhile.
     let turn = Arc::clone(&app.metrics.turn).acquire_owned().await;
-    // Looking at the process takes long where that has many files open.
-    let encoded = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        app.metrics.encode()
-    })
-    .await;
-    let Ok(Ok(text)) = encoded else {
+    let encoded = encoder::encode(&app, turn.expect("the semaphore is never closed")).await;
+    let Some(text) = encoded else {
         return Err(Problem::new(Code::Internal, "The metrics could not be written down."));
     };
     let mut response = if takes_open_metrics(&headers) {

@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Error as PgError, GenericClient, IsolationLevel};
 
 use super::failure::at_start;
 use super::session::{Access, Purpose};
-use super::{rows, schema, snapshot};
+use super::{lineage, rows, schema, snapshot};
 use crate::{Clock, Error, SystemClock, wanted};
 
 /// What must never be there: a query that counts it, and how to say it.
@@ -72,16 +72,14 @@ type Facts = Vec<(&'static str, String)>;
 async fn describe_server(client: &Client) -> Result<Facts, PgError> {
     let before = SystemClock.now();
     let row = client.query_one(include_str!("sql/describe.sql"), &[]).await?;
-    let (there, after) = (rows::moment(&row, 7)?, SystemClock.now());
+    let (there, after) = (rows::moment(&row, 5)?, SystemClock.now());
     let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     Ok(vec![
         ("database", format!("PostgreSQL {}", row.try_get::<_, &str>(0)?)),
         ("name", row.try_get(1)?),
         ("user", row.try_get(2)?),
         ("size on disk", row.try_get(3)?),
-        ("synchronous_commit", row.try_get(4)?),
-        ("fsync", row.try_get(5)?),
-        ("synchronous standby", yes_or_no(row.try_get(6)?)),
+        ("synchronous standby", yes_or_no(row.try_get(4)?)),
         // Its clock was read some time between the two looks at ours.
         ("clock ahead of ours by", format!("{:?}", there.since(after))),
         ("clock behind ours by", format!("{:?}", before.since(there))),
@@ -97,8 +95,13 @@ async fn describe_pool(client: &Client) -> Result<Facts, PgError> {
     let lease = Duration::from_micros(lease.unsigned_abs());
     let (leases, leases_size): (i64, String) = (row.try_get(2)?, row.try_get(3)?);
     let (entries, entries_size): (i64, String) = (row.try_get(4)?, row.try_get(5)?);
-    let (version, epoch, timeline): (i64, i64, String) =
-        (row.try_get(6)?, row.try_get(7)?, row.try_get(8)?);
+    let (mut newest, mut behind) = ("none".to_owned(), Duration::ZERO);
+    if let Some(version) = row.try_get::<_, Option<i64>>(6)? {
+        let (epoch, recorded): (i64, &str) = (row.try_get(7)?, row.try_get(8)?);
+        let timeline = lineage::timeline(recorded);
+        newest = format!("{version} (epoch {epoch}, timeline {timeline})");
+        behind = rows::moment(&row, 11)?.since(rows::moment(&row, 12)?);
+    }
     let (tickets, keys): (i64, i64) = (row.try_get(9)?, row.try_get(10)?);
     Ok(vec![
         ("pool", format!("{size} tokens, leases of {lease:?}")),
@@ -107,6 +110,7 @@ async fn describe_pool(client: &Client) -> Result<Facts, PgError> {
         ("journal entries kept", format!("{entries} ({entries_size})")),
         ("tickets of those who wait", tickets.to_string()),
         ("idempotency keys", keys.to_string()),
-        ("newest journal entry", format!("{version} (epoch {epoch}, timeline {timeline})")),
+        ("newest journal entry", newest),
+        ("clock behind newest entry by", format!("{behind:?}")),
     ])
 }

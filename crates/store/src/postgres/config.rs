@@ -1,13 +1,18 @@
+use std::collections::hash_map::RandomState;
+use std::env;
 use std::fmt;
+use std::hash::BuildHasher as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 
+use super::environment;
+use super::passwords::{self, Login, Source};
 use crate::InvalidUrl;
 
-/// What a URL may say after the question mark, other than `sslmode` and `sslrootcert`.
+/// The parameters that a URL may have and that the driver understands.
 const PARAMETERS: [&str; 17] = [
     "user",
     "password",
@@ -23,24 +28,44 @@ const PARAMETERS: [&str; 17] = [
     "keepalives_idle",
     "keepalives_interval",
     "keepalives_retries",
-    "target_session_attrs",
     "channel_binding",
     "load_balance_hosts",
+    "sslnegotiation",
 ];
+
+/// Those that it does not understand, or not in all their forms.
+const OWN_PARAMETERS: [&str; 5] =
+    ["sslmode", "sslrootcert", "passfile", "target_session_attrs", "keepalives_count"];
 
 /// Where a PostgreSQL database is and how to reach it:
 /// `postgres://USER:PASSWORD@HOST:PORT,HOST:PORT/NAME?PARAMETER=VALUE&...`.
 ///
 /// The parameters are those of PostgreSQL's own programs; the timeouts are in seconds. A folder as
 /// `host` means the Unix socket in it. Of several hosts the first one that accepts writes is used.
+/// What the URL leaves open comes from the environment variables of PostgreSQL's own programs.
+///
+/// A password that is not in the URL is looked up with each connection: in `PGPASSWORD`, and in
+/// the file `passfile` (`PGPASSFILE`, else `~/.pgpass`).
 ///
 /// TLS is used when `sslmode` asks for it: `require`, `verify-ca` and `verify-full` all verify the
 /// server's certificate and name, against the file `sslrootcert` (PEM) or else the system's
 /// certificates.
 #[derive(Clone)]
 pub struct Config {
-    pub(super) server: tokio_postgres::Config,
+    server: tokio_postgres::Config,
+    /// One for all hosts, or one for each.
+    ports: Vec<u16>,
     pub(super) tls: Tls,
+    /// The password file, where that is not the default one.
+    passfile: Option<PathBuf>,
+    /// Whether a standby is passed over.
+    pub(super) primary: bool,
+}
+
+/// One host to connect to, and how.
+pub(super) struct Target {
+    pub(super) server: tokio_postgres::Config,
+    pub(super) password: Source,
 }
 
 /// Whether TLS is used, and whom it trusts.
@@ -53,7 +78,7 @@ pub(super) enum Tls {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { server, tls } = self;
+        let Config { server, tls, .. } = self;
         // Not `server` itself, whose `options` may say anything.
         f.debug_struct("Config")
             .field("hosts", &server.get_hosts())
@@ -68,6 +93,13 @@ impl FromStr for Config {
     type Err = InvalidUrl;
 
     fn from_str(url: &str) -> Result<Self, InvalidUrl> {
+        Config::read(url, |name| env::var(name).ok())
+    }
+}
+
+impl Config {
+    /// Reads a URL; `variable` is the environment.
+    fn read(url: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidUrl> {
         if url.matches('@').count() > 1 {
             // Otherwise part of a password would be taken for a host, and be shown as one.
             return invalid("an @ in a user, password or parameter is written %40");
@@ -77,33 +109,140 @@ impl FromStr for Config {
             Some(mark) => (&url[..start + mark], &url[start + mark + 1..]),
             None => (url, ""),
         };
-        let parameters = Parameters::read(query)?;
+        let mut parameters = Parameters::read(query)?;
+        let plain = parse(base)?;
+        let named_ports = has_port(base);
+        let given = |name: &str| match name {
+            "host" if !plain.get_hosts().is_empty() => true,
+            "user" if plain.get_user().is_some_and(|user| !user.is_empty()) => true,
+            "dbname" if plain.get_dbname().is_some() => true,
+            "port" if named_ports => true,
+            _ => parameters.named(name),
+        };
+        let defaults = environment::defaults(variable, given)?;
+        for (name, value) in &defaults {
+            parameters.take(name, value);
+        }
         let rest = parameters.rest.join("&");
         let mut server = parse(&format!("{base}?{rest}"))?;
-        if server.get_hosts().is_empty() && server.get_hostaddrs().is_empty() {
+        let (hosts, addresses) = (server.get_hosts().len(), server.get_hostaddrs().len());
+        if hosts == 0 && addresses == 0 {
             return invalid("it names no host; for a Unix socket, say ?host=/FOLDER");
         }
-        let (hosts, ports) = (server.get_hosts().len(), server.get_ports().len());
-        if ports > 1 && hosts.max(server.get_hostaddrs().len()) != ports {
+        let mut ports = server.get_ports().to_vec();
+        if !named_ports && ports.len() > plain.get_ports().len() {
+            // The driver adds the default for each host of the URL, also where `port` follows.
+            ports.drain(..plain.get_ports().len());
+        }
+        if ports.len() > 1 && hosts.max(addresses) != ports.len() {
             return invalid("it must name one port, or as many ports as hosts");
         }
-        if server.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
-            return invalid("target_session_attrs=read-only can't work: a pool is written to");
+        if hosts > 0 && addresses > 0 && hosts != addresses {
+            return invalid("it must name as many addresses (hostaddr) as hosts");
         }
-        let tls = parameters.tls()?;
+        let tls = parameters.tls().map_err(|error| of_environment(error, "sslmode", &defaults))?;
         server.ssl_mode(if tls == Tls::Off { SslMode::Disable } else { SslMode::Require });
+        let primary = parameters.primary()?;
+        let passfile = parameters.passfile.as_deref().map(decoded).transpose()?;
+        let passfile = passfile.filter(|path| !path.is_empty()).map(PathBuf::from);
         set_defaults(&mut server, |name| parameters.named(name));
-        Ok(Config { server, tls })
+        Ok(Config { server, ports, tls, passfile, primary })
     }
+
+    /// The hosts in the order in which they are tried, each with the password of this moment.
+    pub(super) fn targets(&self) -> Vec<Target> {
+        let (hosts, addresses) = (self.server.get_hosts(), self.server.get_hostaddrs());
+        let mut order: Vec<usize> = (0..hosts.len().max(addresses.len())).collect();
+        if self.server.get_load_balance_hosts() == LoadBalanceHosts::Random {
+            let random = RandomState::new();
+            order.sort_by_key(|place| random.hash_one(place));
+        }
+        let target = |place: usize| {
+            let mut server = without_hosts(&self.server);
+            let address = addresses.get(place).map(ToString::to_string);
+            let name = match hosts.get(place) {
+                Some(Host::Tcp(name)) => name.clone(),
+                Some(Host::Unix(folder)) => folder.to_string_lossy().into_owned(),
+                None => address.unwrap_or_default(),
+            };
+            match hosts.get(place) {
+                Some(Host::Tcp(name)) => _ = server.host(name.clone()),
+                Some(Host::Unix(folder)) => _ = server.host_path(folder),
+                None => {}
+            }
+            addresses.get(place).into_iter().for_each(|address| _ = server.hostaddr(*address));
+            let port = self.ports.get(place).or(self.ports.first()).copied().unwrap_or(5432);
+            server.port(port);
+            let user = self.server.get_user().map(str::to_owned);
+            let user = user.or_else(|| whoami::username().ok()).unwrap_or_default();
+            let database = self.server.get_dbname().unwrap_or(&user);
+            let login = Login { host: &name, port, database, user: &user };
+            let of_url = self.server.get_password();
+            let (found, password) = passwords::find(of_url, self.passfile.as_deref(), &login);
+            if let Some(found) = found {
+                server.password(found);
+            }
+            Target { server, password }
+        };
+        order.into_iter().map(target).collect()
+    }
+
+    /// How many hosts there are.
+    pub(super) fn hosts(&self) -> usize {
+        self.server.get_hosts().len().max(self.server.get_hostaddrs().len())
+    }
+
+    /// How long the connection to each host may take; more than that is for what follows on it.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.server.get_connect_timeout().copied().unwrap_or_default()
+    }
+}
+
+/// All of the configuration that is the same for each host, but for the password.
+fn without_hosts(all: &tokio_postgres::Config) -> tokio_postgres::Config {
+    let mut one = tokio_postgres::Config::new();
+    one.ssl_mode(all.get_ssl_mode())
+        .ssl_negotiation(all.get_ssl_negotiation())
+        .channel_binding(all.get_channel_binding())
+        .load_balance_hosts(all.get_load_balance_hosts())
+        .keepalives(all.get_keepalives())
+        .keepalives_idle(all.get_keepalives_idle());
+    all.get_user().into_iter().for_each(|user| _ = one.user(user));
+    all.get_dbname().into_iter().for_each(|name| _ = one.dbname(name));
+    all.get_options().into_iter().for_each(|options| _ = one.options(options));
+    all.get_application_name().into_iter().for_each(|name| _ = one.application_name(name));
+    all.get_connect_timeout().into_iter().for_each(|time| _ = one.connect_timeout(*time));
+    all.get_tcp_user_timeout().into_iter().for_each(|time| _ = one.tcp_user_timeout(*time));
+    all.get_keepalives_interval().into_iter().for_each(|time| _ = one.keepalives_interval(time));
+    all.get_keepalives_retries().into_iter().for_each(|count| _ = one.keepalives_retries(count));
+    one
+}
+
+/// Whether the part of a URL that names hosts names a port.
+fn has_port(base: &str) -> bool {
+    let authority = base.split_once("://").map_or(base, |(_, rest)| rest);
+    let authority = authority.split(['/', '?']).next().unwrap_or_default();
+    let hosts = authority.rsplit('@').next().unwrap_or_default();
+    hosts.split(',').any(|host| host.rsplit(']').next().is_some_and(|end| end.contains(':')))
+}
+
+/// Adds where a value came from that the URL does not have.
+fn of_environment(
+    error: InvalidUrl,
+    parameter: &str,
+    defaults: &[(&'static str, String)],
+) -> InvalidUrl {
+    if !defaults.iter().any(|(name, _)| *name == parameter) {
+        return error;
+    }
+    let variable = environment::variable(parameter);
+    InvalidUrl(format!("{error} ({parameter} is from the environment variable {variable})"))
 }
 
 /// Fills in what the URL leaves open.
 fn set_defaults(server: &mut tokio_postgres::Config, given: impl Fn(&str) -> bool) {
     if !given("application_name") {
         server.application_name("token-manager");
-    }
-    if !given("target_session_attrs") {
-        server.target_session_attrs(TargetSessionAttrs::ReadWrite);
     }
     if !given("connect_timeout") {
         server.connect_timeout(Duration::from_secs(3));
@@ -117,55 +256,82 @@ fn set_defaults(server: &mut tokio_postgres::Config, given: impl Fn(&str) -> boo
     if !given("keepalives_interval") {
         server.keepalives_interval(Duration::from_secs(1));
     }
-    if !given("keepalives_retries") {
+    if !given("keepalives_retries") && !given("keepalives_count") {
         server.keepalives_retries(3);
     }
 }
 
 /// A URL's parameters.
-struct Parameters<'a> {
-    sslmode: Option<&'a str>,
-    sslrootcert: Option<&'a str>,
-    /// The others, which the driver understands.
-    rest: Vec<&'a str>,
+#[derive(Default)]
+struct Parameters {
+    sslmode: Option<String>,
+    sslrootcert: Option<String>,
+    passfile: Option<String>,
+    target: Option<String>,
+    names: Vec<String>,
+    /// Those that the driver understands, as `NAME=VALUE`.
+    rest: Vec<String>,
 }
 
-impl<'a> Parameters<'a> {
-    fn read(query: &'a str) -> Result<Self, InvalidUrl> {
-        let mut read = Parameters { sslmode: None, sslrootcert: None, rest: Vec::new() };
+impl Parameters {
+    fn read(query: &str) -> Result<Self, InvalidUrl> {
+        let mut read = Parameters::default();
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            match parameter.split_once('=') {
-                Some(("sslmode", value)) => read.sslmode = Some(value),
-                Some(("sslrootcert", value)) => read.sslrootcert = Some(value),
-                Some((name, _)) if PARAMETERS.contains(&name) => read.rest.push(parameter),
+            let Some((name, value)) = parameter.split_once('=') else {
+                return invalid("after the question mark it has something without a =");
+            };
+            if !PARAMETERS.contains(&name) && !OWN_PARAMETERS.contains(&name) {
                 // A name is shown, a value never: it may be a secret.
-                Some((name, _)) => {
-                    let known = PARAMETERS.join(", ");
-                    return invalid(&format!(
-                        "it has a parameter {name:?}, which is none of {known}, sslmode, sslrootcert"
-                    ));
-                }
-                None => return invalid("after the question mark it has something without a ="),
+                let known = [&PARAMETERS[..], &OWN_PARAMETERS].concat().join(", ");
+                return invalid(&format!("it has a parameter {name:?}, which is none of {known}"));
             }
+            read.take(name, value);
         }
         Ok(read)
     }
 
+    /// Takes a parameter that is known.
+    fn take(&mut self, name: &str, value: &str) {
+        self.names.push(name.to_owned());
+        match name {
+            "sslmode" => self.sslmode = Some(value.to_owned()),
+            "sslrootcert" => self.sslrootcert = Some(value.to_owned()),
+            "passfile" => self.passfile = Some(value.to_owned()),
+            "target_session_attrs" => self.target = Some(value.to_owned()),
+            // The driver has another name for it.
+            "keepalives_count" => self.rest.push(format!("keepalives_retries={value}")),
+            // The driver takes one host by each.
+            "host" => self.rest.extend(value.split(',').map(|host| format!("host={host}"))),
+            _ => self.rest.push(format!("{name}={value}")),
+        }
+    }
+
     fn named(&self, name: &str) -> bool {
-        self.rest.iter().any(|parameter| parameter.split('=').next() == Some(name))
+        self.names.iter().any(|named| named == name)
+    }
+
+    /// Whether a standby is to be passed over, as it is unless the URL says otherwise: a pool is
+    /// written to.
+    fn primary(&self) -> Result<bool, InvalidUrl> {
+        match self.target.as_deref().unwrap_or("primary") {
+            "primary" | "read-write" => Ok(true),
+            "any" => Ok(false),
+            "read-only" | "standby" | "prefer-standby" => {
+                invalid("such a target_session_attrs can't work, since a pool is written to")
+            }
+            _ => invalid("target_session_attrs is primary, read-write or any"),
+        }
     }
 
     fn tls(&self) -> Result<Tls, InvalidUrl> {
-        match (self.sslmode.unwrap_or("disable"), self.sslrootcert) {
+        match (self.sslmode.as_deref().unwrap_or("disable"), self.sslrootcert.as_deref()) {
             ("disable", None) => Ok(Tls::Off),
             ("disable", Some(_)) => invalid("sslrootcert needs sslmode=verify-full as well"),
             ("require" | "verify-ca" | "verify-full", None | Some("system")) => {
                 Ok(Tls::SystemRoots)
             }
             ("require" | "verify-ca" | "verify-full", Some(file)) => {
-                // The driver's parser decodes what is percent-encoded.
-                let decoded = parse(&format!("postgres://?application_name={file}"))?;
-                Ok(Tls::RootsIn(decoded.get_application_name().unwrap_or(file).into()))
+                Ok(Tls::RootsIn(decoded(file)?.into()))
             }
             ("prefer" | "allow", _) => invalid(
                 "sslmode=prefer and allow protect against nobody: choose disable or verify-full",
@@ -175,6 +341,12 @@ impl<'a> Parameters<'a> {
     }
 }
 
+/// A value as it was before it was percent-encoded. The driver's parser does that.
+fn decoded(value: &str) -> Result<String, InvalidUrl> {
+    let decoded = parse(&format!("postgres://?application_name={value}"))?;
+    Ok(decoded.get_application_name().unwrap_or(value).to_owned())
+}
+
 fn parse(url: &str) -> Result<tokio_postgres::Config, InvalidUrl> {
     url.parse().map_err(|error: tokio_postgres::Error| {
         let cause = error.into_source().map_or_else(String::new, |cause| cause.to_string());
@@ -182,93 +354,9 @@ fn parse(url: &str) -> Result<tokio_postgres::Config, InvalidUrl> {
     })
 }
 
-fn invalid<T>(what: &str) -> Result<T, InvalidUrl> {
+pub(super) fn invalid<T>(what: &str) -> Result<T, InvalidUrl> {
     Err(InvalidUrl(format!("the database's URL can't be used: {what}")))
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio_postgres::config::Host;
-
-    use super::*;
-
-    fn config(url: &str) -> Config {
-        url.parse().unwrap()
-    }
-
-    fn refusal(url: &str) -> String {
-        url.parse::<Config>().unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_plain_url_gets_careful_defaults() {
-        let Config { server, tls } = config("postgres://ann:secret@db:5433/pool");
-        assert_eq!(tls, Tls::Off);
-        assert_eq!(server.get_hosts(), [Host::Tcp("db".to_owned())]);
-        assert_eq!(server.get_ports(), [5433]);
-        assert_eq!(server.get_password(), Some(b"secret".as_slice()));
-        assert_eq!(server.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
-        assert_eq!(server.get_connect_timeout(), Some(&Duration::from_secs(3)));
-    }
-
-    #[test]
-    fn what_the_url_says_is_kept() {
-        let Config { server, .. } = config(
-            "postgresql://ann@one:1,two:2/pool?target_session_attrs=any&connect_timeout=9\
-             &application_name=mine&keepalives_idle=8",
-        );
-        assert_eq!(server.get_hosts().len(), 2);
-        assert_eq!(server.get_target_session_attrs(), TargetSessionAttrs::Any);
-        assert_eq!(server.get_connect_timeout(), Some(&Duration::from_secs(9)));
-        assert_eq!(server.get_application_name(), Some("mine"));
-        assert_eq!(server.get_keepalives_idle(), Duration::from_secs(8));
-    }
-
-    #[test]
-    fn a_folder_is_a_unix_socket() {
-        let Config { server, .. } = config("postgres:///pool?host=/run/postgresql&user=ann");
-        assert_eq!(server.get_hosts(), [Host::Unix("/run/postgresql".into())]);
-        assert_eq!(server.get_user(), Some("ann"));
-    }
-
-    #[test]
-    fn every_tls_mode_verifies() {
-        for mode in ["require", "verify-ca", "verify-full"] {
-            let url = format!("postgres://db/pool?sslmode={mode}");
-            assert_eq!(config(&url).tls, Tls::SystemRoots);
-            assert_eq!(config(&url).server.get_ssl_mode(), SslMode::Require);
-            let file = format!("{url}&sslrootcert=/a%20b.pem");
-            assert_eq!(config(&file).tls, Tls::RootsIn("/a b.pem".into()));
-        }
-        assert_eq!(
-            config("postgres://db/p?sslmode=disable").server.get_ssl_mode(),
-            SslMode::Disable
-        );
-    }
-
-    #[test]
-    fn what_cannot_work_is_refused_with_a_reason() {
-        for (url, reason) in [
-            ("postgres:///pool", "names no host"),
-            ("postgres://a:b@c@db/pool", "%40"),
-            ("postgres://db/pool?sslmode=prefer", "choose disable or verify-full"),
-            ("postgres://db/pool?sslmode=maybe", "sslmode is"),
-            ("postgres://db/pool?sslrootcert=/a", "needs sslmode"),
-            ("postgres://db/pool?sslcert=/a", "\"sslcert\""),
-            ("postgres://db/pool?pool", "without a ="),
-            ("postgres://db:x/pool", "port"),
-            ("postgres://a:1,b:2/pool?port=3", "as many ports as hosts"),
-            ("postgres://db/pool?target_session_attrs=read-only", "written to"),
-        ] {
-            assert!(refusal(url).contains(reason), "{url}: {}", refusal(url));
-        }
-    }
-
-    #[test]
-    fn a_password_is_never_shown() {
-        let shown = format!("{:?}", config("postgres://ann:hunter2@db/p?password=hunter2"));
-        assert!(shown.contains("ann") && !shown.contains("hunter2"), "{shown}");
-        assert!(!refusal("postgres://ann:hunter2@x@db/p").contains("hunter2"));
-        assert!(!refusal("postgres://ann:hunter2@db:y/p").contains("hunter2"));
-    }
-}
+mod tests;

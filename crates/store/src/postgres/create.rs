@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Transaction};
 use uuid::Uuid;
 
 use super::failure::at_start;
+use super::lineage::Lineage;
 use super::parameters::LeaseColumns;
 use super::rows::{Moment, PolicyColumns, micros};
 use super::session::Session;
@@ -24,7 +25,7 @@ pub(super) async fn create(session: &mut Session, new: &NewPool) -> Result<i32, 
     let client: &mut Client = &mut session.client;
     let transaction = client.transaction().await.map_err(&failed)?;
     let pool = insert_tokens(&transaction, new).await?;
-    begin_journal(&transaction, pool, (new.at, Fence::NONE), &session.timeline).await?;
+    begin_journal(&transaction, pool, (new.at, Fence::NONE), &session.lineage).await?;
     transaction.commit().await.map_err(&failed)?;
     Ok(pool)
 }
@@ -54,7 +55,7 @@ pub(super) async fn import(session: &mut Session, from: ImportedPool<'_>) -> Res
     }
     let update = include_str!("sql/update_longest_lease.sql");
     transaction.execute(update, &[&pool, &micros(longest)]).await.map_err(&failed)?;
-    begin_journal(&transaction, pool, (from.new.at, last), &session.timeline).await?;
+    begin_journal(&transaction, pool, (from.new.at, last), &session.lineage).await?;
     // What could not be opened again, or would be found faulty, is not taken over.
     snapshot::load(&transaction, &failed).await?;
     if let Some(fault) = audit::faults(&transaction).await.map_err(&failed)?.first() {
@@ -89,10 +90,10 @@ async fn begin_journal(
     transaction: &Transaction<'_>,
     pool: i32,
     (at, fence): (Timestamp, Fence),
-    timeline: &str,
+    lineage: &Lineage,
 ) -> Result<(), Error> {
     let (batch, nobody) = (creation::batch_id().0, Uuid::nil());
-    let (fence, no_changes) = (fence.get(), encode(&[]));
+    let (fence, no_changes, timeline) = (fence.get(), encode(&[]), lineage.record(false));
     let parameters: [&(dyn ToSql + Sync); 9] =
         [&pool, &1_i64, &batch, &nobody, &Moment(at), &1_i64, &fence, &timeline, &no_changes];
     let inserted = transaction.execute(include_str!("sql/insert_batch.sql"), &parameters).await;

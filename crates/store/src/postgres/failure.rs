@@ -56,23 +56,77 @@ fn by_state(state: &str) -> Remedy {
     }
 }
 
+/// Whether an error is about the password that was or was not given.
+pub(super) fn is_of_password(error: &PgError) -> bool {
+    match state(error) {
+        Some(state) => matches!(state, "28P01" | "28000"),
+        None => error.source().is_some_and(|cause| cause.to_string() == "password missing"),
+    }
+}
+
+/// What to do about an error, where PostgreSQL's own words don't say it.
+fn advice(error: &PgError) -> Option<&'static str> {
+    let standby = "this PostgreSQL is a standby, which can only be read: name the primary in the \
+                   database's URL, or all hosts (postgres://HOST1,HOST2/NAME), or promote it";
+    Some(match state(error)? {
+        "53100" => "the disk of the database is full: make room there; servers go on by themselves",
+        "53200" => "the database is short of memory",
+        "53300" => {
+            "PostgreSQL takes no more connections: end sessions that are not needed, or raise \
+             max_connections (or the connection limit of the role or database); a server needs up \
+             to 13"
+        }
+        "25006" | "55000" if error.as_db_error()?.message().contains("recovery") => standby,
+        "25006" => "the database can only be read at the moment",
+        "25P03" => {
+            "the connection to PostgreSQL is too slow, or this machine stood still: between the two \
+             round trips of a batch PostgreSQL waits for 2 s at most"
+        }
+        "3D000" => {
+            "make the database with `createdb --encoding=UTF8 --template=template0 NAME`, or correct \
+             its name in the URL"
+        }
+        "42501" => "the role lacks a right; `token-manager doctor` shows the `grant` that helps",
+        _ => return None,
+    })
+}
+
+/// An error with what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{advice}")]
+struct Explained {
+    advice: &'static str,
+    source: PgError,
+}
+
+/// The error as the cause of another one.
+fn explained(error: PgError) -> Box<dyn Cause + Send + Sync> {
+    match advice(&error) {
+        Some(advice) => Box::new(Explained { advice, source: error }),
+        None => Box::new(error),
+    }
+}
+
 /// For what happens while a server is starting, or for a command that somebody is watching: what
 /// waiting does not mend is reported at once.
 pub(super) fn at_start(what: &'static str) -> impl Fn(PgError) -> Error {
     move |error| match remedy(&error) {
-        Remedy::Wait => Error::TryAgain { what, cause: Box::new(error) },
+        Remedy::Wait => Error::TryAgain { what, cause: explained(error) },
         Remedy::OtherData => data(&error),
         // Another session's prepared statement was met, or one's own was not found.
         Remedy::Person if matches!(state(&error), Some("26000" | "42P05")) => {
             Error::Operator(PROXY.to_owned())
         }
-        Remedy::Person => Error::Operator(format!("PostgreSQL, {what}: {}", sentence(&error))),
+        Remedy::Person => {
+            let advice = advice(&error).map_or_else(String::new, |advice| format!("; {advice}"));
+            Error::Operator(format!("PostgreSQL, {what}: {}{advice}", sentence(&error)))
+        }
     }
 }
 
 /// For what happens while a server is running: a password that was good may be good again.
 pub(super) fn running(what: &'static str) -> impl Fn(PgError) -> Error {
-    move |error| Error::TryAgain { what, cause: Box::new(error) }
+    move |error| Error::TryAgain { what, cause: explained(error) }
 }
 
 /// For data that was refused.

@@ -12,16 +12,18 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::{Client, Error as PgError, Notification};
 
+use super::LISTENER_LOCKS;
 use super::session::{Access, Purpose};
-
-/// The first half of the keys of the locks that listeners hold; the second half is the pool's id.
-const LISTENER_LOCKS: i32 = 0x746f_6b68;
+use super::watch::Watch;
 
 /// How long after a notification the next one comes at the earliest.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// For how long it is taken as known who else listens.
 const KNOWN: Duration = Duration::from_secs(3);
+
+/// How often the settings are looked at on which durability rests.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// How long an answer may take; it matters only when the server has stopped answering.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -137,7 +139,7 @@ impl Ear {
 async fn listen(access: &Access, ear: &Arc<Ear>, back_off: &mut BackOff) -> Lost {
     let hearing = Arc::clone(ear);
     let connected = access.connect_in_time(Purpose::Hint, move |said| hearing.hear(said)).await;
-    let (client, connection) = match connected {
+    let (client, mut connection) = match connected {
         Ok(connected) => connected,
         Err(error) => return error.into(),
     };
@@ -147,7 +149,21 @@ async fn listen(access: &Access, ear: &Arc<Ear>, back_off: &mut BackOff) -> Lost
     back_off.reset();
     // Something may have been said while nobody listened.
     ear.heard.notify_one();
-    ended(connection).await
+    tokio::select! {
+        lost = ended(&mut connection) => lost,
+        lost = keep_looking(&client, &access.watch) => lost,
+    }
+}
+
+/// Looks at the durability settings for as long as the connection answers. It is this one since
+/// nobody waits for it.
+async fn keep_looking(client: &Client, watch: &Watch) -> Lost {
+    loop {
+        if let Err(lost) = within(watch.look(client)).await {
+            return lost;
+        }
+        sleep(LOOK).await;
+    }
 }
 
 async fn begin_to_listen(client: &Client, ear: &Ear) -> Result<(), PgError> {

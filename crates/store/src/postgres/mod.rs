@@ -2,13 +2,18 @@
 //! that read. An advisory lock puts their batches in order.
 
 mod audit;
+mod checks;
 mod config;
 mod create;
+mod environment;
 mod failure;
 mod forgetting;
 mod hints;
+mod holders;
+mod lineage;
 mod news;
 mod parameters;
+mod passwords;
 mod reader;
 mod remembered;
 mod rows;
@@ -17,6 +22,7 @@ mod search;
 mod session;
 mod snapshot;
 mod statements;
+mod watch;
 mod writer;
 mod writing;
 
@@ -32,17 +38,22 @@ use uuid::Uuid;
 pub use config::Config;
 
 use self::failure::at_start;
+use self::holders::holders;
 use self::reader::PostgresReader;
 use self::schema::Control;
 use self::session::{Access, Purpose};
 use self::writer::Writer;
 use crate::{
-    Backup, BatchId, Begun, Database, EPOCH_GAP, Entry, Error, Hints, ImportedPool, NewEpoch, News,
-    Opened, Position, ServerId, Snapshot, Store, Wanted, creation, restored, wanted,
+    Backup, BatchId, Begun, Database, Entry, Error, Finding, Hints, ImportedPool, NewEpoch, News,
+    Opened, Position, ServerId, Snapshot, Store, Wanted, creation, epoch_gap, restored, wanted,
 };
 
 /// The first half of the keys of the locks on pools; the second half is the pool's id.
 const POOL_LOCKS: i32 = 0x746f_6b65;
+
+/// The first half of the keys of the locks that servers hold as long as they listen for wake-ups; the
+/// second half is the pool's id.
+const LISTENER_LOCKS: i32 = 0x746f_6b68;
 
 /// The key of the lock on the schema.
 const MIGRATION_LOCK: (i32, i32) = (0x746f_6b6d, 0);
@@ -77,6 +88,7 @@ impl Database for Postgres {
     async fn open(&self, wanted: Wanted) -> Result<Opened, Error> {
         let access = Access::new(&self.config)?;
         let mut control = Control::take(&access).await?;
+        control.refuse_without_rights().await?;
         control.migrate().await?;
         let failed = at_start("reading the pool");
         let found = snapshot::pool_row(&*control.session.client).await.map_err(&failed)?;
@@ -92,7 +104,7 @@ impl Database for Postgres {
         let replaced = wanted::compare(snapshot.pool.size(), snapshot.pool.policy(), &wanted);
         match replaced {
             Ok(Some(policy)) => {
-                let gap = begun.new_epoch.then_some(EPOCH_GAP);
+                let gap = begun.new_epoch.then(|| epoch_gap(begun.now.since(snapshot.at)));
                 let changes = vec![Change::PolicyChanged(policy)];
                 let entry = owners_entry(&begun, &snapshot, gap, changes);
                 writer.commit(&entry).await?;
@@ -105,6 +117,7 @@ impl Database for Postgres {
         Ok(Opened {
             now: begun.now,
             store: Box::new(writer),
+            durability: access.watch.durability(),
             hints: Hints::carried(|told, heard| hints::carry(&access, pool, told, heard)),
             reader: Arc::new(PostgresReader::new(access, pool)),
             snapshot,
@@ -125,6 +138,14 @@ impl Database for Postgres {
 
     async fn describe(&self) -> Result<Vec<(String, String)>, Error> {
         audit::describe(&Access::new(&self.config)?).await
+    }
+
+    async fn check(
+        &self,
+        wanted: &Wanted,
+        allow_clock_behind: bool,
+    ) -> Result<Vec<Finding>, Error> {
+        checks::check(&Access::new(&self.config)?, wanted, allow_clock_behind).await
     }
 
     async fn begin_epoch(&self, clock_may_be_behind: bool) -> Result<NewEpoch, Error> {
@@ -164,7 +185,7 @@ async fn pool_without_servers(access: &Access) -> Result<(i32, Position), Error>
     let Some(pool) = snapshot::pool_row(&*client).await.map_err(&failed)? else {
         return Err(Error::Operator("the database holds no pool".to_owned()));
     };
-    let before = snapshot::newest(&*client, pool.id).await.map_err(&failed)?.position;
+    let before = snapshot::newest(&*client, pool.id, &failed).await?.position;
     let mut seen: Option<Instant> = None;
     loop {
         let servers = hints::listeners(&client, pool.id).await.map_err(&failed)?;
@@ -178,9 +199,14 @@ async fn pool_without_servers(access: &Access) -> Result<(i32, Position), Error>
                 0 => format!("{sessions} sessions of this program (or that a proxy keeps)"),
                 _ => format!("{servers} of its servers"),
             };
+            let listening = holders(&client, (LISTENER_LOCKS, pool.id)).await.map_err(&failed)?;
+            let listening = match &*listening {
+                [] => String::new(),
+                found => format!(". The lock of servers is {}", holders::in_words(found)),
+            };
             return Err(Error::Operator(format!(
                 "the database is in use by {who}: stop all of them first, since what they grant \
-                 may bear fences that were given before"
+                 may bear fences that were given before{listening}"
             )));
         }
         sleep(Duration::from_millis(20)).await;

@@ -87,8 +87,8 @@ fn entries(before: &Position, rows: &[Row], first: usize) -> Result<Option<Vec<E
 /// Whether nothing is missing between the two.
 fn follows(before: &Position, next: &Position) -> bool {
     let begins_epoch = next.epoch == before.epoch + 1;
-    let step = if begins_epoch { 1 + EPOCH_GAP } else { 1 };
-    (begins_epoch || next.epoch == before.epoch) && next.version == before.version + step
+    let step = next.version - before.version;
+    if begins_epoch { step > EPOCH_GAP } else { next.epoch == before.epoch && step == 1 }
 }
 
 #[cfg(test)]
@@ -106,6 +106,7 @@ mod tests {
     fn versions_grow_by_one_and_by_more_where_an_epoch_begins() {
         assert!(follows(&at(1, 5), &at(1, 6)));
         assert!(follows(&at(1, 5), &at(2, 6 + EPOCH_GAP)));
+        assert!(follows(&at(1, 5), &at(2, 7 + EPOCH_GAP)), "more after a longer outage");
         for next in [at(1, 7), at(1, 5), at(2, 6), at(1, 6 + EPOCH_GAP), at(3, 6 + EPOCH_GAP)] {
             assert!(!follows(&at(1, 5), &next), "{next:?}");
         }

@@ -65,8 +65,9 @@ impl Drop for Lent {
 
 impl PostgresReader {
     pub(super) fn new(access: Access, pool: i32) -> Self {
-        let server = access.server.clone();
-        let manager = Manager::from_connect(server, Connector(access), ManagerConfig::default());
+        // The connector has a configuration of its own.
+        let (unused, how) = (tokio_postgres::Config::new(), ManagerConfig::default());
+        let manager = Manager::from_connect(unused, Connector(access), how);
         let connections = Pool::builder(manager)
             .max_size(CONNECTIONS)
             .wait_timeout(Some(WAIT))

@@ -1,10 +1,12 @@
 //! Connections.
 
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
+use futures_util::FutureExt as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -12,8 +14,11 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Client, Error as PgError, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::config::{Config, Tls};
-use super::failure::at_start;
+use super::config::{Config, Target, Tls};
+use super::failure::{at_start, is_of_password};
+use super::lineage::Lineage;
+use super::passwords::Source;
+use super::watch::Watch;
 use crate::Error;
 
 /// What is being done when connecting fails.
@@ -41,10 +46,21 @@ pub(super) enum Purpose {
 
 /// Settings for every session. A server that was stopped or cut off must not hold locks, so both
 /// ends notice soon that the other one is gone.
-const ALWAYS: [(&str, &str); 14] = [
+const ALWAYS: [(&str, &str); 21] = [
     ("search_path", "token_manager, pg_temp"),
     ("timezone", "UTC"),
+    // An answer means that the change is on disk, here and on a synchronous standby.
     ("synchronous_commit", "on"),
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_deferrable", "off"),
+    // Rows that a policy hides would be taken for rows that are not there; so it is an error.
+    ("row_security", "off"),
+    // An error of one statement is no reason to lose the session and the outcome of a commit.
+    ("exit_on_error", "off"),
+    ("idle_session_timeout", "0"),
+    ("transaction_timeout", "0"),
+    // Parameters hold users' names, idempotency keys and tokens' values.
+    ("log_parameter_max_length_on_error", "0"),
     ("tcp_keepalives_idle", "4"),
     ("tcp_keepalives_interval", "1"),
     ("tcp_keepalives_count", "3"),
@@ -94,8 +110,10 @@ impl Purpose {
 /// All that is needed to connect.
 #[derive(Clone)]
 pub(super) struct Access {
-    pub(super) server: tokio_postgres::Config,
+    config: Config,
     tls: MakeRustlsConnect,
+    /// What is known of the settings that no session can change.
+    pub(super) watch: Arc<Watch>,
 }
 
 impl Access {
@@ -108,7 +126,11 @@ impl Access {
             .expect("ring supports the default versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Access { server: config.server.clone(), tls: MakeRustlsConnect::new(tls) })
+        Ok(Access {
+            config: config.clone(),
+            tls: MakeRustlsConnect::new(tls),
+            watch: Arc::default(),
+        })
     }
 
     /// Connects, and fits the session to its purpose. The connection lasts as long as its task.
@@ -116,16 +138,33 @@ impl Access {
         &self,
         purpose: Purpose,
     ) -> Result<(Client, JoinHandle<()>), PgError> {
-        self.connect_to_hear(purpose, |_| ()).await
+        self.connect_to_hear(purpose, |_| ()).await.map_err(|failed| failed.error)
     }
 
     /// As [`Access::connect`], and passes to `hear` what other sessions say.
     async fn connect_to_hear(
         &self,
         purpose: Purpose,
-        mut hear: impl FnMut(&Notification) + Send + 'static,
+        hear: impl Fn(&Notification) + Clone + Send + 'static,
+    ) -> Result<(Client, JoinHandle<()>), Failed> {
+        let mut failed = None;
+        for Target { server, password } in self.config.targets() {
+            match self.connect_to(&server, purpose, hear.clone()).await {
+                Ok(connected) => return Ok(connected),
+                Err(error) => failed = Some(Failed { error, password }),
+            }
+        }
+        Err(failed.expect("a URL without a host is refused"))
+    }
+
+    /// Connects to one host.
+    async fn connect_to(
+        &self,
+        server: &tokio_postgres::Config,
+        purpose: Purpose,
+        hear: impl Fn(&Notification) + Send + 'static,
     ) -> Result<(Client, JoinHandle<()>), PgError> {
-        let (client, mut connection) = self.server.connect(self.tls.clone()).await?;
+        let (client, mut connection) = server.connect(self.tls.clone()).await?;
         let task = tokio::spawn(async move {
             while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
                 match message {
@@ -140,7 +179,8 @@ impl Access {
         });
         let (names, values): (Vec<&str>, Vec<&str>) =
             ALWAYS.iter().chain(purpose.settings()).copied().unzip();
-        client.query(include_str!("sql/settings.sql"), &[&names, &values]).await?;
+        let settings = include_str!("sql/settings.sql");
+        client.query(settings, &[&names, &values, &self.config.primary]).await?;
         Ok((client, task))
     }
 
@@ -148,15 +188,21 @@ impl Access {
     pub(super) async fn connect_in_time(
         &self,
         purpose: Purpose,
-        hear: impl FnMut(&Notification) + Send + 'static,
+        hear: impl Fn(&Notification) + Clone + Send + 'static,
     ) -> Result<(Client, JoinHandle<()>), Error> {
-        let hosts = self.server.get_hosts().len().max(self.server.get_hostaddrs().len());
-        let each = HANDSHAKE + self.server.get_connect_timeout().copied().unwrap_or_default();
-        let limit = each * u32::try_from(hosts).unwrap_or(u32::MAX);
-        let connected = tokio::time::timeout(limit, self.connect_to_hear(purpose, hear)).await;
+        let each = HANDSHAKE + self.config.connect_timeout();
+        let limit = each * u32::try_from(self.config.hosts()).unwrap_or(u32::MAX);
+        // The runtime looks up names on threads that it starts on demand, and panics where the system
+        // refuses one. That ends this attempt, not the engine.
+        let connecting = AssertUnwindSafe(self.connect_to_hear(purpose, hear)).catch_unwind();
+        let connected = tokio::time::timeout(limit, connecting).await;
         let connected =
             connected.map_err(|cause| Error::TryAgain { what: WHAT, cause: Box::new(cause) })?;
-        connected.map_err(at_start(WHAT))
+        let panicked =
+            "it panicked; most likely the system refuses a thread to look up the host's name";
+        let connected =
+            connected.map_err(|_| Error::TryAgain { what: WHAT, cause: panicked.into() })?;
+        connected.map_err(Failed::at_start)
     }
 
     /// As [`Access::connect`], within a bounded time; also makes sure that the database is one that
@@ -166,8 +212,11 @@ impl Access {
         let client = ClientWrapper::new(client, task);
         let row = client.query_one(include_str!("sql/session.sql"), &[]).await;
         let row = row.map_err(at_start(WHAT))?;
-        let (release, encoding, timeline): (i32, String, String) =
-            (row.get(0), row.get(1), row.get(2));
+        let (release, encoding): (i32, String) = (row.get(0), row.get(1));
+        // Some hosted databases do not let a role ask for it.
+        let system = client.query_one(include_str!("sql/system.sql"), &[]).await;
+        let system = system.and_then(|row| row.try_get(0)).ok();
+        let lineage = Lineage { timeline: row.get(2), system, start: row.get(3) };
         if release < OLDEST {
             return Err(Error::Operator(format!(
                 "the server is PostgreSQL {}, and {} or later is needed",
@@ -181,15 +230,37 @@ impl Access {
                  one with `create database NAME encoding 'UTF8' template template0`"
             )));
         }
-        Ok(Session { client, timeline })
+        if purpose == Purpose::Write {
+            self.watch.look(&client).await.map_err(at_start(WHAT))?;
+        }
+        Ok(Session { client, lineage })
+    }
+}
+
+/// Why no connection was made to the last host that was tried.
+struct Failed {
+    error: PgError,
+    /// The password that was used there.
+    password: Source,
+}
+
+impl Failed {
+    fn at_start(self) -> Error {
+        let source = is_of_password(&self.error).then_some(self.password);
+        match (at_start(WHAT)(self.error), source) {
+            (Error::Operator(sentence), Some(source)) => {
+                Error::Operator(format!("{sentence}; {source}"))
+            }
+            (error, _) => error,
+        }
     }
 }
 
 /// A connection. It is closed when this is dropped.
 pub(super) struct Session {
     pub(super) client: ClientWrapper,
-    /// PostgreSQL's own count of failovers and restores.
-    pub(super) timeline: String,
+    /// The cluster, and the run of it.
+    pub(super) lineage: Lineage,
 }
 
 fn roots(tls: &Tls) -> Result<RootCertStore, Error> {

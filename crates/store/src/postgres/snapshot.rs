@@ -1,7 +1,7 @@
 //! Reads the whole pool, without its history.
 
 use pool::{Fence, Policy, Pool, Timestamp};
-use tokio_postgres::{Error as PgError, GenericClient};
+use tokio_postgres::{Error as PgError, GenericClient, Row};
 
 use super::rows;
 use crate::{Error, Position, Snapshot};
@@ -28,13 +28,28 @@ pub(super) struct Newest {
     pub(super) timeline: String,
 }
 
-/// There is one wherever there is a pool.
-pub(super) async fn newest(client: &impl GenericClient, pool: i32) -> Result<Newest, PgError> {
-    let row = client.query_one(include_str!("sql/newest.sql"), &[&pool]).await?;
+/// There is one wherever there is a pool, unless somebody deleted it. `failed` says what errors mean.
+pub(super) async fn newest(
+    client: &impl GenericClient,
+    pool: i32,
+    failed: impl Fn(PgError) -> Error,
+) -> Result<Newest, Error> {
+    let row = client.query_opt(include_str!("sql/newest.sql"), &[&pool]).await.map_err(&failed)?;
+    let Some(row) = row else {
+        return Err(Error::Operator(
+            "the pool is damaged: its journal is empty, although it always has an entry. Its tables \
+             were changed by hand, or only a part of them was restored: restore a backup"
+                .to_owned(),
+        ));
+    };
+    read_newest(&row).map_err(failed)
+}
+
+fn read_newest(row: &Row) -> Result<Newest, PgError> {
     Ok(Newest {
-        now: rows::moment(&row, 0)?,
-        position: rows::position(&row, [1, 2, 4])?,
-        at: rows::moment(&row, 3)?,
+        now: rows::moment(row, 0)?,
+        position: rows::position(row, [1, 2, 4])?,
+        at: rows::moment(row, 3)?,
         fence: Fence::new(row.try_get(5)?),
         timeline: row.try_get(6)?,
     })
@@ -48,7 +63,7 @@ pub(super) async fn load(
 ) -> Result<(Newest, Snapshot), Error> {
     let row = pool_row(client).await.map_err(&failed)?;
     let row = row.ok_or_else(|| Error::Operator("the database holds no pool".to_owned()))?;
-    let newest = newest(client, row.id).await.map_err(&failed)?;
+    let newest = newest(client, row.id, &failed).await?;
     let found = client.query(include_str!("sql/latest_leases.sql"), &[&row.id]).await;
     let (mut tokens, mut leases) = (Vec::new(), Vec::new());
     for row in found.map_err(&failed)? {

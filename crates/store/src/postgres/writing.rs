@@ -9,15 +9,17 @@ use std::task::Poll;
 
 use pool::{IdempotencyKey, Timestamp};
 use tokio::task::JoinHandle;
-use tokio_postgres::error::Severity;
+use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error as PgError, Row};
 
 use super::failure::{Remedy, data, remedy, running};
 use super::forgetting::Forgotten;
+use super::holders::{self, holders};
 use super::parameters::Parameters;
 use super::session::{Access, Purpose, Session};
 use super::statements::{Statements, Step, flight};
+use super::watch::Watch;
 use super::{POOL_LOCKS, news, remembered, rows, snapshot};
 use crate::{Begun, Entry, Error, KeysFound, Net, News, Position, Uptime};
 
@@ -36,6 +38,9 @@ pub(super) struct Writing {
     ahead: Option<Ahead>,
     /// The epoch of the journal's newest entry, as `begin` found it.
     epoch: i64,
+    watch: Arc<Watch>,
+    /// Whether an entry of this run of the cluster was written with weak durability.
+    weak: bool,
     /// How much of what is old is known to be gone.
     pub(super) forgotten: Forgotten,
 }
@@ -71,9 +76,29 @@ async fn begin(
     let whats = ["beginning", "waiting for another server's batch", "reading the journal"];
     let mut rows = Vec::new();
     for (answer, what) in flight(client, &steps).await.into_iter().zip(whats) {
-        rows = answer.map_err(running(what))?;
+        match answer {
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                return Err(not_free(client, statements, pool, error).await);
+            }
+            answer => rows = answer.map_err(running(what))?,
+        }
     }
     Ok(Reading { rows, asked, answered: Uptime::now() })
+}
+
+/// The error for a lock that was not free in time, with the session that holds it.
+async fn not_free(client: &Client, statements: &Statements, pool: i32, error: PgError) -> Error {
+    let found = match client.query(&statements.rollback, &[]).await {
+        Ok(_) => holders(client, (POOL_LOCKS, pool)).await,
+        Err(error) => Err(error),
+    };
+    let Ok(found) = found else { return running("waiting for the pool's lock")(error) };
+    let (words, mut remedy) = (holders::in_words(&found), String::new());
+    if found.iter().any(|holder| !holder.is_own) {
+        remedy = format!("; {}", holders::REMEDY);
+    }
+    let cause = format!("the pool's advisory lock is not free: {words}{remedy}").into();
+    Error::TryAgain { what: "waiting for the pool's lock", cause }
 }
 
 impl Ahead {
@@ -94,7 +119,17 @@ impl Writing {
         let statements = Statements::prepare(&session.client).await.map_err(running(WHAT))?;
         let (session, statements) = (Arc::new(session), Arc::new(statements));
         let forgotten = Forgotten::default();
-        Ok(Writing { session, statements, pool, begun: false, ahead: None, epoch: 0, forgotten })
+        Ok(Writing {
+            session,
+            statements,
+            pool,
+            begun: false,
+            ahead: None,
+            epoch: 0,
+            watch: Arc::clone(&access.watch),
+            weak: false,
+            forgotten,
+        })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -125,7 +160,9 @@ impl Writing {
             (newest.now, News::Whole(Box::new(whole)), newest.position, newest.timeline)
         };
         (self.begun, self.epoch) = (true, newest.epoch);
-        let new_epoch = timeline != self.session.timeline;
+        let lineage = &self.session.lineage;
+        self.weak |= self.watch.is_weak() || lineage.was_weak(&timeline);
+        let new_epoch = lineage.may_have_lost(&timeline, self.weak);
         Ok(Begun { now, asked, answered, news, new_epoch })
     }
 
@@ -144,10 +181,11 @@ impl Writing {
         if !std::mem::take(&mut self.begun) {
             return Err(Error::TryAgain { what: "committing", cause: NO_BATCH.into() });
         }
-        let Writing { session, statements, pool, ahead, epoch, .. } = self;
+        let Writing { session, statements, pool, ahead, epoch, weak, .. } = self;
         let (pool, position) = (*pool, entry.position);
         let net = Net::of(&entry.changes);
-        let parameters = Parameters::of(pool, entry, &net, &session.timeline);
+        let lineage = session.lineage.record(*weak);
+        let parameters = Parameters::of(pool, entry, &net, &lineage);
         let mut steps = parameters.steps(statements, position.epoch != *epoch);
         steps.push((&statements.commit, Vec::new()));
         let mut commit = pin!(flight(&session.client, &steps));

@@ -5,10 +5,15 @@ use std::fs;
 use pool::Timestamp;
 use rusqlite::Connection;
 
+use super::checkpoint::WAL_LIMIT;
 use super::files::Files;
 use super::refusal::failed;
-use super::{schema, snapshot};
-use crate::{Error, wanted};
+use super::{schema, snapshot, users};
+use crate::finding::refusals;
+use crate::{Error, Finding, Wanted, wanted};
+
+/// Less free space than this is reported: several logs fit.
+const LITTLE_SPACE: u64 = 4 * WAL_LIMIT;
 
 /// What must never be there: a query that counts it, and how to say it.
 const FAULTS: [(&str, &str); 11] = [
@@ -39,7 +44,7 @@ const FAULTS: [(&str, &str); 11] = [
 
 pub(super) fn audit(files: &Files) -> Result<Vec<String>, Error> {
     let failed = failed("auditing");
-    let connection = files.open_to_read()?;
+    let connection = files.open_to_look()?;
     schema::check(&connection)?;
     let mut found = Vec::new();
     for (query, sentence) in FAULTS {
@@ -57,7 +62,7 @@ pub(super) fn audit(files: &Files) -> Result<Vec<String>, Error> {
 }
 
 pub(super) fn describe(files: &Files, now: Timestamp) -> Result<Vec<(String, String)>, Error> {
-    let connection = files.open_to_read()?;
+    let connection = files.open_to_look()?;
     let size = |path| fs::metadata(path).map_or(0, |file| file.len());
     let mut facts = vec![
         ("database", format!("SQLite {}", rusqlite::version())),
@@ -66,10 +71,55 @@ pub(super) fn describe(files: &Files, now: Timestamp) -> Result<Vec<(String, Str
         ("write-ahead log", format!("{} bytes", size(&files.wal))),
         ("schema version", schema::version(&connection)?.to_string()),
     ];
+    facts.extend(describe_use(files, size(&files.wal)));
     if schema::check(&connection).is_ok() {
         facts.extend(describe_pool(&connection, now)?);
     }
     Ok(facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// Why a server that wants this pool would refuse to start.
+pub(super) fn check(
+    files: &Files,
+    wanted: &Wanted,
+    now: Timestamp,
+    allow_clock_behind: bool,
+) -> Result<Vec<Finding>, Error> {
+    let connection = files.open_to_look()?;
+    // What is wrong with the schema is found by the audit.
+    if schema::check(&connection).is_err() {
+        return Ok(Vec::new());
+    }
+    let Some(pool) = snapshot::pool(&connection)? else { return Ok(Vec::new()) };
+    let newest = snapshot::newest(&connection)?;
+    Ok(refusals(wanted, pool, (now, newest.at), allow_clock_behind))
+}
+
+/// Who uses the database, and how much room it has. The names of those facts that are no good news
+/// are known to `doctor`.
+fn describe_use(files: &Files, log: u64) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if users::is_served(files) {
+        let holder = files.holder();
+        let server = holder.map_or_else(|| "yes".to_owned(), |id| format!("yes, process {id}"));
+        facts.push(("in use by a server", server));
+    }
+    let others = users::others(files);
+    let shown = if others.is_empty() { "not known".to_owned() } else { others.join(", ") };
+    if log > WAL_LIMIT {
+        facts.push((
+            "write-ahead log not emptied",
+            format!("programs that keep it in use: {shown}"),
+        ));
+    } else if !others.is_empty() {
+        facts.push(("other programs that use it", shown));
+    }
+    if let Ok(disk) = rustix::fs::statvfs(files.folder()) {
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let name = if free < LITTLE_SPACE { "disk nearly full" } else { "free space on disk" };
+        facts.push((name, format!("{free} bytes")));
+    }
+    facts
 }
 
 fn describe_pool(

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode};
 use tempfile::NamedTempFile;
 
-use super::files::{Files, unusable};
-use super::refusal::{damaged, is_damage};
+use super::files::{Files, Inode};
+use super::inspect;
+use super::refusal::{is_damage, not_ours};
 use super::snapshot::{self, Newest};
+use super::trouble::{self, sentence};
 use crate::{Backup, Error};
 
 /// Writes a copy as of one moment. Nothing has the name `to` before all of it is on disk.
@@ -19,9 +21,9 @@ use crate::{Backup, Error};
 pub(super) fn backup(files: &Files, to: &Path, replace: bool) -> Result<Backup, Error> {
     let copy = Files::find(to)?;
     free(files, &copy, replace)?;
-    let source = files.open_to_read()?;
+    let source = files.open_to_look()?;
     let part = part(&copy.database)?;
-    let newest = write(&source, &part)?;
+    let newest = write(&source, &part, &copy)?;
     let _lock = free(files, &copy, replace)?;
     let bytes = publish(part, &copy.database, replace)?;
     Ok(Backup { position: newest.position, at: newest.at, fence: newest.fence, bytes })
@@ -29,13 +31,19 @@ pub(super) fn backup(files: &Files, to: &Path, replace: bool) -> Result<Backup, 
 
 /// Makes sure that there can be a copy by that name, and, as long as what it returns is kept, that
 /// no server starts on what is there.
-fn free(files: &Files, copy: &Files, replace: bool) -> Result<Option<File>, Error> {
+fn free(files: &Files, copy: &Files, replace: bool) -> Result<Vec<File>, Error> {
     let there = copy.database.display();
     let refused = |why: String| Err(Error::Operator(format!("{why}: choose another name")));
     let [own_journal, journal] = [files, copy].map(journal);
     let own = [&files.database, &files.wal, &files.shm, &files.lock, &own_journal];
-    if own.contains(&&copy.database) {
+    // Also by another name: opening and closing it would drop the locks that SQLite has on it.
+    let same =
+        Inode::at(&copy.database).is_ok_and(|at| Inode::at(&files.database).ok() == Some(at));
+    if own.contains(&&copy.database) || same {
         return refused(format!("{there} belongs to the database itself"));
+    }
+    if let Ok(metadata) = copy.database.symlink_metadata() {
+        inspect::refuse_odd_kind(&copy.database, &metadata)?;
     }
     for log in [&copy.wal, &journal] {
         if fs::metadata(log).is_ok_and(|log| log.len() > 0) {
@@ -45,21 +53,24 @@ fn free(files: &Files, copy: &Files, replace: bool) -> Result<Option<File>, Erro
             ));
         }
     }
-    let lock = match OpenOptions::new().write(true).open(&copy.lock) {
-        Ok(lock) => Some(lock),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => {
-            return Err(unusable(&copy.lock, &error, "a server may be using what it stands for"));
+    let mut locks = Vec::new();
+    for file in [&copy.lock, &copy.database] {
+        let lock = match OpenOptions::new().write(true).open(file) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::Operator(sentence(file, &error))),
+        };
+        // Shared with other backups; a server has it for itself.
+        if lock.try_lock_shared().is_err() {
+            let file = file.display();
+            return refused(format!("{there} is the database of another server (it holds {file})"));
         }
-    };
-    if lock.as_ref().is_some_and(|lock| lock.try_lock().is_err()) {
-        let lock = copy.lock.display();
-        return refused(format!("{there} is the database of another server (it holds {lock})"));
+        locks.push(lock);
     }
     if copy.database.symlink_metadata().is_ok() && !replace {
         return Err(exists(&copy.database));
     }
-    Ok(lock)
+    Ok(locks)
 }
 
 fn journal(files: &Files) -> PathBuf {
@@ -83,7 +94,7 @@ fn part(copy: &Path) -> Result<NamedTempFile, Error> {
         .prefix(&prefix)
         .suffix(".part")
         .tempfile_in(folder)
-        .map_err(|error| unusable(folder, &error, "this user must be able to write there"))
+        .map_err(|error| Error::Operator(sentence(folder, &error)))
 }
 
 /// The folder of what [`Files::find`] has found.
@@ -91,30 +102,33 @@ fn folder(copy: &Path) -> &Path {
     copy.parent().unwrap_or(Path::new("/"))
 }
 
-fn write(source: &Connection, part: &NamedTempFile) -> Result<Newest, Error> {
+fn write(source: &Connection, part: &NamedTempFile, copy: &Files) -> Result<Newest, Error> {
     let (file, part) = (part.as_file(), part.path());
     let name = part.to_str().ok_or_else(|| {
         Error::Operator(format!("{} is not UTF-8: choose another name", part.display()))
     })?;
     // An empty one would become a good copy of nothing.
-    snapshot::newest(source)?;
+    if snapshot::pool(source)?.is_none() {
+        return Err(Error::Operator("the database holds no pool yet".to_owned()));
+    }
     source.execute("vacuum into ?1", (name,)).map_err(|error| {
         let said = match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => "there is no room for it on that disk".to_owned(),
-            _ if is_damage(&error) => return damaged(&error),
-            _ => error.to_string(),
+            _ if is_damage(&error) => return not_ours(&error),
+            _ => trouble::find(copy).map_or_else(|| error.to_string(), |(_, found)| found),
         };
         Error::Operator(format!("the copy {} can't be written: {said}", part.display()))
     })?;
-    let unusable = |error| unusable(part, &error, "it could not be made durable");
+    let unusable = |error| Error::Operator(sentence(part, &error));
     file.sync_all().map_err(unusable)?;
-    let copy = Connection::open_with_flags(part, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY);
-    snapshot::newest(&copy.map_err(super::refusal::failed("reading the copy"))?)
+    let made = Connection::open_with_flags(part, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY);
+    snapshot::newest(&made.map_err(super::refusal::failed("reading the copy"))?)
 }
 
 /// Gives the copy its name, for good. Returns how large it is.
 fn publish(part: NamedTempFile, name: &Path, replace: bool) -> Result<u64, Error> {
-    let kept_nothing = |error| unusable(name, &error, "nothing was kept");
+    let kept_nothing =
+        |error| Error::Operator(format!("nothing was kept: {}", sentence(name, &error)));
     // Opened first, so that little can fail once the copy has its name.
     let folder = File::open(folder(name)).map_err(kept_nothing)?;
     let bytes = part.as_file().metadata().map_err(kept_nothing)?.len();

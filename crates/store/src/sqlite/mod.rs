@@ -3,12 +3,16 @@
 //! One thread has the only connection that writes, and an operating-system lock on a file beside
 //! the database keeps other servers out; whoever only reads may open the database at any time.
 
+mod application;
 mod audit;
 mod backup;
 mod chain;
+mod checkpoint;
 mod create;
 mod files;
+mod held;
 mod indexing;
+mod inspect;
 mod keys;
 mod reader;
 mod refusal;
@@ -18,6 +22,10 @@ mod search;
 mod snapshot;
 mod store;
 mod sweeping;
+mod threads;
+mod trouble;
+mod users;
+mod watch;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -31,7 +39,8 @@ use self::reader::SqliteReader;
 use self::store::SqliteStore;
 use self::writer::Writer;
 use crate::{
-    Backup, Clock, Database, Error, Hints, ImportedPool, LeaseSource, NewEpoch, Opened, Wanted,
+    Backup, Clock, Database, Durability, Error, Finding, Hints, ImportedPool, LeaseSource,
+    NewEpoch, Opened, Wanted,
 };
 
 /// How many parts of an imported history may wait to be written.
@@ -51,7 +60,7 @@ impl Sqlite {
 
     async fn writer(&self) -> Result<Writer, Error> {
         let path = self.path.clone();
-        blocking(move || Writer::start(&path)).await
+        threads::run_on_own(move || Writer::start(&path)).await
     }
 
     async fn look<T: Send + 'static>(
@@ -59,7 +68,11 @@ impl Sqlite {
         look: impl FnOnce(&Files) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let path = self.path.clone();
-        blocking(move || look(&Files::find(&path)?)).await
+        threads::run_on_own(move || {
+            let files = Files::find(&path)?;
+            look(&files).map_err(|error| trouble::explain(&files, error))
+        })
+        .await
     }
 }
 
@@ -79,12 +92,13 @@ impl Database for Sqlite {
             create::open(connection, &wanted, now)
         };
         let snapshot = writer.run(open).await?;
-        let (files, gate) = (writer.files.clone(), Arc::clone(&writer.gate));
-        let reader = SqliteReader::new(Arc::clone(&self.clock), files, gate);
+        let reader = SqliteReader::start(Arc::clone(&self.clock), &writer)?;
         let newest = Some(snapshot.position);
         let store = SqliteStore { writer, clock: Arc::clone(&self.clock), newest };
         let hints = Hints::none();
-        Ok(Opened { store: Box::new(store), reader: Arc::new(reader), snapshot, now, hints })
+        let (store, reader, durability) =
+            (Box::new(store), Arc::new(reader), Durability::of(vec![("synchronous", false)]));
+        Ok(Opened { store, reader, snapshot, now, hints, durability })
     }
 
     async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error> {
@@ -109,9 +123,18 @@ impl Database for Sqlite {
         self.look(move |files| audit::describe(files, now)).await
     }
 
+    async fn check(
+        &self,
+        wanted: &Wanted,
+        allow_clock_behind: bool,
+    ) -> Result<Vec<Finding>, Error> {
+        let (wanted, now) = (*wanted, self.clock.now());
+        self.look(move |files| audit::check(files, &wanted, now, allow_clock_behind)).await
+    }
+
     async fn begin_epoch(&self, clock_may_be_behind: bool) -> Result<NewEpoch, Error> {
         // Whoever writes would make the file if it were not there.
-        self.look(|files| schema::check(&files.open_to_read()?)).await?;
+        self.look(|files| schema::check(&files.open_to_look()?)).await?;
         let now = self.clock.now();
         let writer = self.writer().await?;
         let begin = move |writing: &mut writer::Writing| {
@@ -135,15 +158,6 @@ async fn feed(history: &mut dyn LeaseSource, parts: mpsc::Sender<Result<Vec<pool
             return;
         }
     }
-}
-
-/// Runs what waits for files on a thread that may wait.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let stopped =
-        |error| Error::TryAgain { what: "the program is stopping", cause: Box::new(error) };
-    tokio::task::spawn_blocking(work).await.map_err(stopped)?
 }
 
 #[cfg(test)]

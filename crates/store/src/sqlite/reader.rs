@@ -5,10 +5,14 @@ use pool::{Fence, Lease, LeaseId, Timestamp, TokenId};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 
+use super::checkpoint::Measured;
 use super::files::Files;
 use super::refusal::failed;
-use super::{blocking, chain, rows, search, snapshot};
-use crate::{Clock, Entry, Error, Found, LeaseRecord, News, Position, Reader, Search};
+use super::threads::Threads;
+use super::watch::{Misplaced, Watch};
+use super::writer::Writer;
+use super::{chain, rows, search, snapshot, trouble};
+use crate::{Clock, Entry, Error, Found, LeaseRecord, LogSize, News, Position, Reader, Search};
 
 /// How many connections read at the same time; more readers wait for one.
 const CONNECTIONS: usize = 4;
@@ -25,20 +29,32 @@ pub(super) struct SqliteReader {
     clock: Arc<dyn Clock>,
     permits: Arc<Semaphore>,
     pub(super) searching: Arc<Semaphore>,
+    /// One for each connection.
+    threads: Threads,
     shared: Arc<Shared>,
 }
 
 struct Shared {
     files: Files,
     gate: Arc<Gate>,
+    watch: Arc<Watch>,
+    measured: Arc<Measured>,
 }
 
 impl SqliteReader {
-    pub(super) fn new(clock: Arc<dyn Clock>, files: Files, gate: Arc<Gate>) -> Self {
-        let shared = Arc::new(Shared { files, gate });
+    /// Starts the threads that read. Connections are opened when they are needed.
+    pub(super) fn start(clock: Arc<dyn Clock>, writer: &Writer) -> Result<Self, Error> {
+        let Writer { files, gate, watch, measured, .. } = writer;
+        let shared = Arc::new(Shared {
+            files: files.clone(),
+            gate: Arc::clone(gate),
+            watch: Arc::clone(watch),
+            measured: Arc::clone(measured),
+        });
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let searching = Arc::new(Semaphore::new(SEARCHING as usize));
-        SqliteReader { clock, permits, searching, shared }
+        let threads = Threads::start("sqlite-reader", CONNECTIONS)?;
+        Ok(SqliteReader { clock, permits, searching, threads, shared })
     }
 
     /// Reads on one of the connections, all of it as of one moment.
@@ -49,12 +65,12 @@ impl SqliteReader {
         let permits = Arc::clone(&self.permits);
         let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
         let shared = Arc::clone(&self.shared);
-        blocking(move || {
-            // Kept until the reading is over, even if nobody waits for it any more.
+        let read = move || {
+            // Kept until the read ends, even if its caller has left.
             let _permit = permit;
             shared.read(read)
-        })
-        .await
+        };
+        self.threads.run(read).await
     }
 }
 
@@ -116,6 +132,14 @@ impl Reader for SqliteReader {
         self.read(read).await
     }
 
+    async fn probe(&self) -> Result<(), Error> {
+        self.read(|connection| snapshot::newest(connection).map(drop)).await
+    }
+
+    fn log_size(&self) -> Option<LogSize> {
+        Some(self.shared.measured.get())
+    }
+
     async fn journal(
         &self,
         epoch: i64,
@@ -142,12 +166,31 @@ impl Shared {
         let idle = gate.as_ref().ok_or_else(stopped)?;
         let idle = || idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle().pop();
-        let connection = kept.map_or_else(|| self.files.open_to_read(), Ok)?;
+        // History without what was granted meanwhile is worse than none.
+        self.watch.refuse_lost()?;
+        let connection = kept.map_or_else(|| self.connect(), Ok)?;
         let transaction = connection.unchecked_transaction().map_err(failed("reading"))?;
         let result = read(&transaction)?;
         drop(transaction);
         idle().push(connection);
         Ok(result)
+    }
+}
+
+impl Shared {
+    /// A new connection, to the files that the thread that writes has open, and not to others at
+    /// their paths.
+    fn connect(&self) -> Result<Connection, Error> {
+        let in_place = || self.watch.written(&self.files).map_err(Misplaced::error);
+        in_place()?;
+        let connection = self.files.open_to_read();
+        let connection = connection.map_err(|error| trouble::explain(&self.files, error))?;
+        // Opens the files.
+        connection
+            .query_row("select 1 from sqlite_schema limit 1", (), |_| Ok(()))
+            .map_err(failed("reading"))?;
+        in_place()?;
+        Ok(connection)
     }
 }
 

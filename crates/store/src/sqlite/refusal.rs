@@ -11,7 +11,7 @@ pub(super) fn failed(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
         Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
             Error::Data(Box::new(error))
         }
-        _ if is_damage(&error) => damaged(&error),
+        _ if is_damage(&error) => not_ours(&error),
         _ => Error::TryAgain { what, cause: Box::new(error) },
     }
 }
@@ -39,6 +39,17 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
         // Not from SQLite: a value that is not of the kind that its column holds.
         None => true,
     }
+}
+
+/// Says so.
+pub(super) fn not_ours(error: &rusqlite::Error) -> Error {
+    if error.sqlite_error_code() != Some(ErrorCode::NotADatabase) {
+        return damaged(error);
+    }
+    Error::Operator(format!(
+        "the file is not an SQLite database ({error}): it is of another kind, encrypted, or damaged. \
+         Name another file, or restore a backup"
+    ))
 }
 
 /// Says so.

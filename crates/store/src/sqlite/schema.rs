@@ -3,6 +3,7 @@
 use refinery::error::Kind;
 use rusqlite::Connection;
 
+use super::application;
 use super::refusal::{damaged, failed, is_damage};
 use crate::Error;
 
@@ -24,6 +25,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<Vec<String>, Error>
              made it, or another database"
         )),
     })?;
+    application::mark(connection)?;
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 
@@ -69,4 +71,11 @@ fn ours() -> i64 {
     let runner = embedded::migrations::runner();
     let versions = runner.get_migrations().iter().map(|migration| i64::from(migration.version()));
     versions.max().unwrap_or(0)
+}
+
+/// The name of this program's first migration.
+pub(super) fn first() -> String {
+    let runner = embedded::migrations::runner();
+    let first = runner.get_migrations().iter().min_by_key(|migration| migration.version());
+    first.map(|first| first.name().to_owned()).unwrap_or_default()
 }

@@ -25,7 +25,7 @@ pub(super) struct SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn begin(&mut self, known: &Position) -> Result<Begun, Error> {
-        let news = if self.newest == Some(*known) {
+        let news = if self.newest == Some(*known) && !self.writer.watch.is_lost() {
             News::Entries(Vec::new())
         } else {
             let known = *known;
@@ -49,7 +49,9 @@ impl Store for SqliteStore {
             if matches!(result, Err(Error::Unknown(_))) {
                 writing.close();
             }
-            result
+            result?;
+            // In a file that nobody finds by its path it is durable only if the file comes back.
+            writing.verify_commit().map_err(|lost| Error::Unknown(Box::new(lost)))
         };
         let before = self.newest.take();
         let result = self.writer.run(commit).await;
@@ -62,6 +64,10 @@ impl Store for SqliteStore {
     }
 
     async fn abandon(&mut self) {}
+
+    async fn check(&mut self) -> Result<(), Error> {
+        self.writer.run(Writing::verify_all).await
+    }
 
     async fn has(&mut self, entry: &Position) -> Result<Option<bool>, Error> {
         let entry = *entry;

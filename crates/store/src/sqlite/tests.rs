@@ -9,8 +9,9 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use super::checkpoint::WAL_LIMIT;
 use super::store::SqliteStore;
-use super::writer::{WAL_LIMIT, Writer};
+use super::writer::Writer;
 use super::{create, schema};
 use crate::{
     BatchId, Entry, Error, ManualClock, News, Position, ServerId, Snapshot, Store, Wanted,
@@ -160,9 +161,12 @@ async fn a_large_log_is_emptied_once_nobody_reads_it() {
     let wal = || fs::metadata(&fixture.store.writer.files.wal).unwrap().len();
     fixture.run("select 1").await;
     assert!(wal() > WAL_LIMIT, "a person reads it");
+    let measured = || fixture.store.writer.measured.get();
+    assert!(measured().bytes > WAL_LIMIT && measured().failures > 0, "{:?}", measured());
     prompt.execute_batch("rollback").unwrap();
     for _ in 0..500 {
         if wal() == 0 {
+            assert_eq!(measured().bytes, 0);
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,25 +1,21 @@
-use std::fs::{self, File};
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
-use super::files::{BUSY, Files};
+use super::checkpoint::{Checkpoints, Measured, empty_log};
+use super::files::Files;
+use super::held::Held;
 use super::indexing::Indexing;
 use super::reader::Gate;
 use super::refusal::failed;
+use super::watch::Watch;
+use super::{threads, trouble};
 use crate::Error;
-
-/// Above this size of the write-ahead log, new readers wait while it is emptied.
-pub(super) const WAL_LIMIT: u64 = 64 << 20;
-
-/// How long emptying it may wait for readers in other programs, and how often that is tried.
-const CHECKPOINT_WAIT: Duration = Duration::from_millis(50);
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce(&mut Writing) + Send>;
 
@@ -30,22 +26,32 @@ pub(super) struct Writer {
     thread: Option<JoinHandle<()>>,
     pub(super) files: Files,
     pub(super) gate: Arc<Gate>,
+    pub(super) watch: Arc<Watch>,
+    pub(super) measured: Arc<Measured>,
 }
 
 impl Writer {
     /// Takes the lock, opens the database (made if it is not there) and starts the thread.
     pub(super) fn start(path: &Path) -> Result<Self, Error> {
         let files = Files::find(path)?;
-        let lock = files.lock()?;
-        let connection = Some(files.open_to_write().map_err(|error| first(&files, error))?);
+        Writer::start_on(&files).map_err(|error| trouble::explain(&files, error))
+    }
+
+    fn start_on(files: &Files) -> Result<Self, Error> {
+        let mut held = Held::new(files.clone(), files.claim()?)?;
+        let connection = files.open_to_write().map_err(|error| first(files, error))?;
+        held.opened()?;
+        let watch = Arc::clone(held.watch());
         let gate = Arc::new(Gate::new(Some(Mutex::default())));
+        let checkpoints = Checkpoints::default();
+        let measured = Arc::clone(&checkpoints.measured);
         let mut writing = Writing {
-            connection,
+            connection: Some(connection),
             files: files.clone(),
             gate: Arc::clone(&gate),
-            tried: None,
+            checkpoints,
             indexing: Indexing::default(),
-            _lock: lock,
+            held,
         };
         let (jobs, queue) = mpsc::channel::<Job>();
         let run = move || {
@@ -55,12 +61,9 @@ impl Writer {
             }
             writing.finish();
         };
-        let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(run);
-        let thread = thread.map_err(|error| Error::TryAgain {
-            what: "starting the thread that writes",
-            cause: Box::new(error),
-        })?;
-        Ok(Writer { jobs: Some(jobs), thread: Some(thread), files, gate })
+        let thread = threads::spawn("sqlite-writer", run)?;
+        let (jobs, files) = (Some(jobs), files.clone());
+        Ok(Writer { jobs, thread: Some(thread), files, gate, watch, measured })
     }
 
     /// Runs the job on the thread, after those before it.
@@ -70,8 +73,9 @@ impl Writer {
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |writing| {
-            // Whoever asked may have left; the job is done all the same.
-            let _ = reply.send(job(writing));
+            let done = job(writing).map_err(|error| trouble::explain(&writing.files, error));
+            // The caller may have left; the job is done all the same.
+            let _ = reply.send(done);
         });
         let jobs = self.jobs.as_ref().expect("jobs are taken only when the writer is dropped");
         let stopped = || Error::Operator("the thread that writes has died: restart".to_owned());
@@ -92,26 +96,41 @@ impl Drop for Writer {
 
 /// What the thread owns.
 pub(super) struct Writing {
-    /// None after a failure that only reopening the file can settle. Before the lock, so that it
-    /// is closed before the lock is given back.
+    /// None after a failure that only reopening the file can settle.
     connection: Option<Connection>,
     files: Files,
     gate: Arc<Gate>,
-    /// When a checkpoint was last tried.
-    tried: Option<Instant>,
+    checkpoints: Checkpoints,
     indexing: Indexing,
-    _lock: File,
+    /// After the connection, so that the locks are released after it is closed.
+    held: Held,
 }
 
 impl Writing {
-    /// The connection, reopened if it had to be closed.
+    /// The connection, reopened if it had to be closed. Fails where the database's files are not in
+    /// their place.
     pub(super) fn connection(&mut self) -> Result<&mut Connection, Error> {
-        if self.connection.is_none() {
+        if let Some(connection) = &self.connection {
+            self.held.verify_before(connection)?;
+        } else {
+            self.held.verify_closed()?;
             let connection = self.files.open_to_write()?;
             settle(&connection)?;
+            self.held.opened()?;
             self.connection = Some(connection);
         }
         Ok(self.connection.as_mut().expect("it was just opened"))
+    }
+
+    /// After a commit: fails where what was committed is not in the files at the database's paths.
+    pub(super) fn verify_commit(&mut self) -> Result<(), Error> {
+        self.connection.as_ref().map_or(Ok(()), |connection| self.held.verify(connection))
+    }
+
+    /// Fails where any of the database's files is not in its place.
+    pub(super) fn verify_all(&mut self) -> Result<(), Error> {
+        self.connection()?;
+        self.connection.as_ref().map_or(Ok(()), |connection| self.held.verify_all(connection))
     }
 
     /// Closes the connection, after a failure that leaves its state in doubt.
@@ -128,6 +147,9 @@ impl Writing {
             };
             match jobs.recv_timeout(wait) {
                 Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Timeout) if self.held.watch().is_lost() => {
+                    return jobs.recv().ok();
+                }
                 Err(RecvTimeoutError::Timeout) => self.indexing.step(connection),
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
@@ -144,26 +166,42 @@ impl Writing {
             self.close();
             return;
         }
-        self.indexing.after_job(connection);
-        let size = fs::metadata(&self.files.wal).map_or(0, |wal| wal.len());
-        let recently = self.tried.is_some_and(|tried| tried.elapsed() < CHECKPOINT_EVERY);
-        if size <= WAL_LIMIT || recently {
+        let due = self.held.is_due();
+        // What is wrong is logged, and the next job fails by it.
+        if due && self.held.verify_all(connection).is_err() || self.held.watch().is_lost() {
             return;
         }
-        self.tried = Some(Instant::now());
-        let _readers_wait = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = truncate(connection) {
-            tracing::warn!(%error, size, "the write-ahead log could not be emptied");
-        }
+        self.indexing.after_job(connection);
+        self.checkpoints.tend(connection, &self.gate, self.held.log_size());
     }
 
     /// Leaves everything in the database's own file. The last connection to be closed empties the
     /// log and deletes it, unless it only reads: so the readers' are closed before.
     fn finish(&mut self) {
         *self.gate.write().unwrap_or_else(PoisonError::into_inner) = None;
-        if let Some(Err(error)) = self.connection.take().map(|connection| truncate(&connection)) {
-            tracing::warn!(%error, "the write-ahead log could not be emptied at the end");
+        if let Some(connection) = self.connection.take() {
+            if self.held.is_truncated() {
+                // Pages that are missing from the log would be written as zeros.
+                let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+                let kept = connection.set_db_config(no_checkpoint, true);
+                tracing::warn!(?kept, "the write-ahead log is left as it is");
+            } else {
+                match empty_log(&connection) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let reason = "another program reads the database";
+                        tracing::warn!(
+                            reason,
+                            "the write-ahead log could not be emptied at the end"
+                        );
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the write-ahead log could not be emptied at the end");
+                    }
+                }
+            }
         }
+        self.held.conclude();
     }
 }
 
@@ -174,18 +212,15 @@ fn first(files: &Files, error: Error) -> Error {
     if code != Some(ErrorCode::CannotOpen) {
         return error;
     }
-    Error::Operator(format!(
-        "{} can't be opened: it must be a file that this user may read and write",
-        files.database.display()
-    ))
-}
-
-/// Empties the write-ahead log, unless readers in other programs keep it in use.
-fn truncate(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(CHECKPOINT_WAIT)?;
-    let emptied = connection.query_row("pragma wal_checkpoint(truncate)", (), |_| Ok(()));
-    connection.busy_timeout(BUSY)?;
-    emptied
+    match trouble::find(files) {
+        // There may be room again.
+        Some((trouble::DISK_FULL | trouble::QUOTA, _)) => error,
+        Some((_, sentence)) => Error::Operator(format!("the database can't be opened: {sentence}")),
+        None => Error::Operator(format!(
+            "{} can't be opened: it must be a file that this user may read and write",
+            files.database.display()
+        )),
+    }
 }
 
 /// Makes sure that a commit whose write failed stays undone: its record may lie in the log behind

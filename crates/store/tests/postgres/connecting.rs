@@ -1,5 +1,9 @@
 //! Who is let in, and what is said when nobody is.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use store::{Error, Wanted};
 use testbed::{Cluster, Options, Stop};
@@ -79,16 +83,77 @@ async fn the_first_host_that_answers_is_used() {
     let mut server = Server::start(&Fresh(url), tokens(2)).await;
     server.allocate("Ada").await;
 
-    // One that only answers reads is passed over, too.
-    cluster
-        .execute(&socket, "alter role ann set default_transaction_read_only = on")
-        .await
-        .unwrap();
+    // A role that may only read by default is of no hindrance.
+    let reads = "alter role ann set default_transaction_read_only = on";
+    cluster.execute(&socket, reads).await.unwrap();
     let alone = format!("postgres://ann:x@127.0.0.1:{port}/{name}");
-    let error = at(&alone).open(ANY).await.err().unwrap();
-    assert!(matches!(error, Error::TryAgain { .. }), "{error:?}");
-    let wish = format!("{alone}?target_session_attrs=any");
-    assert!(at(&wish).open(ANY).await.is_ok(), "the URL's own wish comes first");
+    Server::start(&Fresh(alone), tokens(2)).await.allocate("Bea").await;
+}
+
+#[tokio::test]
+async fn a_standby_is_passed_over() {
+    let [standby, primary] = [(); 2].map(|()| Options::default().tcp().start().unwrap());
+    let socket = standby.database().await.unwrap();
+    let name = socket.split(['/', '?']).nth(3).unwrap().to_owned();
+    let role = "create role ann login superuser password 'x'";
+    standby.execute(&socket, role).await.unwrap();
+    primary.execute(&primary.database().await.unwrap(), role).await.unwrap();
+    let signal = "copy (select 1) to program 'cat > standby.signal'";
+    standby.execute(&socket, signal).await.unwrap();
+    standby.stop(Stop::Fast).unwrap();
+    standby.start_again().unwrap();
+    let url = |hosts: &str| format!("postgres://ann:x@{hosts}/{name}");
+    let [one, two] = [&standby, &primary].map(|cluster| format!("127.0.0.1:{}", cluster.port()));
+    let both = Fresh(url(&format!("{one},{two}")));
+    Server::start(&both, tokens(2)).await.allocate("Ada").await;
+
+    // It may be promoted.
+    let error = at(&url(&one)).open(ANY).await.err().unwrap();
+    let Error::TryAgain { cause, .. } = error else { panic!("{error:?}") };
+    assert!(cause.to_string().contains("is a standby"), "{cause}");
+    let error = at(&format!("{}?target_session_attrs=any", url(&one))).open(ANY).await;
+    assert!(error.is_err());
+}
+
+#[tokio::test]
+async fn a_password_can_change_under_a_server() {
+    let cluster = Options::default().tcp().start().unwrap();
+    let socket = cluster.database().await.unwrap();
+    let name = socket.split(['/', '?']).nth(3).unwrap().to_owned();
+    let role = "create role ann login superuser password 'one'";
+    cluster.execute(&socket, role).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("passwords");
+    let write = |password: &str| {
+        std::fs::write(&file, format!("*:*:*:ann:{password}\n")).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    };
+    write("one");
+    let (port, shown) = (cluster.port(), file.display());
+    let url = format!("postgres://ann@127.0.0.1:{port}/{name}?passfile={shown}");
+    let mut server = Server::start(&Fresh(url.clone()), tokens(2)).await;
+    server.allocate("Ada").await;
+    server.reader.news(&server.position).await.unwrap();
+
+    cluster.execute(&socket, "alter role ann password 'two'").await.unwrap();
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'ann'";
+    cluster.execute(&socket, end).await.unwrap();
+    let said = refusal(at(&url).open(ANY).await);
+    assert!(said.contains(file.to_str().unwrap()) && !said.contains("one"), "{said}");
+    assert!(server.reader.news(&server.position).await.is_err());
+    write("two");
+    // The connections that were ended are noticed by the first attempts.
+    let begun = async {
+        while server.store.begin(&server.position).await.is_err() {}
+        server.store.abandon().await;
+        while server.reader.news(&server.position).await.is_err() {}
+    };
+    tokio::time::timeout(Duration::from_secs(20), begun).await.expect("the new password is used");
+    server.allocate("Bea").await;
+
+    std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    let said = refusal(at(&url).open(ANY).await);
+    assert!(said.contains("or can't be used"), "{said}");
 }
 
 fn free_port() -> u16 {

@@ -3,7 +3,5 @@ select
     current_database()::text,
     current_user::text,
     pg_size_pretty(pg_database_size(current_database())),
-    current_setting('synchronous_commit'),
-    current_setting('fsync'),
     current_setting('synchronous_standby_names') <> '',
     clock_timestamp()

@@ -15,12 +15,14 @@ select
         select coalesce(max(number) - min(number) + 1, 0)
         from token_manager.idempotency_keys as used
         where used.pool = pool.id
-    )
+    ),
+    newest.at,
+    clock_timestamp()
 from token_manager.pools as pool
-cross join lateral (
-    select version, epoch, timeline from token_manager.batches
+left join lateral (
+    select version, epoch, timeline, at from token_manager.batches
     where batches.pool = pool.id
     order by version desc
     limit 1
-) as newest
+) as newest on true
 where pool.name = 'default'

@@ -1,5 +1,16 @@
--- Applies settings to the session; synchronous_commit only where a commit would not wait for the
--- disk at all, so that stronger choices stay.
-select set_config(setting.name, setting.value, false)
+-- Applies settings to the session, also where they have that value already: one that a session has
+-- set itself is not changed by a reload. remote_apply stays, since it is stronger. Settings that
+-- this release of PostgreSQL does not have are left out.
+select set_config(
+    setting.name,
+    case
+        when setting.name = 'synchronous_commit' and known.setting = 'remote_apply'
+        then known.setting
+        else setting.value
+    end,
+    false
+),
+-- Fails on a standby, where that is not to be used.
+case when $3::boolean and pg_is_in_recovery() then pg_current_wal_lsn() end
 from unnest($1::text[], $2::text[]) as setting (name, value)
-where setting.name <> 'synchronous_commit' or current_setting(setting.name) = 'off'
+join pg_settings as known on lower(known.name) = setting.name

@@ -8,9 +8,9 @@ use pool::{Fence, TokenId};
 use tokio::time::timeout;
 
 use super::{Fixture, fixture, fixture_of};
-use crate::Reader;
 use crate::sqlite::reader::{SEARCHING, SqliteReader};
 use crate::sqlite::search::{self, of_token};
+use crate::{Error, Reader};
 
 /// Ten leases of one token, very many of another, two thousand of the first again.
 const FILL: &str = "
@@ -24,8 +24,7 @@ const FILL: &str = "
 
 impl Fixture {
     fn reader(&self) -> SqliteReader {
-        let (files, gate) = (self.store.writer.files.clone(), Arc::clone(&self.store.writer.gate));
-        SqliteReader::new(Arc::clone(&self.store.clock), files, gate)
+        SqliteReader::start(Arc::clone(&self.store.clock), &self.store.writer).unwrap()
     }
 
     async fn execute(&self, sql: &'static str) {
@@ -95,4 +94,15 @@ async fn who_searches_leaves_room_for_others() {
     assert_eq!(reader.journal(1, 2, 9).await.unwrap(), Some(vec![entry]));
     drop(held);
     assert_eq!(search.await.unwrap().leases.len(), 1);
+}
+
+#[tokio::test]
+async fn a_panic_fails_one_read_and_no_other() {
+    let fixture = fixture().await;
+    let reader = fixture.reader();
+    for _ in 0..10 {
+        let panics = reader.read::<()>(|_| panic!("expected by this test")).await;
+        assert!(matches!(panics, Err(Error::TryAgain { .. })), "{panics:?}");
+    }
+    assert_eq!(history(&reader, first_token(&fixture), i64::MAX, 9).await, [0; 0]);
 }

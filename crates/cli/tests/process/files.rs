@@ -1,0 +1,415 @@
+//! The files of an SQLite database: deleted, moved, replaced or truncated under a running server,
+//! reached by a second name, and files that are no database.
+
+use std::fs::{self, File};
+use std::os::unix::fs::chown;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{Ended, Server, command, poll, run};
+
+/// A running server in a folder of its own within another.
+struct Place {
+    outer: TempDir,
+    server: Server,
+    /// A lease that was acknowledged.
+    lease: Value,
+}
+
+impl Place {
+    async fn start() -> Self {
+        let outer = tempfile::tempdir().unwrap();
+        fs::create_dir(outer.path().join("folder")).unwrap();
+        let server = serve(&outer.path().join("folder/pool.db"));
+        let (status, lease) = server.allocate("before").await;
+        assert_eq!(status, 200, "{lease}");
+        Place { outer, server, lease }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.outer.path().join("folder").join(name)
+    }
+
+    fn history(&self) -> String {
+        format!("/api/tokens/{}/history", self.lease["token_id"].as_str().unwrap())
+    }
+
+    /// Nothing is acknowledged, history is not answered, and the log says why.
+    async fn assert_stopped(&self, why: &str) {
+        let (status, body) = self.server.allocate("after").await;
+        assert_eq!(status, 503, "{why}: {body}");
+        assert_eq!(self.server.get("/health/ready").await.0, 503, "{why}");
+        assert_eq!(self.server.get(&self.history()).await.0, 503, "{why}");
+        assert_eq!(self.server.get("/api/tokens").await.0, 200, "{why}: tokens are in memory");
+        let log = self.server.log();
+        assert!(
+            log.contains("nothing is acknowledged any more") && log.contains(why),
+            "{why}: {log}"
+        );
+    }
+
+    /// The server goes on by itself, and has the lease from before.
+    async fn assert_goes_on(&self) {
+        self.assert_ready().await;
+        assert_eq!(self.server.allocate("again").await.0, 200);
+        let (status, history) = self.server.get(&self.history()).await;
+        assert_eq!((status, &history["history"][0]["lease_id"]), (200, &self.lease["lease_id"]));
+    }
+
+    async fn assert_ready(&self) {
+        for _ in 0..1_000 {
+            if self.server.get("/health/ready").await.0 == 200 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("it is not ready: {}", self.server.log());
+    }
+}
+
+fn serve(database: &Path) -> Server {
+    Server::start(&url(database), &["--request-timeout", "500ms"])
+}
+
+fn url(database: &Path) -> String {
+    format!("sqlite:{}", database.display())
+}
+
+/// A second server, which ends by itself.
+fn refused(database: &Path) -> Ended {
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--database", &url(database)];
+    let ended = run(&mut command(Path::new("/"), &arguments));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    ended
+}
+
+/// A database made by a server that has ended.
+async fn made(folder: &Path) -> PathBuf {
+    let file = folder.join("pool.db");
+    let mut server = serve(&file);
+    assert_eq!(server.allocate("before").await.0, 200);
+    server.signal("TERM");
+    assert!(server.wait().success());
+    file
+}
+
+#[tokio::test]
+async fn after_the_files_are_deleted_nothing_is_acknowledged() {
+    let mut place = Place::start().await;
+    for name in ["pool.db", "pool.db-wal", "pool.db-shm", "pool.db.lock"] {
+        fs::remove_file(place.file(name)).unwrap();
+    }
+    place.assert_stopped("pool.db was deleted or renamed").await;
+    assert_eq!(fs::read_dir(place.file("")).unwrap().count(), 0, "no file is made again");
+
+    // The advice that the log gives.
+    let log = place.server.log();
+    let (_, copy) = log.split_once("`cp ").unwrap_or_else(|| panic!("{log}"));
+    let copied = place.file("copied.db");
+    fs::copy(copy.split_once(" COPY`").unwrap().0, &copied).unwrap();
+    place.server.signal("TERM");
+    assert!(place.server.wait().success());
+    assert!(place.server.log().contains("the database was deleted"), "{}", place.server.log());
+    let (_, history) = serve(&copied).get(&place.history()).await;
+    assert_eq!(history["history"][0]["lease_id"], place.lease["lease_id"]);
+}
+
+#[tokio::test]
+async fn a_database_that_is_renamed_and_comes_back_is_used_again() {
+    let place = Place::start().await;
+    fs::rename(place.file("pool.db"), place.file("other.db")).unwrap();
+    place.assert_stopped("other.db now. Move it back").await;
+    fs::rename(place.file("other.db"), place.file("pool.db")).unwrap();
+    place.assert_goes_on().await;
+
+    let moved = place.outer.path().join("moved");
+    fs::rename(place.file(""), &moved).unwrap();
+    place.assert_stopped("moved/pool.db now. Move it back").await;
+    fs::rename(&moved, place.file("")).unwrap();
+    place.assert_goes_on().await;
+}
+
+#[tokio::test]
+async fn a_server_whose_folder_is_gone_stops() {
+    let mut place = Place::start().await;
+    let moved = place.outer.path().join("moved");
+    fs::rename(place.file(""), &moved).unwrap();
+    fs::remove_dir_all(&moved).unwrap();
+    place.assert_stopped("pool.db was deleted or renamed").await;
+    place.server.signal("TERM");
+    assert!(place.server.wait().success());
+}
+
+#[tokio::test]
+async fn a_file_that_is_put_over_the_database_is_not_served() {
+    let other = tempfile::tempdir().unwrap();
+    let other = made(other.path()).await;
+    let mut place = Place::start().await;
+    let before = fs::read(&other).unwrap();
+    fs::copy(&other, place.file("restored.db")).unwrap();
+    fs::rename(place.file("restored.db"), place.file("pool.db")).unwrap();
+    place.assert_stopped("pool.db was replaced by another file").await;
+    place.server.signal("KILL");
+    place.server.wait();
+    assert_eq!(fs::read(place.file("pool.db")).unwrap(), before);
+    let wal = fs::metadata(place.file("pool.db-wal")).unwrap();
+    assert_eq!(wal.len(), 0, "no log of another database lies beside it");
+}
+
+#[tokio::test]
+async fn without_its_log_the_server_stops_and_an_orderly_end_saves_all() {
+    for name in ["pool.db-wal", "pool.db-shm"] {
+        let mut place = Place::start().await;
+        fs::remove_file(place.file(name)).unwrap();
+        if name == "pool.db-shm" {
+            // No commit depends on it, so it is noticed a little later.
+            poll("the file to be missed", || {
+                place.server.log().contains("nothing is acknowledged").then_some(())
+            });
+        }
+        place.assert_stopped(&format!("{name} was deleted or renamed")).await;
+        place.server.signal("TERM");
+        assert!(place.server.wait().success());
+        let (_, history) = serve(&place.file("pool.db")).get(&place.history()).await;
+        assert_eq!(history["history"][0]["lease_id"], place.lease["lease_id"]);
+    }
+}
+
+#[tokio::test]
+async fn truncated_files_stop_the_server() {
+    for name in ["pool.db-wal", "pool.db"] {
+        let mut place = Place::start().await;
+        let whole = fs::read(place.file(name)).unwrap();
+        let file = File::options().write(true).open(place.file(name)).unwrap();
+        file.set_len(if name == "pool.db" { 1_000 } else { 0 }).unwrap();
+        place.assert_stopped(&format!("{name} was truncated")).await;
+        assert!(place.server.log().contains("doctor --after-restore"));
+        if name == "pool.db-wal" {
+            // Nothing that was missing from the log was written into the database.
+            fs::write(place.file(name), &whole).unwrap();
+            place.assert_goes_on().await;
+        }
+        place.server.signal("TERM");
+        assert!(place.server.wait().success());
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_lock_file_lets_no_second_server_in_and_is_made_again() {
+    let place = Place::start().await;
+    fs::remove_file(place.file("pool.db.lock")).unwrap();
+    let ended = refused(&place.file("pool.db"));
+    assert!(ended.err.contains("in use by another server"), "{ended:?}");
+    poll("the lock file", || place.server.log().contains("made the lock file again").then_some(()));
+    let ended = refused(&place.file("pool.db"));
+    let holder = format!("process {}", place.server.pid());
+    assert!(ended.err.contains(&holder), "{ended:?}");
+    assert_eq!(place.server.allocate("still").await.0, 200);
+    let doctor = run(&mut command(
+        Path::new("/"),
+        &["doctor", "--listen", "127.0.0.1:0", "--database", &url(&place.file("pool.db"))],
+    ));
+    assert_eq!(doctor.code, Some(0), "{doctor:?}");
+    assert!(doctor.out.contains(&format!("in use by a server: yes, {holder}")), "{}", doctor.out);
+}
+
+#[tokio::test]
+async fn a_second_name_is_refused() {
+    let place = Place::start().await;
+    let link = place.outer.path().join("link.db");
+    fs::hard_link(place.file("pool.db"), &link).unwrap();
+    let database = url(&link);
+    for arguments in [
+        &["serve", "--listen", "127.0.0.1:0", "--database", &database][..],
+        &["migrate", "--database", &database],
+        &["doctor", "--listen", "127.0.0.1:0", "--database", &database],
+        &["backup", "/nowhere.db", "--database", &database],
+    ] {
+        let ended = run(&mut command(Path::new("/"), arguments));
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.text().contains("has 2 names (hard links)"), "{ended:?}");
+    }
+    assert_eq!(place.server.allocate("still").await.0, 200, "the first server goes on");
+    poll("a warning", || place.server.log().contains("another name (hard link)").then_some(()));
+    for log in ["pool.db-wal", "pool.db.lock"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = made(folder.path()).await;
+        fs::write(folder.path().join("x"), "").unwrap();
+        let _ = fs::remove_file(folder.path().join(log));
+        fs::hard_link(folder.path().join("x"), folder.path().join(log)).unwrap();
+        assert!(refused(&file).err.contains("has 2 names (hard links)"));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_mounted_by_itself_is_refused() {
+    let place = Place::start().await;
+    let mounted = place.outer.path().join("mounted.db");
+    fs::write(&mounted, "").unwrap();
+    let script = "mount --bind \"$1\" \"$2\" || exit 77; shift 2; exec \"$@\"";
+    let mut second = Command::new("unshare");
+    second.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+    second.args([&place.file("pool.db"), &mounted]).arg(env!("CARGO_BIN_EXE_token-manager"));
+    second.args(["serve", "--listen", "127.0.0.1:0", "--database", &url(&mounted)]);
+    let ended = run(&mut second);
+    if ended.code == Some(77) || ended.err.contains("unshare: ") {
+        eprintln!("skipped: this user may not mount: {}", ended.err);
+        return;
+    }
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("is a mount point"), "{ended:?}");
+    assert!(ended.err.contains("Mount the folder"), "{ended:?}");
+    assert_eq!(place.server.allocate("still").await.0, 200);
+}
+
+#[tokio::test]
+async fn what_is_no_regular_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let fifo = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    fifo(&at("fifo"));
+    let _socket = UnixListener::bind(at("socket")).unwrap();
+    for (path, kind) in [
+        (PathBuf::from("/dev/null"), "is a device"),
+        (at("fifo"), "is a FIFO"),
+        (at("socket"), "is a socket"),
+        (at(""), "is a directory"),
+    ] {
+        assert!(refused(&path).err.contains(kind), "{kind}");
+        for arguments in [["doctor", "--database"], ["migrate", "--database"]] {
+            let ended =
+                run(&mut command(Path::new("/"), &[&arguments[..], &[&url(&path)]].concat()));
+            assert_eq!(ended.code, Some(1), "{ended:?}");
+            assert!(ended.text().contains(kind), "{ended:?}");
+        }
+        let pool = at("pool.db");
+        drop(serve(&pool));
+        let backup = ["backup", path.to_str().unwrap(), "--replace", "--database", &url(&pool)];
+        let ended = run(&mut command(Path::new("/"), &backup));
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+    }
+    for suffix in [".lock", "-wal", "-shm"] {
+        let folder = tempfile::tempdir().unwrap();
+        fifo(&folder.path().join(format!("pool.db{suffix}")));
+        assert!(refused(&folder.path().join("pool.db")).err.contains("is a FIFO"), "{suffix}");
+    }
+}
+
+/// Runs `token-manager` where the folder is a file system of its own, after the commands of a shell.
+/// None where this user may not mount.
+fn in_small_folder(folder: &Path, first: &str, arguments: &[&str]) -> Option<Ended> {
+    let script = format!(
+        "mount -t tmpfs -o size=1536k tmpfs \"$1\" || exit 77; cd \"$1\"; shift; {first}; \"$@\""
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"]).arg(folder);
+    let ended = run(command.arg(env!("CARGO_BIN_EXE_token-manager")).args(arguments));
+    if ended.code == Some(77) || ended.err.contains("unshare: ") {
+        eprintln!("skipped: this user may not mount: {}", ended.err);
+        return None;
+    }
+    Some(ended)
+}
+
+#[test]
+fn a_full_disk_is_called_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = url(&folder.path().join("pool.db"));
+    let migrate = ["migrate", "--database", &database];
+    let doctor = ["doctor", "--listen", "127.0.0.1:0", "--database", &database];
+    let fill = "cat /dev/zero >rest 2>/dev/null";
+    let Some(ended) = in_small_folder(folder.path(), fill, &migrate) else { return };
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("the disk is full"), "{ended:?}");
+    let first = format!("\"$1\" {}", migrate.join(" "));
+    let small = in_small_folder(folder.path(), &first, &doctor).unwrap();
+    assert!(small.out.contains("warning  disk nearly full: "), "{small:?}");
+
+    let backup = ["backup", "copy.db", "--database", &database];
+    let full = in_small_folder(folder.path(), &format!("{first}; {fill}"), &backup).unwrap();
+    assert_eq!(full.code, Some(1), "{full:?}");
+    assert!(full.err.contains("there is no room for it") || full.err.contains("the disk is full"));
+
+    let read_only = "mount -o remount,ro tmpfs .";
+    let ended = in_small_folder(folder.path(), read_only, &migrate).unwrap();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("mounted read-only"), "{ended:?}");
+}
+
+#[test]
+fn too_few_descriptors_are_called_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut seen = Vec::new();
+    for most in 10..24 {
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--nofile={most}:{most}")).arg(env!("CARGO_BIN_EXE_token-manager"));
+        limited.args(["migrate", "--database", &url(&folder.path().join("pool.db"))]);
+        let ended = run(&mut limited);
+        if ended.code == Some(0) {
+            break;
+        }
+        // The runtime needs some before the database does.
+        if ended.err.contains("pool.db") {
+            assert!(ended.err.contains("too many open files; raise LimitNOFILE"), "{ended:?}");
+            seen.push(most);
+        }
+    }
+    assert!(!seen.is_empty(), "the database was never the first to need one");
+}
+
+/// RLIMIT_NPROC counts what a user has, and does not bind root.
+#[tokio::test]
+async fn a_lack_of_threads_passes() {
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let mut program = PathBuf::from(env!("CARGO_BIN_EXE_token-manager"));
+    let user = rustix::process::geteuid();
+    // A user of its own, by the id of this process: no other test has threads of that user.
+    let id = 100_000 + std::process::id();
+    if user.is_root() {
+        // Its folder may be closed to others.
+        let copy = outer.path().join("token-manager");
+        fs::copy(&program, &copy).unwrap();
+        program = copy;
+        chown(outer.path(), Some(id), Some(id)).unwrap();
+        chown(&folder, Some(id), Some(id)).unwrap();
+    }
+    let mut start = Command::new(program);
+    start.args(["serve", "--listen", "127.0.0.1:0", "--request-timeout", "1s", "--database"]);
+    start.arg(url(&folder.join("pool.db"))).current_dir("/").env_clear();
+    start.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if user.is_root() {
+        start.uid(id).gid(id);
+    }
+    let server = Server::of(&mut start);
+    let (_, lease) = server.allocate("before").await;
+    {
+        let mut limited = Command::new("prlimit");
+        limited.args(["--pid", &server.pid().to_string(), "--nproc=1:"]);
+        if user.is_root() {
+            limited.uid(id).gid(id);
+        }
+        assert!(limited.status().unwrap().success());
+    }
+    let paths = [
+        "/api/leases",
+        "/metrics",
+        &format!("/api/tokens/{}/history", lease["token_id"].as_str().unwrap()),
+    ];
+    let get = async |path: &str| {
+        let url = format!("{}{path}", server.url());
+        crate::harness::client().get(url).send().await.unwrap().status().as_u16()
+    };
+    for _ in 0..8 {
+        for path in paths {
+            assert_eq!(get(path).await, 200, "{path} without another thread");
+        }
+        assert_eq!(get("/health/ready").await, 200);
+    }
+}

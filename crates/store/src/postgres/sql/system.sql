@@ -1,0 +1,1 @@
+select to_hex(system_identifier) from pg_control_system()

@@ -1,0 +1,1 @@
+select name from refinery_schema_history where version = 1
