@@ -311,8 +311,8 @@ impl Shared {
         self.take_news(&mut copy, known, news);
         if let Some(copy) = copy.as_mut() {
             copy.settled = copy.settled.max(settled);
+            self.high_water.note(copy);
         }
-        copy.iter().for_each(|copy| self.high_water.note(copy));
         drop(copy);
         self.in_flight.published();
     }
