@@ -27,7 +27,7 @@ mod term;
 mod traces;
 
 use std::backtrace::Backtrace;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -170,6 +170,22 @@ fn database(settings: &Settings) -> Box<dyn store::Database> {
 /// So many of something, in words.
 fn count(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Prints the output that was asked for. That nobody reads it to its end is not an error.
+///
+/// # Errors
+///
+/// When it can't be written, as on a full disk.
+fn print(lines: &str) -> anyhow::Result<()> {
+    let mut stdout = Data::stdout();
+    let written = stdout.write_all(format!("{lines}\n").as_bytes()).and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("the output can't be written")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints lines for the person or program that started this one. That it no longer listens is no

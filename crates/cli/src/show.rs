@@ -1,7 +1,9 @@
 //! `token-manager config`
 
+use std::fmt::Write as _;
+
 use crate::found::{Found, Origin};
-use crate::say;
+use crate::print;
 use crate::setting::SETTINGS;
 use crate::settings::{Settings, shown};
 
@@ -9,10 +11,10 @@ use crate::settings::{Settings, shown};
 ///
 /// # Errors
 ///
-/// As [`Settings::read`].
+/// As [`Settings::read`], and when the output can't be written.
 pub fn show(found: &Found) -> anyhow::Result<()> {
     let settings = Settings::read(found);
-    say(&format!("{:<19} {:<32} FROM", "SETTING", "VALUE"));
+    let mut lines = format!("{:<19} {:<32} FROM", "SETTING", "VALUE");
     for setting in SETTINGS.iter().filter(|setting| setting.group.is_some()) {
         let mut value =
             shown(found, setting.name).unwrap_or_else(|| unset(setting.name).to_owned());
@@ -27,8 +29,10 @@ pub fn show(found: &Found) -> anyhow::Result<()> {
             }
             value = listen;
         }
-        say(&format!("{:<19} {value:<32} {origin}", setting.name));
+        // Writing to a string can't fail.
+        let _ = write!(lines, "\n{:<19} {value:<32} {origin}", setting.name);
     }
+    print(&lines)?;
     settings.map(drop)
 }
 

@@ -108,6 +108,15 @@ fn an_empty_variable_never_leads_to_another_database_server_or_file() {
     assert_eq!(shown.err, "");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn settings_that_can_not_be_written_are_an_error() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let ended = run(command(Path::new("/"), &["config"]).stdout(full));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("the output can't be written"), "{ended:?}");
+}
+
 #[test]
 fn a_variable_that_is_no_text_is_refused() {
     let folder = tempfile::tempdir().unwrap();
