@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::{IsTerminal as _, stderr};
 use std::panic::{self, PanicHookInfo};
 
+use anstream::{AutoStream, ColorChoice};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber, error};
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
@@ -25,7 +26,8 @@ pub type Spans = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Starts logging as the settings say, but nothing that could hold a token's value or a user's name.
 pub fn start(settings: &Settings, spans: Option<Spans>) {
-    let colours = stderr().is_terminal();
+    // Also NO_COLOR and TERM=dumb say that there are to be none.
+    let colours = stderr().is_terminal() && AutoStream::choice(&stderr()) != ColorChoice::Never;
     let layer = lines::layer().with_writer(stderr).with_ansi(colours);
     let layer = if settings.log_json {
         let format = format().json().flatten_event(true);
