@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use anstream::{AutoStream, ColorChoice};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber, error};
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
@@ -50,7 +51,8 @@ const PANIC_FLUSH_LIMIT: Duration = Duration::from_millis(100);
 ///
 /// When the system has no thread or file for the log.
 pub fn start(settings: &Settings, spans: Option<Spans>) -> io::Result<Arc<AtomicU64>> {
-    let colours = stderr().is_terminal();
+    // Also NO_COLOR and TERM=dumb say that there are to be none.
+    let colours = stderr().is_terminal() && AutoStream::choice(&stderr()) != ColorChoice::Never;
     // A handle of its own: `stderr()` has a lock, which a blocked write would hold.
     let queue = Queue::start(File::from(stderr().as_fd().try_clone_to_owned()?))?;
     let dropped = queue.dropped();

@@ -49,6 +49,9 @@ fn main() -> ExitCode {
         // What is said in one may be anybody's text.
         term::say(&format!("{panic}\n{}\n", Backtrace::capture()));
     }));
+    if let Some(code) = run::stage() {
+        return code;
+    }
     let matches = match args::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return usage(&error),

@@ -37,10 +37,13 @@ struct Sampled {
 impl Sampled {
     fn of(usage: KeyUsage) -> Self {
         let size = u64::try_from(usage.sample.len()).unwrap_or(u64::MAX);
-        let weight = usage.count.checked_div(size).unwrap_or(0);
         let mut of_users: HashMap<UserId, u64> = HashMap::new();
         for user in &usage.sample {
-            *of_users.entry(*user).or_default() += weight;
+            *of_users.entry(*user).or_default() += 1;
+        }
+        for keys in of_users.values_mut() {
+            // Of both there are a billion at most.
+            *keys = *keys * usage.count / size;
         }
         Sampled { taken: Instant::now(), usage, of_users }
     }
@@ -102,6 +105,15 @@ fn next_forgotten_in(usage: &KeyUsage, now: Timestamp) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sample_tells_how_many_keys_a_user_has() {
+        let user = |name: &str| pool::User::new(name).unwrap().id;
+        let sample = [["Ada"; 3].as_slice(), &["Bea"; 4]].concat().into_iter().map(user).collect();
+        let sampled = Sampled::of(KeyUsage { count: 13, oldest: Vec::new(), sample });
+        let of_users = HashMap::from([(user("Ada"), 5), (user("Bea"), 7)]);
+        assert_eq!(sampled.of_users, of_users);
+    }
 
     #[test]
     fn a_key_is_forgotten_when_it_gets_its_turn() {

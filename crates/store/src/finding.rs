@@ -1,5 +1,9 @@
 use std::fmt::Display;
 
+use pool::{Policy, Timestamp};
+
+use crate::{Wanted, clock_refusal, wanted};
+
 /// The result of one check of a database, for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -26,4 +30,19 @@ impl Finding {
     pub(crate) fn new(level: Level, what: &str, text: impl Display) -> Self {
         Finding { level, what: what.to_owned(), text: text.to_string() }
     }
+}
+
+/// Why a server that wants this pool would refuse the one that is there, of `size` tokens under
+/// `policy`, whose newest entry is of the moment `at`.
+pub(crate) fn refusals(
+    wanted: &Wanted,
+    (size, policy): (usize, Policy),
+    (clock, at): (Timestamp, Timestamp),
+    allow_clock_behind: bool,
+) -> Vec<Finding> {
+    let clock = clock_refusal(clock, at, allow_clock_behind);
+    let pool = wanted::compare(size, policy, wanted).err();
+    let clock = clock.map(|text| Finding::new(Level::Problem, "clock", text));
+    let pool = pool.map(|error| Finding::new(Level::Problem, "pool", error));
+    clock.into_iter().chain(pool).collect()
 }

@@ -3,7 +3,6 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use rustix::process::{WaitOptions, wait};
 
 use super::clock::Moment;
 use super::descendants::{Descendants, Process, processes};
+use super::stage;
 
 /// How long those who are told to stop have for it.
 const STOPPING: Duration = Duration::from_millis(100);
@@ -69,8 +69,8 @@ impl Child {
         adopt();
         let descendants = Descendants::from_now_on();
         let variables = variables.iter().map(|(name, value)| (name, value));
-        let child =
-            Command::new(program).args(arguments).envs(variables).process_group(0).spawn()?;
+        let mut command = stage::command(program, arguments);
+        let child = command.envs(variables).process_group(0).spawn()?;
         // Child::change waits for it, and sees it stop.
         let leader = i32::try_from(child.id()).map_err(io::Error::other)?;
         let leader = Pid::from_raw(leader);

@@ -50,6 +50,49 @@ impl Deadline {
     }
 }
 
+/// How long a command has from SIGTERM to SIGKILL, where nobody said.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long before the deadline everything is over.
+const MARGIN: Duration = Duration::from_millis(100);
+
+/// When a command is told to end, and when it is killed, if its lease is not renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// From SIGTERM to the deadline.
+    pub stop_before: Duration,
+    /// From SIGTERM to SIGKILL, at most.
+    pub grace: Duration,
+    /// How long before the deadline SIGKILL comes at the latest; none when it may come later.
+    kill_before: Option<Duration>,
+}
+
+impl Plan {
+    /// The plan for a lease of that length. By default the grace time ends with the lease, and takes no
+    /// more than an eighth of it: the rest is for the command, and for renewing.
+    pub fn of(lease: Duration, grace: Option<Duration>, stop_before: Option<Duration>) -> Self {
+        let (chosen, grace) = (grace.is_some(), grace.unwrap_or(GRACE));
+        if let Some(stop_before) = stop_before {
+            return Plan { stop_before, grace, kill_before: None };
+        }
+        let margin = MARGIN.min(lease / 20);
+        let whole = grace.saturating_add(margin);
+        let stop_before = if chosen { whole } else { whole.min(lease / 8) };
+        Plan { stop_before, grace, kill_before: Some(margin) }
+    }
+
+    /// When a command is killed that is told to end now, since the deadline is near.
+    pub fn kill_at(&self, now: Moment, deadline: Moment) -> Moment {
+        let by_grace = now.after(self.grace);
+        self.kill_before.map_or(by_grace, |before| by_grace.min(deadline.before(before)))
+    }
+
+    /// Whether the deadline ends the grace time.
+    pub const fn ends_by_deadline(&self) -> bool {
+        self.kill_before.is_some()
+    }
+}
+
 /// When to ask for a renewal, if what was asked at `asked` is good until `until`: after half of it,
 /// so that the other half is there for a server that is away.
 pub fn renewal(asked: Moment, until: Moment) -> Moment {
@@ -110,6 +153,30 @@ mod tests {
     fn half_of_the_time_is_left_for_renewing() {
         assert_eq!(renewal(Moment::at(1_000), Moment::at(3_000)), Moment::at(2_000));
         assert_eq!(renewal(Moment::at(1_000), Moment::at(500)), Moment::at(1_000));
+    }
+
+    #[test]
+    fn the_grace_time_ends_with_the_lease() {
+        let millis = Duration::from_millis;
+        let plan = |lease, grace, stop_before| {
+            let plan = Plan::of(millis(lease), grace, stop_before);
+            let told = Moment::at(lease).before(plan.stop_before);
+            let kill_at = plan.kill_at(told, Moment::at(lease));
+            (Moment::at(lease).since(told), Moment::at(lease).since(kill_at))
+        };
+        assert_eq!(plan(120_000, None, None), (millis(10_100), millis(100)));
+        assert_eq!(plan(8_000, None, None), (millis(1_000), millis(100)));
+        assert_eq!(plan(1_000, None, None), (millis(125), millis(50)));
+        assert_eq!(plan(60_000, Some(millis(30_000)), None), (millis(30_100), millis(100)));
+        assert_eq!(plan(60_000, Some(millis(0)), None), (millis(100), millis(100)));
+        // Who says when to stop may let the command use its grace time after the deadline.
+        assert_eq!(plan(60_000, None, Some(millis(100))), (millis(100), millis(0)));
+        let late = Plan::of(millis(60_000), None, None);
+        let woken = Moment::at(90_000);
+        assert!(
+            late.kill_at(woken, Moment::at(60_000)) < woken,
+            "after a machine's sleep: at once"
+        );
     }
 
     /// From half of a lease on, with a server that does not answer, or refuses at once.

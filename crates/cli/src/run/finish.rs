@@ -16,11 +16,16 @@ use super::tell::{self, Tell};
 /// Says what came of the command, where it was ended for its lease.
 pub fn report(order: &Order, outcome: &Outcome) -> Leave {
     let program = order.program_shown();
-    let grace = humantime::format_duration(order.grace);
+    let by_deadline = outcome.why == Some(Why::TimeUp) && outcome.plan.ends_by_deadline();
+    let in_time = if by_deadline {
+        "before the deadline".to_owned()
+    } else {
+        format!("{} after SIGTERM", humantime::format_duration(outcome.plan.grace))
+    };
     let so = if outcome.goes_on {
         format!("but {program}, or something that it started, can't be ended and goes on")
     } else if outcome.killed {
-        format!("so {program} was killed, since it had not ended {grace} after SIGTERM")
+        format!("so {program} was killed, since it had not ended {in_time}")
     } else {
         format!("so {program} was ended")
     };

@@ -14,7 +14,7 @@ use crate::api::Api;
 
 use super::child::{Child, How};
 use super::clock::Moment;
-use super::deadline::Deadline;
+use super::deadline::{Deadline, Plan};
 use super::keep::{self, Calls, Over, Word};
 use super::lease::Held;
 use super::order::Order;
@@ -67,6 +67,8 @@ pub struct Outcome {
     pub away: Option<String>,
     /// Whether the lease could not be renewed further.
     pub limit: bool,
+    /// The plan by which it was ended.
+    pub plan: Plan,
     /// Whether the command had to be killed.
     pub killed: bool,
     /// Whether a part of it goes on in spite of that.
@@ -95,6 +97,7 @@ pub struct Guard<'a> {
     looked_round: Moment,
     hung_up: bool,
     deadline: Deadline,
+    plan: Plan,
     expires_at: Timestamp,
     over: Option<Over>,
     away: Option<String>,
@@ -121,6 +124,7 @@ impl<'a> Guard<'a> {
             looked_round: Moment::now(),
             hung_up: false,
             deadline: held.deadline,
+            plan: held.plan,
             expires_at: held.expires_at,
             over: None,
             away: None,
@@ -160,9 +164,9 @@ impl<'a> Guard<'a> {
         self.leave();
         let (why, how) = (self.why(), self.child.ended());
         let goes_on = matches!(why, Some(Why::Lost | Why::TimeUp)) && !self.child.is_gone();
-        let Guard { ending, over, deadline, expires_at, away, limit, .. } = self;
+        let Guard { ending, over, deadline, plan, expires_at, away, limit, .. } = self;
         let killed = ending.is_some_and(|ending| ending.killed.is_some());
-        Outcome { how, why, over, deadline, expires_at, away, limit, killed, goes_on }
+        Outcome { how, why, over, deadline, expires_at, away, limit, plan, killed, goes_on }
     }
 
     fn why(&self) -> Option<Why> {
@@ -171,7 +175,7 @@ impl<'a> Guard<'a> {
 
     /// When the command gets the signal to end, unless the lease is renewed.
     fn stop_at(&self) -> Moment {
-        self.deadline.at().before(self.order.stop_before)
+        self.deadline.at().before(self.plan.stop_before)
     }
 
     /// When there is something to do at the latest.
@@ -236,7 +240,11 @@ impl<'a> Guard<'a> {
         if before.is_some_and(|before| before != Why::HungUp || why == Why::HungUp) {
             return;
         }
-        let mut kill_at = Moment::now().after(self.order.grace);
+        let now = Moment::now();
+        let mut kill_at = match why {
+            Why::TimeUp => self.plan.kill_at(now, self.deadline.at()),
+            Why::Lost | Why::HungUp => now.after(self.plan.grace),
+        };
         if let Some(ending) = &self.ending {
             kill_at = kill_at.min(ending.kill_at);
         }

@@ -189,13 +189,13 @@ impl<'a> Renewing<'a> {
             renewals: Line::default(),
             looks: Line { at: Some(now.after(EVERY)), ..Line::default() },
         };
-        new.renewals.at = order.renew.then(|| deadline::renewal(now, new.until()));
+        new.renewals.at = order.renew.then(|| deadline::renewal(held.asked, new.until()));
         new
     }
 
     /// Until when the command may run.
     fn until(&self) -> Moment {
-        self.deadline.at().before(self.order.stop_before)
+        self.deadline.at().before(self.held.plan.stop_before)
     }
 
     async fn renew(mut self, calls: &Calls) -> Over {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::api::{Allocated, Answer, Api, Failure, Wish};
 
 use super::clock::Moment;
-use super::deadline::{Deadline, Said};
+use super::deadline::{Deadline, Plan, Said};
 use super::order::Order;
 use super::tell::{self, Tell};
 
@@ -60,8 +60,12 @@ pub struct Held {
     pub fence: i64,
     /// Its deadline by the server's clock.
     pub expires_at: Timestamp,
+    /// When the server was asked for the deadline.
+    pub asked: Moment,
     /// Its deadline by this machine's.
     pub deadline: Deadline,
+    /// When the command is told to end, should it not be renewed.
+    pub plan: Plan,
 }
 
 impl Held {
@@ -202,13 +206,23 @@ impl<'a> Asking<'a> {
             answer.read()?;
         let said = Said { asked, answered, left: seconds(expires_in) };
         let deadline = Deadline::of(&said);
-        let mut held = Held { lease_id, token_id, value: token_value, fence, expires_at, deadline };
+        let plan = Plan::of(said.left, self.order.grace, self.order.stop_before);
+        let mut held = Held {
+            lease_id,
+            token_id,
+            value: token_value,
+            fence,
+            expires_at,
+            asked,
+            deadline,
+            plan,
+        };
         // It began when the wait was over, and not when it was asked for.
         if answered.since(asked) > said.left / 20 {
             let (asked, answered, answer) = timed(self.api.get(&held.path(), &[])).await;
             if let Ok(fate) = answer.and_then(|answer| answer.read::<Fate>()) {
-                held.deadline =
-                    Deadline::of(&Said { asked, answered, left: seconds(fate.expires_in) });
+                let said = Said { asked, answered, left: seconds(fate.expires_in) };
+                (held.asked, held.deadline) = (asked, Deadline::of(&said));
             }
         }
         self.open = None;

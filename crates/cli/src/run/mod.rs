@@ -16,6 +16,7 @@ mod leave;
 mod order;
 mod program;
 mod signals;
+mod stage;
 mod tell;
 mod terminal;
 
@@ -44,6 +45,7 @@ use self::terminal::{Terminal, nobody_continues};
 pub use self::child::exit_code;
 pub use self::order::command;
 pub use self::signals::{ALSO_END, Signals, is_ignored};
+pub use self::stage::perform as stage;
 
 /// Runs it.
 pub fn run(matches: &ArgMatches) -> ExitCode {
@@ -92,11 +94,11 @@ async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<Leave> {
         held.lease_id,
         held.fence
     ));
-    if held.deadline.at().before(order.stop_before) <= Moment::now() {
+    if held.deadline.at().before(held.plan.stop_before) <= Moment::now() {
         give_back_quietly(api, &held, held.expires_at, tell).await;
         tell::complain(
-            "the lease is so short that --stop-before leaves no time for the command",
-            &["a smaller --stop-before, or a larger --lease"],
+            "the lease is so short that --grace or --stop-before leaves no time for the command",
+            &["less of these, or a larger --lease"],
         );
         return Ok(Exit::Usage.into());
     }

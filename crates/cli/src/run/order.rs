@@ -22,22 +22,25 @@ command line):
 
 The lease is renewed after half of its time, as long as the pool's policy allows (serve \
 --max-lease). If it is lost before its time is up (evicted, released by somebody else, cleared), \
-the command is ended at once; if its time is up, shortly before the deadline. A server that is \
-away ends nothing before the deadline.
+the command is ended at once; if its time is up, by the deadline. A server that is away ends nothing \
+before that.
 
 Ending a command is to send SIGTERM to it and all that it started, SIGHUP also to the shells among \
 them that somebody types into, and SIGKILL to what is left when the grace time is over. On Linux \
 that reaches all that descends from the command, elsewhere its process group. What runs as another \
-user (sudo, su) can't be ended: `run` says so, and leaves a second after the grace time. A command that takes the whole grace time uses it after the deadline: \
-where nothing may happen after that, set --stop-before to no less than --grace.";
+user (sudo, su) can't be ended: `run` says so, and leaves a second after the grace time. At the deadline the \
+grace time is over: SIGTERM comes as long before it. Only with a --stop-before of less than the grace \
+time may a command go on after the deadline.";
 
 const MORE: &str = "\
 Signals: INT, TERM, HUP, QUIT, USR1, USR2, WINCH, CONT and TSTP are passed on to the command and all \
 that it started, which are a process group of their own. What left that group gets none until \
 the lease is over, and what is left of all when the command ends by itself is left alone. ALRM, VTALRM, \
 PROF, XCPU, IO and PWR are passed on as TERM. If `run` is stopped by SIGSTOP, nothing is renewed and \
-nobody ends the command at the deadline until `run` is continued; if it is killed by SIGKILL, nobody \
-ends the command any more, and the lease ends at its deadline.
+nobody ends the command at the deadline until `run` is continued; a command that is past its deadline \
+then is killed at once. If `run` is killed by SIGKILL, on Linux the system kills the command with it, \
+but not what the command has started, nor a command that gains rights (sudo); elsewhere nobody ends \
+it. The lease ends at its deadline.
 
 Terminal: the command gets it at once if `run` has it for itself, with all input and output; \
 otherwise when it asks for it (an editor, a shell). In a pipeline whose other members read the \
@@ -68,7 +71,7 @@ Examples:
       once, with whatever token there is
   token-manager run --user nightly --wait 10m -- make deploy
       waits up to ten minutes for a token
-  token-manager run --user ann --grace 30s --stop-before 30s -- ./worker
+  token-manager run --user ann --grace 30s -- ./worker
       has half a minute to finish, and is gone by the deadline
   token-manager run --user ann -- bash
       a shell that lasts as long as the lease";
@@ -105,18 +108,18 @@ pub fn command() -> Command {
             "How long the lease lasts until it is renewed [default: the pool decides]",
         ))
         .arg(switch("no-renew", "Do not renew the lease"))
-        .arg(
-            time("grace", "DURATION", "How long the command has from SIGTERM to SIGKILL")
-                .default_value("10s"),
-        )
-        .arg(
-            time(
-                "stop-before",
-                "DURATION",
-                "How long before the deadline the command gets SIGTERM",
-            )
-            .default_value("100ms"),
-        )
+        .arg(time(
+            "grace",
+            "DURATION",
+            "How long the command has from SIGTERM to SIGKILL [default: 10s, at the deadline an \
+             eighth of the lease if that is less]",
+        ))
+        .arg(time(
+            "stop-before",
+            "DURATION",
+            "How long before the deadline the command gets SIGTERM; with less than the grace time it \
+             may go on after the deadline [default: the grace time]",
+        ))
         .arg(switch("verbose", "Say what happens to the lease").short('v'))
         .arg(
             Arg::new("command")
@@ -144,9 +147,9 @@ pub struct Order {
     /// Whether to renew it.
     pub renew: bool,
     /// From the signal to end to the one that ends.
-    pub grace: Duration,
+    pub grace: Option<Duration>,
     /// From the first of them to the deadline.
-    pub stop_before: Duration,
+    pub stop_before: Option<Duration>,
     /// Whether to say what happens.
     pub verbose: bool,
     /// The command.
@@ -174,8 +177,8 @@ impl Order {
             wait: time("wait"),
             lease: time("lease"),
             renew: !matches.get_flag("no-renew"),
-            grace: time("grace").unwrap_or_default(),
-            stop_before: time("stop-before").unwrap_or_default(),
+            grace: time("grace"),
+            stop_before: time("stop-before"),
             verbose: matches.get_flag("verbose"),
             program: words.next().unwrap_or_default(),
             arguments: words.collect(),

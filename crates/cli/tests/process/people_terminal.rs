@@ -219,7 +219,7 @@ fn many_tokens_fit_the_screen() {
 
 #[test]
 fn a_terminal_gets_colours_and_lines_that_fit() {
-    let (_folder, server) = served(&["--pool-size", "2"]);
+    let (folder, server) = served(&["--pool-size", "2"]);
     told(&server, &["allocate", &"long ".repeat(40)]);
     let shown = |commands: &str| Terminal::run(commands, &server, (60, 24)).end().1;
     let coloured = shown("$T tokens");
@@ -237,6 +237,10 @@ fn a_terminal_gets_colours_and_lines_that_fit() {
     assert!(laid_out.contains("\r\n  \"size\": 2,"), "{laid_out:?}");
     let error = shown("$T show ffff");
     assert!(error.contains("\x1b[31m") && error.contains("error:"), "{error:?}");
+    let migrate = format!("TOKEN_MANAGER_QQ=1 $T migrate --database {}", sqlite(folder.path()));
+    assert!(shown(&migrate).contains("\x1b[33m WARN"), "the log has colours, too");
+    let plain = shown(&format!("NO_COLOR=1 {migrate}"));
+    assert!(plain.contains(" WARN ") && !plain.contains('\x1b'), "{plain:?}");
     // Where nothing can be redrawn there are lines.
     let mut dumb = Terminal::run("TERM=dumb $T watch", &server, (60, 24));
     dumb.shows("Watching");

@@ -1,6 +1,7 @@
 //! `token-manager run`: the command, its surroundings, and its end.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -285,7 +286,7 @@ async fn a_stderr_that_takes_no_more_holds_nothing_up() {
     let status = poll("the command to end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(124));
     assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
-    assert_eq!(pool.reason().await, "expired");
+    assert_eq!(pool.reason().await, "released", "it was killed before the deadline");
     drop(kept);
 }
 
@@ -354,6 +355,26 @@ async fn what_the_command_leaves_behind_is_left_alone() {
     signal(ended.out.trim().parse().unwrap(), "KILL");
 }
 
+/// As `env`, `timeout` and shells run it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_script_that_names_no_interpreter_is_run_by_a_shell() {
+    let pool = Pool::start(&[]);
+    let script = pool.folder.path().join("script");
+    fs::write(&script, "echo $TOKEN_ID $1").unwrap();
+    fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    let ended = run(&mut pool.run(&["--", "./script", "an argument"]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.ends_with(" an argument\n") && ended.out.len() > 36, "{ended:?}");
+    fs::write(&script, "#!/no/interpreter\n").unwrap();
+    let ended = run(&mut pool.run(&["--", "./script"]));
+    assert_eq!(ended.code, Some(127), "{ended:?}");
+    assert!(ended.err.contains("error: \"./script\" can't be run: No such file"), "{ended:?}");
+    for lease in pool.over().await {
+        assert_eq!(lease["end_reason"], "released");
+    }
+}
+
 #[tokio::test]
 async fn without_a_server_nothing_is_run() {
     let folder = tempfile::tempdir().unwrap();
@@ -373,6 +394,7 @@ async fn a_wrong_command_line_is_refused() {
         (&["--wait", "soon", "--", "true"], 2),
         (&["--lease", "1h", "--", "true"], 2),
         (&["--stop-before", "1m", "--", "true"], 2),
+        (&["--grace", "1m", "--", "true"], 2),
     ] {
         let ended = run(&mut pool.run(arguments));
         assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.err);

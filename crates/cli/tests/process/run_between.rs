@@ -112,7 +112,7 @@ async fn a_server_that_is_away_is_not_asked_without_end() {
     let pool = Pool::start(&["--lease", "2s", "--max-lease", "1h"]);
     let between = Between::start(&pool);
     let deaf = "trap '' TERM; echo ready; while :; do sleep 0.02; done";
-    let running = between.run(&pool, &["--grace", "4s"], deaf);
+    let running = between.run(&pool, &["--grace", "4s", "--stop-before", "100ms"], deaf);
     running.says("ready");
     between.away.store(true, SeqCst);
     between.freeze();

@@ -55,7 +55,8 @@ async fn a_server_that_stays_away_ends_nothing_before_the_deadline() {
         pool.server.signal(signal);
         let ended = running.end();
         assert_eq!(ended.code, Some(124), "{signal}: {}", ended.err);
-        assert!(since.elapsed() > Duration::from_millis(1_700), "{:?}", since.elapsed());
+        // SIGTERM comes an eighth of the lease before the deadline.
+        assert!(since.elapsed() > Duration::from_millis(1_400), "{:?}", since.elapsed());
         assert!(ended.err.contains("it could not be renewed. "), "{}", ended.err);
         if signal == "STOP" {
             pool.server.signal("CONT");

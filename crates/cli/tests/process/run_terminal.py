@@ -210,7 +210,7 @@ def a_shell_without_a_lease():
     """A shell heeds no SIGTERM, and has its jobs in groups of their own. None of them stays."""
     terminal = shell()
     yield terminal
-    terminal.type(line("--grace", "1m", "--", "bash", "--norc", "--noediting", "-i") + "\n")
+    terminal.type(line("--grace", "10s", "--", "bash", "--norc", "--noediting", "-i") + "\n")
     terminal.expect("prompt> ")
     job = "echo $$ >%s; %s while :; do sleep 0.05; done"
     terminal.type(f"sh -c '{job % ('behind', '')}' &\n")

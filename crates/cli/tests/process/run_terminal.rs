@@ -47,7 +47,7 @@ scenarios! {
     in_nobodys_background: "released",
     in_a_pipeline: "released",
     time_up_while_stopped: "expired",
-    modes: "expired",
+    modes: "released",
     hang_up: "released",
     hang_up_a_shell: "released",
     hang_up_in_vain: "released",

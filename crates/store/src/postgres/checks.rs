@@ -12,7 +12,8 @@ use super::schema::Control;
 use super::session::{Access, Purpose, Session};
 use super::watch::{self, STANDBYS, WATCHED};
 use super::{LISTENER_LOCKS, MIGRATION_LOCK, POOL_LOCKS, schema, snapshot};
-use crate::{Error, Finding, Level, Wanted, clock_refusal, wanted};
+use crate::finding::refusals;
+use crate::{Error, Finding, Level, Wanted};
 
 const WHAT: &str = "checking";
 
@@ -240,11 +241,7 @@ async fn pool(
         }
         loaded => loaded?,
     };
-    if let Some(refusal) = clock_refusal(newest.now, newest.at, allow_clock_behind) {
-        findings.problem("clock", refusal);
-    }
-    if let Err(error) = wanted::compare(whole.pool.size(), whole.pool.policy(), wanted) {
-        findings.problem("pool", error);
-    }
+    let (pool, times) = ((whole.pool.size(), whole.pool.policy()), (newest.now, newest.at));
+    findings.0.extend(refusals(wanted, pool, times, allow_clock_behind));
     Ok(())
 }

@@ -9,7 +9,8 @@ use super::checkpoint::WAL_LIMIT;
 use super::files::Files;
 use super::refusal::failed;
 use super::{schema, snapshot, users};
-use crate::{Error, wanted};
+use crate::finding::refusals;
+use crate::{Error, Finding, Wanted, wanted};
 
 /// Less free space than this is reported: several logs fit.
 const LITTLE_SPACE: u64 = 4 * WAL_LIMIT;
@@ -75,6 +76,23 @@ pub(super) fn describe(files: &Files, now: Timestamp) -> Result<Vec<(String, Str
         facts.extend(describe_pool(&connection, now)?);
     }
     Ok(facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// Why a server that wants this pool would refuse to start.
+pub(super) fn check(
+    files: &Files,
+    wanted: &Wanted,
+    now: Timestamp,
+    allow_clock_behind: bool,
+) -> Result<Vec<Finding>, Error> {
+    let connection = files.open_to_look()?;
+    // What is wrong with the schema is found by the audit.
+    if schema::check(&connection).is_err() {
+        return Ok(Vec::new());
+    }
+    let Some(pool) = snapshot::pool(&connection)? else { return Ok(Vec::new()) };
+    let newest = snapshot::newest(&connection)?;
+    Ok(refusals(wanted, pool, (now, newest.at), allow_clock_behind))
 }
 
 /// Who uses the database, and how much room it has. The names of those facts that are no good news

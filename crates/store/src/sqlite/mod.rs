@@ -39,8 +39,8 @@ use self::reader::SqliteReader;
 use self::store::SqliteStore;
 use self::writer::Writer;
 use crate::{
-    Backup, Clock, Database, Durability, Error, Hints, ImportedPool, LeaseSource, NewEpoch, Opened,
-    Wanted,
+    Backup, Clock, Database, Durability, Error, Finding, Hints, ImportedPool, LeaseSource,
+    NewEpoch, Opened, Wanted,
 };
 
 /// How many parts of an imported history may wait to be written.
@@ -121,6 +121,15 @@ impl Database for Sqlite {
     async fn describe(&self) -> Result<Vec<(String, String)>, Error> {
         let now = self.clock.now();
         self.look(move |files| audit::describe(files, now)).await
+    }
+
+    async fn check(
+        &self,
+        wanted: &Wanted,
+        allow_clock_behind: bool,
+    ) -> Result<Vec<Finding>, Error> {
+        let (wanted, now) = (*wanted, self.clock.now());
+        self.look(move |files| audit::check(files, &wanted, now, allow_clock_behind)).await
     }
 
     async fn begin_epoch(&self, clock_may_be_behind: bool) -> Result<NewEpoch, Error> {
