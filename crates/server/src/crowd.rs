@@ -126,7 +126,7 @@ impl Crowd {
         }
         drop(members);
         open.inc();
-        Some(Open { crowd: Arc::clone(self), id, activity, open: open.clone() })
+        Some(Open { crowd: Arc::clone(self), id, activity, gauge: open.clone() })
     }
 
     fn room(&self, members: &mut Members, address: IpAddr) -> Entry {
@@ -258,7 +258,7 @@ pub(crate) struct Open {
     crowd: Arc<Crowd>,
     id: u64,
     pub(crate) activity: Arc<Activity>,
-    open: Gauge,
+    gauge: Gauge,
 }
 
 impl Open {
@@ -270,7 +270,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.open.dec();
+        self.gauge.dec();
         // It may be there no more, if it had to make room.
         drop(self.crowd.lock().remove(self.id));
     }

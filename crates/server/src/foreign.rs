@@ -40,7 +40,8 @@ impl Gate {
     ) -> Result<(), Problem> {
         let host = host_of(uri, headers);
         let gets = method == Method::GET || method == Method::HEAD;
-        if !(gets && is_probe(uri)) && !host.is_some_and(|host| self.is_own(host)) {
+        let probes = gets && is_probe(uri);
+        if !probes && !host.is_some_and(|host| self.is_own(host)) {
             let detail = if self.loopback {
                 "This server listens on loopback and answers to localhost, 127.0.0.1 and [::1] only. \
                  Start it with --allowed-host to add the host you used."

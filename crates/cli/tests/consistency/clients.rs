@@ -45,7 +45,7 @@ impl World {
 /// nothing can be written.
 pub async fn run(world: Arc<World>, seed: u64) {
     let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-    let mut visitor = Visitor { world, client, random: seed, only_reads: seed % 2 == 0 };
+    let mut visitor = Visitor { world, client, random: seed, only_reads: seed.is_multiple_of(2) };
     while !visitor.world.stop.load(Ordering::SeqCst) {
         if visitor.act().await.is_none() {
             // A server that restarts, or had no time for it.

@@ -93,11 +93,11 @@ async fn hold_up(database: String) {
                     select pg_sleep(0.35); commit";
         return Cluster::shared().execute(&database, hold).await.unwrap();
     };
-    let hold = "import sqlite3, sys, time\n\
+    let script = "import sqlite3, sys, time\n\
                 held = sqlite3.connect(sys.argv[1], timeout=5, isolation_level=None)\n\
                 held.execute('begin immediate'); time.sleep(0.35); held.execute('rollback')";
     let mut python = std::process::Command::new("python3");
-    python.args(["-c", hold, file]);
+    python.args(["-c", script, file]);
     let held = tokio::task::spawn_blocking(move || python.status().unwrap()).await.unwrap();
     assert!(held.success());
 }

@@ -79,7 +79,7 @@ impl Http2 {
     /// Whether it was closed.
     pub async fn ping(&mut self, limit: Duration) -> bool {
         let pings = async {
-            let mut buffer = [0; 16 * 1024];
+            let mut buffer = vec![0; 16 * 1024];
             loop {
                 if self.0.0.write_all(&frame(6, 0, 0, b"stillme!")).await.is_err() {
                     return;
