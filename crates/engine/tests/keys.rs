@@ -196,7 +196,7 @@ async fn keys_of_leases_long_over_are_forgotten_early_where_keys_are_short() {
     engine.release(over.token_id).await;
     pass(Duration::from_mins(1));
     allocate(&engine, "Ada", "later").await;
-    pass(IdempotencyKey::KEPT_AT_LEAST - Duration::from_mins(1));
+    pass(IdempotencyKey::KEPT_AT_LEAST.saturating_sub(Duration::from_mins(1)));
     let refusal = engine.handle.allocate(asked("Ada", "new")).await.unwrap().unwrap_err();
     // At once, or after the one behind which housekeeping put it already, as its lease ended just now.
     let wait = match refusal {

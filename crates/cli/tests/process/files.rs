@@ -322,8 +322,8 @@ fn a_full_disk_is_called_that() {
     let database = url(&folder.path().join("pool.db"));
     let migrate = ["migrate", "--database", &database];
     let doctor = ["doctor", "--listen", "127.0.0.1:0", "--database", &database];
-    let fill = "cat /dev/zero >rest 2>/dev/null";
-    let Some(ended) = in_small_folder(folder.path(), fill, &migrate) else { return };
+    let filling = "cat /dev/zero >rest 2>/dev/null";
+    let Some(ended) = in_small_folder(folder.path(), filling, &migrate) else { return };
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("the disk is full"), "{ended:?}");
     let first = format!("\"$1\" {}", migrate.join(" "));
@@ -331,7 +331,7 @@ fn a_full_disk_is_called_that() {
     assert!(small.out.contains("warning  disk nearly full: "), "{small:?}");
 
     let backup = ["backup", "copy.db", "--database", &database];
-    let full = in_small_folder(folder.path(), &format!("{first}; {fill}"), &backup).unwrap();
+    let full = in_small_folder(folder.path(), &format!("{first}; {filling}"), &backup).unwrap();
     assert_eq!(full.code, Some(1), "{full:?}");
     assert!(full.err.contains("there is no room for it") || full.err.contains("the disk is full"));
 
@@ -362,7 +362,7 @@ fn too_few_descriptors_are_called_that() {
     assert!(!seen.is_empty(), "the database was never the first to need one");
 }
 
-/// RLIMIT_NPROC counts what a user has, and does not bind root.
+/// `RLIMIT_NPROC` counts what a user has, and does not bind root.
 #[tokio::test]
 async fn a_lack_of_threads_passes() {
     let outer = tempfile::tempdir().unwrap();
