@@ -54,7 +54,7 @@ fn become_it(run: &OsStr, program: &OsStr, arguments: &[OsString]) -> ExitCode {
     let error = Command::new(program).args(arguments).exec();
     let missing = error.kind() == ErrorKind::NotFound;
     let program = program.display();
-    term::say(&format!("error: {program} can't be run: {error}\n"));
+    term::say(&format!("error: \"{program}\" can't be run: {error}\n"));
     if missing { Exit::NoCommand.into() } else { Exit::CannotRun.into() }
 }
 
