@@ -106,10 +106,13 @@ impl Engine {
             opened = open(&*database, wanted, &shared, tend) => opened?,
             () = &mut stop => return Ok(()),
         };
-        let Opened { store, reader, snapshot, now, hints, durability } = opened;
+        let Opened { mut store, reader, snapshot, now, hints, durability } = opened;
         check_clock(now, snapshot.at, settings.allow_clock_behind)?;
         shared.time.observe(now, snapshot.at);
         shared.open(Arc::clone(&reader), Copy::from(snapshot), durability);
+        // Housekeeping counts them again, and says what is wrong where that fails.
+        let keys = store.key_usage(0).await.map_or(0, |usage| usage.count);
+        shared.metrics.keys(keys, settings.keys);
         shared.set_health(Health::Ready);
         let mut asker = AbortOnDrop(tokio::spawn(asker.run()));
         let mut settler = AbortOnDrop(tokio::spawn(settler.run()));
