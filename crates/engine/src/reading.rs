@@ -155,6 +155,11 @@ impl Shared {
         if self.health() != Health::Blocked {
             self.set_health(Health::Away);
         }
+        self.ask_for_news();
+    }
+
+    /// Asks the database for news to learn whether it can be read; no read waits for the answer.
+    fn ask_for_news(&self) {
         // Without space in the channel, reads ask already.
         drop(self.questions.try_send(oneshot::channel().0));
     }
@@ -190,7 +195,12 @@ impl Shared {
             Health::Starting => self.after_patience(since),
             Health::Ready | Health::Blocked | Health::Away => {
                 let unread_since = *lock(&self.unread_since);
-                unread_since.and_then(|since| self.after_patience(since))
+                let error = unread_since.and_then(|since| self.after_patience(since));
+                if error.is_some() {
+                    // Reads that are refused ask nothing, so this finds out when reading works again.
+                    self.ask_for_news();
+                }
+                error
             }
         }
     }

@@ -156,7 +156,9 @@ impl Turns {
         if self.heard_of.is_some_and(|last| last.elapsed() < HEARTBEAT) {
             return;
         }
-        if self.shared_database && self.heard_of.is_some() {
+        // One that could not be written waits still.
+        let pending = || self.waiting.iter().any(|one| matches!(one.command, Command::Heartbeat));
+        if self.shared_database && self.heard_of.is_some() && !pending() {
             self.waiting.push_back(Request::unattended(Command::Heartbeat));
         }
         self.heard_of = Some(Instant::now());

@@ -5,7 +5,10 @@
 //! is counted until it is dropped, which happens when it is written to the socket.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -53,7 +56,7 @@ impl Default for Answers {
 }
 
 /// How far an answer is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
     /// Bytes handed out and not yet written to the socket.
     untaken: AtomicUsize,
@@ -66,7 +69,8 @@ impl Answers {
     /// the connection's clock.
     pub(crate) fn untaken_since(&self) -> Option<u64> {
         let unfinished = self.lock();
-        let untaken = unfinished.iter().filter(|answer| answer.untaken.load(Relaxed) > 0);
+        // Before the time, which is stored first: an old one must not be seen with new bytes.
+        let untaken = unfinished.iter().filter(|answer| answer.untaken.load(Acquire) > 0);
         untaken.map(|answer| answer.at.load(Relaxed)).min()
     }
 
@@ -128,7 +132,8 @@ struct Answer {
 
 impl Answer {
     fn begin(under_way: UnderWay, size: usize, charge: Charged) -> Self {
-        let progress = Arc::<Progress>::default();
+        let at = AtomicU64::new(under_way.activity().now());
+        let progress = Arc::new(Progress { untaken: AtomicUsize::new(0), at });
         let answers = &under_way.activity().answers;
         answers.lock().push(Arc::clone(&progress));
         answers.bytes.fetch_add(size, Relaxed);
@@ -140,9 +145,11 @@ impl Answer {
     }
 
     fn hand_out(self: &Arc<Self>, bytes: Bytes) -> Bytes {
-        if self.progress.untaken.fetch_add(bytes.len(), Relaxed) == 0 {
+        // Only this side adds, so nothing is untaken until it does.
+        if self.progress.untaken.load(Relaxed) == 0 {
             self.progress.at.store(self.activity().now(), Relaxed);
         }
+        self.progress.untaken.fetch_add(bytes.len(), Release);
         Bytes::from_owner(Piece { bytes, answer: Arc::clone(self) })
     }
 }
@@ -176,7 +183,7 @@ impl Drop for Piece {
     fn drop(&mut self) {
         let Answer { progress, .. } = &*self.answer;
         progress.at.store(self.answer.activity().now(), Relaxed);
-        progress.untaken.fetch_sub(self.bytes.len(), Relaxed);
+        progress.untaken.fetch_sub(self.bytes.len(), Release);
     }
 }
 

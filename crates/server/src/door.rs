@@ -195,11 +195,14 @@ impl Inner {
         Err(too_many_answers())
     }
 
-    /// The answer with its memory charged to the budget, if it is large.
-    fn charge(&self, mut response: Response) -> Response {
+    /// The answer with its memory charged to the budget, if it is large. One that is `vital` is never
+    /// refused for want of memory.
+    fn charge(&self, mut response: Response, vital: bool) -> Response {
         let size = response.body().size_hint().exact().and_then(|size| usize::try_from(size).ok());
         let shared = response.extensions().get::<Shared>().is_some();
-        let Some(size) = size.filter(|size| *size > LARGE && !shared) else { return response };
+        let Some(size) = size.filter(|size| *size > LARGE && !shared && !vital) else {
+            return response;
+        };
         let Some(charge) = self.app.budget.try_charge(size) else {
             self.app.crowd.cut_most_neglectful();
             return too_many_answers().into_response();
@@ -224,9 +227,10 @@ impl Inner {
         let head = request.method() == Method::HEAD;
         let encoding = Encoding::preferred(request.headers());
         let limit = self.limit(request.uri().path());
+        let vital = is_vital(request.method(), request.uri().path());
         let routed = async {
             let response = into_answer(self.routes.clone().call(request).await);
-            self.charge(self.compression.apply(response, encoding, head).await)
+            self.charge(self.compression.apply(response, encoding, head).await, vital)
         };
         let in_time = tokio::time::timeout(limit, catching_panics(routed)).await;
         match in_time {
@@ -289,7 +293,7 @@ pub(crate) fn too_many_answers() -> Problem {
 }
 
 /// Whether this asks how the server is, which has to work when nothing else does.
-fn is_vital(method: &Method, path: &str) -> bool {
+pub(crate) fn is_vital(method: &Method, path: &str) -> bool {
     let reads = method == Method::GET || method == Method::HEAD;
     reads && matches!(path, "/health/live" | "/health/ready" | metrics::PATH)
 }

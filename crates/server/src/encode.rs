@@ -67,10 +67,16 @@ fn weight(headers: &HeaderMap, encoding: Encoding) -> f32 {
     let weights = lines.flat_map(|line| line.split(',')).filter_map(|item| {
         let mut parts = item.split(';').map(str::trim);
         let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(encoding.as_str()));
-        let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
-        named.then_some(weight.unwrap_or(1.0))
+        let weight = parts.find_map(|part| part.split_once('=').filter(|(name, _)| is_q(name)));
+        // A weight that can't be read does not ask for the encoding.
+        let weight = weight.map_or(1.0, |(_, value)| value.trim().parse().unwrap_or(0.0));
+        named.then_some(weight)
     });
     weights.fold(0.0, f32::max)
+}
+
+fn is_q(name: &str) -> bool {
+    name.trim().eq_ignore_ascii_case("q")
 }
 
 /// A body that many answers have, and its compressed forms once they were asked for. In an answer's
@@ -281,6 +287,8 @@ mod tests {
         assert_eq!(preferred("br;q=0.5, GZIP;q=0.8"), Some(Encoding::Gzip));
         assert_eq!(preferred("gzip, br;q=0"), Some(Encoding::Gzip));
         assert_eq!(preferred("brotli, gzip;q=0"), None);
+        assert_eq!(preferred("gzip; Q=0"), None);
+        assert_eq!(preferred("gzip;q=much"), None);
         assert_eq!(preferred("identity"), None);
         assert_eq!(preferred(""), None);
     }

@@ -24,6 +24,7 @@ use crate::answers::{self, Turn};
 use crate::budget::Budget;
 use crate::connection::{Activity, Client, Connection, Limits, UnderWay};
 use crate::crowd::Crowd;
+use crate::door::is_vital;
 use crate::drain::Drain;
 use crate::sockets::{self, Silence};
 use crate::{Door, Settings};
@@ -208,8 +209,10 @@ where
         let version = request.version();
         let under_way = UnderWay::begin(&self.activity, version);
         let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+        // Health and metrics do not wait behind other reads of the connection.
+        let takes_turns = reads && !is_vital(request.method(), request.uri().path());
         let pauses = version != Version::HTTP_2 && under_way.pipelined;
-        let answer = if version == Version::HTTP_2 && reads {
+        let answer = if version == Version::HTTP_2 && takes_turns {
             let (mut door, activity) = (self.door.clone(), Arc::clone(&self.activity));
             Box::pin(async move {
                 let turn = activity.answers.turn().await;

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_postgres::{Client, Connect, Manager, ManagerConfig, Object, Pool, Runtime};
+use deadpool_postgres::{
+    Client, Connect, Manager, ManagerConfig, Object, Pool, Runtime, Transaction,
+};
 use pool::{Fence, Lease, LeaseId, Timestamp, TokenId};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -143,6 +145,12 @@ impl PostgresReader {
     }
 }
 
+/// A transaction whose statements all see the database as it is at one moment.
+async fn one_moment(client: &mut Client) -> Result<Transaction<'_>, PgError> {
+    let builder = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead);
+    builder.read_only(true).start().await
+}
+
 /// The news of an answer; the whole pool where it has none.
 async fn entries_or_whole(
     client: &mut Client,
@@ -152,9 +160,7 @@ async fn entries_or_whole(
     if let Some(found) = answer.news {
         return Ok(News::Entries(found.entries));
     }
-    let one_moment = client.build_transaction();
-    let one_moment = one_moment.isolation_level(IsolationLevel::RepeatableRead);
-    let transaction = one_moment.read_only(true).start().await.map_err(&failed)?;
+    let transaction = one_moment(client).await.map_err(&failed)?;
     let (_, whole) = snapshot::load(&*transaction, &failed).await?;
     transaction.commit().await.map_err(&failed)?;
     Ok(News::Whole(Box::new(whole)))
@@ -247,8 +253,12 @@ impl Reader for PostgresReader {
         const WHAT: &str = "searching the history";
         let turn = tokio::time::timeout(WAIT, self.searches.acquire()).await;
         let _turn = turn.map_err(|cause| Error::TryAgain { what: WHAT, cause: Box::new(cause) })?;
+        let failed = running(WHAT);
         self.with(WHAT, async |client| {
-            search::search(client, self.pool, search).await.map_err(running(WHAT))
+            let transaction = one_moment(client).await.map_err(&failed)?;
+            let found = search::search(&transaction, self.pool, search).await.map_err(&failed)?;
+            transaction.commit().await.map_err(&failed)?;
+            Ok(found)
         })
         .await
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::Client;
+use deadpool_postgres::Transaction;
 use pool::{EndReason, Fence, Timestamp};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error as PgError, Row};
@@ -62,7 +62,7 @@ const FITS: usize = rows::LEASE + 1;
 
 /// A search under way.
 struct Searching<'a> {
-    client: &'a Client,
+    client: &'a Transaction<'a>,
     pool: i32,
     search: &'a Search,
     /// What fits started at this moment or later,
@@ -80,7 +80,12 @@ struct Searching<'a> {
     leapt: bool,
 }
 
-pub(super) async fn search(client: &Client, pool: i32, search: &Search) -> Result<Found, PgError> {
+/// A page of the leases that are searched for. The transaction has one snapshot for all its statements.
+pub(super) async fn search(
+    client: &Transaction<'_>,
+    pool: i32,
+    search: &Search,
+) -> Result<Found, PgError> {
     let start = Instant::now();
     let from = earliest(client, pool, search).await?;
     let (before, found) = (latest(search), Vec::new());
@@ -118,7 +123,11 @@ fn latest(search: &Search) -> Cursor {
 }
 
 /// When the leases that may fit started at the earliest.
-async fn earliest(client: &Client, pool: i32, search: &Search) -> Result<Timestamp, PgError> {
+async fn earliest(
+    client: &Transaction<'_>,
+    pool: i32,
+    search: &Search,
+) -> Result<Timestamp, PgError> {
     let from = search.from.unwrap_or(Timestamp::MIN);
     let Some(at) = search.at else { return Ok(from) };
     let sql = client.prepare_cached(include_str!("sql/longest_lease.sql")).await?;
