@@ -172,7 +172,7 @@ fn count(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Prints the output that was asked for. That nobody reads it to its end is not an error.
+/// Prints the output of a command. A reader that stops reading is not an error.
 ///
 /// # Errors
 ///

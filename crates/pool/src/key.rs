@@ -94,7 +94,7 @@ impl Remembered {
     }
 }
 
-/// What is remembered of idempotency keys.
+/// Remembered idempotency keys.
 #[derive(Debug)]
 pub struct Keys {
     /// Those of them that were used.

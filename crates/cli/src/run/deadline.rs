@@ -50,7 +50,7 @@ impl Deadline {
     }
 }
 
-/// How long a command has from SIGTERM to SIGKILL, where nobody said.
+/// Default time that a command has from SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How long before the deadline everything is over.

@@ -59,7 +59,7 @@ impl Export {
     pub fn start(endpoint: &str, resource: &Resource) -> anyhow::Result<(Self, Processor)> {
         let url = endpoint.parse().context("traces can't be exported")?;
         let builder = || reqwest::Client::builder().timeout(TIMEOUT);
-        // Headers may prove who sends spans; they are not for whoever the collector redirects to.
+        // Headers may hold credentials, which must not reach the target of a redirect.
         let (client, _) = api::client_of(&url, builder)
             .map_err(|why| anyhow!("traces can't be exported: {why}"))?;
         let mut exporter = SpanExporter::builder()

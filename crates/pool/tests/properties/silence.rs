@@ -170,7 +170,7 @@ proptest! {
             }
             world.now = until + down;
             if *down > 0 {
-                // Nobody was in touch meanwhile.
+                // No server was in touch meanwhile.
                 last_turn = None;
             }
         }

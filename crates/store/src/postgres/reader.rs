@@ -119,7 +119,7 @@ impl PostgresReader {
         let (Some(looked), Some(found)) = (looked, found) else { return Ok(None) };
         let Some(row) = looked.first() else { return Ok(None) };
         let no_batch: bool = row.try_get(1)?;
-        // The next time, too, this is quicker than waiting in vain.
+        // The next time, too, this is quicker than waiting until the lock times out.
         self.is_held_up.store(no_batch, Ordering::Relaxed);
         Ok(if no_batch { Some((rows::moment(row, 0)?, found)) } else { None })
     }

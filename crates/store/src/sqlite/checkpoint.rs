@@ -17,7 +17,7 @@ pub(super) const WAL_LIMIT: u64 = 64 << 20;
 const CHECKPOINT_WAIT: Duration = Duration::from_millis(50);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
-/// What is measured of the log.
+/// Measurements of the log.
 #[derive(Default)]
 pub(super) struct Measured {
     bytes: AtomicU64,

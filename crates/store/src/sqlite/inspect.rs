@@ -42,7 +42,7 @@ pub(super) fn refuse_odd(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses what is not a regular file.
+/// Refuses anything but a regular file.
 ///
 /// # Errors
 ///
