@@ -125,10 +125,10 @@ impl<'a> Batch<'a> {
         self.keys.learn(keys, self.keys_used.len());
     }
 
-    /// Whether this batch used that key for the first time.
+    /// The leases that this batch granted to allocations with keys.
     #[must_use]
-    pub fn uses(&self, key: &UserKey) -> bool {
-        self.keys_used.iter().any(|used| used.key == *key)
+    pub fn granted_with_keys(&self) -> Vec<LeaseId> {
+        self.keys_used.iter().map(|used| used.lease_id).collect()
     }
 
     /// The keys that were used for the first time, to be made durable with the changes. Empty when
