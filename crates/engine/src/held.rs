@@ -80,7 +80,7 @@ impl Held {
         held.into_iter().map(|held| held.request).collect()
     }
 
-    /// Notes that a request for a ticket with a key is no longer under way.
+    /// Notes that a request for a ticket with a key was under way until now.
     pub fn left(&mut self, ticket: LeaseId) {
         if let Some(held) = self.requests.get_mut(&ticket) {
             held.retain(|held| held.request.is_wanted());
@@ -89,7 +89,7 @@ impl Held {
             }
             self.requests.remove(&ticket);
         }
-        self.absent.entry(ticket).or_insert(self.awake);
+        self.absent.insert(ticket, self.awake);
     }
 
     /// Takes out the requests that are to be answered now: those whose wait is over, and those that are

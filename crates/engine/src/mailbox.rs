@@ -105,7 +105,7 @@ impl Answer {
         {
             let left = if *kept { Left::Ticket(ticket) } else { Left::Lease(ticket) };
             // Without an engine the place lapses.
-            drop(withdrawals.send(left));
+            let _ = withdrawals.send(left);
         }
         stage
     }
@@ -298,7 +298,7 @@ impl Drop for Delivery {
             (&self.outcome, &self.withdrawals)
         {
             // Without an engine the lease runs to its deadline.
-            drop(withdrawals.send(Left::Lease(grant.lease.id)));
+            let _ = withdrawals.send(Left::Lease(grant.lease.id));
         }
     }
 }
