@@ -17,15 +17,16 @@ use crate::MAX_ROWS;
 use crate::answer::{self, Time, fleeting};
 use crate::app::{App, SentId};
 use crate::openapi::words;
-use crate::parameters::number;
-use crate::problem::{self, Code, Problem};
+use crate::parameters::{number, only};
+use crate::problem::{self, Code, Problem, TicketServed};
+use crate::wishes::{Empty, NoQuery};
 
 /// Where tickets are.
 pub(crate) const PATH: &str = "/api/queue/";
 
 /// After how many seconds a client that waits is to ask again. Its request is held then, so it may as
 /// well do so at once.
-const ASK_AGAIN_AFTER: u8 = 1;
+const ASK_AGAIN_AFTER: u16 = 1;
 
 /// A place in the queue.
 #[derive(Serialize, ToSchema)]
@@ -97,6 +98,7 @@ pub(crate) async fn list(
     State(app): State<App>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
+    only("parameter", query.as_deref().unwrap_or_default(), &["limit", "after"])?;
     let query = query.as_deref();
     let limit = number(query, "limit", 1..=MAX_ROWS.into())?.unwrap_or(MAX_ROWS.into());
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -132,9 +134,15 @@ pub(crate) async fn list(
     params(("ticket" = Uuid, Path, description = "The ticket")),
     responses((status = 200, description = "The place", body = Row,
         headers(("Cache-Control" = String, description = "`no-store`")))),
-    extensions(("x-problems" = json!(problem::read(&[Code::InvalidTicket, Code::UnknownTicket])))),
+    extensions(("x-problems" = json!(problem::read(&[
+        Code::InvalidTicket, Code::InvalidParameter, Code::UnknownTicket,
+    ])))),
 )]
-pub(crate) async fn show(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
+pub(crate) async fn show(
+    State(app): State<App>,
+    id: SentId,
+    _: NoQuery,
+) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
         let found = (1..).zip(view.queue()).try_for_each(|(position, ticket)| {
             if ticket.lease_id == id.lease() {
@@ -169,10 +177,15 @@ struct TicketGivenUp {
     params(("ticket" = Uuid, Path, description = "The ticket")),
     responses((status = 200, description = "The place is given up", body = TicketGivenUp)),
     extensions(("x-problems" = json!(problem::write(&[
-        Code::InvalidTicket, Code::UnknownTicket, Code::TicketServed,
+        Code::InvalidTicket, Code::InvalidParameter, Code::UnsupportedContentType,
+        Code::UnknownTicket, Code::TicketServed,
     ])))),
 )]
-pub(crate) async fn give_up(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
+pub(crate) async fn give_up(
+    State(app): State<App>,
+    id: SentId,
+    _: Empty,
+) -> Result<Response, Problem> {
     match app.engine.give_up(id.lease()).await? {
         GivenUp::Done => {
             Ok(answer::json(&TicketGivenUp { status: "given_up", ticket: id.uuid }, 96))
@@ -180,7 +193,7 @@ pub(crate) async fn give_up(State(app): State<App>, id: SentId) -> Result<Respon
         GivenUp::Served(lease) => {
             let detail = "The ticket has become a lease already, so nothing was done. Release the \
                           lease, which has the same id.";
-            Err(Problem::new(Code::TicketServed, detail).with("lease_id", &lease.id.0))
+            Err(Problem::with(detail, &TicketServed { lease_id: lease.id.0 }))
         }
         GivenUp::Unknown => Err(unknown_ticket()),
     }
@@ -212,7 +225,7 @@ pub(crate) struct Told {
     until: Time,
     /// After how many seconds to ask again. The place is lost after 15 seconds without a request.
     #[schema(minimum = 0)]
-    retry_after: u8,
+    retry_after: u16,
 }
 
 impl Told {
