@@ -13,12 +13,28 @@ Only the standard library is used, so that it can be taken apart and taken over.
 """
 
 import json
+import random
 import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+
+
+def now():
+    """Seconds by a clock that nobody sets and that counts the time that the machine sleeps. On Linux
+    and macOS time.monotonic() stands still in sleep, so a lease would seem to last longer than it does."""
+    # Linux has the first one. The second one counts sleep on macOS; Windows has neither, and needs none.
+    for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):
+        if hasattr(time, name):
+            return time.clock_gettime(getattr(time, name))
+    return time.monotonic()
+
+
+def pause(seconds):
+    """Sleeps up to half as long again, so that not all clients repeat a request at the same moment."""
+    time.sleep(seconds * random.uniform(1, 1.5))
 
 
 class Problem(Exception):
@@ -85,16 +101,16 @@ class Pool:
         an answer that got lost costs no second token."""
         key = {"idempotency-key": f'"{uuid.uuid4()}"'}
         for attempt in range(10):
-            asked_at = time.monotonic()
+            asked_at = now()
             try:
                 answer = self.ask("POST", "/api/tokens/allocate", {"user_id": user, **wishes}, key)
             except Problem as problem:
                 if problem.code not in self.WORTH_REPEATING:
                     raise
-                time.sleep(problem.retry_after)
+                pause(problem.retry_after)
             except OSError:
                 # No connection, or one that broke before the answer came.
-                time.sleep(min(0.1 * 2**attempt, 5))
+                pause(min(0.1 * 2**attempt, 5))
             else:
                 if answer["status"] == "active":
                     return Lease(self, answer, asked_at)
@@ -115,19 +131,18 @@ class Lease:
         self.lasts(answer["expires_in"], asked_at)
 
     def lasts(self, seconds, asked_at):
-        """Reckons from before the question was asked, and by a clock that nobody sets: so this never
-        takes the lease for longer than the server does."""
+        """Counts from before the request was sent, so this deadline is never later than the server's."""
         self.deadline = asked_at + seconds
 
     def left(self):
         """How long the lease runs at least, unless it is evicted or cleared."""
-        return max(0.0, self.deadline - time.monotonic())
+        return max(0.0, self.deadline - now())
 
     def ask(self):
         return self.pool.ask("GET", f"/api/leases/{self.id}")
 
     def renew(self):
-        asked_at = time.monotonic()
+        asked_at = now()
         self.lasts(self.pool.ask("POST", f"/api/leases/{self.id}/renew")["expires_in"], asked_at)
 
     def release(self):

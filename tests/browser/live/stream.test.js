@@ -9,7 +9,7 @@ import { FakeSource, info, told } from "./ground.js";
 /** @typedef {import("../../../crates/server/dashboard/live/stream.js").Message} Message */
 
 const TIMES = { beat: 5, patience: 200, batch: 20, retry: 5, retryMost: 20, grace: 40,
-  suspicion: 1e6, refused: 150 };
+  suspicion: 1e6, refused: 150, look: 1e6, slept: 3000 };
 const AWAY = new Problem(0, { code: "unreachable" });
 
 /** @type {Message[]} */
@@ -272,4 +272,26 @@ test("stopped, it is silent and asks nothing, and begins anew when it is started
   stream.start();
   assert.equal(from(await connected(2)), "1-70");
   assert.equal(heard[heard.length - 1].type, "load");
+});
+
+test("after the machine slept, the server is asked at once and the stream opened again", async () => {
+  const right = Date.now;
+  try {
+    begin({ beat: 1e6, look: 20, grace: 5000 });
+    const first = await connected(1);
+    first.open();
+    first.say("lease.started", "1-58-0", told(0, 1));
+    answer = info(58);
+    const before = asked;
+    // While it sleeps, only the system's clock goes on.
+    Date.now = () => right() + 60_000;
+    const second = await connected(2);
+    assert.ok(first.closed);
+    assert.equal(asked, before + 1);
+    assert.equal(from(second), "1-58-0");
+    second.open();
+    assert.deepEqual(states(), ["live"], "a short cut is none");
+  } finally {
+    Date.now = right;
+  }
 });

@@ -1,15 +1,19 @@
 //! The programs in `examples/`, run as their readers run them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::databases;
 use crate::harness::{Server, run};
 
+/// The path of a program in `examples/`.
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name)
+}
+
 /// What a program in `examples/` says about a server.
 fn example(name: &str, server: &Server) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
-    let ended = run(Command::new("python3").arg(path).arg(server.url()));
+    let ended = run(Command::new("python3").arg(path(name)).arg(server.url()));
     assert_eq!(ended.code, Some(0), "{}", ended.text());
     ended.out
 }
@@ -41,4 +45,34 @@ async fn a_client_that_loses_its_lease_finds_out() {
         let ends: Vec<_> = leases.iter().map(|lease| &lease["end_reason"]).collect();
         assert_eq!((status, ends.as_slice()), (200, &[&"released".into(), &"expired".into()][..]));
     }
+}
+
+/// Takes a lease by the example's classes, and puts the machine to sleep for two minutes: of all clocks
+/// only `CLOCK_BOOTTIME` counts them.
+#[cfg(target_os = "linux")]
+const SLEEPER: &str = r#"
+import importlib.util, sys, time
+spec = importlib.util.spec_from_file_location("example", sys.argv[1])
+example = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(example)
+read, slept = time.clock_gettime, 0
+time.clock_gettime = lambda clock: read(clock) + (slept if clock == time.CLOCK_BOOTTIME else 0)
+lease = example.Pool(sys.argv[2]).allocate("ann")
+before = lease.left()
+slept = 120
+print(50 < before <= 60, lease.left())
+lease.renew()
+print(50 < lease.left() <= 60)
+"#;
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_lease_runs_on_while_the_machine_sleeps() {
+    let (_folder, databases) = databases().await;
+    let policy = ["--lease", "60s", "--max-lease", "10m"];
+    let server = Server::start(&databases[0], &policy);
+    let script = path("lost_lease.py");
+    let mut python = Command::new("python3");
+    let ended = run(python.args(["-c", SLEEPER]).arg(script).arg(server.url()));
+    assert_eq!((ended.out.as_str(), ended.code), ("True 0.0\nTrue\n", Some(0)), "{}", ended.text());
 }

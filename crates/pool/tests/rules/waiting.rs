@@ -19,7 +19,7 @@ const SERVER: ServerId = ServerId(Uuid::nil());
 /// came of it.
 fn serve(batch: &mut Batch<'_>) -> Vec<(LeaseId, Outcome)> {
     let mut served = vec![];
-    while let Some(lease_id) = next(&batch) {
+    while let Some(lease_id) = next(batch) {
         let command = Command::Allocate(Allocation { lease_id, ..asked(0) });
         served.push((lease_id, batch.decide(&command).unwrap()));
     }

@@ -1,5 +1,6 @@
 // @ts-check
 import { api as pageApi } from "./api.js";
+import { backoff } from "./backoff.js";
 import { clock as pageClock } from "./clock.js";
 import { openLine } from "./line.js";
 import { happeningsOf, readPast } from "./past.js";
@@ -200,7 +201,7 @@ export class Live extends EventTarget {
         this.problem = problem;
       }
       this.#connected(this.#connection);
-      if (failures > 0) await this.#pause(Math.min(RETRY_MOST, RETRY * 2 ** (failures - 1)));
+      if (failures > 0) await this.#pause(backoff(failures - 1, RETRY, RETRY_MOST));
       else if (done < this.#wanted) await pause(APART);
     }
     this.#loading = false;

@@ -1,5 +1,6 @@
 // @ts-check
 import { createApi, Problem } from "./api.js";
+import { backoff, jitter } from "./backoff.js";
 import { Clock } from "./clock.js";
 /** @typedef {import("./shape.js").Info} Info */
 /** @typedef {import("./api.js").Api} Api */
@@ -35,7 +36,10 @@ export const TIMES = {
   /** how often at most a stream that looks stuck is replaced */
   suspicion: 9000,
   /** how long a server that refuses one more stream is left alone */
-  refused: 20_000,
+  refused: 30_000,
+  /** between two looks at whether the machine slept, and by how much the clocks differ then */
+  look: 1000,
+  slept: 3000,
 };
 
 /** @typedef {(url: string) => EventSource} Open */
@@ -90,7 +94,23 @@ export class Stream {
   start() {
     if (this.#running) return;
     this.#running = true;
+    this.#lookForSleep(Date.now() - performance.now());
     void this.#connect();
+  }
+
+  /**
+   * While a machine sleeps, performance.now() and timers stand still, and servers close connections
+   * that the page then takes for open. So after it the server is asked, and the stream opened again.
+   * It may also be that the clock was set, which does no harm.
+   * @param {number} before how far the clocks were apart
+   */
+  #lookForSleep(before) {
+    const ahead = Date.now() - performance.now();
+    if (ahead - before > this.#times.slept && this.#source !== null) {
+      this.#later("grace", this.#times.grace, () => this.#say("lost"));
+      void this.#connect();
+    }
+    this.#later("look", this.#times.look, () => this.#lookForSleep(ahead));
   }
 
   /** Ends the stream and forgets how far it came. */
@@ -242,10 +262,9 @@ export class Stream {
     if (certain || this.#failures > 1) this.#say("lost", why);
     else this.#later("grace", this.#times.grace, () => this.#say("lost"));
     const { retry, retryMost } = this.#times;
-    const pause = why ? this.#times.refused
-      : Math.min(retryMost, retry * 2 ** (this.#failures - 1));
-    // Servers that come back are not to be met by everyone at once.
-    this.#later("retry", pause * (0.8 + 0.2 * Math.random()), () => void this.#connect());
+    const pause = why ? jitter(this.#times.refused)
+      : backoff(this.#failures - 1, retry, retryMost);
+    this.#later("retry", pause, () => void this.#connect());
   }
 
   #hangUp() {

@@ -110,7 +110,7 @@ impl Stream {
             behind: sent != now,
             live: false,
             batches: BATCHES.0,
-            preface: Some(format!("{}{first}", text::RETRY).into()),
+            preface: Some(format!("{}{first}", text::retry()).into()),
             comment_every,
             comment_at: Instant::now() + comment_every,
             resyncs,

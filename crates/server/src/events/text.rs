@@ -1,6 +1,7 @@
 //! How events are written: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use engine::{Event, What};
 use pool::End;
@@ -12,8 +13,17 @@ use super::place::Place;
 use crate::answer::Time;
 use crate::openapi::words;
 
-/// After how many milliseconds a browser is to connect again.
-pub(crate) const RETRY: &str = "retry: 2000\n";
+/// Milliseconds after which browsers reconnect: at least this, and less than twice as many.
+const RETRY: u64 = 1500;
+
+/// The pause before a browser reconnects. Each stream has another one: when a server stops, all of its
+/// streams end at once, and browsers must not come back all at once.
+pub(crate) fn retry() -> String {
+    static STREAMS: AtomicU64 = AtomicU64::new(0);
+    // The step has no divisor in common with the range, so every value of it occurs equally often.
+    let step = STREAMS.fetch_add(1, Relaxed).wrapping_mul(929) % RETRY;
+    format!("retry: {}\n", RETRY + step)
+}
 
 const TAKES_ALL: &str = "a Vec takes every byte, and there are no map keys that are not texts";
 
