@@ -152,8 +152,7 @@ describe("a pool", { concurrency: 4 }, () => {
     await dashboard.open(id);
     await dashboard.reads("#drawer-holder", /ann/);
     await dashboard.reads("#drawer-left", /\d/);
-    const release = dashboard.page.locator("#drawer-release");
-    await release.click();
+    await dashboard.releaseTheirs();
     await dashboard.shows(id, null);
     await dashboard.told("released");
     await dashboard.counts({ active: 0, available: 3 });

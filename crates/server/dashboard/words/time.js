@@ -43,7 +43,7 @@ export function countdown(ms) {
 }
 
 /** A length in words, of its two largest units: 1 minute 20 seconds. @param {number} ms */
-export function lengthInWords(ms) {
+function lengthInWords(ms) {
   const known = formats.lengths.get(ms);
   if (known !== undefined) return known;
   const first = UNITS.findIndex(([, size]) => ms >= size);
@@ -64,14 +64,8 @@ export function lengthInWords(ms) {
   return words;
 }
 
-/** What is left of a lease, in words and whole seconds. @param {number} ms */
+/** What is left of a lease, in words and whole seconds, to be read aloud. @param {number} ms */
 export const leftInWords = (ms) => lengthInWords(whole(ms) * SECOND);
-
-/** How long a lease was held, as finely as one wants to know. @param {number} ms */
-export function heldInWords(ms) {
-  const grain = ms >= 10 * SECOND ? SECOND : ms >= SECOND ? 100 : 1;
-  return lengthInWords(Math.round(ms / grain) * grain);
-}
 
 /** How long ago something was: 3 minutes ago. @param {number} ms */
 export function ago(ms) {
