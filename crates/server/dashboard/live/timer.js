@@ -40,9 +40,12 @@ export function after(ms, then) {
   const id = (last += 1);
   due.set(id, then);
   const ticker = worker === undefined ? start() : worker;
-  if (ticker) ticker.postMessage({ id, ms });
-  else setTimeout(run, ms, id);
-  return () => due.delete(id);
+  const timer = ticker ? undefined : setTimeout(run, ms, id);
+  ticker?.postMessage({ id, ms });
+  return () => {
+    due.delete(id);
+    clearTimeout(timer);
+  };
 }
 
 /**

@@ -30,7 +30,7 @@ export function startQueue(live) {
       item.toggleAttribute("data-mine", mine);
       setText(place, String(ticket.position));
       setText(/** @type {Element} */ (who.lastElementChild), mine ? word("queueYou") : "");
-      setText(waited, lasted(Math.max(1000, now - ticket.since)));
+      setText(waited, word("queueWaited", { length: lasted(Math.max(1000, now - ticket.since)) }));
       next.set(key, item);
     }
     items = next;

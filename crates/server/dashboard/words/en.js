@@ -131,6 +131,7 @@ export const en = {
   // queue
   queue: "Queue",
   queueYou: "you",
+  queueWaited: "for {length}",
   queueMore: { one: "and {count} more", other: "and {count} more" },
 
   // clearing

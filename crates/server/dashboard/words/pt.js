@@ -127,6 +127,7 @@ export const pt = {
   // fila
   queue: "Fila",
   queueYou: "você",
+  queueWaited: "há {length}",
   queueMore: { one: "e mais {count}", other: "e mais {count}" },
 
   // limpar
