@@ -75,14 +75,22 @@ pub(crate) struct TokenRow {
     /// Its lease's number; null while it is available.
     #[schema(required = true, minimum = 1)]
     fence: Option<i64>,
+    /// Position of the token in the pool, from 1. It never changes; the dashboard names tokens by it.
+    #[schema(minimum = 1)]
+    number: usize,
 }
 
 impl TokenRow {
     pub(crate) fn of(view: TokenView<'_>, now: Timestamp) -> Self {
-        TokenRow::new(view.token, view.running(now), view.updated_at(now))
+        TokenRow::new(view.token, view.place + 1, view.running(now), view.updated_at(now))
     }
 
-    pub(crate) fn new(token: &Token, running: Option<&Lease>, updated_at: Timestamp) -> Self {
+    pub(crate) fn new(
+        token: &Token,
+        number: usize,
+        running: Option<&Lease>,
+        updated_at: Timestamp,
+    ) -> Self {
         TokenRow {
             id: token.id.0,
             value: token.value.0,
@@ -95,6 +103,7 @@ impl TokenRow {
             user: running.map(|lease| Arc::clone(&lease.user.name)),
             expires_at: running.map(|lease| Time(lease.expires_at)),
             fence: running.map(|lease| lease.fence.get()),
+            number,
         }
     }
 }

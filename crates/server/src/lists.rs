@@ -12,7 +12,7 @@ use crate::pages::{self, List, Page, Part};
 use crate::problem::{self, Code, Problem};
 
 /// Raised whenever the same state of a pool is written down differently than by earlier releases.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 
 /// List all tokens
 ///

@@ -39,9 +39,9 @@ fn allocate() -> MethodRouter<App> {
 fn tokens() -> MethodRouter<App> {
     let at = Timestamp::from_micros(0);
     let token = Token { id: TokenId(Uuid::nil()), value: TokenValue(Uuid::nil()), inserted_at: at };
-    let row = |fence| TokenRow::new(&token, Some(&lease(fence)), at);
-    let rows: Vec<TokenRow> = (1..=TOKENS).map(row).collect();
-    let etag = HeaderValue::from_static("W/\"2-00000000-1-1000000-0\"");
+    let row = |(number, fence)| TokenRow::new(&token, number, Some(&lease(fence)), at);
+    let rows: Vec<TokenRow> = (1..).zip(1..=TOKENS).map(row).collect();
+    let etag = HeaderValue::from_static("W/\"3-00000000-1-1000000-0\"");
     let page = Page::new(pages::body(&rows).into(), etag, None);
     get(async move |headers: HeaderMap| -> Response { page.clone().response(&headers) })
 }

@@ -33,7 +33,7 @@ on_both! {
 
 // Those that clients of the original know come first.
 const TOKEN: &str = "id token status activated_at user_id inserted_at updated_at \
-                     lease_id user expires_at fence";
+                     lease_id user expires_at fence number";
 const USAGE: &str = "id token_id user_id started_at ended_at inserted_at updated_at \
                      lease_id user expires_at fence end_reason evicted_by";
 const GRANTED: &str = "token_id user_id token_value status activated_at \
