@@ -243,7 +243,7 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
       } catch (problem) {
         if (!(problem instanceof Problem)) throw problem;
         if (problem.code === "ticket-served") return problem.members.lease_id;
-        if (problem.code !== "ticket-not-found") throw problem;
+        if (problem.status !== 404) throw problem;
       }
       return undefined;
     },
