@@ -223,7 +223,7 @@ describe("care", { concurrency: 3 }, () => {
       going = false;
       await traffic;
     }
-    await dashboard.reads("#search-results .what", /\d:\d\d/);
+    await dashboard.reads("#search-results .what", /\b\d+s\b/);
     const first = "#search-results li:first-child .what";
     const left = await dashboard.text(first);
     await until("time goes on", async () => (await dashboard.text(first)) !== left);

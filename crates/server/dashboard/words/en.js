@@ -16,6 +16,7 @@ export const en = {
   copied: "Copied",
   copyFailed: "Select it and copy it by hand",
   close: "Close",
+  ago: "{length} ago",
 
   // connection
   connecting: "Connecting",

@@ -12,6 +12,7 @@ export const pt = {
   copied: "Copiado",
   copyFailed: "Selecione e copie à mão",
   close: "Fechar",
+  ago: "há {length}",
 
   // conexão
   connecting: "Conectando",
