@@ -8,8 +8,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
 use crate::exit::MEANINGS;
 use crate::found::CONFIG_ENV;
+use crate::leading::LEADING;
 use crate::setting::{Kind, SETTINGS, Setting};
-use crate::{papers, people, run};
+use crate::{client_config, papers, people, run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,6 +55,26 @@ Example:
 The copy is of one moment, and servers may go on meanwhile. It has its name only once all of it is on \
 disk. PostgreSQL has pg_dump and pg_basebackup for this. How to restore either: docs/operations.md.";
 
+const CONFIG_ABOUT: &str = "\
+Show the settings; set the default server and user
+
+Without a further word it shows each setting of `serve`, its value and where it came from. `set`, \
+`get`, `unset` and `list` are about the commands that ask a server: which server, and for which user. \
+An option comes before the environment (TOKEN_MANAGER_SERVER, TOKEN_MANAGER_USER), that before what is \
+set here. It is kept in $XDG_CONFIG_HOME/token-manager/client.toml, by default in \
+~/.config/token-manager/client.toml, which only you can read. Passwords are not shown.";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  token-manager config --config token-manager.toml
+      what `serve` would use with that file
+  token-manager config set server https://tokens.example
+      asks that server from now on
+  token-manager config set server - < file
+      the same from a file, for a URL with a password
+  token-manager config set user ann
+      `allocate` and `run` are for ann from now on";
+
 const DOCTOR_EXAMPLES: &str = "\
 It changes nothing and may be run while a server runs.
 
@@ -86,6 +107,7 @@ pub fn command() -> Command {
     let command = Command::new("token-manager")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Exclusive, time-limited leases on a fixed pool of tokens, over HTTP")
+        .args(leading())
         .subcommand_required(true)
         .arg_required_else_help(true)
         .after_help(EXAMPLES)
@@ -105,7 +127,7 @@ pub fn command() -> Command {
                 ))
                 .after_help(DOCTOR_EXAMPLES),
         )
-        .subcommand(about("config", "Show each setting, its value and where it came from"))
+        .subcommand(config(about("config", "Show the settings; set the default server and user")))
         .subcommand(
             about("import", "Take over tokens and history of an original TokenManager database")
                 .arg(from)
@@ -122,11 +144,36 @@ pub fn command() -> Command {
         "run" => 2,
         "doctor" | "config" | "migrate" | "backup" | "import" => 3,
         "completions" | "man" => 4,
+        "version" => 5,
         _ => 1,
     });
     (0..).zip(names).fold(command, |command, (order, name)| {
         command.mut_subcommand(name, |command| command.display_order(order))
     })
+}
+
+/// The options that may also stand before the command, for help and completions: `leading` moves them
+/// behind it before anything is parsed.
+fn leading() -> impl Iterator<Item = Arg> {
+    LEADING.iter().map(|&(option, takes_value)| {
+        let name = option.trim_start_matches('-');
+        let (value, help) = match name {
+            "server" => ("URL", "The server to ask"),
+            "json" => ("", "Print JSON, for programs"),
+            _ => ("FILE", "Read settings from a TOML file"),
+        };
+        let arg = Arg::new(name).long(name).help(format!("{help} (also after the command)"));
+        if takes_value { arg.value_name(value) } else { arg.action(ArgAction::SetTrue) }
+    })
+}
+
+fn config(command: Command) -> Command {
+    command
+        .long_about(CONFIG_ABOUT)
+        .after_help(CONFIG_EXAMPLES)
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .subcommands(client_config::commands())
 }
 
 fn backup(command: Command) -> Command {
@@ -159,6 +206,8 @@ fn flag(setting: &'static Setting) -> Arg {
         .value_name(setting.value)
         .help(format!("{}{default}{other_env}", setting.help))
         .help_heading(setting.group)
+        // A negative number gets a message about the value.
+        .allow_hyphen_values(["DURATION", "COUNT", "SHARE"].contains(&setting.value))
         .hide(setting.group.is_none());
     match setting.kind {
         Kind::One => arg.action(ArgAction::Set),

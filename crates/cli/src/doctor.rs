@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use pool::HumanDuration;
 use store::{Clock as _, DatabaseUrl, EPOCH_GAP, Finding, Level, NewEpoch, SystemClock};
 
 use crate::environment::Unknown;
@@ -153,8 +154,7 @@ async fn begin_epoch(settings: &Settings, findings: &mut Findings) {
         }
     };
     let NewEpoch { epoch, version, fence, gap, used, restored, clock_behind } = begun;
-    let in_words =
-        |length: Duration| humantime::format_duration(Duration::from_secs(length.as_secs()));
+    let in_words = |length: Duration| HumanDuration(Duration::from_secs(length.as_secs()));
     let (used, newest) = (in_words(used), in_words(SystemClock.now().since(restored)));
     let why = if gap == EPOCH_GAP {
         "the least by which they ever are, since they were as high as that already".to_owned()
@@ -173,9 +173,10 @@ async fn begin_epoch(settings: &Settings, findings: &mut Findings) {
         findings.warning(
             "clock",
             format!(
-                "it is {clock_behind:?} behind the newest change that was restored, so fences were \
+                "it is {} behind the newest change that was restored, so fences were \
                  raised for the time until that change, and not for what was granted after it: set \
-                 it right, and run this again if it was more than a moment"
+                 it right, and run this again if it was more than a moment",
+                HumanDuration(clock_behind)
             ),
         );
     }
@@ -259,7 +260,7 @@ fn advice(name: &str, value: &str) -> Option<&'static str> {
         ("disk nearly full", _) => {
             "without space the server can grant and release nothing: make room"
         }
-        ("clock behind newest entry by", behind) if behind != "0ns" => {
+        ("clock behind newest entry by", behind) if behind != "0s" => {
             "the machine's clock was ahead, or was set back: set it right before a server starts, \
              which refuses to when it is more than an hour"
         }

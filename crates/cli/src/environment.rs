@@ -9,6 +9,7 @@ use clap::{Arg, Command};
 
 use crate::args;
 use crate::found::{CONFIG_ENV, PORT_ENV};
+use crate::run;
 use crate::setting::{ENV_PREFIX, SETTINGS};
 use crate::term::harmless;
 
@@ -63,7 +64,12 @@ fn known(program: &Command) -> HashSet<String> {
     let of_options = program.get_subcommands().flat_map(Command::get_arguments);
     let of_options = of_options.filter_map(Arg::get_env).map(OsStr::to_string_lossy);
     let of_settings = SETTINGS.iter().map(crate::setting::Setting::env);
-    of_options.map(String::from).chain(of_settings).chain([CONFIG_ENV.to_owned()]).collect()
+    of_options
+        .map(String::from)
+        .chain(of_settings)
+        .chain([CONFIG_ENV.to_owned()])
+        .chain(run::VARIABLES.map(str::to_owned))
+        .collect()
 }
 
 /// The variable that was meant by the prefix and `rest`.
@@ -142,7 +148,9 @@ mod tests {
     #[test]
     fn what_is_read_is_known() {
         let own = SETTINGS.iter().map(crate::setting::Setting::env);
-        for name in own.chain([CONFIG_ENV.to_owned(), "TOKEN_MANAGER_SERVER".to_owned()]) {
+        let others =
+            [CONFIG_ENV, "TOKEN_MANAGER_SERVER", "TOKEN_MANAGER_USER", "TOKEN_MANAGER_FENCE"];
+        for name in own.chain(others.map(str::to_owned)) {
             assert_eq!(found(&[(&name, "x")]), []);
         }
         assert_eq!(found(&[("TOKEN_MANAGERS", ""), ("TOKENS", ""), ("DATABASE_URI", "")]), []);

@@ -63,10 +63,14 @@ impl From<Exit> for ExitCode {
 impl From<&Failure> for Exit {
     fn from(failure: &Failure) -> Self {
         let problem = match failure {
-            Failure::Address { .. } => return Exit::Usage,
+            Failure::Usage { .. } | Failure::Address { .. } | Failure::OtherScheme { .. } => {
+                return Exit::Usage;
+            }
             Failure::Unreachable { .. } => return Exit::Away,
             Failure::Lost { .. } => return Exit::OutcomeUnknown,
-            Failure::Strange { .. } | Failure::Redirected { .. } => return Exit::Failed,
+            Failure::Credentials { .. } | Failure::Strange { .. } | Failure::Redirected { .. } => {
+                return Exit::Failed;
+            }
             Failure::Refused(problem) => problem,
         };
         match (problem.code.as_str(), problem.status) {

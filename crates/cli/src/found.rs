@@ -144,6 +144,9 @@ fn read(path: &Path) -> anyhow::Result<HashMap<&'static str, (String, Origin)>> 
 }
 
 fn entry(key: &str, value: &toml::Value) -> anyhow::Result<(&'static Setting, String)> {
+    if let Some(table) = table(value) {
+        bail!(no_table(key, table));
+    }
     let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
         let names = SETTINGS.iter().filter(|setting| setting.group.is_some());
         match nearest(key, names.map(|setting| setting.name)) {
@@ -162,6 +165,46 @@ fn entry(key: &str, value: &toml::Value) -> anyhow::Result<(&'static Setting, St
         other => bail!("`{key}` can't be a TOML {}", other.type_str()),
     };
     Ok((setting, text))
+}
+
+/// The table in a value, if it is one or a list of them.
+fn table(value: &toml::Value) -> Option<&toml::Table> {
+    value.as_table().or_else(|| value.as_array()?.first()?.as_table())
+}
+
+/// What people call a setting in a table of their own.
+const OTHER_NAMES: [(&str, &str); 9] = [
+    ("address", "listen"),
+    ("bind", "listen"),
+    ("host", "listen"),
+    ("port", "listen"),
+    ("level", "log"),
+    ("format", "log-format"),
+    ("size", "pool-size"),
+    ("ttl", "lease"),
+    ("url", "database"),
+];
+
+/// Says that settings are not in tables, and which settings are probably meant.
+fn no_table(key: &str, table: &toml::Table) -> String {
+    let names = || SETTINGS.iter().filter(|setting| setting.group.is_some()).map(|s| s.name);
+    let meant = |inner: &String| {
+        let other = OTHER_NAMES.iter().find(|(other, _)| other == inner).map(|(_, name)| *name);
+        let joined = [format!("{key}-{inner}"), format!("{inner}-{key}")];
+        names()
+            .find(|name| name == inner || joined.iter().any(|joined| joined == name))
+            .or(other)
+            .or_else(|| nearest(inner, names()))
+    };
+    let mut meant: Vec<String> =
+        table.keys().filter_map(meant).map(|name| format!("`{name} = ...`")).collect();
+    meant.dedup();
+    let remedy = if meant.is_empty() {
+        "`token-manager config` lists all settings".to_owned()
+    } else {
+        format!("write {} at the top level", meant.join(" and "))
+    };
+    format!("there is no table [{key}]: settings are not in tables; {remedy}")
 }
 
 #[cfg(test)]
@@ -184,6 +227,23 @@ mod tests {
             let error = file(&format!("{key} = 1")).unwrap_err();
             let expected = format!("no setting `{key}`; the nearest is `{nearest}`");
             assert!(format!("{error:#}").contains(&expected), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn a_table_is_refused_with_the_settings_that_are_meant() {
+        for (text, remedy) in [
+            ("[server]\nlisten = '[::]:4000'", "write `listen = ...` at the top level"),
+            ("[server]\nport = 80\nhost = 'a'", "write `listen = ...` at the top level"),
+            ("[pool]\nsize = 3\nlease = '1m'", "`lease = ...` and `pool-size = ...`"),
+            ("[lease]\nmax = '1h'", "`max-lease = ...`"),
+            ("database.url = 'sqlite:a'", "write `database = ...` at"),
+            ("[[listen]]\nport = 80", "write `listen = ...` at"),
+            ("[server]", "`token-manager config` lists all"),
+        ] {
+            let error = format!("{:#}", file(text).unwrap_err());
+            assert!(error.contains("settings are not in tables"), "{text}: {error}");
+            assert!(error.contains(remedy), "{text}: {error}");
         }
     }
 

@@ -5,11 +5,14 @@
 mod api;
 mod args;
 mod backup;
+mod client_config;
 mod doctor;
+mod duration;
 mod environment;
 mod exit;
 mod found;
 mod import;
+mod leading;
 mod listen;
 mod log;
 mod mask;
@@ -52,7 +55,9 @@ fn main() -> ExitCode {
     if let Some(code) = run::stage() {
         return code;
     }
-    let matches = match args::command().try_get_matches() {
+    let matches = match args::command()
+        .try_get_matches_from(leading::behind_the_command(std::env::args_os()))
+    {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
     };
@@ -60,6 +65,10 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match matches.subcommand() {
         Some(("run", matches)) => return run::run(matches),
+        Some(("config", matches)) if matches.subcommand_name().is_some() => {
+            let (name, matches) = matches.subcommand().expect("there is one");
+            return client_config::perform(name, matches);
+        }
         Some((name, _)) if people::knows(name) => return people::perform(&matches),
         Some((name, _)) if papers::knows(name) => {
             return papers::perform(&matches, args::command());

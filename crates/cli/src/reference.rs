@@ -30,17 +30,24 @@ Each command tells about itself with `--help`. There are [completions](#completi
 const MANNERS: &str = "\
 ## How commands ask and answer
 
-- **The server** is the one at `--server URL`, else the one that the environment variable `TOKEN_MANAGER_SERVER` names,
-  else `http://localhost:4000`.
-- **Ids.** A token may be named by how its id begins, with 4 characters or more, as long as that is clear. A lease is
-  named by its whole id.
-- **Times** are told as they relate to the server's clock (`in 1m 20s`, `12s ago`), so this machine's does not matter.
+- **The server** is the one of `--server URL`, else of the environment variable `TOKEN_MANAGER_SERVER`, else of
+  [`config set server`](#config), else `http://localhost:4000`. **The user** of `allocate` and `run` is likewise the one on
+  the command line, of `TOKEN_MANAGER_USER`, or of `config set user`.
+- **Passwords.** Where a proxy in front of the server asks for a user name and a password, they belong into the URL:
+  `https://USER:PASSWORD@HOST`. Other users of a machine can read command lines, so give that URL in the environment, or by
+  `config set server -`, which reads it from the standard input and keeps it in a file that only you can read. No message
+  shows the password.
+- **`--server`, `--json` and `--config`** may stand before or after the command.
+- **Tokens** are named by their number (`17`, as on the dashboard), by their id, or by the first 4 or more characters of
+  their id, if only one token's id begins like that. A lease is named by its whole id.
+- **Durations** are written and read as `90s`, `10m`, `8h`, `1h30m`, `7d` or `1500ms`, always with a unit.
+- **Times** are shown relative to the server's clock (`in 80s`, `12s ago`), so this machine's clock does not matter.
 - **Tables** fit the terminal: what does not fit is left out, or cut (`…`), ids to their first 8 characters. Elsewhere
   they have everything.
-- **`--json`** prints what the server answers, lists as one: laid out on a terminal, on one line elsewhere. Scripts should
-  use it, since the text for people may change.
-- **Values of tokens** are printed by `allocate`, by `show`, and by `tokens --values`, and nowhere else; `run` gives it to its
-  command.
+- **`--json`** prints what the server answers with all its members, and the pages of a list as one list: laid out on a
+  terminal, on one line elsewhere. Scripts should use it, since the text for people may change.
+- **Values of tokens** are printed by `allocate`, `show` and `tokens --values`, and in the JSON of these; `run` gives it to
+  its command.
 - **Text that others wrote** (names, values, errors of a server) can't control a terminal: control characters are shown as
   `\\u{1b}`. A file or a pipe gets `leases --csv` and `allocate --quiet` to the letter, and JSON with escapes that mean the same.
 - **Limits.** An answer larger than 8 MiB, a list larger than 512 MiB and an event larger than 64 KiB are refused. Only
@@ -56,8 +63,17 @@ const MANNERS: &str = "\
 
 ";
 
-const ENVIRONMENT: [(&str, &str); 8] = [
+const ENVIRONMENT: [(&str, &str); 10] = [
     ("TOKEN_MANAGER_SERVER", "the server that is asked, where `--server` names none"),
+    (
+        "TOKEN_MANAGER_USER",
+        "the user for whom `allocate` and `run` take a token, where none is named",
+    ),
+    (
+        "XDG_CONFIG_HOME, HOME",
+        "where the file of [`config set`](#config) is: `$XDG_CONFIG_HOME/token-manager/client.toml`, else \
+         `$HOME/.config/token-manager/client.toml`",
+    ),
     (
         "TOKEN_MANAGER_...",
         "the settings of [`serve`](#serve): `--pool-size` is `TOKEN_MANAGER_POOL_SIZE`",
@@ -80,8 +96,10 @@ const ENVIRONMENT: [(&str, &str); 8] = [
 ];
 
 const EMPTY_AND_UNKNOWN: &str = "
-- An **empty** variable counts as not set. `DATABASE_URL`, `TOKEN_MANAGER_DATABASE`, `TOKEN_MANAGER_CONFIG` and
-  `TOKEN_MANAGER_SERVER` are refused when they are empty, because the default would be another database, file or server.
+- An **empty** variable counts as not set. `DATABASE_URL`, `TOKEN_MANAGER_DATABASE`, `TOKEN_MANAGER_CONFIG`,
+  `TOKEN_MANAGER_SERVER` and `TOKEN_MANAGER_USER` are refused when they are empty, because the default would be another
+  database, file, server or user.
+- **Set by `run`** for its command: `TOKEN_MANAGER_TOKEN` and [others](#run).
 - An **unknown** `TOKEN_MANAGER_...` variable has no effect. `serve`, `config`, `doctor` and the commands that tend the
   database warn of it and name the nearest variable that has one. Variables that container platforms inject for a service
   or a link called `token-manager` (`TOKEN_MANAGER_PORT=tcp://...`, `TOKEN_MANAGER_SERVICE_HOST`) are ignored silently.
@@ -127,10 +145,22 @@ fn section(command: &Command) -> String {
     let usage = usage.trim_start_matches("Usage: ").replace("\n       ", "\n");
     let _ = write!(text, "```\n{usage}\n```\n\n");
     text += &options(command);
+    text += &subcommands(command);
     if let Some(after) = command.get_after_long_help().or(command.get_after_help()) {
         text += &prose(&after.to_string());
     }
     format!("{}\n", text.trim_end())
+}
+
+/// The commands below a command.
+fn subcommands(command: &Command) -> String {
+    let mut text = String::new();
+    for below in command.get_subcommands() {
+        let usage = below.clone().render_usage().to_string();
+        let usage = usage.trim_start_matches("Usage: ");
+        let _ = writeln!(text, "| `{usage}` | {} |", about(below));
+    }
+    if text.is_empty() { text } else { format!("| command | |\n|---|---|\n{text}\n") }
 }
 
 fn options(command: &Command) -> String {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use engine::{Fatal, Handle, Health};
-use pool::WhenFull;
+use pool::{HumanDuration, WhenFull};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -197,7 +197,7 @@ async fn announce(handle: Handle, address: SocketAddr, database: String) {
         pause = (pause * 2).min(Duration::from_millis(500));
         found = look().await;
     };
-    let lease = humantime::format_duration(policy.lease).to_string().replace(' ', "");
+    let lease = HumanDuration(policy.lease);
     let ip = address.ip();
     let host = if is_loopback(ip) || ip.is_unspecified() {
         format!("localhost:{}", address.port())

@@ -103,7 +103,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "journal-age",
-        default: Some("1day"),
+        default: Some("1d"),
         group: DATABASE,
         help: "How old entries of the journal get",
         ..DURATION
@@ -112,7 +112,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "retention",
         default: Some("forever"),
         group: DATABASE,
-        help: "How long ended leases stay in the history: 90days, 1year, or forever; not shorter \
+        help: "How long ended leases stay in the history: 90d, 365d, or forever; not shorter \
                than journal-age. A token's latest lease stays in any case",
         ..DURATION
     },

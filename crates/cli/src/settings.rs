@@ -5,14 +5,17 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use pool::{InvalidPolicy, Policy, WhenFull};
+use pool::{HumanDuration, InvalidPolicy, Policy, WhenFull};
 use store::{DatabaseUrl, WantedPolicy};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use crate::duration;
 use crate::found::{Found, Origin};
 use crate::listen::Listen;
 use crate::mask;
 
+/// No setting is shorter.
+const SHORTEST: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_hours(24);
 const LONGEST_LEASE: Duration = DAY.saturating_mul(365);
 const LONGEST_RETENTION: Duration = DAY.saturating_mul(36_500);
@@ -76,12 +79,12 @@ impl Settings {
     /// A sentence about the first setting that can't be what it was set to: which, why, and where
     /// it was set. Never a secret.
     pub fn read(found: &Found) -> anyhow::Result<Self> {
-        let timeout = |name| given(found, name, |text| duration(text, DAY));
+        let timeout = |name| given(found, name, |text| within(text, DAY));
         let limit = |name| given(found, name, |text| count(text, 1..=LARGEST));
         let access_log = given(found, "access-log", switch)?;
         let log = given(found, "log", filter)?;
         let journal_keep = limit("journal-keep")?;
-        let journal_age = given(found, "journal-age", |text| duration(text, LONGEST_LEASE))?;
+        let journal_age = given(found, "journal-age", |text| within(text, LONGEST_LEASE))?;
         let keys = given(found, "idempotency-keys", |text| count(text, 1..=MOST_KEYS))?;
         Ok(Settings {
             database: given(found, "database", |text| {
@@ -172,11 +175,11 @@ fn count(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
     count.ok_or_else(|| format!("it is a whole number from {} to {}", range.start(), range.end()))
 }
 
-fn duration(text: &str, longest: Duration) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|_| "a duration looks like 2m, 90s, 1500ms or 1h 30m".to_owned())?;
-    if duration < Duration::from_millis(1) || duration > longest {
-        return Err(format!("it is 1ms at least and {}days at most", longest.as_secs() / 86400));
+fn within(text: &str, longest: Duration) -> Result<Duration, String> {
+    let duration = duration::parse(text)?;
+    if duration < SHORTEST || duration > longest {
+        let [shortest, longest] = [SHORTEST, longest].map(HumanDuration);
+        return Err(format!("it is {shortest} at least and {longest} at most"));
     }
     Ok(duration)
 }
@@ -240,9 +243,9 @@ fn share(text: &str) -> Result<f64, String> {
 /// also go with those that the pool has, only the store can tell.
 fn policy(found: &Found) -> anyhow::Result<WantedPolicy> {
     let wanted = WantedPolicy {
-        lease: perhaps(found, "lease", |text| duration(text, LONGEST_LEASE))?,
+        lease: perhaps(found, "lease", |text| within(text, LONGEST_LEASE))?,
         max_lease: perhaps(found, "max-lease", |text| {
-            unless("lease", text, |text| duration(text, LONGEST_LEASE))
+            unless("lease", text, |text| within(text, LONGEST_LEASE))
         })?,
         when_full: perhaps(found, "when-full", when_full)?,
         min_hold: perhaps(found, "min-hold", min_hold)?,
@@ -281,18 +284,18 @@ fn when_full(text: &str) -> Result<WhenFull, String> {
 
 /// A duration that may be zero.
 fn min_hold(text: &str) -> Result<Duration, String> {
-    if humantime::parse_duration(text).is_ok_and(|hold| hold.is_zero()) {
+    if duration::parse(text).is_ok_and(|hold| hold.is_zero()) {
         return Ok(Duration::ZERO);
     }
-    duration(text, LONGEST_LEASE).map_err(|why| format!("{why}, or 0s"))
+    within(text, LONGEST_LEASE).map_err(|why| format!("{why}, or 0s"))
 }
 
 /// For how long ended leases are kept; for ever for `None`.
 fn retention(text: &str, journal_age: Duration) -> Result<Option<Duration>, String> {
-    let retention = unless("forever", text, |text| duration(text, LONGEST_RETENTION))?;
+    let retention = unless("forever", text, |text| within(text, LONGEST_RETENTION))?;
     // Whoever follows events may have to look up a lease that the journal tells of.
     if retention.is_some_and(|retention| retention < journal_age) {
-        let journal_age = humantime::format_duration(journal_age);
+        let journal_age = HumanDuration(journal_age);
         return Err(format!("it can't be shorter than journal-age ({journal_age})"));
     }
     Ok(retention)
@@ -350,17 +353,17 @@ mod tests {
     #[test]
     fn bad_values_are_refused_with_a_sentence() {
         for (name, value, why) in [
-            ("lease", "5x", "a duration looks like 2m"),
-            ("lease", "0s", "1ms at least and 365days at most"),
-            ("lease", "366days", "1ms at least and 365days at most"),
-            ("max-lease", "forever", "a duration looks like 2m, 90s, 1500ms or 1h 30m, or lease"),
+            ("lease", "5x", "a duration looks like 90s"),
+            ("lease", "0s", "1ms at least and 365d at most"),
+            ("lease", "366d", "1ms at least and 365d at most"),
+            ("max-lease", "forever", "a duration looks like 90s, 10m, 8h or 1h30m, or lease"),
             ("when-full", "evict", "it is one of evict-oldest, reject, wait"),
             ("min-hold", "-1s", "or 0s"),
             ("max-per-user", "0", "from 1 to 1000000, or none"),
             ("idempotency-keys", "0", "from 1 to 1000000000"),
             ("max-event-streams", "0", "from 1 to 1000000"),
             ("retention", "never", "or forever"),
-            ("retention", "23h", "can't be shorter than journal-age (1day)"),
+            ("retention", "23h", "can't be shorter than journal-age (1d)"),
             ("pool-size", "1000001", "from 0 to 1000000"),
             ("pool-size", "-1", "from 0 to 1000000"),
             ("mailbox", "0", "from 1 to 1000000"),
@@ -443,7 +446,7 @@ mod tests {
         for (text, millis) in
             [("2m", 120_000), ("90s", 90_000), ("1500ms", 1500), ("1h 30m", 5_400_000)]
         {
-            assert_eq!(duration(text, DAY), Ok(Duration::from_millis(millis)));
+            assert_eq!(within(text, DAY), Ok(Duration::from_millis(millis)));
         }
     }
 

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use pool::HumanDuration;
+
+use crate::duration;
 use crate::found::{Found, Origin};
 use crate::print;
 use crate::setting::SETTINGS;
@@ -18,6 +21,11 @@ pub fn show(found: &Found) -> anyhow::Result<()> {
     for setting in SETTINGS.iter().filter(|setting| setting.group.is_some()) {
         let mut value =
             shown(found, setting.name).unwrap_or_else(|| unset(setting.name).to_owned());
+        if setting.value == "DURATION"
+            && let Ok(duration) = duration::parse(&value)
+        {
+            value = HumanDuration(duration).to_string();
+        }
         let origin = found.get(setting.name).map(|(_, origin)| origin);
         let mut origin = origin.unwrap_or(&Origin::Default).to_string();
         if setting.name == "listen"

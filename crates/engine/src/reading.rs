@@ -4,7 +4,7 @@ use std::sync::{
 };
 use std::time::Duration;
 
-use pool::{ServerId, Timestamp};
+use pool::{HumanDuration, ServerId, Timestamp};
 use store::{Durability, Entry, LogSize, News, Position, Reader, Uptime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -268,7 +268,7 @@ impl Shared {
                 }
                 Err(_) => {
                     if self.is_readable() {
-                        warn!(timeout = ?self.patience, "the history can't be read: no answer");
+                        warn!(timeout = %HumanDuration(self.patience), "the history can't be read: no answer");
                     }
                     false
                 }

@@ -1,7 +1,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pool::Timestamp;
+use pool::{HumanDuration, Timestamp};
 use store::Uptime;
 use tokio::time::Instant;
 use tracing::warn;
@@ -125,7 +125,8 @@ impl PoolTime {
 
 fn warn_start(behind: Duration) {
     if behind >= WORTH_A_WORD {
-        warn!(?behind, "the clock is behind the journal; the pool's time runs on without it");
+        let behind = HumanDuration(behind);
+        warn!(%behind, "the clock is behind the journal; the pool's time runs on without it");
     }
 }
 

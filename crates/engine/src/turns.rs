@@ -3,7 +3,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool::{Command, HEARTBEAT, LeaseId, Outcome, Refusal, Timestamp};
+use pool::{Command, HEARTBEAT, HumanDuration, LeaseId, Outcome, Refusal, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, warn};
@@ -219,7 +219,7 @@ impl Turns {
         if let Ok(taken) = tokio::time::timeout(shared.patience, &mut turn).await {
             return taken;
         }
-        warn!(waited = ?shared.patience, "database does not answer; waiting on");
+        warn!(waited = %HumanDuration(shared.patience), "database does not answer; waiting on");
         shared.set_health(Health::Away);
         turn.await
     }

@@ -12,6 +12,7 @@
 mod batch;
 mod change;
 mod command;
+mod human;
 mod key;
 mod lease;
 mod policy;
@@ -25,6 +26,7 @@ mod waiting;
 pub use batch::{Batch, Circumstances};
 pub use change::Change;
 pub use command::{Allocation, Command, Grant, HeldBy, Outcome, Refusal};
+pub use human::HumanDuration;
 pub use key::{IdempotencyKey, InvalidKey, KeyUse, Keys, Remembered};
 pub use lease::{End, EndReason, Fence, Lease, LeaseId};
 pub use policy::{InvalidPolicy, Policy, WhenFull};

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::HumanDuration;
+
 /// What happens to an allocation while every token is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WhenFull {
@@ -55,7 +57,11 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPolicy {
     /// Nothing could ever be renewed, and leases would have to end before their time.
-    #[error("max-lease ({max_lease:?}) can't be shorter than lease ({lease:?})")]
+    #[error(
+        "max-lease ({}) can't be shorter than lease ({})",
+        HumanDuration(*max_lease),
+        HumanDuration(*lease)
+    )]
     MaxLeaseTooShort {
         /// The length of a lease.
         lease: Duration,
@@ -63,7 +69,11 @@ pub enum InvalidPolicy {
         max_lease: Duration,
     },
     /// Nothing could ever be evicted.
-    #[error("min-hold ({min_hold:?}) can't be longer than lease ({lease:?})")]
+    #[error(
+        "min-hold ({}) can't be longer than lease ({})",
+        HumanDuration(*min_hold),
+        HumanDuration(*lease)
+    )]
     MinHoldTooLong {
         /// The length of a lease.
         lease: Duration,

@@ -17,6 +17,15 @@ use crate::problem::{self, Code, Problem};
 struct Status {
     #[schema(value_type = words::Health)]
     status: &'static str,
+    /// The version of the server's program.
+    #[schema(value_type = String, examples("0.1.0"))]
+    version: &'static str,
+}
+
+impl Status {
+    fn answer(status: &'static str) -> Response {
+        json(&Status { status, version: env!("CARGO_PKG_VERSION") }, 64)
+    }
 }
 
 /// Say whether the process runs
@@ -29,7 +38,7 @@ struct Status {
     extensions(("x-problems" = json!(problem::door(&[])))),
 )]
 pub(crate) async fn live() -> Response {
-    json(&Status { status: "live" }, 32)
+    Status::answer("live")
 }
 
 /// Say whether the server can serve
@@ -44,7 +53,7 @@ pub(crate) async fn live() -> Response {
 pub(crate) async fn ready(State(app): State<App>) -> Result<Response, Problem> {
     let reason = match app.engine.health() {
         Health::Ready if !app.engine.is_readable() => "The history can't be read at the moment.",
-        Health::Ready => return Ok(json(&Status { status: "ready" }, 32)),
+        Health::Ready => return Ok(Status::answer("ready")),
         Health::Starting => "The database has not been reached yet since the start.",
         Health::Blocked => "The database can't be written to at the moment. Reads are answered.",
         Health::Away => "The database can't be reached at the moment.",

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use pool::{Policy, Timestamp, WhenFull};
+use pool::{HumanDuration, Policy, Timestamp, WhenFull};
 
 use crate::{Error, MAX_POOL_SIZE, NewPool};
 
@@ -118,10 +118,10 @@ fn differences(policy: Policy, other: Policy) -> String {
 fn rules(policy: Policy) -> [(&'static str, String); 5] {
     let Policy { lease, max_lease, when_full, min_hold, max_per_user } = policy;
     [
-        ("lease", format!("{lease:?}")),
-        ("max-lease", max_lease.map_or("lease".to_owned(), |max| format!("{max:?}"))),
+        ("lease", HumanDuration(lease).to_string()),
+        ("max-lease", max_lease.map_or("lease".to_owned(), |max| HumanDuration(max).to_string())),
         ("when-full", when_full.as_str().to_owned()),
-        ("min-hold", if min_hold.is_zero() { "0s".to_owned() } else { format!("{min_hold:?}") }),
+        ("min-hold", HumanDuration(min_hold).to_string()),
         ("max-per-user", max_per_user.map_or("none".to_owned(), |most| most.to_string())),
     ]
 }
@@ -140,8 +140,10 @@ fn storable(policy: Policy) -> Result<Policy, Error> {
     let max_lease = policy.max_lease.map(whole);
     if lease.is_zero() || max_lease.unwrap_or(lease) > LONGEST_LEASE {
         return Err(Error::Operator(format!(
-            "a lease lasts from a microsecond to 100 years, so {:?} can't be had",
-            policy.max_lease()
+            "a lease lasts from {} to {}, so it can't be {}",
+            HumanDuration(Duration::from_micros(1)),
+            HumanDuration(LONGEST_LEASE),
+            HumanDuration(policy.max_lease())
         )));
     }
     let policy = Policy { lease, max_lease, min_hold: whole(policy.min_hold), ..policy };
@@ -178,7 +180,7 @@ mod tests {
         let sentence = refusal(compare(5, MINUTE, &wanted(Some(6), None, true)));
         assert!(sentence.contains("5 tokens, not 6"), "{sentence}");
         let sentence = refusal(compare(5, MINUTE, &wanted(None, Some(HOUR), false)));
-        assert!(sentence.contains("lease is 60s, not 3600s"), "{sentence}");
+        assert!(sentence.contains("lease is 1m, not 1h"), "{sentence}");
         let update = compare(5, MINUTE, &wanted(None, Some(HOUR), true)).unwrap();
         assert_eq!(update, Some(HOUR));
     }
@@ -216,7 +218,7 @@ mod tests {
         let contradicting = WantedPolicy { min_hold: Some(Duration::from_secs(61)), ..asked };
         let wanted = Wanted { size: None, policy: contradicting, update_policy: true };
         let sentence = refusal(compare(5, policy, &wanted));
-        assert!(sentence.contains("min-hold (61s) can't be longer than lease (60s)"), "{sentence}");
+        assert!(sentence.contains("min-hold (61s) can't be longer than lease (1m)"), "{sentence}");
     }
 
     #[test]

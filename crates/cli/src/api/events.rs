@@ -14,7 +14,8 @@ use sse_stream::{Sse, SseByteStream};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Api, Failure};
+use super::scheme::Repeats;
+use super::{Api, Failure, jittered};
 
 /// How long a stream may be silent before it is given up: it gives a sign of life every 15 seconds.
 const SILENCE: Duration = Duration::from_secs(40);
@@ -33,7 +34,7 @@ const LARGEST: usize = 64 << 10;
 const LONGEST: usize = 255;
 
 /// The pauses between attempts to connect again: the first, and the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
 
 /// What comes of following.
 #[derive(Debug)]
@@ -100,25 +101,31 @@ pub struct Follow {
     stream: Option<Blocks>,
     begun: bool,
     last_id: Option<String>,
+    /// The pause before the next attempt, and the same as this client takes it.
     pause: Duration,
+    wait: Duration,
     opened: Instant,
 }
 
 impl Follow {
     pub(super) fn new(api: Api, query: Vec<(String, String)>) -> Self {
         let (pause, opened) = (Duration::ZERO, Instant::now());
-        Follow { api, query, stream: None, begun: false, last_id: None, pause, opened }
+        let wait = pause;
+        Follow { api, query, stream: None, begun: false, last_id: None, pause, wait, opened }
     }
 
     /// Waits for what comes next. May be dropped and called again without losing anything.
     pub async fn next(&mut self) -> News {
         loop {
             let Some(stream) = &mut self.stream else {
-                tokio::time::sleep(self.pause).await;
+                tokio::time::sleep(self.wait).await;
                 self.pause = (self.pause * 2).clamp(PAUSE.0, PAUSE.1);
                 match self.open().await {
                     Ok(stream) => self.stream = Some(stream),
-                    Err(failure) => return News::Cut(failure),
+                    Err(failure) => {
+                        self.wait = failure.pause(self.pause);
+                        return News::Cut(failure);
+                    }
                 }
                 self.opened = Instant::now();
                 // Cut before it said where it is, a stream begins anew.
@@ -132,6 +139,7 @@ impl Follow {
                     if self.opened.elapsed() > LIFE {
                         self.pause = PAUSE.0;
                     }
+                    self.wait = jittered(self.pause);
                     return News::Cut(self.why(ended.and_then(Result::err)));
                 }
             };
@@ -157,7 +165,7 @@ impl Follow {
         }
         let opened = tokio::time::timeout(OPENING, request.send()).await;
         let opened = opened.map_err(|_| self.api.lost("it did not begin to tell"))?;
-        let response = opened.map_err(|error| Failure::of(&self.api, error))?;
+        let response = self.api.received(opened, Repeats::Yes).await?;
         let response = self.api.checked(response).await?;
         Ok(Box::pin(SseByteStream::new(chunks(self.api.clone(), response))))
     }
@@ -168,7 +176,7 @@ impl Follow {
                 Ok(failure) => *failure,
                 Err(error) => self.api.lost(error.to_string()),
             },
-            Some(error) => Failure::strange(error.to_string()),
+            Some(error) => self.api.strange(error.to_string()),
             None => self.api.lost("it ended the stream"),
         }
     }
@@ -184,7 +192,7 @@ fn chunks(api: Api, response: Response) -> impl Stream<Item = Result<Bytes, Fail
         };
         let chunk = chunk.and_then(|chunk| {
             if event.goes_on(&chunk) > LARGEST {
-                return Err(Failure::strange("an event has no end"));
+                return Err(api.strange("an event has no end"));
             }
             Ok(chunk)
         });

@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Api;
+use super::{Api, SERVER_ENV, jittered, scheme};
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -17,6 +18,13 @@ pub enum Failure {
         server: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// The command line or the client configuration leaves something open, or is wrong.
+    Usage {
+        /// What is wrong.
+        what: String,
+        /// What to do about it, a line each.
+        tries: Vec<String>,
     },
     /// No request got to the server.
     Unreachable {
@@ -45,12 +53,33 @@ pub enum Failure {
         /// The server that it seems to be at.
         instead: String,
     },
+    /// Something on the way to the server, or in front of it, wants a user name and a password, or other
+    /// ones than were sent.
+    Credentials {
+        /// The server that was asked.
+        server: Server,
+        /// Whether it is the proxy that wants them.
+        by_proxy: bool,
+        /// Whether some were sent.
+        sent: bool,
+    },
+    /// The server speaks https and was asked by http, or the other way round.
+    OtherScheme {
+        /// The server that was asked.
+        server: Server,
+        /// What it speaks.
+        is: &'static str,
+        /// Its address with the other scheme.
+        instead: String,
+    },
     /// What came back is not from a `TokenManager`.
     Strange {
         /// What is strange about it.
         what: String,
         /// Its HTTP status, where that is all there is to say.
         status: Option<u16>,
+        /// The proxy by which it came, without a password.
+        proxy: Option<String>,
     },
 }
 
@@ -68,7 +97,7 @@ pub struct Server {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)?;
-        self.proxy.iter().try_for_each(|proxy| write!(f, " by the proxy {proxy}"))
+        self.proxy.iter().try_for_each(|proxy| write!(f, " through the proxy {proxy}"))
     }
 }
 
@@ -81,6 +110,8 @@ pub struct Problem {
     pub code: String,
     /// What was wrong and what to do about it.
     pub detail: String,
+    /// How long to wait before the next attempt, where the server told it.
+    pub after: Option<Duration>,
     /// The whole document.
     pub json: Value,
 }
@@ -91,6 +122,13 @@ impl Failure {
         // The address is told once, and without a password.
         let error = error.without_url();
         let (server, why) = (api.server(), cause(&error));
+        if scheme::is_not_tls(&why) && api.base.scheme() == "https" {
+            return api.other_scheme();
+        }
+        // A proxy refuses a tunnel without an answer that can be read.
+        if server.proxy.is_some() && why.contains("proxy auth") {
+            return Failure::credentials(api, 407);
+        }
         if error.is_connect() || error.is_builder() {
             Failure::Unreachable { server, why }
         } else {
@@ -98,7 +136,7 @@ impl Failure {
         }
     }
 
-    pub(super) fn refused(api: &Api, status: u16, body: &[u8]) -> Self {
+    pub(super) fn refused(api: &Api, status: u16, body: &[u8], after: Option<Duration>) -> Self {
         #[derive(Deserialize)]
         struct Document {
             code: String,
@@ -106,25 +144,46 @@ impl Failure {
         }
         let json = serde_json::from_slice(body).unwrap_or(Value::Null);
         if let Ok(Document { code, detail }) = Document::deserialize(&json) {
-            return Failure::Refused(Box::new(Problem { status, code, detail, json }));
+            return Failure::Refused(Box::new(Problem { status, code, detail, after, json }));
         }
-        let proxy = api.server().proxy;
-        let by = proxy.map_or(String::new(), |proxy| format!(" by the proxy {proxy}"));
-        Failure::Strange {
-            what: format!("it answered with status {status}{by}"),
-            status: Some(status),
+        if [401, 407].contains(&status) {
+            return Failure::credentials(api, status);
         }
+        if api.base.scheme() == "http" && scheme::expects_tls(body) {
+            return api.other_scheme();
+        }
+        let what = format!("it answered with status {status}");
+        Failure::Strange { what, status: Some(status), proxy: api.server().proxy }
+    }
+
+    fn credentials(api: &Api, status: u16) -> Self {
+        let by_proxy = status == 407;
+        let sent = if by_proxy {
+            api.proxy.as_ref().is_some_and(|proxy| !proxy.url().username().is_empty())
+        } else {
+            !api.base.username().is_empty() || api.base.password().is_some()
+        };
+        Failure::Credentials { server: api.server(), by_proxy, sent }
     }
 
     /// Something that no `TokenManager` answers.
     pub fn strange(what: impl Into<String>) -> Self {
-        Failure::Strange { what: what.into(), status: None }
+        Failure::Strange { what: what.into(), status: None, proxy: None }
+    }
+
+    /// The same with the proxy by which it came, for messages.
+    pub(super) fn through(mut self, by: Option<String>) -> Self {
+        if let Failure::Strange { proxy, .. } = &mut self {
+            *proxy = proxy.take().or(by);
+        }
+        self
     }
 
     /// What to do next, where that is the same for all commands.
     pub fn hints(&self) -> Vec<String> {
         let names = "or the environment variable TOKEN_MANAGER_SERVER, names";
         match self {
+            Failure::Usage { tries, .. } => tries.clone(),
             Failure::Address { .. } => vec!["--server http://localhost:4000".to_owned()],
             Failure::Unreachable { server: Server { host, proxy: Some(_), .. }, .. } => vec![
                 format!("no_proxy={host} in the environment, to ask the server without the proxy"),
@@ -134,12 +193,35 @@ impl Failure {
                 "`token-manager serve` starts a server here".to_owned(),
                 format!("--server URL, {names} another"),
             ],
+            Failure::Credentials { by_proxy: true, .. } => vec![
+                "http://USER:PASSWORD@HOST:PORT as the proxy in the environment variable that names it".to_owned(),
+            ],
+            Failure::Credentials { server, .. } => {
+                let (scheme, rest) = server.url.split_once("://").unwrap_or_default();
+                let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+                let url = format!("{scheme}://USER:PASSWORD@{host}");
+                vec![
+                    format!("{SERVER_ENV}={url} in the environment, with %40 for an @ in the password"),
+                    "`token-manager config set server -`, which reads that URL and keeps it".to_owned(),
+                ]
+            }
+            Failure::OtherScheme { instead, .. } => vec![format!("--server {instead}")],
             Failure::Redirected { instead, .. } => {
                 vec![format!("--server {instead}, if that is the server")]
             }
             Failure::Strange { .. } => vec![format!("--server URL, {names} the right one")],
             Failure::Lost { .. } | Failure::Refused(_) => Vec::new(),
         }
+    }
+
+    /// How long to wait before the next attempt: as long as the server told, else `pause`; a little
+    /// different for each client.
+    pub fn pause(&self, pause: Duration) -> Duration {
+        let told = match self {
+            Failure::Refused(problem) => problem.after,
+            _ => None,
+        };
+        jittered(told.map_or(pause, |told| told.max(pause)))
     }
 
     /// The server's code, if it is the server that refused.
@@ -160,7 +242,11 @@ impl Failure {
             ),
             // A proxy whose server is away.
             Failure::Strange { status, .. } => matches!(status, Some(502..=504)),
-            Failure::Address { .. } | Failure::Redirected { .. } => false,
+            Failure::Usage { .. }
+            | Failure::Address { .. }
+            | Failure::Redirected { .. }
+            | Failure::Credentials { .. }
+            | Failure::OtherScheme { .. } => false,
         }
     }
 }
@@ -168,8 +254,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Failure::Usage { what, .. } => f.write_str(what),
             Failure::Address { server, why } => {
-                write!(f, "{server:?} is no address of a server: {why}")
+                write!(f, "invalid server URL {server:?}: {why}")
             }
             Failure::Unreachable { server, why } => write!(f, "can't reach {server}: {why}"),
             Failure::Lost { server, why } => write!(f, "no answer from {server}: {why}"),
@@ -177,7 +264,20 @@ impl fmt::Display for Failure {
             Failure::Redirected { server, to, .. } => {
                 write!(f, "{server} redirects to {to}, which is not followed")
             }
-            Failure::Strange { what, .. } => write!(f, "that is no TokenManager: {what}"),
+            Failure::Credentials { server, by_proxy, sent } => {
+                let (who, status) = match (by_proxy, &server.proxy) {
+                    (true, Some(proxy)) => (format!("the proxy {proxy}"), 407),
+                    (true, None) => ("a proxy in front of the server".to_owned(), 407),
+                    (false, _) => (server.to_string(), 401),
+                };
+                let what = if *sent { "refuses the" } else { "asks for a" };
+                write!(f, "{who} {what} user name and password ({status})")
+            }
+            Failure::OtherScheme { server, is, .. } => write!(f, "{server} speaks {is}"),
+            Failure::Strange { what, proxy, .. } => {
+                write!(f, "that is no TokenManager: {what}")?;
+                proxy.iter().try_for_each(|proxy| write!(f, " through the proxy {proxy}"))
+            }
         }
     }
 }
@@ -186,13 +286,8 @@ impl Error for Failure {}
 
 /// The server's sentence, with the names that the command line has for what was sent.
 fn as_options(detail: &str) -> String {
-    let names = [
-        ("lease_seconds must be a number", "--lease must be a number of seconds"),
-        ("wait_seconds must be a number", "--wait must be a number of seconds"),
-        ("lease_seconds", "--lease"),
-        ("wait_seconds", "--wait"),
-        ("user_id", "the user's name"),
-    ];
+    let names =
+        [("lease_seconds", "--lease"), ("wait_seconds", "--wait"), ("user_id", "the user's name")];
     names.iter().fold(detail.to_owned(), |text, (sent, given)| text.replace(sent, given))
 }
 

@@ -3,25 +3,33 @@
 
 mod events;
 mod failure;
+mod jitter;
 mod model;
+mod pages;
 mod proxy;
+mod refusal;
+mod scheme;
 
-use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Arg, ValueHint};
 use jiff::Timestamp;
-use reqwest::header::{DATE, HeaderValue, LINK, LOCATION};
+use reqwest::header::{DATE, HeaderValue, LINK, LOCATION, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 pub use events::{Follow, News, Told, Word};
+use pages::next_page;
 use proxy::Proxy;
+use scheme::{Contact, Repeats};
 
 pub use failure::{Failure, Problem, Server};
+pub use jitter::jittered;
 pub use model::{Allocated, Lease, Leases, Policy, PoolView, Token, Usage, Usages};
+pub use refusal::explain;
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,33 +38,34 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// longer than the server takes at most before it gives up itself.
 const TIMEOUT: Duration = Duration::from_secs(35);
 
-/// How many rows a page has at most.
-const PAGE: usize = 1000;
-
-/// Maximum number of pages of a list. A search may answer pages without rows, one for each 100,000
-/// leases that it has looked at.
-const PAGES: usize = 100_000;
-
 /// Maximum bytes of an answer that is kept in memory. The largest page is well below: 1000 rows with
 /// names of 255 characters.
 const LARGEST_ANSWER: usize = 8 << 20;
 
-/// Maximum bytes of all pages of a list together. The tokens of the largest pool fit.
-const LARGEST_LIST: usize = 512 << 20;
-
 /// Maximum bytes of the document that says why a request was refused.
 const LARGEST_PROBLEM: usize = 64 << 10;
+
+/// How long a server may tell to stay away.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// The environment variable that names the server.
+pub const SERVER_ENV: &str = "TOKEN_MANAGER_SERVER";
+
+/// The environment variable that names the user to act for.
+pub const USER_ENV: &str = "TOKEN_MANAGER_USER";
+
+/// The server that is asked if none is named.
+pub const DEFAULT_SERVER: &str = "http://localhost:4000";
 
 /// The option that names the server.
 pub fn server() -> Arg {
     Arg::new("server")
         .long("server")
         .value_name("URL")
-        .env("TOKEN_MANAGER_SERVER")
-        .default_value("http://localhost:4000")
+        .env(SERVER_ENV)
         .value_hint(ValueHint::Url)
         .hide_env_values(true)
-        .help("The server to ask")
+        .help(format!("The server to ask [default: `config set server`, else {DEFAULT_SERVER}]"))
 }
 
 /// A client for one server. A machine need not have any authority's certificate to ask by http.
@@ -90,6 +99,8 @@ pub struct Api {
     client: Client,
     base: Url,
     proxy: Option<Proxy>,
+    /// Whether the server speaks HTTP, as far as is known.
+    contact: Arc<Contact>,
 }
 
 /// What a server answered.
@@ -103,6 +114,8 @@ pub struct Answer {
     pub next: Option<String>,
     /// How many bytes it was.
     size: usize,
+    /// The proxy by which it came, without a password.
+    proxy: Option<String>,
 }
 
 impl Answer {
@@ -112,7 +125,8 @@ impl Answer {
     ///
     /// [`Failure::Strange`] when this is not what a `TokenManager` answers.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        T::deserialize(&self.json).map_err(|error| Failure::strange(error.to_string()))
+        T::deserialize(&self.json)
+            .map_err(|error| Failure::strange(error.to_string()).through(self.proxy.clone()))
     }
 }
 
@@ -163,7 +177,7 @@ impl Api {
         let agent = concat!("token-manager/", env!("CARGO_PKG_VERSION"));
         let builder = || Client::builder().connect_timeout(CONNECT_TIMEOUT).user_agent(agent);
         let (client, proxy) = client_of(&base, builder).map_err(wrong)?;
-        Ok(Api { client, base, proxy })
+        Ok(Api { client, base, proxy, contact: Arc::default() })
     }
 
     /// The address, as errors name it: without a password.
@@ -189,48 +203,8 @@ impl Api {
     ///
     /// As [`Failure`] says.
     pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
-        self.answer(self.request(Method::GET, path)?.query(query).timeout(TIMEOUT)).await
-    }
-
-    /// As [`Api::get`] for a list that comes in pages, until `most` rows are there or there are no
-    /// more; in that case there is no next page. `rows` names the member that has the rows; a list
-    /// that is an array has none.
-    ///
-    /// # Errors
-    ///
-    /// As [`Failure`] says.
-    pub async fn pages(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-        rows: Option<&str>,
-        most: usize,
-    ) -> Result<Answer, Failure> {
-        let limit = most.min(PAGE).to_string();
-        let mut answer = self.get(path, &[query, &[("limit", &limit)]].concat()).await?;
-        let mut all = take_rows(&mut answer.json, rows)?;
-        // A server whose pages lead back to one of them would be asked for ever.
-        let (mut seen, mut size) = (HashSet::new(), answer.size);
-        while all.len() < most
-            && let Some(next) = answer.next.take()
-        {
-            let path = limited(&next, most - all.len());
-            if !seen.insert(next) || seen.len() > PAGES {
-                return Err(Failure::strange("its list has no end"));
-            }
-            let mut page = self.get(&path, &[]).await?;
-            size += page.size;
-            if size > LARGEST_LIST {
-                return Err(Failure::strange(too_large(LARGEST_LIST)));
-            }
-            all.append(&mut take_rows(&mut page.json, rows)?);
-            answer = page;
-        }
-        match rows {
-            Some(rows) => answer.json[rows] = Value::Array(all),
-            None => answer.json = Value::Array(all),
-        }
-        Ok(answer)
+        self.answer(self.request(Method::GET, path)?.query(query).timeout(TIMEOUT), Repeats::No)
+            .await
     }
 
     /// Begins to read what may be long, such as an export. It takes as long as it takes.
@@ -242,7 +216,7 @@ impl Api {
         let request = self.request(Method::GET, path)?.query(query).send();
         let begun = tokio::time::timeout(TIMEOUT, request).await;
         let begun = begun.map_err(|_| self.lost("it did not begin to answer"))?;
-        let response = begun.map_err(|error| Failure::of(self, error))?;
+        let response = self.received(begun, Repeats::No).await?;
         Ok(Download { api: self.clone(), response: self.checked(response).await? })
     }
 
@@ -268,6 +242,7 @@ impl Api {
         let request = self.request(Method::POST, "/api/tokens/allocate")?;
         self.answer(
             request.header("Idempotency-Key", &wish.key).json(&body).timeout(TIMEOUT + wait),
+            Repeats::Yes,
         )
         .await
     }
@@ -287,7 +262,7 @@ impl Api {
         if let Some(body) = body {
             request = request.json(body);
         }
-        self.answer(request).await
+        self.answer(request, Repeats::No).await
     }
 
     /// Follows what happens to leases from now on, and connects again whenever it has to.
@@ -299,9 +274,9 @@ impl Api {
     /// A request for a path, which may be one that the server named.
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
         let url = self.base.join(path.trim_start_matches('/'));
-        let mut url = url.map_err(|error| Failure::strange(error.to_string()))?;
+        let mut url = url.map_err(|error| self.strange(error.to_string()))?;
         if url.origin() != self.base.origin() || !url.path().starts_with(self.base.path()) {
-            return Err(Failure::strange(format!("it goes on at another address: {path}")));
+            return Err(self.strange(format!("it goes on at another address: {path}")));
         }
         // A whole address has no credentials. Fails only for addresses that have no place for any.
         let _ = url.set_username(self.base.username());
@@ -309,16 +284,36 @@ impl Api {
         Ok(self.client.request(method, url))
     }
 
-    async fn answer(&self, request: RequestBuilder) -> Result<Answer, Failure> {
-        let response = request.send().await.map_err(|error| Failure::of(self, error))?;
+    async fn answer(&self, request: RequestBuilder, repeats: Repeats) -> Result<Answer, Failure> {
+        let response = self.received(request.send().await, repeats).await?;
         let at = header(&response, &DATE).and_then(date);
         let next = header(&response, &LINK).and_then(next_page);
         let mut response = self.checked(response).await?;
         let body = self.body(&mut response, LARGEST_ANSWER).await?;
-        let body = body.ok_or_else(|| Failure::strange(too_large(LARGEST_ANSWER)))?;
+        let body = body.ok_or_else(|| self.strange(too_large(LARGEST_ANSWER)))?;
         let json = serde_json::from_slice(&body)
-            .map_err(|_| Failure::strange("what it answered is no JSON"))?;
-        Ok(Answer { json, at, next, size: body.len() })
+            .map_err(|_| self.strange("what it answered is no JSON"))?;
+        Ok(Answer { json, at, next, size: body.len(), proxy: self.server().proxy })
+    }
+
+    /// The response, or why there is none.
+    async fn received(
+        &self,
+        sent: reqwest::Result<Response>,
+        repeats: Repeats,
+    ) -> Result<Response, Failure> {
+        match sent {
+            Ok(response) => {
+                self.contact.answered();
+                Ok(response)
+            }
+            Err(error) => Err(self.with_scheme(Failure::of(self, error), repeats).await),
+        }
+    }
+
+    /// Something that no `TokenManager` answers.
+    pub fn strange(&self, what: impl Into<String>) -> Failure {
+        Failure::strange(what).through(self.server().proxy)
     }
 
     /// The response, if it is not an error.
@@ -332,10 +327,12 @@ impl Api {
         {
             return Err(self.redirected(response.url(), to));
         }
+        let after = header(&response, &RETRY_AFTER).and_then(|seconds| seconds.parse().ok());
+        let after = after.map(Duration::from_secs).map(|after| after.min(LONGEST_PAUSE));
         let body = self.body(&mut response, LARGEST_PROBLEM);
         let body = tokio::time::timeout(TIMEOUT, body).await;
         let body = body.map_err(|_| self.lost("it did not finish its answer"))??;
-        Err(Failure::refused(self, status.as_u16(), &body.unwrap_or_default()))
+        Err(Failure::refused(self, status.as_u16(), &body.unwrap_or_default(), after))
     }
 
     /// A response's body, unless it is larger than that.
@@ -353,7 +350,7 @@ impl Api {
     /// That a request for `asked` was answered with another address.
     fn redirected(&self, asked: &Url, to: &str) -> Failure {
         let Ok(mut to) = asked.join(to) else {
-            return Failure::strange("it redirects to what is no address");
+            return self.strange("it redirects to what is no address");
         };
         // What the server says of credentials is not repeated.
         let _ = (to.set_username(""), to.set_password(None));
@@ -389,37 +386,10 @@ impl Download {
     }
 }
 
-/// The path of a next page, with fewer rows where fewer are wanted.
-fn limited(next: &str, rows: usize) -> String {
-    let (path, query) = next.split_once('?').unwrap_or((next, ""));
-    // A server leaves out what is its default.
-    let rest = query.split('&').filter(|part| !part.starts_with("limit="));
-    let limit = format!("limit={}", rows.min(PAGE));
-    let query: Vec<&str> = std::iter::once(limit.as_str()).chain(rest).collect();
-    format!("{path}?{}", query.join("&"))
-}
-
-fn take_rows(json: &mut Value, rows: Option<&str>) -> Result<Vec<Value>, Failure> {
-    let rows = match rows {
-        Some(name) => json.get_mut(name).map(Value::take),
-        None => Some(json.take()),
-    };
-    match rows {
-        Some(Value::Array(rows)) => Ok(rows),
-        _ => Err(Failure::strange("it answered no list")),
-    }
-}
-
 fn header<'a>(response: &'a Response, name: &reqwest::header::HeaderName) -> Option<&'a str> {
     response.headers().get(name).map(HeaderValue::to_str)?.ok()
 }
 
 fn date(text: &str) -> Option<Timestamp> {
     jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp())
-}
-
-/// The path in `<path>; rel="next"`.
-fn next_page(link: &str) -> Option<String> {
-    let (path, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
-    rest.contains("rel=\"next\"").then(|| path.to_owned())
 }

@@ -17,6 +17,8 @@ pub struct Token {
     pub lease_id: Option<Uuid>,
     pub expires_at: Option<Timestamp>,
     pub fence: Option<i64>,
+    /// Its position in the pool, from 1.
+    pub number: Option<u64>,
 }
 
 /// A row of `/api/leases`, and what `/api/leases/{id}` and a renewal answer.

@@ -7,7 +7,9 @@ use jiff::SignedDuration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::api::{Allocated, Answer, Api, Failure, PoolView, Wish};
+use crate::api::{Allocated, Answer, Api, Failure, USER_ENV, Wish, explain};
+use crate::client_config;
+use crate::duration;
 use crate::exit::Exit;
 use crate::term::harmless;
 
@@ -15,7 +17,7 @@ use super::Common;
 use super::look::{Out, QUIET, STRONG, paint, remark};
 use super::show::both;
 use super::trouble::Trouble;
-use super::words::{lasted, length, span, until};
+use super::words::{lasted, until};
 
 /// How long to repeat a request whose answer does not come, beyond the time to wait for a token.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -41,14 +43,14 @@ Exit codes:
     6  the server is away, nothing was done
     7  the answer was lost: ask again with the same --key")]
 pub struct Allocate {
-    /// Who is to have it: any text of up to 255 characters
-    #[arg(value_name = "USER")]
-    user: String,
+    /// Who is to have it: any text of up to 255 characters [default: `config set user`]
+    #[arg(value_name = "USER", env = USER_ENV, hide_env_values = true)]
+    user: Option<String>,
     /// How long the lease is to last, such as 90s; no longer than the pool grants, which it is when left out
-    #[arg(long, value_name = "DURATION", value_parser = length)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
     lease: Option<Duration>,
     /// How long to wait when no token is to be had, up to 60s; left out, a pool that lets wait does for 30s
-    #[arg(long, value_name = "DURATION", value_parser = length)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
     wait: Option<Duration>,
     /// Names the request, so that repeating it takes no second token; made up when left out
     #[arg(long, value_name = "KEY")]
@@ -69,10 +71,12 @@ impl Allocate {
             reason = "a key of the request's own, which names nothing in the pool"
         )]
         let key = self.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
-        let wish = Wish { user: self.user.clone(), lease: self.lease, wait: self.wait, key };
+        let user = client_config::user(self.user.as_deref())?;
+        let wish = Wish { user, lease: self.lease, wait: self.wait, key };
+        let begun = Instant::now();
         let answer = match persist(&api, &wish).await {
             Ok(answer) => answer,
-            Err(failure) => return Err(self.refused(&api, failure, &wish).await),
+            Err(failure) => return Err(refused(&api, failure, &wish, begun.elapsed()).await),
         };
         let allocated: Allocated = answer.read()?;
         if self.common.json {
@@ -123,43 +127,25 @@ impl Allocate {
         }
         Ok(())
     }
+}
 
-    /// What to tell when there is no token.
-    async fn refused(&self, api: &Api, failure: Failure, wish: &Wish) -> Trouble {
-        let code = failure.code().map(str::to_owned);
-        let trouble = Trouble::from(failure);
-        match code.as_deref() {
-            Some("pool-full") => self.full(api, trouble).await,
-            Some("user-limit") => trouble.hint(format!(
-                "`token-manager leases --status active --user {}` shows what to release",
-                quoted(&self.user)
-            )),
-            _ if matches!(trouble, Trouble::Told { exit: Exit::OutcomeUnknown, .. }) => trouble
-                .trying(format!(
-                    "the same with --key {}, which takes no second token",
-                    quoted(&wish.key)
-                )),
-            _ => trouble,
-        }
+/// What to say when there is no token.
+async fn refused(api: &Api, failure: Failure, wish: &Wish, waited: Duration) -> Trouble {
+    if let Some((what, tries)) = explain(api, &failure, wish, waited).await {
+        return tries.into_iter().fold(Trouble::new(Exit::from(&failure), what), Trouble::hint);
     }
-
-    async fn full(&self, api: &Api, trouble: Trouble) -> Trouble {
-        let policy = api.get("/api/pool", &[]).await.and_then(|answer| answer.read::<PoolView>());
-        let waits = policy.is_ok_and(|pool| pool.policy.when_full != "reject");
-        let waited = self.wait.filter(|wait| !wait.is_zero());
-        let what = match waited {
-            Some(wait) => {
-                format!("every token is held, and none came free within {}", span(wait.as_secs()))
-            }
-            None => "every token is held".to_owned(),
-        };
-        let trouble = trouble.saying(what);
-        let look = "`token-manager tokens --active` shows when they come free";
-        if waits && waited.is_none() {
-            trouble.trying("--wait 30s, to wait for one").hint(look)
-        } else {
-            trouble.trying(look)
-        }
+    let limit = failure.code() == Some("user-limit");
+    let trouble = Trouble::from(failure);
+    match trouble {
+        _ if limit => trouble.hint(format!(
+            "`token-manager leases --status active --user {}` shows what to release",
+            quoted(&wish.user)
+        )),
+        Trouble::Told { exit: Exit::OutcomeUnknown, .. } => trouble.trying(format!(
+            "the same with --key {}, which takes no second token",
+            quoted(&wish.key)
+        )),
+        trouble => trouble,
     }
 }
 
@@ -173,7 +159,8 @@ async fn persist(api: &Api, wish: &Wish) -> Result<Answer, Failure> {
             settled => return settled,
         };
         let away = matches!(failure, Failure::Unreachable { .. });
-        if (first && away) || Instant::now() + PAUSE > until {
+        let pause = failure.pause(PAUSE);
+        if (first && away) || Instant::now() + pause > until {
             // That nothing came of the last attempt says nothing about those before.
             return Err(match Exit::from(&failure) {
                 Exit::Away if uncertain => api.lost(failure.to_string()),
@@ -185,7 +172,7 @@ async fn persist(api: &Api, wish: &Wish) -> Result<Answer, Failure> {
         }
         first = false;
         uncertain |= Exit::from(&failure) != Exit::Away;
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -1,16 +1,19 @@
-//! Finding a token by its id or by how its id begins.
+//! Finding a token by its number, by its id, or by the beginning of its id.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use crate::api::{Api, Token};
+use crate::api::{Api, Failure, Token};
 use crate::exit::Exit;
 
 use super::trouble::Trouble;
 
-/// With how many characters an id has to be begun at least.
+/// Minimum characters of the beginning of an id.
 const LEAST: usize = 4;
+
+/// Maximum digits of a number: the largest pool has 1,000,000 tokens.
+const DIGITS: usize = 7;
 
 /// How many candidates are named when there are several.
 const NAMED: usize = 5;
@@ -20,11 +23,13 @@ const NAMED: usize = 5;
 pub enum Named {
     /// Its id.
     Whole(Uuid),
-    /// How its id begins, as ids are written.
+    /// Its number, or, with enough digits, the beginning of its id.
+    Number(u64, String),
+    /// The beginning of its id, as ids are written.
     Begun(String),
 }
 
-/// Reads a token's id, or how it begins, on the command line.
+/// Reads a token's number, its id, or the beginning of its id, on the command line.
 ///
 /// # Errors
 ///
@@ -34,9 +39,18 @@ pub fn named(text: &str) -> Result<Named, String> {
         return Ok(Named::Whole(id));
     }
     let begun = text.to_ascii_lowercase();
+    let is_number = begun.bytes().all(|byte| byte.is_ascii_digit()) && !begun.starts_with('0');
+    if is_number
+        && begun.len() <= DIGITS
+        && let Ok(number) = begun.parse()
+    {
+        return Ok(Named::Number(number, begun));
+    }
     let fits = begun.len() < 36 && begun.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
     if !fits {
-        return Err("it is a UUID as `token-manager tokens` shows it, or how one begins".to_owned());
+        return Err("expected a token's number, its id, or the first 4 or more characters of its \
+                    id, as `token-manager tokens` shows them"
+            .to_owned());
     }
     if begun.len() < LEAST {
         return Err(format!("give at least {LEAST} characters of the id"));
@@ -64,31 +78,66 @@ pub fn whole(text: &str) -> Option<Uuid> {
 ///
 /// # Errors
 ///
-/// When none or several begin like that, or nobody can be asked.
+/// When none or several are meant, or the server can't be asked.
 pub async fn token(api: &Api, named: &Named) -> Result<Uuid, Trouble> {
-    let begun = match named {
+    let (mut fitting, begun) = match named {
         Named::Whole(id) => return Ok(*id),
-        Named::Begun(begun) => begun,
-    };
-    let tokens: Vec<Token> = api.pages("/api/tokens", &[], None, usize::MAX).await?.read()?;
-    let fitting: HashSet<Uuid> = tokens
-        .iter()
-        .map(|token| token.id)
-        .filter(|id| id.to_string().starts_with(begun))
-        .collect();
-    let mut fitting: Vec<Uuid> = fitting.into_iter().collect();
-    fitting.sort_unstable();
-    match fitting[..] {
-        [id] => Ok(id),
-        [] => Err(Trouble::new(Exit::Unknown, format!("no token's id begins with {begun}"))
-            .hint("`token-manager tokens` shows all there are")),
-        _ => {
-            let what = format!("{} tokens begin with {begun}", fitting.len());
-            let trouble = Trouble::new(Exit::Usage, what).hint("one of them, with more characters");
-            Err(fitting
-                .iter()
-                .take(NAMED)
-                .fold(trouble, |trouble, id| trouble.note(id.to_string())))
+        Named::Number(number, begun) => {
+            let numbered = numbered(api, *number).await?;
+            // Too short for an id.
+            let ids = if begun.len() < LEAST { HashSet::new() } else { begins(api, begun).await? };
+            (numbered.into_iter().chain(ids).collect::<HashSet<_>>(), begun)
         }
+        Named::Begun(begun) => (begins(api, begun).await?, begun),
+    };
+    let mut fitting: Vec<Uuid> = fitting.drain().collect();
+    fitting.sort_unstable();
+    let what = match (&fitting[..], named) {
+        ([id], _) => return Ok(*id),
+        ([], Named::Number(number, begun)) if begun.len() < LEAST => {
+            format!("the pool has no token {number}")
+        }
+        ([], Named::Number(number, _)) => {
+            format!("there is no token {number}, and no token's id begins with {number}")
+        }
+        ([], _) => format!("no token's id begins with {begun}"),
+        (several, Named::Number(..)) => {
+            format!("{begun} is the number or the beginning of the id of {} tokens", several.len())
+        }
+        (several, _) => format!("{} tokens begin with {begun}", several.len()),
+    };
+    if fitting.is_empty() {
+        return Err(Trouble::new(Exit::Unknown, what).hint("`token-manager tokens` shows all"));
     }
+    let trouble = Trouble::new(Exit::Usage, what).hint("one of them, with more characters");
+    Err(fitting.iter().take(NAMED).fold(trouble, |trouble, id| trouble.note(id.to_string())))
+}
+
+/// The token with that number, if there is one.
+async fn numbered(api: &Api, number: u64) -> Result<Option<Uuid>, Failure> {
+    // A page begins after the position, from 0, of the last row of the page before.
+    let after = number.checked_sub(2).map(|last| last.to_string());
+    let after = after.as_deref().map(|last| ("after", last));
+    let query: Vec<_> = [("limit", "1")].into_iter().chain(after).collect();
+    let tokens: Vec<Token> = api.get("/api/tokens", &query).await?.read()?;
+    Ok(tokens.iter().find(|token| token.number == Some(number)).map(|token| token.id))
+}
+
+/// The tokens whose ids begin like that.
+async fn begins(api: &Api, begun: &str) -> Result<HashSet<Uuid>, Failure> {
+    let tokens: Vec<Token> = api.pages("/api/tokens", &[], None, usize::MAX).await?.read()?;
+    let ids = tokens.iter().map(|token| token.id);
+    Ok(ids.filter(|id| id.to_string().starts_with(begun)).collect())
+}
+
+/// The numbers of all tokens, if the pool is small enough to ask for them beside something else.
+pub async fn numbers(api: &Api) -> HashMap<Uuid, u64> {
+    let Ok(answer) = api.get("/api/tokens", &[("limit", "1000")]).await else {
+        return HashMap::new();
+    };
+    let tokens: Vec<Token> = answer.read().unwrap_or_default();
+    if answer.next.is_some() {
+        return HashMap::new();
+    }
+    tokens.into_iter().filter_map(|token| Some((token.id, token.number?))).collect()
 }

@@ -16,14 +16,14 @@ use super::{Common, remark_more, time_of};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  token-manager history d52018b5 --limit 5
-      who had that token last")]
+  token-manager history 17 --limit 5
+      who had token number 17 last")]
 pub struct History {
-    /// A token's id, or the first 4 characters of it or more
+    /// A token's number, its id, or the first 4 or more characters of its id
     #[arg(value_name = "TOKEN", value_parser = find::named)]
     token: Named,
     /// Show so many at most
-    #[arg(long, value_name = "COUNT", value_parser = super::rows(), default_value = "20")]
+    #[arg(long, value_name = "COUNT", value_parser = super::rows, allow_hyphen_values = true, default_value = "20")]
     limit: usize,
     #[command(flatten)]
     common: Common,

@@ -1,10 +1,12 @@
 //! `token-manager leases`
 
+use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use crate::api::{Api, Failure, Lease};
 use crate::exit::Exit;
@@ -20,7 +22,7 @@ use super::{Common, remark_more, time_of};
 
 /// Search the leases, past and present, newest first
 ///
-/// A TIME is one such as 2026-11-22T15:36:02Z, or how long ago by the server's clock: 30m, 2h, 7days.
+/// A TIME is one such as 2026-11-22T15:36:02Z, or how long ago by the server's clock: 30m, 2h, 7d.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +30,7 @@ Examples:
       what ann had last
   token-manager leases --at 2h
       who had what two hours ago
-  token-manager leases --reason evicted --from 1day
+  token-manager leases --reason evicted --from 1d
       who lost a token to others since yesterday
   token-manager leases --csv > leases.csv
       all of the history, for a spreadsheet")]
@@ -36,7 +38,7 @@ pub struct Leases {
     /// Only this user's
     #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
-    /// Only this token's: its id, or the first 4 characters of it or more
+    /// Only this token's: its number, its id, or the first 4 or more characters of its id
     #[arg(long, value_name = "TOKEN", value_parser = find::named)]
     token: Option<Named>,
     /// Only those that run, or that are over
@@ -46,16 +48,16 @@ pub struct Leases {
     #[arg(long, value_parser = ["released", "expired", "evicted", "cleared", "imported"])]
     reason: Option<String>,
     /// Only those that began then or later
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<When>,
     /// Only those that began before
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<When>,
     /// Only those that ran at that time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     at: Option<When>,
     /// Show so many at most
-    #[arg(long, value_name = "COUNT", value_parser = super::rows(), default_value = "20")]
+    #[arg(long, value_name = "COUNT", value_parser = super::rows, allow_hyphen_values = true, default_value = "20")]
     limit: usize,
     /// Print all of them as CSV, however many there are
     #[arg(long, conflicts_with_all = ["limit", "json"])]
@@ -88,7 +90,8 @@ impl Leases {
                 return Ok(());
             }
             let now = time_of(&answer, found.leases.iter().map(Lease::told_at))?;
-            out.print(&table(&found.leases, now).text(out.width))?;
+            let numbers = find::numbers(&api).await;
+            out.print(&table(&found.leases, now, &numbers).text(out.width))?;
             if answer.next.is_some() {
                 remark_more(self.limit);
             }
@@ -161,12 +164,13 @@ async fn export(api: &Api, query: &[(&str, &str)]) -> Result<(), Trouble> {
     }
 }
 
-fn table(leases: &[Lease], now: Timestamp) -> Table<6> {
+fn table(leases: &[Lease], now: Timestamp, numbers: &HashMap<Uuid, u64>) -> Table<7> {
     let mut table = Table::new([
         ("USER", Yields::Cuts),
         ("STATUS", Yields::Never),
         ("STARTED", Yields::Goes(2)),
         ("ENDS", Yields::Never),
+        (if numbers.is_empty() { "" } else { "NO" }, Yields::Never),
         ("TOKEN", Yields::Shortens(1)),
         ("LEASE", Yields::Never),
     ]);
@@ -177,6 +181,7 @@ fn table(leases: &[Lease], now: Timestamp) -> Table<6> {
             Cell::styled(status_style(status), status),
             ago(now, lease.started_at).into(),
             end(now, lease.ended_at, lease.expires_at),
+            numbers.get(&lease.token_id).map_or(String::new(), u64::to_string).into(),
             lease.token_id.to_string().into(),
             Cell::styled(QUIET, lease.lease_id.to_string()),
         ]);

@@ -14,16 +14,17 @@ mod status;
 mod table;
 mod tokens;
 pub mod trouble;
+mod version;
 mod watch;
 pub mod words;
 
 use std::process::ExitCode;
 
-use clap::builder::RangedU64ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use jiff::Timestamp;
 
 use crate::api::{self, Answer, Api, Failure};
+use crate::client_config;
 use crate::exit::Exit;
 
 use self::look::remark;
@@ -44,6 +45,7 @@ enum Asked {
     Pool(pool::Pool),
     Watch(watch::Watch),
     Status(status::Status),
+    Version(version::Version),
 }
 
 /// The definitions of the commands.
@@ -91,6 +93,7 @@ impl Asked {
             Asked::Pool(pool) => pool.perform().await.map_err(Trouble::of_reading),
             Asked::Watch(watch) => watch.perform().await.map_err(Trouble::of_reading),
             Asked::Status(status) => status.perform().await,
+            Asked::Version(version) => version.perform(),
         }
     }
 }
@@ -98,8 +101,8 @@ impl Asked {
 /// What all commands take that ask a server.
 #[derive(Clone, Debug)]
 struct Common {
-    /// The server's address, as it was given.
-    server: String,
+    /// The server's address, as an option or the environment gave it.
+    server: Option<String>,
     /// Whether programs read the output.
     json: bool,
 }
@@ -107,7 +110,7 @@ struct Common {
 impl Common {
     /// The server.
     fn api(&self) -> Result<Api, Failure> {
-        Api::at(&self.server)
+        Api::at(&client_config::server(self.server.as_deref())?)
     }
 }
 
@@ -124,7 +127,7 @@ impl Args for Common {
 
 impl FromArgMatches for Common {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let server = matches.get_one::<String>("server").expect("it has a default").clone();
+        let server = matches.get_one::<String>("server").cloned();
         Ok(Common { server, json: matches.get_flag("json") })
     }
 
@@ -135,8 +138,9 @@ impl FromArgMatches for Common {
 }
 
 /// Reads how many rows are wanted.
-fn rows() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..)
+fn rows(text: &str) -> Result<usize, String> {
+    let rows = text.parse().ok().filter(|rows| *rows > 0);
+    rows.ok_or_else(|| "expected a whole number, 1 or more".to_owned())
 }
 
 /// Says that there are more rows than were wanted.

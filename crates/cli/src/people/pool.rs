@@ -5,11 +5,12 @@ use jiff::Timestamp;
 
 use crate::api::{Lease, Policy, PoolView};
 use crate::count;
+use crate::duration::of_seconds;
 use crate::term::harmless;
 
 use super::look::{GOOD, MIND, Out, PLAIN, QUIET, STRONG, paint};
 use super::trouble::Trouble;
-use super::words::{ago, exactly, until};
+use super::words::{ago, until};
 use super::{Common, time_of};
 
 /// How many characters the bar has.
@@ -68,14 +69,14 @@ fn fullness(pool: &PoolView, bar: bool) -> String {
 
 /// The policy in sentences.
 pub fn policy(policy: &Policy) -> Vec<String> {
-    let lease = exactly(policy.lease_seconds);
+    let lease = of_seconds(policy.lease_seconds);
     let longest = if policy.max_lease_seconds > policy.lease_seconds {
-        format!("it may be renewed to last {} from its start", exactly(policy.max_lease_seconds))
+        format!("it may be renewed to last {} from its start", of_seconds(policy.max_lease_seconds))
     } else {
         "it can't be renewed beyond that".to_owned()
     };
     let mut sentences = vec![format!("A lease lasts {lease}, and {longest}.")];
-    let hold = exactly(policy.min_hold_seconds);
+    let hold = of_seconds(policy.min_hold_seconds);
     sentences.push(match (policy.when_full.as_str(), policy.min_hold_seconds > 0.0) {
         ("evict-oldest", false) => {
             "When every token is held, whoever asks gets the one that was held longest.".to_owned()

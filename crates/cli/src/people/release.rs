@@ -29,8 +29,8 @@ token-manager release [OPTIONS] <LEASE_ID>
 Examples:
   token-manager release 01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd
       ends that lease
-  token-manager release --token d52018b5 --if-user ann
-      ends whatever lease the token has, if it is ann's
+  token-manager release --token 17 --if-user ann
+      ends whatever lease token number 17 has, if it is ann's
 
 Exit codes:
     4  there is no such lease or token
@@ -42,7 +42,7 @@ pub struct Release {
     /// The lease's whole id
     #[arg(value_name = "LEASE_ID", value_parser = find::lease, required_unless_present = "token")]
     lease: Option<Uuid>,
-    /// End the lease of this token, whoever has it: its id, or the first 4 characters of it or more
+    /// End the lease of this token, whoever has it: its number, its id, or the first 4 or more characters of its id
     #[arg(long, value_name = "TOKEN", value_parser = find::named, conflicts_with = "lease")]
     token: Option<Named>,
     /// Only if it is this user's

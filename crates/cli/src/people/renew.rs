@@ -5,12 +5,13 @@ use reqwest::Method;
 use uuid::Uuid;
 
 use crate::api::Lease;
+use crate::duration::of_seconds;
 use crate::term::harmless;
 
 use super::look::Out;
 use super::release::of_lease;
 use super::trouble::Trouble;
-use super::words::{exactly, moment};
+use super::words::moment;
 use super::{Common, find};
 
 /// Move a lease's deadline
@@ -53,7 +54,7 @@ impl Renew {
             "Renewed: {} has token {} for another {}, until {}.",
             harmless(&lease.user),
             lease.token_id,
-            exactly(lease.expires_in.round()),
+            of_seconds(lease.expires_in.round()),
             moment(lease.expires_at)
         ))?)
     }

@@ -23,10 +23,12 @@ use super::{Common, time_of};
 Examples:
   token-manager show d52018b5
       the token whose id begins like that
+  token-manager show 17
+      token number 17
   token-manager show 01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd
       what became of that lease")]
 pub struct Show {
-    /// A token's id or the first 4 characters of it or more, or a lease's whole id
+    /// A token's number, its id, or the first 4 or more characters of its id; or a lease's whole id
     #[arg(value_name = "ID", value_parser = find::named)]
     id: Named,
     #[command(flatten)]
@@ -60,7 +62,7 @@ impl Show {
     pub async fn perform(self) -> Result<(), Trouble> {
         let (api, out) = (self.common.api()?, Out::standard());
         let id = find::token(&api, &self.id).await.map_err(|trouble| match trouble {
-            Trouble::Told { exit: Exit::Unknown, .. } => {
+            Trouble::Told { exit: Exit::Unknown, .. } if matches!(self.id, Named::Begun(_)) => {
                 trouble.hint("the whole id, if it is a lease's")
             }
             trouble => trouble,
@@ -96,8 +98,9 @@ async fn lease(api: &Api, id: Uuid) -> Result<Answer, Trouble> {
 }
 
 fn of_token(token: &Token, now: Timestamp) -> Vec<(&'static str, String)> {
-    let mut facts =
-        vec![("token", token.id.to_string()), ("value", paint(STRONG, harmless(&token.value)))];
+    let mut facts = vec![("token", token.id.to_string())];
+    facts.extend(token.number.map(|number| ("number", number.to_string())));
+    facts.push(("value", paint(STRONG, harmless(&token.value))));
     let (Some(user), Some(lease), Some(started), Some(expires)) =
         (&token.user, token.lease_id, token.activated_at, token.expires_at)
     else {

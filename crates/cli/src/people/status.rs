@@ -14,7 +14,7 @@ use super::Common;
 use super::look::{BAD, GOOD, MIND, Out, paint};
 use super::trouble::Trouble;
 
-/// Say whether the server is there and ready
+/// Check that the server is up and ready, and show its version
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -39,14 +39,16 @@ impl Status {
         let there = async {
             api.get("/health/live", &[]).await?;
             let since = Instant::now();
-            api.get("/health/live", &[]).await?;
-            Ok(since.elapsed())
+            let live = api.get("/health/live", &[]).await?;
+            Ok((since.elapsed(), live))
         };
-        let took = match there.await {
-            Ok(took) => took,
+        let (took, live) = match there.await {
+            Ok(there) => there,
             Err(failure) => return Err(self.away(&api, &out, failure)),
         };
         let took = took.as_secs_f64() * 1000.0;
+        // Servers before this version do not tell theirs.
+        let version = live.json["version"].as_str().unwrap_or("unknown");
         let ready = match api.get("/health/ready", &[]).await {
             Ok(_) => api.get("/api/pool", &[]).await,
             Err(failure) => Err(failure),
@@ -56,10 +58,14 @@ impl Status {
             Err(failure) => {
                 let (state, why) = ("not ready", failure.to_string());
                 if self.common.json {
-                    out.json(&json!({ "server": api.shown(), "state": state, "why": why, "round_trip_ms": took }))?;
+                    out.json(&json!({
+                        "server": api.shown(), "version": version, "state": state, "why": why,
+                        "round_trip_ms": took,
+                    }))?;
                 } else {
                     out.facts(&[
                         ("server", api.shown()),
+                        ("version", harmless(version)),
                         ("state", paint(MIND, state)),
                         ("round trip", milliseconds(took)),
                         ("why", harmless(&why)),
@@ -68,14 +74,16 @@ impl Status {
                 return Err(Trouble::Over(Exit::Away));
             }
         };
-        let PoolView { size, active, available, waiting, epoch, version, .. } = pool.read()?;
+        let PoolView { size, active, available, waiting, epoch, version: newest, .. } =
+            pool.read()?;
         if self.common.json {
             return Ok(out.json(&json!({
-                "server": api.shown(), "state": "ready", "round_trip_ms": took, "pool": pool.json,
+                "server": api.shown(), "version": version, "state": "ready", "round_trip_ms": took, "pool": pool.json,
             }))?);
         }
         Ok(out.facts(&[
             ("server", api.shown()),
+            ("version", harmless(version)),
             ("state", paint(GOOD, "ready")),
             ("round trip", milliseconds(took)),
             (
@@ -85,7 +93,7 @@ impl Status {
                     count(size, "token")
                 ),
             ),
-            ("journal", format!("at {epoch}-{version}")),
+            ("journal", format!("at {epoch}-{newest}")),
         ])?)
     }
 

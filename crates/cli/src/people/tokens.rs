@@ -17,8 +17,8 @@ use super::{Common, remark_more, time_of, words};
 
 /// List the tokens, who has them and for how long
 ///
-/// Their values are shown only if you ask for them by --values. An id need not be typed whole: other commands take how it
-/// begins.
+/// Tables show values only with --values. Other commands take a token by its number (NO), its id, or the first 4 or more
+/// characters of its id.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -38,11 +38,11 @@ pub struct Tokens {
     /// Only those that this user has
     #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
-    /// Show the tokens' values
+    /// Show the tokens' values in the table; JSON has them in any case
     #[arg(long)]
     values: bool,
     /// Show so many at most
-    #[arg(long, value_name = "COUNT", value_parser = super::rows())]
+    #[arg(long, value_name = "COUNT", value_parser = super::rows, allow_hyphen_values = true)]
     limit: Option<usize>,
     #[command(flatten)]
     common: Common,
@@ -72,7 +72,7 @@ impl Tokens {
             rows.truncate(limit);
         }
         if self.common.json {
-            out.json(&self.without_values(answer.json))?;
+            out.json(&answer.json)?;
         } else {
             let rows: Vec<Token> = answer.read()?;
             if rows.is_empty() {
@@ -86,18 +86,6 @@ impl Tokens {
             }
         }
         Ok(())
-    }
-
-    /// The JSON, with values only where they were asked for.
-    fn without_values(&self, mut json: Value) -> Value {
-        if let Value::Array(rows) = &mut json
-            && !self.values
-        {
-            for row in rows.iter_mut().filter_map(Value::as_object_mut) {
-                row.shift_remove("token");
-            }
-        }
-        json
     }
 
     fn nothing(&self) -> String {
@@ -118,8 +106,9 @@ async fn leases_of(api: &Api, user: &str) -> Result<HashSet<Uuid>, Failure> {
     Ok(leases.leases.iter().map(|lease| lease.lease_id).collect())
 }
 
-fn table(tokens: &[Token], now: jiff::Timestamp, values: bool) -> Table<7> {
+fn table(tokens: &[Token], now: jiff::Timestamp, values: bool) -> Table<8> {
     let mut table = Table::new([
+        ("NO", Yields::Never),
         ("TOKEN", Yields::Shortens(3)),
         (if values { "VALUE" } else { "" }, Yields::Never),
         ("STATUS", Yields::Never),
@@ -137,6 +126,7 @@ fn table(tokens: &[Token], now: jiff::Timestamp, values: bool) -> Table<7> {
             Cell::styled(QUIET, "available")
         };
         table.row([
+            token.number.map_or(String::new(), |number| number.to_string()).into(),
             token.id.to_string().into(),
             value.into(),
             status,

@@ -1,6 +1,7 @@
 //! What came of a command and its lease: said, told by the exit code, and the lease given back.
 
 use jiff::Timestamp;
+use pool::HumanDuration;
 
 use crate::api::{Api, Failure};
 use crate::exit::Exit;
@@ -20,7 +21,7 @@ pub fn report(order: &Order, outcome: &Outcome) -> Leave {
     let in_time = if by_deadline {
         "before the deadline".to_owned()
     } else {
-        format!("{} after SIGTERM", humantime::format_duration(outcome.plan.grace))
+        format!("{} after SIGTERM", HumanDuration(outcome.plan.grace))
     };
     let so = if outcome.goes_on {
         format!("but {program}, or something that it started, can't be ended and goes on")

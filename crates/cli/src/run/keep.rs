@@ -1,6 +1,5 @@
 //! Keeping a lease: renewing it in time, and learning early that it is lost.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -12,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
-use crate::api::{Api, Failure, News, Problem, Word as Happened};
+use crate::api::{Api, Failure, News, Problem, Word as Happened, jittered};
 
 use super::clock::Moment;
 use super::deadline::{self, Deadline, Said};
@@ -27,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long to wait at least after a look that failed.
 const LOOKS: Duration = Duration::from_secs(1);
+
+/// How long to wait, by chance a little more or less, before a look after an outage.
+const SPREAD: Duration = Duration::from_millis(100);
 
 /// Maximum number of requests of one kind under way. A server that is well answers before there is a
 /// second one.
@@ -208,7 +210,8 @@ impl<'a> Renewing<'a> {
                     continue;
                 }
                 () = calls.anew.notified() => {
-                    self.looks.at = Some(Moment::now());
+                    // Many clients may have lost the server in this moment.
+                    self.looks.at = Some(Moment::now().after(jittered(SPREAD)));
                     if self.order.renew {
                         self.renewals.at = self.renewals.at.or(self.looks.at);
                     }
@@ -284,7 +287,7 @@ impl<'a> Renewing<'a> {
         let pause = deadline::pause(now, self.until());
         let (line, pause) =
             if renews { (&mut self.renewals, pause) } else { (&mut self.looks, pause.max(LOOKS)) };
-        let again = now.after(scattered(pause));
+        let again = now.after(jittered(pause));
         line.at = Some(line.at.map_or(again, |at| at.min(again)));
         say(self.words, Word::Away(failure.to_string())).await;
     }
@@ -314,10 +317,4 @@ async fn ask(api: &Api, held: &Held, renews: bool) -> (Moment, Came) {
         Err(failure) => Came::Nothing(failure),
     };
     (asked, came)
-}
-
-/// A little longer, by chance, so that not all who miss a server ask it at the same time.
-fn scattered(pause: Duration) -> Duration {
-    let chance = RandomState::new().hash_one(()) % 256;
-    pause + pause * u32::try_from(chance).unwrap_or(0) / 1024
 }

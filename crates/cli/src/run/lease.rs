@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::api::{Allocated, Answer, Api, Failure, Wish};
+use crate::api::{Allocated, Answer, Api, Failure, Wish, jittered};
 
 use super::clock::Moment;
 use super::deadline::{Deadline, Plan, Said};
@@ -150,7 +150,7 @@ impl<'a> Asking<'a> {
                     }
                     self.tell
                         .verbose("the lease was over before there was an answer; asking again");
-                    sleep(pause).await;
+                    sleep(jittered(pause)).await;
                 }
                 Ok(Some(held)) => return Ok(held),
                 Err(none) => return Err(none),
@@ -192,7 +192,7 @@ impl<'a> Asking<'a> {
                 });
             }
             self.tell.verbose(&format!("asking again. {}", tell::sentence(&failure)));
-            sleep(PAUSE).await;
+            sleep(failure.pause(PAUSE)).await;
         }
     }
 
@@ -302,6 +302,6 @@ pub async fn give_back(api: &Api, path: &str, patience: Duration) -> Result<(), 
         if !failure.may_pass() || Moment::now().after(PAUSE) > until {
             return Err(failure);
         }
-        sleep(PAUSE).await;
+        sleep(jittered(PAUSE)).await;
     }
 }

@@ -28,7 +28,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use nix::sys::signal::{Signal, raise};
 
-use crate::api::{Api, Failure, PoolView};
+use crate::api::{Api, Failure, SERVER_ENV, USER_ENV, explain};
 use crate::exit::Exit;
 
 use self::child::Child;
@@ -43,13 +43,16 @@ use self::tell::Tell;
 use self::terminal::{Terminal, nobody_continues};
 
 pub use self::child::exit_code;
-pub use self::order::command;
+pub use self::order::{VARIABLES, command};
 pub use self::signals::{ALSO_END, Signals, is_ignored};
 pub use self::stage::perform as stage;
 
 /// Runs it.
 pub fn run(matches: &ArgMatches) -> ExitCode {
-    let leave = start(&Order::read(matches));
+    let leave = match Order::read(matches) {
+        Ok(order) => start(&order),
+        Err(failure) => unusable(&failure),
+    };
     tell::finish();
     leave.leave()
 }
@@ -61,10 +64,7 @@ fn start(order: &Order) -> Leave {
     }
     let api = match Api::at(&order.server) {
         Ok(api) => api,
-        Err(failure) => {
-            tell::complain(&failure.to_string(), &texts(&failure.hints()));
-            return Exit::from(&failure).into();
-        }
+        Err(failure) => return unusable(&failure),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = runtime.and_then(|runtime| {
@@ -79,12 +79,21 @@ fn start(order: &Order) -> Leave {
     })
 }
 
+fn unusable(failure: &Failure) -> Leave {
+    tell::complain(&failure.to_string(), &texts(&failure.hints()));
+    Exit::from(failure).into()
+}
+
 async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<Leave> {
     // From here on, so that none is lost.
     let mut signals = Signals::listen()?;
+    let begun = Moment::now();
     let held = match ask(api, order, tell, &mut signals).await {
         Ok(Ok(held)) => held,
-        Ok(Err(none)) => return Ok(no_lease(api, order, &none).await.into()),
+        Ok(Err(none)) => {
+            let waited = Moment::now().since(begun);
+            return Ok(no_lease(api, order, &none, waited).await.into());
+        }
         Err(signal) => return Ok(Leave::By(signal as i32)),
     };
     tell.verbose(&format!(
@@ -103,11 +112,14 @@ async fn perform(api: &Api, order: &Order, tell: Tell) -> io::Result<Leave> {
         return Ok(Exit::Usage.into());
     }
     let variables = [
-        ("TOKEN", held.value.clone()),
-        ("TOKEN_ID", held.token_id.to_string()),
-        ("LEASE_ID", held.lease_id.to_string()),
-        ("FENCE", held.fence.to_string()),
-        ("EXPIRES_AT", tell::time(held.expires_at)),
+        (order::TOKEN, held.value.clone()),
+        (order::TOKEN_ID, held.token_id.to_string()),
+        (order::LEASE_ID, held.lease_id.to_string()),
+        (order::FENCE, held.fence.to_string()),
+        (order::EXPIRES_AT, tell::time(held.expires_at)),
+        // So that the command can ask the same server for the same user.
+        (SERVER_ENV, order.server.clone()),
+        (USER_ENV, order.user.clone()),
     ];
     let mut terminal = Terminal::open();
     let at_once = Terminal::is_ours_alone();
@@ -204,9 +216,9 @@ async fn insisted(signals: &mut Signals) -> Signal {
 }
 
 /// Says why there is no token.
-async fn no_lease(api: &Api, order: &Order, none: &NoLease) -> ExitCode {
+async fn no_lease(api: &Api, order: &Order, none: &NoLease, waited: Duration) -> ExitCode {
     match none {
-        NoLease::Failed(failure) => refused(api, order, failure).await,
+        NoLease::Failed(failure) => refused(api, order, failure, waited).await,
         NoLease::Uncertain(failure) => {
             let last = tell::sentence(failure);
             let what = format!("an answer was lost, and asking again came to nothing. {last}");
@@ -223,26 +235,19 @@ async fn no_lease(api: &Api, order: &Order, none: &NoLease) -> ExitCode {
     }
 }
 
-async fn refused(api: &Api, order: &Order, failure: &Failure) -> ExitCode {
-    let own: &[&str] = match (failure, failure.code()) {
-        (_, Some("pool-full")) if order.wait.is_none() => {
-            let pool = api.get("/api/pool", &[]).await.and_then(|pool| pool.read::<PoolView>());
-            if pool.is_ok_and(|pool| pool.policy.when_full == "reject") {
-                &["`token-manager tokens --active` shows when one comes free"]
-            } else {
-                &["--wait 30s, to wait until one is free"]
-            }
-        }
-        (_, Some("pool-full")) => &["a longer --wait"],
-        (_, Some("user-limit")) => &["again when one of this user's leases has ended"],
-        (Failure::Lost { .. }, _) | (_, Some("outcome-unknown" | "timed-out")) => &[LOST],
-        _ => &[],
-    };
-    // The server speaks of a queue and of headers there.
-    let full = (failure.code() == Some("pool-full")).then(|| "every token is held".to_owned());
-    let general = failure.hints();
-    let hints = [own, &texts(&general)].concat();
-    tell::complain(&full.unwrap_or_else(|| failure.to_string()), &hints);
+async fn refused(api: &Api, order: &Order, failure: &Failure, waited: Duration) -> ExitCode {
+    let wish = order.wish(String::new());
+    let explained = explain(api, failure, &wish, waited).await;
+    let (what, hints) = explained.unwrap_or_else(|| {
+        let own = match (failure, failure.code()) {
+            (_, Some("user-limit")) => Some("again when one of this user's leases has ended"),
+            (Failure::Lost { .. }, _) | (_, Some("outcome-unknown" | "timed-out")) => Some(LOST),
+            _ => None,
+        };
+        let hints = own.map(str::to_owned).into_iter().chain(failure.hints()).collect();
+        (failure.to_string(), hints)
+    });
+    tell::complain(&what, &texts(&hints));
     Exit::from(failure).into()
 }
 

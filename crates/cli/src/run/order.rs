@@ -5,8 +5,16 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
-use crate::api;
-use crate::people::words::length;
+use crate::api::{self, Failure, Wish};
+use crate::{client_config, duration};
+
+/// The variables that the command finds in its environment, besides the server and the user.
+pub const TOKEN: &str = "TOKEN_MANAGER_TOKEN";
+pub const TOKEN_ID: &str = "TOKEN_MANAGER_TOKEN_ID";
+pub const LEASE_ID: &str = "TOKEN_MANAGER_LEASE_ID";
+pub const FENCE: &str = "TOKEN_MANAGER_FENCE";
+pub const EXPIRES_AT: &str = "TOKEN_MANAGER_EXPIRES_AT";
+pub const VARIABLES: [&str; 5] = [TOKEN, TOKEN_ID, LEASE_ID, FENCE, EXPIRES_AT];
 
 const ABOUT: &str = "\
 Takes a token, runs a command while the lease lasts, and gives the token back when the command has \
@@ -14,11 +22,18 @@ ended, however it ended.
 
 The command finds in its environment (other users of the machine can't read that, as they can a \
 command line):
-  TOKEN       the token itself
-  TOKEN_ID    which token it is
-  LEASE_ID    the lease
-  FENCE       the lease's number, larger than all before it
-  EXPIRES_AT  its deadline at the start; renewals move it later
+  TOKEN_MANAGER_TOKEN       the token's value
+  TOKEN_MANAGER_TOKEN_ID    the token's id
+  TOKEN_MANAGER_LEASE_ID    the lease's id
+  TOKEN_MANAGER_FENCE       the lease's number, larger than all before it
+  TOKEN_MANAGER_EXPIRES_AT  its deadline at the start; renewals move it later
+  TOKEN_MANAGER_SERVER      the server that granted it
+  TOKEN_MANAGER_USER        the user who has it
+
+A `run` inside another takes a second lease. Within the inner command these variables are those of \
+the inner lease; the outer lease stays, and its values are visible again when the inner command has \
+ended. If the outer lease is lost, the inner `run` is ended with everything else. To use both tokens \
+in the inner command, copy the outer values to other variables first.
 
 The lease is renewed after half of its time, as long as the pool's policy allows (serve \
 --max-lease). If it is lost before its time is up (evicted, released by somebody else, cleared), \
@@ -51,8 +66,7 @@ is renewed, and nobody ends anything. When all are continued, the lease is looke
 SIGHUP, and SIGKILL when the grace time is over; `nohup token-manager run ...` protects both.
 
 Server: when the command has ended and the server is away, giving back is tried for 5 seconds; \
-after that, or when `run` is told to end once more, the lease ends at its deadline. The command \
-inherits TOKEN_MANAGER_SERVER with all that is in it, so that it can ask for its lease itself.
+after that, or when `run` is told to end once more, the lease ends at its deadline.
 
 Exit codes: that of the command. If signal n ended it, `run` dies of the same one, which shells tell \
 as 128 + n. Otherwise
@@ -79,7 +93,13 @@ Examples:
 /// The definition of `run`.
 pub fn command() -> Command {
     let time = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).value_parser(length).help(help)
+        Arg::new(name)
+            .long(name)
+            .value_name(value)
+            .value_parser(duration::parse)
+            // A negative one gets a message about the value.
+            .allow_hyphen_values(true)
+            .help(help)
     };
     let switch = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
@@ -89,12 +109,19 @@ pub fn command() -> Command {
         .long_about(ABOUT)
         .after_long_help(MORE)
         .after_help("`token-manager run --help` says more, also about exit codes.")
-        .override_usage("token-manager run --user NAME [OPTIONS] -- COMMAND [ARGUMENT]...")
+        .override_usage("token-manager run [--user NAME] [OPTIONS] -- COMMAND [ARGUMENT]...")
         .arg(api::server())
         .arg(
-            Arg::new("user").short('u').long("user").value_name("NAME").required(true).help(
-                "Who takes the token: any text of up to 255 characters, which others get to see",
-            ),
+            Arg::new("user")
+                .short('u')
+                .long("user")
+                .value_name("NAME")
+                .env(api::USER_ENV)
+                .hide_env_values(true)
+                .help(
+                    "Who takes the token: any text of up to 255 characters, which others get to see \
+                     [default: `config set user`]",
+                ),
         )
         .arg(time(
             "wait",
@@ -159,6 +186,11 @@ pub struct Order {
 }
 
 impl Order {
+    /// The request for a token, under a key.
+    pub fn wish(&self, key: String) -> Wish {
+        Wish { user: self.user.clone(), lease: self.lease, wait: self.wait, key }
+    }
+
     /// The program's name, in quotes and harmless to a terminal.
     pub fn program_shown(&self) -> String {
         format!("{:?}", self.program.to_string_lossy())
@@ -167,13 +199,17 @@ impl Order {
 
 impl Order {
     /// Reads what [`command`] matched.
-    pub fn read(matches: &ArgMatches) -> Self {
-        let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
+    ///
+    /// # Errors
+    ///
+    /// When no user is named, or the client configuration can't be used.
+    pub fn read(matches: &ArgMatches) -> Result<Self, Failure> {
+        let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
         let time = |name: &str| matches.get_one::<Duration>(name).copied();
         let mut words = matches.get_many::<OsString>("command").into_iter().flatten().cloned();
-        Order {
-            server: text("server"),
-            user: text("user"),
+        Ok(Order {
+            server: client_config::server(text("server"))?,
+            user: client_config::user(text("user"))?,
             wait: time("wait"),
             lease: time("lease"),
             renew: !matches.get_flag("no-renew"),
@@ -182,6 +218,6 @@ impl Order {
             verbose: matches.get_flag("verbose"),
             program: words.next().unwrap_or_default(),
             arguments: words.collect(),
-        }
+        })
     }
 }

@@ -15,7 +15,8 @@ fn doctor(database: &str, arguments: &[&str]) -> Ended {
 fn assert_healthy(ended: &Ended) {
     ended.assert_no_problem();
     assert!(ended.out.contains("ok       schema version: "), "{}", ended.out);
-    let policy = "policy: lease 120s, max-lease lease, when-full evict-oldest, min-hold 0s, max-per-user none";
+    let policy =
+        "policy: lease 2m, max-lease lease, when-full evict-oldest, min-hold 0s, max-per-user none";
     assert!(ended.out.contains(policy), "{}", ended.out);
 }
 

@@ -220,7 +220,7 @@ async fn the_new_pool_gets_the_policy_that_was_asked_for() {
     for into in databases {
         let ended = import(&from, &into, &["--min-hold", "3m"]);
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.err.contains("min-hold (180s) can't be longer than lease (120s)"));
+        assert!(ended.err.contains("min-hold (3m) can't be longer than lease (2m)"));
         let ended = import(&from, &into, &policy);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let server = Server::start(&into, &policy);

@@ -59,8 +59,8 @@ fn tokens_are_listed_with_who_has_them() {
     let all = told(&server, &["tokens"]);
     let lines: Vec<&str> = all.lines().collect();
     assert_eq!(lines.len(), 4, "{all}");
-    assert!(lines[0].starts_with("TOKEN ") && lines[0].ends_with("LEASE"), "{all}");
-    let of_ann = lines.iter().find(|line| line.starts_with(id)).unwrap();
+    assert!(lines[0].starts_with("NO  TOKEN ") && lines[0].ends_with("LEASE"), "{all}");
+    let of_ann = lines.iter().find(|line| line.contains(&format!("  {id}"))).unwrap();
     for part in ["active", "ann", "in 2m", "just now", text(&taken, "lease_id")] {
         assert!(of_ann.contains(part), "{part} in {of_ann}");
     }
@@ -69,11 +69,10 @@ fn tokens_are_listed_with_who_has_them() {
     assert!(told(&server, &["tokens", "--values"]).contains(value));
     assert_eq!(told(&server, &["tokens", "--active"]).lines().count(), 2);
     assert_eq!(told(&server, &["tokens", "--available"]).lines().count(), 3);
-    assert!(told(&server, &["tokens", "--user", "ann"]).lines().nth(1).unwrap().starts_with(id));
+    assert!(told(&server, &["tokens", "--user", "ann"]).lines().nth(1).unwrap().contains(id));
     let rows = json(&server, &["tokens", "--user", "ann"]);
     assert_eq!(rows.as_array().unwrap().len(), 1);
-    assert_eq!((text(&rows[0], "id"), &rows[0]["token"]), (id, &Value::Null));
-    assert_eq!(text(&json(&server, &["tokens", "--user", "ann", "--values"])[0], "token"), value);
+    assert_eq!((text(&rows[0], "id"), text(&rows[0], "token")), (id, value));
     let nobody = ask(&server, &["tokens", "--user", "bob"]);
     assert_eq!((nobody.code, nobody.out.as_str()), (Some(0), ""));
     assert_eq!(nobody.err, "bob has no token.\n");
@@ -122,7 +121,7 @@ fn a_large_pool_is_shown_whole_and_a_token_found_by_how_its_id_begins() {
     assert!(told(&server, &["show", &alone[..6].to_uppercase()]).contains(alone));
     assert_eq!(text(&json(&server, &["show", alone])["token"], "id"), alone);
     refused(&server, &["show", "abc"], 2, &["at least 4 characters"]);
-    refused(&server, &["show", "ann's"], 2, &["it is a UUID"]);
+    refused(&server, &["show", "ann's"], 2, &["expected a token's number, its id"]);
     let none = "01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd";
     refused(&server, &["show", none], 4, &["no token and no lease", "token-manager tokens"]);
     refused(&server, &["history", none], 4, &["try: `token-manager tokens`"]);
@@ -197,7 +196,7 @@ fn leases_are_searched_and_exported() {
     assert!(csv.starts_with("lease_id,token_id,user,") && csv.contains(",ann,"), "{csv}");
     assert_eq!(csv.lines().count(), 2);
     refused(&server, &["leases", "--at", "yesterday"], 2, &["2026-11-22T15:36:02Z", "2h"]);
-    refused(&server, &["leases", "--from", "9000000days"], 2, &["--from is too long ago"]);
+    refused(&server, &["leases", "--from", "9000000days"], 2, &["the limit is 36500d"]);
     refused(&server, &["leases", "--csv", "--json"], 2, &["cannot be used with"]);
 }
 

@@ -288,7 +288,7 @@ fn this_machine_is_asked_without_a_proxy_and_a_proxy_is_named() {
     let shown = proxy.url.replace("http://", "http://me@");
     let ended = ask(away, &[("http_proxy", &named)], &["pool"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains(&format!("status 503 by the proxy {shown}")), "{ended:?}");
+    assert!(ended.err.contains(&format!("status 503 through the proxy {shown}")), "{ended:?}");
     assert!(proxy.asked()[0].starts_with("GET http://tokens.invalid:4000/api/pool "));
     assert!(proxy.asked()[0].to_lowercase().contains("proxy-authorization: basic"));
     let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -297,7 +297,7 @@ fn this_machine_is_asked_without_a_proxy_and_a_proxy_is_named() {
     for arguments in [&["pool"][..], &["run", "--user", "ann", "--", "true"]] {
         let ended = ask(away, &env, arguments);
         assert_eq!(ended.code, Some(6), "{ended:?}");
-        let said = format!("can't reach {away} by the proxy http://me@{nowhere}: ");
+        let said = format!("can't reach {away} through the proxy http://me@{nowhere}: ");
         assert!(ended.err.contains(&said), "{ended:?}");
         assert!(ended.err.contains("try: no_proxy=tokens.invalid in the environment"), "{ended:?}");
         assert!(!ended.text().contains("sesame"), "{ended:?}");

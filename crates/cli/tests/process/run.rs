@@ -160,13 +160,15 @@ async fn the_command_finds_its_lease_in_the_environment() {
             ended.out.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         variable.unwrap_or_else(|| panic!("no {name} in {}", ended.out)).to_owned()
     };
-    let (_, lease) = pool.server.get(&format!("/api/leases/{}", variable("LEASE_ID"))).await;
-    assert_eq!(lease["token_id"], variable("TOKEN_ID"));
-    assert_eq!(lease["fence"].to_string(), variable("FENCE"));
-    assert_eq!(lease["expires_at"], variable("EXPIRES_AT"));
+    let (_, lease) =
+        pool.server.get(&format!("/api/leases/{}", variable("TOKEN_MANAGER_LEASE_ID"))).await;
+    assert_eq!(lease["token_id"], variable("TOKEN_MANAGER_TOKEN_ID"));
+    assert_eq!(lease["fence"].to_string(), variable("TOKEN_MANAGER_FENCE"));
+    assert_eq!(lease["expires_at"], variable("TOKEN_MANAGER_EXPIRES_AT"));
     assert_eq!(lease["user"], "ann");
-    let (_, token) = pool.server.get(&format!("/api/tokens/{}", variable("TOKEN_ID"))).await;
-    assert_eq!(token["token"]["token"], variable("TOKEN"));
+    let (_, token) =
+        pool.server.get(&format!("/api/tokens/{}", variable("TOKEN_MANAGER_TOKEN_ID"))).await;
+    assert_eq!(token["token"]["token"], variable("TOKEN_MANAGER_TOKEN"));
     assert_eq!(pool.reason().await, "released");
 }
 
@@ -175,7 +177,7 @@ async fn no_command_line_shows_the_token() {
     let pool = Pool::start(&[]);
     let running = pool.started(
         &["-v"],
-        "cat /proc/$PPID/cmdline /proc/$$/cmdline; echo $TOKEN; echo rea''dy; read x",
+        "cat /proc/$PPID/cmdline /proc/$$/cmdline; echo $TOKEN_MANAGER_TOKEN; echo rea''dy; read x",
     );
     let out = running.out();
     let token = out.lines().rev().nth(1).unwrap().rsplit('\0').next().unwrap().to_owned();
@@ -361,7 +363,7 @@ async fn what_the_command_leaves_behind_is_left_alone() {
 async fn a_script_that_names_no_interpreter_is_run_by_a_shell() {
     let pool = Pool::start(&[]);
     let script = pool.folder.path().join("script");
-    fs::write(&script, "echo $TOKEN_ID $1").unwrap();
+    fs::write(&script, "echo $TOKEN_MANAGER_TOKEN_ID $1").unwrap();
     fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
     let ended = run(&mut pool.run(&["--", "./script", "an argument"]));
     assert_eq!(ended.code, Some(0), "{ended:?}");

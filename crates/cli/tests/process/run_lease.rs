@@ -85,7 +85,7 @@ async fn a_wait_in_vain_ends() {
     pool.server.allocate("bob").await;
     let ended = run(&mut pool.under(&["--wait", "200ms"], "echo ran"));
     assert_eq!((ended.code, ended.out.as_str()), (Some(3), ""));
-    assert!(ended.err.contains("try: a longer --wait"), "{}", ended.err);
+    assert!(ended.err.contains("try: --wait 30s, to wait for one"), "{}", ended.err);
 }
 
 async fn waiting(pool: &Pool) {
@@ -171,8 +171,10 @@ async fn without_renewing_it_is_the_first_deadline_that_counts() {
 #[tokio::test]
 async fn a_lease_that_somebody_else_renews_counts() {
     let pool = Pool::start(&["--lease", "2s", "--max-lease", "1h"]);
-    let mut running =
-        pool.started(&["-v", "--no-renew"], "echo ready; sleep 3.2; echo $LEASE_ID; exit 9");
+    let mut running = pool.started(
+        &["-v", "--no-renew"],
+        "echo ready; sleep 3.2; echo $TOKEN_MANAGER_LEASE_ID; exit 9",
+    );
     let id = lease(&pool).await["lease_id"].as_str().unwrap().to_owned();
     let since = Instant::now();
     while running.is_running() && since.elapsed() < Duration::from_secs(3) {

@@ -173,8 +173,18 @@ async fn who_does_not_want_to_wait_for_the_giving_back_need_not() {
 async fn a_lost_answer_costs_no_second_token() {
     let pool = Pool::start(&["--lease", "1m"]);
     let url = lossy(&pool.server.url());
-    let arguments =
-        ["run", "--server", &url, "--user", "ann", "-v", "--", "sh", "-c", "echo $FENCE"];
+    let arguments = [
+        "run",
+        "--server",
+        &url,
+        "--user",
+        "ann",
+        "-v",
+        "--",
+        "sh",
+        "-c",
+        "echo $TOKEN_MANAGER_FENCE",
+    ];
     let ended = run(&mut command(pool.folder.path(), &arguments));
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "1\n"), "{}", ended.err);
     assert!(ended.err.contains("asking again"), "{}", ended.err);

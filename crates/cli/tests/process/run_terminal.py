@@ -183,7 +183,7 @@ def a_shell():
     yield terminal
     terminal.type(line("--", "bash", "--norc", "--noediting", "-i") + "\n")
     terminal.expect("prompt> ")
-    terminal.type("echo $((6*7)) ${#TOKEN}\n")
+    terminal.type("echo $((6*7)) ${#TOKEN_MANAGER_TOKEN}\n")
     terminal.expect("42 36")
     terminal.type("sh -c 'read line; echo read-$line'\n")
     terminal.type("within\n")

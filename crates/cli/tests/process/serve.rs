@@ -35,7 +35,7 @@ async fn one_friendly_line_says_where_and_what() {
     let server = Server::of(&mut command(folder.path(), &arguments));
     let ready = server.ready();
     assert!(ready.starts_with("TokenManager is ready: http://localhost:"), "{ready}");
-    assert!(ready.ends_with(" (3 tokens, leases of 1m30s, sqlite:token-manager.db)"), "{ready}");
+    assert!(ready.ends_with(" (3 tokens, leases of 90s, sqlite:token-manager.db)"), "{ready}");
     let (status, body) = server.get("/api/tokens").await;
     assert_eq!((status, body.as_array().unwrap().len()), (200, 3));
     assert!(folder.path().join("token-manager.db").exists());
@@ -181,7 +181,7 @@ async fn another_policy_is_refused_rule_by_rule_unless_it_is_meant() {
         assert_says(
             &refused(&database, &other),
             &[
-                "lease is 30s, not 31s; max-lease is 60s, not lease; when-full is reject, not wait; \
+                "lease is 30s, not 31s; max-lease is 1m, not lease; when-full is reject, not wait; \
                  min-hold is 0s, not 5s; max-per-user is 2, not none",
                 "--update-policy",
             ],
@@ -205,8 +205,8 @@ fn a_policy_that_contradicts_itself_makes_no_pool() {
     let folder = tempfile::tempdir().unwrap();
     let database = sqlite(folder.path());
     for (arguments, sentence) in [
-        (&["--min-hold", "121s"][..], "min-hold (121s) can't be longer than lease (120s)"),
-        (&["--max-lease", "119s"], "max-lease (119s) can't be shorter than lease (120s)"),
+        (&["--min-hold", "121s"][..], "min-hold (2m1s) can't be longer than lease (2m)"),
+        (&["--max-lease", "119s"], "max-lease (119s) can't be shorter than lease (2m)"),
         (&["--lease", "9s", "--min-hold", "10s"], "min-hold can't be \"10s\" (flag)"),
         (&["--when-full", "evict"], "it is one of evict-oldest, reject, wait"),
     ] {

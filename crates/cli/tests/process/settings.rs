@@ -69,7 +69,7 @@ fn a_rule_that_nobody_chose_is_the_pools() {
     ] {
         expect(&shown, name, &format!("(the pool's; new: {new})"), "default");
     }
-    expect(&shown, "retention", "90days", "environment variable TOKEN_MANAGER_RETENTION");
+    expect(&shown, "retention", "90d", "environment variable TOKEN_MANAGER_RETENTION");
     expect(&shown, "idempotency-keys", "1000000", "default");
     expect(&shown, "max-event-streams", "2000", "default");
 }
@@ -198,10 +198,10 @@ fn a_bad_value_is_refused_with_where_it_was_set() {
     fs::write(folder.path().join("value.toml"), "lease = 'soon'").unwrap();
     let env = [("TOKEN_MANAGER_POOL_SIZE", "many")];
     for (arguments, env, sentences) in [
-        (vec!["--lease", "5x"], &[][..], ["lease can't be \"5x\" (flag)", "2m, 90s, 1500ms"]),
+        (vec!["--lease", "5x"], &[][..], ["lease can't be \"5x\" (flag)", "90s, 10m, 8h"]),
         (vec![], &env, ["\"many\" (environment variable TOKEN_MANAGER_POOL_SIZE)", "0 to 1000000"]),
         (vec!["--config", "bad.toml"], &[], ["there is no setting `leese`", "nearest is `lease`"]),
-        (vec!["--config", "value.toml"], &[], ["\"soon\" (file value.toml)", "2m, 90s, 1500ms"]),
+        (vec!["--config", "value.toml"], &[], ["\"soon\" (file value.toml)", "90s, 10m, 8h"]),
         (
             vec!["--config", "none.toml"],
             &[],
@@ -215,12 +215,12 @@ fn a_bad_value_is_refused_with_where_it_was_set() {
         (
             vec!["--lease", "1m", "--min-hold", "2m"],
             &[],
-            ["min-hold can't be \"2m\" (flag)", "can't be longer than lease (60s)"],
+            ["min-hold can't be \"2m\" (flag)", "can't be longer than lease (1m)"],
         ),
         (
             vec!["--retention", "1h"],
             &[],
-            ["retention can't be \"1h\" (flag)", "can't be shorter than journal-age (1day)"],
+            ["retention can't be \"1h\" (flag)", "can't be shorter than journal-age (1d)"],
         ),
         (vec!["--access-log=perhaps"], &[], ["access-log can't be", "true or false"]),
         (vec![], &[("PORT", "http")], ["environment variable PORT can't be \"http\"", "65535"]),

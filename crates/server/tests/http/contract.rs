@@ -323,9 +323,12 @@ async fn requests_have_a_name(home: Home) {
 
 async fn health_is_told(home: Home) {
     let house = home.open().await;
-    assert_eq!(house.get("/health/live").await.text, r#"{"status":"live"}"#);
-    let ready = house.get("/health/ready").await;
-    assert_eq!((ready.status.as_u16(), ready.text.as_str()), (200, r#"{"status":"ready"}"#));
+    for status in ["live", "ready"] {
+        let health = house.get(&format!("/health/{status}")).await;
+        let version = env!("CARGO_PKG_VERSION");
+        let text = format!(r#"{{"status":"{status}","version":"{version}"}}"#);
+        assert_eq!((health.status.as_u16(), health.text), (200, text));
+    }
 }
 
 async fn without_a_database_the_server_says_so(home: Home) {

@@ -7,6 +7,8 @@ use tokio_postgres::{Client, Error as PgError, GenericClient, IsolationLevel};
 use super::failure::at_start;
 use super::session::{Access, Purpose};
 use super::{lineage, rows, schema, snapshot};
+use pool::HumanDuration;
+
 use crate::{Clock, Error, SystemClock, wanted};
 
 /// What must never be there: a query that counts it, and how to say it.
@@ -81,8 +83,8 @@ async fn describe_server(client: &Client) -> Result<Facts, PgError> {
         ("size on disk", row.try_get(3)?),
         ("synchronous standby", yes_or_no(row.try_get(4)?)),
         // Its clock was read some time between the two looks at ours.
-        ("clock ahead of ours by", format!("{:?}", there.since(after))),
-        ("clock behind ours by", format!("{:?}", before.since(there))),
+        ("clock ahead of ours by", HumanDuration(there.since(after)).to_string()),
+        ("clock behind ours by", HumanDuration(before.since(there)).to_string()),
     ])
 }
 
@@ -104,13 +106,13 @@ async fn describe_pool(client: &Client) -> Result<Facts, PgError> {
     }
     let (tickets, keys): (i64, i64) = (row.try_get(9)?, row.try_get(10)?);
     Ok(vec![
-        ("pool", format!("{size} tokens, leases of {lease:?}")),
+        ("pool", format!("{size} tokens, leases of {}", HumanDuration(lease))),
         ("policy", policy.unwrap_or_default()),
         ("leases kept", format!("about {leases} ({leases_size})")),
         ("journal entries kept", format!("{entries} ({entries_size})")),
         ("tickets of those who wait", tickets.to_string()),
         ("idempotency keys", keys.to_string()),
         ("newest journal entry", newest),
-        ("clock behind newest entry by", format!("{behind:?}")),
+        ("clock behind newest entry by", HumanDuration(behind).to_string()),
     ])
 }

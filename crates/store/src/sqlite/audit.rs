@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pool::Timestamp;
+use pool::{HumanDuration, Timestamp};
 use rusqlite::Connection;
 
 use super::checkpoint::WAL_LIMIT;
@@ -135,7 +135,7 @@ fn describe_pool(
         .query_row(include_str!("sql/describe.sql"), (), count)
         .map_err(failed("counting"))?;
     Ok(vec![
-        ("pool", format!("{size} tokens, leases of {:?}", policy.lease)),
+        ("pool", format!("{size} tokens, leases of {}", HumanDuration(policy.lease))),
         ("policy", wanted::in_words(policy)),
         ("leases kept", leases.to_string()),
         ("journal entries kept", entries.to_string()),
@@ -145,6 +145,6 @@ fn describe_pool(
             "newest journal entry",
             format!("{} (epoch {})", newest.position.version, newest.position.epoch),
         ),
-        ("clock behind newest entry by", format!("{:?}", newest.at.since(now))),
+        ("clock behind newest entry by", HumanDuration(newest.at.since(now)).to_string()),
     ])
 }

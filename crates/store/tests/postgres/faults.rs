@@ -136,6 +136,6 @@ async fn looking_makes_no_database() {
     assert_eq!(place.database().audit().await.unwrap(), [""; 0], "there is no pool yet");
     place.database().open(tokens(7)).await.unwrap();
     let facts = place.database().describe().await.unwrap();
-    let pool = ("pool".to_owned(), "7 tokens, leases of 60s".to_owned());
+    let pool = ("pool".to_owned(), "7 tokens, leases of 1m".to_owned());
     assert!(facts.contains(&pool), "{facts:?}");
 }

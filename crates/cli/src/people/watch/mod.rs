@@ -32,7 +32,7 @@ pub struct Watch {
     /// Only this user's leases
     #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
-    /// Only this token's leases: its id, or the first 4 characters of it or more
+    /// Only this token's leases: its number, its id, or the first 4 or more characters of its id
     #[arg(long, value_name = "TOKEN", value_parser = find::named)]
     token: Option<Named>,
     #[command(flatten)]

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::api::{Api, Failure, Lease, Leases, News, PoolView};
+use crate::api::{Api, Failure, Lease, Leases, News, PoolView, jittered};
 use crate::term::coloured;
 
 use super::super::look::terminal_size;
@@ -160,7 +160,7 @@ impl Reader {
                     if !again {
                         break;
                     }
-                    sleep(TICK).await;
+                    sleep(jittered(TICK)).await;
                     wanted = true;
                 }
             }

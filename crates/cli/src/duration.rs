@@ -1,0 +1,80 @@
+//! Durations on the command line, in settings and in output: one form, `90s`, `10m`, `8h`, `1h30m`.
+
+use std::time::Duration;
+
+use pool::HumanDuration;
+
+/// Longer ones can't be added to every clock.
+pub const LONGEST: Duration = Duration::from_hours(24 * 36_500);
+
+/// What is wrong with a text that is no duration at all.
+pub const FORM: &str = "a duration looks like 90s, 10m, 8h or 1h30m";
+
+/// Reads a duration. Spaces between its parts and the long names of units are accepted as well.
+///
+/// # Errors
+///
+/// What is wrong with it, as the end of a sentence.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    let number = text.strip_prefix('-').unwrap_or(text);
+    if number != text && number.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err("a duration can't be negative".to_owned());
+    }
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("a unit is missing, as in {text}s"));
+    }
+    let parsed = humantime::parse_duration(text).map_err(|_| FORM.to_owned())?;
+    if parsed > LONGEST {
+        return Err(format!("the limit is {}", HumanDuration(LONGEST)));
+    }
+    Ok(parsed)
+}
+
+/// A number of seconds in a server's answer, in the form of a duration.
+pub fn of_seconds(seconds: f64) -> String {
+    Duration::try_from_secs_f64(seconds)
+        .map_or_else(|_| format!("{seconds}s"), |duration| HumanDuration(duration).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for text in
+            ["0s", "1ms", "1500ms", "1m", "90s", "2m", "3m20s", "10m", "1h30m", "8h", "1d", "2d4h"]
+        {
+            assert_eq!(HumanDuration(parse(text).unwrap()).to_string(), text);
+        }
+        for (text, written) in
+            [("1h 30m", "1h30m"), ("90days", "90d"), ("2 minutes", "2m"), ("5400s", "1h30m")]
+        {
+            assert_eq!(HumanDuration(parse(text).unwrap()).to_string(), written);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, why) in [
+            ("90", "a unit is missing, as in 90s"),
+            ("-90", "can't be negative"),
+            ("-5s", "can't be negative"),
+            ("", "looks like 90s"),
+            ("soon", "looks like 90s"),
+            ("--wait", "looks like 90s"),
+            ("36501d", "the limit is 36500d"),
+            ("500000000000years", "the limit is 36500d"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn seconds_of_a_server_become_durations() {
+        assert_eq!(of_seconds(120.0), "2m");
+        assert_eq!(of_seconds(1.5), "1500ms");
+        assert_eq!(of_seconds(1e300), format!("{}s", 1e300));
+    }
+}
