@@ -108,9 +108,9 @@ describe("acts", { concurrency: 3 }, () => {
     await server.release(lease);
     for (const locale of ["en-US", "pt-BR"]) {
       const dashboard = await stage.dashboard(server, { locale });
-      await dashboard.reads("#policy", /\b1m 30s\b.*\b8h\b/);
+      await dashboard.reads("#policy", /\b90s\b.*\b8h\b/);
       const length = dashboard.page.locator("#allocate-length");
-      assert.equal(await length.getAttribute("placeholder"), "1m 30s");
+      assert.equal(await length.getAttribute("placeholder"), "90s");
       await length.fill("45s");
       await dashboard.allocate(locale);
       await dashboard.reads("#allocate-result", new RegExp(locale));

@@ -30,7 +30,7 @@ describe("the queue", { concurrency: 3 }, () => {
     const dashboard = await stage.dashboard(server);
     dashboard.expect(/ERR_/);
     await dashboard.allocate("me");
-    await dashboard.reads("#allocate-wait-text", /number 1 .*9m \d+s/);
+    await dashboard.reads("#allocate-wait-text", /number 1 .*9m\d+s/);
     assert.equal((await draw(server, "late")).position, 2);
 
     await dashboard.page.evaluate(standStill);

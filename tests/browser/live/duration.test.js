@@ -1,16 +1,22 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { duration, lasted, parseDuration } from "../../../crates/server/dashboard/words/duration.js";
+import { duration, parseDuration, rough } from "../../../crates/server/dashboard/words/duration.js";
 
-test("lengths are written in two units at most, as the command line does", () => {
+test("lengths are written as the command line does", () => {
   for (const [ms, text] of /** @type {const} */ ([
-    [0, "0s"], [500, "500ms"], [1500, "1s 500ms"], [59_000, "59s"], [90_000, "1m 30s"],
-    [600_000, "10m"], [3_605_000, "1h"], [28_800_000, "8h"], [187_200_000, "2d 4h"],
+    [0, "0s"], [1, "1ms"], [1500, "1500ms"], [60_000, "1m"], [90_000, "90s"], [119_999, "119999ms"],
+    [120_000, "2m"], [200_000, "3m20s"], [600_500, "10m500ms"], [5_400_000, "1h30m"],
+    [28_800_000, "8h"], [187_205_000, "2d4h5s"],
   ])) {
     assert.equal(duration(ms), text);
   }
-  assert.deepEqual([lasted(320), lasted(1999), lasted(61_999)], ["320ms", "1s", "1m 1s"]);
+  for (const [ms, text] of /** @type {const} */ ([
+    [999, "999ms"], [80_900, "80s"], [3_599_000, "59m59s"], [3_605_000, "1h"], [11_100_000, "3h5m"],
+    [187_205_000, "2d4h"],
+  ])) {
+    assert.equal(rough(ms), text);
+  }
 });
 
 test("what is written is read", () => {

@@ -1,7 +1,7 @@
 // @ts-check
 import { api, Problem } from "../live/api.js";
 import { GivenUp, Waiting } from "../live/waiting.js";
-import { duration, lasted, parseDuration } from "../words/duration.js";
+import { duration, rough, parseDuration } from "../words/duration.js";
 import { onLanguage, word } from "../words/language.js";
 import { announce } from "./announcer.js";
 import { part, setText } from "./dom.js";
@@ -115,7 +115,7 @@ class Allocating {
     const listed = this.#live.queue.find(({ id }) => id === ticket.id)?.position ?? Infinity;
     const left = Math.max(0, ticket.until - this.#live.clock.now());
     const words = lapsed ? "allocateWaitAgain" : "allocateWaitSays";
-    return word(words, { position: Math.min(ticket.position, listed), left: lasted(left) });
+    return word(words, { position: Math.min(ticket.position, listed), left: rough(left) });
   }
 
   async #submit() {

@@ -1,5 +1,5 @@
 // @ts-check
-import { lasted } from "../words/duration.js";
+import { rough } from "../words/duration.js";
 import { onLanguage, word } from "../words/language.js";
 import { arrange, make, nameOf, part, setText } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
@@ -30,7 +30,7 @@ export function startQueue(live) {
       item.toggleAttribute("data-mine", mine);
       setText(place, String(ticket.position));
       setText(/** @type {Element} */ (who.lastElementChild), mine ? word("queueYou") : "");
-      setText(waited, word("queueWaited", { length: lasted(Math.max(1000, now - ticket.since)) }));
+      setText(waited, word("queueWaited", { length: rough(Math.max(1000, now - ticket.since)) }));
       next.set(key, item);
     }
     items = next;

@@ -1,6 +1,6 @@
 // @ts-check
 import { api } from "../live/api.js";
-import { lasted } from "../words/duration.js";
+import { rough } from "../words/duration.js";
 import { fillWords, onLanguage, word } from "../words/language.js";
 import { ago, timeOfDay } from "../words/time.js";
 import { arrange, make, nameOf, part, setText } from "./dom.js";
@@ -161,8 +161,8 @@ export class Timeline {
       const from = Number(item.getAttribute("data-from"));
       const to = Number(item.getAttribute("data-to"));
       const [length, when] = item.querySelectorAll(".length, .ago");
-      setText(length, to ? word("heldFor", { length: lasted(to - from) })
-        : word("heldSoFar", { length: lasted(Math.max(1000, now - from)) }));
+      setText(length, to ? word("heldFor", { length: rough(to - from) })
+        : word("heldSoFar", { length: rough(Math.max(1000, now - from)) }));
       if (to) setText(when, `${ago(now - to)} · `);
     }
   }

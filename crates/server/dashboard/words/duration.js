@@ -1,26 +1,34 @@
 // @ts-check
-// Lengths of time in the form that the command line and the settings have, too: 90s, 10m, 1h 30m.
+// Lengths of time in the form that the command line and the settings have, too: 90s, 10m, 1h30m.
 
 /** @type {[string, number][]} in milliseconds */
 const UNITS = [["d", 86_400_000], ["h", 3_600_000], ["m", 60_000], ["s", 1000], ["ms", 1]];
 
-/** A length in its two largest units. @param {number} ms */
+/** Up to here there is one unit: 90s, not 1m30s. */
+const ONE_UNIT = 120_000;
+
+/** A length, exactly. @param {number} ms */
 export function duration(ms) {
-  const whole = Math.max(0, Math.round(ms));
-  if (whole === 0) return "0s";
-  const first = UNITS.findIndex(([, size]) => whole >= size);
-  let rest = whole;
-  const parts = [];
-  for (const [unit, size] of UNITS.slice(first, first + 2)) {
+  let rest = Math.max(0, Math.round(ms));
+  if (rest < ONE_UNIT && (rest === 0 || rest % 60_000 !== 0)) {
+    return rest % 1000 === 0 ? `${rest / 1000}s` : `${rest}ms`;
+  }
+  let text = "";
+  for (const [unit, size] of UNITS) {
     const count = Math.floor(rest / size);
-    if (count > 0) parts.push(`${count}${unit}`);
+    if (count > 0) text += `${count}${unit}`;
     rest -= count * size;
   }
-  return parts.join(" ");
+  return text;
 }
 
-/** How long something took, in whole seconds unless it was less than one. @param {number} ms */
-export const lasted = (ms) => duration(ms < 1000 ? ms : Math.floor(ms / 1000) * 1000);
+/** A length in whole seconds, unless it is less than one, and in two units at most.
+ * @param {number} ms */
+export function rough(ms) {
+  if (ms < 1000) return duration(ms);
+  const step = ms < 3_600_000 ? 1000 : ms < 86_400_000 ? 60_000 : 3_600_000;
+  return duration(Math.floor(ms / step) * step);
+}
 
 /**
  * What somebody wrote as a length of time.

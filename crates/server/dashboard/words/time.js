@@ -1,5 +1,5 @@
 // @ts-check
-import { duration, lasted } from "./duration.js";
+import { rough } from "./duration.js";
 import { currentLanguage, onLanguage, word } from "./language.js";
 
 const SECOND = 1000;
@@ -29,8 +29,8 @@ onLanguage(() => (formats = makeFormats()));
 
 /** @param {number} ms */
 const whole = (ms) => Math.max(0, Math.ceil(ms / SECOND));
-/** What is left of a lease, in whole seconds: 1m 20s. @param {number} ms */
-export const countdown = (ms) => duration(whole(ms) * SECOND);
+/** What is left of a lease, in whole seconds: 80s, 3m20s. @param {number} ms */
+export const countdown = (ms) => rough(whole(ms) * SECOND);
 
 /** A length as it is read aloud, in its two largest units: 1 minute 20 seconds. @param {number} ms */
 function lengthInWords(ms) {
@@ -57,8 +57,8 @@ function lengthInWords(ms) {
 /** What is left of a lease, in words and whole seconds, for screen readers. @param {number} ms */
 export const leftInWords = (ms) => lengthInWords(whole(ms) * SECOND);
 
-/** How long ago something was: 1m 20s ago. @param {number} ms */
-export const ago = (ms) => word("ago", { length: lasted(Math.max(SECOND, ms)) });
+/** How long ago something was: 3m20s ago. @param {number} ms */
+export const ago = (ms) => word("ago", { length: rough(Math.max(SECOND, ms)) });
 
 /** The time of day at which something was, with its date if that was another day.
  * @param {number} at ms since 1970 */
