@@ -12,7 +12,7 @@ function given<T>({ data, error, response }: { data?: T; error?: unknown; respon
   return data;
 }
 
-const word = (problem: Schemas["Problem"] | undefined): string | undefined => problem?.code;
+const word = (problem: { code: string } | undefined): string | undefined => problem?.code;
 
 /** Goes through a pool of two tokens whose leases may be renewed; what it saw, line by line. */
 export async function tour(baseUrl: string): Promise<string[]> {
@@ -68,8 +68,6 @@ export async function tour(baseUrl: string): Promise<string[]> {
   const cleared = given(await api.DELETE("/api/tokens/clear-active"));
   seen.push(`cleared: ${cleared.tokens_cleared}`);
   const ended = given(await api.GET("/api/leases", { params: { query: { status: "ended" } } }));
-  // As CSV it would be a text.
-  if (typeof ended === "string") throw new Error(ended);
   seen.push(`ended: ${ended.leases.map(({ user, end_reason }) => `${user} ${end_reason}`).join(", ")}`);
   const pool = given(await api.GET("/api/pool"));
   seen.push(`${pool.policy.when_full}, ${pool.active} of ${pool.size}`);

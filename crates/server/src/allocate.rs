@@ -15,14 +15,19 @@ use crate::answer::Granted;
 use crate::app::App;
 use crate::connection::Client;
 use crate::fields::{self, Format, Sent, Wrong};
-use crate::problem::{self, Code, Problem};
+use crate::problem::{self, Code, PoolFull, Problem, UserLimit};
 use crate::seconds::Seconds;
-use crate::{key, parameters};
+use crate::{key, parameters, wishes};
 
 /// Where it is.
 pub(crate) const PATH: &str = "/api/tokens/allocate";
 
-const FIELDS: [&str; 3] = ["user_id", "lease_seconds", "wait_seconds"];
+/// Those that it has, and [wishes] that it does not fulfil.
+const FIELDS: [&str; 9] = {
+    let [token_id, token, pool, selector, count, priority] = wishes::WISHES;
+    let [user, lease, wait] = ["user_id", "lease_seconds", "wait_seconds"];
+    [user, lease, wait, token_id, token, pool, selector, count, priority]
+};
 const EXAMPLE: &str = "{\"user_id\": \"...\"}";
 
 /// The shortest lease, in seconds, and how it is written.
@@ -138,7 +143,8 @@ impl FromRequest<App> for Request {
         let (head, body) = request.into_parts();
         let key = key::of(&head.headers)?;
         let body = fields::whole(body).await?;
-        let (format, [user, lease, wait]) = sent(head.headers.get(CONTENT_TYPE), &body)?;
+        let (format, [user, lease, wait, wishes @ ..]) =
+            sent(head.headers.get(CONTENT_TYPE), &body)?;
         let user = self::user(user)?;
         let lease = match lease.seconds(format, SHORTEST.0..=f64::MAX) {
             Ok(lease) => lease,
@@ -148,6 +154,7 @@ impl FromRequest<App> for Request {
         let wait = wait.seconds(format, 0.0..=longest).map_err(|wrong| {
             wrong.problem("wait_seconds", "0", &Seconds::of(Allocation::MAX_WAIT).to_string())
         })?;
+        wishes::refuse(wishes::Route::Allocate, &wishes)?;
         Ok(Request(Asked { user, lease, wait, key }))
     }
 }
@@ -155,7 +162,7 @@ impl FromRequest<App> for Request {
 fn sent<'a>(
     content_type: Option<&HeaderValue>,
     body: &'a [u8],
-) -> Result<(Format, [Sent<'a>; 3]), Problem> {
+) -> Result<(Format, [Sent<'a>; FIELDS.len()]), Problem> {
     if body.is_empty() {
         let detail = format!("The request has no body. Send {EXAMPLE} as application/json.");
         return Err(Problem::new(Code::InvalidUser, detail));
@@ -185,7 +192,7 @@ fn unsupported(what: &str) -> Problem {
     Problem::new(Code::UnsupportedContentType, detail)
 }
 
-fn from_form(body: &str) -> Result<[Sent<'_>; 3], Problem> {
+fn from_form(body: &str) -> Result<[Sent<'_>; FIELDS.len()], Problem> {
     let sent = fields::from_form(&FIELDS, body);
     let named = sent.as_ref().is_ok_and(|[user, ..]| *user != Sent::Nothing);
     if !named && body.trim_start().starts_with(['{', '[']) {
@@ -227,7 +234,7 @@ fn refused(refusal: &Refusal) -> Problem {
                 "Every token is in use, and none is to be had for this request, which is number \
                  {position} among those that wait for one. Try again after the time in Retry-After."
             );
-            Problem::new(Code::PoolFull, detail).with("position", &position).after(retry_after)
+            Problem::with(detail, &PoolFull { position }).after(retry_after)
         }
         Refusal::QueueFull => {
             let detail = format!(
@@ -248,7 +255,7 @@ fn refused(refusal: &Refusal) -> Problem {
                 "This user has {limit} {leases}, and the pool's policy (max_per_user) allows no \
                  more. Release one first."
             );
-            Problem::new(Code::UserLimit, detail).with("max_per_user", &limit)
+            Problem::with(detail, &UserLimit { max_per_user: limit })
         }
         Refusal::KeyReused => {
             let detail = "This Idempotency-Key was used for an allocation with another user_id, \

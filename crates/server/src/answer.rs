@@ -49,6 +49,7 @@ pub(crate) struct TokenRow {
     id: Uuid,
     /// The token itself.
     #[serde(rename = "token")]
+    #[schema(value_type = String)]
     value: Uuid,
     /// `active` while somebody holds it.
     #[schema(value_type = words::TokenStatus)]
@@ -156,6 +157,7 @@ pub(crate) struct Granted<'a> {
     /// As it was sent.
     user_id: &'a str,
     /// The token itself: what was asked for.
+    #[schema(value_type = String)]
     token_value: Uuid,
     /// `ended` only where a key was used again and its lease is over.
     #[schema(value_type = words::LeaseStatus)]

@@ -18,7 +18,7 @@ use flate2::read::GzDecoder;
 
 use crate::encode::{Encoding, Shared, accepts};
 use crate::pages::is_known;
-use crate::problem::{self, Code, Problem};
+use crate::problem::{Code, Problem};
 
 // `DIGEST` and `FILES`, made by build.rs.
 include!(concat!(env!("OUT_DIR"), "/dashboard.rs"));
@@ -43,24 +43,6 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
                            base-uri 'none'; frame-ancestors 'none'";
 
 /// Show this reference
-#[utoipa::path(
-    get,
-    path = "/docs",
-    operation_id = "getReference",
-    tag = "Pages",
-    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of what is known")),
-    responses(
-        (status = 200, description = "The page", body = String, content_type = "text/html", headers(
-            ("ETag" = String, description = "The name of this version"),
-            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
-        )),
-        (status = 304, description = "Nothing has changed", headers(
-            ("ETag" = String, description = "The name of this version"),
-            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
-        )),
-    ),
-    extensions(("x-problems" = json!(problem::door(&[])))),
-)]
 pub(crate) async fn docs(headers: HeaderMap) -> Result<Response, Problem> {
     let mut response = named("docs/index.html", &headers)?;
     let policy = HeaderValue::from_static(DOCS_POLICY);
@@ -69,24 +51,6 @@ pub(crate) async fn docs(headers: HeaderMap) -> Result<Response, Problem> {
 }
 
 /// Show the dashboard
-#[utoipa::path(
-    get,
-    path = "/",
-    operation_id = "getDashboard",
-    tag = "Pages",
-    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of what is known")),
-    responses(
-        (status = 200, description = "The page", body = String, content_type = "text/html", headers(
-            ("ETag" = String, description = "The name of this version"),
-            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
-        )),
-        (status = 304, description = "Nothing has changed", headers(
-            ("ETag" = String, description = "The name of this version"),
-            ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
-        )),
-    ),
-    extensions(("x-problems" = json!(problem::door(&[])))),
-)]
 pub(crate) async fn page(headers: HeaderMap) -> Result<Response, Problem> {
     named("index.html", &headers)
 }
@@ -105,26 +69,7 @@ fn named(path: &str, headers: &HeaderMap) -> Result<Response, Problem> {
     Ok(response)
 }
 
-/// Get a file of the dashboard
-///
-/// They are named anew with each version, and what they are is no part of the API.
-#[utoipa::path(
-    get,
-    path = "/assets/{digest}/{*path}",
-    operation_id = "getAsset",
-    tag = "Pages",
-    params(
-        ("digest" = String, Path, description = "Of all files together"),
-        ("path" = String, Path, description = "With its slashes"),
-    ),
-    responses((status = 200, description = "The file", content(
-        (String = "text/javascript"),
-        (String = "text/css"),
-        (String = "image/svg+xml"),
-        (String = "text/html"),
-    ), headers(("Cache-Control" = String, description = "To be kept for ever")))),
-    extensions(("x-problems" = json!(problem::door(&[Code::UnknownPath])))),
-)]
+/// Get a file of the dashboard. Each version has other paths.
 pub(crate) async fn asset(
     Path((digest, path)): Path<(String, String)>,
     headers: HeaderMap,

@@ -183,6 +183,39 @@ fn with_vast_numbers<'a, const N: usize>(
     Some(sent)
 }
 
+/// All members of a JSON object, in their order; none for null.
+pub(crate) fn members<'de>(json: &'de str) -> serde_json::Result<Vec<(String, Sent<'de>)>> {
+    struct Members;
+
+    impl<'de> Visitor<'de> for Members {
+        type Value = Vec<(String, &'de RawValue)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some(member) = map.next_entry()? {
+                members.push(member);
+            }
+            Ok(members)
+        }
+    }
+
+    // A number that is too large to be parsed is an infinite one.
+    let vast = |_| Sent::Number(f64::INFINITY);
+    let sent = |value: &'de RawValue| serde_json::from_str(value.get()).unwrap_or_else(vast);
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let members = deserializer.deserialize_any(Members)?;
+    deserializer.end()?;
+    Ok(members.into_iter().map(|(name, value)| (name, sent(value))).collect())
+}
+
 /// The problem with a body that [`from_json`] does not understand; `example` shows a good one.
 pub(crate) fn malformed_json(error: &serde_json::Error, example: &str) -> Problem {
     let detail = match error.classify() {

@@ -87,7 +87,7 @@ fn is_costly(uri: &Uri) -> bool {
     }
     match segments.next() {
         Some("events") => true,
-        Some("leases") => segments.next().is_none(),
+        Some("leases") => matches!(segments.next(), None | Some("export")),
         Some("tokens") => segments.nth(1) == Some("history"),
         _ => false,
     }
@@ -365,6 +365,7 @@ mod tests {
             "http://localhost/api/events",
             "/api/leases",
             "/api//leases/?format=csv",
+            "/api/leases/export?user=a",
             "/api/tokens/01234567-89ab-cdef-0123-456789abcdef/history",
         ] {
             for foreign in [

@@ -14,6 +14,7 @@ use crate::app::{App, SentId, unknown_token};
 use crate::openapi::words;
 use crate::parameters::number;
 use crate::problem::{self, Code, Problem};
+use crate::wishes::{self, Route};
 
 /// About how long a row is in JSON.
 const BYTES_PER_ROW: usize = 600;
@@ -59,6 +60,7 @@ pub(crate) async fn history(
     id: SentId,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
+    wishes::refuse_in_query(Route::History, query.as_deref().unwrap_or_default())?;
     let limit = number(query.as_deref(), "limit", 1..=MAX_ROWS.into())?;
     let before = number(query.as_deref(), "before", 1..=i64::MAX)?.map(Fence::new);
     let rows = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MAX_ROWS.into());

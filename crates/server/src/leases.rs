@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use engine::OfLease;
-use pool::{EndReason, Lease, LeaseId};
+use pool::{End, EndReason, Lease, LeaseId};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -12,7 +12,8 @@ use crate::answer::{Time, fleeting, json};
 use crate::app::{App, SentId, unknown_lease};
 use crate::lease_row::{Current, LeaseRow};
 use crate::openapi::words;
-use crate::problem::{self, Code, Problem};
+use crate::problem::{self, Code, LeaseOver, Problem, RenewalLimit};
+use crate::wishes::{Empty, NoQuery};
 
 /// A lease, and who has its token if that is another one by now.
 #[derive(Serialize, ToSchema)]
@@ -37,9 +38,15 @@ struct Shown<'a> {
     params(("id" = Uuid, Path, description = "The lease's id")),
     responses((status = 200, description = "The lease", body = Shown<'_>,
         headers(("Cache-Control" = String, description = "`no-store`")))),
-    extensions(("x-problems" = json!(problem::read(&[Code::InvalidLeaseId, Code::UnknownLease])))),
+    extensions(("x-problems" = json!(problem::read(&[
+        Code::InvalidLeaseId, Code::InvalidParameter, Code::UnknownLease,
+    ])))),
 )]
-pub(crate) async fn show(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
+pub(crate) async fn show(
+    State(app): State<App>,
+    id: SentId,
+    _: NoQuery,
+) -> Result<Response, Problem> {
     let view = app.engine.lease(id.lease()).await?.ok_or_else(unknown_lease)?;
     let shown = Shown {
         lease: LeaseRow::new(&view.lease, view.evicted_by, view.now),
@@ -75,9 +82,16 @@ struct Released<'a> {
     tag = "Leases",
     params(("id" = Uuid, Path, description = "The lease's id")),
     responses((status = 200, description = "It is over", body = Released<'_>)),
-    extensions(("x-problems" = json!(problem::write(&[Code::InvalidLeaseId, Code::UnknownLease, Code::LeaseOver])))),
+    extensions(("x-problems" = json!(problem::write(&[
+        Code::InvalidLeaseId, Code::InvalidParameter, Code::UnsupportedContentType,
+        Code::UnknownLease, Code::LeaseOver,
+    ])))),
 )]
-pub(crate) async fn release(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
+pub(crate) async fn release(
+    State(app): State<App>,
+    id: SentId,
+    _: Empty,
+) -> Result<Response, Problem> {
     let lease = match app.engine.release_lease(id.lease()).await? {
         OfLease::Done { lease, .. } | OfLease::AtLimit { lease, .. } => lease,
         OfLease::Over { lease, evicted_by } => return Err(over(&lease, evicted_by)),
@@ -107,9 +121,16 @@ pub(crate) async fn release(State(app): State<App>, id: SentId) -> Result<Respon
     tag = "Leases",
     params(("id" = Uuid, Path, description = "The lease's id")),
     responses((status = 200, description = "The lease, with its new deadline", body = LeaseRow<'_>)),
-    extensions(("x-problems" = json!(problem::write(&[Code::InvalidLeaseId, Code::UnknownLease, Code::LeaseOver, Code::RenewalLimit])))),
+    extensions(("x-problems" = json!(problem::write(&[
+        Code::InvalidLeaseId, Code::InvalidParameter, Code::UnsupportedContentType,
+        Code::UnknownLease, Code::LeaseOver, Code::RenewalLimit,
+    ])))),
 )]
-pub(crate) async fn renew(State(app): State<App>, id: SentId) -> Result<Response, Problem> {
+pub(crate) async fn renew(
+    State(app): State<App>,
+    id: SentId,
+    _: Empty,
+) -> Result<Response, Problem> {
     match app.engine.renew(id.lease()).await? {
         OfLease::Done { lease, at } => Ok(json(&LeaseRow::new(&lease, None, at), LeaseRow::BYTES)),
         OfLease::AtLimit { lease, .. } => Err(at_limit(&lease)),
@@ -124,27 +145,23 @@ fn at_limit(lease: &Lease) -> Problem {
         "This lease runs until {expires_at} and can't be renewed beyond: the pool's policy lets no \
          lease last longer from its start (setting max-lease)."
     );
-    Problem::new(Code::RenewalLimit, detail).with("expires_at", &expires_at)
+    Problem::with(detail, &RenewalLimit { expires_at })
 }
 
 fn over(lease: &Lease, evicted_by: Option<LeaseId>) -> Problem {
-    let problem = match lease.end {
-        Some(end) => {
-            let at = Time(end.at);
-            let ended = match end.reason {
-                EndReason::Released => "was released",
-                EndReason::Expired => "expired",
-                EndReason::Evicted => "was evicted for another lease",
-                EndReason::Cleared => "was ended together with all others",
-                EndReason::Imported => "ended in the system that it was taken over from,",
-            };
-            let detail =
-                format!("The lease was over already, so nothing was done: it {ended} at {at}.");
-            let reason = end.reason.as_str();
-            Problem::new(Code::LeaseOver, detail).with("ended_at", &at).with("end_reason", &reason)
-        }
-        // Not to be expected.
-        None => Problem::new(Code::LeaseOver, "The lease was over already, so nothing was done."),
+    // It has an end; without one it would be past its deadline.
+    let expired = End { at: lease.expires_at, reason: EndReason::Expired };
+    let End { at, reason } = lease.end.unwrap_or(expired);
+    let ended_at = Time(at);
+    let ended = match reason {
+        EndReason::Released => "was released",
+        EndReason::Expired => "expired",
+        EndReason::Evicted => "was evicted for another lease",
+        EndReason::Cleared => "was ended together with all others",
+        EndReason::Imported => "ended in the system that it was taken over from,",
     };
-    problem.with("evicted_by", &evicted_by.map(|by| by.0))
+    let detail =
+        format!("The lease was over already, so nothing was done: it {ended} at {ended_at}.");
+    let (end_reason, evicted_by) = (reason.as_str(), evicted_by.map(|by| by.0));
+    Problem::with(detail, &LeaseOver { ended_at, end_reason, evicted_by })
 }

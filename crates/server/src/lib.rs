@@ -13,6 +13,7 @@ mod answers;
 mod app;
 mod body;
 mod budget;
+mod conditions;
 mod connection;
 mod crowd;
 mod dashboard;
@@ -45,6 +46,7 @@ mod seconds;
 mod serve;
 mod sockets;
 mod traces;
+mod wishes;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

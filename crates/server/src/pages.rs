@@ -14,6 +14,7 @@ use crate::answer::{self, TokenRow};
 use crate::encode::Shared;
 use crate::parameters::number;
 use crate::problem::Problem;
+use crate::wishes::{self, Route};
 
 /// The client may keep the answer, but has to ask each time whether it is still true. Shared caches may
 /// not: it has tokens' values.
@@ -63,7 +64,8 @@ pub(crate) struct Part {
 impl Part {
     pub(crate) fn parse(list: List, query: Option<&str>) -> Result<Self, Problem> {
         let (mut limit, mut from) = (usize::from(MAX_ROWS), 0);
-        if query.is_some() {
+        if let Some(text) = query {
+            wishes::refuse_in_query(Route::List, text)?;
             let index = |number| usize::try_from(number).unwrap_or(usize::MAX);
             limit = number(query, "limit", 1..=MAX_ROWS.into())?.map_or(limit, index);
             // The cursor is the place of the last token that the caller has.

@@ -50,6 +50,42 @@ pub(crate) fn number(
     number.filter(|number| range.contains(number)).map(Some).ok_or_else(invalid)
 }
 
+/// Refuses names that are not `known`, in a query or a form.
+pub(crate) fn only(what: &str, text: &str, known: &[&str]) -> Result<(), Problem> {
+    for pair in pairs(text) {
+        let name = pair.map_or(Cow::Borrowed("%"), |(name, _)| name);
+        if !known.contains(&&*name) {
+            return Err(unknown(what, &name, known));
+        }
+    }
+    Ok(())
+}
+
+/// The problem with a `what`, such as a parameter, that is none of those `known`.
+pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> Problem {
+    /// How similar two names have to be (Jaro) for one to be meant by the other.
+    const SIMILAR: f64 = 0.7;
+    let scored = known.iter().map(|known| (strsim::jaro(name, known), known));
+    let similar = scored.filter(|(score, _)| *score > SIMILAR);
+    let nearest = similar.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let meant = nearest.map_or(String::new(), |(_, near)| format!(" Did you mean {near}?"));
+    let name = shown(name);
+    let detail = match known {
+        [] => format!("Unknown {what} {name}: this request takes no {what}s."),
+        _ => format!("Unknown {what} {name}.{meant} Known {what}s: {}.", known.join(", ")),
+    };
+    Problem::new(Code::InvalidParameter, detail)
+}
+
+/// A name that was sent, short enough for a sentence.
+pub(crate) fn shown(name: &str) -> String {
+    const LONGEST: usize = 40;
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}", format!("{}...", &name[..end])),
+        None => format!("{name:?}"),
+    }
+}
+
 /// The text that was written so.
 pub(crate) fn decode(text: &str) -> Result<Cow<'_, str>, Malformed> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {

@@ -11,8 +11,9 @@ use crate::answer::fleeting;
 use crate::app::App;
 use crate::lease_row::LeaseRow;
 use crate::openapi::words;
-use crate::problem::{self, Problem};
+use crate::problem::{self, Code, Problem};
 use crate::seconds::Seconds;
+use crate::wishes::NoQuery;
 
 /// How full the pool is, and its policy.
 #[derive(Serialize, ToSchema)]
@@ -76,9 +77,9 @@ impl From<Policy> for Rules {
     tag = "Pool",
     responses((status = 200, description = "The pool as it stands", body = Shown<'_>,
         headers(("Cache-Control" = String, description = "`no-store`")))),
-    extensions(("x-problems" = json!(problem::read(&[])))),
+    extensions(("x-problems" = json!(problem::read(&[Code::InvalidParameter])))),
 )]
-pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
+pub(crate) async fn show(State(app): State<App>, _: NoQuery) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
         let oldest: Option<Lease> = view.pool.oldest(view.now).cloned();
         (

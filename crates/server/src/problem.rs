@@ -1,5 +1,7 @@
 //! Errors as callers see them: RFC 9457 problem documents, and the one table of their codes.
 
+mod members;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer;
+pub(crate) use members::*;
 
 /// What can go wrong, as callers tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,21 +198,24 @@ pub(crate) struct Problem {
     /// What was wrong and what to do about it.
     detail: Cow<'static, str>,
     retry_after: Duration,
-    /// What the document has besides, as JSON: `,"name":value` for each.
+    /// Members of its code as a JSON object; empty without any.
     members: Vec<u8>,
 }
 
 impl Problem {
+    /// A problem of a code that has no members of its own.
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        let retry_after = Duration::from_secs(1);
-        Problem { code, detail: detail.into(), retry_after, members: Vec::new() }
+        debug_assert!(!code.has_members(), "{code:?} has members");
+        Problem::of(code, detail.into(), Vec::new())
     }
 
-    /// The same, with one more member.
-    pub(crate) fn with(mut self, name: &'static str, value: &impl Serialize) -> Self {
-        self.members.extend([b",\"", name.as_bytes(), b"\":"].concat());
-        self.members.extend(answer::to_vec(value, 64));
-        self
+    /// A problem of the code that has these members.
+    pub(crate) fn with<M: Members>(detail: impl Into<Cow<'static, str>>, members: &M) -> Self {
+        Problem::of(M::CODE, detail.into(), answer::to_vec(members, 256))
+    }
+
+    fn of(code: Code, detail: Cow<'static, str>, members: Vec<u8>) -> Self {
+        Problem { code, detail, retry_after: Duration::from_secs(1), members }
     }
 
     #[cfg(test)]
@@ -223,7 +229,7 @@ impl Problem {
     }
 }
 
-/// An error, as in RFC 9457. Some have further members.
+/// An error without members of its own, as in RFC 9457.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct Document<'a> {
@@ -260,10 +266,11 @@ impl IntoResponse for Problem {
         let (_, status, _) = self.code.row();
         let document = Document::new(self.code, &self.detail);
         let mut document = answer::to_vec(&document, 512 + self.members.len());
-        if !self.members.is_empty() {
+        if let [_, members @ ..] = &self.members[..] {
+            // The members continue the object.
             document.pop();
-            document.extend(self.members);
-            document.push(b'}');
+            document.push(b',');
+            document.extend(members);
         }
         let mut response = Response::new(Body::from(document));
         *response.status_mut() = status;
@@ -333,11 +340,11 @@ mod tests {
 
     #[tokio::test]
     async fn documents_may_have_further_members() {
-        let problem = Problem::new(Code::PoolFull, "Full.").with("a", &1).with("b", &["x"]);
+        let problem = Problem::with("Full.", &PoolFull { position: 3 });
         let body = axum::body::to_bytes(problem.into_response().into_body(), 1_000).await.unwrap();
         let document = String::from_utf8(body.to_vec()).unwrap();
         assert!(
-            document.ends_with(r#","error":"No tokens available","a":1,"b":["x"]}"#),
+            document.ends_with(r#","error":"No tokens available","position":3}"#),
             "{document}"
         );
         assert!(serde_json::from_str::<serde_json::Value>(&document).is_ok());

@@ -9,8 +9,13 @@ use pool::{EndReason, Fence, Timestamp, TokenId, User};
 
 use crate::MAX_ROWS;
 use crate::app::uuid;
-use crate::parameters::{Malformed, decode, pairs};
+use crate::parameters::{Malformed, decode, pairs, shown, unknown};
 use crate::problem::{Code, Problem};
+
+/// The parameters of a search. All but the last two are those of an export.
+const NAMES: [&str; 10] =
+    ["user", "token_id", "status", "end_reason", "from", "to", "at", "after", "limit", "format"];
+const EXPORTS: usize = NAMES.len() - 2;
 
 /// What a query asks for.
 #[derive(Debug, Default)]
@@ -23,10 +28,23 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// What a search asks for.
     pub(crate) fn parse(query: &str) -> Result<Self, Problem> {
+        Asked::parse_of(&NAMES, query)
+    }
+
+    /// What an export asks for.
+    pub(crate) fn parse_export(query: &str) -> Result<Self, Problem> {
+        Asked::parse_of(&NAMES[..EXPORTS], query)
+    }
+
+    fn parse_of(known: &[&str], query: &str) -> Result<Self, Problem> {
         let mut asked = Asked::default();
         for pair in pairs(query) {
             let (name, value) = pair.map_err(|Malformed| malformed("A parameter's name"))?;
+            if !known.contains(&&*name) {
+                return Err(unknown("parameter", &name, known));
+            }
             let value = decode(value).map_err(|Malformed| malformed(&shown(&name)))?;
             asked.take(&name, &value)?;
         }
@@ -73,11 +91,7 @@ impl Asked {
                 let csv = ["json", "csv"].iter().position(|format| *format == value);
                 once(&mut self.csv, name, csv.map(|format| format == 1), "json or csv")
             }
-            unknown => Err(invalid(format!(
-                "There is no parameter {}. There are user, token_id, status, end_reason, from, to, \
-                 at, limit, after and format.",
-                shown(unknown)
-            ))),
+            other => Err(unknown("parameter", other, &NAMES)),
         }
     }
 }
@@ -104,15 +118,6 @@ fn malformed(what: &str) -> Problem {
     invalid(format!(
         "{what} is malformed: a % must be followed by two hex digits, and together they must be UTF-8."
     ))
-}
-
-/// A name that was sent, short enough for a sentence.
-fn shown(name: &str) -> String {
-    const LONGEST: usize = 40;
-    match name.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{:?}", format!("{}...", &name[..end])),
-        None => format!("{name:?}"),
-    }
 }
 
 fn status(word: &str) -> Option<Status> {
@@ -231,9 +236,9 @@ mod tests {
     #[test]
     fn what_can_not_be_asked_is_told() {
         for (query, says) in [
-            ("usr=a", "no parameter \\\"usr\\\""),
-            ("User=a", "no parameter"),
-            ("=a", "no parameter"),
+            ("usr=a", "Did you mean user?"),
+            ("User=a", "Unknown parameter \\\"User\\\""),
+            ("=a", "Unknown parameter"),
             ("user=", "user must not be empty"),
             ("user=a&user=a", "user may be given once only"),
             ("user=%ff", "\\\"user\\\" is malformed"),

@@ -1,7 +1,7 @@
 //! `POST /api/tokens/release/{id}`: ends a token's lease, provided it is the one that the body
 //! names, if it names one.
 
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
@@ -14,13 +14,15 @@ use uuid::Uuid;
 
 use crate::answer::json;
 use crate::app::{App, SentId, unknown_token, uuid};
+use crate::conditions;
 use crate::fields::{self, Format, Sent};
 use crate::lease_row::Current;
 use crate::openapi::words;
 use crate::parameters::{Malformed, pairs};
-use crate::problem::{self, Code, Problem};
+use crate::problem::{self, Code, HeldOtherwise, Problem};
 
-const FIELDS: [&str; 2] = ["lease_id", "if_user"];
+/// The members of a release that count.
+pub(crate) const FIELDS: [&str; 2] = ["lease_id", "if_user"];
 const EXAMPLE: &str = "{\"lease_id\": \"...\"}";
 
 /// A token that is free.
@@ -46,6 +48,18 @@ struct ReleaseCondition {
     if_user: Option<String>,
 }
 
+/// The same as a form.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is read field by field; this tells of it")]
+struct ReleaseConditionForm {
+    /// It is this lease.
+    #[schema(nullable = false)]
+    lease_id: Option<Uuid>,
+    /// It is this user's, who is named as in an allocation.
+    #[schema(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", nullable = false)]
+    if_user: Option<String>,
+}
+
 /// End a token's lease, whosever it is, or on a condition
 ///
 /// That it has none is as good. A body without `lease_id` and `if_user` is no condition, whatever it
@@ -58,7 +72,7 @@ struct ReleaseCondition {
     params(("id" = Uuid, Path, description = "The token's id")),
     request_body(description = "What has to be true of the token's lease", content(
         (ReleaseCondition = "application/json"),
-        (ReleaseCondition = "application/x-www-form-urlencoded"),
+        (ReleaseConditionForm = "application/x-www-form-urlencoded"),
     )),
     responses((status = 200, description = "The token is free", body = Answer<'_>)),
     extensions(("x-body-optional" = json!(true)), ("x-problems" = json!(problem::write(&[
@@ -68,8 +82,7 @@ struct ReleaseCondition {
 )]
 pub(crate) async fn release(
     State(app): State<App>,
-    id: SentId,
-    Condition(if_held): Condition,
+    Condition { id, if_held }: Condition,
 ) -> Result<Response, Problem> {
     match app.engine.release(id.token(), if_held).await? {
         Released::Free { .. } => Ok(json(&Answer { status: "released", token_id: &id.sent }, 96)),
@@ -90,21 +103,31 @@ fn held_otherwise(latest: Option<&Lease>) -> Problem {
                  nothing was done."
         }
     };
-    Problem::new(Code::HeldOtherwise, detail).with("current", &current)
+    Problem::with(detail, &HeldOtherwise { current })
 }
 
 /// What has to be true of the token's lease. Clients that know nothing of it send all kinds of
 /// bodies, which don't matter; but what may be meant as a condition must not be passed over.
-pub(crate) struct Condition(HeldBy);
+pub(crate) struct Condition {
+    id: SentId,
+    if_held: HeldBy,
+}
 
-impl<S: Sync> FromRequest<S> for Condition {
+impl<S: Send + Sync> FromRequest<S> for Condition {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let (head, body) = request.into_parts();
-        not_in_query(head.uri.query().unwrap_or_default())?;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (mut head, body) = request.into_parts();
+        let id = SentId::from_request_parts(&mut head, state).await?;
+        let query = head.uri.query().unwrap_or_default();
+        not_in_query(query)?;
+        conditions::check_release(&id, false, &conditions::in_query(query))?;
         let body = fields::whole(body).await?;
-        condition(head.headers.get(CONTENT_TYPE), &body).map(Condition)
+        let content_type = head.headers.get(CONTENT_TYPE);
+        let if_held = condition(content_type, &body)?;
+        let members = conditions::in_body(content_type, &body);
+        conditions::check_release(&id, if_held.lease_id.is_some(), &members)?;
+        Ok(Condition { id, if_held })
     }
 }
 

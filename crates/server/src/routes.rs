@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::Method;
 use axum::response::Response;
+use axum::routing::get;
 use engine::{Handle, Scope, View};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,6 +14,7 @@ use utoipa_axum::routes;
 
 use crate::answer::{Shown, json};
 use crate::app::{App, Inside, SentId, unknown_token};
+use crate::conditions::Everything;
 use crate::openapi::{self, words};
 use crate::problem::{self, Code, Problem};
 use crate::{
@@ -22,8 +24,9 @@ use crate::{
 
 /// Where requests may lead, as [`metrics`] tell them apart. Whatever [`router`] always has is here.
 pub(crate) const TEMPLATES: &[&str] = &[
-    "/",
-    "/assets/{digest}/{*path}",
+    PAGES[0],
+    PAGES[1],
+    PAGES[2],
     "/api/tokens",
     "/api/tokens/available",
     "/api/tokens/active",
@@ -33,6 +36,7 @@ pub(crate) const TEMPLATES: &[&str] = &[
     "/api/tokens/release/{id}",
     "/api/tokens/clear-active",
     "/api/leases",
+    "/api/leases/export",
     "/api/leases/{id}",
     "/api/leases/{id}/release",
     "/api/leases/{id}/renew",
@@ -41,7 +45,6 @@ pub(crate) const TEMPLATES: &[&str] = &[
     "/health/live",
     "/health/ready",
     metrics::PATH,
-    "/docs",
     "/openapi.json",
 ];
 
@@ -57,8 +60,12 @@ pub fn router(engine: Handle, settings: &Settings) -> Door {
         );
     }
     let app = Inside::new(engine, settings);
-    let (mut routes, described) = routes().split_for_parts();
+    let (routes, described) = routes().split_for_parts();
     openapi::keep(described);
+    let mut routes = routes
+        .route(PAGES[0], get(dashboard::page))
+        .route(PAGES[1], get(dashboard::asset))
+        .route(PAGES[2], get(dashboard::docs));
     if settings.benchmark_routes {
         routes = routes.merge(sample::routes());
     }
@@ -69,7 +76,10 @@ pub fn router(engine: Handle, settings: &Settings) -> Door {
     Door::new(routes, settings, app)
 }
 
-/// Every route, with what is said of it. Its path stands beside its handler.
+/// Pages for browsers. They are no part of the API, so the document does not have them.
+pub(crate) const PAGES: [&str; 3] = ["/", "/assets/{digest}/{*path}", "/docs"];
+
+/// Every route of the API, with what is said of it. Its path stands beside its handler.
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(lists::all))
@@ -84,14 +94,12 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(leases::renew))
         .routes(routes!(leases::release))
         .routes(routes!(search::search))
+        .routes(routes!(search::export))
         .routes(routes!(policy::show))
         .routes(routes!(events::events))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::metrics))
-        .routes(routes!(dashboard::page))
-        .routes(routes!(dashboard::asset))
-        .routes(routes!(dashboard::docs))
         .routes(routes!(openapi::document))
 }
 
@@ -107,15 +115,17 @@ struct AllCleared {
 }
 
 /// End all leases
+///
+/// A body and a query are ignored, unless they name a condition or a part of the pool.
 #[utoipa::path(
     delete,
     path = "/api/tokens/clear-active",
     operation_id = "clearActiveTokens",
     tag = "Tokens",
     responses((status = 200, description = "No token has a lease", body = AllCleared)),
-    extensions(("x-problems" = json!(problem::write(&[])))),
+    extensions(("x-problems" = json!(problem::write(&[Code::InvalidParameter])))),
 )]
-async fn clear(State(app): State<App>) -> Result<Response, Problem> {
+async fn clear(State(app): State<App>, _: Everything) -> Result<Response, Problem> {
     let ended = app.engine.clear().await?;
     let message = "All active tokens cleared";
     Ok(json(&AllCleared { message, tokens_cleared: ended, usages_updated: ended }, 128))

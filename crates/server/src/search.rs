@@ -30,11 +30,11 @@ struct Answer<'a> {
     next: Option<&'a str>,
 }
 
-/// Search the history, and export it
+/// Search the history
 ///
 /// The leases that fit all that is asked for, newest first. `end_reason` can't be asked for together
-/// with the status `running`. As CSV, by `format=csv` or an `Accept` that prefers `text/csv`, all of
-/// them come as one file, and `limit` has no place there. No parameter may be given twice.
+/// with the status `running`. No parameter may be given twice. With `format=csv`, or an `Accept` that
+/// prefers `text/csv`, the response is that of `/api/leases/export`.
 #[utoipa::path(
     get,
     path = "/api/leases",
@@ -53,20 +53,13 @@ struct Answer<'a> {
             description = "How many leases at most; 1000 when left out"),
         ("after" = Option<String>, Query, pattern = "^-?[0-9]{1,18}\\.[0-9]{1,18}$",
             description = "Where to go on; it comes with `next`"),
-        ("format" = Option<words::Format>, Query, description = "JSON, or CSV"),
     ),
-    responses((status = 200, description = "The leases", content(
-        (Answer<'_> = "application/json"),
-        (String = "text/csv"),
-    ), headers(
+    responses((status = 200, description = "The leases", body = Answer<'_>, headers(
         ("Cache-Control" = String, description = "`no-store`"),
         ("Vary" = String, description = "`accept`"),
         ("Link" = String, description = "Where there are more: `<PATH>; rel=\"next\"`"),
-        ("Content-Disposition" = String, description = "Of CSV: a file's name"),
     ))),
-    extensions(("x-problems" = json!(problem::read(&[Code::ForeignPage, 
-        Code::InvalidParameter, Code::TooManyExports, Code::HttpVersion,
-    ])))),
+    extensions(("x-problems" = json!(problem::read(&[Code::ForeignPage, Code::InvalidParameter])))),
 )]
 pub(crate) async fn search(
     State(app): State<App>,
@@ -88,6 +81,43 @@ pub(crate) async fn search(
     };
     response.headers_mut().insert(VARY, HeaderValue::from(ACCEPT));
     Ok(response)
+}
+
+/// Export the history as CSV
+///
+/// All leases that fit all that is asked for, newest first, as one file with a header row (RFC 4180).
+#[utoipa::path(
+    get,
+    path = "/api/leases/export",
+    operation_id = "exportLeases",
+    tag = "Leases",
+    params(
+        ("user" = Option<String>, Query, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$",
+            description = "Of this user, who is named as in an allocation"),
+        ("token_id" = Option<Uuid>, Query, description = "Of this token"),
+        ("status" = Option<words::SearchedStatus>, Query, description = "Running, or over"),
+        ("end_reason" = Option<words::EndReason>, Query, description = "That ended so"),
+        ("from" = Option<String>, Query, format = DateTime, description = "Begun then or later"),
+        ("to" = Option<String>, Query, format = DateTime, description = "Begun before"),
+        ("at" = Option<String>, Query, format = DateTime, description = "Held then: begun then or before, and over later"),
+        ("after" = Option<String>, Query, pattern = "^-?[0-9]{1,18}\\.[0-9]{1,18}$",
+            description = "Where to go on, as `next` of a search has it"),
+    ),
+    responses((status = 200, description = "The leases", body = String, content_type = "text/csv", headers(
+        ("Cache-Control" = String, description = "`no-store`"),
+        ("Content-Disposition" = String, description = "The file's name"),
+    ))),
+    extensions(("x-problems" = json!(problem::read(&[
+        Code::ForeignPage, Code::InvalidParameter, Code::TooManyExports, Code::HttpVersion,
+    ])))),
+)]
+pub(crate) async fn export(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    version: Version,
+) -> Result<Response, Problem> {
+    let asked = Asked::parse_export(query.as_deref().unwrap_or_default())?;
+    export::export(app, asked.question, version).await
 }
 
 async fn page(app: &App, query: &str, asked: &Asked) -> Result<Response, Problem> {

@@ -6,9 +6,10 @@ use pool::{TokenId, User};
 use super::filter::Filter;
 use super::place::Place;
 use crate::app::uuid;
-use crate::parameters::{Malformed, decode, pairs};
+use crate::parameters::{Malformed, decode, pairs, unknown};
 use crate::problem::{Code, Problem};
 
+const NAMES: [&str; 3] = ["user", "token_id", "last_event_id"];
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// What a request for events asks for.
@@ -52,10 +53,7 @@ impl Asked {
                 once(&mut self.filter.token, name, TokenId(id))?;
             }
             "last_event_id" => self.last = place(name, value)?,
-            _ => {
-                let detail = "There are no parameters but user, token_id and last_event_id.";
-                return Err(invalid(detail));
-            }
+            other => return Err(unknown("parameter", other, &NAMES)),
         }
         Ok(())
     }

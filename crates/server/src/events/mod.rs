@@ -28,7 +28,6 @@ use engine::{Handle, Scope, View};
 use crate::Settings;
 use crate::app::{App, unknown_token};
 use crate::metrics::{Counters, Room, counters};
-use crate::openapi::ServerSentEvent;
 use crate::problem::{self, Code, Problem};
 use asked::Asked;
 use journal::Journal;
@@ -105,7 +104,8 @@ impl Streams {
 
 /// Follow what happens to leases, as it happens
 ///
-/// A stream of server-sent events that never ends. An event's `data` is JSON, by its name:
+/// A stream of server-sent events that never ends. [ServerSentEvent](#/components/schemas/ServerSentEvent)
+/// describes one event. Its `data` is JSON, by its name:
 ///
 /// | event | data |
 /// |---|---|
@@ -131,7 +131,7 @@ impl Streams {
         ("Last-Event-ID" = Option<String>, Header, pattern = "^([0-9]{1,18}(-[0-9]{1,18}){1,2})?$",
             description = "The id of the last event that the client has"),
     ),
-    responses((status = 200, description = "The events", body = ServerSentEvent,
+    responses((status = 200, description = "The events", body = String,
         content_type = "text/event-stream", headers(
             ("Cache-Control" = String, description = "`no-store`"),
             ("X-Accel-Buffering" = String, description = "`no`: proxies must not hold it back"),

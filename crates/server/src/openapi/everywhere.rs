@@ -5,19 +5,12 @@ use serde_json::{Map, Value, json};
 use super::problems;
 
 /// Headers that an answer has or not, depending on what there is to say.
-const PERHAPS: [&str; 2] = ["Link", "Content-Disposition"];
+const PERHAPS: [&str; 1] = ["Link"];
 
 pub(crate) fn add(document: &mut Value) {
-    let paths = std::mem::take(object(&mut document["paths"]));
-    let mut named = Map::new();
-    for (path, mut operations) in paths {
-        for operation in object(&mut operations).values_mut() {
-            complete(operation);
-        }
-        // The router writes a rest of a path with an asterisk.
-        named.insert(path.replace("{*", "{"), operations);
+    for operations in object(&mut document["paths"]).values_mut() {
+        object(operations).values_mut().for_each(complete);
     }
-    document["paths"] = Value::Object(named);
     document["components"]["headers"] = headers();
     problems::add_to_all(document);
 }
@@ -30,8 +23,9 @@ fn complete(operation: &mut Value) {
     let codes =
         object(operation).remove("x-problems").expect("every operation says what can go wrong");
     let codes = serde_json::from_value(codes).expect("they were codes before");
-    if object(operation).remove("x-body-optional").is_some() {
-        operation["requestBody"]["required"] = json!(false);
+    let optional = object(operation).remove("x-body-optional").is_some();
+    if let Some(body) = operation.get_mut("requestBody") {
+        body["required"] = json!(!optional);
     }
     let responses = object(&mut operation["responses"]);
     for response in responses.values_mut() {

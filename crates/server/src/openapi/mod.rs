@@ -17,14 +17,14 @@ use axum::http::header::{CACHE_CONTROL, ETAG};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use utoipa::PartialSchema;
 use utoipa::openapi::OpenApi;
-use utoipa::{PartialSchema, ToSchema};
 
 use crate::answer;
 use crate::encode::Shared;
 use crate::events::text::{OfEnd, OfStart, Resync, Row};
 use crate::pages::is_known;
-use crate::problem::{self, Document};
+use crate::problem;
 
 /// Answers that were really given, by operation and type.
 const ANSWERS: &str = include_str!("answers.json");
@@ -56,7 +56,7 @@ pub(crate) fn keep(described: OpenApi) {
     get,
     path = "/openapi.json",
     operation_id = "getOpenapi",
-    tag = "Pages",
+    tag = "Health",
     params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of what is known")),
     responses(
         (status = 200, description = "The API, as OpenAPI 3.1", body = Object, headers(
@@ -97,7 +97,7 @@ pub(crate) fn complete(described: OpenApi) -> Value {
     document["tags"] =
         TAGS.map(|(name, description)| json!({ "name": name, "description": description })).into();
     let schemas = &mut document["components"]["schemas"];
-    schemas["Problem"] = schema::<Document<'_>>();
+    everywhere::object(schemas).append(&mut problems::schemas());
     schemas["LeaseRenewed"] = schema::<Row<'_>>();
     for (name, more) in [("LeaseStarted", schema::<OfStart>()), ("LeaseEnded", schema::<OfEnd>())] {
         schemas[name] = json!({ "allOf": [{ "$ref": "#/components/schemas/LeaseRenewed" }, more] });
@@ -105,7 +105,6 @@ pub(crate) fn complete(described: OpenApi) -> Value {
     schemas["Resync"] = schema::<Resync>();
     schemas["ResyncReason"] = schema::<words::ResyncReason>();
     schemas["SearchedStatus"] = schema::<words::SearchedStatus>();
-    schemas["Format"] = schema::<words::Format>();
     schemas["ServerSentEvent"] = server_sent_event();
     everywhere::add(&mut document);
     let answers: Value = serde_json::from_str(ANSWERS).expect("the file is well-formed");
@@ -121,11 +120,7 @@ pub(crate) fn complete(described: OpenApi) -> Value {
     document
 }
 
-/// One event of a stream. There is no schema for a stream, so that of its events stands for it; what is
-/// in them is said by [`server_sent_event`], since this can't be derived.
-#[derive(ToSchema)]
-pub(crate) struct ServerSentEvent {}
-
+/// One event of a stream. The stream itself is a text: a client can't read one event from it as JSON.
 fn server_sent_event() -> Value {
     let data = ["LeaseStarted", "LeaseRenewed", "LeaseEnded", "Resync"];
     let data = data.map(|name| json!({ "$ref": format!("#/components/schemas/{name}") }));
@@ -149,15 +144,14 @@ fn server_sent_event() -> Value {
     })
 }
 
-fn schema<T: PartialSchema>() -> Value {
+pub(crate) fn schema<T: PartialSchema>() -> Value {
     serde_json::to_value(T::schema()).expect("it has no keys that are not texts")
 }
 
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 5] = [
     ("Tokens", "The pool's tokens: who has which, and who had it."),
     ("Leases", "One lease at a time, and the history of all."),
     ("Pool", "How full the pool is, and its policy."),
     ("Events", "What happens to leases, as it happens."),
-    ("Health", "For probes and load balancers."),
-    ("Pages", "What people and browsers look at."),
+    ("Health", "Probes, metrics and this document."),
 ];

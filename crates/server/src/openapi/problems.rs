@@ -1,10 +1,11 @@
 //! What can go wrong, as the document tells it: an answer for each status, with the codes that it may
 //! bear, and an example of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use super::everywhere::object;
 use crate::problem::{Code, Document};
 
 /// Details that were really given, by code, and what further members the document had.
@@ -53,12 +54,7 @@ fn response(status: u16, codes: &[Code]) -> Value {
             (code.row().0.to_owned(), json!({ "$ref": reference }))
         })
         .collect();
-    let schema = json!({
-        "allOf": [
-            { "$ref": "#/components/schemas/Problem" },
-            { "properties": { "status": { "const": status }, "code": { "enum": words } } },
-        ],
-    });
+    let schema = schema_of(codes);
     let mut headers = json!({ "X-Request-Id": { "$ref": "#/components/headers/X-Request-Id" } });
     let further = match status {
         503 => Some("Retry-After"),
@@ -76,6 +72,54 @@ fn response(status: u16, codes: &[Code]) -> Value {
             "application/problem+json": { "schema": schema },
         },
     })
+}
+
+/// The schemas that problems of these codes refer to. `code` tells them apart.
+fn schema_of(codes: &[Code]) -> Value {
+    let mut names: Vec<String> =
+        codes.iter().filter(|code| code.has_members()).map(|code| name(*code)).collect();
+    if codes.iter().any(|code| !code.has_members()) {
+        names.push(PLAIN.to_owned());
+    }
+    let mut schemas =
+        names.iter().map(|name| json!({ "$ref": format!("#/components/schemas/{name}") }));
+    match schemas.len() {
+        1 => schemas.next().unwrap_or_default(),
+        _ => json!({ "oneOf": schemas.collect::<Vec<_>>() }),
+    }
+}
+
+/// The schemas of all problems, by name: one for each code that has members of its own, and one for
+/// all others. Each is complete in itself, because generators of clients can't join two schemas that
+/// both have `code`.
+pub(crate) fn schemas() -> Map<String, Value> {
+    let plain: BTreeSet<&str> =
+        Code::ALL.iter().filter(|code| !code.has_members()).map(|code| code.as_str()).collect();
+    let mut problem = super::schema::<Document<'_>>();
+    problem["properties"]["code"]["enum"] = json!(plain);
+    let mut schemas = Map::from_iter([(PLAIN.to_owned(), problem)]);
+    for code in Code::ALL {
+        let Some(members) = code.members() else { continue };
+        let mut members = serde_json::to_value(members).expect("its keys are texts");
+        let mut schema = super::schema::<Document<'_>>();
+        schema["description"] = members["description"].take();
+        schema["properties"]["code"]["const"] = json!(code.as_str());
+        object(&mut schema["properties"]).append(object(&mut members["properties"]));
+        if let (Some(all), Some(own)) =
+            (schema["required"].as_array_mut(), members["required"].as_array_mut())
+        {
+            all.append(own);
+        }
+        schemas.insert(name(code), schema);
+    }
+    schemas
+}
+
+/// The name of the schema for all problems without members of their own.
+const PLAIN: &str = "Problem";
+
+fn name(code: Code) -> String {
+    format!("{code:?}Problem")
 }
 
 /// Each code with an example of its document.

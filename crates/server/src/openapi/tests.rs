@@ -58,30 +58,84 @@ fn it_has_the_routes_of_the_reference() {
     let document = document();
     let described: BTreeSet<String> = operations(&document)
         .map(|(path, method, _)| bare(&format!("{} {path}", method.to_uppercase())))
-        .map(|route| route.replace("/assets/{}/{}", "/assets/..."))
         .collect();
-    let told = told("Routes", 0).iter().map(|route| bare(route)).collect();
+    let mut told: BTreeSet<String> = told("Routes", 0).iter().map(|route| bare(route)).collect();
+    for page in ["GET /", "GET /assets/...", "GET /docs"] {
+        assert!(told.remove(page), "the reference has no {page}");
+    }
     assert_eq!(described, told);
 }
 
 #[test]
 fn what_is_counted_by_route_knows_every_route() {
     let routes = crate::routes::routes().into_openapi().paths.paths;
-    let routes: BTreeSet<&str> = routes.keys().map(String::as_str).collect();
+    let routes = routes.keys().map(String::as_str).chain(crate::routes::PAGES);
+    let routes: BTreeSet<&str> = routes.collect();
     assert_eq!(routes, crate::routes::TEMPLATES.iter().copied().collect());
 }
 
 #[test]
 fn it_has_every_code() {
-    let text = document().to_string();
-    let responses = document()["components"]["responses"].clone();
-    for word in told("Errors", 1) {
-        assert!(text.contains(&format!("\"code\":{{\"enum\":[\"{word}\"]")), "{word}");
+    let document = document();
+    let text = document.to_string();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let codes = schemas.values().flat_map(|schema| {
+        let code = &schema["properties"]["code"];
+        let one = std::slice::from_ref(&code["const"]);
+        code["enum"].as_array().map_or(one, Vec::as_slice)
+    });
+    let codes: Vec<&str> = codes.filter_map(Value::as_str).collect();
+    let told = told("Errors", 1);
+    assert_eq!(codes.len(), told.len(), "each code has one schema");
+    for word in told {
+        assert!(codes.contains(&&*word), "{word}");
         assert!(text.contains(&format!("urn:token-manager:problem:{word}\"")), "{word}");
     }
     for code in Code::ALL {
-        assert!(responses[format!("{code:?}")].is_object(), "{code:?} has no example");
+        let response = &document["components"]["responses"][format!("{code:?}")];
+        assert!(response.is_object(), "{code:?} has no example");
     }
+}
+
+#[test]
+fn examples_of_problems_have_the_members_of_their_schemas() {
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    for code in Code::ALL {
+        let example = &document["components"]["examples"][format!("{code:?}")]["value"];
+        let members = |value: &Value| -> BTreeSet<String> {
+            value.as_object().unwrap().keys().cloned().collect()
+        };
+        let own = format!("{code:?}Problem");
+        let name = if code.has_members() { own.as_str() } else { "Problem" };
+        assert_eq!(members(example), members(&schemas[name]["properties"]), "{code:?}");
+        let required = schemas[name]["required"].as_array().unwrap();
+        assert_eq!(required.len(), members(example).len(), "{code:?}: all are required");
+    }
+}
+
+#[test]
+fn problems_of_one_status_are_told_apart_by_their_code() {
+    let document = document();
+    let refers_to = |operation: &str, status: &str| {
+        let (_, _, operation) = operations(&document)
+            .find(|(_, _, described)| described["operationId"] == operation)
+            .unwrap();
+        let mut response = &operation["responses"][status];
+        if let Some(name) = response["$ref"].as_str() {
+            response = document.pointer(name.trim_start_matches('#')).unwrap();
+        }
+        let schema = &response["content"]["application/json"]["schema"];
+        let one = std::slice::from_ref(schema);
+        let schemas = schema["oneOf"].as_array().map_or(one, Vec::as_slice);
+        let names = schemas.iter().map(|schema| schema["$ref"].as_str().unwrap());
+        names.map(|name| name.rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(refers_to("allocateToken", "503"), ["PoolFullProblem", "Problem"]);
+    assert_eq!(refers_to("allocateToken", "409"), ["UserLimitProblem"]);
+    assert_eq!(refers_to("allocateToken", "400"), ["Problem"]);
+    assert_eq!(refers_to("renewLease", "409"), ["LeaseOverProblem", "RenewalLimitProblem"]);
+    assert_eq!(refers_to("releaseToken", "409"), ["HeldOtherwiseProblem"]);
 }
 
 #[tokio::test]

@@ -46,8 +46,6 @@ words! {
     EndReason: Reason::ALL.map(Reason::as_str);
     /// What a request gets while every token is held.
     WhenFull: Choice::ALL.map(Choice::as_str);
-    /// How the history is written.
-    Format: ["json", "csv"];
     /// How the server is.
     Health: ["live", "ready"];
     /// Why events may be missing.

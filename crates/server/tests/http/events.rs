@@ -221,8 +221,8 @@ async fn what_is_asked_for_must_make_sense(home: Home) {
         ("last_event_id=1", "last_event_id must be"),
         ("last_event_id=1-2-3-4", "last_event_id must be"),
         ("user=a&user=a", "user may be given once only"),
-        ("since=1-2", "no parameters but user, token_id and last_event_id"),
-        ("User=a", "no parameters but"),
+        ("since=1-2", "Known parameters: user, token_id, last_event_id."),
+        ("User=a", "Did you mean user?"),
     ] {
         let answer = house.get(&format!("/api/events?{query}")).await;
         let detail = answer.problem(400, "invalid-parameter");

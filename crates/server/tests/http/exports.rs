@@ -73,7 +73,7 @@ fn rows(csv: &str) -> Vec<Vec<String>> {
 }
 
 async fn csv(house: &House, query: &str) -> Vec<Vec<String>> {
-    let answer = house.get(&format!("/api/leases?{query}format=csv")).await;
+    let answer = house.get(&format!("/api/leases/export?{query}")).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.header("content-type"), "text/csv; charset=utf-8");
     assert_eq!(answer.header("content-disposition"), "attachment; filename=\"leases.csv\"");
@@ -112,6 +112,8 @@ async fn an_export_has_what_the_pages_have(home: Home) {
     let next = text(&house.get("/api/leases?limit=300").await.json()["next"]);
     let from_there = format!("{}&", next.replace("limit=300&", "").replace("/api/leases?", ""));
     assert_eq!(csv(&house, &from_there).await, csv(&house, "").await[300..]);
+    let same = house.get("/api/leases?format=csv").await.text;
+    assert_eq!(same, house.get("/api/leases/export").await.text);
     for (accept, is_csv) in
         [("text/csv", true), ("text/csv, application/json;q=0.9", true), ("*/*", false)]
     {

@@ -1,7 +1,8 @@
 //! Servers to test with, and answers to look at.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, LazyLock, Once};
 use std::time::Duration;
 
 use engine::{Handle, Health};
@@ -249,11 +250,27 @@ impl Answer {
         assert_eq!(problem["status"], status);
         assert_eq!(problem["type"], format!("urn:token-manager:problem:{code}"));
         assert_eq!(problem["error"], problem["title"]);
+        has_the_members_of_its_schema(&problem);
         assert!(!self.header("x-request-id").is_empty());
         let detail = text(&problem["detail"]);
         assert!(detail.ends_with('.') && detail.len() > 20, "{detail}");
         detail
     }
+}
+
+/// Fails unless a problem has exactly the members that the `OpenAPI` document lists for its code.
+#[track_caller]
+fn has_the_members_of_its_schema(problem: &Value) {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+        serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+    });
+    let schemas = DOCUMENT["components"]["schemas"].as_object().unwrap();
+    let of_code = |schema: &&Value| schema["properties"]["code"]["const"] == problem["code"];
+    let schema = schemas.values().find(of_code).unwrap_or(&schemas["Problem"]);
+    let names =
+        |object: &Value| object.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(names(problem), names(&schema["properties"]));
 }
 
 #[track_caller]

@@ -28,3 +28,4 @@ mod untaken;
 mod vanishing;
 mod waiting;
 mod wire;
+mod wishes;

@@ -180,8 +180,11 @@ async fn bad_questions_are_told(home: Home) {
     let house = home.open().await;
     house.allocate("a").await;
     for (query, says) in [
-        ("usr=a", "There is no parameter \"usr\". There are user, token_id,"),
-        ("user_id=a", "There is no parameter \"user_id\"."),
+        (
+            "usr=a",
+            "Unknown parameter \"usr\". Did you mean user? Known parameters: user, token_id,",
+        ),
+        ("user_id=a", "Unknown parameter \"user_id\"."),
         ("user=", "user must not be empty."),
         ("user=a&user=b", "user may be given once only."),
         ("token_id=1", "token_id must be a token's id, a UUID as in"),

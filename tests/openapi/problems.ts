@@ -1,0 +1,53 @@
+// Problems, by a client whose types were made from the OpenAPI document. `code` tells them apart, and
+// what a problem of that code has is typed: nothing here is cast.
+
+import createClient from "openapi-fetch";
+import type { components, paths } from "./generated/api.js";
+
+type Schemas = components["schemas"];
+type Api = ReturnType<typeof createClient<paths>>;
+
+async function allocate(api: Api, user_id: string): Promise<Schemas["Allocation"]> {
+  const { data, error } = await api.POST("/api/tokens/allocate", { body: { user_id } });
+  if (error) throw new Error(error.code);
+  return data;
+}
+
+/** On a pool of one token that rejects when it is full, with one lease for each user. */
+export async function refused(baseUrl: string): Promise<string[]> {
+  const api = createClient<paths>({ baseUrl });
+  await allocate(api, "ann");
+  const seen: string[] = [];
+  for (const user_id of ["ann", "bob", ""]) {
+    const { error } = await api.POST("/api/tokens/allocate", { body: { user_id } });
+    if (error?.code === "user-limit") seen.push(`at most ${error.max_per_user + 0} for each user`);
+    else if (error?.code === "pool-full") seen.push(`number ${error.position + 0} in the queue`);
+    else seen.push(`${error?.status}: ${error?.detail}`);
+  }
+  return seen;
+}
+
+/** On a pool of one token that evicts the oldest lease. */
+export async function over(baseUrl: string): Promise<string[]> {
+  const api = createClient<paths>({ baseUrl });
+  const ann = await allocate(api, "ann");
+  const bob = await allocate(api, "bob");
+  const seen: string[] = [];
+  for (const { lease_id } of [ann, bob]) {
+    const { error } = await api.POST("/api/leases/{id}/renew", { params: { path: { id: lease_id } } });
+    if (error?.code === "lease-over") {
+      const { end_reason, ended_at, evicted_by } = error;
+      seen.push(`${end_reason} for bob: ${evicted_by === bob.lease_id && ended_at === bob.activated_at}`);
+    } else if (error?.code === "renewal-limit") {
+      seen.push(`until its deadline: ${error.expires_at === bob.expires_at}`);
+    }
+  }
+  const { error } = await api.POST("/api/tokens/release/{id}", {
+    params: { path: { id: ann.token_id } },
+    body: { lease_id: ann.lease_id },
+  });
+  if (error?.code === "held-otherwise") seen.push(`held by ${error.current?.user}`);
+  const exported = await api.GET("/api/leases/export", { parseAs: "text" });
+  seen.push(`${exported.data?.split("\n").length} lines of CSV`);
+  return seen;
+}
