@@ -1,7 +1,7 @@
 // @ts-check
 import { api, Problem } from "../live/api.js";
 import { GivenUp, Waiting } from "../live/waiting.js";
-import { duration, rough, parseDuration } from "../words/duration.js";
+import { duration, parseDuration, rough } from "../words/duration.js";
 import { onLanguage, word } from "../words/language.js";
 import { announce } from "./announcer.js";
 import { part, setText } from "./dom.js";
@@ -150,10 +150,13 @@ class Allocating {
     const wait = policy.when_full === "wait" ? lengthIn(this.#most, LONGEST_WAIT) ?? 0 : 0;
     if (wait === 0 && policy.when_full !== "wait") return api.allocate(user, { leaseSeconds });
     const waiting = new Waiting(user, { leaseSeconds, waitSeconds: wait / 1000 });
+    let told = false;
     waiting.addEventListener("ticket", () => {
       // Whoever waits is known from then on, so that the list can say which place is theirs.
       rememberMe(user);
       this.draw();
+      if (!told) announce(this.#waitWords());
+      told = true;
     });
     return inTurn(() => {
       this.#wait = waiting;
