@@ -1,8 +1,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use pool::{
-    Batch, Change, Circumstances, Command, IdempotencyKey, KeyUse, Keys, LeaseId, Outcome,
-    Timestamp,
+    Batch, Change, Circumstances, Command, KeyUse, Keys, LeaseId, Outcome, Timestamp, UserKey,
 };
 use store::KeysFound;
 
@@ -33,7 +32,7 @@ impl Writer {
         limit: usize,
     ) -> Result<Decided, store::Error> {
         let (server, journal_at) = (self.shared.server, self.shared.journal_at(copy));
-        let keys = waiting.iter().take(limit).filter_map(Request::key).cloned();
+        let keys = waiting.iter().take(limit).filter_map(Request::key);
         let keys = self.look_up(keys.collect(), now).await?;
         let circumstances = Circumstances { now, server, journal_at, keys };
         let mut batch = copy.pool.batch(circumstances);
@@ -41,11 +40,10 @@ impl Writer {
         for _ in 0..limit {
             let Some(request) = waiting.pop_front() else { break };
             let Some(request) = taken_or_withdrawn(request) else { continue };
-            let Some(outcome) = batch.decide(&request.command) else {
+            if let Some(request) = outcomes.decide(&mut batch, request) {
                 put_back(waiting, [request]);
                 break;
-            };
-            outcomes.push(request, outcome);
+            }
         }
         let queue = self.serve_queue(&mut batch, &mut outcomes, waiting, (limit, now)).await;
         if let Err(error) = queue {
@@ -56,8 +54,8 @@ impl Writer {
         Ok(Decided { outcomes: outcomes.all, changes: batch.finish(), starts_of_ended, keys })
     }
 
-    /// Serves up to `limit` of those in the pool's queue, as long as there is a token for them; and
-    /// those who wait for what a key has been granted in this batch.
+    /// Serves up to `limit` of the tickets in the pool's queue, as long as there is a token for them; and
+    /// further requests with the keys that were granted in this batch.
     async fn serve_queue(
         &mut self,
         batch: &mut Batch<'_>,
@@ -66,64 +64,65 @@ impl Writer {
         (limit, now): (usize, Timestamp),
     ) -> Result<(), store::Error> {
         let most = if self.alone > 0 { limit.saturating_sub(outcomes.all.len()) } else { limit };
-        let mut known: HashSet<IdempotencyKey> = HashSet::new();
+        let mut known: HashSet<UserKey> = HashSet::new();
         for _ in 0..most {
-            let Some(lease_id) = batch.next_in_queue() else { break };
-            if let Some(&place) = outcomes.queued.get(&lease_id) {
+            let next = batch.next_in_queue(|ticket| !self.held.is_absent(ticket.lease_id));
+            let Some((ticket, kept)) = next.map(|next| (next.lease_id, next.is_kept())) else {
+                break;
+            };
+            if let Some(&place) = outcomes.queued.get(&ticket).and_then(|places| places.first()) {
                 let (request, outcome) = &mut outcomes.all[place];
                 let Some(decided) = batch.decide(&request.command) else { break };
                 *outcome = decided;
                 continue;
             }
-            let request = self.queued.remove(&lease_id).map(|queued| queued.request);
-            let request = request.or_else(|| take_out(waiting, lease_id));
-            if let Some(key) = request.as_ref().and_then(Request::key)
-                && !known.contains(key)
+            let request = self.held.take_one(ticket).or_else(|| take_out(waiting, ticket));
+            let Some(request) = request else {
+                if kept {
+                    self.held.left(ticket);
+                    continue;
+                }
+                let withdrawal = Request::unattended(Command::Withdraw { lease_id: ticket });
+                outcomes.decide(batch, withdrawal);
+                continue;
+            };
+            if let Some(key) = request.key()
+                && !known.contains(&key)
             {
                 // With those of the next, who may be served in this batch, too.
-                let next = batch.queue().filter_map(|lease_id| self.queued.get(&lease_id));
-                let next = next.take(KEYS_AT_ONCE).filter_map(|queued| queued.request.key());
-                let keys: HashSet<_> = next.chain([key]).cloned().collect();
+                let next = batch.queue().filter_map(|ticket| self.held.first(ticket));
+                let next = next.filter_map(Request::key).take(KEYS_AT_ONCE);
+                let keys: HashSet<UserKey> = next.chain([key]).collect();
                 known.extend(keys.iter().cloned());
                 match self.look_up(keys, now).await {
                     Ok(keys) => batch.learn(keys),
                     Err(error) => {
-                        put_back(waiting, request);
+                        put_back(waiting, [request]);
                         return Err(error);
                     }
                 }
             }
-            let withdrawal = || Request::unattended(Command::Withdraw { lease_id });
-            let request = request.and_then(taken_or_withdrawn).unwrap_or_else(withdrawal);
-            let Some(outcome) = batch.decide(&request.command) else {
+            let Some(request) = taken_or_withdrawn(request) else { continue };
+            if let Some(request) = outcomes.decide(batch, request) {
                 put_back(waiting, [request]);
                 break;
-            };
-            outcomes.push(request, outcome);
+            }
         }
         self.answer_same_keys(batch, outcomes);
         Ok(())
     }
 
-    /// Whoever waits with a key that was granted meanwhile gets the same lease, and no other token.
+    /// Other requests with a key that was granted meanwhile get the same lease, and no other token.
     fn answer_same_keys(&mut self, batch: &mut Batch<'_>, outcomes: &mut Outcomes) {
-        let granted = |request: &Request| request.key().is_some_and(|key| batch.uses(key));
-        let same = self.queued.iter().filter(|(_, queued)| granted(&queued.request));
-        let same: Vec<LeaseId> = same.map(|(lease_id, _)| *lease_id).collect();
-        let here = outcomes.queued.values().filter(|&&place| granted(&outcomes.all[place].0));
-        let here: Vec<usize> = here.copied().collect();
-        for place in here {
-            let (request, outcome) = &mut outcomes.all[place];
-            if let Some(decided) = batch.decide(&request.command) {
-                *outcome = decided;
+        for ticket in batch.granted_with_keys() {
+            for place in outcomes.queued.remove(&ticket).unwrap_or_default() {
+                let (request, outcome) = &mut outcomes.all[place];
+                if let Some(decided) = batch.decide(&request.command) {
+                    *outcome = decided;
+                }
             }
-        }
-        for lease_id in same {
-            let request = self.queued.remove(&lease_id).map(|queued| queued.request);
-            if let Some(request) = request.and_then(taken_or_withdrawn)
-                && let Some(outcome) = batch.decide(&request.command)
-            {
-                outcomes.push(request, outcome);
+            for request in self.held.take(ticket).into_iter().filter_map(taken_or_withdrawn) {
+                outcomes.decide(batch, request);
             }
         }
     }
@@ -131,13 +130,13 @@ impl Writer {
     /// What is remembered of these keys.
     async fn look_up(
         &mut self,
-        keys: HashSet<IdempotencyKey>,
+        keys: HashSet<UserKey>,
         now: Timestamp,
     ) -> Result<Keys, store::Error> {
         if keys.is_empty() {
             return Ok(Keys::default());
         }
-        let keys: Vec<IdempotencyKey> = keys.into_iter().collect();
+        let keys: Vec<UserKey> = keys.into_iter().collect();
         let KeysFound { remembered: found, count } = self.store.keys(&keys).await?;
         let room = self.key_limits.room(&mut *self.store, count, keys.len(), now).await?;
         Ok(Keys { found, ..room })
@@ -148,8 +147,8 @@ impl Writer {
 #[derive(Default)]
 struct Outcomes {
     all: Vec<(Request, Outcome)>,
-    /// Where those are that were given a place in the pool's queue.
-    queued: HashMap<LeaseId, usize>,
+    /// Where those are that wait with a ticket.
+    queued: HashMap<LeaseId, Vec<usize>>,
 }
 
 impl Outcomes {
@@ -157,22 +156,25 @@ impl Outcomes {
         Outcomes { all: Vec::with_capacity(capacity), queued: HashMap::new() }
     }
 
-    fn push(&mut self, request: Request, outcome: Outcome) {
-        if let (Outcome::Queued { .. }, Some(lease_id)) = (&outcome, request.allocates()) {
-            self.queued.insert(lease_id, self.all.len());
+    /// Decides the request's command. Gives the request back where that has to wait for the next batch.
+    fn decide(&mut self, batch: &mut Batch<'_>, request: Request) -> Option<Request> {
+        let Some(outcome) = batch.decide(&request.command) else { return Some(request) };
+        if let Outcome::Queued(waiting) = &outcome {
+            self.queued.entry(waiting.ticket).or_default().push(self.all.len());
         }
         self.all.push((request, outcome));
+        None
     }
 }
 
 /// The request, which is carried out from now on; or, where nobody waits for it any more, what
-/// gives up the place in the queue that it may have.
+/// gives up the place in the queue that it may have. A ticket with a key is kept.
 fn taken_or_withdrawn(request: Request) -> Option<Request> {
     if request.take() {
         return Some(request);
     }
     let withdraw = |lease_id| Request::unattended(Command::Withdraw { lease_id });
-    request.allocates().map(withdraw)
+    request.allocates().filter(|_| !request.is_kept()).map(withdraw)
 }
 
 /// Takes the request that allocates this lease out of those that wait.

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use pool::{
     Allocation, Command, HeldBy, IdempotencyKey, Lease, LeaseId, Outcome, Pool, Refusal, ServerId,
-    Timestamp, TokenId, TokenValue, User,
+    Ticket, Timestamp, TokenId, TokenValue, User, Waiting,
 };
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc};
@@ -38,18 +38,55 @@ impl Handle {
         &self,
         asked: impl Into<Asked>,
     ) -> Result<Result<Allocated, Refusal>, Error> {
-        let Asked { user, lease, wait, key } = asked.into();
+        let asked = Asked { hold: None, ..asked.into() };
+        match self.ask(asked).await? {
+            Answered::Granted(allocated) => Ok(Ok(allocated)),
+            Answered::Refused(refusal) => Ok(Err(refusal)),
+            // It waits no longer than it is held.
+            Answered::Waiting(_) => Err(Error::OutcomeUnknown),
+        }
+    }
+
+    /// As [`Handle::allocate`]; but an allocation with a key that still waits after [`Asked::hold`] is
+    /// answered with its place in the queue. It keeps the place while the same is asked again, here or
+    /// at another server, within [`pool::KEPT`].
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`].
+    pub async fn ask(&self, asked: Asked) -> Result<Answered, Error> {
+        let Asked { user, lease, wait, key, hold } = asked;
+        let hold = hold.filter(|_| key.is_some());
         let longest_wait = wait.unwrap_or(Allocation::DEFAULT_WAIT);
+        let longest_wait = hold.map_or(longest_wait, |hold| hold.min(longest_wait));
         let lease_id = ids::lease();
         let allocation = Allocation { lease_id, user, lease, wait, key, until: None };
-        match self.submit(Command::Allocate(allocation), longest_wait).await? {
+        match self.submit(Command::Allocate(allocation), longest_wait, hold).await? {
             (Outcome::Allocated(grant), at) => {
                 let pool::Grant { lease, value, evicted } = grant;
-                Ok(Ok(Allocated { lease, value, evicted, at }))
+                Ok(Answered::Granted(Allocated { lease, value, evicted, at }))
             }
-            (Outcome::NotAllocated(refusal), _) => Ok(Err(refusal)),
-            // An allocation has no other outcome; one that waits is answered later.
+            (Outcome::Queued(waiting), _) => Ok(Answered::Waiting(waiting)),
+            (Outcome::NotAllocated(refusal), _) => Ok(Answered::Refused(refusal)),
+            // An allocation has no other outcome.
             _ => Err(Error::OutcomeUnknown),
+        }
+    }
+
+    /// Gives up a ticket: the place of an allocation that waits.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`].
+    pub async fn give_up(&self, ticket: LeaseId) -> Result<GivenUp, Error> {
+        let command = Command::GiveUp { lease_id: ticket };
+        match self.submit(command, Duration::ZERO, None).await?.0 {
+            Outcome::GaveUp => Ok(GivenUp::Done),
+            Outcome::Served(lease) => Ok(GivenUp::Served(lease)),
+            _ => Ok(match self.over(ticket).await? {
+                OfLease::Over { lease, .. } => GivenUp::Served(lease),
+                _ => GivenUp::Unknown,
+            }),
         }
     }
 
@@ -60,7 +97,7 @@ impl Handle {
     /// Any [`Error`].
     pub async fn release(&self, token_id: TokenId, if_held: HeldBy) -> Result<Released, Error> {
         let command = Command::Release { token_id, if_held };
-        Ok(match self.submit(command, Duration::ZERO).await?.0 {
+        Ok(match self.submit(command, Duration::ZERO, None).await?.0 {
             Outcome::Released { ended } => Released::Free { ended },
             Outcome::HeldOtherwise { latest } => Released::HeldOtherwise { latest },
             _ => Released::UnknownToken,
@@ -73,7 +110,7 @@ impl Handle {
     ///
     /// Any [`Error`].
     pub async fn release_lease(&self, lease_id: LeaseId) -> Result<OfLease, Error> {
-        match self.submit(Command::ReleaseLease { lease_id }, Duration::ZERO).await? {
+        match self.submit(Command::ReleaseLease { lease_id }, Duration::ZERO, None).await? {
             (Outcome::LeaseReleased(lease), at) => Ok(OfLease::Done { lease, at }),
             (Outcome::LeaseOver(lease), _) => Ok(OfLease::Over { lease, evicted_by: None }),
             (_, at) => Ok(match self.over(lease_id).await? {
@@ -90,7 +127,7 @@ impl Handle {
     ///
     /// Any [`Error`].
     pub async fn renew(&self, lease_id: LeaseId) -> Result<OfLease, Error> {
-        match self.submit(Command::Renew { lease_id }, Duration::ZERO).await? {
+        match self.submit(Command::Renew { lease_id }, Duration::ZERO, None).await? {
             (Outcome::Renewed(lease), at) => Ok(OfLease::Done { lease, at }),
             (Outcome::NotRenewable(lease), at) => Ok(OfLease::AtLimit { lease, at }),
             (Outcome::LeaseOver(lease), _) => Ok(OfLease::Over { lease, evicted_by: None }),
@@ -104,7 +141,7 @@ impl Handle {
     ///
     /// Any [`Error`].
     pub async fn clear(&self) -> Result<usize, Error> {
-        match self.submit(Command::Clear, Duration::ZERO).await?.0 {
+        match self.submit(Command::Clear, Duration::ZERO, None).await?.0 {
             Outcome::Cleared { ended } => Ok(ended),
             _ => Ok(0),
         }
@@ -171,11 +208,12 @@ impl Handle {
         &self,
         command: Command,
         longest_wait: Duration,
+        hold: Option<Duration>,
     ) -> Result<(Outcome, Timestamp), Error> {
         if let Some(error) = self.shared.hopeless() {
             return Err(error);
         }
-        let (request, mut answer) = Request::new(command, &self.withdrawals);
+        let (request, mut answer) = Request::new(command, hold, &self.withdrawals);
         self.mailbox.try_send(request).map_err(|refused| match refused {
             TrySendError::Full(_) => Error::busy(),
             TrySendError::Closed(_) => Error::Stopping,
@@ -204,17 +242,43 @@ pub struct Asked {
     pub user: User,
     /// How long the lease is to last, if shorter than the policy says.
     pub lease: Option<Duration>,
-    /// How long to wait where nothing can be handed out, at most [`Allocation::MAX_WAIT`].
+    /// How long to wait where nothing can be handed out, at most [`Allocation::MAX_WAIT`], or
+    /// [`Allocation::MAX_KEPT_WAIT`] with a key.
     pub wait: Option<Duration>,
     /// Makes a repetition of it recognisable.
     pub key: Option<IdempotencyKey>,
+    /// How long the request is held while the allocation waits; without a key, or for `None`, as long
+    /// as that takes.
+    pub hold: Option<Duration>,
 }
 
 impl From<User> for Asked {
     /// Everything else as the policy says.
     fn from(user: User) -> Self {
-        Asked { user, lease: None, wait: None, key: None }
+        Asked { user, lease: None, wait: None, key: None, hold: None }
     }
+}
+
+/// What came of an allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// A lease was granted.
+    Granted(Allocated),
+    /// It waits.
+    Waiting(Waiting),
+    /// No lease was granted.
+    Refused(Refusal),
+}
+
+/// What came of giving up a ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// Its place is given up.
+    Done,
+    /// It has become this lease.
+    Served(Lease),
+    /// There is no such ticket.
+    Unknown,
 }
 
 /// A lease that was granted.
@@ -293,6 +357,12 @@ impl View<'_> {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.pool.waiting(self.now, self.server, self.journal_at)
+    }
+
+    /// The queue, first come first. Not part of what a [`Stamp`] stands for.
+    pub fn queue(&self) -> impl Iterator<Item = &Ticket> {
+        let View { now, server, journal_at, .. } = *self;
+        self.pool.tickets().filter(move |ticket| ticket.is_live(now, server, journal_at))
     }
 }
 

@@ -10,6 +10,7 @@ mod copy;
 mod deciding;
 mod events;
 mod handle;
+mod held;
 mod high_water;
 mod history;
 mod housekeeping;
@@ -29,7 +30,9 @@ mod writer;
 use std::time::Duration;
 
 pub use events::{Event, Happened, Published, What};
-pub use handle::{Allocated, Asked, Error, Handle, Health, OfLease, Released, Stamp, View};
+pub use handle::{
+    Allocated, Answered, Asked, Error, GivenUp, Handle, Health, OfLease, Released, Stamp, View,
+};
 pub use history::{LeaseView, Page, Question, Status};
 pub use moment::Scope;
 pub use run::{Engine, Fatal, start};

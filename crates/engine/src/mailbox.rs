@@ -1,9 +1,11 @@
 use std::error::Error as Cause;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use pool::{Command, IdempotencyKey, LeaseId, Outcome, Timestamp};
+use pool::{Command, LeaseId, Outcome, Timestamp, UserKey, Waiting};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::Error;
@@ -14,6 +16,8 @@ pub(crate) struct Request {
     pub command: Command,
     /// When it was first given a place in the pool's queue.
     pub queued_since: Option<Timestamp>,
+    /// When it is to be answered although it waits; None where it is held as long as the wait lasts.
+    pub answer_by: Option<Instant>,
     /// None for what the engine asks of itself.
     reply: Option<Reply>,
     /// None where it is not traced.
@@ -29,13 +33,35 @@ struct Reply {
 #[derive(Default)]
 struct Progress {
     stage: AtomicU8,
-    /// Whether it ever had a place in the pool's queue.
-    queued: AtomicBool,
+    /// The ticket of its place in the pool's queue, if it ever had one.
+    ticket: Mutex<Option<LeaseId>>,
 }
 
-/// Where withdrawals go: bounded by the requests that were under way, each of which puts in one
-/// command at most.
-pub(crate) type Withdrawals = mpsc::UnboundedSender<Command>;
+impl Progress {
+    fn ticket(&self) -> Option<LeaseId> {
+        *self.ticket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a client that is gone leaves behind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Left {
+    /// A lease, or a place in the queue for it, that is of no use to anyone.
+    Lease(LeaseId),
+    /// A ticket with a key, for which it may ask again.
+    Ticket(LeaseId),
+}
+
+impl Left {
+    /// What the client of this request leaves, which waits with that ticket.
+    pub fn of(ticket: LeaseId, request: &Request) -> Self {
+        if request.is_kept() { Left::Ticket(ticket) } else { Left::Lease(ticket) }
+    }
+}
+
+/// Where that is told: bounded by the requests that were under way, each of which tells it once at
+/// most.
+pub(crate) type Withdrawals = mpsc::UnboundedSender<Left>;
 
 // The stages of a request that somebody waits for. Every step is one atomic exchange, so that the
 // engine and the one who waits always agree on which of them came first.
@@ -49,8 +75,9 @@ const GIVEN_UP: u8 = 3;
 pub(crate) struct Answer {
     pub receiver: oneshot::Receiver<Result<Delivery, Unanswered>>,
     progress: Arc<Progress>,
-    /// The lease that is allocated, and where to say that nobody wants it any more.
-    allocates: Option<(LeaseId, Withdrawals)>,
+    /// Whether its ticket is kept for the client, and where to tell that the client left. None where it
+    /// is no allocation.
+    kept: Option<(bool, Withdrawals)>,
     /// None where it is not traced.
     way_out: Option<WayOut>,
 }
@@ -58,7 +85,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// Whether the request waits, or has waited, in the pool's queue.
     pub fn was_queued(&self) -> bool {
-        self.progress.queued.load(SeqCst)
+        self.progress.ticket().is_some()
     }
 
     /// Stops waiting, and tells what is to be said of the command: that it will certainly not be
@@ -73,11 +100,12 @@ impl Answer {
     fn leave(&self) -> u8 {
         let stage = self.progress.stage.swap(GIVEN_UP, SeqCst);
         self.way_out.iter().for_each(WayOut::leave);
-        if let Some((lease_id, withdrawals)) = &self.allocates
-            && stage == QUEUED
+        if let Some((kept, withdrawals)) = &self.kept
+            && let Some(ticket) = self.progress.ticket().filter(|_| stage == QUEUED)
         {
+            let left = if *kept { Left::Ticket(ticket) } else { Left::Lease(ticket) };
             // Without an engine the place lapses.
-            drop(withdrawals.send(Command::Withdraw { lease_id: *lease_id }));
+            let _ = withdrawals.send(left);
         }
         stage
     }
@@ -90,23 +118,29 @@ impl Drop for Answer {
 }
 
 impl Request {
-    pub fn new(command: Command, withdrawals: &Withdrawals) -> (Self, Answer) {
+    /// A command that somebody waits for. An allocation with a key that waits is answered after `hold`.
+    pub fn new(
+        command: Command,
+        hold: Option<Duration>,
+        withdrawals: &Withdrawals,
+    ) -> (Self, Answer) {
         let (sender, receiver) = oneshot::channel();
         let progress = Arc::<Progress>::default();
-        let allocates = match &command {
-            Command::Allocate(allocation) => Some((allocation.lease_id, withdrawals.clone())),
+        let kept = match &command {
+            Command::Allocate(allocation) => Some((allocation.key.is_some(), withdrawals.clone())),
             _ => None,
         };
+        let answer_by = hold.map(|hold| Instant::now() + hold);
         let reply = Some(Reply { sender, progress: Arc::clone(&progress) });
         let way = Way::begin();
         let way_out = way.as_ref().map(Way::out);
-        let request = Request { command, queued_since: None, reply, way };
-        (request, Answer { receiver, progress, allocates, way_out })
+        let request = Request { command, queued_since: None, answer_by, reply, way };
+        (request, Answer { receiver, progress, kept, way_out })
     }
 
     /// A command whose outcome nobody waits for.
     pub fn unattended(command: Command) -> Self {
-        Request { command, queued_since: None, reply: None, way: None }
+        Request { command, queued_since: None, answer_by: None, reply: None, way: None }
     }
 
     /// Whether it came from outside, so that somebody waits, or has waited, for its outcome.
@@ -123,24 +157,42 @@ impl Request {
     }
 
     /// The key that it bears, if it allocates and bears one.
-    pub fn key(&self) -> Option<&IdempotencyKey> {
+    pub fn key(&self) -> Option<UserKey> {
         match &self.command {
-            Command::Allocate(allocation) => allocation.key.as_ref(),
+            Command::Allocate(allocation) => allocation.user_key(),
             _ => None,
         }
     }
 
-    /// Notes when its wait is over, unless that was noted before, and tells when it is.
-    pub fn waits_until(&mut self, until: Timestamp) -> Timestamp {
-        match &mut self.command {
-            Command::Allocate(allocation) => *allocation.until.get_or_insert(until),
-            _ => until,
+    /// Whether it allocates with a key, so that a ticket outlasts it.
+    pub fn is_kept(&self) -> bool {
+        matches!(&self.command, Command::Allocate(allocation) if allocation.key.is_some())
+    }
+
+    /// What ends the wait of an allocation that is not to wait any longer.
+    pub fn leaves_queue(&self) -> Option<Command> {
+        let lease_id = self.allocates()?;
+        Some(if self.is_kept() {
+            Command::Lapse { lease_id }
+        } else {
+            Command::Withdraw { lease_id }
+        })
+    }
+
+    /// Notes that it waits with that ticket, and until when: not longer than noted before.
+    pub fn wait(&mut self, waiting: &mut Waiting) {
+        self.queued_since.get_or_insert(waiting.since);
+        if let Command::Allocate(allocation) = &mut self.command {
+            allocation.lease_id = waiting.ticket;
+            waiting.until = *allocation.until.get_or_insert(waiting.until);
         }
     }
 
     /// Whether it is to be kept: somebody waits for its outcome, or nobody ever did.
     pub fn is_wanted(&self) -> bool {
-        self.reply.as_ref().is_none_or(|reply| !reply.sender.is_closed())
+        self.reply.as_ref().is_none_or(|reply| {
+            !reply.sender.is_closed() && reply.progress.stage.load(SeqCst) != GIVEN_UP
+        })
     }
 
     /// Marks the command as one that may be carried out from now on. False when nobody waits for
@@ -161,7 +213,8 @@ impl Request {
     pub fn queue(&mut self) -> bool {
         self.way.iter().for_each(Way::queue);
         if let Some(reply) = &self.reply {
-            reply.progress.queued.store(true, SeqCst);
+            let mut ticket = reply.progress.ticket.lock().unwrap_or_else(PoisonError::into_inner);
+            *ticket = self.allocates();
         }
         self.step(TAKEN, QUEUED)
     }
@@ -175,13 +228,10 @@ impl Request {
     /// Hands over the outcome, which was decided at `at`. A lease that can't be handed over is
     /// withdrawn.
     pub fn deliver(self, outcome: Outcome, at: Timestamp, withdrawals: &Withdrawals) {
+        let kept = self.is_kept();
         if let Some(reply) = self.reply {
-            let withdraws = match &self.command {
-                // With a key, whoever asks again gets the same lease.
-                Command::Allocate(allocation) => allocation.key.is_none(),
-                _ => false,
-            };
-            let withdrawals = withdraws.then(|| withdrawals.clone());
+            // With a key, a client that asks again gets the same lease.
+            let withdrawals = (!kept).then(|| withdrawals.clone());
             // A refused value is dropped by the channel, which withdraws it.
             drop(reply.sender.send(Ok(Delivery { outcome: Some(outcome), at, withdrawals })));
         }
@@ -248,7 +298,7 @@ impl Drop for Delivery {
             (&self.outcome, &self.withdrawals)
         {
             // Without an engine the lease runs to its deadline.
-            drop(withdrawals.send(Command::Withdraw { lease_id: grant.lease.id }));
+            let _ = withdrawals.send(Left::Lease(grant.lease.id));
         }
     }
 }
@@ -302,7 +352,7 @@ mod tests {
         };
         let ways: [&dyn Fn((Request, Answer)); 3] = [&gone, &leaves, &hears];
         for (place, way) in ways.iter().enumerate() {
-            way(Request::new(Command::Clear, &withdrawals));
+            way(Request::new(Command::Clear, None, &withdrawals));
             assert_eq!(lines.load(SeqCst), place + 1);
         }
         Request::unattended(Command::Clear).refuse_for(&cause);

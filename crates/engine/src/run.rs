@@ -1,20 +1,21 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use pool::{Command, Timestamp};
+use pool::Timestamp;
 use store::{Database, Opened, Wanted};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Span, info, warn};
 
 use crate::copy::Copy;
+use crate::held::Held;
 use crate::housekeeping::Housekeeping;
 use crate::keys::KeyLimits;
-use crate::mailbox::{Request, Withdrawals};
+use crate::mailbox::{Left, Request, Withdrawals};
 use crate::reading::{Asker, Settler, Shared};
 use crate::turns::{Turns, keep_wanted};
 use crate::writer::Writer;
@@ -42,7 +43,7 @@ pub struct Engine {
     asker: Asker,
     settler: Settler,
     mailbox: mpsc::Receiver<Request>,
-    withdrawals: (Withdrawals, mpsc::UnboundedReceiver<Command>),
+    withdrawals: (Withdrawals, mpsc::UnboundedReceiver<Left>),
 }
 
 /// Sets up an engine for the pool in `database`, and the handle to reach it by. Commands may be
@@ -122,7 +123,7 @@ impl Engine {
             hints,
             withdrawals: withdrawals.0,
             key_limits: KeyLimits::new(settings.keys, settings.keys_of_user),
-            queued: HashMap::new(),
+            held: Held::default(),
             copy: None,
             loaded_anew: false,
             gave_way: false,
@@ -145,7 +146,7 @@ impl Engine {
                 Duration::ZERO
             },
             shared_database: reader.shared(),
-            heard_of: None,
+            tended: None,
         };
         tokio::select! {
             result = turns.take(stop) => result,

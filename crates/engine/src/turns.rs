@@ -3,15 +3,18 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool::{Command, HEARTBEAT, HumanDuration, LeaseId, Outcome, Refusal, Timestamp};
+use pool::{
+    Command, HEARTBEAT, HumanDuration, LeaseId, Outcome, Refusal, Ticket, Timestamp, Waiting,
+};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, warn};
 
+use crate::held::HeldRequest;
 use crate::housekeeping::Housekeeping;
-use crate::mailbox::{Request, Withdrawals};
+use crate::mailbox::{Left, Request};
 use crate::run::{BACKOFF, Fatal};
-use crate::writer::{Failure, Queued, Writer};
+use crate::writer::{Failure, Writer};
 use crate::{Error, Health, spans};
 
 /// The longest sleep: a clock may be set, and other servers may have started leases.
@@ -25,14 +28,14 @@ pub(crate) struct Turns {
     pub writer: Writer,
     pub waiting: VecDeque<Request>,
     pub mailbox: mpsc::Receiver<Request>,
-    pub withdrawals: mpsc::UnboundedReceiver<Command>,
+    pub withdrawals: mpsc::UnboundedReceiver<Left>,
     pub housekeeping: Housekeeping,
     /// How many commands are decided together at most.
     pub batch: usize,
     pub jitter: Duration,
     pub shared_database: bool,
-    /// When the other servers were last told that this one is alive.
-    pub heard_of: Option<Instant>,
+    /// When the tickets of this server were last looked after.
+    pub tended: Option<Instant>,
 }
 
 impl Turns {
@@ -98,9 +101,9 @@ impl Turns {
         let sleep = self.until_next_moment().min(LONGEST_SLEEP) + self.jitter;
         tokio::select! {
             biased;
-            command = self.withdrawals.recv() => {
-                if let Some(command) = command {
-                    self.withdraw(command);
+            left = self.withdrawals.recv() => {
+                if let Some(left) = left {
+                    self.withdraw(left);
                 }
             }
             // Once all handles are gone there is nothing to wait for here.
@@ -119,8 +122,8 @@ impl Turns {
 
     /// Takes in all that waits, up to the limit of a batch.
     fn gather(&mut self) {
-        while let Ok(command) = self.withdrawals.try_recv() {
-            self.withdraw(command);
+        while let Ok(left) = self.withdrawals.try_recv() {
+            self.withdraw(left);
         }
         if self.writer.shared.health().is_trouble() {
             keep_wanted(&mut self.waiting, &mut self.mailbox, self.batch);
@@ -133,55 +136,78 @@ impl Turns {
         }
     }
 
-    fn withdraw(&mut self, command: Command) {
-        if let Command::Withdraw { lease_id } = &command {
-            self.writer.queued.remove(lease_id);
+    fn withdraw(&mut self, left: Left) {
+        match left {
+            Left::Lease(lease_id) => {
+                self.writer.held.take(lease_id);
+                self.waiting.push_back(Request::unattended(Command::Withdraw { lease_id }));
+            }
+            Left::Ticket(ticket) => self.writer.held.left(ticket),
         }
-        self.waiting.push_back(Request::unattended(command));
     }
 
-    /// Looks after those who wait in the pool's queue: tells those whose time is up, asks again for
-    /// those whose place was lost, and lets the other servers know that this one is alive.
+    /// Looks after the tickets of this server: answers the requests that are due and, about once a
+    /// second, asks again for tickets that were lost, ends those that have lapsed, and lets the other
+    /// servers know that this one is alive.
     fn tend_queue(&mut self) {
-        if self.writer.queued.is_empty() {
-            self.heard_of = None;
+        self.writer.held.look(!self.writer.shared.health().is_trouble());
+        self.answer_due();
+        if self.tended.is_some_and(|last| last.elapsed() < HEARTBEAT) {
+            return;
+        }
+        self.tended = Some(Instant::now());
+        for ticket in self.without_place() {
+            self.waiting.extend(self.writer.held.take(ticket));
+        }
+        let lapsed = {
+            let (held, shared) = (&mut self.writer.held, &self.writer.shared);
+            let copy = shared.copy();
+            copy.as_ref().map(|copy| held.lapsed(&copy.pool, shared.server)).unwrap_or_default()
+        };
+        let lapse = |lease_id| Request::unattended(Command::Lapse { lease_id });
+        self.waiting.extend(lapsed.into_iter().map(lapse));
+        // One that could not be written waits still.
+        let pending = || self.waiting.iter().any(|one| matches!(one.command, Command::Heartbeat));
+        if self.shared_database && self.writer.held.has_tickets() && !pending() {
+            self.waiting.push_back(Request::unattended(Command::Heartbeat));
+        }
+    }
+
+    /// Answers the requests whose wait is over, and those that are to be told their place by now.
+    fn answer_due(&mut self) {
+        if self.writer.held.is_empty() {
             return;
         }
         let now = self.writer.shared.estimate();
-        for (lease_id, refusal) in self.times_up(now) {
-            self.send_home(lease_id, |request, withdrawals| {
-                request.deliver(Outcome::NotAllocated(refusal), now, withdrawals);
-            });
+        for (ticket, held, over) in self.writer.held.due(now) {
+            let HeldRequest { request, until, position } = held;
+            if !request.take() {
+                self.withdraw(Left::of(ticket, &request));
+                continue;
+            }
+            let outcome = {
+                let copy = self.writer.shared.copy();
+                let pool = copy.as_ref().map(|copy| &copy.pool);
+                // Another batch may have taken note of the end already.
+                let waiting = pool.and_then(|pool| pool.place_in_queue(ticket));
+                let position = waiting.map_or(position, |waiting| waiting.position);
+                if over {
+                    let next_end = pool.and_then(|pool| pool.next_end(now));
+                    let retry_after = next_end.map_or(Duration::ZERO, |at| at.since(now));
+                    Outcome::NotAllocated(Refusal::Full { position, retry_after })
+                } else {
+                    let since = request.queued_since.unwrap_or(now);
+                    Outcome::Queued(Waiting { ticket, position, since, until })
+                }
+            };
+            if over {
+                self.waiting.extend(request.leaves_queue().map(Request::unattended));
+            }
+            request.deliver(outcome, now, &self.writer.withdrawals);
+            if !over {
+                self.writer.held.left(ticket);
+            }
         }
-        if self.heard_of.is_some_and(|last| last.elapsed() < HEARTBEAT) {
-            return;
-        }
-        // One that could not be written waits still.
-        let pending = || self.waiting.iter().any(|one| matches!(one.command, Command::Heartbeat));
-        if self.shared_database && self.heard_of.is_some() && !pending() {
-            self.waiting.push_back(Request::unattended(Command::Heartbeat));
-        }
-        self.heard_of = Some(Instant::now());
-        for lease_id in self.without_place() {
-            let request = self.writer.queued.remove(&lease_id).map(|queued| queued.request);
-            self.waiting.extend(request);
-        }
-    }
-
-    /// Those whose time is up, and what they are told.
-    fn times_up(&self, now: Timestamp) -> Vec<(LeaseId, Refusal)> {
-        let up = self.writer.queued.iter().filter(|(_, queued)| queued.until <= now);
-        let copy = self.writer.shared.copy();
-        let pool = copy.as_ref().map(|copy| &copy.pool);
-        let next_end = pool.and_then(|pool| pool.next_end(now));
-        let retry_after = next_end.map_or(Duration::ZERO, |at| at.since(now));
-        let refusal = |lease_id: LeaseId, queued: &Queued| {
-            // Another batch may have taken note of the end already.
-            let rank = pool.and_then(|pool| pool.rank(lease_id));
-            let position = rank.map_or(queued.position, |rank| rank + 1);
-            Refusal::Full { position, retry_after }
-        };
-        up.map(|(lease_id, queued)| (*lease_id, refusal(*lease_id, queued))).collect()
     }
 
     /// Those who wait here, but whose place the other servers have given up, or a restored database
@@ -189,25 +215,21 @@ impl Turns {
     fn without_place(&self) -> Vec<LeaseId> {
         let copy = self.writer.shared.copy();
         let Some(pool) = copy.as_ref().map(|copy| &copy.pool) else { return Vec::new() };
-        let queued = self.writer.queued.keys();
-        queued.filter(|lease_id| pool.ticket(**lease_id).is_none()).copied().collect()
+        self.writer.held.tickets().filter(|ticket| pool.ticket(*ticket).is_none()).collect()
     }
 
-    /// Ends the wait of one in the pool's queue.
-    fn send_home(&mut self, lease_id: LeaseId, tell: impl FnOnce(Request, &Withdrawals)) {
-        // One that has left has given up its place itself.
-        let request = self.writer.queued.remove(&lease_id).map(|queued| queued.request);
-        if let Some(request) = request.filter(Request::take) {
-            tell(request, &self.writer.withdrawals);
-            self.waiting.push_back(Request::unattended(Command::Withdraw { lease_id }));
-        }
-    }
-
-    /// Sends home all those who wait in the pool's queue.
+    /// Refuses all requests that wait in the pool's queue. Tickets with a key are kept.
     fn dismiss(&mut self) {
-        let queued: Vec<LeaseId> = self.writer.queued.keys().copied().collect();
-        for lease_id in queued {
-            self.send_home(lease_id, |request, _| request.refuse(Error::Stopping));
+        let tickets: Vec<LeaseId> = self.writer.held.tickets().collect();
+        for ticket in tickets {
+            for request in self.writer.held.take(ticket) {
+                if !request.is_kept() {
+                    self.waiting.extend(request.leaves_queue().map(Request::unattended));
+                }
+                if request.take() {
+                    request.refuse(Error::Stopping);
+                }
+            }
         }
     }
 
@@ -288,12 +310,12 @@ impl Turns {
     /// that this server is alive, by the latest that is known of the pool's time.
     fn until_next_moment(&self) -> Duration {
         let now = self.writer.shared.estimate();
-        let times_up = self.writer.queued.values().map(|queued| queued.until).min();
-        let next = self.next_moment(now).into_iter().chain(times_up).min();
-        let next = next.map_or(Duration::MAX, |at| at.since(now));
-        let heard_of = self.heard_of.map(|last| HEARTBEAT.saturating_sub(last.elapsed()));
+        let next = self.next_moment(now).map(|at| at.since(now));
+        let due = self.writer.held.until_due(now);
+        let tended = self.tended.filter(|_| self.writer.held.has_tickets());
+        let tend = tended.map(|last| HEARTBEAT.saturating_sub(last.elapsed()));
         let housekeeping = self.housekeeping.until_due();
-        next.min(heard_of.unwrap_or(Duration::MAX)).min(housekeeping)
+        [next, due, tend].into_iter().flatten().fold(housekeeping, Duration::min)
     }
 
     /// The next deadline, or when the first in the queue can be served, or when another server will
@@ -303,8 +325,9 @@ impl Turns {
         let copy = shared.copy();
         let copy = copy.as_ref()?;
         let (pool, journal_at) = (&copy.pool, shared.journal_at(copy));
-        let chance = pool.next_chance(now, shared.server, journal_at);
-        let death = pool.next_death(now, shared.server);
+        let connected = |ticket: &Ticket| !self.writer.held.is_absent(ticket.lease_id);
+        let chance = pool.next_chance(now, shared.server, journal_at, connected);
+        let death = pool.next_death(now, shared.server, journal_at);
         pool.next_deadline().into_iter().chain(chance).chain(death).min()
     }
 }

@@ -1,16 +1,17 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::error::Error as Cause;
 use std::sync::Arc;
 
-use pool::{Command, LeaseId, Outcome, Timestamp};
+use pool::{Command, Outcome, Refusal, Timestamp, Waiting};
 use store::{Begun, Entry, Hints, News, Position, Store, Uptime};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, error, info, warn};
 
 use crate::copy::{Copy, NOWHERE, Unfit, next};
 use crate::deciding::Decided;
+use crate::held::Held;
 use crate::keys::KeyLimits;
-use crate::mailbox::{Request, Withdrawals};
+use crate::mailbox::{Left, Request, Withdrawals};
 use crate::metrics::Mismatch;
 use crate::reading::Shared;
 use crate::{Error, ids, spans};
@@ -23,8 +24,8 @@ pub(crate) struct Writer {
     pub hints: Hints,
     pub withdrawals: Withdrawals,
     pub key_limits: KeyLimits,
-    /// Those whose allocation has a place in the pool's queue.
-    pub queued: HashMap<LeaseId, Queued>,
+    /// The requests that wait in the pool's queue.
+    pub held: Held,
     /// The copy that batches are decided on. None after something went wrong: it then begins again
     /// from the readers' copy, which holds nothing that is not durable.
     pub copy: Option<Copy>,
@@ -46,15 +47,6 @@ pub(crate) struct Writer {
     pub unwritten: bool,
     /// The span of the batch that is being attempted; none where nobody traces it.
     pub span: Span,
-}
-
-/// A request that has a place in the pool's queue.
-pub(crate) struct Queued {
-    pub request: Request,
-    /// When the wait is over.
-    pub until: Timestamp,
-    /// The place it was given, 1 for the first; by now it may be nearer to the front.
-    pub position: usize,
 }
 
 /// A batch that was sent to the database, with no word since on whether it became durable.
@@ -352,8 +344,7 @@ impl Writer {
         self.alone = self.alone.saturating_sub(1);
         for (request, _) in decided {
             // It may have a place in the queue.
-            let withdraw = request.allocates().map(|lease_id| Command::Withdraw { lease_id });
-            waiting.extend(withdraw.map(Request::unattended));
+            waiting.extend(request.leaves_queue().map(Request::unattended));
             request.refuse_for(cause);
         }
         Ok(false)
@@ -367,23 +358,36 @@ impl Writer {
 
     fn answer(&mut self, decided: Vec<(Request, Outcome)>, copy: Copy, at: Timestamp) {
         self.alone = self.alone.saturating_sub(decided.len());
-        for (mut request, outcome) in decided {
-            let ticket = request.allocates().and_then(|lease_id| copy.pool.ticket(lease_id));
-            let (Some(ticket), Outcome::Queued { position }) = (ticket, &outcome) else {
-                self.shared.metrics.answered(&request, &outcome, at);
-                request.deliver(outcome, at, &self.withdrawals);
+        for (request, outcome) in decided {
+            if let Outcome::Queued(waiting) = outcome {
+                self.hold(request, waiting, at);
                 continue;
-            };
-            request.queued_since.get_or_insert(at);
-            let (until, position) = (request.waits_until(ticket.until), *position);
-            if request.queue() {
-                self.queued.insert(ticket.lease_id, Queued { request, until, position });
-            } else {
-                // The engine itself receives it.
-                let _ = self.withdrawals.send(Command::Withdraw { lease_id: ticket.lease_id });
             }
+            if let (Outcome::GaveUp, Command::GiveUp { lease_id }) = (&outcome, &request.command) {
+                for held in self.held.take(*lease_id) {
+                    held.deliver(Outcome::NotAllocated(Refusal::GivenUp), at, &self.withdrawals);
+                }
+            }
+            self.shared.metrics.answered(&request, &outcome, at);
+            request.deliver(outcome, at, &self.withdrawals);
         }
         self.copy = Some(copy);
+    }
+
+    /// Keeps a request aside whose allocation waits, or answers it with its place.
+    fn hold(&mut self, mut request: Request, mut waiting: Waiting, at: Timestamp) {
+        request.wait(&mut waiting);
+        if request.answer_by.is_some_and(|at| at <= Instant::now()) {
+            request.deliver(Outcome::Queued(waiting), at, &self.withdrawals);
+            self.held.left(waiting.ticket);
+        } else if request.queue() {
+            self.held.insert(&waiting, request);
+        } else if request.is_kept() {
+            self.held.left(waiting.ticket);
+        } else {
+            // The engine itself receives it.
+            let _ = self.withdrawals.send(Left::Lease(waiting.ticket));
+        }
     }
 }
 

@@ -4,9 +4,9 @@ use uuid::Uuid;
 
 use crate::waiting::Available;
 use crate::{
-    Allocation, Change, Command, End, EndReason, Fence, Grant, HeldBy, IdempotencyKey, KeyUse,
-    Keys, Lease, LeaseId, MAX_WAITING, Outcome, Pool, Refusal, Remembered, ServerId, Ticket,
-    Timestamp, TokenId, TokenValue, WhenFull,
+    Allocation, Change, Command, End, EndReason, Fence, Grant, HeldBy, KeyUse, Keys, Lease,
+    LeaseId, MAX_WAITING, Outcome, Pool, Refusal, Remembered, ServerId, Ticket, Timestamp, TokenId,
+    TokenValue, UserKey, Waiting, WhenFull,
 };
 
 /// What a batch is decided by, besides the pool. A bare [`Timestamp`] stands for a server that is
@@ -70,10 +70,13 @@ impl<'a> Batch<'a> {
             batch.starts_of_ended.push(started_at);
             batch.record(Change::LeaseEnded { lease_id: id, fence, end });
         }
-        if let Some(journal_at) = journal_at {
-            for change in batch.pool.forgive_silence(now, journal_at) {
-                batch.record(change);
+        match journal_at {
+            Some(journal_at) => {
+                for change in batch.pool.forgive_silence(now, journal_at) {
+                    batch.record(change);
+                }
             }
+            None => batch.take_over_kept_tickets(),
         }
         batch.drop_dead_tickets();
         batch
@@ -89,23 +92,26 @@ impl<'a> Batch<'a> {
             Command::ReleaseLease { lease_id } => self.release_lease(*lease_id),
             Command::Renew { lease_id } => self.renew(*lease_id),
             Command::Withdraw { lease_id } => self.withdraw(*lease_id),
+            Command::GiveUp { lease_id } => self.give_up(*lease_id),
+            Command::Lapse { lease_id } => self.lapse(*lease_id),
             Command::Heartbeat => self.heartbeat(),
             Command::Clear => self.clear(),
         }
         .into()
     }
 
-    /// The lease that is to be allocated next to one who waits at this server; None when nobody
-    /// does, or when there is nothing for those who do.
+    /// The ticket of this server that is to be served next, among those whose clients are `connected`;
+    /// None when there is none, or when there is nothing for those who wait.
     #[must_use]
-    pub fn next_in_queue(&self) -> Option<LeaseId> {
-        let (rank, ticket) = self.pool.first_of(self.now, self.server, self.judged_at())?;
+    pub fn next_in_queue(&self, connected: impl Fn(&Ticket) -> bool) -> Option<&Ticket> {
+        let first = self.pool.first_of(self.now, self.server, self.judged_at(), connected);
+        let (rank, ticket) = first?;
         let available = match self.pool.available(rank, self.now) {
             Available::Free => true,
             Available::Evictable { fence } => fence <= self.fence_before,
             Available::Later { .. } | Available::Nothing => false,
         };
-        available.then_some(ticket.lease_id)
+        available.then_some(ticket)
     }
 
     /// The leases that are waited for at this server, first come first.
@@ -119,10 +125,10 @@ impl<'a> Batch<'a> {
         self.keys.learn(keys, self.keys_used.len());
     }
 
-    /// Whether this batch used that key for the first time.
+    /// The leases that this batch granted to allocations with keys.
     #[must_use]
-    pub fn uses(&self, key: &IdempotencyKey) -> bool {
-        self.keys_used.iter().any(|used| used.key == *key)
+    pub fn granted_with_keys(&self) -> Vec<LeaseId> {
+        self.keys_used.iter().map(|used| used.lease_id).collect()
     }
 
     /// The keys that were used for the first time, to be made durable with the changes. Empty when
@@ -149,6 +155,17 @@ impl<'a> Batch<'a> {
         self.journal_at.map(|_| self.now)
     }
 
+    /// No other server is left for the clients that come back to ask for these.
+    fn take_over_kept_tickets(&mut self) {
+        let (server, at) = (self.server, self.now);
+        let others = self.pool.queue.tickets().filter(|ticket| ticket.server != server);
+        let kept: Vec<LeaseId> =
+            others.filter(|ticket| ticket.is_kept()).map(|ticket| ticket.lease_id).collect();
+        for lease_id in kept {
+            self.record(Change::WaitMoved { lease_id, server, at });
+        }
+    }
+
     /// Whoever waited there waits no more.
     fn drop_dead_tickets(&mut self) {
         let (now, server, journal_at) = (self.now, self.server, self.judged_at());
@@ -161,27 +178,48 @@ impl<'a> Batch<'a> {
     }
 
     fn allocate(&mut self, allocation: &Allocation) -> Option<Outcome> {
-        let place = self.pool.rank(allocation.lease_id);
+        let mut lease_id = allocation.lease_id;
+        if let Some(ticket) = self.ticket_of_key(allocation) {
+            if !allocation.is_of(ticket) {
+                return Some(Outcome::NotAllocated(Refusal::KeyReused));
+            }
+            lease_id = ticket.lease_id;
+        }
+        let place = self.pool.rank(lease_id);
         if let Some(outcome) = self.without_token(allocation, place.is_some()) {
-            self.leave_queue(allocation.lease_id);
+            self.leave_queue(lease_id);
             return Some(outcome);
         }
         let rank = place.unwrap_or(self.pool.queue.len());
         match self.pool.available(rank, self.now) {
             Available::Evictable { fence } if fence > self.fence_before => return None,
             Available::Free | Available::Evictable { .. } => {}
-            Available::Later { .. } | Available::Nothing if place.is_some() => {
-                return Some(Outcome::Queued { position: rank + 1 });
-            }
             Available::Later { .. } | Available::Nothing => {
-                return Some(self.nothing_for(allocation, rank + 1));
+                return Some(match self.waits_on(lease_id) {
+                    Some(waiting) => Outcome::Queued(waiting),
+                    None => self.nothing_for(allocation, rank + 1),
+                });
             }
         }
-        self.leave_queue(allocation.lease_id);
+        self.leave_queue(lease_id);
         // Where tokens are free, but for those before it in the queue, those will evict.
         let oldest = self.pool.oldest_running().filter(|_| self.pool.longest_free().is_none());
         let evicted = oldest.cloned().map(|oldest| self.end(oldest, EndReason::Evicted));
-        Some(Outcome::Allocated(self.grant(allocation, evicted)))
+        Some(Outcome::Allocated(self.grant(lease_id, allocation, evicted)))
+    }
+
+    /// The ticket of an earlier request that bears the allocation's key.
+    fn ticket_of_key(&self, allocation: &Allocation) -> Option<&Ticket> {
+        self.pool.ticket_of_key(&allocation.user_key()?)
+    }
+
+    /// The place of a ticket whose client asks at this server.
+    fn waits_on(&mut self, lease_id: LeaseId) -> Option<Waiting> {
+        let (server, at) = (self.server, self.now);
+        if self.pool.ticket(lease_id)?.server != server {
+            self.record(Change::WaitMoved { lease_id, server, at });
+        }
+        self.pool.place_in_queue(lease_id)
     }
 
     /// What becomes of an allocation whether or not there is a token for it, if that is settled.
@@ -190,11 +228,16 @@ impl<'a> Batch<'a> {
         known.or_else(|| self.refusal(allocation, queued).map(Outcome::NotAllocated))
     }
 
-    fn grant(&mut self, allocation: &Allocation, evicted: Option<Lease>) -> Grant {
+    fn grant(
+        &mut self,
+        lease_id: LeaseId,
+        allocation: &Allocation,
+        evicted: Option<Lease>,
+    ) -> Grant {
         let free = self.pool.longest_free().expect("a token is free or was just made free");
         let length = allocation.lease.unwrap_or(self.pool.policy.lease);
         let lease = Lease {
-            id: allocation.lease_id,
+            id: lease_id,
             token_id: free.token.id,
             user: allocation.user.clone(),
             fence: self.pool.fence().plus(1),
@@ -206,20 +249,21 @@ impl<'a> Batch<'a> {
         };
         let value: TokenValue = free.token.value;
         self.record(Change::LeaseStarted(lease.clone()));
-        if let Some(key) = &allocation.key {
-            self.remember(key.clone(), allocation, &lease, evicted.as_ref());
+        if let Some(key) = allocation.user_key() {
+            self.remember(key, allocation, &lease, evicted.as_ref());
         }
         Grant { lease, value, evicted }
     }
 
     fn remember(
         &mut self,
-        key: IdempotencyKey,
+        key: UserKey,
         allocation: &Allocation,
         lease: &Lease,
         evicted: Option<&Lease>,
     ) {
-        let Allocation { lease_id, lease: asked_lease, wait: asked_wait, .. } = *allocation;
+        let Allocation { lease: asked_lease, wait: asked_wait, .. } = *allocation;
+        let lease_id = lease.id;
         let evicted = evicted.cloned();
         let remembered = Remembered { lease: lease.clone(), evicted, asked_lease, asked_wait };
         self.keys.remember(key.clone(), remembered);
@@ -228,7 +272,7 @@ impl<'a> Batch<'a> {
 
     /// What came of the allocation when its key was first used, if it was.
     fn recall(&self, allocation: &Allocation) -> Option<Outcome> {
-        let remembered = self.keys.found.get(allocation.key.as_ref()?)?;
+        let remembered = self.keys.found.get(&allocation.user_key()?)?;
         if !remembered.is_of(allocation) {
             return Some(Outcome::NotAllocated(Refusal::KeyReused));
         }
@@ -264,6 +308,9 @@ impl<'a> Batch<'a> {
         if allocation.lease.is_some_and(|length| length > policy.lease) {
             return Some(Refusal::LeaseTooLong { longest: policy.lease });
         }
+        if self.pool.queue.was_given_up(allocation.lease_id) {
+            return Some(Refusal::GivenUp);
+        }
         // One that waits already came before the policy.
         if allocation.wait.is_some() && policy.when_full == WhenFull::Reject && !queued {
             return Some(Refusal::WaitNotOffered);
@@ -280,7 +327,7 @@ impl<'a> Batch<'a> {
     fn nothing_for(&mut self, allocation: &Allocation, position: usize) -> Outcome {
         let waits = self.pool.policy.when_full == WhenFull::Wait;
         let wait = allocation.wait.or(waits.then_some(Allocation::DEFAULT_WAIT));
-        let longest = self.now.after(wait.unwrap_or_default().min(Allocation::MAX_WAIT));
+        let longest = self.now.after(wait.unwrap_or_default().min(allocation.longest_wait()));
         let until = allocation.until.unwrap_or(longest).min(longest);
         if until <= self.now {
             let next = self.pool.next_end(self.now);
@@ -290,14 +337,21 @@ impl<'a> Batch<'a> {
         if self.pool.queue.len() >= MAX_WAITING {
             return Outcome::NotAllocated(Refusal::QueueFull);
         }
-        self.record(Change::WaitStarted(Ticket {
+        let ticket = Ticket {
             lease_id: allocation.lease_id,
             number: self.pool.queue.next_number(),
             server: self.server,
             heard_at: self.now,
+            since: self.now,
             until,
-        }));
-        Outcome::Queued { position }
+            user: allocation.user.clone(),
+            key: allocation.key.clone(),
+            asked_lease: allocation.lease,
+            asked_wait: allocation.wait,
+        };
+        self.record(Change::WaitStarted(ticket));
+        let (ticket, since) = (allocation.lease_id, self.now);
+        Outcome::Queued(Waiting { ticket, position, since, until })
     }
 
     fn leave_queue(&mut self, lease_id: LeaseId) {
@@ -359,6 +413,23 @@ impl<'a> Batch<'a> {
         let lease = self.pool.lease(lease_id).filter(|lease| lease.is_running(self.now)).cloned();
         let ended = lease.map(|lease| self.end(lease, EndReason::Released));
         Outcome::Withdrawn { ended: ended.is_some() }
+    }
+
+    fn give_up(&mut self, lease_id: LeaseId) -> Outcome {
+        if self.pool.rank(lease_id).is_some() {
+            self.record(Change::WaitGivenUp { lease_id });
+            return Outcome::GaveUp;
+        }
+        let lease = self.pool.lease(lease_id).cloned();
+        lease.map_or(Outcome::UnknownTicket, |lease| Outcome::Served(lease.seen_at(self.now)))
+    }
+
+    fn lapse(&mut self, lease_id: LeaseId) -> Outcome {
+        // Its client may have asked at another server meanwhile.
+        if self.pool.ticket(lease_id).is_some_and(|ticket| ticket.server == self.server) {
+            self.leave_queue(lease_id);
+        }
+        Outcome::GaveUp
     }
 
     fn heartbeat(&mut self) -> Outcome {

@@ -50,4 +50,18 @@ pub enum Change {
         /// When it counts as last heard of.
         at: Timestamp,
     },
+    /// Another server serves the ticket from now on, because its client asked there.
+    WaitMoved {
+        /// The ticket's lease.
+        lease_id: LeaseId,
+        /// That server.
+        server: ServerId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The ticket was given up. Requests that wait for it are refused, at every server.
+    WaitGivenUp {
+        /// The ticket's lease.
+        lease_id: LeaseId,
+    },
 }

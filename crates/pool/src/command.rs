@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use crate::{IdempotencyKey, Lease, LeaseId, Timestamp, TokenId, TokenValue, User, UserId};
+use crate::{
+    IdempotencyKey, Lease, LeaseId, Ticket, Timestamp, TokenId, TokenValue, User, UserId, UserKey,
+};
 
 /// What is asked of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,16 @@ pub enum Command {
         /// Which lease.
         lease_id: LeaseId,
     },
+    /// Give up a place in the queue, whoever waits there.
+    GiveUp {
+        /// The ticket's lease.
+        lease_id: LeaseId,
+    },
+    /// The client of this ticket with a key has not asked for it for too long.
+    Lapse {
+        /// The ticket's lease.
+        lease_id: LeaseId,
+    },
     /// Let the other servers know that this one is alive, which has tickets; or that a silent one's
     /// silence is no outage of the database.
     Heartbeat,
@@ -57,11 +69,29 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// How long an allocation waits at most.
+    /// How long an allocation without a key waits at most.
     pub const MAX_WAIT: Duration = Duration::from_mins(1);
+
+    /// How long one with a key waits at most, over as many requests as that takes.
+    pub const MAX_KEPT_WAIT: Duration = Duration::from_hours(24);
 
     /// How long it waits where it does not say so and the policy is to wait.
     pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+
+    /// The key it bears, if it bears one, as its user's.
+    #[must_use]
+    pub fn user_key(&self) -> Option<UserKey> {
+        self.key.as_ref().map(|key| key.of(self.user.id))
+    }
+
+    pub(crate) fn longest_wait(&self) -> Duration {
+        if self.key.is_some() { Self::MAX_KEPT_WAIT } else { Self::MAX_WAIT }
+    }
+
+    /// Whether the ticket is of an allocation that asked for the same.
+    pub(crate) fn is_of(&self, ticket: &Ticket) -> bool {
+        self.lease == ticket.asked_lease && self.wait == ticket.asked_wait
+    }
 
     /// An allocation that leaves everything to the policy.
     #[must_use]
@@ -97,12 +127,9 @@ impl HeldBy {
 pub enum Outcome {
     /// A lease was granted, now or when the same key was used before.
     Allocated(Grant),
-    /// It waits, so many places from the front (1 is the first). The same command is to be decided
-    /// again when [`Batch::next_in_queue`](crate::Batch::next_in_queue) names it.
-    Queued {
-        /// Its place.
-        position: usize,
-    },
+    /// It waits. The same command, for the ticket's lease, is to be decided again when
+    /// [`Batch::next_in_queue`](crate::Batch::next_in_queue) names it.
+    Queued(Waiting),
     /// No lease was granted.
     NotAllocated(Refusal),
     /// The token is free. `ended` is the lease that had to end for it, if any.
@@ -132,6 +159,12 @@ pub enum Outcome {
         /// Whether it was this command that ended it.
         ended: bool,
     },
+    /// The place in the queue is given up, or had lapsed.
+    GaveUp,
+    /// The ticket has become this lease.
+    Served(Lease),
+    /// There is no such ticket, and no token's latest lease has its id.
+    UnknownTicket,
     /// The heartbeat is written down, where it is of use.
     Heard,
     /// No lease is running.
@@ -139,6 +172,19 @@ pub enum Outcome {
         /// How many ended.
         ended: usize,
     },
+}
+
+/// A place in the queue, as its client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The ticket: the id of the lease that it is for.
+    pub ticket: LeaseId,
+    /// Its place; 1 is the first.
+    pub position: usize,
+    /// When the wait began.
+    pub since: Timestamp,
+    /// When the wait is over.
+    pub until: Timestamp,
 }
 
 /// A lease as it is handed to the one who asked for it.
@@ -166,6 +212,8 @@ pub enum Refusal {
     },
     /// [`MAX_WAITING`](crate::MAX_WAITING) wait already.
     QueueFull,
+    /// The ticket it waited with was given up.
+    GivenUp,
     /// It asks to wait, but the policy is to reject.
     WaitNotOffered,
     /// It asks for a lease longer than the policy grants.

@@ -2,12 +2,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Allocation, Lease, LeaseId, Refusal, UserId};
 
-/// A text by which a caller makes a repeated allocation recognisable: the one that bears the same
-/// key is the same allocation, and gets the same lease.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// A text by which a caller makes a repeated allocation recognisable: the one of the same user that
+/// bears the same key is the same allocation, and gets the same lease.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IdempotencyKey(Arc<str>);
+
+/// A key and the user who uses it: what others do with the same text has nothing to do with it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UserKey {
+    /// The user.
+    pub user: UserId,
+    /// The key.
+    pub key: IdempotencyKey,
+}
 
 /// Why a text is no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +63,12 @@ impl IdempotencyKey {
         Ok(IdempotencyKey(text.into()))
     }
 
+    /// This key as that user uses it.
+    #[must_use]
+    pub fn of(&self, user: UserId) -> UserKey {
+        UserKey { user, key: self.clone() }
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -62,8 +79,8 @@ impl IdempotencyKey {
 /// That an allocation with a key was granted; made durable together with its lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyUse {
-    /// The key.
-    pub key: IdempotencyKey,
+    /// The key, and who uses it.
+    pub key: UserKey,
     /// The lease that was granted.
     pub lease_id: LeaseId,
     /// The length that was asked for, if any.
@@ -88,9 +105,7 @@ pub struct Remembered {
 impl Remembered {
     /// Whether `allocation` asks for the same as the one that is remembered.
     pub(crate) fn is_of(&self, allocation: &Allocation) -> bool {
-        self.lease.user.name == allocation.user.name
-            && self.asked_lease == allocation.lease
-            && self.asked_wait == allocation.wait
+        self.asked_lease == allocation.lease && self.asked_wait == allocation.wait
     }
 }
 
@@ -98,7 +113,7 @@ impl Remembered {
 #[derive(Debug)]
 pub struct Keys {
     /// Those of them that were used.
-    pub found: HashMap<IdempotencyKey, Remembered>,
+    pub found: HashMap<UserKey, Remembered>,
     /// How many more may be remembered.
     pub room: u64,
     /// How many may be remembered of one user.
@@ -138,11 +153,10 @@ impl Keys {
     }
 
     /// Takes note of a key that is used for the first time.
-    pub(crate) fn remember(&mut self, key: IdempotencyKey, remembered: Remembered) {
+    pub(crate) fn remember(&mut self, key: UserKey, remembered: Remembered) {
         self.room = self.room.saturating_sub(1);
         if self.most_of_user < u64::MAX {
-            let user = remembered.lease.user.id;
-            let room = self.room_of_users.entry(user).or_insert(self.most_of_user);
+            let room = self.room_of_users.entry(key.user).or_insert(self.most_of_user);
             *room = room.saturating_sub(1);
         }
         self.found.insert(key, remembered);

@@ -25,12 +25,12 @@ mod waiting;
 
 pub use batch::{Batch, Circumstances};
 pub use change::Change;
-pub use command::{Allocation, Command, Grant, HeldBy, Outcome, Refusal};
+pub use command::{Allocation, Command, Grant, HeldBy, Outcome, Refusal, Waiting};
 pub use human::HumanDuration;
-pub use key::{IdempotencyKey, InvalidKey, KeyUse, Keys, Remembered};
+pub use key::{IdempotencyKey, InvalidKey, KeyUse, Keys, Remembered, UserKey};
 pub use lease::{End, EndReason, Fence, Lease, LeaseId};
 pub use policy::{InvalidPolicy, Policy, WhenFull};
-pub use queue::{GAP, HEARTBEAT, MAX_WAITING, SILENCE, ServerId, Ticket};
+pub use queue::{GAP, HEARTBEAT, KEPT, MAX_WAITING, SILENCE, ServerId, Ticket};
 pub use state::{Inconsistent, Pool, TokenView};
 pub use time::Timestamp;
 pub use token::{Token, TokenId, TokenValue};

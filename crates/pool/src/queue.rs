@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Inconsistent, LeaseId, Timestamp};
+use crate::{IdempotencyKey, Inconsistent, LeaseId, Timestamp, User, UserKey};
 
 /// Names a running server, of which several may share a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,37 +21,76 @@ pub const SILENCE: Duration = Duration::from_secs(5);
 /// is silent for longer writes them as well, as a witness of that silence.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// How long a ticket with a key keeps its place while its client does not ask for it.
+pub const KEPT: Duration = Duration::from_secs(15);
+
+/// How many tickets are remembered that were given up.
+const GIVEN_UP: usize = 1_000;
+
 /// The most that the time between two entries of the journal counts as silence. As long as any server
 /// reaches the database, heartbeats keep entries closer together than this while there are tickets.
 /// Where they are further apart, no server reached it, and none could be heard of.
 pub const GAP: Duration = Duration::from_secs(2);
 
 /// A place in the queue of those who wait for a token.
+///
+/// A ticket without a key lasts as long as the request that it is for. One with a key is kept while no
+/// request for it is under way, at most for [`KEPT`], and its client may ask for it at any server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
     /// Names the ticket, and the lease that it is for.
     pub lease_id: LeaseId,
     /// Smaller numbers come first.
     pub number: i64,
-    /// The server that the one who waits is connected to; only it serves the ticket.
+    /// The server that serves the ticket: its client is connected to it, or was last.
     pub server: ServerId,
     /// When that server was last heard of.
     pub heard_at: Timestamp,
+    /// When the wait began.
+    pub since: Timestamp,
     /// When the wait is over.
     pub until: Timestamp,
+    /// Who waits.
+    pub user: User,
+    /// The key by which its client asks for it again.
+    pub key: Option<IdempotencyKey>,
+    /// The length of the lease that was asked for, if any.
+    pub asked_lease: Option<Duration>,
+    /// The wait that was asked for, if any.
+    pub asked_wait: Option<Duration>,
 }
 
 impl Ticket {
-    /// Whether somebody still waits with this ticket at `now`, as the server `asker` has to assume.
+    /// Whether it keeps its place while no request for it is under way.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// What finds the ticket again.
+    #[must_use]
+    pub fn user_key(&self) -> Option<UserKey> {
+        self.key.as_ref().map(|key| key.of(self.user.id))
+    }
+
+    /// For how long its server may be silent. A client can have asked for the ticket since its server
+    /// was last heard of, though not longer ago than [`GAP`].
+    pub(crate) fn silence(&self) -> Duration {
+        if self.is_kept() { KEPT + GAP } else { SILENCE }
+    }
+
+    /// Whether the ticket is valid at `now`, as the server `asker` has to assume.
     ///
     /// Other servers that share the pool have to be heard of, or they are dead. The journal tells how
     /// long they were silent, so that every server judges alike, however recently it was started or
     /// reached the database again: `journal_at` is the time of the newest entry, after which no more
-    /// than [`GAP`] counts. It is `None` where no other server can share the pool: all others are dead.
+    /// than [`GAP`] counts. It is `None` where no other server can share the pool: all others are dead,
+    /// and the tickets that they kept belong to the asker.
     #[must_use]
     pub fn is_live(&self, now: Timestamp, asker: ServerId, journal_at: Option<Timestamp>) -> bool {
-        let heard = |at: Timestamp| self.heard_at.after(SILENCE) > now.min(at.after(GAP));
-        self.until > now && (self.server == asker || journal_at.is_some_and(heard))
+        let heard = |at: Timestamp| self.heard_at.after(self.silence()) > now.min(at.after(GAP));
+        let served = self.server == asker || journal_at.map_or(self.is_kept(), heard);
+        self.until > now && served
     }
 }
 
@@ -64,6 +103,10 @@ pub(crate) struct Queue {
     /// In the order of their numbers.
     tickets: VecDeque<Ticket>,
     numbers: HashMap<LeaseId, i64>,
+    /// The tickets with a key.
+    keys: HashMap<UserKey, LeaseId>,
+    /// The tickets that were given up last, for the servers where requests for them may wait.
+    given_up: VecDeque<LeaseId>,
     /// The largest number seen: one that was given is not given again right after its ticket left,
     /// since both may come to be written in one statement.
     last_number: i64,
@@ -89,6 +132,15 @@ impl Queue {
         self.tickets.binary_search_by_key(number, |ticket| ticket.number).ok()
     }
 
+    /// The ticket with that key.
+    pub fn of_key(&self, key: &UserKey) -> Option<&Ticket> {
+        self.keys.get(key).and_then(|lease_id| self.ticket(*lease_id))
+    }
+
+    pub fn was_given_up(&self, lease_id: LeaseId) -> bool {
+        self.given_up.contains(&lease_id)
+    }
+
     pub fn next_number(&self) -> i64 {
         self.last_number + 1
     }
@@ -102,6 +154,12 @@ impl Queue {
         if self.numbers.contains_key(&lease_id) {
             return Err(Inconsistent(format!("{lease_id:?} is waited for twice")));
         }
+        if let Some(key) = ticket.user_key() {
+            if self.keys.contains_key(&key) {
+                return Err(Inconsistent(format!("ticket {number} has the key of another one")));
+            }
+            self.keys.insert(key, lease_id);
+        }
         self.last_number = self.last_number.max(number);
         self.numbers.insert(lease_id, number);
         self.tickets.push_back(ticket);
@@ -109,11 +167,33 @@ impl Queue {
     }
 
     pub fn remove(&mut self, lease_id: LeaseId) -> Result<(), Inconsistent> {
-        let rank = self.rank(lease_id);
-        let rank =
-            rank.ok_or_else(|| Inconsistent(format!("nobody waits for lease {lease_id:?}")))?;
+        let rank = self.rank(lease_id).ok_or_else(|| no_ticket(lease_id))?;
         self.numbers.remove(&lease_id);
-        self.tickets.remove(rank);
+        if let Some(key) = self.tickets.remove(rank).and_then(|ticket| ticket.user_key()) {
+            self.keys.remove(&key);
+        }
+        Ok(())
+    }
+
+    pub fn give_up(&mut self, lease_id: LeaseId) -> Result<(), Inconsistent> {
+        self.remove(lease_id)?;
+        if self.given_up.len() == GIVEN_UP {
+            self.given_up.pop_front();
+        }
+        self.given_up.push_back(lease_id);
+        Ok(())
+    }
+
+    /// Lets another server serve the ticket.
+    pub fn transfer(
+        &mut self,
+        lease_id: LeaseId,
+        server: ServerId,
+        at: Timestamp,
+    ) -> Result<(), Inconsistent> {
+        let rank = self.rank(lease_id).ok_or_else(|| no_ticket(lease_id))?;
+        let ticket = &mut self.tickets[rank];
+        (ticket.server, ticket.heard_at) = (server, at);
         Ok(())
     }
 
@@ -134,4 +214,8 @@ impl Queue {
             ticket.heard_at = at;
         }
     }
+}
+
+fn no_ticket(lease_id: LeaseId) -> Inconsistent {
+    Inconsistent(format!("there is no ticket for lease {lease_id:?}"))
 }

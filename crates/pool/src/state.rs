@@ -152,6 +152,10 @@ impl Pool {
             }
             Change::WaitStarted(ticket) => self.queue.add(ticket.clone()),
             Change::WaitEnded { lease_id } => self.queue.remove(*lease_id),
+            Change::WaitGivenUp { lease_id } => self.queue.give_up(*lease_id),
+            Change::WaitMoved { lease_id, server, at } => {
+                self.queue.transfer(*lease_id, *server, *at)
+            }
             Change::ServerHeard { server, at } => {
                 self.queue.hear(*server, *at);
                 Ok(())

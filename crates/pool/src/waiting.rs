@@ -1,6 +1,6 @@
 use crate::{
-    Change, Fence, GAP, HEARTBEAT, LeaseId, Policy, Pool, SILENCE, ServerId, Ticket, Timestamp,
-    WhenFull,
+    Change, Fence, GAP, HEARTBEAT, LeaseId, Policy, Pool, ServerId, Ticket, Timestamp, UserKey,
+    Waiting, WhenFull,
 };
 
 /// What there is for somebody who wants a token.
@@ -39,25 +39,41 @@ impl Pool {
         self.queue.ticket(lease_id)
     }
 
+    /// The ticket that a user's key leads to.
+    #[must_use]
+    pub fn ticket_of_key(&self, key: &UserKey) -> Option<&Ticket> {
+        self.queue.of_key(key)
+    }
+
+    /// What the client of that ticket is told; None when there is no such ticket.
+    #[must_use]
+    pub fn place_in_queue(&self, lease_id: LeaseId) -> Option<Waiting> {
+        let rank = self.queue.rank(lease_id)?;
+        let Ticket { lease_id: ticket, since, until, .. } = *self.queue.ticket(lease_id)?;
+        Some(Waiting { ticket, position: rank + 1, since, until })
+    }
+
     /// How many are before the ticket of that lease; None when nobody waits for it.
     #[must_use]
     pub fn rank(&self, lease_id: LeaseId) -> Option<usize> {
         self.queue.rank(lease_id)
     }
 
-    /// The first of the tickets that wait at `server`, and how many live ones are before it.
+    /// The first of the tickets that `server` can serve, which are those of connected clients, and how
+    /// many live ones are before it.
     pub(crate) fn first_of(
         &self,
         now: Timestamp,
         server: ServerId,
         journal_at: Option<Timestamp>,
+        connected: impl Fn(&Ticket) -> bool,
     ) -> Option<(usize, &Ticket)> {
         let live = self.queue.tickets().filter(|ticket| ticket.is_live(now, server, journal_at));
-        live.enumerate().find(|(_, ticket)| ticket.server == server)
+        live.enumerate().find(|(_, ticket)| ticket.server == server && connected(ticket))
     }
 
-    /// When the first that waits at `server` may be served, if nothing happens before: not earlier
-    /// than that, and later where others are before it. None when nobody waits there, or only a
+    /// When the first that waits at `server` and is `connected` may be served, if nothing happens before:
+    /// not earlier than that, and later where others are before it. None when there is none, or only a
     /// lease's end can help.
     #[must_use]
     pub fn next_chance(
@@ -65,8 +81,9 @@ impl Pool {
         now: Timestamp,
         server: ServerId,
         journal_at: Option<Timestamp>,
+        connected: impl Fn(&Ticket) -> bool,
     ) -> Option<Timestamp> {
-        let (rank, _) = self.first_of(now, server, journal_at)?;
+        let (rank, _) = self.first_of(now, server, journal_at, connected)?;
         match self.available(rank, now) {
             Available::Free | Available::Evictable { .. } => Some(now),
             Available::Later { from } => Some(from),
@@ -105,10 +122,20 @@ impl Pool {
             && self.others(now, server).any(|ticket| ticket.heard_at.after(HEARTBEAT) <= now)
     }
 
-    /// When the first of the other servers that have tickets will have been silent for too long.
+    /// When the first of the other servers that have tickets will have been silent for too long, or
+    /// `server` is to take over a ticket that another one kept.
     #[must_use]
-    pub fn next_death(&self, now: Timestamp, server: ServerId) -> Option<Timestamp> {
-        self.others(now, server).map(|ticket| ticket.heard_at.after(SILENCE)).min()
+    pub fn next_death(
+        &self,
+        now: Timestamp,
+        server: ServerId,
+        journal_at: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let death = |ticket: &Ticket| match journal_at {
+            Some(_) => ticket.heard_at.after(ticket.silence()),
+            None => now,
+        };
+        self.others(now, server).map(death).min()
     }
 
     /// The tickets of other servers whose wait is not over.

@@ -7,7 +7,7 @@ use axum::extract::{self, FromRequest, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use engine::{Asked, Scope, View};
+use engine::{Answered, Asked, Scope, View};
 use pool::{Allocation, MAX_WAITING, Refusal, User};
 use utoipa::ToSchema;
 
@@ -16,8 +16,9 @@ use crate::app::App;
 use crate::connection::Client;
 use crate::fields::{self, Format, Sent, Wrong};
 use crate::problem::{self, Code, PoolFull, Problem, UserLimit};
+use crate::queue::Told;
 use crate::seconds::Seconds;
-use crate::{key, parameters, wishes};
+use crate::{key, parameters, prefer, wishes};
 
 /// Where it is.
 pub(crate) const PATH: &str = "/api/tokens/allocate";
@@ -33,6 +34,9 @@ const EXAMPLE: &str = "{\"user_id\": \"...\"}";
 /// The shortest lease, in seconds, and how it is written.
 const SHORTEST: (f64, &str) = (0.001, "0.001");
 
+/// How long a request is held that waits for longer than one request may, unless it says so itself.
+const HOLD: Duration = Duration::from_secs(10);
+
 /// Who asks for a token, and for how long.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it is read field by field; this tells of it")]
@@ -46,7 +50,8 @@ struct AllocationRequest {
     lease_seconds: Option<f64>,
     /// How long to wait when nothing can be handed out. Left out, a pool whose policy is to wait lets
     /// wait for 30 seconds, and any other not at all. Must be left out where the policy is to reject.
-    #[schema(minimum = 0, maximum = 60, nullable = false, examples(10))]
+    /// More than 60 needs an `Idempotency-Key`, and is over several requests: see the answer 202.
+    #[schema(minimum = 0, maximum = 86400, nullable = false, examples(10))]
     wait_seconds: Option<f64>,
 }
 
@@ -60,12 +65,8 @@ struct AllocationForm {
     /// From 0.001 to the policy's `lease_seconds`.
     #[schema(pattern = "^([0-9]+\\.?[0-9]*|\\.[0-9]+)$", nullable = false, examples("90"))]
     lease_seconds: Option<String>,
-    /// From 0 to 60.
-    #[schema(
-        pattern = "^(0*[0-5]?[0-9](\\.[0-9]*)?|0*60(\\.0*)?|\\.[0-9]+)$",
-        nullable = false,
-        examples("1.5")
-    )]
+    /// From 0 to 60, or to 86400 with an `Idempotency-Key`.
+    #[schema(pattern = "^([0-9]+\\.?[0-9]*|\\.[0-9]+)$", nullable = false, examples("1.5"))]
     wait_seconds: Option<String>,
 }
 
@@ -73,6 +74,10 @@ struct AllocationForm {
 ///
 /// The token that was free longest is given out. When none is free, the policy's `when_full` says what
 /// happens: the oldest lease ends for this one, or there is a 503, or the request waits.
+///
+/// A request that waits with an `Idempotency-Key` is answered with 202 after the time in `Prefer`, or
+/// after 10 seconds where `wait_seconds` is more than 60. Send the same again, to any server of the
+/// pool, within 15 seconds: the place in the queue is kept until then.
 #[utoipa::path(
     post,
     path = PATH,
@@ -82,12 +87,19 @@ struct AllocationForm {
         pattern = r#"^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
         description = "Makes a repeated request recognisable: the same key with the same request \
             answers the same lease, for 24 hours. A text of 1 to 255 printable ASCII characters, in \
-            double quotes (with `\\\"` and `\\\\` within) or without")),
+            double quotes (with `\\\"` and `\\\\` within) or without"),
+        ("Prefer" = Option<String>, Header, pattern = "wait=[0-9]+",
+            description = "`wait=N`: how many seconds this request may be held while it waits with an \
+                `Idempotency-Key`, at most 60")),
     request_body(description = "Who asks, and for how long", content(
         (AllocationRequest = "application/json"),
         (AllocationForm = "application/x-www-form-urlencoded"),
     )),
-    responses((status = 200, description = "The lease, and the token", body = Granted<'_>, links(
+    responses((status = 202, description = "The place in the queue; ask again", body = Told, headers(
+        ("Location" = String, description = "The path of the ticket"),
+        ("Retry-After" = i64, description = "After how many seconds to ask again"),
+        ("Cache-Control" = String, description = "`no-store`"),
+    )), (status = 200, description = "The lease, and the token", body = Granted<'_>, links(
         ("lease" = (operation_id = "getLease", parameters(("id" = "$response.body#/lease_id")))),
         ("renewal" = (operation_id = "renewLease", parameters(("id" = "$response.body#/lease_id")))),
         ("release" = (operation_id = "releaseLease", parameters(("id" = "$response.body#/lease_id")))),
@@ -97,7 +109,8 @@ struct AllocationForm {
     ))),
     extensions(("x-problems" = json!(problem::write(&[
         Code::InvalidUser, Code::InvalidParameter, Code::InvalidKey, Code::Refused,
-        Code::UnsupportedContentType, Code::UserLimit, Code::KeyReused, Code::NoTokens,
+        Code::UnsupportedContentType, Code::UserLimit, Code::TicketGivenUp, Code::KeyReused,
+        Code::NoTokens,
         Code::PoolFull, Code::QueueFull, Code::KeysFull,
     ])))),
 )]
@@ -107,9 +120,9 @@ pub(crate) async fn allocate(
     Request(asked): Request,
 ) -> Result<Response, Problem> {
     let client = client.map(|Extension(client)| client);
-    let allocated = tokio::select! {
+    let answered = tokio::select! {
         biased;
-        allocated = app.engine.allocate(asked) => allocated?,
+        answered = app.engine.ask(asked) => answered?,
         () = in_vain(&app, client) => {
             let detail = "The server is shutting down, and whoever waits for a token there does so \
                           in vain. Try again after the time in Retry-After, with the same \
@@ -117,9 +130,10 @@ pub(crate) async fn allocate(
             return Err(Problem::new(Code::Stopping, detail));
         }
     };
-    match allocated {
-        Ok(allocated) => Ok(Granted::from(&allocated).response()),
-        Err(refusal) => Err(refused(&refusal)),
+    match answered {
+        Answered::Granted(allocated) => Ok(Granted::from(&allocated).response()),
+        Answered::Waiting(waiting) => Ok(Told::response(&waiting)),
+        Answered::Refused(refusal) => Err(refused(&refusal)),
     }
 }
 
@@ -150,13 +164,26 @@ impl FromRequest<App> for Request {
             Ok(lease) => lease,
             Err(wrong) => return Err(wrong_lease(wrong, app).await?),
         };
-        let longest = Allocation::MAX_WAIT.as_secs_f64();
-        let wait = wait.seconds(format, 0.0..=longest).map_err(|wrong| {
-            wrong.problem("wait_seconds", "0", &Seconds::of(Allocation::MAX_WAIT).to_string())
-        })?;
+        let wait = self::wait(&wait, format, key.is_some())?;
         wishes::refuse(wishes::Route::Allocate, &wishes)?;
-        Ok(Request(Asked { user, lease, wait, key }))
+        let hold = prefer::wait(&head.headers)?;
+        let hold = hold.or_else(|| wait.filter(|wait| *wait > Allocation::MAX_WAIT).map(|_| HOLD));
+        Ok(Request(Asked { user, lease, wait, key, hold }))
     }
+}
+
+/// How long a request may wait: longer with a key, since that takes more than one request.
+fn wait(sent: &Sent<'_>, format: Format, has_key: bool) -> Result<Option<Duration>, Problem> {
+    let longest = if has_key { Allocation::MAX_KEPT_WAIT } else { Allocation::MAX_WAIT };
+    sent.seconds(format, 0.0..=longest.as_secs_f64()).map_err(|wrong| {
+        let most = Seconds::of(longest).to_string();
+        let problem = wrong.problem("wait_seconds", "0", &most);
+        if has_key {
+            return problem;
+        }
+        let more = Seconds::of(Allocation::MAX_KEPT_WAIT);
+        problem.and(&format!("With an Idempotency-Key it may be up to {more}."))
+    })
 }
 
 fn sent<'a>(
@@ -242,6 +269,11 @@ fn refused(refusal: &Refusal) -> Problem {
                  the limit. Try again after the time in Retry-After."
             );
             Problem::new(Code::QueueFull, detail)
+        }
+        Refusal::GivenUp => {
+            let detail = "The ticket with which this request waited was given up. To wait again, at \
+                          the end of the queue, send a new request.";
+            Problem::new(Code::TicketGivenUp, detail)
         }
         Refusal::WaitNotOffered => {
             let detail = "wait_seconds must be left out here: while every token is in use, this \

@@ -18,6 +18,7 @@ use crate::export::Exports;
 use crate::metrics::{Counts, Metrics, Rooms};
 use crate::pages::Pages;
 use crate::problem::{Code, Problem};
+use crate::queue;
 
 /// What the handlers share.
 pub(crate) type App = Arc<Inside>;
@@ -111,8 +112,12 @@ impl<S: Send + Sync> FromRequestParts<S> for SentId {
         id.ok_or_else(|| {
             let detail = "The id in the path is not a UUID as in \
                           01234567-89ab-cdef-0123-456789abcdef.";
-            let of_lease = parts.uri.path().starts_with("/api/leases/");
-            Problem::new(if of_lease { Code::InvalidLeaseId } else { Code::InvalidTokenId }, detail)
+            let code = match parts.uri.path() {
+                path if path.starts_with("/api/leases/") => Code::InvalidLeaseId,
+                path if path.starts_with(queue::PATH) => Code::InvalidTicket,
+                _ => Code::InvalidTokenId,
+            };
+            Problem::new(code, detail)
         })
     }
 }

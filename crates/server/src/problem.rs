@@ -22,6 +22,7 @@ pub(crate) enum Code {
     InvalidUser,
     InvalidTokenId,
     InvalidLeaseId,
+    InvalidTicket,
     InvalidParameter,
     InvalidKey,
     Refused,
@@ -29,12 +30,15 @@ pub(crate) enum Code {
     UnknownPath,
     UnknownToken,
     UnknownLease,
+    UnknownTicket,
     WrongMethod,
     BodyTimeout,
     HeldOtherwise,
     LeaseOver,
     RenewalLimit,
     UserLimit,
+    TicketServed,
+    TicketGivenUp,
     BodyTooLarge,
     UnsupportedContentType,
     ContentEncoding,
@@ -61,11 +65,12 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code, in their order.
-    pub(crate) const ALL: [Code; 39] = [
+    pub(crate) const ALL: [Code; 43] = [
         Code::InvalidBody,
         Code::InvalidUser,
         Code::InvalidTokenId,
         Code::InvalidLeaseId,
+        Code::InvalidTicket,
         Code::InvalidParameter,
         Code::InvalidKey,
         Code::Refused,
@@ -73,12 +78,15 @@ impl Code {
         Code::UnknownPath,
         Code::UnknownToken,
         Code::UnknownLease,
+        Code::UnknownTicket,
         Code::WrongMethod,
         Code::BodyTimeout,
         Code::HeldOtherwise,
         Code::LeaseOver,
         Code::RenewalLimit,
         Code::UserLimit,
+        Code::TicketServed,
+        Code::TicketGivenUp,
         Code::BodyTooLarge,
         Code::UnsupportedContentType,
         Code::ContentEncoding,
@@ -125,6 +133,7 @@ impl Code {
             Code::InvalidUser => ("invalid-user", StatusCode::BAD_REQUEST, "Invalid user_id"),
             Code::InvalidTokenId => ("invalid-id", StatusCode::BAD_REQUEST, "Invalid token id"),
             Code::InvalidLeaseId => ("invalid-id", StatusCode::BAD_REQUEST, "Invalid lease id"),
+            Code::InvalidTicket => ("invalid-id", StatusCode::BAD_REQUEST, "Invalid ticket"),
             Code::InvalidParameter => ("invalid-parameter", StatusCode::BAD_REQUEST, "Invalid parameter"),
             Code::InvalidKey => ("invalid-idempotency-key", StatusCode::BAD_REQUEST, "Invalid Idempotency-Key"),
             Code::Refused => ("refused", StatusCode::BAD_REQUEST, "Refused by the database"),
@@ -132,12 +141,15 @@ impl Code {
             Code::UnknownPath => ("unknown-path", StatusCode::NOT_FOUND, "Not found"),
             Code::UnknownToken => ("unknown-token", StatusCode::NOT_FOUND, "Token not found"),
             Code::UnknownLease => ("unknown-lease", StatusCode::NOT_FOUND, "Lease not found"),
+            Code::UnknownTicket => ("unknown-ticket", StatusCode::NOT_FOUND, "Ticket not found"),
             Code::WrongMethod => ("wrong-method", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
             Code::BodyTimeout => ("body-timeout", StatusCode::REQUEST_TIMEOUT, "Request timeout"),
             Code::HeldOtherwise => ("held-otherwise", StatusCode::CONFLICT, "Held otherwise"),
             Code::LeaseOver => ("lease-over", StatusCode::CONFLICT, "Lease is over"),
             Code::RenewalLimit => ("renewal-limit", StatusCode::CONFLICT, "Renewal limit reached"),
             Code::UserLimit => ("user-limit", StatusCode::CONFLICT, "User has too many leases"),
+            Code::TicketServed => ("ticket-served", StatusCode::CONFLICT, "Ticket has become a lease"),
+            Code::TicketGivenUp => ("ticket-given-up", StatusCode::CONFLICT, "Ticket was given up"),
             Code::BodyTooLarge => ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
             Code::UnsupportedContentType => ("unsupported-content-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported content type"),
             Code::ContentEncoding => ("unsupported-content-encoding", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported content encoding"),
@@ -221,6 +233,12 @@ impl Problem {
     #[cfg(test)]
     pub(crate) fn code(&self) -> Code {
         self.code
+    }
+
+    /// The same, with one more sentence of detail.
+    pub(crate) fn and(mut self, sentence: &str) -> Self {
+        self.detail = format!("{} {sentence}", self.detail).into();
+        self
     }
 
     /// The same, to be tried again after that time.

@@ -19,7 +19,7 @@ use crate::openapi::{self, words};
 use crate::problem::{self, Code, Problem};
 use crate::{
     Door, Settings, allocate, dashboard, events, health, history, leases, lists, metrics, policy,
-    release, sample, search,
+    queue, release, sample, search,
 };
 
 /// Where requests may lead, as [`metrics`] tell them apart. Whatever [`router`] always has is here.
@@ -40,6 +40,8 @@ pub(crate) const TEMPLATES: &[&str] = &[
     "/api/leases/{id}",
     "/api/leases/{id}/release",
     "/api/leases/{id}/renew",
+    "/api/queue",
+    "/api/queue/{ticket}",
     "/api/pool",
     "/api/events",
     "/health/live",
@@ -95,6 +97,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(leases::release))
         .routes(routes!(search::search))
         .routes(routes!(search::export))
+        .routes(routes!(queue::list))
+        .routes(routes!(queue::show, queue::give_up))
         .routes(routes!(policy::show))
         .routes(routes!(events::events))
         .routes(routes!(health::live))

@@ -52,7 +52,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Change>> {
 mod tests {
     use std::time::Duration;
 
-    use pool::{End, EndReason, Lease, LeaseId, Policy, Ticket, TokenId, User, WhenFull};
+    use pool::{
+        End, EndReason, IdempotencyKey, Lease, LeaseId, Policy, Ticket, TokenId, User, WhenFull,
+    };
 
     use super::*;
 
@@ -82,7 +84,18 @@ mod tests {
         };
         let at = Timestamp::from_micros(8);
         let server = ServerId(Uuid::from_u128(9));
-        let ticket = Ticket { lease_id: lease.id, number: 1, server, heard_at: at, until: at };
+        let ticket = Ticket {
+            lease_id: lease.id,
+            number: 1,
+            server,
+            heard_at: at,
+            since: at,
+            until: at,
+            user: User::new("Ada").unwrap(),
+            key: IdempotencyKey::new("key").ok(),
+            asked_lease: Some(Duration::from_secs(3)),
+            asked_wait: None,
+        };
         let mut changes = vec![
             Change::LeaseStarted(lease.clone()),
             Change::LengthChanged { lease: Duration::from_secs(1) },
@@ -91,6 +104,8 @@ mod tests {
             Change::WaitStarted(ticket),
             Change::WaitEnded { lease_id: lease.id },
             Change::ServerHeard { server, at },
+            Change::WaitMoved { lease_id: lease.id, server, at },
+            Change::WaitGivenUp { lease_id: lease.id },
         ];
         changes.extend(ended);
         changes

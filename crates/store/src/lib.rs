@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pool::{Fence, IdempotencyKey, Lease, LeaseId, Pool, Remembered, Timestamp, TokenId, UserId};
+use pool::{Fence, Lease, LeaseId, Pool, Remembered, Timestamp, TokenId, UserId, UserKey};
 
 pub use clock::{Clock, ManualClock, SystemClock, Uptime, clock_refusal};
 pub use creation::{ImportedPool, LeaseSource, NewPool};
@@ -217,7 +217,7 @@ pub struct Begun {
 #[derive(Debug, Default)]
 pub struct KeysFound {
     /// What is remembered of those of the keys that were used.
-    pub remembered: HashMap<IdempotencyKey, Remembered>,
+    pub remembered: HashMap<UserKey, Remembered>,
     /// How many keys are remembered in all; more by what was deleted out of turn, never less.
     pub count: u64,
 }
@@ -325,7 +325,7 @@ pub trait Store: Send {
     /// # Errors
     ///
     /// As [`Store::begin`].
-    async fn keys(&mut self, keys: &[IdempotencyKey]) -> Result<KeysFound, Error>;
+    async fn keys(&mut self, keys: &[UserKey]) -> Result<KeysFound, Error>;
 
     /// Deletes some idempotency keys (at most a few hundred, the oldest first) that were used
     /// before that moment. Returns how many. Not called within a batch.

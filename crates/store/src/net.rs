@@ -16,6 +16,8 @@ pub struct Net {
     pub running: Vec<Lease>,
     /// The leases whose tickets were there before the batch and are no more.
     pub left: Vec<LeaseId>,
+    /// Tickets that were there before the batch, and which servers serve them since when.
+    pub moved: Vec<(LeaseId, ServerId, Timestamp)>,
     /// Tickets that are new.
     pub queued: Vec<Ticket>,
     /// The servers that were heard of, for their tickets, and when.
@@ -50,7 +52,17 @@ impl Net {
                 }
                 Change::PolicyChanged(policy) => net.policy = Some(*policy),
                 Change::WaitStarted(ticket) => net.queued.push(ticket.clone()),
-                Change::WaitEnded { lease_id } => {
+                Change::WaitMoved { lease_id, server, at } => {
+                    let mut new = net.queued.iter_mut();
+                    if let Some(ticket) = new.find(|ticket| ticket.lease_id == *lease_id) {
+                        (ticket.server, ticket.heard_at) = (*server, *at);
+                    } else {
+                        net.moved.retain(|(id, ..)| id != lease_id);
+                        net.moved.push((*lease_id, *server, *at));
+                    }
+                }
+                Change::WaitEnded { lease_id } | Change::WaitGivenUp { lease_id } => {
+                    net.moved.retain(|(id, ..)| id != lease_id);
                     let queued = net.queued.len();
                     net.queued.retain(|ticket| ticket.lease_id != *lease_id);
                     if net.queued.len() == queued {
@@ -140,7 +152,12 @@ mod tests {
             number: i64::from(number),
             server,
             heard_at: Timestamp::from_micros(0),
+            since: Timestamp::from_micros(0),
             until: Timestamp::from_micros(9),
+            user: User::new("Ada").unwrap(),
+            key: None,
+            asked_lease: None,
+            asked_wait: None,
         };
         let left = |number| Change::WaitEnded { lease_id: lease(number).id };
         let changes = [
@@ -157,9 +174,30 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_is_moved_once_and_not_when_it_left() {
+        let at = Timestamp::from_micros;
+        let server = |number: u128| ServerId(Uuid::from_u128(number));
+        let moved = |number, to, micros| {
+            let lease_id = lease(number).id;
+            Change::WaitMoved { lease_id, server: server(to), at: at(micros) }
+        };
+        let given_up = Change::WaitGivenUp { lease_id: lease(2).id };
+        let net = Net::of(&[moved(1, 5, 1), moved(2, 5, 1), moved(1, 6, 2), given_up]);
+        assert_eq!(net.moved, [(lease(1).id, server(6), at(2))]);
+        assert_eq!(net.left, [lease(2).id]);
+    }
+
+    #[test]
     fn nothing_comes_of_nothing() {
-        let Net { renewed, closed, over, running, left, queued, heard, policy } = Net::of(&[]);
+        let Net { renewed, closed, over, running, left, moved, queued, heard, policy } =
+            Net::of(&[]);
         assert!(renewed.is_empty() && closed.is_empty() && over.is_empty() && running.is_empty());
-        assert!(left.is_empty() && queued.is_empty() && heard.is_empty() && policy.is_none());
+        assert!(
+            left.is_empty()
+                && moved.is_empty()
+                && queued.is_empty()
+                && heard.is_empty()
+                && policy.is_none()
+        );
     }
 }

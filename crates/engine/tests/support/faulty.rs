@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use pool::{Fence, IdempotencyKey, ServerId, Timestamp};
+use pool::{Fence, ServerId, Timestamp, UserKey};
 use store::{
     Backup, BatchId, Begun, Database, Entry, Error, ImportedPool, KeyUsage, KeysFound, NewEpoch,
     News, Opened, Position, Store, Swept, Wanted,
@@ -193,7 +193,7 @@ impl Store for FaultyStore {
     async fn has(&mut self, entry: &Position) -> Result<Option<bool>, Error> {
         self.real.has(entry).await
     }
-    async fn keys(&mut self, keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
+    async fn keys(&mut self, keys: &[UserKey]) -> Result<KeysFound, Error> {
         self.real.keys(keys).await
     }
     async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use pool::{
-    Change, EndReason, Fence, IdempotencyKey, KeyUse, Lease, LeaseId, Policy, Timestamp, TokenId,
-    UserId, WhenFull,
+    Change, EndReason, Fence, KeyUse, Lease, LeaseId, Policy, Timestamp, TokenId, UserId, UserKey,
+    WhenFull,
 };
 
 /// All that was ever written down, and the policy of the moment.
@@ -18,7 +18,7 @@ pub struct History {
     numbers: HashMap<LeaseId, i64>,
     /// The one who left the queue last, and how many were before them.
     left: Option<(LeaseId, usize)>,
-    keys: HashMap<IdempotencyKey, LeaseId>,
+    keys: HashMap<UserKey, LeaseId>,
 }
 
 impl History {
@@ -65,7 +65,7 @@ impl History {
                 }
                 Change::PolicyChanged(policy) => self.policy = *policy,
                 Change::WaitStarted(ticket) => {
-                    assert!(ticket.until > now && ticket.heard_at == now);
+                    assert!(ticket.until > now && ticket.heard_at == now && ticket.since == now);
                     assert!(
                         numbers.insert(ticket.number),
                         "nor is a number given twice in a batch"
@@ -73,7 +73,10 @@ impl History {
                     self.numbers.insert(ticket.lease_id, ticket.number);
                     self.waiting.push(ticket.lease_id);
                 }
-                Change::WaitEnded { lease_id } => {
+                Change::WaitMoved { lease_id, at, .. } => {
+                    assert!(self.waiting.contains(lease_id) && *at == now);
+                }
+                Change::WaitEnded { lease_id } | Change::WaitGivenUp { lease_id } => {
                     let before = self.waiting.iter().position(|waiting| waiting == lease_id);
                     let before = before.expect("who leaves the queue was in it");
                     self.waiting.remove(before);

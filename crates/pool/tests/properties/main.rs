@@ -43,6 +43,8 @@ enum Step {
     Withdraw(Ago),
     /// The client of one who waits is gone, and its server does not know yet.
     Leave(Ago),
+    GiveUp(Ago),
+    Lapse(Ago),
     Heartbeat,
     Clear,
 }
@@ -75,7 +77,7 @@ fn ago() -> impl Strategy<Value = Ago> {
 
 fn asked() -> impl Strategy<Value = Asked> {
     let lease = prop::option::weighted(0.3, seconds(1..=12));
-    let wait = prop::option::weighted(0.4, seconds(0..=60));
+    let wait = prop::option::weighted(0.4, prop_oneof![seconds(0..=60), seconds(61..=90_000)]);
     let key = prop::option::weighted(0.3, 0..4u8);
     (0..4u8, lease, wait, key).prop_map(|(user, lease, wait, key)| Asked { user, lease, wait, key })
 }
@@ -84,13 +86,15 @@ fn step() -> impl Strategy<Value = Step> {
     let (lease, user) = (prop::option::of(ago()), prop::option::weighted(0.3, 0..4u8));
     prop_oneof![
         14 => asked().prop_map(Step::Allocate),
-        2 => ago().prop_map(Step::AllocateAgain),
+        4 => ago().prop_map(Step::AllocateAgain),
         2 => (0..6usize, lease, user)
             .prop_map(|(place, lease, user)| Step::Release { place, lease, user }),
         2 => ago().prop_map(Step::ReleaseLease),
         3 => ago().prop_map(Step::Renew),
         2 => ago().prop_map(Step::Withdraw),
-        1 => ago().prop_map(Step::Leave),
+        2 => ago().prop_map(Step::Leave),
+        1 => ago().prop_map(Step::GiveUp),
+        1 => ago().prop_map(Step::Lapse),
         2 => Just(Step::Heartbeat),
         1 => Just(Step::Clear),
     ]

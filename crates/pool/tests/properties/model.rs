@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Command, End, EndReason, Fence, GAP, Grant, IdempotencyKey, Keys, Lease, LeaseId,
+    Allocation, Command, End, EndReason, Fence, GAP, Grant, KEPT, Keys, Lease, LeaseId,
     MAX_WAITING, Outcome, Policy, Refusal, Remembered, SILENCE, ServerId, Timestamp, Token,
-    TokenId, WhenFull,
+    TokenId, UserKey, WhenFull,
 };
 
 /// Everything that ever happened to a pool.
@@ -19,7 +19,8 @@ pub struct Model {
     /// Every lease ever granted, in the order of granting.
     pub leases: Vec<Lease>,
     pub queue: Vec<Waiting>,
-    pub keys: HashMap<IdempotencyKey, Used>,
+    pub keys: HashMap<UserKey, Used>,
+    pub given_up: Vec<LeaseId>,
     /// Who decides the batch, and the last fence before it.
     server: ServerId,
     fence_before: Fence,
@@ -30,7 +31,17 @@ pub struct Waiting {
     pub lease_id: LeaseId,
     pub server: ServerId,
     pub heard_at: Timestamp,
+    pub since: Timestamp,
     pub until: Timestamp,
+    pub key: Option<UserKey>,
+    pub asked: (Option<Duration>, Option<Duration>),
+}
+
+impl Waiting {
+    fn told(&self, position: usize) -> Outcome {
+        let Waiting { lease_id: ticket, since, until, .. } = *self;
+        Outcome::Queued(pool::Waiting { ticket, position, since, until })
+    }
 }
 
 #[derive(Clone)]
@@ -43,8 +54,21 @@ pub struct Used {
 impl Model {
     pub fn new(policy: Policy, tokens: Vec<Token>, shared: bool, most_keys: u64) -> Self {
         let (now, server) = (Timestamp::from_micros(0), ServerId(uuid::Uuid::nil()));
-        let (leases, queue, keys, fence_before) = (vec![], vec![], HashMap::new(), Fence::NONE);
-        Model { now, tokens, policy, shared, most_keys, leases, queue, keys, server, fence_before }
+        let (leases, queue, keys, given_up) = Default::default();
+        let fence_before = Fence::NONE;
+        Model {
+            now,
+            tokens,
+            policy,
+            shared,
+            most_keys,
+            leases,
+            queue,
+            keys,
+            given_up,
+            server,
+            fence_before,
+        }
     }
 
     pub fn fence(&self) -> Fence {
@@ -121,8 +145,14 @@ impl Model {
             lease.end = lease.end_at(self.now);
         }
         let (now, shared) = (self.now, self.shared);
+        for waiting in self.queue.iter_mut().filter(|w| !shared && w.key.is_some()) {
+            if waiting.server != server {
+                (waiting.server, waiting.heard_at) = (server, now);
+            }
+        }
         self.queue.retain(|waiting| {
-            let heard = shared && waiting.heard_at.after(SILENCE) > now;
+            let most = if waiting.key.is_some() { KEPT + GAP } else { SILENCE };
+            let heard = shared && waiting.heard_at.after(most) > now;
             waiting.until > now && (waiting.server == server || heard)
         });
     }
@@ -165,6 +195,19 @@ impl Model {
                 }
                 Outcome::Withdrawn { ended }
             }
+            Command::GiveUp { lease_id } => match self.position_of(*lease_id) {
+                Some(place) => {
+                    self.queue.remove(place);
+                    self.given_up.push(*lease_id);
+                    Outcome::GaveUp
+                }
+                None => self.if_latest(*lease_id).map_or(Outcome::UnknownTicket, Outcome::Served),
+            },
+            Command::Lapse { lease_id } => {
+                let server = self.server;
+                self.queue.retain(|one| one.lease_id != *lease_id || one.server != server);
+                Outcome::GaveUp
+            }
             Command::Heartbeat => {
                 let (server, now) = (self.server, self.now);
                 let own = self.queue.iter_mut().filter(|waiting| waiting.server == server);
@@ -182,8 +225,9 @@ impl Model {
     }
 
     /// The first ticket of the server that decides, if there is a token for it.
-    pub fn next_in_queue(&self) -> Option<LeaseId> {
-        let before = self.queue.iter().position(|waiting| waiting.server == self.server)?;
+    pub fn next_in_queue(&self, connected: impl Fn(LeaseId) -> bool) -> Option<LeaseId> {
+        let here = |waiting: &Waiting| waiting.server == self.server && connected(waiting.lease_id);
+        let before = self.queue.iter().position(here)?;
         let there = self.free().len()
             + self
                 .evictable()
@@ -194,7 +238,16 @@ impl Model {
     }
 
     fn allocate(&mut self, asked: &Allocation) -> Option<Outcome> {
-        let ticket = self.position_of(asked.lease_id);
+        let key = asked.user_key();
+        let of_key = self.queue.iter().position(|w| key.is_some() && w.key == key);
+        let ticket = of_key.or_else(|| self.position_of(asked.lease_id));
+        if of_key.is_some_and(|place| self.queue[place].asked != (asked.lease, asked.wait)) {
+            return Some(Outcome::NotAllocated(Refusal::KeyReused));
+        }
+        let asked = &match ticket {
+            Some(place) => Allocation { lease_id: self.queue[place].lease_id, ..asked.clone() },
+            None => asked.clone(),
+        };
         if let Some(outcome) = self.settled(asked, ticket.is_some()) {
             ticket.map(|place| self.queue.remove(place));
             return Some(outcome);
@@ -212,8 +265,12 @@ impl Model {
             ticket.map(|place| self.queue.remove(place));
             return Some(Outcome::Allocated(self.grant(asked)));
         }
-        if ticket.is_some() {
-            return Some(Outcome::Queued { position });
+        if let Some(place) = ticket {
+            let waiting = &mut self.queue[place];
+            if waiting.server != self.server {
+                (waiting.server, waiting.heard_at) = (self.server, self.now);
+            }
+            return Some(waiting.told(position));
         }
         let wait = match (asked.wait, self.policy.when_full) {
             (Some(wait), _) => wait,
@@ -230,17 +287,21 @@ impl Model {
         if self.queue.len() == MAX_WAITING {
             return Some(Outcome::NotAllocated(Refusal::QueueFull));
         }
-        let (lease_id, server, heard_at) = (asked.lease_id, self.server, self.now);
-        self.queue.push(Waiting { lease_id, server, heard_at, until: self.now.after(wait) });
-        Some(Outcome::Queued { position })
+        let most = Duration::from_secs(if key.is_some() { 86_400 } else { 60 });
+        let (lease_id, server, now) = (asked.lease_id, self.server, self.now);
+        let until = now.after(wait.min(most));
+        let asked = (asked.lease, asked.wait);
+        let waiting = Waiting { lease_id, server, heard_at: now, since: now, until, key, asked };
+        let told = waiting.told(position);
+        self.queue.push(waiting);
+        Some(told)
     }
 
     /// What becomes of an allocation whether or not there is a token for it.
     fn settled(&self, asked: &Allocation, queued: bool) -> Option<Outcome> {
-        let used = asked.key.as_ref().and_then(|key| self.keys.get(key));
+        let used = asked.user_key().and_then(|key| self.keys.get(&key));
         if let Some(Used { lease_id, evicted, asked: before }) = used {
-            let asks = |a: &Allocation| (a.user.name.clone(), a.lease, a.wait);
-            if asks(asked) != asks(before) {
+            if (asked.lease, asked.wait) != (before.lease, before.wait) {
                 return Some(Outcome::NotAllocated(Refusal::KeyReused));
             }
             let lease = self.lease(*lease_id).unwrap().clone();
@@ -253,6 +314,7 @@ impl Model {
         Some(Outcome::NotAllocated(match max_per_user {
             _ if self.tokens.is_empty() => Refusal::NoTokens,
             _ if asked.lease > Some(lease) => Refusal::LeaseTooLong { longest: lease },
+            _ if self.given_up.contains(&asked.lease_id) => Refusal::GivenUp,
             _ if !queued && asked.wait.is_some() && when_full == WhenFull::Reject => {
                 Refusal::WaitNotOffered
             }
@@ -282,9 +344,9 @@ impl Model {
             end: None,
         };
         self.leases.push(lease.clone());
-        if let Some(key) = &asked.key {
+        if let Some(key) = asked.user_key() {
             let (lease_id, evicted) = (lease.id, evicts);
-            self.keys.insert(key.clone(), Used { lease_id, evicted, asked: asked.clone() });
+            self.keys.insert(key, Used { lease_id, evicted, asked: asked.clone() });
         }
         Grant { lease, value, evicted }
     }

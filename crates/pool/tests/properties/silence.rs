@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use pool::{
-    Allocation, Change, Circumstances, Command, GAP, HEARTBEAT, Keys, LeaseId, Policy, Pool,
-    SILENCE, ServerId, Timestamp, Token, TokenId, TokenValue, User, WhenFull,
+    Allocation, Change, Circumstances, Command, GAP, HEARTBEAT, IdempotencyKey, KEPT, Keys,
+    LeaseId, Policy, Pool, SILENCE, ServerId, Timestamp, Token, TokenId, TokenValue, User,
+    WhenFull,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -78,11 +79,12 @@ impl World {
         }
     }
 
-    fn wait(&mut self, server: ServerId) -> LeaseId {
+    fn wait(&mut self, server: ServerId, kept: bool) -> LeaseId {
         let lease_id = LeaseId(self.id());
         let wait = Some(Allocation::MAX_WAIT);
         let user = User::new("waiting").unwrap();
-        let allocation = Allocation { wait, ..Allocation::new(lease_id, user) };
+        let key = IdempotencyKey::new("key").ok().filter(|_| kept);
+        let allocation = Allocation { wait, key, ..Allocation::new(lease_id, user) };
         self.turn(server, &[Command::Allocate(allocation)]);
         lease_id
     }
@@ -112,12 +114,13 @@ proptest! {
         // How soon each server is back when the database is, and how long each life of the judge is.
         delays in prop::collection::vec(0..1_000i64, 16),
         lives in prop::collection::vec(1_000..9_000i64, 8),
+        kept: bool,
     ) {
         let mut world = World::new();
         let judge_id = ServerId(world.id());
         let waiting_id = ServerId(world.id());
         world.turn(judge_id, &[Command::Allocate(Allocation::new(LeaseId(Uuid::nil()), User::new("holder").unwrap()))]);
-        let lease_id = world.wait(waiting_id);
+        let lease_id = world.wait(waiting_id, kept);
         let mut judge = Server { id: judge_id, next: TURN, alive: true };
         let mut waiter = Server { id: waiting_id, next: TURN, alive: true };
         let (mut delays, mut lives) = (delays.iter().cycle(), lives.iter().cycle());
@@ -125,6 +128,7 @@ proptest! {
         let end = micros(Allocation::MAX_WAIT);
         // Since the death, time in which the judge wrote, turn after turn.
         let (mut in_touch, mut last_turn): (i64, Option<i64>) = (0, None);
+        let mut last_life = 0;
         'all: for Period { up, down } in periods.iter().cycle() {
             let until = world.now + up;
             for server in [&mut judge, &mut waiter] {
@@ -140,6 +144,9 @@ proptest! {
                     break 'all;
                 }
                 waiter.alive = waiter.alive && world.now < dies_at * MILLI;
+                if waiter.alive {
+                    last_life = world.now;
+                }
                 if waiter.alive && waiter.next == world.now {
                     world.turn(waiter.id, &[Command::Heartbeat]);
                     waiter.next = world.now + TURN;
@@ -163,7 +170,11 @@ proptest! {
                 if waiter.alive {
                     prop_assert!(world.waits(lease_id), "a live server's ticket is kept");
                 } else {
-                    let most = SILENCE + HEARTBEAT * 2;
+                    // Its client may have asked until then.
+                    let least = if kept { KEPT } else { Duration::ZERO };
+                    let kept_on = last_life + micros(least) > world.now;
+                    prop_assert!(!kept_on || world.waits(lease_id), "a silent ticket is kept");
+                    let most = if kept { KEPT + GAP } else { SILENCE } + HEARTBEAT * 2;
                     let gone = in_touch > micros(most);
                     prop_assert!(!gone || !world.waits(lease_id), "in touch for {in_touch} us");
                 }

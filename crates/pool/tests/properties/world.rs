@@ -4,8 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use pool::{
-    Allocation, Batch, Change, Circumstances, Command, HeldBy, IdempotencyKey, Keys, LeaseId,
-    Outcome, Policy, Pool, ServerId, Timestamp, Token, TokenId, TokenValue, User,
+    Allocation, Batch, Change, Circumstances, Command, GAP, HeldBy, IdempotencyKey, KEPT, Keys,
+    LeaseId, Outcome, Policy, Pool, SILENCE, ServerId, Ticket, Timestamp, Token, TokenId,
+    TokenValue, User,
 };
 use uuid::Uuid;
 
@@ -91,7 +92,7 @@ impl World {
         self.servers[server] = Server { id, pool, waiting };
     }
 
-    fn restored(&self, tickets: impl IntoIterator<Item = pool::Ticket>) -> Pool {
+    fn restored(&self, tickets: impl IntoIterator<Item = Ticket>) -> Pool {
         let (tokens, latest) = (self.model.tokens.clone(), self.history.latest());
         let pool = Pool::restore(self.model.policy, tokens, latest, self.history.fence()).unwrap();
         pool.with_queue(tickets).unwrap()
@@ -129,14 +130,21 @@ impl World {
         let mut rest = commands;
         while let [command, others @ ..] = rest {
             let Some(outcome) = decide(&mut batch, model, command) else { break };
-            if let (Command::Allocate(asked), Outcome::Queued { .. }) = (command, outcome) {
-                waiting.insert(asked.lease_id, asked.clone());
+            if let (Command::Allocate(asked), Outcome::Queued(told)) = (command, outcome) {
+                let lease_id = told.ticket;
+                gone.remove(&lease_id);
+                waiting.insert(lease_id, Allocation { lease_id, ..asked.clone() });
             }
             rest = others;
         }
         loop {
-            let next = batch.next_in_queue();
-            assert_eq!(next, model.next_in_queue());
+            let next = batch.next_in_queue(|ticket| is_connected(ticket, waiting, gone));
+            let next = next.map(|ticket| ticket.lease_id);
+            let connected = |lease_id| {
+                let kept = model.queue.iter().any(|w| w.lease_id == lease_id && w.key.is_some());
+                !kept || waiting.contains_key(&lease_id) && !gone.contains(&lease_id)
+            };
+            assert_eq!(next, model.next_in_queue(connected));
             let Some(lease_id) = next else { break };
             let asked = waiting.remove(&lease_id).expect("only those who wait here are named");
             let command = if gone.contains(&lease_id) {
@@ -146,7 +154,7 @@ impl World {
             };
             let outcome = decide(&mut batch, model, &command);
             let outcome = outcome.expect("whoever is named does not end the batch");
-            assert!(!matches!(outcome, Outcome::Queued { .. }), "whoever is named waits no more");
+            assert!(!matches!(outcome, Outcome::Queued(_)), "whoever is named waits no more");
         }
         let keys = batch.take_keys_used();
         let changes = batch.finish();
@@ -169,17 +177,22 @@ impl World {
     fn check_nobody_waits_in_vain(&self, server: usize, fence_before: pool::Fence) {
         let server = &self.servers[server];
         let queue = self.history.waiting();
-        if let Some(before) = queue.iter().position(|id| server.waiting.contains_key(id)) {
+        let connected = |ticket: &Ticket| is_connected(ticket, &server.waiting, &self.gone);
+        let here = |lease_id: &LeaseId| {
+            let ticket = server.pool.ticket(*lease_id);
+            ticket.is_some_and(|ticket| ticket.server == server.id && connected(ticket))
+        };
+        if let Some(before) = queue.iter().position(here) {
             let there = self.history.there(self.model.now, fence_before);
             assert!(there <= before, "{there} tokens for {before} and then one here");
         }
         let (now, journal_at) = (self.model.now, self.model.shared.then_some(self.journal_at));
-        let chance = server.pool.next_chance(now, server.id, journal_at);
+        let chance = server.pool.next_chance(now, server.id, journal_at, connected);
         let mut pool = server.pool.clone();
         let circumstances =
             Circumstances { now, server: server.id, journal_at, keys: Keys::default() };
-        let next = pool.batch(circumstances).next_in_queue();
-        assert_eq!(chance == Some(now), next.is_some(), "the next chance is when it says");
+        let next = pool.batch(circumstances).next_in_queue(connected).is_some();
+        assert_eq!(chance == Some(now), next, "the next chance is when it says");
         assert!(chance.is_none_or(|at| at >= now));
     }
 
@@ -200,8 +213,9 @@ impl World {
         assert_eq!(pool.next_deadline(), running.iter().map(|lease| lease.expires_at).min());
         assert_eq!((pool.fence(), pool.policy()), (model.fence(), model.policy));
         let tickets = pool.tickets().map(|ticket| {
-            let pool::Ticket { lease_id, server, heard_at, until, .. } = *ticket;
-            Waiting { lease_id, server, heard_at, until }
+            let Ticket { lease_id, server, heard_at, since, until, .. } = *ticket;
+            let asked = (ticket.asked_lease, ticket.asked_wait);
+            Waiting { lease_id, server, heard_at, since, until, key: ticket.user_key(), asked }
         });
         assert_eq!(tickets.collect::<Vec<_>>(), model.queue);
         for (rank, waiting) in model.queue.iter().enumerate() {
@@ -209,7 +223,8 @@ impl World {
             assert_eq!(pool.ticket(waiting.lease_id).map(|t| t.until), Some(waiting.until));
         }
         // A batch came before, so nothing of the silence is left to be forgiven.
-        let heard = |w: &&Waiting| w.server == server.id || w.heard_at.after(pool::SILENCE) > now;
+        let most = |w: &Waiting| if w.key.is_some() { KEPT + GAP } else { SILENCE };
+        let heard = |w: &&Waiting| w.server == server.id || w.heard_at.after(most(w)) > now;
         let live = model.queue.iter().filter(|waiting| waiting.until > now).filter(heard).count();
         if shared {
             assert_eq!(pool.waiting(now, server.id, Some(self.journal_at)), live);
@@ -246,6 +261,8 @@ impl World {
                 self.gone.extend(self.history.waiting().iter().rev().nth(*ago));
                 return None;
             }
+            Step::GiveUp(ago) => Command::GiveUp { lease_id: self.lease_id(*ago)? },
+            Step::Lapse(ago) => Command::Lapse { lease_id: self.lease_id(*ago)? },
             Step::Heartbeat => Command::Heartbeat,
             Step::Clear => Command::Clear,
         })
@@ -270,6 +287,16 @@ impl World {
         ids.sort_by_key(|id| std::cmp::Reverse(id.0));
         ids.get(ago).copied()
     }
+}
+
+/// Whether a server is to serve the ticket, of those that it has.
+fn is_connected(
+    ticket: &Ticket,
+    waiting: &HashMap<LeaseId, Allocation>,
+    gone: &HashSet<LeaseId>,
+) -> bool {
+    let is_here = waiting.contains_key(&ticket.lease_id) && !gone.contains(&ticket.lease_id);
+    !ticket.is_kept() || is_here
 }
 
 fn name(number: u8) -> User {

@@ -1,6 +1,6 @@
 //! Facts that can't all be true of one pool.
 
-use pool::{Change, Fence, Lease, Pool, ServerId, Ticket, User};
+use pool::{Change, Fence, IdempotencyKey, Lease, Pool, ServerId, Ticket, User};
 use uuid::Uuid;
 
 use super::{POLICY, hold, id, pool, second, token, tokens};
@@ -21,7 +21,18 @@ fn lease(fence: i64, previous: i64) -> Lease {
 
 fn ticket(number: i64, lease: u128) -> Ticket {
     let server = ServerId(Uuid::nil());
-    Ticket { lease_id: id(lease), number, server, heard_at: second(0), until: second(9) }
+    Ticket {
+        lease_id: id(lease),
+        number,
+        server,
+        heard_at: second(0),
+        since: second(0),
+        until: second(9),
+        user: User::new("u").unwrap(),
+        key: None,
+        asked_lease: None,
+        asked_wait: None,
+    }
 }
 
 #[test]
@@ -69,6 +80,11 @@ fn a_queue_has_each_number_and_each_lease_once() {
     assert_eq!(order, [id(2), id(3), id(1)], "in whatever order they are read");
     assert!(of([ticket(1, 1), ticket(2, 2), ticket(1, 3)]).is_err());
     assert!(of([ticket(1, 1), ticket(2, 2), ticket(3, 1)]).is_err());
+    let keyed = |ticket| Ticket { key: IdempotencyKey::new("k").ok(), ..ticket };
+    assert!(of([ticket(1, 1), keyed(ticket(2, 2)), ticket(3, 3)]).is_ok());
+    assert!(of([keyed(ticket(1, 1)), keyed(ticket(2, 2)), ticket(3, 3)]).is_err());
+    let other = Ticket { user: User::new("v").unwrap(), ..keyed(ticket(2, 2)) };
+    assert!(of([keyed(ticket(1, 1)), other, ticket(3, 3)]).is_ok(), "keys are apart by user");
 }
 
 #[test]

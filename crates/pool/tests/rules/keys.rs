@@ -4,17 +4,21 @@ use std::collections::HashMap;
 
 use pool::{
     Allocation, Circumstances, Command, EndReason, IdempotencyKey, KeyUse, Keys, Outcome, Policy,
-    Pool, Refusal, Remembered, ServerId, Timestamp, User, WhenFull,
+    Pool, Refusal, Remembered, ServerId, Timestamp, User, UserKey, WhenFull,
 };
 use uuid::Uuid;
 
 use super::{
-    POLICY, asked, decide, granted, hold, id, lease, patient, pool, queued, refused, second,
+    POLICY, asked, decide, granted, hold, id, lease, next, patient, pool, queued, refused, second,
     seconds, token,
 };
 
 fn key(text: &str) -> IdempotencyKey {
     IdempotencyKey::new(text).unwrap()
+}
+
+fn user_key(user: &str, text: &str) -> UserKey {
+    key(text).of(User::new(user).unwrap().id)
 }
 
 fn keyed(number: u128) -> Allocation {
@@ -25,7 +29,7 @@ fn keyed(number: u128) -> Allocation {
 fn remembered(pool: &Pool, number: u128) -> Keys {
     let lease = lease(pool, number).clone();
     let remembered = Remembered { lease, evicted: None, asked_lease: None, asked_wait: None };
-    Keys { found: HashMap::from([(key("k"), remembered)]), room: 0, ..Keys::default() }
+    Keys { found: HashMap::from([(user_key("Ada", "k"), remembered)]), room: 0, ..Keys::default() }
 }
 
 fn with(keys: Keys, now: Timestamp) -> Circumstances {
@@ -41,7 +45,10 @@ fn a_repetition_in_the_same_batch_gets_the_same_lease() {
     assert_eq!(first, again);
     let used = batch.take_keys_used();
     let (asked_lease, asked_wait) = (None, None);
-    assert_eq!(used, [KeyUse { key: key("k"), lease_id: id(1), asked_lease, asked_wait }]);
+    assert_eq!(
+        used,
+        [KeyUse { key: user_key("Ada", "k"), lease_id: id(1), asked_lease, asked_wait }]
+    );
     assert_eq!(batch.take_keys_used(), []);
     assert_eq!(batch.finish().len(), 1);
 }
@@ -73,7 +80,7 @@ fn a_repetition_after_the_end_gets_the_lease_with_its_end() {
     drop(batch);
     // Long after, the token has another lease, and only the store knows the old one.
     let mut stored = remembered(&pool, 2);
-    stored.found.get_mut(&key("k")).unwrap().lease = again.lease.clone();
+    stored.found.get_mut(&user_key("Ada", "k")).unwrap().lease = again.lease.clone();
     let mut batch = pool.batch(with(stored, second(210)));
     let once_more = granted(batch.decide(&Command::Allocate(keyed(4))).unwrap());
     assert_eq!(once_more, again);
@@ -108,7 +115,6 @@ fn a_key_belongs_to_one_request() {
     let mut pool = pool(2, POLICY);
     decide(&mut pool, second(0), &Command::Allocate(keyed(1)));
     let others = [
-        Allocation { user: User::new("Bob").unwrap(), ..keyed(2) },
         Allocation { lease: Some(seconds(5)), ..keyed(2) },
         Allocation { wait: Some(seconds(5)), ..keyed(2) },
     ];
@@ -118,6 +124,21 @@ fn a_key_belongs_to_one_request() {
         assert_eq!(refused(outcome), Refusal::KeyReused);
         assert_eq!(batch.finish(), []);
     }
+}
+
+#[test]
+fn the_same_key_of_another_user_is_another_key() {
+    let mut pool = pool(2, POLICY);
+    decide(&mut pool, second(0), &Command::Allocate(keyed(1)));
+    let bob = || Allocation { user: User::new("Bob").unwrap(), ..keyed(2) };
+    let keys = Keys { room: 9, ..remembered(&pool, 1) };
+    let mut batch = pool.batch(with(keys, second(1)));
+    assert_eq!(granted(batch.decide(&Command::Allocate(bob())).unwrap()).lease.id, id(2));
+    let again = Allocation { lease_id: id(3), ..bob() };
+    assert_eq!(granted(batch.decide(&Command::Allocate(again)).unwrap()).lease.id, id(2));
+    assert_eq!(granted(batch.decide(&Command::Allocate(keyed(4))).unwrap()).lease.id, id(1));
+    let used: Vec<_> = batch.take_keys_used().into_iter().map(|used| used.key).collect();
+    assert_eq!(used, [user_key("Bob", "k")]);
 }
 
 #[test]
@@ -185,7 +206,7 @@ fn of_two_who_wait_with_one_key_both_get_the_same_lease() {
         queued(&batch.decide(&Command::Allocate(keyed(number))).unwrap());
     }
     assert!(batch.decide(&Command::Clear).is_some());
-    assert_eq!(batch.next_in_queue(), Some(id(2)));
+    assert_eq!(next(&batch), Some(id(2)));
     let first = granted(batch.decide(&Command::Allocate(keyed(2))).unwrap());
     let second = granted(batch.decide(&Command::Allocate(keyed(3))).unwrap());
     assert_eq!((first.lease.id, &first), (id(2), &second));
@@ -204,10 +225,11 @@ fn one_who_waits_with_a_key_that_was_used_for_something_else_leaves_the_queue() 
     drop(batch);
     let lease = pool.token(token(1).id).unwrap().latest.unwrap().clone();
     let used = Remembered { lease, evicted: None, asked_lease: None, asked_wait: None };
-    let keys = Keys { found: HashMap::from([(key("k"), used)]), room: 9, ..Keys::default() };
+    let keys =
+        Keys { found: HashMap::from([(user_key("Ada", "k"), used)]), room: 9, ..Keys::default() };
     let mut batch = pool.batch(with(keys, second(1)));
-    assert_eq!(batch.next_in_queue(), Some(id(2)));
+    assert_eq!(next(&batch), Some(id(2)));
     let outcome = batch.decide(&waits);
     assert_eq!(outcome, Some(Outcome::NotAllocated(Refusal::KeyReused)));
-    assert_eq!(batch.next_in_queue(), None);
+    assert_eq!(next(&batch), None);
 }

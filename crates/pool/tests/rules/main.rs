@@ -4,6 +4,7 @@
 
 mod facts;
 mod full;
+mod kept;
 mod keys;
 mod release;
 mod renewal;
@@ -13,8 +14,8 @@ mod waiting;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Command, Fence, Grant, Lease, LeaseId, Outcome, Policy, Pool, Refusal, Timestamp,
-    Token, TokenId, TokenValue, User,
+    Allocation, Batch, Command, Fence, Grant, Lease, LeaseId, Outcome, Policy, Pool, Refusal,
+    Timestamp, Token, TokenId, TokenValue, User,
 };
 use uuid::Uuid;
 
@@ -94,9 +95,14 @@ fn refused(outcome: Outcome) -> Refusal {
 #[track_caller]
 fn queued(outcome: &Outcome) -> usize {
     match outcome {
-        Outcome::Queued { position } => *position,
+        Outcome::Queued(waiting) => waiting.position,
         other => panic!("{other:?}"),
     }
+}
+
+/// Who is to be served next, where all clients are connected.
+fn next(batch: &Batch<'_>) -> Option<LeaseId> {
+    batch.next_in_queue(|_| true).map(|ticket| ticket.lease_id)
 }
 
 fn lease(pool: &Pool, number: u128) -> &Lease {

@@ -6,7 +6,9 @@ use pool::{
 };
 use uuid::Uuid;
 
-use super::{POLICY, asked, granted, hold, id, patient, pool, queued, refused, second, seconds};
+use super::{
+    POLICY, asked, granted, hold, id, next, patient, pool, queued, refused, second, seconds,
+};
 
 const WAIT: Policy = Policy { when_full: WhenFull::Wait, ..POLICY };
 const HERE: ServerId = ServerId(Uuid::from_u128(1));
@@ -48,18 +50,18 @@ fn the_queue_is_one() {
     let mut pool = awaited();
     let mut here = batch(&mut pool, HERE, second(1));
     assert!(here.decide(&Command::ReleaseLease { lease_id: id(1) }).is_some());
-    assert_eq!(here.next_in_queue(), None, "the token is for the one who waits there");
+    assert_eq!(next(&here), None, "the token is for the one who waits there");
     let plain = Command::Allocate(patient(5, 0));
     let refusal = refused(here.decide(&plain).unwrap());
     assert_eq!(refusal, Refusal::Full { position: 3, retry_after: seconds(119) });
     assert!(here.decide(&Command::ReleaseLease { lease_id: id(2) }).is_some());
-    assert_eq!(here.next_in_queue(), Some(id(4)), "the second token is for the one here");
+    assert_eq!(next(&here), Some(id(4)), "the second token is for the one here");
     granted(here.decide(&Command::Allocate(patient(4, 60))).unwrap());
     refused(here.decide(&plain).unwrap());
     drop(here);
-    assert_eq!(pool.next_chance(second(1), HERE, Some(second(1))), None);
-    assert_eq!(pool.next_chance(second(1), THERE, Some(second(1))), Some(second(1)));
-    assert_eq!(batch(&mut pool, THERE, second(1)).next_in_queue(), Some(id(3)));
+    assert_eq!(pool.next_chance(second(1), HERE, Some(second(1)), |_| true), None);
+    assert_eq!(pool.next_chance(second(1), THERE, Some(second(1)), |_| true), Some(second(1)));
+    assert_eq!(next(&batch(&mut pool, THERE, second(1))), Some(id(3)));
 }
 
 #[test]
@@ -67,16 +69,16 @@ fn those_before_it_are_left_a_lease_to_evict() {
     let mut pool = awaited();
     pool.apply(&Change::PolicyChanged(Policy { min_hold: seconds(10), ..POLICY })).unwrap();
     let mut here = batch(&mut pool, HERE, second(2));
-    assert_eq!(here.next_in_queue(), None);
+    assert_eq!(next(&here), None);
     let refusal = refused(here.decide(&Command::Allocate(asked(5))).unwrap());
     assert_eq!(refusal, Refusal::Full { position: 3, retry_after: seconds(8) });
     drop(here);
-    assert_eq!(pool.next_chance(second(2), HERE, Some(second(2))), Some(second(10)));
+    assert_eq!(pool.next_chance(second(2), HERE, Some(second(2)), |_| true), Some(second(10)));
     for (at, server) in [(4, HERE), (4, THERE), (8, HERE), (8, THERE)] {
         batch(&mut pool, server, second(at)).decide(&Command::Heartbeat).unwrap();
     }
     let mut here = batch(&mut pool, HERE, second(10));
-    assert_eq!(here.next_in_queue(), Some(id(4)), "two may be evicted, and one waits before it");
+    assert_eq!(next(&here), Some(id(4)), "two may be evicted, and one waits before it");
     granted(here.decide(&Command::Allocate(patient(4, 60))).unwrap());
     let refusal = refused(here.decide(&Command::Allocate(asked(5))).unwrap());
     assert_eq!(refusal, Refusal::Full { position: 2, retry_after: seconds(10) });
@@ -166,11 +168,11 @@ fn a_server_without_tickets_witnesses_that_another_is_silent() {
     let witness = |at| Change::ServerHeard { server: third, at };
     assert_eq!(beats(&mut pool, second(0), second(1)), [witness(second(1))]);
     assert_eq!(beats(&mut pool, second(1), second(1)), [], "one is enough");
-    assert_eq!(pool.next_death(second(1), third), Some(second(5)));
+    assert_eq!(pool.next_death(second(1), third, Some(second(1))), Some(second(5)));
     for at in 2..5 {
         assert_eq!(beats(&mut pool, second(at - 1), second(at)), [witness(second(at))]);
     }
     let changes = beats(&mut pool, second(4), second(5));
     assert_eq!(changes.len(), 2, "both are dead, and nothing is left to witness: {changes:?}");
-    assert_eq!(pool.next_death(second(5), third), None);
+    assert_eq!(pool.next_death(second(5), third, Some(second(5))), None);
 }

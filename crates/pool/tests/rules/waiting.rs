@@ -7,8 +7,8 @@ use pool::{
 use uuid::Uuid;
 
 use super::{
-    LEASE, POLICY, allocate, asked, decide, granted, hold, id, patient, pool, queued, refused,
-    second, seconds,
+    LEASE, POLICY, allocate, asked, decide, granted, hold, id, next, patient, pool, queued,
+    refused, second, seconds,
 };
 
 const WAIT: Policy = Policy { when_full: WhenFull::Wait, ..POLICY };
@@ -19,7 +19,7 @@ const SERVER: ServerId = ServerId(Uuid::nil());
 /// came of it.
 fn serve(batch: &mut Batch<'_>) -> Vec<(LeaseId, Outcome)> {
     let mut served = vec![];
-    while let Some(lease_id) = batch.next_in_queue() {
+    while let Some(lease_id) = next(batch) {
         let command = Command::Allocate(Allocation { lease_id, ..asked(0) });
         served.push((lease_id, batch.decide(&command).unwrap()));
     }
@@ -166,7 +166,7 @@ fn one_may_wait_for_the_moment_at_which_the_oldest_may_be_evicted() {
     refused(allocate(&mut pool, second(5), asked(3)));
     queued(&allocate(&mut pool, second(5), patient(4, 60)));
     queued(&allocate(&mut pool, second(5), patient(5, 60)));
-    let next_chance = |pool: &Pool, now| pool.next_chance(second(now), SERVER, None);
+    let next_chance = |pool: &Pool, now| pool.next_chance(second(now), SERVER, None, |_| true);
     assert_eq!(next_chance(&pool, 5), Some(second(10)));
     assert_eq!(served(&mut pool, Timestamp::from_micros(9_999_999)), []);
     assert_eq!(next_chance(&pool, 10), Some(second(10)));
@@ -181,10 +181,10 @@ fn only_the_end_of_a_lease_helps_where_nothing_is_evicted() {
     let mut pool = pool(1, WAIT);
     hold(&mut pool, second(0), [1]);
     queued(&allocate(&mut pool, second(0), asked(2)));
-    assert_eq!(pool.next_chance(second(1), SERVER, None), None);
+    assert_eq!(pool.next_chance(second(1), SERVER, None, |_| true), None);
     let released = Command::ReleaseLease { lease_id: id(1) };
     decide(&mut pool, second(2), &released);
-    assert_eq!(pool.next_chance(second(2), SERVER, None), Some(second(2)));
+    assert_eq!(pool.next_chance(second(2), SERVER, None, |_| true), Some(second(2)));
 }
 
 #[test]
@@ -195,7 +195,11 @@ fn those_who_wait_do_not_evict_leases_of_the_same_batch() {
     queued(&allocate(&mut pool, second(0), asked(3)));
     pool.apply(&Change::PolicyChanged(POLICY)).unwrap();
     assert_eq!(served(&mut pool, second(1)), [id(2)]);
-    assert_eq!(pool.next_chance(second(1), SERVER, None), Some(second(1)), "but in the next");
+    assert_eq!(
+        pool.next_chance(second(1), SERVER, None, |_| true),
+        Some(second(1)),
+        "but in the next"
+    );
     assert_eq!(served(&mut pool, second(1)), [id(3)]);
 }
 
@@ -209,7 +213,7 @@ fn whoever_came_before_the_policy_may_wait_on() {
     refused(allocate(&mut pool, second(1), asked(3)));
     let mut batch = pool.batch(second(2));
     assert!(batch.decide(&Command::Clear).is_some());
-    assert_eq!(batch.next_in_queue(), Some(id(2)));
+    assert_eq!(next(&batch), Some(id(2)));
     granted(batch.decide(&Command::Allocate(patient(2, 60))).unwrap());
 }
 

@@ -24,8 +24,8 @@ pub(crate) const METHODS: [Method; 7] = [
 ];
 
 /// Those that the server answers with.
-const STATUSES: [u16; 17] =
-    [200, 304, 400, 403, 404, 405, 408, 409, 413, 415, 421, 422, 500, 501, 503, 504, 505];
+const STATUSES: [u16; 18] =
+    [200, 202, 304, 400, 403, 404, 405, 408, 409, 413, 415, 421, 422, 500, 501, 503, 504, 505];
 
 /// Upper bounds of how long answers take, in microseconds.
 const MICROS: [u64; 13] = [

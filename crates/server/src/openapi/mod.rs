@@ -148,9 +148,10 @@ pub(crate) fn schema<T: PartialSchema>() -> Value {
     serde_json::to_value(T::schema()).expect("it has no keys that are not texts")
 }
 
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("Tokens", "The pool's tokens: who has which, and who had it."),
     ("Leases", "One lease at a time, and the history of all."),
+    ("Queue", "The allocations that wait for a token."),
     ("Pool", "How full the pool is, and its policy."),
     ("Events", "What happens to leases, as it happens."),
     ("Health", "Probes, metrics and this document."),

@@ -132,7 +132,7 @@ fn problems_of_one_status_are_told_apart_by_their_code() {
         names.map(|name| name.rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(refers_to("allocateToken", "503"), ["PoolFullProblem", "Problem"]);
-    assert_eq!(refers_to("allocateToken", "409"), ["UserLimitProblem"]);
+    assert_eq!(refers_to("allocateToken", "409"), ["UserLimitProblem", "Problem"]);
     assert_eq!(refers_to("allocateToken", "400"), ["Problem"]);
     assert_eq!(refers_to("renewLease", "409"), ["LeaseOverProblem", "RenewalLimitProblem"]);
     assert_eq!(refers_to("releaseToken", "409"), ["HeldOtherwiseProblem"]);

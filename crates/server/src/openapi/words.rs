@@ -56,6 +56,14 @@ pub(crate) fn released() -> Object {
     one_of(["released"]).build()
 }
 
+pub(crate) fn waiting() -> Object {
+    one_of(["waiting"]).build()
+}
+
+pub(crate) fn given_up() -> Object {
+    one_of(["given_up"]).build()
+}
+
 pub(crate) fn cleared() -> Object {
     one_of(["All active tokens cleared"]).build()
 }

@@ -77,6 +77,12 @@ members! {
         pub(crate) max_per_user: u32,
     }
 
+    /// The ticket has become a lease.
+    TicketServed {
+        /// The lease, whose id is the ticket's.
+        pub(crate) lease_id: Uuid,
+    }
+
     /// All tokens are in use.
     PoolFull {
         /// Position of the request in the queue, from 1.

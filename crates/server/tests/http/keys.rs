@@ -12,6 +12,7 @@ on_both! {
     a_key_outlives_the_server,
     a_lease_that_is_over_says_so,
     another_request_under_the_same_key_is_refused,
+    the_same_key_of_another_user_is_another_request,
     refusals_are_not_remembered,
     malformed_keys_are_told,
     there_is_a_bound,
@@ -93,7 +94,6 @@ async fn another_request_under_the_same_key_is_refused(home: Home) {
     let body = json!({ "user_id": "a" });
     granted(&house.allocate_once(&body, "k").await);
     for other in [
-        json!({ "user_id": "b" }),
         json!({ "user_id": "a", "lease_seconds": 120 }),
         json!({ "user_id": "a", "wait_seconds": 0 }),
     ] {
@@ -102,6 +102,18 @@ async fn another_request_under_the_same_key_is_refused(home: Home) {
         assert!(detail.contains("new key"), "{detail}");
     }
     assert_eq!(house.active().await, 1);
+}
+
+async fn the_same_key_of_another_user_is_another_request(home: Home) {
+    let house = home.open().await;
+    let [ann, bob] = ["ann", "bob"].map(|user| json!({ "user_id": user }));
+    let first = granted(&house.allocate_once(&ann, "job-17").await);
+    let other = granted(&house.allocate_once(&bob, "job-17").await);
+    assert_eq!((&first["user"], &other["user"]), (&ann["user_id"], &bob["user_id"]));
+    assert_ne!(first["lease_id"], other["lease_id"]);
+    let again = granted(&house.allocate_once(&bob, "job-17").await);
+    assert_eq!(again["lease_id"], other["lease_id"]);
+    assert_eq!(house.active().await, 2);
 }
 
 async fn refusals_are_not_remembered(home: Home) {

@@ -22,6 +22,7 @@ mod many;
 mod metrics;
 mod obstacle;
 mod policies;
+mod queue;
 mod resuming;
 mod searching;
 mod untaken;

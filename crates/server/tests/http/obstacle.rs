@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pool::{Fence, IdempotencyKey, Lease, LeaseId, Timestamp, TokenId};
+use pool::{Fence, Lease, LeaseId, Timestamp, TokenId, UserKey};
 use store::{
     Begun, Database, Entry, Error, Found, ImportedPool, KeyUsage, KeysFound, LeaseRecord, News,
     Opened, Position, Reader, Search, Store, Swept, Wanted,
@@ -129,7 +129,7 @@ impl Store for Behind<dyn Store> {
         self.0.has(entry).await
     }
 
-    async fn keys(&mut self, keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
+    async fn keys(&mut self, keys: &[UserKey]) -> Result<KeysFound, Error> {
         self.0.keys(keys).await
     }
 

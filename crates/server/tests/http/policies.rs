@@ -142,7 +142,7 @@ async fn waits_are_checked(home: Home) {
         let body = format!("user_id=a&wait_seconds={sent}");
         let answer = house.send("application/x-www-form-urlencoded", body).await;
         let detail = answer.problem(400, "invalid-parameter");
-        assert_eq!(detail, "wait_seconds must be a number from 0 to 60.");
+        assert!(detail.starts_with("wait_seconds must be a number from 0 to 60."), "{detail}");
     }
     assert_eq!(house.active().await, 0);
     for body in [r#"{"user_id":"a","wait_seconds":0}"#, r#"{"user_id":"a","wait_seconds":60}"#] {

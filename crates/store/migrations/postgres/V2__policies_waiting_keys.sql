@@ -13,7 +13,12 @@ create table token_manager.tickets (
     number bigint not null,
     server uuid not null,
     heard_at timestamptz not null,
+    since timestamptz not null,
     until timestamptz not null,
+    user_name text not null,
+    key text collate "C",
+    asked_lease bigint,
+    asked_wait bigint,
     primary key (pool, lease_id),
     -- Not the pool first, so that whoever asks for tickets of a pool has no choice of indexes.
     unique (number, pool)
@@ -36,6 +41,7 @@ create table token_manager.servers (
 create table token_manager.idempotency_keys (
     pool integer not null,
     number bigint not null,
+    user_id uuid not null,
     key text collate "C" not null,
     lease_id uuid not null,
     asked_lease bigint,
@@ -43,7 +49,7 @@ create table token_manager.idempotency_keys (
     used_at timestamptz not null,
     primary key (pool, number),
     -- The pool comes last here, too.
-    unique (key, pool)
+    unique (key, user_id, pool)
 ) with (
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_insert_scale_factor = 0.05,
@@ -106,6 +112,25 @@ begin
     get diagnostics gone = row_count;
     if gone <> cardinality(lease_ids) then
         raise exception 'of % tickets to delete, % were there', cardinality(lease_ids), gone
+            using errcode = 'integrity_constraint_violation';
+    end if;
+end
+$$;
+
+-- Lets other servers serve tickets, all of them or none.
+create function token_manager.move_tickets(
+    of_pool integer, lease_ids uuid[], servers uuid[], moments timestamptz[]
+) returns void language plpgsql as $$
+declare
+    moved bigint;
+begin
+    update token_manager.tickets as ticket
+    set server = m.server, heard_at = m.at
+    from unnest(lease_ids, servers, moments) as m (lease_id, server, at)
+    where ticket.pool = of_pool and ticket.lease_id = m.lease_id;
+    get diagnostics moved = row_count;
+    if moved <> cardinality(lease_ids) then
+        raise exception 'of % tickets to move, % were there', cardinality(lease_ids), moved
             using errcode = 'integrity_constraint_violation';
     end if;
 end

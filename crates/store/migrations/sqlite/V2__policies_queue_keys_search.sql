@@ -23,7 +23,12 @@ create table tickets (
     lease_id blob not null unique check (length(lease_id) = 16),
     server blob not null check (length(server) = 16),
     heard_at integer not null,
+    since integer not null,
     until integer not null,
+    user_name text not null,
+    key text,
+    asked_lease_micros integer check (asked_lease_micros >= 0),
+    asked_wait_micros integer check (asked_wait_micros >= 0),
     primary key (pool, number)
 ) strict, without rowid;
 
@@ -32,13 +37,14 @@ create table tickets (
 create table idempotency_keys (
     pool text not null references pools (name),
     number integer not null check (number > 0),
+    user_id blob not null check (length(user_id) = 16),
     key text not null,
     lease_id blob not null unique references leases (id),
     asked_lease_micros integer check (asked_lease_micros >= 0),
     asked_wait_micros integer check (asked_wait_micros >= 0),
     used_at integer not null,
     primary key (pool, number),
-    unique (pool, key)
+    unique (pool, key, user_id)
 ) strict, without rowid;
 
 -- The way to a user's leases. No index of `leases`: with 1,000 users one made each grant write 12 kB

@@ -1,6 +1,6 @@
 //! What a batch writes, as its statements take it: column by column.
 
-use pool::{KeyUse, Lease, Ticket};
+use pool::{IdempotencyKey, KeyUse, Lease, Ticket};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -19,7 +19,8 @@ pub(super) struct Parameters<'a> {
     ended: Ended,
     journal: Journal<'a>,
     left: Vec<Uuid>,
-    queued: Queued,
+    moved: Moved,
+    queued: Queued<'a>,
     heard: Heard,
     keys: Keys<'a>,
     policy: Option<PolicyColumns>,
@@ -35,6 +36,7 @@ impl<'a> Parameters<'a> {
             ended: Ended::of(net),
             journal: Journal::of(entry, timeline),
             left: net.left.iter().map(|lease_id| lease_id.0).collect(),
+            moved: Moved::of(net),
             queued: Queued::of(&net.queued),
             heard: Heard::of(net),
             keys: Keys::of(&entry.keys),
@@ -49,8 +51,8 @@ impl<'a> Parameters<'a> {
         statements: &'s Statements,
         begins_epoch: bool,
     ) -> Vec<Step<'s>> {
-        let Parameters { pool, renewed, leases, ended, journal, left, queued, heard, keys, policy } =
-            self;
+        let Parameters { pool, renewed, leases, ended, journal, left, moved, .. } = self;
+        let Parameters { queued, heard, keys, policy, .. } = self;
         let mut steps: Vec<Step<'_>> = Vec::with_capacity(3);
         if !renewed.ids.is_empty() {
             let parameters: [Parameter<'_>; 3] =
@@ -62,6 +64,10 @@ impl<'a> Parameters<'a> {
         steps.push((&statements.write_batch, batch.collect()));
         if !left.is_empty() {
             steps.push((&statements.leave_queue, vec![pool, left]));
+        }
+        if !moved.lease_ids.is_empty() {
+            let Moved { lease_ids, servers, moments } = moved;
+            steps.push((&statements.move_tickets, vec![pool, lease_ids, servers, moments]));
         }
         if !queued.lease_ids.is_empty() {
             steps.push((&statements.join_queue, queued.parameters(pool).into()));
@@ -159,29 +165,70 @@ impl<'a> Journal<'a> {
 }
 
 #[derive(Default)]
-struct Queued {
+struct Queued<'a> {
     lease_ids: Vec<Uuid>,
     numbers: Vec<i64>,
     servers: Vec<Uuid>,
     heard: Vec<Moment>,
+    since: Vec<Moment>,
     until: Vec<Moment>,
+    users: Vec<&'a str>,
+    keys: Vec<Option<&'a str>>,
+    asked_leases: Vec<Option<i64>>,
+    asked_waits: Vec<Option<i64>>,
 }
 
-impl Queued {
-    fn of(tickets: &[Ticket]) -> Self {
+impl<'a> Queued<'a> {
+    fn of(tickets: &'a [Ticket]) -> Self {
         let mut columns = Queued::default();
         for ticket in tickets {
             columns.lease_ids.push(ticket.lease_id.0);
             columns.numbers.push(ticket.number);
             columns.servers.push(ticket.server.0);
             columns.heard.push(Moment(ticket.heard_at));
+            columns.since.push(Moment(ticket.since));
             columns.until.push(Moment(ticket.until));
+            columns.users.push(&ticket.user.name);
+            columns.keys.push(ticket.key.as_ref().map(IdempotencyKey::as_str));
+            columns.asked_leases.push(ticket.asked_lease.map(micros));
+            columns.asked_waits.push(ticket.asked_wait.map(micros));
         }
         columns
     }
 
-    fn parameters<'p>(&'p self, pool: &'p i32) -> [Parameter<'p>; 6] {
-        [pool, &self.lease_ids, &self.numbers, &self.servers, &self.heard, &self.until]
+    fn parameters<'p>(&'p self, pool: &'p i32) -> [Parameter<'p>; 11] {
+        [
+            pool,
+            &self.lease_ids,
+            &self.numbers,
+            &self.servers,
+            &self.heard,
+            &self.since,
+            &self.until,
+            &self.users,
+            &self.keys,
+            &self.asked_leases,
+            &self.asked_waits,
+        ]
+    }
+}
+
+#[derive(Default)]
+struct Moved {
+    lease_ids: Vec<Uuid>,
+    servers: Vec<Uuid>,
+    moments: Vec<Moment>,
+}
+
+impl Moved {
+    fn of(net: &Net) -> Self {
+        let mut columns = Moved::default();
+        for (lease_id, server, at) in &net.moved {
+            columns.lease_ids.push(lease_id.0);
+            columns.servers.push(server.0);
+            columns.moments.push(Moment(*at));
+        }
+        columns
     }
 }
 
@@ -201,6 +248,7 @@ impl Heard {
 
 #[derive(Default)]
 struct Keys<'a> {
+    users: Vec<Uuid>,
     texts: Vec<&'a str>,
     lease_ids: Vec<Uuid>,
     asked_leases: Vec<Option<i64>>,
@@ -211,7 +259,8 @@ impl<'a> Keys<'a> {
     fn of(used: &'a [KeyUse]) -> Self {
         let mut columns = Keys::default();
         for KeyUse { key, lease_id, asked_lease, asked_wait } in used {
-            columns.texts.push(key.as_str());
+            columns.users.push(key.user.0);
+            columns.texts.push(key.key.as_str());
             columns.lease_ids.push(lease_id.0);
             columns.asked_leases.push(asked_lease.map(micros));
             columns.asked_waits.push(asked_wait.map(micros));
@@ -219,9 +268,10 @@ impl<'a> Keys<'a> {
         columns
     }
 
-    fn parameters<'p>(&'p self, first: [Parameter<'p>; 3]) -> [Parameter<'p>; 7] {
+    fn parameters<'p>(&'p self, first: [Parameter<'p>; 3]) -> [Parameter<'p>; 8] {
         let [pool, fence, at] = first;
-        [pool, fence, at, &self.texts, &self.lease_ids, &self.asked_leases, &self.asked_waits]
+        let Keys { users, texts, lease_ids, asked_leases, asked_waits } = self;
+        [pool, fence, at, users, texts, lease_ids, asked_leases, asked_waits]
     }
 }
 

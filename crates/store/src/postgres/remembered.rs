@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pool::{IdempotencyKey, Remembered};
+use pool::{IdempotencyKey, Remembered, UserId};
 use tokio_postgres::{Error as PgError, Row};
 
 use super::rows;
 use crate::KeysFound;
 
 /// Where the columns of the lease begin in the rows of `keys.sql`.
-const LEASE: usize = 5;
+const LEASE: usize = 6;
 
 /// Reads the rows of `keys.sql`. Returns the number of the oldest key as well, 0 for none.
 pub(super) fn read(rows: &[Row]) -> Result<(i64, KeysFound), PgError> {
@@ -23,10 +23,11 @@ pub(super) fn read(rows: &[Row]) -> Result<(i64, KeysFound), PgError> {
         let key: Option<&str> = row.try_get(2)?;
         // What is no key was not asked for either.
         let Some(Ok(key)) = key.map(IdempotencyKey::new) else { continue };
+        let user = UserId(row.try_get(3)?);
         let Some(lease) = rows::lease_or_none(row, LEASE)? else { continue };
         let evicted = rows::lease_or_none(row, LEASE + rows::LEASE)?;
-        let (asked_lease, asked_wait) = (length(row, 3)?, length(row, 4)?);
-        remembered.insert(key, Remembered { lease, evicted, asked_lease, asked_wait });
+        let (asked_lease, asked_wait) = (length(row, 4)?, length(row, 5)?);
+        remembered.insert(key.of(user), Remembered { lease, evicted, asked_lease, asked_wait });
     }
     Ok((oldest.unwrap_or(0), KeysFound { remembered, count }))
 }

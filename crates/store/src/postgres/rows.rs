@@ -4,8 +4,8 @@ use std::error::Error as Cause;
 use std::time::Duration;
 
 use pool::{
-    End, EndReason, Fence, Lease, LeaseId, Policy, ServerId, Ticket, Timestamp, Token, TokenId,
-    TokenValue, User, UserId, WhenFull,
+    End, EndReason, Fence, IdempotencyKey, Lease, LeaseId, Policy, ServerId, Ticket, Timestamp,
+    Token, TokenId, TokenValue, User, UserId, WhenFull,
 };
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
@@ -122,15 +122,23 @@ pub(super) fn record(row: &Row) -> Result<Option<LeaseRecord>, PgError> {
     Ok(Some(LeaseRecord { lease, evicted_by: evicted_by.map(LeaseId) }))
 }
 
-/// The columns: id of the lease, number, server, when that was heard of, end of the wait.
-pub(super) fn ticket(row: &Row) -> Result<Ticket, PgError> {
-    Ok(Ticket {
+/// Reads the rows of `tickets.sql`; None for one that is no ticket.
+pub(super) fn ticket(row: &Row) -> Result<Option<Ticket>, PgError> {
+    let Ok(user) = User::new(row.try_get(6)?) else { return Ok(None) };
+    let key: Option<&str> = row.try_get(7)?;
+    let asked = |column| row.try_get::<_, Option<i64>>(column).map(|micros| micros.map(length));
+    Ok(Some(Ticket {
         lease_id: LeaseId(row.try_get(0)?),
         number: row.try_get(1)?,
         server: ServerId(row.try_get(2)?),
         heard_at: moment(row, 3)?,
-        until: moment(row, 4)?,
-    })
+        since: moment(row, 4)?,
+        until: moment(row, 5)?,
+        user,
+        key: key.and_then(|key| IdempotencyKey::new(key).ok()),
+        asked_lease: asked(8)?,
+        asked_wait: asked(9)?,
+    }))
 }
 
 /// What happens while every token is held, as a word.

@@ -72,7 +72,10 @@ pub(super) async fn load(
     }
     let tickets = client.query(include_str!("sql/tickets.sql"), &[&row.id]).await;
     let tickets = tickets.map_err(&failed)?;
-    let tickets = tickets.iter().map(rows::ticket).collect::<Result<Vec<_>, _>>();
+    let tickets = tickets
+        .iter()
+        .filter_map(|row| rows::ticket(row).transpose())
+        .collect::<Result<Vec<_>, _>>();
     let tickets = tickets.map_err(&failed)?;
     let pool = Pool::restore(row.policy, tokens, leases, newest.fence);
     let pool = pool.and_then(|pool| pool.with_queue(tickets)).map_err(|error| {

@@ -42,6 +42,7 @@ statements!(
     renew_leases,
     write_batch,
     leave_queue,
+    move_tickets,
     join_queue,
     hear_servers,
     use_keys,

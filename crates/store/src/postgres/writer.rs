@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pool::{Fence, IdempotencyKey, Timestamp};
+use pool::{Fence, Timestamp, UserKey};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
@@ -110,7 +110,7 @@ impl Store for Writer {
         Ok(found)
     }
 
-    async fn keys(&mut self, keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
+    async fn keys(&mut self, keys: &[UserKey]) -> Result<KeysFound, Error> {
         let Some(mut writing) = self.writing.take() else {
             let cause = "there is no connection".into();
             return Err(Error::TryAgain { what: "looking for idempotency keys", cause });

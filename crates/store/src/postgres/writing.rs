@@ -7,11 +7,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use pool::{IdempotencyKey, Timestamp};
+use pool::{Timestamp, UserKey};
 use tokio::task::JoinHandle;
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error as PgError, Row};
+use uuid::Uuid;
 
 use super::failure::{Remedy, data, remedy, running};
 use super::forgetting::Forgotten;
@@ -232,10 +233,12 @@ impl Writing {
     }
 
     /// What is remembered of these keys.
-    pub(super) async fn keys(&mut self, keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
+    pub(super) async fn keys(&mut self, keys: &[UserKey]) -> Result<KeysFound, Error> {
         let failed = running("looking for idempotency keys");
-        let asked: Vec<&str> = keys.iter().map(IdempotencyKey::as_str).collect();
-        let parameters: [&(dyn ToSql + Sync); 3] = [&self.pool, &self.forgotten.keys, &asked];
+        let asked: (Vec<&str>, Vec<Uuid>) =
+            keys.iter().map(|UserKey { user, key }| (key.as_str(), user.0)).unzip();
+        let parameters: [&(dyn ToSql + Sync); 4] =
+            [&self.pool, &self.forgotten.keys, &asked.0, &asked.1];
         let rows = self.session.client.query(&self.statements.keys, &parameters).await;
         let rows = rows.map_err(&failed)?;
         let (oldest, found) = remembered::read(&rows).map_err(&failed)?;

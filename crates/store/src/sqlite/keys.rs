@@ -1,6 +1,6 @@
 //! Idempotency keys.
 
-use pool::{EndReason, IdempotencyKey, Lease, Remembered, Timestamp, UserId};
+use pool::{EndReason, Lease, Remembered, Timestamp, UserId, UserKey};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::refusal::{failed, failed_commit};
@@ -10,12 +10,12 @@ use crate::keys::sampled;
 use crate::{Error, KeyUsage, KeysFound};
 
 /// What is remembered of these keys.
-pub(super) fn find(connection: &Connection, keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
+pub(super) fn find(connection: &Connection, keys: &[UserKey]) -> Result<KeysFound, Error> {
     let failed = failed("looking for idempotency keys");
     let mut select = connection.prepare_cached(include_str!("sql/key.sql")).map_err(&failed)?;
     let mut found = KeysFound::default();
     for key in keys {
-        let remembered = select.query_row((key.as_str(),), |row| {
+        let remembered = select.query_row((key.key.as_str(), key.user.0.as_bytes()), |row| {
             let lease = rows::lease(row)?;
             let (asked_lease, asked_wait) = rows::asked(row)?;
             let evicted = evicted_for(connection, &lease)?;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pool::{
-    End, EndReason, Fence, KeyUse, Lease, LeaseId, Policy, Ticket, Timestamp, Token, TokenId,
-    TokenValue, User, UserId, WhenFull,
+    End, EndReason, Fence, IdempotencyKey, KeyUse, Lease, LeaseId, Policy, Ticket, Timestamp,
+    Token, TokenId, TokenValue, User, UserId, WhenFull,
 };
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Row, Statement};
@@ -63,7 +63,12 @@ pub(super) fn insert_ticket(
         ticket.lease_id.0.as_bytes(),
         ticket.server.0.as_bytes(),
         ticket.heard_at.as_micros(),
+        ticket.since.as_micros(),
         ticket.until.as_micros(),
+        &*ticket.user.name,
+        ticket.key.as_ref().map(IdempotencyKey::as_str),
+        ticket.asked_lease.map(micros),
+        ticket.asked_wait.map(micros),
     ))
 }
 
@@ -74,7 +79,8 @@ pub(super) fn insert_key(
     at: Timestamp,
 ) -> rusqlite::Result<usize> {
     insert.execute((
-        used.key.as_str(),
+        used.key.user.0.as_bytes(),
+        used.key.key.as_str(),
         used.lease_id.0.as_bytes(),
         used.asked_lease.map(micros),
         used.asked_wait.map(micros),
@@ -110,12 +116,20 @@ pub(super) fn pool(row: &Row<'_>) -> rusqlite::Result<(usize, Policy)> {
 
 /// Reads `tickets.sql`.
 pub(super) fn ticket(row: &Row<'_>) -> rusqlite::Result<Ticket> {
+    let user = User::new(row.get_ref(6)?.as_str()?).map_err(|_| unreadable(6, Type::Text))?;
+    let key = row.get_ref(7)?.as_str_or_null()?.map(IdempotencyKey::new).transpose();
+    let length = |column| row.get::<_, Option<_>>(column).map(|micros| micros.map(duration));
     Ok(Ticket {
         number: row.get(0)?,
         lease_id: LeaseId(uuid(row, 1)?),
         server: ServerId(uuid(row, 2)?),
         heard_at: Timestamp::from_micros(row.get(3)?),
-        until: Timestamp::from_micros(row.get(4)?),
+        since: Timestamp::from_micros(row.get(4)?),
+        until: Timestamp::from_micros(row.get(5)?),
+        user,
+        key: key.map_err(|_| unreadable(7, Type::Text))?,
+        asked_lease: length(8)?,
+        asked_wait: length(9)?,
     })
 }
 

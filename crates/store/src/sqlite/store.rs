@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pool::{Fence, IdempotencyKey, Timestamp};
+use pool::{Fence, Timestamp, UserKey};
 use rusqlite::{Connection, Params, Transaction, TransactionBehavior};
 use uuid::Uuid;
 
@@ -83,7 +83,7 @@ impl Store for SqliteStore {
         self.writer.run(has).await
     }
 
-    async fn keys(&mut self, keys: &[IdempotencyKey]) -> Result<KeysFound, Error> {
+    async fn keys(&mut self, keys: &[UserKey]) -> Result<KeysFound, Error> {
         let keys = keys.to_vec();
         self.writer.run(move |writing| keys::find(writing.connection()?, &keys)).await
     }
@@ -206,6 +206,11 @@ fn write_queue(connection: &Connection, net: &Net) -> Result<(), Error> {
     for (server, at) in &net.heard {
         hear.execute((server.0.as_bytes(), at.as_micros())).map_err(&failed)?;
     }
+    let moved = net
+        .moved
+        .iter()
+        .map(|(id, server, at)| (id.0, (id.0.into_bytes(), server.0.into_bytes(), at.as_micros())));
+    each(connection, include_str!("sql/move_ticket.sql"), moved)?;
     let insert = include_str!("sql/insert_ticket.sql");
     let mut insert = connection.prepare_cached(insert).map_err(&failed)?;
     for ticket in &net.queued {

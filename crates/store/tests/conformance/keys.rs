@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use pool::{
     Allocation, Command, EndReason, IdempotencyKey, KeyUse, Lease, Outcome, Refusal, Remembered,
-    Timestamp,
+    Timestamp, User, UserKey,
 };
 use store::Entry;
 
@@ -12,6 +12,11 @@ use super::server::{Server, allocate, allocation, assert_data, lease, tokens};
 
 fn key(text: &str) -> IdempotencyKey {
     IdempotencyKey::new(text).unwrap()
+}
+
+/// That key as that user uses it.
+fn of(user: &str, text: &str) -> UserKey {
+    key(text).of(User::new(user).unwrap().id)
 }
 
 fn with_key(user: &str, text: &str) -> Allocation {
@@ -34,7 +39,8 @@ pub async fn a_key_leads_to_its_lease(place: &impl Place) {
     let second = Allocation { wait: Some(Duration::ZERO), ..second };
     let (_, outcomes) = server.run(&[Command::Allocate(first), Command::Allocate(second)]).await;
     let mut server = server.restart(place).await;
-    let [first, second, other] = [strange, &longest, "K"].map(key);
+    let other = of("Ada", "K");
+    let [first, second] = [of("Ada", strange), of("Bea", &longest)];
     let found = server.keys(&[other.clone(), second.clone(), first.clone(), first.clone()]).await;
     assert_eq!((found.count, found.remembered.len()), (2, 2));
     let remembered = |i: usize, asked_lease, asked_wait| Remembered {
@@ -53,7 +59,7 @@ pub async fn a_key_leads_to_its_lease(place: &impl Place) {
 pub async fn no_key_is_remembered_at_first(place: &impl Place) {
     let mut server = Server::start(place, tokens(2)).await;
     server.allocate("Ada").await;
-    let found = server.keys(&[key("a")]).await;
+    let found = server.keys(&[of("Ada", "a")]).await;
     assert_eq!((found.count, found.remembered.len()), (0, 0));
     assert_eq!(
         server.store.forget_keys(server.at.after(Duration::from_hours(1))).await.unwrap(),
@@ -71,27 +77,43 @@ pub async fn a_key_tells_how_its_lease_stands(place: &impl Place) {
     assert_eq!(cleo.previous_fence, ada.fence);
     let dora = use_key(&mut server, "Dora", "d").await;
     let mut server = server.restart(place).await;
-    let found = server.keys(&["a", "b", "c", "d"].map(key)).await.remembered;
-    let end = |text| found[&key(text)].lease.end.map(|end| end.reason);
-    assert_eq!(end("a"), Some(EndReason::Released));
-    assert_eq!(end("b"), Some(EndReason::Evicted));
-    assert_eq!((end("c"), end("d")), (None, None));
-    assert_eq!(found[&key("c")].evicted, None);
-    assert_eq!(found[&key("d")].lease, dora);
-    assert_eq!(found[&key("d")].evicted.as_ref(), Some(&found[&key("b")].lease));
-    assert_eq!(found[&key("b")].lease.id, bea.id);
+    let all = [of("Ada", "a"), of("Bea", "b"), of("Cleo", "c"), of("Dora", "d")];
+    let found = server.keys(&all).await.remembered;
+    let [a, b, c, d] = all.map(|key| found[&key].clone());
+    let end = |used: &Remembered| used.lease.end.map(|end| end.reason);
+    assert_eq!(end(&a), Some(EndReason::Released));
+    assert_eq!(end(&b), Some(EndReason::Evicted));
+    assert_eq!((end(&c), end(&d)), (None, None));
+    assert_eq!(c.evicted, None);
+    assert_eq!(d.lease, dora);
+    assert_eq!(d.evicted.as_ref(), Some(&b.lease));
+    assert_eq!(b.lease.id, bea.id);
 }
 
 pub async fn a_repetition_is_answered_by_what_is_remembered(place: &impl Place) {
     let mut server = Server::start(place, tokens(2)).await;
     let granted = use_key(&mut server, "Ada", "a").await;
     let mut server = server.restart(place).await;
-    let repeated = [with_key("Ada", "a"), with_key("Bea", "a")].map(Command::Allocate);
+    let other = Allocation { wait: Some(Duration::ZERO), ..with_key("Ada", "a") };
+    let repeated = [with_key("Ada", "a"), other].map(Command::Allocate);
     let (entry, outcomes) = server.decide(&repeated).await;
     server.store.abandon().await;
     assert_eq!(lease(&outcomes[0]), granted);
     assert_eq!(outcomes[1], Outcome::NotAllocated(Refusal::KeyReused));
     assert!(entry.changes.is_empty() && entry.keys.is_empty());
+}
+
+pub async fn keys_of_different_users_are_apart(place: &impl Place) {
+    let mut server = Server::start(place, tokens(3)).await;
+    let ada = use_key(&mut server, "Ada", "a").await;
+    let mut server = server.restart(place).await;
+    let bea = use_key(&mut server, "Bea", "a").await;
+    assert_ne!(ada.id, bea.id);
+    let keys = ["Ada", "Bea", "Cleo"].map(|user| of(user, "a"));
+    let found = server.keys(&keys).await;
+    assert_eq!((found.count, found.remembered.len()), (2, 2));
+    assert_eq!(found.remembered[&keys[0]].lease, ada);
+    assert_eq!(found.remembered[&keys[1]].lease, bea);
 }
 
 pub async fn a_key_is_used_once(place: &impl Place) {
@@ -102,7 +124,7 @@ pub async fn a_key_is_used_once(place: &impl Place) {
     let (entry, outcomes) = server.decide(&[allocate("Bea"), allocate("Cleo")]).await;
     let used = |text: &str, i: usize| {
         let lease_id = lease(&outcomes[i]).id;
-        KeyUse { key: key(text), lease_id, asked_lease: None, asked_wait: None }
+        KeyUse { key: of("Ada", text), lease_id, asked_lease: None, asked_wait: None }
     };
     let keys = vec![used("b", 0), used("a", 1)];
     assert_data(server.store.commit(&Entry { keys, ..entry.clone() }).await);
@@ -111,7 +133,7 @@ pub async fn a_key_is_used_once(place: &impl Place) {
     assert_data(server.store.commit(&Entry { keys, ..entry }).await);
     let mut server = server.restart(place).await;
     assert_eq!(server.facts(), before, "neither the leases are kept");
-    let found = server.keys(&["a", "b"].map(key)).await;
+    let found = server.keys(&["a", "b"].map(|text| of("Ada", text))).await;
     assert_eq!((found.count, found.remembered.len()), (1, 1), "nor the key that was new");
 }
 
@@ -127,13 +149,13 @@ pub async fn keys_are_forgotten_by_age(place: &impl Place) {
     assert_eq!(server.store.forget_keys(used_at[2]).await.unwrap(), 2);
     assert_eq!(server.store.forget_keys(used_at[2]).await.unwrap(), 0);
     let mut server = server.restart(place).await;
-    let all = ["a", "b", "c", "d"].map(key);
+    let all = ["a", "b", "c", "d"].map(|text| of("Ada", text));
     let found = server.keys(&all).await;
     assert_eq!(found.count, 2);
     let left: HashSet<_> = found.remembered.keys().cloned().collect();
-    assert_eq!(left, HashSet::from([key("c"), key("d")]));
+    assert_eq!(left, HashSet::from(["c", "d"].map(|text| of("Ada", text))));
     // What is forgotten may be used again, and counts again.
-    use_key(&mut server, "Bea", "a").await;
+    use_key(&mut server, "Ada", "a").await;
     assert_eq!(server.keys(&all).await.count, 3);
     let far = server.at.after(Duration::from_secs(1));
     assert_eq!(server.store.forget_keys(far).await.unwrap(), 3);
@@ -149,7 +171,7 @@ pub async fn many_keys_are_used_and_forgotten_in_steps(place: &impl Place) {
     let texts: Vec<_> = (0..COUNT).map(|i| format!("key {i}")).collect();
     let commands: Vec<_> = texts.iter().map(|t| Command::Allocate(with_key("Ada", t))).collect();
     let (entry, outcomes) = server.run(&commands).await;
-    let keys: Vec<_> = texts.iter().map(|text| key(text)).collect();
+    let keys: Vec<_> = texts.iter().map(|text| of("Ada", text)).collect();
     let found = server.keys(&keys).await;
     assert_eq!((found.count, found.remembered.len()), (COUNT, keys.len()));
     for (key, outcome) in keys.iter().zip(&outcomes) {
@@ -198,16 +220,16 @@ pub async fn keys_whose_leases_are_over_are_forgotten_early(place: &impl Place) 
     let young = use_key(&mut server, "Ada", "younger").await;
     assert_eq!(server.store.forget_keys_early(before).await.unwrap(), 3);
     let mut server = server.restart(place).await;
-    let all = ["runs", "a", "b", "young", "younger"].map(key);
+    let all = ["runs", "a", "b", "young", "younger"].map(|text| of("Ada", text));
     let found = server.keys(&all).await;
     assert_eq!(found.count, 2, "none is counted that is gone");
     let left: HashSet<_> = found.remembered.keys().cloned().collect();
-    assert_eq!(left, HashSet::from([key("runs"), key("younger")]));
-    assert_eq!(found.remembered[&key("runs")].lease.id, leases[0].id);
+    assert_eq!(left, HashSet::from(["runs", "younger"].map(|text| of("Ada", text))));
+    assert_eq!(found.remembered[&of("Ada", "runs")].lease.id, leases[0].id);
     let usage = server.store.key_usage(1).await.unwrap();
     assert_eq!(usage.oldest[0], (young.started_at, young.expires_at), "the other was moved");
     // The count goes on from there, and age is still what it was.
-    use_key(&mut server, "Bea", "a").await;
+    use_key(&mut server, "Ada", "a").await;
     assert_eq!(server.keys(&all).await.count, 3);
     let far = server.at.after(Duration::from_mins(2));
     assert_eq!(server.store.forget_keys_early(far).await.unwrap(), 3, "past their deadline");

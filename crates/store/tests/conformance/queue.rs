@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use pool::{
-    Allocation, Change, Command, GAP, LeaseId, Outcome, Policy, Pool, SILENCE, ServerId, Ticket,
-    Timestamp, WhenFull,
+    Allocation, Change, Command, GAP, IdempotencyKey, LeaseId, Outcome, Policy, Pool, SILENCE,
+    ServerId, Ticket, Timestamp, User, WhenFull,
 };
 use store::{Entry, Wanted};
 
@@ -160,6 +160,8 @@ pub async fn a_ticket_that_contradicts_the_queue_is_refused(place: &impl Place) 
     let here = ticket(&server, server.id, 2);
     let wrong = [
         Change::WaitEnded { lease_id: LeaseId(id()) },
+        Change::WaitGivenUp { lease_id: LeaseId(id()) },
+        Change::WaitMoved { lease_id: LeaseId(id()), server: server.id, at: server.at },
         Change::WaitStarted(Ticket { number: 1, ..here.clone() }),
         Change::WaitStarted(Ticket { lease_id: bea.lease_id, ..here.clone() }),
     ];
@@ -177,6 +179,33 @@ pub async fn a_ticket_that_contradicts_the_queue_is_refused(place: &impl Place) 
     }
 }
 
+pub async fn a_ticket_with_a_key_is_kept_whole(place: &impl Place) {
+    let kept = Allocation {
+        key: IdempotencyKey::new("~ 'k\"").ok(),
+        lease: Some(Duration::from_micros(30_000_001)),
+        ..wait("Bea \u{1f511}", 3_600)
+    };
+    let mut server = queued(place, &[kept.clone(), wait("Cleo", 30)]).await;
+    let tickets = |server: &Server| server.pool.tickets().cloned().collect::<Vec<_>>();
+    let before = tickets(&server);
+    // As another server does when the client asks there.
+    server.id = ServerId(id());
+    let again = Allocation { lease_id: LeaseId(id()), ..kept.clone() };
+    let (entry, outcomes) = server.run(&[Command::Allocate(again)]).await;
+    assert!(matches!(outcomes[0], Outcome::Queued(told) if told.ticket == kept.lease_id));
+    let moved = Ticket { server: server.id, heard_at: entry.at, ..before[0].clone() };
+    let known = tickets(&server);
+    assert_eq!(known[0], moved);
+    let mut server = server.restart(place).await;
+    assert_eq!(tickets(&server), known);
+    assert_eq!(server.pool.ticket_of_key(&kept.user_key().unwrap()), Some(&moved));
+    let lease_id = kept.lease_id;
+    let (_, outcomes) = server.run(&[Command::GiveUp { lease_id }]).await;
+    assert_eq!(outcomes[0], Outcome::GaveUp);
+    let server = server.restart(place).await;
+    assert_eq!(server.pool.rank(lease_id), None);
+}
+
 pub async fn many_wait(place: &impl Place) {
     let allocations: Vec<_> = (0..1_500).map(|i| wait(&format!("user {i}"), 50)).collect();
     let mut server = queued(place, &allocations).await;
@@ -190,7 +219,18 @@ pub async fn many_wait(place: &impl Place) {
 
 fn ticket(at: &Server, server: ServerId, number: i64) -> Ticket {
     let until = at.at.after(Duration::from_secs(30));
-    Ticket { lease_id: LeaseId(id()), number, server, heard_at: at.at, until }
+    Ticket {
+        lease_id: LeaseId(id()),
+        number,
+        server,
+        heard_at: at.at,
+        since: at.at,
+        until,
+        user: User::new("Zoe").unwrap(),
+        key: None,
+        asked_lease: None,
+        asked_wait: None,
+    }
 }
 
 /// A position that the journal does not know, so that the whole pool is read.

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Circumstances, Command, Fence, HeldBy, IdempotencyKey, Keys, Lease, LeaseId,
-    Outcome, Policy, Pool, Timestamp, Token, TokenId, User,
+    Allocation, Circumstances, Command, Fence, HeldBy, Keys, Lease, LeaseId, Outcome, Policy, Pool,
+    Timestamp, Token, TokenId, User, UserKey,
 };
 use store::{
     BatchId, Entry, Error, KeysFound, LeaseRecord, News, Opened, Position, Reader, ServerId,
@@ -95,7 +95,7 @@ impl Server {
         let at = self.at.max(begun.now.after(self.ahead));
         let server = self.id;
         let journal_at = self.reader.shared().then_some(self.at);
-        let keys: Vec<_> = commands.iter().filter_map(key_of).cloned().collect();
+        let keys: Vec<_> = commands.iter().filter_map(key_of).collect();
         let found = self.store.keys(&keys).await.unwrap().remembered;
         let keys = Keys { found, ..Keys::default() };
         let mut pool = self.pool.clone();
@@ -127,7 +127,7 @@ impl Server {
     }
 
     /// What is remembered of the keys, asked as within a batch.
-    pub async fn keys(&mut self, keys: &[IdempotencyKey]) -> KeysFound {
+    pub async fn keys(&mut self, keys: &[UserKey]) -> KeysFound {
         self.store.begin(&self.position).await.unwrap();
         let found = self.store.keys(keys).await.unwrap();
         self.store.abandon().await;
@@ -175,9 +175,9 @@ pub fn release(token_id: TokenId) -> Command {
     Command::Release { token_id, if_held: HeldBy::default() }
 }
 
-fn key_of(command: &Command) -> Option<&IdempotencyKey> {
+fn key_of(command: &Command) -> Option<UserKey> {
     match command {
-        Command::Allocate(allocation) => allocation.key.as_ref(),
+        Command::Allocate(allocation) => allocation.user_key(),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use pool::{Allocation, Command, Fence, IdempotencyKey, Lease, Timestamp};
+use pool::{Allocation, Command, Fence, IdempotencyKey, Lease, Timestamp, User, UserKey};
 use store::Search;
 
 use super::Place;
@@ -14,6 +14,11 @@ const INSTANT: Duration = Duration::from_micros(1);
 
 fn key(text: &str) -> IdempotencyKey {
     IdempotencyKey::new(text).unwrap()
+}
+
+/// The key of the lease with that number.
+fn users_key(number: u8) -> UserKey {
+    key(&format!("key {number}")).of(User::new(&format!("user {number}")).unwrap().id)
 }
 
 /// Deletes what ended before that moment, from the first lease to the last. Returns how many.
@@ -91,9 +96,9 @@ pub async fn old_leases_are_deleted(place: &impl Place) {
     assert_eq!(server.facts(), before);
     assert_eq!(fences(&server).await, left);
     assert_eq!(place.database().audit().await.unwrap(), [""; 0]);
-    let found = server.keys(&[key("key 3"), key("key 4")]).await;
+    let found = server.keys(&[3, 4].map(users_key)).await;
     assert_eq!((found.count, found.remembered.len()), (2, 2));
-    assert_eq!(found.remembered[&key("key 3")].lease.id, granted[2].id);
+    assert_eq!(found.remembered[&users_key(3)].lease.id, granted[2].id);
     assert_eq!(server.reader.lease(granted[0].id).await.unwrap(), None);
     let third = server.reader.lease(granted[2].id).await.unwrap().unwrap();
     assert_eq!(third.evicted_by, None, "the lease it was evicted for is gone");

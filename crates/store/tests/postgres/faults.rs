@@ -54,7 +54,7 @@ async fn an_audit_finds_each_fault() {
         ),
         (
             "insert into idempotency_keys
-             values (1, 1, 'key', gen_random_uuid(), null, null, now())",
+             values (1, 1, gen_random_uuid(), 'key', gen_random_uuid(), null, null, now())",
             "1 idempotency keys lead to no lease",
         ),
         ("update pools set size = 2", "1 pools don't have as many tokens as they were made with"),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use pool::{Allocation, Command, Fence, IdempotencyKey, KeyUse, LeaseId, Timestamp};
+use pool::{Allocation, Command, Fence, IdempotencyKey, KeyUse, LeaseId, Timestamp, User};
 use store::Entry;
 
 use crate::conformance::Place as _;
@@ -129,7 +129,7 @@ async fn an_audit_finds_leases_that_are_lost_to_their_history() {
 async fn a_key_always_leads_to_a_lease() {
     let place = fresh().await;
     let mut server = Server::start(&place, tokens(2)).await;
-    let key = IdempotencyKey::new("a").unwrap();
+    let key = IdempotencyKey::new("a").unwrap().of(User::new("Ada").unwrap().id);
     let (entry, _) = server.decide(&[allocate("Ada")]).await;
     let of = |lease_id| KeyUse { key: key.clone(), lease_id, asked_lease: None, asked_wait: None };
     let keys = vec![of(LeaseId(id()))];

@@ -7,7 +7,7 @@ with needed (relation, privileges) as (
         ('tokens', '{select}'),
         ('leases', '{select,insert,update,delete}'),
         ('batches', '{select,insert,update,delete}'),
-        ('tickets', '{select,insert,delete}'),
+        ('tickets', '{select,insert,update,delete}'),
         ('servers', '{select,insert,update,delete}'),
         ('idempotency_keys', '{select,insert,update,delete}')
 )
@@ -29,5 +29,5 @@ select distinct
     format('grant execute on all functions in schema token_manager to %I', current_user)
 from pg_proc
 where pronamespace = (select oid from pg_namespace where nspname = 'token_manager')
-    and proname in ('end_leases', 'renew_leases', 'leave_queue')
+    and proname in ('end_leases', 'renew_leases', 'leave_queue', 'move_tickets')
     and not has_function_privilege(oid, 'execute')

@@ -19,16 +19,16 @@ select
 from (values (true)) as once
 left join lateral (
     select
-        used.key, used.asked_lease, used.asked_wait,
+        used.key, used.user_id, used.asked_lease, used.asked_wait,
         lease.id, lease.token_id, lease.user_id, lease.user_name, lease.fence, lease.previous_fence,
         lease.started_at, lease.granted_until, lease.expires_at, lease.ended_at, lease.end_reason,
         before.id, before.token_id, before.user_id, before.user_name, before.fence,
         before.previous_fence, before.started_at, before.granted_until, before.expires_at,
         before.ended_at, before.end_reason
-    from unnest($3::text[]) as asked (key)
+    from unnest($3::text[], $4::uuid[]) as asked (key, user_id)
     cross join lateral (
         select * from token_manager.idempotency_keys as one
-        where one.pool = $1::integer and one.key = asked.key
+        where one.pool = $1::integer and one.key = asked.key and one.user_id = asked.user_id
         limit 1
     ) as used
     cross join lateral (

@@ -1,7 +1,7 @@
 -- Numbers go on from the newest key's. Where none is left, they go on from the fence of before this
 -- batch, which none can have reached: each key has its lease, and with it a fence of its own.
 insert into token_manager.idempotency_keys (
-    pool, number, key, lease_id, asked_lease, asked_wait, used_at
+    pool, number, user_id, key, lease_id, asked_lease, asked_wait, used_at
 )
 select
     $1::integer,
@@ -12,8 +12,8 @@ select
             order by number desc
             limit 1
         ),
-        $2::bigint - cardinality($4::text[])
+        $2::bigint - cardinality($4::uuid[])
     ),
-    used.key, used.lease_id, used.asked_lease, used.asked_wait, $3::timestamptz
-from unnest($4::text[], $5::uuid[], $6::bigint[], $7::bigint[])
-    with ordinality as used (key, lease_id, asked_lease, asked_wait, place)
+    used.user_id, used.key, used.lease_id, used.asked_lease, used.asked_wait, $3::timestamptz
+from unnest($4::uuid[], $5::text[], $6::uuid[], $7::bigint[], $8::bigint[])
+    with ordinality as used (user_id, key, lease_id, asked_lease, asked_wait, place)

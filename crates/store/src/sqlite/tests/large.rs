@@ -242,7 +242,7 @@ fn assert_plans(connection: &Connection) {
         ),
         (
             include_str!("../sql/key.sql"),
-            vec!["(pool=? AND key=?)", "SEARCH l USING PRIMARY KEY (id=?)"],
+            vec!["(pool=? AND key=? AND user_id=?)", "SEARCH l USING PRIMARY KEY (id=?)"],
         ),
         (include_str!("../sql/delete_ticket.sql"), vec!["(lease_id=?)"]),
         (include_str!("../sql/forgettable.sql"), vec![by_fence]),

@@ -1,0 +1,149 @@
+//! The requests of this server that wait in the pool's queue, and its tickets without one.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use pool::{GAP, HEARTBEAT, KEPT, LeaseId, Pool, ServerId, Timestamp, Waiting};
+use tokio::time::Instant;
+
+use crate::mailbox::Request;
+
+/// How long a ticket with a key is kept without a request. A little longer than is promised: what its
+/// client sent in time may be on its way.
+const LAPSES_AFTER: Duration = KEPT.saturating_add(HEARTBEAT);
+
+/// The requests that are held because their allocations wait, by ticket.
+#[derive(Default)]
+pub(crate) struct Held {
+    /// None of the lists is empty. Only requests with the same key share a ticket.
+    requests: HashMap<LeaseId, Vec<HeldRequest>>,
+    /// The tickets with a key whose clients are not connected, and what `awake` was when that began.
+    absent: HashMap<LeaseId, Duration>,
+    /// How long clients could be heard. Time in which the machine stood still, or the database was away,
+    /// does not count.
+    awake: Duration,
+    looked: Option<Instant>,
+}
+
+pub(crate) struct HeldRequest {
+    pub request: Request,
+    /// When the wait is over.
+    pub until: Timestamp,
+    /// The place it was given, 1 for the first; by now it may be nearer to the front.
+    pub position: usize,
+}
+
+impl Held {
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Whether this server has tickets.
+    pub fn has_tickets(&self) -> bool {
+        !self.requests.is_empty() || !self.absent.is_empty()
+    }
+
+    pub fn tickets(&self) -> impl Iterator<Item = LeaseId> {
+        self.requests.keys().copied()
+    }
+
+    /// Whether the ticket's client is known not to be connected.
+    pub fn is_absent(&self, ticket: LeaseId) -> bool {
+        self.absent.contains_key(&ticket)
+    }
+
+    /// One of the requests for the ticket.
+    pub fn first(&self, ticket: LeaseId) -> Option<&Request> {
+        self.requests.get(&ticket).and_then(|held| held.first()).map(|held| &held.request)
+    }
+
+    pub fn insert(&mut self, waiting: &Waiting, request: Request) {
+        let Waiting { ticket, position, until, .. } = *waiting;
+        self.absent.remove(&ticket);
+        self.requests.entry(ticket).or_default().push(HeldRequest { request, until, position });
+    }
+
+    /// Takes one of the requests for the ticket out, of those that still wait.
+    pub fn take_one(&mut self, ticket: LeaseId) -> Option<Request> {
+        let held = self.requests.get_mut(&ticket)?;
+        held.retain(|held| held.request.is_wanted());
+        let request = held.pop().map(|held| held.request);
+        if held.is_empty() {
+            self.requests.remove(&ticket);
+        }
+        request
+    }
+
+    /// Takes the requests for the ticket out. What becomes of the ticket is up to the caller.
+    pub fn take(&mut self, ticket: LeaseId) -> Vec<Request> {
+        let held = self.requests.remove(&ticket).unwrap_or_default();
+        held.into_iter().map(|held| held.request).collect()
+    }
+
+    /// Notes that a request for a ticket with a key was under way until now.
+    pub fn left(&mut self, ticket: LeaseId) {
+        if let Some(held) = self.requests.get_mut(&ticket) {
+            held.retain(|held| held.request.is_wanted());
+            if !held.is_empty() {
+                return;
+            }
+            self.requests.remove(&ticket);
+        }
+        self.absent.insert(ticket, self.awake);
+    }
+
+    /// Takes out the requests that are to be answered now: those whose wait is over, and those that are
+    /// not to be held any longer. Each with its ticket, and whether its wait is over.
+    pub fn due(&mut self, now: Timestamp) -> Vec<(LeaseId, HeldRequest, bool)> {
+        let instant = Instant::now();
+        let mut due = Vec::new();
+        for (ticket, held) in &mut self.requests {
+            let is_due = |held: &mut HeldRequest| {
+                held.until <= now || held.request.answer_by.is_some_and(|at| at <= instant)
+            };
+            let taken = held.extract_if(.., is_due);
+            due.extend(taken.map(|held| (*ticket, held)));
+        }
+        self.requests.retain(|_, held| !held.is_empty());
+        let over = |(ticket, held): (LeaseId, HeldRequest)| {
+            let over = held.until <= now;
+            (ticket, held, over)
+        };
+        due.into_iter().map(over).collect()
+    }
+
+    /// How long until a request is due.
+    pub fn until_due(&self, now: Timestamp) -> Option<Duration> {
+        let held = || self.requests.values().flatten();
+        let over = held().map(|held| held.until).min().map(|at| at.since(now));
+        let instant = Instant::now();
+        let answers = held().filter_map(|held| held.request.answer_by).min();
+        let answer = answers.map(|at| at.saturating_duration_since(instant));
+        over.into_iter().chain(answer).min()
+    }
+
+    /// Counts the time since the last call, up to a limit, unless clients could not be heard.
+    pub fn look(&mut self, heard: bool) {
+        let now = Instant::now();
+        let before = self.looked.replace(now).unwrap_or(now);
+        if heard {
+            self.awake += (now - before).min(GAP);
+        }
+    }
+
+    /// Brings the tickets without requests in line with the pool, and returns those that have lapsed.
+    pub fn lapsed(&mut self, pool: &Pool, server: ServerId) -> Vec<LeaseId> {
+        let is_own = |ticket: &pool::Ticket| ticket.server == server && ticket.is_kept();
+        self.absent.retain(|ticket, _| pool.ticket(*ticket).is_some_and(is_own));
+        for ticket in pool.tickets().filter(|ticket| is_own(ticket)) {
+            if !self.requests.contains_key(&ticket.lease_id) {
+                self.absent.entry(ticket.lease_id).or_insert(self.awake);
+            }
+        }
+        let awake = self.awake;
+        self.absent
+            .extract_if(|_, since| awake.saturating_sub(*since) >= LAPSES_AFTER)
+            .map(|(ticket, _)| ticket)
+            .collect()
+    }
+}

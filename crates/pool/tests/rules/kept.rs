@@ -1,0 +1,195 @@
+//! Tickets with a key, which keep their place between requests.
+
+use pool::{
+    Allocation, Batch, Change, Circumstances, Command, GAP, IdempotencyKey, KEPT, Keys, LeaseId,
+    Outcome, Policy, Pool, Refusal, ServerId, Timestamp, User, Waiting, WhenFull,
+};
+use uuid::Uuid;
+
+use super::{
+    POLICY, allocate, decide, granted, hold, id, next, patient, pool, queued, refused, second,
+    seconds,
+};
+
+const WAIT: Policy = Policy { when_full: WhenFull::Wait, ..POLICY };
+const HERE: ServerId = ServerId(Uuid::from_u128(1));
+const THERE: ServerId = ServerId(Uuid::from_u128(2));
+
+fn keyed(number: u128, key: &str) -> Allocation {
+    Allocation { key: IdempotencyKey::new(key).ok(), ..patient(number, 3_600) }
+}
+
+fn at(server: ServerId, now: Timestamp) -> Circumstances {
+    Circumstances { now, server, journal_at: Some(now), keys: Keys::default() }
+}
+
+fn alone(server: ServerId, now: Timestamp) -> Circumstances {
+    Circumstances { journal_at: None, ..at(server, now) }
+}
+
+#[track_caller]
+fn told(batch: &mut Batch<'_>, allocation: Allocation) -> Waiting {
+    match batch.decide(&Command::Allocate(allocation)) {
+        Some(Outcome::Queued(waiting)) => waiting,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A pool whose one token is held, for which a client waits there with the key `k`, and then another
+/// one here with the key `l`.
+fn awaited() -> Pool {
+    let mut pool = pool(1, WAIT);
+    hold(&mut pool, second(0), [1]);
+    told(&mut pool.batch(at(THERE, second(0))), keyed(2, "k"));
+    told(&mut pool.batch(at(HERE, second(0))), keyed(3, "l"));
+    pool
+}
+
+fn waiting(pool: &Pool) -> Vec<LeaseId> {
+    pool.tickets().map(|ticket| ticket.lease_id).collect()
+}
+
+#[test]
+fn asking_again_with_the_key_finds_the_ticket() {
+    let mut pool = awaited();
+    let again = told(&mut pool.batch(at(THERE, second(9))), keyed(4, "k"));
+    let (since, until) = (second(0), second(3_600));
+    assert_eq!(again, Waiting { ticket: id(2), position: 1, since, until });
+    assert_eq!(waiting(&pool), [id(2), id(3)]);
+    let mut batch = pool.batch(at(THERE, second(10)));
+    batch.decide(&Command::Clear).unwrap();
+    assert_eq!(next(&batch), Some(id(2)));
+    let grant = granted(batch.decide(&Command::Allocate(keyed(5, "k"))).unwrap());
+    assert_eq!(grant.lease.id, id(2), "the ticket becomes the lease");
+    assert_eq!(batch.take_keys_used()[0].lease_id, id(2));
+    drop(batch);
+    assert_eq!(waiting(&pool), [id(3)]);
+}
+
+#[test]
+fn the_client_may_ask_at_another_server() {
+    let mut pool = awaited();
+    let mut batch = pool.batch(at(HERE, second(3)));
+    assert_eq!(told(&mut batch, keyed(4, "k")).position, 1);
+    let moved = Change::WaitMoved { lease_id: id(2), server: HERE, at: second(3) };
+    assert_eq!(batch.finish(), [moved]);
+    let mut batch = pool.batch(at(HERE, second(4)));
+    batch.decide(&Command::Clear).unwrap();
+    assert_eq!(next(&batch), Some(id(2)), "and is served there");
+    drop(batch);
+    assert_eq!(next(&pool.batch(at(THERE, second(4)))), None);
+}
+
+#[test]
+fn a_token_is_left_for_a_ticket_whose_client_is_not_connected() {
+    let mut pool = pool(2, WAIT);
+    hold(&mut pool, second(0), [1, 2]);
+    told(&mut pool.batch(at(HERE, second(0))), keyed(3, "k"));
+    told(&mut pool.batch(at(HERE, second(0))), patient(4, 60));
+    let connected = |ticket: &pool::Ticket| ticket.lease_id != id(3);
+    let mut batch = pool.batch(at(HERE, second(1)));
+    batch.decide(&Command::ReleaseLease { lease_id: id(1) }).unwrap();
+    assert_eq!(batch.next_in_queue(connected), None);
+    refused(batch.decide(&Command::Allocate(patient(5, 0))).unwrap());
+    batch.decide(&Command::ReleaseLease { lease_id: id(2) }).unwrap();
+    assert_eq!(batch.next_in_queue(connected).map(|ticket| ticket.lease_id), Some(id(4)));
+    drop(batch);
+    let chance = |it_is: bool| pool.next_chance(second(1), HERE, Some(second(1)), |_| it_is);
+    assert_eq!((chance(false), chance(true)), (None, Some(second(1))));
+}
+
+#[test]
+fn a_key_belongs_to_one_user_and_one_request() {
+    let mut pool = awaited();
+    let other_wait = Allocation { wait: Some(seconds(9)), ..keyed(4, "k") };
+    let other_lease = Allocation { lease: Some(seconds(9)), ..keyed(4, "k") };
+    for other in [other_wait, other_lease] {
+        assert_eq!(refused(allocate(&mut pool, second(0), other)), Refusal::KeyReused);
+    }
+    assert_eq!(waiting(&pool), [id(2), id(3)], "the ticket stays");
+    let bob = Allocation { user: User::new("Bob").unwrap(), ..keyed(4, "k") };
+    assert_eq!(
+        queued(&pool.batch(at(HERE, second(1))).decide(&Command::Allocate(bob)).unwrap()),
+        3
+    );
+}
+
+#[test]
+fn a_wait_with_a_key_lasts_a_day_at_most() {
+    let mut pool = pool(1, WAIT);
+    hold(&mut pool, second(0), [1]);
+    let day = Allocation::MAX_KEPT_WAIT;
+    let longer = Allocation { wait: Some(day * 2), ..keyed(2, "k") };
+    queued(&allocate(&mut pool, second(0), longer));
+    assert_eq!(pool.ticket(id(2)).map(|ticket| ticket.until), Some(second(0).after(day)));
+}
+
+#[test]
+fn a_kept_ticket_outlives_its_server_by_its_own_time() {
+    let mut pool = awaited();
+    let lapsed = second(0).after(KEPT + GAP);
+    let just_before = Timestamp::from_micros(lapsed.as_micros() - 1);
+    drop(pool.batch(at(HERE, just_before)));
+    assert_eq!(waiting(&pool), [id(2), id(3)]);
+    assert_eq!(pool.next_death(just_before, HERE, Some(just_before)), Some(lapsed));
+    let changes = pool.batch(at(HERE, lapsed)).finish();
+    assert_eq!(changes, [Change::WaitEnded { lease_id: id(2) }]);
+}
+
+#[test]
+fn a_server_that_is_alone_takes_over_the_kept_tickets_of_the_one_before() {
+    let mut pool = awaited();
+    let third = ServerId(Uuid::from_u128(3));
+    let long_after = second(1_000);
+    assert_eq!(pool.next_death(second(50), third, None), Some(second(50)), "at once");
+    let changes = pool.batch(alone(third, long_after)).finish();
+    let moved = |lease_id| Change::WaitMoved { lease_id, server: third, at: long_after };
+    // The lease has expired meanwhile.
+    assert_eq!(changes[1..], [moved(id(2)), moved(id(3))]);
+    assert_eq!(pool.next_death(long_after, third, None), None);
+}
+
+#[test]
+fn a_lapse_is_the_word_of_the_server_that_has_the_ticket() {
+    let mut pool = awaited();
+    let lapse = Command::Lapse { lease_id: id(2) };
+    pool.batch(at(HERE, second(1))).decide(&lapse).unwrap();
+    assert_eq!(waiting(&pool), [id(2), id(3)]);
+    pool.batch(at(THERE, second(1))).decide(&lapse).unwrap();
+    assert_eq!(waiting(&pool), [id(3)]);
+    // Served by then: the lease goes on.
+    let mut batch = pool.batch(at(HERE, second(2)));
+    batch.decide(&Command::Clear).unwrap();
+    granted(batch.decide(&Command::Allocate(keyed(3, "l"))).unwrap());
+    batch.decide(&Command::Lapse { lease_id: id(3) }).unwrap();
+    drop(batch);
+    assert!(pool.lease(id(3)).unwrap().is_running(second(2)));
+}
+
+#[test]
+fn a_ticket_that_is_given_up_is_refused_to_those_who_wait_with_it() {
+    let mut pool = awaited();
+    for number in [2, 3] {
+        let give_up = Command::GiveUp { lease_id: id(number) };
+        assert_eq!(decide(&mut pool, second(1), &give_up), Outcome::GaveUp);
+        assert_eq!(decide(&mut pool, second(1), &give_up), Outcome::UnknownTicket);
+        // As a server decides it for a request that still waits.
+        let waits = keyed(number, if number == 2 { "k" } else { "l" });
+        assert_eq!(refused(allocate(&mut pool, second(1), waits)), Refusal::GivenUp);
+    }
+    assert_eq!(waiting(&pool), []);
+    // A new request may wait with the key.
+    queued(&allocate(&mut pool, second(2), keyed(5, "k")));
+    let served = decide(&mut pool, second(2), &Command::GiveUp { lease_id: id(1) });
+    assert!(matches!(served, Outcome::Served(lease) if lease.id == id(1)));
+}
+
+#[test]
+fn a_request_whose_ticket_lapsed_waits_at_the_end_for_the_rest_of_its_time() {
+    let mut pool = awaited();
+    pool.batch(at(HERE, second(20))).decide(&Command::Heartbeat).unwrap();
+    assert_eq!(waiting(&pool), [id(3)]);
+    let again = Allocation { until: Some(second(90)), ..keyed(2, "k") };
+    let again = told(&mut pool.batch(at(THERE, second(20))), again);
+    assert_eq!((again.position, again.until), (2, second(90)));
+}

@@ -1,0 +1,195 @@
+//! Long waits: tickets that keep their place between requests.
+
+use std::time::{Duration, Instant};
+
+use pool::{Policy, WhenFull};
+use reqwest::Method;
+use serde_json::{Value, json};
+use server::Settings;
+
+use crate::house::{Answer, Home, House, fields, on_both, text, until};
+
+on_both! {
+    a_long_wait_is_answered_with_its_place_until_it_is_served,
+    a_request_is_held_as_long_as_it_prefers,
+    the_queue_is_listed_page_by_page,
+    a_ticket_is_given_up,
+    what_is_no_wait_is_told,
+    a_stopping_server_keeps_tickets,
+}
+
+const WAIT: Policy =
+    Policy { when_full: WhenFull::Wait, ..Policy::of_lease(Duration::from_mins(2)) };
+
+async fn open(home: &Home) -> House {
+    home.open_under(Some(1), WAIT, Settings::default()).await
+}
+
+fn body(user: &str) -> Value {
+    json!({ "user_id": user, "wait_seconds": 3_600 })
+}
+
+/// An allocation of that user with the key `k`, held as long as it prefers.
+async fn ask(house: &House, user: &str, prefer: &str) -> Answer {
+    let request = house.request(Method::POST, "/api/tokens/allocate").json(&body(user));
+    Answer::to(request.header("idempotency-key", "k").header("prefer", prefer)).await
+}
+
+/// What an allocation that waits is told.
+async fn place(house: &House, user: &str) -> Value {
+    let answer = ask(house, user, "wait=0").await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    answer.json()
+}
+
+async fn release(house: &House, lease: &Value) {
+    let answer = house.post(&format!("/api/leases/{}/release", text(lease))).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+async fn a_long_wait_is_answered_with_its_place_until_it_is_served(home: Home) {
+    let house = open(&home).await;
+    let held = house.allocate("holder").await;
+    let first = place(&house, "first").await;
+    let answer = ask(&house, "second", "wait=0").await;
+    assert_eq!(answer.status, 202);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let second = answer.json();
+    let members = ["status", "ticket", "position", "ahead", "since", "until", "retry_after"];
+    assert_eq!(fields(&answer.text), members);
+    assert_eq!(answer.header("location"), format!("/api/queue/{}", text(&second["ticket"])));
+    assert_eq!(
+        (&second["status"], &second["position"], &second["ahead"], &second["retry_after"]),
+        (&json!("waiting"), &json!(2), &json!(1), &json!(1))
+    );
+    assert_eq!(place(&house, "second").await, second);
+    release(&house, &held["lease_id"]).await;
+    // Its place is kept for the first, who has not asked yet.
+    assert_eq!(place(&house, "second").await, second);
+    let lease = ask(&house, "first", "wait=0").await;
+    assert_eq!(
+        (lease.status, &lease.json()["lease_id"]),
+        (200.try_into().unwrap(), &first["ticket"])
+    );
+    assert_eq!(place(&house, "second").await["position"], 1);
+    release(&house, &first["ticket"]).await;
+    let lease = ask(&house, "second", "wait=0").await.json();
+    assert_eq!((&lease["lease_id"], &lease["user"]), (&second["ticket"], &json!("second")));
+}
+
+async fn a_request_is_held_as_long_as_it_prefers(home: Home) {
+    let house = open(&home).await;
+    let held = house.allocate("holder").await;
+    let since = Instant::now();
+    let answer = ask(&house, "first", "respond-async, wait=1").await;
+    assert_eq!(answer.status, 202);
+    let took = since.elapsed();
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
+    let released = async {
+        until("it is held", async || {
+            let queue = house.get("/api/queue").await.json();
+            queue["waiting"] == 1
+        })
+        .await;
+        release(&house, &held["lease_id"]).await;
+    };
+    let since = Instant::now();
+    let (lease, ()) = tokio::join!(ask(&house, "first", "wait=60"), released);
+    assert_eq!(lease.status, 200, "{}", lease.text);
+    assert!(since.elapsed() < Duration::from_secs(10), "it is answered when it is served");
+}
+
+async fn the_queue_is_listed_page_by_page(home: Home) {
+    let house = open(&home).await;
+    house.allocate("holder").await;
+    let mut tickets = Vec::new();
+    for user in ["Ann", "Bob", "Cid"] {
+        tickets.push(place(&house, user).await);
+    }
+    let queue = house.get("/api/queue").await;
+    assert_eq!(queue.header("cache-control"), "no-store");
+    let queue = queue.json();
+    assert_eq!((&queue["waiting"], &queue["next"]), (&json!(3), &Value::Null));
+    let rows = queue["tickets"].as_array().unwrap();
+    assert_eq!(rows.len(), 3);
+    let members = ["ticket", "position", "user", "user_id", "since", "until", "kept"];
+    for (row, ticket) in rows.iter().zip(&tickets) {
+        assert_eq!(fields(&row.to_string()).len(), members.len());
+        for member in ["ticket", "position", "since", "until"] {
+            assert_eq!(row[member], ticket[member], "{member}");
+        }
+        assert_eq!(row["kept"], true);
+    }
+    assert_eq!((&rows[1]["user"], &rows[1]["position"]), (&json!("Bob"), &json!(2)));
+    let one = house.get(&format!("/api/queue/{}", text(&tickets[1]["ticket"]))).await.json();
+    assert_eq!(one, rows[1]);
+    let mut path = "/api/queue?limit=2".to_owned();
+    let mut pages = Vec::new();
+    loop {
+        let page = house.get(&path).await.json();
+        pages.push(page["tickets"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        next.clone_into(&mut path);
+    }
+    assert_eq!(pages, [&rows[..2], &rows[2..]]);
+    for query in ["limit=0", "limit=1001", "after=-1", "limt=2"] {
+        house.get(&format!("/api/queue?{query}")).await.problem(400, "invalid-parameter");
+    }
+}
+
+async fn a_ticket_is_given_up(home: Home) {
+    let house = open(&home).await;
+    let held = house.allocate("holder").await;
+    let ticket = text(&place(&house, "first").await["ticket"]);
+    let path = format!("/api/queue/{ticket}");
+    let give_up = async || Answer::to(house.request(Method::DELETE, &path)).await;
+    let given_up = async {
+        until("it is held", async || house.get("/api/pool").await.json()["waiting"] == 1).await;
+        give_up().await
+    };
+    let (refused, given_up) = tokio::join!(ask(&house, "first", "wait=60"), given_up);
+    assert_eq!(given_up.json(), json!({ "status": "given_up", "ticket": ticket }));
+    refused.problem(409, "ticket-given-up");
+    give_up().await.problem(404, "unknown-ticket");
+    house.get(&path).await.problem(404, "unknown-ticket");
+    let again = place(&house, "first").await;
+    release(&house, &held["lease_id"]).await;
+    let lease = ask(&house, "first", "wait=0").await.json();
+    assert_eq!(lease["lease_id"], again["ticket"]);
+    let served = house.request(Method::DELETE, &format!("/api/queue/{}", text(&again["ticket"])));
+    let served = Answer::to(served).await;
+    served.problem(409, "ticket-served");
+    assert_eq!(served.json()["lease_id"], again["ticket"]);
+    let bad = Answer::to(house.request(Method::DELETE, "/api/queue/1")).await;
+    bad.problem(400, "invalid-id");
+}
+
+async fn what_is_no_wait_is_told(home: Home) {
+    let house = open(&home).await;
+    house.allocate("holder").await;
+    let without_key = house.send("application/json", r#"{"user_id":"a","wait_seconds":61}"#).await;
+    let detail = without_key.problem(400, "invalid-parameter");
+    assert!(detail.contains("from 0 to 60") && detail.contains("86400"), "{detail}");
+    let too_long = json!({ "user_id": "a", "wait_seconds": 86_401 });
+    let detail = house.allocate_once(&too_long, "k").await.problem(400, "invalid-parameter");
+    assert!(detail.contains("from 0 to 86400"), "{detail}");
+    let detail = ask(&house, "a", "wait=soon").await.problem(400, "invalid-parameter");
+    assert!(detail.contains("Prefer"), "{detail}");
+    // Without a key a request can't be asked for again, so it is held.
+    let request = house.request(Method::POST, "/api/tokens/allocate").header("prefer", "wait=0");
+    let request = request.json(&json!({ "user_id": "a", "wait_seconds": 0.3 }));
+    Answer::to(request).await.problem(503, "pool-full");
+}
+
+async fn a_stopping_server_keeps_tickets(home: Home) {
+    let house = open(&home).await;
+    let held = house.allocate("holder").await;
+    let (first, second) = (place(&house, "first").await, place(&house, "second").await);
+    house.stop().await.unwrap();
+    let house = open(&home).await;
+    assert_eq!(place(&house, "second").await, second);
+    assert_eq!(place(&house, "first").await, first);
+    release(&house, &held["lease_id"]).await;
+    assert_eq!(ask(&house, "first", "wait=0").await.status, 200);
+}
