@@ -2,8 +2,9 @@
 
 import schemathesis
 
-# The longest lease is the policy's, which a document that is the same for all servers does not know.
-LONGEST_LEASE = 120.0
+# The longest lease is the policy's, which a document that is the same for all servers does not know. The
+# longest wait depends on whether there is a key.
+LONGEST = {"lease_seconds": 120.0, "wait_seconds": 60.0}
 
 
 def _seconds(value):
@@ -21,12 +22,12 @@ def before_load_schema(context, raw_schema):
 
 
 @schemathesis.hook("map_case").apply_to(operation_id="allocateToken")
-def no_longer_than_the_policy(context, case):
-    body = case.body
-    seconds = _seconds(body.get("lease_seconds")) if isinstance(body, dict) else None
-    if seconds is not None and seconds > LONGEST_LEASE:
-        as_text = isinstance(body["lease_seconds"], str)
-        case.body = {**body, "lease_seconds": str(LONGEST_LEASE) if as_text else LONGEST_LEASE}
+def no_longer_than_the_server_allows(context, case):
+    for name, longest in LONGEST.items():
+        body = case.body
+        seconds = _seconds(body.get(name)) if isinstance(body, dict) else None
+        if seconds is not None and seconds > longest and (name == "lease_seconds" or seconds <= 86_400):
+            case.body = {**body, name: str(longest) if isinstance(body[name], str) else longest}
     return case
 
 

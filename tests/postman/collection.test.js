@@ -53,6 +53,7 @@ const onlyTold = new Set([
   "busy",
   "not-done",
   "outcome-unknown",
+  "ticket-given-up",
   "stopping",
   "not-ready",
   "too-many-streams",
@@ -146,7 +147,7 @@ for (const [policy, settings] of Object.entries(policies)) {
     for (const allowClear of ["false", "true"]) {
       const ran = await run(server.url, { switches: { allowClear } });
       assert.deepEqual(ran.failures, []);
-      const cleared = ran.exchanges.filter(({ method }) => method === "DELETE");
+      const cleared = ran.exchanges.filter(({ target }) => target === "/api/tokens/clear-active");
       assert.equal(cleared.length, allowClear === "true" ? 1 : 0);
       if (allowClear === "true") {
         assert.equal(ran.exchanges.at(-1), cleared[0], "to clear is the last");

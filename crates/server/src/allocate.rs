@@ -66,7 +66,11 @@ struct AllocationForm {
     #[schema(pattern = "^([0-9]+\\.?[0-9]*|\\.[0-9]+)$", nullable = false, examples("90"))]
     lease_seconds: Option<String>,
     /// From 0 to 60, or to 86400 with an `Idempotency-Key`.
-    #[schema(pattern = "^([0-9]+\\.?[0-9]*|\\.[0-9]+)$", nullable = false, examples("1.5"))]
+    #[schema(
+        pattern = "^(0*([0-9]{1,4}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2})(\\.[0-9]*)?|0*86400(\\.0*)?|\\.[0-9]+)$",
+        nullable = false,
+        examples("1.5")
+    )]
     wait_seconds: Option<String>,
 }
 
@@ -88,7 +92,7 @@ struct AllocationForm {
         description = "Makes a repeated request recognisable: the same key with the same request \
             answers the same lease, for 24 hours. A text of 1 to 255 printable ASCII characters, in \
             double quotes (with `\\\"` and `\\\\` within) or without"),
-        ("Prefer" = Option<String>, Header, pattern = "wait=[0-9]+",
+        ("Prefer" = Option<String>, Header, example = "wait=10",
             description = "`wait=N`: how many seconds this request may be held while it waits with an \
                 `Idempotency-Key`, at most 60")),
     request_body(description = "Who asks, and for how long", content(
