@@ -51,7 +51,7 @@ fn waiting(answered: Answered) -> Waiting {
 #[track_caller]
 fn granted(answered: Answered) -> Allocated {
     match answered {
-        Answered::Granted(allocated) => allocated,
+        Answered::Granted(allocated) => *allocated,
         other => panic!("{other:?}"),
     }
 }

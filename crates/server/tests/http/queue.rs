@@ -143,15 +143,15 @@ async fn a_ticket_is_given_up(home: Home) {
     let held = house.allocate("holder").await;
     let ticket = text(&place(&house, "first").await["ticket"]);
     let path = format!("/api/queue/{ticket}");
-    let give_up = async || Answer::to(house.request(Method::DELETE, &path)).await;
-    let given_up = async {
+    let delete = async || Answer::to(house.request(Method::DELETE, &path)).await;
+    let deleted = async {
         until("it is held", async || house.get("/api/pool").await.json()["waiting"] == 1).await;
-        give_up().await
+        delete().await
     };
-    let (refused, given_up) = tokio::join!(ask(&house, "first", "wait=60"), given_up);
+    let (refused, given_up) = tokio::join!(ask(&house, "first", "wait=60"), deleted);
     assert_eq!(given_up.json(), json!({ "status": "given_up", "ticket": ticket }));
     refused.problem(409, "ticket-given-up");
-    give_up().await.problem(404, "unknown-ticket");
+    delete().await.problem(404, "unknown-ticket");
     house.get(&path).await.problem(404, "unknown-ticket");
     let again = place(&house, "first").await;
     release(&house, &held["lease_id"]).await;
