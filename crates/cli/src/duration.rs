@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use pool::HumanDuration;
 
+use crate::api::LONGEST_WAIT;
+
 /// Longer ones can't be added to every clock.
 pub const LONGEST: Duration = Duration::from_hours(24 * 36_500);
 
@@ -28,6 +30,20 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         return Err(format!("the limit is {}", HumanDuration(LONGEST)));
     }
     Ok(parsed)
+}
+
+/// Reads how long to wait for a token.
+///
+/// # Errors
+///
+/// As [`parse`], and when it is longer than servers let wait.
+pub fn wait(text: &str) -> Result<Duration, String> {
+    let wait = parse(text)?;
+    if wait > LONGEST_WAIT {
+        let [wait, longest] = [wait, LONGEST_WAIT].map(HumanDuration);
+        return Err(format!("{wait} is too long: a request waits {longest} at most"));
+    }
+    Ok(wait)
 }
 
 /// A number of seconds in a server's answer, in the form of a duration.

@@ -74,7 +74,9 @@ impl From<&Failure> for Exit {
             Failure::Refused(problem) => problem,
         };
         match (problem.code.as_str(), problem.status) {
-            ("pool-full" | "queue-full" | "no-tokens" | "user-limit", _) => Exit::NoToken,
+            ("pool-full" | "queue-full" | "no-tokens" | "user-limit" | "ticket-given-up", _) => {
+                Exit::NoToken
+            }
             ("outcome-unknown" | "timed-out", _) => Exit::OutcomeUnknown,
             (_, 400 | 422) => Exit::Usage,
             (_, 404) => Exit::Unknown,

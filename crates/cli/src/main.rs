@@ -2,6 +2,7 @@
 //! Those that serve or tend a pool read the settings and leave the rest to other crates; those for
 //! people and `run` ask a server over HTTP.
 
+mod acquire;
 mod api;
 mod args;
 mod backup;

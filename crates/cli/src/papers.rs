@@ -114,9 +114,15 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
 fn write(command: &Command, dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     fs::write(dir.join("token-manager.1"), page(command)?)?;
+    write_below(command, "token-manager", dir)
+}
+
+/// The pages of a command's commands, which are named like their page.
+fn write_below(command: &Command, name: &str, dir: &Path) -> io::Result<()> {
     for sub in command.get_subcommands() {
-        let name = format!("token-manager-{}", sub.get_name());
-        fs::write(dir.join(format!("{name}.1")), page(&sub.clone().display_name(name))?)?;
+        let name = format!("{name}-{}", sub.get_name());
+        fs::write(dir.join(format!("{name}.1")), page(&sub.clone().display_name(&name))?)?;
+        write_below(sub, &name, dir)?;
     }
     Ok(())
 }

@@ -41,6 +41,12 @@ const MANNERS: &str = "\
 - **Tokens** are named by their number (`17`, as on the dashboard), by their id, or by the first 4 or more characters of
   their id, if only one token's id begins like that. A lease is named by its whole id.
 - **Durations** are written and read as `90s`, `10m`, `8h`, `1h30m`, `7d` or `1500ms`, always with a unit.
+- **Waiting.** `allocate --wait` and `run --wait` keep their place in the queue for up to 24 hours: through lost connections, and
+  through restarts of the server of up to 15 seconds. The standard error output shows the position: on a terminal one line that is
+  rewritten, elsewhere a line at the beginning and when the position has changed, at most every 10 seconds; nothing with `--quiet`.
+  A signal that ends the command gives the place up at once. [`queue`](#queue) lists all who wait.
+- **Repeating.** A request whose answer was lost is repeated under the same idempotency key, after a pause that differs from client
+  to client, so that many clients do not come back at the same moment. A server's `Retry-After` is heeded.
 - **Times** are shown relative to the server's clock (`in 80s`, `12s ago`), so this machine's clock does not matter.
 - **Tables** fit the terminal: what does not fit is left out, or cut (`…`), ids to their first 8 characters. Elsewhere
   they have everything.

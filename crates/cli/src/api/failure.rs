@@ -301,3 +301,28 @@ pub(super) fn cause(error: &dyn Error) -> String {
     // The number is for nobody.
     cause.split(" (os error").next().unwrap_or(&cause).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_retry_after_is_heeded_and_spread() {
+        let problem = |after| Problem {
+            status: 503,
+            code: "busy".to_owned(),
+            detail: String::new(),
+            after,
+            json: Value::Null,
+        };
+        for (after, least) in [(None, 250), (Some(4), 2_000), (Some(0), 250)] {
+            let after = after.map(Duration::from_secs);
+            let failure = Failure::Refused(Box::new(problem(after)));
+            let pauses: Vec<_> =
+                (0..100).map(|_| failure.pause(Duration::from_millis(500))).collect();
+            let least = Duration::from_millis(least);
+            assert!(pauses.iter().all(|pause| (least..least * 3).contains(pause)), "{pauses:?}");
+            assert!(pauses.iter().any(|pause| *pause != pauses[0]), "{pauses:?}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! A server's HTTP API, as the commands for people use it. They can do nothing that any other
 //! client can't.
 
+mod allocation;
 mod events;
 mod failure;
 mod jitter;
@@ -19,13 +20,14 @@ use jiff::Timestamp;
 use reqwest::header::{DATE, HeaderValue, LINK, LOCATION, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, Url, redirect};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub use events::{Follow, News, Told, Word};
 use pages::next_page;
 use proxy::Proxy;
 use scheme::{Contact, Repeats};
 
+pub use allocation::{Allocation, LONGEST_WAIT, Wish};
 pub use failure::{Failure, Problem, Server};
 pub use jitter::jittered;
 pub use model::{Allocated, Lease, Leases, Policy, PoolView, Token, Usage, Usages};
@@ -130,19 +132,6 @@ impl Answer {
     }
 }
 
-/// What is asked for when a token is.
-#[derive(Clone, Debug)]
-pub struct Wish {
-    /// Who asks.
-    pub user: String,
-    /// How long the lease is to last, where that is not left to the pool.
-    pub lease: Option<Duration>,
-    /// How long to wait for a token, where that is not left to the pool.
-    pub wait: Option<Duration>,
-    /// Makes the request recognisable when it has to be repeated.
-    pub key: String,
-}
-
 impl Api {
     /// The server at an address such as `http://localhost:4000`. Nothing is sent yet.
     ///
@@ -223,28 +212,6 @@ impl Api {
     /// That there is no answer.
     pub fn lost(&self, why: impl Into<String>) -> Failure {
         Failure::Lost { server: self.server(), why: why.into() }
-    }
-
-    /// Asks for a token, once.
-    ///
-    /// # Errors
-    ///
-    /// As [`Failure`] says.
-    pub async fn allocate_once(&self, wish: &Wish) -> Result<Answer, Failure> {
-        let mut body = json!({ "user_id": wish.user });
-        for (name, time) in [("lease_seconds", wish.lease), ("wait_seconds", wish.wait)] {
-            if let Some(time) = time {
-                body[name] = time.as_secs_f64().into();
-            }
-        }
-        // A pool whose policy is to wait lets wait for half a minute when nothing is said.
-        let wait = wish.wait.unwrap_or(Duration::from_secs(30));
-        let request = self.request(Method::POST, "/api/tokens/allocate")?;
-        self.answer(
-            request.header("Idempotency-Key", &wish.key).json(&body).timeout(TIMEOUT + wait),
-            Repeats::Yes,
-        )
-        .await
     }
 
     /// Sends a request that changes something, with a body or none.

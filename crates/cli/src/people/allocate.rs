@@ -1,16 +1,19 @@
 //! `token-manager allocate`
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use clap::Args;
 use jiff::SignedDuration;
-use tokio::time::Instant;
+use nix::sys::signal::Signal;
 use uuid::Uuid;
 
+use crate::acquire::{Acquire, NoLease, Patience, Progress};
 use crate::api::{Allocated, Answer, Api, Failure, USER_ENV, Wish, explain};
 use crate::client_config;
 use crate::duration;
 use crate::exit::Exit;
+use crate::run::{Moment, Signals, is_ignored};
 use crate::term::harmless;
 
 use super::Common;
@@ -19,11 +22,8 @@ use super::show::both;
 use super::trouble::Trouble;
 use super::words::{lasted, until};
 
-/// How long to repeat a request whose answer does not come, beyond the time to wait for a token.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// Between two attempts.
-const PAUSE: Duration = Duration::from_millis(500);
+/// A server that is not there is not waited for.
+const PATIENCE: Patience = Patience { unsettled: Duration::from_secs(15), unreached: false };
 
 /// Take a token for a user, and print its value
 ///
@@ -49,8 +49,9 @@ pub struct Allocate {
     /// How long the lease is to last, such as 90s; no longer than the pool grants, which it is when left out
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
     lease: Option<Duration>,
-    /// How long to wait when no token is to be had, up to 60s; left out, a pool that lets wait does for 30s
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
+    /// How long to wait when no token is free, up to 24h: the place in the queue is kept, and shown; left out, a pool that
+    /// lets wait does for 30s
+    #[arg(long, value_name = "DURATION", value_parser = duration::wait, allow_hyphen_values = true)]
     wait: Option<Duration>,
     /// Names the request, so that repeating it takes no second token; made up when left out
     #[arg(long, value_name = "KEY")]
@@ -73,10 +74,9 @@ impl Allocate {
         let key = self.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
         let user = client_config::user(self.user.as_deref())?;
         let wish = Wish { user, lease: self.lease, wait: self.wait, key };
-        let begun = Instant::now();
-        let answer = match persist(&api, &wish).await {
+        let answer = match self.take(&api, &wish).await? {
             Ok(answer) => answer,
-            Err(failure) => return Err(refused(&api, failure, &wish, begun.elapsed()).await),
+            Err((failure, waited)) => return Err(refused(&api, failure, &wish, waited).await),
         };
         let allocated: Allocated = answer.read()?;
         if self.common.json {
@@ -92,6 +92,51 @@ impl Allocate {
         Err(Trouble::new(Exit::Conflict, what)
             .hint("another --key, or none")
             .hint(format!("`token-manager show {lease}` tells what became of it")))
+    }
+
+    /// Asks, and asks again by the same key when the answer is lost, but not where no server is. A signal
+    /// that ends this program gives up the place in the queue.
+    async fn take(
+        &self,
+        api: &Api,
+        wish: &Wish,
+    ) -> Result<Result<Answer, (Failure, Duration)>, Trouble> {
+        let mut signals = Signals::of(ENDING.into_iter().filter(|signal| !is_ignored(*signal)))?;
+        let progress = Progress::on((!self.quiet).then_some(beside as fn(&str)));
+        let mut acquire = Acquire::new(api, PATIENCE, progress);
+        let (begun, mut first) = (Moment::now(), true);
+        let again = |failure: &Failure| {
+            if std::mem::take(&mut first) {
+                remark(format!("{failure}; asking again, for the same token."));
+            }
+        };
+        let signal = tokio::select! {
+            taken = acquire.settle(wish, again) => {
+                let failure = match taken {
+                    Ok(taken) => return Ok(Ok(taken.answer)),
+                    // That the last attempt did nothing says nothing about those before.
+                    Err(NoLease::Uncertain(failure)) if Exit::from(&failure) == Exit::Away => {
+                        api.lost(failure.to_string())
+                    }
+                    Err(NoLease::Failed(failure) | NoLease::Uncertain(failure)) => failure,
+                    Err(NoLease::TooShort) => api.lost("the lease is over"),
+                };
+                return Ok(Err((failure, Moment::now().since(begun))));
+            }
+            signal = signals.next() => signal,
+        };
+        let undone = tokio::select! {
+            undone = acquire.undo() => undone,
+            // A second signal insists.
+            _ = signals.next() => false,
+        };
+        if !undone {
+            remark(
+                "The server could not be asked whether it had granted a lease; if it had, that ends by \
+                 itself at its deadline.",
+            );
+        }
+        Err(Trouble::By(signal as i32))
     }
 
     fn show(&self, out: &Out, allocated: &Allocated) -> Result<(), Trouble> {
@@ -149,31 +194,13 @@ async fn refused(api: &Api, failure: Failure, wish: &Wish, waited: Duration) -> 
     }
 }
 
-/// Asks, and asks again by the same key when the answer is lost, but not where no server is.
-async fn persist(api: &Api, wish: &Wish) -> Result<Answer, Failure> {
-    let until = Instant::now() + wish.wait.unwrap_or_default() + PATIENCE;
-    let (mut first, mut uncertain) = (true, false);
-    loop {
-        let failure = match api.allocate_once(wish).await {
-            Err(failure) if failure.may_pass() => failure,
-            settled => return settled,
-        };
-        let away = matches!(failure, Failure::Unreachable { .. });
-        let pause = failure.pause(PAUSE);
-        if (first && away) || Instant::now() + pause > until {
-            // That nothing came of the last attempt says nothing about those before.
-            return Err(match Exit::from(&failure) {
-                Exit::Away if uncertain => api.lost(failure.to_string()),
-                _ => failure,
-            });
-        }
-        if first {
-            remark(format!("{failure}; asking again, for the same token."));
-        }
-        first = false;
-        uncertain |= Exit::from(&failure) != Exit::Away;
-        tokio::time::sleep(pause).await;
-    }
+/// The signals that end the wait.
+const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// Writes beside the output, which others may read by machine.
+fn beside(text: &str) {
+    // That nobody reads it is no reason to fail.
+    let _ = anstream::stderr().write_all(text.as_bytes());
 }
 
 fn seconds(seconds: f64) -> SignedDuration {

@@ -80,10 +80,11 @@ pub fn whole(text: &str) -> Option<Uuid> {
 ///
 /// When none or several are meant, or the server can't be asked.
 pub async fn token(api: &Api, named: &Named) -> Result<Uuid, Trouble> {
+    let mut numbered = None;
     let (mut fitting, begun) = match named {
         Named::Whole(id) => return Ok(*id),
         Named::Number(number, begun) => {
-            let numbered = numbered(api, *number).await?;
+            numbered = numbered_as(api, *number).await?;
             // Too short for an id.
             let ids = if begun.len() < LEAST { HashSet::new() } else { begins(api, begun).await? };
             (numbered.into_iter().chain(ids).collect::<HashSet<_>>(), begun)
@@ -101,7 +102,7 @@ pub async fn token(api: &Api, named: &Named) -> Result<Uuid, Trouble> {
             format!("there is no token {number}, and no token's id begins with {number}")
         }
         ([], _) => format!("no token's id begins with {begun}"),
-        (several, Named::Number(..)) => {
+        (several, Named::Number(..)) if numbered.is_some() => {
             format!("{begun} is the number or the beginning of the id of {} tokens", several.len())
         }
         (several, _) => format!("{} tokens begin with {begun}", several.len()),
@@ -114,7 +115,7 @@ pub async fn token(api: &Api, named: &Named) -> Result<Uuid, Trouble> {
 }
 
 /// The token with that number, if there is one.
-async fn numbered(api: &Api, number: u64) -> Result<Option<Uuid>, Failure> {
+async fn numbered_as(api: &Api, number: u64) -> Result<Option<Uuid>, Failure> {
     // A page begins after the position, from 0, of the last row of the page before.
     let after = number.checked_sub(2).map(|last| last.to_string());
     let after = after.as_deref().map(|last| ("after", last));

@@ -7,6 +7,7 @@ mod history;
 mod leases;
 pub mod look;
 mod pool;
+mod queue;
 mod release;
 mod renew;
 mod show;
@@ -43,6 +44,7 @@ enum Asked {
     Renew(renew::Renew),
     Clear(clear::Clear),
     Pool(pool::Pool),
+    Queue(queue::Queue),
     Watch(watch::Watch),
     Status(status::Status),
     Version(version::Version),
@@ -91,6 +93,7 @@ impl Asked {
             Asked::Renew(renew) => renew.perform().await,
             Asked::Clear(clear) => clear.perform().await,
             Asked::Pool(pool) => pool.perform().await.map_err(Trouble::of_reading),
+            Asked::Queue(queue) => queue.perform().await,
             Asked::Watch(watch) => watch.perform().await.map_err(Trouble::of_reading),
             Asked::Status(status) => status.perform().await,
             Asked::Version(version) => version.perform(),

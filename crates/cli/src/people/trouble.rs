@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::api::{Failure, Problem};
 use crate::exit::Exit;
+use crate::run::Leave;
 use crate::term::{coloured, harmless};
 
 use super::look::{BAD, QUIET, paint};
@@ -26,6 +27,8 @@ pub enum Trouble {
     },
     /// It has been told.
     Over(Exit),
+    /// A signal of this number ended it.
+    By(i32),
     /// Nobody reads the output any more, and so there is nothing left to do.
     Closed,
 }
@@ -95,6 +98,7 @@ impl Trouble {
                 exit.into()
             }
             Trouble::Over(exit) => exit.into(),
+            Trouble::By(signal) => Leave::By(signal).leave(),
             Trouble::Closed => ExitCode::SUCCESS,
         }
     }
@@ -131,6 +135,7 @@ fn hint(problem: &Problem) -> Option<&'static str> {
     Some(match problem.code.as_str() {
         "unknown-token" => "`token-manager tokens` shows all there are",
         "unknown-lease" => "`token-manager leases` shows the latest",
+        "unknown-ticket" => "`token-manager queue` shows all there are",
         "no-tokens" => "`token-manager serve --pool-size 100` makes some",
         "renewal-limit" => {
             "`token-manager allocate USER` for a further lease, when this one is over"

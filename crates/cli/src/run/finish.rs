@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use pool::HumanDuration;
 
+use crate::acquire::{GIVING_BACK, give_back};
 use crate::api::{Api, Failure};
 use crate::exit::Exit;
 
 use super::clock::Moment;
 use super::guard::{Outcome, Why};
 use super::keep::Over;
-use super::lease::{GIVING_BACK, Held, give_back};
+use super::lease::Held;
 use super::leave::Leave;
 use super::order::Order;
 use super::tell::{self, Tell};

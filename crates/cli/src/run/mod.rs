@@ -28,21 +28,22 @@ use std::time::Duration;
 use clap::ArgMatches;
 use nix::sys::signal::{Signal, raise};
 
+use crate::acquire::NoLease;
 use crate::api::{Api, Failure, SERVER_ENV, USER_ENV, explain};
 use crate::exit::Exit;
 
 use self::child::Child;
-use self::clock::Moment;
 use self::finish::{give_back_quietly, report, settle};
 use self::guard::Guard;
-use self::lease::{Asking, Held, NoLease};
-use self::leave::Leave;
+use self::lease::{Asking, Held};
 use self::order::Order;
 use self::signals::also_ends;
 use self::tell::Tell;
 use self::terminal::{Terminal, nobody_continues};
 
 pub use self::child::exit_code;
+pub use self::clock::Moment;
+pub use self::leave::Leave;
 pub use self::order::{VARIABLES, command};
 pub use self::signals::{ALSO_END, Signals, is_ignored};
 pub use self::stage::perform as stage;

@@ -126,9 +126,9 @@ pub fn command() -> Command {
         .arg(time(
             "wait",
             "DURATION",
-            "How long to wait for a token while all are in use [default: the pool decides]; more \
-             than 60s is asked for anew each minute, behind all others",
-        ))
+            "How long to wait for a token while all are in use, up to 24h; the place in the queue is \
+             kept, and shown [default: the pool decides]",
+        ).value_parser(duration::wait))
         .arg(time(
             "lease",
             "DURATION",

@@ -77,7 +77,8 @@ pub fn complain(what: &str, hints: &[&str]) {
     write(&format!("{BAD}error:{BAD:#} {}\n{}", harmless(what), hints.collect::<String>()));
 }
 
-fn write(text: &str) {
+/// Writes a text as it is, beside what else is said.
+pub fn write(text: &str) {
     let writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(writer) = &*writer {
         let _ = writer.to.try_send(text.to_owned());

@@ -24,6 +24,7 @@ mod people_habits;
 mod people_lies;
 mod people_messages;
 mod people_papers;
+mod people_queue;
 mod people_terminal;
 mod people_watch;
 mod resume;

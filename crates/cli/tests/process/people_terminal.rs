@@ -266,6 +266,22 @@ fn obeyed(shown: &str) -> Vec<char> {
 }
 
 #[test]
+fn the_position_in_the_queue_is_one_line_on_a_terminal() {
+    let (_folder, server) = served(&["--pool-size", "1", "--when-full", "wait"]);
+    told(&server, &["allocate", "ann"]);
+    for command in ["$T allocate bob --wait 2s", "$T run -u bob --wait 2s -- true"] {
+        let mut terminal = Terminal::run(command, &server, (80, 24));
+        let (code, shown) = terminal.end();
+        let waiting = "\r\x1b[Kwaiting: 0 ahead, since ";
+        assert!(shown.matches(waiting).count() >= 2, "{code:?} {shown:?}");
+        assert!(!shown.contains("ahead, since 0s\r\n"), "{shown:?}");
+        let (_, last) = shown.rsplit_once("ahead, since").unwrap();
+        assert!(last.contains("\r\x1b[K"), "the line is cleared: {shown:?}");
+        assert!(last.contains("no token became free within 2s"), "{shown:?}");
+    }
+}
+
+#[test]
 fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
     let (folder, server) = served(&["--pool-size", "2"]);
     let name = "e\x1b]0;owned\x07\x1b[2J\u{9b}31m\x7f\u{202e}\u{200b}";

@@ -12,7 +12,7 @@ use crate::sqlite;
 const TICKING: &str = "echo ready; while :; do sleep 0.02; done";
 
 /// Kills the server and starts it again where it was, a while later.
-fn restart(pool: &mut Pool, away: Duration) {
+pub fn restart(pool: &mut Pool, away: Duration) {
     let address = pool.server.url().replace("http://", "");
     pool.server.signal("KILL");
     pool.server.wait();

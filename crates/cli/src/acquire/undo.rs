@@ -1,0 +1,109 @@
+//! Leaving nothing behind: giving up a place in the queue, and giving a lease back.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use crate::api::{Allocated, Allocation, Api, Failure, Wish, jittered};
+use crate::run::Moment;
+
+use super::{Acquire, PAUSE};
+
+/// How long to try to give a lease back.
+pub const GIVING_BACK: Duration = Duration::from_secs(5);
+
+impl Acquire<'_> {
+    /// Leaves no lease and no place in the queue, once the asking was broken off, and answers whether
+    /// that is certain. Takes no longer than giving back does.
+    pub async fn undo(&mut self) -> bool {
+        self.progress.end();
+        let ticket = self.ticket.take();
+        let Some(wish) = self.open.take() else { return true };
+        let undone = async {
+            match ticket {
+                Some(ticket) => give_up(self.api, ticket).await,
+                None => withdraw(self.api, &wish).await,
+            }
+        };
+        timeout(GIVING_BACK, undone).await.is_ok_and(|done| done.is_ok())
+    }
+}
+
+/// Gives up a place in the queue, or the lease that it has become.
+async fn give_up(api: &Api, ticket: Uuid) -> Result<(), Failure> {
+    loop {
+        let Err(failure) = api.give_up(ticket).await else { return Ok(()) };
+        match failure.code() {
+            Some("unknown-ticket") => return Ok(()),
+            // A ticket becomes the lease of the same id.
+            Some("ticket-served") => return release(api, ticket).await,
+            _ if failure.may_pass() => sleep(failure.pause(PAUSE)).await,
+            _ => return Err(failure),
+        }
+    }
+}
+
+async fn release(api: &Api, lease: Uuid) -> Result<(), Failure> {
+    match give_back(api, &format!("/api/leases/{lease}"), GIVING_BACK).await {
+        Err(failure) if failure.code() == Some("lease-over") => Ok(()),
+        given_back => given_back,
+    }
+}
+
+/// The server takes a while to notice that the client has left, and may have granted a lease or made a
+/// ticket meanwhile.
+async fn withdraw(api: &Api, wish: &Wish) -> Result<(), Failure> {
+    const LOOKS: [Duration; 3] =
+        [Duration::ZERO, Duration::from_millis(200), Duration::from_millis(400)];
+    for wait in LOOKS {
+        sleep(wait).await;
+        if is_known(api, wish).await? {
+            return match api.allocate_once(wish, Some(Duration::ZERO)).await? {
+                Allocation::Waiting(ticket, _) => give_up(api, ticket.id).await,
+                Allocation::Granted(answer) => {
+                    release(api, answer.read::<Allocated>()?.lease_id).await
+                }
+            };
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is a lease or a ticket under the request's key: then nothing else can be asked under it.
+/// This request itself is never granted, since no pool has leases as long.
+async fn is_known(api: &Api, wish: &Wish) -> Result<bool, Failure> {
+    const TOO_LONG: Duration = Duration::from_hours(24 * 10_000);
+    let other = Wish { lease: Some(TOO_LONG), ..wish.clone() };
+    match api.allocate_once(&other, Some(Duration::ZERO)).await {
+        Err(Failure::Refused(problem)) if problem.status < 500 => {
+            Ok(problem.code == "idempotency-key-reused")
+        }
+        Err(failure) => Err(failure),
+        Ok(_) => Err(api.strange("it grants too long leases")),
+    }
+}
+
+/// Gives a lease back, by its path, and never another one.
+///
+/// # Errors
+///
+/// As [`Failure`] says; `lease-over` when it had ended otherwise.
+pub async fn give_back(api: &Api, path: &str, patience: Duration) -> Result<(), Failure> {
+    let path = format!("{path}/release");
+    let until = Moment::now().after(patience);
+    loop {
+        let left = until.since(Moment::now());
+        let asking = timeout(left.max(PAUSE), api.send(Method::POST, &path, None)).await;
+        let failure = match asking {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(failure)) => failure,
+            Err(_) => api.lost("it took too long"),
+        };
+        if !failure.may_pass() || Moment::now().after(PAUSE) > until {
+            return Err(failure);
+        }
+        sleep(jittered(PAUSE)).await;
+    }
+}

@@ -1,0 +1,156 @@
+//! Long waits: the order of arrival, giving up, and what is shown meanwhile.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::harness::{command, poll};
+use crate::people::{ask, json, refused, served, text, told};
+use crate::run::{Pool, Running};
+use crate::run_server::restart;
+
+/// A pool of one token that waits, which is held; the lease of the holder.
+fn held() -> (Pool, String) {
+    let pool = Pool::start(&["--when-full", "wait", "--lease", "10m"]);
+    let lease = text(&json(&pool.server, &["allocate", "holder"]), "lease_id").to_owned();
+    (pool, lease)
+}
+
+/// The tickets in the queue, once there are so many.
+fn tickets(pool: &Pool, count: usize) -> Vec<Value> {
+    poll("the queue", || {
+        let queue = json(&pool.server, &["queue"]);
+        let tickets = queue["tickets"].as_array().unwrap().clone();
+        (tickets.len() == count).then_some(tickets)
+    })
+}
+
+/// Begins to wait, by a command in a folder of its own.
+fn begin(pool: &Pool, arguments: &[&str]) -> (tempfile::TempDir, Running) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = command(folder.path(), arguments);
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    command.env("TOKEN_MANAGER_SERVER", pool.server.url());
+    let running = Running::start(folder.path(), &mut command);
+    (folder, running)
+}
+
+/// Each waits through several requests, lost connections and a restart of the server.
+#[test]
+fn who_waits_long_is_served_in_the_order_of_arrival() {
+    let (mut pool, holder) = held();
+    let order = pool.folder.path().join("order");
+    let script = |name: &str| format!("echo {name} >> {}", order.display());
+    let mut running = Vec::new();
+    for (at, name) in ["first", "second", "third"].into_iter().enumerate() {
+        let script = script(name);
+        let arguments = ["run", "-u", name, "--wait", "5m", "--", "sh", "-c", &script];
+        running.push(begin(&pool, &arguments));
+        tickets(&pool, at + 1);
+    }
+    let requests = || pool.server.log().matches("status=202").count();
+    poll("several requests of each", || (requests() >= 7).then_some(()));
+    let before = tickets(&pool, 3);
+    restart(&mut pool, std::time::Duration::from_millis(500));
+    // Whoever lost the connection has asked again.
+    poll("requests after the restart", || {
+        (pool.server.log().matches("status=202").count() >= 3).then_some(())
+    });
+    let after = tickets(&pool, 3);
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before["ticket"], after["ticket"], "{before} {after}");
+    }
+    let last = begin(&pool, &["allocate", "last", "--wait", "24h"]);
+    tickets(&pool, 4);
+    told(&pool.server, &["release", &holder]);
+    for (_folder, running) in running {
+        let ended = running.end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.err.starts_with("waiting: "), "{ended:?}");
+    }
+    assert_eq!(last.1.end().code, Some(0));
+    assert_eq!(fs::read_to_string(order).unwrap(), "first\nsecond\nthird\n");
+    // A ticket has become the lease of the same id.
+    let leases = json(&pool.server, &["leases", "--user", "second"]);
+    assert_eq!(leases["leases"][0]["lease_id"], before[1]["ticket"]);
+}
+
+#[test]
+fn a_signal_gives_the_place_up_at_once() {
+    let (pool, _) = held();
+    for (arguments, signal, code) in [
+        (&["run", "-u", "ann", "--wait", "5m", "--", "true"][..], "INT", 130),
+        (&["run", "-u", "ann", "--wait", "5m", "--", "true"], "TERM", 143),
+        (&["allocate", "ann", "--wait", "5m"], "INT", 130),
+        (&["allocate", "ann", "--wait", "5m", "--key", "mine"], "TERM", 143),
+    ] {
+        let (_folder, running) = begin(&pool, arguments);
+        running.tells("waiting: 0 ahead");
+        let since = std::time::Instant::now();
+        running.signal(signal);
+        let ended = running.end();
+        assert_eq!((ended.code, ended.out.as_str()), (Some(code), ""), "{ended:?}");
+        assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+        assert_eq!(json(&pool.server, &["queue"])["tickets"], Value::Array(Vec::new()));
+        assert!(
+            since.elapsed().as_secs() < 10,
+            "well before a ticket lapses: {:?}",
+            since.elapsed()
+        );
+    }
+    assert_eq!(json(&pool.server, &["pool"])["active"], 1);
+}
+
+#[test]
+fn the_queue_is_listed_and_places_are_given_up() {
+    let (pool, holder) = held();
+    let none = ask(&pool.server, &["queue"]);
+    assert_eq!((none.code, none.err.as_str()), (Some(0), "No request waits for a token.\n"));
+    let (_ann, ann) = begin(&pool, &["run", "-u", "ann", "--wait", "10m", "--", "true"]);
+    tickets(&pool, 1);
+    let (_bob, bob) = begin(&pool, &["allocate", "-q", "bob", "--wait", "10m"]);
+    let rows = tickets(&pool, 2);
+    let listed = told(&pool.server, &["queue"]);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines[0].starts_with("POSITION  USER  SINCE"), "{listed}");
+    assert!(lines[1].starts_with("1         ann ") && lines[1].contains("in 10m"), "{listed}");
+    assert!(lines[2].starts_with("2         bob ") && lines[2].ends_with(text(&rows[1], "ticket")));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (_, answer) = runtime.block_on(pool.server.get("/api/queue?limit=20"));
+    assert_eq!(json(&pool.server, &["queue"]), answer);
+    let given_up = told(&pool.server, &["queue", "--give-up", text(&rows[0], "ticket")]);
+    assert!(given_up.starts_with("Given up: ticket "), "{given_up}");
+    let ended = ann.end();
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    told(&pool.server, &["release", &holder]);
+    let ended = bob.end();
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (Some(0), ""),
+        "nothing beside the value: {ended:?}"
+    );
+    let ticket = text(&rows[1], "ticket");
+    let release = format!("try: `token-manager release {ticket}`");
+    refused(&pool.server, &["queue", "--give-up", ticket], 5, &[&release]);
+    let none = "01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd";
+    refused(&pool.server, &["queue", "--give-up", none], 4, &["`token-manager queue`"]);
+}
+
+#[test]
+fn the_position_is_told_when_it_changes() {
+    let (_folder, server) = served(&["--pool-size", "1", "--when-full", "wait", "--lease", "10m"]);
+    let lease = text(&json(&server, &["allocate", "holder"]), "lease_id").to_owned();
+    let ended = std::thread::scope(|scope| {
+        let wait = scope.spawn(|| ask(&server, &["allocate", "ann", "--wait", "5m"]));
+        poll("ann to wait", || (json(&server, &["pool"])["waiting"] == 1).then_some(()));
+        told(&server, &["release", &lease]);
+        wait.join().unwrap()
+    });
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), "waiting: 0 ahead, since 0s\n"));
+    for arguments in [
+        &["allocate", "ann", "--wait", "25h"][..],
+        &["run", "-u", "a", "--wait", "2d", "--", "true"],
+    ] {
+        refused(&server, arguments, 2, &["is too long: a request waits 1d at most"]);
+    }
+}
