@@ -29,7 +29,7 @@ describe("care", { concurrency: 3 }, () => {
   inBrowser("a double click releases one lease, not the next one too", async (stage) => {
     const server = await stage.server(...wait);
     const { token_id: id } = await server.allocate("ann");
-    const dashboard = await stage.dashboard(server);
+    const dashboard = await stage.dashboard(server, { me: "ann" });
     await dashboard.open(id);
     void queue(server, "bob");
     await dashboard.counts({ waiting: 1 });
@@ -40,18 +40,21 @@ describe("care", { concurrency: 3 }, () => {
     await dashboard.reads("#drawer-holder", /bob/);
     await release.click({ force: true });
     await release.press("Enter");
+    // On a slow machine the calm may be over by then: so it is asked about bob's.
+    const cancel = dashboard.page.locator("#release-cancel");
+    if (await cancel.isVisible()) await cancel.click();
     const allowed = dashboard.page.locator('#drawer-release[aria-disabled="false"]');
     await allowed.waitFor();
     assert.deepEqual(await past(server, id), ["bob running", "ann released"]);
     await dashboard.reads("#announcer", /bob/);
-    await release.click();
+    await dashboard.releaseTheirs();
     await dashboard.reads("#drawer-holder", /cid/);
   });
 
   inBrowser("a press that began on one lease does not end its successor's", async (stage) => {
     const server = await stage.server("--pool-size=1");
     const { token_id: id } = await server.allocate("ann");
-    const dashboard = await stage.dashboard(server);
+    const dashboard = await stage.dashboard(server, { me: "ann" });
     dashboard.expect(/409/, /410/);
     const { page } = dashboard;
     await dashboard.open(id);
@@ -91,7 +94,7 @@ describe("care", { concurrency: 3 }, () => {
     await page.locator("#notice").waitFor();
     await dashboard.reads("#notice", /1/);
     await dashboard.reads("#announcer", /\p{Letter}/u);
-    await release.click();
+    await dashboard.releaseTheirs();
     await dashboard.shows(bob.token_id, null);
   });
 
@@ -130,10 +133,12 @@ describe("care", { concurrency: 3 }, () => {
     await page.keyboard.up("Enter");
     await dashboard.reads("#allocate-result", /bob/);
     await dashboard.counts({ active: 2 });
-    await page.locator("#allocate-seconds").pressSequentially("1-");
-    await page.locator("#allocate-submit").click();
-    await dashboard.reads("#allocate-error", /120/);
-    assert.equal(await dashboard.focus(), "#allocate-seconds");
+    for (const wrong of ["90", "3m", "0s", "1-"]) {
+      await page.locator("#allocate-length").fill(wrong);
+      await page.locator("#allocate-submit").click();
+      await dashboard.reads("#allocate-error", /\b90s\b.*\b2m\b/);
+      assert.equal(await dashboard.focus(), "#allocate-length");
+    }
     assert.equal((await server.pool()).active, 2);
   });
 
@@ -177,7 +182,10 @@ describe("care", { concurrency: 3 }, () => {
     await cancel.waitFor();
     dashboard.expect(/ERR_/);
     await server.end("SIGKILL");
-    await dashboard.reads("#allocate-error", /\p{Letter}/u);
+    await dashboard.state("lost");
+    await cancel.click();
+    // Nothing can be given up at a server that is away.
+    await dashboard.reads("#allocate-error", /15 seconds/, 15_000);
     await cancel.waitFor({ state: "hidden" });
   });
 
@@ -218,7 +226,7 @@ describe("care", { concurrency: 3 }, () => {
       going = false;
       await traffic;
     }
-    await dashboard.reads("#search-results .what", /\d:\d\d/);
+    await dashboard.reads("#search-results .what", /\b\d+s\b/);
     const first = "#search-results li:first-child .what";
     const left = await dashboard.text(first);
     await until("time goes on", async () => (await dashboard.text(first)) !== left);

@@ -53,8 +53,8 @@ describe("a pool", { concurrency: 4 }, () => {
         `${names}`,
       );
       const seconds = texts.map((text) => {
-        const [minutes, rest] = text.split(":").map(Number);
-        return minutes * 60 + rest;
+        const [, rest] = /^(\d+)s$/.exec(text) ?? [];
+        return Number(rest);
       });
       assert.deepEqual(
         seconds,
@@ -100,16 +100,16 @@ describe("a pool", { concurrency: 4 }, () => {
     const dashboard = await stage.tab(server, context);
     await dashboard.load();
     await dashboard.shows(held.token_id, "ann");
-    await dashboard.reads("#grid .cell[data-state=active] .cell-left", /^(1:00|0:5\d)$/);
+    await dashboard.reads("#grid .cell[data-state=active] .cell-left", /^(1m|5\ds)$/);
   });
 
   inBrowser("a renewed lease counts down from its new deadline", async (stage) => {
     const server = await stage.server("--pool-size=2", "--lease=1m", "--max-lease=1h");
     const { token_id: id, lease_id: lease } = await server.allocate("ann");
     const dashboard = await stage.dashboard(server);
-    await dashboard.reads("#grid .cell[data-state=active] .cell-left", /^0:5[0-8]$/);
+    await dashboard.reads("#grid .cell[data-state=active] .cell-left", /^5[0-8]s$/);
     await server.ask("POST", `/api/leases/${lease}/renew`);
-    await dashboard.reads("#grid .cell[data-state=active] .cell-left", /^(1:00|0:59)$/);
+    await dashboard.reads("#grid .cell[data-state=active] .cell-left", /^(1m|59s)$/);
     await dashboard.shows(id, "ann");
     await dashboard.feeds("renewed");
   });
@@ -152,8 +152,7 @@ describe("a pool", { concurrency: 4 }, () => {
     await dashboard.open(id);
     await dashboard.reads("#drawer-holder", /ann/);
     await dashboard.reads("#drawer-left", /\d/);
-    const release = dashboard.page.locator("#drawer-release");
-    await release.click();
+    await dashboard.releaseTheirs();
     await dashboard.shows(id, null);
     await dashboard.told("released");
     await dashboard.counts({ active: 0, available: 3 });

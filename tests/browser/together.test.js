@@ -58,7 +58,7 @@ async function measure(here, there) {
     await watcher.shows(held.id, user);
     await watcher.open(held.id);
     await watcher.reads("#drawer-holder", new RegExp(user));
-    await watcher.page.locator("#drawer-release").click();
+    await watcher.releaseTheirs();
     delays.push(await delay(watcher, actor, "available"));
     await watcher.shows(held.id, null);
     await watcher.page.keyboard.press("Escape");

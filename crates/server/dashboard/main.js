@@ -1,4 +1,5 @@
 // @ts-check
+import { api } from "./live/api.js";
 import { Live } from "./live/live.js";
 import { startAllocating } from "./view/allocate.js";
 import { startBar } from "./view/bar.js";
@@ -7,12 +8,14 @@ import { startClearing } from "./view/clear.js";
 import { startDrawer } from "./view/drawer.js";
 import { startFeed } from "./view/feed.js";
 import { startHeadline } from "./view/headline.js";
+import { startQueue } from "./view/queue.js";
 import { startSearch } from "./view/search.js";
 import { startTokens } from "./view/tokens.js";
 import { startUpgrade } from "./view/upgrade.js";
 import { fillStaticWords } from "./words/language.js";
 
 const live = new Live();
+api.watch(() => live.state !== "lost");
 fillStaticWords();
 startBar(live);
 startHeadline(live);
@@ -21,6 +24,7 @@ const open = startDrawer(live);
 const tokens = startTokens(live, open);
 startSearch(live, tokens, open);
 startAllocating(live);
+startQueue(live);
 startClearing(live);
 startFeed(live);
 startUpgrade(live);

@@ -157,6 +157,13 @@ export class Dashboard {
     await this.drawer(id);
   }
 
+  /** Releases the lease in the drawer, which is another person's. */
+  async releaseTheirs() {
+    await this.page.locator("#drawer-release").click();
+    await this.page.locator("#release-confirm").click();
+    await this.page.locator("#release-dialog").waitFor({ state: "hidden" });
+  }
+
   /** Waits until the drawer shows this token, or is closed (null). @param {string | null} id */
   async drawer(id, milliseconds = 5000) {
     await this.until(`the drawer shows ${id}`, drawerShows, id, milliseconds);

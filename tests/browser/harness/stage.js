@@ -85,10 +85,12 @@ export class Stage {
   /**
    * The dashboard, loaded.
    * @param {Server} server
-   * @param {Options & { hash?: string }} [options]
+   * @param {Options & { hash?: string, me?: string }} [options] `me` allocated there before
    */
-  async dashboard(server, { hash, ...options } = {}) {
-    const dashboard = await this.tab(server, await this.context(options));
+  async dashboard(server, { hash, me, ...options } = {}) {
+    const context = await this.context(options);
+    if (me) await context.addInitScript((name) => localStorage.setItem("token-manager.user", name), me);
+    const dashboard = await this.tab(server, context);
     await dashboard.load(hash);
     return dashboard;
   }

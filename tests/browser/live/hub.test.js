@@ -16,7 +16,7 @@ beforeEach(() => {
  * @param {{ patience?: number, forget?: number }} [limits]
  */
 function hubOf(t, limits = {}) {
-  const api = { pool: async () => info(57), refusal: async () => undefined };
+  const api = { pool: async () => info(57), queue: async () => [], refusal: async () => undefined };
   const hub = new Hub({ api, open: FakeSource.open, times: { batch: 0, beat: 1e6 }, ...limits });
   return {
     hub,

@@ -19,6 +19,8 @@ let stream;
 /** What GET /api/pool answers; an error is thrown. @type {ReturnType<typeof info> | Error} */
 let answer;
 let asked = 0;
+/** Who waits. @type {import("../../../crates/server/dashboard/live/shape.js").Ticket[]} */
+let tickets = [];
 /** Why the server opens no stream. @type {string | undefined} */
 let why;
 
@@ -37,8 +39,9 @@ function begin(times) {
     if (answer instanceof Error) throw answer;
     return answer;
   };
+  const queue = async () => tickets;
   const tell = (/** @type {Message} */ message) => void heard.push(message);
-  const parts = { api: { pool, refusal: async () => why }, open: FakeSource.open, times: { ...TIMES, ...times } };
+  const parts = { api: { pool, queue, refusal: async () => why }, open: FakeSource.open, times: { ...TIMES, ...times } };
   stream = new Stream(tell, parts);
   stream.start();
 }
@@ -294,4 +297,24 @@ test("after the machine slept, the server is asked at once and the stream opened
   } finally {
     Date.now = right;
   }
+});
+
+test("those who wait are asked for while there are any", async () => {
+  begin();
+  (await connected(1)).open();
+  const lists = () => heard.flatMap((message) => (message.type === "queue" ? [message.tickets] : []));
+  const before = asked;
+  await until("more signs of life", () => asked > before + 2);
+  assert.deepEqual(lists(), [], "nobody waits");
+  tickets = [{ id: "lease-9", user: "ann", userId: "id", position: 1, since: 0, until: 1 }];
+  answer = info(57, { waiting: 1 });
+  await until("the queue", () => lists().length > 1);
+  assert.deepEqual(lists()[0], tickets);
+  assert.deepEqual([...stream.greeting()].map(({ type }) => type), ["state", "info", "queue", "load"]);
+  answer = info(57);
+  await until("it is empty again", () => lists()[lists().length - 1].length === 0);
+  const { length } = lists();
+  const then = asked;
+  await until("more signs of life", () => asked > then + 2);
+  assert.equal(lists().length, length, "it is said once");
 });

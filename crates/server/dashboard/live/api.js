@@ -1,45 +1,63 @@
 // @ts-check
+import { atLeast } from "./backoff.js";
 import { clock as pageClock } from "./clock.js";
-import { allocationOf, leaseOf, pastLeaseOf, tokenOf } from "./shape.js";
+import { allocationOf, leaseOf, pastLeaseOf, ticketOf, tokenOf } from "./shape.js";
 /** @typedef {import("./shape.js").Row} Row */
 /** @typedef {import("./shape.js").Info} Info */
 /** @typedef {import("./shape.js").PastLease} PastLease */
+/** @typedef {import("./shape.js").Allocation} Allocation */
+/** @typedef {import("./shape.js").Ticket} Ticket */
 /** @typedef {import("./clock.js").Clock} Clock */
+
+const ALLOCATE = "/api/tokens/allocate";
 
 /** How long an answer may take, in milliseconds. */
 const PATIENCE = 10_000;
 /** How long it may take in all where a lost answer is asked for again. */
 const PATIENCE_IN_ALL = 20_000;
-/** How much longer than its wait an allocation may take: the server needs some time, too. */
-const SPARE = 15_000;
-/** The pauses before an allocation whose answer was lost is asked for again, in milliseconds. */
+/** The pauses before a request without an answer is repeated, in milliseconds. */
 const PAUSES = [300, 1000, 2500];
-/** Answers after which it is not known whether the lease was granted. */
+/** How long a server that was lost may take to show that it is there. */
+const PROBE = 3000;
+/** Answers after which it is not known whether the request was done. */
 const OPEN_ENDS = new Set(["unreachable", "outcome-unknown", "timed-out", "stopping"]);
+/** Answers after which it certainly was not, although the request was right. */
+const NOT_NOW = new Set(["not-sent", "not-done", "busy", "too-many-connections", "too-many-answers"]);
+
+/** Whether the same request, repeated, may succeed. @param {unknown} problem */
+export function worthRepeating(problem) {
+  if (!(problem instanceof Problem)) return false;
+  // Proxies answer these by themselves, some of them without a problem document.
+  const ofProxy = problem.code === "unexpected" && problem.status >= 502;
+  return ofProxy || OPEN_ENDS.has(problem.code) || NOT_NOW.has(problem.code);
+}
 
 /** Why a request was not done. */
 export class Problem extends Error {
   /**
-   * @param {number} status HTTP status, 0 when the server could not be reached
+   * @param {number} status HTTP status, 0 when no answer came
    * @param {Record<string, any>} members the whole body
    */
   constructor(status, members) {
     super(members.detail ?? members.title ?? `HTTP ${status}`);
     this.name = "Problem";
     this.status = status;
-    /** @type {string} "unreachable" with status 0, "unexpected" where no problem document came */
+    /** @type {string} "unreachable" or "not-sent" with status 0, "unexpected" where no problem
+     * document came */
     this.code = members.code ?? "unexpected";
     /** @type {string} */
     this.title = members.title ?? `HTTP ${status}`;
     /** @type {string} */
     this.detail = members.detail ?? "";
     this.members = members;
+    /** Milliseconds after which to try again, as the server says. */
+    this.retryAfter = 0;
   }
 }
 
 /**
  * @typedef {{ method?: string, body?: unknown, headers?: Record<string, string>,
- *   timeout?: number, signal?: AbortSignal }} Ask
+ *   timeout?: number, limit?: AbortSignal, keepalive?: boolean }} Ask `limit` instead of a timeout
  */
 
 /**
@@ -47,13 +65,29 @@ export class Problem extends Error {
  * @param {{ base?: string, clock?: Clock, fetch?: typeof globalThis.fetch }} [parts]
  */
 export function createApi({ base = "", clock = pageClock, fetch = globalThis.fetch } = {}) {
+  /** Whether the server is known to be there. @type {() => boolean} */
+  let connected = () => true;
+
+  /**
+   * Of a request without an answer, a browser does not tell whether it arrived. So a server that was
+   * lost is first asked something harmless: as long as it does not answer that, nothing is sent.
+   */
+  async function probe() {
+    try {
+      await fetch.call(globalThis, `${base}/health/live`, { signal: AbortSignal.timeout(PROBE) });
+    } catch {
+      throw new Problem(0, { code: "not-sent", title: "The server can't be reached" });
+    }
+  }
+
   /**
    * @param {string} path
    * @param {Ask} [ask]
-   * @returns {Promise<{ body: any, next: string | undefined }>}
+   * @returns {Promise<{ status: number, body: any, next: string | undefined }>}
    */
-  async function request(path, { method = "GET", body, headers = {}, timeout, signal } = {}) {
-    const limit = AbortSignal.timeout(timeout ?? PATIENCE);
+  async function request(path, ask = {}) {
+    const { method = "GET", body, headers = {}, timeout = PATIENCE, keepalive } = ask;
+    if (method !== "GET" && !keepalive && !connected()) await probe();
     const sentAt = performance.now();
     let response;
     let text;
@@ -62,21 +96,31 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
         method,
         headers: body === undefined ? headers : { "content-type": "application/json", ...headers },
         body: body === undefined ? undefined : JSON.stringify(body),
-        signal: signal === undefined ? limit : either(signal, limit),
+        signal: ask.limit ?? AbortSignal.timeout(timeout),
+        keepalive,
       });
       text = await response.text();
-    } catch (cause) {
-      if (signal?.aborted) throw cause;
+    } catch {
       throw new Problem(0, { code: "unreachable", title: "The server did not answer" });
     }
     const answer = parse(text);
     learn(clock, answer, response.headers.get("date"), sentAt);
-    if (!response.ok) throw new Problem(response.status, answer ?? {});
+    if (!response.ok) {
+      const problem = new Problem(response.status, answer ?? {});
+      problem.retryAfter = 1000 * (Number(response.headers.get("retry-after")) || 0);
+      throw problem;
+    }
     if (answer === undefined) throw new Problem(response.status, { title: "No JSON was answered" });
-    return { body: answer, next: nextOf(response.headers.get("link")) };
+    const { status, headers: answered } = response;
+    return { status, body: answer, next: nextOf(answered.get("link")) };
   }
 
   return {
+    /** Says how to find out whether the server is known to be there. @param {() => boolean} is */
+    watch(is) {
+      connected = is;
+    },
+
     /**
      * @param {{ timeout?: number }} [ask]
      * @returns {Promise<Info>}
@@ -147,27 +191,61 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
 
     /**
      * Leases a token to a user. If the answer is lost it is asked for again, by the same key, so
-     * that no second token is taken. But who waits may change their mind, which is hanging up: then
-     * no lease may be left behind, as one would be under a key, so there is none.
+     * that no second token is taken.
      * @param {string} user
-     * @param {{ leaseSeconds?: number, waitSeconds?: number, signal?: AbortSignal }} [wishes]
+     * @param {{ leaseSeconds?: number }} [wishes]
+     * @returns {Promise<Allocation>}
      */
-    async allocate(user, { leaseSeconds, waitSeconds, signal } = {}) {
-      const path = "/api/tokens/allocate";
+    async allocate(user, { leaseSeconds } = {}) {
+      const headers = { "idempotency-key": freshKey() };
+      const body = { user_id: user, lease_seconds: leaseSeconds };
+      const ask = { method: "POST", headers, body };
+      return allocationOf((await persist((timeout) =>
+        request(ALLOCATE, { ...ask, timeout }))).body);
+    },
+
+    /**
+     * Leases a token to a user, or draws a ticket, which is kept by asking again with the same key.
+     * @param {string} user
+     * @param {{ leaseSeconds?: number, waitSeconds: number, key: string, hold: number,
+     *   limit: AbortSignal }} wishes `hold` is for how many seconds this one request may wait
+     * @returns {Promise<{ allocation?: Allocation, ticket?: Ticket }>}
+     */
+    async allocateOrQueue(user, { leaseSeconds, waitSeconds, key, hold, limit }) {
+      const headers = { "idempotency-key": key, prefer: `wait=${hold}` };
       const body = { user_id: user, lease_seconds: leaseSeconds, wait_seconds: waitSeconds };
-      if (waitSeconds === undefined) {
-        const headers = { "idempotency-key": freshKey() };
-        const keyed = { method: "POST", headers, body, signal };
-        return allocationOf((await persist((timeout) =>
-          request(path, { ...keyed, timeout }))).body);
-      }
-      const timeout = waitSeconds * 1000 + SPARE;
+      const answer = await request(ALLOCATE, { method: "POST", headers, body, limit });
+      return answer.status === 202 ? { ticket: ticketOf(answer.body) }
+        : { allocation: allocationOf(answer.body) };
+    },
+
+    /**
+     * Those who wait, first come first.
+     * @param {number} limit
+     * @param {{ timeout?: number }} [ask]
+     * @returns {Promise<Ticket[]>}
+     */
+    async queue(limit, ask) {
+      return (await request(`/api/queue?limit=${limit}`, ask)).body.tickets.map(ticketOf);
+    },
+
+    /**
+     * Gives up a place in the queue. It may have lapsed or been given up before.
+     * @param {string} ticketId
+     * @param {boolean} [leaving] whether the page is being closed, and can't wait for the answer
+     * @returns {Promise<string | undefined>} the lease that it has become, if it has
+     */
+    async giveUp(ticketId, leaving = false) {
+      const path = `/api/queue/${encodeURIComponent(ticketId)}`;
+      const ask = { method: "DELETE", keepalive: leaving };
       try {
-        return allocationOf((await request(path, { method: "POST", body, timeout, signal })).body);
+        await persist((timeout) => request(path, { ...ask, timeout }));
       } catch (problem) {
-        if (!(problem instanceof Problem) || problem.status !== 0) throw problem;
-        throw new Problem(0, { ...problem.members, code: "wait-lost" });
+        if (!(problem instanceof Problem)) throw problem;
+        if (problem.code === "ticket-served") return problem.members.lease_id;
+        if (problem.status !== 404) throw problem;
       }
+      return undefined;
     },
 
     /**
@@ -209,14 +287,19 @@ export const api = createApi();
  */
 async function persist(attempt) {
   const end = performance.now() + PATIENCE_IN_ALL;
+  /** The first failure after which it was not known whether the request was done. @type {unknown} */
+  let open;
   for (let tries = 0; ; tries += 1) {
     const left = end - performance.now();
     try {
       return await attempt(Math.min(PATIENCE, left));
     } catch (problem) {
-      const open = problem instanceof Problem && OPEN_ENDS.has(problem.code);
-      const pause = PAUSES[tries];
-      if (!open || pause === undefined || performance.now() + pause >= end) throw problem;
+      const code = problem instanceof Problem ? problem.code : "";
+      if (OPEN_ENDS.has(code)) open ??= problem;
+      else if (code !== "not-sent") throw problem;
+      const { retryAfter } = /** @type {Problem} */ (problem);
+      const pause = atLeast(Math.max(retryAfter, PAUSES[tries] ?? Infinity));
+      if (performance.now() + pause >= end) throw open ?? problem;
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }
@@ -270,21 +353,7 @@ function queryOf(query) {
 }
 
 /** Of pages from another machine over plain HTTP, browsers withhold crypto.randomUUID. */
-function freshKey() {
+export function freshKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/**
- * AbortSignal.any is younger than the browsers this has to run in.
- * @param {AbortSignal} one
- * @param {AbortSignal} other
- */
-function either(one, other) {
-  const both = new AbortController();
-  for (const signal of [one, other]) {
-    if (signal.aborted) both.abort(signal.reason);
-    signal.addEventListener("abort", () => both.abort(signal.reason), { once: true });
-  }
-  return both.signal;
 }

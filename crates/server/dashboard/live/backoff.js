@@ -1,15 +1,19 @@
 // @ts-check
+// Pauses between attempts. A part of each is random: all pages lose a server at the same moment,
+// and must not come back at the same one.
 
 /**
- * The pause before another attempt, in milliseconds: it doubles with each failure. Half of it is
- * random, since all pages lose a server at the same moment and must not come back at the same one.
+ * The pause before another attempt, in milliseconds: it doubles with each failure.
  * @param {number} failures before this one
  * @param {number} first
  * @param {number} most
  */
-export function backoff(failures, first, most) {
-  return jitter(Math.min(most, first * 2 ** failures));
-}
+export const backoff = (failures, first, most) =>
+  Math.min(most, first * 2 ** failures) * between(0.5, 1);
 
-/** @param {number} ms @returns {number} at least half of it */
-export const jitter = (ms) => ms * (0.5 + 0.5 * Math.random());
+/** A pause that a server asked for, or that is the least: up to half as long again.
+ * @param {number} ms */
+export const atLeast = (ms) => ms * between(1, 1.5);
+
+/** @param {number} low @param {number} high */
+const between = (low, high) => low + (high - low) * Math.random();

@@ -10,6 +10,7 @@ import { happeningOf } from "./shape.js";
 /** @typedef {import("./shape.js").Happening} Happening */
 /** @typedef {import("./shape.js").Info} Info */
 /** @typedef {import("./shape.js").Row} Row */
+/** @typedef {import("./shape.js").Ticket} Ticket */
 /** @typedef {import("./stream.js").Message} Message */
 /** @typedef {import("./stream.js").State} State */
 /** @typedef {import("./line.js").Line} Line */
@@ -47,6 +48,7 @@ class News extends Event {
  * - `pool`, detail {positions: number[] | null}: these tokens changed, or all (null)
  * - `recent`: something happened
  * - `series`: the last minutes were read from the history
+ * - `queue`: who waits changed
  * - `info`; `state`, which is also told when why it is lost changes
  */
 export class Live extends EventTarget {
@@ -56,6 +58,8 @@ export class Live extends EventTarget {
   info = null;
   /** @type {Happening[]} oldest first */
   recent = [];
+  /** The first who wait, as listed a few seconds ago at most. @type {Ticket[]} */
+  queue = [];
   /** @type {State} */
   state = "connecting";
   /** Why a server that is there opens no stream: a problem's code. @type {string | undefined} */
@@ -120,6 +124,7 @@ export class Live extends EventTarget {
       this.why = message.why;
       return this.#connected(message.state);
     }
+    if (message.type === "queue") return this.#setQueue(message.tickets);
     if (message.type === "load") {
       if (this.state === "lost") this.#old = true;
       return void this.#load();
@@ -130,6 +135,20 @@ export class Live extends EventTarget {
     this.#learn(message);
     this.dispatchEvent(new News("info", null));
     if (this.state === "live" && this.#doubt(message.info)) void this.#load();
+  }
+
+  /** @param {Ticket[]} tickets */
+  #setQueue(tickets) {
+    this.queue = tickets;
+    this.dispatchEvent(new News("queue", null));
+  }
+
+  /** A ticket bears the id of the lease that it becomes. @param {string} id of a lease that began */
+  #serve(id) {
+    const served = this.queue.findIndex((ticket) => ticket.id === id);
+    if (served < 0) return;
+    this.#setQueue(this.queue.flatMap((ticket, i) => (
+      i === served ? [] : i < served ? ticket : { ...ticket, position: ticket.position - 1 })));
   }
 
   /**
@@ -171,6 +190,7 @@ export class Live extends EventTarget {
       if (position >= 0) this.#changed?.add(position);
       event.position = this.pool.token(event.tokenId)?.position ?? -1;
       if (event.position < 0) strange = true;
+      if (kind === "started") this.#serve(event.id);
       if (this.#loading) this.#kept.set(event.tokenId, event);
       if (this.series.apply(event)) this.recent.push(event);
       // A renewal bears no time but the page's own guess.

@@ -31,6 +31,10 @@
  * }} Allocation what was allocated; `over` when a repeated request found its lease ended meanwhile
  */
 
+/** @typedef {{ id: string, user: string, userId: string, position: number, since: number,
+ *   until: number }} Ticket a place in the queue; `id` is that of the lease that it will become, and
+ *   `position` is 1 for the first. What is drawn by an allocation has no user */
+
 /**
  * @typedef {{
  *   size: number, active: number, available: number, waiting: number,
@@ -98,6 +102,21 @@ export function allocationOf(row) {
       fence: evicted.fence,
       startedAt: Date.parse(evicted.started_at),
     },
+  };
+}
+
+/**
+ * @param {any} row of the queue, or the answer to an allocation that waits
+ * @returns {Ticket}
+ */
+export function ticketOf(row) {
+  return {
+    id: row.ticket,
+    user: row.user ?? "",
+    userId: row.user_id ?? "",
+    position: row.position,
+    since: Date.parse(row.since),
+    until: Date.parse(row.until),
   };
 }
 

@@ -1,8 +1,9 @@
 // @ts-check
 import { createApi, Problem } from "./api.js";
-import { backoff, jitter } from "./backoff.js";
+import { atLeast, backoff } from "./backoff.js";
 import { Clock } from "./clock.js";
 /** @typedef {import("./shape.js").Info} Info */
+/** @typedef {import("./shape.js").Ticket} Ticket */
 /** @typedef {import("./api.js").Api} Api */
 
 /** @typedef {"connecting" | "live" | "lost"} State */
@@ -14,11 +15,16 @@ import { Clock } from "./clock.js";
  * - `events`: JSON, an array of [kind, data] in the order in which they happened;
  * - `info`: an answer of GET /api/pool, asked for at `sentAt` and there at `takenAt` by Date.now(),
  *   which worker and tabs share, unlike performance.now();
+ * - `queue`: the first who wait, asked for while there are any;
  * - `state`: of the connection; `why` is the code of the problem for which a server that is there
  *   opens no stream.
  * @typedef {{ type: "load" } | { type: "events", text: string } | StateMessage
+ *   | { type: "queue", tickets: Ticket[] }
  *   | { type: "info", info: Info, sentAt: number, takenAt: number }} Message
  */
+
+/** How many of those who wait are listed. */
+export const TICKETS = 100;
 
 /** Times in milliseconds. */
 export const TIMES = {
@@ -36,7 +42,7 @@ export const TIMES = {
   /** how often at most a stream that looks stuck is replaced */
   suspicion: 9000,
   /** how long a server that refuses one more stream is left alone */
-  refused: 30_000,
+  refused: 20_000,
   /** between two looks at whether the machine slept, and by how much the clocks differ then */
   look: 1000,
   slept: 3000,
@@ -53,6 +59,8 @@ export class Stream {
   state = "connecting";
   /** @type {Extract<Message, { type: "info" }> | null} the last one */
   heard = null;
+  /** @type {Ticket[]} the first who wait */
+  tickets = [];
 
   #tell;
   #open;
@@ -81,7 +89,7 @@ export class Stream {
 
   /**
    * @param {(message: Message) => void} tell
-   * @param {{ api?: Pick<Api, "pool" | "refusal">, open?: Open,
+   * @param {{ api?: Pick<Api, "pool" | "refusal" | "queue">, open?: Open,
    *   times?: Partial<typeof TIMES> }} [parts]
    */
   constructor(tell, { api, open, times } = {}) {
@@ -121,6 +129,7 @@ export class Stream {
     this.#batch = [];
     this.#id = null;
     this.heard = null;
+    this.tickets = [];
     this.#failures = 0;
     this.#refusals = 0;
     this.state = "connecting";
@@ -130,6 +139,9 @@ export class Stream {
   *greeting() {
     yield /** @type {Message} */ ({ type: "state", state: this.state, why: this.#why });
     if (this.heard !== null) yield this.heard;
+    if (this.tickets.length > 0) {
+      yield /** @type {Message} */ ({ type: "queue", tickets: this.tickets });
+    }
     if (this.#id !== null) yield /** @type {Message} */ ({ type: "load" });
   }
 
@@ -228,9 +240,25 @@ export class Stream {
       if (attempt !== this.#attempt) return null;
       this.heard = { type: "info", info, sentAt, takenAt: Date.now() };
       this.#tell(this.heard);
+      void this.#askQueue(info.waiting);
       return info;
     } catch (problem) {
       return problem instanceof Problem && problem.status > 0 ? "busy" : null;
+    }
+  }
+
+  /** Nobody has to ask for a queue that is empty. @param {number} waiting */
+  async #askQueue(waiting) {
+    if (waiting === 0 && this.tickets.length === 0) return;
+    const attempt = this.#attempt;
+    try {
+      const timeout = this.#times.patience;
+      const tickets = waiting === 0 ? [] : await this.#api.queue(TICKETS, { timeout });
+      if (attempt !== this.#attempt) return;
+      this.tickets = tickets;
+      this.#tell({ type: "queue", tickets });
+    } catch {
+      // It is asked for again with the next sign of life.
     }
   }
 
@@ -262,7 +290,7 @@ export class Stream {
     if (certain || this.#failures > 1) this.#say("lost", why);
     else this.#later("grace", this.#times.grace, () => this.#say("lost"));
     const { retry, retryMost } = this.#times;
-    const pause = why ? jitter(this.#times.refused)
+    const pause = why ? atLeast(this.#times.refused)
       : backoff(this.#failures - 1, retry, retryMost);
     this.#later("retry", pause, () => void this.#connect());
   }

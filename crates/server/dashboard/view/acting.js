@@ -5,7 +5,9 @@ import { timeOfDay } from "../words/time.js";
 import { announce, notify } from "./announcer.js";
 import { part, setText } from "./dom.js";
 import { tokenSentence } from "./grid.js";
-import { problemWords } from "./problem.js";
+import { isMe } from "./me.js";
+import { isOfConnection, onBack, problemWords } from "./problem.js";
+import { startReleasing } from "./releasing.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/pool.js").Token} Token */
 /** @typedef {import("../live/shape.js").Lease} Lease */
@@ -26,10 +28,15 @@ export class Acting {
   /** @type {Map<string, Act>} by token */
   #underWay = new Map();
   #calm = 0;
+  #askWhether;
+  /** Why the last act failed. @type {unknown} */
+  #failure = null;
 
   /** @param {Live} live */
   constructor(live) {
     this.#live = live;
+    this.#askWhether = startReleasing(live);
+    onBack(live, () => isOfConnection(this.#failure) && this.#fail(null));
     for (const act of /** @type {const} */ (["release", "renew"])) {
       const button = part(`drawer-${act}`);
       const press = () => (this.#pressed = this.#shown?.lease ?? null);
@@ -57,7 +64,7 @@ export class Acting {
     if (this.#tokenId !== tokenId) {
       this.#pressed = null;
       this.#endCalm();
-      setText(part("drawer-error"), "");
+      this.#fail(null);
     }
     this.#tokenId = tokenId;
     this.#shown = token ? { token, lease } : null;
@@ -94,18 +101,26 @@ export class Acting {
     const { token, lease: current } = this.#shown ?? {};
     if (!token || this.#underWay.has(token.id)) return;
     if (this.#calm !== 0 && current?.fence === lease.fence) return;
+    this.#fail(null);
+    const theirs = act === "release" && !isMe(lease.user);
+    if (theirs && !await this.#askWhether(token, lease)) return;
     this.#underWay.set(token.id, act);
-    setText(part("drawer-error"), "");
     this.label();
     try {
       announce(await this.#done(act, lease, token));
     } catch (error) {
-      const why = problemWords(error);
-      if (this.#tokenId === token.id) setText(part("drawer-error"), why);
-      else notify(`${word("token", { number: String(token.position + 1) })}: ${why}`);
+      const number = String(token.position + 1);
+      if (this.#tokenId === token.id) this.#fail(error);
+      else notify(`${word("token", { number })}: ${problemWords(error)}`);
     }
     this.#underWay.delete(token.id);
     this.label();
+  }
+
+  /** @param {unknown} failure */
+  #fail(failure) {
+    this.#failure = failure;
+    setText(part("drawer-error"), failure ? problemWords(failure) : "");
   }
 
   /** @param {Act} act @param {Lease} lease @param {Token} token @returns {Promise<string>} */

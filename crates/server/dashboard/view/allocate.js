@@ -1,104 +1,174 @@
 // @ts-check
 import { api, Problem } from "../live/api.js";
+import { GivenUp, Waiting } from "../live/waiting.js";
+import { duration, parseDuration, rough } from "../words/duration.js";
 import { onLanguage, word } from "../words/language.js";
 import { announce } from "./announcer.js";
 import { part, setText } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
 import { Granted } from "./granted.js";
-import { shownTime } from "./moment.js";
-import { problemWords } from "./problem.js";
+import { myName, rememberMe } from "./me.js";
+import { isOfConnection, onBack, problemWords } from "./problem.js";
 import { inTurn } from "./turns.js";
 /** @typedef {import("../live/live.js").Live} Live */
+/** @typedef {import("../live/shape.js").Allocation} Allocation */
 
-/** How long to wait where the policy lets wait, in seconds. */
-const WAIT = 30;
+/** How long a token may be waited for at most: a day. */
+const LONGEST_WAIT = 86_400_000;
 /** So long after an answer the same is not asked for again, in milliseconds: keys and fingers are
  * not that exact. */
 const CALM = 700;
 
-/** @param {Live} live */
-export function startAllocating(live) {
-  const form = part("allocate", HTMLFormElement);
-  const user = part("allocate-user", HTMLInputElement);
-  const seconds = part("allocate-seconds", HTMLInputElement);
-  const submit = part("allocate-submit");
-  const error = part("allocate-error");
-  const granted = new Granted(live, part("allocate-result"));
-  let busy = false;
-  let answeredAt = -Infinity;
-  /** @type {unknown} */
-  let failure = null;
-  /** @type {AbortController | null} by which a wait can be given up */
-  let wait = null;
-  /** By performance.now(). */
-  let waitEnds = 0;
-
-  const draw = () => {
-    const since = performance.now() - waitEnds + WAIT * 1000;
-    const full = live.pool.counts(shownTime(live)).available === 0;
-    const waits = wait !== null && (full || since > 1000);
-    setText(submit, word(!busy ? "allocate" : waits ? "allocateWaiting" : "allocateBusy"));
-    submit.setAttribute("aria-disabled", String(busy));
-    part("allocate-wait").hidden = !waits;
-    const left = Math.max(0, Math.ceil((waitEnds - performance.now()) / 1000));
-    setText(part("allocate-wait-text"), live.state === "lost" ? word("allocateWaitLost")
-      : word("allocateWaitSays", { count: Math.max(1, live.info?.waiting ?? 1), seconds: left }));
-    const max = live.info?.policy.lease_seconds;
-    setText(error, !failure ? "" : isAbout(failure, "invalid-parameter") && max
-      ? word("allocateForWrong", { max }) : problemWords(failure));
-    user.setAttribute("aria-invalid", String(isAbout(failure, "invalid-user")));
-    seconds.setAttribute("aria-invalid", String(isAbout(failure, "invalid-parameter")));
-  };
-
-  const ask = async () => {
-    // What is no number must not pass for none.
-    if (seconds.validity.badInput) throw new Problem(400, { code: "invalid-parameter" });
-    const leaseSeconds = seconds.value === "" ? undefined : seconds.valueAsNumber;
-    const { policy } = live.info ?? await api.pool();
-    if (policy.when_full !== "wait") return api.allocate(user.value, { leaseSeconds });
-    wait = new AbortController();
-    waitEnds = performance.now() + WAIT * 1000;
-    const wishes = { leaseSeconds, waitSeconds: WAIT, signal: wait.signal };
-    draw();
-    return inTurn(() => api.allocate(user.value, wishes));
-  };
-
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    if (busy || performance.now() - answeredAt < CALM) return;
-    busy = true;
-    failure = null;
-    granted.show(null);
-    draw();
-    try {
-      granted.show(await ask());
-      user.select();
-    } catch (problem) {
-      if (wait?.signal.aborted) announce(word("allocateGivenUp"));
-      else failure = problem;
-      if (isAbout(problem, "invalid-parameter")) seconds.focus();
-      else if (form.contains(document.activeElement)) user.focus();
-    }
-    busy = false;
-    wait = null;
-    answeredAt = performance.now();
-    draw();
-  });
-  // Held down, Enter would ask again and again, and a double click twice.
-  form.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && event.repeat) event.preventDefault();
-    if (event.key === "Escape") wait?.abort();
-  });
-  submit.addEventListener("click", (event) => event.detail > 1 && event.preventDefault());
-  form.addEventListener("input", () => (answeredAt = -Infinity));
-  part("allocate-cancel").addEventListener("click", () => wait?.abort());
-  live.addEventListener("info", () => {
-    seconds.placeholder = String(live.info?.policy.lease_seconds ?? "");
-  });
-  for (const kind of ["info", "state"]) live.addEventListener(kind, () => wait && redraw(draw));
-  withTime(() => wait && draw());
-  onLanguage(draw);
+/** What was written in a field is not a length of time, or too long. */
+class WrongLength extends Error {
+  /** @param {HTMLInputElement} field @param {number} most in milliseconds */
+  constructor(field, most) {
+    super();
+    this.field = field;
+    this.most = most;
+  }
 }
 
-/** @param {any} failure @param {string} code */
-const isAbout = (failure, code) => failure?.code === code;
+/** @param {HTMLInputElement} field @param {number} most */
+function lengthIn(field, most) {
+  const text = field.value.trim();
+  if (text === "") return undefined;
+  const length = parseDuration(text);
+  if (length === undefined || length > most) throw new WrongLength(field, most);
+  return length;
+}
+
+class Allocating {
+  #live;
+  #form = part("allocate", HTMLFormElement);
+  #user = part("allocate-user", HTMLInputElement);
+  #length = part("allocate-length", HTMLInputElement);
+  #most = part("allocate-most", HTMLInputElement);
+  #granted;
+  #busy = false;
+  #answeredAt = -Infinity;
+  /** @type {unknown} */
+  #failure = null;
+  /** @type {Waiting | null} */
+  #wait = null;
+
+  /** @param {Live} live */
+  constructor(live) {
+    this.#live = live;
+    this.#granted = new Granted(live, part("allocate-result"));
+    this.#user.value = myName();
+    const [form, submit] = [this.#form, part("allocate-submit")];
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (!this.#busy && performance.now() - this.#answeredAt >= CALM) void this.#submit();
+    });
+    // Held down, Enter would ask again and again, and a double click twice.
+    form.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && event.repeat) event.preventDefault();
+      if (event.key === "Escape") this.#wait?.giveUp();
+    });
+    submit.addEventListener("click", (event) => event.detail > 1 && event.preventDefault());
+    form.addEventListener("input", () => (this.#answeredAt = -Infinity));
+    part("allocate-cancel").addEventListener("click", () => this.#wait?.giveUp());
+    addEventListener("pagehide", ({ persisted }) => persisted || this.#wait?.abandon());
+    const draw = () => this.draw();
+    live.addEventListener("info", () => redraw(draw));
+    for (const kind of ["queue", "state"]) {
+      live.addEventListener(kind, () => this.#wait && redraw(draw));
+    }
+    onBack(live, () => {
+      if (!isOfConnection(this.#failure)) return;
+      this.#failure = null;
+      draw();
+    });
+    withTime(() => this.#wait && draw());
+    onLanguage(draw);
+    draw();
+  }
+
+  draw() {
+    const { info } = this.#live;
+    const ticket = this.#wait?.ticket ?? null;
+    setText(part("allocate-submit"),
+      word(!this.#busy ? "allocate" : ticket ? "allocateWaiting" : "allocateBusy"));
+    part("allocate-submit").setAttribute("aria-disabled", String(this.#busy));
+    part("allocate-wait").hidden = ticket === null;
+    setText(part("allocate-wait-text"), this.#waitWords());
+    part("allocate-most-field").hidden = info?.policy.when_full !== "wait";
+    this.#length.placeholder = info ? duration(info.policy.lease_seconds * 1000) : "";
+    const failure = this.#failure;
+    setText(part("allocate-error"), !failure ? "" : failure instanceof WrongLength
+      ? word("lengthWrong", { max: duration(failure.most) }) : problemWords(failure));
+    this.#user.setAttribute("aria-invalid", String(isAbout(failure, "invalid-user")));
+    for (const field of [this.#length, this.#most]) {
+      const wrong = failure instanceof WrongLength && failure.field === field;
+      field.setAttribute("aria-invalid", String(wrong));
+    }
+  }
+
+  /** How the wait stands. */
+  #waitWords() {
+    const { ticket = null, lapsed = false } = this.#wait ?? {};
+    if (ticket === null) return "";
+    if (this.#live.state === "lost") return word("allocateWaitLost");
+    // The list may be newer than the answer, or older.
+    const listed = this.#live.queue.find(({ id }) => id === ticket.id)?.position ?? Infinity;
+    const left = Math.max(0, ticket.until - this.#live.clock.now());
+    const words = lapsed ? "allocateWaitAgain" : "allocateWaitSays";
+    return word(words, { position: Math.min(ticket.position, listed), left: rough(left) });
+  }
+
+  async #submit() {
+    this.#busy = true;
+    this.#failure = null;
+    this.#granted.show(null);
+    this.draw();
+    try {
+      const user = this.#user.value;
+      const allocation = await this.#ask(user);
+      rememberMe(user);
+      this.#granted.show(allocation);
+      this.#user.select();
+    } catch (problem) {
+      if (problem instanceof GivenUp) announce(word("allocateGivenUp"));
+      else this.#failure = problem;
+      if (problem instanceof WrongLength) problem.field.focus();
+      else if (this.#form.contains(document.activeElement)) this.#user.focus();
+    }
+    this.#busy = false;
+    this.#wait = null;
+    this.#answeredAt = performance.now();
+    this.draw();
+  }
+
+  /** @param {string} user @returns {Promise<Allocation>} */
+  async #ask(user) {
+    const { policy } = this.#live.info ?? await api.pool();
+    const lease = lengthIn(this.#length, policy.lease_seconds * 1000);
+    if (lease === 0) throw new WrongLength(this.#length, policy.lease_seconds * 1000);
+    const leaseSeconds = lease === undefined ? undefined : lease / 1000;
+    const wait = policy.when_full === "wait" ? lengthIn(this.#most, LONGEST_WAIT) ?? 0 : 0;
+    if (wait === 0 && policy.when_full !== "wait") return api.allocate(user, { leaseSeconds });
+    const waiting = new Waiting(user, { leaseSeconds, waitSeconds: wait / 1000 });
+    let told = false;
+    waiting.addEventListener("ticket", () => {
+      // Whoever waits is known from then on, so that the list can say which place is theirs.
+      rememberMe(user);
+      this.draw();
+      if (!told) announce(this.#waitWords());
+      told = true;
+    });
+    return inTurn(() => {
+      this.#wait = waiting;
+      return waiting.token();
+    });
+  }
+}
+
+/** @param {Live} live */
+export function startAllocating(live) {
+  new Allocating(live);
+}
+
+/** @param {unknown} failure @param {string} code */
+const isAbout = (failure, code) => failure instanceof Problem && failure.code === code;

@@ -4,10 +4,11 @@ import { part, setText } from "./dom.js";
 /** How long a notice stays, in milliseconds. */
 const STAYS = 10_000;
 
-/** Into the dialog that is open, if there is one: the rest of the page is silent then.
+/** Into the dialog that was opened last, if there is one: the rest of the page is silent then.
  * @param {HTMLElement} element */
 function toFront(element) {
-  const front = document.querySelector("dialog[open]") ?? document.body;
+  const open = document.querySelectorAll("dialog[open]");
+  const front = open[open.length - 1] ?? document.body;
   if (element.parentElement !== front) front.append(element);
 }
 

@@ -6,7 +6,7 @@ import { announce, notify } from "./announcer.js";
 import { make, onBackdrop, part, setText } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
 import { shownTime } from "./moment.js";
-import { problemWords } from "./problem.js";
+import { isOfConnection, onBack, problemWords } from "./problem.js";
 /** @typedef {import("../live/live.js").Live} Live */
 
 /** Ending all leases, after asking. @param {Live} live */
@@ -17,6 +17,12 @@ export function startClearing(live) {
   count.id = "clear-count";
   let busy = false;
   let key = "";
+  /** @type {unknown} */
+  let failure = null;
+  const fail = (/** @type {unknown} */ problem) => {
+    failure = problem;
+    setText(part("clear-error"), problem ? problemWords(problem) : "");
+  };
 
   const nobody = () => live.state === "live" && live.pool.counts(shownTime(live)).active === 0;
   const draw = () => {
@@ -37,7 +43,7 @@ export function startClearing(live) {
   };
 
   part("clear").addEventListener("click", () => {
-    setText(part("clear-error"), "");
+    fail(null);
     dialog.showModal();
     draw();
     part("clear-cancel").focus();
@@ -47,18 +53,19 @@ export function startClearing(live) {
   confirm.addEventListener("click", async () => {
     if (busy || nobody()) return;
     busy = true;
-    setText(part("clear-error"), "");
+    fail(null);
     draw();
     try {
       announce(word("cleared", { count: await api.clear() }));
       dialog.close();
     } catch (error) {
-      if (dialog.open) setText(part("clear-error"), problemWords(error));
+      if (dialog.open) fail(error);
       else notify(problemWords(error));
     }
     busy = false;
     draw();
   });
+  onBack(live, () => isOfConnection(failure) && fail(null));
   for (const kind of ["pool", "state"]) live.addEventListener(kind, () => redraw(draw));
   withTime(draw);
   onLanguage(draw);

@@ -14,20 +14,26 @@ const ENDS = /** @type {const} */ ({
   released: "eventReleased", expired: "eventExpired", evicted: "eventEvicted",
   cleared: "eventCleared", imported: "eventReleased",
 });
+/** Whose lease it is; an event does not tell who ended it. */
+const WHOSE = /** @type {const} */ ({
+  started: "eventFor", renewed: "eventHeldBy", ended: "eventWasHeldBy",
+});
 
 /** @param {Happening} event */
 function item(event) {
   const { kind, reason, tokenId, position, at } = event;
   const number = position >= 0 ? String(position + 1) : tokenId.slice(0, 8);
-  const link = make("a", "", word("tokenInText", { number }));
+  const link = make("a", "", word("token", { number }));
   link.href = tokenAddress(tokenId);
   const what = make("span", "what");
   const words = kind === "started" ? "eventStarted" : kind === "renewed" ? "eventRenewed"
     : ENDS[reason ?? "released"];
   fillWords(what, words, { token: link });
+  const whose = make("span", "whose");
+  fillWords(whose, WHOSE[kind], { user: nameOf(event.user) });
   const time = make("time", "", timeOfDay(at));
   time.dateTime = new Date(at).toISOString();
-  const made = make("li", "", make("i", "sign"), nameOf(event.user), time, what);
+  const made = make("li", "", make("i", "sign"), what, time, whose);
   made.dataset.kind = kind;
   made.dataset.reason = reason ?? "";
   return made;

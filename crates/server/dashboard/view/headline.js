@@ -1,6 +1,6 @@
 // @ts-check
+import { duration } from "../words/duration.js";
 import { onLanguage, word } from "../words/language.js";
-import { lengthInWords } from "../words/time.js";
 import { part, setText } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
 import { shownTime } from "./moment.js";
@@ -10,9 +10,9 @@ const UNKNOWN = "–";
 
 /** @param {NonNullable<Live["info"]>["policy"]} policy */
 function policyWords(policy) {
-  const lease = lengthInWords(policy.lease_seconds * 1000);
-  const max = lengthInWords(policy.max_lease_seconds * 1000);
-  const hold = lengthInWords(policy.min_hold_seconds * 1000);
+  const lease = duration(policy.lease_seconds * 1000);
+  const max = duration(policy.max_lease_seconds * 1000);
+  const hold = duration(policy.min_hold_seconds * 1000);
   const renews = policy.max_lease_seconds > policy.lease_seconds;
   const sentences = [word(renews ? "policyRenew" : "policyLease", { lease, max })];
   if (policy.when_full === "reject") sentences.push(word("policyReject"));

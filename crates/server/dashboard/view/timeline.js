@@ -1,7 +1,8 @@
 // @ts-check
 import { api } from "../live/api.js";
+import { rough } from "../words/duration.js";
 import { fillWords, onLanguage, word } from "../words/language.js";
-import { ago, heldInWords, timeOfDay } from "../words/time.js";
+import { ago, timeOfDay } from "../words/time.js";
 import { arrange, make, nameOf, part, setText } from "./dom.js";
 import { withTime } from "./frames.js";
 import { problemWords } from "./problem.js";
@@ -160,8 +161,8 @@ export class Timeline {
       const from = Number(item.getAttribute("data-from"));
       const to = Number(item.getAttribute("data-to"));
       const [length, when] = item.querySelectorAll(".length, .ago");
-      setText(length, to ? word("heldFor", { length: heldInWords(to - from) })
-        : word("heldSoFar", { length: heldInWords(Math.floor((now - from) / 1000) * 1000) }));
+      setText(length, to ? word("heldFor", { length: rough(to - from) })
+        : word("heldSoFar", { length: rough(Math.max(1000, now - from)) }));
       if (to) setText(when, `${ago(now - to)} · `);
     }
   }

@@ -16,6 +16,7 @@ export const en = {
   copied: "Copied",
   copyFailed: "Select it and copy it by hand",
   close: "Close",
+  ago: "{length} ago",
 
   // connection
   connecting: "Connecting",
@@ -27,7 +28,7 @@ export const en = {
   unreadTitle: "The tokens can't be read.",
   lostSince: "The figures are as they were at {time}, {ago}.",
   lostRetry: "Trying again by itself.",
-  streamsRetry: "They are read anew every 20 seconds.",
+  streamsRetry: "They are read again about every 20 seconds.",
   announceLost: "The figures are old.",
   upgraded: "The server was upgraded; this page is still the one from before.",
   upgradedLoad: "Load the new page",
@@ -111,16 +112,28 @@ export const en = {
   allocateTitle: "Allocate a token",
   allocateUser: "User",
   allocateUserHint: "a name, or any text",
-  allocateFor: "Length in seconds",
-  allocateForWrong: "Enter a number of seconds, greater than 0 and at most {max}.",
+  allocateFor: "Lease for",
+  allocateMost: "Wait up to",
+  lengthWrong: "Enter a length with its unit, such as 90s, 10m or 8h, and at most {max}.",
   allocateBusy: "Asking …",
   allocateWaiting: "Waiting …",
-  allocateWaitSays: "In the queue: {count}. Waiting for {seconds} s more at most.",
-  allocateWaitLost: "No connection to the server, so the place in the queue may be lost.",
+  allocateWaitSays: "You are number {position} in the queue. Giving up in {left}.",
+  allocateWaitAgain:
+    "Your place was lost while the server was away. You are number {position} in the queue now. "
+    + "Giving up in {left}.",
+  allocateWaitLost:
+    "Reconnecting. Your place in the queue is kept if this takes less than 15 seconds.",
+  giveUp: "Give up",
   allocateGivenUp: "No longer waiting. No token was taken.",
   allocated: "{user} holds {token}.",
   allocatedOver: "{user} was given {token}, but that lease is over already.",
   allocatedEvicted: "The lease of {user} gave way for it.",
+
+  // queue
+  queue: "Queue",
+  queueYou: "you",
+  queueWaited: "for {length}",
+  queueMore: { one: "and {count} more", other: "and {count} more" },
 
   // clearing
   clear: "Clear all …",
@@ -150,7 +163,12 @@ export const en = {
   drawerLoading: "Loading …",
   release: "Release",
   releaseBusy: "Releasing …",
-  released: "The lease of {user} on {token} was ended.",
+  released: "The lease of {user} on {token} was released.",
+  releaseTitle: "Release token {number}?",
+  releaseWhose: "It is held by {user}.",
+  releaseText:
+    "The holder gets no warning. Programs notice when they next use, renew or release their lease.",
+  releaseOver: "This lease is over already.",
   renew: "Renew",
   renewBusy: "Renewing …",
   renewed: "Renewed until {time}.",
@@ -177,25 +195,32 @@ export const en = {
   pausedCount: { one: "{count} event meanwhile", other: "{count} events meanwhile" },
   eventsNone: "Nothing has happened yet. What happens to leases appears here.",
   eventsNoneLately: "Nothing in the last 10 minutes. What happens to leases appears here.",
-  eventStarted: "took {token}",
-  eventRenewed: "renewed {token}",
-  eventReleased: "gave back {token}",
-  eventExpired: "ran out of time on {token}",
-  eventEvicted: "was evicted from {token}",
-  eventCleared: "lost {token}, as all did",
+  eventStarted: "{token} allocated",
+  eventRenewed: "{token} renewed",
+  eventReleased: "{token} released",
+  eventExpired: "{token} expired",
+  eventEvicted: "{token} evicted",
+  eventCleared: "{token} cleared with all others",
+  eventFor: "for {user}",
+  eventHeldBy: "held by {user}",
+  eventWasHeldBy: "was held by {user}",
 
   // what went wrong, and what to do
   problem: "{detail}",
   unreachable: "The server can't be reached.",
+  "problem-not-sent":
+    "The server can't be reached. Nothing was sent, so nothing was changed. Check that it runs; "
+    + "this page reconnects by itself.",
   "problem-unreachable":
-    "The server can't be reached, so it is not certain whether that was done. Check that it runs; "
-    + "this page connects again by itself.",
-  "problem-wait-lost":
-    "The answer was lost. No lease is left of it: the server takes back what it can't deliver. "
-    + "Allocate again when it can be reached.",
+    "The connection failed before a reply came, so it is not certain whether this was done. "
+    + "Check the tokens once the page is live again.",
+  "problem-give-up-lost":
+    "The server can't be reached, so your place in the queue could not be given up. It lapses "
+    + "after 15 seconds; until then a token may still be allocated to you.",
+  "problem-ticket-given-up": "This place in the queue was given up elsewhere.",
   "problem-too-many-tabs":
-    "Other tabs of this page wait for a token already. Wait for one of them, or give it up.",
-  "problem-pool-full": "Every token is in use. Try again later, or release one.",
+    "You are already waiting in other tabs. Wait for one of them, or give it up.",
+  "problem-pool-full": "All tokens are in use. Try again later, or release one.",
   "problem-queue-full": "Too many wait for a token already. Try again later.",
   "problem-no-tokens": "This pool has no tokens at all.",
   "problem-user-limit": "This user holds as many tokens as allowed. Release one of them first.",

@@ -12,6 +12,7 @@ export const pt = {
   copied: "Copiado",
   copyFailed: "Selecione e copie à mão",
   close: "Fechar",
+  ago: "há {length}",
 
   // conexão
   connecting: "Conectando",
@@ -23,7 +24,7 @@ export const pt = {
   unreadTitle: "Não é possível ler os tokens.",
   lostSince: "Os números são os de {time}, {ago}.",
   lostRetry: "Tentando de novo automaticamente.",
-  streamsRetry: "Eles são lidos de novo a cada 20 segundos.",
+  streamsRetry: "Eles são lidos de novo a cada 20 segundos, mais ou menos.",
   announceLost: "Os números são antigos.",
   upgraded: "O servidor foi atualizado; esta página ainda é a de antes.",
   upgradedLoad: "Carregar a página nova",
@@ -107,16 +108,28 @@ export const pt = {
   allocateTitle: "Alocar um token",
   allocateUser: "Usuário",
   allocateUserHint: "um nome, ou qualquer texto",
-  allocateFor: "Duração em segundos",
-  allocateForWrong: "Escreva um número de segundos, maior que 0 e no máximo {max}.",
+  allocateFor: "Duração do lease",
+  allocateMost: "Esperar até",
+  lengthWrong: "Escreva a duração com a unidade, como 90s, 10m ou 8h, e no máximo {max}.",
   allocateBusy: "Pedindo …",
   allocateWaiting: "Na fila …",
-  allocateWaitSays: "Na fila: {count}. A espera dura no máximo mais {seconds} s.",
-  allocateWaitLost: "Sem conexão com o servidor; o lugar na fila pode ter se perdido.",
-  allocateGivenUp: "A espera acabou. Nenhum token foi alocado.",
+  allocateWaitSays: "Você é o número {position} da fila. A espera termina em {left}.",
+  allocateWaitAgain:
+    "Você perdeu o lugar enquanto o servidor estava fora do ar. Agora é o número {position} da "
+    + "fila. A espera termina em {left}.",
+  allocateWaitLost:
+    "Reconectando. Seu lugar na fila fica guardado se isso levar menos de 15 segundos.",
+  giveUp: "Desistir",
+  allocateGivenUp: "Você saiu da fila. Nenhum token foi alocado.",
   allocated: "{user} tem o {token}.",
   allocatedOver: "{user} recebeu o {token}, mas esse lease já terminou.",
   allocatedEvicted: "O lease de {user} deu lugar a ele.",
+
+  // fila
+  queue: "Fila",
+  queueYou: "você",
+  queueWaited: "há {length}",
+  queueMore: { one: "e mais {count}", other: "e mais {count}" },
 
   // limpar
   clear: "Encerrar todos …",
@@ -149,7 +162,13 @@ export const pt = {
   drawerLoading: "Carregando …",
   release: "Liberar",
   releaseBusy: "Liberando …",
-  released: "O lease de {user} no {token} foi encerrado.",
+  released: "O lease de {user} no {token} foi liberado.",
+  releaseTitle: "Liberar o token {number}?",
+  releaseWhose: "Ele está em uso por {user}.",
+  releaseText:
+    "Quem está com ele não é avisado. Os programas percebem quando usam, renovam ou liberam o "
+    + "lease.",
+  releaseOver: "Esse lease já terminou.",
   renew: "Renovar",
   renewBusy: "Renovando …",
   renewed: "Renovado até {time}.",
@@ -179,24 +198,31 @@ export const pt = {
   },
   eventsNone: "Nada aconteceu ainda. O que acontece com os leases aparece aqui.",
   eventsNoneLately: "Nada nos últimos 10 minutos. O que acontece com os leases aparece aqui.",
-  eventStarted: "pegou o {token}",
-  eventRenewed: "renovou o {token}",
-  eventReleased: "devolveu o {token}",
-  eventExpired: "ficou sem tempo no {token}",
-  eventEvicted: "teve de deixar o {token}",
-  eventCleared: "perdeu o {token}, como todos",
+  eventStarted: "{token} alocado",
+  eventRenewed: "{token} renovado",
+  eventReleased: "{token} liberado",
+  eventExpired: "{token} vencido",
+  eventEvicted: "{token} retomado",
+  eventCleared: "{token} encerrado com todos os outros",
+  eventFor: "para {user}",
+  eventHeldBy: "em uso por {user}",
+  eventWasHeldBy: "estava com {user}",
 
   // o que deu errado, e o que fazer
   problem: "{detail}",
   unreachable: "O servidor não está acessível.",
+  "problem-not-sent":
+    "O servidor não está acessível. Nada foi enviado, e por isso nada mudou. Veja se ele está no "
+    + "ar; a página se reconecta sozinha.",
   "problem-unreachable":
-    "O servidor não está acessível, e não é certo se isso foi feito. Veja se ele está no ar; "
-    + "a página se reconecta sozinha.",
-  "problem-wait-lost":
-    "A resposta se perdeu. Nenhum lease ficou dela: o servidor retoma o que não consegue "
-    + "entregar. Aloque de novo quando ele estiver acessível.",
+    "A conexão caiu antes da resposta, e não foi possível confirmar se isso foi feito. Confira os "
+    + "tokens quando a página estiver ao vivo de novo.",
+  "problem-give-up-lost":
+    "O servidor não está acessível, e não foi possível sair da fila. O lugar é liberado em 15 "
+    + "segundos; até lá um token ainda pode ser alocado para você.",
+  "problem-ticket-given-up": "Alguém desistiu deste lugar na fila em outra janela ou programa.",
   "problem-too-many-tabs":
-    "Outras abas desta página já esperam um token. Espere uma delas, ou cancele-a.",
+    "Você já está esperando em outras abas. Espere uma delas, ou desista dela.",
   "problem-pool-full":
     "Todos os tokens estão em uso. Tente de novo mais tarde, ou libere um.",
   "problem-queue-full": "Já há gente demais à espera de um token. Tente de novo mais tarde.",

@@ -1,11 +1,12 @@
 // @ts-check
-import { currentLanguage, number, onLanguage } from "./language.js";
+import { rough } from "./duration.js";
+import { currentLanguage, onLanguage, word } from "./language.js";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
-/** @type {[Intl.RelativeTimeFormatUnit & string, number][]} */
+/** @type {[string, number][]} */
 const UNITS = [["day", DAY], ["hour", HOUR], ["minute", MINUTE], ["second", SECOND]];
 
 /** Making an Intl object costs far more than using it. */
@@ -17,7 +18,6 @@ function makeFormats() {
   return {
     units: Object.fromEntries(UNITS.map(([name]) => [name, unit(name, "long")])),
     list: new Intl.ListFormat(language, { type: "unit", style: "narrow" }),
-    ago: new Intl.RelativeTimeFormat(language, { numeric: "always" }),
     time: new Intl.DateTimeFormat(language, { timeStyle: "medium" }),
     dateTime: new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" }),
     /** @type {Map<number, string>} */
@@ -29,21 +29,11 @@ onLanguage(() => (formats = makeFormats()));
 
 /** @param {number} ms */
 const whole = (ms) => Math.max(0, Math.ceil(ms / SECOND));
-/** @param {number} n */
-const two = (n) => String(n).padStart(2, "0");
+/** What is left of a lease, in whole seconds: 80s, 3m20s. @param {number} ms */
+export const countdown = (ms) => rough(whole(ms) * SECOND);
 
-/** What is left of a lease: 1:20, 2:05:09, 3 d 04:00. @param {number} ms */
-export function countdown(ms) {
-  const seconds = whole(ms);
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes}:${two(seconds % 60)}`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 24) return `${hours}:${two(minutes % 60)}:${two(seconds % 60)}`;
-  return `${number(Math.floor(hours / 24))} d ${two(hours % 24)}:${two(minutes % 60)}`;
-}
-
-/** A length in words, of its two largest units: 1 minute 20 seconds. @param {number} ms */
-export function lengthInWords(ms) {
+/** A length as it is read aloud, in its two largest units: 1 minute 20 seconds. @param {number} ms */
+function lengthInWords(ms) {
   const known = formats.lengths.get(ms);
   if (known !== undefined) return known;
   const first = UNITS.findIndex(([, size]) => ms >= size);
@@ -64,20 +54,11 @@ export function lengthInWords(ms) {
   return words;
 }
 
-/** What is left of a lease, in words and whole seconds. @param {number} ms */
+/** What is left of a lease, in words and whole seconds, for screen readers. @param {number} ms */
 export const leftInWords = (ms) => lengthInWords(whole(ms) * SECOND);
 
-/** How long a lease was held, as finely as one wants to know. @param {number} ms */
-export function heldInWords(ms) {
-  const grain = ms >= 10 * SECOND ? SECOND : ms >= SECOND ? 100 : 1;
-  return lengthInWords(Math.round(ms / grain) * grain);
-}
-
-/** How long ago something was: 3 minutes ago. @param {number} ms */
-export function ago(ms) {
-  const [unit, size] = UNITS.find(([, size]) => ms >= size) ?? ["second", SECOND];
-  return formats.ago.format(-Math.floor(Math.max(0, ms) / size), unit);
-}
+/** How long ago something was: 3m20s ago. @param {number} ms */
+export const ago = (ms) => word("ago", { length: rough(Math.max(SECOND, ms)) });
 
 /** The time of day at which something was, with its date if that was another day.
  * @param {number} at ms since 1970 */

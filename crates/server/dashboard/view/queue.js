@@ -1,0 +1,45 @@
+// @ts-check
+import { rough } from "../words/duration.js";
+import { onLanguage, word } from "../words/language.js";
+import { arrange, make, nameOf, part, setText } from "./dom.js";
+import { redraw, withTime } from "./frames.js";
+import { isMe } from "./me.js";
+import { shownTime } from "./moment.js";
+/** @typedef {import("../live/live.js").Live} Live */
+/** @typedef {import("../live/shape.js").Ticket} Ticket */
+
+/** Who waits, in the order in which they get a token. @param {Live} live */
+export function startQueue(live) {
+  const list = part("queue-list");
+  /** @type {Map<string, HTMLElement>} by ticket and language */
+  let items = new Map();
+
+  const draw = () => {
+    const { queue } = live;
+    part("queue").hidden = queue.length === 0;
+    const now = shownTime(live);
+    /** @type {Map<string, HTMLElement>} */
+    const next = new Map();
+    for (const ticket of queue) {
+      const key = `${ticket.id} ${document.documentElement.lang}`;
+      const item = items.get(key) ?? make("li", "", make("span", "place"),
+        make("span", "who", nameOf(ticket.user), make("b", "you")), make("span", "waited"));
+      const [place, who, waited] = item.children;
+      item.dataset.ticket = ticket.id;
+      const mine = isMe(ticket.user);
+      item.toggleAttribute("data-mine", mine);
+      setText(place, String(ticket.position));
+      setText(/** @type {Element} */ (who.lastElementChild), mine ? word("queueYou") : "");
+      setText(waited, word("queueWaited", { length: rough(Math.max(1000, now - ticket.since)) }));
+      next.set(key, item);
+    }
+    items = next;
+    arrange(list, [...items.values()]);
+    const more = (live.info?.waiting ?? 0) - queue.length;
+    setText(part("queue-more"), queue.length > 0 && more > 0 ? word("queueMore", { count: more }) : "");
+  };
+
+  for (const kind of ["queue", "info"]) live.addEventListener(kind, () => redraw(draw));
+  withTime(() => live.queue.length > 0 && draw());
+  onLanguage(draw);
+}
