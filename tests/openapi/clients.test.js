@@ -53,6 +53,7 @@ test("it waits for a token", async (test) => {
   assert.deepEqual(await client.wait(server.url), [
     "503 pool-full, again after true",
     "cid has the token of ann: true",
+    "dan is number 1, and has given_up the place",
   ]);
 });
 

@@ -10,6 +10,7 @@ type Api = ReturnType<typeof createClient<paths>>;
 async function allocate(api: Api, user_id: string): Promise<Schemas["Allocation"]> {
   const { data, error } = await api.POST("/api/tokens/allocate", { body: { user_id } });
   if (error) throw new Error(error.code);
+  if (data.status === "waiting") throw new Error(`number ${data.position} in the queue`);
   return data;
 }
 

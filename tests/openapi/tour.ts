@@ -14,13 +14,19 @@ function given<T>({ data, error, response }: { data?: T; error?: unknown; respon
 
 const word = (problem: { code: string } | undefined): string | undefined => problem?.code;
 
+/** The lease that an allocation has, which does not wait any more. */
+function lease(allocated: Schemas["Allocation"] | Schemas["Waiting"]): Schemas["Allocation"] {
+  if (allocated.status === "waiting") throw new Error(`number ${allocated.position} in the queue`);
+  return allocated;
+}
+
 /** Goes through a pool of two tokens whose leases may be renewed; what it saw, line by line. */
 export async function tour(baseUrl: string): Promise<string[]> {
   const api = createClient<paths>({ baseUrl });
   const seen: string[] = [];
   const allocate = async (user_id: string, lease_seconds?: number): Promise<Schemas["Allocation"]> =>
-    given(await api.POST("/api/tokens/allocate", { body: { user_id, lease_seconds } }));
-  const lease = async (id: string): Promise<Schemas["LeaseShown"]> =>
+    lease(given(await api.POST("/api/tokens/allocate", { body: { user_id, lease_seconds } })));
+  const shown = async (id: string): Promise<Schemas["LeaseShown"]> =>
     given(await api.GET("/api/leases/{id}", { params: { path: { id } } }));
 
   const edivan = await allocate("Edivan");
@@ -31,7 +37,7 @@ export async function tour(baseUrl: string): Promise<string[]> {
 
   const cid = await allocate("cid");
   seen.push(`${cid.user} evicted ${cid.evicted?.user}`);
-  const past = await lease(edivan.lease_id);
+  const past = await shown(edivan.lease_id);
   seen.push(`${past.user}: ${past.end_reason}, now ${past.current?.user}`);
 
   const renewed = given(
@@ -55,11 +61,13 @@ export async function tour(baseUrl: string): Promise<string[]> {
 
   const key = { "Idempotency-Key": '"tour-1"' };
   const again = async (): Promise<string> =>
-    given(
-      await api.POST("/api/tokens/allocate", {
-        params: { header: key },
-        body: { user_id: "dora", wait_seconds: 5 },
-      }),
+    lease(
+      given(
+        await api.POST("/api/tokens/allocate", {
+          params: { header: key },
+          body: { user_id: "dora", wait_seconds: 5 },
+        }),
+      ),
     ).lease_id;
   seen.push(`the same key, the same lease: ${(await again()) === (await again())}`);
 
@@ -78,7 +86,7 @@ export async function tour(baseUrl: string): Promise<string[]> {
 export async function wait(baseUrl: string): Promise<string[]> {
   const api = createClient<paths>({ baseUrl });
   const body = (user_id: string, wait_seconds: number) => ({ body: { user_id, wait_seconds } });
-  const first = given(await api.POST("/api/tokens/allocate", body("ann", 0)));
+  const first = lease(given(await api.POST("/api/tokens/allocate", body("ann", 0))));
   const vain = await api.POST("/api/tokens/allocate", body("bob", 0.05));
   const waiting = api.POST("/api/tokens/allocate", body("cid", 20));
   for (let tries = 0; given(await api.GET("/api/pool")).waiting === 0; tries += 1) {
@@ -87,9 +95,19 @@ export async function wait(baseUrl: string): Promise<string[]> {
   }
   const params = { path: { id: first.lease_id } };
   given(await api.POST("/api/leases/{id}/release", { params }));
-  const next = given(await waiting);
+  const next = lease(given(await waiting));
+  const ticket = given(
+    await api.POST("/api/tokens/allocate", {
+      params: { header: { "Idempotency-Key": "tour-2", Prefer: "wait=0" } },
+      ...body("dan", 600),
+    }),
+  );
+  const place = ticket.status === "waiting" ? ticket : undefined;
+  const path = { ticket: place?.ticket ?? "" };
+  const given_up = given(await api.DELETE("/api/queue/{ticket}", { params: { path } }));
   return [
     `${vain.response.status} ${word(vain.error)}, again after ${vain.response.headers.get("retry-after") !== null}`,
     `${next.user} has the token of ${first.user}: ${next.token_value === first.token_value}`,
+    `dan is number ${place?.position}, and has ${given_up.status} the place`,
   ];
 }

@@ -8,6 +8,7 @@ use axum::body::HttpBody;
 use axum::http::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderName};
 use bytes::{Bytes, BytesMut};
+use pool::HumanDuration;
 
 use crate::MAX_BODY;
 use crate::problem::{Code, Problem};
@@ -41,7 +42,7 @@ where
         return Err(too_large());
     }
     in_time.unwrap_or_else(|_| {
-        let detail = format!("The body did not arrive within {} seconds.", timeout.as_secs_f32());
+        let detail = format!("The body did not arrive within {}.", HumanDuration(timeout));
         Err(Problem::new(Code::BodyTimeout, detail))
     })?;
     Ok(taken.whole())

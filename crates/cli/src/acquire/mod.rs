@@ -23,8 +23,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// How long the server holds a request that waits: the first one not at all, so that the position is known
-/// at once, the others longer and longer. Each answer brings the position up to date.
-const HOLDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// at once, the others longer and longer. Each answer brings the position up to date. With the time to wait
+/// for an answer it is less than the 15 seconds after which a ticket lapses.
+const HOLDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(6));
 
 /// How long the server may take to notice that the wait is over.
 const SLACK: Duration = Duration::from_secs(5);

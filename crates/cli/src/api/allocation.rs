@@ -14,6 +14,10 @@ use super::{Answer, Api, Failure, TIMEOUT};
 /// Maximum time to wait for a token.
 pub const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
+/// How long to wait for an answer, beyond the time that the request is held: longer than the server waits for
+/// its database, and short enough that a ticket whose connection went dead is asked for again before it lapses.
+const HELD_TIMEOUT: Duration = Duration::from_secs(6);
+
 /// A request for a token.
 #[derive(Clone, Debug)]
 pub struct Wish {
@@ -66,13 +70,16 @@ impl Api {
                 body[name] = time.as_secs_f64().into();
             }
         }
-        // A pool whose policy is to wait lets wait for half a minute when nothing is said.
-        let longest = hold.or(wish.wait).unwrap_or(Duration::from_secs(30));
+        let timeout = match hold {
+            Some(hold) => hold + HELD_TIMEOUT,
+            // A pool whose policy is to wait lets wait for half a minute when nothing is said.
+            None => TIMEOUT + wish.wait.unwrap_or(Duration::from_secs(30)),
+        };
         let mut request = self
             .request(Method::POST, "/api/tokens/allocate")?
             .header("Idempotency-Key", &wish.key)
             .json(&body)
-            .timeout(TIMEOUT + longest);
+            .timeout(timeout);
         if let Some(hold) = hold {
             request = request.header("Prefer", format!("wait={}", hold.as_secs()));
         }

@@ -181,7 +181,7 @@ impl Failure {
 
     /// What to do next, where that is the same for all commands.
     pub fn hints(&self) -> Vec<String> {
-        let names = "or the environment variable TOKEN_MANAGER_SERVER, names";
+        let names = "TOKEN_MANAGER_SERVER or `token-manager config set server URL` names";
         match self {
             Failure::Usage { tries, .. } => tries.clone(),
             Failure::Address { .. } => vec!["--server http://localhost:4000".to_owned()],

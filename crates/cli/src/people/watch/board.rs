@@ -105,6 +105,8 @@ pub struct Board {
     title: String,
     pool: PoolView,
     pub clock: Clock,
+    /// The tokens' numbers, where the pool is not too large for that.
+    numbers: HashMap<Uuid, u64>,
     link: Link,
     held: HashMap<Uuid, Held>,
     events: VecDeque<Event>,
@@ -116,9 +118,10 @@ const COUNTED: [&str; 5] = ["started", "released", "expired", "evicted", "cleare
 
 impl Board {
     /// A board that knows how full the pool is.
-    pub fn new(title: String, pool: PoolView, clock: Clock) -> Self {
+    pub fn new(title: String, pool: PoolView, clock: Clock, numbers: HashMap<Uuid, u64>) -> Self {
         let (link, held) = (Link::Opening, HashMap::new());
-        Board { title, pool, clock, link, held, events: VecDeque::new(), counts: [0; 5] }
+        let (events, counts) = (VecDeque::new(), [0; 5]);
+        Board { title, pool, clock, numbers, link, held, events, counts }
     }
 
     /// Learns how full the pool is.
@@ -224,6 +227,7 @@ impl Board {
             ("USER", Yields::Cuts),
             ("ENDS", Yields::Never),
             ("STARTED", Yields::Goes(2)),
+            (if self.numbers.is_empty() { "" } else { "NO" }, Yields::Never),
             ("TOKEN", Yields::Shortens(3)),
             ("LEASE", Yields::Goes(1)),
         ]);
@@ -236,6 +240,7 @@ impl Board {
                     steady(&until(now, held.expires)),
                 ),
                 steady(&ago(now, held.started)).into(),
+                self.numbers.get(token).map_or(String::new(), u64::to_string).into(),
                 token.to_string().into(),
                 Cell::styled(QUIET, held.lease.to_string()),
             ]);

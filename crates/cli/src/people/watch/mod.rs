@@ -63,7 +63,8 @@ impl Watch {
             lines::print(&watched, &out, clock, self.common.json).await
         } else {
             let title = watched.title();
-            screen::show(&watched, Board::new(title, pool, clock)).await
+            let numbers = find::numbers(&watched.api).await;
+            screen::show(&watched, Board::new(title, pool, clock, numbers)).await
         }
     }
 }
