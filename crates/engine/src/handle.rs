@@ -40,7 +40,7 @@ impl Handle {
     ) -> Result<Result<Allocated, Refusal>, Error> {
         let asked = Asked { hold: None, ..asked.into() };
         match self.ask(asked).await? {
-            Answered::Granted(allocated) => Ok(Ok(allocated)),
+            Answered::Granted(allocated) => Ok(Ok(*allocated)),
             Answered::Refused(refusal) => Ok(Err(refusal)),
             // It waits no longer than it is held.
             Answered::Waiting(_) => Err(Error::OutcomeUnknown),
@@ -64,7 +64,7 @@ impl Handle {
         match self.submit(Command::Allocate(allocation), longest_wait, hold).await? {
             (Outcome::Allocated(grant), at) => {
                 let pool::Grant { lease, value, evicted } = grant;
-                Ok(Answered::Granted(Allocated { lease, value, evicted, at }))
+                Ok(Answered::Granted(Box::new(Allocated { lease, value, evicted, at })))
             }
             (Outcome::Queued(waiting), _) => Ok(Answered::Waiting(waiting)),
             (Outcome::NotAllocated(refusal), _) => Ok(Answered::Refused(refusal)),
@@ -263,7 +263,7 @@ impl From<User> for Asked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answered {
     /// A lease was granted.
-    Granted(Allocated),
+    Granted(Box<Allocated>),
     /// It waits.
     Waiting(Waiting),
     /// No lease was granted.

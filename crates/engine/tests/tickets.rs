@@ -4,11 +4,13 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Allocated, Answered, Asked, Error, GivenUp};
-use pool::{IdempotencyKey, KEPT, LeaseId, Policy, Refusal, Waiting, WhenFull};
+use pool::{Fence, IdempotencyKey, KEPT, LeaseId, Policy, Refusal, Waiting, WhenFull};
 use support::{Home, Running, on_both, until, user_named};
+use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -28,6 +30,7 @@ on_both! {
     two_requests_with_one_key_wait_with_one_ticket,
     a_position_is_told_after_the_hold,
     keys_of_different_users_are_apart,
+    order_of_arrival_holds_whatever_clients_and_servers_do,
 }
 
 fn keyed(user: &str, hold: Duration) -> Asked {
@@ -51,7 +54,7 @@ fn waiting(answered: Answered) -> Waiting {
 #[track_caller]
 fn granted(answered: Answered) -> Allocated {
     match answered {
-        Answered::Granted(allocated) => allocated,
+        Answered::Granted(allocated) => *allocated,
         other => panic!("{other:?}"),
     }
 }
@@ -198,8 +201,9 @@ async fn a_wait_ends_when_its_time_is_up_however_often_it_is_asked_for(home: Hom
 async fn a_ticket_is_given_up(home: Home) {
     let engine = home.start_policy(1, WAIT).await;
     engine.allocate("holder").await;
-    let ticket = waiting(look(&engine, "first").await).ticket;
     let held = hold(&engine, "first");
+    until("it waits", || async { engine.waiting().await == 1 }).await;
+    let ticket = waiting(look(&engine, "first").await).ticket;
     let second = waiting(look(&engine, "second").await);
     assert_eq!(engine.handle.give_up(ticket).await.unwrap(), GivenUp::Done);
     assert_eq!(held.await.unwrap().unwrap(), Answered::Refused(Refusal::GivenUp));
@@ -268,6 +272,88 @@ async fn keys_of_different_users_are_apart(home: Home) {
     let (cleo, dora) = (look(&engine, "cleo").await, look(&engine, "dora").await);
     assert_eq!((waiting(cleo).position, waiting(dora).position), (1, 2));
     engine.stop().await;
+}
+
+/// A client that asks again and again until it has its lease, in any manner: at any server, held for
+/// any time, and cut off now and then. Passes its token on, and returns the lease's fence.
+async fn insist(engines: Arc<RwLock<Vec<Running>>>, user: String, seed: u64) -> Fence {
+    let mut seed = seed;
+    let mut random = move |most: u64| {
+        // A linear congruential generator.
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % most
+    };
+    loop {
+        let place = random(2);
+        let asked = keyed(&user, Duration::from_millis(random(300)));
+        let patience = Duration::from_millis(50 + random(400));
+        let handle = {
+            let engines = engines.read().await;
+            engines[usize::try_from(place).unwrap() % engines.len()].handle.clone()
+        };
+        // Cut off, it asks again at once; so it does where the server has just stopped.
+        let answered = tokio::time::timeout(patience, handle.ask(asked)).await;
+        match answered {
+            Ok(Ok(Answered::Granted(allocated))) => {
+                let lease = allocated.lease;
+                // Its own server may have been stopped by then.
+                while let Err(error) = engines.read().await[0].handle.release_lease(lease.id).await
+                {
+                    assert_ne!(error, Error::OutcomeUnknown);
+                }
+                return lease.fence;
+            }
+            Ok(Ok(Answered::Refused(refusal))) => panic!("{refusal:?}"),
+            Ok(Ok(Answered::Waiting(_)) | Err(_)) | Err(_) => {}
+        }
+        tokio::time::sleep(Duration::from_millis(random(100))).await;
+    }
+}
+
+async fn order_of_arrival_holds_whatever_clients_and_servers_do(home: Home) {
+    const CLIENTS: u64 = 24;
+    let shared = home.at.starts_with("postgres");
+    let mut engines = vec![home.start_policy(1, WAIT).await];
+    if shared {
+        engines.push(home.start_policy(1, WAIT).await);
+    }
+    let holder = engines[0].allocate("holder").await.lease;
+    let users: Vec<String> = (0..CLIENTS).map(|number| format!("user {number}")).collect();
+    for (user, number) in users.iter().zip(1..) {
+        let engine = &engines[number % engines.len()];
+        assert_eq!(waiting(look(engine, user).await).position, number);
+    }
+    let engines = Arc::new(RwLock::new(engines));
+    let clients: Vec<_> = users
+        .into_iter()
+        .zip(1..)
+        .map(|(user, seed)| tokio::spawn(insist(Arc::clone(&engines), user, seed)))
+        .collect();
+    engines.read().await[0].handle.release_lease(holder.id).await.unwrap();
+    for number in 0..4 {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let mut engines = engines.write().await;
+        let engine = engines.pop().unwrap();
+        if number % 2 == 0 {
+            engine.stop().await;
+        } else {
+            engine.die();
+        }
+        engines.push(home.start_policy(1, WAIT).await);
+    }
+    let mut fences = Vec::new();
+    for client in clients {
+        fences.push(client.await.unwrap());
+    }
+    assert!(fences.is_sorted(), "{fences:?}");
+    let mut engines = std::mem::take(&mut *engines.write().await);
+    assert_eq!(engines[0].waiting().await, 0);
+    let history = engines[0].history(holder.token_id).await;
+    assert_eq!(history.len(), fences.len() + 1, "each has had one lease");
+    while let Some(engine) = engines.pop() {
+        engine.stop().await;
+    }
+    home.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

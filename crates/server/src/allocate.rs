@@ -131,7 +131,7 @@ pub(crate) async fn allocate(
         }
     };
     match answered {
-        Answered::Granted(allocated) => Ok(Granted::from(&allocated).response()),
+        Answered::Granted(allocated) => Ok(Granted::from(&*allocated).response()),
         Answered::Waiting(waiting) => Ok(Told::response(&waiting)),
         Answered::Refused(refusal) => Err(refused(&refusal)),
     }

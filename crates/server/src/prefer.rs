@@ -22,14 +22,12 @@ pub(crate) fn wait(headers: &HeaderMap) -> Result<Option<Duration>, Problem> {
     });
     let Some(seconds) = wait.into_iter().next() else { return Ok(None) };
     let number = seconds.parse().ok().filter(|_| seconds.bytes().all(|byte| byte.is_ascii_digit()));
-    match number.map(Duration::from_secs) {
-        Some(wait) => Ok(Some(wait.min(Allocation::MAX_WAIT))),
-        None => {
-            let detail = "The preference wait in the header Prefer must be a whole number of \
-                          seconds, as in wait=10.";
-            Err(Problem::new(Code::InvalidParameter, detail))
-        }
-    }
+    let wait = number.map(|seconds| Duration::from_secs(seconds).min(Allocation::MAX_WAIT));
+    wait.map(Some).ok_or_else(|| {
+        let detail = "The preference wait in the header Prefer must be a whole number of seconds, \
+                      as in wait=10.";
+        Problem::new(Code::InvalidParameter, detail)
+    })
 }
 
 #[cfg(test)]

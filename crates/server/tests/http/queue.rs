@@ -141,28 +141,25 @@ async fn the_queue_is_listed_page_by_page(home: Home) {
 async fn a_ticket_is_given_up(home: Home) {
     let house = open(&home).await;
     let held = house.allocate("holder").await;
-    let ticket = text(&place(&house, "first").await["ticket"]);
-    let path = format!("/api/queue/{ticket}");
-    let give_up = async || Answer::to(house.request(Method::DELETE, &path)).await;
-    let given_up = async {
+    let deleted = async {
         until("it is held", async || house.get("/api/pool").await.json()["waiting"] == 1).await;
-        give_up().await
+        let ticket = text(&house.get("/api/queue").await.json()["tickets"][0]["ticket"]);
+        let path = format!("/api/queue/{ticket}");
+        let answer = house.delete(&path).await;
+        assert_eq!(answer.json(), json!({ "status": "given_up", "ticket": ticket }));
+        house.delete(&path).await.problem(404, "unknown-ticket");
+        house.get(&path).await.problem(404, "unknown-ticket");
     };
-    let (refused, given_up) = tokio::join!(ask(&house, "first", "wait=60"), given_up);
-    assert_eq!(given_up.json(), json!({ "status": "given_up", "ticket": ticket }));
+    let (refused, ()) = tokio::join!(ask(&house, "first", "wait=60"), deleted);
     refused.problem(409, "ticket-given-up");
-    give_up().await.problem(404, "unknown-ticket");
-    house.get(&path).await.problem(404, "unknown-ticket");
     let again = place(&house, "first").await;
     release(&house, &held["lease_id"]).await;
     let lease = ask(&house, "first", "wait=0").await.json();
     assert_eq!(lease["lease_id"], again["ticket"]);
-    let served = house.request(Method::DELETE, &format!("/api/queue/{}", text(&again["ticket"])));
-    let served = Answer::to(served).await;
+    let served = house.delete(&format!("/api/queue/{}", text(&again["ticket"]))).await;
     served.problem(409, "ticket-served");
     assert_eq!(served.json()["lease_id"], again["ticket"]);
-    let bad = Answer::to(house.request(Method::DELETE, "/api/queue/1")).await;
-    bad.problem(400, "invalid-id");
+    house.delete("/api/queue/1").await.problem(400, "invalid-id");
 }
 
 async fn what_is_no_wait_is_told(home: Home) {
