@@ -111,7 +111,7 @@ describe("looks", { concurrency: 3 }, () => {
         await page.locator("#clear-cancel").click();
       }
     }
-  });
+  }, 60);
 
   inBrowser(
     "the language is the browser's, unless one is chosen, which is remembered",
