@@ -40,6 +40,12 @@ impl Writer {
         for _ in 0..limit {
             let Some(request) = waiting.pop_front() else { break };
             let Some(request) = taken_or_withdrawn(request) else { continue };
+            if let Command::Lapse { lease_id } = &request.command
+                && (outcomes.queued.contains_key(lease_id) || self.held.first(*lease_id).is_some())
+            {
+                // Its client has just asked for it.
+                continue;
+            }
             if let Some(request) = outcomes.decide(&mut batch, request) {
                 put_back(waiting, [request]);
                 break;

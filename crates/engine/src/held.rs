@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pool::{GAP, HEARTBEAT, KEPT, LeaseId, Pool, ServerId, Timestamp, Waiting};
+use pool::{HEARTBEAT, KEPT, LeaseId, Pool, ServerId, Timestamp, Waiting};
 use tokio::time::Instant;
 
 use crate::mailbox::Request;
@@ -43,8 +43,14 @@ impl Held {
         !self.requests.is_empty() || !self.absent.is_empty()
     }
 
-    pub fn tickets(&self) -> impl Iterator<Item = LeaseId> {
-        self.requests.keys().copied()
+    /// The tickets of the requests, in the order in which their waits began.
+    pub fn tickets(&self) -> Vec<LeaseId> {
+        let since =
+            |held: &Vec<HeldRequest>| held.first().and_then(|held| held.request.queued_since);
+        let mut tickets: Vec<_> =
+            self.requests.iter().map(|(ticket, held)| (since(held), *ticket)).collect();
+        tickets.sort_unstable();
+        tickets.into_iter().map(|(_, ticket)| ticket).collect()
     }
 
     /// Whether the ticket's client is known not to be connected.
@@ -127,13 +133,16 @@ impl Held {
         let now = Instant::now();
         let before = self.looked.replace(now).unwrap_or(now);
         if heard {
-            self.awake += (now - before).min(GAP);
+            self.awake += (now - before).min(HEARTBEAT);
         }
     }
 
     /// Brings the tickets without requests in line with the pool, and returns those that have lapsed.
-    pub fn lapsed(&mut self, pool: &Pool, server: ServerId) -> Vec<LeaseId> {
-        let is_own = |ticket: &pool::Ticket| ticket.server == server && ticket.is_kept();
+    /// `server` is this one; None where it is alone, so that all kept tickets are its own.
+    pub fn lapsed(&mut self, pool: &Pool, server: Option<ServerId>) -> Vec<LeaseId> {
+        let is_own = |ticket: &pool::Ticket| {
+            ticket.is_kept() && server.is_none_or(|server| ticket.server == server)
+        };
         self.absent.retain(|ticket, _| pool.ticket(*ticket).is_some_and(is_own));
         for ticket in pool.tickets().filter(|ticket| is_own(ticket)) {
             if !self.requests.contains_key(&ticket.lease_id) {

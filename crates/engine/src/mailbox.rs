@@ -130,7 +130,7 @@ impl Request {
             Command::Allocate(allocation) => Some((allocation.key.is_some(), withdrawals.clone())),
             _ => None,
         };
-        let answer_by = hold.map(|hold| Instant::now() + hold);
+        let answer_by = hold.and_then(|hold| Instant::now().checked_add(hold));
         let reply = Some(Reply { sender, progress: Arc::clone(&progress) });
         let way = Way::begin();
         let way_out = way.as_ref().map(Way::out);

@@ -147,6 +147,7 @@ impl Engine {
             },
             shared_database: reader.shared(),
             tended: None,
+            tends: 0,
         };
         tokio::select! {
             result = turns.take(stop) => result,

@@ -36,6 +36,8 @@ pub(crate) struct Turns {
     pub shared_database: bool,
     /// When the tickets of this server were last looked after.
     pub tended: Option<Instant>,
+    /// How often that was.
+    pub tends: u32,
 }
 
 impl Turns {
@@ -161,11 +163,15 @@ impl Turns {
         }
         let lapsed = {
             let (held, shared) = (&mut self.writer.held, &self.writer.shared);
+            let server = Some(shared.server).filter(|_| self.shared_database);
             let copy = shared.copy();
-            copy.as_ref().map(|copy| held.lapsed(&copy.pool, shared.server)).unwrap_or_default()
+            copy.as_ref().map(|copy| held.lapsed(&copy.pool, server)).unwrap_or_default()
         };
-        let lapse = |lease_id| Request::unattended(Command::Lapse { lease_id });
-        self.waiting.extend(lapsed.into_iter().map(lapse));
+        // A request for one of them may still be in the mailbox.
+        if self.waiting.len() < self.batch {
+            let lapse = |lease_id| Request::unattended(Command::Lapse { lease_id });
+            self.waiting.extend(lapsed.into_iter().map(lapse));
+        }
         // One that could not be written waits still.
         let pending = || self.waiting.iter().any(|one| matches!(one.command, Command::Heartbeat));
         if self.shared_database && self.writer.held.has_tickets() && !pending() {
@@ -196,12 +202,15 @@ impl Turns {
                     let retry_after = next_end.map_or(Duration::ZERO, |at| at.since(now));
                     Outcome::NotAllocated(Refusal::Full { position, retry_after })
                 } else {
-                    let since = request.queued_since.unwrap_or(now);
+                    let since = waiting.map(|waiting| waiting.since).or(request.queued_since);
+                    let since = since.unwrap_or(now);
                     Outcome::Queued(Waiting { ticket, position, since, until })
                 }
             };
             if over {
-                self.waiting.extend(request.leaves_queue().map(Request::unattended));
+                let told = request.key().map(|key| Command::Told { key });
+                let last = told.or_else(|| request.leaves_queue());
+                self.waiting.extend(last.map(Request::unattended));
             }
             request.deliver(outcome, now, &self.writer.withdrawals);
             if !over {
@@ -210,18 +219,27 @@ impl Turns {
         }
     }
 
-    /// Those who wait here, but whose place the other servers have given up, or a restored database
-    /// has forgotten.
-    fn without_place(&self) -> Vec<LeaseId> {
-        let copy = self.writer.shared.copy();
+    /// The tickets of requests that wait here, but whose place the other servers have given up, or a
+    /// restored database has forgotten; and, now and then, those that another server serves, because
+    /// their clients asked there, too.
+    fn without_place(&mut self) -> Vec<LeaseId> {
+        /// Where a client waits at two servers, its ticket does not move each second.
+        const BACK_AFTER: u32 = 5;
+        self.tends = self.tends.wrapping_add(1);
+        let shared = &self.writer.shared;
+        let copy = shared.copy();
         let Some(pool) = copy.as_ref().map(|copy| &copy.pool) else { return Vec::new() };
-        self.writer.held.tickets().filter(|ticket| pool.ticket(*ticket).is_none()).collect()
+        let elsewhere = |ticket: &Ticket| {
+            ticket.server != shared.server && self.tends.is_multiple_of(BACK_AFTER)
+        };
+        let mut tickets = self.writer.held.tickets();
+        tickets.retain(|ticket| pool.ticket(*ticket).is_none_or(elsewhere));
+        tickets
     }
 
     /// Refuses all requests that wait in the pool's queue. Tickets with a key are kept.
     fn dismiss(&mut self) {
-        let tickets: Vec<LeaseId> = self.writer.held.tickets().collect();
-        for ticket in tickets {
+        for ticket in self.writer.held.tickets() {
             for request in self.writer.held.take(ticket) {
                 if !request.is_kept() {
                     self.waiting.extend(request.leaves_queue().map(Request::unattended));

@@ -192,8 +192,12 @@ async fn a_wait_ends_when_its_time_is_up_however_often_it_is_asked_for(home: Hom
     let held = Asked { hold: None, ..asked() };
     let refused = engine.handle.ask(held).await.unwrap();
     assert!(matches!(refused, Answered::Refused(Refusal::Full { position: 1, .. })), "{refused:?}");
+    waiting(engine.handle.ask(asked()).await.unwrap());
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    let refused = engine.handle.ask(asked()).await.unwrap();
+    assert!(matches!(refused, Answered::Refused(Refusal::Full { .. })), "{refused:?}");
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(4), "{took:?}");
+    assert!(took >= Duration::from_millis(850) && took < Duration::from_secs(4), "{took:?}");
     until("its place is given up", || async { engine.waiting().await == 0 }).await;
     engine.stop().await;
 }
@@ -413,6 +417,20 @@ async fn a_ticket_outlives_the_death_of_its_server_also_while_others_write() {
     after.await.unwrap().unwrap().unwrap();
     living.stop().await;
     home.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_held_is_served_also_where_its_client_asked_at_another_server() {
+    let home = Home::postgres().await;
+    let (here, there) = (home.start_policy(1, WAIT).await, home.start_policy(1, WAIT).await);
+    let token = here.allocate("holder").await.lease.token_id;
+    let held = hold(&here, "first");
+    until("it waits", || async { there.waiting().await == 1 }).await;
+    let ticket = waiting(look(&there, "first").await).ticket;
+    there.release(token).await;
+    assert_eq!(granted(held.await.unwrap().unwrap()).lease.id, ticket);
+    here.stop().await;
+    there.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

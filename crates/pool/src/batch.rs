@@ -94,6 +94,7 @@ impl<'a> Batch<'a> {
             Command::Withdraw { lease_id } => self.withdraw(*lease_id),
             Command::GiveUp { lease_id } => self.give_up(*lease_id),
             Command::Lapse { lease_id } => self.lapse(*lease_id),
+            Command::Told { key } => self.told(key),
             Command::Heartbeat => self.heartbeat(),
             Command::Clear => self.clear(),
         }
@@ -171,13 +172,23 @@ impl<'a> Batch<'a> {
         let (now, server, journal_at) = (self.now, self.server, self.judged_at());
         let tickets = self.pool.queue.tickets();
         let dead = tickets.filter(|ticket| !ticket.is_live(now, server, journal_at));
-        let dead: Vec<LeaseId> = dead.map(|ticket| ticket.lease_id).collect();
-        for lease_id in dead {
-            self.record(Change::WaitEnded { lease_id });
+        let end = |ticket: &Ticket| match ticket.lease_id {
+            lease_id if ticket.is_kept() && ticket.until <= now => {
+                Change::WaitTimedOut { lease_id, at: now }
+            }
+            lease_id => Change::WaitEnded { lease_id },
+        };
+        let ends: Vec<Change> = dead.map(end).collect();
+        for end in ends {
+            self.record(end);
         }
     }
 
     fn allocate(&mut self, allocation: &Allocation) -> Option<Outcome> {
+        // Only a request that had a ticket knows when its wait is over.
+        if allocation.until.is_some() && self.pool.queue.was_given_up(allocation.lease_id) {
+            return Some(Outcome::NotAllocated(Refusal::GivenUp));
+        }
         let mut lease_id = allocation.lease_id;
         if let Some(ticket) = self.ticket_of_key(allocation) {
             if !allocation.is_of(ticket) {
@@ -191,7 +202,16 @@ impl<'a> Batch<'a> {
             return Some(outcome);
         }
         let rank = place.unwrap_or(self.pool.queue.len());
-        match self.pool.available(rank, self.now) {
+        let available = self.pool.available(rank, self.now);
+        let has_turn = matches!(available, Available::Free | Available::Evictable { .. });
+        // A ticket whose turn it is not loses its place by no limit that may have room again by then.
+        if (has_turn || place.is_none())
+            && let Some(refusal) = self.limit_reached(allocation)
+        {
+            self.leave_queue(lease_id);
+            return Some(Outcome::NotAllocated(refusal));
+        }
+        match available {
             Available::Evictable { fence } if fence > self.fence_before => return None,
             Available::Free | Available::Evictable { .. } => {}
             Available::Later { .. } | Available::Nothing => {
@@ -223,9 +243,29 @@ impl<'a> Batch<'a> {
     }
 
     /// What becomes of an allocation whether or not there is a token for it, if that is settled.
-    fn without_token(&self, allocation: &Allocation, queued: bool) -> Option<Outcome> {
+    fn without_token(&mut self, allocation: &Allocation, queued: bool) -> Option<Outcome> {
         let known = self.recall(allocation);
+        let known = known.or_else(|| self.timed_out(allocation));
         known.or_else(|| self.refusal(allocation, queued).map(Outcome::NotAllocated))
+    }
+
+    /// Tells a client whose wait was over while it had no request under way.
+    fn timed_out(&mut self, allocation: &Allocation) -> Option<Outcome> {
+        let key = allocation.user_key()?;
+        if !self.pool.queue.has_timed_out(&key, self.now) {
+            return None;
+        }
+        let UserKey { user, key } = key;
+        self.record(Change::TimeOutTold { user, key });
+        Some(self.full(self.pool.queue.len() + 1))
+    }
+
+    fn told(&mut self, key: &UserKey) -> Outcome {
+        if self.pool.queue.has_timed_out(key, self.now) {
+            let UserKey { user, key } = key.clone();
+            self.record(Change::TimeOutTold { user, key });
+        }
+        Outcome::GaveUp
     }
 
     fn grant(
@@ -308,14 +348,16 @@ impl<'a> Batch<'a> {
         if allocation.lease.is_some_and(|length| length > policy.lease) {
             return Some(Refusal::LeaseTooLong { longest: policy.lease });
         }
-        if self.pool.queue.was_given_up(allocation.lease_id) {
-            return Some(Refusal::GivenUp);
-        }
         // One that waits already came before the policy.
         if allocation.wait.is_some() && policy.when_full == WhenFull::Reject && !queued {
             return Some(Refusal::WaitNotOffered);
         }
-        if let Some(limit) = policy.max_per_user
+        None
+    }
+
+    /// The limit that leaves no room for one more lease of the user at the moment.
+    fn limit_reached(&self, allocation: &Allocation) -> Option<Refusal> {
+        if let Some(limit) = self.pool.policy.max_per_user
             && self.pool.held_by(allocation.user.id) >= limit
         {
             return Some(Refusal::UserLimit { limit });
@@ -330,9 +372,7 @@ impl<'a> Batch<'a> {
         let longest = self.now.after(wait.unwrap_or_default().min(allocation.longest_wait()));
         let until = allocation.until.unwrap_or(longest).min(longest);
         if until <= self.now {
-            let next = self.pool.next_end(self.now);
-            let retry_after = next.map_or(Duration::ZERO, |at| at.since(self.now));
-            return Outcome::NotAllocated(Refusal::Full { position, retry_after });
+            return self.full(position);
         }
         if self.pool.queue.len() >= MAX_WAITING {
             return Outcome::NotAllocated(Refusal::QueueFull);
@@ -352,6 +392,12 @@ impl<'a> Batch<'a> {
         self.record(Change::WaitStarted(ticket));
         let (ticket, since) = (allocation.lease_id, self.now);
         Outcome::Queued(Waiting { ticket, position, since, until })
+    }
+
+    fn full(&self, position: usize) -> Outcome {
+        let next = self.pool.next_end(self.now);
+        let retry_after = next.map_or(Duration::ZERO, |at| at.since(self.now));
+        Outcome::NotAllocated(Refusal::Full { position, retry_after })
     }
 
     fn leave_queue(&mut self, lease_id: LeaseId) {

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{End, Fence, Lease, LeaseId, Policy, ServerId, Ticket, Timestamp};
+use crate::{
+    End, Fence, IdempotencyKey, Lease, LeaseId, Policy, ServerId, Ticket, Timestamp, UserId,
+};
 
 /// A durable fact that a decision produced. Changes are kept in the journal, so variants and fields
 /// are only ever added at the end.
@@ -58,6 +60,20 @@ pub enum Change {
         server: ServerId,
         /// When.
         at: Timestamp,
+    },
+    /// The wait of a ticket with a key was over. Its client is told when it asks next.
+    WaitTimedOut {
+        /// The ticket's lease.
+        lease_id: LeaseId,
+        /// When that was noticed.
+        at: Timestamp,
+    },
+    /// The client whose wait was over has been told.
+    TimeOutTold {
+        /// The user.
+        user: UserId,
+        /// The key.
+        key: IdempotencyKey,
     },
     /// The ticket was given up. Requests that wait for it are refused, at every server.
     WaitGivenUp {

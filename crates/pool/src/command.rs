@@ -42,6 +42,11 @@ pub enum Command {
         /// The ticket's lease.
         lease_id: LeaseId,
     },
+    /// The client that waited with this key has been told that its wait is over.
+    Told {
+        /// The key.
+        key: UserKey,
+    },
     /// Let the other servers know that this one is alive, which has tickets; or that a silent one's
     /// silence is no outage of the database.
     Heartbeat,

@@ -24,6 +24,9 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a ticket with a key keeps its place while its client does not ask for it.
 pub const KEPT: Duration = Duration::from_secs(15);
 
+/// For how long a client may be told that its wait is over.
+const TOLD_WITHIN: Duration = KEPT.saturating_add(GAP);
+
 /// How many tickets are remembered that were given up.
 const GIVEN_UP: usize = 1_000;
 
@@ -73,10 +76,10 @@ impl Ticket {
         self.key.as_ref().map(|key| key.of(self.user.id))
     }
 
-    /// For how long its server may be silent. A client can have asked for the ticket since its server
-    /// was last heard of, though not longer ago than [`GAP`].
+    /// For how long its server may be silent. Its client may have asked for it up to a heartbeat after
+    /// the server was last heard of, and an outage that began then counts for [`GAP`].
     pub(crate) fn silence(&self) -> Duration {
-        if self.is_kept() { KEPT + GAP } else { SILENCE }
+        if self.is_kept() { KEPT + HEARTBEAT + GAP } else { SILENCE }
     }
 
     /// Whether the ticket is valid at `now`, as the server `asker` has to assume.
@@ -107,6 +110,10 @@ pub(crate) struct Queue {
     keys: HashMap<UserKey, LeaseId>,
     /// The tickets that were given up last, for the servers where requests for them may wait.
     given_up: VecDeque<LeaseId>,
+    /// When the waits of tickets with a key were over whose clients were not told yet, for as long as
+    /// these may ask; the oldest first in the list. A copy that is loaded whole does without.
+    timed_out: HashMap<UserKey, Timestamp>,
+    timed_out_order: VecDeque<(Timestamp, UserKey)>,
     /// The largest number seen: one that was given is not given again right after its ticket left,
     /// since both may come to be written in one statement.
     last_number: i64,
@@ -160,6 +167,8 @@ impl Queue {
             }
             self.keys.insert(key, lease_id);
         }
+        // A server that does not know that it was given up may queue it again.
+        self.given_up.retain(|given_up| *given_up != lease_id);
         self.last_number = self.last_number.max(number);
         self.numbers.insert(lease_id, number);
         self.tickets.push_back(ticket);
@@ -173,6 +182,32 @@ impl Queue {
             self.keys.remove(&key);
         }
         Ok(())
+    }
+
+    /// Removes a ticket whose wait is over, and remembers that its client has to be told.
+    pub fn time_out(&mut self, lease_id: LeaseId, at: Timestamp) -> Result<(), Inconsistent> {
+        let key = self.ticket(lease_id).and_then(Ticket::user_key);
+        self.remove(lease_id)?;
+        let is_old = |(then, _): &mut (Timestamp, UserKey)| then.after(TOLD_WITHIN) <= at;
+        while let Some((then, key)) = self.timed_out_order.pop_front_if(is_old) {
+            if self.timed_out.get(&key) == Some(&then) {
+                self.timed_out.remove(&key);
+            }
+        }
+        if let Some(key) = key {
+            self.timed_out.insert(key.clone(), at);
+            self.timed_out_order.push_back((at, key));
+        }
+        Ok(())
+    }
+
+    pub fn time_out_told(&mut self, key: &UserKey) {
+        self.timed_out.remove(key);
+    }
+
+    /// Whether the client that asks with this key at `now` has to be told that its wait is over.
+    pub fn has_timed_out(&self, key: &UserKey, now: Timestamp) -> bool {
+        self.timed_out.get(key).is_some_and(|at| at.after(TOLD_WITHIN) > now)
     }
 
     pub fn give_up(&mut self, lease_id: LeaseId) -> Result<(), Inconsistent> {

@@ -152,6 +152,11 @@ impl Pool {
             }
             Change::WaitStarted(ticket) => self.queue.add(ticket.clone()),
             Change::WaitEnded { lease_id } => self.queue.remove(*lease_id),
+            Change::WaitTimedOut { lease_id, at } => self.queue.time_out(*lease_id, *at),
+            Change::TimeOutTold { user, key } => {
+                self.queue.time_out_told(&key.of(*user));
+                Ok(())
+            }
             Change::WaitGivenUp { lease_id } => self.queue.give_up(*lease_id),
             Change::WaitMoved { lease_id, server, at } => {
                 self.queue.transfer(*lease_id, *server, *at)

@@ -170,7 +170,7 @@ impl FromRequest<App> for Request {
         };
         let wait = self::wait(&wait, format, key.is_some())?;
         wishes::refuse(wishes::Route::Allocate, &wishes)?;
-        let hold = prefer::wait(&head.headers)?;
+        let hold = if key.is_some() { prefer::wait(&head.headers)? } else { None };
         let hold = hold.or_else(|| wait.filter(|wait| *wait > Allocation::MAX_WAIT).map(|_| HOLD));
         Ok(Request(Asked { user, lease, wait, key, hold }))
     }

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use pool::{Change, End, Fence, Lease, LeaseId, Policy, ServerId, Ticket, Timestamp};
 
@@ -17,7 +17,7 @@ pub struct Net {
     /// The leases whose tickets were there before the batch and are no more.
     pub left: Vec<LeaseId>,
     /// Tickets that were there before the batch, and which servers serve them since when.
-    pub moved: Vec<(LeaseId, ServerId, Timestamp)>,
+    pub moved: BTreeMap<LeaseId, (ServerId, Timestamp)>,
     /// Tickets that are new.
     pub queued: Vec<Ticket>,
     /// The servers that were heard of, for their tickets, and when.
@@ -57,12 +57,13 @@ impl Net {
                     if let Some(ticket) = new.find(|ticket| ticket.lease_id == *lease_id) {
                         (ticket.server, ticket.heard_at) = (*server, *at);
                     } else {
-                        net.moved.retain(|(id, ..)| id != lease_id);
-                        net.moved.push((*lease_id, *server, *at));
+                        net.moved.insert(*lease_id, (*server, *at));
                     }
                 }
-                Change::WaitEnded { lease_id } | Change::WaitGivenUp { lease_id } => {
-                    net.moved.retain(|(id, ..)| id != lease_id);
+                Change::WaitEnded { lease_id }
+                | Change::WaitTimedOut { lease_id, .. }
+                | Change::WaitGivenUp { lease_id } => {
+                    net.moved.remove(lease_id);
                     let queued = net.queued.len();
                     net.queued.retain(|ticket| ticket.lease_id != *lease_id);
                     if net.queued.len() == queued {
@@ -74,8 +75,8 @@ impl Net {
                     tickets.filter(|t| t.server == *server).for_each(|t| t.heard_at = *at);
                     net.heard.push((*server, *at));
                 }
-                // Nobody writes it any more.
-                Change::LengthChanged { .. } => {}
+                // The one is only in the journal, the other only read any more.
+                Change::TimeOutTold { .. } | Change::LengthChanged { .. } => {}
             }
         }
         (net.over, net.running) = net.running.into_iter().partition(|lease| lease.end.is_some());
@@ -183,7 +184,7 @@ mod tests {
         };
         let given_up = Change::WaitGivenUp { lease_id: lease(2).id };
         let net = Net::of(&[moved(1, 5, 1), moved(2, 5, 1), moved(1, 6, 2), given_up]);
-        assert_eq!(net.moved, [(lease(1).id, server(6), at(2))]);
+        assert_eq!(net.moved, BTreeMap::from([(lease(1).id, (server(6), at(2)))]));
         assert_eq!(net.left, [lease(2).id]);
     }
 

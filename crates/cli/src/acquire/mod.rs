@@ -67,6 +67,23 @@ pub struct Taken {
     pub answered: Moment,
 }
 
+/// What the attempts so far came to.
+#[derive(Debug)]
+struct Attempts {
+    /// When the wait is over.
+    until: Moment,
+    /// Whether a request has reached a server.
+    reached: bool,
+    /// Whether an answer was lost that may have granted a lease.
+    uncertain: bool,
+}
+
+impl Attempts {
+    const fn until(until: Moment) -> Self {
+        Attempts { until, reached: false, uncertain: false }
+    }
+}
+
 /// A request for a token.
 #[derive(Debug)]
 pub struct Acquire<'a> {
@@ -99,9 +116,8 @@ impl<'a> Acquire<'a> {
         self.open = Some(wish.clone());
         self.ticket = None;
         let wait = wish.wait.unwrap_or_default();
-        let until = Moment::now().after(wait);
+        let mut attempts = Attempts::until(Moment::now().after(wait));
         let mut hold = (!wait.is_zero()).then_some(Duration::ZERO);
-        let (mut reached, mut uncertain) = (false, false);
         loop {
             let (asked, answer) = (Moment::now(), self.ask(wish, hold).await);
             let answered = Moment::now();
@@ -111,9 +127,9 @@ impl<'a> Acquire<'a> {
                     return Ok(Taken { answer, asked, answered });
                 }
                 Ok(Allocation::Waiting(ticket, age)) => {
-                    (reached, uncertain) = (true, false);
+                    (attempts.reached, attempts.uncertain) = (true, false);
                     self.ticket = Some(ticket.id);
-                    if answered >= until.after(SLACK) {
+                    if answered >= attempts.until.after(SLACK) {
                         return Err(self.too_late().await);
                     }
                     self.progress.waiting(ticket.ahead, age);
@@ -124,33 +140,43 @@ impl<'a> Acquire<'a> {
                     hold = hold.map(|hold| (hold * 2).clamp(HOLDS.0, HOLDS.1));
                     continue;
                 }
-                Err(failure) if failure.may_pass() => failure,
-                Err(failure) => {
-                    self.progress.end();
-                    if uncertain && matches!(failure, Failure::Strange { .. }) {
-                        return Err(NoLease::Uncertain(failure));
-                    }
-                    self.open = None;
-                    return Err(failure.into());
-                }
+                Err(failure) => failure,
             };
-            reached |= !matches!(failure, Failure::Unreachable { .. });
-            uncertain |= may_be_done(&failure);
-            let patience = if reached { self.patience.unsettled } else { Duration::ZERO };
-            let gives_up = !reached && !self.patience.unreached;
-            if gives_up || Moment::now() >= until.after(patience) {
-                self.progress.end();
-                // That the last attempt did nothing says nothing about those before.
-                return Err(if uncertain {
-                    NoLease::Uncertain(failure)
-                } else {
-                    NoLease::Failed(failure)
-                });
-            }
-            self.progress.interrupted();
+            let failure = self.repeatable(failure, &mut attempts)?;
             again(&failure);
             sleep(failure.pause(PAUSE).min(LONGEST_PAUSE)).await;
         }
+    }
+
+    /// The failure, if the request is to be repeated after it.
+    fn repeatable(
+        &mut self,
+        failure: Failure,
+        attempts: &mut Attempts,
+    ) -> Result<Failure, NoLease> {
+        if !failure.may_pass() {
+            self.progress.end();
+            if attempts.uncertain && matches!(failure, Failure::Strange { .. }) {
+                return Err(NoLease::Uncertain(failure));
+            }
+            self.open = None;
+            return Err(failure.into());
+        }
+        attempts.reached |= !matches!(failure, Failure::Unreachable { .. });
+        attempts.uncertain |= may_be_done(&failure);
+        let patience = if attempts.reached { self.patience.unsettled } else { Duration::ZERO };
+        let gives_up = !attempts.reached && !self.patience.unreached;
+        if gives_up || Moment::now() >= attempts.until.after(patience) {
+            self.progress.end();
+            // That the last attempt did nothing says nothing about those before.
+            return Err(if attempts.uncertain {
+                NoLease::Uncertain(failure)
+            } else {
+                NoLease::Failed(failure)
+            });
+        }
+        self.progress.interrupted();
+        Ok(failure)
     }
 
     /// One request; meanwhile the line on a terminal goes on.

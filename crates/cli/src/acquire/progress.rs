@@ -44,7 +44,9 @@ impl Progress {
 
     /// Learns the position.
     pub fn waiting(&mut self, ahead: u64, age: Duration) {
-        self.place = Some(Place { ahead, age: (age, Instant::now()) });
+        // The server tells its time to the second, so that the age may be told as less than it was.
+        let known = self.place.map_or(Duration::ZERO, |place| place.age());
+        self.place = Some(Place { ahead, age: (age.max(known), Instant::now()) });
         self.tick();
     }
 
@@ -80,8 +82,11 @@ impl Progress {
 }
 
 impl Place {
+    fn age(&self) -> Duration {
+        self.age.0 + self.age.1.elapsed()
+    }
+
     fn text(&self) -> String {
-        let age = self.age.0 + self.age.1.elapsed();
-        format!("waiting: {} ahead, since {}", self.ahead, HumanDuration::rough(age))
+        format!("waiting: {} ahead, since {}", self.ahead, HumanDuration::rough(self.age()))
     }
 }

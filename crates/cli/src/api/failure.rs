@@ -286,8 +286,13 @@ impl Error for Failure {}
 
 /// The server's sentence, with the names that the command line has for what was sent.
 fn as_options(detail: &str) -> String {
-    let names =
-        [("lease_seconds", "--lease"), ("wait_seconds", "--wait"), ("user_id", "the user's name")];
+    let names = [
+        ("lease_seconds must be a number", "--lease must be a number of seconds"),
+        ("wait_seconds must be a number", "--wait must be a number of seconds"),
+        ("lease_seconds", "--lease"),
+        ("wait_seconds", "--wait"),
+        ("user_id", "the user's name"),
+    ];
     names.iter().fold(detail.to_owned(), |text, (sent, given)| text.replace(sent, given))
 }
 

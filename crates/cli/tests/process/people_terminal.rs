@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crate::harness::{Server, command, poll, unprotected};
 use crate::people::{ask, json, served, text, told};
@@ -22,6 +22,8 @@ const DRAWN: &str = "\x1b[?2026l";
 struct Terminal {
     script: Child,
     shown: Arc<Mutex<Vec<u8>>>,
+    /// Reads what is shown, to its end.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Terminal {
@@ -41,13 +43,13 @@ impl Terminal {
         let mut stdout = script.stdout.take().unwrap();
         let shown = Arc::new(Mutex::new(Vec::new()));
         let to = Arc::clone(&shown);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(count @ 1..) = stdout.read(&mut bytes) {
                 to.lock().unwrap().extend_from_slice(&bytes[..count]);
             }
         });
-        Terminal { script, shown }
+        Terminal { script, shown, reader: Some(reader) }
     }
 
     /// All that was shown so far.
@@ -85,6 +87,9 @@ impl Terminal {
     /// Waits for the end; the exit code, and all that was shown.
     fn end(&mut self) -> (Option<i32>, String) {
         let status = poll("the end", || self.script.try_wait().unwrap());
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
         (status.code(), self.shown())
     }
 }

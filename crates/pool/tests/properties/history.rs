@@ -76,7 +76,10 @@ impl History {
                 Change::WaitMoved { lease_id, at, .. } => {
                     assert!(self.waiting.contains(lease_id) && *at == now);
                 }
-                Change::WaitEnded { lease_id } | Change::WaitGivenUp { lease_id } => {
+                Change::TimeOutTold { .. } => {}
+                Change::WaitEnded { lease_id }
+                | Change::WaitTimedOut { lease_id, .. }
+                | Change::WaitGivenUp { lease_id } => {
                     let before = self.waiting.iter().position(|waiting| waiting == lease_id);
                     let before = before.expect("who leaves the queue was in it");
                     self.waiting.remove(before);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Command, End, EndReason, Fence, GAP, Grant, KEPT, Keys, Lease, LeaseId,
+    Allocation, Command, End, EndReason, Fence, GAP, Grant, HEARTBEAT, KEPT, Keys, Lease, LeaseId,
     MAX_WAITING, Outcome, Policy, Refusal, Remembered, SILENCE, ServerId, Timestamp, Token,
     TokenId, UserKey, WhenFull,
 };
@@ -21,6 +21,9 @@ pub struct Model {
     pub queue: Vec<Waiting>,
     pub keys: HashMap<UserKey, Used>,
     pub given_up: Vec<LeaseId>,
+    /// Which clients are to be told that their waits are over, as each server knows. One that starts
+    /// knows of none.
+    pub timed_out: HashMap<ServerId, HashMap<UserKey, Timestamp>>,
     /// Who decides the batch, and the last fence before it.
     server: ServerId,
     fence_before: Fence,
@@ -54,7 +57,7 @@ pub struct Used {
 impl Model {
     pub fn new(policy: Policy, tokens: Vec<Token>, shared: bool, most_keys: u64) -> Self {
         let (now, server) = (Timestamp::from_micros(0), ServerId(uuid::Uuid::nil()));
-        let (leases, queue, keys, given_up) = Default::default();
+        let (leases, queue, keys, given_up, timed_out) = Default::default();
         let fence_before = Fence::NONE;
         Model {
             now,
@@ -66,6 +69,7 @@ impl Model {
             queue,
             keys,
             given_up,
+            timed_out,
             server,
             fence_before,
         }
@@ -150,8 +154,16 @@ impl Model {
                 (waiting.server, waiting.heard_at) = (server, now);
             }
         }
+        for over in self.queue.iter().filter(|waiting| waiting.until <= now) {
+            for known in self.timed_out.values_mut() {
+                known.extend(over.key.clone().map(|key| (key, now)));
+            }
+        }
+        for known in self.timed_out.values_mut() {
+            known.retain(|_, at| at.after(KEPT + GAP) > now);
+        }
         self.queue.retain(|waiting| {
-            let most = if waiting.key.is_some() { KEPT + GAP } else { SILENCE };
+            let most = if waiting.key.is_some() { KEPT + HEARTBEAT + GAP } else { SILENCE };
             let heard = shared && waiting.heard_at.after(most) > now;
             waiting.until > now && (waiting.server == server || heard)
         });
@@ -208,6 +220,10 @@ impl Model {
                 self.queue.retain(|one| one.lease_id != *lease_id || one.server != server);
                 Outcome::GaveUp
             }
+            Command::Told { key } => {
+                self.told(key);
+                Outcome::GaveUp
+            }
             Command::Heartbeat => {
                 let (server, now) = (self.server, self.now);
                 let own = self.queue.iter_mut().filter(|waiting| waiting.server == server);
@@ -238,8 +254,12 @@ impl Model {
     }
 
     fn allocate(&mut self, asked: &Allocation) -> Option<Outcome> {
+        if asked.until.is_some() && self.given_up.contains(&asked.lease_id) {
+            return Some(Outcome::NotAllocated(Refusal::GivenUp));
+        }
         let key = asked.user_key();
         let of_key = self.queue.iter().position(|w| key.is_some() && w.key == key);
+        let known = key.as_ref().is_some_and(|key| self.keys.contains_key(key));
         let ticket = of_key.or_else(|| self.position_of(asked.lease_id));
         if of_key.is_some_and(|place| self.queue[place].asked != (asked.lease, asked.wait)) {
             return Some(Outcome::NotAllocated(Refusal::KeyReused));
@@ -248,6 +268,9 @@ impl Model {
             Some(place) => Allocation { lease_id: self.queue[place].lease_id, ..asked.clone() },
             None => asked.clone(),
         };
+        if !known && key.as_ref().is_some_and(|key| self.told(key)) {
+            return Some(self.full(self.queue.len() + 1));
+        }
         if let Some(outcome) = self.settled(asked, ticket.is_some()) {
             ticket.map(|place| self.queue.remove(place));
             return Some(outcome);
@@ -258,6 +281,12 @@ impl Model {
         let mut there = vec![Fence::NONE; free];
         let evictable = self.evictable();
         there.extend(evictable.iter().filter(|(_, from)| *from <= self.now).map(|(f, _)| f));
+        if (before < there.len() || ticket.is_none())
+            && let Some(outcome) = self.limit_reached(asked)
+        {
+            ticket.map(|place| self.queue.remove(place));
+            return Some(outcome);
+        }
         if let Some(fence) = there.get(before) {
             if *fence > self.fence_before {
                 return None;
@@ -278,11 +307,7 @@ impl Model {
             (None, _) => Duration::ZERO,
         };
         if wait.is_zero() {
-            let deadlines = self.running().into_iter().map(|lease| lease.expires_at);
-            let moments = deadlines.chain(evictable.iter().map(|(_, from)| *from));
-            let next = moments.filter(|at| *at > self.now).min();
-            let retry_after = next.map_or(Duration::ZERO, |at| at.since(self.now));
-            return Some(Outcome::NotAllocated(Refusal::Full { position, retry_after }));
+            return Some(self.full(position));
         }
         if self.queue.len() == MAX_WAITING {
             return Some(Outcome::NotAllocated(Refusal::QueueFull));
@@ -297,6 +322,25 @@ impl Model {
         Some(told)
     }
 
+    /// Whether the server that decides knows of it.
+    fn told(&mut self, key: &UserKey) -> bool {
+        let knows = self.timed_out[&self.server].contains_key(key);
+        if knows {
+            for known in self.timed_out.values_mut() {
+                known.remove(key);
+            }
+        }
+        knows
+    }
+
+    fn full(&self, position: usize) -> Outcome {
+        let deadlines = self.running().into_iter().map(|lease| lease.expires_at);
+        let moments = deadlines.chain(self.evictable().into_iter().map(|(_, from)| from));
+        let next = moments.filter(|at| *at > self.now).min();
+        let retry_after = next.map_or(Duration::ZERO, |at| at.since(self.now));
+        Outcome::NotAllocated(Refusal::Full { position, retry_after })
+    }
+
     /// What becomes of an allocation whether or not there is a token for it.
     fn settled(&self, asked: &Allocation, queued: bool) -> Option<Outcome> {
         let used = asked.user_key().and_then(|key| self.keys.get(&key));
@@ -309,15 +353,21 @@ impl Model {
             let evicted = evicted.map(|id| self.lease(id).unwrap().clone());
             return Some(Outcome::Allocated(Grant { lease, value: token.value, evicted }));
         }
-        let Policy { lease, when_full, max_per_user, .. } = self.policy;
-        let has = self.running().iter().filter(|l| l.user.id == asked.user.id).count();
-        Some(Outcome::NotAllocated(match max_per_user {
-            _ if self.tokens.is_empty() => Refusal::NoTokens,
-            _ if asked.lease > Some(lease) => Refusal::LeaseTooLong { longest: lease },
-            _ if self.given_up.contains(&asked.lease_id) => Refusal::GivenUp,
-            _ if !queued && asked.wait.is_some() && when_full == WhenFull::Reject => {
+        let Policy { lease, when_full, .. } = self.policy;
+        Some(Outcome::NotAllocated(match () {
+            () if self.tokens.is_empty() => Refusal::NoTokens,
+            () if asked.lease > Some(lease) => Refusal::LeaseTooLong { longest: lease },
+            () if !queued && asked.wait.is_some() && when_full == WhenFull::Reject => {
                 Refusal::WaitNotOffered
             }
+            () => return None,
+        }))
+    }
+
+    /// What leaves no room for one more lease of the user.
+    fn limit_reached(&self, asked: &Allocation) -> Option<Outcome> {
+        let has = self.running().iter().filter(|l| l.user.id == asked.user.id).count();
+        Some(Outcome::NotAllocated(match self.policy.max_per_user {
             Some(limit) if has >= limit as usize => Refusal::UserLimit { limit },
             _ if asked.key.is_some() && self.keys.len() as u64 == self.most_keys => {
                 Refusal::KeysFull { retry_after: Duration::ZERO }

@@ -174,7 +174,7 @@ proptest! {
                     let least = if kept { KEPT } else { Duration::ZERO };
                     let kept_on = last_life + micros(least) > world.now;
                     prop_assert!(!kept_on || world.waits(lease_id), "a silent ticket is kept");
-                    let most = if kept { KEPT + GAP } else { SILENCE } + HEARTBEAT * 2;
+                    let most = if kept { KEPT + HEARTBEAT + GAP } else { SILENCE } + HEARTBEAT * 2;
                     let gone = in_touch > micros(most);
                     prop_assert!(!gone || !world.waits(lease_id), "in touch for {in_touch} us");
                 }

@@ -4,9 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use pool::{
-    Allocation, Batch, Change, Circumstances, Command, GAP, HeldBy, IdempotencyKey, KEPT, Keys,
-    LeaseId, Outcome, Policy, Pool, SILENCE, ServerId, Ticket, Timestamp, Token, TokenId,
-    TokenValue, User,
+    Allocation, Batch, Change, Circumstances, Command, GAP, HEARTBEAT, HeldBy, IdempotencyKey,
+    KEPT, Keys, LeaseId, Outcome, Policy, Pool, SILENCE, ServerId, Ticket, Timestamp, Token,
+    TokenId, TokenValue, User,
 };
 use uuid::Uuid;
 
@@ -53,6 +53,7 @@ impl World {
         for _ in 0..servers {
             let (id, waiting) = (ServerId(world.new_id()), HashMap::new());
             let pool = world.restored([]);
+            world.model.timed_out.insert(id, HashMap::new());
             world.servers.push(Server { id, pool, waiting });
         }
         world
@@ -89,6 +90,8 @@ impl World {
     pub fn restart(&mut self, server: usize) {
         let tickets: Vec<_> = self.servers[server].pool.tickets().cloned().collect();
         let (id, pool, waiting) = (ServerId(self.new_id()), self.restored(tickets), HashMap::new());
+        self.model.timed_out.remove(&self.servers[server].id);
+        self.model.timed_out.insert(id, HashMap::new());
         self.servers[server] = Server { id, pool, waiting };
     }
 
@@ -223,7 +226,7 @@ impl World {
             assert_eq!(pool.ticket(waiting.lease_id).map(|t| t.until), Some(waiting.until));
         }
         // A batch came before, so nothing of the silence is left to be forgiven.
-        let most = |w: &Waiting| if w.key.is_some() { KEPT + GAP } else { SILENCE };
+        let most = |w: &Waiting| if w.key.is_some() { KEPT + HEARTBEAT + GAP } else { SILENCE };
         let heard = |w: &&Waiting| w.server == server.id || w.heard_at.after(most(w)) > now;
         let live = model.queue.iter().filter(|waiting| waiting.until > now).filter(heard).count();
         if shared {

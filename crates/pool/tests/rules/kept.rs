@@ -1,8 +1,8 @@
 //! Tickets with a key, which keep their place between requests.
 
 use pool::{
-    Allocation, Batch, Change, Circumstances, Command, GAP, IdempotencyKey, KEPT, Keys, LeaseId,
-    Outcome, Policy, Pool, Refusal, ServerId, Timestamp, User, Waiting, WhenFull,
+    Allocation, Batch, Change, Circumstances, Command, GAP, HEARTBEAT, IdempotencyKey, KEPT, Keys,
+    LeaseId, Outcome, Policy, Pool, Refusal, ServerId, Timestamp, User, Waiting, WhenFull,
 };
 use uuid::Uuid;
 
@@ -127,7 +127,7 @@ fn a_wait_with_a_key_lasts_a_day_at_most() {
 #[test]
 fn a_kept_ticket_outlives_its_server_by_its_own_time() {
     let mut pool = awaited();
-    let lapsed = second(0).after(KEPT + GAP);
+    let lapsed = second(0).after(KEPT + HEARTBEAT + GAP);
     let just_before = Timestamp::from_micros(lapsed.as_micros() - 1);
     drop(pool.batch(at(HERE, just_before)));
     assert_eq!(waiting(&pool), [id(2), id(3)]);
@@ -174,14 +174,70 @@ fn a_ticket_that_is_given_up_is_refused_to_those_who_wait_with_it() {
         assert_eq!(decide(&mut pool, second(1), &give_up), Outcome::GaveUp);
         assert_eq!(decide(&mut pool, second(1), &give_up), Outcome::UnknownTicket);
         // As a server decides it for a request that still waits.
-        let waits = keyed(number, if number == 2 { "k" } else { "l" });
+        let key = if number == 2 { "k" } else { "l" };
+        let waits = Allocation { until: Some(second(9)), ..keyed(number, key) };
         assert_eq!(refused(allocate(&mut pool, second(1), waits)), Refusal::GivenUp);
     }
     assert_eq!(waiting(&pool), []);
-    // A new request may wait with the key.
+    // A new request may wait with the key, and an old one does it no harm.
     queued(&allocate(&mut pool, second(2), keyed(5, "k")));
+    let old = Allocation { until: Some(second(9)), wait: Some(seconds(5)), ..keyed(2, "k") };
+    assert_eq!(refused(allocate(&mut pool, second(2), old)), Refusal::GivenUp);
+    assert_eq!(waiting(&pool), [id(5)]);
     let served = decide(&mut pool, second(2), &Command::GiveUp { lease_id: id(1) });
     assert!(matches!(served, Outcome::Served(lease) if lease.id == id(1)));
+}
+
+#[test]
+fn a_client_learns_that_its_wait_was_over_when_it_asks_next() {
+    let mut pool = pool(1, WAIT);
+    hold(&mut pool, second(0), [1]);
+    let asked = |number, user: &str| {
+        let user = User::new(user).unwrap();
+        Allocation { user, wait: Some(seconds(5)), ..keyed(number, "k") }
+    };
+    for (number, user) in [(2, "Bob"), (3, "Cleo"), (4, "Dora")] {
+        queued(&allocate(&mut pool, second(0), asked(number, user)));
+    }
+    let over = pool.batch(second(5)).finish();
+    assert_eq!(over[0], Change::WaitTimedOut { lease_id: id(2), at: second(5) });
+    assert_eq!((over.len(), waiting(&pool)), (3, vec![]));
+    let refusal = refused(allocate(&mut pool, second(6), asked(5, "Bob")));
+    assert_eq!(refusal, Refusal::Full { position: 1, retry_after: seconds(114) });
+    assert_eq!(queued(&allocate(&mut pool, second(6), asked(6, "Bob"))), 1, "a new wait");
+    // Told by the answer to a request that was held.
+    let key = asked(7, "Cleo").user_key().unwrap();
+    decide(&mut pool, second(6), &Command::Told { key });
+    assert_eq!(queued(&allocate(&mut pool, second(6), asked(7, "Cleo"))), 2);
+    let late = second(5).after(KEPT + GAP);
+    assert_eq!(queued(&allocate(&mut pool, late, asked(8, "Dora"))), 1);
+}
+
+#[test]
+fn a_limit_counts_when_it_is_the_tickets_turn() {
+    let mut pool = pool(2, Policy { max_per_user: Some(1), ..WAIT });
+    let bob = |number| Allocation { user: User::new("Bob").unwrap(), ..patient(number, 60) };
+    hold(&mut pool, second(0), [1]);
+    granted(allocate(&mut pool, second(0), bob(2)));
+    assert_eq!(
+        refused(allocate(&mut pool, second(0), keyed(3, "k"))),
+        Refusal::UserLimit { limit: 1 }
+    );
+    decide(&mut pool, second(0), &Command::ReleaseLease { lease_id: id(1) });
+    let cleo = Allocation { user: User::new("Cleo").unwrap(), ..patient(4, 60) };
+    granted(allocate(&mut pool, second(0), cleo));
+    for number in [5, 6] {
+        queued(&allocate(&mut pool, second(0), keyed(number, &number.to_string())));
+    }
+    decide(&mut pool, second(1), &Command::ReleaseLease { lease_id: id(4) });
+    granted(allocate(&mut pool, second(1), keyed(7, "5")));
+    // Asked again while the user has a lease, it stays.
+    assert_eq!(queued(&allocate(&mut pool, second(2), keyed(8, "6"))), 1);
+    decide(&mut pool, second(3), &Command::ReleaseLease { lease_id: id(2) });
+    assert_eq!(
+        refused(allocate(&mut pool, second(3), keyed(9, "6"))),
+        Refusal::UserLimit { limit: 1 }
+    );
 }
 
 #[test]

@@ -223,7 +223,7 @@ struct Moved {
 impl Moved {
     fn of(net: &Net) -> Self {
         let mut columns = Moved::default();
-        for (lease_id, server, at) in &net.moved {
+        for (lease_id, (server, at)) in &net.moved {
             columns.lease_ids.push(lease_id.0);
             columns.servers.push(server.0);
             columns.moments.push(Moment(*at));

@@ -206,10 +206,9 @@ fn write_queue(connection: &Connection, net: &Net) -> Result<(), Error> {
     for (server, at) in &net.heard {
         hear.execute((server.0.as_bytes(), at.as_micros())).map_err(&failed)?;
     }
-    let moved = net
-        .moved
-        .iter()
-        .map(|(id, server, at)| (id.0, (id.0.into_bytes(), server.0.into_bytes(), at.as_micros())));
+    let moved = net.moved.iter().map(|(id, (server, at))| {
+        (id.0, (id.0.into_bytes(), server.0.into_bytes(), at.as_micros()))
+    });
     each(connection, include_str!("sql/move_ticket.sql"), moved)?;
     let insert = include_str!("sql/insert_ticket.sql");
     let mut insert = connection.prepare_cached(insert).map_err(&failed)?;
