@@ -165,6 +165,8 @@ impl Queue {
             if self.keys.contains_key(&key) {
                 return Err(Inconsistent(format!("ticket {number} has the key of another one")));
             }
+            // A server that did not know that the wait before was over let the client wait again.
+            self.timed_out.remove(&key);
             self.keys.insert(key, lease_id);
         }
         // A server that does not know that it was given up may queue it again.

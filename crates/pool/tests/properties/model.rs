@@ -316,6 +316,9 @@ impl Model {
         let (lease_id, server, now) = (asked.lease_id, self.server, self.now);
         let until = now.after(wait.min(most));
         let asked = (asked.lease, asked.wait);
+        for known in self.timed_out.values_mut() {
+            known.retain(|timed_out, _| key.as_ref() != Some(timed_out));
+        }
         let waiting = Waiting { lease_id, server, heard_at: now, since: now, until, key, asked };
         let told = waiting.told(position);
         self.queue.push(waiting);

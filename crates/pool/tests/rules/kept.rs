@@ -2,7 +2,7 @@
 
 use pool::{
     Allocation, Batch, Change, Circumstances, Command, GAP, HEARTBEAT, IdempotencyKey, KEPT, Keys,
-    LeaseId, Outcome, Policy, Pool, Refusal, ServerId, Timestamp, User, Waiting, WhenFull,
+    LeaseId, Outcome, Policy, Pool, Refusal, ServerId, Ticket, Timestamp, User, Waiting, WhenFull,
 };
 use uuid::Uuid;
 
@@ -86,7 +86,7 @@ fn a_token_is_left_for_a_ticket_whose_client_is_not_connected() {
     hold(&mut pool, second(0), [1, 2]);
     told(&mut pool.batch(at(HERE, second(0))), keyed(3, "k"));
     told(&mut pool.batch(at(HERE, second(0))), patient(4, 60));
-    let connected = |ticket: &pool::Ticket| ticket.lease_id != id(3);
+    let connected = |ticket: &Ticket| ticket.lease_id != id(3);
     let mut batch = pool.batch(at(HERE, second(1)));
     batch.decide(&Command::ReleaseLease { lease_id: id(1) }).unwrap();
     assert_eq!(batch.next_in_queue(connected), None);
@@ -209,6 +209,17 @@ fn a_client_learns_that_its_wait_was_over_when_it_asks_next() {
     let key = asked(7, "Cleo").user_key().unwrap();
     decide(&mut pool, second(6), &Command::Told { key });
     assert_eq!(queued(&allocate(&mut pool, second(6), asked(7, "Cleo"))), 2);
+    // A server that does not know lets the client wait again.
+    let ticket = pool.ticket(id(7)).unwrap().clone();
+    let dora = Ticket {
+        lease_id: id(9),
+        number: ticket.number + 1,
+        user: User::new("Dora").unwrap(),
+        ..ticket
+    };
+    let mut other = pool.clone();
+    other.apply(&Change::WaitStarted(dora)).unwrap();
+    assert_eq!(queued(&allocate(&mut other, second(7), asked(8, "Dora"))), 3);
     let late = second(5).after(KEPT + GAP);
     assert_eq!(queued(&allocate(&mut pool, late, asked(8, "Dora"))), 1);
 }
