@@ -183,6 +183,10 @@ fn set(name: &str, mut value: String) -> Result<(), Trouble> {
     if name == "server" {
         Api::at(&value)?;
     } else {
+        if value.trim().is_empty() {
+            return Err(Trouble::new(Exit::Usage, "the user's name is blank")
+                .hint("`token-manager config unset user`, for none"));
+        }
         User::new(&value)
             .map_err(|why| Trouble::new(Exit::Usage, format!("the user's name {why}")))?;
     }

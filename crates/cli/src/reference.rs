@@ -37,14 +37,18 @@ const MANNERS: &str = "\
   `https://USER:PASSWORD@HOST`. Other users of a machine can read command lines, so give that URL in the environment, or by
   `config set server -`, which reads it from the standard input and keeps it in a file that only you can read. No message
   shows the password.
-- **`--server`, `--json` and `--config`** may stand before or after the command.
+- **`--server`, `--json` and `--config`** may stand before or after each command that has them, as its `--help` shows.
+  Commands that ask a server have `--server` and, except `run`, `--json`; those that read settings have `--config`.
+  `config set`, `get`, `unset` and `list` have none of the three, `version` has `--json` only.
 - **Tokens** are named by their number (`17`, as on the dashboard), by their id, or by the first 4 or more characters of
   their id, if only one token's id begins like that. A lease is named by its whole id.
 - **Durations** are written and read as `90s`, `10m`, `8h`, `1h30m`, `7d` or `1500ms`, always with a unit.
-- **Waiting.** `allocate --wait` and `run --wait` keep their place in the queue for up to 24 hours: through lost connections, and
-  through restarts of the server of up to 15 seconds. The standard error output shows the position: on a terminal one line that is
-  rewritten, elsewhere a line at the beginning and when the position has changed, at most every 10 seconds; nothing with `--quiet`.
-  A signal that ends the command gives the place up at once. [`queue`](#queue) lists all who wait.
+- **Waiting.** `allocate --wait` and `run --wait` keep their place in the queue for up to 24 hours: through lost connections of
+  up to 15 seconds, and through restarts of the server. The standard error output shows the position and whether the server
+  answers: on a terminal one line that is rewritten, elsewhere a line at the beginning, when the position or the kind of failure
+  has changed, and about every 10 seconds while the server is away; nothing with `allocate --quiet`. A server that was never
+  reached is tried for 3 seconds. A signal that ends the command gives the place up; while the server is away it tries so for 2
+  seconds. [`queue`](#queue) lists all who wait.
 - **Repeating.** A request whose answer was lost is repeated under the same idempotency key, after a pause that differs from client
   to client, so that many clients do not come back at the same moment. A server's `Retry-After` is heeded.
 - **Times** are shown relative to the server's clock (`in 80s`, `12s ago`), so this machine's clock does not matter.

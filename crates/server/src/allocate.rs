@@ -294,7 +294,7 @@ fn refused(refusal: &Refusal) -> Problem {
             Problem::with(detail, &UserLimit { max_per_user: limit })
         }
         Refusal::KeyReused => {
-            let detail = "This Idempotency-Key was used for an allocation with another user_id, \
+            let detail = "This Idempotency-Key was used for an allocation with another \
                           lease_seconds or wait_seconds. Use a new key for a new request.";
             Problem::new(Code::KeyReused, detail)
         }

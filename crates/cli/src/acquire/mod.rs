@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::{interval, sleep};
-use uuid::Uuid;
 
-use crate::api::{Allocation, Answer, Api, Failure, Problem, Wish, jittered};
+use crate::api::{Allocation, Answer, Api, Failure, Problem, Ticket, Wish, jittered};
 use crate::run::Moment;
 
 pub use self::progress::Progress;
 pub use self::undo::{GIVING_BACK, give_back};
 
-/// Pause before a request whose answer was lost is repeated. A ticket lapses after 15 seconds.
-const PAUSE: Duration = Duration::from_millis(250);
+/// The first and the longest pause before a request that failed is repeated. With the time to wait for a
+/// connection it is less than the 15 seconds after which a ticket lapses.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
 
 /// Longest pause while the server says when to come back.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
@@ -50,14 +50,8 @@ impl From<Failure> for NoLease {
     }
 }
 
-/// How long to insist.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// How long to repeat a request that may have reached the server, beyond the time to wait.
-    pub unsettled: Duration,
-    /// Whether to repeat a request also if no server has been reached yet.
-    pub unreached: bool,
-}
+/// How long to try to reach a server that has never been reached, when there is a time to wait.
+const REACHING: Duration = Duration::from_secs(3);
 
 /// A granted lease, and when it was asked for and answered.
 #[derive(Debug)]
@@ -70,17 +64,41 @@ pub struct Taken {
 /// What the attempts so far came to.
 #[derive(Debug)]
 struct Attempts {
-    /// When the wait is over.
-    until: Moment,
-    /// Whether a request has reached a server.
-    reached: bool,
+    begun: Moment,
+    wait: Duration,
+    /// Whether the server has answered.
+    answered: bool,
     /// Whether an answer was lost that may have granted a lease.
     uncertain: bool,
+    /// Whether a request is being sent.
+    asking: bool,
+    /// Failed requests since the last answer.
+    failures: u32,
 }
 
 impl Attempts {
-    const fn until(until: Moment) -> Self {
-        Attempts { until, reached: false, uncertain: false }
+    fn new(wait: Duration) -> Self {
+        let begun = Moment::now();
+        Attempts { begun, wait, answered: false, uncertain: false, asking: false, failures: 0 }
+    }
+
+    /// When the wait is over.
+    const fn until(&self) -> Moment {
+        self.begun.after(self.wait)
+    }
+
+    /// When to give up after a failure. `unsettled` is the time for a request that may have been done.
+    fn last(&self, unsettled: Duration) -> Moment {
+        match (self.answered, self.uncertain) {
+            (true, _) => self.until().after(unsettled),
+            (false, true) => self.begun.after(unsettled),
+            (false, false) => self.begun.after(self.wait.min(REACHING)),
+        }
+    }
+
+    /// The pause after the last failure.
+    fn pause(&self) -> Duration {
+        (PAUSES.0 * (1 << self.failures.saturating_sub(1).min(8))).min(PAUSES.1)
     }
 }
 
@@ -88,51 +106,50 @@ impl Attempts {
 #[derive(Debug)]
 pub struct Acquire<'a> {
     api: &'a Api,
-    patience: Patience,
+    /// How long to repeat a request that may have reached the server, beyond the time to wait.
+    unsettled: Duration,
     progress: Progress,
     /// The request that has no outcome yet.
     open: Option<Wish>,
     /// Its place in the queue.
-    ticket: Option<Uuid>,
+    ticket: Option<Ticket>,
+    attempts: Attempts,
 }
 
 impl<'a> Acquire<'a> {
     /// Sends nothing yet.
-    pub fn new(api: &'a Api, patience: Patience, progress: Progress) -> Self {
-        Acquire { api, patience, progress, open: None, ticket: None }
+    pub fn new(api: &'a Api, unsettled: Duration, progress: Progress) -> Self {
+        let attempts = Attempts::new(Duration::ZERO);
+        Acquire { api, unsettled, progress, open: None, ticket: None, attempts }
     }
 
-    /// Asks until there is an outcome. `again` is told of each failure after which it asks again. May be
-    /// dropped; then [`Acquire::undo`] sees to what is left.
+    /// Asks until there is an outcome. May be dropped; then [`Acquire::undo`] sees to what is left.
     ///
     /// # Errors
     ///
     /// As [`NoLease`] says.
-    pub async fn settle(
-        &mut self,
-        wish: &Wish,
-        mut again: impl FnMut(&Failure),
-    ) -> Result<Taken, NoLease> {
+    pub async fn settle(&mut self, wish: &Wish) -> Result<Taken, NoLease> {
         self.open = Some(wish.clone());
         self.ticket = None;
         let wait = wish.wait.unwrap_or_default();
-        let mut attempts = Attempts::until(Moment::now().after(wait));
+        self.attempts = Attempts::new(wait);
         let mut hold = (!wait.is_zero()).then_some(Duration::ZERO);
         loop {
-            let (asked, answer) = (Moment::now(), self.ask(wish, hold).await);
+            self.attempts.asking = true;
+            let asking = self.api.allocate_once(wish, hold);
+            let (asked, answer) = (Moment::now(), ticking(&mut self.progress, asking).await);
             let answered = Moment::now();
+            self.attempts.asking = false;
             let failure = match answer {
                 Ok(Allocation::Granted(answer)) => {
                     self.progress.end();
                     return Ok(Taken { answer, asked, answered });
                 }
                 Ok(Allocation::Waiting(ticket, age)) => {
-                    (attempts.reached, attempts.uncertain) = (true, false);
-                    self.ticket = Some(ticket.id);
-                    if answered >= attempts.until.after(SLACK) {
+                    self.queued(ticket, age);
+                    if answered >= self.attempts.until().after(SLACK) {
                         return Err(self.too_late().await);
                     }
-                    self.progress.waiting(ticket.ahead, age);
                     // A server that does not hold requests is not asked without a pause.
                     if hold.is_some_and(|hold| answered.since(asked) < hold / 2) {
                         sleep(jittered(HOLDS.0)).await;
@@ -142,18 +159,27 @@ impl<'a> Acquire<'a> {
                 }
                 Err(failure) => failure,
             };
-            let failure = self.repeatable(failure, &mut attempts)?;
-            again(&failure);
-            sleep(failure.pause(PAUSE).min(LONGEST_PAUSE)).await;
+            let failure = self.repeatable(failure)?;
+            let pause = failure.pause(self.attempts.pause()).min(LONGEST_PAUSE);
+            ticking(&mut self.progress, sleep(pause)).await;
         }
     }
 
+    /// Learns the place in the queue.
+    fn queued(&mut self, ticket: Ticket, age: Duration) {
+        let attempts = &mut self.attempts;
+        (attempts.answered, attempts.uncertain, attempts.failures) = (true, false, 0);
+        let same = |old: &Ticket| (old.id, old.since) == (ticket.id, ticket.since);
+        if !self.ticket.as_ref().is_none_or(same) {
+            self.progress.lost_place();
+        }
+        self.progress.waiting(ticket.ahead, age);
+        self.ticket = Some(ticket);
+    }
+
     /// The failure, if the request is to be repeated after it.
-    fn repeatable(
-        &mut self,
-        failure: Failure,
-        attempts: &mut Attempts,
-    ) -> Result<Failure, NoLease> {
+    fn repeatable(&mut self, failure: Failure) -> Result<Failure, NoLease> {
+        let attempts = &mut self.attempts;
         if !failure.may_pass() {
             self.progress.end();
             if attempts.uncertain && matches!(failure, Failure::Strange { .. }) {
@@ -162,11 +188,10 @@ impl<'a> Acquire<'a> {
             self.open = None;
             return Err(failure.into());
         }
-        attempts.reached |= !matches!(failure, Failure::Unreachable { .. });
+        attempts.answered |= failure.code().is_some();
         attempts.uncertain |= may_be_done(&failure);
-        let patience = if attempts.reached { self.patience.unsettled } else { Duration::ZERO };
-        let gives_up = !attempts.reached && !self.patience.unreached;
-        if gives_up || Moment::now() >= attempts.until.after(patience) {
+        attempts.failures = attempts.failures.saturating_add(1);
+        if Moment::now() >= attempts.last(self.unsettled) {
             self.progress.end();
             // That the last attempt did nothing says nothing about those before.
             return Err(if attempts.uncertain {
@@ -175,21 +200,8 @@ impl<'a> Acquire<'a> {
                 NoLease::Failed(failure)
             });
         }
-        self.progress.interrupted();
+        self.progress.failed(&failure);
         Ok(failure)
-    }
-
-    /// One request; meanwhile the line on a terminal goes on.
-    async fn ask(&mut self, wish: &Wish, hold: Option<Duration>) -> Result<Allocation, Failure> {
-        let mut asking = std::pin::pin!(self.api.allocate_once(wish, hold));
-        let mut ticks = interval(TICK);
-        ticks.reset();
-        loop {
-            tokio::select! {
-                answer = &mut asking => return answer,
-                _ = ticks.tick() => self.progress.tick(),
-            }
-        }
     }
 
     /// That the wait is over although the server goes on with it, as after a ticket that had lapsed.
@@ -208,6 +220,19 @@ impl<'a> Acquire<'a> {
     /// Learns that the lease is in safe hands: nothing is left to undo.
     pub fn keep(&mut self) {
         (self.open, self.ticket) = (None, None);
+    }
+}
+
+/// Waits for something; meanwhile the line on a terminal goes on.
+async fn ticking<T>(progress: &mut Progress, something: impl Future<Output = T>) -> T {
+    let mut something = std::pin::pin!(something);
+    let mut ticks = interval(TICK);
+    ticks.reset();
+    loop {
+        tokio::select! {
+            outcome = &mut something => return outcome,
+            _ = ticks.tick() => progress.tick(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Leaving nothing behind: giving up a place in the queue, and giving a lease back.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -9,25 +10,78 @@ use uuid::Uuid;
 use crate::api::{Allocated, Allocation, Api, Failure, Wish, jittered};
 use crate::run::Moment;
 
-use super::{Acquire, PAUSE};
+use super::Acquire;
 
 /// How long to try to give a lease back.
 pub const GIVING_BACK: Duration = Duration::from_secs(5);
 
+/// How long to try while the server does not answer.
+const AWAY: Duration = Duration::from_secs(2);
+
+/// How long to say nothing when the server answers.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// Pause before a request whose answer was lost is repeated.
+const PAUSE: Duration = Duration::from_millis(250);
+
 impl Acquire<'_> {
     /// Leaves no lease and no place in the queue, once the asking was broken off, and answers whether
-    /// that is certain. Takes no longer than giving back does.
+    /// that is certain. Takes no longer than giving back does. May be dropped.
     pub async fn undo(&mut self) -> bool {
         self.progress.end();
-        let ticket = self.ticket.take();
-        let Some(wish) = self.open.take() else { return true };
+        let Some(wish) = self.open.clone() else { return true };
+        let ticket = self.ticket.as_ref().map(|ticket| ticket.id);
+        if ticket.is_none() && !self.may_be_granted() {
+            return true;
+        }
+        let api = self.api;
         let undone = async {
             match ticket {
-                Some(ticket) => give_up(self.api, ticket).await,
-                None => withdraw(self.api, &wish).await,
+                Some(ticket) => give_up(api, ticket).await,
+                None => withdraw(api, &wish).await,
             }
         };
-        timeout(GIVING_BACK, undone).await.is_ok_and(|done| done.is_ok())
+        let away = self.attempts.failures > 0;
+        let (longest, silent) = if away { (AWAY, Duration::ZERO) } else { (GIVING_BACK, SILENT) };
+        let mut undone = pin!(timeout(longest, undone));
+        let done = tokio::select! {
+            biased;
+            done = &mut undone => done,
+            () = sleep(silent) => {
+                let what = if ticket.is_some() { "place in the queue" } else { "request" };
+                self.progress.say(&format!("giving up the {what} ..."));
+                undone.await
+            }
+        };
+        let done = done.is_ok_and(|done| done.is_ok());
+        if done {
+            self.keep();
+        }
+        done
+    }
+
+    /// What may be left, where undoing was not certain.
+    pub fn left(&self) -> String {
+        match (&self.ticket, self.may_be_granted()) {
+            (None, _) => {
+                "the server could not be asked whether it had granted a lease; if it had, that \
+                          ends by itself at its deadline"
+                    .to_owned()
+            }
+            (_, granted) => {
+                let lease = "; if it has granted a lease, that ends at its deadline";
+                let lease = if granted { lease } else { "" };
+                format!(
+                    "the server could not be asked to remove the place in the queue, which lapses \
+                     within 15 seconds of its return{lease}"
+                )
+            }
+        }
+    }
+
+    /// Whether there may be a lease that was not heard of.
+    const fn may_be_granted(&self) -> bool {
+        self.attempts.uncertain || self.attempts.asking
     }
 }
 

@@ -232,6 +232,17 @@ impl Failure {
         }
     }
 
+    /// The text as the beginning of a longer sentence.
+    pub fn clause(&self) -> String {
+        self.to_string().trim_end_matches('.').to_owned()
+    }
+
+    /// Whether the server's machine refused the connection, as while no server runs there.
+    pub fn is_connection_refused(&self) -> bool {
+        matches!(self, Failure::Unreachable { server: Server { proxy: None, .. }, why }
+            if why.contains("refused"))
+    }
+
     /// Whether it may go better in a moment, so that a request that can be repeated should be.
     pub fn may_pass(&self) -> bool {
         match self {

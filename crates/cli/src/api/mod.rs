@@ -27,7 +27,7 @@ use pages::next_page;
 use proxy::Proxy;
 use scheme::{Contact, Repeats};
 
-pub use allocation::{Allocation, LONGEST_WAIT, Wish};
+pub use allocation::{Allocation, LONGEST_WAIT, Ticket, Wish};
 pub use failure::{Failure, Problem, Server};
 pub use jitter::jittered;
 pub use model::{Allocated, Lease, Leases, Policy, PoolView, Token, Usage, Usages};
@@ -154,6 +154,11 @@ impl Api {
             if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
         let mut base = Url::parse(&with_scheme).map_err(|error| wrong(error.to_string()))?;
         if !["http", "https"].contains(&base.scheme()) || !base.has_host() {
+            return Err(wrong("it has to begin with http:// or https://".to_owned()));
+        }
+        // `http//host` and `http:/host` would be a path on a host `http`.
+        let is_scheme = matches!(base.host_str(), Some("http" | "https")) && base.port().is_none();
+        if is_scheme && (!server.contains("://") || base.path().starts_with("//")) {
             return Err(wrong("it has to begin with http:// or https://".to_owned()));
         }
         if base.path().contains('@') {

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use nix::sys::signal::Signal;
 use uuid::Uuid;
 
-use crate::acquire::{Acquire, NoLease, Patience, Progress};
+use crate::acquire::{Acquire, NoLease, Progress};
 use crate::api::{Allocated, Answer, Api, Failure, USER_ENV, Wish, explain};
 use crate::client_config;
 use crate::duration;
@@ -22,8 +22,8 @@ use super::show::both;
 use super::trouble::Trouble;
 use super::words::{lasted, until};
 
-/// A server that is not there is not waited for.
-const PATIENCE: Patience = Patience { unsettled: Duration::from_secs(15), unreached: false };
+/// How long to repeat a request that may have been done.
+const UNSETTLED: Duration = Duration::from_secs(15);
 
 /// Take a token for a user, and print its value
 ///
@@ -94,7 +94,7 @@ impl Allocate {
             .hint(format!("`token-manager show {lease}` tells what became of it")))
     }
 
-    /// Asks, and asks again by the same key when the answer is lost, but not where no server is. A signal
+    /// Asks, and asks again by the same key when the answer is lost. A signal
     /// that ends this program gives up the place in the queue.
     async fn take(
         &self,
@@ -103,15 +103,10 @@ impl Allocate {
     ) -> Result<Result<Answer, (Failure, Duration)>, Trouble> {
         let mut signals = Signals::of(ENDING.into_iter().filter(|signal| !is_ignored(*signal)))?;
         let progress = Progress::on((!self.quiet).then_some(beside as fn(&str)));
-        let mut acquire = Acquire::new(api, PATIENCE, progress);
-        let (begun, mut first) = (Moment::now(), true);
-        let again = |failure: &Failure| {
-            if std::mem::take(&mut first) {
-                remark(format!("{failure}; asking again, for the same token."));
-            }
-        };
+        let mut acquire = Acquire::new(api, UNSETTLED, progress);
+        let begun = Moment::now();
         let signal = tokio::select! {
-            taken = acquire.settle(wish, again) => {
+            taken = acquire.settle(wish) => {
                 let failure = match taken {
                     Ok(taken) => return Ok(Ok(taken.answer)),
                     // That the last attempt did nothing says nothing about those before.
@@ -131,10 +126,7 @@ impl Allocate {
             _ = signals.next() => false,
         };
         if !undone {
-            remark(
-                "The server could not be asked whether it had granted a lease; if it had, that ends by \
-                 itself at its deadline.",
-            );
+            remark(format!("warning: {}", acquire.left()));
         }
         Err(Trouble::By(signal as i32))
     }

@@ -69,6 +69,15 @@ pub fn lease(text: &str) -> Result<Uuid, String> {
     })
 }
 
+/// Reads a ticket's id on the command line.
+///
+/// # Errors
+///
+/// What would be one.
+pub fn ticket(text: &str) -> Result<Uuid, String> {
+    whole(text).ok_or_else(|| "expected a whole UUID, as `token-manager queue` shows it".to_owned())
+}
+
 /// An id with its hyphens.
 pub fn whole(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| text.parse().ok()).flatten()

@@ -28,7 +28,7 @@ Exit codes:
     5  the ticket has become a lease already: nothing was done")]
 pub struct Queue {
     /// Remove this ticket from the queue: its whole id
-    #[arg(long, value_name = "TICKET", value_parser = find::lease, conflicts_with = "limit")]
+    #[arg(long, value_name = "TICKET", value_parser = find::ticket, conflicts_with = "limit")]
     give_up: Option<Uuid>,
     /// Maximum number of rows
     #[arg(long, value_name = "COUNT", value_parser = super::rows, allow_hyphen_values = true, default_value = "20")]

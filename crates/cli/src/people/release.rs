@@ -102,7 +102,11 @@ impl Release {
         if self.common.json {
             return Ok(out.json(&answer.json)?);
         }
-        Ok(out.line(format!("Released: nobody has token {token} any more."))?)
+        let lease = self
+            .if_user
+            .as_ref()
+            .map_or_else(|| "the lease".to_owned(), |user| format!("{}'s lease", harmless(user)));
+        Ok(out.line(format!("Released: {lease} of token {token} has ended."))?)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::acquire::{Acquire, GIVING_BACK, NoLease, Patience, Progress, Taken, give_back};
+use crate::acquire::{Acquire, GIVING_BACK, NoLease, Progress, Taken, give_back};
 use crate::api::{Allocated, Api, Failure, jittered};
 
 use super::clock::Moment;
@@ -16,7 +16,7 @@ use super::order::Order;
 use super::tell::{self, Tell};
 
 /// A command is not started twice for an answer that was lost, so it is worth some insisting.
-const PATIENCE: Patience = Patience { unsettled: Duration::from_secs(30), unreached: true };
+const UNSETTLED: Duration = Duration::from_secs(30);
 
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -99,7 +99,7 @@ impl<'a> Asking<'a> {
     /// Asks nothing yet.
     pub fn new(api: &'a Api, order: &'a Order, tell: Tell) -> Self {
         let progress = Progress::on(Some(tell::write));
-        Asking { api, order, tell, acquire: Acquire::new(api, PATIENCE, progress) }
+        Asking { api, order, tell, acquire: Acquire::new(api, UNSETTLED, progress) }
     }
 
     /// Asks until there is a token or there is none to be had.
@@ -114,11 +114,7 @@ impl<'a> Asking<'a> {
             #[expect(clippy::disallowed_methods, reason = "a client's key is no id of the pool's")]
             let mut wish = self.order.wish(Uuid::new_v4().to_string());
             wish.wait = wish.wait.map(|wait| wait.saturating_sub(Moment::now().since(begun)));
-            let tell = self.tell;
-            let again = |failure: &Failure| {
-                tell.verbose(&format!("asking again. {}", tell::sentence(failure)));
-            };
-            let taken = self.acquire.settle(&wish, again).await?;
+            let taken = self.acquire.settle(&wish).await?;
             if let Some(held) = self.held(&taken).await? {
                 return Ok(held);
             }
@@ -173,5 +169,10 @@ impl<'a> Asking<'a> {
     /// answers whether that is certain.
     pub async fn undo(&mut self) -> bool {
         self.acquire.undo().await
+    }
+
+    /// What may be left, where undoing was not certain.
+    pub fn left(&self) -> String {
+        self.acquire.left()
     }
 }

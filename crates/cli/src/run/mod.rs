@@ -173,10 +173,7 @@ async fn ask(
         _ = insisted(signals) => false,
     };
     if !certain {
-        tell::warn(
-            "the server could not be asked whether it had granted a lease; if it had, that ends by \
-             itself at its deadline",
-        );
+        tell::warn(&asking.left());
     }
     Err(signal)
 }

@@ -30,7 +30,8 @@ fn allocating_prints_the_value_and_who_lost_a_token_for_it() {
     assert_eq!((over.code, text(&of(&over), "status")), (Some(5), "ended"), "{over:?}");
     refused(&server, &["allocate", "-q", "cid", "--key", "job-17"], 5, &["is over", &lease]);
     let other = ["allocate", "cid", "--key", "job-17", "--lease", "1m"];
-    refused(&server, &other, 2, &["try: another --key"]);
+    let another = "used for an allocation with another --lease or --wait";
+    refused(&server, &other, 2, &[another, "try: another --key"]);
     refused(
         &server,
         &["allocate", "dan", "--lease", "1h"],
@@ -93,7 +94,7 @@ fn leases_are_released_and_renewed_and_nobody_elses() {
     refused(&server, &["release", "abcd"], 2, &["LEASE_ID"]);
     told(&server, &["allocate", "cid"]);
     let released = told(&server, &["release", "--token", token]);
-    assert_eq!(released, format!("Released: nobody has token {token} any more.\n"));
+    assert_eq!(released, format!("Released: the lease of token {token} has ended.\n"));
 
     let (_folder, server) = served(&[]);
     let ann = json(&server, &["allocate", "ann"]);
@@ -259,12 +260,16 @@ fn an_answer_that_is_lost_takes_no_second_token() {
             }
         }
     });
-    let ended = run(&mut command(Path::new("/"), &["allocate", "-q", "ann", "--server", &address]));
+    let ended =
+        run(&mut command(Path::new("/"), &["allocate", "ann", "--json", "--server", &address]));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.err.contains("asking again, for the same token"), "{ended:?}");
     let leases = json(&server, &["leases"]);
     assert_eq!(leases["leases"].as_array().unwrap().len(), 1, "{leases}");
-    assert!(told(&server, &["tokens", "--active", "--values"]).contains(ended.out.trim_end()));
+    assert!(
+        told(&server, &["tokens", "--active", "--values"])
+            .contains(text(&serde_json::from_str(&ended.out).unwrap(), "token_value"))
+    );
 }
 
 #[test]

@@ -149,6 +149,16 @@ fn a_default_server_and_user_are_kept_in_a_file() {
     assert!(lines[0].starts_with(&format!("server  {url} ")) && lines[0].contains("client.toml"));
     assert!(lines[1].starts_with("user    bob") && lines[1].ends_with("TOKEN_MANAGER_USER"));
     assert_eq!(home.told(&[], &["config", "get", "user"]), "ann\n");
+    for (name, value, why) in [
+        ("server", "http//tokens.example", "it has to begin with http:// or https://"),
+        ("server", "https:/tokens.example", "it has to begin with http:// or https://"),
+        ("server", "http://http//tokens.example", "it has to begin with http:// or https://"),
+        ("user", "  ", "the user's name is blank"),
+    ] {
+        let wrong = home.run(&[], &["config", "set", name, value]);
+        assert_eq!(wrong.code, Some(2), "{wrong:?}");
+        assert!(wrong.err.contains(why), "{wrong:?}");
+    }
     let empty = home.run(&[("TOKEN_MANAGER_USER", "")], &["allocate"]);
     assert_eq!(empty.code, Some(2), "{empty:?}");
     assert!(empty.err.contains("the user's name is empty"), "{empty:?}");

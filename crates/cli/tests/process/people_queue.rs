@@ -3,13 +3,16 @@
 use std::fs;
 use std::io::{Read as _, Write as _, copy, sink};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{command, poll};
+use crate::harness::{command, poll, run};
 use crate::people::{ask, json, refused, served, text, told};
+use crate::people_lies::{Liar, with};
 use crate::run::{Pool, Running};
 use crate::run_server::restart;
 
@@ -144,7 +147,7 @@ fn a_signal_gives_the_place_up_at_once() {
         (&["allocate", "ann", "--wait", "5m", "--key", "mine"], "TERM", 143),
     ] {
         let (_folder, running) = begin(&pool, arguments);
-        running.tells("waiting: 0 ahead");
+        running.tells("waiting: number 1 in the queue");
         let since = Instant::now();
         running.signal(signal);
         let ended = running.end();
@@ -193,6 +196,12 @@ fn the_queue_is_listed_and_places_are_given_up() {
     refused(&pool.server, &["queue", "--give-up", ticket], 5, &[&release]);
     let none = "01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd";
     refused(&pool.server, &["queue", "--give-up", none], 4, &["`token-manager queue`"]);
+    refused(
+        &pool.server,
+        &["queue", "--give-up", "abc"],
+        2,
+        &["as `token-manager queue` shows it"],
+    );
 }
 
 #[test]
@@ -205,11 +214,86 @@ fn the_position_is_told_when_it_changes() {
         told(&server, &["release", &lease]);
         wait.join().unwrap()
     });
-    assert_eq!((ended.code, ended.err.as_str()), (Some(0), "waiting: 0 ahead, since 0s\n"));
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (Some(0), "waiting: number 1 in the queue, for 0s\n")
+    );
     for arguments in [
         &["allocate", "ann", "--wait", "25h"][..],
         &["run", "-u", "a", "--wait", "2d", "--", "true"],
     ] {
         refused(&server, arguments, 2, &["is too long: a request waits 1d at most"]);
     }
+}
+
+#[test]
+fn a_server_that_was_never_reached_is_not_waited_for() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{free}");
+    let since = Instant::now();
+    let allocate: &[&str] = &["allocate", "ann", "--wait", "2h", "--server", &url];
+    let run_true: &[&str] =
+        &["run", "-u", "ann", "--wait", "2h", "--server", &url, "--", "/bin/true"];
+    thread::scope(|scope| {
+        for arguments in [allocate, run_true] {
+            scope.spawn(move || {
+                let ended = run(&mut command(Path::new("/"), arguments));
+                assert_eq!(ended.code, Some(6), "{ended:?}");
+                assert_eq!(ended.err.matches("asking again").count(), 1, "{ended:?}");
+                assert!(ended.err.contains("error: can't reach http://"), "{ended:?}");
+            });
+        }
+    });
+    assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
+}
+
+#[test]
+fn that_the_server_is_away_is_told_and_the_place_given_up_soon() {
+    let (mut pool, _) = held();
+    let waiting = [
+        begin(&pool, &["run", "-u", "ann", "--wait", "5m", "--", "true"]),
+        begin(&pool, &["allocate", "bob", "--wait", "5m"]),
+    ];
+    tickets(&pool, 2);
+    waiting.iter().for_each(|(_, running)| running.tells("waiting: number "));
+    pool.server.signal("TERM");
+    pool.server.wait();
+    let restarting = "the server is restarting; the place in the queue is kept, asking again\n";
+    let refused = "Connection refused; the place in the queue is kept, asking again\n";
+    for (_folder, running) in waiting {
+        running.tells(restarting);
+        running.tells(refused);
+        let since = Instant::now();
+        running.signal("INT");
+        running.tells("giving up the place in the queue ...");
+        let ended = running.end();
+        assert_eq!((ended.code, ended.out.as_str()), (Some(130), ""), "{ended:?}");
+        assert!(ended.err.contains("lapses within 15 seconds of its return\n"), "{ended:?}");
+        assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    }
+}
+
+#[test]
+fn that_a_place_was_lost_is_told() {
+    let requests = AtomicU32::new(0);
+    let liar = Liar::start(move |_| {
+        let ticket = |last| {
+            let ticket = format!("01a203e6-6a15-75b1-8dcf-8dddd1dbd0d{last}");
+            let since = "2026-11-22T15:36:02Z";
+            let body = serde_json::json!({"status": "waiting", "ticket": ticket, "ahead": 3, "since": since});
+            with("202 Accepted", "", &body.to_string())
+        };
+        match requests.fetch_add(1, Ordering::Relaxed) {
+            0 | 1 => ticket(1),
+            2 => ticket(2),
+            _ => with(
+                "409 Conflict",
+                "",
+                &serde_json::json!({"code": "ticket-given-up"}).to_string(),
+            ),
+        }
+    });
+    let ended = liar.ask(&["allocate", "ann", "--wait", "5m"]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert_eq!(ended.err.matches("the place was lost").count(), 1, "{ended:?}");
 }

@@ -277,10 +277,10 @@ fn the_position_in_the_queue_is_one_line_on_a_terminal() {
     for command in ["$T allocate bob --wait 2s", "$T run -u bob --wait 2s -- true"] {
         let mut terminal = Terminal::run(command, &server, (80, 24));
         let (code, shown) = terminal.end();
-        let waiting = "\r\x1b[Kwaiting: 0 ahead, since ";
+        let waiting = "\r\x1b[Kwaiting: number 1 in the queue, for ";
         assert!(shown.matches(waiting).count() >= 2, "{code:?} {shown:?}");
-        assert!(!shown.contains("ahead, since 0s\r\n"), "{shown:?}");
-        let (_, last) = shown.rsplit_once("ahead, since").unwrap();
+        assert!(!shown.contains("in the queue, for 0s\r\n"), "{shown:?}");
+        let (_, last) = shown.rsplit_once("in the queue, for").unwrap();
         assert!(last.contains("\r\x1b[K"), "the line is cleared: {shown:?}");
         assert!(last.contains("no token became free within 2s"), "{shown:?}");
     }

@@ -67,7 +67,7 @@ async fn it_waits_for_a_token() {
     send(&pool, Method::POST, &path).await;
     let ended = running.end();
     assert_eq!((ended.code, ended.out.as_str()), (Some(4), "ran\n"), "{}", ended.err);
-    assert_eq!(ended.err, "waiting: 0 ahead, since 0s\n");
+    assert_eq!(ended.err, "waiting: number 1 in the queue, for 0s\n");
     assert_eq!(pool.over().await[0]["end_reason"], "released");
 }
 

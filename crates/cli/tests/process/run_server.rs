@@ -96,6 +96,8 @@ async fn who_waits_goes_on_waiting_when_the_server_is_back() {
     pool.server.allocate("bob").await;
     let mut command = pool.under(&["--wait", "30s"], "echo ran");
     let running = Running::start(pool.folder.path(), &mut command);
+    // Some have not reached a server yet, and don't try so for long.
+    running.tells("waiting: number 1");
     restart(&mut pool, Duration::from_millis(300));
     let ended = running.end();
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "ran\n"), "{}", ended.err);
@@ -213,12 +215,14 @@ async fn told_to_end_after_a_lost_answer_it_leaves_no_lease() {
 async fn told_to_end_while_the_server_is_away_it_says_what_may_be_left() {
     let pool = Pool::start(&["--when-full", "wait"]);
     pool.server.allocate("bob").await;
-    let mut command = pool.under(&["-v", "--wait", "30s"], "echo ran");
+    let mut command = pool.under(&["--wait", "30s"], "echo ran");
     let running = Running::start(pool.folder.path(), &mut command);
+    running.tells("waiting: number 1");
     pool.server.signal("KILL");
-    running.tells("asking again");
+    running.tells("the place in the queue is kept, asking again");
     running.signal("TERM");
     let ended = running.end();
     assert_eq!((ended.code, ended.out.as_str()), (Some(143), ""), "{}", ended.err);
     assert!(ended.err.contains("warning: the server could not be asked"), "{}", ended.err);
+    assert!(ended.err.contains("if it has granted a lease"), "{}", ended.err);
 }
