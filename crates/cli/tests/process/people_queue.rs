@@ -255,13 +255,13 @@ fn that_the_server_is_away_is_told_and_the_place_given_up_soon() {
         begin(&pool, &["allocate", "bob", "--wait", "5m"]),
     ];
     tickets(&pool, 2);
-    waiting.iter().for_each(|(_, running)| running.tells("waiting: number "));
+    for (_folder, running) in &waiting {
+        running.tells("waiting: number ");
+    }
     pool.server.signal("TERM");
     pool.server.wait();
-    let restarting = "the server is restarting; the place in the queue is kept, asking again\n";
     let refused = "Connection refused; the place in the queue is kept, asking again\n";
     for (_folder, running) in waiting {
-        running.tells(restarting);
         running.tells(refused);
         let since = Instant::now();
         running.signal("INT");
@@ -274,26 +274,42 @@ fn that_the_server_is_away_is_told_and_the_place_given_up_soon() {
 }
 
 #[test]
-fn that_a_place_was_lost_is_told() {
+fn what_becomes_of_a_place_is_told() {
     let requests = AtomicU32::new(0);
-    let liar = Liar::start(move |_| {
-        let ticket = |last| {
-            let ticket = format!("01a203e6-6a15-75b1-8dcf-8dddd1dbd0d{last}");
-            let since = "2026-11-22T15:36:02Z";
-            let body = serde_json::json!({"status": "waiting", "ticket": ticket, "ahead": 3, "since": since});
-            with("202 Accepted", "", &body.to_string())
-        };
-        match requests.fetch_add(1, Ordering::Relaxed) {
-            0 | 1 => ticket(1),
-            2 => ticket(2),
-            _ => with(
-                "409 Conflict",
-                "",
-                &serde_json::json!({"code": "ticket-given-up"}).to_string(),
-            ),
-        }
+    let problem = |status: &str, code: &str, detail: &str| {
+        with(status, "", &serde_json::json!({ "code": code, "detail": detail }).to_string())
+    };
+    let ticket = |last: u32| {
+        let ticket = format!("01a203e6-6a15-75b1-8dcf-8dddd1dbd0d{last}");
+        let since = "2026-11-22T15:36:02Z";
+        let body = serde_json::json!({
+            "status": "waiting", "ticket": ticket, "ahead": 3, "since": since
+        });
+        with("202 Accepted", "", &body.to_string())
+    };
+    let liar = Liar::start(move |_| match requests.fetch_add(1, Ordering::Relaxed) {
+        0 | 3 => ticket(1),
+        1 => problem("503 Service Unavailable", "stopping", "The server stops. Ask again."),
+        2 => problem("503 Service Unavailable", "busy", "The server is busy."),
+        4 => ticket(2),
+        _ => problem("409 Conflict", "ticket-given-up", "The ticket was given up."),
     });
     let ended = liar.ask(&["allocate", "ann", "--wait", "5m"]);
     assert_eq!(ended.code, Some(3), "{ended:?}");
-    assert_eq!(ended.err.matches("the place was lost").count(), 1, "{ended:?}");
+    let lines: Vec<&str> = ended.err.lines().collect();
+    let position = "waiting: number 4 in the queue, for ";
+    for (line, expected) in [
+        (0, position),
+        (1, "the server is restarting; the place in the queue is kept, asking again"),
+        (2, "The server is busy; the place in the queue is kept, asking again"),
+        (3, position),
+        (
+            4,
+            "the place was lost, since nothing was asked for 15 seconds; now at the end of the queue",
+        ),
+        (5, position),
+        (6, "error: The ticket was given up."),
+    ] {
+        assert!(lines[line].starts_with(expected), "{line}: {ended:?}");
+    }
 }
