@@ -64,6 +64,7 @@ describe("the queue", { concurrency: 3 }, () => {
     await draw(server, "bob");
     await mine.allocate("me");
     await mine.reads("#allocate-wait-text", /number 2 /);
+    await mine.until("the title says so", (prefix) => document.title.startsWith(prefix), "#2 · ");
     const row = (/** @type {string} */ user) => mine.page.locator("#queue-list li", { hasText: user });
     await row("me").waitFor();
     assert.deepEqual(await places(mine), ["1 bob", "2 me"]);
@@ -88,14 +89,21 @@ describe("the queue", { concurrency: 3 }, () => {
     assert.ok(asked <= 8, `two tabs asked ${asked} times`);
   }, 60);
 
-  inBrowser("a page that is closed leaves no place behind", async (stage) => {
+  inBrowser("a page that is closed asks first, and leaves no place behind", async (stage) => {
     const server = await stage.server(...policy);
     await server.allocate("ann");
     const dashboard = await stage.dashboard(server);
     await dashboard.allocate("me");
     await dashboard.page.locator("#allocate-cancel").waitFor();
     assert.equal((await server.pool()).waiting, 1);
+    /** @type {string[]} */
+    const asked = [];
+    dashboard.page.on("dialog", (dialog) => {
+      asked.push(dialog.type());
+      void dialog.accept();
+    });
     await dashboard.page.goto("about:blank");
+    assert.deepEqual(asked, ["beforeunload"]);
     // Much sooner than by its silence.
     await until("nobody waits", async () => (await server.pool()).waiting === 0, 8000);
   });

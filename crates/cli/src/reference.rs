@@ -47,7 +47,7 @@ const MANNERS: &str = "\
   up to 15 seconds, and through restarts of the server. The standard error output shows the position and whether the server
   answers: on a terminal one line that is rewritten, elsewhere a line at the beginning, when the position or the kind of failure
   has changed, and about every 10 seconds while the server is away; nothing with `allocate --quiet`. A server that was never
-  reached is tried for 3 seconds. A signal that ends the command gives the place up; while the server is away it tries so for 2
+  reached is tried for 3 seconds. A signal that ends the command gives the place up; while the server is away, it tries this for 2
   seconds. [`queue`](#queue) lists all who wait.
 - **Repeating.** A request whose answer was lost is repeated under the same idempotency key, after a pause that differs from client
   to client, so that many clients do not come back at the same moment. A server's `Retry-After` is heeded.

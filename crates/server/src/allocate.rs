@@ -128,9 +128,8 @@ pub(crate) async fn allocate(
         biased;
         answered = app.engine.ask(asked) => answered?,
         () = in_vain(&app, client) => {
-            let detail = "The server is shutting down, and whoever waits for a token there does so \
-                          in vain. Try again after the time in Retry-After, with the same \
-                          Idempotency-Key if there is one.";
+            let detail = "The server is shutting down. Send the same request again after the time in \
+                          Retry-After: with an Idempotency-Key, its place in the queue is kept.";
             return Err(Problem::new(Code::Stopping, detail));
         }
     };
@@ -141,7 +140,7 @@ pub(crate) async fn allocate(
     }
 }
 
-/// Returns when it is in vain to wait for a token any longer. If the client is gone, all of this is
+/// Returns when the server stops, so that no token can be awaited any longer. If the client is gone, all of this is
 /// dropped, and the place in the queue with it.
 async fn in_vain(app: &App, client: Option<Client>) {
     /// Most have their answer before this is of interest.

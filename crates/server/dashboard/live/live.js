@@ -60,6 +60,8 @@ export class Live extends EventTarget {
   recent = [];
   /** The first who wait, as listed a few seconds ago at most. @type {Ticket[]} */
   queue = [];
+  /** The place in the queue of this page's own wait. @type {number | null} */
+  place = null;
   /** @type {State} */
   state = "connecting";
   /** Why a server that is there opens no stream: a problem's code. @type {string | undefined} */

@@ -70,6 +70,8 @@ class Allocating {
     submit.addEventListener("click", (event) => event.detail > 1 && event.preventDefault());
     form.addEventListener("input", () => (this.#answeredAt = -Infinity));
     part("allocate-cancel").addEventListener("click", () => this.#wait?.giveUp());
+    // The place would be given up.
+    addEventListener("beforeunload", (event) => this.#wait?.ticket && event.preventDefault());
     addEventListener("pagehide", ({ persisted }) => persisted || this.#wait?.abandon());
     const draw = () => this.draw();
     live.addEventListener("info", () => redraw(draw));
@@ -93,6 +95,7 @@ class Allocating {
       word(!this.#busy ? "allocate" : ticket ? "allocateWaiting" : "allocateBusy"));
     part("allocate-submit").setAttribute("aria-disabled", String(this.#busy));
     part("allocate-wait").hidden = ticket === null;
+    this.#live.place = ticket?.position ?? null;
     setText(part("allocate-wait-text"), this.#waitWords());
     part("allocate-most-field").hidden = info?.policy.when_full !== "wait";
     this.#length.placeholder = info ? duration(info.policy.lease_seconds * 1000) : "";

@@ -47,8 +47,13 @@ export function startHeadline(live) {
   // The title is read while the page is in the background, where nothing is drawn.
   const title = () => {
     const { active, size } = live.pool.counts(live.clock.now());
-    const before = live.state === "lost" ? `${word("notLive")} · ` : live.loaded ? `${active}/${size} · ` : "";
-    const text = `${before}TokenManager`;
+    const parts = [
+      live.state === "lost" && word("notLive"),
+      live.place !== null && `#${live.place}`,
+      live.state !== "lost" && live.loaded && `${active}/${size}`,
+      "TokenManager",
+    ];
+    const text = parts.filter(Boolean).join(" · ");
     if (document.title !== text) document.title = text;
   };
   setInterval(title, 1000);

@@ -122,7 +122,8 @@ export const en = {
     "Your place was lost while the server was away. You are number {position} in the queue now. "
     + "Giving up in {left}.",
   allocateWaitLost:
-    "Reconnecting. Your place in the queue is kept if this takes less than 15 seconds.",
+    "Reconnecting. Your place in the queue is kept while the server is away, and for 15 seconds if only "
+    + "your connection is.",
   giveUp: "Give up",
   allocateGivenUp: "No longer waiting. No token was taken.",
   allocated: "{user} holds {token}.",

@@ -118,7 +118,8 @@ export const pt = {
     "Você perdeu o lugar enquanto o servidor estava fora do ar. Agora é o número {position} da "
     + "fila. A espera termina em {left}.",
   allocateWaitLost:
-    "Reconectando. Seu lugar na fila fica guardado se isso levar menos de 15 segundos.",
+    "Reconectando. Seu lugar na fila fica guardado enquanto o servidor estiver fora do ar, e por 15 "
+    + "segundos se só a sua conexão caiu.",
   giveUp: "Desistir",
   allocateGivenUp: "Você saiu da fila. Nenhum token foi alocado.",
   allocated: "{user} tem o {token}.",
