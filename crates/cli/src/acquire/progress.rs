@@ -91,7 +91,8 @@ impl Progress {
 
     /// Learns that a request failed and is sent again.
     pub fn failed(&mut self, failure: &Failure) {
-        let since = self.away.take().map_or_else(Instant::now, |away| away.since);
+        let known = self.away.take().map(|away| away.since);
+        let since = known.unwrap_or_else(Instant::now);
         let stopping = failure.code() == Some("stopping");
         let state = match failure {
             _ if stopping => "restarting",
@@ -106,10 +107,11 @@ impl Progress {
             _ => "the place in the queue may have lapsed, asking again",
         };
         self.away = Some(away);
+        // While it lasts, `tick` tells of it from time to time.
         let repeated = self
             .complained
             .as_ref()
-            .is_some_and(|(last, at)| *last == what && at.elapsed() < LINES);
+            .is_some_and(|(last, at)| *last == what && (known.is_some() || at.elapsed() < LINES));
         if !self.rewrites && !repeated {
             self.say(&format!("{what}; {kept}"));
             self.complained = Some((what, Instant::now()));
