@@ -43,6 +43,8 @@ struct Place {
     ahead: u64,
     /// The age of the ticket at that moment.
     age: (Duration, Instant),
+    /// When the time began that counts against the place: a server that is down does not count it.
+    heard: Instant,
 }
 
 /// A server that does not answer.
@@ -50,8 +52,6 @@ struct Place {
 struct Away {
     since: Instant,
     state: &'static str,
-    /// Whether the server is down, so that the place can't lapse.
-    down: bool,
 }
 
 impl Progress {
@@ -77,7 +77,8 @@ impl Progress {
         }
         // The server tells its time to the second, so that the age may be told as less than it was.
         let known = self.place.map_or(Duration::ZERO, |place| place.age());
-        self.place = Some(Place { ahead, age: (age.max(known), Instant::now()) });
+        let now = Instant::now();
+        self.place = Some(Place { ahead, age: (age.max(known), now), heard: now });
         self.tick();
     }
 
@@ -99,14 +100,16 @@ impl Progress {
             Failure::Refused(_) => "not ready",
             _ => "away",
         };
-        let away = Away { since, state, down: stopping || failure.is_connection_refused() };
+        if stopping || failure.is_connection_refused() {
+            self.place = self.place.map(Place::kept);
+        }
         let what = if stopping { "the server is restarting".to_owned() } else { failure.clause() };
-        let kept = match (self.place, self.is_kept(&away)) {
-            (None, _) => "asking again, for the same token",
-            (_, true) => "the place in the queue is kept, asking again",
-            _ => "the place in the queue may have lapsed, asking again",
+        let kept = match self.place.map(Place::is_kept) {
+            None => "asking again, for the same token",
+            Some(true) => "the place in the queue is kept, asking again",
+            Some(false) => "the place in the queue may have lapsed, asking again",
         };
-        self.away = Some(away);
+        self.away = Some(Away { since, state });
         // While it lasts, `tick` tells of it from time to time.
         let repeated = self
             .complained
@@ -148,18 +151,13 @@ impl Progress {
     /// The line of now.
     fn text(&self) -> Option<String> {
         let Some(away) = &self.away else { return self.place.map(|place| place.text()) };
-        let place = match (self.place, self.is_kept(away)) {
-            (None, _) => "",
-            (_, true) => "place kept, ",
-            _ => "the place may have lapsed, ",
+        let place = match self.place.map(Place::is_kept) {
+            None => "",
+            Some(true) => "place kept, ",
+            Some(false) => "the place may have lapsed, ",
         };
         let time = HumanDuration::rough(away.since.elapsed());
         Some(format!("server {} for {time}, {place}asking again", away.state))
-    }
-
-    /// Time counts against the place only while a server runs.
-    fn is_kept(&self, away: &Away) -> bool {
-        away.down || self.place.is_some_and(|place| place.age.1.elapsed() < LAPSES)
     }
 
     /// A line of its own.
@@ -186,6 +184,16 @@ impl Progress {
 }
 
 impl Place {
+    /// The same after it was learned that the server is down.
+    fn kept(self) -> Self {
+        let heard = if self.is_kept() { Instant::now() } else { self.heard };
+        Place { heard, ..self }
+    }
+
+    fn is_kept(self) -> bool {
+        self.heard.elapsed() < LAPSES
+    }
+
     fn age(&self) -> Duration {
         self.age.0 + self.age.1.elapsed()
     }
