@@ -32,7 +32,7 @@ pub enum Command {
         /// Which lease.
         lease_id: LeaseId,
     },
-    /// Give up a place in the queue, whoever waits there.
+    /// Give up a place in the queue. It may be any user's.
     GiveUp {
         /// The ticket's lease.
         lease_id: LeaseId,
