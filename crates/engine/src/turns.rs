@@ -167,11 +167,8 @@ impl Turns {
             let copy = shared.copy();
             copy.as_ref().map(|copy| held.lapsed(&copy.pool, server)).unwrap_or_default()
         };
-        // A request for one of them may still be in the mailbox.
-        if self.waiting.len() < self.batch {
-            let lapse = |lease_id| Request::unattended(Command::Lapse { lease_id });
-            self.waiting.extend(lapsed.into_iter().map(lapse));
-        }
+        let lapse = |lease_id| Request::unattended(Command::Lapse { lease_id });
+        self.waiting.extend(lapsed.into_iter().map(lapse));
         // One that could not be written waits still.
         let pending = || self.waiting.iter().any(|one| matches!(one.command, Command::Heartbeat));
         if self.shared_database && self.writer.held.has_tickets() && !pending() {

@@ -93,7 +93,10 @@ impl<'a> Batch<'a> {
             Command::Withdraw { lease_id } => self.withdraw(*lease_id),
             Command::GiveUp { lease_id } => self.give_up(*lease_id),
             Command::Lapse { lease_id } => self.lapse(*lease_id),
-            Command::Told { key } => self.told(key),
+            Command::Told { key } => {
+                self.told(key.clone());
+                Outcome::GaveUp
+            }
             Command::Heartbeat => self.heartbeat(),
             Command::Clear => self.clear(),
         }

@@ -42,7 +42,7 @@ pub struct Release {
     /// The lease's whole id
     #[arg(value_name = "LEASE_ID", value_parser = find::lease, required_unless_present = "token")]
     lease: Option<Uuid>,
-    /// End the lease of this token, whoever has it: its number, its id, or the first 4 or more characters of its id
+    /// End the lease of this token, whichever user has it: its number, its id, or the first 4 or more characters of its id
     #[arg(long, value_name = "TOKEN", value_parser = find::named, conflicts_with = "lease")]
     token: Option<Named>,
     /// Only if it is this user's

@@ -78,20 +78,17 @@ impl Batch<'_> {
     /// Tells a client whose wait was over while it had no request under way.
     fn timed_out(&mut self, allocation: &Allocation) -> Option<Outcome> {
         let key = allocation.user_key()?;
-        if !self.pool.queue.has_timed_out(&key, self.now) {
-            return None;
-        }
-        let UserKey { user, key } = key;
-        self.record(Change::TimeOutTold { user, key });
-        Some(self.full(self.pool.queue.len() + 1))
+        self.told(key).then(|| self.full(self.pool.queue.len() + 1))
     }
 
-    pub(super) fn told(&mut self, key: &UserKey) -> Outcome {
-        if self.pool.queue.has_timed_out(key, self.now) {
-            let UserKey { user, key } = key.clone();
+    /// Notes that the client has been told. False where there was nothing to tell.
+    pub(super) fn told(&mut self, key: UserKey) -> bool {
+        let timed_out = self.pool.queue.has_timed_out(&key, self.now);
+        if timed_out {
+            let UserKey { user, key } = key;
             self.record(Change::TimeOutTold { user, key });
         }
-        Outcome::GaveUp
+        timed_out
     }
 
     fn grant(
