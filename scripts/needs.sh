@@ -55,7 +55,7 @@ need_python_packages() {
         "$place/bin/pip" install --quiet --disable-pip-version-check --requirement "$1/requirements.txt"
         touch "$place/installed"
     fi
-    # shellcheck disable=SC2034 # for whoever sources this
+    # shellcheck disable=SC2034 # for the script that sources this
     python=$place/bin/python
 }
 
