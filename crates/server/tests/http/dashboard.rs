@@ -3,12 +3,14 @@
 use std::io::Read as _;
 
 use reqwest::Method;
+use server::{Assets, Settings};
 
 use crate::house::{Answer, Home, House};
 
 async fn opened() -> (Home, House) {
     let home = Home::sqlite();
-    let house = home.open().await;
+    let assets = Assets { digest: dashboard::DIGEST, find: dashboard::find };
+    let house = home.open_with(Some(1), Settings { assets, ..Settings::default() }).await;
     (home, house)
 }
 
