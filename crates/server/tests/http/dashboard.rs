@@ -3,14 +3,12 @@
 use std::io::Read as _;
 
 use reqwest::Method;
-use server::{Assets, Settings};
 
 use crate::house::{Answer, Home, House};
 
 async fn opened() -> (Home, House) {
     let home = Home::sqlite();
-    let assets = Assets { digest: dashboard::DIGEST, find: dashboard::find };
-    let house = home.open_with(Some(1), Settings { assets, ..Settings::default() }).await;
+    let house = home.open().await;
     (home, house)
 }
 
