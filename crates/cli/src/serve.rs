@@ -146,11 +146,11 @@ fn server_settings(settings: &Settings) -> server::Settings {
 
 fn engine_settings(settings: &Settings) -> engine::Settings {
     engine::Settings {
-        mailbox: settings.mailbox,
-        patience: settings.request_timeout,
+        max_queued_requests: settings.mailbox,
+        timeout: settings.request_timeout,
         allow_clock_behind: settings.allow_clock_behind,
-        journal_age: settings.journal_age,
-        journal_keep: settings.journal_keep,
+        journal_max_age: settings.journal_age,
+        journal_max_entries: settings.journal_keep,
         keys: settings.idempotency_keys,
         keys_of_user: engine::Settings::share_of(settings.idempotency_keys),
         retention: settings.retention,
