@@ -8,7 +8,6 @@ mod everywhere;
 mod problems;
 #[cfg(test)]
 mod tests;
-pub(crate) mod words;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
@@ -20,10 +19,10 @@ use serde_json::{Value, json};
 use utoipa::PartialSchema;
 use utoipa::openapi::OpenApi;
 
-use crate::answer;
-use crate::encode::Shared;
-use crate::events::text::{OfEnd, OfStart, Resync, Row};
-use crate::pages::is_known;
+use crate::events::format::{OfEnd, OfStart, Resync, Row};
+use crate::http::compress::Shared;
+use crate::http::{etag, respond};
+use crate::json::words;
 use crate::problem;
 
 /// Answers that were really given, by operation and type.
@@ -68,18 +67,19 @@ pub(crate) fn keep(described: OpenApi) {
             ("Cache-Control" = String, description = "`no-cache`: to be asked about each time"),
         )),
     ),
-    extensions(("x-problems" = json!(problem::door(&[])))),
+    extensions(("x-problems" = json!(problem::any(&[])))),
 )]
 pub(crate) async fn document(headers: HeaderMap) -> Response {
-    let Kept { text, etag } = KEPT.get().expect("the router keeps it before it has this route");
-    let mut response = if is_known(&headers, etag) {
+    let Kept { text, etag: tag } =
+        KEPT.get().expect("the router keeps it before it has this route");
+    let mut response = if etag::matches(&headers, tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let mut response = answer::body(text.plain());
-        response.extensions_mut().insert(text.clone());
+        let mut response = respond::body(text.plain());
+        text.clone().mark(&mut response);
         response
     };
-    response.headers_mut().insert(ETAG, etag.clone());
+    response.headers_mut().insert(ETAG, tag.clone());
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }

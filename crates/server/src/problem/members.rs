@@ -7,9 +7,9 @@ use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::Code;
-use crate::answer::Time;
-use crate::lease_row::Current;
-use crate::openapi::words;
+use crate::json::lease::Current;
+use crate::json::time::Time;
+use crate::json::words;
 
 /// Members of the problems of one code.
 pub(crate) trait Members: Serialize {
@@ -48,7 +48,7 @@ macro_rules! members {
 
 members! {
     /// The token is not held by the lease or user that the request names.
-    HeldOtherwise<'a> {
+    HolderMismatch<'a> {
         /// The lease that holds the token; null when none does.
         #[schema(required = true)]
         pub(crate) current: Option<Current<'a>>,
