@@ -47,7 +47,7 @@ USER 10001:10001
 # Also where SQLite puts temporary files, since there is no /tmp.
 WORKDIR /data
 # Other containers reach it, and so does whoever reaches a port that is published: it refuses to start
-# unless TOKEN_MANAGER_ALLOW_ANONYMOUS says that this is meant.
+# unless TOKEN_MANAGER_ALLOW_REMOTE_WITHOUT_AUTH says that this is meant.
 ENV DATABASE_URL=sqlite:/data/token-manager.db \
     TOKEN_MANAGER_LISTEN=0.0.0.0:4000
 EXPOSE 4000
