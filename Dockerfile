@@ -13,8 +13,7 @@ ARG CARGO_PROFILE_RELEASE_OPT_LEVEL=3
 RUN rustc -vV | sed -n 's/^host: //p' > /target
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 
-# What is outside of the project, with empty crates, so that it is built anew only when a manifest
-# changes.
+# Dependencies with empty crates, so that they are built again only when a manifest changes.
 FROM build AS manifests
 COPY . .
 RUN find crates -type f ! -name Cargo.toml ! -path '*/src/lib.rs' ! -path '*/src/main.rs' ! -name build.rs -delete \
@@ -46,8 +45,8 @@ COPY --from=program /token-manager /usr/local/bin/
 USER 10001:10001
 # Also where SQLite puts temporary files, since there is no /tmp.
 WORKDIR /data
-# Other containers reach it, and so does whoever reaches a port that is published: it refuses to start
-# unless TOKEN_MANAGER_ALLOW_REMOTE_WITHOUT_AUTH says that this is meant.
+# Other containers reach the server, and so do clients that reach a published port: it refuses to start
+# without TOKEN_MANAGER_ALLOW_REMOTE_WITHOUT_AUTH.
 ENV DATABASE_URL=sqlite:/data/token-manager.db \
     TOKEN_MANAGER_LISTEN=0.0.0.0:4000
 EXPOSE 4000

@@ -45,6 +45,9 @@ need_postgres() { have_postgres || install "the PostgreSQL server's programs" po
 
 need_python() { have python3 || install "Python 3" python3; }
 
+# need_commands COMMAND...: those whose package has the same name.
+need_commands() { for command in "$@"; do have "$command" || install "$command" "$command"; done; }
+
 # need_python_packages FOLDER: those that the folder's requirements.txt names, for the program that $python
 # is afterwards.
 need_python_packages() {
@@ -55,7 +58,7 @@ need_python_packages() {
         "$place/bin/pip" install --quiet --disable-pip-version-check --requirement "$1/requirements.txt"
         touch "$place/installed"
     fi
-    # shellcheck disable=SC2034 # for whoever sources this
+    # shellcheck disable=SC2034 # for the script that sources this
     python=$place/bin/python
 }
 

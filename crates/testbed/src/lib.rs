@@ -4,6 +4,7 @@
 //! For tests and benchmarks only: nothing that is shipped may depend on this crate.
 
 mod account;
+pub mod document;
 mod supervisor;
 
 use std::fs;

@@ -341,7 +341,8 @@ mod tests {
         let settings = Settings::read(&found(&[], None)).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:4000");
         assert_eq!((settings.pool_size, settings.policy), (None, WantedPolicy::default()));
-        let limits = (settings.max_idempotency_keys, settings.max_event_streams, settings.retention);
+        let limits =
+            (settings.max_idempotency_keys, settings.max_event_streams, settings.retention);
         assert_eq!(limits, (1_000_000, 2_000, None));
         assert_eq!(settings.database_shown, "sqlite:token-manager.db");
     }

@@ -29,8 +29,11 @@ fn expect(shown: &Ended, setting: &str, value: &str, origin: &str) {
 fn a_flag_comes_before_the_environment_before_the_file_before_the_default() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("settings.toml");
-    fs::write(&file, "lease = '3s'\npool-size = 3\nmax-queued-requests = 3\nallowed-host = ['a', 'b']")
-        .unwrap();
+    fs::write(
+        &file,
+        "lease = '3s'\npool-size = 3\nmax-queued-requests = 3\nallowed-host = ['a', 'b']",
+    )
+    .unwrap();
     let env = [
         ("TOKEN_MANAGER_CONFIG", file.to_str().unwrap()),
         ("TOKEN_MANAGER_LEASE", "2s"),
@@ -103,7 +106,8 @@ fn an_empty_variable_never_leads_to_another_database_server_or_file() {
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.err.contains("it is empty") && ended.err.contains("unset"), "{}", ended.err);
     // Compose files pass on what is not set as an empty text.
-    let shown = config(folder.path(), &[], &[("TOKEN_MANAGER_MAX_QUEUED_REQUESTS", ""), ("PORT", "")]);
+    let shown =
+        config(folder.path(), &[], &[("TOKEN_MANAGER_MAX_QUEUED_REQUESTS", ""), ("PORT", "")]);
     expect(&shown, "max-queued-requests", "10000", "default");
     assert_eq!(shown.err, "");
 }
