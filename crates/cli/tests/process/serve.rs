@@ -389,6 +389,9 @@ async fn a_start_on_postgres_has_nothing_to_remark() {
         server.signal("TERM");
         server.wait();
         let log = server.log();
-        assert!(log.lines().all(|line| line.contains(" token_manager::server::serve: stop")), "{log}");
+        assert!(
+            log.lines().all(|line| line.contains(" token_manager::server::serve: stop")),
+            "{log}"
+        );
     }
 }

@@ -145,11 +145,11 @@ fn server_settings(settings: &Settings) -> server::Settings {
 
 fn engine_settings(settings: &Settings) -> engine::Settings {
     engine::Settings {
-        mailbox: settings.max_queued_requests,
-        patience: settings.request_timeout,
+        max_queued_requests: settings.max_queued_requests,
+        timeout: settings.request_timeout,
         allow_clock_behind: settings.allow_clock_behind,
-        journal_age: settings.journal_max_age,
-        journal_keep: settings.journal_max_entries,
+        journal_max_age: settings.journal_max_age,
+        journal_max_entries: settings.journal_max_entries,
         keys: settings.max_idempotency_keys,
         keys_of_user: engine::Settings::share_of(settings.max_idempotency_keys),
         retention: settings.retention,
