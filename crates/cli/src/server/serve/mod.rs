@@ -128,6 +128,7 @@ fn serve_all(
 
 fn server_settings(settings: &Settings) -> server::Settings {
     server::Settings {
+        assets: server::Assets { digest: dashboard::DIGEST, find: dashboard::find },
         allowed_hosts: settings.allowed_hosts.clone(),
         streams: settings.max_event_streams,
         connections: settings.max_connections,
