@@ -299,7 +299,7 @@ fn refused(refusal: &Refusal) -> Problem {
         }
         Refusal::KeysFull { retry_after } => {
             let detail = "The limit of remembered idempotency keys is reached (setting \
-                          idempotency-keys). Try again after the time in Retry-After, when the \
+                          max-idempotency-keys). Try again after the time in Retry-After, when the \
                           oldest can be forgotten, or without a key.";
             Problem::new(Code::KeysFull, detail).after(retry_after)
         }
