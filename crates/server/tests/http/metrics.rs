@@ -238,7 +238,7 @@ async fn the_format_is_the_one_that_is_asked_for(home: Home) {
 
 async fn a_server_that_has_not_begun_tells_so(home: Home) {
     let never = std::future::pending();
-    let engine = engine::Settings { patience: Duration::ZERO, ..engine::Settings::default() };
+    let engine = engine::Settings { timeout: Duration::ZERO, ..engine::Settings::default() };
     let house = home.open_once(never, Wanted::default(), engine, Settings::default());
     let scraped = Scraped::from(&house).await;
     scraped.check(&[

@@ -173,7 +173,8 @@ async fn every_server_tells_what_all_of_them_do() {
 }
 
 async fn what_the_journal_has_no_more_is_told(home: Home) {
-    let engine_settings = engine::Settings { journal_keep: 5, ..engine::Settings::default() };
+    let engine_settings =
+        engine::Settings { journal_max_entries: 5, ..engine::Settings::default() };
     let wanted = Wanted { size: Some(3), ..Wanted::default() };
     let house = home.open_once(async {}, wanted, engine_settings, Settings::default());
     house.ready().await;
@@ -283,7 +284,7 @@ async fn obstructed(
     count: usize,
 ) -> (House, Arc<Obstacle>, String, Vec<Message>) {
     let (database, obstacle) = Obstacle::before(home.database());
-    let engine_settings = engine::Settings { patience, ..engine::Settings::default() };
+    let engine_settings = engine::Settings { timeout: patience, ..engine::Settings::default() };
     let settings = Settings { comment_every, ..Settings::default() };
     let wanted = Wanted { size: Some(1_000), ..Wanted::default() };
     let house = House::of(database, async {}, wanted, engine_settings, settings);
