@@ -46,7 +46,7 @@ USER 10001:10001
 # Also where SQLite puts temporary files, since there is no /tmp.
 WORKDIR /data
 # Other containers reach the server, and so do clients that reach a published port: it refuses to start
-# without TOKEN_MANAGER_ALLOW_ANONYMOUS.
+# without TOKEN_MANAGER_ALLOW_REMOTE_WITHOUT_AUTH.
 ENV DATABASE_URL=sqlite:/data/token-manager.db \
     TOKEN_MANAGER_LISTEN=0.0.0.0:4000
 EXPOSE 4000

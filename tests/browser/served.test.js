@@ -20,7 +20,7 @@ const policy = [
   "frame-ancestors 'none'",
 ];
 
-const folder = path.join(root, "crates/server/dashboard");
+const folder = path.join(root, "crates/dashboard/page");
 const shipped = readdirSync(folder, { recursive: true, encoding: "utf8" })
   .filter((file) => /\.(html|js|css|svg)$/.test(file))
   .map((file) => ({ file, text: readFileSync(path.join(folder, file), "utf8") }));
@@ -155,8 +155,8 @@ test("no file makes markup or code out of text", () => {
 });
 
 test("both languages have the same words, with the same gaps", async () => {
-  const { en } = await import("../../crates/server/dashboard/words/en.js");
-  const { pt } = await import("../../crates/server/dashboard/words/pt.js");
+  const { en } = await import("../../crates/dashboard/page/words/en.js");
+  const { pt } = await import("../../crates/dashboard/page/words/pt.js");
   const keys = (/** @type {object} */ words) => Object.keys(words).sort();
   assert.deepEqual(keys(pt), keys(en));
   assert.ok(keys(en).length > 30);

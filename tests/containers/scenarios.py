@@ -126,13 +126,13 @@ def restores_a_dump(compose, database):
 
 def sqlite_alone():
     refused = podman("run", "--rm", "--network=none", IMAGE, check=False)
-    assert refused.returncode == 1 and "--allow-anonymous" in refused.stdout, refused
+    assert refused.returncode == 1 and "--allow-remote-without-auth" in refused.stdout, refused
     server = Server(free_port())
 
     def start(volume="tokens"):
         podman(
             "run", "--detach", "--name=alone", f"--publish=127.0.0.1:{server.port}:4000", f"--volume={volume}:/data",
-            "--env=TOKEN_MANAGER_ALLOW_ANONYMOUS=true", *CAREFULLY,
+            "--env=TOKEN_MANAGER_ALLOW_REMOTE_WITHOUT_AUTH=true", *CAREFULLY,
             IMAGE, "serve", "--allowed-host=server", "--pool-size=3",
         )
         wait_until("ready", server.is_ready)
@@ -151,7 +151,7 @@ def sqlite_alone():
     assert "0 problems" in podman("exec", "alone", "token-manager", "doctor")
     with tempfile.TemporaryDirectory() as backups:
         os.chown(backups, 10001, 10001)
-        once = ["run", "--rm", "--env=TOKEN_MANAGER_ALLOW_ANONYMOUS=true", *CAREFULLY]
+        once = ["run", "--rm", "--env=TOKEN_MANAGER_ALLOW_REMOTE_WITHOUT_AUTH=true", *CAREFULLY]
         podman(*once, "--volume=tokens:/data", f"--volume={backups}:/backups", IMAGE, "backup", "/backups/pool.db")
         server.allocate("forgotten")
         podman("rm", "--force", "--time=10", "alone")

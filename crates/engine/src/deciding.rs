@@ -1,7 +1,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use pool::{
-    Batch, Change, Circumstances, Command, KeyUse, Keys, LeaseId, Outcome, Timestamp, UserKey,
+    Batch, BatchContext, Change, Command, IdempotencyKeys, KeyUse, LeaseId, Outcome, Timestamp,
+    UserKey,
 };
 use store::KeysFound;
 
@@ -34,8 +35,8 @@ impl Writer {
         let (server, journal_at) = (self.shared.server, self.shared.journal_at(copy));
         let keys = waiting.iter().take(limit).filter_map(Request::key);
         let keys = self.look_up(keys.collect(), now).await?;
-        let circumstances = Circumstances { now, server, journal_at, keys };
-        let mut batch = copy.pool.batch(circumstances);
+        let context = BatchContext { now, server, journal_at, keys };
+        let mut batch = copy.pool.batch(context);
         let mut outcomes = Outcomes::with_capacity(waiting.len().min(limit));
         for _ in 0..limit {
             let Some(request) = waiting.pop_front() else { break };
@@ -138,14 +139,14 @@ impl Writer {
         &mut self,
         keys: HashSet<UserKey>,
         now: Timestamp,
-    ) -> Result<Keys, store::Error> {
+    ) -> Result<IdempotencyKeys, store::Error> {
         if keys.is_empty() {
-            return Ok(Keys::default());
+            return Ok(IdempotencyKeys::default());
         }
         let keys: Vec<UserKey> = keys.into_iter().collect();
         let KeysFound { remembered: found, count } = self.store.keys(&keys).await?;
         let room = self.key_limits.room(&mut *self.store, count, keys.len(), now).await?;
-        Ok(Keys { found, ..room })
+        Ok(IdempotencyKeys { found, ..room })
     }
 }
 

@@ -5,7 +5,7 @@ use store::Entry;
 
 /// What happened to leases in one batch, in the order in which it was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
+pub struct EventBatch {
     /// The journal's epoch.
     pub epoch: i64,
     /// The journal's version.
@@ -13,12 +13,12 @@ pub struct Published {
     /// The pool's time of the batch.
     pub at: Timestamp,
     /// What happened; nothing, where the batch was not about leases.
-    pub happened: Happened,
+    pub happened: BatchEvents,
 }
 
-/// See [`Published`].
+/// See [`EventBatch`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Happened {
+pub enum BatchEvents {
     /// These events.
     Events(Vec<Event>),
     /// Nobody knows what: the pool was taken anew as a whole.
@@ -32,7 +32,7 @@ pub struct Event {
     /// event.
     pub index: usize,
     /// What happened.
-    pub what: What,
+    pub what: EventKind,
     /// The lease as it was right after it.
     pub lease: Lease,
     /// The other side of an eviction: for a start the lease that ended for it, for an end the lease
@@ -42,7 +42,7 @@ pub struct Event {
 
 /// The kinds of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum EventKind {
     /// A lease was granted.
     Started,
     /// Its deadline was moved.
@@ -51,7 +51,7 @@ pub enum What {
     Ended,
 }
 
-impl Published {
+impl EventBatch {
     /// The events of a journal entry. `before` knows the leases that ran before it; `None` where a
     /// lease that the entry is about is not known.
     pub(crate) fn of(entry: &Entry, before: impl Fn(&LeaseId) -> Option<Lease>) -> Option<Self> {
@@ -59,9 +59,9 @@ impl Published {
         let mut touched: HashMap<LeaseId, usize> = HashMap::new();
         for (index, change) in entry.changes.iter().enumerate() {
             let (what, id) = match change {
-                Change::LeaseStarted(lease) => (What::Started, lease.id),
-                Change::LeaseRenewed { lease_id, .. } => (What::Renewed, *lease_id),
-                Change::LeaseEnded { lease_id, .. } => (What::Ended, *lease_id),
+                Change::LeaseStarted(lease) => (EventKind::Started, lease.id),
+                Change::LeaseRenewed { lease_id, .. } => (EventKind::Renewed, *lease_id),
+                Change::LeaseEnded { lease_id, .. } => (EventKind::Ended, *lease_id),
                 _ => continue,
             };
             let earlier = touched.get(&id).map(|&event| events[event].lease.clone());
@@ -80,17 +80,17 @@ impl Published {
         }
         pair_evictions(&mut events);
         let (epoch, version) = (entry.position.epoch, entry.position.version);
-        Some(Published { epoch, version, at: entry.at, happened: Happened::Events(events) })
+        Some(EventBatch { epoch, version, at: entry.at, happened: BatchEvents::Events(events) })
     }
 
     /// The events of an entry that is about to be applied to `pool`.
     pub(crate) fn before(entry: &Entry, pool: &Pool) -> Self {
         let (epoch, version) = (entry.position.epoch, entry.position.version);
-        Self::of(entry, |id| pool.lease(*id).cloned()).unwrap_or(Published {
+        Self::of(entry, |id| pool.lease(*id).cloned()).unwrap_or(EventBatch {
             epoch,
             version,
             at: entry.at,
-            happened: Happened::Unknown,
+            happened: BatchEvents::Unknown,
         })
     }
 }
@@ -100,7 +100,7 @@ fn pair_evictions(events: &mut [Event]) {
     for at in 1..events.len() {
         let (evicted, started) = (&events[at - 1], &events[at]);
         let reason = evicted.lease.end.map(|end| end.reason);
-        if (evicted.what, started.what) == (What::Ended, What::Started)
+        if (evicted.what, started.what) == (EventKind::Ended, EventKind::Started)
             && reason == Some(EndReason::Evicted)
             && started.lease.previous_fence == evicted.lease.fence
         {

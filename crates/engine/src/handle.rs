@@ -2,14 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Command, HeldBy, IdempotencyKey, Lease, LeaseId, Outcome, Pool, Refusal, ServerId,
-    Ticket, Timestamp, TokenId, TokenValue, User, Waiting,
+    Allocation, Command, HolderCondition, IdempotencyKey, Lease, LeaseId, Outcome, Pool, Refusal,
+    ServerId, Ticket, Timestamp, TokenId, TokenValue, User, Waiting,
 };
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::copy::Copy;
-use crate::events::Published;
+use crate::events::EventBatch;
 use crate::mailbox::{Delivery, Request, Unanswered, Withdrawals};
 use crate::reading::Shared;
 use crate::{Scope, ids};
@@ -40,21 +40,21 @@ impl Handle {
     ) -> Result<Result<Allocated, Refusal>, Error> {
         let asked = Asked { hold: None, ..asked.into() };
         match self.ask(asked).await? {
-            Answered::Granted(allocated) => Ok(Ok(*allocated)),
-            Answered::Refused(refusal) => Ok(Err(refusal)),
+            AllocateOutcome::Granted(allocated) => Ok(Ok(*allocated)),
+            AllocateOutcome::Refused(refusal) => Ok(Err(refusal)),
             // It waits no longer than it is held.
-            Answered::Waiting(_) => Err(Error::OutcomeUnknown),
+            AllocateOutcome::Waiting(_) => Err(Error::OutcomeUnknown),
         }
     }
 
     /// As [`Handle::allocate`]; but an allocation with a key that still waits after [`Asked::hold`] is
     /// answered with its place in the queue. It keeps the place while the same is asked again, here or
-    /// at another server, within [`pool::KEPT`].
+    /// at another server, within [`pool::TICKET_GRACE`].
     ///
     /// # Errors
     ///
     /// Any [`Error`].
-    pub async fn ask(&self, asked: Asked) -> Result<Answered, Error> {
+    pub async fn ask(&self, asked: Asked) -> Result<AllocateOutcome, Error> {
         let Asked { user, lease, wait, key, hold } = asked;
         let hold = hold.filter(|_| key.is_some());
         let longest_wait = wait.unwrap_or(Allocation::DEFAULT_WAIT);
@@ -64,10 +64,10 @@ impl Handle {
         match self.submit(Command::Allocate(allocation), longest_wait, hold).await? {
             (Outcome::Allocated(grant), at) => {
                 let pool::Grant { lease, value, evicted } = grant;
-                Ok(Answered::Granted(Box::new(Allocated { lease, value, evicted, at })))
+                Ok(AllocateOutcome::Granted(Box::new(Allocated { lease, value, evicted, at })))
             }
-            (Outcome::Queued(waiting), _) => Ok(Answered::Waiting(waiting)),
-            (Outcome::NotAllocated(refusal), _) => Ok(Answered::Refused(refusal)),
+            (Outcome::Queued(waiting), _) => Ok(AllocateOutcome::Waiting(waiting)),
+            (Outcome::NotAllocated(refusal), _) => Ok(AllocateOutcome::Refused(refusal)),
             // An allocation has no other outcome.
             _ => Err(Error::OutcomeUnknown),
         }
@@ -78,14 +78,14 @@ impl Handle {
     /// # Errors
     ///
     /// Any [`Error`].
-    pub async fn give_up(&self, ticket: LeaseId) -> Result<GivenUp, Error> {
+    pub async fn give_up(&self, ticket: LeaseId) -> Result<GiveUpOutcome, Error> {
         let command = Command::GiveUp { lease_id: ticket };
         match self.submit(command, Duration::ZERO, None).await?.0 {
-            Outcome::GaveUp => Ok(GivenUp::Done),
-            Outcome::Served(lease) => Ok(GivenUp::Served(lease)),
+            Outcome::GaveUp => Ok(GiveUpOutcome::Done),
+            Outcome::Served(lease) => Ok(GiveUpOutcome::Served(lease)),
             _ => Ok(match self.over(ticket).await? {
-                OfLease::Over { lease, .. } => GivenUp::Served(lease),
-                _ => GivenUp::Unknown,
+                LeaseOutcome::Over { lease, .. } => GiveUpOutcome::Served(lease),
+                _ => GiveUpOutcome::Unknown,
             }),
         }
     }
@@ -95,12 +95,16 @@ impl Handle {
     /// # Errors
     ///
     /// Any [`Error`].
-    pub async fn release(&self, token_id: TokenId, if_held: HeldBy) -> Result<Released, Error> {
+    pub async fn release(
+        &self,
+        token_id: TokenId,
+        if_held: HolderCondition,
+    ) -> Result<ReleaseOutcome, Error> {
         let command = Command::Release { token_id, if_held };
         Ok(match self.submit(command, Duration::ZERO, None).await?.0 {
-            Outcome::Released { ended } => Released::Free { ended },
-            Outcome::HeldOtherwise { latest } => Released::HeldOtherwise { latest },
-            _ => Released::UnknownToken,
+            Outcome::Released { ended } => ReleaseOutcome::Free { ended },
+            Outcome::HolderMismatch { latest } => ReleaseOutcome::HolderMismatch { latest },
+            _ => ReleaseOutcome::UnknownToken,
         })
     }
 
@@ -109,12 +113,14 @@ impl Handle {
     /// # Errors
     ///
     /// Any [`Error`].
-    pub async fn release_lease(&self, lease_id: LeaseId) -> Result<OfLease, Error> {
+    pub async fn release_lease(&self, lease_id: LeaseId) -> Result<LeaseOutcome, Error> {
         match self.submit(Command::ReleaseLease { lease_id }, Duration::ZERO, None).await? {
-            (Outcome::LeaseReleased(lease), at) => Ok(OfLease::Done { lease, at }),
-            (Outcome::LeaseOver(lease), _) => Ok(OfLease::Over { lease, evicted_by: None }),
+            (Outcome::LeaseReleased(lease), at) => Ok(LeaseOutcome::Done { lease, at }),
+            (Outcome::LeaseOver(lease), _) => Ok(LeaseOutcome::Over { lease, evicted_by: None }),
             (_, at) => Ok(match self.over(lease_id).await? {
-                OfLease::Over { lease, .. } if is_released(&lease) => OfLease::Done { lease, at },
+                LeaseOutcome::Over { lease, .. } if is_released(&lease) => {
+                    LeaseOutcome::Done { lease, at }
+                }
                 other => other,
             }),
         }
@@ -126,11 +132,11 @@ impl Handle {
     /// # Errors
     ///
     /// Any [`Error`].
-    pub async fn renew(&self, lease_id: LeaseId) -> Result<OfLease, Error> {
+    pub async fn renew(&self, lease_id: LeaseId) -> Result<LeaseOutcome, Error> {
         match self.submit(Command::Renew { lease_id }, Duration::ZERO, None).await? {
-            (Outcome::Renewed(lease), at) => Ok(OfLease::Done { lease, at }),
-            (Outcome::NotRenewable(lease), at) => Ok(OfLease::AtLimit { lease, at }),
-            (Outcome::LeaseOver(lease), _) => Ok(OfLease::Over { lease, evicted_by: None }),
+            (Outcome::Renewed(lease), at) => Ok(LeaseOutcome::Done { lease, at }),
+            (Outcome::NotRenewable(lease), at) => Ok(LeaseOutcome::AtLimit { lease, at }),
+            (Outcome::LeaseOver(lease), _) => Ok(LeaseOutcome::Over { lease, evicted_by: None }),
             _ => self.over(lease_id).await,
         }
     }
@@ -183,7 +189,7 @@ impl Handle {
     /// receiver that falls some thousand batches behind loses the oldest. This is for one listener,
     /// who passes it on: each one is woken before commands are answered.
     #[must_use]
-    pub fn events(&self) -> broadcast::Receiver<Arc<Published>> {
+    pub fn events(&self) -> broadcast::Receiver<Arc<EventBatch>> {
         self.shared.feed()
     }
 
@@ -218,11 +224,11 @@ impl Handle {
             TrySendError::Full(_) => Error::busy(),
             TrySendError::Closed(_) => Error::Stopping,
         })?;
-        let patience = self.shared.patience;
-        let mut answered = tokio::time::timeout(patience, &mut answer.receiver).await;
+        let timeout = self.shared.timeout;
+        let mut answered = tokio::time::timeout(timeout, &mut answer.receiver).await;
         if answered.is_err() && answer.was_queued() {
-            let patience = longest_wait + patience;
-            answered = tokio::time::timeout(patience, &mut answer.receiver).await;
+            let timeout = longest_wait + timeout;
+            answered = tokio::time::timeout(timeout, &mut answer.receiver).await;
         }
         match answered {
             Ok(Ok(delivery)) => delivery.map(Delivery::receive).map_err(Unanswered::receive),
@@ -261,7 +267,7 @@ impl From<User> for Asked {
 
 /// What came of an allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answered {
+pub enum AllocateOutcome {
     /// A lease was granted.
     Granted(Box<Allocated>),
     /// It waits.
@@ -272,7 +278,7 @@ pub enum Answered {
 
 /// What came of giving up a ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GivenUp {
+pub enum GiveUpOutcome {
     /// Its place is given up.
     Done,
     /// It has become this lease.
@@ -296,14 +302,14 @@ pub struct Allocated {
 
 /// What came of releasing a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Released {
+pub enum ReleaseOutcome {
     /// It is free now.
     Free {
         /// The lease that ended for it; none if it was free already.
         ended: Option<Lease>,
     },
     /// It is not held as was expected; nothing was done.
-    HeldOtherwise {
+    HolderMismatch {
         /// Its latest lease, running or over; none if it was never used.
         latest: Option<Lease>,
     },
@@ -313,7 +319,7 @@ pub enum Released {
 
 /// What came of a command that names a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OfLease {
+pub enum LeaseOutcome {
     /// It was done.
     Done {
         /// The lease as it is now.

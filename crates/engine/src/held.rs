@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pool::{HEARTBEAT, KEPT, LeaseId, Pool, ServerId, Timestamp, Waiting};
+use pool::{HEARTBEAT_INTERVAL, LeaseId, Pool, ServerId, TICKET_GRACE, Timestamp, Waiting};
 use tokio::time::Instant;
 
 use crate::mailbox::Request;
 
 /// How long a ticket with a key is kept without a request. A little longer than is promised: what its
 /// client sent in time may be on its way.
-const LAPSES_AFTER: Duration = KEPT.saturating_add(HEARTBEAT);
+const LAPSES_AFTER: Duration = TICKET_GRACE.saturating_add(HEARTBEAT_INTERVAL);
 
 /// The requests that are held because their allocations wait, by ticket.
 #[derive(Default)]
@@ -133,7 +133,7 @@ impl Held {
         let now = Instant::now();
         let before = self.looked.replace(now).unwrap_or(now);
         if heard {
-            self.awake += (now - before).min(HEARTBEAT);
+            self.awake += (now - before).min(HEARTBEAT_INTERVAL);
         }
     }
 

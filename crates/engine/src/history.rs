@@ -4,9 +4,9 @@
 use pool::{EndReason, Fence, Lease, LeaseId, Timestamp, TokenId, UserId};
 use store::{Cursor, LeaseRecord, Search};
 
-use crate::events::Published;
+use crate::events::EventBatch;
 use crate::handle::View;
-use crate::{Error, Handle, OfLease, Scope};
+use crate::{Error, Handle, LeaseOutcome, Scope};
 
 /// A lease and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,7 +189,7 @@ impl Handle {
         epoch: i64,
         version: i64,
         limit: usize,
-    ) -> Result<Option<Vec<Published>>, Error> {
+    ) -> Result<Option<Vec<EventBatch>>, Error> {
         const WHAT: &str = "the journal was not read";
         let reader = self.shared.reader().await?;
         let Some(entries) = self.in_time(WHAT, reader.journal(epoch, version, limit)).await? else {
@@ -207,18 +207,18 @@ impl Handle {
             let found = self.in_time(WHAT, reader.leases(ids)).await?;
             leases.extend(found.into_iter().map(|lease| (lease.id, lease)));
         }
-        let published = |entry| Published::of(entry, |id| leases.get(id).cloned());
+        let published = |entry| EventBatch::of(entry, |id| leases.get(id).cloned());
         Ok(entries.iter().map(published).collect())
     }
 
     /// What came of a command about a lease that is no token's latest.
-    pub(crate) async fn over(&self, id: LeaseId) -> Result<OfLease, Error> {
+    pub(crate) async fn over(&self, id: LeaseId) -> Result<LeaseOutcome, Error> {
         Ok(match self.recorded(id).await? {
             Some(LeaseRecord { lease, evicted_by }) if lease.end.is_some() => {
-                OfLease::Over { lease, evicted_by }
+                LeaseOutcome::Over { lease, evicted_by }
             }
             // One that runs started after the command was decided.
-            _ => OfLease::Unknown,
+            _ => LeaseOutcome::Unknown,
         })
     }
 
@@ -242,7 +242,7 @@ impl Handle {
             self.shared.reach_store().await?;
             Ok(answer)
         };
-        let answer = tokio::time::timeout(self.shared.patience, answer).await;
+        let answer = tokio::time::timeout(self.shared.timeout, answer).await;
         answer.unwrap_or_else(|_| Err(Error::not_done()))
     }
 }

@@ -23,8 +23,8 @@ const REST: u32 = 10;
 
 /// Deletes what nobody needs any more, in small steps between batches.
 pub(crate) struct Housekeeping {
-    journal_age: Duration,
-    journal_keep: i64,
+    journal_max_age: Duration,
+    journal_max_entries: i64,
     retention: Option<Duration>,
     /// Maximum number of idempotency keys.
     keys: u64,
@@ -42,8 +42,8 @@ impl Housekeeping {
     pub fn new(settings: &Settings) -> Self {
         let soon = Instant::now() + STEPS.1;
         Housekeeping {
-            journal_age: settings.journal_age,
-            journal_keep: i64::from(settings.journal_keep),
+            journal_max_age: settings.journal_max_age,
+            journal_max_entries: i64::from(settings.journal_max_entries),
             retention: settings.retention,
             keys: settings.keys,
             written: 0,
@@ -94,16 +94,16 @@ impl Housekeeping {
     ) -> Result<(), store::Error> {
         if self.written >= BATCHES_BETWEEN_PRUNINGS {
             self.written = 0;
-            store.prune(before(now, self.journal_age), self.journal_keep).await?;
+            store.prune(before(now, self.journal_max_age), self.journal_max_entries).await?;
         }
         if self.keys_at <= Instant::now() {
             self.keys_looked_at = Instant::now();
             self.keys_at = Instant::now() + STEPS.0;
-            let mut forgotten = store.forget_keys(before(now, IdempotencyKey::KEPT)).await?;
+            let mut forgotten = store.forget_keys(before(now, IdempotencyKey::RETENTION)).await?;
             let count = store.key_usage(0).await?.count;
             metrics.keys(count, self.keys);
             if forgotten == 0 && are_short(count, self.keys) {
-                let before = before(now, IdempotencyKey::KEPT_AT_LEAST);
+                let before = before(now, IdempotencyKey::MIN_RETENTION);
                 forgotten = store.forget_keys_early(before).await?;
             }
             if forgotten > 0 {

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pool::{IdempotencyKey, Keys, Timestamp, UserId};
+use pool::{IdempotencyKey, IdempotencyKeys, Timestamp, UserId};
 use store::{KeyUsage, Store};
 use tokio::time::Instant;
 
@@ -66,8 +66,9 @@ impl KeyLimits {
         count: u64,
         keys: usize,
         now: Timestamp,
-    ) -> Result<Keys, store::Error> {
-        let mut left = Keys { room: self.most.saturating_sub(count), ..Keys::default() };
+    ) -> Result<IdempotencyKeys, store::Error> {
+        let mut left =
+            IdempotencyKeys { room: self.most.saturating_sub(count), ..IdempotencyKeys::default() };
         if are_short(count, self.most) {
             let sampled = match self.sampled.take().filter(|last| last.is_good(count, self.most)) {
                 Some(sampled) => sampled,
@@ -93,11 +94,11 @@ impl KeyLimits {
 /// How long until a key is forgotten, as housekeeping does it: once it and its lease are over for long
 /// enough, and those before it were used long enough ago for it to get its turn.
 fn next_forgotten_in(usage: &KeyUsage, now: Timestamp) -> Duration {
-    let least = IdempotencyKey::KEPT_AT_LEAST;
+    let least = IdempotencyKey::MIN_RETENTION;
     let mut turn = Timestamp::MIN;
     let forgotten_at = usage.oldest.iter().map(|(used_at, over_at)| {
         turn = turn.max(used_at.after(least));
-        turn.max(over_at.after(least)).min(used_at.after(IdempotencyKey::KEPT))
+        turn.max(over_at.after(least)).min(used_at.after(IdempotencyKey::RETENTION))
     });
     forgotten_at.min().map_or(least, |at| at.since(now))
 }

@@ -29,9 +29,10 @@ mod writer;
 
 use std::time::Duration;
 
-pub use events::{Event, Happened, Published, What};
+pub use events::{BatchEvents, Event, EventBatch, EventKind};
 pub use handle::{
-    Allocated, Answered, Asked, Error, GivenUp, Handle, Health, OfLease, Released, Stamp, View,
+    AllocateOutcome, Allocated, Asked, Error, GiveUpOutcome, Handle, Health, LeaseOutcome,
+    ReleaseOutcome, Stamp, View,
 };
 pub use history::{LeaseView, Page, Question, Status};
 pub use moment::Scope;
@@ -43,18 +44,18 @@ pub use store::{Cursor, LeaseRecord};
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// How many commands may wait; one more is answered [`Error::Busy`] at once.
-    pub mailbox: usize,
+    pub max_queued_requests: usize,
     /// How many commands are decided together at most.
     pub batch: usize,
     /// How long a command or read waits for the database before it is answered
     /// [`Error::NotDone`] or [`Error::OutcomeUnknown`].
-    pub patience: Duration,
+    pub timeout: Duration,
     /// Whether to start although the clock is more than an hour behind the journal.
     pub allow_clock_behind: bool,
     /// How old journal entries may get.
-    pub journal_age: Duration,
+    pub journal_max_age: Duration,
     /// How many journal entries are kept.
-    pub journal_keep: u32,
+    pub journal_max_entries: u32,
     /// Maximum number of remembered idempotency keys; a new one above that is refused.
     pub keys: u64,
     /// Maximum number of those that one user may have, while more than half of `keys` are remembered.
@@ -74,12 +75,12 @@ impl Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            mailbox: 10_000,
+            max_queued_requests: 10_000,
             batch: 512,
-            patience: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
             allow_clock_behind: false,
-            journal_age: Duration::from_hours(24),
-            journal_keep: 10_000,
+            journal_max_age: Duration::from_hours(24),
+            journal_max_entries: 10_000,
             keys: 1_000_000,
             keys_of_user: Settings::share_of(1_000_000),
             retention: None,

@@ -52,13 +52,13 @@ impl Scope {
 
 impl Shared {
     /// Calls `look` with the copy and a moment between call and answer, such that every end by a
-    /// deadline in that scope is final. Waits, within the patience, for batches in flight.
+    /// deadline in that scope is final. Waits, within the timeout, for batches in flight.
     pub async fn read<T>(
         &self,
         scope: Scope,
         look: impl FnOnce(&Copy, Timestamp) -> T,
     ) -> Result<T, Error> {
-        let give_up_at = Instant::now() + self.patience;
+        let give_up_at = Instant::now() + self.timeout;
         // Taken once: a batch that begins after this is decided later, so that one wait is enough.
         let moment = self.catch_up().await?;
         let (is_shared, mut waited) = (self.is_shared(), false);

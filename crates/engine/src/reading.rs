@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::copy::{Copy, NOWHERE};
-use crate::events::{Happened, Published};
+use crate::events::{BatchEvents, EventBatch};
 use crate::high_water::HighWater;
 use crate::in_flight::InFlight;
 use crate::metrics::{Metrics, Mismatch};
@@ -32,11 +32,11 @@ pub(crate) struct Shared {
     health: watch::Sender<(Health, Instant)>,
     /// Since when the database could not be read, if the last attempt failed.
     unread_since: Mutex<Option<Instant>>,
-    pub patience: Duration,
+    pub timeout: Duration,
     /// This server, by a name that is new at each start.
     pub server: ServerId,
     pub metrics: Metrics,
-    feed: broadcast::Sender<Arc<Published>>,
+    feed: broadcast::Sender<Arc<EventBatch>>,
     questions: mpsc::Sender<Question>,
     /// Whether the last probe of the database's readers succeeded.
     readable: AtomicBool,
@@ -60,7 +60,7 @@ const PAUSE_TO_SETTLE: Duration = Duration::from_millis(50);
 const FEED: usize = 4_096;
 
 impl Shared {
-    pub fn new(patience: Duration, server: ServerId) -> (Arc<Self>, Asker, Settler) {
+    pub fn new(timeout: Duration, server: ServerId) -> (Arc<Self>, Asker, Settler) {
         let (questions, receiver) = mpsc::channel(MOST_QUESTIONS);
         let (settlements, settling) = mpsc::channel(MOST_QUESTIONS);
         let shared = Arc::new(Shared {
@@ -72,7 +72,7 @@ impl Shared {
             high_water: HighWater::new(),
             health: watch::Sender::new((Health::Starting, Instant::now())),
             unread_since: Mutex::default(),
-            patience,
+            timeout,
             server,
             metrics: Metrics::new(),
             feed: broadcast::Sender::new(FEED),
@@ -111,7 +111,7 @@ impl Shared {
     }
 
     /// All that happens to leases from now on, batch by batch.
-    pub fn feed(&self) -> broadcast::Receiver<Arc<Published>> {
+    pub fn feed(&self) -> broadcast::Receiver<Arc<EventBatch>> {
         self.feed.subscribe()
     }
 
@@ -206,7 +206,7 @@ impl Shared {
     }
 
     fn after_patience(&self, since: Instant) -> Option<Error> {
-        (since.elapsed() > self.patience).then_some(Error::not_done())
+        (since.elapsed() > self.timeout).then_some(Error::not_done())
     }
 
     /// The copy as it is, without asking whether it is current.
@@ -223,7 +223,7 @@ impl Shared {
         if self.reader.get().is_none() {
             let mut health = self.health.subscribe();
             let opened = health.wait_for(|(health, _)| *health != Health::Starting);
-            drop(tokio::time::timeout(self.patience, opened).await);
+            drop(tokio::time::timeout(self.timeout, opened).await);
         }
         self.reader.get().ok_or_else(Error::not_done)
     }
@@ -237,7 +237,7 @@ impl Shared {
         if let Some(error) = self.hopeless_to_read() {
             return Err(error);
         }
-        let answer = tokio::time::timeout(self.patience, ask(&self.questions)).await;
+        let answer = tokio::time::timeout(self.timeout, ask(&self.questions)).await;
         answer.unwrap_or_else(|_| Err(Error::not_done()))
     }
 
@@ -257,7 +257,7 @@ impl Shared {
         loop {
             tokio::time::sleep(PROBE_EVERY).await;
             let Some(reader) = self.reader.get() else { continue };
-            let readable = match tokio::time::timeout(self.patience, reader.probe()).await {
+            let readable = match tokio::time::timeout(self.timeout, reader.probe()).await {
                 Ok(Ok(())) => true,
                 Ok(Err(error)) => {
                     if self.is_readable() {
@@ -268,7 +268,7 @@ impl Shared {
                 }
                 Err(_) => {
                     if self.is_readable() {
-                        warn!(timeout = %HumanDuration(self.patience), "the history can't be read: no answer");
+                        warn!(timeout = %HumanDuration(self.timeout), "the history can't be read: no answer");
                     }
                     false
                 }
@@ -334,8 +334,8 @@ impl Shared {
                 let current = copy.as_ref().map(|copy| copy.position);
                 if current.is_none_or(|now| now == *known || age(&now) < age(&snapshot.position)) {
                     let Position { epoch, version, .. } = snapshot.position;
-                    let happened = Happened::Unknown;
-                    self.announce(Published { epoch, version, at: snapshot.at, happened });
+                    let happened = BatchEvents::Unknown;
+                    self.announce(EventBatch { epoch, version, at: snapshot.at, happened });
                     *copy = Some(Copy::from(*snapshot));
                     self.high_water.replaced();
                 }
@@ -352,7 +352,7 @@ impl Shared {
         let Some(copy) = slot else { return };
         let is_new = entry.position.version > copy.position.version;
         let told = is_new && self.feed.receiver_count() > 0;
-        let published = told.then(|| Published::before(entry, &copy.pool));
+        let published = told.then(|| EventBatch::before(entry, &copy.pool));
         match copy.advance(entry) {
             Ok(()) => published.into_iter().for_each(|published| self.announce(published)),
             Err(unfit) => {
@@ -364,7 +364,7 @@ impl Shared {
     }
 
     /// In the order of the journal, since the copy is held meanwhile.
-    fn announce(&self, published: Published) {
+    fn announce(&self, published: EventBatch) {
         // That nobody listens is no error.
         let _ = self.feed.send(Arc::new(published));
     }

@@ -47,11 +47,11 @@ pub struct Engine {
 }
 
 /// Sets up an engine for the pool in `database`, and the handle to reach it by. Commands may be
-/// sent at once; they wait, within [`Settings::patience`], until it runs.
+/// sent at once; they wait, within [`Settings::timeout`], until it runs.
 #[must_use]
 pub fn start(database: Box<dyn Database>, wanted: Wanted, settings: Settings) -> (Handle, Engine) {
-    let (shared, asker, settler) = Shared::new(settings.patience, ids::server());
-    let (sender, mailbox) = mpsc::channel(settings.mailbox);
+    let (shared, asker, settler) = Shared::new(settings.timeout, ids::server());
+    let (sender, mailbox) = mpsc::channel(settings.max_queued_requests);
     let withdrawals = mpsc::unbounded_channel();
     let handle =
         Handle { shared: Arc::clone(&shared), mailbox: sender, withdrawals: withdrawals.0.clone() };

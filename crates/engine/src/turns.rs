@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Command, HEARTBEAT, HumanDuration, LeaseId, Outcome, Refusal, Ticket, Timestamp, Waiting,
+    Command, HEARTBEAT_INTERVAL, HumanDuration, LeaseId, Outcome, Refusal, Ticket, Timestamp,
+    Waiting,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -154,7 +155,7 @@ impl Turns {
     fn tend_queue(&mut self) {
         self.writer.held.look(!self.writer.shared.health().is_trouble());
         self.answer_due();
-        if self.tended.is_some_and(|last| last.elapsed() < HEARTBEAT) {
+        if self.tended.is_some_and(|last| last.elapsed() < HEARTBEAT_INTERVAL) {
             return;
         }
         self.tended = Some(Instant::now());
@@ -205,7 +206,7 @@ impl Turns {
                 }
             };
             if over {
-                let told = request.key().map(|key| Command::Told { key });
+                let told = request.key().map(|key| Command::TimeoutDelivered { key });
                 let last = told.or_else(|| request.leaves_queue());
                 self.waiting.extend(last.map(Request::unattended));
             }
@@ -253,10 +254,10 @@ impl Turns {
     async fn turn_in_sight(&mut self) -> Result<(), Failure> {
         let shared = Arc::clone(&self.writer.shared);
         let mut turn = pin!(self.turn());
-        if let Ok(taken) = tokio::time::timeout(shared.patience, &mut turn).await {
+        if let Ok(taken) = tokio::time::timeout(shared.timeout, &mut turn).await {
             return taken;
         }
-        warn!(waited = %HumanDuration(shared.patience), "database does not answer; waiting on");
+        warn!(waited = %HumanDuration(shared.timeout), "database does not answer; waiting on");
         shared.set_health(Health::Away);
         turn.await
     }
@@ -328,7 +329,7 @@ impl Turns {
         let next = self.next_moment(now).map(|at| at.since(now));
         let due = self.writer.held.until_due(now);
         let tended = self.tended.filter(|_| self.writer.held.has_tickets());
-        let tend = tended.map(|last| HEARTBEAT.saturating_sub(last.elapsed()));
+        let tend = tended.map(|last| HEARTBEAT_INTERVAL.saturating_sub(last.elapsed()));
         let housekeeping = self.housekeeping.until_due();
         [next, due, tend].into_iter().flatten().fold(housekeeping, Duration::min)
     }

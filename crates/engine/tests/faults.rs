@@ -72,7 +72,7 @@ async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(home: Home) {
 async fn a_database_that_takes_no_writes_is_away_until_it_does(home: Home) {
     let plan = faulty::Plan::default();
     let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
-    let settings = Settings { patience: Duration::from_millis(100), ..Settings::default() };
+    let settings = Settings { timeout: Duration::from_millis(100), ..Settings::default() };
     let engine = home.start_with(Box::new(database), 3, LONG, settings).await;
     plan.lock().unwrap().extend([Fault::TryAgain; 6]);
     let refused = engine.handle.allocate(user_named("u")).await;
@@ -250,7 +250,7 @@ async fn check_acknowledged(engine: &Running, acknowledged: &[Vec<LeaseId>]) {
 async fn postgresql_is_stopped_and_started_under_load() {
     let cluster = Cluster::start().unwrap();
     let home = Home::at(&cluster.database().await.unwrap());
-    let settings = Settings { patience: Duration::from_secs(2), ..Settings::default() };
+    let settings = Settings { timeout: Duration::from_secs(2), ..Settings::default() };
     let engine = home.start_with(home.database(), 20, LONG, settings).await;
     let stop = Arc::new(AtomicBool::new(false));
     let tasks = load(std::slice::from_ref(&engine.handle), &stop);
@@ -285,7 +285,7 @@ async fn postgresql_is_stopped_and_started_under_load() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_stalls_is_noticed_in_time() {
     const PATIENCE: Duration = Duration::from_millis(800);
-    let settings = Settings { patience: PATIENCE, ..Settings::default() };
+    let settings = Settings { timeout: PATIENCE, ..Settings::default() };
     let stall = async |ways: proxy::Ways| {
         let proxy = Proxy::to(&Cluster::shared().database().await.unwrap()).await;
         let home = Home::at(&proxy.url);
@@ -316,7 +316,7 @@ async fn an_engine_waits_for_a_database_that_is_not_up_yet() {
     let home = Home::at(&cluster.database().await.unwrap());
     tokio::task::block_in_place(|| cluster.stop(Stop::Fast)).unwrap();
     let wanted = Wanted { size: Some(3), policy: WantedPolicy::default(), update_policy: false };
-    let settings = Settings { patience: Duration::from_millis(300), ..Settings::default() };
+    let settings = Settings { timeout: Duration::from_millis(300), ..Settings::default() };
     let engine = Running::of(engine::start(home.database(), wanted, settings));
     for _ in 0..3 {
         let refused = engine.handle.allocate(user_named("early")).await;
@@ -335,7 +335,7 @@ async fn requests_that_were_given_up_leave_the_mailbox_while_nothing_can_be_deci
     const ASKED: usize = 10;
     let cluster = Cluster::start().unwrap();
     let home = Home::at(&cluster.database().await.unwrap());
-    let settings = Settings { batch: 2, patience: Duration::from_secs(2), ..Settings::default() };
+    let settings = Settings { batch: 2, timeout: Duration::from_secs(2), ..Settings::default() };
     let wanted = Wanted { size: Some(3), policy: WantedPolicy::default(), update_policy: false };
     let engine = Running::of(engine::start(home.database(), wanted, settings));
     engine.ready().await;
@@ -527,7 +527,7 @@ fn a_full_disk() {
 #[ignore = "run by the test a_full_disk, on a small file system"]
 async fn on_a_full_disk() {
     let home = Home::at("sqlite:/mnt/pool.db");
-    let settings = Settings { patience: Duration::from_millis(500), ..Settings::default() };
+    let settings = Settings { timeout: Duration::from_millis(500), ..Settings::default() };
     let engine = home.start_with(home.database(), 10, LONG, settings).await;
     let acknowledged = Mutex::new(vec![engine.allocate("u").await.lease.id]);
     std::fs::write("/mnt/ballast", vec![0; 512 * 1024]).unwrap();

@@ -6,8 +6,8 @@ mod support;
 
 use std::time::Duration;
 
-use engine::{Asked, Event, Happened, OfLease, Published, Question, Status, What};
-use pool::{EndReason, HeldBy, LeaseId, Policy};
+use engine::{Asked, BatchEvents, Event, EventBatch, EventKind, LeaseOutcome, Question, Status};
+use pool::{EndReason, HolderCondition, LeaseId, Policy};
 use support::{Home, Running, on_both, until, user_named};
 use tokio::sync::broadcast::Receiver;
 use uuid::Uuid;
@@ -29,8 +29,8 @@ on_both! {
     running_leases_are_found_in_memory,
 }
 
-fn over(answer: &OfLease) -> EndReason {
-    let OfLease::Over { lease, .. } = answer else { panic!("{answer:?}") };
+fn over(answer: &LeaseOutcome) -> EndReason {
+    let LeaseOutcome::Over { lease, .. } = answer else { panic!("{answer:?}") };
     lease.end.unwrap().reason
 }
 
@@ -40,12 +40,12 @@ async fn a_stale_release_harms_nobody(home: Home) {
     let second = engine.allocate("second").await.lease;
     let stale = engine.handle.release_lease(first.id).await.unwrap();
     assert_eq!(over(&stale), EndReason::Evicted);
-    let OfLease::Over { evicted_by, .. } = stale else { panic!() };
+    let LeaseOutcome::Over { evicted_by, .. } = stale else { panic!() };
     assert_eq!(evicted_by, Some(second.id));
     assert_eq!(engine.running().await, [second]);
     let unknown = LeaseId(Uuid::from_u128(1));
-    assert_eq!(engine.handle.release_lease(unknown).await.unwrap(), OfLease::Unknown);
-    assert_eq!(engine.handle.renew(unknown).await.unwrap(), OfLease::Unknown);
+    assert_eq!(engine.handle.release_lease(unknown).await.unwrap(), LeaseOutcome::Unknown);
+    assert_eq!(engine.handle.renew(unknown).await.unwrap(), LeaseOutcome::Unknown);
     assert_eq!(engine.handle.lease(unknown).await.unwrap(), None);
     engine.stop().await;
 }
@@ -53,8 +53,8 @@ async fn a_stale_release_harms_nobody(home: Home) {
 async fn releasing_twice_is_no_error(home: Home) {
     let engine = home.start(1, LONG).await;
     let lease = engine.allocate("holder").await.lease;
-    let released = |answer: OfLease| match answer {
-        OfLease::Done { lease, .. } => lease.end.unwrap(),
+    let released = |answer: LeaseOutcome| match answer {
+        LeaseOutcome::Done { lease, .. } => lease.end.unwrap(),
         other => panic!("{other:?}"),
     };
     let end = released(engine.handle.release_lease(lease.id).await.unwrap());
@@ -67,15 +67,15 @@ async fn releasing_twice_is_no_error(home: Home) {
 }
 
 async fn a_release_on_a_condition(home: Home) {
-    use engine::Released::{Free, HeldOtherwise};
+    use engine::ReleaseOutcome::{Free, HolderMismatch};
     let engine = home.start(1, LONG).await;
     let first = engine.allocate("first").await.lease;
     let second = engine.allocate("second").await.lease;
     let release = async |if_held| engine.handle.release(first.token_id, if_held).await.unwrap();
-    let of_lease = |lease_id| HeldBy { lease_id: Some(lease_id), user: None };
-    let of_user = |user: &str| HeldBy { lease_id: None, user: Some(user_named(user).id) };
+    let of_lease = |lease_id| HolderCondition { lease_id: Some(lease_id), user: None };
+    let of_user = |user: &str| HolderCondition { lease_id: None, user: Some(user_named(user).id) };
     for stale in [of_lease(first.id), of_user("first")] {
-        let HeldOtherwise { latest } = release(stale).await else { panic!("{stale:?}") };
+        let HolderMismatch { latest } = release(stale).await else { panic!("{stale:?}") };
         assert_eq!(latest, Some(second.clone()));
     }
     let Free { ended: Some(ended) } = release(of_user("second")).await else { panic!() };
@@ -103,17 +103,17 @@ async fn a_renewal_moves_the_deadline_up_to_the_limit(home: Home) {
     let granted = engine.allocate("holder").await.lease;
     tokio::time::sleep(Duration::from_millis(20)).await;
     let renewed = engine.handle.renew(granted.id).await.unwrap();
-    let OfLease::Done { lease: renewed, at } = renewed else { panic!("{renewed:?}") };
+    let LeaseOutcome::Done { lease: renewed, at } = renewed else { panic!("{renewed:?}") };
     assert_eq!(renewed.expires_at, at.after(lease));
     assert_eq!((renewed.id, renewed.fence), (granted.id, granted.fence));
     let last = granted.started_at.after(limit);
     until("the limit is reached", || async {
         match engine.handle.renew(granted.id).await.unwrap() {
-            OfLease::Done { lease, .. } => {
+            LeaseOutcome::Done { lease, .. } => {
                 assert!(lease.expires_at <= last);
                 false
             }
-            OfLease::AtLimit { lease, .. } => {
+            LeaseOutcome::AtLimit { lease, .. } => {
                 assert_eq!(lease.expires_at, last);
                 true
             }
@@ -137,7 +137,7 @@ async fn by_default_nothing_can_be_renewed(home: Home) {
     let lease = engine.allocate("holder").await.lease;
     let answer = engine.handle.renew(lease.id).await.unwrap();
     assert!(
-        matches!(&answer, OfLease::AtLimit { lease: same, .. } if *same == lease),
+        matches!(&answer, LeaseOutcome::AtLimit { lease: same, .. } if *same == lease),
         "{answer:?}"
     );
     engine.release(lease.token_id).await;
@@ -155,13 +155,13 @@ async fn a_renewal_races_with_the_expiry(home: Home) {
         // Around the deadline, a little earlier or later each time.
         tokio::time::sleep(Duration::from_micros(33_000 + round % 20 * 500)).await;
         match engine.handle.renew(granted.id).await.unwrap() {
-            OfLease::Done { lease: now, at } => {
+            LeaseOutcome::Done { lease: now, at } => {
                 assert!(at < granted.expires_at, "an ended lease is never revived");
                 assert_eq!(now.expires_at, at.after(lease).max(granted.expires_at));
                 renewed += 1;
                 assert_eq!(engine.release(granted.token_id).await.unwrap().id, granted.id);
             }
-            OfLease::Over { lease, .. } => {
+            LeaseOutcome::Over { lease, .. } => {
                 let end = lease.end.unwrap();
                 assert_eq!((end.at, end.reason), (granted.expires_at, EndReason::Expired));
                 expired += 1;
@@ -185,7 +185,7 @@ async fn a_release_races_with_expiry_and_eviction(home: Home) {
         let evictor = evictor.await.unwrap().unwrap().unwrap();
         let evicted = evictor.evicted.map(|lease| lease.id) == Some(granted.id);
         match answer {
-            OfLease::Done { .. } => assert!(!evicted, "released before it could be evicted"),
+            LeaseOutcome::Done { .. } => assert!(!evicted, "released before it could be evicted"),
             other if evicted => assert_eq!(over(&other), EndReason::Evicted),
             other => assert_eq!(over(&other), EndReason::Expired),
         }
@@ -211,11 +211,11 @@ async fn a_shorter_lease_may_be_asked_for(home: Home) {
 }
 
 /// The events of the next batches, up to so many.
-async fn events(feed: &mut Receiver<std::sync::Arc<Published>>, count: usize) -> Vec<Event> {
+async fn events(feed: &mut Receiver<std::sync::Arc<EventBatch>>, count: usize) -> Vec<Event> {
     let mut events = Vec::new();
     while events.len() < count {
         let published = feed.recv().await.unwrap();
-        let Happened::Events(more) = &published.happened else { panic!("{published:?}") };
+        let BatchEvents::Events(more) = &published.happened else { panic!("{published:?}") };
         events.extend(more.iter().cloned());
     }
     events
@@ -253,13 +253,13 @@ async fn everything_that_happens_is_told_in_order(home: Home) {
     assert_eq!(
         names,
         [
-            (What::Started, "first", None),
-            (What::Ended, "first", Some(EndReason::Evicted)),
-            (What::Started, "second", None),
-            (What::Renewed, "second", None),
-            (What::Ended, "second", Some(EndReason::Released)),
-            (What::Started, "third", None),
-            (What::Ended, "third", Some(EndReason::Expired)),
+            (EventKind::Started, "first", None),
+            (EventKind::Ended, "first", Some(EndReason::Evicted)),
+            (EventKind::Started, "second", None),
+            (EventKind::Renewed, "second", None),
+            (EventKind::Ended, "second", Some(EndReason::Released)),
+            (EventKind::Started, "third", None),
+            (EventKind::Ended, "third", Some(EndReason::Expired)),
         ]
     );
     assert_eq!(told[1].other, Some(told[2].lease.id));
@@ -273,13 +273,13 @@ async fn the_journal_tells_the_same_as_the_feed(home: Home) {
     let stamp = engine.handle.read(|view| view.stamp).await.unwrap();
     let mut feed = engine.handle.events();
     live(&engine).await;
-    let mut told: Vec<Published> = Vec::new();
+    let mut told: Vec<EventBatch> = Vec::new();
     // The last of all is that the last lease has ended.
     let is_end =
         |event: &Event| event.lease.end.is_some_and(|end| end.reason == EndReason::Expired);
     while !told
         .iter()
-        .any(|t| matches!(&t.happened, Happened::Events(all) if all.iter().any(is_end)))
+        .any(|t| matches!(&t.happened, BatchEvents::Events(all) if all.iter().any(is_end)))
     {
         told.push((*feed.recv().await.unwrap()).clone());
     }
@@ -343,7 +343,7 @@ async fn a_server_that_only_listens_for_long_misses_nothing_when_it_writes() {
     for version in before + 1..=last {
         let published = feed.recv().await.unwrap();
         assert_eq!(published.version, version);
-        assert!(matches!(published.happened, Happened::Events(_)), "{published:?}");
+        assert!(matches!(published.happened, BatchEvents::Events(_)), "{published:?}");
     }
     busy.stop().await;
     quiet.stop().await;

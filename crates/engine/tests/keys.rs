@@ -140,7 +140,7 @@ async fn above_the_bound_new_keys_are_refused(home: Home) {
             Ok(_) => {}
             Err(Refusal::KeysFull { retry_after }) => {
                 // After the end of the oldest lease, or of one that is only granted with this batch.
-                let least = IdempotencyKey::KEPT_AT_LEAST;
+                let least = IdempotencyKey::MIN_RETENTION;
                 assert!((least..=least + LONG).contains(&retry_after), "{retry_after:?}");
                 refused += 1;
             }
@@ -195,7 +195,7 @@ async fn keys_of_leases_long_over_are_forgotten_early_where_keys_are_short() {
     engine.release(over.token_id).await;
     pass(Duration::from_mins(1));
     allocate(&engine, "Ada", "later").await;
-    pass(IdempotencyKey::KEPT_AT_LEAST.saturating_sub(Duration::from_mins(1)));
+    pass(IdempotencyKey::MIN_RETENTION.saturating_sub(Duration::from_mins(1)));
     let refusal = engine.handle.allocate(asked("Ada", "new")).await.unwrap().unwrap_err();
     // At once, or after the one behind which housekeeping put it already, as its lease ended just now.
     let wait = match refusal {

@@ -7,8 +7,8 @@ mod support;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use engine::{Error, Released, Settings};
-use pool::{EndReason, Fence, HeldBy, TokenId, User};
+use engine::{Error, ReleaseOutcome, Settings};
+use pool::{EndReason, Fence, HolderCondition, TokenId, User};
 use support::{Home, on_both, until, user_named};
 use uuid::Uuid;
 
@@ -136,8 +136,8 @@ async fn release_and_clear(home: Home) {
     assert_eq!(released.map(|ended| ended.id), Some(lease.id));
     assert_eq!(engine.release(lease.token_id).await, None, "free already");
     let unknown = TokenId(Uuid::from_u128(1));
-    let released = engine.handle.release(unknown, HeldBy::default()).await.unwrap();
-    assert_eq!(released, Released::UnknownToken);
+    let released = engine.handle.release(unknown, HolderCondition::default()).await.unwrap();
+    assert_eq!(released, ReleaseOutcome::UnknownToken);
     assert_eq!(engine.handle.history(unknown, None, 10).await.unwrap(), None);
     engine.allocate_at_once(3).await;
     assert_eq!(engine.handle.clear().await.unwrap(), 3);
@@ -227,9 +227,9 @@ async fn a_client_that_leaves_at_any_moment_leaks_nothing(home: Home) {
     let engine = home.start(100, LONG).await;
     let mut kept = 0;
     for micros in (0..6_000).step_by(60) {
-        let patience = Duration::from_micros(micros);
+        let timeout = Duration::from_micros(micros);
         let allocate = engine.handle.allocate(user_named("hasty"));
-        if let Ok(granted) = tokio::time::timeout(patience, allocate).await {
+        if let Ok(granted) = tokio::time::timeout(timeout, allocate).await {
             kept += 1;
             assert!(granted.unwrap().is_ok());
         }
@@ -241,7 +241,7 @@ async fn a_client_that_leaves_at_any_moment_leaks_nothing(home: Home) {
 }
 
 async fn a_full_mailbox_says_so_at_once(home: Home) {
-    let settings = Settings { mailbox: 4, ..Settings::default() };
+    let settings = Settings { max_queued_requests: 4, ..Settings::default() };
     let engine = home.start_with(home.database(), 10, LONG, settings).await;
     let mut futures: Vec<_> =
         (0..64).map(|_| Box::pin(engine.handle.allocate(user_named("u")))).collect();

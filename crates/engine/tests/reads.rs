@@ -10,9 +10,9 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Error, Handle, Health, OfLease, Question, Scope, Settings, Status};
+use engine::{Error, Handle, Health, LeaseOutcome, Question, Scope, Settings, Status};
 use faulty::{Fault, FaultyDatabase, Gate, Plan};
-use pool::{HeldBy, Lease, LeaseId, Policy};
+use pool::{HolderCondition, Lease, LeaseId, Policy};
 use store::{Clock as _, SystemClock};
 use support::{Home, Running, on_both, until, user_named};
 use testbed::Cluster;
@@ -33,11 +33,11 @@ on_both! {
 }
 
 /// An engine for one token, whose leases are short and can be renewed, and what goes wrong with it.
-async fn engine(home: &Home, patience: Duration) -> (Running, Plan) {
+async fn engine(home: &Home, timeout: Duration) -> (Running, Plan) {
     let plan = Plan::default();
     let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
     let policy = Policy { max_lease: Some(LONG), ..Policy::of_lease(SHORT) };
-    let settings = Settings { patience, ..Settings::default() };
+    let settings = Settings { timeout, ..Settings::default() };
     let wanted = store::Wanted { size: Some(1), policy: policy.into(), update_policy: false };
     let running = Running::of(engine::start(Box::new(database), wanted, settings));
     running.ready().await;
@@ -137,7 +137,7 @@ async fn a_renewal_in_flight_is_waited_for(home: Home) {
     let (handle, id) = (engine.handle.clone(), lease.id);
     let renewal = async move {
         let renewed = handle.renew(id).await.unwrap();
-        assert!(matches!(renewed, OfLease::Done { .. }), "{renewed:?}");
+        assert!(matches!(renewed, LeaseOutcome::Done { .. }), "{renewed:?}");
     };
     expect(decided_before(&engine, &plan, &lease, renewal).await, "runs");
     engine.stop().await;
@@ -147,7 +147,8 @@ async fn a_release_in_flight_is_waited_for(home: Home) {
     let (engine, plan) = engine(&home, PATIENCE).await;
     let lease = engine.allocate("holder").await.lease;
     let (handle, token) = (engine.handle.clone(), lease.token_id);
-    let release = async move { drop(handle.release(token, HeldBy::default()).await.unwrap()) };
+    let release =
+        async move { drop(handle.release(token, HolderCondition::default()).await.unwrap()) };
     expect(decided_before(&engine, &plan, &lease, release).await, "released");
     engine.stop().await;
 }
@@ -182,7 +183,7 @@ async fn a_batch_that_fails_lets_the_deadline_pass(home: Home) {
     let (handle, id) = (engine.handle.clone(), lease.id);
     let renewal = async move {
         let renewed = handle.renew(id).await.unwrap();
-        assert!(matches!(renewed, OfLease::Over { .. }), "{renewed:?}");
+        assert!(matches!(renewed, LeaseOutcome::Over { .. }), "{renewed:?}");
     };
     expect(decided_before(&engine, &plan, &lease, renewal).await, "expired");
     engine.stop().await;
@@ -251,8 +252,8 @@ async fn no_answer_is_ahead_of_the_copy(home: Home) {
                         let read = handle.journal(stamp.epoch, stamp.version, 1_000).await;
                         let read = read.unwrap().unwrap();
                         let events = read.iter().filter_map(|batch| match &batch.happened {
-                            engine::Happened::Events(events) => Some(events),
-                            engine::Happened::Unknown => None,
+                            engine::BatchEvents::Events(events) => Some(events),
+                            engine::BatchEvents::Unknown => None,
                         });
                         let fences = events.flatten().map(|event| event.lease.fence);
                         fences.max().unwrap()
@@ -320,7 +321,7 @@ async fn a_renewal_in_flight_on_another_server_is_waited_for() {
         expect(read_all(&server.handle, &lease).join_all().await, "runs");
     }
     let renewed = renewal.await.unwrap();
-    assert!(matches!(renewed, OfLease::Done { .. }), "{renewed:?}");
+    assert!(matches!(renewed, LeaseOutcome::Done { .. }), "{renewed:?}");
     holding.await.unwrap();
     one.stop().await;
     two.stop().await;
@@ -331,7 +332,7 @@ async fn a_renewal_in_flight_on_another_server_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_go_on_while_another_program_holds_the_lock() {
     let home = Home::postgres().await;
-    let settings = Settings { patience: Duration::from_secs(2), ..Settings::default() };
+    let settings = Settings { timeout: Duration::from_secs(2), ..Settings::default() };
     let engine = home.start_with(home.database(), 2, SHORT, settings).await;
     let lease = engine.allocate("holder").await.lease;
     let holding = hold_up(&home, "select pg_advisory_xact_lock(1953459045, 1)", 8.0).await;
@@ -354,7 +355,7 @@ async fn reads_go_on_while_another_program_holds_the_lock() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_go_on_while_another_program_holds_a_table() {
     let home = Home::postgres().await;
-    let settings = Settings { patience: Duration::from_secs(1), ..Settings::default() };
+    let settings = Settings { timeout: Duration::from_secs(1), ..Settings::default() };
     let engine = home.start_with(home.database(), 2, LONG, settings).await;
     let lease = engine.allocate("holder").await.lease;
     let lock = "lock table token_manager.batches in exclusive mode";

@@ -7,8 +7,8 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Allocated, Answered, Asked, Error, GivenUp};
-use pool::{Fence, IdempotencyKey, KEPT, LeaseId, Policy, Refusal, Waiting, WhenFull};
+use engine::{AllocateOutcome, Allocated, Asked, Error, GiveUpOutcome};
+use pool::{Fence, IdempotencyKey, LeaseId, Policy, Refusal, TICKET_GRACE, Waiting, WhenFull};
 use support::{Home, Running, on_both, until, user_named};
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
@@ -39,28 +39,28 @@ fn keyed(user: &str, hold: Duration) -> Asked {
 }
 
 /// One request of a client that asks again and again; answered at once.
-async fn look(engine: &Running, user: &str) -> Answered {
+async fn look(engine: &Running, user: &str) -> AllocateOutcome {
     engine.handle.ask(keyed(user, Duration::ZERO)).await.unwrap()
 }
 
 #[track_caller]
-fn waiting(answered: Answered) -> Waiting {
+fn waiting(answered: AllocateOutcome) -> Waiting {
     match answered {
-        Answered::Waiting(waiting) => waiting,
+        AllocateOutcome::Waiting(waiting) => waiting,
         other => panic!("{other:?}"),
     }
 }
 
 #[track_caller]
-fn granted(answered: Answered) -> Allocated {
+fn granted(answered: AllocateOutcome) -> Allocated {
     match answered {
-        Answered::Granted(allocated) => *allocated,
+        AllocateOutcome::Granted(allocated) => *allocated,
         other => panic!("{other:?}"),
     }
 }
 
 /// A request that is held.
-fn hold(engine: &Running, user: &str) -> JoinHandle<Result<Answered, Error>> {
+fn hold(engine: &Running, user: &str) -> JoinHandle<Result<AllocateOutcome, Error>> {
     let (handle, asked) = (engine.handle.clone(), keyed(user, HOUR));
     tokio::spawn(async move { handle.ask(asked).await })
 }
@@ -174,7 +174,7 @@ async fn a_silent_ticket_lapses_after_15_seconds_and_not_earlier(home: Home) {
     let since = Instant::now();
     until("it has lapsed", || async { engine.waiting().await == 1 }).await;
     let lapsed = since.elapsed();
-    assert!(lapsed >= KEPT && lapsed < KEPT + Duration::from_secs(6), "{lapsed:?}");
+    assert!(lapsed >= TICKET_GRACE && lapsed < TICKET_GRACE + Duration::from_secs(6), "{lapsed:?}");
     assert!(!alive.is_finished(), "one that is held is not silent");
     let again = waiting(look(&engine, "silent").await);
     assert_eq!(again.position, 2);
@@ -191,11 +191,14 @@ async fn a_wait_ends_when_its_time_is_up_however_often_it_is_asked_for(home: Hom
     waiting(engine.handle.ask(asked()).await.unwrap());
     let held = Asked { hold: None, ..asked() };
     let refused = engine.handle.ask(held).await.unwrap();
-    assert!(matches!(refused, Answered::Refused(Refusal::Full { position: 1, .. })), "{refused:?}");
+    assert!(
+        matches!(refused, AllocateOutcome::Refused(Refusal::Full { position: 1, .. })),
+        "{refused:?}"
+    );
     waiting(engine.handle.ask(asked()).await.unwrap());
     tokio::time::sleep(Duration::from_millis(450)).await;
     let refused = engine.handle.ask(asked()).await.unwrap();
-    assert!(matches!(refused, Answered::Refused(Refusal::Full { .. })), "{refused:?}");
+    assert!(matches!(refused, AllocateOutcome::Refused(Refusal::Full { .. })), "{refused:?}");
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(850) && took < Duration::from_secs(4), "{took:?}");
     until("its place is given up", || async { engine.waiting().await == 0 }).await;
@@ -209,9 +212,9 @@ async fn a_ticket_is_given_up(home: Home) {
     until("it waits", || async { engine.waiting().await == 1 }).await;
     let ticket = waiting(look(&engine, "first").await).ticket;
     let second = waiting(look(&engine, "second").await);
-    assert_eq!(engine.handle.give_up(ticket).await.unwrap(), GivenUp::Done);
-    assert_eq!(held.await.unwrap().unwrap(), Answered::Refused(Refusal::GivenUp));
-    assert_eq!(engine.handle.give_up(ticket).await.unwrap(), GivenUp::Unknown);
+    assert_eq!(engine.handle.give_up(ticket).await.unwrap(), GiveUpOutcome::Done);
+    assert_eq!(held.await.unwrap().unwrap(), AllocateOutcome::Refused(Refusal::GivenUp));
+    assert_eq!(engine.handle.give_up(ticket).await.unwrap(), GiveUpOutcome::Unknown);
     assert_eq!(waiting(look(&engine, "second").await), Waiting { position: 1, ..second });
     assert_eq!(waiting(look(&engine, "first").await).position, 2, "a new wait");
     engine.stop().await;
@@ -225,7 +228,7 @@ async fn a_ticket_that_was_served_is_not_given_up(home: Home) {
     engine.release(one.token_id).await;
     granted(look(&engine, "first").await);
     let served = async || match engine.handle.give_up(ticket).await.unwrap() {
-        GivenUp::Served(lease) => (lease.id, lease.end.is_some()),
+        GiveUpOutcome::Served(lease) => (lease.id, lease.end.is_some()),
         other => panic!("{other:?}"),
     };
     assert_eq!(served().await, (ticket, false));
@@ -233,7 +236,10 @@ async fn a_ticket_that_was_served_is_not_given_up(home: Home) {
     engine.release(one.token_id).await;
     engine.allocate("c").await;
     assert_eq!(served().await, (ticket, true));
-    assert_eq!(engine.handle.give_up(LeaseId(other.token_id.0)).await.unwrap(), GivenUp::Unknown);
+    assert_eq!(
+        engine.handle.give_up(LeaseId(other.token_id.0)).await.unwrap(),
+        GiveUpOutcome::Unknown
+    );
     engine.stop().await;
 }
 
@@ -290,15 +296,15 @@ async fn insist(engines: Arc<RwLock<Vec<Running>>>, user: String, seed: u64) -> 
     loop {
         let place = random(2);
         let asked = keyed(&user, Duration::from_millis(random(300)));
-        let patience = Duration::from_millis(50 + random(400));
+        let timeout = Duration::from_millis(50 + random(400));
         let handle = {
             let engines = engines.read().await;
             engines[usize::try_from(place).unwrap() % engines.len()].handle.clone()
         };
         // Cut off, it asks again at once; so it does where the server has just stopped.
-        let answered = tokio::time::timeout(patience, handle.ask(asked)).await;
+        let answered = tokio::time::timeout(timeout, handle.ask(asked)).await;
         match answered {
-            Ok(Ok(Answered::Granted(allocated))) => {
+            Ok(Ok(AllocateOutcome::Granted(allocated))) => {
                 let lease = allocated.lease;
                 // Its own server may have been stopped by then.
                 while let Err(error) = engines.read().await[0].handle.release_lease(lease.id).await
@@ -307,8 +313,8 @@ async fn insist(engines: Arc<RwLock<Vec<Running>>>, user: String, seed: u64) -> 
                 }
                 return lease.fence;
             }
-            Ok(Ok(Answered::Refused(refusal))) => panic!("{refusal:?}"),
-            Ok(Ok(Answered::Waiting(_)) | Err(_)) | Err(_) => {}
+            Ok(Ok(AllocateOutcome::Refused(refusal))) => panic!("{refusal:?}"),
+            Ok(Ok(AllocateOutcome::Waiting(_)) | Err(_)) | Err(_) => {}
         }
         tokio::time::sleep(Duration::from_millis(random(100))).await;
     }
@@ -407,7 +413,7 @@ async fn a_ticket_outlives_the_death_of_its_server_also_while_others_write() {
     dying.die();
     let died = Instant::now();
     while living.waiting().await == 3 {
-        assert!(died.elapsed() < KEPT, "those without a key lapse");
+        assert!(died.elapsed() < TICKET_GRACE, "those without a key lapse");
         living.handle.renew(holder.id).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -441,8 +447,8 @@ async fn a_request_at_another_server_learns_that_its_ticket_was_given_up() {
     let held = hold(&here, "first");
     until("it waits", || async { there.waiting().await == 1 }).await;
     let ticket = there.handle.read(|view| view.queue().next().unwrap().lease_id).await.unwrap();
-    assert_eq!(there.handle.give_up(ticket).await.unwrap(), GivenUp::Done);
-    assert_eq!(held.await.unwrap().unwrap(), Answered::Refused(Refusal::GivenUp));
+    assert_eq!(there.handle.give_up(ticket).await.unwrap(), GiveUpOutcome::Done);
+    assert_eq!(held.await.unwrap().unwrap(), AllocateOutcome::Refused(Refusal::GivenUp));
     here.stop().await;
     there.stop().await;
 }

@@ -4,14 +4,14 @@ use uuid::Uuid;
 
 use crate::waiting::Available;
 use crate::{
-    Change, Command, End, EndReason, Fence, HeldBy, KeyUse, Keys, Lease, LeaseId, Outcome, Pool,
-    ServerId, Ticket, Timestamp, TokenId,
+    Change, Command, End, EndReason, Fence, HolderCondition, IdempotencyKeys, KeyUse, Lease,
+    LeaseId, Outcome, Pool, ServerId, Ticket, Timestamp, TokenId,
 };
 
 /// What a batch is decided by, besides the pool. A bare [`Timestamp`] stands for a server that is
 /// alone and remembers no keys.
 #[derive(Debug)]
-pub struct Circumstances {
+pub struct BatchContext {
     /// The moment at which all of it happens.
     pub now: Timestamp,
     /// The server that decides.
@@ -20,13 +20,13 @@ pub struct Circumstances {
     /// others can. See [`Ticket::is_live`].
     pub journal_at: Option<Timestamp>,
     /// What is remembered of the keys that the commands bear.
-    pub keys: Keys,
+    pub keys: IdempotencyKeys,
 }
 
-impl From<Timestamp> for Circumstances {
+impl From<Timestamp> for BatchContext {
     fn from(now: Timestamp) -> Self {
         let server = ServerId(Uuid::nil());
-        Circumstances { now, server, journal_at: None, keys: Keys::default() }
+        BatchContext { now, server, journal_at: None, keys: IdempotencyKeys::default() }
     }
 }
 
@@ -37,7 +37,7 @@ pub struct Batch<'a> {
     now: Timestamp,
     server: ServerId,
     journal_at: Option<Timestamp>,
-    keys: Keys,
+    keys: IdempotencyKeys,
     /// The last fence given before this batch: leases above it were granted in this one.
     fence_before: Fence,
     changes: Vec<Change>,
@@ -47,8 +47,8 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn begin(pool: &'a mut Pool, circumstances: Circumstances) -> Self {
-        let Circumstances { now, server, journal_at, keys } = circumstances;
+    pub(crate) fn begin(pool: &'a mut Pool, context: BatchContext) -> Self {
+        let BatchContext { now, server, journal_at, keys } = context;
         let fence_before = pool.fence();
         let mut batch = Batch {
             pool,
@@ -93,7 +93,7 @@ impl<'a> Batch<'a> {
             Command::Withdraw { lease_id } => self.withdraw(*lease_id),
             Command::GiveUp { lease_id } => self.give_up(*lease_id),
             Command::Lapse { lease_id } => self.lapse(*lease_id),
-            Command::Told { key } => {
+            Command::TimeoutDelivered { key } => {
                 self.told(key.clone());
                 Outcome::GaveUp
             }
@@ -124,7 +124,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Adds what is remembered of further keys, after some commands were decided.
-    pub fn learn(&mut self, keys: Keys) {
+    pub fn learn(&mut self, keys: IdempotencyKeys) {
         self.keys.learn(keys, self.keys_used.len());
     }
 
@@ -186,7 +186,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn release(&mut self, token_id: TokenId, if_held: &HeldBy) -> Outcome {
+    fn release(&mut self, token_id: TokenId, if_held: &HolderCondition) -> Outcome {
         let Some(token) = self.pool.token(token_id) else {
             return Outcome::UnknownToken;
         };
@@ -197,7 +197,7 @@ impl<'a> Batch<'a> {
             if_held.fits(lease) && given_back
         };
         if !if_held.is_anything() && !latest.as_ref().is_some_and(as_expected) {
-            return Outcome::HeldOtherwise { latest };
+            return Outcome::HolderMismatch { latest };
         }
         let running = latest.filter(|lease| lease.end.is_none());
         Outcome::Released { ended: running.map(|lease| self.end(lease, EndReason::Released)) }

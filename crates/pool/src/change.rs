@@ -69,7 +69,7 @@ pub enum Change {
         at: Timestamp,
     },
     /// The client whose wait was over has been told.
-    TimeOutTold {
+    WaitTimeoutDelivered {
         /// The user.
         user: UserId,
         /// The key.

@@ -14,7 +14,7 @@ pub enum Command {
         /// Which token.
         token_id: TokenId,
         /// What is expected of its lease.
-        if_held: HeldBy,
+        if_held: HolderCondition,
     },
     /// End exactly this lease.
     ReleaseLease {
@@ -43,7 +43,7 @@ pub enum Command {
         lease_id: LeaseId,
     },
     /// The client that waited with this key has been told that its wait is over.
-    Told {
+    TimeoutDelivered {
         /// The key.
         key: UserKey,
     },
@@ -107,18 +107,18 @@ impl Allocation {
 
 /// What is expected of a token's lease; any lease, and none, for the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HeldBy {
+pub struct HolderCondition {
     /// It is this one.
     pub lease_id: Option<LeaseId>,
     /// It is this user's.
     pub user: Option<UserId>,
 }
 
-impl HeldBy {
+impl HolderCondition {
     /// Whether anything will do, so that nothing is expected.
     #[must_use]
     pub fn is_anything(&self) -> bool {
-        *self == HeldBy::default()
+        *self == HolderCondition::default()
     }
 
     pub(crate) fn fits(&self, lease: &Lease) -> bool {
@@ -143,7 +143,7 @@ pub enum Outcome {
         ended: Option<Lease>,
     },
     /// The token is not held as was expected, so nothing was done.
-    HeldOtherwise {
+    HolderMismatch {
         /// Its latest lease, running or over, with its end as of now.
         latest: Option<Lease>,
     },
@@ -215,7 +215,7 @@ pub enum Refusal {
         /// How long until the next lease ends, or may be evicted, as far as is known.
         retry_after: Duration,
     },
-    /// [`MAX_WAITING`](crate::MAX_WAITING) wait already.
+    /// [`MAX_TICKETS`](crate::MAX_TICKETS) wait already.
     QueueFull,
     /// The ticket it waited with was given up.
     GivenUp,

@@ -39,11 +39,11 @@ impl IdempotencyKey {
     pub const MAX_CHARS: usize = 255;
 
     /// How long a key is remembered after its lease was granted, as long as keys are not short.
-    pub const KEPT: Duration = Duration::from_hours(24);
+    pub const RETENTION: Duration = Duration::from_hours(24);
 
     /// How long a key is remembered in any case: after its lease was granted, and after that ended.
     /// Clients that get no answer repeat a request for seconds, some for minutes.
-    pub const KEPT_AT_LEAST: Duration = Duration::from_mins(10);
+    pub const MIN_RETENTION: Duration = Duration::from_mins(10);
 
     /// The key that is this text.
     ///
@@ -111,7 +111,7 @@ impl Remembered {
 
 /// Remembered idempotency keys.
 #[derive(Debug)]
-pub struct Keys {
+pub struct IdempotencyKeys {
     /// Those of them that were used.
     pub found: HashMap<UserKey, Remembered>,
     /// How many more may be remembered.
@@ -124,9 +124,9 @@ pub struct Keys {
     pub next_forgotten_in: Duration,
 }
 
-impl Default for Keys {
+impl Default for IdempotencyKeys {
     fn default() -> Self {
-        Keys {
+        IdempotencyKeys {
             found: HashMap::new(),
             room: u64::MAX,
             room_of_users: HashMap::new(),
@@ -136,9 +136,9 @@ impl Default for Keys {
     }
 }
 
-impl Keys {
+impl IdempotencyKeys {
     /// Adds what is remembered of further keys, after `used` keys were used in the batch.
-    pub(crate) fn learn(&mut self, keys: Keys, used: usize) {
+    pub(crate) fn learn(&mut self, keys: IdempotencyKeys, used: usize) {
         // What the batch granted itself is newer.
         for (key, remembered) in keys.found {
             self.found.entry(key).or_insert(remembered);

@@ -23,14 +23,17 @@ mod token;
 mod user;
 mod waiting;
 
-pub use batch::{Batch, Circumstances};
+pub use batch::{Batch, BatchContext};
 pub use change::Change;
-pub use command::{Allocation, Command, Grant, HeldBy, Outcome, Refusal, Waiting};
+pub use command::{Allocation, Command, Grant, HolderCondition, Outcome, Refusal, Waiting};
 pub use human::HumanDuration;
-pub use key::{IdempotencyKey, InvalidKey, KeyUse, Keys, Remembered, UserKey};
+pub use key::{IdempotencyKey, IdempotencyKeys, InvalidKey, KeyUse, Remembered, UserKey};
 pub use lease::{End, EndReason, Fence, Lease, LeaseId};
 pub use policy::{InvalidPolicy, Policy, WhenFull};
-pub use queue::{GAP, HEARTBEAT, KEPT, MAX_WAITING, SILENCE, ServerId, Ticket};
+pub use queue::{
+    HEARTBEAT_INTERVAL, MAX_COUNTED_GAP, MAX_TICKETS, SERVER_TIMEOUT, ServerId, TICKET_GRACE,
+    Ticket,
+};
 pub use state::{Inconsistent, Pool, TokenView};
 pub use time::Timestamp;
 pub use token::{Token, TokenId, TokenValue};

@@ -11,21 +11,21 @@ use crate::{IdempotencyKey, Inconsistent, LeaseId, Timestamp, User, UserKey};
 pub struct ServerId(pub Uuid);
 
 /// How many may wait for a token at the same time.
-pub const MAX_WAITING: usize = 10_000;
+pub const MAX_TICKETS: usize = 10_000;
 
 /// A server that was silent for this long is dead, and its tickets with it. Only time in which some
-/// server reached the database counts, see [`GAP`].
-pub const SILENCE: Duration = Duration::from_secs(5);
+/// server reached the database counts, see [`MAX_COUNTED_GAP`].
+pub const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a server with tickets writes a heartbeat. A server that sees tickets of another one that
 /// is silent for longer writes them as well, as a witness of that silence.
-pub const HEARTBEAT: Duration = Duration::from_secs(1);
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a ticket with a key keeps its place while its client does not ask for it.
-pub const KEPT: Duration = Duration::from_secs(15);
+pub const TICKET_GRACE: Duration = Duration::from_secs(15);
 
 /// For how long a client may be told that its wait is over.
-const TOLD_WITHIN: Duration = KEPT.saturating_add(GAP);
+const TOLD_WITHIN: Duration = TICKET_GRACE.saturating_add(MAX_COUNTED_GAP);
 
 /// How many tickets are remembered that were given up.
 const GIVEN_UP: usize = 1_000;
@@ -33,12 +33,12 @@ const GIVEN_UP: usize = 1_000;
 /// The most that the time between two entries of the journal counts as silence. As long as any server
 /// reaches the database, heartbeats keep entries closer together than this while there are tickets.
 /// Where they are further apart, no server reached it, and none could be heard of.
-pub const GAP: Duration = Duration::from_secs(2);
+pub const MAX_COUNTED_GAP: Duration = Duration::from_secs(2);
 
 /// A place in the queue of those who wait for a token.
 ///
 /// A ticket without a key lasts as long as the request that it is for. One with a key is kept while no
-/// request for it is under way, at most for [`KEPT`], and its client may ask for it at any server.
+/// request for it is under way, at most for [`TICKET_GRACE`], and its client may ask for it at any server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
     /// Names the ticket, and the lease that it is for.
@@ -77,9 +77,13 @@ impl Ticket {
     }
 
     /// For how long its server may be silent. Its client may have asked for it up to a heartbeat after
-    /// the server was last heard of, and an outage that began then counts for [`GAP`].
+    /// the server was last heard of, and an outage that began then counts for [`MAX_COUNTED_GAP`].
     pub(crate) fn silence(&self) -> Duration {
-        if self.is_kept() { KEPT + HEARTBEAT + GAP } else { SILENCE }
+        if self.is_kept() {
+            TICKET_GRACE + HEARTBEAT_INTERVAL + MAX_COUNTED_GAP
+        } else {
+            SERVER_TIMEOUT
+        }
     }
 
     /// Whether the ticket is valid at `now`, as the server `asker` has to assume.
@@ -87,11 +91,13 @@ impl Ticket {
     /// Other servers that share the pool have to be heard of, or they are dead. The journal tells how
     /// long they were silent, so that every server judges alike, however recently it was started or
     /// reached the database again: `journal_at` is the time of the newest entry, after which no more
-    /// than [`GAP`] counts. It is `None` where no other server can share the pool: all others are dead,
+    /// than [`MAX_COUNTED_GAP`] counts. It is `None` where no other server can share the pool: all others are dead,
     /// and the tickets that they kept belong to the asker.
     #[must_use]
     pub fn is_live(&self, now: Timestamp, asker: ServerId, journal_at: Option<Timestamp>) -> bool {
-        let heard = |at: Timestamp| self.heard_at.after(self.silence()) > now.min(at.after(GAP));
+        let heard = |at: Timestamp| {
+            self.heard_at.after(self.silence()) > now.min(at.after(MAX_COUNTED_GAP))
+        };
         let served = self.server == asker || journal_at.map_or(self.is_kept(), heard);
         self.until > now && served
     }

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use crate::queue::Queue;
 use crate::{
-    Batch, Change, Circumstances, End, Fence, Lease, LeaseId, Policy, Ticket, Timestamp, Token,
+    Batch, BatchContext, Change, End, Fence, Lease, LeaseId, Policy, Ticket, Timestamp, Token,
     TokenId, UserId,
 };
 
@@ -120,8 +120,8 @@ impl Pool {
     }
 
     /// Begins a batch of commands that happen at one moment; first ends what is past its deadline.
-    pub fn batch(&mut self, circumstances: impl Into<Circumstances>) -> Batch<'_> {
-        Batch::begin(self, circumstances.into())
+    pub fn batch(&mut self, context: impl Into<BatchContext>) -> Batch<'_> {
+        Batch::begin(self, context.into())
     }
 
     /// Makes true what was decided, here or elsewhere.
@@ -153,7 +153,7 @@ impl Pool {
             Change::WaitStarted(ticket) => self.queue.add(ticket.clone()),
             Change::WaitEnded { lease_id } => self.queue.remove(*lease_id),
             Change::WaitTimedOut { lease_id, at } => self.queue.time_out(*lease_id, *at),
-            Change::TimeOutTold { user, key } => {
+            Change::WaitTimeoutDelivered { user, key } => {
                 self.queue.time_out_told(&key.of(*user));
                 Ok(())
             }

@@ -1,6 +1,6 @@
 use crate::{
-    Change, Fence, GAP, HEARTBEAT, LeaseId, Policy, Pool, ServerId, Ticket, Timestamp, UserKey,
-    Waiting, WhenFull,
+    Change, Fence, HEARTBEAT_INTERVAL, LeaseId, MAX_COUNTED_GAP, Policy, Pool, ServerId, Ticket,
+    Timestamp, UserKey, Waiting, WhenFull,
 };
 
 /// What there is for somebody who wants a token.
@@ -91,12 +91,12 @@ impl Pool {
         }
     }
 
-    /// Leaves out of every server's silence what exceeds [`GAP`] of the time between the journal's newest
+    /// Leaves out of every server's silence what exceeds [`MAX_COUNTED_GAP`] of the time between the journal's newest
     /// entry and one at `now`: no server reached the database then. Each of the changes moves the moment
     /// at which a server was last heard of. None where there was no such gap.
     #[must_use]
     pub fn forgive_silence(&self, now: Timestamp, journal_at: Timestamp) -> Vec<Change> {
-        let beyond = now.since(journal_at).saturating_sub(GAP);
+        let beyond = now.since(journal_at).saturating_sub(MAX_COUNTED_GAP);
         if beyond.is_zero() {
             return Vec::new();
         }
@@ -117,9 +117,11 @@ impl Pool {
         journal_at: Option<Timestamp>,
     ) -> bool {
         // A little less than a heartbeat, or every other one would come to nothing.
-        let lately = |at: Timestamp| at.after(HEARTBEAT * 9 / 10) > now;
+        let lately = |at: Timestamp| at.after(HEARTBEAT_INTERVAL * 9 / 10) > now;
         journal_at.is_some_and(|at| !lately(at))
-            && self.others(now, server).any(|ticket| ticket.heard_at.after(HEARTBEAT) <= now)
+            && self
+                .others(now, server)
+                .any(|ticket| ticket.heard_at.after(HEARTBEAT_INTERVAL) <= now)
     }
 
     /// When the first of the other servers that have tickets will have been silent for too long, or

@@ -7,8 +7,8 @@ use axum::extract::{self, FromRequest, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use engine::{Answered, Asked, Scope, View};
-use pool::{Allocation, MAX_WAITING, Refusal, User};
+use engine::{AllocateOutcome, Asked, Scope, View};
+use pool::{Allocation, MAX_TICKETS, Refusal, User};
 use utoipa::ToSchema;
 
 use crate::answer::Granted;
@@ -134,9 +134,9 @@ pub(crate) async fn allocate(
         }
     };
     match answered {
-        Answered::Granted(allocated) => Ok(Granted::from(&*allocated).response()),
-        Answered::Waiting(waiting) => Ok(Told::response(&waiting)),
-        Answered::Refused(refusal) => Err(refused(&refusal)),
+        AllocateOutcome::Granted(allocated) => Ok(Granted::from(&*allocated).response()),
+        AllocateOutcome::Waiting(waiting) => Ok(Told::response(&waiting)),
+        AllocateOutcome::Refused(refusal) => Err(refused(&refusal)),
     }
 }
 
@@ -268,7 +268,7 @@ fn refused(refusal: &Refusal) -> Problem {
         }
         Refusal::QueueFull => {
             let detail = format!(
-                "Every token is in use, and {MAX_WAITING} requests wait for one already, which is \
+                "Every token is in use, and {MAX_TICKETS} requests wait for one already, which is \
                  the limit. Try again after the time in Retry-After."
             );
             Problem::new(Code::QueueFull, detail)
@@ -299,7 +299,7 @@ fn refused(refusal: &Refusal) -> Problem {
         }
         Refusal::KeysFull { retry_after } => {
             let detail = "The limit of remembered idempotency keys is reached (setting \
-                          idempotency-keys). Try again after the time in Retry-After, when the \
+                          max-idempotency-keys). Try again after the time in Retry-After, when the \
                           oldest can be forgotten, or without a key.";
             Problem::new(Code::KeysFull, detail).after(retry_after)
         }

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use engine::OfLease;
+use engine::LeaseOutcome;
 use pool::{End, EndReason, Lease, LeaseId};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -28,7 +28,7 @@ struct Shown<'a> {
 
 /// Tell whether a lease runs, and what became of it
 ///
-/// Answered from memory while it runs and while it is its token's latest. The token's value is in no
+/// AllocateOutcome from memory while it runs and while it is its token's latest. The token's value is in no
 /// answer about leases.
 #[utoipa::path(
     get,
@@ -93,9 +93,9 @@ pub(crate) async fn release(
     _: Empty,
 ) -> Result<Response, Problem> {
     let lease = match app.engine.release_lease(id.lease()).await? {
-        OfLease::Done { lease, .. } | OfLease::AtLimit { lease, .. } => lease,
-        OfLease::Over { lease, evicted_by } => return Err(over(&lease, evicted_by)),
-        OfLease::Unknown => return Err(unknown_lease()),
+        LeaseOutcome::Done { lease, .. } | LeaseOutcome::AtLimit { lease, .. } => lease,
+        LeaseOutcome::Over { lease, evicted_by } => return Err(over(&lease, evicted_by)),
+        LeaseOutcome::Unknown => return Err(unknown_lease()),
     };
     let released = Released {
         status: "released",
@@ -132,10 +132,12 @@ pub(crate) async fn renew(
     _: Empty,
 ) -> Result<Response, Problem> {
     match app.engine.renew(id.lease()).await? {
-        OfLease::Done { lease, at } => Ok(json(&LeaseRow::new(&lease, None, at), LeaseRow::BYTES)),
-        OfLease::AtLimit { lease, .. } => Err(at_limit(&lease)),
-        OfLease::Over { lease, evicted_by } => Err(over(&lease, evicted_by)),
-        OfLease::Unknown => Err(unknown_lease()),
+        LeaseOutcome::Done { lease, at } => {
+            Ok(json(&LeaseRow::new(&lease, None, at), LeaseRow::BYTES))
+        }
+        LeaseOutcome::AtLimit { lease, .. } => Err(at_limit(&lease)),
+        LeaseOutcome::Over { lease, evicted_by } => Err(over(&lease, evicted_by)),
+        LeaseOutcome::Unknown => Err(unknown_lease()),
     }
 }
 

@@ -54,6 +54,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+pub use dashboard::Assets;
 pub use door::Door;
 pub use request_id::current_request_id;
 pub use routes::router;
@@ -109,6 +110,8 @@ pub struct Settings {
     pub benchmark_routes: bool,
     /// Log lines dropped since the process started, for the metrics.
     pub dropped_log_lines: Arc<AtomicU64>,
+    /// Files of the dashboard and of the API reference.
+    pub assets: Assets,
     /// Who traces requests, if anybody does.
     pub traces: Option<Arc<dyn Traces>>,
 }
@@ -132,6 +135,7 @@ impl Default for Settings {
             shutdown_timeout: Duration::from_secs(10),
             benchmark_routes: false,
             dropped_log_lines: Arc::default(),
+            assets: Assets::default(),
             traces: None,
         }
     }

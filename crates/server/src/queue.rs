@@ -7,7 +7,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use engine::{GivenUp, Scope, View};
+use engine::{GiveUpOutcome, Scope, View};
 use pool::{Ticket, Waiting};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -187,15 +187,15 @@ pub(crate) async fn give_up(
     _: Empty,
 ) -> Result<Response, Problem> {
     match app.engine.give_up(id.lease()).await? {
-        GivenUp::Done => {
+        GiveUpOutcome::Done => {
             Ok(answer::json(&TicketGivenUp { status: "given_up", ticket: id.uuid }, 96))
         }
-        GivenUp::Served(lease) => {
+        GiveUpOutcome::Served(lease) => {
             let detail = "The ticket has become a lease already, so nothing was done. Release the \
                           lease, which has the same id.";
             Err(Problem::with(detail, &TicketServed { lease_id: lease.id.0 }))
         }
-        GivenUp::Unknown => Err(unknown_ticket()),
+        GiveUpOutcome::Unknown => Err(unknown_ticket()),
     }
 }
 

@@ -5,8 +5,8 @@ use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use engine::Released;
-use pool::{HeldBy, Lease, LeaseId, User, UserId};
+use engine::ReleaseOutcome;
+use pool::{HolderCondition, Lease, LeaseId, User, UserId};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use utoipa::ToSchema;
@@ -85,9 +85,11 @@ pub(crate) async fn release(
     Condition { id, if_held }: Condition,
 ) -> Result<Response, Problem> {
     match app.engine.release(id.token(), if_held).await? {
-        Released::Free { .. } => Ok(json(&Answer { status: "released", token_id: &id.sent }, 96)),
-        Released::HeldOtherwise { latest } => Err(held_otherwise(latest.as_ref())),
-        Released::UnknownToken => Err(unknown_token()),
+        ReleaseOutcome::Free { .. } => {
+            Ok(json(&Answer { status: "released", token_id: &id.sent }, 96))
+        }
+        ReleaseOutcome::HolderMismatch { latest } => Err(held_otherwise(latest.as_ref())),
+        ReleaseOutcome::UnknownToken => Err(unknown_token()),
     }
 }
 
@@ -110,7 +112,7 @@ fn held_otherwise(latest: Option<&Lease>) -> Problem {
 /// bodies, which don't matter; but what may be meant as a condition must not be passed over.
 pub(crate) struct Condition {
     id: SentId,
-    if_held: HeldBy,
+    if_held: HolderCondition,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Condition {
@@ -143,9 +145,9 @@ fn not_in_query(query: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-fn condition(content_type: Option<&HeaderValue>, body: &[u8]) -> Result<HeldBy, Problem> {
+fn condition(content_type: Option<&HeaderValue>, body: &[u8]) -> Result<HolderCondition, Problem> {
     if body.is_empty() {
-        return Ok(HeldBy::default());
+        return Ok(HolderCondition::default());
     }
     let sent = match content_type.and_then(Format::of) {
         Some(Format::Json) => from_json(body)?,
@@ -160,7 +162,7 @@ fn condition(content_type: Option<&HeaderValue>, body: &[u8]) -> Result<HeldBy, 
         None => [Sent::Nothing, Sent::Nothing],
     };
     let [lease_id, user] = sent;
-    Ok(HeldBy { lease_id: lease(&lease_id)?, user: self::user(&user)? })
+    Ok(HolderCondition { lease_id: lease(&lease_id)?, user: self::user(&user)? })
 }
 
 fn from_json(body: &[u8]) -> Result<[Sent<'_>; 2], Problem> {
@@ -239,14 +241,14 @@ mod tests {
     const JSON: Option<&str> = Some("application/json");
     const FORM: Option<&str> = Some("application/x-www-form-urlencoded");
 
-    fn parse(content_type: Option<&'static str>, body: &str) -> Result<HeldBy, Code> {
+    fn parse(content_type: Option<&'static str>, body: &str) -> Result<HolderCondition, Code> {
         let content_type = content_type.map(HeaderValue::from_static);
         condition(content_type.as_ref(), body.as_bytes()).map_err(|problem| problem.code())
     }
 
     #[test]
     fn a_condition_is_understood_in_json_and_forms() {
-        let held = HeldBy {
+        let held = HolderCondition {
             lease_id: Some(LeaseId(ID.parse().unwrap())),
             user: Some(User::new("A é").unwrap().id),
         };
@@ -257,7 +259,7 @@ mod tests {
             parse(FORM, &format!("if%5Fuser=A+%c3%a9&lease_id={}", ID.to_uppercase())),
             Ok(held)
         );
-        let one = HeldBy { user: None, ..held };
+        let one = HolderCondition { user: None, ..held };
         assert_eq!(parse(JSON, &format!(r#"{{"lease_id":"{ID}"}}"#)), Ok(one));
     }
 
@@ -282,14 +284,18 @@ mod tests {
             (FORM, "user_id=%"),
             (FORM, r#"{"user_id":"a"}"#),
         ] {
-            assert_eq!(parse(content_type, body), Ok(HeldBy::default()), "{content_type:?} {body}");
+            assert_eq!(
+                parse(content_type, body),
+                Ok(HolderCondition::default()),
+                "{content_type:?} {body}"
+            );
         }
     }
 
     #[test]
     fn json_in_another_encoding_does_not_matter() {
         let json = HeaderValue::from_static("application/json");
-        assert_eq!(condition(Some(&json), b"\"\xe9\"").ok(), Some(HeldBy::default()));
+        assert_eq!(condition(Some(&json), b"\"\xe9\"").ok(), Some(HolderCondition::default()));
         let condition = condition(Some(&json), b"{\"if_user\":\"\xe9\"}");
         assert_eq!(condition.map_err(|problem| problem.code()), Err(Code::InvalidBody));
     }

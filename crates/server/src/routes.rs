@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::Method;
 use axum::response::Response;
@@ -64,10 +65,12 @@ pub fn router(engine: Handle, settings: &Settings) -> Door {
     let app = Inside::new(engine, settings);
     let (routes, described) = routes().split_for_parts();
     openapi::keep(described);
-    let mut routes = routes
+    let pages = Router::new()
         .route(PAGES[0], get(dashboard::page))
         .route(PAGES[1], get(dashboard::asset))
-        .route(PAGES[2], get(dashboard::docs));
+        .route(PAGES[2], get(dashboard::docs))
+        .with_state(settings.assets);
+    let mut routes = routes.merge(pages);
     if settings.benchmark_routes {
         routes = routes.merge(sample::routes());
     }

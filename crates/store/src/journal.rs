@@ -107,7 +107,10 @@ mod tests {
             Change::WaitMoved { lease_id: lease.id, server, at },
             Change::WaitGivenUp { lease_id: lease.id },
             Change::WaitTimedOut { lease_id: lease.id, at },
-            Change::TimeOutTold { user: lease.user.id, key: IdempotencyKey::new("key").unwrap() },
+            Change::WaitTimeoutDelivered {
+                user: lease.user.id,
+                key: IdempotencyKey::new("key").unwrap(),
+            },
         ];
         changes.extend(ended);
         changes

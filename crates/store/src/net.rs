@@ -76,7 +76,7 @@ impl Net {
                     net.heard.push((*server, *at));
                 }
                 // The one is only in the journal, the other only read any more.
-                Change::TimeOutTold { .. } | Change::LengthChanged { .. } => {}
+                Change::WaitTimeoutDelivered { .. } | Change::LengthChanged { .. } => {}
             }
         }
         (net.over, net.running) = net.running.into_iter().partition(|lease| lease.end.is_some());

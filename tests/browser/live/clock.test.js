@@ -1,7 +1,7 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Clock } from "../../../crates/server/dashboard/live/clock.js";
+import { Clock } from "../../../crates/dashboard/page/live/clock.js";
 import { START } from "./ground.js";
 
 /**

@@ -1,7 +1,7 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { duration, parseDuration, rough } from "../../../crates/server/dashboard/words/duration.js";
+import { duration, parseDuration, rough } from "../../../crates/dashboard/page/words/duration.js";
 
 test("lengths are written as the command line does", () => {
   for (const [ms, text] of /** @type {const} */ ([

@@ -2,9 +2,9 @@
 // What the tests of the data layer stand on: events as the server tells them, a stream that a test
 // holds in its hand, and an EventSource for Node, which has none.
 
-/** @typedef {import("../../../crates/server/dashboard/live/shape.js").Happening} Happening */
-/** @typedef {import("../../../crates/server/dashboard/live/shape.js").Info} Info */
-/** @typedef {import("../../../crates/server/dashboard/live/shape.js").Row} Row */
+/** @typedef {import("../../../crates/dashboard/page/live/shape.js").Happening} Happening */
+/** @typedef {import("../../../crates/dashboard/page/live/shape.js").Info} Info */
+/** @typedef {import("../../../crates/dashboard/page/live/shape.js").Row} Row */
 
 /** A time on a second of its own, so that tests can count from it. */
 export const START = Date.parse("2026-01-31T12:00:00Z");

@@ -1,11 +1,11 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Hub } from "../../../crates/server/dashboard/live/hub.js";
+import { Hub } from "../../../crates/dashboard/page/live/hub.js";
 import { until } from "../harness/wait.js";
 import { FakeSource, info, told } from "./ground.js";
 
-/** @typedef {import("../../../crates/server/dashboard/live/stream.js").Message} Message */
+/** @typedef {import("../../../crates/dashboard/page/live/stream.js").Message} Message */
 
 beforeEach(() => {
   FakeSource.made = [];

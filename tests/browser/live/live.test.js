@@ -1,15 +1,15 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Problem } from "../../../crates/server/dashboard/live/api.js";
-import { Clock } from "../../../crates/server/dashboard/live/clock.js";
-import { Live, RECENT } from "../../../crates/server/dashboard/live/live.js";
+import { Problem } from "../../../crates/dashboard/page/live/api.js";
+import { Clock } from "../../../crates/dashboard/page/live/clock.js";
+import { Live, RECENT } from "../../../crates/dashboard/page/live/live.js";
 import { until } from "../harness/wait.js";
 import { info, lease, rows, START, told, tokenId } from "./ground.js";
 
-/** @typedef {import("../../../crates/server/dashboard/live/stream.js").Message} Message */
-/** @typedef {import("../../../crates/server/dashboard/live/shape.js").Row} Row */
-/** @typedef {import("../../../crates/server/dashboard/live/shape.js").PastLease} PastLease */
+/** @typedef {import("../../../crates/dashboard/page/live/stream.js").Message} Message */
+/** @typedef {import("../../../crates/dashboard/page/live/shape.js").Row} Row */
+/** @typedef {import("../../../crates/dashboard/page/live/shape.js").PastLease} PastLease */
 
 /** A page whose stream and lists are in the test's hands. */
 function stage() {

@@ -1,7 +1,7 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Pool } from "../../../crates/server/dashboard/live/pool.js";
+import { Pool } from "../../../crates/dashboard/page/live/pool.js";
 import { happening, lease, rows, START, tokenId } from "./ground.js";
 
 /** @param {Parameters<typeof rows>} list */

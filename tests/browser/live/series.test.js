@@ -1,11 +1,11 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { happeningsOf, readPast } from "../../../crates/server/dashboard/live/past.js";
-import { BUCKETS, Series, STEP } from "../../../crates/server/dashboard/live/series.js";
+import { happeningsOf, readPast } from "../../../crates/dashboard/page/live/past.js";
+import { BUCKETS, Series, STEP } from "../../../crates/dashboard/page/live/series.js";
 import { happening, lease, START, tokenId } from "./ground.js";
 
-/** @typedef {import("../../../crates/server/dashboard/live/shape.js").PastLease} PastLease */
+/** @typedef {import("../../../crates/dashboard/page/live/shape.js").PastLease} PastLease */
 
 /**
  * @param {number} fence

@@ -2,10 +2,10 @@
 // The data layer against the server itself.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createApi, Problem } from "../../../crates/server/dashboard/live/api.js";
-import { Clock } from "../../../crates/server/dashboard/live/clock.js";
-import { Live } from "../../../crates/server/dashboard/live/live.js";
-import { Stream, TIMES } from "../../../crates/server/dashboard/live/stream.js";
+import { createApi, Problem } from "../../../crates/dashboard/page/live/api.js";
+import { Clock } from "../../../crates/dashboard/page/live/clock.js";
+import { Live } from "../../../crates/dashboard/page/live/live.js";
+import { Stream, TIMES } from "../../../crates/dashboard/page/live/stream.js";
 import { Server } from "../harness/server.js";
 import { until } from "../harness/wait.js";
 import { NodeSource } from "./ground.js";
@@ -37,7 +37,7 @@ const live = (page) => until("live", () => page.state === "live");
 /**
  * Whether the page says what the server says.
  * @param {Live} page
- * @param {import("../../../crates/server/dashboard/live/api.js").Api} api
+ * @param {import("../../../crates/dashboard/page/live/api.js").Api} api
  */
 async function same(page, api) {
   const told = (await api.tokens()).map(({ id, lease }) => [id, lease?.id ?? null]);
@@ -183,7 +183,7 @@ test("killed and started again, nothing is lost, and the list read once", async 
 });
 
 test("what the journal has no more is read again", async (t) => {
-  const server = await Server.start(t, "--pool-size=5", "--lease=60s", "--journal-keep=1");
+  const server = await Server.start(t, "--pool-size=5", "--lease=60s", "--journal-max-entries=1");
   const { page, api, active } = pageOf(t, server);
   await live(page);
   await server.end();

@@ -1,12 +1,12 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import { Problem } from "../../../crates/server/dashboard/live/api.js";
-import { Stream } from "../../../crates/server/dashboard/live/stream.js";
+import { Problem } from "../../../crates/dashboard/page/live/api.js";
+import { Stream } from "../../../crates/dashboard/page/live/stream.js";
 import { until } from "../harness/wait.js";
 import { FakeSource, info, told } from "./ground.js";
 
-/** @typedef {import("../../../crates/server/dashboard/live/stream.js").Message} Message */
+/** @typedef {import("../../../crates/dashboard/page/live/stream.js").Message} Message */
 
 const TIMES = { beat: 5, patience: 200, batch: 20, retry: 5, retryMost: 20, grace: 40,
   suspicion: 1e6, refused: 150, look: 1e6, slept: 3000 };
@@ -19,7 +19,7 @@ let stream;
 /** What GET /api/pool answers; an error is thrown. @type {ReturnType<typeof info> | Error} */
 let answer;
 let asked = 0;
-/** Who waits. @type {import("../../../crates/server/dashboard/live/shape.js").Ticket[]} */
+/** Who waits. @type {import("../../../crates/dashboard/page/live/shape.js").Ticket[]} */
 let tickets = [];
 /** Why the server opens no stream. @type {string | undefined} */
 let why;

@@ -2,13 +2,13 @@
 // A wait for a token, over cuts, restarts and changes of mind.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Problem } from "../../../crates/server/dashboard/live/api.js";
-import { GivenUp, Waiting } from "../../../crates/server/dashboard/live/waiting.js";
+import { Problem } from "../../../crates/dashboard/page/live/api.js";
+import { GivenUp, Waiting } from "../../../crates/dashboard/page/live/waiting.js";
 import { until } from "../harness/wait.js";
 import { START } from "./ground.js";
 
-/** @typedef {import("../../../crates/server/dashboard/live/shape.js").Ticket} Ticket */
-/** @typedef {import("../../../crates/server/dashboard/live/shape.js").Allocation} Allocation */
+/** @typedef {import("../../../crates/dashboard/page/live/shape.js").Ticket} Ticket */
+/** @typedef {import("../../../crates/dashboard/page/live/shape.js").Allocation} Allocation */
 /** @typedef {{ key: string, hold: number, limit: AbortSignal }} Asked */
 /** @typedef {{ ticket?: Ticket, allocation?: Allocation } | Problem | "hold"} Answer */
 

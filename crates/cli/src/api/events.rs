@@ -18,7 +18,7 @@ use super::scheme::Repeats;
 use super::{Api, Failure, jittered};
 
 /// How long a stream may be silent before it is given up: it gives a sign of life every 15 seconds.
-const SILENCE: Duration = Duration::from_secs(40);
+const SERVER_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// How long to wait for a stream to begin.
 const OPENING: Duration = Duration::from_secs(10);
@@ -186,7 +186,7 @@ impl Follow {
 fn chunks(api: Api, response: Response) -> impl Stream<Item = Result<Bytes, Failure>> + Send {
     let state = (api, response, Unfinished::default());
     futures_util::stream::unfold(state, |(api, mut response, mut event)| async move {
-        let chunk = match tokio::time::timeout(SILENCE, response.chunk()).await {
+        let chunk = match tokio::time::timeout(SERVER_TIMEOUT, response.chunk()).await {
             Ok(chunk) => chunk.map_err(|error| Failure::of(&api, error)).transpose()?,
             Err(_) => Err(api.lost("it gave no sign of life")),
         };

@@ -8,7 +8,7 @@ use crate::term::harmless;
 use super::look::{PLAIN, QUIET, paint};
 
 /// Between columns.
-const GAP: usize = 2;
+const MAX_COUNTED_GAP: usize = 2;
 
 /// To how much ids are shortened.
 const SHORT: usize = 8;
@@ -121,7 +121,7 @@ impl<const N: usize> Table<N> {
 /// By how much columns are too wide together.
 fn over(widths: &[usize], width: usize) -> usize {
     let shown = widths.iter().filter(|width| **width > 0).count();
-    (widths.iter().sum::<usize>() + GAP * shown.saturating_sub(1)).saturating_sub(width)
+    (widths.iter().sum::<usize>() + MAX_COUNTED_GAP * shown.saturating_sub(1)).saturating_sub(width)
 }
 
 fn line<const N: usize>(cells: &[Cell; N], widths: &[usize; N]) -> String {
@@ -137,7 +137,7 @@ fn line<const N: usize>(cells: &[Cell; N], widths: &[usize; N]) -> String {
             line.push_str(&paint(cell.style, &text));
             padding = 0;
         }
-        padding += width - text.width() + GAP;
+        padding += width - text.width() + MAX_COUNTED_GAP;
     }
     line
 }

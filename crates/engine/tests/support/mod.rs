@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Allocated, Asked, Engine, Fatal, Handle, Health, Released, Settings};
-use pool::{HeldBy, Lease, Policy, Refusal, TokenId, User};
+use engine::{Allocated, Asked, Engine, Fatal, Handle, Health, ReleaseOutcome, Settings};
+use pool::{HolderCondition, Lease, Policy, Refusal, TokenId, User};
 use store::{Clock, Database, DatabaseUrl, SystemClock, Wanted};
 use tempfile::TempDir;
 use testbed::Cluster;
@@ -141,8 +141,8 @@ impl Running {
 
     /// Releases the token and tells the lease that ended for it.
     pub async fn release(&self, token: TokenId) -> Option<Lease> {
-        match self.handle.release(token, HeldBy::default()).await.unwrap() {
-            Released::Free { ended } => ended,
+        match self.handle.release(token, HolderCondition::default()).await.unwrap() {
+            ReleaseOutcome::Free { ended } => ended,
             other => panic!("{other:?}"),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Batch;
 use crate::waiting::Available;
 use crate::{
-    Allocation, Change, EndReason, Fence, Grant, KeyUse, Lease, LeaseId, MAX_WAITING, Outcome,
+    Allocation, Change, EndReason, Fence, Grant, KeyUse, Lease, LeaseId, MAX_TICKETS, Outcome,
     Refusal, Remembered, Ticket, TokenValue, UserKey, Waiting, WhenFull,
 };
 
@@ -86,7 +86,7 @@ impl Batch<'_> {
         let timed_out = self.pool.queue.has_timed_out(&key, self.now);
         if timed_out {
             let UserKey { user, key } = key;
-            self.record(Change::TimeOutTold { user, key });
+            self.record(Change::WaitTimeoutDelivered { user, key });
         }
         timed_out
     }
@@ -197,7 +197,7 @@ impl Batch<'_> {
         if until <= self.now {
             return self.full(position);
         }
-        if self.pool.queue.len() >= MAX_WAITING {
+        if self.pool.queue.len() >= MAX_TICKETS {
             return Outcome::NotAllocated(Refusal::QueueFull);
         }
         let ticket = Ticket {

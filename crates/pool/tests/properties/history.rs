@@ -76,7 +76,7 @@ impl History {
                 Change::WaitMoved { lease_id, at, .. } => {
                     assert!(self.waiting.contains(lease_id) && *at == now);
                 }
-                Change::TimeOutTold { .. } => {}
+                Change::WaitTimeoutDelivered { .. } => {}
                 Change::WaitEnded { lease_id }
                 | Change::WaitTimedOut { lease_id, .. }
                 | Change::WaitGivenUp { lease_id } => {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Command, End, EndReason, Fence, GAP, Grant, HEARTBEAT, KEPT, Keys, Lease, LeaseId,
-    MAX_WAITING, Outcome, Policy, Refusal, Remembered, SILENCE, ServerId, Timestamp, Token,
-    TokenId, UserKey, WhenFull,
+    Allocation, Command, End, EndReason, Fence, Grant, HEARTBEAT_INTERVAL, IdempotencyKeys, Lease,
+    LeaseId, MAX_COUNTED_GAP, MAX_TICKETS, Outcome, Policy, Refusal, Remembered, SERVER_TIMEOUT,
+    ServerId, TICKET_GRACE, Timestamp, Token, TokenId, UserKey, WhenFull,
 };
 
 /// Everything that ever happened to a pool.
@@ -118,7 +118,7 @@ impl Model {
     }
 
     /// What a store would find of all the keys there are.
-    pub fn remembered(&self) -> Keys {
+    pub fn remembered(&self) -> IdempotencyKeys {
         let found = self.keys.iter().map(|(key, used)| {
             let lease = self.lease(used.lease_id).unwrap().clone();
             let evicted = used.evicted.map(|id| self.lease(id).unwrap().clone());
@@ -126,12 +126,12 @@ impl Model {
             (key.clone(), Remembered { lease, evicted, asked_lease, asked_wait })
         });
         let room = self.most_keys - self.keys.len() as u64;
-        Keys { found: found.collect(), room, ..Keys::default() }
+        IdempotencyKeys { found: found.collect(), room, ..IdempotencyKeys::default() }
     }
 
     /// Time since the newest journal entry counts as silence up to a limit only.
     pub fn forgive(&mut self, journal_at: Timestamp) {
-        let beyond = self.now.since(journal_at).saturating_sub(GAP);
+        let beyond = self.now.since(journal_at).saturating_sub(MAX_COUNTED_GAP);
         if !self.shared || beyond.is_zero() {
             return;
         }
@@ -160,10 +160,14 @@ impl Model {
             }
         }
         for known in self.timed_out.values_mut() {
-            known.retain(|_, at| at.after(KEPT + GAP) > now);
+            known.retain(|_, at| at.after(TICKET_GRACE + MAX_COUNTED_GAP) > now);
         }
         self.queue.retain(|waiting| {
-            let most = if waiting.key.is_some() { KEPT + HEARTBEAT + GAP } else { SILENCE };
+            let most = if waiting.key.is_some() {
+                TICKET_GRACE + HEARTBEAT_INTERVAL + MAX_COUNTED_GAP
+            } else {
+                SERVER_TIMEOUT
+            };
             let heard = shared && waiting.heard_at.after(most) > now;
             waiting.until > now && (waiting.server == server || heard)
         });
@@ -183,7 +187,7 @@ impl Model {
                     as_expected && lease.end.is_none_or(|end| end.reason == EndReason::Released)
                 });
                 if !held && (if_held.lease_id.is_some() || if_held.user.is_some()) {
-                    return Some(Outcome::HeldOtherwise { latest });
+                    return Some(Outcome::HolderMismatch { latest });
                 }
                 let running = latest.filter(|lease| lease.end.is_none());
                 Outcome::Released { ended: running.map(|l| self.end(l.id, EndReason::Released)) }
@@ -220,7 +224,7 @@ impl Model {
                 self.queue.retain(|one| one.lease_id != *lease_id || one.server != server);
                 Outcome::GaveUp
             }
-            Command::Told { key } => {
+            Command::TimeoutDelivered { key } => {
                 self.told(key);
                 Outcome::GaveUp
             }
@@ -309,7 +313,7 @@ impl Model {
         if wait.is_zero() {
             return Some(self.full(position));
         }
-        if self.queue.len() == MAX_WAITING {
+        if self.queue.len() == MAX_TICKETS {
             return Some(Outcome::NotAllocated(Refusal::QueueFull));
         }
         let most = Duration::from_secs(if key.is_some() { 86_400 } else { 60 });

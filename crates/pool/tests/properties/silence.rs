@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use pool::{
-    Allocation, Change, Circumstances, Command, GAP, HEARTBEAT, IdempotencyKey, KEPT, Keys,
-    LeaseId, Policy, Pool, SILENCE, ServerId, Timestamp, Token, TokenId, TokenValue, User,
-    WhenFull,
+    Allocation, BatchContext, Change, Command, HEARTBEAT_INTERVAL, IdempotencyKey, IdempotencyKeys,
+    LeaseId, MAX_COUNTED_GAP, Policy, Pool, SERVER_TIMEOUT, ServerId, TICKET_GRACE, Timestamp,
+    Token, TokenId, TokenValue, User, WhenFull,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -55,10 +55,10 @@ impl World {
     fn turn(&mut self, server: ServerId, commands: &[Command]) {
         let now = Timestamp::from_micros(self.now);
         let journal_at = Some(self.journal_at);
-        let circumstances = Circumstances { now, server, journal_at, keys: Keys::default() };
+        let context = BatchContext { now, server, journal_at, keys: IdempotencyKeys::default() };
         // Every copy is the same: what a snapshot has is what the journal comes to.
         let tickets: Vec<_> = self.pool.tickets().cloned().collect();
-        let mut batch = self.pool.batch(circumstances);
+        let mut batch = self.pool.batch(context);
         for command in commands {
             batch.decide(command).unwrap();
         }
@@ -171,10 +171,10 @@ proptest! {
                     prop_assert!(world.waits(lease_id), "a live server's ticket is kept");
                 } else {
                     // Its client may have asked until then.
-                    let least = if kept { KEPT } else { Duration::ZERO };
+                    let least = if kept { TICKET_GRACE } else { Duration::ZERO };
                     let kept_on = last_life + micros(least) > world.now;
                     prop_assert!(!kept_on || world.waits(lease_id), "a silent ticket is kept");
-                    let most = if kept { KEPT + HEARTBEAT + GAP } else { SILENCE } + HEARTBEAT * 2;
+                    let most = if kept { TICKET_GRACE + HEARTBEAT_INTERVAL + MAX_COUNTED_GAP } else { SERVER_TIMEOUT } + HEARTBEAT_INTERVAL * 2;
                     let gone = in_touch > micros(most);
                     prop_assert!(!gone || !world.waits(lease_id), "in touch for {in_touch} us");
                 }
@@ -185,6 +185,6 @@ proptest! {
                 last_turn = None;
             }
         }
-        prop_assert!(GAP < SILENCE, "one outage is never taken for a death");
+        prop_assert!(MAX_COUNTED_GAP < SERVER_TIMEOUT, "one outage is never taken for a death");
     }
 }

@@ -4,9 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use pool::{
-    Allocation, Batch, Change, Circumstances, Command, GAP, HEARTBEAT, HeldBy, IdempotencyKey,
-    KEPT, Keys, LeaseId, Outcome, Policy, Pool, SILENCE, ServerId, Ticket, Timestamp, Token,
-    TokenId, TokenValue, User,
+    Allocation, Batch, BatchContext, Change, Command, HEARTBEAT_INTERVAL, HolderCondition,
+    IdempotencyKey, IdempotencyKeys, LeaseId, MAX_COUNTED_GAP, Outcome, Policy, Pool,
+    SERVER_TIMEOUT, ServerId, TICKET_GRACE, Ticket, Timestamp, Token, TokenId, TokenValue, User,
 };
 use uuid::Uuid;
 
@@ -123,7 +123,7 @@ impl World {
         let id = *id;
         let fence_before = model.fence();
         let (now, keys, shared) = (model.now, model.remembered(), model.shared);
-        let mut batch = pool.batch(Circumstances {
+        let mut batch = pool.batch(BatchContext {
             now,
             server: id,
             journal_at: shared.then_some(*journal_at),
@@ -192,9 +192,9 @@ impl World {
         let (now, journal_at) = (self.model.now, self.model.shared.then_some(self.journal_at));
         let chance = server.pool.next_chance(now, server.id, journal_at, connected);
         let mut pool = server.pool.clone();
-        let circumstances =
-            Circumstances { now, server: server.id, journal_at, keys: Keys::default() };
-        let next = pool.batch(circumstances).next_in_queue(connected).is_some();
+        let context =
+            BatchContext { now, server: server.id, journal_at, keys: IdempotencyKeys::default() };
+        let next = pool.batch(context).next_in_queue(connected).is_some();
         assert_eq!(chance == Some(now), next, "the next chance is when it says");
         assert!(chance.is_none_or(|at| at >= now));
     }
@@ -226,7 +226,13 @@ impl World {
             assert_eq!(pool.ticket(waiting.lease_id).map(|t| t.until), Some(waiting.until));
         }
         // A batch came before, so nothing of the silence is left to be forgiven.
-        let most = |w: &Waiting| if w.key.is_some() { KEPT + HEARTBEAT + GAP } else { SILENCE };
+        let most = |w: &Waiting| {
+            if w.key.is_some() {
+                TICKET_GRACE + HEARTBEAT_INTERVAL + MAX_COUNTED_GAP
+            } else {
+                SERVER_TIMEOUT
+            }
+        };
         let heard = |w: &&Waiting| w.server == server.id || w.heard_at.after(most(w)) > now;
         let live = model.queue.iter().filter(|waiting| waiting.until > now).filter(heard).count();
         if shared {
@@ -255,7 +261,7 @@ impl World {
                 };
                 let user = user.map(|user| name(user).id);
                 let token_id = token(*place as u128 + 1).id;
-                Command::Release { token_id, if_held: HeldBy { lease_id, user } }
+                Command::Release { token_id, if_held: HolderCondition { lease_id, user } }
             }
             Step::ReleaseLease(ago) => Command::ReleaseLease { lease_id: self.lease_id(*ago)? },
             Step::Renew(ago) => Command::Renew { lease_id: self.lease_id(*ago)? },

@@ -1,8 +1,9 @@
 //! Tickets with a key, which keep their place between requests.
 
 use pool::{
-    Allocation, Batch, Change, Circumstances, Command, GAP, HEARTBEAT, IdempotencyKey, KEPT, Keys,
-    LeaseId, Outcome, Policy, Pool, Refusal, ServerId, Ticket, Timestamp, User, Waiting, WhenFull,
+    Allocation, Batch, BatchContext, Change, Command, HEARTBEAT_INTERVAL, IdempotencyKey,
+    IdempotencyKeys, LeaseId, MAX_COUNTED_GAP, Outcome, Policy, Pool, Refusal, ServerId,
+    TICKET_GRACE, Ticket, Timestamp, User, Waiting, WhenFull,
 };
 use uuid::Uuid;
 
@@ -19,12 +20,12 @@ fn keyed(number: u128, key: &str) -> Allocation {
     Allocation { key: IdempotencyKey::new(key).ok(), ..patient(number, 3_600) }
 }
 
-fn at(server: ServerId, now: Timestamp) -> Circumstances {
-    Circumstances { now, server, journal_at: Some(now), keys: Keys::default() }
+fn at(server: ServerId, now: Timestamp) -> BatchContext {
+    BatchContext { now, server, journal_at: Some(now), keys: IdempotencyKeys::default() }
 }
 
-fn alone(server: ServerId, now: Timestamp) -> Circumstances {
-    Circumstances { journal_at: None, ..at(server, now) }
+fn alone(server: ServerId, now: Timestamp) -> BatchContext {
+    BatchContext { journal_at: None, ..at(server, now) }
 }
 
 #[track_caller]
@@ -127,7 +128,7 @@ fn a_wait_with_a_key_lasts_a_day_at_most() {
 #[test]
 fn a_kept_ticket_outlives_its_server_by_its_own_time() {
     let mut pool = awaited();
-    let lapsed = second(0).after(KEPT + HEARTBEAT + GAP);
+    let lapsed = second(0).after(TICKET_GRACE + HEARTBEAT_INTERVAL + MAX_COUNTED_GAP);
     let just_before = Timestamp::from_micros(lapsed.as_micros() - 1);
     drop(pool.batch(at(HERE, just_before)));
     assert_eq!(waiting(&pool), [id(2), id(3)]);
@@ -207,7 +208,7 @@ fn a_client_learns_that_its_wait_was_over_when_it_asks_next() {
     assert_eq!(queued(&allocate(&mut pool, second(6), asked(6, "Bob"))), 1, "a new wait");
     // Told by the answer to a request that was held.
     let key = asked(7, "Cleo").user_key().unwrap();
-    decide(&mut pool, second(6), &Command::Told { key });
+    decide(&mut pool, second(6), &Command::TimeoutDelivered { key });
     assert_eq!(queued(&allocate(&mut pool, second(6), asked(7, "Cleo"))), 2);
     // A server that does not know lets the client wait again.
     let ticket = pool.ticket(id(7)).unwrap().clone();
@@ -220,7 +221,7 @@ fn a_client_learns_that_its_wait_was_over_when_it_asks_next() {
     let mut other = pool.clone();
     other.apply(&Change::WaitStarted(dora)).unwrap();
     assert_eq!(queued(&allocate(&mut other, second(7), asked(8, "Dora"))), 3);
-    let late = second(5).after(KEPT + GAP);
+    let late = second(5).after(TICKET_GRACE + MAX_COUNTED_GAP);
     assert_eq!(queued(&allocate(&mut pool, late, asked(8, "Dora"))), 1);
 }
 

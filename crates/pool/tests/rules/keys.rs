@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use pool::{
-    Allocation, Circumstances, Command, EndReason, IdempotencyKey, KeyUse, Keys, Outcome, Policy,
-    Pool, Refusal, Remembered, ServerId, Timestamp, User, UserKey, WhenFull,
+    Allocation, BatchContext, Command, EndReason, IdempotencyKey, IdempotencyKeys, KeyUse, Outcome,
+    Policy, Pool, Refusal, Remembered, ServerId, Timestamp, User, UserKey, WhenFull,
 };
 use uuid::Uuid;
 
@@ -26,14 +26,18 @@ fn keyed(number: u128) -> Allocation {
 }
 
 /// What a store would tell of the key `k`, used for the lease with that number as the pool has it.
-fn remembered(pool: &Pool, number: u128) -> Keys {
+fn remembered(pool: &Pool, number: u128) -> IdempotencyKeys {
     let lease = lease(pool, number).clone();
     let remembered = Remembered { lease, evicted: None, asked_lease: None, asked_wait: None };
-    Keys { found: HashMap::from([(user_key("Ada", "k"), remembered)]), room: 0, ..Keys::default() }
+    IdempotencyKeys {
+        found: HashMap::from([(user_key("Ada", "k"), remembered)]),
+        room: 0,
+        ..IdempotencyKeys::default()
+    }
 }
 
-fn with(keys: Keys, now: Timestamp) -> Circumstances {
-    Circumstances { now, server: ServerId(Uuid::nil()), journal_at: None, keys }
+fn with(keys: IdempotencyKeys, now: Timestamp) -> BatchContext {
+    BatchContext { now, server: ServerId(Uuid::nil()), journal_at: None, keys }
 }
 
 #[test]
@@ -131,7 +135,7 @@ fn the_same_key_of_another_user_is_another_key() {
     let mut pool = pool(2, POLICY);
     decide(&mut pool, second(0), &Command::Allocate(keyed(1)));
     let bob = || Allocation { user: User::new("Bob").unwrap(), ..keyed(2) };
-    let keys = Keys { room: 9, ..remembered(&pool, 1) };
+    let keys = IdempotencyKeys { room: 9, ..remembered(&pool, 1) };
     let mut batch = pool.batch(with(keys, second(1)));
     assert_eq!(granted(batch.decide(&Command::Allocate(bob())).unwrap()).lease.id, id(2));
     let again = Allocation { lease_id: id(3), ..bob() };
@@ -165,7 +169,7 @@ fn only_successes_are_remembered() {
 fn a_new_key_needs_room_and_a_known_one_does_not() {
     let mut pool = pool(3, POLICY);
     let next_forgotten_in = seconds(7);
-    let keys = Keys { room: 1, next_forgotten_in, ..Keys::default() };
+    let keys = IdempotencyKeys { room: 1, next_forgotten_in, ..IdempotencyKeys::default() };
     let mut batch = pool.batch(with(keys, second(0)));
     granted(batch.decide(&Command::Allocate(keyed(1))).unwrap());
     let other = Allocation { key: Some(key("other")), ..asked(2) };
@@ -179,12 +183,12 @@ fn a_new_key_needs_room_and_a_known_one_does_not() {
 fn a_user_with_its_share_of_the_keys_gets_no_more_and_others_do() {
     let mut pool = pool(5, POLICY);
     let ada = keyed(1).user.id;
-    let keys = Keys {
+    let keys = IdempotencyKeys {
         room: 9,
         room_of_users: HashMap::from([(ada, 1)]),
         most_of_user: 4,
         next_forgotten_in: seconds(7),
-        ..Keys::default()
+        ..IdempotencyKeys::default()
     };
     let mut batch = pool.batch(with(keys, second(0)));
     granted(batch.decide(&Command::Allocate(keyed(1))).unwrap());
@@ -225,8 +229,11 @@ fn one_who_waits_with_a_key_that_was_used_for_something_else_leaves_the_queue() 
     drop(batch);
     let lease = pool.token(token(1).id).unwrap().latest.unwrap().clone();
     let used = Remembered { lease, evicted: None, asked_lease: None, asked_wait: None };
-    let keys =
-        Keys { found: HashMap::from([(user_key("Ada", "k"), used)]), room: 9, ..Keys::default() };
+    let keys = IdempotencyKeys {
+        found: HashMap::from([(user_key("Ada", "k"), used)]),
+        room: 9,
+        ..IdempotencyKeys::default()
+    };
     let mut batch = pool.batch(with(keys, second(1)));
     assert_eq!(next(&batch), Some(id(2)));
     let outcome = batch.decide(&waits);

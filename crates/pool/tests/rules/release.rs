@@ -1,10 +1,10 @@
 //! Release, of a token as it is expected to be held and of exactly one lease.
 
-use pool::{Command, EndReason, HeldBy, Outcome, Pool, Timestamp, User, UserId};
+use pool::{Command, EndReason, HolderCondition, Outcome, Pool, Timestamp, User, UserId};
 
 use super::{POLICY, decide, hold, id, pool, second, token};
 
-fn release(pool: &mut Pool, at: Timestamp, if_held: HeldBy) -> Outcome {
+fn release(pool: &mut Pool, at: Timestamp, if_held: HolderCondition) -> Outcome {
     decide(pool, at, &Command::Release { token_id: token(1).id, if_held })
 }
 
@@ -12,8 +12,8 @@ fn release_lease(pool: &mut Pool, at: Timestamp, number: u128) -> Outcome {
     decide(pool, at, &Command::ReleaseLease { lease_id: id(number) })
 }
 
-fn by(number: u128) -> HeldBy {
-    HeldBy { lease_id: Some(id(number)), user: None }
+fn by(number: u128) -> HolderCondition {
+    HolderCondition { lease_id: Some(id(number)), user: None }
 }
 
 fn user(name: &str) -> UserId {
@@ -30,12 +30,12 @@ fn ended(outcome: &Outcome) -> Option<u128> {
 #[test]
 fn without_a_condition_whatever_holds_the_token_ends() {
     let mut pool = pool(1, POLICY);
-    assert_eq!(ended(&release(&mut pool, second(0), HeldBy::default())), None);
+    assert_eq!(ended(&release(&mut pool, second(0), HolderCondition::default())), None);
     hold(&mut pool, second(0), [1]);
-    assert_eq!(ended(&release(&mut pool, second(5), HeldBy::default())), Some(1));
+    assert_eq!(ended(&release(&mut pool, second(5), HolderCondition::default())), Some(1));
     let end = super::lease(&pool, 1).end.unwrap();
     assert_eq!((end.at, end.reason), (second(5), EndReason::Released));
-    let unknown = Command::Release { token_id: token(2).id, if_held: HeldBy::default() };
+    let unknown = Command::Release { token_id: token(2).id, if_held: HolderCondition::default() };
     assert_eq!(decide(&mut pool, second(5), &unknown), Outcome::UnknownToken);
 }
 
@@ -44,7 +44,7 @@ fn a_late_release_does_not_free_somebody_elses_token() {
     let mut pool = pool(1, POLICY);
     hold(&mut pool, second(0), [1]);
     hold(&mut pool, second(130), [2]);
-    let Outcome::HeldOtherwise { latest } = release(&mut pool, second(131), by(1)) else {
+    let Outcome::HolderMismatch { latest } = release(&mut pool, second(131), by(1)) else {
         panic!()
     };
     assert_eq!(latest.map(|lease| lease.id), Some(id(2)));
@@ -58,15 +58,15 @@ fn a_user_is_expected_by_identity_and_all_that_is_expected_has_to_be_so() {
     let mut pool = pool(1, POLICY);
     hold(&mut pool, second(0), [1]);
     let wrong = [
-        HeldBy { lease_id: None, user: Some(user("Bob")) },
-        HeldBy { user: Some(user("Bob")), ..by(1) },
-        HeldBy { user: Some(user("Ada")), ..by(2) },
+        HolderCondition { lease_id: None, user: Some(user("Bob")) },
+        HolderCondition { user: Some(user("Bob")), ..by(1) },
+        HolderCondition { user: Some(user("Ada")), ..by(2) },
     ];
     for if_held in wrong {
         let outcome = release(&mut pool, second(1), if_held);
-        assert!(matches!(outcome, Outcome::HeldOtherwise { latest: Some(_) }), "{outcome:?}");
+        assert!(matches!(outcome, Outcome::HolderMismatch { latest: Some(_) }), "{outcome:?}");
     }
-    let right = HeldBy { user: Some(user("Ada")), ..by(1) };
+    let right = HolderCondition { user: Some(user("Ada")), ..by(1) };
     assert_eq!(ended(&release(&mut pool, second(1), right)), Some(1));
 }
 
@@ -74,7 +74,7 @@ fn a_user_is_expected_by_identity_and_all_that_is_expected_has_to_be_so() {
 fn a_token_never_held_is_not_held_as_expected() {
     let mut pool = pool(1, POLICY);
     let outcome = release(&mut pool, second(0), by(1));
-    assert_eq!(outcome, Outcome::HeldOtherwise { latest: None });
+    assert_eq!(outcome, Outcome::HolderMismatch { latest: None });
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn giving_back_twice_is_no_error_but_giving_back_what_was_lost_is() {
     // On its deadline a lease has expired, and a release comes too late.
     let Outcome::LeaseOver(lease) = release_lease(&mut pool, second(130), 2) else { panic!() };
     assert_eq!(lease.end.map(|end| end.reason), Some(EndReason::Expired));
-    let Outcome::HeldOtherwise { latest } = release(&mut pool, second(131), by(2)) else {
+    let Outcome::HolderMismatch { latest } = release(&mut pool, second(131), by(2)) else {
         panic!()
     };
     assert_eq!(latest.and_then(|lease| lease.end).map(|end| end.at), Some(second(130)));

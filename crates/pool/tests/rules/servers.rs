@@ -1,8 +1,8 @@
 //! The queue of several servers that share a pool.
 
 use pool::{
-    Batch, Change, Circumstances, Command, Keys, LeaseId, Policy, Pool, Refusal, SILENCE, ServerId,
-    Timestamp, WhenFull,
+    Batch, BatchContext, Change, Command, IdempotencyKeys, LeaseId, Policy, Pool, Refusal,
+    SERVER_TIMEOUT, ServerId, Timestamp, WhenFull,
 };
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ fn batch_after(
     now: Timestamp,
 ) -> Batch<'_> {
     let journal_at = Some(journal_at);
-    pool.batch(Circumstances { now, server, journal_at, keys: Keys::default() })
+    pool.batch(BatchContext { now, server, journal_at, keys: IdempotencyKeys::default() })
 }
 
 /// A pool of two tokens, both held, for which one waits there and then one here.
@@ -87,7 +87,7 @@ fn those_before_it_are_left_a_lease_to_evict() {
 #[test]
 fn who_waits_at_a_server_that_fell_silent_is_gone() {
     let mut pool = awaited();
-    let silent = second(0).after(SILENCE);
+    let silent = second(0).after(SERVER_TIMEOUT);
     let just_before = Timestamp::from_micros(silent.as_micros() - 1);
     assert_eq!(batch(&mut pool, HERE, just_before).finish(), []);
     assert_eq!(pool.waiting(just_before, HERE, Some(just_before)), 2);
@@ -121,12 +121,20 @@ fn a_server_for_which_nobody_waits_writes_no_heartbeat() {
 #[test]
 fn a_server_that_is_alone_needs_no_heartbeat_and_takes_over_nobody() {
     let mut pool = awaited();
-    let alone =
-        Circumstances { now: second(1), server: HERE, journal_at: None, keys: Keys::default() };
+    let alone = BatchContext {
+        now: second(1),
+        server: HERE,
+        journal_at: None,
+        keys: IdempotencyKeys::default(),
+    };
     let changes = pool.batch(alone).finish();
     assert_eq!(changes, [Change::WaitEnded { lease_id: id(3) }], "it waited at one before");
-    let alone =
-        Circumstances { now: second(59), server: HERE, journal_at: None, keys: Keys::default() };
+    let alone = BatchContext {
+        now: second(59),
+        server: HERE,
+        journal_at: None,
+        keys: IdempotencyKeys::default(),
+    };
     assert_eq!(pool.batch(alone).finish(), []);
     assert_eq!(pool.waiting(second(59), HERE, None), 1);
 }
@@ -139,7 +147,11 @@ fn time_in_which_no_server_reached_the_database_is_no_silence() {
     assert_eq!(pool.waiting(late, HERE, Some(second(1))), 2);
     let changes = batch_after(&mut pool, HERE, second(1), late).finish();
     let heard = |server| Change::ServerHeard { server, at: second(37) };
-    assert_eq!(changes, [heard(THERE), heard(HERE)], "three seconds of silence: 1 + GAP");
+    assert_eq!(
+        changes,
+        [heard(THERE), heard(HERE)],
+        "three seconds of silence: 1 + MAX_COUNTED_GAP"
+    );
     let silent = second(42);
     let just_before = Timestamp::from_micros(silent.as_micros() - 1);
     assert_eq!(batch_after(&mut pool, HERE, late, just_before).finish(), []);

@@ -1,7 +1,7 @@
 //! The queue of one server.
 
 use pool::{
-    Allocation, Batch, Change, Command, LeaseId, MAX_WAITING, Outcome, Policy, Pool, Refusal,
+    Allocation, Batch, Change, Command, LeaseId, MAX_TICKETS, Outcome, Policy, Pool, Refusal,
     ServerId, Timestamp, User, WhenFull,
 };
 use uuid::Uuid;
@@ -148,14 +148,14 @@ fn at_most_10_000_wait() {
     let mut pool = pool(1, WAIT);
     hold(&mut pool, second(0), [1]);
     let mut batch = pool.batch(second(0));
-    for number in 0..MAX_WAITING {
+    for number in 0..MAX_TICKETS {
         let outcome = batch.decide(&Command::Allocate(asked(number as u128 + 2)));
         assert_eq!(queued(&outcome.unwrap()), number + 1);
     }
     let one_more = Command::Allocate(asked(99_999));
     assert_eq!(refused(batch.decide(&one_more).unwrap()), Refusal::QueueFull);
     assert!(batch.decide(&Command::Withdraw { lease_id: id(77) }).is_some());
-    assert_eq!(queued(&batch.decide(&one_more).unwrap()), MAX_WAITING);
+    assert_eq!(queued(&batch.decide(&one_more).unwrap()), MAX_TICKETS);
 }
 
 #[test]

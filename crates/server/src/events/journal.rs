@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine::{Error, Handle, Happened, Published};
+use engine::{BatchEvents, Error, EventBatch, Handle};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep};
 
@@ -29,7 +29,7 @@ pub(crate) struct Journal {
 /// What was read.
 #[derive(Clone)]
 pub(crate) struct Page {
-    batches: Arc<[Published]>,
+    batches: Arc<[EventBatch]>,
     /// The place among them of the one that was asked for.
     first: usize,
     /// Whether there may have been more in the journal even then.
@@ -38,7 +38,7 @@ pub(crate) struct Page {
 
 impl Page {
     /// The batch that was asked for, and those that follow on it.
-    pub(crate) fn batches(&self) -> &[Published] {
+    pub(crate) fn batches(&self) -> &[EventBatch] {
         &self.batches[self.first..]
     }
 }
@@ -113,16 +113,16 @@ impl Journal {
         let fresh = kept.iter().rev().take_while(|kept| kept.read.elapsed() < KEPT.2);
         fresh.map(|kept| &kept.page).find_map(|page| {
             let is_it =
-                |batch: &Published| (batch.epoch, batch.version) == (from.epoch, from.version);
+                |batch: &EventBatch| (batch.epoch, batch.version) == (from.epoch, from.version);
             let first = page.batches.iter().position(is_it)?;
             (first + 1 < page.batches.len()).then(|| Page { first, ..page.clone() })
         })
     }
 
-    fn keep(&self, batches: Vec<Published>, limit: usize) -> Page {
-        let count = |batch: &Published| match &batch.happened {
-            Happened::Events(events) => events.len(),
-            Happened::Unknown => 0,
+    fn keep(&self, batches: Vec<EventBatch>, limit: usize) -> Page {
+        let count = |batch: &EventBatch| match &batch.happened {
+            BatchEvents::Events(events) => events.len(),
+            BatchEvents::Unknown => 0,
         };
         let (events, full) = (batches.iter().map(count).sum(), batches.len() == limit);
         let page = Page { batches: batches.into(), first: 0, full };

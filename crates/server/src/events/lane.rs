@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine::{Happened, Published};
+use engine::{BatchEvents, EventBatch};
 use pool::Lease;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
@@ -39,7 +39,7 @@ const BURST: usize = 256 * 1024;
 /// The part of a second's bytes that may be sent at once.
 const BURST_OF_ALL: usize = 8;
 
-type Feed = broadcast::Receiver<Arc<Published>>;
+type Feed = broadcast::Receiver<Arc<EventBatch>>;
 
 /// Where streams of one kind get their chunks.
 pub(crate) struct Lane {
@@ -239,16 +239,16 @@ impl Maker {
         (least + each.saturating_mul(streams)).min(most)
     }
 
-    fn take(&mut self, published: &Published) {
+    fn take(&mut self, published: &EventBatch) {
         let place = Place::of(published);
         let fits = match &published.happened {
-            Happened::Events(events) if self.gap.is_none() => self.write(place, events),
+            BatchEvents::Events(events) if self.gap.is_none() => self.write(place, events),
             // What it has is all part of the gap.
-            Happened::Events(_) => true,
-            Happened::Unknown => false,
+            BatchEvents::Events(_) => true,
+            BatchEvents::Unknown => false,
         };
         if !fits {
-            let known = matches!(published.happened, Happened::Events(_));
+            let known = matches!(published.happened, BatchEvents::Events(_));
             self.lose(if known { Gap::TooMuch } else { Gap::Reloaded });
         }
         let sent = self.at.map_or(place.before(), |(_, sent)| sent);

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use engine::Published;
+use engine::EventBatch;
 
 /// A place in the journal, as far as a stream has come: everything up to here.
 ///
@@ -21,7 +21,7 @@ impl Place {
         Place { epoch, version, index: WHOLE }
     }
 
-    pub(crate) fn of(published: &Published) -> Self {
+    pub(crate) fn of(published: &EventBatch) -> Self {
         Place::whole(published.epoch, published.version)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use engine::{Error, Happened};
+use engine::{BatchEvents, Error};
 use futures_util::stream::unfold;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -247,7 +247,7 @@ impl Stream {
         let (mut text, mut taken) = (Vec::new(), 0);
         for published in page.batches() {
             let batch = Place::of(published);
-            if let Happened::Events(events) = &published.happened {
+            if let BatchEvents::Events(events) = &published.happened {
                 let unsent = events.iter().filter(|event| batch.at(event.index) > self.sent);
                 let filter = self.member.filter;
                 let passes = |lease: &pool::Lease| filter.passes(lease.user.id, lease.token_id);
@@ -279,7 +279,7 @@ fn count(resyncs: &Counters, reason: Reason) {
 
 #[cfg(test)]
 mod tests {
-    use engine::Published;
+    use engine::EventBatch;
     use store::{SystemClock, Wanted};
     use tokio::sync::{Semaphore, broadcast};
 
@@ -291,7 +291,7 @@ mod tests {
     fn stream() -> Stream {
         let database = store::database(&"sqlite:unused".parse().unwrap(), Arc::new(SystemClock));
         let (engine, _) = engine::start(database, Wanted::default(), engine::Settings::default());
-        let feed = broadcast::Sender::<Arc<Published>>::new(1);
+        let feed = broadcast::Sender::<Arc<EventBatch>>::new(1);
         let lane = Lane::new(move || feed.subscribe(), 1);
         Stream::new(Beginning {
             member: lane.join(Filter::default()).unwrap(),

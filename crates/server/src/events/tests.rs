@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
-use engine::{Event, Happened, Published, What};
+use engine::{BatchEvents, Event, EventBatch, EventKind};
 use pool::{End, EndReason, Fence, Lease, LeaseId, Timestamp, TokenId, User};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout};
@@ -34,17 +34,17 @@ fn lease(user: &str, number: i64) -> Lease {
 
 fn started(index: usize, user: &str) -> Event {
     let number = i64::try_from(index).unwrap();
-    Event { index, what: What::Started, lease: lease(user, number), other: None }
+    Event { index, what: EventKind::Started, lease: lease(user, number), other: None }
 }
 
-fn published(version: i64, happened: Happened) -> Arc<Published> {
-    Arc::new(Published { epoch: 1, version, at: AT, happened })
+fn published(version: i64, happened: BatchEvents) -> Arc<EventBatch> {
+    Arc::new(EventBatch { epoch: 1, version, at: AT, happened })
 }
 
 /// A batch with an event for each of the users.
-fn batch(version: i64, users: &[&str]) -> Arc<Published> {
+fn batch(version: i64, users: &[&str]) -> Arc<EventBatch> {
     let events = users.iter().enumerate().map(|(index, user)| started(index, user)).collect();
-    published(version, Happened::Events(events))
+    published(version, BatchEvents::Events(events))
 }
 
 fn of_user(user: &str) -> Filter {
@@ -75,23 +75,23 @@ fn events_say_what_happened() {
     let other = Some(LeaseId(Uuid::nil()));
     let event = |what, lease: &Lease, other| Event { index: 2, what, lease: lease.clone(), other };
     assert_eq!(
-        written(&event(What::Started, &lease, None)),
+        written(&event(EventKind::Started, &lease, None)),
         format!("event: lease.started\nid: 3-57-2\ndata: {{{common},\"evicted\":null}}\n\n")
     );
     let evicted = "\"evicted\":\"00000000-0000-0000-0000-000000000000\"";
     assert_eq!(
-        written(&event(What::Started, &lease, other)),
+        written(&event(EventKind::Started, &lease, other)),
         format!("event: lease.started\nid: 3-57-2\ndata: {{{common},{evicted}}}\n\n")
     );
     assert_eq!(
-        written(&event(What::Renewed, &lease, None)),
+        written(&event(EventKind::Renewed, &lease, None)),
         format!("event: lease.renewed\nid: 3-57-2\ndata: {{{common}}}\n\n")
     );
     let ended = Lease { end: Some(End { at: AT, reason: EndReason::Released }), ..lease };
     let end = "\"ended_at\":\"2026-01-31T12:00:00.000000Z\",\"reason\":\"released\",\
                \"evicted_by\":null";
     assert_eq!(
-        written(&event(What::Ended, &ended, None)),
+        written(&event(EventKind::Ended, &ended, None)),
         format!("event: lease.ended\nid: 3-57-2\ndata: {{{common},{end}}}\n\n")
     );
 }
@@ -123,7 +123,7 @@ fn of_a_chunk_each_gets_what_it_has_not_and_is_about() {
 }
 
 struct Bench {
-    feed: broadcast::Sender<Arc<Published>>,
+    feed: broadcast::Sender<Arc<EventBatch>>,
     lane: Arc<Lane>,
 }
 
@@ -138,7 +138,7 @@ impl Bench {
         self.lane.join(filter).unwrap()
     }
 
-    fn send(&self, published: Arc<Published>) {
+    fn send(&self, published: Arc<EventBatch>) {
         self.feed.send(published).unwrap();
     }
 }
@@ -264,7 +264,7 @@ async fn a_pool_taken_anew_is_a_gap_even_where_its_place_went_back() {
     let mut member = bench.join(Filter::default());
     bench.send(batch(9, &["a"]));
     next(&mut member).await;
-    bench.send(published(5, Happened::Unknown));
+    bench.send(published(5, BatchEvents::Unknown));
     let gap = next(&mut member).await;
     assert_eq!((gap.to, gap.gap), (Place::whole(1, 5), Some(Gap::Reloaded)));
     bench.send(batch(6, &["a"]));

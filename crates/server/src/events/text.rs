@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use engine::{Event, What};
+use engine::{Event, EventKind};
 use pool::End;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -76,17 +76,17 @@ pub(crate) struct OfEnd {
 pub(crate) fn event(text: &mut Vec<u8>, batch: Place, event: &Event) {
     let Event { index, what, lease, other } = event;
     let name = match what {
-        What::Started => "started",
-        What::Renewed => "renewed",
-        What::Ended => "ended",
+        EventKind::Started => "started",
+        EventKind::Renewed => "renewed",
+        EventKind::Ended => "ended",
     };
     let other = other.map(|lease| lease.0);
     let more = match (what, lease.end) {
-        (What::Started, _) => More::Started(OfStart { evicted: other }),
-        (What::Ended, Some(End { at, reason })) => {
+        (EventKind::Started, _) => More::Started(OfStart { evicted: other }),
+        (EventKind::Ended, Some(End { at, reason })) => {
             More::Ended(OfEnd { ended_at: Time(at), reason: reason.as_str(), evicted_by: other })
         }
-        (What::Ended, None) | (What::Renewed, _) => More::Nothing {},
+        (EventKind::Ended, None) | (EventKind::Renewed, _) => More::Nothing {},
     };
     let row = Row {
         lease_id: lease.id.0,

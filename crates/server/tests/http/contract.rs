@@ -332,7 +332,7 @@ async fn without_a_database_the_server_says_so(db: TestDb) {
     let (rise, dawn) = tokio::sync::oneshot::channel();
     let wanted = Wanted { size: Some(5), ..Wanted::default() };
     let patience = Duration::from_millis(100);
-    let engine_settings = engine::Settings { patience, ..engine::Settings::default() };
+    let engine_settings = engine::Settings { timeout: patience, ..engine::Settings::default() };
     let dawn = async { dawn.await.unwrap() };
     let server = db.serve_after(dawn, wanted, engine_settings, Settings::default());
     assert_eq!(server.get("/health/live").await.status, 200);

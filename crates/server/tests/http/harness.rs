@@ -104,6 +104,8 @@ impl TestServer {
             running.run(async { drop(engine_stops.await) }).await
         });
         let address = listener.local_addr().unwrap();
+        let assets = server::Assets { digest: dashboard::DIGEST, find: dashboard::find };
+        let settings = Settings { assets, ..settings };
         let door = server::router(engine.clone(), &settings);
         let (stop, stops) = oneshot::channel::<()>();
         let serving = tokio::spawn(async move {

@@ -239,7 +239,7 @@ async fn the_format_is_the_one_that_is_asked_for(db: TestDb) {
 #[on_both]
 async fn a_server_that_has_not_begun_tells_so(db: TestDb) {
     let never = std::future::pending();
-    let engine = engine::Settings { patience: Duration::ZERO, ..engine::Settings::default() };
+    let engine = engine::Settings { timeout: Duration::ZERO, ..engine::Settings::default() };
     let server = db.serve_after(never, Wanted::default(), engine, Settings::default());
     let scraped = Scraped::from(&server).await;
     scraped.check(&[

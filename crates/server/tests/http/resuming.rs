@@ -164,7 +164,8 @@ async fn every_server_tells_what_all_of_them_do() {
 
 #[on_both]
 async fn what_the_journal_has_no_more_is_told(db: TestDb) {
-    let engine_settings = engine::Settings { journal_keep: 5, ..engine::Settings::default() };
+    let engine_settings =
+        engine::Settings { journal_max_entries: 5, ..engine::Settings::default() };
     let wanted = Wanted { size: Some(3), ..Wanted::default() };
     let server = db.serve_after(async {}, wanted, engine_settings, Settings::default());
     server.ready().await;
@@ -277,7 +278,7 @@ async fn obstructed(
     count: usize,
 ) -> (TestServer, Arc<Obstacle>, String, Vec<Message>) {
     let (database, obstacle) = Obstacle::before(db.database());
-    let engine_settings = engine::Settings { patience, ..engine::Settings::default() };
+    let engine_settings = engine::Settings { timeout: patience, ..engine::Settings::default() };
     let settings = Settings { comment_every, ..Settings::default() };
     let wanted = Wanted { size: Some(1_000), ..Wanted::default() };
     let server = TestServer::of(database, async {}, wanted, engine_settings, settings);

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use pool::{Allocation, Command, HeldBy, Policy, Timestamp, WhenFull};
+use pool::{Allocation, Command, HolderCondition, Policy, Timestamp, WhenFull};
 use store::{EPOCH_GAP, Entry, Position};
 
 use super::Place;
@@ -82,7 +82,7 @@ pub async fn every_kind_of_change_comes_back_from_the_journal(place: &impl Place
         vec![Command::Withdraw { lease_id: ticket.lease_id }],
         vec![Command::Release {
             token_id: lease.token_id,
-            if_held: HeldBy { lease_id: Some(lease.id), user: None },
+            if_held: HolderCondition { lease_id: Some(lease.id), user: None },
         }],
         vec![allocate("Cleo"), release(lease.token_id)],
         vec![allocate("Dora")],

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use pool::{
-    Allocation, Change, Command, GAP, IdempotencyKey, LeaseId, Outcome, Policy, Pool, SILENCE,
-    ServerId, Ticket, Timestamp, User, WhenFull,
+    Allocation, Change, Command, IdempotencyKey, LeaseId, MAX_COUNTED_GAP, Outcome, Policy, Pool,
+    SERVER_TIMEOUT, ServerId, Ticket, Timestamp, User, WhenFull,
 };
 use store::{Entry, Wanted};
 
@@ -57,7 +57,7 @@ pub async fn the_queue_is_there_after_a_restart(place: &impl Place) {
         assert_eq!(own(&server.pool, just_before, id), left + 1);
     }
     assert_eq!(own(&server.pool, at, server.id), 0, "that is another server");
-    let silent = at.after(SILENCE);
+    let silent = at.after(SERVER_TIMEOUT);
     assert_eq!(live(&server.pool, Timestamp::from_micros(silent.as_micros() - 1)), 3);
     assert_eq!(live(&server.pool, silent), 0);
 }
@@ -99,7 +99,7 @@ pub async fn a_server_is_heard_of(place: &impl Place) {
     let (entry, outcomes) = server.run(&[emma, Command::Heartbeat]).await;
     assert_eq!(outcomes[1], Outcome::Heard);
     let server = server.restart(place).await;
-    let silent = entry.at.after(SILENCE);
+    let silent = entry.at.after(SERVER_TIMEOUT);
     assert_eq!(live(&server.pool, Timestamp::from_micros(silent.as_micros() - 1)), 3);
     assert_eq!(live(&server.pool, silent), 0);
 }
@@ -108,7 +108,7 @@ pub async fn only_the_server_that_is_heard_of_lives_longer(place: &impl Place) {
     let mut server = queued(place, &[wait("Bea", 30)]).await;
     let other = ServerId(id());
     let ticket = ticket(&server, other, 2);
-    let at = server.at.after(SILENCE);
+    let at = server.at.after(SERVER_TIMEOUT);
     let heard = Change::ServerHeard { server: server.id, at };
     for change in [Change::WaitStarted(ticket.clone()), heard] {
         let (mut entry, _) = server.decide(&[]).await;
@@ -129,7 +129,7 @@ pub async fn a_dead_servers_places_lapse(place: &impl Place) {
     let mut server = server.restart(place).await;
     // The server that judges is restarted all the while.
     for _ in 0..3 {
-        server.wait(GAP);
+        server.wait(MAX_COUNTED_GAP);
         server.run(&[Command::Heartbeat]).await;
         server = server.restart(place).await;
     }
@@ -148,7 +148,7 @@ pub async fn an_outage_is_no_silence(place: &impl Place) {
     let (before, at) = (tickets(&server), server.at);
     // Where no other server can be, those places are given up at once.
     assert_eq!(before.len(), if server.reader.shared() { 2 } else { 0 });
-    assert!(before.iter().all(|ticket| ticket.heard_at.after(GAP) == at), "{before:?}");
+    assert!(before.iter().all(|ticket| ticket.heard_at.after(MAX_COUNTED_GAP) == at), "{before:?}");
     let server = server.restart(place).await;
     assert_eq!(tickets(&server), before, "as the journal has it");
 }

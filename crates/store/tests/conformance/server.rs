@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Circumstances, Command, Fence, HeldBy, Keys, Lease, LeaseId, Outcome, Policy, Pool,
-    Timestamp, Token, TokenId, User, UserKey,
+    Allocation, BatchContext, Command, Fence, HolderCondition, IdempotencyKeys, Lease, LeaseId,
+    Outcome, Policy, Pool, Timestamp, Token, TokenId, User, UserKey,
 };
 use store::{
     BatchId, Entry, Error, KeysFound, LeaseRecord, News, Opened, Position, Reader, ServerId,
@@ -97,9 +97,9 @@ impl Server {
         let journal_at = self.reader.shared().then_some(self.at);
         let keys: Vec<_> = commands.iter().filter_map(key_of).collect();
         let found = self.store.keys(&keys).await.unwrap().remembered;
-        let keys = Keys { found, ..Keys::default() };
+        let keys = IdempotencyKeys { found, ..IdempotencyKeys::default() };
         let mut pool = self.pool.clone();
-        let mut batch = pool.batch(Circumstances { now: at, server, journal_at, keys });
+        let mut batch = pool.batch(BatchContext { now: at, server, journal_at, keys });
         let outcomes = commands.iter().map(|c| batch.decide(c).unwrap()).collect();
         let (keys, changes) = (batch.take_keys_used(), batch.finish());
         let Position { epoch, version, .. } = self.position;
@@ -172,7 +172,7 @@ pub fn allocation(user: &str) -> Allocation {
 }
 
 pub fn release(token_id: TokenId) -> Command {
-    Command::Release { token_id, if_held: HeldBy::default() }
+    Command::Release { token_id, if_held: HolderCondition::default() }
 }
 
 fn key_of(command: &Command) -> Option<UserKey> {

@@ -1,6 +1,6 @@
-//! Packs the files of the dashboard and of the reference at `/docs`: as they are and compressed, with a
-//! digest of all of them in their paths, so that a browser may keep each for ever. No file is changed
-//! but `index.html`, which learns the digest.
+//! Packs the files of the dashboard and of the API reference: as they are and compressed, with a digest
+//! of all files, which servers put into their paths so that browsers may cache them without limit.
+//! Only `index.html` is changed: its paths get the digest.
 
 use std::fs;
 use std::io::{self, Cursor, Read as _, Write as _};
@@ -9,20 +9,20 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use zip::ZipArchive;
 
-/// Of the digest, as many bytes as make an accidental repetition out of the question.
+/// Length of the digest. Eight bytes make an accidental repetition impossible in practice.
 const DIGEST_BYTES: usize = 8;
 
 fn main() -> io::Result<()> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
 
     let mut files = Vec::new();
-    for (folder, prefix) in [("dashboard", ""), ("reference", "docs/")] {
+    for (folder, prefix) in [("page", ""), ("reference", "docs/")] {
         println!("cargo::rerun-if-changed={folder}");
         collect(Path::new(folder), Path::new(folder), prefix, &mut files)?;
     }
     let vendored = swagger_ui()?;
     files.extend(vendored.iter().cloned());
-    // The same files make the same digest, in whatever order the folder lists them.
+    // Sorted, because folders list files in no fixed order and the digest depends on it.
     files.sort();
     let mut hash = Sha256::new();
     for (path, bytes) in &files {
@@ -34,7 +34,8 @@ fn main() -> io::Result<()> {
     let digest = &hash.finalize()[..DIGEST_BYTES];
     let digest = digest.iter().fold(String::new(), |digest, byte| digest + &format!("{byte:02x}"));
 
-    let mut table = format!("const DIGEST: &str = {digest:?};\n");
+    let mut table = "/// Digest of all files.\n".to_owned();
+    table += &format!("pub const DIGEST: &str = {digest:?};\n");
     table += "static FILES: &[File] = &[\n";
     for (number, (path, bytes)) in files.iter().enumerate() {
         let mut bytes = bytes.clone();
@@ -42,7 +43,7 @@ fn main() -> io::Result<()> {
             let text = String::from_utf8(bytes).map_err(io::Error::other)?;
             bytes = text.replace("\"/assets/", &format!("\"/assets/{digest}/")).into_bytes();
         }
-        // What is large and rarely asked for is there once.
+        // Large files that are rarely requested are stored by gzip only.
         let once = vendored.iter().any(|(vendored, _)| vendored == path);
         let gzip = gzipped(&bytes)?;
         let (brotli, plain) = if once { Default::default() } else { (brotlied(&bytes)?, bytes) };
@@ -57,10 +58,10 @@ fn main() -> io::Result<()> {
         table += &["File { ", &members.join(", "), " },\n"].concat();
     }
     table += "];\n";
-    fs::write(out.join("dashboard.rs"), table)
+    fs::write(out.join("files.rs"), table)
 }
 
-/// What the page at `/docs` needs of Swagger UI, from the crate that has all of it.
+/// The files of Swagger UI that the page at `/docs` refers to, from the crate that contains all of it.
 fn swagger_ui() -> io::Result<Vec<(String, Vec<u8>)>> {
     let archive = Cursor::new(utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED);
     let mut archive = ZipArchive::new(archive).map_err(io::Error::other)?;
@@ -76,7 +77,7 @@ fn swagger_ui() -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(files)
 }
 
-/// Every file below a folder, by the prefix and its path from `root`, with slashes.
+/// Collects all files below a folder by their path from `root`, with the prefix.
 fn collect(
     root: &Path,
     folder: &Path,
@@ -90,7 +91,7 @@ fn collect(
             continue;
         }
         let name = path.strip_prefix(root).map_err(io::Error::other)?;
-        let name = name.to_str().ok_or_else(|| io::Error::other("a file's name is no UTF-8"))?;
+        let name = name.to_str().ok_or_else(|| io::Error::other("a file's name is not UTF-8"))?;
         files.push((format!("{prefix}{name}"), fs::read(&path)?));
     }
     Ok(())
