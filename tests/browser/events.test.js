@@ -105,7 +105,7 @@ describe("the documented client of events", { concurrency: 2 }, () => {
   }, 60);
 
   inBrowser("it reads the list again where events are missing", async (stage) => {
-    const server = await stage.server("--pool-size=20", "--lease=10m", "--journal-keep=1");
+    const server = await stage.server("--pool-size=20", "--lease=10m", "--journal-max-entries=1");
     const page = await follow(stage, server.url);
     await happen(server, "ann");
     await until("what happens is heard", async () => (await seen(page)).heard.length === 1);

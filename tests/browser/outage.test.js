@@ -56,7 +56,7 @@ describe("outages", { concurrency: 4 }, () => {
   });
 
   inBrowser("a server that was away for longer than its journal reaches", async (stage) => {
-    const server = await stage.server("--pool-size=5", "--journal-keep=2");
+    const server = await stage.server("--pool-size=5", "--journal-max-entries=2");
     const dashboard = await stage.dashboard(server);
     dashboard.expect(...unreachable);
     await server.end("SIGKILL");

@@ -1,16 +1,19 @@
 //! The command line. Its flags follow from the table of settings.
 
+mod leading;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
+use self::leading::LEADING;
+pub use self::leading::behind_the_command;
 use crate::exit::MEANINGS;
-use crate::found::CONFIG_ENV;
-use crate::leading::LEADING;
-use crate::setting::{Kind, SETTINGS, Setting};
-use crate::{client_config, papers, people, run};
+use crate::settings::CONFIG_ENV;
+use crate::settings::table::{Kind, SETTINGS, Setting};
+use crate::{client_config, generate, people, run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -135,7 +138,7 @@ pub fn command() -> Command {
         )
         .subcommands(people::commands())
         .subcommand(run::command())
-        .subcommands(papers::commands());
+        .subcommands(generate::commands());
     // In an order in which people look for them.
     let mut names: Vec<_> =
         command.get_subcommands().map(|command| command.get_name().to_owned()).collect();

@@ -7,7 +7,7 @@ use clap::{Arg, Command};
 
 use crate::args;
 use crate::exit::MEANINGS;
-use crate::setting::SETTINGS;
+use crate::settings::table::SETTINGS;
 
 const INTRO: &str = "\
 # The command line

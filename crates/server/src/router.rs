@@ -4,7 +4,6 @@
 use axum::http::Method;
 use axum::routing::{MethodRouter, get, post};
 use engine::Handle;
-use utoipa::openapi::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
@@ -44,7 +43,8 @@ pub fn router(engine: Handle, settings: &Settings) -> Service {
 }
 
 /// Description of the API, as the handlers give it.
-pub(crate) fn description() -> OpenApi {
+#[cfg(test)]
+pub(crate) fn description() -> utoipa::openapi::OpenApi {
     Table::new().api.into_openapi()
 }
 

@@ -183,7 +183,7 @@ test("killed and started again, nothing is lost, and the list read once", async 
 });
 
 test("what the journal has no more is read again", async (t) => {
-  const server = await Server.start(t, "--pool-size=5", "--lease=60s", "--journal-keep=1");
+  const server = await Server.start(t, "--pool-size=5", "--lease=60s", "--journal-max-entries=1");
   const { page, api, active } = pageOf(t, server);
   await live(page);
   await server.end();

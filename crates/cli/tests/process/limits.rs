@@ -20,13 +20,13 @@ async fn allocate(server: &Server, key: &str) -> (u16, Value) {
 async fn as_many_keys_are_remembered_as_the_setting_says() {
     let (_folder, databases) = databases().await;
     for database in databases {
-        let server = Server::start(&database, &["--idempotency-keys", "1"]);
+        let server = Server::start(&database, &["--max-idempotency-keys", "1"]);
         let (status, first) = allocate(&server, "one").await;
         assert_eq!(status, 200, "{first}");
         let (status, body) = allocate(&server, "two").await;
         assert_eq!((status, &body["code"]), (503, &json!("idempotency-full")), "{body}");
         drop(server);
-        let server = Server::start(&database, &["--idempotency-keys", "2"]);
+        let server = Server::start(&database, &["--max-idempotency-keys", "2"]);
         let (_, again) = allocate(&server, "one").await;
         assert_eq!(again["lease_id"], first["lease_id"]);
         assert_eq!(allocate(&server, "two").await.0, 200);
@@ -54,7 +54,7 @@ async fn ended_leases_go_when_they_are_older_than_the_setting_says() {
             assert_eq!(server.allocate("Edivan").await.0, 200);
         }
         drop(server);
-        let server = Server::start(&database, &["--journal-age", "1ms", "--retention", "1ms"]);
+        let server = Server::start(&database, &["--journal-max-age", "1ms", "--retention", "1ms"]);
         let (_, tokens) = server.get("/api/tokens").await;
         let path = format!("/api/tokens/{}/history", tokens[0]["id"].as_str().unwrap());
         let since = std::time::Instant::now();

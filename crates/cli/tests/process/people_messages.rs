@@ -160,7 +160,7 @@ fn a_wrong_duration_or_number_is_told_of_as_such() {
     }
     for (arguments, why) in [
         (&["serve", "--pool-size", "-5"][..], "a whole number from 0 to"),
-        (&["serve", "--mailbox", "-5"], "a whole number from 1 to"),
+        (&["serve", "--max-queued-requests", "-5"], "a whole number from 1 to"),
         (&["serve", "--trace-sample", "-0.5"], "a number from 0 to 1"),
         (&["serve", "--lease", "-5s"], "a duration can't be negative"),
         (&["serve", "--lease", "90"], "a unit is missing, as in 90s"),

@@ -133,9 +133,9 @@ fn listening_beyond_this_machine_has_to_be_allowed() {
     let database = sqlite(folder.path());
     for listen in ["0.0.0.0:0", "[::]:0"] {
         let ended = refused("", &["--listen", listen, "--database", &database]);
-        assert_says(&ended, &["can be reached from other machines", "--allow-anonymous"]);
+        assert_says(&ended, &["can be reached from other machines", "--allow-remote-without-auth"]);
     }
-    let arguments = ["serve", "--listen", "0.0.0.0:0", "--allow-anonymous"];
+    let arguments = ["serve", "--listen", "0.0.0.0:0", "--allow-remote-without-auth"];
     let server = Server::of(&mut command(folder.path(), &arguments));
     assert!(server.url().starts_with("http://127.0.0.1:"));
 }
@@ -389,6 +389,9 @@ async fn a_start_on_postgres_has_nothing_to_remark() {
         server.signal("TERM");
         server.wait();
         let log = server.log();
-        assert!(log.lines().all(|line| line.contains(" token_manager::serve: stop")), "{log}");
+        assert!(
+            log.lines().all(|line| line.contains(" token_manager::server::serve: stop")),
+            "{log}"
+        );
     }
 }

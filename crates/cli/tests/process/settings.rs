@@ -29,20 +29,23 @@ fn expect(shown: &Ended, setting: &str, value: &str, origin: &str) {
 fn a_flag_comes_before_the_environment_before_the_file_before_the_default() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("settings.toml");
-    fs::write(&file, "lease = '3s'\npool-size = 3\nmailbox = 3\nallowed-host = ['a', 'b']")
-        .unwrap();
+    fs::write(
+        &file,
+        "lease = '3s'\npool-size = 3\nmax-queued-requests = 3\nallowed-host = ['a', 'b']",
+    )
+    .unwrap();
     let env = [
         ("TOKEN_MANAGER_CONFIG", file.to_str().unwrap()),
         ("TOKEN_MANAGER_LEASE", "2s"),
         ("TOKEN_MANAGER_POOL_SIZE", "2"),
     ];
-    let shown = config(folder.path(), &["--lease", "1s", "--allow-anonymous"], &env);
+    let shown = config(folder.path(), &["--lease", "1s", "--allow-remote-without-auth"], &env);
     assert_eq!(shown.code, Some(0), "{shown:?}");
     let from_file = format!("file {}", file.display());
     expect(&shown, "lease", "1s", "flag");
-    expect(&shown, "allow-anonymous", "true", "flag");
+    expect(&shown, "allow-remote-without-auth", "true", "flag");
     expect(&shown, "pool-size", "2", "environment variable TOKEN_MANAGER_POOL_SIZE");
-    expect(&shown, "mailbox", "3", &from_file);
+    expect(&shown, "max-queued-requests", "3", &from_file);
     expect(&shown, "allowed-host", "a,b", &from_file);
     expect(&shown, "body-timeout", "10s", "default");
     let by_flag = config(folder.path(), &["--config", "settings.toml"], &[]);
@@ -70,7 +73,7 @@ fn a_rule_that_nobody_chose_is_the_pools() {
         expect(&shown, name, &format!("(the pool's; new: {new})"), "default");
     }
     expect(&shown, "retention", "90d", "environment variable TOKEN_MANAGER_RETENTION");
-    expect(&shown, "idempotency-keys", "1000000", "default");
+    expect(&shown, "max-idempotency-keys", "1000000", "default");
     expect(&shown, "max-event-streams", "2000", "default");
 }
 
@@ -103,8 +106,9 @@ fn an_empty_variable_never_leads_to_another_database_server_or_file() {
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.err.contains("it is empty") && ended.err.contains("unset"), "{}", ended.err);
     // Compose files pass on what is not set as an empty text.
-    let shown = config(folder.path(), &[], &[("TOKEN_MANAGER_MAILBOX", ""), ("PORT", "")]);
-    expect(&shown, "mailbox", "10000", "default");
+    let shown =
+        config(folder.path(), &[], &[("TOKEN_MANAGER_MAX_QUEUED_REQUESTS", ""), ("PORT", "")]);
+    expect(&shown, "max-queued-requests", "10000", "default");
     assert_eq!(shown.err, "");
 }
 
@@ -220,7 +224,7 @@ fn a_bad_value_is_refused_with_where_it_was_set() {
         (
             vec!["--retention", "1h"],
             &[],
-            ["retention can't be \"1h\" (flag)", "can't be shorter than journal-age (1d)"],
+            ["retention can't be \"1h\" (flag)", "can't be shorter than journal-max-age (1d)"],
         ),
         (vec!["--access-log=perhaps"], &[], ["access-log can't be", "true or false"]),
         (vec![], &[("PORT", "http")], ["environment variable PORT can't be \"http\"", "65535"]),

@@ -308,7 +308,7 @@ fn refused(refusal: &Refusal) -> Problem {
             Problem::new(Code::KeyReused, detail)
         }
         Refusal::KeysFull { retry_after } => {
-            let detail = "The limit of idempotency keys is reached (setting idempotency-keys). Try \
+            let detail = "The limit of idempotency keys is reached (setting max-idempotency-keys). Try \
                           again after the time in Retry-After, when the oldest key expires, or \
                           without a key.";
             Problem::new(Code::KeysFull, detail).after(retry_after)

@@ -120,12 +120,12 @@ impl<S: Send + Sync> FromRequest<S> for Condition {
         let id = PathId::from_request_parts(&mut head, state).await?;
         let query = head.uri.query().unwrap_or_default();
         not_in_query(query)?;
-        conditions::check_release(&id, false, &conditions::in_query(query))?;
+        release_checks::check_release(&id, false, &release_checks::in_query(query))?;
         let body = form::whole(body).await?;
         let content_type = head.headers.get(CONTENT_TYPE);
         let if_held = condition(content_type, &body)?;
-        let members = conditions::in_body(content_type, &body);
-        conditions::check_release(&id, if_held.lease_id.is_some(), &members)?;
+        let members = release_checks::in_body(content_type, &body);
+        release_checks::check_release(&id, if_held.lease_id.is_some(), &members)?;
         Ok(Condition { id, if_held })
     }
 }

@@ -1,7 +1,5 @@
 //! Routes: paths, methods, and the rules that depend on them. A request's route is looked up once.
 
-use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -114,6 +112,7 @@ impl Routes {
         Routes { paths, routes }
     }
 
+    #[cfg(test)]
     pub(crate) fn templates(&self) -> Vec<&'static str> {
         self.routes.iter().map(|route| route.template).collect()
     }

@@ -43,7 +43,7 @@ pub(crate) fn refuse_in_query(context: Context, query: &str) -> Result<(), Probl
         if let Some(member) = UNSUPPORTED.iter().find(|member| **member == name)
             && !value.is_empty()
         {
-            return Err(unsupported(context, wish));
+            return Err(unsupported(context, member));
         }
     }
     Ok(())

@@ -6,10 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::everywhere::object;
-use crate::problem::{Code, Document};
-
-/// Details that were really given, by code, and what further members the document had.
-const EXAMPLES: &str = include_str!("problems.json");
+use crate::problem::{Code, Document, Row};
 
 /// Adds the answers that have these codes.
 pub(crate) fn add(responses: &mut Map<String, Value>, codes: Vec<Code>) {
@@ -28,7 +25,7 @@ pub(crate) fn add_to_all(document: &mut Value) {
     let (mut responses, mut shown) = (Map::new(), Map::new());
     for (code, example) in examples() {
         let name = format!("{code:?}");
-        responses.insert(name.clone(), response(code.row().1.as_u16(), &[code]));
+        responses.insert(name.clone(), response(code.status().as_u16(), &[code]));
         shown.insert(name, example);
     }
     document["components"]["responses"] = responses.into();
@@ -38,20 +35,20 @@ pub(crate) fn add_to_all(document: &mut Value) {
 fn by_status(codes: Vec<Code>) -> BTreeMap<u16, Vec<Code>> {
     let mut by_status = BTreeMap::<u16, Vec<Code>>::new();
     for code in codes {
-        by_status.entry(code.row().1.as_u16()).or_default().push(code);
+        by_status.entry(code.status().as_u16()).or_default().push(code);
     }
     by_status
 }
 
 fn response(status: u16, codes: &[Code]) -> Value {
-    let mut words: Vec<&str> = codes.iter().map(|code| code.row().0).collect();
+    let mut words: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
     words.dedup();
     let description: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     let examples: Map<String, Value> = codes
         .iter()
         .map(|code| {
             let reference = format!("#/components/examples/{code:?}");
-            (code.row().0.to_owned(), json!({ "$ref": reference }))
+            (code.as_str().to_owned(), json!({ "$ref": reference }))
         })
         .collect();
     let schema = schema_of(codes);
@@ -122,19 +119,16 @@ fn name(code: Code) -> String {
     format!("{code:?}Problem")
 }
 
-/// Each code with an example of its document.
+/// Returns each code with an example of its document.
 fn examples() -> impl Iterator<Item = (Code, Value)> {
-    let told: Map<String, Value> = serde_json::from_str(EXAMPLES).expect("the file is well-formed");
-    told.into_iter().map(|(code, mut members)| {
-        let code: Code = serde_json::from_value(code.into()).expect("the file has codes only");
-        let detail = members["detail"].take();
-        let document = Document::new(code, detail.as_str().expect("a detail is a text"));
-        let mut value = serde_json::to_value(document).expect("it has no keys that are not texts");
-        for (name, member) in
-            members.as_object().into_iter().flatten().filter(|(name, _)| *name != "detail")
-        {
-            value[name] = member.clone();
+    Code::ALL.into_iter().map(|code| {
+        let Row { title, example, members, .. } = code.row();
+        let document = Document::new(code, example);
+        let mut value = serde_json::to_value(document).expect("its keys are strings");
+        if !members.is_empty() {
+            let mut members = serde_json::from_str(members).expect("examples are valid JSON");
+            object(&mut value).append(&mut members);
         }
-        (code, json!({ "summary": code.row().2, "value": value }))
+        (code, json!({ "summary": title, "value": value }))
     })
 }

@@ -1,5 +1,4 @@
-//! Members that problems of some codes have besides those of every problem. Answers and the document's
-//! schemas are both made from these types.
+//! Members of their own that problems of some codes have. Responses and schemas use these types.
 
 use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
@@ -16,7 +15,7 @@ pub(crate) trait Members: Serialize {
     const CODE: Code;
 }
 
-/// Types named like the code that they belong to.
+/// Types with the names of their codes.
 macro_rules! members {
     ($($(#[$about:meta])* $code:ident $(<$life:lifetime>)? { $($fields:tt)* })*) => {
         $(
@@ -35,7 +34,7 @@ macro_rules! members {
                 matches!(self, $(Code::$code)|*)
             }
 
-            /// Schema of its own members, where it has any.
+            /// Schema of its own members, if it has any.
             pub(crate) fn members(self) -> Option<RefOr<Schema>> {
                 match self {
                     $(Code::$code => Some($code::schema()),)*
@@ -47,9 +46,9 @@ macro_rules! members {
 }
 
 members! {
-    /// The token is not held by the lease or user that the request names.
+    /// The lease or user that the request names does not hold the token.
     HolderMismatch<'a> {
-        /// The lease that holds the token; null when none does.
+        /// Lease that holds the token, or null.
         #[schema(required = true)]
         pub(crate) current: Option<Current<'a>>,
     }
@@ -59,27 +58,27 @@ members! {
         pub(crate) ended_at: Time,
         #[schema(value_type = words::EndReason)]
         pub(crate) end_reason: &'static str,
-        /// The lease for which it was evicted, or null.
+        /// Lease for which it was evicted, or null.
         #[schema(required = true)]
         pub(crate) evicted_by: Option<Uuid>,
     }
 
     /// The lease can't be renewed beyond its deadline.
     RenewalLimit {
-        /// The lease's deadline, which stays as it is.
+        /// Deadline of the lease, which stays.
         pub(crate) expires_at: Time,
     }
 
-    /// The user has as many leases as the policy allows.
+    /// The user has the maximum number of leases.
     UserLimit {
-        /// Maximum number of leases of one user at the same time.
+        /// Maximum number of running leases per user.
         #[schema(minimum = 1)]
         pub(crate) max_per_user: u32,
     }
 
     /// The ticket has become a lease.
     TicketServed {
-        /// The lease, whose id is the ticket's.
+        /// Id of the lease, which is the ticket's.
         pub(crate) lease_id: Uuid,
     }
 

@@ -95,14 +95,14 @@ pub const SETTINGS: &[Setting] = &[
         ..ONE
     },
     Setting {
-        name: "journal-keep",
+        name: "journal-max-entries",
         default: Some("10000"),
         group: DATABASE,
         help: "How many entries of the journal are kept",
         ..COUNT
     },
     Setting {
-        name: "journal-age",
+        name: "journal-max-age",
         default: Some("1d"),
         group: DATABASE,
         help: "How old entries of the journal get",
@@ -113,7 +113,7 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("forever"),
         group: DATABASE,
         help: "How long ended leases stay in the history: 90d, 365d, or forever; not shorter \
-               than journal-age. A token's latest lease stays in any case",
+               than journal-max-age. A token's latest lease stays in any case",
         ..DURATION
     },
     Setting {
@@ -188,7 +188,7 @@ pub const SETTINGS: &[Setting] = &[
         ..ONE
     },
     Setting {
-        name: "allow-anonymous",
+        name: "allow-remote-without-auth",
         group: NETWORK,
         help: "Listen beyond this machine although everyone who reaches it may take and release \
                tokens",
@@ -221,14 +221,14 @@ pub const SETTINGS: &[Setting] = &[
         ..COUNT
     },
     Setting {
-        name: "mailbox",
+        name: "max-queued-requests",
         default: Some("10000"),
         group: LIMITS,
         help: "How many requests wait for their turn; one more is told to come back later",
         ..COUNT
     },
     Setting {
-        name: "idempotency-keys",
+        name: "max-idempotency-keys",
         default: Some("1000000"),
         group: LIMITS,
         help: "Maximum number of remembered idempotency keys. Each is remembered for a day; above \

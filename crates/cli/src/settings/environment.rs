@@ -7,10 +7,10 @@ use std::net::IpAddr;
 
 use clap::{Arg, Command};
 
+use super::table::{ENV_PREFIX, SETTINGS, Setting};
+use super::{CONFIG_ENV, PORT_ENV};
 use crate::args;
-use crate::found::{CONFIG_ENV, PORT_ENV};
 use crate::run;
-use crate::setting::{ENV_PREFIX, SETTINGS};
 use crate::term::harmless;
 
 /// How similar two names have to be (Jaro, as clap has it for flags) for one to be meant by the other.
@@ -63,7 +63,7 @@ fn unknown_of(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<Unkn
 fn known(program: &Command) -> HashSet<String> {
     let of_options = program.get_subcommands().flat_map(Command::get_arguments);
     let of_options = of_options.filter_map(Arg::get_env).map(OsStr::to_string_lossy);
-    let of_settings = SETTINGS.iter().map(crate::setting::Setting::env);
+    let of_settings = SETTINGS.iter().map(Setting::env);
     of_options
         .map(String::from)
         .chain(of_settings)
@@ -75,7 +75,7 @@ fn known(program: &Command) -> HashSet<String> {
 /// The variable that was meant by the prefix and `rest`.
 fn meant(rest: &str) -> Option<String> {
     let settings = || SETTINGS.iter().filter(|setting| setting.group.is_some());
-    let own = settings().map(crate::setting::Setting::env).chain([CONFIG_ENV.to_owned()]);
+    let own = settings().map(Setting::env).chain([CONFIG_ENV.to_owned()]);
     // Those of other programs are easily given the prefix that they don't have.
     let others = settings().filter_map(|setting| setting.other_env).chain([PORT_ENV]);
     let names: Vec<String> = own.chain(others.map(str::to_owned)).collect();
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_is_read_is_known() {
-        let own = SETTINGS.iter().map(crate::setting::Setting::env);
+        let own = SETTINGS.iter().map(Setting::env);
         let others =
             [CONFIG_ENV, "TOKEN_MANAGER_SERVER", "TOKEN_MANAGER_USER", "TOKEN_MANAGER_FENCE"];
         for name in own.chain(others.map(str::to_owned)) {

@@ -5,17 +5,16 @@ use std::fmt::Write as _;
 use pool::HumanDuration;
 
 use crate::duration;
-use crate::found::{Found, Origin};
-use crate::print;
-use crate::setting::SETTINGS;
-use crate::settings::{Settings, shown};
+use crate::print::print;
+use crate::settings::table::SETTINGS;
+use crate::settings::{Origin, SettingSources, Settings, shown};
 
 /// Prints each setting, its value and where it came from, then refuses what is wrong with them.
 ///
 /// # Errors
 ///
 /// As [`Settings::read`], and when the output can't be written.
-pub fn show(found: &Found) -> anyhow::Result<()> {
+pub fn show(found: &SettingSources) -> anyhow::Result<()> {
     let settings = Settings::read(found);
     let mut lines = format!("{:<19} {:<32} FROM", "SETTING", "VALUE");
     for setting in SETTINGS.iter().filter(|setting| setting.group.is_some()) {

@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Config, IsolationLevel, NoTls, Portal, Row, Transac
 use uuid::Uuid;
 
 use super::usage::{Tally, Usage};
-use crate::mask;
+use crate::settings::mask;
 
 /// How many rows of history are held at once.
 const PART: i32 = 2_000;

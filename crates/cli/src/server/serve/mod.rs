@@ -16,10 +16,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::listen::bind_all;
-use crate::settings::Settings;
+use crate::print::say;
+use crate::server::database;
+use crate::settings::{Settings, bind_all};
 use crate::term::harmless;
-use crate::{database, say};
 
 use self::notify::{notify, watchdog};
 
@@ -146,13 +146,13 @@ fn server_settings(settings: &Settings) -> server::Settings {
 
 fn engine_settings(settings: &Settings) -> engine::Settings {
     engine::Settings {
-        max_queued_requests: settings.mailbox,
+        max_queued_requests: settings.max_queued_requests,
         timeout: settings.request_timeout,
         allow_clock_behind: settings.allow_clock_behind,
-        journal_max_age: settings.journal_age,
-        journal_max_entries: settings.journal_keep,
-        keys: settings.idempotency_keys,
-        keys_of_user: engine::Settings::share_of(settings.idempotency_keys),
+        journal_max_age: settings.journal_max_age,
+        journal_max_entries: settings.journal_max_entries,
+        keys: settings.max_idempotency_keys,
+        keys_of_user: engine::Settings::share_of(settings.max_idempotency_keys),
         retention: settings.retention,
         ..engine::Settings::default()
     }
@@ -166,11 +166,11 @@ fn engine_settings(settings: &Settings) -> engine::Settings {
 pub async fn addresses(settings: &Settings) -> anyhow::Result<Vec<SocketAddr>> {
     let addresses = settings.listen.addresses().await?;
     let beyond = addresses.iter().find(|address| !is_loopback(address.ip()));
-    if let Some(beyond) = beyond.filter(|_| !settings.allow_anonymous) {
+    if let Some(beyond) = beyond.filter(|_| !settings.allow_remote_without_auth) {
         bail!(
             "{beyond} can be reached from other machines, and everyone who reaches it may take and \
              release tokens: there are no keys. If the network in front of it lets in only those \
-             who may, add --allow-anonymous; otherwise listen on 127.0.0.1"
+             who may, add --allow-remote-without-auth; otherwise listen on 127.0.0.1"
         );
     }
     Ok(addresses)

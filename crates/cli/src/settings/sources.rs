@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 
-use crate::environment::nearest;
-use crate::setting::{Kind, SETTINGS, Setting, named};
+use super::environment::nearest;
+use super::table::{Kind, SETTINGS, Setting, named};
 
 /// The environment variable that names the settings file.
 pub const CONFIG_ENV: &str = "TOKEN_MANAGER_CONFIG";
@@ -43,13 +43,13 @@ impl fmt::Display for Origin {
 
 /// What was given for each setting, as text, before anybody has looked at what it says.
 #[derive(Debug)]
-pub struct Found {
+pub struct SettingSources {
     values: HashMap<&'static str, (String, Origin)>,
     /// The environment's `PORT`: it changes the port of `listen` only.
     pub port: Option<String>,
 }
 
-impl Found {
+impl SettingSources {
     /// Looks in all places. `flags` are the command line's values by setting, `env` asks the
     /// environment. An empty environment variable counts as not set, unless the setting refuses that.
     ///
@@ -84,7 +84,7 @@ impl Found {
             }
         }
         let port = text(PORT_ENV, &env)?.filter(|port| !port.is_empty());
-        Ok(Found { values, port })
+        Ok(SettingSources { values, port })
     }
 
     /// The text given for a setting, if any, and where.
@@ -214,10 +214,10 @@ mod tests {
 
     use super::*;
 
-    fn file(text: &str) -> anyhow::Result<Found> {
+    fn file(text: &str) -> anyhow::Result<SettingSources> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        Found::look(&HashMap::new(), Some(file.path()), |_| None)
+        SettingSources::look(&HashMap::new(), Some(file.path()), |_| None)
     }
 
     #[test]
@@ -258,12 +258,12 @@ mod tests {
         assert_eq!(value("pool-size"), "7");
         assert_eq!(value("access-log"), "false");
         assert_eq!(value("allowed-host"), "a,b.example");
-        assert_eq!(value("mailbox"), "10000");
+        assert_eq!(value("max-queued-requests"), "10000");
     }
 
     #[test]
     fn the_example_shows_every_default() {
-        let example = include_str!("../../../token-manager.example.toml");
+        let example = include_str!("../../../../token-manager.example.toml");
         let uncommented = example.replace("\n#", "\n");
         let lines = uncommented.lines().filter(|line| line.contains(" = "));
         let found = file(&lines.collect::<Vec<_>>().join("\n")).unwrap();
@@ -296,7 +296,7 @@ mod tests {
         };
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "lease = '3s'\npool-size = 3\nlog = 'warn'").unwrap();
-        let found = Found::look(&flags, Some(file.path()), env).unwrap();
+        let found = SettingSources::look(&flags, Some(file.path()), env).unwrap();
         let env = |name: &str| Origin::Environment(name.to_owned());
         assert_eq!(found.get("lease"), Some(("1s", &Origin::Flag)));
         assert_eq!(found.get("pool-size"), Some(("2", &env("TOKEN_MANAGER_POOL_SIZE"))));
@@ -306,12 +306,12 @@ mod tests {
         assert_eq!(found.get("update-policy"), Some(("false", &Origin::Default)));
     }
 
-    fn by_environment(variables: &[(&str, &[u8])]) -> anyhow::Result<Found> {
+    fn by_environment(variables: &[(&str, &[u8])]) -> anyhow::Result<SettingSources> {
         let env = |name: &str| {
             let (_, value) = variables.iter().find(|(variable, _)| *variable == name)?;
             Some(OsStr::from_bytes(value).to_owned())
         };
-        Found::look(&HashMap::new(), None, env)
+        SettingSources::look(&HashMap::new(), None, env)
     }
 
     #[test]
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(one.unwrap().get("database").unwrap().0, "sqlite:a");
         let flags = HashMap::from([("database", "sqlite:a".to_owned())]);
         let env = |name: &str| (name == "DATABASE_URL").then(OsString::new);
-        assert!(Found::look(&flags, None, env).is_ok(), "a flag comes before it");
+        assert!(SettingSources::look(&flags, None, env).is_ok(), "a flag comes before it");
     }
 
     #[test]

@@ -12,11 +12,10 @@ use anyhow::anyhow;
 use pool::HumanDuration;
 use store::{Clock as _, DatabaseUrl, EPOCH_GAP, Finding, Level, NewEpoch, SystemClock};
 
-use crate::environment::Unknown;
-use crate::found::{Found, Origin};
-use crate::listen::bind;
-use crate::settings::Settings;
-use crate::{count, database, say, serve};
+use crate::print::{count, say};
+use crate::server::{database, serve};
+use crate::settings::environment::Unknown;
+use crate::settings::{Origin, SettingSources, Settings, bind};
 
 /// What has been found so far.
 #[derive(Default)]
@@ -54,7 +53,7 @@ impl Findings {
 }
 
 /// Prints a line for each thing looked at. The exit code is 1 when there are problems.
-pub async fn examine(found: &Found, unknown: &[Unknown], after_restore: bool) -> ExitCode {
+pub async fn examine(found: &SettingSources, unknown: &[Unknown], after_restore: bool) -> ExitCode {
     let mut findings = Findings::default();
     for unknown in unknown {
         findings.warning("environment", unknown);

@@ -12,8 +12,9 @@ use store::{Clock as _, ImportedPool, NewPool, SystemClock};
 
 use self::source::{Source, Usages};
 use self::usage::Tally;
-use crate::settings::Settings;
-use crate::{count, database, mask, say};
+use crate::print::{count, say};
+use crate::server::database;
+use crate::settings::{Settings, mask};
 
 const DEFAULT_POLICY: Policy = Policy::of_lease(Duration::from_mins(2));
 

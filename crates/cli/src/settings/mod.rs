@@ -1,5 +1,11 @@
 //! What the settings say, once their texts have been read.
 
+pub mod environment;
+mod listen;
+pub mod mask;
+mod sources;
+pub mod table;
+
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,10 +15,9 @@ use pool::{HumanDuration, InvalidPolicy, Policy, WhenFull};
 use store::{DatabaseUrl, WantedPolicy};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+pub use self::listen::{Listen, bind, bind_all};
+pub use self::sources::{CONFIG_ENV, Origin, PORT_ENV, SettingSources};
 use crate::duration;
-use crate::found::{Found, Origin};
-use crate::listen::Listen;
-use crate::mask;
 
 /// No setting is shorter.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -32,8 +37,8 @@ pub struct Settings {
     pub database: DatabaseUrl,
     /// The database's URL without its password.
     pub database_shown: String,
-    pub journal_keep: u32,
-    pub journal_age: Duration,
+    pub journal_max_entries: u32,
+    pub journal_max_age: Duration,
     /// For ever for `None`.
     pub retention: Option<Duration>,
     pub allow_clock_behind: bool,
@@ -41,12 +46,12 @@ pub struct Settings {
     pub policy: WantedPolicy,
     pub update_policy: bool,
     pub listen: Listen,
-    pub allow_anonymous: bool,
+    pub allow_remote_without_auth: bool,
     pub allowed_hosts: Vec<String>,
     pub max_connections: usize,
     pub max_connections_per_address: usize,
-    pub mailbox: usize,
-    pub idempotency_keys: u64,
+    pub max_queued_requests: usize,
+    pub max_idempotency_keys: u64,
     pub max_event_streams: usize,
     pub request_timeout: Duration,
     pub header_timeout: Duration,
@@ -78,33 +83,33 @@ impl Settings {
     ///
     /// A sentence about the first setting that can't be what it was set to: which, why, and where
     /// it was set. Never a secret.
-    pub fn read(found: &Found) -> anyhow::Result<Self> {
+    pub fn read(found: &SettingSources) -> anyhow::Result<Self> {
         let timeout = |name| given(found, name, |text| within(text, DAY));
         let limit = |name| given(found, name, |text| count(text, 1..=LARGEST));
         let access_log = given(found, "access-log", switch)?;
         let log = given(found, "log", filter)?;
-        let journal_keep = limit("journal-keep")?;
-        let journal_age = given(found, "journal-age", |text| within(text, LONGEST_LEASE))?;
-        let keys = given(found, "idempotency-keys", |text| count(text, 1..=MOST_KEYS))?;
+        let journal_max_entries = limit("journal-max-entries")?;
+        let journal_max_age = given(found, "journal-max-age", |text| within(text, LONGEST_LEASE))?;
+        let keys = given(found, "max-idempotency-keys", |text| count(text, 1..=MOST_KEYS))?;
         Ok(Settings {
             database: given(found, "database", |text| {
                 text.parse().map_err(|error: store::InvalidUrl| error.to_string())
             })?,
             database_shown: shown(found, "database").unwrap_or_default(),
-            journal_keep: u32::try_from(journal_keep).expect("it is at most LARGEST"),
-            journal_age,
-            retention: given(found, "retention", |text| retention(text, journal_age))?,
+            journal_max_entries: u32::try_from(journal_max_entries).expect("it is at most LARGEST"),
+            journal_max_age,
+            retention: given(found, "retention", |text| retention(text, journal_max_age))?,
             allow_clock_behind: given(found, "allow-clock-behind", switch)?,
             pool_size: perhaps(found, "pool-size", |text| count(text, 0..=store::MAX_POOL_SIZE))?,
             policy: policy(found)?,
             update_policy: given(found, "update-policy", switch)?,
             listen: listen(found)?,
-            allow_anonymous: given(found, "allow-anonymous", switch)?,
+            allow_remote_without_auth: given(found, "allow-remote-without-auth", switch)?,
             allowed_hosts: perhaps(found, "allowed-host", hosts)?.unwrap_or_default(),
             max_connections: limit("max-connections")?,
             max_connections_per_address: limit("max-connections-per-address")?,
-            mailbox: limit("mailbox")?,
-            idempotency_keys: keys as u64,
+            max_queued_requests: limit("max-queued-requests")?,
+            max_idempotency_keys: keys as u64,
             max_event_streams: limit("max-event-streams")?,
             request_timeout: timeout("request-timeout")?,
             header_timeout: timeout("header-timeout")?,
@@ -130,14 +135,14 @@ impl Settings {
 }
 
 /// The text given for a setting, as it may be shown to anybody.
-pub fn shown(found: &Found, name: &str) -> Option<String> {
+pub fn shown(found: &SettingSources, name: &str) -> Option<String> {
     let (text, _) = found.get(name)?;
     let is_url = ["database", "otlp-endpoint"].contains(&name);
     Some(if is_url { mask::url(text) } else { text.to_owned() })
 }
 
 fn perhaps<T>(
-    found: &Found,
+    found: &SettingSources,
     name: &str,
     read: impl FnOnce(&str) -> Result<T, String>,
 ) -> anyhow::Result<Option<T>> {
@@ -151,7 +156,7 @@ fn perhaps<T>(
 }
 
 fn given<T>(
-    found: &Found,
+    found: &SettingSources,
     name: &str,
     read: impl FnOnce(&str) -> Result<T, String>,
 ) -> anyhow::Result<T> {
@@ -241,7 +246,7 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// What is chosen of the policy. Rules that were chosen together have to go together; whether they
 /// also go with those that the pool has, only the store can tell.
-fn policy(found: &Found) -> anyhow::Result<WantedPolicy> {
+fn policy(found: &SettingSources) -> anyhow::Result<WantedPolicy> {
     let wanted = WantedPolicy {
         lease: perhaps(found, "lease", |text| within(text, LONGEST_LEASE))?,
         max_lease: perhaps(found, "max-lease", |text| {
@@ -291,19 +296,19 @@ fn min_hold(text: &str) -> Result<Duration, String> {
 }
 
 /// For how long ended leases are kept; for ever for `None`.
-fn retention(text: &str, journal_age: Duration) -> Result<Option<Duration>, String> {
+fn retention(text: &str, journal_max_age: Duration) -> Result<Option<Duration>, String> {
     let retention = unless("forever", text, |text| within(text, LONGEST_RETENTION))?;
     // Whoever follows events may have to look up a lease that the journal tells of.
-    if retention.is_some_and(|retention| retention < journal_age) {
-        let journal_age = HumanDuration(journal_age);
-        return Err(format!("it can't be shorter than journal-age ({journal_age})"));
+    if retention.is_some_and(|retention| retention < journal_max_age) {
+        let journal_max_age = HumanDuration(journal_max_age);
+        return Err(format!("it can't be shorter than journal-max-age ({journal_max_age})"));
     }
     Ok(retention)
 }
 
 /// Where to listen. `PORT` counts where nobody chose a port by a flag or by the setting's own
 /// environment variable.
-fn listen(found: &Found) -> anyhow::Result<Listen> {
+fn listen(found: &SettingSources) -> anyhow::Result<Listen> {
     let port = match &found.port {
         Some(text) => Some(u16::from_str(text).map_err(|_| {
             anyhow!(
@@ -325,10 +330,10 @@ fn listen(found: &Found) -> anyhow::Result<Listen> {
 mod tests {
     use super::*;
 
-    fn found(flags: &[(&'static str, &str)], port: Option<&str>) -> Found {
+    fn found(flags: &[(&'static str, &str)], port: Option<&str>) -> SettingSources {
         let flags = flags.iter().map(|&(name, value)| (name, value.to_owned())).collect();
         let env = |name: &str| port.filter(|_| name == "PORT").map(Into::into);
-        Found::look(&flags, None, env).unwrap()
+        SettingSources::look(&flags, None, env).unwrap()
     }
 
     #[test]
@@ -336,7 +341,8 @@ mod tests {
         let settings = Settings::read(&found(&[], None)).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:4000");
         assert_eq!((settings.pool_size, settings.policy), (None, WantedPolicy::default()));
-        let limits = (settings.idempotency_keys, settings.max_event_streams, settings.retention);
+        let limits =
+            (settings.max_idempotency_keys, settings.max_event_streams, settings.retention);
         assert_eq!(limits, (1_000_000, 2_000, None));
         assert_eq!(settings.database_shown, "sqlite:token-manager.db");
     }
@@ -360,15 +366,15 @@ mod tests {
             ("when-full", "evict", "it is one of evict-oldest, reject, wait"),
             ("min-hold", "-1s", "or 0s"),
             ("max-per-user", "0", "from 1 to 1000000, or none"),
-            ("idempotency-keys", "0", "from 1 to 1000000000"),
+            ("max-idempotency-keys", "0", "from 1 to 1000000000"),
             ("max-event-streams", "0", "from 1 to 1000000"),
             ("retention", "never", "or forever"),
-            ("retention", "23h", "can't be shorter than journal-age (1d)"),
+            ("retention", "23h", "can't be shorter than journal-max-age (1d)"),
             ("pool-size", "1000001", "from 0 to 1000000"),
             ("pool-size", "-1", "from 0 to 1000000"),
-            ("mailbox", "0", "from 1 to 1000000"),
+            ("max-queued-requests", "0", "from 1 to 1000000"),
             ("listen", "http://x", "HOST:PORT"),
-            ("allow-anonymous", "maybe", "true or false"),
+            ("allow-remote-without-auth", "maybe", "true or false"),
             ("allowed-host", "a,,b", "a host is a name"),
             ("log", "verbose", "error, warn, info"),
             ("log", "info,x=loud", "error, warn, info"),
@@ -437,8 +443,8 @@ mod tests {
     fn ended_leases_are_kept_for_as_long_as_is_chosen() {
         let read = |flags: &[_]| Settings::read(&found(flags, None)).unwrap().retention;
         assert_eq!(read(&[("retention", "90days")]), Some(DAY * 90));
-        assert_eq!(read(&[("retention", "1h"), ("journal-age", "1h")]), Some(DAY / 24));
-        assert_eq!(read(&[("retention", "forever"), ("journal-age", "1h")]), None);
+        assert_eq!(read(&[("retention", "1h"), ("journal-max-age", "1h")]), Some(DAY / 24));
+        assert_eq!(read(&[("retention", "forever"), ("journal-max-age", "1h")]), None);
     }
 
     #[test]
@@ -452,8 +458,8 @@ mod tests {
 
     #[test]
     fn every_setting_of_the_table_is_read() {
-        let source = include_str!("settings.rs");
-        for setting in crate::setting::SETTINGS {
+        let source = include_str!("mod.rs");
+        for setting in table::SETTINGS {
             assert!(source.contains(&format!("\"{}\"", setting.name)), "{}", setting.name);
         }
     }
