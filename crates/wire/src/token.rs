@@ -55,6 +55,7 @@ pub struct Token {
     /// Fencing number of the lease; null while the token is available.
     pub fence: Option<i64>,
     /// Position of the token in the pool, from 1. It never changes.
+    #[cfg_attr(test, schemars(with = "u64"))]
     pub number: Option<u64>,
 }
 

@@ -118,3 +118,38 @@ fn references_lead_to_components() {
         assert!(document.pointer(path).is_some(), "{path}");
     }
 }
+
+#[test]
+fn the_dashboard_reads_members_and_words_of_the_schemas() {
+    let path = document::root().join("crates/dashboard/page/live/shape.js");
+    let text = std::fs::read_to_string(path).unwrap();
+    let schemas = super::document()["components"]["schemas"].clone();
+    let members = |names: &[&str]| -> BTreeSet<String> {
+        let of = |name: &&str| schemas[name]["properties"].as_object().expect(name).clone();
+        names.iter().flat_map(of).map(|(member, _)| member).collect()
+    };
+    let mut functions = 0;
+    for part in text.split("@param {any} row ").skip(1) {
+        let (about, body) = part.split_once('\n').unwrap_or_default();
+        let names: Vec<&str> = about.split('`').skip(1).step_by(2).collect();
+        let body = body.split("\n}\n").next().unwrap();
+        let known = members(&names);
+        for access in body.split("row.").skip(1) {
+            let end = access.find(|sign: char| !sign.is_alphanumeric() && sign != '_').unwrap();
+            assert!(known.contains(&access[..end]), "{names:?} have no {}", &access[..end]);
+        }
+        functions += 1;
+    }
+    assert_eq!(functions, 7, "functions that read answers");
+
+    let words = |name: &str| -> Vec<String> {
+        let words = schemas[name]["enum"].as_array().unwrap().iter();
+        words.map(|word| word.to_string()).collect()
+    };
+    assert!(text.contains(&format!("{{{}}} Reason", words("EndReason").join(" | "))));
+    assert!(text.contains(&format!("when_full: {},", words("WhenFull").join(" | "))));
+    let info = text.split("@typedef").find(|part| part.contains("`Pool`, `Policy`")).unwrap();
+    for member in members(&["Pool", "Policy"]) {
+        assert!(info.contains(&format!("{member}: ")), "the type Info has no {member}");
+    }
+}
