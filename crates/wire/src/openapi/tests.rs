@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use testbed::document;
 
-use super::operations::operations;
+use super::operations::{Operation, operations};
 use crate::Code;
 
 #[test]
@@ -38,7 +38,8 @@ fn the_error_codes_in_the_api_document_are_current() {
         let own = members.keys().filter(|name| !common.contains(name));
         let own: Vec<String> = own.map(|name| format!("`{name}`")).collect();
         let (status, word, advice) = (code.status(), code.as_str(), code.advice());
-        table += &format!("| {status} | `{word}` | {advice} | {} |\n", own.join(", "));
+        let cells = [status.to_string(), format!("`{word}`"), advice.to_owned(), own.join(", ")];
+        table += &["| ", &cells.join(" | "), " |\n"].concat();
     }
     document::generated("docs/api.md", "error-codes", &table);
 }
