@@ -17,8 +17,8 @@ fn the_committed_openapi_document_is_current() {
 fn the_routes_in_the_api_document_are_current() {
     let mut table = "| route | summary |\n|---|---|\n".to_owned();
     for operation in operations() {
-        table +=
-            &format!("| `{} {}` | {} |\n", operation.method, operation.path, operation.summary);
+        let Operation { method, path, summary, .. } = operation;
+        table += &["| `", method, " ", path, "` | ", summary, " |\n"].concat();
     }
     table += "| `GET /` | Dashboard |\n| `GET /assets/...` | Files of the dashboard |\n\
               | `GET /docs` | API reference to browse |\n";
@@ -145,7 +145,7 @@ fn the_dashboard_reads_members_and_words_of_the_schemas() {
 
     let words = |name: &str| -> Vec<String> {
         let words = schemas[name]["enum"].as_array().unwrap().iter();
-        words.map(|word| word.to_string()).collect()
+        words.map(Value::to_string).collect()
     };
     assert!(text.contains(&format!("{{{}}} Reason", words("EndReason").join(" | "))));
     assert!(text.contains(&format!("when_full: {},", words("WhenFull").join(" | "))));
