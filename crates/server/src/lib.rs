@@ -12,7 +12,6 @@ mod http;
 mod json;
 mod metrics;
 mod net;
-mod openapi;
 mod problem;
 mod router;
 mod serve;

@@ -1,22 +1,20 @@
-//! The one table of routes. Everything that depends on a route is read from here: the handler, the checks
-//! and limits of its kind, the labels of metrics, and the API's description.
+//! The one table of routes. Everything that depends on a route is read from here: the handler, the
+//! checks and limits of its kind, and the labels of metrics.
 
 use axum::http::Method;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use engine::Handle;
-use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
-use utoipa_axum::routes;
 
 use crate::api::{
     allocate, bench, health, history, leases, metrics, pages, pool, queue, release, search,
     token_lists, tokens,
 };
+use crate::events;
 use crate::http::route::Kind::{self, CostlyRead, Metrics, Probe, Read, Wait, Write};
 use crate::http::route::{Route, Routes, wrong_method};
 use crate::http::service::Service;
 use crate::settings::Settings;
 use crate::state::AppState;
-use crate::{events, openapi};
 
 /// Creates the service with all routes.
 #[must_use]
@@ -32,25 +30,17 @@ pub fn router(engine: Handle, settings: &Settings) -> Service {
     let mut table = Table::new();
     if settings.benchmark_routes {
         table = table
-            .page("/bench/allocate", [(Method::POST, Write)], post(bench::allocate()))
-            .page("/bench/tokens", [(Method::GET, Read)], get(bench::tokens()));
+            .route("/bench/allocate", [(Method::POST, Write)], post(bench::allocate()))
+            .route("/bench/tokens", [(Method::GET, Read)], get(bench::tokens()));
     }
     let templates: Vec<_> = table.rows.iter().map(|row| row.template).collect();
     let state = AppState::new(engine, settings, &templates);
-    openapi::keep(table.api.into_openapi());
     let routes = table.rows.into_iter().map(|row| row.with_state(&state)).collect();
     state.service(Routes::new(routes), settings)
 }
 
-/// Description of the API, as the handlers give it.
-#[cfg(test)]
-pub(crate) fn description() -> utoipa::openapi::OpenApi {
-    Table::new().api.into_openapi()
-}
-
 struct Table {
     rows: Vec<Row>,
-    api: OpenApiRouter<AppState>,
 }
 
 /// A route whose handlers have no state yet.
@@ -66,35 +56,34 @@ impl Table {
         const GET: Method = Method::GET;
         const POST: Method = Method::POST;
         const DELETE: Method = Method::DELETE;
-        Table { rows: Vec::new(), api: OpenApiRouter::new() }
-            .page("/", [(GET, Read)], get(pages::page))
-            .page("/assets/{digest}/{*path}", [(GET, Read)], get(pages::asset))
-            .page("/docs", [(GET, Read)], get(pages::docs))
-            .api("/api/tokens", [(GET, Read)], routes!(token_lists::all))
-            .api("/api/tokens/available", [(GET, Read)], routes!(token_lists::available))
-            .api("/api/tokens/active", [(GET, Read)], routes!(token_lists::active))
-            .api("/api/tokens/{id}", [(GET, Read)], routes!(tokens::show))
-            .api("/api/tokens/{id}/history", [(GET, CostlyRead)], routes!(history::history))
-            .api("/api/tokens/allocate", [(POST, Wait)], routes!(allocate::allocate))
-            .api("/api/tokens/release/{id}", [(POST, Write)], routes!(release::release))
-            .api("/api/tokens/clear-active", [(DELETE, Write)], routes!(tokens::clear))
-            .api("/api/leases/{id}", [(GET, Read)], routes!(leases::show))
-            .api("/api/leases/{id}/renew", [(POST, Write)], routes!(leases::renew))
-            .api("/api/leases/{id}/release", [(POST, Write)], routes!(leases::release))
-            .api("/api/leases", [(GET, CostlyRead)], routes!(search::search))
-            .api("/api/leases/export", [(GET, CostlyRead)], routes!(search::export))
-            .api("/api/queue", [(GET, Read)], routes!(queue::list))
-            .api("/api/queue/{ticket}", [(GET, Read), (DELETE, Write)], routes!(queue::show, queue::give_up))
-            .api("/api/pool", [(GET, Read)], routes!(pool::show))
-            .api("/api/events", [(GET, CostlyRead)], routes!(events::events))
-            .api("/health/live", [(GET, Probe)], routes!(health::live))
-            .api("/health/ready", [(GET, Probe)], routes!(health::ready))
-            .api("/metrics", [(GET, Metrics)], routes!(metrics::metrics))
-            .api("/openapi.json", [(GET, Read)], routes!(openapi::document))
+        Table { rows: Vec::new() }
+            .route("/", [(GET, Read)], get(pages::page))
+            .route("/assets/{digest}/{*path}", [(GET, Read)], get(pages::asset))
+            .route("/docs", [(GET, Read)], get(pages::docs))
+            .route("/api/tokens", [(GET, Read)], get(token_lists::all))
+            .route("/api/tokens/available", [(GET, Read)], get(token_lists::available))
+            .route("/api/tokens/active", [(GET, Read)], get(token_lists::active))
+            .route("/api/tokens/{id}", [(GET, Read)], get(tokens::show))
+            .route("/api/tokens/{id}/history", [(GET, CostlyRead)], get(history::history))
+            .route("/api/tokens/allocate", [(POST, Wait)], post(allocate::allocate))
+            .route("/api/tokens/release/{id}", [(POST, Write)], post(release::release))
+            .route("/api/tokens/clear-active", [(DELETE, Write)], delete(tokens::clear))
+            .route("/api/leases/{id}", [(GET, Read)], get(leases::show))
+            .route("/api/leases/{id}/renew", [(POST, Write)], post(leases::renew))
+            .route("/api/leases/{id}/release", [(POST, Write)], post(leases::release))
+            .route("/api/leases", [(GET, CostlyRead)], get(search::search))
+            .route("/api/leases/export", [(GET, CostlyRead)], get(search::export))
+            .route("/api/queue", [(GET, Read)], get(queue::list))
+            .route("/api/queue/{ticket}", [(GET, Read), (DELETE, Write)], get(queue::show).delete(queue::give_up))
+            .route("/api/pool", [(GET, Read)], get(pool::show))
+            .route("/api/events", [(GET, CostlyRead)], get(events::events))
+            .route("/health/live", [(GET, Probe)], get(health::live))
+            .route("/health/ready", [(GET, Probe)], get(health::ready))
+            .route("/metrics", [(GET, Metrics)], get(metrics::metrics))
+            .route("/openapi.json", [(GET, Read)], get(pages::openapi))
     }
 
-    /// Adds a route that the API's description omits.
-    fn page<const N: usize>(
+    fn route<const N: usize>(
         mut self,
         template: &'static str,
         methods: [(Method, Kind); N],
@@ -103,29 +92,6 @@ impl Table {
         self.rows.push(Row { template, methods: methods.into(), handlers });
         self
     }
-
-    /// Adds a route of the API.
-    ///
-    /// # Panics
-    ///
-    /// If the handlers describe another path or other methods.
-    fn api<const N: usize>(
-        mut self,
-        template: &'static str,
-        methods: [(Method, Kind); N],
-        described: UtoipaMethodRouter<AppState>,
-    ) -> Self {
-        let named = described.1.paths.iter().flat_map(|(path, item)| {
-            let methods = [(&item.get, "GET"), (&item.post, "POST"), (&item.delete, "DELETE")];
-            let methods = methods.into_iter().filter(|(operation, _)| operation.is_some());
-            methods.map(move |(_, method)| (path.as_str(), method))
-        });
-        let listed = methods.iter().map(|(method, _)| (template, method.as_str()));
-        assert!(named.eq(listed), "{template}: the handlers describe another path or method");
-        let handlers = described.2.clone();
-        self.api = self.api.routes(described);
-        self.page(template, methods, handlers)
-    }
 }
 
 impl Row {
@@ -133,5 +99,32 @@ impl Row {
         let Row { template, methods, handlers } = self;
         let handlers = handlers.fallback(wrong_method).with_state(state.clone());
         Route { template, methods, handlers }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_openapi_document_has_every_route() {
+        let document = include_str!("../../../docs/openapi.json");
+        let document: serde_json::Value = serde_json::from_str(document).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for method in operations.as_object().unwrap().keys() {
+                described.insert((path.clone(), method.to_uppercase()));
+            }
+        }
+        let pages = ["/", "/assets/{digest}/{*path}", "/docs"];
+        let table = Table::new().rows;
+        let rows = table.iter().filter(|row| !pages.contains(&row.template));
+        let listed = rows.flat_map(|row| {
+            let methods = row.methods.iter().map(|(method, _)| method.to_string());
+            methods.map(|method| (row.template.to_owned(), method))
+        });
+        assert_eq!(described, listed.collect());
     }
 }

@@ -9,7 +9,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use engine::{AllocateOutcome, Asked as Allocate, Handle, Scope, View};
 use pool::{Allocation, MAX_TICKETS, Refusal, User};
-use utoipa::ToSchema;
 
 use super::queue::QueuePosition;
 use crate::http::form::{self, FieldValue, Format, WrongSeconds};
@@ -21,7 +20,7 @@ use crate::json::seconds::Seconds;
 use crate::json::token::Granted;
 use crate::net::activity::Client;
 use crate::net::shutdown::Shutdown;
-use crate::problem::{self, Code, PoolFull, Problem, UserLimit};
+use crate::problem::{Code, PoolFull, Problem, UserLimit};
 
 /// Fields that an allocation reads: its own, and [`unsupported`] ones.
 const FIELDS: [&str; 9] = {
@@ -37,43 +36,6 @@ const SHORTEST: (f64, &str) = (0.001, "0.001");
 /// Time for which a request is held that waits longer than one request may, unless `Prefer` sets it.
 const HOLD: Duration = Duration::from_secs(10);
 
-/// A request for a token.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the body, which is read field by field")]
-struct AllocationRequest {
-    /// User that requests the token, without NUL. A UUID, in any letter case, is the user's identity; the
-    /// identity of any other text is the UUID whose hex digits are its MD5.
-    #[schema(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", examples("Edivan"))]
-    user_id: String,
-    /// Duration of the lease; at most the policy's `lease_seconds`, which is the default.
-    #[schema(minimum = 0.001, nullable = false, examples(90))]
-    lease_seconds: Option<f64>,
-    /// How long to wait if no token is available. The default is 30 seconds if the policy is `wait`, else
-    /// 0. Must be left out if the policy is `reject`. More than 60 needs an `Idempotency-Key`, and takes
-    /// several requests: see the response 202.
-    #[schema(minimum = 0, maximum = 86400, nullable = false, examples(10))]
-    wait_seconds: Option<f64>,
-}
-
-/// The same as a form. Numbers have digits and at most one point.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the body, which is read field by field")]
-struct AllocationForm {
-    /// User that requests the token, without NUL.
-    #[schema(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", examples("Edivan"))]
-    user_id: String,
-    /// From 0.001 to the policy's `lease_seconds`.
-    #[schema(pattern = "^([0-9]+\\.?[0-9]*|\\.[0-9]+)$", nullable = false, examples("90"))]
-    lease_seconds: Option<String>,
-    /// From 0 to 60, or to 86400 with an `Idempotency-Key`.
-    #[schema(
-        pattern = "^(0*([0-9]{1,4}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2})(\\.[0-9]*)?|0*86400(\\.0*)?|\\.[0-9]+)$",
-        nullable = false,
-        examples("1.5")
-    )]
-    wait_seconds: Option<String>,
-}
-
 /// Allocate a token
 ///
 /// Leases the token that was free longest. If all tokens are in use, the policy's `when_full` decides:
@@ -82,42 +44,6 @@ struct AllocationForm {
 /// A request that waits with an `Idempotency-Key` gets a 202 after the time in `Prefer`, or after 10
 /// seconds if `wait_seconds` is more than 60. To keep the position in the queue, send the same request
 /// again within 15 seconds, to any server of the pool.
-#[utoipa::path(
-    post,
-    path = "/api/tokens/allocate",
-    operation_id = "allocateToken",
-    tag = "Tokens",
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1,
-        pattern = r#"^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
-        description = "Makes repetition safe: the same key with the same request returns the same \
-            lease, for 24 hours. 1 to 255 printable ASCII characters, with double quotes (and \
-            `\\\"` and `\\\\` between them) or without"),
-        ("Prefer" = Option<String>, Header, example = "wait=10",
-            description = "`wait=N`: seconds for which the server may hold a request that waits with an \
-                `Idempotency-Key`, at most 60")),
-    request_body(description = "The user, and the duration", content(
-        (AllocationRequest = "application/json"),
-        (AllocationForm = "application/x-www-form-urlencoded"),
-    )),
-    responses((status = 202, description = "The position in the queue; send the request again", body = QueuePosition, headers(
-        ("Location" = String, description = "Path of the ticket"),
-        ("Retry-After" = i64, description = "Seconds after which to send the request again"),
-        ("Cache-Control" = String, description = "`no-store`"),
-    )), (status = 200, description = "The lease and the token", body = Granted<'_>, links(
-        ("lease" = (operation_id = "getLease", parameters(("id" = "$response.body#/lease_id")))),
-        ("renewal" = (operation_id = "renewLease", parameters(("id" = "$response.body#/lease_id")))),
-        ("release" = (operation_id = "releaseLease", parameters(("id" = "$response.body#/lease_id")))),
-        ("token" = (operation_id = "getToken", parameters(("id" = "$response.body#/token_id")))),
-        ("history" = (operation_id = "getTokenHistory", parameters(("id" = "$response.body#/token_id")))),
-        ("releaseOfToken" = (operation_id = "releaseToken", parameters(("id" = "$response.body#/token_id")))),
-    ))),
-    extensions(("x-problems" = json!(problem::write(&[
-        Code::InvalidUser, Code::InvalidParameter, Code::InvalidKey, Code::UnstorableUser,
-        Code::UnsupportedContentType, Code::UserLimit, Code::TicketGivenUp, Code::KeyReused,
-        Code::NoTokens,
-        Code::PoolFull, Code::QueueFull, Code::KeysFull,
-    ])))),
-)]
 pub(crate) async fn allocate(
     State(engine): State<Handle>,
     State(shutdown): State<Shutdown>,

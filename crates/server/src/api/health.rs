@@ -4,19 +4,15 @@ use axum::extract::State;
 use axum::response::Response;
 use engine::{Handle, Health};
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::http::respond::json;
-use crate::json::words;
-use crate::problem::{self, Code, Problem};
+use crate::problem::{Code, Problem};
 
 /// State of the server.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 struct Readiness {
-    #[schema(value_type = words::Health)]
     status: &'static str,
     /// Version of the server.
-    #[schema(value_type = String, examples("0.1.0"))]
     version: &'static str,
 }
 
@@ -27,27 +23,11 @@ impl Readiness {
 }
 
 /// Check that the server is alive
-#[utoipa::path(
-    get,
-    path = "/health/live",
-    operation_id = "getLiveness",
-    tag = "Health",
-    responses((status = 200, description = "The process runs", body = Readiness)),
-    extensions(("x-problems" = json!(problem::any(&[])))),
-)]
 pub(crate) async fn live() -> Response {
     Readiness::response("live")
 }
 
 /// Check that the server is ready
-#[utoipa::path(
-    get,
-    path = "/health/ready",
-    operation_id = "getReadiness",
-    tag = "Health",
-    responses((status = 200, description = "The server can serve requests", body = Readiness)),
-    extensions(("x-problems" = json!(problem::any(&[Code::NotReady])))),
-)]
 pub(crate) async fn ready(State(engine): State<Handle>) -> Result<Response, Problem> {
     let reason = match engine.health() {
         Health::Ready if !engine.is_readable() => "The history is not readable at the moment.",

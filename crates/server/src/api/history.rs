@@ -5,56 +5,33 @@ use axum::response::Response;
 use engine::Handle;
 use pool::{Fence, TokenId};
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::http::ids::PathId;
 use crate::http::query::{Parameters, Query, Values};
 use crate::http::respond::{json, link_next, unknown_token};
 use crate::http::unsupported::{self, Context};
 use crate::json::token::HistoryEntry;
-use crate::json::words;
-use crate::problem::{self, Code, Problem};
+use crate::problem::Problem;
 use crate::settings::MAX_ROWS;
 
 /// Approximate size of a row in JSON.
 const BYTES_PER_ROW: usize = 600;
 
 /// A token's leases, newest first.
-#[derive(Serialize, ToSchema)]
-#[schema(as = History)]
+#[derive(Serialize)]
 struct Answer<'a> {
     /// As sent.
-    #[schema(format = "uuid")]
     token_id: &'a str,
     history: Vec<HistoryEntry<'a>>,
     /// Only if the token has never been leased.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = words::no_history)]
     message: Option<&'static str>,
     /// Path of the next page, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     next: Option<&'a str>,
 }
 
 /// Show the history of a token
-#[utoipa::path(
-    get,
-    path = "/api/tokens/{id}/history",
-    operation_id = "getTokenHistory",
-    tag = "Tokens",
-    params(
-        ("id" = Uuid, Path, description = "The token's id"),
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000,
-            description = "Maximum number of rows; default 1000"),
-        ("before" = Option<i64>, Query, minimum = 1,
-            description = "Only leases with a smaller fence; from `next`"),
-    ),
-    responses((status = 200, description = "The token's leases, newest first", body = Answer<'_>, headers(
-        ("Link" = String, description = "Next page, if any: `<PATH>; rel=\"next\"`"),
-    ))),
-    extensions(("x-problems" = json!(problem::read(&[Code::CrossOrigin, Code::InvalidTokenId, Code::InvalidParameter, Code::UnknownToken])))),
-)]
 pub(crate) async fn history(
     State(engine): State<Handle>,
     PathId { id, sent }: PathId<TokenId>,

@@ -5,7 +5,6 @@ use axum::response::Response;
 use engine::{Handle, LeaseOutcome};
 use pool::{End, EndReason, Lease, LeaseId};
 use serde::Serialize;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::http::ids::PathId;
@@ -14,16 +13,14 @@ use crate::http::respond::{json, uncached, unknown_lease};
 use crate::http::unsupported::NoBody;
 use crate::json::lease::{Current, LeaseRow};
 use crate::json::time::Time;
-use crate::json::words;
-use crate::problem::{self, Code, LeaseOver, Problem, RenewalLimit};
+use crate::problem::{LeaseOver, Problem, RenewalLimit};
 
 /// A lease, and the lease that holds its token now.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 struct LeaseDetails<'a> {
     #[serde(flatten)]
     lease: LeaseRow<'a>,
     /// The lease that holds the token after this one ended, or null.
-    #[schema(required = true)]
     current: Option<Current<'a>>,
 }
 
@@ -31,18 +28,6 @@ struct LeaseDetails<'a> {
 ///
 /// Read from memory while the lease is the latest of its token. Responses about leases never contain the
 /// token's value.
-#[utoipa::path(
-    get,
-    path = "/api/leases/{id}",
-    operation_id = "getLease",
-    tag = "Leases",
-    params(("id" = Uuid, Path, description = "The lease's id")),
-    responses((status = 200, description = "The lease", body = LeaseDetails<'_>,
-        headers(("Cache-Control" = String, description = "`no-store`")))),
-    extensions(("x-problems" = json!(problem::read(&[
-        Code::InvalidLeaseId, Code::InvalidParameter, Code::UnknownLease,
-    ])))),
-)]
 pub(crate) async fn show(
     State(engine): State<Handle>,
     PathId { id, .. }: PathId<LeaseId>,
@@ -57,37 +42,21 @@ pub(crate) async fn show(
 }
 
 /// A lease that was released.
-#[derive(Serialize, ToSchema)]
-#[schema(as = LeaseReleased)]
+#[derive(Serialize)]
 struct Released<'a> {
-    #[schema(schema_with = words::released)]
     status: &'static str,
     lease_id: Uuid,
     token_id: Uuid,
     user: &'a str,
     user_id: Uuid,
-    #[schema(minimum = 1)]
     fence: i64,
     started_at: Time,
-    #[schema(required = true, nullable = false)]
     ended_at: Option<Time>,
 }
 
 /// Release a lease
 ///
 /// Never ends another lease of the same token. Idempotent.
-#[utoipa::path(
-    post,
-    path = "/api/leases/{id}/release",
-    operation_id = "releaseLease",
-    tag = "Leases",
-    params(("id" = Uuid, Path, description = "The lease's id")),
-    responses((status = 200, description = "The lease has ended", body = Released<'_>)),
-    extensions(("x-problems" = json!(problem::write(&[
-        Code::InvalidLeaseId, Code::InvalidParameter, Code::UnsupportedContentType,
-        Code::UnknownLease, Code::LeaseOver,
-    ])))),
-)]
 pub(crate) async fn release(
     State(engine): State<Handle>,
     PathId { id, .. }: PathId<LeaseId>,
@@ -115,18 +84,6 @@ pub(crate) async fn release(
 ///
 /// Moves the deadline to now plus the duration for which the lease was granted, if that is later, but at
 /// most to `max_lease_seconds` of the policy after its start.
-#[utoipa::path(
-    post,
-    path = "/api/leases/{id}/renew",
-    operation_id = "renewLease",
-    tag = "Leases",
-    params(("id" = Uuid, Path, description = "The lease's id")),
-    responses((status = 200, description = "The lease, with its new deadline", body = LeaseRow<'_>)),
-    extensions(("x-problems" = json!(problem::write(&[
-        Code::InvalidLeaseId, Code::InvalidParameter, Code::UnsupportedContentType,
-        Code::UnknownLease, Code::LeaseOver, Code::RenewalLimit,
-    ])))),
-)]
 pub(crate) async fn renew(
     State(engine): State<Handle>,
     PathId { id, .. }: PathId<LeaseId>,

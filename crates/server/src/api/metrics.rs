@@ -9,25 +9,11 @@ use axum::response::{IntoResponse, Response};
 
 use crate::http::accept;
 use crate::metrics::{Metrics, text};
-use crate::problem::{self, Code, Problem};
+use crate::problem::{Code, Problem};
 
 /// Prometheus metrics
 ///
 /// In the `OpenMetrics` format if `Accept` names it, else in the older text format.
-#[utoipa::path(
-    get,
-    path = "/metrics",
-    operation_id = "getMetrics",
-    tag = "Health",
-    responses((status = 200, description = "The metrics", content(
-        (String = "text/plain"),
-        (String = "application/openmetrics-text"),
-    ), headers(
-        ("Cache-Control" = String, description = "`no-store`"),
-        ("Vary" = String, description = "`accept`"),
-    ))),
-    extensions(("x-problems" = json!(problem::any(&[])))),
-)]
 pub(crate) async fn metrics(
     State(metrics): State<Arc<Metrics>>,
     headers: HeaderMap,

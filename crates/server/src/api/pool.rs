@@ -5,18 +5,15 @@ use axum::response::Response;
 use engine::{Handle, View};
 use pool::{Lease, Policy};
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::http::query::Query;
 use crate::http::respond::uncached;
 use crate::json::lease::LeaseRow;
 use crate::json::seconds::Seconds;
-use crate::json::words;
-use crate::problem::{self, Code, Problem};
+use crate::problem::Problem;
 
 /// State and policy of the pool.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Pool)]
+#[derive(Serialize)]
 struct Shown<'a> {
     /// Number of tokens.
     size: usize,
@@ -27,23 +24,18 @@ struct Shown<'a> {
     /// Number of requests that wait for a token, on all servers of the pool.
     waiting: usize,
     /// The lease that started first, which is evicted next; null if none runs.
-    #[schema(required = true)]
     oldest_lease: Option<LeaseRow<'a>>,
     /// Epoch of the pool's journal; increases after a failover.
-    #[schema(minimum = 0)]
     epoch: i64,
     /// Number of the journal's newest batch.
-    #[schema(minimum = 0)]
     version: i64,
     policy: Rules,
 }
 
 /// Rules of the pool, as its operator configured them.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Policy)]
+#[derive(Serialize)]
 struct Rules {
     /// What happens to requests while all tokens are in use.
-    #[schema(value_type = words::WhenFull)]
     when_full: &'static str,
     /// Duration of a lease, unless the request has a shorter one.
     lease_seconds: Seconds,
@@ -52,7 +44,6 @@ struct Rules {
     /// Leases younger than this are never evicted.
     min_hold_seconds: Seconds,
     /// Maximum number of running leases per user; null without a limit.
-    #[schema(required = true, minimum = 1)]
     max_per_user: Option<u32>,
 }
 
@@ -69,15 +60,6 @@ impl From<Policy> for Rules {
 }
 
 /// Show the state and policy of the pool
-#[utoipa::path(
-    get,
-    path = "/api/pool",
-    operation_id = "getPool",
-    tag = "Pool",
-    responses((status = 200, description = "The pool", body = Shown<'_>,
-        headers(("Cache-Control" = String, description = "`no-store`")))),
-    extensions(("x-problems" = json!(problem::read(&[Code::InvalidParameter])))),
-)]
 pub(crate) async fn show(
     State(engine): State<Handle>,
     Query(()): Query<()>,

@@ -9,7 +9,6 @@ use axum::response::Response;
 use engine::{GiveUpOutcome, Handle, Scope, View};
 use pool::{Ticket, Waiting};
 use serde::Serialize;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::http::ids::{PathId, TicketId};
@@ -17,8 +16,7 @@ use crate::http::query::{Parameters, Query, Values};
 use crate::http::respond::{json, uncached};
 use crate::http::unsupported::NoBody;
 use crate::json::time::Time;
-use crate::json::words;
-use crate::problem::{self, Code, Problem, TicketServed};
+use crate::problem::{Code, Problem, TicketServed};
 use crate::settings::MAX_ROWS;
 
 /// Path of tickets.
@@ -29,16 +27,13 @@ const PATH: &str = "/api/queue/";
 const ASK_AGAIN_AFTER: u16 = 1;
 
 /// A ticket in the queue.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Ticket)]
+#[derive(Serialize)]
 pub(crate) struct Row {
     /// Id of the ticket, and of the lease that it will become.
     ticket: Uuid,
     /// Position in the queue, from 1.
-    #[schema(minimum = 1)]
     position: usize,
     /// The user, as sent.
-    #[schema(value_type = String)]
     user: std::sync::Arc<str>,
     user_id: Uuid,
     /// Start of the wait.
@@ -66,34 +61,17 @@ impl Row {
 }
 
 /// A page of the queue.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Queue)]
+#[derive(Serialize)]
 struct Answer {
     /// In order of arrival.
     tickets: Vec<Row>,
     /// Number of tickets in the whole queue.
     waiting: usize,
     /// Path of the next page; null on the last page.
-    #[schema(required = true)]
     next: Option<String>,
 }
 
 /// List the queue
-#[utoipa::path(
-    get,
-    path = "/api/queue",
-    operation_id = "listQueue",
-    tag = "Queue",
-    params(
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000,
-            description = "Maximum number of tickets; default 1000"),
-        ("after" = Option<i64>, Query, minimum = 0, maximum = 9_007_199_254_740_991i64,
-            description = "Cursor from `next`"),
-    ),
-    responses((status = 200, description = "The queue, in order of arrival", body = Answer,
-        headers(("Cache-Control" = String, description = "`no-store`")))),
-    extensions(("x-problems" = json!(problem::read(&[Code::InvalidParameter])))),
-)]
 pub(crate) async fn list(
     State(engine): State<Handle>,
     Query(QueueQuery { limit, after }): Query<QueueQuery>,
@@ -137,18 +115,6 @@ impl Parameters for QueueQuery {
 }
 
 /// Show a ticket
-#[utoipa::path(
-    get,
-    path = "/api/queue/{ticket}",
-    operation_id = "getTicket",
-    tag = "Queue",
-    params(("ticket" = Uuid, Path, description = "The ticket")),
-    responses((status = 200, description = "The ticket", body = Row,
-        headers(("Cache-Control" = String, description = "`no-store`")))),
-    extensions(("x-problems" = json!(problem::read(&[
-        Code::InvalidTicket, Code::InvalidParameter, Code::UnknownTicket,
-    ])))),
-)]
 pub(crate) async fn show(
     State(engine): State<Handle>,
     PathId { id: TicketId(id), .. }: PathId<TicketId>,
@@ -169,9 +135,8 @@ pub(crate) async fn show(
 }
 
 /// A ticket that was given up.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 struct TicketGivenUp {
-    #[schema(schema_with = words::given_up)]
     status: &'static str,
     ticket: Uuid,
 }
@@ -180,18 +145,6 @@ struct TicketGivenUp {
 ///
 /// Requests that wait with the ticket get a 409. If the ticket has become a lease, the request fails:
 /// release the lease, which has the same id.
-#[utoipa::path(
-    delete,
-    path = "/api/queue/{ticket}",
-    operation_id = "giveUpTicket",
-    tag = "Queue",
-    params(("ticket" = Uuid, Path, description = "The ticket")),
-    responses((status = 200, description = "The ticket is given up", body = TicketGivenUp)),
-    extensions(("x-problems" = json!(problem::write(&[
-        Code::InvalidTicket, Code::InvalidParameter, Code::UnsupportedContentType,
-        Code::UnknownTicket, Code::TicketServed,
-    ])))),
-)]
 pub(crate) async fn give_up(
     State(engine): State<Handle>,
     PathId { id: TicketId(id), .. }: PathId<TicketId>,
@@ -215,25 +168,20 @@ fn unknown_ticket() -> Problem {
 }
 
 /// Position of a waiting allocation.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Waiting)]
+#[derive(Serialize)]
 pub(crate) struct QueuePosition {
-    #[schema(schema_with = words::waiting)]
     status: &'static str,
     /// Id of the ticket, and of the lease that it will become.
     ticket: Uuid,
     /// Position in the queue, from 1.
-    #[schema(minimum = 1)]
     position: usize,
     /// Number of tickets ahead of it.
-    #[schema(minimum = 0)]
     ahead: usize,
     /// Start of the wait.
     since: Time,
     /// End of the wait.
     until: Time,
     /// Seconds after which to send the request again. The ticket lapses after 15 seconds without one.
-    #[schema(minimum = 0)]
     retry_after: u16,
 }
 

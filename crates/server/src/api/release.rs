@@ -8,8 +8,6 @@ use engine::{Handle, ReleaseOutcome};
 use pool::{HolderCondition, Lease, LeaseId, TokenId, User, UserId};
 use serde::Serialize;
 use serde::de::IgnoredAny;
-use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::release_checks::{self, FIELDS};
 use crate::http::form::{self, FieldValue, Format};
@@ -17,66 +15,22 @@ use crate::http::ids::{PathId, uuid};
 use crate::http::query::{Malformed, pairs};
 use crate::http::respond::{json, unknown_token};
 use crate::json::lease::Current;
-use crate::json::words;
-use crate::problem::{self, Code, HolderMismatch, Problem};
+use crate::problem::{Code, HolderMismatch, Problem};
 
 const EXAMPLE: &str = "{\"lease_id\": \"...\"}";
 
 /// A token that was released.
-#[derive(Serialize, ToSchema)]
-#[schema(as = TokenReleased)]
+#[derive(Serialize)]
 struct Answer<'a> {
-    #[schema(schema_with = words::released)]
     status: &'static str,
     /// As sent.
-    #[schema(format = "uuid")]
     token_id: &'a str,
-}
-
-/// Condition of a release. Other members are ignored.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the body, which is read field by field")]
-struct ReleaseCondition {
-    /// The lease that must hold the token.
-    #[schema(nullable = false)]
-    lease_id: Option<Uuid>,
-    /// The user that must hold the token, as in an allocation.
-    #[schema(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", nullable = false)]
-    if_user: Option<String>,
-}
-
-/// The same as a form.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the body, which is read field by field")]
-struct ReleaseConditionForm {
-    /// The lease that must hold the token.
-    #[schema(nullable = false)]
-    lease_id: Option<Uuid>,
-    /// The user that must hold the token, as in an allocation.
-    #[schema(min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$", nullable = false)]
-    if_user: Option<String>,
 }
 
 /// Release a token, optionally only if held by a given lease or user
 ///
 /// Idempotent: a token without a lease stays available. A body without `lease_id` and `if_user` is
 /// ignored.
-#[utoipa::path(
-    post,
-    path = "/api/tokens/release/{id}",
-    operation_id = "releaseToken",
-    tag = "Tokens",
-    params(("id" = Uuid, Path, description = "The token's id")),
-    request_body(description = "Condition of the release", content(
-        (ReleaseCondition = "application/json"),
-        (ReleaseConditionForm = "application/x-www-form-urlencoded"),
-    )),
-    responses((status = 200, description = "The token is available", body = Answer<'_>)),
-    extensions(("x-body-optional" = json!(true)), ("x-problems" = json!(problem::write(&[
-        Code::InvalidTokenId, Code::InvalidParameter, Code::UnsupportedContentType,
-        Code::UnknownToken, Code::HolderMismatch,
-    ])))),
-)]
 pub(crate) async fn release(
     State(engine): State<Handle>,
     Condition { id, if_held }: Condition,

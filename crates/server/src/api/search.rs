@@ -6,7 +6,6 @@ use axum::http::{HeaderMap, HeaderValue, Version};
 use axum::response::Response;
 use engine::{Cursor, Handle};
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::export::{self, Exports};
 use super::search_query::{CursorText, ExportQuery, SearchQuery};
@@ -14,20 +13,17 @@ use crate::http::accept::weight;
 use crate::http::query::{Query, decode, encode, invalid, pairs};
 use crate::http::respond::{link_next, uncached};
 use crate::json::lease::LeaseRow;
-use crate::json::words;
-use crate::problem::{self, Code, Problem};
+use crate::problem::Problem;
 use crate::settings::MAX_ROWS;
 
 const PATH: &str = "/api/leases";
 
 /// A page of leases.
-#[derive(Serialize, ToSchema)]
-#[schema(as = LeasePage)]
+#[derive(Serialize)]
 struct Answer<'a> {
     /// Newest first. May be fewer than `limit`, even none, although a next page exists.
     leases: Vec<LeaseRow<'a>>,
     /// Path of the next page, with the same parameters; null on the last page.
-    #[schema(required = true)]
     next: Option<&'a str>,
 }
 
@@ -36,32 +32,6 @@ struct Answer<'a> {
 /// Leases that match all parameters, newest first. `end_reason` can't be combined with the status
 /// `running`. Each parameter may be given once. With `format=csv`, or an `Accept` that
 /// prefers `text/csv`, the response is that of `/api/leases/export`.
-#[utoipa::path(
-    get,
-    path = "/api/leases",
-    operation_id = "searchLeases",
-    tag = "Leases",
-    params(
-        ("user" = Option<String>, Query, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$",
-            description = "User, as in an allocation"),
-        ("token_id" = Option<Uuid>, Query, description = "Token"),
-        ("status" = Option<words::SearchedStatus>, Query, description = "Running, or ended"),
-        ("end_reason" = Option<words::EndReason>, Query, description = "Why the lease ended"),
-        ("from" = Option<String>, Query, format = DateTime, description = "Started at this time or later"),
-        ("to" = Option<String>, Query, format = DateTime, description = "Started before this time"),
-        ("at" = Option<String>, Query, format = DateTime, description = "Running at this time"),
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000,
-            description = "Maximum number of leases; default 1000"),
-        ("after" = Option<String>, Query, pattern = "^-?[0-9]{1,18}\\.[0-9]{1,18}$",
-            description = "Cursor from `next`"),
-    ),
-    responses((status = 200, description = "The leases", body = Answer<'_>, headers(
-        ("Cache-Control" = String, description = "`no-store`"),
-        ("Vary" = String, description = "`accept`"),
-        ("Link" = String, description = "Next page, if any: `<PATH>; rel=\"next\"`"),
-    ))),
-    extensions(("x-problems" = json!(problem::read(&[Code::CrossOrigin, Code::InvalidParameter])))),
-)]
 pub(crate) async fn search(
     State(engine): State<Handle>,
     State(exports): State<Exports>,
@@ -85,31 +55,6 @@ pub(crate) async fn search(
 /// Export leases as CSV
 ///
 /// All leases that match all parameters, newest first, as one file with a header row (RFC 4180).
-#[utoipa::path(
-    get,
-    path = "/api/leases/export",
-    operation_id = "exportLeases",
-    tag = "Leases",
-    params(
-        ("user" = Option<String>, Query, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$",
-            description = "User, as in an allocation"),
-        ("token_id" = Option<Uuid>, Query, description = "Token"),
-        ("status" = Option<words::SearchedStatus>, Query, description = "Running, or ended"),
-        ("end_reason" = Option<words::EndReason>, Query, description = "Why the lease ended"),
-        ("from" = Option<String>, Query, format = DateTime, description = "Started at this time or later"),
-        ("to" = Option<String>, Query, format = DateTime, description = "Started before this time"),
-        ("at" = Option<String>, Query, format = DateTime, description = "Running at this time"),
-        ("after" = Option<String>, Query, pattern = "^-?[0-9]{1,18}\\.[0-9]{1,18}$",
-            description = "Cursor from `next` of a search"),
-    ),
-    responses((status = 200, description = "The leases", body = String, content_type = "text/csv", headers(
-        ("Cache-Control" = String, description = "`no-store`"),
-        ("Content-Disposition" = String, description = "Name of the file"),
-    ))),
-    extensions(("x-problems" = json!(problem::read(&[
-        Code::CrossOrigin, Code::InvalidParameter, Code::TooManyExports, Code::HttpVersion,
-    ])))),
-)]
 pub(crate) async fn export(
     State(engine): State<Handle>,
     State(exports): State<Exports>,

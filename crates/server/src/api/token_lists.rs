@@ -11,9 +11,8 @@ use engine::{Handle, Stamp, View};
 use super::token_pages::{self, List, ListQuery, Page, Pages, Part};
 use crate::http::query::Query;
 use crate::http::respond::too_many_answers;
-use crate::json::token::TokenRow;
 use crate::net::connections::Connections;
-use crate::problem::{self, Code, Problem};
+use crate::problem::Problem;
 
 /// Version of the lists' JSON, a part of their `ETag`. Raise it whenever the JSON of the same state of a
 /// pool changes.
@@ -22,32 +21,6 @@ const FORMAT: u32 = 3;
 /// List all tokens
 ///
 /// Send the `ETag` as `If-None-Match` to get an empty 304 while nothing has changed.
-#[utoipa::path(
-    get,
-    path = "/api/tokens",
-    operation_id = "listTokens",
-    tag = "Tokens",
-    params(
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000,
-            description = "Maximum number of tokens; default 1000"),
-        ("after" = Option<i64>, Query, minimum = 0, maximum = 4_294_967_295i64,
-            description = "Cursor from the header `Link`"),
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier response"),
-    ),
-    responses(
-        (status = 200, description = "The tokens, in the pool's order", body = Vec<TokenRow>, headers(
-            ("ETag" = String, description = "Tag of this state of the pool"),
-            ("Cache-Control" = String, description = "`private, no-cache`: revalidate each time"),
-            ("Link" = String, description = "Next page, if any: `<PATH>; rel=\"next\"`"),
-        )),
-        (status = 304, description = "Not modified", headers(
-            ("ETag" = String, description = "Tag of this state of the pool"),
-            ("Cache-Control" = String, description = "`private, no-cache`: revalidate each time"),
-            ("Link" = String, description = "Next page, if any: `<PATH>; rel=\"next\"`"),
-        )),
-    ),
-    extensions(("x-problems" = json!(problem::read(&[Code::InvalidParameter])))),
-)]
 pub(crate) async fn all(request: ListRequest) -> Result<Response, Problem> {
     list(List::All, request).await
 }
@@ -55,32 +28,6 @@ pub(crate) async fn all(request: ListRequest) -> Result<Response, Problem> {
 /// List available tokens
 ///
 /// Send the `ETag` as `If-None-Match` to get an empty 304 while nothing has changed.
-#[utoipa::path(
-    get,
-    path = "/api/tokens/available",
-    operation_id = "listAvailableTokens",
-    tag = "Tokens",
-    params(
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000,
-            description = "Maximum number of tokens; default 1000"),
-        ("after" = Option<i64>, Query, minimum = 0, maximum = 4_294_967_295i64,
-            description = "Cursor from the header `Link`"),
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier response"),
-    ),
-    responses(
-        (status = 200, description = "The tokens, in the pool's order", body = Vec<TokenRow>, headers(
-            ("ETag" = String, description = "Tag of this state of the pool"),
-            ("Cache-Control" = String, description = "`private, no-cache`: revalidate each time"),
-            ("Link" = String, description = "Next page, if any: `<PATH>; rel=\"next\"`"),
-        )),
-        (status = 304, description = "Not modified", headers(
-            ("ETag" = String, description = "Tag of this state of the pool"),
-            ("Cache-Control" = String, description = "`private, no-cache`: revalidate each time"),
-            ("Link" = String, description = "Next page, if any: `<PATH>; rel=\"next\"`"),
-        )),
-    ),
-    extensions(("x-problems" = json!(problem::read(&[Code::InvalidParameter])))),
-)]
 pub(crate) async fn available(request: ListRequest) -> Result<Response, Problem> {
     list(List::Available, request).await
 }
@@ -88,32 +35,6 @@ pub(crate) async fn available(request: ListRequest) -> Result<Response, Problem>
 /// List tokens in use
 ///
 /// Send the `ETag` as `If-None-Match` to get an empty 304 while nothing has changed.
-#[utoipa::path(
-    get,
-    path = "/api/tokens/active",
-    operation_id = "listActiveTokens",
-    tag = "Tokens",
-    params(
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000,
-            description = "Maximum number of tokens; default 1000"),
-        ("after" = Option<i64>, Query, minimum = 0, maximum = 4_294_967_295i64,
-            description = "Cursor from the header `Link`"),
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier response"),
-    ),
-    responses(
-        (status = 200, description = "The tokens, in the pool's order", body = Vec<TokenRow>, headers(
-            ("ETag" = String, description = "Tag of this state of the pool"),
-            ("Cache-Control" = String, description = "`private, no-cache`: revalidate each time"),
-            ("Link" = String, description = "Next page, if any: `<PATH>; rel=\"next\"`"),
-        )),
-        (status = 304, description = "Not modified", headers(
-            ("ETag" = String, description = "Tag of this state of the pool"),
-            ("Cache-Control" = String, description = "`private, no-cache`: revalidate each time"),
-            ("Link" = String, description = "Next page, if any: `<PATH>; rel=\"next\"`"),
-        )),
-    ),
-    extensions(("x-problems" = json!(problem::read(&[Code::InvalidParameter])))),
-)]
 pub(crate) async fn active(request: ListRequest) -> Result<Response, Problem> {
     list(List::Active, request).await
 }

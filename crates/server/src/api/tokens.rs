@@ -5,19 +5,16 @@ use axum::response::Response;
 use engine::{Handle, Scope, View};
 use pool::TokenId;
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::release_checks::ClearRequest;
 use crate::http::ids::PathId;
 use crate::http::respond::{json, unknown_token};
 use crate::json::token::TokenDetails;
-use crate::json::words;
-use crate::problem::{self, Code, Problem};
+use crate::problem::Problem;
 
 /// Number of leases that were ended.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 struct ClearResult {
-    #[schema(schema_with = words::cleared)]
     message: &'static str,
     tokens_cleared: usize,
     /// The same number.
@@ -27,14 +24,6 @@ struct ClearResult {
 /// End all leases
 ///
 /// The body and the query are ignored, unless they name a condition or a part of the pool.
-#[utoipa::path(
-    delete,
-    path = "/api/tokens/clear-active",
-    operation_id = "clearActiveTokens",
-    tag = "Tokens",
-    responses((status = 200, description = "No token has a lease", body = ClearResult)),
-    extensions(("x-problems" = json!(problem::write(&[Code::InvalidParameter])))),
-)]
 pub(crate) async fn clear(
     State(engine): State<Handle>,
     _: ClearRequest,
@@ -45,15 +34,6 @@ pub(crate) async fn clear(
 }
 
 /// Show a token and its holder
-#[utoipa::path(
-    get,
-    path = "/api/tokens/{id}",
-    operation_id = "getToken",
-    tag = "Tokens",
-    params(("id" = Uuid, Path, description = "The token's id")),
-    responses((status = 200, description = "The token", body = TokenDetails)),
-    extensions(("x-problems" = json!(problem::read(&[Code::InvalidTokenId, Code::UnknownToken])))),
-)]
 pub(crate) async fn show(
     State(engine): State<Handle>,
     PathId { id, .. }: PathId<TokenId>,

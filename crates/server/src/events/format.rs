@@ -6,13 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use engine::{Event, EventKind};
 use pool::End;
 use serde::Serialize;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::position::Position;
 use crate::json::resync::Reason;
 use crate::json::time::Time;
-use crate::json::words;
 
 /// Milliseconds after which browsers reconnect: at least this, and less than twice as many.
 const RETRY: u64 = 1500;
@@ -29,19 +27,16 @@ pub(crate) fn retry() -> String {
 const TAKES_ALL: &str = "a Vec takes every byte, and there are no map keys that are not texts";
 
 /// What an event says of a lease.
-#[derive(Serialize, ToSchema)]
-#[schema(as = LeaseRenewed)]
+#[derive(Serialize)]
 pub(crate) struct Row<'a> {
     lease_id: Uuid,
     token_id: Uuid,
     user: &'a str,
     user_id: Uuid,
-    #[schema(minimum = 1)]
     fence: i64,
     started_at: Time,
     expires_at: Time,
     #[serde(flatten)]
-    #[schema(ignore)]
     more: More,
 }
 
@@ -55,21 +50,18 @@ enum More {
 }
 
 /// What an event says of a start besides.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 pub(crate) struct OfStart {
     /// The lease that ended for this one, or null.
-    #[schema(required = true)]
     evicted: Option<Uuid>,
 }
 
 /// What an event says of an end besides.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 pub(crate) struct OfEnd {
     ended_at: Time,
-    #[schema(value_type = words::EndReason)]
     reason: &'static str,
     /// The lease for which it was evicted, or null.
-    #[schema(required = true)]
     evicted_by: Option<Uuid>,
 }
 
@@ -110,11 +102,10 @@ pub(crate) fn position(position: Position) -> String {
 }
 
 /// That what came before may be missing.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 pub(crate) struct Resync {
     epoch: i64,
     version: i64,
-    #[schema(value_type = words::ResyncReason)]
     reason: &'static str,
 }
 

@@ -29,7 +29,7 @@ use crate::http::query::Query;
 use crate::http::respond::unknown_token;
 use crate::json::resync::Reason;
 use crate::metrics::counters::{Counters, Limit, counters};
-use crate::problem::{self, Code, Problem};
+use crate::problem::{Code, Problem};
 use crate::settings::Settings;
 use broadcaster::Broadcaster;
 use journal::Journal;
@@ -117,29 +117,6 @@ impl Streams {
 /// Its id is `EPOCH-VERSION-INDEX`. A client that connects with `Last-Event-ID` gets every event after
 /// that id, each once. Lines that begin with a colon keep the connection alive. `user` and `token_id`
 /// may be given once.
-#[utoipa::path(
-    get,
-    path = "/api/events",
-    operation_id = "followEvents",
-    tag = "Events",
-    params(
-        ("user" = Option<String>, Query, min_length = 1, max_length = 255, pattern = "^[^\\u0000]*$",
-            description = "Only leases of this user, as in an allocation"),
-        ("token_id" = Option<Uuid>, Query, description = "Only leases of this token"),
-        ("last_event_id" = Option<String>, Query, pattern = "^([0-9]{1,18}(-[0-9]{1,18}){1,2})?$",
-            description = "Like the header `Last-Event-ID`, which takes precedence"),
-        ("Last-Event-ID" = Option<String>, Header, pattern = "^([0-9]{1,18}(-[0-9]{1,18}){1,2})?$",
-            description = "Id of the last event that the client has"),
-    ),
-    responses((status = 200, description = "The events", body = String,
-        content_type = "text/event-stream", headers(
-            ("Cache-Control" = String, description = "`no-store`"),
-            ("X-Accel-Buffering" = String, description = "`no`: proxies must not buffer the stream"),
-        ))),
-    extensions(("x-problems" = json!(problem::read(&[
-        Code::InvalidParameter, Code::CrossOrigin, Code::UnknownToken, Code::TooManyStreams,
-    ])))),
-)]
 pub(crate) async fn events(
     State(engine): State<Handle>,
     State(streams): State<Arc<Streams>>,

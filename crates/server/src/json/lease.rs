@@ -2,38 +2,30 @@
 
 use pool::{Lease, LeaseId, Timestamp};
 use serde::Serialize;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::seconds::Seconds;
 use super::time::Time;
-use super::words;
 
 /// A lease, running or ended.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Lease)]
+#[derive(Serialize)]
 pub(crate) struct LeaseRow<'a> {
     lease_id: Uuid,
     token_id: Uuid,
     /// As sent.
     user: &'a str,
     user_id: Uuid,
-    #[schema(value_type = words::LeaseStatus)]
     status: &'static str,
     started_at: Time,
     /// Deadline of the lease.
     expires_at: Time,
     expires_in: Seconds,
-    #[schema(minimum = 1)]
     fence: i64,
     /// Null while it runs.
-    #[schema(required = true)]
     ended_at: Option<Time>,
     /// Null while it runs.
-    #[schema(required = true, value_type = Option<words::EndReason>)]
     end_reason: Option<&'static str>,
     /// Lease for which it was evicted, or null.
-    #[schema(required = true)]
     evicted_by: Option<Uuid>,
 }
 
@@ -61,13 +53,11 @@ impl<'a> LeaseRow<'a> {
 }
 
 /// The lease that holds a token.
-#[derive(Serialize, ToSchema)]
-#[schema(as = CurrentLease)]
+#[derive(Serialize)]
 pub(crate) struct Current<'a> {
     lease_id: Uuid,
     user: &'a str,
     user_id: Uuid,
-    #[schema(minimum = 1)]
     fence: i64,
     started_at: Time,
     expires_at: Time,

@@ -5,7 +5,6 @@ pub(crate) mod resync;
 pub(crate) mod seconds;
 pub(crate) mod time;
 pub(crate) mod token;
-pub(crate) mod words;
 
 use axum::http::HeaderValue;
 use serde::Serialize;

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use pool::{Lease, Timestamp};
 use serde::{Serialize, Serializer};
-use utoipa::ToSchema;
 
 /// A number of seconds. Whole numbers have no fraction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
-#[schema(value_type = f64, minimum = 0, examples(120))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seconds(Duration);
 
 impl Seconds {

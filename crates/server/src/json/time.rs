@@ -6,11 +6,9 @@ use jiff::fmt::StdFmtWrite;
 use jiff::fmt::temporal::DateTimePrinter;
 use pool::Timestamp;
 use serde::{Serialize, Serializer};
-use utoipa::ToSchema;
 
 /// A time in RFC 3339, UTC, with exactly six fractional digits: `2026-01-31T12:00:00.000000Z`.
-#[derive(Clone, Copy, Debug, ToSchema)]
-#[schema(value_type = String, format = DateTime, examples("2026-11-22T15:36:01.813887Z"))]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Time(pub(crate) Timestamp);
 
 impl fmt::Display for Time {

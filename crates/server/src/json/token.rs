@@ -5,50 +5,38 @@ use std::sync::Arc;
 use engine::{Allocated, LeaseRecord};
 use pool::{Lease, Timestamp, Token, TokenView};
 use serde::Serialize;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::lease::status;
 use super::seconds::Seconds;
 use super::time::Time;
-use super::words;
 
 /// A token and its lease.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Token)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct TokenRow {
     id: Uuid,
     /// The value that a lease hands out.
     #[serde(rename = "token")]
-    #[schema(value_type = String)]
     value: Uuid,
     /// `active` while a lease holds it.
-    #[schema(value_type = words::TokenStatus)]
     status: &'static str,
     /// Start of its lease; null while it is available.
-    #[schema(required = true)]
     activated_at: Option<Time>,
     /// Identity of its holder; null while it is available.
-    #[schema(required = true)]
     user_id: Option<Uuid>,
     /// Time at which the token was created.
     inserted_at: Time,
     /// Start or end of its latest lease.
     updated_at: Time,
     /// Its lease; null while it is available.
-    #[schema(required = true)]
     lease_id: Option<Uuid>,
     /// Its holder, as sent; null while it is available.
-    #[schema(required = true, value_type = Option<String>)]
     user: Option<Arc<str>>,
     /// End of its lease, unless renewed; null while it is available.
-    #[schema(required = true)]
     expires_at: Option<Time>,
     /// Fence of its lease; null while it is available.
-    #[schema(required = true, minimum = 1)]
     fence: Option<i64>,
     /// Position of the token in the pool, from 1. It never changes; the dashboard names tokens by it.
-    #[schema(minimum = 1)]
     number: usize,
 }
 
@@ -81,27 +69,24 @@ impl TokenRow {
 }
 
 /// A token and its holder.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 pub(crate) struct TokenDetails {
     token: TokenRow,
     /// Null while the token is available.
-    #[schema(required = true)]
     current_user: Option<CurrentUser>,
 }
 
 /// Holder of a token.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 struct CurrentUser {
     user_id: Uuid,
     /// Start of the lease.
     activated_at: Time,
     lease_id: Uuid,
     /// As sent.
-    #[schema(value_type = String)]
     user: Arc<str>,
     /// End of the lease, unless renewed.
     expires_at: Time,
-    #[schema(minimum = 1)]
     fence: i64,
 }
 
@@ -120,17 +105,14 @@ impl TokenDetails {
 }
 
 /// The lease that an allocation grants.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Allocation)]
+#[derive(Serialize)]
 pub(crate) struct Granted<'a> {
     token_id: Uuid,
     /// As sent.
     user_id: &'a str,
     /// Value of the token.
-    #[schema(value_type = String)]
     token_value: Uuid,
     /// `ended` only if an idempotency key was repeated and its lease has ended.
-    #[schema(value_type = words::LeaseStatus)]
     status: &'static str,
     /// Start of the lease.
     activated_at: Time,
@@ -142,28 +124,23 @@ pub(crate) struct Granted<'a> {
     expires_at: Time,
     expires_in: Seconds,
     /// Fencing number: larger than those of all earlier leases of the pool.
-    #[schema(minimum = 1)]
     fence: i64,
     /// Lease that was evicted for this one, or null.
-    #[schema(required = true)]
     evicted: Option<Evicted<'a>>,
     /// Only if the lease has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     ended_at: Option<Time>,
     /// Only if the lease has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = words::EndReason)]
     end_reason: Option<&'static str>,
 }
 
 /// A lease that was evicted for another.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 struct Evicted<'a> {
     lease_id: Uuid,
     user: &'a str,
     user_id: Uuid,
-    #[schema(minimum = 1)]
     fence: i64,
     started_at: Time,
 }
@@ -204,7 +181,7 @@ impl Granted<'_> {
 }
 
 /// A row of a token's history.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 pub(crate) struct HistoryEntry<'a> {
     /// The same as `lease_id`.
     id: Uuid,
@@ -212,7 +189,6 @@ pub(crate) struct HistoryEntry<'a> {
     user_id: Uuid,
     started_at: Time,
     /// Null while the lease runs.
-    #[schema(required = true)]
     ended_at: Option<Time>,
     inserted_at: Time,
     updated_at: Time,
@@ -221,13 +197,10 @@ pub(crate) struct HistoryEntry<'a> {
     user: &'a str,
     /// Deadline of the lease.
     expires_at: Time,
-    #[schema(minimum = 1)]
     fence: i64,
     /// Why the lease ended; null while it runs.
-    #[schema(required = true, value_type = Option<words::EndReason>)]
     end_reason: Option<&'static str>,
     /// Lease for which it was evicted, or null.
-    #[schema(required = true)]
     evicted_by: Option<Uuid>,
 }
 

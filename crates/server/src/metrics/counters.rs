@@ -14,7 +14,10 @@ use tokio::sync::Semaphore;
 pub(crate) type Counters = Family<[(&'static str, &'static str); 1], Counter>;
 
 /// Counters for each of these values of the label, so that all are exported before they count.
-pub(crate) fn counters<const N: usize>(label: &'static str, values: [&'static str; N]) -> Counters {
+pub(crate) fn counters(
+    label: &'static str,
+    values: impl IntoIterator<Item = &'static str>,
+) -> Counters {
     let counters = Counters::default();
     for value in values {
         drop(counters.get_or_create(&[(label, value)]));

@@ -145,14 +145,15 @@ mod tests {
 
     #[test]
     fn every_problem_has_its_status() {
-        for code in Code::ALL {
-            assert!(STATUSES.contains(&code.status().as_u16()), "{code:?}");
+        for &code in Code::ALL {
+            assert!(STATUSES.contains(&code.status()), "{code:?}");
         }
     }
 
     #[test]
     fn what_is_described_is_told_apart() {
-        let document = serde_json::to_value(crate::router::description()).unwrap();
+        let document = include_str!("../../../../docs/openapi.json");
+        let document: serde_json::Value = serde_json::from_str(document).unwrap();
         for (path, operations) in document["paths"].as_object().unwrap() {
             for (method, operation) in operations.as_object().unwrap() {
                 let known = METHODS.iter().any(|known| known.as_str().eq_ignore_ascii_case(method));

@@ -64,9 +64,9 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program", version);
         engine.register_metrics(registry);
-        let refusals = counters("code", Code::ALL.map(Code::as_str));
+        let refusals = counters("code", Code::ALL.iter().map(|code| code.as_str()));
         let counter = |code: Code| refusals.get_or_create(&[("code", code.as_str())]).clone();
-        let refusals_by_code = Code::ALL.map(counter).into();
+        let refusals_by_code = Code::ALL.iter().copied().map(counter).collect();
         let help = "Requests that were refused or failed, by error code";
         registry.register("refusals", help, refusals);
         let help = "Resync events in event streams, by reason";

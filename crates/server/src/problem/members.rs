@@ -1,14 +1,11 @@
 //! Members of their own that problems of some codes have. Responses and schemas use these types.
 
 use serde::Serialize;
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use super::Code;
 use crate::json::lease::Current;
 use crate::json::time::Time;
-use crate::json::words;
+use wire::Code;
 
 /// Members of the problems of one code.
 pub(crate) trait Members: Serialize {
@@ -20,28 +17,13 @@ macro_rules! members {
     ($($(#[$about:meta])* $code:ident $(<$life:lifetime>)? { $($fields:tt)* })*) => {
         $(
             $(#[$about])*
-            #[derive(Serialize, ToSchema)]
+            #[derive(Serialize)]
             pub(crate) struct $code $(<$life>)? { $($fields)* }
 
             impl $(<$life>)? Members for $code $(<$life>)? {
                 const CODE: Code = Code::$code;
             }
         )*
-
-        impl Code {
-            /// Whether problems of this code have members of their own.
-            pub(crate) const fn has_members(self) -> bool {
-                matches!(self, $(Code::$code)|*)
-            }
-
-            /// Schema of its own members, if it has any.
-            pub(crate) fn members(self) -> Option<RefOr<Schema>> {
-                match self {
-                    $(Code::$code => Some($code::schema()),)*
-                    _ => None,
-                }
-            }
-        }
     };
 }
 
@@ -49,17 +31,14 @@ members! {
     /// The lease or user that the request names does not hold the token.
     HolderMismatch<'a> {
         /// Lease that holds the token, or null.
-        #[schema(required = true)]
         pub(crate) current: Option<Current<'a>>,
     }
 
     /// The lease has ended.
     LeaseOver {
         pub(crate) ended_at: Time,
-        #[schema(value_type = words::EndReason)]
         pub(crate) end_reason: &'static str,
         /// Lease for which it was evicted, or null.
-        #[schema(required = true)]
         pub(crate) evicted_by: Option<Uuid>,
     }
 
@@ -72,7 +51,6 @@ members! {
     /// The user has the maximum number of leases.
     UserLimit {
         /// Maximum number of running leases per user.
-        #[schema(minimum = 1)]
         pub(crate) max_per_user: u32,
     }
 
@@ -85,7 +63,6 @@ members! {
     /// All tokens are in use.
     PoolFull {
         /// Position of the request in the queue, from 1.
-        #[schema(minimum = 1)]
         pub(crate) position: usize,
     }
 }

@@ -1,6 +1,5 @@
 //! Problems: errors as responses, in the format of RFC 9457.
 
-mod codes;
 mod members;
 
 use std::borrow::Cow;
@@ -10,39 +9,10 @@ use axum::body::Body;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::json::{self, JSON};
-pub(crate) use codes::{Code, Row};
 pub(crate) use members::*;
-
-/// Codes of every request, and these.
-pub(crate) fn any(more: &[Code]) -> Vec<Code> {
-    let codes = [
-        Code::InvalidBody,
-        Code::BodyTimeout,
-        Code::BodyTooLarge,
-        Code::ContentEncoding,
-        Code::HostNotAllowed,
-        Code::Internal,
-        Code::TransferEncoding,
-        Code::TooManyAnswers,
-        Code::TooManyConnections,
-        Code::TimedOut,
-    ];
-    [more, &codes].concat()
-}
-
-/// Codes of requests that read the pool, and these.
-pub(crate) fn read(more: &[Code]) -> Vec<Code> {
-    [any(more), vec![Code::Busy, Code::NotDone, Code::Stopping]].concat()
-}
-
-/// Codes of requests that change the pool, and these.
-pub(crate) fn write(more: &[Code]) -> Vec<Code> {
-    [read(more), vec![Code::CrossOrigin, Code::OutcomeUnknown]].concat()
-}
+pub(crate) use wire::Code;
 
 /// An error for the client.
 #[derive(Clone, Debug)]
@@ -88,42 +58,11 @@ impl Problem {
     }
 }
 
-/// An error without members of its own, as in RFC 9457.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Problem)]
-pub(crate) struct Document<'a> {
-    /// `urn:token-manager:problem:` and the code.
-    #[schema(format = "uri")]
-    r#type: String,
-    title: &'a str,
-    #[schema(minimum = 400, maximum = 599)]
-    status: u16,
-    /// The fact, and what to do about it, for people.
-    detail: &'a str,
-    /// Stable code, for programs.
-    code: &'a str,
-    /// The same as `title`, for clients of the original service.
-    error: &'a str,
-}
-
-impl<'a> Document<'a> {
-    pub(crate) fn new(code: Code, detail: &'a str) -> Self {
-        let Row { code, status, title, .. } = code.row();
-        Document {
-            r#type: format!("urn:token-manager:problem:{code}"),
-            title,
-            status: status.as_u16(),
-            detail,
-            code,
-            error: title,
-        }
-    }
-}
-
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.code.status();
-        let document = Document::new(self.code, &self.detail);
+        let status =
+            StatusCode::from_u16(self.code.status()).expect("the table has valid statuses");
+        let document = wire::Problem::new(self.code, &self.detail);
         let mut document = json::to_vec(&document, 512 + self.members.len());
         if let [_, members @ ..] = &self.members[..] {
             // The members continue the object.
