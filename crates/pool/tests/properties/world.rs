@@ -125,9 +125,7 @@ impl World {
         let fence_before = model.fence();
         let (now, keys, shared) = (model.now, model.remembered(), model.shared);
         let mut batch = pool.batch(BatchContext {
-            now,
-            server: id,
-            journal_at: shared.then_some(*journal_at),
+            observer: Observer::new(now, id, shared.then_some(*journal_at)),
             keys,
         });
         model.begin(id, *journal_at);

@@ -145,7 +145,7 @@ fn the_same_key_of_another_user_is_another_key() {
     let again = Allocation { lease_id: id(3), ..bob() };
     assert_eq!(granted(batch.decide(&Command::Allocate(again)).unwrap()).lease.id, id(2));
     assert_eq!(granted(batch.decide(&Command::Allocate(keyed(4))).unwrap()).lease.id, id(1));
-    let used: Vec<_> = batch.take_keys_used().into_iter().map(|used| used.key).collect();
+    let used: Vec<_> = batch.finish().keys_used.into_iter().map(|used| used.key).collect();
     assert_eq!(used, [user_key("Bob", "k")]);
 }
 
@@ -164,7 +164,7 @@ fn only_successes_are_remembered() {
     hold(&mut pool, second(0), [1]);
     let mut batch = pool.batch(second(1));
     refused(batch.decide(&Command::Allocate(keyed(2))).unwrap());
-    assert_eq!(batch.take_keys_used(), []);
+    assert_eq!(batch.granted_with_keys(), []);
     assert!(batch.decide(&Command::Clear).is_some());
     assert_eq!(granted(batch.decide(&Command::Allocate(keyed(3))).unwrap()).lease.id, id(3));
 }
