@@ -133,7 +133,7 @@ fn of_token(error: Error) -> CliError {
         lease_id: Uuid,
     }
     let current = match &error {
-        Error::Refused(problem) if problem.code == "held-otherwise" => {
+        Error::Refused(problem) if problem.code == "holder-mismatch" => {
             Some(Option::<Held>::deserialize(&problem.json["current"]).ok().flatten())
         }
         _ => None,

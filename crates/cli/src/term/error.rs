@@ -191,7 +191,7 @@ fn hint(problem: &Problem) -> Option<&'static str> {
         "outcome-unknown" | "timed-out" => "`token-manager leases` to see what was done",
         "unknown-path" => "--server without a path",
         "internal" => "the server's log, which has the details",
-        "wrong-host" => "--server http://localhost:4000, if the server runs there",
+        "host-not-allowed" => "--server http://localhost:4000, if the server runs there",
         _ if problem.status == 503 => "again in a moment",
         _ => return None,
     })

@@ -228,7 +228,7 @@ export const en = {
   "problem-invalid-user": "Enter a name of 1 to 255 characters.",
   "problem-refused": "The database can't store this name. Choose another.",
   "problem-lease-over": "That lease was over already, so nothing was done.",
-  "problem-held-otherwise": "Someone else holds the token by now, so nothing was done.",
+  "problem-holder-mismatch": "Someone else holds the token by now, so nothing was done.",
   "problem-renewal-limit": "This lease may not last any longer. Allocate anew when it is over.",
   "problem-unknown-token": "This pool has no such token.",
   "problem-unknown-lease": "There is no such lease any more.",
@@ -240,6 +240,6 @@ export const en = {
   "problem-timed-out":
     "It took too long, and may or may not have been done. Look at the tokens before you try again.",
   "problem-idempotency-full": "The server can't remember more requests now. Try again later.",
-  "problem-foreign-page": "The server refused it as coming from another site. Reload this page.",
-  "problem-wrong-host": "The server does not answer to this address. Open it as localhost.",
+  "problem-cross-origin": "The server refused it as coming from another site. Reload this page.",
+  "problem-host-not-allowed": "The server does not answer to this address. Open it as localhost.",
 };

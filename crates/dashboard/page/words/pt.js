@@ -232,7 +232,7 @@ export const pt = {
   "problem-invalid-user": "Escreva um nome de 1 a 255 caracteres.",
   "problem-refused": "O banco de dados não consegue guardar este nome. Escolha outro.",
   "problem-lease-over": "Esse lease já tinha terminado, e por isso nada foi feito.",
-  "problem-held-otherwise": "O token já está com outra pessoa, e por isso nada foi feito.",
+  "problem-holder-mismatch": "O token já está com outra pessoa, e por isso nada foi feito.",
   "problem-renewal-limit": "Este lease não pode durar mais. Aloque de novo quando ele terminar.",
   "problem-unknown-token": "Este pool não tem esse token.",
   "problem-unknown-lease": "Esse lease não existe mais.",
@@ -246,7 +246,7 @@ export const pt = {
     "Demorou demais, e pode ter sido feito ou não. Confira os tokens antes de tentar de novo.",
   "problem-idempotency-full":
     "O servidor não consegue lembrar mais pedidos agora. Tente de novo mais tarde.",
-  "problem-foreign-page":
+  "problem-cross-origin":
     "O servidor recusou por parecer vir de outro site. Recarregue esta página.",
-  "problem-wrong-host": "O servidor não atende por este endereço. Abra-o como localhost.",
+  "problem-host-not-allowed": "O servidor não atende por este endereço. Abra-o como localhost.",
 };

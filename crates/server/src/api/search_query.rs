@@ -200,7 +200,7 @@ mod tests {
                 "end_reason=",
                 "end_reason must be one of released, expired, evicted, cleared, imported",
             ),
-            ("status=running&end_reason=expired", "together"),
+            ("status=running&end_reason=expired", "combined"),
             ("from=yesterday", "from must be a time"),
             ("to=1", "to must be a time"),
             ("at=2026-01-31", "at must be a time"),

@@ -233,7 +233,7 @@ async fn the_format_is_the_one_that_is_asked_for(db: TestDb) {
     }
     // The gate is before this, too.
     let foreign = server.request(Method::GET, "/metrics").header("host", "rebound.example");
-    Answer::to(foreign).await.problem(421, "wrong-host");
+    Answer::to(foreign).await.problem(421, "host-not-allowed");
 }
 
 #[on_both]

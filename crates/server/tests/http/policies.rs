@@ -192,7 +192,7 @@ async fn new_routes_are_like_the_others(db: TestDb) {
         (Method::POST, format!("/api/leases/{id}/renew")),
     ] {
         let foreign = server.request(method, &path).header("origin", "https://evil.example");
-        Answer::to(foreign).await.problem(403, "foreign-page");
+        Answer::to(foreign).await.problem(403, "cross-origin");
     }
     assert_eq!(server.active().await, 1);
 }
