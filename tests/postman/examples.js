@@ -1,11 +1,13 @@
 // @ts-check
-// Takes the examples of the collection anew, from real servers: npm run examples
+// Builds the collection and records its examples from real servers: npm run examples
 //
-// Each request gets the answer that it had under the first policy under which it was not skipped.
+// A request gets its response under the first policy that does not skip it.
 
 import { Server } from "../browser/harness/server.js";
+import { build, environment } from "./build.js";
 import {
   collectionFile,
+  environmentFile,
   followLease,
   policies,
   read,
@@ -14,7 +16,7 @@ import {
   write,
 } from "./harness/collection.js";
 
-// What belongs to how an answer was carried, and not to what is shown.
+// Headers of the connection, not of the response.
 const carried = [
   "content-encoding",
   "content-length",
@@ -23,13 +25,13 @@ const carried = [
   "keep-alive",
 ];
 
-/** Pages and files are shown by their beginning. */
+/** Maximum length of pages and files; only their beginning is recorded. */
 const most = 600;
 
-/** So is whatever is longer than this. */
+/** Maximum length of other responses. */
 const longest = 20_000;
 
-/** Whole lines, where there are any. @param {string} body */
+/** The beginning of a body, in whole lines if possible. @param {string} body */
 function beginningOf(body) {
   const end = body.lastIndexOf("\n", most);
   return end > 0 ? body.slice(0, end + 1) : body.slice(0, most);
@@ -39,7 +41,7 @@ function beginningOf(body) {
 const languageOf = (type) =>
   type.includes("json") ? "json" : type.includes("html") ? "html" : "text";
 
-const collection = read(collectionFile);
+const collection = build(read(collectionFile));
 const requests = requestsOf(collection);
 
 /** @param {string} folder @param {string} name @param {Pick<import("./harness/collection.js").Exchange, "code" | "reason" | "headers" | "body">} answer */
@@ -66,7 +68,7 @@ function keep(folder, name, { code, reason, headers, body }) {
   });
 }
 
-/** A request without what is not sent. @param {any} request */
+/** A request without its disabled parts. @param {any} request */
 function sent({ description, ...request }) {
   const bare = (/** @type {any[]} */ list) =>
     list.filter(({ disabled }) => !disabled).map(({ key, value }) => ({ key, value }));
@@ -79,6 +81,9 @@ function sent({ description, ...request }) {
 }
 
 for (const { item } of requests) item.response = [];
+// The run below reads the files.
+write(collectionFile, collection);
+write(environmentFile, environment());
 /** @type {(() => Promise<void>)[]} */
 const ends = [];
 const test = { after: (/** @type {() => Promise<void>} */ end) => void ends.push(end) };
@@ -94,5 +99,5 @@ try {
   for (const end of ends) await end();
 }
 const without = requests.filter(({ item }) => item.response.length === 0);
-if (without.length > 0) throw new Error(`not answered: ${without.map(({ item }) => item.name)}`);
-write(collection);
+if (without.length > 0) throw new Error(`not recorded: ${without.map(({ item }) => item.name)}`);
+write(collectionFile, collection);

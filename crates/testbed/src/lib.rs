@@ -4,7 +4,9 @@
 //! For tests and benchmarks only: nothing that is shipped may depend on this crate.
 
 mod account;
+mod database;
 pub mod document;
+mod eventually;
 mod supervisor;
 
 use std::fs;
@@ -16,7 +18,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use account::Account;
 use anyhow::{Context, Result, bail};
+pub use database::TestDb;
+pub use eventually::{TIMEOUT, eventually, poll};
 use supervisor::Supervisor;
+pub use testbed_macros::on_both;
 use tokio_postgres::NoTls;
 
 /// The superuser of every cluster; it needs no password on the Unix socket.

@@ -1,5 +1,5 @@
 // @ts-check
-// The collection as it is committed, and how it is run.
+// The committed collection, and a way to run it.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import http from "node:http";
@@ -16,34 +16,30 @@ export const environmentFile = path.join(root, "postman/TokenManager.postman_env
 /** @param {string} file @returns {Json} */
 export const read = (file) => JSON.parse(readFileSync(file, "utf8"));
 
-/** @param {Json} collection */
-export const write = (collection) =>
-  writeFileSync(collectionFile, `${JSON.stringify(collection, null, 2)}\n`);
+/** @param {string} file @param {Json} content */
+export const write = (file, content) => writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`);
 
 /** @typedef {{ folder: string, item: Json }} Request */
 
-/** Requests with the names of their folders. @param {Json} collection @returns {Request[]} */
+/** All requests, each with its folder's name. @param {Json} collection @returns {Request[]} */
 export const requestsOf = (collection) =>
   collection.item.flatMap((/** @type {Json} */ folder) =>
     folder.item.map((/** @type {Json} */ item) => ({ folder: folder.name, item })),
   );
 
-/**
- * The policies under which the collection is run. No request is skipped under all of them, but for
- * those behind a switch.
- */
+/** Policies to run the collection with. Together they skip only the requests behind a switch. */
 export const policies = {
   "evict-oldest": ["--pool-size=3"],
   wait: ["--pool-size=2", "--when-full=wait", "--max-per-user=1", "--max-lease=10m"],
   reject: ["--pool-size=2", "--when-full=reject"],
 };
 
-// A proxy of the machine's is not for these.
+// Servers on this machine need no proxy.
 process.env.NO_PROXY = process.env.no_proxy = "127.0.0.1,localhost";
 
 /**
- * Runs the collection, or one of its folders, and tells what was sent and answered, and what failed.
- * @param {string} url the server's
+ * Runs the collection, or one of its folders, and returns requests, responses and failures.
+ * @param {string} url of the server
  * @param {{ folder?: string, switches?: Record<string, string> }} [more]
  * @returns {Promise<{ exchanges: Exchange[], failures: string[], assertions: number }>}
  */
@@ -74,11 +70,11 @@ export function run(url, { folder, switches = {} } = {}) {
         .concat(thrown);
       resolve({ exchanges, failures, assertions: summary.run.stats.assertions.total ?? 0 });
     });
-    // What scripts send is told as a request, too. A request's own answer is the last before its
-    // tests begin, which they do not where it was skipped.
+    // Requests of scripts are reported too. A request's own response is the last one before its tests
+    // begin; those of a skipped request don't.
     /** @type {Exchange[]} */
     const exchanges = [];
-    // What is thrown where a script waits for an answer is no failure to newman.
+    // newman does not count exceptions in callbacks of a script as failures.
     /** @type {string[]} */
     const thrown = [];
     /** @type {Json | null} */
@@ -89,7 +85,7 @@ export function run(url, { folder, switches = {} } = {}) {
       if (error || latest?.item.id !== told.item.id) return;
       const { request, response } = /** @type {Json} */ (latest);
       const asked = known.find(({ item }) => item.id === told.item.id);
-      if (!asked) throw new Error(`no request of the collection: ${told.item.name}`);
+      if (!asked) throw new Error(`unknown request: ${told.item.name}`);
       exchanges.push({
         ...asked,
         method: request.method,
@@ -107,7 +103,7 @@ export function run(url, { folder, switches = {} } = {}) {
 }
 
 /**
- * The beginning of a stream of events, up to the first that is called `last`.
+ * The beginning of a stream of events, up to the first one named `last`.
  * @param {import("../../browser/harness/server.js").Server} server
  * @param {string} target
  * @param {string} last
@@ -138,7 +134,7 @@ export function follow(server, target, last) {
 }
 
 /**
- * A stream that tells of one lease, from its start to its end.
+ * A stream with the events of one lease, from its start to its end.
  * @param {import("../../browser/harness/server.js").Server} server
  */
 export async function followLease(server) {

@@ -3,28 +3,13 @@
 use reqwest::{Body, Method};
 use serde_json::{Value, json};
 
-use crate::house::{Answer, Home, on_both};
+use crate::harness::{Answer, Serve as _};
 use crate::wire::exchange;
+use testbed::{TestDb, on_both};
 
-on_both! {
-    a_user_must_be_a_text_of_proper_length,
-    a_body_must_be_an_object_in_json_or_a_form,
-    a_content_type_must_be_understood,
-    a_body_may_have_64_kib,
-    a_large_body_gets_a_readable_answer_everywhere,
-    deep_nesting_is_no_danger,
-    bodies_with_codings_are_refused,
-    heads_have_the_same_limit_in_both_versions,
-    malformed_ids_are_told,
-    wrong_methods_are_told_the_right_ones,
-    unknown_paths_are_not_found,
-    broken_requests_do_no_harm,
-    problems_have_their_own_content_type_when_asked_for,
-    nothing_of_this_changes_anything,
-}
-
-async fn bodies_with_codings_are_refused(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn bodies_with_codings_are_refused(db: TestDb) {
+    let server = db.serve().await;
     let send = async |headers: &str| {
         let body = r#"{"user_id":"a"}"#;
         let framing = if headers.contains("Transfer") {
@@ -36,7 +21,7 @@ async fn bodies_with_codings_are_refused(home: Home) {
             "POST /api/tokens/allocate HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
              Content-Type: application/json\r\n{headers}{framing}"
         );
-        exchange(house.address, &request).await
+        exchange(server.address, &request).await
     };
     for headers in
         ["Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: identity, chunked\r\n"]
@@ -51,19 +36,20 @@ async fn bodies_with_codings_are_refused(home: Home) {
         assert!(answer.contains("unsupported-content-encoding"), "{answer}");
         assert!(answer.contains("accept-encoding: identity\r\n"), "{answer}");
     }
-    assert_eq!(house.active().await, 0);
+    assert_eq!(server.active().await, 0);
     for headers in ["Transfer-Encoding: Chunked\r\n", "Content-Encoding: identity\r\n"] {
         let answer = send(headers).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{headers}: {answer}");
     }
 }
 
-async fn heads_have_the_same_limit_in_both_versions(home: Home) {
-    let house = home.open().await;
-    let http2 = crate::house::client_builder().http2_prior_knowledge().build().unwrap();
-    for client in [&house.client, &http2] {
+#[on_both]
+async fn heads_have_the_same_limit_in_both_versions(db: TestDb) {
+    let server = db.serve().await;
+    let http2 = crate::harness::client_builder().http2_prior_knowledge().build().unwrap();
+    for client in [&server.client, &http2] {
         for (size, status) in [(60_000, 200), (70_000, 431)] {
-            let request = client.get(format!("http://{}/health/live", house.address));
+            let request = client.get(format!("http://{}/health/live", server.address));
             let answer = request.header("x", "a".repeat(size)).send().await.unwrap();
             assert_eq!(answer.status(), status, "{size} bytes over {:?}", answer.version());
         }
@@ -74,7 +60,7 @@ async fn heads_have_the_same_limit_in_both_versions(home: Home) {
         let head = format!(
             "GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n"
         );
-        let answer = exchange(house.address, &head).await;
+        let answer = exchange(server.address, &head).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{count} lines: {answer}");
     }
 }
@@ -82,8 +68,9 @@ async fn heads_have_the_same_limit_in_both_versions(home: Home) {
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-async fn a_user_must_be_a_text_of_proper_length(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn a_user_must_be_a_text_of_proper_length(db: TestDb) {
+    let server = db.serve().await;
     for (value, says) in [
         (Value::Null, "not null"),
         (json!(7), "not a number"),
@@ -98,7 +85,7 @@ async fn a_user_must_be_a_text_of_proper_length(home: Home) {
         (json!("é".repeat(256)), "at most 255 characters"),
         (json!("a\0b"), "NUL"),
     ] {
-        let answer = house.send(JSON, json!({ "user_id": value }).to_string()).await;
+        let answer = server.send(JSON, json!({ "user_id": value }).to_string()).await;
         let detail = answer.problem(400, "invalid-user");
         assert!(detail.contains(says), "{value}: {detail}");
     }
@@ -114,17 +101,18 @@ async fn a_user_must_be_a_text_of_proper_length(home: Home) {
         (FORM, "user_id", "must not be empty"),
         (FORM, "user_id=a%00b", "NUL"),
     ] {
-        let detail = house.send(content_type, body).await.problem(400, "invalid-user");
+        let detail = server.send(content_type, body).await.problem(400, "invalid-user");
         assert!(detail.contains(says), "{body}: {detail}");
     }
-    let detail = house.post("/api/tokens/allocate").await.problem(400, "invalid-user");
+    let detail = server.post("/api/tokens/allocate").await.problem(400, "invalid-user");
     assert!(detail.contains("no body"), "{detail}");
-    let by_query = house.post("/api/tokens/allocate?user_id=Edivan").await;
+    let by_query = server.post("/api/tokens/allocate?user_id=Edivan").await;
     by_query.problem(400, "invalid-user");
 }
 
-async fn a_body_must_be_an_object_in_json_or_a_form(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn a_body_must_be_an_object_in_json_or_a_form(db: TestDb) {
+    let server = db.serve().await;
     for (body, says) in [
         (&b"{"[..], "not valid JSON"),
         (b"{\"user_id\":", "not valid JSON"),
@@ -146,7 +134,7 @@ async fn a_body_must_be_an_object_in_json_or_a_form(home: Home) {
         (b"\xef\xbb\xbf{\"user_id\":\"a\"}", "not valid JSON"),
     ] {
         let shown = String::from_utf8_lossy(body);
-        let detail = house.send(JSON, body).await.problem(400, "invalid-body");
+        let detail = server.send(JSON, body).await.problem(400, "invalid-body");
         assert!(detail.contains(says), "{shown}: {detail}");
     }
     for (body, says) in [
@@ -158,13 +146,14 @@ async fn a_body_must_be_an_object_in_json_or_a_form(home: Home) {
         (b" {\"user_id\": \"100%\"}", "application/json"),
     ] {
         let shown = String::from_utf8_lossy(body);
-        let detail = house.send(FORM, body).await.problem(400, "invalid-body");
+        let detail = server.send(FORM, body).await.problem(400, "invalid-body");
         assert!(detail.contains(says), "{shown}: {detail}");
     }
 }
 
-async fn a_content_type_must_be_understood(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn a_content_type_must_be_understood(db: TestDb) {
+    let server = db.serve().await;
     for content_type in [
         "text/plain",
         "application/xml",
@@ -174,32 +163,35 @@ async fn a_content_type_must_be_understood(home: Home) {
         "",
         "é",
     ] {
-        let answer = house.send(content_type, r#"{"user_id":"a"}"#).await;
+        let answer = server.send(content_type, r#"{"user_id":"a"}"#).await;
         let detail = answer.problem(415, "unsupported-content-type");
         assert!(detail.contains("Send application/json"), "{detail}");
     }
-    let request = house.request(Method::POST, "/api/tokens/allocate").body(r#"{"user_id":"a"}"#);
+    let request = server.request(Method::POST, "/api/tokens/allocate").body(r#"{"user_id":"a"}"#);
     let detail = Answer::to(request).await.problem(415, "unsupported-content-type");
     assert!(detail.contains("no content-type"), "{detail}");
 }
 
-async fn a_body_may_have_64_kib(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn a_body_may_have_64_kib(db: TestDb) {
+    let server = db.serve().await;
     let sized = |size: usize| {
         let rest = size - r#"{"user_id":"a","x":""}"#.len();
         format!(r#"{{"user_id":"a","x":"{}"}}"#, "x".repeat(rest))
     };
     let largest = sized(server::MAX_BODY);
     assert_eq!(largest.len(), 65_536);
-    assert_eq!(house.send(JSON, largest).await.status, 200);
-    let detail = house.send(JSON, sized(server::MAX_BODY + 1)).await.problem(413, "body-too-large");
+    assert_eq!(server.send(JSON, largest).await.status, 200);
+    let detail =
+        server.send(JSON, sized(server::MAX_BODY + 1)).await.problem(413, "body-too-large");
     assert!(detail.contains("65536"), "{detail}");
 }
 
-async fn a_large_body_gets_a_readable_answer_everywhere(home: Home) {
+#[on_both]
+async fn a_large_body_gets_a_readable_answer_everywhere(db: TestDb) {
     const MEGABYTE: usize = 1 << 20;
-    let house = home.open().await;
-    let id = house.ids("/api/tokens").await[0].clone();
+    let server = db.serve().await;
+    let id = server.ids("/api/tokens").await[0].clone();
     for (method, path) in [
         (Method::POST, "/api/tokens/allocate".to_owned()),
         (Method::POST, format!("/api/tokens/release/{id}")),
@@ -207,12 +199,12 @@ async fn a_large_body_gets_a_readable_answer_everywhere(home: Home) {
         (Method::GET, "/api/tokens".to_owned()),
         (Method::POST, "/nowhere".to_owned()),
     ] {
-        let request = house.request(method.clone(), &path).body(vec![b'x'; 10 * MEGABYTE]);
+        let request = server.request(method.clone(), &path).body(vec![b'x'; 10 * MEGABYTE]);
         Answer::to(request).await.problem(413, "body-too-large");
         let chunks = (0..10).map(|_| Ok::<_, std::io::Error>(vec![b'x'; MEGABYTE]));
         let chunked = Body::wrap_stream(futures_util::stream::iter(chunks));
         // A client sends a GET's body in chunks only when it is told to.
-        let request = house.request(method, &path).header("transfer-encoding", "chunked");
+        let request = server.request(method, &path).header("transfer-encoding", "chunked");
         let request = request.body(chunked);
         Answer::to(request).await.problem(413, "body-too-large");
     }
@@ -222,32 +214,34 @@ async fn a_large_body_gets_a_readable_answer_everywhere(home: Home) {
          Content-Length: {}\r\n\r\n",
         10 * MEGABYTE
     );
-    assert!(exchange(house.address, &asking).await.starts_with("HTTP/1.1 413 "));
+    assert!(exchange(server.address, &asking).await.starts_with("HTTP/1.1 413 "));
     let hopeless = format!(
         "POST /api/tokens/allocate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
         1_000_000 * MEGABYTE
     );
-    assert!(exchange(house.address, &hopeless).await.starts_with("HTTP/1.1 413 "));
+    assert!(exchange(server.address, &hopeless).await.starts_with("HTTP/1.1 413 "));
 }
 
-async fn deep_nesting_is_no_danger(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn deep_nesting_is_no_danger(db: TestDb) {
+    let server = db.serve().await;
     let arrays = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
     let objects = format!("{}1{}", r#"{"a":"#.repeat(9_000), "}".repeat(9_000));
     for nested in [&arrays, &objects] {
         let ignored = format!(r#"{{"x":{nested},"user_id":"a"}}"#);
-        let status = house.send(JSON, ignored).await.status;
+        let status = server.send(JSON, ignored).await.status;
         assert!(status == 200 || status == 400, "{status}");
-        let status = house.send(JSON, format!(r#"{{"user_id":{nested}}}"#)).await.status;
+        let status = server.send(JSON, format!(r#"{{"user_id":{nested}}}"#)).await.status;
         assert_eq!(status, 400);
-        assert_eq!(house.send(JSON, nested.clone()).await.status, 400);
-        assert_eq!(house.send(JSON, nested[..nested.len() / 2].to_owned()).await.status, 400);
+        assert_eq!(server.send(JSON, nested.clone()).await.status, 400);
+        assert_eq!(server.send(JSON, nested[..nested.len() / 2].to_owned()).await.status, 400);
     }
 }
 
-async fn malformed_ids_are_told(home: Home) {
-    let house = home.open().await;
-    let id = house.ids("/api/tokens").await[0].clone();
+#[on_both]
+async fn malformed_ids_are_told(db: TestDb) {
+    let server = db.serve().await;
+    let id = server.ids("/api/tokens").await[0].clone();
     for malformed in [
         "1",
         "releases",
@@ -263,17 +257,18 @@ async fn malformed_ids_are_told(home: Home) {
         "%C3%A9",
         "%zz",
     ] {
-        let answer = house.get(&format!("/api/tokens/{malformed}")).await;
+        let answer = server.get(&format!("/api/tokens/{malformed}")).await;
         answer.problem(400, "invalid-id");
         assert_eq!(answer.json()["error"], "Invalid token id");
-        house.get(&format!("/api/tokens/{malformed}/history")).await.problem(400, "invalid-id");
-        house.post(&format!("/api/tokens/release/{malformed}")).await.problem(400, "invalid-id");
+        server.get(&format!("/api/tokens/{malformed}/history")).await.problem(400, "invalid-id");
+        server.post(&format!("/api/tokens/release/{malformed}")).await.problem(400, "invalid-id");
     }
 }
 
-async fn wrong_methods_are_told_the_right_ones(home: Home) {
-    let house = home.open().await;
-    let id = house.ids("/api/tokens").await[0].clone();
+#[on_both]
+async fn wrong_methods_are_told_the_right_ones(db: TestDb) {
+    let server = db.serve().await;
+    let id = server.ids("/api/tokens").await[0].clone();
     for (path, allowed) in [
         ("/api/tokens".to_owned(), "GET,HEAD"),
         ("/api/tokens/available".to_owned(), "GET,HEAD"),
@@ -289,19 +284,20 @@ async fn wrong_methods_are_told_the_right_ones(home: Home) {
             if allowed.contains(method) {
                 continue;
             }
-            let answer = Answer::to(house.request(method.parse().unwrap(), &path)).await;
+            let answer = Answer::to(server.request(method.parse().unwrap(), &path)).await;
             let detail = answer.problem(405, "wrong-method");
             assert!(detail.contains(method), "{detail}");
             assert_eq!(answer.header("allow"), allowed, "{method} {path}");
         }
     }
-    let head = Answer::to(house.request(Method::HEAD, "/api/tokens/allocate")).await;
+    let head = Answer::to(server.request(Method::HEAD, "/api/tokens/allocate")).await;
     assert_eq!((head.status.as_u16(), head.header("allow")), (405, "POST"));
 }
 
-async fn unknown_paths_are_not_found(home: Home) {
-    let house = home.open().await;
-    let id = house.ids("/api/tokens").await[0].clone();
+#[on_both]
+async fn unknown_paths_are_not_found(db: TestDb) {
+    let server = db.serve().await;
+    let id = server.ids("/api/tokens").await[0].clone();
     for path in [
         "/api",
         "/API/tokens",
@@ -313,13 +309,14 @@ async fn unknown_paths_are_not_found(home: Home) {
         "/../etc/passwd",
         "/%2e%2e%2f",
     ] {
-        house.get(path).await.problem(404, "unknown-path");
-        house.post(path).await.problem(404, "unknown-path");
+        server.get(path).await.problem(404, "unknown-path");
+        server.post(path).await.problem(404, "unknown-path");
     }
 }
 
-async fn broken_requests_do_no_harm(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn broken_requests_do_no_harm(db: TestDb) {
+    let server = db.serve().await;
     let host = "Host: localhost\r\nConnection: close\r\n";
     for (request, status) in [
         ("GET\r\n\r\n".to_owned(), 400),
@@ -340,38 +337,40 @@ async fn broken_requests_do_no_harm(home: Home) {
             400,
         ),
     ] {
-        let answer = exchange(house.address, &request).await;
+        let answer = exchange(server.address, &request).await;
         let shown = &request[..request.len().min(60)];
         assert!(answer.starts_with("HTTP/1."), "{shown}: {answer}");
         assert_eq!(answer[9..12], status.to_string(), "{shown}: {answer}");
     }
-    assert_eq!(house.get("/api/tokens").await.status, 200);
+    assert_eq!(server.get("/api/tokens").await.status, 200);
 }
 
-async fn problems_have_their_own_content_type_when_asked_for(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn problems_have_their_own_content_type_when_asked_for(db: TestDb) {
+    let server = db.serve().await;
     for accept in ["application/problem+json", "text/html, Application/Problem+JSON;q=0.9"] {
         for path in ["/nowhere", "/api/tokens/1"] {
-            let request = house.request(Method::GET, path).header("accept", accept);
+            let request = server.request(Method::GET, path).header("accept", accept);
             let answer = Answer::to(request).await;
             assert_eq!(answer.header("content-type"), "application/problem+json");
         }
-        let request = house.request(Method::GET, "/api/tokens").header("accept", accept);
+        let request = server.request(Method::GET, "/api/tokens").header("accept", accept);
         assert_eq!(Answer::to(request).await.header("content-type"), "application/json");
     }
 }
 
-async fn nothing_of_this_changes_anything(home: Home) {
-    let house = home.open().await;
-    house.allocate("a").await;
-    let before = house.get("/api/tokens").await;
+#[on_both]
+async fn nothing_of_this_changes_anything(db: TestDb) {
+    let server = db.serve().await;
+    server.allocate("a").await;
+    let before = server.get("/api/tokens").await;
     for body in ["", "{", "{}", r#"{"user_id":7}"#, "[]"] {
-        assert_eq!(house.send(JSON, body).await.status, 400);
-        assert!(house.send("text/plain", body).await.status.is_client_error());
+        assert_eq!(server.send(JSON, body).await.status, 400);
+        assert!(server.send("text/plain", body).await.status.is_client_error());
     }
-    house.post("/api/tokens/clear-active").await.problem(405, "wrong-method");
-    house.get("/api/tokens/allocate").await.problem(405, "wrong-method");
-    let after = house.get("/api/tokens").await;
+    server.post("/api/tokens/clear-active").await.problem(405, "wrong-method");
+    server.get("/api/tokens/allocate").await.problem(405, "wrong-method");
+    let after = server.get("/api/tokens").await;
     assert_eq!(after.header("etag"), before.header("etag"));
     assert_eq!(after.text, before.text);
 }

@@ -3,31 +3,28 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::house::{Answer, Home, on_both, text};
-
-on_both! {
-    a_token_is_released_on_conditions,
-    conditions_that_are_none_are_told,
-}
+use crate::harness::{Answer, Serve as _, text};
+use testbed::{TestDb, on_both};
 
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
-async fn a_token_is_released_on_conditions(home: Home) {
-    let house = home.open_size(1).await;
-    let token = house.ids("/api/tokens").await[0].clone();
+#[on_both]
+async fn a_token_is_released_on_conditions(db: TestDb) {
+    let server = db.serve_size(1).await;
+    let token = server.ids("/api/tokens").await[0].clone();
     let path = format!("/api/tokens/release/{token}");
-    let answer = house.post_json(&path, &json!({ "if_user": "a" })).await;
+    let answer = server.post_json(&path, &json!({ "if_user": "a" })).await;
     answer.problem(409, "held-otherwise");
     assert_eq!(answer.json()["current"], Value::Null);
 
-    let held = house.allocate("a").await;
+    let held = server.allocate("a").await;
     for condition in [
         json!({ "if_user": "b" }),
         json!({ "lease_id": NOBODY }),
         json!({ "lease_id": held["lease_id"], "if_user": "b" }),
         json!({ "lease_id": NOBODY, "if_user": "a" }),
     ] {
-        let answer = house.post_json(&path, &condition).await;
+        let answer = server.post_json(&path, &condition).await;
         answer.problem(409, "held-otherwise");
         let current = json!({
             "lease_id": held["lease_id"],
@@ -39,31 +36,32 @@ async fn a_token_is_released_on_conditions(home: Home) {
         });
         assert_eq!(answer.json()["current"], current);
         assert!(!answer.text.contains(&text(&held["token_value"])), "it never tells the value");
-        assert_eq!(house.active().await, 1);
+        assert_eq!(server.active().await, 1);
     }
     for condition in [
         json!({ "lease_id": text(&held["lease_id"]).to_uppercase(), "if_user": "a" }),
         // Giving back twice what one held is no error.
         json!({ "lease_id": held["lease_id"] }),
     ] {
-        let answer = house.post_json(&path, &condition).await;
+        let answer = server.post_json(&path, &condition).await;
         assert_eq!(answer.text, format!(r#"{{"status":"released","token_id":"{token}"}}"#));
-        assert_eq!(house.active().await, 0);
+        assert_eq!(server.active().await, 0);
     }
-    let form = house.request(Method::POST, &path).form(&[("if_user", "b c")]);
-    house.allocate("b c").await;
+    let form = server.request(Method::POST, &path).form(&[("if_user", "b c")]);
+    server.allocate("b c").await;
     assert_eq!(Answer::to(form).await.status, 200);
     // As ever, a user_id does not matter.
-    house.allocate("d").await;
-    assert_eq!(house.post_json(&path, &json!({ "user_id": "e" })).await.status, 200);
-    assert_eq!(house.active().await, 0);
+    server.allocate("d").await;
+    assert_eq!(server.post_json(&path, &json!({ "user_id": "e" })).await.status, 200);
+    assert_eq!(server.active().await, 0);
     let unknown = format!("/api/tokens/release/{NOBODY}");
-    house.post_json(&unknown, &json!({ "if_user": "a" })).await.problem(404, "unknown-token");
+    server.post_json(&unknown, &json!({ "if_user": "a" })).await.problem(404, "unknown-token");
 }
 
-async fn conditions_that_are_none_are_told(home: Home) {
-    let house = home.open_size(1).await;
-    let held = house.allocate("a").await;
+#[on_both]
+async fn conditions_that_are_none_are_told(db: TestDb) {
+    let server = db.serve_size(1).await;
+    let held = server.allocate("a").await;
     let path = format!("/api/tokens/release/{}", text(&held["token_id"]));
     for (condition, says) in [
         (json!({ "lease_id": null }), "lease_id must be the id of a lease"),
@@ -72,7 +70,7 @@ async fn conditions_that_are_none_are_told(home: Home) {
         (json!({ "if_user": null }), "if_user must be a text of 1 to 255 characters, not null"),
         (json!({ "if_user": "" }), "if_user must not be empty"),
     ] {
-        let answer = house.post_json(&path, &condition).await;
+        let answer = server.post_json(&path, &condition).await;
         let detail = answer.problem(400, "invalid-parameter");
         assert!(detail.contains(says), "{detail}");
     }
@@ -82,24 +80,24 @@ async fn conditions_that_are_none_are_told(home: Home) {
         ("application/x-www-form-urlencoded", &json, 400, "invalid-body"),
         ("text/plain", &json, 415, "unsupported-content-type"),
     ] {
-        let request = house.request(Method::POST, &path).body(body.to_owned());
+        let request = server.request(Method::POST, &path).body(body.to_owned());
         let request = request.header("content-type", content_type);
         Answer::to(request).await.problem(status, code);
     }
     for condition in ["lease_id=7", "x=%&if%5Fuser=a"] {
-        let answer = house.post(&format!("{path}?{condition}")).await;
+        let answer = server.post(&format!("{path}?{condition}")).await;
         let detail = answer.problem(400, "invalid-parameter");
         assert!(detail.contains("in the body"), "{detail}");
     }
-    assert_eq!(house.active().await, 1, "none of that released anything");
+    assert_eq!(server.active().await, 1, "none of that released anything");
     for (content_type, body) in [
         ("text/plain", &b"anything"[..]),
         ("application/json", b"{"),
         ("application/json", b"\xe9"),
     ] {
-        let other = house.request(Method::POST, &path).header("content-type", content_type);
+        let other = server.request(Method::POST, &path).header("content-type", content_type);
         assert_eq!(Answer::to(other.body(body)).await.status, 200);
-        assert_eq!(house.active().await, 0);
-        house.allocate("a").await;
+        assert_eq!(server.active().await, 0);
+        server.allocate("a").await;
     }
 }

@@ -4,19 +4,14 @@ use std::time::{Duration, Instant};
 
 use server::Settings;
 
-use crate::house::{Home, client_builder, on_both};
+use crate::harness::{Serve as _, client_builder};
 use crate::wire::Wire;
+use testbed::{TestDb, on_both};
 
-on_both! {
-    connections_are_kept,
-    http2_is_spoken,
-    a_server_that_stops_finishes_what_is_under_way,
-    a_server_that_stops_waits_no_longer_than_it_may,
-}
-
-async fn connections_are_kept(home: Home) {
-    let house = home.open().await;
-    let mut wire = Wire::to(house.address).await;
+#[on_both]
+async fn connections_are_kept(db: TestDb) {
+    let server = db.serve().await;
+    let mut wire = Wire::to(server.address).await;
     for _ in 0..3 {
         wire.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         wire.until(r#"{"status":"live","#).await;
@@ -35,10 +30,11 @@ async fn connections_are_kept(home: Home) {
     }
 }
 
-async fn http2_is_spoken(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn http2_is_spoken(db: TestDb) {
+    let server = db.serve().await;
     let client = client_builder().http2_prior_knowledge().build().unwrap();
-    let base = format!("http://{}/api/tokens", house.address);
+    let base = format!("http://{}/api/tokens", server.address);
     let body = serde_json::json!({ "user_id": "Edivan" });
     let granted = client.post(format!("{base}/allocate")).json(&body).send().await.unwrap();
     assert_eq!((granted.status().as_u16(), granted.version()), (200, reqwest::Version::HTTP_2));
@@ -49,9 +45,10 @@ async fn http2_is_spoken(home: Home) {
     assert_eq!((head.status().as_u16(), head.bytes().await.unwrap().len()), (200, 0));
 }
 
-async fn a_server_that_stops_finishes_what_is_under_way(home: Home) {
-    let house = home.open().await;
-    let address = house.address;
+#[on_both]
+async fn a_server_that_stops_finishes_what_is_under_way(db: TestDb) {
+    let server = db.serve().await;
+    let address = server.address;
     let mut idle = Wire::to(address).await;
     idle.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     idle.until("}").await;
@@ -61,9 +58,9 @@ async fn a_server_that_stops_finishes_what_is_under_way(home: Home) {
     busy.send(head).await;
     // From here on the server waits for the body.
     busy.until("HTTP/1.1 100 Continue\r\n\r\n").await;
-    let stopped = house.stop();
+    let stopped = server.stop();
     assert_eq!(idle.rest().await, "", "a connection at rest is closed");
-    crate::house::until("no more connections are taken", async || {
+    testbed::eventually("no more connections are taken", async || {
         tokio::net::TcpStream::connect(address).await.is_err()
     })
     .await;
@@ -72,20 +69,21 @@ async fn a_server_that_stops_finishes_what_is_under_way(home: Home) {
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("token_value"), "{answer}");
     stopped.await.unwrap();
     // What was answered is there.
-    assert_eq!(home.open().await.active().await, 1);
+    assert_eq!(db.serve().await.active().await, 1);
 }
 
-async fn a_server_that_stops_waits_no_longer_than_it_may(home: Home) {
+#[on_both]
+async fn a_server_that_stops_waits_no_longer_than_it_may(db: TestDb) {
     let shutdown_timeout = Duration::from_millis(500);
     let settings = Settings { shutdown_timeout, ..Settings::default() };
-    let house = home.open_with(Some(5), settings).await;
-    let mut wire = Wire::to(house.address).await;
+    let server = db.serve_with(Some(5), settings).await;
+    let mut wire = Wire::to(server.address).await;
     wire.send("POST /api/tokens/allocate HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n")
         .await;
     wire.send("Content-Length: 15\r\n\r\n").await;
     wire.until("100 Continue\r\n\r\n").await;
     let begun = Instant::now();
-    house.stop().await.unwrap();
+    server.stop().await.unwrap();
     assert!(begun.elapsed() >= shutdown_timeout, "{:?}", begun.elapsed());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }

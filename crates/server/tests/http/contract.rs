@@ -7,29 +7,9 @@ use serde_json::{Value, json};
 use server::Settings;
 use store::Wanted;
 
-use crate::house::{Answer, Home, fields, is_time, on_both, text, until};
+use crate::harness::{Answer, Serve as _, fields, is_time, text};
 use crate::wire::exchange;
-
-on_both! {
-    a_free_token_has_the_known_shape,
-    an_allocation_answers_and_shows,
-    lists_follow_what_happens,
-    users_are_who_they_were,
-    every_body_that_was_taken_is_taken,
-    release_frees_and_may_be_repeated,
-    clear_frees_all,
-    a_full_pool_hands_out_the_oldest,
-    a_lease_ends_by_itself_at_its_deadline,
-    unknown_tokens_are_not_found,
-    ids_may_be_written_in_any_way,
-    slashes_are_forgiven,
-    head_is_get_without_a_body,
-    requests_have_a_name,
-    health_is_told,
-    without_a_database_the_server_says_so,
-    a_pool_without_tokens_says_so,
-    benchmark_routes_exist_only_when_asked_for,
-}
+use testbed::{TestDb, eventually, on_both};
 
 // Those that clients of the original know come first.
 const TOKEN: &str = "id token status activated_at user_id inserted_at updated_at \
@@ -42,9 +22,10 @@ const GRANTED: &str = "token_id user_id token_value status activated_at \
 const EDIVAN: &str = "bb97b8b7-73e4-3647-b3ec-e833123b5348";
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
-async fn a_free_token_has_the_known_shape(home: Home) {
-    let house = home.open().await;
-    let list = house.get("/api/tokens").await;
+#[on_both]
+async fn a_free_token_has_the_known_shape(db: TestDb) {
+    let server = db.serve().await;
+    let list = server.get("/api/tokens").await;
     assert_eq!((list.status.as_u16(), list.header("content-type")), (200, "application/json"));
     let tokens = list.json();
     let tokens = tokens.as_array().unwrap();
@@ -65,19 +46,20 @@ async fn a_free_token_has_the_known_shape(home: Home) {
     assert!(distinct("id").is_disjoint(&distinct("token")));
 
     let id = text(&tokens[0]["id"]);
-    let shown = house.get(&format!("/api/tokens/{id}")).await;
+    let shown = server.get(&format!("/api/tokens/{id}")).await;
     assert_eq!(fields(&shown.text), ["token", "current_user"]);
     assert_eq!(shown.json(), json!({ "token": tokens[0], "current_user": null }));
 
-    let history = house.get(&format!("/api/tokens/{id}/history")).await;
+    let history = server.get(&format!("/api/tokens/{id}/history")).await;
     assert_eq!(fields(&history.text), ["token_id", "history", "message"]);
     let message = "No usage history found";
     assert_eq!(history.json(), json!({ "token_id": id, "history": [], "message": message }));
 }
 
-async fn an_allocation_answers_and_shows(home: Home) {
-    let house = home.open().await;
-    let answer = house.send("application/json", r#"{"user_id":"Edivan"}"#).await;
+#[on_both]
+async fn an_allocation_answers_and_shows(db: TestDb) {
+    let server = db.serve().await;
+    let answer = server.send("application/json", r#"{"user_id":"Edivan"}"#).await;
     assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/json"));
     assert_eq!(fields(&answer.text).join(" "), GRANTED);
     let granted = answer.json();
@@ -85,7 +67,7 @@ async fn an_allocation_answers_and_shows(home: Home) {
     assert!(is_time(&granted["activated_at"]));
 
     let id = text(&granted["token_id"]);
-    let shown = house.get(&format!("/api/tokens/{id}")).await.json();
+    let shown = server.get(&format!("/api/tokens/{id}")).await.json();
     let at = &granted["activated_at"];
     let current = &shown["current_user"];
     assert_eq!((&current["user_id"], &current["activated_at"]), (&json!(EDIVAN), at));
@@ -94,7 +76,7 @@ async fn an_allocation_answers_and_shows(home: Home) {
     assert_eq!((&token["status"], &token["user_id"]), (&json!("active"), &json!(EDIVAN)));
     assert_eq!((&token["activated_at"], &token["updated_at"]), (at, at));
 
-    let answer = house.get(&format!("/api/tokens/{id}/history")).await;
+    let answer = server.get(&format!("/api/tokens/{id}/history")).await;
     assert_eq!(fields(&answer.text), ["token_id", "history"]);
     let history = answer.json();
     let usage = &history["history"][0];
@@ -106,24 +88,26 @@ async fn an_allocation_answers_and_shows(home: Home) {
     assert!(text(&usage["id"]).parse::<uuid::Uuid>().is_ok());
 }
 
-async fn lists_follow_what_happens(home: Home) {
-    let house = home.open_size(3).await;
-    let all = house.ids("/api/tokens").await;
-    assert_eq!(house.ids("/api/tokens/available").await, all);
-    assert_eq!(house.get("/api/tokens/active").await.text, "[]");
-    let taken = text(&house.allocate("a").await["token_id"]);
-    assert_eq!(house.ids("/api/tokens").await, all);
-    assert_eq!(house.ids("/api/tokens/active").await, std::slice::from_ref(&taken));
+#[on_both]
+async fn lists_follow_what_happens(db: TestDb) {
+    let server = db.serve_size(3).await;
+    let all = server.ids("/api/tokens").await;
+    assert_eq!(server.ids("/api/tokens/available").await, all);
+    assert_eq!(server.get("/api/tokens/active").await.text, "[]");
+    let taken = text(&server.allocate("a").await["token_id"]);
+    assert_eq!(server.ids("/api/tokens").await, all);
+    assert_eq!(server.ids("/api/tokens/active").await, std::slice::from_ref(&taken));
     let free: Vec<_> = all.iter().filter(|id| **id != taken).cloned().collect();
-    assert_eq!(house.ids("/api/tokens/available").await, free);
-    house.allocate("b").await;
-    house.allocate("c").await;
-    assert_eq!(house.get("/api/tokens/available").await.text, "[]");
-    assert_eq!(house.ids("/api/tokens/active").await, all);
+    assert_eq!(server.ids("/api/tokens/available").await, free);
+    server.allocate("b").await;
+    server.allocate("c").await;
+    assert_eq!(server.get("/api/tokens/available").await.text, "[]");
+    assert_eq!(server.ids("/api/tokens/active").await, all);
 }
 
-async fn users_are_who_they_were(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn users_are_who_they_were(db: TestDb) {
+    let server = db.serve().await;
     let uuid = "0198C1B2-7A43-7CC0-8F0E-0123456789AB";
     let longest = "é".repeat(255);
     for (sent, known_as) in [
@@ -134,16 +118,17 @@ async fn users_are_who_they_were(home: Home) {
         ("\"quoted\" \\ / \u{1} \u{2028} 🦀", None),
         (&longest, None),
     ] {
-        let granted = house.allocate(sent).await;
+        let granted = server.allocate(sent).await;
         assert_eq!(granted["user_id"], sent, "it is echoed as it was sent");
-        let shown = house.get(&format!("/api/tokens/{}", text(&granted["token_id"]))).await;
+        let shown = server.get(&format!("/api/tokens/{}", text(&granted["token_id"]))).await;
         let user = text(&shown.json()["current_user"]["user_id"]);
         assert!(known_as.is_none_or(|id| id == user), "{sent} became {user}");
     }
 }
 
-async fn every_body_that_was_taken_is_taken(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn every_body_that_was_taken_is_taken(db: TestDb) {
+    let server = db.serve().await;
     let object = r#"{"user_id":"A é"}"#;
     let form = "user_id=A+%C3%A9";
     let urlencoded = "application/x-www-form-urlencoded";
@@ -164,132 +149,140 @@ async fn every_body_that_was_taken_is_taken(home: Home) {
         (urlencoded, "user_id=A é".to_owned()),
         ("application/x-www-form-urlencoded; charset=UTF-8", form.to_owned()),
     ] {
-        let answer = house.send(content_type, body.clone()).await;
+        let answer = server.send(content_type, body.clone()).await;
         assert_eq!(answer.status, 200, "{content_type} {body}: {}", answer.text);
         assert_eq!(answer.json()["user_id"], "A é", "{content_type} {body}");
     }
     let chunked = "POST /api/tokens/allocate HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
                    Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n\
                    7\r\n{\"user_\r\nb\r\nid\":\"Anna\"}\r\n0\r\n\r\n";
-    let answer = exchange(house.address, chunked).await;
+    let answer = exchange(server.address, chunked).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(r#""user_id":"Anna""#));
 }
 
-async fn release_frees_and_may_be_repeated(home: Home) {
-    let house = home.open().await;
-    let id = text(&house.allocate("a").await["token_id"]);
+#[on_both]
+async fn release_frees_and_may_be_repeated(db: TestDb) {
+    let server = db.serve().await;
+    let id = text(&server.allocate("a").await["token_id"]);
     for _ in 0..2 {
-        let answer = house.post(&format!("/api/tokens/release/{id}")).await;
+        let answer = server.post(&format!("/api/tokens/release/{id}")).await;
         assert_eq!(answer.text, format!(r#"{{"status":"released","token_id":"{id}"}}"#));
         assert_eq!(
             (answer.status.as_u16(), answer.header("content-type")),
             (200, "application/json")
         );
-        assert_eq!(house.active().await, 0);
+        assert_eq!(server.active().await, 0);
     }
-    let history = house.get(&format!("/api/tokens/{id}/history")).await.json();
+    let history = server.get(&format!("/api/tokens/{id}/history")).await.json();
     let usage = &history["history"][0];
     assert_eq!(history["history"].as_array().unwrap().len(), 1);
     assert!(is_time(&usage["ended_at"]) && text(&usage["ended_at"]) >= text(&usage["started_at"]));
     assert_eq!(usage["updated_at"], usage["ended_at"]);
-    let shown = house.get(&format!("/api/tokens/{id}")).await.json();
+    let shown = server.get(&format!("/api/tokens/{id}")).await.json();
     assert_eq!(shown["token"]["updated_at"], usage["ended_at"]);
     assert_eq!(shown["current_user"], Value::Null);
 }
 
-async fn clear_frees_all(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn clear_frees_all(db: TestDb) {
+    let server = db.serve().await;
     for user in ["a", "b", "a"] {
-        house.allocate(user).await;
+        server.allocate(user).await;
     }
     for count in [3, 0] {
-        let answer = house.delete("/api/tokens/clear-active").await;
+        let answer = server.delete("/api/tokens/clear-active").await;
         let counts = format!(r#""tokens_cleared":{count},"usages_updated":{count}"#);
         let expected = format!(r#"{{"message":"All active tokens cleared",{counts}}}"#);
         assert_eq!((answer.status.as_u16(), &answer.text), (200, &expected));
-        assert_eq!(house.active().await, 0);
+        assert_eq!(server.active().await, 0);
     }
 }
 
-async fn a_full_pool_hands_out_the_oldest(home: Home) {
-    let house = home.open_size(3).await;
+#[on_both]
+async fn a_full_pool_hands_out_the_oldest(db: TestDb) {
+    let server = db.serve_size(3).await;
     let mut given = Vec::new();
     for user in ["a", "b", "c", "d", "e"] {
-        given.push(house.allocate(user).await);
+        given.push(server.allocate(user).await);
     }
     assert_eq!(given[3]["token_id"], given[0]["token_id"]);
     assert_eq!(given[3]["token_value"], given[0]["token_value"]);
     assert_eq!(given[4]["token_id"], given[1]["token_id"]);
-    assert_eq!(house.active().await, 3);
+    assert_eq!(server.active().await, 3);
     let id = text(&given[0]["token_id"]);
-    let history = house.get(&format!("/api/tokens/{id}/history")).await.json();
+    let history = server.get(&format!("/api/tokens/{id}/history")).await.json();
     assert_eq!(history["history"][0]["started_at"], given[3]["activated_at"]);
     assert_eq!(history["history"][0]["ended_at"], Value::Null);
     assert_eq!(history["history"][1]["ended_at"], given[3]["activated_at"]);
 }
 
-async fn a_lease_ends_by_itself_at_its_deadline(home: Home) {
+#[on_both]
+async fn a_lease_ends_by_itself_at_its_deadline(db: TestDb) {
     let lease = Duration::from_millis(300);
-    let house = home.open_leasing(Some(2), lease, Settings::default()).await;
-    let granted = house.allocate("a").await;
+    let server = db.serve_leasing(Some(2), lease, Settings::default()).await;
+    let granted = server.allocate("a").await;
     let id = text(&granted["token_id"]);
-    until("the lease is over", async || house.active().await == 0).await;
-    let history = house.get(&format!("/api/tokens/{id}/history")).await.json();
+    eventually("the lease is over", async || server.active().await == 0).await;
+    let history = server.get(&format!("/api/tokens/{id}/history")).await.json();
     let usage = &history["history"][0];
     let micros =
         |field: &str| text(&usage[field]).parse::<jiff::Timestamp>().unwrap().as_microsecond();
     assert_eq!(micros("ended_at") - micros("started_at"), 300_000, "{usage}");
 }
 
-async fn unknown_tokens_are_not_found(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn unknown_tokens_are_not_found(db: TestDb) {
+    let server = db.serve().await;
     for answer in [
-        house.get(&format!("/api/tokens/{NOBODY}")).await,
-        house.get(&format!("/api/tokens/{NOBODY}/history")).await,
-        house.post(&format!("/api/tokens/release/{NOBODY}")).await,
+        server.get(&format!("/api/tokens/{NOBODY}")).await,
+        server.get(&format!("/api/tokens/{NOBODY}/history")).await,
+        server.post(&format!("/api/tokens/release/{NOBODY}")).await,
     ] {
         answer.problem(404, "unknown-token");
         assert_eq!(answer.json()["error"], "Token not found");
     }
-    let value = text(&house.get("/api/tokens").await.json()[0]["token"]);
-    house.get(&format!("/api/tokens/{value}")).await.problem(404, "unknown-token");
+    let value = text(&server.get("/api/tokens").await.json()[0]["token"]);
+    server.get(&format!("/api/tokens/{value}")).await.problem(404, "unknown-token");
 }
 
-async fn ids_may_be_written_in_any_way(home: Home) {
-    let house = home.open().await;
-    let id = text(&house.allocate("a").await["token_id"]);
+#[on_both]
+async fn ids_may_be_written_in_any_way(db: TestDb) {
+    let server = db.serve().await;
+    let id = text(&server.allocate("a").await["token_id"]);
     let upper = id.to_uppercase();
     let encoded: String = id.split('-').collect::<Vec<_>>().join("%2D");
     for (written, echoed) in [(&upper, &upper), (&encoded, &id)] {
-        let shown = house.get(&format!("/api/tokens/{written}")).await;
+        let shown = server.get(&format!("/api/tokens/{written}")).await;
         assert_eq!(shown.json()["token"]["id"], id.as_str(), "ids are shown in lower case");
-        let history = house.get(&format!("/api/tokens/{written}/history")).await.json();
+        let history = server.get(&format!("/api/tokens/{written}/history")).await.json();
         assert_eq!(history["token_id"], echoed.as_str(), "it is echoed as it was sent");
         assert_eq!(history["history"][0]["token_id"], id.as_str());
-        let released = house.post(&format!("/api/tokens/release/{written}")).await;
+        let released = server.post(&format!("/api/tokens/release/{written}")).await;
         assert_eq!(released.json()["token_id"], echoed.as_str());
     }
 }
 
-async fn slashes_are_forgiven(home: Home) {
-    let house = home.open().await;
-    let id = house.ids("/api/tokens").await[0].clone();
+#[on_both]
+async fn slashes_are_forgiven(db: TestDb) {
+    let server = db.serve().await;
+    let id = server.ids("/api/tokens").await[0].clone();
     for path in ["//api/tokens", "/api/tokens/", "/api//tokens///", "//api/tokens/active/?limit=3"]
     {
-        assert_eq!(house.get(path).await.status, 200, "{path}");
+        assert_eq!(server.get(path).await.status, 200, "{path}");
     }
-    assert_eq!(house.get(&format!("//api/tokens/{id}/")).await.status, 200);
-    assert_eq!(house.get(&format!("/api//tokens/{id}//history/")).await.status, 200);
-    assert_eq!(house.post(&format!("//api/tokens/release/{id}/")).await.status, 200);
-    assert_eq!(house.delete("//api/tokens/clear-active/").await.status, 200);
-    let request = house.request(Method::POST, "//api//tokens/allocate/");
+    assert_eq!(server.get(&format!("//api/tokens/{id}/")).await.status, 200);
+    assert_eq!(server.get(&format!("/api//tokens/{id}//history/")).await.status, 200);
+    assert_eq!(server.post(&format!("//api/tokens/release/{id}/")).await.status, 200);
+    assert_eq!(server.delete("//api/tokens/clear-active/").await.status, 200);
+    let request = server.request(Method::POST, "//api//tokens/allocate/");
     let answer = Answer::to(request.json(&json!({ "user_id": "a" }))).await;
     assert_eq!(answer.status, 200);
 }
 
-async fn head_is_get_without_a_body(home: Home) {
-    let house = home.open().await;
-    let id = house.ids("/api/tokens").await[0].clone();
+#[on_both]
+async fn head_is_get_without_a_body(db: TestDb) {
+    let server = db.serve().await;
+    let id = server.ids("/api/tokens").await[0].clone();
     for path in [
         "/api/tokens".to_owned(),
         "/api/tokens/available".to_owned(),
@@ -300,8 +293,8 @@ async fn head_is_get_without_a_body(home: Home) {
         "/health/ready".to_owned(),
         "/nowhere".to_owned(),
     ] {
-        let get = house.get(&path).await;
-        let head = Answer::to(house.request(Method::HEAD, &path)).await;
+        let get = server.get(&path).await;
+        let head = Answer::to(server.request(Method::HEAD, &path)).await;
         assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
         for name in ["content-type", "content-length", "etag", "cache-control"] {
             assert_eq!(head.header(name), get.header(name), "{name} of {path}");
@@ -310,82 +303,88 @@ async fn head_is_get_without_a_body(home: Home) {
     }
 }
 
-async fn requests_have_a_name(home: Home) {
-    let house = home.open().await;
-    let named = |name: &str| house.request(Method::GET, "/api/tokens").header("x-request-id", name);
+#[on_both]
+async fn requests_have_a_name(db: TestDb) {
+    let server = db.serve().await;
+    let named =
+        |name: &str| server.request(Method::GET, "/api/tokens").header("x-request-id", name);
     assert_eq!(Answer::to(named("my-request/1")).await.header("x-request-id"), "my-request/1");
     let odd = Answer::to(named("two words")).await;
     assert!(odd.header("x-request-id") != "two words" && odd.header("x-request-id").len() == 32);
-    let (one, two) = (house.get("/api/tokens").await, house.get("/nowhere").await);
+    let (one, two) = (server.get("/api/tokens").await, server.get("/nowhere").await);
     assert!(!one.header("x-request-id").is_empty() && !two.header("x-request-id").is_empty());
     assert_ne!(one.header("x-request-id"), two.header("x-request-id"));
 }
 
-async fn health_is_told(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn health_is_told(db: TestDb) {
+    let server = db.serve().await;
     for status in ["live", "ready"] {
-        let health = house.get(&format!("/health/{status}")).await;
+        let health = server.get(&format!("/health/{status}")).await;
         let version = env!("CARGO_PKG_VERSION");
         let text = format!(r#"{{"status":"{status}","version":"{version}"}}"#);
         assert_eq!((health.status.as_u16(), health.text), (200, text));
     }
 }
 
-async fn without_a_database_the_server_says_so(home: Home) {
+#[on_both]
+async fn without_a_database_the_server_says_so(db: TestDb) {
     let (rise, dawn) = tokio::sync::oneshot::channel();
     let wanted = Wanted { size: Some(5), ..Wanted::default() };
     let patience = Duration::from_millis(100);
     let engine_settings = engine::Settings { timeout: patience, ..engine::Settings::default() };
     let dawn = async { dawn.await.unwrap() };
-    let house = home.open_once(dawn, wanted, engine_settings, Settings::default());
-    assert_eq!(house.get("/health/live").await.status, 200);
-    house.get("/health/ready").await.problem(503, "not-ready");
+    let server = db.serve_after(dawn, wanted, engine_settings, Settings::default());
+    assert_eq!(server.get("/health/live").await.status, 200);
+    server.get("/health/ready").await.problem(503, "not-ready");
     for answer in [
-        house.get("/api/tokens").await,
-        house.get(&format!("/api/tokens/{NOBODY}")).await,
-        house.get(&format!("/api/tokens/{NOBODY}/history")).await,
-        house.send("application/json", r#"{"user_id":"a"}"#).await,
-        house.post(&format!("/api/tokens/release/{NOBODY}")).await,
-        house.delete("/api/tokens/clear-active").await,
+        server.get("/api/tokens").await,
+        server.get(&format!("/api/tokens/{NOBODY}")).await,
+        server.get(&format!("/api/tokens/{NOBODY}/history")).await,
+        server.send("application/json", r#"{"user_id":"a"}"#).await,
+        server.post(&format!("/api/tokens/release/{NOBODY}")).await,
+        server.delete("/api/tokens/clear-active").await,
     ] {
         answer.problem(503, "not-done");
         assert_eq!(answer.header("retry-after"), "1");
     }
     rise.send(()).unwrap();
-    let ready = async || house.get("/health/ready").await.status == 200;
-    until("the server is ready", ready).await;
-    assert_eq!(house.ids("/api/tokens").await.len(), 5);
-    assert_eq!(house.active().await, 0, "nothing was done meanwhile");
+    let ready = async || server.get("/health/ready").await.status == 200;
+    eventually("the server is ready", ready).await;
+    assert_eq!(server.ids("/api/tokens").await.len(), 5);
+    assert_eq!(server.active().await, 0, "nothing was done meanwhile");
 }
 
-async fn a_pool_without_tokens_says_so(home: Home) {
-    let house = home.open_size(0).await;
-    assert_eq!(house.get("/api/tokens").await.text, "[]");
-    assert_eq!(house.delete("/api/tokens/clear-active").await.json()["tokens_cleared"], 0);
-    let answer = house.send("application/json", r#"{"user_id":"a"}"#).await;
+#[on_both]
+async fn a_pool_without_tokens_says_so(db: TestDb) {
+    let server = db.serve_size(0).await;
+    assert_eq!(server.get("/api/tokens").await.text, "[]");
+    assert_eq!(server.delete("/api/tokens/clear-active").await.json()["tokens_cleared"], 0);
+    let answer = server.send("application/json", r#"{"user_id":"a"}"#).await;
     answer.problem(503, "no-tokens");
     assert_eq!(answer.json()["error"], "No tokens available");
     assert_eq!(answer.header("retry-after"), "1");
 }
 
-async fn benchmark_routes_exist_only_when_asked_for(home: Home) {
-    let house = home.open().await;
-    house.get("/bench/tokens").await.problem(404, "unknown-path");
-    house.post("/bench/allocate").await.problem(404, "unknown-path");
-    house.stop().await.unwrap();
+#[on_both]
+async fn benchmark_routes_exist_only_when_asked_for(db: TestDb) {
+    let server = db.serve().await;
+    server.get("/bench/tokens").await.problem(404, "unknown-path");
+    server.post("/bench/allocate").await.problem(404, "unknown-path");
+    server.stop().await.unwrap();
 
     let settings = Settings { benchmark_routes: true, ..Settings::default() };
-    let house = home.open_with(Some(100), settings).await;
-    house.post("/bench/allocate").await.problem(400, "invalid-user");
-    let request = house.request(Method::POST, "/bench/allocate");
+    let server = db.serve_with(Some(100), settings).await;
+    server.post("/bench/allocate").await.problem(400, "invalid-user");
+    let request = server.request(Method::POST, "/bench/allocate");
     let sample = Answer::to(request.json(&json!({ "user_id": "Edivan" }))).await;
     for _ in 0..100 {
-        house.allocate("Edivan").await;
+        server.allocate("Edivan").await;
     }
     let names = |answer: &Answer| answer.headers.keys().cloned().collect::<Vec<_>>();
-    let (listed, tokens) = (house.get("/bench/tokens").await, house.get("/api/tokens").await);
+    let (listed, tokens) = (server.get("/bench/tokens").await, server.get("/api/tokens").await);
     // What is measured is a full pool, where each allocation evicts.
-    let real = house.send("application/json", r#"{"user_id":"Edivan"}"#).await;
+    let real = server.send("application/json", r#"{"user_id":"Edivan"}"#).await;
     assert_eq!((sample.status, sample.text.len()), (real.status, real.text.len()));
     assert_eq!(names(&sample), names(&real));
     let (sample, real) = (listed, tokens);

@@ -4,12 +4,13 @@ use std::io::Read as _;
 
 use reqwest::Method;
 
-use crate::house::{Answer, Home, House};
+use crate::harness::{Answer, Serve as _, TestServer};
+use testbed::TestDb;
 
-async fn opened() -> (Home, House) {
-    let home = Home::sqlite();
-    let house = home.open().await;
-    (home, house)
+async fn opened() -> (TestDb, TestServer) {
+    let db = TestDb::sqlite();
+    let server = db.serve().await;
+    (db, server)
 }
 
 /// The paths that the page refers to.
@@ -20,15 +21,15 @@ fn references(page: &str) -> Vec<&str> {
 
 #[tokio::test]
 async fn the_page_and_what_it_refers_to_are_there() {
-    let (_home, house) = opened().await;
-    let page = house.get("/").await;
+    let (_db, server) = opened().await;
+    let page = server.get("/").await;
     assert_eq!(page.status, 200);
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     assert_eq!(page.header("cache-control"), "no-cache");
     let references = references(&page.text);
     assert!(references.len() >= 3, "{references:?}");
     for path in references {
-        let asset = house.get(path).await;
+        let asset = server.get(path).await;
         assert_eq!(asset.status, 200, "{path}");
         assert_eq!(asset.header("cache-control"), "public, max-age=31536000, immutable");
         assert_ne!(asset.header("content-type"), "application/octet-stream", "{path}");
@@ -38,8 +39,8 @@ async fn the_page_and_what_it_refers_to_are_there() {
 
 #[tokio::test]
 async fn nothing_but_the_server_s_own_is_allowed_in_the_page() {
-    let (_home, house) = opened().await;
-    let page = house.get("/").await;
+    let (_db, server) = opened().await;
+    let page = server.get("/").await;
     let policy = page.header("content-security-policy");
     assert!(policy.starts_with("default-src 'none'; "), "{policy}");
     assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
@@ -50,15 +51,15 @@ async fn nothing_but_the_server_s_own_is_allowed_in_the_page() {
     // A worker lives by the policy that comes with its own script.
     let script =
         references(&page.text).into_iter().find(|path| path.ends_with("/main.js")).unwrap();
-    assert_eq!(house.get(script).await.header("content-security-policy"), policy);
+    assert_eq!(server.get(script).await.header("content-security-policy"), policy);
 }
 
 #[tokio::test]
 async fn a_page_that_is_known_is_not_sent_again() {
-    let (_home, house) = opened().await;
-    let etag = house.get("/").await.header("etag").to_owned();
+    let (_db, server) = opened().await;
+    let etag = server.get("/").await.header("etag").to_owned();
     let again =
-        |known: &str| Answer::to(house.request(Method::GET, "/").header("if-none-match", known));
+        |known: &str| Answer::to(server.request(Method::GET, "/").header("if-none-match", known));
     let same = again(&etag).await;
     assert_eq!((same.status.as_u16(), same.text.as_str()), (304, ""));
     assert_eq!(same.header("etag"), etag);
@@ -67,11 +68,11 @@ async fn a_page_that_is_known_is_not_sent_again() {
 
 #[tokio::test]
 async fn files_come_compressed_and_are_the_same() {
-    let (_home, house) = opened().await;
-    let plain = house.get("/").await;
+    let (_db, server) = opened().await;
+    let plain = server.get("/").await;
     assert_eq!(plain.header("content-encoding"), "");
     let ask = |encoding: &'static str| {
-        let request = house.request(Method::GET, "/").header("accept-encoding", encoding);
+        let request = server.request(Method::GET, "/").header("accept-encoding", encoding);
         async move { request.send().await.unwrap() }
     };
     let gzip = ask("gzip").await;
@@ -92,8 +93,8 @@ async fn files_come_compressed_and_are_the_same() {
 
 #[tokio::test]
 async fn what_is_not_there_is_told_so() {
-    let (_home, house) = opened().await;
-    let page = house.get("/").await;
+    let (_db, server) = opened().await;
+    let page = server.get("/").await;
     let known = references(&page.text)[0];
     let digest = known.split('/').nth(2).unwrap();
     for path in [
@@ -104,7 +105,7 @@ async fn what_is_not_there_is_told_so() {
         "/assets/".to_owned(),
         "/index.html".to_owned(),
     ] {
-        house.get(&path).await.problem(404, "unknown-path");
+        server.get(&path).await.problem(404, "unknown-path");
     }
-    house.post("/").await.problem(405, "wrong-method");
+    server.post("/").await.problem(405, "wrong-method");
 }

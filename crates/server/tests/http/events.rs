@@ -9,24 +9,9 @@ use server::Settings;
 use store::Clock;
 
 use crate::following::{Follower, Hesitant, Message, allocate_often, place};
-use crate::house::{Answer, Home, client_builder, fields, on_both, text, until};
+use crate::harness::{Answer, Serve as _, client_builder, fields, text};
 use crate::wire::{Http2, Wire};
-
-on_both! {
-    everything_is_told_in_order,
-    an_expiry_is_told_promptly,
-    a_stream_begins_now_and_says_where_that_is,
-    filters_leave_out_what_is_not_asked_for,
-    a_filtered_stream_says_how_far_it_is,
-    a_stream_is_not_compressed_or_kept,
-    what_is_asked_for_must_make_sense,
-    pages_of_other_sites_may_not_follow,
-    there_are_only_so_many_streams,
-    a_stream_is_not_idle,
-    who_shuts_an_http2_window_is_cut_off,
-    streams_end_when_the_server_stops,
-    a_reader_that_stops_reading_holds_nobody_up,
-}
+use testbed::{TestDb, eventually, on_both};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -35,18 +20,19 @@ fn talkative() -> Settings {
     Settings { comment_every: Duration::from_millis(50), ..Settings::default() }
 }
 
-async fn everything_is_told_in_order(home: Home) {
+#[on_both]
+async fn everything_is_told_in_order(db: TestDb) {
     let lease = Policy::of_lease(Duration::from_mins(1));
     let policy = Policy { max_lease: Some(Duration::from_mins(5)), ..lease };
-    let house = home.open_under(Some(2), policy, Settings::default()).await;
-    let mut follower = Follower::of(&house).await;
-    let ada = house.allocate("Ada").await;
-    let bob = house.allocate("Bob").await;
-    let cyd = house.allocate("Cyd\n\n\u{2028}é").await;
+    let server = db.serve_policy(Some(2), policy, Settings::default()).await;
+    let mut follower = Follower::of(&server).await;
+    let ada = server.allocate("Ada").await;
+    let bob = server.allocate("Bob").await;
+    let cyd = server.allocate("Cyd\n\n\u{2028}é").await;
     let path = |what| format!("/api/leases/{}/{what}", text(&bob["lease_id"]));
-    let renewed = house.post(&path("renew")).await.json();
-    assert_eq!(house.post(&path("release")).await.status, 200);
-    assert_eq!(house.delete("/api/tokens/clear-active").await.status, 200);
+    let renewed = server.post(&path("renew")).await.json();
+    assert_eq!(server.post(&path("release")).await.status, 200);
+    assert_eq!(server.delete("/api/tokens/clear-active").await.status, 200);
     let events = follower.events(7).await;
     let expected = [
         ("started", &ada, json!({ "evicted": null })),
@@ -74,7 +60,7 @@ async fn everything_is_told_in_order(home: Home) {
             _ => format!("{common} ended_at reason evicted_by"),
         };
         assert_eq!(fields(&event.data).join(" "), names);
-        assert!(what != "ended" || crate::house::is_time(&data["ended_at"].take()));
+        assert!(what != "ended" || crate::harness::is_time(&data["ended_at"].take()));
         assert!(!event.data.contains(&text(&lease["token_value"])), "{event:?}");
     }
     let places: Vec<_> = events.iter().map(|event| place(event.id())).collect();
@@ -82,12 +68,13 @@ async fn everything_is_told_in_order(home: Home) {
     assert_eq!((places[2].0, places[2].1), (places[3].0, places[3].1), "an eviction is one batch");
 }
 
-async fn an_expiry_is_told_promptly(home: Home) {
+#[on_both]
+async fn an_expiry_is_told_promptly(db: TestDb) {
     let lease = Duration::from_millis(400);
-    let house = home.open_leasing(Some(20), lease, Settings::default()).await;
-    let mut follower = Follower::of(&house).await;
+    let server = db.serve_leasing(Some(20), lease, Settings::default()).await;
+    let mut follower = Follower::of(&server).await;
     for number in 0..10 {
-        house.allocate(&number.to_string()).await;
+        server.allocate(&number.to_string()).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let mut late = Vec::new();
@@ -111,28 +98,30 @@ fn micros(time: &Value) -> i64 {
     text(time).parse::<jiff::Timestamp>().unwrap().as_microsecond()
 }
 
-async fn a_stream_begins_now_and_says_where_that_is(home: Home) {
-    let house = home.open().await;
-    house.allocate("before").await;
-    let mut follower = Follower::of(&house).await;
+#[on_both]
+async fn a_stream_begins_now_and_says_where_that_is(db: TestDb) {
+    let server = db.serve().await;
+    server.allocate("before").await;
+    let mut follower = Follower::of(&server).await;
     let first = follower.message().await.unwrap();
     assert_eq!(first.event, "");
     let retry = first.retry.expect("a pause before reconnecting");
     assert!((1_500..3_000).contains(&retry), "{retry}");
-    let another = Follower::of(&house).await.message().await.unwrap();
+    let another = Follower::of(&server).await.message().await.unwrap();
     assert_ne!(another.retry, Some(retry), "browsers must not reconnect all at once");
     let position = first.id().to_owned();
-    house.allocate("after").await;
+    server.allocate("after").await;
     let event = follower.event().await;
     assert_eq!(event.json()["user"], "after");
     assert!(place(event.id()) > place(&position));
     // Who was cut off before anything happened goes by that.
-    assert_eq!(Follower::after(&house, &position).await.event().await, event);
+    assert_eq!(Follower::after(&server, &position).await.event().await, event);
 }
 
-async fn filters_leave_out_what_is_not_asked_for(home: Home) {
-    let house = home.open_size(2).await;
-    let tokens = house.ids("/api/tokens").await;
+#[on_both]
+async fn filters_leave_out_what_is_not_asked_for(db: TestDb) {
+    let server = db.serve_size(2).await;
+    let tokens = server.ids("/api/tokens").await;
     let id = "0198C1B2-7a43-7cc0-8f0e-0123456789ab";
     let asked = [
         "user=Ada".to_owned(),
@@ -142,13 +131,13 @@ async fn filters_leave_out_what_is_not_asked_for(home: Home) {
     ];
     let mut followers = Vec::new();
     for query in &asked {
-        followers.push(Follower::with(&house, query).await);
+        followers.push(Follower::with(&server, query).await);
     }
-    let mut all = Follower::of(&house).await;
+    let mut all = Follower::of(&server).await;
     for user in ["Ada", id, "Bob", "Ada", "Ada", "the last"] {
-        house.allocate(user).await;
+        server.allocate(user).await;
     }
-    house.delete("/api/tokens/clear-active").await;
+    server.delete("/api/tokens/clear-active").await;
     let all = all.events(12).await;
     let is = |event: &Message, field: &str, value: &str| event.json()[field] == value;
     let fitting: [&dyn Fn(&Message) -> bool; 4] = [
@@ -164,55 +153,58 @@ async fn filters_leave_out_what_is_not_asked_for(home: Home) {
         // The same from the journal.
         let first = place(all[0].id());
         let last = format!("{}-{}", first.0, first.1 - 1);
-        let mut later = Follower::with(&house, &format!("{query}&last_event_id={last}")).await;
+        let mut later = Follower::with(&server, &format!("{query}&last_event_id={last}")).await;
         assert_eq!(later.events(expected.len()).await, expected, "{query}");
     }
 }
 
-async fn a_filtered_stream_says_how_far_it_is(home: Home) {
-    let house = home.open_with(Some(5), talkative()).await;
-    let mut all = Follower::of(&house).await;
-    let mut ada = Follower::with(&house, "user=Ada").await;
-    house.allocate("Bob").await;
+#[on_both]
+async fn a_filtered_stream_says_how_far_it_is(db: TestDb) {
+    let server = db.serve_with(Some(5), talkative()).await;
+    let mut all = Follower::of(&server).await;
+    let mut ada = Follower::with(&server, "user=Ada").await;
+    server.allocate("Bob").await;
     let bob = all.event().await;
     let position = ada.position(bob.id()).await;
     assert_eq!(place(&position).2, i64::MAX, "it is all of the batch");
-    house.allocate("Ada").await;
+    server.allocate("Ada").await;
     let event = ada.event().await;
     assert_eq!(event, all.event().await);
     for last in [&position, bob.id()] {
-        let request = house.request(Method::GET, "/api/events?user=Ada");
+        let request = server.request(Method::GET, "/api/events?user=Ada");
         let mut again = Follower::to(request.header("last-event-id", last)).await;
         assert_eq!(again.event().await, event);
     }
 }
 
-async fn a_stream_is_not_compressed_or_kept(home: Home) {
-    let house = home.open_with(Some(5), talkative()).await;
+#[on_both]
+async fn a_stream_is_not_compressed_or_kept(db: TestDb) {
+    let server = db.serve_with(Some(5), talkative()).await;
     let request =
-        || house.request(Method::GET, "/api/events").header("accept-encoding", "gzip, br");
+        || server.request(Method::GET, "/api/events").header("accept-encoding", "gzip, br");
     let mut follower = Follower::to(request()).await;
     assert_eq!(follower.header("content-type"), Some("text/event-stream"));
     assert_eq!(follower.header("cache-control"), Some("no-store"));
     assert_eq!(follower.header("x-accel-buffering"), Some("no"));
     assert_eq!(follower.header("content-encoding"), None);
-    house.allocate(&"é".repeat(255)).await;
+    server.allocate(&"é".repeat(255)).await;
     follower.event().await;
     let mut comments = 0;
     while comments < 3 {
         comments += follower.message().await.unwrap().comments;
     }
-    let head = Answer::to(house.request(Method::HEAD, "/api/events")).await;
+    let head = Answer::to(server.request(Method::HEAD, "/api/events")).await;
     assert_eq!((head.status.as_u16(), head.header("content-type")), (200, "text/event-stream"));
     let client = client_builder().http2_prior_knowledge().build().unwrap();
-    let url = format!("http://{}/api/events", house.address);
+    let url = format!("http://{}/api/events", server.address);
     let mut follower = Follower::to(client.get(url)).await;
-    house.allocate("a").await;
+    server.allocate("a").await;
     assert_eq!(follower.event().await.json()["user"], "a");
 }
 
-async fn what_is_asked_for_must_make_sense(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn what_is_asked_for_must_make_sense(db: TestDb) {
+    let server = db.serve().await;
     for (query, says) in [
         ("user=", "user must not be empty"),
         ("user=%00", "NUL"),
@@ -224,47 +216,50 @@ async fn what_is_asked_for_must_make_sense(home: Home) {
         ("since=1-2", "Known parameters: user, token_id, last_event_id."),
         ("User=a", "Did you mean user?"),
     ] {
-        let answer = house.get(&format!("/api/events?{query}")).await;
+        let answer = server.get(&format!("/api/events?{query}")).await;
         let detail = answer.problem(400, "invalid-parameter");
         assert!(detail.contains(says), "{query}: {detail}");
     }
     for id in ["x", "1", "1-", "1-2-", "-1-2", "é"] {
-        let request = house.request(Method::GET, "/api/events").header("last-event-id", id);
+        let request = server.request(Method::GET, "/api/events").header("last-event-id", id);
         let detail = Answer::to(request).await.problem(400, "invalid-parameter");
         assert!(detail.contains("Last-Event-ID must be"), "{id}: {detail}");
     }
     let unknown = "/api/events?token_id=01234567-89ab-cdef-0123-456789abcdef";
-    house.get(unknown).await.problem(404, "unknown-token");
-    house.post("/api/events").await.problem(405, "wrong-method");
+    server.get(unknown).await.problem(404, "unknown-token");
+    server.post("/api/events").await.problem(405, "wrong-method");
 }
 
-async fn pages_of_other_sites_may_not_follow(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn pages_of_other_sites_may_not_follow(db: TestDb) {
+    let server = db.serve().await;
     for path in ["/api/events", "//api/events/"] {
         for site in ["cross-site", "same-site"] {
-            let request = house.request(Method::GET, path).header("sec-fetch-site", site);
+            let request = server.request(Method::GET, path).header("sec-fetch-site", site);
             Answer::to(request).await.problem(403, "foreign-page");
         }
-        let request = house.request(Method::GET, path).header("sec-fetch-site", "same-origin");
+        let request = server.request(Method::GET, path).header("sec-fetch-site", "same-origin");
         Follower::to(request).await;
     }
 }
 
-async fn there_are_only_so_many_streams(home: Home) {
-    let house = home.open_with(Some(5), Settings { streams: 2, ..talkative() }).await;
-    let one = Follower::of(&house).await;
-    let _two = Follower::with(&house, "user=Ada").await;
-    let refused = house.get("/api/events").await;
+#[on_both]
+async fn there_are_only_so_many_streams(db: TestDb) {
+    let server = db.serve_with(Some(5), Settings { streams: 2, ..talkative() }).await;
+    let one = Follower::of(&server).await;
+    let _two = Follower::with(&server, "user=Ada").await;
+    let refused = server.get("/api/events").await;
     refused.problem(503, "too-many-streams");
     assert_eq!(refused.header("retry-after"), "1");
     drop(one);
-    until("there is room again", async || {
-        house.request(Method::GET, "/api/events").send().await.unwrap().status() == 200
+    eventually("there is room again", async || {
+        server.request(Method::GET, "/api/events").send().await.unwrap().status() == 200
     })
     .await;
 }
 
-async fn a_stream_is_not_idle(home: Home) {
+#[on_both]
+async fn a_stream_is_not_idle(db: TestDb) {
     let settings = Settings {
         header_timeout: SHORT,
         idle_timeout: SHORT,
@@ -272,25 +267,26 @@ async fn a_stream_is_not_idle(home: Home) {
         comment_every: 3 * SHORT,
         ..Settings::default()
     };
-    let house = home.open_with(Some(5), settings).await;
-    let mut follower = Follower::of(&house).await;
+    let server = db.serve_with(Some(5), settings).await;
+    let mut follower = Follower::of(&server).await;
     assert_eq!(follower.message().await.unwrap().comments, 0);
     for _ in 0..2 {
         assert_eq!(follower.message().await.unwrap().comments, 1);
     }
-    house.allocate("a").await;
+    server.allocate("a").await;
     assert_eq!(follower.event().await.json()["user"], "a");
 }
 
-async fn who_shuts_an_http2_window_is_cut_off(home: Home) {
+#[on_both]
+async fn who_shuts_an_http2_window_is_cut_off(db: TestDb) {
     let settings =
         Settings { answer_timeout: 6 * SHORT, comment_every: SHORT, ..Settings::default() };
-    let house = home.open_with(Some(5), settings).await;
+    let server = db.serve_with(Some(5), settings).await;
     let client = client_builder().http2_prior_knowledge().build().unwrap();
-    let url = format!("http://{}/api/events", house.address);
+    let url = format!("http://{}/api/events", server.address);
     let mut reading = Follower::to(client.get(url)).await;
     let begun = Instant::now();
-    let mut shut = Http2::to(house.address, 0).await;
+    let mut shut = Http2::to(server.address, 0).await;
     shut.get("/api/events", [1].into_iter()).await;
     assert!(shut.ping(60 * SHORT).await, "it is never cut off");
     assert!(begun.elapsed() >= 6 * SHORT, "{:?}", begun.elapsed());
@@ -298,23 +294,24 @@ async fn who_shuts_an_http2_window_is_cut_off(home: Home) {
     for _ in 0..8 {
         reading.message().await.unwrap();
     }
-    house.allocate("a").await;
+    server.allocate("a").await;
     assert_eq!(reading.event().await.json()["user"], "a");
 }
 
-async fn streams_end_when_the_server_stops(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn streams_end_when_the_server_stops(db: TestDb) {
+    let server = db.serve().await;
     let request = "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut wires = Vec::new();
     for _ in 0..3 {
-        let mut wire = Wire::to(house.address).await;
+        let mut wire = Wire::to(server.address).await;
         wire.send(request).await;
         wire.until("\n\n").await;
         wires.push(wire);
     }
-    let mut resuming = Follower::with(&house, "user=a&last_event_id=1-1").await;
+    let mut resuming = Follower::with(&server, "user=a&last_event_id=1-1").await;
     let begun = Instant::now();
-    let stopped = house.stop();
+    let stopped = server.stop();
     for mut wire in wires {
         let rest = wire.rest().await;
         assert!(rest.ends_with("0\r\n\r\n"), "it ends as it should: {rest:?}");
@@ -324,17 +321,18 @@ async fn streams_end_when_the_server_stops(home: Home) {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
-async fn a_reader_that_stops_reading_holds_nobody_up(home: Home) {
+#[on_both]
+async fn a_reader_that_stops_reading_holds_nobody_up(db: TestDb) {
     const TIMES: usize = 10_000;
-    let house = home.open().await;
-    let alone = allocate_often(&house, TIMES).await;
-    let mut stuck = Hesitant::of(&house, "").await;
+    let server = db.serve().await;
+    let alone = allocate_often(&server, TIMES).await;
+    let mut stuck = Hesitant::of(&server, "").await;
     let first = stuck.message().await;
-    let mut reading = Follower::of(&house).await;
+    let mut reading = Follower::of(&server).await;
     let read = tokio::spawn(async move { reading.until_user("the last").await.len() });
-    let beside_it = allocate_often(&house, TIMES).await;
+    let beside_it = allocate_often(&server, TIMES).await;
     assert!(beside_it < 4 * alone + Duration::from_secs(2), "{beside_it:?} instead of {alone:?}");
-    house.allocate("the last").await;
+    server.allocate("the last").await;
     assert_eq!(read.await.unwrap(), 2 * TIMES + 2, "others miss nothing");
     // Once it reads again it is told that it missed something, and goes on.
     let mut last = place(first.id());
@@ -348,7 +346,7 @@ async fn a_reader_that_stops_reading_holds_nobody_up(home: Home) {
         if message.event == "resync" {
             assert_eq!(data["reason"], "too-slow");
             resyncs += 1;
-            house.allocate("after it").await;
+            server.allocate("after it").await;
         } else if data["user"] == "after it" {
             break;
         }

@@ -9,19 +9,10 @@ use serde_json::Value;
 use server::Settings;
 use store::Wanted;
 
-use crate::house::{Answer, Home, House, on_both, text};
+use crate::harness::{Answer, Serve as _, TestServer, text};
 use crate::obstacle::Obstacle;
 use crate::wire::{Wire, exchange};
-
-on_both! {
-    an_export_has_what_the_pages_have,
-    users_can_not_break_it,
-    it_is_compressed_when_asked_for,
-    what_breaks_off_does_not_look_complete,
-    a_client_that_takes_nothing_keeps_nothing,
-    there_are_so_many_exports_and_no_more,
-    old_versions_of_http_are_told,
-}
+use testbed::{TestDb, on_both};
 
 const HEADER: [&str; 11] = [
     "lease_id",
@@ -38,12 +29,12 @@ const HEADER: [&str; 11] = [
 ];
 
 /// Grants so many leases, many at once.
-async fn fill(house: &House, count: usize, user: &str) {
+async fn fill(server: &TestServer, count: usize, user: &str) {
     let user = User::new(user).unwrap();
     let mut left = count;
     while left > 0 {
         let some = left.min(500);
-        let grants = (0..some).map(|_| house.engine.allocate(user.clone()));
+        let grants = (0..some).map(|_| server.engine.allocate(user.clone()));
         for granted in futures_util::future::join_all(grants).await {
             granted.unwrap().unwrap();
         }
@@ -72,8 +63,8 @@ fn rows(csv: &str) -> Vec<Vec<String>> {
     rows
 }
 
-async fn csv(house: &House, query: &str) -> Vec<Vec<String>> {
-    let answer = house.get(&format!("/api/leases/export?{query}")).await;
+async fn csv(server: &TestServer, query: &str) -> Vec<Vec<String>> {
+    let answer = server.get(&format!("/api/leases/export?{query}")).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.header("content-type"), "text/csv; charset=utf-8");
     assert_eq!(answer.header("content-disposition"), "attachment; filename=\"leases.csv\"");
@@ -92,45 +83,47 @@ fn row(lease: &Value) -> Vec<String> {
     HEADER.map(cell).to_vec()
 }
 
-async fn an_export_has_what_the_pages_have(home: Home) {
-    let house = home.open_size(10).await;
-    fill(&house, 1_300, "a").await;
-    fill(&house, 1_200, "b").await;
+#[on_both]
+async fn an_export_has_what_the_pages_have(db: TestDb) {
+    let server = db.serve_size(10).await;
+    fill(&server, 1_300, "a").await;
+    fill(&server, 1_200, "b").await;
     for filter in ["", "user=b&", "status=running&", "status=ended&user=a&", "end_reason=cleared&"]
     {
         let mut expected = Vec::new();
         let mut next = Some(format!("/api/leases?{filter}"));
         while let Some(path) = next {
-            let page = house.get(&path).await.json();
+            let page = server.get(&path).await.json();
             expected.extend(page["leases"].as_array().unwrap().iter().map(row));
             next = page["next"].as_str().map(str::to_owned);
         }
-        assert_eq!(csv(&house, filter).await, expected, "{filter}");
+        assert_eq!(csv(&server, filter).await, expected, "{filter}");
     }
-    assert_eq!(csv(&house, "").await.len(), 2_500);
+    assert_eq!(csv(&server, "").await.len(), 2_500);
     // From some place on, and by what the client would rather have.
-    let next = text(&house.get("/api/leases?limit=300").await.json()["next"]);
+    let next = text(&server.get("/api/leases?limit=300").await.json()["next"]);
     let from_there = format!("{}&", next.replace("limit=300&", "").replace("/api/leases?", ""));
-    assert_eq!(csv(&house, &from_there).await, csv(&house, "").await[300..]);
-    let same = house.get("/api/leases?format=csv").await.text;
-    assert_eq!(same, house.get("/api/leases/export").await.text);
+    assert_eq!(csv(&server, &from_there).await, csv(&server, "").await[300..]);
+    let same = server.get("/api/leases?format=csv").await.text;
+    assert_eq!(same, server.get("/api/leases/export").await.text);
     for (accept, is_csv) in
         [("text/csv", true), ("text/csv, application/json;q=0.9", true), ("*/*", false)]
     {
         let answer =
-            Answer::to(house.request(Method::GET, "/api/leases").header("accept", accept)).await;
+            Answer::to(server.request(Method::GET, "/api/leases").header("accept", accept)).await;
         assert_eq!(answer.text.starts_with("lease_id,"), is_csv, "{accept}");
         assert_eq!(answer.header("vary"), "accept");
     }
-    let head = Answer::to(house.request(Method::HEAD, "/api/leases?format=csv")).await;
+    let head = Answer::to(server.request(Method::HEAD, "/api/leases?format=csv")).await;
     assert_eq!(
         (head.status.as_u16(), head.header("content-type")),
         (200, "text/csv; charset=utf-8")
     );
 }
 
-async fn users_can_not_break_it(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn users_can_not_break_it(db: TestDb) {
+    let server = db.serve().await;
     let users = [
         "a, \"b\"",
         "two\r\nlines",
@@ -144,9 +137,9 @@ async fn users_can_not_break_it(home: Home) {
         "a;=1+1;b",
     ];
     for user in users {
-        house.allocate(user).await;
+        server.allocate(user).await;
     }
-    let found = csv(&house, "").await;
+    let found = csv(&server, "").await;
     assert_eq!(found.len(), users.len());
     for (row, user) in found.iter().rev().zip(users) {
         assert_eq!(row.len(), HEADER.len());
@@ -159,11 +152,12 @@ async fn users_can_not_break_it(home: Home) {
     }
 }
 
-async fn it_is_compressed_when_asked_for(home: Home) {
-    let house = home.open_size(10).await;
-    fill(&house, 1_500, "a").await;
-    let plain = house.get("/api/leases?format=csv").await.text;
-    let request = house.request(Method::GET, "/api/leases?format=csv");
+#[on_both]
+async fn it_is_compressed_when_asked_for(db: TestDb) {
+    let server = db.serve_size(10).await;
+    fill(&server, 1_500, "a").await;
+    let plain = server.get("/api/leases?format=csv").await.text;
+    let request = server.request(Method::GET, "/api/leases?format=csv");
     let response = request.header("accept-encoding", "gzip").send().await.unwrap();
     assert_eq!(response.headers()["content-encoding"], "gzip");
     let bytes = response.bytes().await.unwrap();
@@ -173,18 +167,24 @@ async fn it_is_compressed_when_asked_for(home: Home) {
     assert_eq!(text, plain);
 }
 
-async fn what_breaks_off_does_not_look_complete(home: Home) {
-    let (database, obstacle) = Obstacle::before(home.database());
+#[on_both]
+async fn what_breaks_off_does_not_look_complete(db: TestDb) {
+    let (database, obstacle) = Obstacle::before(db.database());
     let wanted = Wanted { size: Some(10), ..Wanted::default() };
-    let house =
-        House::of(database, async {}, wanted, engine::Settings::default(), Settings::default());
-    house.ready().await;
-    fill(&house, 3_500, "a").await;
+    let server = TestServer::of(
+        database,
+        async {},
+        wanted,
+        engine::Settings::default(),
+        Settings::default(),
+    );
+    server.ready().await;
+    fill(&server, 3_500, "a").await;
     for (encoding, http2) in [("identity", false), ("gzip", false), ("identity", true)] {
         obstacle.allow_searches(2);
-        let builder = crate::house::client_builder();
+        let builder = crate::harness::client_builder();
         let client = if http2 { builder.http2_prior_knowledge() } else { builder }.build().unwrap();
-        let url = format!("http://{}/api/leases?format=csv", house.address);
+        let url = format!("http://{}/api/leases?format=csv", server.address);
         // Where it breaks off at once, not even the head may have been sent.
         let Ok(response) = client.get(url).header("accept-encoding", encoding).send().await else {
             continue;
@@ -194,42 +194,45 @@ async fn what_breaks_off_does_not_look_complete(home: Home) {
         assert!(rest.is_err(), "{encoding} {http2} looks complete: {rest:?}");
     }
     obstacle.allow_searches(0);
-    house.get("/api/leases?format=csv").await.problem(503, "not-done");
-    house.get("/api/leases").await.problem(503, "not-done");
-    assert_eq!(house.get("/api/tokens").await.status, 200);
+    server.get("/api/leases?format=csv").await.problem(503, "not-done");
+    server.get("/api/leases").await.problem(503, "not-done");
+    assert_eq!(server.get("/api/tokens").await.status, 200);
 }
 
-async fn a_client_that_takes_nothing_keeps_nothing(home: Home) {
+#[on_both]
+async fn a_client_that_takes_nothing_keeps_nothing(db: TestDb) {
     let short = Duration::from_millis(500);
     let settings = Settings { header_timeout: short, idle_timeout: short, ..Settings::default() };
-    let house = home.open_with(Some(10), settings).await;
+    let server = db.serve_with(Some(10), settings).await;
     // More than all the buffers on the way take, in every row.
-    fill(&house, 12_000, &"🦀".repeat(255)).await;
+    fill(&server, 12_000, &"🦀".repeat(255)).await;
     let mut stalled = Vec::new();
     for _ in 0..12 {
-        let mut wire = Wire::to(house.address).await;
+        let mut wire = Wire::to(server.address).await;
         wire.send("GET /api/leases?format=csv HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         // It has begun.
         wire.until("\r\n\r\n").await;
         stalled.push(wire);
     }
     for _ in 0..20 {
-        house.allocate("b").await;
-        assert_eq!(house.get("/api/leases?user=b&limit=1").await.status, 200);
+        server.allocate("b").await;
+        assert_eq!(server.get("/api/leases?user=b&limit=1").await.status, 200);
     }
-    assert_eq!(csv(&house, "user=b&").await.len(), 20);
+    assert_eq!(csv(&server, "user=b&").await.len(), 20);
     // And whoever goes on, however late, gets the rest.
-    let slow: Response = house.request(Method::GET, "/api/leases?format=csv").send().await.unwrap();
+    let slow: Response =
+        server.request(Method::GET, "/api/leases?format=csv").send().await.unwrap();
     tokio::time::sleep(4 * short).await;
     assert_eq!(rows(&slow.text().await.unwrap()).len(), 1 + 12_020);
 }
 
-async fn there_are_so_many_exports_and_no_more(home: Home) {
-    let house = home.open_size(10).await;
-    fill(&house, 12_000, &"🦀".repeat(255)).await;
-    let export = || house.request(Method::GET, "/api/leases?format=csv");
-    let client = crate::house::client_builder().http2_prior_knowledge().build().unwrap();
-    let url = format!("http://{}/api/leases?format=csv", house.address);
+#[on_both]
+async fn there_are_so_many_exports_and_no_more(db: TestDb) {
+    let server = db.serve_size(10).await;
+    fill(&server, 12_000, &"🦀".repeat(255)).await;
+    let export = || server.request(Method::GET, "/api/leases?format=csv");
+    let client = crate::harness::client_builder().http2_prior_knowledge().build().unwrap();
+    let url = format!("http://{}/api/leases?format=csv", server.address);
     let mut begun = Vec::new();
     for number in 0..16 {
         // However they come.
@@ -238,27 +241,28 @@ async fn there_are_so_many_exports_and_no_more(home: Home) {
         assert_eq!(response.status(), 200);
         begun.push(response);
     }
-    let refused = house.get("/api/leases?format=csv").await;
+    let refused = server.get("/api/leases?format=csv").await;
     let detail = refused.problem(503, "too-many-exports");
     assert!(detail.contains("16 exports"), "{detail}");
     assert_eq!(refused.header("retry-after"), "1");
-    assert_eq!(house.get("/api/leases").await.status, 200, "pages are no exports");
+    assert_eq!(server.get("/api/leases").await.status, 200, "pages are no exports");
     // One that is over makes room, and so does one whose client is gone.
     let over = begun.pop().unwrap().text().await.unwrap();
     assert_eq!(rows(&over).len(), 1 + 12_000);
     begun.push(export().send().await.unwrap());
     assert_eq!(begun[15].status(), 200);
     begun.truncate(15);
-    crate::house::until("there is room", async || export().send().await.unwrap().status() == 200)
+    testbed::eventually("there is room", async || export().send().await.unwrap().status() == 200)
         .await;
 }
 
-async fn old_versions_of_http_are_told(home: Home) {
-    let house = home.open().await;
-    house.allocate("a").await;
+#[on_both]
+async fn old_versions_of_http_are_told(db: TestDb) {
+    let server = db.serve().await;
+    server.allocate("a").await;
     let old = |path: &str| format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
-    let answer = exchange(house.address, &old("/api/leases?format=csv")).await;
+    let answer = exchange(server.address, &old("/api/leases?format=csv")).await;
     assert!(answer.starts_with("HTTP/1.0 505 ") && answer.contains("http-version"), "{answer}");
-    let answer = exchange(house.address, &old("/api/leases")).await;
+    let answer = exchange(server.address, &old("/api/leases")).await;
     assert!(answer.starts_with("HTTP/1.0 200 ") && answer.contains("\"leases\""), "{answer}");
 }

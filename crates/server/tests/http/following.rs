@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::house::House;
+use crate::harness::TestServer;
 
 /// A client of an event stream. It goes by the same rules as a browser.
 pub struct Follower {
@@ -29,16 +29,16 @@ pub struct Message {
 }
 
 impl Follower {
-    pub async fn of(house: &House) -> Self {
-        Self::to(house.request(Method::GET, "/api/events")).await
+    pub async fn of(server: &TestServer) -> Self {
+        Self::to(server.request(Method::GET, "/api/events")).await
     }
 
-    pub async fn with(house: &House, query: &str) -> Self {
-        Self::to(house.request(Method::GET, &format!("/api/events?{query}"))).await
+    pub async fn with(server: &TestServer, query: &str) -> Self {
+        Self::to(server.request(Method::GET, &format!("/api/events?{query}"))).await
     }
 
-    pub async fn after(house: &House, id: &str) -> Self {
-        Self::to(house.request(Method::GET, "/api/events").header("last-event-id", id)).await
+    pub async fn after(server: &TestServer, id: &str) -> Self {
+        Self::to(server.request(Method::GET, "/api/events").header("last-event-id", id)).await
     }
 
     pub async fn to(request: RequestBuilder) -> Self {
@@ -118,10 +118,10 @@ impl Follower {
 pub struct Hesitant(Lines<BufReader<TcpStream>>);
 
 impl Hesitant {
-    pub async fn of(house: &House, query: &str) -> Self {
+    pub async fn of(server: &TestServer, query: &str) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
-        let mut stream = socket.connect(house.address).await.unwrap();
+        let mut stream = socket.connect(server.address).await.unwrap();
         // What goes to such a client is not in chunks.
         let request = format!("GET /api/events?{query} HTTP/1.0\r\nHost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -153,11 +153,11 @@ impl Hesitant {
 }
 
 /// Allocates so often, 50 at a time, and takes as many bytes for it as it may. Returns how long that took.
-pub async fn allocate_often(house: &House, times: usize) -> Duration {
+pub async fn allocate_often(server: &TestServer, times: usize) -> Duration {
     let user = pool::User::new(&"é".repeat(255)).unwrap();
     let begun = Instant::now();
     for _ in 0..times / 50 {
-        let at_once = (0..50).map(|_| house.engine.allocate(user.clone()));
+        let at_once = (0..50).map(|_| server.engine.allocate(user.clone()));
         for granted in futures_util::future::join_all(at_once).await {
             granted.unwrap().unwrap();
         }

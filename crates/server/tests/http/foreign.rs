@@ -3,27 +3,18 @@
 use reqwest::Method;
 use server::Settings;
 
-use crate::house::{Answer, Home, House, client_builder, on_both, text};
-
-on_both! {
-    a_foreign_page_changes_nothing,
-    the_own_page_may,
-    a_foreign_host_is_not_answered,
-    allowed_hosts_are_answered,
-    probes_and_scrapers_call_by_address,
-    beyond_loopback_names_have_to_be_allowed,
-    values_are_kept_by_no_cache_and_taken_for_what_they_are,
-}
+use crate::harness::{Answer, Serve as _, TestServer, client_builder, text};
+use testbed::{TestDb, on_both};
 
 /// What pages can send without asking: forms, and requests without a body.
-async fn write_as(house: &House, id: &str, headers: &[(&str, &str)]) -> Vec<Answer> {
+async fn write_as(server: &TestServer, id: &str, headers: &[(&str, &str)]) -> Vec<Answer> {
     let form = "application/x-www-form-urlencoded";
-    let allocate = house.request(Method::POST, "/api/tokens/allocate");
+    let allocate = server.request(Method::POST, "/api/tokens/allocate");
     let mut answers = Vec::new();
     for request in [
         allocate.body("user_id=page").header("content-type", form),
-        house.request(Method::POST, &format!("/api/tokens/release/{id}")),
-        house.request(Method::DELETE, "/api/tokens/clear-active"),
+        server.request(Method::POST, &format!("/api/tokens/release/{id}")),
+        server.request(Method::DELETE, "/api/tokens/clear-active"),
     ] {
         let with =
             headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
@@ -32,10 +23,11 @@ async fn write_as(house: &House, id: &str, headers: &[(&str, &str)]) -> Vec<Answ
     answers
 }
 
-async fn a_foreign_page_changes_nothing(home: Home) {
-    let house = home.open().await;
-    let id = text(&house.allocate("a").await["token_id"]);
-    let before = house.get("/api/tokens").await.text;
+#[on_both]
+async fn a_foreign_page_changes_nothing(db: TestDb) {
+    let server = db.serve().await;
+    let id = text(&server.allocate("a").await["token_id"]);
+    let before = server.get("/api/tokens").await.text;
     for headers in [
         &[("origin", "https://evil.example")][..],
         &[("origin", "null")],
@@ -43,70 +35,73 @@ async fn a_foreign_page_changes_nothing(home: Home) {
         &[("origin", "http://127.0.0.1")],
         &[("sec-fetch-site", "cross-site")],
         &[("sec-fetch-site", "same-site")],
-        &[("origin", &format!("http://{}", house.address)), ("sec-fetch-site", "cross-site")],
+        &[("origin", &format!("http://{}", server.address)), ("sec-fetch-site", "cross-site")],
     ] {
-        for answer in write_as(&house, &id, headers).await {
+        for answer in write_as(&server, &id, headers).await {
             answer.problem(403, "foreign-page");
             assert_eq!(answer.header("access-control-allow-origin"), "");
         }
         // It may be sent to look, but its browser shows it nothing.
         let request =
-            house.request(Method::GET, "/api/tokens").header("origin", "https://evil.example");
+            server.request(Method::GET, "/api/tokens").header("origin", "https://evil.example");
         let read = Answer::to(request).await;
         assert_eq!((read.status.as_u16(), read.header("access-control-allow-origin")), (200, ""));
     }
-    let asks = house.request(Method::OPTIONS, "/api/tokens/clear-active");
+    let asks = server.request(Method::OPTIONS, "/api/tokens/clear-active");
     let asks = asks.header("origin", "https://evil.example");
     Answer::to(asks.header("access-control-request-method", "DELETE"))
         .await
         .problem(403, "foreign-page");
-    assert_eq!(house.get("/api/tokens").await.text, before);
+    assert_eq!(server.get("/api/tokens").await.text, before);
 }
 
-async fn the_own_page_may(home: Home) {
-    let house = home.open().await;
-    let id = text(&house.allocate("a").await["token_id"]);
-    let origin = format!("http://{}", house.address);
+#[on_both]
+async fn the_own_page_may(db: TestDb) {
+    let server = db.serve().await;
+    let id = text(&server.allocate("a").await["token_id"]);
+    let origin = format!("http://{}", server.address);
     for headers in [
         &[("origin", origin.as_str()), ("sec-fetch-site", "same-origin")][..],
         &[("origin", origin.as_str())],
         &[("sec-fetch-site", "none")],
     ] {
-        for answer in write_as(&house, &id, headers).await {
+        for answer in write_as(&server, &id, headers).await {
             assert_eq!(answer.status, 200, "{}", answer.text);
         }
     }
 }
 
-async fn a_foreign_host_is_not_answered(home: Home) {
-    let house = home.open().await;
-    let id = text(&house.allocate("a").await["token_id"]);
-    let before = house.get("/api/tokens").await.text;
+#[on_both]
+async fn a_foreign_host_is_not_answered(db: TestDb) {
+    let server = db.serve().await;
+    let id = text(&server.allocate("a").await["token_id"]);
+    let before = server.get("/api/tokens").await.text;
     for host in ["evil.example", "evil.example:4000", "localhost.evil.example", "127.0.0.2", ""] {
-        for answer in write_as(&house, &id, &[("host", host)]).await {
+        for answer in write_as(&server, &id, &[("host", host)]).await {
             answer.problem(421, "wrong-host");
         }
         for path in ["/api/tokens", "/metrics", "/nowhere"] {
-            let request = house.request(Method::GET, path).header("host", host);
+            let request = server.request(Method::GET, path).header("host", host);
             Answer::to(request).await.problem(421, "wrong-host");
         }
     }
-    let without = crate::wire::exchange(house.address, "GET /api/tokens HTTP/1.0\r\n\r\n").await;
+    let without = crate::wire::exchange(server.address, "GET /api/tokens HTTP/1.0\r\n\r\n").await;
     assert!(without.starts_with("HTTP/1.0 421 "), "{without}");
     for host in ["localhost", "LOCALHOST:9", "[::1]:4000", "127.0.0.1"] {
-        let request = house.request(Method::GET, "/api/tokens").header("host", host);
+        let request = server.request(Method::GET, "/api/tokens").header("host", host);
         assert_eq!(Answer::to(request).await.text, before);
     }
 }
 
-async fn allowed_hosts_are_answered(home: Home) {
+#[on_both]
+async fn allowed_hosts_are_answered(db: TestDb) {
     let allowed_hosts = vec!["tokens.test".to_owned()];
-    let house = home.open_with(Some(5), Settings { allowed_hosts, ..Settings::default() }).await;
+    let server = db.serve_with(Some(5), Settings { allowed_hosts, ..Settings::default() }).await;
     for http2 in [false, true] {
-        let builder = client_builder().resolve("tokens.test", house.address);
-        let builder = builder.resolve("evil.test", house.address);
+        let builder = client_builder().resolve("tokens.test", server.address);
+        let builder = builder.resolve("evil.test", server.address);
         let client = if http2 { builder.http2_prior_knowledge() } else { builder }.build().unwrap();
-        let port = house.address.port();
+        let port = server.address.port();
         let get = |host: &str| Answer::to(client.get(format!("http://{host}:{port}/api/tokens")));
         assert_eq!(get("tokens.test").await.status, 200);
         assert_eq!(get("127.0.0.1").await.status, 200);
@@ -114,11 +109,12 @@ async fn allowed_hosts_are_answered(home: Home) {
     }
 }
 
-async fn probes_and_scrapers_call_by_address(home: Home) {
+#[on_both]
+async fn probes_and_scrapers_call_by_address(db: TestDb) {
     let allowed_hosts = vec!["tokens.test".to_owned()];
     let settings = Settings { loopback: false, allowed_hosts, ..Settings::default() };
-    let house = home.open_with(Some(5), settings).await;
-    let get = |path: &str, host| house.request(Method::GET, path).header("host", host);
+    let server = db.serve_with(Some(5), settings).await;
+    let get = |path: &str, host| server.request(Method::GET, path).header("host", host);
     for path in ["/health/live", "//health/ready/", "/metrics"] {
         let answer = Answer::to(get(path, "10.1.2.3:4000")).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
@@ -129,29 +125,31 @@ async fn probes_and_scrapers_call_by_address(home: Home) {
     Answer::to(get("/metrics", "pod.test")).await.problem(421, "wrong-host");
 }
 
-async fn beyond_loopback_names_have_to_be_allowed(home: Home) {
-    let house = home.open_with(Some(5), Settings { loopback: false, ..Settings::default() }).await;
-    let id = house.ids("/api/tokens").await[0].clone();
+#[on_both]
+async fn beyond_loopback_names_have_to_be_allowed(db: TestDb) {
+    let server = db.serve_with(Some(5), Settings { loopback: false, ..Settings::default() }).await;
+    let id = server.ids("/api/tokens").await[0].clone();
     // A page whose name was rebound to the server's address.
     let rebound = [("host", "evil.example:4000"), ("origin", "http://evil.example:4000")];
-    for answer in write_as(&house, &id, &rebound).await {
+    for answer in write_as(&server, &id, &rebound).await {
         let detail = answer.problem(421, "wrong-host");
         assert!(detail.contains("--allowed-host"), "{detail}");
     }
-    let values = house.request(Method::GET, "/api/tokens").header("host", "evil.example:4000");
+    let values = server.request(Method::GET, "/api/tokens").header("host", "evil.example:4000");
     Answer::to(values).await.problem(421, "wrong-host");
-    for answer in write_as(&house, &id, &[("host", "10.1.2.3:4000")]).await {
+    for answer in write_as(&server, &id, &[("host", "10.1.2.3:4000")]).await {
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
     let foreign = [("host", "10.1.2.3:4000"), ("origin", "https://evil.example")];
-    for answer in write_as(&house, &id, &foreign).await {
+    for answer in write_as(&server, &id, &foreign).await {
         answer.problem(403, "foreign-page");
     }
 }
 
-async fn values_are_kept_by_no_cache_and_taken_for_what_they_are(home: Home) {
-    let house = home.open_size(5).await;
-    let granted = house.allocate("a").await;
+#[on_both]
+async fn values_are_kept_by_no_cache_and_taken_for_what_they_are(db: TestDb) {
+    let server = db.serve_size(5).await;
+    let granted = server.allocate("a").await;
     let (token, lease) = (text(&granted["token_id"]), text(&granted["lease_id"]));
     for (path, kept) in [
         ("/api/tokens", "private, no-cache"),
@@ -170,18 +168,18 @@ async fn values_are_kept_by_no_cache_and_taken_for_what_they_are(home: Home) {
         ("/", "no-cache"),
         ("/openapi.json", "no-cache"),
     ] {
-        let answer = house.get(path).await;
+        let answer = server.get(path).await;
         assert_eq!(answer.header("cache-control"), kept, "{path}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
     }
-    let stream = house.request(Method::GET, "/api/events").send().await.unwrap();
+    let stream = server.request(Method::GET, "/api/events").send().await.unwrap();
     assert_eq!(stream.headers()["x-content-type-options"], "nosniff");
     let body = serde_json::json!({ "user_id": "a" });
-    let granted = house.post_json("/api/tokens/allocate", &body).await;
+    let granted = server.post_json("/api/tokens/allocate", &body).await;
     assert_eq!(granted.header("cache-control"), "no-store");
     // A page of another site reads nothing, and can't have the database searched either.
     for path in ["/api/leases", "/api/leases?format=csv", &format!("/api/tokens/{token}/history")] {
-        let request = house.request(Method::GET, path).header("sec-fetch-site", "cross-site");
+        let request = server.request(Method::GET, path).header("sec-fetch-site", "cross-site");
         Answer::to(request).await.problem(403, "foreign-page");
     }
 }

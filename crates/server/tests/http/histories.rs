@@ -1,19 +1,14 @@
 //! Histories, a page at a time.
 
-use crate::house::{Answer, Home, House, fields, on_both, text};
-
-on_both! {
-    a_long_history_is_paged,
-    a_history_beyond_1000_rows_is_paged_by_itself,
-    bad_pages_of_history_are_told,
-}
+use crate::harness::{Answer, Serve as _, TestServer, fields, text};
+use testbed::{TestDb, on_both};
 
 /// The ids of the usages on each page, followed from one to the next.
-async fn pages(house: &House, path: String) -> Vec<Vec<String>> {
+async fn pages(server: &TestServer, path: String) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     let mut path = Some(path);
     while let Some(this) = path {
-        let answer = house.get(&this).await;
+        let answer = server.get(&this).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         pages.push(usages(&answer));
         let body = answer.json();
@@ -30,48 +25,51 @@ fn usages(answer: &Answer) -> Vec<String> {
     body["history"].as_array().unwrap().iter().map(|usage| text(&usage["id"])).collect()
 }
 
-async fn a_long_history_is_paged(home: Home) {
-    let house = home.open_size(1).await;
+#[on_both]
+async fn a_long_history_is_paged(db: TestDb) {
+    let server = db.serve_size(1).await;
     let mut values = std::collections::HashSet::new();
     for number in 0..25 {
-        values.insert(text(&house.allocate(&format!("u{number}")).await["token_value"]));
+        values.insert(text(&server.allocate(&format!("u{number}")).await["token_value"]));
     }
     assert_eq!(values.len(), 1);
-    let id = house.ids("/api/tokens").await[0].to_uppercase();
-    let whole = house.get(&format!("/api/tokens/{id}/history")).await;
+    let id = server.ids("/api/tokens").await[0].to_uppercase();
+    let whole = server.get(&format!("/api/tokens/{id}/history")).await;
     assert_eq!(fields(&whole.text), ["token_id", "history"]);
     let whole = usages(&whole);
     assert_eq!(whole.len(), 25);
     for (limit, count) in [(10, 3), (24, 2), (25, 1), (1000, 1), (1, 25)] {
-        let pages = pages(&house, format!("/api/tokens/{id}/history?limit={limit}")).await;
+        let pages = pages(&server, format!("/api/tokens/{id}/history?limit={limit}")).await;
         assert_eq!((pages.len(), pages.concat()), (count, whole.clone()), "{limit}");
     }
-    let first = house.get(&format!("/api/tokens/{id}/history?limit=10")).await;
+    let first = server.get(&format!("/api/tokens/{id}/history?limit=10")).await;
     assert_eq!(fields(&first.text), ["token_id", "history", "next"]);
     let next = text(&first.json()["next"]);
     assert!(next.starts_with(&format!("/api/tokens/{id}/history?limit=10&before=")), "{next}");
     // What happens meanwhile moves no page.
-    house.allocate("later").await;
-    assert_eq!(usages(&house.get(&next).await), whole[10..20]);
-    let oldest = house.get(&format!("/api/tokens/{id}/history?before=1")).await;
+    server.allocate("later").await;
+    assert_eq!(usages(&server.get(&next).await), whole[10..20]);
+    let oldest = server.get(&format!("/api/tokens/{id}/history?before=1")).await;
     assert_eq!(fields(&oldest.text), ["token_id", "history"]);
     assert!(usages(&oldest).is_empty());
 }
 
-async fn a_history_beyond_1000_rows_is_paged_by_itself(home: Home) {
-    let house = home.open_size(1).await;
+#[on_both]
+async fn a_history_beyond_1000_rows_is_paged_by_itself(db: TestDb) {
+    let server = db.serve_size(1).await;
     let user = pool::User::new("a").unwrap();
     for _ in 0..1_050 {
-        house.engine.allocate(user.clone()).await.unwrap().unwrap();
+        server.engine.allocate(user.clone()).await.unwrap().unwrap();
     }
-    let id = house.ids("/api/tokens").await[0].clone();
-    let pages = pages(&house, format!("/api/tokens/{id}/history")).await;
+    let id = server.ids("/api/tokens").await[0].clone();
+    let pages = pages(&server, format!("/api/tokens/{id}/history")).await;
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [1_000, 50]);
 }
 
-async fn bad_pages_of_history_are_told(home: Home) {
-    let house = home.open().await;
-    let id = house.ids("/api/tokens").await[0].clone();
+#[on_both]
+async fn bad_pages_of_history_are_told(db: TestDb) {
+    let server = db.serve().await;
+    let id = server.ids("/api/tokens").await[0].clone();
     let limit = "limit must be a whole number from 1 to 1000.";
     let before = "before must be a whole number from 1 to 9223372036854775807.";
     for (query, says) in [
@@ -83,7 +81,7 @@ async fn bad_pages_of_history_are_told(home: Home) {
         ("before=x", before),
         ("before=9223372036854775808", before),
     ] {
-        let answer = house.get(&format!("/api/tokens/{id}/history?{query}")).await;
+        let answer = server.get(&format!("/api/tokens/{id}/history?{query}")).await;
         assert_eq!(answer.problem(400, "invalid-parameter"), says);
     }
 }

@@ -5,78 +5,64 @@ use serde_json::{Value, json};
 use server::Settings;
 use store::Wanted;
 
-use crate::house::{Answer, Home, House, fields, on_both, text};
-
-on_both! {
-    the_same_key_answers_the_same_lease,
-    a_key_outlives_the_server,
-    a_lease_that_is_over_says_so,
-    another_request_under_the_same_key_is_refused,
-    the_same_key_of_another_user_is_another_request,
-    refusals_are_not_remembered,
-    malformed_keys_are_told,
-    there_is_a_bound,
-}
-
-/// Two servers on one database.
-mod together {
-    #[tokio::test(flavor = "multi_thread")]
-    async fn two_servers_asked_at_once_answer_the_same_lease() {
-        super::asked_at_once(crate::house::Home::postgres().await).await;
-    }
-}
+use crate::harness::{Answer, Serve as _, TestServer, fields, text};
+use testbed::{TestDb, on_both};
 
 fn granted(answer: &Answer) -> Value {
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.json()
 }
 
-async fn the_same_key_answers_the_same_lease(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn the_same_key_answers_the_same_lease(db: TestDb) {
+    let server = db.serve().await;
     let body = json!({ "user_id": "a", "lease_seconds": 60 });
-    let first = house.allocate_once(&body, "\"k 1\"").await;
+    let first = server.allocate_once(&body, "\"k 1\"").await;
     for (key, body) in [
         ("\"k 1\"", body.clone()),
         ("k 1", json!({ "lease_seconds": 60.0, "x": 1, "user_id": "a" })),
     ] {
-        let again = house.allocate_once(&body, key).await;
+        let again = server.allocate_once(&body, key).await;
         let (first, mut again) = (granted(&first), granted(&again));
         let left = again["expires_in"].as_f64().unwrap();
         assert!((0.0..=60.0).contains(&left), "{left}");
         again["expires_in"] = first["expires_in"].clone();
         assert_eq!(again, first);
     }
-    let form = house.request(Method::POST, "/api/tokens/allocate").header("idempotency-key", "k 1");
+    let form =
+        server.request(Method::POST, "/api/tokens/allocate").header("idempotency-key", "k 1");
     let form = Answer::to(form.form(&[("user_id", "a"), ("lease_seconds", "60")])).await;
     assert_eq!(granted(&form)["lease_id"], granted(&first)["lease_id"], "fields are compared");
-    assert_eq!(house.active().await, 1);
-    let other = house.allocate_once(&body, "k 2").await;
+    assert_eq!(server.active().await, 1);
+    let other = server.allocate_once(&body, "k 2").await;
     assert_ne!(granted(&other)["lease_id"], granted(&first)["lease_id"]);
-    house.allocate("a").await;
-    assert_eq!(house.active().await, 3, "other keys, and none, are other requests");
+    server.allocate("a").await;
+    assert_eq!(server.active().await, 3, "other keys, and none, are other requests");
 }
 
-async fn a_key_outlives_the_server(home: Home) {
+#[on_both]
+async fn a_key_outlives_the_server(db: TestDb) {
     let body = json!({ "user_id": "a" });
-    let house = home.open_size(1).await;
-    let evicted = house.allocate("b").await;
-    let first = granted(&house.allocate_once(&body, "k").await);
+    let server = db.serve_size(1).await;
+    let evicted = server.allocate("b").await;
+    let first = granted(&server.allocate_once(&body, "k").await);
     assert_eq!(first["evicted"]["lease_id"], evicted["lease_id"]);
-    house.stop().await.unwrap();
-    let house = home.open_size(1).await;
-    let again = granted(&house.allocate_once(&body, "k").await);
+    server.stop().await.unwrap();
+    let server = db.serve_size(1).await;
+    let again = granted(&server.allocate_once(&body, "k").await);
     for field in ["lease_id", "token_id", "token_value", "fence", "expires_at", "evicted"] {
         assert_eq!(again[field], first[field], "{field}");
     }
     assert_eq!(again["status"], "active");
 }
 
-async fn a_lease_that_is_over_says_so(home: Home) {
-    let house = home.open_size(1).await;
+#[on_both]
+async fn a_lease_that_is_over_says_so(db: TestDb) {
+    let server = db.serve_size(1).await;
     let body = json!({ "user_id": "a" });
-    let first = house.allocate_once(&body, "k").await;
-    let evicting = house.allocate("b").await;
-    let again = house.allocate_once(&body, "k").await;
+    let first = server.allocate_once(&body, "k").await;
+    let evicting = server.allocate("b").await;
+    let again = server.allocate_once(&body, "k").await;
     let mut expected = fields(&first.text);
     expected.extend(["ended_at".to_owned(), "end_reason".to_owned()]);
     assert_eq!(fields(&again.text), expected);
@@ -85,49 +71,53 @@ async fn a_lease_that_is_over_says_so(home: Home) {
     assert_eq!((&again["status"], &again["expires_in"]), (&json!("ended"), &json!(0)));
     assert_eq!(again["ended_at"], evicting["activated_at"]);
     assert_eq!(again["end_reason"], "evicted");
-    let active = house.get("/api/tokens/active").await.json();
+    let active = server.get("/api/tokens/active").await.json();
     assert_eq!(active[0]["lease_id"], evicting["lease_id"], "nothing new was granted");
 }
 
-async fn another_request_under_the_same_key_is_refused(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn another_request_under_the_same_key_is_refused(db: TestDb) {
+    let server = db.serve().await;
     let body = json!({ "user_id": "a" });
-    granted(&house.allocate_once(&body, "k").await);
+    granted(&server.allocate_once(&body, "k").await);
     for other in [
         json!({ "user_id": "a", "lease_seconds": 120 }),
         json!({ "user_id": "a", "wait_seconds": 0 }),
     ] {
-        let answer = house.allocate_once(&other, "k").await;
+        let answer = server.allocate_once(&other, "k").await;
         let detail = answer.problem(422, "idempotency-key-reused");
         assert!(detail.contains("new key"), "{detail}");
     }
-    assert_eq!(house.active().await, 1);
+    assert_eq!(server.active().await, 1);
 }
 
-async fn the_same_key_of_another_user_is_another_request(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn the_same_key_of_another_user_is_another_request(db: TestDb) {
+    let server = db.serve().await;
     let [ann, bob] = ["ann", "bob"].map(|user| json!({ "user_id": user }));
-    let first = granted(&house.allocate_once(&ann, "job-17").await);
-    let other = granted(&house.allocate_once(&bob, "job-17").await);
+    let first = granted(&server.allocate_once(&ann, "job-17").await);
+    let other = granted(&server.allocate_once(&bob, "job-17").await);
     assert_eq!((&first["user"], &other["user"]), (&ann["user_id"], &bob["user_id"]));
     assert_ne!(first["lease_id"], other["lease_id"]);
-    let again = granted(&house.allocate_once(&bob, "job-17").await);
+    let again = granted(&server.allocate_once(&bob, "job-17").await);
     assert_eq!(again["lease_id"], other["lease_id"]);
-    assert_eq!(house.active().await, 2);
+    assert_eq!(server.active().await, 2);
 }
 
-async fn refusals_are_not_remembered(home: Home) {
-    let house = home.open_size(0).await;
+#[on_both]
+async fn refusals_are_not_remembered(db: TestDb) {
+    let server = db.serve_size(0).await;
     let body = json!({ "user_id": "a" });
-    house.allocate_once(&body, "k").await.problem(503, "no-tokens");
-    house.allocate_once(&json!({ "user_id": 5 }), "k").await.problem(400, "invalid-user");
-    house.allocate_once(&json!({ "user_id": "b" }), "k").await.problem(503, "no-tokens");
+    server.allocate_once(&body, "k").await.problem(503, "no-tokens");
+    server.allocate_once(&json!({ "user_id": 5 }), "k").await.problem(400, "invalid-user");
+    server.allocate_once(&json!({ "user_id": "b" }), "k").await.problem(503, "no-tokens");
 }
 
-async fn malformed_keys_are_told(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn malformed_keys_are_told(db: TestDb) {
+    let server = db.serve().await;
     let send = async |keys: &[&[u8]]| {
-        let mut request = house.request(Method::POST, "/api/tokens/allocate");
+        let mut request = server.request(Method::POST, "/api/tokens/allocate");
         for key in keys {
             let key = reqwest::header::HeaderValue::from_bytes(key).unwrap();
             request = request.header("idempotency-key", key);
@@ -146,36 +136,39 @@ async fn malformed_keys_are_told(home: Home) {
         let detail = send(keys).await.problem(400, "invalid-idempotency-key");
         assert!(detail.contains(says) && detail.contains("1 to 255"), "{detail}");
     }
-    assert_eq!(house.active().await, 0);
+    assert_eq!(server.active().await, 0);
     assert_eq!(send(&["k".repeat(255).as_bytes()]).await.status, 200);
-    let elsewhere = house.request(Method::GET, "/api/tokens").header("idempotency-key", "\"");
+    let elsewhere = server.request(Method::GET, "/api/tokens").header("idempotency-key", "\"");
     assert_eq!(Answer::to(elsewhere).await.status, 200, "it is for allocations only");
 }
 
-async fn there_is_a_bound(home: Home) {
+#[on_both]
+async fn there_is_a_bound(db: TestDb) {
     let wanted = Wanted { size: Some(5), ..Wanted::default() };
     let bounded = engine::Settings { keys: 2, ..engine::Settings::default() };
-    let house = home.open_once(async {}, wanted, bounded, Settings::default());
-    house.ready().await;
+    let server = db.serve_after(async {}, wanted, bounded, Settings::default());
+    server.ready().await;
     let body = json!({ "user_id": "a" });
-    let first = granted(&house.allocate_once(&body, "1").await);
-    granted(&house.allocate_once(&body, "2").await);
-    let answer = house.allocate_once(&body, "3").await;
+    let first = granted(&server.allocate_once(&body, "1").await);
+    granted(&server.allocate_once(&body, "2").await);
+    let answer = server.allocate_once(&body, "3").await;
     answer.problem(503, "idempotency-full");
     // The first lease ends in two minutes at the latest; 10 minutes later its key can be forgotten.
     let retry_after: u64 = answer.header("retry-after").parse().unwrap();
     assert!((715..=720).contains(&retry_after), "{retry_after}");
     let path = format!("/api/leases/{}/release", text(&first["lease_id"]));
-    assert_eq!(house.post(&path).await.status, 200);
-    let retry_after = house.allocate_once(&body, "3").await.header("retry-after").to_owned();
+    assert_eq!(server.post(&path).await.status, 200);
+    let retry_after = server.allocate_once(&body, "3").await.header("retry-after").to_owned();
     let retry_after: u64 = retry_after.parse().unwrap();
     assert!((595..=600).contains(&retry_after), "{retry_after}");
-    assert_eq!(granted(&house.allocate_once(&body, "1").await)["lease_id"], first["lease_id"]);
-    house.allocate("a").await;
+    assert_eq!(granted(&server.allocate_once(&body, "1").await)["lease_id"], first["lease_id"]);
+    server.allocate("a").await;
 }
 
-async fn asked_at_once(home: Home) {
-    let [one, two]: [House; 2] = [home.open_size(20).await, home.open_size(20).await];
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_asked_at_once_answer_the_same_lease() {
+    let db = TestDb::postgres().await;
+    let [one, two]: [TestServer; 2] = [db.serve_size(20).await, db.serve_size(20).await];
     for round in 0..40 {
         let (body, key) = (json!({ "user_id": format!("user {round}") }), format!("key {round}"));
         let (a, b) = tokio::join!(one.allocate_once(&body, &key), two.allocate_once(&body, &key));

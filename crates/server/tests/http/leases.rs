@@ -6,20 +6,8 @@ use pool::Policy;
 use serde_json::{Value, json};
 use server::Settings;
 
-use crate::house::{Home, House, fields, is_time, on_both, text, until};
-
-on_both! {
-    every_answer_names_the_lease,
-    a_running_lease_is_shown,
-    a_lease_that_is_over_tells_what_became_of_it,
-    exactly_the_named_lease_is_released,
-    a_stale_release_harms_nobody,
-    a_lease_is_renewed_up_to_the_limit,
-    by_default_nothing_is_renewed,
-    a_lease_that_is_over_stays_over,
-    a_shorter_lease_may_be_asked_for,
-    unknown_leases_are_not_found,
-}
+use crate::harness::{Serve as _, TestServer, fields, is_time, text};
+use testbed::{TestDb, eventually, on_both};
 
 const LEASE: [&str; 12] = [
     "lease_id",
@@ -42,15 +30,16 @@ fn micros(time: &Value) -> i64 {
     text(time).parse::<jiff::Timestamp>().unwrap().as_microsecond()
 }
 
-async fn lease(house: &House, id: &Value) -> Value {
-    let answer = house.get(&format!("/api/leases/{}", text(id))).await;
+async fn lease(server: &TestServer, id: &Value) -> Value {
+    let answer = server.get(&format!("/api/leases/{}", text(id))).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.json()
 }
 
-async fn every_answer_names_the_lease(home: Home) {
-    let house = home.open_size(2).await;
-    let granted = house.allocate("Edivan").await;
+#[on_both]
+async fn every_answer_names_the_lease(db: TestDb) {
+    let server = db.serve_size(2).await;
+    let granted = server.allocate("Edivan").await;
     let named = |value: &Value| {
         ["lease_id", "user", "expires_at", "fence"].map(|field| value[field].clone())
     };
@@ -60,20 +49,20 @@ async fn every_answer_names_the_lease(home: Home) {
     assert_eq!(micros(&granted["expires_at"]) - micros(&granted["activated_at"]), 120_000_000);
 
     let id = text(&granted["token_id"]);
-    let shown = house.get(&format!("/api/tokens/{id}")).await.json();
+    let shown = server.get(&format!("/api/tokens/{id}")).await.json();
     assert_eq!(named(&shown["token"]), expected);
     assert_eq!(named(&shown["current_user"]), expected);
-    let active = house.get("/api/tokens/active").await.json();
+    let active = server.get("/api/tokens/active").await.json();
     assert_eq!(named(&active[0]), expected);
-    let history = house.get(&format!("/api/tokens/{id}/history")).await.json();
+    let history = server.get(&format!("/api/tokens/{id}/history")).await.json();
     let usage = &history["history"][0];
     assert_eq!(named(usage), expected);
     assert_eq!(usage["id"], usage["lease_id"]);
     assert_eq!((&usage["end_reason"], &usage["evicted_by"]), (&Value::Null, &Value::Null));
 
     // The oldest of a full pool makes room, and both sides of that are told.
-    house.allocate("b").await;
-    let evicting = house.allocate("c").await;
+    server.allocate("b").await;
+    let evicting = server.allocate("c").await;
     let evicted = json!({
         "lease_id": granted["lease_id"],
         "user": "Edivan",
@@ -82,18 +71,19 @@ async fn every_answer_names_the_lease(home: Home) {
         "started_at": granted["activated_at"],
     });
     assert_eq!((&evicting["evicted"], &evicting["fence"]), (&evicted, &json!(3)));
-    let history = house.get(&format!("/api/tokens/{id}/history")).await.json();
+    let history = server.get(&format!("/api/tokens/{id}/history")).await.json();
     let [new, old] = [&history["history"][0], &history["history"][1]];
     assert_eq!(named(new), named(&evicting));
     assert_eq!(named(old), expected);
     assert_eq!((&old["end_reason"], &old["evicted_by"]), (&json!("evicted"), &new["lease_id"]));
 }
 
-async fn a_running_lease_is_shown(home: Home) {
-    let house = home.open().await;
-    let granted = house.allocate("Edivan").await;
+#[on_both]
+async fn a_running_lease_is_shown(db: TestDb) {
+    let server = db.serve().await;
+    let granted = server.allocate("Edivan").await;
     let id = text(&granted["lease_id"]);
-    let answer = house.get(&format!("/api/leases/{id}")).await;
+    let answer = server.get(&format!("/api/leases/{id}")).await;
     assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "no-store"));
     let expected: Vec<&str> = LEASE.into_iter().chain(["current"]).collect();
     assert_eq!(fields(&answer.text), expected);
@@ -117,14 +107,15 @@ async fn a_running_lease_is_shown(home: Home) {
     let left = lease["expires_in"].as_f64().unwrap();
     assert!((0.0..=120.0).contains(&left), "{left}");
     assert!(!answer.text.contains(&text(&granted["token_value"])), "it never tells the value");
-    assert_eq!(house.get(&format!("//api/leases/{}/", id.to_uppercase())).await.status, 200);
+    assert_eq!(server.get(&format!("//api/leases/{}/", id.to_uppercase())).await.status, 200);
 }
 
-async fn a_lease_that_is_over_tells_what_became_of_it(home: Home) {
-    let house = home.open_size(1).await;
-    let first = house.allocate("a").await;
-    let second = house.allocate("b").await;
-    let evicted = lease(&house, &first["lease_id"]).await;
+#[on_both]
+async fn a_lease_that_is_over_tells_what_became_of_it(db: TestDb) {
+    let server = db.serve_size(1).await;
+    let first = server.allocate("a").await;
+    let second = server.allocate("b").await;
+    let evicted = lease(&server, &first["lease_id"]).await;
     assert_eq!((&evicted["status"], &evicted["end_reason"]), (&json!("ended"), &json!("evicted")));
     assert_eq!(evicted["evicted_by"], second["lease_id"]);
     assert_eq!(evicted["ended_at"], second["activated_at"]);
@@ -139,45 +130,47 @@ async fn a_lease_that_is_over_tells_what_became_of_it(home: Home) {
     });
     assert_eq!(evicted["current"], current);
 
-    house.delete("/api/tokens/clear-active").await;
-    let cleared = lease(&house, &second["lease_id"]).await;
+    server.delete("/api/tokens/clear-active").await;
+    let cleared = lease(&server, &second["lease_id"]).await;
     assert_eq!((&cleared["end_reason"], &cleared["current"]), (&json!("cleared"), &Value::Null));
-    assert_eq!(lease(&house, &first["lease_id"]).await["current"], Value::Null);
-    let third = house.allocate("c").await;
-    assert_eq!(lease(&house, &first["lease_id"]).await["current"]["lease_id"], third["lease_id"]);
+    assert_eq!(lease(&server, &first["lease_id"]).await["current"], Value::Null);
+    let third = server.allocate("c").await;
+    assert_eq!(lease(&server, &first["lease_id"]).await["current"]["lease_id"], third["lease_id"]);
 }
 
-async fn release(house: &House, id: &Value) -> crate::house::Answer {
-    house.post(&format!("/api/leases/{}/release", text(id))).await
+async fn release(server: &TestServer, id: &Value) -> crate::harness::Answer {
+    server.post(&format!("/api/leases/{}/release", text(id))).await
 }
 
-async fn exactly_the_named_lease_is_released(home: Home) {
-    let house = home.open().await;
-    let (mine, other) = (house.allocate("a").await, house.allocate("a").await);
-    let answer = release(&house, &mine["lease_id"]).await;
+#[on_both]
+async fn exactly_the_named_lease_is_released(db: TestDb) {
+    let server = db.serve().await;
+    let (mine, other) = (server.allocate("a").await, server.allocate("a").await);
+    let answer = release(&server, &mine["lease_id"]).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     let released = answer.json();
     assert_eq!((&released["status"], &released["user"]), (&json!("released"), &json!("a")));
     assert_eq!(released["lease_id"], mine["lease_id"]);
     assert_eq!(released["token_id"], mine["token_id"]);
     assert!(is_time(&released["ended_at"]));
-    assert_eq!(house.ids("/api/tokens/active").await, [text(&other["token_id"])]);
-    assert_eq!(lease(&house, &mine["lease_id"]).await["end_reason"], "released");
+    assert_eq!(server.ids("/api/tokens/active").await, [text(&other["token_id"])]);
+    assert_eq!(lease(&server, &mine["lease_id"]).await["end_reason"], "released");
     // Twice is not an error, also when others have had the token since.
-    assert_eq!(release(&house, &mine["lease_id"]).await.json(), released);
+    assert_eq!(release(&server, &mine["lease_id"]).await.json(), released);
     for _ in 0..99 {
-        house.allocate("others").await;
+        server.allocate("others").await;
     }
-    assert_eq!(release(&house, &mine["lease_id"]).await.json(), released);
-    assert_eq!(house.active().await, 100);
+    assert_eq!(release(&server, &mine["lease_id"]).await.json(), released);
+    assert_eq!(server.active().await, 100);
 }
 
-async fn a_stale_release_harms_nobody(home: Home) {
-    let house = home.open_size(1).await;
-    let stale = house.allocate("a").await;
-    let held = house.allocate("b").await;
-    let before = house.get("/api/tokens").await;
-    let answer = release(&house, &stale["lease_id"]).await;
+#[on_both]
+async fn a_stale_release_harms_nobody(db: TestDb) {
+    let server = db.serve_size(1).await;
+    let stale = server.allocate("a").await;
+    let held = server.allocate("b").await;
+    let before = server.get("/api/tokens").await;
+    let answer = release(&server, &stale["lease_id"]).await;
     let detail = answer.problem(409, "lease-over");
     assert!(detail.contains("evicted"), "{detail}");
     let problem = answer.json();
@@ -188,34 +181,35 @@ async fn a_stale_release_harms_nobody(home: Home) {
     let token = text(&stale["token_id"]);
     let path = format!("/api/tokens/release/{token}");
     let stale_id = json!({ "lease_id": stale["lease_id"] });
-    house.post_json(&path, &stale_id).await.problem(409, "held-otherwise");
-    let after = house.get("/api/tokens").await;
+    server.post_json(&path, &stale_id).await.problem(409, "held-otherwise");
+    let after = server.get("/api/tokens").await;
     assert_eq!(
         (after.text, after.headers["etag"].clone()),
         (before.text, before.headers["etag"].clone())
     );
-    assert_eq!(lease(&house, &held["lease_id"]).await["status"], "active");
+    assert_eq!(lease(&server, &held["lease_id"]).await["status"], "active");
 }
 
-async fn renew(house: &House, id: &Value) -> crate::house::Answer {
-    house.post(&format!("/api/leases/{}/renew", text(id))).await
+async fn renew(server: &TestServer, id: &Value) -> crate::harness::Answer {
+    server.post(&format!("/api/leases/{}/renew", text(id))).await
 }
 
-async fn a_lease_is_renewed_up_to_the_limit(home: Home) {
+#[on_both]
+async fn a_lease_is_renewed_up_to_the_limit(db: TestDb) {
     let lasts = Duration::from_hours(1);
     // So near to the length that the second renewal certainly gets there.
     let max_lease = Some(lasts + Duration::from_millis(1));
     let policy = Policy { max_lease, ..Policy::of_lease(lasts) };
-    let house = home.open_under(Some(2), policy, Settings::default()).await;
-    let granted = house.allocate("a").await;
+    let server = db.serve_policy(Some(2), policy, Settings::default()).await;
+    let granted = server.allocate("a").await;
     let limit = micros(&granted["activated_at"]) + 3_600_001_000;
     let deadline = async || {
-        let answer = renew(&house, &granted["lease_id"]).await;
+        let answer = renew(&server, &granted["lease_id"]).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         assert_eq!(fields(&answer.text), LEASE);
         let renewed = answer.json();
         assert_eq!((&renewed["status"], &renewed["ended_at"]), (&json!("active"), &Value::Null));
-        assert_eq!(lease(&house, &granted["lease_id"]).await["expires_at"], renewed["expires_at"]);
+        assert_eq!(lease(&server, &granted["lease_id"]).await["expires_at"], renewed["expires_at"]);
         micros(&renewed["expires_at"])
     };
     let mut deadlines = vec![micros(&granted["expires_at"])];
@@ -223,30 +217,32 @@ async fn a_lease_is_renewed_up_to_the_limit(home: Home) {
         deadlines.push(deadline().await);
     }
     assert!(deadlines.is_sorted(), "{deadlines:?}");
-    let answer = renew(&house, &granted["lease_id"]).await;
+    let answer = renew(&server, &granted["lease_id"]).await;
     let detail = answer.problem(409, "renewal-limit");
     assert!(detail.contains("max-lease"), "{detail}");
     assert_eq!(micros(&answer.json()["expires_at"]), limit);
     assert!(detail.contains(&text(&answer.json()["expires_at"])), "{detail}");
 }
 
-async fn by_default_nothing_is_renewed(home: Home) {
-    let house = home.open().await;
-    let granted = house.allocate("a").await;
-    let answer = renew(&house, &granted["lease_id"]).await;
+#[on_both]
+async fn by_default_nothing_is_renewed(db: TestDb) {
+    let server = db.serve().await;
+    let granted = server.allocate("a").await;
+    let answer = renew(&server, &granted["lease_id"]).await;
     answer.problem(409, "renewal-limit");
     assert_eq!(answer.json()["expires_at"], granted["expires_at"]);
 }
 
-async fn a_lease_that_is_over_stays_over(home: Home) {
+#[on_both]
+async fn a_lease_that_is_over_stays_over(db: TestDb) {
     let lease_time = Duration::from_millis(200);
     let policy =
         Policy { max_lease: Some(Duration::from_hours(1)), ..Policy::of_lease(lease_time) };
-    let house = home.open_under(Some(2), policy, Settings::default()).await;
-    let expired = house.allocate("a").await;
-    until("the lease is over", async || house.active().await == 0).await;
+    let server = db.serve_policy(Some(2), policy, Settings::default()).await;
+    let expired = server.allocate("a").await;
+    eventually("the lease is over", async || server.active().await == 0).await;
     for answer in
-        [renew(&house, &expired["lease_id"]).await, release(&house, &expired["lease_id"]).await]
+        [renew(&server, &expired["lease_id"]).await, release(&server, &expired["lease_id"]).await]
     {
         let detail = answer.problem(409, "lease-over");
         assert!(detail.contains("expired"), "{detail}");
@@ -254,16 +250,17 @@ async fn a_lease_that_is_over_stays_over(home: Home) {
         assert_eq!(answer.json()["ended_at"], expired["expires_at"]);
         assert_eq!(answer.json()["evicted_by"], Value::Null);
     }
-    let released = house.allocate("a").await;
-    release(&house, &released["lease_id"]).await;
-    let answer = renew(&house, &released["lease_id"]).await;
+    let released = server.allocate("a").await;
+    release(&server, &released["lease_id"]).await;
+    let answer = renew(&server, &released["lease_id"]).await;
     answer.problem(409, "lease-over");
     assert_eq!(answer.json()["end_reason"], "released");
-    assert_eq!(house.active().await, 0);
+    assert_eq!(server.active().await, 0);
 }
 
-async fn a_shorter_lease_may_be_asked_for(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn a_shorter_lease_may_be_asked_for(db: TestDb) {
+    let server = db.serve().await;
     for (content_type, body, micros_asked, left) in [
         ("application/json", r#"{"user_id":"a","lease_seconds":90}"#, 90_000_000, json!(90)),
         ("application/json", r#"{"lease_seconds":1.5,"user_id":"a"}"#, 1_500_000, json!(1.5)),
@@ -276,13 +273,14 @@ async fn a_shorter_lease_may_be_asked_for(home: Home) {
             json!(30.25),
         ),
     ] {
-        let answer = house.send(content_type, body).await;
+        let answer = server.send(content_type, body).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         let granted = answer.json();
         let length = micros(&granted["expires_at"]) - micros(&granted["activated_at"]);
         assert_eq!((length, &granted["expires_in"]), (micros_asked, &left), "{body}");
     }
-    let shortest = house.send("application/json", r#"{"user_id":"a","lease_seconds":0.001}"#).await;
+    let shortest =
+        server.send("application/json", r#"{"user_id":"a","lease_seconds":0.001}"#).await;
     assert_eq!(shortest.json()["expires_in"], 0.001);
     for (sent, not) in [
         ("0", ""),
@@ -298,30 +296,31 @@ async fn a_shorter_lease_may_be_asked_for(home: Home) {
         ("{}", ", not an object"),
     ] {
         let body = format!(r#"{{"user_id":"a","lease_seconds":{sent}}}"#);
-        let detail = house.send("application/json", body).await.problem(400, "invalid-parameter");
+        let detail = server.send("application/json", body).await.problem(400, "invalid-parameter");
         assert_eq!(detail, format!("lease_seconds must be a number from 0.001 to 120{not}."));
     }
     for sent in ["", "x", "1e2", "-5", "121", "+5", "%2B5", "1,5"] {
         let body = format!("user_id=a&lease_seconds={sent}");
-        let answer = house.send("application/x-www-form-urlencoded", body).await;
+        let answer = server.send("application/x-www-form-urlencoded", body).await;
         let detail = answer.problem(400, "invalid-parameter");
         assert_eq!(detail, "lease_seconds must be a number from 0.001 to 120.", "{sent}");
     }
 }
 
-async fn unknown_leases_are_not_found(home: Home) {
-    let house = home.open().await;
-    let token = house.ids("/api/tokens").await[0].clone();
+#[on_both]
+async fn unknown_leases_are_not_found(db: TestDb) {
+    let server = db.serve().await;
+    let token = server.ids("/api/tokens").await[0].clone();
     for id in [NOBODY, &token] {
-        house.get(&format!("/api/leases/{id}")).await.problem(404, "unknown-lease");
-        house.post(&format!("/api/leases/{id}/release")).await.problem(404, "unknown-lease");
-        house.post(&format!("/api/leases/{id}/renew")).await.problem(404, "unknown-lease");
+        server.get(&format!("/api/leases/{id}")).await.problem(404, "unknown-lease");
+        server.post(&format!("/api/leases/{id}/release")).await.problem(404, "unknown-lease");
+        server.post(&format!("/api/leases/{id}/renew")).await.problem(404, "unknown-lease");
     }
     for malformed in ["1", "x", &token.replace('-', ""), "%ff"] {
-        let answer = house.get(&format!("/api/leases/{malformed}")).await;
+        let answer = server.get(&format!("/api/leases/{malformed}")).await;
         answer.problem(400, "invalid-id");
         assert_eq!(answer.json()["error"], "Invalid lease id");
-        house.post(&format!("/api/leases/{malformed}/release")).await.problem(400, "invalid-id");
-        house.post(&format!("/api/leases/{malformed}/renew")).await.problem(400, "invalid-id");
+        server.post(&format!("/api/leases/{malformed}/release")).await.problem(400, "invalid-id");
+        server.post(&format!("/api/leases/{malformed}/renew")).await.problem(400, "invalid-id");
     }
 }

@@ -4,19 +4,9 @@ use std::time::{Duration, Instant};
 
 use server::Settings;
 
-use crate::house::{Home, House, on_both, until};
+use crate::harness::{Serve as _, TestServer};
 use crate::wire::Wire;
-
-on_both! {
-    half_a_head_is_cut_off,
-    half_a_second_head_is_cut_off,
-    resting_connections_are_closed_in_time,
-    a_slow_body_is_told_so,
-    two_thousand_idle_connections_disturb_nobody,
-    at_the_limit_the_longest_idle_makes_room,
-    where_no_connection_is_idle_health_is_told,
-    clients_that_leave_take_nothing_with_them,
-}
+use testbed::{TestDb, eventually, on_both};
 
 const SHORT: Duration = Duration::from_millis(400);
 
@@ -24,8 +14,9 @@ fn impatient() -> Settings {
     Settings { header_timeout: SHORT, body_timeout: SHORT, ..Settings::default() }
 }
 
-async fn half_a_head_is_cut_off(home: Home) {
-    let house = home.open_with(Some(5), impatient()).await;
+#[on_both]
+async fn half_a_head_is_cut_off(db: TestDb) {
+    let server = db.serve_with(Some(5), impatient()).await;
     for start in [
         "",
         "G",
@@ -34,14 +25,14 @@ async fn half_a_head_is_cut_off(home: Home) {
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ] {
         let begun = Instant::now();
-        let mut wire = Wire::to(house.address).await;
+        let mut wire = Wire::to(server.address).await;
         wire.send(start).await;
-        assert_eq!(house.get("/health/live").await.status, 200, "others are served");
+        assert_eq!(server.get("/health/live").await.status, 200, "others are served");
         wire.closed().await;
         assert!((SHORT..10 * SHORT).contains(&begun.elapsed()), "{start:?} {:?}", begun.elapsed());
     }
     // Byte by byte doesn't help.
-    let mut wire = Wire::to(house.address).await;
+    let mut wire = Wire::to(server.address).await;
     let begun = Instant::now();
     for byte in "GET /api/tokens HTTP/1.1\r\nHost: localhost\r\nX: ".chars().cycle() {
         if tokio::io::AsyncWriteExt::write_all(&mut wire.0, &[byte as u8]).await.is_err() {
@@ -52,9 +43,10 @@ async fn half_a_head_is_cut_off(home: Home) {
     }
 }
 
-async fn half_a_second_head_is_cut_off(home: Home) {
-    let house = home.open_with(Some(5), impatient()).await;
-    let mut wire = Wire::to(house.address).await;
+#[on_both]
+async fn half_a_second_head_is_cut_off(db: TestDb) {
+    let server = db.serve_with(Some(5), impatient()).await;
+    let mut wire = Wire::to(server.address).await;
     for _ in 0..2 {
         // A rest between two requests is fine.
         tokio::time::sleep(SHORT / 2).await;
@@ -68,10 +60,11 @@ async fn half_a_second_head_is_cut_off(home: Home) {
     assert!((SHORT..10 * SHORT).contains(&begun.elapsed()), "{:?}", begun.elapsed());
 }
 
-async fn resting_connections_are_closed_in_time(home: Home) {
+#[on_both]
+async fn resting_connections_are_closed_in_time(db: TestDb) {
     let settings = Settings { idle_timeout: SHORT, ..impatient() };
-    let house = home.open_with(Some(5), settings).await;
-    let mut wire = Wire::to(house.address).await;
+    let server = db.serve_with(Some(5), settings).await;
+    let mut wire = Wire::to(server.address).await;
     for _ in 0..3 {
         wire.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         wire.until("}").await;
@@ -82,27 +75,29 @@ async fn resting_connections_are_closed_in_time(home: Home) {
     assert!((SHORT / 4..10 * SHORT).contains(&begun.elapsed()), "{:?}", begun.elapsed());
 }
 
-async fn a_slow_body_is_told_so(home: Home) {
-    let house = home.open_with(Some(5), impatient()).await;
+#[on_both]
+async fn a_slow_body_is_told_so(db: TestDb) {
+    let server = db.serve_with(Some(5), impatient()).await;
     for path in ["/api/tokens/allocate", "/nowhere"] {
-        let mut wire = Wire::to(house.address).await;
+        let mut wire = Wire::to(server.address).await;
         let head = "HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json";
         wire.send(&format!("POST {path} {head}\r\nContent-Length: 20\r\n\r\n{{\"user_id\"")).await;
-        assert_eq!(house.get("/health/live").await.status, 200, "others are served");
+        assert_eq!(server.get("/health/live").await.status, 200, "others are served");
         let answer = wire.rest().await;
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
         assert!(answer.contains(r#""code":"body-timeout""#), "{answer}");
     }
-    assert_eq!(house.active().await, 0);
+    assert_eq!(server.active().await, 0);
 }
 
-async fn two_thousand_idle_connections_disturb_nobody(home: Home) {
+#[on_both]
+async fn two_thousand_idle_connections_disturb_nobody(db: TestDb) {
     // Both ends are in this process.
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
-    let house = home.open().await;
+    let server = db.serve().await;
     let mut idle = Vec::new();
     for number in 0..2_000 {
-        let mut wire = Wire::to(house.address).await;
+        let mut wire = Wire::to(server.address).await;
         if number % 2 == 0 {
             wire.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         }
@@ -110,22 +105,23 @@ async fn two_thousand_idle_connections_disturb_nobody(home: Home) {
     }
     let begun = Instant::now();
     for _ in 0..20 {
-        house.allocate("a").await;
-        assert_eq!(house.get("/api/tokens").await.status, 200);
+        server.allocate("a").await;
+        assert_eq!(server.get("/api/tokens").await.status, 200);
     }
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert!(idle[0].until("}").await.starts_with("HTTP/1.1 200 "));
-    assert_eq!(house.active().await, 20);
+    assert_eq!(server.active().await, 20);
 }
 
 const LIVE: &str = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-async fn at_the_limit_the_longest_idle_makes_room(home: Home) {
+#[on_both]
+async fn at_the_limit_the_longest_idle_makes_room(db: TestDb) {
     let settings = Settings { connections: 3, ..Settings::default() };
-    let house = home.open_with(Some(5), settings).await;
+    let server = db.serve_with(Some(5), settings).await;
     let mut idle = Vec::new();
     for _ in 0..3 {
-        let mut wire = Wire::to(house.address).await;
+        let mut wire = Wire::to(server.address).await;
         wire.send(LIVE).await;
         wire.until("}").await;
         idle.push(wire);
@@ -133,7 +129,7 @@ async fn at_the_limit_the_longest_idle_makes_room(home: Home) {
     }
     idle[0].send(LIVE).await;
     idle[0].until("}").await;
-    let mut new = Wire::to(house.address).await;
+    let mut new = Wire::to(server.address).await;
     new.send(LIVE).await;
     assert!(new.until("}").await.contains("200 OK"));
     idle[1].closed().await;
@@ -145,34 +141,36 @@ async fn at_the_limit_the_longest_idle_makes_room(home: Home) {
     new.until("token_manager_connections_dropped_total{reason=\"idle\"} 1\n").await;
 }
 
-async fn where_no_connection_is_idle_health_is_told(home: Home) {
+#[on_both]
+async fn where_no_connection_is_idle_health_is_told(db: TestDb) {
     let settings = Settings { connections: 3, ..Settings::default() };
-    let house = home.open_with(Some(5), settings).await;
+    let server = db.serve_with(Some(5), settings).await;
     let mut busy = Vec::new();
     for _ in 0..3 {
-        let mut wire = Wire::to(house.address).await;
+        let mut wire = Wire::to(server.address).await;
         wire.send("GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         wire.until("\n\n").await;
         busy.push(wire);
     }
     for _ in 0..100 {
         for path in ["/health/live", "/health/ready"] {
-            let answer = house.get(path).await;
+            let answer = server.get(path).await;
             assert_eq!((answer.status.as_u16(), answer.header("connection")), (200, "close"));
         }
     }
-    let refused = house.get("/api/pool").await;
+    let refused = server.get("/api/pool").await;
     refused.problem(503, "too-many-connections");
     assert_eq!(refused.header("retry-after"), "1");
-    let metrics = house.get("/metrics").await.text;
+    let metrics = server.get("/metrics").await.text;
     assert!(metrics.contains("token_manager_connections_limit 3\n"), "{metrics}");
     assert!(metrics.contains("{reason=\"reserved\"} 202\n"), "{metrics}");
     busy.pop();
-    until("there is room again", async || house.get("/api/pool").await.status == 200).await;
+    eventually("there is room again", async || server.get("/api/pool").await.status == 200).await;
 }
 
-async fn clients_that_leave_take_nothing_with_them(home: Home) {
-    let house = home.open_size(50).await;
+#[on_both]
+async fn clients_that_leave_take_nothing_with_them(db: TestDb) {
+    let server = db.serve_size(50).await;
     let body = r#"{"user_id":"a"}"#;
     let head = format!(
         "POST /api/tokens/allocate HTTP/1.1\r\nHost: localhost\r\n\
@@ -182,28 +180,28 @@ async fn clients_that_leave_take_nothing_with_them(home: Home) {
     let whole = format!("{head}{body}");
     for length in [1, 20, head.len(), head.len() + 5] {
         for _ in 0..5 {
-            let mut wire = Wire::to(house.address).await;
+            let mut wire = Wire::to(server.address).await;
             wire.send(&whole[..length]).await;
         }
     }
-    assert_eq!(house.active().await, 0, "nobody got anything for half a request");
+    assert_eq!(server.active().await, 0, "nobody got anything for half a request");
     for _ in 0..200 {
-        let mut wire = Wire::to(house.address).await;
+        let mut wire = Wire::to(server.address).await;
         wire.send(&whole).await;
     }
-    settled(&house).await;
-    house.allocate("b").await;
-    let granted = house.active().await;
-    assert_eq!(house.delete("/api/tokens/clear-active").await.json()["tokens_cleared"], granted);
-    assert_eq!(house.active().await, 0);
+    settled(&server).await;
+    server.allocate("b").await;
+    let granted = server.active().await;
+    assert_eq!(server.delete("/api/tokens/clear-active").await.json()["tokens_cleared"], granted);
+    assert_eq!(server.active().await, 0);
 }
 
 /// Waits until nothing has changed for a while.
-async fn settled(house: &House) {
-    until("nothing changes any more", async || {
-        let before = house.get("/api/tokens").await.header("etag").to_owned();
+async fn settled(server: &TestServer) {
+    eventually("nothing changes any more", async || {
+        let before = server.get("/api/tokens").await.header("etag").to_owned();
         tokio::time::sleep(SHORT).await;
-        house.get("/api/tokens").await.header("etag") == before
+        server.get("/api/tokens").await.header("etag") == before
     })
     .await;
 }

@@ -5,57 +5,52 @@ use std::io::Read as _;
 
 use reqwest::Method;
 
-use crate::house::{Answer, Home, House, on_both, text};
-
-on_both! {
-    an_unchanged_list_is_not_sent_again,
-    lists_are_compressed_when_asked_for,
-    lists_beyond_1000_are_paged,
-    pages_follow_what_happens,
-    bad_pages_are_told,
-}
+use crate::harness::{Answer, Serve as _, TestServer, text};
+use testbed::{TestDb, on_both};
 
 const LISTS: [&str; 3] = ["/api/tokens", "/api/tokens/available", "/api/tokens/active"];
 
-async fn known(house: &House, path: &str, tags: &str) -> Answer {
-    Answer::to(house.request(Method::GET, path).header("if-none-match", tags)).await
+async fn known(server: &TestServer, path: &str, tags: &str) -> Answer {
+    Answer::to(server.request(Method::GET, path).header("if-none-match", tags)).await
 }
 
-async fn an_unchanged_list_is_not_sent_again(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn an_unchanged_list_is_not_sent_again(db: TestDb) {
+    let server = db.serve().await;
     for path in LISTS {
-        let id = text(&house.allocate("a").await["token_id"]);
-        let first = house.get(path).await;
+        let id = text(&server.allocate("a").await["token_id"]);
+        let first = server.get(path).await;
         let etag = first.header("etag");
         assert!(etag.starts_with("W/\"") && etag.ends_with('"'), "{etag}");
         assert_eq!(first.header("cache-control"), "private, no-cache");
-        assert_eq!(house.get(path).await.text, first.text);
+        assert_eq!(server.get(path).await.text, first.text);
         let strong = etag.trim_start_matches("W/");
         for tags in [etag, strong, "*", &format!("\"x\", {etag}"), &format!("W/\"y\",{strong}")] {
-            let again = known(&house, path, tags).await;
+            let again = known(&server, path, tags).await;
             assert_eq!((again.status.as_u16(), again.text.as_str()), (304, ""), "{tags}");
             assert_eq!((again.header("content-length"), again.header("content-type")), ("", ""));
             assert_eq!(again.header("etag"), etag);
             assert_eq!(again.header("cache-control"), "private, no-cache");
         }
         for tags in ["", "\"x\"", "W/\"\"", strong.trim_matches('"')] {
-            assert_eq!(known(&house, path, tags).await.text, first.text, "{tags}");
+            assert_eq!(known(&server, path, tags).await.text, first.text, "{tags}");
         }
-        let head = house.request(Method::HEAD, path).header("if-none-match", etag);
+        let head = server.request(Method::HEAD, path).header("if-none-match", etag);
         assert_eq!(Answer::to(head).await.status, 304);
 
-        house.post(&format!("/api/tokens/release/{id}")).await;
-        let changed = known(&house, path, etag).await;
+        server.post(&format!("/api/tokens/release/{id}")).await;
+        let changed = known(&server, path, etag).await;
         assert_eq!(changed.status, 200);
         assert_ne!(changed.header("etag"), etag);
     }
 }
 
-async fn lists_are_compressed_when_asked_for(home: Home) {
-    let house = home.open().await;
-    let plain = house.get("/api/tokens").await;
+#[on_both]
+async fn lists_are_compressed_when_asked_for(db: TestDb) {
+    let server = db.serve().await;
+    let plain = server.get("/api/tokens").await;
     let asking = |method, encoding| {
-        let request = house.request(method, "/api/tokens");
+        let request = server.request(method, "/api/tokens");
         request.header("accept-encoding", encoding)
     };
     for encoding in ["gzip", "br"] {
@@ -81,7 +76,7 @@ async fn lists_are_compressed_when_asked_for(home: Home) {
         );
     }
     assert_eq!(Answer::to(asking(Method::GET, "identity")).await.text, plain.text);
-    let small = house.request(Method::GET, "/api/tokens/active").header("accept-encoding", "gzip");
+    let small = server.request(Method::GET, "/api/tokens/active").header("accept-encoding", "gzip");
     let small = Answer::to(small).await;
     assert_eq!((small.text.as_str(), small.header("content-encoding")), ("[]", ""));
 }
@@ -94,11 +89,11 @@ fn next(answer: &Answer) -> Option<String> {
 }
 
 /// The pages of a list, followed from one to the next.
-async fn pages(house: &House, path: &str) -> Vec<Vec<String>> {
+async fn pages(server: &TestServer, path: &str) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     let mut path = Some(path.to_owned());
     while let Some(this) = path {
-        let answer = house.get(&this).await;
+        let answer = server.get(&this).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         let tokens = answer.json();
         pages.push(tokens.as_array().unwrap().iter().map(|token| text(&token["id"])).collect());
@@ -111,40 +106,43 @@ fn sizes(pages: &[Vec<String>]) -> Vec<usize> {
     pages.iter().map(Vec::len).collect()
 }
 
-async fn lists_beyond_1000_are_paged(home: Home) {
-    let house = home.open_size(2_500).await;
-    let whole = pages(&house, "/api/tokens").await;
+#[on_both]
+async fn lists_beyond_1000_are_paged(db: TestDb) {
+    let server = db.serve_size(2_500).await;
+    let whole = pages(&server, "/api/tokens").await;
     assert_eq!(sizes(&whole), [1_000, 1_000, 500]);
     let whole = whole.concat();
     assert_eq!(whole.iter().collect::<HashSet<_>>().len(), 2_500);
-    let by_400 = pages(&house, "/api/tokens?limit=400").await;
+    let by_400 = pages(&server, "/api/tokens?limit=400").await;
     assert_eq!(sizes(&by_400), [400, 400, 400, 400, 400, 400, 100]);
     assert_eq!(by_400.concat(), whole);
-    assert_eq!(sizes(&pages(&house, "/api/tokens?limit=500").await), [500; 5]);
-    assert_eq!(sizes(&pages(&house, "/api/tokens/active").await), [0]);
-    assert_eq!(house.get("/api/tokens?after=2499").await.text, "[]");
-    let page = house.get("/api/tokens?after=999&limit=10").await;
-    let again = known(&house, "/api/tokens?after=999&limit=10", page.header("etag")).await;
+    assert_eq!(sizes(&pages(&server, "/api/tokens?limit=500").await), [500; 5]);
+    assert_eq!(sizes(&pages(&server, "/api/tokens/active").await), [0]);
+    assert_eq!(server.get("/api/tokens?after=2499").await.text, "[]");
+    let page = server.get("/api/tokens?after=999&limit=10").await;
+    let again = known(&server, "/api/tokens?after=999&limit=10", page.header("etag")).await;
     assert_eq!(again.status, 304);
     assert_eq!(next(&again), next(&page));
 }
 
-async fn pages_follow_what_happens(home: Home) {
-    let house = home.open_size(10).await;
-    let all = house.ids("/api/tokens").await;
+#[on_both]
+async fn pages_follow_what_happens(db: TestDb) {
+    let server = db.serve_size(10).await;
+    let all = server.ids("/api/tokens").await;
     for _ in 0..4 {
-        house.allocate("a").await;
+        server.allocate("a").await;
     }
-    let active = pages(&house, "/api/tokens/active?limit=3").await;
+    let active = pages(&server, "/api/tokens/active?limit=3").await;
     assert_eq!(sizes(&active), [3, 1]);
-    let free = pages(&house, "/api/tokens/available?limit=3").await;
+    let free = pages(&server, "/api/tokens/available?limit=3").await;
     assert_eq!(sizes(&free), [3, 3]);
     let found: HashSet<String> = active.concat().into_iter().chain(free.concat()).collect();
     assert_eq!(found, all.into_iter().collect());
 }
 
-async fn bad_pages_are_told(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn bad_pages_are_told(db: TestDb) {
+    let server = db.serve().await;
     let limit = "limit must be a whole number from 1 to 1000.";
     let after = "after must be a whole number from 0 to 4294967295.";
     for path in LISTS {
@@ -161,9 +159,9 @@ async fn bad_pages_are_told(home: Home) {
             ("after=x", after),
             ("after=99999999999999999999", after),
         ] {
-            let answer = house.get(&format!("{path}?{query}")).await;
+            let answer = server.get(&format!("{path}?{query}")).await;
             assert_eq!(answer.problem(400, "invalid-parameter"), says);
         }
-        assert_eq!(house.get(&format!("{path}?other=x&limit=5")).await.status, 200);
+        assert_eq!(server.get(&format!("{path}?other=x&limit=5")).await.status, 200);
     }
 }

@@ -4,22 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use crate::house::{Home, House, on_both, text};
-
-on_both! {
-    fifty_at_once_on_a_free_pool,
-    fifty_at_once_on_a_full_pool,
-    five_hundred_at_once,
-    allocate_and_release_in_pairs,
-}
+use crate::harness::{Serve as _, TestServer, text};
+use testbed::{TestDb, on_both};
 
 /// So many allocations at once, each by a client of its own; their answers.
-async fn at_once(house: &House, count: usize) -> Vec<Value> {
+async fn at_once(server: &TestServer, count: usize) -> Vec<Value> {
     let requests: Vec<_> = (0..count)
         .map(|number| {
-            let request = house.request(reqwest::Method::POST, "/api/tokens/allocate");
+            let request = server.request(reqwest::Method::POST, "/api/tokens/allocate");
             let user = serde_json::json!({ "user_id": format!("user {number}") });
-            tokio::spawn(crate::house::Answer::to(request.json(&user)))
+            tokio::spawn(crate::harness::Answer::to(request.json(&user)))
         })
         .collect();
     let mut answers = Vec::new();
@@ -35,42 +29,45 @@ fn ids(answers: &[Value]) -> HashSet<String> {
     answers.iter().map(|answer| text(&answer["token_id"])).collect()
 }
 
-async fn history(house: &House, id: &str) -> Vec<Value> {
-    let answer = house.get(&format!("/api/tokens/{id}/history")).await.json();
+async fn history(server: &TestServer, id: &str) -> Vec<Value> {
+    let answer = server.get(&format!("/api/tokens/{id}/history")).await.json();
     answer["history"].as_array().unwrap().clone()
 }
 
-async fn fifty_at_once_on_a_free_pool(home: Home) {
-    let house = home.open().await;
-    let granted = ids(&at_once(&house, 50).await);
+#[on_both]
+async fn fifty_at_once_on_a_free_pool(db: TestDb) {
+    let server = db.serve().await;
+    let granted = ids(&at_once(&server, 50).await);
     assert_eq!(granted.len(), 50);
-    assert_eq!(house.active().await, 50);
+    assert_eq!(server.active().await, 50);
     for id in granted {
-        assert_eq!(history(&house, &id).await.len(), 1, "none was evicted");
+        assert_eq!(history(&server, &id).await.len(), 1, "none was evicted");
     }
 }
 
-async fn fifty_at_once_on_a_full_pool(home: Home) {
-    let house = home.open().await;
+#[on_both]
+async fn fifty_at_once_on_a_full_pool(db: TestDb) {
+    let server = db.serve().await;
     let mut earlier = Vec::new();
     for number in 0..100 {
-        earlier.push(house.allocate(&format!("earlier {number}")).await);
+        earlier.push(server.allocate(&format!("earlier {number}")).await);
     }
-    let granted = ids(&at_once(&house, 50).await);
+    let granted = ids(&at_once(&server, 50).await);
     assert_eq!(granted.len(), 50);
     assert_eq!(granted, ids(&earlier[..50]), "exactly the oldest 50 lost theirs");
-    assert_eq!(house.active().await, 100);
+    assert_eq!(server.active().await, 100);
 }
 
-async fn five_hundred_at_once(home: Home) {
-    let house = home.open().await;
-    at_once(&house, 500).await;
-    let active = house.ids("/api/tokens/active").await;
+#[on_both]
+async fn five_hundred_at_once(db: TestDb) {
+    let server = db.serve().await;
+    at_once(&server, 500).await;
+    let active = server.ids("/api/tokens/active").await;
     assert_eq!(active.len(), 100);
     let mut usages = 0;
     let mut users: HashMap<String, usize> = HashMap::new();
     for id in active {
-        let history = history(&house, &id).await;
+        let history = history(&server, &id).await;
         usages += history.len();
         assert_eq!(history[0]["ended_at"], Value::Null);
         for pair in history.windows(2) {
@@ -83,15 +80,16 @@ async fn five_hundred_at_once(home: Home) {
     assert_eq!((usages, users.len()), (500, 500));
 }
 
-async fn allocate_and_release_in_pairs(home: Home) {
-    let house = std::sync::Arc::new(home.open_size(20).await);
+#[on_both]
+async fn allocate_and_release_in_pairs(db: TestDb) {
+    let server = std::sync::Arc::new(db.serve_size(20).await);
     let clients: Vec<_> = (0..8)
         .map(|number| {
-            let house = std::sync::Arc::clone(&house);
+            let server = std::sync::Arc::clone(&server);
             tokio::spawn(async move {
                 for _ in 0..25 {
-                    let id = text(&house.allocate(&format!("client {number}")).await["token_id"]);
-                    let released = house.post(&format!("/api/tokens/release/{id}")).await;
+                    let id = text(&server.allocate(&format!("client {number}")).await["token_id"]);
+                    let released = server.post(&format!("/api/tokens/release/{id}")).await;
                     assert_eq!(released.status, 200, "{}", released.text);
                 }
             })
@@ -100,5 +98,5 @@ async fn allocate_and_release_in_pairs(home: Home) {
     for client in clients {
         client.await.unwrap();
     }
-    assert_eq!(house.active().await, 0);
+    assert_eq!(server.active().await, 0);
 }

@@ -10,25 +10,16 @@ use server::Settings;
 use store::Wanted;
 use testbed::{Cluster, Stop};
 
-use crate::house::{Answer, Home, House, on_both, text, until};
+use crate::harness::{Answer, Serve as _, TestServer, text};
 use crate::wire::Wire;
-
-on_both! {
-    known_traffic_is_counted,
-    an_expiry_is_counted_with_how_late_it_was,
-    waits_are_measured,
-    streams_and_connections_are_counted,
-    whatever_is_sent_the_series_are_the_same_few,
-    the_format_is_the_one_that_is_asked_for,
-    a_server_that_has_not_begun_tells_so,
-}
+use testbed::{TestDb, eventually, on_both};
 
 /// What was scraped: samples by name and labels.
 struct Scraped(HashMap<String, f64>);
 
 impl Scraped {
-    async fn from(house: &House) -> Self {
-        let answer = house.get("/metrics").await;
+    async fn from(server: &TestServer) -> Self {
+        let answer = server.get("/metrics").await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         let samples = answer.text.lines().filter(|line| !line.starts_with('#')).map(|line| {
             let (name, value) = line.rsplit_once(' ').unwrap();
@@ -56,24 +47,25 @@ impl Scraped {
     }
 }
 
-async fn known_traffic_is_counted(home: Home) {
+#[on_both]
+async fn known_traffic_is_counted(db: TestDb) {
     let lease = Duration::from_mins(2);
     let policy = Policy { max_lease: Some(2 * lease), ..Policy::of_lease(lease) };
-    let house = home.open_under(Some(2), policy, Settings::default()).await;
-    house.allocate("Ada").await;
-    house.allocate("Grace").await;
-    let evicts = house.allocate("Edsger").await;
+    let server = db.serve_policy(Some(2), policy, Settings::default()).await;
+    server.allocate("Ada").await;
+    server.allocate("Grace").await;
+    let evicts = server.allocate("Edsger").await;
     let lease = format!("/api/leases/{}", text(&evicts["lease_id"]));
-    assert_eq!(house.post(&format!("{lease}/renew")).await.status, 200);
-    assert_eq!(house.post(&format!("{lease}/release")).await.status, 200);
-    house.allocate("Barbara").await;
-    assert_eq!(house.delete("/api/tokens/clear-active").await.status, 200);
-    house.allocate("Donald").await;
-    house.get("/api/tokens/nobody").await.problem(400, "invalid-id");
-    house.get("/api/leases/nobody").await.problem(400, "invalid-id");
-    house.post("/api/pool").await.problem(405, "wrong-method");
-    house.get("//api//pool/").await;
-    let scraped = Scraped::from(&house).await;
+    assert_eq!(server.post(&format!("{lease}/renew")).await.status, 200);
+    assert_eq!(server.post(&format!("{lease}/release")).await.status, 200);
+    server.allocate("Barbara").await;
+    assert_eq!(server.delete("/api/tokens/clear-active").await.status, 200);
+    server.allocate("Donald").await;
+    server.get("/api/tokens/nobody").await.problem(400, "invalid-id");
+    server.get("/api/leases/nobody").await.problem(400, "invalid-id");
+    server.post("/api/pool").await.problem(405, "wrong-method");
+    server.get("//api//pool/").await;
+    let scraped = Scraped::from(&server).await;
     scraped.check(&[
         ("allocations_total", 5),
         ("lease_ends_total{reason=\"evicted\"}", 1),
@@ -113,12 +105,13 @@ async fn known_traffic_is_counted(home: Home) {
     }
 }
 
-async fn an_expiry_is_counted_with_how_late_it_was(home: Home) {
-    let house = home.open_leasing(Some(2), Duration::from_secs(1), Settings::default()).await;
-    house.allocate("Ada").await;
+#[on_both]
+async fn an_expiry_is_counted_with_how_late_it_was(db: TestDb) {
+    let server = db.serve_leasing(Some(2), Duration::from_secs(1), Settings::default()).await;
+    server.allocate("Ada").await;
     let expired = "lease_ends_total{reason=\"expired\"}";
-    until("it has expired", async || Scraped::from(&house).await.value(expired) > 0.0).await;
-    let scraped = Scraped::from(&house).await;
+    eventually("it has expired", async || Scraped::from(&server).await.value(expired) > 0.0).await;
+    let scraped = Scraped::from(&server).await;
     scraped.check(&[
         (expired, 1),
         ("expiry_delay_seconds_count", 1),
@@ -133,23 +126,24 @@ async fn an_expiry_is_counted_with_how_late_it_was(home: Home) {
     assert!(scraped.value("expiry_delay_seconds_sum") > 0.0);
 }
 
-async fn waits_are_measured(home: Home) {
+#[on_both]
+async fn waits_are_measured(db: TestDb) {
     let lease = Duration::from_mins(2);
     let policy = Policy { when_full: WhenFull::Wait, ..Policy::of_lease(lease) };
-    let house = home.open_under(Some(1), policy, Settings::default()).await;
-    let held = house.allocate("Ada").await;
+    let server = db.serve_policy(Some(1), policy, Settings::default()).await;
+    let held = server.allocate("Ada").await;
     let body = json!({ "user_id": "Grace", "wait_seconds": 60 }).to_string();
-    let waits = house.request(Method::POST, "/api/tokens/allocate").body(body);
+    let waits = server.request(Method::POST, "/api/tokens/allocate").body(body);
     let waits = tokio::spawn(Answer::to(waits.header("content-type", "application/json")));
-    let waiting = async || Scraped::from(&house).await.value("allocations_waiting") > 0.0;
-    until("somebody waits", waiting).await;
+    let waiting = async || Scraped::from(&server).await.value("allocations_waiting") > 0.0;
+    eventually("somebody waits", waiting).await;
     let in_vain = json!({ "user_id": "Edsger", "wait_seconds": 0.01 });
-    let in_vain = house.post_json("/api/tokens/allocate", &in_vain).await;
+    let in_vain = server.post_json("/api/tokens/allocate", &in_vain).await;
     assert_eq!(in_vain.status, 503, "{}", in_vain.text);
     let released = format!("/api/leases/{}/release", text(&held["lease_id"]));
-    house.post(&released).await;
+    server.post(&released).await;
     assert_eq!(waits.await.unwrap().status, 200);
-    let scraped = Scraped::from(&house).await;
+    let scraped = Scraped::from(&server).await;
     scraped.check(&[
         ("allocations_waiting", 0),
         ("allocations_total", 2),
@@ -160,13 +154,14 @@ async fn waits_are_measured(home: Home) {
     assert!((0.01..60.0).contains(&waited), "{waited}");
 }
 
-async fn streams_and_connections_are_counted(home: Home) {
-    let house = home.open_size(1).await;
-    let mut wire = Wire::to(house.address).await;
+#[on_both]
+async fn streams_and_connections_are_counted(db: TestDb) {
+    let server = db.serve_size(1).await;
+    let mut wire = Wire::to(server.address).await;
     let id = "Last-Event-ID: 7-1-0\r\n";
     wire.send(&format!("GET /api/events HTTP/1.1\r\nHost: localhost\r\n{id}\r\n")).await;
     wire.until("event: resync").await;
-    let scraped = Scraped::from(&house).await;
+    let scraped = Scraped::from(&server).await;
     scraped.check(&[
         ("event_streams", 1),
         ("event_streams_limit", 2_000),
@@ -175,43 +170,48 @@ async fn streams_and_connections_are_counted(home: Home) {
         ("exports", 0),
         ("connections_limit", 10_000),
     ]);
-    let connections = format!("connections{{address=\"{}\"}}", house.address);
+    let connections = format!("connections{{address=\"{}\"}}", server.address);
     assert!(scraped.value(&connections) >= 2.0);
     drop(wire);
-    let gone = async || Scraped::from(&house).await.value("event_streams") < 1.0;
-    until("the stream is gone", gone).await;
+    let gone = async || Scraped::from(&server).await.value("event_streams") < 1.0;
+    eventually("the stream is gone", gone).await;
 }
 
-async fn whatever_is_sent_the_series_are_the_same_few(home: Home) {
-    let house = home.open_size(1).await;
-    let granted = house.allocate("a-name-to-look-for").await;
-    house.get("/nowhere").await.problem(404, "unknown-path");
+#[on_both]
+async fn whatever_is_sent_the_series_are_the_same_few(db: TestDb) {
+    let server = db.serve_size(1).await;
+    let granted = server.allocate("a-name-to-look-for").await;
+    server.get("/nowhere").await.problem(404, "unknown-path");
     let odd = Method::from_bytes(b"BREW").unwrap();
-    Answer::to(house.request(odd, "/nowhere")).await.problem(404, "unknown-path");
-    house.get("/api/tokens/0/history").await.problem(400, "invalid-id");
-    Scraped::from(&house).await;
-    let before = Scraped::from(&house).await;
+    Answer::to(server.request(odd, "/nowhere")).await.problem(404, "unknown-path");
+    server.get("/api/tokens/0/history").await.problem(400, "invalid-id");
+    Scraped::from(&server).await;
+    let before = Scraped::from(&server).await;
     for number in 0..200 {
-        house.get(&format!("/secret-{number}/x")).await.problem(404, "unknown-path");
+        server.get(&format!("/secret-{number}/x")).await.problem(404, "unknown-path");
         let method = Method::from_bytes(format!("BREW{number}").as_bytes()).unwrap();
-        Answer::to(house.request(method, "/nowhere")).await.problem(404, "unknown-path");
-        house.get(&format!("/api/tokens/secret-{number}/history")).await.problem(400, "invalid-id");
+        Answer::to(server.request(method, "/nowhere")).await.problem(404, "unknown-path");
+        server
+            .get(&format!("/api/tokens/secret-{number}/history"))
+            .await
+            .problem(400, "invalid-id");
     }
-    let after = Scraped::from(&house).await;
+    let after = Scraped::from(&server).await;
     assert_eq!(before.names(), after.names());
     after.check(&[
         ("http_requests_total{route=\"other\",method=\"other\",status=\"404\"}", 201),
         ("http_requests_total{route=\"other\",method=\"GET\",status=\"404\"}", 201),
     ]);
-    let all = house.get("/metrics").await.text;
+    let all = server.get("/metrics").await.text;
     let ids = ["token_id", "token_value", "lease_id", "user_id"].map(|id| text(&granted[id]));
     for secret in ids.iter().map(String::as_str).chain(["a-name-to-look-for", "secret", "BREW"]) {
         assert!(!all.contains(secret), "{secret}");
     }
 }
 
-async fn the_format_is_the_one_that_is_asked_for(home: Home) {
-    let house = home.open_size(1).await;
+#[on_both]
+async fn the_format_is_the_one_that_is_asked_for(db: TestDb) {
+    let server = db.serve_size(1).await;
     let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let plain = "text/plain; version=0.0.4; charset=utf-8";
     // The last two are how Prometheus 2 asks.
@@ -222,7 +222,7 @@ async fn the_format_is_the_one_that_is_asked_for(home: Home) {
         ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5", open_metrics),
         ("text/plain;version=0.0.4;q=0.3, application/openmetrics-text; q=0.5", open_metrics),
     ] {
-        let request = house.request(Method::GET, "/metrics").header("accept", accept);
+        let request = server.request(Method::GET, "/metrics").header("accept", accept);
         let answer = Answer::to(request).await;
         assert_eq!(answer.header("content-type"), expected, "{accept}");
         assert_eq!(answer.header("cache-control"), "no-store");
@@ -232,15 +232,16 @@ async fn the_format_is_the_one_that_is_asked_for(home: Home) {
         assert_eq!(counter, expected == plain, "the family's name");
     }
     // The gate is before this, too.
-    let foreign = house.request(Method::GET, "/metrics").header("host", "rebound.example");
+    let foreign = server.request(Method::GET, "/metrics").header("host", "rebound.example");
     Answer::to(foreign).await.problem(421, "wrong-host");
 }
 
-async fn a_server_that_has_not_begun_tells_so(home: Home) {
+#[on_both]
+async fn a_server_that_has_not_begun_tells_so(db: TestDb) {
     let never = std::future::pending();
     let engine = engine::Settings { timeout: Duration::ZERO, ..engine::Settings::default() };
-    let house = home.open_once(never, Wanted::default(), engine, Settings::default());
-    let scraped = Scraped::from(&house).await;
+    let server = db.serve_after(never, Wanted::default(), engine, Settings::default());
+    let scraped = Scraped::from(&server).await;
     scraped.check(&[
         ("database_up", 0),
         ("database_state{state=\"starting\"}", 1),
@@ -253,13 +254,13 @@ async fn a_server_that_has_not_begun_tells_so(home: Home) {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_database_is_away_what_is_known_is_told() {
     let cluster = Cluster::start().unwrap();
-    let home = Home::at(cluster.database().await.unwrap());
-    let house = home.open_size(3).await;
-    house.allocate("Ada").await;
+    let db = TestDb::at(cluster.database().await.unwrap());
+    let server = db.serve_size(3).await;
+    server.allocate("Ada").await;
     tokio::task::block_in_place(|| cluster.stop(Stop::Immediate)).unwrap();
-    let up = async || Scraped::from(&house).await.value("database_up");
-    until("it is away", async || up().await < 1.0).await;
-    Scraped::from(&house).await.check(&[
+    let up = async || Scraped::from(&server).await.value("database_up");
+    eventually("it is away", async || up().await < 1.0).await;
+    Scraped::from(&server).await.check(&[
         ("database_state{state=\"away\"}", 1),
         ("database_reconnects_total", 0),
         ("tokens", 3),
@@ -267,24 +268,24 @@ async fn while_the_database_is_away_what_is_known_is_told() {
         ("allocations_total", 1),
     ]);
     tokio::task::block_in_place(|| cluster.start_again()).unwrap();
-    until("it is back", async || up().await > 0.0).await;
-    let scraped = Scraped::from(&house).await;
+    eventually("it is back", async || up().await > 0.0).await;
+    let scraped = Scraped::from(&server).await;
     scraped.check(&[("database_reconnects_total", 1), ("tokens_active", 1)]);
     assert!(scraped.value("database_failures_total") >= 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_that_share_a_database_add_up() {
-    let home = Home::postgres().await;
-    let houses = [home.open_size(3).await, home.open_size(3).await];
+    let db = TestDb::postgres().await;
+    let servers = [db.serve_size(3).await, db.serve_size(3).await];
     for number in 0..10 {
-        houses[number % 2].allocate("Ada").await;
+        servers[number % 2].allocate("Ada").await;
     }
-    let cleared: Value = houses[0].delete("/api/tokens/clear-active").await.json();
+    let cleared: Value = servers[0].delete("/api/tokens/clear-active").await.json();
     assert_eq!(cleared["tokens_cleared"], 3);
     // Each has seen all by now, but counts only what it wrote.
-    houses[1].get("/api/pool").await;
-    let scraped = [Scraped::from(&houses[0]).await, Scraped::from(&houses[1]).await];
+    servers[1].get("/api/pool").await;
+    let scraped = [Scraped::from(&servers[0]).await, Scraped::from(&servers[1]).await];
     for (name, each) in [
         ("allocations_total", [5, 5]),
         ("lease_ends_total{reason=\"cleared\"}", [3, 0]),

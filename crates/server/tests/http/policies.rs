@@ -7,26 +7,19 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use server::Settings;
 
-use crate::house::{Answer, Home, House, fields, on_both, text, until};
-
-on_both! {
-    a_pool_shows_itself_and_its_policy,
-    a_pool_may_reject,
-    a_young_lease_may_be_spared,
-    a_user_may_have_so_many,
-    waits_are_checked,
-    new_routes_are_like_the_others,
-}
+use crate::harness::{Answer, Serve as _, TestServer, fields, text};
+use testbed::{TestDb, eventually, on_both};
 
 const MINUTES: Policy = Policy::of_lease(Duration::from_mins(2));
 
-async fn open(home: &Home, size: usize, policy: Policy) -> House {
-    home.open_under(Some(size), policy, Settings::default()).await
+async fn open(db: &TestDb, size: usize, policy: Policy) -> TestServer {
+    db.serve_policy(Some(size), policy, Settings::default()).await
 }
 
-async fn a_pool_shows_itself_and_its_policy(home: Home) {
-    let house = open(&home, 3, MINUTES).await;
-    let answer = house.get("/api/pool").await;
+#[on_both]
+async fn a_pool_shows_itself_and_its_policy(db: TestDb) {
+    let server = open(&db, 3, MINUTES).await;
+    let answer = server.get("/api/pool").await;
     assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "no-store"));
     let names =
         ["size", "active", "available", "waiting", "oldest_lease", "epoch", "version", "policy"];
@@ -44,11 +37,11 @@ async fn a_pool_shows_itself_and_its_policy(home: Home) {
         "max_per_user": null,
     });
     assert_eq!(pool["policy"], policy);
-    let oldest = house.allocate("a").await;
-    house.allocate("b").await;
-    let pool = house.get("/api/pool").await.json();
+    let oldest = server.allocate("a").await;
+    server.allocate("b").await;
+    let pool = server.get("/api/pool").await.json();
     assert_eq!(count(&pool), [3, 2, 1, 0]);
-    let shown = house.get(&format!("/api/leases/{}", text(&oldest["lease_id"]))).await.json();
+    let shown = server.get(&format!("/api/leases/{}", text(&oldest["lease_id"]))).await.json();
     for field in ["lease_id", "token_id", "user", "status", "started_at", "expires_at", "fence"] {
         assert_eq!(pool["oldest_lease"][field], shown[field], "{field}");
     }
@@ -56,9 +49,9 @@ async fn a_pool_shows_itself_and_its_policy(home: Home) {
     let version =
         |pool: &Value| (pool["epoch"].as_i64().unwrap(), pool["version"].as_i64().unwrap());
     let before = version(&pool);
-    house.allocate("c").await;
-    assert_eq!(version(&house.get("/api/pool").await.json()), (before.0, before.1 + 1));
-    house.stop().await.unwrap();
+    server.allocate("c").await;
+    assert_eq!(version(&server.get("/api/pool").await.json()), (before.0, before.1 + 1));
+    server.stop().await.unwrap();
 
     let policy = Policy {
         max_lease: Some(Duration::from_hours(1)),
@@ -67,7 +60,7 @@ async fn a_pool_shows_itself_and_its_policy(home: Home) {
         max_per_user: Some(2),
         ..MINUTES
     };
-    let house = open(&home, 3, policy).await;
+    let server = open(&db, 3, policy).await;
     let policy = json!({
         "when_full": "wait",
         "lease_seconds": 120,
@@ -75,13 +68,14 @@ async fn a_pool_shows_itself_and_its_policy(home: Home) {
         "min_hold_seconds": 1.5,
         "max_per_user": 2,
     });
-    assert_eq!(house.get("/api/pool").await.json()["policy"], policy);
+    assert_eq!(server.get("/api/pool").await.json()["policy"], policy);
 }
 
-async fn a_pool_may_reject(home: Home) {
-    let house = open(&home, 1, Policy { when_full: WhenFull::Reject, ..MINUTES }).await;
-    let held = house.allocate("a").await;
-    let answer = house.send("application/json", r#"{"user_id":"b"}"#).await;
+#[on_both]
+async fn a_pool_may_reject(db: TestDb) {
+    let server = open(&db, 1, Policy { when_full: WhenFull::Reject, ..MINUTES }).await;
+    let held = server.allocate("a").await;
+    let answer = server.send("application/json", r#"{"user_id":"b"}"#).await;
     answer.problem(503, "pool-full");
     let problem = answer.json();
     assert_eq!(
@@ -92,19 +86,20 @@ async fn a_pool_may_reject(home: Home) {
     assert!((60..=120).contains(&retry_after), "{retry_after}");
     for wait in ["0", "5"] {
         let body = format!(r#"{{"user_id":"b","wait_seconds":{wait}}}"#);
-        let detail = house.send("application/json", body).await.problem(400, "invalid-parameter");
+        let detail = server.send("application/json", body).await.problem(400, "invalid-parameter");
         assert!(detail.contains("wait_seconds") && detail.contains("reject"), "{detail}");
     }
-    house.post(&format!("/api/tokens/release/{}", text(&held["token_id"]))).await;
-    house.allocate("b").await;
+    server.post(&format!("/api/tokens/release/{}", text(&held["token_id"]))).await;
+    server.allocate("b").await;
 }
 
-async fn a_young_lease_may_be_spared(home: Home) {
+#[on_both]
+async fn a_young_lease_may_be_spared(db: TestDb) {
     let min_hold = Duration::from_millis(300);
-    let house = open(&home, 1, Policy { min_hold, ..MINUTES }).await;
-    let held = house.allocate("a").await;
-    until("the lease may be evicted", async || {
-        let answer = house.send("application/json", r#"{"user_id":"b"}"#).await;
+    let server = open(&db, 1, Policy { min_hold, ..MINUTES }).await;
+    let held = server.allocate("a").await;
+    eventually("the lease may be evicted", async || {
+        let answer = server.send("application/json", r#"{"user_id":"b"}"#).await;
         if answer.status == 200 {
             return true;
         }
@@ -113,46 +108,49 @@ async fn a_young_lease_may_be_spared(home: Home) {
         false
     })
     .await;
-    let evicted = house.get(&format!("/api/leases/{}", text(&held["lease_id"]))).await.json();
+    let evicted = server.get(&format!("/api/leases/{}", text(&held["lease_id"]))).await.json();
     let micros = |time: &Value| text(time).parse::<jiff::Timestamp>().unwrap().as_microsecond();
     assert!(micros(&evicted["ended_at"]) - micros(&evicted["started_at"]) >= 300_000, "{evicted}");
 }
 
-async fn a_user_may_have_so_many(home: Home) {
-    let house = open(&home, 5, Policy { max_per_user: Some(2), ..MINUTES }).await;
-    house.allocate("a").await;
-    let second = house.allocate("a").await;
-    let answer = house.send("application/json", r#"{"user_id":"a"}"#).await;
+#[on_both]
+async fn a_user_may_have_so_many(db: TestDb) {
+    let server = open(&db, 5, Policy { max_per_user: Some(2), ..MINUTES }).await;
+    server.allocate("a").await;
+    let second = server.allocate("a").await;
+    let answer = server.send("application/json", r#"{"user_id":"a"}"#).await;
     let detail = answer.problem(409, "user-limit");
     assert!(detail.contains("2 leases"), "{detail}");
     assert_eq!(answer.json()["max_per_user"], 2);
-    house.allocate("b").await;
-    house.post(&format!("/api/leases/{}/release", text(&second["lease_id"]))).await;
-    house.allocate("a").await;
+    server.allocate("b").await;
+    server.post(&format!("/api/leases/{}/release", text(&second["lease_id"]))).await;
+    server.allocate("a").await;
 }
 
-async fn waits_are_checked(home: Home) {
-    let house = open(&home, 1, MINUTES).await;
+#[on_both]
+async fn waits_are_checked(db: TestDb) {
+    let server = open(&db, 1, MINUTES).await;
     for sent in ["-0.1", "60.001", "1e9", "1e999", "null", "\"5\"", "true"] {
         let body = format!(r#"{{"user_id":"a","wait_seconds":{sent}}}"#);
-        let detail = house.send("application/json", body).await.problem(400, "invalid-parameter");
+        let detail = server.send("application/json", body).await.problem(400, "invalid-parameter");
         assert!(detail.starts_with("wait_seconds must be a number from 0 to 60"), "{detail}");
     }
     for sent in ["", "61", "x", "-1"] {
         let body = format!("user_id=a&wait_seconds={sent}");
-        let answer = house.send("application/x-www-form-urlencoded", body).await;
+        let answer = server.send("application/x-www-form-urlencoded", body).await;
         let detail = answer.problem(400, "invalid-parameter");
         assert!(detail.starts_with("wait_seconds must be a number from 0 to 60."), "{detail}");
     }
-    assert_eq!(house.active().await, 0);
+    assert_eq!(server.active().await, 0);
     for body in [r#"{"user_id":"a","wait_seconds":0}"#, r#"{"user_id":"a","wait_seconds":60}"#] {
-        assert_eq!(house.send("application/json", body).await.status, 200);
+        assert_eq!(server.send("application/json", body).await.status, 200);
     }
 }
 
-async fn new_routes_are_like_the_others(home: Home) {
-    let house = open(&home, 2, MINUTES).await;
-    let id = text(&house.allocate("a").await["lease_id"]);
+#[on_both]
+async fn new_routes_are_like_the_others(db: TestDb) {
+    let server = open(&db, 2, MINUTES).await;
+    let id = text(&server.allocate("a").await["lease_id"]);
     for (path, allowed) in [
         ("/api/leases".to_owned(), "GET,HEAD"),
         (format!("/api/leases/{id}"), "GET,HEAD"),
@@ -164,7 +162,7 @@ async fn new_routes_are_like_the_others(home: Home) {
             if allowed.contains(method) {
                 continue;
             }
-            let answer = Answer::to(house.request(method.parse().unwrap(), &path)).await;
+            let answer = Answer::to(server.request(method.parse().unwrap(), &path)).await;
             assert_eq!(
                 (answer.status.as_u16(), answer.header("allow")),
                 (405, allowed),
@@ -172,8 +170,8 @@ async fn new_routes_are_like_the_others(home: Home) {
             );
         }
         if allowed.contains("GET") {
-            let (get, slashed) = (house.get(&path).await, house.get(&format!("/{path}//")).await);
-            let head = Answer::to(house.request(Method::HEAD, &path)).await;
+            let (get, slashed) = (server.get(&path).await, server.get(&format!("/{path}//")).await);
+            let head = Answer::to(server.request(Method::HEAD, &path)).await;
             for answer in [&slashed, &head] {
                 assert_eq!(answer.status, get.status, "{path}");
                 for name in ["content-type", "cache-control"] {
@@ -186,15 +184,15 @@ async fn new_routes_are_like_the_others(home: Home) {
     for path in
         ["/api/lease", "/api/leases/a/b", &format!("/api/leases/{id}/revive"), "/api/pool/1"]
     {
-        house.get(path).await.problem(404, "unknown-path");
-        house.post(path).await.problem(404, "unknown-path");
+        server.get(path).await.problem(404, "unknown-path");
+        server.post(path).await.problem(404, "unknown-path");
     }
     for (method, path) in [
         (Method::POST, format!("/api/leases/{id}/release")),
         (Method::POST, format!("/api/leases/{id}/renew")),
     ] {
-        let foreign = house.request(method, &path).header("origin", "https://evil.example");
+        let foreign = server.request(method, &path).header("origin", "https://evil.example");
         Answer::to(foreign).await.problem(403, "foreign-page");
     }
-    assert_eq!(house.active().await, 1);
+    assert_eq!(server.active().await, 1);
 }

@@ -7,22 +7,14 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use server::Settings;
 
-use crate::house::{Answer, Home, House, fields, on_both, text, until};
-
-on_both! {
-    a_long_wait_is_answered_with_its_place_until_it_is_served,
-    a_request_is_held_as_long_as_it_prefers,
-    the_queue_is_listed_page_by_page,
-    a_ticket_is_given_up,
-    what_is_no_wait_is_told,
-    a_stopping_server_keeps_tickets,
-}
+use crate::harness::{Answer, Serve as _, TestServer, fields, text};
+use testbed::{TestDb, eventually, on_both};
 
 const WAIT: Policy =
     Policy { when_full: WhenFull::Wait, ..Policy::of_lease(Duration::from_mins(2)) };
 
-async fn open(home: &Home) -> House {
-    home.open_under(Some(1), WAIT, Settings::default()).await
+async fn open(db: &TestDb) -> TestServer {
+    db.serve_policy(Some(1), WAIT, Settings::default()).await
 }
 
 fn body(user: &str) -> Value {
@@ -30,28 +22,29 @@ fn body(user: &str) -> Value {
 }
 
 /// An allocation of that user with the key `k`, held as long as it prefers.
-async fn ask(house: &House, user: &str, prefer: &str) -> Answer {
-    let request = house.request(Method::POST, "/api/tokens/allocate").json(&body(user));
+async fn ask(server: &TestServer, user: &str, prefer: &str) -> Answer {
+    let request = server.request(Method::POST, "/api/tokens/allocate").json(&body(user));
     Answer::to(request.header("idempotency-key", "k").header("prefer", prefer)).await
 }
 
 /// What an allocation that waits is told.
-async fn place(house: &House, user: &str) -> Value {
-    let answer = ask(house, user, "wait=0").await;
+async fn place(server: &TestServer, user: &str) -> Value {
+    let answer = ask(server, user, "wait=0").await;
     assert_eq!(answer.status, 202, "{}", answer.text);
     answer.json()
 }
 
-async fn release(house: &House, lease: &Value) {
-    let answer = house.post(&format!("/api/leases/{}/release", text(lease))).await;
+async fn release(server: &TestServer, lease: &Value) {
+    let answer = server.post(&format!("/api/leases/{}/release", text(lease))).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
 }
 
-async fn a_long_wait_is_answered_with_its_place_until_it_is_served(home: Home) {
-    let house = open(&home).await;
-    let held = house.allocate("holder").await;
-    let first = place(&house, "first").await;
-    let answer = ask(&house, "second", "wait=0").await;
+#[on_both]
+async fn a_long_wait_is_answered_with_its_place_until_it_is_served(db: TestDb) {
+    let server = open(&db).await;
+    let held = server.allocate("holder").await;
+    let first = place(&server, "first").await;
+    let answer = ask(&server, "second", "wait=0").await;
     assert_eq!(answer.status, 202);
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!(answer.header("cache-control"), "no-store");
@@ -63,51 +56,53 @@ async fn a_long_wait_is_answered_with_its_place_until_it_is_served(home: Home) {
         (&second["status"], &second["position"], &second["ahead"], &second["retry_after"]),
         (&json!("waiting"), &json!(2), &json!(1), &json!(1))
     );
-    assert_eq!(place(&house, "second").await, second);
-    release(&house, &held["lease_id"]).await;
+    assert_eq!(place(&server, "second").await, second);
+    release(&server, &held["lease_id"]).await;
     // Its place is kept for the first, who has not asked yet.
-    assert_eq!(place(&house, "second").await, second);
-    let lease = ask(&house, "first", "wait=0").await;
+    assert_eq!(place(&server, "second").await, second);
+    let lease = ask(&server, "first", "wait=0").await;
     assert_eq!(
         (lease.status, &lease.json()["lease_id"]),
         (200.try_into().unwrap(), &first["ticket"])
     );
-    assert_eq!(place(&house, "second").await["position"], 1);
-    release(&house, &first["ticket"]).await;
-    let lease = ask(&house, "second", "wait=0").await.json();
+    assert_eq!(place(&server, "second").await["position"], 1);
+    release(&server, &first["ticket"]).await;
+    let lease = ask(&server, "second", "wait=0").await.json();
     assert_eq!((&lease["lease_id"], &lease["user"]), (&second["ticket"], &json!("second")));
 }
 
-async fn a_request_is_held_as_long_as_it_prefers(home: Home) {
-    let house = open(&home).await;
-    let held = house.allocate("holder").await;
+#[on_both]
+async fn a_request_is_held_as_long_as_it_prefers(db: TestDb) {
+    let server = open(&db).await;
+    let held = server.allocate("holder").await;
     let since = Instant::now();
-    let answer = ask(&house, "first", "respond-async, wait=1").await;
+    let answer = ask(&server, "first", "respond-async, wait=1").await;
     assert_eq!(answer.status, 202);
     let took = since.elapsed();
     assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
     let released = async {
-        until("it is held", async || {
-            let queue = house.get("/api/queue").await.json();
+        eventually("it is held", async || {
+            let queue = server.get("/api/queue").await.json();
             queue["waiting"] == 1
         })
         .await;
-        release(&house, &held["lease_id"]).await;
+        release(&server, &held["lease_id"]).await;
     };
     let since = Instant::now();
-    let (lease, ()) = tokio::join!(ask(&house, "first", "wait=60"), released);
+    let (lease, ()) = tokio::join!(ask(&server, "first", "wait=60"), released);
     assert_eq!(lease.status, 200, "{}", lease.text);
     assert!(since.elapsed() < Duration::from_secs(10), "it is answered when it is served");
 }
 
-async fn the_queue_is_listed_page_by_page(home: Home) {
-    let house = open(&home).await;
-    house.allocate("holder").await;
+#[on_both]
+async fn the_queue_is_listed_page_by_page(db: TestDb) {
+    let server = open(&db).await;
+    server.allocate("holder").await;
     let mut tickets = Vec::new();
     for user in ["Ann", "Bob", "Cid"] {
-        tickets.push(place(&house, user).await);
+        tickets.push(place(&server, user).await);
     }
-    let queue = house.get("/api/queue").await;
+    let queue = server.get("/api/queue").await;
     assert_eq!(queue.header("cache-control"), "no-store");
     let queue = queue.json();
     assert_eq!((&queue["waiting"], &queue["next"]), (&json!(3), &Value::Null));
@@ -122,71 +117,75 @@ async fn the_queue_is_listed_page_by_page(home: Home) {
         assert_eq!(row["kept"], true);
     }
     assert_eq!((&rows[1]["user"], &rows[1]["position"]), (&json!("Bob"), &json!(2)));
-    let one = house.get(&format!("/api/queue/{}", text(&tickets[1]["ticket"]))).await.json();
+    let one = server.get(&format!("/api/queue/{}", text(&tickets[1]["ticket"]))).await.json();
     assert_eq!(one, rows[1]);
     let mut path = "/api/queue?limit=2".to_owned();
     let mut pages = Vec::new();
     loop {
-        let page = house.get(&path).await.json();
+        let page = server.get(&path).await.json();
         pages.push(page["tickets"].as_array().unwrap().clone());
         let Some(next) = page["next"].as_str() else { break };
         next.clone_into(&mut path);
     }
     assert_eq!(pages, [&rows[..2], &rows[2..]]);
     for query in ["limit=0", "limit=1001", "after=-1", "limt=2"] {
-        house.get(&format!("/api/queue?{query}")).await.problem(400, "invalid-parameter");
+        server.get(&format!("/api/queue?{query}")).await.problem(400, "invalid-parameter");
     }
 }
 
-async fn a_ticket_is_given_up(home: Home) {
-    let house = open(&home).await;
-    let held = house.allocate("holder").await;
+#[on_both]
+async fn a_ticket_is_given_up(db: TestDb) {
+    let server = open(&db).await;
+    let held = server.allocate("holder").await;
     let deleted = async {
-        until("it is held", async || house.get("/api/pool").await.json()["waiting"] == 1).await;
-        let ticket = text(&house.get("/api/queue").await.json()["tickets"][0]["ticket"]);
+        eventually("it is held", async || server.get("/api/pool").await.json()["waiting"] == 1)
+            .await;
+        let ticket = text(&server.get("/api/queue").await.json()["tickets"][0]["ticket"]);
         let path = format!("/api/queue/{ticket}");
-        let answer = house.delete(&path).await;
+        let answer = server.delete(&path).await;
         assert_eq!(answer.json(), json!({ "status": "given_up", "ticket": ticket }));
-        house.delete(&path).await.problem(404, "unknown-ticket");
-        house.get(&path).await.problem(404, "unknown-ticket");
+        server.delete(&path).await.problem(404, "unknown-ticket");
+        server.get(&path).await.problem(404, "unknown-ticket");
     };
-    let (refused, ()) = tokio::join!(ask(&house, "first", "wait=60"), deleted);
+    let (refused, ()) = tokio::join!(ask(&server, "first", "wait=60"), deleted);
     refused.problem(409, "ticket-given-up");
-    let again = place(&house, "first").await;
-    release(&house, &held["lease_id"]).await;
-    let lease = ask(&house, "first", "wait=0").await.json();
+    let again = place(&server, "first").await;
+    release(&server, &held["lease_id"]).await;
+    let lease = ask(&server, "first", "wait=0").await.json();
     assert_eq!(lease["lease_id"], again["ticket"]);
-    let served = house.delete(&format!("/api/queue/{}", text(&again["ticket"]))).await;
+    let served = server.delete(&format!("/api/queue/{}", text(&again["ticket"]))).await;
     served.problem(409, "ticket-served");
     assert_eq!(served.json()["lease_id"], again["ticket"]);
-    house.delete("/api/queue/1").await.problem(400, "invalid-id");
+    server.delete("/api/queue/1").await.problem(400, "invalid-id");
 }
 
-async fn what_is_no_wait_is_told(home: Home) {
-    let house = open(&home).await;
-    house.allocate("holder").await;
-    let without_key = house.send("application/json", r#"{"user_id":"a","wait_seconds":61}"#).await;
+#[on_both]
+async fn what_is_no_wait_is_told(db: TestDb) {
+    let server = open(&db).await;
+    server.allocate("holder").await;
+    let without_key = server.send("application/json", r#"{"user_id":"a","wait_seconds":61}"#).await;
     let detail = without_key.problem(400, "invalid-parameter");
     assert!(detail.contains("from 0 to 60") && detail.contains("86400"), "{detail}");
     let too_long = json!({ "user_id": "a", "wait_seconds": 86_401 });
-    let detail = house.allocate_once(&too_long, "k").await.problem(400, "invalid-parameter");
+    let detail = server.allocate_once(&too_long, "k").await.problem(400, "invalid-parameter");
     assert!(detail.contains("from 0 to 86400"), "{detail}");
-    let detail = ask(&house, "a", "wait=soon").await.problem(400, "invalid-parameter");
+    let detail = ask(&server, "a", "wait=soon").await.problem(400, "invalid-parameter");
     assert!(detail.contains("Prefer"), "{detail}");
     // Without a key a request can't be asked for again, so it is held.
-    let request = house.request(Method::POST, "/api/tokens/allocate").header("prefer", "wait=0");
+    let request = server.request(Method::POST, "/api/tokens/allocate").header("prefer", "wait=0");
     let request = request.json(&json!({ "user_id": "a", "wait_seconds": 0.3 }));
     Answer::to(request).await.problem(503, "pool-full");
 }
 
-async fn a_stopping_server_keeps_tickets(home: Home) {
-    let house = open(&home).await;
-    let held = house.allocate("holder").await;
-    let (first, second) = (place(&house, "first").await, place(&house, "second").await);
-    house.stop().await.unwrap();
-    let house = open(&home).await;
-    assert_eq!(place(&house, "second").await, second);
-    assert_eq!(place(&house, "first").await, first);
-    release(&house, &held["lease_id"]).await;
-    assert_eq!(ask(&house, "first", "wait=0").await.status, 200);
+#[on_both]
+async fn a_stopping_server_keeps_tickets(db: TestDb) {
+    let server = open(&db).await;
+    let held = server.allocate("holder").await;
+    let (first, second) = (place(&server, "first").await, place(&server, "second").await);
+    server.stop().await.unwrap();
+    let server = open(&db).await;
+    assert_eq!(place(&server, "second").await, second);
+    assert_eq!(place(&server, "first").await, first);
+    release(&server, &held["lease_id"]).await;
+    assert_eq!(ask(&server, "first", "wait=0").await.status, 200);
 }

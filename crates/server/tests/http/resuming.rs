@@ -9,37 +9,25 @@ use server::Settings;
 use store::Wanted;
 
 use crate::following::{Follower, Hesitant, Message, allocate_often, place};
-use crate::house::{Home, House, on_both, text};
+use crate::harness::{Serve as _, TestServer, text};
 use crate::obstacle::Obstacle;
-
-on_both! {
-    a_stream_goes_on_from_wherever_it_was_cut,
-    cut_at_any_places_it_is_the_same_as_uncut,
-    what_the_journal_has_no_more_is_told,
-    an_id_that_is_no_longer_true_is_told,
-    who_is_slow_to_catch_up_misses_nothing,
-    what_is_too_much_at_once_is_told_and_can_be_had_later,
-    a_journal_that_is_away_is_waited_for,
-    a_journal_that_stays_away_ends_the_stream,
-    whoever_was_cut_off_with_others_reads_with_them,
-    streams_that_wait_for_the_journal_end_when_the_server_stops,
-}
+use testbed::{TestDb, on_both};
 
 /// Events of batches that have one, two, and many; and the ids that may be resumed from, each with
 /// how many of the events come before it.
-async fn past(house: &House) -> (Vec<Message>, Vec<(String, usize)>) {
-    let mut follower = Follower::of(house).await;
+async fn past(server: &TestServer) -> (Vec<Message>, Vec<(String, usize)>) {
+    let mut follower = Follower::of(server).await;
     let mut ids = vec![(follower.message().await.unwrap().id().to_owned(), 0)];
     for user in ["a", "b", "c"] {
-        house.allocate(user).await;
+        server.allocate(user).await;
     }
-    let renewed = house.allocate("d").await["lease_id"].clone();
+    let renewed = server.allocate("d").await["lease_id"].clone();
     let renew = format!("/api/leases/{}/renew", text(&renewed));
     for _ in 0..2 {
-        assert_eq!(house.post(&renew).await.status, 200);
+        assert_eq!(server.post(&renew).await.status, 200);
     }
-    house.delete("/api/tokens/clear-active").await;
-    house.allocate("e").await;
+    server.delete("/api/tokens/clear-active").await;
+    server.allocate("e").await;
     let events = follower.events(4 + 1 + 2 + 3 + 1).await;
     for (index, event) in events.iter().enumerate() {
         ids.push((event.id().to_owned(), index + 1));
@@ -51,33 +39,34 @@ async fn past(house: &House) -> (Vec<Message>, Vec<(String, usize)>) {
     (events, ids)
 }
 
-async fn assert_resumable(house: &House, events: &[Message], ids: &[(String, usize)]) {
+async fn assert_resumable(server: &TestServer, events: &[Message], ids: &[(String, usize)]) {
     for (id, seen) in ids {
-        let mut follower = Follower::after(house, id).await;
+        let mut follower = Follower::after(server, id).await;
         let rest = follower.events(events.len() - seen).await;
         assert_eq!(rest, events[*seen..], "after {id}");
         let query = format!("last_event_id={id}");
-        let rest = Follower::with(house, &query).await.events(events.len() - seen).await;
+        let rest = Follower::with(server, &query).await.events(events.len() - seen).await;
         assert_eq!(rest, events[*seen..], "after {id}");
     }
 }
 
-async fn a_stream_goes_on_from_wherever_it_was_cut(home: Home) {
+#[on_both]
+async fn a_stream_goes_on_from_wherever_it_was_cut(db: TestDb) {
     let policy = Policy {
         max_lease: Some(Duration::from_mins(5)),
         ..Policy::of_lease(Duration::from_mins(1))
     };
-    let open = async || home.open_under(Some(3), policy, Settings::default()).await;
-    let house = open().await;
-    let (mut events, ids) = past(&house).await;
-    assert_resumable(&house, &events, &ids).await;
-    house.stop().await.unwrap();
-    let house = open().await;
-    assert_resumable(&house, &events, &ids).await;
+    let open = async || db.serve_policy(Some(3), policy, Settings::default()).await;
+    let server = open().await;
+    let (mut events, ids) = past(&server).await;
+    assert_resumable(&server, &events, &ids).await;
+    server.stop().await.unwrap();
+    let server = open().await;
+    assert_resumable(&server, &events, &ids).await;
     // What happens from now on follows on what happened then.
-    let mut follower = Follower::after(&house, &ids[2].0).await;
-    let mut live = Follower::of(&house).await;
-    house.allocate("f").await;
+    let mut follower = Follower::after(&server, &ids[2].0).await;
+    let mut live = Follower::of(&server).await;
+    server.allocate("f").await;
     events.push(live.event().await);
     assert_eq!(follower.events(events.len() - ids[2].1).await, events[ids[2].1..]);
 }
@@ -94,12 +83,12 @@ impl Numbers {
 }
 
 /// All events up to the one of the user `the last`, of a client that is cut off again and again.
-async fn followed_in_pieces(houses: &[Arc<House>], from: String, seed: u64) -> Vec<Message> {
+async fn followed_in_pieces(servers: &[Arc<TestServer>], from: String, seed: u64) -> Vec<Message> {
     let mut numbers = Numbers(seed);
     let (mut events, mut last) = (Vec::new(), from);
     loop {
-        let house = &houses[usize::try_from(numbers.below(houses.len() as u64)).unwrap()];
-        let mut follower = Follower::after(house, &last).await;
+        let server = &servers[usize::try_from(numbers.below(servers.len() as u64)).unwrap()];
+        let mut follower = Follower::after(server, &last).await;
         for _ in 0..numbers.below(40) {
             let message = follower.message().await.unwrap();
             let user = (!message.event.is_empty()).then(|| message.json()["user"].clone());
@@ -117,30 +106,30 @@ async fn followed_in_pieces(houses: &[Arc<House>], from: String, seed: u64) -> V
 }
 
 /// Several clients follow in pieces while much happens, and one without being cut off.
-async fn assert_pieces_fit(houses: Vec<House>) {
-    let houses: Vec<Arc<House>> = houses.into_iter().map(Arc::new).collect();
-    let mut whole = Follower::of(&houses[0]).await;
+async fn assert_pieces_fit(servers: Vec<TestServer>) {
+    let servers: Vec<Arc<TestServer>> = servers.into_iter().map(Arc::new).collect();
+    let mut whole = Follower::of(&servers[0]).await;
     let from = whole.message().await.unwrap().id().to_owned();
     let pieces: Vec<_> = (0..6)
         .map(|seed| {
-            let (houses, from) = (houses.clone(), from.clone());
-            tokio::spawn(async move { followed_in_pieces(&houses, from, seed).await })
+            let (servers, from) = (servers.clone(), from.clone());
+            tokio::spawn(async move { followed_in_pieces(&servers, from, seed).await })
         })
         .collect();
     let mut numbers = Numbers(99);
     for round in 0..60 {
-        let house = &houses[round % houses.len()];
+        let server = &servers[round % servers.len()];
         let users = (0..=numbers.below(8)).map(|user| user.to_string());
         let users: Vec<_> = users.map(|name| pool::User::new(&name).unwrap()).collect();
-        let at_once = users.into_iter().map(|user| house.engine.allocate(user));
+        let at_once = users.into_iter().map(|user| server.engine.allocate(user));
         for granted in futures_util::future::join_all(at_once).await {
             granted.unwrap().unwrap();
         }
         if numbers.below(10) == 0 {
-            house.engine.clear().await.unwrap();
+            server.engine.clear().await.unwrap();
         }
     }
-    houses[0].allocate("the last").await;
+    servers[0].allocate("the last").await;
     let whole = whole.until_user("the last").await;
     assert!(whole.len() > 200 && whole.iter().all(|event| event.event != "resync"));
     assert!(whole.is_sorted_by(|one, other| place(one.id()) < place(other.id())));
@@ -149,101 +138,105 @@ async fn assert_pieces_fit(houses: Vec<House>) {
     }
 }
 
-async fn cut_at_any_places_it_is_the_same_as_uncut(home: Home) {
-    assert_pieces_fit(vec![home.open_size(10).await]).await;
+#[on_both]
+async fn cut_at_any_places_it_is_the_same_as_uncut(db: TestDb) {
+    assert_pieces_fit(vec![db.serve_size(10).await]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_server_tells_what_all_of_them_do() {
-    let home = Home::postgres().await;
-    let houses = vec![home.open_size(10).await, home.open_size(10).await];
+    let db = TestDb::postgres().await;
+    let servers = vec![db.serve_size(10).await, db.serve_size(10).await];
     let mut followers = Vec::new();
-    for house in &houses {
-        followers.push(Follower::of(house).await);
+    for server in &servers {
+        followers.push(Follower::of(server).await);
     }
     for round in 0..20 {
-        houses[round % 2].allocate(&round.to_string()).await;
+        servers[round % 2].allocate(&round.to_string()).await;
     }
     let seen = followers[0].events(30).await;
     assert_eq!(seen, followers[1].events(30).await);
     // An id from one server is good at the other.
-    let mut follower = Follower::after(&houses[1], seen[7].id()).await;
+    let mut follower = Follower::after(&servers[1], seen[7].id()).await;
     assert_eq!(follower.events(22).await, seen[8..]);
-    assert_pieces_fit(houses).await;
+    assert_pieces_fit(servers).await;
 }
 
-async fn what_the_journal_has_no_more_is_told(home: Home) {
+#[on_both]
+async fn what_the_journal_has_no_more_is_told(db: TestDb) {
     let engine_settings =
         engine::Settings { journal_max_entries: 5, ..engine::Settings::default() };
     let wanted = Wanted { size: Some(3), ..Wanted::default() };
-    let house = home.open_once(async {}, wanted, engine_settings, Settings::default());
-    house.ready().await;
-    let mut follower = Follower::of(&house).await;
+    let server = db.serve_after(async {}, wanted, engine_settings, Settings::default());
+    server.ready().await;
+    let mut follower = Follower::of(&server).await;
     let first = follower.message().await.unwrap().id().to_owned();
     let user = pool::User::new("a").unwrap();
-    let allocate = async || house.engine.allocate(user.clone()).await.unwrap().unwrap();
+    let allocate = async || server.engine.allocate(user.clone()).await.unwrap().unwrap();
     for _ in 0..2_000 {
         allocate().await;
-        if house.engine.journal(1, place(&first).1, 1).await.unwrap().is_none() {
+        if server.engine.journal(1, place(&first).1, 1).await.unwrap().is_none() {
             break;
         }
     }
-    let mut late = Follower::after(&house, &first).await;
-    assert_resync(&house, &mut late, "not-in-journal").await;
+    let mut late = Follower::after(&server, &first).await;
+    assert_resync(&server, &mut late, "not-in-journal").await;
     assert_resync(
-        &house,
-        &mut Follower::after(&house, &format!("{first}-0")).await,
+        &server,
+        &mut Follower::after(&server, &format!("{first}-0")).await,
         "not-in-journal",
     )
     .await;
 }
 
 /// The next message is a resync, to where the pool is now, and then the stream goes on.
-async fn assert_resync(house: &House, follower: &mut Follower, reason: &str) {
-    let now = house.engine.read(|view| view.stamp).await.unwrap();
+async fn assert_resync(server: &TestServer, follower: &mut Follower, reason: &str) {
+    let now = server.engine.read(|view| view.stamp).await.unwrap();
     let resync = follower.event().await;
     let expected = json!({ "epoch": now.epoch, "version": now.version, "reason": reason });
     assert_eq!((resync.event.as_str(), resync.json()), ("resync", expected));
     assert_eq!(resync.id(), format!("{}-{}", now.epoch, now.version));
-    house.engine.clear().await.unwrap();
-    house.allocate("after it").await;
+    server.engine.clear().await.unwrap();
+    server.allocate("after it").await;
     let events = follower.until_user("after it").await;
     assert!(events.iter().all(|event| event.event != "resync"), "{events:?}");
     assert!(place(events[0].id()).1 > now.version);
 }
 
-async fn an_id_that_is_no_longer_true_is_told(home: Home) {
-    let house = home.open_size(3).await;
-    house.allocate("a").await;
-    let now = house.engine.read(|view| view.stamp).await.unwrap();
+#[on_both]
+async fn an_id_that_is_no_longer_true_is_told(db: TestDb) {
+    let server = db.serve_size(3).await;
+    server.allocate("a").await;
+    let now = server.engine.read(|view| view.stamp).await.unwrap();
     for (id, reason) in [
         ("7-1".to_owned(), "other-epoch"),
         ("0-1-0".to_owned(), "other-epoch"),
         (format!("{}-0", now.epoch), "not-in-journal"),
         (format!("{}-{}-3", now.epoch, now.version + 1_000), "not-in-journal"),
     ] {
-        let mut follower = Follower::after(&house, &id).await;
-        assert_resync(&house, &mut follower, reason).await;
+        let mut follower = Follower::after(&server, &id).await;
+        assert_resync(&server, &mut follower, reason).await;
     }
     // Such an index was never given, but all of the batch is before it.
-    let now = house.engine.read(|view| view.stamp).await.unwrap();
+    let now = server.engine.read(|view| view.stamp).await.unwrap();
     let id = format!("{}-{}-999", now.epoch, now.version);
-    let mut follower = Follower::after(&house, &id).await;
-    tokio::time::timeout(Duration::from_secs(5), house.allocate("b")).await.unwrap();
+    let mut follower = Follower::after(&server, &id).await;
+    tokio::time::timeout(Duration::from_secs(5), server.allocate("b")).await.unwrap();
     assert_eq!(follower.event().await.json()["user"], "b");
 }
 
-async fn who_is_slow_to_catch_up_misses_nothing(home: Home) {
-    let house = home.open_size(10).await;
-    let first = Follower::of(&house).await.message().await.unwrap();
-    house.allocate("the first").await;
-    allocate_often(&house, 5_000).await;
-    let mut slow = Hesitant::of(&house, &format!("last_event_id={}", first.id())).await;
+#[on_both]
+async fn who_is_slow_to_catch_up_misses_nothing(db: TestDb) {
+    let server = db.serve_size(10).await;
+    let first = Follower::of(&server).await.message().await.unwrap();
+    server.allocate("the first").await;
+    allocate_often(&server, 5_000).await;
+    let mut slow = Hesitant::of(&server, &format!("last_event_id={}", first.id())).await;
     let mut last = place(first.id());
     let mut fences = Vec::new();
     // Meanwhile more happens than is kept for those who are slow to follow.
-    allocate_often(&house, 8_000).await;
-    house.allocate("the last but one").await;
+    allocate_often(&server, 8_000).await;
+    server.allocate("the last but one").await;
     loop {
         let message = slow.message().await;
         assert_ne!(message.event, "resync", "{message:?}");
@@ -254,7 +247,7 @@ async fn who_is_slow_to_catch_up_misses_nothing(home: Home) {
             fences.push(data["fence"].as_i64().unwrap());
             match data["user"].as_str().unwrap() {
                 // Now it has caught up, and goes on as others do.
-                "the last but one" => drop(house.allocate("the last").await),
+                "the last but one" => drop(server.allocate("the last").await),
                 "the last" => break,
                 _ => {}
             }
@@ -263,51 +256,53 @@ async fn who_is_slow_to_catch_up_misses_nothing(home: Home) {
     assert!(fences.iter().copied().eq(1..=13_003), "{} starts", fences.len());
 }
 
-async fn what_is_too_much_at_once_is_told_and_can_be_had_later(home: Home) {
+#[on_both]
+async fn what_is_too_much_at_once_is_told_and_can_be_had_later(db: TestDb) {
     const TOKENS: usize = 10_000;
-    let house = home.open_size(TOKENS).await;
-    allocate_often(&house, TOKENS).await;
-    let mut follower = Follower::of(&house).await;
+    let server = db.serve_size(TOKENS).await;
+    allocate_often(&server, TOKENS).await;
+    let mut follower = Follower::of(&server).await;
     let before = follower.message().await.unwrap();
-    house.engine.clear().await.unwrap();
-    assert_resync(&house, &mut follower, "too-much").await;
-    let events = Follower::after(&house, before.id()).await.events(TOKENS + 1).await;
+    server.engine.clear().await.unwrap();
+    assert_resync(&server, &mut follower, "too-much").await;
+    let events = Follower::after(&server, before.id()).await.events(TOKENS + 1).await;
     assert!(events[..TOKENS].iter().all(|event| event.json()["reason"] == "cleared"));
     assert_eq!(events[TOKENS].json()["user"], "after it");
 }
 
 /// A server before whose journal there is an obstacle, an id, and so many events since.
 async fn obstructed(
-    home: &Home,
+    db: &TestDb,
     patience: Duration,
     comment_every: Duration,
     count: usize,
-) -> (House, Arc<Obstacle>, String, Vec<Message>) {
-    let (database, obstacle) = Obstacle::before(home.database());
+) -> (TestServer, Arc<Obstacle>, String, Vec<Message>) {
+    let (database, obstacle) = Obstacle::before(db.database());
     let engine_settings = engine::Settings { timeout: patience, ..engine::Settings::default() };
     let settings = Settings { comment_every, ..Settings::default() };
     let wanted = Wanted { size: Some(1_000), ..Wanted::default() };
-    let house = House::of(database, async {}, wanted, engine_settings, settings);
-    house.ready().await;
-    let mut live = Follower::of(&house).await;
+    let server = TestServer::of(database, async {}, wanted, engine_settings, settings);
+    server.ready().await;
+    let mut live = Follower::of(&server).await;
     let first = live.message().await.unwrap().id().to_owned();
     for number in 0..count {
-        house.allocate(&number.to_string()).await;
+        server.allocate(&number.to_string()).await;
     }
     let events = live.events(count).await;
     obstacle.allow_journal(0);
-    (house, obstacle, first, events)
+    (server, obstacle, first, events)
 }
 
 /// After how many milliseconds a client is to connect again.
 const RETRY: std::ops::Range<u64> = 1_500..3_000;
 
-async fn a_journal_that_is_away_is_waited_for(home: Home) {
+#[on_both]
+async fn a_journal_that_is_away_is_waited_for(db: TestDb) {
     let (patience, comment_every) = (Duration::from_millis(500), Duration::from_secs(1));
-    let (house, obstacle, first, events) = obstructed(&home, patience, comment_every, 10).await;
+    let (server, obstacle, first, events) = obstructed(&db, patience, comment_every, 10).await;
     let mut followers = Vec::new();
     for _ in 0..3 {
-        followers.push(Follower::after(&house, &first).await);
+        followers.push(Follower::after(&server, &first).await);
     }
     // By the time of the first comment one of them has failed to read, while the others waited.
     for follower in &mut followers {
@@ -324,26 +319,28 @@ async fn a_journal_that_is_away_is_waited_for(home: Home) {
     }
 }
 
-async fn a_journal_that_stays_away_ends_the_stream(home: Home) {
+#[on_both]
+async fn a_journal_that_stays_away_ends_the_stream(db: TestDb) {
     let (patience, comment_every) = (Duration::from_millis(500), Duration::from_millis(500));
-    let (house, obstacle, first, events) = obstructed(&home, patience, comment_every, 10).await;
+    let (server, obstacle, first, events) = obstructed(&db, patience, comment_every, 10).await;
     for _ in 0..2 {
-        let mut follower = Follower::after(&house, &first).await;
+        let mut follower = Follower::after(&server, &first).await;
         while let Some(message) = follower.message().await {
             assert_eq!((message.event.as_str(), message.id), ("", None));
         }
     }
     obstacle.allow_journal(1_000);
-    assert_eq!(Follower::after(&house, &first).await.events(10).await, events);
+    assert_eq!(Follower::after(&server, &first).await.events(10).await, events);
 }
 
-async fn whoever_was_cut_off_with_others_reads_with_them(home: Home) {
+#[on_both]
+async fn whoever_was_cut_off_with_others_reads_with_them(db: TestDb) {
     const READS: usize = 1_000;
     let (patience, comment_every) = (Duration::from_secs(20), Duration::from_secs(15));
-    let (house, obstacle, first, events) = obstructed(&home, patience, comment_every, 300).await;
+    let (server, obstacle, first, events) = obstructed(&db, patience, comment_every, 300).await;
     let mut followers = Vec::new();
     for _ in 0..100 {
-        followers.push(Follower::after(&house, &first).await);
+        followers.push(Follower::after(&server, &first).await);
     }
     obstacle.allow_journal(READS);
     let read = followers.into_iter().map(async |mut follower| follower.events(300).await);
@@ -354,12 +351,13 @@ async fn whoever_was_cut_off_with_others_reads_with_them(home: Home) {
     assert!((1..=50).contains(&reads), "{reads} reads for 100 streams");
 }
 
-async fn streams_that_wait_for_the_journal_end_when_the_server_stops(home: Home) {
+#[on_both]
+async fn streams_that_wait_for_the_journal_end_when_the_server_stops(db: TestDb) {
     let (patience, comment_every) = (Duration::from_mins(1), Duration::from_secs(7));
-    let (house, _obstacle, first, _) = obstructed(&home, patience, comment_every, 10).await;
+    let (server, _obstacle, first, _) = obstructed(&db, patience, comment_every, 10).await;
     let mut followers = Vec::new();
     for _ in 0..3 {
-        followers.push(Follower::after(&house, &first).await);
+        followers.push(Follower::after(&server, &first).await);
     }
     for follower in &mut followers {
         let retry = follower.message().await.unwrap().retry;
@@ -367,7 +365,7 @@ async fn streams_that_wait_for_the_journal_end_when_the_server_stops(home: Home)
         assert_eq!(follower.message().await.unwrap().comments, 1, "it lives meanwhile");
     }
     let begun = Instant::now();
-    let stopped = house.stop();
+    let stopped = server.stop();
     for mut follower in followers {
         while let Some(message) = follower.message().await {
             assert_eq!((message.event.as_str(), message.comments), ("", 1));
@@ -380,12 +378,12 @@ async fn streams_that_wait_for_the_journal_end_when_the_server_stops(home: Home)
 /// As a failover does that forgets what was acknowledged.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_that_was_replaced_is_told() {
-    let home = Home::postgres().await;
-    let house = home.open_size(3).await;
-    let mut follower = Follower::of(&house).await;
-    house.allocate("a").await;
+    let db = TestDb::postgres().await;
+    let server = db.serve_size(3).await;
+    let mut follower = Follower::of(&server).await;
+    server.allocate("a").await;
     follower.until_user("a").await;
     let other = "update token_manager.batches set batch_id = gen_random_uuid()";
-    testbed::Cluster::shared().execute(&home.url, other).await.unwrap();
-    assert_resync(&house, &mut follower, "reloaded").await;
+    testbed::Cluster::shared().execute(db.url(), other).await.unwrap();
+    assert_resync(&server, &mut follower, "reloaded").await;
 }

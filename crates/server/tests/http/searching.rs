@@ -3,19 +3,11 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::house::{Answer, Home, House, fields, on_both, text, until};
+use crate::harness::{Answer, Serve as _, TestServer, fields, text};
+use testbed::{TestDb, eventually, on_both};
 
-on_both! {
-    every_filter_finds_what_it_names,
-    who_held_what_at_a_time_is_told,
-    times_may_have_any_offset,
-    leases_are_paged,
-    pages_follow_no_newer_leases,
-    bad_questions_are_told,
-}
-
-async fn ask(house: &House, query: &str) -> Vec<Value> {
-    let answer = house.get(&format!("/api/leases{query}")).await;
+async fn ask(server: &TestServer, query: &str) -> Vec<Value> {
+    let answer = server.get(&format!("/api/leases{query}")).await;
     assert_eq!(answer.status, 200, "{query}: {}", answer.text);
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(fields(&answer.text), ["leases", "next"]);
@@ -25,34 +17,35 @@ async fn ask(house: &House, query: &str) -> Vec<Value> {
 }
 
 /// The fences of the leases that are found.
-async fn fences(house: &House, query: &str) -> Vec<i64> {
-    ask(house, query).await.iter().map(|lease| lease["fence"].as_i64().unwrap()).collect()
+async fn fences(server: &TestServer, query: &str) -> Vec<i64> {
+    ask(server, query).await.iter().map(|lease| lease["fence"].as_i64().unwrap()).collect()
 }
 
 /// Leases 1 to 7 on three tokens: released, cleared, expired, evicted, and three that run.
-async fn eventful(home: &Home) -> (House, Vec<Value>) {
-    let house = home.open_size(3).await;
-    let mut leases = vec![house.allocate("Ann").await];
-    house.post(&format!("/api/leases/{}/release", text(&leases[0]["lease_id"]))).await;
-    leases.push(house.allocate("bob & co").await);
-    house.delete("/api/tokens/clear-active").await;
+async fn eventful(db: &TestDb) -> (TestServer, Vec<Value>) {
+    let server = db.serve_size(3).await;
+    let mut leases = vec![server.allocate("Ann").await];
+    server.post(&format!("/api/leases/{}/release", text(&leases[0]["lease_id"]))).await;
+    leases.push(server.allocate("bob & co").await);
+    server.delete("/api/tokens/clear-active").await;
     let short = r#"{"user_id":"Ann","lease_seconds":0.001}"#;
-    leases.push(house.send("application/json", short).await.json());
-    until("it has expired", async || house.active().await == 0).await;
+    leases.push(server.send("application/json", short).await.json());
+    eventually("it has expired", async || server.active().await == 0).await;
     for user in ["Ann", "0198C1B2-7A43-7CC0-8F0E-0123456789AB", "Ann"] {
-        leases.push(house.allocate(user).await);
+        leases.push(server.allocate(user).await);
     }
-    leases.push(house.allocate("bob & co").await);
-    (house, leases)
+    leases.push(server.allocate("bob & co").await);
+    (server, leases)
 }
 
-async fn every_filter_finds_what_it_names(home: Home) {
-    let (house, leases) = eventful(&home).await;
-    let all = ask(&house, "").await;
+#[on_both]
+async fn every_filter_finds_what_it_names(db: TestDb) {
+    let (server, leases) = eventful(&db).await;
+    let all = ask(&server, "").await;
     let found: Vec<i64> = all.iter().map(|lease| lease["fence"].as_i64().unwrap()).collect();
     assert_eq!(found, [7, 6, 5, 4, 3, 2, 1], "newest first");
     for lease in &all {
-        let shown = house.get(&format!("/api/leases/{}", text(&lease["lease_id"]))).await.json();
+        let shown = server.get(&format!("/api/leases/{}", text(&lease["lease_id"]))).await.json();
         for (field, value) in lease.as_object().unwrap() {
             assert!(*value == shown[field] || field == "expires_in", "{field}: {value}");
         }
@@ -90,18 +83,19 @@ async fn every_filter_finds_what_it_names(home: Home) {
         (&format!("?token_id={}", token.to_uppercase()), of_token),
         ("?token_id=00000000-0000-4000-8000-000000000000", vec![]),
     ] {
-        assert_eq!(fences(&house, query).await, expected, "{query}");
+        assert_eq!(fences(&server, query).await, expected, "{query}");
     }
     let started = |lease: usize| text(&leases[lease]["activated_at"]);
     let from = format!("?from={}", started(3));
-    assert_eq!(fences(&house, &from).await, [7, 6, 5, 4], "from is included");
+    assert_eq!(fences(&server, &from).await, [7, 6, 5, 4], "from is included");
     let to = format!("?from={}&to={}", started(1), started(3));
-    assert_eq!(fences(&house, &to).await, [3, 2], "to is not");
+    assert_eq!(fences(&server, &to).await, [3, 2], "to is not");
 }
 
-async fn who_held_what_at_a_time_is_told(home: Home) {
-    let (house, leases) = eventful(&home).await;
-    let at = async |time: &Value| fences(&house, &format!("?at={}", text(time))).await;
+#[on_both]
+async fn who_held_what_at_a_time_is_told(db: TestDb) {
+    let (server, leases) = eventful(&db).await;
+    let at = async |time: &Value| fences(&server, &format!("?at={}", text(time))).await;
     // A lease is held from its very start to its end, which is not part of it.
     for lease in &leases {
         let held = at(&lease["activated_at"]).await;
@@ -109,30 +103,31 @@ async fn who_held_what_at_a_time_is_told(home: Home) {
     }
     assert_eq!(at(&leases[2]["expires_at"]).await, [0; 0]);
     assert_eq!(at(&leases[6]["activated_at"]).await, [7, 6, 5], "4 was evicted at that moment");
-    let before = fences(&house, "?at=2020-01-01T00:00:00Z").await;
+    let before = fences(&server, "?at=2020-01-01T00:00:00Z").await;
     assert!(before.is_empty(), "{before:?}");
     let of_user = format!("?at={}&user=Ann", text(&leases[6]["activated_at"]));
-    assert_eq!(fences(&house, &of_user).await, [6]);
+    assert_eq!(fences(&server, &of_user).await, [6]);
 }
 
-async fn times_may_have_any_offset(home: Home) {
-    let house = home.open().await;
-    let granted = house.allocate("a").await;
+#[on_both]
+async fn times_may_have_any_offset(db: TestDb) {
+    let server = db.serve().await;
+    let granted = server.allocate("a").await;
     let started: jiff::Timestamp = text(&granted["activated_at"]).parse().unwrap();
     let offset = jiff::tz::Offset::from_hours(5).unwrap();
     let there = started.display_with_offset(offset).to_string();
     assert!(there.ends_with("+05:00"), "{there}");
     for written in [there.replace('+', "%2B"), there.clone(), there.replace(':', "%3a")] {
-        assert_eq!(fences(&house, &format!("?at={written}")).await, [1], "{written}");
-        assert_eq!(fences(&house, &format!("?to={written}")).await, [0; 0], "{written}");
+        assert_eq!(fences(&server, &format!("?at={written}")).await, [1], "{written}");
+        assert_eq!(fences(&server, &format!("?to={written}")).await, [0; 0], "{written}");
     }
 }
 
 /// The pages of an answer, each by its fences, followed from one to the next.
-async fn pages(house: &House, path: &str) -> Vec<Vec<i64>> {
+async fn pages(server: &TestServer, path: &str) -> Vec<Vec<i64>> {
     let (mut pages, mut path) = (Vec::new(), Some(path.to_owned()));
     while let Some(this) = path {
-        let answer = house.get(&this).await;
+        let answer = server.get(&this).await;
         assert_eq!(answer.status, 200, "{this}: {}", answer.text);
         let body = answer.json();
         let leases = body["leases"].as_array().unwrap().iter();
@@ -144,41 +139,44 @@ async fn pages(house: &House, path: &str) -> Vec<Vec<i64>> {
     pages
 }
 
-async fn leases_are_paged(home: Home) {
-    let house = home.open_size(10).await;
+#[on_both]
+async fn leases_are_paged(db: TestDb) {
+    let server = db.serve_size(10).await;
     for number in 0..35 {
-        house.allocate(["a b", "c"][number % 2]).await;
+        server.allocate(["a b", "c"][number % 2]).await;
     }
     for filter in
         ["", "user=a+b&", "status=ended&", "status=running&", "end_reason=evicted&user=c&"]
     {
-        let whole = fences(&house, &format!("?{filter}")).await;
+        let whole = fences(&server, &format!("?{filter}")).await;
         for limit in [1, 2, 7, 35, 1000] {
-            let pages = pages(&house, &format!("/api/leases?{filter}limit={limit}")).await;
+            let pages = pages(&server, &format!("/api/leases?{filter}limit={limit}")).await;
             assert_eq!(pages.concat(), whole, "{filter}{limit}");
             assert!(pages.iter().all(|page| page.len() <= limit), "{filter}{limit}");
         }
     }
-    assert_eq!(pages(&house, "/api/leases?limit=10").await[0].len(), 10);
+    assert_eq!(pages(&server, "/api/leases?limit=10").await[0].len(), 10);
 }
 
-async fn pages_follow_no_newer_leases(home: Home) {
-    let house = home.open_size(3).await;
+#[on_both]
+async fn pages_follow_no_newer_leases(db: TestDb) {
+    let server = db.serve_size(3).await;
     for _ in 0..6 {
-        house.allocate("a").await;
+        server.allocate("a").await;
     }
-    let first = house.get("/api/leases?limit=4").await.json();
+    let first = server.get("/api/leases?limit=4").await.json();
     let next = text(&first["next"]);
-    house.allocate("a").await;
-    let second = house.get(&next).await.json();
+    server.allocate("a").await;
+    let second = server.get(&next).await.json();
     let fences: Vec<&Value> =
         second["leases"].as_array().unwrap().iter().map(|lease| &lease["fence"]).collect();
     assert_eq!(fences, [2, 1]);
 }
 
-async fn bad_questions_are_told(home: Home) {
-    let house = home.open().await;
-    house.allocate("a").await;
+#[on_both]
+async fn bad_questions_are_told(db: TestDb) {
+    let server = db.serve().await;
+    server.allocate("a").await;
     for (query, says) in [
         (
             "usr=a",
@@ -205,9 +203,9 @@ async fn bad_questions_are_told(home: Home) {
         ("limit=5&format=csv", "limit must be left out here"),
     ] {
         let detail =
-            house.get(&format!("/api/leases?{query}")).await.problem(400, "invalid-parameter");
+            server.get(&format!("/api/leases?{query}")).await.problem(400, "invalid-parameter");
         assert!(detail.contains(says), "{query}: {detail}");
     }
-    let head = Answer::to(house.request(Method::HEAD, "/api/leases?limit=0")).await;
+    let head = Answer::to(server.request(Method::HEAD, "/api/leases?limit=0")).await;
     assert_eq!(head.status, 400);
 }

@@ -8,7 +8,8 @@ use pool::{Policy, WhenFull};
 use server::Settings;
 use store::Wanted;
 
-use crate::house::{Home, House, until};
+use crate::harness::{Serve as _, TestServer};
+use testbed::{TestDb, eventually};
 
 /// A machine of its own for clients: a namespace, connected by a pair of virtual interfaces.
 struct Machine {
@@ -75,8 +76,8 @@ fn ip(arguments: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-async fn streams(house: &House) -> bool {
-    let metrics = house.get("/metrics").await.text;
+async fn streams(server: &TestServer) -> bool {
+    let metrics = server.get("/metrics").await.text;
     metrics.contains("\ntoken_manager_event_streams 1\n")
 }
 
@@ -91,34 +92,34 @@ async fn a_vanished_client_loses_its_place_and_its_stream() {
         Settings { waiter_timeout, answer_timeout, loopback: false, ..Settings::default() };
     let policy = Policy { when_full: WhenFull::Wait, ..Policy::of_lease(Duration::from_mins(2)) };
     let wanted = Wanted { size: Some(1), policy: policy.into(), update_policy: true };
-    let home = Home::sqlite();
+    let db = TestDb::sqlite();
     let listener = TcpListener::bind((machine.host.as_str(), 0)).unwrap();
     let engine = engine::Settings::default();
-    let house = House::on(listener, home.database(), async {}, wanted, engine, settings);
-    house.ready().await;
+    let server = TestServer::on(listener, db.database(), async {}, wanted, engine, settings);
+    server.ready().await;
 
-    let held = house.allocate("holder").await;
+    let held = server.allocate("holder").await;
     let body = r#"{"user_id":"ghost","wait_seconds":60}"#;
     let host = machine.host.clone();
     let length = body.len();
     machine.send(
-        house.address,
+        server.address,
         &format!(
             "POST /api/tokens/allocate HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n\
              Content-Length: {length}\r\n\r\n{body}"
         ),
     );
-    machine.send(house.address, &format!("GET /api/events HTTP/1.1\r\nHost: {host}\r\n\r\n"));
-    let waiting = async || house.get("/api/pool").await.json()["waiting"].as_u64().unwrap();
-    until("the client waits", async || waiting().await == 1).await;
-    until("the client follows", async || streams(&house).await).await;
+    machine.send(server.address, &format!("GET /api/events HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    let waiting = async || server.get("/api/pool").await.json()["waiting"].as_u64().unwrap();
+    eventually("the client waits", async || waiting().await == 1).await;
+    eventually("the client follows", async || streams(&server).await).await;
 
     machine.vanish();
     let begun = Instant::now();
-    until("its place is free", async || waiting().await == 0).await;
+    eventually("its place is free", async || waiting().await == 0).await;
     assert!(begun.elapsed() < 2 * waiter_timeout, "{:?}", begun.elapsed());
-    house.post(&format!("/api/leases/{}/release", held["lease_id"].as_str().unwrap())).await;
-    assert_eq!(house.active().await, 0, "a vanished client got a token");
-    until("its stream is over", async || !streams(&house).await).await;
+    server.post(&format!("/api/leases/{}/release", held["lease_id"].as_str().unwrap())).await;
+    assert_eq!(server.active().await, 0, "a vanished client got a token");
+    eventually("its stream is over", async || !streams(&server).await).await;
     assert!(begun.elapsed() < 3 * answer_timeout, "{:?}", begun.elapsed());
 }

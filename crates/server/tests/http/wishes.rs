@@ -3,20 +3,15 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::house::{Answer, Home, House, on_both, text};
-
-on_both! {
-    wishes_that_are_not_fulfilled_are_refused,
-    other_members_stay_ignored_on_the_routes_of_the_original,
-    nothing_is_ended_by_a_request_that_restricts_it_otherwise,
-    other_routes_refuse_names_that_they_do_not_know,
-}
+use crate::harness::{Answer, Serve as _, TestServer, text};
+use testbed::{TestDb, on_both};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
-async fn wishes_that_are_not_fulfilled_are_refused(home: Home) {
-    let house = home.open_size(2).await;
+#[on_both]
+async fn wishes_that_are_not_fulfilled_are_refused(db: TestDb) {
+    let server = db.serve_size(2).await;
     for (name, value, says) in [
         ("token_id", json!(NOBODY), "the pool chooses the token"),
         ("token", json!("a"), "the pool chooses the token"),
@@ -26,8 +21,8 @@ async fn wishes_that_are_not_fulfilled_are_refused(home: Home) {
         ("priority", json!(0), "the queue is in order of arrival"),
     ] {
         let body = json!({ "user_id": "a", name: value });
-        let as_json = house.post_json("/api/tokens/allocate", &body).await;
-        let as_form = house.send(FORM, format!("user_id=a&{name}=1")).await;
+        let as_json = server.post_json("/api/tokens/allocate", &body).await;
+        let as_form = server.send(FORM, format!("user_id=a&{name}=1")).await;
         for answer in [as_json, as_form] {
             let detail = answer.problem(400, "invalid-parameter");
             assert!(
@@ -37,47 +32,53 @@ async fn wishes_that_are_not_fulfilled_are_refused(home: Home) {
             assert!(detail.contains(says), "{detail}");
         }
         for path in ["/api/tokens", "/api/tokens/available", "/api/tokens/active"] {
-            let answer = house.get(&format!("{path}?{name}=1")).await;
+            let answer = server.get(&format!("{path}?{name}=1")).await;
             assert!(answer.problem(400, "invalid-parameter").contains(name), "{path}");
         }
     }
-    assert_eq!(house.active().await, 0);
+    assert_eq!(server.active().await, 0);
     // A key under which nothing was granted may be used again.
-    let refused = house.allocate_once(&json!({ "user_id": "a", "count": 2 }), "k").await;
+    let refused = server.allocate_once(&json!({ "user_id": "a", "count": 2 }), "k").await;
     refused.problem(400, "invalid-parameter");
-    let granted = house.allocate_once(&json!({ "user_id": "a" }), "k").await;
+    let granted = server.allocate_once(&json!({ "user_id": "a" }), "k").await;
     assert_eq!(granted.status, 200);
 }
 
-async fn other_members_stay_ignored_on_the_routes_of_the_original(home: Home) {
-    let house = home.open_size(3).await;
+#[on_both]
+async fn other_members_stay_ignored_on_the_routes_of_the_original(db: TestDb) {
+    let server = db.serve_size(3).await;
     for body in [
         json!({ "user_id": "a", "note": "for the demo", "tokens": 2, "x": { "pool": 1 } }),
         // What was left out is no wish.
         json!({ "user_id": "a", "token_id": null, "pool": "", "priority": null }),
     ] {
-        let answer = house.post_json("/api/tokens/allocate", &body).await;
+        let answer = server.post_json("/api/tokens/allocate", &body).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         let release = format!("/api/tokens/release/{}", text(&answer.json()["token_id"]));
         // A client may send back all that it got.
         for body in [answer.json(), json!({ "user_id": "b", "note": "x", "status": "active" })] {
-            let released = house.post_json(&release, &body).await;
+            let released = server.post_json(&release, &body).await;
             assert_eq!(released.status, 200, "{}", released.text);
         }
     }
-    assert_eq!(house.get("/api/tokens?user_id=a&x=1").await.status, 200);
-    let id = house.ids("/api/tokens").await[0].clone();
-    assert_eq!(house.get(&format!("/api/tokens/{id}/history?user_id=a")).await.status, 200);
-    assert_eq!(house.get(&format!("/api/tokens/{id}?x=1")).await.status, 200);
+    assert_eq!(server.get("/api/tokens?user_id=a&x=1").await.status, 200);
+    let id = server.ids("/api/tokens").await[0].clone();
+    assert_eq!(server.get(&format!("/api/tokens/{id}/history?user_id=a")).await.status, 200);
+    assert_eq!(server.get(&format!("/api/tokens/{id}?x=1")).await.status, 200);
     let clear = "/api/tokens/clear-active?user_id=a&x=1";
     let body = json!({ "user_id": "a", "note": "x" });
-    let answer = Answer::to(house.request(Method::DELETE, clear).json(&body)).await;
+    let answer = Answer::to(server.request(Method::DELETE, clear).json(&body)).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
 }
 
 /// Asks to end something, with that body or that query, which must not have any effect.
-async fn ends_nothing(house: &House, method: Method, path: &str, (name, value): (&str, &Value)) {
-    let request = || house.request(method.clone(), path);
+async fn ends_nothing(
+    server: &TestServer,
+    method: Method,
+    path: &str,
+    (name, value): (&str, &Value),
+) {
+    let request = || server.request(method.clone(), path);
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let pair = [(name, text)];
     for request in
@@ -86,13 +87,14 @@ async fn ends_nothing(house: &House, method: Method, path: &str, (name, value): 
         let detail = Answer::to(request).await.problem(400, "invalid-parameter");
         assert!(detail.contains(name), "{name} {path}: {detail}");
     }
-    assert_eq!(house.active().await, 2, "{name} {path}");
+    assert_eq!(server.active().await, 2, "{name} {path}");
 }
 
-async fn nothing_is_ended_by_a_request_that_restricts_it_otherwise(home: Home) {
-    let house = home.open_size(2).await;
-    let held = house.allocate("a").await;
-    house.allocate("b").await;
+#[on_both]
+async fn nothing_is_ended_by_a_request_that_restricts_it_otherwise(db: TestDb) {
+    let server = db.serve_size(2).await;
+    let held = server.allocate("a").await;
+    server.allocate("b").await;
     let release = format!("/api/tokens/release/{}", text(&held["token_id"]));
     for (name, value) in [
         ("token_id", json!(NOBODY)),
@@ -105,46 +107,49 @@ async fn nothing_is_ended_by_a_request_that_restricts_it_otherwise(home: Home) {
         ("if_usr", json!("b")),
         ("if_fence", json!(7)),
     ] {
-        ends_nothing(&house, Method::POST, &release, (name, &value)).await;
-        ends_nothing(&house, Method::DELETE, "/api/tokens/clear-active", (name, &value)).await;
+        ends_nothing(&server, Method::POST, &release, (name, &value)).await;
+        ends_nothing(&server, Method::DELETE, "/api/tokens/clear-active", (name, &value)).await;
     }
     for condition in ["lease_id", "if_user"] {
         let clear = "/api/tokens/clear-active";
-        ends_nothing(&house, Method::DELETE, clear, (condition, &held["lease_id"])).await;
+        ends_nothing(&server, Method::DELETE, clear, (condition, &held["lease_id"])).await;
     }
     // The token that the path names, too, is no other condition.
-    let same = house.post_json(&release, &json!({ "token_id": held["token_id"] })).await;
-    assert_eq!((same.status.as_u16(), house.active().await), (200, 1));
+    let same = server.post_json(&release, &json!({ "token_id": held["token_id"] })).await;
+    assert_eq!((same.status.as_u16(), server.active().await), (200, 1));
 }
 
-async fn other_routes_refuse_names_that_they_do_not_know(home: Home) {
-    let house = home.open_size(2).await;
-    let held = house.allocate("a").await;
+#[on_both]
+async fn other_routes_refuse_names_that_they_do_not_know(db: TestDb) {
+    let server = db.serve_size(2).await;
+    let held = server.allocate("a").await;
     let lease = format!("/api/leases/{}", text(&held["lease_id"]));
     for path in ["/api/pool", &lease] {
-        let detail = house.get(&format!("{path}?a%20b=1")).await.problem(400, "invalid-parameter");
+        let detail = server.get(&format!("{path}?a%20b=1")).await.problem(400, "invalid-parameter");
         assert_eq!(detail, "Unknown parameter \"a b\": this request takes no parameters.");
     }
     for path in [format!("{lease}/renew"), format!("{lease}/release")] {
-        let detail = house.post(&format!("{path}?fence=7")).await.problem(400, "invalid-parameter");
+        let detail =
+            server.post(&format!("{path}?fence=7")).await.problem(400, "invalid-parameter");
         assert!(detail.contains("Unknown parameter \"fence\""), "{detail}");
         for body in [json!({ "lease_seconds": 600 }), json!({ "if_user": "b" })] {
-            let as_form = house.request(Method::POST, &path).form(&body);
-            for answer in [house.post_json(&path, &body).await, Answer::to(as_form).await] {
+            let as_form = server.request(Method::POST, &path).form(&body);
+            for answer in [server.post_json(&path, &body).await, Answer::to(as_form).await] {
                 let detail = answer.problem(400, "invalid-parameter");
                 assert!(detail.ends_with("this request takes no members."), "{detail}");
             }
         }
-        let malformed = house.request(Method::POST, &path).header("content-type", "a/json");
+        let malformed = server.request(Method::POST, &path).header("content-type", "a/json");
         Answer::to(malformed.body("x")).await.problem(415, "unsupported-content-type");
-        let malformed = house.request(Method::POST, &path).header("content-type", "a/b+json");
+        let malformed = server.request(Method::POST, &path).header("content-type", "a/b+json");
         Answer::to(malformed.body("{")).await.problem(400, "invalid-body");
     }
-    let export = house.get("/api/leases/export?format=csv").await.problem(400, "invalid-parameter");
+    let export =
+        server.get("/api/leases/export?format=csv").await.problem(400, "invalid-parameter");
     assert!(export.contains("Unknown parameter \"format\""), "{export}");
-    assert_eq!(house.get(&lease).await.json()["status"], "active", "none of that ended it");
+    assert_eq!(server.get(&lease).await.json()["status"], "active", "none of that ended it");
     // This pool's leases can't be renewed; what matters is that the body is no reason.
-    let renewed = house.post_json(&format!("{lease}/renew"), &json!({})).await;
+    let renewed = server.post_json(&format!("{lease}/renew"), &json!({})).await;
     renewed.problem(409, "renewal-limit");
-    assert_eq!(house.post_json(&format!("{lease}/release"), &json!({})).await.status, 200);
+    assert_eq!(server.post_json(&format!("{lease}/release"), &json!({})).await.status, 200);
 }

@@ -12,110 +12,95 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use server::Settings;
 use store::{Database, DatabaseUrl, SystemClock, Wanted};
-use tempfile::TempDir;
-use testbed::Cluster;
+use testbed::{TestDb, eventually};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// Where a pool lives.
-pub struct Home {
-    pub url: String,
-    _folder: Option<TempDir>,
-}
-
-impl Home {
-    pub fn sqlite() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("pool.db").display());
-        Home { url, _folder: Some(folder) }
-    }
-
-    pub async fn postgres() -> Self {
-        Home::at(Cluster::shared().database().await.unwrap())
-    }
-
-    pub fn at(url: String) -> Self {
-        Home { url, _folder: None }
-    }
-
-    pub fn database(&self) -> Box<dyn Database> {
-        let url: DatabaseUrl = self.url.parse().unwrap();
-        store::database(&url, Arc::new(SystemClock))
-    }
+/// Starts servers on a test's database.
+pub trait Serve {
+    /// The database, for an engine of its own.
+    fn database(&self) -> Box<dyn Database>;
 
     /// A server with 100 tokens, leases of 2 minutes and the default settings.
-    pub async fn open(&self) -> House {
-        self.open_with(Some(100), Settings::default()).await
+    async fn serve(&self) -> TestServer {
+        self.serve_with(Some(100), Settings::default()).await
     }
 
-    pub async fn open_size(&self, size: usize) -> House {
-        self.open_with(Some(size), Settings::default()).await
+    async fn serve_size(&self, size: usize) -> TestServer {
+        self.serve_with(Some(size), Settings::default()).await
     }
 
-    pub async fn open_with(&self, size: Option<usize>, settings: Settings) -> House {
-        self.open_leasing(size, Duration::from_mins(2), settings).await
+    async fn serve_with(&self, size: Option<usize>, settings: Settings) -> TestServer {
+        self.serve_leasing(size, Duration::from_mins(2), settings).await
     }
 
-    pub async fn open_leasing(
+    async fn serve_leasing(
         &self,
         size: Option<usize>,
         lease: Duration,
         settings: Settings,
-    ) -> House {
-        self.open_under(size, Policy::of_lease(lease), settings).await
+    ) -> TestServer {
+        self.serve_policy(size, Policy::of_lease(lease), settings).await
     }
 
-    /// A server whose pool has that policy, whatever it had before.
-    pub async fn open_under(
+    /// A server whose pool gets this policy, also if it has another.
+    async fn serve_policy(
         &self,
         size: Option<usize>,
         policy: Policy,
         settings: Settings,
-    ) -> House {
+    ) -> TestServer {
         let wanted = Wanted { size, policy: policy.into(), update_policy: true };
-        let house = self.open_once(async {}, wanted, engine::Settings::default(), settings);
-        house.ready().await;
-        house
+        let server = self.serve_after(async {}, wanted, engine::Settings::default(), settings);
+        server.ready().await;
+        server
     }
 
-    /// A server whose engine does not run before `dawn`.
-    pub fn open_once(
+    /// A server whose engine starts after `begin`.
+    fn serve_after(
         &self,
-        dawn: impl Future<Output = ()> + Send + 'static,
+        begin: impl Future<Output = ()> + Send + 'static,
         wanted: Wanted,
         engine_settings: engine::Settings,
         settings: Settings,
-    ) -> House {
-        House::of(self.database(), dawn, wanted, engine_settings, settings)
+    ) -> TestServer {
+        TestServer::of(self.database(), begin, wanted, engine_settings, settings)
     }
 }
 
-impl House {
+impl Serve for TestDb {
+    fn database(&self) -> Box<dyn Database> {
+        let url: DatabaseUrl = self.url().parse().unwrap();
+        store::database(&url, Arc::new(SystemClock))
+    }
+}
+
+impl TestServer {
     /// A server on that database.
     pub fn of(
         database: Box<dyn Database>,
-        dawn: impl Future<Output = ()> + Send + 'static,
+        begin: impl Future<Output = ()> + Send + 'static,
         wanted: Wanted,
         engine_settings: engine::Settings,
         settings: Settings,
-    ) -> House {
+    ) -> TestServer {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        House::on(listener, database, dawn, wanted, engine_settings, settings)
+        TestServer::on(listener, database, begin, wanted, engine_settings, settings)
     }
 
     /// A server on that database, at that listener.
     pub fn on(
         listener: std::net::TcpListener,
         database: Box<dyn Database>,
-        dawn: impl Future<Output = ()> + Send + 'static,
+        begin: impl Future<Output = ()> + Send + 'static,
         wanted: Wanted,
         engine_settings: engine::Settings,
         settings: Settings,
-    ) -> House {
+    ) -> TestServer {
         let (engine, running) = engine::start(database, wanted, engine_settings);
         let (stop_engine, engine_stops) = oneshot::channel::<()>();
         let running = tokio::spawn(async {
-            dawn.await;
+            begin.await;
             running.run(async { drop(engine_stops.await) }).await
         });
         let address = listener.local_addr().unwrap();
@@ -128,7 +113,7 @@ impl House {
             drop(stop_engine);
             running.await.unwrap().unwrap();
         });
-        House { address, client: client(), engine, stop, serving }
+        TestServer { address, client: client(), engine, stop, serving }
     }
 }
 
@@ -145,7 +130,7 @@ pub fn client_builder() -> reqwest::ClientBuilder {
 }
 
 /// A server that runs.
-pub struct House {
+pub struct TestServer {
     pub address: SocketAddr,
     pub client: Client,
     pub engine: Handle,
@@ -153,9 +138,9 @@ pub struct House {
     serving: JoinHandle<()>,
 }
 
-impl House {
+impl TestServer {
     pub async fn ready(&self) {
-        until("the engine is ready", async || self.engine.health() == Health::Ready).await;
+        eventually("the engine is ready", async || self.engine.health() == Health::Ready).await;
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -313,29 +298,3 @@ pub fn is_time(value: &Value) -> bool {
         .collect();
     shape == "0000-00-00T00:00:00.000000Z"
 }
-
-/// Waits, within a bound, until something is so.
-pub async fn until(what: &str, so: impl AsyncFn() -> bool) {
-    for _ in 0..3_000 {
-        if so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it never came about that {what}");
-}
-
-/// Each test once on each database.
-macro_rules! on_both {
-    ($($test:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(crate::house::Home::sqlite()).await; })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(crate::house::Home::postgres().await).await; })*
-        }
-    };
-}
-pub(crate) use on_both;

@@ -1,0 +1,47 @@
+//! The queue.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{GivenUp, Time};
+
+/// A waiting allocation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ticket {
+    /// Id of the ticket, and of the lease that it becomes.
+    pub ticket: Uuid,
+    /// Position in the queue, from 1.
+    pub position: u64,
+    /// Name of the user as sent.
+    pub user: Arc<str>,
+    /// Identity of the user.
+    pub user_id: Uuid,
+    /// Start of the wait.
+    pub since: Time,
+    /// End of the wait.
+    pub until: Time,
+    /// Whether the ticket stays in the queue between requests, because it has an idempotency key.
+    pub kept: bool,
+}
+
+/// A page of the queue.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Queue {
+    /// The tickets, first come first.
+    pub tickets: Vec<Ticket>,
+    /// Number of tickets in the queue.
+    pub waiting: u64,
+    /// Path of the next page; null on the last page.
+    pub next: Option<String>,
+}
+
+/// Answer to the removal of a ticket.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TicketGivenUp {
+    /// Always `given_up`.
+    pub status: GivenUp,
+    /// Id of the ticket.
+    pub ticket: Uuid,
+}
