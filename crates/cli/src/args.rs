@@ -128,7 +128,10 @@ pub fn command() -> Command {
                 ))
                 .after_help(DOCTOR_EXAMPLES),
         )
-        .subcommand(config(about("config", "Show the settings of `serve`; set the default server and user")))
+        .subcommand(config(about(
+            "config",
+            "Show the settings of `serve`; set the default server and user",
+        )))
         .subcommand(
             about("import", "Import tokens and history from an original TokenManager database")
                 .arg(from)
@@ -207,7 +210,7 @@ fn flag(setting: &'static Setting) -> Arg {
         Default::Value(_) | Default::None(_) => String::new(),
     };
     let other_env = setting.other_env.map_or(String::new(), |env| format!(" [env: {env}]"));
-    let help = setting.help.trim_end_matches('.');
+    let help = setting.description();
     let value = setting.kind.placeholder();
     let arg = Arg::new(setting.name)
         .long(setting.name)

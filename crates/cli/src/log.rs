@@ -113,7 +113,8 @@ pub fn print_last(lines: &str) {
 /// Logs a panic. Its message may contain data, unless it is a constant of the program.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string);
-    let text = panic.payload().downcast_ref::<&str>().unwrap_or(&"(not shown: it may contain data)");
+    let text =
+        panic.payload().downcast_ref::<&str>().unwrap_or(&"(not shown: it may contain data)");
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
     let thread = std::thread::current();

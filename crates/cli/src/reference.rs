@@ -72,7 +72,10 @@ const ENVIRONMENT: [(&str, &str); 10] = [
         "place of the [`config set`](#config) file: `$XDG_CONFIG_HOME/token-manager/client.toml`, else \
          `$HOME/.config/token-manager/client.toml`",
     ),
-    ("TOKEN_MANAGER_...", "[settings](operations.md#settings): `TOKEN_MANAGER_POOL_SIZE` for `--pool-size`"),
+    (
+        "TOKEN_MANAGER_...",
+        "[settings](operations.md#settings): `TOKEN_MANAGER_POOL_SIZE` for `--pool-size`",
+    ),
     ("TOKEN_MANAGER_CONFIG", "settings file (TOML)"),
     ("DATABASE_URL, PORT", "database and port, as other programs name them"),
     (

@@ -14,7 +14,7 @@ use crate::settings::{Origin, SettingSources, Settings};
 pub fn show(sources: &SettingSources) -> anyhow::Result<()> {
     let settings = Settings::read(sources);
     let width = table::shown().map(|setting| setting.name.len()).max().unwrap_or_default();
-    let mut lines = format!("{:<width$} {:<36} FROM", "SETTING", "VALUE");
+    let mut lines = format!("{:<width$} {:<38} FROM", "SETTING", "VALUE");
     for setting in table::shown() {
         let (mut value, mut origin) = match (sources.get(setting.name), setting.default) {
             (Some((text, origin)), _) => (setting.kind.shown(text), origin.to_string()),
@@ -33,7 +33,7 @@ pub fn show(sources: &SettingSources) -> anyhow::Result<()> {
             value = listen;
         }
         // Writing to a string can't fail.
-        let _ = write!(lines, "\n{:<width$} {value:<36} {origin}", setting.name);
+        let _ = write!(lines, "\n{:<width$} {value:<38} {origin}", setting.name);
     }
     print(&lines)?;
     settings.map(drop)

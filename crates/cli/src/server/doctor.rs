@@ -52,7 +52,11 @@ impl Findings {
 }
 
 /// Prints a line for each check. The exit code is 1 if there are problems.
-pub async fn examine(sources: &SettingSources, unknown: &[Unknown], after_restore: bool) -> ExitCode {
+pub async fn examine(
+    sources: &SettingSources,
+    unknown: &[Unknown],
+    after_restore: bool,
+) -> ExitCode {
     let mut findings = Findings::default();
     for unknown in unknown {
         findings.warning("environment", unknown);
@@ -93,7 +97,10 @@ async fn listening(settings: &Settings, findings: &mut Findings) {
         match bind(address) {
             Ok(_) => Findings::ok("listen", format!("{address} is available")),
             Err(error) => {
-                findings.warning("listen", format!("{error} (expected if the server is already running)"));
+                findings.warning(
+                    "listen",
+                    format!("{error} (expected if the server is already running)"),
+                );
             }
         }
     }

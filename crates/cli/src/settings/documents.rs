@@ -1,5 +1,4 @@
 //! Generated documents about the settings: the example file, and the table in `docs/operations.md`.
-#![cfg(test)]
 
 use std::fmt::Write as _;
 
@@ -15,7 +14,7 @@ const EXAMPLE_HEAD: &str = "\
 #     token-manager serve --config token-manager.toml
 #
 # or name it in TOKEN_MANAGER_CONFIG. Flags and environment variables take precedence over this file.
-# `token-manager config` shows the values in effect. The lines below show defaults.
+# `token-manager config` shows the values in effect. Each line shows the default, or an example.
 ";
 
 fn example() -> String {
@@ -26,14 +25,14 @@ fn example() -> String {
             group = setting.group;
             let _ = write!(text, "\n## {}\n\n", group.unwrap_or_default());
         }
-        for line in wrapped(&setting.help.replace('`', "")).lines() {
+        for line in wrapped(&setting.description()).lines() {
             let _ = writeln!(text, "# {line}");
         }
         let text_of = match setting.default {
             Default::Value(value) | Default::Pool(value) | Default::None(value) => value,
         };
         let value = match setting.kind {
-            _ if setting.kind.is_bare() => text_of.to_owned(),
+            Kind::Switch | Kind::Count { .. } | Kind::Share => text_of.to_owned(),
             Kind::Hosts => format!("[\"{text_of}\"]"),
             _ => format!("\"{text_of}\""),
         };
@@ -41,7 +40,6 @@ fn example() -> String {
     }
     text
 }
-
 
 fn table() -> String {
     let mut text = "| setting | default | values | meaning |\n|---|---|---|---|\n".to_owned();
@@ -51,7 +49,8 @@ fn table() -> String {
             Default::Pool(value) => format!("from the pool; `{value}` if new"),
             Default::None(_) => "none".to_owned(),
         };
-        let other = setting.other_env.map_or_else(String::new, |env| format!(" Also read from `{env}`."));
+        let other =
+            setting.other_env.map_or_else(String::new, |env| format!(" Also read from `{env}`."));
         let (name, range, help) = (setting.name, setting.kind.range(), setting.help);
         let _ = writeln!(text, "| `{name}` | {default} | {range} | {help}{other} |");
     }

@@ -26,11 +26,7 @@ pub struct Unknown {
 
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "unknown environment variable {}",
-            harmless(&self.name)
-        )?;
+        write!(f, "unknown environment variable {}", harmless(&self.name))?;
         match &self.nearest {
             Some(name) => write!(f, "; did you mean {name}?"),
             None => write!(f, "; `token-manager config` lists all settings"),

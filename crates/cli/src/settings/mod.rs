@@ -1,5 +1,6 @@
 //! Settings of the server and of the commands that open its database: from flags, environment and file.
 
+#[cfg(test)]
 mod documents;
 pub mod environment;
 mod listen;
@@ -32,7 +33,10 @@ impl Settings {
             && retention < settings.journal_max_age
         {
             let age = HumanDuration(settings.journal_max_age);
-            return Err(sources.invalid("retention", &format!("shorter than journal-max-age ({age})")));
+            return Err(sources.invalid(
+                "retention",
+                &format!("it can't be shorter than journal-max-age ({age})"),
+            ));
         }
         settings.check_policy(sources)?;
         Ok(settings)
@@ -43,9 +47,9 @@ impl Settings {
     fn check_policy(&self, sources: &SettingSources) -> anyhow::Result<()> {
         let Some(lease) = self.policy.lease else { return Ok(()) };
         let checked = self.policy.apply(Policy::of_lease(lease)).check();
-        checked.map(drop).map_err(|error| {
-            sources.invalid(&error.field.replace('_', "-"), &error.to_string())
-        })
+        checked
+            .map(drop)
+            .map_err(|error| sources.invalid(&error.field.replace('_', "-"), &error.to_string()))
     }
 
     /// The pool that these settings describe.
@@ -71,9 +75,9 @@ impl Settings {
 /// the port.
 fn listen(sources: &SettingSources) -> anyhow::Result<Listen> {
     let Some(text) = &sources.port else { return sources.read("listen") };
-    let port = text
-        .parse()
-        .map_err(|_| anyhow!("invalid {PORT_ENV} \"{text}\": expected a port number up to 65535"))?;
+    let port = text.parse().map_err(|_| {
+        anyhow!("invalid {PORT_ENV} \"{text}\": expected a port number up to 65535")
+    })?;
     let (text, origin) = sources.get("listen").expect("it has a default");
     let mut listen = Listen::read(text, port).map_err(|why| sources.invalid("listen", &why))?;
     if !matches!(origin, Origin::Flag | Origin::Environment(_)) {
@@ -84,27 +88,33 @@ fn listen(sources: &SettingSources) -> anyhow::Result<Listen> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use pool::PolicyPatch;
+
     use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
 
     fn found(flags: &[(&'static str, &str)], port: Option<&str>) -> SettingSources {
         let flags = flags.iter().map(|&(name, value)| (name, value.to_owned())).collect();
         let env = |name: &str| port.filter(|_| name == "PORT").map(Into::into);
-        SettingSources::look(&flags, None, env).unwrap()
+        SettingSources::find(&flags, None, env).unwrap()
     }
 
     #[test]
-    fn the_defaults_are_good() {
+    fn the_defaults_are_legal() {
         let settings = Settings::read(&found(&[], None)).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:4000");
-        assert_eq!((settings.pool_size, settings.policy), (None, WantedPolicy::default()));
+        assert_eq!((settings.pool_size, settings.policy), (None, PolicyPatch::default()));
         let limits =
             (settings.max_idempotency_keys, settings.max_event_streams, settings.retention);
         assert_eq!(limits, (1_000_000, 2_000, None));
-        assert_eq!(settings.database_shown, "sqlite:token-manager.db");
+        assert_eq!(settings.database.shown, "sqlite:token-manager.db");
     }
 
     #[test]
-    fn port_changes_the_port_only_and_only_where_none_was_chosen() {
+    fn port_changes_the_port_only_unless_it_is_set() {
         let listen = |flags: &[_], port| listen(&found(flags, Some(port))).unwrap().to_string();
         assert_eq!(listen(&[], "8080"), "127.0.0.1:8080");
         assert_eq!(listen(&[("listen", "[::1]")], "8080"), "[::1]:8080");
@@ -113,30 +123,33 @@ mod tests {
     }
 
     #[test]
-    fn bad_values_are_refused_with_a_sentence() {
+    fn illegal_values_are_refused_with_the_expected_form() {
         for (name, value, why) in [
             ("lease", "5x", "a duration looks like 90s"),
-            ("lease", "0s", "1ms at least and 365d at most"),
-            ("lease", "366d", "1ms at least and 365d at most"),
+            ("lease", "0s", "must be 1ms to 365d"),
+            ("lease", "366d", "must be 1ms to 365d"),
+            ("request-timeout", "0s", "expected 1ms to 1d"),
+            ("request-timeout", "25h", "expected 1ms to 1d"),
             ("max-lease", "forever", "a duration looks like 90s, 10m, 8h or 1h30m, or lease"),
-            ("when-full", "evict", "it is one of evict-oldest, reject, wait"),
-            ("min-hold", "-1s", "or 0s"),
-            ("max-per-user", "0", "from 1 to 1000000, or none"),
+            ("when-full", "evict", "one of evict-oldest, reject, wait is expected"),
+            ("min-hold", "-1s", "can't be negative"),
+            ("max-per-user", "0", "or none"),
             ("max-idempotency-keys", "0", "from 1 to 1000000000"),
             ("max-event-streams", "0", "from 1 to 1000000"),
-            ("retention", "never", "or forever"),
+            ("retention", "never", "looks like 90s"),
+            ("retention", "0s", "or forever"),
             ("retention", "23h", "can't be shorter than journal-max-age (1d)"),
             ("pool-size", "1000001", "from 0 to 1000000"),
             ("pool-size", "-1", "from 0 to 1000000"),
             ("max-queued-requests", "0", "from 1 to 1000000"),
             ("listen", "http://x", "HOST:PORT"),
             ("allow-remote-without-auth", "maybe", "true or false"),
-            ("allowed-host", "a,,b", "a host is a name"),
+            ("allowed-host", "a,,b", "expected a host name"),
             ("log", "verbose", "error, warn, info"),
             ("log", "info,x=loud", "error, warn, info"),
             ("log-format", "xml", "text or json"),
             #[cfg(feature = "opentelemetry")]
-            ("otlp-endpoint", "localhost:4318", "it looks like http://localhost:4318"),
+            ("otlp-endpoint", "localhost:4318", "such as http://localhost:4318"),
             #[cfg(feature = "opentelemetry")]
             ("otlp-endpoint", "http://u:secret@h:4318", "OTEL_EXPORTER_OTLP_HEADERS"),
             #[cfg(not(feature = "opentelemetry"))]
@@ -145,58 +158,48 @@ mod tests {
             ("database", "mysql://u:secret@h", "postgres://"),
         ] {
             let error = Settings::read(&found(&[(name, value)], None)).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("the setting {name} can't be")), "{error}");
+            assert!(error.starts_with(&format!("invalid --{name} \"")), "{error}");
             assert!(error.contains(why) && !error.contains("secret"), "{error}");
         }
     }
 
     #[test]
-    fn a_policy_is_wanted_as_far_as_it_is_chosen() {
-        let read = |flags: &[_]| policy(&found(flags, None)).unwrap();
-        let minutes = Duration::from_mins;
-        let all = read(&[
-            ("lease", "2m"),
-            ("max-lease", "1h"),
-            ("when-full", "wait"),
-            ("min-hold", "2m"),
-            ("max-per-user", "3"),
-        ]);
-        let expected = Policy {
-            max_lease: Some(minutes(60)),
-            when_full: WhenFull::Wait,
-            min_hold: minutes(2),
-            max_per_user: Some(3),
-            ..Policy::of_lease(minutes(2))
+    fn only_the_given_fields_of_a_policy_change() {
+        let read = |flags: &[_]| Settings::read(&found(flags, None)).unwrap().policy;
+        let hour = Duration::from_hours(1);
+        let patch = read(&[("lease", "2m"), ("max-lease", "1h"), ("max-per-user", "3")]);
+        let expected = PolicyPatch {
+            lease: Some(Duration::from_mins(2)),
+            max_lease: Some(Some(hour)),
+            max_per_user: Some(Some(3)),
+            ..PolicyPatch::default()
         };
-        assert_eq!(all, WantedPolicy::from(expected));
-        let back = read(&[("max-lease", "lease"), ("min-hold", "0s"), ("max-per-user", "none")]);
-        let expected = WantedPolicy {
+        assert_eq!(patch, expected);
+        let patch = read(&[("max-lease", "lease"), ("min-hold", "0s"), ("max-per-user", "none")]);
+        let expected = PolicyPatch {
             max_lease: Some(None),
             min_hold: Some(Duration::ZERO),
             max_per_user: Some(None),
-            ..WantedPolicy::default()
+            ..PolicyPatch::default()
         };
-        assert_eq!(back, expected);
+        assert_eq!(patch, expected);
     }
 
     #[test]
-    fn rules_that_contradict_each_other_are_refused_with_where_one_was_set() {
+    fn fields_that_contradict_each_other_are_refused() {
+        let read = |flags: &[_]| Settings::read(&found(flags, None));
         for (name, value, why) in [
             ("max-lease", "89s", "max-lease (89s) can't be shorter than lease (90s)"),
             ("min-hold", "91s", "min-hold (91s) can't be longer than lease (90s)"),
         ] {
-            let error = policy(&found(&[("lease", "90s"), (name, value)], None)).unwrap_err();
-            let expected = format!("the setting {name} can't be \"{value}\" (flag): {why}");
-            assert_eq!(error.to_string(), expected);
-            assert!(
-                policy(&found(&[(name, value)], None)).is_ok(),
-                "the pool's lease may be longer"
-            );
+            let error = read(&[("lease", "90s"), (name, value)]).unwrap_err();
+            assert_eq!(error.to_string(), format!("invalid --{name} \"{value}\": {why}"));
+            assert!(read(&[(name, value)]).is_ok(), "the pool's lease may be longer");
         }
     }
 
     #[test]
-    fn ended_leases_are_kept_for_as_long_as_is_chosen() {
+    fn retention_is_at_least_the_age_of_the_journal() {
         let read = |flags: &[_]| Settings::read(&found(flags, None)).unwrap().retention;
         assert_eq!(read(&[("retention", "90days")]), Some(DAY * 90));
         assert_eq!(read(&[("retention", "1h"), ("journal-max-age", "1h")]), Some(DAY / 24));

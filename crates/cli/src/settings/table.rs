@@ -60,6 +60,15 @@ impl Setting {
         format!("{ENV_PREFIX}{}", self.name.replace('-', "_").to_uppercase())
     }
 
+    /// The help, with the legal values where it does not name them.
+    pub fn description(&self) -> String {
+        let help = self.help.trim_end_matches('.');
+        match self.kind {
+            Kind::Choice(_) | Kind::Policy(_) => format!("{help} ({})", self.kind.range()),
+            _ => help.to_owned(),
+        }
+    }
+
     /// Every environment variable that sets it. The first one that is not empty counts.
     pub fn envs(&self) -> impl Iterator<Item = String> {
         [Some(self.env()), self.other_env.map(str::to_owned)].into_iter().flatten()

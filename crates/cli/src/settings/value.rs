@@ -18,9 +18,15 @@ pub enum Kind {
     Database,
     /// `--name` or `--name=BOOL`
     Switch,
-    Count { min: u64, max: u64 },
+    Count {
+        min: u64,
+        max: u64,
+    },
     /// The word stands for no limit.
-    Duration { max: Duration, word: Option<&'static str> },
+    Duration {
+        max: Duration,
+        word: Option<&'static str>,
+    },
     Choice(&'static [&'static str]),
     Listen,
     /// May be repeated; separated by commas except on the command line.
@@ -53,17 +59,17 @@ impl Kind {
         }
     }
 
-    /// The legal values, for documents.
+    /// The legal values; empty if the help describes them.
     pub fn range(self) -> String {
         match self {
-            Kind::Switch => "`true` or `false`".to_owned(),
+            Kind::Switch => "true or false".to_owned(),
             Kind::Count { min, max } => format!("{min} to {max}"),
             Kind::Duration { max, word } => {
-                let word = word.map_or_else(String::new, |word| format!(", or `{word}`"));
+                let word = word.map_or_else(String::new, |word| format!(", or {word}"));
                 format!("{} to {}{word}", HumanDuration(SHORTEST), HumanDuration(max))
             }
-            Kind::Choice(words) => format!("`{}`", words.join("` or `")),
-            Kind::Share => "0 to 1".to_owned(),
+            Kind::Choice(words) => words.join(" or "),
+            Kind::Share => "a number from 0 to 1".to_owned(),
             Kind::Policy(field) => field.range.to_owned(),
             Kind::Database | Kind::Listen | Kind::Hosts | Kind::Filter | Kind::Collector => {
                 String::new()
@@ -80,11 +86,6 @@ impl Kind {
             }
             _ => text.to_owned(),
         }
-    }
-
-    /// Whether a TOML file has it without quotes.
-    pub fn is_bare(self) -> bool {
-        matches!(self, Kind::Switch | Kind::Count { .. } | Kind::Share)
     }
 }
 
@@ -105,22 +106,21 @@ impl<T: Value> Value for Option<T> {
     }
 
     fn read(text: &str, kind: Kind) -> Result<Self, String> {
-        if let Kind::Duration { word: Some(word), .. } = kind {
-            if text == word {
-                return Ok(None);
-            }
-            return T::read(text, kind).map(Some).map_err(|why| format!("{why}, or {word}"));
+        if let Kind::Duration { word: Some(word), .. } = kind
+            && text == word
+        {
+            return Ok(None);
         }
         T::read(text, kind).map(Some)
     }
 }
 
 impl Value for bool {
-    fn read(text: &str, _: Kind) -> Result<Self, String> {
+    fn read(text: &str, kind: Kind) -> Result<Self, String> {
         match text.to_lowercase().as_str() {
             "true" | "yes" | "on" | "1" => Ok(true),
             "false" | "no" | "off" | "0" => Ok(false),
-            _ => Err("expected true or false".to_owned()),
+            _ => Err(format!("expected {}", kind.range())),
         }
     }
 }
@@ -131,7 +131,7 @@ fn count<T: TryFrom<u64>>(text: &str, kind: Kind) -> Result<T, String> {
     let count = text.parse().ok().filter(|count| (min..=max).contains(count));
     count
         .and_then(|count| T::try_from(count).ok())
-        .ok_or_else(|| format!("expected a whole number from {min} to {max}"))
+        .ok_or_else(|| format!("expected a whole number from {}", kind.range()))
 }
 
 impl Value for u32 {
@@ -158,17 +158,16 @@ impl Value for Duration {
         let HumanDuration(duration) =
             text.parse().map_err(|why: pool::InvalidDuration| why.to_string())?;
         if !(SHORTEST..=max).contains(&duration) {
-            let [shortest, longest] = [SHORTEST, max].map(HumanDuration);
-            return Err(format!("expected {shortest} to {longest}"));
+            return Err(format!("expected {}", kind.range()));
         }
         Ok(duration)
     }
 }
 
 impl Value for f64 {
-    fn read(text: &str, _: Kind) -> Result<Self, String> {
+    fn read(text: &str, kind: Kind) -> Result<Self, String> {
         let share = f64::from_str(text).ok().filter(|share| (0.0..=1.0).contains(share));
-        share.ok_or_else(|| "expected a number from 0 to 1, such as 0.01".to_owned())
+        share.ok_or_else(|| format!("expected {}, such as 0.01", kind.range()))
     }
 }
 
@@ -236,11 +235,11 @@ impl LogFormat {
 }
 
 impl Value for LogFormat {
-    fn read(text: &str, _: Kind) -> Result<Self, String> {
+    fn read(text: &str, kind: Kind) -> Result<Self, String> {
         match text {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
-            _ => Err("expected text or json".to_owned()),
+            _ => Err(format!("expected {}", kind.range())),
         }
     }
 }

@@ -40,8 +40,7 @@ pub fn processor(endpoint: &str, resource: &Resource) -> anyhow::Result<(Bounded
     let url = endpoint.parse().context(NO_EXPORT)?;
     let builder = || reqwest::Client::builder().timeout(TIMEOUT);
     // Redirects are not followed: headers may contain credentials, which the target must not get.
-    let (client, _) =
-        api::client_of(&url, builder).map_err(|why| anyhow!("{NO_EXPORT}: {why}"))?;
+    let (client, _) = api::client_of(&url, builder).map_err(|why| anyhow!("{NO_EXPORT}: {why}"))?;
     let mut exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(client)
@@ -146,7 +145,8 @@ impl Losses {
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         let queued = self.queued.swap(0, Ordering::Relaxed);
         if queued > 0 {
-            report.error = Some("the collector did not answer before the server stopped".to_owned());
+            report.error =
+                Some("the collector did not answer before the server stopped".to_owned());
         }
         self.write(&mut report, queued);
     }

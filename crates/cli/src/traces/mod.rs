@@ -19,8 +19,8 @@ use opentelemetry_sdk::trace::{
 use reqwest::header::HeaderMap;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::{Layer, Registry};
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::{Layer, Registry};
 
 use self::export::Losses;
 use crate::settings::Settings;

@@ -4,8 +4,6 @@
 mod source;
 mod usage;
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use pool::Policy;
 use store::{Clock as _, ImportedPool, NewPool, SystemClock};
@@ -16,8 +14,6 @@ use crate::print::{count, say};
 use crate::server::database;
 use crate::settings::{Settings, mask};
 
-const DEFAULT_POLICY: Policy = Policy::of_lease(Duration::from_mins(2));
-
 /// The environment variable with the original's password, as PostgreSQL's own programs name it.
 const PASSWORD_ENV: &str = "PGPASSWORD";
 
@@ -27,7 +23,7 @@ const PASSWORD_ENV: &str = "PGPASSWORD";
 ///
 /// When a database can't be used, the original has data that a pool can't have, or the pool exists.
 pub async fn import(settings: &Settings, from: &str) -> anyhow::Result<()> {
-    let policy = settings.policy.instead_of(DEFAULT_POLICY).check();
+    let policy = settings.policy.apply(Policy::DEFAULT).check();
     let policy = policy.context("invalid policy")?;
     let password = std::env::var(PASSWORD_ENV).ok().filter(|password| !password.is_empty());
     let mut source = Source::connect(from, password.as_deref()).await?;

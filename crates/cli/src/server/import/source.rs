@@ -25,7 +25,9 @@ impl Source {
     pub async fn connect(url: &str, password: Option<&str>) -> anyhow::Result<Self> {
         let known = ["ecto://", "postgres://", "postgresql://"];
         let Some(rest) = known.iter().find_map(|scheme| url.strip_prefix(scheme)) else {
-            bail!("expected the original's database as ecto://USER:PASSWORD@HOST/NAME or postgres://..");
+            bail!(
+                "expected the original's database as ecto://USER:PASSWORD@HOST/NAME or postgres://.."
+            );
         };
         let shown = mask::url(url);
         // The parser's error may quote a part of the password.
@@ -79,7 +81,10 @@ impl Snapshot<'_> {
             bail!("the original database has no tokens to import");
         }
         if rows.len() > MAX_POOL_SIZE {
-            bail!("the original has {} tokens; the maximum of a pool is {MAX_POOL_SIZE}", rows.len());
+            bail!(
+                "the original has {} tokens; the maximum of a pool is {MAX_POOL_SIZE}",
+                rows.len()
+            );
         }
         let mut values = HashSet::new();
         rows.iter().map(|row| token(row, &mut values)).collect()
@@ -174,9 +179,8 @@ fn usage(row: &Row) -> anyhow::Result<Usage> {
     let micros = |column: usize| -> anyhow::Result<Option<Timestamp>> {
         Ok(row.try_get::<_, Option<i64>>(column)?.map(Timestamp::from_micros))
     };
-    let started_at = micros(3)?.with_context(|| {
-        format!("the usage {id} has no start; nothing was imported")
-    })?;
+    let started_at =
+        micros(3)?.with_context(|| format!("the usage {id} has no start; nothing was imported"))?;
     Ok(Usage {
         id: text(0, "id")?,
         token_id: text(1, "token_id")?,
