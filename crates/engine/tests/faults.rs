@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use engine::{Error, Handle, Health, Settings};
 use faulty::{Fault, FaultyDatabase};
-use pool::{EndReason, LeaseId, Policy, Timestamp};
+use pool::{EndReason, LeaseId, Policy, PolicyPatch, Timestamp};
 use prometheus_client::registry::Registry;
 use proxy::Proxy;
-use store::{Clock as _, ManualClock, SystemClock, Wanted, WantedPolicy};
+use store::{Clock as _, ManualClock, SystemClock, Wanted};
 use support::{Home, Running, on_both, until, user_named};
 use testbed::{Cluster, Stop};
 
@@ -315,7 +315,7 @@ async fn an_engine_waits_for_a_database_that_is_not_up_yet() {
     let cluster = Cluster::start().unwrap();
     let home = Home::at(&cluster.database().await.unwrap());
     tokio::task::block_in_place(|| cluster.stop(Stop::Fast)).unwrap();
-    let wanted = Wanted { size: Some(3), policy: WantedPolicy::default(), update_policy: false };
+    let wanted = Wanted { size: Some(3), policy: PolicyPatch::default(), update_policy: false };
     let settings = Settings { timeout: Duration::from_millis(300), ..Settings::default() };
     let engine = Running::of(engine::start(home.database(), wanted, settings));
     for _ in 0..3 {
@@ -336,7 +336,7 @@ async fn requests_that_were_given_up_leave_the_mailbox_while_nothing_can_be_deci
     let cluster = Cluster::start().unwrap();
     let home = Home::at(&cluster.database().await.unwrap());
     let settings = Settings { batch: 2, timeout: Duration::from_secs(2), ..Settings::default() };
-    let wanted = Wanted { size: Some(3), policy: WantedPolicy::default(), update_policy: false };
+    let wanted = Wanted { size: Some(3), policy: PolicyPatch::default(), update_policy: false };
     let engine = Running::of(engine::start(home.database(), wanted, settings));
     engine.ready().await;
     let shown = |engine: &Running, requests: usize| {
@@ -433,7 +433,7 @@ async fn after_a_jump(micros: i64, allow_clock_behind: bool) -> (Home, Result<Ru
     engine.allocate("before").await;
     engine.stop().await;
     clock.set(Timestamp::from_micros(START + micros));
-    let wanted = Wanted { size: None, policy: WantedPolicy::default(), update_policy: false };
+    let wanted = Wanted { size: None, policy: PolicyPatch::default(), update_policy: false };
     let settings = Settings { allow_clock_behind, ..Settings::default() };
     let engine = Running::of(engine::start(home.database(), wanted, settings));
     until("it is ready or gave up", || async { engine.handle.health() != Health::Starting }).await;
