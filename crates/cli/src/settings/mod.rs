@@ -126,8 +126,8 @@ mod tests {
     fn illegal_values_are_refused_with_the_expected_form() {
         for (name, value, why) in [
             ("lease", "5x", "a duration looks like 90s"),
-            ("lease", "0s", "must be 1ms to 365d"),
-            ("lease", "366d", "must be 1ms to 365d"),
+            ("lease", "0s", "must be 1ms to 36500d"),
+            ("lease", "36501d", "the limit is 36500d"),
             ("request-timeout", "0s", "expected 1ms to 1d"),
             ("request-timeout", "25h", "expected 1ms to 1d"),
             ("max-lease", "forever", "a duration looks like 90s, 10m, 8h or 1h30m, or lease"),
