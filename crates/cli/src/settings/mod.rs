@@ -131,7 +131,7 @@ mod tests {
             ("request-timeout", "0s", "expected 1ms to 1d"),
             ("request-timeout", "25h", "expected 1ms to 1d"),
             ("max-lease", "forever", "a duration looks like 90s, 10m, 8h or 1h30m, or lease"),
-            ("when-full", "evict", "one of evict-oldest, reject, wait is expected"),
+            ("when-full", "evict", "one of evict-oldest, reject, wait"),
             ("min-hold", "-1s", "can't be negative"),
             ("max-per-user", "0", "or none"),
             ("max-idempotency-keys", "0", "from 1 to 1000000000"),
