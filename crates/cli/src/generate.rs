@@ -9,9 +9,9 @@ use clap::{ArgMatches, Args, Command, FromArgMatches as _, Subcommand};
 use clap_complete::Shell;
 use clap_mangen::Man as Page;
 
-use crate::exit::Exit;
-use crate::people::look::Out;
-use crate::people::trouble::Trouble;
+use crate::term::error::CliError;
+use crate::term::exit::Exit;
+use crate::term::output::Out;
 
 #[derive(Debug, Subcommand)]
 enum Generate {
@@ -36,7 +36,7 @@ pub fn perform(matches: &ArgMatches, program: Command) -> ExitCode {
         Ok(Generate::Man(man)) => man.perform(program),
         Err(error) => return crate::usage(&error),
     };
-    done.map_or_else(Trouble::tell, |()| ExitCode::SUCCESS)
+    done.map_or_else(CliError::print, |()| ExitCode::SUCCESS)
 }
 
 /// Print shell completions
@@ -54,7 +54,7 @@ struct Completions {
 }
 
 impl Completions {
-    fn perform(self, mut program: Command) -> Result<(), Trouble> {
+    fn perform(self, mut program: Command) -> Result<(), CliError> {
         let shell = match self.shell.as_str() {
             "bash" => Shell::Bash,
             "zsh" => Shell::Zsh,
@@ -85,7 +85,7 @@ struct Man {
 }
 
 impl Man {
-    fn perform(self, program: Command) -> Result<(), Trouble> {
+    fn perform(self, program: Command) -> Result<(), CliError> {
         let mut command = program.disable_help_subcommand(true);
         command.build();
         let Some(dir) = &self.dir else {
@@ -93,7 +93,7 @@ impl Man {
         };
         write(&command, dir).map_err(|error| {
             let what = format!("can't write the pages to {}: {error}", dir.display());
-            Trouble::new(Exit::Failed, what).hint("another --dir")
+            CliError::new(Exit::Failed, what).hint("another --dir")
         })
     }
 }

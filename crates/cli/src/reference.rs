@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use clap::{Arg, Command};
 
 use crate::args;
-use crate::exit::MEANINGS;
 use crate::settings::table::SETTINGS;
+use crate::term::exit::MEANINGS;
 
 const INTRO: &str = "\
 # The command line

@@ -19,7 +19,7 @@ macro_rules! codes {
 
         impl Code {
             /// Every kind, in the order of the table.
-            pub const ALL: &[Code] = &[$(Code::$name),*];
+            pub const ALL: [Code; [$($status),*].len()] = [$(Code::$name),*];
 
             const fn row(self) -> (u16, &'static str, &'static str, &'static str) {
                 match self {
@@ -105,6 +105,7 @@ impl Code {
 
 /// Problem document as in RFC 9457. Problems of some codes have further [`Members`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Problem<'a> {
     /// `urn:token-manager:problem:` and the code.
     pub r#type: Cow<'a, str>,
@@ -148,6 +149,7 @@ macro_rules! members {
         $(
             $(#[$about])*
             #[derive(Clone, Debug, Serialize, Deserialize)]
+            #[cfg_attr(test, derive(schemars::JsonSchema))]
             pub struct $code { $($fields)* }
 
             impl Members for $code {

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::print::print;
 use crate::settings::table::{self, Default};
 use crate::settings::{Origin, SettingSources, Settings};
+use crate::term::print::print;
 
 /// Prints each setting, its value and its source, then refuses values that are not legal.
 ///

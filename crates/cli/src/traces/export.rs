@@ -15,8 +15,6 @@ use opentelemetry_sdk::trace::{
 use tokio::runtime::Handle;
 use tracing::warn;
 
-use crate::api;
-
 /// Maximum number of spans in the queue, including those being sent.
 const QUEUE: u16 = 8192;
 
@@ -40,7 +38,8 @@ pub fn processor(endpoint: &str, resource: &Resource) -> anyhow::Result<(Bounded
     let url = endpoint.parse().context(NO_EXPORT)?;
     let builder = || reqwest::Client::builder().timeout(TIMEOUT);
     // Redirects are not followed: headers may contain credentials, which the target must not get.
-    let (client, _) = api::client_of(&url, builder).map_err(|why| anyhow!("{NO_EXPORT}: {why}"))?;
+    let (client, _) =
+        client::http_client(&url, builder).map_err(|why| anyhow!("{NO_EXPORT}: {why}"))?;
     let mut exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(client)

@@ -10,9 +10,10 @@ use store::{Clock as _, ImportedPool, NewPool, SystemClock};
 
 use self::source::{Source, Usages};
 use self::usage::Tally;
-use crate::print::{count, say};
 use crate::server::database;
 use crate::settings::{Settings, mask};
+use crate::term::format::count;
+use crate::term::print::say;
 
 /// The environment variable with the original's password, as PostgreSQL's own programs name it.
 const PASSWORD_ENV: &str = "PGPASSWORD";
