@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::harness::{Ended, Server, command, poll, run};
+use crate::harness::{Ended, TestServer, command, run};
+use testbed::poll;
 
 /// What a liar sends at most, so that a client that takes all of it ends nevertheless.
 const ENDLESS: usize = 192 << 20;
@@ -19,7 +20,7 @@ const TAKEN: usize = 40 << 20;
 const LEASE: &str = "01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd";
 
 /// A server that answers each request as it is told to.
-pub struct Liar {
+pub struct FaultyServer {
     pub url: String,
     asked: Arc<Mutex<Vec<String>>>,
     /// How many bytes of something endless were taken.
@@ -34,11 +35,11 @@ pub enum Lie {
     Endless(&'static str, String),
 }
 
-impl Liar {
+impl FaultyServer {
     pub fn start(answer: impl Fn(&str) -> Lie + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let liar = Liar { url, asked: Arc::default(), taken: Arc::default() };
+        let liar = FaultyServer { url, asked: Arc::default(), taken: Arc::default() };
         let (asked, taken) = (Arc::clone(&liar.asked), Arc::clone(&liar.taken));
         let answer = Arc::new(answer);
         thread::spawn(move || {
@@ -127,7 +128,7 @@ const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n
 #[test]
 fn an_answer_without_end_is_not_read_to_the_end() {
     let begin = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[";
-    let liar = Liar::start(move |_| Lie::Endless(begin, "1,".to_owned()));
+    let liar = FaultyServer::start(move |_| Lie::Endless(begin, "1,".to_owned()));
     let ended = liar.ask(&["tokens"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("its answer is larger than 8 MiB"), "{ended:?}");
@@ -138,7 +139,7 @@ fn an_answer_without_end_is_not_read_to_the_end() {
 fn a_refusal_without_end_is_not_read_to_the_end() {
     let begin = "HTTP/1.1 409 Conflict\r\nContent-Type: application/problem+json\r\n\r\n\
                  {\"code\":\"lease-over\",\"detail\":\"";
-    let liar = Liar::start(move |_| Lie::Endless(begin, "no ".to_owned()));
+    let liar = FaultyServer::start(move |_| Lie::Endless(begin, "no ".to_owned()));
     for arguments in [&["pool"][..], &["watch"], &["leases", "--csv"], &["release", LEASE]] {
         let before = liar.taken();
         let ended = liar.ask(arguments);
@@ -151,13 +152,13 @@ fn a_refusal_without_end_is_not_read_to_the_end() {
 #[test]
 fn an_event_without_end_is_not_read_to_the_end() {
     for piece in ["x", "data: x\n"] {
-        let liar = Liar::start(move |path| match path {
+        let liar = FaultyServer::start(move |path| match path {
             _ if path.starts_with("/api/events") => Lie::Endless(EVENTS, piece.to_owned()),
             "/api/pool" => ok(&pool("1")),
             _ => ok(&lease("60", FAR)),
         });
         let watch = ["watch", "--server", &liar.url];
-        let watch = Server::of(&mut command(Path::new("/"), &watch));
+        let watch = TestServer::of(&mut command(Path::new("/"), &watch));
         poll("word of the end", || watch.log().contains("an event has no end").then_some(()));
         drop(watch);
         let ended = liar.ask(&["run", "--user", "ann", "--", "sleep", "0.3"]);
@@ -176,9 +177,9 @@ fn pool(number: &str) -> String {
 
 #[test]
 fn a_redirect_is_not_followed_but_named() {
-    let other = Liar::start(|_| ok(&pool("1")));
+    let other = FaultyServer::start(|_| ok(&pool("1")));
     let url = other.url.replace("http://", "http://u:sesame@");
-    let liar = Liar::start(move |path| {
+    let liar = FaultyServer::start(move |path| {
         with("307 Temporary Redirect", &format!("Location: {url}{path}\r\n"), "")
     });
     for arguments in [
@@ -203,7 +204,7 @@ fn a_redirect_is_not_followed_but_named() {
 
 #[test]
 fn a_next_page_is_asked_for_only_of_the_same_server_and_only_once() {
-    let other = Liar::start(|_| ok("[]"));
+    let other = FaultyServer::start(|_| ok("[]"));
     let to = other.url.clone();
     for (path, why) in [
         (to.as_str(), "it goes on at another address"),
@@ -213,7 +214,7 @@ fn a_next_page_is_asked_for_only_of_the_same_server_and_only_once() {
         ("/api/tokens?after=1", "its list has no end"),
     ] {
         let link = format!("Link: <{path}>; rel=\"next\"\r\n");
-        let liar = Liar::start(move |path| match path {
+        let liar = FaultyServer::start(move |path| match path {
             _ if path.starts_with("/api/tokens?") => with("200 OK", &link, "[]"),
             _ => with("404 Not Found", "", ""),
         });
@@ -227,7 +228,7 @@ fn a_next_page_is_asked_for_only_of_the_same_server_and_only_once() {
 
 #[test]
 fn a_next_page_below_the_servers_own_path_is_followed_with_the_credentials() {
-    let liar = Liar::start(move |path| match path {
+    let liar = FaultyServer::start(move |path| match path {
         "/pool/api/tokens?limit=1000" => {
             with("200 OK", "Link: </api/tokens?after=1>; rel=\"next\"\r\n", "[]")
         }
@@ -246,7 +247,7 @@ fn absurd_numbers_break_nothing() {
     for expires_in in ["1e18", "1e300", "-1e18", "0", "9223372036854775807"] {
         for expires_at in ["-009999-01-02T01:59:59Z", "9999-12-30T22:00:00.999999999Z"] {
             let body = lease(expires_in, expires_at);
-            let liar = Liar::start(move |_| ok(&body));
+            let liar = FaultyServer::start(move |_| ok(&body));
             let ended = liar.ask(&["allocate", "ann"]);
             assert_eq!(ended.code, Some(0), "{expires_in} {expires_at}: {ended:?}");
             let ended = liar.ask(&["renew", LEASE]);
@@ -255,11 +256,11 @@ fn absurd_numbers_break_nothing() {
     }
     for number in ["0", "18446744073709551615"] {
         let body = pool(number);
-        let liar = Liar::start(move |_| ok(&body));
+        let liar = FaultyServer::start(move |_| ok(&body));
         assert_eq!(liar.ask(&["pool"]).code, Some(0), "{number}");
         assert_eq!(liar.ask(&["status"]).code, Some(0), "{number}");
     }
-    let liar = Liar::start(|_| {
+    let liar = FaultyServer::start(|_| {
         let headers = "Content-Length: 18446744073709551614\r\nRetry-After: 999999999999\r\n";
         Lie::Plain(format!("HTTP/1.1 200 OK\r\n{headers}\r\n{{}}"))
     });
@@ -271,8 +272,8 @@ fn absurd_numbers_break_nothing() {
 
 #[test]
 fn this_machine_is_asked_without_a_proxy_and_a_proxy_is_named() {
-    let server = Liar::start(|_| ok(&pool("1")));
-    let proxy = Liar::start(|_| with("503 Service Unavailable", "", "no"));
+    let server = FaultyServer::start(|_| ok(&pool("1")));
+    let proxy = FaultyServer::start(|_| with("503 Service Unavailable", "", "no"));
     let named = proxy.url.replace("http://", "http://me:sesame@");
     let ask = |server: &str, env: &[(&str, &str)], arguments: &[&str]| {
         let mut command = command(Path::new("/"), arguments);

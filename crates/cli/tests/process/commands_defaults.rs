@@ -8,15 +8,15 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::harness::{Ended, Server, command, run};
-use crate::people::{ask, json, refused, served, text, told};
+use crate::commands::{ask, json, refused, served, text, told};
+use crate::harness::{Ended, TestServer, command, run};
 
 /// A home with a client configuration of its own.
-struct Home(tempfile::TempDir);
+struct HomeFolder(tempfile::TempDir);
 
-impl Home {
+impl HomeFolder {
     fn new() -> Self {
-        Home(tempfile::tempdir().unwrap())
+        HomeFolder(tempfile::tempdir().unwrap())
     }
 
     fn run(&self, env: &[(&str, &str)], arguments: &[&str]) -> Ended {
@@ -128,7 +128,7 @@ fn tokens_are_named_by_their_numbers() {
 #[test]
 fn a_default_server_and_user_are_kept_in_a_file() {
     let (_folder, server) = served(&["--pool-size", "5"]);
-    let (home, url) = (Home::new(), server.url());
+    let (home, url) = (HomeFolder::new(), server.url());
     let none = home.run(&[], &["allocate", "--server", &url]);
     assert_eq!(none.code, Some(2), "{none:?}");
     assert!(none.err.contains("no user is named") && none.err.contains("config set user"));
@@ -182,7 +182,7 @@ fn a_default_server_and_user_are_kept_in_a_file() {
 
 #[test]
 fn a_password_in_the_configuration_is_not_shown() {
-    let home = Home::new();
+    let home = HomeFolder::new();
     let mut set = command(home.0.path(), &["config", "set", "server", "-"]);
     let mut set = set.env("HOME", home.0.path()).stdin(Stdio::piped()).spawn().unwrap();
     set.stdin.take().unwrap().write_all(b"http://me:sesame@127.0.0.1:1\n").unwrap();
@@ -241,7 +241,7 @@ fn versions_are_shown() {
 fn durations_have_one_form() {
     let (_folder, server) =
         served(&["--lease", "90s", "--max-lease", "90m", "--min-hold", "1500ms"]);
-    assert!(Server::ready(&server).contains("leases of 90s"));
+    assert!(TestServer::ready(&server).contains("leases of 90s"));
     let pool = told(&server, &["pool"]);
     assert!(pool.contains("lasts 90s, and it may be renewed to last 1h30m"), "{pool}");
     assert!(pool.contains("held for 1500ms"), "{pool}");

@@ -5,8 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::thread;
 
+use crate::commands::{ask, json, refused, served, text, told};
 use crate::harness::{Ended, command, run};
-use crate::people::{ask, json, refused, served, text, told};
 
 #[test]
 fn allocating_prints_the_value_and_who_lost_a_token_for_it() {
@@ -53,7 +53,7 @@ fn when_there_is_no_token_it_says_how_to_get_one() {
     assert!(waited.iter().all(|sentence| ended.err.contains(sentence)), "{ended:?}");
     let bob = thread::scope(|scope| {
         let bob = scope.spawn(|| told(&server, &["allocate", "-q", "bob", "--wait", "30s"]));
-        crate::harness::poll("bob to wait", || {
+        testbed::poll("bob to wait", || {
             told(&server, &["pool"]).contains("1 request waits").then_some(())
         });
         told(&server, &["release", text(&ann, "lease_id")]);

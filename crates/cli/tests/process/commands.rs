@@ -5,23 +5,23 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Server, client, command, run};
+use crate::harness::{Ended, TestServer, client, command, run};
 use crate::sqlite;
 
 /// A server on an empty pool, which goes with the folder.
-pub fn served(arguments: &[&str]) -> (tempfile::TempDir, Server) {
+pub fn served(arguments: &[&str]) -> (tempfile::TempDir, TestServer) {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(&sqlite(folder.path()), arguments);
+    let server = TestServer::start(&sqlite(folder.path()), arguments);
     (folder, server)
 }
 
 /// Asks a server by a command.
-pub fn ask(server: &Server, arguments: &[&str]) -> Ended {
+pub fn ask(server: &TestServer, arguments: &[&str]) -> Ended {
     run(command(Path::new("/"), arguments).env("TOKEN_MANAGER_SERVER", server.url()))
 }
 
 /// What a command prints that succeeds and has nothing to remark.
-pub fn told(server: &Server, arguments: &[&str]) -> String {
+pub fn told(server: &TestServer, arguments: &[&str]) -> String {
     let ended = ask(server, arguments);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}: {ended:?}");
     assert!(!ended.out.contains('\x1b'), "{arguments:?}: {ended:?}");
@@ -29,14 +29,14 @@ pub fn told(server: &Server, arguments: &[&str]) -> String {
 }
 
 /// The JSON that a command prints, on one line.
-pub fn json(server: &Server, arguments: &[&str]) -> Value {
+pub fn json(server: &TestServer, arguments: &[&str]) -> Value {
     let out = told(server, &[arguments, &["--json"]].concat());
     assert_eq!(out.lines().count(), 1, "{out}");
     serde_json::from_str(&out).unwrap()
 }
 
 /// A command that fails with an exit code and sentences.
-pub fn refused(server: &Server, arguments: &[&str], code: i32, sentences: &[&str]) -> Ended {
+pub fn refused(server: &TestServer, arguments: &[&str], code: i32, sentences: &[&str]) -> Ended {
     let ended = ask(server, arguments);
     assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
     assert!(ended.err.starts_with("error: "), "{arguments:?}: {ended:?}");

@@ -9,9 +9,9 @@ use std::thread;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, Stream};
 
+use crate::commands::{ask, json, refused, served};
+use crate::commands_bad_server::{FaultyServer, Lie, with};
 use crate::harness::{command, run};
-use crate::people::{ask, json, refused, served};
-use crate::people_lies::{Liar, Lie, with};
 
 const RUN: &[&str] = &["run", "--user", "ann", "--", "true"];
 
@@ -21,7 +21,7 @@ fn unauthorized() -> Lie {
 
 #[test]
 fn a_password_that_is_missing_or_wrong_is_told_of() {
-    let liar = Liar::start(|_| unauthorized());
+    let liar = FaultyServer::start(|_| unauthorized());
     let host = liar.url.trim_start_matches("http://");
     for arguments in [&["pool"][..], &["watch"], &["status"], &["allocate", "ann"], RUN] {
         let ended = liar.ask(arguments);
@@ -41,7 +41,7 @@ fn a_password_that_is_missing_or_wrong_is_told_of() {
 
 #[test]
 fn a_proxys_password_that_is_missing_or_wrong_is_told_of() {
-    let proxy = Liar::start(|_| with("407 Proxy Authentication Required", "", "no"));
+    let proxy = FaultyServer::start(|_| with("407 Proxy Authentication Required", "", "no"));
     let host = proxy.url.trim_start_matches("http://");
     for (server, variable) in
         [("http://tokens.invalid", "http_proxy"), ("https://tokens.invalid", "https_proxy")]
@@ -75,7 +75,7 @@ fn a_proxy_is_named_whatever_goes_wrong_through_it() {
         ("404 Not Found", ""),
         ("502 Bad Gateway", ""),
     ] {
-        let proxy = Liar::start(move |_| with(status, "", body));
+        let proxy = FaultyServer::start(move |_| with(status, "", body));
         for arguments in [&["pool"][..], &["tokens"], &["watch"], RUN] {
             let mut command = command(Path::new("/"), arguments);
             let command = command.env("TOKEN_MANAGER_SERVER", "http://tokens.invalid");
@@ -128,7 +128,7 @@ fn http_to_a_tls_port_is_told_of() {
     });
     let sentence = "HTTP/1.1 400 Bad Request\r\nContent-Length: 48\r\n\r\n\
                     Client sent an HTTP request to an HTTPS server.\n";
-    let plain = Liar::start(move |_| Lie::Plain(sentence.to_owned()));
+    let plain = FaultyServer::start(move |_| Lie::Plain(sentence.to_owned()));
     for url in [format!("http://{address}"), plain.url.clone()] {
         for arguments in [&["pool"][..], RUN] {
             let ended = run(command(Path::new("/"), arguments).env("TOKEN_MANAGER_SERVER", &url));

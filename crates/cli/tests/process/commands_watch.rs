@@ -5,20 +5,21 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Server, command, poll};
-use crate::people::{json, refused, served, text, told};
+use crate::commands::{json, refused, served, text, told};
+use crate::harness::{TestServer, command};
 use crate::sqlite;
+use testbed::poll;
 
 /// A `watch` that goes on until it is dropped, once it watches.
-fn watching(server: &str, arguments: &[&str]) -> Server {
+fn watching(server: &str, arguments: &[&str]) -> TestServer {
     let arguments = [&["watch", "--server", server], arguments].concat();
-    let watch = Server::of(&mut command(Path::new("/"), &arguments));
+    let watch = TestServer::of(&mut command(Path::new("/"), &arguments));
     poll("the watch to begin", || watch.log().contains("Watching ").then_some(()));
     watch
 }
 
 /// The lines that it has printed, once there are so many.
-fn lines(watch: &Server, count: usize) -> Vec<String> {
+fn lines(watch: &TestServer, count: usize) -> Vec<String> {
     let lines = poll("lines of events", || {
         let lines: Vec<String> = watch.out().lines().map(str::to_owned).collect();
         (lines.len() >= count).then_some(lines)
@@ -66,7 +67,7 @@ fn a_cut_is_told_of_and_nothing_is_missed() {
     let start = || {
         let database = sqlite(folder.path());
         let arguments = ["serve", "--listen", &free, "--database", &database];
-        let server = Server::of(&mut command(Path::new("/"), &arguments));
+        let server = TestServer::of(&mut command(Path::new("/"), &arguments));
         server.url();
         server
     };

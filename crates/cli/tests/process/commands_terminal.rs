@@ -7,10 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use crate::harness::{Server, command, poll, unprotected};
-use crate::people::{ask, json, served, text, told};
-use crate::people_lies::{FAR, Liar, lease, ok, with};
+use crate::commands::{ask, json, served, text, told};
+use crate::commands_bad_server::{FAR, FaultyServer, lease, ok, with};
+use crate::harness::{TestServer, command, unprotected};
 use crate::sqlite;
+use testbed::poll;
 
 /// What begins the redrawing of a screen.
 const FRAME: &str = "\x1b[?2026h";
@@ -28,7 +29,7 @@ struct Terminal {
 
 impl Terminal {
     /// Runs commands on a terminal of that size; `$T` is the program.
-    fn run(commands: &str, server: &Server, (columns, rows): (u16, u16)) -> Self {
+    fn run(commands: &str, server: &TestServer, (columns, rows): (u16, u16)) -> Self {
         let commands = format!("stty cols {columns} rows {rows}; tty; {commands}");
         let mut script = unprotected("script");
         script.args(["-qec", &commands, "/dev/null"]);
@@ -184,7 +185,7 @@ fn the_live_screen_tells_of_a_lost_connection_and_comes_back() {
     let start = |arguments: &[&str]| {
         let database = sqlite(folder.path());
         let common = ["serve", "--listen", &free, "--database", &database];
-        let server = Server::of(&mut command(Path::new("/"), &[&common, arguments].concat()));
+        let server = TestServer::of(&mut command(Path::new("/"), &[&common, arguments].concat()));
         server.url();
         server
     };
@@ -296,8 +297,9 @@ fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
     std::fs::write(&file, name).unwrap();
     let odd = format!("$(cat {})", file.display());
     let refusal = serde_json::json!({ "code": "user-limit", "detail": name }).to_string();
-    let refusing = Liar::start(move |_| with("409 Conflict", "", &refusal));
-    let granting = Liar::start(|_| ok(&lease("60", FAR).replace("\"v\"", "\"v\\u001b[2J\"")));
+    let refusing = FaultyServer::start(move |_| with("409 Conflict", "", &refusal));
+    let granting =
+        FaultyServer::start(|_| ok(&lease("60", FAR).replace("\"v\"", "\"v\\u001b[2J\"")));
     for commands in [
         "$T leases --csv".to_owned(),
         "$T leases --json".to_owned(),
@@ -344,7 +346,8 @@ fn a_file_and_a_pipe_get_data_to_the_letter() {
     Terminal::run(&format!("$T leases --csv > {copy}"), &server, (80, 24)).end();
     assert!(std::fs::read_to_string(&copy).unwrap().contains(",e\x1b[2J,"));
     assert!(ask(&server, &["leases", "--csv"]).out.contains(",e\x1b[2J,"));
-    let granting = Liar::start(|_| ok(&lease("60", FAR).replace("\"v\"", "\"v\\u001b[2J\"")));
+    let granting =
+        FaultyServer::start(|_| ok(&lease("60", FAR).replace("\"v\"", "\"v\\u001b[2J\"")));
     assert_eq!(granting.ask(&["allocate", "-q", "ann"]).out, "v\x1b[2J\n");
 }
 

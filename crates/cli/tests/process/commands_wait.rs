@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{command, poll, run};
-use crate::people::{ask, json, refused, served, text, told};
-use crate::people_lies::{Liar, with};
-use crate::run::{Pool, Running};
+use crate::commands::{ask, json, refused, served, text, told};
+use crate::commands_bad_server::{FaultyServer, with};
+use crate::harness::{command, run};
+use crate::run::{Pool, RunCommand};
 use crate::run_server::restart;
+use testbed::poll;
 
 /// A pool of one token that waits, which is held; the lease of the holder.
 fn held() -> (Pool, String) {
@@ -33,12 +34,12 @@ fn tickets(pool: &Pool, count: usize) -> Vec<Value> {
 }
 
 /// Begins to wait, by a command in a folder of its own.
-fn begin(pool: &Pool, arguments: &[&str]) -> (tempfile::TempDir, Running) {
+fn begin(pool: &Pool, arguments: &[&str]) -> (tempfile::TempDir, RunCommand) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = command(folder.path(), arguments);
     command.env("PATH", std::env::var_os("PATH").unwrap());
     command.env("TOKEN_MANAGER_SERVER", pool.server.url());
-    let running = Running::start(folder.path(), &mut command);
+    let running = RunCommand::start(folder.path(), &mut command);
     (folder, running)
 }
 
@@ -287,7 +288,7 @@ fn what_becomes_of_a_place_is_told() {
         });
         with("202 Accepted", "", &body.to_string())
     };
-    let liar = Liar::start(move |_| match requests.fetch_add(1, Ordering::Relaxed) {
+    let liar = FaultyServer::start(move |_| match requests.fetch_add(1, Ordering::Relaxed) {
         0 | 3 => ticket(1),
         1 => problem("503 Service Unavailable", "stopping", "The server stops. Ask again."),
         2 => problem("503 Service Unavailable", "busy", "The server is busy."),
