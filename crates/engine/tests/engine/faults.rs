@@ -1,44 +1,26 @@
 //! What goes wrong in earnest: lost connections, full disks, clocks that jump, several servers.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[expect(dead_code, reason = "each test file has faults of its own")]
-#[path = "support/faulty.rs"]
-mod faulty;
-#[path = "support/proxy.rs"]
-mod proxy;
-#[expect(dead_code, reason = "each test file uses a part of it")]
-mod support;
 
 use std::collections::HashSet;
-use std::io::Write as _;
-use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::faulty::{Fault, FaultyDatabase};
+use crate::proxy::Proxy;
+use crate::support::{TestDb, TestEngine, user_named};
 use engine::{Error, Handle, Health, Settings};
-use faulty::{Fault, FaultyDatabase};
-use pool::{EndReason, LeaseId, Policy, Timestamp};
+use pool::{EndReason, LeaseId};
 use prometheus_client::registry::Registry;
-use proxy::Proxy;
-use store::{Clock as _, ManualClock, SystemClock, Wanted, WantedPolicy};
-use support::{Home, Running, on_both, until, user_named};
-use testbed::{Cluster, Stop};
+use store::{Clock as _, SystemClock, Wanted, WantedPolicy};
+use testbed::{Cluster, Stop, eventually, on_both};
 
 const LONG: Duration = Duration::from_mins(2);
 
-on_both! {
-    a_commit_whose_word_was_lost_is_answered_by_the_journal,
-    a_database_that_takes_no_writes_is_away_until_it_does,
-    commands_sent_during_a_stall_are_decided_after_they_were_sent,
-    every_end_is_measured,
-    what_does_not_fit_is_not_away,
-}
-
-async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(home: Home) {
-    let plan = faulty::Plan::default();
-    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
-    let engine = home.start_with(Box::new(database), 10, LONG, Settings::default()).await;
+#[on_both]
+async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(db: TestDb) {
+    let plan = crate::faulty::Plan::default();
+    let database = FaultyDatabase::new(db.database(), &plan);
+    let engine = db.start_with(Box::new(database), 10, LONG, Settings::default()).await;
     let mut granted = HashSet::new();
     for fault in [Fault::DoneUnsaid, Fault::UndoneUnsaid, Fault::TryAgain] {
         for _ in 0..3 {
@@ -65,37 +47,39 @@ async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(home: Home) {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
     }
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
 /// It can be read, as where the disk is full, and nobody waits for a write any more.
-async fn a_database_that_takes_no_writes_is_away_until_it_does(home: Home) {
-    let plan = faulty::Plan::default();
-    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
+#[on_both]
+async fn a_database_that_takes_no_writes_is_away_until_it_does(db: TestDb) {
+    let plan = crate::faulty::Plan::default();
+    let database = FaultyDatabase::new(db.database(), &plan);
     let settings = Settings { timeout: Duration::from_millis(100), ..Settings::default() };
-    let engine = home.start_with(Box::new(database), 3, LONG, settings).await;
+    let engine = db.start_with(Box::new(database), 3, LONG, settings).await;
     plan.lock().unwrap().extend([Fault::TryAgain; 6]);
     let refused = engine.handle.allocate(user_named("u")).await;
     assert!(matches!(refused, Err(Error::NotDone { .. })), "{refused:?}");
-    until("it serves again", || async { engine.handle.health() == Health::Ready }).await;
+    eventually("it serves again", || async { engine.handle.health() == Health::Ready }).await;
     assert_eq!(*plan.lock().unwrap(), [], "it was tried until it could be written");
     engine.allocate("u").await;
     assert_eq!(engine.running().await.len(), 1);
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
 /// The next batch is begun with the commit, and so its time is read; the server goes on only later.
-async fn commands_sent_during_a_stall_are_decided_after_they_were_sent(home: Home) {
-    let plan = faulty::Plan::default();
-    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
-    let engine = home.start_with(Box::new(database), 100, LONG, Settings::default()).await;
+#[on_both]
+async fn commands_sent_during_a_stall_are_decided_after_they_were_sent(db: TestDb) {
+    let plan = crate::faulty::Plan::default();
+    let database = FaultyDatabase::new(db.database(), &plan);
+    let engine = db.start_with(Box::new(database), 100, LONG, Settings::default()).await;
     engine.allocate("first").await;
     for _ in 0..3 {
         plan.lock().unwrap().push(Fault::Stalled);
         let stalled = engine.allocate_at_once(5);
         let late = async {
-            tokio::time::sleep(faulty::STALL / 4).await;
+            tokio::time::sleep(crate::faulty::STALL / 4).await;
             // PostgreSQL's clock is this machine's, too.
             let sent = SystemClock.now();
             (sent, engine.allocate_at_once(3).await, SystemClock.now())
@@ -109,17 +93,18 @@ async fn commands_sent_during_a_stall_are_decided_after_they_were_sent(home: Hom
         }
     }
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
 /// What is known of the clock is enough for nearly all batches that are begun ahead.
 #[tokio::test(flavor = "multi_thread")]
 async fn under_load_the_clock_is_hardly_ever_read_again() {
-    let home = Home::postgres().await;
-    let plan = faulty::Plan::default();
-    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
-    let engine = home.start_with(Box::new(database), 100, LONG, Settings::default()).await;
-    let before = faulty::CLOCK_READS.load(Ordering::SeqCst);
+    let db = TestDb::from(testbed::TestDb::postgres().await);
+    let plan = crate::faulty::Plan::default();
+    let database = FaultyDatabase::new(db.database(), &plan);
+    let clock_reads = Arc::clone(&database.clock_reads);
+    let engine = db.start_with(Box::new(database), 100, LONG, Settings::default()).await;
+    let before = clock_reads.load(Ordering::SeqCst);
     let load = (0..12).map(|_| async {
         for _ in 0..40 {
             let sent = SystemClock.now();
@@ -128,7 +113,7 @@ async fn under_load_the_clock_is_hardly_ever_read_again() {
         }
     });
     futures_util::future::join_all(load).await;
-    let reads = faulty::CLOCK_READS.load(Ordering::SeqCst) - before;
+    let reads = clock_reads.load(Ordering::SeqCst) - before;
     let metrics = metrics(&engine.handle);
     let count =
         metrics.lines().find_map(|line| line.strip_prefix("commit_duration_seconds_count "));
@@ -137,10 +122,11 @@ async fn under_load_the_clock_is_hardly_ever_read_again() {
     engine.stop().await;
 }
 
-async fn every_end_is_measured(home: Home) {
-    let plan = faulty::Plan::default();
-    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
-    let engine = home.start_with(Box::new(database), 1, LONG, Settings::default()).await;
+#[on_both]
+async fn every_end_is_measured(db: TestDb) {
+    let plan = crate::faulty::Plan::default();
+    let database = FaultyDatabase::new(db.database(), &plan);
+    let engine = db.start_with(Box::new(database), 1, LONG, Settings::default()).await;
     for faults in [&[][..], &[Fault::DoneUnsaid], &[Fault::DoneUnsaidLongAgo], &[Fault::TryAgain]] {
         plan.lock().unwrap().extend(faults);
         engine.allocate("u").await;
@@ -150,19 +136,20 @@ async fn every_end_is_measured(home: Home) {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
     }
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn what_does_not_fit_is_not_away(home: Home) {
-    let plan = faulty::Plan::default();
-    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
+#[on_both]
+async fn what_does_not_fit_is_not_away(db: TestDb) {
+    let plan = crate::faulty::Plan::default();
+    let database = FaultyDatabase::new(db.database(), &plan);
     let lease = Duration::from_millis(300);
-    let engine = home.start_with(Box::new(database), 1, lease, Settings::default()).await;
+    let engine = db.start_with(Box::new(database), 1, lease, Settings::default()).await;
     plan.lock().unwrap().push(Fault::Misfit);
     engine.allocate("u").await;
     // The expiry, by the copy as it is and as it was loaded anew.
     plan.lock().unwrap().extend([Fault::Refused; 3]);
-    until("the expiry is written down", || async {
+    eventually("the expiry is written down", || async {
         assert_eq!(engine.handle.health(), Health::Ready);
         plan.lock().unwrap().is_empty()
             && metrics(&engine.handle).contains("lease_ends_total{reason=\"expired\"} 1")
@@ -179,7 +166,7 @@ async fn what_does_not_fit_is_not_away(home: Home) {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
     }
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
 fn metrics(engine: &Handle) -> String {
@@ -193,8 +180,8 @@ fn metrics(engine: &Handle) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_changed_by_hand_is_loaded_anew_and_nobody_is_refused_for_it() {
     let url = Cluster::shared().database().await.unwrap();
-    let home = Home::at(&url);
-    let engine = home.start(1, Duration::from_millis(1500)).await;
+    let db = TestDb::from(testbed::TestDb::at(url.clone()));
+    let engine = db.start(1, Duration::from_millis(1500)).await;
     let by_hand = "update token_manager.leases set ended_at = started_at, end_reason = 'released' \
                    where ended_at is null";
     for somebody_asks in [true, false] {
@@ -205,7 +192,7 @@ async fn a_pool_changed_by_hand_is_loaded_anew_and_nobody_is_refused_for_it() {
             assert_eq!(granted.evicted, None, "it was free");
             assert_eq!(granted.lease.previous_fence, lease.fence);
         }
-        until("ends are written down again", || async {
+        eventually("ends are written down again", || async {
             let over = |view: engine::View<'_>| {
                 view.pool.tokens(0).all(|t| t.latest.is_some_and(|lease| lease.end.is_some()))
             };
@@ -238,7 +225,7 @@ fn load(handles: &[Handle], stop: &Arc<AtomicBool>) -> tokio::task::JoinSet<Vec<
     tasks
 }
 
-async fn check_acknowledged(engine: &Running, acknowledged: &[Vec<LeaseId>]) {
+pub async fn check_acknowledged(engine: &TestEngine, acknowledged: &[Vec<LeaseId>]) {
     let history = engine.whole_history().await;
     let known: HashSet<_> = history.values().flatten().map(|lease| lease.id).collect();
     for id in acknowledged.iter().flatten() {
@@ -249,15 +236,15 @@ async fn check_acknowledged(engine: &Running, acknowledged: &[Vec<LeaseId>]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_is_stopped_and_started_under_load() {
     let cluster = Cluster::start().unwrap();
-    let home = Home::at(&cluster.database().await.unwrap());
+    let db = TestDb::from(testbed::TestDb::at(cluster.database().await.unwrap()));
     let settings = Settings { timeout: Duration::from_secs(2), ..Settings::default() };
-    let engine = home.start_with(home.database(), 20, LONG, settings).await;
+    let engine = db.start_with(db.database(), 20, LONG, settings).await;
     let stop = Arc::new(AtomicBool::new(false));
     let tasks = load(std::slice::from_ref(&engine.handle), &stop);
     for how in [Stop::Fast, Stop::Immediate] {
         tokio::time::sleep(Duration::from_millis(300)).await;
         tokio::task::block_in_place(|| cluster.stop(how)).unwrap();
-        until("it says that the database is away", || async {
+        eventually("it says that the database is away", || async {
             engine.handle.health() == Health::Away
         })
         .await;
@@ -267,7 +254,7 @@ async fn postgresql_is_stopped_and_started_under_load() {
         assert!(matches!(refused, Err(Error::NotDone { .. })), "{refused:?}");
         tokio::task::block_in_place(|| cluster.start_again()).unwrap();
         engine.ready().await;
-        until("it grants again", || async {
+        eventually("it grants again", || async {
             engine.handle.allocate(user_named("again")).await.is_ok()
         })
         .await;
@@ -277,7 +264,7 @@ async fn postgresql_is_stopped_and_started_under_load() {
     assert!(acknowledged.iter().map(Vec::len).sum::<usize>() > 100);
     check_acknowledged(&engine, &acknowledged).await;
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
 /// The database is seen to be away about as soon as clients give up, although what was sent to it
@@ -286,21 +273,21 @@ async fn postgresql_is_stopped_and_started_under_load() {
 async fn a_connection_that_stalls_is_noticed_in_time() {
     const PATIENCE: Duration = Duration::from_millis(800);
     let settings = Settings { timeout: PATIENCE, ..Settings::default() };
-    let stall = async |ways: proxy::Ways| {
+    let stall = async |ways: crate::proxy::Ways| {
         let proxy = Proxy::to(&Cluster::shared().database().await.unwrap()).await;
-        let home = Home::at(&proxy.url);
-        let engine = home.start_with(home.database(), 3, LONG, settings).await;
+        let db = TestDb::from(testbed::TestDb::at(proxy.url.clone()));
+        let engine = db.start_with(db.database(), 3, LONG, settings).await;
         engine.allocate("before").await;
         proxy.hold(ways);
         let asked = engine.ask(user_named("meanwhile").into());
         let start = tokio::time::Instant::now();
-        until("it is away", || async { engine.handle.health() == Health::Away }).await;
+        eventually("it is away", || async { engine.handle.health() == Health::Away }).await;
         assert!(start.elapsed() < PATIENCE + Duration::from_secs(2), "{:?}", start.elapsed());
         assert!(asked.await.unwrap().is_err(), "nobody answers");
         proxy.hold([false, false]);
         let start = tokio::time::Instant::now();
         engine.ready().await;
-        until("it grants again", || async {
+        eventually("it grants again", || async {
             engine.handle.allocate(user_named("after")).await.is_ok()
         })
         .await;
@@ -313,11 +300,11 @@ async fn a_connection_that_stalls_is_noticed_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_waits_for_a_database_that_is_not_up_yet() {
     let cluster = Cluster::start().unwrap();
-    let home = Home::at(&cluster.database().await.unwrap());
+    let db = TestDb::from(testbed::TestDb::at(cluster.database().await.unwrap()));
     tokio::task::block_in_place(|| cluster.stop(Stop::Fast)).unwrap();
     let wanted = Wanted { size: Some(3), policy: WantedPolicy::default(), update_policy: false };
     let settings = Settings { timeout: Duration::from_millis(300), ..Settings::default() };
-    let engine = Running::of(engine::start(home.database(), wanted, settings));
+    let engine = TestEngine::of(engine::start(db.database(), wanted, settings));
     for _ in 0..3 {
         let refused = engine.handle.allocate(user_named("early")).await;
         assert!(matches!(refused, Err(Error::NotDone { .. })), "{refused:?}");
@@ -334,29 +321,29 @@ async fn an_engine_waits_for_a_database_that_is_not_up_yet() {
 async fn requests_that_were_given_up_leave_the_mailbox_while_nothing_can_be_decided() {
     const ASKED: usize = 10;
     let cluster = Cluster::start().unwrap();
-    let home = Home::at(&cluster.database().await.unwrap());
+    let db = TestDb::from(testbed::TestDb::at(cluster.database().await.unwrap()));
     let settings = Settings { batch: 2, timeout: Duration::from_secs(2), ..Settings::default() };
     let wanted = Wanted { size: Some(3), policy: WantedPolicy::default(), update_policy: false };
-    let engine = Running::of(engine::start(home.database(), wanted, settings));
+    let engine = TestEngine::of(engine::start(db.database(), wanted, settings));
     engine.ready().await;
-    let shown = |engine: &Running, requests: usize| {
+    let shown = |engine: &TestEngine, requests: usize| {
         metrics(&engine.handle).contains(&format!("\nmailbox_requests {requests}\n"))
     };
-    let outage = async |engine: &Running| {
+    let outage = async |engine: &TestEngine| {
         let asked: Vec<_> =
             (0..ASKED).map(|n| engine.ask(user_named(&format!("u{n}")).into())).collect();
-        until("all are shown to wait", || async { shown(engine, ASKED) }).await;
+        eventually("all are shown to wait", || async { shown(engine, ASKED) }).await;
         for asked in asked {
             let answer = asked.await.unwrap();
             assert!(matches!(answer, Err(Error::NotDone { .. })), "{answer:?}");
         }
-        until("none is shown any more", || async { shown(engine, 0) }).await;
+        eventually("none is shown any more", || async { shown(engine, 0) }).await;
     };
     tokio::task::block_in_place(|| cluster.stop(Stop::Immediate)).unwrap();
-    until("it is away", || async { engine.handle.health() == Health::Away }).await;
+    eventually("it is away", || async { engine.handle.health() == Health::Away }).await;
     outage(&engine).await;
     engine.die();
-    let engine = Running::of(engine::start(home.database(), wanted, settings));
+    let engine = TestEngine::of(engine::start(db.database(), wanted, settings));
     outage(&engine).await;
     tokio::task::block_in_place(|| cluster.start_again()).unwrap();
     engine.ready().await;
@@ -366,9 +353,8 @@ async fn requests_that_were_given_up_leave_the_mailbox_while_nothing_can_be_deci
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_servers_are_as_exact_as_one() {
-    let home = Home::postgres().await;
-    let engines =
-        [home.start(50, LONG).await, home.start(50, LONG).await, home.start(50, LONG).await];
+    let db = TestDb::from(testbed::TestDb::postgres().await);
+    let engines = [db.start(50, LONG).await, db.start(50, LONG).await, db.start(50, LONG).await];
     let handles: Vec<_> = engines.iter().map(|engine| engine.handle.clone()).collect();
     let stop = Arc::new(AtomicBool::new(false));
     let tasks = load(&handles, &stop);
@@ -401,17 +387,17 @@ async fn three_servers_are_as_exact_as_one() {
     for engine in engines {
         engine.stop().await;
     }
-    home.audit().await;
+    db.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leases_of_a_dead_server_are_ended_by_the_others() {
-    let home = Home::postgres().await;
-    let dead = home.start(5, Duration::from_millis(700)).await;
-    let other = home.start(5, Duration::from_millis(700)).await;
+    let db = TestDb::from(testbed::TestDb::postgres().await);
+    let dead = db.start(5, Duration::from_millis(700)).await;
+    let other = db.start(5, Duration::from_millis(700)).await;
     let lease = dead.allocate("u").await.lease;
     dead.stop().await;
-    until("the expiry was written down", || async {
+    eventually("the expiry was written down", || async {
         let look = |view: engine::View<'_>| view.pool.token(lease.token_id)?.latest?.end;
         other.handle.read(look).await.unwrap().is_some()
     })
@@ -419,144 +405,4 @@ async fn the_leases_of_a_dead_server_are_ended_by_the_others() {
     let end = other.history(lease.token_id).await[0].end.unwrap();
     assert_eq!((end.at, end.reason), (lease.expires_at, EndReason::Expired));
     other.stop().await;
-}
-
-const HOUR: i64 = 3_600 * 1_000_000;
-const YEAR: i64 = 365 * 24 * HOUR;
-const START: i64 = 1_800_000_000_000_000;
-
-/// The clock jumps by `micros` while the server is down.
-async fn after_a_jump(micros: i64, allow_clock_behind: bool) -> (Home, Result<Running, String>) {
-    let clock = Arc::new(ManualClock::new(Timestamp::from_micros(START)));
-    let home = Home::sqlite().with_clock(Arc::clone(&clock) as _);
-    let engine = home.start(3, LONG).await;
-    engine.allocate("before").await;
-    engine.stop().await;
-    clock.set(Timestamp::from_micros(START + micros));
-    let wanted = Wanted { size: None, policy: WantedPolicy::default(), update_policy: false };
-    let settings = Settings { allow_clock_behind, ..Settings::default() };
-    let engine = Running::of(engine::start(home.database(), wanted, settings));
-    until("it is ready or gave up", || async { engine.handle.health() != Health::Starting }).await;
-    let started = match engine.handle.health() {
-        Health::Ready => Ok(engine),
-        _ => Err(engine.fatal().await),
-    };
-    (home, started)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_clock_set_back_an_hour() {
-    let (home, engine) = after_a_jump(-HOUR, false).await;
-    let engine = engine.unwrap();
-    let before = engine.running().await;
-    assert_eq!(before.len(), 1, "its two minutes are not over");
-    let after = engine.allocate("after").await.lease;
-    assert!(after.started_at >= before[0].started_at, "time does not run backwards");
-    assert!(
-        after.expires_at <= Timestamp::from_micros(START).after(LONG + Duration::from_mins(1)),
-        "no lease lives longer for it"
-    );
-    engine.stop().await;
-    home.audit().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_clock_set_forward_a_year_and_back_again() {
-    let (home, engine) = after_a_jump(YEAR, false).await;
-    let engine = engine.unwrap();
-    assert!(engine.running().await.is_empty(), "all are over");
-    let lease = engine.allocate("in a year").await.lease;
-    assert!(lease.started_at >= Timestamp::from_micros(START + YEAR));
-    engine.stop().await;
-    home.audit().await;
-    // Now the clock is right again, a year behind the journal.
-    let right = home.with_clock(Arc::new(ManualClock::new(Timestamp::from_micros(START))));
-    let wanted = Wanted { size: None, policy: Policy::of_lease(LONG).into(), update_policy: false };
-    let refused = engine::start(right.database(), wanted, Settings::default());
-    let sentence = Running::of(refused).fatal().await;
-    assert!(sentence.contains("--allow-clock-behind"), "{sentence}");
-    let settings = Settings { allow_clock_behind: true, ..Settings::default() };
-    let engine = Running::of(engine::start(right.database(), wanted, settings));
-    engine.ready().await;
-    assert_eq!(
-        engine.running().await,
-        std::slice::from_ref(&lease),
-        "it lives out its two minutes"
-    );
-    let next = engine.allocate("after").await.lease;
-    assert!(next.expires_at <= lease.started_at.after(LONG * 2), "no lease lives for ever");
-    engine.stop().await;
-    right.audit().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn time_runs_on_while_the_clock_stands_behind() {
-    let clock = Arc::new(ManualClock::new(Timestamp::from_micros(START)));
-    let home = Home::sqlite().with_clock(Arc::clone(&clock) as _);
-    let engine = home.start(3, Duration::from_millis(400)).await;
-    let lease = engine.allocate("u").await.lease;
-    clock.set(Timestamp::from_micros(START - 10 * HOUR));
-    until("the lease is over all the same", || async { engine.running().await.is_empty() }).await;
-    let end = engine.history(lease.token_id).await[0].end.unwrap();
-    assert_eq!((end.at, end.reason), (lease.expires_at, EndReason::Expired));
-    engine.stop().await;
-    home.audit().await;
-}
-
-/// Runs the test of that name, which is ignored otherwise, where `/mnt` is a small file system of its
-/// own that nobody else sees.
-fn on_a_small_file_system(test: &str) {
-    let script = "mount -t tmpfs -o size=1536k tmpfs /mnt && exec \"$0\" \"$@\"";
-    let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture"])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}\n{errors}");
-}
-
-#[test]
-fn a_full_disk() {
-    on_a_small_file_system("on_a_full_disk");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "run by the test a_full_disk, on a small file system"]
-async fn on_a_full_disk() {
-    let home = Home::at("sqlite:/mnt/pool.db");
-    let settings = Settings { timeout: Duration::from_millis(500), ..Settings::default() };
-    let engine = home.start_with(home.database(), 10, LONG, settings).await;
-    let acknowledged = Mutex::new(vec![engine.allocate("u").await.lease.id]);
-    std::fs::write("/mnt/ballast", vec![0; 512 * 1024]).unwrap();
-    until("the disk is full", || async {
-        match engine.handle.allocate(user_named(&"u".repeat(200))).await {
-            Ok(granted) => acknowledged.lock().unwrap().push(granted.unwrap().lease.id),
-            Err(Error::NotDone { .. }) => return true,
-            Err(other) => panic!("{other}"),
-        }
-        false
-    })
-    .await;
-    assert_eq!(engine.running().await.len(), acknowledged.lock().unwrap().len().min(10));
-    // To the last page, so that not even a smaller batch fits.
-    let mut rest = std::fs::File::create("/mnt/rest").unwrap();
-    while rest.write_all(&[0; 4096]).is_ok() {}
-    let refused = engine.handle.clear().await;
-    assert!(matches!(refused, Err(Error::NotDone { .. })), "{refused:?}");
-    std::fs::remove_file("/mnt/ballast").unwrap();
-    std::fs::remove_file("/mnt/rest").unwrap();
-    until("there is room, and service", || async {
-        engine.handle.allocate(user_named("again")).await.is_ok()
-    })
-    .await;
-    let acknowledged = [acknowledged.into_inner().unwrap()];
-    check_acknowledged(&engine, &acknowledged).await;
-    let history = engine.whole_history().await;
-    let granted = history.values().map(Vec::len).sum::<usize>();
-    assert_eq!(granted, acknowledged[0].len() + 1, "what was refused left nothing behind");
-    engine.stop().await;
-    home.audit().await;
 }

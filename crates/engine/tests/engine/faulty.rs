@@ -36,9 +36,6 @@ pub enum Fault {
     Stalled,
 }
 
-/// How often a clock was read within a batch, by all tests of a file.
-pub static CLOCK_READS: AtomicUsize = AtomicUsize::new(0);
-
 /// Where a commit waits until the test opens it.
 #[derive(Debug)]
 pub struct Gate {
@@ -82,13 +79,22 @@ pub const STALL: std::time::Duration = std::time::Duration::from_millis(400);
 pub type Plan = Arc<Mutex<Vec<Fault>>>;
 
 pub struct FaultyDatabase {
-    pub real: Box<dyn Database>,
-    pub plan: Plan,
+    real: Box<dyn Database>,
+    plan: Plan,
+    /// Number of clock readings within batches.
+    pub clock_reads: Arc<AtomicUsize>,
+}
+
+impl FaultyDatabase {
+    pub fn new(real: Box<dyn Database>, plan: &Plan) -> Self {
+        FaultyDatabase { real, plan: Arc::clone(plan), clock_reads: Arc::default() }
+    }
 }
 
 struct FaultyStore {
     real: Box<dyn Store>,
     plan: Plan,
+    clock_reads: Arc<AtomicUsize>,
     gives_all: bool,
     misfits: bool,
 }
@@ -100,9 +106,13 @@ impl Database for FaultyDatabase {
     }
     async fn open(&self, wanted: Wanted) -> Result<Opened, Error> {
         let opened = self.real.open(wanted).await?;
-        let plan = Arc::clone(&self.plan);
-        let store =
-            Box::new(FaultyStore { real: opened.store, plan, gives_all: false, misfits: false });
+        let store = Box::new(FaultyStore {
+            real: opened.store,
+            plan: Arc::clone(&self.plan),
+            clock_reads: Arc::clone(&self.clock_reads),
+            gives_all: false,
+            misfits: false,
+        });
         Ok(Opened { store, ..opened })
     }
     async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error> {
@@ -184,7 +194,7 @@ impl Store for FaultyStore {
         self.commit(entry).await
     }
     async fn read_clock(&mut self) -> Result<Timestamp, Error> {
-        CLOCK_READS.fetch_add(1, Ordering::SeqCst);
+        self.clock_reads.fetch_add(1, Ordering::SeqCst);
         self.real.read_clock().await
     }
     async fn abandon(&mut self) {

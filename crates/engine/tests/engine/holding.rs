@@ -1,41 +1,24 @@
 //! Holding a lease: asking for it, renewing it, giving exactly it back, hearing of it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[expect(dead_code, reason = "each test file uses a part of it")]
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{TestDb, TestEngine, user_named};
 use engine::{Asked, BatchEvents, Event, EventBatch, EventKind, LeaseOutcome, Question, Status};
 use pool::{EndReason, HolderCondition, LeaseId, Policy};
-use support::{Home, Running, on_both, until, user_named};
+use testbed::{eventually, on_both};
 use tokio::sync::broadcast::Receiver;
 use uuid::Uuid;
 
 const LONG: Duration = Duration::from_mins(2);
-
-on_both! {
-    a_stale_release_harms_nobody,
-    releasing_twice_is_no_error,
-    a_release_on_a_condition,
-    a_lease_can_be_asked_for,
-    a_renewal_moves_the_deadline_up_to_the_limit,
-    by_default_nothing_can_be_renewed,
-    a_renewal_races_with_the_expiry,
-    a_release_races_with_expiry_and_eviction,
-    a_shorter_lease_may_be_asked_for,
-    everything_that_happens_is_told_in_order,
-    the_journal_tells_the_same_as_the_feed,
-    running_leases_are_found_in_memory,
-}
 
 fn over(answer: &LeaseOutcome) -> EndReason {
     let LeaseOutcome::Over { lease, .. } = answer else { panic!("{answer:?}") };
     lease.end.unwrap().reason
 }
 
-async fn a_stale_release_harms_nobody(home: Home) {
-    let engine = home.start(1, LONG).await;
+#[on_both]
+async fn a_stale_release_harms_nobody(db: TestDb) {
+    let engine = db.start(1, LONG).await;
     let first = engine.allocate("first").await.lease;
     let second = engine.allocate("second").await.lease;
     let stale = engine.handle.release_lease(first.id).await.unwrap();
@@ -50,8 +33,9 @@ async fn a_stale_release_harms_nobody(home: Home) {
     engine.stop().await;
 }
 
-async fn releasing_twice_is_no_error(home: Home) {
-    let engine = home.start(1, LONG).await;
+#[on_both]
+async fn releasing_twice_is_no_error(db: TestDb) {
+    let engine = db.start(1, LONG).await;
     let lease = engine.allocate("holder").await.lease;
     let released = |answer: LeaseOutcome| match answer {
         LeaseOutcome::Done { lease, .. } => lease.end.unwrap(),
@@ -66,9 +50,10 @@ async fn releasing_twice_is_no_error(home: Home) {
     engine.stop().await;
 }
 
-async fn a_release_on_a_condition(home: Home) {
+#[on_both]
+async fn a_release_on_a_condition(db: TestDb) {
     use engine::ReleaseOutcome::{Free, HolderMismatch};
-    let engine = home.start(1, LONG).await;
+    let engine = db.start(1, LONG).await;
     let first = engine.allocate("first").await.lease;
     let second = engine.allocate("second").await.lease;
     let release = async |if_held| engine.handle.release(first.token_id, if_held).await.unwrap();
@@ -84,8 +69,9 @@ async fn a_release_on_a_condition(home: Home) {
     engine.stop().await;
 }
 
-async fn a_lease_can_be_asked_for(home: Home) {
-    let engine = home.start(1, LONG).await;
+#[on_both]
+async fn a_lease_can_be_asked_for(db: TestDb) {
+    let engine = db.start(1, LONG).await;
     let first = engine.allocate("first").await.lease;
     let seen = engine.handle.lease(first.id).await.unwrap().unwrap();
     assert_eq!((seen.lease, seen.evicted_by, seen.current), (first.clone(), None, None));
@@ -96,10 +82,11 @@ async fn a_lease_can_be_asked_for(home: Home) {
     engine.stop().await;
 }
 
-async fn a_renewal_moves_the_deadline_up_to_the_limit(home: Home) {
+#[on_both]
+async fn a_renewal_moves_the_deadline_up_to_the_limit(db: TestDb) {
     let (lease, limit) = (Duration::from_secs(2), Duration::from_secs(3));
     let policy = Policy { max_lease: Some(limit), ..Policy::of_lease(lease) };
-    let engine = home.start_policy(1, policy).await;
+    let engine = db.start_policy(1, policy).await;
     let granted = engine.allocate("holder").await.lease;
     tokio::time::sleep(Duration::from_millis(20)).await;
     let renewed = engine.handle.renew(granted.id).await.unwrap();
@@ -107,7 +94,7 @@ async fn a_renewal_moves_the_deadline_up_to_the_limit(home: Home) {
     assert_eq!(renewed.expires_at, at.after(lease));
     assert_eq!((renewed.id, renewed.fence), (granted.id, granted.fence));
     let last = granted.started_at.after(limit);
-    until("the limit is reached", || async {
+    eventually("the limit is reached", || async {
         match engine.handle.renew(granted.id).await.unwrap() {
             LeaseOutcome::Done { lease, .. } => {
                 assert!(lease.expires_at <= last);
@@ -123,17 +110,18 @@ async fn a_renewal_moves_the_deadline_up_to_the_limit(home: Home) {
     .await;
     engine.stop().await;
     // The limit is kept over a restart, and so is the length.
-    let engine = home.start_policy(1, policy).await;
-    until("it is over", || async { engine.running().await.is_empty() }).await;
+    let engine = db.start_policy(1, policy).await;
+    eventually("it is over", || async { engine.running().await.is_empty() }).await;
     let kept = engine.history(granted.token_id).await.remove(0);
     assert_eq!((kept.expires_at, kept.granted_until), (last, granted.granted_until));
     assert_eq!(kept.end.map(|end| (end.at, end.reason)), Some((last, EndReason::Expired)));
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn by_default_nothing_can_be_renewed(home: Home) {
-    let engine = home.start(1, LONG).await;
+#[on_both]
+async fn by_default_nothing_can_be_renewed(db: TestDb) {
+    let engine = db.start(1, LONG).await;
     let lease = engine.allocate("holder").await.lease;
     let answer = engine.handle.renew(lease.id).await.unwrap();
     assert!(
@@ -145,10 +133,11 @@ async fn by_default_nothing_can_be_renewed(home: Home) {
     engine.stop().await;
 }
 
-async fn a_renewal_races_with_the_expiry(home: Home) {
+#[on_both]
+async fn a_renewal_races_with_the_expiry(db: TestDb) {
     let lease = Duration::from_millis(40);
     let policy = Policy { max_lease: Some(LONG), ..Policy::of_lease(lease) };
-    let engine = home.start_policy(1, policy).await;
+    let engine = db.start_policy(1, policy).await;
     let (mut renewed, mut expired) = (0, 0);
     for round in 0..60_u64 {
         let granted = engine.allocate("holder").await.lease;
@@ -172,11 +161,12 @@ async fn a_renewal_races_with_the_expiry(home: Home) {
     assert_eq!(renewed + expired, 60);
     engine.whole_history().await;
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn a_release_races_with_expiry_and_eviction(home: Home) {
-    let engine = home.start(1, Duration::from_millis(40)).await;
+#[on_both]
+async fn a_release_races_with_expiry_and_eviction(db: TestDb) {
+    let engine = db.start(1, Duration::from_millis(40)).await;
     for round in 0..60_u64 {
         let granted = engine.allocate("holder").await.lease;
         tokio::time::sleep(Duration::from_micros(round % 20 * 2_200)).await;
@@ -196,11 +186,12 @@ async fn a_release_races_with_expiry_and_eviction(home: Home) {
     }
     engine.whole_history().await;
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn a_shorter_lease_may_be_asked_for(home: Home) {
-    let engine = home.start(2, LONG).await;
+#[on_both]
+async fn a_shorter_lease_may_be_asked_for(db: TestDb) {
+    let engine = db.start(2, LONG).await;
     let asked = |lease| Asked { lease: Some(lease), ..Asked::from(user_named("holder")) };
     let short = Duration::from_millis(1_500);
     let granted = engine.handle.allocate(asked(short)).await.unwrap().unwrap().lease;
@@ -222,7 +213,7 @@ async fn events(feed: &mut Receiver<std::sync::Arc<EventBatch>>, count: usize) -
 }
 
 /// A start, an eviction, a renewal, a release, an expiry.
-async fn live(engine: &Running) {
+async fn live(engine: &TestEngine) {
     let first = engine.allocate("first").await.lease;
     let second = engine.allocate("second").await.lease;
     assert_eq!(first.token_id, second.token_id);
@@ -232,14 +223,15 @@ async fn live(engine: &Running) {
     let short = Some(Duration::from_millis(20));
     let third = Asked { lease: short, ..Asked::from(user_named("third")) };
     engine.handle.allocate(third).await.unwrap().unwrap();
-    until("it is over", || async { engine.running().await.is_empty() }).await;
+    eventually("it is over", || async { engine.running().await.is_empty() }).await;
 }
 
 const RENEWABLE: Policy =
     Policy { max_lease: Some(LONG.saturating_mul(2)), ..Policy::of_lease(LONG) };
 
-async fn everything_that_happens_is_told_in_order(home: Home) {
-    let engine = home.start_policy(1, RENEWABLE).await;
+#[on_both]
+async fn everything_that_happens_is_told_in_order(db: TestDb) {
+    let engine = db.start_policy(1, RENEWABLE).await;
     let mut feed = engine.handle.events();
     live(&engine).await;
     let told = events(&mut feed, 7).await;
@@ -268,8 +260,9 @@ async fn everything_that_happens_is_told_in_order(home: Home) {
     engine.stop().await;
 }
 
-async fn the_journal_tells_the_same_as_the_feed(home: Home) {
-    let engine = home.start_policy(1, RENEWABLE).await;
+#[on_both]
+async fn the_journal_tells_the_same_as_the_feed(db: TestDb) {
+    let engine = db.start_policy(1, RENEWABLE).await;
     let stamp = engine.handle.read(|view| view.stamp).await.unwrap();
     let mut feed = engine.handle.events();
     live(&engine).await;
@@ -296,8 +289,9 @@ async fn the_journal_tells_the_same_as_the_feed(home: Home) {
     engine.stop().await;
 }
 
-async fn running_leases_are_found_in_memory(home: Home) {
-    let engine = home.start(5, LONG).await;
+#[on_both]
+async fn running_leases_are_found_in_memory(db: TestDb) {
+    let engine = db.start(5, LONG).await;
     let mut granted = Vec::new();
     for user in ["a", "b", "a", "a"] {
         granted.push(engine.allocate(user).await.lease);
@@ -321,11 +315,11 @@ async fn running_leases_are_found_in_memory(home: Home) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_only_listens_for_long_misses_nothing_when_it_writes() {
-    let home = Home::postgres().await;
-    let (busy, quiet) = (home.start(1, LONG).await, home.start(1, LONG).await);
+    let db = TestDb::from(testbed::TestDb::postgres().await);
+    let (busy, quiet) = (db.start(1, LONG).await, db.start(1, LONG).await);
     quiet.allocate("first").await;
     let mut feed = quiet.handle.events();
-    let versions = |server: &Running| {
+    let versions = |server: &TestEngine| {
         let handle = server.handle.clone();
         async move { handle.read(|view| view.stamp.version).await.unwrap() }
     };

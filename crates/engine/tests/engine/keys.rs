@@ -1,36 +1,17 @@
 //! Repeated requests, on both databases and on several servers.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[expect(dead_code, reason = "each test file has faults of its own")]
-#[path = "support/faulty.rs"]
-mod faulty;
-#[expect(dead_code, reason = "each test file uses a part of it")]
-mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::faulty::{Fault, FaultyDatabase, Plan};
+use crate::support::{TestDb, TestEngine, user_named};
 use engine::{Allocated, Asked, Settings};
-use faulty::{Fault, FaultyDatabase, Plan};
 use pool::{EndReason, IdempotencyKey, Policy, Refusal, WhenFull};
 use prometheus_client::registry::Registry;
 use store::{Clock, ManualClock, SystemClock};
-use support::{Home, Running, on_both, until, user_named};
+use testbed::{eventually, on_both};
 
 const LONG: Duration = Duration::from_mins(2);
-
-on_both! {
-    the_same_key_gets_the_same_lease,
-    the_same_key_with_another_request_is_refused,
-    a_key_outlives_a_restart_and_its_lease,
-    a_lost_answer_is_given_again,
-    whoever_left_finds_the_lease_again,
-    above_the_bound_new_keys_are_refused,
-    a_user_has_a_share_once_keys_are_short,
-    one_key_asked_for_many_times_at_once_is_one_lease,
-    one_key_waiting_twice_is_one_lease,
-    what_was_refused_is_not_remembered,
-}
 
 fn key(text: &str) -> IdempotencyKey {
     IdempotencyKey::new(text).unwrap()
@@ -40,12 +21,13 @@ fn asked(user: &str, text: &str) -> Asked {
     Asked { key: Some(key(text)), ..Asked::from(user_named(user)) }
 }
 
-async fn allocate(engine: &Running, user: &str, text: &str) -> Allocated {
+async fn allocate(engine: &TestEngine, user: &str, text: &str) -> Allocated {
     engine.handle.allocate(asked(user, text)).await.unwrap().unwrap()
 }
 
-async fn the_same_key_gets_the_same_lease(home: Home) {
-    let engine = home.start(1, LONG).await;
+#[on_both]
+async fn the_same_key_gets_the_same_lease(db: TestDb) {
+    let engine = db.start(1, LONG).await;
     let before = engine.allocate("before").await.lease;
     let first = allocate(&engine, "Ada", "a key").await;
     assert_eq!(first.evicted.as_ref().map(|lease| lease.id), Some(before.id));
@@ -58,11 +40,12 @@ async fn the_same_key_gets_the_same_lease(home: Home) {
     assert_eq!(over.id, first.lease.id);
     assert_eq!(over.end.map(|end| end.reason), Some(EndReason::Evicted));
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn the_same_key_with_another_request_is_refused(home: Home) {
-    let engine = home.start(3, LONG).await;
+#[on_both]
+async fn the_same_key_with_another_request_is_refused(db: TestDb) {
+    let engine = db.start(3, LONG).await;
     let first = allocate(&engine, "Ada", "k").await.lease;
     let others = [
         Asked { lease: Some(Duration::from_secs(5)), ..asked("Ada", "k") },
@@ -76,11 +59,12 @@ async fn the_same_key_with_another_request_is_refused(home: Home) {
     engine.stop().await;
 }
 
-async fn a_key_outlives_a_restart_and_its_lease(home: Home) {
-    let engine = home.start(2, LONG).await;
+#[on_both]
+async fn a_key_outlives_a_restart_and_its_lease(db: TestDb) {
+    let engine = db.start(2, LONG).await;
     let first = allocate(&engine, "Ada", "k").await;
     engine.stop().await;
-    let engine = home.start(2, LONG).await;
+    let engine = db.start(2, LONG).await;
     let again = allocate(&engine, "Ada", "k").await;
     assert_eq!((&again.lease, again.value), (&first.lease, first.value));
     engine.release(first.lease.token_id).await;
@@ -92,13 +76,14 @@ async fn a_key_outlives_a_restart_and_its_lease(home: Home) {
     assert_eq!(over.end.map(|end| end.reason), Some(EndReason::Released));
     assert_eq!(engine.running().await.len(), 2);
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn a_lost_answer_is_given_again(home: Home) {
+#[on_both]
+async fn a_lost_answer_is_given_again(db: TestDb) {
     let plan = Plan::default();
-    let database = FaultyDatabase { real: home.database(), plan: plan.clone() };
-    let engine = home.start_with(Box::new(database), 5, LONG, Settings::default()).await;
+    let database = FaultyDatabase::new(db.database(), &plan);
+    let engine = db.start_with(Box::new(database), 5, LONG, Settings::default()).await;
     for (number, fault) in
         [Fault::DoneUnsaid, Fault::UndoneUnsaid, Fault::TryAgain].into_iter().enumerate()
     {
@@ -109,11 +94,12 @@ async fn a_lost_answer_is_given_again(home: Home) {
     }
     assert_eq!(engine.running().await.len(), 3);
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn whoever_left_finds_the_lease_again(home: Home) {
-    let engine = home.start(50, LONG).await;
+#[on_both]
+async fn whoever_left_finds_the_lease_again(db: TestDb) {
+    let engine = db.start(50, LONG).await;
     for round in 0..40_u64 {
         let text = format!("key {round}");
         let left = engine.ask(asked("Ada", &text));
@@ -127,12 +113,13 @@ async fn whoever_left_finds_the_lease_again(home: Home) {
     }
     assert_eq!(engine.running().await.len(), 40, "none was granted twice");
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn above_the_bound_new_keys_are_refused(home: Home) {
+#[on_both]
+async fn above_the_bound_new_keys_are_refused(db: TestDb) {
     let settings = Settings { keys: 3, ..Settings::default() };
-    let engine = home.start_with(home.database(), 50, LONG, settings).await;
+    let engine = db.start_with(db.database(), 50, LONG, settings).await;
     let tasks: Vec<_> = (0..10).map(|n| engine.ask(asked("Ada", &format!("k{n}")))).collect();
     let mut refused = 0;
     for task in tasks {
@@ -153,9 +140,10 @@ async fn above_the_bound_new_keys_are_refused(home: Home) {
     engine.stop().await;
 }
 
-async fn a_user_has_a_share_once_keys_are_short(home: Home) {
+#[on_both]
+async fn a_user_has_a_share_once_keys_are_short(db: TestDb) {
     let settings = Settings { keys: 250, keys_of_user: 100, ..Settings::default() };
-    let engine = home.start_with(home.database(), 300, LONG, settings).await;
+    let engine = db.start_with(db.database(), 300, LONG, settings).await;
     let many = async |user: &str, keys: std::ops::Range<u32>| {
         let tasks: Vec<_> = keys.map(|n| engine.ask(asked(user, &format!("{user} {n}")))).collect();
         let (mut granted, mut refused) = (0, Vec::new());
@@ -184,11 +172,11 @@ async fn a_user_has_a_share_once_keys_are_short(home: Home) {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_leases_long_over_are_forgotten_early_where_keys_are_short() {
     let clock = Arc::new(ManualClock::new(SystemClock.now()));
-    let home = Home::sqlite().with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    let db = TestDb::with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
     let pass = |time| clock.set(clock.now().after(time));
     let settings = Settings { keys: 3, ..Settings::default() };
     let policy_lease = Duration::from_hours(1);
-    let engine = home.start_with(home.database(), 5, policy_lease, settings).await;
+    let engine = db.start_with(db.database(), 5, policy_lease, settings).await;
     let running = allocate(&engine, "Ada", "running").await.lease;
     let over = allocate(&engine, "Ada", "over").await.lease;
     pass(Duration::from_mins(1));
@@ -205,7 +193,7 @@ async fn keys_of_leases_long_over_are_forgotten_early_where_keys_are_short() {
     assert!(wait <= Duration::from_mins(1), "{wait:?}");
     pass(wait + Duration::from_millis(1));
     // Housekeeping has to look, which it does within some seconds.
-    until("there is room", || async {
+    eventually("there is room", || async {
         pass(Duration::from_millis(1));
         engine.handle.allocate(asked("Ada", "new")).await.unwrap().is_ok()
     })
@@ -222,11 +210,12 @@ async fn keys_of_leases_long_over_are_forgotten_early_where_keys_are_short() {
     assert!(metrics().lines().any(|line| line == "idempotency_keys_limit 3"), "{}", metrics());
     assert!(metrics().contains("\nidempotency_keys "), "{}", metrics());
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn one_key_asked_for_many_times_at_once_is_one_lease(home: Home) {
-    let engine = home.start(50, LONG).await;
+#[on_both]
+async fn one_key_asked_for_many_times_at_once_is_one_lease(db: TestDb) {
+    let engine = db.start(50, LONG).await;
     let tasks: Vec<_> = (0..30).map(|_| engine.ask(asked("Ada", "k"))).collect();
     let mut ids = std::collections::HashSet::new();
     for task in tasks {
@@ -237,12 +226,13 @@ async fn one_key_asked_for_many_times_at_once_is_one_lease(home: Home) {
     engine.stop().await;
 }
 
-async fn one_key_waiting_twice_is_one_lease(home: Home) {
+#[on_both]
+async fn one_key_waiting_twice_is_one_lease(db: TestDb) {
     let policy = Policy { when_full: WhenFull::Wait, ..Policy::of_lease(LONG) };
-    let engine = home.start_policy(1, policy).await;
+    let engine = db.start_policy(1, policy).await;
     let holder = engine.allocate("holder").await.lease;
     let tasks = [engine.ask(asked("Ada", "k")), engine.ask(asked("Ada", "k"))];
-    until("it waits", || async { engine.waiting().await == 1 }).await;
+    eventually("it waits", || async { engine.waiting().await == 1 }).await;
     engine.release(holder.token_id).await;
     let [one, two] = tasks;
     let one = one.await.unwrap().unwrap().unwrap().lease;
@@ -252,9 +242,10 @@ async fn one_key_waiting_twice_is_one_lease(home: Home) {
     engine.stop().await;
 }
 
-async fn what_was_refused_is_not_remembered(home: Home) {
+#[on_both]
+async fn what_was_refused_is_not_remembered(db: TestDb) {
     let policy = Policy { when_full: WhenFull::Reject, ..Policy::of_lease(LONG) };
-    let engine = home.start_policy(1, policy).await;
+    let engine = db.start_policy(1, policy).await;
     let holder = engine.allocate("holder").await.lease;
     let refused = engine.handle.allocate(asked("Ada", "k")).await.unwrap();
     assert!(matches!(refused, Err(Refusal::Full { .. })), "{refused:?}");
@@ -265,8 +256,8 @@ async fn what_was_refused_is_not_remembered(home: Home) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_asked_for_one_key_at_the_same_moment_give_one_lease() {
-    let home = Home::postgres().await;
-    let engines = [home.start(100, LONG).await, home.start(100, LONG).await];
+    let db = TestDb::from(testbed::TestDb::postgres().await);
+    let engines = [db.start(100, LONG).await, db.start(100, LONG).await];
     for round in 0..40 {
         let text = format!("key {round}");
         let tasks = [0, 1, 0, 1].map(|server| engines[server].ask(asked("Ada", &text)));
@@ -281,5 +272,5 @@ async fn two_servers_asked_for_one_key_at_the_same_moment_give_one_lease() {
     assert_eq!(one.running().await.len(), 40);
     one.stop().await;
     other.stop().await;
-    home.audit().await;
+    db.audit().await;
 }

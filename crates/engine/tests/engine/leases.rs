@@ -1,49 +1,31 @@
 //! What users are promised, on both databases.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[expect(dead_code, reason = "each test file uses a part of it")]
-mod support;
 
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::support::{TestDb, user_named};
 use engine::{Error, ReleaseOutcome, Settings};
 use pool::{EndReason, Fence, HolderCondition, TokenId, User};
-use support::{Home, on_both, until, user_named};
+use testbed::{eventually, on_both};
 use uuid::Uuid;
 
 const LONG: Duration = Duration::from_mins(2);
 
-on_both! {
-    fifty_at_once_on_a_free_pool,
-    fifty_at_once_on_a_full_pool,
-    five_hundred_at_once_on_a_pool_of_one_hundred,
-    a_stale_deadline_leaves_the_next_lease_alone,
-    nobody_sees_a_lease_past_its_deadline,
-    expiry_is_written_down_by_itself,
-    release_and_clear,
-    history_is_paged,
-    a_restart_forgets_nothing,
-    leases_that_ran_out_while_nobody_looked,
-    a_client_that_left_takes_no_token,
-    a_client_that_leaves_at_any_moment_leaks_nothing,
-    a_full_mailbox_says_so_at_once,
-    another_policy_for_new_leases,
-}
-
-async fn fifty_at_once_on_a_free_pool(home: Home) {
-    let engine = home.start(100, LONG).await;
+#[on_both]
+async fn fifty_at_once_on_a_free_pool(db: TestDb) {
+    let engine = db.start(100, LONG).await;
     let granted = engine.allocate_at_once(50).await;
     let tokens: HashSet<_> = granted.iter().map(|granted| granted.lease.token_id).collect();
     assert_eq!(tokens.len(), 50, "distinct tokens");
     assert!(granted.iter().all(|granted| granted.evicted.is_none()), "nobody is evicted");
     assert_eq!(engine.running().await.len(), 50);
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn fifty_at_once_on_a_full_pool(home: Home) {
-    let engine = home.start(100, LONG).await;
+#[on_both]
+async fn fifty_at_once_on_a_full_pool(db: TestDb) {
+    let engine = db.start(100, LONG).await;
     let mut before = Vec::new();
     for number in 0..100 {
         before.push(engine.allocate(&format!("early {number}")).await.lease);
@@ -58,11 +40,12 @@ async fn fifty_at_once_on_a_full_pool(home: Home) {
     let running: HashSet<_> = engine.running().await.into_iter().map(|lease| lease.id).collect();
     assert!(before[50..].iter().all(|lease| running.contains(&lease.id)));
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn five_hundred_at_once_on_a_pool_of_one_hundred(home: Home) {
-    let engine = home.start(100, LONG).await;
+#[on_both]
+async fn five_hundred_at_once_on_a_pool_of_one_hundred(db: TestDb) {
+    let engine = db.start(100, LONG).await;
     let granted = engine.allocate_at_once(500).await;
     let fences: HashSet<_> = granted.iter().map(|granted| granted.lease.fence).collect();
     assert_eq!(fences.len(), 500);
@@ -73,23 +56,24 @@ async fn five_hundred_at_once_on_a_pool_of_one_hundred(home: Home) {
     let history = engine.whole_history().await;
     assert_eq!(history.values().map(Vec::len).sum::<usize>(), 500);
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn a_stale_deadline_leaves_the_next_lease_alone(home: Home) {
-    let engine = home.start(1, Duration::from_millis(800)).await;
+#[on_both]
+async fn a_stale_deadline_leaves_the_next_lease_alone(db: TestDb) {
+    let engine = db.start(1, Duration::from_millis(800)).await;
     let first = engine.allocate("first").await.lease;
     tokio::time::sleep(Duration::from_millis(400)).await;
     engine.release(first.token_id).await.unwrap();
     let second = engine.allocate("second").await.lease;
     let token = first.token_id;
-    until("the first deadline has passed", || async {
+    eventually("the first deadline has passed", || async {
         engine.handle.read(|view| view.now > first.expires_at).await.unwrap()
     })
     .await;
     let running = engine.running().await;
     assert_eq!(running.iter().map(|lease| lease.id).collect::<Vec<_>>(), [second.id]);
-    until("the second lease is over", || async { engine.running().await.is_empty() }).await;
+    eventually("the second lease is over", || async { engine.running().await.is_empty() }).await;
     let history = engine.history(token).await;
     assert_eq!(history[0].id, second.id);
     let end = history[0].end.unwrap();
@@ -98,8 +82,9 @@ async fn a_stale_deadline_leaves_the_next_lease_alone(home: Home) {
     engine.stop().await;
 }
 
-async fn nobody_sees_a_lease_past_its_deadline(home: Home) {
-    let engine = home.start(3, Duration::from_millis(60)).await;
+#[on_both]
+async fn nobody_sees_a_lease_past_its_deadline(db: TestDb) {
+    let engine = db.start(3, Duration::from_millis(60)).await;
     for _ in 0..20 {
         engine.allocate("u").await;
         for _ in 0..20 {
@@ -114,11 +99,12 @@ async fn nobody_sees_a_lease_past_its_deadline(home: Home) {
     engine.stop().await;
 }
 
-async fn expiry_is_written_down_by_itself(home: Home) {
-    let engine = home.start(2, Duration::from_millis(50)).await;
+#[on_both]
+async fn expiry_is_written_down_by_itself(db: TestDb) {
+    let engine = db.start(2, Duration::from_millis(50)).await;
     let lease = engine.allocate("u").await.lease;
     // No read or command helps it along: the journal's version moves by itself.
-    until("the expiry was written down", || async {
+    eventually("the expiry was written down", || async {
         let look = |view: engine::View<'_>| {
             view.pool.token(lease.token_id).and_then(|token| token.latest?.end)
         };
@@ -126,11 +112,12 @@ async fn expiry_is_written_down_by_itself(home: Home) {
     })
     .await;
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn release_and_clear(home: Home) {
-    let engine = home.start(5, LONG).await;
+#[on_both]
+async fn release_and_clear(db: TestDb) {
+    let engine = db.start(5, LONG).await;
     let lease = engine.allocate("u").await.lease;
     let released = engine.release(lease.token_id).await;
     assert_eq!(released.map(|ended| ended.id), Some(lease.id));
@@ -149,8 +136,9 @@ async fn release_and_clear(home: Home) {
     engine.stop().await;
 }
 
-async fn history_is_paged(home: Home) {
-    let engine = home.start(1, LONG).await;
+#[on_both]
+async fn history_is_paged(db: TestDb) {
+    let engine = db.start(1, LONG).await;
     let mut fences = Vec::new();
     for number in 0..25 {
         fences.push(engine.allocate(&format!("user {number}")).await.lease.fence);
@@ -171,37 +159,40 @@ async fn history_is_paged(home: Home) {
     engine.stop().await;
 }
 
-async fn a_restart_forgets_nothing(home: Home) {
-    let engine = home.start(10, LONG).await;
+#[on_both]
+async fn a_restart_forgets_nothing(db: TestDb) {
+    let engine = db.start(10, LONG).await;
     engine.allocate_at_once(7).await;
     let (running, history) = (engine.running().await, engine.whole_history().await);
     engine.stop().await;
-    let engine = home.start(10, LONG).await;
+    let engine = db.start(10, LONG).await;
     assert_eq!(engine.running().await, running);
     assert_eq!(engine.whole_history().await, history);
     let next = engine.allocate("next").await.lease.fence;
     assert_eq!(next, Fence::new(8));
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn leases_that_ran_out_while_nobody_looked(home: Home) {
-    let engine = home.start(4, Duration::from_millis(300)).await;
+#[on_both]
+async fn leases_that_ran_out_while_nobody_looked(db: TestDb) {
+    let engine = db.start(4, Duration::from_millis(300)).await;
     let granted = engine.allocate_at_once(3).await;
     engine.stop().await;
     tokio::time::sleep(Duration::from_millis(400)).await;
-    let engine = home.start(4, Duration::from_millis(300)).await;
+    let engine = db.start(4, Duration::from_millis(300)).await;
     assert!(engine.running().await.is_empty(), "from the first look on");
     for granted in granted {
         let end = engine.history(granted.lease.token_id).await[0].end.unwrap();
         assert_eq!((end.at, end.reason), (granted.lease.expires_at, EndReason::Expired));
     }
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn a_client_that_left_takes_no_token(home: Home) {
-    let engine = home.start(10, LONG).await;
+#[on_both]
+async fn a_client_that_left_takes_no_token(db: TestDb) {
+    let engine = db.start(10, LONG).await;
     // The engine is one task: it can't take the commands before this one lets it, so most of these
     // are gone before they are looked at, and all the others are withdrawn.
     let mut futures: Vec<_> =
@@ -210,9 +201,9 @@ async fn a_client_that_left_takes_no_token(home: Home) {
         assert!(futures_poll(future.as_mut()).is_none(), "it waits for the commit");
     }
     drop(futures);
-    until("nothing is held", || async { engine.running().await.is_empty() }).await;
+    eventually("nothing is held", || async { engine.running().await.is_empty() }).await;
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
 fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
@@ -223,8 +214,9 @@ fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
     }
 }
 
-async fn a_client_that_leaves_at_any_moment_leaks_nothing(home: Home) {
-    let engine = home.start(100, LONG).await;
+#[on_both]
+async fn a_client_that_leaves_at_any_moment_leaks_nothing(db: TestDb) {
+    let engine = db.start(100, LONG).await;
     let mut kept = 0;
     for micros in (0..6_000).step_by(60) {
         let timeout = Duration::from_micros(micros);
@@ -234,15 +226,18 @@ async fn a_client_that_leaves_at_any_moment_leaks_nothing(home: Home) {
             assert!(granted.unwrap().is_ok());
         }
     }
-    until("just what was handed over is held", || async { engine.running().await.len() == kept })
-        .await;
+    eventually("just what was handed over is held", || async {
+        engine.running().await.len() == kept
+    })
+    .await;
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn a_full_mailbox_says_so_at_once(home: Home) {
+#[on_both]
+async fn a_full_mailbox_says_so_at_once(db: TestDb) {
     let settings = Settings { max_queued_requests: 4, ..Settings::default() };
-    let engine = home.start_with(home.database(), 10, LONG, settings).await;
+    let engine = db.start_with(db.database(), 10, LONG, settings).await;
     let mut futures: Vec<_> =
         (0..64).map(|_| Box::pin(engine.handle.allocate(user_named("u")))).collect();
     let refused = futures
@@ -252,38 +247,39 @@ async fn a_full_mailbox_says_so_at_once(home: Home) {
         .count();
     assert!(refused > 0, "64 at once do not fit into a mailbox of 4");
     drop(futures);
-    until("there is room again", || async {
+    eventually("there is room again", || async {
         engine.handle.allocate(user_named("later")).await.is_ok()
     })
     .await;
     engine.stop().await;
 }
 
-async fn another_policy_for_new_leases(home: Home) {
-    let engine = home.start(2, LONG).await;
+#[on_both]
+async fn another_policy_for_new_leases(db: TestDb) {
+    let engine = db.start(2, LONG).await;
     let old = engine.allocate("old").await.lease;
     engine.stop().await;
     let policy = pool::Policy::of_lease(Duration::from_mins(5));
     let wanted = |update_policy| store::Wanted { size: None, policy: policy.into(), update_policy };
-    let refused = engine::start(home.database(), wanted(false), Settings::default());
-    let sentence = support::Running::of(refused).fatal().await;
+    let refused = engine::start(db.database(), wanted(false), Settings::default());
+    let sentence = crate::support::TestEngine::of(refused).fatal().await;
     assert!(sentence.contains("--update-policy"), "{sentence}");
-    let started = engine::start(home.database(), wanted(true), Settings::default());
-    let engine = support::Running::of(started);
+    let started = engine::start(db.database(), wanted(true), Settings::default());
+    let engine = crate::support::TestEngine::of(started);
     engine.ready().await;
     let new = engine.allocate("new").await.lease;
     assert_eq!(new.expires_at, new.started_at.after(Duration::from_mins(5)));
     let running = engine.running().await;
     assert!(running.contains(&old), "a lease keeps the deadline it was granted");
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
 /// What only one database refuses, in the same batch as others: only its own request fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_postgresql_refuses_fails_alone() {
-    let home = Home::postgres().await;
-    let engine = home.start(50, LONG).await;
+    let db = TestDb::from(testbed::TestDb::postgres().await);
+    let engine = db.start(50, LONG).await;
     for round in 0..5 {
         let nul = User { name: "a\0b".into(), id: user_named("x").id };
         let names: Vec<User> = (0..20)
@@ -306,5 +302,5 @@ async fn a_name_that_postgresql_refuses_fails_alone() {
         }
     }
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }

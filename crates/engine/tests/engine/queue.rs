@@ -1,40 +1,18 @@
 //! Those who wait for a token, on both databases and on several servers.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[expect(dead_code, reason = "each test file has faults of its own")]
-#[path = "support/faulty.rs"]
-mod faulty;
-#[expect(dead_code, reason = "each test file uses a part of it")]
-mod support;
 
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::faulty::{Fault, FaultyDatabase, Plan};
+use crate::support::{TestDb, TestEngine, user_named};
 use engine::{Allocated, Asked, Error};
-use faulty::{Fault, FaultyDatabase, Plan};
 use futures_util::future::join_all;
 use pool::{EndReason, Policy, Refusal, WhenFull};
-use support::{Home, Running, on_both, until, user_named};
+use testbed::{eventually, on_both};
 use tokio::task::JoinHandle;
 
 const LONG: Duration = Duration::from_mins(2);
 const WAIT: Policy = Policy { when_full: WhenFull::Wait, ..Policy::of_lease(LONG) };
-
-on_both! {
-    first_come_first_served,
-    a_plain_allocation_goes_behind_those_who_wait,
-    a_wait_ends_when_its_time_is_up,
-    whoever_leaves_gives_up_the_place_and_takes_no_token,
-    of_two_hundred_half_leave,
-    an_expiry_serves_the_next,
-    a_clear_serves_as_many_as_there_are_tokens,
-    a_lease_is_evicted_for_one_who_waits_once_it_is_old_enough,
-    a_full_pool_that_rejects_says_when_to_come_back,
-    a_stopping_server_sends_those_who_wait_home,
-    a_user_at_the_limit_is_refused_also_after_waiting,
-    a_database_that_is_away_for_a_moment_costs_nobody_the_place,
-    a_token_that_is_freed_in_the_batch_that_queues_one_is_handed_out_in_it,
-}
 
 type Waiting = JoinHandle<Result<Result<Allocated, Refusal>, Error>>;
 
@@ -43,10 +21,10 @@ fn asked(user: &str, wait: Duration) -> Asked {
 }
 
 /// One more that waits; returns when it has its place.
-async fn queue(engine: &Running, user: &str) -> Waiting {
+async fn queue(engine: &TestEngine, user: &str) -> Waiting {
     let before = engine.waiting().await;
     let waiting = engine.ask(asked(user, Duration::from_mins(1)));
-    until("it has a place", || async { engine.waiting().await > before }).await;
+    eventually("it has a place", || async { engine.waiting().await > before }).await;
     waiting
 }
 
@@ -54,8 +32,9 @@ async fn granted(waiting: Waiting) -> Allocated {
     waiting.await.unwrap().unwrap().unwrap()
 }
 
-async fn first_come_first_served(home: Home) {
-    let engine = home.start_policy(1, WAIT).await;
+#[on_both]
+async fn first_come_first_served(db: TestDb) {
+    let engine = db.start_policy(1, WAIT).await;
     let token = engine.allocate("holder").await.lease.token_id;
     let mut waiting = Vec::new();
     for number in 0..12 {
@@ -72,12 +51,13 @@ async fn first_come_first_served(home: Home) {
     assert!(fences.is_sorted());
     assert_eq!(engine.waiting().await, 0);
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn a_plain_allocation_goes_behind_those_who_wait(home: Home) {
+#[on_both]
+async fn a_plain_allocation_goes_behind_those_who_wait(db: TestDb) {
     let policy = Policy { min_hold: LONG, ..Policy::of_lease(LONG) };
-    let engine = home.start_policy(1, policy).await;
+    let engine = db.start_policy(1, policy).await;
     let token = engine.allocate("holder").await.lease.token_id;
     let first = queue(&engine, "first").await;
     // It does not ask to wait, and the policy does not say so.
@@ -90,8 +70,9 @@ async fn a_plain_allocation_goes_behind_those_who_wait(home: Home) {
     engine.stop().await;
 }
 
-async fn a_wait_ends_when_its_time_is_up(home: Home) {
-    let engine = home.start_policy(1, WAIT).await;
+#[on_both]
+async fn a_wait_ends_when_its_time_is_up(db: TestDb) {
+    let engine = db.start_policy(1, WAIT).await;
     let holder = engine.allocate("holder").await.lease;
     let _first = queue(&engine, "first").await;
     let second = engine.handle.allocate(asked("second", Duration::from_millis(120)));
@@ -101,33 +82,35 @@ async fn a_wait_ends_when_its_time_is_up(home: Home) {
     assert!(retry_after > Duration::from_mins(1) && retry_after <= LONG, "{retry_after:?}");
     let at_once = engine.handle.allocate(asked("third", Duration::ZERO)).await.unwrap();
     assert!(matches!(at_once, Err(Refusal::Full { position: 2, .. })), "{at_once:?}");
-    until("its place is given up", || async { engine.waiting().await == 1 }).await;
+    eventually("its place is given up", || async { engine.waiting().await == 1 }).await;
     assert_eq!(engine.running().await.len(), 1);
     assert_eq!(engine.running().await[0].id, holder.id);
     engine.stop().await;
 }
 
-async fn whoever_leaves_gives_up_the_place_and_takes_no_token(home: Home) {
-    let engine = home.start_policy(1, WAIT).await;
+#[on_both]
+async fn whoever_leaves_gives_up_the_place_and_takes_no_token(db: TestDb) {
+    let engine = db.start_policy(1, WAIT).await;
     let holder = engine.allocate("holder").await.lease;
     let gone = queue(&engine, "gone").await;
     let stays = queue(&engine, "stays").await;
     gone.abort();
-    until("the place is given up", || async { engine.waiting().await == 1 }).await;
+    eventually("the place is given up", || async { engine.waiting().await == 1 }).await;
     engine.release(holder.token_id).await;
     let granted = granted(stays).await;
     assert_eq!(granted.lease.previous_fence, holder.fence, "nobody had it in between");
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn of_two_hundred_half_leave(home: Home) {
-    let engine = home.start_policy(5, WAIT).await;
+#[on_both]
+async fn of_two_hundred_half_leave(db: TestDb) {
+    let engine = db.start_policy(5, WAIT).await;
     let holders = engine.allocate_at_once(5).await;
     let mut waiting: Vec<_> = (0..200)
         .map(|number| engine.ask(asked(&format!("user {number}"), Duration::from_mins(1))))
         .collect();
-    until("all wait", || async { engine.waiting().await == 200 }).await;
+    eventually("all wait", || async { engine.waiting().await == 200 }).await;
     let stay = waiting.split_off(100);
     for holder in holders {
         engine.release(holder.lease.token_id).await;
@@ -147,17 +130,18 @@ async fn of_two_hundred_half_leave(home: Home) {
     });
     let users: HashSet<String> = join_all(passing).await.into_iter().collect();
     assert_eq!(users.len(), 100);
-    until("nobody waits", || async { engine.waiting().await == 0 }).await;
-    until("nothing leaked", || async { engine.running().await.is_empty() }).await;
+    eventually("nobody waits", || async { engine.waiting().await == 0 }).await;
+    eventually("nothing leaked", || async { engine.running().await.is_empty() }).await;
     engine.whole_history().await;
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn an_expiry_serves_the_next(home: Home) {
+#[on_both]
+async fn an_expiry_serves_the_next(db: TestDb) {
     let lease = Duration::from_millis(150);
     let policy = Policy { lease, ..WAIT };
-    let engine = home.start_policy(1, policy).await;
+    let engine = db.start_policy(1, policy).await;
     let holder = engine.allocate("holder").await.lease;
     let waiting = engine.ask(asked("next", Duration::from_secs(30)));
     let next = granted(waiting).await.lease;
@@ -168,8 +152,9 @@ async fn an_expiry_serves_the_next(home: Home) {
     engine.stop().await;
 }
 
-async fn a_clear_serves_as_many_as_there_are_tokens(home: Home) {
-    let engine = home.start_policy(3, WAIT).await;
+#[on_both]
+async fn a_clear_serves_as_many_as_there_are_tokens(db: TestDb) {
+    let engine = db.start_policy(3, WAIT).await;
     engine.allocate_at_once(3).await;
     let mut waiting = Vec::new();
     for number in 0..4 {
@@ -187,9 +172,10 @@ async fn a_clear_serves_as_many_as_there_are_tokens(home: Home) {
     engine.stop().await;
 }
 
-async fn a_lease_is_evicted_for_one_who_waits_once_it_is_old_enough(home: Home) {
+#[on_both]
+async fn a_lease_is_evicted_for_one_who_waits_once_it_is_old_enough(db: TestDb) {
     let min_hold = Duration::from_millis(300);
-    let engine = home.start_policy(1, Policy { min_hold, ..Policy::of_lease(LONG) }).await;
+    let engine = db.start_policy(1, Policy { min_hold, ..Policy::of_lease(LONG) }).await;
     let young = engine.allocate("young").await.lease;
     let refused = engine.handle.allocate(user_named("hasty")).await.unwrap();
     let Err(Refusal::Full { retry_after, .. }) = refused else { panic!("{refused:?}") };
@@ -201,9 +187,10 @@ async fn a_lease_is_evicted_for_one_who_waits_once_it_is_old_enough(home: Home) 
     engine.stop().await;
 }
 
-async fn a_full_pool_that_rejects_says_when_to_come_back(home: Home) {
+#[on_both]
+async fn a_full_pool_that_rejects_says_when_to_come_back(db: TestDb) {
     let policy = Policy { when_full: WhenFull::Reject, ..Policy::of_lease(LONG) };
-    let engine = home.start_policy(1, policy).await;
+    let engine = db.start_policy(1, policy).await;
     engine.allocate("holder").await;
     let refused = engine.handle.allocate(user_named("other")).await.unwrap();
     let Err(Refusal::Full { retry_after, .. }) = refused else { panic!("{refused:?}") };
@@ -213,20 +200,22 @@ async fn a_full_pool_that_rejects_says_when_to_come_back(home: Home) {
     engine.stop().await;
 }
 
-async fn a_stopping_server_sends_those_who_wait_home(home: Home) {
-    let engine = home.start_policy(1, WAIT).await;
+#[on_both]
+async fn a_stopping_server_sends_those_who_wait_home(db: TestDb) {
+    let engine = db.start_policy(1, WAIT).await;
     engine.allocate("holder").await;
     let waiting = queue(&engine, "waiting").await;
     engine.stop().await;
     assert_eq!(waiting.await.unwrap(), Err(Error::Stopping));
-    let engine = home.start_policy(1, WAIT).await;
+    let engine = db.start_policy(1, WAIT).await;
     assert_eq!(engine.handle.read(|view| view.pool.tickets().count()).await.unwrap(), 0);
     engine.stop().await;
 }
 
-async fn a_user_at_the_limit_is_refused_also_after_waiting(home: Home) {
+#[on_both]
+async fn a_user_at_the_limit_is_refused_also_after_waiting(db: TestDb) {
     let policy = Policy { max_per_user: Some(1), ..WAIT };
-    let engine = home.start_policy(2, policy).await;
+    let engine = db.start_policy(2, policy).await;
     let other = engine.allocate("other").await.lease;
     let another = engine.allocate("another").await.lease;
     let refused = engine.handle.allocate(user_named("other")).await.unwrap();
@@ -240,10 +229,11 @@ async fn a_user_at_the_limit_is_refused_also_after_waiting(home: Home) {
     engine.stop().await;
 }
 
-async fn a_database_that_is_away_for_a_moment_costs_nobody_the_place(home: Home) {
+#[on_both]
+async fn a_database_that_is_away_for_a_moment_costs_nobody_the_place(db: TestDb) {
     let plan = Plan::default();
-    let database = FaultyDatabase { real: home.database(), plan: plan.clone() };
-    let engine = home.start_policy_on(Box::new(database), 1, WAIT).await;
+    let database = FaultyDatabase::new(db.database(), &plan);
+    let engine = db.start_policy_on(Box::new(database), 1, WAIT).await;
     let token = engine.allocate("holder").await.lease.token_id;
     let first = queue(&engine, "first").await;
     let second = queue(&engine, "second").await;
@@ -256,34 +246,35 @@ async fn a_database_that_is_away_for_a_moment_costs_nobody_the_place(home: Home)
     let second = granted(second).await.lease;
     assert_eq!(second.previous_fence, first.fence);
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn a_token_that_is_freed_in_the_batch_that_queues_one_is_handed_out_in_it(home: Home) {
+#[on_both]
+async fn a_token_that_is_freed_in_the_batch_that_queues_one_is_handed_out_in_it(db: TestDb) {
     let plan = Plan::default();
-    let database = FaultyDatabase { real: home.database(), plan: plan.clone() };
-    let engine = home.start_policy_on(Box::new(database), 1, WAIT).await;
+    let database = FaultyDatabase::new(db.database(), &plan);
+    let engine = db.start_policy_on(Box::new(database), 1, WAIT).await;
     let holder = engine.allocate("holder").await.lease;
     let version = async || engine.handle.read(|view| view.stamp.version).await.unwrap();
     let before = version().await;
     // What was not done waits until the database is tried again; meanwhile the other comes.
     plan.lock().unwrap().push(Fault::TryAgain);
     let waiting = engine.ask(asked("next", Duration::from_mins(1)));
-    until("it was not done", || async { plan.lock().unwrap().is_empty() }).await;
+    eventually("it was not done", || async { plan.lock().unwrap().is_empty() }).await;
     engine.release(holder.token_id).await;
     let next = granted(waiting).await.lease;
     assert_eq!(next.previous_fence, holder.fence);
     assert_eq!(version().await, before + 1, "both in one batch");
     assert_eq!(engine.waiting().await, 0);
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_is_over_in_time_also_where_another_server_says_so() {
-    let home = Home::postgres().await;
+    let db = TestDb::from(testbed::TestDb::postgres().await);
     let policy = Policy { max_lease: Some(LONG * 2), ..WAIT };
-    let engines = [home.start_policy(1, policy).await, home.start_policy(1, policy).await];
+    let engines = [db.start_policy(1, policy).await, db.start_policy(1, policy).await];
     let holder = engines[1].allocate("holder").await.lease;
     let wait = Duration::from_millis(300);
     let since = tokio::time::Instant::now();
@@ -300,13 +291,13 @@ async fn a_wait_is_over_in_time_also_where_another_server_says_so() {
     let [one, other] = engines;
     one.stop().await;
     other.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_of_two_servers_is_one() {
-    let home = Home::postgres().await;
-    let engines = [home.start_policy(1, WAIT).await, home.start_policy(1, WAIT).await];
+    let db = TestDb::from(testbed::TestDb::postgres().await);
+    let engines = [db.start_policy(1, WAIT).await, db.start_policy(1, WAIT).await];
     let token = engines[0].allocate("holder").await.lease.token_id;
     let mut waiting = Vec::new();
     for number in 0..10 {
@@ -324,13 +315,13 @@ async fn the_queue_of_two_servers_is_one() {
     assert_eq!(one.waiting().await, 0);
     one.stop().await;
     other.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn those_who_waited_at_a_server_that_died_are_passed_over() {
-    let home = Home::postgres().await;
-    let (dying, living) = (home.start_policy(1, WAIT).await, home.start_policy(1, WAIT).await);
+    let db = TestDb::from(testbed::TestDb::postgres().await);
+    let (dying, living) = (db.start_policy(1, WAIT).await, db.start_policy(1, WAIT).await);
     let token = living.allocate("holder").await.lease.token_id;
     let _lost = queue(&dying, "lost").await;
     let waiting = queue(&living, "waiting").await;
@@ -343,5 +334,5 @@ async fn those_who_waited_at_a_server_that_died_are_passed_over() {
     let history = living.history(token).await;
     assert_eq!(history.len(), 2, "the dead one's user never had it: {history:?}");
     living.stop().await;
-    home.audit().await;
+    db.audit().await;
 }

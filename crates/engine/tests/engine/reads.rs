@@ -1,45 +1,26 @@
 //! Reads while a batch is in flight: they wait where it decides what they show, and never go back.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[expect(dead_code, reason = "each test file has faults of its own")]
-#[path = "support/faulty.rs"]
-mod faulty;
-#[expect(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
-use std::sync::Arc;
 use std::time::Duration;
 
+use crate::faulty::{Fault, FaultyDatabase, Gate, Plan};
+use crate::support::{TestDb, TestEngine, user_named};
 use engine::{Error, Handle, Health, LeaseOutcome, Question, Scope, Settings, Status};
-use faulty::{Fault, FaultyDatabase, Gate, Plan};
 use pool::{HolderCondition, Lease, LeaseId, Policy};
 use store::{Clock as _, SystemClock};
-use support::{Home, Running, on_both, until, user_named};
-use testbed::Cluster;
+use testbed::{Cluster, eventually, on_both};
 use tokio::task::{JoinHandle, JoinSet};
 
 const SHORT: Duration = Duration::from_millis(900);
 const LONG: Duration = Duration::from_mins(2);
 
-on_both! {
-    a_renewal_in_flight_is_waited_for,
-    a_release_in_flight_is_waited_for,
-    a_clear_in_flight_is_waited_for,
-    an_eviction_in_flight_is_waited_for,
-    a_batch_that_fails_lets_the_deadline_pass,
-    a_batch_whose_outcome_is_unknown_is_waited_for,
-    reads_that_no_deadline_decides_go_on,
-    no_answer_is_ahead_of_the_copy,
-}
-
 /// An engine for one token, whose leases are short and can be renewed, and what goes wrong with it.
-async fn engine(home: &Home, timeout: Duration) -> (Running, Plan) {
+async fn engine(db: &TestDb, timeout: Duration) -> (TestEngine, Plan) {
     let plan = Plan::default();
-    let database = FaultyDatabase { real: home.database(), plan: Arc::clone(&plan) };
+    let database = FaultyDatabase::new(db.database(), &plan);
     let policy = Policy { max_lease: Some(LONG), ..Policy::of_lease(SHORT) };
     let settings = Settings { timeout, ..Settings::default() };
     let wanted = store::Wanted { size: Some(1), policy: policy.into(), update_policy: false };
-    let running = Running::of(engine::start(Box::new(database), wanted, settings));
+    let running = TestEngine::of(engine::start(Box::new(database), wanted, settings));
     running.ready().await;
     (running, plan)
 }
@@ -98,19 +79,19 @@ fn read_all(
 /// A command is decided shortly before the deadline of `lease`, and its commit is held until reads of
 /// every kind have begun after the deadline. Returns their answers.
 async fn decided_before(
-    engine: &Running,
+    engine: &TestEngine,
     plan: &Plan,
     lease: &Lease,
     command: impl Future<Output = ()> + Send + 'static,
 ) -> Vec<(&'static str, Result<&'static str, Error>)> {
     let left = || lease.expires_at.since(SystemClock.now());
-    until("the deadline is near", || async { left() < SHORT / 3 }).await;
+    eventually("the deadline is near", || async { left() < SHORT / 3 }).await;
     let gate = Gate::new();
     plan.lock().unwrap().push(Fault::Held(gate));
     let command = tokio::spawn(command);
-    until("the batch is in flight", || async { gate.is_reached() }).await;
+    eventually("the batch is in flight", || async { gate.is_reached() }).await;
     assert!(SystemClock.now() < lease.expires_at, "this machine is too slow for the test");
-    until("the deadline has passed", || async { SystemClock.now() > lease.expires_at }).await;
+    eventually("the deadline has passed", || async { SystemClock.now() > lease.expires_at }).await;
     let mut reads = read_all(&engine.handle, lease);
     let early = tokio::time::timeout(Duration::from_millis(50), reads.join_next()).await;
     assert!(early.is_err(), "it did not wait for the batch: {early:?}");
@@ -131,8 +112,9 @@ fn expect(said: Vec<(&str, Result<&str, Error>)>, state: &str) {
     }
 }
 
-async fn a_renewal_in_flight_is_waited_for(home: Home) {
-    let (engine, plan) = engine(&home, PATIENCE).await;
+#[on_both]
+async fn a_renewal_in_flight_is_waited_for(db: TestDb) {
+    let (engine, plan) = engine(&db, PATIENCE).await;
     let lease = engine.allocate("holder").await.lease;
     let (handle, id) = (engine.handle.clone(), lease.id);
     let renewal = async move {
@@ -143,8 +125,9 @@ async fn a_renewal_in_flight_is_waited_for(home: Home) {
     engine.stop().await;
 }
 
-async fn a_release_in_flight_is_waited_for(home: Home) {
-    let (engine, plan) = engine(&home, PATIENCE).await;
+#[on_both]
+async fn a_release_in_flight_is_waited_for(db: TestDb) {
+    let (engine, plan) = engine(&db, PATIENCE).await;
     let lease = engine.allocate("holder").await.lease;
     let (handle, token) = (engine.handle.clone(), lease.token_id);
     let release =
@@ -153,8 +136,9 @@ async fn a_release_in_flight_is_waited_for(home: Home) {
     engine.stop().await;
 }
 
-async fn a_clear_in_flight_is_waited_for(home: Home) {
-    let (engine, plan) = engine(&home, PATIENCE).await;
+#[on_both]
+async fn a_clear_in_flight_is_waited_for(db: TestDb) {
+    let (engine, plan) = engine(&db, PATIENCE).await;
     let lease = engine.allocate("holder").await.lease;
     let handle = engine.handle.clone();
     let clear = async move { assert_eq!(handle.clear().await, Ok(1)) };
@@ -162,8 +146,9 @@ async fn a_clear_in_flight_is_waited_for(home: Home) {
     engine.stop().await;
 }
 
-async fn an_eviction_in_flight_is_waited_for(home: Home) {
-    let (engine, plan) = engine(&home, PATIENCE).await;
+#[on_both]
+async fn an_eviction_in_flight_is_waited_for(db: TestDb) {
+    let (engine, plan) = engine(&db, PATIENCE).await;
     let lease = engine.allocate("holder").await.lease;
     let handle = engine.handle.clone();
     let evict = async move { drop(handle.allocate(user_named("next")).await.unwrap().unwrap()) };
@@ -176,8 +161,9 @@ async fn an_eviction_in_flight_is_waited_for(home: Home) {
     engine.stop().await;
 }
 
-async fn a_batch_that_fails_lets_the_deadline_pass(home: Home) {
-    let (engine, plan) = engine(&home, PATIENCE).await;
+#[on_both]
+async fn a_batch_that_fails_lets_the_deadline_pass(db: TestDb) {
+    let (engine, plan) = engine(&db, PATIENCE).await;
     let lease = engine.allocate("holder").await.lease;
     plan.lock().unwrap().push(Fault::TryAgain);
     let (handle, id) = (engine.handle.clone(), lease.id);
@@ -189,9 +175,10 @@ async fn a_batch_that_fails_lets_the_deadline_pass(home: Home) {
     engine.stop().await;
 }
 
-async fn a_batch_whose_outcome_is_unknown_is_waited_for(home: Home) {
+#[on_both]
+async fn a_batch_whose_outcome_is_unknown_is_waited_for(db: TestDb) {
     for (fault, state) in [(Fault::DoneUnsaid, "runs"), (Fault::UndoneUnsaid, "expired")] {
-        let (engine, plan) = engine(&home, PATIENCE).await;
+        let (engine, plan) = engine(&db, PATIENCE).await;
         let lease = engine.allocate("holder").await.lease;
         plan.lock().unwrap().push(fault);
         let (handle, id) = (engine.handle.clone(), lease.id);
@@ -203,16 +190,17 @@ async fn a_batch_whose_outcome_is_unknown_is_waited_for(home: Home) {
 }
 
 /// A batch that is not settled keeps only those reads waiting that it may change, and not for ever.
-async fn reads_that_no_deadline_decides_go_on(home: Home) {
-    let (engine, plan) = engine(&home, SHORT).await;
+#[on_both]
+async fn reads_that_no_deadline_decides_go_on(db: TestDb) {
+    let (engine, plan) = engine(&db, SHORT).await;
     let lease = engine.allocate("holder").await.lease;
     let gate = Gate::new();
     plan.lock().unwrap().push(Fault::Held(gate));
     let handle = engine.handle.clone();
     let clear = tokio::spawn(async move { handle.clear().await });
-    until("the batch is in flight", || async { gate.is_reached() }).await;
+    eventually("the batch is in flight", || async { gate.is_reached() }).await;
     expect(read_all(&engine.handle, &lease).join_all().await, "runs");
-    until("the deadline has passed", || async { SystemClock.now() > lease.expires_at }).await;
+    eventually("the deadline has passed", || async { SystemClock.now() > lease.expires_at }).await;
     for (name, said) in read_all(&engine.handle, &lease).join_all().await {
         assert!(matches!(said, Err(Error::NotDone { .. })), "{name}: {said:?}");
     }
@@ -226,8 +214,9 @@ async fn reads_that_no_deadline_decides_go_on(home: Home) {
 
 /// The database shows a batch before the copy has it. Whatever is read from there is answered only
 /// when the copy shows the same.
-async fn no_answer_is_ahead_of_the_copy(home: Home) {
-    let (engine, plan) = engine(&home, PATIENCE).await;
+#[on_both]
+async fn no_answer_is_ahead_of_the_copy(db: TestDb) {
+    let (engine, plan) = engine(&db, PATIENCE).await;
     let first = engine.allocate("first").await.lease;
     let stamp = engine.handle.read(|view| view.stamp).await.unwrap();
     let (token, handle) = (first.token_id, &engine.handle);
@@ -235,7 +224,7 @@ async fn no_answer_is_ahead_of_the_copy(home: Home) {
         let gate = Gate::new();
         plan.lock().unwrap().push(Fault::DoneHeld(gate));
         let evicting = engine.ask(user_named("next").into());
-        until("the batch is durable", || async { gate.is_reached() }).await;
+        eventually("the batch is durable", || async { gate.is_reached() }).await;
         let reading = {
             let handle = handle.clone();
             tokio::spawn(async move {
@@ -277,8 +266,8 @@ async fn no_answer_is_ahead_of_the_copy(home: Home) {
 }
 
 /// SQL that holds up a server's writing, in a session of its own, until its time is over.
-async fn hold_up(home: &Home, how: &str, seconds: f64) -> JoinHandle<()> {
-    let url = home.at.clone();
+async fn hold_up(db: &TestDb, how: &str, seconds: f64) -> JoinHandle<()> {
+    let url = db.at.clone();
     let sql = format!("begin; {how}; select pg_sleep({seconds}); commit");
     let held = format!(
         "do $$ begin
@@ -305,18 +294,18 @@ async fn hold_up(home: &Home, how: &str, seconds: f64) -> JoinHandle<()> {
 /// deadline passes. Neither server shows the lease as ended before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewal_in_flight_on_another_server_is_waited_for() {
-    let home = Home::postgres().await;
+    let db = TestDb::from(testbed::TestDb::postgres().await);
     let policy = Policy { max_lease: Some(LONG), ..Policy::of_lease(SHORT) };
-    let one = home.start_policy(1, policy).await;
-    let two = home.start_policy(1, policy).await;
+    let one = db.start_policy(1, policy).await;
+    let two = db.start_policy(1, policy).await;
     let lease = one.allocate("holder").await.lease;
     let left = || lease.expires_at.since(SystemClock.now());
-    until("the deadline is near", || async { left() < SHORT / 3 }).await;
+    eventually("the deadline is near", || async { left() < SHORT / 3 }).await;
     let lock = "lock table token_manager.batches in exclusive mode";
-    let holding = hold_up(&home, lock, 0.7).await;
+    let holding = hold_up(&db, lock, 0.7).await;
     let (handle, id) = (one.handle.clone(), lease.id);
     let renewal = tokio::spawn(async move { handle.renew(id).await.unwrap() });
-    until("the deadline has passed", || async { SystemClock.now() > lease.expires_at }).await;
+    eventually("the deadline has passed", || async { SystemClock.now() > lease.expires_at }).await;
     for server in [&two, &one] {
         expect(read_all(&server.handle, &lease).join_all().await, "runs");
     }
@@ -331,16 +320,18 @@ async fn a_renewal_in_flight_on_another_server_is_waited_for() {
 /// on, deadlines pass, and the server says that it can't write.
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_go_on_while_another_program_holds_the_lock() {
-    let home = Home::postgres().await;
+    let db = TestDb::from(testbed::TestDb::postgres().await);
     let settings = Settings { timeout: Duration::from_secs(2), ..Settings::default() };
-    let engine = home.start_with(home.database(), 2, SHORT, settings).await;
+    let engine = db.start_with(db.database(), 2, SHORT, settings).await;
     let lease = engine.allocate("holder").await.lease;
-    let holding = hold_up(&home, "select pg_advisory_xact_lock(1953459045, 1)", 8.0).await;
+    let holding = hold_up(&db, "select pg_advisory_xact_lock(1953459045, 1)", 8.0).await;
     expect(read_all(&engine.handle, &lease).join_all().await, "runs");
     let refused = engine.handle.allocate(user_named("next")).await;
     assert!(refused.is_err(), "{refused:?}");
-    until("it says that it can't write", || async { engine.handle.health() == Health::Blocked })
-        .await;
+    eventually("it says that it can't write", || async {
+        engine.handle.health() == Health::Blocked
+    })
+    .await;
     while !holding.is_finished() {
         expect(read_all(&engine.handle, &lease).join_all().await, "expired");
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -348,18 +339,18 @@ async fn reads_go_on_while_another_program_holds_the_lock() {
     engine.ready().await;
     engine.allocate("next").await;
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
 /// Another program holds a table that batches need. Reads go on that no deadline decides.
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_go_on_while_another_program_holds_a_table() {
-    let home = Home::postgres().await;
+    let db = TestDb::from(testbed::TestDb::postgres().await);
     let settings = Settings { timeout: Duration::from_secs(1), ..Settings::default() };
-    let engine = home.start_with(home.database(), 2, LONG, settings).await;
+    let engine = db.start_with(db.database(), 2, LONG, settings).await;
     let lease = engine.allocate("holder").await.lease;
     let lock = "lock table token_manager.batches in exclusive mode";
-    let holding = hold_up(&home, lock, 7.0).await;
+    let holding = hold_up(&db, lock, 7.0).await;
     let refused = engine.handle.allocate(user_named("next")).await;
     assert!(refused.is_err(), "{refused:?}");
     while !holding.is_finished() {

@@ -7,38 +7,35 @@ use std::time::Duration;
 use engine::{Allocated, Asked, Engine, Fatal, Handle, Health, ReleaseOutcome, Settings};
 use pool::{HolderCondition, Lease, Policy, Refusal, TokenId, User};
 use store::{Clock, Database, DatabaseUrl, SystemClock, Wanted};
-use tempfile::TempDir;
-use testbed::Cluster;
+use testbed::eventually;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// Where a pool lives.
-pub struct Home {
+/// A test's database, and the clock of its servers.
+pub struct TestDb {
     pub url: DatabaseUrl,
     /// The URL as text.
     pub at: String,
     clock: Arc<dyn Clock>,
-    _folder: Option<TempDir>,
+    _db: testbed::TestDb,
 }
 
-impl Home {
-    pub fn sqlite() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("pool.db").display());
-        Home { _folder: Some(folder), ..Self::at(&url) }
+impl From<testbed::TestDb> for TestDb {
+    fn from(db: testbed::TestDb) -> Self {
+        let at = db.url().to_owned();
+        TestDb { url: at.parse().unwrap(), at, clock: Arc::new(SystemClock), _db: db }
+    }
+}
+
+impl TestDb {
+    /// An SQLite file whose time is the test's.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        TestDb { clock, ..testbed::TestDb::sqlite().into() }
     }
 
-    pub async fn postgres() -> Self {
-        Self::at(&Cluster::shared().database().await.unwrap())
-    }
-
-    pub fn at(url: &str) -> Self {
-        let at = url.to_owned();
-        Home { url: url.parse().unwrap(), at, clock: Arc::new(SystemClock), _folder: None }
-    }
-
-    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
-        Home { clock, ..self }
+    /// The same database under another clock.
+    pub fn reclocked(self, clock: Arc<dyn Clock>) -> Self {
+        TestDb { clock, ..self }
     }
 
     pub fn database(&self) -> Box<dyn Database> {
@@ -46,7 +43,7 @@ impl Home {
     }
 
     /// An engine for a pool of `size` tokens with leases of that length.
-    pub async fn start(&self, size: usize, lease: Duration) -> Running {
+    pub async fn start(&self, size: usize, lease: Duration) -> TestEngine {
         self.start_with(self.database(), size, lease, Settings::default()).await
     }
 
@@ -56,12 +53,12 @@ impl Home {
         size: usize,
         lease: Duration,
         settings: Settings,
-    ) -> Running {
+    ) -> TestEngine {
         self.start_under(database, size, Policy::of_lease(lease), settings).await
     }
 
     /// An engine for a pool of `size` tokens under that policy.
-    pub async fn start_policy(&self, size: usize, policy: Policy) -> Running {
+    pub async fn start_policy(&self, size: usize, policy: Policy) -> TestEngine {
         self.start_under(self.database(), size, policy, Settings::default()).await
     }
 
@@ -70,7 +67,7 @@ impl Home {
         database: Box<dyn Database>,
         size: usize,
         policy: Policy,
-    ) -> Running {
+    ) -> TestEngine {
         self.start_under(database, size, policy, Settings::default()).await
     }
 
@@ -80,9 +77,9 @@ impl Home {
         size: usize,
         policy: Policy,
         settings: Settings,
-    ) -> Running {
+    ) -> TestEngine {
         let wanted = Wanted { size: Some(size), policy: policy.into(), update_policy: false };
-        let running = Running::of(engine::start(database, wanted, settings));
+        let running = TestEngine::of(engine::start(database, wanted, settings));
         running.ready().await;
         running
     }
@@ -94,21 +91,21 @@ impl Home {
 }
 
 /// An engine that runs.
-pub struct Running {
+pub struct TestEngine {
     pub handle: Handle,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), Fatal>>,
 }
 
-impl Running {
+impl TestEngine {
     pub fn of((handle, engine): (Handle, Engine)) -> Self {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(engine.run(async move { drop(stopped.await) }));
-        Running { handle, stop, task }
+        TestEngine { handle, stop, task }
     }
 
     pub async fn ready(&self) {
-        until("the engine is ready", || async { self.handle.health() == Health::Ready }).await;
+        eventually("the engine is ready", || async { self.handle.health() == Health::Ready }).await;
     }
 
     pub async fn stop(self) {
@@ -207,29 +204,3 @@ impl Running {
 pub fn user_named(name: &str) -> User {
     User::new(name).unwrap()
 }
-
-/// Waits, within a bound, until something is so.
-pub async fn until<F: Future<Output = bool>>(what: &str, so: impl Fn() -> F) {
-    for _ in 0..3_000 {
-        if so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it never came about that {what}");
-}
-
-/// Each test once on each database.
-macro_rules! on_both {
-    ($($test:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(super::Home::sqlite()).await; })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(super::Home::postgres().await).await; })*
-        }
-    };
-}
-pub(crate) use on_both;

@@ -1,15 +1,12 @@
 //! Tickets with a key, which keep their place between requests, on both databases and on several servers.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[expect(dead_code, reason = "each test file uses a part of it")]
-mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{TestDb, TestEngine, user_named};
 use engine::{AllocateOutcome, Allocated, Asked, Error, GiveUpOutcome};
 use pool::{Fence, IdempotencyKey, LeaseId, Policy, Refusal, TICKET_GRACE, Waiting, WhenFull};
-use support::{Home, Running, on_both, until, user_named};
+use testbed::{eventually, on_both};
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -18,28 +15,13 @@ const LONG: Duration = Duration::from_mins(2);
 const WAIT: Policy = Policy { when_full: WhenFull::Wait, ..Policy::of_lease(LONG) };
 const HOUR: Duration = Duration::from_hours(1);
 
-on_both! {
-    those_who_ask_again_are_served_in_the_order_of_their_arrival,
-    a_token_waits_for_the_client_of_the_first_ticket,
-    a_client_that_is_cut_off_keeps_its_place,
-    a_ticket_outlives_the_server,
-    a_silent_ticket_lapses_after_15_seconds_and_not_earlier,
-    a_wait_ends_when_its_time_is_up_however_often_it_is_asked_for,
-    a_ticket_is_given_up,
-    a_ticket_that_was_served_is_not_given_up,
-    two_requests_with_one_key_wait_with_one_ticket,
-    a_position_is_told_after_the_hold,
-    keys_of_different_users_are_apart,
-    order_of_arrival_holds_whatever_clients_and_servers_do,
-}
-
 fn keyed(user: &str, hold: Duration) -> Asked {
     let key = IdempotencyKey::new("job").ok();
     Asked { wait: Some(HOUR), key, hold: Some(hold), ..Asked::from(user_named(user)) }
 }
 
 /// One request of a client that asks again and again; answered at once.
-async fn look(engine: &Running, user: &str) -> AllocateOutcome {
+async fn look(engine: &TestEngine, user: &str) -> AllocateOutcome {
     engine.handle.ask(keyed(user, Duration::ZERO)).await.unwrap()
 }
 
@@ -60,25 +42,26 @@ fn granted(answered: AllocateOutcome) -> Allocated {
 }
 
 /// A request that is held.
-fn hold(engine: &Running, user: &str) -> JoinHandle<Result<AllocateOutcome, Error>> {
+fn hold(engine: &TestEngine, user: &str) -> JoinHandle<Result<AllocateOutcome, Error>> {
     let (handle, asked) = (engine.handle.clone(), keyed(user, HOUR));
     tokio::spawn(async move { handle.ask(asked).await })
 }
 
 /// A request without a key that waits; returns when it has its place.
 async fn queue(
-    engine: &Running,
+    engine: &TestEngine,
     user: &str,
 ) -> JoinHandle<Result<Result<Allocated, Refusal>, Error>> {
     let before = engine.waiting().await;
     let wait = Some(Duration::from_mins(1));
     let waiting = engine.ask(Asked { wait, ..Asked::from(user_named(user)) });
-    until("it has a place", || async { engine.waiting().await > before }).await;
+    eventually("it has a place", || async { engine.waiting().await > before }).await;
     waiting
 }
 
-async fn those_who_ask_again_are_served_in_the_order_of_their_arrival(home: Home) {
-    let engine = home.start_policy(1, WAIT).await;
+#[on_both]
+async fn those_who_ask_again_are_served_in_the_order_of_their_arrival(db: TestDb) {
+    let engine = db.start_policy(1, WAIT).await;
     let token = engine.allocate("holder").await.lease.token_id;
     let first = waiting(look(&engine, "first").await);
     let short = queue(&engine, "short").await;
@@ -99,11 +82,12 @@ async fn those_who_ask_again_are_served_in_the_order_of_their_arrival(home: Home
     assert_eq!(granted(look(&engine, "third").await).lease.id, third.ticket);
     engine.whole_history().await;
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn a_token_waits_for_the_client_of_the_first_ticket(home: Home) {
-    let engine = home.start_policy(2, WAIT).await;
+#[on_both]
+async fn a_token_waits_for_the_client_of_the_first_ticket(db: TestDb) {
+    let engine = db.start_policy(2, WAIT).await;
     let [one, other] = [engine.allocate("a").await.lease, engine.allocate("b").await.lease];
     let first = waiting(look(&engine, "first").await);
     let second = queue(&engine, "second").await;
@@ -118,11 +102,12 @@ async fn a_token_waits_for_the_client_of_the_first_ticket(home: Home) {
     engine.stop().await;
 }
 
-async fn a_client_that_is_cut_off_keeps_its_place(home: Home) {
-    let engine = home.start_policy(1, WAIT).await;
+#[on_both]
+async fn a_client_that_is_cut_off_keeps_its_place(db: TestDb) {
+    let engine = db.start_policy(1, WAIT).await;
     let token = engine.allocate("holder").await.lease.token_id;
     let request = hold(&engine, "first");
-    until("it waits", || async { engine.waiting().await == 1 }).await;
+    eventually("it waits", || async { engine.waiting().await == 1 }).await;
     let second = queue(&engine, "second").await;
     request.abort();
     // It is gone when the token is released, so that it is not served.
@@ -135,44 +120,46 @@ async fn a_client_that_is_cut_off_keeps_its_place(home: Home) {
     engine.release(token).await;
     second.await.unwrap().unwrap().unwrap();
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn a_ticket_outlives_the_server(home: Home) {
-    let engine = home.start_policy(1, WAIT).await;
+#[on_both]
+async fn a_ticket_outlives_the_server(db: TestDb) {
+    let engine = db.start_policy(1, WAIT).await;
     let token = engine.allocate("holder").await.lease.token_id;
     let held = hold(&engine, "first");
-    until("it waits", || async { engine.waiting().await == 1 }).await;
+    eventually("it waits", || async { engine.waiting().await == 1 }).await;
     let second = waiting(look(&engine, "second").await);
     engine.stop().await;
     assert_eq!(held.await.unwrap(), Err(Error::Stopping));
-    let engine = home.start_policy(1, WAIT).await;
+    let engine = db.start_policy(1, WAIT).await;
     assert_eq!(waiting(look(&engine, "second").await), second, "it comes back first");
     let first = waiting(look(&engine, "first").await);
     assert_eq!(first.position, 1);
     engine.die();
-    let engine = home.start_policy(1, WAIT).await;
+    let engine = db.start_policy(1, WAIT).await;
     assert_eq!(waiting(look(&engine, "first").await), first);
     engine.release(token).await;
     assert_eq!(granted(look(&engine, "first").await).lease.id, first.ticket);
     assert_eq!(waiting(look(&engine, "second").await).position, 1);
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn a_silent_ticket_lapses_after_15_seconds_and_not_earlier(home: Home) {
-    let engine = home.start_policy(1, WAIT).await;
+#[on_both]
+async fn a_silent_ticket_lapses_after_15_seconds_and_not_earlier(db: TestDb) {
+    let engine = db.start_policy(1, WAIT).await;
     engine.allocate("holder").await;
     let silent = waiting(look(&engine, "silent").await);
     let since = Instant::now();
     let alive = hold(&engine, "alive");
-    until("both wait", || async { engine.waiting().await == 2 }).await;
+    eventually("both wait", || async { engine.waiting().await == 2 }).await;
     tokio::time::sleep(Duration::from_secs(3).saturating_sub(since.elapsed())).await;
     assert_eq!(engine.waiting().await, 2);
     // Asked for in time, it is kept for as long again.
     assert_eq!(waiting(look(&engine, "silent").await), silent);
     let since = Instant::now();
-    until("it has lapsed", || async { engine.waiting().await == 1 }).await;
+    eventually("it has lapsed", || async { engine.waiting().await == 1 }).await;
     let lapsed = since.elapsed();
     assert!(lapsed >= TICKET_GRACE && lapsed < TICKET_GRACE + Duration::from_secs(6), "{lapsed:?}");
     assert!(!alive.is_finished(), "one that is held is not silent");
@@ -182,8 +169,9 @@ async fn a_silent_ticket_lapses_after_15_seconds_and_not_earlier(home: Home) {
     engine.stop().await;
 }
 
-async fn a_wait_ends_when_its_time_is_up_however_often_it_is_asked_for(home: Home) {
-    let engine = home.start_policy(1, WAIT).await;
+#[on_both]
+async fn a_wait_ends_when_its_time_is_up_however_often_it_is_asked_for(db: TestDb) {
+    let engine = db.start_policy(1, WAIT).await;
     engine.allocate("holder").await;
     let wait = Some(Duration::from_millis(400));
     let asked = || Asked { wait, ..keyed("hasty", Duration::ZERO) };
@@ -201,15 +189,16 @@ async fn a_wait_ends_when_its_time_is_up_however_often_it_is_asked_for(home: Hom
     assert!(matches!(refused, AllocateOutcome::Refused(Refusal::Full { .. })), "{refused:?}");
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(850) && took < Duration::from_secs(4), "{took:?}");
-    until("its place is given up", || async { engine.waiting().await == 0 }).await;
+    eventually("its place is given up", || async { engine.waiting().await == 0 }).await;
     engine.stop().await;
 }
 
-async fn a_ticket_is_given_up(home: Home) {
-    let engine = home.start_policy(1, WAIT).await;
+#[on_both]
+async fn a_ticket_is_given_up(db: TestDb) {
+    let engine = db.start_policy(1, WAIT).await;
     engine.allocate("holder").await;
     let held = hold(&engine, "first");
-    until("it waits", || async { engine.waiting().await == 1 }).await;
+    eventually("it waits", || async { engine.waiting().await == 1 }).await;
     let ticket = waiting(look(&engine, "first").await).ticket;
     let second = waiting(look(&engine, "second").await);
     assert_eq!(engine.handle.give_up(ticket).await.unwrap(), GiveUpOutcome::Done);
@@ -218,11 +207,12 @@ async fn a_ticket_is_given_up(home: Home) {
     assert_eq!(waiting(look(&engine, "second").await), Waiting { position: 1, ..second });
     assert_eq!(waiting(look(&engine, "first").await).position, 2, "a new wait");
     engine.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
-async fn a_ticket_that_was_served_is_not_given_up(home: Home) {
-    let engine = home.start_policy(2, WAIT).await;
+#[on_both]
+async fn a_ticket_that_was_served_is_not_given_up(db: TestDb) {
+    let engine = db.start_policy(2, WAIT).await;
     let [one, other] = [engine.allocate("a").await.lease, engine.allocate("b").await.lease];
     let ticket = waiting(look(&engine, "first").await).ticket;
     engine.release(one.token_id).await;
@@ -243,11 +233,12 @@ async fn a_ticket_that_was_served_is_not_given_up(home: Home) {
     engine.stop().await;
 }
 
-async fn two_requests_with_one_key_wait_with_one_ticket(home: Home) {
-    let engine = home.start_policy(1, WAIT).await;
+#[on_both]
+async fn two_requests_with_one_key_wait_with_one_ticket(db: TestDb) {
+    let engine = db.start_policy(1, WAIT).await;
     let token = engine.allocate("holder").await.lease.token_id;
     let held = [hold(&engine, "same"), hold(&engine, "same"), hold(&engine, "same")];
-    until("it waits", || async { engine.waiting().await == 1 }).await;
+    eventually("it waits", || async { engine.waiting().await == 1 }).await;
     assert_eq!(waiting(look(&engine, "same").await).position, 1);
     let [gone, one, other] = held;
     gone.abort();
@@ -258,14 +249,15 @@ async fn two_requests_with_one_key_wait_with_one_ticket(home: Home) {
     engine.stop().await;
 }
 
-async fn a_position_is_told_after_the_hold(home: Home) {
-    let engine = home.start_policy(1, WAIT).await;
+#[on_both]
+async fn a_position_is_told_after_the_hold(db: TestDb) {
+    let engine = db.start_policy(1, WAIT).await;
     let token = engine.allocate("holder").await.lease.token_id;
     let first = waiting(look(&engine, "first").await);
     let ask = keyed("second", Duration::from_millis(300));
     let (handle, began) = (engine.handle.clone(), Instant::now());
     let second = tokio::spawn(async move { handle.ask(ask).await.unwrap() });
-    until("both wait", || async { engine.waiting().await == 2 }).await;
+    eventually("both wait", || async { engine.waiting().await == 2 }).await;
     engine.handle.give_up(first.ticket).await.unwrap();
     assert_eq!(waiting(second.await.unwrap()).position, 1, "as it is by then");
     assert!(began.elapsed() >= Duration::from_millis(300));
@@ -274,8 +266,9 @@ async fn a_position_is_told_after_the_hold(home: Home) {
     engine.stop().await;
 }
 
-async fn keys_of_different_users_are_apart(home: Home) {
-    let engine = home.start_policy(2, WAIT).await;
+#[on_both]
+async fn keys_of_different_users_are_apart(db: TestDb) {
+    let engine = db.start_policy(2, WAIT).await;
     let [ann, bob] = [granted(look(&engine, "ann").await), granted(look(&engine, "bob").await)];
     assert_ne!(ann.lease.id, bob.lease.id);
     assert_eq!(granted(look(&engine, "ann").await).lease, ann.lease);
@@ -286,7 +279,7 @@ async fn keys_of_different_users_are_apart(home: Home) {
 
 /// A client that asks again and again until it has its lease, in any manner: at any server, held for
 /// any time, and cut off now and then. Passes its token on, and returns the lease's fence.
-async fn insist(engines: Arc<RwLock<Vec<Running>>>, user: String, seed: u64) -> Fence {
+async fn insist(engines: Arc<RwLock<Vec<TestEngine>>>, user: String, seed: u64) -> Fence {
     let mut seed = seed;
     let mut random = move |most: u64| {
         // A linear congruential generator.
@@ -320,12 +313,13 @@ async fn insist(engines: Arc<RwLock<Vec<Running>>>, user: String, seed: u64) -> 
     }
 }
 
-async fn order_of_arrival_holds_whatever_clients_and_servers_do(home: Home) {
+#[on_both]
+async fn order_of_arrival_holds_whatever_clients_and_servers_do(db: TestDb) {
     const CLIENTS: u64 = 24;
-    let shared = home.at.starts_with("postgres");
-    let mut engines = vec![home.start_policy(1, WAIT).await];
+    let shared = db.at.starts_with("postgres");
+    let mut engines = vec![db.start_policy(1, WAIT).await];
     if shared {
-        engines.push(home.start_policy(1, WAIT).await);
+        engines.push(db.start_policy(1, WAIT).await);
     }
     let holder = engines[0].allocate("holder").await.lease;
     let users: Vec<String> = (0..CLIENTS).map(|number| format!("user {number}")).collect();
@@ -349,7 +343,7 @@ async fn order_of_arrival_holds_whatever_clients_and_servers_do(home: Home) {
         } else {
             engine.die();
         }
-        engines.push(home.start_policy(1, WAIT).await);
+        engines.push(db.start_policy(1, WAIT).await);
     }
     let mut fences = Vec::new();
     for client in clients {
@@ -363,13 +357,13 @@ async fn order_of_arrival_holds_whatever_clients_and_servers_do(home: Home) {
     while let Some(engine) = engines.pop() {
         engine.stop().await;
     }
-    home.audit().await;
+    db.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_change_servers_keep_their_order() {
-    let home = Home::postgres().await;
-    let engines = [home.start_policy(1, WAIT).await, home.start_policy(1, WAIT).await];
+    let db = TestDb::from(testbed::TestDb::postgres().await);
+    let engines = [db.start_policy(1, WAIT).await, db.start_policy(1, WAIT).await];
     let token = engines[0].allocate("holder").await.lease.token_id;
     let users: Vec<String> = (0..8).map(|number| format!("user {number}")).collect();
     let mut tickets = Vec::new();
@@ -398,14 +392,14 @@ async fn clients_that_change_servers_keep_their_order() {
     one.whole_history().await;
     one.stop().await;
     other.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_outlives_the_death_of_its_server_also_while_others_write() {
-    let home = Home::postgres().await;
+    let db = TestDb::from(testbed::TestDb::postgres().await);
     let policy = Policy { max_lease: Some(HOUR), ..WAIT };
-    let (dying, living) = (home.start_policy(1, policy).await, home.start_policy(1, policy).await);
+    let (dying, living) = (db.start_policy(1, policy).await, db.start_policy(1, policy).await);
     let holder = living.allocate("holder").await.lease;
     let kept = waiting(look(&dying, "kept").await);
     let _bound = queue(&dying, "bound").await;
@@ -422,16 +416,16 @@ async fn a_ticket_outlives_the_death_of_its_server_also_while_others_write() {
     living.release(holder.token_id).await;
     after.await.unwrap().unwrap().unwrap();
     living.stop().await;
-    home.audit().await;
+    db.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_held_is_served_also_where_its_client_asked_at_another_server() {
-    let home = Home::postgres().await;
-    let (here, there) = (home.start_policy(1, WAIT).await, home.start_policy(1, WAIT).await);
+    let db = TestDb::from(testbed::TestDb::postgres().await);
+    let (here, there) = (db.start_policy(1, WAIT).await, db.start_policy(1, WAIT).await);
     let token = here.allocate("holder").await.lease.token_id;
     let held = hold(&here, "first");
-    until("it waits", || async { there.waiting().await == 1 }).await;
+    eventually("it waits", || async { there.waiting().await == 1 }).await;
     let ticket = waiting(look(&there, "first").await).ticket;
     there.release(token).await;
     assert_eq!(granted(held.await.unwrap().unwrap()).lease.id, ticket);
@@ -441,11 +435,11 @@ async fn a_request_that_is_held_is_served_also_where_its_client_asked_at_another
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_at_another_server_learns_that_its_ticket_was_given_up() {
-    let home = Home::postgres().await;
-    let (here, there) = (home.start_policy(1, WAIT).await, home.start_policy(1, WAIT).await);
+    let db = TestDb::from(testbed::TestDb::postgres().await);
+    let (here, there) = (db.start_policy(1, WAIT).await, db.start_policy(1, WAIT).await);
     here.allocate("holder").await;
     let held = hold(&here, "first");
-    until("it waits", || async { there.waiting().await == 1 }).await;
+    eventually("it waits", || async { there.waiting().await == 1 }).await;
     let ticket = there.handle.read(|view| view.queue().next().unwrap().lease_id).await.unwrap();
     assert_eq!(there.handle.give_up(ticket).await.unwrap(), GiveUpOutcome::Done);
     assert_eq!(held.await.unwrap().unwrap(), AllocateOutcome::Refused(Refusal::GivenUp));
