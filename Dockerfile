@@ -1,15 +1,14 @@
-# The program alone, in about 20 MB: no shell, no library, no package. docs/containers.md tells how to
-# use it. Nothing here needs BuildKit, so that podman and buildah build it as well.
+# Only the program, about 20 MB: no shell, no libraries. See docs/containers.md. Works without BuildKit, so
+# podman and buildah build it too.
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
-# Without line tables, which would be most of it. A trial builds sooner with `off`, 16 and 1.
+# Without line tables, most of the size. A trial build is faster with LTO `off`, 16 units and level 1.
 ARG CARGO_PROFILE_RELEASE_DEBUG=0
 ARG CARGO_PROFILE_RELEASE_LTO=thin
 ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
 ARG CARGO_PROFILE_RELEASE_OPT_LEVEL=3
-# With the C library inside, nothing else is needed to run. Naming the target keeps that from what runs
-# during the build.
+# The program contains the C library. Naming the target leaves build scripts linked dynamically.
 RUN rustc -vV | sed -n 's/^host: //p' > /target
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 
@@ -23,7 +22,7 @@ RUN find crates -type f ! -name Cargo.toml ! -path '*/src/lib.rs' ! -path '*/src
     && find Cargo.* crates -exec touch -d @0 {} +
 
 FROM build AS program
-# Cargo goes by times, and files may be older than what was built.
+# Cargo compares times, and these files may be older than the build.
 COPY --from=manifests /build .
 RUN find crates -type f -exec touch {} + \
     && cargo build --release --locked --target "$(cat /target)" --package token-manager
@@ -37,13 +36,13 @@ FROM scratch
 LABEL org.opencontainers.image.title="TokenManager" \
       org.opencontainers.image.description="Exclusive, time-limited leases on a fixed pool of tokens, over HTTP" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
-# For PostgreSQL over TLS, and whatever else is asked over https.
+# For PostgreSQL over TLS, and https.
 COPY --from=program /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=program --chown=10001:10001 /data /data
 COPY --from=program /token-manager /usr/local/bin/
-# By number, so that an orchestrator sees that it is not root.
+# A number, so that orchestrators see that it is not root.
 USER 10001:10001
-# Also where SQLite puts temporary files, since there is no /tmp.
+# SQLite puts temporary files here too, since the image has no /tmp.
 WORKDIR /data
 # Other containers reach the server, and so do clients that reach a published port: it refuses to start
 # without TOKEN_MANAGER_ALLOW_REMOTE_WITHOUT_AUTH.

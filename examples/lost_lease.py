@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""A client that loses its lease, finds out, and does no harm.
+"""A client that loses its lease, notices, and does no damage.
 
     token-manager serve --database sqlite:example.db --pool-size 1 --lease 3s --max-lease 10s
     python3 examples/lost_lease.py http://localhost:4000
 
-Ann takes the only token and works with it, then sleeps through her deadline, as a program does whose
-machine is suspended. Bob gets the token. Ann wakes up and goes on as if nothing had happened, and is
-stopped three times over: by her own clock, by the resource, which has seen a later fence, and by the
-server, which releases nothing that is not hers. docs/leases.md explains each step.
+Ann takes the only token and works with it, then sleeps through her deadline, as a program on a suspended
+machine does. Bob gets the token. Ann wakes up and continues, and is stopped three times: by her own
+clock, by the resource, which has seen a later fence, and by the server, which releases only her own
+lease. docs/leases.md explains each step.
 
-Only the standard library is used, so that it can be taken apart and taken over.
+It uses only the standard library, so that you can copy parts of it.
 """
 
 import json
@@ -23,9 +23,9 @@ import uuid
 
 
 def now():
-    """Seconds by a clock that nobody sets and that counts the time that the machine sleeps. On Linux
-    and macOS time.monotonic() stands still in sleep, so a lease would seem to last longer than it does."""
-    # Linux has the first one. The second one counts sleep on macOS; Windows has neither, and needs none.
+    """Seconds on a monotonic clock that counts sleep. On Linux and macOS time.monotonic() stops in sleep,
+    so a lease would seem to last longer than it does."""
+    # Linux has the first clock. The second counts sleep on macOS. Windows has neither and needs neither.
     for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):
         if hasattr(time, name):
             return time.clock_gettime(getattr(time, name))
@@ -33,12 +33,12 @@ def now():
 
 
 def pause(seconds):
-    """Sleeps up to half as long again, so that not all clients repeat a request at the same moment."""
+    """Sleeps up to half as long again, so that clients don't all retry at the same moment."""
     time.sleep(seconds * random.uniform(1, 1.5))
 
 
 class Problem(Exception):
-    """An answer that is not the one hoped for; `code` tells which."""
+    """An error response; `code` says which."""
 
     def __init__(self, document):
         super().__init__(document["detail"])
@@ -47,27 +47,27 @@ class Problem(Exception):
 
 
 class NoRedirects(urllib.request.HTTPRedirectHandler):
-    """What is sent is for the server that was named, and no other."""
+    """Refuses redirects: requests are for the named server only."""
 
     def redirect_request(self, *_):
         return None
 
 
 class Pool:
-    """A server, and the two ways to ask it."""
+    """Client of a server."""
 
-    # Bytes; no answer to these requests is nearly as large.
+    # Bytes; far more than any response to these requests.
     LARGEST = 1 << 20
 
-    # Seconds; whatever a server says, it is asked again by then.
+    # Maximum seconds between two tries, whatever `Retry-After` says.
     LONGEST_PAUSE = 60
 
-    # Nothing is known to have been done, or it is not known whether it was.
+    # Nothing was done, or the outcome is unknown.
     WORTH_REPEATING = ("busy", "not-done", "outcome-unknown", "stopping", "timed-out")
 
     def __init__(self, url):
         self.url = url.rstrip("/")
-        # This machine itself is asked without the proxy that the environment may name.
+        # Requests to this machine bypass the proxy of the environment.
         local = urllib.parse.urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
         proxies = urllib.request.ProxyHandler({} if local else None)
         self.opener = urllib.request.build_opener(NoRedirects, proxies)
@@ -96,31 +96,31 @@ class Pool:
             raise SystemExit(f"{self.url} sends more than any TokenManager")
         return json.loads(body)
 
-    def allocate(self, user, **wishes):
-        """A lease for the user. Repeats the request under one key until there is an answer, so that
-        an answer that got lost costs no second token."""
+    def allocate(self, user, **options):
+        """Returns a lease for the user. Repeats the request with one key until a response arrives, so that
+        a lost response costs no second token."""
         key = {"idempotency-key": f'"{uuid.uuid4()}"'}
         for attempt in range(10):
             asked_at = now()
             try:
-                answer = self.ask("POST", "/api/tokens/allocate", {"user_id": user, **wishes}, key)
+                answer = self.ask("POST", "/api/tokens/allocate", {"user_id": user, **options}, key)
             except Problem as problem:
                 if problem.code not in self.WORTH_REPEATING:
                     raise
                 pause(problem.retry_after)
             except OSError:
-                # No connection, or one that broke before the answer came.
+                # No connection, or one that broke before the response.
                 pause(min(0.1 * 2**attempt, 5))
             else:
                 if answer["status"] == "active":
                     return Lease(self, answer, asked_at)
-                # It took so long to get the answer that the lease is over. That was this key's.
+                # The response came so late that the lease is over; its key is used up.
                 key = {"idempotency-key": f'"{uuid.uuid4()}"'}
-        raise SystemExit(f"{self.url} gives no answer")
+        raise SystemExit(f"{self.url} does not respond")
 
 
 class Lease:
-    """A token on loan."""
+    """A leased token."""
 
     def __init__(self, pool, answer, asked_at):
         self.pool = pool
@@ -135,7 +135,7 @@ class Lease:
         self.deadline = asked_at + seconds
 
     def left(self):
-        """How long the lease runs at least, unless it is evicted or cleared."""
+        """Seconds that are left at least, unless the lease is evicted or cleared."""
         return max(0.0, self.deadline - now())
 
     def ask(self):
@@ -150,8 +150,8 @@ class Lease:
 
 
 class Resource:
-    """What the token stands for: a licence seat, a test account, a device. It remembers the largest
-    fence that it has seen and turns down whoever comes with a smaller one."""
+    """A protected resource, such as a test account or a device. It remembers the largest fence that it has
+    seen and rejects smaller ones."""
 
     def __init__(self):
         self.fence = 0
@@ -170,11 +170,11 @@ def tell(line):
 
 def main(url):
     pool = Pool(url)
-    stands = pool.ask("GET", "/api/pool")
-    policy = stands["policy"]
+    state = pool.ask("GET", "/api/pool")
+    policy = state["policy"]
     lease_seconds, max_lease_seconds = policy["lease_seconds"], policy["max_lease_seconds"]
-    if stands["size"] != 1 or lease_seconds > 5 or max_lease_seconds < 2 * lease_seconds:
-        raise SystemExit(f"This example wants one token, short leases and renewal:\n{__doc__}")
+    if state["size"] != 1 or lease_seconds > 5 or max_lease_seconds < 2 * lease_seconds:
+        raise SystemExit(f"This example needs one token, short leases and renewal:\n{__doc__}")
     resource = Resource()
 
     ann = pool.allocate("ann")
@@ -192,7 +192,7 @@ def main(url):
     tell(f"bob has the token, with fence {bob.fence}")
     resource.write("bob's first line", bob.fence)
 
-    # From here on ann would do harm, if nobody stopped her.
+    # From here on ann would do damage if she were not stopped.
     tell(f"ann's own clock says: {ann.left():.0f} s left")
     try:
         resource.write("ann's third line", ann.fence)

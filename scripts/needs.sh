@@ -1,11 +1,10 @@
-# What the tests' scripts have in common: finding out what is missing, and installing it. Sourced,
-# with the project's root as the working directory.
+# Functions for the tests' scripts: find missing programs and install them. Sourced from the project's root.
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
 say() { printf '%s\n' "$*" >&2; }
 
-# install COMMAND-OR-PURPOSE PACKAGE...: by the system's package manager, as root or by sudo.
+# install COMMAND-OR-PURPOSE PACKAGE...: with apt-get, as root or with sudo.
 install() {
     local what=$1
     shift
@@ -18,8 +17,8 @@ install() {
         as_root=(sudo)
     fi
     if ! have apt-get; then
-        say "The tests need $what, and this script knows only apt-get to install it. Please install it"
-        say "(on Debian the packages are called: $*), then run this again."
+        say "The tests need $what, and this script installs with apt-get only. Please install it (the packages"
+        say "on Debian: $*), then run this again."
         exit 1
     fi
     say "Installing $what ..."
@@ -48,8 +47,7 @@ need_python() { have python3 || install "Python 3" python3; }
 # need_commands COMMAND...: those whose package has the same name.
 need_commands() { for command in "$@"; do have "$command" || install "$command" "$command"; done; }
 
-# need_python_packages FOLDER: those that the folder's requirements.txt names, for the program that $python
-# is afterwards.
+# need_python_packages FOLDER: those of the folder's requirements.txt; $python is then a program with them.
 need_python_packages() {
     local place=target/python/$1
     need_python
@@ -69,11 +67,11 @@ have_node() {
         process.exit(major > 18 || (major === 18 && minor >= 19) ? 0 : 1);'
 }
 
-# need_node FOLDER: and the packages that the folder's package-lock.json names.
+# need_node FOLDER: Node, and the packages of the folder's package-lock.json.
 need_node() {
     have_node || install "Node 18.19 or newer, with npm" nodejs npm
     have_node || { say "The tests need Node 18.19 or newer, not $(node --version)."; exit 1; }
-    # npm writes this file when it has installed everything.
+    # npm writes this file at the end of an installation.
     if [ ! "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ]; then
         npm --prefix "$1" ci --ignore-scripts --no-audit --no-fund
     fi

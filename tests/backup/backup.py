@@ -1,4 +1,4 @@
-"""Backs up each database while clients use it, kills all of it, restores, and looks at what is there."""
+"""Backs up each database under load, kills everything, restores, and compares with the confirmed answers."""
 
 import re
 import sys
@@ -6,7 +6,7 @@ import time
 from datetime import datetime
 
 from load import Load
-from place import Cluster, Folder, Server, must, run, token_manager, until
+from servers import Cluster, Folder, Server, must, run, token_manager, until
 from rolling import replaced_under_load
 
 LEASE = 3
@@ -19,22 +19,22 @@ def check(right, what):
 
 
 def loaded(server, back_up):
-    """What clients were told before, during and after `back_up`, when it began, and what there was to be seen."""
+    """Answers to clients before, during and after `back_up`; its start; the events and ETags of that time."""
     with Load([server.port]) as told:
         until("some leases", lambda: len(told.started) > 300)
-        early = place(server)
+        early = position(server)
         moments = back_up()
         count = len(told.started)
         until("leases after the backup", lambda: len(told.started) > count + 100)
-        late, tag = place(server), server.get("/api/tokens")[1]["ETag"]
+        late, tag = position(server), server.get("/api/tokens")[1]["ETag"]
         server.kill()
         over = time.monotonic() + LEASE
     check(not told.wrong, f"answers under load: {told.wrong[:3]}")
     return told, moments, (early, late, tag, over)
 
 
-def place(server):
-    """The id of the newest event."""
+def position(server):
+    """Id of the newest event."""
     pool = server.pool()
     return f"{pool['epoch']}-{pool['version']}"
 
@@ -44,7 +44,7 @@ def doctor(database, *arguments):
 
 
 def restored(folder, name, database, told, moment, seen):
-    """Takes the restored database into use, as docs/operations.md says, and compares it with what was told."""
+    """Starts a server on the restored database as in docs/operations.md, and compares it with the answers."""
     code, said = doctor(database, "--after-restore")
     check(code == 0 and "done     after restore: " in said and "ok       audit: " in said, f"{name}: {said}")
     server = Server(folder, database)
@@ -56,22 +56,22 @@ def restored(folder, name, database, told, moment, seen):
         check((event, data.get("reason")) == ("resync", "other-epoch"), f"{name}: after {last}: {event} {data}")
     check(server.get("/api/tokens", {"If-None-Match": tag})[0] == 200, f"{name}: an ETag from before")
 
-    # Every lease in the backup is over then, whoever looks.
+    # Every lease in the backup is over then.
     time.sleep(max(0, over - time.monotonic()))
     leases, expected = server.leases(), told.before(moment)
     missing = expected.keys() - leases.keys()
-    check(not missing, f"{name}: {len(missing)} of {len(expected)} acknowledged leases are missing: {missing}")
+    check(not missing, f"{name}: {len(missing)} of {len(expected)} confirmed leases are missing: {missing}")
     wrong = {id: (reason, leases[id]) for id, reason in expected.items() if reason and leases[id]["end_reason"] != reason}
-    check(not wrong, f"{name}: ends that were acknowledged: {wrong}")
+    check(not wrong, f"{name}: confirmed ends: {wrong}")
     overdue = [lease for lease in leases.values() if not lease["ended_at"] or before_deadline(lease) < 0]
     check(not overdue, f"{name}: leases past their deadline: {overdue}")
-    check(server.pool()["active"] == 0, f"{name}: nobody holds a token")
+    check(server.pool()["active"] == 0, f"{name}: no token is in use")
 
     with Load([server.port]) as again:
         until("leases after the restore", lambda: len(again.started) > 50)
     check(not again.wrong, f"{name}: {again.wrong[:3]}")
     smallest = min(fence for _, fence in again.started.values())
-    check(smallest > told.fence(), f"{name}: fence {smallest} was given before, up to {told.fence()}")
+    check(smallest > told.fence(), f"{name}: fence {smallest} repeats, up to {told.fence()}")
     server.stop()
     code, said = doctor(database)
     check(code == 0 and "ok       audit: " in said, f"{name}: {said}")
@@ -79,7 +79,7 @@ def restored(folder, name, database, told, moment, seen):
 
 
 def before_deadline(lease):
-    """How long before its deadline a lease ended."""
+    """Time from the end of a lease to its deadline."""
     deadline, end = (datetime.fromisoformat(lease[name]) for name in ("expires_at", "ended_at"))
     return (deadline - end).total_seconds()
 

@@ -1,4 +1,4 @@
-"""Clients that allocate and release without pause, and remember what they were told."""
+"""Clients that allocate and release without pause and remember the answers."""
 
 import http.client
 import json
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Told:
-    """What the servers acknowledged, and when."""
+    """Confirmed changes and their times."""
 
     started: dict = field(default_factory=dict)  # lease id -> (moment, fence)
     ended: dict = field(default_factory=dict)  # lease id -> (moment, reason)
-    answers: dict = field(default_factory=dict)  # what else was seen -> how often
-    wrong: list = field(default_factory=list)  # what no client should have to see
+    answers: dict = field(default_factory=dict)  # other answers -> how often
+    wrong: list = field(default_factory=list)  # answers that no client should get
 
     def count(self, what):
         self.answers[what] = self.answers.get(what, 0) + 1
@@ -25,13 +25,13 @@ class Told:
         return max(fence for _, fence in self.started.values())
 
     def before(self, moment):
-        """The leases acknowledged by then, each with the reason of its end where that was acknowledged, too."""
+        """Leases confirmed by a moment, each with the reason of its end if that was confirmed, too."""
         ends = {lease: reason for lease, (at, reason) in self.ended.items() if at < moment}
         return {lease: ends.get(lease) for lease, (at, _) in self.started.items() if at < moment}
 
 
 class Load:
-    """So many clients, each a thread that goes from one server to the next where one can't answer."""
+    """Client threads; each moves on to the next server when one can't answer."""
 
     def __init__(self, ports, clients=6, **wishes):
         self.told, self.ports, self.wishes = Told(), ports, wishes
@@ -63,13 +63,13 @@ class Load:
 
 
 class Client:
-    """Asks one server as long as it answers, by one connection."""
+    """Sends requests to one server on one connection while it answers."""
 
     def __init__(self, load, number):
         self.load, self.turn, self.connection = load, number, None
 
     def ask(self, path, body):
-        """The answer; None where there is none to be had, or where it is no success."""
+        """The answer; None without one, or if it is not a success."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
         while not self.load.stopping.is_set():
             try:
@@ -96,13 +96,13 @@ class Client:
         code = answer.get("code", "")
         self.load.told.count(f"{response.status} {code}".strip())
         again = response.status == 503 and response.headers.get("Retry-After")
-        # What was evicted meanwhile can't be released any more.
+        # Evicted leases can't be released.
         if not (response.status == 200 or again or code == "lease-over"):
             self.load.told.wrong.append((response.status, answer))
         return response.status, answer
 
     def elsewhere(self):
-        """The next server, by a new connection."""
+        """The next server, with a new connection."""
         if self.connection:
             self.connection.close()
         self.turn, self.connection = self.turn + 1, None

@@ -4,9 +4,9 @@ import sys
 import time
 
 from load import Load
-from place import Server, run, token_manager, until
+from servers import Server, run, token_manager, until
 
-# Some always wait for a token, and are told when their server stops.
+# Some requests always wait for a token, and get `stopping` when their server stops.
 POLICY = ("--pool-size=4", "--when-full=wait", "--lease=300ms")
 
 
@@ -24,7 +24,7 @@ def replaced_under_load(folder, cluster):
 
 
 def exchange(folder, name, database, servers):
-    """Stops each server and starts another in its place, twice. Returns how long each was gone."""
+    """Stops each server and starts another in its place, twice. Returns the time without each server."""
     took = []
     with Load([server.port for server in servers], clients=8, wait_seconds=5) as told:
         for number in [*range(len(servers))] * 2:

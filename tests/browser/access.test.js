@@ -179,7 +179,7 @@ async function walk(dashboard) {
 async function violates(dashboard, state) {
   const { page } = dashboard;
   if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(axe);
-  // Colours on their way are nobody's contrast.
+  // Colours in transition have no final contrast.
   await page.evaluate(animationsDone);
   const found = await page.evaluate(async (values) => {
     const { violations } = await /** @type {any} */ (globalThis).axe.run(document, {

@@ -1,5 +1,5 @@
 // @ts-check
-// What is shown is true, or said to be old.
+// The page shows the current state, or says that it is old.
 
 import assert from "node:assert/strict";
 import http from "node:http";

@@ -172,7 +172,7 @@ describe("care", { concurrency: 3 }, () => {
     assert.equal(await dashboard.focus(), "#allocate-user");
     await dashboard.reads("#announcer", /\p{Letter}/u);
     assert.equal(await dashboard.text("#allocate-error"), "");
-    await until("nobody waits", async () => (await server.pool()).waiting === 0);
+    await until("the queue is empty", async () => (await server.pool()).waiting === 0);
     await server.release(ann);
     await dashboard.counts({ active: 0 });
 

@@ -6,7 +6,7 @@ import { describe } from "node:test";
 import { inBrowser } from "./harness/stage.js";
 
 describe("the reference", () => {
-  inBrowser("it shows every operation, tries one out, and asks nobody else", async (stage) => {
+  inBrowser("it shows every operation, tries one out, and asks no other host", async (stage) => {
     const server = await stage.server("--pool-size=2");
     const page = await (await stage.context()).newPage();
     /** @type {string[]} */

@@ -39,7 +39,7 @@ async function follow(stage, url, plain = false) {
 const seen = (page) => page.evaluate(() => /** @type {any} */ (globalThis).seen());
 
 /**
- * Does things of which there are events, and returns what is to be heard of them.
+ * Causes events, and returns the expected ones.
  * @param {Server} server
  * @param {...string} users
  */

@@ -1,5 +1,5 @@
 // @ts-check
-// Finding a token, and what became of it.
+// Finding a token and its history.
 
 import assert from "node:assert/strict";
 import { describe } from "node:test";
@@ -149,7 +149,7 @@ describe("finding", { concurrency: 3 }, () => {
     await until("the address has no token", () => !page.url().includes("token="));
   });
 
-  inBrowser("an address of a token that there is not does no harm", async (stage) => {
+  inBrowser("the address of an unknown token is safe", async (stage) => {
     const server = await stage.server("--pool-size=2");
     const hash = "#token=00000000-0000-4000-8000-000000000000";
     const dashboard = await stage.dashboard(server, { hash });

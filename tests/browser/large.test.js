@@ -73,7 +73,7 @@ async function drive(server, held, take) {
   let events = 0;
   for (let past = 0; past < drivenMs; past = performance.now() - started) {
     const due = Math.floor((past / 1000) * eventsPerSecond);
-    // A server that can't keep up is not asked for ever more.
+    // A server that can't keep up does not get more and more requests.
     while (events < due && open.size < 64) {
       const lease = events % 5 < 2 ? held.splice((events * 7919) % held.length, 1)[0] : null;
       const asked = lease ? server.release(lease) : take(events);

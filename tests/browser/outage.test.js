@@ -31,7 +31,7 @@ describe("outages", { concurrency: 4 }, () => {
     await dashboard.state("lost", noticedMs);
     await dashboard.reads("#connection", /\p{Letter}/u);
     await dashboard.reads("#announcer", /\p{Letter}/u);
-    await dashboard.allocate("nobody");
+    await dashboard.allocate("late");
     await dashboard.reads("#allocate-error", /\p{Letter}/u, 12_000);
 
     await server.elsewhere(async () => {

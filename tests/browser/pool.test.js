@@ -9,7 +9,7 @@ import { inBrowser } from "./harness/stage.js";
 
 // The longest come first, so that they don't end last.
 describe("a pool", { concurrency: 4 }, () => {
-  inBrowser("those who wait are counted, and a refusal is explained", async (stage) => {
+  inBrowser("waiting requests are counted, and a refusal is explained", async (stage) => {
     const waits = await stage.server("--pool-size=1", "--when-full=wait");
     const first = await waits.allocate("ann");
     const dashboard = await stage.dashboard(waits);
@@ -89,7 +89,7 @@ describe("a pool", { concurrency: 4 }, () => {
     await dashboard.reads("#allocate-error", /\p{Letter}/u);
   });
 
-  inBrowser("the countdown goes by the server's clock where the page's is wrong", async (stage) => {
+  inBrowser("the countdown uses the server's clock if the page's is wrong", async (stage) => {
     const server = await stage.server("--pool-size=2", "--lease=1m");
     const context = await stage.context();
     await context.addInitScript(() => {

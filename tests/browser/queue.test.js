@@ -1,5 +1,5 @@
 // @ts-check
-// Those who wait for a token, the page among them.
+// The queue, with the page's own ticket.
 
 import assert from "node:assert/strict";
 import { describe } from "node:test";
@@ -39,7 +39,7 @@ describe("the queue", { concurrency: 3 }, () => {
     const attempt = /(allocate|health\/live) net::ERR_CONNECTION_REFUSED/;
     const refused = () => dashboard.complaints.filter((text) => attempt.test(text)).length;
     // Two attempts came to nothing: so there was a pause between them.
-    await until("the page asks while nobody answers", () => refused() >= 2, backMs);
+    await until("the page retries while the server is down", () => refused() >= 2, backMs);
     await server.run();
     await until("the page asks again", () => server.taken("/api/tokens/allocate") > 0, backMs);
     assert.equal((await draw(server, "late")).position, 2, "the place was kept");
@@ -60,7 +60,7 @@ describe("the queue", { concurrency: 3 }, () => {
     const mine = await stage.tab(server, context);
     await mine.load();
     assert.equal(await mine.page.locator("#queue").isVisible(), false);
-    assert.equal(server.taken("/api/queue"), 0, "nobody asks for an empty queue");
+    assert.equal(server.taken("/api/queue"), 0, "the page does not poll an empty queue");
     await draw(server, "bob");
     await mine.allocate("me");
     await mine.reads("#allocate-wait-text", /number 2 /);
@@ -83,7 +83,7 @@ describe("the queue", { concurrency: 3 }, () => {
     await mine.page.locator("#allocate-cancel").click();
     await mine.page.locator("#queue").waitFor({ state: "hidden" });
     await mine.reads("#announcer", /\p{Letter}/u);
-    await until("nobody waits", async () => (await server.pool()).waiting === 0);
+    await until("the queue is empty", async () => (await server.pool()).waiting === 0);
     const asked = server.taken("/api/queue");
     await other.page.locator("#queue").waitFor({ state: "hidden" });
     assert.ok(asked <= 8, `two tabs asked ${asked} times`);
@@ -105,7 +105,7 @@ describe("the queue", { concurrency: 3 }, () => {
     await dashboard.page.goto("about:blank");
     assert.deepEqual(asked, ["beforeunload"]);
     // Much sooner than by its silence.
-    await until("nobody waits", async () => (await server.pool()).waiting === 0, 8000);
+    await until("the queue is empty", async () => (await server.pool()).waiting === 0, 8000);
   });
 });
 

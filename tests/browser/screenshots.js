@@ -1,6 +1,6 @@
 // @ts-check
-// Makes the pictures of the READMEs, in docs/images: a day's work in a pool of 100 tokens, played
-// in ten minutes so that the chart has them all.
+// Takes the pictures of the READMEs, in docs/images: a day in a pool of 100 tokens, played
+// in ten minutes, so that the chart is full.
 //
 //   npm run screenshots [-- MINUTES]
 
@@ -40,7 +40,7 @@ function dice(seed = 20_261) {
   };
 }
 
-/** Two waves of people who come, stay for a while, and give back or not. @param {Server} server */
+/** Two waves of people who take tokens for a while and release them or not. @param {Server} server */
 async function play(server) {
   const random = dice();
   const started = performance.now();

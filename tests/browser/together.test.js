@@ -10,7 +10,7 @@ import { median } from "./harness/wait.js";
 const limitMs = 100;
 const actions = 10;
 // Something else may keep the machine busy for a second, which is no fault of the page: the
-// measurement is taken anew, up to three times. One that is good enough can't come about by luck.
+// measurement is repeated up to three times. One that is good enough can't come about by luck.
 const attempts = 3;
 
 inBrowser("two contexts see each other's actions at once", async (stage) => {

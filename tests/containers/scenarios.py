@@ -1,4 +1,4 @@
-"""What docs/containers.md promises, looked at in real containers. tests/containers/test runs it."""
+"""Promises of docs/containers.md, checked in real containers. Run by tests/containers/test."""
 
 import os
 import secrets
@@ -8,10 +8,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from ground import Compose, Server, free_port, inspect, podman, process, status_of, wait_until
+from tools import Compose, Server, free_port, inspect, podman, process, status_of, wait_until
 
 IMAGE = "localhost/token-manager"
-# What compose.yaml says of the server, for a container by itself.
+# The options of compose.yaml for the server, for a single container.
 CAREFULLY = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
 
 
@@ -28,7 +28,7 @@ def is_small_and_bare():
 
 
 def may_do_little(name):
-    """As the kernel sees it, not as it was asked for."""
+    """Rights as the kernel reports them."""
     pid = process(name)
     status = status_of(pid)
     assert status["Uid"] == ["10001"] * 4 and status["Gid"] == ["10001"] * 4, status
@@ -47,7 +47,7 @@ def listens_on_loopback_only(port):
             if line.split()[3] == "0A" and int(number, 16) == port:
                 found.append(address)
                 assert address == loopback, line
-    assert found, f"nobody listens on {port}"
+    assert found, f"no listener on {port}"
 
 
 def is_healthy(name):
@@ -90,10 +90,10 @@ def server_and_database():
         assert still_there() and is_healthy(ours)
         assert [found["user"] for found in server.get("/api/leases")["leases"]] == ["ann"]
 
-        # As an out-of-memory killer does it. The restart policy brings it back.
+        # As an out-of-memory killer does. The restart policy restarts it.
         first = process(ours)
         os.kill(first, signal.SIGKILL)
-        wait_until("started anew", lambda: process(ours) not in (0, first))
+        wait_until("restarted", lambda: process(ours) not in (0, first))
         wait_until("ready after it was killed", server.is_ready)
         assert still_there()
 
@@ -144,7 +144,7 @@ def sqlite_alone():
     shown = podman("exec", "alone", "token-manager", "tokens", "--active", "--json")
     assert all(lease["token_id"] in shown for lease in leases), shown
     print("   stops in", stops_at_once("alone"))
-    # A new container, as an upgrade makes it.
+    # A new container, as in an upgrade.
     podman("rm", "alone")
     start()
     assert [server.lease(lease)["status"] for lease in leases] == ["active"] * 2
@@ -155,7 +155,7 @@ def sqlite_alone():
         podman(*once, "--volume=tokens:/data", f"--volume={backups}:/backups", IMAGE, "backup", "/backups/pool.db")
         server.allocate("forgotten")
         podman("rm", "--force", "--time=10", "alone")
-        # Into a volume of its own, by the same command.
+        # Into a new volume, with the same command.
         restored = [*once, "--volume=restored:/data", f"--volume={backups}:/backups:ro", IMAGE]
         podman(*restored, "backup", "/data/token-manager.db", "--database=sqlite:/backups/pool.db")
         assert "0 problems" in podman(*restored, "doctor", "--after-restore")
@@ -167,7 +167,7 @@ def sqlite_alone():
 
 
 def served(compose, server, after):
-    """How many requests for a list of leases a server answered, by its log."""
+    """Number of lease lists that a server answered, from its log."""
     return podman("logs", compose.name(server)).count("path=/api/leases status=200") - after.get(server, 0)
 
 
@@ -175,8 +175,8 @@ def wait_in(server, number):
     wait_until(f"{number} wait", lambda: server.get("/api/pool")["waiting"] == number)
 
 
-def minds_who_waits(compose, proxy):
-    """With the pool full: who leaves waits no more, and who bore a key is asked for again."""
+def serves_the_queue(compose, proxy):
+    """On a full pool: disconnected clients leave the queue, and requests with a key are repeated."""
     while proxy.get("/api/pool")["available"]:
         proxy.allocate("many")
     gone = proxy.waits("gone")
@@ -184,7 +184,7 @@ def minds_who_waits(compose, proxy):
     gone.close()
     wait_in(proxy, 0)
 
-    # Some of them through each server.
+    # Some through each server.
     waiting = [proxy.waits(f"waits {number}", **{"Idempotency-Key": f'"{number}"'}) for number in range(6)]
     wait_in(proxy, 6)
     podman("kill", compose.name("server-1"))
@@ -195,7 +195,7 @@ def minds_who_waits(compose, proxy):
 
 
 def cluster():
-    # With a small pool, where clients can wait.
+    # A small pool on which clients wait.
     files = "compose.cluster.yaml tests/containers/waiting.yaml"
     with Compose(files, "token-manager-cluster") as compose:
         proxy, servers = compose.server, ("server-1", "server-2")
@@ -207,7 +207,7 @@ def cluster():
         assert proxy.ask("GET", "/api/pool", Host="evil.example")[0] == 421
 
         def shares(*names):
-            """Asks the proxy until each of these has answered."""
+            """Asks the proxy until each server has answered."""
             before = {name: served(compose, name, {}) for name in names}
 
             def asked():
@@ -228,7 +228,7 @@ def cluster():
             assert (name, data["lease_id"]) == ("lease.started", bob["lease_id"]), (name, data)
 
         podman("kill", compose.name("server-1"))
-        # Nothing is lost on the way: what reaches no server is sent to another one.
+        # A request that reaches no server goes to another one.
         more = [proxy.allocate(f"user {number}") for number in range(20)]
         assert proxy.lease(lease)["status"] == "active"
         with proxy.events(after=place) as events:
@@ -246,7 +246,7 @@ def cluster():
         shares(*servers)
         assert proxy.lease(lease)["status"] == "active"
         assert len(proxy.get("/api/leases")["leases"]) == 2 + len(more)
-        minds_who_waits(compose, proxy)
+        serves_the_queue(compose, proxy)
         shares(*servers)
         stops_at_once(compose.name("server-2"))
         proxy.allocate("dan")

@@ -1,5 +1,4 @@
-"""Whether the manifests in deploy/kubernetes hold: by Kubernetes' schemas, and by the program, which is started
-as they say."""
+"""Checks the manifests in deploy/kubernetes with Kubernetes' schemas, and starts the program with their settings."""
 
 import json
 import re
@@ -14,7 +13,7 @@ import yaml
 
 MANIFESTS = Path("deploy/kubernetes")
 PROGRAM = Path("target/debug/token-manager").resolve()
-# The oldest that knows all that is used, and the newest there are schemas of.
+# The oldest version with all used features, and the newest with schemas.
 VERSIONS = ["1.30", kubernetes_validate.latest_version()]
 
 
@@ -60,7 +59,7 @@ def check_selectors(manifests, deployment, container):
 
 
 def environment_of(container, database):
-    """The variables as a pod in the namespace "some" gets them."""
+    """Variables of a pod in the namespace "some"."""
     environment = {}
     for each in container["env"]:
         source = each.get("valueFrom", {})
@@ -70,7 +69,7 @@ def environment_of(container, database):
 
 
 def check_settings(container, environment):
-    """The program takes the flags and knows the variables. Returns its settings."""
+    """Checks that the program accepts flags and variables, and returns its settings."""
     command = [PROGRAM, "config", *container["args"][1:]]
     shown = subprocess.run(command, env=environment, capture_output=True, text=True)
     expect(shown.returncode == 0, f"the program takes its arguments: {shown.stderr}")
@@ -84,12 +83,12 @@ def check_settings(container, environment):
 def check_stop(pod, container, settings):
     before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     stop = int(settings["shutdown-timeout"].removesuffix("s"))
-    # After the requests: the database, traces, the log.
+    # After requests: database, traces, log.
     expect(before + stop + 11 < pod["terminationGracePeriodSeconds"], "there is time enough to stop")
 
 
 def check_probes(container, environment):
-    """Each probe is answered by a server that is started so."""
+    """A server with these settings answers each probe."""
     environment = environment | {"TOKEN_MANAGER_LOG": "error"}
     arguments = [re.sub("^--listen=.*", "--listen=127.0.0.1:0", argument) for argument in container["args"]]
     with subprocess.Popen([PROGRAM, *arguments], env=environment, stdout=subprocess.PIPE, text=True) as server:

@@ -1,5 +1,4 @@
-"""Checks deploy/monitoring: the rules by promtool, and all of it against a server that runs and a Prometheus
-that scrapes it."""
+"""Checks deploy/monitoring: the rules with promtool, and everything with a real server and Prometheus."""
 
 import contextlib
 import json
@@ -58,7 +57,7 @@ def running(*command, log):
 
 
 def ask(url, method="GET", body=None, **headers):
-    """The status and the text of the answer."""
+    """Status and text of the answer."""
     data = body and json.dumps(body).encode()
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     if data:
@@ -84,21 +83,21 @@ def until(what, so, process):
 
 
 def traffic(server):
-    """Some of everything."""
+    """Some requests of every kind."""
     for number in range(4):
         ask(f"{server}/api/tokens/allocate", "POST", {"user_id": f"user {number}"})
     _, granted = ask(f"{server}/api/tokens/allocate", "POST", {"user_id": "one more"})
     ask(f"{server}/api/leases/{json.loads(granted)['lease_id']}/release", "POST")
-    for path in ["/", "/api/tokens", "/api/pool", "/api/tokens/nobody", "/nowhere"]:
+    for path in ["/", "/api/tokens", "/api/pool", "/api/tokens/none", "/nowhere"]:
         ask(server + path)
     ask(f"{server}/api/tokens/clear-active", "DELETE")
 
 
 def exposed(text):
-    """The names of all samples, and those of histograms without their endings."""
+    """Names of all samples, and of histograms without their suffixes."""
     samples = {re.match(r"[a-z_]+", line)[0] for line in text.splitlines() if line and line[0] != "#"}
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
-    check(kinds, "there are no types")
+    check(kinds, "the metrics have no types")
     return samples, kinds
 
 
@@ -115,12 +114,12 @@ def check_names(dashboard, samples, kinds):
     asked |= {name: "an alert rule" for name in NAME.findall(RULES.read_text())}
     asked |= {name: "a variable" for name in NAME.findall(json.dumps(dashboard["templating"]))}
     for name, where in asked.items():
-        check(name in samples, f"{where} asks for {name}, which the server does not have")
+        check(name in samples, f"{where} uses {name}, which the server does not have")
     documented = set(NAME.findall(DOCUMENT.read_text()))
     for name in kinds:
         check(name in documented, f"{name} is not in docs/metrics.md")
     for name in documented - samples - set(kinds):
-        check(False, f"docs/metrics.md tells of {name}, which the server does not have")
+        check(False, f"docs/metrics.md lists {name}, which the server does not have")
 
 
 def check_alerts():
@@ -132,7 +131,7 @@ def check_alerts():
 
 
 def check_scraped(server_port, folder, dashboard, log):
-    """A real Prometheus takes the rules and the metrics, and understands what the dashboard asks."""
+    """A real Prometheus accepts the rules and metrics and answers the dashboard's queries."""
     config = (MONITORING / "prometheus.yml").read_text()
     config = config.replace("localhost:4000", f"localhost:{server_port}").replace(": 15s", ": 1s")
     (folder / "prometheus.yml").write_text(config)

@@ -68,7 +68,7 @@ for (const [language, problems] of clients) {
     ]);
   });
 
-  test(`a client in ${language} reads what became of a lease`, async (test) => {
+  test(`a client in ${language} reads the outcome of a lease`, async (test) => {
     const server = await Server.start(test, "--pool-size=1");
     assert.deepEqual(await problems.over(server.url), [
       "evicted for bob: true",

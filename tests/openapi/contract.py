@@ -1,5 +1,5 @@
-"""Asks real servers, on SQLite and on a PostgreSQL of the test's own, whatever the document allows and
-forbids, by schemathesis; and compares the document's examples with its schemas."""
+"""Sends real servers, on both databases, requests that the document allows and forbids, with schemathesis;
+and compares the document's examples with its schemas."""
 
 import concurrent.futures
 import json
@@ -20,7 +20,7 @@ LONGEST = 240
 
 
 class Process:
-    """One that ends with the block, and tells its first line."""
+    """A process that ends with the block; `line` is its next line."""
 
     def __init__(self, *command):
         self.process = subprocess.Popen(
@@ -52,7 +52,7 @@ class Process:
 
 
 def conforms(name, database):
-    """Whether a server on this database does as the document says."""
+    """Whether a server on this database fulfils the document."""
     began = time.monotonic()
     serve = [ROOT / "target/debug/token-manager", "serve", f"--database={database}"]
     settings = ["--listen=127.0.0.1:0", "--pool-size=20", "--max-lease=10m", "--log=off"]
@@ -73,7 +73,7 @@ def conforms(name, database):
 
 
 def examples(node, at=""):
-    """The schemas within the document that have an example, with it."""
+    """Schemas of the document that have an example, with the example."""
     if isinstance(node, dict):
         if "schema" in node and "examples" in node and isinstance(node["examples"], dict):
             for name, example in node["examples"].items():

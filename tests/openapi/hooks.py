@@ -1,9 +1,8 @@
-"""What the document can't say of a request, for the routes of which it is true."""
+"""Rules for requests that the document can't express."""
 
 import schemathesis
 
-# The longest lease is the policy's, which a document that is the same for all servers does not know. The
-# longest wait depends on whether there is a key.
+# The policy limits the lease, and a key the wait; the document is the same for all servers.
 LONGEST = {"lease_seconds": 120.0, "wait_seconds": 60.0}
 
 
@@ -16,7 +15,7 @@ def _seconds(value):
 
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
-    """The document has the stream as a text, as clients made from it get it. Here it is read event by event."""
+    """Reads the stream event by event. The document describes it as text, for generated clients."""
     stream = raw_schema["paths"]["/api/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
     stream["schema"] = {"$ref": "#/components/schemas/ServerSentEvent"}
 

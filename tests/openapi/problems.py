@@ -29,13 +29,13 @@ def allocate(api: Client, user: str) -> Allocation:
 
 
 def nothing_else(*problems: HeldOtherwiseProblem | LeaseOverProblem | PoolFullProblem | UserLimitProblem) -> None:
-    """A member that the document does not have would be here."""
+    """Members that the document lacks would be here."""
     for problem in problems:
         assert problem.additional_properties == {}, problem
 
 
 def refused(api: Client) -> None:
-    """On a pool of one token that rejects when it is full, with one lease for each user."""
+    """Problems of a pool with one token, `reject`, and one lease per user."""
     allocate(api, "ann")
     for user in ["ann", "bob", ""]:
         problem = allocate_token.sync(client=api, body=AllocationRequest(user_id=user))
@@ -50,7 +50,7 @@ def refused(api: Client) -> None:
 
 
 def over(api: Client) -> None:
-    """On a pool of one token that evicts the oldest lease."""
+    """Problems of a pool with one token and `evict-oldest`."""
     ann = allocate(api, "ann")
     bob = allocate(api, "bob")
     for lease in [ann, bob]:

@@ -1,5 +1,5 @@
-// Problems, by a client whose types were made from the OpenAPI document. `code` tells them apart, and
-// what a problem of that code has is typed: nothing here is cast.
+// Problems in a client with types generated from the OpenAPI document. `code` selects the type; nothing
+// here is cast.
 
 import createClient from "openapi-fetch";
 import type { components, paths } from "./generated/api.js";
@@ -14,7 +14,7 @@ async function allocate(api: Api, user_id: string): Promise<Schemas["Allocation"
   return data;
 }
 
-/** On a pool of one token that rejects when it is full, with one lease for each user. */
+/** Problems of a pool with one token, `reject`, and one lease per user. */
 export async function refused(baseUrl: string): Promise<string[]> {
   const api = createClient<paths>({ baseUrl });
   await allocate(api, "ann");
@@ -28,7 +28,7 @@ export async function refused(baseUrl: string): Promise<string[]> {
   return seen;
 }
 
-/** On a pool of one token that evicts the oldest lease. */
+/** Problems of a pool with one token and `evict-oldest`. */
 export async function over(baseUrl: string): Promise<string[]> {
   const api = createClient<paths>({ baseUrl });
   const ann = await allocate(api, "ann");

@@ -1,12 +1,11 @@
-// The README's tour, by a client whose types were made from the OpenAPI document. Whatever it says
-// about an answer that the document does not is no valid TypeScript.
+// A tour with types generated from the OpenAPI document: members that the document lacks do not compile.
 
 import createClient from "openapi-fetch";
 import type { components, paths } from "./generated/api.js";
 
 type Schemas = components["schemas"];
 
-/** What an answer has, or its problem as an error. */
+/** The response, or its problem as an error. */
 function given<T>({ data, error, response }: { data?: T; error?: unknown; response: Response }): T {
   if (data === undefined) throw new Error(`${response.status} ${JSON.stringify(error)}`);
   return data;
@@ -14,13 +13,13 @@ function given<T>({ data, error, response }: { data?: T; error?: unknown; respon
 
 const word = (problem: { code: string } | undefined): string | undefined => problem?.code;
 
-/** The lease that an allocation has, which does not wait any more. */
+/** The lease of an allocation that does not wait. */
 function lease(allocated: Schemas["Allocation"] | Schemas["Waiting"]): Schemas["Allocation"] {
   if (allocated.status === "waiting") throw new Error(`number ${allocated.position} in the queue`);
   return allocated;
 }
 
-/** Goes through a pool of two tokens whose leases may be renewed; what it saw, line by line. */
+/** Uses a pool of two tokens with renewable leases, and returns a line for each step. */
 export async function tour(baseUrl: string): Promise<string[]> {
   const api = createClient<paths>({ baseUrl });
   const seen: string[] = [];
@@ -82,7 +81,7 @@ export async function tour(baseUrl: string): Promise<string[]> {
   return seen;
 }
 
-/** Waits on a pool of one token: in vain, and then with success once it is released. */
+/** Waits on a pool of one token: until the time is up, then until the token is released. */
 export async function wait(baseUrl: string): Promise<string[]> {
   const api = createClient<paths>({ baseUrl });
   const body = (user_id: string, wait_seconds: number) => ({ body: { user_id, wait_seconds } });
@@ -90,7 +89,7 @@ export async function wait(baseUrl: string): Promise<string[]> {
   const vain = await api.POST("/api/tokens/allocate", body("bob", 0.05));
   const waiting = api.POST("/api/tokens/allocate", body("cid", 20));
   for (let tries = 0; given(await api.GET("/api/pool")).waiting === 0; tries += 1) {
-    if (tries > 500) throw new Error("nobody waits");
+    if (tries > 500) throw new Error("the queue is empty");
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   const params = { path: { id: first.lease_id } };

@@ -151,12 +151,15 @@ const page = () => {
   });
 };
 
-const tools = () => {
-  const baseUrl = pm.variables.get("baseUrl");
+const skipping = () => {
   const skip = (why) => {
     console.log(`Skipped: ${why}`);
     pm.execution.skipRequest();
   };
+};
+
+const tools = () => {
+  const baseUrl = pm.variables.get("baseUrl");
   const withPool = (act) =>
     pm.sendRequest(`${baseUrl}/api/pool`, (error, answer) => {
       if (error) throw new Error(error);
@@ -180,6 +183,7 @@ const tools = () => {
 
 /** Takes all tokens of a pool with this policy; the first for `first` seconds. */
 const fillPool = (policy, first = 30) => [
+  skipping,
   tools,
   filled(
     () => {
@@ -1170,6 +1174,7 @@ export const folders = [
         path: "{{lease_id}}",
         about: "Skipped if the policy allows renewal, since it would take too long.",
         before: [
+          skipping,
           tools,
           () => {
             withPool(({ policy }) => {
@@ -1265,6 +1270,7 @@ export const folders = [
         about: "It takes leases up to the limit first, and its tests release them. Skipped without a limit, and if the limit is above the number of free tokens or `fillAtMost`.",
         before: [
           newUser,
+          skipping,
           tools,
           () => {
             const takeAll = (left, leases) => {

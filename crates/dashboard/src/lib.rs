@@ -67,7 +67,7 @@ mod tests {
     fn every_file_has_a_suffix_that_servers_know() {
         for File { path, .. } in FILES {
             let (_, suffix) = path.rsplit_once('.').unwrap();
-            assert!(["html", "css", "js", "svg"].contains(&suffix), "{path}");
+            assert!(["html", "css", "js", "json", "svg"].contains(&suffix), "{path}");
         }
     }
 }

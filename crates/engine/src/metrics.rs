@@ -188,44 +188,50 @@ impl Metrics {
 
     fn register(&self, registry: &mut Registry) {
         let name = "allocations";
-        registry.register(name, "Leases granted by this server", self.allocations.clone());
-        let help = "Leases whose end this server wrote down, by reason";
+        registry.register(name, "Leases granted", self.allocations.clone());
+        let help = "Leases that ended, by reason";
         registry.register("lease_ends", help, self.families[0].clone());
-        registry.register("renewals", "Deadlines moved by this server", self.renewals.clone());
+        registry.register("renewals", "Lease renewals", self.renewals.clone());
         let mut seconds = |name, help, histogram: &Histogram| {
             registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
         };
-        let help = "How long leases were held that this server ended or whose expiry it wrote down";
+        let help = "Duration from start to end of the leases that ended";
         seconds("lease_hold", help, &self.held);
-        let help = "How long allocations waited in the queue that were granted in the end";
+        let help =
+            "Time that granted allocations spent in the queue, without those that did not wait";
         seconds("allocation_wait", help, &self.waited);
-        let help = "How long after its deadline an expiry was announced";
+        let help = "Time from the deadline of an expired lease until its end was recorded. The lease \
+             ended at its deadline";
         seconds("expiry_delay", help, &self.late);
-        let help = "How long the database took to make a batch durable";
+        let help = "Time that the database took to commit a batch";
         seconds("commit_duration", help, &self.commit);
-        let help = "How many commands a batch had; none where it only ended leases";
+        let help = "Commands committed together in a batch; 0 if it only recorded expired leases";
         registry.register("batch_commands", help, self.commands.clone());
-        let help = "How often the database was back after it had been away";
+        let help = "Times that the database became usable again";
         registry.register("database_reconnects", help, self.reconnects.clone());
-        let help = "Attempts to use the database that failed because it was away";
+        let help =
+            "Attempts of the engine to use the database that failed because it was unavailable";
         registry.register("database_failures", help, self.failures.clone());
-        let help = "Batches whose commit was left open by a lost connection, by what was found out";
+        let help = "Commits during which the connection was lost, by the outcome found later; unknown \
+             if it was replaced by another database";
         registry.register("unknown_outcomes", help, self.families[1].clone());
-        let help = "How often the database and what was known of the pool did not fit together";
+        let help = "Contradictions between the database and the server's copy of the pool, such as \
+             after manual changes of tables. For news and batch the pool was reloaded; for \
+             ends, the database rejects lease expirations, and the server retries";
         registry.register("database_mismatches", help, self.families[2].clone());
     }
 }
 
 impl Handle {
-    /// Registers what the engine counts and measures, and what there is to be seen of the pool by
-    /// the time of a look at the registry: as far as it is known then, without asking the database.
+    /// Registers the engine's counters, and gauges of the pool. The gauges read the server's copy of the
+    /// pool and never query the database.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.shared.metrics.register(registry);
         registry.register_collector(Box::new(Gauges(self.clone())));
     }
 }
 
-/// What is looked up at the time of asking.
+/// Gauges that are read at the time of a scrape.
 struct Gauges(Handle);
 
 impl fmt::Debug for Gauges {
@@ -240,21 +246,28 @@ impl Collector for Gauges {
         let (health, most) = (shared.health(), mailbox.max_capacity());
         let mut show = Show(&mut encoder);
         let up = u64::from(health == Health::Ready);
-        show.gauge("database_up", "Whether the database can be used", None, up)?;
+        show.gauge(
+            "database_up",
+            "1 while the database can be read and written, else 0",
+            None,
+            up,
+        )?;
         show.states(health)?;
         let left = shared.metrics.left.load(Relaxed);
-        let help = "Requests that wait for the next batch";
+        let help = "Requests queued for the next batch";
         show.gauge("mailbox_requests", help, None, most - mailbox.capacity() + left)?;
-        let help = "How many requests may wait before further ones are refused";
+        let help = "Maximum number of queued requests; beyond it requests get busy. One more batch may \
+             be queued while the database is unavailable";
         show.gauge("mailbox_capacity", help, None, most)?;
         let [keys, most] = [&shared.metrics.keys.count, &shared.metrics.keys.most];
         if most.load(Relaxed) > 0 {
-            let help = "Idempotency keys that are remembered";
+            let help = "Remembered idempotency keys, counted every ten seconds (shared)";
             show.gauge("idempotency_keys", help, None, keys.load(Relaxed))?;
-            let help = "How many idempotency keys may be remembered";
+            let help = "Maximum number of remembered idempotency keys";
             show.gauge("idempotency_keys_limit", help, None, most.load(Relaxed))?;
         }
-        let help = "How far the clock is behind the pool's time, which runs on without it";
+        let help = "How far the clock, the database's with PostgreSQL, is behind the pool's time, \
+             which continues without it";
         let behind = shared.time.behind().as_secs_f64();
         show.gauge("clock_behind", help, Some(&Unit::Seconds), behind)?;
         if let Some(log) = shared.log_size() {
@@ -262,7 +275,7 @@ impl Collector for Gauges {
         }
         show.durability(&shared.durability())?;
         let now = shared.estimate();
-        // Nobody waits for the copy until this is written down.
+        // The lock of the replica is released before encoding.
         let seen = shared.copy().as_ref().map(|copy| {
             let Copy { pool, position, at, .. } = copy;
             let now = now.max(*at);
@@ -270,13 +283,25 @@ impl Collector for Gauges {
             (pool.size(), pool.active(now), waiting, *position)
         });
         let Some((size, active, waiting, position)) = seen else { return Ok(()) };
-        show.gauge("tokens", "Tokens in the pool", None, size)?;
-        show.gauge("tokens_active", "Tokens held by somebody", None, active)?;
-        show.gauge("tokens_available", "Tokens that are free", None, size - active)?;
-        show.gauge("allocations_waiting", "Allocations that wait for a token", None, waiting)?;
-        let help = "The era of the journal; a new one begins when a database was restored";
+        show.gauge("tokens", "Tokens in the pool (shared)", None, size)?;
+        show.gauge(
+            "tokens_active",
+            "Tokens with a running lease; leases past their deadline don't count (shared)",
+            None,
+            active,
+        )?;
+        show.gauge(
+            "tokens_available",
+            "Tokens without a running lease (shared)",
+            None,
+            size - active,
+        )?;
+        show.gauge("allocations_waiting", "Allocations in the queue (shared)", None, waiting)?;
+        let help = "Epoch of the journal. A new one begins after a restore, a failover, or a crash \
+             without full durability (shared)";
         show.gauge("journal_epoch", help, None, position.epoch)?;
-        let help = "The number of the newest batch that this server knows";
+        let help = "Version of the newest journal entry that this server knows. Servers that differ \
+             for long have lost contact (shared)";
         show.gauge("journal_version", help, None, position.version)
     }
 }
@@ -300,9 +325,10 @@ impl Show<'_, '_> {
     fn log(&mut self, log: LogSize) -> fmt::Result {
         let help = "Size of SQLite's write-ahead log";
         self.gauge("write_ahead_log", help, Some(&Unit::Bytes), log.bytes)?;
-        let help = "Size above which SQLite's write-ahead log is emptied";
+        let help = "Size above which the server empties SQLite's write-ahead log";
         self.gauge("write_ahead_log_limit", help, Some(&Unit::Bytes), log.limit)?;
-        let help = "Attempts to empty SQLite's write-ahead log that failed.";
+        let help = "Failed attempts to empty SQLite's write-ahead log, mostly because another program \
+             reads the database.";
         let failures = ConstCounter::new(log.failures);
         let of = failures.metric_type();
         failures.encode(self.0.encode_descriptor("checkpoint_failures", help, None, of)?)
@@ -310,7 +336,9 @@ impl Show<'_, '_> {
 
     /// One for each setting of the database on which durability rests.
     fn durability(&mut self, settings: &[(&'static str, bool)]) -> fmt::Result {
-        let help = "Whether a setting of the database weakens the durability of commits.";
+        let help = "1 while a database setting allows that committed leases are lost in a crash or \
+             failover, else 0 (shared). unlogged: a table of the pool is unlogged. \
+             synchronous_standby_names: no standby is named.";
         let of = ConstGauge::new(0).metric_type();
         let name = "database_durability_weakened";
         let mut family = self.0.encode_descriptor(name, help, None, of)?;
@@ -330,7 +358,8 @@ impl Show<'_, '_> {
             (Health::Stopped, "stopped"),
         ];
         let gauge = |state| ConstGauge::new(u64::from(state == health));
-        let help = "What the server knows of the database: 1 for the state that it is in.";
+        let help = "1 for the current state of the database, else 0. blocked: it can be read but not \
+             written.";
         let of = gauge(health).metric_type();
         let mut family = self.0.encode_descriptor("database_state", help, None, of)?;
         states.into_iter().try_for_each(|(state, word)| {

@@ -1,83 +1,102 @@
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
     End, Fence, IdempotencyKey, Lease, LeaseId, Policy, ServerId, Ticket, Timestamp, UserId,
 };
 
-/// A durable fact that a decision produced. Changes are kept in the journal, so variants and fields
-/// are only ever added at the end.
+/// A durable fact that a decision produced. The journal keeps changes, so variants and fields may only be
+/// added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// A lease was granted; it has no end yet, and the deadline it was granted with.
+    /// A lease was granted. It has no end yet, and its first deadline.
     LeaseStarted(Lease),
     /// A running lease ended.
     LeaseEnded {
-        /// Which lease.
+        /// The lease.
         lease_id: LeaseId,
         /// Its fence.
         fence: Fence,
         /// When and why.
         end: End,
     },
-    /// New leases have this length. How a change of the policy was written down while there was
-    /// nothing else to it; it is only read any more.
+    /// Read only: policy changes of earlier versions.
     LengthChanged {
         /// The length.
-        lease: Duration,
+        lease: std::time::Duration,
     },
-    /// A running lease's deadline was moved to a later one.
+    /// A running lease got a later deadline.
     LeaseRenewed {
-        /// Which lease.
+        /// The lease.
         lease_id: LeaseId,
         /// Its fence.
         fence: Fence,
         /// The new deadline.
         expires_at: Timestamp,
     },
-    /// The owner chose another policy; leases already granted keep their deadlines.
+    /// The owner changed the policy. Running leases keep their deadlines.
     PolicyChanged(Policy),
-    /// Somebody waits for a token.
+    /// A ticket was added to the queue.
     WaitStarted(Ticket),
-    /// The one who was to get this lease waits no more.
+    /// A ticket left the queue: it became a lease, or its client left.
     WaitEnded {
-        /// The ticket's lease.
+        /// The lease of the ticket.
         lease_id: LeaseId,
     },
-    /// A server is alive; or, after an outage of the database, the outage is left out of its silence.
+    /// A server is alive. After an outage of the database: the outage does not count as its silence.
     ServerHeard {
-        /// Which server.
+        /// The server.
         server: ServerId,
         /// When it counts as last heard of.
         at: Timestamp,
     },
-    /// Another server serves the ticket from now on, because its client asked there.
+    /// Another server serves the ticket from now on, because the client asked there.
     WaitMoved {
-        /// The ticket's lease.
+        /// The lease of the ticket.
         lease_id: LeaseId,
-        /// That server.
+        /// The new server.
         server: ServerId,
         /// When.
         at: Timestamp,
     },
-    /// The wait of a ticket with a key was over. Its client is told when it asks next.
+    /// The wait of a ticket with a key timed out. The next request with the key gets that answer.
     WaitTimedOut {
-        /// The ticket's lease.
+        /// The lease of the ticket.
         lease_id: LeaseId,
-        /// When that was noticed.
+        /// When a server noticed.
         at: Timestamp,
     },
-    /// The client whose wait was over has been told.
+    /// The client of a timed out wait has received that answer.
     WaitTimeoutDelivered {
         /// The user.
         user: UserId,
         /// The key.
         key: IdempotencyKey,
     },
-    /// The ticket was given up. Requests that wait for it are refused, at every server.
+    /// A ticket was given up. Requests that wait with it are refused at every server.
     WaitGivenUp {
-        /// The ticket's lease.
+        /// The lease of the ticket.
         lease_id: LeaseId,
     },
+}
+
+macro_rules! names {
+    ($($variant:ident),+ $(,)?) => {
+        impl Change {
+            /// Names of all variants, in the order of the enum: the list for tests of the encoding.
+            pub const NAMES: [&'static str; [$(stringify!($variant)),+].len()] =
+                [$(stringify!($variant)),+];
+
+            /// Name of the variant.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Change::$variant { .. } => stringify!($variant),)+
+                }
+            }
+        }
+    };
+}
+
+names! {
+    LeaseStarted, LeaseEnded, LengthChanged, LeaseRenewed, PolicyChanged, WaitStarted, WaitEnded, ServerHeard, WaitMoved, WaitTimedOut, WaitTimeoutDelivered, WaitGivenUp,
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::words::words;
 use crate::{Timestamp, TokenId, User};
 
 /// Names a lease, for ever.
@@ -36,47 +37,14 @@ impl Fence {
     }
 }
 
-/// Why a lease ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum EndReason {
-    /// Its holder, or somebody on its behalf, gave the token back.
-    Released,
-    /// Its time was up.
-    Expired,
-    /// The pool was full and it was the oldest.
-    Evicted,
-    /// All leases were ended together.
-    Cleared,
-    /// It was over when it was taken over from another system, which had not kept the reason.
-    Imported,
-}
-
-impl EndReason {
-    /// Every reason, for those who list or check them.
-    pub const ALL: [EndReason; 5] = [
-        EndReason::Released,
-        EndReason::Expired,
-        EndReason::Evicted,
-        EndReason::Cleared,
-        EndReason::Imported,
-    ];
-
-    /// The word for it, as databases and answers spell it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            EndReason::Released => "released",
-            EndReason::Expired => "expired",
-            EndReason::Evicted => "evicted",
-            EndReason::Cleared => "cleared",
-            EndReason::Imported => "imported",
-        }
-    }
-
-    /// The reason with that word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+words! {
+    /// Why a lease ended.
+    pub enum EndReason {
+        Released = "released", "The holder, or another caller on its behalf, released the token.";
+        Expired = "expired", "The lease reached its deadline.";
+        Evicted = "evicted", "The pool was full, and the lease was the oldest.";
+        Cleared = "cleared", "All leases were ended together.";
+        Imported = "imported", "The lease had ended before it was imported from a system that keeps no reason.";
     }
 }
 

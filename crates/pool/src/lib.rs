@@ -22,14 +22,15 @@ mod time;
 mod token;
 mod user;
 mod waiting;
+mod words;
 
 pub use batch::{Batch, BatchContext};
 pub use change::Change;
 pub use command::{Allocation, Command, Grant, HolderCondition, Outcome, Refusal, Waiting};
-pub use human::HumanDuration;
+pub use human::{HumanDuration, InvalidDuration};
 pub use key::{IdempotencyKey, IdempotencyKeys, InvalidKey, KeyUse, Remembered, UserKey};
 pub use lease::{End, EndReason, Fence, Lease, LeaseId};
-pub use policy::{InvalidPolicy, Policy, WhenFull};
+pub use policy::{InvalidPolicy, Policy, PolicyField, PolicyPatch, ValueKind, WhenFull};
 pub use queue::{
     HEARTBEAT_INTERVAL, MAX_COUNTED_GAP, MAX_TICKETS, SERVER_TIMEOUT, ServerId, TICKET_GRACE,
     Ticket,

@@ -1,124 +1,303 @@
+//! The policy of a pool: one document, one table of its fields, one check.
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::HumanDuration;
+use crate::human::document;
+use crate::words::words;
 
-/// What happens to an allocation while every token is held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum WhenFull {
-    /// The lease held longest ends for it, once it has run for [`Policy::min_hold`].
-    #[default]
-    EvictOldest,
-    /// It is refused.
-    Reject,
-    /// It waits until a lease ends.
-    Wait,
+words! {
+    /// Treatment of an allocation while all tokens are in use.
+    #[derive(Default)]
+    pub enum WhenFull {
+        #[default]
+        EvictOldest = "evict-oldest", "The oldest lease ends, once it is `min_hold` old.";
+        Reject = "reject", "The allocation is refused.";
+        Wait = "wait", "The allocation waits in the queue until a lease ends.";
+    }
 }
 
-impl WhenFull {
-    /// Every choice, for those who list or check them.
-    pub const ALL: [WhenFull; 3] = [WhenFull::EvictOldest, WhenFull::Reject, WhenFull::Wait];
+/// Shortest lease that a policy may have.
+const SHORTEST_LEASE: Duration = Duration::from_millis(1);
 
-    /// The word for it, as databases, settings and answers spell it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            WhenFull::EvictOldest => "evict-oldest",
-            WhenFull::Reject => "reject",
-            WhenFull::Wait => "wait",
+/// Longest lease that a policy may have. Deadlines have to stay within the years that databases can store.
+const LONGEST_LEASE: Duration = HumanDuration::MAX;
+
+/// Declares [`Policy`], [`PolicyPatch`] and [`Policy::FIELDS`]. A field is one entry here, and its limits
+/// one condition in [`Policy::check`].
+macro_rules! policy {
+    ($(
+        $(#[$attribute:meta])*
+        $name:ident: $type:ty = $default:expr, unset: $unset:expr, range: $range:literal,
+        $description:literal;
+    )+) => {
+        /// The rules that the owner of a pool chooses.
+        ///
+        /// Serialized, it is one document: settings, the database and the journal use the same names. A field
+        /// that an older document lacks has its default.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Policy {
+            $(
+                #[doc = $description]
+                $(#[$attribute])*
+                pub $name: $type,
+            )+
         }
-    }
 
-    /// The choice with that word.
+        /// Changes to a policy. `None` leaves a field unchanged.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct PolicyPatch {
+            $(
+                #[doc = $description]
+                pub $name: Option<$type>,
+            )+
+        }
+
+        impl Policy {
+            /// Policy of a new pool.
+            pub const DEFAULT: Policy = Policy { $($name: $default),+ };
+
+            /// The fields, in the order in which settings and documents list them.
+            pub const FIELDS: &[PolicyField] = &[$(
+                PolicyField {
+                    name: stringify!($name),
+                    kind: <$type as Value>::KIND,
+                    unset: $unset,
+                    range: $range,
+                    description: $description,
+                    show: |policy| policy.$name.show(),
+                    read: |text, patch| {
+                        patch.$name = Some(Value::read(text)?);
+                        Ok(())
+                    },
+                },
+            )+];
+        }
+
+        impl PolicyPatch {
+            /// `policy` with these changes.
+            #[must_use]
+            pub fn apply(&self, policy: Policy) -> Policy {
+                Policy { $($name: self.$name.unwrap_or(policy.$name)),+ }
+            }
+        }
+
+        impl From<Policy> for PolicyPatch {
+            /// Sets every field.
+            fn from(policy: Policy) -> Self {
+                PolicyPatch { $($name: Some(policy.$name)),+ }
+            }
+        }
+    };
+}
+
+policy! {
+    #[serde(with = "document")]
+    lease: Duration = Duration::from_mins(2), unset: None, range: "1ms to 36500d",
+        "Length of a lease, unless the request asks for a shorter one.";
+    #[serde(with = "document::optional")]
+    max_lease: Option<Duration> = None, unset: Some("lease"), range: "`lease` to 36500d",
+        "Longest time from the start of a lease to its last renewed deadline. `lease` allows no renewal.";
+    when_full: WhenFull = WhenFull::EvictOldest, unset: None,
+        range: "`evict-oldest`, `reject` or `wait`",
+        "What an allocation gets while all tokens are in use.";
+    #[serde(with = "document")]
+    min_hold: Duration = Duration::ZERO, unset: None, range: "0s to `lease`",
+        "Leases younger than this are never evicted.";
+    max_per_user: Option<u32> = None, unset: Some("none"), range: "1 or more",
+        "Maximum number of leases that one user may have at the same time. `none` sets no limit.";
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy::DEFAULT
+    }
+}
+
+/// One field of a [`Policy`].
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyField {
+    /// Name in documents. Settings write `-` for `_`; the API appends `_seconds` to durations.
+    pub name: &'static str,
+    /// Type of the value.
+    pub kind: ValueKind,
+    /// Word by which an optional field is unset, in settings.
+    pub unset: Option<&'static str>,
+    /// Legal values, for documents. [`Policy::check`] checks them.
+    pub range: &'static str,
+    /// Description, for documents: a sentence or two.
+    pub description: &'static str,
+    show: fn(&Policy) -> Option<String>,
+    read: fn(Option<&str>, &mut PolicyPatch) -> Result<(), String>,
+}
+
+/// Type of a [`PolicyField`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueKind {
+    /// A [`HumanDuration`].
+    Duration,
+    /// A positive number.
+    Count,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+impl PolicyField {
+    /// Name of the setting.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|choice| choice.as_str() == word)
+    pub fn setting(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// The field of `policy` in the form that settings take.
+    #[must_use]
+    pub fn show(&self, policy: &Policy) -> String {
+        let unset = self.unset.unwrap_or_default();
+        (self.show)(policy).unwrap_or_else(|| unset.to_owned())
+    }
+
+    /// Reads the value of a setting into `patch`.
+    ///
+    /// # Errors
+    ///
+    /// The expected form, as the rest of a sentence that begins with the name of the setting.
+    pub fn read(&self, text: &str, patch: &mut PolicyPatch) -> Result<(), String> {
+        let unset = self.unset.filter(|word| *word == text);
+        let value = if unset.is_some() { None } else { Some(text) };
+        (self.read)(value, patch).map_err(|expected| match self.unset {
+            Some(word) => format!("{expected}, or {word}"),
+            None => expected,
+        })
     }
 }
 
-/// The rules that a pool's owner may choose. A policy to be used is checked by [`Policy::check`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Policy {
-    /// How long a lease lasts, unless a shorter one is asked for.
-    pub lease: Duration,
-    /// How long after its start a lease may be renewed to last at most; as long as
-    /// [`Policy::lease`] for `None`. Ask [`Policy::max_lease`].
-    pub max_lease: Option<Duration>,
-    /// What happens while every token is held.
-    pub when_full: WhenFull,
-    /// A lease that has not run for so long is never evicted.
-    pub min_hold: Duration,
-    /// How many leases one user may have at the same time; any number for `None`.
-    pub max_per_user: Option<u32>,
+/// A value of a field, in the form that settings take.
+trait Value: Sized {
+    const KIND: ValueKind;
+
+    /// None if it is unset.
+    fn show(&self) -> Option<String>;
+
+    fn read(text: Option<&str>) -> Result<Self, String>;
 }
 
-/// Why there can be no such policy: a sentence about the rule that is wrong.
+impl Value for Duration {
+    const KIND: ValueKind = ValueKind::Duration;
+
+    fn show(&self) -> Option<String> {
+        Some(HumanDuration(*self).to_string())
+    }
+
+    fn read(text: Option<&str>) -> Result<Self, String> {
+        let text = text.unwrap_or_default();
+        text.parse().map(|HumanDuration(duration)| duration).map_err(|error| error.to_string())
+    }
+}
+
+impl Value for u32 {
+    const KIND: ValueKind = ValueKind::Count;
+
+    fn show(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+
+    fn read(text: Option<&str>) -> Result<Self, String> {
+        let count = text.unwrap_or_default().parse().ok();
+        count.filter(|count| *count > 0).ok_or_else(|| "it is a number from 1".to_owned())
+    }
+}
+
+impl Value for WhenFull {
+    const KIND: ValueKind = ValueKind::Choice(&WhenFull::WORDS);
+
+    fn show(&self) -> Option<String> {
+        Some(self.as_str().to_owned())
+    }
+
+    fn read(text: Option<&str>) -> Result<Self, String> {
+        let choice = WhenFull::from_word(text.unwrap_or_default());
+        choice.ok_or_else(|| format!("it is one of {}", WhenFull::WORDS.join(", ")))
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    const KIND: ValueKind = T::KIND;
+
+    fn show(&self) -> Option<String> {
+        self.as_ref().and_then(Value::show)
+    }
+
+    fn read(text: Option<&str>) -> Result<Self, String> {
+        text.map(|text| T::read(Some(text))).transpose()
+    }
+}
+
+/// A policy that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidPolicy {
-    /// Nothing could ever be renewed, and leases would have to end before their time.
-    #[error(
-        "max-lease ({}) can't be shorter than lease ({})",
-        HumanDuration(*max_lease),
-        HumanDuration(*lease)
-    )]
-    MaxLeaseTooShort {
-        /// The length of a lease.
-        lease: Duration,
-        /// What is shorter.
-        max_lease: Duration,
-    },
-    /// Nothing could ever be evicted.
-    #[error(
-        "min-hold ({}) can't be longer than lease ({})",
-        HumanDuration(*min_hold),
-        HumanDuration(*lease)
-    )]
-    MinHoldTooLong {
-        /// The length of a lease.
-        lease: Duration,
-        /// What is longer.
-        min_hold: Duration,
-    },
-    /// Nobody could ever get a token.
-    #[error("max-per-user must be 1 at least")]
-    NobodyMay,
+#[error("{setting} {rule}", setting = field.replace('_', "-"))]
+pub struct InvalidPolicy {
+    /// [`PolicyField::name`] of the wrong field.
+    pub field: &'static str,
+    rule: String,
 }
 
 impl Policy {
-    /// The policy with leases of that length and everything else as it is by default: the oldest is
-    /// evicted however young it is, renewal moves nothing, and a user may have any number of leases.
+    /// The default policy with leases of this length.
     #[must_use]
     pub const fn of_lease(lease: Duration) -> Self {
-        let (when_full, min_hold) = (WhenFull::EvictOldest, Duration::ZERO);
-        Policy { lease, max_lease: None, when_full, min_hold, max_per_user: None }
+        Policy { lease, ..Policy::DEFAULT }
     }
 
-    /// How long after its start a lease may last at most, renewals included.
+    /// Longest time from the start of a lease to its last deadline.
     #[must_use]
     pub fn max_lease(&self) -> Duration {
         self.max_lease.unwrap_or(self.lease)
     }
 
-    /// The same policy, if its rules go together.
+    /// The policy in whole microseconds, as databases store it, if it is legal.
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`] says which do not.
+    /// [`InvalidPolicy`] for the first field that is out of range.
     pub fn check(self) -> Result<Self, InvalidPolicy> {
-        let Policy { lease, min_hold, .. } = self;
-        let max_lease = self.max_lease();
+        let policy = Policy {
+            lease: whole_micros(self.lease),
+            max_lease: self.max_lease.map(whole_micros),
+            min_hold: whole_micros(self.min_hold),
+            ..self
+        };
+        let Policy { lease, min_hold, .. } = policy;
+        let max_lease = policy.max_lease();
+        let invalid = |field, rule| Err(InvalidPolicy { field, rule });
+        let [shown_lease, shown_max, shown_hold, shortest, longest] =
+            [lease, max_lease, min_hold, SHORTEST_LEASE, LONGEST_LEASE].map(HumanDuration);
+        let allowed = SHORTEST_LEASE..=LONGEST_LEASE;
+        if !allowed.contains(&lease) {
+            return invalid("lease", format!("({shown_lease}) must be {shortest} to {longest}"));
+        }
         if max_lease < lease {
-            return Err(InvalidPolicy::MaxLeaseTooShort { lease, max_lease });
+            let rule = format!("({shown_max}) can't be shorter than lease ({shown_lease})");
+            return invalid("max_lease", rule);
+        }
+        if !allowed.contains(&max_lease) {
+            return invalid("max_lease", format!("({shown_max}) must be at most {longest}"));
         }
         if min_hold > lease {
-            return Err(InvalidPolicy::MinHoldTooLong { lease, min_hold });
+            let rule = format!("({shown_hold}) can't be longer than lease ({shown_lease})");
+            return invalid("min_hold", rule);
         }
-        if self.max_per_user == Some(0) {
-            return Err(InvalidPolicy::NobodyMay);
+        if policy.max_per_user == Some(0) {
+            return invalid("max_per_user", "must be at least 1".to_owned());
         }
-        Ok(self)
+        Ok(policy)
     }
+}
+
+fn whole_micros(duration: Duration) -> Duration {
+    Duration::from_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -128,7 +307,7 @@ mod tests {
     const POLICY: Policy = Policy::of_lease(Duration::from_secs(10));
 
     #[test]
-    fn words_stand_for_their_choices() {
+    fn every_choice_has_its_word() {
         for choice in WhenFull::ALL {
             assert_eq!(WhenFull::from_word(choice.as_str()), Some(choice));
         }
@@ -136,16 +315,53 @@ mod tests {
     }
 
     #[test]
-    fn rules_have_to_go_together() {
+    fn fields_out_of_range_are_refused() {
         let seconds = Duration::from_secs;
         assert_eq!(POLICY.check(), Ok(POLICY));
-        let short = Policy { max_lease: Some(seconds(9)), ..POLICY };
-        assert!(matches!(short.check(), Err(InvalidPolicy::MaxLeaseTooShort { .. })));
-        assert!(Policy { max_lease: Some(seconds(10)), ..POLICY }.check().is_ok());
-        let long = Policy { min_hold: seconds(11), ..POLICY };
-        assert!(matches!(long.check(), Err(InvalidPolicy::MinHoldTooLong { .. })));
-        assert!(Policy { min_hold: seconds(10), ..POLICY }.check().is_ok());
-        let nobody = Policy { max_per_user: Some(0), ..POLICY };
-        assert_eq!(nobody.check(), Err(InvalidPolicy::NobodyMay));
+        for legal in [
+            Policy { max_lease: Some(seconds(10)), ..POLICY },
+            Policy { min_hold: seconds(10), ..POLICY },
+            Policy { max_lease: Some(LONGEST_LEASE), ..POLICY },
+            Policy::of_lease(SHORTEST_LEASE),
+        ] {
+            assert_eq!(legal.check(), Ok(legal));
+        }
+        for (illegal, field) in [
+            (Policy::of_lease(Duration::from_micros(999)), "lease"),
+            (Policy::of_lease(Duration::MAX), "lease"),
+            (Policy { max_lease: Some(seconds(9)), ..POLICY }, "max_lease"),
+            (Policy { max_lease: Some(LONGEST_LEASE + seconds(1)), ..POLICY }, "max_lease"),
+            (Policy { min_hold: seconds(11), ..POLICY }, "min_hold"),
+            (Policy { max_per_user: Some(0), ..POLICY }, "max_per_user"),
+        ] {
+            assert_eq!(illegal.check().map_err(|error| error.field), Err(field));
+        }
+    }
+
+    #[test]
+    fn durations_are_cut_to_whole_microseconds() {
+        let odd = Policy::of_lease(Duration::from_nanos(10_000_000_999));
+        assert_eq!(odd.check(), Ok(POLICY));
+    }
+
+    #[test]
+    fn every_field_is_read_as_it_is_shown() {
+        let policy = Policy {
+            when_full: WhenFull::Wait,
+            lease: Duration::from_secs(90),
+            max_lease: Some(Duration::from_hours(8)),
+            min_hold: Duration::from_millis(1_500),
+            max_per_user: Some(3),
+        };
+        for policy in [policy, Policy::DEFAULT] {
+            let mut patch = PolicyPatch::default();
+            for field in Policy::FIELDS {
+                field.read(&field.show(&policy), &mut patch).unwrap();
+                assert!(field.read("?", &mut patch).is_err(), "{}", field.name);
+            }
+            assert_eq!(patch, PolicyPatch::from(policy));
+            assert_eq!(patch.apply(POLICY), policy);
+        }
+        assert_eq!(PolicyPatch::default().apply(policy), policy);
     }
 }

@@ -51,6 +51,14 @@ pub(crate) async fn docs(
     Ok(response)
 }
 
+/// Get the OpenAPI document
+pub(crate) async fn openapi(
+    State(assets): State<Assets>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    named(assets, "openapi.json", &headers)
+}
+
 /// Show the dashboard
 pub(crate) async fn page(
     State(assets): State<Assets>,
@@ -120,6 +128,7 @@ fn content_type(path: &str) -> &'static str {
         Some("html") => "text/html; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
+        Some("json") => "application/json",
         Some("svg") => "image/svg+xml",
         _ => "application/octet-stream",
     }

@@ -28,7 +28,7 @@ struct Shown<'a> {
 
 /// Tell whether a lease runs, and what became of it
 ///
-/// AllocateOutcome from memory while it runs and while it is its token's latest. The token's value is in no
+/// Answered from memory while it runs and while it is its token's latest. The token's value is in no
 /// answer about leases.
 #[utoipa::path(
     get,

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use crate::answer::{Shown, json};
 use crate::app::{App, Inside, SentId, unknown_token};
 use crate::conditions::Everything;
-use crate::openapi::{self, words};
+use crate::openapi::words;
 use crate::problem::{self, Code, Problem};
 use crate::{
     Door, Settings, allocate, dashboard, events, health, history, leases, lists, metrics, policy,
@@ -48,7 +48,7 @@ pub(crate) const TEMPLATES: &[&str] = &[
     "/health/live",
     "/health/ready",
     metrics::PATH,
-    "/openapi.json",
+    PAGES[3],
 ];
 
 /// The whole service: every route behind the one [`Door`].
@@ -63,12 +63,12 @@ pub fn router(engine: Handle, settings: &Settings) -> Door {
         );
     }
     let app = Inside::new(engine, settings);
-    let (routes, described) = routes().split_for_parts();
-    openapi::keep(described);
+    let (routes, _) = routes().split_for_parts();
     let pages = Router::new()
         .route(PAGES[0], get(dashboard::page))
         .route(PAGES[1], get(dashboard::asset))
         .route(PAGES[2], get(dashboard::docs))
+        .route(PAGES[3], get(dashboard::openapi))
         .with_state(settings.assets);
     let mut routes = routes.merge(pages);
     if settings.benchmark_routes {
@@ -81,8 +81,8 @@ pub fn router(engine: Handle, settings: &Settings) -> Door {
     Door::new(routes, settings, app)
 }
 
-/// Pages for browsers. They are no part of the API, so the document does not have them.
-pub(crate) const PAGES: [&str; 3] = ["/", "/assets/{digest}/{*path}", "/docs"];
+/// Files that the server sends as they are: pages for browsers and the OpenAPI document.
+pub(crate) const PAGES: [&str; 4] = ["/", "/assets/{digest}/{*path}", "/docs", "/openapi.json"];
 
 /// Every route of the API, with what is said of it. Its path stands beside its handler.
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -107,7 +107,6 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::metrics))
-        .routes(routes!(openapi::document))
 }
 
 /// How many leases were ended.

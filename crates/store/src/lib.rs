@@ -42,7 +42,7 @@ pub use pool::ServerId;
 pub use restored::{NewEpoch, epoch_gap};
 pub use search::{Cursor, Found, LeaseRecord, Search};
 pub use url::{DatabaseUrl, InvalidUrl};
-pub use wanted::{Wanted, WantedPolicy};
+pub use wanted::Wanted;
 
 /// The most tokens that a pool may have.
 pub const MAX_POOL_SIZE: usize = 1_000_000;

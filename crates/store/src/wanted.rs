@@ -1,14 +1,8 @@
-use std::time::Duration;
-
-use pool::{HumanDuration, Policy, Timestamp, WhenFull};
+use pool::{Policy, PolicyPatch, Timestamp};
 
 use crate::{Error, MAX_POOL_SIZE, NewPool};
 
 const DEFAULT_SIZE: usize = 100;
-const DEFAULT_POLICY: Policy = Policy::of_lease(Duration::from_mins(2));
-
-/// Deadlines must stay within the years that databases can write down.
-const LONGEST_LEASE: Duration = Duration::from_hours(24 * 365 * 100);
 
 /// The pool that is wanted: made on the first start, compared with what is there on later ones.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,53 +11,9 @@ pub struct Wanted {
     /// one): a size is only compared where somebody chose one.
     pub size: Option<usize>,
     /// The policy.
-    pub policy: WantedPolicy,
+    pub policy: PolicyPatch,
     /// Whether a different policy replaces the pool's, instead of being refused.
     pub update_policy: bool,
-}
-
-/// The policy that is wanted. What is `None` is taken as the pool has it; a new one has leases of 2
-/// minutes and otherwise [`Policy::of_lease`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WantedPolicy {
-    /// [`Policy::lease`]
-    pub lease: Option<Duration>,
-    /// [`Policy::max_lease`]
-    pub max_lease: Option<Option<Duration>>,
-    /// [`Policy::when_full`]
-    pub when_full: Option<WhenFull>,
-    /// [`Policy::min_hold`]
-    pub min_hold: Option<Duration>,
-    /// [`Policy::max_per_user`]
-    pub max_per_user: Option<Option<u32>>,
-}
-
-impl From<Policy> for WantedPolicy {
-    /// All of it.
-    fn from(policy: Policy) -> Self {
-        let Policy { lease, max_lease, when_full, min_hold, max_per_user } = policy;
-        WantedPolicy {
-            lease: Some(lease),
-            max_lease: Some(max_lease),
-            when_full: Some(when_full),
-            min_hold: Some(min_hold),
-            max_per_user: Some(max_per_user),
-        }
-    }
-}
-
-impl WantedPolicy {
-    /// `policy` with all that is wanted otherwise.
-    #[must_use]
-    pub fn instead_of(&self, policy: Policy) -> Policy {
-        Policy {
-            lease: self.lease.unwrap_or(policy.lease),
-            max_lease: self.max_lease.unwrap_or(policy.max_lease),
-            when_full: self.when_full.unwrap_or(policy.when_full),
-            min_hold: self.min_hold.unwrap_or(policy.min_hold),
-            max_per_user: self.max_per_user.unwrap_or(policy.max_per_user),
-        }
-    }
 }
 
 /// The pool to make where there is none yet.
@@ -74,7 +24,7 @@ pub(crate) fn new_pool(wanted: &Wanted, at: Timestamp) -> Result<NewPool, Error>
             "a pool has {MAX_POOL_SIZE} tokens at most, so none can be made with {size}"
         )));
     }
-    let policy = storable(wanted.policy.instead_of(DEFAULT_POLICY))?;
+    let policy = storable(wanted.policy.apply(Policy::DEFAULT))?;
     Ok(NewPool::random(size, policy, at))
 }
 
@@ -92,7 +42,7 @@ pub(crate) fn compare(
             if size == 1 { "token" } else { "tokens" }
         )));
     }
-    let other = storable(wanted.policy.instead_of(policy))?;
+    let other = storable(wanted.policy.apply(policy))?;
     if other == policy {
         return Ok(None);
     }
@@ -108,57 +58,39 @@ pub(crate) fn compare(
 
 /// In which rules a policy differs from the one that is asked for.
 fn differences(policy: Policy, other: Policy) -> String {
-    let pairs = rules(policy).into_iter().zip(rules(other));
+    let pairs = rules(policy).zip(rules(other));
     let differing = pairs.filter(|(is, wanted)| is != wanted);
     let told = differing.map(|((rule, is), (_, wanted))| format!("{rule} is {is}, not {wanted}"));
     told.collect::<Vec<_>>().join("; ")
 }
 
-/// The policy's rules, as the settings spell them.
-fn rules(policy: Policy) -> [(&'static str, String); 5] {
-    let Policy { lease, max_lease, when_full, min_hold, max_per_user } = policy;
-    [
-        ("lease", HumanDuration(lease).to_string()),
-        ("max-lease", max_lease.map_or("lease".to_owned(), |max| HumanDuration(max).to_string())),
-        ("when-full", when_full.as_str().to_owned()),
-        ("min-hold", HumanDuration(min_hold).to_string()),
-        ("max-per-user", max_per_user.map_or("none".to_owned(), |most| most.to_string())),
-    ]
+/// The policy's fields, as the settings spell them.
+fn rules(policy: Policy) -> impl Iterator<Item = (String, String)> {
+    Policy::FIELDS.iter().map(move |field| (field.setting(), field.show(&policy)))
 }
 
 /// The policy in words, for a person.
 pub(crate) fn in_words(policy: Policy) -> String {
-    rules(policy).map(|(rule, is)| format!("{rule} {is}")).join(", ")
+    rules(policy).map(|(rule, is)| format!("{rule} {is}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The policy as a database holds it: in whole microseconds.
 fn storable(policy: Policy) -> Result<Policy, Error> {
-    let whole = |length: Duration| {
-        Duration::from_micros(u64::try_from(length.as_micros()).unwrap_or(u64::MAX))
-    };
-    let lease = whole(policy.lease);
-    let max_lease = policy.max_lease.map(whole);
-    if lease.is_zero() || max_lease.unwrap_or(lease) > LONGEST_LEASE {
-        return Err(Error::Operator(format!(
-            "a lease lasts from {} to {}, so it can't be {}",
-            HumanDuration(Duration::from_micros(1)),
-            HumanDuration(LONGEST_LEASE),
-            HumanDuration(policy.max_lease())
-        )));
-    }
-    let policy = Policy { lease, max_lease, min_hold: whole(policy.min_hold), ..policy };
-    policy.check().map_err(|why| Error::Operator(format!("there is no such policy: {why}")))
+    policy.check().map_err(|error| Error::Operator(format!("invalid policy: {error}")))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use pool::WhenFull;
+
     use super::*;
 
     const MINUTE: Policy = Policy::of_lease(Duration::from_mins(1));
     const HOUR: Policy = Policy::of_lease(Duration::from_hours(1));
 
     fn wanted(size: Option<usize>, policy: Option<Policy>, update_policy: bool) -> Wanted {
-        let policy = policy.map(WantedPolicy::from).unwrap_or_default();
+        let policy = policy.map(PolicyPatch::from).unwrap_or_default();
         Wanted { size, policy, update_policy }
     }
 
@@ -203,10 +135,10 @@ mod tests {
     #[test]
     fn only_what_is_asked_for_is_compared() {
         let policy = Policy { min_hold: Duration::from_secs(5), max_per_user: Some(2), ..MINUTE };
-        let asked = WantedPolicy {
+        let asked = PolicyPatch {
             when_full: Some(WhenFull::Wait),
             max_per_user: Some(None),
-            ..WantedPolicy::default()
+            ..PolicyPatch::default()
         };
         let wanted = |update_policy| Wanted { size: None, policy: asked, update_policy };
         let sentence = refusal(compare(5, policy, &wanted(false)));
@@ -215,7 +147,7 @@ mod tests {
         let update = compare(5, policy, &wanted(true)).unwrap();
         let other = Policy { when_full: WhenFull::Wait, max_per_user: None, ..policy };
         assert_eq!(update, Some(other));
-        let contradicting = WantedPolicy { min_hold: Some(Duration::from_secs(61)), ..asked };
+        let contradicting = PolicyPatch { min_hold: Some(Duration::from_secs(61)), ..asked };
         let wanted = Wanted { size: None, policy: contradicting, update_policy: true };
         let sentence = refusal(compare(5, policy, &wanted));
         assert!(sentence.contains("min-hold (61s) can't be longer than lease (1m)"), "{sentence}");

@@ -9,22 +9,30 @@ use crate::{EndReason, LeaseStatus, Seconds, Time, TokenValue, WaitingStatus};
 
 /// Request for a token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AllocationRequest {
     /// Name of the user, without NUL. A UUID, in any letter case, is that identity. For any other text the
     /// identity is the UUID whose hex digits are the MD5 of the text.
+    #[cfg_attr(
+        test,
+        schemars(length(min = 1, max = 255), regex(pattern = "^[^\\u0000]*$"), example = &"Edivan")
+    )]
     pub user_id: String,
     /// Duration of the lease, at most the `lease_seconds` of the policy, which is the default.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(min = 0.001), with = "Option<f64>", example = 90))]
     pub lease_seconds: Option<Seconds>,
     /// Time to wait while all tokens are in use. The default is 30 if `when_full` is `wait`, else 0. Not
     /// allowed if `when_full` is `reject`. More than 60 needs an `Idempotency-Key` and takes several
     /// requests: see the answer 202.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(min = 0, max = 86400), with = "Option<f64>", example = 10))]
     pub wait_seconds: Option<Seconds>,
 }
 
 /// A granted lease and the value of its token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Allocation {
     /// Id of the token.
     pub token_id: Uuid,
@@ -58,6 +66,7 @@ pub struct Allocation {
 
 /// A lease that was evicted for another one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EvictedLease {
     /// Id of the lease.
     pub lease_id: Uuid,
@@ -73,6 +82,7 @@ pub struct EvictedLease {
 
 /// Answer to an allocation that waits in the queue.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Waiting {
     /// Always `waiting`.
     pub status: WaitingStatus,

@@ -9,6 +9,7 @@ use crate::{EndReason, ResyncReason, Time};
 
 /// Data of the event `lease.renewed`, and of every other event about a lease.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LeaseRenewed {
     /// Id of the lease.
     pub lease_id: Uuid,
@@ -28,6 +29,7 @@ pub struct LeaseRenewed {
 
 /// Data of the event `lease.started`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LeaseStarted {
     /// The lease.
     #[serde(flatten)]
@@ -38,6 +40,7 @@ pub struct LeaseStarted {
 
 /// Data of the event `lease.ended`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LeaseEnded {
     /// The lease.
     #[serde(flatten)]
@@ -52,6 +55,7 @@ pub struct LeaseEnded {
 
 /// Data of the event `resync`: events before this one may be missing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Resync {
     /// Epoch of the journal.
     pub epoch: i64,

@@ -8,6 +8,7 @@ use crate::HealthStatus;
 
 /// State of the server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Readiness {
     /// `live`, or `ready` if the server can serve requests.
     pub status: HealthStatus,

@@ -9,6 +9,7 @@ use crate::{EndReason, LeaseStatus, Released, Seconds, Time};
 
 /// A lease, running or ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Lease {
     /// Id of the lease.
     pub lease_id: Uuid,
@@ -38,6 +39,7 @@ pub struct Lease {
 
 /// A lease, and the current lease of its token if that is another one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LeaseDetails {
     /// The lease.
     #[serde(flatten)]
@@ -48,6 +50,7 @@ pub struct LeaseDetails {
 
 /// The running lease of a token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CurrentLease {
     /// Id of the lease.
     pub lease_id: Uuid,
@@ -65,6 +68,7 @@ pub struct CurrentLease {
 
 /// Answer to the release of a lease.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LeaseReleased {
     /// Always `released`.
     pub status: Released,
@@ -86,6 +90,7 @@ pub struct LeaseReleased {
 
 /// A page of a search.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LeasePage {
     /// The leases, newest first. A page may have fewer than `limit` leases, even none, although a next
     /// page exists.

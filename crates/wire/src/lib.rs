@@ -7,6 +7,8 @@ mod allocation;
 mod event;
 mod health;
 mod lease;
+#[cfg(test)]
+mod openapi;
 mod pool;
 mod problem;
 mod queue;

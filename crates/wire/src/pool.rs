@@ -6,6 +6,7 @@ use crate::{Lease, Seconds, WhenFull};
 
 /// Usage and policy of the pool.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pool {
     /// Number of tokens.
     pub size: u64,
@@ -27,6 +28,7 @@ pub struct Pool {
 
 /// Rules that the owner of the pool has chosen.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Policy {
     /// What the pool does with a request while all tokens are in use.
     pub when_full: WhenFull,

@@ -105,6 +105,7 @@ impl Code {
 
 /// Problem document as in RFC 9457. Problems of some codes have further [`Members`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Problem<'a> {
     /// `urn:token-manager:problem:` and the code.
     pub r#type: Cow<'a, str>,
@@ -148,6 +149,7 @@ macro_rules! members {
         $(
             $(#[$about])*
             #[derive(Clone, Debug, Serialize, Deserialize)]
+            #[cfg_attr(test, derive(schemars::JsonSchema))]
             pub struct $code { $($fields)* }
 
             impl Members for $code {

@@ -9,6 +9,7 @@ use crate::{GivenUp, Time};
 
 /// A waiting allocation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Ticket {
     /// Id of the ticket, and of the lease that it becomes.
     pub ticket: Uuid,
@@ -28,6 +29,7 @@ pub struct Ticket {
 
 /// A page of the queue.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Queue {
     /// The tickets, first come first.
     pub tickets: Vec<Ticket>,
@@ -39,6 +41,7 @@ pub struct Queue {
 
 /// Answer to the removal of a ticket.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TicketGivenUp {
     /// Always `given_up`.
     pub status: GivenUp,

@@ -12,7 +12,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A time in RFC 3339, UTC, with exactly six fractional digits: `2026-01-31T12:00:00.000000Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub Timestamp);
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema),
+    schemars(extend("format" = "date-time", "examples" = ["2026-11-22T15:36:01.813887Z"]))
+)]
+pub struct Time(#[cfg_attr(test, schemars(with = "String"))] pub Timestamp);
 
 impl Time {
     /// The time that many microseconds after 1970; the nearest possible one if the calendar ends before.
@@ -45,7 +50,12 @@ impl<'de> Deserialize<'de> for Time {
 
 /// A duration as a number of seconds. Whole numbers have no fraction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Seconds(pub Duration);
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema),
+    schemars(extend("minimum" = 0, "examples" = [120]))
+)]
+pub struct Seconds(#[cfg_attr(test, schemars(with = "f64"))] pub Duration);
 
 impl Seconds {
     /// The duration in whole milliseconds, rounded down.

@@ -10,6 +10,7 @@ use crate::{Cleared, EndReason, NoHistory, Released, Time, TokenStatus};
 
 /// The value of a token, which holders use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String", inline))]
 #[serde(untagged)]
 pub enum TokenValue {
     /// The usual form.
@@ -29,6 +30,7 @@ impl fmt::Display for TokenValue {
 
 /// A token and its running lease.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Token {
     /// Id of the token.
     pub id: Uuid,
@@ -53,11 +55,13 @@ pub struct Token {
     /// Fencing number of the lease; null while the token is available.
     pub fence: Option<i64>,
     /// Position of the token in the pool, from 1. It never changes.
+    #[cfg_attr(test, schemars(with = "u64"))]
     pub number: Option<u64>,
 }
 
 /// A token and its holder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TokenDetails {
     /// The token.
     pub token: Token,
@@ -67,6 +71,7 @@ pub struct TokenDetails {
 
 /// The holder of a token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CurrentUser {
     /// Identity of the holder.
     pub user_id: Uuid,
@@ -84,8 +89,10 @@ pub struct CurrentUser {
 
 /// Leases of a token, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct History {
     /// Id of the token as sent.
+    #[cfg_attr(test, schemars(with = "Uuid"))]
     pub token_id: String,
     /// The leases.
     pub history: Vec<HistoryEntry>,
@@ -99,6 +106,7 @@ pub struct History {
 
 /// A lease in the history of a token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HistoryEntry {
     /// Same as `lease_id`.
     pub id: Uuid,
@@ -130,26 +138,31 @@ pub struct HistoryEntry {
 
 /// Condition of a release. The token is released only if its lease meets it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReleaseCondition {
     /// The token is held by this lease.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_id: Option<Uuid>,
     /// The token is held by this user, named as in an allocation.
+    #[cfg_attr(test, schemars(length(min = 1, max = 255), regex(pattern = "^[^\\u0000]*$")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_user: Option<String>,
 }
 
 /// Answer to the release of a token: the token is available.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TokenReleased {
     /// Always `released`.
     pub status: Released,
     /// Id of the token as sent.
+    #[cfg_attr(test, schemars(with = "Uuid"))]
     pub token_id: String,
 }
 
 /// Number of leases that were ended together.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClearResult {
     /// Always the same text.
     pub message: Cleared,

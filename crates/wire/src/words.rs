@@ -6,6 +6,16 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
+/// The words of a type. Those of the rules are listed by the rules.
+#[cfg(test)]
+fn known(name: &str, words: &[&'static str]) -> Vec<&'static str> {
+    match name {
+        "EndReason" => ::pool::EndReason::ALL.map(::pool::EndReason::as_str).to_vec(),
+        "WhenFull" => ::pool::WhenFull::ALL.map(::pool::WhenFull::as_str).to_vec(),
+        _ => words.to_vec(),
+    }
+}
+
 /// Text types, each with the words that this version knows. Any text can be read, because later versions
 /// may add words.
 macro_rules! words {
@@ -33,6 +43,28 @@ macro_rules! words {
 
             fn deref(&self) -> &str {
                 &self.0
+            }
+        }
+
+        #[cfg(test)]
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            /// A single word is no schema of its own.
+            fn inline_schema() -> bool {
+                known(stringify!($name), &[$($($word),+)?]).len() == 1
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let description = concat!($($doc, "\n"),*).replace("\n ", "\n");
+                let words = known(stringify!($name), &[$($($word),+)?]);
+                schemars::json_schema!({
+                    "type": "string",
+                    "description": description.trim(),
+                    "enum": words,
+                })
             }
         }
 
@@ -69,7 +101,8 @@ words! {
     /// State of the server.
     HealthStatus: LIVE = "live", READY = "ready";
     /// Why events may be missing.
-    ResyncReason;
+    ResyncReason: OTHER_EPOCH = "other-epoch", NOT_IN_JOURNAL = "not-in-journal", TOO_SLOW = "too-slow",
+        TOO_MUCH = "too-much", RELOADED = "reloaded";
     /// The lease has ended.
     Released: RELEASED = "released";
     /// The request waits in the queue.

@@ -1,6 +1,6 @@
 // @ts-check
-// The system's Chromium. Nothing is downloaded, and nothing is reached but this machine: whatever
-// else it asks for goes to a proxy of ours, which refuses it and remembers it.
+// The system's Chromium. It downloads nothing and reaches only this machine: other requests go to a proxy
+// that refuses and records them.
 
 import { once } from "node:events";
 import { existsSync } from "node:fs";
@@ -19,7 +19,7 @@ const flags = [
   "--disable-sync",
 ];
 
-/** The program: from the environment's CHROMIUM, or the first that PATH has. */
+/** The program: CHROMIUM in the environment, or the first one in the PATH. */
 export function program() {
   if (process.env.CHROMIUM) return process.env.CHROMIUM;
   const folders = (process.env.PATH ?? "").split(path.delimiter);
@@ -29,12 +29,12 @@ export function program() {
   return first;
 }
 
-// What Chromium asks of its makers by itself, flags or not. (That the page does not use their fonts
-// and the like is seen by each page's own requests, too.)
+// Hosts that Chromium itself contacts despite all flags. (Requests of the page, such as for fonts, are
+// checked separately.)
 const makers =
   /^(?!fonts\.|ajax\.|www\.)[a-z0-9.-]+\.(google|googleapis|gstatic|gvt1)\.com(:\d+)?$/;
 
-/** Refuses everything, and lists in `asked` of what other hosts something was wanted. */
+/** Refuses everything, and lists the requested hosts in `asked`. */
 async function startProxy() {
   /** @type {string[]} */
   const asked = [];
@@ -55,8 +55,8 @@ async function startProxy() {
 }
 
 /**
- * A browser process. Playwright gives it a user data folder of its own and, as every container
- * needs, no sandbox: it sees nothing but our own page.
+ * A browser process. Playwright gives it a new user data folder and, as containers need, no sandbox: it
+ * only shows our own page.
  */
 export async function startBrowser() {
   const proxy = await startProxy();

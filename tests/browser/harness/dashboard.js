@@ -1,13 +1,13 @@
 // @ts-check
-// The dashboard as someone in front of it sees it, by the ids and data attributes that it has for
-// whoever drives it: its texts are translated, so no test depends on them.
+// The dashboard as its user sees it, by ids and data attributes: its texts are translated, so tests don't
+// depend on them.
 
 import { until } from "./wait.js";
 
 /** @typedef {import("playwright-core").Page} Page */
 
 export class Dashboard {
-  /** What went wrong in the page without a test having expected it. @type {string[]} */
+  /** Errors of the page that the test did not expect. @type {string[]} */
   complaints = [];
   /** @type {RegExp[]} */
   #expected = [];
@@ -27,7 +27,7 @@ export class Dashboard {
     page.on("crash", () => this.#complain("the page crashed"));
     page.on("requestfailed", (request) => {
       const { errorText = "" } = request.failure() ?? {};
-      // Who leaves a page, or loads it again, calls off what it was loading.
+      // Leaving or reloading a page aborts its requests.
       if (errorText !== "net::ERR_ABORTED") this.#complain(`failed: ${request.url()} ${errorText}`);
     });
     page.on("response", (answer) => {
@@ -43,12 +43,12 @@ export class Dashboard {
     this.complaints.push(complaint);
   }
 
-  /** What a test brings about on purpose is no complaint. @param {...RegExp} patterns */
+  /** Errors that the test causes on purpose. @param {...RegExp} patterns */
   expect(...patterns) {
     this.#expected.push(...patterns);
   }
 
-  /** Complaints that no test expected. */
+  /** Unexpected errors. */
   unexpected() {
     const expected = (/** @type {string} */ text) => this.#expected.some((one) => one.test(text));
     return this.complaints.filter((text) => !expected(text));
@@ -101,7 +101,7 @@ export class Dashboard {
     await this.until(`token ${id} shows ${user}`, cellShows, wanted, milliseconds);
   }
 
-  /** What a screen reader calls a cell. @param {string} id */
+  /** The accessible name of a cell. @param {string} id */
   name(id) {
     return this.cell(id).evaluate((cell) => {
       const parts = [...cell.children].filter((part) => part.ariaHidden !== "true");
@@ -109,7 +109,7 @@ export class Dashboard {
     });
   }
 
-  /** Waits until the grid shows what the server says. */
+  /** Waits until the grid shows the state of the server. */
   async agrees(milliseconds = 5000) {
     await until(
       "the grid shows what the server says",
@@ -145,7 +145,7 @@ export class Dashboard {
     }
   }
 
-  /** By the form, as people do. @param {string} user */
+  /** Allocates with the form. @param {string} user */
   async allocate(user) {
     await this.page.locator("#allocate-user").fill(user);
     await this.page.locator("#allocate-submit").click();
@@ -157,7 +157,7 @@ export class Dashboard {
     await this.drawer(id);
   }
 
-  /** Releases the lease in the drawer, which is another person's. */
+  /** Releases another user's lease in the drawer. */
   async releaseTheirs() {
     await this.page.locator("#drawer-release").click();
     await this.page.locator("#release-confirm").click();
@@ -196,7 +196,7 @@ export class Dashboard {
     await row.waitFor({ state: "attached", timeout: milliseconds });
   }
 
-  /** The selector of what has the focus, by its id or its classes. */
+  /** Selector of the focused element, by its id or its classes. */
   focus() {
     return this.page.evaluate(() => {
       const focused = /** @type {HTMLElement | null} */ (document.activeElement);
@@ -205,7 +205,7 @@ export class Dashboard {
     });
   }
 
-  /** How far the page could be scrolled sideways, and what sticks out furthest. */
+  /** Horizontal overflow of the page, and the widest element. */
   overflow() {
     return this.page.evaluate(() => {
       const page = document.documentElement;
@@ -218,7 +218,7 @@ export class Dashboard {
   }
 }
 
-// What follows runs in the page.
+// The functions below run in the page.
 
 /** @param {number} size */
 function seesPool(size) {

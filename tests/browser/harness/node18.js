@@ -1,7 +1,7 @@
 // @ts-check
-// What Node 18 lacks for files that are made for a browser: node --import ./harness/node18.js
+// Lets Node 18 load files made for a browser: node --import ./harness/node18.js
 //
-// It takes a file for a module only if a package.json says so, and what ships has none.
+// Node loads a file as a module only if a package.json says so, and the shipped files have none.
 
 import { webcrypto } from "node:crypto";
 import { register } from "node:module";

@@ -10,7 +10,7 @@ import path from "node:path";
 import { root } from "./server.js";
 import { until } from "./wait.js";
 
-/** A port that is free at the moment. */
+/** A free port. */
 async function freePort() {
   const listener = net.createServer().listen(0, "127.0.0.1");
   await once(listener, "listening");
@@ -21,8 +21,7 @@ async function freePort() {
 }
 
 /**
- * The configuration that ships, for one server on this machine. Names of containers can't be
- * resolved here.
+ * The shipped configuration for one server on this machine, without the names of containers.
  * @param {number} port
  * @param {number} behind
  */
@@ -49,7 +48,7 @@ export async function startProxy(test, { port: behind }) {
   const folder = mkdtempSync(path.join(tmpdir(), "token-manager-proxy-"));
   const file = path.join(folder, "haproxy.cfg");
   writeFileSync(file, configuration(port, behind));
-  // Debian has it where only root looks for programs.
+  // Debian installs it outside of the PATH of users.
   const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
   const child = spawn("haproxy", ["-db", "-f", file], { env, stdio: ["ignore", "pipe", "pipe"] });
   let said = "";

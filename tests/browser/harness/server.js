@@ -1,5 +1,5 @@
 // @ts-check
-// A server of its own for each test: on a port that the system chooses, in a temporary folder.
+// A server for each test, on a free port and in a temporary folder.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -27,7 +27,7 @@ export class Server {
   #agent = new http.Agent({ keepAlive: true, maxSockets: 16 });
   /** @type {string[]} */
   #settings;
-  /** What it has written to its log. @type {string[]} */
+  /** Lines of its log. @type {string[]} */
   log = [];
   port = 0;
 
@@ -113,7 +113,7 @@ export class Server {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** How many requests of this path it has taken. @param {string} requested */
+  /** Number of requests with this path. @param {string} requested */
   taken(requested) {
     return this.log.filter((line) => line.includes(` path=${requested} `)).length;
   }

@@ -1,6 +1,5 @@
 // @ts-check
-// What a browser test stands on: servers, browsers and pages of its own, and the rule that no page
-// may have complained of anything that the test did not expect.
+// Servers, browsers and pages of a test, and the rule that no page may report an unexpected error.
 
 import assert from "node:assert/strict";
 import { after, it } from "node:test";
@@ -12,7 +11,7 @@ import { Server } from "./server.js";
 /** @typedef {import("playwright-core").BrowserContextOptions} Options */
 
 /**
- * One browser for the tests of a file: each page has a context of its own.
+ * One browser for the tests of a file; each page has its own context.
  * @type {ReturnType<typeof startBrowser> | null}
  */
 let shared = null;
@@ -109,8 +108,8 @@ export class Stage {
 }
 
 /**
- * A test with a stage. Tests of a file may run at the same time: they wait more than they work, and
- * share nothing but a browser.
+ * A test with a stage. Tests of a file may run at the same time: they wait more than they work and
+ * share only a browser.
  * @param {string} name
  * @param {(stage: Stage) => Promise<void>} run
  * @param {number} [seconds]

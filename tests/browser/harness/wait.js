@@ -1,10 +1,10 @@
 // @ts-check
-// Bounded waits: a condition is looked at again and again, and who waits in vain says for what.
+// Bounded waits: a condition is checked repeatedly, and a timeout names it.
 
 import { setTimeout as pause } from "node:timers/promises";
 
 /**
- * Looks until `look` gives something truthy, which it returns.
+ * Calls `look` until it returns something truthy, and returns that.
  * @template T
  * @param {string} what for the error
  * @param {() => T | Promise<T>} look
@@ -16,7 +16,7 @@ export async function until(what, look, milliseconds = 5000) {
   for (;;) {
     const seen = await look();
     if (seen) return seen;
-    if (performance.now() > end) throw new Error(`waited ${milliseconds} ms in vain: ${what}`);
+    if (performance.now() > end) throw new Error(`waited ${milliseconds} ms for: ${what}`);
     await pause(10);
   }
 }

@@ -63,7 +63,7 @@ test("many tabs, one stream; the last one to go ends it", async (t) => {
   one.port.postMessage("bye");
 });
 
-test("a tab that stands still costs no more, and begins anew when it goes on", async (t) => {
+test("a stalled tab costs no more, and restarts when it continues", async (t) => {
   const { tab } = hubOf(t, { patience: 10 });
   const slow = tab();
   slow.still = true;

@@ -162,7 +162,7 @@ test("after a loss it is lost until the list was read, which may be another pool
   on.tell({ type: "info", info: info(9), sentAt: 0, takenAt: 0 });
   on.tell({ type: "state", state: "live" });
   assert.equal(on.live.state, "lost");
-  assert.equal(on.live.currentAt, known, "what is shown is as old as before");
+  assert.equal(on.live.currentAt, known, "the shown time stays the same");
   (await on.list(2)).resolve([{ id: "another", value: "value", lease: null }]);
   await until("live", () => on.live.state === "live");
   assert.ok(on.live.currentAt > known);

@@ -76,7 +76,7 @@ test("what the history had is not counted again when it is told", () => {
   assert.equal(last(series, START, 1).expiries, 2);
 });
 
-test("a load begins anew, and a failed one leaves what there was", () => {
+test("a load starts again, and a failed one keeps the old data", () => {
   const series = new Series();
   series.apply(happening("started", 0, 1, { at: START }));
   series.expect();

@@ -19,7 +19,7 @@ let stream;
 /** What GET /api/pool answers; an error is thrown. @type {ReturnType<typeof info> | Error} */
 let answer;
 let asked = 0;
-/** Who waits. @type {import("../../../crates/dashboard/page/live/shape.js").Ticket[]} */
+/** The queue. @type {import("../../../crates/dashboard/page/live/shape.js").Ticket[]} */
 let tickets = [];
 /** Why the server opens no stream. @type {string | undefined} */
 let why;
@@ -77,7 +77,7 @@ test("one that comes too early is greeted without a call to read the list", () =
 });
 
 test("what comes along goes together, the next ones later, unknown kinds nowhere", async () => {
-  // So long that whatever comes at all came at once.
+  // Long enough that everything arrived at once.
   begin({ batch: 500 });
   const source = await connected(1);
   source.open();
@@ -199,9 +199,9 @@ test("resync: what came before is passed on, and then the list is to be read", a
 
 for (const [what, other] of /** @type {const} */ ([
   ["a new epoch", info(90, { epoch: 2 })],
-  ["a pool that is younger than what was told of it", info(3)],
+  ["a pool that is younger than its events", info(3)],
 ])) {
-  test(`${what} is another pool: all begins anew`, async () => {
+  test(`${what} is another pool: everything restarts`, async () => {
     begin();
     (await connected(1)).open();
     answer = other;
@@ -237,7 +237,7 @@ test("a stream that is silent while the pool goes on is replaced, but not often"
   assert.deepEqual(states(), ["live"]);
 });
 
-test("a stream on which all comes that the pool tells of is left alone", async () => {
+test("a stream with all events of the pool is left alone", async () => {
   begin();
   const source = await connected(1);
   source.open();
@@ -260,7 +260,7 @@ test("a busy server is no lost one", async () => {
   assert.equal(FakeSource.made.length, 1);
 });
 
-test("stopped, it is silent and asks nothing, and begins anew when it is started", async () => {
+test("stopped, it is silent and asks nothing, and restarts on start", async () => {
   begin();
   const first = await connected(1);
   first.open();
@@ -299,13 +299,13 @@ test("after the machine slept, the server is asked at once and the stream opened
   }
 });
 
-test("those who wait are asked for while there are any", async () => {
+test("the queue is read while it has tickets", async () => {
   begin();
   (await connected(1)).open();
   const lists = () => heard.flatMap((message) => (message.type === "queue" ? [message.tickets] : []));
   const before = asked;
   await until("more signs of life", () => asked > before + 2);
-  assert.deepEqual(lists(), [], "nobody waits");
+  assert.deepEqual(lists(), [], "the queue is empty");
   tickets = [{ id: "lease-9", user: "ann", userId: "id", position: 1, since: 0, until: 1 }];
   answer = info(57, { waiting: 1 });
   await until("the queue", () => lists().length > 1);

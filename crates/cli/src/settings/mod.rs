@@ -11,8 +11,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use pool::{HumanDuration, InvalidPolicy, Policy, WhenFull};
-use store::{DatabaseUrl, WantedPolicy};
+use pool::{HumanDuration, Policy, PolicyPatch};
+use store::DatabaseUrl;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 pub use self::listen::{Listen, bind, bind_all};
@@ -43,7 +43,7 @@ pub struct Settings {
     pub retention: Option<Duration>,
     pub allow_clock_behind: bool,
     pub pool_size: Option<usize>,
-    pub policy: WantedPolicy,
+    pub policy: PolicyPatch,
     pub update_policy: bool,
     pub listen: Listen,
     pub allow_remote_without_auth: bool,
@@ -244,30 +244,18 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "it is a number from 0 to 1, such as 0.01".to_owned())
 }
 
-/// What is chosen of the policy. Rules that were chosen together have to go together; whether they
-/// also go with those that the pool has, only the store can tell.
-fn policy(found: &SettingSources) -> anyhow::Result<WantedPolicy> {
-    let wanted = WantedPolicy {
-        lease: perhaps(found, "lease", |text| within(text, LONGEST_LEASE))?,
-        max_lease: perhaps(found, "max-lease", |text| {
-            unless("lease", text, |text| within(text, LONGEST_LEASE))
-        })?,
-        when_full: perhaps(found, "when-full", when_full)?,
-        min_hold: perhaps(found, "min-hold", min_hold)?,
-        max_per_user: perhaps(found, "max-per-user", |text| {
-            unless("none", text, |text| count(text, 1..=LARGEST))
-        })?
-        .map(|most| most.map(|most| u32::try_from(most).expect("it is at most LARGEST"))),
-    };
-    let chosen = wanted.lease.map(|lease| wanted.instead_of(Policy::of_lease(lease)).check());
-    let Some(Err(why)) = chosen else { return Ok(wanted) };
-    let name = match why {
-        InvalidPolicy::MaxLeaseTooShort { .. } => "max-lease",
-        InvalidPolicy::MinHoldTooLong { .. } => "min-hold",
-        InvalidPolicy::NobodyMay => "max-per-user",
-    };
-    let (text, origin) = found.get(name).expect("only what was chosen can be wrong");
-    Err(refused(name, text, origin, &why.to_string()))
+/// The chosen fields of the policy. They have to fit together; only the store can check them against the
+/// rest of the pool's policy.
+fn policy(found: &SettingSources) -> anyhow::Result<PolicyPatch> {
+    let mut patch = PolicyPatch::default();
+    for field in Policy::FIELDS {
+        perhaps(found, &field.setting(), |text| field.read(text, &mut patch))?;
+    }
+    let checked = patch.lease.map(|lease| patch.apply(Policy::of_lease(lease)).check());
+    let Some(Err(invalid)) = checked else { return Ok(patch) };
+    let name = invalid.field.replace('_', "-");
+    let (text, origin) = found.get(&name).expect("only a chosen field can be wrong");
+    Err(refused(&name, text, origin, &invalid.to_string()))
 }
 
 /// What a text says; nothing when it is that word.
@@ -280,19 +268,6 @@ fn unless<T>(
         return Ok(None);
     }
     read(text).map(Some).map_err(|why| format!("{why}, or {word}"))
-}
-
-fn when_full(text: &str) -> Result<WhenFull, String> {
-    let words = WhenFull::ALL.map(WhenFull::as_str).join(", ");
-    WhenFull::from_word(text).ok_or_else(|| format!("it is one of {words}"))
-}
-
-/// A duration that may be zero.
-fn min_hold(text: &str) -> Result<Duration, String> {
-    if duration::parse(text).is_ok_and(|hold| hold.is_zero()) {
-        return Ok(Duration::ZERO);
-    }
-    within(text, LONGEST_LEASE).map_err(|why| format!("{why}, or 0s"))
 }
 
 /// For how long ended leases are kept; for ever for `None`.
@@ -328,6 +303,8 @@ fn listen(found: &SettingSources) -> anyhow::Result<Listen> {
 
 #[cfg(test)]
 mod tests {
+    use pool::WhenFull;
+
     use super::*;
 
     fn found(flags: &[(&'static str, &str)], port: Option<&str>) -> SettingSources {
@@ -340,7 +317,7 @@ mod tests {
     fn the_defaults_are_good() {
         let settings = Settings::read(&found(&[], None)).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:4000");
-        assert_eq!((settings.pool_size, settings.policy), (None, WantedPolicy::default()));
+        assert_eq!((settings.pool_size, settings.policy), (None, PolicyPatch::default()));
         let limits =
             (settings.max_idempotency_keys, settings.max_event_streams, settings.retention);
         assert_eq!(limits, (1_000_000, 2_000, None));
@@ -360,12 +337,12 @@ mod tests {
     fn bad_values_are_refused_with_a_sentence() {
         for (name, value, why) in [
             ("lease", "5x", "a duration looks like 90s"),
-            ("lease", "0s", "1ms at least and 365d at most"),
-            ("lease", "366d", "1ms at least and 365d at most"),
+            ("lease", "0s", "must be 1ms to 36500d"),
+            ("lease", "36501d", "the limit is 36500d"),
             ("max-lease", "forever", "a duration looks like 90s, 10m, 8h or 1h30m, or lease"),
             ("when-full", "evict", "it is one of evict-oldest, reject, wait"),
-            ("min-hold", "-1s", "or 0s"),
-            ("max-per-user", "0", "from 1 to 1000000, or none"),
+            ("min-hold", "-1s", "can't be negative"),
+            ("max-per-user", "0", "it is a number from 1, or none"),
             ("max-idempotency-keys", "0", "from 1 to 1000000000"),
             ("max-event-streams", "0", "from 1 to 1000000"),
             ("retention", "never", "or forever"),
@@ -412,13 +389,13 @@ mod tests {
             max_per_user: Some(3),
             ..Policy::of_lease(minutes(2))
         };
-        assert_eq!(all, WantedPolicy::from(expected));
+        assert_eq!(all, PolicyPatch::from(expected));
         let back = read(&[("max-lease", "lease"), ("min-hold", "0s"), ("max-per-user", "none")]);
-        let expected = WantedPolicy {
+        let expected = PolicyPatch {
             max_lease: Some(None),
             min_hold: Some(Duration::ZERO),
             max_per_user: Some(None),
-            ..WantedPolicy::default()
+            ..PolicyPatch::default()
         };
         assert_eq!(back, expected);
     }

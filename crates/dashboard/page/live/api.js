@@ -263,7 +263,8 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
     /** @param {string} leaseId */
     async renew(leaseId) {
       const path = `/api/leases/${encodeURIComponent(leaseId)}/renew`;
-      return leaseOf((await request(path, { method: "POST" })).body);
+      const { body } = await request(path, { method: "POST" });
+      return leaseOf(body, body.started_at);
     },
 
     /**

@@ -1,11 +1,13 @@
 // @ts-check
-// What the API answers, in the words and units of the page: times in milliseconds since 1970.
+// Answers of the API in the names and units of the page: times are milliseconds since 1970.
+// A test of crates/wire compares the members read here with the schemas in backticks, and the words
+// with those of the API.
 
 /** @typedef {{ id: string, user: string, userId: string, fence: number, startedAt: number,
  *   expiresAt: number }} Lease */
 
-/** @typedef {{ id: string, value: string, lease: Lease | null, used?: boolean }} Row a token as the
- * API lists it; `used` when it ever had a lease */
+/** @typedef {{ id: string, value: string, lease: Lease | null, used?: boolean }} Row a token in a
+ * list; used if it ever had a lease */
 
 /** @typedef {"released" | "expired" | "evicted" | "cleared" | "imported"} Reason */
 
@@ -21,19 +23,19 @@
  *   reason: Reason | null,
  *   evicted: string | null,
  *   evictedBy: string | null,
- * }} Happening what happened to a lease: `id` is the lease's, `position` its token's (-1 when it is
- *   not known), `at` when it happened, `evicted` the lease that ended for this one
+ * }} Happening an event of a lease: id is that of the lease, position that of its token (-1 if
+ *   unknown), at the time of the event, evicted the lease that ended for this one
  */
 
 /**
  * @typedef {{ tokenId: string, value: string, lease: Lease, over: boolean,
  *   evicted: { id: string, user: string, userId: string, fence: number, startedAt: number } | null
- * }} Allocation what was allocated; `over` when a repeated request found its lease ended meanwhile
+ * }} Allocation an allocation; over if its lease ended before a repeated request
  */
 
 /** @typedef {{ id: string, user: string, userId: string, position: number, since: number,
- *   until: number }} Ticket a place in the queue; `id` is that of the lease that it will become, and
- *   `position` is 1 for the first. What is drawn by an allocation has no user */
+ *   until: number }} Ticket a waiting allocation; id is that of the lease that it
+ *   becomes. The answer to an allocation has no user */
 
 /**
  * @typedef {{
@@ -41,11 +43,11 @@
  *   oldest_lease: any, epoch: number, version: number,
  *   policy: { when_full: "evict-oldest" | "reject" | "wait", lease_seconds: number,
  *     max_lease_seconds: number, min_hold_seconds: number, max_per_user: number | null },
- * }} Info the answer of GET /api/pool, as it is
+ * }} Info the answer of GET /api/pool, unchanged: `Pool`, `Policy`
  */
 
 /**
- * @param {any} row
+ * @param {any} row `Token`
  * @returns {Row}
  */
 export function tokenOf(row) {
@@ -55,11 +57,11 @@ export function tokenOf(row) {
 }
 
 /**
- * @param {any} row
- * @param {string} [startedAt]
+ * @param {any} row `Token`, `Allocation`, `Lease`, `HistoryEntry`
+ * @param {string} startedAt
  * @returns {Lease}
  */
-export function leaseOf(row, startedAt = row.started_at) {
+export function leaseOf(row, startedAt) {
   return {
     id: row.lease_id,
     user: row.user,
@@ -71,12 +73,12 @@ export function leaseOf(row, startedAt = row.started_at) {
 }
 
 /**
- * @param {any} row of a token's history or of the search
+ * @param {any} row `HistoryEntry`, `Lease`
  * @returns {PastLease}
  */
 export function pastLeaseOf(row) {
   return {
-    ...leaseOf(row),
+    ...leaseOf(row, row.started_at),
     tokenId: row.token_id,
     endedAt: row.ended_at === null ? null : Date.parse(row.ended_at),
     reason: row.end_reason,
@@ -85,28 +87,32 @@ export function pastLeaseOf(row) {
 }
 
 /**
- * @param {any} row
+ * @param {any} row `Allocation`
  * @returns {Allocation}
  */
 export function allocationOf(row) {
-  const { evicted } = row;
   return {
     tokenId: row.token_id,
     value: row.token_value,
     lease: leaseOf(row, row.activated_at),
     over: row.status === "ended",
-    evicted: evicted && {
-      id: evicted.lease_id,
-      user: evicted.user,
-      userId: evicted.user_id,
-      fence: evicted.fence,
-      startedAt: Date.parse(evicted.started_at),
-    },
+    evicted: row.evicted && evictedOf(row.evicted),
+  };
+}
+
+/** @param {any} row `EvictedLease` */
+function evictedOf(row) {
+  return {
+    id: row.lease_id,
+    user: row.user,
+    userId: row.user_id,
+    fence: row.fence,
+    startedAt: Date.parse(row.started_at),
   };
 }
 
 /**
- * @param {any} row of the queue, or the answer to an allocation that waits
+ * @param {any} row `Ticket`, `Waiting`
  * @returns {Ticket}
  */
 export function ticketOf(row) {
@@ -122,25 +128,25 @@ export function ticketOf(row) {
 
 /**
  * @param {Happening["kind"]} kind
- * @param {any} told an event's data
- * @param {number} now used for what bears no time of its own
+ * @param {any} row `LeaseStarted`, `LeaseRenewed`, `LeaseEnded`
+ * @param {number} now time of events that have none of their own
  * @returns {Happening}
  */
-export function happeningOf(kind, told, now) {
-  const startedAt = Date.parse(told.started_at);
+export function happeningOf(kind, row, now) {
+  const startedAt = Date.parse(row.started_at);
   return {
     kind,
-    at: kind === "started" ? startedAt : kind === "ended" ? Date.parse(told.ended_at) : now,
-    tokenId: told.token_id,
+    at: kind === "started" ? startedAt : kind === "ended" ? Date.parse(row.ended_at) : now,
+    tokenId: row.token_id,
     position: -1,
-    reason: told.reason ?? null,
-    evicted: told.evicted ?? null,
-    evictedBy: told.evicted_by ?? null,
-    id: told.lease_id,
-    user: told.user,
-    userId: told.user_id,
-    fence: told.fence,
+    reason: row.reason ?? null,
+    evicted: row.evicted ?? null,
+    evictedBy: row.evicted_by ?? null,
+    id: row.lease_id,
+    user: row.user,
+    userId: row.user_id,
+    fence: row.fence,
     startedAt,
-    expiresAt: Date.parse(told.expires_at),
+    expiresAt: Date.parse(row.expires_at),
   };
 }

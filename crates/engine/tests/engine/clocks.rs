@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Health, Settings};
-use pool::{EndReason, Policy, Timestamp};
-use store::{ManualClock, Wanted, WantedPolicy};
+use pool::{EndReason, Policy, PolicyPatch, Timestamp};
+use store::{ManualClock, Wanted};
 use testbed::eventually;
 
 use crate::support::{TestDb, TestEngine};
@@ -27,7 +27,7 @@ async fn after_a_jump(
     engine.allocate("before").await;
     engine.stop().await;
     clock.set(Timestamp::from_micros(START + micros));
-    let wanted = Wanted { size: None, policy: WantedPolicy::default(), update_policy: false };
+    let wanted = Wanted { size: None, policy: PolicyPatch::default(), update_policy: false };
     let settings = Settings { allow_clock_behind, ..Settings::default() };
     let engine = TestEngine::of(engine::start(db.database(), wanted, settings));
     eventually("it is ready or gave up", || async { engine.handle.health() != Health::Starting })

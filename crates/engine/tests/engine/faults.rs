@@ -9,9 +9,9 @@ use crate::faulty::{Fault, FaultyDatabase};
 use crate::proxy::Proxy;
 use crate::support::{TestDb, TestEngine, user_named};
 use engine::{Error, Handle, Health, Settings};
-use pool::{EndReason, LeaseId};
+use pool::{EndReason, LeaseId, PolicyPatch};
 use prometheus_client::registry::Registry;
-use store::{Clock as _, SystemClock, Wanted, WantedPolicy};
+use store::{Clock as _, SystemClock, Wanted};
 use testbed::{Cluster, Stop, eventually, on_both};
 
 const LONG: Duration = Duration::from_mins(2);
@@ -302,7 +302,7 @@ async fn an_engine_waits_for_a_database_that_is_not_up_yet() {
     let cluster = Cluster::start().unwrap();
     let db = TestDb::from(testbed::TestDb::at(cluster.database().await.unwrap()));
     tokio::task::block_in_place(|| cluster.stop(Stop::Fast)).unwrap();
-    let wanted = Wanted { size: Some(3), policy: WantedPolicy::default(), update_policy: false };
+    let wanted = Wanted { size: Some(3), policy: PolicyPatch::default(), update_policy: false };
     let settings = Settings { timeout: Duration::from_millis(300), ..Settings::default() };
     let engine = TestEngine::of(engine::start(db.database(), wanted, settings));
     for _ in 0..3 {
@@ -323,7 +323,7 @@ async fn requests_that_were_given_up_leave_the_mailbox_while_nothing_can_be_deci
     let cluster = Cluster::start().unwrap();
     let db = TestDb::from(testbed::TestDb::at(cluster.database().await.unwrap()));
     let settings = Settings { batch: 2, timeout: Duration::from_secs(2), ..Settings::default() };
-    let wanted = Wanted { size: Some(3), policy: WantedPolicy::default(), update_policy: false };
+    let wanted = Wanted { size: Some(3), policy: PolicyPatch::default(), update_policy: false };
     let engine = TestEngine::of(engine::start(db.database(), wanted, settings));
     engine.ready().await;
     let shown = |engine: &TestEngine, requests: usize| {

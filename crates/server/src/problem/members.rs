@@ -2,8 +2,7 @@
 //! schemas are both made from these types.
 
 use serde::Serialize;
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Code;
@@ -33,14 +32,6 @@ macro_rules! members {
             /// Whether problems of this code have members of their own.
             pub(crate) const fn has_members(self) -> bool {
                 matches!(self, $(Code::$code)|*)
-            }
-
-            /// Schema of its own members, where it has any.
-            pub(crate) fn members(self) -> Option<RefOr<Schema>> {
-                match self {
-                    $(Code::$code => Some($code::schema()),)*
-                    _ => None,
-                }
             }
         }
     };

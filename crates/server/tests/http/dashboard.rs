@@ -67,6 +67,16 @@ async fn a_page_that_is_known_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn the_openapi_document_is_the_committed_one() {
+    let (_home, house) = opened().await;
+    let answer = house.get("/openapi.json").await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("cache-control"), "no-cache");
+    let committed = include_str!("../../../../docs/openapi.json");
+    assert_eq!(answer.json(), serde_json::from_str::<serde_json::Value>(committed).unwrap());
+}
+
+#[tokio::test]
 async fn files_come_compressed_and_are_the_same() {
     let (_db, server) = opened().await;
     let plain = server.get("/").await;

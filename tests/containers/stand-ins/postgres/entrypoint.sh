@@ -12,7 +12,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     : "${POSTGRES_PASSWORD:?a superuser needs a password}"
     initdb --username "$POSTGRES_USER" --pwfile <(printf '%s\n' "$POSTGRES_PASSWORD") --auth-local trust --auth-host scram-sha-256 >/dev/null
     printf 'host all all all scram-sha-256\n' >>"$PGDATA/pg_hba.conf"
-    # Nobody outside reaches it before it is complete.
+    # No client outside reaches it before it is complete.
     pg_ctl -w -o "-c listen_addresses=''" start >/dev/null
     createdb --username "$POSTGRES_USER" "$POSTGRES_DB"
     pg_ctl -w -m fast stop >/dev/null

@@ -4,8 +4,6 @@
 mod source;
 mod usage;
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use pool::Policy;
 use store::{Clock as _, ImportedPool, NewPool, SystemClock};
@@ -15,8 +13,6 @@ use self::usage::Tally;
 use crate::print::{count, say};
 use crate::server::database;
 use crate::settings::{Settings, mask};
-
-const DEFAULT_POLICY: Policy = Policy::of_lease(Duration::from_mins(2));
 
 /// The environment variable with the original's password, by the name that PostgreSQL's own programs
 /// give it.
@@ -29,7 +25,7 @@ const PASSWORD_ENV: &str = "PGPASSWORD";
 /// When either database can't be used, the original holds something that no pool can, or there is
 /// a pool already.
 pub async fn import(settings: &Settings, from: &str) -> anyhow::Result<()> {
-    let policy = settings.policy.instead_of(DEFAULT_POLICY).check();
+    let policy = settings.policy.apply(Policy::DEFAULT).check();
     let policy = policy.context("there can be no pool with such a policy")?;
     let password = std::env::var(PASSWORD_ENV).ok().filter(|password| !password.is_empty());
     let mut source = Source::connect(from, password.as_deref()).await?;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use pool::{Change, Policy, WhenFull};
-use store::{Wanted, WantedPolicy};
+use pool::{Change, Policy, PolicyPatch, WhenFull};
+use store::Wanted;
 use testbed::on_both;
 
 use super::server::{ANY, MINUTE, Server, refusal, tokens, under};
@@ -25,17 +25,17 @@ async fn a_new_pool_keeps_the_whole_policy(db: EmptyDb) {
 #[on_both]
 async fn each_rule_is_updated_alone(db: EmptyDb) {
     let seconds = Duration::from_secs;
-    let nothing = WantedPolicy::default();
+    let nothing = PolicyPatch::default();
     let mut policy = Server::start(&db, under(STRICT, 2)).await.pool.policy();
     let changes = [
-        WantedPolicy { lease: Some(seconds(20)), ..nothing },
-        WantedPolicy { max_lease: Some(None), ..nothing },
-        WantedPolicy { max_lease: Some(Some(seconds(40))), ..nothing },
-        WantedPolicy { when_full: Some(WhenFull::Wait), ..nothing },
-        WantedPolicy { when_full: Some(WhenFull::EvictOldest), ..nothing },
-        WantedPolicy { min_hold: Some(seconds(20)), ..nothing },
-        WantedPolicy { max_per_user: Some(None), ..nothing },
-        WantedPolicy { max_per_user: Some(Some(1)), ..nothing },
+        PolicyPatch { lease: Some(seconds(20)), ..nothing },
+        PolicyPatch { max_lease: Some(None), ..nothing },
+        PolicyPatch { max_lease: Some(Some(seconds(40))), ..nothing },
+        PolicyPatch { when_full: Some(WhenFull::Wait), ..nothing },
+        PolicyPatch { when_full: Some(WhenFull::EvictOldest), ..nothing },
+        PolicyPatch { min_hold: Some(seconds(20)), ..nothing },
+        PolicyPatch { max_per_user: Some(None), ..nothing },
+        PolicyPatch { max_per_user: Some(Some(1)), ..nothing },
     ];
     for change in changes {
         let wanted = Wanted { policy: change, ..ANY };
@@ -44,13 +44,7 @@ async fn each_rule_is_updated_alone(db: EmptyDb) {
         let updated = Wanted { update_policy: true, ..wanted };
         let updated = Server::start(&db, updated).await.pool.policy();
         assert_ne!(updated, policy, "{change:?}");
-        policy = Policy {
-            lease: change.lease.unwrap_or(policy.lease),
-            max_lease: change.max_lease.unwrap_or(policy.max_lease),
-            when_full: change.when_full.unwrap_or(policy.when_full),
-            min_hold: change.min_hold.unwrap_or(policy.min_hold),
-            max_per_user: change.max_per_user.unwrap_or(policy.max_per_user),
-        };
+        policy = change.apply(policy);
         assert_eq!(updated, policy);
         assert_eq!(Server::start(&db, wanted).await.pool.policy(), policy);
     }

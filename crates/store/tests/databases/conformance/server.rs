@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use pool::{
     Allocation, BatchContext, Command, Fence, HolderCondition, IdempotencyKeys, Lease, LeaseId,
-    Outcome, Policy, Pool, Timestamp, Token, TokenId, User, UserKey,
+    Outcome, Policy, PolicyPatch, Pool, Timestamp, Token, TokenId, User, UserKey,
 };
 use store::{
     BatchId, Entry, Error, KeysFound, LeaseRecord, News, Opened, Position, Reader, ServerId,
-    Snapshot, Store, Wanted, WantedPolicy,
+    Snapshot, Store, Wanted,
 };
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use super::AnyDb;
 /// Takes the pool as it is.
 pub const ANY: Wanted = Wanted { size: None, policy: ANY_POLICY, update_policy: false };
 
-const ANY_POLICY: WantedPolicy = WantedPolicy {
+const ANY_POLICY: PolicyPatch = PolicyPatch {
     lease: None,
     max_lease: None,
     when_full: None,

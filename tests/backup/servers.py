@@ -1,4 +1,4 @@
-"""Programs that run for a test: token-manager, and a PostgreSQL of its own. All end with the test."""
+"""Programs of a test: token-manager and a private PostgreSQL. All end with the test."""
 
 import glob
 import http.client
@@ -15,21 +15,21 @@ from pathlib import Path
 
 PROGRAM = str(Path(__file__).resolve().parents[2] / "target/debug/token-manager")
 SUPERUSER = "postgres"
-PATIENCE = 30
+TIMEOUT = 30
 
 
 def until(what, ask):
-    """Asks again until there is an answer."""
+    """Asks until the answer is true, and returns it."""
     since = time.monotonic()
     while not (answer := ask()):
-        if time.monotonic() - since > PATIENCE:
-            sys.exit(f"waited in vain for {what}")
+        if time.monotonic() - since > TIMEOUT:
+            sys.exit(f"timed out waiting for {what}")
         time.sleep(0.01)
     return answer
 
 
 def protected(command, user=None):
-    """A command that ends when this process does, however that ends."""
+    """A command that ends when this process ends, for whatever reason."""
     how = ["setpriv", "--pdeathsig", "KILL"]
     if user:
         account = pwd.getpwnam(user)
@@ -38,8 +38,8 @@ def protected(command, user=None):
 
 
 def run(command, **how):
-    """Runs a command that ends by itself, and returns what it said, whether it went well or not."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, **how)
+    """Runs a command to its end and returns its exit code and output."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, **how)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -51,7 +51,7 @@ def must(command, **how):
 
 
 def token_manager(command, database, *arguments):
-    """The command on that database, with nothing of this environment."""
+    """A command on this database, without this environment."""
     return [PROGRAM, command, "--database", database, *arguments]
 
 
@@ -95,14 +95,14 @@ class Server:
         self.process.wait()
 
     def stop(self):
-        """As an operator does. It has to end well."""
+        """Stops as an operator does, and expects success."""
         self.process.terminate()
-        if self.process.wait(PATIENCE):
+        if self.process.wait(TIMEOUT):
             sys.exit(f"the server did not stop well:\n{self.log.read_text()}")
 
     def get(self, path, headers=None):
         """Status, headers and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         connection.request("GET", path, headers=headers or {})
         answer = connection.getresponse()
         body = answer.read()
@@ -113,7 +113,7 @@ class Server:
         return self.get("/api/pool")[2]
 
     def leases(self):
-        """The whole history, by the leases' ids."""
+        """The whole history by lease id."""
         found, path = {}, "/api/leases"
         while path:
             page = self.get(path)[2]
@@ -122,8 +122,8 @@ class Server:
         return found
 
     def first_event(self, last_id):
-        """What a stream says first that goes on after that id."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        """The first event of a stream that resumes after this id."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         connection.request("GET", "/api/events", headers={"Last-Event-ID": last_id})
         answer, event = connection.getresponse(), None
         for line in answer:
@@ -135,7 +135,7 @@ class Server:
 
 
 class Cluster:
-    """A PostgreSQL of one's own, which listens on a Unix socket only."""
+    """A private PostgreSQL that listens on a Unix socket only."""
 
     def __init__(self, folder, name):
         self.folder, self.path = folder, folder.path / name
@@ -157,12 +157,12 @@ class Cluster:
         return self
 
     def crash(self):
-        """Ends it at once; its sessions notice."""
+        """Kills it; its sessions notice."""
         self.process.send_signal(signal.SIGQUIT)
         self.process.wait()
 
     def run(self, name, *arguments):
-        """One of PostgreSQL's programs, as the cluster's user."""
+        """A program of PostgreSQL, run as the cluster's user."""
         return must(protected([program(name), *arguments], self.user), cwd="/tmp")
 
     def url(self, database):
@@ -170,6 +170,6 @@ class Cluster:
 
 
 def program(name):
-    """Where Debian keeps it, the newest; or in the PATH."""
+    """Path of the newest version in Debian's folder, or the name to find in the PATH."""
     versions = glob.glob(f"/usr/lib/postgresql/*/bin/{name}")
     return max(versions, key=lambda path: int(path.split("/")[4])) if versions else name

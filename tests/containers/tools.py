@@ -1,4 +1,4 @@
-"""What the scenarios stand on: podman, compose and HTTP, each waited for with a bound."""
+"""podman, compose and HTTP for the scenarios, each with a timeout."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ SECONDS = 60
 
 
 def run(*command, env=None, check=True, timeout=600):
-    """The output of a command, which is only shown when it fails."""
+    """Output of a command; shown only if it fails."""
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **(env or {})}, timeout=timeout,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -36,18 +36,18 @@ def inspect(name):
 
 
 def process(name):
-    """The first process of a container, as this machine numbers it."""
+    """Process id, on this machine, of a container's first process."""
     return inspect(name)["State"]["Pid"]
 
 
 def status_of(pid):
-    """What the kernel says of a process."""
+    """A process's status from the kernel."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def wait_until(what, condition, seconds=SECONDS):
-    """What the condition gives once it is true. Being unreachable is false."""
+    """Value of the condition once it is true. Unreachable counts as false."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -56,7 +56,7 @@ def wait_until(what, condition, seconds=SECONDS):
         except (OSError, http.client.HTTPException):
             pass
         if time.monotonic() > end:
-            raise AssertionError(f"waited {seconds} s in vain: {what}")
+            raise AssertionError(f"waited {seconds} s for: {what}")
         time.sleep(0.2)
 
 
@@ -67,13 +67,13 @@ def free_port():
 
 
 class Server:
-    """Whatever answers on a published port."""
+    """A server or proxy on a published port."""
 
     def __init__(self, port):
         self.port = port
 
     def ask(self, method, path, body=None, **headers):
-        """Status and JSON of an answer. Each has a connection of its own."""
+        """Status and JSON of an answer, on a new connection."""
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -103,7 +103,7 @@ class Server:
         return self.get(f"/api/leases/{lease['lease_id']}")
 
     def waits(self, user, **headers):
-        """A connection that has served a request, and on which one waits for a token."""
+        """A connection with one finished request and one that waits for a token."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         connection.request("GET", "/health/live")
         connection.getresponse().read()
@@ -114,7 +114,7 @@ class Server:
 
     @contextmanager
     def events(self, after=None):
-        """The stream's events as (id, name, data), as they come."""
+        """Events of the stream as (id, name, data)."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         try:
             connection.request("GET", "/api/events", headers={"Last-Event-ID": after} if after else {})
@@ -137,8 +137,7 @@ def events_of(lines):
 
 
 class Compose:
-    """One of the project's compose files, as it is, under an environment of its own. What is beside it
-    is said in further files."""
+    """A compose file of the project, unchanged, with its own environment and further files."""
 
     def __init__(self, files, project, **env):
         self.port = free_port()
@@ -148,7 +147,7 @@ class Compose:
 
     def run(self, *arguments):
         program = CACHE / "python/bin/podman-compose"
-        # Compiling is to leave room for others; what runs in containers is not niced with it.
+        # Compiling leaves room for others; processes in containers keep their priority.
         nice = ["nice"] if "build" in arguments else []
         build = f"--podman-build-args={build_arguments()}"
         return run(*nice, program, *self.files, build, *arguments, env=self.env, timeout=1500)
@@ -157,7 +156,7 @@ class Compose:
         return f"{self.project}_{service}_1"
 
     def __enter__(self):
-        # Once for all: `up` builds only what is not there.
+        # Once: `up` builds only missing images.
         if podman("image", "exists", "localhost/token-manager", check=False).returncode != 0:
             self.run("build")
         self.run("up", "--detach")
@@ -172,15 +171,14 @@ class Compose:
 
 
 def build_arguments():
-    """How the image is built here: with this machine's compiler and crates, without a network, and
-    sooner than what is for use."""
+    """Arguments of a quick build with this machine's compiler and crates, without a network."""
     toolchain = run("rustc", "--print", "sysroot").strip()
     cargo = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
     target = CACHE / "build"
     target.mkdir(exist_ok=True)
     return shlex.join([
         "--network=none",
-        # By this, tests/containers/test ends a build that was interrupted.
+        # tests/containers/test ends an interrupted build by this name.
         f"--cgroup-parent=/{Path(os.environ['CONTAINERS_CONF']).parent.name}",
         f"--volume={toolchain}:/opt/rust:ro",
         f"--volume={cargo}/registry:/usr/local/cargo/registry:ro",

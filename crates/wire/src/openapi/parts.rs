@@ -1,0 +1,208 @@
+//! Parameters and headers that operations share.
+
+use serde_json::{Value, json};
+
+/// A parameter of a request.
+#[derive(Clone, Copy)]
+pub(super) enum Parameter {
+    TokenId,
+    LeaseId,
+    Ticket,
+    Limit,
+    AfterPosition,
+    AfterTicket,
+    AfterLease,
+    Before,
+    User,
+    OfToken,
+    Status,
+    EndReason,
+    From,
+    To,
+    At,
+    LastEventId,
+    LastEventIdHeader,
+    IfNoneMatch,
+    IdempotencyKey,
+    Prefer,
+}
+
+impl Parameter {
+    pub(super) fn describe(self) -> Value {
+        let (place, name, description, schema) = self.row();
+        json!({
+            "name": name,
+            "in": place,
+            "description": description,
+            "required": place == "path",
+            "schema": schema,
+        })
+    }
+
+    fn row(self) -> (&'static str, &'static str, &'static str, Value) {
+        let uuid = json!({ "type": "string", "format": "uuid" });
+        let time = json!({ "type": "string", "format": "date-time" });
+        let text = json!({ "type": "string" });
+        let whole = |least: u64, most: u64| json!({ "type": "integer", "format": "int64", "minimum": least, "maximum": most });
+        let pattern = |pattern: &str| json!({ "type": "string", "pattern": pattern });
+        let event_id = || pattern("^([0-9]{1,18}(-[0-9]{1,18}){1,2})?$");
+        match self {
+            Parameter::TokenId => ("path", "id", "Id of the token", uuid),
+            Parameter::LeaseId => ("path", "id", "Id of the lease", uuid),
+            Parameter::Ticket => ("path", "ticket", "Id of the ticket", uuid),
+            Parameter::Limit => {
+                ("query", "limit", "Maximum number of rows; default 1000", whole(1, 1000))
+            }
+            Parameter::AfterPosition => (
+                "query",
+                "after",
+                "Cursor of the next page, from the `Link` header",
+                whole(0, u32::MAX.into()),
+            ),
+            Parameter::AfterTicket => {
+                ("query", "after", "Cursor of the next page, from `next`", whole(0, (1 << 53) - 1))
+            }
+            Parameter::AfterLease => (
+                "query",
+                "after",
+                "Cursor of the next page, from `next`",
+                pattern("^-?[0-9]{1,18}\\.[0-9]{1,18}$"),
+            ),
+            Parameter::Before => (
+                "query",
+                "before",
+                "Cursor of the next page, from `next`: only leases with a smaller fence",
+                json!({ "type": "integer", "format": "int64", "minimum": 1 }),
+            ),
+            Parameter::User => (
+                "query",
+                "user",
+                "Only leases of this user, named as in an allocation",
+                json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[^\\u0000]*$" }),
+            ),
+            Parameter::OfToken => ("query", "token_id", "Only leases of this token", uuid),
+            Parameter::Status => (
+                "query",
+                "status",
+                "Only running or only ended leases",
+                json!({ "$ref": "#/components/schemas/SearchedStatus" }),
+            ),
+            Parameter::EndReason => (
+                "query",
+                "end_reason",
+                "Only leases that ended for this reason",
+                json!({ "$ref": "#/components/schemas/EndReason" }),
+            ),
+            Parameter::From => {
+                ("query", "from", "Only leases that started at this time or later", time)
+            }
+            Parameter::To => ("query", "to", "Only leases that started before this time", time),
+            Parameter::At => ("query", "at", "Only leases that were running at this time", time),
+            Parameter::LastEventId => (
+                "query",
+                "last_event_id",
+                "Same as the header `Last-Event-ID`, which takes precedence",
+                event_id(),
+            ),
+            Parameter::LastEventIdHeader => (
+                "header",
+                "Last-Event-ID",
+                "Id of the last event that the client received",
+                event_id(),
+            ),
+            Parameter::IfNoneMatch => {
+                ("header", "If-None-Match", "`ETag` of the version that the client has", text)
+            }
+            Parameter::IdempotencyKey => (
+                "header",
+                "Idempotency-Key",
+                "Identifies a repeated request: for 24 hours, the same request with the same key returns the \
+                 same lease. 1 to 255 printable ASCII characters, with or without double quotes (inside \
+                 quotes, write `\\\"` and `\\\\`)",
+                json!({
+                    "type": "string",
+                    "minLength": 1,
+                    "pattern": r#"^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
+                }),
+            ),
+            Parameter::Prefer => (
+                "header",
+                "Prefer",
+                "`wait=N`: maximum seconds, up to 60, for which the server holds a waiting request with an \
+                 `Idempotency-Key`",
+                json!({ "type": "string", "examples": ["wait=10"] }),
+            ),
+        }
+    }
+}
+
+/// A header of an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Header {
+    XRequestId,
+    RetryAfter,
+    Allow,
+    ETag,
+    NoStore,
+    NoCache,
+    PrivateNoCache,
+    Link,
+    Location,
+    Vary,
+    ContentDisposition,
+    XAccelBuffering,
+}
+
+impl Header {
+    pub(super) const ALL: [Header; 12] = [
+        Header::XRequestId,
+        Header::RetryAfter,
+        Header::Allow,
+        Header::ETag,
+        Header::NoStore,
+        Header::NoCache,
+        Header::PrivateNoCache,
+        Header::Link,
+        Header::Location,
+        Header::Vary,
+        Header::ContentDisposition,
+        Header::XAccelBuffering,
+    ];
+
+    /// Adds a reference to the headers of an answer.
+    pub(super) fn add_to(self, headers: &mut Value) {
+        headers[self.row().0] = json!({ "$ref": format!("#/components/headers/{self:?}") });
+    }
+
+    pub(super) fn describe(self) -> Value {
+        let (_, description) = self.row();
+        let schema = match self {
+            Header::RetryAfter => json!({ "type": "integer", "minimum": 1 }),
+            Header::XRequestId => json!({ "type": "string", "minLength": 1, "maxLength": 200 }),
+            _ => json!({ "type": "string" }),
+        };
+        let required = !matches!(self, Header::Link);
+        json!({ "description": description, "required": required, "schema": schema })
+    }
+
+    fn row(self) -> (&'static str, &'static str) {
+        match self {
+            Header::XRequestId => ("X-Request-Id", "Id of the request: as sent, or a new one"),
+            Header::RetryAfter => ("Retry-After", "Seconds to wait before the next request"),
+            Header::Allow => ("Allow", "Allowed methods"),
+            Header::ETag => ("ETag", "Version of the answer"),
+            Header::NoStore => ("Cache-Control", "`no-store`"),
+            Header::NoCache => ("Cache-Control", "`no-cache`: revalidate before each use"),
+            Header::PrivateNoCache => {
+                ("Cache-Control", "`private, no-cache`: revalidate before each use")
+            }
+            Header::Link => ("Link", "Next page, if one exists: `<PATH>; rel=\"next\"`"),
+            Header::Location => ("Location", "Path of the ticket"),
+            Header::Vary => ("Vary", "`accept`"),
+            Header::ContentDisposition => ("Content-Disposition", "Name of the file"),
+            Header::XAccelBuffering => {
+                ("X-Accel-Buffering", "`no`: proxies must not buffer the stream")
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Generated documents, and properties that the document needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use testbed::document;
+
+use super::operations::{Operation, operations};
+use crate::Code;
+
+#[test]
+fn the_committed_openapi_document_is_current() {
+    document::whole("docs/openapi.json", &format!("{:#}\n", super::document()));
+}
+
+#[test]
+fn the_routes_in_the_api_document_are_current() {
+    let mut table = "| route | summary |\n|---|---|\n".to_owned();
+    for operation in operations() {
+        let Operation { method, path, summary, .. } = operation;
+        table += &["| `", method, " ", path, "` | ", summary, " |\n"].concat();
+    }
+    table += "| `GET /` | Dashboard |\n| `GET /assets/...` | Files of the dashboard |\n\
+              | `GET /docs` | API reference to browse |\n";
+    document::generated("docs/api.md", "routes", &table);
+}
+
+#[test]
+fn the_error_codes_in_the_api_document_are_current() {
+    let schemas = super::document()["components"]["schemas"].clone();
+    let common: BTreeSet<&String> =
+        schemas["Problem"]["properties"].as_object().unwrap().keys().collect();
+    let mut table =
+        "| status | code | what to do | further members |\n|---|---|---|---|\n".to_owned();
+    let mut told = BTreeSet::new();
+    for code in Code::ALL.iter().filter(|code| told.insert(code.as_str())) {
+        let members = schemas[super::problems::name(*code)]["properties"].as_object().unwrap();
+        let own = members.keys().filter(|name| !common.contains(name));
+        let own: Vec<String> = own.map(|name| format!("`{name}`")).collect();
+        let (status, word, advice) = (code.status(), code.as_str(), code.advice());
+        let cells = [status.to_string(), format!("`{word}`"), advice.to_owned(), own.join(", ")];
+        table += &["| ", &cells.join(" | "), " |\n"].concat();
+    }
+    document::generated("docs/api.md", "error-codes", &table);
+}
+
+#[test]
+fn kinds_that_share_a_code_share_status_and_advice() {
+    let mut seen = BTreeMap::new();
+    for code in Code::ALL {
+        let row = (code.status(), code.advice());
+        assert_eq!(*seen.entry(code.as_str()).or_insert(row), row, "{code:?}");
+    }
+}
+
+#[test]
+fn examples_of_problems_have_the_members_of_their_schemas() {
+    let document = super::document();
+    let schemas = &document["components"]["schemas"];
+    for code in Code::ALL {
+        let example = &document["components"]["examples"][format!("{code:?}")]["value"];
+        let members = |value: &Value| -> BTreeSet<String> {
+            value.as_object().unwrap().keys().cloned().collect()
+        };
+        let schema = &schemas[super::problems::name(*code)];
+        assert_eq!(members(example), members(&schema["properties"]), "{code:?}");
+        let required = schema["required"].as_array().unwrap();
+        assert_eq!(required.len(), members(example).len(), "{code:?}: all are required");
+    }
+}
+
+#[test]
+fn problems_of_one_status_are_told_apart_by_their_code() {
+    let document = super::document();
+    let refers_to = |path: &str, method: &str, status: &str| {
+        let mut response = &document["paths"][path][method]["responses"][status];
+        if let Some(name) = response["$ref"].as_str() {
+            response = document.pointer(name.trim_start_matches('#')).unwrap();
+        }
+        let schema = &response["content"]["application/json"]["schema"];
+        let one = std::slice::from_ref(schema);
+        let schemas = schema["oneOf"].as_array().map_or(one, Vec::as_slice);
+        let names = schemas.iter().map(|schema| schema["$ref"].as_str().unwrap());
+        names.map(|name| name.rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let allocate = "/api/tokens/allocate";
+    assert_eq!(refers_to(allocate, "post", "503"), ["PoolFullProblem", "Problem"]);
+    assert_eq!(refers_to(allocate, "post", "409"), ["Problem", "UserLimitProblem"]);
+    assert_eq!(refers_to(allocate, "post", "400"), ["Problem"]);
+    let renew = refers_to("/api/leases/{id}/renew", "post", "409");
+    assert_eq!(renew, ["LeaseOverProblem", "RenewalLimitProblem"]);
+    let release = refers_to("/api/tokens/release/{id}", "post", "409");
+    assert_eq!(release, ["HolderMismatchProblem"]);
+}
+
+#[test]
+fn operations_are_told_apart_and_described() {
+    let mut ids = BTreeSet::new();
+    for operation in operations() {
+        assert!(ids.insert(operation.id), "{}", operation.id);
+        assert!(!operation.summary.is_empty(), "{}", operation.id);
+        let codes: BTreeSet<String> =
+            operation.problems.iter().map(|code| format!("{code:?}")).collect();
+        assert_eq!(
+            codes.len(),
+            operation.problems.len(),
+            "{}: a code is listed twice",
+            operation.id
+        );
+    }
+}
+
+#[test]
+fn references_lead_to_components() {
+    let document = super::document();
+    let text = document.to_string();
+    for part in text.split("\"$ref\":\"#").skip(1) {
+        let path = part.split('"').next().unwrap();
+        assert!(document.pointer(path).is_some(), "{path}");
+    }
+}
+
+#[test]
+fn the_dashboard_reads_members_and_words_of_the_schemas() {
+    let path = document::root().join("crates/dashboard/page/live/shape.js");
+    let text = std::fs::read_to_string(path).unwrap();
+    let schemas = super::document()["components"]["schemas"].clone();
+    let members = |names: &[&str]| -> BTreeSet<String> {
+        let of = |name: &&str| schemas[name]["properties"].as_object().expect(name).clone();
+        names.iter().flat_map(of).map(|(member, _)| member).collect()
+    };
+    let mut functions = 0;
+    for part in text.split("@param {any} row ").skip(1) {
+        let (about, body) = part.split_once('\n').unwrap_or_default();
+        let names: Vec<&str> = about.split('`').skip(1).step_by(2).collect();
+        let body = body.split("\n}\n").next().unwrap();
+        let known = members(&names);
+        for access in body.split("row.").skip(1) {
+            let end = access.find(|sign: char| !sign.is_alphanumeric() && sign != '_').unwrap();
+            assert!(known.contains(&access[..end]), "{names:?} have no {}", &access[..end]);
+        }
+        functions += 1;
+    }
+    assert_eq!(functions, 7, "functions that read answers");
+
+    let words = |name: &str| -> Vec<String> {
+        let words = schemas[name]["enum"].as_array().unwrap().iter();
+        words.map(Value::to_string).collect()
+    };
+    assert!(text.contains(&format!("{{{}}} Reason", words("EndReason").join(" | "))));
+    assert!(text.contains(&format!("when_full: {},", words("WhenFull").join(" | "))));
+    let info = text.split("@typedef").find(|part| part.contains("`Pool`, `Policy`")).unwrap();
+    for member in members(&["Pool", "Policy"]) {
+        assert!(info.contains(&format!("{member}: ")), "the type Info has no {member}");
+    }
+}
