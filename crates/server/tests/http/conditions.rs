@@ -1,4 +1,4 @@
-//! Releases of a token on a condition.
+//! Conditional release of a token.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -35,12 +35,15 @@ async fn a_token_is_released_on_conditions(db: TestDb) {
             "expires_at": held["expires_at"],
         });
         assert_eq!(answer.json()["current"], current);
-        assert!(!answer.text.contains(&text(&held["token_value"])), "it never tells the value");
+        assert!(
+            !answer.text.contains(&text(&held["token_value"])),
+            "the answer does not contain the value"
+        );
         assert_eq!(server.active().await, 1);
     }
     for condition in [
         json!({ "lease_id": text(&held["lease_id"]).to_uppercase(), "if_user": "a" }),
-        // Giving back twice what one held is no error.
+        // Releasing twice is idempotent.
         json!({ "lease_id": held["lease_id"] }),
     ] {
         let answer = server.post_json(&path, &condition).await;
@@ -50,7 +53,7 @@ async fn a_token_is_released_on_conditions(db: TestDb) {
     let form = server.request(Method::POST, &path).form(&[("if_user", "b c")]);
     server.allocate("b c").await;
     assert_eq!(Answer::to(form).await.status, 200);
-    // As ever, a user_id does not matter.
+    // A user_id is ignored, as before.
     server.allocate("d").await;
     assert_eq!(server.post_json(&path, &json!({ "user_id": "e" })).await.status, 200);
     assert_eq!(server.active().await, 0);
@@ -59,7 +62,7 @@ async fn a_token_is_released_on_conditions(db: TestDb) {
 }
 
 #[on_both]
-async fn conditions_that_are_none_are_told(db: TestDb) {
+async fn invalid_conditions_are_rejected(db: TestDb) {
     let server = db.serve_size(1).await;
     let held = server.allocate("a").await;
     let path = format!("/api/tokens/release/{}", text(&held["token_id"]));
@@ -89,7 +92,7 @@ async fn conditions_that_are_none_are_told(db: TestDb) {
         let detail = answer.problem(400, "invalid-parameter");
         assert!(detail.contains("in the body"), "{detail}");
     }
-    assert_eq!(server.active().await, 1, "none of that released anything");
+    assert_eq!(server.active().await, 1, "no lease was released");
     for (content_type, body) in [
         ("text/plain", &b"anything"[..]),
         ("application/json", b"{"),

@@ -1,4 +1,4 @@
-//! Clients of event streams.
+//! Event stream clients.
 
 use std::time::{Duration, Instant};
 
@@ -9,19 +9,19 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::harness::TestServer;
 
-/// A client of an event stream. It goes by the same rules as a browser.
+/// Event stream client with the rules of a browser.
 pub struct Follower {
     response: Response,
     unread: Vec<u8>,
-    /// What a browser would send as `Last-Event-ID`.
+    /// `Last-Event-ID` of the next connection.
     pub last_id: String,
 }
 
-/// What stands between two empty lines.
+/// The text between two empty lines.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Message {
     pub event: String,
-    /// The id it bears, if it bears one.
+    /// Its id, if it has one.
     pub id: Option<String>,
     pub data: String,
     pub comments: usize,
@@ -51,7 +51,7 @@ impl Follower {
         self.response.headers().get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The next message of any kind; None when the stream has come to its proper end.
+    /// The next message of any kind; None at the end of the stream.
     pub async fn message(&mut self) -> Option<Message> {
         loop {
             if let Some(end) = self.unread.windows(2).position(|end| end == b"\n\n") {
@@ -63,8 +63,8 @@ impl Follower {
                 return Some(message);
             }
             let more = tokio::time::timeout(Duration::from_secs(20), self.response.chunk());
-            let Some(bytes) = more.await.expect("the stream goes on").unwrap() else {
-                assert!(self.unread.is_empty(), "it broke off");
+            let Some(bytes) = more.await.expect("the stream continues").unwrap() else {
+                assert!(self.unread.is_empty(), "the stream ended within a message");
                 return None;
             };
             self.unread.extend(bytes);
@@ -74,14 +74,14 @@ impl Follower {
     /// The next message that is an event.
     pub async fn event(&mut self) -> Message {
         loop {
-            let message = self.message().await.expect("the stream goes on");
+            let message = self.message().await.expect("the stream continues");
             if !message.event.is_empty() {
                 return message;
             }
         }
     }
 
-    /// So many events.
+    /// The next `count` events.
     pub async fn events(&mut self, count: usize) -> Vec<Message> {
         let mut events = Vec::with_capacity(count);
         while events.len() < count {
@@ -90,7 +90,7 @@ impl Follower {
         events
     }
 
-    /// Events up to the one about that user, which is the last of them.
+    /// Events up to and including the first about this user.
     pub async fn until_user(&mut self, user: &str) -> Vec<Message> {
         let mut events = Vec::new();
         while events.last().is_none_or(|last: &Message| last.json()["user"] != user) {
@@ -99,10 +99,10 @@ impl Follower {
         events
     }
 
-    /// Waits for an id without an event that is no earlier than that one, and returns it.
+    /// Waits for an id without an event, at or after `at_least`, and returns it.
     pub async fn position(&mut self, at_least: &str) -> String {
         loop {
-            let message = self.message().await.expect("the stream goes on");
+            let message = self.message().await.expect("the stream continues");
             assert_eq!(message.event, "", "{message:?}");
             if let Some(id) = message.id
                 && place(&id) >= place(at_least)
@@ -113,8 +113,7 @@ impl Follower {
     }
 }
 
-/// A client that reads only when it is asked for a message, and between that leaves the server next to
-/// no room to send.
+/// Client that reads only when a test asks for a message; its small buffers stop the server in between.
 pub struct Hesitant(Lines<BufReader<TcpStream>>);
 
 impl Hesitant {
@@ -122,7 +121,7 @@ impl Hesitant {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
         let mut stream = socket.connect(server.address).await.unwrap();
-        // What goes to such a client is not in chunks.
+        // An HTTP/1.0 answer has no chunks.
         let request = format!("GET /api/events?{query} HTTP/1.0\r\nHost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut hesitant = Hesitant(BufReader::new(stream).lines());
@@ -134,7 +133,7 @@ impl Hesitant {
         let mut lines = Vec::new();
         loop {
             let line = tokio::time::timeout(Duration::from_secs(20), self.0.next_line()).await;
-            match line.expect("the stream goes on").unwrap().expect("the stream goes on") {
+            match line.expect("the stream continues").unwrap().expect("the stream continues") {
                 line if line.is_empty() => return lines.join("\n"),
                 line => lines.push(line),
             }
@@ -152,7 +151,7 @@ impl Hesitant {
     }
 }
 
-/// Allocates so often, 50 at a time, and takes as many bytes for it as it may. Returns how long that took.
+/// Allocates `count` times, 50 at a time, with the longest user names. Returns the elapsed time.
 pub async fn allocate_often(server: &TestServer, times: usize) -> Duration {
     let user = pool::User::new(&"é".repeat(255)).unwrap();
     let begun = Instant::now();
@@ -193,7 +192,7 @@ impl Message {
     }
 }
 
-/// The numbers of an id, such that later ones are greater.
+/// Numbers of an id; they compare as positions do.
 pub fn place(id: &str) -> (i64, i64, i64) {
     let mut numbers = id.split('-').map(|number| number.parse().unwrap());
     let place = (numbers.next(), numbers.next(), numbers.next());

@@ -1,4 +1,4 @@
-//! Requests byte by byte, for what no proper client would send.
+//! Raw connections, for requests that HTTP clients do not send.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A connection without any notion of HTTP.
+/// Raw TCP connection.
 pub struct Wire(pub TcpStream);
 
 impl Wire {
@@ -18,22 +18,27 @@ impl Wire {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// All that comes until the server closes the connection, which it has to within a minute.
+    /// All bytes until the server closes the connection, which it must do within a minute.
     pub async fn rest(&mut self) -> String {
         let mut bytes = Vec::new();
         let read = self.0.read_to_end(&mut bytes);
-        tokio::time::timeout(Duration::from_mins(1), read).await.expect("it is closed").unwrap();
+        tokio::time::timeout(Duration::from_mins(1), read)
+            .await
+            .expect("the server closes the connection")
+            .unwrap();
         String::from_utf8(bytes).unwrap()
     }
 
-    /// Waits until the server closes the connection, in whatever way.
+    /// Waits until the server closes or resets the connection.
     pub async fn closed(&mut self) {
         let mut buffer = [0; 1024];
         let closed = async { while self.0.read(&mut buffer).await.is_ok_and(|read| read > 0) {} };
-        tokio::time::timeout(Duration::from_mins(1), closed).await.expect("it is closed");
+        tokio::time::timeout(Duration::from_mins(1), closed)
+            .await
+            .expect("the server closes the connection");
     }
 
-    /// All that comes until `end` has come.
+    /// All bytes up to and including `end`.
     pub async fn until(&mut self, end: &str) -> String {
         let mut bytes = Vec::new();
         while !bytes.ends_with(end.as_bytes()) {
@@ -46,18 +51,18 @@ impl Wire {
     }
 }
 
-/// The whole answer to one request, after which the server closes the connection.
+/// Whole answer to one request; the server then closes the connection.
 pub async fn exchange(address: SocketAddr, request: &str) -> String {
     let mut wire = Wire::to(address).await;
     wire.send(request).await;
     wire.rest().await
 }
 
-/// A connection that speaks HTTP/2 frame by frame.
+/// HTTP/2 connection, frame by frame.
 pub struct Http2(pub Wire);
 
 impl Http2 {
-    /// A client with this window for each stream: so many bytes of an answer's body it takes.
+    /// Client with this window for each stream, in bytes of an answer's body.
     pub async fn to(address: SocketAddr, window: u32) -> Self {
         let mut wire = Wire::to(address).await;
         let window = [&[0, 4][..], &window.to_be_bytes()].concat();
@@ -66,7 +71,7 @@ impl Http2 {
         Http2(wire)
     }
 
-    /// Sends GET requests for this path, one on each of these streams, which have odd numbers.
+    /// Sends a GET request for this path on each of these streams, which have odd numbers.
     pub async fn get(&mut self, path: &str, streams: impl Iterator<Item = u32>) {
         let length = u8::try_from(path.len()).unwrap();
         let fields = [b"\x82\x86\x04", &[length][..], path.as_bytes(), b"\x01\x09localhost"];
@@ -75,8 +80,7 @@ impl Http2 {
         self.0.0.write_all(&all).await.unwrap();
     }
 
-    /// Sends PINGs and reads what comes until the server closes the connection, or the time is over.
-    /// Whether it was closed.
+    /// Sends PINGs until the server closes the connection or the time is over. Returns whether it closed.
     pub async fn ping(&mut self, limit: Duration) -> bool {
         let pings = async {
             let mut buffer = vec![0; 16 * 1024];

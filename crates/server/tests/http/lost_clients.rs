@@ -1,4 +1,4 @@
-//! Clients whose machine becomes unreachable without a word, in a network namespace.
+//! Clients whose machine becomes unreachable without closing connections, in a network namespace.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
@@ -11,16 +11,16 @@ use store::Wanted;
 use crate::harness::{Serve as _, TestServer};
 use testbed::{TestDb, eventually};
 
-/// A machine of its own for clients: a namespace, connected by a pair of virtual interfaces.
+/// Machine for clients: a network namespace, connected by two virtual interfaces.
 struct Machine {
     name: String,
-    /// The address of this side.
+    /// Address of the server's side.
     host: String,
     clients: Vec<Child>,
 }
 
 impl Machine {
-    /// None where this process may not create namespaces.
+    /// None if this process may not create namespaces.
     fn new() -> Option<Self> {
         let id = std::process::id();
         let (name, inside) = (format!("tm{id}"), format!("tmc{id}"));
@@ -41,7 +41,7 @@ impl Machine {
         all.iter().all(|arguments| ip(arguments)).then_some(machine)
     }
 
-    /// Sends a request, and keeps its connection.
+    /// Sends a request and keeps the connection.
     fn send(&mut self, server: SocketAddr, request: &str) {
         let send = "import socket, sys, time\n\
                     s = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n\
@@ -64,7 +64,7 @@ impl Drop for Machine {
             let _ = client.kill();
             let _ = client.wait();
         }
-        // The interfaces go with the namespace, or were not created.
+        // The namespace takes the interfaces with it, if they were created.
         ip(&["netns", "del", &self.name]);
         ip(&["link", "del", &self.name]);
     }
@@ -82,9 +82,9 @@ async fn streams(server: &TestServer) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_vanished_client_loses_its_place_and_its_stream() {
+async fn a_lost_client_loses_its_place_and_its_stream() {
     let Some(mut machine) = Machine::new() else {
-        eprintln!("skipped: network namespaces need the rights of root");
+        eprintln!("skipped: network namespaces need root");
         return;
     };
     let (waiter_timeout, answer_timeout) = (Duration::from_secs(3), Duration::from_secs(5));
@@ -119,7 +119,7 @@ async fn a_vanished_client_loses_its_place_and_its_stream() {
     eventually("its place is free", async || waiting().await == 0).await;
     assert!(begun.elapsed() < 2 * waiter_timeout, "{:?}", begun.elapsed());
     server.post(&format!("/api/leases/{}/release", held["lease_id"].as_str().unwrap())).await;
-    assert_eq!(server.active().await, 0, "a vanished client got a token");
-    eventually("its stream is over", async || !streams(&server).await).await;
+    assert_eq!(server.active().await, 0, "a lost client got a token");
+    eventually("its stream has ended", async || !streams(&server).await).await;
     assert!(begun.elapsed() < 3 * answer_timeout, "{:?}", begun.elapsed());
 }

@@ -1,4 +1,4 @@
-//! Clients that ask and do not read, and whose machine answers PINGs all the while.
+//! Clients that send requests and don't read the answers, while they answer PINGs.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,12 @@ use reqwest::Method;
 use server::Settings;
 
 use crate::harness::{Answer, Serve as _, TestServer};
-use crate::wire::{Http2, Wire};
+use crate::raw::{Http2, Wire};
 use testbed::{TestDb, eventually, on_both};
 
 const SHORT: Duration = Duration::from_millis(800);
 
-/// Grants leases whose rows make pages of 1.4 MB.
+/// Grants leases that make pages of 1.4 MB.
 async fn fill(server: &TestServer) {
     let user = User::new(&"🦀".repeat(255)).unwrap();
     for _ in 0..3 {
@@ -23,7 +23,7 @@ async fn fill(server: &TestServer) {
     }
 }
 
-/// Bytes of answers that wait for their clients.
+/// Bytes of answers not sent yet.
 async fn memory(server: &TestServer) -> usize {
     let metrics = server.get("/metrics").await.text;
     let line =
@@ -38,7 +38,7 @@ fn short() -> Settings {
 const PAGE: &str = "/api/leases?limit=1000";
 
 #[on_both]
-async fn untaken_http2_answers_cost_little_and_not_for_long(db: TestDb) {
+async fn unread_http2_answers_use_little_memory_for_a_limited_time(db: TestDb) {
     let settings = Settings { answer_timeout: 3 * SHORT, ..Settings::default() };
     let server = db.serve_with(Some(10), settings).await;
     fill(&server).await;
@@ -51,24 +51,24 @@ async fn untaken_http2_answers_cost_little_and_not_for_long(db: TestDb) {
         most = most.max(memory(&server).await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(pings.await.unwrap(), "it is never cut off");
+    assert!(pings.await.unwrap(), "the server closes the connection");
     assert!((3 * SHORT..30 * SHORT).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     assert!((1_000_000..20_000_000).contains(&most), "{most}");
     eventually("its memory is free", async || memory(&server).await < 100_000).await;
 }
 
 #[on_both]
-async fn an_idle_http2_connection_is_closed_whatever_it_pings(db: TestDb) {
+async fn pings_do_not_keep_an_idle_http2_connection(db: TestDb) {
     let server = db.serve_with(Some(5), Settings { idle_timeout: SHORT, ..short() }).await;
     let mut idle = Http2::to(server.address, 65_535).await;
     idle.get("/health/live", [1].into_iter()).await;
     let begun = Instant::now();
-    assert!(idle.ping(30 * SHORT).await, "it is never closed");
+    assert!(idle.ping(30 * SHORT).await, "the server closes the connection");
     assert!(begun.elapsed() >= SHORT / 2, "{:?}", begun.elapsed());
 }
 
 #[on_both]
-async fn exports_and_streams_are_cut_off_too(db: TestDb) {
+async fn unread_exports_and_streams_are_aborted(db: TestDb) {
     let server = db.serve_with(Some(10), short()).await;
     fill(&server).await;
     let mut all = Vec::new();
@@ -82,7 +82,7 @@ async fn exports_and_streams_are_cut_off_too(db: TestDb) {
         let (path, closed) = shut.await.unwrap();
         assert!(closed, "{path} is never cut off");
     }
-    eventually("there is room for exports", async || {
+    eventually("an export is accepted", async || {
         server.get("/api/leases?format=csv&limit=1").await.status != 503
     })
     .await;
@@ -92,30 +92,30 @@ async fn exports_and_streams_are_cut_off_too(db: TestDb) {
 }
 
 #[on_both]
-async fn where_memory_is_used_up_only_large_answers_are_refused(db: TestDb) {
+async fn without_answer_memory_only_large_answers_are_rejected(db: TestDb) {
     let settings = Settings { answer_bytes: 3 << 20, ..Settings::default() };
     let server = db.serve_with(Some(10), settings).await;
     fill(&server).await;
     let mut shut = Http2::to(server.address, 0).await;
     shut.get(PAGE, [1].into_iter()).await;
-    eventually("its answer is there", async || memory(&server).await > 1_000_000).await;
+    eventually("its answer is in memory", async || memory(&server).await > 1_000_000).await;
     let refused = server.get(PAGE).await;
     refused.problem(503, "too-many-answers");
     assert_eq!(refused.header("retry-after"), "1");
     server.allocate("a").await;
-    // To make room, the one that takes nothing is cut off after a while, long before its time.
-    eventually("there is room", async || server.get(PAGE).await.status == 200).await;
-    assert!(shut.ping(10 * SHORT).await, "it is not closed");
+    // To free memory the server disconnects the stalled client early.
+    eventually("a page is answered", async || server.get(PAGE).await.status == 200).await;
+    assert!(shut.ping(10 * SHORT).await, "the server closes the stalled connection");
 }
 
 #[on_both]
 async fn a_slow_reader_gets_all(db: TestDb) {
-    // Of ended leases nothing changes.
+    // Ended leases do not change.
     const PAGE: &str = "/api/leases?limit=1000&status=ended";
     let server = db.serve_with(Some(10), short()).await;
     fill(&server).await;
     let whole = server.get(PAGE).await.text;
-    // Over HTTP/1 it takes a piece now and then.
+    // Over HTTP/1 the client reads small pieces with pauses.
     let mut wire = Wire::to(server.address).await;
     wire.send(&format!("GET {PAGE} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
         .await;
@@ -131,7 +131,7 @@ async fn a_slow_reader_gets_all(db: TestDb) {
         tokio::time::sleep(SHORT / 20).await;
     }
     assert_eq!(read - head, whole.len());
-    // Over HTTP/2, with 30 answers at the same time.
+    // Over HTTP/2, 30 answers at a time.
     let client = crate::harness::client_builder().http2_prior_knowledge().build().unwrap();
     let get =
         || Answer::to(client.request(Method::GET, format!("http://{}{PAGE}", server.address)));

@@ -1,4 +1,4 @@
-//! Many at once, and the rules hold.
+//! Concurrent allocations.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::harness::{Serve as _, TestServer, text};
 use testbed::{TestDb, on_both};
 
-/// So many allocations at once, each by a client of its own; their answers.
+/// Answers to `count` concurrent allocations, each by a user of its own.
 async fn at_once(server: &TestServer, count: usize) -> Vec<Value> {
     let requests: Vec<_> = (0..count)
         .map(|number| {
@@ -54,7 +54,7 @@ async fn fifty_at_once_on_a_full_pool(db: TestDb) {
     }
     let granted = ids(&at_once(&server, 50).await);
     assert_eq!(granted.len(), 50);
-    assert_eq!(granted, ids(&earlier[..50]), "exactly the oldest 50 lost theirs");
+    assert_eq!(granted, ids(&earlier[..50]), "exactly the oldest 50 were evicted");
     assert_eq!(server.active().await, 100);
 }
 
@@ -71,7 +71,10 @@ async fn five_hundred_at_once(db: TestDb) {
         usages += history.len();
         assert_eq!(history[0]["ended_at"], Value::Null);
         for pair in history.windows(2) {
-            assert!(text(&pair[1]["ended_at"]) <= text(&pair[0]["started_at"]), "they overlap");
+            assert!(
+                text(&pair[1]["ended_at"]) <= text(&pair[0]["started_at"]),
+                "the leases overlap"
+            );
         }
         for usage in history {
             *users.entry(text(&usage["user_id"])).or_default() += 1;

@@ -1,4 +1,4 @@
-//! Members and parameters that ask for what this version does not do, or that no route has.
+//! Members and parameters that no route supports.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,13 +7,13 @@ use crate::harness::{Answer, Serve as _, TestServer, text};
 use testbed::{TestDb, on_both};
 
 const FORM: &str = "application/x-www-form-urlencoded";
-const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+const UNUSED_ID: &str = "00000000-0000-4000-8000-000000000000";
 
 #[on_both]
-async fn wishes_that_are_not_fulfilled_are_refused(db: TestDb) {
+async fn unsupported_members_are_rejected(db: TestDb) {
     let server = db.serve_size(2).await;
     for (name, value, says) in [
-        ("token_id", json!(NOBODY), "the pool chooses the token"),
+        ("token_id", json!(UNUSED_ID), "the pool chooses the token"),
         ("token", json!("a"), "the pool chooses the token"),
         ("pool", json!("gpu"), "a server has one pool"),
         ("selector", json!({ "region": "eu" }), "the tokens of a pool are equivalent"),
@@ -37,7 +37,7 @@ async fn wishes_that_are_not_fulfilled_are_refused(db: TestDb) {
         }
     }
     assert_eq!(server.active().await, 0);
-    // A key under which nothing was granted may be used again.
+    // The key of a rejected request stays unused.
     let refused = server.allocate_once(&json!({ "user_id": "a", "count": 2 }), "k").await;
     refused.problem(400, "invalid-parameter");
     let granted = server.allocate_once(&json!({ "user_id": "a" }), "k").await;
@@ -45,17 +45,17 @@ async fn wishes_that_are_not_fulfilled_are_refused(db: TestDb) {
 }
 
 #[on_both]
-async fn other_members_stay_ignored_on_the_routes_of_the_original(db: TestDb) {
+async fn routes_of_the_original_ignore_other_members(db: TestDb) {
     let server = db.serve_size(3).await;
     for body in [
         json!({ "user_id": "a", "note": "for the demo", "tokens": 2, "x": { "pool": 1 } }),
-        // What was left out is no wish.
+        // Null members count as absent.
         json!({ "user_id": "a", "token_id": null, "pool": "", "priority": null }),
     ] {
         let answer = server.post_json("/api/tokens/allocate", &body).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         let release = format!("/api/tokens/release/{}", text(&answer.json()["token_id"]));
-        // A client may send back all that it got.
+        // A client may send all members that it received.
         for body in [answer.json(), json!({ "user_id": "b", "note": "x", "status": "active" })] {
             let released = server.post_json(&release, &body).await;
             assert_eq!(released.status, 200, "{}", released.text);
@@ -71,7 +71,7 @@ async fn other_members_stay_ignored_on_the_routes_of_the_original(db: TestDb) {
     assert_eq!(answer.status, 200, "{}", answer.text);
 }
 
-/// Asks to end something, with that body or that query, which must not have any effect.
+/// Sends a request that would end leases, with a body or query that must be rejected.
 async fn ends_nothing(
     server: &TestServer,
     method: Method,
@@ -91,13 +91,13 @@ async fn ends_nothing(
 }
 
 #[on_both]
-async fn nothing_is_ended_by_a_request_that_restricts_it_otherwise(db: TestDb) {
+async fn unknown_restrictions_end_no_lease(db: TestDb) {
     let server = db.serve_size(2).await;
     let held = server.allocate("a").await;
     server.allocate("b").await;
     let release = format!("/api/tokens/release/{}", text(&held["token_id"]));
     for (name, value) in [
-        ("token_id", json!(NOBODY)),
+        ("token_id", json!(UNUSED_ID)),
         ("token", held["token_value"].clone()),
         ("pool", json!("gpu")),
         ("count", json!(1)),
@@ -114,13 +114,13 @@ async fn nothing_is_ended_by_a_request_that_restricts_it_otherwise(db: TestDb) {
         let clear = "/api/tokens/clear-active";
         ends_nothing(&server, Method::DELETE, clear, (condition, &held["lease_id"])).await;
     }
-    // The token that the path names, too, is no other condition.
+    // The token of the path may be repeated.
     let same = server.post_json(&release, &json!({ "token_id": held["token_id"] })).await;
     assert_eq!((same.status.as_u16(), server.active().await), (200, 1));
 }
 
 #[on_both]
-async fn other_routes_refuse_names_that_they_do_not_know(db: TestDb) {
+async fn other_routes_reject_unknown_names(db: TestDb) {
     let server = db.serve_size(2).await;
     let held = server.allocate("a").await;
     let lease = format!("/api/leases/{}", text(&held["lease_id"]));
@@ -147,8 +147,8 @@ async fn other_routes_refuse_names_that_they_do_not_know(db: TestDb) {
     let export =
         server.get("/api/leases/export?format=csv").await.problem(400, "invalid-parameter");
     assert!(export.contains("Unknown parameter \"format\""), "{export}");
-    assert_eq!(server.get(&lease).await.json()["status"], "active", "none of that ended it");
-    // This pool's leases can't be renewed; what matters is that the body is no reason.
+    assert_eq!(server.get(&lease).await.json()["status"], "active", "no request ended it");
+    // This pool's leases can't be renewed, but the body is accepted.
     let renewed = server.post_json(&format!("{lease}/renew"), &json!({})).await;
     renewed.problem(409, "renewal-limit");
     assert_eq!(server.post_json(&format!("{lease}/release"), &json!({})).await.status, 200);

@@ -1,4 +1,4 @@
-//! Requests as web pages of other sites could make them: refused, nothing changed.
+//! Requests that web pages of other sites can make: rejected without effect.
 
 use reqwest::Method;
 use server::Settings;
@@ -6,7 +6,7 @@ use server::Settings;
 use crate::harness::{Answer, Serve as _, TestServer, client_builder, text};
 use testbed::{TestDb, on_both};
 
-/// What pages can send without asking: forms, and requests without a body.
+/// Requests that need no preflight: forms, and requests without a body.
 async fn write_as(server: &TestServer, id: &str, headers: &[(&str, &str)]) -> Vec<Answer> {
     let form = "application/x-www-form-urlencoded";
     let allocate = server.request(Method::POST, "/api/tokens/allocate");
@@ -24,7 +24,7 @@ async fn write_as(server: &TestServer, id: &str, headers: &[(&str, &str)]) -> Ve
 }
 
 #[on_both]
-async fn a_foreign_page_changes_nothing(db: TestDb) {
+async fn a_cross_origin_request_changes_nothing(db: TestDb) {
     let server = db.serve().await;
     let id = text(&server.allocate("a").await["token_id"]);
     let before = server.get("/api/tokens").await.text;
@@ -41,7 +41,7 @@ async fn a_foreign_page_changes_nothing(db: TestDb) {
             answer.problem(403, "foreign-page");
             assert_eq!(answer.header("access-control-allow-origin"), "");
         }
-        // It may be sent to look, but its browser shows it nothing.
+        // The browser sends reads, but hides the answer from the page.
         let request =
             server.request(Method::GET, "/api/tokens").header("origin", "https://evil.example");
         let read = Answer::to(request).await;
@@ -56,7 +56,7 @@ async fn a_foreign_page_changes_nothing(db: TestDb) {
 }
 
 #[on_both]
-async fn the_own_page_may(db: TestDb) {
+async fn the_dashboard_may_change_leases(db: TestDb) {
     let server = db.serve().await;
     let id = text(&server.allocate("a").await["token_id"]);
     let origin = format!("http://{}", server.address);
@@ -72,7 +72,7 @@ async fn the_own_page_may(db: TestDb) {
 }
 
 #[on_both]
-async fn a_foreign_host_is_not_answered(db: TestDb) {
+async fn an_unknown_host_is_rejected(db: TestDb) {
     let server = db.serve().await;
     let id = text(&server.allocate("a").await["token_id"]);
     let before = server.get("/api/tokens").await.text;
@@ -85,7 +85,7 @@ async fn a_foreign_host_is_not_answered(db: TestDb) {
             Answer::to(request).await.problem(421, "wrong-host");
         }
     }
-    let without = crate::wire::exchange(server.address, "GET /api/tokens HTTP/1.0\r\n\r\n").await;
+    let without = crate::raw::exchange(server.address, "GET /api/tokens HTTP/1.0\r\n\r\n").await;
     assert!(without.starts_with("HTTP/1.0 421 "), "{without}");
     for host in ["localhost", "LOCALHOST:9", "[::1]:4000", "127.0.0.1"] {
         let request = server.request(Method::GET, "/api/tokens").header("host", host);
@@ -94,7 +94,7 @@ async fn a_foreign_host_is_not_answered(db: TestDb) {
 }
 
 #[on_both]
-async fn allowed_hosts_are_answered(db: TestDb) {
+async fn allowed_hosts_are_accepted(db: TestDb) {
     let allowed_hosts = vec!["tokens.test".to_owned()];
     let server = db.serve_with(Some(5), Settings { allowed_hosts, ..Settings::default() }).await;
     for http2 in [false, true] {
@@ -110,7 +110,7 @@ async fn allowed_hosts_are_answered(db: TestDb) {
 }
 
 #[on_both]
-async fn probes_and_scrapers_call_by_address(db: TestDb) {
+async fn probes_and_scrapers_use_addresses(db: TestDb) {
     let allowed_hosts = vec!["tokens.test".to_owned()];
     let settings = Settings { loopback: false, allowed_hosts, ..Settings::default() };
     let server = db.serve_with(Some(5), settings).await;
@@ -126,10 +126,10 @@ async fn probes_and_scrapers_call_by_address(db: TestDb) {
 }
 
 #[on_both]
-async fn beyond_loopback_names_have_to_be_allowed(db: TestDb) {
+async fn names_of_remote_addresses_have_to_be_allowed(db: TestDb) {
     let server = db.serve_with(Some(5), Settings { loopback: false, ..Settings::default() }).await;
     let id = server.ids("/api/tokens").await[0].clone();
-    // A page whose name was rebound to the server's address.
+    // A DNS rebinding attack: a page's name resolves to the server's address.
     let rebound = [("host", "evil.example:4000"), ("origin", "http://evil.example:4000")];
     for answer in write_as(&server, &id, &rebound).await {
         let detail = answer.problem(421, "wrong-host");
@@ -147,7 +147,7 @@ async fn beyond_loopback_names_have_to_be_allowed(db: TestDb) {
 }
 
 #[on_both]
-async fn values_are_kept_by_no_cache_and_taken_for_what_they_are(db: TestDb) {
+async fn values_are_not_cached_and_not_sniffed(db: TestDb) {
     let server = db.serve_size(5).await;
     let granted = server.allocate("a").await;
     let (token, lease) = (text(&granted["token_id"]), text(&granted["lease_id"]));
@@ -177,7 +177,7 @@ async fn values_are_kept_by_no_cache_and_taken_for_what_they_are(db: TestDb) {
     let body = serde_json::json!({ "user_id": "a" });
     let granted = server.post_json("/api/tokens/allocate", &body).await;
     assert_eq!(granted.header("cache-control"), "no-store");
-    // A page of another site reads nothing, and can't have the database searched either.
+    // Cross-origin pages read nothing, and can't start searches either.
     for path in ["/api/leases", "/api/leases?format=csv", &format!("/api/tokens/{token}/history")] {
         let request = server.request(Method::GET, path).header("sec-fetch-site", "cross-site");
         Answer::to(request).await.problem(403, "foreign-page");
