@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{Answer, Serve as _, text};
 use testbed::{TestDb, on_both};
 
-const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+const UNUSED_ID: &str = "00000000-0000-4000-8000-000000000000";
 
 #[on_both]
 async fn a_token_is_released_on_conditions(db: TestDb) {
@@ -20,9 +20,9 @@ async fn a_token_is_released_on_conditions(db: TestDb) {
     let held = server.allocate("a").await;
     for condition in [
         json!({ "if_user": "b" }),
-        json!({ "lease_id": NOBODY }),
+        json!({ "lease_id": UNUSED_ID }),
         json!({ "lease_id": held["lease_id"], "if_user": "b" }),
-        json!({ "lease_id": NOBODY, "if_user": "a" }),
+        json!({ "lease_id": UNUSED_ID, "if_user": "a" }),
     ] {
         let answer = server.post_json(&path, &condition).await;
         answer.problem(409, "held-otherwise");
@@ -57,7 +57,7 @@ async fn a_token_is_released_on_conditions(db: TestDb) {
     server.allocate("d").await;
     assert_eq!(server.post_json(&path, &json!({ "user_id": "e" })).await.status, 200);
     assert_eq!(server.active().await, 0);
-    let unknown = format!("/api/tokens/release/{NOBODY}");
+    let unknown = format!("/api/tokens/release/{UNUSED_ID}");
     server.post_json(&unknown, &json!({ "if_user": "a" })).await.problem(404, "unknown-token");
 }
 

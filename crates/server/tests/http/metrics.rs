@@ -61,8 +61,8 @@ async fn known_traffic_is_counted(db: TestDb) {
     server.allocate("Barbara").await;
     assert_eq!(server.delete("/api/tokens/clear-active").await.status, 200);
     server.allocate("Donald").await;
-    server.get("/api/tokens/nobody").await.problem(400, "invalid-id");
-    server.get("/api/leases/nobody").await.problem(400, "invalid-id");
+    server.get("/api/tokens/not-a-uuid").await.problem(400, "invalid-id");
+    server.get("/api/leases/not-a-uuid").await.problem(400, "invalid-id");
     server.post("/api/pool").await.problem(405, "wrong-method");
     server.get("//api//pool/").await;
     let scraped = Scraped::from(&server).await;

@@ -173,7 +173,7 @@ async fn invalid_prefer_headers_are_rejected(db: TestDb) {
     assert!(detail.contains("from 0 to 86400"), "{detail}");
     let detail = ask(&server, "a", "wait=soon").await.problem(400, "invalid-parameter");
     assert!(detail.contains("Prefer"), "{detail}");
-    // Without a key a request can't be asked for again, so the request is held.
+    // Without a key a request can't be repeated, so the server holds it.
     let request = server.request(Method::POST, "/api/tokens/allocate").header("prefer", "wait=0");
     let request = request.json(&json!({ "user_id": "a", "wait_seconds": 0.3 }));
     Answer::to(request).await.problem(503, "pool-full");

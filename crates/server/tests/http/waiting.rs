@@ -136,7 +136,7 @@ async fn a_client_that_disconnects_leaves_the_queue(db: TestDb) {
 }
 
 #[on_both]
-async fn whoever_gives_up_leaves_the_queue_whatever_else_it_sent(db: TestDb) {
+async fn a_client_that_disconnects_after_more_data_leaves_the_queue(db: TestDb) {
     let server = open(&db).await;
     let held = server.allocate("a").await;
     let line = "\r\n".to_owned();
