@@ -84,7 +84,7 @@ pub fn policy(policy: &Policy) -> Vec<String> {
         format!("When all tokens are in use, {full}."),
     ];
     if let Some(max) = policy.max_per_user {
-        sentences.push(format!("A user may hold {} at the same time.", count(max.into(), "token")));
+        sentences.push(format!("A user may hold {} at the same time.", count(max, "token")));
     }
     sentences
 }

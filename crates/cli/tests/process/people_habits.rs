@@ -121,7 +121,7 @@ fn tokens_are_named_by_their_numbers() {
     assert_eq!(told(&server, &["leases", "--token", &number]).lines().count(), 2);
     told(&server, &["release", "--token", &number, "--if-user", "ann"]);
     refused(&server, &["show", "13"], 4, &["the pool has no token 13", "`token-manager tokens`"]);
-    refused(&server, &["show", "1000000"], 4, &["no token 1000000, and no token's id begins"]);
+    refused(&server, &["show", "1000000"], 4, &["no token 1000000, and no token id begins"]);
     refused(&server, &["show", "0"], 2, &["at least 4 characters"]);
 }
 
