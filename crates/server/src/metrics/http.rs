@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn every_problem_has_its_status() {
-        for &code in Code::ALL {
+        for code in Code::ALL {
             assert!(STATUSES.contains(&code.status()), "{code:?}");
         }
     }
