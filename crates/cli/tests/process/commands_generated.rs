@@ -1,0 +1,112 @@
+//! Completions and manual pages.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::harness::{Ended, command, run};
+
+fn printed(arguments: &[&str]) -> String {
+    let Ended { code, out, err } = run(&mut command(Path::new("/"), arguments));
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{arguments:?}");
+    out
+}
+
+/// What a program makes of a text, if it is installed.
+fn by(program: &str, arguments: &[&str], input: &str) -> Option<Ended> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .ok()?;
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    Some(Ended {
+        code: output.status.code(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+#[test]
+fn completions_are_scripts_that_know_the_commands() {
+    for (shell, always) in [("bash", true), ("zsh", false), ("fish", false)] {
+        let script = printed(&["completions", shell]);
+        for word in ["allocate", "when-full", "reason", "evicted"] {
+            assert!(script.contains(word), "{word} for {shell}");
+        }
+        let checked = by(shell, &["-n"], &script);
+        assert!(checked.is_some() || !always, "{shell} is needed");
+        if let Some(checked) = checked {
+            assert_eq!((checked.code, checked.err.as_str()), (Some(0), ""), "{shell}");
+        }
+    }
+    let wrong = run(&mut command(Path::new("/"), &["completions", "tcsh"]));
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.err.contains("bash, zsh, fish"), "{wrong:?}");
+}
+
+#[test]
+fn bash_completes_options_and_their_values() {
+    let script = printed(&["completions", "bash"]);
+    let complete = |words: &str| {
+        let last = words.split(' ').count() - 1;
+        let ask = format!(
+            "{script}\nCOMP_WORDS=({words}) COMP_CWORD={last}\n_token__manager token-manager \
+             \"${{COMP_WORDS[{last}]}}\" \"${{COMP_WORDS[{last}-1]}}\"\necho \"${{COMPREPLY[*]}}\""
+        );
+        let told = by("bash", &["--norc"], &ask).unwrap();
+        assert_eq!((told.code, told.err.as_str()), (Some(0), ""), "{words}");
+        told.out.trim_end().to_owned()
+    };
+    assert_eq!(complete("token-manager hist"), "history");
+    assert_eq!(complete("token-manager leases --rea"), "--reason");
+    assert_eq!(complete("token-manager leases --reason ev"), "evicted");
+    assert_eq!(complete("token-manager run --gra"), "--grace");
+}
+
+#[test]
+fn manual_pages_have_what_help_has() {
+    let page = printed(&["man"]);
+    for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "SUBCOMMANDS", "NOTES"] {
+        assert!(page.contains(&format!(".SH {section}\n")), "{section}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man/man1");
+    assert_eq!(printed(&["man", "--dir", pages.to_str().unwrap()]), "");
+    let written = fs::read_dir(&pages).unwrap().count();
+    let help = printed(&["--help"]);
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands: Vec<&str> = commands
+        .take_while(|line| !line.is_empty())
+        .map(|line| line.split_whitespace().next().unwrap())
+        .filter(|name| *name != "help")
+        .collect();
+    // Those below a command have pages, too.
+    let below =
+        ["set", "get", "unset", "list"].map(|name| format!("token-manager-config-{name}.1"));
+    assert!(below.iter().all(|page| pages.join(page).exists()));
+    assert_eq!(written, 1 + commands.len() + below.len());
+    for name in commands {
+        let page = fs::read_to_string(pages.join(format!("token-manager-{name}.1"))).unwrap();
+        assert!(page.contains(&format!("token\\-manager\\-{name}")), "{page}");
+        if let Some(shown) = by("groff", &["-man", "-Tutf8", "-ww"], &page) {
+            assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""), "{name}");
+            assert!(shown.out.contains("Print help"), "{}", shown.out);
+        }
+    }
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let ended = run(&mut command(Path::new("/"), &["man", "--dir", file.to_str().unwrap()]));
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.err.contains("can't write the pages") && ended.err.contains("try: "),
+        "{ended:?}"
+    );
+}
