@@ -8,7 +8,7 @@ use engine::{BatchEvents, Error, EventBatch, Handle};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep};
 
-use super::place::Place;
+use super::position::Position;
 
 /// How many pages are kept, how many events they may have together, and for how long: many that
 /// were cut off together read the same.
@@ -30,14 +30,14 @@ pub(crate) struct Journal {
 #[derive(Clone)]
 pub(crate) struct Page {
     batches: Arc<[EventBatch]>,
-    /// The place among them of the one that was asked for.
+    /// The position among them of the one that was query for.
     first: usize,
     /// Whether there may have been more in the journal even then.
     pub(crate) full: bool,
 }
 
 impl Page {
-    /// The batch that was asked for, and those that follow on it.
+    /// The batch that was query for, and those that follow on it.
     pub(crate) fn batches(&self) -> &[EventBatch] {
         &self.batches[self.first..]
     }
@@ -58,11 +58,15 @@ impl Journal {
         Arc::new(Journal { engine, turn: Semaphore::new(1), kept, away })
     }
 
-    /// The batch of that place and some that follow on it; about so many are read at once.
+    /// The batch of that position and some that follow on it; about so many are read at once.
     ///
-    /// It goes on without whoever asked: a client that takes no more must not keep the others from
+    /// It goes on without whoever query: a client that takes no more must not keep the others from
     /// their turn.
-    pub(crate) fn read(self: &Arc<Self>, from: Place, limit: usize) -> oneshot::Receiver<Answer> {
+    pub(crate) fn read(
+        self: &Arc<Self>,
+        from: Position,
+        limit: usize,
+    ) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
         if let Some(page) = self.find(from) {
             // It is held right here.
@@ -75,7 +79,7 @@ impl Journal {
 
     async fn read_in_turn(
         self: Arc<Self>,
-        from: Place,
+        from: Position,
         limit: usize,
         reply: oneshot::Sender<Answer>,
     ) {
@@ -108,7 +112,7 @@ impl Journal {
     }
 
     /// A page that has that batch and more.
-    fn find(&self, from: Place) -> Option<Page> {
+    fn find(&self, from: Position) -> Option<Page> {
         let kept = lock(&self.kept);
         let fresh = kept.iter().rev().take_while(|kept| kept.read.elapsed() < KEPT.2);
         fresh.map(|kept| &kept.page).find_map(|page| {

@@ -12,12 +12,13 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::broadcaster::Subscription;
 use super::chunk::{Chunk, Gap};
+use super::format;
 use super::journal::{Answer, Journal, Page};
-use super::lane::Member;
-use super::place::Place;
-use super::text::{self, Reason};
-use crate::metrics::Counters;
+use super::position::Position;
+use crate::json::resync::Reason;
+use crate::metrics::counters::Counters;
 
 /// For how many comments' time the journal may be away until a stream that needs it ends. Its client
 /// comes back with the id that it has, so that nothing is lost.
@@ -35,35 +36,35 @@ const MOST: usize = 16 << 20;
 const BATCHES: (usize, usize, usize) = (8, 2, 64);
 
 /// What a stream is made of.
-pub(crate) struct Beginning {
-    pub(crate) member: Member,
+pub(crate) struct NewStream {
+    pub(crate) subscription: Subscription,
     pub(crate) permit: OwnedSemaphorePermit,
     pub(crate) journal: Arc<Journal>,
     pub(crate) comment_every: Duration,
-    /// Where the journal was after the stream had joined its lane.
-    pub(crate) now: Place,
+    /// Where the journal was after the stream had joined its broadcaster.
+    pub(crate) now: Position,
     /// What the client says it has.
-    pub(crate) last: Option<Place>,
+    pub(crate) last: Option<Position>,
     /// Counts resyncs.
     pub(crate) resyncs: Counters,
 }
 
 /// A stream of events. The journal's batches come in order and without a gap: first from the journal
-/// itself, where the client has not seen them yet, then from the lane's chunks. What the client has
+/// itself, where the client has not seen them yet, then from the broadcaster's chunks. What the client has
 /// is passed over, so it does not matter that the two overlap.
 struct Stream {
-    member: Member,
+    subscription: Subscription,
     journal: Arc<Journal>,
     /// What is being read of it.
     reading: Option<oneshot::Receiver<Answer>>,
     /// Since when it waits for that, however often it is tried.
     waits_since: Option<Instant>,
     /// What the client has.
-    sent: Place,
-    /// The latest place that this stream heard of.
-    heard_of: Place,
+    sent: Position,
+    /// The latest position that this stream heard of.
+    heard_of: Position,
     /// What the client has to go by if it has to connect again.
-    told: Place,
+    told: Position,
     /// Whether the journal has more than was sent.
     behind: bool,
     /// Whether chunks follow on what was sent.
@@ -77,7 +78,7 @@ struct Stream {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Beginning {
+impl NewStream {
     pub(crate) fn body(self) -> Body {
         let stream = Stream::new(self);
         Body::from_stream(unfold(stream, async |mut stream| {
@@ -88,19 +89,20 @@ impl Beginning {
 }
 
 impl Stream {
-    fn new(beginning: Beginning) -> Self {
-        let Beginning { member, permit, journal, comment_every, now, last, resyncs } = beginning;
+    fn new(beginning: NewStream) -> Self {
+        let NewStream { subscription, permit, journal, comment_every, now, last, resyncs } =
+            beginning;
         let resync = |reason: Reason| {
             count(&resyncs, reason);
-            text::resync(now, reason)
+            format::resync(now, reason)
         };
         let (sent, first) = match last {
-            None => (now, text::position(now)),
+            None => (now, format::position(now)),
             Some(last) if last.epoch == now.epoch => (last, "\n".to_owned()),
             Some(_) => (now, resync(Reason::OtherEpoch)),
         };
         Stream {
-            member,
+            subscription,
             journal,
             reading: None,
             waits_since: None,
@@ -110,7 +112,7 @@ impl Stream {
             behind: sent != now,
             live: false,
             batches: BATCHES.0,
-            preface: Some(format!("{}{first}", text::retry()).into()),
+            preface: Some(format!("{}{first}", format::retry()).into()),
             comment_every,
             comment_at: Instant::now() + comment_every,
             resyncs,
@@ -133,7 +135,7 @@ impl Stream {
             let text = if self.behind {
                 self.read_on().await?
             } else {
-                match timeout_at(self.comment_at, self.member.chunks.recv()).await {
+                match timeout_at(self.comment_at, self.subscription.chunks.recv()).await {
                     Ok(Ok(chunk)) => self.take(&chunk),
                     Ok(Err(RecvError::Lagged(_))) => self.lagged(),
                     Ok(Err(RecvError::Closed)) => return None,
@@ -153,7 +155,7 @@ impl Stream {
             return Bytes::from_static(b":\n\n");
         }
         self.told = self.sent;
-        format!(":\n{}", text::position(self.sent)).into()
+        format!(":\n{}", format::position(self.sent)).into()
     }
 
     fn take(&mut self, chunk: &Chunk) -> Bytes {
@@ -170,7 +172,7 @@ impl Stream {
             Some(Gap::TooMuch) | None => {}
         }
         self.live = true;
-        let text = chunk.text(self.sent, &self.member.filter);
+        let text = chunk.text(self.sent, &self.subscription.filter);
         self.sent = self.sent.max(chunk.to);
         text
     }
@@ -185,7 +187,7 @@ impl Stream {
         Bytes::new()
     }
 
-    /// Goes on from the latest place that is known. It may be one that the journal told of, before
+    /// Goes on from the latest position that is known. It may be one that the journal told of, before
     /// any chunk did.
     fn resync(&mut self, reason: Reason) -> Bytes {
         self.skip_chunks();
@@ -198,12 +200,12 @@ impl Stream {
         };
         self.told = self.sent;
         count(&self.resyncs, reason);
-        text::resync(self.sent, reason).into()
+        format::resync(self.sent, reason).into()
     }
 
     fn skip_chunks(&mut self) {
         loop {
-            match self.member.chunks.try_recv() {
+            match self.subscription.chunks.try_recv() {
                 Ok(chunk) => self.heard_of = chunk.to,
                 Err(TryRecvError::Lagged(_)) => {}
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
@@ -213,7 +215,7 @@ impl Stream {
 
     /// What comes next in the journal; None when the stream is to end.
     async fn read_on(&mut self) -> Option<Bytes> {
-        if self.member.chunks.is_closed() {
+        if self.subscription.chunks.is_closed() {
             return None;
         }
         self.waits_since.get_or_insert_with(Instant::now);
@@ -221,7 +223,7 @@ impl Stream {
         let reading = self.reading.get_or_insert_with(begin);
         let answer = tokio::select! {
             answer = reading => answer,
-            () = self.member.stopped() => return None,
+            () = self.subscription.stopped() => return None,
             () = sleep_until(self.comment_at) => return Some(Bytes::new()),
         };
         self.reading = None;
@@ -246,14 +248,14 @@ impl Stream {
     fn take_page(&mut self, page: &Page) -> Bytes {
         let (mut text, mut taken) = (Vec::new(), 0);
         for published in page.batches() {
-            let batch = Place::of(published);
+            let batch = Position::of(published);
             if let BatchEvents::Events(events) = &published.happened {
                 let unsent = events.iter().filter(|event| batch.at(event.index) > self.sent);
-                let filter = self.member.filter;
+                let filter = self.subscription.filter;
                 let passes = |lease: &pool::Lease| filter.passes(lease.user.id, lease.token_id);
                 unsent
                     .filter(|event| passes(&event.lease))
-                    .for_each(|event| text::event(&mut text, batch, event));
+                    .for_each(|event| format::event(&mut text, batch, event));
             }
             self.sent = self.sent.max(batch);
             taken += 1;
@@ -284,21 +286,21 @@ mod tests {
     use tokio::sync::{Semaphore, broadcast};
 
     use super::*;
+    use crate::events::broadcaster::Broadcaster;
     use crate::events::filter::Filter;
-    use crate::events::lane::Lane;
 
     /// A stream that begins at version 5, of an engine that does not run.
     fn stream() -> Stream {
         let database = store::database(&"sqlite:unused".parse().unwrap(), Arc::new(SystemClock));
         let (engine, _) = engine::start(database, Wanted::default(), engine::Settings::default());
         let feed = broadcast::Sender::<Arc<EventBatch>>::new(1);
-        let lane = Lane::new(move || feed.subscribe(), 1);
-        Stream::new(Beginning {
-            member: lane.join(Filter::default()).unwrap(),
+        let broadcaster = Broadcaster::new(move || feed.subscribe(), 1);
+        Stream::new(NewStream {
+            subscription: broadcaster.join(Filter::default()).unwrap(),
             permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
             journal: Journal::new(engine),
             comment_every: Duration::from_secs(15),
-            now: Place::whole(1, 5),
+            now: Position::whole(1, 5),
             last: None,
             resyncs: Counters::default(),
         })
@@ -309,8 +311,8 @@ mod tests {
         for (reason, to) in [(Reason::TooMuch, 7), (Reason::TooSlow, 7), (Reason::Reloaded, 5)] {
             let mut stream = stream();
             // The journal had more than there were chunks of.
-            stream.sent = Place::whole(1, 7);
-            assert_eq!(stream.resync(reason), text::resync(Place::whole(1, to), reason));
+            stream.sent = Position::whole(1, 7);
+            assert_eq!(stream.resync(reason), format::resync(Position::whole(1, to), reason));
         }
     }
 }
