@@ -11,16 +11,16 @@ mod ahead;
 mod connecting;
 #[path = "postgres/faults.rs"]
 mod faults;
-#[path = "postgres/hints.rs"]
-mod hints;
+#[path = "postgres/notifier.rs"]
+mod notifier;
+#[path = "postgres/pages.rs"]
+mod pages;
 #[path = "postgres/plans.rs"]
 mod plans;
 #[path = "postgres/sharing.rs"]
 mod sharing;
 #[path = "postgres/statements.rs"]
 mod statements;
-#[path = "postgres/upgrading.rs"]
-mod upgrading;
 
 use std::sync::Arc;
 use std::time::Duration;

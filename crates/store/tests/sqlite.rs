@@ -10,8 +10,8 @@ mod auditing;
 mod backing_up;
 #[path = "sqlite/foreign.rs"]
 mod foreign;
-#[path = "sqlite/migrating.rs"]
-mod migrating;
+#[path = "sqlite/importing.rs"]
+mod importing;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

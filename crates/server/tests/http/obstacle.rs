@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pool::{Fence, Lease, LeaseId, Timestamp, TokenId, UserKey};
 use store::{
-    Begun, Database, Entry, Error, Found, ImportedPool, KeyUsage, KeysFound, LeaseRecord, News,
-    Opened, Position, Reader, Search, Store, Swept, Wanted,
+    Begun, Database, Entry, Error, LeasePage, ImportedPool, KeyUsage, KeysFound, LeaseRecord, News,
+    Opened, Position, Reader, LeaseQuery, Store, Swept, Wanted,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -185,7 +185,7 @@ impl Reader for ReaderBehind {
         self.0.leases(ids).await
     }
 
-    async fn search(&self, search: &Search) -> Result<Found, Error> {
+    async fn search(&self, search: &LeaseQuery) -> Result<LeasePage, Error> {
         match self.1.searches.try_acquire() {
             Ok(permit) => permit.forget(),
             Err(error) => {

@@ -126,7 +126,7 @@ async fn views_know_deadlines() {
 async fn looking_makes_no_database() {
     let place = fresh().await;
     let sentence = refusal(place.database().audit().await);
-    assert!(sentence.contains("migrate first"), "{sentence}");
+    assert!(sentence.contains("run `token-manager migrate`"), "{sentence}");
     let facts = place.database().describe().await.unwrap();
     assert!(facts.contains(&("schema version".to_owned(), "0".to_owned())), "{facts:?}");
     let prompt = place.prompt().await;
