@@ -1122,7 +1122,7 @@ export const folders = [
         headers: key,
       },
       {
-        code: "foreign-page",
+        code: "cross-origin",
         operation: "allocateToken",
         body: user,
         headers: { "Sec-Fetch-Site": "cross-site" },
@@ -1143,7 +1143,7 @@ export const folders = [
         },
       },
       {
-        code: "held-otherwise",
+        code: "holder-mismatch",
         operation: "releaseToken",
         path: "{{token_id}}",
         body: { if_user: "not {{user}}" },
@@ -1203,7 +1203,7 @@ export const folders = [
         headers: { "Content-Type": "text/plain" },
       },
       {
-        code: "wrong-host",
+        code: "host-not-allowed",
         operation: "getPool",
         headers: { Host: "tokens.example" },
         about: "A server on other addresses than loopback may accept any name. Set the variable `onLoopback` to `false` for it, and this request is skipped.",

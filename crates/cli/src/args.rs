@@ -10,10 +10,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
 use self::leading::LEADING;
 pub use self::leading::behind_the_command;
-use crate::exit::MEANINGS;
 use crate::settings::CONFIG_ENV;
 use crate::settings::table::{Kind, SETTINGS, Setting};
-use crate::{client_config, generate, people, run};
+use crate::term::exit::MEANINGS;
+use crate::{client, generate};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -136,8 +136,8 @@ pub fn command() -> Command {
                 .arg(from)
                 .after_help(IMPORT_EXAMPLE),
         )
-        .subcommands(people::commands())
-        .subcommand(run::command())
+        .subcommands(client::commands())
+        .subcommand(client::run::command())
         .subcommands(generate::commands());
     // In an order in which people look for them.
     let mut names: Vec<_> =
@@ -176,7 +176,7 @@ fn config(command: Command) -> Command {
         .after_help(CONFIG_EXAMPLES)
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
-        .subcommands(client_config::commands())
+        .subcommands(client::config::commands())
 }
 
 fn backup(command: Command) -> Command {

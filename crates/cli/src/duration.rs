@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pool::HumanDuration;
 
-use crate::api::LONGEST_WAIT;
+use client::MAX_WAIT;
 
 /// Longer ones can't be added to every clock.
 pub const LONGEST: Duration = Duration::from_hours(24 * 36_500);
@@ -39,8 +39,8 @@ pub fn parse(text: &str) -> Result<Duration, String> {
 /// As [`parse`], and when it is longer than servers let wait.
 pub fn wait(text: &str) -> Result<Duration, String> {
     let wait = parse(text)?;
-    if wait > LONGEST_WAIT {
-        let [wait, longest] = [wait, LONGEST_WAIT].map(HumanDuration);
+    if wait > MAX_WAIT {
+        let [wait, longest] = [wait, MAX_WAIT].map(HumanDuration);
         return Err(format!("{wait} is too long: a request waits {longest} at most"));
     }
     Ok(wait)

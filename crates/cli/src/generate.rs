@@ -9,9 +9,9 @@ use clap::{ArgMatches, Args, Command, FromArgMatches as _, Subcommand};
 use clap_complete::Shell;
 use clap_mangen::Man as Page;
 
-use crate::exit::Exit;
-use crate::people::look::Out;
-use crate::people::trouble::Trouble;
+use crate::term::error::CliError;
+use crate::term::exit::Exit;
+use crate::term::output::Out;
 
 /// What there is to print.
 #[derive(Debug, Subcommand)]
@@ -37,7 +37,7 @@ pub fn perform(matches: &ArgMatches, program: Command) -> ExitCode {
         Ok(Papers::Man(man)) => man.perform(program),
         Err(error) => return crate::usage(&error),
     };
-    done.map_or_else(Trouble::tell, |()| ExitCode::SUCCESS)
+    done.map_or_else(CliError::print, |()| ExitCode::SUCCESS)
 }
 
 /// Print completions for a shell
@@ -56,7 +56,7 @@ struct Completions {
 
 impl Completions {
     /// Prints them.
-    fn perform(self, mut program: Command) -> Result<(), Trouble> {
+    fn perform(self, mut program: Command) -> Result<(), CliError> {
         let shell = match self.shell.as_str() {
             "bash" => Shell::Bash,
             "zsh" => Shell::Zsh,
@@ -88,7 +88,7 @@ struct Man {
 
 impl Man {
     /// Prints or writes them.
-    fn perform(self, program: Command) -> Result<(), Trouble> {
+    fn perform(self, program: Command) -> Result<(), CliError> {
         let mut command = program.disable_help_subcommand(true);
         command.build();
         let Some(dir) = &self.dir else {
@@ -96,7 +96,7 @@ impl Man {
         };
         write(&command, dir).map_err(|error| {
             let what = format!("the pages can't be written to {}: {error}", dir.display());
-            Trouble::new(Exit::Failed, what).hint("another --dir")
+            CliError::new(Exit::Failed, what).hint("another --dir")
         })
     }
 }

@@ -2,19 +2,13 @@
 //! Those that serve or tend a pool read the settings and leave the rest to other crates; those for
 //! people and `run` ask a server over HTTP.
 
-mod acquire;
-mod api;
 mod args;
-mod client_config;
+mod client;
 mod duration;
-mod exit;
 mod generate;
 mod log;
-mod people;
-mod print;
 #[cfg(test)]
 mod reference;
-mod run;
 mod server;
 mod settings;
 mod term;
@@ -25,15 +19,15 @@ use std::backtrace::Backtrace;
 use std::process::ExitCode;
 
 use crate::args::Given;
-use crate::print::{complain, count};
 use crate::settings::mask;
+use crate::term::print::complain;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         // What is said in one may be anybody's text.
         term::say(&format!("{panic}\n{}\n", Backtrace::capture()));
     }));
-    if let Some(code) = run::stage() {
+    if let Some(code) = client::run::become_command() {
         return code;
     }
     let matches =
@@ -44,12 +38,12 @@ fn main() -> ExitCode {
     // Fails only where somebody else has installed one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match matches.subcommand() {
-        Some(("run", matches)) => return run::run(matches),
+        Some(("run", matches)) => return client::run::perform(matches),
         Some(("config", matches)) if matches.subcommand_name().is_some() => {
             let (name, matches) = matches.subcommand().expect("there is one");
-            return client_config::perform(name, matches);
+            return client::config::perform(name, matches);
         }
-        Some((name, _)) if people::knows(name) => return people::perform(&matches),
+        Some((name, _)) if client::knows(name) => return client::perform(&matches),
         Some((name, _)) if generate::knows(name) => {
             return generate::perform(&matches, args::command());
         }

@@ -6,8 +6,8 @@ use std::path::Path;
 use clap::{Arg, Command};
 
 use crate::args;
-use crate::exit::MEANINGS;
 use crate::settings::table::SETTINGS;
+use crate::term::exit::MEANINGS;
 
 const INTRO: &str = "\
 # The command line

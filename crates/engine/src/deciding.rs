@@ -1,8 +1,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use pool::{
-    Batch, BatchContext, Change, Command, IdempotencyKeys, KeyUse, LeaseId, Outcome, Timestamp,
-    UserKey,
+    Batch, BatchContext, Command, Finished, IdempotencyKeys, LeaseId, Outcome, Timestamp, UserKey,
 };
 use store::KeysFound;
 
@@ -13,13 +12,10 @@ use crate::writer::{Writer, put_back};
 /// How many of those in the queue have their keys looked up together.
 const KEYS_AT_ONCE: usize = 64;
 
-/// What a batch came to.
+/// The result of a decided batch.
 pub(crate) struct Decided {
     pub outcomes: Vec<(Request, Outcome)>,
-    pub changes: Vec<Change>,
-    /// When those leases had started that ended, in the order of the changes.
-    pub starts_of_ended: Vec<Timestamp>,
-    pub keys: Vec<KeyUse>,
+    pub finished: Finished,
 }
 
 impl Writer {
@@ -32,10 +28,9 @@ impl Writer {
         waiting: &mut VecDeque<Request>,
         limit: usize,
     ) -> Result<Decided, store::Error> {
-        let (server, journal_at) = (self.shared.server, self.shared.journal_at(copy));
         let keys = waiting.iter().take(limit).filter_map(Request::key);
         let keys = self.look_up(keys.collect(), now).await?;
-        let context = BatchContext { now, server, journal_at, keys };
+        let context = BatchContext { observer: self.shared.observer(copy, now), keys };
         let mut batch = copy.pool.batch(context);
         let mut outcomes = Outcomes::with_capacity(waiting.len().min(limit));
         for _ in 0..limit {
@@ -57,8 +52,7 @@ impl Writer {
             put_back(waiting, outcomes.all.into_iter().map(|(request, _)| request));
             return Err(error);
         }
-        let (starts_of_ended, keys) = (batch.take_starts_of_ended(), batch.take_keys_used());
-        Ok(Decided { outcomes: outcomes.all, changes: batch.finish(), starts_of_ended, keys })
+        Ok(Decided { outcomes: outcomes.all, finished: batch.finish() })
     }
 
     /// Serves up to `limit` of the tickets in the pool's queue, as long as there is a token for them; and

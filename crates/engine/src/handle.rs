@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Command, HolderCondition, IdempotencyKey, Lease, LeaseId, Outcome, Pool, Refusal,
-    ServerId, Ticket, Timestamp, TokenId, TokenValue, User, Waiting,
+    Allocation, Command, HolderCondition, IdempotencyKey, Lease, LeaseId, Observer, Outcome, Pool,
+    Refusal, Ticket, Timestamp, TokenId, TokenValue, User, Waiting,
 };
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc};
@@ -179,8 +179,7 @@ impl Handle {
         let view = |copy: &Copy, now| {
             let (epoch, version) = (copy.position.epoch, copy.position.version);
             let stamp = Stamp { epoch, version, overdue: copy.pool.overdue(now) };
-            let (server, journal_at) = (self.shared.server, self.shared.journal_at(copy));
-            look(View { pool: &copy.pool, now, stamp, server, journal_at })
+            look(View { pool: &copy.pool, now, stamp, observer: self.shared.observer(copy, now) })
         };
         self.shared.read(scope, view).await
     }
@@ -354,21 +353,20 @@ pub struct View<'a> {
     pub now: Timestamp,
     /// Equal stamps mean that nothing differs, in views of [`Scope::Pool`].
     pub stamp: Stamp,
-    server: ServerId,
-    journal_at: Option<Timestamp>,
+    observer: Observer,
 }
 
 impl View<'_> {
     /// How many wait for a token. Not part of what a [`Stamp`] stands for.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.pool.waiting(self.now, self.server, self.journal_at)
+        self.pool.waiting(&self.observer)
     }
 
     /// The queue, first come first. Not part of what a [`Stamp`] stands for.
     pub fn queue(&self) -> impl Iterator<Item = &Ticket> {
-        let View { now, server, journal_at, .. } = *self;
-        self.pool.tickets().filter(move |ticket| ticket.is_live(now, server, journal_at))
+        let observer = self.observer;
+        self.pool.tickets().filter(move |ticket| ticket.is_live(&observer))
     }
 }
 

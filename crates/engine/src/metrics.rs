@@ -279,7 +279,7 @@ impl Collector for Gauges {
         let seen = shared.copy().as_ref().map(|copy| {
             let Copy { pool, position, at, .. } = copy;
             let now = now.max(*at);
-            let waiting = pool.waiting(now, shared.server, shared.journal_at(copy));
+            let waiting = pool.waiting(&shared.observer(copy, now));
             (pool.size(), pool.active(now), waiting, *position)
         });
         let Some((size, active, waiting, position)) = seen else { return Ok(()) };

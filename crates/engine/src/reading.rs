@@ -4,7 +4,7 @@ use std::sync::{
 };
 use std::time::Duration;
 
-use pool::{HumanDuration, ServerId, Timestamp};
+use pool::{HumanDuration, Observer, ServerId, Timestamp};
 use store::{Durability, Entry, LogSize, News, Position, Reader, Uptime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -104,10 +104,9 @@ impl Shared {
         self.reader.get().is_some_and(|reader| reader.shared())
     }
 
-    /// The time of the journal's newest entry that the copy has, if other servers may share the
-    /// pool; see [`pool::Ticket::is_live`].
-    pub fn journal_at(&self, copy: &Copy) -> Option<Timestamp> {
-        self.is_shared().then_some(copy.at)
+    /// This server at `now`, with the newest journal entry that the copy has.
+    pub fn observer(&self, copy: &Copy, now: Timestamp) -> Observer {
+        Observer::new(now, self.server, self.is_shared().then_some(copy.at))
     }
 
     /// All that happens to leases from now on, batch by batch.

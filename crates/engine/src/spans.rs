@@ -192,7 +192,7 @@ pub(crate) fn decided(batch: &mut Span, decided: &Decided) {
     // An unsigned number would be exported as text.
     let count = |of: usize| i64::try_from(of).unwrap_or(i64::MAX);
     batch.record("batch.commands", count(decided.outcomes.len()));
-    batch.record("batch.changes", count(decided.changes.len()));
+    batch.record("batch.changes", count(decided.finished.changes.len()));
     for way in ways {
         way.with(|stages| stages.join(batch));
     }

@@ -308,9 +308,10 @@ impl Turns {
     /// these lapse in time if it is dead.
     fn witness(&mut self) {
         let (shared, now) = (&self.writer.shared, self.writer.shared.estimate());
-        let needed = shared.copy().as_ref().is_some_and(|copy| {
-            copy.pool.needs_witness(now, shared.server, shared.journal_at(copy))
-        });
+        let needed = shared
+            .copy()
+            .as_ref()
+            .is_some_and(|copy| copy.pool.needs_witness(&shared.observer(copy, now)));
         if needed {
             self.waiting.push_back(Request::unattended(Command::Heartbeat));
         }
@@ -340,10 +341,10 @@ impl Turns {
         let shared = &self.writer.shared;
         let copy = shared.copy();
         let copy = copy.as_ref()?;
-        let (pool, journal_at) = (&copy.pool, shared.journal_at(copy));
+        let (pool, observer) = (&copy.pool, shared.observer(copy, now));
         let connected = |ticket: &Ticket| !self.writer.held.is_absent(ticket.lease_id);
-        let chance = pool.next_chance(now, shared.server, journal_at, connected);
-        let death = pool.next_death(now, shared.server, journal_at);
+        let chance = pool.next_chance(&observer, connected);
+        let death = pool.next_death(&observer);
         pool.next_deadline().into_iter().chain(chance).chain(death).min()
     }
 }

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::error::Error as Cause;
 use std::sync::Arc;
 
-use pool::{Command, Outcome, Refusal, Timestamp, Waiting};
+use pool::{Command, Finished, Outcome, Refusal, Timestamp, Waiting};
 use store::{Begun, Entry, Notifier, News, Position, Store, Uptime};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, error, info, warn};
@@ -52,8 +52,23 @@ pub(crate) struct Writer {
 /// A batch that was sent to the database, with no word since on whether it became durable.
 pub(crate) struct Unsettled {
     entry: Entry,
-    starts_of_ended: Vec<Timestamp>,
-    decided: Vec<(Request, Outcome)>,
+    /// Starts of the leases that ended.
+    ended: Vec<Timestamp>,
+    outcomes: Vec<(Request, Outcome)>,
+}
+
+/// A decided batch on its way to the database.
+struct Attempt {
+    /// The replica with the changes of the batch.
+    copy: Copy,
+    /// The position from which `news` were asked, for publishing them with the batch.
+    known: Position,
+    news: News,
+    position: Position,
+    at: Timestamp,
+    decided: Decided,
+    /// Whether the next batch begins together with the commit.
+    then_begin: bool,
 }
 
 /// How far the copy may be behind the readers' before it is made from that anew. Further behind, the
@@ -163,7 +178,7 @@ impl Writer {
         };
         spans::decided(&mut span, &decided);
         self.span = span.clone();
-        if decided.changes.is_empty() && gap.is_none() && !self.unwritten {
+        if decided.finished.changes.is_empty() && gap.is_none() && !self.unwritten {
             self.store.abandon().await;
             self.shared.time.reached(now).await;
             self.shared.publish(&known, news, None);
@@ -172,7 +187,8 @@ impl Writer {
         }
         let position = next(copy.position, gap, ids::batch());
         let then_begin = may_begin && decided.outcomes.len() > 1;
-        let write = self.write(copy, (known, news), (position, now), decided, then_begin, waiting);
+        let attempt = Attempt { copy, known, news, position, at: now, decided, then_begin };
+        let write = self.write(attempt, waiting);
         // It may have no span until now.
         let written = write.instrument(span).await?;
         if gap.is_some() && written {
@@ -204,13 +220,10 @@ impl Writer {
     /// Makes a batch durable and answers its commands.
     async fn write(
         &mut self,
-        mut copy: Copy,
-        (known, news): (Position, News),
-        (position, at): (Position, Timestamp),
-        Decided { outcomes, changes, starts_of_ended, keys }: Decided,
-        then_begin: bool,
+        Attempt { mut copy, known, news, position, at, decided, then_begin }: Attempt,
         waiting: &mut VecDeque<Request>,
     ) -> Result<bool, Failure> {
+        let Decided { outcomes, finished: Finished { changes, keys_used: keys, ended } } = decided;
         let (server, fence) = (self.shared.server, copy.pool.fence());
         let entry = Entry { position, server, at, fence, changes, keys };
         let started = Instant::now();
@@ -227,7 +240,7 @@ impl Writer {
                 self.unwritten = false;
                 copy.settle(&entry);
                 self.shared.metrics.committed(started);
-                self.count(&entry, &starts_of_ended, outcomes.len());
+                self.count(&entry, &ended, outcomes.len());
                 self.shared.time.reached(at).await;
                 self.shared.publish(&known, news, Some(&entry));
                 self.answer(outcomes, copy, at);
@@ -238,7 +251,7 @@ impl Writer {
             Err(store::Error::Unknown(cause)) => {
                 let (error, batch) = (&*cause as &dyn Cause, position.batch.0);
                 warn!(error, %batch, "a commit's outcome has to be found out");
-                self.unsettled = Some(Unsettled { entry, starts_of_ended, decided: outcomes });
+                self.unsettled = Some(Unsettled { entry, ended, outcomes });
                 Err(Failure::Away)
             }
             Err(error) => {
@@ -274,7 +287,7 @@ impl Writer {
     /// still under way, and answers those who wait or lets them wait on.
     async fn settle(
         &mut self,
-        Unsettled { entry, starts_of_ended, decided }: Unsettled,
+        Unsettled { entry, ended, outcomes }: Unsettled,
         mut copy: Copy,
         known: &Position,
         news: News,
@@ -284,7 +297,7 @@ impl Writer {
         let durable = match spans::step(&self.span, "settle", has).await {
             Ok(durable) => durable,
             Err(error) => {
-                self.unsettled = Some(Unsettled { entry, starts_of_ended, decided });
+                self.unsettled = Some(Unsettled { entry, ended, outcomes });
                 return Err(error.into());
             }
         };
@@ -294,9 +307,9 @@ impl Writer {
         if durable == Some(true) {
             // It may or may not have been among the news; it is passed over where it was.
             let fits = copy.advance(&entry);
-            self.count(&entry, &starts_of_ended, decided.len());
+            self.count(&entry, &ended, outcomes.len());
             self.shared.publish(known, news, Some(&entry));
-            self.answer(decided, copy, entry.at);
+            self.answer(outcomes, copy, entry.at);
             self.notifier.notify();
             if fits.is_err() {
                 self.copy = None;
@@ -305,7 +318,7 @@ impl Writer {
         }
         self.shared.publish(known, news, None);
         self.copy = Some(copy);
-        let mut requests: Vec<Request> = decided.into_iter().map(|(request, _)| request).collect();
+        let mut requests: Vec<Request> = outcomes.into_iter().map(|(request, _)| request).collect();
         if durable.is_none() {
             // What the engine asks of itself may be done twice.
             let attended = requests.extract_if(.., |request| request.is_attended());
@@ -351,9 +364,9 @@ impl Writer {
     }
 
     /// Counts a batch that became durable.
-    fn count(&self, entry: &Entry, starts_of_ended: &[Timestamp], commands: usize) {
+    fn count(&self, entry: &Entry, ended: &[Timestamp], commands: usize) {
         let now = || self.shared.estimate();
-        self.shared.metrics.wrote(entry, starts_of_ended, commands, now);
+        self.shared.metrics.wrote(entry, ended, commands, now);
     }
 
     fn answer(&mut self, decided: Vec<(Request, Outcome)>, copy: Copy, at: Timestamp) {

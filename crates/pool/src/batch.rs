@@ -5,68 +5,66 @@ use uuid::Uuid;
 use crate::waiting::Available;
 use crate::{
     Change, Command, End, EndReason, Fence, HolderCondition, IdempotencyKeys, KeyUse, Lease,
-    LeaseId, Outcome, Pool, ServerId, Ticket, Timestamp, TokenId,
+    LeaseId, Observer, Outcome, Pool, ServerId, Ticket, Timestamp, TokenId,
 };
 
-/// What a batch is decided by, besides the pool. A bare [`Timestamp`] stands for a server that is
-/// alone and remembers no keys.
+/// Everything besides the pool that decides a batch. A bare [`Timestamp`] is the context of a server that
+/// is alone and remembers no keys.
 #[derive(Debug)]
 pub struct BatchContext {
-    /// The moment at which all of it happens.
-    pub now: Timestamp,
-    /// The server that decides.
-    pub server: ServerId,
-    /// The time of the journal's newest entry, where other servers may share the pool; None where no
-    /// others can. See [`Ticket::is_live`].
-    pub journal_at: Option<Timestamp>,
-    /// What is remembered of the keys that the commands bear.
+    /// The deciding server, and the time of the batch.
+    pub observer: Observer,
+    /// The remembered keys, as far as the commands have any.
     pub keys: IdempotencyKeys,
 }
 
 impl From<Timestamp> for BatchContext {
     fn from(now: Timestamp) -> Self {
-        let server = ServerId(Uuid::nil());
-        BatchContext { now, server, journal_at: None, keys: IdempotencyKeys::default() }
+        let observer = Observer { now, server: ServerId(Uuid::nil()), journal_at: None };
+        BatchContext { observer, keys: IdempotencyKeys::default() }
     }
 }
 
-/// Commands that are decided together, at one moment, and are to be made durable together.
+/// Commands that are decided together, at one moment, and become durable together.
 #[derive(Debug)]
 pub struct Batch<'a> {
     pool: &'a mut Pool,
+    /// Its `journal_at` is the time of this batch, since the batch begins with leaving out of every
+    /// server's silence what does not count.
+    observer: Observer,
     now: Timestamp,
-    server: ServerId,
+    /// As the context has it.
     journal_at: Option<Timestamp>,
     keys: IdempotencyKeys,
-    /// The last fence given before this batch: leases above it were granted in this one.
+    /// The last fence before this batch. Leases above it were granted in this batch.
     fence_before: Fence,
-    changes: Vec<Change>,
-    /// When those leases had started that ended, in the order of the changes.
-    starts_of_ended: Vec<Timestamp>,
-    keys_used: Vec<KeyUse>,
+    finished: Finished,
+}
+
+/// The result of a batch, to be made durable.
+#[derive(Debug, Default)]
+pub struct Finished {
+    /// The changes, in order. Empty if nothing changed.
+    pub changes: Vec<Change>,
+    /// The keys that were used for the first time.
+    pub keys_used: Vec<KeyUse>,
+    /// Starts of the leases that ended, in the order of the changes.
+    pub ended: Vec<Timestamp>,
 }
 
 impl<'a> Batch<'a> {
     pub(crate) fn begin(pool: &'a mut Pool, context: BatchContext) -> Self {
-        let BatchContext { now, server, journal_at, keys } = context;
+        let BatchContext { observer: Observer { now, server, journal_at }, keys } = context;
         let fence_before = pool.fence();
-        let mut batch = Batch {
-            pool,
-            now,
-            server,
-            journal_at,
-            keys,
-            fence_before,
-            changes: Vec::new(),
-            starts_of_ended: Vec::new(),
-            keys_used: Vec::new(),
-        };
-        // However late anyone looks, a lease ended at its deadline, and the name of the lease and
-        // not of its token says what ends.
+        let observer = Observer { now, server, journal_at: journal_at.map(|_| now) };
+        let finished = Finished::default();
+        let mut batch = Batch { pool, observer, now, journal_at, keys, fence_before, finished };
+        // A lease ends at its deadline, however late the batch is. The change names the lease, not the
+        // token, so it can't end another lease.
         while let Some(lease) = batch.pool.first_overdue(now) {
             let (id, fence, started_at) = (lease.id, lease.fence, lease.started_at);
             let end = End { at: lease.expires_at, reason: EndReason::Expired };
-            batch.starts_of_ended.push(started_at);
+            batch.finished.ended.push(started_at);
             batch.record(Change::LeaseEnded { lease_id: id, fence, end });
         }
         match journal_at {
@@ -81,8 +79,8 @@ impl<'a> Batch<'a> {
         batch
     }
 
-    /// Decides one command. `None` means that nothing was decided because the command would evict
-    /// a lease granted in this very batch: end the batch and put the command first in the next.
+    /// Decides one command. `None` if the command would evict a lease that this batch granted: nothing was
+    /// decided, and the command belongs at the front of the next batch.
     #[must_use]
     pub fn decide(&mut self, command: &Command) -> Option<Outcome> {
         match command {
@@ -103,12 +101,11 @@ impl<'a> Batch<'a> {
         .into()
     }
 
-    /// The ticket of this server that is to be served next, among those whose clients are `connected`;
-    /// None when there is none, or when there is nothing for those who wait.
+    /// The first ticket of this server that can get a token now, among tickets whose clients are
+    /// `connected`.
     #[must_use]
     pub fn next_in_queue(&self, connected: impl Fn(&Ticket) -> bool) -> Option<&Ticket> {
-        let first = self.pool.first_of(self.now, self.server, self.judged_at(), connected);
-        let (rank, ticket) = first?;
+        let (rank, ticket) = self.pool.first_of(&self.observer, connected)?;
         let available = match self.pool.available(rank, self.now) {
             Available::Free => true,
             Available::Evictable { fence } => fence <= self.fence_before,
@@ -117,50 +114,32 @@ impl<'a> Batch<'a> {
         available.then_some(ticket)
     }
 
-    /// The leases that are waited for at this server, first come first.
+    /// The tickets of this server, in order.
     pub fn queue(&self) -> impl Iterator<Item = LeaseId> {
-        let own = self.pool.queue.tickets().filter(|ticket| ticket.server == self.server);
+        let own = self.pool.queue.tickets().filter(|ticket| ticket.server == self.observer.server);
         own.map(|ticket| ticket.lease_id)
     }
 
-    /// Adds what is remembered of further keys, after some commands were decided.
+    /// Adds further remembered keys, after some commands were decided.
     pub fn learn(&mut self, keys: IdempotencyKeys) {
-        self.keys.learn(keys, self.keys_used.len());
+        self.keys.learn(keys, self.finished.keys_used.len());
     }
 
     /// The leases that this batch granted to allocations with keys.
     #[must_use]
     pub fn granted_with_keys(&self) -> Vec<LeaseId> {
-        self.keys_used.iter().map(|used| used.lease_id).collect()
+        self.finished.keys_used.iter().map(|used| used.lease_id).collect()
     }
 
-    /// The keys that were used for the first time, to be made durable with the changes. Empty when
-    /// asked again.
-    pub fn take_keys_used(&mut self) -> Vec<KeyUse> {
-        std::mem::take(&mut self.keys_used)
-    }
-
-    /// When the leases had started whose ends are among the changes, in their order. Empty when asked
-    /// again.
-    pub fn take_starts_of_ended(&mut self) -> Vec<Timestamp> {
-        std::mem::take(&mut self.starts_of_ended)
-    }
-
-    /// The changes this batch made, in order. Empty when nothing changed.
+    /// The result of the batch.
     #[must_use]
-    pub fn finish(self) -> Vec<Change> {
-        self.changes
+    pub fn finish(self) -> Finished {
+        self.finished
     }
 
-    /// By which moment of the journal this batch judges other servers' silence: its own, since what was to be
-    /// left out of it is left out already.
-    fn judged_at(&self) -> Option<Timestamp> {
-        self.journal_at.map(|_| self.now)
-    }
-
-    /// No other server is left for the clients that come back to ask for these.
+    /// Without other servers, clients can only come back to this one for their tickets.
     fn take_over_kept_tickets(&mut self) {
-        let (server, at) = (self.server, self.now);
+        let Observer { server, now: at, .. } = self.observer;
         let others = self.pool.queue.tickets().filter(|ticket| ticket.server != server);
         let kept: Vec<LeaseId> =
             others.filter(|ticket| ticket.is_kept()).map(|ticket| ticket.lease_id).collect();
@@ -169,11 +148,9 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Whoever waited there waits no more.
     fn drop_dead_tickets(&mut self) {
-        let (now, server, journal_at) = (self.now, self.server, self.judged_at());
-        let tickets = self.pool.queue.tickets();
-        let dead = tickets.filter(|ticket| !ticket.is_live(now, server, journal_at));
+        let now = self.now;
+        let dead = self.pool.queue.tickets().filter(|ticket| !ticket.is_live(&self.observer));
         let end = |ticket: &Ticket| match ticket.lease_id {
             lease_id if ticket.is_kept() && ticket.until <= now => {
                 Change::WaitTimedOut { lease_id, at: now }
@@ -191,10 +168,10 @@ impl<'a> Batch<'a> {
             return Outcome::UnknownToken;
         };
         let latest = token.latest.map(|lease| lease.clone().seen_at(self.now));
-        // Giving back twice what one held is no error.
+        // Releasing twice is idempotent.
         let as_expected = |lease: &Lease| {
-            let given_back = lease.end.is_none_or(|end| end.reason == EndReason::Released);
-            if_held.fits(lease) && given_back
+            let released = lease.end.is_none_or(|end| end.reason == EndReason::Released);
+            if_held.fits(lease) && released
         };
         if !if_held.is_anything() && !latest.as_ref().is_some_and(as_expected) {
             return Outcome::HolderMismatch { latest };
@@ -251,17 +228,18 @@ impl<'a> Batch<'a> {
     }
 
     fn lapse(&mut self, lease_id: LeaseId) -> Outcome {
-        // Its client may have asked at another server meanwhile.
-        if self.pool.ticket(lease_id).is_some_and(|ticket| ticket.server == self.server) {
+        // The client may have asked at another server meanwhile.
+        if self.pool.ticket(lease_id).is_some_and(|ticket| ticket.server == self.observer.server) {
             self.leave_queue(lease_id);
         }
         Outcome::GaveUp
     }
 
     fn heartbeat(&mut self) -> Outcome {
-        let (server, at) = (self.server, self.now);
+        let (server, at) = (self.observer.server, self.now);
         let has_tickets = self.pool.queue.tickets().any(|ticket| ticket.server == server);
-        if has_tickets || self.pool.needs_witness(at, server, self.journal_at) {
+        let observer = Observer { journal_at: self.journal_at, ..self.observer };
+        if has_tickets || self.pool.needs_witness(&observer) {
             self.record(Change::ServerHeard { server, at });
         }
         Outcome::Heard
@@ -278,14 +256,14 @@ impl<'a> Batch<'a> {
 
     fn end(&mut self, mut lease: Lease, reason: EndReason) -> Lease {
         let end = End { at: self.now, reason };
-        self.starts_of_ended.push(lease.started_at);
+        self.finished.ended.push(lease.started_at);
         self.record(Change::LeaseEnded { lease_id: lease.id, fence: lease.fence, end });
         lease.end = Some(end);
         lease
     }
 
     fn record(&mut self, change: Change) {
-        self.pool.apply(&change).expect("a change that was decided on this state fits it");
-        self.changes.push(change);
+        self.pool.apply(&change).expect("a change fits the state on which it was decided");
+        self.finished.changes.push(change);
     }
 }

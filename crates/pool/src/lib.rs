@@ -24,7 +24,7 @@ mod user;
 mod waiting;
 mod words;
 
-pub use batch::{Batch, BatchContext};
+pub use batch::{Batch, BatchContext, Finished};
 pub use change::Change;
 pub use command::{Allocation, Command, Grant, HolderCondition, Outcome, Refusal, Waiting};
 pub use human::{HumanDuration, InvalidDuration};
@@ -32,8 +32,8 @@ pub use key::{IdempotencyKey, IdempotencyKeys, InvalidKey, KeyUse, Remembered, U
 pub use lease::{End, EndReason, Fence, Lease, LeaseId};
 pub use policy::{InvalidPolicy, Policy, PolicyField, PolicyPatch, ValueKind, WhenFull};
 pub use queue::{
-    HEARTBEAT_INTERVAL, MAX_COUNTED_GAP, MAX_TICKETS, SERVER_TIMEOUT, ServerId, TICKET_GRACE,
-    Ticket,
+    HEARTBEAT_INTERVAL, MAX_COUNTED_GAP, MAX_TICKETS, Observer, SERVER_TIMEOUT, ServerId,
+    TICKET_GRACE, Ticket,
 };
 pub use state::{Inconsistent, Pool, TokenView};
 pub use time::Timestamp;

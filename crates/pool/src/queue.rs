@@ -6,78 +6,78 @@ use uuid::Uuid;
 
 use crate::{IdempotencyKey, Inconsistent, LeaseId, Timestamp, User, UserKey};
 
-/// Names a running server, of which several may share a pool.
+/// Id of a running server. Several servers may share a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ServerId(pub Uuid);
 
-/// How many may wait for a token at the same time.
+/// Maximum number of tickets in the queue.
 pub const MAX_TICKETS: usize = 10_000;
 
-/// A server that was silent for this long is dead, and its tickets with it. Only time in which some
-/// server reached the database counts, see [`MAX_COUNTED_GAP`].
+/// Silence after which a server is dead, and its tickets with it. Only time in which some server reached the
+/// database counts, see [`MAX_COUNTED_GAP`].
 pub const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a server with tickets writes a heartbeat. A server that sees tickets of another one that
-/// is silent for longer writes them as well, as a witness of that silence.
+/// Interval of the heartbeats of a server with tickets. A server that sees tickets of another, silent server
+/// writes heartbeats as well, as a witness of that silence.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a ticket with a key keeps its place while its client does not ask for it.
+/// Time for which a ticket with a key keeps its place without a request.
 pub const TICKET_GRACE: Duration = Duration::from_secs(15);
 
-/// For how long a client may be told that its wait is over.
+/// Time for which a timed out wait is remembered, for the client's next request.
 const TOLD_WITHIN: Duration = TICKET_GRACE.saturating_add(MAX_COUNTED_GAP);
 
-/// How many tickets are remembered that were given up.
+/// Maximum number of given up tickets that are remembered.
 const GIVEN_UP: usize = 1_000;
 
-/// The most that the time between two entries of the journal counts as silence. As long as any server
-/// reaches the database, heartbeats keep entries closer together than this while there are tickets.
-/// Where they are further apart, no server reached it, and none could be heard of.
+/// Maximum silence that counts between two journal entries. While the queue has tickets and any server reaches
+/// the database, heartbeats keep entries closer together. A larger gap is an outage, in which no server could
+/// be heard of.
 pub const MAX_COUNTED_GAP: Duration = Duration::from_secs(2);
 
-/// A place in the queue of those who wait for a token.
+/// A place in the queue for a token.
 ///
-/// A ticket without a key lasts as long as the request that it is for. One with a key is kept while no
-/// request for it is under way, at most for [`TICKET_GRACE`], and its client may ask for it at any server.
+/// A ticket without a key lasts as long as its request. A ticket with a key keeps its place between requests
+/// for at most [`TICKET_GRACE`], and its client may ask at any server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
-    /// Names the ticket, and the lease that it is for.
+    /// Id of the ticket, and of the lease that it may become.
     pub lease_id: LeaseId,
-    /// Smaller numbers come first.
+    /// Number in the queue; the smallest is the first.
     pub number: i64,
-    /// The server that serves the ticket: its client is connected to it, or was last.
+    /// The server to which the client is or was last connected.
     pub server: ServerId,
     /// When that server was last heard of.
     pub heard_at: Timestamp,
     /// When the wait began.
     pub since: Timestamp,
-    /// When the wait is over.
+    /// When the wait times out.
     pub until: Timestamp,
-    /// Who waits.
+    /// The user who waits.
     pub user: User,
-    /// The key by which its client asks for it again.
+    /// The idempotency key of the client's requests.
     pub key: Option<IdempotencyKey>,
-    /// The length of the lease that was asked for, if any.
+    /// The requested length of the lease, if any.
     pub asked_lease: Option<Duration>,
-    /// The wait that was asked for, if any.
+    /// The requested wait, if any.
     pub asked_wait: Option<Duration>,
 }
 
 impl Ticket {
-    /// Whether it keeps its place while no request for it is under way.
+    /// Whether the ticket keeps its place between requests.
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.key.is_some()
     }
 
-    /// What finds the ticket again.
+    /// The key and its user, by which requests find the ticket.
     #[must_use]
     pub fn user_key(&self) -> Option<UserKey> {
         self.key.as_ref().map(|key| key.of(self.user.id))
     }
 
-    /// For how long its server may be silent. Its client may have asked for it up to a heartbeat after
-    /// the server was last heard of, and an outage that began then counts for [`MAX_COUNTED_GAP`].
+    /// Maximum silence of the ticket's server. The client may have asked up to a heartbeat after the server was
+    /// last heard of, and an outage that began then counts for [`MAX_COUNTED_GAP`].
     pub(crate) fn silence(&self) -> Duration {
         if self.is_kept() {
             TICKET_GRACE + HEARTBEAT_INTERVAL + MAX_COUNTED_GAP
@@ -86,27 +86,45 @@ impl Ticket {
         }
     }
 
-    /// Whether the ticket is valid at `now`, as the server `asker` has to assume.
-    ///
-    /// Other servers that share the pool have to be heard of, or they are dead. The journal tells how
-    /// long they were silent, so that every server judges alike, however recently it was started or
-    /// reached the database again: `journal_at` is the time of the newest entry, after which no more
-    /// than [`MAX_COUNTED_GAP`] counts. It is `None` where no other server can share the pool: all others are dead,
-    /// and the tickets that they kept belong to the asker.
+    /// Whether the ticket is valid, as `observer` has to assume.
     #[must_use]
-    pub fn is_live(&self, now: Timestamp, asker: ServerId, journal_at: Option<Timestamp>) -> bool {
+    pub fn is_live(&self, observer: &Observer) -> bool {
+        let Observer { now, server, journal_at } = *observer;
         let heard = |at: Timestamp| {
             self.heard_at.after(self.silence()) > now.min(at.after(MAX_COUNTED_GAP))
         };
-        let served = self.server == asker || journal_at.map_or(self.is_kept(), heard);
+        let served = self.server == server || journal_at.map_or(self.is_kept(), heard);
         self.until > now && served
     }
 }
 
-/// Those who wait, first come first served.
+/// A server that judges at `now` which tickets are valid.
 ///
-/// Of the two ways to find a ticket, by its place and by its lease, neither searches the queue. To
-/// remove one moves those behind it (or before it, if they are fewer).
+/// Other servers have to be heard of, or they are dead. Their silence is measured by the journal, so that all
+/// servers judge alike, however recently they started or reached the database again.
+#[derive(Clone, Copy, Debug)]
+pub struct Observer {
+    /// The time.
+    pub now: Timestamp,
+    /// The server.
+    pub server: ServerId,
+    /// Time of the newest journal entry: at most [`MAX_COUNTED_GAP`] after it counts as silence. `None` if no
+    /// other server can share the pool: then all others are dead, and their kept tickets belong to this one.
+    pub journal_at: Option<Timestamp>,
+}
+
+impl Observer {
+    /// The observer with these fields.
+    #[must_use]
+    pub const fn new(now: Timestamp, server: ServerId, journal_at: Option<Timestamp>) -> Self {
+        Observer { now, server, journal_at }
+    }
+}
+
+/// The queue, first come first served.
+///
+/// Finding a ticket by rank or by lease does not search the queue. Removing a ticket moves the tickets behind it
+/// (or before it, if they are fewer).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
     /// In the order of their numbers.
@@ -114,14 +132,14 @@ pub(crate) struct Queue {
     numbers: HashMap<LeaseId, i64>,
     /// The tickets with a key.
     keys: HashMap<UserKey, LeaseId>,
-    /// The tickets that were given up last, for the servers where requests for them may wait.
+    /// The tickets that were given up last: requests may still wait with them, at any server.
     given_up: VecDeque<LeaseId>,
-    /// When the waits of tickets with a key were over whose clients were not told yet, for as long as
-    /// these may ask; the oldest first in the list. A copy that is loaded whole does without.
+    /// When waits of tickets with a key timed out, until their clients received that answer or may no longer
+    /// ask; the list has the oldest first. A replica that is loaded whole does not have them.
     timed_out: HashMap<UserKey, Timestamp>,
     timed_out_order: VecDeque<(Timestamp, UserKey)>,
-    /// The largest number seen: one that was given is not given again right after its ticket left,
-    /// since both may come to be written in one statement.
+    /// The largest number so far. The number of a ticket that left is not given again at once, since one
+    /// statement may write both tickets.
     last_number: i64,
 }
 
@@ -139,7 +157,7 @@ impl Queue {
         self.rank(lease_id).map(|rank| &self.tickets[rank])
     }
 
-    /// How many are before the ticket; None when there is no such ticket.
+    /// Number of tickets before this one.
     pub fn rank(&self, lease_id: LeaseId) -> Option<usize> {
         let number = self.numbers.get(&lease_id)?;
         self.tickets.binary_search_by_key(number, |ticket| ticket.number).ok()
@@ -171,11 +189,11 @@ impl Queue {
             if self.keys.contains_key(&key) {
                 return Err(Inconsistent(format!("ticket {number} has the key of another one")));
             }
-            // A server that did not know that the wait before was over let the client wait again.
+            // A server that did not know of the time-out let the client wait again.
             self.timed_out.remove(&key);
             self.keys.insert(key, lease_id);
         }
-        // A server that does not know that it was given up may queue it again.
+        // A server that does not know that the ticket was given up may queue it again.
         self.given_up.retain(|given_up| *given_up != lease_id);
         self.last_number = self.last_number.max(number);
         self.numbers.insert(lease_id, number);
@@ -192,7 +210,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Removes a ticket whose wait is over, and remembers that its client has to be told.
+    /// Removes a ticket whose wait timed out, and remembers the answer for its client.
     pub fn time_out(&mut self, lease_id: LeaseId, at: Timestamp) -> Result<(), Inconsistent> {
         let key = self.ticket(lease_id).and_then(Ticket::user_key);
         self.remove(lease_id)?;
@@ -213,7 +231,7 @@ impl Queue {
         self.timed_out.remove(key);
     }
 
-    /// Whether the client that asks with this key at `now` has to be told that its wait is over.
+    /// Whether a request with this key at `now` gets the answer that its wait timed out.
     pub fn has_timed_out(&self, key: &UserKey, now: Timestamp) -> bool {
         self.timed_out.get(key).is_some_and(|at| at.after(TOLD_WITHIN) > now)
     }
@@ -227,7 +245,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Lets another server serve the ticket.
+    /// Moves the ticket to another server.
     pub fn transfer(
         &mut self,
         lease_id: LeaseId,

@@ -1,51 +1,46 @@
 use crate::{
-    Change, Fence, HEARTBEAT_INTERVAL, LeaseId, MAX_COUNTED_GAP, Policy, Pool, ServerId, Ticket,
-    Timestamp, UserKey, Waiting, WhenFull,
+    Change, Fence, HEARTBEAT_INTERVAL, LeaseId, MAX_COUNTED_GAP, Observer, Policy, Pool, ServerId,
+    Ticket, Timestamp, UserKey, Waiting, WhenFull,
 };
 
-/// What there is for somebody who wants a token.
+/// What an allocation can get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Available {
     /// A free token.
     Free,
-    /// One whose lease may be evicted: this one, once those before have theirs.
+    /// The token of this lease, which may be evicted after those for the tickets before.
     Evictable { fence: Fence },
-    /// The next that may be evicted may be so from then on.
+    /// Nothing before this moment, from which on the next lease may be evicted.
     Later { from: Timestamp },
-    /// Nothing, until a lease ends.
+    /// Nothing until a lease ends.
     Nothing,
 }
 
 impl Pool {
-    /// How many wait for a token at `now`, as `server` has to assume; see [`Ticket::is_live`].
+    /// Number of tickets that are valid for `observer`.
     #[must_use]
-    pub fn waiting(
-        &self,
-        now: Timestamp,
-        server: ServerId,
-        journal_at: Option<Timestamp>,
-    ) -> usize {
-        self.queue.tickets().filter(|ticket| ticket.is_live(now, server, journal_at)).count()
+    pub fn waiting(&self, observer: &Observer) -> usize {
+        self.queue.tickets().filter(|ticket| ticket.is_live(observer)).count()
     }
 
-    /// The queue, first come first.
+    /// The queue, in order.
     pub fn tickets(&self) -> impl Iterator<Item = &Ticket> {
         self.queue.tickets()
     }
 
-    /// The ticket of the one who waits for that lease; None when nobody does.
+    /// The ticket that may become this lease.
     #[must_use]
     pub fn ticket(&self, lease_id: LeaseId) -> Option<&Ticket> {
         self.queue.ticket(lease_id)
     }
 
-    /// The ticket that a user's key leads to.
+    /// The ticket with this key.
     #[must_use]
     pub fn ticket_of_key(&self, key: &UserKey) -> Option<&Ticket> {
         self.queue.of_key(key)
     }
 
-    /// What the client of that ticket is told; None when there is no such ticket.
+    /// The queue position of a ticket.
     #[must_use]
     pub fn place_in_queue(&self, lease_id: LeaseId) -> Option<Waiting> {
         let rank = self.queue.rank(lease_id)?;
@@ -53,47 +48,41 @@ impl Pool {
         Some(Waiting { ticket, position: rank + 1, since, until })
     }
 
-    /// How many are before the ticket of that lease; None when nobody waits for it.
+    /// Number of tickets before the ticket of this lease.
     #[must_use]
     pub fn rank(&self, lease_id: LeaseId) -> Option<usize> {
         self.queue.rank(lease_id)
     }
 
-    /// The first of the tickets that `server` can serve, which are those of connected clients, and how
-    /// many live ones are before it.
+    /// The first ticket of the observer's whose client is `connected`, and the number of valid tickets before
+    /// it.
     pub(crate) fn first_of(
         &self,
-        now: Timestamp,
-        server: ServerId,
-        journal_at: Option<Timestamp>,
+        observer: &Observer,
         connected: impl Fn(&Ticket) -> bool,
     ) -> Option<(usize, &Ticket)> {
-        let live = self.queue.tickets().filter(|ticket| ticket.is_live(now, server, journal_at));
-        live.enumerate().find(|(_, ticket)| ticket.server == server && connected(ticket))
+        let live = self.queue.tickets().filter(|ticket| ticket.is_live(observer));
+        live.enumerate().find(|(_, ticket)| ticket.server == observer.server && connected(ticket))
     }
 
-    /// When the first that waits at `server` and is `connected` may be served, if nothing happens before:
-    /// not earlier than that, and later where others are before it. None when there is none, or only a
-    /// lease's end can help.
+    /// The earliest moment at which the observer's first ticket with a `connected` client may be served, if
+    /// nothing else happens. None if only the end of a lease can help, or there is no such ticket.
     #[must_use]
     pub fn next_chance(
         &self,
-        now: Timestamp,
-        server: ServerId,
-        journal_at: Option<Timestamp>,
+        observer: &Observer,
         connected: impl Fn(&Ticket) -> bool,
     ) -> Option<Timestamp> {
-        let (rank, _) = self.first_of(now, server, journal_at, connected)?;
-        match self.available(rank, now) {
-            Available::Free | Available::Evictable { .. } => Some(now),
+        let (rank, _) = self.first_of(observer, connected)?;
+        match self.available(rank, observer.now) {
+            Available::Free | Available::Evictable { .. } => Some(observer.now),
             Available::Later { from } => Some(from),
             Available::Nothing => None,
         }
     }
 
-    /// Leaves out of every server's silence what exceeds [`MAX_COUNTED_GAP`] of the time between the journal's newest
-    /// entry and one at `now`: no server reached the database then. Each of the changes moves the moment
-    /// at which a server was last heard of. None where there was no such gap.
+    /// Leaves outages out of every server's silence: whatever exceeds [`MAX_COUNTED_GAP`] between the newest
+    /// journal entry and one at `now`. Each change moves the moment at which a server was last heard of.
     #[must_use]
     pub fn forgive_silence(&self, now: Timestamp, journal_at: Timestamp) -> Vec<Change> {
         let beyond = now.since(journal_at).saturating_sub(MAX_COUNTED_GAP);
@@ -107,49 +96,39 @@ impl Pool {
         self.queue.servers().into_iter().map(heard).collect()
     }
 
-    /// Whether `server` is to write a heartbeat as a witness: another server with tickets is silent,
-    /// and no server wrote anything lately.
+    /// Whether the observer has to write a heartbeat as a witness: another server with tickets is silent, and
+    /// no server has written anything for a heartbeat.
     #[must_use]
-    pub fn needs_witness(
-        &self,
-        now: Timestamp,
-        server: ServerId,
-        journal_at: Option<Timestamp>,
-    ) -> bool {
-        // A little less than a heartbeat, or every other one would come to nothing.
+    pub fn needs_witness(&self, observer: &Observer) -> bool {
+        let now = observer.now;
+        // A little less than a heartbeat, or every other heartbeat would be skipped.
         let lately = |at: Timestamp| at.after(HEARTBEAT_INTERVAL * 9 / 10) > now;
-        journal_at.is_some_and(|at| !lately(at))
-            && self
-                .others(now, server)
-                .any(|ticket| ticket.heard_at.after(HEARTBEAT_INTERVAL) <= now)
+        let silent = |ticket: &Ticket| ticket.heard_at.after(HEARTBEAT_INTERVAL) <= now;
+        observer.journal_at.is_some_and(|at| !lately(at)) && self.others(observer).any(silent)
     }
 
-    /// When the first of the other servers that have tickets will have been silent for too long, or
-    /// `server` is to take over a ticket that another one kept.
+    /// When the first of the other servers with tickets will have been silent for too long, or when the
+    /// observer takes over a kept ticket.
     #[must_use]
-    pub fn next_death(
-        &self,
-        now: Timestamp,
-        server: ServerId,
-        journal_at: Option<Timestamp>,
-    ) -> Option<Timestamp> {
-        let death = |ticket: &Ticket| match journal_at {
+    pub fn next_death(&self, observer: &Observer) -> Option<Timestamp> {
+        let death = |ticket: &Ticket| match observer.journal_at {
             Some(_) => ticket.heard_at.after(ticket.silence()),
-            None => now,
+            None => observer.now,
         };
-        self.others(now, server).map(death).min()
+        self.others(observer).map(death).min()
     }
 
-    /// The tickets of other servers whose wait is not over.
-    fn others(&self, now: Timestamp, server: ServerId) -> impl Iterator<Item = &Ticket> {
+    /// Tickets of other servers that have not timed out.
+    fn others(&self, observer: &Observer) -> impl Iterator<Item = &Ticket> {
+        let Observer { now, server, .. } = *observer;
         let others = self.queue.tickets().filter(move |ticket| ticket.server != server);
         others.filter(move |ticket| ticket.until > now)
     }
 
-    /// What there is at `now` for somebody with so many before them.
+    /// What an allocation with `rank` tickets before it can get at `now`.
     ///
-    /// The work grows with how many of those before them a token could be taken away for already:
-    /// there are none where nobody waits, and few where somebody does.
+    /// The work grows with the number of tickets before it that could evict already: none if the queue is
+    /// empty, few otherwise.
     pub(crate) fn available(&self, rank: usize, now: Timestamp) -> Available {
         let Some(behind) = rank.checked_sub(self.free()) else {
             return Available::Free;
@@ -165,16 +144,14 @@ impl Pool {
         Available::Nothing
     }
 
-    /// The leases that may be evicted and from when on, the oldest first; none where the policy is
-    /// another.
+    /// The leases that may be evicted, the oldest first, and from when on. Empty if the policy does not evict.
     fn evictable(&self) -> impl Iterator<Item = (Fence, Timestamp)> {
         let Policy { when_full, min_hold, .. } = self.policy;
         let leases = self.running_leases().take_while(move |_| when_full == WhenFull::EvictOldest);
         leases.map(move |lease| (lease.fence, lease.started_at.after(min_hold)))
     }
 
-    /// The earliest moment after `now` at which a lease ends by itself, or may be evicted from.
-    /// None while none is running.
+    /// The earliest moment after `now` at which a running lease reaches its deadline, or may be evicted.
     #[must_use]
     pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
         let deadline = self.deadlines().find(|at| *at > now);

@@ -19,7 +19,7 @@ macro_rules! codes {
 
         impl Code {
             /// Every kind, in the order of the table.
-            pub const ALL: &[Code] = &[$(Code::$name),*];
+            pub const ALL: [Code; [$($status),*].len()] = [$(Code::$name),*];
 
             const fn row(self) -> (u16, &'static str, &'static str, &'static str) {
                 match self {

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::print::say;
 use crate::server::database;
 use crate::settings::Settings;
+use crate::term::print::say;
 
 /// Copies the database into `file`.
 ///

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use pool::HumanDuration;
 
 use crate::duration;
-use crate::print::print;
 use crate::settings::table::SETTINGS;
 use crate::settings::{Origin, SettingSources, Settings, shown};
+use crate::term::print::print;
 
 /// Prints each setting, its value and where it came from, then refuses what is wrong with them.
 ///

@@ -12,10 +12,11 @@ use anyhow::anyhow;
 use pool::HumanDuration;
 use store::{Clock as _, DatabaseUrl, EPOCH_GAP, Finding, Level, NewEpoch, SystemClock};
 
-use crate::print::{count, say};
 use crate::server::{database, serve};
 use crate::settings::environment::Unknown;
 use crate::settings::{Origin, SettingSources, Settings, bind};
+use crate::term::format::count;
+use crate::term::print::say;
 
 /// What has been found so far.
 #[derive(Default)]

@@ -1,8 +1,8 @@
 //! `token-manager migrate`
 
-use crate::print::say;
 use crate::server::database;
 use crate::settings::Settings;
+use crate::term::print::say;
 
 /// Brings the schema up to date and prints the applied migrations.
 pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {

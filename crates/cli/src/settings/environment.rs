@@ -10,7 +10,6 @@ use clap::{Arg, Command};
 use super::table::{ENV_PREFIX, SETTINGS, Setting};
 use super::{CONFIG_ENV, PORT_ENV};
 use crate::args;
-use crate::run;
 use crate::term::harmless;
 
 /// How similar two names have to be (Jaro, as clap has it for flags) for one to be meant by the other.
@@ -68,7 +67,7 @@ fn known(program: &Command) -> HashSet<String> {
         .map(String::from)
         .chain(of_settings)
         .chain([CONFIG_ENV.to_owned()])
-        .chain(run::VARIABLES.map(str::to_owned))
+        .chain(run::env::OF_LEASE.map(str::to_owned))
         .collect()
 }
 

@@ -15,8 +15,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use crate::api;
-
 /// How many spans wait at most.
 const QUEUE: usize = 8192;
 
@@ -60,7 +58,7 @@ impl Export {
         let url = endpoint.parse().context("traces can't be exported")?;
         let builder = || reqwest::Client::builder().timeout(TIMEOUT);
         // Headers may hold credentials, which must not reach the target of a redirect.
-        let (client, _) = api::client_of(&url, builder)
+        let (client, _) = client::http_client(&url, builder)
             .map_err(|why| anyhow!("traces can't be exported: {why}"))?;
         let mut exporter = SpanExporter::builder()
             .with_http()

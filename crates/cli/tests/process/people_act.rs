@@ -45,7 +45,7 @@ fn allocating_prints_the_value_and_who_lost_a_token_for_it() {
 fn when_there_is_no_token_it_says_how_to_get_one() {
     let (_folder, server) = served(&["--pool-size", "1", "--when-full", "wait"]);
     let ann = json(&server, &["allocate", "ann"]);
-    let hints = ["every token is held", "try: --wait 30s", "token-manager tokens --active"];
+    let hints = ["all tokens are in use", "try: --wait 30s", "token-manager tokens --active"];
     refused(&server, &["allocate", "bob", "--wait", "0s"], 3, &hints);
     let waited = ["no token became free within 1s", "token-manager tokens --active"];
     let ended = ask(&server, &["allocate", "bob", "--wait", "1s"]);
@@ -63,7 +63,7 @@ fn when_there_is_no_token_it_says_how_to_get_one() {
 
     let (_folder, server) = served(&["--when-full", "reject", "--pool-size", "1"]);
     told(&server, &["allocate", "ann"]);
-    let ended = refused(&server, &["allocate", "bob"], 3, &["every token is held"]);
+    let ended = refused(&server, &["allocate", "bob"], 3, &["all tokens are in use"]);
     assert!(!ended.err.contains("--wait"), "it does not help here: {}", ended.err);
 
     let (_folder, server) = served(&["--max-per-user", "1"]);
@@ -230,15 +230,15 @@ fn request(stream: &mut impl Read) -> std::io::Result<Vec<u8>> {
 fn what_is_no_token_manager_is_told_of() {
     let html = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 15\r\n\
                 connection: close\r\n\r\n<p>\x1b[2Jhello</p>";
-    against(&answering(html), &ALL, 1, &["that is no TokenManager", "names the right one"]);
+    against(&answering(html), &ALL, 1, &["not a TokenManager server", "for another"]);
     let missing = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    against(&answering(missing), &ALL, 1, &["it answered with status 404"]);
+    against(&answering(missing), &ALL, 1, &["it replied with status 404"]);
     // Nothing can have been done by what only reads.
     let silent = answering("");
     let read = [ALL[0], ALL[1], ALL[3], ALL[4], ALL[9], ALL[11]];
-    against(&silent, &read, 6, &["no answer from", "try: again in a moment"]);
+    against(&silent, &read, 6, &["no reply from", "try: again in a moment"]);
     let act = [ALL[6], ALL[7], ALL[8]];
-    against(&silent, &act, 7, &["no answer from", "`token-manager leases`"]);
+    against(&silent, &act, 7, &["no reply from", "`token-manager leases`"]);
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn an_answer_that_is_lost_takes_no_second_token() {
     let ended =
         run(&mut command(Path::new("/"), &["allocate", "ann", "--json", "--server", &address]));
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.err.contains("asking again, for the same token"), "{ended:?}");
+    assert!(ended.err.contains("retrying, for the same token"), "{ended:?}");
     let leases = json(&server, &["leases"]);
     assert_eq!(leases["leases"].as_array().unwrap().len(), 1, "{leases}");
     assert!(

@@ -176,7 +176,7 @@ fn a_default_server_and_user_are_kept_in_a_file() {
         fs::write(&kept, text).unwrap();
         let ended = home.run(&[], &["pool"]);
         assert_eq!(ended.code, Some(2), "{ended:?}");
-        assert!(ended.err.contains("client.toml can't be used") && ended.err.contains(why));
+        assert!(ended.err.contains("client.toml: ") && ended.err.contains(why));
     }
 }
 

@@ -130,7 +130,7 @@ fn an_answer_without_end_is_not_read_to_the_end() {
     let liar = Liar::start(move |_| Lie::Endless(begin, "1,".to_owned()));
     let ended = liar.ask(&["tokens"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains("its answer is larger than 8 MiB"), "{ended:?}");
+    assert!(ended.err.contains("its reply is larger than 8 MiB"), "{ended:?}");
     assert!(liar.taken() < TAKEN, "{}", liar.taken());
 }
 
@@ -143,7 +143,7 @@ fn a_refusal_without_end_is_not_read_to_the_end() {
         let before = liar.taken();
         let ended = liar.ask(arguments);
         assert_eq!(ended.code, Some(1), "{arguments:?}: {ended:?}");
-        assert!(ended.err.contains("it answered with status 409"), "{arguments:?}: {ended:?}");
+        assert!(ended.err.contains("it replied with status 409"), "{arguments:?}: {ended:?}");
         assert!(liar.taken() - before < TAKEN, "{arguments:?}: {}", liar.taken() - before);
     }
 }
@@ -206,10 +206,10 @@ fn a_next_page_is_asked_for_only_of_the_same_server_and_only_once() {
     let other = Liar::start(|_| ok("[]"));
     let to = other.url.clone();
     for (path, why) in [
-        (to.as_str(), "it goes on at another address"),
-        (to.trim_start_matches("http:"), "no TokenManager"),
-        (&to.replace("http://", "\\\\"), "it goes on at another address"),
-        ("ftp://localhost/api/tokens", "it goes on at another address"),
+        (to.as_str(), "its list continues at another address"),
+        (to.trim_start_matches("http:"), "not a TokenManager"),
+        (&to.replace("http://", "\\\\"), "its list continues at another address"),
+        ("ftp://localhost/api/tokens", "its list continues at another address"),
         ("/api/tokens?after=1", "its list has no end"),
     ] {
         let link = format!("Link: <{path}>; rel=\"next\"\r\n");
@@ -308,5 +308,8 @@ fn this_machine_is_asked_without_a_proxy_and_a_proxy_is_named() {
     }
     let ended = ask(away, &[("http_proxy", "http://[bad")], &["pool"]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert!(ended.err.contains("the environment variable http_proxy names no proxy"), "{ended:?}");
+    assert!(
+        ended.err.contains("invalid proxy in the environment variable http_proxy"),
+        "{ended:?}"
+    );
 }

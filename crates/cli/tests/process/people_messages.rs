@@ -33,7 +33,7 @@ fn a_password_that_is_missing_or_wrong_is_told_of() {
         assert!(ended.err.contains(&how), "{arguments:?}: {ended:?}");
         let with = format!("http://me:sesame@{host}");
         let ended = run(command(Path::new("/"), arguments).env("TOKEN_MANAGER_SERVER", with));
-        let refuses = format!("http://me@{host} refuses the user name and password (401)");
+        let refuses = format!("http://me@{host} rejects the user name and password (401)");
         assert!(ended.err.contains(&refuses), "{arguments:?}: {ended:?}");
         assert!(!ended.text().contains("sesame"), "{arguments:?}: {ended:?}");
     }
@@ -60,7 +60,7 @@ fn a_proxys_password_that_is_missing_or_wrong_is_told_of() {
             );
             let ended = ask(&format!("http://me:sesame@{host}"));
             let refuses =
-                format!("the proxy http://me@{host} refuses the user name and password (407)");
+                format!("the proxy http://me@{host} rejects the user name and password (407)");
             assert!(ended.err.contains(&refuses), "{server} {arguments:?}: {ended:?}");
             assert!(!ended.text().contains("sesame"), "{ended:?}");
         }

@@ -239,7 +239,7 @@ fn a_server_that_was_never_reached_is_not_waited_for() {
             scope.spawn(move || {
                 let ended = run(&mut command(Path::new("/"), arguments));
                 assert_eq!(ended.code, Some(6), "{ended:?}");
-                assert_eq!(ended.err.matches("asking again").count(), 1, "{ended:?}");
+                assert_eq!(ended.err.matches("retrying").count(), 1, "{ended:?}");
                 assert!(ended.err.contains("error: can't reach http://"), "{ended:?}");
             });
         }
@@ -260,7 +260,7 @@ fn that_the_server_is_away_is_told_and_the_place_given_up_soon() {
     }
     pool.server.signal("TERM");
     pool.server.wait();
-    let refused = "Connection refused; the place in the queue is kept, asking again\n";
+    let refused = "Connection refused; the place in the queue is kept, retrying\n";
     for (_folder, running) in waiting {
         running.tells(refused);
         let since = Instant::now();
@@ -300,12 +300,12 @@ fn what_becomes_of_a_place_is_told() {
     let position = "waiting: number 4 in the queue, for ";
     for (line, expected) in [
         (0, position),
-        (1, "the server is restarting; the place in the queue is kept, asking again"),
-        (2, "The server is busy; the place in the queue is kept, asking again"),
+        (1, "the server is restarting; the place in the queue is kept, retrying"),
+        (2, "The server is busy; the place in the queue is kept, retrying"),
         (3, position),
         (
             4,
-            "the place was lost, since nothing was asked for 15 seconds; now at the end of the queue",
+            "the place in the queue lapsed after 15 seconds without a request; now at the end of the queue",
         ),
         (5, position),
         (6, "error: The ticket was given up."),

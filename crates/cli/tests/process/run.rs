@@ -371,7 +371,7 @@ async fn a_script_that_names_no_interpreter_is_run_by_a_shell() {
     fs::write(&script, "#!/no/interpreter\n").unwrap();
     let ended = run(&mut pool.run(&["--", "./script"]));
     assert_eq!(ended.code, Some(127), "{ended:?}");
-    assert!(ended.err.contains("error: \"./script\" can't be run: No such file"), "{ended:?}");
+    assert!(ended.err.contains("error: can't execute \"./script\": No such file"), "{ended:?}");
     for lease in pool.over().await {
         assert_eq!(lease["end_reason"], "released");
     }

@@ -32,7 +32,7 @@ async fn a_full_pool_says_what_to_do() {
     pool.server.allocate("bob").await;
     let ended = run(&mut pool.under(&[], "echo ran"));
     assert_eq!((ended.code, ended.out.as_str()), (Some(3), ""));
-    assert!(ended.err.contains("error: every token is held"), "{}", ended.err);
+    assert!(ended.err.contains("error: all tokens are in use"), "{}", ended.err);
     assert!(ended.err.contains("try: --wait 30s"), "{}", ended.err);
 
     let pool = Pool::start(&["--when-full", "reject"]);
@@ -50,7 +50,7 @@ async fn a_lease_that_is_shorter_than_an_answer_takes_is_given_up() {
         let options: Vec<&str> = ["--lease", "1ms"].into_iter().chain(wait).collect();
         let ended = run(&mut pool.under(&options, "echo ran"));
         assert_eq!((ended.code, ended.out.as_str()), (Some(3), ""), "{}", ended.err);
-        assert!(ended.err.contains("try: a larger --lease"), "{}", ended.err);
+        assert!(ended.err.contains("try: a longer --lease"), "{}", ended.err);
         assert_eq!(pool.over().await.len(), before + leases);
     }
 }
@@ -140,7 +140,7 @@ async fn a_lease_is_renewed_as_far_as_the_policy_allows() {
     assert_eq!(ended.code, Some(124), "{}", ended.err);
     // SIGTERM comes an eighth of the lease before the deadline.
     assert!(since.elapsed() >= Duration::from_millis(4_100), "{:?}", since.elapsed());
-    assert!(ended.err.contains("the pool's policy lets no lease last longer"), "{}", ended.err);
+    assert!(ended.err.contains("the pool's policy allows no longer lease"), "{}", ended.err);
     pool.over().await;
 }
 
@@ -153,7 +153,7 @@ async fn when_the_time_is_up_the_command_is_told_to_end() {
     assert_eq!(ended.code, Some(124));
     assert!(ended.out.contains("told"), "{}", ended.out);
     assert!(
-        ended.err.contains("error: the lease's time was up, so \"sh\" was ended"),
+        ended.err.contains("error: the lease reached its deadline, so \"sh\" was stopped"),
         "{}",
         ended.err
     );
@@ -197,7 +197,7 @@ async fn who_does_not_end_is_killed_and_all_its_children() {
     assert_eq!(ended.code, Some(124));
     assert!(since.elapsed() >= Duration::from_millis(2_700), "{:?}", since.elapsed());
     assert!(
-        ended.err.contains("was killed, since it had not ended before the deadline"),
+        ended.err.contains("was killed, because it did not end before the deadline"),
         "{}",
         ended.err
     );
@@ -299,13 +299,13 @@ async fn a_command_of_another_user_can_not_be_ended_and_run_says_so() {
     let mut running = Running::start(folder, &mut nobody);
     running.says("ready");
     send(&pool, Method::DELETE, "/api/tokens/clear-active").await;
-    running.tells("warning: \"./elevate\", or something that it started, runs as another user");
+    running.tells("warning: \"./elevate\" or one of its descendants runs as another user");
     assert!(running.is_running(), "it has the grace time to end by itself");
     let ended = running.end();
     assert_eq!(ended.code, Some(123), "{}", ended.err);
     assert!(
         ended.err.contains("error: the lease was lost, but \"./elevate\"")
-            && ended.err.contains("can't be ended and goes on: all leases were cleared"),
+            && ended.err.contains("can't be stopped and continues: all leases were cleared"),
         "{}",
         ended.err
     );
@@ -341,7 +341,11 @@ async fn an_evicted_lease_ends_the_command_and_names_the_successor() {
     assert_eq!(status, 200);
     let ended = running.end();
     assert_eq!(ended.code, Some(123));
-    assert!(ended.err.contains("error: the lease was lost, so \"sh\" was ended"), "{}", ended.err);
+    assert!(
+        ended.err.contains("error: the lease was lost, so \"sh\" was stopped"),
+        "{}",
+        ended.err
+    );
     assert!(
         ended.err.contains("evicted at 20") && ended.err.contains("\"bob\" has the token now"),
         "{}",
@@ -360,7 +364,7 @@ async fn a_lease_that_is_released_or_cleared_ends_the_command() {
     send(&pool, Method::POST, &format!("/api/leases/{id}/release")).await;
     let ended = running.end();
     assert_eq!(ended.code, Some(123));
-    assert!(ended.err.contains("somebody else released it at 20"), "{}", ended.err);
+    assert!(ended.err.contains("it was released by another client at 20"), "{}", ended.err);
 
     let running = pool.started(&[], TICKING);
     send(&pool, Method::DELETE, "/api/tokens/clear-active").await;

@@ -29,7 +29,7 @@ async fn a_server_that_comes_back_finds_the_command_running() {
     let mut running = pool.started(&["-v"], "echo ready; sleep 4; exit 8");
     restart(&mut pool, Duration::from_secs(1));
     assert!(running.is_running());
-    running.tells("the server answers again");
+    running.tells("the server replies again");
     let ended = running.end();
     assert_eq!(ended.code, Some(8), "{}", ended.err);
     assert_eq!(pool.reason().await, "released");
@@ -151,7 +151,7 @@ async fn that_an_answer_was_lost_is_not_forgotten() {
     let arguments = ["run", "--server", &url, "--user", "ann", "--", "/bin/true"];
     let ended = run(&mut command(folder.path(), &arguments));
     assert_eq!(ended.code, Some(7), "{}", ended.err);
-    assert!(ended.err.contains("error: an answer was lost"), "{}", ended.err);
+    assert!(ended.err.contains("error: no reply, and retrying failed"), "{}", ended.err);
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn who_does_not_want_to_wait_for_the_giving_back_need_not() {
     let ended = running.end();
     pool.server.signal("CONT");
     assert_eq!(ended.code, Some(8), "{}", ended.err);
-    assert!(ended.err.contains("warning: the lease was not given back"), "{}", ended.err);
+    assert!(ended.err.contains("warning: the lease was not released"), "{}", ended.err);
     assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
 }
 
@@ -189,7 +189,7 @@ async fn a_lost_answer_costs_no_second_token() {
     ];
     let ended = run(&mut command(pool.folder.path(), &arguments));
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "1\n"), "{}", ended.err);
-    assert!(ended.err.contains("asking again"), "{}", ended.err);
+    assert!(ended.err.contains("retrying"), "{}", ended.err);
     assert_eq!(pool.reason().await, "released");
 }
 
@@ -204,7 +204,7 @@ async fn told_to_end_after_a_lost_answer_it_leaves_no_lease() {
     // The request is with the server when it goes on.
     thread::sleep(Duration::from_millis(300));
     running.signal("TERM");
-    running.tells("told to end");
+    running.tells("received SIG");
     pool.server.signal("CONT");
     let ended = running.end();
     assert_eq!((ended.code, ended.out.as_str()), (Some(143), ""), "{}", ended.err);
@@ -219,10 +219,10 @@ async fn told_to_end_while_the_server_is_away_it_says_what_may_be_left() {
     let running = Running::start(pool.folder.path(), &mut command);
     running.tells("waiting: number 1");
     pool.server.signal("KILL");
-    running.tells("the place in the queue is kept, asking again");
+    running.tells("the place in the queue is kept, retrying");
     running.signal("TERM");
     let ended = running.end();
     assert_eq!((ended.code, ended.out.as_str()), (Some(143), ""), "{}", ended.err);
-    assert!(ended.err.contains("warning: the server could not be asked"), "{}", ended.err);
+    assert!(ended.err.contains("warning: can't ask the server"), "{}", ended.err);
     assert!(ended.err.contains("if it has granted a lease"), "{}", ended.err);
 }

@@ -363,7 +363,7 @@ def in_nobodys_background():
     reader = "echo $$ >reader.pid; sleep 0.3; read line </dev/tty"
     terminal.type("(" + line(*options, "--", READER, "-c", reader) + " &)\n")
     terminal.expect("waits for the terminal in the background")
-    terminal.expect("the lease's time was up")
+    terminal.expect("the lease reached its deadline")
     assert not alive(open("reader.pid").read().strip())
 
 
@@ -390,7 +390,7 @@ def time_up_while_stopped():
     terminal.expect("Stopped")
     poll("the lease to be over", lambda: b'"active":0' in urlopen(f"{URL}/api/pool").read())
     terminal.type("fg\n")
-    terminal.expect("time was up")
+    terminal.expect("reached its deadline")
     terminal.type("echo code=$?\n")
     terminal.expect("code=124")
 

@@ -1,4 +1,4 @@
-//! What becomes of an allocation: a lease, a place in the queue, or a refusal.
+//! Decides an allocation: a lease, a place in the queue, or a refusal.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
 
 impl Batch<'_> {
     pub(super) fn allocate(&mut self, allocation: &Allocation) -> Option<Outcome> {
-        // Only a request that had a ticket knows when its wait is over.
+        // Only a request that had a ticket has a deadline for its wait.
         if allocation.until.is_some() && self.pool.queue.was_given_up(allocation.lease_id) {
             return Some(Outcome::NotAllocated(Refusal::GivenUp));
         }
@@ -30,7 +30,7 @@ impl Batch<'_> {
         let rank = place.unwrap_or(self.pool.queue.len());
         let available = self.pool.available(rank, self.now);
         let has_turn = matches!(available, Available::Free | Available::Evictable { .. });
-        // A ticket whose turn it is not loses its place by no limit that may have room again by then.
+        // Limits apply when a ticket is served, not while it waits: they may have room again by then.
         if (has_turn || place.is_none())
             && let Some(refusal) = self.limit_reached(allocation)
         {
@@ -48,40 +48,40 @@ impl Batch<'_> {
             }
         }
         self.leave_queue(lease_id);
-        // Where tokens are free, but for those before it in the queue, those will evict.
+        // Free tokens belong to the tickets before this one. If there are any, those tickets will evict.
         let oldest = self.pool.oldest_running().filter(|_| self.pool.longest_free().is_none());
         let evicted = oldest.cloned().map(|oldest| self.end(oldest, EndReason::Evicted));
         Some(Outcome::Allocated(self.grant(lease_id, allocation, evicted)))
     }
 
-    /// The ticket of an earlier request that bears the allocation's key.
+    /// The ticket of an earlier request with the same key.
     fn ticket_of_key(&self, allocation: &Allocation) -> Option<&Ticket> {
         self.pool.ticket_of_key(&allocation.user_key()?)
     }
 
-    /// The place of a ticket whose client asks at this server.
+    /// The queue position of a ticket, which moves to this server if its client asked at another one before.
     fn waits_on(&mut self, lease_id: LeaseId) -> Option<Waiting> {
-        let (server, at) = (self.server, self.now);
+        let (server, at) = (self.observer.server, self.now);
         if self.pool.ticket(lease_id)?.server != server {
             self.record(Change::WaitMoved { lease_id, server, at });
         }
         self.pool.place_in_queue(lease_id)
     }
 
-    /// What becomes of an allocation whether or not there is a token for it, if that is settled.
+    /// The outcome that does not depend on available tokens, if there is one.
     fn without_token(&mut self, allocation: &Allocation, queued: bool) -> Option<Outcome> {
         let known = self.recall(allocation);
         let known = known.or_else(|| self.timed_out(allocation));
         known.or_else(|| self.refusal(allocation, queued).map(Outcome::NotAllocated))
     }
 
-    /// Tells a client whose wait was over while it had no request under way.
+    /// The answer to a client whose wait timed out between two requests.
     fn timed_out(&mut self, allocation: &Allocation) -> Option<Outcome> {
         let key = allocation.user_key()?;
         self.told(key).then(|| self.full(self.pool.queue.len() + 1))
     }
 
-    /// Notes that the client has been told. False where there was nothing to tell.
+    /// Notes that the client received the answer that its wait timed out. False if its wait did not.
     pub(super) fn told(&mut self, key: UserKey) -> bool {
         let timed_out = self.pool.queue.has_timed_out(&key, self.now);
         if timed_out {
@@ -130,10 +130,10 @@ impl Batch<'_> {
         let evicted = evicted.cloned();
         let remembered = Remembered { lease: lease.clone(), evicted, asked_lease, asked_wait };
         self.keys.remember(key.clone(), remembered);
-        self.keys_used.push(KeyUse { key, lease_id, asked_lease, asked_wait });
+        self.finished.keys_used.push(KeyUse { key, lease_id, asked_lease, asked_wait });
     }
 
-    /// What came of the allocation when its key was first used, if it was.
+    /// The outcome of the first use of the key.
     fn recall(&self, allocation: &Allocation) -> Option<Outcome> {
         let remembered = self.keys.found.get(&allocation.user_key()?)?;
         if !remembered.is_of(allocation) {
@@ -144,11 +144,11 @@ impl Batch<'_> {
         Some(Outcome::Allocated(Grant { lease, value, evicted: remembered.evicted.clone() }))
     }
 
-    /// A lease that was read before this batch, as it is by now.
+    /// The present state of a lease that was read before this batch.
     fn as_of_now(&self, stored: &Lease) -> Lease {
         let mut lease = self.pool.lease(stored.id).unwrap_or(stored).clone();
-        // It may have ended in this batch, and its token been handed out again.
-        for change in &self.changes {
+        // The lease may have ended in this batch, and its token may have a new one.
+        for change in &self.finished.changes {
             match change {
                 Change::LeaseEnded { fence, end, .. } if *fence == lease.fence => {
                     lease.end = Some(*end);
@@ -162,7 +162,7 @@ impl Batch<'_> {
         lease.seen_at(self.now)
     }
 
-    /// What is wrong with an allocation, whether or not there is a token for it.
+    /// The refusal that does not depend on available tokens, if there is one.
     fn refusal(&self, allocation: &Allocation, queued: bool) -> Option<Refusal> {
         let policy = &self.pool.policy;
         if self.pool.size() == 0 {
@@ -171,14 +171,14 @@ impl Batch<'_> {
         if allocation.lease.is_some_and(|length| length > policy.lease) {
             return Some(Refusal::LeaseTooLong { longest: policy.lease });
         }
-        // One that waits already came before the policy.
+        // A ticket in the queue is older than the policy.
         if allocation.wait.is_some() && policy.when_full == WhenFull::Reject && !queued {
             return Some(Refusal::WaitNotOffered);
         }
         None
     }
 
-    /// The limit that leaves no room for one more lease of the user at the moment.
+    /// The limit that the user has reached, if any.
     fn limit_reached(&self, allocation: &Allocation) -> Option<Refusal> {
         if let Some(limit) = self.pool.policy.max_per_user
             && self.pool.held_by(allocation.user.id) >= limit
@@ -188,7 +188,7 @@ impl Batch<'_> {
         allocation.key.as_ref().and_then(|_| self.keys.refusal(allocation.user.id))
     }
 
-    /// There is no token for an allocation that has no ticket: it gets one, or is refused.
+    /// Without an available token: a new ticket, or a refusal.
     fn nothing_for(&mut self, allocation: &Allocation, position: usize) -> Outcome {
         let waits = self.pool.policy.when_full == WhenFull::Wait;
         let wait = allocation.wait.or(waits.then_some(Allocation::DEFAULT_WAIT));
@@ -203,7 +203,7 @@ impl Batch<'_> {
         let ticket = Ticket {
             lease_id: allocation.lease_id,
             number: self.pool.queue.next_number(),
-            server: self.server,
+            server: self.observer.server,
             heard_at: self.now,
             since: self.now,
             until,

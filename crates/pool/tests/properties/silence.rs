@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use pool::{
     Allocation, BatchContext, Change, Command, HEARTBEAT_INTERVAL, IdempotencyKey, IdempotencyKeys,
-    LeaseId, MAX_COUNTED_GAP, Policy, Pool, SERVER_TIMEOUT, ServerId, TICKET_GRACE, Timestamp,
-    Token, TokenId, TokenValue, User, WhenFull,
+    LeaseId, MAX_COUNTED_GAP, Observer, Policy, Pool, SERVER_TIMEOUT, ServerId, TICKET_GRACE,
+    Timestamp, Token, TokenId, TokenValue, User, WhenFull,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -55,14 +55,17 @@ impl World {
     fn turn(&mut self, server: ServerId, commands: &[Command]) {
         let now = Timestamp::from_micros(self.now);
         let journal_at = Some(self.journal_at);
-        let context = BatchContext { now, server, journal_at, keys: IdempotencyKeys::default() };
+        let context = BatchContext {
+            observer: Observer { now, server, journal_at },
+            keys: IdempotencyKeys::default(),
+        };
         // Every copy is the same: what a snapshot has is what the journal comes to.
         let tickets: Vec<_> = self.pool.tickets().cloned().collect();
         let mut batch = self.pool.batch(context);
         for command in commands {
             batch.decide(command).unwrap();
         }
-        let changes = batch.finish();
+        let changes = batch.finish().changes;
         if !changes.is_empty() {
             self.journal_at = now;
         }
@@ -158,7 +161,7 @@ proptest! {
                     }
                     let journal_at = Some(world.journal_at);
                     let now = Timestamp::from_micros(world.now);
-                    let witness = world.pool.needs_witness(now, judge.id, journal_at);
+                    let witness = world.pool.needs_witness(&Observer::new(now, judge.id, journal_at));
                     let beat = witness.then_some(Command::Heartbeat);
                     world.turn(judge.id, beat.as_slice());
                     if let Some(last) = last_turn.filter(|_| !waiter.alive) {

@@ -4,9 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use pool::{
-    Allocation, Batch, BatchContext, Change, Command, HEARTBEAT_INTERVAL, HolderCondition,
-    IdempotencyKey, IdempotencyKeys, LeaseId, MAX_COUNTED_GAP, Outcome, Policy, Pool,
-    SERVER_TIMEOUT, ServerId, TICKET_GRACE, Ticket, Timestamp, Token, TokenId, TokenValue, User,
+    Allocation, Batch, BatchContext, Change, Command, Finished, HEARTBEAT_INTERVAL,
+    HolderCondition, IdempotencyKey, IdempotencyKeys, LeaseId, MAX_COUNTED_GAP, Observer, Outcome,
+    Policy, Pool, SERVER_TIMEOUT, ServerId, TICKET_GRACE, Ticket, Timestamp, Token, TokenId,
+    TokenValue, User,
 };
 use uuid::Uuid;
 
@@ -124,9 +125,7 @@ impl World {
         let fence_before = model.fence();
         let (now, keys, shared) = (model.now, model.remembered(), model.shared);
         let mut batch = pool.batch(BatchContext {
-            now,
-            server: id,
-            journal_at: shared.then_some(*journal_at),
+            observer: Observer::new(now, id, shared.then_some(*journal_at)),
             keys,
         });
         model.begin(id, *journal_at);
@@ -159,8 +158,7 @@ impl World {
             let outcome = outcome.expect("whoever is named does not end the batch");
             assert!(!matches!(outcome, Outcome::Queued(_)), "whoever is named waits no more");
         }
-        let keys = batch.take_keys_used();
-        let changes = batch.finish();
+        let Finished { changes, keys_used: keys, .. } = batch.finish();
         history.record(now, &changes, &keys);
         if !changes.is_empty() {
             *journal_at = now;
@@ -190,10 +188,12 @@ impl World {
             assert!(there <= before, "{there} tokens for {before} and then one here");
         }
         let (now, journal_at) = (self.model.now, self.model.shared.then_some(self.journal_at));
-        let chance = server.pool.next_chance(now, server.id, journal_at, connected);
+        let chance = server.pool.next_chance(&Observer::new(now, server.id, journal_at), connected);
         let mut pool = server.pool.clone();
-        let context =
-            BatchContext { now, server: server.id, journal_at, keys: IdempotencyKeys::default() };
+        let context = BatchContext {
+            observer: Observer { now, server: server.id, journal_at },
+            keys: IdempotencyKeys::default(),
+        };
         let next = pool.batch(context).next_in_queue(connected).is_some();
         assert_eq!(chance == Some(now), next, "the next chance is when it says");
         assert!(chance.is_none_or(|at| at >= now));
@@ -236,7 +236,7 @@ impl World {
         let heard = |w: &&Waiting| w.server == server.id || w.heard_at.after(most(w)) > now;
         let live = model.queue.iter().filter(|waiting| waiting.until > now).filter(heard).count();
         if shared {
-            assert_eq!(pool.waiting(now, server.id, Some(self.journal_at)), live);
+            assert_eq!(pool.waiting(&Observer::new(now, server.id, Some(self.journal_at))), live);
         }
         let ids = model.queue.iter().map(|waiting| waiting.lease_id);
         assert_eq!(ids.collect::<Vec<_>>(), self.history.waiting(), "first come, first served");

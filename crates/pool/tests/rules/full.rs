@@ -15,7 +15,7 @@ fn a_batch_ends_before_it_would_evict_its_own_lease() {
     assert!(batch.decide(&command(1)).is_some());
     assert!(batch.decide(&command(2)).is_some());
     assert_eq!(batch.decide(&command(3)), None);
-    assert_eq!(batch.finish().len(), 2, "and does nothing for it");
+    assert_eq!(batch.finish().changes.len(), 2, "and does nothing for it");
     let evicted = granted(allocate(&mut pool, second(1), asked(3))).evicted.unwrap();
     assert_eq!(evicted.id, id(1));
     assert_eq!(evicted.end.map(|end| end.reason), Some(EndReason::Evicted));
@@ -27,7 +27,7 @@ fn an_expiry_of_an_old_lease_leaves_the_new_one_alone() {
     hold(&mut pool, second(0), [1]);
     decide(&mut pool, second(60), &Command::ReleaseLease { lease_id: id(1) });
     hold(&mut pool, second(61), [2]);
-    assert_eq!(pool.batch(second(120)).finish(), [], "the first deadline ends nothing");
+    assert_eq!(pool.batch(second(120)).finish().changes, [], "the first deadline ends nothing");
     assert!(pool.lease(id(2)).unwrap().is_running(second(180)));
     drop(pool.batch(second(500)));
     let end = pool.lease(id(2)).unwrap().end.unwrap();

@@ -2,7 +2,7 @@
 
 use pool::{
     Allocation, Batch, BatchContext, Change, Command, HEARTBEAT_INTERVAL, IdempotencyKey,
-    IdempotencyKeys, LeaseId, MAX_COUNTED_GAP, Outcome, Policy, Pool, Refusal, ServerId,
+    IdempotencyKeys, LeaseId, MAX_COUNTED_GAP, Observer, Outcome, Policy, Pool, Refusal, ServerId,
     TICKET_GRACE, Ticket, Timestamp, User, Waiting, WhenFull,
 };
 use uuid::Uuid;
@@ -21,11 +21,14 @@ fn keyed(number: u128, key: &str) -> Allocation {
 }
 
 fn at(server: ServerId, now: Timestamp) -> BatchContext {
-    BatchContext { now, server, journal_at: Some(now), keys: IdempotencyKeys::default() }
+    BatchContext {
+        observer: Observer { now, server, journal_at: Some(now) },
+        keys: IdempotencyKeys::default(),
+    }
 }
 
 fn alone(server: ServerId, now: Timestamp) -> BatchContext {
-    BatchContext { journal_at: None, ..at(server, now) }
+    BatchContext { observer: Observer::new(now, server, None), keys: IdempotencyKeys::default() }
 }
 
 #[track_caller]
@@ -62,7 +65,7 @@ fn asking_again_with_the_key_finds_the_ticket() {
     assert_eq!(next(&batch), Some(id(2)));
     let grant = granted(batch.decide(&Command::Allocate(keyed(5, "k"))).unwrap());
     assert_eq!(grant.lease.id, id(2), "the ticket becomes the lease");
-    assert_eq!(batch.take_keys_used()[0].lease_id, id(2));
+    assert_eq!(batch.granted_with_keys()[0], id(2));
     drop(batch);
     assert_eq!(waiting(&pool), [id(3)]);
 }
@@ -73,7 +76,7 @@ fn the_client_may_ask_at_another_server() {
     let mut batch = pool.batch(at(HERE, second(3)));
     assert_eq!(told(&mut batch, keyed(4, "k")).position, 1);
     let moved = Change::WaitMoved { lease_id: id(2), server: HERE, at: second(3) };
-    assert_eq!(batch.finish(), [moved]);
+    assert_eq!(batch.finish().changes, [moved]);
     let mut batch = pool.batch(at(HERE, second(4)));
     batch.decide(&Command::Clear).unwrap();
     assert_eq!(next(&batch), Some(id(2)), "and is served there");
@@ -95,7 +98,8 @@ fn a_token_is_left_for_a_ticket_whose_client_is_not_connected() {
     batch.decide(&Command::ReleaseLease { lease_id: id(2) }).unwrap();
     assert_eq!(batch.next_in_queue(connected).map(|ticket| ticket.lease_id), Some(id(4)));
     drop(batch);
-    let chance = |it_is: bool| pool.next_chance(second(1), HERE, Some(second(1)), |_| it_is);
+    let chance =
+        |it_is: bool| pool.next_chance(&Observer::new(second(1), HERE, Some(second(1))), |_| it_is);
     assert_eq!((chance(false), chance(true)), (None, Some(second(1))));
 }
 
@@ -132,8 +136,8 @@ fn a_kept_ticket_outlives_its_server_by_its_own_time() {
     let just_before = Timestamp::from_micros(lapsed.as_micros() - 1);
     drop(pool.batch(at(HERE, just_before)));
     assert_eq!(waiting(&pool), [id(2), id(3)]);
-    assert_eq!(pool.next_death(just_before, HERE, Some(just_before)), Some(lapsed));
-    let changes = pool.batch(at(HERE, lapsed)).finish();
+    assert_eq!(pool.next_death(&Observer::new(just_before, HERE, Some(just_before))), Some(lapsed));
+    let changes = pool.batch(at(HERE, lapsed)).finish().changes;
     assert_eq!(changes, [Change::WaitEnded { lease_id: id(2) }]);
 }
 
@@ -142,12 +146,16 @@ fn a_server_that_is_alone_takes_over_the_kept_tickets_of_the_one_before() {
     let mut pool = awaited();
     let third = ServerId(Uuid::from_u128(3));
     let long_after = second(1_000);
-    assert_eq!(pool.next_death(second(50), third, None), Some(second(50)), "at once");
-    let changes = pool.batch(alone(third, long_after)).finish();
+    assert_eq!(
+        pool.next_death(&Observer::new(second(50), third, None)),
+        Some(second(50)),
+        "at once"
+    );
+    let changes = pool.batch(alone(third, long_after)).finish().changes;
     let moved = |lease_id| Change::WaitMoved { lease_id, server: third, at: long_after };
     // The lease has expired meanwhile.
     assert_eq!(changes[1..], [moved(id(2)), moved(id(3))]);
-    assert_eq!(pool.next_death(long_after, third, None), None);
+    assert_eq!(pool.next_death(&Observer::new(long_after, third, None)), None);
 }
 
 #[test]
@@ -200,7 +208,7 @@ fn a_client_learns_that_its_wait_was_over_when_it_asks_next() {
     for (number, user) in [(2, "Bob"), (3, "Cleo"), (4, "Dora")] {
         queued(&allocate(&mut pool, second(0), asked(number, user)));
     }
-    let over = pool.batch(second(5)).finish();
+    let over = pool.batch(second(5)).finish().changes;
     assert_eq!(over[0], Change::WaitTimedOut { lease_id: id(2), at: second(5) });
     assert_eq!((over.len(), waiting(&pool)), (3, vec![]));
     let refusal = refused(allocate(&mut pool, second(6), asked(5, "Bob")));

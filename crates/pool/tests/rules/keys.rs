@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use pool::{
-    Allocation, BatchContext, Command, EndReason, IdempotencyKey, IdempotencyKeys, KeyUse, Outcome,
-    Policy, Pool, Refusal, Remembered, ServerId, Timestamp, User, UserKey, WhenFull,
+    Allocation, BatchContext, Command, EndReason, Finished, IdempotencyKey, IdempotencyKeys,
+    KeyUse, Observer, Outcome, Policy, Pool, Refusal, Remembered, ServerId, Timestamp, User,
+    UserKey, WhenFull,
 };
 use uuid::Uuid;
 
@@ -37,7 +38,10 @@ fn remembered(pool: &Pool, number: u128) -> IdempotencyKeys {
 }
 
 fn with(keys: IdempotencyKeys, now: Timestamp) -> BatchContext {
-    BatchContext { now, server: ServerId(Uuid::nil()), journal_at: None, keys }
+    BatchContext {
+        observer: Observer { now, server: ServerId(Uuid::nil()), journal_at: None },
+        keys,
+    }
 }
 
 #[test]
@@ -47,14 +51,13 @@ fn a_repetition_in_the_same_batch_gets_the_same_lease() {
     let first = granted(batch.decide(&Command::Allocate(keyed(1))).unwrap());
     let again = granted(batch.decide(&Command::Allocate(keyed(2))).unwrap());
     assert_eq!(first, again);
-    let used = batch.take_keys_used();
+    let Finished { changes, keys_used: used, .. } = batch.finish();
     let (asked_lease, asked_wait) = (None, None);
     assert_eq!(
         used,
         [KeyUse { key: user_key("Ada", "k"), lease_id: id(1), asked_lease, asked_wait }]
     );
-    assert_eq!(batch.take_keys_used(), []);
-    assert_eq!(batch.finish().len(), 1);
+    assert_eq!(changes.len(), 1);
 }
 
 #[test]
@@ -67,7 +70,8 @@ fn a_later_repetition_gets_the_lease_as_it_is_by_then() {
     let again = granted(batch.decide(&Command::Allocate(keyed(2))).unwrap());
     assert_eq!((again.lease.id, again.value), (id(1), first.value));
     assert_eq!(again.lease.expires_at, second(180));
-    assert_eq!((batch.take_keys_used(), batch.finish()), (vec![], vec![]), "nothing is changed");
+    let Finished { changes, keys_used, .. } = batch.finish();
+    assert_eq!((keys_used, changes), (vec![], vec![]), "nothing is changed");
 }
 
 #[test]
@@ -126,7 +130,7 @@ fn a_key_belongs_to_one_request() {
         let mut batch = pool.batch(with(remembered(&pool, 1), second(1)));
         let outcome = batch.decide(&Command::Allocate(other)).unwrap();
         assert_eq!(refused(outcome), Refusal::KeyReused);
-        assert_eq!(batch.finish(), []);
+        assert_eq!(batch.finish().changes, []);
     }
 }
 
@@ -141,7 +145,7 @@ fn the_same_key_of_another_user_is_another_key() {
     let again = Allocation { lease_id: id(3), ..bob() };
     assert_eq!(granted(batch.decide(&Command::Allocate(again)).unwrap()).lease.id, id(2));
     assert_eq!(granted(batch.decide(&Command::Allocate(keyed(4))).unwrap()).lease.id, id(1));
-    let used: Vec<_> = batch.take_keys_used().into_iter().map(|used| used.key).collect();
+    let used: Vec<_> = batch.finish().keys_used.into_iter().map(|used| used.key).collect();
     assert_eq!(used, [user_key("Bob", "k")]);
 }
 
@@ -160,7 +164,7 @@ fn only_successes_are_remembered() {
     hold(&mut pool, second(0), [1]);
     let mut batch = pool.batch(second(1));
     refused(batch.decide(&Command::Allocate(keyed(2))).unwrap());
-    assert_eq!(batch.take_keys_used(), []);
+    assert_eq!(batch.granted_with_keys(), []);
     assert!(batch.decide(&Command::Clear).is_some());
     assert_eq!(granted(batch.decide(&Command::Allocate(keyed(3))).unwrap()).lease.id, id(3));
 }

@@ -62,7 +62,7 @@ fn a_renewal_at_the_same_moment_changes_nothing() {
         let lease = renewed(batch.decide(&Command::Renew { lease_id: id(1) }).unwrap());
         assert_eq!(lease.expires_at, second(129));
     }
-    assert_eq!(batch.finish().len(), 1);
+    assert_eq!(batch.finish().changes.len(), 1);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The queue of several servers that share a pool.
 
 use pool::{
-    Batch, BatchContext, Change, Command, IdempotencyKeys, LeaseId, Policy, Pool, Refusal,
-    SERVER_TIMEOUT, ServerId, Timestamp, WhenFull,
+    Batch, BatchContext, Change, Command, IdempotencyKeys, LeaseId, Observer, Policy, Pool,
+    Refusal, SERVER_TIMEOUT, ServerId, Timestamp, WhenFull,
 };
 use uuid::Uuid;
 
@@ -27,7 +27,10 @@ fn batch_after(
     now: Timestamp,
 ) -> Batch<'_> {
     let journal_at = Some(journal_at);
-    pool.batch(BatchContext { now, server, journal_at, keys: IdempotencyKeys::default() })
+    pool.batch(BatchContext {
+        observer: Observer { now, server, journal_at },
+        keys: IdempotencyKeys::default(),
+    })
 }
 
 /// A pool of two tokens, both held, for which one waits there and then one here.
@@ -59,8 +62,11 @@ fn the_queue_is_one() {
     granted(here.decide(&Command::Allocate(patient(4, 60))).unwrap());
     refused(here.decide(&plain).unwrap());
     drop(here);
-    assert_eq!(pool.next_chance(second(1), HERE, Some(second(1)), |_| true), None);
-    assert_eq!(pool.next_chance(second(1), THERE, Some(second(1)), |_| true), Some(second(1)));
+    assert_eq!(pool.next_chance(&Observer::new(second(1), HERE, Some(second(1))), |_| true), None);
+    assert_eq!(
+        pool.next_chance(&Observer::new(second(1), THERE, Some(second(1))), |_| true),
+        Some(second(1))
+    );
     assert_eq!(next(&batch(&mut pool, THERE, second(1))), Some(id(3)));
 }
 
@@ -73,7 +79,10 @@ fn those_before_it_are_left_a_lease_to_evict() {
     let refusal = refused(here.decide(&Command::Allocate(asked(5))).unwrap());
     assert_eq!(refusal, Refusal::Full { position: 3, retry_after: seconds(8) });
     drop(here);
-    assert_eq!(pool.next_chance(second(2), HERE, Some(second(2)), |_| true), Some(second(10)));
+    assert_eq!(
+        pool.next_chance(&Observer::new(second(2), HERE, Some(second(2))), |_| true),
+        Some(second(10))
+    );
     for (at, server) in [(4, HERE), (4, THERE), (8, HERE), (8, THERE)] {
         batch(&mut pool, server, second(at)).decide(&Command::Heartbeat).unwrap();
     }
@@ -89,10 +98,10 @@ fn who_waits_at_a_server_that_fell_silent_is_gone() {
     let mut pool = awaited();
     let silent = second(0).after(SERVER_TIMEOUT);
     let just_before = Timestamp::from_micros(silent.as_micros() - 1);
-    assert_eq!(batch(&mut pool, HERE, just_before).finish(), []);
-    assert_eq!(pool.waiting(just_before, HERE, Some(just_before)), 2);
-    assert_eq!(pool.waiting(silent, HERE, Some(silent)), 1);
-    let changes = batch(&mut pool, HERE, silent).finish();
+    assert_eq!(batch(&mut pool, HERE, just_before).finish().changes, []);
+    assert_eq!(pool.waiting(&Observer::new(just_before, HERE, Some(just_before))), 2);
+    assert_eq!(pool.waiting(&Observer::new(silent, HERE, Some(silent))), 1);
+    let changes = batch(&mut pool, HERE, silent).finish().changes;
     assert_eq!(changes, [Change::WaitEnded { lease_id: id(3) }], "and only who waits there");
     assert_eq!(pool.rank(id(4)), Some(0));
 }
@@ -104,8 +113,8 @@ fn a_heartbeat_keeps_the_places_of_all_who_wait_there() {
     queued(&there.decide(&Command::Allocate(patient(6, 60))).unwrap());
     there.decide(&Command::Heartbeat).unwrap();
     let heard = Change::ServerHeard { server: THERE, at: second(4) };
-    assert_eq!(there.finish().last(), Some(&heard));
-    assert_eq!(batch(&mut pool, HERE, second(8)).finish(), []);
+    assert_eq!(there.finish().changes.last(), Some(&heard));
+    assert_eq!(batch(&mut pool, HERE, second(8)).finish().changes, []);
     drop(batch(&mut pool, HERE, second(9)));
     assert_eq!(waiting(&pool), [id(4)]);
 }
@@ -115,28 +124,24 @@ fn a_server_for_which_nobody_waits_writes_no_heartbeat() {
     let mut pool = pool(1, WAIT);
     let mut here = batch(&mut pool, HERE, second(0));
     here.decide(&Command::Heartbeat).unwrap();
-    assert_eq!(here.finish(), []);
+    assert_eq!(here.finish().changes, []);
 }
 
 #[test]
 fn a_server_that_is_alone_needs_no_heartbeat_and_takes_over_nobody() {
     let mut pool = awaited();
     let alone = BatchContext {
-        now: second(1),
-        server: HERE,
-        journal_at: None,
+        observer: Observer::new(second(1), HERE, None),
         keys: IdempotencyKeys::default(),
     };
-    let changes = pool.batch(alone).finish();
+    let changes = pool.batch(alone).finish().changes;
     assert_eq!(changes, [Change::WaitEnded { lease_id: id(3) }], "it waited at one before");
     let alone = BatchContext {
-        now: second(59),
-        server: HERE,
-        journal_at: None,
+        observer: Observer::new(second(59), HERE, None),
         keys: IdempotencyKeys::default(),
     };
-    assert_eq!(pool.batch(alone).finish(), []);
-    assert_eq!(pool.waiting(second(59), HERE, None), 1);
+    assert_eq!(pool.batch(alone).finish().changes, []);
+    assert_eq!(pool.waiting(&Observer::new(second(59), HERE, None)), 1);
 }
 
 #[test]
@@ -144,8 +149,8 @@ fn time_in_which_no_server_reached_the_database_is_no_silence() {
     let mut pool = awaited();
     // The other server was heard of at 0, and the journal has nothing after second 1.
     let late = second(40);
-    assert_eq!(pool.waiting(late, HERE, Some(second(1))), 2);
-    let changes = batch_after(&mut pool, HERE, second(1), late).finish();
+    assert_eq!(pool.waiting(&Observer::new(late, HERE, Some(second(1)))), 2);
+    let changes = batch_after(&mut pool, HERE, second(1), late).finish().changes;
     let heard = |server| Change::ServerHeard { server, at: second(37) };
     assert_eq!(
         changes,
@@ -154,14 +159,17 @@ fn time_in_which_no_server_reached_the_database_is_no_silence() {
     );
     let silent = second(42);
     let just_before = Timestamp::from_micros(silent.as_micros() - 1);
-    assert_eq!(batch_after(&mut pool, HERE, late, just_before).finish(), []);
-    let changes = batch(&mut pool, HERE, silent).finish();
+    assert_eq!(batch_after(&mut pool, HERE, late, just_before).finish().changes, []);
+    let changes = batch(&mut pool, HERE, silent).finish().changes;
     assert!(matches!(changes[..], [Change::WaitEnded { .. }]), "{changes:?}");
     // The same is made of it by a server that starts only now.
     let mut started = awaited();
-    assert_eq!(started.waiting(silent, ServerId(Uuid::from_u128(3)), Some(silent)), 0);
+    assert_eq!(
+        started.waiting(&Observer::new(silent, ServerId(Uuid::from_u128(3)), Some(silent))),
+        0
+    );
     let third = ServerId(Uuid::from_u128(3));
-    assert_eq!(batch_after(&mut started, third, second(4), second(6)).finish().len(), 2);
+    assert_eq!(batch_after(&mut started, third, second(4), second(6)).finish().changes.len(), 2);
 }
 
 #[test]
@@ -171,20 +179,20 @@ fn a_server_without_tickets_witnesses_that_another_is_silent() {
     let beats = |pool: &mut Pool, journal_at, now| {
         let mut batch = batch_after(pool, third, journal_at, now);
         batch.decide(&Command::Heartbeat).unwrap();
-        batch.finish()
+        batch.finish().changes
     };
     let just_before = Timestamp::from_micros(second(1).as_micros() - 1);
-    assert!(!pool.needs_witness(just_before, third, Some(second(0))));
+    assert!(!pool.needs_witness(&Observer::new(just_before, third, Some(second(0)))));
     assert_eq!(beats(&mut pool, second(0), just_before), []);
-    assert!(pool.needs_witness(second(1), third, Some(second(0))));
+    assert!(pool.needs_witness(&Observer::new(second(1), third, Some(second(0)))));
     let witness = |at| Change::ServerHeard { server: third, at };
     assert_eq!(beats(&mut pool, second(0), second(1)), [witness(second(1))]);
     assert_eq!(beats(&mut pool, second(1), second(1)), [], "one is enough");
-    assert_eq!(pool.next_death(second(1), third, Some(second(1))), Some(second(5)));
+    assert_eq!(pool.next_death(&Observer::new(second(1), third, Some(second(1)))), Some(second(5)));
     for at in 2..5 {
         assert_eq!(beats(&mut pool, second(at - 1), second(at)), [witness(second(at))]);
     }
     let changes = beats(&mut pool, second(4), second(5));
     assert_eq!(changes.len(), 2, "both are dead, and nothing is left to witness: {changes:?}");
-    assert_eq!(pool.next_death(second(5), third, Some(second(5))), None);
+    assert_eq!(pool.next_death(&Observer::new(second(5), third, Some(second(5)))), None);
 }

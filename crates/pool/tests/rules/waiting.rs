@@ -1,8 +1,8 @@
 //! The queue of one server.
 
 use pool::{
-    Allocation, Batch, Change, Command, LeaseId, MAX_TICKETS, Outcome, Policy, Pool, Refusal,
-    ServerId, Timestamp, User, WhenFull,
+    Allocation, Batch, Change, Command, LeaseId, MAX_TICKETS, Observer, Outcome, Policy, Pool,
+    Refusal, ServerId, Timestamp, User, WhenFull,
 };
 use uuid::Uuid;
 
@@ -89,10 +89,14 @@ fn when_the_time_is_up_the_place_is_given_up() {
     hold(&mut pool, second(0), [1]);
     queued(&allocate(&mut pool, second(0), patient(2, 5)));
     queued(&allocate(&mut pool, second(0), patient(3, 9)));
-    assert_eq!(pool.waiting(second(5), SERVER, None), 1, "also before it is written down");
+    assert_eq!(
+        pool.waiting(&Observer::new(second(5), SERVER, None)),
+        1,
+        "also before it is written down"
+    );
     drop(pool.batch(Timestamp::from_micros(4_999_999)));
     assert_eq!(waiting(&pool), [id(2), id(3)]);
-    let changes = pool.batch(second(5)).finish();
+    let changes = pool.batch(second(5)).finish().changes;
     assert_eq!(changes, [Change::WaitEnded { lease_id: id(2) }]);
     assert_eq!(waiting(&pool), [id(3)]);
 }
@@ -166,7 +170,8 @@ fn one_may_wait_for_the_moment_at_which_the_oldest_may_be_evicted() {
     refused(allocate(&mut pool, second(5), asked(3)));
     queued(&allocate(&mut pool, second(5), patient(4, 60)));
     queued(&allocate(&mut pool, second(5), patient(5, 60)));
-    let next_chance = |pool: &Pool, now| pool.next_chance(second(now), SERVER, None, |_| true);
+    let next_chance =
+        |pool: &Pool, now| pool.next_chance(&Observer::new(second(now), SERVER, None), |_| true);
     assert_eq!(next_chance(&pool, 5), Some(second(10)));
     assert_eq!(served(&mut pool, Timestamp::from_micros(9_999_999)), []);
     assert_eq!(next_chance(&pool, 10), Some(second(10)));
@@ -181,10 +186,13 @@ fn only_the_end_of_a_lease_helps_where_nothing_is_evicted() {
     let mut pool = pool(1, WAIT);
     hold(&mut pool, second(0), [1]);
     queued(&allocate(&mut pool, second(0), asked(2)));
-    assert_eq!(pool.next_chance(second(1), SERVER, None, |_| true), None);
+    assert_eq!(pool.next_chance(&Observer::new(second(1), SERVER, None), |_| true), None);
     let released = Command::ReleaseLease { lease_id: id(1) };
     decide(&mut pool, second(2), &released);
-    assert_eq!(pool.next_chance(second(2), SERVER, None, |_| true), Some(second(2)));
+    assert_eq!(
+        pool.next_chance(&Observer::new(second(2), SERVER, None), |_| true),
+        Some(second(2))
+    );
 }
 
 #[test]
@@ -196,7 +204,7 @@ fn those_who_wait_do_not_evict_leases_of_the_same_batch() {
     pool.apply(&Change::PolicyChanged(POLICY)).unwrap();
     assert_eq!(served(&mut pool, second(1)), [id(2)]);
     assert_eq!(
-        pool.next_chance(second(1), SERVER, None, |_| true),
+        pool.next_chance(&Observer::new(second(1), SERVER, None), |_| true),
         Some(second(1)),
         "but in the next"
     );

@@ -8,6 +8,7 @@ mod conditions;
 mod connections;
 mod contract;
 mod dashboard;
+mod documents;
 mod events;
 mod exports;
 mod following;

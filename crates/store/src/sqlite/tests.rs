@@ -62,7 +62,7 @@ impl Fixture {
         let lease_id = LeaseId(Uuid::from_u128(self.count));
         let allocation = Allocation::new(lease_id, User::new(user).unwrap());
         batch.decide(&Command::Allocate(allocation)).unwrap();
-        let changes = batch.finish();
+        let changes = batch.finish().changes;
         let batch = BatchId(Uuid::from_u128(self.count));
         let position = Position { version: self.position.version + 1, batch, ..self.position };
         let server = ServerId(Uuid::nil());

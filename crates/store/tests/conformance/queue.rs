@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use pool::{
-    Allocation, Change, Command, IdempotencyKey, LeaseId, MAX_COUNTED_GAP, Outcome, Policy, Pool,
-    SERVER_TIMEOUT, ServerId, Ticket, Timestamp, User, WhenFull,
+    Allocation, Change, Command, IdempotencyKey, LeaseId, MAX_COUNTED_GAP, Observer, Outcome,
+    Policy, Pool, SERVER_TIMEOUT, ServerId, Ticket, Timestamp, User, WhenFull,
 };
 use store::{Entry, Wanted};
 
@@ -34,12 +34,12 @@ async fn queued(place: &impl Place, allocations: &[Allocation]) -> Server {
 
 /// How many tickets an unrelated server has to take for live at that moment.
 fn live(pool: &Pool, at: Timestamp) -> usize {
-    pool.waiting(at, ServerId(id()), Some(at))
+    pool.waiting(&Observer::new(at, ServerId(id()), Some(at)))
 }
 
 /// How many of this server's tickets are not over at that moment.
 fn own(pool: &Pool, at: Timestamp, server: ServerId) -> usize {
-    pool.waiting(at, server, None)
+    pool.waiting(&Observer::new(at, server, None))
 }
 
 pub async fn the_queue_is_there_after_a_restart(place: &impl Place) {

@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Allocation, BatchContext, Command, Fence, HolderCondition, IdempotencyKeys, Lease, LeaseId,
-    Outcome, Policy, PolicyPatch, Pool, Timestamp, Token, TokenId, User, UserKey,
+    Allocation, BatchContext, Command, Fence, Finished, HolderCondition, IdempotencyKeys, Lease,
+    LeaseId, Observer, Outcome, Policy, PolicyPatch, Pool, Timestamp, Token, TokenId, User,
+    UserKey,
 };
 use store::{
     BatchId, Entry, Error, KeysFound, LeaseRecord, News, Opened, Position, Reader, ServerId,
@@ -99,9 +100,10 @@ impl Server {
         let found = self.store.keys(&keys).await.unwrap().remembered;
         let keys = IdempotencyKeys { found, ..IdempotencyKeys::default() };
         let mut pool = self.pool.clone();
-        let mut batch = pool.batch(BatchContext { now: at, server, journal_at, keys });
+        let mut batch =
+            pool.batch(BatchContext { observer: Observer { now: at, server, journal_at }, keys });
         let outcomes = commands.iter().map(|c| batch.decide(c).unwrap()).collect();
-        let (keys, changes) = (batch.take_keys_used(), batch.finish());
+        let Finished { changes, keys_used: keys, .. } = batch.finish();
         let Position { epoch, version, .. } = self.position;
         let position = Position { epoch, version: version + 1, batch: BatchId(id()) };
         (Entry { position, server, at, fence: pool.fence(), changes, keys }, outcomes)

@@ -89,7 +89,7 @@ pub(super) fn schemas(generator: &mut SchemaGenerator) -> Map<String, Value> {
     of!(HolderMismatch LeaseOver RenewalLimit UserLimit TicketServed PoolFull);
     let document = generator.root_schema_for::<Problem<'_>>().to_value();
     let mut schemas = Map::new();
-    for code in Code::ALL {
+    for code in &Code::ALL {
         let (name, mut schema) = (name(*code), document.clone());
         schema["properties"]["type"]["format"] = json!("uri");
         schema["properties"]["status"]["minimum"] = json!(400);

@@ -47,7 +47,7 @@ fn the_error_codes_in_the_api_document_are_current() {
 #[test]
 fn kinds_that_share_a_code_share_status_and_advice() {
     let mut seen = BTreeMap::new();
-    for code in Code::ALL {
+    for code in &Code::ALL {
         let row = (code.status(), code.advice());
         assert_eq!(*seen.entry(code.as_str()).or_insert(row), row, "{code:?}");
     }
@@ -57,7 +57,7 @@ fn kinds_that_share_a_code_share_status_and_advice() {
 fn examples_of_problems_have_the_members_of_their_schemas() {
     let document = super::document();
     let schemas = &document["components"]["schemas"];
-    for code in Code::ALL {
+    for code in &Code::ALL {
         let example = &document["components"]["examples"][format!("{code:?}")]["value"];
         let members = |value: &Value| -> BTreeSet<String> {
             value.as_object().unwrap().keys().cloned().collect()

@@ -10,9 +10,10 @@ use store::{Clock as _, ImportedPool, NewPool, SystemClock};
 
 use self::source::{Source, Usages};
 use self::usage::Tally;
-use crate::print::{count, say};
 use crate::server::database;
 use crate::settings::{Settings, mask};
+use crate::term::format::count;
+use crate::term::print::say;
 
 /// The environment variable with the original's password, by the name that PostgreSQL's own programs
 /// give it.

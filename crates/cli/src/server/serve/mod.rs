@@ -16,10 +16,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::print::say;
 use crate::server::database;
 use crate::settings::{Settings, bind_all};
 use crate::term::harmless;
+use crate::term::print::say;
 
 use self::notify::{notify, watchdog};
 

@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::log;
-use crate::run::{ALSO_END, Signals, exit_code, is_ignored};
+use run::{ALSO_END, Signals, is_ignored};
+
+use crate::term::exit::signal_code;
 
 /// Signals by which a person or a service manager stops a program. One that follows ends it at once.
 const STOP: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
@@ -67,7 +69,7 @@ async fn obey(mut signals: Signals, has_terminal: bool, stop: watch::Sender<Opti
         } else if STOP.contains(&signal) {
             warn!(signal = name, "ending at once: second signal to stop");
             log::flush_for(LAST_LINE);
-            std::process::exit(exit_code(signal as i32).into());
+            std::process::exit(signal_code(signal as i32).into());
         }
     }
 }

@@ -1,0 +1,159 @@
+//! Commands that use a server over HTTP.
+
+mod allocate;
+mod clear;
+pub mod config;
+mod find;
+mod history;
+mod leases;
+mod pool;
+mod queue;
+mod refusal;
+mod release;
+mod renew;
+pub mod run;
+mod show;
+mod status;
+mod tokens;
+mod version;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueHint};
+use client::{Client, Error, Reply};
+use jiff::Timestamp;
+
+use crate::term::error::CliError;
+use crate::term::exit::Exit;
+use crate::term::output::remark;
+
+#[derive(Debug, Subcommand)]
+enum Commands {
+    #[command(aliases = ["ls", "list"])]
+    Tokens(tokens::Tokens),
+    Show(show::Show),
+    History(history::History),
+    Leases(leases::Leases),
+    Allocate(allocate::Allocate),
+    Release(release::Release),
+    Renew(renew::Renew),
+    Clear(clear::Clear),
+    Pool(pool::Pool),
+    Queue(queue::Queue),
+    Watch(watch::Watch),
+    Status(status::Status),
+    Version(version::Version),
+}
+
+/// Defines the commands.
+pub fn commands() -> Vec<Command> {
+    Commands::augment_subcommands(Command::new("")).get_subcommands().cloned().collect()
+}
+
+pub fn knows(name: &str) -> bool {
+    Commands::has_subcommand(name)
+}
+
+/// Runs the matched command.
+pub fn perform(matches: &ArgMatches) -> ExitCode {
+    let command = match Commands::from_arg_matches(matches) {
+        Ok(command) => command,
+        Err(error) => return crate::usage(&error),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime
+        .map_err(|error| CliError::new(Exit::Failed, format!("can't start: {error}")))
+        .and_then(|runtime| {
+            let done = runtime.block_on(command.perform());
+            // Does not wait for a name lookup that is still running.
+            runtime.shutdown_background();
+            done
+        });
+    done.map_or_else(CliError::print, |()| ExitCode::SUCCESS)
+}
+
+impl Commands {
+    async fn perform(self) -> Result<(), CliError> {
+        match self {
+            Commands::Tokens(tokens) => tokens.perform().await.map_err(CliError::of_reading),
+            Commands::Show(show) => show.perform().await.map_err(CliError::of_reading),
+            Commands::History(history) => history.perform().await.map_err(CliError::of_reading),
+            Commands::Leases(leases) => leases.perform().await.map_err(CliError::of_reading),
+            Commands::Allocate(allocate) => allocate.perform().await,
+            Commands::Release(release) => release.perform().await,
+            Commands::Renew(renew) => renew.perform().await,
+            Commands::Clear(clear) => clear.perform().await,
+            Commands::Pool(pool) => pool.perform().await.map_err(CliError::of_reading),
+            Commands::Queue(queue) => queue.perform().await,
+            Commands::Watch(watch) => watch.perform().await.map_err(CliError::of_reading),
+            Commands::Status(status) => status.perform().await,
+            Commands::Version(version) => version.perform(),
+        }
+    }
+}
+
+/// Defines `--server`.
+fn server_arg() -> Arg {
+    Arg::new("server")
+        .long("server")
+        .value_name("URL")
+        .env(::run::env::SERVER)
+        .value_hint(ValueHint::Url)
+        .hide_env_values(true)
+        .help(format!("Server URL [default: `config set server`, else {}]", config::DEFAULT_SERVER))
+}
+
+/// Options of all commands that use a server.
+#[derive(Clone, Debug)]
+struct Common {
+    server: Option<String>,
+    json: bool,
+}
+
+impl Common {
+    fn client(&self) -> Result<Client, CliError> {
+        config::client(&config::server(self.server.as_deref())?)
+    }
+}
+
+impl Args for Common {
+    fn augment_args(command: Command) -> Command {
+        let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
+        command.arg(server_arg()).arg(json.help("Print JSON, for programs"))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Common {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let server = matches.get_one::<String>("server").cloned();
+        Ok(Common { server, json: matches.get_flag("json") })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Parses a maximum number of rows.
+fn rows(text: &str) -> Result<usize, String> {
+    let rows = text.parse().ok().filter(|rows| *rows > 0);
+    rows.ok_or_else(|| "expected a whole number, 1 or more".to_owned())
+}
+
+/// Prints that the list has more rows.
+fn remark_more(limit: usize) {
+    remark(format!("There are more: --limit {} shows more.", limit.saturating_mul(2)));
+}
+
+/// Returns the server's time of a reply, to which its other times relate: the `Date` header, which is to the
+/// second, or the latest event in the reply.
+fn time_of(reply: &Reply, events: impl IntoIterator<Item = Timestamp>) -> Result<Timestamp, Error> {
+    let time = reply.at.into_iter().chain(events).max();
+    time.ok_or_else(|| Error::not_token_manager("its reply has no Date header"))
+}

@@ -1,0 +1,102 @@
+//! Explanation of refused allocations in terms of the command line.
+
+use std::time::Duration;
+
+use client::{AllocateRequest, Client, Error, Policy, PoolView};
+use pool::HumanDuration;
+
+use crate::duration::of_seconds;
+use crate::term::error::CliError;
+use crate::term::exit::Exit;
+
+/// Longest reply time of a request that did not wait.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// Suggested values of `--wait`.
+const WAITS: [Duration; 6] = [
+    Duration::from_secs(30),
+    Duration::from_mins(2),
+    Duration::from_mins(10),
+    Duration::from_hours(1),
+    Duration::from_hours(8),
+    Duration::from_hours(24),
+];
+
+/// Returns an explanation of a refusal; None where the server's text is sufficient. `waited` is the time from the
+/// first request to the refusal.
+pub async fn explain(
+    client: &Client,
+    error: &Error,
+    request: &AllocateRequest,
+    waited: Duration,
+) -> Option<CliError> {
+    let Error::Refused(problem) = error else { return None };
+    let of_lease = problem.detail.starts_with("lease_seconds");
+    let (what, hints) = match (problem.code.as_str(), request.lease) {
+        ("pool-full", _) => full(policy(client).await.as_ref(), request.wait, waited),
+        ("invalid-parameter", Some(lease)) if of_lease => {
+            let policy = policy(client).await?;
+            let limit = of_seconds(policy.lease_seconds);
+            let given = HumanDuration(lease);
+            if lease.as_secs_f64() > policy.lease_seconds {
+                (
+                    format!("--lease {given} is too long: this pool allows {limit} at most"),
+                    vec![format!("--lease {limit}, or without --lease for the same")],
+                )
+            } else {
+                (
+                    format!("--lease {given} is too short"),
+                    vec![format!("--lease 1ms or more, {limit} at most")],
+                )
+            }
+        }
+        _ => return None,
+    };
+    Some(hints.into_iter().fold(CliError::new(Exit::from(error), what), CliError::hint))
+}
+
+async fn policy(client: &Client) -> Option<Policy> {
+    let pool: PoolView = client.get("/api/pool", &[]).await.ok()?.read().ok()?;
+    Some(pool.policy)
+}
+
+fn full(
+    policy: Option<&Policy>,
+    wait: Option<Duration>,
+    waited: Duration,
+) -> (String, Vec<String>) {
+    let look = "`token-manager tokens --active` to see when tokens become free".to_owned();
+    if waited < AT_ONCE.min(wait.unwrap_or(AT_ONCE)) || wait.is_some_and(|wait| wait.is_zero()) {
+        let waits = policy.is_none_or(|policy| policy.when_full != "reject");
+        let wait = waits.then(|| longer(Duration::ZERO)).flatten();
+        return ("all tokens are in use".to_owned(), wait.into_iter().chain([look]).collect());
+    }
+    let waited = wait.unwrap_or_else(|| Duration::from_secs((waited + AT_ONCE).as_secs()));
+    let what = format!("no token became free within {}", HumanDuration(waited));
+    (what, longer(waited).into_iter().chain([look]).collect())
+}
+
+/// Returns a hint with at least twice the last wait.
+fn longer(waited: Duration) -> Option<String> {
+    let longer = WAITS.into_iter().find(|wait| *wait >= waited.saturating_mul(2));
+    longer.map(|wait| format!("--wait {}, to wait for one", HumanDuration(wait)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_longer_wait_is_suggested() {
+        for (waited, suggested) in [
+            (0, Some("--wait 30s, to wait for one")),
+            (30, Some("--wait 2m, to wait for one")),
+            (60, Some("--wait 2m, to wait for one")),
+            (300, Some("--wait 10m, to wait for one")),
+            (40_000, Some("--wait 1d, to wait for one")),
+            (86_400, None),
+        ] {
+            assert_eq!(longer(Duration::from_secs(waited)).as_deref(), suggested);
+        }
+    }
+}

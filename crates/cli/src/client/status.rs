@@ -1,0 +1,118 @@
+//! `token-manager status`
+
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::term::exit::Exit;
+use crate::term::format::count;
+use crate::term::harmless;
+use client::{Client, Error, PoolView};
+
+use super::Common;
+use crate::term::error::CliError;
+use crate::term::output::{BAD, GOOD, MIND, Out, paint};
+
+/// Check that the server is up and ready, and show its version
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  until token-manager status; do sleep 1; done
+      waits until the server is ready
+
+Exit codes:
+    0  it is ready
+    1  what is there is no TokenManager
+    2  the address is none
+    6  it can't be reached, or is not ready")]
+pub struct Status {
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Status {
+    /// Says it.
+    pub async fn perform(self) -> Result<(), CliError> {
+        let (client, out) = (self.common.client()?, Out::standard());
+        // The first request pays for the connection; the second one is the round trip.
+        let there = async {
+            client.get("/health/live", &[]).await?;
+            let since = Instant::now();
+            let live = client.get("/health/live", &[]).await?;
+            Ok((since.elapsed(), live))
+        };
+        let (took, live) = match there.await {
+            Ok(there) => there,
+            Err(error) => return Err(self.away(&client, &out, error)),
+        };
+        let took = took.as_secs_f64() * 1000.0;
+        // Servers before this version do not tell theirs.
+        let version = live.json["version"].as_str().unwrap_or("unknown");
+        let ready = match client.get("/health/ready", &[]).await {
+            Ok(_) => client.get("/api/pool", &[]).await,
+            Err(error) => Err(error),
+        };
+        let pool = match ready {
+            Ok(pool) => pool,
+            Err(error) => {
+                let (state, why) = ("not ready", error.to_string());
+                if self.common.json {
+                    out.json(&json!({
+                        "server": client.url(), "version": version, "state": state, "why": why,
+                        "round_trip_ms": took,
+                    }))?;
+                } else {
+                    out.facts(&[
+                        ("server", client.url()),
+                        ("version", harmless(version)),
+                        ("state", paint(MIND, state)),
+                        ("round trip", milliseconds(took)),
+                        ("why", harmless(&why)),
+                    ])?;
+                }
+                return Err(CliError::Reported(Exit::Away));
+            }
+        };
+        let PoolView { size, active, available, waiting, epoch, version: newest, .. } =
+            pool.read()?;
+        if self.common.json {
+            return Ok(out.json(&json!({
+                "server": client.url(), "version": version, "state": "ready", "round_trip_ms": took, "pool": pool.json,
+            }))?);
+        }
+        Ok(out.facts(&[
+            ("server", client.url()),
+            ("version", harmless(version)),
+            ("state", paint(GOOD, "ready")),
+            ("round trip", milliseconds(took)),
+            (
+                "pool",
+                format!(
+                    "{active} of {} held, {available} free, {waiting} waiting",
+                    count(size, "token")
+                ),
+            ),
+            ("journal", format!("at {epoch}-{newest}")),
+        ])?)
+    }
+
+    /// Nobody answers, or somebody else.
+    fn away(&self, client: &Client, out: &Out, error: Error) -> CliError {
+        let why = error.to_string();
+        let error = CliError::from(error).of_reading();
+        let printed = if self.common.json {
+            out.json(&json!({ "server": client.url(), "state": "away", "why": why }))
+        } else {
+            out.facts(&[("server", client.url()), ("state", paint(BAD, "away"))])
+        };
+        match printed {
+            Ok(()) => error,
+            Err(error) => error.into(),
+        }
+    }
+}
+
+fn milliseconds(took: f64) -> String {
+    format!("{took:.1} ms")
+}

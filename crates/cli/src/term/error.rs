@@ -1,0 +1,210 @@
+//! Errors of commands, printed with possible actions.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use client::{Error, Problem, Server};
+
+use super::exit::{Exit, die_of};
+use super::harmless;
+use super::output::{BAD, QUIET, paint};
+
+/// Failure of a command.
+#[derive(Debug)]
+pub enum CliError {
+    /// The error is printed.
+    Message {
+        what: String,
+        /// Additional facts, a line each.
+        notes: Vec<String>,
+        /// Possible actions, a line each.
+        hints: Vec<String>,
+        exit: Exit,
+    },
+    /// The command has printed the error already.
+    Reported(Exit),
+    /// This signal ends the command.
+    Signal(i32),
+    /// The reader of the output is gone, which is not an error.
+    Closed,
+}
+
+impl CliError {
+    /// Creates an error.
+    pub fn new(exit: Exit, what: impl Into<String>) -> Self {
+        CliError::Message { what: what.into(), notes: Vec::new(), hints: Vec::new(), exit }
+    }
+
+    /// Replaces the message.
+    #[must_use]
+    pub fn message(mut self, message: String) -> Self {
+        if let CliError::Message { what, .. } = &mut self {
+            *what = message;
+        }
+        self
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        if let CliError::Message { notes, .. } = &mut self {
+            notes.push(note.into());
+        }
+        self
+    }
+
+    /// Adds a possible action.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        if let CliError::Message { hints, .. } = &mut self {
+            hints.push(hint.into());
+        }
+        self
+    }
+
+    /// Replaces the possible actions.
+    #[must_use]
+    pub fn only_hint(mut self, hint: impl Into<String>) -> Self {
+        if let CliError::Message { hints, .. } = &mut self {
+            hints.clear();
+        }
+        self.hint(hint)
+    }
+
+    /// Adapts the error of a command that changes nothing: an unknown outcome has no consequences.
+    #[must_use]
+    pub fn of_reading(mut self) -> Self {
+        match &mut self {
+            CliError::Message { exit: exit @ Exit::OutcomeUnknown, .. } => *exit = Exit::Away,
+            _ => return self,
+        }
+        self.only_hint("again in a moment")
+    }
+
+    /// Prints the error and returns the exit code.
+    pub fn print(self) -> ExitCode {
+        self.print_by(|text| {
+            // A closed standard error output changes nothing.
+            let _ = anstream::stderr().write_all(text.as_bytes());
+        })
+    }
+
+    /// Prints the error by a function and returns the exit code.
+    pub fn print_by(self, write: impl FnOnce(&str)) -> ExitCode {
+        match self {
+            CliError::Message { what, notes, hints, exit } => {
+                write(&message(&what, &notes, &hints));
+                exit.into()
+            }
+            CliError::Reported(exit) => exit.into(),
+            CliError::Signal(signal) => die_of(signal),
+            CliError::Closed => ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// Formats an error with facts and possible actions.
+pub fn message(what: &str, notes: &[String], hints: &[impl AsRef<str>]) -> String {
+    let mut text = format!("{} {}\n", paint(BAD, "error:"), one_line(what));
+    for note in notes {
+        text += &format!("  {}\n", one_line(note));
+    }
+    for hint in hints {
+        text += &format!("  {} {}\n", paint(QUIET, "try:"), one_line(hint.as_ref()));
+    }
+    text
+}
+
+fn one_line(text: &str) -> String {
+    harmless(&text.replace(['\n', '\r'], " "))
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return CliError::Closed;
+        }
+        CliError::new(Exit::Failed, format!("can't write the output: {error}"))
+    }
+}
+
+impl From<Error> for CliError {
+    fn from(error: Error) -> Self {
+        let what = match &error {
+            Error::Refused(problem) => as_options(&problem.detail),
+            error => error.to_string(),
+        };
+        hints(&error).into_iter().fold(CliError::new(Exit::from(&error), what), CliError::hint)
+    }
+}
+
+/// Returns what to do about an error.
+fn hints(error: &Error) -> Vec<String> {
+    let another =
+        "--server URL, TOKEN_MANAGER_SERVER or `token-manager config set server URL` for another";
+    match error {
+        Error::InvalidUrl { .. } => vec!["--server http://localhost:4000".to_owned()],
+        Error::Unreachable { server: Server { host, proxy: Some(_), .. }, .. } => vec![
+            format!("no_proxy={host} in the environment, to connect without the proxy"),
+            another.to_owned(),
+        ],
+        Error::Unreachable { .. } => {
+            vec!["`token-manager serve` to start a server here".to_owned(), another.to_owned()]
+        }
+        Error::Credentials { by_proxy: true, .. } => vec![
+            "http://USER:PASSWORD@HOST:PORT as the proxy in its environment variable".to_owned(),
+        ],
+        Error::Credentials { server, .. } => {
+            let (scheme, rest) = server.url.split_once("://").unwrap_or_default();
+            let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+            let url = format!("{scheme}://USER:PASSWORD@{host}");
+            vec![
+                format!(
+                    "{}={url} in the environment, with %40 for an @ in the password",
+                    run::env::SERVER
+                ),
+                "`token-manager config set server -`, which reads that URL and stores it"
+                    .to_owned(),
+            ]
+        }
+        Error::WrongScheme { instead, .. } => vec![format!("--server {instead}")],
+        Error::Redirected { instead, .. } => {
+            vec![format!("--server {instead}, if that is the server")]
+        }
+        Error::NotTokenManager { .. } => vec![another.to_owned()],
+        Error::NoReply { .. } => vec!["`token-manager leases` to see what was done".to_owned()],
+        Error::Refused(problem) => hint(problem).map(str::to_owned).into_iter().collect(),
+    }
+}
+
+/// Returns what to do about a refusal, where the server's text does not say it.
+fn hint(problem: &Problem) -> Option<&'static str> {
+    Some(match problem.code.as_str() {
+        "unknown-token" => "`token-manager tokens` to list the tokens",
+        "unknown-lease" => "`token-manager leases` to list the latest leases",
+        "unknown-ticket" => "`token-manager queue` to list the tickets",
+        "no-tokens" => "`token-manager serve --pool-size 100` for a pool with tokens",
+        "renewal-limit" => {
+            "`token-manager allocate USER` for another lease, once this one has ended"
+        }
+        "idempotency-key-reused" => "another --key, or none",
+        "outcome-unknown" | "timed-out" => "`token-manager leases` to see what was done",
+        "unknown-path" => "--server without a path",
+        "internal" => "the server's log, which has the details",
+        "wrong-host" => "--server http://localhost:4000, if the server runs there",
+        _ if problem.status == 503 => "again in a moment",
+        _ => return None,
+    })
+}
+
+/// Replaces names of JSON members in a problem's text by names of options.
+fn as_options(detail: &str) -> String {
+    let names = [
+        ("lease_seconds must be a number", "--lease must be a number of seconds"),
+        ("wait_seconds must be a number", "--wait must be a number of seconds"),
+        ("lease_seconds", "--lease"),
+        ("wait_seconds", "--wait"),
+        ("user_id", "the user's name"),
+    ];
+    names.iter().fold(detail.to_owned(), |text, (member, option)| text.replace(member, option))
+}

@@ -1,0 +1,104 @@
+//! Exit codes. They are documented and do not change.
+
+use std::process::ExitCode;
+
+use client::Error;
+use nix::unistd::getpid;
+use rlimit::Resource;
+use signal_hook::low_level::emulate_default_handler;
+
+/// Exit code of a command that failed. Success is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Any other failure.
+    Failed = 1,
+    /// The command line or the server's URL is wrong.
+    Usage = 2,
+    /// No token is free, or the user has too many.
+    NoToken = 3,
+    /// No such token or lease.
+    Unknown = 4,
+    /// The lease has ended, or can't be renewed further.
+    Conflict = 5,
+    /// The server or its database can't be reached. Nothing was done.
+    Away = 6,
+    /// No reply: the request may or may not have been executed.
+    OutcomeUnknown = 7,
+    /// The user did not confirm. Nothing was done.
+    Declined = 8,
+    /// `run`: the lease was lost early, so the command was stopped.
+    LeaseLost = 123,
+    /// `run`: the lease reached its deadline, so the command was stopped.
+    TimeUp = 124,
+    /// `run`: the command can't be executed.
+    CannotRun = 126,
+    /// `run`: no such command.
+    NoCommand = 127,
+}
+
+/// All exit codes with their meaning, for help and documentation.
+pub const MEANINGS: [(&str, &str); 13] = [
+    ("0", "Success."),
+    ("1", "Any other failure."),
+    ("2", "Invalid request: an option, its value, or the server's URL."),
+    ("3", "No token is free, or the user has reached the limit of tokens."),
+    ("4", "No such token or lease."),
+    ("5", "Conflict: the lease has ended, or can't be renewed further. Nothing was done."),
+    ("6", "The server or its database can't be reached. Nothing was done."),
+    ("7", "No reply: the request may or may not have been executed."),
+    ("8", "Not confirmed. Nothing was done."),
+    ("123", "`run`: the lease was lost early, so the command was stopped."),
+    ("124", "`run`: the lease reached its deadline, so the command was stopped."),
+    ("126", "`run`: the command was found, but can't be executed."),
+    ("127", "`run`: no such command."),
+];
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+impl From<&Error> for Exit {
+    fn from(error: &Error) -> Self {
+        let problem = match error {
+            Error::InvalidUrl { .. } | Error::WrongScheme { .. } => return Exit::Usage,
+            Error::Unreachable { .. } => return Exit::Away,
+            Error::NoReply { .. } => return Exit::OutcomeUnknown,
+            Error::Credentials { .. }
+            | Error::NotTokenManager { .. }
+            | Error::Redirected { .. } => return Exit::Failed,
+            Error::Refused(problem) => problem,
+        };
+        match (problem.code.as_str(), problem.status) {
+            ("pool-full" | "queue-full" | "no-tokens" | "user-limit" | "ticket-given-up", _) => {
+                Exit::NoToken
+            }
+            ("outcome-unknown" | "timed-out", _) => Exit::OutcomeUnknown,
+            (_, 400 | 422) => Exit::Usage,
+            (_, 404) => Exit::Unknown,
+            (_, 409) => Exit::Conflict,
+            (_, 503) => Exit::Away,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+/// Returns the code by which shells report death by a signal.
+pub fn signal_code(signal: i32) -> u8 {
+    128 | u8::try_from(signal).unwrap_or(0)
+}
+
+/// Ends this process by a signal, so that a shell ends its loop or script after Ctrl-C. Returns the exit code
+/// where that is impossible.
+pub fn die_of(signal: i32) -> ExitCode {
+    // The kernel lets no signal end process 1.
+    if getpid().as_raw() != 1 {
+        // A core dump would show this process, not the command.
+        let hard = rlimit::getrlimit(Resource::CORE).map_or(0, |(_, hard)| hard);
+        let _ = rlimit::setrlimit(Resource::CORE, 0, hard);
+        let _ = emulate_default_handler(signal);
+    }
+    signal_code(signal).into()
+}

@@ -1,0 +1,294 @@
+//! Errors of requests.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::scheme::{expects_tls, is_not_tls};
+use crate::{Client, jittered};
+
+/// Reason why a request has no successful reply.
+#[derive(Debug)]
+pub enum Error {
+    /// The server's URL is invalid.
+    InvalidUrl {
+        /// URL as given, without credentials.
+        server: String,
+        /// Reason.
+        why: String,
+    },
+    /// No connection could be made. The server did not receive the request.
+    Unreachable {
+        /// Requested server.
+        server: Server,
+        /// Cause.
+        why: String,
+    },
+    /// The connection broke or timed out before the reply. The request may or may not have been executed.
+    NoReply {
+        /// Requested server.
+        server: Server,
+        /// Cause.
+        why: String,
+    },
+    /// The server refused the request.
+    Refused(Box<Problem>),
+    /// The server redirects to another URL. The client does not follow, because requests carry credentials
+    /// and user names that only the named server may see.
+    Redirected {
+        /// Requested server.
+        server: Server,
+        /// Target of the redirect.
+        to: String,
+        /// Server URL that the target suggests.
+        instead: String,
+    },
+    /// The server, or a proxy before it, requires credentials, or rejected those sent.
+    Credentials {
+        /// Requested server.
+        server: Server,
+        /// Whether a proxy requires them (407), not the server (401).
+        by_proxy: bool,
+        /// Whether the request had credentials.
+        sent: bool,
+    },
+    /// An `http://` URL names a server that speaks HTTPS, or the reverse.
+    WrongScheme {
+        /// Requested server.
+        server: Server,
+        /// Protocol of the server: `HTTPS` or `plain HTTP`.
+        is: &'static str,
+        /// URL with the right scheme.
+        instead: String,
+    },
+    /// The reply does not come from a `TokenManager` server.
+    NotTokenManager {
+        /// Deviation from the API.
+        what: String,
+        /// HTTP status of an error without a problem document.
+        status: Option<u16>,
+        /// Proxy of the connection, without a password.
+        proxy: Option<String>,
+    },
+}
+
+/// Server as error messages name it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// URL without a password.
+    pub url: String,
+    /// Host name or address.
+    pub host: String,
+    /// Proxy of the connection, without a password.
+    pub proxy: Option<String>,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)?;
+        self.proxy.iter().try_for_each(|proxy| write!(f, " through the proxy {proxy}"))
+    }
+}
+
+/// Problem document of a refused request.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// HTTP status.
+    pub status: u16,
+    /// Stable code, such as `pool-full`.
+    pub code: String,
+    /// Explanation for a person.
+    pub detail: String,
+    /// `Retry-After`, at most one minute.
+    pub after: Option<Duration>,
+    /// Whole document.
+    pub json: Value,
+}
+
+impl Error {
+    /// Converts an error of the HTTP client.
+    pub(crate) fn new(client: &Client, error: reqwest::Error) -> Self {
+        // The message names the server itself, without a password.
+        let error = error.without_url();
+        let (server, why) = (client.server(), cause(&error));
+        if is_not_tls(&why) && client.base.scheme() == "https" {
+            return client.wrong_scheme();
+        }
+        // When a proxy refuses a tunnel, reqwest reports no response, only this text.
+        if server.proxy.is_some() && why.contains("proxy auth") {
+            return Error::credentials(client, 407);
+        }
+        if error.is_connect() || error.is_builder() {
+            Error::Unreachable { server, why }
+        } else {
+            Error::NoReply { server, why }
+        }
+    }
+
+    pub(crate) fn refused(
+        client: &Client,
+        status: u16,
+        body: &[u8],
+        after: Option<Duration>,
+    ) -> Self {
+        #[derive(Deserialize)]
+        struct Document {
+            code: String,
+            detail: String,
+        }
+        let json = serde_json::from_slice(body).unwrap_or(Value::Null);
+        if let Ok(Document { code, detail }) = Document::deserialize(&json) {
+            return Error::Refused(Box::new(Problem { status, code, detail, after, json }));
+        }
+        if [401, 407].contains(&status) {
+            return Error::credentials(client, status);
+        }
+        if client.base.scheme() == "http" && expects_tls(body) {
+            return client.wrong_scheme();
+        }
+        let what = format!("it replied with status {status}");
+        Error::NotTokenManager { what, status: Some(status), proxy: client.server().proxy }
+    }
+
+    fn credentials(client: &Client, status: u16) -> Self {
+        let by_proxy = status == 407;
+        let sent = if by_proxy {
+            client.proxy.as_ref().is_some_and(|proxy| !proxy.url().username().is_empty())
+        } else {
+            !client.base.username().is_empty() || client.base.password().is_some()
+        };
+        Error::Credentials { server: client.server(), by_proxy, sent }
+    }
+
+    /// Creates an [`Error::NotTokenManager`].
+    pub fn not_token_manager(what: impl Into<String>) -> Self {
+        Error::NotTokenManager { what: what.into(), status: None, proxy: None }
+    }
+
+    /// Adds the proxy of the connection to an [`Error::NotTokenManager`].
+    pub(crate) fn via(mut self, by: Option<String>) -> Self {
+        if let Error::NotTokenManager { proxy, .. } = &mut self {
+            *proxy = proxy.take().or(by);
+        }
+        self
+    }
+
+    /// Returns the delay before the next attempt: the server's `Retry-After` or `delay`, whichever is
+    /// longer, with jitter.
+    pub fn retry_delay(&self, delay: Duration) -> Duration {
+        let after = match self {
+            Error::Refused(problem) => problem.after,
+            _ => None,
+        };
+        jittered(after.map_or(delay, |after| after.max(delay)))
+    }
+
+    /// Returns the server's error code, if the server refused the request.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Error::Refused(problem) => Some(&problem.code),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the server's machine refused the connection, as while no server runs there.
+    pub fn is_connection_refused(&self) -> bool {
+        matches!(self, Error::Unreachable { server: Server { proxy: None, .. }, why }
+            if why.contains("refused"))
+    }
+
+    /// Returns whether the error is temporary, so that retrying may help.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Error::Unreachable { .. } | Error::NoReply { .. } => true,
+            Error::Refused(problem) => matches!(
+                problem.code.as_str(),
+                "busy" | "not-done" | "outcome-unknown" | "stopping" | "timed-out" | "internal"
+            ),
+            // A proxy without its server.
+            Error::NotTokenManager { status, .. } => matches!(status, Some(502..=504)),
+            Error::InvalidUrl { .. }
+            | Error::Redirected { .. }
+            | Error::Credentials { .. }
+            | Error::WrongScheme { .. } => false,
+        }
+    }
+
+    /// Returns whether the server may have executed the request.
+    pub fn may_be_done(&self) -> bool {
+        match self.code() {
+            Some(code) => !matches!(code, "busy" | "not-done" | "stopping"),
+            None => !matches!(self, Error::Unreachable { .. }),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::InvalidUrl { server, why } => {
+                write!(f, "invalid server URL {server:?}: {why}")
+            }
+            Error::Unreachable { server, why } => write!(f, "can't reach {server}: {why}"),
+            Error::NoReply { server, why } => write!(f, "no reply from {server}: {why}"),
+            Error::Refused(problem) => f.write_str(&problem.detail),
+            Error::Redirected { server, to, .. } => {
+                write!(f, "{server} redirects to {to}; redirects are not followed")
+            }
+            Error::Credentials { server, by_proxy, sent } => {
+                let (who, status) = match (by_proxy, &server.proxy) {
+                    (true, Some(proxy)) => (format!("the proxy {proxy}"), 407),
+                    (true, None) => ("a proxy in front of the server".to_owned(), 407),
+                    (false, _) => (server.to_string(), 401),
+                };
+                let what = if *sent { "rejects the" } else { "asks for a" };
+                write!(f, "{who} {what} user name and password ({status})")
+            }
+            Error::WrongScheme { server, is, .. } => write!(f, "{server} speaks {is}"),
+            Error::NotTokenManager { what, proxy, .. } => {
+                write!(f, "not a TokenManager server: {what}")?;
+                proxy.iter().try_for_each(|proxy| write!(f, " through the proxy {proxy}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Returns the innermost cause of an error. The outer ones only say that a request was being sent.
+pub(crate) fn cause(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    let cause = inner.to_string();
+    // Without the error's number.
+    cause.split(" (os error").next().unwrap_or(&cause).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_respected_and_jittered() {
+        let problem = |after| Problem {
+            status: 503,
+            code: "busy".to_owned(),
+            detail: String::new(),
+            after,
+            json: Value::Null,
+        };
+        for (after, least) in [(None, 250), (Some(4), 2_000), (Some(0), 250)] {
+            let after = after.map(Duration::from_secs);
+            let error = Error::Refused(Box::new(problem(after)));
+            let delays: Vec<_> =
+                (0..100).map(|_| error.retry_delay(Duration::from_millis(500))).collect();
+            let least = Duration::from_millis(least);
+            assert!(delays.iter().all(|delay| (least..least * 3).contains(delay)), "{delays:?}");
+            assert!(delays.iter().any(|delay| *delay != delays[0]), "{delays:?}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! HTTP client of a `TokenManager` server.
+//!
+//! [`Client`] sends single requests. [`Acquire`] takes a lease: it repeats the request under one
+//! idempotency key, and keeps its ticket while it waits. [`EventStream`] follows the events of leases
+//! and resumes after a lost connection.
+
+mod acquire;
+mod allocation;
+mod client;
+mod clock;
+mod error;
+mod events;
+mod jitter;
+mod model;
+mod pages;
+mod proxy;
+mod scheme;
+
+pub use acquire::{Acquire, AcquireError, Acquired, Progress, RELEASE_TIMEOUT, release};
+pub use allocation::{AllocateRequest, Allocation, MAX_WAIT, Ticket, random_key};
+pub use client::{Client, Download, Reply, http_client};
+pub use clock::Moment;
+pub use error::{Error, Problem, Server};
+pub use events::{EventKind, EventStream, LeaseEvent, StreamItem};
+pub use jitter::jittered;
+pub use model::{Allocated, Lease, Leases, Policy, PoolView, Token, Usage, Usages};
+pub use proxy::Proxy;
+pub use reqwest::Method;
