@@ -12,14 +12,26 @@ const INTERVAL: Duration = Duration::from_millis(5);
 ///
 /// If it does not hold within [`TIMEOUT`].
 pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+    poll_async(what, async || condition().await.then_some(())).await;
+}
+
+/// Asks until there is a value, and returns it.
+///
+/// # Panics
+///
+/// If there is none within [`TIMEOUT`].
+pub async fn poll_async<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
-    while !condition().await {
-        assert!(started.elapsed() < TIMEOUT, "waited too long until {what}");
+    loop {
+        if let Some(value) = ask().await {
+            return value;
+        }
+        assert!(started.elapsed() < TIMEOUT, "waited too long: {what}");
         tokio::time::sleep(INTERVAL).await;
     }
 }
 
-/// Asks until there is a value, and returns it. Blocks the thread.
+/// As [`poll_async`], but blocks the thread.
 ///
 /// # Panics
 ///
@@ -30,7 +42,7 @@ pub fn poll<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = ask() {
             return value;
         }
-        assert!(started.elapsed() < TIMEOUT, "waited too long for {what}");
+        assert!(started.elapsed() < TIMEOUT, "waited too long: {what}");
         thread::sleep(INTERVAL);
     }
 }

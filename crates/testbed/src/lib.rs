@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use account::Account;
 use anyhow::{Context, Result, bail};
 pub use database::TestDb;
-pub use eventually::{TIMEOUT, eventually, poll};
+pub use eventually::{TIMEOUT, eventually, poll, poll_async};
 use supervisor::Supervisor;
 pub use testbed_macros::on_both;
 use tokio_postgres::NoTls;

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use clients::World;
-use harness::{Server, command, run};
+use harness::{TestServer, command, run};
 
 const CLIENTS: u64 = 8;
 
@@ -43,9 +43,9 @@ async fn what_two_servers_show_on_postgresql_is_consistent() {
 }
 
 async fn consistent(database: &str, count: usize) {
-    let start = || Server::start(database, &SETTINGS);
-    let mut servers: Vec<Server> = (0..count).map(|_| start()).collect();
-    let world = World::new(servers.iter().map(Server::url).collect()).await;
+    let start = || TestServer::start(database, &SETTINGS);
+    let mut servers: Vec<TestServer> = (0..count).map(|_| start()).collect();
+    let world = World::new(servers.iter().map(TestServer::url).collect()).await;
     let mut clients = JoinSet::new();
     for seed in 0..CLIENTS {
         clients.spawn(clients::run(world.clone(), seed));

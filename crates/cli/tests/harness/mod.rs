@@ -5,12 +5,9 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-
-/// Nothing that a test waits for takes longer.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+use testbed::{TIMEOUT, poll};
 
 /// A program that ignores no signal, even if the tests do, as whatever `nohup` starts.
 pub fn unprotected(program: &str) -> Command {
@@ -68,38 +65,26 @@ pub fn run(command: &mut Command) -> Ended {
     Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
-/// Asks again until there is an answer.
-pub fn poll<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let since = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(since.elapsed() < PATIENCE, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// A running server; killed when dropped.
-pub struct Server {
+pub struct TestServer {
     child: Child,
     out: Arc<Mutex<String>>,
     err: Arc<Mutex<String>>,
 }
 
-impl Server {
+impl TestServer {
     /// Starts `serve` on a free port with a database and further arguments, and waits until it is
     /// ready.
     pub fn start(database: &str, arguments: &[&str]) -> Self {
-        let server = Server::spawn(database, arguments);
+        let server = TestServer::spawn(database, arguments);
         server.url();
         server
     }
 
-    /// As [`Server::start`], without waiting.
+    /// As [`TestServer::start`], without waiting.
     pub fn spawn(database: &str, arguments: &[&str]) -> Self {
         let common = ["serve", "--listen", "127.0.0.1:0", "--database", database];
-        Server::of(&mut command(Path::new("/"), &[&common, arguments].concat()))
+        TestServer::of(&mut command(Path::new("/"), &[&common, arguments].concat()))
     }
 
     /// Starts a server by a command of one's own.
@@ -107,7 +92,7 @@ impl Server {
         let mut child = command.spawn().unwrap();
         let out = collect(child.stdout.take().unwrap());
         let err = collect(child.stderr.take().unwrap());
-        Server { child, out, err }
+        TestServer { child, out, err }
     }
 
     /// The line that says that it is ready.
@@ -169,7 +154,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for TestServer {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
@@ -184,7 +169,7 @@ impl Drop for Server {
 pub fn client() -> reqwest::Client {
     // Fails only where another test was quicker.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap()
+    reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().unwrap()
 }
 
 fn collect(from: impl Read + Send + 'static) -> Arc<Mutex<String>> {

@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 pub use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
-use crate::harness::poll;
+use testbed::poll;
 
 /// What was sent so far.
 #[derive(Default)]

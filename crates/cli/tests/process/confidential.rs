@@ -3,16 +3,15 @@
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use testbed::Cluster;
+use testbed::{Cluster, TestDb, on_both, poll};
 
-use crate::databases;
-use crate::harness::{Server, client, poll};
+use crate::harness::{TestServer, client};
 
 /// A name that nothing else contains.
 const USER: &str = "Rumpelstilzchen";
 
 /// The server's answer, whatever it is.
-async fn ask(client: &Client, server: &Server, method: &str, path: &str, body: Value) -> Value {
+async fn ask(client: &Client, server: &TestServer, method: &str, path: &str, body: Value) -> Value {
     let method: Method = method.parse().unwrap();
     let request = client.request(method, format!("{}{path}", server.url()));
     let request = request.header("x-request-id", "known-to-the-client");
@@ -22,7 +21,7 @@ async fn ask(client: &Client, server: &Server, method: &str, path: &str, body: V
 }
 
 /// Every route, as it is meant and as it is not. Gives back what must not be seen anywhere.
-async fn all_routes(client: &Client, server: &Server) -> Vec<String> {
+async fn all_routes(client: &Client, server: &TestServer) -> Vec<String> {
     let allocate = "/api/tokens/allocate";
     let user = json!({ "user_id": USER });
     let lease = ask(client, server, "POST", allocate, user.clone()).await;
@@ -70,52 +69,48 @@ async fn all_routes(client: &Client, server: &Server) -> Vec<String> {
     vec![value.replace('-', ""), value, USER.to_owned()]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn values_and_names_are_in_no_log_and_in_no_trace() {
-    let (_folder, databases) = databases().await;
-    for (database, format) in databases.iter().zip(["json", "text"]) {
-        #[cfg(feature = "opentelemetry")]
-        let collector = crate::collector::Collector::start().await;
-        #[cfg(feature = "opentelemetry")]
-        let endpoint = ["--otlp-endpoint", &collector.url];
-        #[cfg(not(feature = "opentelemetry"))]
-        let endpoint = [];
-        let log = ["--log", "trace", "--log-format", format];
-        let mut server = Server::start(database, &[&log[..], &endpoint].concat());
-        let mut secrets = all_routes(&client(), &server).await;
-        let h2 = Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
-        secrets.extend(all_routes(&h2, &server).await);
-        drop(h2);
-        server.signal("TERM");
-        assert!(server.wait().success());
-        let log =
-            poll("the end of the log", || Some(server.log()).filter(|log| log.contains("stopped")));
+#[on_both]
+async fn values_and_names_are_in_no_log_and_in_no_trace(db: TestDb) {
+    let database = db.url();
+    let format = if database.starts_with("sqlite:") { "json" } else { "text" };
+    #[cfg(feature = "opentelemetry")]
+    let collector = crate::collector::Collector::start().await;
+    #[cfg(feature = "opentelemetry")]
+    let endpoint = ["--otlp-endpoint", &collector.url];
+    #[cfg(not(feature = "opentelemetry"))]
+    let endpoint = [];
+    let log = ["--log", "trace", "--log-format", format];
+    let mut server = TestServer::start(database, &[&log[..], &endpoint].concat());
+    let mut secrets = all_routes(&client(), &server).await;
+    let h2 = Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    secrets.extend(all_routes(&h2, &server).await);
+    drop(h2);
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let log =
+        poll("the end of the log", || Some(server.log()).filter(|log| log.contains("stopped")));
+    for secret in &secrets {
+        let seen = log.lines().find(|line| line.to_lowercase().contains(&secret.to_lowercase()));
+        assert_eq!(seen, None, "{secret}");
+    }
+    let access: Vec<&str> = log.lines().filter(|line| line.contains("micros")).collect();
+    assert!(access.len() > 50, "{}", access.len());
+    let named = |line: &&str| line.contains("known-to-the-client") || line.contains("/api/events");
+    assert!(access.iter().all(named), "{log}");
+    if format == "json" {
+        let parsed =
+            |line: &str| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}"));
+        for line in log.lines().map(parsed) {
+            let text = |name: &str| assert!(line[name].is_string(), "{name}: {line}");
+            ["timestamp", "level", "target"].into_iter().for_each(text);
+        }
+    }
+    #[cfg(feature = "opentelemetry")]
+    {
+        assert!(collector.spans().len() > 50);
+        let text = collector.text().to_lowercase();
         for secret in &secrets {
-            let seen =
-                log.lines().find(|line| line.to_lowercase().contains(&secret.to_lowercase()));
-            assert_eq!(seen, None, "{secret}");
-        }
-        let access: Vec<&str> = log.lines().filter(|line| line.contains("micros")).collect();
-        assert!(access.len() > 50, "{}", access.len());
-        let named =
-            |line: &&str| line.contains("known-to-the-client") || line.contains("/api/events");
-        assert!(access.iter().all(named), "{log}");
-        if format == "json" {
-            let parsed = |line: &str| {
-                serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}"))
-            };
-            for line in log.lines().map(parsed) {
-                let text = |name: &str| assert!(line[name].is_string(), "{name}: {line}");
-                ["timestamp", "level", "target"].into_iter().for_each(text);
-            }
-        }
-        #[cfg(feature = "opentelemetry")]
-        {
-            assert!(collector.spans().len() > 50);
-            let text = collector.text().to_lowercase();
-            for secret in &secrets {
-                assert!(!text.contains(&secret.to_lowercase()), "{secret}: {text}");
-            }
+            assert!(!text.contains(&secret.to_lowercase()), "{secret}: {text}");
         }
     }
 }
@@ -124,7 +119,7 @@ async fn values_and_names_are_in_no_log_and_in_no_trace() {
 async fn a_refusal_by_the_database_names_its_request() {
     let cluster = Cluster::shared();
     let database = cluster.database().await.unwrap();
-    let server = Server::start(&database, &["--log-format", "json"]);
+    let server = TestServer::start(&database, &["--log-format", "json"]);
     server.allocate("somebody else").await;
     let check = format!("alter table token_manager.leases add check (user_name <> '{USER}')");
     cluster.execute(&database, &check).await.unwrap();

@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testbed::Cluster;
+use testbed::{Cluster, TestDb, on_both, poll};
 use tokio::task::JoinSet;
 use tokio_postgres::NoTls;
 
-use crate::databases;
-use crate::harness::{Server, command, poll, run};
+use crate::harness::{TestServer, command, run};
 
 const LEASE: Duration = Duration::from_secs(4);
 
@@ -34,7 +33,7 @@ fn healthy(database: &str) {
 }
 
 /// Allocates without pause on all the servers; gives back what was acknowledged.
-fn load(servers: &[&Server], stop: &Arc<AtomicBool>) -> JoinSet<Vec<(String, String)>> {
+fn load(servers: &[&TestServer], stop: &Arc<AtomicBool>) -> JoinSet<Vec<(String, String)>> {
     let mut tasks = JoinSet::new();
     for number in 0..12 {
         let url = format!("{}/api/tokens/allocate", servers[number % servers.len()].url());
@@ -59,7 +58,7 @@ fn load(servers: &[&Server], stop: &Arc<AtomicBool>) -> JoinSet<Vec<(String, Str
 }
 
 /// Every acknowledged use stands in the history.
-async fn nothing_is_missing(server: &Server, acknowledged: &[(String, String)]) {
+async fn nothing_is_missing(server: &TestServer, acknowledged: &[(String, String)]) {
     let mut histories = HashMap::new();
     for (token, _) in acknowledged {
         if !histories.contains_key(token) {
@@ -81,73 +80,69 @@ async fn nothing_is_missing(server: &Server, acknowledged: &[(String, String)]) 
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn leases_outlive_a_server_that_is_killed() {
-    let (_folder, databases) = databases().await;
-    for database in databases {
-        let arguments = ["--pool-size", "3", "--lease", "4s"];
-        let mut server = Server::start(&database, &arguments);
-        let (_, early) = server.allocate("early").await;
-        tokio::time::sleep(LEASE / 2).await;
-        let (_, late) = server.allocate("late").await;
-        server.signal("KILL");
-        server.wait();
-        let late_since = Instant::now();
-        tokio::time::sleep(LEASE / 2 + Duration::from_millis(300)).await;
+#[on_both]
+async fn leases_outlive_a_server_that_is_killed(db: TestDb) {
+    let database = db.url();
+    let arguments = ["--pool-size", "3", "--lease", "4s"];
+    let mut server = TestServer::start(database, &arguments);
+    let (_, early) = server.allocate("early").await;
+    tokio::time::sleep(LEASE / 2).await;
+    let (_, late) = server.allocate("late").await;
+    server.signal("KILL");
+    server.wait();
+    let late_since = Instant::now();
+    tokio::time::sleep(LEASE / 2 + Duration::from_millis(300)).await;
 
-        let server = Server::start(&database, &arguments);
-        let history = |lease: &Value| format!("/api/tokens/{}/history", text(&lease["token_id"]));
-        let (_, over) = server.get(&history(&early)).await;
-        let over = &over["history"][0];
-        let deadline = micros(&early["activated_at"]) + 4_000_000;
-        assert_eq!(micros(&over["ended_at"]), deadline, "over at its deadline: {over}");
-        let (_, runs) = server.get(&history(&late)).await;
-        if late_since.elapsed() + Duration::from_millis(500) < LEASE {
-            assert_eq!(runs["history"][0]["ended_at"], Value::Null, "runs on to its own");
-        }
-        let path = history(&late);
-        let ended = tokio::task::block_in_place(|| {
-            poll("the late lease to end", || {
-                let (_, page) = tokio::runtime::Handle::current().block_on(server.get(&path));
-                Some(page["history"][0]["ended_at"].clone()).filter(|ended| !ended.is_null())
-            })
-        });
-        assert_eq!(micros(&ended), micros(&late["activated_at"]) + 4_000_000);
-        drop(server);
-        healthy(&database);
+    let server = TestServer::start(database, &arguments);
+    let history = |lease: &Value| format!("/api/tokens/{}/history", text(&lease["token_id"]));
+    let (_, over) = server.get(&history(&early)).await;
+    let over = &over["history"][0];
+    let deadline = micros(&early["activated_at"]) + 4_000_000;
+    assert_eq!(micros(&over["ended_at"]), deadline, "over at its deadline: {over}");
+    let (_, runs) = server.get(&history(&late)).await;
+    if late_since.elapsed() + Duration::from_millis(500) < LEASE {
+        assert_eq!(runs["history"][0]["ended_at"], Value::Null, "runs on to its own");
     }
+    let path = history(&late);
+    let ended = tokio::task::block_in_place(|| {
+        poll("the late lease to end", || {
+            let (_, page) = tokio::runtime::Handle::current().block_on(server.get(&path));
+            Some(page["history"][0]["ended_at"].clone()).filter(|ended| !ended.is_null())
+        })
+    });
+    assert_eq!(micros(&ended), micros(&late["activated_at"]) + 4_000_000);
+    drop(server);
+    healthy(database);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_acknowledged_is_lost_when_a_server_is_killed_under_load() {
-    let (_folder, databases) = databases().await;
-    for database in databases {
-        let mut acknowledged = Vec::new();
-        for _ in 0..3 {
-            let mut server = Server::start(&database, &["--pool-size", "20"]);
-            let stop = Arc::new(AtomicBool::new(false));
-            let tasks = load(&[&server], &stop);
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            server.signal("KILL");
-            server.wait();
-            stop.store(true, Ordering::SeqCst);
-            acknowledged.extend(tasks.join_all().await.concat());
-        }
-        assert!(acknowledged.len() > 50, "only {} were acknowledged", acknowledged.len());
-        let server = Server::start(&database, &[]);
-        nothing_is_missing(&server, &acknowledged).await;
-        let (_, active) = server.get("/api/tokens/active").await;
-        assert_eq!(active.as_array().unwrap().len(), 20);
-        drop(server);
-        healthy(&database);
+#[on_both]
+async fn nothing_acknowledged_is_lost_when_a_server_is_killed_under_load(db: TestDb) {
+    let database = db.url();
+    let mut acknowledged = Vec::new();
+    for _ in 0..3 {
+        let mut server = TestServer::start(database, &["--pool-size", "20"]);
+        let stop = Arc::new(AtomicBool::new(false));
+        let tasks = load(&[&server], &stop);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        server.signal("KILL");
+        server.wait();
+        stop.store(true, Ordering::SeqCst);
+        acknowledged.extend(tasks.join_all().await.concat());
     }
+    assert!(acknowledged.len() > 50, "only {} were acknowledged", acknowledged.len());
+    let server = TestServer::start(database, &[]);
+    nothing_is_missing(&server, &acknowledged).await;
+    let (_, active) = server.get("/api/tokens/active").await;
+    assert_eq!(active.as_array().unwrap().len(), 20);
+    drop(server);
+    healthy(database);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_servers_share_one_pool() {
     let database = Cluster::shared().database().await.unwrap();
     // All three at once, on an empty database: one makes the pool.
-    let servers = [(); 3].map(|()| Server::spawn(&database, &["--pool-size", "30"]));
+    let servers = [(); 3].map(|()| TestServer::spawn(&database, &["--pool-size", "30"]));
     let stop = Arc::new(AtomicBool::new(false));
     let tasks = load(&servers.iter().collect::<Vec<_>>(), &stop);
     for round in 0..30 {
@@ -178,8 +173,8 @@ async fn idle_in_transaction(client: &tokio_postgres::Client) -> Option<(i32, St
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stops_in_the_middle_of_a_batch_holds_nobody_up() {
     let database = Cluster::shared().database().await.unwrap();
-    let stopped = Server::start(&database, &["--pool-size", "20"]);
-    let other = Server::start(&database, &[]);
+    let stopped = TestServer::start(&database, &["--pool-size", "20"]);
+    let other = TestServer::start(&database, &[]);
     let (client, connection) = tokio_postgres::connect(&database, NoTls).await.unwrap();
     tokio::spawn(connection);
     let stop = Arc::new(AtomicBool::new(false));

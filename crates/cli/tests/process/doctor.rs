@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use testbed::{Cluster, Stop};
+use testbed::{Cluster, Stop, TestDb, on_both};
 
-use crate::databases;
-use crate::harness::{Ended, Server, command, run};
+use crate::harness::{Ended, TestServer, command, run};
 
 fn doctor(database: &str, arguments: &[&str]) -> Ended {
     let common = ["doctor", "--listen", "127.0.0.1:0", "--database", database];
@@ -20,17 +19,15 @@ fn assert_healthy(ended: &Ended) {
     assert!(ended.out.contains(policy), "{}", ended.out);
 }
 
-#[tokio::test]
-async fn a_healthy_database_is_called_so_while_a_server_runs_and_after() {
-    let (_folder, databases) = databases().await;
-    for database in databases {
-        let server = Server::start(&database, &[]);
-        assert_eq!(server.allocate("Edivan").await.0, 200);
-        assert_healthy(&doctor(&database, &[]));
-        assert_eq!(server.allocate("Edivan").await.0, 200);
-        drop(server);
-        assert_healthy(&doctor(&database, &[]));
-    }
+#[on_both]
+async fn a_healthy_database_is_called_so_while_a_server_runs_and_after(db: TestDb) {
+    let database = db.url();
+    let server = TestServer::start(database, &[]);
+    assert_eq!(server.allocate("Edivan").await.0, 200);
+    assert_healthy(&doctor(database, &[]));
+    assert_eq!(server.allocate("Edivan").await.0, 200);
+    drop(server);
+    assert_healthy(&doctor(database, &[]));
 }
 
 /// The line about the journal's newest entry.
@@ -39,31 +36,29 @@ fn newest(ended: &Ended) -> &str {
     line.unwrap_or_else(|| panic!("{}", ended.text()))
 }
 
-#[tokio::test]
-async fn after_a_restore_fences_and_versions_go_on_far_above() {
-    let (_folder, databases) = databases().await;
-    for database in databases {
-        let mut server = Server::start(&database, &[]);
-        let fence = |lease: &serde_json::Value| lease["fence"].as_i64().unwrap();
-        assert_eq!(fence(&server.allocate("Edivan").await.1), 1);
-        let refused = doctor(&database, &["--after-restore"]);
-        assert_eq!(refused.code, Some(1), "{}", refused.text());
-        assert!(refused.out.contains("no new epoch was begun: "), "{}", refused.out);
-        assert!(refused.out.contains("in use by"), "{}", refused.out);
-        assert_eq!(fence(&server.allocate("Edivan").await.1), 2);
-        server.signal("TERM");
-        assert!(server.wait().success());
+#[on_both]
+async fn after_a_restore_fences_and_versions_go_on_far_above(db: TestDb) {
+    let database = db.url();
+    let mut server = TestServer::start(database, &[]);
+    let fence = |lease: &serde_json::Value| lease["fence"].as_i64().unwrap();
+    assert_eq!(fence(&server.allocate("Edivan").await.1), 1);
+    let refused = doctor(database, &["--after-restore"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.text());
+    assert!(refused.out.contains("no new epoch was begun: "), "{}", refused.out);
+    assert!(refused.out.contains("in use by"), "{}", refused.out);
+    assert_eq!(fence(&server.allocate("Edivan").await.1), 2);
+    server.signal("TERM");
+    assert!(server.wait().success());
 
-        let [before, unchanged] = [(); 2].map(|()| doctor(&database, &[]));
-        assert_eq!(newest(&before), newest(&unchanged), "doctor alone changes nothing");
-        assert!(newest(&before).contains("(epoch 1"), "{}", before.out);
-        let restored = doctor(&database, &["--after-restore"]);
-        assert_healthy(&restored);
-        assert!(restored.out.contains("done     after restore: epoch 2 "), "{}", restored.out);
-        assert!(newest(&restored).contains("(epoch 2"), "{}", restored.out);
-        let server = Server::start(&database, &[]);
-        assert!(fence(&server.allocate("Edivan").await.1) > 1_000_000);
-    }
+    let [before, unchanged] = [(); 2].map(|()| doctor(database, &[]));
+    assert_eq!(newest(&before), newest(&unchanged), "doctor alone changes nothing");
+    assert!(newest(&before).contains("(epoch 1"), "{}", before.out);
+    let restored = doctor(database, &["--after-restore"]);
+    assert_healthy(&restored);
+    assert!(restored.out.contains("done     after restore: epoch 2 "), "{}", restored.out);
+    assert!(newest(&restored).contains("(epoch 2"), "{}", restored.out);
+    let server = TestServer::start(database, &[]);
+    assert!(fence(&server.allocate("Edivan").await.1) > 1_000_000);
 }
 
 #[test]
@@ -87,7 +82,7 @@ async fn a_log_of_another_database_is_not_replayed_over_a_restored_one() {
     let [file, backup, log] =
         ["pool.db", "backup.db", "pool.db-wal"].map(|n| folder.path().join(n));
     let database = crate::sqlite(folder.path());
-    let server = Server::start(&database, &[]);
+    let server = TestServer::start(&database, &[]);
     let made = ["backup", backup.to_str().unwrap(), "--database", &database];
     assert_eq!(run(&mut command(Path::new("/"), &made)).code, Some(0));
     assert_eq!(server.allocate("forgotten").await.0, 200);
@@ -107,7 +102,7 @@ async fn a_log_of_another_database_is_not_replayed_over_a_restored_one() {
 async fn a_fault_in_the_database_is_a_problem() {
     let cluster = Cluster::shared();
     let database = cluster.database().await.unwrap();
-    let server = Server::start(&database, &[]);
+    let server = TestServer::start(&database, &[]);
     assert_eq!(server.allocate("Edivan").await.0, 200);
     drop(server);
     let seed = "delete from token_manager.tokens where id not in \

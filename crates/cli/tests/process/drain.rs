@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{PATIENCE, Server, client, poll};
+use crate::harness::{TestServer, client};
 use crate::sqlite;
+use testbed::{TIMEOUT, poll};
 
 /// Time between an answer and the client's next request.
 const THINKING: Duration = Duration::from_millis(5);
@@ -25,7 +26,7 @@ fn allocate_until_refused(address: SocketAddr, answered: &AtomicUsize) -> Result
     );
     while let Ok(mut stream) = TcpStream::connect(address) {
         let failed = |error: std::io::Error| format!("{error} on {:?}", Instant::now());
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let mut answers = BufReader::new(stream.try_clone().unwrap());
         let mut closes = false;
         while !closes {
@@ -53,7 +54,7 @@ fn allocate_until_refused(address: SocketAddr, answered: &AtomicUsize) -> Result
 #[test]
 fn busy_keep_alive_clients_see_no_error() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::start(&sqlite(folder.path()), &["--access-log=false"]);
+    let mut server = TestServer::start(&sqlite(folder.path()), &["--access-log=false"]);
     let address = server.url().replace("http://", "").parse().unwrap();
     let answered = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -73,7 +74,7 @@ fn busy_keep_alive_clients_see_no_error() {
 #[tokio::test]
 async fn busy_http2_clients_see_no_error() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::start(&sqlite(folder.path()), &["--access-log=false"]);
+    let mut server = TestServer::start(&sqlite(folder.path()), &["--access-log=false"]);
     let url = format!("{}/api/tokens/allocate", server.url());
     let answered = std::sync::Arc::new(AtomicUsize::new(0));
     let mut clients = tokio::task::JoinSet::new();
@@ -81,7 +82,7 @@ async fn busy_http2_clients_see_no_error() {
     drop(client());
     for _ in 0..4 {
         let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge();
-        let client = client.timeout(PATIENCE).build().unwrap();
+        let client = client.timeout(TIMEOUT).build().unwrap();
         for _ in 0..10 {
             let (client, url, answered) = (client.clone(), url.clone(), answered.clone());
             clients.spawn(async move {

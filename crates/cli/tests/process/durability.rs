@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use serde_json::Value;
-use testbed::{Cluster, Options, Stop};
+use testbed::{Cluster, Options, Stop, poll};
 use tokio_postgres::NoTls;
 
-use crate::harness::{Ended, Server, command, poll, run};
+use crate::harness::{Ended, TestServer, command, run};
 
 fn doctor(database: &str) -> Ended {
     run(&mut command(
@@ -19,14 +19,14 @@ fn fence(lease: &Value) -> i64 {
     lease["fence"].as_i64().unwrap_or_else(|| panic!("{lease}"))
 }
 
-async fn allocate(server: &Server, user: &str) -> Value {
+async fn allocate(server: &TestServer, user: &str) -> Value {
     let (status, lease) = server.allocate(user).await;
     assert_eq!(status, 200, "{lease}");
     lease
 }
 
 /// Whether the server's metrics have this line.
-async fn has_metric(server: &Server, line: &str) -> bool {
+async fn has_metric(server: &TestServer, line: &str) -> bool {
     let metrics = crate::harness::client().get(format!("{}/metrics", server.url()));
     let text = metrics.send().await.unwrap().text().await.unwrap();
     text.lines().any(|metric| metric == line)
@@ -56,7 +56,7 @@ async fn a_reload_takes_no_durability_from_a_running_server() {
     // So long that asynchronous commits are lost, not only now and then.
     let cluster = Options::default().durable().setting("wal_writer_delay = 10s").start().unwrap();
     let database = cluster.database().await.unwrap();
-    let server = Server::start(&database, &["--lease", "10m"]);
+    let server = TestServer::start(&database, &["--lease", "10m"]);
     allocate(&server, "before").await;
     let before = doctor(&database);
     assert_eq!(before.code, Some(0), "{}", before.text());
@@ -72,7 +72,7 @@ async fn a_reload_takes_no_durability_from_a_running_server() {
         cluster.stop(Stop::Immediate).unwrap();
         cluster.start_again().unwrap();
     });
-    let server = Server::start(&database, &[]);
+    let server = TestServer::start(&database, &[]);
     for lease in &leases {
         let id = lease["lease_id"].as_str().unwrap();
         assert_eq!(server.get(&format!("/api/leases/{id}")).await.0, 200, "it was acknowledged");
@@ -87,7 +87,7 @@ async fn a_reload_takes_no_durability_from_a_running_server() {
 async fn settings_that_no_session_can_pin_are_watched() {
     let cluster = Options::default().durable().start().unwrap();
     let database = cluster.database().await.unwrap();
-    let server = Server::start(&database, &[]);
+    let server = TestServer::start(&database, &[]);
     assert!(
         has_metric(&server, "token_manager_database_durability_weakened{setting=\"fsync\"} 0")
             .await
@@ -122,7 +122,7 @@ async fn settings_that_no_session_can_pin_are_watched() {
 async fn no_fence_is_given_twice_while_a_server_remembers_it() {
     let cluster = Cluster::shared();
     let database = cluster.database().await.unwrap();
-    let [one, two] = [(); 2].map(|()| Server::start(&database, &["--lease", "10m"]));
+    let [one, two] = [(); 2].map(|()| TestServer::start(&database, &["--lease", "10m"]));
     for user in ["a", "b", "c", "d"] {
         allocate(&one, user).await;
     }
@@ -153,7 +153,7 @@ async fn after_a_crash_with_weak_durability_a_new_epoch_begins() {
     // The program's tests have clusters without fsync.
     let cluster = Cluster::start().unwrap();
     let database = cluster.database().await.unwrap();
-    let server = Server::start(&database, &["--lease", "10m"]);
+    let server = TestServer::start(&database, &["--lease", "10m"]);
     let mut last = 0;
     for user in ["a", "b", "c"] {
         last = fence(&allocate(&server, user).await);
@@ -165,11 +165,11 @@ async fn after_a_crash_with_weak_durability_a_new_epoch_begins() {
         cluster.stop(Stop::Immediate).unwrap();
         cluster.start_again().unwrap();
     });
-    let server = Server::start(&database, &[]);
+    let server = TestServer::start(&database, &[]);
     let next = fence(&allocate(&server, "d").await);
     assert!(next > last + 1_000_000, "{next}");
     drop(server);
-    let server = Server::start(&database, &[]);
+    let server = TestServer::start(&database, &[]);
     assert_eq!(fence(&allocate(&server, "e").await), next + 1, "once for each run of the cluster");
     assert!(log.contains("database durability is weak"), "{log}");
 }
@@ -185,7 +185,7 @@ async fn a_role_that_may_not_ask_for_the_cluster_is_served() {
         revoke execute on function pg_control_system() from public"
     );
     cluster.execute(&database, &sql).await.unwrap();
-    let server = Server::start(&database.replace("postgres@", "ann@"), &[]);
+    let server = TestServer::start(&database.replace("postgres@", "ann@"), &[]);
     allocate(&server, "a").await;
     allocate(&server, "b").await;
     assert_eq!(epoch(&cluster, &database).await, 1);

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::databases;
-use crate::harness::{Server, run};
+use crate::harness::{TestServer, run};
+use testbed::{TestDb, on_both};
 
 /// The path of a program in `examples/`.
 fn path(name: &str) -> PathBuf {
@@ -12,39 +12,37 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// What a program in `examples/` says about a server.
-fn example(name: &str, server: &Server) -> String {
+fn example(name: &str, server: &TestServer) -> String {
     let ended = run(Command::new("python3").arg(path(name)).arg(server.url()));
     assert_eq!(ended.code, Some(0), "{}", ended.text());
     ended.out
 }
 
-#[tokio::test]
-async fn a_client_that_loses_its_lease_finds_out() {
-    let (_folder, databases) = databases().await;
-    for database in databases {
-        let policy = ["--pool-size", "1", "--lease", "3s", "--max-lease", "10s"];
-        let server = Server::start(&database, &policy);
-        let said = example("lost_lease.py", &server);
-        let expected = [
-            "ann has the token, with fence 1, for 3 s",
-            "ann renewed her lease",
-            "ann sleeps through her deadline",
-            "bob has the token, with fence 2",
-            "ann's own clock says: 0 s left",
-            "the resource says: fence 1 is older than 2",
-            "the server says: ended (expired), bob has it now",
-            "ann can't renew: lease-over (expired)",
-            "ann can't release: lease-over (expired)",
-            "bob's lease is active",
-            "bob's release: released",
-            "written: ann's first line, ann's second line, bob's first line",
-        ];
-        assert_eq!(said.lines().collect::<Vec<_>>(), expected, "on {database}");
-        let (status, leases) = server.get("/api/leases").await;
-        let leases = leases["leases"].as_array().unwrap();
-        let ends: Vec<_> = leases.iter().map(|lease| &lease["end_reason"]).collect();
-        assert_eq!((status, ends.as_slice()), (200, &[&"released".into(), &"expired".into()][..]));
-    }
+#[on_both]
+async fn a_client_that_loses_its_lease_finds_out(db: TestDb) {
+    let database = db.url();
+    let policy = ["--pool-size", "1", "--lease", "3s", "--max-lease", "10s"];
+    let server = TestServer::start(database, &policy);
+    let said = example("lost_lease.py", &server);
+    let expected = [
+        "ann has the token, with fence 1, for 3 s",
+        "ann renewed her lease",
+        "ann sleeps through her deadline",
+        "bob has the token, with fence 2",
+        "ann's own clock says: 0 s left",
+        "the resource says: fence 1 is older than 2",
+        "the server says: ended (expired), bob has it now",
+        "ann can't renew: lease-over (expired)",
+        "ann can't release: lease-over (expired)",
+        "bob's lease is active",
+        "bob's release: released",
+        "written: ann's first line, ann's second line, bob's first line",
+    ];
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected, "on {database}");
+    let (status, leases) = server.get("/api/leases").await;
+    let leases = leases["leases"].as_array().unwrap();
+    let ends: Vec<_> = leases.iter().map(|lease| &lease["end_reason"]).collect();
+    assert_eq!((status, ends.as_slice()), (200, &[&"released".into(), &"expired".into()][..]));
 }
 
 /// Takes a lease by the example's classes, and puts the machine to sleep for two minutes: of all clocks
@@ -68,9 +66,9 @@ print(50 < lease.left() <= 60)
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_lease_runs_on_while_the_machine_sleeps() {
-    let (_folder, databases) = databases().await;
+    let db = TestDb::sqlite();
     let policy = ["--lease", "60s", "--max-lease", "10m"];
-    let server = Server::start(&databases[0], &policy);
+    let server = TestServer::start(db.url(), &policy);
     let script = path("lost_lease.py");
     let mut python = Command::new("python3");
     let ended = run(python.args(["-c", SLEEPER]).arg(script).arg(server.url()));

@@ -11,24 +11,25 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Ended, Server, command, poll, run};
+use crate::harness::{Ended, TestServer, command, run};
+use testbed::{eventually, poll};
 
 /// A running server in a folder of its own within another.
-struct Place {
+struct FileServer {
     outer: TempDir,
-    server: Server,
+    server: TestServer,
     /// A lease that was acknowledged.
     lease: Value,
 }
 
-impl Place {
+impl FileServer {
     async fn start() -> Self {
         let outer = tempfile::tempdir().unwrap();
         fs::create_dir(outer.path().join("folder")).unwrap();
         let server = serve(&outer.path().join("folder/pool.db"));
         let (status, lease) = server.allocate("before").await;
         assert_eq!(status, 200, "{lease}");
-        Place { outer, server, lease }
+        FileServer { outer, server, lease }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -62,18 +63,13 @@ impl Place {
     }
 
     async fn assert_ready(&self) {
-        for _ in 0..1_000 {
-            if self.server.get("/health/ready").await.0 == 200 {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        panic!("it is not ready: {}", self.server.log());
+        let ready = async || self.server.get("/health/ready").await.0 == 200;
+        eventually("the server is ready", ready).await;
     }
 }
 
-fn serve(database: &Path) -> Server {
-    Server::start(&url(database), &["--request-timeout", "500ms"])
+fn serve(database: &Path) -> TestServer {
+    TestServer::start(&url(database), &["--request-timeout", "500ms"])
 }
 
 fn url(database: &Path) -> String {
@@ -100,7 +96,7 @@ async fn made(folder: &Path) -> PathBuf {
 
 #[tokio::test]
 async fn after_the_files_are_deleted_nothing_is_acknowledged() {
-    let mut place = Place::start().await;
+    let mut place = FileServer::start().await;
     for name in ["pool.db", "pool.db-wal", "pool.db-shm", "pool.db.lock"] {
         fs::remove_file(place.file(name)).unwrap();
     }
@@ -121,7 +117,7 @@ async fn after_the_files_are_deleted_nothing_is_acknowledged() {
 
 #[tokio::test]
 async fn a_database_that_is_renamed_and_comes_back_is_used_again() {
-    let place = Place::start().await;
+    let place = FileServer::start().await;
     fs::rename(place.file("pool.db"), place.file("other.db")).unwrap();
     place.assert_stopped("other.db now. Move it back").await;
     fs::rename(place.file("other.db"), place.file("pool.db")).unwrap();
@@ -136,7 +132,7 @@ async fn a_database_that_is_renamed_and_comes_back_is_used_again() {
 
 #[tokio::test]
 async fn a_server_whose_folder_is_gone_stops() {
-    let mut place = Place::start().await;
+    let mut place = FileServer::start().await;
     let moved = place.outer.path().join("moved");
     fs::rename(place.file(""), &moved).unwrap();
     fs::remove_dir_all(&moved).unwrap();
@@ -149,7 +145,7 @@ async fn a_server_whose_folder_is_gone_stops() {
 async fn a_file_that_is_put_over_the_database_is_not_served() {
     let other = tempfile::tempdir().unwrap();
     let other = made(other.path()).await;
-    let mut place = Place::start().await;
+    let mut place = FileServer::start().await;
     let before = fs::read(&other).unwrap();
     fs::copy(&other, place.file("restored.db")).unwrap();
     fs::rename(place.file("restored.db"), place.file("pool.db")).unwrap();
@@ -164,7 +160,7 @@ async fn a_file_that_is_put_over_the_database_is_not_served() {
 #[tokio::test]
 async fn without_its_log_the_server_stops_and_an_orderly_end_saves_all() {
     for name in ["pool.db-wal", "pool.db-shm"] {
-        let mut place = Place::start().await;
+        let mut place = FileServer::start().await;
         fs::remove_file(place.file(name)).unwrap();
         if name == "pool.db-shm" {
             // No commit depends on it, so it is noticed a little later.
@@ -183,7 +179,7 @@ async fn without_its_log_the_server_stops_and_an_orderly_end_saves_all() {
 #[tokio::test]
 async fn truncated_files_stop_the_server() {
     for name in ["pool.db-wal", "pool.db"] {
-        let mut place = Place::start().await;
+        let mut place = FileServer::start().await;
         let whole = fs::read(place.file(name)).unwrap();
         let file = File::options().write(true).open(place.file(name)).unwrap();
         file.set_len(if name == "pool.db" { 1_000 } else { 0 }).unwrap();
@@ -201,7 +197,7 @@ async fn truncated_files_stop_the_server() {
 
 #[tokio::test]
 async fn a_deleted_lock_file_lets_no_second_server_in_and_is_made_again() {
-    let place = Place::start().await;
+    let place = FileServer::start().await;
     fs::remove_file(place.file("pool.db.lock")).unwrap();
     let ended = refused(&place.file("pool.db"));
     assert!(ended.err.contains("in use by another server"), "{ended:?}");
@@ -220,7 +216,7 @@ async fn a_deleted_lock_file_lets_no_second_server_in_and_is_made_again() {
 
 #[tokio::test]
 async fn a_second_name_is_refused() {
-    let place = Place::start().await;
+    let place = FileServer::start().await;
     let link = place.outer.path().join("link.db");
     fs::hard_link(place.file("pool.db"), &link).unwrap();
     let database = url(&link);
@@ -248,7 +244,7 @@ async fn a_second_name_is_refused() {
 
 #[tokio::test]
 async fn a_file_that_is_mounted_by_itself_is_refused() {
-    let place = Place::start().await;
+    let place = FileServer::start().await;
     let mounted = place.outer.path().join("mounted.db");
     fs::write(&mounted, "").unwrap();
     let script = "mount --bind \"$1\" \"$2\" || exit 77; shift 2; exec \"$@\"";
@@ -387,7 +383,7 @@ async fn a_lack_of_threads_passes() {
     if user.is_root() {
         start.uid(id).gid(id);
     }
-    let server = Server::of(&mut start);
+    let server = TestServer::of(&mut start);
     let (_, lease) = server.allocate("before").await;
     {
         let mut limited = Command::new("prlimit");

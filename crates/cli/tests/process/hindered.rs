@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use testbed::{Cluster, Options, Stop};
+use testbed::{Cluster, Options, Stop, TestDb, on_both, poll};
 use tokio_postgres::{Client, NoTls};
 
-use crate::harness::{Ended, Server, command, poll, run};
+use crate::harness::{Ended, TestServer, command, run};
 
 const POOL_LOCKS: i32 = 0x746f_6b65;
 const SCHEMA_LOCK: i32 = 0x746f_6b6d;
@@ -48,7 +48,7 @@ async fn with_role(role: &str) -> (Cluster, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_session_that_holds_a_lock_is_named() {
     let (_cluster, database) = with_role("mallory").await;
-    let server = Server::start(&database, &[]);
+    let server = TestServer::start(&database, &[]);
     let outsider = format!("{}&application_name=outsider", of(&database, "mallory"));
     let outsider = connect(&outsider).await;
     let lock = async |sql: &str, group: i32, key: i32| {
@@ -72,7 +72,7 @@ async fn the_session_that_holds_a_lock_is_named() {
     lock(take, SCHEMA_LOCK, 0).await;
     let said = doctor(&database, &[]);
     assert!(named(&said.out, "problem  schema lock: "), "{}", said.text());
-    let other = Server::spawn(&database, &[]);
+    let other = TestServer::spawn(&database, &[]);
     poll("the log to name the session", || {
         named(&other.log(), "waiting for the lock on the schema").then_some(())
     });
@@ -101,14 +101,14 @@ async fn rights_that_a_role_lacks_are_listed_with_the_grants() {
     assert!(grants(&said).starts_with("grant create on database"), "{}", said.out);
     assert!(refused(&ann).contains("`token-manager doctor`"));
 
-    drop(Server::start(&database, &[]));
+    drop(TestServer::start(&database, &[]));
     let said = doctor(&ann, &[]);
     assert_eq!(said.code, Some(1));
     let all = grants(&said);
     assert!(refused(&ann).contains(&all), "a server says the same");
     cluster.execute(&database, &all).await.unwrap();
     doctor(&ann, &[]).assert_no_problem();
-    let server = Server::start(&ann, &["--retention", "90days"]);
+    let server = TestServer::start(&ann, &["--retention", "90days"]);
     assert_eq!(server.allocate("Edivan").await.0, 200);
     drop(server);
 
@@ -121,7 +121,7 @@ async fn rights_that_a_role_lacks_are_listed_with_the_grants() {
 async fn a_damaged_journal_and_a_wrong_clock_are_found() {
     let cluster = Cluster::shared();
     let database = cluster.database().await.unwrap();
-    drop(Server::start(&database, &[]));
+    drop(TestServer::start(&database, &[]));
     let ahead = "update token_manager.batches set at = now() + interval '3 hours'";
     cluster.execute(&database, ahead).await.unwrap();
     let said = doctor(&database, &[]);
@@ -138,15 +138,13 @@ async fn a_damaged_journal_and_a_wrong_clock_are_found() {
     assert!(refused(&database).contains(sentence));
 }
 
-#[tokio::test]
-async fn another_pool_than_wanted_is_found() {
-    let (_folder, databases) = crate::databases().await;
-    for database in databases {
-        drop(Server::start(&database, &["--pool-size", "3"]));
-        let said = doctor(&database, &["--pool-size", "4"]);
-        let found = said.problems().iter().any(|line| line.starts_with("problem  pool: "));
-        assert!(found, "{}", said.text());
-    }
+#[on_both]
+async fn another_pool_than_wanted_is_found(db: TestDb) {
+    let database = db.url();
+    drop(TestServer::start(database, &["--pool-size", "3"]));
+    let said = doctor(database, &["--pool-size", "4"]);
+    let found = said.problems().iter().any(|line| line.starts_with("problem  pool: "));
+    assert!(found, "{}", said.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]

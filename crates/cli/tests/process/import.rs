@@ -1,10 +1,9 @@
 //! `import`: an original database is taken over, all of it or nothing.
 
 use serde_json::Value;
-use testbed::{Cluster, Options};
+use testbed::{Cluster, Options, TestDb, on_both};
 
-use crate::databases;
-use crate::harness::{Ended, Server, command, run};
+use crate::harness::{Ended, TestServer, command, run};
 
 /// The original's tables, as its migrations make them.
 const TABLES: &str = "
@@ -56,7 +55,7 @@ fn import(from: &str, into: &str, arguments: &[&str]) -> Ended {
     run(&mut command(folder, &[&["import", from, "--database", into], arguments].concat()))
 }
 
-async fn history(server: &Server, token: u32) -> Vec<Value> {
+async fn history(server: &TestServer, token: u32) -> Vec<Value> {
     let (status, body) = server.get(&format!("/api/tokens/{}/history", uuid(1, token))).await;
     assert_eq!(status, 200, "{body}");
     body["history"].as_array().unwrap().clone()
@@ -77,9 +76,9 @@ async fn everything_is_taken_over_and_goes_on() {
             usage(5, 2, "'2024-01-02 11:01:00'", "null"),
         ];
         let from = original(precision, &rows.concat()).await.replace("postgres://", "ecto://");
-        let (_folder, databases) = databases().await;
-        for into in databases {
-            let ended = import(&from, &into, &["--lease", "1h"]);
+        for db in [TestDb::sqlite(), TestDb::postgres().await] {
+            let into = db.url();
+            let ended = import(&from, into, &["--lease", "1h"]);
             assert_eq!(ended.code, Some(0), "{ended:?}");
             for sentence in [
                 "10 tokens and 5 usages (1 running)",
@@ -88,17 +87,17 @@ async fn everything_is_taken_over_and_goes_on() {
             ] {
                 assert!(ended.out.contains(sentence), "{}", ended.out);
             }
-            let server = Server::start(&into, &[]);
+            let server = TestServer::start(into, &[]);
             check_taken_over(&server).await;
             drop(server);
-            let audit = ["doctor", "--listen", "127.0.0.1:0", "--database", &into];
+            let audit = ["doctor", "--listen", "127.0.0.1:0", "--database", into];
             let doctor = run(&mut command(std::path::Path::new("/"), &audit));
             doctor.assert_no_problem();
         }
     }
 }
 
-async fn check_taken_over(server: &Server) {
+async fn check_taken_over(server: &TestServer) {
     assert!(server.ready().contains("(10 tokens, leases of 1h, "), "{}", server.ready());
     let (_, tokens) = server.get("/api/tokens").await;
     let tokens = tokens.as_array().unwrap();
@@ -139,8 +138,9 @@ async fn check_taken_over(server: &Server) {
     assert_eq!(evicting["token_id"], uuid(1, 1), "the oldest is the imported one");
 }
 
-#[tokio::test]
-async fn a_long_history_comes_in_parts() {
+#[on_both]
+async fn a_long_history_comes_in_parts(db: TestDb) {
+    let into = db.url();
     // 25,000 usages of ten seconds in turn, so every part has all tokens.
     let history = "
         insert into token_usages
@@ -150,16 +150,12 @@ async fn a_long_history_comes_in_parts() {
                '2024-01-01'::timestamp + (n + 10) * interval '1 second', now(), now()
         from generate_series(1, 25000) as n;";
     let from = original("timestamp", history).await;
-    let (_folder, databases) = databases().await;
-    for into in databases {
-        let ended = import(&from, &into, &[]);
-        assert!(ended.out.contains("10 tokens and 25000 usages (0 running)"), "{ended:?}");
-        let server = Server::start(&into, &[]);
-        let (_, page) = server.get(&format!("/api/tokens/{}/history?limit=3", uuid(1, 1))).await;
-        let ids: Vec<_> =
-            page["history"].as_array().unwrap().iter().map(|row| &row["id"]).collect();
-        assert_eq!(ids, [&uuid(3, 25_000), &uuid(3, 24_990), &uuid(3, 24_980)]);
-    }
+    let ended = import(&from, into, &[]);
+    assert!(ended.out.contains("10 tokens and 25000 usages (0 running)"), "{ended:?}");
+    let server = TestServer::start(into, &[]);
+    let (_, page) = server.get(&format!("/api/tokens/{}/history?limit=3", uuid(1, 1))).await;
+    let ids: Vec<_> = page["history"].as_array().unwrap().iter().map(|row| &row["id"]).collect();
+    assert_eq!(ids, [&uuid(3, 25_000), &uuid(3, 24_990), &uuid(3, 24_980)]);
 }
 
 #[tokio::test]
@@ -187,46 +183,42 @@ async fn a_failing_import_leaves_nothing() {
     let good = original("timestamp(0)", "").await;
     for (history, sentence) in faults {
         let from = original("timestamp", &history).await;
-        let (_folder, databases) = databases().await;
-        for into in databases {
-            let ended = import(&from, &into, &[]);
+        for db in [TestDb::sqlite(), TestDb::postgres().await] {
+            let into = db.url();
+            let ended = import(&from, into, &[]);
             assert_eq!(ended.code, Some(1), "{ended:?}");
             assert!(ended.err.contains(sentence), "{sentence}: {}", ended.err);
             assert!(!ended.err.contains(&uuid(2, 4)), "a value was shown: {}", ended.err);
-            let after = import(&good, &into, &[]);
+            let after = import(&good, into, &[]);
             assert_eq!(after.code, Some(0), "something was left behind: {after:?}");
         }
     }
 }
 
-#[tokio::test]
-async fn a_pool_that_is_there_is_not_replaced() {
+#[on_both]
+async fn a_pool_that_is_there_is_not_replaced(db: TestDb) {
+    let into = db.url();
     let from = original("timestamp(0)", "").await;
-    let (_folder, databases) = databases().await;
-    for into in databases {
-        drop(Server::start(&into, &["--pool-size", "3"]));
-        let ended = import(&from, &into, &[]);
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.err.contains("pool"), "{}", ended.err);
-        assert!(Server::start(&into, &[]).ready().contains("(3 tokens"));
-    }
+    drop(TestServer::start(into, &["--pool-size", "3"]));
+    let ended = import(&from, into, &[]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("pool"), "{}", ended.err);
+    assert!(TestServer::start(into, &[]).ready().contains("(3 tokens"));
 }
 
-#[tokio::test]
-async fn the_new_pool_gets_the_policy_that_was_asked_for() {
+#[on_both]
+async fn the_new_pool_gets_the_policy_that_was_asked_for(db: TestDb) {
+    let into = db.url();
     let from = original("timestamp", "").await;
     let policy = ["--when-full", "wait", "--max-per-user", "3", "--max-lease", "1h"];
-    let (_folder, databases) = databases().await;
-    for into in databases {
-        let ended = import(&from, &into, &["--min-hold", "3m"]);
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.err.contains("min-hold (3m) can't be longer than lease (2m)"));
-        let ended = import(&from, &into, &policy);
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        let server = Server::start(&into, &policy);
-        let ready = server.ready();
-        assert!(ready.contains("(10 tokens, leases of 2m, waiting when full, "), "{ready}");
-    }
+    let ended = import(&from, into, &["--min-hold", "3m"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("min-hold (3m) can't be longer than lease (2m)"));
+    let ended = import(&from, into, &policy);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let server = TestServer::start(into, &policy);
+    let ready = server.ready();
+    assert!(ready.contains("(10 tokens, leases of 2m, waiting when full, "), "{ready}");
 }
 
 #[tokio::test]

@@ -5,38 +5,37 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{PATIENCE, Server, client, poll};
-use crate::{databases, sqlite};
+use crate::harness::{TestServer, client};
+use crate::sqlite;
+use testbed::{TestDb, eventually, on_both, poll};
 
 /// The status and body of an allocation with that key.
-async fn allocate(server: &Server, key: &str) -> (u16, Value) {
+async fn allocate(server: &TestServer, key: &str) -> (u16, Value) {
     let request = client().post(format!("{}/api/tokens/allocate", server.url()));
     let request = request.header("idempotency-key", key).json(&json!({ "user_id": "Edivan" }));
     let response = request.send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
-#[tokio::test]
-async fn as_many_keys_are_remembered_as_the_setting_says() {
-    let (_folder, databases) = databases().await;
-    for database in databases {
-        let server = Server::start(&database, &["--max-idempotency-keys", "1"]);
-        let (status, first) = allocate(&server, "one").await;
-        assert_eq!(status, 200, "{first}");
-        let (status, body) = allocate(&server, "two").await;
-        assert_eq!((status, &body["code"]), (503, &json!("idempotency-full")), "{body}");
-        drop(server);
-        let server = Server::start(&database, &["--max-idempotency-keys", "2"]);
-        let (_, again) = allocate(&server, "one").await;
-        assert_eq!(again["lease_id"], first["lease_id"]);
-        assert_eq!(allocate(&server, "two").await.0, 200);
-    }
+#[on_both]
+async fn as_many_keys_are_remembered_as_the_setting_says(db: TestDb) {
+    let database = db.url();
+    let server = TestServer::start(database, &["--max-idempotency-keys", "1"]);
+    let (status, first) = allocate(&server, "one").await;
+    assert_eq!(status, 200, "{first}");
+    let (status, body) = allocate(&server, "two").await;
+    assert_eq!((status, &body["code"]), (503, &json!("idempotency-full")), "{body}");
+    drop(server);
+    let server = TestServer::start(database, &["--max-idempotency-keys", "2"]);
+    let (_, again) = allocate(&server, "one").await;
+    assert_eq!(again["lease_id"], first["lease_id"]);
+    assert_eq!(allocate(&server, "two").await.0, 200);
 }
 
 #[tokio::test]
 async fn as_many_clients_follow_events_as_the_setting_says() {
-    let (_folder, [database, _]) = databases().await;
-    let server = Server::start(&database, &["--max-event-streams", "1"]);
+    let db = TestDb::sqlite();
+    let server = TestServer::start(db.url(), &["--max-event-streams", "1"]);
     let url = format!("{}/api/events", server.url());
     let first = client().get(&url).send().await.unwrap();
     assert_eq!(first.status(), 200);
@@ -45,29 +44,24 @@ async fn as_many_clients_follow_events_as_the_setting_says() {
     drop(first);
 }
 
-#[tokio::test]
-async fn ended_leases_go_when_they_are_older_than_the_setting_says() {
-    let (_folder, databases) = databases().await;
-    for database in databases {
-        let server = Server::start(&database, &["--pool-size", "1"]);
-        for _ in 0..3 {
-            assert_eq!(server.allocate("Edivan").await.0, 200);
-        }
-        drop(server);
-        let server = Server::start(&database, &["--journal-max-age", "1ms", "--retention", "1ms"]);
-        let (_, tokens) = server.get("/api/tokens").await;
-        let path = format!("/api/tokens/{}/history", tokens[0]["id"].as_str().unwrap());
-        let since = std::time::Instant::now();
-        loop {
-            let (_, body) = server.get(&path).await;
-            let history = body["history"].as_array().unwrap();
-            assert!(history.iter().any(|row| row["ended_at"].is_null()), "the running one stays");
-            if history.len() == 1 {
-                break;
-            }
-            assert!(since.elapsed() < PATIENCE, "waited in vain for {body}");
-        }
+#[on_both]
+async fn ended_leases_go_when_they_are_older_than_the_setting_says(db: TestDb) {
+    let database = db.url();
+    let server = TestServer::start(database, &["--pool-size", "1"]);
+    for _ in 0..3 {
+        assert_eq!(server.allocate("Edivan").await.0, 200);
     }
+    drop(server);
+    let server = TestServer::start(database, &["--journal-max-age", "1ms", "--retention", "1ms"]);
+    let (_, tokens) = server.get("/api/tokens").await;
+    let path = format!("/api/tokens/{}/history", tokens[0]["id"].as_str().unwrap());
+    eventually("the ended leases are deleted", async || {
+        let (_, body) = server.get(&path).await;
+        let history = body["history"].as_array().unwrap();
+        assert!(history.iter().any(|row| row["ended_at"].is_null()), "the running one stays");
+        history.len() == 1
+    })
+    .await;
 }
 
 #[cfg(target_os = "linux")]
@@ -78,7 +72,7 @@ async fn running_out_of_descriptors_is_logged_and_passes() {
     command.args(["--nofile=64:64", env!("CARGO_BIN_EXE_token-manager")]);
     command.args(["serve", "--listen", "127.0.0.1:0", "--database", &sqlite(folder.path())]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let server = Server::of(&mut command);
+    let server = TestServer::of(&mut command);
     let address = server.url().replace("http://", "");
     let many: Vec<_> = (0..64).map(|_| TcpStream::connect(&address).unwrap()).collect();
     poll("a line", || server.log().contains("connections not accepted").then_some(()));

@@ -9,8 +9,9 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::harness::{PATIENCE, Server, client, command, poll, unprotected};
+use crate::harness::{TestServer, client, command, unprotected};
 use crate::sqlite;
+use testbed::{TIMEOUT, poll};
 
 /// Longest stop of a server without work whose outputs are blocked.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
@@ -38,7 +39,7 @@ impl Unread {
     /// this status.
     fn ask(&self, path: &str, times: usize, status: u16) -> usize {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let mut answers = BufReader::new(stream.try_clone().unwrap());
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         let first = format!("HTTP/1.1 {status} ");
@@ -52,7 +53,7 @@ impl Unread {
 
     fn dropped(&self) -> u64 {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream
             .write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             .unwrap();
@@ -226,7 +227,7 @@ fn a_service_manager_that_does_not_read_delays_nothing() {
     while filling.send_to(b"X=1", &place).is_ok() {}
     let arguments = ["serve", "--listen", "127.0.0.1:0"];
     let mut command = command(folder.path(), &arguments);
-    let mut server = Server::of(command.env("NOTIFY_SOCKET", &place));
+    let mut server = TestServer::of(command.env("NOTIFY_SOCKET", &place));
     server.ready();
     server.signal("TERM");
     assert!(server.wait().success());

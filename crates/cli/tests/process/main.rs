@@ -7,6 +7,15 @@ mod harness;
 
 #[cfg(feature = "opentelemetry")]
 mod collector;
+mod commands;
+mod commands_bad_server;
+mod commands_defaults;
+mod commands_errors;
+mod commands_generated;
+mod commands_terminal;
+mod commands_tokens;
+mod commands_wait;
+mod commands_watch;
 mod confidential;
 mod crash;
 mod doctor;
@@ -18,15 +27,6 @@ mod hindered;
 mod import;
 mod limits;
 mod log;
-mod people;
-mod people_act;
-mod people_habits;
-mod people_lies;
-mod people_messages;
-mod people_papers;
-mod people_queue;
-mod people_terminal;
-mod people_watch;
 mod resume;
 mod run;
 mod run_between;
@@ -43,16 +43,7 @@ mod traces;
 
 use std::path::Path;
 
-use testbed::Cluster;
-
 /// The URL of an SQLite database in a folder.
 fn sqlite(folder: &Path) -> String {
     format!("sqlite:{}", folder.join("pool.db").display())
-}
-
-/// An empty folder, and the URLs of two empty databases, one of each kind.
-async fn databases() -> (tempfile::TempDir, [String; 2]) {
-    let folder = tempfile::tempdir().unwrap();
-    let databases = [sqlite(folder.path()), Cluster::shared().database().await.unwrap()];
-    (folder, databases)
 }

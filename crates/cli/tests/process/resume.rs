@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::databases;
-use crate::harness::{Server, client};
+use crate::harness::{TestServer, client};
+use testbed::{TestDb, on_both};
 
 /// After so long without a word there is nothing more to come.
 const QUIET: Duration = Duration::from_secs(1);
@@ -77,74 +77,70 @@ fn load(url: &str, stop: &Arc<AtomicBool>) -> JoinSet<()> {
     tasks
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stream_goes_on_where_it_was_when_the_server_was_killed() {
-    let (_folder, databases) = databases().await;
-    for database in databases {
-        let mut server = Server::start(&database, &["--pool-size", "3"]);
-        let beginning = Follower::default().follow(server.url()).await;
-        assert!(beginning.last_id.is_some() && beginning.events.is_empty());
-        let stop = Arc::new(AtomicBool::new(false));
-        let following = tokio::spawn(beginning.clone().follow(server.url()));
-        let tasks = load(&server.url(), &stop);
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        server.signal("KILL");
-        server.wait();
-        tasks.join_all().await;
-        let before = following.await.unwrap();
-        assert!(!before.events.is_empty());
+#[on_both]
+async fn a_stream_goes_on_where_it_was_when_the_server_was_killed(db: TestDb) {
+    let database = db.url();
+    let mut server = TestServer::start(database, &["--pool-size", "3"]);
+    let beginning = Follower::default().follow(server.url()).await;
+    assert!(beginning.last_id.is_some() && beginning.events.is_empty());
+    let stop = Arc::new(AtomicBool::new(false));
+    let following = tokio::spawn(beginning.clone().follow(server.url()));
+    let tasks = load(&server.url(), &stop);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    server.signal("KILL");
+    server.wait();
+    tasks.join_all().await;
+    let before = following.await.unwrap();
+    assert!(!before.events.is_empty());
 
-        let server = Server::start(&database, &[]);
-        let following = tokio::spawn(before.clone().follow(server.url()));
-        let tasks = load(&server.url(), &stop);
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        stop.store(true, Ordering::SeqCst);
-        tasks.join_all().await;
-        let after = following.await.unwrap();
-        assert!(after.events.len() > before.events.len());
-        let whole = beginning.follow(server.url()).await;
-        let ids: HashSet<_> = after.events.iter().map(|(id, _)| id).collect();
-        assert_eq!(ids.len(), after.events.len(), "none is told twice");
-        assert_eq!(after.events, whole.events, "none is left out");
-    }
+    let server = TestServer::start(database, &[]);
+    let following = tokio::spawn(before.clone().follow(server.url()));
+    let tasks = load(&server.url(), &stop);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    stop.store(true, Ordering::SeqCst);
+    tasks.join_all().await;
+    let after = following.await.unwrap();
+    assert!(after.events.len() > before.events.len());
+    let whole = beginning.follow(server.url()).await;
+    let ids: HashSet<_> = after.events.iter().map(|(id, _)| id).collect();
+    assert_eq!(ids.len(), after.events.len(), "none is told twice");
+    assert_eq!(after.events, whole.events, "none is left out");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_repeated_request_gets_its_lease_although_the_server_was_killed() {
-    let (_folder, databases) = databases().await;
-    for database in databases {
-        let mut granted: HashMap<String, String> = HashMap::new();
-        for round in 0..3 {
-            let mut server = Server::start(&database, &["--pool-size", "1000"]);
-            let url = format!("{}/api/tokens/allocate", server.url());
-            let ask = |key: String| {
-                let request = client().post(&url).header("idempotency-key", &key);
-                let request = request.json(&json!({ "user_id": "Ada" })).send();
-                async move {
-                    let answer = request.await.ok()?;
-                    assert_eq!(answer.status(), 200);
-                    let lease = answer.json::<Value>().await.ok()?;
-                    Some((key, lease["lease_id"].as_str().unwrap().to_owned()))
-                }
-            };
-            // All of the rounds before, and what is new.
-            let keys = (0..(round + 1) * 60).map(|number| format!("key {number}"));
-            let asking: Vec<_> = keys.map(|key| tokio::spawn(ask(key))).collect();
-            if round < 2 {
-                tokio::time::sleep(Duration::from_millis(15)).await;
-                server.signal("KILL");
-                server.wait();
+#[on_both]
+async fn a_repeated_request_gets_its_lease_although_the_server_was_killed(db: TestDb) {
+    let database = db.url();
+    let mut granted: HashMap<String, String> = HashMap::new();
+    for round in 0..3 {
+        let mut server = TestServer::start(database, &["--pool-size", "1000"]);
+        let url = format!("{}/api/tokens/allocate", server.url());
+        let ask = |key: String| {
+            let request = client().post(&url).header("idempotency-key", &key);
+            let request = request.json(&json!({ "user_id": "Ada" })).send();
+            async move {
+                let answer = request.await.ok()?;
+                assert_eq!(answer.status(), 200);
+                let lease = answer.json::<Value>().await.ok()?;
+                Some((key, lease["lease_id"].as_str().unwrap().to_owned()))
             }
-            for answer in asking {
-                // Some have no answer, and may or may not have a lease.
-                let Some((key, lease)) = answer.await.unwrap() else { continue };
-                assert_eq!(granted.entry(key).or_insert_with(|| lease.clone()), &lease);
-            }
-            if round == 2 {
-                assert_eq!(granted.len(), 180);
-                let (_, pool) = server.get("/api/pool").await;
-                assert_eq!(pool["active"], 180, "one lease for each key: {pool}");
-            }
+        };
+        // All of the rounds before, and what is new.
+        let keys = (0..(round + 1) * 60).map(|number| format!("key {number}"));
+        let asking: Vec<_> = keys.map(|key| tokio::spawn(ask(key))).collect();
+        if round < 2 {
+            tokio::time::sleep(Duration::from_millis(15)).await;
+            server.signal("KILL");
+            server.wait();
+        }
+        for answer in asking {
+            // Some have no answer, and may or may not have a lease.
+            let Some((key, lease)) = answer.await.unwrap() else { continue };
+            assert_eq!(granted.entry(key).or_insert_with(|| lease.clone()), &lease);
+        }
+        if round == 2 {
+            assert_eq!(granted.len(), 180);
+            let (_, pool) = server.get("/api/pool").await;
+            assert_eq!(pool["active"], 180, "one lease for each key: {pool}");
         }
     }
 }

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Ended, PATIENCE, Server, command, poll, run};
+use crate::harness::{Ended, TestServer, command, run};
 use crate::sqlite;
+use testbed::{poll, poll_async};
 
 /// A server with one token, and a folder for what runs under its lease.
 pub struct Pool {
     pub folder: TempDir,
-    pub server: Server,
+    pub server: TestServer,
 }
 
 impl Pool {
@@ -24,7 +25,7 @@ impl Pool {
     pub fn start(policy: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let policy = [&["--pool-size", "1"], policy].concat();
-        let server = Server::start(&sqlite(folder.path()), &policy);
+        let server = TestServer::start(&sqlite(folder.path()), &policy);
         Pool { folder, server }
     }
 
@@ -43,25 +44,21 @@ impl Pool {
     }
 
     /// Starts a script under a lease, and waits until it has said `ready`.
-    pub fn started(&self, options: &[&str], script: &str) -> Running {
-        let running = Running::start(self.folder.path(), &mut self.under(options, script));
+    pub fn started(&self, options: &[&str], script: &str) -> RunCommand {
+        let running = RunCommand::start(self.folder.path(), &mut self.under(options, script));
         running.says("ready");
         running
     }
 
     /// The leases so far, the latest first, once none of ann's runs.
     pub async fn over(&self) -> Vec<Value> {
-        let since = Instant::now();
-        loop {
+        poll_async("ann's leases end", async || {
             let (_, leases) = self.server.get("/api/leases").await;
             let leases = leases["leases"].as_array().unwrap().clone();
             let runs = |lease: &Value| lease["user"] == "ann" && lease["status"] == "active";
-            if !leases.iter().any(runs) {
-                return leases;
-            }
-            assert!(since.elapsed() < PATIENCE, "a lease runs on: {leases:?}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+            (!leases.iter().any(runs)).then_some(leases)
+        })
+        .await
     }
 
     /// Why ann's only lease ended. Nobody has the token then.
@@ -75,17 +72,17 @@ impl Pool {
 }
 
 /// A `token-manager run` on its way, whose output goes to files; told to end when dropped.
-pub struct Running {
+pub struct RunCommand {
     child: Child,
     out: PathBuf,
     err: PathBuf,
 }
 
-impl Running {
+impl RunCommand {
     pub fn start(folder: &Path, command: &mut Command) -> Self {
         let (out, err) = (folder.join("out"), folder.join("err"));
         command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
-        Running { child: command.spawn().unwrap(), out, err }
+        RunCommand { child: command.spawn().unwrap(), out, err }
     }
 
     pub fn out(&self) -> String {
@@ -127,7 +124,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunCommand {
     fn drop(&mut self) {
         if self.is_running() {
             // What it runs ends by this as well.
@@ -196,7 +193,7 @@ async fn it_ends_as_the_command_does() {
         ("kill -SEGV $$", 139),
         ("kill -KILL $$", 137),
     ] {
-        let ended = Running::start(pool.folder.path(), &mut pool.under(&[], script)).end();
+        let ended = RunCommand::start(pool.folder.path(), &mut pool.under(&[], script)).end();
         assert_eq!((ended.code, ended.err.as_str()), (Some(code), ""), "{script}");
         let leases = pool.over().await;
         assert_eq!(leases[0]["end_reason"], "released", "{script}");
@@ -222,7 +219,7 @@ async fn a_command_that_a_real_time_signal_ended_has_ended() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "sleep 600 & echo $!; exec \"$@\"", "sh"]);
     shell.arg(run.get_program()).args(run.get_args());
-    let ended = Running::start(pool.folder.path(), &mut shell).end();
+    let ended = RunCommand::start(pool.folder.path(), &mut shell).end();
     signal(ended.out.trim().parse().unwrap(), "KILL");
     assert_eq!((ended.code, ended.err.as_str()), (Some(168), ""));
     assert_eq!(pool.reason().await, "released");
@@ -341,7 +338,7 @@ async fn what_was_ignored_stays_ignored() {
     let run = pool.under(&[], "echo ready; kill -HUP $$; exec sleep 0.5");
     nohup.arg(env!("CARGO_BIN_EXE_token-manager")).stdin(Stdio::null());
     nohup.args(run.get_args().skip_while(|argument| *argument != "run"));
-    let running = Running::start(pool.folder.path(), &mut nohup);
+    let running = RunCommand::start(pool.folder.path(), &mut nohup);
     running.says("ready");
     running.signal("HUP");
     assert_eq!(running.end().code, Some(0));

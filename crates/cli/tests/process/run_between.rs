@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 
-use crate::harness::{client, command, poll};
-use crate::run::{Pool, Running};
+use crate::harness::{client, command};
+use crate::run::{Pool, RunCommand};
+use testbed::poll;
 
 const TICKING: &str = "echo ready; while :; do sleep 0.02; done";
 
@@ -85,12 +86,12 @@ impl Between {
     }
 
     /// `token-manager run` by this way.
-    fn run(&self, pool: &Pool, options: &[&str], script: &str) -> Running {
+    fn run(&self, pool: &Pool, options: &[&str], script: &str) -> RunCommand {
         let common = ["run", "--server", &self.url, "--user", "ann"];
         let arguments = [&common, options, &["--", "sh", "-c", script]].concat();
         let mut command = command(pool.folder.path(), &arguments);
         command.env("PATH", std::env::var_os("PATH").unwrap());
-        Running::start(pool.folder.path(), &mut command)
+        RunCommand::start(pool.folder.path(), &mut command)
     }
 }
 

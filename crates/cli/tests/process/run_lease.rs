@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::harness::{client, poll, run};
-use crate::run::{Pool, Running, lives, signal};
+use crate::harness::{client, run};
+use crate::run::{Pool, RunCommand, lives, signal};
+use testbed::{eventually, poll};
 
 const TICKING: &str = "echo ready; while :; do sleep 0.02; done";
 
@@ -59,8 +60,10 @@ async fn a_lease_that_is_shorter_than_an_answer_takes_is_given_up() {
 async fn it_waits_for_a_token() {
     let pool = Pool::start(&["--when-full", "wait", "--lease", "1m"]);
     let (_, bob) = pool.server.allocate("bob").await;
-    let mut running =
-        Running::start(pool.folder.path(), &mut pool.under(&["--wait", "30s"], "echo ran; exit 4"));
+    let mut running = RunCommand::start(
+        pool.folder.path(),
+        &mut pool.under(&["--wait", "30s"], "echo ran; exit 4"),
+    );
     waiting(&pool).await;
     assert!(running.is_running() && running.out().is_empty());
     let path = format!("/api/leases/{}/release", bob["lease_id"].as_str().unwrap());
@@ -90,11 +93,8 @@ async fn a_wait_in_vain_ends() {
 }
 
 async fn waiting(pool: &Pool) {
-    let since = Instant::now();
-    while pool.server.get("/api/pool").await.1["waiting"] != 1 {
-        assert!(since.elapsed() < crate::harness::PATIENCE, "nobody waits");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("a request waits", async || pool.server.get("/api/pool").await.1["waiting"] == 1)
+        .await;
 }
 
 /// Whether or not the token is handed out in the very moment in which nobody wants it any more.
@@ -107,7 +107,7 @@ async fn told_to_end_while_it_waits_it_leaves_no_lease() {
         let (_, bob) = pool.server.allocate("bob").await;
         let release = format!("/api/leases/{}/release", bob["lease_id"].as_str().unwrap());
         let running =
-            Running::start(pool.folder.path(), &mut pool.under(&["--wait", "30s"], "echo ran"));
+            RunCommand::start(pool.folder.path(), &mut pool.under(&["--wait", "30s"], "echo ran"));
         waiting(&pool).await;
         running.signal(name);
         if at_once {
@@ -296,7 +296,7 @@ async fn a_command_of_another_user_can_not_be_ended_and_run_says_so() {
     let command = ["--reuid=0", "--clear-groups", "--", "sh", "-c", script];
     let run = pool.run(&[&["--grace", "1s", "--", "./elevate"], &command[..]].concat());
     nobody.arg(&program).args(run.get_args().skip_while(|argument| *argument != "run"));
-    let mut running = Running::start(folder, &mut nobody);
+    let mut running = RunCommand::start(folder, &mut nobody);
     running.says("ready");
     send(&pool, Method::DELETE, "/api/tokens/clear-active").await;
     running.tells("warning: \"./elevate\" or one of its descendants runs as another user");
@@ -327,7 +327,7 @@ async fn what_the_command_did_not_start_is_left_alone() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "sleep 600 & echo $!; exec \"$@\"", "sh"]);
     shell.arg(run.get_program()).args(run.get_args());
-    let ended = Running::start(pool.folder.path(), &mut shell).end();
+    let ended = RunCommand::start(pool.folder.path(), &mut shell).end();
     assert_eq!(ended.code, Some(124), "{}", ended.err);
     assert!(lives(&ended.out), "{}", ended.out);
     signal(ended.out.trim().parse().unwrap(), "KILL");

@@ -5,8 +5,8 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Server, command, run};
-use crate::run::{Pool, Running};
+use crate::harness::{TestServer, command, run};
+use crate::run::{Pool, RunCommand};
 use crate::sqlite;
 
 const TICKING: &str = "echo ready; while :; do sleep 0.02; done";
@@ -19,7 +19,7 @@ pub fn restart(pool: &mut Pool, away: Duration) {
     thread::sleep(away);
     let database = sqlite(pool.folder.path());
     let arguments = ["serve", "--listen", &address, "--database", &database];
-    pool.server = Server::of(&mut command(pool.folder.path(), &arguments));
+    pool.server = TestServer::of(&mut command(pool.folder.path(), &arguments));
     pool.server.ready();
 }
 
@@ -95,7 +95,7 @@ async fn who_waits_goes_on_waiting_when_the_server_is_back() {
     let mut pool = Pool::start(&["--when-full", "wait", "--lease", "2s"]);
     pool.server.allocate("bob").await;
     let mut command = pool.under(&["--wait", "30s"], "echo ran");
-    let running = Running::start(pool.folder.path(), &mut command);
+    let running = RunCommand::start(pool.folder.path(), &mut command);
     // Some have not reached a server yet, and don't try so for long.
     running.tells("waiting: number 1");
     restart(&mut pool, Duration::from_millis(300));
@@ -200,7 +200,8 @@ async fn told_to_end_after_a_lost_answer_it_leaves_no_lease() {
     let url = lossy(&pool.server.url());
     pool.server.signal("STOP");
     let arguments = ["run", "--server", &url, "--user", "ann", "-v", "--", "sh", "-c", "echo ran"];
-    let running = Running::start(pool.folder.path(), &mut command(pool.folder.path(), &arguments));
+    let running =
+        RunCommand::start(pool.folder.path(), &mut command(pool.folder.path(), &arguments));
     // The request is with the server when it goes on.
     thread::sleep(Duration::from_millis(300));
     running.signal("TERM");
@@ -216,7 +217,7 @@ async fn told_to_end_while_the_server_is_away_it_says_what_may_be_left() {
     let pool = Pool::start(&["--when-full", "wait"]);
     pool.server.allocate("bob").await;
     let mut command = pool.under(&["--wait", "30s"], "echo ran");
-    let running = Running::start(pool.folder.path(), &mut command);
+    let running = RunCommand::start(pool.folder.path(), &mut command);
     running.tells("waiting: number 1");
     pool.server.signal("KILL");
     running.tells("the place in the queue is kept, retrying");

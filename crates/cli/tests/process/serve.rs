@@ -5,10 +5,10 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use testbed::{Cluster, Stop};
+use testbed::{Cluster, Stop, TIMEOUT, TestDb, on_both, poll};
 
-use crate::harness::{Ended, PATIENCE, Server, command, poll, run};
-use crate::{databases, sqlite};
+use crate::harness::{Ended, TestServer, command, run};
+use crate::sqlite;
 
 /// Runs `serve`, which is to end by itself.
 fn refused(database: &str, arguments: &[&str]) -> Ended {
@@ -32,7 +32,7 @@ fn assert_says(ended: &Ended, sentences: &[&str]) {
 async fn one_friendly_line_says_where_and_what() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--lease", "1m 30s", "--pool-size", "3"];
-    let server = Server::of(&mut command(folder.path(), &arguments));
+    let server = TestServer::of(&mut command(folder.path(), &arguments));
     let ready = server.ready();
     assert!(ready.starts_with("TokenManager is ready: http://localhost:"), "{ready}");
     assert!(ready.ends_with(" (3 tokens, leases of 90s, sqlite:token-manager.db)"), "{ready}");
@@ -58,19 +58,20 @@ fn port_and_a_name_work() {
     let folder = tempfile::tempdir().unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut start = command(folder.path(), &["serve", "--listen", "localhost"]);
-    let server = Server::of(start.env("PORT", free.to_string()).env("DATABASE_URL", "sqlite:x.db"));
+    let server =
+        TestServer::of(start.env("PORT", free.to_string()).env("DATABASE_URL", "sqlite:x.db"));
     assert_eq!(server.url(), format!("http://127.0.0.1:{free}"));
     assert!(server.ready().ends_with("sqlite:x.db)"));
 }
 
 /// A server that is told where to say how it is, as systemd does it, and what it says.
-fn watched(folder: &Path, arguments: &[&str]) -> (Server, UnixDatagram) {
+fn watched(folder: &Path, arguments: &[&str]) -> (TestServer, UnixDatagram) {
     let place = folder.join("notify");
     let socket = UnixDatagram::bind(&place).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     let common = ["serve", "--listen", "127.0.0.1:0"];
     let mut command = command(folder, &[&common, arguments].concat());
-    (Server::of(command.env("NOTIFY_SOCKET", place)), socket)
+    (TestServer::of(command.env("NOTIFY_SOCKET", place)), socket)
 }
 
 fn said(socket: &UnixDatagram) -> String {
@@ -136,68 +137,64 @@ fn listening_beyond_this_machine_has_to_be_allowed() {
         assert_says(&ended, &["can be reached from other machines", "--allow-remote-without-auth"]);
     }
     let arguments = ["serve", "--listen", "0.0.0.0:0", "--allow-remote-without-auth"];
-    let server = Server::of(&mut command(folder.path(), &arguments));
+    let server = TestServer::of(&mut command(folder.path(), &arguments));
     assert!(server.url().starts_with("http://127.0.0.1:"));
 }
 
-#[tokio::test]
-async fn another_size_or_lease_is_refused_and_explained() {
-    let (_folder, databases) = databases().await;
-    for database in databases {
-        let mut first = Server::start(&database, &["--pool-size", "5", "--lease", "30s"]);
-        first.signal("TERM");
-        assert!(first.wait().success());
-        let ended = refused(&database, &["--pool-size", "6"]);
-        assert_says(&ended, &["has 5 tokens, not 6", "never created or discarded"]);
-        let ended = refused(&database, &["--lease", "31s"]);
-        assert_says(&ended, &["lease is 30s, not 31s", "--update-policy"]);
-        let same = Server::start(&database, &["--pool-size", "5"]);
-        assert!(same.ready().contains("(5 tokens, leases of 30s, "), "{}", same.ready());
-        drop(same);
-        let changed = Server::start(&database, &["--lease", "31s", "--update-policy"]);
-        assert!(changed.ready().contains("leases of 31s"), "{}", changed.ready());
-    }
+#[on_both]
+async fn another_size_or_lease_is_refused_and_explained(db: TestDb) {
+    let database = db.url();
+    let mut first = TestServer::start(database, &["--pool-size", "5", "--lease", "30s"]);
+    first.signal("TERM");
+    assert!(first.wait().success());
+    let ended = refused(database, &["--pool-size", "6"]);
+    assert_says(&ended, &["has 5 tokens, not 6", "never created or discarded"]);
+    let ended = refused(database, &["--lease", "31s"]);
+    assert_says(&ended, &["lease is 30s, not 31s", "--update-policy"]);
+    let same = TestServer::start(database, &["--pool-size", "5"]);
+    assert!(same.ready().contains("(5 tokens, leases of 30s, "), "{}", same.ready());
+    drop(same);
+    let changed = TestServer::start(database, &["--lease", "31s", "--update-policy"]);
+    assert!(changed.ready().contains("leases of 31s"), "{}", changed.ready());
 }
 
-#[tokio::test]
-async fn another_policy_is_refused_rule_by_rule_unless_it_is_meant() {
-    let (_folder, databases) = databases().await;
+#[on_both]
+async fn another_policy_is_refused_rule_by_rule_unless_it_is_meant(db: TestDb) {
+    let database = db.url();
     let policy = |rules: [&'static str; 5]| {
         let names = ["--lease", "--max-lease", "--when-full", "--min-hold", "--max-per-user"];
         names.into_iter().zip(rules).flat_map(|(name, rule)| [name, rule]).collect::<Vec<_>>()
     };
     let first = policy(["30s", "1m", "reject", "0s", "2"]);
     let other = policy(["31s", "lease", "wait", "5s", "none"]);
-    let stop = |mut server: Server| {
+    let stop = |mut server: TestServer| {
         server.signal("TERM");
         assert!(server.wait().success());
     };
-    for database in databases {
-        let server = Server::start(&database, &[&["--pool-size", "1"], &first[..]].concat());
-        assert!(server.ready().contains("leases of 30s, rejecting when full, "));
-        assert_eq!(server.allocate("Edivan").await.0, 200);
-        assert_eq!(server.allocate("Edivan").await.0, 503, "the policy is in force");
-        stop(server);
-        assert_says(
-            &refused(&database, &other),
-            &[
-                "lease is 30s, not 31s; max-lease is 1m, not lease; when-full is reject, not wait; \
+    let server = TestServer::start(database, &[&["--pool-size", "1"], &first[..]].concat());
+    assert!(server.ready().contains("leases of 30s, rejecting when full, "));
+    assert_eq!(server.allocate("Edivan").await.0, 200);
+    assert_eq!(server.allocate("Edivan").await.0, 503, "the policy is in force");
+    stop(server);
+    assert_says(
+        &refused(database, &other),
+        &[
+            "lease is 30s, not 31s; max-lease is 1m, not lease; when-full is reject, not wait; \
                  min-hold is 0s, not 5s; max-per-user is 2, not none",
-                "--update-policy",
-            ],
-        );
-        let ended = refused(&database, &["--when-full", "wait", "--max-per-user", "2"]);
-        assert_says(&ended, &["is another one: when-full is reject, not wait. "]);
-        let ended = refused(&database, &["--min-hold", "31s", "--update-policy"]);
-        assert_says(&ended, &["min-hold (31s) can't be longer than lease (30s)"]);
-        stop(Server::start(&database, &first));
-        let updated = [&other[..], &["--update-policy"]].concat();
-        stop(Server::start(&database, &updated));
-        let server = Server::start(&database, &other);
-        assert!(server.ready().contains("leases of 31s, waiting when full, "));
-        stop(server);
-        assert_says(&refused(&database, &first), &["lease is 31s, not 30s"]);
-    }
+            "--update-policy",
+        ],
+    );
+    let ended = refused(database, &["--when-full", "wait", "--max-per-user", "2"]);
+    assert_says(&ended, &["is another one: when-full is reject, not wait. "]);
+    let ended = refused(database, &["--min-hold", "31s", "--update-policy"]);
+    assert_says(&ended, &["min-hold (31s) can't be longer than lease (30s)"]);
+    stop(TestServer::start(database, &first));
+    let updated = [&other[..], &["--update-policy"]].concat();
+    stop(TestServer::start(database, &updated));
+    let server = TestServer::start(database, &other);
+    assert!(server.ready().contains("leases of 31s, waiting when full, "));
+    stop(server);
+    assert_says(&refused(database, &first), &["lease is 31s, not 30s"]);
 }
 
 #[test]
@@ -212,7 +209,7 @@ fn a_policy_that_contradicts_itself_makes_no_pool() {
     ] {
         assert_says(&refused(&database, arguments), &[sentence]);
     }
-    let server = Server::start(&database, &["--min-hold", "2m", "--max-lease", "2m"]);
+    let server = TestServer::start(&database, &["--min-hold", "2m", "--max-lease", "2m"]);
     assert!(server.ready().contains("(100 tokens, leases of 2m, "), "{}", server.ready());
 }
 
@@ -220,40 +217,41 @@ fn a_policy_that_contradicts_itself_makes_no_pool() {
 fn a_second_server_on_one_file_is_refused_and_the_first_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let database = sqlite(folder.path());
-    let first = Server::start(&database, &[]);
+    let first = TestServer::start(&database, &[]);
     assert_says(&refused(&database, &[]), &["in use by another server", "PostgreSQL"]);
     drop(first);
-    Server::start(&database, &[]);
+    TestServer::start(&database, &[]);
 }
 
-#[tokio::test]
-async fn what_was_acknowledged_is_there_after_a_stop() {
-    let (folder, databases) = databases().await;
-    for database in databases {
-        for signal in ["TERM", "INT"] {
-            let mut server = Server::start(&database, &[]);
-            let (status, allocated) = server.allocate("Edivan").await;
-            assert_eq!(status, 200);
-            let id = allocated["token_id"].as_str().unwrap();
-            assert_eq!(server.get(&format!("/api/tokens/{id}/history")).await.0, 200);
-            server.signal(signal);
-            assert_eq!(server.wait().code(), Some(0), "{}", server.log());
-            let log = folder.path().join("pool.db-wal");
-            assert!(!database.starts_with("sqlite:") || !log.exists(), "all is in the one file");
-            let again = Server::start(&database, &[]);
-            let (_, body) = again.get(&format!("/api/tokens/{id}")).await;
-            assert_eq!(body["token"]["status"], "active", "{body}");
-        }
+#[on_both]
+async fn what_was_acknowledged_is_there_after_a_stop(db: TestDb) {
+    let database = db.url();
+    for signal in ["TERM", "INT"] {
+        let mut server = TestServer::start(database, &[]);
+        let (status, allocated) = server.allocate("Edivan").await;
+        assert_eq!(status, 200);
+        let id = allocated["token_id"].as_str().unwrap();
+        assert_eq!(server.get(&format!("/api/tokens/{id}/history")).await.0, 200);
+        server.signal(signal);
+        assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+        let log = format!("{}-wal", database.trim_start_matches("sqlite:"));
+        assert!(
+            !database.starts_with("sqlite:") || !Path::new(&log).exists(),
+            "all is in the one file"
+        );
+        let again = TestServer::start(database, &[]);
+        let (_, body) = again.get(&format!("/api/tokens/{id}")).await;
+        assert_eq!(body["token"]["status"], "active", "{body}");
     }
 }
 
 #[test]
 fn what_is_in_flight_is_answered_before_the_end() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::start(&sqlite(folder.path()), &[]);
+    let mut server = TestServer::start(&sqlite(folder.path()), &[]);
     let address = server.url().replace("http://", "");
     let mut stream = TcpStream::connect(&address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let body = r#"{"user_id":"slow"}"#;
     let head = format!(
         "POST /api/tokens/allocate HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
@@ -278,7 +276,7 @@ fn what_is_in_flight_is_answered_before_the_end() {
 #[test]
 fn a_client_that_never_ends_does_not_keep_the_server() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::start(&sqlite(folder.path()), &["--shutdown-timeout", "100ms"]);
+    let mut server = TestServer::start(&sqlite(folder.path()), &["--shutdown-timeout", "100ms"]);
     let address = server.url().replace("http://", "");
     let mut stream = TcpStream::connect(&address).unwrap();
     let head = "POST /api/tokens/allocate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n";
@@ -290,7 +288,7 @@ fn a_client_that_never_ends_does_not_keep_the_server() {
 #[test]
 fn a_second_signal_ends_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::start(&sqlite(folder.path()), &["--shutdown-timeout", "1h"]);
+    let mut server = TestServer::start(&sqlite(folder.path()), &["--shutdown-timeout", "1h"]);
     let address = server.url().replace("http://", "");
     let mut stream = TcpStream::connect(&address).unwrap();
     let head = "POST /api/tokens/allocate HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n\
@@ -308,32 +306,30 @@ async fn a_server_waits_for_a_database_that_is_not_up_yet() {
     let cluster = Cluster::start().unwrap();
     let database = cluster.database().await.unwrap();
     cluster.stop(Stop::Fast).unwrap();
-    let server = Server::spawn(&database, &[]);
+    let server = TestServer::spawn(&database, &[]);
     poll("a word about it in the log", || server.log().contains("database").then_some(()));
     cluster.start_again().unwrap();
     assert!(server.ready().contains("(100 tokens"), "{}", server.log());
     assert_eq!(server.allocate("Edivan").await.0, 200);
 }
 
-#[tokio::test]
-async fn migrating_twice_does_nothing_the_second_time() {
-    let (folder, databases) = databases().await;
-    for database in databases {
-        let migrate = || run(&mut command(folder.path(), &["migrate", "--database", &database]));
-        let first = migrate();
-        assert_eq!(first.code, Some(0), "{first:?}");
-        assert!(first.out.starts_with("Applied to "), "{first:?}");
-        let second = migrate();
-        assert_eq!(second.code, Some(0), "{second:?}");
-        assert!(second.out.starts_with("Nothing to do"), "{second:?}");
-        Server::start(&database, &[]);
-    }
+#[on_both]
+async fn migrating_twice_does_nothing_the_second_time(db: TestDb) {
+    let database = db.url();
+    let migrate = || run(&mut command(Path::new("/"), &["migrate", "--database", database]));
+    let first = migrate();
+    assert_eq!(first.code, Some(0), "{first:?}");
+    assert!(first.out.starts_with("Applied to "), "{first:?}");
+    let second = migrate();
+    assert_eq!(second.code, Some(0), "{second:?}");
+    assert!(second.out.starts_with("Nothing to do"), "{second:?}");
+    TestServer::start(database, &[]);
 }
 
 #[test]
 fn logs_are_json_where_asked() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::start(&sqlite(folder.path()), &["--log-format", "json"]);
+    let mut server = TestServer::start(&sqlite(folder.path()), &["--log-format", "json"]);
     server.signal("TERM");
     server.wait();
     let log = server.log();
@@ -348,7 +344,7 @@ fn logs_are_json_where_asked() {
 async fn requests_are_logged_unless_switched_off() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, expected) in [(&[][..], true), (&["--access-log=false"], false)] {
-        let mut server = Server::start(&sqlite(folder.path()), arguments);
+        let mut server = TestServer::start(&sqlite(folder.path()), arguments);
         let (_, body) = server.allocate("Edivan").await;
         server.signal("TERM");
         server.wait();
@@ -358,23 +354,21 @@ async fn requests_are_logged_unless_switched_off() {
     }
 }
 
-#[tokio::test]
-async fn no_log_holds_secrets_however_much_is_logged() {
-    let (_folder, databases) = databases().await;
-    for database in databases {
-        for levels in ["trace", "trace,tokio_postgres=trace", "info,tokio_postgres::query=debug"] {
-            let mut server = Server::start(&database, &["--log", levels]);
-            let (_, body) = server.allocate("Edivan da Silva").await;
-            let id = body["token_id"].as_str().unwrap();
-            assert_eq!(server.get(&format!("/api/tokens/{id}/history")).await.0, 200);
-            server.signal("TERM");
-            server.wait();
-            let log = server.log();
-            assert!(log.contains("stopped"), "{log}");
-            for secret in ["Edivan", body["token_value"].as_str().unwrap()] {
-                let line = log.lines().find(|line| line.contains(secret));
-                assert_eq!(line, None, "{levels} on {database}");
-            }
+#[on_both]
+async fn no_log_holds_secrets_however_much_is_logged(db: TestDb) {
+    let database = db.url();
+    for levels in ["trace", "trace,tokio_postgres=trace", "info,tokio_postgres::query=debug"] {
+        let mut server = TestServer::start(database, &["--log", levels]);
+        let (_, body) = server.allocate("Edivan da Silva").await;
+        let id = body["token_id"].as_str().unwrap();
+        assert_eq!(server.get(&format!("/api/tokens/{id}/history")).await.0, 200);
+        server.signal("TERM");
+        server.wait();
+        let log = server.log();
+        assert!(log.contains("stopped"), "{log}");
+        for secret in ["Edivan", body["token_value"].as_str().unwrap()] {
+            let line = log.lines().find(|line| line.contains(secret));
+            assert_eq!(line, None, "{levels} on {database}");
         }
     }
 }
@@ -385,7 +379,7 @@ async fn a_start_on_postgres_has_nothing_to_remark() {
     let cluster = testbed::Options::default().durable().start().unwrap();
     let database = cluster.database().await.unwrap();
     for _ in 0..2 {
-        let mut server = Server::start(&database, &[]);
+        let mut server = TestServer::start(&database, &[]);
         server.signal("TERM");
         server.wait();
         let log = server.log();

@@ -5,8 +5,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::harness::{Ended, Server, command, poll, run};
+use crate::harness::{Ended, TestServer, command, run};
 use crate::sqlite;
+use testbed::poll;
 
 fn config(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Ended {
     let arguments = [&["config"], arguments].concat();
@@ -151,7 +152,7 @@ fn an_unknown_variable_is_warned_of_with_the_nearest_one() {
                    nearest is TOKEN_MANAGER_LEASE";
     assert_eq!((shown.code, shown.err), (Some(0), format!("warning: {warning}\n")));
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--database", &database];
-    let server = Server::of(command(folder.path(), &arguments).envs(env));
+    let server = TestServer::of(command(folder.path(), &arguments).envs(env));
     server.ready();
     let log = poll("the warning", || Some(server.log()).filter(|log| log.contains("LEESE")));
     assert_eq!(log.matches("no setting").count(), 1, "{log}");

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use testbed::Cluster;
+use testbed::{Cluster, TIMEOUT, poll};
 
-use crate::harness::{PATIENCE, Server, client, command, poll, unprotected};
+use crate::harness::{TestServer, client, command, unprotected};
 use crate::sqlite;
 
 const BODY: &str = r#"{"user_id":"slow"}"#;
@@ -21,7 +21,7 @@ struct InFlight(TcpStream);
 impl InFlight {
     fn begin(address: &str) -> Self {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let head = format!(
             "POST /api/tokens/allocate HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -44,7 +44,7 @@ impl InFlight {
     }
 }
 
-fn address(server: &Server) -> String {
+fn address(server: &TestServer) -> String {
     server.url().replace("http://", "")
 }
 
@@ -53,7 +53,7 @@ fn signals_that_end_programs_stop_the_server_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let names = ["TERM", "INT", "QUIT", "ALRM", "VTALRM", "PROF", "XCPU", "IO", "PWR"];
     for name in names {
-        let mut server = Server::start(&sqlite(folder.path()), &[]);
+        let mut server = TestServer::start(&sqlite(folder.path()), &[]);
         let request = InFlight::begin(&address(&server));
         server.signal(name);
         poll("the server to be stopping", || server.log().contains("stopping").then_some(()));
@@ -67,7 +67,7 @@ fn signals_that_end_programs_stop_the_server_in_order() {
 #[test]
 fn signals_without_a_meaning_are_noted_and_ignored() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::start(&sqlite(folder.path()), &[]);
+    let mut server = TestServer::start(&sqlite(folder.path()), &[]);
     for name in ["HUP", "USR1", "USR2", "XFSZ", "PIPE", "WINCH"] {
         let request = InFlight::begin(&address(&server));
         server.signal(name);
@@ -89,7 +89,7 @@ fn a_second_signal_to_stop_ends_at_once_with_its_code() {
     for (first, second, code) in [("TERM", "TERM", 143), ("HUP", "QUIT", 131), ("INT", "INT", 130)]
     {
         let arguments = ["--shutdown-timeout", "1h"];
-        let mut server = Server::start(&sqlite(folder.path()), &arguments);
+        let mut server = TestServer::start(&sqlite(folder.path()), &arguments);
         let _request = InFlight::begin(&address(&server));
         // Without a terminal this one is ignored, and the next one the first.
         if first == "HUP" {
@@ -184,7 +184,7 @@ fn a_server_that_waits_for_its_database_can_be_stopped() {
     let silent = format!("postgres://nobody@{}/tokens", silent.local_addr().unwrap());
     let absent = format!("postgres:///tokens?host={}", folder.path().display());
     for database in [silent, absent] {
-        let mut server = Server::spawn(&database, &[]);
+        let mut server = TestServer::spawn(&database, &[]);
         poll("the server to wait", || {
             let threads = format!("/proc/{}/task", server.pid());
             let threads = std::fs::read_dir(threads).unwrap().flatten();
@@ -218,7 +218,7 @@ fn signal_sessions(database: &str, name: &str) {
 async fn a_stalled_database_does_not_delay_the_end() {
     let database = Cluster::shared().database().await.unwrap();
     let name = database.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
-    let mut server = Server::start(&database, &["--shutdown-timeout", "200ms"]);
+    let mut server = TestServer::start(&database, &["--shutdown-timeout", "200ms"]);
     assert_eq!(server.allocate("Edivan").await.0, 200);
     signal_sessions(&name, "STOP");
     let url = format!("{}/api/tokens/allocate", server.url());
@@ -242,10 +242,10 @@ fn a_service_manager_is_told_by_an_abstract_socket_and_its_watchdog_is_fed() {
     let name = format!("token-manager-test-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let socket = UnixDatagram::bind_addr(&address).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut command = command(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
     command.env("NOTIFY_SOCKET", format!("@{name}")).env("WATCHDOG_USEC", "100000");
-    let _server = Server::of(&mut command);
+    let _server = TestServer::of(&mut command);
     let (mut ready, mut fed) = (false, 0);
     while !ready || fed < 3 {
         let mut message = [0; 4096];

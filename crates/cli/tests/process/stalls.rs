@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use testbed::Cluster;
+use testbed::{Cluster, TestDb, on_both, poll};
 
-use crate::databases;
-use crate::harness::{Server, client, poll};
+use crate::harness::{TestServer, client};
 
 /// How often, and for how long, the server is stopped.
 const STOPS: u32 = 12;
@@ -51,46 +50,44 @@ async fn allocation(client: &reqwest::Client, url: &str, number: usize) -> Resul
     Ok(true)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_decision_lies_between_its_request_and_its_response() {
-    let (_folder, databases) = databases().await;
-    for database in databases {
-        let server = Server::start(&database, &["--pool-size", "20", "--lease", "5s"]);
-        let url = format!("{}/api/tokens/allocate", server.url());
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut tasks = tokio::task::JoinSet::new();
-        for number in 0..12 {
-            let (client, url, stop) = (client(), url.clone(), Arc::clone(&stop));
-            tasks.spawn(async move {
-                let (mut right, mut wrong) = (0, Vec::new());
-                while !stop.load(Ordering::SeqCst) {
-                    match allocation(&client, &url, number).await {
-                        Ok(granted) => right += usize::from(granted),
-                        Err(why) => wrong.push(why),
-                    }
-                    // While the server is stopped, too, requests are to be on their way.
-                    tokio::time::sleep(Duration::from_millis(u64::try_from(number).unwrap())).await;
+#[on_both]
+async fn a_decision_lies_between_its_request_and_its_response(db: TestDb) {
+    let database = db.url();
+    let server = TestServer::start(database, &["--pool-size", "20", "--lease", "5s"]);
+    let url = format!("{}/api/tokens/allocate", server.url());
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..12 {
+        let (client, url, stop) = (client(), url.clone(), Arc::clone(&stop));
+        tasks.spawn(async move {
+            let (mut right, mut wrong) = (0, Vec::new());
+            while !stop.load(Ordering::SeqCst) {
+                match allocation(&client, &url, number).await {
+                    Ok(granted) => right += usize::from(granted),
+                    Err(why) => wrong.push(why),
                 }
-                (right, wrong)
-            });
-        }
-        for round in 0..STOPS {
-            tokio::time::sleep(Duration::from_millis(20 + u64::from(round * 37 % 60))).await;
-            server.signal("STOP");
-            tokio::time::sleep(STOP).await;
-            server.signal("CONT");
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        stop.store(true, Ordering::SeqCst);
-        let (mut right, mut wrong) = (0, Vec::new());
-        while let Some(task) = tasks.join_next().await {
-            let (granted, why) = task.unwrap();
-            right += granted;
-            wrong.extend(why);
-        }
-        assert!(wrong.is_empty(), "{} of {}: {:?}", wrong.len(), right + wrong.len(), &wrong[..1]);
-        assert!(right > 100, "only {right} allocations were granted");
+                // While the server is stopped, too, requests are to be on their way.
+                tokio::time::sleep(Duration::from_millis(u64::try_from(number).unwrap())).await;
+            }
+            (right, wrong)
+        });
     }
+    for round in 0..STOPS {
+        tokio::time::sleep(Duration::from_millis(20 + u64::from(round * 37 % 60))).await;
+        server.signal("STOP");
+        tokio::time::sleep(STOP).await;
+        server.signal("CONT");
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stop.store(true, Ordering::SeqCst);
+    let (mut right, mut wrong) = (0, Vec::new());
+    while let Some(task) = tasks.join_next().await {
+        let (granted, why) = task.unwrap();
+        right += granted;
+        wrong.extend(why);
+    }
+    assert!(wrong.is_empty(), "{} of {}: {:?}", wrong.len(), right + wrong.len(), &wrong[..1]);
+    assert!(right > 100, "only {right} allocations were granted");
 }
 
 async fn allocate(url: &str, user: &str, wait: f64) -> u16 {
@@ -103,7 +100,7 @@ async fn allocate(url: &str, user: &str, wait: f64) -> u16 {
 async fn a_dead_servers_tickets_lapse_although_the_judging_server_is_restarted_again_and_again() {
     let database = Cluster::shared().database().await.unwrap();
     let arguments = ["--pool-size", "1", "--when-full", "wait", "--lease", "1s"];
-    let mut server = Server::start(&database, &arguments);
+    let mut server = TestServer::start(&database, &arguments);
     server.allocate("ann").await;
     let url = server.url();
     let bob = tokio::spawn(async move { allocate(&url, "bob", 60.0).await });
@@ -119,7 +116,7 @@ async fn a_dead_servers_tickets_lapse_although_the_judging_server_is_restarted_a
     let since = Instant::now();
     let mut granted = false;
     while !granted {
-        let server = Server::start(&database, &arguments);
+        let server = TestServer::start(&database, &arguments);
         let (url, life) = (server.url(), Instant::now());
         while !granted && life.elapsed() < Duration::from_secs(2) {
             granted = allocate(&url, "carol", 0.5).await == 200;

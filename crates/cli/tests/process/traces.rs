@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use testbed::{Cluster, Stop};
+use testbed::{Cluster, Stop, TestDb, on_both, poll, poll_async};
 use tokio::task::JoinSet;
 
 use crate::collector::{Collector, Span, links, text};
-use crate::harness::{Server, client, command, poll};
-use crate::{databases, sqlite};
+use crate::harness::{TestServer, client, command};
+use crate::sqlite;
 
 /// An hour's worth of tests would not wait so long; a person who stops a server might.
 const SOON: Duration = Duration::from_secs(5);
@@ -25,58 +25,56 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn traced(database: &str, collector: &Collector, more: &[&str]) -> Server {
-    Server::start(database, &[&["--otlp-endpoint", &collector.url], more].concat())
+fn traced(database: &str, collector: &Collector, more: &[&str]) -> TestServer {
+    TestServer::start(database, &[&["--otlp-endpoint", &collector.url], more].concat())
 }
 
-async fn allocate(server: &Server, user: &str, traceparent: &str) -> u16 {
+async fn allocate(server: &TestServer, user: &str, traceparent: &str) -> u16 {
     let request = client().post(format!("{}/api/tokens/allocate", server.url()));
     let request = request.header("traceparent", traceparent).header("tracestate", "vendor=1");
     let response = request.json(&json!({ "user_id": user })).send().await.unwrap();
     response.status().as_u16()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_trace_follows_a_request_through_mailbox_batch_and_commit() {
-    let (_folder, databases) = databases().await;
-    for database in databases {
-        let collector = Collector::start().await;
-        let server = traced(&database, &collector, &[]);
-        let traceparent = format!("00-{TRACE}-{CLIENT_SPAN}-01");
-        assert_eq!(allocate(&server, "alice", &traceparent).await, 200);
+#[on_both]
+async fn a_trace_follows_a_request_through_mailbox_batch_and_commit(db: TestDb) {
+    let database = db.url();
+    let collector = Collector::start().await;
+    let server = traced(database, &collector, &[]);
+    let traceparent = format!("00-{TRACE}-{CLIENT_SPAN}-01");
+    assert_eq!(allocate(&server, "alice", &traceparent).await, 200);
 
-        let request = collector.span("POST /api/tokens/allocate", |_| true);
-        assert_eq!(hex(&request.trace_id), TRACE);
-        assert_eq!(hex(&request.parent_span_id), CLIENT_SPAN);
-        assert_eq!((request.trace_state.as_str(), request.kind), ("vendor=1", 2), "{request:?}");
-        let attribute = |name| text(&request.attributes, name).unwrap();
-        assert_eq!(attribute("http.request.method"), "POST");
-        assert_eq!(attribute("http.route"), "/api/tokens/allocate");
-        assert_eq!(attribute("http.response.status_code"), "200");
+    let request = collector.span("POST /api/tokens/allocate", |_| true);
+    assert_eq!(hex(&request.trace_id), TRACE);
+    assert_eq!(hex(&request.parent_span_id), CLIENT_SPAN);
+    assert_eq!((request.trace_state.as_str(), request.kind), ("vendor=1", 2), "{request:?}");
+    let attribute = |name| text(&request.attributes, name).unwrap();
+    assert_eq!(attribute("http.request.method"), "POST");
+    assert_eq!(attribute("http.route"), "/api/tokens/allocate");
+    assert_eq!(attribute("http.response.status_code"), "200");
 
-        let batch = collector.span("batch", |batch| links(batch, &request));
-        assert!(batch.parent_span_id.is_empty() && hex(&batch.trace_id) != TRACE, "{batch:?}");
-        assert_eq!(text(&batch.attributes, "batch.commands").unwrap(), "1");
-        let id = text(&batch.attributes, "batch.id").unwrap();
-        assert_eq!(id.len(), 36, "{id}");
-        let steps = ["begin", "decide", "commit"].map(|name| collector.child(&batch, name));
-        assert!(steps[0].end_time_unix_nano <= steps[1].start_time_unix_nano);
-        assert!(steps[1].end_time_unix_nano <= steps[2].start_time_unix_nano);
+    let batch = collector.span("batch", |batch| links(batch, &request));
+    assert!(batch.parent_span_id.is_empty() && hex(&batch.trace_id) != TRACE, "{batch:?}");
+    assert_eq!(text(&batch.attributes, "batch.commands").unwrap(), "1");
+    let id = text(&batch.attributes, "batch.id").unwrap();
+    assert_eq!(id.len(), 36, "{id}");
+    let steps = ["begin", "decide", "commit"].map(|name| collector.child(&batch, name));
+    assert!(steps[0].end_time_unix_nano <= steps[1].start_time_unix_nano);
+    assert!(steps[1].end_time_unix_nano <= steps[2].start_time_unix_nano);
 
-        let mailbox = collector.child(&request, "mailbox");
-        let in_batch = collector.child(&request, "in batch");
-        assert!(links(&in_batch, &batch), "{in_batch:?}");
-        assert!(mailbox.start_time_unix_nano >= request.start_time_unix_nano);
-        assert!(mailbox.end_time_unix_nano <= steps[2].start_time_unix_nano);
-        assert!(in_batch.end_time_unix_nano >= steps[2].end_time_unix_nano);
+    let mailbox = collector.child(&request, "mailbox");
+    let in_batch = collector.child(&request, "in batch");
+    assert!(links(&in_batch, &batch), "{in_batch:?}");
+    assert!(mailbox.start_time_unix_nano >= request.start_time_unix_nano);
+    assert!(mailbox.end_time_unix_nano <= steps[2].start_time_unix_nano);
+    assert!(in_batch.end_time_unix_nano >= steps[2].end_time_unix_nano);
 
-        let line = poll("the request's line", || {
-            server.log().lines().find(|line| line.contains("/allocate")).map(str::to_owned)
-        });
-        assert!(line.contains(&format!("trace_id=\"{TRACE}\"")), "{line}");
-        assert_eq!(collector.resource("service.name").unwrap(), "token-manager");
-        assert_eq!(collector.resource("service.version").unwrap(), env!("CARGO_PKG_VERSION"));
-    }
+    let line = poll("the request's line", || {
+        server.log().lines().find(|line| line.contains("/allocate")).map(str::to_owned)
+    });
+    assert!(line.contains(&format!("trace_id=\"{TRACE}\"")), "{line}");
+    assert_eq!(collector.resource("service.name").unwrap(), "token-manager");
+    assert_eq!(collector.resource("service.version").unwrap(), env!("CARGO_PKG_VERSION"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,16 +100,6 @@ async fn a_batch_is_linked_with_all_its_requests() {
         let request =
             collector.span("POST /api/tokens/allocate", |span| span.span_id == link.span_id);
         assert!(links(&collector.child(&request, "in batch"), &batch));
-    }
-}
-
-async fn poll_async<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let since = Instant::now();
-    loop {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        assert!(since.elapsed() < crate::harness::PATIENCE, "waited in vain for {what}");
     }
 }
 
@@ -233,7 +221,7 @@ async fn without_a_collector_the_server_goes_on_and_stops_soon() {
     let (refused, in_time) = ("spans of traces were lost", "take the last spans in time");
     // Nothing listens on port 1.
     for (url, why) in [("http://127.0.0.1:1", refused), (&silent.0, in_time)] {
-        let mut server = Server::start(&sqlite(folder.path()), &["--otlp-endpoint", url]);
+        let mut server = TestServer::start(&sqlite(folder.path()), &["--otlp-endpoint", url]);
         for _ in 0..50 {
             assert_eq!(server.allocate("alice").await.0, 200);
         }
@@ -260,7 +248,7 @@ async fn a_machine_without_any_certificate_can_send_traces_by_http() {
     let mut serve =
         command(Path::new("/"), &[&common[..], &["--otlp-endpoint", &collector.url]].concat());
     let serve = serve.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/dev/null");
-    let server = Server::of(serve);
+    let server = TestServer::of(serve);
     server.get("/api/tokens").await;
     collector.span("GET /api/tokens", |_| true);
 }
@@ -273,7 +261,7 @@ async fn what_proves_who_sends_traces_is_sent_and_never_shown() {
     let secret = ("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=open sesame");
     let common = ["--database", &database, "--otlp-endpoint", &collector.url, "--log", "trace"];
     let serve = [&["serve", "--listen", "127.0.0.1:0"], &common[..]].concat();
-    let mut server = Server::of(command(Path::new("/"), &serve).env(secret.0, secret.1));
+    let mut server = TestServer::of(command(Path::new("/"), &serve).env(secret.0, secret.1));
     server.get("/api/tokens").await;
     server.signal("TERM");
     assert!(server.wait().success());

@@ -1,14 +1,14 @@
-//! Each thing a request can get wrong, and what it is told.
+//! Invalid requests and their problems.
 
 use reqwest::{Body, Method};
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Serve as _};
-use crate::wire::exchange;
+use crate::raw::exchange;
 use testbed::{TestDb, on_both};
 
 #[on_both]
-async fn bodies_with_codings_are_refused(db: TestDb) {
+async fn compressed_bodies_are_rejected(db: TestDb) {
     let server = db.serve().await;
     let send = async |headers: &str| {
         let body = r#"{"user_id":"a"}"#;
@@ -54,7 +54,7 @@ async fn heads_have_the_same_limit_in_both_versions(db: TestDb) {
             assert_eq!(answer.status(), status, "{size} bytes over {:?}", answer.version());
         }
     }
-    // Over HTTP/1 their number is limited, too.
+    // HTTP/1 also limits the number of headers.
     for (count, status) in [(97, "200"), (101, "431")] {
         let lines = "X: a\r\n".repeat(count);
         let head = format!(
@@ -69,7 +69,7 @@ const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 #[on_both]
-async fn a_user_must_be_a_text_of_proper_length(db: TestDb) {
+async fn a_user_is_a_text_of_limited_length(db: TestDb) {
     let server = db.serve().await;
     for (value, says) in [
         (Value::Null, "not null"),
@@ -111,7 +111,7 @@ async fn a_user_must_be_a_text_of_proper_length(db: TestDb) {
 }
 
 #[on_both]
-async fn a_body_must_be_an_object_in_json_or_a_form(db: TestDb) {
+async fn a_body_is_a_json_object_or_a_form(db: TestDb) {
     let server = db.serve().await;
     for (body, says) in [
         (&b"{"[..], "not valid JSON"),
@@ -203,12 +203,12 @@ async fn a_large_body_gets_a_readable_answer_everywhere(db: TestDb) {
         Answer::to(request).await.problem(413, "body-too-large");
         let chunks = (0..10).map(|_| Ok::<_, std::io::Error>(vec![b'x'; MEGABYTE]));
         let chunked = Body::wrap_stream(futures_util::stream::iter(chunks));
-        // A client sends a GET's body in chunks only when it is told to.
+        // The client sends a GET body in chunks only if asked.
         let request = server.request(method, &path).header("transfer-encoding", "chunked");
         let request = request.body(chunked);
         Answer::to(request).await.problem(413, "body-too-large");
     }
-    // Who asks first is told at once.
+    // A client that sends `Expect` learns it at once.
     let asking = format!(
         "POST /api/tokens/allocate HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
          Content-Length: {}\r\n\r\n",
@@ -223,7 +223,7 @@ async fn a_large_body_gets_a_readable_answer_everywhere(db: TestDb) {
 }
 
 #[on_both]
-async fn deep_nesting_is_no_danger(db: TestDb) {
+async fn deep_nesting_is_rejected(db: TestDb) {
     let server = db.serve().await;
     let arrays = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
     let objects = format!("{}1{}", r#"{"a":"#.repeat(9_000), "}".repeat(9_000));
@@ -239,7 +239,7 @@ async fn deep_nesting_is_no_danger(db: TestDb) {
 }
 
 #[on_both]
-async fn malformed_ids_are_told(db: TestDb) {
+async fn malformed_ids_are_rejected(db: TestDb) {
     let server = db.serve().await;
     let id = server.ids("/api/tokens").await[0].clone();
     for malformed in [
@@ -266,7 +266,7 @@ async fn malformed_ids_are_told(db: TestDb) {
 }
 
 #[on_both]
-async fn wrong_methods_are_told_the_right_ones(db: TestDb) {
+async fn wrong_methods_get_the_allowed_ones(db: TestDb) {
     let server = db.serve().await;
     let id = server.ids("/api/tokens").await[0].clone();
     for (path, allowed) in [
@@ -315,7 +315,7 @@ async fn unknown_paths_are_not_found(db: TestDb) {
 }
 
 #[on_both]
-async fn broken_requests_do_no_harm(db: TestDb) {
+async fn broken_requests_leave_the_server_running(db: TestDb) {
     let server = db.serve().await;
     let host = "Host: localhost\r\nConnection: close\r\n";
     for (request, status) in [
@@ -346,7 +346,7 @@ async fn broken_requests_do_no_harm(db: TestDb) {
 }
 
 #[on_both]
-async fn problems_have_their_own_content_type_when_asked_for(db: TestDb) {
+async fn problems_have_their_own_content_type_on_request(db: TestDb) {
     let server = db.serve().await;
     for accept in ["application/problem+json", "text/html, Application/Problem+JSON;q=0.9"] {
         for path in ["/nowhere", "/api/tokens/1"] {
@@ -360,7 +360,7 @@ async fn problems_have_their_own_content_type_when_asked_for(db: TestDb) {
 }
 
 #[on_both]
-async fn nothing_of_this_changes_anything(db: TestDb) {
+async fn invalid_requests_change_nothing(db: TestDb) {
     let server = db.serve().await;
     server.allocate("a").await;
     let before = server.get("/api/tokens").await;

@@ -1,4 +1,4 @@
-//! Releases of a token on a condition.
+//! Conditional release of a token.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{Answer, Serve as _, text};
 use testbed::{TestDb, on_both};
 
-const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+const UNUSED_ID: &str = "00000000-0000-4000-8000-000000000000";
 
 #[on_both]
 async fn a_token_is_released_on_conditions(db: TestDb) {
@@ -20,9 +20,9 @@ async fn a_token_is_released_on_conditions(db: TestDb) {
     let held = server.allocate("a").await;
     for condition in [
         json!({ "if_user": "b" }),
-        json!({ "lease_id": NOBODY }),
+        json!({ "lease_id": UNUSED_ID }),
         json!({ "lease_id": held["lease_id"], "if_user": "b" }),
-        json!({ "lease_id": NOBODY, "if_user": "a" }),
+        json!({ "lease_id": UNUSED_ID, "if_user": "a" }),
     ] {
         let answer = server.post_json(&path, &condition).await;
         answer.problem(409, "held-otherwise");
@@ -35,12 +35,15 @@ async fn a_token_is_released_on_conditions(db: TestDb) {
             "expires_at": held["expires_at"],
         });
         assert_eq!(answer.json()["current"], current);
-        assert!(!answer.text.contains(&text(&held["token_value"])), "it never tells the value");
+        assert!(
+            !answer.text.contains(&text(&held["token_value"])),
+            "the answer does not contain the value"
+        );
         assert_eq!(server.active().await, 1);
     }
     for condition in [
         json!({ "lease_id": text(&held["lease_id"]).to_uppercase(), "if_user": "a" }),
-        // Giving back twice what one held is no error.
+        // Releasing twice is idempotent.
         json!({ "lease_id": held["lease_id"] }),
     ] {
         let answer = server.post_json(&path, &condition).await;
@@ -50,16 +53,16 @@ async fn a_token_is_released_on_conditions(db: TestDb) {
     let form = server.request(Method::POST, &path).form(&[("if_user", "b c")]);
     server.allocate("b c").await;
     assert_eq!(Answer::to(form).await.status, 200);
-    // As ever, a user_id does not matter.
+    // A user_id is ignored, as before.
     server.allocate("d").await;
     assert_eq!(server.post_json(&path, &json!({ "user_id": "e" })).await.status, 200);
     assert_eq!(server.active().await, 0);
-    let unknown = format!("/api/tokens/release/{NOBODY}");
+    let unknown = format!("/api/tokens/release/{UNUSED_ID}");
     server.post_json(&unknown, &json!({ "if_user": "a" })).await.problem(404, "unknown-token");
 }
 
 #[on_both]
-async fn conditions_that_are_none_are_told(db: TestDb) {
+async fn invalid_conditions_are_rejected(db: TestDb) {
     let server = db.serve_size(1).await;
     let held = server.allocate("a").await;
     let path = format!("/api/tokens/release/{}", text(&held["token_id"]));
@@ -89,7 +92,7 @@ async fn conditions_that_are_none_are_told(db: TestDb) {
         let detail = answer.problem(400, "invalid-parameter");
         assert!(detail.contains("in the body"), "{detail}");
     }
-    assert_eq!(server.active().await, 1, "none of that released anything");
+    assert_eq!(server.active().await, 1, "no lease was released");
     for (content_type, body) in [
         ("text/plain", &b"anything"[..]),
         ("application/json", b"{"),

@@ -1,11 +1,11 @@
-//! Connections that are reused, of both kinds of HTTP, and their end.
+//! Connection reuse in HTTP/1 and HTTP/2, and shutdown.
 
 use std::time::{Duration, Instant};
 
 use server::Settings;
 
 use crate::harness::{Serve as _, client_builder};
-use crate::wire::Wire;
+use crate::raw::Wire;
 use testbed::{TestDb, on_both};
 
 #[on_both]
@@ -16,14 +16,14 @@ async fn connections_are_kept(db: TestDb) {
         wire.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         wire.until(r#"{"status":"live","#).await;
     }
-    // After an error, too.
+    // Also after an error.
     let allocate =
         "POST /api/tokens/allocate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}";
     for _ in 0..3 {
         wire.send(allocate).await;
         assert!(wire.until(r#""error":"Unsupported content type"}"#).await.contains(" 415 "));
     }
-    // And several requests may be sent before the first is answered.
+    // Requests may be pipelined.
     wire.send(&"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(3)).await;
     for _ in 0..3 {
         wire.until(r#"{"status":"live","#).await;
@@ -46,7 +46,7 @@ async fn http2_is_spoken(db: TestDb) {
 }
 
 #[on_both]
-async fn a_server_that_stops_finishes_what_is_under_way(db: TestDb) {
+async fn a_stopping_server_finishes_requests_in_flight(db: TestDb) {
     let server = db.serve().await;
     let address = server.address;
     let mut idle = Wire::to(address).await;
@@ -56,11 +56,11 @@ async fn a_server_that_stops_finishes_what_is_under_way(db: TestDb) {
     let head = "POST /api/tokens/allocate HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
                 Content-Type: application/json\r\nContent-Length: 15\r\n\r\n";
     busy.send(head).await;
-    // From here on the server waits for the body.
+    // Now the server waits for the body.
     busy.until("HTTP/1.1 100 Continue\r\n\r\n").await;
     let stopped = server.stop();
-    assert_eq!(idle.rest().await, "", "a connection at rest is closed");
-    testbed::eventually("no more connections are taken", async || {
+    assert_eq!(idle.rest().await, "", "an idle connection is closed");
+    testbed::eventually("the server accepts no connections", async || {
         tokio::net::TcpStream::connect(address).await.is_err()
     })
     .await;
@@ -68,12 +68,12 @@ async fn a_server_that_stops_finishes_what_is_under_way(db: TestDb) {
     let answer = busy.rest().await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("token_value"), "{answer}");
     stopped.await.unwrap();
-    // What was answered is there.
+    // The answered allocation is stored.
     assert_eq!(db.serve().await.active().await, 1);
 }
 
 #[on_both]
-async fn a_server_that_stops_waits_no_longer_than_it_may(db: TestDb) {
+async fn a_stopping_server_waits_no_longer_than_its_timeout(db: TestDb) {
     let shutdown_timeout = Duration::from_millis(500);
     let settings = Settings { shutdown_timeout, ..Settings::default() };
     let server = db.serve_with(Some(5), settings).await;

@@ -1,4 +1,4 @@
-//! The eight routes, row by row, as clients of the original know them.
+//! The eight routes of the original, as its clients know them.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use server::Settings;
 use store::Wanted;
 
 use crate::harness::{Answer, Serve as _, fields, is_time, text};
-use crate::wire::exchange;
+use crate::raw::exchange;
 use testbed::{TestDb, eventually, on_both};
 
-// Those that clients of the original know come first.
+// The members of the original come first.
 const TOKEN: &str = "id token status activated_at user_id inserted_at updated_at \
                      lease_id user expires_at fence number";
 const USAGE: &str = "id token_id user_id started_at ended_at inserted_at updated_at \
@@ -20,7 +20,7 @@ const GRANTED: &str = "token_id user_id token_value status activated_at \
                        lease_id user expires_at expires_in fence evicted";
 
 const EDIVAN: &str = "bb97b8b7-73e4-3647-b3ec-e833123b5348";
-const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+const UNUSED_ID: &str = "00000000-0000-4000-8000-000000000000";
 
 #[on_both]
 async fn a_free_token_has_the_known_shape(db: TestDb) {
@@ -57,7 +57,7 @@ async fn a_free_token_has_the_known_shape(db: TestDb) {
 }
 
 #[on_both]
-async fn an_allocation_answers_and_shows(db: TestDb) {
+async fn an_allocation_is_answered_and_shown(db: TestDb) {
     let server = db.serve().await;
     let answer = server.send("application/json", r#"{"user_id":"Edivan"}"#).await;
     assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/json"));
@@ -89,7 +89,7 @@ async fn an_allocation_answers_and_shows(db: TestDb) {
 }
 
 #[on_both]
-async fn lists_follow_what_happens(db: TestDb) {
+async fn lists_are_current(db: TestDb) {
     let server = db.serve_size(3).await;
     let all = server.ids("/api/tokens").await;
     assert_eq!(server.ids("/api/tokens/available").await, all);
@@ -106,7 +106,7 @@ async fn lists_follow_what_happens(db: TestDb) {
 }
 
 #[on_both]
-async fn users_are_who_they_were(db: TestDb) {
+async fn users_are_compared_as_sent(db: TestDb) {
     let server = db.serve().await;
     let uuid = "0198C1B2-7A43-7CC0-8F0E-0123456789AB";
     let longest = "é".repeat(255);
@@ -119,7 +119,7 @@ async fn users_are_who_they_were(db: TestDb) {
         (&longest, None),
     ] {
         let granted = server.allocate(sent).await;
-        assert_eq!(granted["user_id"], sent, "it is echoed as it was sent");
+        assert_eq!(granted["user_id"], sent, "it is echoed unchanged");
         let shown = server.get(&format!("/api/tokens/{}", text(&granted["token_id"]))).await;
         let user = text(&shown.json()["current_user"]["user_id"]);
         assert!(known_as.is_none_or(|id| id == user), "{sent} became {user}");
@@ -127,7 +127,7 @@ async fn users_are_who_they_were(db: TestDb) {
 }
 
 #[on_both]
-async fn every_body_that_was_taken_is_taken(db: TestDb) {
+async fn every_body_of_the_original_is_accepted(db: TestDb) {
     let server = db.serve().await;
     let object = r#"{"user_id":"A é"}"#;
     let form = "user_id=A+%C3%A9";
@@ -161,7 +161,7 @@ async fn every_body_that_was_taken_is_taken(db: TestDb) {
 }
 
 #[on_both]
-async fn release_frees_and_may_be_repeated(db: TestDb) {
+async fn a_release_is_idempotent(db: TestDb) {
     let server = db.serve().await;
     let id = text(&server.allocate("a").await["token_id"]);
     for _ in 0..2 {
@@ -199,7 +199,7 @@ async fn clear_frees_all(db: TestDb) {
 }
 
 #[on_both]
-async fn a_full_pool_hands_out_the_oldest(db: TestDb) {
+async fn a_full_pool_evicts_the_oldest_lease(db: TestDb) {
     let server = db.serve_size(3).await;
     let mut given = Vec::new();
     for user in ["a", "b", "c", "d", "e"] {
@@ -217,7 +217,7 @@ async fn a_full_pool_hands_out_the_oldest(db: TestDb) {
 }
 
 #[on_both]
-async fn a_lease_ends_by_itself_at_its_deadline(db: TestDb) {
+async fn a_lease_expires_at_its_deadline(db: TestDb) {
     let lease = Duration::from_millis(300);
     let server = db.serve_leasing(Some(2), lease, Settings::default()).await;
     let granted = server.allocate("a").await;
@@ -234,9 +234,9 @@ async fn a_lease_ends_by_itself_at_its_deadline(db: TestDb) {
 async fn unknown_tokens_are_not_found(db: TestDb) {
     let server = db.serve().await;
     for answer in [
-        server.get(&format!("/api/tokens/{NOBODY}")).await,
-        server.get(&format!("/api/tokens/{NOBODY}/history")).await,
-        server.post(&format!("/api/tokens/release/{NOBODY}")).await,
+        server.get(&format!("/api/tokens/{UNUSED_ID}")).await,
+        server.get(&format!("/api/tokens/{UNUSED_ID}/history")).await,
+        server.post(&format!("/api/tokens/release/{UNUSED_ID}")).await,
     ] {
         answer.problem(404, "unknown-token");
         assert_eq!(answer.json()["error"], "Token not found");
@@ -246,7 +246,7 @@ async fn unknown_tokens_are_not_found(db: TestDb) {
 }
 
 #[on_both]
-async fn ids_may_be_written_in_any_way(db: TestDb) {
+async fn ids_have_several_spellings(db: TestDb) {
     let server = db.serve().await;
     let id = text(&server.allocate("a").await["token_id"]);
     let upper = id.to_uppercase();
@@ -255,7 +255,7 @@ async fn ids_may_be_written_in_any_way(db: TestDb) {
         let shown = server.get(&format!("/api/tokens/{written}")).await;
         assert_eq!(shown.json()["token"]["id"], id.as_str(), "ids are shown in lower case");
         let history = server.get(&format!("/api/tokens/{written}/history")).await.json();
-        assert_eq!(history["token_id"], echoed.as_str(), "it is echoed as it was sent");
+        assert_eq!(history["token_id"], echoed.as_str(), "it is echoed unchanged");
         assert_eq!(history["history"][0]["token_id"], id.as_str());
         let released = server.post(&format!("/api/tokens/release/{written}")).await;
         assert_eq!(released.json()["token_id"], echoed.as_str());
@@ -263,7 +263,7 @@ async fn ids_may_be_written_in_any_way(db: TestDb) {
 }
 
 #[on_both]
-async fn slashes_are_forgiven(db: TestDb) {
+async fn a_trailing_slash_is_ignored(db: TestDb) {
     let server = db.serve().await;
     let id = server.ids("/api/tokens").await[0].clone();
     for path in ["//api/tokens", "/api/tokens/", "/api//tokens///", "//api/tokens/active/?limit=3"]
@@ -289,7 +289,7 @@ async fn head_is_get_without_a_body(db: TestDb) {
         "/api/tokens/active".to_owned(),
         format!("/api/tokens/{id}"),
         format!("/api/tokens/{id}/history"),
-        format!("/api/tokens/{NOBODY}"),
+        format!("/api/tokens/{UNUSED_ID}"),
         "/health/ready".to_owned(),
         "/nowhere".to_owned(),
     ] {
@@ -304,7 +304,7 @@ async fn head_is_get_without_a_body(db: TestDb) {
 }
 
 #[on_both]
-async fn requests_have_a_name(db: TestDb) {
+async fn requests_have_an_id(db: TestDb) {
     let server = db.serve().await;
     let named =
         |name: &str| server.request(Method::GET, "/api/tokens").header("x-request-id", name);
@@ -317,7 +317,7 @@ async fn requests_have_a_name(db: TestDb) {
 }
 
 #[on_both]
-async fn health_is_told(db: TestDb) {
+async fn health_is_reported(db: TestDb) {
     let server = db.serve().await;
     for status in ["live", "ready"] {
         let health = server.get(&format!("/health/{status}")).await;
@@ -328,7 +328,7 @@ async fn health_is_told(db: TestDb) {
 }
 
 #[on_both]
-async fn without_a_database_the_server_says_so(db: TestDb) {
+async fn without_a_database_requests_fail_with_503(db: TestDb) {
     let (rise, dawn) = tokio::sync::oneshot::channel();
     let wanted = Wanted { size: Some(5), ..Wanted::default() };
     let patience = Duration::from_millis(100);
@@ -339,10 +339,10 @@ async fn without_a_database_the_server_says_so(db: TestDb) {
     server.get("/health/ready").await.problem(503, "not-ready");
     for answer in [
         server.get("/api/tokens").await,
-        server.get(&format!("/api/tokens/{NOBODY}")).await,
-        server.get(&format!("/api/tokens/{NOBODY}/history")).await,
+        server.get(&format!("/api/tokens/{UNUSED_ID}")).await,
+        server.get(&format!("/api/tokens/{UNUSED_ID}/history")).await,
         server.send("application/json", r#"{"user_id":"a"}"#).await,
-        server.post(&format!("/api/tokens/release/{NOBODY}")).await,
+        server.post(&format!("/api/tokens/release/{UNUSED_ID}")).await,
         server.delete("/api/tokens/clear-active").await,
     ] {
         answer.problem(503, "not-done");
@@ -352,11 +352,11 @@ async fn without_a_database_the_server_says_so(db: TestDb) {
     let ready = async || server.get("/health/ready").await.status == 200;
     eventually("the server is ready", ready).await;
     assert_eq!(server.ids("/api/tokens").await.len(), 5);
-    assert_eq!(server.active().await, 0, "nothing was done meanwhile");
+    assert_eq!(server.active().await, 0, "no request was executed meanwhile");
 }
 
 #[on_both]
-async fn a_pool_without_tokens_says_so(db: TestDb) {
+async fn a_pool_without_tokens_rejects_allocations(db: TestDb) {
     let server = db.serve_size(0).await;
     assert_eq!(server.get("/api/tokens").await.text, "[]");
     assert_eq!(server.delete("/api/tokens/clear-active").await.json()["tokens_cleared"], 0);
@@ -367,7 +367,7 @@ async fn a_pool_without_tokens_says_so(db: TestDb) {
 }
 
 #[on_both]
-async fn benchmark_routes_exist_only_when_asked_for(db: TestDb) {
+async fn benchmark_routes_exist_only_if_enabled(db: TestDb) {
     let server = db.serve().await;
     server.get("/bench/tokens").await.problem(404, "unknown-path");
     server.post("/bench/allocate").await.problem(404, "unknown-path");
@@ -383,7 +383,7 @@ async fn benchmark_routes_exist_only_when_asked_for(db: TestDb) {
     }
     let names = |answer: &Answer| answer.headers.keys().cloned().collect::<Vec<_>>();
     let (listed, tokens) = (server.get("/bench/tokens").await, server.get("/api/tokens").await);
-    // What is measured is a full pool, where each allocation evicts.
+    // The benchmark measures a full pool, where each allocation evicts.
     let real = server.send("application/json", r#"{"user_id":"Edivan"}"#).await;
     assert_eq!((sample.status, sample.text.len()), (real.status, real.text.len()));
     assert_eq!(names(&sample), names(&real));

@@ -1,4 +1,4 @@
-//! The dashboard's files as they are served. What they do is tested in a browser.
+//! How the dashboard's files are served. tests/browser tests what they do.
 
 use std::io::Read as _;
 
@@ -13,14 +13,14 @@ async fn opened() -> (TestDb, TestServer) {
     (db, server)
 }
 
-/// The paths that the page refers to.
+/// Paths that the page refers to.
 fn references(page: &str) -> Vec<&str> {
     let starts = page.match_indices("\"/assets/").map(|(at, _)| &page[at + 1..]);
     starts.map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
 #[tokio::test]
-async fn the_page_and_what_it_refers_to_are_there() {
+async fn the_page_and_its_files_are_served() {
     let (_db, server) = opened().await;
     let page = server.get("/").await;
     assert_eq!(page.status, 200);
@@ -38,7 +38,7 @@ async fn the_page_and_what_it_refers_to_are_there() {
 }
 
 #[tokio::test]
-async fn nothing_but_the_server_s_own_is_allowed_in_the_page() {
+async fn the_page_may_load_files_of_the_server_only() {
     let (_db, server) = opened().await;
     let page = server.get("/").await;
     let policy = page.header("content-security-policy");
@@ -48,14 +48,14 @@ async fn nothing_but_the_server_s_own_is_allowed_in_the_page() {
     for name in ["cross-origin-opener-policy", "cross-origin-resource-policy"] {
         assert_eq!(page.header(name), "same-origin");
     }
-    // A worker lives by the policy that comes with its own script.
+    // A worker obeys the policy sent with its own script.
     let script =
         references(&page.text).into_iter().find(|path| path.ends_with("/main.js")).unwrap();
     assert_eq!(server.get(script).await.header("content-security-policy"), policy);
 }
 
 #[tokio::test]
-async fn a_page_that_is_known_is_not_sent_again() {
+async fn a_cached_page_is_not_sent_again() {
     let (_db, server) = opened().await;
     let etag = server.get("/").await.header("etag").to_owned();
     let again =
@@ -77,7 +77,7 @@ async fn the_openapi_document_is_the_committed_one() {
 }
 
 #[tokio::test]
-async fn files_come_compressed_and_are_the_same() {
+async fn compressed_files_have_the_same_content() {
     let (_db, server) = opened().await;
     let plain = server.get("/").await;
     assert_eq!(plain.header("content-encoding"), "");
@@ -102,7 +102,7 @@ async fn files_come_compressed_and_are_the_same() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_told_so() {
+async fn unknown_files_are_not_found() {
     let (_db, server) = opened().await;
     let page = server.get("/").await;
     let known = references(&page.text)[0];

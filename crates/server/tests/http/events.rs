@@ -1,4 +1,4 @@
-//! What a stream tells, to whom, and how it ends.
+//! The event stream: its content, its limits, its end.
 
 use std::time::{Duration, Instant};
 
@@ -8,20 +8,20 @@ use serde_json::{Value, json};
 use server::Settings;
 use store::Clock;
 
-use crate::following::{Follower, Hesitant, Message, allocate_often, place};
+use crate::followers::{Follower, Hesitant, Message, allocate_often, place};
 use crate::harness::{Answer, Serve as _, client_builder, fields, text};
-use crate::wire::{Http2, Wire};
+use crate::raw::{Http2, Wire};
 use testbed::{TestDb, eventually, on_both};
 
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Comments come often.
+/// Settings with frequent comments.
 fn talkative() -> Settings {
     Settings { comment_every: Duration::from_millis(50), ..Settings::default() }
 }
 
 #[on_both]
-async fn everything_is_told_in_order(db: TestDb) {
+async fn all_events_arrive_in_order(db: TestDb) {
     let lease = Policy::of_lease(Duration::from_mins(1));
     let policy = Policy { max_lease: Some(Duration::from_mins(5)), ..lease };
     let server = db.serve_policy(Some(2), policy, Settings::default()).await;
@@ -69,7 +69,7 @@ async fn everything_is_told_in_order(db: TestDb) {
 }
 
 #[on_both]
-async fn an_expiry_is_told_promptly(db: TestDb) {
+async fn an_expiry_is_reported_promptly(db: TestDb) {
     let lease = Duration::from_millis(400);
     let server = db.serve_leasing(Some(20), lease, Settings::default()).await;
     let mut follower = Follower::of(&server).await;
@@ -99,7 +99,7 @@ fn micros(time: &Value) -> i64 {
 }
 
 #[on_both]
-async fn a_stream_begins_now_and_says_where_that_is(db: TestDb) {
+async fn a_stream_starts_at_the_current_position(db: TestDb) {
     let server = db.serve().await;
     server.allocate("before").await;
     let mut follower = Follower::of(&server).await;
@@ -114,12 +114,12 @@ async fn a_stream_begins_now_and_says_where_that_is(db: TestDb) {
     let event = follower.event().await;
     assert_eq!(event.json()["user"], "after");
     assert!(place(event.id()) > place(&position));
-    // Who was cut off before anything happened goes by that.
+    // A client that loses its connection before the first event resumes there.
     assert_eq!(Follower::after(&server, &position).await.event().await, event);
 }
 
 #[on_both]
-async fn filters_leave_out_what_is_not_asked_for(db: TestDb) {
+async fn filters_drop_other_events(db: TestDb) {
     let server = db.serve_size(2).await;
     let tokens = server.ids("/api/tokens").await;
     let id = "0198C1B2-7a43-7cc0-8f0e-0123456789ab";
@@ -150,7 +150,7 @@ async fn filters_leave_out_what_is_not_asked_for(db: TestDb) {
         let expected: Vec<_> = all.iter().filter(|event| fits(event)).cloned().collect();
         assert!(!expected.is_empty() && expected.len() < all.len());
         assert_eq!(follower.events(expected.len()).await, expected, "{query}");
-        // The same from the journal.
+        // The same events, read from the journal.
         let first = place(all[0].id());
         let last = format!("{}-{}", first.0, first.1 - 1);
         let mut later = Follower::with(&server, &format!("{query}&last_event_id={last}")).await;
@@ -159,14 +159,14 @@ async fn filters_leave_out_what_is_not_asked_for(db: TestDb) {
 }
 
 #[on_both]
-async fn a_filtered_stream_says_how_far_it_is(db: TestDb) {
+async fn a_filtered_stream_reports_its_position(db: TestDb) {
     let server = db.serve_with(Some(5), talkative()).await;
     let mut all = Follower::of(&server).await;
     let mut ada = Follower::with(&server, "user=Ada").await;
     server.allocate("Bob").await;
     let bob = all.event().await;
     let position = ada.position(bob.id()).await;
-    assert_eq!(place(&position).2, i64::MAX, "it is all of the batch");
+    assert_eq!(place(&position).2, i64::MAX, "the position covers the whole batch");
     server.allocate("Ada").await;
     let event = ada.event().await;
     assert_eq!(event, all.event().await);
@@ -178,7 +178,7 @@ async fn a_filtered_stream_says_how_far_it_is(db: TestDb) {
 }
 
 #[on_both]
-async fn a_stream_is_not_compressed_or_kept(db: TestDb) {
+async fn a_stream_is_neither_compressed_nor_cached(db: TestDb) {
     let server = db.serve_with(Some(5), talkative()).await;
     let request =
         || server.request(Method::GET, "/api/events").header("accept-encoding", "gzip, br");
@@ -203,7 +203,7 @@ async fn a_stream_is_not_compressed_or_kept(db: TestDb) {
 }
 
 #[on_both]
-async fn what_is_asked_for_must_make_sense(db: TestDb) {
+async fn invalid_filters_are_rejected(db: TestDb) {
     let server = db.serve().await;
     for (query, says) in [
         ("user=", "user must not be empty"),
@@ -231,7 +231,7 @@ async fn what_is_asked_for_must_make_sense(db: TestDb) {
 }
 
 #[on_both]
-async fn pages_of_other_sites_may_not_follow(db: TestDb) {
+async fn cross_origin_streams_are_rejected(db: TestDb) {
     let server = db.serve().await;
     for path in ["/api/events", "//api/events/"] {
         for site in ["cross-site", "same-site"] {
@@ -244,7 +244,7 @@ async fn pages_of_other_sites_may_not_follow(db: TestDb) {
 }
 
 #[on_both]
-async fn there_are_only_so_many_streams(db: TestDb) {
+async fn the_number_of_streams_is_limited(db: TestDb) {
     let server = db.serve_with(Some(5), Settings { streams: 2, ..talkative() }).await;
     let one = Follower::of(&server).await;
     let _two = Follower::with(&server, "user=Ada").await;
@@ -252,14 +252,14 @@ async fn there_are_only_so_many_streams(db: TestDb) {
     refused.problem(503, "too-many-streams");
     assert_eq!(refused.header("retry-after"), "1");
     drop(one);
-    eventually("there is room again", async || {
+    eventually("a stream is accepted again", async || {
         server.request(Method::GET, "/api/events").send().await.unwrap().status() == 200
     })
     .await;
 }
 
 #[on_both]
-async fn a_stream_is_not_idle(db: TestDb) {
+async fn a_stream_is_not_closed_as_idle(db: TestDb) {
     let settings = Settings {
         header_timeout: SHORT,
         idle_timeout: SHORT,
@@ -278,7 +278,7 @@ async fn a_stream_is_not_idle(db: TestDb) {
 }
 
 #[on_both]
-async fn who_shuts_an_http2_window_is_cut_off(db: TestDb) {
+async fn a_client_that_closes_its_http2_window_is_disconnected(db: TestDb) {
     let settings =
         Settings { answer_timeout: 6 * SHORT, comment_every: SHORT, ..Settings::default() };
     let server = db.serve_with(Some(5), settings).await;
@@ -288,9 +288,9 @@ async fn who_shuts_an_http2_window_is_cut_off(db: TestDb) {
     let begun = Instant::now();
     let mut shut = Http2::to(server.address, 0).await;
     shut.get("/api/events", [1].into_iter()).await;
-    assert!(shut.ping(60 * SHORT).await, "it is never cut off");
+    assert!(shut.ping(60 * SHORT).await, "the server closes the connection");
     assert!(begun.elapsed() >= 6 * SHORT, "{:?}", begun.elapsed());
-    // Whoever reads is not.
+    // A client that reads stays connected.
     for _ in 0..8 {
         reading.message().await.unwrap();
     }
@@ -314,7 +314,7 @@ async fn streams_end_when_the_server_stops(db: TestDb) {
     let stopped = server.stop();
     for mut wire in wires {
         let rest = wire.rest().await;
-        assert!(rest.ends_with("0\r\n\r\n"), "it ends as it should: {rest:?}");
+        assert!(rest.ends_with("0\r\n\r\n"), "the chunked body is complete: {rest:?}");
     }
     while resuming.message().await.is_some() {}
     stopped.await.unwrap();
@@ -322,7 +322,7 @@ async fn streams_end_when_the_server_stops(db: TestDb) {
 }
 
 #[on_both]
-async fn a_reader_that_stops_reading_holds_nobody_up(db: TestDb) {
+async fn a_stalled_reader_does_not_delay_others(db: TestDb) {
     const TIMES: usize = 10_000;
     let server = db.serve().await;
     let alone = allocate_often(&server, TIMES).await;
@@ -334,7 +334,7 @@ async fn a_reader_that_stops_reading_holds_nobody_up(db: TestDb) {
     assert!(beside_it < 4 * alone + Duration::from_secs(2), "{beside_it:?} instead of {alone:?}");
     server.allocate("the last").await;
     assert_eq!(read.await.unwrap(), 2 * TIMES + 2, "others miss nothing");
-    // Once it reads again it is told that it missed something, and goes on.
+    // Once it reads again it gets a resync, and continues.
     let mut last = place(first.id());
     let mut resyncs = 0;
     loop {

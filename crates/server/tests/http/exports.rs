@@ -11,7 +11,7 @@ use store::Wanted;
 
 use crate::harness::{Answer, Serve as _, TestServer, text};
 use crate::obstacle::Obstacle;
-use crate::wire::{Wire, exchange};
+use crate::raw::{Wire, exchange};
 use testbed::{TestDb, on_both};
 
 const HEADER: [&str; 11] = [
@@ -28,7 +28,7 @@ const HEADER: [&str; 11] = [
     "evicted_by",
 ];
 
-/// Grants so many leases, many at once.
+/// Grants `count` leases concurrently.
 async fn fill(server: &TestServer, count: usize, user: &str) {
     let user = User::new(user).unwrap();
     let mut left = count;
@@ -42,7 +42,7 @@ async fn fill(server: &TestServer, count: usize, user: &str) {
     }
 }
 
-/// The rows of a CSV text, by the rules of RFC 4180.
+/// Rows of a CSV text (RFC 4180).
 fn rows(csv: &str) -> Vec<Vec<String>> {
     let (mut rows, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
     let (mut quoted, mut chars) = (false, csv.chars().peekable());
@@ -59,7 +59,7 @@ fn rows(csv: &str) -> Vec<Vec<String>> {
             other => cell.push(other),
         }
     }
-    assert!(!quoted && cell.is_empty() && row.is_empty(), "the last line is not whole");
+    assert!(!quoted && cell.is_empty() && row.is_empty(), "the last line is incomplete");
     rows
 }
 
@@ -73,7 +73,7 @@ async fn csv(server: &TestServer, query: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// What a row of an export says of a lease.
+/// Row of an export for a lease.
 fn row(lease: &Value) -> Vec<String> {
     let cell = |field: &str| match &lease[field] {
         Value::Null => String::new(),
@@ -84,7 +84,7 @@ fn row(lease: &Value) -> Vec<String> {
 }
 
 #[on_both]
-async fn an_export_has_what_the_pages_have(db: TestDb) {
+async fn an_export_equals_the_pages(db: TestDb) {
     let server = db.serve_size(10).await;
     fill(&server, 1_300, "a").await;
     fill(&server, 1_200, "b").await;
@@ -100,7 +100,7 @@ async fn an_export_has_what_the_pages_have(db: TestDb) {
         assert_eq!(csv(&server, filter).await, expected, "{filter}");
     }
     assert_eq!(csv(&server, "").await.len(), 2_500);
-    // From some place on, and by what the client would rather have.
+    // From a cursor on, and by content negotiation.
     let next = text(&server.get("/api/leases?limit=300").await.json()["next"]);
     let from_there = format!("{}&", next.replace("limit=300&", "").replace("/api/leases?", ""));
     assert_eq!(csv(&server, &from_there).await, csv(&server, "").await[300..]);
@@ -122,7 +122,7 @@ async fn an_export_has_what_the_pages_have(db: TestDb) {
 }
 
 #[on_both]
-async fn users_can_not_break_it(db: TestDb) {
+async fn user_names_are_escaped(db: TestDb) {
     let server = db.serve().await;
     let users = [
         "a, \"b\"",
@@ -144,7 +144,7 @@ async fn users_can_not_break_it(db: TestDb) {
     for (row, user) in found.iter().rev().zip(users) {
         assert_eq!(row.len(), HEADER.len());
         assert!(!row[2].starts_with(['=', '+', '-', '@', '\t', '\r']), "{row:?}");
-        // It can be undone.
+        // The escaping is reversible.
         let parts = row[2].split_inclusive([';', '\t', '\r', '\n']);
         let undone: String = parts.map(|part| part.strip_prefix('\'').unwrap_or(part)).collect();
         assert_eq!(undone, user);
@@ -153,7 +153,7 @@ async fn users_can_not_break_it(db: TestDb) {
 }
 
 #[on_both]
-async fn it_is_compressed_when_asked_for(db: TestDb) {
+async fn an_export_is_compressed_on_request(db: TestDb) {
     let server = db.serve_size(10).await;
     fill(&server, 1_500, "a").await;
     let plain = server.get("/api/leases?format=csv").await.text;
@@ -168,7 +168,7 @@ async fn it_is_compressed_when_asked_for(db: TestDb) {
 }
 
 #[on_both]
-async fn what_breaks_off_does_not_look_complete(db: TestDb) {
+async fn an_aborted_export_looks_incomplete(db: TestDb) {
     let (database, obstacle) = Obstacle::before(db.database());
     let wanted = Wanted { size: Some(10), ..Wanted::default() };
     let server = TestServer::of(
@@ -185,7 +185,7 @@ async fn what_breaks_off_does_not_look_complete(db: TestDb) {
         let builder = crate::harness::client_builder();
         let client = if http2 { builder.http2_prior_knowledge() } else { builder }.build().unwrap();
         let url = format!("http://{}/api/leases?format=csv", server.address);
-        // Where it breaks off at once, not even the head may have been sent.
+        // If it fails at once, the head may be missing, too.
         let Ok(response) = client.get(url).header("accept-encoding", encoding).send().await else {
             continue;
         };
@@ -200,17 +200,17 @@ async fn what_breaks_off_does_not_look_complete(db: TestDb) {
 }
 
 #[on_both]
-async fn a_client_that_takes_nothing_keeps_nothing(db: TestDb) {
+async fn a_stalled_client_blocks_no_other(db: TestDb) {
     let short = Duration::from_millis(500);
     let settings = Settings { header_timeout: short, idle_timeout: short, ..Settings::default() };
     let server = db.serve_with(Some(10), settings).await;
-    // More than all the buffers on the way take, in every row.
+    // The rows exceed all buffers between server and client.
     fill(&server, 12_000, &"🦀".repeat(255)).await;
     let mut stalled = Vec::new();
     for _ in 0..12 {
         let mut wire = Wire::to(server.address).await;
         wire.send("GET /api/leases?format=csv HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-        // It has begun.
+        // The export has begun.
         wire.until("\r\n\r\n").await;
         stalled.push(wire);
     }
@@ -219,7 +219,7 @@ async fn a_client_that_takes_nothing_keeps_nothing(db: TestDb) {
         assert_eq!(server.get("/api/leases?user=b&limit=1").await.status, 200);
     }
     assert_eq!(csv(&server, "user=b&").await.len(), 20);
-    // And whoever goes on, however late, gets the rest.
+    // The client gets the rest once it reads again.
     let slow: Response =
         server.request(Method::GET, "/api/leases?format=csv").send().await.unwrap();
     tokio::time::sleep(4 * short).await;
@@ -227,7 +227,7 @@ async fn a_client_that_takes_nothing_keeps_nothing(db: TestDb) {
 }
 
 #[on_both]
-async fn there_are_so_many_exports_and_no_more(db: TestDb) {
+async fn the_number_of_exports_is_limited(db: TestDb) {
     let server = db.serve_size(10).await;
     fill(&server, 12_000, &"🦀".repeat(255)).await;
     let export = || server.request(Method::GET, "/api/leases?format=csv");
@@ -235,7 +235,7 @@ async fn there_are_so_many_exports_and_no_more(db: TestDb) {
     let url = format!("http://{}/api/leases?format=csv", server.address);
     let mut begun = Vec::new();
     for number in 0..16 {
-        // However they come.
+        // By either route.
         let export = if number < 2 { client.get(&url) } else { export() };
         let response = export.send().await.unwrap();
         assert_eq!(response.status(), 200);
@@ -245,19 +245,21 @@ async fn there_are_so_many_exports_and_no_more(db: TestDb) {
     let detail = refused.problem(503, "too-many-exports");
     assert!(detail.contains("16 exports"), "{detail}");
     assert_eq!(refused.header("retry-after"), "1");
-    assert_eq!(server.get("/api/leases").await.status, 200, "pages are no exports");
-    // One that is over makes room, and so does one whose client is gone.
+    assert_eq!(server.get("/api/leases").await.status, 200, "the limit does not apply to pages");
+    // A finished export frees its place, and so does one whose client has left.
     let over = begun.pop().unwrap().text().await.unwrap();
     assert_eq!(rows(&over).len(), 1 + 12_000);
     begun.push(export().send().await.unwrap());
     assert_eq!(begun[15].status(), 200);
     begun.truncate(15);
-    testbed::eventually("there is room", async || export().send().await.unwrap().status() == 200)
-        .await;
+    testbed::eventually("an export is accepted", async || {
+        export().send().await.unwrap().status() == 200
+    })
+    .await;
 }
 
 #[on_both]
-async fn old_versions_of_http_are_told(db: TestDb) {
+async fn http_1_0_gets_no_export(db: TestDb) {
     let server = db.serve().await;
     server.allocate("a").await;
     let old = |path: &str| format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");

@@ -1,4 +1,4 @@
-//! Servers to test with, and answers to look at.
+//! Test servers and their answers.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -76,7 +76,7 @@ impl Serve for TestDb {
 }
 
 impl TestServer {
-    /// A server on that database.
+    /// A server on this database.
     pub fn of(
         database: Box<dyn Database>,
         begin: impl Future<Output = ()> + Send + 'static,
@@ -88,7 +88,7 @@ impl TestServer {
         TestServer::on(listener, database, begin, wanted, engine_settings, settings)
     }
 
-    /// A server on that database, at that listener.
+    /// A server on this database, at this listener.
     pub fn on(
         listener: std::net::TcpListener,
         database: Box<dyn Database>,
@@ -129,7 +129,7 @@ pub fn client_builder() -> reqwest::ClientBuilder {
     Client::builder().no_proxy().timeout(Duration::from_mins(1))
 }
 
-/// A server that runs.
+/// A running server.
 pub struct TestServer {
     pub address: SocketAddr,
     pub client: Client,
@@ -155,12 +155,12 @@ impl TestServer {
         Answer::to(self.request(Method::POST, path)).await
     }
 
-    /// Posts that value as JSON.
+    /// Posts the value as JSON.
     pub async fn post_json(&self, path: &str, value: &Value) -> Answer {
         Answer::to(self.request(Method::POST, path).json(value)).await
     }
 
-    /// Allocates with that body, as JSON, and that idempotency key.
+    /// Allocates with a JSON body and an idempotency key.
     pub async fn allocate_once(&self, body: &Value, key: &str) -> Answer {
         let request = self.request(Method::POST, "/api/tokens/allocate").json(body);
         Answer::to(request.header("idempotency-key", key)).await
@@ -170,7 +170,7 @@ impl TestServer {
         Answer::to(self.request(Method::DELETE, path)).await
     }
 
-    /// Allocates with that body and content type.
+    /// Allocates with a body and its content type.
     pub async fn send(&self, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
         let request = self.request(Method::POST, "/api/tokens/allocate").body(body);
         Answer::to(request.header("content-type", content_type)).await
@@ -183,7 +183,7 @@ impl TestServer {
         answer.json()
     }
 
-    /// The ids of the tokens in a list.
+    /// Token ids of a list.
     pub async fn ids(&self, path: &str) -> Vec<String> {
         let list = self.get(path).await;
         assert_eq!(list.status, 200, "{}", list.text);
@@ -195,14 +195,14 @@ impl TestServer {
         self.ids("/api/tokens/active").await.len()
     }
 
-    /// Tells the server to stop; the handle waits for it.
+    /// Stops the server; the handle waits for its end.
     pub fn stop(self) -> JoinHandle<()> {
         let _ = self.stop.send(());
         self.serving
     }
 }
 
-/// What a request came to.
+/// Answer to a request.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -221,12 +221,12 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    /// A header's value; empty when there is none.
+    /// A header's value; empty if missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Fails unless this is a problem document with that status and code; returns its detail.
+    /// Asserts that this is a problem with this status and code; returns its detail.
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str) -> String {
         let start: String = self.text.chars().take(300).collect();
@@ -237,7 +237,7 @@ impl Answer {
         assert_eq!(problem["status"], status);
         assert_eq!(problem["type"], format!("urn:token-manager:problem:{code}"));
         assert_eq!(problem["error"], problem["title"]);
-        has_the_members_of_its_schema(&problem);
+        assert_members_of_schema(&problem);
         assert!(!self.header("x-request-id").is_empty());
         let detail = text(&problem["detail"]);
         assert!(detail.ends_with('.') && detail.len() > 20, "{detail}");
@@ -245,9 +245,9 @@ impl Answer {
     }
 }
 
-/// Fails unless a problem has exactly the members that the `OpenAPI` document lists for its code.
+/// Asserts that a problem has exactly the members that the `OpenAPI` document lists for its code.
 #[track_caller]
-fn has_the_members_of_its_schema(problem: &Value) {
+fn assert_members_of_schema(problem: &Value) {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
         serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
@@ -262,10 +262,10 @@ fn has_the_members_of_its_schema(problem: &Value) {
 
 #[track_caller]
 pub fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+    value.as_str().unwrap_or_else(|| panic!("{value} is not a string")).to_owned()
 }
 
-/// The names of an object's fields, in the order in which they were written.
+/// Names of an object's members, in the order of the text.
 pub fn fields(object: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut depth = 0;
@@ -288,7 +288,7 @@ pub fn fields(object: &str) -> Vec<String> {
     names
 }
 
-/// Whether this is a moment as answers write it: `2026-01-31T12:00:00.000000Z`.
+/// Whether this is a timestamp of the API: `2026-01-31T12:00:00.000000Z`.
 pub fn is_time(value: &Value) -> bool {
     let shape: String = value
         .as_str()

@@ -1,9 +1,9 @@
-//! Histories, a page at a time.
+//! Pages of a token's history.
 
 use crate::harness::{Answer, Serve as _, TestServer, fields, text};
 use testbed::{TestDb, on_both};
 
-/// The ids of the usages on each page, followed from one to the next.
+/// Ids of the entries on each page, by following the links.
 async fn pages(server: &TestServer, path: String) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     let mut path = Some(path);
@@ -46,7 +46,7 @@ async fn a_long_history_is_paged(db: TestDb) {
     assert_eq!(fields(&first.text), ["token_id", "history", "next"]);
     let next = text(&first.json()["next"]);
     assert!(next.starts_with(&format!("/api/tokens/{id}/history?limit=10&before=")), "{next}");
-    // What happens meanwhile moves no page.
+    // New leases do not move the pages.
     server.allocate("later").await;
     assert_eq!(usages(&server.get(&next).await), whole[10..20]);
     let oldest = server.get(&format!("/api/tokens/{id}/history?before=1")).await;
@@ -67,7 +67,7 @@ async fn a_history_beyond_1000_rows_is_paged_by_itself(db: TestDb) {
 }
 
 #[on_both]
-async fn bad_pages_of_history_are_told(db: TestDb) {
+async fn invalid_pages_are_rejected(db: TestDb) {
     let server = db.serve().await;
     let id = server.ids("/api/tokens").await[0].clone();
     let limit = "limit must be a whole number from 1 to 1000.";

@@ -1,4 +1,4 @@
-//! Requests that are repeated under an idempotency key, on one server and on two.
+//! Idempotency keys, on one server and on two.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn granted(answer: &Answer) -> Value {
 }
 
 #[on_both]
-async fn the_same_key_answers_the_same_lease(db: TestDb) {
+async fn the_same_key_gets_the_same_lease(db: TestDb) {
     let server = db.serve().await;
     let body = json!({ "user_id": "a", "lease_seconds": 60 });
     let first = server.allocate_once(&body, "\"k 1\"").await;
@@ -32,12 +32,16 @@ async fn the_same_key_answers_the_same_lease(db: TestDb) {
     let form =
         server.request(Method::POST, "/api/tokens/allocate").header("idempotency-key", "k 1");
     let form = Answer::to(form.form(&[("user_id", "a"), ("lease_seconds", "60")])).await;
-    assert_eq!(granted(&form)["lease_id"], granted(&first)["lease_id"], "fields are compared");
+    assert_eq!(
+        granted(&form)["lease_id"],
+        granted(&first)["lease_id"],
+        "members are compared, not bytes"
+    );
     assert_eq!(server.active().await, 1);
     let other = server.allocate_once(&body, "k 2").await;
     assert_ne!(granted(&other)["lease_id"], granted(&first)["lease_id"]);
     server.allocate("a").await;
-    assert_eq!(server.active().await, 3, "other keys, and none, are other requests");
+    assert_eq!(server.active().await, 3, "other keys, or no key, are other requests");
 }
 
 #[on_both]
@@ -57,7 +61,7 @@ async fn a_key_outlives_the_server(db: TestDb) {
 }
 
 #[on_both]
-async fn a_lease_that_is_over_says_so(db: TestDb) {
+async fn a_key_of_an_ended_lease_is_a_conflict(db: TestDb) {
     let server = db.serve_size(1).await;
     let body = json!({ "user_id": "a" });
     let first = server.allocate_once(&body, "k").await;
@@ -72,11 +76,11 @@ async fn a_lease_that_is_over_says_so(db: TestDb) {
     assert_eq!(again["ended_at"], evicting["activated_at"]);
     assert_eq!(again["end_reason"], "evicted");
     let active = server.get("/api/tokens/active").await.json();
-    assert_eq!(active[0]["lease_id"], evicting["lease_id"], "nothing new was granted");
+    assert_eq!(active[0]["lease_id"], evicting["lease_id"], "no new lease was granted");
 }
 
 #[on_both]
-async fn another_request_under_the_same_key_is_refused(db: TestDb) {
+async fn another_request_with_the_same_key_is_rejected(db: TestDb) {
     let server = db.serve().await;
     let body = json!({ "user_id": "a" });
     granted(&server.allocate_once(&body, "k").await);
@@ -92,7 +96,7 @@ async fn another_request_under_the_same_key_is_refused(db: TestDb) {
 }
 
 #[on_both]
-async fn the_same_key_of_another_user_is_another_request(db: TestDb) {
+async fn keys_belong_to_a_user(db: TestDb) {
     let server = db.serve().await;
     let [ann, bob] = ["ann", "bob"].map(|user| json!({ "user_id": user }));
     let first = granted(&server.allocate_once(&ann, "job-17").await);
@@ -105,7 +109,7 @@ async fn the_same_key_of_another_user_is_another_request(db: TestDb) {
 }
 
 #[on_both]
-async fn refusals_are_not_remembered(db: TestDb) {
+async fn rejected_requests_use_no_key(db: TestDb) {
     let server = db.serve_size(0).await;
     let body = json!({ "user_id": "a" });
     server.allocate_once(&body, "k").await.problem(503, "no-tokens");
@@ -114,7 +118,7 @@ async fn refusals_are_not_remembered(db: TestDb) {
 }
 
 #[on_both]
-async fn malformed_keys_are_told(db: TestDb) {
+async fn malformed_keys_are_rejected(db: TestDb) {
     let server = db.serve().await;
     let send = async |keys: &[&[u8]]| {
         let mut request = server.request(Method::POST, "/api/tokens/allocate");
@@ -139,11 +143,11 @@ async fn malformed_keys_are_told(db: TestDb) {
     assert_eq!(server.active().await, 0);
     assert_eq!(send(&["k".repeat(255).as_bytes()]).await.status, 200);
     let elsewhere = server.request(Method::GET, "/api/tokens").header("idempotency-key", "\"");
-    assert_eq!(Answer::to(elsewhere).await.status, 200, "it is for allocations only");
+    assert_eq!(Answer::to(elsewhere).await.status, 200, "only allocations read the key");
 }
 
 #[on_both]
-async fn there_is_a_bound(db: TestDb) {
+async fn the_number_of_keys_is_limited(db: TestDb) {
     let wanted = Wanted { size: Some(5), ..Wanted::default() };
     let bounded = engine::Settings { keys: 2, ..engine::Settings::default() };
     let server = db.serve_after(async {}, wanted, bounded, Settings::default());
@@ -153,7 +157,7 @@ async fn there_is_a_bound(db: TestDb) {
     granted(&server.allocate_once(&body, "2").await);
     let answer = server.allocate_once(&body, "3").await;
     answer.problem(503, "idempotency-full");
-    // The first lease ends in two minutes at the latest; 10 minutes later its key can be forgotten.
+    // The first lease ends in two minutes at most; its key can be deleted 10 minutes later.
     let retry_after: u64 = answer.header("retry-after").parse().unwrap();
     assert!((715..=720).contains(&retry_after), "{retry_after}");
     let path = format!("/api/leases/{}/release", text(&first["lease_id"]));
@@ -166,7 +170,7 @@ async fn there_is_a_bound(db: TestDb) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_servers_asked_at_once_answer_the_same_lease() {
+async fn two_servers_grant_one_lease_for_a_key() {
     let db = TestDb::postgres().await;
     let [one, two]: [TestServer; 2] = [db.serve_size(20).await, db.serve_size(20).await];
     for round in 0..40 {
@@ -184,7 +188,7 @@ async fn two_servers_asked_at_once_answer_the_same_lease() {
         assert_eq!(of_user.count(), 1);
     }
     assert_eq!(one.active().await, 20);
-    // Nobody took more than one.
+    // No user got more than one.
     let leases = one.get("/api/leases").await.json();
     assert_eq!(leases["leases"].as_array().unwrap().len(), 40);
 }

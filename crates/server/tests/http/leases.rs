@@ -1,4 +1,4 @@
-//! One lease: what answers say of it, its release and its renewal.
+//! One lease: its details, its release, its renewal.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const LEASE: [&str; 12] = [
     "end_reason",
     "evicted_by",
 ];
-const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+const UNUSED_ID: &str = "00000000-0000-4000-8000-000000000000";
 const EDIVAN: &str = "bb97b8b7-73e4-3647-b3ec-e833123b5348";
 
 fn micros(time: &Value) -> i64 {
@@ -60,7 +60,7 @@ async fn every_answer_names_the_lease(db: TestDb) {
     assert_eq!(usage["id"], usage["lease_id"]);
     assert_eq!((&usage["end_reason"], &usage["evicted_by"]), (&Value::Null, &Value::Null));
 
-    // The oldest of a full pool makes room, and both sides of that are told.
+    // A full pool evicts the oldest lease; both leases name each other.
     server.allocate("b").await;
     let evicting = server.allocate("c").await;
     let evicted = json!({
@@ -106,12 +106,15 @@ async fn a_running_lease_is_shown(db: TestDb) {
     }
     let left = lease["expires_in"].as_f64().unwrap();
     assert!((0.0..=120.0).contains(&left), "{left}");
-    assert!(!answer.text.contains(&text(&granted["token_value"])), "it never tells the value");
+    assert!(
+        !answer.text.contains(&text(&granted["token_value"])),
+        "the answer does not contain the value"
+    );
     assert_eq!(server.get(&format!("//api/leases/{}/", id.to_uppercase())).await.status, 200);
 }
 
 #[on_both]
-async fn a_lease_that_is_over_tells_what_became_of_it(db: TestDb) {
+async fn an_ended_lease_shows_when_and_why(db: TestDb) {
     let server = db.serve_size(1).await;
     let first = server.allocate("a").await;
     let second = server.allocate("b").await;
@@ -143,7 +146,7 @@ async fn release(server: &TestServer, id: &Value) -> crate::harness::Answer {
 }
 
 #[on_both]
-async fn exactly_the_named_lease_is_released(db: TestDb) {
+async fn only_the_named_lease_is_released(db: TestDb) {
     let server = db.serve().await;
     let (mine, other) = (server.allocate("a").await, server.allocate("a").await);
     let answer = release(&server, &mine["lease_id"]).await;
@@ -155,7 +158,7 @@ async fn exactly_the_named_lease_is_released(db: TestDb) {
     assert!(is_time(&released["ended_at"]));
     assert_eq!(server.ids("/api/tokens/active").await, [text(&other["token_id"])]);
     assert_eq!(lease(&server, &mine["lease_id"]).await["end_reason"], "released");
-    // Twice is not an error, also when others have had the token since.
+    // A repeated release succeeds, even if others had the token since.
     assert_eq!(release(&server, &mine["lease_id"]).await.json(), released);
     for _ in 0..99 {
         server.allocate("others").await;
@@ -165,7 +168,7 @@ async fn exactly_the_named_lease_is_released(db: TestDb) {
 }
 
 #[on_both]
-async fn a_stale_release_harms_nobody(db: TestDb) {
+async fn a_stale_release_ends_no_other_lease(db: TestDb) {
     let server = db.serve_size(1).await;
     let stale = server.allocate("a").await;
     let held = server.allocate("b").await;
@@ -197,7 +200,7 @@ async fn renew(server: &TestServer, id: &Value) -> crate::harness::Answer {
 #[on_both]
 async fn a_lease_is_renewed_up_to_the_limit(db: TestDb) {
     let lasts = Duration::from_hours(1);
-    // So near to the length that the second renewal certainly gets there.
+    // Close to the length, so that the second renewal reaches the limit.
     let max_lease = Some(lasts + Duration::from_millis(1));
     let policy = Policy { max_lease, ..Policy::of_lease(lasts) };
     let server = db.serve_policy(Some(2), policy, Settings::default()).await;
@@ -225,7 +228,7 @@ async fn a_lease_is_renewed_up_to_the_limit(db: TestDb) {
 }
 
 #[on_both]
-async fn by_default_nothing_is_renewed(db: TestDb) {
+async fn leases_are_not_renewable_by_default(db: TestDb) {
     let server = db.serve().await;
     let granted = server.allocate("a").await;
     let answer = renew(&server, &granted["lease_id"]).await;
@@ -234,13 +237,13 @@ async fn by_default_nothing_is_renewed(db: TestDb) {
 }
 
 #[on_both]
-async fn a_lease_that_is_over_stays_over(db: TestDb) {
+async fn an_ended_lease_stays_ended(db: TestDb) {
     let lease_time = Duration::from_millis(200);
     let policy =
         Policy { max_lease: Some(Duration::from_hours(1)), ..Policy::of_lease(lease_time) };
     let server = db.serve_policy(Some(2), policy, Settings::default()).await;
     let expired = server.allocate("a").await;
-    eventually("the lease is over", async || server.active().await == 0).await;
+    eventually("the lease has ended", async || server.active().await == 0).await;
     for answer in
         [renew(&server, &expired["lease_id"]).await, release(&server, &expired["lease_id"]).await]
     {
@@ -259,7 +262,7 @@ async fn a_lease_that_is_over_stays_over(db: TestDb) {
 }
 
 #[on_both]
-async fn a_shorter_lease_may_be_asked_for(db: TestDb) {
+async fn a_request_may_ask_for_a_shorter_lease(db: TestDb) {
     let server = db.serve().await;
     for (content_type, body, micros_asked, left) in [
         ("application/json", r#"{"user_id":"a","lease_seconds":90}"#, 90_000_000, json!(90)),
@@ -311,7 +314,7 @@ async fn a_shorter_lease_may_be_asked_for(db: TestDb) {
 async fn unknown_leases_are_not_found(db: TestDb) {
     let server = db.serve().await;
     let token = server.ids("/api/tokens").await[0].clone();
-    for id in [NOBODY, &token] {
+    for id in [UNUSED_ID, &token] {
         server.get(&format!("/api/leases/{id}")).await.problem(404, "unknown-lease");
         server.post(&format!("/api/leases/{id}/release")).await.problem(404, "unknown-lease");
         server.post(&format!("/api/leases/{id}/renew")).await.problem(404, "unknown-lease");

@@ -1,11 +1,11 @@
-//! Clients that dawdle, that are many, and that go away.
+//! Slow clients, many clients, clients that leave.
 
 use std::time::{Duration, Instant};
 
 use server::Settings;
 
 use crate::harness::{Serve as _, TestServer};
-use crate::wire::Wire;
+use crate::raw::Wire;
 use testbed::{TestDb, eventually, on_both};
 
 const SHORT: Duration = Duration::from_millis(400);
@@ -15,7 +15,7 @@ fn impatient() -> Settings {
 }
 
 #[on_both]
-async fn half_a_head_is_cut_off(db: TestDb) {
+async fn an_incomplete_head_times_out(db: TestDb) {
     let server = db.serve_with(Some(5), impatient()).await;
     for start in [
         "",
@@ -31,24 +31,24 @@ async fn half_a_head_is_cut_off(db: TestDb) {
         wire.closed().await;
         assert!((SHORT..10 * SHORT).contains(&begun.elapsed()), "{start:?} {:?}", begun.elapsed());
     }
-    // Byte by byte doesn't help.
+    // Sending byte by byte does not extend the time.
     let mut wire = Wire::to(server.address).await;
     let begun = Instant::now();
     for byte in "GET /api/tokens HTTP/1.1\r\nHost: localhost\r\nX: ".chars().cycle() {
         if tokio::io::AsyncWriteExt::write_all(&mut wire.0, &[byte as u8]).await.is_err() {
             break;
         }
-        assert!(begun.elapsed() < 20 * SHORT, "it is never cut off");
+        assert!(begun.elapsed() < 20 * SHORT, "the server closes the connection");
         tokio::time::sleep(SHORT / 20).await;
     }
 }
 
 #[on_both]
-async fn half_a_second_head_is_cut_off(db: TestDb) {
+async fn an_incomplete_second_head_times_out(db: TestDb) {
     let server = db.serve_with(Some(5), impatient()).await;
     let mut wire = Wire::to(server.address).await;
     for _ in 0..2 {
-        // A rest between two requests is fine.
+        // A pause between two requests is allowed.
         tokio::time::sleep(SHORT / 2).await;
         wire.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         wire.until("}").await;
@@ -61,7 +61,7 @@ async fn half_a_second_head_is_cut_off(db: TestDb) {
 }
 
 #[on_both]
-async fn resting_connections_are_closed_in_time(db: TestDb) {
+async fn idle_connections_are_closed(db: TestDb) {
     let settings = Settings { idle_timeout: SHORT, ..impatient() };
     let server = db.serve_with(Some(5), settings).await;
     let mut wire = Wire::to(server.address).await;
@@ -76,7 +76,7 @@ async fn resting_connections_are_closed_in_time(db: TestDb) {
 }
 
 #[on_both]
-async fn a_slow_body_is_told_so(db: TestDb) {
+async fn a_slow_body_times_out(db: TestDb) {
     let server = db.serve_with(Some(5), impatient()).await;
     for path in ["/api/tokens/allocate", "/nowhere"] {
         let mut wire = Wire::to(server.address).await;
@@ -91,8 +91,8 @@ async fn a_slow_body_is_told_so(db: TestDb) {
 }
 
 #[on_both]
-async fn two_thousand_idle_connections_disturb_nobody(db: TestDb) {
-    // Both ends are in this process.
+async fn two_thousand_idle_connections_do_not_disturb(db: TestDb) {
+    // Both ends of each connection are in this process.
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let server = db.serve().await;
     let mut idle = Vec::new();
@@ -116,7 +116,7 @@ async fn two_thousand_idle_connections_disturb_nobody(db: TestDb) {
 const LIVE: &str = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[on_both]
-async fn at_the_limit_the_longest_idle_makes_room(db: TestDb) {
+async fn at_the_limit_the_longest_idle_connection_is_closed(db: TestDb) {
     let settings = Settings { connections: 3, ..Settings::default() };
     let server = db.serve_with(Some(5), settings).await;
     let mut idle = Vec::new();
@@ -142,7 +142,7 @@ async fn at_the_limit_the_longest_idle_makes_room(db: TestDb) {
 }
 
 #[on_both]
-async fn where_no_connection_is_idle_health_is_told(db: TestDb) {
+async fn without_an_idle_connection_probes_are_answered(db: TestDb) {
     let settings = Settings { connections: 3, ..Settings::default() };
     let server = db.serve_with(Some(5), settings).await;
     let mut busy = Vec::new();
@@ -165,11 +165,12 @@ async fn where_no_connection_is_idle_health_is_told(db: TestDb) {
     assert!(metrics.contains("token_manager_connections_limit 3\n"), "{metrics}");
     assert!(metrics.contains("{reason=\"reserved\"} 202\n"), "{metrics}");
     busy.pop();
-    eventually("there is room again", async || server.get("/api/pool").await.status == 200).await;
+    eventually("requests are answered again", async || server.get("/api/pool").await.status == 200)
+        .await;
 }
 
 #[on_both]
-async fn clients_that_leave_take_nothing_with_them(db: TestDb) {
+async fn clients_that_leave_free_their_resources(db: TestDb) {
     let server = db.serve_size(50).await;
     let body = r#"{"user_id":"a"}"#;
     let head = format!(
@@ -184,7 +185,7 @@ async fn clients_that_leave_take_nothing_with_them(db: TestDb) {
             wire.send(&whole[..length]).await;
         }
     }
-    assert_eq!(server.active().await, 0, "nobody got anything for half a request");
+    assert_eq!(server.active().await, 0, "an incomplete request got no token");
     for _ in 0..200 {
         let mut wire = Wire::to(server.address).await;
         wire.send(&whole).await;
@@ -196,9 +197,9 @@ async fn clients_that_leave_take_nothing_with_them(db: TestDb) {
     assert_eq!(server.active().await, 0);
 }
 
-/// Waits until nothing has changed for a while.
+/// Waits until two readings are equal.
 async fn settled(server: &TestServer) {
-    eventually("nothing changes any more", async || {
+    eventually("two readings are equal", async || {
         let before = server.get("/api/tokens").await.header("etag").to_owned();
         tokio::time::sleep(SHORT).await;
         server.get("/api/tokens").await.header("etag") == before

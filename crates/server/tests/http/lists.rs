@@ -1,4 +1,4 @@
-//! Lists: asked for again, compressed, and a page at a time.
+//! Token lists: revalidation, compression, pages.
 
 use std::collections::HashSet;
 use std::io::Read as _;
@@ -46,7 +46,7 @@ async fn an_unchanged_list_is_not_sent_again(db: TestDb) {
 }
 
 #[on_both]
-async fn lists_are_compressed_when_asked_for(db: TestDb) {
+async fn lists_are_compressed_on_request(db: TestDb) {
     let server = db.serve().await;
     let plain = server.get("/api/tokens").await;
     let asking = |method, encoding| {
@@ -81,14 +81,14 @@ async fn lists_are_compressed_when_asked_for(db: TestDb) {
     assert_eq!((small.text.as_str(), small.header("content-encoding")), ("[]", ""));
 }
 
-/// Where the next page is, if there is one.
+/// Path of the next page, if any.
 fn next(answer: &Answer) -> Option<String> {
     let link = answer.headers.get("link")?.to_str().unwrap();
     let path = link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap();
     Some(path.to_owned())
 }
 
-/// The pages of a list, followed from one to the next.
+/// Pages of a list, by following the links.
 async fn pages(server: &TestServer, path: &str) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     let mut path = Some(path.to_owned());
@@ -126,7 +126,7 @@ async fn lists_beyond_1000_are_paged(db: TestDb) {
 }
 
 #[on_both]
-async fn pages_follow_what_happens(db: TestDb) {
+async fn pages_are_current(db: TestDb) {
     let server = db.serve_size(10).await;
     let all = server.ids("/api/tokens").await;
     for _ in 0..4 {
@@ -141,7 +141,7 @@ async fn pages_follow_what_happens(db: TestDb) {
 }
 
 #[on_both]
-async fn bad_pages_are_told(db: TestDb) {
+async fn invalid_pages_are_rejected(db: TestDb) {
     let server = db.serve().await;
     let limit = "limit must be a whole number from 1 to 1000.";
     let after = "after must be a whole number from 0 to 4294967295.";

@@ -1,9 +1,9 @@
-//! The HTTP door, from the outside: a real server on a real database, asked over real connections.
-//! Each test runs on SQLite and on PostgreSQL.
+//! The HTTP API from outside: real servers, databases and connections, on SQLite and on PostgreSQL.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod concurrency;
 mod conditions;
 mod connections;
 mod contract;
@@ -11,23 +11,22 @@ mod dashboard;
 mod documents;
 mod events;
 mod exports;
-mod following;
-mod foreign;
+mod followers;
 mod harness;
 mod histories;
 mod keys;
 mod leases;
 mod limits;
 mod lists;
-mod many;
+mod lost_clients;
 mod metrics;
 mod obstacle;
+mod origin;
 mod policies;
 mod queue;
+mod raw;
 mod resuming;
 mod searching;
-mod untaken;
-mod vanishing;
+mod slow_readers;
+mod unsupported;
 mod waiting;
-mod wire;
-mod wishes;

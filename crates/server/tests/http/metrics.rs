@@ -1,4 +1,4 @@
-//! What `GET /metrics` says after traffic that is known.
+//! `GET /metrics` after known traffic.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use store::Wanted;
 use testbed::{Cluster, Stop};
 
 use crate::harness::{Answer, Serve as _, TestServer, text};
-use crate::wire::Wire;
+use crate::raw::Wire;
 use testbed::{TestDb, eventually, on_both};
 
-/// What was scraped: samples by name and labels.
+/// Scraped samples, by name and labels.
 struct Scraped(HashMap<String, f64>);
 
 impl Scraped {
@@ -61,8 +61,8 @@ async fn known_traffic_is_counted(db: TestDb) {
     server.allocate("Barbara").await;
     assert_eq!(server.delete("/api/tokens/clear-active").await.status, 200);
     server.allocate("Donald").await;
-    server.get("/api/tokens/nobody").await.problem(400, "invalid-id");
-    server.get("/api/leases/nobody").await.problem(400, "invalid-id");
+    server.get("/api/tokens/not-a-uuid").await.problem(400, "invalid-id");
+    server.get("/api/leases/not-a-uuid").await.problem(400, "invalid-id");
     server.post("/api/pool").await.problem(405, "wrong-method");
     server.get("//api//pool/").await;
     let scraped = Scraped::from(&server).await;
@@ -110,7 +110,8 @@ async fn an_expiry_is_counted_with_how_late_it_was(db: TestDb) {
     let server = db.serve_leasing(Some(2), Duration::from_secs(1), Settings::default()).await;
     server.allocate("Ada").await;
     let expired = "lease_ends_total{reason=\"expired\"}";
-    eventually("it has expired", async || Scraped::from(&server).await.value(expired) > 0.0).await;
+    eventually("the lease has expired", async || Scraped::from(&server).await.value(expired) > 0.0)
+        .await;
     let scraped = Scraped::from(&server).await;
     scraped.check(&[
         (expired, 1),
@@ -119,7 +120,7 @@ async fn an_expiry_is_counted_with_how_late_it_was(db: TestDb) {
         ("lease_hold_seconds_sum", 1),
         ("lease_hold_seconds_bucket{le=\"0.5\"}", 0),
         ("lease_hold_seconds_bucket{le=\"1.0\"}", 1),
-        // Its batch had no command.
+        // The batch had no command.
         ("batch_commands_count", 2),
         ("batch_commands_sum", 1),
     ]);
@@ -136,10 +137,10 @@ async fn waits_are_measured(db: TestDb) {
     let waits = server.request(Method::POST, "/api/tokens/allocate").body(body);
     let waits = tokio::spawn(Answer::to(waits.header("content-type", "application/json")));
     let waiting = async || Scraped::from(&server).await.value("allocations_waiting") > 0.0;
-    eventually("somebody waits", waiting).await;
-    let in_vain = json!({ "user_id": "Edsger", "wait_seconds": 0.01 });
-    let in_vain = server.post_json("/api/tokens/allocate", &in_vain).await;
-    assert_eq!(in_vain.status, 503, "{}", in_vain.text);
+    eventually("a request waits", waiting).await;
+    let timed_out = json!({ "user_id": "Edsger", "wait_seconds": 0.01 });
+    let timed_out = server.post_json("/api/tokens/allocate", &timed_out).await;
+    assert_eq!(timed_out.status, 503, "{}", timed_out.text);
     let released = format!("/api/leases/{}/release", text(&held["lease_id"]));
     server.post(&released).await;
     assert_eq!(waits.await.unwrap().status, 200);
@@ -174,11 +175,11 @@ async fn streams_and_connections_are_counted(db: TestDb) {
     assert!(scraped.value(&connections) >= 2.0);
     drop(wire);
     let gone = async || Scraped::from(&server).await.value("event_streams") < 1.0;
-    eventually("the stream is gone", gone).await;
+    eventually("the stream has ended", gone).await;
 }
 
 #[on_both]
-async fn whatever_is_sent_the_series_are_the_same_few(db: TestDb) {
+async fn requests_can_not_create_series(db: TestDb) {
     let server = db.serve_size(1).await;
     let granted = server.allocate("a-name-to-look-for").await;
     server.get("/nowhere").await.problem(404, "unknown-path");
@@ -210,11 +211,11 @@ async fn whatever_is_sent_the_series_are_the_same_few(db: TestDb) {
 }
 
 #[on_both]
-async fn the_format_is_the_one_that_is_asked_for(db: TestDb) {
+async fn the_format_is_negotiated(db: TestDb) {
     let server = db.serve_size(1).await;
     let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let plain = "text/plain; version=0.0.4; charset=utf-8";
-    // The last two are how Prometheus 2 asks.
+    // Prometheus 2 sends the last two.
     for (accept, expected) in [
         ("", plain),
         ("*/*", plain),
@@ -229,15 +230,15 @@ async fn the_format_is_the_one_that_is_asked_for(db: TestDb) {
         assert_eq!(answer.header("vary"), "accept");
         assert_eq!(answer.text.ends_with("# EOF\n"), expected == open_metrics);
         let counter = answer.text.contains("# TYPE token_manager_allocations_total counter\n");
-        assert_eq!(counter, expected == plain, "the family's name");
+        assert_eq!(counter, expected == plain, "the name of the family");
     }
-    // The gate is before this, too.
+    // The origin check applies here, too.
     let foreign = server.request(Method::GET, "/metrics").header("host", "rebound.example");
     Answer::to(foreign).await.problem(421, "wrong-host");
 }
 
 #[on_both]
-async fn a_server_that_has_not_begun_tells_so(db: TestDb) {
+async fn a_starting_server_reports_itself(db: TestDb) {
     let never = std::future::pending();
     let engine = engine::Settings { timeout: Duration::ZERO, ..engine::Settings::default() };
     let server = db.serve_after(never, Wanted::default(), engine, Settings::default());
@@ -248,18 +249,18 @@ async fn a_server_that_has_not_begun_tells_so(db: TestDb) {
         ("database_state{state=\"ready\"}", 0),
         ("allocations_total", 0),
     ]);
-    assert!(!scraped.0.contains_key("token_manager_tokens"), "nobody knows");
+    assert!(!scraped.0.contains_key("token_manager_tokens"), "the number is unknown");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_database_is_away_what_is_known_is_told() {
+async fn without_a_database_known_metrics_are_reported() {
     let cluster = Cluster::start().unwrap();
     let db = TestDb::at(cluster.database().await.unwrap());
     let server = db.serve_size(3).await;
     server.allocate("Ada").await;
     tokio::task::block_in_place(|| cluster.stop(Stop::Immediate)).unwrap();
     let up = async || Scraped::from(&server).await.value("database_up");
-    eventually("it is away", async || up().await < 1.0).await;
+    eventually("the database is away", async || up().await < 1.0).await;
     Scraped::from(&server).await.check(&[
         ("database_state{state=\"away\"}", 1),
         ("database_reconnects_total", 0),
@@ -268,7 +269,7 @@ async fn while_the_database_is_away_what_is_known_is_told() {
         ("allocations_total", 1),
     ]);
     tokio::task::block_in_place(|| cluster.start_again()).unwrap();
-    eventually("it is back", async || up().await > 0.0).await;
+    eventually("the database is back", async || up().await > 0.0).await;
     let scraped = Scraped::from(&server).await;
     scraped.check(&[("database_reconnects_total", 1), ("tokens_active", 1)]);
     assert!(scraped.value("database_failures_total") >= 1.0);
@@ -283,7 +284,7 @@ async fn servers_that_share_a_database_add_up() {
     }
     let cleared: Value = servers[0].delete("/api/tokens/clear-active").await.json();
     assert_eq!(cleared["tokens_cleared"], 3);
-    // Each has seen all by now, but counts only what it wrote.
+    // Each server has read all batches, but counts its own only.
     servers[1].get("/api/pool").await;
     let scraped = [Scraped::from(&servers[0]).await, Scraped::from(&servers[1]).await];
     for (name, each) in [

@@ -1,30 +1,29 @@
-//! A database in whose way a test may stand: it keeps back what was committed, fails
-//! searches, or lets reads of the journal wait.
+//! Database that a test can hold up: it delays commits' answers or journal reads, or fails searches.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use pool::{Fence, Lease, LeaseId, Timestamp, TokenId, UserKey};
 use store::{
-    Begun, Database, Entry, Error, LeasePage, ImportedPool, KeyUsage, KeysFound, LeaseRecord, News,
-    Opened, Position, Reader, LeaseQuery, Store, Swept, Wanted,
+    Begun, Database, Entry, Error, ImportedPool, KeyUsage, KeysFound, LeasePage, LeaseQuery,
+    LeaseRecord, News, Opened, Position, Reader, Store, Swept, Wanted,
 };
 use tokio::sync::{Semaphore, watch};
 
-/// What stands in the way.
+/// Controls of such a database.
 pub struct Obstacle {
-    /// Whether the engine gets to know of a commit.
+    /// Whether answers of commits are held back.
     closed: watch::Sender<bool>,
-    /// How many commits it does not know of.
+    /// Number of commits held back.
     kept_back: watch::Sender<usize>,
-    /// How many more searches succeed.
+    /// Number of further searches that succeed.
     searches: Semaphore,
-    /// How many more reads of the journal are let through.
+    /// Number of further reads of the journal that may start.
     journal: Semaphore,
 }
 
 impl Obstacle {
-    /// Nothing in the way yet of what `inner` does.
+    /// Wraps `inner`; nothing is held up yet.
     pub fn before(inner: Box<dyn Database>) -> (Box<dyn Database>, Arc<Self>) {
         let (closed, kept_back) = Default::default();
         let [searches, journal] = [(); 2].map(|()| Semaphore::new(Semaphore::MAX_PERMITS));
@@ -32,12 +31,12 @@ impl Obstacle {
         (Box::new(Behind(inner, Arc::clone(&obstacle))), obstacle)
     }
 
-    /// Keeps commits back from now on: they are done, but nobody is told.
+    /// Holds back the answers of further commits, which are durable.
     pub fn close(&self) {
         self.closed.send_replace(true);
     }
 
-    /// Waits until there is a commit that was kept back.
+    /// Waits until a commit is held back.
     pub async fn committed(&self) {
         self.kept_back.subscribe().wait_for(|count| *count > 0).await.unwrap();
     }
@@ -46,19 +45,19 @@ impl Obstacle {
         self.closed.send_replace(false);
     }
 
-    /// Lets so many more searches succeed.
+    /// Lets `count` further searches succeed.
     pub fn allow_searches(&self, count: usize) {
         self.searches.forget_permits(Semaphore::MAX_PERMITS);
         self.searches.add_permits(count);
     }
 
-    /// Lets so many more reads of the journal through; the others wait.
+    /// Lets `count` further reads of the journal start; the others wait.
     pub fn allow_journal(&self, count: usize) {
         self.journal.forget_permits(Semaphore::MAX_PERMITS);
         self.journal.add_permits(count);
     }
 
-    /// How many more are let through.
+    /// Number of further reads that may start.
     pub fn journal_allowed(&self) -> usize {
         self.journal.available_permits()
     }

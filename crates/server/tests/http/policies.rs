@@ -1,4 +1,4 @@
-//! What a pool's policy comes to, and how the pool shows it.
+//! Effects of a pool's policy, and how the pool shows it.
 
 use std::time::Duration;
 
@@ -45,7 +45,10 @@ async fn a_pool_shows_itself_and_its_policy(db: TestDb) {
     for field in ["lease_id", "token_id", "user", "status", "started_at", "expires_at", "fence"] {
         assert_eq!(pool["oldest_lease"][field], shown[field], "{field}");
     }
-    assert!(!pool.to_string().contains(&text(&oldest["token_value"])), "it never tells a value");
+    assert!(
+        !pool.to_string().contains(&text(&oldest["token_value"])),
+        "the answer does not contain a value"
+    );
     let version =
         |pool: &Value| (pool["epoch"].as_i64().unwrap(), pool["version"].as_i64().unwrap());
     let before = version(&pool);
@@ -72,7 +75,7 @@ async fn a_pool_shows_itself_and_its_policy(db: TestDb) {
 }
 
 #[on_both]
-async fn a_pool_may_reject(db: TestDb) {
+async fn a_full_pool_may_reject(db: TestDb) {
     let server = open(&db, 1, Policy { when_full: WhenFull::Reject, ..MINUTES }).await;
     let held = server.allocate("a").await;
     let answer = server.send("application/json", r#"{"user_id":"b"}"#).await;
@@ -94,7 +97,7 @@ async fn a_pool_may_reject(db: TestDb) {
 }
 
 #[on_both]
-async fn a_young_lease_may_be_spared(db: TestDb) {
+async fn min_hold_protects_young_leases(db: TestDb) {
     let min_hold = Duration::from_millis(300);
     let server = open(&db, 1, Policy { min_hold, ..MINUTES }).await;
     let held = server.allocate("a").await;
@@ -114,7 +117,7 @@ async fn a_young_lease_may_be_spared(db: TestDb) {
 }
 
 #[on_both]
-async fn a_user_may_have_so_many(db: TestDb) {
+async fn leases_per_user_are_limited(db: TestDb) {
     let server = open(&db, 5, Policy { max_per_user: Some(2), ..MINUTES }).await;
     server.allocate("a").await;
     let second = server.allocate("a").await;
@@ -128,7 +131,7 @@ async fn a_user_may_have_so_many(db: TestDb) {
 }
 
 #[on_both]
-async fn waits_are_checked(db: TestDb) {
+async fn invalid_waits_are_rejected(db: TestDb) {
     let server = open(&db, 1, MINUTES).await;
     for sent in ["-0.1", "60.001", "1e9", "1e999", "null", "\"5\"", "true"] {
         let body = format!(r#"{{"user_id":"a","wait_seconds":{sent}}}"#);
@@ -148,7 +151,7 @@ async fn waits_are_checked(db: TestDb) {
 }
 
 #[on_both]
-async fn new_routes_are_like_the_others(db: TestDb) {
+async fn new_routes_follow_the_same_rules(db: TestDb) {
     let server = open(&db, 2, MINUTES).await;
     let id = text(&server.allocate("a").await["lease_id"]);
     for (path, allowed) in [

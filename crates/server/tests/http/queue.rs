@@ -1,4 +1,4 @@
-//! Long waits: tickets that keep their place between requests.
+//! Tickets, which keep their place between requests.
 
 use std::time::{Duration, Instant};
 
@@ -21,13 +21,13 @@ fn body(user: &str) -> Value {
     json!({ "user_id": user, "wait_seconds": 3_600 })
 }
 
-/// An allocation of that user with the key `k`, held as long as it prefers.
+/// Allocation of a user with the key `k`, and a `Prefer: wait`.
 async fn ask(server: &TestServer, user: &str, prefer: &str) -> Answer {
     let request = server.request(Method::POST, "/api/tokens/allocate").json(&body(user));
     Answer::to(request.header("idempotency-key", "k").header("prefer", prefer)).await
 }
 
-/// What an allocation that waits is told.
+/// Answer to an allocation that waits.
 async fn place(server: &TestServer, user: &str) -> Value {
     let answer = ask(server, user, "wait=0").await;
     assert_eq!(answer.status, 202, "{}", answer.text);
@@ -40,7 +40,7 @@ async fn release(server: &TestServer, lease: &Value) {
 }
 
 #[on_both]
-async fn a_long_wait_is_answered_with_its_place_until_it_is_served(db: TestDb) {
+async fn a_waiting_request_gets_its_place_until_served(db: TestDb) {
     let server = open(&db).await;
     let held = server.allocate("holder").await;
     let first = place(&server, "first").await;
@@ -58,7 +58,7 @@ async fn a_long_wait_is_answered_with_its_place_until_it_is_served(db: TestDb) {
     );
     assert_eq!(place(&server, "second").await, second);
     release(&server, &held["lease_id"]).await;
-    // Its place is kept for the first, who has not asked yet.
+    // The place is kept for the first user, who has not asked again yet.
     assert_eq!(place(&server, "second").await, second);
     let lease = ask(&server, "first", "wait=0").await;
     assert_eq!(
@@ -72,7 +72,7 @@ async fn a_long_wait_is_answered_with_its_place_until_it_is_served(db: TestDb) {
 }
 
 #[on_both]
-async fn a_request_is_held_as_long_as_it_prefers(db: TestDb) {
+async fn prefer_wait_limits_how_long_a_request_is_held(db: TestDb) {
     let server = open(&db).await;
     let held = server.allocate("holder").await;
     let since = Instant::now();
@@ -81,7 +81,7 @@ async fn a_request_is_held_as_long_as_it_prefers(db: TestDb) {
     let took = since.elapsed();
     assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
     let released = async {
-        eventually("it is held", async || {
+        eventually("the request is held", async || {
             let queue = server.get("/api/queue").await.json();
             queue["waiting"] == 1
         })
@@ -138,8 +138,10 @@ async fn a_ticket_is_given_up(db: TestDb) {
     let server = open(&db).await;
     let held = server.allocate("holder").await;
     let deleted = async {
-        eventually("it is held", async || server.get("/api/pool").await.json()["waiting"] == 1)
-            .await;
+        eventually("the request is held", async || {
+            server.get("/api/pool").await.json()["waiting"] == 1
+        })
+        .await;
         let ticket = text(&server.get("/api/queue").await.json()["tickets"][0]["ticket"]);
         let path = format!("/api/queue/{ticket}");
         let answer = server.delete(&path).await;
@@ -160,7 +162,7 @@ async fn a_ticket_is_given_up(db: TestDb) {
 }
 
 #[on_both]
-async fn what_is_no_wait_is_told(db: TestDb) {
+async fn invalid_prefer_headers_are_rejected(db: TestDb) {
     let server = open(&db).await;
     server.allocate("holder").await;
     let without_key = server.send("application/json", r#"{"user_id":"a","wait_seconds":61}"#).await;
@@ -171,7 +173,7 @@ async fn what_is_no_wait_is_told(db: TestDb) {
     assert!(detail.contains("from 0 to 86400"), "{detail}");
     let detail = ask(&server, "a", "wait=soon").await.problem(400, "invalid-parameter");
     assert!(detail.contains("Prefer"), "{detail}");
-    // Without a key a request can't be asked for again, so it is held.
+    // Without a key a request can't be repeated, so the server holds it.
     let request = server.request(Method::POST, "/api/tokens/allocate").header("prefer", "wait=0");
     let request = request.json(&json!({ "user_id": "a", "wait_seconds": 0.3 }));
     Answer::to(request).await.problem(503, "pool-full");

@@ -1,4 +1,4 @@
-//! Streams that go on where another ended.
+//! Resumed event streams.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,13 +8,12 @@ use serde_json::json;
 use server::Settings;
 use store::Wanted;
 
-use crate::following::{Follower, Hesitant, Message, allocate_often, place};
+use crate::followers::{Follower, Hesitant, Message, allocate_often, place};
 use crate::harness::{Serve as _, TestServer, text};
 use crate::obstacle::Obstacle;
 use testbed::{TestDb, on_both};
 
-/// Events of batches that have one, two, and many; and the ids that may be resumed from, each with
-/// how many of the events come before it.
+/// Events of batches of several sizes; and the ids to resume from, each with the number of events before.
 async fn past(server: &TestServer) -> (Vec<Message>, Vec<(String, usize)>) {
     let mut follower = Follower::of(server).await;
     let mut ids = vec![(follower.message().await.unwrap().id().to_owned(), 0)];
@@ -51,7 +50,7 @@ async fn assert_resumable(server: &TestServer, events: &[Message], ids: &[(Strin
 }
 
 #[on_both]
-async fn a_stream_goes_on_from_wherever_it_was_cut(db: TestDb) {
+async fn a_stream_resumes_at_any_id(db: TestDb) {
     let policy = Policy {
         max_lease: Some(Duration::from_mins(5)),
         ..Policy::of_lease(Duration::from_mins(1))
@@ -63,7 +62,7 @@ async fn a_stream_goes_on_from_wherever_it_was_cut(db: TestDb) {
     server.stop().await.unwrap();
     let server = open().await;
     assert_resumable(&server, &events, &ids).await;
-    // What happens from now on follows on what happened then.
+    // Live events follow the replayed ones.
     let mut follower = Follower::after(&server, &ids[2].0).await;
     let mut live = Follower::of(&server).await;
     server.allocate("f").await;
@@ -71,7 +70,7 @@ async fn a_stream_goes_on_from_wherever_it_was_cut(db: TestDb) {
     assert_eq!(follower.events(events.len() - ids[2].1).await, events[ids[2].1..]);
 }
 
-/// Small numbers without a pattern, the same each time.
+/// Pseudo-random small numbers, equal in each run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -82,7 +81,7 @@ impl Numbers {
     }
 }
 
-/// All events up to the one of the user `the last`, of a client that is cut off again and again.
+/// All events up to that of the user `the last`, as a client gets them that reconnects repeatedly.
 async fn followed_in_pieces(servers: &[Arc<TestServer>], from: String, seed: u64) -> Vec<Message> {
     let mut numbers = Numbers(seed);
     let (mut events, mut last) = (Vec::new(), from);
@@ -105,7 +104,7 @@ async fn followed_in_pieces(servers: &[Arc<TestServer>], from: String, seed: u64
     }
 }
 
-/// Several clients follow in pieces while much happens, and one without being cut off.
+/// Several clients reconnect repeatedly under load; one stays connected.
 async fn assert_pieces_fit(servers: Vec<TestServer>) {
     let servers: Vec<Arc<TestServer>> = servers.into_iter().map(Arc::new).collect();
     let mut whole = Follower::of(&servers[0]).await;
@@ -139,12 +138,12 @@ async fn assert_pieces_fit(servers: Vec<TestServer>) {
 }
 
 #[on_both]
-async fn cut_at_any_places_it_is_the_same_as_uncut(db: TestDb) {
+async fn resumed_streams_equal_an_uninterrupted_one(db: TestDb) {
     assert_pieces_fit(vec![db.serve_size(10).await]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_server_tells_what_all_of_them_do() {
+async fn every_server_streams_the_events_of_all() {
     let db = TestDb::postgres().await;
     let servers = vec![db.serve_size(10).await, db.serve_size(10).await];
     let mut followers = Vec::new();
@@ -156,14 +155,14 @@ async fn every_server_tells_what_all_of_them_do() {
     }
     let seen = followers[0].events(30).await;
     assert_eq!(seen, followers[1].events(30).await);
-    // An id from one server is good at the other.
+    // An id of one server is valid at the other.
     let mut follower = Follower::after(&servers[1], seen[7].id()).await;
     assert_eq!(follower.events(22).await, seen[8..]);
     assert_pieces_fit(servers).await;
 }
 
 #[on_both]
-async fn what_the_journal_has_no_more_is_told(db: TestDb) {
+async fn pruned_events_cause_a_resync(db: TestDb) {
     let engine_settings =
         engine::Settings { journal_max_entries: 5, ..engine::Settings::default() };
     let wanted = Wanted { size: Some(3), ..Wanted::default() };
@@ -189,7 +188,7 @@ async fn what_the_journal_has_no_more_is_told(db: TestDb) {
     .await;
 }
 
-/// The next message is a resync, to where the pool is now, and then the stream goes on.
+/// Asserts that the next message is a resync to the current position, and that the stream continues.
 async fn assert_resync(server: &TestServer, follower: &mut Follower, reason: &str) {
     let now = server.engine.read(|view| view.stamp).await.unwrap();
     let resync = follower.event().await;
@@ -204,7 +203,7 @@ async fn assert_resync(server: &TestServer, follower: &mut Follower, reason: &st
 }
 
 #[on_both]
-async fn an_id_that_is_no_longer_true_is_told(db: TestDb) {
+async fn an_outdated_id_causes_a_resync(db: TestDb) {
     let server = db.serve_size(3).await;
     server.allocate("a").await;
     let now = server.engine.read(|view| view.stamp).await.unwrap();
@@ -217,7 +216,7 @@ async fn an_id_that_is_no_longer_true_is_told(db: TestDb) {
         let mut follower = Follower::after(&server, &id).await;
         assert_resync(&server, &mut follower, reason).await;
     }
-    // Such an index was never given, but all of the batch is before it.
+    // This index was never sent, but lies after the whole batch.
     let now = server.engine.read(|view| view.stamp).await.unwrap();
     let id = format!("{}-{}-999", now.epoch, now.version);
     let mut follower = Follower::after(&server, &id).await;
@@ -226,7 +225,7 @@ async fn an_id_that_is_no_longer_true_is_told(db: TestDb) {
 }
 
 #[on_both]
-async fn who_is_slow_to_catch_up_misses_nothing(db: TestDb) {
+async fn a_slow_reader_misses_nothing(db: TestDb) {
     let server = db.serve_size(10).await;
     let first = Follower::of(&server).await.message().await.unwrap();
     server.allocate("the first").await;
@@ -234,7 +233,7 @@ async fn who_is_slow_to_catch_up_misses_nothing(db: TestDb) {
     let mut slow = Hesitant::of(&server, &format!("last_event_id={}", first.id())).await;
     let mut last = place(first.id());
     let mut fences = Vec::new();
-    // Meanwhile more happens than is kept for those who are slow to follow.
+    // More events happen than the server buffers for slow readers.
     allocate_often(&server, 8_000).await;
     server.allocate("the last but one").await;
     loop {
@@ -246,7 +245,7 @@ async fn who_is_slow_to_catch_up_misses_nothing(db: TestDb) {
             let data = message.json();
             fences.push(data["fence"].as_i64().unwrap());
             match data["user"].as_str().unwrap() {
-                // Now it has caught up, and goes on as others do.
+                // The reader has caught up, and follows live.
                 "the last but one" => drop(server.allocate("the last").await),
                 "the last" => break,
                 _ => {}
@@ -257,7 +256,7 @@ async fn who_is_slow_to_catch_up_misses_nothing(db: TestDb) {
 }
 
 #[on_both]
-async fn what_is_too_much_at_once_is_told_and_can_be_had_later(db: TestDb) {
+async fn a_large_backlog_arrives_in_parts(db: TestDb) {
     const TOKENS: usize = 10_000;
     let server = db.serve_size(TOKENS).await;
     allocate_often(&server, TOKENS).await;
@@ -270,7 +269,7 @@ async fn what_is_too_much_at_once_is_told_and_can_be_had_later(db: TestDb) {
     assert_eq!(events[TOKENS].json()["user"], "after it");
 }
 
-/// A server before whose journal there is an obstacle, an id, and so many events since.
+/// A server with an obstacle before its journal, an id, and the `count` events since then.
 async fn obstructed(
     db: &TestDb,
     patience: Duration,
@@ -293,18 +292,18 @@ async fn obstructed(
     (server, obstacle, first, events)
 }
 
-/// After how many milliseconds a client is to connect again.
+/// Reconnection delay in milliseconds.
 const RETRY: std::ops::Range<u64> = 1_500..3_000;
 
 #[on_both]
-async fn a_journal_that_is_away_is_waited_for(db: TestDb) {
+async fn streams_wait_for_the_journal(db: TestDb) {
     let (patience, comment_every) = (Duration::from_millis(500), Duration::from_secs(1));
     let (server, obstacle, first, events) = obstructed(&db, patience, comment_every, 10).await;
     let mut followers = Vec::new();
     for _ in 0..3 {
         followers.push(Follower::after(&server, &first).await);
     }
-    // By the time of the first comment one of them has failed to read, while the others waited.
+    // Before the first comment one stream failed to read, while the others waited.
     for follower in &mut followers {
         let beginning = follower.message().await.unwrap();
         let retry = beginning.retry.filter(|retry| RETRY.contains(retry));
@@ -320,7 +319,7 @@ async fn a_journal_that_is_away_is_waited_for(db: TestDb) {
 }
 
 #[on_both]
-async fn a_journal_that_stays_away_ends_the_stream(db: TestDb) {
+async fn a_missing_journal_ends_the_stream(db: TestDb) {
     let (patience, comment_every) = (Duration::from_millis(500), Duration::from_millis(500));
     let (server, obstacle, first, events) = obstructed(&db, patience, comment_every, 10).await;
     for _ in 0..2 {
@@ -334,7 +333,7 @@ async fn a_journal_that_stays_away_ends_the_stream(db: TestDb) {
 }
 
 #[on_both]
-async fn whoever_was_cut_off_with_others_reads_with_them(db: TestDb) {
+async fn streams_at_one_position_share_reads(db: TestDb) {
     const READS: usize = 1_000;
     let (patience, comment_every) = (Duration::from_secs(20), Duration::from_secs(15));
     let (server, obstacle, first, events) = obstructed(&db, patience, comment_every, 300).await;
@@ -362,7 +361,11 @@ async fn streams_that_wait_for_the_journal_end_when_the_server_stops(db: TestDb)
     for follower in &mut followers {
         let retry = follower.message().await.unwrap().retry;
         assert!(retry.is_some_and(|retry| RETRY.contains(&retry)), "{retry:?}");
-        assert_eq!(follower.message().await.unwrap().comments, 1, "it lives meanwhile");
+        assert_eq!(
+            follower.message().await.unwrap().comments,
+            1,
+            "the stream sends comments meanwhile"
+        );
     }
     let begun = Instant::now();
     let stopped = server.stop();
@@ -375,9 +378,9 @@ async fn streams_that_wait_for_the_journal_end_when_the_server_stops(db: TestDb)
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
-/// As a failover does that forgets what was acknowledged.
+/// As after a failover that lost acknowledged batches.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_history_that_was_replaced_is_told() {
+async fn a_replaced_history_causes_a_resync() {
     let db = TestDb::postgres().await;
     let server = db.serve_size(3).await;
     let mut follower = Follower::of(&server).await;

@@ -1,4 +1,4 @@
-//! Questions to the history: which leases, a page at a time.
+//! Lease search: filters and pages.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -16,12 +16,12 @@ async fn ask(server: &TestServer, query: &str) -> Vec<Value> {
     answer["leases"].as_array().unwrap().clone()
 }
 
-/// The fences of the leases that are found.
+/// Fences of the leases found.
 async fn fences(server: &TestServer, query: &str) -> Vec<i64> {
     ask(server, query).await.iter().map(|lease| lease["fence"].as_i64().unwrap()).collect()
 }
 
-/// Leases 1 to 7 on three tokens: released, cleared, expired, evicted, and three that run.
+/// Leases 1 to 7 on three tokens: released, cleared, expired, evicted, and three running.
 async fn eventful(db: &TestDb) -> (TestServer, Vec<Value>) {
     let server = db.serve_size(3).await;
     let mut leases = vec![server.allocate("Ann").await];
@@ -30,7 +30,7 @@ async fn eventful(db: &TestDb) -> (TestServer, Vec<Value>) {
     server.delete("/api/tokens/clear-active").await;
     let short = r#"{"user_id":"Ann","lease_seconds":0.001}"#;
     leases.push(server.send("application/json", short).await.json());
-    eventually("it has expired", async || server.active().await == 0).await;
+    eventually("the lease has expired", async || server.active().await == 0).await;
     for user in ["Ann", "0198C1B2-7A43-7CC0-8F0E-0123456789AB", "Ann"] {
         leases.push(server.allocate(user).await);
     }
@@ -39,7 +39,7 @@ async fn eventful(db: &TestDb) -> (TestServer, Vec<Value>) {
 }
 
 #[on_both]
-async fn every_filter_finds_what_it_names(db: TestDb) {
+async fn every_filter_selects(db: TestDb) {
     let (server, leases) = eventful(&db).await;
     let all = ask(&server, "").await;
     let found: Vec<i64> = all.iter().map(|lease| lease["fence"].as_i64().unwrap()).collect();
@@ -89,14 +89,14 @@ async fn every_filter_finds_what_it_names(db: TestDb) {
     let from = format!("?from={}", started(3));
     assert_eq!(fences(&server, &from).await, [7, 6, 5, 4], "from is included");
     let to = format!("?from={}&to={}", started(1), started(3));
-    assert_eq!(fences(&server, &to).await, [3, 2], "to is not");
+    assert_eq!(fences(&server, &to).await, [3, 2], "to is excluded");
 }
 
 #[on_both]
-async fn who_held_what_at_a_time_is_told(db: TestDb) {
+async fn holders_at_a_time_are_found(db: TestDb) {
     let (server, leases) = eventful(&db).await;
     let at = async |time: &Value| fences(&server, &format!("?at={}", text(time))).await;
-    // A lease is held from its very start to its end, which is not part of it.
+    // A lease lasts from its start, inclusive, to its end, exclusive.
     for lease in &leases {
         let held = at(&lease["activated_at"]).await;
         assert!(held.contains(&lease["fence"].as_i64().unwrap()), "{lease}: {held:?}");
@@ -123,7 +123,7 @@ async fn times_may_have_any_offset(db: TestDb) {
     }
 }
 
-/// The pages of an answer, each by its fences, followed from one to the next.
+/// Fences of each page, by following the links.
 async fn pages(server: &TestServer, path: &str) -> Vec<Vec<i64>> {
     let (mut pages, mut path) = (Vec::new(), Some(path.to_owned()));
     while let Some(this) = path {
@@ -159,7 +159,7 @@ async fn leases_are_paged(db: TestDb) {
 }
 
 #[on_both]
-async fn pages_follow_no_newer_leases(db: TestDb) {
+async fn pages_exclude_newer_leases(db: TestDb) {
     let server = db.serve_size(3).await;
     for _ in 0..6 {
         server.allocate("a").await;
@@ -174,7 +174,7 @@ async fn pages_follow_no_newer_leases(db: TestDb) {
 }
 
 #[on_both]
-async fn bad_questions_are_told(db: TestDb) {
+async fn invalid_searches_are_rejected(db: TestDb) {
     let server = db.serve().await;
     server.allocate("a").await;
     for (query, says) in [

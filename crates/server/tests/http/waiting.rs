@@ -1,4 +1,4 @@
-//! Those who wait for a token, and those who go away: without it, or just before they are answered.
+//! Waiting for a token, and clients that leave before the answer.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use store::Wanted;
 
 use crate::harness::{Serve as _, TestServer, client_builder, text};
 use crate::obstacle::Obstacle;
-use crate::wire::Wire;
+use crate::raw::Wire;
 use testbed::{TestDb, eventually, on_both};
 
 const WAIT: Policy =
@@ -19,7 +19,7 @@ async fn open(db: &TestDb) -> TestServer {
     db.serve_policy(Some(1), WAIT, Settings::default()).await
 }
 
-/// An allocation as it goes over the wire.
+/// Bytes of an allocation request.
 fn allocation(body: &Value, header: &str) -> String {
     let body = body.to_string();
     format!(
@@ -29,7 +29,7 @@ fn allocation(body: &Value, header: &str) -> String {
     )
 }
 
-/// Somebody who has begun to wait for a token, with that many in the queue then.
+/// Connection of a client that waits, once the queue has `count` entries.
 async fn waiter(server: &TestServer, user: &str, waiting: usize) -> Wire {
     let mut wire = Wire::to(server.address).await;
     wire.send(&allocation(&json!({ "user_id": user, "wait_seconds": 60 }), "")).await;
@@ -38,11 +38,13 @@ async fn waiter(server: &TestServer, user: &str, waiting: usize) -> Wire {
 }
 
 async fn until_waiting(server: &TestServer, count: usize) {
-    eventually("so many wait", async || server.get("/api/pool").await.json()["waiting"] == count)
-        .await;
+    eventually("the queue has that length", async || {
+        server.get("/api/pool").await.json()["waiting"] == count
+    })
+    .await;
 }
 
-/// What somebody who waited has got.
+/// Answer that a waiting client gets.
 async fn got(wire: &mut Wire) -> Value {
     let answer = wire.until(r#","evicted":null}"#).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
@@ -54,7 +56,7 @@ async fn release(server: &TestServer, lease: &Value) {
     assert_eq!(answer.status, 200, "{}", answer.text);
 }
 
-/// The users who have had the only token, in their order, and why their leases ended.
+/// Users that had the only token, in order, and the end reasons of their leases.
 async fn holders(server: &TestServer) -> Vec<(String, Option<String>)> {
     let id = server.ids("/api/tokens").await[0].clone();
     let history = server.get(&format!("/api/tokens/{id}/history")).await.json();
@@ -64,8 +66,8 @@ async fn holders(server: &TestServer) -> Vec<(String, Option<String>)> {
 }
 
 #[on_both]
-async fn whoever_waits_is_served(db: TestDb) {
-    // All limits that a connection and an answer have otherwise are shorter than the wait.
+async fn a_waiting_client_is_served(db: TestDb) {
+    // All other time limits of connections and answers are shorter than the wait.
     let short = Duration::from_millis(500);
     let settings = Settings {
         header_timeout: short,
@@ -81,12 +83,12 @@ async fn whoever_waits_is_served(db: TestDb) {
     release(&server, &held).await;
     let granted = got(&mut wire).await;
     assert_eq!((&granted["user"], &granted["token_id"]), (&json!("b"), &held["token_id"]));
-    assert_eq!(granted["expires_in"], 120, "it begins when the wait is over");
+    assert_eq!(granted["expires_in"], 120, "the lease starts after the wait");
     assert_eq!(server.get("/api/pool").await.json()["waiting"], 0);
 }
 
 #[on_both]
-async fn whoever_waits_in_vain_is_told_the_place(db: TestDb) {
+async fn a_wait_that_times_out_reports_the_place(db: TestDb) {
     let server = open(&db).await;
     server.allocate("a").await;
     let _first = waiter(&server, "b", 1).await;
@@ -99,14 +101,14 @@ async fn whoever_waits_in_vain_is_told_the_place(db: TestDb) {
     );
     let retry_after: u64 = answer.header("retry-after").parse().unwrap();
     assert!((60..=120).contains(&retry_after), "{retry_after}");
-    // Not to wait at all can be asked for, too.
+    // A request may ask not to wait at all.
     let at_once = server.send("application/json", r#"{"user_id":"c","wait_seconds":0}"#).await;
     at_once.problem(503, "pool-full");
     until_waiting(&server, 1).await;
 }
 
 #[on_both]
-async fn a_pool_that_lets_wait_does_so_unasked(db: TestDb) {
+async fn under_when_full_wait_every_request_waits(db: TestDb) {
     let server = open(&db).await;
     let held = server.allocate("a").await;
     let mut wire = Wire::to(server.address).await;
@@ -117,7 +119,7 @@ async fn a_pool_that_lets_wait_does_so_unasked(db: TestDb) {
 }
 
 #[on_both]
-async fn whoever_gives_up_leaves_the_queue(db: TestDb) {
+async fn a_client_that_disconnects_leaves_the_queue(db: TestDb) {
     let server = open(&db).await;
     let held = server.allocate("a").await;
     for http2 in [false, true] {
@@ -134,12 +136,12 @@ async fn whoever_gives_up_leaves_the_queue(db: TestDb) {
 }
 
 #[on_both]
-async fn whoever_gives_up_leaves_the_queue_whatever_else_it_sent(db: TestDb) {
+async fn a_client_that_disconnects_after_more_data_leaves_the_queue(db: TestDb) {
     let server = open(&db).await;
     let held = server.allocate("a").await;
     let line = "\r\n".to_owned();
     let next = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned();
-    // More than is read ahead.
+    // More than the server reads ahead.
     let many = next.repeat(800);
     for more in [&line, &next, &many] {
         let mut gone = Wire::to(server.address).await;
@@ -169,8 +171,8 @@ async fn whoever_gives_up_leaves_the_queue_whatever_else_it_sent(db: TestDb) {
 }
 
 #[on_both]
-async fn a_plain_allocation_goes_behind_those_who_wait(db: TestDb) {
-    // Nothing may be evicted for a second, so that even with the default policy one waits.
+async fn an_allocation_without_wait_does_not_overtake_the_queue(db: TestDb) {
+    // No lease is evictable for a second, so the default policy queues, too.
     let min_hold = Duration::from_secs(1);
     let policy = Policy { min_hold, ..Policy::of_lease(Duration::from_mins(2)) };
     let server = db.serve_policy(Some(1), policy, Settings::default()).await;
@@ -181,11 +183,14 @@ async fn a_plain_allocation_goes_behind_those_who_wait(db: TestDb) {
     assert_eq!(plain.json()["position"], 2);
     let answer = wire.until("}}").await;
     assert!(answer.contains(r#""user":"b""#), "{answer}");
-    assert!(answer.contains(&text(&held["lease_id"])), "it says whom it evicted: {answer}");
+    assert!(
+        answer.contains(&text(&held["lease_id"])),
+        "the answer names the evicted lease: {answer}"
+    );
 }
 
 #[on_both]
-async fn of_two_hundred_half_leave_and_the_others_are_served_in_order(db: TestDb) {
+async fn of_200_waiting_clients_half_leave_and_the_rest_is_served_in_order(db: TestDb) {
     let server = open(&db).await;
     let mut lease = server.allocate("holder").await;
     let mut waiters = Vec::new();
@@ -203,12 +208,12 @@ async fn of_two_hundred_half_leave_and_the_others_are_served_in_order(db: TestDb
         expected.push((text(&lease["user"]), Some("released".to_owned())));
     }
     release(&server, &lease).await;
-    assert_eq!(holders(&server).await, expected, "nobody who left had it, however briefly");
+    assert_eq!(holders(&server).await, expected, "clients that left never had the token");
     assert_eq!(server.active().await, 0);
 }
 
 #[on_both]
-async fn those_who_wait_are_told_when_the_server_stops(db: TestDb) {
+async fn waiting_requests_are_answered_at_shutdown(db: TestDb) {
     let server = open(&db).await;
     server.allocate("a").await;
     let mut wire = waiter(&server, "b", 1).await;
@@ -226,8 +231,7 @@ async fn those_who_wait_are_told_when_the_server_stops(db: TestDb) {
     assert_eq!(holders(&server).await, [("a".to_owned(), None)]);
 }
 
-/// A server whose database keeps the next commit back, and the connection by which an allocation came
-/// whose commit is kept back, and which then is cut.
+/// A server whose database holds back the next commit, of an allocation whose connection is then closed.
 async fn cut_before_the_answer(db: &TestDb, header: &str) -> TestServer {
     let (database, obstacle) = Obstacle::before(db.database());
     let wanted = Wanted { size: Some(1), ..Wanted::default() };
@@ -243,15 +247,15 @@ async fn cut_before_the_answer(db: &TestDb, header: &str) -> TestServer {
     let mut wire = Wire::to(server.address).await;
     wire.send(&allocation(&json!({ "user_id": "a" }), header)).await;
     obstacle.committed().await;
-    // Once the server has noticed, it closes its side, too.
+    // The server closes its side once it notices.
     tokio::io::AsyncWriteExt::shutdown(&mut wire.0).await.unwrap();
-    assert_eq!(wire.rest().await, "", "there was no answer");
+    assert_eq!(wire.rest().await, "", "no answer was sent");
     obstacle.open();
     server
 }
 
 #[on_both]
-async fn a_lease_whose_answer_was_lost_is_released(db: TestDb) {
+async fn a_lease_whose_answer_is_lost_is_released(db: TestDb) {
     let server = cut_before_the_answer(&db, "").await;
     let released = [("a".to_owned(), Some("released".to_owned()))];
     eventually("the lease is released", async || holders(&server).await == released).await;
@@ -259,7 +263,7 @@ async fn a_lease_whose_answer_was_lost_is_released(db: TestDb) {
 }
 
 #[on_both]
-async fn a_lost_answer_is_given_again_under_its_key(db: TestDb) {
+async fn a_lost_answer_is_repeated_under_its_key(db: TestDb) {
     let server = cut_before_the_answer(&db, "Idempotency-Key: \"k\"\r\n").await;
     let again = server.allocate_once(&json!({ "user_id": "a" }), "k").await;
     assert_eq!(again.status, 200, "{}", again.text);

@@ -1,0 +1,365 @@
+use std::collections::VecDeque;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pool::{
+    Command, HEARTBEAT_INTERVAL, HumanDuration, LeaseId, Outcome, Refusal, Ticket, Timestamp,
+    Waiting,
+};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{Instrument as _, Span, warn};
+
+use crate::held::HeldRequest;
+use crate::housekeeping::Housekeeping;
+use crate::mailbox::{Left, Request};
+use crate::run::{BACKOFF, Fatal};
+use crate::writer::{Failure, Writer};
+use crate::{Error, Health, spans};
+
+/// The longest sleep: a clock may be set, and other servers may have started leases.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// Maximum time for which a stopping engine answers the requests that it has.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The loop of the engine: waits until there is something to do, then does it.
+pub(crate) struct EngineLoop {
+    pub writer: Writer,
+    pub waiting: VecDeque<Request>,
+    pub mailbox: mpsc::Receiver<Request>,
+    pub withdrawals: mpsc::UnboundedReceiver<Left>,
+    pub housekeeping: Housekeeping,
+    /// How many commands are decided together at most.
+    pub batch: usize,
+    pub jitter: Duration,
+    pub shared_database: bool,
+    /// When the tickets of this server were last looked after.
+    pub tended: Option<Instant>,
+    /// How often that was.
+    pub tends: u32,
+}
+
+impl EngineLoop {
+    pub async fn take(mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), Fatal> {
+        let mut backoff = BACKOFF.0;
+        let mut stopping: Option<Instant> = None;
+        loop {
+            if stopping.is_none() {
+                tokio::select! {
+                    biased;
+                    () = &mut stop => {
+                        self.mailbox.close();
+                        stopping = Some(Instant::now());
+                    }
+                    () = self.wait() => {}
+                }
+            }
+            self.gather();
+            self.tend_queue();
+            if stopping.is_some() {
+                self.dismiss();
+            }
+            if stopping.is_some_and(|since| !self.pressed() || since.elapsed() > DRAIN_TIMEOUT) {
+                return Ok(());
+            }
+            let taken = self.turn_in_sight().await;
+            self.writer.shared.metrics.left(self.waiting.len());
+            let Err(failure) = taken else {
+                self.writer.shared.set_health(Health::Ready);
+                backoff = BACKOFF.0;
+                continue;
+            };
+            self.note(failure)?;
+            tokio::time::sleep(backoff + self.jitter).await;
+            backoff = (backoff * 2).min(BACKOFF.1);
+        }
+    }
+
+    /// Takes note of what went wrong in a turn that is to be tried again.
+    fn note(&self, failure: Failure) -> Result<(), Fatal> {
+        let shared = &self.writer.shared;
+        match failure {
+            Failure::Away => {
+                shared.metrics.failures.inc();
+                shared.writing_failed();
+                shared.time.forget_clock();
+            }
+            Failure::Mismatch(of) => {
+                shared.metrics.mismatched(of);
+                shared.set_health(Health::Ready);
+            }
+            Failure::Operator(sentence) => return Err(Fatal(sentence)),
+        }
+        Ok(())
+    }
+
+    /// Returns when there is something to do: a command, or a moment at which something may happen
+    /// by itself.
+    async fn wait(&mut self) {
+        if self.pressed() {
+            return;
+        }
+        let sleep = self.until_next_moment().min(LONGEST_SLEEP) + self.jitter;
+        tokio::select! {
+            biased;
+            left = self.withdrawals.recv() => {
+                if let Some(left) = left {
+                    self.withdraw(left);
+                }
+            }
+            // Once all handles are gone there is nothing to wait for here.
+            request = self.mailbox.recv(), if !self.mailbox.is_closed() => {
+                self.waiting.extend(request);
+            }
+            () = self.writer.notifier.notified() => {}
+            () = tokio::time::sleep(sleep) => {}
+        }
+    }
+
+    /// Whether there is something to do without waiting for it.
+    fn pressed(&self) -> bool {
+        !self.waiting.is_empty() || self.writer.begun || self.writer.unsettled.is_some()
+    }
+
+    /// Takes in all that waits, up to the limit of a batch.
+    fn gather(&mut self) {
+        while let Ok(left) = self.withdrawals.try_recv() {
+            self.withdraw(left);
+        }
+        if self.writer.shared.health().is_trouble() {
+            keep_wanted(&mut self.waiting, &mut self.mailbox, self.batch);
+            self.writer.shared.metrics.left(self.waiting.len());
+        }
+        while self.waiting.len() < self.batch
+            && let Ok(request) = self.mailbox.try_recv()
+        {
+            self.waiting.push_back(request);
+        }
+    }
+
+    fn withdraw(&mut self, left: Left) {
+        match left {
+            Left::Lease(lease_id) => {
+                self.writer.held.take(lease_id);
+                self.waiting.push_back(Request::unattended(Command::Withdraw { lease_id }));
+            }
+            Left::Ticket(ticket) => self.writer.held.left(ticket),
+        }
+    }
+
+    /// Looks after the tickets of this server: answers the requests that are due and, about once a
+    /// second, asks again for tickets that were lost, ends those that have lapsed, and lets the other
+    /// servers know that this one is alive.
+    fn tend_queue(&mut self) {
+        self.writer.held.look(!self.writer.shared.health().is_trouble());
+        self.answer_due();
+        if self.tended.is_some_and(|last| last.elapsed() < HEARTBEAT_INTERVAL) {
+            return;
+        }
+        self.tended = Some(Instant::now());
+        for ticket in self.without_place() {
+            self.waiting.extend(self.writer.held.take(ticket));
+        }
+        let lapsed = {
+            let (held, shared) = (&mut self.writer.held, &self.writer.shared);
+            let server = Some(shared.server).filter(|_| self.shared_database);
+            let copy = shared.copy();
+            copy.as_ref().map(|copy| held.lapsed(&copy.pool, server)).unwrap_or_default()
+        };
+        let lapse = |lease_id| Request::unattended(Command::Lapse { lease_id });
+        self.waiting.extend(lapsed.into_iter().map(lapse));
+        // One that could not be written waits still.
+        let pending = || self.waiting.iter().any(|one| matches!(one.command, Command::Heartbeat));
+        if self.shared_database && self.writer.held.has_tickets() && !pending() {
+            self.waiting.push_back(Request::unattended(Command::Heartbeat));
+        }
+    }
+
+    /// Answers the requests whose wait is over, and those that are to be told their place by now.
+    fn answer_due(&mut self) {
+        if self.writer.held.is_empty() {
+            return;
+        }
+        let now = self.writer.shared.estimate();
+        for (ticket, held, over) in self.writer.held.due(now) {
+            let HeldRequest { request, until, position } = held;
+            if !request.take() {
+                self.withdraw(Left::of(ticket, &request));
+                continue;
+            }
+            let outcome = {
+                let copy = self.writer.shared.copy();
+                let pool = copy.as_ref().map(|copy| &copy.pool);
+                // Another batch may have taken note of the end already.
+                let waiting = pool.and_then(|pool| pool.place_in_queue(ticket));
+                let position = waiting.map_or(position, |waiting| waiting.position);
+                if over {
+                    let next_end = pool.and_then(|pool| pool.next_end(now));
+                    let retry_after = next_end.map_or(Duration::ZERO, |at| at.since(now));
+                    Outcome::NotAllocated(Refusal::Full { position, retry_after })
+                } else {
+                    let since = waiting.map(|waiting| waiting.since).or(request.queued_since);
+                    let since = since.unwrap_or(now);
+                    Outcome::Queued(Waiting { ticket, position, since, until })
+                }
+            };
+            if over {
+                let told = request.key().map(|key| Command::TimeoutDelivered { key });
+                let last = told.or_else(|| request.leaves_queue());
+                self.waiting.extend(last.map(Request::unattended));
+            }
+            request.deliver(outcome, now, &self.writer.withdrawals);
+            if !over {
+                self.writer.held.left(ticket);
+            }
+        }
+    }
+
+    /// The tickets of requests that wait here, but whose place the other servers have given up, or a
+    /// restored database has forgotten; and, now and then, those that another server serves, because
+    /// their clients asked there, too.
+    fn without_place(&mut self) -> Vec<LeaseId> {
+        /// Where a client waits at two servers, its ticket does not move each second.
+        const BACK_AFTER: u32 = 5;
+        self.tends = self.tends.wrapping_add(1);
+        let shared = &self.writer.shared;
+        let copy = shared.copy();
+        let Some(pool) = copy.as_ref().map(|copy| &copy.pool) else { return Vec::new() };
+        let elsewhere = |ticket: &Ticket| {
+            ticket.server != shared.server && self.tends.is_multiple_of(BACK_AFTER)
+        };
+        let mut tickets = self.writer.held.tickets();
+        tickets.retain(|ticket| pool.ticket(*ticket).is_none_or(elsewhere));
+        tickets
+    }
+
+    /// Refuses all requests that wait in the pool's queue. Tickets with a key are kept.
+    fn dismiss(&mut self) {
+        for ticket in self.writer.held.tickets() {
+            for request in self.writer.held.take(ticket) {
+                if !request.is_kept() {
+                    self.waiting.extend(request.leaves_queue().map(Request::unattended));
+                }
+                if request.take() {
+                    request.refuse(Error::Stopping);
+                }
+            }
+        }
+    }
+
+    /// Takes a turn. One that takes longer than clients wait shows that the database does not answer;
+    /// but it goes on, since the outcome of what was sent has to be known.
+    async fn turn_in_sight(&mut self) -> Result<(), Failure> {
+        let shared = Arc::clone(&self.writer.shared);
+        let mut turn = pin!(self.turn());
+        if let Ok(taken) = tokio::time::timeout(shared.timeout, &mut turn).await {
+            return taken;
+        }
+        warn!(waited = %HumanDuration(shared.timeout), "database does not answer; waiting on");
+        shared.set_health(Health::Away);
+        turn.await
+    }
+
+    async fn turn(&mut self) -> Result<(), Failure> {
+        let away = self.writer.shared.health().is_trouble();
+        let idle = !self.pressed() && !away && !self.writer.has_to_load();
+        if idle && self.shared_database {
+            // Other servers may have started leases, or written down the expiry by now; and this is
+            // how an idle server learns that the database is away.
+            match self.writer.shared.catch_up().await {
+                Ok(_) | Err(Error::Busy { .. }) => {}
+                Err(_) => return Err(Failure::Away),
+            }
+        } else if idle {
+            self.writer.store.check().await?;
+        }
+        if !away {
+            // Also among commands: they may all change nothing.
+            self.witness();
+        }
+        if idle && !self.pressed() && !self.is_time() && !self.housekeeping.is_due(0) {
+            return Ok(());
+        }
+        if self.pressed() || away || self.writer.has_to_load() || self.is_time() {
+            // Nothing may be begun during housekeeping, nor when this is to be the last batch.
+            let may_begin = !self.housekeeping.is_due(1) && !self.mailbox.is_closed();
+            let span = spans::batch(&self.waiting, self.batch);
+            self.writer.span.clone_from(&span);
+            let attempt = self.writer.attempt(&mut self.waiting, self.batch, may_begin);
+            let attempted = attempt.instrument(span).await;
+            self.writer.span = Span::none();
+            if attempted? {
+                self.housekeeping.note_batch();
+            }
+            if std::mem::take(&mut self.writer.key_limits.overdue) {
+                self.housekeeping.forget_keys_soon();
+            }
+        }
+        if self.housekeeping.is_due(0) && !self.writer.begun && self.writer.unsettled.is_none() {
+            let now = self.writer.shared.estimate();
+            self.housekeeping.step(&mut *self.writer.store, &self.writer.shared.metrics, now).await;
+        }
+        Ok(())
+    }
+
+    /// Writes down that the database can be reached while another server with tickets is silent, so that
+    /// these lapse in time if it is dead.
+    fn witness(&mut self) {
+        let (shared, now) = (&self.writer.shared, self.writer.shared.estimate());
+        let needed = shared
+            .copy()
+            .as_ref()
+            .is_some_and(|copy| copy.pool.needs_witness(&shared.observer(copy, now)));
+        if needed {
+            self.waiting.push_back(Request::unattended(Command::Heartbeat));
+        }
+    }
+
+    /// Whether a moment has come at which something happens by itself.
+    fn is_time(&self) -> bool {
+        let now = self.writer.shared.estimate();
+        self.next_moment(now).is_some_and(|at| at <= now)
+    }
+
+    /// How long until something may happen by itself, or somebody has to be told that it did not, or
+    /// that this server is alive, by the latest that is known of the pool's time.
+    fn until_next_moment(&self) -> Duration {
+        let now = self.writer.shared.estimate();
+        let next = self.next_moment(now).map(|at| at.since(now));
+        let due = self.writer.held.until_due(now);
+        let tended = self.tended.filter(|_| self.writer.held.has_tickets());
+        let tend = tended.map(|last| HEARTBEAT_INTERVAL.saturating_sub(last.elapsed()));
+        let housekeeping = self.housekeeping.until_due();
+        [next, due, tend].into_iter().flatten().fold(housekeeping, Duration::min)
+    }
+
+    /// The next deadline, or when the first in the queue can be served, or when another server will
+    /// have been silent for too long, whichever is first.
+    fn next_moment(&self, now: Timestamp) -> Option<Timestamp> {
+        let shared = &self.writer.shared;
+        let copy = shared.copy();
+        let copy = copy.as_ref()?;
+        let (pool, observer) = (&copy.pool, shared.observer(copy, now));
+        let connected = |ticket: &Ticket| !self.writer.held.is_absent(ticket.lease_id);
+        let chance = pool.next_chance(&observer, connected);
+        let death = pool.next_death(&observer);
+        pool.next_deadline().into_iter().chain(chance).chain(death).min()
+    }
+}
+
+/// Drops those whom nobody waits for any more, and takes in the others, up to `most`: while nothing
+/// can be decided, the mailbox is not to fill with requests that were answered long ago.
+pub(crate) fn keep_wanted(
+    waiting: &mut VecDeque<Request>,
+    mailbox: &mut mpsc::Receiver<Request>,
+    most: usize,
+) {
+    waiting.retain(Request::is_wanted);
+    while waiting.len() < most
+        && let Ok(request) = mailbox.try_recv()
+    {
+        waiting.extend(Some(request).filter(Request::is_wanted));
+    }
+}

@@ -1,0 +1,68 @@
+use async_trait::async_trait;
+use pool::{Fence, Lease, LeaseId, TokenId};
+use store::{LeasePage, LeaseQuery, LeaseRecord};
+use uuid::Uuid;
+
+use super::*;
+
+/// Readers that answer a probe or not, and are asked nothing else.
+struct Probed(Arc<AtomicBool>);
+
+#[async_trait]
+impl Reader for Probed {
+    fn shared(&self) -> bool {
+        false
+    }
+    async fn probe(&self) -> Result<(), store::Error> {
+        if self.0.load(SeqCst) { Ok(()) } else { std::future::pending().await }
+    }
+    async fn news(&self, _: &Position) -> Result<(Timestamp, News), store::Error> {
+        unimplemented!()
+    }
+    fn now(&self) -> Option<Timestamp> {
+        None
+    }
+    async fn history(
+        &self,
+        _: TokenId,
+        _: Option<Fence>,
+        _: usize,
+    ) -> Result<Vec<LeaseRecord>, store::Error> {
+        unimplemented!()
+    }
+    async fn lease(&self, _: LeaseId) -> Result<Option<LeaseRecord>, store::Error> {
+        unimplemented!()
+    }
+    async fn leases(&self, _: &[LeaseId]) -> Result<Vec<Lease>, store::Error> {
+        unimplemented!()
+    }
+    async fn search(&self, _: &LeaseQuery) -> Result<LeasePage, store::Error> {
+        unimplemented!()
+    }
+    async fn journal(&self, _: i64, _: i64, _: usize) -> Result<Option<Vec<Entry>>, store::Error> {
+        unimplemented!()
+    }
+}
+
+#[tokio::test]
+async fn readers_that_do_not_answer_show() {
+    let (shared, _asker, _settler) = Shared::new(Duration::from_millis(10), ServerId(Uuid::nil()));
+    let answers = Arc::new(AtomicBool::new(true));
+    assert!(shared.reader.set(Arc::new(Probed(Arc::clone(&answers)))).is_ok());
+    let until = async |readable: bool| {
+        while shared.is_readable() != readable {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let change = async {
+        answers.store(false, SeqCst);
+        until(false).await;
+        answers.store(true, SeqCst);
+        until(true).await;
+    };
+    tokio::select! {
+        () = shared.probe() => unreachable!("it has no end"),
+        () = change => {}
+        () = tokio::time::sleep(Duration::from_secs(30)) => panic!("it did not show"),
+    }
+}

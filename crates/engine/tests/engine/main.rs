@@ -1,0 +1,15 @@
+//! The engine on real databases. One binary, so that all tests share one PostgreSQL cluster.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod clocks;
+mod faults;
+mod faulty;
+mod full_disk;
+mod holding;
+mod keys;
+mod leases;
+mod proxy;
+mod queue;
+mod reads;
+mod support;
+mod tickets;

@@ -1,0 +1,62 @@
+//! Behaviour of every database. Each case runs on SQLite and on PostgreSQL.
+
+mod batches;
+mod history;
+pub mod imports;
+mod journal;
+mod keys;
+mod opening;
+mod policies;
+mod queue;
+mod renewals;
+mod restoring;
+pub mod search;
+pub mod server;
+mod sweeping;
+
+use store::Database;
+use testbed::TestDb;
+
+use crate::postgres::Fresh;
+use crate::sqlite::Directory;
+
+/// Where one database is, or will be. It goes when this is dropped.
+pub trait AnyDb: Send + Sync {
+    /// The database as a server that starts now finds it. Each call is like another program:
+    /// nothing but the database itself is shared.
+    fn database(&self) -> Box<dyn Database>;
+
+    /// Does at once what the database itself does as it finds the time, if there is anything.
+    fn catch_up(&self) {}
+}
+
+/// An empty database of either kind.
+pub enum EmptyDb {
+    Sqlite(Directory),
+    Postgres(Fresh),
+}
+
+impl From<TestDb> for EmptyDb {
+    fn from(db: TestDb) -> Self {
+        if db.url().starts_with("sqlite:") {
+            EmptyDb::Sqlite(Directory::of(db))
+        } else {
+            EmptyDb::Postgres(Fresh(db.url().to_owned()))
+        }
+    }
+}
+
+impl AnyDb for EmptyDb {
+    fn database(&self) -> Box<dyn Database> {
+        match self {
+            EmptyDb::Sqlite(directory) => directory.database(),
+            EmptyDb::Postgres(fresh) => fresh.database(),
+        }
+    }
+
+    fn catch_up(&self) {
+        if let EmptyDb::Sqlite(directory) = self {
+            directory.catch_up();
+        }
+    }
+}

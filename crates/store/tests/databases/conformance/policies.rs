@@ -1,0 +1,73 @@
+use std::time::Duration;
+
+use pool::{Change, Policy, PolicyPatch, WhenFull};
+use store::Wanted;
+use testbed::on_both;
+
+use super::server::{ANY, MINUTE, Server, refusal, tokens, under};
+use super::{AnyDb as _, EmptyDb};
+
+const STRICT: Policy = Policy {
+    lease: Duration::from_micros(10_000_001),
+    max_lease: Some(Duration::from_secs(30)),
+    when_full: WhenFull::Reject,
+    min_hold: Duration::from_micros(1),
+    max_per_user: Some(u32::MAX),
+};
+
+#[on_both]
+async fn a_new_pool_keeps_the_whole_policy(db: EmptyDb) {
+    let server = Server::start(&db, under(STRICT, 2)).await;
+    assert_eq!(server.pool.policy(), STRICT);
+    assert_eq!(server.restart(&db).await.pool.policy(), STRICT);
+}
+
+#[on_both]
+async fn each_rule_is_updated_alone(db: EmptyDb) {
+    let seconds = Duration::from_secs;
+    let nothing = PolicyPatch::default();
+    let mut policy = Server::start(&db, under(STRICT, 2)).await.pool.policy();
+    let changes = [
+        PolicyPatch { lease: Some(seconds(20)), ..nothing },
+        PolicyPatch { max_lease: Some(None), ..nothing },
+        PolicyPatch { max_lease: Some(Some(seconds(40))), ..nothing },
+        PolicyPatch { when_full: Some(WhenFull::Wait), ..nothing },
+        PolicyPatch { when_full: Some(WhenFull::EvictOldest), ..nothing },
+        PolicyPatch { min_hold: Some(seconds(20)), ..nothing },
+        PolicyPatch { max_per_user: Some(None), ..nothing },
+        PolicyPatch { max_per_user: Some(Some(1)), ..nothing },
+    ];
+    for change in changes {
+        let wanted = Wanted { policy: change, ..ANY };
+        let sentence = refusal(db.database().open(wanted).await);
+        assert!(sentence.contains("--update-policy"), "{sentence}");
+        let updated = Wanted { update_policy: true, ..wanted };
+        let updated = Server::start(&db, updated).await.pool.policy();
+        assert_ne!(updated, policy, "{change:?}");
+        policy = change.apply(policy);
+        assert_eq!(updated, policy);
+        assert_eq!(Server::start(&db, wanted).await.pool.policy(), policy);
+    }
+}
+
+#[on_both]
+async fn an_update_of_every_rule_is_in_the_journal(db: EmptyDb) {
+    let before = Server::start(&db, tokens(2)).await.position;
+    let wanted = Wanted { update_policy: true, ..under(STRICT, 2) };
+    let server = Server::start(&db, wanted).await;
+    let (epoch, version) = (before.epoch, before.version + 1);
+    let entries = server.reader.journal(epoch, version, 9).await.unwrap().unwrap();
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].changes, [Change::PolicyChanged(STRICT)]);
+    assert_eq!(entries[0].position, server.position);
+}
+
+#[on_both]
+async fn a_batch_may_change_the_policy(db: EmptyDb) {
+    let mut server = Server::start(&db, tokens(2)).await;
+    let (mut entry, _) = server.decide(&[]).await;
+    let wait = Policy { when_full: WhenFull::Wait, ..MINUTE };
+    entry.changes = vec![Change::PolicyChanged(wait), Change::PolicyChanged(STRICT)];
+    server.commit(&entry).await.unwrap();
+    assert_eq!(server.restart(&db).await.pool.policy(), STRICT);
+}

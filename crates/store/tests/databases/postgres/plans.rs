@@ -1,0 +1,326 @@
+//! How PostgreSQL goes about the statements, on empty tables and on large ones.
+
+use pool::{EndReason, Fence, IdempotencyKey, User};
+use store::{LeasePage, LeaseQuery, Reader, Swept};
+use tokio_postgres::Client;
+
+use super::fresh;
+use super::statements::statement;
+use crate::conformance::AnyDb;
+use crate::conformance::search::everything;
+use crate::conformance::server::{Server, tokens};
+
+/// Sets what the sessions that write and read set for the planner.
+fn settings() -> String {
+    let source = include_str!("../../../src/postgres/connect/session.rs");
+    let always = source.split("impl Purpose").next().unwrap().lines();
+    let pairs = always.filter_map(|line| line.trim().strip_prefix("(\"")?.strip_suffix("\"),"));
+    let pairs = pairs.filter_map(|pair| pair.split_once("\", \""));
+    let planner =
+        pairs.filter(|(name, _)| name.starts_with("enable_") || *name == "plan_cache_mode");
+    planner.map(|(name, value)| format!("set {name} = {value};")).collect::<Vec<_>>().concat()
+}
+
+const NOBODY: &str = "'00000000-0000-0000-0000-000000000000'";
+
+/// What explains `statement` when it is executed with parameters. Prepared statements keep their plan.
+async fn explain(prompt: &Client, how: &str, name: &str, parameters: &str) -> String {
+    let explain = format!("explain (costs off{how}) execute {name}({parameters})");
+    let rows = prompt.query(&explain, &[]).await.unwrap();
+    rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n")
+}
+
+/// The statements of the functions that change leases, with numbered parameters.
+async fn function(prompt: &Client, name: &str, array: &str, numbered: &str) -> String {
+    let source = "select prosrc from pg_proc where proname = $1";
+    let source: String = prompt.query_one(source, &[&name]).await.unwrap().get(0);
+    let update = &source[source.find("update").unwrap()..];
+    let update = &update[..update.find(';').unwrap()];
+    assert!(update.contains(array));
+    update.replace(array, numbered)
+}
+
+/// Statements by name, with parameters, and what of an index their plans have to say.
+async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&'static str>)> {
+    let by_chain = "Index Scan Backward using leases_token_id_previous_fence_key";
+    let by_time = "Index Scan Backward using leases_started_at_fence_idx";
+    let by_user = "Index Scan Backward using leases_user_id_idx";
+    let search = "1, now(), false, null, null, 9";
+    let mut all: Vec<_> = [
+        ("news", "1, 1, 10", vec!["batches_pkey"]),
+        ("newest", "1", vec!["batches_pkey"]),
+        ("journal", "1, 1, 1, 10", vec!["batches_pkey"]),
+        ("has", &format!("1, {NOBODY}, 1"), vec!["batches_pkey"]),
+        ("prune", "1, 1, now(), 1, 1", vec!["batches_pkey"]),
+        ("history", &format!("{NOBODY}, 9, 9"), vec![by_chain]),
+        ("latest_leases", "1", vec![by_chain]),
+        ("lease", NOBODY, vec!["leases_pkey"]),
+        ("leases", "'{}'", vec!["Index Scan using leases_pkey"]),
+        ("search_all", &format!("{search}, now(), 9, '-infinity'"), vec![by_time]),
+        ("search_user", &format!("{search}, {NOBODY}, null, 9, 1"), vec![by_user]),
+        ("search_token", &format!("{search}, {NOBODY}, 9, 1"), vec![by_chain]),
+        (
+            "search_bounds",
+            "now(), 9, '-infinity'",
+            vec![
+                "Index Only Scan using leases_started_at_fence_idx",
+                "Index Only Scan Backward using leases_started_at_fence_idx",
+            ],
+        ),
+        ("search_group", "9", vec!["Index Only Scan Backward using leases_user_id_idx"]),
+        ("search_place", "9", vec!["Index Scan using leases_user_id_idx"]),
+        (
+            "keys",
+            "1, 0, '{}', '{}'",
+            vec![
+                "Index Only Scan using idempotency_keys_pkey",
+                "Index Only Scan Backward using idempotency_keys_pkey",
+                "Index Scan using idempotency_keys_key_user_id_pool_key",
+                "Index Scan using leases_pkey",
+                by_chain,
+            ],
+        ),
+        ("use_keys", "1, 9, now(), '{}', '{}', '{}', '{}', '{}'", vec!["idempotency_keys_pkey"]),
+        ("forget_keys", "1, 0, now()", vec!["Index Scan using idempotency_keys_pkey"]),
+        (
+            "forget_keys_early",
+            "1, 0, now()",
+            vec!["Index Scan using idempotency_keys_pkey", "Index Scan using leases_pkey"],
+        ),
+        (
+            "key_ends",
+            "1, 0",
+            vec!["Index Scan using idempotency_keys_pkey", "Index Scan using leases_pkey"],
+        ),
+        ("key_users", "1, '{}'", vec!["Index Scan using idempotency_keys_pkey"]),
+        (
+            "forget_leases",
+            "1, '-infinity', 0, now()",
+            vec![
+                "Index Scan using leases_started_at_fence_idx",
+                "leases_token_id_previous_fence_key on leases later",
+                "idempotency_keys_lease_id_idx on idempotency_keys used",
+                "Index Scan using leases_pkey",
+            ],
+        ),
+    ]
+    .into_iter()
+    .map(|(name, parameters, ways)| (name, statement(name), parameters.to_owned(), ways))
+    .collect();
+    let end = function(
+        prompt,
+        "end_leases",
+        "unnest(ids, fences, ends, reasons)",
+        "unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[])",
+    );
+    let renew = function(
+        prompt,
+        "renew_leases",
+        "unnest(ids, fences, deadlines)",
+        "unnest($1::uuid[], $2::bigint[], $3::timestamptz[])",
+    );
+    let by_id = || vec!["Index Scan using leases_pkey", "Index Cond: (id = e.id)"];
+    all.push(("end_leases", end.await, "'{}', '{}', '{}', '{}'".to_owned(), by_id()));
+    let by_id = vec!["Index Scan using leases_pkey", "Index Cond: (id = r.id)"];
+    all.push(("renew_leases", renew.await, "'{}', '{}', '{}'".to_owned(), by_id));
+    all
+}
+
+/// Looks at the plans as they are made now; the sessions may keep them for long.
+async fn assert_plans(prompt: &Client) {
+    for (name, sql, parameters, ways) in statements(prompt).await {
+        prompt.batch_execute(&format!("prepare {name} as {sql}")).await.unwrap();
+        let plan = explain(prompt, "", name, &parameters).await;
+        prompt.batch_execute(&format!("deallocate {name}")).await.unwrap();
+        assert!(!plan.contains("Seq Scan") && !plan.contains("Bitmap"), "{name}\n{plan}");
+        // The news are few by their limit.
+        assert!(!plan.contains("Sort") || name == "news", "{name}\n{plan}");
+        for way in ways {
+            assert!(plan.contains(way), "{name} does not have {way}:\n{plan}");
+        }
+        let by_key = plan.contains("idempotency_keys_key_user_id_pool_key");
+        assert!(!by_key || name == "keys", "{name} looks through all keys:\n{plan}");
+    }
+}
+
+/// Leases with these fences up to a million, one each 10 ms, which take turns at 100 tokens and belong
+/// to 1,000 users. All were evicted, but each 100,000th was released, and the last hundred run. Those
+/// after 999,000 have keys.
+fn fill(first: u32, last: u32) -> String {
+    format!(
+        "insert into leases (
+            id, pool, token_id, user_id, user_name, fence, previous_fence, started_at, expires_at,
+            ended_at, end_reason
+        )
+        select lpad(to_hex(n), 32, '0')::uuid, t.pool, t.id, md5('user ' || n % 1000)::uuid,
+            'user ' || n % 1000, n, greatest(n - 100, 0), s, s + interval '1 minute',
+            case when n <= 999900 then s + interval '1 s' end,
+            case when n <= 999900 then
+                case n % 100000 when 0 then 'released' else 'evicted' end
+            end
+        from (
+            select n, now() - (1000000 - n) * interval '10 ms' as s
+            from generate_series({first}, {last}) as n
+        ) as numbered
+        join tokens as t on t.position = n % 100;
+        insert into batches
+        select pool, version + n, gen_random_uuid(), server, at, epoch, {last}, timeline, '\\x00'
+        from batches, generate_series(1, ({last} - {first}) / 100) as n where version = 1;
+        insert into idempotency_keys
+        select pool, fence, user_id, 'key ' || fence, id, null, null, started_at from leases
+        where fence > 999000 and fence between {first} and {last};
+        analyze"
+    )
+}
+
+#[tokio::test]
+async fn every_statement_goes_by_index_on_empty_small_and_large_tables() {
+    let db = fresh().await;
+    db.database().open(tokens(100)).await.unwrap();
+    let (prompt, filler) = (db.prompt().await, db.prompt().await);
+    prompt.batch_execute(&settings()).await.unwrap();
+    assert_plans(&prompt).await;
+    // As after a quiet first day.
+    filler.batch_execute(&fill(1, 20)).await.unwrap();
+    assert_plans(&prompt).await;
+    filler.batch_execute(&fill(21, 1_000_000)).await.unwrap();
+    assert_plans(&prompt).await;
+    each_combination_of_filters_is_little_work(&prompt).await;
+
+    let mut server = Server::start(&db, tokens(100)).await;
+    rare_leases_are_found_in_bounded_steps(&server).await;
+    the_leases_of_a_moment_are_found_at_once(&server).await;
+    a_users_leases_are_found_across_gaps(&server, &filler).await;
+    let key = IdempotencyKey::new("key 999999").unwrap();
+    let user = pool::User::new("user 999").unwrap().id;
+    let keys = server.keys(&[key.of(user)]).await;
+    assert_eq!((keys.count, keys.remembered.len()), (1_000, 1));
+    let swept = server.store.forget_leases(server.at, Fence::NONE).await.unwrap();
+    assert_eq!(swept, Swept { deleted: 500, up_to: Some(Fence::new(500)) });
+}
+
+/// The parameters that bound a search, from the moments that do.
+type Bounds<'a> = &'a dyn Fn(&str, &str) -> String;
+
+/// Executes the searches with every combination of what can be asked for, and counts what they touch.
+async fn each_combination_of_filters_is_little_work(prompt: &Client) {
+    let row = "select token_id::text, user_id::text from leases where fence = 500000";
+    let row = prompt.query_one(row, &[]).await.unwrap();
+    let (token, user): (String, String) = (row.get(0), row.get(1));
+    for name in ["search_all", "search_user", "search_token"] {
+        let prepare = format!("prepare {name} as {}", statement(name));
+        prompt.batch_execute(&prepare).await.unwrap();
+    }
+    let (mut explained, middle) = (0, "now() - interval '1 hour'");
+    let by_time = |before: &str, from: &str| format!("{before}, 0, {from}");
+    // An hour is 360,000 leases.
+    let by_fence = |before: &str, from: &str| {
+        let before = if before == middle { 640_000 } else { i64::MAX };
+        format!("{}, {}", before.min(1_000_001), if from == "'-infinity'" { 1 } else { 634_000 })
+    };
+    let ways: [(&str, String, Bounds<'_>); 4] = [
+        ("search_all", String::new(), &by_time),
+        ("search_user", format!("'{user}', null, "), &by_fence),
+        ("search_user", format!("'{user}', '{token}', "), &by_fence),
+        ("search_token", format!("'{token}', "), &by_fence),
+    ];
+    for (name, way, bounds) in ways {
+        for before in ["'infinity'", middle] {
+            for from in ["'-infinity'", "now() - interval '61 minutes'"] {
+                for (ended, reason) in [(false, "null"), (true, "null"), (true, "'released'")] {
+                    for at in ["null", middle] {
+                        let bounds = bounds(before, from);
+                        let parameters =
+                            format!("1, now(), {ended}, {reason}, {at}, 101, {way}{bounds}");
+                        let how = ", analyze, timing off, summary off";
+                        let plan = explain(prompt, how, name, &parameters).await;
+                        assert!(!plan.contains("Sort") && !plan.contains("Seq Scan"), "{plan}");
+                        let most = touched(&plan);
+                        assert!(most <= 5_002, "{most} leases for {parameters}\n{plan}");
+                        explained += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(explained, 4 * 2 * 2 * 3 * 2);
+}
+
+/// The largest number of rows that any step of the plan went through.
+fn touched(plan: &str) -> u64 {
+    // All numbers in a plan are of rows, since parameters are shown as such.
+    let words = plan.split(|c: char| !(c.is_ascii_alphanumeric() || "$_.".contains(c)));
+    words.filter_map(|word| word.parse::<u64>().ok()).max().unwrap()
+}
+
+/// Pages until there are no more. Returns what was found, and how many pages it took.
+async fn pages(reader: &dyn Reader, mut search: LeaseQuery) -> (Vec<i64>, usize) {
+    let (mut fences, mut count) = (Vec::new(), 0);
+    loop {
+        let LeasePage { leases, next } = reader.search(&search).await.unwrap();
+        fences.extend(leases.iter().map(|record| record.lease.fence.get()));
+        (search.after, count) = (next, count + 1);
+        if next.is_none() {
+            return (fences, count);
+        }
+    }
+}
+
+async fn rare_leases_are_found_in_bounded_steps(server: &Server) {
+    let released = LeaseQuery { reason: Some(EndReason::Released), ..everything(server.at) };
+    let (fences, count) = pages(&*server.reader, released.clone()).await;
+    assert_eq!(fences, (1..=9).rev().map(|n| n * 100_000).collect::<Vec<_>>());
+    assert!((10..60).contains(&count), "{count} pages");
+    let cleared = LeaseQuery { reason: Some(EndReason::Cleared), ..released };
+    let (fences, count) = pages(&*server.reader, cleared.clone()).await;
+    assert_eq!((fences.len(), (10..=11).contains(&count)), (0, true), "{count} pages");
+    // The releases were all of the first token, and of the first user, who have few leases.
+    let token = server.pool.tokens(0).next().unwrap().token.id;
+    let user = User::new("user 0").unwrap().id;
+    for (token, user) in [(Some(token), None), (None, Some(user)), (Some(token), Some(user))] {
+        let released =
+            LeaseQuery { reason: Some(EndReason::Released), token, user, ..cleared.clone() };
+        assert_eq!(
+            pages(&*server.reader, released).await,
+            ((1..=9).rev().map(|n| n * 100_000).collect(), 1)
+        );
+    }
+}
+
+async fn the_leases_of_a_moment_are_found_at_once(server: &Server) {
+    // Each lease ran for a second, 100 at a time.
+    let record = async |fence: i64| {
+        let db = usize::try_from(fence % 100).unwrap();
+        let token = server.pool.tokens(db).next().unwrap().token.id;
+        let before = Some(Fence::new(fence + 1));
+        server.reader.history(token, before, 1).await.unwrap().remove(0).lease
+    };
+    let at = record(250_050).await.started_at;
+    let question = LeaseQuery { at: Some(at), ..everything(server.at) };
+    let (fences, count) = pages(&*server.reader, question.clone()).await;
+    assert_eq!((fences, count), ((249_951..=250_050).rev().collect(), 1));
+    let one = record(250_001).await;
+    for (token, user) in [(Some(one.token_id), None), (None, Some(one.user.id))] {
+        let question = LeaseQuery { token, user, ..question.clone() };
+        assert_eq!(pages(&*server.reader, question).await, (vec![250_001], 1));
+    }
+}
+
+/// After failovers and restores there may be billions of fences that no lease has.
+async fn a_users_leases_are_found_across_gaps(server: &Server, filler: &Client) {
+    const FAR: i64 = 2_000_000_000;
+    for (fence, previous, seconds) in [(1_000_100, 1_000_000, 1), (FAR, 1_000_100, 2)] {
+        let lease = format!(
+            "insert into leases
+            select gen_random_uuid(), pool, id, md5('user f')::uuid, 'user f', {fence}, {previous},
+                now() + interval '{seconds} seconds', now() + interval '1 minute', null, null
+            from tokens where position = 0"
+        );
+        assert_eq!(filler.execute(&lease, &[]).await.unwrap(), 1);
+    }
+    let user =
+        |name| LeaseQuery { user: Some(User::new(name).unwrap().id), ..everything(server.at) };
+    assert_eq!(pages(&*server.reader, user("user f")).await, (vec![FAR, 1_000_100], 1));
+    let (fences, count) = pages(&*server.reader, user("user 7")).await;
+    assert_eq!((fences.len(), fences[0], count), (1_000, 999_007, 1));
+}
