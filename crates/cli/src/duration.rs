@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use pool::HumanDuration;
-
 use client::MAX_WAIT;
+use pool::HumanDuration;
 
 /// Longer ones can't be added to every clock.
 pub const LONGEST: Duration = Duration::from_hours(24 * 36_500);
@@ -46,12 +45,6 @@ pub fn wait(text: &str) -> Result<Duration, String> {
     Ok(wait)
 }
 
-/// A number of seconds in a server's answer, in the form of a duration.
-pub fn of_seconds(seconds: f64) -> String {
-    Duration::try_from_secs_f64(seconds)
-        .map_or_else(|_| format!("{seconds}s"), |duration| HumanDuration(duration).to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,12 +78,5 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
-    }
-
-    #[test]
-    fn seconds_of_a_server_become_durations() {
-        assert_eq!(of_seconds(120.0), "2m");
-        assert_eq!(of_seconds(1.5), "1500ms");
-        assert_eq!(of_seconds(1e300), format!("{}s", 1e300));
     }
 }

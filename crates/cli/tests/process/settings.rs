@@ -1,4 +1,4 @@
-//! Settings: where they come from, and what is said about bad ones.
+//! Settings: their sources, and errors about invalid values.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -54,7 +54,7 @@ fn a_flag_comes_before_the_environment_before_the_file_before_the_default() {
 }
 
 #[test]
-fn a_rule_that_is_not_set_is_the_pools() {
+fn a_rule_without_a_setting_is_the_pool_s() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("policy.toml"), "max-lease = '1h'\nmax-per-user = 3").unwrap();
     let shown = config(folder.path(), &["--when-full", "wait", "--config", "policy.toml"], &[]);
@@ -106,7 +106,7 @@ fn an_empty_variable_never_leads_to_another_database_server_or_file() {
     let ended = run(command(folder.path(), &["tokens"]).env("TOKEN_MANAGER_SERVER", ""));
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.err.contains("it is empty") && ended.err.contains("unset"), "{}", ended.err);
-    // Compose files pass on what is not set as an empty text.
+    // Compose files pass unset variables as empty strings.
     let shown =
         config(folder.path(), &[], &[("TOKEN_MANAGER_MAX_QUEUED_REQUESTS", ""), ("PORT", "")]);
     expect(&shown, "max-queued-requests", "10000", "default");
@@ -123,7 +123,7 @@ fn settings_that_can_not_be_written_are_an_error() {
 }
 
 #[test]
-fn a_variable_that_is_no_text_is_refused() {
+fn a_variable_with_invalid_utf8_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let odd = OsStr::from_bytes(b"sesame\xff");
     let ended = run(command(folder.path(), &["config"]).env("TOKEN_MANAGER_LEASE", odd));
@@ -133,12 +133,12 @@ fn a_variable_that_is_no_text_is_refused() {
 }
 
 #[test]
-fn an_unknown_variable_is_warned_of_with_the_nearest_one() {
+fn an_unknown_variable_causes_a_warning_with_the_nearest_name() {
     let folder = tempfile::tempdir().unwrap();
     let database = sqlite(folder.path());
     let env = [
         ("TOKEN_MANAGER_LEESE", "sesame"),
-        // As Kubernetes has them for a service `token-manager`, and Docker for a link.
+        // Kubernetes sets these for a service `token-manager`, Docker for a link.
         ("TOKEN_MANAGER_PORT", "tcp://10.0.0.1:4000"),
         ("TOKEN_MANAGER_SERVICE_HOST", "10.0.0.1"),
         ("TOKEN_MANAGER_SERVICE_PORT_HTTP", "4000"),
@@ -197,7 +197,7 @@ fn a_database_password_is_never_shown() {
 }
 
 #[test]
-fn a_bad_value_is_refused_with_where_it_was_set() {
+fn an_invalid_value_is_rejected_with_its_source() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("bad.toml"), "leese = '1s'").unwrap();
     fs::write(folder.path().join("value.toml"), "lease = 'soon'").unwrap();
