@@ -195,7 +195,7 @@ fn leases_are_searched_and_exported() {
     let some = ask(&server, &["leases", "--limit", "2"]);
     assert_eq!((some.out.lines().count(), some.err.contains("--limit 4")), (3, true));
     let none = ask(&server, &["leases", "--user", "zoe"]);
-    assert_eq!((none.code, none.err.as_str()), (Some(0), "There is no such lease.\n"));
+    assert_eq!((none.code, none.err.as_str()), (Some(0), "No such lease.\n"));
     let csv = told(&server, &["leases", "--csv", "--reason", "evicted"]);
     assert!(csv.starts_with("lease_id,token_id,user,") && csv.contains(",ann,"), "{csv}");
     assert_eq!(csv.lines().count(), 2);

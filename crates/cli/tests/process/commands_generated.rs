@@ -105,5 +105,8 @@ fn manual_pages_equal_help() {
     fs::write(&file, "").unwrap();
     let ended = run(&mut command(Path::new("/"), &["man", "--dir", file.to_str().unwrap()]));
     assert_eq!(ended.code, Some(1));
-    assert!(ended.err.contains("can't be written") && ended.err.contains("try: "), "{ended:?}");
+    assert!(
+        ended.err.contains("can't write the pages") && ended.err.contains("try: "),
+        "{ended:?}"
+    );
 }

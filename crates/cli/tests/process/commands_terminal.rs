@@ -130,7 +130,7 @@ fn the_live_screen_is_redrawn_in_place_and_leaves_nothing_behind() {
     let mut terminal = Terminal::run(commands, &server, (100, 24));
     let screen = terminal.screen("ann", |lines| has(lines, "● live") && has(lines, "ann  "));
     assert!(has(&screen, "1 of 2 tokens held, 1 free, 0 waiting"), "{screen:?}");
-    assert!(has(&screen, "Since you watch: nothing yet"), "{screen:?}");
+    assert!(has(&screen, "Since the start: nothing yet"), "{screen:?}");
     let bob = json(&server, &["allocate", "bob\x1b[2J"]);
     told(&server, &["allocate", "cid"]);
     told(&server, &["release", text(&bob, "lease_id")]);
@@ -362,7 +362,7 @@ fn clear_asks() {
             }
         }
         let mut terminal = Terminal::run("$T clear", &server, (80, 24));
-        terminal.shows("2 holders lose their token");
+        terminal.shows("This ends 2 leases");
         terminal.shows("at once. Clear? [y/N] ");
         terminal.press(answer);
         let (ended, shown) = terminal.end();

@@ -28,7 +28,7 @@ fn allocate_prints_the_value_and_the_evicted_holder() {
     told(&server, &["release", &lease]);
     let over = again("cid");
     assert_eq!((over.code, text(&of(&over), "status")), (Some(5), "ended"), "{over:?}");
-    refused(&server, &["allocate", "-q", "cid", "--key", "job-17"], 5, &["is over", &lease]);
+    refused(&server, &["allocate", "-q", "cid", "--key", "job-17"], 5, &["has ended", &lease]);
     let other = ["allocate", "cid", "--key", "job-17", "--lease", "1m"];
     let another = "used for an allocation with another --lease or --wait";
     refused(&server, &other, 2, &[another, "try: another --key"]);
@@ -54,7 +54,7 @@ fn a_full_pool_gets_a_hint() {
     let bob = thread::scope(|scope| {
         let bob = scope.spawn(|| told(&server, &["allocate", "-q", "bob", "--wait", "30s"]));
         testbed::poll("bob to wait", || {
-            told(&server, &["pool"]).contains("1 request waits").then_some(())
+            told(&server, &["pool"]).contains("1 waiting").then_some(())
         });
         told(&server, &["release", text(&ann, "lease_id")]);
         bob.join().unwrap()
@@ -84,11 +84,11 @@ fn only_own_leases_are_released_and_renewed() {
     let renewed = told(&server, &["renew", bobs]);
     assert!(renewed.starts_with(&format!("Renewed: bob has token {token} for another 1m, until")));
     assert_eq!(text(&json(&server, &["renew", bobs]), "lease_id"), bobs);
-    let held = format!("the token is bob's, by lease {bobs}; nothing was done");
+    let held = format!("bob holds the token, with lease {bobs}; nothing was done");
     refused(&server, &["release", "--token", &token[..4], "--if-user", "ann"], 5, &[&held]);
     assert!(told(&server, &["release", bobs]).starts_with("Released: bob had token"));
     assert_eq!(text(&json(&server, &["release", bobs]), "status"), "released");
-    refused(&server, &["renew", bobs], 5, &["nobody has the token now"]);
+    refused(&server, &["renew", bobs], 5, &["the token is free now"]);
     refused(&server, &["release", token], 4, &["that is a token, not a lease"]);
     refused(&server, &["release"], 2, &["<LEASE_ID>", "--token <TOKEN>"]);
     refused(&server, &["release", "abcd"], 2, &["LEASE_ID"]);
@@ -105,39 +105,36 @@ fn only_own_leases_are_released_and_renewed() {
 #[test]
 fn clear_asks_for_confirmation() {
     let (_folder, server) = served(&[]);
-    assert_eq!(told(&server, &["clear"]), "Nobody has a token, so there is nothing to clear.\n");
+    assert_eq!(told(&server, &["clear"]), "No token is in use, so there is nothing to clear.\n");
     for user in ["ann", "bob"] {
         told(&server, &["allocate", user]);
     }
-    let why = ["2 holders lose their token", "no terminal", "try: --yes"];
+    let why = ["refusing to end 2 leases", "no terminal", "try: --yes"];
     refused(&server, &["clear"], 8, &why);
     refused(&server, &["clear", "--json"], 8, &why);
     assert!(told(&server, &["pool"]).starts_with("2 of 100 tokens held"));
-    assert_eq!(told(&server, &["clear", "--yes"]), "Cleared: 2 holders lost their token.\n");
+    assert_eq!(told(&server, &["clear", "--yes"]), "Cleared: 2 leases ended.\n");
     assert_eq!(json(&server, &["clear", "--yes"])["tokens_cleared"], 0);
 }
 
 #[test]
 fn pool_describes_the_policy() {
     for (arguments, sentences) in [
-        (
-            &[][..],
-            ["A lease lasts 2m, and it can't be renewed", "gets the one that was held longest."],
-        ),
+        (&[][..], ["A lease lasts 2m and can't be renewed.", "a request evicts the oldest lease."]),
         (
             &["--lease", "90s", "--max-lease", "1h", "--min-hold", "5s"],
-            ["lasts 90s, and it may be renewed to last 1h", "longest, once it was held for 5s."],
+            ["lasts 90s and can be renewed until 1h after", "oldest lease, once that is 5s old."],
         ),
-        (&["--when-full", "reject"], ["whoever asks is turned away", "Held longest: ann"]),
+        (&["--when-full", "reject"], ["requests are rejected", "Oldest lease: ann"]),
         (
             &["--when-full", "wait", "--max-per-user", "2"],
-            ["waits until one is free, first come", "A user may hold 2 tokens at the same time."],
+            ["requests wait in a queue, first come", "A user may hold 2 tokens at the same time."],
         ),
     ] {
         let (_folder, server) = served(&[&["--pool-size", "2"], arguments].concat());
         told(&server, &["allocate", "ann"]);
         let pool = told(&server, &["pool"]);
-        assert!(pool.starts_with("1 of 2 tokens held, 1 free, nobody waits."), "{pool}");
+        assert!(pool.starts_with("1 of 2 tokens held, 1 free, 0 waiting."), "{pool}");
         for sentence in sentences {
             assert!(pool.contains(sentence), "{sentence:?} in {pool}");
         }

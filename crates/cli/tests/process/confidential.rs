@@ -124,7 +124,7 @@ async fn a_rejection_by_the_database_names_the_request() {
     cluster.execute(&database, &check).await.unwrap();
     let user = json!({ "user_id": USER });
     let answer = ask(&client(), &server, "POST", "/api/tokens/allocate", user).await;
-    assert_eq!(answer["code"], "refused", "{answer}");
+    assert_eq!(answer["code"], "unstorable-user", "{answer}");
     let line = poll("the refusal", || {
         server.log().lines().find(|line| line.contains("refused a command")).map(str::to_owned)
     });

@@ -82,7 +82,7 @@ async fn everything_is_imported_and_works() {
             assert_eq!(ended.code, Some(0), "{ended:?}");
             for sentence in [
                 "10 tokens and 5 usages (1 running)",
-                "1 usage with an end before the start",
+                "1 usage that ended before the start",
                 "2 usages without an end",
             ] {
                 assert!(ended.out.contains(sentence), "{}", ended.out);
@@ -177,7 +177,7 @@ async fn a_failing_import_leaves_nothing() {
                 .to_owned(),
             "the user_id of the usage",
         ),
-        ("drop table token_usages;".to_owned(), "does not look like an original"),
+        ("drop table token_usages;".to_owned(), "not a database of an original"),
         ("delete from tokens;".to_owned(), "no tokens"),
     ];
     let good = original("timestamp(0)", "").await;
@@ -249,7 +249,10 @@ async fn an_unreachable_original_is_reported_without_its_password() {
     let from = "ecto://me:sesame@127.0.0.1:1/tokens";
     let ended = import(from, &crate::sqlite(folder.path()), &[]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains("ecto://me:***@127.0.0.1:1/tokens can't be reached"), "{ended:?}");
+    assert!(
+        ended.err.contains("can't reach the original database ecto://me:***@127.0.0.1:1/tokens"),
+        "{ended:?}"
+    );
     assert!(!ended.text().contains("sesame"), "{ended:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

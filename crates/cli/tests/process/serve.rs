@@ -48,7 +48,7 @@ fn a_port_in_use_is_reported_before_files_are_created() {
     let address = taken.local_addr().unwrap().to_string();
     let database = sqlite(folder.path());
     let ended = refused("", &["--listen", &address, "--database", &database]);
-    let sentence = format!("another program listens on {address}; stop it or choose another");
+    let sentence = format!("{address} is in use; stop the other program or choose another");
     assert_says(&ended, &[&sentence]);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
@@ -98,7 +98,7 @@ fn a_service_manager_does_not_wait_for_the_database() {
     let missing = format!("postgres:///tokens?host={}", folder.path().display());
     let (server, socket) =
         watched(folder.path(), &["--database", &missing, "--request-timeout", "100ms"]);
-    assert_eq!(said(&socket), "READY=1\nSTATUS=starting: the database can't be used yet\n");
+    assert_eq!(said(&socket), "READY=1\nSTATUS=starting: the database is not ready\n");
     assert_eq!(server.out(), "");
 }
 
@@ -204,7 +204,7 @@ fn a_contradictory_policy_creates_no_pool() {
     for (arguments, sentence) in [
         (&["--min-hold", "121s"][..], "min-hold (2m1s) can't be longer than lease (2m)"),
         (&["--max-lease", "119s"], "max-lease (119s) can't be shorter than lease (2m)"),
-        (&["--lease", "9s", "--min-hold", "10s"], "min-hold can't be \"10s\" (flag)"),
+        (&["--lease", "9s", "--min-hold", "10s"], "invalid --min-hold \"10s\""),
         (&["--when-full", "evict"], "it is one of evict-oldest, reject, wait"),
     ] {
         assert_says(&refused(&database, arguments), &[sentence]);

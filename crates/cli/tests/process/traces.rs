@@ -218,7 +218,7 @@ async fn without_a_collector_the_server_goes_on_and_stops_soon() {
     let folder = tempfile::tempdir().unwrap();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = (format!("http://{}", silent.local_addr().unwrap()), silent);
-    let (refused, in_time) = ("spans of traces were lost", "take the last spans in time");
+    let (refused, in_time) = ("trace spans lost", "before the server stopped");
     // Nothing listens on port 1.
     for (url, why) in [("http://127.0.0.1:1", refused), (&silent.0, in_time)] {
         let mut server = TestServer::start(&sqlite(folder.path()), &["--otlp-endpoint", url]);
