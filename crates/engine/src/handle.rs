@@ -8,10 +8,10 @@ use pool::{
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::copy::Copy;
 use crate::events::EventBatch;
 use crate::mailbox::{Delivery, Request, Unanswered, Withdrawals};
-use crate::reading::Shared;
+use crate::replica::Replica;
+use crate::shared::Shared;
 use crate::{Scope, ids};
 
 /// How everybody but the engine's own task reaches a pool. Clones share the one engine.
@@ -176,7 +176,7 @@ impl Handle {
         scope: Scope,
         look: impl FnOnce(View<'_>) -> T,
     ) -> Result<T, Error> {
-        let view = |copy: &Copy, now| {
+        let view = |copy: &Replica, now| {
             let (epoch, version) = (copy.position.epoch, copy.position.version);
             let stamp = Stamp { epoch, version, overdue: copy.pool.overdue(now) };
             look(View { pool: &copy.pool, now, stamp, observer: self.shared.observer(copy, now) })

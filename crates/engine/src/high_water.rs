@@ -6,10 +6,10 @@ use pool::{Fence, Timestamp};
 use store::Position;
 use tracing::warn;
 
-use crate::copy::Copy;
+use crate::replica::Replica;
 use crate::writer::{Failure, Writer};
 
-/// The newest entry that this server has seen durable. Kept apart from the readers' copy, which is
+/// The newest entry that this server has seen durable. Kept apart from the readers' replica, which is
 /// replaced by whatever the journal holds.
 pub(crate) struct HighWater(Mutex<State>);
 
@@ -23,7 +23,7 @@ struct State {
 
 impl HighWater {
     pub fn new() -> Self {
-        let position = crate::copy::NOWHERE;
+        let position = crate::replica::NOWHERE;
         HighWater(Mutex::new(State { position, fence: Fence::NONE, suspect: false }))
     }
 
@@ -31,8 +31,8 @@ impl HighWater {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Notes how far the readers' copy is now.
-    pub fn note(&self, copy: &Copy) {
+    /// Notes how far the readers' replica is now.
+    pub fn note(&self, copy: &Replica) {
         let age = |position: &Position| (position.epoch, position.version);
         self.update(|state| {
             // What follows on a journal that went back hides nothing.
@@ -42,13 +42,13 @@ impl HighWater {
         });
     }
 
-    /// Notes that the readers' copy was replaced by the whole pool.
+    /// Notes that the readers' replica was replaced by the whole pool.
     pub fn replaced(&self) {
         self.update(|state| state.suspect = true);
     }
 
     /// Notes that the history of `copy` is the one to go on from.
-    fn accept(&self, copy: &Copy) {
+    fn accept(&self, copy: &Replica) {
         self.update(|state| {
             *state = State { position: copy.position, fence: copy.pool.fence(), suspect: false };
         });
@@ -56,7 +56,7 @@ impl HighWater {
 
     fn suspect(&self) -> Option<State> {
         let state = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (state.suspect && state.position != crate::copy::NOWHERE).then_some(state)
+        (state.suspect && state.position != crate::replica::NOWHERE).then_some(state)
     }
 }
 
@@ -66,7 +66,7 @@ impl Writer {
     /// saw durable. Returns by how much; versions rise as well. Called under the lock.
     pub async fn raise_fences(
         &mut self,
-        copy: &mut Copy,
+        copy: &mut Replica,
         now: Timestamp,
         new_epoch: bool,
     ) -> Result<Option<i64>, Failure> {
@@ -94,7 +94,7 @@ impl Writer {
     }
 
     /// How many versions or fences the journal went back; None if it did not.
-    async fn lost(&mut self, copy: &Copy) -> Result<Option<i64>, store::Error> {
+    async fn lost(&mut self, copy: &Replica) -> Result<Option<i64>, store::Error> {
         let Some(newest) = self.shared.high_water.suspect() else { return Ok(None) };
         let has = self.store.has(&newest.position).await?;
         let fences = newest.fence.get() - copy.pool.fence().get();

@@ -227,7 +227,7 @@ impl Handle {
         self.in_time("a lease was not read", reader.lease(id)).await
     }
 
-    /// The store's answer, within the bound that holds for every read. Returns once the readers' copy
+    /// The store's answer, within the bound that holds for every read. Returns once the readers' replica
     /// has every batch that the answer may show, so that no later read shows an earlier state.
     async fn in_time<T>(
         &self,

@@ -9,7 +9,7 @@ use tokio::sync::futures::Notified;
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     decided_at: Mutex<Option<Timestamp>>,
-    /// Notified when `decided_at` or the readers' copy changes.
+    /// Notified when `decided_at` or the readers' replica changes.
     changed: Notify,
 }
 
@@ -34,7 +34,7 @@ impl InFlight {
         *self.lock()
     }
 
-    /// Notes that the readers' copy has changed.
+    /// Notes that the readers' replica has changed.
     pub fn published(&self) {
         self.changed.notify_waiters();
     }

@@ -6,8 +6,8 @@
 //! enter here.
 
 mod bounds;
-mod copy;
-mod deciding;
+mod decide;
+mod engine_loop;
 mod events;
 mod handle;
 mod held;
@@ -20,11 +20,11 @@ mod keys;
 mod mailbox;
 mod metrics;
 mod moment;
-mod reading;
+mod replica;
 mod run;
+mod shared;
 mod spans;
 mod time;
-mod turns;
 mod writer;
 
 use std::time::Duration;

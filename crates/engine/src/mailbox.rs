@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::Error;
-use crate::spans::{Way, WayOut};
+use crate::spans::{RequestTrace, TraceEnd};
 
 /// A command on its way to the engine.
 pub(crate) struct Request {
@@ -21,7 +21,7 @@ pub(crate) struct Request {
     /// None for what the engine asks of itself.
     reply: Option<Reply>,
     /// None where it is not traced.
-    pub way: Option<Way>,
+    pub trace: Option<RequestTrace>,
 }
 
 struct Reply {
@@ -79,7 +79,7 @@ pub(crate) struct Answer {
     /// is no allocation.
     kept: Option<(bool, Withdrawals)>,
     /// None where it is not traced.
-    way_out: Option<WayOut>,
+    trace_end: Option<TraceEnd>,
 }
 
 impl Answer {
@@ -99,7 +99,7 @@ impl Answer {
 
     fn leave(&self) -> u8 {
         let stage = self.progress.stage.swap(GIVEN_UP, SeqCst);
-        self.way_out.iter().for_each(WayOut::leave);
+        self.trace_end.iter().for_each(TraceEnd::leave);
         if let Some((kept, withdrawals)) = &self.kept
             && let Some(ticket) = self.progress.ticket().filter(|_| stage == QUEUED)
         {
@@ -132,15 +132,15 @@ impl Request {
         };
         let answer_by = hold.and_then(|hold| Instant::now().checked_add(hold));
         let reply = Some(Reply { sender, progress: Arc::clone(&progress) });
-        let way = Way::begin();
-        let way_out = way.as_ref().map(Way::out);
-        let request = Request { command, queued_since: None, answer_by, reply, way };
-        (request, Answer { receiver, progress, kept, way_out })
+        let trace = RequestTrace::begin();
+        let trace_end = trace.as_ref().map(RequestTrace::out);
+        let request = Request { command, queued_since: None, answer_by, reply, trace };
+        (request, Answer { receiver, progress, kept, trace_end })
     }
 
     /// A command whose outcome nobody waits for.
     pub fn unattended(command: Command) -> Self {
-        Request { command, queued_since: None, answer_by: None, reply: None, way: None }
+        Request { command, queued_since: None, answer_by: None, reply: None, trace: None }
     }
 
     /// Whether it came from outside, so that somebody waits, or has waited, for its outcome.
@@ -205,13 +205,13 @@ impl Request {
 
     /// The command was certainly not carried out, and waits again.
     pub fn put_back(&mut self) {
-        self.way.iter().for_each(Way::put_back);
+        self.trace.iter().for_each(RequestTrace::put_back);
         self.step(TAKEN, WAITING);
     }
 
     /// The command waits in the pool's queue. False when nobody waits for it any more.
     pub fn queue(&mut self) -> bool {
-        self.way.iter().for_each(Way::queue);
+        self.trace.iter().for_each(RequestTrace::queue);
         if let Some(reply) = &self.reply {
             let mut ticket = reply.progress.ticket.lock().unwrap_or_else(PoisonError::into_inner);
             *ticket = self.allocates();

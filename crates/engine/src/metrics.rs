@@ -18,8 +18,8 @@ use store::{Entry, LogSize};
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::copy::Copy;
 use crate::mailbox::Request;
+use crate::replica::Replica;
 use crate::{Handle, Health};
 
 /// A label and its value.
@@ -277,7 +277,7 @@ impl Collector for Gauges {
         let now = shared.estimate();
         // The lock of the replica is released before encoding.
         let seen = shared.copy().as_ref().map(|copy| {
-            let Copy { pool, position, at, .. } = copy;
+            let Replica { pool, position, at, .. } = copy;
             let now = now.max(*at);
             let waiting = pool.waiting(&shared.observer(copy, now));
             (pool.size(), pool.active(now), waiting, *position)

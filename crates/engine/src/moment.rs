@@ -10,8 +10,8 @@ use pool::{Lease, LeaseId, Timestamp, TokenId};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::Error;
-use crate::copy::Copy;
-use crate::reading::Shared;
+use crate::replica::Replica;
+use crate::shared::Shared;
 
 /// Pause before the batches of other servers are waited for again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -31,7 +31,7 @@ pub enum Scope {
 
 impl Scope {
     /// Whether a deadline between the two moments decides what the read shows.
-    fn has_deadline(self, copy: &Copy, settled: Timestamp, now: Timestamp) -> bool {
+    fn has_deadline(self, copy: &Replica, settled: Timestamp, now: Timestamp) -> bool {
         if settled >= now {
             return false;
         }
@@ -56,7 +56,7 @@ impl Shared {
     pub async fn read<T>(
         &self,
         scope: Scope,
-        look: impl FnOnce(&Copy, Timestamp) -> T,
+        look: impl FnOnce(&Replica, Timestamp) -> T,
     ) -> Result<T, Error> {
         let give_up_at = Instant::now() + self.timeout;
         // Taken once: a batch that begins after this is decided later, so that one wait is enough.

@@ -11,13 +11,13 @@ use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Span, info, warn};
 
-use crate::copy::Copy;
+use crate::engine_loop::{EngineLoop, keep_wanted};
 use crate::held::Held;
 use crate::housekeeping::Housekeeping;
 use crate::keys::KeyLimits;
 use crate::mailbox::{Left, Request, Withdrawals};
-use crate::reading::{Asker, Settler, Shared};
-use crate::turns::{Turns, keep_wanted};
+use crate::replica::Replica;
+use crate::shared::{Asker, Settler, Shared};
 use crate::writer::Writer;
 use crate::{Handle, Health, Settings, ids};
 
@@ -110,7 +110,7 @@ impl Engine {
         let Opened { mut store, reader, snapshot, now, hints, durability } = opened;
         check_clock(now, snapshot.at, settings.allow_clock_behind)?;
         shared.time.observe(now, snapshot.at);
-        shared.open(Arc::clone(&reader), Copy::from(snapshot), durability);
+        shared.open(Arc::clone(&reader), Replica::from(snapshot), durability);
         // Housekeeping counts them again, and says what is wrong where that fails.
         let keys = store.key_usage(0).await.map_or(0, |usage| usage.count);
         shared.metrics.keys(keys, settings.keys);
@@ -133,7 +133,7 @@ impl Engine {
             unwritten: false,
             span: Span::none(),
         };
-        let turns = Turns {
+        let turns = EngineLoop {
             writer,
             waiting,
             mailbox,

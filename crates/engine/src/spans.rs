@@ -11,20 +11,20 @@ use store::Position;
 use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Level, Span, info_span, span_enabled};
 
-use crate::deciding::Decided;
+use crate::decide::Decided;
 use crate::mailbox::Request;
 
 /// The target of all spans, here and in the server.
 pub const TARGET: &str = "trace";
 
 /// The way of one request. It ends when this is dropped, or when whoever asked leaves.
-pub(crate) struct Way(Arc<Open>);
+pub(crate) struct RequestTrace(Arc<Open>);
 
 /// None once the way has ended.
 type Open = Mutex<Option<Stages>>;
 
 /// Where whoever asked can end the way.
-pub(crate) struct WayOut(Weak<Open>);
+pub(crate) struct TraceEnd(Weak<Open>);
 
 struct Stages {
     request: Span,
@@ -33,9 +33,9 @@ struct Stages {
     in_batch: bool,
 }
 
-impl Way {
+impl RequestTrace {
     /// For the request in whose span this is called. None where it has none.
-    pub fn begin() -> Option<Way> {
+    pub fn begin() -> Option<RequestTrace> {
         if !span_enabled!(target: TARGET, Level::INFO) {
             return None;
         }
@@ -43,11 +43,11 @@ impl Way {
         request.metadata().filter(|metadata| metadata.target() == TARGET)?;
         let mut stages = Stages { request, stage: Span::none(), in_batch: false };
         stages.wait();
-        Some(Way(Arc::new(Mutex::new(Some(stages)))))
+        Some(RequestTrace(Arc::new(Mutex::new(Some(stages)))))
     }
 
-    pub fn out(&self) -> WayOut {
-        WayOut(Arc::downgrade(&self.0))
+    pub fn out(&self) -> TraceEnd {
+        TraceEnd(Arc::downgrade(&self.0))
     }
 
     fn is_open(&self) -> bool {
@@ -76,7 +76,7 @@ impl Way {
     }
 }
 
-impl WayOut {
+impl TraceEnd {
     /// Ends the spans of a request whose answer nobody waits for any more, however long the engine
     /// keeps it.
     pub fn leave(&self) {
@@ -115,8 +115,8 @@ pub(crate) fn batch(waiting: &VecDeque<Request>, limit: usize) -> Span {
     if !span_enabled!(target: TARGET, Level::INFO) {
         return Span::none();
     }
-    let mut ways = waiting.iter().take(limit).filter_map(|request| request.way.as_ref());
-    if ways.any(Way::is_open) { new_batch() } else { Span::none() }
+    let mut ways = waiting.iter().take(limit).filter_map(|request| request.trace.as_ref());
+    if ways.any(RequestTrace::is_open) { new_batch() } else { Span::none() }
 }
 
 fn new_batch() -> Span {
@@ -182,7 +182,7 @@ pub(crate) fn failed(span: &Span, kind: &'static str) {
 /// pool's queue only has no span until here.
 pub(crate) fn decided(batch: &mut Span, decided: &Decided) {
     let mut ways =
-        decided.outcomes.iter().filter_map(|(request, _)| request.way.as_ref()).peekable();
+        decided.outcomes.iter().filter_map(|(request, _)| request.trace.as_ref()).peekable();
     if batch.is_none() && ways.peek().is_some() {
         *batch = new_batch();
     }

@@ -7,13 +7,13 @@ use store::{Begun, Entry, Hints, News, Position, Store, Uptime};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, error, info, warn};
 
-use crate::copy::{Copy, NOWHERE, Unfit, next};
-use crate::deciding::Decided;
+use crate::decide::Decided;
 use crate::held::Held;
 use crate::keys::KeyLimits;
 use crate::mailbox::{Left, Request, Withdrawals};
 use crate::metrics::Mismatch;
-use crate::reading::Shared;
+use crate::replica::{NOWHERE, Replica, Unfit, next};
+use crate::shared::Shared;
 use crate::{Error, ids, spans};
 
 /// The side of the engine that writes: takes what waits through store and rules, a batch at a time.
@@ -27,8 +27,8 @@ pub(crate) struct Writer {
     /// The requests that wait in the pool's queue.
     pub held: Held,
     /// The copy that batches are decided on. None after something went wrong: it then begins again
-    /// from the readers' copy, which holds nothing that is not durable.
-    pub copy: Option<Copy>,
+    /// from the readers' replica, which holds nothing that is not durable.
+    pub copy: Option<Replica>,
     /// Whether the pool was loaded whole since a batch last became durable. What is refused then is
     /// refused for its own sake, and not because the copy is wrong.
     pub loaded_anew: bool,
@@ -60,7 +60,7 @@ pub(crate) struct Unsettled {
 /// A decided batch on its way to the database.
 struct Attempt {
     /// The replica with the changes of the batch.
-    copy: Copy,
+    copy: Replica,
     /// The position from which `news` were asked, for publishing them with the batch.
     known: Position,
     news: News,
@@ -131,7 +131,7 @@ impl Writer {
             self.copy = None;
         }
         let newest = self.shared.position();
-        let near = |copy: &Copy| newest.version - copy.position.version <= MOST_BEHIND;
+        let near = |copy: &Replica| newest.version - copy.position.version <= MOST_BEHIND;
         let mut copy = match self.copy.take().filter(near) {
             Some(copy) => copy,
             None => self.start_again().await?,
@@ -267,8 +267,8 @@ impl Writer {
         self.shared.copy().is_none()
     }
 
-    /// The readers' copy; or, where that has turned out unfit, the whole pool.
-    async fn start_again(&mut self) -> Result<Copy, Failure> {
+    /// The readers' replica; or, where that has turned out unfit, the whole pool.
+    async fn start_again(&mut self) -> Result<Replica, Failure> {
         if let Some(copy) = self.shared.copy().as_ref() {
             return Ok(copy.clone());
         }
@@ -280,7 +280,7 @@ impl Writer {
         };
         self.loaded_anew = true;
         self.shared.publish(&NOWHERE, News::Whole(snapshot.clone()), None);
-        Ok(Copy::from(*snapshot))
+        Ok(Replica::from(*snapshot))
     }
 
     /// Finds out whether a batch became durable, now that the lock shows that nothing of it is
@@ -288,7 +288,7 @@ impl Writer {
     async fn settle(
         &mut self,
         Unsettled { entry, ended, outcomes }: Unsettled,
-        mut copy: Copy,
+        mut copy: Replica,
         known: &Position,
         news: News,
         waiting: &mut VecDeque<Request>,
@@ -369,7 +369,7 @@ impl Writer {
         self.shared.metrics.wrote(entry, ended, commands, now);
     }
 
-    fn answer(&mut self, decided: Vec<(Request, Outcome)>, copy: Copy, at: Timestamp) {
+    fn answer(&mut self, decided: Vec<(Request, Outcome)>, copy: Replica, at: Timestamp) {
         self.alone = self.alone.saturating_sub(decided.len());
         for (request, outcome) in decided {
             if let Outcome::Queued(waiting) = outcome {
@@ -404,11 +404,11 @@ impl Writer {
     }
 }
 
-fn take(copy: &mut Copy, news: &News) -> Result<(), Unfit> {
+fn take(copy: &mut Replica, news: &News) -> Result<(), Unfit> {
     match news {
         News::Entries(entries) => entries.iter().try_for_each(|entry| copy.advance(entry)),
         News::Whole(snapshot) => {
-            *copy = Copy::from(*snapshot.clone());
+            *copy = Replica::from(*snapshot.clone());
             Ok(())
         }
     }

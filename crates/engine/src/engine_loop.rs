@@ -21,11 +21,11 @@ use crate::{Error, Health, spans};
 /// The longest sleep: a clock may be set, and other servers may have started leases.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// How long a stopping engine goes on answering what it has already been asked.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Maximum time for which a stopping engine answers the requests that it has.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The engine's turns: wait until there is something to do, then do it, and again.
-pub(crate) struct Turns {
+/// The loop of the engine: waits until there is something to do, then does it.
+pub(crate) struct EngineLoop {
     pub writer: Writer,
     pub waiting: VecDeque<Request>,
     pub mailbox: mpsc::Receiver<Request>,
@@ -41,7 +41,7 @@ pub(crate) struct Turns {
     pub tends: u32,
 }
 
-impl Turns {
+impl EngineLoop {
     pub async fn take(mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), Fatal> {
         let mut backoff = BACKOFF.0;
         let mut stopping: Option<Instant> = None;
@@ -61,7 +61,7 @@ impl Turns {
             if stopping.is_some() {
                 self.dismiss();
             }
-            if stopping.is_some_and(|since| !self.pressed() || since.elapsed() > LAST_WORDS) {
+            if stopping.is_some_and(|since| !self.pressed() || since.elapsed() > DRAIN_TIMEOUT) {
                 return Ok(());
             }
             let taken = self.turn_in_sight().await;

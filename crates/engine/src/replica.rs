@@ -7,7 +7,7 @@ pub(crate) const NOWHERE: Position = Position { epoch: 0, version: 0, batch: Bat
 
 /// The pool as it stood after one batch of the journal.
 #[derive(Clone, Debug)]
-pub(crate) struct Copy {
+pub(crate) struct Replica {
     pub position: Position,
     /// The pool's time of that batch.
     pub at: Timestamp,
@@ -27,13 +27,13 @@ pub(crate) enum Unfit {
     Inconsistent(#[from] Inconsistent),
 }
 
-impl From<Snapshot> for Copy {
+impl From<Snapshot> for Replica {
     fn from(Snapshot { position, at, pool }: Snapshot) -> Self {
-        Copy { position, at, settled: at, pool }
+        Replica { position, at, settled: at, pool }
     }
 }
 
-impl Copy {
+impl Replica {
     /// Brings the copy forward by one batch; passes over one it has already.
     pub fn advance(&mut self, entry: &Entry) -> Result<(), Unfit> {
         if entry.position.version <= self.position.version {

@@ -11,18 +11,18 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::copy::{Copy, NOWHERE};
 use crate::events::{BatchEvents, EventBatch};
 use crate::high_water::HighWater;
 use crate::in_flight::InFlight;
 use crate::metrics::{Metrics, Mismatch};
+use crate::replica::{NOWHERE, Replica};
 use crate::time::{PoolTime, STILL};
 use crate::{Error, Health};
 
-/// What the engine and all handles share: the readers' copy of the pool, and how things stand.
+/// What the engine and all handles share: the readers' replica of the pool, and how things stand.
 pub(crate) struct Shared {
     /// None until the pool was opened, and after a copy turned out unfit.
-    copy: RwLock<Option<Copy>>,
+    copy: RwLock<Option<Replica>>,
     pub time: PoolTime,
     pub in_flight: InFlight,
     reader: OnceLock<Arc<dyn Reader>>,
@@ -87,7 +87,7 @@ impl Shared {
     }
 
     /// Takes on the pool as it was opened.
-    pub fn open(&self, reader: Arc<dyn Reader>, copy: Copy, durability: Durability) {
+    pub fn open(&self, reader: Arc<dyn Reader>, copy: Replica, durability: Durability) {
         self.high_water.note(&copy);
         *self.write() = Some(copy);
         assert!(self.durability.set(durability).is_ok(), "a pool is opened once");
@@ -105,7 +105,7 @@ impl Shared {
     }
 
     /// This server at `now`, with the newest journal entry that the copy has.
-    pub fn observer(&self, copy: &Copy, now: Timestamp) -> Observer {
+    pub fn observer(&self, copy: &Replica, now: Timestamp) -> Observer {
         Observer::new(now, self.server, self.is_shared().then_some(copy.at))
     }
 
@@ -209,11 +209,11 @@ impl Shared {
     }
 
     /// The copy as it is, without asking whether it is current.
-    pub fn copy(&self) -> RwLockReadGuard<'_, Option<Copy>> {
+    pub fn copy(&self) -> RwLockReadGuard<'_, Option<Replica>> {
         self.copy.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Option<Copy>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Option<Replica>> {
         self.copy.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -290,18 +290,18 @@ impl Shared {
         clock.map_or_else(|| self.time.estimate(), |clock| self.time.observe(clock, Timestamp::MIN))
     }
 
-    /// Drops the readers' copy, which has turned out not to be the pool that is in the database. Reads
+    /// Drops the readers' replica, which has turned out not to be the pool that is in the database. Reads
     /// wait for the writer to load it anew.
     pub fn forget(&self) {
         *self.write() = None;
     }
 
-    /// Where the readers' copy is.
+    /// Where the readers' replica is.
     pub fn position(&self) -> Position {
         self.copy().as_ref().map_or(NOWHERE, |copy| copy.position)
     }
 
-    /// Brings the readers' copy forward by what was found to be missing since `known`, and by
+    /// Brings the readers' replica forward by what was found to be missing since `known`, and by
     /// `own`, which this server just made durable. Whoever comes second finds that done.
     pub fn publish(&self, known: &Position, news: News, own: Option<&Entry>) {
         let mut copy = self.write();
@@ -326,7 +326,7 @@ impl Shared {
         self.in_flight.published();
     }
 
-    fn take_news(&self, copy: &mut Option<Copy>, known: &Position, news: News) {
+    fn take_news(&self, copy: &mut Option<Replica>, known: &Position, news: News) {
         match news {
             News::Whole(snapshot) => {
                 let age = |position: &Position| (position.epoch, position.version);
@@ -335,7 +335,7 @@ impl Shared {
                     let Position { epoch, version, .. } = snapshot.position;
                     let happened = BatchEvents::Unknown;
                     self.announce(EventBatch { epoch, version, at: snapshot.at, happened });
-                    *copy = Some(Copy::from(*snapshot));
+                    *copy = Some(Replica::from(*snapshot));
                     self.high_water.replaced();
                 }
             }
@@ -347,7 +347,7 @@ impl Shared {
         }
     }
 
-    fn advance(&self, slot: &mut Option<Copy>, entry: &Entry) {
+    fn advance(&self, slot: &mut Option<Replica>, entry: &Entry) {
         let Some(copy) = slot else { return };
         let is_new = entry.position.version > copy.position.version;
         let told = is_new && self.feed.receiver_count() > 0;
@@ -355,7 +355,7 @@ impl Shared {
         match copy.advance(entry) {
             Ok(()) => published.into_iter().for_each(|published| self.announce(published)),
             Err(unfit) => {
-                error!(%unfit, "the readers' copy is taken anew");
+                error!(%unfit, "the readers' replica is taken anew");
                 self.metrics.mismatched(Mismatch::News);
                 *slot = None;
             }

@@ -5,8 +5,8 @@ use pool::{
 };
 use store::KeysFound;
 
-use crate::copy::Copy;
 use crate::mailbox::Request;
+use crate::replica::Replica;
 use crate::writer::{Writer, put_back};
 
 /// How many of those in the queue have their keys looked up together.
@@ -23,7 +23,7 @@ impl Writer {
     /// of those in the pool's queue as there are tokens for. Where it fails, all wait again.
     pub(crate) async fn decide(
         &mut self,
-        copy: &mut Copy,
+        copy: &mut Replica,
         now: Timestamp,
         waiting: &mut VecDeque<Request>,
         limit: usize,
