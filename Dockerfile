@@ -3,11 +3,8 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
-# Without line tables, most of the size. A trial build is faster with LTO `off`, 16 units and level 1.
-ARG CARGO_PROFILE_RELEASE_DEBUG=0
-ARG CARGO_PROFILE_RELEASE_LTO=thin
-ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
-ARG CARGO_PROFILE_RELEASE_OPT_LEVEL=3
+# A trial builds faster with `release`.
+ARG PROFILE=dist
 # The program contains the C library. Naming the target leaves build scripts linked dynamically.
 RUN rustc -vV | sed -n 's/^host: //p' > /target
 ENV RUSTFLAGS="-C target-feature=+crt-static"
@@ -25,11 +22,11 @@ FROM build AS program
 # Cargo compares times, and these files may be older than the build.
 COPY --from=manifests /build .
 RUN find crates -type f -exec touch {} + \
-    && cargo build --release --locked --target "$(cat /target)" --package token-manager
+    && cargo build --profile "$PROFILE" --features opentelemetry --locked --target "$(cat /target)" --package token-manager
 COPY . .
 RUN find crates -type f -exec touch {} + \
-    && cargo build --release --locked --target "$(cat /target)" --package token-manager \
-    && strip --strip-debug -o /token-manager "target/$(cat /target)/release/token-manager" \
+    && cargo build --profile "$PROFILE" --features opentelemetry --locked --target "$(cat /target)" --package token-manager \
+    && strip --strip-debug -o /token-manager "target/$(cat /target)/$PROFILE/token-manager" \
     && mkdir /data
 
 FROM scratch

@@ -183,7 +183,5 @@ def build_arguments():
         f"--volume={toolchain}:/opt/rust:ro",
         f"--volume={cargo}/registry:/usr/local/cargo/registry:ro",
         f"--volume={target}:/build/target",
-        "--build-arg=CARGO_PROFILE_RELEASE_LTO=off",
-        "--build-arg=CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16",
-        "--build-arg=CARGO_PROFILE_RELEASE_OPT_LEVEL=1",
+        "--build-arg=PROFILE=release",
     ])

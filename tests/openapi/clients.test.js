@@ -38,7 +38,7 @@ test("a client made from the document goes through the tour", async (test) => {
     "Edivan: evicted, now cid",
     "renewed: true, for 30 s",
     "409 lease-over",
-    "409 held-otherwise",
+    "409 holder-mismatch",
     "history: cid null, Edivan evicted",
     "the same key, the same lease: true",
     "400 invalid-user",

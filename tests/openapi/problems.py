@@ -12,7 +12,7 @@ from token_manager_client.api.tokens import allocate_token, release_token
 from token_manager_client.models import (
     Allocation,
     AllocationRequest,
-    HeldOtherwiseProblem,
+    HolderMismatchProblem,
     LeaseOverProblem,
     PoolFullProblem,
     Problem,
@@ -28,7 +28,7 @@ def allocate(api: Client, user: str) -> Allocation:
     return answer
 
 
-def nothing_else(*problems: HeldOtherwiseProblem | LeaseOverProblem | PoolFullProblem | UserLimitProblem) -> None:
+def nothing_else(*problems: HolderMismatchProblem | LeaseOverProblem | PoolFullProblem | UserLimitProblem) -> None:
     """Members that the document lacks would be here."""
     for problem in problems:
         assert problem.additional_properties == {}, problem
@@ -63,7 +63,7 @@ def over(api: Client) -> None:
             print(f"until its deadline: {str(problem.expires_at == bob.expires_at).lower()}")
     condition = ReleaseCondition(lease_id=ann.lease_id)
     held = release_token.sync(ann.token_id, client=api, body=condition)
-    if isinstance(held, HeldOtherwiseProblem):
+    if isinstance(held, HolderMismatchProblem):
         nothing_else(held)
         print(f"held by {held.current.user if held.current else None}")
     exported = export_leases.sync(client=api)

@@ -47,7 +47,7 @@ export async function over(baseUrl: string): Promise<string[]> {
     params: { path: { id: ann.token_id } },
     body: { lease_id: ann.lease_id },
   });
-  if (error?.code === "held-otherwise") seen.push(`held by ${error.current?.user}`);
+  if (error?.code === "holder-mismatch") seen.push(`held by ${error.current?.user}`);
   const exported = await api.GET("/api/leases/export", { parseAs: "text" });
   seen.push(`${exported.data?.split("\n").length} lines of CSV`);
   return seen;

@@ -1,4 +1,4 @@
-//! The command line. Its flags follow from the table of settings.
+//! The definition of the command line. Its flags follow from the table of settings.
 
 mod leading;
 
@@ -11,85 +11,84 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use self::leading::LEADING;
 pub use self::leading::behind_the_command;
 use crate::settings::CONFIG_ENV;
-use crate::settings::table::{Kind, SETTINGS, Setting};
+use crate::settings::Kind;
+use crate::settings::table::{Default, SETTINGS, Setting};
 use crate::term::exit::MEANINGS;
 use crate::{client, generate};
 
 const EXAMPLES: &str = "\
 Examples:
   token-manager serve
-      100 tokens on http://localhost:4000, kept in token-manager.db here
+      serves 100 tokens on http://localhost:4000, stored in ./token-manager.db
   token-manager allocate ann
-      takes a token for ann, from the server that runs there
+      takes a token for ann from that server
   token-manager watch
-      who takes tokens and who loses them, live
+      shows leases as they begin and end
   token-manager run --user ann -- make deploy
-      a command that runs while ann has a token
+      runs a command while ann holds a token
   token-manager doctor
-      what is wrong with settings and database, and what to do about it";
+      checks settings and database";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
   token-manager serve
-      100 tokens on http://localhost:4000, kept in token-manager.db here
+      serves 100 tokens on http://localhost:4000, stored in ./token-manager.db
   token-manager serve --listen 127.0.0.1:8080 --pool-size 20 --lease 90s
-      another port, and a new pool of 20 tokens that are leased for 90 seconds
+      serves on another port; a new pool gets 20 tokens with leases of 90 seconds
   DATABASE_URL=postgres://me:secret@db/tokens token-manager serve
-      the same on PostgreSQL, which several servers may share";
+      uses PostgreSQL, which several servers may share";
 
 const SETTINGS_HELP: &str = "\
-Every setting is also read from the environment (--pool-size is TOKEN_MANAGER_POOL_SIZE) and from a \
-TOML file (pool-size = 100). A flag comes before the environment, that before the file.";
+Each setting can also be an environment variable (TOKEN_MANAGER_POOL_SIZE for --pool-size) or a line of \
+a TOML file (pool-size = 100). Flags take precedence over the environment, the environment over the file.";
 
 const IMPORT_EXAMPLE: &str = "\
 Example:
   PGPASSWORD=secret token-manager import ecto://postgres@localhost/token_manager
 
-The original's tokens, their values and the whole history are taken over into a new pool, all of \
-it or nothing. The original is only read, without TLS. Stop it first: what it does meanwhile is not \
-taken over. Other users of this machine can read a command line, so leave its password out of the \
-URL: then the environment variable PGPASSWORD counts.";
+Copies tokens, values and the whole history into a new pool, completely or not at all. The original is \
+only read, without TLS. Stop it first: later changes are not imported. Other users of this machine can \
+read a command line, so put the password into the environment variable PGPASSWORD, not into the URL.";
 
 const BACKUP_EXAMPLE: &str = "\
 Example:
   token-manager backup /backups/pool.db --replace
-      every night, by cron
+      for a nightly cron job
 
-The copy is of one moment, and servers may go on meanwhile. It has its name only once all of it is on \
-disk. PostgreSQL has pg_dump and pg_basebackup for this. How to restore either: docs/operations.md.";
+The copy is a consistent snapshot; servers may keep running. The file gets its name once it is completely \
+on disk. For PostgreSQL, use pg_dump or pg_basebackup. To restore: docs/operations.md.";
 
 const CONFIG_ABOUT: &str = "\
-Show the settings; set the default server and user
+Show the settings of `serve`; set the default server and user
 
-Without a further word it shows each setting of `serve`, its value and where it came from. `set`, \
-`get`, `unset` and `list` are about the commands that ask a server: which server, and for which user. \
-An option comes before the environment (TOKEN_MANAGER_SERVER, TOKEN_MANAGER_USER), that before what is \
-set here. It is kept in $XDG_CONFIG_HOME/token-manager/client.toml, by default in \
-~/.config/token-manager/client.toml, which only you can read. Passwords are not shown.";
+Without a subcommand, shows each setting of `serve`, its value and its source, without passwords. `set`, \
+`get`, `unset` and `list` manage the default server and user of the client commands. Options and the \
+environment (TOKEN_MANAGER_SERVER, TOKEN_MANAGER_USER) take precedence over these defaults. They are \
+stored in $XDG_CONFIG_HOME/token-manager/client.toml, by default in \
+~/.config/token-manager/client.toml, which only you can read.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:
   token-manager config --config token-manager.toml
-      what `serve` would use with that file
+      shows the settings with this file
   token-manager config set server https://tokens.example
-      asks that server from now on
+      makes this the default server
   token-manager config set server - < file
-      the same from a file, for a URL with a password
+      reads the URL from a file, for a URL with a password
   token-manager config set user ann
-      `allocate` and `run` are for ann from now on";
+      makes ann the default user of `allocate` and `run`";
 
 const DOCTOR_EXAMPLES: &str = "\
-It changes nothing and may be run while a server runs.
+Changes nothing, and may run while a server runs.
 
-After a restore, once, before a server starts:
+After a restore, run this once before a server starts:
   token-manager doctor --after-restore
-      what is granted from then on has larger fences than anything granted before, also after the \
-backup was made";
+      raises fences above all that were ever granted, even after the backup";
 
-/// The commands that take every setting.
+/// Commands that take every setting.
 const FULL: [&str; 3] = ["serve", "doctor", "config"];
 
-/// The whole command line, for parsing and for help.
+/// Defines the whole command line.
 pub fn command() -> Command {
     let about = |name: &'static str, about: &'static str| {
         let settings = SETTINGS
@@ -104,8 +103,7 @@ pub fn command() -> Command {
         Command::new(name).about(about).args(settings.map(flag)).arg(config)
     };
     let from = Arg::new("from").value_name("FROM_URL").required(true).help(
-        "The original's database: ecto://.. or postgres://..; a password that is not in it is \
-             taken from PGPASSWORD",
+        "The original's database: ecto://.. or postgres://..; PGPASSWORD may contain its password",
     );
     let command = Command::new("token-manager")
         .version(env!("CARGO_PKG_VERSION"))
@@ -116,30 +114,33 @@ pub fn command() -> Command {
         .after_help(EXAMPLES)
         .after_long_help(format!("{EXAMPLES}\n\n{}", exit_codes()))
         .subcommand(
-            about("serve", "Serve the pool over HTTP")
+            about("serve", "Start the server")
                 .after_help(format!("{SETTINGS_HELP}\n\n{SERVE_EXAMPLES}")),
         )
-        .subcommand(about("migrate", "Bring the database's schema up to date, and stop"))
-        .subcommand(backup(about("backup", "Copy an SQLite database, also while a server uses it")))
+        .subcommand(about("migrate", "Bring the database's schema up to date"))
+        .subcommand(backup(about("backup", "Copy an SQLite database, even while a server uses it")))
         .subcommand(
-            about("doctor", "Check settings and database; say what is wrong and what to do")
+            about("doctor", "Check settings and database; print problems and remedies")
                 .arg(switch(
                     "after-restore",
-                    "The database was restored from a backup: first begin a new epoch, so that \
-                         no fence is given twice. Refused while a server uses the database",
+                    "After a restore from a backup: begin a new epoch, so that no fence is granted \
+                         twice. Refused while a server uses the database",
                 ))
                 .after_help(DOCTOR_EXAMPLES),
         )
-        .subcommand(config(about("config", "Show the settings; set the default server and user")))
+        .subcommand(config(about(
+            "config",
+            "Show the settings of `serve`; set the default server and user",
+        )))
         .subcommand(
-            about("import", "Take over tokens and history of an original TokenManager database")
+            about("import", "Import tokens and history from an original TokenManager database")
                 .arg(from)
                 .after_help(IMPORT_EXAMPLE),
         )
         .subcommands(client::commands())
         .subcommand(client::run::command())
         .subcommands(generate::commands());
-    // In an order in which people look for them.
+    // In the order in which people look for them.
     let mut names: Vec<_> =
         command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     names.sort_by_key(|name| match name.as_str() {
@@ -155,14 +156,14 @@ pub fn command() -> Command {
     })
 }
 
-/// The options that may also stand before the command, for help and completions: `leading` moves them
-/// behind it before anything is parsed.
+/// Options that are also accepted before the command, for help and completions. [`behind_the_command`] moves
+/// them before parsing.
 fn leading() -> impl Iterator<Item = Arg> {
     LEADING.iter().map(|&(option, takes_value)| {
         let name = option.trim_start_matches('-');
         let (value, help) = match name {
-            "server" => ("URL", "The server to ask"),
-            "json" => ("", "Print JSON, for programs"),
+            "server" => ("URL", "Server URL"),
+            "json" => ("", "Print JSON"),
             _ => ("FILE", "Read settings from a TOML file"),
         };
         let arg = Arg::new(name).long(name).help(format!("{help} (also after the command)"));
@@ -185,8 +186,8 @@ fn backup(command: Command) -> Command {
         .value_hint(ValueHint::FilePath)
         .value_parser(ValueParser::path_buf())
         .required(true)
-        .help("The copy");
-    let replace = switch("replace", "Replace the file if it is there, once the copy is whole");
+        .help("File to write");
+    let replace = switch("replace", "Replace an existing file, once the copy is complete");
     command.arg(file).arg(replace).after_help(BACKUP_EXAMPLE)
 }
 
@@ -194,43 +195,49 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
-/// What the exit codes mean, a line each.
+/// The exit codes, a line each.
 fn exit_codes() -> String {
     let lines = MEANINGS.iter().map(|(code, meaning)| format!("\n  {code:>3}  {meaning}"));
     format!("Exit codes:{}", lines.collect::<String>())
 }
 
 fn flag(setting: &'static Setting) -> Arg {
-    let default = setting.default.filter(|_| setting.kind != Kind::Switch);
-    let default = default.map_or(String::new(), |default| format!(" [default: {default}]"));
+    let default = match setting.default {
+        Default::Value(default) if !matches!(setting.kind, Kind::Switch) => {
+            format!(" [default: {default}]")
+        }
+        Default::Pool(new) => format!(" [default: from the pool; {new} if new]"),
+        Default::Value(_) | Default::None(_) => String::new(),
+    };
     let other_env = setting.other_env.map_or(String::new(), |env| format!(" [env: {env}]"));
+    let help = setting.description();
+    let value = setting.kind.placeholder();
     let arg = Arg::new(setting.name)
         .long(setting.name)
-        .value_name(setting.value)
-        .help(format!("{}{default}{other_env}", setting.help))
+        .value_name(value)
+        .help(format!("{help}{default}{other_env}"))
         .help_heading(setting.group)
         // A negative number gets a message about the value.
-        .allow_hyphen_values(["DURATION", "COUNT", "SHARE"].contains(&setting.value))
+        .allow_hyphen_values(["DURATION", "COUNT", "SHARE"].contains(&value))
         .hide(setting.group.is_none());
     match setting.kind {
-        Kind::One => arg.action(ArgAction::Set),
-        Kind::Several => arg.action(ArgAction::Append),
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        Kind::Hosts => arg.action(ArgAction::Append),
+        _ => arg.action(ArgAction::Set),
     }
 }
 
-/// What a command line says.
+/// A parsed command line of a command that reads the settings.
 #[derive(Debug)]
 pub struct Given {
-    /// The command's name.
     pub command: String,
-    /// The settings given as flags.
+    /// Settings given as flags.
     pub flags: HashMap<&'static str, String>,
     /// `--config`
     pub config: Option<PathBuf>,
-    /// The source of an import.
+    /// Source of an import.
     pub from: Option<String>,
-    /// Where a backup goes.
+    /// File of a backup.
     pub file: Option<PathBuf>,
     /// `backup --replace`
     pub replace: bool,
@@ -239,7 +246,7 @@ pub struct Given {
 }
 
 impl Given {
-    /// Reads what [`command`] matched.
+    /// Reads the matches of [`command`].
     pub fn of(matches: &ArgMatches) -> Self {
         let (command, matches) = matches.subcommand().expect("clap requires a command");
         let values = |setting: &'static Setting| {

@@ -1,4 +1,4 @@
-//! `token-manager completions` and `man`: papers made from the definition of the command line.
+//! `token-manager completions` and `man`, generated from the definition of the command line.
 
 use std::fs;
 use std::io;
@@ -13,34 +13,33 @@ use crate::term::error::CliError;
 use crate::term::exit::Exit;
 use crate::term::output::Out;
 
-/// What there is to print.
 #[derive(Debug, Subcommand)]
-enum Papers {
+enum Generate {
     Completions(Completions),
     Man(Man),
 }
 
-/// The definitions of the two.
+/// The definitions of both commands.
 pub fn commands() -> Vec<Command> {
-    Papers::augment_subcommands(Command::new("")).get_subcommands().cloned().collect()
+    Generate::augment_subcommands(Command::new("")).get_subcommands().cloned().collect()
 }
 
-/// Whether one of them has that name.
+/// Whether one of the commands has this name.
 pub fn knows(name: &str) -> bool {
-    Papers::has_subcommand(name)
+    Generate::has_subcommand(name)
 }
 
-/// Runs the one that was matched, for a program of this definition.
+/// Runs the matched command for a program with this definition.
 pub fn perform(matches: &ArgMatches, program: Command) -> ExitCode {
-    let done = match Papers::from_arg_matches(matches) {
-        Ok(Papers::Completions(completions)) => completions.perform(program),
-        Ok(Papers::Man(man)) => man.perform(program),
+    let done = match Generate::from_arg_matches(matches) {
+        Ok(Generate::Completions(completions)) => completions.perform(program),
+        Ok(Generate::Man(man)) => man.perform(program),
         Err(error) => return crate::usage(&error),
     };
     done.map_or_else(CliError::print, |()| ExitCode::SUCCESS)
 }
 
-/// Print completions for a shell
+/// Print shell completions
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -49,13 +48,12 @@ Examples:
       with `fpath+=~/.zfunc` before `compinit` in ~/.zshrc
   token-manager completions fish > ~/.config/fish/completions/token-manager.fish")]
 struct Completions {
-    /// For which shell
+    /// The shell
     #[arg(value_name = "SHELL", value_parser = ["bash", "zsh", "fish"])]
     shell: String,
 }
 
 impl Completions {
-    /// Prints them.
     fn perform(self, mut program: Command) -> Result<(), CliError> {
         let shell = match self.shell.as_str() {
             "bash" => Shell::Bash,
@@ -64,20 +62,20 @@ impl Completions {
         };
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut program, "token-manager", &mut script);
-        // clap_complete writes the hyphen of a program's name in two ways into a script for bash, which
-        // then knows no command.
+        // clap_complete writes the hyphen of a program's name in two ways into a script for bash, which then
+        // finds no command.
         let script =
             String::from_utf8_lossy(&script).replace("token__subcmd__manager", "token__manager");
         Ok(Out::standard().bytes(script.as_bytes())?)
     }
 }
 
-/// Print the manual page, or write one for each command
+/// Print the manual page, or write a page for each command
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   token-manager man | man -l -
-      reads the page of the program
+      shows the page of the program
   token-manager man --dir ~/.local/share/man/man1
       installs the pages: `man token-manager`, `man token-manager-allocate`")]
 struct Man {
@@ -87,7 +85,6 @@ struct Man {
 }
 
 impl Man {
-    /// Prints or writes them.
     fn perform(self, program: Command) -> Result<(), CliError> {
         let mut command = program.disable_help_subcommand(true);
         command.build();
@@ -95,7 +92,7 @@ impl Man {
             return Ok(Out::standard().bytes(&page(&command)?)?);
         };
         write(&command, dir).map_err(|error| {
-            let what = format!("the pages can't be written to {}: {error}", dir.display());
+            let what = format!("can't write the pages to {}: {error}", dir.display());
             CliError::new(Exit::Failed, what).hint("another --dir")
         })
     }
@@ -107,7 +104,7 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
         .source(concat!("token-manager ", env!("CARGO_PKG_VERSION")))
         .manual("TokenManager")
         .render(&mut page)?;
-    // A heading that says what there is.
+    // A more specific heading.
     Ok(String::from_utf8_lossy(&page).replace(".SH EXTRA", ".SH NOTES").into_bytes())
 }
 
@@ -117,7 +114,7 @@ fn write(command: &Command, dir: &Path) -> io::Result<()> {
     write_below(command, "token-manager", dir)
 }
 
-/// The pages of a command's commands, which are named like their page.
+/// Writes the pages of subcommands. Each command is named like its page.
 fn write_below(command: &Command, name: &str, dir: &Path) -> io::Result<()> {
     for sub in command.get_subcommands() {
         let name = format!("{name}-{}", sub.get_name());

@@ -1,4 +1,4 @@
-//! The log: one line an event, on the standard error output, written by a thread of its own.
+//! The log: one line per event on the standard error output, written by a thread of its own.
 
 mod queue;
 
@@ -24,42 +24,39 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, format};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer, Registry, fmt as lines, registry};
+use tracing_subscriber::{Layer as _, fmt as lines, registry};
 
-use crate::settings::Settings;
+use crate::settings::{LogFormat, Settings};
 use crate::term::{coloured, json};
-use crate::traces;
+use crate::traces::{self, Spans};
 
 use self::queue::{Lines, Queue};
 
-/// What is told of spans.
-pub type Spans = Box<dyn Layer<Registry> + Send + Sync>;
-
-/// The queue of the log, once it is started.
+/// The queue of the started log.
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
 /// Maximum time that an ending process waits for the log to be written.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
-/// Maximum time that a panic waits for its line to be written: the process may not live longer.
+/// Maximum time that a panic waits for its line to be written: the process may end right after.
 const PANIC_FLUSH_LIMIT: Duration = Duration::from_millis(100);
 
-/// Starts logging as the settings say, but nothing that could hold a token's value or a user's name.
-/// Returns the counter of dropped lines.
+/// Starts the log, without events that could contain a token's value or a user's name. Returns the counter
+/// of dropped lines.
 ///
 /// # Errors
 ///
-/// When the system has no thread or file for the log.
+/// When the system provides no thread or file for the log.
 pub fn start(settings: &Settings, spans: Option<Spans>) -> io::Result<Arc<AtomicU64>> {
-    // Also NO_COLOR and TERM=dumb say that there are to be none.
+    // NO_COLOR and TERM=dumb disable colours.
     let colours = stderr().is_terminal() && AutoStream::choice(&stderr()) != ColorChoice::Never;
-    // A handle of its own: `stderr()` has a lock, which a blocked write would hold.
+    // A handle of its own: a blocked write would hold the lock of `stderr()`.
     let queue = Queue::start(File::from(stderr().as_fd().try_clone_to_owned()?))?;
     let dropped = queue.dropped();
     let layer = lines::layer().with_writer(Lines(Arc::clone(&queue))).with_ansi(colours);
-    // It would write to the standard error output itself.
+    // Internal errors would go to the standard error output directly.
     let layer = layer.log_internal_errors(false);
-    let layer = if settings.log_json {
+    let layer = if settings.log_format == LogFormat::Json {
         let format = format().json().flatten_event(true);
         let format = format.with_current_span(false).with_span_list(false);
         layer.fmt_fields(JsonFields::new()).event_format(AsJson(format)).boxed()
@@ -68,33 +65,33 @@ pub fn start(settings: &Settings, spans: Option<Spans>) -> io::Result<Arc<Atomic
     };
     let discreet = Targets::new()
         .with_default(LevelFilter::TRACE)
-        // Below warnings it logs statements with their parameters, and each start's notices.
+        // Below warnings it logs statements with their parameters, and notices at each start.
         .with_target("tokio_postgres", LevelFilter::WARN)
-        // They are for traces.
+        // Spans are for traces only.
         .with_target(engine::SPANS, LevelFilter::OFF);
-    let layer = layer.with_filter(settings.log.clone().and(discreet)).boxed();
-    // As a list, since a layer that is not there would keep callsites from being switched off for good.
+    let layer = layer.with_filter(settings.log_filter().and(discreet)).boxed();
+    // A list, since a layer that is `None` would keep callsites from being disabled permanently.
     registry().with(spans.into_iter().chain([layer]).collect::<Vec<_>>()).init();
-    // There is one log in a process.
+    // A process starts one log only.
     let _ = QUEUE.set(queue);
     panic::set_hook(Box::new(log_panic));
     Ok(dropped)
 }
 
-/// Waits until the log is written, but no longer than an ending process may take.
+/// Waits until the log is written, at most [`FLUSH_LIMIT`].
 pub fn flush() {
     flush_for(FLUSH_LIMIT);
 }
 
-/// Waits until the log is written, but no longer than `limit`.
+/// Waits until the log is written, at most `limit`.
 pub fn flush_for(limit: Duration) {
     if let Some(queue) = QUEUE.get() {
         queue.flush(limit);
     }
 }
 
-/// Prints lines to the standard error output, behind those of the log. Waits until they are written,
-/// but no longer than an ending process may take.
+/// Prints lines to the standard error output, after those of the log. Waits until they are written, at most
+/// [`FLUSH_LIMIT`].
 pub fn print_last(lines: &str) {
     if let Some(queue) = QUEUE.get() {
         queue.push(lines.as_bytes(), usize::MAX);
@@ -107,25 +104,26 @@ pub fn print_last(lines: &str) {
         let _ = stderr().write_all(text.as_bytes());
         let _ = done.send(());
     };
-    // Without a thread nothing is printed: it could block for ever.
+    // Without a thread, nothing is printed: the write could block forever.
     if thread::Builder::new().spawn(print).is_ok() {
         let _ = written.recv_timeout(FLUSH_LIMIT);
     }
 }
 
-/// What a panic says may hold data, unless its text was there before the program ran.
+/// Logs a panic. Its message may contain data, unless it is a constant of the program.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string);
-    let text = panic.payload().downcast_ref::<&str>().unwrap_or(&"(not shown: it may hold data)");
+    let text =
+        panic.payload().downcast_ref::<&str>().unwrap_or(&"(not shown: it may contain data)");
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
     let thread = std::thread::current();
     let (thread, backtrace) = (thread.name(), backtrace.as_ref().map(tracing::field::display));
-    error!(target: "panic", thread, location, panic = text, backtrace, "the program made a mistake");
+    error!(target: "panic", thread, location, panic = text, backtrace, "internal error");
     flush_for(PANIC_FLUSH_LIMIT);
 }
 
-/// What a line says besides its event: of which request and of which trace it is.
+/// Fields of a line that its event lacks: the ids of request and trace.
 struct Context {
     request_id: Option<String>,
     trace_id: Option<String>,
@@ -146,7 +144,7 @@ impl Context {
     }
 }
 
-/// A line for people.
+/// Formats lines for people.
 struct AsText(format::Format);
 
 impl<S, N> FormatEvent<S, N> for AsText
@@ -162,7 +160,7 @@ where
     ) -> fmt::Result {
         let mut line = String::new();
         self.0.format_event(ctx, Writer::new(&mut line), event)?;
-        // Of what an event tells, nothing is to look like another line.
+        // No text of an event may look like another line.
         writer.write_str(&coloured(line.trim_end()).replace('\n', "\n    "))?;
         for (name, value) in Context::of(event).fields() {
             write!(writer, " {name}={value:?}")?;
@@ -171,7 +169,7 @@ where
     }
 }
 
-/// A line for programs: one JSON object.
+/// Formats lines for programs: one JSON object each.
 struct AsJson(format::Format<Json>);
 
 impl<S, N> FormatEvent<S, N> for AsJson
@@ -188,7 +186,7 @@ where
         let mut line = String::new();
         self.0.format_event(ctx, Writer::new(&mut line), event)?;
         let line = line.trim_end();
-        // Further fields go before the end of the object.
+        // Additional fields go before the end of the object.
         let line = json(line.strip_suffix('}').unwrap_or(line));
         writer.write_str(&line)?;
         let mut causes = Causes(Vec::new());
@@ -203,7 +201,7 @@ where
     }
 }
 
-/// The causes of an event's error, which its JSON leaves out.
+/// The causes of an event's error, which the JSON formatter leaves out.
 struct Causes(Vec<String>);
 
 impl Visit for Causes {
@@ -242,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_an_event_is_obeyed_by_a_terminal_or_looks_like_another_line() {
+    fn no_text_of_an_event_controls_a_terminal_or_looks_like_another_line() {
         let odd = "a\r\n2026 INFO b\x1b[2J\u{9b}31m\u{202e}\x7f";
         let written = |json: bool| {
             let written = Written::default();

@@ -1,6 +1,5 @@
-//! The one binary, `token-manager`: reads the command line and runs the command that was asked for.
-//! Those that serve or tend a pool read the settings and leave the rest to other crates; those for
-//! people and `run` ask a server over HTTP.
+//! The binary `token-manager`: parses the command line and runs the command. The server's commands read the
+//! settings and open the database; the client's commands and `run` use a server over HTTP.
 
 mod args;
 mod client;
@@ -24,7 +23,7 @@ use crate::term::print::complain;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
-        // What is said in one may be anybody's text.
+        // The message may contain control characters.
         term::say(&format!("{panic}\n{}\n", Backtrace::capture()));
     }));
     if let Some(code) = client::run::become_command() {
@@ -35,12 +34,12 @@ fn main() -> ExitCode {
             Ok(matches) => matches,
             Err(error) => return usage(&error),
         };
-    // Fails only where somebody else has installed one already.
+    // Fails only if a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match matches.subcommand() {
         Some(("run", matches)) => return client::run::perform(matches),
         Some(("config", matches)) if matches.subcommand_name().is_some() => {
-            let (name, matches) = matches.subcommand().expect("there is one");
+            let (name, matches) = matches.subcommand().expect("checked above");
             return client::config::perform(name, matches);
         }
         Some((name, _)) if client::knows(name) => return client::perform(&matches),
@@ -61,13 +60,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints help or what is wrong with the command line, and no password with it.
+/// Prints the help, or the error of the command line without passwords.
 fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
         term::say(&mask::quoted(error.render().to_string(), arguments));
     } else {
-        // That nobody reads it is no reason to fail.
+        // The reader may have gone.
         let _ = error.print();
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))

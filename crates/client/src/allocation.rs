@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use reqwest::Method;
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::Value;
 use uuid::Uuid;
+use wire::{Allocation, AllocationRequest, Seconds, Waiting, WaitingStatus};
 
 use crate::client::TIMEOUT;
 use crate::scheme::Retried;
@@ -38,25 +37,13 @@ pub fn random_key() -> String {
     Uuid::new_v4().to_string()
 }
 
-/// Ticket of a request in the queue (status 202).
-#[derive(Clone, Debug, Deserialize)]
-pub struct Ticket {
-    /// Ticket id, which becomes the id of the lease.
-    #[serde(rename = "ticket")]
-    pub id: Uuid,
-    /// Number of tickets served before this one.
-    pub ahead: u64,
-    /// Time at which the ticket was created.
-    pub since: Timestamp,
-}
-
 /// Outcome of a request for a token.
 #[derive(Debug)]
-pub enum Allocation {
+pub enum Allocated {
     /// The server granted a lease.
-    Granted(Reply),
+    Granted(Reply<Allocation>),
     /// The request is in the queue. The second value is the ticket's age.
-    Waiting(Ticket, Duration),
+    Waiting(Waiting, Duration),
 }
 
 impl Client {
@@ -70,13 +57,12 @@ impl Client {
         &self,
         request: &AllocateRequest,
         hold: Option<Duration>,
-    ) -> Result<Allocation, Error> {
-        let mut body = json!({ "user_id": request.user });
-        for (name, time) in [("lease_seconds", request.lease), ("wait_seconds", request.wait)] {
-            if let Some(time) = time {
-                body[name] = time.as_secs_f64().into();
-            }
-        }
+    ) -> Result<Allocated, Error> {
+        let body = AllocationRequest {
+            user_id: request.user.clone(),
+            lease_seconds: request.lease.map(Seconds),
+            wait_seconds: request.wait.map(Seconds),
+        };
         let timeout = match hold {
             Some(hold) => hold + HELD_TIMEOUT,
             // Without `wait_seconds`, a pool with the policy `wait` holds a request for 30 seconds.
@@ -90,21 +76,13 @@ impl Client {
         if let Some(hold) = hold {
             sent = sent.header("Prefer", format!("wait={}", hold.as_secs()));
         }
-        let reply = self.execute(sent, Retried::Yes).await?;
-        if reply.json["status"] != "waiting" {
-            return Ok(Allocation::Granted(reply));
+        let reply: Reply<Value> = self.execute(sent, Retried::Yes).await?;
+        if reply.json["status"] != *WaitingStatus::WAITING {
+            return Ok(Allocated::Granted(reply.typed()));
         }
-        let ticket: Ticket = reply.read()?;
-        let age = reply.at.and_then(|now| now.duration_since(ticket.since).try_into().ok());
-        Ok(Allocation::Waiting(ticket, age.unwrap_or_default()))
-    }
-
-    /// Removes a ticket from the queue.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`]; `ticket-served` when the ticket has become a lease.
-    pub async fn give_up(&self, ticket: Uuid) -> Result<Reply, Error> {
-        self.send(Method::DELETE, &format!("/api/queue/{ticket}"), None).await
+        let reply: Reply<Waiting> = reply.typed();
+        let ticket = reply.read()?;
+        let age = reply.at.and_then(|now| now.duration_since(ticket.since.0).try_into().ok());
+        Ok(Allocated::Waiting(ticket, age.unwrap_or_default()))
     }
 }

@@ -1,5 +1,6 @@
 //! Single requests to a server.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use reqwest::{ClientBuilder, Method, RequestBuilder, Response, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::endpoints::Query;
 use crate::error::cause;
-use crate::events::EventStream;
 use crate::pages::next_page;
 use crate::proxy::Proxy;
 use crate::scheme::{Contact, Retried};
@@ -67,9 +68,9 @@ pub struct Client {
     pub(crate) contact: Arc<Contact>,
 }
 
-/// Successful reply of a server.
+/// Successful reply of a server, with JSON of the type `T`.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub struct Reply<T> {
     /// JSON as the server sent it.
     pub json: Value,
     /// Server time of the reply, to the second, if it has a `Date` header.
@@ -80,15 +81,23 @@ pub struct Reply {
     pub(crate) size: usize,
     /// Proxy of the connection, without a password.
     proxy: Option<String>,
+    content: PhantomData<fn() -> T>,
 }
 
-impl Reply {
+impl<T> Reply<T> {
+    pub(crate) fn typed<U>(self) -> Reply<U> {
+        let Reply { json, at, next, size, proxy, .. } = self;
+        Reply { json, at, next, size, proxy, content: PhantomData }
+    }
+}
+
+impl<T: DeserializeOwned> Reply<T> {
     /// Parses the JSON.
     ///
     /// # Errors
     ///
     /// [`Error::NotTokenManager`] when it has another shape.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+    pub fn read(&self) -> Result<T, Error> {
         T::deserialize(&self.json)
             .map_err(|error| Error::not_token_manager(error.to_string()).via(self.proxy.clone()))
     }
@@ -149,50 +158,18 @@ impl Client {
     }
 
     /// Sends `GET` for a path such as `/api/pool`.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Reply, Error> {
+    pub(crate) async fn get<T>(&self, path: &str, query: Query<'_>) -> Result<Reply<T>, Error> {
         let request = self.request(Method::GET, path)?.query(query).timeout(TIMEOUT);
         self.execute(request, Retried::No).await
     }
 
-    /// Sends `GET` for a long reply, such as an export, which may take any time.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub async fn download(&self, path: &str, query: &[(&str, &str)]) -> Result<Download, Error> {
+    /// Sends `GET` for a long reply, which may take any time.
+    pub(crate) async fn download(&self, path: &str, query: Query<'_>) -> Result<Download, Error> {
         let request = self.request(Method::GET, path)?.query(query).send();
         let sent = tokio::time::timeout(TIMEOUT, request).await;
         let sent = sent.map_err(|_| self.no_reply("the reply did not begin in time"))?;
         let response = self.received(sent, Retried::No).await?;
         Ok(Download { client: self.clone(), response: self.checked(response).await? })
-    }
-
-    /// Sends a request that may change something.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<Reply, Error> {
-        let mut request = self.request(method, path)?.timeout(TIMEOUT);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        self.execute(request, Retried::No).await
-    }
-
-    /// Follows the events of leases from now on, with the filters of `/api/events`.
-    pub fn events(&self, query: &[(&str, &str)]) -> EventStream {
-        let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        EventStream::new(self.clone(), query.collect())
     }
 
     /// Creates an [`Error::NoReply`] of this server.
@@ -220,11 +197,11 @@ impl Client {
     }
 
     /// Sends a request and reads its reply.
-    pub(crate) async fn execute(
+    pub(crate) async fn execute<T>(
         &self,
         request: RequestBuilder,
         retried: Retried,
-    ) -> Result<Reply, Error> {
+    ) -> Result<Reply<T>, Error> {
         let response = self.received(request.send().await, retried).await?;
         let at = header(&response, &DATE).and_then(date);
         let next = header(&response, &LINK).and_then(next_page);
@@ -233,7 +210,8 @@ impl Client {
         let body = body.ok_or_else(|| self.not_token_manager(too_large(MAX_REPLY_BYTES)))?;
         let json = serde_json::from_slice(&body)
             .map_err(|_| self.not_token_manager("its reply is not JSON"))?;
-        Ok(Reply { json, at, next, size: body.len(), proxy: self.server().proxy })
+        let (size, proxy) = (body.len(), self.server().proxy);
+        Ok(Reply { json, at, next, size, proxy, content: PhantomData })
     }
 
     /// Returns the response, or why there is none.

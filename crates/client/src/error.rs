@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
+use wire::Code;
 
 use crate::scheme::{expects_tls, is_not_tls};
 use crate::{Client, jittered};
@@ -97,8 +98,8 @@ impl fmt::Display for Server {
 pub struct Problem {
     /// HTTP status.
     pub status: u16,
-    /// Stable code, such as `pool-full`.
-    pub code: String,
+    /// Kind of the problem; None for codes of later versions.
+    pub code: Option<Code>,
     /// Explanation for a person.
     pub detail: String,
     /// `Retry-After`, at most one minute.
@@ -140,6 +141,7 @@ impl Error {
         }
         let json = serde_json::from_slice(body).unwrap_or(Value::Null);
         if let Ok(Document { code, detail }) = Document::deserialize(&json) {
+            let code = Code::ALL.iter().find(|known| known.as_str() == code).copied();
             return Error::Refused(Box::new(Problem { status, code, detail, after, json }));
         }
         if [401, 407].contains(&status) {
@@ -185,10 +187,10 @@ impl Error {
         jittered(after.map_or(delay, |after| after.max(delay)))
     }
 
-    /// Returns the server's error code, if the server refused the request.
-    pub fn code(&self) -> Option<&str> {
+    /// Returns the kind of the problem, if the server refused the request for a known reason.
+    pub fn code(&self) -> Option<Code> {
         match self {
-            Error::Refused(problem) => Some(&problem.code),
+            Error::Refused(problem) => problem.code,
             _ => None,
         }
     }
@@ -204,8 +206,15 @@ impl Error {
         match self {
             Error::Unreachable { .. } | Error::NoReply { .. } => true,
             Error::Refused(problem) => matches!(
-                problem.code.as_str(),
-                "busy" | "not-done" | "outcome-unknown" | "stopping" | "timed-out" | "internal"
+                problem.code,
+                Some(
+                    Code::Busy
+                        | Code::NotDone
+                        | Code::OutcomeUnknown
+                        | Code::Stopping
+                        | Code::TimedOut
+                        | Code::Internal
+                )
             ),
             // A proxy without its server.
             Error::NotTokenManager { status, .. } => matches!(status, Some(502..=504)),
@@ -219,7 +228,7 @@ impl Error {
     /// Returns whether the server may have executed the request.
     pub fn may_be_done(&self) -> bool {
         match self.code() {
-            Some(code) => !matches!(code, "busy" | "not-done" | "stopping"),
+            Some(code) => !matches!(code, Code::Busy | Code::NotDone | Code::Stopping),
             None => !matches!(self, Error::Unreachable { .. }),
         }
     }
@@ -276,7 +285,7 @@ mod tests {
     fn retry_after_is_respected_and_jittered() {
         let problem = |after| Problem {
             status: 503,
-            code: "busy".to_owned(),
+            code: Some(Code::Busy),
             detail: String::new(),
             after,
             json: Value::Null,

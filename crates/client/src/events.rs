@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sse_stream::{Sse, SseByteStream};
 use tokio::time::Instant;
-use uuid::Uuid;
+use wire::{EndReason, LeaseEnded, LeaseRenewed};
 
 use crate::scheme::Retried;
 use crate::{Client, Error, jittered};
@@ -78,34 +78,18 @@ impl EventKind {
 }
 
 /// Event of a lease.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct LeaseEvent {
     /// Kind.
-    #[serde(skip, default = "started")]
     pub kind: EventKind,
-    /// Lease id.
-    pub lease_id: Uuid,
-    /// Token id.
-    pub token_id: Uuid,
-    /// User name.
-    pub user: String,
-    /// Fencing number.
-    pub fence: i64,
-    /// Start of the lease.
-    pub started_at: Timestamp,
-    /// Deadline.
-    pub expires_at: Timestamp,
+    /// Lease.
+    pub lease: LeaseRenewed,
     /// End of the lease, if it ended.
     pub ended_at: Option<Timestamp>,
     /// End reason, if it ended.
-    pub reason: Option<String>,
+    pub reason: Option<EndReason>,
     /// JSON as the server sent it.
-    #[serde(skip)]
     pub json: Value,
-}
-
-fn started() -> EventKind {
-    EventKind::Started
 }
 
 type Blocks = Pin<Box<dyn Stream<Item = Result<Sse, sse_stream::Error>> + Send>>;
@@ -254,11 +238,17 @@ impl Unfinished {
 fn parse(block: &Sse) -> Option<LeaseEvent> {
     let kind = EventKind::parse(block.event.as_deref()?)?;
     let json: Value = serde_json::from_str(block.data.as_deref()?).ok()?;
-    let event = LeaseEvent::deserialize(&json).ok()?;
-    if event.user.chars().count() > MAX_NAME_CHARS {
+    let (lease, end) = if kind == EventKind::Ended {
+        let LeaseEnded { lease, ended_at, reason, .. } = Deserialize::deserialize(&json).ok()?;
+        (lease, Some((ended_at.0, reason)))
+    } else {
+        (LeaseRenewed::deserialize(&json).ok()?, None)
+    };
+    if lease.user.chars().count() > MAX_NAME_CHARS {
         return None;
     }
-    Some(LeaseEvent { kind, json, ..event })
+    let (ended_at, reason) = end.unzip();
+    Some(LeaseEvent { kind, lease, ended_at, reason, json })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use crate::client::too_large;
+use crate::endpoints::Query;
 use crate::{Client, Error, Reply};
 
 /// Maximum number of rows of a page.
@@ -20,19 +21,15 @@ const MAX_LIST_BYTES: usize = 512 << 20;
 impl Client {
     /// Sends `GET` for a list and follows its pages until `max` rows or the end of the list. At the end
     /// the reply has no next page. `rows` names the member with the rows; None if the list is an array.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub async fn pages(
+    pub(crate) async fn pages<T>(
         &self,
         path: &str,
-        query: &[(&str, &str)],
+        query: Query<'_>,
         rows: Option<&str>,
         max: usize,
-    ) -> Result<Reply, Error> {
+    ) -> Result<Reply<T>, Error> {
         let limit = max.min(PAGE_ROWS).to_string();
-        let mut reply = self.get(path, &[query, &[("limit", &limit)]].concat()).await?;
+        let mut reply: Reply<T> = self.get(path, &[query, &[("limit", &limit)]].concat()).await?;
         let mut all = self.take_rows(&mut reply.json, rows)?;
         // Ends also on a server whose pages lead back to an earlier one.
         let (mut seen, mut size) = (HashSet::new(), reply.size);
@@ -43,7 +40,7 @@ impl Client {
             if !seen.insert(next) || seen.len() > MAX_PAGES {
                 return Err(self.not_token_manager("its list has no end"));
             }
-            let mut page = self.get(&path, &[]).await?;
+            let mut page: Reply<T> = self.get(&path, &[]).await?;
             size += page.size;
             if size > MAX_LIST_BYTES {
                 return Err(self.not_token_manager(too_large(MAX_LIST_BYTES)));

@@ -64,7 +64,7 @@ impl RunArgs {
 
     pub(crate) fn variables(&self, held: &HeldLease) -> [(&'static str, String); 7] {
         [
-            (env::TOKEN, held.value.clone()),
+            (env::TOKEN, held.value.to_string()),
             (env::TOKEN_ID, held.token_id.to_string()),
             (env::LEASE_ID, held.lease_id.to_string()),
             (env::FENCE, held.fence.to_string()),

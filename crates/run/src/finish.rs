@@ -2,7 +2,7 @@
 
 use client::{Client, Error, Moment, RELEASE_TIMEOUT, release};
 use jiff::Timestamp;
-use pool::HumanDuration;
+use pool::{EndReason, HumanDuration};
 
 use crate::child::CommandEnd;
 use crate::guard::{Outcome, StopReason};
@@ -69,7 +69,7 @@ pub(crate) async fn settle(
 }
 
 fn expired(outcome: &Outcome) -> bool {
-    outcome.lease_end.as_ref().is_some_and(LeaseEnd::is_expired)
+    outcome.lease_end.as_ref().is_some_and(|end| end.is(EndReason::Expired))
 }
 
 /// Returns why the lease was not renewed, and possible actions.
@@ -78,7 +78,7 @@ fn why_not_renewed(args: &RunArgs, outcome: &Outcome) -> (String, &'static [&'st
         (String::new(), &["without --no-renew, if the pool allows renewals"])
     } else if outcome.limit {
         (
-            ": the pool's policy allows no longer lease".to_owned(),
+            ": the pool's policy does not allow a longer lease".to_owned(),
             &["`token-manager serve --max-lease 1h --update-policy`, if the pool is yours"],
         )
     } else if let Some(away) = &outcome.away {
@@ -102,7 +102,7 @@ pub(crate) async fn release_quietly(
     if let Error::Refused(problem) = &error
         && let Some(end) = LeaseEnd::of_problem(problem)
     {
-        if !end.is_expired() {
+        if !end.is(EndReason::Expired) {
             let how = lease_ended(&end);
             report.warn(&format!("the lease ended before the command: {how}"));
         }

@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
-use client::{Client, Error, EventKind, Method, Moment, Problem, StreamItem, jittered};
+use client::{Client, Error, EventKind, Moment, Problem, StreamItem, jittered};
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
+use pool::EndReason;
+use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
+use wire::{Code, Lease, LeaseDetails, LeaseOver, LeaseStatus};
 
 use crate::RunArgs;
 use crate::deadline::{Deadline, LeaseReading, renewal, retry_delay, retry_timeout};
-use crate::lease::{HeldLease, LeaseState, seconds, timed};
+use crate::lease::{HeldLease, timed};
 
 /// Interval of checks. They find a lost lease even if the event stream is dead.
 const CHECK_INTERVAL: Duration = Duration::from_secs(15);
@@ -70,33 +73,31 @@ pub(crate) struct LeaseEnd {
     pub holder: Option<String>,
 }
 
-impl From<&LeaseState> for LeaseEnd {
-    fn from(state: &LeaseState) -> Self {
-        LeaseEnd {
-            reason: state.end_reason.clone(),
-            at: state.ended_at,
-            holder: state.current.as_ref().map(|current| current.user.clone()),
-        }
-    }
-}
-
 impl LeaseEnd {
     /// Returns the end of a lease that a problem reports, if it does.
     pub fn of_problem(problem: &Problem) -> Option<Self> {
-        let text = |name: &str| problem.json.get(name).and_then(|value| value.as_str());
-        match problem.code.as_str() {
-            "lease-over" => Some(LeaseEnd {
-                reason: text("end_reason").map(str::to_owned),
-                at: text("ended_at").and_then(|at| at.parse().ok()),
-                holder: None,
-            }),
-            "unknown-lease" => Some(LeaseEnd::default()),
+        match problem.code? {
+            Code::LeaseOver => {
+                let LeaseOver { ended_at, end_reason, .. } =
+                    Deserialize::deserialize(&problem.json).ok()?;
+                let reason = Some(end_reason.to_string());
+                Some(LeaseEnd { reason, at: Some(ended_at.0), holder: None })
+            }
+            Code::UnknownLease => Some(LeaseEnd::default()),
             _ => None,
         }
     }
 
-    pub fn is_expired(&self) -> bool {
-        self.reason.as_deref() == Some("expired")
+    fn of_lease(details: LeaseDetails) -> Self {
+        LeaseEnd {
+            reason: details.lease.end_reason.map(|reason| reason.to_string()),
+            at: details.lease.ended_at.map(|at| at.0),
+            holder: details.current.map(|current| current.user.to_string()),
+        }
+    }
+
+    pub fn is(&self, reason: EndReason) -> bool {
+        self.reason.as_deref() == Some(reason.as_str())
     }
 }
 
@@ -114,11 +115,11 @@ pub(crate) async fn keep(
     };
     send(&updates, LeaseUpdate::Over).await;
     if end.holder.is_none()
-        && end.reason.as_deref() == Some("evicted")
-        && let Ok(Ok(reply)) = timeout(HOLDER_TIMEOUT, client.get(&held.path(), &[])).await
-        && let Ok(state) = reply.read::<LeaseState>()
+        && end.is(EndReason::Evicted)
+        && let Ok(Ok(reply)) = timeout(HOLDER_TIMEOUT, client.lease(held.lease_id)).await
+        && let Ok(details) = reply.read()
     {
-        end.holder = LeaseEnd::from(&state).holder;
+        end.holder = LeaseEnd::of_lease(details).holder;
     }
     send(&updates, LeaseUpdate::Ended(end)).await;
 }
@@ -144,13 +145,14 @@ async fn follow(
                 wakeups.reconnected.notify_one();
                 send(updates, LeaseUpdate::Away(error.to_string())).await;
             }
-            StreamItem::Event(event) if event.lease_id != held.lease_id => {}
+            StreamItem::Event(event) if event.lease.lease_id != held.lease_id => {}
             StreamItem::Event(event) => match event.kind {
                 EventKind::Started => {}
                 // Another client may have renewed it.
                 EventKind::Renewed => wakeups.check.notify_one(),
                 EventKind::Ended => {
-                    return LeaseEnd { reason: event.reason, at: event.ended_at, holder: None };
+                    let reason = event.reason.map(|reason| reason.to_string());
+                    return LeaseEnd { reason, at: event.ended_at, holder: None };
                 }
             },
         }
@@ -159,7 +161,7 @@ async fn follow(
 
 /// Outcome of a renewal or a check.
 enum Outcome {
-    Running(LeaseReading, LeaseState),
+    Running(LeaseReading, Lease),
     Ended(LeaseEnd),
     /// The lease runs, but can't be renewed further.
     Limit,
@@ -238,7 +240,7 @@ impl<'a> Keeper<'a> {
                 () = due.reached() => continue,
             };
             match outcome {
-                Outcome::Running(reading, state) => self.running(&reading, &state, renews).await,
+                Outcome::Running(reading, lease) => self.running(&reading, &lease, renews).await,
                 Outcome::Ended(end) => return end,
                 Outcome::Limit => {
                     self.renewals.at = None;
@@ -286,15 +288,16 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    async fn running(&mut self, reading: &LeaseReading, state: &LeaseState, renews: bool) {
+    async fn running(&mut self, reading: &LeaseReading, lease: &Lease, renews: bool) {
         self.replied = self.replied.max(reading.requested);
         self.deadline = self.deadline.updated(reading);
         self.checks.at = Some(Moment::now().after(CHECK_INTERVAL));
         if renews {
             self.renewals.at = Some(renewal(reading.requested, self.until()));
         }
-        if std::mem::replace(&mut self.expires_at, state.expires_at) < state.expires_at {
-            send(self.updates, LeaseUpdate::Renewed(state.expires_at)).await;
+        let expires_at = lease.expires_at.0;
+        if std::mem::replace(&mut self.expires_at, expires_at) < expires_at {
+            send(self.updates, LeaseUpdate::Renewed(expires_at)).await;
         }
         send(self.updates, LeaseUpdate::Until(self.deadline)).await;
     }
@@ -315,22 +318,20 @@ impl<'a> Keeper<'a> {
 
 /// Renews or checks the lease. Returns the time of the request and its outcome.
 async fn request(client: &Client, held: &HeldLease, renews: bool) -> (Moment, Outcome) {
-    let path = held.path();
-    let (requested, received, reply) = timed(async {
+    let (requested, received, details) = timed(async {
         if renews {
-            client.send(Method::POST, &format!("{path}/renew"), None).await
-        } else {
-            client.get(&path, &[]).await
+            let lease = client.renew(held.lease_id).await?.read()?;
+            return Ok(LeaseDetails { lease, current: None });
         }
+        client.lease(held.lease_id).await?.read()
     })
     .await;
-    let outcome = match reply.and_then(|reply| reply.read::<LeaseState>()) {
-        Ok(state) if state.status == "active" => {
-            let left = seconds(state.expires_in);
-            Outcome::Running(LeaseReading { requested, received, left }, state)
+    let outcome = match details {
+        Ok(LeaseDetails { lease, .. }) if lease.status == LeaseStatus::ACTIVE => {
+            Outcome::Running(LeaseReading { requested, received, left: lease.expires_in.0 }, lease)
         }
-        Ok(state) => Outcome::Ended(LeaseEnd::from(&state)),
-        Err(Error::Refused(problem)) if problem.code == "renewal-limit" => Outcome::Limit,
+        Ok(details) => Outcome::Ended(LeaseEnd::of_lease(details)),
+        Err(error) if error.code() == Some(Code::RenewalLimit) => Outcome::Limit,
         Err(Error::Refused(problem)) => match LeaseEnd::of_problem(&problem) {
             Some(end) => Outcome::Ended(end),
             None => Outcome::Failed(Error::Refused(problem)),

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use client::{
-    Acquire, AcquireError, Acquired, Allocated, Client, Error, Moment, Progress, RELEASE_TIMEOUT,
-    jittered, random_key, release,
+    Acquire, AcquireError, Acquired, Client, Error, Moment, Progress, RELEASE_TIMEOUT, jittered,
+    random_key, release,
 };
 use jiff::Timestamp;
-use serde::Deserialize;
 use tokio::time::sleep;
 use uuid::Uuid;
+use wire::{Allocation, TokenValue};
 
 use crate::deadline::{Deadline, LeaseReading, Plan};
 use crate::{Report, RunArgs, RunError};
@@ -28,7 +28,7 @@ pub(crate) struct HeldLease {
     pub lease_id: Uuid,
     pub token_id: Uuid,
     /// The token's value.
-    pub value: String,
+    pub value: TokenValue,
     pub fence: i64,
     /// Deadline by the server's clock.
     pub expires_at: Timestamp,
@@ -40,30 +40,6 @@ pub(crate) struct HeldLease {
     pub plan: Plan,
 }
 
-impl HeldLease {
-    /// Returns the lease's path in the API.
-    pub fn path(&self) -> String {
-        format!("/api/leases/{}", self.lease_id)
-    }
-}
-
-/// State of a lease, as `/api/leases/{id}` describes it.
-#[derive(Debug, Deserialize)]
-pub(crate) struct LeaseState {
-    pub status: String,
-    pub expires_at: Timestamp,
-    pub expires_in: f64,
-    pub ended_at: Option<Timestamp>,
-    pub end_reason: Option<String>,
-    pub current: Option<Holder>,
-}
-
-/// Holder of a token.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Holder {
-    pub user: String,
-}
-
 /// Sends a request and returns the times just before it and just after its reply.
 pub(crate) async fn timed<T>(
     request: impl Future<Output = Result<T, Error>>,
@@ -71,11 +47,6 @@ pub(crate) async fn timed<T>(
     let requested = Moment::now();
     let reply = request.await;
     (requested, Moment::now(), reply)
-}
-
-/// Converts a number of seconds in a reply.
-pub(crate) fn seconds(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 /// Acquisition of the lease.
@@ -125,25 +96,26 @@ impl<'a> Acquiring<'a> {
     async fn held(&mut self, acquired: &Acquired) -> Result<Option<HeldLease>, Error> {
         let Acquired { reply, requested, received } = acquired;
         let (requested, received) = (*requested, *received);
-        let Allocated { lease_id, token_id, token_value, expires_at, expires_in, fence, .. } =
+        let Allocation { lease_id, token_id, token_value, expires_at, expires_in, fence, .. } =
             reply.read()?;
-        let reading = LeaseReading { requested, received, left: seconds(expires_in) };
+        let reading = LeaseReading { requested, received, left: expires_in.0 };
         let plan = Plan::of(reading.left, self.args.grace, self.args.stop_before);
         let mut held = HeldLease {
             lease_id,
             token_id,
             value: token_value,
             fence,
-            expires_at,
+            expires_at: expires_at.0,
             requested,
             deadline: Deadline::of(&reading),
             plan,
         };
         // After a wait the lease began long after the request, so the deadline is read again.
         if received.since(requested) > reading.left / 20 {
-            let (requested, received, reply) = timed(self.client.get(&held.path(), &[])).await;
-            if let Ok(state) = reply.and_then(|reply| reply.read::<LeaseState>()) {
-                let reading = LeaseReading { requested, received, left: seconds(state.expires_in) };
+            let (requested, received, reply) = timed(self.client.lease(lease_id)).await;
+            if let Ok(details) = reply.and_then(|reply| reply.read()) {
+                let left = details.lease.expires_in.0;
+                let reading = LeaseReading { requested, received, left };
                 (held.requested, held.deadline) = (requested, Deadline::of(&reading));
             }
         }

@@ -35,14 +35,7 @@ pub(crate) fn time(at: Timestamp) -> String {
 
 /// Describes the end of a lease, as part of a sentence.
 pub(crate) fn lease_ended(end: &LeaseEnd) -> String {
-    let how = match end.reason.as_deref() {
-        None => "the server has no record of it",
-        Some("released") => "it was released by another client",
-        Some("evicted") => "it was the oldest lease in a full pool and was evicted",
-        Some("cleared") => "all leases were cleared",
-        Some("expired") => "it reached its deadline",
-        Some(_) => "it ended",
-    };
+    let how = end.reason.as_deref().unwrap_or("the server has no record of it");
     let at = end.at.map_or(String::new(), |at| format!(" at {}", time(at)));
     let holder = end.holder.as_ref();
     // Quoted and escaped, because users choose their names.

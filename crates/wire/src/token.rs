@@ -11,12 +11,22 @@ use crate::{Cleared, EndReason, NoHistory, Released, Time, TokenStatus};
 /// The value of a token, which holders use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String", inline))]
-#[serde(untagged)]
+#[serde(untagged, from = "String")]
 pub enum TokenValue {
     /// The usual form.
     Uuid(Uuid),
     /// Any other text.
     Text(Arc<str>),
+}
+
+impl From<String> for TokenValue {
+    /// Only the usual spelling becomes a [`TokenValue::Uuid`], so that the text stays exactly the same.
+    fn from(text: String) -> Self {
+        match Uuid::try_parse(&text) {
+            Ok(value) if value.to_string() == text => TokenValue::Uuid(value),
+            _ => TokenValue::Text(text.into()),
+        }
+    }
 }
 
 impl fmt::Display for TokenValue {

@@ -1,12 +1,12 @@
-//! Options that may also stand before the command: `token-manager --json tokens`.
+//! Options that are also accepted before the command: `token-manager --json tokens`.
 
 use std::ffi::OsString;
 
-/// Those options, and whether each takes a value.
+/// The options, and whether each takes a value.
 pub const LEADING: [(&str, bool); 3] = [("--server", true), ("--json", false), ("--config", true)];
 
-/// The command line with the options before the command moved behind it, where clap expects them and
-/// refuses them if the command does not take them.
+/// Moves options before the command to behind it, where clap expects them, and refuses those that the command
+/// does not take.
 pub fn behind_the_command(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut rest = arguments.into_iter();
     let mut sorted: Vec<OsString> = rest.next().into_iter().collect();

@@ -3,19 +3,17 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::Args;
-use reqwest::Method;
 
+use crate::term::error::CliError;
 use crate::term::exit::Exit;
 use crate::term::format::count;
-use client::PoolView;
-
-use super::Common;
-use crate::term::error::CliError;
 use crate::term::output::{MIND, Out, paint};
 
-/// Take all tokens back from all holders
+use super::Common;
+
+/// End all leases
 ///
-/// It says how many lose their token, and asks before it does it.
+/// Shows how many leases would end, and asks for confirmation.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -25,11 +23,11 @@ Examples:
       for scripts
 
 Exit codes:
-    6  the server is away, nothing was done
-    7  the answer was lost: look first, for clearing again also takes the tokens of those that came since
-    8  it was not confirmed, nothing was done")]
+    6  the server is away; nothing was done
+    7  no reply; check first, because repeating the command also ends leases granted since
+    8  not confirmed; nothing was done")]
 pub struct Clear {
-    /// Do it without asking
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
@@ -37,42 +35,33 @@ pub struct Clear {
 }
 
 impl Clear {
-    /// Does it, if it is meant.
     pub async fn perform(self) -> Result<(), CliError> {
         let (client, out) = (self.common.client()?, Out::standard());
         if !self.yes {
-            let pool: PoolView = client.get("/api/pool", &[]).await?.read()?;
+            let pool = client.pool().await?.read()?;
             if pool.active == 0 && !self.common.json {
-                return Ok(out.line("Nobody has a token, so there is nothing to clear.")?);
+                return Ok(out.line("No token is in use, so there is nothing to clear.")?);
             }
             confirm(pool.active)?;
         }
-        let answer = client.send(Method::DELETE, "/api/tokens/clear-active", None).await?;
-        if self.common.json {
-            return Ok(out.json(&answer.json)?);
-        }
-        let cleared = answer.json["tokens_cleared"].as_u64().unwrap_or_default();
-        let cleared = count(usize::try_from(cleared).unwrap_or(usize::MAX), "holder");
-        Ok(out.line(format!("Cleared: {cleared} lost their token."))?)
+        let reply = client.clear().await?;
+        self.common.print(&reply, |cleared| {
+            Ok(out.line(format!("Cleared: {} ended.", count(cleared.tokens_cleared, "lease")))?)
+        })
     }
 }
 
-/// Asks whether it is meant.
-fn confirm(holders: usize) -> Result<(), CliError> {
-    let lose = format!(
-        "{} {} token",
-        count(holders, "holder"),
-        if holders == 1 { "loses its" } else { "lose their" }
-    );
+fn confirm(leases: u64) -> Result<(), CliError> {
+    let leases = count(leases, "lease");
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         let what = format!(
-            "{lose} by that, and there is no terminal to ask on whether it is meant; nothing was done"
+            "refusing to end {leases} without confirmation: no terminal. Nothing was changed."
         );
-        return Err(CliError::new(Exit::Declined, what).hint("--yes, to do it without being asked"));
+        return Err(CliError::new(Exit::Declined, what).hint("--yes"));
     }
     let mut stderr = anstream::stderr();
-    write!(stderr, "{} at once. Clear? [y/N] ", paint(MIND, lose))?;
+    write!(stderr, "This ends {}. Clear? [y/N] ", paint(MIND, leases))?;
     stderr.flush()?;
     let mut answer = String::new();
     stdin.read_line(&mut answer)?;
@@ -82,5 +71,5 @@ fn confirm(holders: usize) -> Result<(), CliError> {
     if !answer.ends_with('\n') {
         writeln!(stderr)?;
     }
-    Err(CliError::new(Exit::Declined, "it was not confirmed; nothing was done"))
+    Err(CliError::new(Exit::Declined, "not confirmed; nothing was changed"))
 }

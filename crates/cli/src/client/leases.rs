@@ -5,61 +5,63 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use clap::Args;
+use client::{Client, Error};
 use jiff::{SignedDuration, Timestamp};
+use pool::EndReason;
 use uuid::Uuid;
+use wire::Lease;
 
 use crate::term::Data;
+use crate::term::error::CliError;
 use crate::term::exit::Exit;
-use client::{Client, Error, Lease};
+use crate::term::format::{When, ago};
+use crate::term::output::{QUIET, status_style};
+use crate::term::table::{Cell, Table, Yields};
 
 use super::find::{self, Named};
 use super::history::end;
-use super::{Common, remark_more, time_of};
-use crate::term::error::CliError;
-use crate::term::format::{When, ago};
-use crate::term::output::{Out, QUIET, remark, status_style};
-use crate::term::table::{Cell, Table, Yields};
+use super::{Common, read_at, time_of};
 
-/// Search the leases, past and present, newest first
+/// Search running and ended leases, newest first
 ///
-/// A TIME is one such as 2026-11-22T15:36:02Z, or how long ago by the server's clock: 30m, 2h, 7d.
+/// A TIME is a time such as 2026-11-22T15:36:02Z, or a duration before the server's time: 30m, 2h, 7d.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   token-manager leases --user ann
-      what ann had last
+      the latest leases of ann
   token-manager leases --at 2h
-      who had what two hours ago
+      the leases that ran two hours ago
   token-manager leases --reason evicted --from 1d
-      who lost a token to others since yesterday
+      the leases of the last day that were evicted
   token-manager leases --csv > leases.csv
-      all of the history, for a spreadsheet")]
+      all leases, for a spreadsheet")]
 pub struct Leases {
-    /// Only this user's
+    /// Only leases of this user
     #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
-    /// Only this token's: its number, its id, or the first 4 or more characters of its id
+    /// Only leases of this token: its number, its id, or the first 4 or more characters of its id
     #[arg(long, value_name = "TOKEN", value_parser = find::named)]
     token: Option<Named>,
-    /// Only those that run, or that are over
+    /// Only running or only ended leases
     #[arg(long, value_parser = ["active", "ended"])]
     status: Option<String>,
-    /// Only those that ended for this reason
-    #[arg(long, value_parser = ["released", "expired", "evicted", "cleared", "imported"])]
+    /// Only leases with this end reason
+    #[arg(long, value_parser = EndReason::WORDS)]
     reason: Option<String>,
-    /// Only those that began then or later
+    /// Only leases that started then or later
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<When>,
-    /// Only those that began before
+    /// Only leases that started earlier
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<When>,
-    /// Only those that ran at that time
+    /// Only leases that ran at that time
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     at: Option<When>,
-    /// Show so many at most
+    /// Maximum number of rows
     #[arg(long, value_name = "COUNT", value_parser = super::rows, allow_hyphen_values = true, default_value = "20")]
     limit: usize,
-    /// Print all of them as CSV, however many there are
+    /// Print all rows as CSV
     #[arg(long, conflicts_with_all = ["limit", "json"])]
     csv: bool,
     #[command(flatten)]
@@ -67,39 +69,23 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Prints them.
     pub async fn perform(self) -> Result<(), CliError> {
-        let (client, out) = (self.common.client()?, Out::standard());
+        let client = self.common.client()?;
         let query = self.query(&client).await?;
-        let mut query: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let query: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
         if self.csv {
-            query.push(("format", "csv"));
             return export(&client, &query).await;
         }
-        let answer = client.pages("/api/leases", &query, Some("leases"), self.limit).await?;
-        if self.common.json {
-            out.json(&answer.json)?;
-        } else {
-            let found: client::Leases = answer.read()?;
-            if found.leases.is_empty() {
-                remark(if query.is_empty() {
-                    "There has been no lease yet."
-                } else {
-                    "There is no such lease."
-                });
-                return Ok(());
-            }
-            let now = time_of(&answer, found.leases.iter().map(Lease::read_at))?;
-            let numbers = find::numbers(&client).await;
-            out.print(&table(&found.leases, now, &numbers).text(out.width))?;
-            if answer.next.is_some() {
-                remark_more(self.limit);
-            }
-        }
-        Ok(())
+        let reply = client.leases(&query, self.limit).await?;
+        let numbers = if self.common.json { HashMap::new() } else { find::numbers(&client).await };
+        let empty = if query.is_empty() { "No leases yet." } else { "No such lease." };
+        self.common.list(&reply, self.limit, empty, |page| {
+            let now = time_of(&reply, page.leases.iter().map(read_at))?;
+            Ok((!page.leases.is_empty()).then(|| table(&page.leases, now, &numbers)))
+        })
     }
 
-    /// What the server is to be asked.
+    /// Returns the query parameters.
     async fn query(&self, client: &Client) -> Result<Vec<(&'static str, String)>, CliError> {
         let mut query = Vec::new();
         if let Some(token) = &self.token {
@@ -131,19 +117,19 @@ impl Leases {
     }
 }
 
-/// What time it is at the server.
+/// Returns the server's time.
 async fn time_at(client: &Client) -> Result<Timestamp, Error> {
-    time_of(&client.get("/health/live", &[]).await?, None)
+    time_of(&client.live().await?, None)
 }
 
 fn before(now: Timestamp, ago: Duration) -> Option<Timestamp> {
     now.checked_sub(SignedDuration::try_from(ago).ok()?).ok()
 }
 
-/// Passes the export on as it comes.
+/// Prints the export.
 async fn export(client: &Client, query: &[(&str, &str)]) -> Result<(), CliError> {
-    let mut download = client.download("/api/leases", query).await?;
-    // By whole pieces; line by line would be slow.
+    let mut download = client.export(query).await?;
+    // The standard output alone is line-buffered, which is slow.
     let mut stdout = io::BufWriter::new(Data::stdout());
     let mut begun = false;
     loop {
@@ -154,7 +140,7 @@ async fn export(client: &Client, query: &[(&str, &str)]) -> Result<(), CliError>
                 stdout.flush()?;
                 let error = CliError::from(error);
                 return Err(if begun {
-                    error.note("the export is not whole: what was printed is only its beginning")
+                    error.note("the export is incomplete: only its beginning was printed")
                 } else {
                     error
                 });
@@ -179,8 +165,8 @@ fn table(leases: &[Lease], now: Timestamp, numbers: &HashMap<Uuid, u64>) -> Tabl
         table.row([
             (&lease.user).into(),
             Cell::styled(status_style(status), status),
-            ago(now, lease.started_at).into(),
-            end(now, lease.ended_at, lease.expires_at),
+            ago(now, lease.started_at.0).into(),
+            end(now, lease.ended_at.map(|at| at.0), lease.expires_at.0),
             numbers.get(&lease.token_id).map_or(String::new(), u64::to_string).into(),
             lease.token_id.to_string().into(),
             Cell::styled(QUIET, lease.lease_id.to_string()),

@@ -23,10 +23,13 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueHint};
 use client::{Client, Error, Reply};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use wire::Lease;
 
 use crate::term::error::CliError;
 use crate::term::exit::Exit;
-use crate::term::output::remark;
+use crate::term::output::{Out, remark};
+use crate::term::table::Table;
 
 #[derive(Debug, Subcommand)]
 enum Commands {
@@ -115,6 +118,40 @@ impl Common {
     fn client(&self) -> Result<Client, CliError> {
         config::client(&config::server(self.server.as_deref())?)
     }
+
+    /// Prints a reply: its JSON with `--json`, otherwise what `text` prints.
+    fn print<T: DeserializeOwned>(
+        &self,
+        reply: &Reply<T>,
+        text: impl FnOnce(T) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        if self.json {
+            return Ok(Out::standard().json(&reply.json)?);
+        }
+        text(reply.read()?)
+    }
+
+    /// Prints a list: its JSON with `--json`, otherwise a table, or the remark `empty` if that is None.
+    fn list<T: DeserializeOwned, const N: usize>(
+        &self,
+        reply: &Reply<T>,
+        limit: usize,
+        empty: &str,
+        table: impl FnOnce(T) -> Result<Option<Table<N>>, CliError>,
+    ) -> Result<(), CliError> {
+        self.print(reply, |list| {
+            let Some(table) = table(list)? else {
+                remark(empty);
+                return Ok(());
+            };
+            let out = Out::standard();
+            out.print(&table.text(out.width))?;
+            if reply.next.is_some() {
+                remark(format!("There are more: --limit {} shows more.", limit.saturating_mul(2)));
+            }
+            Ok(())
+        })
+    }
 }
 
 impl Args for Common {
@@ -146,14 +183,20 @@ fn rows(text: &str) -> Result<usize, String> {
     rows.ok_or_else(|| "expected a whole number, 1 or more".to_owned())
 }
 
-/// Prints that the list has more rows.
-fn remark_more(limit: usize) {
-    remark(format!("There are more: --limit {} shows more.", limit.saturating_mul(2)));
+/// Returns a lower bound of the server's time when it sent a lease.
+fn read_at(lease: &Lease) -> Timestamp {
+    let ended = lease.ended_at.map(|at| at.0);
+    ended
+        .or_else(|| lease.expires_at.0.checked_sub(lease.expires_in.0).ok())
+        .unwrap_or(lease.started_at.0)
 }
 
 /// Returns the server's time of a reply, to which its other times relate: the `Date` header, which is to the
 /// second, or the latest event in the reply.
-fn time_of(reply: &Reply, events: impl IntoIterator<Item = Timestamp>) -> Result<Timestamp, Error> {
+fn time_of<T>(
+    reply: &Reply<T>,
+    events: impl IntoIterator<Item = Timestamp>,
+) -> Result<Timestamp, Error> {
     let time = reply.at.into_iter().chain(events).max();
     time.ok_or_else(|| Error::not_token_manager("its reply has no Date header"))
 }

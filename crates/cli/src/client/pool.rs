@@ -2,112 +2,110 @@
 
 use clap::Args;
 use jiff::Timestamp;
+use pool::{HumanDuration, WhenFull};
+use wire::{Lease, Policy};
 
-use crate::duration::of_seconds;
-use crate::term::format::count;
-use crate::term::harmless;
-use client::{Lease, Policy, PoolView};
-
-use super::{Common, time_of};
 use crate::term::error::CliError;
-use crate::term::format::{ago, until};
+use crate::term::format::{ago, count, until};
+use crate::term::harmless;
 use crate::term::output::{GOOD, MIND, Out, PLAIN, QUIET, STRONG, paint};
 
-/// How many characters the bar has.
+use super::{Common, read_at, time_of};
+
+/// Width of the bar in characters.
 const BAR: usize = 40;
 
-/// Show how full the pool is, and by which policy it works
+/// Show the pool's usage and policy
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
   token-manager pool --json | jq .available
-      how many tokens are free")]
+      number of free tokens")]
 pub struct Pool {
     #[command(flatten)]
     common: Common,
 }
 
 impl Pool {
-    /// Prints it.
     pub async fn perform(self) -> Result<(), CliError> {
-        let (client, out) = (self.common.client()?, Out::standard());
-        let answer = client.get("/api/pool", &[]).await?;
-        if self.common.json {
-            return Ok(out.json(&answer.json)?);
-        }
-        let pool: PoolView = answer.read()?;
-        let mut paragraphs =
-            vec![fullness(&pool, out.is_terminal()), policy(&pool.policy).join("\n")];
-        if let Some(lease) = &pool.oldest_lease {
-            paragraphs.push(oldest(&pool, lease, time_of(&answer, [lease.read_at()])?));
-        }
-        Ok(out.line(paragraphs.join("\n\n"))?)
+        let reply = self.common.client()?.pool().await?;
+        self.common.print(&reply, |pool| {
+            let out = Out::standard();
+            let mut paragraphs = vec![format!("{}.", usage(&pool))];
+            if out.is_terminal() && pool.size > 0 {
+                paragraphs[0] += &format!("\n{}", bar(&pool));
+            }
+            paragraphs.push(policy(&pool.policy).join("\n"));
+            if let Some(lease) = &pool.oldest_lease {
+                paragraphs.push(oldest(&pool, lease, time_of(&reply, [read_at(lease)])?));
+            }
+            Ok(out.line(paragraphs.join("\n\n"))?)
+        })
     }
 }
 
-/// How full it is: in words, and as a bar for people.
-fn fullness(pool: &PoolView, bar: bool) -> String {
-    let waiting = match pool.waiting {
-        0 => "nobody waits".to_owned(),
-        1 => "1 request waits".to_owned(),
-        waiting => format!("{waiting} requests wait"),
-    };
-    let words = format!(
-        "{} of {} held, {} free, {waiting}.",
-        paint(STRONG, pool.active),
-        count(pool.size, "token"),
-        pool.available
-    );
-    if !bar || pool.size == 0 {
-        return words;
-    }
-    let held = pool.active.saturating_mul(BAR).div_ceil(pool.size).min(BAR);
+/// Describes the usage of a pool in one line.
+pub fn usage(pool: &wire::Pool) -> String {
+    let wire::Pool { size, active, available, waiting, .. } = pool;
+    let size = count(*size, "token");
+    format!("{active} of {size} held, {available} free, {waiting} waiting")
+}
+
+fn bar(pool: &wire::Pool) -> String {
+    let share = usize::try_from(pool.active).unwrap_or(usize::MAX).saturating_mul(BAR);
+    let held = share.div_ceil(usize::try_from(pool.size).unwrap_or(usize::MAX)).min(BAR);
     let style = if pool.available == 0 { MIND } else { GOOD };
-    let bar = [paint(style, "█".repeat(held)), paint(QUIET, "░".repeat(BAR - held))];
-    format!("{words}\n{}", bar.concat())
+    [paint(style, "█".repeat(held)), paint(QUIET, "░".repeat(BAR - held))].concat()
 }
 
-/// The policy in sentences.
+/// Describes a policy in sentences.
 pub fn policy(policy: &Policy) -> Vec<String> {
-    let lease = of_seconds(policy.lease_seconds);
-    let longest = if policy.max_lease_seconds > policy.lease_seconds {
-        format!("it may be renewed to last {} from its start", of_seconds(policy.max_lease_seconds))
+    let [lease, longest, hold] =
+        [policy.lease_seconds, policy.max_lease_seconds, policy.min_hold_seconds]
+            .map(|seconds| seconds.0);
+    let renewals = if longest > lease {
+        format!("can be renewed until {} after its start", HumanDuration(longest))
     } else {
-        "it can't be renewed beyond that".to_owned()
+        "can't be renewed".to_owned()
     };
-    let mut sentences = vec![format!("A lease lasts {lease}, and {longest}.")];
-    let hold = of_seconds(policy.min_hold_seconds);
-    sentences.push(match (policy.when_full.as_str(), policy.min_hold_seconds > 0.0) {
-        ("evict-oldest", false) => {
-            "When every token is held, whoever asks gets the one that was held longest.".to_owned()
+    let full = match WhenFull::from_word(&policy.when_full) {
+        Some(WhenFull::EvictOldest) if hold.is_zero() => {
+            "a request evicts the oldest lease".to_owned()
         }
-        ("evict-oldest", true) => format!(
-            "When every token is held, whoever asks gets the one that was held longest, once it was held for {hold}."
-        ),
-        ("reject", _) => "When every token is held, whoever asks is turned away.".to_owned(),
-        ("wait", _) => {
-            "When every token is held, whoever asks waits until one is free, first come, first served.".to_owned()
+        Some(WhenFull::EvictOldest) => {
+            format!("a request evicts the oldest lease, once that is {} old", HumanDuration(hold))
         }
-        (other, _) => format!("When every token is held: {}.", harmless(other)),
-    });
-    if let Some(most) = policy.max_per_user {
-        sentences.push(format!("A user may hold {} at the same time.", count(most, "token")));
+        Some(WhenFull::Reject) => "requests are rejected".to_owned(),
+        Some(WhenFull::Wait) => "requests wait in a queue, first come, first served".to_owned(),
+        None => harmless(&policy.when_full),
+    };
+    let mut sentences = vec![
+        format!("A lease lasts {} and {renewals}.", HumanDuration(lease)),
+        format!("When all tokens are in use, {full}."),
+    ];
+    if let Some(max) = policy.max_per_user {
+        sentences.push(format!("A user may hold {} at the same time.", count(max, "token")));
     }
     sentences
 }
 
-/// Who is the next to lose a token, or has had one longest.
-fn oldest(pool: &PoolView, lease: &Lease, now: Timestamp) -> String {
-    let what = match (pool.policy.when_full.as_str(), pool.available) {
-        ("evict-oldest", 0) => paint(MIND, "Next to be evicted:"),
-        ("evict-oldest", _) => paint(PLAIN, "Next to be evicted, should the pool become full:"),
-        _ => paint(PLAIN, "Held longest:"),
+/// Describes the oldest lease.
+fn oldest(pool: &wire::Pool, lease: &Lease, now: Timestamp) -> String {
+    let evicts = policy_evicts(&pool.policy);
+    let what = match (evicts, pool.available) {
+        (true, 0) => paint(MIND, "Next to be evicted:"),
+        (true, _) => paint(PLAIN, "Next to be evicted when the pool is full:"),
+        (false, _) => paint(PLAIN, "Oldest lease:"),
     };
     format!(
         "{what} {}, who took token {} {}; the lease ends {}.",
         paint(STRONG, harmless(&lease.user)),
         lease.token_id,
-        ago(now, lease.started_at),
-        until(now, lease.expires_at),
+        ago(now, lease.started_at.0),
+        until(now, lease.expires_at.0),
     )
+}
+
+fn policy_evicts(policy: &Policy) -> bool {
+    WhenFull::from_word(&policy.when_full) == Some(WhenFull::EvictOldest)
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use client::{AllocateRequest, Client, Error, Policy, PoolView};
-use pool::HumanDuration;
+use client::{AllocateRequest, Client, Error};
+use pool::{HumanDuration, WhenFull};
+use wire::{Code, Policy};
 
-use crate::duration::of_seconds;
 use crate::term::error::CliError;
 use crate::term::exit::Exit;
 
@@ -32,13 +32,13 @@ pub async fn explain(
 ) -> Option<CliError> {
     let Error::Refused(problem) = error else { return None };
     let of_lease = problem.detail.starts_with("lease_seconds");
-    let (what, hints) = match (problem.code.as_str(), request.lease) {
-        ("pool-full", _) => full(policy(client).await.as_ref(), request.wait, waited),
-        ("invalid-parameter", Some(lease)) if of_lease => {
+    let (what, hints) = match (problem.code?, request.lease) {
+        (Code::PoolFull, _) => full(policy(client).await.as_ref(), request.wait, waited),
+        (Code::InvalidParameter, Some(lease)) if of_lease => {
             let policy = policy(client).await?;
-            let limit = of_seconds(policy.lease_seconds);
+            let limit = HumanDuration(policy.lease_seconds.0);
             let given = HumanDuration(lease);
-            if lease.as_secs_f64() > policy.lease_seconds {
+            if lease > policy.lease_seconds.0 {
                 (
                     format!("--lease {given} is too long: this pool allows {limit} at most"),
                     vec![format!("--lease {limit}, or without --lease for the same")],
@@ -56,8 +56,7 @@ pub async fn explain(
 }
 
 async fn policy(client: &Client) -> Option<Policy> {
-    let pool: PoolView = client.get("/api/pool", &[]).await.ok()?.read().ok()?;
-    Some(pool.policy)
+    Some(client.pool().await.ok()?.read().ok()?.policy)
 }
 
 fn full(
@@ -67,7 +66,7 @@ fn full(
 ) -> (String, Vec<String>) {
     let look = "`token-manager tokens --active` to see when tokens become free".to_owned();
     if waited < AT_ONCE.min(wait.unwrap_or(AT_ONCE)) || wait.is_some_and(|wait| wait.is_zero()) {
-        let waits = policy.is_none_or(|policy| policy.when_full != "reject");
+        let waits = policy.is_none_or(|policy| policy.when_full != WhenFull::Reject.as_str());
         let wait = waits.then(|| longer(Duration::ZERO)).flatten();
         return ("all tokens are in use".to_owned(), wait.into_iter().chain([look]).collect());
     }

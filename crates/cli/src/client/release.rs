@@ -1,25 +1,23 @@
 //! `token-manager release`
 
 use clap::Args;
-use jiff::Timestamp;
-use reqwest::Method;
-use serde::Deserialize;
-use serde_json::json;
-use uuid::Uuid;
-
-use crate::term::harmless;
 use client::{Client, Error};
+use serde::Deserialize as _;
+use uuid::Uuid;
+use wire::{Code, HolderMismatch, ReleaseCondition};
+
+use crate::term::error::CliError;
+use crate::term::format::lasted;
+use crate::term::harmless;
+use crate::term::output::Out;
 
 use super::Common;
 use super::find::{self, Named};
-use super::show::who_has_it_now;
-use crate::term::error::CliError;
-use crate::term::format::lasted;
-use crate::term::output::Out;
+use super::show::current_holder;
 
-/// Give a token back
+/// Release a token
 ///
-/// A lease's id ends exactly that lease, and never another one of the same token. Twice is no error.
+/// A lease's id ends exactly that lease, never another lease of the same token. Idempotent.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "\
@@ -30,39 +28,29 @@ Examples:
   token-manager release 01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd
       ends that lease
   token-manager release --token 17 --if-user ann
-      ends whatever lease token number 17 has, if it is ann's
+      ends the lease of token number 17, if ann holds it
 
 Exit codes:
-    4  there is no such lease or token
-    5  the lease was over already, or the token is not that user's: nothing was done
-    6  the server is away, nothing was done
-    7  the answer was lost: releasing again does no harm"
+    4  no such lease or token
+    5  the lease had ended, or another user holds the token; nothing was done
+    6  the server is away; nothing was done
+    7  no reply; it is safe to repeat the command"
 )]
 pub struct Release {
-    /// The lease's whole id
+    /// Lease: its whole id
     #[arg(value_name = "LEASE_ID", value_parser = find::lease, required_unless_present = "token")]
     lease: Option<Uuid>,
-    /// End the lease of this token, whichever user has it: its number, its id, or the first 4 or more characters of its id
+    /// End the lease of this token, whichever user holds it: its number, its id, or the first 4 or more characters of its id
     #[arg(long, value_name = "TOKEN", value_parser = find::named, conflicts_with = "lease")]
     token: Option<Named>,
-    /// Only if it is this user's
+    /// Only if this user holds it
     #[arg(long, value_name = "NAME", requires = "token")]
     if_user: Option<String>,
     #[command(flatten)]
     common: Common,
 }
 
-/// What the release of a lease answers.
-#[derive(Deserialize)]
-struct Released {
-    token_id: Uuid,
-    user: String,
-    started_at: Timestamp,
-    ended_at: Timestamp,
-}
-
 impl Release {
-    /// Gives it back.
     pub async fn perform(self) -> Result<(), CliError> {
         let client = self.common.client()?;
         match (&self.lease, &self.token) {
@@ -73,53 +61,43 @@ impl Release {
     }
 
     async fn lease(&self, client: &Client, lease: Uuid) -> Result<(), CliError> {
-        let path = format!("/api/leases/{lease}/release");
-        let answer = match client.send(Method::POST, &path, None).await {
-            Ok(answer) => answer,
+        let reply = match client.release_once(lease).await {
+            Ok(reply) => reply,
             Err(error) => return Err(of_lease(client, lease, error).await),
         };
-        let out = Out::standard();
-        if self.common.json {
-            return Ok(out.json(&answer.json)?);
-        }
-        let Released { token_id, user, started_at, ended_at } = answer.read()?;
-        Ok(out.line(format!(
-            "Released: {} had token {token_id} for {}.",
-            harmless(&user),
-            lasted(started_at, ended_at)
-        ))?)
+        self.common.print(&reply, |released| {
+            Ok(Out::standard().line(format!(
+                "Released: {} had token {} for {}.",
+                harmless(&released.user),
+                released.token_id,
+                lasted(released.started_at.0, released.ended_at.0)
+            ))?)
+        })
     }
 
     async fn token(&self, client: &Client, token: &Named) -> Result<(), CliError> {
         let token = find::token(client, token).await?;
-        let condition = self.if_user.as_ref().map(|user| json!({ "if_user": user }));
-        let path = format!("/api/tokens/release/{token}");
-        let answer = match client.send(Method::POST, &path, condition.as_ref()).await {
-            Ok(answer) => answer,
-            Err(error) => return Err(of_token(error)),
-        };
-        let out = Out::standard();
-        if self.common.json {
-            return Ok(out.json(&answer.json)?);
-        }
-        let lease = self
-            .if_user
-            .as_ref()
-            .map_or_else(|| "the lease".to_owned(), |user| format!("{}'s lease", harmless(user)));
-        Ok(out.line(format!("Released: {lease} of token {token} has ended."))?)
+        let condition = ReleaseCondition { lease_id: None, if_user: self.if_user.clone() };
+        let reply = client.release_token(token, &condition).await.map_err(of_token)?;
+        self.common.print(&reply, |_| {
+            let user = self.if_user.as_ref();
+            let lease =
+                user.map_or("the lease".to_owned(), |user| format!("{}'s lease", harmless(user)));
+            Ok(Out::standard().line(format!("Released: {lease} of token {token} has ended."))?)
+        })
     }
 }
 
-/// Why nothing came of what was to be done to a lease, and who has its token now if it is over.
+/// Converts the error of a request about a lease, and adds the token's present holder if the lease has ended.
 pub async fn of_lease(client: &Client, lease: Uuid, error: Error) -> CliError {
-    let code = error.code().map(str::to_owned);
+    let code = error.code();
     let error = CliError::from(error);
-    match code.as_deref() {
-        Some("lease-over") => match who_has_it_now(client, lease).await {
-            Ok(who) => error.note(who),
+    match code {
+        Some(Code::LeaseOver) => match current_holder(client, lease).await {
+            Ok(holder) => error.note(holder),
             Err(_) => error,
         },
-        Some("unknown-lease") if client.get(&format!("/api/tokens/{lease}"), &[]).await.is_ok() => {
+        Some(Code::UnknownLease) if client.token(lease).await.is_ok() => {
             error.hint(format!("`token-manager show {lease}`: that is a token, not a lease"))
         }
         _ => error,
@@ -127,26 +105,22 @@ pub async fn of_lease(client: &Client, lease: Uuid, error: Error) -> CliError {
 }
 
 fn of_token(error: Error) -> CliError {
-    #[derive(Deserialize)]
-    struct Held {
-        user: String,
-        lease_id: Uuid,
-    }
-    let current = match &error {
-        Error::Refused(problem) if problem.code == "held-otherwise" => {
-            Some(Option::<Held>::deserialize(&problem.json["current"]).ok().flatten())
+    let mismatch = match &error {
+        Error::Refused(problem) if problem.code == Some(Code::HolderMismatch) => {
+            HolderMismatch::deserialize(&problem.json).ok()
         }
         _ => None,
     };
     let error = CliError::from(error);
-    match current {
-        // In fewer words than the server's, which are for programs.
-        Some(current) => error.message(match current {
-            Some(Held { user, lease_id }) => {
-                format!("the token is {user}'s, by lease {lease_id}; nothing was done")
-            }
-            None => "nobody has the token; nothing was done".to_owned(),
-        }),
+    // Shorter than the server's text.
+    match mismatch {
+        Some(HolderMismatch { current: Some(lease) }) => error.message(format!(
+            "{} holds the token, with lease {}; nothing was done",
+            lease.user, lease.lease_id
+        )),
+        Some(HolderMismatch { current: None }) => {
+            error.message("the token is free; nothing was done".to_owned())
+        }
         None => error,
     }
 }

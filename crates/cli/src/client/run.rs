@@ -8,6 +8,7 @@ use std::time::Duration;
 use ::run::{Ended, ProgramError, RunArgs, RunError, env, sentence};
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use client::{AcquireError, Client, Error};
+use wire::Code;
 
 use crate::duration;
 use crate::term::error::CliError;
@@ -231,8 +232,10 @@ fn refused(client: &Client, args: &RunArgs, error: Error, waited: Duration) -> C
         .and_then(|runtime| runtime.block_on(explain(client, &error, &request, waited)));
     explained.unwrap_or_else(|| {
         let hint = match (&error, error.code()) {
-            (_, Some("user-limit")) => "again when one of this user's leases has ended",
-            (Error::NoReply { .. }, _) | (_, Some("outcome-unknown" | "timed-out")) => RETRY_LATER,
+            (_, Some(Code::UserLimit)) => "again when one of this user's leases has ended",
+            (Error::NoReply { .. }, _) | (_, Some(Code::OutcomeUnknown | Code::TimedOut)) => {
+                RETRY_LATER
+            }
             _ => return error.into(),
         };
         CliError::from(error).only_hint(hint)

@@ -1,23 +1,23 @@
 //! `token-manager show`
 
 use clap::Args;
+use client::{Client, Error, Reply};
 use jiff::Timestamp;
-use serde::Deserialize;
 use uuid::Uuid;
+use wire::{Code, LeaseDetails, Token};
 
+use crate::term::error::CliError;
 use crate::term::exit::Exit;
+use crate::term::format::{ago, lasted, left, moment, until};
 use crate::term::harmless;
-use client::{Client, Error, Lease, Reply, Token};
+use crate::term::output::{Out, QUIET, STRONG, left_style, paint, status_style};
 
 use super::find::{self, Named};
-use super::{Common, time_of};
-use crate::term::error::CliError;
-use crate::term::format::{ago, lasted, left, moment, until};
-use crate::term::output::{Out, QUIET, STRONG, left_style, paint, status_style};
+use super::{Common, read_at, time_of};
 
 /// Show a token with its value, or a lease
 ///
-/// A lease is shown with who has its token now, and with why it ended if it did.
+/// An ended lease is shown with its end reason and the token's present holder.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -26,134 +26,106 @@ Examples:
   token-manager show 17
       token number 17
   token-manager show 01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd
-      what became of that lease")]
+      that lease")]
 pub struct Show {
-    /// A token's number, its id, or the first 4 or more characters of its id; or a lease's whole id
+    /// Token: its number, its id, or the first 4 or more characters of its id; or a lease: its whole id
     #[arg(value_name = "ID", value_parser = find::named)]
     id: Named,
     #[command(flatten)]
     common: Common,
 }
 
-/// A token's answer.
-#[derive(Deserialize)]
-struct One {
-    token: Token,
-}
-
-/// A lease's answer.
-#[derive(Deserialize)]
-struct Shown {
-    #[serde(flatten)]
-    lease: Lease,
-    current: Option<Current>,
-}
-
-/// Who has the token of a lease that is over.
-#[derive(Debug, Deserialize)]
-pub struct Current {
-    pub lease_id: Uuid,
-    pub user: String,
-    pub expires_at: Timestamp,
-}
+type Facts = Vec<(&'static str, String)>;
 
 impl Show {
-    /// Prints it.
     pub async fn perform(self) -> Result<(), CliError> {
-        let (client, out) = (self.common.client()?, Out::standard());
+        let client = self.common.client()?;
         let id = find::token(&client, &self.id).await.map_err(|error| match error {
             CliError::Message { exit: Exit::Unknown, .. } if matches!(self.id, Named::Begun(_)) => {
                 error.hint("the whole id, if it is a lease's")
             }
             error => error,
         })?;
-        let (is_token, answer) = match client.get(&format!("/api/tokens/{id}"), &[]).await {
-            Err(error) if error.code() == Some("unknown-token") => {
-                (false, lease(&client, id).await?)
+        let out = Out::standard();
+        match client.token(id).await {
+            Err(error) if error.code() == Some(Code::UnknownToken) => {
+                let reply = lease(&client, id).await?;
+                self.common.print(&reply, |details| {
+                    let now = time_of(&reply, [read_at(&details.lease)])?;
+                    Ok(out.facts(&of_lease(&details, now))?)
+                })
             }
-            token => (true, token?),
-        };
-        if self.common.json {
-            return Ok(out.json(&answer.json)?);
+            reply => {
+                let reply = reply?;
+                self.common.print(&reply, |details| {
+                    let now = time_of(&reply, [details.token.updated_at.0])?;
+                    Ok(out.facts(&of_token(&details.token, now))?)
+                })
+            }
         }
-        let facts = if is_token {
-            let One { token } = answer.read()?;
-            of_token(&token, time_of(&answer, [token.updated_at])?)
-        } else {
-            let shown: Shown = answer.read()?;
-            of_lease(&shown, time_of(&answer, [shown.lease.read_at()])?)
-        };
-        Ok(out.facts(&facts)?)
     }
 }
 
-async fn lease(client: &Client, id: Uuid) -> Result<Reply, CliError> {
-    client.get(&format!("/api/leases/{id}"), &[]).await.map_err(|error| match error.code() {
-        Some("unknown-lease") => {
-            CliError::new(Exit::Unknown, format!("there is no token and no lease {id}"))
-                .hint("`token-manager tokens` and `token-manager leases` show what there is")
+async fn lease(client: &Client, id: Uuid) -> Result<Reply<LeaseDetails>, CliError> {
+    client.lease(id).await.map_err(|error| match error.code() {
+        Some(Code::UnknownLease) => {
+            CliError::new(Exit::Unknown, format!("no token and no lease {id}"))
+                .hint("`token-manager tokens` or `token-manager leases` to list them")
         }
         _ => error.into(),
     })
 }
 
-fn of_token(token: &Token, now: Timestamp) -> Vec<(&'static str, String)> {
+fn of_token(token: &Token, now: Timestamp) -> Facts {
     let mut facts = vec![("token", token.id.to_string())];
     facts.extend(token.number.map(|number| ("number", number.to_string())));
-    facts.push(("value", paint(STRONG, harmless(&token.value))));
+    facts.push(("value", paint(STRONG, harmless(&token.token.to_string()))));
     let (Some(user), Some(lease), Some(started), Some(expires)) =
         (&token.user, token.lease_id, token.activated_at, token.expires_at)
     else {
         facts.push(("status", "available".to_owned()));
-        facts.push(("since", both(&ago(now, token.updated_at), token.updated_at)));
+        facts.push(("since", both(&ago(now, token.updated_at.0), token.updated_at.0)));
         return facts;
     };
     facts.extend([
         ("status", paint(status_style("active"), "active")),
         ("user", paint(STRONG, harmless(user))),
         ("lease", lease.to_string()),
-        ("started", both(&ago(now, started), started)),
-        ("ends", deadline(now, expires)),
+        ("started", both(&ago(now, started.0), started.0)),
+        ("ends", deadline(now, expires.0)),
     ]);
     facts.extend(token.fence.map(|fence| ("fence", fence.to_string())));
     facts
 }
 
-fn of_lease(shown: &Shown, now: Timestamp) -> Vec<(&'static str, String)> {
-    let lease = &shown.lease;
+fn of_lease(details: &LeaseDetails, now: Timestamp) -> Facts {
+    let lease = &details.lease;
+    let started = lease.started_at.0;
+    let status = harmless(lease.end_reason.as_deref().unwrap_or("active"));
     let mut facts = vec![
         ("lease", lease.lease_id.to_string()),
         ("token", lease.token_id.to_string()),
         ("user", paint(STRONG, harmless(&lease.user))),
+        ("status", paint(status_style(&status), &status)),
+        ("started", both(&ago(now, started), started)),
     ];
-    let started = ("started", both(&ago(now, lease.started_at), lease.started_at));
-    if let Some(ended) = lease.ended_at {
-        let reason = harmless(lease.end_reason.as_deref().unwrap_or("ended"));
-        facts.extend([
-            ("status", paint(status_style(&reason), &reason)),
-            started,
-            ("ended", both(&ago(now, ended), ended)),
-            ("lasted", lasted(lease.started_at, ended)),
-        ]);
-    } else {
-        facts.extend([
-            ("status", paint(status_style("active"), "active")),
-            started,
-            ("ends", deadline(now, lease.expires_at)),
-        ]);
+    match lease.ended_at {
+        Some(ended) => facts.extend([
+            ("ended", both(&ago(now, ended.0), ended.0)),
+            ("lasted", lasted(started, ended.0)),
+        ]),
+        None => facts.push(("ends", deadline(now, lease.expires_at.0))),
     }
     facts.push(("fence", lease.fence.to_string()));
     facts.extend(lease.evicted_by.map(|by| ("evicted by", by.to_string())));
-    if let Some(current) = &shown.current {
-        facts.push((
-            "held now",
-            format!(
-                "by {}, whose lease ends {}  {}",
-                harmless(&current.user),
-                until(now, current.expires_at),
-                paint(QUIET, current.lease_id),
-            ),
-        ));
+    if let Some(current) = &details.current {
+        let holder = format!(
+            "by {}, whose lease ends {}  {}",
+            harmless(&current.user),
+            until(now, current.expires_at.0),
+            paint(QUIET, current.lease_id),
+        );
+        facts.push(("held now", holder));
     }
     facts
 }
@@ -162,25 +134,23 @@ fn deadline(now: Timestamp, at: Timestamp) -> String {
     both(&paint(left_style(left(now, at)), until(now, at)), at)
 }
 
-/// A time as it relates to now, and as it is.
+/// Formats a time relative to now, and absolute.
 pub fn both(relative: &str, at: Timestamp) -> String {
     format!("{relative}  {}", paint(QUIET, moment(at)))
 }
 
-/// Who has the token of a lease that is over, as a sentence.
-///
-/// # Errors
-///
-/// As [`Error`] says.
-pub async fn who_has_it_now(client: &Client, lease: Uuid) -> Result<String, Error> {
-    let answer = client.get(&format!("/api/leases/{lease}"), &[]).await?;
-    let shown: Shown = answer.read()?;
-    let now = time_of(&answer, [shown.lease.read_at()])?;
-    Ok(match shown.current {
-        Some(Current { lease_id, user, expires_at }) => format!(
-            "{user} has the token now: lease {lease_id}, which ends {}",
-            until(now, expires_at)
+/// Describes the present holder of an ended lease's token.
+pub async fn current_holder(client: &Client, lease: Uuid) -> Result<String, Error> {
+    let reply = client.lease(lease).await?;
+    let details = reply.read()?;
+    let now = time_of(&reply, [read_at(&details.lease)])?;
+    Ok(match details.current {
+        Some(current) => format!(
+            "{} has the token now: lease {}, which ends {}",
+            current.user,
+            current.lease_id,
+            until(now, current.expires_at.0)
         ),
-        None => "nobody has the token now".to_owned(),
+        None => "the token is free now".to_owned(),
     })
 }

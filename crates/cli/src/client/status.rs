@@ -6,9 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use crate::term::exit::Exit;
-use crate::term::format::count;
 use crate::term::harmless;
-use client::{Client, Error, PoolView};
+use client::{Client, Error};
 
 use super::Common;
 use crate::term::error::CliError;
@@ -22,24 +21,23 @@ Example:
       waits until the server is ready
 
 Exit codes:
-    0  it is ready
-    1  what is there is no TokenManager
-    2  the address is none
-    6  it can't be reached, or is not ready")]
+    0  ready
+    1  not a TokenManager server
+    2  invalid address
+    6  not reachable, or not ready")]
 pub struct Status {
     #[command(flatten)]
     common: Common,
 }
 
 impl Status {
-    /// Says it.
     pub async fn perform(self) -> Result<(), CliError> {
         let (client, out) = (self.common.client()?, Out::standard());
-        // The first request pays for the connection; the second one is the round trip.
+        // The first request opens the connection; the second one measures the round trip.
         let there = async {
-            client.get("/health/live", &[]).await?;
+            client.live().await?;
             let since = Instant::now();
-            let live = client.get("/health/live", &[]).await?;
+            let live = client.live().await?;
             Ok((since.elapsed(), live))
         };
         let (took, live) = match there.await {
@@ -47,10 +45,9 @@ impl Status {
             Err(error) => return Err(self.away(&client, &out, error)),
         };
         let took = took.as_secs_f64() * 1000.0;
-        // Servers before this version do not tell theirs.
         let version = live.json["version"].as_str().unwrap_or("unknown");
-        let ready = match client.get("/health/ready", &[]).await {
-            Ok(_) => client.get("/api/pool", &[]).await,
+        let ready = match client.ready().await {
+            Ok(_) => client.pool().await,
             Err(error) => Err(error),
         };
         let pool = match ready {
@@ -74,30 +71,23 @@ impl Status {
                 return Err(CliError::Reported(Exit::Away));
             }
         };
-        let PoolView { size, active, available, waiting, epoch, version: newest, .. } =
-            pool.read()?;
         if self.common.json {
             return Ok(out.json(&json!({
                 "server": client.url(), "version": version, "state": "ready", "round_trip_ms": took, "pool": pool.json,
             }))?);
         }
+        let usage = pool.read()?;
         Ok(out.facts(&[
             ("server", client.url()),
             ("version", harmless(version)),
             ("state", paint(GOOD, "ready")),
             ("round trip", milliseconds(took)),
-            (
-                "pool",
-                format!(
-                    "{active} of {} held, {available} free, {waiting} waiting",
-                    count(size, "token")
-                ),
-            ),
-            ("journal", format!("at {epoch}-{newest}")),
+            ("pool", super::pool::usage(&usage)),
+            ("journal", format!("at {}-{}", usage.epoch, usage.version)),
         ])?)
     }
 
-    /// Nobody answers, or somebody else.
+    /// Prints that the server is away.
     fn away(&self, client: &Client, out: &Out, error: Error) -> CliError {
         let why = error.to_string();
         let error = CliError::from(error).of_reading();

@@ -3,46 +3,48 @@
 use std::collections::HashSet;
 
 use clap::Args;
+use client::{Client, Error, TokenList};
+use jiff::Timestamp;
 use serde::Deserialize as _;
 use serde_json::Value;
 use uuid::Uuid;
+use wire::Token;
 
-use crate::term::harmless;
-use client::{Client, Error, Leases, Token};
-
-use super::{Common, remark_more, time_of};
 use crate::term::error::CliError;
-use crate::term::format as words;
-use crate::term::output::{GOOD, Out, QUIET, left_style, remark};
+use crate::term::format::{ago, left, until};
+use crate::term::harmless;
+use crate::term::output::{GOOD, QUIET, left_style};
 use crate::term::table::{Cell, Table, Yields};
 
-/// List the tokens, who has them and for how long
+use super::{Common, time_of};
+
+/// List the tokens with their holders and deadlines
 ///
-/// Tables show values only with --values. Other commands take a token by its number (NO), its id, or the first 4 or more
+/// The table shows values only with --values. Other commands take a token by its number (NO), its id, or the first 4 or more
 /// characters of its id.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   token-manager tokens --active
-      the tokens that somebody has
+      the tokens in use
   token-manager tokens --user ann --values
-      what ann has, with the tokens' values
+      the tokens of ann, with their values
   token-manager tokens --available --json | jq -r '.[].id'
-      the ids of those that are free")]
+      the ids of the free tokens")]
 pub struct Tokens {
-    /// Only those that somebody has
+    /// Only tokens in use
     #[arg(long)]
     active: bool,
-    /// Only those that nobody has
+    /// Only free tokens
     #[arg(long, conflicts_with_all = ["active", "user"])]
     available: bool,
-    /// Only those that this user has
+    /// Only tokens of this user
     #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
-    /// Show the tokens' values in the table; JSON has them in any case
+    /// Show the tokens' values in the table; JSON always has them
     #[arg(long)]
     values: bool,
-    /// Show so many at most
+    /// Maximum number of rows
     #[arg(long, value_name = "COUNT", value_parser = super::rows, allow_hyphen_values = true)]
     limit: Option<usize>,
     #[command(flatten)]
@@ -50,64 +52,49 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Prints them.
     pub async fn perform(self) -> Result<(), CliError> {
-        let (client, out) = (self.common.client()?, Out::standard());
-        let path = match (self.available, self.active || self.user.is_some()) {
-            (true, _) => "/api/tokens/available",
-            (_, true) => "/api/tokens/active",
-            _ => "/api/tokens",
+        let client = self.common.client()?;
+        let list = match (self.available, self.active || self.user.is_some()) {
+            (true, _) => TokenList::Available,
+            (_, true) => TokenList::Active,
+            _ => TokenList::All,
         };
         let limit = self.limit.unwrap_or(usize::MAX);
-        // Of one user there may be some anywhere.
-        let most = if self.user.is_some() { usize::MAX } else { limit };
-        let mut answer = client.pages(path, &[], None, most).await?;
-        let mut more = answer.next.is_some();
-        if let (Some(user), Value::Array(rows)) = (&self.user, &mut answer.json) {
+        // The tokens of one user may be anywhere in the list.
+        let max = if self.user.is_some() { usize::MAX } else { limit };
+        let mut reply = client.tokens(list, max).await?;
+        if let (Some(user), Value::Array(rows)) = (&self.user, &mut reply.json) {
             let leases = leases_of(&client, user).await?;
             rows.retain(|row| {
                 Token::deserialize(row)
                     .is_ok_and(|token| token.lease_id.is_some_and(|id| leases.contains(&id)))
             });
-            more = rows.len() > limit;
+            reply.next = (rows.len() > limit).then(String::new);
             rows.truncate(limit);
         }
-        if self.common.json {
-            out.json(&answer.json)?;
-        } else {
-            let rows: Vec<Token> = answer.read()?;
-            if rows.is_empty() {
-                remark(self.nothing());
-                return Ok(());
-            }
-            let now = time_of(&answer, rows.iter().map(|token| token.updated_at))?;
-            out.print(&table(&rows, now, self.values).text(out.width))?;
-            if more {
-                remark_more(limit);
-            }
-        }
-        Ok(())
+        self.common.list(&reply, limit, &self.empty(), |rows| {
+            let now = time_of(&reply, rows.iter().map(|token| token.updated_at.0))?;
+            Ok((!rows.is_empty()).then(|| table(&rows, now, self.values)))
+        })
     }
 
-    fn nothing(&self) -> String {
+    fn empty(&self) -> String {
         match &self.user {
             Some(user) => format!("{} has no token.", harmless(user)),
-            None if self.active => "Nobody has a token.".to_owned(),
+            None if self.active => "No token is in use.".to_owned(),
             None if self.available => "No token is free.".to_owned(),
             None => "The pool has no token.".to_owned(),
         }
     }
 }
 
-/// The running leases of a user, who is named by the server's rules.
+/// Returns the running leases of a user, whose name the server compares.
 async fn leases_of(client: &Client, user: &str) -> Result<HashSet<Uuid>, Error> {
-    let query = [("user", user), ("status", "running")];
-    let leases: Leases =
-        client.pages("/api/leases", &query, Some("leases"), usize::MAX).await?.read()?;
-    Ok(leases.leases.iter().map(|lease| lease.lease_id).collect())
+    let page = client.leases(&[("user", user), ("status", "running")], usize::MAX).await?.read()?;
+    Ok(page.leases.iter().map(|lease| lease.lease_id).collect())
 }
 
-fn table(tokens: &[Token], now: jiff::Timestamp, values: bool) -> Table<8> {
+fn table(tokens: &[Token], now: Timestamp, values: bool) -> Table<8> {
     let mut table = Table::new([
         ("NO", Yields::Never),
         ("TOKEN", Yields::Shortens(3)),
@@ -119,7 +106,7 @@ fn table(tokens: &[Token], now: jiff::Timestamp, values: bool) -> Table<8> {
         ("LEASE", Yields::Goes(1)),
     ]);
     for token in tokens {
-        let value = if values { token.value.as_str() } else { "" };
+        let value = if values { token.token.to_string() } else { String::new() };
         let held = token.expires_at.filter(|_| token.lease_id.is_some());
         let status = if held.is_some() {
             Cell::styled(GOOD, "active")
@@ -133,9 +120,9 @@ fn table(tokens: &[Token], now: jiff::Timestamp, values: bool) -> Table<8> {
             status,
             token.user.as_deref().unwrap_or_default().into(),
             held.map_or("".into(), |at| {
-                Cell::styled(left_style(words::left(now, at)), words::until(now, at))
+                Cell::styled(left_style(left(now, at.0)), until(now, at.0))
             }),
-            token.activated_at.map_or("".into(), |at| words::ago(now, at).into()),
+            token.activated_at.map_or("".into(), |at| ago(now, at.0).into()),
             token.lease_id.map_or("".into(), |id| Cell::styled(QUIET, id.to_string())),
         ]);
     }

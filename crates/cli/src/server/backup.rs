@@ -1,4 +1,4 @@
-//! `token-manager backup`: copies an SQLite database, also while a server uses it.
+//! `token-manager backup`: copies an SQLite database, even while a server uses it.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ pub async fn backup(settings: &Settings, file: &Path, replace: bool) -> anyhow::
     let (epoch, version, fence) = (copy.position.epoch, copy.position.version, copy.fence.get());
     say(&format!(
         "Backed up {} to {}: {} bytes, up to version {version} of epoch {epoch} and fence {fence}.",
-        settings.database_shown,
+        settings.database.shown,
         file.display(),
         copy.bytes,
     ));

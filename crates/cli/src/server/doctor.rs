@@ -1,6 +1,5 @@
-//! `token-manager doctor`: looks at everything a server depends on, changes nothing, and says what
-//! is wrong and what to do. It may be run while a server runs. Only with `--after-restore` does it
-//! write, and only a new epoch.
+//! `token-manager doctor`: checks everything a server depends on, and prints problems with their remedy. It
+//! changes nothing and may run while a server runs. Only `--after-restore` writes: a new epoch.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -18,7 +17,7 @@ use crate::settings::{Origin, SettingSources, Settings, bind};
 use crate::term::format::count;
 use crate::term::print::say;
 
-/// What has been found so far.
+/// Counts of the printed findings.
 #[derive(Default)]
 struct Findings {
     problems: usize,
@@ -53,15 +52,19 @@ impl Findings {
     }
 }
 
-/// Prints a line for each thing looked at. The exit code is 1 when there are problems.
-pub async fn examine(found: &SettingSources, unknown: &[Unknown], after_restore: bool) -> ExitCode {
+/// Prints a line for each check. The exit code is 1 if there are problems.
+pub async fn examine(
+    sources: &SettingSources,
+    unknown: &[Unknown],
+    after_restore: bool,
+) -> ExitCode {
     let mut findings = Findings::default();
     for unknown in unknown {
         findings.warning("environment", unknown);
     }
-    match Settings::read(found) {
+    match Settings::read(sources) {
         Ok(settings) => {
-            Findings::ok("settings", "every value makes sense; `token-manager config` shows them");
+            Findings::ok("settings", "all values are valid; `token-manager config` shows them");
             listening(&settings, &mut findings).await;
             open_files(&settings, &mut findings);
             if after_restore {
@@ -71,8 +74,8 @@ pub async fn examine(found: &SettingSources, unknown: &[Unknown], after_restore:
                 }
                 begin_epoch(&settings, &mut findings).await;
             }
-            let chosen = !matches!(found.get("database"), None | Some((_, Origin::Default)));
-            stored(&settings, chosen, &mut findings).await;
+            let is_default = matches!(sources.get("database"), Some((_, Origin::Default)));
+            stored(&settings, is_default, &mut findings).await;
         }
         Err(error) => findings.error("settings", error),
     }
@@ -84,45 +87,48 @@ async fn listening(settings: &Settings, findings: &mut Findings) {
         Ok(addresses) => addresses,
         Err(error) => return findings.error("listen", error),
     };
-    if settings.allowed_hosts.is_empty()
+    if settings.allowed_host.is_empty()
         && addresses.iter().any(|address| !address.ip().to_canonical().is_loopback())
     {
-        let text = "requests are accepted for localhost and IP addresses only; if clients use a \
-                    name, add it by --allowed-host";
+        let text = "accepted: localhost and IP addresses; if clients use a host name, add it with \
+                    --allowed-host";
         Findings::ok("hosts", text);
     }
     for address in addresses {
         match bind(address) {
-            Ok(_) => Findings::ok("listen", format!("{address} is free")),
+            Ok(_) => Findings::ok("listen", format!("{address} is available")),
             Err(error) => {
-                findings.warning("listen", format!("{error}; all is well if that is this server"));
+                findings.warning(
+                    "listen",
+                    format!("{error} (expected if the server is already running)"),
+                );
             }
         }
     }
 }
 
 fn open_files(settings: &Settings, findings: &mut Findings) {
-    // Besides connections: those kept in reserve, databases, listeners, the log.
+    // Reserved connections, databases, listeners, the log.
     const OTHERS: u64 = 150;
     let needed = u64::try_from(settings.max_connections).unwrap_or(u64::MAX) + OTHERS;
     match rlimit::getrlimit(rlimit::Resource::NOFILE) {
         Ok((_, hard)) if hard < needed => findings.warning(
             "open files",
             format!(
-                "the system allows this user {hard}, {} connections need {needed}: raise the hard \
-                 limit, or lower --max-connections",
+                "the limit is {hard}, but {} connections need {needed}: raise the hard limit, or lower \
+                 --max-connections",
                 settings.max_connections
             ),
         ),
-        Ok((_, hard)) => Findings::ok("open files", format!("the system allows {hard}")),
+        Ok((_, hard)) => Findings::ok("open files", format!("the limit is {hard}")),
         Err(error) => findings.warning("open files", error),
     }
 }
 
-/// What to do about a log beside a SQLite file that no server uses. A backup has none, and another
-/// database's would be replayed over it.
+/// Finds a write-ahead log beside a SQLite file that no server uses. A backup has none; SQLite would replay
+/// another database's log over it.
 fn left_log(settings: &Settings) -> Option<String> {
-    let DatabaseUrl::Sqlite(path) = &settings.database else { return None };
+    let DatabaseUrl::Sqlite(path) = &settings.database.url else { return None };
     let database = path.canonicalize().ok()?;
     let beside = |suffix| PathBuf::from(format!("{}{suffix}", database.display()));
     let log = beside("-wal");
@@ -131,10 +137,10 @@ fn left_log(settings: &Settings) -> Option<String> {
     let (file, log) = (database.display(), log.display());
     (full && free).then(|| {
         format!(
-            "{log} is not empty, so nothing was done. Where {file} was just restored, that is the log \
-             of another database: move it and {file}-shm elsewhere, put the backup in place once more, \
-             and run this again. Where a server has used {file} since, and was killed, the log belongs \
-             to it: run `token-manager migrate`, which empties it, and this again"
+            "{log} is not empty. Nothing was changed. If {file} was just restored, the log belongs to \
+             another database: move it and {file}-shm elsewhere, restore the backup again, and repeat \
+             this command. If a server has used {file} since and was killed, the log belongs to it: run \
+             `token-manager migrate`, which empties it, and repeat this command"
         )
     })
 }
@@ -145,7 +151,7 @@ async fn begin_epoch(settings: &Settings, findings: &mut Findings) {
         Err(error) => {
             let begun = match error {
                 store::Error::Unknown(_) => {
-                    "a new epoch may have begun or not: run this again, which does no harm"
+                    "a new epoch may or may not have begun: run this again, it is safe to repeat"
                 }
                 _ => "no new epoch was begun",
             };
@@ -157,42 +163,42 @@ async fn begin_epoch(settings: &Settings, findings: &mut Findings) {
     let in_words = |length: Duration| HumanDuration(Duration::from_secs(length.as_secs()));
     let (used, newest) = (in_words(used), in_words(SystemClock.now().since(restored)));
     let why = if gap == EPOCH_GAP {
-        "the least by which they ever are, since they were as high as that already".to_owned()
+        "the minimum; they were already high enough".to_owned()
     } else {
-        format!("above all that can have been given in {used}")
+        format!("above every number that {used} of use can have reached")
     };
     say(&format!(
-        "done     after restore: epoch {epoch} begins with version {version}; fences go on above {fence}
+        "done     after restore: epoch {epoch} begins with version {version}; fences continue above {fence}
          Both were raised by {gap}: {why}.
-         So no fence is given twice, and fences, ETags and ids of events from before are known as such.
-         The newest change that was restored is {newest} old. Leases that were granted after it are
-         forgotten; those that were running then end at their deadline.",
+         No fence is granted twice, and older fences, ETags and event ids are recognised as such.
+         The newest restored change is {newest} old. Leases granted after it are lost; leases that were
+         running then end at their deadline.",
         fence = fence.get()
     ));
     if !clock_behind.is_zero() {
         findings.warning(
             "clock",
             format!(
-                "it is {} behind the newest change that was restored, so fences were \
-                 raised for the time until that change, and not for what was granted after it: set \
-                 it right, and run this again if it was more than a moment",
+                "{} behind the newest restored change, so fences were raised for the time until that \
+                 change, not for leases granted after it: correct the clock, and run this again if the \
+                 difference was more than a few seconds",
                 HumanDuration(clock_behind)
             ),
         );
     }
 }
 
-/// `chosen`: somebody said which database it is.
-async fn stored(settings: &Settings, chosen: bool, findings: &mut Findings) {
-    let shown = &settings.database_shown;
-    if let DatabaseUrl::Sqlite(path) = &settings.database
+/// A missing database is a problem unless its path `is_default`.
+async fn stored(settings: &Settings, is_default: bool, findings: &mut Findings) {
+    let shown = &settings.database.shown;
+    if let DatabaseUrl::Sqlite(path) = &settings.database.url
         && !path.exists()
     {
-        let text = format!("{shown} is not there yet; `token-manager serve` makes it");
-        return if chosen {
-            findings.problem("database", text);
-        } else {
+        let text = format!("{shown} does not exist yet; `token-manager serve` creates it");
+        return if is_default {
             findings.warning("database", text);
+        } else {
+            findings.problem("database", text);
         };
     }
     let database = database(settings);
@@ -213,13 +219,13 @@ async fn stored(settings: &Settings, chosen: bool, findings: &mut Findings) {
             }
         }
         Err(error) => {
-            let error = anyhow!(error).context(format!("{shown} can't be examined"));
+            let error = anyhow!(error).context(format!("can't check {shown}"));
             return findings.error("database", error);
         }
     }
     match database.describe().await {
         Ok(facts) => {
-            Findings::ok("database", format!("{shown} can be read"));
+            Findings::ok("database", format!("{shown} is readable"));
             for (name, value) in facts {
                 match advice(&name, &value) {
                     Some(advice) => findings.warning(&name, format!("{value}; {advice}")),
@@ -228,13 +234,13 @@ async fn stored(settings: &Settings, chosen: bool, findings: &mut Findings) {
             }
         }
         Err(error) => {
-            let error = anyhow!(error).context(format!("{shown} can't be examined"));
+            let error = anyhow!(error).context(format!("can't check {shown}"));
             return findings.error("database", error);
         }
     }
     match database.audit().await {
         Ok(faults) if faults.is_empty() => {
-            Findings::ok("audit", "leases and journal contradict each other nowhere");
+            Findings::ok("audit", "leases and journal are consistent");
         }
         Ok(faults) => {
             for fault in faults {
@@ -246,23 +252,23 @@ async fn stored(settings: &Settings, chosen: bool, findings: &mut Findings) {
     }
 }
 
-/// What to do about a fact about the database that is not as it should be.
+/// The remedy for a property of the database that needs one.
 fn advice(name: &str, value: &str) -> Option<&'static str> {
     let advice = match (name, value) {
         ("synchronous standby", "no") => {
-            "if this database fails over to another machine, leases that were acknowledged last may \
-             be forgotten: set synchronous_standby_names in PostgreSQL where that matters"
+            "a failover to another machine may lose the last acknowledged leases: if that matters, set \
+             synchronous_standby_names in PostgreSQL"
         }
         ("write-ahead log not emptied", _) => {
-            "the log is larger than 64 MiB and grows until they end, or until they close their \
+            "the log is larger than 64 MiB and grows until these programs end or close their \
              transactions"
         }
         ("disk nearly full", _) => {
-            "without space the server can grant and release nothing: make room"
+            "without space the server can't grant or release leases: free space"
         }
         ("clock behind newest entry by", behind) if behind != "0s" => {
-            "the machine's clock was ahead, or was set back: set it right before a server starts, \
-             which refuses to when it is more than an hour"
+            "the machine's clock was ahead, or was set back: correct it; a server refuses to start if the \
+             difference is more than an hour"
         }
         _ => return None,
     };

@@ -1,5 +1,4 @@
-//! Commands that read the settings and work on a database themselves: the server, and the commands
-//! of its operators.
+//! Commands that read the settings and open the database: the server, and the commands of its operators.
 
 mod backup;
 mod config;
@@ -23,16 +22,16 @@ use crate::settings::environment::{self, Unknown};
 use crate::settings::{SettingSources, Settings};
 use crate::{log, term, traces};
 
-const NO_LOG: &str = "the log can't be started";
+const NO_LOG: &str = "can't start the log";
 
-/// What may go on when a command is done, such as the lookup of a name that nobody answers, may hold
-/// up the end of the process only so long.
-const AFTERWARDS: Duration = Duration::from_secs(1);
+/// Maximum time that the process waits for unfinished work after a command, such as a name lookup without an
+/// answer.
+const EXIT_LIMIT: Duration = Duration::from_secs(1);
 
-/// The commands that work on a database themselves.
+/// Runs the command.
 pub fn perform(given: &Given) -> anyhow::Result<ExitCode> {
     let env = |name: &str| std::env::var_os(name);
-    let found = SettingSources::look(&given.flags, given.config.as_deref(), env)?;
+    let found = SettingSources::find(&given.flags, given.config.as_deref(), env)?;
     let unknown = environment::unknown();
     if given.command == "config" {
         for unknown in &unknown {
@@ -42,12 +41,12 @@ pub fn perform(given: &Given) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if given.command == "doctor" {
-        return to_the_end(async {
+        return block_on(async {
             Ok(doctor::examine(&found, &unknown, given.after_restore).await)
         });
     }
     let settings = Settings::read(&found)?;
-    to_the_end(async {
+    block_on(async {
         if given.command == "serve" {
             let (traces, spans) = traces::start(&settings)?;
             let dropped = log::start(&settings, spans).context(NO_LOG)?;
@@ -72,20 +71,20 @@ pub fn perform(given: &Given) -> anyhow::Result<ExitCode> {
 
 fn log_unknown(unknown: &[Unknown]) {
     for Unknown { name, nearest } in unknown {
-        warn!(variable = name, nearest, "environment variable is no setting and has no effect");
+        warn!(variable = name, nearest, "unknown environment variable");
     }
 }
 
-/// What comes of a command.
-fn to_the_end<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// Runs a command on a runtime.
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = Runtime::new()?;
     let ended = runtime.block_on(command);
-    runtime.shutdown_timeout(AFTERWARDS);
+    runtime.shutdown_timeout(EXIT_LIMIT);
     ended
 }
 
 fn database(settings: &Settings) -> Box<dyn store::Database> {
-    store::database(&settings.database, Arc::new(SystemClock))
+    store::database(&settings.database.url, Arc::new(SystemClock))
 }
 
 #[cfg(test)]
@@ -95,16 +94,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_waits_for_does_not_hold_up_the_end() {
+    fn unfinished_work_does_not_delay_the_exit() {
         let (_never, answer) = mpsc::channel::<()>();
         let (ended, end) = mpsc::channel();
         std::thread::spawn(move || {
-            let done = to_the_end(async {
+            let done = block_on(async {
                 tokio::task::spawn_blocking(move || answer.recv());
                 Ok(())
             });
             ended.send(done.is_ok())
         });
-        assert_eq!(end.recv_timeout(AFTERWARDS * 10), Ok(true));
+        assert_eq!(end.recv_timeout(EXIT_LIMIT * 10), Ok(true));
     }
 }

@@ -1,4 +1,4 @@
-//! Environment variables that look like this program's, but that nothing reads.
+//! Unknown environment variables with this program's prefix.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -7,38 +7,33 @@ use std::net::IpAddr;
 
 use clap::{Arg, Command};
 
-use super::table::{ENV_PREFIX, SETTINGS, Setting};
+use super::table::{self, ENV_PREFIX, SETTINGS, Setting};
 use super::{CONFIG_ENV, PORT_ENV};
 use crate::args;
 use crate::term::harmless;
 
-/// How similar two names have to be (Jaro, as clap has it for flags) for one to be meant by the other.
+/// Similarity of a name and the suggestion for it (Jaro, as clap uses for flags).
 const SIMILAR: f64 = 0.7;
 
-/// A variable with this program's prefix that is not one of its own.
+/// A variable with this program's prefix that no setting or option has.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unknown {
-    /// Its name.
     pub name: String,
-    /// The most similar variable that is read.
+    /// The most similar known variable.
     pub nearest: Option<String>,
 }
 
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the environment variable {} is no setting and has no effect",
-            harmless(&self.name)
-        )?;
+        write!(f, "unknown environment variable {}", harmless(&self.name))?;
         match &self.nearest {
-            Some(name) => write!(f, "; the nearest is {name}"),
+            Some(name) => write!(f, "; did you mean {name}?"),
             None => write!(f, "; `token-manager config` lists all settings"),
         }
     }
 }
 
-/// The unknown variables of this process. Those that container platforms inject are left out.
+/// The unknown variables of this process, except those that container platforms inject.
 pub fn unknown() -> Vec<Unknown> {
     unknown_of(std::env::vars_os())
 }
@@ -50,7 +45,7 @@ fn unknown_of(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<Unkn
             let name = name.to_string_lossy().into_owned();
             let rest = name.strip_prefix(ENV_PREFIX)?;
             let is_known = known.contains(&name) || is_injected(rest, &value);
-            let nearest = meant(rest);
+            let nearest = suggestion(rest);
             (!is_known).then_some(Unknown { name, nearest })
         })
         .collect();
@@ -58,7 +53,7 @@ fn unknown_of(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<Unkn
     unknown
 }
 
-/// Every variable that is read: those of settings, and those of other options.
+/// Every known variable: those of settings and of other options.
 fn known(program: &Command) -> HashSet<String> {
     let of_options = program.get_subcommands().flat_map(Command::get_arguments);
     let of_options = of_options.filter_map(Arg::get_env).map(OsStr::to_string_lossy);
@@ -71,37 +66,36 @@ fn known(program: &Command) -> HashSet<String> {
         .collect()
 }
 
-/// The variable that was meant by the prefix and `rest`.
-fn meant(rest: &str) -> Option<String> {
-    let settings = || SETTINGS.iter().filter(|setting| setting.group.is_some());
-    let own = settings().map(Setting::env).chain([CONFIG_ENV.to_owned()]);
-    // Those of other programs are easily given the prefix that they don't have.
-    let others = settings().filter_map(|setting| setting.other_env).chain([PORT_ENV]);
+/// The variable most similar to the prefix and `rest`.
+fn suggestion(rest: &str) -> Option<String> {
+    let own = table::shown().map(Setting::env).chain([CONFIG_ENV.to_owned()]);
+    // Users may put the prefix before variables of other programs.
+    let others = table::shown().filter_map(|setting| setting.other_env).chain([PORT_ENV]);
     let names: Vec<String> = own.chain(others.map(str::to_owned)).collect();
     let bare = |name: &str| name.strip_prefix(ENV_PREFIX).unwrap_or(name).to_owned();
     let found = nearest(&rest.to_uppercase(), names.iter().map(|name| bare(name)))?;
     names.into_iter().find(|name| bare(name) == found)
 }
 
-/// The most similar name, if one is similar at all.
+/// The most similar name, if one is similar enough.
 pub fn nearest<T: AsRef<str>>(name: &str, names: impl Iterator<Item = T>) -> Option<T> {
     let scored = names.map(|known| (strsim::jaro(name, known.as_ref()), known));
     let similar = scored.filter(|(score, _)| *score > SIMILAR);
     similar.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known)
 }
 
-/// Whether a container platform sets the prefix and `rest` to `value` for a service or a container
-/// whose name begins with `token-manager`: Kubernetes for each service, Docker for each link.
+/// Whether a container platform sets the prefix and `rest` to `value` for a service or container whose name
+/// begins with `token-manager`: Kubernetes for each service, Docker for each link.
 fn is_injected(rest: &str, value: &OsStr) -> bool {
     let value = value.to_string_lossy();
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let is_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
-    // What follows the service's or container's name, which may have any number of words itself.
+    // The name of the service or container may consist of several words.
     let ends = std::iter::once(rest).chain(rest.match_indices('_').map(|(at, _)| &rest[at + 1..]));
     ends.into_iter().any(|end| match end {
         "SERVICE_HOST" => value.parse::<IpAddr>().is_ok(),
         "PORT" => is_address,
-        // Of a link: the path of the linked container.
+        // A link's path of the linked container.
         "NAME" => value.starts_with('/'),
         _ if end.starts_with("ENV_") => true,
         _ if end == "SERVICE_PORT" || end.starts_with("SERVICE_PORT_") => is_number(&value),
@@ -145,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_known() {
+    fn variables_of_settings_and_options_are_known() {
         let own = SETTINGS.iter().map(Setting::env);
         let others =
             [CONFIG_ENV, "TOKEN_MANAGER_SERVER", "TOKEN_MANAGER_USER", "TOKEN_MANAGER_FENCE"];
@@ -156,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_container_platforms_inject_is_harmless() {
+    fn variables_of_container_platforms_are_ignored() {
         for name in ["", "HEADLESS_", "CANARY_EU_1_", "SERVICE_"] {
             for (end, value) in [
                 ("SERVICE_HOST", "10.0.0.1"),
@@ -179,9 +173,9 @@ mod tests {
         }
     }
 
-    /// Else a service's name could set a setting.
+    /// Otherwise a service's name could set a setting.
     #[test]
-    fn no_variable_that_is_read_can_be_injected() {
+    fn no_known_variable_can_be_injected() {
         for name in known(&args::command()) {
             let rest = name.strip_prefix(ENV_PREFIX).unwrap();
             for value in ["10.0.0.1", "4000", "tcp://10.0.0.1:4000", "/web/token-manager"] {

@@ -1,4 +1,4 @@
-//! The place where requests are taken.
+//! Addresses that the server listens on.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use anyhow::{Context as _, bail};
 use tokio::net::{TcpSocket, lookup_host};
 
-/// A host's address or name, and a port; 0 lets the system choose one.
+/// A host's address or name, and a port; 0 lets the system choose the port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     pub host: String,
@@ -15,14 +15,16 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// How many connections may wait to be accepted.
+    pub const DEFAULT_PORT: u16 = 4000;
+
+    /// Maximum number of connections that wait to be accepted.
     const BACKLOG: u32 = 4096;
 
-    /// Reads `HOST:PORT`, or `HOST` alone, which takes `port`. An IPv6 address stands in brackets.
+    /// Reads `HOST:PORT`, or `HOST` alone with `port` as default. IPv6 addresses are in brackets.
     ///
     /// # Errors
     ///
-    /// A sentence that says what it looks like.
+    /// The expected form.
     pub fn read(text: &str, port: u16) -> Result<Self, String> {
         let (host, port) = match text.rsplit_once(':') {
             _ if text.parse::<IpAddr>().is_ok() || text.ends_with(']') => (text, Some(port)),
@@ -31,20 +33,20 @@ impl Listen {
         };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = bare.unwrap_or(host).to_owned();
-        // The system takes a bare number for an address, but nobody means that.
+        // The system would resolve a bare number as an address.
         let is_number = host.chars().all(|c| c.is_ascii_digit());
         let port = port.filter(|_| !is_number && !host.contains(['/', ' ']));
-        let why = "it is HOST:PORT, as in 127.0.0.1:4000, localhost:4000 or [::]:4000";
+        let why = "expected HOST:PORT, such as 127.0.0.1:4000, localhost:4000 or [::]:4000";
         port.map(|port| Listen { host, port }).ok_or_else(|| why.to_owned())
     }
 
-    /// The addresses that the host stands for.
+    /// Resolves the host.
     ///
     /// # Errors
     ///
-    /// When there is no such host.
+    /// When the host has no address.
     pub async fn addresses(&self) -> anyhow::Result<Vec<SocketAddr>> {
-        let why = || format!("`{}` is no address of this machine", self.host);
+        let why = || format!("can't resolve the host `{}` of --listen", self.host);
         let found = lookup_host((self.host.as_str(), self.port)).await;
         let mut found: Vec<_> = found.with_context(why)?.collect();
         if found.is_empty() {
@@ -52,7 +54,7 @@ impl Listen {
         }
         found.sort();
         found.dedup();
-        // The port that the system chooses for one address need not be free at the next.
+        // The port that the system chooses for one address may be in use on the next.
         if self.port == 0 {
             found.truncate(1);
         }
@@ -69,8 +71,8 @@ impl fmt::Display for Listen {
     }
 }
 
-/// Takes the port at every address, before anything else is done. Of a name's addresses those that
-/// this machine does not have (IPv6 may be off) are left out, but not all.
+/// Binds every address. Addresses that this machine does not have (IPv6 may be off) are skipped if another
+/// address of the same name works.
 ///
 /// # Errors
 ///
@@ -95,15 +97,15 @@ fn is_missing(error: &anyhow::Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == ErrorKind::AddrNotAvailable)
 }
 
-/// Takes the port at one address.
+/// Binds one address.
 ///
 /// # Errors
 ///
-/// When it is taken, or may not be taken, with what to do about it.
+/// When the address is in use or not permitted, with a remedy.
 pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let bound = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A server that was just stopped leaves connections behind that would hold the port.
+        // Connections of a server that has just stopped would keep the port in use.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(Listen::BACKLOG)?.into_std()
@@ -114,10 +116,10 @@ pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     };
     match error.kind() {
         ErrorKind::AddrInUse => {
-            bail!("another program listens on {address}; stop it or choose another --listen")
+            bail!("{address} is in use; stop the other program or choose another --listen")
         }
         ErrorKind::PermissionDenied => {
-            bail!("the system keeps {address} for privileged programs; choose another --listen")
+            bail!("no permission to listen on {address}; choose another --listen")
         }
         _ => Err(error).with_context(|| format!("can't listen on {address}")),
     }
@@ -128,7 +130,7 @@ mod tests {
     use super::Listen;
 
     #[test]
-    fn hosts_and_ports_are_told_apart() {
+    fn hosts_and_ports_are_distinguished() {
         for (text, shown) in [
             ("127.0.0.1:80", "127.0.0.1:80"),
             ("localhost", "localhost:4000"),

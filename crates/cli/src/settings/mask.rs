@@ -1,17 +1,17 @@
-//! Takes passwords out of database URLs, well-formed or not.
+//! Masks passwords in database URLs, well-formed or not.
 
 const MASK: &str = "***";
 
-/// `url` without its password. What can't be told apart from a password is masked as well.
+/// `url` without its password. Parts that may belong to a password are masked as well.
 pub fn url(url: &str) -> String {
     if url.starts_with("sqlite:") {
         return url.to_owned();
     }
-    // Without a scheme nothing says where a password would be, if there is one.
+    // Without a scheme, the place of a password is unknown.
     let Some((scheme, rest)) = url.split_once("://") else {
         return if url.contains(['@', '=', ':']) { MASK.to_owned() } else { url.to_owned() };
     };
-    // A password may itself contain `@`, `/` and `?` where somebody forgot to escape them.
+    // A password may contain `@`, `/` and `?` that should have been escaped.
     if let Some((userinfo, place)) = rest.rsplit_once('@') {
         let user = userinfo.split(':').next().unwrap_or_default();
         let mask = if userinfo.contains(':') { format!(":{MASK}") } else { String::new() };
@@ -29,7 +29,7 @@ pub fn url(url: &str) -> String {
     format!("{scheme}://{MASK}")
 }
 
-/// Every `password=..` parameter masked, by whatever prefix (`sslpassword`) and in any case.
+/// Masks every `password=..` parameter, with any prefix (`sslpassword`) and in any case.
 fn query(place: &str) -> String {
     let Some((path, parameters)) = place.split_once('?') else {
         return place.to_owned();
@@ -42,7 +42,7 @@ fn query(place: &str) -> String {
     format!("{path}?{}", parameters.join("&"))
 }
 
-/// `text` with everything of `arguments` masked in it that may hold a password: for messages that quote a command line.
+/// `text`, which quotes a command line, with the arguments masked that may contain a password.
 pub fn quoted(mut text: String, arguments: impl Iterator<Item = String>) -> String {
     for argument in arguments {
         let value = argument.split_once('=').map_or(argument.as_str(), |(flag, value)| {

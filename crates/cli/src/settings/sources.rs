@@ -1,5 +1,5 @@
-//! Finds each setting's value: a flag comes before an environment variable, that before the
-//! settings file, that before the default.
+//! The value of each setting as text, and its source: a flag comes before an environment variable, then
+//! the settings file, then the default.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -7,9 +7,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
+use pool::PolicyPatch;
 
 use super::environment::nearest;
-use super::table::{Kind, SETTINGS, Setting, named};
+use super::table::{self, Default, SETTINGS, Setting, named};
+use super::value::{Kind, Value};
 
 /// The environment variable that names the settings file.
 pub const CONFIG_ENV: &str = "TOKEN_MANAGER_CONFIG";
@@ -17,16 +19,14 @@ pub const CONFIG_ENV: &str = "TOKEN_MANAGER_CONFIG";
 /// The environment variable that changes the port of `listen`.
 pub const PORT_ENV: &str = "PORT";
 
-/// Where a value came from.
+/// Source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A flag on the command line.
     Flag,
-    /// The environment variable of that name.
+    /// The environment variable with this name.
     Environment(String),
-    /// The settings file at that path.
+    /// The settings file at this path.
     File(PathBuf),
-    /// Nobody chose it.
     Default,
 }
 
@@ -41,23 +41,23 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What was given for each setting, as text, before anybody has looked at what it says.
+/// The text of each setting and its source, not yet parsed.
 #[derive(Debug)]
 pub struct SettingSources {
     values: HashMap<&'static str, (String, Origin)>,
-    /// The environment's `PORT`: it changes the port of `listen` only.
+    /// The environment variable `PORT`.
     pub port: Option<String>,
 }
 
 impl SettingSources {
-    /// Looks in all places. `flags` are the command line's values by setting, `env` asks the
-    /// environment. An empty environment variable counts as not set, unless the setting refuses that.
+    /// Reads the settings file and the environment. `flags` are the values of the command line by setting. An
+    /// empty environment variable counts as not set, unless the setting refuses that.
     ///
     /// # Errors
     ///
     /// When the settings file can't be read or has an unknown key, and when an environment variable is
     /// not UTF-8 or must not be empty.
-    pub fn look(
+    pub fn find(
         flags: &HashMap<&'static str, String>,
         config: Option<&Path>,
         env: impl Fn(&str) -> Option<OsString>,
@@ -71,15 +71,15 @@ impl SettingSources {
         }
         let mut values = match &file {
             Some(path) => read(path)
-                .with_context(|| format!("the settings file {} can't be used", path.display()))?,
+                .with_context(|| format!("can't use the settings file {}", path.display()))?,
             None => HashMap::new(),
         };
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter() {
             if let Some(flag) = flags.get(setting.name) {
                 values.insert(setting.name, (flag.clone(), Origin::Flag));
             } else if let Some((value, name)) = by_env(setting, &env)? {
                 values.insert(setting.name, (value, Origin::Environment(name)));
-            } else if let Some(default) = setting.default {
+            } else if let Default::Value(default) = setting.default {
                 values.entry(setting.name).or_insert((default.to_owned(), Origin::Default));
             }
         }
@@ -87,13 +87,57 @@ impl SettingSources {
         Ok(SettingSources { values, port })
     }
 
-    /// The text given for a setting, if any, and where.
+    /// The text of a setting and its source.
     pub fn get(&self, name: &str) -> Option<(&str, &Origin)> {
         self.values.get(named(name).name).map(|(value, origin)| (value.as_str(), origin))
     }
+
+    /// The value of a setting.
+    ///
+    /// # Errors
+    ///
+    /// When it is not legal.
+    pub fn read<T: Value>(&self, name: &str) -> anyhow::Result<T> {
+        match self.get(name) {
+            Some((text, _)) => {
+                T::read(text, named(name).kind).map_err(|why| self.invalid(name, &why))
+            }
+            None => Ok(T::unset().expect("a setting without a default is optional")),
+        }
+    }
+
+    /// The fields of the policy that are set.
+    ///
+    /// # Errors
+    ///
+    /// When one is not legal.
+    pub fn read_policy(&self) -> anyhow::Result<PolicyPatch> {
+        let mut patch = PolicyPatch::default();
+        for setting in SETTINGS.iter() {
+            if let Kind::Policy(field) = setting.kind
+                && let Some((text, _)) = self.get(setting.name)
+            {
+                field.read(text, &mut patch).map_err(|why| self.invalid(setting.name, &why))?;
+            }
+        }
+        Ok(patch)
+    }
+
+    /// The error for a value that is not legal, without a secret.
+    pub fn invalid(&self, name: &str, why: &str) -> anyhow::Error {
+        let setting = named(name);
+        let (text, origin) = self.get(name).unwrap_or(("", &Origin::Default));
+        let place = match origin {
+            Origin::Flag => format!("--{name}"),
+            Origin::Environment(variable) => variable.clone(),
+            Origin::File(path) => format!("{name} in {}", path.display()),
+            Origin::Default => name.to_owned(),
+        };
+        anyhow!("invalid {place} \"{}\": {why}", setting.kind.shown(text))
+    }
 }
 
-/// What the environment says of a setting, and by which variable.
+/// Value of a setting in the environment, and the variable.
 fn by_env(
     setting: &Setting,
     env: &impl Fn(&str) -> Option<OsString>,
@@ -108,11 +152,11 @@ fn by_env(
     }
     match empty.filter(|_| setting.refuses_empty) {
         Some(name) => {
-            let default = setting.default.unwrap_or("none");
+            let Default::Value(default) = setting.default else { unreachable!("it has a default") };
             bail!(
                 "the environment variable {name} is empty: set it to a {}, or unset it to use the \
                  default, {default}",
-                setting.value
+                setting.kind.placeholder()
             )
         }
         None => Ok(None),
@@ -121,15 +165,15 @@ fn by_env(
 
 /// The text of an environment variable, if it is set.
 fn text(name: &str, env: &impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Option<String>> {
-    // Its bytes may be a password, so they are not shown.
+    // The bytes may be a password, so they are not shown.
     let not_utf8 = |_| anyhow!("the environment variable {name} is not UTF-8 text: set it again");
     env(name).map(OsString::into_string).transpose().map_err(not_utf8)
 }
 
-/// The settings of a TOML file.
+/// Reads a TOML file.
 fn read(path: &Path) -> anyhow::Result<HashMap<&'static str, (String, Origin)>> {
     let text = std::fs::read_to_string(path)?;
-    // The error of the parser quotes the line, which may hold a password.
+    // The parser's error quotes the line, which may contain a password.
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start));
         let line = before.map_or(1, |before| before.matches('\n').count() + 1);
@@ -144,23 +188,23 @@ fn read(path: &Path) -> anyhow::Result<HashMap<&'static str, (String, Origin)>> 
 }
 
 fn entry(key: &str, value: &toml::Value) -> anyhow::Result<(&'static Setting, String)> {
-    if let Some(table) = table(value) {
-        bail!(no_table(key, table));
+    if let Some(inner) = inner_table(value) {
+        bail!(no_table(key, inner));
     }
     let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
-        let names = SETTINGS.iter().filter(|setting| setting.group.is_some());
-        match nearest(key, names.map(|setting| setting.name)) {
-            Some(name) => bail!("there is no setting `{key}`; the nearest is `{name}`"),
-            None => bail!("there is no setting `{key}`; `token-manager config` lists all"),
+        match nearest(key, table::shown().map(|setting| setting.name)) {
+            Some(name) => bail!("unknown setting `{key}`; did you mean `{name}`?"),
+            None => bail!("unknown setting `{key}`; `token-manager config` lists all settings"),
         }
     };
     let text = match value {
         toml::Value::String(text) => text.clone(),
         toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Float(number) => number.to_string(),
         toml::Value::Boolean(switch) => switch.to_string(),
-        toml::Value::Array(items) if setting.kind == Kind::Several => {
+        toml::Value::Array(items) if matches!(setting.kind, Kind::Hosts) => {
             let items: Option<Vec<_>> = items.iter().map(toml::Value::as_str).collect();
-            items.with_context(|| format!("`{key}` takes a list of texts"))?.join(",")
+            items.with_context(|| format!("`{key}` takes a list of strings"))?.join(",")
         }
         other => bail!("`{key}` can't be a TOML {}", other.type_str()),
     };
@@ -168,11 +212,11 @@ fn entry(key: &str, value: &toml::Value) -> anyhow::Result<(&'static Setting, St
 }
 
 /// The table in a value, if it is one or a list of them.
-fn table(value: &toml::Value) -> Option<&toml::Table> {
+fn inner_table(value: &toml::Value) -> Option<&toml::Table> {
     value.as_table().or_else(|| value.as_array()?.first()?.as_table())
 }
 
-/// What people call a setting in a table of their own.
+/// Names of settings in tables of other programs.
 const OTHER_NAMES: [(&str, &str); 9] = [
     ("address", "listen"),
     ("bind", "listen"),
@@ -185,9 +229,9 @@ const OTHER_NAMES: [(&str, &str); 9] = [
     ("url", "database"),
 ];
 
-/// Says that settings are not in tables, and which settings are probably meant.
-fn no_table(key: &str, table: &toml::Table) -> String {
-    let names = || SETTINGS.iter().filter(|setting| setting.group.is_some()).map(|s| s.name);
+/// Error for a table, with the settings that were probably meant.
+fn no_table(key: &str, inner: &toml::Table) -> String {
+    let names = || table::shown().map(|setting| setting.name);
     let meant = |inner: &String| {
         let other = OTHER_NAMES.iter().find(|(other, _)| other == inner).map(|(_, name)| *name);
         let joined = [format!("{key}-{inner}"), format!("{inner}-{key}")];
@@ -197,14 +241,14 @@ fn no_table(key: &str, table: &toml::Table) -> String {
             .or_else(|| nearest(inner, names()))
     };
     let mut meant: Vec<String> =
-        table.keys().filter_map(meant).map(|name| format!("`{name} = ...`")).collect();
+        inner.keys().filter_map(meant).map(|name| format!("`{name} = ...`")).collect();
     meant.dedup();
     let remedy = if meant.is_empty() {
         "`token-manager config` lists all settings".to_owned()
     } else {
         format!("write {} at the top level", meant.join(" and "))
     };
-    format!("there is no table [{key}]: settings are not in tables; {remedy}")
+    format!("unknown table [{key}]: settings are not in tables; {remedy}")
 }
 
 #[cfg(test)]
@@ -217,7 +261,7 @@ mod tests {
     fn file(text: &str) -> anyhow::Result<SettingSources> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        SettingSources::look(&HashMap::new(), Some(file.path()), |_| None)
+        SettingSources::find(&HashMap::new(), Some(file.path()), |_| None)
     }
 
     #[test]
@@ -225,13 +269,13 @@ mod tests {
         for (key, nearest) in [("pool_size", "pool-size"), ("leese", "lease"), ("listne", "listen")]
         {
             let error = file(&format!("{key} = 1")).unwrap_err();
-            let expected = format!("no setting `{key}`; the nearest is `{nearest}`");
+            let expected = format!("unknown setting `{key}`; did you mean `{nearest}`?");
             assert!(format!("{error:#}").contains(&expected), "{error:#}");
         }
     }
 
     #[test]
-    fn a_table_is_refused_with_the_settings_that_are_meant() {
+    fn a_table_is_refused_with_the_intended_settings() {
         for (text, remedy) in [
             ("[server]\nlisten = '[::]:4000'", "write `listen = ...` at the top level"),
             ("[server]\nport = 80\nhost = 'a'", "write `listen = ...` at the top level"),
@@ -248,30 +292,18 @@ mod tests {
     }
 
     #[test]
-    fn a_file_holds_texts_numbers_switches_and_lists() {
+    fn a_file_has_strings_numbers_switches_and_lists() {
         let found = file(
-            "lease = '90s'\npool-size = 7\naccess-log = false\nallowed-host = ['a', 'b.example']",
+            "lease = '90s'\npool-size = 7\ntrace-sample = 0.5\naccess-log = false\nallowed-host = ['a', 'b.example']",
         )
         .unwrap();
         let value = |name| found.get(name).unwrap().0;
         assert_eq!(value("lease"), "90s");
         assert_eq!(value("pool-size"), "7");
         assert_eq!(value("access-log"), "false");
+        assert_eq!(value("trace-sample"), "0.5");
         assert_eq!(value("allowed-host"), "a,b.example");
         assert_eq!(value("max-queued-requests"), "10000");
-    }
-
-    #[test]
-    fn the_example_shows_every_default() {
-        let example = include_str!("../../../../token-manager.example.toml");
-        let uncommented = example.replace("\n#", "\n");
-        let lines = uncommented.lines().filter(|line| line.contains(" = "));
-        let found = file(&lines.collect::<Vec<_>>().join("\n")).unwrap();
-        for setting in SETTINGS.iter().filter(|setting| setting.group.is_some()) {
-            let (value, origin) = found.get(setting.name).unwrap();
-            assert_ne!(*origin, Origin::Default, "{} is not in the example", setting.name);
-            assert_eq!(setting.default.unwrap_or(value), value, "{}", setting.name);
-        }
     }
 
     #[test]
@@ -296,7 +328,7 @@ mod tests {
         };
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "lease = '3s'\npool-size = 3\nlog = 'warn'").unwrap();
-        let found = SettingSources::look(&flags, Some(file.path()), env).unwrap();
+        let found = SettingSources::find(&flags, Some(file.path()), env).unwrap();
         let env = |name: &str| Origin::Environment(name.to_owned());
         assert_eq!(found.get("lease"), Some(("1s", &Origin::Flag)));
         assert_eq!(found.get("pool-size"), Some(("2", &env("TOKEN_MANAGER_POOL_SIZE"))));
@@ -311,7 +343,7 @@ mod tests {
             let (_, value) = variables.iter().find(|(variable, _)| *variable == name)?;
             Some(OsStr::from_bytes(value).to_owned())
         };
-        SettingSources::look(&HashMap::new(), None, env)
+        SettingSources::find(&HashMap::new(), None, env)
     }
 
     #[test]
@@ -334,11 +366,11 @@ mod tests {
         assert_eq!(one.unwrap().get("database").unwrap().0, "sqlite:a");
         let flags = HashMap::from([("database", "sqlite:a".to_owned())]);
         let env = |name: &str| (name == "DATABASE_URL").then(OsString::new);
-        assert!(SettingSources::look(&flags, None, env).is_ok(), "a flag comes before it");
+        assert!(SettingSources::find(&flags, None, env).is_ok(), "a flag comes before it");
     }
 
     #[test]
-    fn a_variable_that_is_no_text_is_refused_and_not_shown() {
+    fn a_variable_that_is_not_utf8_is_refused_and_not_shown() {
         for name in ["DATABASE_URL", "TOKEN_MANAGER_LOG", "PORT"] {
             let error = by_environment(&[(name, b"sesame\xff")]).unwrap_err().to_string();
             assert!(error.contains(&format!("{name} is not UTF-8")), "{error}");

@@ -1,48 +1,72 @@
-//! The settings: each is defined here, once, and everything else (flags, environment variables,
-//! the settings file, `config`, the help) follows from this table.
+//! The settings, each defined once. Flags, environment variables, the settings file, `config`, the help,
+//! the example file, the table in the documents and the typed [`Settings`] follow from this table.
 
-/// What the names of this program's environment variables begin with.
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use pool::{Policy, PolicyPatch};
+use store::MAX_POOL_SIZE;
+use tracing_subscriber::filter::Targets;
+
+use super::value::{Database, Kind, LogFormat};
+use super::{Listen, SettingSources};
+
+/// Prefix of this program's environment variables.
 pub const ENV_PREFIX: &str = "TOKEN_MANAGER_";
 
-/// A setting, as a person meets it. Its value is text until `settings.rs` has read it.
+/// One setting.
 #[derive(Debug)]
 pub struct Setting {
-    /// Its name: `--NAME` as a flag, `NAME` in the file, `TOKEN_MANAGER_NAME` in the environment.
+    /// `--NAME` as a flag, `NAME` in the file, `TOKEN_MANAGER_NAME` in the environment.
     pub name: &'static str,
-    /// What the help shows in place of a value.
-    pub value: &'static str,
-    /// Another environment variable that is understood, as other programs name it.
-    pub other_env: Option<&'static str>,
-    /// The value when nobody chose one.
-    pub default: Option<&'static str>,
-    /// Whether an empty environment variable is an error. Otherwise it counts as not set. True where
-    /// the default is another place, in which a server would silently start with other data.
-    pub refuses_empty: bool,
-    /// What it looks like on the command line.
     pub kind: Kind,
-    /// Under which heading the help shows it; hidden when there is none.
+    pub default: Default,
+    /// Heading in the help. Settings without one are hidden.
     pub group: Option<&'static str>,
-    /// The commands that take it as a flag besides those that take every setting.
+    /// Commands that take it as a flag, besides those that take every setting.
     pub commands: &'static [&'static str],
-    /// What it is for.
+    /// Additional environment variable, as other programs name the setting.
+    pub other_env: Option<&'static str>,
+    /// Whether an empty environment variable is an error. Otherwise it counts as not set. True where the
+    /// default is another place, so that a server would silently start with other data.
+    pub refuses_empty: bool,
     pub help: &'static str,
 }
 
-/// What a setting looks like on the command line.
+/// Value of a setting that is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `--name VALUE`
-    One,
-    /// `--name` or `--name=BOOL`
-    Switch,
-    /// `--name VALUE`, repeated; separated by commas elsewhere
-    Several,
+pub enum Default {
+    Value(&'static str),
+    /// An existing pool keeps its own value; a new pool gets this one.
+    Pool(&'static str),
+    /// No value. The example file shows this one.
+    None(&'static str),
 }
 
 impl Setting {
+    const NEW: Setting = Setting {
+        name: "",
+        kind: Kind::Switch,
+        default: Default::None(""),
+        group: None,
+        commands: &[],
+        other_env: None,
+        refuses_empty: false,
+        help: "",
+    };
+
     /// The environment variable that sets it.
     pub fn env(&self) -> String {
         format!("{ENV_PREFIX}{}", self.name.replace('-', "_").to_uppercase())
+    }
+
+    /// The help, with the legal values where it does not name them.
+    pub fn description(&self) -> String {
+        let help = self.help.trim_end_matches('.');
+        match self.kind {
+            Kind::Choice(_) | Kind::Policy(_) => format!("{help} ({})", self.kind.range()),
+            _ => help.to_owned(),
+        }
     }
 
     /// Every environment variable that sets it. The first one that is not empty counts.
@@ -51,10 +75,32 @@ impl Setting {
     }
 }
 
-/// The setting with that name, which has to be in the table.
+/// The setting with this name, which has to be in the table.
 pub fn named(name: &str) -> &'static Setting {
     SETTINGS.iter().find(|setting| setting.name == name).expect("the name is in the table")
 }
+
+/// The settings that users see.
+pub fn shown() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().filter(|setting| setting.group.is_some())
+}
+
+/// Every setting, in the order of help and `config`.
+pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    let policy = Policy::FIELDS.iter().map(|field| Setting {
+        name: field.setting().leak(),
+        kind: Kind::Policy(field),
+        default: Default::Pool(field.show(&Policy::DEFAULT).leak()),
+        group: POOL,
+        commands: &["import"],
+        help: field.description,
+        ..Setting::NEW
+    });
+    let mut settings = own();
+    let at = settings.iter().position(|setting| setting.group == POOL).unwrap_or_default() + 1;
+    settings.splice(at..at, policy);
+    settings
+});
 
 const DATABASE: Option<&str> = Some("Database");
 const POOL: Option<&str> = Some("Pool");
@@ -62,270 +108,154 @@ const NETWORK: Option<&str> = Some("Network");
 const LIMITS: Option<&str> = Some("Limits");
 const LOG: Option<&str> = Some("Log");
 const TRACES: Option<&str> = Some("Traces");
+/// Shown neither in the help nor in documents.
+const HIDDEN: Option<&str> = None;
 
-const ONE: Setting = Setting {
-    name: "",
-    value: "VALUE",
-    other_env: None,
-    default: None,
-    refuses_empty: false,
-    kind: Kind::One,
-    group: None,
-    commands: &[],
-    help: "",
-};
-const SWITCH: Setting =
-    Setting { value: "BOOL", default: Some("false"), kind: Kind::Switch, ..ONE };
-const DURATION: Setting = Setting { value: "DURATION", ..ONE };
-const COUNT: Setting = Setting { value: "COUNT", ..ONE };
+/// Commands that open the database without serving.
+const OPERATE: &[&str] = &["migrate", "backup", "import"];
 
-/// Every setting, in the order in which help and `config` show them.
-pub const SETTINGS: &[Setting] = &[
-    Setting {
-        name: "database",
-        value: "URL",
-        other_env: Some("DATABASE_URL"),
-        default: Some("sqlite:token-manager.db"),
-        refuses_empty: true,
-        group: DATABASE,
-        commands: &["migrate", "backup", "import"],
-        help: "Where the pool is kept: sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME. Other \
-               users of this machine can read a command line, so give a password in the \
-               environment or in the settings file",
-        ..ONE
-    },
-    Setting {
-        name: "journal-max-entries",
-        default: Some("10000"),
-        group: DATABASE,
-        help: "How many entries of the journal are kept",
-        ..COUNT
-    },
-    Setting {
-        name: "journal-max-age",
-        default: Some("1d"),
-        group: DATABASE,
-        help: "How old entries of the journal get",
-        ..DURATION
-    },
-    Setting {
-        name: "retention",
-        default: Some("forever"),
-        group: DATABASE,
-        help: "How long ended leases stay in the history: 90d, 365d, or forever; not shorter \
-               than journal-max-age. A token's latest lease stays in any case",
-        ..DURATION
-    },
-    Setting {
-        name: "allow-clock-behind",
-        group: DATABASE,
-        help: "Start although the clock is more than an hour behind the pool's last change",
-        ..SWITCH
-    },
-    Setting {
-        name: "pool-size",
-        group: POOL,
-        help: "How many tokens the pool has [default: 100 for a new pool, else what it has]",
-        ..COUNT
-    },
-    Setting {
-        name: "lease",
-        group: POOL,
-        commands: &["import"],
-        help: "How long a lease lasts, unless a shorter one is asked for or it is renewed: 2m, 90s, \
-               1500ms [default: 2m for a new pool, else what it has]",
-        ..DURATION
-    },
-    Setting {
-        name: "max-lease",
-        group: POOL,
-        commands: &["import"],
-        help: "How long after its start a lease may be renewed to last, or `lease` for as long as \
-               --lease says, so that nothing is renewed [default: lease for a new pool, else what \
-               it has]",
-        ..DURATION
-    },
-    Setting {
-        name: "when-full",
-        value: "CHOICE",
-        group: POOL,
-        commands: &["import"],
-        help: "What a request gets while every token is held: evict-oldest (the token of the oldest \
-               lease), reject (an error) or wait (a place in the queue) [default: evict-oldest for \
-               a new pool, else what it has]",
-        ..ONE
-    },
-    Setting {
-        name: "min-hold",
-        group: POOL,
-        commands: &["import"],
-        help: "How long a lease runs before it may be evicted, 0s for not at all [default: 0s for a \
-               new pool, else what it has]",
-        ..DURATION
-    },
-    Setting {
-        name: "max-per-user",
-        group: POOL,
-        commands: &["import"],
-        help: "How many leases one user may have at the same time, or none for any number \
-               [default: none for a new pool, else what it has]",
-        ..COUNT
-    },
-    Setting {
-        name: "update-policy",
-        group: POOL,
-        help: "Let a different lease, max-lease, when-full, min-hold or max-per-user replace the \
-               pool's own, instead of being refused; running leases keep their end",
-        ..SWITCH
-    },
-    Setting {
-        name: "listen",
-        value: "HOST:PORT",
-        default: Some("127.0.0.1:4000"),
-        group: NETWORK,
-        help: "Where requests are taken: an address or a name, [::]:4000 for every address of the \
-               machine. The environment variable PORT changes the port only",
-        ..ONE
-    },
-    Setting {
-        name: "allow-remote-without-auth",
-        group: NETWORK,
-        help: "Listen beyond this machine although everyone who reaches it may take and release \
-               tokens",
-        ..SWITCH
-    },
-    Setting {
-        name: "allowed-host",
-        value: "HOST",
-        kind: Kind::Several,
-        group: NETWORK,
-        help: "Another name by which the server may be called, besides localhost, 127.0.0.1 and \
-               [::1]; may be given several times. Beyond loopback every IP address is accepted as \
-               well",
-        ..ONE
-    },
-    Setting {
-        name: "max-connections",
-        default: Some("10000"),
-        group: LIMITS,
-        help: "Maximum number of open connections. At the limit, the longest idle one is closed \
-               for a new one; where none is idle, only /health and /metrics are served",
-        ..COUNT
-    },
-    Setting {
-        name: "max-connections-per-address",
-        default: Some("5000"),
-        group: LIMITS,
-        help: "The same for each client address except loopback. Where all clients come through a \
-               proxy on another machine, set it to max-connections",
-        ..COUNT
-    },
-    Setting {
-        name: "max-queued-requests",
-        default: Some("10000"),
-        group: LIMITS,
-        help: "How many requests wait for their turn; one more is told to come back later",
-        ..COUNT
-    },
-    Setting {
-        name: "max-idempotency-keys",
-        default: Some("1000000"),
-        group: LIMITS,
-        help: "Maximum number of remembered idempotency keys. Each is remembered for a day; above \
-               half of the maximum, for 10 minutes after the end of its lease",
-        ..COUNT
-    },
-    Setting {
-        name: "max-event-streams",
-        default: Some("2000"),
-        group: LIMITS,
-        help: "How many clients may follow events at once; one more is told to come back later",
-        ..COUNT
-    },
-    Setting {
-        name: "request-timeout",
-        default: Some("5s"),
-        group: LIMITS,
-        help: "How long a request waits for the database",
-        ..DURATION
-    },
-    Setting {
-        name: "header-timeout",
-        default: Some("10s"),
-        group: LIMITS,
-        help: "How long a client may take to send a request's head",
-        ..DURATION
-    },
-    Setting {
-        name: "idle-timeout",
-        default: Some("75s"),
-        group: LIMITS,
-        help: "How long a connection may rest between requests",
-        ..DURATION
-    },
-    Setting {
-        name: "body-timeout",
-        default: Some("10s"),
-        group: LIMITS,
-        help: "How long a client may take to send a request's body",
-        ..DURATION
-    },
-    Setting {
-        name: "shutdown-timeout",
-        default: Some("10s"),
-        group: LIMITS,
-        help: "How long requests in flight may take to finish when the server stops",
-        ..DURATION
-    },
-    Setting {
-        name: "log",
-        value: "FILTER",
-        default: Some("info"),
-        group: LOG,
-        commands: &["migrate", "backup", "import"],
-        help: "What is logged: error, warn, info, debug, trace or off, also by part, as in \
-               info,engine=debug",
-        ..ONE
-    },
-    Setting {
-        name: "log-format",
-        value: "FORMAT",
-        default: Some("text"),
-        group: LOG,
-        commands: &["migrate", "backup", "import"],
-        help: "How it is logged: text or json",
-        ..ONE
-    },
-    Setting {
-        name: "access-log",
-        default: Some("true"),
-        group: LOG,
-        help: "Log every request; --access-log=false for none",
-        ..SWITCH
-    },
-    Setting {
-        name: "otlp-endpoint",
-        value: "URL",
-        other_env: Some("OTEL_EXPORTER_OTLP_ENDPOINT"),
-        group: TRACES,
-        help: "Where traces of requests are sent by OTLP over HTTP, as in http://localhost:4318; \
-               without it nothing is traced. What the collector wants to know of who sends them \
-               goes into the environment variable OTEL_EXPORTER_OTLP_HEADERS",
-        ..ONE
-    },
-    Setting {
-        name: "trace-sample",
-        value: "SHARE",
-        default: Some("1"),
-        group: TRACES,
-        help: "Which share of the requests is traced, from 0 for none to 1 for all. Unless it is 0, \
-               those that are part of a client's trace are traced if the client's is",
-        ..ONE
-    },
-    // For `scripts/bench` only: routes that answer a constant, to compare with.
-    Setting {
-        name: "benchmark-routes",
-        help: "Add the routes that benchmarks compare with",
-        ..SWITCH
-    },
-];
+const OFF: Default = Default::Value("false");
+const DAY: Duration = Duration::from_hours(24);
+
+const fn count(max: u64) -> Kind {
+    Kind::Count { min: 1, max }
+}
+
+const fn duration(max: Duration) -> Kind {
+    Kind::Duration { max, word: None }
+}
+
+/// Declares the fields of [`Settings`] and their entries: name, type, kind, default, and what differs from
+/// [`Setting::NEW`]. The comment is the help.
+macro_rules! settings {
+    ($($group:ident: {$(
+        $(#[doc = $help:literal])+
+        $field:ident: $type:ty = $kind:expr, $default:expr $(, $key:ident: $value:expr)*;
+    )+})+) => {
+        /// Every setting's value.
+        #[expect(clippy::struct_excessive_bools, reason = "each is a switch")]
+        #[derive(Debug)]
+        pub struct Settings {
+            $($(pub $field: $type,)+)+
+            /// Changes to the pool's policy.
+            pub policy: PolicyPatch,
+        }
+
+        impl Settings {
+            /// Reads each setting by itself.
+            ///
+            /// # Errors
+            ///
+            /// For the first value that is not legal.
+            pub(super) fn read_each(sources: &SettingSources) -> anyhow::Result<Self> {
+                Ok(Settings {
+                    $($($field: sources.read(&name(stringify!($field)))?,)+)+
+                    policy: sources.read_policy()?,
+                })
+            }
+        }
+
+        fn own() -> Vec<Setting> {
+            vec![$($(
+                Setting {
+                    name: name(stringify!($field)).leak(),
+                    kind: $kind,
+                    default: $default,
+                    group: $group,
+                    help: concat!($($help),+).trim(),
+                    $($key: $value,)*
+                    ..Setting::NEW
+                },
+            )+)+]
+        }
+    };
+}
+
+fn name(field: &str) -> String {
+    field.replace('_', "-")
+}
+
+settings! {
+    DATABASE: {
+        /// Where the pool is kept: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`. Other users of this
+        /// machine can read a command line, so put a password into the environment or the settings file.
+        database: Database = Kind::Database, Default::Value("sqlite:token-manager.db"),
+            commands: OPERATE, other_env: Some("DATABASE_URL"), refuses_empty: true;
+        /// Maximum number of journal entries.
+        journal_max_entries: u32 = count(1_000_000), Default::Value("10000");
+        /// How long journal entries are kept.
+        journal_max_age: Duration = duration(DAY.saturating_mul(365)), Default::Value("1d");
+        /// How long ended leases stay in the history, such as `90d`; at least `journal-max-age`. Each token's
+        /// latest lease always stays.
+        retention: Option<Duration> =
+            Kind::Duration { max: DAY.saturating_mul(36_500), word: Some("forever") },
+            Default::Value("forever");
+        /// Start even if the clock is more than an hour behind the pool's last change.
+        allow_clock_behind: bool = Kind::Switch, OFF;
+    }
+    POOL: {
+        /// Number of tokens. An existing pool keeps its tokens; another number is refused.
+        pool_size: Option<usize> = Kind::Count { min: 0, max: MAX_POOL_SIZE as u64 }, Default::Pool("100");
+        /// Let a different policy (the five settings above) replace that of an existing pool instead of being
+        /// refused. Running leases keep their deadline.
+        update_policy: bool = Kind::Switch, OFF;
+    }
+    NETWORK: {
+        /// Address or name to listen on; `[::]:4000` for every address of the machine. The environment
+        /// variable `PORT` changes the port only.
+        listen: Listen = Kind::Listen, Default::Value("127.0.0.1:4000");
+        /// Listen on addresses that other machines reach, although every client that reaches the server may
+        /// take and release tokens.
+        allow_remote_without_auth: bool = Kind::Switch, OFF;
+        /// Additional host name of the server, besides `localhost`, `127.0.0.1` and `[::1]`; may be given
+        /// several times. On other addresses, requests by IP address are always accepted.
+        allowed_host: Vec<String> = Kind::Hosts, Default::None("tokens.example");
+    }
+    LIMITS: {
+        /// Maximum number of open connections. At the limit, a new connection replaces the longest idle one;
+        /// if none is idle, only `/health` and `/metrics` are served.
+        max_connections: usize = count(1_000_000), Default::Value("10000");
+        /// Maximum number of open connections per client address, except loopback. If all clients connect
+        /// through a proxy on another machine, set it to `max-connections`.
+        max_connections_per_address: usize = count(1_000_000), Default::Value("5000");
+        /// Maximum number of requests that wait for the database. Further requests get 503 `busy`.
+        max_queued_requests: usize = count(1_000_000), Default::Value("10000");
+        /// Maximum number of remembered idempotency keys. Each is remembered for a day; above half of the
+        /// maximum, for 10 minutes after the end of its lease.
+        max_idempotency_keys: u64 = count(1_000_000_000), Default::Value("1000000");
+        /// Maximum number of event streams. Further clients get 503.
+        max_event_streams: usize = count(1_000_000), Default::Value("2000");
+        /// Maximum time that a request waits for the database.
+        request_timeout: Duration = duration(DAY), Default::Value("5s");
+        /// Maximum time for a client to send the head of a request.
+        header_timeout: Duration = duration(DAY), Default::Value("10s");
+        /// Maximum time that a connection stays open between requests.
+        idle_timeout: Duration = duration(DAY), Default::Value("75s");
+        /// Maximum time for a client to send the body of a request.
+        body_timeout: Duration = duration(DAY), Default::Value("10s");
+        /// Maximum time for requests in flight to finish when the server stops.
+        shutdown_timeout: Duration = duration(DAY), Default::Value("10s");
+    }
+    LOG: {
+        /// Log level: `error`, `warn`, `info`, `debug`, `trace` or `off`, also by module, as in
+        /// `info,engine=debug`.
+        log: Targets = Kind::Filter, Default::Value("info"), commands: OPERATE;
+        /// Log format.
+        log_format: LogFormat = Kind::Choice(&LogFormat::WORDS), Default::Value("text"), commands: OPERATE;
+        /// Log every request; `--access-log=false` for none.
+        access_log: bool = Kind::Switch, Default::Value("true");
+    }
+    TRACES: {
+        /// OpenTelemetry collector to send traces of requests to, by OTLP over HTTP. Credentials belong into the
+        /// environment variable `OTEL_EXPORTER_OTLP_HEADERS`.
+        otlp_endpoint: Option<String> = Kind::Collector, Default::None("http://localhost:4318"),
+            other_env: Some("OTEL_EXPORTER_OTLP_ENDPOINT");
+        /// Share of requests to trace. Unless it is 0, a request that is part of a client's trace follows the
+        /// client's decision.
+        trace_sample: f64 = Kind::Share, Default::Value("1");
+    }
+    HIDDEN: {
+        /// Add the routes that benchmarks compare with.
+        benchmark_routes: bool = Kind::Switch, OFF;
+    }
+}

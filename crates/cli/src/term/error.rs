@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use client::{Error, Problem, Server};
+use wire::Code;
 
 use super::exit::{Exit, die_of};
 use super::harmless;
@@ -179,19 +180,21 @@ fn hints(error: &Error) -> Vec<String> {
 
 /// Returns what to do about a refusal, where the server's text does not say it.
 fn hint(problem: &Problem) -> Option<&'static str> {
-    Some(match problem.code.as_str() {
-        "unknown-token" => "`token-manager tokens` to list the tokens",
-        "unknown-lease" => "`token-manager leases` to list the latest leases",
-        "unknown-ticket" => "`token-manager queue` to list the tickets",
-        "no-tokens" => "`token-manager serve --pool-size 100` for a pool with tokens",
-        "renewal-limit" => {
+    Some(match problem.code {
+        Some(Code::UnknownToken) => "`token-manager tokens` to list the tokens",
+        Some(Code::UnknownLease) => "`token-manager leases` to list the latest leases",
+        Some(Code::UnknownTicket) => "`token-manager queue` to list the tickets",
+        Some(Code::NoTokens) => "`token-manager serve --pool-size 100` for a pool with tokens",
+        Some(Code::RenewalLimit) => {
             "`token-manager allocate USER` for another lease, once this one has ended"
         }
-        "idempotency-key-reused" => "another --key, or none",
-        "outcome-unknown" | "timed-out" => "`token-manager leases` to see what was done",
-        "unknown-path" => "--server without a path",
-        "internal" => "the server's log, which has the details",
-        "wrong-host" => "--server http://localhost:4000, if the server runs there",
+        Some(Code::KeyReused) => "another --key, or none",
+        Some(Code::OutcomeUnknown | Code::TimedOut) => {
+            "`token-manager leases` to see what was done"
+        }
+        Some(Code::UnknownPath) => "--server without a path",
+        Some(Code::Internal) => "the server's log, which has the details",
+        Some(Code::HostNotAllowed) => "--server http://localhost:4000, if the server runs there",
         _ if problem.status == 503 => "again in a moment",
         _ => return None,
     })

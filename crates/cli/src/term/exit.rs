@@ -6,6 +6,7 @@ use client::Error;
 use nix::unistd::getpid;
 use rlimit::Resource;
 use signal_hook::low_level::emulate_default_handler;
+use wire::Code;
 
 /// Exit code of a command that failed. Success is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +72,18 @@ impl From<&Error> for Exit {
             | Error::Redirected { .. } => return Exit::Failed,
             Error::Refused(problem) => problem,
         };
-        match (problem.code.as_str(), problem.status) {
-            ("pool-full" | "queue-full" | "no-tokens" | "user-limit" | "ticket-given-up", _) => {
-                Exit::NoToken
-            }
-            ("outcome-unknown" | "timed-out", _) => Exit::OutcomeUnknown,
+        match (problem.code, problem.status) {
+            (
+                Some(
+                    Code::PoolFull
+                    | Code::QueueFull
+                    | Code::NoTokens
+                    | Code::UserLimit
+                    | Code::TicketGivenUp,
+                ),
+                _,
+            ) => Exit::NoToken,
+            (Some(Code::OutcomeUnknown | Code::TimedOut), _) => Exit::OutcomeUnknown,
             (_, 400 | 422) => Exit::Usage,
             (_, 404) => Exit::Unknown,
             (_, 409) => Exit::Conflict,

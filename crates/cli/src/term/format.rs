@@ -1,5 +1,6 @@
 //! Text forms of times, durations and counts.
 
+use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -77,8 +78,8 @@ impl FromStr for When {
 }
 
 /// Formats a count, such as `1 token` or `2 tokens`.
-pub fn count(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+pub fn count<N: Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
+    format!("{count} {what}{}", if count == N::from(1) { "" } else { "s" })
 }
 
 #[cfg(test)]

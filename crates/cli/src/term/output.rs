@@ -29,9 +29,9 @@ pub fn paint(style: Style, text: impl Display) -> String {
 /// Returns the style of a lease's status or end reason.
 pub fn status_style(status: &str) -> Style {
     match status {
-        "active" | "running" => GOOD,
-        "expired" | "evicted" | "cleared" => MIND,
-        _ => PLAIN,
+        "active" => GOOD,
+        "available" | "started" | "renewed" | "released" | "imported" | "ended" => PLAIN,
+        _ => MIND,
     }
 }
 

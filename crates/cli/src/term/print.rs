@@ -6,29 +6,28 @@ use anyhow::Context as _;
 
 use super::Data;
 
-/// Prints the output of a command. A reader that stops reading is not an error.
+/// Prints the output of a command. A closed pipe is not an error.
 ///
 /// # Errors
 ///
-/// When it can't be written, as on a full disk.
+/// When writing fails, as on a full disk.
 pub fn print(lines: &str) -> anyhow::Result<()> {
     let mut stdout = Data::stdout();
     let written = stdout.write_all(format!("{lines}\n").as_bytes()).and_then(|()| stdout.flush());
     match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(error).context("the output can't be written")
+            Err(error).context("can't write the output")
         }
         _ => Ok(()),
     }
 }
 
-/// Prints lines for the person or program that started this one. That it no longer listens is no
-/// reason to fail.
+/// Prints lines to the standard output. Errors are ignored: the reader may have gone.
 pub fn say(lines: &str) {
     let _ = Data::stdout().write_all(format!("{lines}\n").as_bytes());
 }
 
-/// Prints why nothing came of it, with the causes.
+/// Prints an error and its causes.
 pub fn complain(error: &anyhow::Error) {
     let causes = error.chain().skip(1).map(|cause| format!("  because: {cause}\n"));
     super::say(&format!("error: {error}\n{}", causes.collect::<String>()));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use client::Error;
 use pool::HumanDuration;
 use tokio::time::Instant;
+use wire::Code;
 
 use super::harmless;
 
@@ -117,7 +118,7 @@ impl client::Progress for ProgressLine {
     fn failed(&mut self, error: &Error) {
         let known = self.away.take().map(|away| away.since);
         let since = known.unwrap_or_else(Instant::now);
-        let stopping = error.code() == Some("stopping");
+        let stopping = error.code() == Some(Code::Stopping);
         let state = match error {
             _ if stopping => "restarting",
             Error::Refused(_) => "not ready",

@@ -1,9 +1,10 @@
-//! Traces of requests, for OpenTelemetry: which requests are traced, as a part of what, and how their
-//! spans get from `tracing` to the one who exports them.
+//! Traces for OpenTelemetry: selects the requests to trace, and leads their spans from `tracing` to the
+//! exporter.
 
 mod export;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, TracerProvider as _};
@@ -18,44 +19,48 @@ use opentelemetry_sdk::trace::{
 use reqwest::header::HeaderMap;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::{Layer, Registry};
 
-use crate::log::Spans;
+use self::export::Losses;
 use crate::settings::Settings;
-use crate::traces::export::Export;
 
-/// How many of the requests that a batch serves it has links to. Each of them has one to the batch.
-const MOST_LINKS: u32 = 128;
+/// Maximum number of links from a batch to its requests. Each request has a link to its batch.
+const MAX_LINKS: u32 = 128;
 
-/// How long a client's `tracestate` may be: what any tracing system has to pass on. All spans of a
-/// request have it, and all links to them.
-const LONGEST_STATE: usize = 512;
+/// Maximum length of a client's `tracestate`: the length that every tracing system has to pass on. Each span
+/// of the request carries it, and each link to one.
+const MAX_STATE: usize = 512;
 
-/// What traces, if anything does.
+/// Maximum time that a stopping server waits for the collector to accept the last spans.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// The layer of a subscriber that receives spans.
+pub type Spans = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// The running export, if the settings name a collector.
 pub struct Traces {
     requests: Option<Arc<dyn server::Traces>>,
-    export: Option<Export>,
+    export: Option<(SdkTracerProvider, Arc<Losses>)>,
 }
 
-/// Begins to export spans, if the settings say where to, and makes what has to be told of them.
-/// Within a runtime.
+/// Starts the export of spans if the settings name a collector. Within a runtime.
 ///
 /// # Errors
 ///
-/// When the environment says of the export what makes no sense.
+/// When an environment variable of the export is not valid.
 pub fn start(settings: &Settings) -> anyhow::Result<(Traces, Option<Spans>)> {
-    // With a share of none, no client gets a trace either.
+    // With a share of 0, clients can't request a trace either.
     let endpoint = settings.otlp_endpoint.as_ref().filter(|_| settings.trace_sample > 0.0);
     let Some(endpoint) = endpoint else {
         return Ok((Traces { requests: None, export: None }, None));
     };
-    let (export, processor) = Export::start(endpoint, &resource())?;
+    let (processor, losses) = export::processor(endpoint, &resource())?;
     let provider = SdkTracerProvider::builder()
         .with_span_processor(processor)
-        // Which requests are traced is decided before they get a span.
+        // `Requests` samples before it makes a span.
         .with_sampler(Sampler::AlwaysOn)
-        .with_max_links_per_span(MOST_LINKS)
+        .with_max_links_per_span(MAX_LINKS)
         .build();
     let spans = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("token-manager"))
@@ -64,7 +69,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<(Traces, Option<Spans>)> {
         .with_target(false)
         .with_tracked_inactivity(false)
         .with_context_activation(false)
-        // Not what libraries do, least of all those that the export itself uses.
+        // Not the spans of libraries, least of all of those that the export uses.
         .with_filter(Targets::new().with_target(engine::SPANS, LevelFilter::INFO))
         .boxed();
     let requests: Arc<dyn server::Traces> = Arc::new(Requests {
@@ -72,10 +77,11 @@ pub fn start(settings: &Settings) -> anyhow::Result<(Traces, Option<Spans>)> {
         ids: RandomIdGenerator::default(),
         clients: TraceContextPropagator::new(),
     });
-    Ok((Traces { requests: Some(requests), export: Some(export) }, Some(spans)))
+    let export = Some((provider, losses));
+    Ok((Traces { requests: Some(requests), export }, Some(spans)))
 }
 
-/// Who it is that is traced, unless `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say otherwise.
+/// Name and version of the traced service, unless `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override them.
 fn resource() -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let named = Resource::builder().build();
@@ -93,15 +99,17 @@ impl Traces {
         self.requests.clone()
     }
 
-    /// Exports what is still to be exported, within a bound.
+    /// Sends the queued spans, for at most [`STOP_LIMIT`].
     pub async fn finish(self) {
-        if let Some(export) = self.export {
-            export.finish().await;
-        }
+        let Some((provider, losses)) = self.export else { return };
+        let stop = move || provider.shutdown_with_timeout(STOP_LIMIT);
+        // Errors are among the losses.
+        let _ = tokio::task::spawn_blocking(stop).await;
+        losses.report_last();
     }
 }
 
-/// Which requests are traced, and as a part of what.
+/// Selects the requests to trace, and the parents of their spans.
 #[derive(Debug)]
 struct Requests {
     sampler: Sampler,
@@ -118,7 +126,7 @@ impl server::Traces for Requests {
                 return Span::none();
             }
             let span = make();
-            // Fails only where nobody traces the span, and then it does not matter.
+            // Fails only if no layer receives the span, and then it has no effect.
             let _ = span.set_parent(client);
             return span;
         }
@@ -128,7 +136,7 @@ impl server::Traces for Requests {
     }
 }
 
-/// What a client sent of its trace, without what is too long.
+/// The trace headers of a request, without values that are too long.
 struct Sent<'a>(HeaderExtractor<'a>);
 
 impl<'a> Sent<'a> {
@@ -139,7 +147,7 @@ impl<'a> Sent<'a> {
 
 impl Extractor for Sent<'_> {
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).filter(|value| value.len() <= LONGEST_STATE)
+        self.0.get(name).filter(|value| value.len() <= MAX_STATE)
     }
 
     fn keys(&self) -> Vec<&str> {
@@ -147,7 +155,7 @@ impl Extractor for Sent<'_> {
     }
 }
 
-/// The id of the trace that is written where this is called: for the log.
+/// The id of the current span's trace, for the log.
 pub fn current_trace_id() -> Option<String> {
     let span = Span::current();
     if span.is_none() {

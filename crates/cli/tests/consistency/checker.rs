@@ -1,5 +1,5 @@
 //! Checks a recorded history of operations: whether some order of them, which keeps every operation
-//! between its start and its end, explains all that was shown.
+//! between its start and its end, explains all answers.
 //!
 //! The states of a token follow one another: lease 7 runs, lease 7 is over, lease 9 runs. An operation
 //! that has ended sets a lower bound to what every later one may show, on any route of any server.
@@ -12,12 +12,12 @@ pub struct Operation {
     pub name: &'static str,
     pub start: u64,
     pub end: u64,
-    /// What the clock of the machine showed at the start, for operations that only read.
+    /// Wall clock at the start, for operations that only read.
     pub clock: Option<i64>,
     pub facts: Vec<Fact>,
 }
 
-/// Something that an operation showed. Times are in microseconds, fences name leases.
+/// Fact in an answer. Times are in microseconds; fences identify leases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// The token's lease runs.
@@ -45,11 +45,11 @@ struct Known {
     version: (i64, usize),
 }
 
-/// What the operations show that no order of them explains.
+/// Contradictions that no order of the operations explains.
 pub fn violations(operations: &[Operation]) -> Vec<String> {
     let mut moments: Vec<(u64, bool, usize)> = Vec::with_capacity(operations.len() * 2);
     for (index, operation) in operations.iter().enumerate() {
-        // At the same time, starts come first: the two operations overlap.
+        // At equal times starts come first, because the two operations overlap.
         moments.extend([(operation.start, false, index), (operation.end, true, index)]);
     }
     moments.sort_unstable();
@@ -69,14 +69,14 @@ pub fn violations(operations: &[Operation]) -> Vec<String> {
 
 struct Check<'a> {
     operations: &'a [Operation],
-    /// By all that has ended.
+    /// Shown by operations that have ended.
     known: Known,
     ends: HashMap<i64, (End, usize)>,
     found: Vec<String>,
 }
 
 impl Check<'_> {
-    /// Checks an operation against all that was known when it began.
+    /// Checks an operation against the facts known at its start.
     fn operation(&mut self, index: usize, before: &Known) {
         let operation = &self.operations[index];
         for fact in &operation.facts {
@@ -189,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_runs_again_is_found() {
+    fn detects_a_lease_that_runs_again() {
         assert_eq!(found([(0, 1, over(1, "expired")), (2, 3, runs(1, 90))]), 1);
         assert_eq!(found([(0, 2, over(1, "expired")), (1, 3, runs(1, 90))]), 0, "they overlap");
         assert_eq!(found([(0, 1, runs(1, 90)), (2, 3, over(1, "expired"))]), 0);
     }
 
     #[test]
-    fn a_token_shown_free_while_its_lease_runs_is_found() {
+    fn detects_a_free_token_whose_lease_runs() {
         let free = || Fact::Free { token: token() };
         assert_eq!(found([(0, 1, runs(1, 90)), (2, 3, free()), (4, 5, runs(1, 99))]), 1);
         assert_eq!(found([(0, 1, runs(1, 90)), (2, 3, free()), (4, 5, runs(2, 99))]), 0);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn fences_and_versions_that_go_back_are_found() {
+    fn detects_fences_and_versions_that_go_back() {
         let granted = |fence| Fact::Granted { token: token(), fence };
         let latest = |fence| Fact::LatestOver { token: token(), fence, end: end("released") };
         assert_eq!(found([(0, 1, granted(7)), (2, 3, runs(6, 90))]), 1);
@@ -215,25 +215,25 @@ mod tests {
     }
 
     #[test]
-    fn two_holders_at_a_time_are_found() {
+    fn detects_two_holders_at_a_time() {
         assert_eq!(found([(0, 1, runs(1, 90)), (2, 3, runs(2, 90)), (4, 5, runs(1, 90))]), 1);
     }
 
     #[test]
-    fn a_renewal_that_is_lost_is_found() {
+    fn detects_a_lost_renewal() {
         assert_eq!(found([(0, 1, runs(1, 90)), (2, 3, runs(1, 80))]), 1);
         assert_eq!(found([(0, 1, runs(1, 80)), (2, 3, runs(1, 90))]), 0);
     }
 
     #[test]
-    fn an_end_that_changes_is_found_in_any_order() {
+    fn detects_a_changed_end_in_any_order() {
         assert_eq!(found([(0, 1, over(1, "expired")), (2, 3, over(1, "released"))]), 1);
         assert_eq!(found([(0, 9, over(1, "expired")), (2, 3, over(1, "released"))]), 1);
         assert_eq!(found([(0, 1, over(1, "expired")), (2, 3, over(1, "expired"))]), 0);
     }
 
     #[test]
-    fn a_lease_shown_running_past_its_deadline_is_found() {
+    fn detects_a_lease_running_past_its_deadline() {
         let read = |clock| Operation {
             clock: Some(clock),
             facts: vec![runs(1, 90)],

@@ -1,4 +1,4 @@
-//! Clients that command and read at random, and record what they are shown.
+//! Clients that send random requests and record the answers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -10,23 +10,23 @@ use store::{Clock as _, SystemClock};
 
 use crate::checker::{Fact, Operation};
 
-/// Longer than the server's own patience.
-const PATIENCE: Duration = Duration::from_secs(6);
+/// Longer than the server's own timeouts.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// How many of the newest leases clients command and read.
+/// Number of newest leases that clients use.
 const LEASES: usize = 6;
 
-/// What all clients of a test share.
+/// State shared by all clients of a test.
 pub struct World {
     pub begun: Instant,
-    /// Where the servers are.
+    /// URLs of the servers.
     pub urls: RwLock<Vec<String>>,
     pub stop: AtomicBool,
     pub operations: Mutex<Vec<Operation>>,
     tokens: Vec<String>,
-    /// The newest leases, as their ids.
+    /// Ids of the newest leases.
     leases: Mutex<Vec<String>>,
-    /// The id of an event, from which on a client follows them.
+    /// Event id to resume from.
     place: Mutex<String>,
 }
 
@@ -41,14 +41,13 @@ impl World {
     }
 }
 
-/// A client, until the world stops. Every second one only reads, since those that command wait while
-/// nothing can be written.
+/// Runs a client until the test stops. Every second client only reads, because writes wait during stalls.
 pub async fn run(world: Arc<World>, seed: u64) {
-    let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+    let client = Client::builder().no_proxy().timeout(CLIENT_TIMEOUT).build().unwrap();
     let mut visitor = Visitor { world, client, random: seed, only_reads: seed.is_multiple_of(2) };
     while !visitor.world.stop.load(Ordering::SeqCst) {
         if visitor.act().await.is_none() {
-            // A server that restarts, or had no time for it.
+            // The server restarts, or timed out.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -62,7 +61,7 @@ struct Visitor {
 }
 
 impl Visitor {
-    /// One operation; None where nothing is known of what it did.
+    /// One operation; None if its outcome is unknown.
     async fn act(&mut self) -> Option<()> {
         let token = self.pick(self.world.tokens.len());
         let token = self.world.tokens[token].clone();
@@ -249,8 +248,7 @@ impl Visitor {
         self.record("lease", true, self.client.get(url), shown).await
     }
 
-    /// Follows the events since some earlier place for a moment. They come late, so that what they
-    /// tell of is only what later reads have to know.
+    /// Reads events since an earlier position for a moment. They arrive late, so they only bind later reads.
     async fn events(&mut self) -> Option<()> {
         let place = lock(&self.world.place).clone();
         let url = self.url(&format!("/api/events?last_event_id={place}"));
@@ -285,7 +283,7 @@ fn granted(row: &Value) -> Fact {
     Fact::Granted { token: text(&row["token_id"]), fence: row["fence"].as_i64().unwrap() }
 }
 
-/// Of a token as lists show it.
+/// Facts in a token of a list.
 fn token_fact(row: &Value) -> Fact {
     let token = text(&row["id"]);
     match row["fence"].as_i64() {
@@ -294,7 +292,7 @@ fn token_fact(row: &Value) -> Fact {
     }
 }
 
-/// Of a lease as it is shown alone, and in searches.
+/// Facts in lease details and search results.
 fn lease_fact(row: &Value) -> Fact {
     if row["status"] == "active" {
         let (token, fence) = (text(&row["token_id"]), row["fence"].as_i64().unwrap());
@@ -303,7 +301,7 @@ fn lease_fact(row: &Value) -> Fact {
     usage_fact(row)
 }
 
-/// Of a lease in a token's history.
+/// Facts in an entry of a token's history.
 fn usage_fact(row: &Value) -> Fact {
     let (token, fence) = (text(&row["token_id"]), row["fence"].as_i64().unwrap());
     match row["end_reason"].as_str() {

@@ -1,5 +1,4 @@
-//! Servers under load, with stalls and restarts, and clients that record all that they are shown: a
-//! checker then looks for what contradicts itself.
+//! Servers under load with stalls and restarts: clients record all answers, a checker finds contradictions.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -23,21 +22,21 @@ use harness::{TestServer, command, run};
 
 const CLIENTS: u64 = 8;
 
-/// How long the clients go on.
+/// Duration of the load.
 const LENGTH: Duration = Duration::from_secs(7);
 
 const SETTINGS: [&str; 8] =
     ["--pool-size", "3", "--lease", "500ms", "--max-lease", "3s", "--log", "warn"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_server_shows_on_sqlite_is_consistent() {
+async fn answers_of_one_server_on_sqlite_are_consistent() {
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite:{}", folder.path().join("pool.db").display());
     consistent(&database, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_two_servers_show_on_postgresql_is_consistent() {
+async fn answers_of_two_servers_on_postgresql_are_consistent() {
     let database = Cluster::shared().database().await.unwrap();
     consistent(&database, 2).await;
 }
@@ -83,11 +82,11 @@ async fn consistent(database: &str, count: usize) {
     check(&std::mem::take(&mut *world.operations.lock().unwrap()));
     drop(servers);
     let doctor = run(&mut command(Path::new("/"), &["doctor", "--database", database]));
-    // The cluster of the tests runs without fsync, which doctor calls a problem.
+    // Test clusters run without fsync, which doctor reports as a problem.
     assert!(doctor.text().contains("ok       audit: "), "{}", doctor.text());
 }
 
-/// Keeps batches from being written for a while, so that one is in flight.
+/// Blocks writes for a moment, so that a batch is in flight.
 async fn hold_up(database: String) {
     let Some(file) = database.strip_prefix("sqlite:") else {
         let hold = "begin; lock table token_manager.batches in exclusive mode; \

@@ -1,4 +1,4 @@
-//! Runs `token-manager` as a process: to its end, or as a server that goes when the test does.
+//! Processes of `token-manager`: commands that end, and servers that are killed with the test.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
@@ -9,9 +9,9 @@ use std::thread;
 use serde_json::{Value, json};
 use testbed::{TIMEOUT, poll};
 
-/// A program that ignores no signal, even if the tests do, as whatever `nohup` starts.
+/// A program with default signal handling, even if the tests run under `nohup`.
 pub fn unprotected(program: &str) -> Command {
-    // Only GNU's has the option, and only tests for Linux depend on it.
+    // Only GNU env has the option, and only tests on Linux need it.
     if cfg!(target_os = "linux") {
         let mut command = Command::new("/usr/bin/env");
         command.args(["--default-signal", program]);
@@ -20,7 +20,7 @@ pub fn unprotected(program: &str) -> Command {
     Command::new(program)
 }
 
-/// `token-manager` with these arguments, in `folder`, and nothing of this environment.
+/// `token-manager` with these arguments, in `folder`, with an empty environment.
 pub fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = unprotected(env!("CARGO_BIN_EXE_token-manager"));
     command.args(arguments).current_dir(folder).env_clear();
@@ -37,28 +37,28 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Both outputs.
+    /// Standard output, then standard error.
     pub fn text(&self) -> String {
         format!("{}{}", self.out, self.err)
     }
 }
 
 impl Ended {
-    /// The problems that `doctor` found, except that the tests' clusters don't wait for the disk.
+    /// Problems that `doctor` found, except that test clusters run without fsync.
     pub fn problems(&self) -> Vec<&str> {
         let expected = ["problem  fsync: ", "problem  full_page_writes: "];
         let problems = self.out.lines().filter(|line| line.starts_with("problem  "));
         problems.filter(|line| !expected.iter().any(|start| line.starts_with(start))).collect()
     }
 
-    /// Asserts that `doctor` went through everything and found no problem.
+    /// Asserts that `doctor` checked everything and found no problem.
     pub fn assert_no_problem(&self) {
         assert_eq!(self.problems(), [""; 0], "{}", self.text());
         assert!(self.out.contains("ok       audit: "), "{}", self.text());
     }
 }
 
-/// Runs a command that ends by itself.
+/// Runs a command to its end.
 pub fn run(command: &mut Command) -> Ended {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -87,7 +87,7 @@ impl TestServer {
         TestServer::of(&mut command(Path::new("/"), &[&common, arguments].concat()))
     }
 
-    /// Starts a server by a command of one's own.
+    /// Starts a server by this command.
     pub fn of(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let out = collect(child.stdout.take().unwrap());
@@ -95,7 +95,7 @@ impl TestServer {
         TestServer { child, out, err }
     }
 
-    /// The line that says that it is ready.
+    /// The line with which the server reports that it is ready.
     pub fn ready(&self) -> String {
         poll("the server to be ready", || {
             let out = text(&self.out);
@@ -105,7 +105,7 @@ impl TestServer {
         })
     }
 
-    /// Where it is, once it is ready.
+    /// URL of the server, once it is ready.
     pub fn url(&self) -> String {
         let ready = self.ready();
         let url =
@@ -113,17 +113,17 @@ impl TestServer {
         url.split(' ').next().unwrap().replace("localhost", "127.0.0.1")
     }
 
-    /// What it has printed so far.
+    /// Standard output so far.
     pub fn out(&self) -> String {
         text(&self.out)
     }
 
-    /// What it has logged so far.
+    /// Log so far.
     pub fn log(&self) -> String {
         text(&self.err)
     }
 
-    /// Its process id.
+    /// Process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -156,7 +156,7 @@ impl TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
@@ -165,9 +165,9 @@ impl Drop for TestServer {
     }
 }
 
-/// A client of its own, so that no connection is shared with another test.
+/// A new client, so that tests share no connection.
 pub fn client() -> reqwest::Client {
-    // Fails only where another test was quicker.
+    // Fails only if another test has installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().unwrap()
 }

@@ -1,4 +1,4 @@
-//! A collector of traces as a server meets it: takes spans by OTLP over HTTP, and keeps them.
+//! Trace collector: accepts spans by OTLP over HTTP, and keeps them.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -14,13 +14,13 @@ use prost::Message as _;
 
 use testbed::poll;
 
-/// What was sent so far.
+/// Requests received so far.
 #[derive(Default)]
 struct Taken {
     spans: Vec<Span>,
     resources: Vec<KeyValue>,
     headers: HeaderMap,
-    /// Everything, as it can be read by anybody.
+    /// All received bytes, as text.
     text: String,
 }
 
@@ -68,19 +68,19 @@ impl Collector {
         Some(taken.headers.get(name)?.to_str().unwrap().to_owned())
     }
 
-    /// What is said of who sends spans.
+    /// Resource attribute of the sender.
     pub fn resource(&self, name: &str) -> Option<String> {
         text(&self.taken.lock().unwrap().resources, name)
     }
 
-    /// The span of that name that fulfils the condition, once it is there.
+    /// The span with this name that meets the condition, once received.
     pub fn span(&self, name: &str, is_it: impl Fn(&Span) -> bool) -> Span {
         poll(&format!("the span {name}"), || {
             self.spans().into_iter().find(|span| span.name == name && is_it(span))
         })
     }
 
-    /// The span of that name below another one.
+    /// The child span with this name.
     pub fn child(&self, of: &Span, name: &str) -> Span {
         self.span(name, |span| span.parent_span_id == of.span_id && span.trace_id == of.trace_id)
     }

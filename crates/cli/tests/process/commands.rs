@@ -1,4 +1,4 @@
-//! The commands for people, as programs meet them: with the output going somewhere else.
+//! Client commands with their output in a pipe.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 use crate::harness::{Ended, TestServer, client, command, run};
 use crate::sqlite;
 
-/// A server on an empty pool, which goes with the folder.
+/// A server on a new pool in a temporary folder.
 pub fn served(arguments: &[&str]) -> (tempfile::TempDir, TestServer) {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::start(&sqlite(folder.path()), arguments);
     (folder, server)
 }
 
-/// Asks a server by a command.
+/// Runs a client command against a server.
 pub fn ask(server: &TestServer, arguments: &[&str]) -> Ended {
     run(command(Path::new("/"), arguments).env("TOKEN_MANAGER_SERVER", server.url()))
 }
 
-/// What a command prints that succeeds and has nothing to remark.
+/// Output of a command that succeeds without warnings.
 pub fn told(server: &TestServer, arguments: &[&str]) -> String {
     let ended = ask(server, arguments);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}: {ended:?}");
@@ -28,14 +28,14 @@ pub fn told(server: &TestServer, arguments: &[&str]) -> String {
     ended.out
 }
 
-/// The JSON that a command prints, on one line.
+/// JSON output of a command, on one line.
 pub fn json(server: &TestServer, arguments: &[&str]) -> Value {
     let out = told(server, &[arguments, &["--json"]].concat());
     assert_eq!(out.lines().count(), 1, "{out}");
     serde_json::from_str(&out).unwrap()
 }
 
-/// A command that fails with an exit code and sentences.
+/// Asserts that a command fails with an exit code and messages.
 pub fn refused(server: &TestServer, arguments: &[&str], code: i32, sentences: &[&str]) -> Ended {
     let ended = ask(server, arguments);
     assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
@@ -52,7 +52,7 @@ pub fn text<'a>(json: &'a Value, member: &str) -> &'a str {
 }
 
 #[test]
-fn tokens_are_listed_with_who_has_them() {
+fn tokens_are_listed_with_their_holders() {
     let (_folder, server) = served(&["--pool-size", "3"]);
     let taken = json(&server, &["allocate", "ann"]);
     let (id, value) = (text(&taken, "token_id"), text(&taken, "token_value"));
@@ -83,7 +83,7 @@ fn tokens_are_listed_with_who_has_them() {
 }
 
 #[test]
-fn a_machine_without_certificates_can_ask_by_http() {
+fn http_needs_no_certificates() {
     let (_folder, server) = served(&["--pool-size", "1"]);
     let ask = |url: &str| {
         let mut status = command(Path::new("/"), &["status", "--server", url]);
@@ -97,7 +97,7 @@ fn a_machine_without_certificates_can_ask_by_http() {
 }
 
 #[test]
-fn a_large_pool_is_shown_whole_and_a_token_found_by_how_its_id_begins() {
+fn a_large_pool_is_listed_whole_and_ids_can_be_abbreviated() {
     let (_folder, server) = served(&["--pool-size", "1500"]);
     let tokens = json(&server, &["tokens"]);
     let mut ids: Vec<&str> =
@@ -112,7 +112,7 @@ fn a_large_pool_is_shown_whole_and_a_token_found_by_how_its_id_begins() {
     let first: Vec<_> =
         tokens.as_array().unwrap()[..1200].iter().map(|token| &token["id"]).collect();
     assert!(limited == first, "{} tokens", limited.len());
-    // Of 1,500 ids some begin with the same four digits.
+    // Among 1,500 ids some share their first four digits.
     let same = ids.windows(2).find(|pair| {
         // Digits alone may also be a token's number.
         pair[0][..4] == pair[1][..4] && !pair[0][..4].bytes().all(|byte| byte.is_ascii_digit())
@@ -129,7 +129,7 @@ fn a_large_pool_is_shown_whole_and_a_token_found_by_how_its_id_begins() {
     let none = "01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd";
     refused(&server, &["show", none], 4, &["no token and no lease", "token-manager tokens"]);
     refused(&server, &["history", none], 4, &["try: `token-manager tokens`"]);
-    // Nobody reads on, which is no error.
+    // The reader closes the pipe, which is not an error.
     let mut tokens = command(Path::new("/"), &["tokens"]);
     let mut tokens = tokens.env("TOKEN_MANAGER_SERVER", server.url()).spawn().unwrap();
     tokens.stdout.take().unwrap().read_exact(&mut [0; 5]).unwrap();
@@ -195,7 +195,7 @@ fn leases_are_searched_and_exported() {
     let some = ask(&server, &["leases", "--limit", "2"]);
     assert_eq!((some.out.lines().count(), some.err.contains("--limit 4")), (3, true));
     let none = ask(&server, &["leases", "--user", "zoe"]);
-    assert_eq!((none.code, none.err.as_str()), (Some(0), "There is no such lease.\n"));
+    assert_eq!((none.code, none.err.as_str()), (Some(0), "No such lease.\n"));
     let csv = told(&server, &["leases", "--csv", "--reason", "evicted"]);
     assert!(csv.starts_with("lease_id,token_id,user,") && csv.contains(",ann,"), "{csv}");
     assert_eq!(csv.lines().count(), 2);
@@ -222,7 +222,7 @@ async fn a_long_history_is_joined_from_its_pages() {
         let users: Vec<&str> =
             some[rows].as_array().unwrap().iter().map(|row| text(row, "user")).collect();
         assert_eq!((users.len(), users[0], users[1049]), (1050, "user 1099", "user 50"));
-        // It says where to go on, to the row.
+        // The message names the exact row to continue at.
         let (_, rest) = server.get(text(&some, "next")).await;
         assert_eq!(text(&rest[rows][0], "user"), "user 49");
         let all = json(&server, &[arguments, &["--limit", "5000"]].concat());
@@ -237,7 +237,7 @@ async fn a_long_history_is_joined_from_its_pages() {
 }
 
 #[test]
-fn what_users_call_themselves_harms_nobody() {
+fn user_names_can_not_break_the_output() {
     let (_folder, server) = served(&[]);
     let names = ["\x1b[2J\x1b]0;owned\x07", "a\nb\tc", "\u{202e}nna", "\u{9b}31mred", "王芳 Zoë"];
     for name in names {

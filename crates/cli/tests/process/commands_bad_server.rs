@@ -1,5 +1,4 @@
-//! The commands with a server that lies: it sends without end, leads elsewhere, or names numbers that
-//! no server names.
+//! Client commands against a faulty server: endless answers, redirects, absurd numbers.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -11,19 +10,19 @@ use std::thread;
 use crate::harness::{Ended, TestServer, command, run};
 use testbed::poll;
 
-/// What a liar sends at most, so that a client that takes all of it ends nevertheless.
+/// Maximum that a faulty server sends, so that a client that reads all of it ends, too.
 const ENDLESS: usize = 192 << 20;
 
-/// What a client may have taken of something endless: its limit, and what lies in buffers.
+/// Maximum that a client may have read of an endless answer: its limit, and the buffers.
 const TAKEN: usize = 40 << 20;
 
 const LEASE: &str = "01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd";
 
-/// A server that answers each request as it is told to.
+/// A server with prepared answers.
 pub struct FaultyServer {
     pub url: String,
     asked: Arc<Mutex<Vec<String>>>,
-    /// How many bytes of something endless were taken.
+    /// Number of bytes of an endless answer that the client read.
     taken: Arc<AtomicUsize>,
 }
 
@@ -31,7 +30,7 @@ pub struct FaultyServer {
 pub enum Lie {
     /// A whole response.
     Plain(String),
-    /// A beginning, and a piece that is repeated after it.
+    /// A start, and a piece repeated after it.
     Endless(&'static str, String),
 }
 
@@ -50,7 +49,7 @@ impl FaultyServer {
                     let request = head(&mut client);
                     let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
                     asked.lock().unwrap().push(request);
-                    // The client may go at any time.
+                    // The client may disconnect at any time.
                     let _ = match answer(&path) {
                         Lie::Plain(text) => client.write_all(text.as_bytes()),
                         Lie::Endless(begin, piece) => endless(&mut client, begin, &piece, &taken),
@@ -61,7 +60,7 @@ impl FaultyServer {
         liar
     }
 
-    /// Runs a command against it.
+    /// Runs a command against the faulty server.
     pub fn ask(&self, arguments: &[&str]) -> Ended {
         let mut command = command(Path::new("/"), arguments);
         run(command.env("TOKEN_MANAGER_SERVER", &self.url))
@@ -115,9 +114,9 @@ pub fn ok(body: &str) -> Lie {
 
 pub fn lease(expires_in: &str, expires_at: &str) -> String {
     format!(
-        r#"{{"token_id":"{LEASE}","token_value":"v","user":"ann","status":"active","lease_id":"{LEASE}",
-        "started_at":"2026-11-22T15:36:02Z","expires_at":"{expires_at}","expires_in":{expires_in},
-        "fence":1,"evicted":{{"lease_id":"{LEASE}","user":"bob","started_at":"2026-11-22T15:36:02Z"}}}}"#
+        r#"{{"token_id":"{LEASE}","token_value":"v","user":"ann","user_id":"{LEASE}","status":"active",
+        "lease_id":"{LEASE}","activated_at":"2026-11-22T15:36:02Z","started_at":"2026-11-22T15:36:02Z","expires_at":"{expires_at}","expires_in":{expires_in},
+        "fence":1,"evicted":{{"lease_id":"{LEASE}","user":"bob","user_id":"{LEASE}","fence":1,"started_at":"2026-11-22T15:36:02Z"}}}}"#
     )
 }
 
@@ -126,7 +125,7 @@ pub const FAR: &str = "2126-11-22T15:36:02Z";
 const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 
 #[test]
-fn an_answer_without_end_is_not_read_to_the_end() {
+fn an_endless_answer_is_cut_off() {
     let begin = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[";
     let liar = FaultyServer::start(move |_| Lie::Endless(begin, "1,".to_owned()));
     let ended = liar.ask(&["tokens"]);
@@ -136,7 +135,7 @@ fn an_answer_without_end_is_not_read_to_the_end() {
 }
 
 #[test]
-fn a_refusal_without_end_is_not_read_to_the_end() {
+fn an_endless_error_is_cut_off() {
     let begin = "HTTP/1.1 409 Conflict\r\nContent-Type: application/problem+json\r\n\r\n\
                  {\"code\":\"lease-over\",\"detail\":\"";
     let liar = FaultyServer::start(move |_| Lie::Endless(begin, "no ".to_owned()));
@@ -150,7 +149,7 @@ fn a_refusal_without_end_is_not_read_to_the_end() {
 }
 
 #[test]
-fn an_event_without_end_is_not_read_to_the_end() {
+fn an_endless_event_is_cut_off() {
     for piece in ["x", "data: x\n"] {
         let liar = FaultyServer::start(move |path| match path {
             _ if path.starts_with("/api/events") => Lie::Endless(EVENTS, piece.to_owned()),
@@ -159,7 +158,9 @@ fn an_event_without_end_is_not_read_to_the_end() {
         });
         let watch = ["watch", "--server", &liar.url];
         let watch = TestServer::of(&mut command(Path::new("/"), &watch));
-        poll("word of the end", || watch.log().contains("an event has no end").then_some(()));
+        poll("the message about the event", || {
+            watch.log().contains("an event has no end").then_some(())
+        });
         drop(watch);
         let ended = liar.ask(&["run", "--user", "ann", "--", "sleep", "0.3"]);
         assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -171,12 +172,12 @@ fn pool(number: &str) -> String {
     format!(
         r#"{{"size":{number},"active":{number},"available":0,"waiting":{number},"epoch":1,"version":1,
         "oldest_lease":null,"policy":{{"when_full":"wait","lease_seconds":1e300,"max_lease_seconds":1e300,
-        "min_hold_seconds":1e300,"max_per_user":{number}}}}}"#
+        "min_hold_seconds":1e300,"max_per_user":4294967295}}}}"#
     )
 }
 
 #[test]
-fn a_redirect_is_not_followed_but_named() {
+fn a_redirect_is_reported_instead_of_followed() {
     let other = FaultyServer::start(|_| ok(&pool("1")));
     let url = other.url.replace("http://", "http://u:sesame@");
     let liar = FaultyServer::start(move |path| {
@@ -203,7 +204,7 @@ fn a_redirect_is_not_followed_but_named() {
 }
 
 #[test]
-fn a_next_page_is_asked_for_only_of_the_same_server_and_only_once() {
+fn next_pages_are_read_from_the_same_server_and_only_once() {
     let other = FaultyServer::start(|_| ok("[]"));
     let to = other.url.clone();
     for (path, why) in [
@@ -271,7 +272,7 @@ fn absurd_numbers_break_nothing() {
 }
 
 #[test]
-fn this_machine_is_asked_without_a_proxy_and_a_proxy_is_named() {
+fn local_servers_are_asked_without_a_proxy_and_errors_name_the_proxy() {
     let server = FaultyServer::start(|_| ok(&pool("1")));
     let proxy = FaultyServer::start(|_| with("503 Service Unavailable", "", "no"));
     let named = proxy.url.replace("http://", "http://me:sesame@");

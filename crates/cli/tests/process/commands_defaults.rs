@@ -1,4 +1,4 @@
-//! Options before and after the command, default server and user, numbers of tokens, nested `run`.
+//! Option order, default server and user, token numbers, nested `run`.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::commands::{ask, json, refused, served, text, told};
 use crate::harness::{Ended, TestServer, command, run};
 
-/// A home with a client configuration of its own.
+/// Home folder with its own client configuration.
 struct HomeFolder(tempfile::TempDir);
 
 impl HomeFolder {
@@ -57,7 +57,7 @@ fn options_may_stand_before_or_after_the_command() {
     assert!(help.contains("--server <URL>") && help.contains("also after the command"), "{help}");
 }
 
-/// Removes the members of a name, which differ between two answers.
+/// Removes all members with this name, which differ between two answers.
 fn without(json: &mut Value, name: &str) {
     match json {
         Value::Array(rows) => rows.iter_mut().for_each(|row| without(row, name)),
@@ -70,7 +70,7 @@ fn without(json: &mut Value, name: &str) {
 }
 
 #[test]
-fn lists_in_json_are_what_the_server_answers() {
+fn json_lists_equal_the_server_s_answers() {
     let (_folder, server) = served(&["--pool-size", "2"]);
     let ann = json(&server, &["allocate", "ann"]);
     let (token, lease) = (text(&ann, "token_id"), text(&ann, "lease_id"));
@@ -100,7 +100,7 @@ fn lists_in_json_are_what_the_server_answers() {
 }
 
 #[test]
-fn tokens_are_named_by_their_numbers() {
+fn tokens_can_be_given_by_number() {
     let (_folder, server) = served(&["--pool-size", "12"]);
     let rows = json(&server, &["tokens"]);
     for (at, row) in rows.as_array().unwrap().iter().enumerate() {
@@ -121,7 +121,7 @@ fn tokens_are_named_by_their_numbers() {
     assert_eq!(told(&server, &["leases", "--token", &number]).lines().count(), 2);
     told(&server, &["release", "--token", &number, "--if-user", "ann"]);
     refused(&server, &["show", "13"], 4, &["the pool has no token 13", "`token-manager tokens`"]);
-    refused(&server, &["show", "1000000"], 4, &["no token 1000000, and no token's id begins"]);
+    refused(&server, &["show", "1000000"], 4, &["no token 1000000, and no token id begins"]);
     refused(&server, &["show", "0"], 2, &["at least 4 characters"]);
 }
 
@@ -164,7 +164,7 @@ fn a_default_server_and_user_are_kept_in_a_file() {
     assert!(empty.err.contains("the user's name is empty"), "{empty:?}");
     home.told(&[], &["config", "unset", "user"]);
     assert_eq!(home.run(&[], &["config", "get", "user"]).code, Some(1));
-    // A link to the file, as of those who keep their settings elsewhere, is kept.
+    // A symbolic link in the file's place is kept.
     let kept = home.0.path().join("kept.toml");
     fs::rename(&file, &kept).unwrap();
     symlink(&kept, &file).unwrap();
@@ -236,15 +236,15 @@ fn versions_are_shown() {
     assert_eq!(text(&json(&server, &["status"]), "version"), version);
 }
 
-/// Waits for the output of `serve`, which tells durations as settings take them.
+/// `serve` prints durations in the form that settings take.
 #[test]
 fn durations_have_one_form() {
     let (_folder, server) =
         served(&["--lease", "90s", "--max-lease", "90m", "--min-hold", "1500ms"]);
     assert!(TestServer::ready(&server).contains("leases of 90s"));
     let pool = told(&server, &["pool"]);
-    assert!(pool.contains("lasts 90s, and it may be renewed to last 1h30m"), "{pool}");
-    assert!(pool.contains("held for 1500ms"), "{pool}");
+    assert!(pool.contains("lasts 90s and can be renewed until 1h30m after"), "{pool}");
+    assert!(pool.contains("that is 1500ms old"), "{pool}");
     let ended = ask(&server, &["allocate", "ann", "--lease", "90s"]);
     assert!(ended.out.contains("ends   in 90s  "), "{ended:?}");
 }

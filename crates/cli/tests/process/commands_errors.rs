@@ -1,4 +1,4 @@
-//! What the commands say when something between them and the server is wrong, or a value is.
+//! Messages of client commands about proxies, TLS, passwords and invalid values.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -20,7 +20,7 @@ fn unauthorized() -> Lie {
 }
 
 #[test]
-fn a_password_that_is_missing_or_wrong_is_told_of() {
+fn a_missing_or_wrong_password_is_reported() {
     let liar = FaultyServer::start(|_| unauthorized());
     let host = liar.url.trim_start_matches("http://");
     for arguments in [&["pool"][..], &["watch"], &["status"], &["allocate", "ann"], RUN] {
@@ -40,7 +40,7 @@ fn a_password_that_is_missing_or_wrong_is_told_of() {
 }
 
 #[test]
-fn a_proxys_password_that_is_missing_or_wrong_is_told_of() {
+fn a_missing_or_wrong_proxy_password_is_reported() {
     let proxy = FaultyServer::start(|_| with("407 Proxy Authentication Required", "", "no"));
     let host = proxy.url.trim_start_matches("http://");
     for (server, variable) in
@@ -68,7 +68,7 @@ fn a_proxys_password_that_is_missing_or_wrong_is_told_of() {
 }
 
 #[test]
-fn a_proxy_is_named_whatever_goes_wrong_through_it() {
+fn errors_name_the_proxy() {
     for (status, body) in [
         ("200 OK", "<html>hello</html>"),
         ("200 OK", "{}"),
@@ -88,7 +88,7 @@ fn a_proxy_is_named_whatever_goes_wrong_through_it() {
 }
 
 #[test]
-fn https_to_a_plain_port_is_told_of() {
+fn https_to_a_plain_port_is_reported() {
     let (_folder, server) = served(&["--pool-size", "1"]);
     let url = server.url().replace("http://", "https://me:sesame@");
     let shown = server.url().replace("http://", "https://me@");
@@ -100,9 +100,9 @@ fn https_to_a_plain_port_is_told_of() {
     }
 }
 
-/// Servers that expect TLS end the connection with an alert, or answer a sentence in plain text.
+/// Servers that expect TLS close the connection with an alert, or answer in plain text.
 #[test]
-fn http_to_a_tls_port_is_told_of() {
+fn http_to_a_tls_port_is_reported() {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -120,7 +120,7 @@ fn http_to_a_tls_port_is_told_of() {
             let config = Arc::clone(&config);
             thread::spawn(move || {
                 let mut tls = ServerConnection::new(config).unwrap();
-                // What is no TLS ends it, with an alert.
+                // A request without TLS gets an alert.
                 let _ = Stream::new(&mut tls, &mut stream).read(&mut [0; 64]);
                 let _ = tls.write_tls(&mut stream).and_then(|_| stream.flush());
             });
@@ -141,7 +141,7 @@ fn http_to_a_tls_port_is_told_of() {
 }
 
 #[test]
-fn a_wrong_duration_or_number_is_told_of_as_such() {
+fn an_invalid_duration_or_number_is_reported() {
     let (_folder, server) = served(&["--pool-size", "1", "--lease", "2m"]);
     for command in [&["allocate", "ann"][..], RUN] {
         let with = |value| {
@@ -178,7 +178,7 @@ fn a_wrong_duration_or_number_is_told_of_as_such() {
 }
 
 #[test]
-fn after_a_wait_a_longer_one_is_proposed() {
+fn after_a_wait_the_hint_suggests_a_longer_one() {
     let (_folder, server) = served(&["--pool-size", "1", "--when-full", "wait"]);
     json(&server, &["allocate", "ann"]);
     for arguments in [

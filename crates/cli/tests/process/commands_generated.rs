@@ -13,7 +13,7 @@ fn printed(arguments: &[&str]) -> String {
     out
 }
 
-/// What a program makes of a text, if it is installed.
+/// Output of a program for this input, if it is installed.
 fn by(program: &str, arguments: &[&str], input: &str) -> Option<Ended> {
     let mut child = Command::new(program)
         .args(arguments)
@@ -72,7 +72,7 @@ fn bash_completes_options_and_their_values() {
 }
 
 #[test]
-fn manual_pages_have_what_help_has() {
+fn manual_pages_equal_help() {
     let page = printed(&["man"]);
     for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "SUBCOMMANDS", "NOTES"] {
         assert!(page.contains(&format!(".SH {section}\n")), "{section}");
@@ -88,7 +88,7 @@ fn manual_pages_have_what_help_has() {
         .map(|line| line.split_whitespace().next().unwrap())
         .filter(|name| *name != "help")
         .collect();
-    // Those below a command have pages, too.
+    // Subcommands have pages, too.
     let below =
         ["set", "get", "unset", "list"].map(|name| format!("token-manager-config-{name}.1"));
     assert!(below.iter().all(|page| pages.join(page).exists()));
@@ -105,5 +105,8 @@ fn manual_pages_have_what_help_has() {
     fs::write(&file, "").unwrap();
     let ended = run(&mut command(Path::new("/"), &["man", "--dir", file.to_str().unwrap()]));
     assert_eq!(ended.code, Some(1));
-    assert!(ended.err.contains("can't be written") && ended.err.contains("try: "), "{ended:?}");
+    assert!(
+        ended.err.contains("can't write the pages") && ended.err.contains("try: "),
+        "{ended:?}"
+    );
 }

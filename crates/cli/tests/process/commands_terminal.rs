@@ -1,4 +1,4 @@
-//! What is different on a terminal: the live screen, colours, widths, and questions.
+//! Output on a terminal: the live screen, colours, widths, questions.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -13,29 +13,29 @@ use crate::harness::{TestServer, command, unprotected};
 use crate::sqlite;
 use testbed::poll;
 
-/// What begins the redrawing of a screen.
+/// Sequence that begins a redraw.
 const FRAME: &str = "\x1b[?2026h";
 
-/// What ends it.
+/// Sequence that ends a redraw.
 const DRAWN: &str = "\x1b[?2026l";
 
-/// A shell's commands on a terminal of their own, by `script` of Debian's bsdutils.
+/// Shell commands on a new terminal, by `script` of Debian's bsdutils.
 struct Terminal {
     script: Child,
     shown: Arc<Mutex<Vec<u8>>>,
-    /// Reads what is shown, to its end.
+    /// Reads the output to its end.
     reader: Option<JoinHandle<()>>,
 }
 
 impl Terminal {
-    /// Runs commands on a terminal of that size; `$T` is the program.
+    /// Runs commands on a terminal of this size; `$T` is the program.
     fn run(commands: &str, server: &TestServer, (columns, rows): (u16, u16)) -> Self {
         let commands = format!("stty cols {columns} rows {rows}; tty; {commands}");
         let mut script = unprotected("script");
         script.args(["-qec", &commands, "/dev/null"]);
         script.env("T", env!("CARGO_BIN_EXE_token-manager")).env("TERM", "xterm-256color");
         script.env("TOKEN_MANAGER_SERVER", server.url()).env("SHELL", "/bin/sh");
-        // All that colours hang on: a `CI` stands for a terminal that shows them, even a dumb one.
+        // Variables that decide about colours: `CI` means that even a dumb terminal shows them.
         for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
             script.env_remove(variable);
         }
@@ -53,17 +53,17 @@ impl Terminal {
         Terminal { script, shown, reader: Some(reader) }
     }
 
-    /// All that was shown so far.
+    /// Output so far.
     fn shown(&self) -> String {
         String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
     }
 
-    /// Waits until all that was shown has a text in it.
+    /// Waits until the output contains this text.
     fn shows(&self, what: &str) -> String {
         poll(what, || Some(self.shown()).filter(|shown| shown.contains(what)))
     }
 
-    /// Waits for a whole screen that is as wanted; its lines, without colours.
+    /// Waits for a whole screen that meets the condition; returns its lines without colours.
     fn screen(&self, what: &str, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
         poll(what, || {
             let shown = self.shown();
@@ -85,7 +85,7 @@ impl Terminal {
         self.script.stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits for the end; the exit code, and all that was shown.
+    /// Waits for the end; returns the exit code and the output.
     fn end(&mut self) -> (Option<i32>, String) {
         let status = poll("the end", || self.script.try_wait().unwrap());
         if let Some(reader) = self.reader.take() {
@@ -97,7 +97,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It may have ended already; what runs in it ends with the terminal.
+        // The shell may have ended already; its commands end with the terminal.
         let _ = self.script.kill();
         let _ = self.script.wait();
     }
@@ -130,7 +130,7 @@ fn the_live_screen_is_redrawn_in_place_and_leaves_nothing_behind() {
     let mut terminal = Terminal::run(commands, &server, (100, 24));
     let screen = terminal.screen("ann", |lines| has(lines, "● live") && has(lines, "ann  "));
     assert!(has(&screen, "1 of 2 tokens held, 1 free, 0 waiting"), "{screen:?}");
-    assert!(has(&screen, "Since you watch: nothing yet"), "{screen:?}");
+    assert!(has(&screen, "Since the start: nothing yet"), "{screen:?}");
     let bob = json(&server, &["allocate", "bob\x1b[2J"]);
     told(&server, &["allocate", "cid"]);
     told(&server, &["release", text(&bob, "lease_id")]);
@@ -179,7 +179,7 @@ fn the_live_screen_ends_by_ctrl_c_and_by_signals() {
 }
 
 #[test]
-fn the_live_screen_tells_of_a_lost_connection_and_comes_back() {
+fn the_live_screen_reports_a_lost_connection_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let start = |arguments: &[&str]| {
@@ -247,7 +247,7 @@ fn a_terminal_gets_colours_and_lines_that_fit() {
     assert!(shown(&migrate).contains("\x1b[33m WARN"), "the log has colours, too");
     let plain = shown(&format!("NO_COLOR=1 {migrate}"));
     assert!(plain.contains(" WARN ") && !plain.contains('\x1b'), "{plain:?}");
-    // Where nothing can be redrawn there are lines.
+    // Without redrawing, each event is a line.
     let mut dumb = Terminal::run("TERM=dumb $T watch", &server, (60, 24));
     dumb.shows("Watching");
     told(&server, &["allocate", "bob"]);
@@ -256,7 +256,7 @@ fn a_terminal_gets_colours_and_lines_that_fit() {
     assert!(!dumb.end().1.contains('\x1b'));
 }
 
-/// What of a text a terminal would obey, except colours and ends of lines.
+/// Control characters of a text, except colours and line ends.
 fn obeyed(shown: &str) -> Vec<char> {
     let is_colour = |sequence: &str| {
         let end = sequence.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
@@ -288,7 +288,7 @@ fn the_position_in_the_queue_is_one_line_on_a_terminal() {
 }
 
 #[test]
-fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
+fn control_characters_of_others_are_escaped() {
     let (folder, server) = served(&["--pool-size", "2"]);
     let name = "e\x1b]0;owned\x07\x1b[2J\u{9b}31m\x7f\u{202e}\u{200b}";
     let taken = json(&server, &["allocate", name]);
@@ -309,7 +309,7 @@ fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
         format!("$T show {held}"),
         format!("$T history {id}"),
         format!("$T tokens --user \"x{odd}\""),
-        // Errors repeat what was given.
+        // Error messages repeat the input.
         format!("$T show \"{odd}\""),
         format!("$T \"{odd}\""),
         format!("$T tokens \"--{odd}\""),
@@ -339,7 +339,7 @@ fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
 }
 
 #[test]
-fn a_file_and_a_pipe_get_data_to_the_letter() {
+fn files_and_pipes_get_unchanged_data() {
     let (folder, server) = served(&["--pool-size", "1"]);
     told(&server, &["allocate", "e\x1b[2J"]);
     let copy = folder.path().join("copy").display().to_string();
@@ -362,7 +362,7 @@ fn clear_asks() {
             }
         }
         let mut terminal = Terminal::run("$T clear", &server, (80, 24));
-        terminal.shows("2 holders lose their token");
+        terminal.shows("2 leases");
         terminal.shows("at once. Clear? [y/N] ");
         terminal.press(answer);
         let (ended, shown) = terminal.end();

@@ -1,4 +1,4 @@
-//! The commands that take tokens and give them back, and what they say when they can't.
+//! Commands that allocate, renew and release, and their errors.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use crate::commands::{ask, json, refused, served, text, told};
 use crate::harness::{Ended, command, run};
 
 #[test]
-fn allocating_prints_the_value_and_who_lost_a_token_for_it() {
+fn allocate_prints_the_value_and_the_evicted_holder() {
     let (_folder, server) = served(&["--pool-size", "1"]);
     let value = told(&server, &["allocate", "-q", "ann", "--lease", "90s"]);
     assert_eq!(value.trim_end().len(), 36, "{value}");
@@ -28,7 +28,7 @@ fn allocating_prints_the_value_and_who_lost_a_token_for_it() {
     told(&server, &["release", &lease]);
     let over = again("cid");
     assert_eq!((over.code, text(&of(&over), "status")), (Some(5), "ended"), "{over:?}");
-    refused(&server, &["allocate", "-q", "cid", "--key", "job-17"], 5, &["is over", &lease]);
+    refused(&server, &["allocate", "-q", "cid", "--key", "job-17"], 5, &["has ended", &lease]);
     let other = ["allocate", "cid", "--key", "job-17", "--lease", "1m"];
     let another = "used for an allocation with another --lease or --wait";
     refused(&server, &other, 2, &[another, "try: another --key"]);
@@ -42,7 +42,7 @@ fn allocating_prints_the_value_and_who_lost_a_token_for_it() {
 }
 
 #[test]
-fn when_there_is_no_token_it_says_how_to_get_one() {
+fn a_full_pool_gets_a_hint() {
     let (_folder, server) = served(&["--pool-size", "1", "--when-full", "wait"]);
     let ann = json(&server, &["allocate", "ann"]);
     let hints = ["all tokens are in use", "try: --wait 30s", "token-manager tokens --active"];
@@ -54,7 +54,7 @@ fn when_there_is_no_token_it_says_how_to_get_one() {
     let bob = thread::scope(|scope| {
         let bob = scope.spawn(|| told(&server, &["allocate", "-q", "bob", "--wait", "30s"]));
         testbed::poll("bob to wait", || {
-            told(&server, &["pool"]).contains("1 request waits").then_some(())
+            told(&server, &["pool"]).contains("1 waiting").then_some(())
         });
         told(&server, &["release", text(&ann, "lease_id")]);
         bob.join().unwrap()
@@ -73,7 +73,7 @@ fn when_there_is_no_token_it_says_how_to_get_one() {
 }
 
 #[test]
-fn leases_are_released_and_renewed_and_nobody_elses() {
+fn only_own_leases_are_released_and_renewed() {
     let (_folder, server) = served(&["--pool-size", "1", "--lease", "1m", "--max-lease", "10m"]);
     let [ann, bob] = ["ann", "bob"].map(|user| json(&server, &["allocate", user]));
     let [anns, bobs] = [&ann, &bob].map(|lease| text(lease, "lease_id"));
@@ -84,11 +84,11 @@ fn leases_are_released_and_renewed_and_nobody_elses() {
     let renewed = told(&server, &["renew", bobs]);
     assert!(renewed.starts_with(&format!("Renewed: bob has token {token} for another 1m, until")));
     assert_eq!(text(&json(&server, &["renew", bobs]), "lease_id"), bobs);
-    let held = format!("the token is bob's, by lease {bobs}; nothing was done");
+    let held = format!("bob holds the token, with lease {bobs}; nothing was done");
     refused(&server, &["release", "--token", &token[..4], "--if-user", "ann"], 5, &[&held]);
     assert!(told(&server, &["release", bobs]).starts_with("Released: bob had token"));
     assert_eq!(text(&json(&server, &["release", bobs]), "status"), "released");
-    refused(&server, &["renew", bobs], 5, &["nobody has the token now"]);
+    refused(&server, &["renew", bobs], 5, &["the token is free now"]);
     refused(&server, &["release", token], 4, &["that is a token, not a lease"]);
     refused(&server, &["release"], 2, &["<LEASE_ID>", "--token <TOKEN>"]);
     refused(&server, &["release", "abcd"], 2, &["LEASE_ID"]);
@@ -103,41 +103,38 @@ fn leases_are_released_and_renewed_and_nobody_elses() {
 }
 
 #[test]
-fn clearing_is_never_done_by_mistake() {
+fn clear_asks_for_confirmation() {
     let (_folder, server) = served(&[]);
-    assert_eq!(told(&server, &["clear"]), "Nobody has a token, so there is nothing to clear.\n");
+    assert_eq!(told(&server, &["clear"]), "No token is in use, so there is nothing to clear.\n");
     for user in ["ann", "bob"] {
         told(&server, &["allocate", user]);
     }
-    let why = ["2 holders lose their token", "no terminal", "try: --yes"];
+    let why = ["refusing to end 2 leases", "no terminal", "try: --yes"];
     refused(&server, &["clear"], 8, &why);
     refused(&server, &["clear", "--json"], 8, &why);
     assert!(told(&server, &["pool"]).starts_with("2 of 100 tokens held"));
-    assert_eq!(told(&server, &["clear", "--yes"]), "Cleared: 2 holders lost their token.\n");
+    assert_eq!(told(&server, &["clear", "--yes"]), "Cleared: 2 leases ended.\n");
     assert_eq!(json(&server, &["clear", "--yes"])["tokens_cleared"], 0);
 }
 
 #[test]
-fn the_pool_tells_its_policy_in_words() {
+fn pool_describes_the_policy() {
     for (arguments, sentences) in [
-        (
-            &[][..],
-            ["A lease lasts 2m, and it can't be renewed", "gets the one that was held longest."],
-        ),
+        (&[][..], ["A lease lasts 2m and can't be renewed.", "a request evicts the oldest lease."]),
         (
             &["--lease", "90s", "--max-lease", "1h", "--min-hold", "5s"],
-            ["lasts 90s, and it may be renewed to last 1h", "longest, once it was held for 5s."],
+            ["lasts 90s and can be renewed until 1h after", "oldest lease, once that is 5s old."],
         ),
-        (&["--when-full", "reject"], ["whoever asks is turned away", "Held longest: ann"]),
+        (&["--when-full", "reject"], ["requests are rejected", "Oldest lease: ann"]),
         (
             &["--when-full", "wait", "--max-per-user", "2"],
-            ["waits until one is free, first come", "A user may hold 2 tokens at the same time."],
+            ["requests wait in a queue, first come", "A user may hold 2 tokens at the same time."],
         ),
     ] {
         let (_folder, server) = served(&[&["--pool-size", "2"], arguments].concat());
         told(&server, &["allocate", "ann"]);
         let pool = told(&server, &["pool"]);
-        assert!(pool.starts_with("1 of 2 tokens held, 1 free, nobody waits."), "{pool}");
+        assert!(pool.starts_with("1 of 2 tokens held, 1 free, 0 waiting."), "{pool}");
         for sentence in sentences {
             assert!(pool.contains(sentence), "{sentence:?} in {pool}");
         }
@@ -149,7 +146,7 @@ fn the_pool_tells_its_policy_in_words() {
     assert!(pool.contains("Next to be evicted: ann, who took token"), "{pool}");
 }
 
-/// Runs commands against an address, which has to fail.
+/// Asserts that commands fail against this address.
 fn against(server: &str, commands: &[&[&str]], code: i32, sentences: &[&str]) {
     for arguments in commands {
         let arguments = [arguments, &["--server", server][..]].concat();
@@ -179,7 +176,7 @@ const ALL: [&[&str]; 12] = [
 ];
 
 #[test]
-fn a_server_that_is_not_there_is_told_of() {
+fn an_unreachable_server_is_reported() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let away = format!("http://{free}");
     let said = [&format!("can't reach {away}: Connection refused\n"), "`token-manager serve`"];
@@ -195,20 +192,20 @@ fn a_server_that_is_not_there_is_told_of() {
     assert_eq!(text(&status, "state"), "away");
 }
 
-/// Answers every request with the same bytes, after it was read.
+/// Reads each request and answers it with the same bytes.
 fn answering(answer: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
-            // What became of it is the client's to say.
+            // The client reports the result.
             let _ = request(&mut stream).and_then(|_| stream.write_all(answer.as_bytes()));
         }
     });
     format!("http://{address}")
 }
 
-/// Reads a message of HTTP whose length is told.
+/// Reads an HTTP message with a `content-length`.
 fn request(stream: &mut impl Read) -> std::io::Result<Vec<u8>> {
     let mut read = Vec::new();
     loop {
@@ -227,13 +224,13 @@ fn request(stream: &mut impl Read) -> std::io::Result<Vec<u8>> {
 }
 
 #[test]
-fn what_is_no_token_manager_is_told_of() {
+fn other_http_servers_are_recognised() {
     let html = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 15\r\n\
                 connection: close\r\n\r\n<p>\x1b[2Jhello</p>";
     against(&answering(html), &ALL, 1, &["not a TokenManager server", "for another"]);
     let missing = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     against(&answering(missing), &ALL, 1, &["it replied with status 404"]);
-    // Nothing can have been done by what only reads.
+    // Reading commands cannot have changed anything.
     let silent = answering("");
     let read = [ALL[0], ALL[1], ALL[3], ALL[4], ALL[9], ALL[11]];
     against(&silent, &read, 6, &["no reply from", "try: again in a moment"]);
@@ -242,12 +239,12 @@ fn what_is_no_token_manager_is_told_of() {
 }
 
 #[test]
-fn an_answer_that_is_lost_takes_no_second_token() {
+fn a_lost_answer_takes_no_second_token() {
     let (_folder, server) = served(&[]);
     let upstream = server.url().replace("http://", "");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    // Everything is passed on, but the first answer gets lost.
+    // The proxy drops the first answer only.
     thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
             let mut stream = stream.unwrap();
@@ -273,7 +270,7 @@ fn an_answer_that_is_lost_takes_no_second_token() {
 }
 
 #[test]
-fn status_says_whether_the_server_is_ready() {
+fn status_reports_readiness() {
     let (_folder, server) = served(&["--pool-size", "7"]);
     let status = told(&server, &["status"]);
     for part in ["ready", " ms\n", "0 of 7 tokens held, 7 free, 0 waiting", "journal     at 1-1"] {

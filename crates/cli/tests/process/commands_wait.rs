@@ -1,4 +1,4 @@
-//! Long waits: the order of arrival, giving up, and what is shown meanwhile.
+//! Long waits: order of arrival, leaving the queue, progress messages.
 
 use std::fs;
 use std::io::{Read as _, Write as _, copy, sink};
@@ -17,14 +17,14 @@ use crate::run::{Pool, RunCommand};
 use crate::run_server::restart;
 use testbed::poll;
 
-/// A pool of one token that waits, which is held; the lease of the holder.
+/// A pool under `when-full wait` whose only token is taken; and that lease.
 fn held() -> (Pool, String) {
     let pool = Pool::start(&["--when-full", "wait", "--lease", "10m"]);
     let lease = text(&json(&pool.server, &["allocate", "holder"]), "lease_id").to_owned();
     (pool, lease)
 }
 
-/// The tickets in the queue, once there are so many.
+/// Tickets in the queue, once `count` wait.
 fn tickets(pool: &Pool, count: usize) -> Vec<Value> {
     poll("the queue", || {
         let queue = json(&pool.server, &["queue"]);
@@ -33,7 +33,7 @@ fn tickets(pool: &Pool, count: usize) -> Vec<Value> {
     })
 }
 
-/// Begins to wait, by a command in a folder of its own.
+/// Starts a waiting command in a new folder.
 fn begin(pool: &Pool, arguments: &[&str]) -> (tempfile::TempDir, RunCommand) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = command(folder.path(), arguments);
@@ -43,9 +43,9 @@ fn begin(pool: &Pool, arguments: &[&str]) -> (tempfile::TempDir, RunCommand) {
     (folder, running)
 }
 
-/// Each waits through several requests, lost connections and a restart of the server.
+/// Each command waits through several requests, lost connections and a server restart.
 #[test]
-fn who_waits_long_is_served_in_the_order_of_arrival() {
+fn long_waits_are_served_in_the_order_of_arrival() {
     let (mut pool, holder) = held();
     let order = pool.folder.path().join("order");
     let script = |name: &str| format!("echo {name} >> {}", order.display());
@@ -60,7 +60,7 @@ fn who_waits_long_is_served_in_the_order_of_arrival() {
     poll("several requests of each", || (requests() >= 7).then_some(()));
     let before = tickets(&pool, 3);
     restart(&mut pool, Duration::from_millis(500));
-    // Whoever lost the connection has asked again.
+    // Commands that lost their connection have asked again.
     poll("requests after the restart", || {
         (pool.server.log().matches("status=202").count() >= 3).then_some(())
     });
@@ -78,12 +78,12 @@ fn who_waits_long_is_served_in_the_order_of_arrival() {
     }
     assert_eq!(last.1.end().code, Some(0));
     assert_eq!(fs::read_to_string(order).unwrap(), "first\nsecond\nthird\n");
-    // A ticket has become the lease of the same id.
+    // A ticket becomes the lease with the same id.
     let leases = json(&pool.server, &["leases", "--user", "second"]);
     assert_eq!(leases["leases"][0]["lease_id"], before[1]["ticket"]);
 }
 
-/// Passes everything on, but of the first connection only the first answer; it stays open.
+/// Forwards all bytes, except that the first connection gets only its first answer and stays open.
 fn stalling(server: &str) -> String {
     let server = server.replace("http://", "");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -94,7 +94,7 @@ fn stalling(server: &str) -> String {
             thread::spawn(move || {
                 let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let (mut back_from, mut back_to) = (server, client);
-                // Either end may go at any time.
+                // Either end may disconnect at any time.
                 thread::spawn(move || {
                     let mut piece = [0; 8_192];
                     if number == 0 {
@@ -118,7 +118,7 @@ fn stalling(server: &str) -> String {
     format!("http://{address}")
 }
 
-/// As when a network fails without a word: the request is sent again before the ticket lapses.
+/// As in a silent network failure: the command repeats the request before the ticket lapses.
 #[test]
 fn a_dead_connection_costs_no_place() {
     let (pool, holder) = held();
@@ -128,7 +128,7 @@ fn a_dead_connection_costs_no_place() {
     let before = tickets(&pool, 1);
     let (_bob, bob) = begin(&pool, &["run", "-u", "bob", "--wait", "5m", "--", "true"]);
     tickets(&pool, 2);
-    // The token is granted over the dead connection, or over the one after it: either way to ann.
+    // The token is granted over the dead connection or over the next one: in both cases to ann.
     told(&pool.server, &["release", &holder]);
     for running in [ann, bob] {
         let ended = running.end();
@@ -139,7 +139,7 @@ fn a_dead_connection_costs_no_place() {
 }
 
 #[test]
-fn a_signal_gives_the_place_up_at_once() {
+fn a_signal_leaves_the_queue_at_once() {
     let (pool, _) = held();
     for (arguments, signal, code) in [
         (&["run", "-u", "ann", "--wait", "5m", "--", "true"][..], "INT", 130),
@@ -165,7 +165,7 @@ fn a_signal_gives_the_place_up_at_once() {
 }
 
 #[test]
-fn the_queue_is_listed_and_places_are_given_up() {
+fn the_queue_is_listed_and_tickets_are_removed() {
     let (pool, holder) = held();
     let none = ask(&pool.server, &["queue"]);
     assert_eq!((none.code, none.err.as_str()), (Some(0), "No request waits for a token.\n"));
@@ -206,7 +206,7 @@ fn the_queue_is_listed_and_places_are_given_up() {
 }
 
 #[test]
-fn the_position_is_told_when_it_changes() {
+fn a_changed_position_is_printed() {
     let (_folder, server) = served(&["--pool-size", "1", "--when-full", "wait", "--lease", "10m"]);
     let lease = text(&json(&server, &["allocate", "holder"]), "lease_id").to_owned();
     let ended = thread::scope(|scope| {
@@ -228,7 +228,7 @@ fn the_position_is_told_when_it_changes() {
 }
 
 #[test]
-fn a_server_that_was_never_reached_is_not_waited_for() {
+fn the_first_connection_must_succeed() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{free}");
     let since = Instant::now();
@@ -249,7 +249,7 @@ fn a_server_that_was_never_reached_is_not_waited_for() {
 }
 
 #[test]
-fn that_the_server_is_away_is_told_and_the_place_given_up_soon() {
+fn an_unreachable_server_is_reported_and_the_place_lapses_soon() {
     let (mut pool, _) = held();
     let waiting = [
         begin(&pool, &["run", "-u", "ann", "--wait", "5m", "--", "true"]),
@@ -275,7 +275,7 @@ fn that_the_server_is_away_is_told_and_the_place_given_up_soon() {
 }
 
 #[test]
-fn what_becomes_of_a_place_is_told() {
+fn the_end_of_a_place_is_reported() {
     let requests = AtomicU32::new(0);
     let problem = |status: &str, code: &str, detail: &str| {
         with(status, "", &serde_json::json!({ "code": code, "detail": detail }).to_string())
@@ -284,7 +284,8 @@ fn what_becomes_of_a_place_is_told() {
         let ticket = format!("01a203e6-6a15-75b1-8dcf-8dddd1dbd0d{last}");
         let since = "2026-11-22T15:36:02Z";
         let body = serde_json::json!({
-            "status": "waiting", "ticket": ticket, "ahead": 3, "since": since
+            "status": "waiting", "ticket": ticket, "position": 4, "ahead": 3, "since": since,
+            "until": since, "retry_after": 0
         });
         with("202 Accepted", "", &body.to_string())
     };

@@ -1,4 +1,4 @@
-//! `watch` where no terminal is: a line for each event.
+//! `watch` without a terminal: a line for each event.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::harness::{TestServer, command};
 use crate::sqlite;
 use testbed::poll;
 
-/// A `watch` that goes on until it is dropped, once it watches.
+/// A running `watch`; killed when dropped.
 fn watching(server: &str, arguments: &[&str]) -> TestServer {
     let arguments = [&["watch", "--server", server], arguments].concat();
     let watch = TestServer::of(&mut command(Path::new("/"), &arguments));
@@ -18,7 +18,7 @@ fn watching(server: &str, arguments: &[&str]) -> TestServer {
     watch
 }
 
-/// The lines that it has printed, once there are so many.
+/// Lines that it printed, once `count` exist.
 fn lines(watch: &TestServer, count: usize) -> Vec<String> {
     let lines = poll("lines of events", || {
         let lines: Vec<String> = watch.out().lines().map(str::to_owned).collect();
@@ -61,7 +61,7 @@ fn each_event_is_a_line() {
 }
 
 #[test]
-fn a_cut_is_told_of_and_nothing_is_missed() {
+fn a_lost_connection_is_reported_and_no_event_is_missed() {
     let folder = tempfile::tempdir().unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let start = || {
@@ -88,7 +88,7 @@ fn a_cut_is_told_of_and_nothing_is_missed() {
 }
 
 #[test]
-fn it_ends_when_nobody_reads() {
+fn watch_ends_when_its_output_is_closed() {
     let (_folder, server) = served(&[]);
     let arguments = ["watch", "--json", "--server", &server.url()];
     let mut watch = command(Path::new("/"), &arguments).spawn().unwrap();

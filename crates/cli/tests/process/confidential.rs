@@ -1,5 +1,4 @@
-//! What must not get into the log, nor into traces: values of tokens, and names of users. And what has
-//! to be in the log: which request a line is about.
+//! Token values and user names must not be in logs and traces; request ids must be in the log.
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
@@ -7,10 +6,10 @@ use testbed::{Cluster, TestDb, on_both, poll};
 
 use crate::harness::{TestServer, client};
 
-/// A name that nothing else contains.
+/// A name that occurs nowhere else.
 const USER: &str = "Rumpelstilzchen";
 
-/// The server's answer, whatever it is.
+/// The server's answer.
 async fn ask(client: &Client, server: &TestServer, method: &str, path: &str, body: Value) -> Value {
     let method: Method = method.parse().unwrap();
     let request = client.request(method, format!("{}{path}", server.url()));
@@ -20,7 +19,7 @@ async fn ask(client: &Client, server: &TestServer, method: &str, path: &str, bod
     serde_json::from_str(&answer).unwrap_or_default()
 }
 
-/// Every route, as it is meant and as it is not. Gives back what must not be seen anywhere.
+/// Uses every route, with valid and invalid requests. Returns the secrets.
 async fn all_routes(client: &Client, server: &TestServer) -> Vec<String> {
     let allocate = "/api/tokens/allocate";
     let user = json!({ "user_id": USER });
@@ -70,7 +69,7 @@ async fn all_routes(client: &Client, server: &TestServer) -> Vec<String> {
 }
 
 #[on_both]
-async fn values_and_names_are_in_no_log_and_in_no_trace(db: TestDb) {
+async fn logs_and_traces_have_no_values_and_names(db: TestDb) {
     let database = db.url();
     let format = if database.starts_with("sqlite:") { "json" } else { "text" };
     #[cfg(feature = "opentelemetry")]
@@ -116,7 +115,7 @@ async fn values_and_names_are_in_no_log_and_in_no_trace(db: TestDb) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_by_the_database_names_its_request() {
+async fn a_rejection_by_the_database_names_the_request() {
     let cluster = Cluster::shared();
     let database = cluster.database().await.unwrap();
     let server = TestServer::start(&database, &["--log-format", "json"]);
@@ -125,7 +124,7 @@ async fn a_refusal_by_the_database_names_its_request() {
     cluster.execute(&database, &check).await.unwrap();
     let user = json!({ "user_id": USER });
     let answer = ask(&client(), &server, "POST", "/api/tokens/allocate", user).await;
-    assert_eq!(answer["code"], "refused", "{answer}");
+    assert_eq!(answer["code"], "unstorable-user", "{answer}");
     let line = poll("the refusal", || {
         server.log().lines().find(|line| line.contains("refused a command")).map(str::to_owned)
     });

@@ -1,4 +1,4 @@
-//! Servers that are killed, stopped in the worst moment, and many on one database.
+//! Killed servers, servers stopped within a batch, several servers on one database.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -19,7 +19,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }
 
-/// The microseconds of a timestamp's time of day: enough to compare moments of one test.
+/// Time of day in microseconds, for comparisons within a test.
 fn micros(timestamp: &Value) -> i64 {
     let timestamp = text(timestamp);
     let part = |from: usize, to: usize| timestamp[from..to].parse::<i64>().unwrap();
@@ -32,7 +32,7 @@ fn healthy(database: &str) {
     doctor.assert_no_problem();
 }
 
-/// Allocates without pause on all the servers; gives back what was acknowledged.
+/// Allocates without pause on all servers; returns the acknowledged leases.
 fn load(servers: &[&TestServer], stop: &Arc<AtomicBool>) -> JoinSet<Vec<(String, String)>> {
     let mut tasks = JoinSet::new();
     for number in 0..12 {
@@ -57,7 +57,7 @@ fn load(servers: &[&TestServer], stop: &Arc<AtomicBool>) -> JoinSet<Vec<(String,
     tasks
 }
 
-/// Every acknowledged use stands in the history.
+/// Asserts that the history has every acknowledged lease.
 async fn nothing_is_missing(server: &TestServer, acknowledged: &[(String, String)]) {
     let mut histories = HashMap::new();
     for (token, _) in acknowledged {
@@ -141,7 +141,7 @@ async fn nothing_acknowledged_is_lost_when_a_server_is_killed_under_load(db: Tes
 #[tokio::test(flavor = "multi_thread")]
 async fn three_servers_share_one_pool() {
     let database = Cluster::shared().database().await.unwrap();
-    // All three at once, on an empty database: one makes the pool.
+    // Three servers start at once on an empty database: one creates the pool.
     let servers = [(); 3].map(|()| TestServer::spawn(&database, &["--pool-size", "30"]));
     let stop = Arc::new(AtomicBool::new(false));
     let tasks = load(&servers.iter().collect::<Vec<_>>(), &stop);
@@ -162,7 +162,7 @@ async fn three_servers_share_one_pool() {
     healthy(&database);
 }
 
-/// The backend of a server that holds the lock and has nothing more to say, if there is one.
+/// Backend of a server that holds the lock and is idle in its transaction, if any.
 async fn idle_in_transaction(client: &tokio_postgres::Client) -> Option<(i32, String)> {
     let sql = "select pid, xact_start::text from pg_stat_activity where datname = \
                current_database() and state = 'idle in transaction'";
@@ -171,7 +171,7 @@ async fn idle_in_transaction(client: &tokio_postgres::Client) -> Option<(i32, St
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stops_in_the_middle_of_a_batch_holds_nobody_up() {
+async fn a_server_stopped_within_a_batch_does_not_block_others() {
     let database = Cluster::shared().database().await.unwrap();
     let stopped = TestServer::start(&database, &["--pool-size", "20"]);
     let other = TestServer::start(&database, &[]);

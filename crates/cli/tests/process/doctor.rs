@@ -20,7 +20,7 @@ fn assert_healthy(ended: &Ended) {
 }
 
 #[on_both]
-async fn a_healthy_database_is_called_so_while_a_server_runs_and_after(db: TestDb) {
+async fn a_healthy_database_passes_with_and_without_a_server(db: TestDb) {
     let database = db.url();
     let server = TestServer::start(database, &[]);
     assert_eq!(server.allocate("Edivan").await.0, 200);
@@ -30,14 +30,14 @@ async fn a_healthy_database_is_called_so_while_a_server_runs_and_after(db: TestD
     assert_healthy(&doctor(database, &[]));
 }
 
-/// The line about the journal's newest entry.
+/// Line about the newest journal entry.
 fn newest(ended: &Ended) -> &str {
     let line = ended.out.lines().find(|line| line.contains("newest journal entry: "));
     line.unwrap_or_else(|| panic!("{}", ended.text()))
 }
 
 #[on_both]
-async fn after_a_restore_fences_and_versions_go_on_far_above(db: TestDb) {
+async fn after_a_restore_fences_and_versions_continue_far_above(db: TestDb) {
     let database = db.url();
     let mut server = TestServer::start(database, &[]);
     let fence = |lease: &serde_json::Value| lease["fence"].as_i64().unwrap();
@@ -62,7 +62,7 @@ async fn after_a_restore_fences_and_versions_go_on_far_above(db: TestDb) {
 }
 
 #[test]
-fn a_file_that_is_not_there_yet_is_not_made() {
+fn doctor_creates_no_file() {
     let folder = tempfile::tempdir().unwrap();
     for arguments in [&[][..], &["--after-restore"]] {
         let ended = doctor(&crate::sqlite(folder.path()), arguments);
@@ -75,7 +75,7 @@ fn a_file_that_is_not_there_yet_is_not_made() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// The log of a server that was killed lies beside the backup that was put in place of its file.
+/// A killed server left its write-ahead log; a backup then replaces the database file.
 #[tokio::test]
 async fn a_log_of_another_database_is_not_replayed_over_a_restored_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -114,7 +114,7 @@ async fn a_fault_in_the_database_is_a_problem() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_a_problem() {
+fn a_file_of_another_format_is_a_problem() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("pool.db"), "garbage ".repeat(1000)).unwrap();
     let ended = doctor(&crate::sqlite(folder.path()), &[]);
@@ -134,8 +134,8 @@ async fn a_database_that_cannot_be_reached_is_a_problem() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_a_problem() {
+fn invalid_settings_are_a_problem() {
     let ended = doctor("sqlite:x.db", &["--lease", "soon"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.out.contains("problem  settings: the setting lease can't be"), "{}", ended.out);
+    assert!(ended.out.contains("problem  settings: invalid --lease"), "{}", ended.out);
 }

@@ -1,4 +1,4 @@
-//! Clients that are busy while the server stops: each request is answered, or its connection refused.
+//! Busy clients while the server stops: each request is answered, or its connection refused.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -15,8 +15,7 @@ use testbed::{TIMEOUT, poll};
 /// Time between an answer and the client's next request.
 const THINKING: Duration = Duration::from_millis(5);
 
-/// Allocates on kept-alive connections until none can be opened any more; an error for each request
-/// without an answer.
+/// Allocates on keep-alive connections until the server accepts none. Fails if a request has no answer.
 fn allocate_until_refused(address: SocketAddr, answered: &AtomicUsize) -> Result<(), String> {
     let body = r#"{"user_id":"busy"}"#;
     let request = format!(
@@ -78,7 +77,7 @@ async fn busy_http2_clients_see_no_error() {
     let url = format!("{}/api/tokens/allocate", server.url());
     let answered = std::sync::Arc::new(AtomicUsize::new(0));
     let mut clients = tokio::task::JoinSet::new();
-    // It installs what makes further clients.
+    // The first client installs the TLS provider.
     drop(client());
     for _ in 0..4 {
         let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge();

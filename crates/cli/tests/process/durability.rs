@@ -1,4 +1,4 @@
-//! PostgreSQL's durability, taken away by its settings or by a crash.
+//! PostgreSQL without durability: by settings, or after a crash.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ async fn allocate(server: &TestServer, user: &str) -> Value {
     lease
 }
 
-/// Whether the server's metrics have this line.
+/// Whether the metrics have this line.
 async fn has_metric(server: &TestServer, line: &str) -> bool {
     let metrics = crate::harness::client().get(format!("{}/metrics", server.url()));
     let text = metrics.send().await.unwrap().text().await.unwrap();
@@ -42,7 +42,7 @@ async fn number(_: &Cluster, database: &str, sql: &str) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-/// Deletes the newest entries and their leases, as a crash without `fsync` does.
+/// Deletes the newest entries and their leases, as a crash without `fsync` can.
 async fn lose(cluster: &Cluster, database: &str, fences_above: i64) {
     let lose = format!(
         "delete from token_manager.leases where fence > {fences_above};
@@ -52,8 +52,8 @@ async fn lose(cluster: &Cluster, database: &str, fences_above: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_takes_no_durability_from_a_running_server() {
-    // So long that asynchronous commits are lost, not only now and then.
+async fn a_reload_does_not_weaken_a_running_server() {
+    // Long enough that asynchronous commits are certainly lost.
     let cluster = Options::default().durable().setting("wal_writer_delay = 10s").start().unwrap();
     let database = cluster.database().await.unwrap();
     let server = TestServer::start(&database, &["--lease", "10m"]);
@@ -84,7 +84,7 @@ async fn a_reload_takes_no_durability_from_a_running_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_that_no_session_can_pin_are_watched() {
+async fn settings_of_the_whole_cluster_are_watched() {
     let cluster = Options::default().durable().start().unwrap();
     let database = cluster.database().await.unwrap();
     let server = TestServer::start(&database, &[]);
@@ -119,14 +119,14 @@ async fn settings_that_no_session_can_pin_are_watched() {
 }
 
 #[tokio::test]
-async fn no_fence_is_given_twice_while_a_server_remembers_it() {
+async fn a_fence_known_to_a_running_server_is_not_repeated() {
     let cluster = Cluster::shared();
     let database = cluster.database().await.unwrap();
     let [one, two] = [(); 2].map(|()| TestServer::start(&database, &["--lease", "10m"]));
     for user in ["a", "b", "c", "d"] {
         allocate(&one, user).await;
     }
-    // Also the server that wrote none of them has seen them.
+    // The other server has seen them, too.
     assert_eq!(two.get("/api/tokens/active").await.1.as_array().unwrap().len(), 4);
     lose(cluster, &database, 2).await;
     let next = fence(&allocate(&two, "e").await);
@@ -137,7 +137,7 @@ async fn no_fence_is_given_twice_while_a_server_remembers_it() {
     assert!(two.log().contains("a new epoch begins"));
     assert_eq!(two.get("/api/tokens/active").await.1.as_array().unwrap().len(), 4);
 
-    // Others went on from what was left: the fork is noticed as well.
+    // Another server continued from the older state: this fork is detected, too.
     let last = fence(&allocate(&one, "g").await);
     lose(cluster, &database, last - 1).await;
     let fork = "insert into token_manager.batches
@@ -150,7 +150,7 @@ async fn no_fence_is_given_twice_while_a_server_remembers_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_crash_with_weak_durability_a_new_epoch_begins() {
-    // The program's tests have clusters without fsync.
+    // The shared test cluster runs without fsync.
     let cluster = Cluster::start().unwrap();
     let database = cluster.database().await.unwrap();
     let server = TestServer::start(&database, &["--lease", "10m"]);
@@ -174,9 +174,9 @@ async fn after_a_crash_with_weak_durability_a_new_epoch_begins() {
     assert!(log.contains("database durability is weak"), "{log}");
 }
 
-/// `pg_control_system` is kept from some roles.
+/// Some roles may not call `pg_control_system`.
 #[tokio::test]
-async fn a_role_that_may_not_ask_for_the_cluster_is_served() {
+async fn a_role_without_pg_control_system_is_served() {
     let cluster = Cluster::start().unwrap();
     let database = cluster.database().await.unwrap();
     let name = database.split(['/', '?']).nth(3).unwrap();

@@ -1,4 +1,4 @@
-//! The programs in `examples/`, run as their readers run them.
+//! The programs in `examples/`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,12 +6,12 @@ use std::process::Command;
 use crate::harness::{TestServer, run};
 use testbed::{TestDb, on_both};
 
-/// The path of a program in `examples/`.
+/// Path of a program in `examples/`.
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name)
 }
 
-/// What a program in `examples/` says about a server.
+/// Output of a program in `examples/` for a server.
 fn example(name: &str, server: &TestServer) -> String {
     let ended = run(Command::new("python3").arg(path(name)).arg(server.url()));
     assert_eq!(ended.code, Some(0), "{}", ended.text());
@@ -45,8 +45,7 @@ async fn a_client_that_loses_its_lease_finds_out(db: TestDb) {
     assert_eq!((status, ends.as_slice()), (200, &[&"released".into(), &"expired".into()][..]));
 }
 
-/// Takes a lease by the example's classes, and puts the machine to sleep for two minutes: of all clocks
-/// only `CLOCK_BOOTTIME` counts them.
+/// Takes a lease by the example's classes, then simulates two minutes of sleep: only `CLOCK_BOOTTIME` moves.
 #[cfg(target_os = "linux")]
 const SLEEPER: &str = r#"
 import importlib.util, sys, time
@@ -65,7 +64,7 @@ print(50 < lease.left() <= 60)
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_lease_runs_on_while_the_machine_sleeps() {
+async fn a_lease_runs_while_the_machine_sleeps() {
     let db = TestDb::sqlite();
     let policy = ["--lease", "60s", "--max-lease", "10m"];
     let server = TestServer::start(db.url(), &policy);

@@ -14,11 +14,11 @@ use tempfile::TempDir;
 use crate::harness::{Ended, TestServer, command, run};
 use testbed::{eventually, poll};
 
-/// A running server in a folder of its own within another.
+/// A running server whose folder lies in another temporary folder.
 struct FileServer {
     outer: TempDir,
     server: TestServer,
-    /// A lease that was acknowledged.
+    /// An acknowledged lease.
     lease: Value,
 }
 
@@ -40,7 +40,7 @@ impl FileServer {
         format!("/api/tokens/{}/history", self.lease["token_id"].as_str().unwrap())
     }
 
-    /// Nothing is acknowledged, history is not answered, and the log says why.
+    /// Asserts that allocations and histories fail, and that the log has this reason.
     async fn assert_stopped(&self, why: &str) {
         let (status, body) = self.server.allocate("after").await;
         assert_eq!(status, 503, "{why}: {body}");
@@ -54,7 +54,7 @@ impl FileServer {
         );
     }
 
-    /// The server goes on by itself, and has the lease from before.
+    /// Asserts that the server recovers and has the earlier lease.
     async fn assert_goes_on(&self) {
         self.assert_ready().await;
         assert_eq!(self.server.allocate("again").await.0, 200);
@@ -76,7 +76,7 @@ fn url(database: &Path) -> String {
     format!("sqlite:{}", database.display())
 }
 
-/// A second server, which ends by itself.
+/// A second server, which fails to start.
 fn refused(database: &Path) -> Ended {
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--database", &url(database)];
     let ended = run(&mut command(Path::new("/"), &arguments));
@@ -84,7 +84,7 @@ fn refused(database: &Path) -> Ended {
     ended
 }
 
-/// A database made by a server that has ended.
+/// A database of a server that has ended.
 async fn made(folder: &Path) -> PathBuf {
     let file = folder.join("pool.db");
     let mut server = serve(&file);
@@ -95,7 +95,7 @@ async fn made(folder: &Path) -> PathBuf {
 }
 
 #[tokio::test]
-async fn after_the_files_are_deleted_nothing_is_acknowledged() {
+async fn with_deleted_files_no_change_is_acknowledged() {
     let mut place = FileServer::start().await;
     for name in ["pool.db", "pool.db-wal", "pool.db-shm", "pool.db.lock"] {
         fs::remove_file(place.file(name)).unwrap();
@@ -103,7 +103,7 @@ async fn after_the_files_are_deleted_nothing_is_acknowledged() {
     place.assert_stopped("pool.db was deleted or renamed").await;
     assert_eq!(fs::read_dir(place.file("")).unwrap().count(), 0, "no file is made again");
 
-    // The advice that the log gives.
+    // Follow the advice in the log.
     let log = place.server.log();
     let (_, copy) = log.split_once("`cp ").unwrap_or_else(|| panic!("{log}"));
     let copied = place.file("copied.db");
@@ -142,7 +142,7 @@ async fn a_server_whose_folder_is_gone_stops() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_put_over_the_database_is_not_served() {
+async fn a_replaced_database_file_is_not_served() {
     let other = tempfile::tempdir().unwrap();
     let other = made(other.path()).await;
     let mut place = FileServer::start().await;
@@ -158,12 +158,12 @@ async fn a_file_that_is_put_over_the_database_is_not_served() {
 }
 
 #[tokio::test]
-async fn without_its_log_the_server_stops_and_an_orderly_end_saves_all() {
+async fn with_a_deleted_wal_the_server_stops_and_saves_all() {
     for name in ["pool.db-wal", "pool.db-shm"] {
         let mut place = FileServer::start().await;
         fs::remove_file(place.file(name)).unwrap();
         if name == "pool.db-shm" {
-            // No commit depends on it, so it is noticed a little later.
+            // No commit uses this file, so the server notices its loss later.
             poll("the file to be missed", || {
                 place.server.log().contains("nothing is acknowledged").then_some(())
             });
@@ -186,7 +186,7 @@ async fn truncated_files_stop_the_server() {
         place.assert_stopped(&format!("{name} was truncated")).await;
         assert!(place.server.log().contains("doctor --after-restore"));
         if name == "pool.db-wal" {
-            // Nothing that was missing from the log was written into the database.
+            // The database has only what the log had.
             fs::write(place.file(name), &whole).unwrap();
             place.assert_goes_on().await;
         }
@@ -196,7 +196,7 @@ async fn truncated_files_stop_the_server() {
 }
 
 #[tokio::test]
-async fn a_deleted_lock_file_lets_no_second_server_in_and_is_made_again() {
+async fn a_deleted_lock_file_is_created_again_and_admits_no_second_server() {
     let place = FileServer::start().await;
     fs::remove_file(place.file("pool.db.lock")).unwrap();
     let ended = refused(&place.file("pool.db"));
@@ -215,7 +215,7 @@ async fn a_deleted_lock_file_lets_no_second_server_in_and_is_made_again() {
 }
 
 #[tokio::test]
-async fn a_second_name_is_refused() {
+async fn a_hard_link_is_rejected() {
     let place = FileServer::start().await;
     let link = place.outer.path().join("link.db");
     fs::hard_link(place.file("pool.db"), &link).unwrap();
@@ -264,7 +264,7 @@ async fn a_file_that_is_mounted_by_itself_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_regular_file_is_refused_at_once() {
+async fn other_file_types_are_rejected_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let fifo = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
@@ -296,8 +296,7 @@ async fn what_is_no_regular_file_is_refused_at_once() {
     }
 }
 
-/// Runs `token-manager` where the folder is a file system of its own, after the commands of a shell.
-/// None where this user may not mount.
+/// Runs `token-manager` on a separate file system, after shell commands. None if the user may not mount.
 fn in_small_folder(folder: &Path, first: &str, arguments: &[&str]) -> Option<Ended> {
     let script = format!(
         "mount -t tmpfs -o size=1536k tmpfs \"$1\" || exit 77; cd \"$1\"; shift; {first}; \"$@\""
@@ -313,7 +312,7 @@ fn in_small_folder(folder: &Path, first: &str, arguments: &[&str]) -> Option<End
 }
 
 #[test]
-fn a_full_disk_is_called_that() {
+fn a_full_disk_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let database = url(&folder.path().join("pool.db"));
     let migrate = ["migrate", "--database", &database];
@@ -338,7 +337,7 @@ fn a_full_disk_is_called_that() {
 }
 
 #[test]
-fn too_few_descriptors_are_called_that() {
+fn too_few_descriptors_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let mut seen = Vec::new();
     for most in 10..24 {
@@ -349,7 +348,7 @@ fn too_few_descriptors_are_called_that() {
         if ended.code == Some(0) {
             break;
         }
-        // The runtime needs some before the database does.
+        // The runtime opens some before the database.
         if ended.err.contains("pool.db") {
             assert!(ended.err.contains("too many open files; raise LimitNOFILE"), "{ended:?}");
             seen.push(most);
@@ -358,18 +357,18 @@ fn too_few_descriptors_are_called_that() {
     assert!(!seen.is_empty(), "the database was never the first to need one");
 }
 
-/// `RLIMIT_NPROC` counts what a user has, and does not bind root.
+/// `RLIMIT_NPROC` counts the processes of a user, and does not limit root.
 #[tokio::test]
-async fn a_lack_of_threads_passes() {
+async fn a_lack_of_threads_is_temporary() {
     let outer = tempfile::tempdir().unwrap();
     let folder = outer.path().join("folder");
     fs::create_dir(&folder).unwrap();
     let mut program = PathBuf::from(env!("CARGO_BIN_EXE_token-manager"));
     let user = rustix::process::geteuid();
-    // A user of its own, by the id of this process: no other test has threads of that user.
+    // The user id is derived from the process id, so no other test runs as this user.
     let id = 100_000 + std::process::id();
     if user.is_root() {
-        // Its folder may be closed to others.
+        // This user may have no access to the folder.
         let copy = outer.path().join("token-manager");
         fs::copy(&program, &copy).unwrap();
         program = copy;

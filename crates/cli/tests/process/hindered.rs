@@ -1,4 +1,4 @@
-//! A PostgreSQL database that a server can't use, and whether log and `doctor` say why.
+//! Unusable PostgreSQL databases: log and `doctor` report why.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ fn doctor(database: &str, arguments: &[&str]) -> Ended {
     run(&mut command(Path::new("/"), &[&common, arguments].concat()))
 }
 
-/// `serve`, which ends by itself with an error.
+/// Log of a `serve` that fails to start.
 fn refused(database: &str) -> String {
     let ended = run(&mut command(
         Path::new("/"),
@@ -89,7 +89,7 @@ async fn the_session_that_holds_a_lock_is_named() {
 }
 
 #[tokio::test]
-async fn rights_that_a_role_lacks_are_listed_with_the_grants() {
+async fn missing_rights_are_listed_with_the_grants() {
     let (cluster, database) = with_role("ann").await;
     let ann = of(&database, "ann");
     let grants = |ended: &Ended| {
@@ -118,7 +118,7 @@ async fn rights_that_a_role_lacks_are_listed_with_the_grants() {
 }
 
 #[tokio::test]
-async fn a_damaged_journal_and_a_wrong_clock_are_found() {
+async fn a_damaged_journal_and_a_wrong_clock_are_reported() {
     let cluster = Cluster::shared();
     let database = cluster.database().await.unwrap();
     drop(TestServer::start(&database, &[]));
@@ -139,7 +139,7 @@ async fn a_damaged_journal_and_a_wrong_clock_are_found() {
 }
 
 #[on_both]
-async fn another_pool_than_wanted_is_found(db: TestDb) {
+async fn a_pool_of_another_size_is_reported(db: TestDb) {
     let database = db.url();
     drop(TestServer::start(database, &["--pool-size", "3"]));
     let said = doctor(database, &["--pool-size", "4"]);
@@ -148,7 +148,7 @@ async fn another_pool_than_wanted_is_found(db: TestDb) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_standby_and_a_lack_of_connections_are_called_that() {
+async fn a_standby_and_a_lack_of_connections_are_reported() {
     let cluster = Options::default()
         .setting("max_connections = 20")
         .setting("superuser_reserved_connections = 3")

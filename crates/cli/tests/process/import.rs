@@ -1,11 +1,11 @@
-//! `import`: an original database is taken over, all of it or nothing.
+//! `import` of an original database: all or nothing.
 
 use serde_json::Value;
 use testbed::{Cluster, Options, TestDb, on_both};
 
 use crate::harness::{Ended, TestServer, command, run};
 
-/// The original's tables, as its migrations make them.
+/// Tables of the original, as its migrations create them.
 const TABLES: &str = "
     create table tokens (
         id uuid primary key, token uuid not null, status varchar(255) not null,
@@ -18,7 +18,7 @@ const TABLES: &str = "
         inserted_at timestamp(0) not null, updated_at timestamp(0) not null
     );";
 
-/// Ten tokens made one second apart, last id first. Ids end in the number of token, usage or user.
+/// Ten tokens created one second apart, last id first. Ids end in the number of token, usage or user.
 const TOKENS: &str = "
     insert into tokens
     select ('10000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid,
@@ -66,7 +66,7 @@ fn times(row: &Value) -> (&str, &str) {
 }
 
 #[tokio::test]
-async fn everything_is_taken_over_and_goes_on() {
+async fn everything_is_imported_and_works() {
     for precision in ["timestamp(0)", "timestamp"] {
         let rows = [
             usage(1, 1, "'2024-01-02 10:00:00'", "'2024-01-02 10:01:00'"),
@@ -82,7 +82,7 @@ async fn everything_is_taken_over_and_goes_on() {
             assert_eq!(ended.code, Some(0), "{ended:?}");
             for sentence in [
                 "10 tokens and 5 usages (1 running)",
-                "1 usage with an end before the start",
+                "1 usage that ended before the start",
                 "2 usages without an end",
             ] {
                 assert!(ended.out.contains(sentence), "{}", ended.out);
@@ -101,7 +101,7 @@ async fn check_taken_over(server: &TestServer) {
     assert!(server.ready().contains("(10 tokens, leases of 1h, "), "{}", server.ready());
     let (_, tokens) = server.get("/api/tokens").await;
     let tokens = tokens.as_array().unwrap();
-    // The one made first comes first.
+    // The oldest token comes first.
     let ids: Vec<_> = (1..=10).rev().map(|number| uuid(1, number)).collect();
     assert_eq!(
         tokens.iter().map(|token| &token["id"]).collect::<Vec<_>>(),
@@ -127,7 +127,7 @@ async fn check_taken_over(server: &TestServer) {
             ("2024-01-02T10:00:30.000000Z", "2024-01-02T10:00:30.000000Z"),
         ]
     );
-    // Nine tokens are free: the never used ones come first, then the one used before.
+    // Nine tokens are free: unused ones come first, then the used one.
     for round in 0..9 {
         let (status, allocated) = server.allocate(&format!("user {round}")).await;
         assert_eq!(status, 200);
@@ -139,7 +139,7 @@ async fn check_taken_over(server: &TestServer) {
 }
 
 #[on_both]
-async fn a_long_history_comes_in_parts(db: TestDb) {
+async fn a_long_history_is_imported_in_parts(db: TestDb) {
     let into = db.url();
     // 25,000 usages of ten seconds in turn, so every part has all tokens.
     let history = "
@@ -168,7 +168,7 @@ async fn a_failing_import_leaves_nothing() {
             "occurs twice",
         ),
         (
-            // Found only after a part has been handed over.
+            // Detected only after the first part was written.
             "insert into token_usages
              select gen_random_uuid(), '10000000-0000-4000-8000-000000000001',
                     case when n < 5000 then gen_random_uuid() end,
@@ -177,7 +177,7 @@ async fn a_failing_import_leaves_nothing() {
                 .to_owned(),
             "the user_id of the usage",
         ),
-        ("drop table token_usages;".to_owned(), "does not look like an original"),
+        ("drop table token_usages;".to_owned(), "not a database of an original"),
         ("delete from tokens;".to_owned(), "no tokens"),
     ];
     let good = original("timestamp(0)", "").await;
@@ -196,7 +196,7 @@ async fn a_failing_import_leaves_nothing() {
 }
 
 #[on_both]
-async fn a_pool_that_is_there_is_not_replaced(db: TestDb) {
+async fn an_existing_pool_is_not_replaced(db: TestDb) {
     let into = db.url();
     let from = original("timestamp(0)", "").await;
     drop(TestServer::start(into, &["--pool-size", "3"]));
@@ -207,7 +207,7 @@ async fn a_pool_that_is_there_is_not_replaced(db: TestDb) {
 }
 
 #[on_both]
-async fn the_new_pool_gets_the_policy_that_was_asked_for(db: TestDb) {
+async fn the_new_pool_gets_the_policy_of_the_settings(db: TestDb) {
     let into = db.url();
     let from = original("timestamp", "").await;
     let policy = ["--when-full", "wait", "--max-per-user", "3", "--max-lease", "1h"];
@@ -244,12 +244,15 @@ async fn a_password_may_come_from_the_environment() {
 }
 
 #[tokio::test]
-async fn an_original_that_cannot_be_reached_is_said_so_without_its_password() {
+async fn an_unreachable_original_is_reported_without_its_password() {
     let folder = tempfile::tempdir().unwrap();
     let from = "ecto://me:sesame@127.0.0.1:1/tokens";
     let ended = import(from, &crate::sqlite(folder.path()), &[]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains("ecto://me:***@127.0.0.1:1/tokens can't be reached"), "{ended:?}");
+    assert!(
+        ended.err.contains("can't reach the original database ecto://me:***@127.0.0.1:1/tokens"),
+        "{ended:?}"
+    );
     assert!(!ended.text().contains("sesame"), "{ended:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -1,4 +1,4 @@
-//! The limits that settings put on what is remembered and followed, and those of the system.
+//! Limits by settings (keys, streams, retention) and by the system (descriptors).
 
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use crate::harness::{TestServer, client};
 use crate::sqlite;
 use testbed::{TestDb, eventually, on_both, poll};
 
-/// The status and body of an allocation with that key.
+/// Status and body of an allocation with this key.
 async fn allocate(server: &TestServer, key: &str) -> (u16, Value) {
     let request = client().post(format!("{}/api/tokens/allocate", server.url()));
     let request = request.header("idempotency-key", key).json(&json!({ "user_id": "Edivan" }));
@@ -18,7 +18,7 @@ async fn allocate(server: &TestServer, key: &str) -> (u16, Value) {
 }
 
 #[on_both]
-async fn as_many_keys_are_remembered_as_the_setting_says(db: TestDb) {
+async fn max_idempotency_keys_limits_keys(db: TestDb) {
     let database = db.url();
     let server = TestServer::start(database, &["--max-idempotency-keys", "1"]);
     let (status, first) = allocate(&server, "one").await;
@@ -33,7 +33,7 @@ async fn as_many_keys_are_remembered_as_the_setting_says(db: TestDb) {
 }
 
 #[tokio::test]
-async fn as_many_clients_follow_events_as_the_setting_says() {
+async fn max_event_streams_limits_streams() {
     let db = TestDb::sqlite();
     let server = TestServer::start(db.url(), &["--max-event-streams", "1"]);
     let url = format!("{}/api/events", server.url());
@@ -45,7 +45,7 @@ async fn as_many_clients_follow_events_as_the_setting_says() {
 }
 
 #[on_both]
-async fn ended_leases_go_when_they_are_older_than_the_setting_says(db: TestDb) {
+async fn leases_older_than_retention_are_deleted(db: TestDb) {
     let database = db.url();
     let server = TestServer::start(database, &["--pool-size", "1"]);
     for _ in 0..3 {
@@ -66,7 +66,7 @@ async fn ended_leases_go_when_they_are_older_than_the_setting_says(db: TestDb) {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn running_out_of_descriptors_is_logged_and_passes() {
+async fn a_lack_of_descriptors_is_logged_and_temporary() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("prlimit");
     command.args(["--nofile=64:64", env!("CARGO_BIN_EXE_token-manager")]);

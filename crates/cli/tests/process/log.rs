@@ -1,5 +1,4 @@
-//! The log, and everything else that the server writes, never delays it: not read, read late, or
-//! stopped by a terminal.
+//! Blocked outputs: neither the log nor other output delays the server.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -13,10 +12,10 @@ use crate::harness::{TestServer, client, command, unprotected};
 use crate::sqlite;
 use testbed::{TIMEOUT, poll};
 
-/// Longest stop of a server without work whose outputs are blocked.
+/// Longest shutdown of an idle server with blocked outputs.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
 
-/// A server whose standard error output is read only when the test asks for it; killed when dropped.
+/// A server whose standard error is read only on request of the test; killed when dropped.
 struct Unread {
     child: Child,
     address: String,
@@ -73,7 +72,7 @@ impl Unread {
 
 impl Drop for Unread {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -99,7 +98,7 @@ fn answer(from: &mut impl std::io::BufRead) -> String {
     head
 }
 
-/// A pipe that is full and not read, as that of a pager; both ends.
+/// Both ends of a full pipe, as of a pager.
 fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
     let (kept, full) = std::io::pipe().unwrap();
     let mut filling = Command::new("head");
@@ -108,7 +107,7 @@ fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
     (kept, full)
 }
 
-/// Lines as they come, until there is one that fits.
+/// Reads lines until one matches.
 fn lines_until(stderr: &mut BufReader<ChildStderr>, fits: impl Fn(&str) -> bool) -> Vec<String> {
     let mut lines = Vec::new();
     loop {
@@ -122,12 +121,12 @@ fn lines_until(stderr: &mut BufReader<ChildStderr>, fits: impl Fn(&str) -> bool)
 }
 
 #[test]
-fn a_log_that_is_not_read_delays_nothing_and_tells_later_what_is_missing() {
+fn an_unread_log_delays_nothing_and_later_reports_the_lost_lines() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Unread::start(folder.path());
     assert_eq!(server.ask("/api/pool", 1_500, 200), 1_500);
     assert_eq!(server.ask("/health/live", 1, 200), 1);
-    // More than the queue holds, by lines as long as they can be.
+    // More than the queue holds, with lines of maximum length.
     let long = "/no-such-path".repeat(500);
     assert_eq!(server.ask(&long, 200, 404), 200);
     let dropped = server.dropped();
@@ -174,11 +173,11 @@ fn a_blocked_output_does_not_delay_an_error() {
 }
 
 #[test]
-fn every_line_before_an_orderly_end_arrives() {
+fn an_orderly_end_loses_no_line() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Unread::start(folder.path());
     let mut stderr = server.child.stderr.take().unwrap();
-    // The pipe holds 64 KiB of this.
+    // The pipe holds 64 KiB.
     assert_eq!(server.ask("/api/pool", 2_000, 200), 2_000);
     signal(server.child.id(), "TERM");
     let mut log = String::new();
@@ -188,9 +187,9 @@ fn every_line_before_an_orderly_end_arrives() {
     assert!(!log.contains("log lines dropped"), "{log}");
 }
 
-/// Ctrl-S, as many terminals send it for a key pressed by mistake.
+/// Ctrl-S, as typed by accident.
 #[tokio::test]
-async fn a_stopped_terminal_stops_nothing() {
+async fn a_stopped_terminal_does_not_stop_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let (address, database) = (free_address(), sqlite(folder.path()));
     let mut script = unprotected("script");
@@ -216,7 +215,7 @@ async fn a_stopped_terminal_stops_nothing() {
     script.wait().unwrap();
 }
 
-/// A service manager that does not read its socket, of which the queue is full.
+/// The queue of a service manager's socket is full.
 #[test]
 fn a_service_manager_that_does_not_read_delays_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -233,7 +232,7 @@ fn a_service_manager_that_does_not_read_delays_nothing() {
     assert!(server.wait().success());
 }
 
-/// Standard error outputs that other programs have put into non-blocking mode lose nothing.
+/// Another program has set standard error to non-blocking mode.
 #[test]
 fn a_full_output_in_non_blocking_mode_loses_no_line() {
     let folder = tempfile::tempdir().unwrap();

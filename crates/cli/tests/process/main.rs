@@ -1,4 +1,4 @@
-//! `token-manager` as its users meet it: as a process.
+//! `token-manager` as a process.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -43,7 +43,7 @@ mod traces;
 
 use std::path::Path;
 
-/// The URL of an SQLite database in a folder.
+/// URL of an SQLite database in a folder.
 fn sqlite(folder: &Path) -> String {
     format!("sqlite:{}", folder.join("pool.db").display())
 }

@@ -1,4 +1,4 @@
-//! What clients find again after the server they spoke to was killed.
+//! Clients after their server was killed: event streams resume, repeated requests get their lease.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use crate::harness::{TestServer, client};
 use testbed::{TestDb, on_both};
 
-/// After so long without a word there is nothing more to come.
+/// Silence after which a stream has no more events.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// A client of the event stream: what it was told, and where it is.
+/// Event stream client: its events and its position.
 #[derive(Clone, Default)]
 struct Follower {
     last_id: Option<String>,
@@ -23,7 +23,7 @@ struct Follower {
 }
 
 impl Follower {
-    /// Follows the stream until it breaks or falls quiet.
+    /// Follows the stream until it breaks or is quiet.
     async fn follow(mut self, url: String) -> Self {
         let mut request = client().get(format!("{url}/api/events"));
         if let Some(id) = &self.last_id {
@@ -55,7 +55,7 @@ impl Follower {
     }
 }
 
-/// Allocates and releases by several clients at once.
+/// Several clients that allocate and release.
 fn load(url: &str, stop: &Arc<AtomicBool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for number in 0..4 {
@@ -78,7 +78,7 @@ fn load(url: &str, stop: &Arc<AtomicBool>) -> JoinSet<()> {
 }
 
 #[on_both]
-async fn a_stream_goes_on_where_it_was_when_the_server_was_killed(db: TestDb) {
+async fn a_stream_resumes_after_the_server_was_killed(db: TestDb) {
     let database = db.url();
     let mut server = TestServer::start(database, &["--pool-size", "3"]);
     let beginning = Follower::default().follow(server.url()).await;
@@ -108,7 +108,7 @@ async fn a_stream_goes_on_where_it_was_when_the_server_was_killed(db: TestDb) {
 }
 
 #[on_both]
-async fn a_repeated_request_gets_its_lease_although_the_server_was_killed(db: TestDb) {
+async fn a_repeated_request_gets_its_lease_after_the_server_was_killed(db: TestDb) {
     let database = db.url();
     let mut granted: HashMap<String, String> = HashMap::new();
     for round in 0..3 {
@@ -124,7 +124,7 @@ async fn a_repeated_request_gets_its_lease_although_the_server_was_killed(db: Te
                 Some((key, lease["lease_id"].as_str().unwrap().to_owned()))
             }
         };
-        // All of the rounds before, and what is new.
+        // All keys of earlier rounds, and new ones.
         let keys = (0..(round + 1) * 60).map(|number| format!("key {number}"));
         let asking: Vec<_> = keys.map(|key| tokio::spawn(ask(key))).collect();
         if round < 2 {
@@ -133,7 +133,7 @@ async fn a_repeated_request_gets_its_lease_although_the_server_was_killed(db: Te
             server.wait();
         }
         for answer in asking {
-            // Some have no answer, and may or may not have a lease.
+            // Requests without an answer may or may not have a lease.
             let Some((key, lease)) = answer.await.unwrap() else { continue };
             assert_eq!(granted.entry(key).or_insert_with(|| lease.clone()), &lease);
         }

@@ -1,4 +1,4 @@
-//! `token-manager run`: the command, its surroundings, and its end.
+//! `token-manager run`: the command, its environment, its end.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,14 +14,14 @@ use crate::harness::{Ended, TestServer, command, run};
 use crate::sqlite;
 use testbed::{poll, poll_async};
 
-/// A server with one token, and a folder for what runs under its lease.
+/// A server with one token, and a folder for commands.
 pub struct Pool {
     pub folder: TempDir,
     pub server: TestServer,
 }
 
 impl Pool {
-    /// With a policy.
+    /// A pool with these policy settings.
     pub fn start(policy: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let policy = [&["--pool-size", "1"], policy].concat();
@@ -34,7 +34,7 @@ impl Pool {
         self.run(&[options, &["--", "sh", "-c", script]].concat())
     }
 
-    /// The same for whatever command.
+    /// As [`Pool::under`], for any command.
     pub fn run(&self, arguments: &[&str]) -> Command {
         let url = self.server.url();
         let common = ["run", "--server", &url, "--user", "ann"];
@@ -43,14 +43,14 @@ impl Pool {
         command
     }
 
-    /// Starts a script under a lease, and waits until it has said `ready`.
+    /// Starts a script under a lease, and waits until it prints `ready`.
     pub fn started(&self, options: &[&str], script: &str) -> RunCommand {
         let running = RunCommand::start(self.folder.path(), &mut self.under(options, script));
         running.says("ready");
         running
     }
 
-    /// The leases so far, the latest first, once none of ann's runs.
+    /// All leases, the latest first, once none of ann's is running.
     pub async fn over(&self) -> Vec<Value> {
         poll_async("ann's leases end", async || {
             let (_, leases) = self.server.get("/api/leases").await;
@@ -61,7 +61,7 @@ impl Pool {
         .await
     }
 
-    /// Why ann's only lease ended. Nobody has the token then.
+    /// End reason of ann's only lease; asserts that the token is free.
     pub async fn reason(&self) -> String {
         let leases = self.over().await;
         assert_eq!(leases.len(), 1, "{leases:?}");
@@ -71,7 +71,7 @@ impl Pool {
     }
 }
 
-/// A `token-manager run` on its way, whose output goes to files; told to end when dropped.
+/// A running `token-manager run` with its output in files; stopped when dropped.
 pub struct RunCommand {
     child: Child,
     out: PathBuf,
@@ -93,7 +93,7 @@ impl RunCommand {
         fs::read_to_string(&self.err).unwrap()
     }
 
-    /// Waits until the command has printed this.
+    /// Waits until the command prints this.
     pub fn says(&self, text: &str) {
         poll(text, || {
             assert!(!self.err().contains("error: "), "{}", self.err());
@@ -101,12 +101,12 @@ impl RunCommand {
         });
     }
 
-    /// Waits until it has said this itself.
+    /// Waits until `run` itself prints this.
     pub fn tells(&self, text: &str) {
         poll(text, || self.err().contains(text).then_some(()));
     }
 
-    /// Sends it a signal, such as `TERM`.
+    /// Sends `run` a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
         signal(self.child.id(), name);
     }
@@ -115,10 +115,10 @@ impl RunCommand {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// How it ends.
+    /// Waits for the end and returns the exit code.
     pub fn end(mut self) -> Ended {
         let status = poll("the command to end", || self.child.try_wait().unwrap());
-        // As shells tell it.
+        // As shells report it.
         let code = status.code().or(status.signal().map(|signal| 128 + signal));
         Ended { code, out: self.out(), err: self.err() }
     }
@@ -127,7 +127,7 @@ impl RunCommand {
 impl Drop for RunCommand {
     fn drop(&mut self) {
         if self.is_running() {
-            // What it runs ends by this as well.
+            // This also ends the command.
             self.signal("TERM");
             self.signal("CONT");
             let _ = self.child.wait();
@@ -141,7 +141,7 @@ pub fn signal(pid: u32, name: &str) {
     assert!(kill.unwrap().success());
 }
 
-/// Whether there is such a process, and it has not ended.
+/// Whether the process exists and has not ended.
 pub fn lives(pid: &str) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.trim()));
     status.is_ok_and(|status| !status.contains("State:\tZ"))
@@ -184,7 +184,7 @@ async fn no_command_line_shows_the_token() {
 }
 
 #[tokio::test]
-async fn it_ends_as_the_command_does() {
+async fn run_exits_with_the_code_of_the_command() {
     let pool = Pool::start(&[]);
     for (script, code) in [
         ("exit 0", 0),
@@ -200,9 +200,9 @@ async fn it_ends_as_the_command_does() {
     }
 }
 
-/// What started it sees whether it was Ctrl-C that ended the command.
+/// The parent can tell that Ctrl-C ended the command.
 #[tokio::test]
-async fn it_dies_of_the_signal_that_the_command_died_of() {
+async fn run_dies_by_the_signal_of_the_command() {
     let pool = Pool::start(&[]);
     for (name, number) in [("INT", 2), ("QUIT", 3), ("SEGV", 11), ("KILL", 9)] {
         let script = format!("kill -{name} $$");
@@ -211,9 +211,9 @@ async fn it_dies_of_the_signal_that_the_command_died_of() {
     }
 }
 
-/// Signals without a name, while something else is there to be waited for.
+/// Real-time signals have no name; another child exists meanwhile.
 #[tokio::test]
-async fn a_command_that_a_real_time_signal_ended_has_ended() {
+async fn a_real_time_signal_ends_the_command() {
     let pool = Pool::start(&[]);
     let run = pool.under(&[], "kill -40 $$");
     let mut shell = Command::new("sh");
@@ -226,7 +226,7 @@ async fn a_command_that_a_real_time_signal_ended_has_ended() {
 }
 
 #[tokio::test]
-async fn what_is_no_command_takes_no_token() {
+async fn an_unknown_command_takes_no_token() {
     let pool = Pool::start(&[]);
     fs::write(pool.folder.path().join("text"), "no program").unwrap();
     for (name, code) in [("no-such-command", 127), ("./none", 127), ("./text", 126), ("/", 126)] {
@@ -238,7 +238,7 @@ async fn what_is_no_command_takes_no_token() {
 }
 
 #[tokio::test]
-async fn what_turns_out_to_be_no_program_gives_the_token_back() {
+async fn a_file_that_can_not_be_executed_releases_the_token() {
     let pool = Pool::start(&[]);
     let path = pool.folder.path().join("broken");
     fs::write(&path, "#!/no/such/interpreter\n").unwrap();
@@ -259,7 +259,7 @@ async fn input_and_output_pass_through() {
 }
 
 #[tokio::test]
-async fn nobody_reading_does_no_harm() {
+async fn closed_outputs_are_harmless() {
     let pool = Pool::start(&[]);
     let mut command = pool.under(&["-v"], "exit 3");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -270,9 +270,9 @@ async fn nobody_reading_does_no_harm() {
     assert_eq!(pool.reason().await, "released");
 }
 
-/// A pipe that is full and not read, as that of a pager.
+/// A full pipe, as of a pager.
 #[tokio::test]
-async fn a_stderr_that_takes_no_more_holds_nothing_up() {
+async fn a_blocked_stderr_delays_nothing() {
     let pool = Pool::start(&["--lease", "2s"]);
     let (kept, full) = std::io::pipe().unwrap();
     let mut filling = Command::new("head");
@@ -322,7 +322,7 @@ async fn signals_are_passed_on() {
 }
 
 #[tokio::test]
-async fn who_catches_a_signal_may_go_on() {
+async fn a_command_may_catch_signals() {
     let pool = Pool::start(&[]);
     let script = "trap 'echo caught' TERM; echo ready; n=0; while [ $n -lt 50 ]; do sleep 0.01; n=$((n+1)); done; exit 6";
     let running = pool.started(&["--grace", "10ms"], script);
@@ -332,7 +332,7 @@ async fn who_catches_a_signal_may_go_on() {
 }
 
 #[tokio::test]
-async fn what_was_ignored_stays_ignored() {
+async fn ignored_signals_stay_ignored() {
     let pool = Pool::start(&[]);
     let mut nohup = Command::new("nohup");
     let run = pool.under(&[], "echo ready; kill -HUP $$; exec sleep 0.5");
@@ -345,7 +345,7 @@ async fn what_was_ignored_stays_ignored() {
 }
 
 #[tokio::test]
-async fn what_the_command_leaves_behind_is_left_alone() {
+async fn processes_left_by_the_command_keep_running() {
     let pool = Pool::start(&[]);
     let ended = run(pool.under(&[], "sleep 600 >&- 2>&- & echo $!").stderr(Stdio::null()));
     assert_eq!(ended.code, Some(0));
@@ -354,7 +354,7 @@ async fn what_the_command_leaves_behind_is_left_alone() {
     signal(ended.out.trim().parse().unwrap(), "KILL");
 }
 
-/// As `env`, `timeout` and shells run it.
+/// As `env`, `timeout` and shells do.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_script_that_names_no_interpreter_is_run_by_a_shell() {
@@ -386,7 +386,7 @@ async fn without_a_server_nothing_is_run() {
 }
 
 #[tokio::test]
-async fn a_wrong_command_line_is_refused() {
+async fn an_invalid_command_line_is_rejected() {
     let pool = Pool::start(&["--lease", "10s"]);
     for (arguments, code) in [
         (&["--"][..], 2),

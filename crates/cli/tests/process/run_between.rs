@@ -1,4 +1,4 @@
-//! What stands between `token-manager run` and a server, and does harm; and what `run` makes of it.
+//! `token-manager run` behind a faulty proxy.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -18,11 +18,11 @@ const TICKING: &str = "echo ready; while :; do sleep 0.02; done";
 #[derive(Clone)]
 struct Between {
     url: String,
-    /// How many connections there have been.
+    /// Number of connections so far.
     count: Arc<AtomicUsize>,
-    /// How many of them are dead, and nobody is told.
+    /// Number of silently dead connections.
     frozen: Arc<AtomicUsize>,
-    /// The milliseconds by which answers are late.
+    /// Delay of answers in milliseconds.
     late: Arc<AtomicU64>,
     /// Whether the server is away.
     away: Arc<AtomicBool>,
@@ -69,23 +69,23 @@ impl Between {
                 break;
             }
         }
-        // Either may be gone already.
+        // Either end may have disconnected already.
         let _ = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
     }
 
-    /// Waits until `run` follows the events, by a connection of its own.
+    /// Waits until `run` follows events on a second connection.
     fn is_followed(&self) {
         poll("the stream", || (self.count.load(SeqCst) >= 2).then_some(()));
-        // Its beginning has to be through, too.
+        // The start of the stream has to arrive, too.
         thread::sleep(Duration::from_millis(300));
     }
 
-    /// Every connection that there is.
+    /// Breaks all current connections silently.
     fn freeze(&self) {
         self.frozen.store(self.count.load(SeqCst), SeqCst);
     }
 
-    /// `token-manager run` by this way.
+    /// `token-manager run` through the proxy.
     fn run(&self, pool: &Pool, options: &[&str], script: &str) -> RunCommand {
         let common = ["run", "--server", &self.url, "--user", "ann"];
         let arguments = [&common, options, &["--", "sh", "-c", script]].concat();
@@ -95,7 +95,7 @@ impl Between {
     }
 }
 
-/// Each attempt would have been in vain, had it been given up before there was an answer.
+/// An attempt with a shorter timeout than the delay would never succeed.
 #[tokio::test]
 async fn a_slow_server_renews_in_time() {
     let pool = Pool::start(&["--lease", "3s", "--max-lease", "1h"]);
@@ -107,9 +107,9 @@ async fn a_slow_server_renews_in_time() {
     assert!(ended.err.contains("renewed the lease"), "{}", ended.err);
 }
 
-/// The command uses its grace time, and the server has trouble enough.
+/// The command uses its grace period.
 #[tokio::test]
-async fn a_server_that_is_away_is_not_asked_without_end() {
+async fn an_unreachable_server_gets_a_limited_number_of_requests() {
     let pool = Pool::start(&["--lease", "2s", "--max-lease", "1h"]);
     let between = Between::start(&pool);
     let deaf = "trap '' TERM; echo ready; while :; do sleep 0.02; done";
@@ -129,9 +129,9 @@ async fn clear(pool: &Pool) {
     client().request(Method::DELETE, url).send().await.unwrap();
 }
 
-/// As after a machine's sleep, when each connection is dead.
+/// As after a machine's sleep: all connections are dead.
 #[tokio::test]
-async fn what_was_lost_during_a_stop_is_noticed_right_after() {
+async fn a_lease_lost_during_a_stop_is_noticed_right_after() {
     let pool = Pool::start(&["--lease", "10m"]);
     let between = Between::start(&pool);
     let running = between.run(&pool, &[], TICKING);
@@ -147,9 +147,9 @@ async fn what_was_lost_during_a_stop_is_noticed_right_after() {
     assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
 }
 
-/// Nothing tells that the stream is dead, so the lease is looked at time and again.
+/// The dead stream is not detectable, so `run` polls its lease.
 #[tokio::test]
-async fn what_is_lost_behind_a_dead_stream_is_noticed_before_long() {
+async fn a_lease_lost_behind_a_dead_stream_is_noticed() {
     let pool = Pool::start(&["--lease", "10m"]);
     let between = Between::start(&pool);
     let running = between.run(&pool, &[], TICKING);

@@ -1,4 +1,4 @@
-//! `token-manager run`: waiting for a lease, keeping it, and losing it.
+//! `token-manager run`: waiting for a lease, renewing it, losing it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,20 +15,20 @@ use testbed::{eventually, poll};
 
 const TICKING: &str = "echo ready; while :; do sleep 0.02; done";
 
-/// Sends a request and answers what came of it.
+/// Sends a request and returns the answer.
 async fn send(pool: &Pool, method: Method, path: &str) -> Value {
     let url = format!("{}{path}", pool.server.url());
     client().request(method, url).send().await.unwrap().json().await.unwrap()
 }
 
-/// The only lease there has been.
+/// The only lease so far.
 async fn lease(pool: &Pool) -> Value {
     let (_, leases) = pool.server.get("/api/leases").await;
     leases["leases"][0].clone()
 }
 
 #[tokio::test]
-async fn a_full_pool_says_what_to_do() {
+async fn a_full_pool_gets_a_hint() {
     let pool = Pool::start(&["--min-hold", "1m", "--lease", "1m"]);
     pool.server.allocate("bob").await;
     let ended = run(&mut pool.under(&[], "echo ran"));
@@ -44,7 +44,7 @@ async fn a_full_pool_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_shorter_than_an_answer_takes_is_given_up() {
+async fn a_lease_shorter_than_an_answer_is_released() {
     let pool = Pool::start(&[]);
     for (wait, leases) in [(None, 3), (Some("--wait=100ms"), 1)] {
         let before = pool.over().await.len();
@@ -75,7 +75,7 @@ async fn it_waits_for_a_token() {
 }
 
 #[tokio::test]
-async fn a_wait_that_is_longer_than_the_lease_takes_nothing_off_it() {
+async fn a_long_wait_does_not_shorten_the_lease() {
     let pool = Pool::start(&["--when-full", "wait", "--lease", "4s"]);
     pool.server.allocate("bob").await;
     let command = "sleep 2; echo done";
@@ -97,9 +97,9 @@ async fn waiting(pool: &Pool) {
         .await;
 }
 
-/// Whether or not the token is handed out in the very moment in which nobody wants it any more.
+/// Also if the token is granted at that very moment.
 #[tokio::test]
-async fn told_to_end_while_it_waits_it_leaves_no_lease() {
+async fn a_signal_while_waiting_leaves_no_lease() {
     for (name, code, at_once) in
         [("TERM", 143, true), ("INT", 130, false), ("HUP", 129, true), ("QUIT", 131, false)]
     {
@@ -140,13 +140,13 @@ async fn a_lease_is_renewed_as_far_as_the_policy_allows() {
     assert_eq!(ended.code, Some(124), "{}", ended.err);
     // SIGTERM comes an eighth of the lease before the deadline.
     assert!(since.elapsed() >= Duration::from_millis(4_100), "{:?}", since.elapsed());
-    assert!(ended.err.contains("the pool's policy allows no longer lease"), "{}", ended.err);
+    assert!(ended.err.contains("the pool's policy does not allow a longer lease"), "{}", ended.err);
     pool.over().await;
 }
 
-/// SIGTERM, before the deadline by the server's clock.
+/// The command gets SIGTERM before the deadline.
 #[tokio::test]
-async fn when_the_time_is_up_the_command_is_told_to_end() {
+async fn at_the_deadline_the_command_is_stopped() {
     let pool = Pool::start(&["--lease", "3s"]);
     let script = "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
     let ended = run(&mut pool.under(&["--stop-before", "400ms"], script));
@@ -168,9 +168,9 @@ async fn without_renewing_it_is_the_first_deadline_that_counts() {
     assert!(ended.err.contains("without --no-renew"), "{}", ended.err);
 }
 
-/// As by `token-manager renew`: the command knows its lease.
+/// The command renews its own lease, as by `token-manager renew`.
 #[tokio::test]
-async fn a_lease_that_somebody_else_renews_counts() {
+async fn renewals_by_others_count() {
     let pool = Pool::start(&["--lease", "2s", "--max-lease", "1h"]);
     let mut running = pool.started(
         &["-v", "--no-renew"],
@@ -188,7 +188,7 @@ async fn a_lease_that_somebody_else_renews_counts() {
 }
 
 #[tokio::test]
-async fn who_does_not_end_is_killed_and_all_its_children() {
+async fn a_command_that_does_not_end_is_killed_with_its_children() {
     let pool = Pool::start(&["--lease", "3s"]);
     let script = "trap '' TERM; sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.02; done' & \
                   sleep 600 & echo $!; echo $$; while :; do sleep 0.02; done";
@@ -207,9 +207,9 @@ async fn who_does_not_end_is_killed_and_all_its_children() {
     }
 }
 
-/// By default too: the command ignores SIGTERM, and is gone when the token is another's.
+/// Also by default: the command ignores SIGTERM, and is killed before the token is granted again.
 #[tokio::test]
-async fn nothing_goes_on_after_the_deadline_unless_that_is_said() {
+async fn no_command_runs_past_the_deadline_without_an_option() {
     let deaf = "trap '' TERM; echo ready; while :; do date +%s%N >>last; sleep 0.01; done";
     for (options, goes_on) in [(&[][..], false), (&["--stop-before", "100ms"], true)] {
         let pool = Pool::start(&["--lease", "2s"]);
@@ -224,7 +224,7 @@ async fn nothing_goes_on_after_the_deadline_unless_that_is_said() {
     }
 }
 
-/// The system sees to that.
+/// The kernel ensures this.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_command_does_not_outlive_a_run_that_is_killed() {
@@ -237,7 +237,7 @@ async fn a_command_does_not_outlive_a_run_that_is_killed() {
     assert_eq!(running.end().code, Some(137));
 }
 
-/// The command itself goes, and what it started would have stayed.
+/// The command ends; its children would continue.
 #[tokio::test]
 async fn children_that_outlive_the_command_are_ended_with_it() {
     let pool = Pool::start(&["--lease", "3s"]);
@@ -247,9 +247,9 @@ async fn children_that_outlive_the_command_are_ended_with_it() {
     assert!(!lives(&ended.out), "{}", ended.out);
 }
 
-/// What left the command's group belongs to it all the same.
+/// Processes that leave the command's group still belong to it.
 #[tokio::test]
-async fn what_left_the_group_is_ended_too() {
+async fn processes_outside_the_group_are_ended_too() {
     let pool = Pool::start(&["--lease", "1m"]);
     let script = "setsid sleep 600 & setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.02; done' & \
                   (setsid sh -c 'echo $$; exec sleep 600' & ); sleep 0.3; echo $!; echo ready; exec sleep 600";
@@ -264,7 +264,7 @@ async fn what_left_the_group_is_ended_too() {
     }
 }
 
-/// As `sudo` and `su` do. Only the superuser can set that up, and not everywhere.
+/// As by `sudo` and `su`. The setup needs root.
 #[tokio::test]
 async fn a_command_of_another_user_can_not_be_ended_and_run_says_so() {
     let pool = Pool::start(&["--lease", "1m"]);
@@ -305,7 +305,7 @@ async fn a_command_of_another_user_can_not_be_ended_and_run_says_so() {
     assert_eq!(ended.code, Some(123), "{}", ended.err);
     assert!(
         ended.err.contains("error: the lease was lost, but \"./elevate\"")
-            && ended.err.contains("can't be stopped and continues: all leases were cleared"),
+            && ended.err.contains("can't be stopped and continues: cleared"),
         "{}",
         ended.err
     );
@@ -319,9 +319,9 @@ fn is_root() -> bool {
     status.lines().any(|line| line == "Uid:\t0\t0\t0\t0")
 }
 
-/// What was started before `run` took the process over is somebody else's.
+/// Processes started before `run` replaced the shell belong to others.
 #[tokio::test]
-async fn what_the_command_did_not_start_is_left_alone() {
+async fn other_processes_keep_running() {
     let pool = Pool::start(&["--lease", "1s"]);
     let run = pool.under(&[], "sleep 600");
     let mut shell = Command::new("sh");
@@ -364,17 +364,17 @@ async fn a_lease_that_is_released_or_cleared_ends_the_command() {
     send(&pool, Method::POST, &format!("/api/leases/{id}/release")).await;
     let ended = running.end();
     assert_eq!(ended.code, Some(123));
-    assert!(ended.err.contains("it was released by another client at 20"), "{}", ended.err);
+    assert!(ended.err.contains("released at 20"), "{}", ended.err);
 
     let running = pool.started(&[], TICKING);
     send(&pool, Method::DELETE, "/api/tokens/clear-active").await;
     let ended = running.end();
     assert_eq!(ended.code, Some(123));
-    assert!(ended.err.contains("all leases were cleared at 20"), "{}", ended.err);
+    assert!(ended.err.contains("cleared at 20"), "{}", ended.err);
 }
 
 #[tokio::test]
-async fn signals_are_passed_on_in_the_grace_time_too() {
+async fn signals_are_passed_on_during_the_grace_period_too() {
     let pool = Pool::start(&["--lease", "1m"]);
     let script = "trap 'echo told' TERM; trap 'echo hurried; exit 1' INT; echo ready; while :; do sleep 0.01; done";
     let running = pool.started(&["--grace", "30s"], script);
@@ -385,7 +385,7 @@ async fn signals_are_passed_on_in_the_grace_time_too() {
     assert_eq!((ended.code, ended.out.as_str()), (Some(123), "ready\ntold\nhurried\n"));
 }
 
-/// A command that ends while it is stopped has to be continued for that.
+/// A stopped command has to be continued to end.
 #[tokio::test]
 async fn a_stopped_command_is_ended_too() {
     let pool = Pool::start(&["--lease", "1s"]);

@@ -1,4 +1,4 @@
-//! `token-manager run` with a server that goes away.
+//! `token-manager run` while its server restarts or hangs.
 
 use std::io::{Read as _, Write as _, copy};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use crate::sqlite;
 
 const TICKING: &str = "echo ready; while :; do sleep 0.02; done";
 
-/// Kills the server and starts it again where it was, a while later.
+/// Kills the server and starts it again at the same address after `away`.
 pub fn restart(pool: &mut Pool, away: Duration) {
     let address = pool.server.url().replace("http://", "");
     pool.server.signal("KILL");
@@ -36,7 +36,7 @@ async fn a_server_that_comes_back_finds_the_command_running() {
 }
 
 #[tokio::test]
-async fn what_happened_while_the_stream_was_cut_is_noticed() {
+async fn events_during_a_lost_connection_are_noticed() {
     let mut pool = Pool::start(&["--lease", "1m"]);
     let running = pool.started(&["-v"], TICKING);
     pool.server.signal("STOP");
@@ -47,7 +47,7 @@ async fn what_happened_while_the_stream_was_cut_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_server_that_stays_away_ends_nothing_before_the_deadline() {
+async fn without_a_server_the_command_runs_until_the_deadline() {
     for signal in ["KILL", "STOP"] {
         let pool = Pool::start(&["--lease", "2s", "--max-lease", "1h"]);
         let since = Instant::now();
@@ -65,7 +65,7 @@ async fn a_server_that_stays_away_ends_nothing_before_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_for_a_while_costs_no_lease() {
+async fn a_server_that_hangs_briefly_costs_no_lease() {
     let pool = Pool::start(&["--lease", "3s", "--max-lease", "1h"]);
     let running = pool.started(&[], "echo ready; sleep 5; exit 8");
     pool.server.signal("STOP");
@@ -91,19 +91,19 @@ async fn a_command_that_ends_while_the_server_is_away_ends_as_it_does() {
 }
 
 #[tokio::test]
-async fn who_waits_goes_on_waiting_when_the_server_is_back() {
+async fn a_wait_continues_after_a_server_restart() {
     let mut pool = Pool::start(&["--when-full", "wait", "--lease", "2s"]);
     pool.server.allocate("bob").await;
     let mut command = pool.under(&["--wait", "30s"], "echo ran");
     let running = RunCommand::start(pool.folder.path(), &mut command);
-    // Some have not reached a server yet, and don't try so for long.
+    // Clients that never reached a server stop trying sooner.
     running.tells("waiting: number 1");
     restart(&mut pool, Duration::from_millis(300));
     let ended = running.end();
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "ran\n"), "{}", ended.err);
 }
 
-/// What stands between a client and a server, and loses the first answer of all.
+/// Proxy that drops the first answer.
 fn lossy(server: &str) -> String {
     let server = server.replace("http://", "");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -121,7 +121,7 @@ fn lossy(server: &str) -> String {
             }
             let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
             thread::spawn(move || {
-                // Either end may go at any time.
+                // Either end may disconnect at any time.
                 let _ = (copy(&mut from, &mut to), to.shutdown(Shutdown::Write));
             });
             thread::spawn(move || {
@@ -132,9 +132,9 @@ fn lossy(server: &str) -> String {
     format!("http://{address}")
 }
 
-/// Its connection is closed after the first request, and then there is something else.
+/// The connection closes after the first request; another program then listens there.
 #[tokio::test]
-async fn that_an_answer_was_lost_is_not_forgotten() {
+async fn a_lost_answer_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -155,12 +155,12 @@ async fn that_an_answer_was_lost_is_not_forgotten() {
 }
 
 #[tokio::test]
-async fn who_does_not_want_to_wait_for_the_giving_back_need_not() {
+async fn a_second_signal_skips_the_release() {
     let pool = Pool::start(&["--lease", "1m"]);
     let running = pool.started(&[], "echo ready; sleep 0.5; echo done; exit 8");
     pool.server.signal("STOP");
     running.says("done");
-    // What comes at once is taken for the signal that ends all, sent twice.
+    // A signal that follows at once counts as the same one.
     thread::sleep(Duration::from_millis(1_200));
     let since = Instant::now();
     running.signal("TERM");
@@ -193,16 +193,16 @@ async fn a_lost_answer_costs_no_second_token() {
     assert_eq!(pool.reason().await, "released");
 }
 
-/// The server knows of a lease that `run` was never told about.
+/// The server has a lease whose id `run` never received.
 #[tokio::test]
-async fn told_to_end_after_a_lost_answer_it_leaves_no_lease() {
+async fn a_signal_after_a_lost_answer_leaves_no_lease() {
     let pool = Pool::start(&["--lease", "1m"]);
     let url = lossy(&pool.server.url());
     pool.server.signal("STOP");
     let arguments = ["run", "--server", &url, "--user", "ann", "-v", "--", "sh", "-c", "echo ran"];
     let running =
         RunCommand::start(pool.folder.path(), &mut command(pool.folder.path(), &arguments));
-    // The request is with the server when it goes on.
+    // The server has received the request when it continues.
     thread::sleep(Duration::from_millis(300));
     running.signal("TERM");
     running.tells("received SIG");
@@ -213,7 +213,7 @@ async fn told_to_end_after_a_lost_answer_it_leaves_no_lease() {
 }
 
 #[tokio::test]
-async fn told_to_end_while_the_server_is_away_it_says_what_may_be_left() {
+async fn a_signal_without_a_server_reports_the_possible_lease() {
     let pool = Pool::start(&["--when-full", "wait"]);
     pool.server.allocate("bob").await;
     let mut command = pool.under(&["--wait", "30s"], "echo ran");

@@ -1,11 +1,11 @@
-//! `token-manager run` in a terminal. `run_terminal.py` is at the keyboard.
+//! `token-manager run` in a terminal. `run_terminal.py` types the keys.
 
 use std::path::Path;
 
 use crate::harness::{run, unprotected};
 use crate::run::Pool;
 
-/// Performs a scenario, and answers why its lease ended.
+/// Runs a scenario and returns the end reason of its lease.
 async fn perform(scenario: &str) -> String {
     let pool = Pool::start(&["--lease", "20s", "--max-lease", "1h"]);
     let keyboard = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/run_terminal.py");

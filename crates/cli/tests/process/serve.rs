@@ -10,7 +10,7 @@ use testbed::{Cluster, Stop, TIMEOUT, TestDb, on_both, poll};
 use crate::harness::{Ended, TestServer, command, run};
 use crate::sqlite;
 
-/// Runs `serve`, which is to end by itself.
+/// Runs a `serve` that fails to start.
 fn refused(database: &str, arguments: &[&str]) -> Ended {
     let common = ["serve", "--listen", "127.0.0.1:0", "--database", database];
     // A flag may only be given once, so that a test's own `--listen` replaces this one.
@@ -29,7 +29,7 @@ fn assert_says(ended: &Ended, sentences: &[&str]) {
 }
 
 #[tokio::test]
-async fn one_friendly_line_says_where_and_what() {
+async fn the_ready_line_has_address_pool_and_database() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--lease", "1m 30s", "--pool-size", "3"];
     let server = TestServer::of(&mut command(folder.path(), &arguments));
@@ -42,13 +42,13 @@ async fn one_friendly_line_says_where_and_what() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_so_before_anything_is_made() {
+fn a_port_in_use_is_reported_before_files_are_created() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let database = sqlite(folder.path());
     let ended = refused("", &["--listen", &address, "--database", &database]);
-    let sentence = format!("another program listens on {address}; stop it or choose another");
+    let sentence = format!("{address} is in use; stop the other program or choose another");
     assert_says(&ended, &[&sentence]);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
@@ -64,7 +64,7 @@ fn port_and_a_name_work() {
     assert!(server.ready().ends_with("sqlite:x.db)"));
 }
 
-/// A server that is told where to say how it is, as systemd does it, and what it says.
+/// A server with a notification socket, as under systemd, and that socket.
 fn watched(folder: &Path, arguments: &[&str]) -> (TestServer, UnixDatagram) {
     let place = folder.join("notify");
     let socket = UnixDatagram::bind(&place).unwrap();
@@ -81,7 +81,7 @@ fn said(socket: &UnixDatagram) -> String {
 }
 
 #[test]
-fn a_service_manager_learns_that_it_is_ready_and_that_it_stops() {
+fn a_service_manager_is_notified_of_readiness_and_stop() {
     let folder = tempfile::tempdir().unwrap();
     let (mut server, socket) = watched(folder.path(), &["--pool-size", "3"]);
     let ready = said(&socket);
@@ -93,17 +93,17 @@ fn a_service_manager_learns_that_it_is_ready_and_that_it_stops() {
 }
 
 #[test]
-fn a_service_manager_need_not_wait_for_a_database_that_is_away() {
+fn a_service_manager_does_not_wait_for_the_database() {
     let folder = tempfile::tempdir().unwrap();
     let nobody = format!("postgres:///tokens?host={}", folder.path().display());
     let (server, socket) =
         watched(folder.path(), &["--database", &nobody, "--request-timeout", "100ms"]);
-    assert_eq!(said(&socket), "READY=1\nSTATUS=starting: the database can't be used yet\n");
+    assert_eq!(said(&socket), "READY=1\nSTATUS=starting: the database is not ready\n");
     assert_eq!(server.out(), "");
 }
 
 #[tokio::test]
-async fn a_service_manager_learns_how_the_database_is() {
+async fn a_service_manager_gets_the_state_of_the_database() {
     let folder = tempfile::tempdir().unwrap();
     let cluster = Cluster::start().unwrap();
     let database = cluster.database().await.unwrap();
@@ -119,7 +119,7 @@ async fn a_service_manager_learns_how_the_database_is() {
 }
 
 #[test]
-fn a_service_manager_is_not_told_of_a_start_that_fails() {
+fn a_failed_start_is_not_reported_as_ready() {
     let folder = tempfile::tempdir().unwrap();
     drop(watched(folder.path(), &["--pool-size", "3"]).0.ready());
     std::fs::remove_file(folder.path().join("notify")).unwrap();
@@ -142,7 +142,7 @@ fn listening_beyond_this_machine_has_to_be_allowed() {
 }
 
 #[on_both]
-async fn another_size_or_lease_is_refused_and_explained(db: TestDb) {
+async fn another_size_or_lease_is_rejected_with_a_reason(db: TestDb) {
     let database = db.url();
     let mut first = TestServer::start(database, &["--pool-size", "5", "--lease", "30s"]);
     first.signal("TERM");
@@ -159,7 +159,7 @@ async fn another_size_or_lease_is_refused_and_explained(db: TestDb) {
 }
 
 #[on_both]
-async fn another_policy_is_refused_rule_by_rule_unless_it_is_meant(db: TestDb) {
+async fn another_policy_is_rejected_rule_by_rule_without_update_policy(db: TestDb) {
     let database = db.url();
     let policy = |rules: [&'static str; 5]| {
         let names = ["--lease", "--max-lease", "--when-full", "--min-hold", "--max-per-user"];
@@ -198,13 +198,13 @@ async fn another_policy_is_refused_rule_by_rule_unless_it_is_meant(db: TestDb) {
 }
 
 #[test]
-fn a_policy_that_contradicts_itself_makes_no_pool() {
+fn a_contradictory_policy_creates_no_pool() {
     let folder = tempfile::tempdir().unwrap();
     let database = sqlite(folder.path());
     for (arguments, sentence) in [
         (&["--min-hold", "121s"][..], "min-hold (2m1s) can't be longer than lease (2m)"),
         (&["--max-lease", "119s"], "max-lease (119s) can't be shorter than lease (2m)"),
-        (&["--lease", "9s", "--min-hold", "10s"], "min-hold can't be \"10s\" (flag)"),
+        (&["--lease", "9s", "--min-hold", "10s"], "invalid --min-hold \"10s\""),
         (&["--when-full", "evict"], "it is one of evict-oldest, reject, wait"),
     ] {
         assert_says(&refused(&database, arguments), &[sentence]);
@@ -214,7 +214,7 @@ fn a_policy_that_contradicts_itself_makes_no_pool() {
 }
 
 #[test]
-fn a_second_server_on_one_file_is_refused_and_the_first_goes_on() {
+fn a_second_server_on_a_file_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let database = sqlite(folder.path());
     let first = TestServer::start(&database, &[]);
@@ -224,7 +224,7 @@ fn a_second_server_on_one_file_is_refused_and_the_first_goes_on() {
 }
 
 #[on_both]
-async fn what_was_acknowledged_is_there_after_a_stop(db: TestDb) {
+async fn acknowledged_leases_survive_a_stop(db: TestDb) {
     let database = db.url();
     for signal in ["TERM", "INT"] {
         let mut server = TestServer::start(database, &[]);
@@ -246,7 +246,7 @@ async fn what_was_acknowledged_is_there_after_a_stop(db: TestDb) {
 }
 
 #[test]
-fn what_is_in_flight_is_answered_before_the_end() {
+fn requests_in_flight_are_answered_before_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = TestServer::start(&sqlite(folder.path()), &[]);
     let address = server.url().replace("http://", "");
@@ -259,7 +259,7 @@ fn what_is_in_flight_is_answered_before_the_end() {
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
-    // The server asks for the body, so the request is in its hands.
+    // The server asks for the body, so it has received the request.
     let mut go_on = [0; 25];
     stream.read_exact(&mut go_on).unwrap();
     assert!(go_on.starts_with(b"HTTP/1.1 100 Continue"));
@@ -274,7 +274,7 @@ fn what_is_in_flight_is_answered_before_the_end() {
 }
 
 #[test]
-fn a_client_that_never_ends_does_not_keep_the_server() {
+fn a_stalled_client_does_not_prevent_the_stop() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = TestServer::start(&sqlite(folder.path()), &["--shutdown-timeout", "100ms"]);
     let address = server.url().replace("http://", "");
@@ -327,7 +327,7 @@ async fn migrating_twice_does_nothing_the_second_time(db: TestDb) {
 }
 
 #[test]
-fn logs_are_json_where_asked() {
+fn logs_can_be_json() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = TestServer::start(&sqlite(folder.path()), &["--log-format", "json"]);
     server.signal("TERM");
@@ -341,7 +341,7 @@ fn logs_are_json_where_asked() {
 }
 
 #[tokio::test]
-async fn requests_are_logged_unless_switched_off() {
+async fn the_access_log_can_be_switched_off() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, expected) in [(&[][..], true), (&["--access-log=false"], false)] {
         let mut server = TestServer::start(&sqlite(folder.path()), arguments);
@@ -355,7 +355,7 @@ async fn requests_are_logged_unless_switched_off() {
 }
 
 #[on_both]
-async fn no_log_holds_secrets_however_much_is_logged(db: TestDb) {
+async fn no_log_level_shows_secrets(db: TestDb) {
     let database = db.url();
     for levels in ["trace", "trace,tokio_postgres=trace", "info,tokio_postgres::query=debug"] {
         let mut server = TestServer::start(database, &["--log", levels]);
@@ -374,8 +374,8 @@ async fn no_log_holds_secrets_however_much_is_logged(db: TestDb) {
 }
 
 #[tokio::test]
-async fn a_start_on_postgres_has_nothing_to_remark() {
-    // On the shared one there is something: it does not wait for the disk.
+async fn a_start_on_postgres_logs_no_warning() {
+    // The shared cluster would cause a warning: it runs without fsync.
     let cluster = testbed::Options::default().durable().start().unwrap();
     let database = cluster.database().await.unwrap();
     for _ in 0..2 {

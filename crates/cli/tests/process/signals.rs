@@ -1,4 +1,4 @@
-//! What `serve` does at each signal, with a request in flight.
+//! `serve` and signals, with a request in flight.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use crate::sqlite;
 
 const BODY: &str = r#"{"user_id":"slow"}"#;
 
-/// A request whose body is still to come.
+/// A request whose body is not sent yet.
 struct InFlight(TcpStream);
 
 impl InFlight {
@@ -28,7 +28,7 @@ impl InFlight {
             BODY.len()
         );
         stream.write_all(head.as_bytes()).unwrap();
-        // The server asks for the body, so the request is in its hands.
+        // The server asks for the body, so it has received the request.
         stream.read_exact(&mut [0; 25]).unwrap();
         InFlight(stream)
     }
@@ -49,7 +49,7 @@ fn address(server: &TestServer) -> String {
 }
 
 #[test]
-fn signals_that_end_programs_stop_the_server_in_order() {
+fn terminating_signals_stop_the_server_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let names = ["TERM", "INT", "QUIT", "ALRM", "VTALRM", "PROF", "XCPU", "IO", "PWR"];
     for name in names {
@@ -65,7 +65,7 @@ fn signals_that_end_programs_stop_the_server_in_order() {
 }
 
 #[test]
-fn signals_without_a_meaning_are_noted_and_ignored() {
+fn other_signals_are_logged_and_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = TestServer::start(&sqlite(folder.path()), &[]);
     for name in ["HUP", "USR1", "USR2", "XFSZ", "PIPE", "WINCH"] {
@@ -91,7 +91,7 @@ fn a_second_signal_to_stop_ends_at_once_with_its_code() {
         let arguments = ["--shutdown-timeout", "1h"];
         let mut server = TestServer::start(&sqlite(folder.path()), &arguments);
         let _request = InFlight::begin(&address(&server));
-        // Without a terminal this one is ignored, and the next one the first.
+        // Without a terminal this signal is ignored; the next one counts as the first.
         if first == "HUP" {
             server.signal("TERM");
             poll("the server to be stopping", || server.log().contains("stopping").then_some(()));
@@ -107,7 +107,7 @@ fn a_second_signal_to_stop_ends_at_once_with_its_code() {
     }
 }
 
-/// A server on a terminal of its own, by `script`.
+/// A server on a new terminal, by `script`.
 struct OnTerminal {
     script: Child,
     address: String,
@@ -146,7 +146,7 @@ impl OnTerminal {
 
 impl Drop for OnTerminal {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = Command::new("kill").args(["-KILL", &self.pid.to_string()]).status();
         let _ = self.script.kill();
         let _ = self.script.wait();
@@ -160,7 +160,7 @@ fn a_closed_terminal_stops_the_server_in_order() {
     let request = InFlight::begin(&server.address);
     server.signal("HUP");
     poll("the port to be closed", || TcpStream::connect(&server.address).is_err().then_some(()));
-    // A shell and the system may both send it.
+    // The shell and the kernel may both send it.
     server.signal("HUP");
     assert!(request.finish().starts_with("HTTP/1.1 200 OK"));
     poll("the server to end", || server.has_ended().then_some(()));
@@ -208,7 +208,7 @@ fn signal_sessions(database: &str, name: &str) {
         let is_of_database = || read("cmdline").split([' ', '\0']).any(|word| word == database);
         if read("status").contains(&parent) && is_of_database() {
             let pid = process.file_name().unwrap();
-            // It may have ended.
+            // The session may have ended.
             let _ = Command::new("kill").arg(format!("-{name}")).arg(pid).status();
         }
     }
@@ -237,7 +237,7 @@ async fn a_stalled_database_does_not_delay_the_end() {
 }
 
 #[test]
-fn a_service_manager_is_told_by_an_abstract_socket_and_its_watchdog_is_fed() {
+fn abstract_notification_sockets_and_the_watchdog_work() {
     let folder = tempfile::tempdir().unwrap();
     let name = format!("token-manager-test-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();

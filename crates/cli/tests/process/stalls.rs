@@ -1,5 +1,4 @@
-//! Servers that are stopped for a while at any moment: a decision lies between request and response. And
-//! servers that are killed again and again: the queue goes on all the same.
+//! Stopped servers: decisions lie between request and response. Repeatedly killed servers: the queue works.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,11 +9,11 @@ use testbed::{Cluster, TestDb, on_both, poll};
 
 use crate::harness::{TestServer, client};
 
-/// How often, and for how long, the server is stopped.
+/// Number and duration of the stops.
 const STOPS: u32 = 12;
 const STOP: Duration = Duration::from_millis(300);
 
-/// The time by this machine's clock, which is also the database's.
+/// Time of this machine's clock, which the database uses, too.
 #[expect(clippy::disallowed_methods, reason = "compared with times that a server tells")]
 fn micros() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -27,7 +26,7 @@ fn moment(timestamp: &Value) -> i64 {
     timestamp.as_microsecond()
 }
 
-/// One allocation, and what is wrong with its times.
+/// One allocation; Err if its times are inconsistent.
 async fn allocation(client: &reqwest::Client, url: &str, number: usize) -> Result<bool, String> {
     let request = client.post(url).json(&json!({ "user_id": format!("client {number}") }));
     let sent = micros();
@@ -66,7 +65,7 @@ async fn a_decision_lies_between_its_request_and_its_response(db: TestDb) {
                     Ok(granted) => right += usize::from(granted),
                     Err(why) => wrong.push(why),
                 }
-                // While the server is stopped, too, requests are to be on their way.
+                // Requests are in flight while the server is stopped, too.
                 tokio::time::sleep(Duration::from_millis(u64::try_from(number).unwrap())).await;
             }
             (right, wrong)
@@ -97,7 +96,7 @@ async fn allocate(url: &str, user: &str, wait: f64) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_servers_tickets_lapse_although_the_judging_server_is_restarted_again_and_again() {
+async fn tickets_of_a_dead_server_lapse_while_the_other_server_restarts_repeatedly() {
     let database = Cluster::shared().database().await.unwrap();
     let arguments = ["--pool-size", "1", "--when-full", "wait", "--lease", "1s"];
     let mut server = TestServer::start(&database, &arguments);
@@ -123,6 +122,6 @@ async fn a_dead_servers_tickets_lapse_although_the_judging_server_is_restarted_a
         }
         let waited = since.elapsed();
         assert!(waited < Duration::from_secs(10), "the token was kept for {waited:?}");
-        // Dropped, and so killed.
+        // The drop kills the server.
     }
 }

@@ -1,4 +1,4 @@
-//! Traces as a collector gets them from a real server.
+//! Traces that a server sends to a collector.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::collector::{Collector, Span, links, text};
 use crate::harness::{TestServer, client, command};
 use crate::sqlite;
 
-/// An hour's worth of tests would not wait so long; a person who stops a server might.
+/// Longest shutdown with an unreachable collector.
 const SOON: Duration = Duration::from_secs(5);
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -104,7 +104,7 @@ async fn a_batch_is_linked_with_all_its_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_in_the_queue_is_seen_to() {
+async fn waiting_in_the_queue_is_traced() {
     let folder = tempfile::tempdir().unwrap();
     let collector = Collector::start().await;
     let arguments = ["--pool-size", "1", "--when-full", "wait", "--lease", "1s"];
@@ -123,7 +123,7 @@ async fn who_waits_in_the_queue_is_seen_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_what_is_wanted_is_traced() {
+async fn sampling_decides_what_is_traced() {
     let folder = tempfile::tempdir().unwrap();
     let other = "11111111111111111111111111111111";
     let cases = [("0", vec![]), ("0.000000001", vec![TRACE]), ("1", vec![TRACE, "new", "new"])];
@@ -146,7 +146,7 @@ async fn only_what_is_wanted_is_traced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_span_has_the_name_of_the_route_and_nothing_that_a_client_made_up() {
+async fn span_names_are_routes_without_client_input() {
     let folder = tempfile::tempdir().unwrap();
     let collector = Collector::start().await;
     let server = traced(&sqlite(folder.path()), &collector, &[]);
@@ -173,14 +173,14 @@ async fn a_span_has_the_name_of_the_route_and_nothing_that_a_client_made_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_is_seen_to_and_ends_when_it_is_answered() {
+async fn failures_are_traced_until_the_answer() {
     let cluster = Cluster::start().unwrap();
     let collector = Collector::start().await;
     let database = cluster.database().await.unwrap();
     let server = traced(&database, &collector, &["--request-timeout", "1s"]);
     cluster.stop(Stop::Fast).unwrap();
     assert_eq!(server.allocate("alice").await.0, 503);
-    // While the database is still away.
+    // The database is still away.
     let request = collector.span("POST /api/tokens/allocate", |_| true);
     assert_eq!(kind_of_failure(&request).as_deref(), Some("not-done"));
     let mailbox = collector.child(&request, "mailbox");
@@ -190,7 +190,7 @@ async fn what_fails_is_seen_to_and_ends_when_it_is_answered() {
     assert_eq!(kind_of_failure(&collector.child(&batch, "begin")).as_deref(), Some("away"));
 }
 
-/// How a span says that it failed, if it does.
+/// Error status of a span, if any.
 fn kind_of_failure(span: &Span) -> Option<String> {
     let failed = span.status.as_ref().is_some_and(|status| status.code == 2);
     failed.then(|| text(&span.attributes, "error.type").unwrap())
@@ -218,7 +218,7 @@ async fn without_a_collector_the_server_goes_on_and_stops_soon() {
     let folder = tempfile::tempdir().unwrap();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = (format!("http://{}", silent.local_addr().unwrap()), silent);
-    let (refused, in_time) = ("spans of traces were lost", "take the last spans in time");
+    let (refused, in_time) = ("trace spans lost", "before the server stopped");
     // Nothing listens on port 1.
     for (url, why) in [("http://127.0.0.1:1", refused), (&silent.0, in_time)] {
         let mut server = TestServer::start(&sqlite(folder.path()), &["--otlp-endpoint", url]);
@@ -230,8 +230,8 @@ async fn without_a_collector_the_server_goes_on_and_stops_soon() {
         assert!(server.wait().success());
         assert!(stopped.elapsed() < SOON, "{:?}", stopped.elapsed());
         let log =
-            poll("the loss to be told", || Some(server.log()).filter(|log| log.contains(why)));
-        // Of each request and each batch; some may be told of before the last.
+            poll("the loss in the log", || Some(server.log()).filter(|log| log.contains(why)));
+        // One span for each request and batch; some may be reported earlier.
         let lost = log.lines().filter_map(|line| line.split_once("lost=")?.1.split(' ').next());
         let lost: u64 = lost.map(|count| count.parse::<u64>().unwrap()).sum();
         assert_eq!(lost, 50 * 3 + 50 * 4, "{log}");
@@ -240,7 +240,7 @@ async fn without_a_collector_the_server_goes_on_and_stops_soon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_without_any_certificate_can_send_traces_by_http() {
+async fn traces_over_http_need_no_certificates() {
     let folder = tempfile::tempdir().unwrap();
     let collector = Collector::start().await;
     let database = sqlite(folder.path());
@@ -254,7 +254,7 @@ async fn a_machine_without_any_certificate_can_send_traces_by_http() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_proves_who_sends_traces_is_sent_and_never_shown() {
+async fn credentials_for_traces_are_sent_and_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     let collector = Collector::start().await;
     let database = sqlite(folder.path());

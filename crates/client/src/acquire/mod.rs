@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::{interval, sleep};
+use wire::{Allocation, Code, Waiting};
 
-use crate::{AllocateRequest, Allocation, Client, Error, Moment, Problem, Reply, Ticket, jittered};
+use crate::{AllocateRequest, Allocated, Client, Error, Moment, Problem, Reply, jittered};
 
 pub use self::undo::{RELEASE_TIMEOUT, release};
 
@@ -62,7 +63,7 @@ pub trait Progress {
 #[derive(Debug)]
 pub struct Acquired {
     /// Reply of the server.
-    pub reply: Reply,
+    pub reply: Reply<Allocation>,
     /// Time just before the request.
     pub requested: Moment,
     /// Time just after the reply.
@@ -118,7 +119,7 @@ pub struct Acquire<'a> {
     progress: Box<dyn Progress + Send + 'a>,
     /// Request without an outcome.
     open: Option<AllocateRequest>,
-    ticket: Option<Ticket>,
+    ticket: Option<Waiting>,
     attempts: Attempts,
 }
 
@@ -154,11 +155,11 @@ impl<'a> Acquire<'a> {
             let received = Moment::now();
             self.attempts.in_flight = false;
             let error = match outcome {
-                Ok(Allocation::Granted(reply)) => {
+                Ok(Allocated::Granted(reply)) => {
                     self.progress.end();
                     return Ok(Acquired { reply, requested, received });
                 }
-                Ok(Allocation::Waiting(ticket, age)) => {
+                Ok(Allocated::Waiting(ticket, age)) => {
                     self.queued(ticket, age);
                     if received >= self.attempts.until().after(SLACK) {
                         return Err(self.too_late().await);
@@ -179,10 +180,10 @@ impl<'a> Acquire<'a> {
     }
 
     /// Records the position in the queue.
-    fn queued(&mut self, ticket: Ticket, age: Duration) {
+    fn queued(&mut self, ticket: Waiting, age: Duration) {
         let attempts = &mut self.attempts;
         (attempts.replied, attempts.uncertain, attempts.failures) = (true, false, 0);
-        let same = |old: &Ticket| (old.id, old.since) == (ticket.id, ticket.since);
+        let same = |old: &Waiting| (old.ticket, old.since) == (ticket.ticket, ticket.since);
         if !self.ticket.as_ref().is_none_or(same) {
             self.progress.lost_place();
         }
@@ -201,7 +202,7 @@ impl<'a> Acquire<'a> {
             self.open = None;
             return Err(AcquireError::Failed(error));
         }
-        attempts.replied |= error.code().is_some();
+        attempts.replied |= matches!(error, Error::Refused(_));
         attempts.uncertain |= error.may_be_done();
         attempts.failures = attempts.failures.saturating_add(1);
         if Moment::now() >= attempts.last(self.unsettled) {
@@ -223,7 +224,7 @@ impl<'a> Acquire<'a> {
         self.undo().await;
         AcquireError::Failed(Error::Refused(Box::new(Problem {
             status: 503,
-            code: "pool-full".to_owned(),
+            code: Some(Code::PoolFull),
             detail: "No token became free in time.".to_owned(),
             after: None,
             json: Value::Null,

@@ -3,11 +3,11 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use reqwest::Method;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
+use wire::Code;
 
-use crate::{AllocateRequest, Allocated, Allocation, Client, Error, Moment, jittered};
+use crate::{AllocateRequest, Allocated, Client, Error, Moment, jittered};
 
 use super::Acquire;
 
@@ -29,7 +29,7 @@ impl Acquire<'_> {
     pub async fn undo(&mut self) -> bool {
         self.progress.end();
         let Some(request) = self.open.clone() else { return true };
-        let ticket = self.ticket.as_ref().map(|ticket| ticket.id);
+        let ticket = self.ticket.as_ref().map(|ticket| ticket.ticket);
         if ticket.is_none() && !self.may_be_granted() {
             return true;
         }
@@ -87,9 +87,9 @@ async fn give_up(client: &Client, ticket: Uuid) -> Result<(), Error> {
     loop {
         let Err(error) = client.give_up(ticket).await else { return Ok(()) };
         match error.code() {
-            Some("unknown-ticket") => return Ok(()),
+            Some(Code::UnknownTicket) => return Ok(()),
             // A ticket becomes the lease of the same id.
-            Some("ticket-served") => return release_if_running(client, ticket).await,
+            Some(Code::TicketServed) => return release_if_running(client, ticket).await,
             _ if error.is_temporary() => sleep(error.retry_delay(DELAY)).await,
             _ => return Err(error),
         }
@@ -98,7 +98,7 @@ async fn give_up(client: &Client, ticket: Uuid) -> Result<(), Error> {
 
 async fn release_if_running(client: &Client, lease: Uuid) -> Result<(), Error> {
     match release(client, lease, RELEASE_TIMEOUT).await {
-        Err(error) if error.code() == Some("lease-over") => Ok(()),
+        Err(error) if error.code() == Some(Code::LeaseOver) => Ok(()),
         released => released,
     }
 }
@@ -112,9 +112,9 @@ async fn withdraw(client: &Client, request: &AllocateRequest) -> Result<(), Erro
         sleep(wait).await;
         if is_known(client, request).await? {
             return match client.allocate_once(request, Some(Duration::ZERO)).await? {
-                Allocation::Waiting(ticket, _) => give_up(client, ticket.id).await,
-                Allocation::Granted(reply) => {
-                    release_if_running(client, reply.read::<Allocated>()?.lease_id).await
+                Allocated::Waiting(ticket, _) => give_up(client, ticket.ticket).await,
+                Allocated::Granted(reply) => {
+                    release_if_running(client, reply.read()?.lease_id).await
                 }
             };
         }
@@ -129,7 +129,7 @@ async fn is_known(client: &Client, request: &AllocateRequest) -> Result<bool, Er
     let other = AllocateRequest { lease: Some(TOO_LONG), ..request.clone() };
     match client.allocate_once(&other, Some(Duration::ZERO)).await {
         Err(Error::Refused(problem)) if problem.status < 500 => {
-            Ok(problem.code == "idempotency-key-reused")
+            Ok(problem.code == Some(Code::KeyReused))
         }
         Err(error) => Err(error),
         Ok(_) => Err(client.not_token_manager("it grants leases that are too long")),
@@ -142,11 +142,10 @@ async fn is_known(client: &Client, request: &AllocateRequest) -> Result<bool, Er
 ///
 /// See [`Error`]; `lease-over` when the lease had ended otherwise.
 pub async fn release(client: &Client, lease: Uuid, limit: Duration) -> Result<(), Error> {
-    let path = format!("/api/leases/{lease}/release");
     let until = Moment::now().after(limit);
     loop {
         let left = until.since(Moment::now());
-        let sent = timeout(left.max(DELAY), client.send(Method::POST, &path, None)).await;
+        let sent = timeout(left.max(DELAY), client.release_once(lease)).await;
         let error = match sent {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(error)) => error,

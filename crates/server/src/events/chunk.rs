@@ -3,44 +3,44 @@ use engine::Event;
 use pool::{TokenId, UserId};
 
 use super::filter::Filter;
-use super::place::Place;
-use super::text;
+use super::format;
+use super::position::Position;
 
-/// What happened in some batches that follow one another, written down once for all streams.
+/// Events of consecutive batches, encoded once for all streams.
 #[derive(Debug)]
 pub(crate) struct Chunk {
-    /// The end of the batch before the first.
-    pub(crate) after: Place,
-    /// The end of the last batch. Where there is a gap, it is all a gap up to here.
-    pub(crate) to: Place,
+    /// End of the batch before the first.
+    pub(crate) after: Position,
+    /// End of the last batch. A gap extends to here.
+    pub(crate) to: Position,
     pub(crate) gap: Option<Gap>,
     text: Bytes,
     events: Vec<Written>,
 }
 
-/// Why what happened is not in a chunk.
+/// Reason why a chunk lacks events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gap {
-    /// It was too much.
+    /// More events than the server sends.
     TooMuch,
-    /// The pool was taken anew: places before may mean something else now.
+    /// The pool was reloaded, so earlier positions may have another meaning.
     Reloaded,
 }
 
-/// An event within a chunk's text.
+/// An event in a chunk's text.
 #[derive(Debug)]
 struct Written {
-    place: Place,
+    position: Position,
     user: UserId,
     token: TokenId,
-    /// Where its text ends; it begins where that of the event before ends.
+    /// End of its text, which begins at the end of the previous event's.
     end: usize,
 }
 
 impl Chunk {
-    /// The text of the events after `sent` that pass.
-    pub(crate) fn text(&self, sent: Place, filter: &Filter) -> Bytes {
-        let first = self.events.partition_point(|event| event.place <= sent);
+    /// Returns the text of the events after `sent` that pass the filter.
+    pub(crate) fn text(&self, sent: Position, filter: &Filter) -> Bytes {
+        let first = self.events.partition_point(|event| event.position <= sent);
         let mut begin = first.checked_sub(1).map_or(0, |last| self.events[last].end);
         if filter.is_all() {
             return self.text.slice(begin..);
@@ -56,15 +56,15 @@ impl Chunk {
     }
 }
 
-/// A chunk in the making.
+/// Builder of a chunk.
 #[derive(Debug, Default)]
-pub(crate) struct Draft {
+pub(crate) struct ChunkBuilder {
     text: Vec<u8>,
     events: Vec<Written>,
 }
 
-impl Draft {
-    /// How many bytes it has.
+impl ChunkBuilder {
+    /// Size in bytes.
     pub(crate) fn len(&self) -> usize {
         self.text.len()
     }
@@ -73,27 +73,27 @@ impl Draft {
         self.text.is_empty()
     }
 
-    /// Adds an event of the batch at `batch`; returns how many bytes that took.
-    pub(crate) fn push(&mut self, batch: Place, event: &Event) -> usize {
+    /// Adds an event of the batch at `batch`; returns the size of its text.
+    pub(crate) fn push(&mut self, batch: Position, event: &Event) -> usize {
         let begin = self.text.len();
-        text::event(&mut self.text, batch, event);
+        format::event(&mut self.text, batch, event);
         let end = self.text.len();
-        let place = batch.at(event.index);
+        let position = batch.at(event.index);
         let (user, token) = (event.lease.user.id, event.lease.token_id);
-        self.events.push(Written { place, user, token, end });
+        self.events.push(Written { position, user, token, end });
         end - begin
     }
 
-    /// Takes the events of that batch out again, with which nothing follows.
-    pub(crate) fn take_back(&mut self, batch: Place) {
-        let before = self.events.partition_point(|event| event.place < batch.at(0));
+    /// Removes the events of that batch, which must be the last one.
+    pub(crate) fn take_back(&mut self, batch: Position) {
+        let before = self.events.partition_point(|event| event.position < batch.at(0));
         self.events.truncate(before);
         self.text.truncate(self.events.last().map_or(0, |last| last.end));
     }
 
-    /// The chunk from `after` to `to`. Nothing is left.
-    pub(crate) fn finish(&mut self, after: Place, to: Place, gap: Option<Gap>) -> Chunk {
-        let Draft { text, events } = std::mem::take(self);
+    /// Returns the chunk from `after` to `to`, and empties the builder.
+    pub(crate) fn finish(&mut self, after: Position, to: Position, gap: Option<Gap>) -> Chunk {
+        let ChunkBuilder { text, events } = std::mem::take(self);
         Chunk { after, to, gap, text: text.into(), events }
     }
 }

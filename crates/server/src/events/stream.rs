@@ -1,4 +1,4 @@
-//! One stream: where it is, and what it sends next.
+//! One stream: its position, and the text that it sends next.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,63 +12,64 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::broadcaster::Subscription;
 use super::chunk::{Chunk, Gap};
+use super::format;
 use super::journal::{Answer, Journal, Page};
-use super::lane::Member;
-use super::place::Place;
-use super::text::{self, Reason};
-use crate::metrics::Counters;
+use super::position::Position;
+use crate::json::resync::Reason;
+use crate::metrics::counters::Counters;
 
-/// For how many comments' time the journal may be away until a stream that needs it ends. Its client
-/// comes back with the id that it has, so that nothing is lost.
+/// Number of comment intervals for which the journal may be unavailable before a stream that needs it
+/// ends. Its client reconnects with its last id, so no event is lost.
 const AWAY: u32 = 4;
 
-/// About how many bytes are read from the journal at once. What is sent at once is no more than
-/// this and a batch.
+/// Approximate bytes that are read from the journal at once. A stream sends at most this and one batch
+/// at once.
 const PAGE: usize = 64 * 1024;
 
-/// The most that a stream sends at once. Batches that large are ends of leases by the ten thousand.
+/// Maximum bytes that a stream sends at once. Only batches that end leases by the ten thousand exceed it.
 const MOST: usize = 16 << 20;
 
-/// How many batches are read from the journal at once: at first, at least (the first is one that
+/// Number of batches that are read from the journal at once: initially, at least (the first is one that
 /// the stream has), and at most.
 const BATCHES: (usize, usize, usize) = (8, 2, 64);
 
-/// What a stream is made of.
-pub(crate) struct Beginning {
-    pub(crate) member: Member,
+/// Parts of a new stream.
+pub(crate) struct NewStream {
+    pub(crate) subscription: Subscription,
     pub(crate) permit: OwnedSemaphorePermit,
     pub(crate) journal: Arc<Journal>,
     pub(crate) comment_every: Duration,
-    /// Where the journal was after the stream had joined its lane.
-    pub(crate) now: Place,
-    /// What the client says it has.
-    pub(crate) last: Option<Place>,
-    /// Counts resyncs.
+    /// Position of the journal after the stream had joined its broadcaster.
+    pub(crate) now: Position,
+    /// Position that the client names.
+    pub(crate) last: Option<Position>,
+    /// Counters of resyncs.
     pub(crate) resyncs: Counters,
 }
 
-/// A stream of events. The journal's batches come in order and without a gap: first from the journal
-/// itself, where the client has not seen them yet, then from the lane's chunks. What the client has
-/// is passed over, so it does not matter that the two overlap.
+/// A stream of events. Batches come in order and without a gap: first from the journal, as far as the
+/// client lacks them, then from the broadcaster's chunks. Events that the client has are skipped, so the
+/// two sources may overlap.
 struct Stream {
-    member: Member,
+    subscription: Subscription,
     journal: Arc<Journal>,
-    /// What is being read of it.
+    /// The pending read of the journal.
     reading: Option<oneshot::Receiver<Answer>>,
-    /// Since when it waits for that, however often it is tried.
+    /// Time since which the stream waits for the journal, over all attempts.
     waits_since: Option<Instant>,
-    /// What the client has.
-    sent: Place,
-    /// The latest place that this stream heard of.
-    heard_of: Place,
-    /// What the client has to go by if it has to connect again.
-    told: Place,
-    /// Whether the journal has more than was sent.
+    /// Position up to which events were sent.
+    sent: Position,
+    /// The latest known position.
+    heard_of: Position,
+    /// The last id that was sent, from which the client resumes.
+    told: Position,
+    /// Whether the journal has unsent events.
     behind: bool,
-    /// Whether chunks follow on what was sent.
+    /// Whether chunks follow the sent events without a gap.
     live: bool,
-    /// How many batches to read at once.
+    /// Number of batches to read at once.
     batches: usize,
     preface: Option<Bytes>,
     comment_every: Duration,
@@ -77,7 +78,7 @@ struct Stream {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Beginning {
+impl NewStream {
     pub(crate) fn body(self) -> Body {
         let stream = Stream::new(self);
         Body::from_stream(unfold(stream, async |mut stream| {
@@ -88,19 +89,20 @@ impl Beginning {
 }
 
 impl Stream {
-    fn new(beginning: Beginning) -> Self {
-        let Beginning { member, permit, journal, comment_every, now, last, resyncs } = beginning;
+    fn new(beginning: NewStream) -> Self {
+        let NewStream { subscription, permit, journal, comment_every, now, last, resyncs } =
+            beginning;
         let resync = |reason: Reason| {
             count(&resyncs, reason);
-            text::resync(now, reason)
+            format::resync(now, reason)
         };
         let (sent, first) = match last {
-            None => (now, text::position(now)),
+            None => (now, format::position(now)),
             Some(last) if last.epoch == now.epoch => (last, "\n".to_owned()),
             Some(_) => (now, resync(Reason::OtherEpoch)),
         };
         Stream {
-            member,
+            subscription,
             journal,
             reading: None,
             waits_since: None,
@@ -110,7 +112,7 @@ impl Stream {
             behind: sent != now,
             live: false,
             batches: BATCHES.0,
-            preface: Some(format!("{}{first}", text::retry()).into()),
+            preface: Some(format!("{}{first}", format::retry()).into()),
             comment_every,
             comment_at: Instant::now() + comment_every,
             resyncs,
@@ -118,7 +120,7 @@ impl Stream {
         }
     }
 
-    /// What to send next; None when the stream is to end.
+    /// Returns the next text; None at the end of the stream.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(preface) = self.preface.take() {
             return Some(preface);
@@ -133,7 +135,7 @@ impl Stream {
             let text = if self.behind {
                 self.read_on().await?
             } else {
-                match timeout_at(self.comment_at, self.member.chunks.recv()).await {
+                match timeout_at(self.comment_at, self.subscription.chunks.recv()).await {
                     Ok(Ok(chunk)) => self.take(&chunk),
                     Ok(Err(RecvError::Lagged(_))) => self.lagged(),
                     Ok(Err(RecvError::Closed)) => return None,
@@ -146,14 +148,14 @@ impl Stream {
         }
     }
 
-    /// Says that the stream lives, and where it is.
+    /// Returns a comment, with the position if the client does not know it.
     fn comment(&mut self) -> Bytes {
         self.comment_at = Instant::now() + self.comment_every;
         if self.told == self.sent {
             return Bytes::from_static(b":\n\n");
         }
         self.told = self.sent;
-        format!(":\n{}", text::position(self.sent)).into()
+        format!(":\n{}", format::position(self.sent)).into()
     }
 
     fn take(&mut self, chunk: &Chunk) -> Bytes {
@@ -162,7 +164,7 @@ impl Stream {
             Some(Gap::Reloaded) => return self.resync(Reason::Reloaded),
             Some(Gap::TooMuch) if self.sent < chunk.to => return self.resync(Reason::TooMuch),
             None if self.sent < chunk.after => {
-                // The journal has it, and this chunk too.
+                // The journal has the events between, and this chunk's too.
                 self.behind = true;
                 self.live = false;
                 return Bytes::new();
@@ -170,12 +172,12 @@ impl Stream {
             Some(Gap::TooMuch) | None => {}
         }
         self.live = true;
-        let text = chunk.text(self.sent, &self.member.filter);
+        let text = chunk.text(self.sent, &self.subscription.filter);
         self.sent = self.sent.max(chunk.to);
         text
     }
 
-    /// Chunks came faster than they were sent: no matter while the journal was read.
+    /// Handles missed chunks, which is harmless while the stream reads the journal.
     fn lagged(&mut self) -> Bytes {
         if self.live {
             return self.resync(Reason::TooSlow);
@@ -185,25 +187,24 @@ impl Stream {
         Bytes::new()
     }
 
-    /// Goes on from the latest place that is known. It may be one that the journal told of, before
-    /// any chunk did.
+    /// Continues from the latest known position, which may come from the journal before any chunk has it.
     fn resync(&mut self, reason: Reason) -> Bytes {
         self.skip_chunks();
         self.behind = false;
         self.live = true;
         self.sent = match reason {
-            // What the client has is of no account any more.
+            // The position of the client has lost its meaning.
             Reason::Reloaded | Reason::NotInJournal | Reason::OtherEpoch => self.heard_of,
             Reason::TooSlow | Reason::TooMuch => self.sent.max(self.heard_of),
         };
         self.told = self.sent;
         count(&self.resyncs, reason);
-        text::resync(self.sent, reason).into()
+        format::resync(self.sent, reason).into()
     }
 
     fn skip_chunks(&mut self) {
         loop {
-            match self.member.chunks.try_recv() {
+            match self.subscription.chunks.try_recv() {
                 Ok(chunk) => self.heard_of = chunk.to,
                 Err(TryRecvError::Lagged(_)) => {}
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
@@ -211,9 +212,9 @@ impl Stream {
         }
     }
 
-    /// What comes next in the journal; None when the stream is to end.
+    /// Returns the next text from the journal; None at the end of the stream.
     async fn read_on(&mut self) -> Option<Bytes> {
-        if self.member.chunks.is_closed() {
+        if self.subscription.chunks.is_closed() {
             return None;
         }
         self.waits_since.get_or_insert_with(Instant::now);
@@ -221,7 +222,7 @@ impl Stream {
         let reading = self.reading.get_or_insert_with(begin);
         let answer = tokio::select! {
             answer = reading => answer,
-            () = self.member.stopped() => return None,
+            () = self.subscription.stopped() => return None,
             () = sleep_until(self.comment_at) => return Some(Bytes::new()),
         };
         self.reading = None;
@@ -232,12 +233,12 @@ impl Stream {
             Ok(Ok(Some(page))) => Some(self.take_page(&page)),
             Ok(Ok(None)) => Some(self.resync(Reason::NotInJournal)),
             Ok(Err(Error::Stopping)) | Err(_) => None,
-            // Nothing is lost by trying again.
+            // Retrying loses no events.
             Ok(Err(_)) => (!self.is_hopeless()).then(Bytes::new),
         }
     }
 
-    /// Whether the journal was away for too long, all the time that this stream has waited for it.
+    /// Whether the journal was unavailable for too long while this stream waited for it.
     fn is_hopeless(&self) -> bool {
         let waited = self.waits_since.map_or(Duration::ZERO, |since| since.elapsed());
         waited.min(self.journal.away_for()) >= AWAY * self.comment_every
@@ -246,14 +247,14 @@ impl Stream {
     fn take_page(&mut self, page: &Page) -> Bytes {
         let (mut text, mut taken) = (Vec::new(), 0);
         for published in page.batches() {
-            let batch = Place::of(published);
+            let batch = Position::of(published);
             if let BatchEvents::Events(events) = &published.happened {
                 let unsent = events.iter().filter(|event| batch.at(event.index) > self.sent);
-                let filter = self.member.filter;
+                let filter = self.subscription.filter;
                 let passes = |lease: &pool::Lease| filter.passes(lease.user.id, lease.token_id);
                 unsent
                     .filter(|event| passes(&event.lease))
-                    .for_each(|event| text::event(&mut text, batch, event));
+                    .for_each(|event| format::event(&mut text, batch, event));
             }
             self.sent = self.sent.max(batch);
             taken += 1;
@@ -264,7 +265,7 @@ impl Stream {
         if text.len() > MOST {
             return self.resync(Reason::TooMuch);
         }
-        // A page that was kept may end before the journal does.
+        // A cached page may end before the journal does.
         let more = page.full || self.sent < self.heard_of;
         self.behind = taken < page.batches().len() || (taken > 1 && more);
         let (_, least, most) = BATCHES;
@@ -284,21 +285,21 @@ mod tests {
     use tokio::sync::{Semaphore, broadcast};
 
     use super::*;
+    use crate::events::broadcaster::Broadcaster;
     use crate::events::filter::Filter;
-    use crate::events::lane::Lane;
 
     /// A stream that begins at version 5, of an engine that does not run.
     fn stream() -> Stream {
         let database = store::database(&"sqlite:unused".parse().unwrap(), Arc::new(SystemClock));
         let (engine, _) = engine::start(database, Wanted::default(), engine::Settings::default());
         let feed = broadcast::Sender::<Arc<EventBatch>>::new(1);
-        let lane = Lane::new(move || feed.subscribe(), 1);
-        Stream::new(Beginning {
-            member: lane.join(Filter::default()).unwrap(),
+        let broadcaster = Broadcaster::new(move || feed.subscribe(), 1);
+        Stream::new(NewStream {
+            subscription: broadcaster.join(Filter::default()).unwrap(),
             permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
             journal: Journal::new(engine),
             comment_every: Duration::from_secs(15),
-            now: Place::whole(1, 5),
+            now: Position::whole(1, 5),
             last: None,
             resyncs: Counters::default(),
         })
@@ -308,9 +309,9 @@ mod tests {
     async fn a_resync_goes_back_only_where_places_mean_something_else() {
         for (reason, to) in [(Reason::TooMuch, 7), (Reason::TooSlow, 7), (Reason::Reloaded, 5)] {
             let mut stream = stream();
-            // The journal had more than there were chunks of.
-            stream.sent = Place::whole(1, 7);
-            assert_eq!(stream.resync(reason), text::resync(Place::whole(1, to), reason));
+            // The journal was ahead of the chunks.
+            stream.sent = Position::whole(1, 7);
+            assert_eq!(stream.resync(reason), format::resync(Position::whole(1, to), reason));
         }
     }
 }

@@ -8,12 +8,13 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use super::asked::Asked;
-use super::chunk::{Chunk, Draft, Gap};
+use super::broadcaster::{Broadcaster, Subscription};
+use super::chunk::{Chunk, ChunkBuilder, Gap};
 use super::filter::Filter;
-use super::lane::{Lane, Member};
-use super::place::Place;
-use super::text;
+use super::format;
+use super::position::Position;
+use super::query::EventQuery;
+use crate::http::query::parse;
 
 const AT: Timestamp = Timestamp::from_micros(1_769_860_800_000_000);
 
@@ -61,7 +62,7 @@ fn ids(text: &[u8]) -> Vec<String> {
 fn events_say_what_happened() {
     let written = |event: &Event| {
         let mut text = Vec::new();
-        text::event(&mut text, Place::whole(3, 57), event);
+        format::event(&mut text, Position::whole(3, 57), event);
         String::from_utf8(text).unwrap()
     };
     let lease = lease("A \"b\"\nc", 1);
@@ -98,44 +99,44 @@ fn events_say_what_happened() {
 
 #[test]
 fn of_a_chunk_each_gets_what_it_has_not_and_is_about() {
-    let mut draft = Draft::default();
-    let batches = [Place::whole(1, 5), Place::whole(1, 7), Place::whole(1, 8)];
-    for place in batches {
-        draft.push(place, &started(0, "a"));
-        draft.push(place, &started(1, "b"));
-        draft.push(place, &started(3, "a"));
+    let mut builder = ChunkBuilder::default();
+    let batches = [Position::whole(1, 5), Position::whole(1, 7), Position::whole(1, 8)];
+    for position in batches {
+        builder.push(position, &started(0, "a"));
+        builder.push(position, &started(1, "b"));
+        builder.push(position, &started(3, "a"));
     }
-    draft.take_back(batches[2]);
-    let chunk = draft.finish(Place::whole(1, 4), Place::whole(1, 8), None);
-    assert!(draft.is_empty());
+    builder.take_back(batches[2]);
+    let chunk = builder.finish(Position::whole(1, 4), Position::whole(1, 8), None);
+    assert!(builder.is_empty());
     let sent = |sent, filter| ids(&chunk.text(sent, &filter));
     let all = Filter::default();
-    assert_eq!(sent(Place::whole(1, 4), all), ["5-0", "5-1", "5-3", "7-0", "7-1", "7-3"]);
-    assert_eq!(sent(Place::whole(1, 5).at(1), all), ["5-3", "7-0", "7-1", "7-3"]);
-    assert_eq!(sent(Place::whole(1, 6), all), ["7-0", "7-1", "7-3"]);
-    assert_eq!(sent(Place::whole(1, 7), all), [""; 0]);
-    assert_eq!(sent(Place::whole(1, 4), of_user("a")), ["5-0", "5-3", "7-0", "7-3"]);
-    assert_eq!(sent(Place::whole(1, 5), of_user("b")), ["7-1"]);
-    assert_eq!(sent(Place::whole(1, 4), of_user("c")), [""; 0]);
+    assert_eq!(sent(Position::whole(1, 4), all), ["5-0", "5-1", "5-3", "7-0", "7-1", "7-3"]);
+    assert_eq!(sent(Position::whole(1, 5).at(1), all), ["5-3", "7-0", "7-1", "7-3"]);
+    assert_eq!(sent(Position::whole(1, 6), all), ["7-0", "7-1", "7-3"]);
+    assert_eq!(sent(Position::whole(1, 7), all), [""; 0]);
+    assert_eq!(sent(Position::whole(1, 4), of_user("a")), ["5-0", "5-3", "7-0", "7-3"]);
+    assert_eq!(sent(Position::whole(1, 5), of_user("b")), ["7-1"]);
+    assert_eq!(sent(Position::whole(1, 4), of_user("c")), [""; 0]);
     let token = Some(TokenId(Uuid::from_u128(2 << 64)));
-    assert_eq!(sent(Place::whole(1, 4), Filter { user: None, token }), ["5-0", "7-0"]);
-    assert_eq!(sent(Place::whole(1, 4), Filter { token, ..of_user("b") }), [""; 0]);
+    assert_eq!(sent(Position::whole(1, 4), Filter { user: None, token }), ["5-0", "7-0"]);
+    assert_eq!(sent(Position::whole(1, 4), Filter { token, ..of_user("b") }), [""; 0]);
 }
 
 struct Bench {
     feed: broadcast::Sender<Arc<EventBatch>>,
-    lane: Arc<Lane>,
+    broadcaster: Arc<Broadcaster>,
 }
 
 impl Bench {
     fn new(bytes_per_second: usize) -> Self {
         let feed = broadcast::Sender::new(64);
         let sender = feed.clone();
-        Bench { feed, lane: Lane::new(move || sender.subscribe(), bytes_per_second) }
+        Bench { feed, broadcaster: Broadcaster::new(move || sender.subscribe(), bytes_per_second) }
     }
 
-    fn join(&self, filter: Filter) -> Member {
-        self.lane.join(filter).unwrap()
+    fn join(&self, filter: Filter) -> Subscription {
+        self.broadcaster.join(filter).unwrap()
     }
 
     fn send(&self, published: Arc<EventBatch>) {
@@ -143,30 +144,30 @@ impl Bench {
     }
 }
 
-async fn next(member: &mut Member) -> Arc<Chunk> {
-    let chunk = timeout(Duration::from_mins(1), member.chunks.recv()).await;
+async fn next(subscription: &mut Subscription) -> Arc<Chunk> {
+    let chunk = timeout(Duration::from_mins(1), subscription.chunks.recv()).await;
     chunk.expect("there is a chunk").unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_happens_after_a_rest_is_sent_at_once_and_then_once_a_tick() {
     let bench = Bench::new(1 << 30);
-    let mut member = bench.join(Filter::default());
+    let mut subscription = bench.join(Filter::default());
     let begun = Instant::now();
     bench.send(batch(5, &["a"]));
-    let first = next(&mut member).await;
-    assert_eq!((first.after, first.to), (Place::whole(1, 4), Place::whole(1, 5)));
+    let first = next(&mut subscription).await;
+    assert_eq!((first.after, first.to), (Position::whole(1, 4), Position::whole(1, 5)));
     assert_eq!(begun.elapsed(), Duration::ZERO);
     bench.send(batch(6, &["a"]));
     bench.send(batch(7, &["a", "b"]));
-    let second = next(&mut member).await;
-    assert_eq!((second.after, second.to), (first.to, Place::whole(1, 7)));
+    let second = next(&mut subscription).await;
+    assert_eq!((second.after, second.to), (first.to, Position::whole(1, 7)));
     assert_eq!(ids(&second.text(first.to, &Filter::default())), ["6-0", "7-0", "7-1"]);
     let tick = begun.elapsed();
     assert!((Duration::from_millis(10)..Duration::from_millis(15)).contains(&tick), "{tick:?}");
-    let _many: Vec<Member> = (0..999).map(|_| bench.join(Filter::default())).collect();
+    let _many: Vec<Subscription> = (0..999).map(|_| bench.join(Filter::default())).collect();
     bench.send(batch(8, &["a"]));
-    next(&mut member).await;
+    next(&mut subscription).await;
     let tick = begun.elapsed().saturating_sub(tick);
     assert!((Duration::from_millis(110)..Duration::from_millis(115)).contains(&tick), "{tick:?}");
 }
@@ -174,29 +175,29 @@ async fn what_happens_after_a_rest_is_sent_at_once_and_then_once_a_tick() {
 #[tokio::test(start_paused = true)]
 async fn a_large_chunk_does_not_wait() {
     let bench = Bench::new(1 << 30);
-    let mut member = bench.join(Filter::default());
+    let mut subscription = bench.join(Filter::default());
     let begun = Instant::now();
     for version in 1..=10 {
         bench.send(batch(version, &["a"; 200]));
     }
-    while next(&mut member).await.to < Place::whole(1, 10) {}
+    while next(&mut subscription).await.to < Position::whole(1, 10) {}
     assert!(begun.elapsed() < Duration::from_millis(20), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_what_somebody_wants_is_written() {
     let bench = Bench::new(1 << 30);
-    let mut member = bench.join(of_user("a"));
+    let mut subscription = bench.join(of_user("a"));
     let other = bench.join(of_user("b"));
     bench.send(batch(1, &["a", "b", "c"]));
-    let chunk = next(&mut member).await;
-    assert_eq!(ids(&chunk.text(Place::whole(1, 0), &Filter::default())), ["1-0", "1-1"]);
+    let chunk = next(&mut subscription).await;
+    assert_eq!(ids(&chunk.text(Position::whole(1, 0), &Filter::default())), ["1-0", "1-1"]);
     drop(other);
     let begun = Instant::now();
     bench.send(batch(2, &["b", "c"]));
-    let chunk = next(&mut member).await;
-    assert_eq!(chunk.to, Place::whole(1, 2), "the place moves on all the same");
-    assert!(chunk.text(Place::whole(1, 0), &Filter::default()).is_empty());
+    let chunk = next(&mut subscription).await;
+    assert_eq!(chunk.to, Position::whole(1, 2), "the position moves on all the same");
+    assert!(chunk.text(Position::whole(1, 0), &Filter::default()).is_empty());
     assert!(begun.elapsed() >= Duration::from_millis(900), "but not in a hurry");
 }
 
@@ -204,26 +205,26 @@ async fn only_what_somebody_wants_is_written() {
 async fn too_much_is_a_gap_and_no_more_than_one_a_second() {
     // So slow that what may be sent at once is all there is.
     let bench = Bench::new(1);
-    let mut member = bench.join(Filter::default());
+    let mut subscription = bench.join(Filter::default());
     bench.send(batch(1, &["a"]));
-    assert_eq!(next(&mut member).await.gap, None);
+    assert_eq!(next(&mut subscription).await.gap, None);
     let much = vec!["a"; 1_000];
     let begun = Instant::now();
     bench.send(batch(2, &["a"]));
     bench.send(batch(3, &much));
     bench.send(batch(4, &["a"]));
-    let before = next(&mut member).await;
-    assert_eq!((before.to, before.gap), (Place::whole(1, 2), None), "what was written goes out");
-    let gap = next(&mut member).await;
-    assert_eq!((gap.after, gap.to, gap.gap), (gap.to, Place::whole(1, 4), Some(Gap::TooMuch)));
+    let before = next(&mut subscription).await;
+    assert_eq!((before.to, before.gap), (Position::whole(1, 2), None), "what was written goes out");
+    let gap = next(&mut subscription).await;
+    assert_eq!((gap.after, gap.to, gap.gap), (gap.to, Position::whole(1, 4), Some(Gap::TooMuch)));
     assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
     bench.send(batch(5, &much));
     bench.send(batch(6, &["a"]));
-    let gap = next(&mut member).await;
-    assert_eq!((gap.to, gap.gap), (Place::whole(1, 6), Some(Gap::TooMuch)));
+    let gap = next(&mut subscription).await;
+    assert_eq!((gap.to, gap.gap), (Position::whole(1, 6), Some(Gap::TooMuch)));
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
     bench.send(batch(7, &["a"]));
-    let chunk = next(&mut member).await;
+    let chunk = next(&mut subscription).await;
     assert_eq!((chunk.after, chunk.gap), (gap.to, None));
     assert_eq!(ids(&chunk.text(gap.to, &Filter::default())), ["7-0"]);
 }
@@ -231,44 +232,44 @@ async fn too_much_is_a_gap_and_no_more_than_one_a_second() {
 #[tokio::test(start_paused = true)]
 async fn a_feed_that_was_not_followed_fast_enough_is_a_gap() {
     let bench = Bench::new(1 << 30);
-    let mut member = bench.join(Filter::default());
+    let mut subscription = bench.join(Filter::default());
     for version in 1..=100 {
         bench.send(batch(version, &["a"]));
     }
     // The feed keeps 64.
-    let gap = next(&mut member).await;
-    assert_eq!((gap.to, gap.gap), (Place::whole(1, 37), Some(Gap::TooMuch)));
-    let rest = next(&mut member).await;
-    assert_eq!((rest.after, rest.to, rest.gap), (gap.to, Place::whole(1, 100), None));
+    let gap = next(&mut subscription).await;
+    assert_eq!((gap.to, gap.gap), (Position::whole(1, 37), Some(Gap::TooMuch)));
+    let rest = next(&mut subscription).await;
+    assert_eq!((rest.after, rest.to, rest.gap), (gap.to, Position::whole(1, 100), None));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_feed_that_ran_away_during_a_rest_is_a_gap_up_to_where_it_is_taken_up() {
     let bench = Bench::new(1 << 30);
-    let mut member = bench.join(Filter::default());
+    let mut subscription = bench.join(Filter::default());
     bench.send(batch(1, &["a"]));
-    assert_eq!(next(&mut member).await.to, Place::whole(1, 1));
+    assert_eq!(next(&mut subscription).await.to, Position::whole(1, 1));
     tokio::time::advance(Duration::from_secs(2)).await;
     for version in 2..=100 {
         bench.send(batch(version, &["a"]));
     }
-    let gap = next(&mut member).await;
-    assert_eq!((gap.to, gap.gap), (Place::whole(1, 37), Some(Gap::TooMuch)));
-    let rest = next(&mut member).await;
-    assert_eq!((rest.after, rest.to, rest.gap), (gap.to, Place::whole(1, 100), None));
+    let gap = next(&mut subscription).await;
+    assert_eq!((gap.to, gap.gap), (Position::whole(1, 37), Some(Gap::TooMuch)));
+    let rest = next(&mut subscription).await;
+    assert_eq!((rest.after, rest.to, rest.gap), (gap.to, Position::whole(1, 100), None));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_taken_anew_is_a_gap_even_where_its_place_went_back() {
     let bench = Bench::new(1 << 30);
-    let mut member = bench.join(Filter::default());
+    let mut subscription = bench.join(Filter::default());
     bench.send(batch(9, &["a"]));
-    next(&mut member).await;
+    next(&mut subscription).await;
     bench.send(published(5, BatchEvents::Unknown));
-    let gap = next(&mut member).await;
-    assert_eq!((gap.to, gap.gap), (Place::whole(1, 5), Some(Gap::Reloaded)));
+    let gap = next(&mut subscription).await;
+    assert_eq!((gap.to, gap.gap), (Position::whole(1, 5), Some(Gap::Reloaded)));
     bench.send(batch(6, &["a"]));
-    assert_eq!(next(&mut member).await.after, gap.to);
+    assert_eq!(next(&mut subscription).await.after, gap.to);
 }
 
 #[tokio::test(start_paused = true)]
@@ -285,34 +286,37 @@ async fn the_feed_is_followed_only_while_there_are_streams() {
     }
     let mut three = bench.join(Filter::default());
     bench.send(batch(1, &["a"]));
-    assert_eq!(next(&mut three).await.to, Place::whole(1, 1));
-    bench.lane.stop();
+    assert_eq!(next(&mut three).await.to, Position::whole(1, 1));
+    bench.broadcaster.stop();
     assert!(three.chunks.recv().await.is_err());
-    assert!(bench.lane.join(Filter::default()).is_none());
+    assert!(bench.broadcaster.join(Filter::default()).is_none());
 }
 
 #[test]
 fn what_is_asked_for_is_read() {
-    let asked = |query: &str, header: Option<&str>| {
+    let parsed = |query: &str, header: Option<&str>| {
         let mut headers = HeaderMap::new();
         if let Some(header) = header {
             headers.insert("last-event-id", header.parse().unwrap());
         }
-        Asked::parse(query, &headers).ok()
+        parse::<EventQuery>(query).and_then(|query| query.with_header(&headers)).ok()
     };
-    let last = |last| Some(Asked { filter: Filter::default(), last: Some(last) });
-    assert_eq!(asked("", None), Some(Asked::default()));
-    assert_eq!(asked("last_event_id=1-2-3", None), last(Place::whole(1, 2).at(3)));
-    assert_eq!(asked("last_event_id=1-2-3", Some("1-5")), last(Place::whole(1, 5)));
-    assert_eq!(asked("last_event_id=1-2", Some("")), last(Place::whole(1, 2)));
+    let last = |last| Some(EventQuery { filter: Filter::default(), last: Some(last) });
+    assert_eq!(parsed("", None), Some(EventQuery::default()));
+    assert_eq!(parsed("last_event_id=1-2-3", None), last(Position::whole(1, 2).at(3)));
+    assert_eq!(parsed("last_event_id=1-2-3", Some("1-5")), last(Position::whole(1, 5)));
+    assert_eq!(parsed("last_event_id=1-2", Some("")), last(Position::whole(1, 2)));
     let id = "01234567-89ab-cdef-0123-456789abcdef";
     let filter = Filter { token: Some(TokenId(id.parse().unwrap())), ..of_user("A b") };
-    assert_eq!(asked(&format!("user=A+b&token_id={id}"), None), Some(Asked { filter, last: None }));
+    assert_eq!(
+        parsed(&format!("user=A+b&token_id={id}"), None),
+        Some(EventQuery { filter, last: None })
+    );
     for query in ["user=", "user=%", "token_id=1", "token_id=", "last_event_id=x", "other=1", "x"] {
-        assert_eq!(asked(query, None), None, "{query}");
+        assert_eq!(parsed(query, None), None, "{query}");
     }
     for query in ["user=a&user=a", &format!("token_id={id}&user=b&token_id={id}")] {
-        assert_eq!(asked(query, None), None, "{query}");
+        assert_eq!(parsed(query, None), None, "{query}");
     }
-    assert_eq!(asked("", Some("1-2-3-4")), None);
+    assert_eq!(parsed("", Some("1-2-3-4")), None);
 }

@@ -1,28 +1,28 @@
-//! A thread that writes the metrics down, which takes long where the process has many files open.
+//! The thread that encodes metrics, which takes long if the process has many files open.
 //!
-//! It is started with the server: tokio's threads for blocking work are started on demand, and where
-//! the system refuses one, the work and its permits are never seen again.
+//! It is started with the server: tokio starts threads for blocking work on demand, and if the system
+//! refuses one, the work and its permits are lost.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::app::App;
+use super::Metrics;
 
 type Job = Box<dyn FnOnce() + Send>;
 
 pub(super) struct Encoder(mpsc::Sender<Job>);
 
 impl Encoder {
-    /// Starts the thread; None where the system refuses it. The thread ends when this is dropped.
+    /// Starts the thread; None if the system refuses it. The thread ends when this is dropped.
     pub(super) fn start() -> Option<Self> {
         let (sender, jobs) = mpsc::channel::<Job>();
         let work = move || {
             for job in jobs {
                 if catch_unwind(AssertUnwindSafe(job)).is_err() {
-                    tracing::error!("the thread that writes the metrics down panicked");
+                    tracing::error!("the thread that encodes metrics panicked");
                 }
             }
         };
@@ -31,18 +31,18 @@ impl Encoder {
     }
 }
 
-/// All metrics, as text. The permit is kept until they are written down, even if the client leaves.
-pub(super) async fn encode(app: &App, turn: OwnedSemaphorePermit) -> Option<String> {
-    let Some(Encoder(jobs)) = &app.metrics.encoder else {
-        return app.metrics.encode().ok();
+/// Returns all metrics as text. The permit is held until they are encoded, even if the client leaves.
+pub(super) async fn encode(metrics: Arc<Metrics>, turn: OwnedSemaphorePermit) -> Option<String> {
+    let Some(Encoder(jobs)) = &metrics.encoder else {
+        return metrics.encode().ok();
     };
-    let (reply, answer) = oneshot::channel();
-    let of = App::clone(app);
+    let (reply, text) = oneshot::channel();
+    let of = Arc::clone(&metrics);
     let job: Job = Box::new(move || {
         let _turn = turn;
         // The client may have left.
-        let _ = reply.send(of.metrics.encode());
+        let _ = reply.send(of.encode());
     });
     jobs.send(job).ok()?;
-    answer.await.ok()?.ok()
+    text.await.ok()?.ok()
 }

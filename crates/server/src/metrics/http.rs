@@ -1,3 +1,5 @@
+//! Counters and response times of HTTP requests.
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -9,10 +11,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Unit;
 
-/// What stands for all that is not in a list.
+/// Label for values that are not in a list.
 const OTHER: &str = "other";
 
-/// A method is whatever the client says, so only these are shown anywhere.
+/// Methods that are counted by name. Clients may send any text as a method.
 pub(crate) const METHODS: [Method; 7] = [
     Method::GET,
     Method::POST,
@@ -23,27 +25,22 @@ pub(crate) const METHODS: [Method; 7] = [
     Method::OPTIONS,
 ];
 
-/// Those that the server answers with.
+/// Statuses that the server sends.
 const STATUSES: [u16; 18] =
     [200, 202, 304, 400, 403, 404, 405, 408, 409, 413, 415, 421, 422, 500, 501, 503, 504, 505];
 
-/// Upper bounds of how long answers take, in microseconds.
+/// Upper bounds of the response times, in microseconds.
 const MICROS: [u64; 13] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 10_000_000,
 ];
 
-/// Counts answers by route, method and status. Every request passes here, so all that there can be
-/// is laid out beforehand, and an answer costs three additions: no lock, no memory.
+/// Counts responses by route, method and status. Every request passes here, so all possible counters
+/// exist from the start, and a response costs three additions: no lock, no allocation.
 pub(crate) struct Http {
-    paths: matchit::Router<usize>,
-    /// In the order of the templates, and at the end the one for all other paths.
+    /// In the order of the routes, and the last one for unknown paths.
     routes: Vec<Counts>,
 }
-
-/// A route of [`Http`].
-#[derive(Clone, Copy)]
-pub(crate) struct Route(usize);
 
 struct Counts {
     template: &'static str,
@@ -60,38 +57,15 @@ impl Counts {
 }
 
 impl Http {
-    /// For the routes with these templates.
-    pub(crate) fn new(templates: impl Iterator<Item = &'static str>) -> Self {
-        let mut paths = matchit::Router::new();
-        let mut routes = Vec::new();
-        for template in templates {
-            paths.insert(template, routes.len()).expect("axum takes these templates, too");
-            routes.push(Counts::new(template));
-        }
-        routes.push(Counts::new(OTHER));
-        Http { paths, routes }
+    pub(crate) fn new(templates: &[&'static str]) -> Self {
+        let routes = templates.iter().copied().chain([OTHER]).map(Counts::new).collect();
+        Http { routes }
     }
 
-    /// Where a path leads.
-    pub(crate) fn route(&self, path: &str) -> Route {
-        // Most have no id in their path, and comparing texts costs a tenth of the tree.
-        let plain = self.routes.iter().position(|route| route.template == path);
-        let place = plain.or_else(|| self.paths.at(path).ok().map(|found| *found.value));
-        Route(place.unwrap_or(self.routes.len() - 1))
-    }
-
-    pub(crate) fn is_known(&self, route: Route) -> bool {
-        route.0 < self.routes.len() - 1
-    }
-
-    /// The template of the paths that lead there; None where those lead nowhere.
-    pub(crate) fn template(&self, route: Route) -> Option<&'static str> {
-        self.is_known(route).then(|| self.routes[route.0].template)
-    }
-
-    pub(crate) fn count(&self, route: Route, method: usize, status: StatusCode, took: Duration) {
-        let counts = &self.routes[route.0];
-        let status = place_in(&STATUSES, &status.as_u16());
+    /// Counts a response of the route with this index.
+    pub(crate) fn count(&self, route: usize, method: usize, status: StatusCode, took: Duration) {
+        let counts = &self.routes[route.min(self.routes.len() - 1)];
+        let status = index_of(&STATUSES, &status.as_u16());
         counts.answers[method][status].fetch_add(1, Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = MICROS.iter().position(|bound| micros <= *bound).unwrap_or(MICROS.len());
@@ -106,7 +80,7 @@ impl Http {
                 let statuses = STATUSES.iter().map(u16::to_string).chain([OTHER.to_owned()]);
                 for (status, count) in statuses.zip(answers) {
                     let count = count.load(Relaxed);
-                    // Most of what is possible never occurs.
+                    // Most combinations never occur.
                     if count > 0 {
                         let labels =
                             [("route", *template), ("method", method), ("status", &status)];
@@ -133,13 +107,13 @@ impl Http {
     }
 }
 
-/// The place of a method among those that are told apart.
+/// Index of a method by which responses are counted.
 pub(crate) fn method(method: &Method) -> usize {
-    place_in(&METHODS, method)
+    index_of(&METHODS, method)
 }
 
-/// The item's place in the list; the one after it where it is not in there.
-fn place_in<T: PartialEq>(list: &[T], item: &T) -> usize {
+/// Index of the item in the list; the length of the list if it is not in there.
+fn index_of<T: PartialEq>(list: &[T], item: &T) -> usize {
     list.iter().position(|listed| listed == item).unwrap_or(list.len())
 }
 
@@ -155,10 +129,10 @@ impl fmt::Debug for Http {
 
 impl Collector for Http {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Requests that were answered.";
+        let help = "Responses.";
         let kind = MetricType::Counter;
         self.encode_answers(&mut encoder.encode_descriptor("http_requests", help, None, kind)?)?;
-        let (name, help) = ("http_request_duration", "How long it took until answers began.");
+        let (name, help) = ("http_request_duration", "Time until responses began.");
         let (unit, kind) = (Some(&Unit::Seconds), MetricType::Histogram);
         self.encode_times(&mut encoder.encode_descriptor(name, help, unit, kind)?)
     }
@@ -172,13 +146,14 @@ mod tests {
     #[test]
     fn every_problem_has_its_status() {
         for code in Code::ALL {
-            assert!(STATUSES.contains(&code.status().as_u16()), "{code:?}");
+            assert!(STATUSES.contains(&code.status()), "{code:?}");
         }
     }
 
     #[test]
     fn what_is_described_is_told_apart() {
-        let document = serde_json::to_value(crate::routes::routes().into_openapi()).unwrap();
+        let document = include_str!("../../../../docs/openapi.json");
+        let document: serde_json::Value = serde_json::from_str(document).unwrap();
         for (path, operations) in document["paths"].as_object().unwrap() {
             for (method, operation) in operations.as_object().unwrap() {
                 let known = METHODS.iter().any(|known| known.as_str().eq_ignore_ascii_case(method));

@@ -1,83 +1,68 @@
-//! Members that problems of some codes have besides those of every problem. Answers and the document's
-//! schemas are both made from these types.
+//! Members of their own that problems of some codes have. Responses and schemas use these types.
 
 use serde::Serialize;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::Code;
-use crate::answer::Time;
-use crate::lease_row::Current;
-use crate::openapi::words;
+use crate::json::lease::Current;
+use crate::json::time::Time;
+use wire::Code;
 
 /// Members of the problems of one code.
 pub(crate) trait Members: Serialize {
     const CODE: Code;
 }
 
-/// Types named like the code that they belong to.
+/// Types with the names of their codes.
 macro_rules! members {
     ($($(#[$about:meta])* $code:ident $(<$life:lifetime>)? { $($fields:tt)* })*) => {
         $(
             $(#[$about])*
-            #[derive(Serialize, ToSchema)]
+            #[derive(Serialize)]
             pub(crate) struct $code $(<$life>)? { $($fields)* }
 
             impl $(<$life>)? Members for $code $(<$life>)? {
                 const CODE: Code = Code::$code;
             }
         )*
-
-        impl Code {
-            /// Whether problems of this code have members of their own.
-            pub(crate) const fn has_members(self) -> bool {
-                matches!(self, $(Code::$code)|*)
-            }
-        }
     };
 }
 
 members! {
-    /// The token is not held by the lease or user that the request names.
-    HeldOtherwise<'a> {
-        /// The lease that holds the token; null when none does.
-        #[schema(required = true)]
+    /// The lease or user that the request names does not hold the token.
+    HolderMismatch<'a> {
+        /// Lease that holds the token, or null.
         pub(crate) current: Option<Current<'a>>,
     }
 
     /// The lease has ended.
     LeaseOver {
         pub(crate) ended_at: Time,
-        #[schema(value_type = words::EndReason)]
         pub(crate) end_reason: &'static str,
-        /// The lease for which it was evicted, or null.
-        #[schema(required = true)]
+        /// Lease for which it was evicted, or null.
         pub(crate) evicted_by: Option<Uuid>,
     }
 
     /// The lease can't be renewed beyond its deadline.
     RenewalLimit {
-        /// The lease's deadline, which stays as it is.
+        /// Deadline of the lease, which stays.
         pub(crate) expires_at: Time,
     }
 
-    /// The user has as many leases as the policy allows.
+    /// The user has the maximum number of leases.
     UserLimit {
-        /// Maximum number of leases of one user at the same time.
-        #[schema(minimum = 1)]
+        /// Maximum number of running leases per user.
         pub(crate) max_per_user: u32,
     }
 
     /// The ticket has become a lease.
     TicketServed {
-        /// The lease, whose id is the ticket's.
+        /// Id of the lease, which is the ticket's.
         pub(crate) lease_id: Uuid,
     }
 
     /// All tokens are in use.
     PoolFull {
         /// Position of the request in the queue, from 1.
-        #[schema(minimum = 1)]
         pub(crate) position: usize,
     }
 }

@@ -14,7 +14,7 @@ async fn a_token_is_released_on_conditions(db: TestDb) {
     let token = server.ids("/api/tokens").await[0].clone();
     let path = format!("/api/tokens/release/{token}");
     let answer = server.post_json(&path, &json!({ "if_user": "a" })).await;
-    answer.problem(409, "held-otherwise");
+    answer.problem(409, "holder-mismatch");
     assert_eq!(answer.json()["current"], Value::Null);
 
     let held = server.allocate("a").await;
@@ -25,7 +25,7 @@ async fn a_token_is_released_on_conditions(db: TestDb) {
         json!({ "lease_id": UNUSED_ID, "if_user": "a" }),
     ] {
         let answer = server.post_json(&path, &condition).await;
-        answer.problem(409, "held-otherwise");
+        answer.problem(409, "holder-mismatch");
         let current = json!({
             "lease_id": held["lease_id"],
             "user": "a",

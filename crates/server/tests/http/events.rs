@@ -212,7 +212,7 @@ async fn invalid_filters_are_rejected(db: TestDb) {
         ("token_id=1", "token_id must be"),
         ("last_event_id=1", "last_event_id must be"),
         ("last_event_id=1-2-3-4", "last_event_id must be"),
-        ("user=a&user=a", "user may be given once only"),
+        ("user=a&user=a", "user may be given only once"),
         ("since=1-2", "Known parameters: user, token_id, last_event_id."),
         ("User=a", "Did you mean user?"),
     ] {
@@ -236,7 +236,7 @@ async fn cross_origin_streams_are_rejected(db: TestDb) {
     for path in ["/api/events", "//api/events/"] {
         for site in ["cross-site", "same-site"] {
             let request = server.request(Method::GET, path).header("sec-fetch-site", site);
-            Answer::to(request).await.problem(403, "foreign-page");
+            Answer::to(request).await.problem(403, "cross-origin");
         }
         let request = server.request(Method::GET, path).header("sec-fetch-site", "same-origin");
         Follower::to(request).await;

@@ -184,7 +184,7 @@ async fn a_stale_release_ends_no_other_lease(db: TestDb) {
     let token = text(&stale["token_id"]);
     let path = format!("/api/tokens/release/{token}");
     let stale_id = json!({ "lease_id": stale["lease_id"] });
-    server.post_json(&path, &stale_id).await.problem(409, "held-otherwise");
+    server.post_json(&path, &stale_id).await.problem(409, "holder-mismatch");
     let after = server.get("/api/tokens").await;
     assert_eq!(
         (after.text, after.headers["etag"].clone()),

@@ -234,7 +234,7 @@ async fn the_format_is_negotiated(db: TestDb) {
     }
     // The origin check applies here, too.
     let foreign = server.request(Method::GET, "/metrics").header("host", "rebound.example");
-    Answer::to(foreign).await.problem(421, "wrong-host");
+    Answer::to(foreign).await.problem(421, "host-not-allowed");
 }
 
 #[on_both]

@@ -38,7 +38,7 @@ async fn a_cross_origin_request_changes_nothing(db: TestDb) {
         &[("origin", &format!("http://{}", server.address)), ("sec-fetch-site", "cross-site")],
     ] {
         for answer in write_as(&server, &id, headers).await {
-            answer.problem(403, "foreign-page");
+            answer.problem(403, "cross-origin");
             assert_eq!(answer.header("access-control-allow-origin"), "");
         }
         // The browser sends reads, but hides the answer from the page.
@@ -51,7 +51,7 @@ async fn a_cross_origin_request_changes_nothing(db: TestDb) {
     let asks = asks.header("origin", "https://evil.example");
     Answer::to(asks.header("access-control-request-method", "DELETE"))
         .await
-        .problem(403, "foreign-page");
+        .problem(403, "cross-origin");
     assert_eq!(server.get("/api/tokens").await.text, before);
 }
 
@@ -78,11 +78,11 @@ async fn an_unknown_host_is_rejected(db: TestDb) {
     let before = server.get("/api/tokens").await.text;
     for host in ["evil.example", "evil.example:4000", "localhost.evil.example", "127.0.0.2", ""] {
         for answer in write_as(&server, &id, &[("host", host)]).await {
-            answer.problem(421, "wrong-host");
+            answer.problem(421, "host-not-allowed");
         }
         for path in ["/api/tokens", "/metrics", "/nowhere"] {
             let request = server.request(Method::GET, path).header("host", host);
-            Answer::to(request).await.problem(421, "wrong-host");
+            Answer::to(request).await.problem(421, "host-not-allowed");
         }
     }
     let without = crate::raw::exchange(server.address, "GET /api/tokens HTTP/1.0\r\n\r\n").await;
@@ -105,7 +105,7 @@ async fn allowed_hosts_are_accepted(db: TestDb) {
         let get = |host: &str| Answer::to(client.get(format!("http://{host}:{port}/api/tokens")));
         assert_eq!(get("tokens.test").await.status, 200);
         assert_eq!(get("127.0.0.1").await.status, 200);
-        get("evil.test").await.problem(421, "wrong-host");
+        get("evil.test").await.problem(421, "host-not-allowed");
     }
 }
 
@@ -122,7 +122,7 @@ async fn probes_and_scrapers_use_addresses(db: TestDb) {
     for path in ["/health/live", "/health/ready"] {
         assert_eq!(Answer::to(get(path, "pod.test")).await.status, 200, "{path}");
     }
-    Answer::to(get("/metrics", "pod.test")).await.problem(421, "wrong-host");
+    Answer::to(get("/metrics", "pod.test")).await.problem(421, "host-not-allowed");
 }
 
 #[on_both]
@@ -132,17 +132,17 @@ async fn names_of_remote_addresses_have_to_be_allowed(db: TestDb) {
     // A DNS rebinding attack: a page's name resolves to the server's address.
     let rebound = [("host", "evil.example:4000"), ("origin", "http://evil.example:4000")];
     for answer in write_as(&server, &id, &rebound).await {
-        let detail = answer.problem(421, "wrong-host");
+        let detail = answer.problem(421, "host-not-allowed");
         assert!(detail.contains("--allowed-host"), "{detail}");
     }
     let values = server.request(Method::GET, "/api/tokens").header("host", "evil.example:4000");
-    Answer::to(values).await.problem(421, "wrong-host");
+    Answer::to(values).await.problem(421, "host-not-allowed");
     for answer in write_as(&server, &id, &[("host", "10.1.2.3:4000")]).await {
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
     let foreign = [("host", "10.1.2.3:4000"), ("origin", "https://evil.example")];
     for answer in write_as(&server, &id, &foreign).await {
-        answer.problem(403, "foreign-page");
+        answer.problem(403, "cross-origin");
     }
 }
 
@@ -180,6 +180,6 @@ async fn values_are_not_cached_and_not_sniffed(db: TestDb) {
     // Cross-origin pages read nothing, and can't start searches either.
     for path in ["/api/leases", "/api/leases?format=csv", &format!("/api/tokens/{token}/history")] {
         let request = server.request(Method::GET, path).header("sec-fetch-site", "cross-site");
-        Answer::to(request).await.problem(403, "foreign-page");
+        Answer::to(request).await.problem(403, "cross-origin");
     }
 }

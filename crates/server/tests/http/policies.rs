@@ -195,7 +195,7 @@ async fn new_routes_follow_the_same_rules(db: TestDb) {
         (Method::POST, format!("/api/leases/{id}/renew")),
     ] {
         let foreign = server.request(method, &path).header("origin", "https://evil.example");
-        Answer::to(foreign).await.problem(403, "foreign-page");
+        Answer::to(foreign).await.problem(403, "cross-origin");
     }
     assert_eq!(server.active().await, 1);
 }

@@ -184,7 +184,7 @@ async fn invalid_searches_are_rejected(db: TestDb) {
         ),
         ("user_id=a", "Unknown parameter \"user_id\"."),
         ("user=", "user must not be empty."),
-        ("user=a&user=b", "user may be given once only."),
+        ("user=a&user=b", "user may be given only once."),
         ("token_id=1", "token_id must be a token's id, a UUID as in"),
         ("status=over", "status must be running or ended."),
         (
@@ -196,11 +196,11 @@ async fn invalid_searches_are_rejected(db: TestDb) {
         ("at=now", "at must be a time with its offset"),
         ("limit=0", "limit must be a whole number from 1 to 1000."),
         ("limit=1001", "limit must be a whole number from 1 to 1000."),
-        ("after=7", "after must be what an earlier answer gave in next."),
+        ("after=7", "after must be a cursor from next."),
         ("format=xml", "format must be json or csv."),
         ("user=%zz", "\"user\" is malformed"),
-        ("status=running&end_reason=expired", "end_reason can't be asked for together with"),
-        ("limit=5&format=csv", "limit must be left out here"),
+        ("status=running&end_reason=expired", "end_reason can't be combined with"),
+        ("limit=5&format=csv", "limit must be left out"),
     ] {
         let detail =
             server.get(&format!("/api/leases?{query}")).await.problem(400, "invalid-parameter");

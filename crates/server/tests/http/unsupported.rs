@@ -26,7 +26,7 @@ async fn unsupported_members_are_rejected(db: TestDb) {
         for answer in [as_json, as_form] {
             let detail = answer.problem(400, "invalid-parameter");
             assert!(
-                detail.contains(&format!("can't fulfil {name}, so nothing was done")),
+                detail.contains(&format!("{name} is not supported. Nothing was changed")),
                 "{detail}"
             );
             assert!(detail.contains(says), "{detail}");

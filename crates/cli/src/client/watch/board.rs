@@ -1,26 +1,28 @@
-//! What is known of a pool that is watched, and how that looks on a screen.
+//! State of a watched pool, and its picture on the screen.
 
 use std::collections::{HashMap, VecDeque};
 
 use anstyle::Style;
 use jiff::{SignedDuration, Timestamp};
+use pool::EndReason;
 use store::MAX_POOL_SIZE;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::term::format::count;
 use crate::term::harmless;
-use client::{EventKind, Lease, LeaseEvent, PoolView};
+use client::{EventKind, LeaseEvent};
+use wire::{Lease, LeaseRenewed, Pool};
+
+use crate::client::pool::usage;
 
 use crate::term::format::{ago, left, span, until};
 use crate::term::output::{BAD, GOOD, PLAIN, QUIET, STRONG, left_style, paint, status_style};
 use crate::term::table::{Cell, Table, Yields, cut};
 
-/// How many events are kept.
+/// Maximum number of events kept.
 const EVENTS: usize = 100;
 
-/// The server's time, as far as its answers and events tell it: they come to the second, or late,
-/// but never early.
+/// Server's time, from replies and events: they are to the second or late, but never early.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     at: Timestamp,
@@ -28,59 +30,59 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that goes on from a time.
+    /// Starts a clock.
     pub fn at(at: Timestamp) -> Self {
         Clock { at, since: Instant::now() }
     }
 
-    /// What time it is.
     pub fn now(&self) -> Timestamp {
         let elapsed = SignedDuration::try_from(self.since.elapsed()).unwrap_or_default();
         self.at.checked_add(elapsed).unwrap_or(self.at)
     }
 
-    /// Learns that it is at least that late.
+    /// Moves the clock forward to a time.
     pub fn learn(&mut self, at: Timestamp) {
         if at > self.now() {
             *self = Clock::at(at);
         }
     }
 
-    /// Learns from an event, which has happened.
+    /// Moves the clock forward to the time of an event.
     pub fn not_before(&mut self, event: &LeaseEvent) {
-        self.learn(event.ended_at.unwrap_or(event.started_at));
+        self.learn(event.ended_at.unwrap_or(event.lease.started_at.0));
     }
 
-    /// When something happened that was told just now.
+    /// Returns the time of an event that just arrived.
     pub fn of(&self, event: &LeaseEvent) -> Timestamp {
         match event.kind {
-            EventKind::Started => event.started_at,
+            EventKind::Started => event.lease.started_at.0,
             EventKind::Renewed => self.now(),
             EventKind::Ended => event.ended_at.unwrap_or_else(|| self.now()),
         }
     }
 }
 
-/// What happened, in a word.
-pub fn word(event: &LeaseEvent) -> &'static str {
-    match (event.kind, event.reason.as_deref()) {
-        (EventKind::Started, _) => "started",
-        (EventKind::Renewed, _) => "renewed",
-        (_, Some("released")) => "released",
-        (_, Some("expired")) => "expired",
-        (_, Some("evicted")) => "evicted",
-        (_, Some("cleared")) => "cleared",
-        _ => "ended",
+/// Returns the word for an event: its kind, or the end reason.
+pub fn word(event: &LeaseEvent) -> &str {
+    match event.kind {
+        EventKind::Started => "started",
+        EventKind::Renewed => "renewed",
+        EventKind::Ended => event.reason.as_deref().unwrap_or("ended"),
     }
 }
 
-/// How the connection is.
+/// Words of the counted events.
+fn counted() -> impl Iterator<Item = &'static str> {
+    std::iter::once("started").chain(EndReason::WORDS)
+}
+
+/// State of the connection.
 enum Link {
-    /// What is shown is being read.
+    /// The state is being read.
     Opening,
-    /// What is shown is how it is.
+    /// The state is current.
     Live,
-    /// What is shown is how it was.
+    /// The state is old.
     Lost { since: Instant, why: String },
 }
 
@@ -94,52 +96,48 @@ struct Held {
 
 struct Event {
     at: Timestamp,
-    word: &'static str,
+    word: String,
     user: String,
     token: Uuid,
     lease: Uuid,
 }
 
-/// What is known.
+/// State of a watched pool.
 pub struct Board {
     title: String,
-    pool: PoolView,
+    pool: Pool,
     pub clock: Clock,
-    /// The tokens' numbers, where the pool is not too large for that.
+    /// Numbers of the tokens, unless the pool is too large.
     numbers: HashMap<Uuid, u64>,
     link: Link,
     held: HashMap<Uuid, Held>,
     events: VecDeque<Event>,
-    /// How often each of [`COUNTED`] happened.
-    counts: [usize; COUNTED.len()],
+    /// Number of started leases, and of ended ones by [`EndReason::WORDS`].
+    counts: [u64; 1 + EndReason::WORDS.len()],
 }
 
-const COUNTED: [&str; 5] = ["started", "released", "expired", "evicted", "cleared"];
-
 impl Board {
-    /// A board that knows how full the pool is.
-    pub fn new(title: String, pool: PoolView, clock: Clock, numbers: HashMap<Uuid, u64>) -> Self {
+    pub fn new(title: String, pool: Pool, clock: Clock, numbers: HashMap<Uuid, u64>) -> Self {
         let (link, held) = (Link::Opening, HashMap::new());
-        let (events, counts) = (VecDeque::new(), [0; 5]);
+        let (events, counts) = (VecDeque::new(), [0; 1 + EndReason::WORDS.len()]);
         Board { title, pool, clock, numbers, link, held, events, counts }
     }
 
-    /// Learns how full the pool is.
-    pub fn fill(&mut self, pool: PoolView) {
+    pub fn fill(&mut self, pool: Pool) {
         self.pool = pool;
     }
 
-    /// Learns all leases that run.
+    /// Replaces the running leases.
     pub fn load(&mut self, leases: Vec<Lease>) {
         self.held = leases.into_iter().map(|lease| (lease.token_id, Held::from(lease))).collect();
     }
 
-    /// What is known is how it is from now on.
+    /// Marks the state as current.
     pub fn live(&mut self) {
         self.link = Link::Live;
     }
 
-    /// What is known is how it was.
+    /// Marks the state as old.
     pub fn lost(&mut self, why: String) {
         let since = match self.link {
             Link::Lost { since, .. } => since,
@@ -148,33 +146,35 @@ impl Board {
         self.link = Link::Lost { since, why };
     }
 
-    /// Learns what happened. What it knows already does no harm.
+    /// Applies an event. Idempotent, except for the counts.
     pub fn tell(&mut self, event: LeaseEvent) {
         self.clock.not_before(&event);
-        let word = word(&event);
-        if let Some(counted) = COUNTED.iter().position(|counted| *counted == word) {
+        let word = word(&event).to_owned();
+        if let Some(counted) = counted().position(|counted| counted == word) {
             self.counts[counted] += 1;
         }
-        let (at, user) = (self.clock.of(&event), event.user.clone());
+        let (at, user) = (self.clock.of(&event), event.lease.user.to_string());
         self.events.push_front(Event {
             at,
             word,
             user,
-            token: event.token_id,
-            lease: event.lease_id,
+            token: event.lease.token_id,
+            lease: event.lease.lease_id,
         });
         self.events.truncate(EVENTS);
-        let known = self.held.get(&event.token_id).map_or(i64::MIN, |held| held.fence);
+        let known = self.held.get(&event.lease.token_id).map_or(i64::MIN, |held| held.fence);
         if event.kind == EventKind::Ended {
-            if known == event.fence {
-                self.held.remove(&event.token_id);
+            if known == event.lease.fence {
+                self.held.remove(&event.lease.token_id);
             }
-        } else if known <= event.fence && (known > i64::MIN || self.held.len() < MAX_POOL_SIZE) {
-            self.held.insert(event.token_id, Held::from(event));
+        } else if known <= event.lease.fence
+            && (known > i64::MIN || self.held.len() < MAX_POOL_SIZE)
+        {
+            self.held.insert(event.lease.token_id, Held::from(event.lease));
         }
     }
 
-    /// The lines of a screen.
+    /// Returns the lines of the screen.
     pub fn lines(&self, width: usize, height: usize) -> Vec<String> {
         // Some terminals erase the last character of a line that is full.
         let width = width.saturating_sub(1);
@@ -207,21 +207,19 @@ impl Board {
     }
 
     fn fullness(&self, width: usize) -> String {
-        let PoolView { size, active, available, waiting, .. } = self.pool;
-        let size = count(size, "token");
-        let text = format!("{active} of {size} held, {available} free, {waiting} waiting");
+        let text = usage(&self.pool);
         let was = if matches!(self.link, Link::Lost { .. }) { "  (as it was)" } else { "" };
         spans(&[(PLAIN, &text), (QUIET, was)], width)
     }
 
-    /// Who has what, those first that end first.
+    /// Lists the running leases, first the one that ends first.
     fn table(&self, width: usize, height: usize) -> Vec<String> {
         if self.held.is_empty() {
-            return vec![spans(&[(QUIET, "Nobody has a token.")], width)];
+            return vec![spans(&[(QUIET, "No token is in use.")], width)];
         }
         let mut held: Vec<_> = self.held.iter().collect();
         held.sort_unstable_by_key(|(_, held)| (held.expires, held.fence));
-        // A line is the header's, and one may have to say how many more there are.
+        // One line is the header, and one may be the number of further leases.
         let shown = if held.len() < height { held.len() } else { height.saturating_sub(2) };
         let mut table = Table::new([
             ("USER", Yields::Cuts),
@@ -253,10 +251,10 @@ impl Board {
     }
 
     fn happened(&self, width: usize) -> String {
-        let counts = COUNTED.iter().zip(self.counts).filter(|(_, count)| *count > 0);
+        let counts = counted().zip(self.counts).filter(|(_, count)| *count > 0);
         let counts: Vec<_> = counts.map(|(what, count)| format!("{count} {what}")).collect();
         let counts = if counts.is_empty() { "nothing yet".to_owned() } else { counts.join(", ") };
-        spans(&[(QUIET, "Since you watch: "), (PLAIN, &counts)], width)
+        spans(&[(QUIET, "Since the start: "), (PLAIN, &counts)], width)
     }
 
     fn latest(&self, width: usize, height: usize) -> Vec<String> {
@@ -271,13 +269,13 @@ impl Board {
         for event in self.events.iter().take(height) {
             table.row([
                 steady(&ago(now, event.at)).into(),
-                Cell::styled(status_style(event.word), event.word),
+                Cell::styled(status_style(&event.word), &event.word),
                 (&event.user).into(),
                 event.token.to_string().into(),
                 Cell::styled(QUIET, event.lease.to_string()),
             ]);
         }
-        // Without the empty header.
+        // Without the header, which is empty.
         table.lines(Some(width)).split_off(1)
     }
 }
@@ -285,23 +283,25 @@ impl Board {
 impl From<Lease> for Held {
     fn from(lease: Lease) -> Self {
         let Lease { lease_id, user, fence, started_at, expires_at, .. } = lease;
-        Held { lease: lease_id, user, fence, started: started_at, expires: expires_at }
+        let (started, expires) = (started_at.0, expires_at.0);
+        Held { lease: lease_id, user: user.to_string(), fence, started, expires }
     }
 }
 
-impl From<LeaseEvent> for Held {
-    fn from(event: LeaseEvent) -> Self {
-        let LeaseEvent { lease_id, user, fence, started_at, expires_at, .. } = event;
-        Held { lease: lease_id, user, fence, started: started_at, expires: expires_at }
+impl From<LeaseRenewed> for Held {
+    fn from(lease: LeaseRenewed) -> Self {
+        let LeaseRenewed { lease_id, user, fence, started_at, expires_at, .. } = lease;
+        let (started, expires) = (started_at.0, expires_at.0);
+        Held { lease: lease_id, user: user.to_string(), fence, started, expires }
     }
 }
 
-/// A relative time, as wide as most, so that columns don't move with it.
+/// Pads a relative time, so that columns keep their width.
 fn steady(time: &str) -> String {
     format!("{time:10}")
 }
 
-/// Pieces of a line, cut where it is full.
+/// Joins pieces to a line of limited width.
 fn spans(pieces: &[(Style, &str)], width: usize) -> String {
     use unicode_width::UnicodeWidthStr as _;
     let mut line = String::new();

@@ -1,4 +1,4 @@
-//! A line for each event.
+//! One line for each event.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use crate::term::error::CliError;
 use crate::term::format::moment;
 use crate::term::output::{Out, QUIET, STRONG, paint, remark, status_style};
 
-/// Prints what happens until nobody reads it any more.
+/// Prints events until the reader of the output is gone.
 pub async fn print(
     watched: &Watched,
     out: &Out,
@@ -32,12 +32,12 @@ pub async fn print(
             StreamItem::Resync if json => out.one_line(&with_name("resync", &Value::Null))?,
             StreamItem::Resync => {
                 cut = false;
-                remark("Some events were missed. From here on it is complete again.");
+                remark("Some events were missed. The list is complete again from here.");
             }
             StreamItem::Disconnected(error) if is_final(&error) => return Err(error.into()),
             StreamItem::Disconnected(error) => {
                 if !cut {
-                    remark(format!("The connection broke: {error}. Trying again ..."));
+                    remark(format!("The connection broke: {error}. Reconnecting ..."));
                 }
                 cut = true;
             }
@@ -57,12 +57,12 @@ fn tell(out: &Out, event: &LeaseEvent, clock: &Clock, json: bool) -> io::Result<
     out.line(format!(
         "{}  {}  {}  {} {}  {} {}",
         moment(clock.of(event)),
-        paint(status_style(word), format!("{word:8}")),
-        paint(STRONG, harmless(&event.user)),
+        paint(status_style(word), format!("{:8}", harmless(word))),
+        paint(STRONG, harmless(&event.lease.user)),
         paint(QUIET, "token"),
-        event.token_id,
+        event.lease.token_id,
         paint(QUIET, "lease"),
-        event.lease_id,
+        event.lease.lease_id,
     ))
 }
 

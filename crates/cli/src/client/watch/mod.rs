@@ -6,40 +6,40 @@ mod screen;
 
 use clap::Args;
 
-use client::{Client, Error, Lease, PoolView};
+use client::{Client, Error};
 
 use self::board::{Board, Clock};
 use super::find::{self, Named};
-use super::{Common, time_of};
+use super::{Common, read_at, time_of};
 use crate::term::error::CliError;
 use crate::term::output::Out;
 
-/// Watch who takes tokens and who loses them, as it happens
+/// Watch leases start and end, live
 ///
-/// On a terminal it shows the tokens that are held, with the time left, and the latest events, until you press q. Elsewhere
-/// it prints a line for each event, and with --json a JSON object, until it is stopped. When the connection breaks it says
-/// so, and goes on by itself where it was.
+/// On a terminal it shows the tokens in use, with the time left, and the latest events, until you press q. Otherwise it
+/// prints a line for each event, or with --json a JSON object, until it is stopped. After a lost connection it reconnects
+/// and continues without a gap.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   token-manager watch
-      everything
+      all leases
   token-manager watch --user ann
-      only what ann has
+      only leases of ann
   token-manager watch --json | jq -r 'select(.reason == \"evicted\") | .user'
-      who loses a token to others")]
+      users whose leases are evicted")]
 pub struct Watch {
-    /// Only this user's leases
+    /// Only leases of this user
     #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
-    /// Only this token's leases: its number, its id, or the first 4 or more characters of its id
+    /// Only leases of this token: its number, its id, or the first 4 or more characters of its id
     #[arg(long, value_name = "TOKEN", value_parser = find::named)]
     token: Option<Named>,
     #[command(flatten)]
     common: Common,
 }
 
-/// What is watched.
+/// Watched leases.
 struct Watched {
     client: Client,
     user: Option<String>,
@@ -47,18 +47,17 @@ struct Watched {
 }
 
 impl Watch {
-    /// Watches until it is told to stop.
     pub async fn perform(self) -> Result<(), CliError> {
         let (client, out) = (self.common.client()?, Out::standard());
-        // Whether there is anything to watch at all.
-        let answer = client.get("/api/pool", &[]).await?;
+        // Fails early when there is no server.
+        let answer = client.pool().await?;
         let token = match &self.token {
             Some(named) => Some(find::token(&client, named).await?.to_string()),
             None => None,
         };
         let watched = Watched { client, user: self.user, token };
-        let pool: PoolView = answer.read()?;
-        let clock = Clock::at(time_of(&answer, pool.oldest_lease.as_ref().map(Lease::read_at))?);
+        let pool = answer.read()?;
+        let clock = Clock::at(time_of(&answer, pool.oldest_lease.as_ref().map(read_at))?);
         if self.common.json || !out.is_terminal() || !screen::is_possible() {
             lines::print(&watched, &out, clock, self.common.json).await
         } else {
@@ -70,7 +69,7 @@ impl Watch {
 }
 
 impl Watched {
-    /// The parameters that leave only what is watched.
+    /// Returns the filter as query parameters.
     fn query(&self) -> Vec<(&str, &str)> {
         let user = self.user.as_deref().map(|user| ("user", user));
         let token = self.token.as_deref().map(|token| ("token_id", token));
@@ -86,7 +85,7 @@ impl Watched {
     }
 }
 
-/// Whether asking again can't help.
+/// Returns whether retrying can't help.
 fn is_final(error: &Error) -> bool {
     matches!(error, Error::Refused(problem) if (400..500).contains(&problem.status))
 }

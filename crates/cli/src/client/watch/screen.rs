@@ -1,4 +1,4 @@
-//! The live screen: what is held and what happened, redrawn in place.
+//! Live screen of a watched pool.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -18,29 +18,30 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::term::coloured;
-use client::{Client, Error, Lease, Leases, PoolView, StreamItem, jittered};
+use client::{Client, Error, StreamItem, jittered};
+use wire::{Lease, Pool};
 
 use super::board::Board;
 use super::{Watched, is_final};
-use crate::client::time_of;
+use crate::client::{read_at, time_of};
 use crate::term::error::CliError;
 use crate::term::output::terminal_size;
 
-/// How often it is redrawn while a lot happens.
+/// Minimum interval between two frames.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// How often it is redrawn for the times on it.
+/// Maximum interval between two frames, because times change.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How often it is asked how full the pool is, and how many wait, which no event tells.
+/// Interval of requests for the pool's usage, which events do not tell.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Whether a terminal can do it.
+/// Returns whether the terminal supports it.
 pub fn is_possible() -> bool {
     std::env::var("TERM").is_ok_and(|term| term != "dumb")
 }
 
-/// Shows what happens until a key or a signal says that it is enough.
+/// Shows the pool until a key or a signal ends it.
 pub async fn show(watched: &Watched, mut board: Board) -> Result<(), CliError> {
     let mut signals =
         [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
@@ -60,7 +61,7 @@ pub async fn show(watched: &Watched, mut board: Board) -> Result<(), CliError> {
                 due = drawn + TICK;
                 continue;
             }
-            // What happens meanwhile is told when the rest is known.
+            // Events that arrive while the leases are read are applied afterwards.
             Some(news) = news.recv(), if !loading => match news {
                 StreamItem::Event(event) => board.tell(event),
                 StreamItem::Connected if reader.has_read => board.live(),
@@ -89,7 +90,7 @@ pub async fn show(watched: &Watched, mut board: Board) -> Result<(), CliError> {
                 Some(Key::Quit) => return Ok(()),
                 Some(Key::Suspend) => Screen::suspend()?,
                 Some(Key::Redraw) => Screen::clear()?,
-                // Nobody can press a key; signals do.
+                // Without a keyboard, only signals end it.
                 None => keys = mpsc::channel(1).1,
             },
             () = came(interrupt) => return Ok(()),
@@ -100,7 +101,7 @@ pub async fn show(watched: &Watched, mut board: Board) -> Result<(), CliError> {
     }
 }
 
-/// The events, from a task of its own: each redrawing would begin a pause or a connection anew.
+/// Reads the events in a task of its own: each frame would restart a delay or a connection attempt.
 fn followed(watched: &Watched) -> mpsc::Receiver<StreamItem> {
     let mut follow = watched.client.events(&watched.query());
     let (send, news) = mpsc::channel(64);
@@ -122,16 +123,16 @@ async fn came(signal: &mut io::Result<tokio::signal::unix::Signal>) {
     }
 }
 
-/// What was read of the pool, with all leases that run if they were asked for.
+/// State of the pool, with all running leases if requested.
 struct Read {
-    pool: PoolView,
+    pool: Pool,
     at: jiff::Timestamp,
     leases: Option<Vec<Lease>>,
 }
 
-/// Reads beside the screen, so that a slow server does not make it slow.
+/// Reads in a task of its own, so that a slow server does not block the screen.
 struct Reader {
-    /// Asks for all leases.
+    /// Requests all running leases.
     all: Arc<Notify>,
     read: mpsc::Receiver<Result<Read, Error>>,
     has_read: bool,
@@ -151,9 +152,9 @@ impl Reader {
                 let mut wanted = timeout(POLL, asked.notified()).await.is_ok();
                 loop {
                     let read = read_pool(&client, &query, wanted).await;
-                    // Without all leases there is nothing to tell yet.
+                    // Requested leases are read again until that succeeds.
                     let again = wanted && read.is_err();
-                    // Only that the stream breaks tells that the connection is lost.
+                    // Errors of other reads are ignored: the event stream reports a lost connection.
                     if (wanted || read.is_ok()) && send.send(read).await.is_err() {
                         return;
                     }
@@ -173,25 +174,24 @@ async fn read_pool(client: &Client, query: &[(String, String)], all: bool) -> Re
     let leases = if all {
         let query: Vec<_> =
             query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let found = client.pages("/api/leases", &query, Some("leases"), usize::MAX).await?;
-        Some(found.read::<Leases>()?.leases)
+        Some(client.leases(&query, usize::MAX).await?.read()?.leases)
     } else {
         None
     };
-    let answer = client.get("/api/pool", &[]).await?;
-    let pool: PoolView = answer.read()?;
-    let at = time_of(&answer, pool.oldest_lease.as_ref().map(Lease::read_at))?;
+    let answer = client.pool().await?;
+    let pool = answer.read()?;
+    let at = time_of(&answer, pool.oldest_lease.as_ref().map(read_at))?;
     Ok(Read { pool, at, leases })
 }
 
-/// What somebody asks for at the terminal.
+/// Key with a meaning.
 enum Key {
     Quit,
     Suspend,
     Redraw,
 }
 
-/// Keys and changes of the window's size, from a thread of its own, which ends with the program.
+/// Reads keys and changes of the window's size in a thread, which ends with the program.
 fn keys() -> mpsc::Receiver<Key> {
     let (send, keys) = mpsc::channel(8);
     thread::spawn(move || {
@@ -220,14 +220,14 @@ fn meaning(event: &Event) -> Option<Key> {
     }
 }
 
-/// The terminal's other screen; left when dropped, however that comes about.
+/// Alternate screen of the terminal; left when dropped.
 struct Screen {
     colours: bool,
 }
 
 impl Screen {
     fn enter() -> io::Result<Self> {
-        // Before anything changes, so that all is undone if the rest fails.
+        // Created first, so that dropping it undoes the rest after an error.
         let screen = Screen { colours: AutoStream::choice(&io::stdout()) != ColorChoice::Never };
         terminal::enable_raw_mode()?;
         execute!(io::stdout(), EnterAlternateScreen, Hide)?;
@@ -235,7 +235,7 @@ impl Screen {
     }
 
     fn leave() {
-        // There is nothing else to do about a terminal that is gone.
+        // Fails when the terminal was closed.
         let _ = execute!(io::stdout(), Show, LeaveAlternateScreen);
         let _ = terminal::disable_raw_mode();
     }
@@ -244,7 +244,7 @@ impl Screen {
         execute!(io::stdout(), Clear(ClearType::All))
     }
 
-    /// Stops as Ctrl-Z stops a program, and goes on when it is told to.
+    /// Stops the process group, as Ctrl-Z does, until SIGCONT.
     fn suspend() -> io::Result<()> {
         Screen::leave();
         kill(Pid::from_raw(0), Signal::SIGTSTP)?;
@@ -264,7 +264,7 @@ impl Screen {
             frame.extend_from_slice(line.as_bytes());
             queue!(frame, Clear(ClearType::UntilNewLine))?;
         }
-        // From the end of the last line.
+        // Clears everything below the last line.
         queue!(frame, Clear(ClearType::FromCursorDown), terminal::EndSynchronizedUpdate)?;
         let mut stdout = io::stdout().lock();
         stdout.write_all(&frame)?;

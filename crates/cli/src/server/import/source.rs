@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::usage::{Tally, Usage};
 use crate::settings::mask;
 
-/// How many rows of history are held at once.
+/// Number of history rows in memory.
 const PART: i32 = 2_000;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -25,14 +25,16 @@ impl Source {
     pub async fn connect(url: &str, password: Option<&str>) -> anyhow::Result<Self> {
         let known = ["ecto://", "postgres://", "postgresql://"];
         let Some(rest) = known.iter().find_map(|scheme| url.strip_prefix(scheme)) else {
-            bail!("an original database is ecto://USER:PASSWORD@HOST/NAME, or postgres://..");
+            bail!(
+                "expected the original's database as ecto://USER:PASSWORD@HOST/NAME or postgres://.."
+            );
         };
         let shown = mask::url(url);
-        // The parser's error may quote a part of the URL, which may be one of the password.
+        // The parser's error may quote a part of the password.
         let Ok(mut config) = format!("postgres://{rest}").parse::<Config>() else {
             bail!(
-                "{shown} can't be understood: a special character in a password is percent-encoded \
-                 (@ is %40), and after the question mark only PostgreSQL's own parameters may stand"
+                "invalid database URL {shown}: percent-encode special characters in the password (@ is \
+                 %40), and use only PostgreSQL's own parameters after the question mark"
             );
         };
         if config.get_connect_timeout().is_none() {
@@ -45,13 +47,13 @@ impl Source {
         let (client, connection) = config
             .connect(NoTls)
             .await
-            .with_context(|| format!("the original database {shown} can't be reached"))?;
-        // What goes wrong with it comes up in the client as well.
+            .with_context(|| format!("can't reach the original database {shown}"))?;
+        // The client reports its errors as well.
         tokio::spawn(connection);
         Ok(Source(client))
     }
 
-    /// Begins to read. Everything that is read belongs to this one moment.
+    /// Begins a transaction in which all queries see the same moment.
     pub async fn snapshot(&mut self) -> anyhow::Result<Snapshot<'_>> {
         let transaction = self.0.build_transaction();
         let transaction =
@@ -60,10 +62,10 @@ impl Source {
     }
 }
 
-/// An original database as it stood at one moment.
+/// A snapshot of an original database.
 pub struct Snapshot<'a>(Transaction<'a>);
 
-/// That moment.
+/// The moment of a snapshot.
 pub struct Moment {
     /// By the original database's clock.
     pub now: Timestamp,
@@ -76,16 +78,19 @@ impl Snapshot<'_> {
     pub async fn tokens(&self) -> anyhow::Result<Vec<Token>> {
         let rows = self.0.query(include_str!("sql/tokens.sql"), &[]).await.context(NOT_ORIGINAL)?;
         if rows.is_empty() {
-            bail!("the original database has no tokens, so there is nothing to take over");
+            bail!("the original database has no tokens to import");
         }
         if rows.len() > MAX_POOL_SIZE {
-            bail!("the original has {} tokens; a pool holds {MAX_POOL_SIZE} at most", rows.len());
+            bail!(
+                "the original has {} tokens; the maximum of a pool is {MAX_POOL_SIZE}",
+                rows.len()
+            );
         }
         let mut values = HashSet::new();
         rows.iter().map(|row| token(row, &mut values)).collect()
     }
 
-    /// When all this is.
+    /// The snapshot's moment.
     pub async fn moment(&self) -> anyhow::Result<Moment> {
         let row =
             self.0.query_one(include_str!("sql/moment.sql"), &[]).await.context(NOT_ORIGINAL)?;
@@ -95,10 +100,10 @@ impl Snapshot<'_> {
     }
 }
 
-const NOT_ORIGINAL: &str = "the database does not look like an original TokenManager's (tables \
-                            `tokens` and `token_usages`)";
+const NOT_ORIGINAL: &str = "not a database of an original TokenManager (tables `tokens` and \
+                            `token_usages`)";
 
-/// The values are secrets, so that a message names a token by its id.
+/// Messages name tokens by id: their values are secrets.
 fn token(row: &Row, values: &mut HashSet<Uuid>) -> anyhow::Result<Token> {
     let id: String = row.try_get(0)?;
     let value: Option<String> = row.try_get(1)?;
@@ -121,12 +126,12 @@ pub struct Usages<'a> {
     tokens: HashSet<Uuid>,
     length: Duration,
     now: Timestamp,
-    /// What came by so far.
+    /// Counts of the usages read.
     pub tally: Tally,
 }
 
 impl<'a> Usages<'a> {
-    /// Begins to read the history of `tokens`, whose leases lasted `length`.
+    /// Begins to read the history of `tokens`. `length` is the length of their leases.
     pub async fn open(
         snapshot: &'a Snapshot<'a>,
         tokens: &[Token],
@@ -142,7 +147,7 @@ impl<'a> Usages<'a> {
     fn lease(&mut self, row: &Row) -> Result<Lease, Error> {
         let usage = usage(row).map_err(|why| refused(&why))?;
         if !self.tokens.contains(&usage.token_id) {
-            let why = "is of a token that does not exist; nothing was imported";
+            let why = "belongs to an unknown token; nothing was imported";
             return Err(refused(&anyhow!("the usage {} {why}", usage.id)));
         }
         Ok(usage.into_lease(self.length, self.now, &mut self.tally))
@@ -174,9 +179,8 @@ fn usage(row: &Row) -> anyhow::Result<Usage> {
     let micros = |column: usize| -> anyhow::Result<Option<Timestamp>> {
         Ok(row.try_get::<_, Option<i64>>(column)?.map(Timestamp::from_micros))
     };
-    let started_at = micros(3)?.with_context(|| {
-        format!("the usage {id} does not say when it started; nothing was imported")
-    })?;
+    let started_at =
+        micros(3)?.with_context(|| format!("the usage {id} has no start; nothing was imported"))?;
     Ok(Usage {
         id: text(0, "id")?,
         token_id: text(1, "token_id")?,

@@ -1,11 +1,11 @@
-//! What a usage of the original means as a lease.
+//! Converts usages of the original to leases.
 
 use std::time::Duration;
 
 use pool::{End, EndReason, Fence, Lease, LeaseId, Timestamp, TokenId, User, UserId};
 use uuid::Uuid;
 
-/// A row of the original's history, with its place in it.
+/// A row of the original's history, with its place in the token's chain.
 #[derive(Clone, Debug)]
 pub struct Usage {
     pub id: Uuid,
@@ -13,15 +13,15 @@ pub struct Usage {
     pub user_id: Uuid,
     pub started_at: Timestamp,
     pub ended_at: Option<Timestamp>,
-    /// When the token's next usage started; none for its newest.
+    /// Start of the token's next usage; none for the newest.
     pub next_started_at: Option<Timestamp>,
     pub fence: Fence,
     pub previous_fence: Fence,
-    /// Whether the original says that the token is in use.
+    /// Whether the original has the token as in use.
     pub token_active: bool,
 }
 
-/// What was taken over, and what had to be mended.
+/// Counts of imported and repaired usages.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     pub usages: usize,
@@ -33,8 +33,8 @@ pub struct Tally {
 }
 
 impl Usage {
-    /// The lease that this usage was, as seen at `now` by the original's clock; `length` is how
-    /// long its leases lasted.
+    /// Converts the usage to a lease, seen at `now` by the original's clock. `length` is the length of its
+    /// leases.
     pub fn into_lease(self, length: Duration, now: Timestamp, tally: &mut Tally) -> Lease {
         let deadline = self.started_at.after(length);
         tally.usages += 1;

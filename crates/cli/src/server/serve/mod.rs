@@ -1,4 +1,4 @@
-//! `token-manager serve`: takes the port, starts engine and server, and ends both in order.
+//! `token-manager serve`: binds the port, starts engine and server, and stops both in order.
 
 mod notify;
 mod signals;
@@ -23,18 +23,18 @@ use crate::term::print::say;
 
 use self::notify::{notify, watchdog};
 
-/// Maximum time that a stopping server waits for the engine, which gives up after five seconds unless
-/// the database holds it up.
+/// Maximum time that a stopping server waits for the engine. The engine stops within five seconds unless
+/// the database blocks.
 const ENGINE_STOP_LIMIT: Duration = Duration::from_secs(6);
 
-/// Maximum time that a stopping server waits for room in the service manager's queue.
+/// Maximum time that a stopping server waits for space in the service manager's queue.
 const NOTIFY_LIMIT: Duration = Duration::from_millis(100);
 
-/// Serves until the process is told to stop. `dropped` counts log lines that were dropped.
+/// Serves until a signal stops the process. `dropped` counts dropped log lines.
 ///
 /// # Errors
 ///
-/// When the port can't be taken, or the engine can't go on.
+/// When the port can't be bound, or the engine fails.
 pub async fn serve(
     settings: &Settings,
     traces: Option<Arc<dyn server::Traces>>,
@@ -63,49 +63,49 @@ pub async fn serve(
     let of_server =
         server::Settings { traces, dropped_log_lines: dropped, ..server_settings(settings) };
     let mut server = serve_all(listeners, &handle, of_server, &server_stops)?;
-    let announcing = tokio::spawn(announce(handle, first, settings.database_shown.clone()));
+    let announcing = tokio::spawn(announce(handle, first, settings.database.shown.clone()));
 
     let ended = tokio::select! {
         ended = &mut engine => Some(ended),
         Some(ended) = server.join_next() => {
-            ended.context("the server broke")??;
-            bail!("the server takes no more requests");
+            ended.context("internal error of the server")??;
+            bail!("the server stopped accepting requests");
         }
         signal = stop.signal() => {
             let signal = signal.as_str();
-            tracing::info!(signal, "stopping: requests in flight are finished first");
+            tracing::info!(signal, "stopping; finishing requests in flight");
             None
         }
     };
     announcing.abort();
-    // That it was ended is no error; and nothing of it may be told after this.
+    // After this, no message of that task may follow. Its cancellation is expected.
     let _ = announcing.await;
     let status = ["STOPPING=1", "STATUS=stopping: finishing requests"];
     let _ = timeout(NOTIFY_LIMIT, notify(&status)).await;
     drop(stop_server);
     while let Some(stopped) = server.join_next().await {
-        stopped.context("the server broke")??;
+        stopped.context("internal error of the server")??;
     }
     drop(stop_engine);
     match ended {
-        Some(ended) => ended.context("the engine broke")??,
+        Some(ended) => ended.context("internal error of the engine")??,
         None => finish(engine).await?,
     }
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Waits until the engine has written down what was decided, unless the database holds it up.
+/// Waits until the engine has committed its last batch, unless the database blocks.
 async fn finish(engine: oneshot::Receiver<Result<(), Fatal>>) -> anyhow::Result<()> {
     if let Ok(ended) = timeout(ENGINE_STOP_LIMIT, engine).await {
-        ended.context("the engine broke")??;
+        ended.context("internal error of the engine")??;
     } else {
-        tracing::warn!("ending without the database, which does not answer");
+        tracing::warn!("database not responding; exiting without it");
     }
     Ok(())
 }
 
-/// One server for each listener; all of them end when the sender of `stops` is dropped.
+/// Starts one server per listener. All stop when the sender of `stops` is dropped.
 fn serve_all(
     listeners: Vec<TcpListener>,
     handle: &Handle,
@@ -129,14 +129,14 @@ fn serve_all(
 fn server_settings(settings: &Settings) -> server::Settings {
     server::Settings {
         assets: server::Assets { digest: dashboard::DIGEST, find: dashboard::find },
-        allowed_hosts: settings.allowed_hosts.clone(),
+        allowed_hosts: settings.allowed_host.clone(),
         streams: settings.max_event_streams,
         connections: settings.max_connections,
         connections_per_address: settings.max_connections_per_address,
         header_timeout: settings.header_timeout,
         idle_timeout: settings.idle_timeout,
         body_timeout: settings.body_timeout,
-        // The engine's own answer, which says more, comes before this.
+        // The engine's own response is more specific and comes first.
         request_timeout: settings.request_timeout + Duration::from_secs(5),
         shutdown_timeout: settings.shutdown_timeout,
         benchmark_routes: settings.benchmark_routes,
@@ -158,19 +158,19 @@ fn engine_settings(settings: &Settings) -> engine::Settings {
     }
 }
 
-/// Where to listen: `localhost` stands for two addresses.
+/// The addresses to listen on; `localhost` has two.
 ///
 /// # Errors
 ///
-/// When there is no such address, or one that others reach although that was not allowed.
+/// When the host has no address, or one that other machines reach without permission by the settings.
 pub async fn addresses(settings: &Settings) -> anyhow::Result<Vec<SocketAddr>> {
     let addresses = settings.listen.addresses().await?;
     let beyond = addresses.iter().find(|address| !is_loopback(address.ip()));
     if let Some(beyond) = beyond.filter(|_| !settings.allow_remote_without_auth) {
         bail!(
-            "{beyond} can be reached from other machines, and everyone who reaches it may take and \
-             release tokens: there are no keys. If the network in front of it lets in only those \
-             who may, add --allow-remote-without-auth; otherwise listen on 127.0.0.1"
+            "{beyond} can be reached from other machines, and the server has no authentication: every \
+             client that reaches it may take and release tokens. If a proxy or firewall controls \
+             access, add --allow-remote-without-auth; otherwise listen on 127.0.0.1"
         );
     }
     Ok(addresses)
@@ -180,15 +180,15 @@ fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// Says once, when requests can be served, where and what. Whoever started it as a service learns
-/// that it has started also if the database stays away, or its schema takes long to be brought up to
-/// date: then requests are answered so. From then on they learn whether it can be reached.
+/// Prints address, pool and database once requests can be served, and keeps the service manager's status up
+/// to date. The service counts as started even while the database is away or being migrated; requests are
+/// answered accordingly.
 async fn announce(handle: Handle, address: SocketAddr, database: String) {
     let look = || handle.read(|view| (view.pool.size(), view.pool.policy()));
     let mut pause = Duration::from_millis(2);
     let mut found = look().await;
     if found.is_err() && handle.health() != Health::Stopped {
-        notify(&["READY=1", "STATUS=starting: the database can't be used yet"]).await;
+        notify(&["READY=1", "STATUS=starting: the database is not ready"]).await;
     }
     let (size, policy) = loop {
         if let Ok(pool) = found {
@@ -214,11 +214,11 @@ async fn announce(handle: Handle, address: SocketAddr, database: String) {
     let ready =
         format!("http://{host} ({size} {tokens}, leases of {lease}{when_full}, {database})");
     let line = format!("TokenManager is ready: {ready}");
-    // On a thread of its own: an output that takes no more delays nothing else.
+    // On a thread of its own: a blocked output delays nothing else.
     if let Err(error) = thread::Builder::new().spawn(move || say(&line)) {
-        tracing::warn!(%error, "the ready line could not be printed");
+        tracing::warn!(%error, "ready line not printed");
     }
-    // In what systemd is told, a line's end begins another statement.
+    // In a message to systemd, a line break begins another assignment.
     let status = format!("STATUS={}", harmless(&ready));
     notify(&["READY=1", &status]).await;
     let mut health = Health::Ready;

@@ -1,5 +1,5 @@
-//! Messages to the service manager, as `sd_notify(3)` describes them. A manager that does not read
-//! them delays only the caller's task.
+//! Messages to the service manager, see `sd_notify(3)`. A manager that does not read them delays only the
+//! caller's task.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use tracing::warn;
 
-/// Names the manager's socket: a path, or an abstract name after `@`.
+/// Environment variable with the manager's socket: a path, or an abstract name after `@`.
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
-/// Sends a message, lines of `NAME=value`, if a service manager waits for this process. Returns when
-/// the message has room in the manager's queue.
+/// Sends a message of `NAME=value` lines if a service manager started this process. Returns when the
+/// manager's queue has space for it.
 pub async fn notify(lines: &[&str]) {
     let Some(socket) = env::var_os(NOTIFY_SOCKET) else { return };
     let message = format!("{}\n", lines.join("\n"));
@@ -29,7 +29,7 @@ async fn send(socket: &OsStr, message: &[u8]) -> io::Result<()> {
     let own = UnixDatagram::unbound()?;
     // Before the first call that could block.
     own.set_nonblocking(true)?;
-    // Connected each time: a manager that was started again has another socket.
+    // Connected each time: a restarted manager has another socket.
     own.connect_addr(&address(socket)?)?;
     tokio::net::UnixDatagram::from_std(own)?.send(message).await.map(drop)
 }
@@ -39,11 +39,11 @@ fn address(socket: &OsStr) -> io::Result<SocketAddr> {
         #[cfg(target_os = "linux")]
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
         [b'/', ..] => SocketAddr::from_pathname(socket),
-        _ => Err(io::Error::new(io::ErrorKind::Unsupported, "NOTIFY_SOCKET is no Unix socket")),
+        _ => Err(io::Error::new(io::ErrorKind::Unsupported, "NOTIFY_SOCKET is not a Unix socket")),
     }
 }
 
-/// Reports to the manager's watchdog for as long as it is polled, if the manager asked for it.
+/// Reports to the manager's watchdog while it is polled, if the manager requires it.
 pub async fn watchdog() {
     let Some(pause) = watchdog_limit().map(|limit| limit / 2) else { return };
     loop {

@@ -1,0 +1,264 @@
+//! Values of settings: how they are written, and their legal range.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use pool::{HumanDuration, PolicyField, ValueKind};
+use store::DatabaseUrl;
+use tracing_subscriber::filter::Targets;
+
+use super::{Listen, mask};
+
+/// Shortest duration of a setting.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// How a value is written, and which values are legal.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Database,
+    /// `--name` or `--name=BOOL`
+    Switch,
+    Count {
+        min: u64,
+        max: u64,
+    },
+    /// The word stands for no limit.
+    Duration {
+        max: Duration,
+        word: Option<&'static str>,
+    },
+    Choice(&'static [&'static str]),
+    Listen,
+    /// May be repeated; separated by commas except on the command line.
+    Hosts,
+    Filter,
+    Collector,
+    /// From 0 to 1.
+    Share,
+    Policy(&'static PolicyField),
+}
+
+impl Kind {
+    /// Name of the value in the help.
+    pub fn placeholder(self) -> &'static str {
+        match self {
+            Kind::Database | Kind::Collector => "URL",
+            Kind::Switch => "BOOL",
+            Kind::Count { .. } => "COUNT",
+            Kind::Duration { .. } => "DURATION",
+            Kind::Choice(_) => "CHOICE",
+            Kind::Listen => "HOST:PORT",
+            Kind::Hosts => "HOST",
+            Kind::Filter => "FILTER",
+            Kind::Share => "SHARE",
+            Kind::Policy(field) => match field.kind {
+                ValueKind::Duration => "DURATION",
+                ValueKind::Count => "COUNT",
+                ValueKind::Choice(_) => "CHOICE",
+            },
+        }
+    }
+
+    /// The legal values; empty if the help describes them.
+    pub fn range(self) -> String {
+        match self {
+            Kind::Switch => "true or false".to_owned(),
+            Kind::Count { min, max } => format!("{min} to {max}"),
+            Kind::Duration { max, word } => {
+                let word = word.map_or_else(String::new, |word| format!(", or {word}"));
+                format!("{} to {}{word}", HumanDuration(SHORTEST), HumanDuration(max))
+            }
+            Kind::Choice(words) => words.join(" or "),
+            Kind::Share => "a number from 0 to 1".to_owned(),
+            Kind::Policy(field) => field.range.to_owned(),
+            Kind::Database | Kind::Listen | Kind::Hosts | Kind::Filter | Kind::Collector => {
+                String::new()
+            }
+        }
+    }
+
+    /// The value in a document or in `config`: durations in their usual spelling.
+    pub fn shown(self, text: &str) -> String {
+        match self {
+            Kind::Database | Kind::Collector => mask::url(text),
+            Kind::Duration { .. } | Kind::Policy(PolicyField { kind: ValueKind::Duration, .. }) => {
+                text.parse::<HumanDuration>().map_or_else(|_| text.to_owned(), |it| it.to_string())
+            }
+            _ => text.to_owned(),
+        }
+    }
+}
+
+/// The type of a setting.
+pub trait Value: Sized {
+    /// The value of a setting that is not set and has no default.
+    fn unset() -> Option<Self> {
+        None
+    }
+
+    /// Reads a text, or says what is wrong with it.
+    fn read(text: &str, kind: Kind) -> Result<Self, String>;
+}
+
+impl<T: Value> Value for Option<T> {
+    fn unset() -> Option<Self> {
+        Some(None)
+    }
+
+    fn read(text: &str, kind: Kind) -> Result<Self, String> {
+        if let Kind::Duration { word: Some(word), .. } = kind
+            && text == word
+        {
+            return Ok(None);
+        }
+        T::read(text, kind).map(Some)
+    }
+}
+
+impl Value for bool {
+    fn read(text: &str, kind: Kind) -> Result<Self, String> {
+        match text.to_lowercase().as_str() {
+            "true" | "yes" | "on" | "1" => Ok(true),
+            "false" | "no" | "off" | "0" => Ok(false),
+            _ => Err(format!("expected {}", kind.range())),
+        }
+    }
+}
+
+/// Reads a number within the range of its kind.
+fn count<T: TryFrom<u64>>(text: &str, kind: Kind) -> Result<T, String> {
+    let Kind::Count { min, max } = kind else { unreachable!("numbers are counts") };
+    let count = text.parse().ok().filter(|count| (min..=max).contains(count));
+    count
+        .and_then(|count| T::try_from(count).ok())
+        .ok_or_else(|| format!("expected a whole number from {}", kind.range()))
+}
+
+impl Value for u32 {
+    fn read(text: &str, kind: Kind) -> Result<Self, String> {
+        count(text, kind)
+    }
+}
+
+impl Value for u64 {
+    fn read(text: &str, kind: Kind) -> Result<Self, String> {
+        count(text, kind)
+    }
+}
+
+impl Value for usize {
+    fn read(text: &str, kind: Kind) -> Result<Self, String> {
+        count(text, kind)
+    }
+}
+
+impl Value for Duration {
+    fn read(text: &str, kind: Kind) -> Result<Self, String> {
+        let Kind::Duration { max, .. } = kind else { unreachable!("it is a duration") };
+        let HumanDuration(duration) =
+            text.parse().map_err(|why: pool::InvalidDuration| why.to_string())?;
+        if !(SHORTEST..=max).contains(&duration) {
+            return Err(format!("expected {}", kind.range()));
+        }
+        Ok(duration)
+    }
+}
+
+impl Value for f64 {
+    fn read(text: &str, kind: Kind) -> Result<Self, String> {
+        let share = f64::from_str(text).ok().filter(|share| (0.0..=1.0).contains(share));
+        share.ok_or_else(|| format!("expected {}, such as 0.01", kind.range()))
+    }
+}
+
+/// A database, and its URL without the password.
+#[derive(Debug)]
+pub struct Database {
+    pub url: DatabaseUrl,
+    pub shown: String,
+}
+
+impl Value for Database {
+    fn read(text: &str, _: Kind) -> Result<Self, String> {
+        let url = text.parse().map_err(|error: store::InvalidUrl| error.to_string())?;
+        Ok(Database { url, shown: mask::url(text) })
+    }
+}
+
+impl Value for Vec<String> {
+    fn unset() -> Option<Self> {
+        Some(Vec::new())
+    }
+
+    fn read(text: &str, _: Kind) -> Result<Self, String> {
+        let hosts: Vec<_> = text.split(',').map(|host| host.trim().to_lowercase()).collect();
+        if hosts.iter().any(|host| host.is_empty() || host.contains(['/', ' '])) {
+            return Err("expected a host name such as tokens.example, without http://".to_owned());
+        }
+        Ok(hosts)
+    }
+}
+
+impl Value for Listen {
+    fn read(text: &str, _: Kind) -> Result<Self, String> {
+        Listen::read(text, Listen::DEFAULT_PORT)
+    }
+}
+
+impl Value for Targets {
+    fn read(text: &str, _: Kind) -> Result<Self, String> {
+        // The parser regards a bare word as a module, which would silence nearly everything.
+        let parts = text.split(',').map(str::trim);
+        let known = parts.filter(|part| !part.contains('=')).all(|word| {
+            let word = word.to_lowercase();
+            ["error", "warn", "info", "debug", "trace", "off"].contains(&word.as_str())
+        });
+        let targets = known.then(|| format!("{QUIET},{text}").parse().ok()).flatten();
+        targets.ok_or_else(|| {
+            "expected error, warn, info, debug, trace or off, or a list such as info,engine=debug"
+                .to_owned()
+        })
+    }
+}
+
+/// Its lines repeat those of the store. A filter may ask for them.
+const QUIET: &str = "refinery_core=warn";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl LogFormat {
+    pub const WORDS: [&str; 2] = ["text", "json"];
+}
+
+impl Value for LogFormat {
+    fn read(text: &str, kind: Kind) -> Result<Self, String> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(format!("expected {}", kind.range())),
+        }
+    }
+}
+
+/// A collector's URL, to which the path of each signal is appended.
+impl Value for String {
+    fn read(text: &str, _: Kind) -> Result<Self, String> {
+        if !cfg!(feature = "opentelemetry") {
+            let why = "this program was built without traces (cargo's feature opentelemetry)";
+            return Err(why.to_owned());
+        }
+        let url = text.parse::<reqwest::Url>().ok();
+        let url = url.filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+        let url = url.ok_or("expected a URL such as http://localhost:4318")?;
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+            return Err("expected a URL without credentials, which belong into the environment \
+                        variable OTEL_EXPORTER_OTLP_HEADERS"
+                .to_owned());
+        }
+        Ok(url.as_str().trim_end_matches('/').to_owned())
+    }
+}

@@ -1,0 +1,147 @@
+//! Routes of the API.
+
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+use wire::{
+    ClearResult, History, Lease, LeaseDetails, LeasePage, LeaseReleased, Pool, Queue, Readiness,
+    ReleaseCondition, TicketGivenUp, Token, TokenDetails, TokenReleased,
+};
+
+use crate::events::EventStream;
+use crate::{Client, Download, Error, Reply};
+
+/// Result of a request.
+type Result<T> = std::result::Result<Reply<T>, Error>;
+
+/// Query parameters, as names and values.
+pub type Query<'a> = &'a [(&'a str, &'a str)];
+
+/// Lists of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenList {
+    /// All tokens.
+    All,
+    /// Tokens with a running lease.
+    Active,
+    /// Tokens without a running lease.
+    Available,
+}
+
+/// All methods fail as described at [`Error`].
+#[expect(clippy::missing_errors_doc, reason = "the errors are those of every request")]
+impl Client {
+    /// `GET /health/live`
+    pub async fn live(&self) -> Result<Readiness> {
+        self.get("/health/live", &[]).await
+    }
+
+    /// `GET /health/ready`
+    pub async fn ready(&self) -> Result<Readiness> {
+        self.get("/health/ready", &[]).await
+    }
+
+    /// `GET /api/pool`
+    pub async fn pool(&self) -> Result<Pool> {
+        self.get("/api/pool", &[]).await
+    }
+
+    /// `GET /api/tokens`, `/api/tokens/active` or `/api/tokens/available`: up to `max` tokens.
+    pub async fn tokens(&self, list: TokenList, max: usize) -> Result<Vec<Token>> {
+        let path = match list {
+            TokenList::All => "/api/tokens",
+            TokenList::Active => "/api/tokens/active",
+            TokenList::Available => "/api/tokens/available",
+        };
+        self.pages(path, &[], None, max).await
+    }
+
+    /// `GET /api/tokens`: one page.
+    pub async fn token_page(&self, query: Query<'_>) -> Result<Vec<Token>> {
+        self.get("/api/tokens", query).await
+    }
+
+    /// `GET /api/tokens/{id}`
+    pub async fn token(&self, token: Uuid) -> Result<TokenDetails> {
+        self.get(&format!("/api/tokens/{token}"), &[]).await
+    }
+
+    /// `GET /api/tokens/{id}/history`: up to `max` leases.
+    pub async fn history(&self, token: Uuid, max: usize) -> Result<History> {
+        self.pages(&format!("/api/tokens/{token}/history"), &[], Some("history"), max).await
+    }
+
+    /// `POST /api/tokens/release/{id}`
+    pub async fn release_token(
+        &self,
+        token: Uuid,
+        condition: &ReleaseCondition,
+    ) -> Result<TokenReleased> {
+        self.send(Method::POST, &format!("/api/tokens/release/{token}"), Some(condition)).await
+    }
+
+    /// `DELETE /api/tokens/clear-active`
+    pub async fn clear(&self) -> Result<ClearResult> {
+        self.send_empty(Method::DELETE, "/api/tokens/clear-active").await
+    }
+
+    /// `GET /api/leases`: up to `max` leases.
+    pub async fn leases(&self, query: Query<'_>, max: usize) -> Result<LeasePage> {
+        self.pages("/api/leases", query, Some("leases"), max).await
+    }
+
+    /// `GET /api/leases` as CSV.
+    pub async fn export(&self, query: Query<'_>) -> std::result::Result<Download, Error> {
+        self.download("/api/leases", &[query, &[("format", "csv")]].concat()).await
+    }
+
+    /// `GET /api/leases/{id}`
+    pub async fn lease(&self, lease: Uuid) -> Result<LeaseDetails> {
+        self.get(&format!("/api/leases/{lease}"), &[]).await
+    }
+
+    /// `POST /api/leases/{id}/renew`
+    pub async fn renew(&self, lease: Uuid) -> Result<Lease> {
+        self.send_empty(Method::POST, &format!("/api/leases/{lease}/renew")).await
+    }
+
+    /// `POST /api/leases/{id}/release`, once; see [`crate::release`].
+    pub async fn release_once(&self, lease: Uuid) -> Result<LeaseReleased> {
+        self.send_empty(Method::POST, &format!("/api/leases/{lease}/release")).await
+    }
+
+    /// `GET /api/queue`: up to `max` tickets.
+    pub async fn queue(&self, max: usize) -> Result<Queue> {
+        self.pages("/api/queue", &[], Some("tickets"), max).await
+    }
+
+    /// `DELETE /api/queue/{ticket}`
+    pub async fn give_up(&self, ticket: Uuid) -> Result<TicketGivenUp> {
+        self.send_empty(Method::DELETE, &format!("/api/queue/{ticket}")).await
+    }
+
+    /// `GET /api/events`: follows the events of leases from now on.
+    pub fn events(&self, query: Query<'_>) -> EventStream {
+        let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        EventStream::new(self.clone(), query.collect())
+    }
+
+    async fn send_empty<T>(&self, method: Method, path: &str) -> Result<T> {
+        self.send(method, path, None::<&Value>).await
+    }
+
+    async fn send<T>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<T> {
+        let request = self.request(method, path)?.timeout(crate::client::TIMEOUT);
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        self.execute(request, crate::scheme::Retried::No).await
+    }
+}

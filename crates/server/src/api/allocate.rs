@@ -1,0 +1,251 @@
+//! Allocation of a token.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::{self, FromRef, FromRequest, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use engine::{AllocateOutcome, Asked as Allocate, Handle, Scope, View};
+use pool::{Allocation, MAX_TICKETS, Refusal, User};
+
+use super::queue::QueuePosition;
+use crate::http::form::{self, FieldValue, Format, WrongSeconds};
+use crate::http::query::Malformed;
+use crate::http::respond::json;
+use crate::http::unsupported::{self, Context};
+use crate::http::{idempotency_key, prefer};
+use crate::json::seconds::Seconds;
+use crate::json::token::Granted;
+use crate::net::activity::Client;
+use crate::net::shutdown::Shutdown;
+use crate::problem::{Code, PoolFull, Problem, UserLimit};
+
+/// Fields that an allocation reads: its own, and [`unsupported`] ones.
+const FIELDS: [&str; 9] = {
+    let [token_id, token, pool, selector, count, priority] = unsupported::UNSUPPORTED;
+    let [user, lease, wait] = ["user_id", "lease_seconds", "wait_seconds"];
+    [user, lease, wait, token_id, token, pool, selector, count, priority]
+};
+const EXAMPLE: &str = "{\"user_id\": \"...\"}";
+
+/// The shortest lease, in seconds, and as text.
+const SHORTEST: (f64, &str) = (0.001, "0.001");
+
+/// Time for which a request is held that waits longer than one request may, unless `Prefer` sets it.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// Allocate a token
+///
+/// Leases the token that was free longest. If all tokens are in use, the policy's `when_full` decides:
+/// the oldest lease is evicted, the request fails with 503, or it waits.
+///
+/// A request that waits with an `Idempotency-Key` gets a 202 after the time in `Prefer`, or after 10
+/// seconds if `wait_seconds` is more than 60. To keep the position in the queue, send the same request
+/// again within 15 seconds, to any server of the pool.
+pub(crate) async fn allocate(
+    State(engine): State<Handle>,
+    State(shutdown): State<Shutdown>,
+    client: Option<Extension<Client>>,
+    Request(allocate): Request,
+) -> Result<Response, Problem> {
+    let client = client.map(|Extension(client)| client);
+    let outcome = tokio::select! {
+        biased;
+        outcome = engine.ask(allocate) => outcome?,
+        () = aborted(&shutdown, client) => {
+            let detail = "The server is shutting down. Send the same request again after the time in \
+                          Retry-After: with an Idempotency-Key, it keeps its position in the queue.";
+            return Err(Problem::new(Code::Stopping, detail));
+        }
+    };
+    match outcome {
+        AllocateOutcome::Granted(allocated) => {
+            let granted = Granted::from(&*allocated);
+            Ok(json(&granted, granted.size()))
+        }
+        AllocateOutcome::Waiting(waiting) => Ok(QueuePosition::response(&waiting)),
+        AllocateOutcome::Refused(refusal) => Err(refused(&refusal)),
+    }
+}
+
+/// Resolves when the server stops, so that the wait can't succeed. If the client leaves, hyper drops the
+/// whole request, and with it the position in the queue.
+async fn aborted(shutdown: &Shutdown, client: Option<Client>) {
+    /// Most requests are finished before a wait needs to be tracked.
+    const SOON: Duration = Duration::from_millis(100);
+    tokio::time::sleep(SOON).await;
+    let _waiting = client.map(Client::wait);
+    shutdown.grace_period_over().await;
+}
+
+/// A parsed allocation.
+pub(crate) struct Request(Allocate);
+
+impl<S: Sync> FromRequest<S> for Request
+where
+    Handle: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: extract::Request, state: &S) -> Result<Self, Problem> {
+        let (head, body) = request.into_parts();
+        let key = idempotency_key::of(&head.headers)?;
+        let body = form::whole(body).await?;
+        let (format, [user, lease, wait, others @ ..]) =
+            sent(head.headers.get(CONTENT_TYPE), &body)?;
+        let user = self::user(user)?;
+        let lease = match lease.seconds(format, SHORTEST.0..=f64::MAX) {
+            Ok(lease) => lease,
+            Err(wrong) => return Err(wrong_lease(wrong, &Handle::from_ref(state)).await?),
+        };
+        let wait = self::wait(&wait, format, key.is_some())?;
+        unsupported::refuse(Context::Allocate, &others)?;
+        let hold = if key.is_some() { prefer::wait(&head.headers)? } else { None };
+        let hold = hold.or_else(|| wait.filter(|wait| *wait > Allocation::MAX_WAIT).map(|_| HOLD));
+        Ok(Request(Allocate { user, lease, wait, key, hold }))
+    }
+}
+
+/// Returns how long to wait. With a key, a wait may take several requests.
+fn wait(sent: &FieldValue<'_>, format: Format, has_key: bool) -> Result<Option<Duration>, Problem> {
+    let longest = if has_key { Allocation::MAX_KEPT_WAIT } else { Allocation::MAX_WAIT };
+    sent.seconds(format, 0.0..=longest.as_secs_f64()).map_err(|wrong| {
+        let most = Seconds::of(longest).to_string();
+        let problem = wrong.problem("wait_seconds", "0", &most);
+        if has_key {
+            return problem;
+        }
+        let more = Seconds::of(Allocation::MAX_KEPT_WAIT);
+        problem.and(&format!("With an Idempotency-Key it may be up to {more}."))
+    })
+}
+
+fn sent<'a>(
+    content_type: Option<&HeaderValue>,
+    body: &'a [u8],
+) -> Result<(Format, [FieldValue<'a>; FIELDS.len()]), Problem> {
+    if body.is_empty() {
+        let detail = format!("The request has no body. Send {EXAMPLE} as application/json.");
+        return Err(Problem::new(Code::InvalidUser, detail));
+    }
+    let format = format(content_type)?;
+    let body = form::text(body)?;
+    let sent = match format {
+        Format::Json => {
+            form::from_json(&FIELDS, body).map_err(|error| form::malformed_json(&error, EXAMPLE))?
+        }
+        Format::Form => from_form(body)?,
+    };
+    Ok((format, sent))
+}
+
+fn format(content_type: Option<&HeaderValue>) -> Result<Format, Problem> {
+    let Some(content_type) = content_type else {
+        return Err(unsupported("The body has no content-type."));
+    };
+    Format::of(content_type).ok_or_else(|| unsupported("This content-type is not supported."))
+}
+
+fn unsupported(what: &str) -> Problem {
+    let detail = format!(
+        "{what} Send application/json, as in {EXAMPLE}, or application/x-www-form-urlencoded, as \
+         in user_id=..."
+    );
+    Problem::new(Code::UnsupportedContentType, detail)
+}
+
+fn from_form(body: &str) -> Result<[FieldValue<'_>; FIELDS.len()], Problem> {
+    let sent = form::from_form(&FIELDS, body);
+    let named = sent.as_ref().is_ok_and(|[user, ..]| *user != FieldValue::Nothing);
+    if !named && body.trim_start().starts_with(['{', '[']) {
+        return Err(form::json_as_form());
+    }
+    sent.map_err(|Malformed| form::malformed_form())
+}
+
+fn user(sent: FieldValue<'_>) -> Result<User, Problem> {
+    let invalid = |detail: String| Problem::new(Code::InvalidUser, detail);
+    match sent {
+        FieldValue::Text(name) => {
+            User::new(&name).map_err(|why| invalid(format!("user_id {why}.")))
+        }
+        FieldValue::Nothing => {
+            Err(invalid(format!("user_id is missing. Send {EXAMPLE} as application/json.")))
+        }
+        other => Err(invalid(format!("user_id must be a text, not {}.", other.what()))),
+    }
+}
+
+/// The problem with an invalid `lease_seconds`; the policy has the maximum.
+async fn wrong_lease(wrong: WrongSeconds, engine: &Handle) -> Result<Problem, Problem> {
+    let longest = |view: View<'_>| view.pool.policy().lease;
+    let longest = engine.read_of(Scope::Timeless, longest).await?;
+    Ok(not_that_long(wrong, longest))
+}
+
+fn not_that_long(wrong: WrongSeconds, longest: Duration) -> Problem {
+    wrong.problem("lease_seconds", SHORTEST.1, &Seconds::of(longest).to_string())
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    match *refusal {
+        Refusal::NoTokens => {
+            let detail = "This pool was created with 0 tokens.";
+            Problem::new(Code::NoTokens, detail)
+        }
+        Refusal::Full { position, retry_after } => {
+            let detail = format!(
+                "All tokens are in use; this request would be number {position} in the queue. Try \
+                 again after the time in Retry-After."
+            );
+            Problem::with(detail, &PoolFull { position }).after(retry_after)
+        }
+        Refusal::QueueFull => {
+            let detail = format!(
+                "All tokens are in use, and the limit of {MAX_TICKETS} waiting requests is reached. \
+                 Try again after the time in Retry-After."
+            );
+            Problem::new(Code::QueueFull, detail)
+        }
+        Refusal::GivenUp => {
+            let detail = "The ticket of this request was given up. To wait again, at the end of the \
+                          queue, send a new request.";
+            Problem::new(Code::TicketGivenUp, detail)
+        }
+        Refusal::WaitNotOffered => {
+            let detail = "wait_seconds must be left out: while all tokens are in use, this pool rejects \
+                          requests at once (policy when_full is reject).";
+            Problem::new(Code::InvalidParameter, detail)
+        }
+        Refusal::LeaseTooLong { longest } => not_that_long(WrongSeconds::Number, longest),
+        Refusal::UserLimit { limit } => {
+            let leases = if limit == 1 { "lease" } else { "leases" };
+            let detail = format!(
+                "This user has {limit} {leases}, the maximum of the pool's policy (max_per_user). \
+                 Release one first."
+            );
+            Problem::with(detail, &UserLimit { max_per_user: limit })
+        }
+        Refusal::KeyReused => {
+            let detail = "This Idempotency-Key was used for an allocation with another \
+                          lease_seconds or wait_seconds. Use a new key for a new request.";
+            Problem::new(Code::KeyReused, detail)
+        }
+        Refusal::KeysFull { retry_after } => {
+            let detail = "The limit of idempotency keys is reached (setting max-idempotency-keys). Try \
+                          again after the time in Retry-After, when the oldest key expires, or \
+                          without a key.";
+            Problem::new(Code::KeysFull, detail).after(retry_after)
+        }
+        Refusal::UserKeysFull { limit, retry_after } => {
+            let detail = format!(
+                "This user has {limit} idempotency keys, the limit per user while more than half of \
+                 all keys are in use. Try again after the time in Retry-After, when the oldest key \
+                 expires, or without a key."
+            );
+            Problem::new(Code::KeysFull, detail).after(retry_after)
+        }
+    }
+}

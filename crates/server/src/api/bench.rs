@@ -1,0 +1,57 @@
+//! Constants of the size of real responses, for comparison with the real routes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+use bytes::Bytes;
+use engine::Allocated;
+use pool::{Fence, Lease, LeaseId, Timestamp, Token, TokenId, TokenValue, User};
+use uuid::Uuid;
+
+use super::allocate::Request;
+use super::token_pages::{self, Page};
+use crate::http::respond;
+use crate::json;
+use crate::json::token::{Granted, TokenRow};
+
+/// Number of tokens in the list.
+const TOKENS: i64 = 100;
+
+/// Parses the request like a real allocation, and responds like one on a full pool.
+pub(crate) fn allocate() -> impl Fn(Request) -> std::future::Ready<Response> + Clone {
+    let (lease, evicted) = (lease(TOKENS + 1), Some(lease(1)));
+    let at = lease.started_at;
+    let granted = Allocated { lease, value: TokenValue(Uuid::nil()), evicted, at };
+    let body: Bytes = json::to_vec(&Granted::from(&granted), 1024).into();
+    move |_: Request| std::future::ready(respond::body(body.clone()))
+}
+
+/// Responds like a list of tokens from the cache.
+pub(crate) fn tokens() -> impl Fn(HeaderMap) -> std::future::Ready<Response> + Clone {
+    let at = Timestamp::from_micros(0);
+    let token = Token { id: TokenId(Uuid::nil()), value: TokenValue(Uuid::nil()), inserted_at: at };
+    let row = |(number, fence)| TokenRow::new(&token, number, Some(&lease(fence)), at);
+    let rows: Vec<TokenRow> = (1..).zip(1..=TOKENS).map(row).collect();
+    let etag = HeaderValue::from_static("W/\"3-00000000-1-1000000-0\"");
+    let page = Page::new(token_pages::body(&rows).into(), etag, None);
+    move |headers: HeaderMap| std::future::ready(page.clone().response(&headers))
+}
+
+/// A lease of two minutes.
+pub(crate) fn lease(fence: i64) -> Lease {
+    let started_at = Timestamp::from_micros(0);
+    let expires_at = started_at.after(Duration::from_mins(2));
+    Lease {
+        id: LeaseId(Uuid::nil()),
+        token_id: TokenId(Uuid::nil()),
+        user: User { name: Arc::from("Edivan"), id: pool::UserId(Uuid::nil()) },
+        fence: Fence::new(fence),
+        previous_fence: Fence::NONE,
+        started_at,
+        granted_until: expires_at,
+        expires_at,
+        end: None,
+    }
+}

@@ -1,0 +1,203 @@
+//! Export of leases as CSV. Each export has one page in memory, reads the next one when the client has
+//! read the last, and holds no database resources in between.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderValue, Version};
+use axum::response::Response;
+use bytes::Bytes;
+use engine::{Cursor, Handle, LeaseRecord, Page, Question as LeaseQuery};
+use futures_util::stream::try_unfold;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::http::request_id::{self, within};
+use crate::json::lease::status;
+use crate::json::time::Time;
+use crate::metrics::counters::Limit;
+use crate::problem::{Code, Problem};
+use crate::settings::MAX_ROWS;
+
+const HEADER: &str = "lease_id,token_id,user,user_id,status,started_at,expires_at,fence,ended_at,\
+                      end_reason,evicted_by\r\n";
+
+/// Maximum number of exports in progress: each has up to a page in memory.
+const MAX_EXPORTS: usize = 16;
+
+/// Approximate size of a row.
+const BYTES_PER_ROW: usize = 320;
+
+/// Limit of a server's exports.
+#[derive(Clone)]
+pub(crate) struct Exports(pub(crate) Limit);
+
+impl Default for Exports {
+    fn default() -> Self {
+        Exports(Limit::new(MAX_EXPORTS))
+    }
+}
+
+impl Exports {
+    /// Begins an export, which lasts until the permit is dropped.
+    fn begin(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.0.free).try_acquire_owned().map_err(|_| {
+            let detail = format!(
+                "The limit of {MAX_EXPORTS} exports is reached. Try again after the time in \
+                 Retry-After."
+            );
+            Problem::new(Code::TooManyExports, detail)
+        })
+    }
+}
+
+/// Exports the leases that match. The first page is read before the response begins, so that most
+/// failures are reported as problems; after a later failure the response ends early.
+pub(crate) async fn export(
+    engine: Handle,
+    exports: &Exports,
+    query: LeaseQuery,
+    version: Version,
+) -> Result<Response, Problem> {
+    if version < Version::HTTP_11 {
+        let detail = "An export needs HTTP/1.1 or newer, because a client of an older version can't \
+                      detect an incomplete response. Configure proxies to use HTTP/1.1.";
+        return Err(Problem::new(Code::HttpVersion, detail));
+    }
+    let permit = exports.begin()?;
+    let first = engine.search(&query, MAX_ROWS.into()).await?;
+    let text = Bytes::from([HEADER.as_bytes(), &rows(&first)].concat());
+    let rest = Rest {
+        engine,
+        query,
+        next: first.next,
+        request_id: request_id::current().unwrap_or(HeaderValue::from_static("")),
+        _permit: permit,
+    };
+    let all = try_unfold((Some(text), rest), async |(first, mut rest)| {
+        let name = rest.request_id.clone();
+        let text = if first.is_some() { first } else { within(name, rest.read()).await.0? };
+        Ok::<_, engine::Error>(text.map(|text| (text, (None, rest))))
+    });
+    let mut response = Response::new(Body::from_stream(all));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
+    let attachment = HeaderValue::from_static("attachment; filename=\"leases.csv\"");
+    headers.insert(CONTENT_DISPOSITION, attachment);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// The rest of an export.
+struct Rest {
+    engine: Handle,
+    query: LeaseQuery,
+    next: Option<Cursor>,
+    /// Id of the request, for the log.
+    request_id: HeaderValue,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Rest {
+    /// Reads the next rows; None at the end.
+    async fn read(&mut self) -> Result<Option<Bytes>, engine::Error> {
+        while let Some(next) = self.next {
+            let query = LeaseQuery { after: Some(next), ..self.query };
+            let page = self.engine.search(&query, MAX_ROWS.into()).await;
+            let page = page.inspect_err(|error| {
+                tracing::warn!(error = error as &dyn std::error::Error, "export aborted");
+            })?;
+            self.next = page.next;
+            if !page.leases.is_empty() {
+                return Ok(Some(rows(&page).into()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn rows(page: &Page<Cursor>) -> Vec<u8> {
+    let mut text = String::with_capacity(page.leases.len() * BYTES_PER_ROW);
+    page.leases.iter().for_each(|record| row(record, &mut text));
+    text.into_bytes()
+}
+
+fn row(LeaseRecord { lease, evicted_by }: &LeaseRecord, text: &mut String) {
+    use std::fmt::Write as _;
+    let ended_at = lease.end.map_or(String::new(), |end| Time(end.at).to_string());
+    let reason = lease.end.map_or("", |end| end.reason.as_str());
+    let evicted_by = evicted_by.map_or(String::new(), |by| by.0.to_string());
+    write!(text, "{},{},", lease.id.0, lease.token_id.0).expect(TAKES_ALL);
+    cell(&lease.user.name, text);
+    write!(
+        text,
+        ",{},{},{},{},{},{ended_at},{reason},{evicted_by}\r\n",
+        lease.user.id.0,
+        status(lease),
+        Time(lease.started_at),
+        Time(lease.expires_at),
+        lease.fence.get(),
+    )
+    .expect(TAKES_ALL);
+}
+
+const TAKES_ALL: &str = "writing to a String never fails";
+
+/// Writes a text that a user chose. A text that a spreadsheet might interpret as a formula gets a
+/// leading apostrophe, and so does a text that begins with one, so that a reader can remove it again.
+/// The same holds for each part of it that would be a cell for a spreadsheet with other separators than
+/// commas.
+fn cell(content: &str, text: &mut String) {
+    const DANGEROUS: [char; 12] =
+        ['=', '+', '-', '@', '\t', '\r', '\n', '\'', '＝', '＋', '－', '＠'];
+    const DIVIDERS: [char; 4] = [';', '\t', '\r', '\n'];
+    let quoted = content.contains([',', '"', '\r', '\n']);
+    if quoted {
+        text.push('"');
+    }
+    for (place, part) in content.split_inclusive(DIVIDERS).enumerate() {
+        // Quotes are doubled, and those might be taken for a text that is empty and over.
+        let start = if place == 0 { part } else { part.trim_start_matches('"') };
+        if start.starts_with(DANGEROUS) && !(place > 0 && start.starts_with(DIVIDERS)) {
+            text.push('\'');
+        }
+        text.push_str(&part.replace('"', "\"\""));
+    }
+    if quoted {
+        text.push('"');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(content: &str) -> String {
+        let mut text = String::new();
+        cell(content, &mut text);
+        text
+    }
+
+    #[test]
+    fn texts_are_quoted_where_necessary() {
+        assert_eq!(written("Edivan"), "Edivan");
+        assert_eq!(written("a, b"), "\"a, b\"");
+        assert_eq!(written("a \"b\""), "\"a \"\"b\"\"\"");
+        assert_eq!(written("a\nb"), "\"a\nb\"");
+        assert_eq!(written("a b;c'=1"), "a b;c'=1");
+    }
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for start in ["=", "+", "-", "@", "\t", "'", "＝"] {
+            assert_eq!(written(&format!("{start}1+1")), format!("'{start}1+1"));
+        }
+        assert_eq!(written("=\"a\""), "\"'=\"\"a\"\"\"");
+        assert_eq!(written("\r=1"), "\"'\r'=1\"");
+        // The same holds for parts that may become cells.
+        assert_eq!(written("a;=1+1;b"), "a;'=1+1;b");
+        assert_eq!(written("a\t@x\t\tb;"), "a\t'@x\t\tb;");
+        assert_eq!(written("two\r\n-lines;;'"), "\"two\r\n'-lines;;''\"");
+        assert_eq!(written("a;\"=1\""), "\"a;'\"\"=1\"\"\"");
+    }
+}

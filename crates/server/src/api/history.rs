@@ -1,0 +1,72 @@
+//! The history of a token.
+
+use axum::extract::State;
+use axum::response::Response;
+use engine::Handle;
+use pool::{Fence, TokenId};
+use serde::Serialize;
+
+use crate::http::ids::PathId;
+use crate::http::query::{Parameters, Query, Values};
+use crate::http::respond::{json, link_next, unknown_token};
+use crate::http::unsupported::{self, Context};
+use crate::json::token::HistoryEntry;
+use crate::problem::Problem;
+use crate::settings::MAX_ROWS;
+
+/// Approximate size of a row in JSON.
+const BYTES_PER_ROW: usize = 600;
+
+/// A token's leases, newest first.
+#[derive(Serialize)]
+struct Answer<'a> {
+    /// As sent.
+    token_id: &'a str,
+    history: Vec<HistoryEntry<'a>>,
+    /// Only if the token has never been leased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'static str>,
+    /// Path of the next page, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<&'a str>,
+}
+
+/// Show the history of a token
+pub(crate) async fn history(
+    State(engine): State<Handle>,
+    PathId { id, sent }: PathId<TokenId>,
+    Query(HistoryQuery { limit, before }): Query<HistoryQuery>,
+) -> Result<Response, Problem> {
+    let page = engine.history(id, before, limit.unwrap_or(MAX_ROWS).into()).await?;
+    let page = page.ok_or_else(unknown_token)?;
+    let next = page.next.map(|fence| {
+        let limit = limit.map_or(String::new(), |limit| format!("limit={limit}&"));
+        format!("/api/tokens/{sent}/history?{limit}before={}", fence.get())
+    });
+    let never_used = page.leases.is_empty() && before.is_none();
+    let answer = Answer {
+        token_id: &sent,
+        history: page.leases.iter().map(HistoryEntry::from).collect(),
+        message: never_used.then_some("No usage history found"),
+        next: next.as_deref(),
+    };
+    let response = json(&answer, 256 + page.leases.len() * BYTES_PER_ROW);
+    Ok(link_next(response, next.as_deref()))
+}
+
+/// Parameters of a history.
+pub(crate) struct HistoryQuery {
+    limit: Option<u16>,
+    before: Option<Fence>,
+}
+
+impl Parameters for HistoryQuery {
+    const NAMES: &'static [&'static str] = &["limit", "before"];
+    const STRICT: bool = false;
+
+    fn read(values: &Values<'_>) -> Result<Self, Problem> {
+        unsupported::refuse_in_query(Context::History, values.query)?;
+        let before = values.number("before", 1..=i64::MAX)?.map(Fence::new);
+        Ok(HistoryQuery { limit: values.limit()?, before })
+    }
+}

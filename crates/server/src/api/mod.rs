@@ -1,0 +1,19 @@
+//! Handlers of the API and of the pages, by resource.
+
+pub(crate) mod allocate;
+pub(crate) mod bench;
+pub(crate) mod export;
+pub(crate) mod health;
+pub(crate) mod history;
+pub(crate) mod leases;
+pub(crate) mod metrics;
+pub(crate) mod pages;
+pub(crate) mod pool;
+pub(crate) mod queue;
+pub(crate) mod release;
+mod release_checks;
+pub(crate) mod search;
+mod search_query;
+pub(crate) mod token_lists;
+pub(crate) mod token_pages;
+pub(crate) mod tokens;

@@ -1,0 +1,208 @@
+//! The queue of requests that wait for a token.
+
+use std::ops::ControlFlow;
+
+use axum::extract::State;
+use axum::http::header::{LOCATION, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use engine::{GiveUpOutcome, Handle, Scope, View};
+use pool::{Ticket, Waiting};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::http::ids::{PathId, TicketId};
+use crate::http::query::{Parameters, Query, Values};
+use crate::http::respond::{json, uncached};
+use crate::http::unsupported::NoBody;
+use crate::json::time::Time;
+use crate::problem::{Code, Problem, TicketServed};
+use crate::settings::MAX_ROWS;
+
+/// Path of tickets.
+const PATH: &str = "/api/queue/";
+
+/// Seconds after which a waiting client repeats its request. The server holds the request, so the client
+/// need not wait.
+const ASK_AGAIN_AFTER: u16 = 1;
+
+/// A ticket in the queue.
+#[derive(Serialize)]
+pub(crate) struct Row {
+    /// Id of the ticket, and of the lease that it will become.
+    ticket: Uuid,
+    /// Position in the queue, from 1.
+    position: usize,
+    /// The user, as sent.
+    user: std::sync::Arc<str>,
+    user_id: Uuid,
+    /// Start of the wait.
+    since: Time,
+    /// End of the wait.
+    until: Time,
+    /// Whether the ticket keeps its position between requests, because it has an idempotency key.
+    kept: bool,
+}
+
+impl Row {
+    const BYTES: usize = 320;
+
+    fn of(position: usize, ticket: &Ticket) -> Self {
+        Row {
+            ticket: ticket.lease_id.0,
+            position,
+            user: std::sync::Arc::clone(&ticket.user.name),
+            user_id: ticket.user.id.0,
+            since: Time(ticket.since),
+            until: Time(ticket.until),
+            kept: ticket.is_kept(),
+        }
+    }
+}
+
+/// A page of the queue.
+#[derive(Serialize)]
+struct Answer {
+    /// In order of arrival.
+    tickets: Vec<Row>,
+    /// Number of tickets in the whole queue.
+    waiting: usize,
+    /// Path of the next page; null on the last page.
+    next: Option<String>,
+}
+
+/// List the queue
+pub(crate) async fn list(
+    State(engine): State<Handle>,
+    Query(QueueQuery { limit, after }): Query<QueueQuery>,
+) -> Result<Response, Problem> {
+    let look = |view: View<'_>| {
+        let (mut tickets, mut last, mut waiting, mut more) = (Vec::new(), 0, 0, false);
+        for (position, ticket) in (1..).zip(view.queue()) {
+            waiting = position;
+            if ticket.number <= after {
+                continue;
+            }
+            if tickets.len() == limit {
+                more = true;
+                continue;
+            }
+            last = ticket.number;
+            tickets.push(Row::of(position, ticket));
+        }
+        let next = more.then(|| format!("/api/queue?limit={limit}&after={last}"));
+        Answer { tickets, waiting, next }
+    };
+    let answer = engine.read_of(Scope::Timeless, look).await?;
+    Ok(uncached(&answer, 128 + answer.tickets.len() * Row::BYTES))
+}
+
+/// Parameters of the queue.
+pub(crate) struct QueueQuery {
+    limit: usize,
+    /// Number of the last ticket on the previous page.
+    after: i64,
+}
+
+impl Parameters for QueueQuery {
+    const NAMES: &'static [&'static str] = &["limit", "after"];
+
+    fn read(values: &Values<'_>) -> Result<Self, Problem> {
+        let limit = values.limit()?.unwrap_or(MAX_ROWS).into();
+        let after = values.number("after", 0..=(1 << 53) - 1)?.unwrap_or(0);
+        Ok(QueueQuery { limit, after })
+    }
+}
+
+/// Show a ticket
+pub(crate) async fn show(
+    State(engine): State<Handle>,
+    PathId { id: TicketId(id), .. }: PathId<TicketId>,
+    Query(()): Query<()>,
+) -> Result<Response, Problem> {
+    let look = |view: View<'_>| {
+        let found = (1..).zip(view.queue()).try_for_each(|(position, ticket)| {
+            if ticket.lease_id == id {
+                ControlFlow::Break(Row::of(position, ticket))
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        found.break_value()
+    };
+    let row = engine.read_of(Scope::Timeless, look).await?.ok_or_else(unknown_ticket)?;
+    Ok(uncached(&row, Row::BYTES))
+}
+
+/// A ticket that was given up.
+#[derive(Serialize)]
+struct TicketGivenUp {
+    status: &'static str,
+    ticket: Uuid,
+}
+
+/// Give up a ticket
+///
+/// Requests that wait with the ticket get a 409. If the ticket has become a lease, the request fails:
+/// release the lease, which has the same id.
+pub(crate) async fn give_up(
+    State(engine): State<Handle>,
+    PathId { id: TicketId(id), .. }: PathId<TicketId>,
+    NoBody: NoBody,
+) -> Result<Response, Problem> {
+    match engine.give_up(id).await? {
+        GiveUpOutcome::Done => Ok(json(&TicketGivenUp { status: "given_up", ticket: id.0 }, 96)),
+        GiveUpOutcome::Served(lease) => {
+            let detail = "The ticket has already become a lease. Nothing was changed. Release the lease, \
+                          which has the same id.";
+            Err(Problem::with(detail, &TicketServed { lease_id: lease.id.0 }))
+        }
+        GiveUpOutcome::Unknown => Err(unknown_ticket()),
+    }
+}
+
+fn unknown_ticket() -> Problem {
+    let detail = "The queue has no ticket with this id: it was served or given up, timed out, or \
+                  no request used it for 15 seconds.";
+    Problem::new(Code::UnknownTicket, detail)
+}
+
+/// Position of a waiting allocation.
+#[derive(Serialize)]
+pub(crate) struct QueuePosition {
+    status: &'static str,
+    /// Id of the ticket, and of the lease that it will become.
+    ticket: Uuid,
+    /// Position in the queue, from 1.
+    position: usize,
+    /// Number of tickets ahead of it.
+    ahead: usize,
+    /// Start of the wait.
+    since: Time,
+    /// End of the wait.
+    until: Time,
+    /// Seconds after which to send the request again. The ticket lapses after 15 seconds without one.
+    retry_after: u16,
+}
+
+impl QueuePosition {
+    pub(crate) fn response(waiting: &Waiting) -> Response {
+        let Waiting { ticket, position, since, until } = *waiting;
+        let position = QueuePosition {
+            status: "waiting",
+            ticket: ticket.0,
+            position,
+            ahead: position.saturating_sub(1),
+            since: Time(since),
+            until: Time(until),
+            retry_after: ASK_AGAIN_AFTER,
+        };
+        let mut response = uncached(&position, Row::BYTES);
+        *response.status_mut() = StatusCode::ACCEPTED;
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, HeaderValue::from(ASK_AGAIN_AFTER));
+        let location = HeaderValue::try_from(format!("{PATH}{}", ticket.0));
+        headers.insert(LOCATION, location.expect("a path of ASCII is valid in headers"));
+        response
+    }
+}

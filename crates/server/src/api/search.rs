@@ -1,0 +1,143 @@
+//! Search of leases, and their export.
+
+use axum::extract::{RawQuery, State};
+use axum::http::header::{ACCEPT, VARY};
+use axum::http::{HeaderMap, HeaderValue, Version};
+use axum::response::Response;
+use engine::{Cursor, Handle};
+use serde::Serialize;
+
+use super::export::{self, Exports};
+use super::search_query::{CursorText, ExportQuery, SearchQuery};
+use crate::http::accept::weight;
+use crate::http::query::{Query, decode, encode, invalid, pairs};
+use crate::http::respond::{link_next, uncached};
+use crate::json::lease::LeaseRow;
+use crate::problem::Problem;
+use crate::settings::MAX_ROWS;
+
+const PATH: &str = "/api/leases";
+
+/// A page of leases.
+#[derive(Serialize)]
+struct Answer<'a> {
+    /// Newest first. May be fewer than `limit`, even none, although a next page exists.
+    leases: Vec<LeaseRow<'a>>,
+    /// Path of the next page, with the same parameters; null on the last page.
+    next: Option<&'a str>,
+}
+
+/// Search leases
+///
+/// Leases that match all parameters, newest first. `end_reason` can't be combined with the status
+/// `running`. Each parameter may be given once. With `format=csv`, or an `Accept` that
+/// prefers `text/csv`, the response is that of `/api/leases/export`.
+pub(crate) async fn search(
+    State(engine): State<Handle>,
+    State(exports): State<Exports>,
+    RawQuery(text): RawQuery,
+    Query(query): Query<SearchQuery>,
+    version: Version,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let mut response = if query.csv.unwrap_or_else(|| prefers_csv(&headers)) {
+        if query.limit.is_some() {
+            return Err(invalid("limit must be left out: an export contains all matching leases."));
+        }
+        export::export(engine, &exports, query.leases, version).await?
+    } else {
+        page(&engine, text.as_deref().unwrap_or_default(), &query).await?
+    };
+    response.headers_mut().insert(VARY, HeaderValue::from(ACCEPT));
+    Ok(response)
+}
+
+/// Export leases as CSV
+///
+/// All leases that match all parameters, newest first, as one file with a header row (RFC 4180).
+pub(crate) async fn export(
+    State(engine): State<Handle>,
+    State(exports): State<Exports>,
+    Query(ExportQuery(leases)): Query<ExportQuery>,
+    version: Version,
+) -> Result<Response, Problem> {
+    export::export(engine, &exports, leases, version).await
+}
+
+async fn page(engine: &Handle, text: &str, query: &SearchQuery) -> Result<Response, Problem> {
+    let limit = query.limit.unwrap_or(MAX_ROWS);
+    let page = engine.search(&query.leases, limit.into()).await?;
+    let next = page.next.map(|next| path_after(text, next));
+    let rows = page.leases.iter();
+    let rows = rows.map(|record| LeaseRow::new(&record.lease, record.evicted_by, page.now));
+    let answer = Answer { leases: rows.collect(), next: next.as_deref() };
+    let response = uncached(&answer, 256 + page.leases.len() * LeaseRow::BYTES);
+    Ok(link_next(response, next.as_deref()))
+}
+
+/// Returns the path of the next page: the same query with another cursor.
+fn path_after(query: &str, next: Cursor) -> String {
+    let mut path = format!("{PATH}?");
+    for pair in pairs(query) {
+        // The query was parsed before, so it is well-formed.
+        let Ok((name, value)) = pair else { continue };
+        let Ok(value) = decode(value) else { continue };
+        if name != "after" {
+            encode(&name, &mut path);
+            path.push('=');
+            encode(&value, &mut path);
+            path.push('&');
+        }
+    }
+    path.push_str("after=");
+    encode(&CursorText(next).to_string(), &mut path);
+    path
+}
+
+/// Whether the client prefers CSV to JSON. Wildcards do not count.
+fn prefers_csv(headers: &HeaderMap) -> bool {
+    weight(headers, ACCEPT, "text/csv") > weight(headers, ACCEPT, "application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_must_be_named_and_preferred() {
+        let prefers = |accept: &'static str| {
+            prefers_csv(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]))
+        };
+        for accept in [
+            "text/csv",
+            "Text/CSV;header=present",
+            "application/json;q=0.5, text/csv",
+            "text/csv, */*",
+        ] {
+            assert!(prefers(accept), "{accept}");
+        }
+        for accept in [
+            "",
+            "*/*",
+            "text/*",
+            "text/html,application/xhtml+xml,*/*;q=0.8",
+            "text/csv;q=0",
+            "text/csv; q=0.4, application/json; q=0.5",
+            "text/csv, application/json",
+        ] {
+            assert!(!prefers(accept), "{accept}");
+        }
+        assert!(!prefers_csv(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_next_page_has_the_same_parameters() {
+        let cursor = "1769860800000000.7".parse::<CursorText>().unwrap().0;
+        let query = "user=A+%26+b&limit=5&after=1.1&from=2026-01-31T12:00:00%2B01:00&&to";
+        let path = path_after(query, cursor);
+        let expected = "/api/leases?user=A%20%26%20b&limit=5&from=2026-01-31T12:00:00%2B01:00&to=&\
+                        after=1769860800000000.7";
+        assert_eq!(path, expected);
+        assert_eq!(path_after("", cursor), "/api/leases?after=1769860800000000.7");
+    }
+}

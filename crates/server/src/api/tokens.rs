@@ -1,0 +1,44 @@
+//! One token, and the end of all leases.
+
+use axum::extract::State;
+use axum::response::Response;
+use engine::{Handle, Scope, View};
+use pool::TokenId;
+use serde::Serialize;
+
+use super::release_checks::ClearRequest;
+use crate::http::ids::PathId;
+use crate::http::respond::{json, unknown_token};
+use crate::json::token::TokenDetails;
+use crate::problem::Problem;
+
+/// Number of leases that were ended.
+#[derive(Serialize)]
+struct ClearResult {
+    message: &'static str,
+    tokens_cleared: usize,
+    /// The same number.
+    usages_updated: usize,
+}
+
+/// End all leases
+///
+/// The body and the query are ignored, unless they name a condition or a part of the pool.
+pub(crate) async fn clear(
+    State(engine): State<Handle>,
+    _: ClearRequest,
+) -> Result<Response, Problem> {
+    let ended = engine.clear().await?;
+    let message = "All active tokens cleared";
+    Ok(json(&ClearResult { message, tokens_cleared: ended, usages_updated: ended }, 128))
+}
+
+/// Show a token and its holder
+pub(crate) async fn show(
+    State(engine): State<Handle>,
+    PathId { id, .. }: PathId<TokenId>,
+) -> Result<Response, Problem> {
+    let look = |view: View<'_>| view.pool.token(id).map(|token| TokenDetails::of(token, view.now));
+    let details = engine.read_of(Scope::Token(id), look).await?.ok_or_else(unknown_token)?;
+    Ok(json(&details, 1024))
+}

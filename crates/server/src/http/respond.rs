@@ -1,0 +1,55 @@
+//! Successful responses, and problems that several handlers return.
+
+use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK};
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::json::{self, JSON};
+use crate::problem::{Code, Problem};
+
+/// Responds with JSON; `size` is the expected number of bytes.
+pub(crate) fn json(value: &impl Serialize, size: usize) -> Response {
+    body(json::to_vec(value, size))
+}
+
+/// Responds with JSON that no cache may store, because it describes this moment.
+pub(crate) fn uncached(value: &impl Serialize, size: usize) -> Response {
+    const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+    let mut response = json(value, size);
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// Responds with serialized JSON.
+pub(crate) fn body(bytes: impl Into<Body>) -> Response {
+    let mut response = Response::new(bytes.into());
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// Adds a `Link` to the next page, if there is one.
+pub(crate) fn link_next(mut response: Response, next: Option<&str>) -> Response {
+    if let Some(next) = next {
+        let link = HeaderValue::try_from(format!("<{next}>; rel=\"next\""));
+        let link = link.expect("paths and encoded queries are valid in headers");
+        response.headers_mut().insert(LINK, link);
+    }
+    response
+}
+
+pub(crate) fn unknown_token() -> Problem {
+    Problem::new(Code::UnknownToken, "The pool has no token with this id.")
+}
+
+pub(crate) fn unknown_lease() -> Problem {
+    let detail = "No lease has this id, or it ended so long ago that it was deleted.";
+    Problem::new(Code::UnknownLease, detail)
+}
+
+pub(crate) fn too_many_answers() -> Problem {
+    let detail = "Unread responses use all memory reserved for responses. Try again after the time \
+                  in Retry-After.";
+    Problem::new(Code::TooManyAnswers, detail)
+}
