@@ -113,7 +113,7 @@ impl EngineLoop {
             request = self.mailbox.recv(), if !self.mailbox.is_closed() => {
                 self.waiting.extend(request);
             }
-            () = self.writer.hints.heard() => {}
+            () = self.writer.notifier.notified() => {}
             () = tokio::time::sleep(sleep) => {}
         }
     }

@@ -2,7 +2,7 @@
 //! else from the store.
 
 use pool::{EndReason, Fence, Lease, LeaseId, Timestamp, TokenId, UserId};
-use store::{Cursor, LeaseRecord, Search};
+use store::{Cursor, LeaseQuery, LeaseRecord};
 
 use crate::events::EventBatch;
 use crate::handle::View;
@@ -156,7 +156,7 @@ impl Handle {
         let now = self.read_of(scope, |view| view.now).await?;
         let Question { user, token, status, reason, from, to, at, after } = *question;
         let ended = status == Some(Status::Ended);
-        let search = Search { now, user, token, ended, reason, from, to, at, after, limit };
+        let search = LeaseQuery { now, user, token, ended, reason, from, to, at, after, limit };
         let reader = self.shared.reader().await?;
         let found = self.in_time("leases were not searched", reader.search(&search)).await?;
         Ok(Page { leases: seen_at(found.leases, now), next: found.next, now })

@@ -107,7 +107,7 @@ impl Engine {
             opened = open(&*database, wanted, &shared, tend) => opened?,
             () = &mut stop => return Ok(()),
         };
-        let Opened { mut store, reader, snapshot, now, hints, durability } = opened;
+        let Opened { mut store, reader, snapshot, now, notifier, durability } = opened;
         check_clock(now, snapshot.at, settings.allow_clock_behind)?;
         shared.time.observe(now, snapshot.at);
         shared.open(Arc::clone(&reader), Replica::from(snapshot), durability);
@@ -120,7 +120,7 @@ impl Engine {
         let writer = Writer {
             shared: Arc::clone(&shared),
             store,
-            hints,
+            notifier,
             withdrawals: withdrawals.0,
             key_limits: KeyLimits::new(settings.keys, settings.keys_of_user),
             held: Held::default(),

@@ -3,7 +3,7 @@ use std::error::Error as Cause;
 use std::sync::Arc;
 
 use pool::{Command, Finished, Outcome, Refusal, Timestamp, Waiting};
-use store::{Begun, Entry, Hints, News, Position, Store, Uptime};
+use store::{Begun, Entry, News, Notifier, Position, Store, Uptime};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, error, info, warn};
 
@@ -21,7 +21,7 @@ use crate::{Error, ids, spans};
 pub(crate) struct Writer {
     pub shared: Arc<Shared>,
     pub store: Box<dyn Store>,
-    pub hints: Hints,
+    pub notifier: Notifier,
     pub withdrawals: Withdrawals,
     pub key_limits: KeyLimits,
     /// The requests that wait in the pool's queue.
@@ -244,7 +244,7 @@ impl Writer {
                 self.shared.time.reached(at).await;
                 self.shared.publish(&known, news, Some(&entry));
                 self.answer(outcomes, copy, at);
-                self.hints.tell();
+                self.notifier.notify();
                 Ok(true)
             }
             Err(store::Error::Data(cause)) => self.refused(outcomes, &*cause, waiting),
@@ -310,7 +310,7 @@ impl Writer {
             self.count(&entry, &ended, outcomes.len());
             self.shared.publish(known, news, Some(&entry));
             self.answer(outcomes, copy, entry.at);
-            self.hints.tell();
+            self.notifier.notify();
             if fits.is_err() {
                 self.copy = None;
             }

@@ -19,11 +19,6 @@ pub enum Change {
         /// When and why.
         end: End,
     },
-    /// Read only: policy changes of earlier versions.
-    LengthChanged {
-        /// The length.
-        lease: std::time::Duration,
-    },
     /// A running lease got a later deadline.
     LeaseRenewed {
         /// The lease.
@@ -98,5 +93,5 @@ macro_rules! names {
 }
 
 names! {
-    LeaseStarted, LeaseEnded, LengthChanged, LeaseRenewed, PolicyChanged, WaitStarted, WaitEnded, ServerHeard, WaitMoved, WaitTimedOut, WaitTimeoutDelivered, WaitGivenUp,
+    LeaseStarted, LeaseEnded, LeaseRenewed, PolicyChanged, WaitStarted, WaitEnded, ServerHeard, WaitMoved, WaitTimedOut, WaitTimeoutDelivered, WaitGivenUp,
 }

@@ -142,10 +142,6 @@ impl Pool {
             }
             Change::LeaseEnded { fence, end, .. } => self.end(*fence, *end),
             Change::LeaseRenewed { fence, expires_at, .. } => self.renew(*fence, *expires_at),
-            Change::LengthChanged { lease } => {
-                self.policy.lease = *lease;
-                Ok(())
-            }
             Change::PolicyChanged(policy) => {
                 self.policy = *policy;
                 Ok(())

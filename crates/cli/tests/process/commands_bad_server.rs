@@ -114,9 +114,9 @@ pub fn ok(body: &str) -> Lie {
 
 pub fn lease(expires_in: &str, expires_at: &str) -> String {
     format!(
-        r#"{{"token_id":"{LEASE}","token_value":"v","user":"ann","status":"active","lease_id":"{LEASE}",
-        "started_at":"2026-11-22T15:36:02Z","expires_at":"{expires_at}","expires_in":{expires_in},
-        "fence":1,"evicted":{{"lease_id":"{LEASE}","user":"bob","started_at":"2026-11-22T15:36:02Z"}}}}"#
+        r#"{{"token_id":"{LEASE}","token_value":"v","user":"ann","user_id":"{LEASE}","status":"active",
+        "lease_id":"{LEASE}","activated_at":"2026-11-22T15:36:02Z","started_at":"2026-11-22T15:36:02Z","expires_at":"{expires_at}","expires_in":{expires_in},
+        "fence":1,"evicted":{{"lease_id":"{LEASE}","user":"bob","user_id":"{LEASE}","fence":1,"started_at":"2026-11-22T15:36:02Z"}}}}"#
     )
 }
 
@@ -172,7 +172,7 @@ fn pool(number: &str) -> String {
     format!(
         r#"{{"size":{number},"active":{number},"available":0,"waiting":{number},"epoch":1,"version":1,
         "oldest_lease":null,"policy":{{"when_full":"wait","lease_seconds":1e300,"max_lease_seconds":1e300,
-        "min_hold_seconds":1e300,"max_per_user":{number}}}}}"#
+        "min_hold_seconds":1e300,"max_per_user":4294967295}}}}"#
     )
 }
 

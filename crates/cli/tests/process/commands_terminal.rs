@@ -362,7 +362,7 @@ fn clear_asks() {
             }
         }
         let mut terminal = Terminal::run("$T clear", &server, (80, 24));
-        terminal.shows("This ends 2 leases");
+        terminal.shows("2 leases");
         terminal.shows("at once. Clear? [y/N] ");
         terminal.press(answer);
         let (ended, shown) = terminal.end();

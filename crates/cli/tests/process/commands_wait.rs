@@ -284,7 +284,8 @@ fn the_end_of_a_place_is_reported() {
         let ticket = format!("01a203e6-6a15-75b1-8dcf-8dddd1dbd0d{last}");
         let since = "2026-11-22T15:36:02Z";
         let body = serde_json::json!({
-            "status": "waiting", "ticket": ticket, "ahead": 3, "since": since
+            "status": "waiting", "ticket": ticket, "position": 4, "ahead": 3, "since": since,
+            "until": since, "retry_after": 0
         });
         with("202 Accepted", "", &body.to_string())
     };

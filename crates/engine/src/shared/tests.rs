@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use pool::{Fence, Lease, LeaseId, TokenId};
-use store::{Found, LeaseRecord, Search};
+use store::{LeasePage, LeaseQuery, LeaseRecord};
 use uuid::Uuid;
 
 use super::*;
@@ -36,7 +36,7 @@ impl Reader for Probed {
     async fn leases(&self, _: &[LeaseId]) -> Result<Vec<Lease>, store::Error> {
         unimplemented!()
     }
-    async fn search(&self, _: &Search) -> Result<Found, store::Error> {
+    async fn search(&self, _: &LeaseQuery) -> Result<LeasePage, store::Error> {
         unimplemented!()
     }
     async fn journal(&self, _: i64, _: i64, _: usize) -> Result<Option<Vec<Entry>>, store::Error> {

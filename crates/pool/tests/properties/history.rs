@@ -86,7 +86,6 @@ impl History {
                     self.left = Some((*lease_id, before));
                 }
                 Change::ServerHeard { at, .. } => assert!(*at <= now, "heard of in the future"),
-                Change::LengthChanged { .. } => panic!("nobody writes that any more"),
             }
         }
         for KeyUse { key, lease_id, .. } in keys {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pool::{Fence, Lease, LeaseId, Timestamp, TokenId, UserKey};
 use store::{
-    Begun, Database, Entry, Error, Found, ImportedPool, KeyUsage, KeysFound, LeaseRecord, News,
-    Opened, Position, Reader, Search, Store, Swept, Wanted,
+    Begun, Database, Entry, Error, ImportedPool, KeyUsage, KeysFound, LeasePage, LeaseQuery,
+    LeaseRecord, News, Opened, Position, Reader, Store, Swept, Wanted,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -184,7 +184,7 @@ impl Reader for ReaderBehind {
         self.0.leases(ids).await
     }
 
-    async fn search(&self, search: &Search) -> Result<Found, Error> {
+    async fn search(&self, search: &LeaseQuery) -> Result<LeasePage, Error> {
         match self.1.searches.try_acquire() {
             Ok(permit) => permit.forget(),
             Err(error) => {

@@ -1,31 +1,23 @@
 //! PostgreSQL: any number of servers share one pool, each with a connection that writes and a few
 //! that read. An advisory lock puts their batches in order.
 
-mod audit;
-mod checks;
-mod config;
-mod create;
-mod environment;
-mod failure;
-mod forgetting;
-mod hints;
-mod holders;
-mod lineage;
-mod news;
-mod parameters;
-mod passwords;
-mod reader;
-mod remembered;
-mod rows;
-mod schema;
-mod search;
-mod session;
-mod snapshot;
-mod statements;
-mod watch;
-mod writer;
-mod writing;
+#[macro_use]
+mod sql;
 
+mod admin;
+mod columns;
+mod connect;
+mod read;
+mod write;
+
+use crate::epoch;
+use crate::postgres::admin::audit;
+use crate::postgres::admin::checks;
+use crate::postgres::admin::create;
+use crate::postgres::admin::schema;
+use crate::postgres::connect::locks::LISTENER_LOCKS;
+use crate::postgres::connect::notifier;
+use crate::postgres::read::snapshot;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,32 +27,18 @@ use pool::Change;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-pub use config::Config;
+pub use self::connect::config::Config;
 
-use self::failure::at_start;
-use self::holders::holders;
-use self::reader::PostgresReader;
-use self::schema::Control;
-use self::session::{Access, Purpose};
-use self::writer::Writer;
+use crate::postgres::admin::schema::Control;
+use crate::postgres::connect::failure::at_start;
+use crate::postgres::connect::holders::{self, holders};
+use crate::postgres::connect::session::{Access, Purpose};
+use crate::postgres::read::reader::PostgresReader;
+use crate::postgres::write::store::Writer;
 use crate::{
-    Backup, BatchId, Begun, Database, Entry, Error, Finding, Hints, ImportedPool, NewEpoch, News,
-    Opened, Position, ServerId, Snapshot, Store, Wanted, creation, epoch_gap, restored, wanted,
+    Backup, BatchId, Begun, Database, Entry, Error, Finding, ImportedPool, NewEpoch, News,
+    Notifier, Opened, Position, ServerId, Snapshot, Store, Wanted, epoch_gap, new_pool, wanted,
 };
-
-/// The first half of the keys of the locks on pools; the second half is the pool's id.
-const POOL_LOCKS: i32 = 0x746f_6b65;
-
-/// The first half of the keys of the locks that servers hold as long as they listen for wake-ups; the
-/// second half is the pool's id.
-const LISTENER_LOCKS: i32 = 0x746f_6b68;
-
-/// The first half of the keys of the locks that sessions which write hold all the time, so that a batch
-/// can be told from anything else that holds a pool's lock; the second half is the pool's id.
-const WRITER_LOCKS: i32 = 0x746f_6b77;
-
-/// The key of the lock on the schema.
-const MIGRATION_LOCK: (i32, i32) = (0x746f_6b6d, 0);
 
 /// How long servers are waited for that are just stopping.
 const TAKEOVER: Duration = Duration::from_secs(2);
@@ -122,7 +100,7 @@ impl Database for Postgres {
             now: begun.now,
             store: Box::new(writer),
             durability: access.watch.durability(),
-            hints: Hints::carried(|told, heard| hints::carry(&access, pool, told, heard)),
+            notifier: Notifier::carried(|told, heard| notifier::carry(&access, pool, told, heard)),
             reader: Arc::new(PostgresReader::new(access, pool)),
             snapshot,
         })
@@ -164,7 +142,7 @@ impl Database for Postgres {
             ));
         }
         // Without a commit, dropping the writer gives the lock back.
-        let new = restored::new_epoch(&snapshot, begun.now, clock_may_be_behind)?;
+        let new = epoch::new_epoch(&snapshot, begun.now, clock_may_be_behind)?;
         let entry = owners_entry(&begun, &snapshot, Some(new.gap), Vec::new());
         writer.commit(&entry).await?;
         Ok(new)
@@ -192,10 +170,10 @@ async fn pool_without_servers(access: &Access) -> Result<(i32, Position), Error>
     let before = snapshot::newest(&*client, pool.id, &failed).await?.position;
     let mut seen: Option<Instant> = None;
     loop {
-        let servers = hints::listeners(&client, pool.id).await.map_err(&failed)?;
-        let (sessions, up) = hints::sessions(&client).await.map_err(&failed)?;
+        let servers = notifier::listeners(&client, pool.id).await.map_err(&failed)?;
+        let (sessions, up) = notifier::sessions(&client).await.map_err(&failed)?;
         if servers == 0 && sessions == 0 {
-            if up > hints::ALL_ARE_BACK {
+            if up > notifier::ALL_ARE_BACK {
                 return Ok((pool.id, before));
             }
         } else if seen.get_or_insert_with(Instant::now).elapsed() > TAKEOVER {
@@ -246,7 +224,7 @@ fn owners_entry(
         position: Position {
             epoch: epoch + i64::from(new_epoch.is_some()),
             version: version + 1 + gap,
-            batch: creation::batch_id(),
+            batch: new_pool::batch_id(),
         },
         server: ServerId(Uuid::nil()),
         at,

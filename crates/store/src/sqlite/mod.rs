@@ -3,44 +3,33 @@
 //! One thread has the only connection that writes, and an operating-system lock on a file beside
 //! the database keeps other servers out; whoever only reads may open the database at any time.
 
-mod application;
-mod audit;
-mod backup;
-mod chain;
-mod checkpoint;
-mod create;
-mod files;
-mod held;
-mod indexing;
-mod inspect;
-mod keys;
-mod reader;
-mod refusal;
-mod rows;
-mod schema;
-mod search;
-mod snapshot;
-mod store;
-mod sweeping;
-mod threads;
-mod trouble;
-mod users;
-mod watch;
-mod writer;
+#[macro_use]
+mod sql;
 
+mod admin;
+mod columns;
+mod disk;
+mod read;
+mod write;
+
+use crate::sqlite::admin::audit;
+use crate::sqlite::admin::backup;
+use crate::sqlite::admin::create;
+use crate::sqlite::admin::schema;
+use crate::sqlite::disk::system_errors as trouble;
+use crate::sqlite::disk::threads;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use self::files::Files;
-use self::reader::SqliteReader;
-use self::store::SqliteStore;
-use self::writer::Writer;
+use crate::sqlite::disk::files::Files;
+use crate::sqlite::write::store::SqliteStore;
+use crate::sqlite::write::writer::{Writer, Writing};
 use crate::{
-    Backup, Clock, Database, Durability, Error, Finding, Hints, ImportedPool, LeaseSource,
-    NewEpoch, Opened, Wanted,
+    Backup, Clock, Database, Durability, Error, Finding, ImportedPool, LeaseSource, NewEpoch,
+    Notifier, Opened, Wanted,
 };
 
 /// How many parts of an imported history may wait to be written.
@@ -86,26 +75,26 @@ impl Database for Sqlite {
     async fn open(&self, wanted: Wanted) -> Result<Opened, Error> {
         let writer = self.writer().await?;
         let now = self.clock.now();
-        let open = move |writing: &mut writer::Writing| {
+        let open = move |writing: &mut Writing| {
             let connection = writing.connection()?;
             schema::migrate(connection)?;
             create::open(connection, &wanted, now)
         };
         let snapshot = writer.run(open).await?;
-        let reader = SqliteReader::start(Arc::clone(&self.clock), &writer)?;
+        let reader = writer.reader(Arc::clone(&self.clock))?;
         let newest = Some(snapshot.position);
         let store = SqliteStore { writer, clock: Arc::clone(&self.clock), newest };
-        let hints = Hints::none();
+        let notifier = Notifier::none();
         let (store, reader, durability) =
             (Box::new(store), Arc::new(reader), Durability::of(vec![("synchronous", false)]));
-        Ok(Opened { store, reader, snapshot, now, hints, durability })
+        Ok(Opened { store, reader, snapshot, now, notifier, durability })
     }
 
     async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error> {
         let ImportedPool { new, history } = pool;
         let writer = self.writer().await?;
         let (parts, queue) = mpsc::channel(PARTS);
-        let import = move |writing: &mut writer::Writing| {
+        let import = move |writing: &mut Writing| {
             let connection = writing.connection()?;
             schema::migrate(connection)?;
             create::import(connection, &new, queue)
@@ -137,7 +126,7 @@ impl Database for Sqlite {
         self.look(|files| schema::check(&files.open_to_look()?)).await?;
         let now = self.clock.now();
         let writer = self.writer().await?;
-        let begin = move |writing: &mut writer::Writing| {
+        let begin = move |writing: &mut Writing| {
             create::begin_epoch(writing.connection()?, now, clock_may_be_behind)
         };
         writer.run(begin).await

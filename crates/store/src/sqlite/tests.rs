@@ -9,10 +9,11 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::checkpoint::WAL_LIMIT;
-use super::store::SqliteStore;
-use super::writer::Writer;
-use super::{create, schema};
+use crate::sqlite::admin::create;
+use crate::sqlite::admin::schema;
+use crate::sqlite::disk::checkpoint::WAL_LIMIT;
+use crate::sqlite::write::store::SqliteStore;
+use crate::sqlite::write::writer::Writer;
 use crate::{
     BatchId, Entry, Error, ManualClock, News, Position, ServerId, Snapshot, Store, Wanted,
 };
@@ -102,9 +103,10 @@ fn every_sql_file_fits_the_tables() {
     schema::migrate(&mut connection).unwrap();
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sqlite/sql");
     let mut count = 0;
-    for file in fs::read_dir(directory).unwrap() {
+    let entities = fs::read_dir(directory).unwrap();
+    for file in entities.flat_map(|entity| fs::read_dir(entity.unwrap().path()).unwrap()) {
         let path = file.unwrap().path();
-        let sql = fs::read_to_string(&path).unwrap();
+        let sql = super::sql::expand(&fs::read_to_string(&path).unwrap());
         connection.prepare(&sql).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         count += 1;
     }

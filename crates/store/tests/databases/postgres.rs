@@ -3,11 +3,11 @@
 mod ahead;
 mod connecting;
 mod faults;
-mod hints;
+mod notifier;
+mod pages;
 mod plans;
 mod sharing;
 mod statements;
-mod upgrading;
 
 use std::sync::Arc;
 use std::time::Duration;

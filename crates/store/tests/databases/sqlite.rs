@@ -3,7 +3,7 @@
 mod auditing;
 mod backing_up;
 mod foreign;
-mod migrating;
+mod importing;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

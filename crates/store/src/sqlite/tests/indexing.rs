@@ -6,8 +6,8 @@ use pool::{Fence, Timestamp};
 use rusqlite::Connection;
 
 use super::{Fixture, fixture};
-use crate::sqlite::indexing::Indexing;
-use crate::sqlite::{create, schema};
+use crate::sqlite::admin::{create, schema};
+use crate::sqlite::write::user_index::Indexing;
 use crate::{Store, Wanted};
 
 const INDEXED: &str = "select indexed_fence from pools";
@@ -19,7 +19,7 @@ fn leases(count: i64) -> String {
          insert into leases
          select
              unhex(printf('%032x', n)), 'default', (select id from tokens),
-             unhex(printf('%032x', n % 100)), 'user', n, n - 1, n, n + 1, n + 1, 'released', null
+             unhex(printf('%032x', n % 100)), 'user', n, n - 1, n, null, n + 1, n + 1, 'released'
          from numbers"
     )
 }
@@ -41,7 +41,7 @@ impl Fixture {
 
     /// Up to which lease all are indexed, and nothing that is none.
     fn indexed(&self) -> i64 {
-        assert_eq!(self.ask(include_str!("../sql/audit_users.sql")), 0);
+        assert_eq!(self.ask(sql!("audit/audit_users")), 0);
         self.ask(INDEXED)
     }
 }
@@ -113,7 +113,7 @@ fn a_step_ends_when_its_time_is_up() {
         indexing.step(connection);
         assert_eq!(ask(connection, "select count(*) from user_leases"), written);
         assert_eq!(ask(connection, INDEXED), if written < 20 { 0 } else { 20 });
-        assert_eq!(ask(connection, include_str!("../sql/audit_users.sql")), 0);
+        assert_eq!(ask(connection, sql!("audit/audit_users")), 0);
     }
 }
 
@@ -129,11 +129,7 @@ fn what_is_deleted_meanwhile_is_taken_out_again() {
     assert!(added < 20_000, "{added}");
     let deleted = "delete from leases where fence > 20000 and fence <= 20500";
     assert_eq!(connection.execute(deleted, ()).unwrap(), 500);
-    assert_eq!(
-        ask(&connection, include_str!("../sql/audit_users.sql")),
-        0,
-        "it is known to be behind"
-    );
+    assert_eq!(ask(&connection, sql!("audit/audit_users")), 0, "it is known to be behind");
     // What was begun, then the other leases, then the deletions.
     for _ in 0..2_000 {
         if ask(&connection, "select count(*) from forgotten_leases") == 0 {
@@ -144,7 +140,7 @@ fn what_is_deleted_meanwhile_is_taken_out_again() {
     assert_eq!(ask(&connection, INDEXED), 40_000);
     assert_eq!(ask(&connection, "select count(*) from user_leases"), 39_500);
     assert_eq!(ask(&connection, "select count(*) from forgotten_leases"), 0);
-    assert_eq!(ask(&connection, include_str!("../sql/audit_users.sql")), 0);
+    assert_eq!(ask(&connection, sql!("audit/audit_users")), 0);
 }
 
 #[tokio::test]

@@ -7,8 +7,9 @@ use pool::{EndReason, Fence, Policy, Timestamp, TokenId, UserId};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::sqlite::{create, schema, search};
-use crate::{Cursor, Found, Search, Wanted};
+use crate::sqlite::admin::{create, schema};
+use crate::sqlite::read::search;
+use crate::{Cursor, LeasePage, LeaseQuery, Wanted};
 
 const COUNT: i64 = 1_000_000;
 
@@ -26,8 +27,8 @@ const FILL: &str = "
     select
         unhex(printf('%032x', n)), 'default', t.id, unhex(printf('%032x', n * 7919 % 1009)), 'user', n,
         iif(n = 500000, 0, max(0, n - iif(n = 500100, 200, 100))),
-        1600000000000000 + n / 3 * 3000, 1600000000000000 + n / 3 * 3000 + 60000000,
-        1600000000000000 + n / 3 * 3000 + 100000, iif(n = 77, 'cleared', 'released'), null
+        1600000000000000 + n / 3 * 3000, null, 1600000000000000 + n / 3 * 3000 + 60000000,
+        1600000000000000 + n / 3 * 3000 + 100000, iif(n = 77, 'cleared', 'released')
     from numbers
     join tokens as t on t.position = iif(n = 500000, 100, n % 100)";
 
@@ -68,8 +69,8 @@ fn token(connection: &Connection, position: i64) -> TokenId {
     TokenId(Uuid::from_bytes(connection.query_row(id, (position,), |row| row.get(0)).unwrap()))
 }
 
-fn everything() -> Search {
-    Search {
+fn everything() -> LeaseQuery {
+    LeaseQuery {
         now: started_at(2 * COUNT),
         user: None,
         token: None,
@@ -83,12 +84,12 @@ fn everything() -> Search {
     }
 }
 
-fn fences(found: &Found) -> Vec<i64> {
+fn fences(found: &LeasePage) -> Vec<i64> {
     found.leases.iter().map(|record| record.lease.fence.get()).collect()
 }
 
 /// Everything that is found, and in how many pages.
-fn all(connection: &Connection, question: &Search) -> (Vec<i64>, usize) {
+fn all(connection: &Connection, question: &LeaseQuery) -> (Vec<i64>, usize) {
     let (mut found, mut question) = (Vec::new(), question.clone());
     for pages in 1.. {
         let page = search::search(connection, &question).unwrap();
@@ -132,16 +133,16 @@ fn first_pages(connection: &Connection) {
 }
 
 fn ways_of_users(connection: &Connection) {
-    let of_user = Search { user: Some(user(5)), ..everything() };
+    let of_user = LeaseQuery { user: Some(user(5)), ..everything() };
     let expected = fences_where(|fence| fence * 7_919 % 1_009 == 5);
     // Ten thousand leases are looked at to find the newest of them, and then no other user's.
     assert_eq!(all(connection, &of_user), (expected.clone(), 2));
     let (from, to) = (Some(started_at(300_000)), Some(started_at(600_000)));
     let within = |fence: &&i64| (299_998..600_000).contains(*fence);
     let expected: Vec<_> = expected.iter().filter(within).copied().collect();
-    assert_eq!(all(connection, &Search { from, to, ..of_user.clone() }), (expected.clone(), 1));
+    assert_eq!(all(connection, &LeaseQuery { from, to, ..of_user.clone() }), (expected.clone(), 1));
     let token = token(connection, expected[0] % 100);
-    let both = Search { from, to, token: Some(token), ..of_user };
+    let both = LeaseQuery { from, to, token: Some(token), ..of_user };
     let turn = |fence: &&i64| **fence % 100 == expected[0] % 100;
     let expected: Vec<_> = expected.iter().filter(turn).copied().collect();
     assert!(expected.len() > 1);
@@ -149,19 +150,19 @@ fn ways_of_users(connection: &Connection) {
 }
 
 fn ways_of_tokens(connection: &Connection) {
-    let of_token = |place| Search { token: Some(token(connection, place)), ..everything() };
+    let of_token = |place| LeaseQuery { token: Some(token(connection, place)), ..everything() };
     let expected = fences_where(|fence| fence % 100 == 0 && fence != LONE);
     assert_eq!(all(connection, &of_token(0)), (expected.clone(), 10));
     // From somewhere in its chain on, which is not walked to there.
     let to = Some(started_at(3_000));
-    let (found, pages) = all(connection, &Search { to, ..of_token(0) });
+    let (found, pages) = all(connection, &LeaseQuery { to, ..of_token(0) });
     assert_eq!((found, pages), (expected[expected.len() - 29..].to_vec(), 1));
     // There is but one, which is far from either end.
     for to in [None, Some(started_at(COUNT - 9)), Some(started_at(LONE + 9))] {
-        assert_eq!(all(connection, &Search { to, ..of_token(100) }), (vec![LONE], 1));
+        assert_eq!(all(connection, &LeaseQuery { to, ..of_token(100) }), (vec![LONE], 1));
     }
     for to in [Some(started_at(LONE)), Some(started_at(9))] {
-        assert_eq!(all(connection, &Search { to, ..of_token(100) }), (vec![], 1));
+        assert_eq!(all(connection, &LeaseQuery { to, ..of_token(100) }), (vec![], 1));
     }
 }
 
@@ -169,11 +170,11 @@ fn moments(connection: &Connection) {
     // Those that had started, and were not over yet.
     let at = started_at(700_000);
     let holding = fences_where(|fence| started_at(fence) <= at && fence / 3 * 3 + 100 > 699_999);
-    let (found, _) = all(connection, &Search { at: Some(at), ..everything() });
+    let (found, _) = all(connection, &LeaseQuery { at: Some(at), ..everything() });
     assert_eq!(found, holding);
     for (from, to) in [(5, 6), (6, 9), (COUNT - 7, COUNT + 100), (-9, 4), (-9, -6)] {
         let question =
-            Search { from: Some(started_at(from)), to: Some(started_at(to)), ..everything() };
+            LeaseQuery { from: Some(started_at(from)), to: Some(started_at(to)), ..everything() };
         let expected =
             fences_where(|fence| (started_at(from)..started_at(to)).contains(&started_at(fence)));
         assert_eq!(all(connection, &question), (expected, 1), "from {from} to {to}");
@@ -181,7 +182,7 @@ fn moments(connection: &Connection) {
 }
 
 fn rare_ones(connection: &Connection) {
-    let cleared = Search { reason: Some(EndReason::Cleared), ..everything() };
+    let cleared = LeaseQuery { reason: Some(EndReason::Cleared), ..everything() };
     let first = search::search(connection, &cleared).unwrap();
     let reached = Cursor { started_at: started_at(900_001), fence: Fence::new(900_001) };
     assert_eq!(
@@ -189,10 +190,11 @@ fn rare_ones(connection: &Connection) {
         (Vec::new(), Some(reached)),
         "a hundred thousand a page"
     );
-    let expired = Search { reason: Some(EndReason::Expired), user: Some(user(5)), ..everything() };
+    let expired =
+        LeaseQuery { reason: Some(EndReason::Expired), user: Some(user(5)), ..everything() };
     assert_eq!(all(connection, &expired), (vec![], 1));
     // The second page ends where it is found, since enough was looked at by then.
-    let beginning = Search { to: Some(started_at(150_000)), ..cleared };
+    let beginning = LeaseQuery { to: Some(started_at(150_000)), ..cleared };
     assert_eq!(all(connection, &beginning), (vec![77], 3));
 }
 
@@ -200,67 +202,61 @@ fn assert_plans(connection: &Connection) {
     let by_fence = "USING INDEX sqlite_autoindex_leases_2 (pool=? AND fence";
     let lease_by_id = "leases USING PRIMARY KEY (id=?)";
     for (sql, plan) in [
-        (include_str!("../sql/leases_down.sql"), vec![by_fence]),
+        (sql!("leases/leases_down"), vec![by_fence]),
         (
-            include_str!("../sql/users_leases_down.sql"),
+            sql!("leases/users_leases_down"),
             vec!["SEARCH u USING PRIMARY KEY (pool=? AND user_id=? AND fence", by_fence],
         ),
-        (include_str!("../sql/lease_from.sql"), vec![by_fence]),
-        (include_str!("../sql/lease_of_fence.sql"), vec![by_fence]),
+        (sql!("leases/lease_from"), vec![by_fence]),
+        (sql!("leases/lease_of_fence"), vec![by_fence]),
         (
-            include_str!("../sql/latest_fence.sql"),
+            sql!("leases/latest_fence"),
             vec!["SEARCH latest USING PRIMARY KEY (pool=? AND position=?)"],
         ),
         (
-            include_str!("../sql/kept_before.sql"),
+            sql!("leases/kept_before"),
             vec!["SEARCH kept USING PRIMARY KEY (pool=? AND position=? AND fence<?)"],
         ),
         (
-            include_str!("../sql/linked_before.sql"),
+            sql!("leases/linked_before"),
             vec![
                 "USING COVERING INDEX sqlite_autoindex_leases_3 (previous_fence>? AND previous_fence<?)",
             ],
         ),
         (
-            include_str!("../sql/successor.sql"),
+            sql!("leases/successor"),
             vec!["USING INDEX sqlite_autoindex_leases_3 (previous_fence=? AND token_id=?)"],
         ),
-        (include_str!("../sql/lease.sql"), vec![lease_by_id]),
-        (include_str!("../sql/end_lease.sql"), vec![lease_by_id]),
-        (include_str!("../sql/renew_lease.sql"), vec![lease_by_id]),
+        (sql!("leases/lease"), vec![lease_by_id]),
+        (sql!("leases/end_lease"), vec![lease_by_id]),
+        (sql!("leases/renew_lease"), vec![lease_by_id]),
+        (sql!("journal/newest_entry"), vec!["SEARCH batches USING PRIMARY KEY (pool=?)"]),
         (
-            include_str!("../sql/newest_entry.sql"),
-            vec!["SEARCH batches USING PRIMARY KEY (pool=?)"],
-        ),
-        (
-            include_str!("../sql/entries_from.sql"),
+            sql!("journal/entries_from"),
             vec!["SEARCH batches USING PRIMARY KEY (pool=? AND version>?)"],
         ),
+        (sql!("leases/latest_leases"), vec!["SEARCH latest USING PRIMARY KEY (pool=?)", by_fence]),
         (
-            include_str!("../sql/latest_leases.sql"),
-            vec!["SEARCH latest USING PRIMARY KEY (pool=?)", by_fence],
-        ),
-        (
-            include_str!("../sql/key.sql"),
+            sql!("keys/key"),
             vec!["(pool=? AND key=? AND user_id=?)", "SEARCH l USING PRIMARY KEY (id=?)"],
         ),
-        (include_str!("../sql/delete_ticket.sql"), vec!["(lease_id=?)"]),
-        (include_str!("../sql/forgettable.sql"), vec![by_fence]),
+        (sql!("tickets/delete_ticket"), vec!["(lease_id=?)"]),
+        (sql!("leases/forgettable"), vec![by_fence]),
         (
-            include_str!("../sql/forget_leases.sql"),
+            sql!("leases/forget_leases"),
             vec![by_fence, lease_by_id, "SEARCH k USING", "(lease_id=?)"],
         ),
-        (include_str!("../sql/forget_keys.sql"), vec!["(pool=? AND number=?)"]),
-        (include_str!("../sql/users_from.sql"), vec![by_fence]),
+        (sql!("keys/forget_keys"), vec!["(pool=? AND number=?)"]),
+        (sql!("leases/users_from"), vec![by_fence]),
         (
-            include_str!("../sql/forgotten_from.sql"),
+            sql!("leases/forgotten_from"),
             vec!["SEARCH forgotten_leases USING INTEGER PRIMARY KEY (rowid>?)"],
         ),
         (
-            include_str!("../sql/delete_forgotten.sql"),
+            sql!("leases/delete_forgotten"),
             vec!["SEARCH forgotten_leases USING INTEGER PRIMARY KEY (rowid<?)"],
         ),
-        (include_str!("../sql/unindexed.sql"), vec!["SEARCH leases USING COVERING INDEX"]),
+        (sql!("leases/unindexed"), vec!["SEARCH leases USING COVERING INDEX"]),
     ] {
         let steps = plan_of(connection, sql);
         for step in plan {

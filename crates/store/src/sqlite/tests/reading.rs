@@ -8,8 +8,8 @@ use pool::{Fence, TokenId};
 use tokio::time::timeout;
 
 use super::{Fixture, fixture, fixture_of};
-use crate::sqlite::reader::{SEARCHING, SqliteReader};
-use crate::sqlite::search::{self, of_token};
+use crate::sqlite::read::reader::{SEARCHING, SqliteReader};
+use crate::sqlite::read::search::{self, of_token};
 use crate::{Error, Reader};
 
 /// Ten leases of one token, very many of another, two thousand of the first again.
@@ -18,13 +18,13 @@ const FILL: &str = "
     insert into leases
     select
         unhex(printf('%032x', n)), 'default', t.id, zeroblob(16), 'user', n,
-        case n when 11 then 0 when 250001 then 10 else n - 1 end, n, n + 1, n + 1, 'released', null
+        case n when 11 then 0 when 250001 then 10 else n - 1 end, n, null, n + 1, n + 1, 'released'
     from numbers
     join tokens as t on t.position = (n between 11 and 250000)";
 
 impl Fixture {
     fn reader(&self) -> SqliteReader {
-        SqliteReader::start(Arc::clone(&self.store.clock), &self.store.writer).unwrap()
+        self.store.writer.reader(Arc::clone(&self.store.clock)).unwrap()
     }
 
     async fn execute(&self, sql: &'static str) {

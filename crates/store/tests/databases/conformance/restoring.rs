@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use pool::Timestamp;
-use store::{EPOCH_GAP, News, Search};
+use store::{EPOCH_GAP, LeaseQuery, News};
 use testbed::on_both;
 
 use super::search::everything;
@@ -57,12 +57,12 @@ async fn leases_are_found_beyond_the_fences_that_were_left_out(db: EmptyDb) {
         (None, Some(before.token_id), &before),
         (Some(after.user.id), None, &after),
     ] {
-        let search = Search { user, token, ..everything(server.at) };
+        let search = LeaseQuery { user, token, ..everything(server.at) };
         let page = server.reader.search(&search).await.unwrap();
         let ids: Vec<_> = page.leases.iter().map(|record| record.lease.id).collect();
         assert_eq!((ids, page.next), (vec![found.id], None), "{search:?}");
     }
-    let nobody = Search { user: Some(allocation("Cleo").user.id), ..everything(server.at) };
+    let nobody = LeaseQuery { user: Some(allocation("Cleo").user.id), ..everything(server.at) };
     let page = server.reader.search(&nobody).await.unwrap();
     assert_eq!((page.leases.len(), page.next), (0, None));
     drop(server);

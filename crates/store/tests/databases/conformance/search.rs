@@ -7,7 +7,7 @@ use pool::{
     Allocation, Change, Command, EndReason, Lease, LeaseId, Outcome, Policy, Timestamp, TokenId,
     User,
 };
-use store::{Cursor, LeaseRecord, Search};
+use store::{Cursor, LeaseQuery, LeaseRecord};
 use testbed::on_both;
 
 use super::server::{MINUTE, Server, allocate, allocation, tokens, under};
@@ -17,8 +17,8 @@ const INSTANT: Duration = Duration::from_micros(1);
 const USERS: [&str; 4] = ["Ada", "Bea", "Cleo", "Dora"];
 
 /// Asks for nothing in particular.
-pub fn everything(now: Timestamp) -> Search {
-    Search {
+pub fn everything(now: Timestamp) -> LeaseQuery {
+    LeaseQuery {
         now,
         user: None,
         token: None,
@@ -33,9 +33,9 @@ pub fn everything(now: Timestamp) -> Search {
 }
 
 /// All that is found, in pages of so many.
-pub async fn search_all(server: &Server, search: &Search, limit: usize) -> Vec<LeaseRecord> {
+pub async fn search_all(server: &Server, search: &LeaseQuery, limit: usize) -> Vec<LeaseRecord> {
     let mut all = Vec::new();
-    let mut search = Search { limit, ..search.clone() };
+    let mut search = LeaseQuery { limit, ..search.clone() };
     for _ in 0..10_000 {
         let found = server.reader.search(&search).await.unwrap();
         assert!(found.leases.len() <= limit, "{search:?}");
@@ -131,7 +131,7 @@ impl Past {
     }
 
     /// What has to be found.
-    fn expected(&self, search: &Search) -> Vec<LeaseRecord> {
+    fn expected(&self, search: &LeaseQuery) -> Vec<LeaseRecord> {
         let successors: HashMap<_, _> =
             self.leases.iter().map(|l| ((l.token_id, l.previous_fence), l.id)).collect();
         let fitting = self.leases.iter().rev().filter(|lease| fits(lease, search));
@@ -143,15 +143,15 @@ impl Past {
         fitting.map(record).collect()
     }
 
-    async fn check(&self, search: &Search, limit: usize) -> usize {
+    async fn check(&self, search: &LeaseQuery, limit: usize) -> usize {
         let found = search_all(&self.server, search, limit).await;
         assert_eq!(found, self.expected(search), "{search:?} in pages of {limit}");
         found.len()
     }
 }
 
-fn fits(lease: &Lease, search: &Search) -> bool {
-    let Search { now, user, token, ended, reason, from, to, at, after, limit: _ } = *search;
+fn fits(lease: &Lease, search: &LeaseQuery) -> bool {
+    let LeaseQuery { now, user, token, ended, reason, from, to, at, after, limit: _ } = *search;
     let end = lease.end_at(now);
     let over_at = end.map_or(lease.expires_at, |end| end.at);
     let key = (lease.started_at, lease.fence);
@@ -189,8 +189,17 @@ async fn every_combination_of_filters_finds_what_fits(db: EmptyDb) {
                 let ended = dice.below(2) == 0;
                 let now = past.server.at.after(Duration::from_secs(dice.of(&[0, 25, 500])));
                 let after = (dice.below(4) == 0).then(|| Cursor::of(lease(5)));
-                let search =
-                    Search { user, token, ended, reason, from, to, at, after, ..everything(now) };
+                let search = LeaseQuery {
+                    user,
+                    token,
+                    ended,
+                    reason,
+                    from,
+                    to,
+                    at,
+                    after,
+                    ..everything(now)
+                };
                 let limit = dice.of(&[2, 7, 1_000, 1_000]);
                 asked += 1;
                 found += usize::from(past.check(&search, limit).await > 0);
@@ -220,7 +229,7 @@ async fn random_questions_find_what_fits(db: EmptyDb) {
         };
         let (from, to, at) = (moment(), moment(), moment());
         let after = &past.leases[dice.below(past.leases.len())];
-        let search = Search {
+        let search = LeaseQuery {
             now: past.server.at.after(Duration::from_secs(dice.of(&[0, 25, 500]))),
             user: dice.of(&or_any(&USERS)).map(|user| User::new(user).unwrap().id),
             token: (dice.below(3) == 0).then_some(after.token_id),
@@ -245,10 +254,10 @@ async fn pages_of_any_size_come_to_the_same(db: EmptyDb) {
     for limit in 1..=count + 2 {
         assert_eq!(past.check(&everything, limit).await, count);
     }
-    let first = Search { limit: 3, ..everything.clone() };
+    let first = LeaseQuery { limit: 3, ..everything.clone() };
     let found = past.server.reader.search(&first).await.unwrap();
     assert_eq!(found.next, found.leases.last().map(|record| Cursor::of(&record.lease)));
-    let all = Search { limit: count + 1, ..everything };
+    let all = LeaseQuery { limit: count + 1, ..everything };
     assert_eq!(past.server.reader.search(&all).await.unwrap().next, None);
 }
 
@@ -269,18 +278,19 @@ async fn a_deadline_that_is_not_written_down_yet_counts(db: EmptyDb) {
     let granted = server.allocate("Ada").await;
     let deadline = granted.expires_at;
     let just_before = Timestamp::from_micros(deadline.as_micros() - 1);
-    let count = async |search: &Search| server.reader.search(search).await.unwrap().leases.len();
+    let count =
+        async |search: &LeaseQuery| server.reader.search(search).await.unwrap().leases.len();
     for (now, over) in [(just_before, 0), (deadline, 1)] {
         let everything = everything(now);
         assert_eq!(count(&everything).await, 1);
-        assert_eq!(count(&Search { ended: true, ..everything.clone() }).await, over);
-        let expired = Search { reason: Some(EndReason::Expired), ..everything.clone() };
+        assert_eq!(count(&LeaseQuery { ended: true, ..everything.clone() }).await, over);
+        let expired = LeaseQuery { reason: Some(EndReason::Expired), ..everything.clone() };
         assert_eq!(count(&expired).await, over);
-        let released = Search { reason: Some(EndReason::Released), ..everything.clone() };
+        let released = LeaseQuery { reason: Some(EndReason::Released), ..everything.clone() };
         assert_eq!(count(&released).await, 0);
         // Who held what at a time has nothing to do with the time of asking.
-        assert_eq!(count(&Search { at: Some(just_before), ..everything.clone() }).await, 1);
-        assert_eq!(count(&Search { at: Some(deadline), ..everything }).await, 0);
+        assert_eq!(count(&LeaseQuery { at: Some(just_before), ..everything.clone() }).await, 1);
+        assert_eq!(count(&LeaseQuery { at: Some(deadline), ..everything }).await, 0);
     }
 }
 
@@ -298,7 +308,7 @@ async fn a_lease_is_found_at_any_time_it_ran_also_under_an_older_policy(db: Empt
     let wanted = store::Wanted { update_policy: true, ..under(MINUTE, 2) };
     let mut server = Server::start(&db, wanted).await;
     server.allocate("Bea").await;
-    let found = search_all(&server, &Search { at: Some(at), ..everything(server.at) }, 9).await;
+    let found = search_all(&server, &LeaseQuery { at: Some(at), ..everything(server.at) }, 9).await;
     assert_eq!(found.len(), 1, "it started hours before, and leases last a minute by now");
     assert_eq!(found[0].lease.id, granted.id);
     assert!(at.since(granted.started_at) > Duration::from_hours(2));
@@ -312,11 +322,11 @@ async fn an_empty_history_answers_everything(db: EmptyDb) {
     let token = server.pool.tokens(0).next().map(|view| view.token.id);
     let everything = everything(server.at);
     for search in [
-        Search { user, ..everything.clone() },
-        Search { token, ..everything.clone() },
-        Search { from: moment, to: moment, at: moment, ..everything.clone() },
-        Search { from: Some(Timestamp::from_micros(i64::MAX)), ..everything.clone() },
-        Search { at: Some(Timestamp::MIN), to: Some(Timestamp::MIN), ..everything.clone() },
+        LeaseQuery { user, ..everything.clone() },
+        LeaseQuery { token, ..everything.clone() },
+        LeaseQuery { from: moment, to: moment, at: moment, ..everything.clone() },
+        LeaseQuery { from: Some(Timestamp::from_micros(i64::MAX)), ..everything.clone() },
+        LeaseQuery { at: Some(Timestamp::MIN), to: Some(Timestamp::MIN), ..everything.clone() },
         everything,
     ] {
         let found = server.reader.search(&search).await.unwrap();

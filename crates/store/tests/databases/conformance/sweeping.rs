@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pool::{Allocation, Command, Fence, IdempotencyKey, Lease, Timestamp, User, UserKey};
-use store::Search;
+use store::LeaseQuery;
 use testbed::on_both;
 
 use super::search::{everything, search_all};
@@ -44,7 +44,7 @@ async fn fences(server: &Server) -> BTreeSet<i64> {
         let history: Vec<_> =
             server.history(view.token.id).await.iter().map(|lease| lease.fence).collect();
         assert!(history.is_sorted_by(|a, b| a > b));
-        let of_token = Search { token: Some(view.token.id), ..everything(server.at) };
+        let of_token = LeaseQuery { token: Some(view.token.id), ..everything(server.at) };
         let by_token = search_all(server, &of_token, 3).await;
         assert_eq!(by_token.iter().map(|r| r.lease.fence).collect::<Vec<_>>(), history);
         // From the middle on, too.
@@ -57,7 +57,7 @@ async fn fences(server: &Server) -> BTreeSet<i64> {
     }
     let all = search_all(server, &everything(server.at), 3).await;
     for record in &all {
-        let of_user = Search { user: Some(record.lease.user.id), ..everything(server.at) };
+        let of_user = LeaseQuery { user: Some(record.lease.user.id), ..everything(server.at) };
         assert!(search_all(server, &of_user, 3).await.contains(record));
     }
     assert_eq!(all.iter().map(|r| r.lease.fence.get()).collect::<BTreeSet<_>>(), found);

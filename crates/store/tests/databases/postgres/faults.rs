@@ -126,7 +126,7 @@ async fn views_know_deadlines() {
 async fn looking_makes_no_database() {
     let db = fresh().await;
     let sentence = refusal(db.database().audit().await);
-    assert!(sentence.contains("migrate first"), "{sentence}");
+    assert!(sentence.contains("run `token-manager migrate`"), "{sentence}");
     let facts = db.database().describe().await.unwrap();
     assert!(facts.contains(&("schema version".to_owned(), "0".to_owned())), "{facts:?}");
     let prompt = db.prompt().await;

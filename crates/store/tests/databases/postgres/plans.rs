@@ -1,7 +1,7 @@
 //! How PostgreSQL goes about the statements, on empty tables and on large ones.
 
 use pool::{EndReason, Fence, IdempotencyKey, User};
-use store::{Found, Reader, Search, Swept};
+use store::{LeasePage, LeaseQuery, Reader, Swept};
 use tokio_postgres::Client;
 
 use super::fresh;
@@ -12,7 +12,7 @@ use crate::conformance::server::{Server, tokens};
 
 /// Sets what the sessions that write and read set for the planner.
 fn settings() -> String {
-    let source = include_str!("../../../src/postgres/session.rs");
+    let source = include_str!("../../../src/postgres/connect/session.rs");
     let always = source.split("impl Purpose").next().unwrap().lines();
     let pairs = always.filter_map(|line| line.trim().strip_prefix("(\"")?.strip_suffix("\"),"));
     let pairs = pairs.filter_map(|pair| pair.split_once("\", \""));
@@ -254,10 +254,10 @@ fn touched(plan: &str) -> u64 {
 }
 
 /// Pages until there are no more. Returns what was found, and how many pages it took.
-async fn pages(reader: &dyn Reader, mut search: Search) -> (Vec<i64>, usize) {
+async fn pages(reader: &dyn Reader, mut search: LeaseQuery) -> (Vec<i64>, usize) {
     let (mut fences, mut count) = (Vec::new(), 0);
     loop {
-        let Found { leases, next } = reader.search(&search).await.unwrap();
+        let LeasePage { leases, next } = reader.search(&search).await.unwrap();
         fences.extend(leases.iter().map(|record| record.lease.fence.get()));
         (search.after, count) = (next, count + 1);
         if next.is_none() {
@@ -267,18 +267,19 @@ async fn pages(reader: &dyn Reader, mut search: Search) -> (Vec<i64>, usize) {
 }
 
 async fn rare_leases_are_found_in_bounded_steps(server: &Server) {
-    let released = Search { reason: Some(EndReason::Released), ..everything(server.at) };
+    let released = LeaseQuery { reason: Some(EndReason::Released), ..everything(server.at) };
     let (fences, count) = pages(&*server.reader, released.clone()).await;
     assert_eq!(fences, (1..=9).rev().map(|n| n * 100_000).collect::<Vec<_>>());
     assert!((10..60).contains(&count), "{count} pages");
-    let cleared = Search { reason: Some(EndReason::Cleared), ..released };
+    let cleared = LeaseQuery { reason: Some(EndReason::Cleared), ..released };
     let (fences, count) = pages(&*server.reader, cleared.clone()).await;
     assert_eq!((fences.len(), (10..=11).contains(&count)), (0, true), "{count} pages");
     // The releases were all of the first token, and of the first user, who have few leases.
     let token = server.pool.tokens(0).next().unwrap().token.id;
     let user = User::new("user 0").unwrap().id;
     for (token, user) in [(Some(token), None), (None, Some(user)), (Some(token), Some(user))] {
-        let released = Search { reason: Some(EndReason::Released), token, user, ..cleared.clone() };
+        let released =
+            LeaseQuery { reason: Some(EndReason::Released), token, user, ..cleared.clone() };
         assert_eq!(
             pages(&*server.reader, released).await,
             ((1..=9).rev().map(|n| n * 100_000).collect(), 1)
@@ -295,12 +296,12 @@ async fn the_leases_of_a_moment_are_found_at_once(server: &Server) {
         server.reader.history(token, before, 1).await.unwrap().remove(0).lease
     };
     let at = record(250_050).await.started_at;
-    let question = Search { at: Some(at), ..everything(server.at) };
+    let question = LeaseQuery { at: Some(at), ..everything(server.at) };
     let (fences, count) = pages(&*server.reader, question.clone()).await;
     assert_eq!((fences, count), ((249_951..=250_050).rev().collect(), 1));
     let one = record(250_001).await;
     for (token, user) in [(Some(one.token_id), None), (None, Some(one.user.id))] {
-        let question = Search { token, user, ..question.clone() };
+        let question = LeaseQuery { token, user, ..question.clone() };
         assert_eq!(pages(&*server.reader, question).await, (vec![250_001], 1));
     }
 }
@@ -317,7 +318,8 @@ async fn a_users_leases_are_found_across_gaps(server: &Server, filler: &Client) 
         );
         assert_eq!(filler.execute(&lease, &[]).await.unwrap(), 1);
     }
-    let user = |name| Search { user: Some(User::new(name).unwrap().id), ..everything(server.at) };
+    let user =
+        |name| LeaseQuery { user: Some(User::new(name).unwrap().id), ..everything(server.at) };
     assert_eq!(pages(&*server.reader, user("user f")).await, (vec![FAR, 1_000_100], 1));
     let (fences, count) = pages(&*server.reader, user("user 7")).await;
     assert_eq!((fences.len(), fences[0], count), (1_000, 999_007, 1));

@@ -1,0 +1,10 @@
+pub(crate) mod config;
+pub(crate) mod environment;
+pub(crate) mod failure;
+pub(crate) mod holders;
+pub(crate) mod lineage;
+pub(crate) mod locks;
+pub(crate) mod notifier;
+pub(crate) mod passwords;
+pub(crate) mod session;
+pub(crate) mod watch;

@@ -1,0 +1,259 @@
+//! Word from server to server, by `listen` and `notify`. A notification takes a lock of the whole
+//! cluster at its commit, so it is never part of a batch, there is one for many batches, and none at
+//! all while nobody else listens.
+
+use crate::postgres::connect::locks::LISTENER_LOCKS;
+use std::error::Error as Cause;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::{Client, Error as PgError, Notification};
+
+use crate::postgres::connect::session::{Access, Purpose};
+use crate::postgres::connect::watch::Watch;
+
+/// How long after a notification the next one comes at the earliest.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// For how long it is taken as known who else listens.
+const KNOWN: Duration = Duration::from_secs(3);
+
+/// How often the settings are looked at on which durability rests.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// How long an answer may take; it matters only when the server has stopped answering.
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// How long to wait before connecting again: at first, and at most.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How long PostgreSQL has to run until whoever waits to connect again has done so.
+pub(crate) const ALL_ARE_BACK: Duration = Duration::from_secs(8);
+
+/// Why a connection is of no use any more.
+type Lost = Box<dyn Cause + Send + Sync>;
+
+/// Carries hints about one pool for as long as its tasks run: `told` is for others to hear, and what
+/// others say is passed to `heard`.
+pub(crate) fn carry(
+    access: &Access,
+    pool: i32,
+    told: Arc<Notify>,
+    heard: Arc<Notify>,
+) -> JoinSet<()> {
+    let ear = Arc::new(Ear { pool, heard, ..Ear::default() });
+    let (listener, notifier) = (access.clone(), access.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn({
+        let ear = Arc::clone(&ear);
+        async move {
+            let mut back_off = BackOff::default();
+            loop {
+                let lost = listen(&listener, &ear, &mut back_off).await;
+                back_off.wait(lost).await;
+            }
+        }
+    });
+    tasks.spawn(async move {
+        let mut back_off = BackOff::default();
+        loop {
+            let lost = notify(&notifier, &ear, &told, &mut back_off).await;
+            back_off.wait(lost).await;
+        }
+    });
+    tasks
+}
+
+/// How many servers listen for hints about the pool: all that use it, but for one that is just
+/// connecting.
+pub(crate) async fn listeners(client: &Client, pool: i32) -> Result<i64, PgError> {
+    let count = sql!("session/count_listeners");
+    let nobody = 0_i32;
+    client.query_one(count, &[&LISTENER_LOCKS, &pool, &nobody]).await?.try_get(0)
+}
+
+/// How many other sessions this program seems to have, and for how long PostgreSQL has run.
+pub(crate) async fn sessions(client: &Client) -> Result<(i64, Duration), PgError> {
+    let row = client.query_one(sql!("session/count_sessions"), &[]).await?;
+    let up = Duration::try_from_secs_f64(row.try_get(1)?).unwrap_or_default();
+    Ok((row.try_get(0)?, up))
+}
+
+/// What is known of other servers.
+#[derive(Default)]
+struct Ear {
+    pool: i32,
+    heard: Arc<Notify>,
+    /// Whether one of them listens, as far as is known.
+    others: AtomicBool,
+    /// The backends of this server's own listener and notifier.
+    own: [AtomicI32; 2],
+}
+
+const LISTENER: usize = 0;
+const NOTIFIER: usize = 1;
+
+impl Ear {
+    /// The word that something was written.
+    fn news(&self) -> String {
+        self.pool.to_string()
+    }
+
+    /// The word that there is another who listens.
+    fn hello(&self) -> String {
+        format!("{} hello", self.pool)
+    }
+
+    fn hear(&self, said: &Notification) {
+        if self.own.iter().any(|own| own.load(Ordering::SeqCst) == said.process_id()) {
+            return;
+        }
+        let news = said.payload() == self.news();
+        if news || said.payload() == self.hello() {
+            self.others.store(true, Ordering::SeqCst);
+        }
+        if news {
+            self.heard.notify_one();
+        }
+    }
+
+    /// Finds out whether another server listens.
+    async fn look_for_others(&self, client: &Client) -> Result<(), PgError> {
+        // Before the question, so that a hello after it is not forgotten.
+        self.others.store(false, Ordering::SeqCst);
+        let own = self.own[LISTENER].load(Ordering::SeqCst);
+        let count = sql!("session/count_listeners");
+        let count = client.query_one(count, &[&LISTENER_LOCKS, &self.pool, &own]).await?;
+        if count.try_get::<_, i64>(0)? > 0 {
+            self.others.store(true, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+}
+
+/// Listens until the connection is lost, or can't be made.
+async fn listen(access: &Access, ear: &Arc<Ear>, back_off: &mut BackOff) -> Lost {
+    let hearing = Arc::clone(ear);
+    let connected = access.connect_in_time(Purpose::Hint, move |said| hearing.hear(said)).await;
+    let (client, mut connection) = match connected {
+        Ok(connected) => connected,
+        Err(error) => return error.into(),
+    };
+    if let Err(error) = within(begin_to_listen(&client, ear)).await {
+        return error;
+    }
+    back_off.reset();
+    // Something may have been said while nobody listened.
+    ear.heard.notify_one();
+    tokio::select! {
+        lost = ended(&mut connection) => lost,
+        lost = keep_looking(&client, &access.watch) => lost,
+    }
+}
+
+/// Looks at the durability settings for as long as the connection answers. It is this one since
+/// nobody waits for it.
+async fn keep_looking(client: &Client, watch: &Watch) -> Lost {
+    loop {
+        if let Err(lost) = within(watch.look(client)).await {
+            return lost;
+        }
+        sleep(LOOK).await;
+    }
+}
+
+async fn begin_to_listen(client: &Client, ear: &Ear) -> Result<(), PgError> {
+    introduce(client, &ear.own[LISTENER]).await?;
+    client.batch_execute(sql!("session/listen")).await?;
+    let lock = sql!("session/lock_shared");
+    client.query(lock, &[&LISTENER_LOCKS, &ear.pool]).await?;
+    // Of two that begin at the same time, the later one to have its lock sees the other's.
+    ear.look_for_others(client).await?;
+    if ear.others.load(Ordering::SeqCst) {
+        client.query(sql!("session/notify"), &[&ear.hello()]).await?;
+    }
+    Ok(())
+}
+
+/// Passes on what it is told until the connection is lost, or can't be made.
+async fn notify(access: &Access, ear: &Ear, told: &Notify, back_off: &mut BackOff) -> Lost {
+    let (client, mut connection) = match access.connect_in_time(Purpose::Hint, |_| ()).await {
+        Ok(connected) => connected,
+        Err(error) => return error.into(),
+    };
+    if let Err(error) = within(introduce(&client, &ear.own[NOTIFIER])).await {
+        return error;
+    }
+    back_off.reset();
+    let mut looked_at = None;
+    loop {
+        tokio::select! {
+            () = told.notified() => {}
+            lost = ended(&mut connection) => return lost,
+        }
+        if let Err(error) = within(pass_on(&client, ear, &mut looked_at)).await {
+            // For the next connection.
+            told.notify_one();
+            return error;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn pass_on(
+    client: &Client,
+    ear: &Ear,
+    looked_at: &mut Option<Instant>,
+) -> Result<(), PgError> {
+    if looked_at.is_none_or(|at| at.elapsed() >= KNOWN) {
+        ear.look_for_others(client).await?;
+        *looked_at = Some(Instant::now());
+    }
+    if ear.others.load(Ordering::SeqCst) {
+        client.query(sql!("session/notify"), &[&ear.news()]).await?;
+    }
+    Ok(())
+}
+
+/// Takes note of the backend. What it says need not outlive a crash, so it waits for no disk.
+async fn introduce(client: &Client, own: &AtomicI32) -> Result<(), PgError> {
+    let backend = client.query_one(sql!("session/backend"), &[]).await?.try_get(0)?;
+    own.store(backend, Ordering::SeqCst);
+    client.batch_execute(sql!("session/lazy_commit")).await
+}
+
+async fn within<T>(answer: impl Future<Output = Result<T, PgError>>) -> Result<T, Lost> {
+    Ok(timeout(ANSWER, answer).await??)
+}
+
+/// Waits for the end of a connection.
+async fn ended(connection: impl Future) -> Lost {
+    connection.await;
+    "the connection was lost".into()
+}
+
+/// The time between two attempts to connect.
+struct BackOff(Duration);
+
+impl Default for BackOff {
+    fn default() -> Self {
+        BackOff(BACK_OFF.0)
+    }
+}
+
+impl BackOff {
+    /// An attempt was successful.
+    fn reset(&mut self) {
+        *self = BackOff::default();
+    }
+
+    async fn wait(&mut self, lost: Lost) {
+        tracing::debug!(error = lost, "hints from server to server are interrupted");
+        sleep(self.0).await;
+        self.0 = BACK_OFF.1.min(self.0 * 2);
+    }
+}

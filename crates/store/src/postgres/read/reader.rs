@@ -1,0 +1,286 @@
+//! The side that reads: a few connections, shared by all who ask.
+
+use crate::postgres::connect::locks::POOL_LOCKS;
+use crate::postgres::connect::locks::WRITER_LOCKS;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_postgres::{
+    Client, Connect, Manager, ManagerConfig, Object, Pool, Runtime, Transaction,
+};
+use pool::{Fence, Lease, LeaseId, Timestamp, TokenId};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client as PgClient, Error as PgError, IsolationLevel, Row};
+use uuid::Uuid;
+
+use crate::postgres::connect::failure::running;
+use crate::postgres::connect::session::{Access, Purpose};
+use crate::postgres::read::news;
+use crate::postgres::read::rows;
+use crate::postgres::read::search;
+use crate::postgres::read::snapshot;
+use crate::postgres::write::statements::{Step, flight};
+use crate::{Entry, Error, LeasePage, LeaseQuery, LeaseRecord, News, Position, Reader};
+
+/// How many reads run at the same time.
+const CONNECTIONS: usize = 8;
+
+/// How many of them may search the history: that can take long, and nobody else is to wait for it.
+const SEARCHES: usize = 3;
+
+/// How long a read waits for one of the connections.
+const WAIT: Duration = Duration::from_secs(3);
+
+/// How long making a connection may take.
+const CREATE: Duration = Duration::from_secs(8);
+
+/// How long a read may take; it is longer than the server's own limit and matters only when the
+/// server has stopped answering.
+const READ: Duration = Duration::from_secs(15);
+
+/// The side that reads.
+pub(crate) struct PostgresReader {
+    connections: Pool,
+    searches: Semaphore,
+    pool: i32,
+    /// Whether another program held the pool's lock when batches were last waited for.
+    is_held_up: AtomicBool,
+}
+
+struct Connector(Access);
+
+impl Connect for Connector {
+    fn connect(
+        &self,
+        _: &tokio_postgres::Config,
+    ) -> Pin<Box<dyn Future<Output = Result<(PgClient, JoinHandle<()>), PgError>> + Send + '_>>
+    {
+        Box::pin(self.0.connect(Purpose::Read))
+    }
+}
+
+/// A connection that is lent. Where it is not taken back, because what it was asked failed or nobody
+/// waits for the answer any more, it is closed: what it is still busy with would be in others' way.
+struct Lent(Option<Client>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(Object::take(connection));
+        }
+    }
+}
+
+impl PostgresReader {
+    pub(crate) fn new(access: Access, pool: i32) -> Self {
+        // The connector has a configuration of its own.
+        let (unused, how) = (tokio_postgres::Config::new(), ManagerConfig::default());
+        let manager = Manager::from_connect(unused, Connector(access), how);
+        let connections = Pool::builder(manager)
+            .max_size(CONNECTIONS)
+            .wait_timeout(Some(WAIT))
+            .create_timeout(Some(CREATE))
+            .recycle_timeout(Some(WAIT))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .expect("time-outs have their runtime");
+        let searches = Semaphore::new(SEARCHES);
+        PostgresReader { connections, searches, pool, is_held_up: AtomicBool::new(false) }
+    }
+
+    /// Waits for the batch in flight, and returns the time after that and the news then. None where a
+    /// batch of a server does not end within about a second. Another program that holds the pool's lock
+    /// has no batch, and is not waited for.
+    async fn settled(
+        &self,
+        client: &Client,
+        known: &Position,
+    ) -> Result<Option<(Timestamp, Vec<Row>)>, PgError> {
+        let pass = client.prepare_cached(sql!("session/pass_batches")).await?;
+        let look = client.prepare_cached(sql!("session/no_batch")).await?;
+        let news = client.prepare_cached(sql!("journal/news")).await?;
+        let news: Step<'_> = (&news, vec![&self.pool, &known.version, &news::ROWS]);
+        if !self.is_held_up.load(Ordering::Relaxed) {
+            let pass: Step<'_> = (&pass, vec![&POOL_LOCKS, &self.pool]);
+            let mut answers = flight(client, &[pass, (news.0, news.1.clone())]).await.into_iter();
+            let (passed, found) = (answers.next().transpose(), answers.next().transpose()?);
+            match passed {
+                Ok(rows) => {
+                    let row = rows.as_ref().and_then(|rows| rows.first());
+                    let settled = row.map_or(Ok(Timestamp::MIN), |row| rows::moment(row, 2))?;
+                    return Ok(found.map(|found| (settled, found)));
+                }
+                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let look: Step<'_> = (&look, vec![&POOL_LOCKS, &self.pool, &WRITER_LOCKS]);
+        let mut answers = flight(client, &[look, news]).await.into_iter();
+        let (looked, found) = (answers.next().transpose()?, answers.next().transpose()?);
+        let (Some(looked), Some(found)) = (looked, found) else { return Ok(None) };
+        let Some(row) = looked.first() else { return Ok(None) };
+        let no_batch: bool = row.try_get(1)?;
+        // The next time, too, this is quicker than waiting until the lock times out.
+        self.is_held_up.store(no_batch, Ordering::Relaxed);
+        Ok(if no_batch { Some((rows::moment(row, 0)?, found)) } else { None })
+    }
+
+    /// Lends a connection to `ask`. One that failed is not used again.
+    async fn with<T>(
+        &self,
+        what: &'static str,
+        ask: impl AsyncFnOnce(&mut Client) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let connection = self.connections.get().await;
+        let connection =
+            connection.map_err(|cause| Error::TryAgain { what, cause: Box::new(cause) })?;
+        let mut lent = Lent(Some(connection));
+        let client = lent.0.as_mut().expect("it is taken back below only");
+        let answer = tokio::time::timeout(READ, ask(client)).await;
+        let answer =
+            answer.unwrap_or_else(|cause| Err(Error::TryAgain { what, cause: Box::new(cause) }));
+        if answer.is_ok() {
+            drop(lent.0.take());
+        }
+        answer
+    }
+}
+
+/// A transaction whose statements all see the database as it is at one moment.
+async fn one_moment(client: &mut Client) -> Result<Transaction<'_>, PgError> {
+    let builder = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead);
+    builder.read_only(true).start().await
+}
+
+/// The news of an answer; the whole pool where it has none.
+async fn entries_or_whole(
+    client: &mut Client,
+    answer: news::Answer,
+    failed: impl Fn(PgError) -> Error,
+) -> Result<News, Error> {
+    if let Some(found) = answer.news {
+        return Ok(News::Entries(found.entries));
+    }
+    let transaction = one_moment(client).await.map_err(&failed)?;
+    let (_, whole) = snapshot::load(&*transaction, &failed).await?;
+    transaction.commit().await.map_err(&failed)?;
+    Ok(News::Whole(Box::new(whole)))
+}
+
+#[async_trait]
+impl Reader for PostgresReader {
+    fn shared(&self) -> bool {
+        true
+    }
+
+    async fn news(&self, known: &Position) -> Result<(Timestamp, News), Error> {
+        const WHAT: &str = "asking for news";
+        let failed = running(WHAT);
+        self.with(WHAT, async |client| {
+            let sql = client.prepare_cached(sql!("journal/news")).await.map_err(&failed)?;
+            let rows = client.query(&sql, &[&self.pool, &known.version, &news::ROWS]).await;
+            let answer = news::read(known, &rows.map_err(&failed)?).map_err(&failed)?;
+            // The earlier time: a later one could be after a batch that these news lack.
+            let begun = answer.begun;
+            Ok((begun, entries_or_whole(client, answer, failed).await?))
+        })
+        .await
+    }
+
+    async fn settled_news(&self, known: &Position) -> Result<(Timestamp, News), Error> {
+        const WHAT: &str = "waiting for batches in flight";
+        let failed = running(WHAT);
+        let settled = self.with(WHAT, async |client| {
+            let Some((settled, rows)) = self.settled(client, known).await.map_err(&failed)? else {
+                return Ok(None);
+            };
+            let answer = news::read(known, &rows).map_err(&failed)?;
+            Ok(Some((settled, entries_or_whole(client, answer, failed).await?)))
+        });
+        let still = || Error::TryAgain { what: WHAT, cause: "one still is".into() };
+        settled.await?.ok_or_else(still)
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        None
+    }
+
+    async fn history(
+        &self,
+        token: TokenId,
+        before: Option<Fence>,
+        limit: usize,
+    ) -> Result<Vec<LeaseRecord>, Error> {
+        const WHAT: &str = "reading the history";
+        let failed = running(WHAT);
+        let before = before.map_or(i64::MAX, Fence::get);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.with(WHAT, async |client| {
+            let sql = sql!("leases/history");
+            let sql = client.prepare_cached(sql).await.map_err(&failed)?;
+            let found = client.query(&sql, &[&token.0, &before, &limit]).await.map_err(&failed)?;
+            let records = found.iter().filter_map(|row| rows::record(row).transpose());
+            records.collect::<Result<_, _>>().map_err(&failed)
+        })
+        .await
+    }
+
+    async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
+        const WHAT: &str = "reading a lease";
+        let failed = running(WHAT);
+        self.with(WHAT, async |client| {
+            let sql = client.prepare_cached(sql!("leases/lease")).await.map_err(&failed)?;
+            let found = client.query_opt(&sql, &[&id.0]).await.map_err(&failed)?;
+            found.map_or(Ok(None), |row| rows::record(&row)).map_err(&failed)
+        })
+        .await
+    }
+
+    async fn leases(&self, ids: &[LeaseId]) -> Result<Vec<Lease>, Error> {
+        const WHAT: &str = "reading leases";
+        let failed = running(WHAT);
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        self.with(WHAT, async |client| {
+            let sql = client.prepare_cached(sql!("leases/leases")).await.map_err(&failed)?;
+            let found = client.query(&sql, &[&ids]).await.map_err(&failed)?;
+            rows::leases(&found).map_err(&failed)
+        })
+        .await
+    }
+
+    async fn search(&self, search: &LeaseQuery) -> Result<LeasePage, Error> {
+        const WHAT: &str = "searching the history";
+        let turn = tokio::time::timeout(WAIT, self.searches.acquire()).await;
+        let _turn = turn.map_err(|cause| Error::TryAgain { what: WHAT, cause: Box::new(cause) })?;
+        let failed = running(WHAT);
+        self.with(WHAT, async |client| {
+            let transaction = one_moment(client).await.map_err(&failed)?;
+            let found = search::search(&transaction, self.pool, search).await.map_err(&failed)?;
+            transaction.commit().await.map_err(&failed)?;
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn journal(
+        &self,
+        epoch: i64,
+        version: i64,
+        limit: usize,
+    ) -> Result<Option<Vec<Entry>>, Error> {
+        const WHAT: &str = "reading the journal";
+        let failed = running(WHAT);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.with(WHAT, async |client| {
+            let sql = sql!("journal/journal");
+            let sql = client.prepare_cached(sql).await.map_err(&failed)?;
+            let found = client.query(&sql, &[&self.pool, &version, &epoch, &limit]).await;
+            news::read_journal(&found.map_err(&failed)?).map_err(&failed)
+        })
+        .await
+    }
+}

@@ -1,0 +1,233 @@
+//! Searching the history: a page at a time, with bounded work for each.
+
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::Transaction;
+use pool::{EndReason, Fence, Timestamp};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error as PgError, Row};
+
+use crate::postgres::read::rows::{self, Moment};
+use crate::{Cursor, LeasePage, LeaseQuery, LeaseRecord};
+
+/// How many leases are looked at for one page at most, give or take one statement's.
+const MOST: i64 = 100_000;
+
+/// How many are looked at where something was found already.
+const ENOUGH: i64 = 20_000;
+
+/// How long a page may take before it is handed out as it is.
+const LONG: Duration = Duration::from_secs(3);
+
+/// Over how many fences one statement looks for a user's leases. That is a thousand steps in the index,
+/// whether or not there are any.
+const FENCES: i64 = GROUP * 1_000;
+
+/// How many fences the index of users' leases has in a group.
+const GROUP: i64 = 16_384;
+
+/// How many fences are as much work as looking at a lease.
+const FENCES_A_LEASE: i64 = 2_048;
+
+/// What a statement looked at.
+struct Looked {
+    found: Vec<LeaseRecord>,
+    /// The last lease it looked at, with how many that were; None where it stopped before, or where
+    /// there was none.
+    last: Option<(Cursor, i64)>,
+    /// Whether there may be others after that.
+    more: bool,
+}
+
+impl Looked {
+    fn read(rows: &[Row]) -> Result<Self, PgError> {
+        let mut looked = Looked { found: Vec::new(), last: None, more: false };
+        for row in rows {
+            let Some(record) = rows::record(row)? else { continue };
+            let (fits, is_last): (bool, bool) = (row.try_get(FITS)?, row.try_get(FITS + 1)?);
+            if is_last {
+                looked.last = Some((Cursor::of(&record.lease), row.try_get(FITS + 2)?));
+                looked.more = row.try_get(FITS + 3)?;
+            }
+            if fits {
+                looked.found.push(record);
+            }
+        }
+        Ok(looked)
+    }
+}
+
+/// The column that says whether a lease fits: the one after those of a record.
+const FITS: usize = rows::LEASE + 1;
+
+/// A search under way.
+struct Searching<'a> {
+    client: &'a Transaction<'a>,
+    pool: i32,
+    search: &'a LeaseQuery,
+    /// What fits started at this moment or later,
+    from: Timestamp,
+    /// with this fence or a larger one,
+    oldest: i64,
+    /// and comes before this place.
+    before: Cursor,
+    /// The last lease that was looked at.
+    last: Option<Cursor>,
+    found: Vec<LeaseRecord>,
+    looked_at: i64,
+    /// Whether it is past fences that were left out, and has seen nothing behind them yet, so that
+    /// there is no place to stop at.
+    leapt: bool,
+}
+
+/// A page of the leases that are searched for. The transaction has one snapshot for all its statements.
+pub(crate) async fn search(
+    client: &Transaction<'_>,
+    pool: i32,
+    search: &LeaseQuery,
+) -> Result<LeasePage, PgError> {
+    let start = Instant::now();
+    let from = earliest(client, pool, search).await?;
+    let (before, found) = (latest(search), Vec::new());
+    let (oldest, last, looked_at) = (0, None, 0);
+    let leapt = false;
+    let mut searching =
+        Searching { client, pool, search, from, oldest, before, last, found, looked_at, leapt };
+    let mut more = searching.find_fences().await?;
+    while more {
+        more = searching.step().await?;
+        if searching.found.len() > search.limit {
+            searching.found.truncate(search.limit);
+            let next = searching.found.last().map(|record| Cursor::of(&record.lease));
+            return Ok(LeasePage { leases: searching.found, next });
+        }
+        let bound = if searching.found.is_empty() { MOST } else { ENOUGH };
+        let enough = searching.looked_at >= bound || start.elapsed() >= LONG;
+        if more && enough && !searching.leapt {
+            let next = searching.place().await?;
+            return Ok(LeasePage { leases: searching.found, next: Some(next) });
+        }
+    }
+    Ok(LeasePage { leases: searching.found, next: None })
+}
+
+/// Before which place the leases are that may fit.
+fn latest(search: &LeaseQuery) -> Cursor {
+    // Before everything that starts at `started_at`.
+    let start_of = |started_at| Cursor { started_at, fence: Fence::new(i64::MIN) };
+    let moment_after = |at: Timestamp| at.after(Duration::from_micros(1));
+    let bounds = [search.after, search.to.map(start_of), search.at.map(moment_after).map(start_of)];
+    let bounds = bounds.into_iter().flatten();
+    let first = bounds.min_by_key(|place| (place.started_at, place.fence));
+    first.unwrap_or(start_of(Timestamp::from_micros(i64::MAX)))
+}
+
+/// When the leases that may fit started at the earliest.
+async fn earliest(
+    client: &Transaction<'_>,
+    pool: i32,
+    search: &LeaseQuery,
+) -> Result<Timestamp, PgError> {
+    let from = search.from.unwrap_or(Timestamp::MIN);
+    let Some(at) = search.at else { return Ok(from) };
+    let sql = client.prepare_cached(sql!("pools/longest_lease")).await?;
+    let longest: i64 = client.query_one(&sql, &[&pool]).await?.try_get(0)?;
+    Ok(from.max(Timestamp::from_micros(at.as_micros().saturating_sub(longest))))
+}
+
+impl Searching<'_> {
+    /// Finds the fences to look between, where the way is by fences. False where there are none.
+    async fn find_fences(&mut self) -> Result<bool, PgError> {
+        if self.search.user.is_none() && self.search.token.is_none() {
+            return Ok(true);
+        }
+        let sql = self.client.prepare_cached(sql!("leases/search_bounds")).await?;
+        let (before, from) = (self.before, Moment::within_range(self.from));
+        let (started_at, fence) = (Moment::within_range(before.started_at), before.fence.get());
+        let row = self.client.query_one(&sql, &[&started_at, &fence, &from]).await?;
+        let (newest, oldest): (Option<i64>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+        let Some((newest, oldest)) = newest.zip(oldest) else { return Ok(false) };
+        (self.before.fence, self.oldest) = (Fence::new(newest).plus(1), oldest);
+        Ok(oldest <= newest)
+    }
+
+    /// Looks at some leases. False when none are left.
+    async fn step(&mut self) -> Result<bool, PgError> {
+        let Searching { search, from, before, .. } = *self;
+        self.leapt = false;
+        let (now, from) = (Moment::within_range(search.now), Moment::within_range(from));
+        let reason = search.reason.map(EndReason::as_str);
+        let at = search.at.map(Moment::within_range);
+        // One more than is wanted shows whether there is more.
+        let wanted = (search.limit - self.found.len()).saturating_add(1);
+        let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
+        let (user, token) = (search.user.map(|user| user.0), search.token.map(|token| token.0));
+        let (started_at, fence) = (Moment::within_range(before.started_at), before.fence.get());
+        let oldest = match user {
+            Some(_) => self.oldest.max(fence.saturating_sub(FENCES)),
+            None => self.oldest,
+        };
+        let mut parameters: Vec<&(dyn ToSql + Sync)> =
+            vec![&self.pool, &now, &search.ended, &reason, &at, &wanted];
+        // A user has fewer leases than a token, as a rule.
+        let sql = if user.is_some() {
+            let of_user: [&(dyn ToSql + Sync); 4] = [&user, &token, &fence, &oldest];
+            parameters.extend(of_user);
+            sql!("leases/search_user")
+        } else if token.is_some() {
+            let of_token: [&(dyn ToSql + Sync); 3] = [&token, &fence, &oldest];
+            parameters.extend(of_token);
+            sql!("leases/search_token")
+        } else {
+            let by_time: [&(dyn ToSql + Sync); 3] = [&started_at, &fence, &from];
+            parameters.extend(by_time);
+            sql!("leases/search_all")
+        };
+        let sql = self.client.prepare_cached(sql).await?;
+        let looked = Looked::read(&self.client.query(&sql, &parameters).await?)?;
+        self.found.extend(looked.found);
+        if let Some((last, count)) = looked.last {
+            (self.before, self.last) = (last, Some(last));
+            self.looked_at += count;
+        }
+        if looked.more || oldest == self.oldest {
+            return Ok(looked.more);
+        }
+        self.before.fence = Fence::new(oldest);
+        self.looked_at += FENCES / FENCES_A_LEASE;
+        if looked.last.is_none() {
+            return self.leap(oldest).await;
+        }
+        Ok(true)
+    }
+
+    /// Goes on where there are leases again: where an epoch began, fences are left out, maybe by the
+    /// billion. False where there are none.
+    async fn leap(&mut self, below: i64) -> Result<bool, PgError> {
+        let sql = self.client.prepare_cached(sql!("leases/search_group")).await?;
+        let Some(row) = self.client.query_opt(&sql, &[&below]).await? else { return Ok(false) };
+        let group: i64 = row.try_get(0)?;
+        let end = (group + 1) * GROUP;
+        self.leapt = end < below;
+        self.before.fence = Fence::new(end.min(below));
+        Ok(true)
+    }
+
+    /// The place before which nothing has been looked at.
+    async fn place(&self) -> Result<Cursor, PgError> {
+        if let Some(last) = self.last.filter(|last| last.fence == self.before.fence) {
+            return Ok(last);
+        }
+        // It stopped between two of the user's leases, where any other lease will do.
+        let sql = self.client.prepare_cached(sql!("leases/search_place")).await?;
+        let row = self.client.query_opt(&sql, &[&self.before.fence.get()]).await?;
+        let mut place = self.last.unwrap_or(self.before);
+        if let Some(row) = row {
+            let (started_at, fence) = (rows::moment(&row, 0)?, Fence::new(row.try_get(1)?));
+            if self.last.is_none_or(|last| fence < last.fence) {
+                place = Cursor { started_at, fence };
+            }
+        }
+        Ok(place)
+    }
+}

@@ -1,0 +1,4 @@
+select
+    {lease}
+from token_manager.leases
+where id = any ($1::uuid[])

@@ -1,0 +1,38 @@
+-- Looks at a token's leases with fences below $8 and from $9 on, newest first, and returns those of
+-- them that fit, $6 at most, and in any case the last one, with how many that were. The constant
+-- limit, and an order that an index has, keep that little, whatever is known of the tables.
+select
+    {record},
+    lease.fits,
+    lease.is_last,
+    lease.looked_at,
+    lease.looked_at = 5000 as more
+from (
+    select
+        one.*,
+        row_number() over () as looked_at,
+        lead(one.fence) over () is null as is_last,
+        coalesce(
+            {fits}
+            and one.fence >= $9::bigint,
+            false
+        ) as fits
+    from (
+        select * from token_manager.leases
+        where pool = $1::integer
+            and token_id = $7::uuid
+            and previous_fence < $8::bigint
+            and fence < $8::bigint
+            -- The first with such a fence, or the one before that.
+            and previous_fence >= coalesce((
+                select previous_fence from token_manager.leases
+                where token_id = $7::uuid and previous_fence < $9::bigint
+                order by previous_fence desc
+                limit 1
+            ), 0)
+        order by previous_fence desc
+        limit 5000
+    ) as one
+) as lease
+where lease.fits or lease.is_last
+limit $6::bigint

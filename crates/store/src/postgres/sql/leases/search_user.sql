@@ -1,0 +1,38 @@
+-- Looks at a user's leases with fences below $9 and from $10 on, newest first, and returns those of
+-- them that fit, $6 at most, and in any case the last one, with how many that were. The index has them
+-- in groups of 16,384 fences, so they are looked up group by group. The constant limits, and an order
+-- that an index has, keep that little, whatever is known of the tables.
+select
+    {record},
+    lease.fits,
+    lease.is_last,
+    lease.looked_at,
+    lease.looked_at = 5000 as more
+from (
+    select
+        one.*,
+        row_number() over () as looked_at,
+        lead(one.fence) over () is null as is_last,
+        coalesce(
+            {fits}
+            and ($8::uuid is null or one.token_id = $8::uuid),
+            false
+        ) as fits
+    from (
+        select of_group.*
+        from generate_series(($9::bigint - 1) >> 14, $10::bigint >> 14, -1) as groups (number)
+        cross join lateral (
+            select * from token_manager.leases
+            where fence >> 14 = groups.number
+                and user_id = $7::uuid
+                and pool = $1::integer
+                and fence < $9::bigint
+                and fence >= $10::bigint
+            order by fence desc
+            limit 5000
+        ) as of_group
+        limit 5000
+    ) as one
+) as lease
+where lease.fits or lease.is_last
+limit $6::bigint

@@ -1,0 +1,1 @@
+select id, policy::text from token_manager.pools where name = 'default'

@@ -1,0 +1,143 @@
+//! Deletes what is old, a little at a time.
+
+use crate::postgres::connect::locks::POOL_LOCKS;
+use pool::{Fence, Timestamp, UserId};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use crate::key_sample::sampled;
+use crate::postgres::connect::failure::running;
+use crate::postgres::read::rows::{self, Moment};
+use crate::postgres::write::statements::{Step, flight};
+use crate::postgres::write::writer::Writing;
+use crate::{Error, KeyUsage, Swept};
+
+/// How many journal entries are looked at by one [`Writing::prune`].
+const STEP: i64 = 500;
+
+/// Up to where what is old is known to be gone. Asking from there on saves walking over what an index
+/// still holds of deleted rows.
+#[derive(Default)]
+pub(crate) struct Forgotten {
+    /// No journal entry before this version is left.
+    versions: i64,
+    /// No idempotency key with a number below this one is left.
+    pub(crate) keys: i64,
+    /// The lease up to which this round of looking at them has come.
+    looked: Option<Place>,
+    /// Whether the round began with the first lease that was left.
+    from_first: bool,
+    /// The first lease that this round spared.
+    spared: Option<Place>,
+    /// No lease before this one is left.
+    leases: Option<Place>,
+}
+
+/// A lease's fence, and when it started.
+type Place = (Fence, Timestamp);
+
+impl Writing {
+    pub(crate) async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
+        let failed = running("deleting old journal entries");
+        let (from, before) = (self.forgotten.versions, Moment::within_range(before));
+        let parameters: [&(dyn ToSql + Sync); 5] = [&self.pool, &from, &before, &keep, &STEP];
+        let rows = self.session.client.query(&self.statements.prune, &parameters).await;
+        let rows = rows.map_err(&failed)?;
+        for row in &rows {
+            let version: i64 = row.try_get(0).map_err(&failed)?;
+            self.forgotten.versions = self.forgotten.versions.max(version + 1);
+        }
+        Ok(rows.len() as u64)
+    }
+
+    pub(crate) async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
+        let failed = running("deleting old idempotency keys");
+        let (from, before) = (self.forgotten.keys, Moment::within_range(before));
+        let parameters: [&(dyn ToSql + Sync); 3] = [&self.pool, &from, &before];
+        let row = self.session.client.query_one(&self.statements.forget_keys, &parameters).await;
+        let row = row.map_err(&failed)?;
+        let first: Option<i64> = row.try_get(1).map_err(&failed)?;
+        self.forgotten.keys = self.forgotten.keys.max(first.unwrap_or(0));
+        row.try_get(0).map(i64::unsigned_abs).map_err(&failed)
+    }
+
+    pub(crate) async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
+        let failed = running("deleting idempotency keys early");
+        let (statements, before) = (&self.statements, Moment::within_range(before));
+        let steps: [Step<'_>; 4] = [
+            (&statements.begin, Vec::new()),
+            // As a batch has it: while numbers are given, no other server may give the same.
+            (&statements.lock, vec![&POOL_LOCKS, &self.pool]),
+            (&statements.forget_keys_early, vec![&self.pool, &self.forgotten.keys, &before]),
+            (&statements.commit, Vec::new()),
+        ];
+        let mut answers = Vec::new();
+        for answer in flight(&self.session.client, &steps).await {
+            answers.push(answer.map_err(&failed)?);
+        }
+        let Some(row) = answers[2].first() else { return Ok(0) };
+        let first: Option<i64> = row.try_get(2).map_err(&failed)?;
+        self.forgotten.keys = self.forgotten.keys.max(first.unwrap_or(0));
+        row.try_get(0).map(i64::unsigned_abs).map_err(&failed)
+    }
+
+    pub(crate) async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
+        let failed = running("counting idempotency keys");
+        let client = &self.session.client;
+        let parameters: [&(dyn ToSql + Sync); 2] = [&self.pool, &self.forgotten.keys];
+        let ends = client.query(&self.statements.key_ends, &parameters).await.map_err(&failed)?;
+        let Some(end) = ends.first() else { return Ok(KeyUsage::default()) };
+        let number = |column| end.try_get::<_, i64>(column).map_err(&failed);
+        let (first, last) = (number(0)?, number(3)?);
+        self.forgotten.keys = self.forgotten.keys.max(first);
+        let moments = |row: &Row| Ok((rows::moment(row, 1)?, rows::moment(row, 2)?));
+        let oldest = ends.iter().map(moments).collect::<Result<_, _>>().map_err(&failed)?;
+        let numbers = sampled(first, last, sample);
+        let parameters: [&(dyn ToSql + Sync); 2] = [&self.pool, &numbers];
+        let users = client.query(&self.statements.key_users, &parameters).await.map_err(&failed)?;
+        let user = |row: &Row| row.try_get(0).map(UserId).map_err(&failed);
+        Ok(KeyUsage {
+            count: last.abs_diff(first) + 1,
+            oldest,
+            sample: users.iter().map(user).collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub(crate) async fn forget_leases(
+        &mut self,
+        before: Timestamp,
+        after: Fence,
+    ) -> Result<Swept, Error> {
+        let failed = running("deleting old leases");
+        let round = self.forgotten.looked.filter(|(fence, _)| *fence == after);
+        // A new round begins with the first lease that is left.
+        let first = self.forgotten.leases.map(|(fence, started_at)| (fence.plus(-1), started_at));
+        let first = first.filter(|(fence, _)| *fence > after).unwrap_or((after, Timestamp::MIN));
+        let (fence, from) = round.unwrap_or(first);
+        if round.is_none() {
+            self.forgotten.from_first = after == Fence::NONE;
+            self.forgotten.spared = None;
+        }
+        let (fence, from) = (fence.get(), Moment::within_range(from));
+        let before = Moment::within_range(before);
+        let parameters: [&(dyn ToSql + Sync); 4] = [&self.pool, &from, &fence, &before];
+        let row = self.session.client.query_one(&self.statements.forget_leases, &parameters).await;
+        let row = row.map_err(&failed)?;
+        let (deleted, more): (i64, bool) =
+            (row.try_get(0).map_err(&failed)?, row.try_get(1).map_err(&failed)?);
+        let place = |columns: [usize; 2]| {
+            let started_at: Option<Moment> = row.try_get(columns[0])?;
+            let fence: Option<i64> = row.try_get(columns[1])?;
+            Ok(fence.map(Fence::new).zip(started_at.map(|Moment(at)| at)))
+        };
+        let (last, spared) = (place([2, 3]).map_err(&failed)?, place([4, 5]).map_err(&failed)?);
+        let forgotten = &mut self.forgotten;
+        forgotten.spared = forgotten.spared.or(spared);
+        if forgotten.from_first {
+            forgotten.leases = forgotten.spared.or(last).or(forgotten.leases);
+        }
+        forgotten.looked = last.filter(|_| more);
+        let up_to = forgotten.looked.map(|(fence, _)| fence);
+        Ok(Swept { deleted: deleted.unsigned_abs(), up_to })
+    }
+}

@@ -1,0 +1,335 @@
+//! What a batch writes, as its statements take it: column by column.
+
+use pool::{IdempotencyKey, KeyUse, Lease, Ticket};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::journal::encode;
+use crate::postgres::read::rows::{LEASE, Moment, micros};
+use crate::postgres::write::statements::{Statements, Step};
+use crate::{Entry, NetChanges, policy};
+
+type Parameter<'a> = &'a (dyn ToSql + Sync);
+
+/// An entry's parameters.
+pub(crate) struct Parameters<'a> {
+    pool: i32,
+    renewed: Renewed,
+    leases: LeaseColumns<'a>,
+    ended: Ended,
+    journal: Journal<'a>,
+    left: Vec<Uuid>,
+    moved: Moved,
+    queued: Queued<'a>,
+    heard: Heard,
+    keys: Keys<'a>,
+    policy: Option<(String, i64)>,
+}
+
+impl<'a> Parameters<'a> {
+    /// Those of `entry`, whose changes come to `net`.
+    pub(crate) fn of(pool: i32, entry: &'a Entry, net: &'a NetChanges, timeline: &'a str) -> Self {
+        Parameters {
+            pool,
+            renewed: Renewed::of(net),
+            leases: LeaseColumns::of(net.over.iter().chain(&net.running)),
+            ended: Ended::of(net),
+            journal: Journal::of(entry, timeline),
+            left: net.left.iter().map(|lease_id| lease_id.0).collect(),
+            moved: Moved::of(net),
+            queued: Queued::of(&net.queued),
+            heard: Heard::of(net),
+            keys: Keys::of(&entry.keys),
+            policy: net
+                .policy
+                .as_ref()
+                .map(|policy| (policy::document(policy), micros(policy.max_lease()))),
+        }
+    }
+
+    /// The statements that have something to do, in their order: a deadline has to be moved before the
+    /// lease can end after the old one.
+    pub(crate) fn steps<'s>(
+        &'s self,
+        statements: &'s Statements,
+        begins_epoch: bool,
+    ) -> Vec<Step<'s>> {
+        let Parameters { pool, renewed, leases, ended, journal, left, moved, .. } = self;
+        let Parameters { queued, heard, keys, policy, .. } = self;
+        let mut steps: Vec<Step<'_>> = Vec::with_capacity(3);
+        if !renewed.ids.is_empty() {
+            let parameters: [Parameter<'_>; 3] =
+                [&renewed.ids, &renewed.fences, &renewed.deadlines];
+            steps.push((&statements.renew_leases, parameters.into()));
+        }
+        let batch = [pool as Parameter<'_>].into_iter();
+        let batch = batch.chain(ended.parameters()).chain(journal.parameters());
+        steps.push((&statements.write_batch, batch.chain(leases.parameters()).collect()));
+        if !left.is_empty() {
+            steps.push((&statements.leave_queue, vec![pool, left]));
+        }
+        if !moved.lease_ids.is_empty() {
+            let Moved { lease_ids, servers, moments } = moved;
+            steps.push((&statements.move_tickets, vec![pool, lease_ids, servers, moments]));
+        }
+        if !queued.lease_ids.is_empty() {
+            steps.push((&statements.join_queue, queued.parameters(pool).into()));
+        }
+        if !heard.servers.is_empty() {
+            steps.push((&statements.hear_servers, vec![pool, &heard.servers, &heard.moments]));
+        }
+        if !keys.texts.is_empty() {
+            let parameters = keys.parameters([pool, &journal.fence, &journal.at]);
+            steps.push((&statements.use_keys, parameters.into()));
+        }
+        if begins_epoch {
+            steps.push((&statements.update_epoch, vec![pool, &journal.epoch]));
+        }
+        if let Some((document, longest)) = policy {
+            steps.push((&statements.update_policy, vec![pool, document, longest]));
+        }
+        steps
+    }
+}
+
+#[derive(Default)]
+struct Renewed {
+    ids: Vec<Uuid>,
+    fences: Vec<i64>,
+    deadlines: Vec<Moment>,
+}
+
+impl Renewed {
+    fn of(net: &NetChanges) -> Self {
+        let mut columns = Renewed::default();
+        for (id, fence, deadline) in &net.renewed {
+            columns.ids.push(id.0);
+            columns.fences.push(fence.get());
+            columns.deadlines.push(Moment(*deadline));
+        }
+        columns
+    }
+}
+
+#[derive(Default)]
+struct Ended {
+    ids: Vec<Uuid>,
+    fences: Vec<i64>,
+    ends: Vec<Moment>,
+    reasons: Vec<&'static str>,
+}
+
+impl Ended {
+    fn of(net: &NetChanges) -> Self {
+        let mut columns = Ended::default();
+        for (id, fence, end) in &net.closed {
+            columns.ids.push(id.0);
+            columns.fences.push(fence.get());
+            columns.ends.push(Moment(end.at));
+            columns.reasons.push(end.reason.as_str());
+        }
+        columns
+    }
+
+    fn parameters(&self) -> [Parameter<'_>; 4] {
+        [&self.ids, &self.fences, &self.ends, &self.reasons]
+    }
+}
+
+struct Journal<'a> {
+    version: i64,
+    batch: Uuid,
+    server: Uuid,
+    at: Moment,
+    epoch: i64,
+    fence: i64,
+    timeline: &'a str,
+    changes: Vec<u8>,
+}
+
+impl<'a> Journal<'a> {
+    fn of(entry: &Entry, timeline: &'a str) -> Self {
+        Journal {
+            version: entry.position.version,
+            batch: entry.position.batch.0,
+            server: entry.server.0,
+            at: Moment(entry.at),
+            epoch: entry.position.epoch,
+            fence: entry.fence.get(),
+            timeline,
+            changes: encode(&entry.changes),
+        }
+    }
+
+    fn parameters(&self) -> [Parameter<'_>; 8] {
+        let Journal { version, batch, server, at, epoch, fence, timeline, changes } = self;
+        [version, batch, server, at, epoch, fence, timeline, changes]
+    }
+}
+
+#[derive(Default)]
+struct Queued<'a> {
+    lease_ids: Vec<Uuid>,
+    numbers: Vec<i64>,
+    servers: Vec<Uuid>,
+    heard: Vec<Moment>,
+    since: Vec<Moment>,
+    until: Vec<Moment>,
+    users: Vec<&'a str>,
+    keys: Vec<Option<&'a str>>,
+    asked_leases: Vec<Option<i64>>,
+    asked_waits: Vec<Option<i64>>,
+}
+
+impl<'a> Queued<'a> {
+    fn of(tickets: &'a [Ticket]) -> Self {
+        let mut columns = Queued::default();
+        for ticket in tickets {
+            columns.lease_ids.push(ticket.lease_id.0);
+            columns.numbers.push(ticket.number);
+            columns.servers.push(ticket.server.0);
+            columns.heard.push(Moment(ticket.heard_at));
+            columns.since.push(Moment(ticket.since));
+            columns.until.push(Moment(ticket.until));
+            columns.users.push(&ticket.user.name);
+            columns.keys.push(ticket.key.as_ref().map(IdempotencyKey::as_str));
+            columns.asked_leases.push(ticket.asked_lease.map(micros));
+            columns.asked_waits.push(ticket.asked_wait.map(micros));
+        }
+        columns
+    }
+
+    fn parameters<'p>(&'p self, pool: &'p i32) -> [Parameter<'p>; 11] {
+        [
+            pool,
+            &self.lease_ids,
+            &self.numbers,
+            &self.servers,
+            &self.heard,
+            &self.since,
+            &self.until,
+            &self.users,
+            &self.keys,
+            &self.asked_leases,
+            &self.asked_waits,
+        ]
+    }
+}
+
+#[derive(Default)]
+struct Moved {
+    lease_ids: Vec<Uuid>,
+    servers: Vec<Uuid>,
+    moments: Vec<Moment>,
+}
+
+impl Moved {
+    fn of(net: &NetChanges) -> Self {
+        let mut columns = Moved::default();
+        for (lease_id, (server, at)) in &net.moved {
+            columns.lease_ids.push(lease_id.0);
+            columns.servers.push(server.0);
+            columns.moments.push(Moment(*at));
+        }
+        columns
+    }
+}
+
+#[derive(Default)]
+struct Heard {
+    servers: Vec<Uuid>,
+    moments: Vec<Moment>,
+}
+
+impl Heard {
+    fn of(net: &NetChanges) -> Self {
+        let heard = net.heard.iter();
+        let (servers, moments) = heard.map(|(server, at)| (server.0, Moment(*at))).unzip();
+        Heard { servers, moments }
+    }
+}
+
+#[derive(Default)]
+struct Keys<'a> {
+    users: Vec<Uuid>,
+    texts: Vec<&'a str>,
+    lease_ids: Vec<Uuid>,
+    asked_leases: Vec<Option<i64>>,
+    asked_waits: Vec<Option<i64>>,
+}
+
+impl<'a> Keys<'a> {
+    fn of(used: &'a [KeyUse]) -> Self {
+        let mut columns = Keys::default();
+        for KeyUse { key, lease_id, asked_lease, asked_wait } in used {
+            columns.users.push(key.user.0);
+            columns.texts.push(key.key.as_str());
+            columns.lease_ids.push(lease_id.0);
+            columns.asked_leases.push(asked_lease.map(micros));
+            columns.asked_waits.push(asked_wait.map(micros));
+        }
+        columns
+    }
+
+    fn parameters<'p>(&'p self, first: [Parameter<'p>; 3]) -> [Parameter<'p>; 8] {
+        let [pool, fence, at] = first;
+        let Keys { users, texts, lease_ids, asked_leases, asked_waits } = self;
+        [pool, fence, at, users, texts, lease_ids, asked_leases, asked_waits]
+    }
+}
+
+/// Leases column by column, in the order of `LEASE_COLUMNS`.
+#[derive(Default)]
+pub(crate) struct LeaseColumns<'a> {
+    ids: Vec<Uuid>,
+    tokens: Vec<Uuid>,
+    users: Vec<Uuid>,
+    names: Vec<&'a str>,
+    fences: Vec<i64>,
+    previous: Vec<i64>,
+    starts: Vec<Moment>,
+    /// As far as the last lease that was renewed, of which there rarely is one.
+    granted: Vec<Option<Moment>>,
+    deadlines: Vec<Moment>,
+    ends: Vec<Option<Moment>>,
+    reasons: Vec<Option<&'static str>>,
+}
+
+impl<'a> LeaseColumns<'a> {
+    pub(crate) fn of(leases: impl IntoIterator<Item = &'a Lease>) -> Self {
+        let mut columns = LeaseColumns::default();
+        for (place, lease) in leases.into_iter().enumerate() {
+            columns.ids.push(lease.id.0);
+            columns.tokens.push(lease.token_id.0);
+            columns.users.push(lease.user.id.0);
+            columns.names.push(&lease.user.name);
+            columns.fences.push(lease.fence.get());
+            columns.previous.push(lease.previous_fence.get());
+            columns.starts.push(Moment(lease.started_at));
+            if lease.granted_until != lease.expires_at {
+                columns.granted.resize_with(place, || None);
+                columns.granted.push(Some(Moment(lease.granted_until)));
+            }
+            columns.deadlines.push(Moment(lease.expires_at));
+            columns.ends.push(lease.end.map(|end| Moment(end.at)));
+            columns.reasons.push(lease.end.map(|end| end.reason.as_str()));
+        }
+        columns
+    }
+
+    pub(crate) fn parameters(&self) -> [Parameter<'_>; LEASE] {
+        [
+            &self.ids,
+            &self.tokens,
+            &self.users,
+            &self.names,
+            &self.fences,
+            &self.previous,
+            &self.starts,
+            &self.granted,
+            &self.deadlines,
+            &self.ends,
+            &self.reasons,
+        ]
+    }
+}

@@ -1,0 +1,157 @@
+//! The side that writes: keeps a connection for it, bounds every wait, and replaces the connection
+//! after whatever leaves its state in doubt.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pool::{Fence, Timestamp, UserKey};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+
+use crate::postgres::connect::session::Access;
+use crate::postgres::write::writer::{NO_BATCH, Writing};
+use crate::{Begun, Entry, Error, KeyUsage, KeysFound, Position, Store, Swept};
+
+/// How long anything may take altogether. It is longer than the server's own limits and matters only
+/// when the server has stopped answering: a commit, for one, obeys no limit of the server's.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// The side that writes.
+pub(crate) struct Writer {
+    access: Access,
+    pool: i32,
+    /// `None` until it is needed, and after a failure: a new one has no open transaction.
+    writing: Option<Writing>,
+}
+
+impl Writer {
+    pub(crate) fn new(access: Access, pool: i32) -> Self {
+        Writer { access, pool, writing: None }
+    }
+
+    /// The connection; a new one where there is none or it was lost. It is put back only after
+    /// what left it as good as before.
+    async fn take(&mut self) -> Result<Writing, Error> {
+        match self.writing.take().filter(|writing| !writing.is_closed()) {
+            Some(writing) => Ok(writing),
+            None => within(Writing::open(&self.access, self.pool)).await,
+        }
+    }
+
+    async fn send(&mut self, entry: &Entry, then_begin: bool) -> Result<(), Error> {
+        let Some(mut writing) = self.writing.take() else {
+            return Err(Error::TryAgain { what: "committing", cause: NO_BATCH.into() });
+        };
+        let committed = match timeout(ANSWER, writing.commit(entry, then_begin)).await {
+            Ok(committed) => committed,
+            Err(elapsed) => Err(Error::Unknown(Box::new(elapsed))),
+        };
+        match committed {
+            Ok(()) => self.writing = Some(writing),
+            Err(Error::Data(_)) if within(writing.rollback()).await.is_ok() => {
+                self.writing = Some(writing);
+            }
+            Err(_) => {}
+        }
+        committed
+    }
+}
+
+async fn within<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let too_slow = |cause: Elapsed| Error::TryAgain {
+        what: "waiting for PostgreSQL to answer",
+        cause: Box::new(cause),
+    };
+    timeout(ANSWER, answer).await.map_err(too_slow)?
+}
+
+#[async_trait]
+impl Store for Writer {
+    async fn begin(&mut self, known: &Position) -> Result<Begun, Error> {
+        let mut writing = self.take().await?;
+        let begun = within(writing.begin(known)).await?;
+        self.writing = Some(writing);
+        Ok(begun)
+    }
+
+    async fn commit(&mut self, entry: &Entry) -> Result<(), Error> {
+        self.send(entry, false).await
+    }
+
+    async fn commit_and_begin(&mut self, entry: &Entry) -> Result<(), Error> {
+        self.send(entry, true).await
+    }
+
+    async fn read_clock(&mut self) -> Result<Timestamp, Error> {
+        let Some(writing) = self.writing.take() else {
+            let cause = "there is no connection".into();
+            return Err(Error::TryAgain { what: "reading the clock", cause });
+        };
+        let now = within(writing.read_clock()).await?;
+        self.writing = Some(writing);
+        Ok(now)
+    }
+
+    async fn abandon(&mut self) {
+        if let Some(mut writing) = self.writing.take()
+            && within(writing.rollback()).await.is_ok()
+        {
+            self.writing = Some(writing);
+        }
+    }
+
+    async fn has(&mut self, entry: &Position) -> Result<Option<bool>, Error> {
+        let Some(writing) = self.writing.take() else {
+            let cause = "there is no connection".into();
+            return Err(Error::TryAgain { what: "looking for a batch in the journal", cause });
+        };
+        let found = within(writing.has(entry)).await?;
+        self.writing = Some(writing);
+        Ok(found)
+    }
+
+    async fn keys(&mut self, keys: &[UserKey]) -> Result<KeysFound, Error> {
+        let Some(mut writing) = self.writing.take() else {
+            let cause = "there is no connection".into();
+            return Err(Error::TryAgain { what: "looking for idempotency keys", cause });
+        };
+        let found = within(writing.keys(keys)).await?;
+        self.writing = Some(writing);
+        Ok(found)
+    }
+
+    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
+        let mut writing = self.take().await?;
+        let forgotten = within(writing.forget_keys(before)).await?;
+        self.writing = Some(writing);
+        Ok(forgotten)
+    }
+
+    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
+        let mut writing = self.take().await?;
+        let forgotten = within(writing.forget_keys_early(before)).await?;
+        self.writing = Some(writing);
+        Ok(forgotten)
+    }
+
+    async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
+        let mut writing = self.take().await?;
+        let usage = within(writing.key_usage(sample)).await?;
+        self.writing = Some(writing);
+        Ok(usage)
+    }
+
+    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
+        let mut writing = self.take().await?;
+        let swept = within(writing.forget_leases(before, after)).await?;
+        self.writing = Some(writing);
+        Ok(swept)
+    }
+
+    async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
+        let mut writing = self.take().await?;
+        let pruned = within(writing.prune(before, keep)).await?;
+        self.writing = Some(writing);
+        Ok(pruned)
+    }
+}

@@ -1,0 +1,123 @@
+//! Makes the pool.
+
+use crate::epoch;
+use pool::{Change, Fence, Lease, Timestamp};
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::sqlite::disk::failure::{failed, failed_commit};
+use crate::sqlite::read::rows::{self, Written};
+use crate::sqlite::read::snapshot;
+use crate::sqlite::write::store;
+use crate::{
+    Entry, Error, NewEpoch, NewPool, Position, ServerId, Snapshot, Wanted, new_pool, wanted,
+};
+
+/// Makes the pool if there is none, and otherwise compares it with the one wanted.
+pub(crate) fn open(
+    connection: &mut Connection,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<Snapshot, Error> {
+    let transaction = store::begin(connection)?;
+    match snapshot::pool(&transaction)? {
+        None => insert(&transaction, &wanted::new_pool(wanted, now)?, Fence::NONE)?,
+        Some((size, policy)) => {
+            if let Some(policy) = wanted::compare(size, policy, wanted)? {
+                let newest = snapshot::newest(&transaction)?;
+                let (epoch, version) = (newest.position.epoch, newest.position.version + 1);
+                let at = now.max(newest.at);
+                let changes = vec![Change::PolicyChanged(policy)];
+                append(&transaction, (epoch, version), at, newest.fence, changes)?;
+            }
+        }
+    }
+    let snapshot = snapshot::snapshot(&transaction)?;
+    transaction.commit().map_err(failed_commit)?;
+    Ok(snapshot)
+}
+
+/// Makes the pool out of one from elsewhere, whose history arrives through `parts`: an empty one
+/// is its end.
+pub(crate) fn import(
+    connection: &mut Connection,
+    new: &NewPool,
+    mut parts: mpsc::Receiver<Result<Vec<Lease>, Error>>,
+) -> Result<(), Error> {
+    let failed = failed("importing");
+    let transaction = store::begin(connection)?;
+    if snapshot::pool(&transaction)?.is_some() {
+        return Err(Error::Operator(
+            "the database holds a pool already: import into a new one".to_owned(),
+        ));
+    }
+    insert_tokens(&transaction, new)?;
+    let (mut last, mut at) = (Fence::NONE, new.at);
+    {
+        let insert = sql!("leases/insert_lease");
+        let mut insert = transaction.prepare_cached(insert).map_err(&failed)?;
+        loop {
+            let left = || Error::Operator("the import was given up".to_owned());
+            let part = parts.blocking_recv().ok_or_else(left)??;
+            let Some(newest) = part.last() else { break };
+            // The pool's time never goes back, so that later leases never start before earlier ones.
+            (last, at) = (newest.fence, at.max(newest.started_at));
+            for lease in &part {
+                rows::insert_lease(&mut insert, lease).map_err(&failed)?;
+            }
+        }
+    }
+    transaction.execute(sql!("pools/update_longest"), ()).map_err(&failed)?;
+    append(&transaction, (1, 1), at, last, Vec::new())?;
+    // What could not be opened again is not taken over.
+    snapshot::snapshot(&transaction)?;
+    transaction.commit().map_err(failed_commit)
+}
+
+/// Appends an entry that begins a new epoch.
+pub(crate) fn begin_epoch(
+    connection: &mut Connection,
+    now: Timestamp,
+    clock_may_be_behind: bool,
+) -> Result<NewEpoch, Error> {
+    let transaction = store::begin(connection)?;
+    let newest = snapshot::snapshot(&transaction)?;
+    let new = epoch::new_epoch(&newest, now, clock_may_be_behind)?;
+    let at = now.max(newest.at);
+    append(&transaction, (new.epoch, new.version), at, new.fence, Vec::new())?;
+    transaction.commit().map_err(failed_commit)?;
+    Ok(new)
+}
+
+fn insert(connection: &Connection, new: &NewPool, fence: Fence) -> Result<(), Error> {
+    insert_tokens(connection, new)?;
+    append(connection, (1, 1), new.at, fence, Vec::new())
+}
+
+fn insert_tokens(connection: &Connection, new: &NewPool) -> Result<(), Error> {
+    let failed = failed("making the pool");
+    let (policy, longest) = rows::policy_columns(&new.policy);
+    let columns = (new.tokens.len(), policy, longest);
+    connection.execute(sql!("pools/insert_pool"), columns).map_err(&failed)?;
+    let mut insert = connection.prepare(sql!("pools/insert_token")).map_err(&failed)?;
+    for (position, token) in new.tokens.iter().enumerate() {
+        let (id, value) = (token.id.0.as_bytes(), token.value.0.as_bytes());
+        insert.execute((id, value, position, token.inserted_at.as_micros())).map_err(&failed)?;
+    }
+    Ok(())
+}
+
+/// Appends a journal entry that no server's batch made.
+fn append(
+    connection: &Connection,
+    (epoch, version): (i64, i64),
+    at: Timestamp,
+    fence: Fence,
+    changes: Vec<Change>,
+) -> Result<(), Error> {
+    let position = Position { epoch, version, batch: new_pool::batch_id() };
+    let keys = Vec::new();
+    let entry = Entry { position, server: ServerId(Uuid::nil()), at, fence, changes, keys };
+    store::write(connection, &Written::from(&entry))
+}

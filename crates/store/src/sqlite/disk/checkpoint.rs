@@ -1,0 +1,93 @@
+//! The write-ahead log is emptied into the database when it has grown large.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use crate::LogSize;
+use crate::sqlite::disk::files::BUSY;
+
+/// Above this size of the write-ahead log, new readers wait while it is emptied.
+pub(crate) const WAL_LIMIT: u64 = 64 << 20;
+
+/// How long emptying it may wait for readers in other programs, and how often that is tried.
+const CHECKPOINT_WAIT: Duration = Duration::from_millis(50);
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+/// Held by readers while they read, and by the writer to keep them out. Behind it are their
+/// connections that rest, until the writer stops: then it is `None`, and nobody reads any more.
+pub(crate) type Gate = RwLock<Option<Mutex<Vec<Connection>>>>;
+
+/// Measurements of the log.
+#[derive(Default)]
+pub(crate) struct Measured {
+    bytes: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Measured {
+    pub(crate) fn get(&self) -> LogSize {
+        let [bytes, failures] = [&self.bytes, &self.failures].map(|value| value.load(Relaxed));
+        LogSize { bytes, limit: WAL_LIMIT, failures }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Checkpoints {
+    pub(crate) measured: Arc<Measured>,
+    tried: Option<Instant>,
+    /// Whether the last attempt failed.
+    stuck: bool,
+}
+
+impl Checkpoints {
+    /// Empties the log where it has grown to `size` above the limit, but not more often than once a
+    /// second. Logs when that begins to fail, and when it works again.
+    pub(crate) fn tend(&mut self, connection: &Connection, gate: &Gate, size: u64) {
+        self.measured.bytes.store(size, Relaxed);
+        let recently = self.tried.is_some_and(|tried| tried.elapsed() < CHECKPOINT_EVERY);
+        if size <= WAL_LIMIT || recently {
+            return;
+        }
+        self.tried = Some(Instant::now());
+        let emptied = {
+            let _readers_wait = gate.write().unwrap_or_else(PoisonError::into_inner);
+            empty_log(connection)
+        };
+        let failed = match emptied {
+            Ok(true) => None,
+            Ok(false) => Some("another program reads the database".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        let stuck = failed.is_some();
+        if let Some(reason) = failed {
+            self.measured.failures.fetch_add(1, Relaxed);
+            if !self.stuck {
+                tracing::warn!(
+                    reason,
+                    size,
+                    limit = WAL_LIMIT,
+                    "the write-ahead log can't be emptied and grows; `token-manager doctor` shows \
+                     which programs use the database"
+                );
+            }
+        } else {
+            self.measured.bytes.store(0, Relaxed);
+            if self.stuck {
+                tracing::info!(size, "the write-ahead log was emptied again");
+            }
+        }
+        self.stuck = stuck;
+    }
+}
+
+/// Empties the write-ahead log into the database. Returns false when a reader in another program
+/// still needs it, which SQLite does not report as an error.
+pub(crate) fn empty_log(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.busy_timeout(CHECKPOINT_WAIT)?;
+    let busy = connection.query_row("pragma wal_checkpoint(truncate)", (), |row| row.get(0));
+    connection.busy_timeout(BUSY)?;
+    busy.map(|busy: bool| !busy)
+}

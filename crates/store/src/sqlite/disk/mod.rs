@@ -1,0 +1,9 @@
+pub(crate) mod application_id;
+pub(crate) mod checkpoint;
+pub(crate) mod failure;
+pub(crate) mod files;
+pub(crate) mod held;
+pub(crate) mod inspect;
+pub(crate) mod system_errors;
+pub(crate) mod threads;
+pub(crate) mod watch;

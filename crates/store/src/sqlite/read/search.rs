@@ -1,0 +1,242 @@
+//! Questions to the history.
+//!
+//! Fences rise with the time of the start, so that a moment is found among them by halving, and newest
+//! first is by falling fence. Each way to the leases is walked in that order, by index, until the page is
+//! full or enough was looked at; everything that the way does not answer is looked up in the lease.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use pool::{Fence, Lease, Timestamp, TokenId};
+use rusqlite::{Connection, OptionalExtension, Params};
+
+use crate::sqlite::disk::failure::failed;
+use crate::sqlite::read::chain::{Chain, record};
+use crate::sqlite::read::rows;
+use crate::{Cursor, Error, LeasePage, LeaseQuery};
+
+/// How many leases are looked at for one page.
+const MOST: usize = 100_000;
+
+/// How many of them where something was found.
+const ENOUGH: usize = 10_000;
+
+/// How many leases of a token are passed over on the way to those that are asked for.
+const PASSED: usize = 1_000;
+
+/// Among how many fences they are then looked for, for one page.
+const REACH: i64 = 100_000;
+
+const WHAT: &str = "searching the history";
+
+/// The page that is asked for.
+pub(crate) fn search(connection: &Connection, search: &LeaseQuery) -> Result<LeasePage, Error> {
+    let index = Index::read(connection)?;
+    let (from, below) = bounds(connection, search, index.longest_lease)?;
+    let mut page = Page { search, leases: Vec::new(), looked: 0, last: None, more: false };
+    let down = sql!("leases/leases_down");
+    if let Some(user) = search.user {
+        let unindexed = Fence::new(index.fence + 1);
+        let newest = (below.get(), from.max(unindexed).get());
+        if page.walk(connection, down, newest)?.is_continue() {
+            let down = sql!("leases/users_leases_down");
+            let indexed = (below.min(unindexed).get(), from.get(), user.0.into_bytes());
+            let _ = page.walk(connection, down, indexed)?;
+        }
+    } else if let Some(token) = search.token {
+        page.walk_chain(connection, token, from, below)?;
+    } else {
+        let _ = page.walk(connection, down, (below.get(), from.get()))?;
+    }
+    page.found(connection)
+}
+
+/// The page as far as it is known.
+struct Page<'s> {
+    search: &'s LeaseQuery,
+    leases: Vec<Lease>,
+    looked: usize,
+    last: Option<Cursor>,
+    /// Whether there is a lease that was not looked at any more.
+    more: bool,
+}
+
+impl Page<'_> {
+    /// Takes the lease if it fits; breaks where enough was looked at before.
+    fn look(&mut self, lease: Lease) -> ControlFlow<()> {
+        let found = self.leases.len();
+        if found >= self.search.limit || self.looked >= if found > 0 { ENOUGH } else { MOST } {
+            self.more = true;
+            return ControlFlow::Break(());
+        }
+        self.looked += 1;
+        self.last = Some(Cursor::of(&lease));
+        if self.search.fits(&lease) {
+            self.leases.push(lease);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Looks at what a statement gives.
+    fn walk(
+        &mut self,
+        connection: &Connection,
+        sql: &str,
+        parameters: impl Params,
+    ) -> Result<ControlFlow<()>, Error> {
+        walk(connection, sql, parameters, |lease| self.look(lease))
+    }
+
+    /// Looks at a token's leases from `from` up to `below`, which is not among them.
+    fn walk_chain(
+        &mut self,
+        connection: &Connection,
+        token: TokenId,
+        from: Fence,
+        below: Fence,
+    ) -> Result<(), Error> {
+        let mut chain = Chain::before(connection, token, below)?;
+        let mut next = chain.next()?;
+        for _ in 0..PASSED {
+            if next.as_ref().is_none_or(|lease| lease.fence < below) {
+                break;
+            }
+            next = chain.next()?;
+        }
+        if next.as_ref().is_some_and(|lease| lease.fence >= below) {
+            // There are many, so that one comes soon among those of all tokens.
+            let Some(newest) = newest_below(connection, below)? else { return Ok(()) };
+            let lowest = from.max(Fence::new(newest.get() + 1 - REACH));
+            if !chain.jump(below, lowest)? && lowest > from {
+                let first = first_at(connection, lowest)?;
+                let started_at = first.map_or(self.search.now, |(_, started_at)| started_at);
+                (self.last, self.more) = (Some(Cursor { started_at, fence: lowest }), true);
+            }
+            next = chain.next()?;
+        }
+        while let Some(lease) = next.filter(|lease| lease.fence >= from) {
+            if self.look(lease).is_break() {
+                break;
+            }
+            next = chain.next()?;
+        }
+        Ok(())
+    }
+
+    fn found(self, connection: &Connection) -> Result<LeasePage, Error> {
+        let next = self.last.filter(|_| self.more);
+        let records = self.leases.into_iter().map(|lease| record(connection, lease));
+        Ok(LeasePage { leases: records.collect::<Result<_, _>>()?, next })
+    }
+}
+
+/// The question for a token's leases below a fence.
+pub(crate) fn of_token(token: TokenId, before: Option<Fence>, limit: usize) -> LeaseQuery {
+    let any = Timestamp::MIN;
+    LeaseQuery {
+        now: any,
+        user: None,
+        token: Some(token),
+        ended: false,
+        reason: None,
+        from: None,
+        to: None,
+        at: None,
+        after: before.map(|fence| Cursor { started_at: any, fence }),
+        limit,
+    }
+}
+
+/// Passes on the leases that a statement gives, until its end or a break.
+fn walk(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl Params,
+    mut look: impl FnMut(Lease) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Error> {
+    let failed = failed(WHAT);
+    let mut statement = connection.prepare_cached(sql).map_err(&failed)?;
+    let leases = statement.query_map(parameters, rows::lease).map_err(&failed)?;
+    for lease in leases {
+        if look(lease.map_err(&failed)?).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// What the pool's row says of its leases.
+struct Index {
+    /// Up to which fence they are indexed by user.
+    fence: i64,
+    /// How long one of them may have run.
+    longest_lease: Duration,
+}
+
+impl Index {
+    fn read(connection: &Connection) -> Result<Self, Error> {
+        let read = sql!("pools/indexed");
+        let index = connection.query_row(read, (), |row| {
+            let longest_lease = Duration::from_micros(row.get(1)?);
+            Ok(Index { fence: row.get(0)?, longest_lease })
+        });
+        index.map_err(failed(WHAT))
+    }
+}
+
+/// The fences among which the leases are: from the first up to the second, which is not among them.
+fn bounds(
+    connection: &Connection,
+    search: &LeaseQuery,
+    longest_lease: Duration,
+) -> Result<(Fence, Fence), Error> {
+    let mut from = Fence::NONE;
+    let mut below = search.after.map_or(Fence::new(i64::MAX), |after| after.fence);
+    if let Some(start) = search.from {
+        from = first_from(connection, start)?;
+    }
+    if let Some(to) = search.to {
+        below = below.min(first_from(connection, to)?);
+    }
+    if let Some(at) = search.at {
+        let longest_lease = i64::try_from(longest_lease.as_micros()).unwrap_or(i64::MAX);
+        let earliest = Timestamp::from_micros(at.as_micros().saturating_sub(longest_lease));
+        from = from.max(first_from(connection, earliest)?);
+        below = below.min(first_from(connection, at.after(Duration::from_micros(1)))?);
+    }
+    Ok((from, below))
+}
+
+/// A fence that divides the leases: those from it on started at that moment or later, those below it
+/// earlier.
+fn first_from(connection: &Connection, moment: Timestamp) -> Result<Fence, Error> {
+    let (mut low, mut high) = (0, i64::MAX);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match first_at(connection, Fence::new(middle))? {
+            Some((fence, started_at)) if started_at < moment => low = fence.get() + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(Fence::new(low))
+}
+
+/// The fence of the newest lease below that one; that may be far below, where an epoch began.
+fn newest_below(connection: &Connection, fence: Fence) -> Result<Option<Fence>, Error> {
+    let failed = failed(WHAT);
+    let newest = sql!("leases/newest_below");
+    let mut newest = connection.prepare_cached(newest).map_err(&failed)?;
+    let newest = newest.query_row((fence.get(),), |row| row.get(0).map(Fence::new));
+    newest.optional().map_err(&failed)
+}
+
+/// The fence of the first lease from that one on, and when it started.
+fn first_at(connection: &Connection, fence: Fence) -> Result<Option<(Fence, Timestamp)>, Error> {
+    let failed = failed(WHAT);
+    let first = sql!("leases/lease_from");
+    let mut first = connection.prepare_cached(first).map_err(&failed)?;
+    let first = first.query_row((fence.get(),), |row| {
+        Ok((Fence::new(row.get(0)?), Timestamp::from_micros(row.get(1)?)))
+    });
+    first.optional().map_err(&failed)
+}

@@ -1,1 +1,0 @@
-select name from refinery_schema_history where version = 1

@@ -1,5 +1,0 @@
-select
-    id, token_id, user_id, user_name, fence, previous_fence, started_at, expires_at,
-    ended_at, end_reason, granted_until
-from leases
-where id = ?1 and pool = 'default'

@@ -1,0 +1,2 @@
+insert into leases (pool, {lease})
+values ('default', {lease parameters})

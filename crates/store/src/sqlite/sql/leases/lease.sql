@@ -1,0 +1,4 @@
+select
+    {lease}
+from leases
+where id = ?1 and pool = 'default'

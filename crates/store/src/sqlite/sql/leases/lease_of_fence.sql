@@ -1,0 +1,4 @@
+select
+    {lease}
+from leases
+where pool = 'default' and fence = ?1

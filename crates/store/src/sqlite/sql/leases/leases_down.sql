@@ -1,0 +1,6 @@
+-- From one fence (which is not among them) down to another.
+select
+    {lease}
+from leases
+where pool = 'default' and fence < ?1 and fence >= ?2
+order by fence desc

@@ -1,0 +1,7 @@
+-- A user's, as far as they are indexed, from one fence (which is not among them) down to another.
+select
+    {lease: l}
+from user_leases as u
+cross join leases as l on l.pool = u.pool and l.fence = u.fence
+where u.pool = 'default' and u.user_id = ?3 and u.fence < ?1 and u.fence >= ?2
+order by u.fence desc

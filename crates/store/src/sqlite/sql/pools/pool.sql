@@ -1,0 +1,1 @@
+select size, policy from pools where name = 'default'

@@ -1,0 +1,3 @@
+update pools
+set policy = ?1, longest_lease_micros = max(longest_lease_micros, ?2)
+where name = 'default'

@@ -1,0 +1,42 @@
+//! Old leases are deleted.
+
+use pool::{Fence, Timestamp};
+use rusqlite::Connection;
+
+use crate::sqlite::disk::failure::{failed, failed_commit};
+use crate::sqlite::write::store::begin;
+use crate::{Error, Swept};
+
+/// How many leases are looked at in one step: about five milliseconds, for which those who write wait.
+const STEP: u64 = 200;
+
+/// Looks at some leases above `after`, and deletes those that ended before that moment and lead
+/// nobody anywhere.
+pub(crate) fn forget(
+    connection: &mut Connection,
+    before: Timestamp,
+    after: Fence,
+) -> Result<Swept, Error> {
+    let failed = failed("deleting old leases");
+    let transaction = begin(connection)?;
+    let those = (before.as_micros(), after.get(), STEP);
+    let forgettable = sql!("leases/forgettable");
+    let (count, newest) = transaction
+        .query_row(forgettable, those, |row| Ok((row.get::<_, u64>(0)?, row.get(1)?)))
+        .map_err(&failed)?;
+    if count == 0 {
+        return Ok(Swept { deleted: 0, up_to: None });
+    }
+    let deleted: Vec<i64> = {
+        let forget = sql!("leases/forget_leases");
+        let mut forget = transaction.prepare_cached(forget).map_err(&failed)?;
+        let fences = forget.query_map(those, |row| row.get(0));
+        fences.and_then(Iterator::collect).map_err(&failed)?
+    };
+    if let Some(newest) = deleted.iter().max() {
+        let update = sql!("pools/update_forgotten");
+        transaction.execute(update, (newest,)).map_err(&failed)?;
+        transaction.commit().map_err(failed_commit)?;
+    }
+    Ok(Swept { deleted: deleted.len() as u64, up_to: (count == STEP).then(|| Fence::new(newest)) })
+}

@@ -1,0 +1,5 @@
+pub(crate) mod housekeeping;
+pub(crate) mod keys;
+pub(crate) mod store;
+pub(crate) mod user_index;
+pub(crate) mod writer;

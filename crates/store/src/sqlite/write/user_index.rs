@@ -1,0 +1,227 @@
+//! The index of users, which is written behind the leases.
+//!
+//! Kept up with each batch it would make a batch write a page for each lease (see the migration). So
+//! leases are gathered by the thousand, sorted by user, and then added; and removed likewise after
+//! they were deleted. All of that is done by the thread that writes, between its jobs and in small
+//! steps; until it is done, a search looks at the newest leases one by one.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, Row};
+
+use crate::Error;
+use crate::sqlite::disk::failure::{failed, failed_commit};
+use crate::sqlite::write::store::begin;
+
+/// How many leases are gathered, and so many of them have come together before that is begun in busy
+/// times.
+const MANY: usize = 32_768;
+
+/// How many have come together before it is begun in quiet times.
+const SOME: usize = 1_000;
+
+/// How many are gathered or written in one step, at most.
+const STEP: usize = 1_000;
+
+/// After how long a step ends although there is more to do: those who write wait for it.
+const STEP_TIME: Duration = Duration::from_millis(5);
+
+/// Times are quiet when there has been nothing to do for so long.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// After a step, those who write come first for so long.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// How long nothing is tried after a failure.
+const REST: Duration = Duration::from_secs(10);
+
+const WHAT: &str = "indexing leases by user";
+
+/// How far it is.
+pub(crate) struct Indexing {
+    /// After how long a step ends.
+    step_time: Duration,
+    behind: Behind,
+    work: Option<Work>,
+    rest_until: Option<Instant>,
+}
+
+/// What there is to do.
+#[derive(Default)]
+struct Behind {
+    /// Up to which fence leases are indexed.
+    indexed: i64,
+    /// How many are not.
+    to_add: usize,
+    /// How many were deleted that may be indexed.
+    to_remove: usize,
+}
+
+/// What is being done.
+struct Work {
+    task: Task,
+    /// User and fence of the leases, in the order in which they are gathered; then sorted.
+    leases: Vec<([u8; 16], i64)>,
+    /// The number of the last one that was gathered.
+    last: i64,
+    /// How many are written; none while they are gathered.
+    written: Option<usize>,
+}
+
+#[derive(Clone, Copy)]
+enum Task {
+    /// Numbers are fences.
+    Add,
+    /// Numbers are those of the deletions.
+    Remove,
+}
+
+impl Default for Indexing {
+    fn default() -> Self {
+        Indexing::in_steps_of(STEP_TIME)
+    }
+}
+
+impl Indexing {
+    pub(crate) fn in_steps_of(step_time: Duration) -> Self {
+        Indexing { step_time, behind: Behind::default(), work: None, rest_until: None }
+    }
+
+    /// After a job: goes on with what was begun, and begins where that can't wait.
+    pub(crate) fn after_job(&mut self, connection: &mut Connection) {
+        // Where there are no tables yet there is nothing to index.
+        self.behind = Behind::read(connection).unwrap_or_default();
+        if self.work.is_some() || self.behind.most() >= MANY {
+            self.step(connection);
+        }
+    }
+
+    /// How long to wait for a job before [`Indexing::step`] is due; for ever where it is not.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        if self.rests() {
+            return None;
+        }
+        let quiet = (self.behind.most() >= SOME).then_some(QUIET);
+        self.work.as_ref().map(|_| PAUSE).or(quiet)
+    }
+
+    /// One step on. What fails is begun anew later.
+    pub(crate) fn step(&mut self, connection: &mut Connection) {
+        if self.rests() {
+            return;
+        }
+        if let Err(error) = self.try_step(connection) {
+            tracing::warn!(%error, "leases could not be indexed by user; searches look at each");
+            self.work = None;
+            self.behind = Behind::default();
+            self.rest_until = Some(Instant::now() + REST);
+        }
+    }
+
+    fn rests(&self) -> bool {
+        self.rest_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn try_step(&mut self, connection: &mut Connection) -> Result<(), Error> {
+        let work = self.work.get_or_insert_with(|| Work::begin(&self.behind));
+        if work.step(connection, Instant::now() + self.step_time)? {
+            self.work = None;
+            self.behind = Behind::read(connection)?;
+        }
+        Ok(())
+    }
+}
+
+impl Behind {
+    fn read(connection: &Connection) -> Result<Self, Error> {
+        let failed = failed(WHAT);
+        let read = sql!("leases/unindexed");
+        let mut read = connection.prepare_cached(read).map_err(&failed)?;
+        let behind = read.query_row((), |row| {
+            Ok(Behind { indexed: row.get(0)?, to_add: row.get(1)?, to_remove: row.get(2)? })
+        });
+        behind.map_err(&failed)
+    }
+
+    fn most(&self) -> usize {
+        self.to_add.max(self.to_remove)
+    }
+}
+
+impl Work {
+    fn begin(behind: &Behind) -> Self {
+        let (task, last) = if behind.to_add >= behind.to_remove {
+            (Task::Add, behind.indexed)
+        } else {
+            (Task::Remove, 0)
+        };
+        Work { task, leases: Vec::new(), last, written: None }
+    }
+
+    /// Goes on until then. Returns whether it is done.
+    fn step(&mut self, connection: &mut Connection, until: Instant) -> Result<bool, Error> {
+        if let Some(from) = self.written {
+            let to = self.write(connection, from, until)?;
+            self.written = Some(to);
+            return Ok(to == self.leases.len());
+        }
+        if self.gather(connection, until)? || self.leases.len() >= MANY {
+            self.leases.sort_unstable();
+            self.written = Some(0);
+        }
+        Ok(false)
+    }
+
+    /// Gathers some more. Returns whether these were the last.
+    fn gather(&mut self, connection: &Connection, until: Instant) -> Result<bool, Error> {
+        let failed = failed(WHAT);
+        let select = match self.task {
+            Task::Add => sql!("leases/users_from"),
+            Task::Remove => sql!("leases/forgotten_from"),
+        };
+        let mut select = connection.prepare_cached(select).map_err(&failed)?;
+        let lease = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?), row.get(2)?));
+        let before = self.leases.len();
+        for lease in select.query_map((self.last, STEP), lease).map_err(&failed)? {
+            let (lease, number) = lease.map_err(&failed)?;
+            self.leases.push(lease);
+            self.last = number;
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+        }
+        Ok(self.leases.len() - before < STEP)
+    }
+
+    /// Writes some of them, and with the last that all of them are written. Returns up to where.
+    fn write(
+        &self,
+        connection: &mut Connection,
+        from: usize,
+        until: Instant,
+    ) -> Result<usize, Error> {
+        let failed = failed(WHAT);
+        let (write, finish) = match self.task {
+            Task::Add => (sql!("leases/insert_users_lease"), sql!("pools/update_indexed")),
+            Task::Remove => (sql!("leases/delete_users_lease"), sql!("leases/delete_forgotten")),
+        };
+        let transaction = begin(connection)?;
+        let mut to = from;
+        {
+            let mut write = transaction.prepare_cached(write).map_err(&failed)?;
+            for lease in self.leases[from..].iter().take(STEP) {
+                write.execute(*lease).map_err(&failed)?;
+                to += 1;
+                if Instant::now() >= until {
+                    break;
+                }
+            }
+        }
+        if to == self.leases.len() {
+            // Sorted by user, they are only complete all together.
+            transaction.execute(finish, (self.last,)).map_err(&failed)?;
+        }
+        transaction.commit().map_err(failed_commit)?;
+        Ok(to)
+    }
+}

@@ -1,0 +1,242 @@
+use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::oneshot;
+
+use crate::sqlite::disk::checkpoint::Gate;
+use crate::sqlite::disk::checkpoint::{Checkpoints, Measured, empty_log};
+use crate::sqlite::disk::failure::failed;
+use crate::sqlite::disk::files::Files;
+use crate::sqlite::disk::held::Held;
+use crate::sqlite::disk::system_errors as trouble;
+use crate::sqlite::disk::threads;
+use crate::sqlite::disk::watch::Watch;
+use crate::sqlite::read::reader::SqliteReader;
+use crate::sqlite::write::user_index::Indexing;
+use crate::{Clock, Error};
+
+type Job = Box<dyn FnOnce(&mut Writing) + Send>;
+
+/// The thread that owns the writing connection, and with it the lock on the whole database.
+pub(crate) struct Writer {
+    /// Taken when the writer is dropped.
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    pub(crate) files: Files,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) measured: Arc<Measured>,
+}
+
+impl Writer {
+    /// Takes the lock, opens the database (made if it is not there) and starts the thread.
+    pub(crate) fn start(path: &Path) -> Result<Self, Error> {
+        let files = Files::find(path)?;
+        Writer::start_on(&files).map_err(|error| trouble::explain(&files, error))
+    }
+
+    fn start_on(files: &Files) -> Result<Self, Error> {
+        let mut held = Held::new(files.clone(), files.claim()?)?;
+        let connection = files.open_to_write().map_err(|error| first(files, error))?;
+        held.opened()?;
+        let watch = Arc::clone(held.watch());
+        let gate = Arc::new(Gate::new(Some(Mutex::default())));
+        let checkpoints = Checkpoints::default();
+        let measured = Arc::clone(&checkpoints.measured);
+        let mut writing = Writing {
+            connection: Some(connection),
+            files: files.clone(),
+            gate: Arc::clone(&gate),
+            checkpoints,
+            indexing: Indexing::default(),
+            held,
+        };
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let run = move || {
+            while let Some(job) = writing.next(&queue) {
+                job(&mut writing);
+                writing.tend();
+            }
+            writing.finish();
+        };
+        let thread = threads::spawn("sqlite-writer", run)?;
+        let (jobs, files) = (Some(jobs), files.clone());
+        Ok(Writer { jobs, thread: Some(thread), files, gate, watch, measured })
+    }
+
+    /// The side that reads the same files.
+    pub(crate) fn reader(&self, clock: Arc<dyn Clock>) -> Result<SqliteReader, Error> {
+        let Writer { files, gate, watch, measured, .. } = self;
+        let (gate, watch, measured) = (Arc::clone(gate), Arc::clone(watch), Arc::clone(measured));
+        SqliteReader::start(clock, files.clone(), gate, watch, measured)
+    }
+
+    /// Runs the job on the thread, after those before it.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Writing) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |writing| {
+            let done = job(writing).map_err(|error| trouble::explain(&writing.files, error));
+            // The caller may have left; the job is done all the same.
+            let _ = reply.send(done);
+        });
+        let jobs = self.jobs.as_ref().expect("jobs are taken only when the writer is dropped");
+        let stopped = || Error::Operator("the thread that writes has died: restart".to_owned());
+        jobs.send(job).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // When this returns, the database is closed and the lock free.
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread owns.
+pub(crate) struct Writing {
+    /// None after a failure that only reopening the file can settle.
+    connection: Option<Connection>,
+    files: Files,
+    gate: Arc<Gate>,
+    checkpoints: Checkpoints,
+    indexing: Indexing,
+    /// After the connection, so that the locks are released after it is closed.
+    held: Held,
+}
+
+impl Writing {
+    /// The connection, reopened if it had to be closed. Fails where the database's files are not in
+    /// their place.
+    pub(crate) fn connection(&mut self) -> Result<&mut Connection, Error> {
+        if let Some(connection) = &self.connection {
+            self.held.verify_before(connection)?;
+        } else {
+            self.held.verify_closed()?;
+            let connection = self.files.open_to_write()?;
+            settle(&connection)?;
+            self.held.opened()?;
+            self.connection = Some(connection);
+        }
+        Ok(self.connection.as_mut().expect("it was just opened"))
+    }
+
+    /// After a commit: fails where what was committed is not in the files at the database's paths.
+    pub(crate) fn verify_commit(&mut self) -> Result<(), Error> {
+        self.connection.as_ref().map_or(Ok(()), |connection| self.held.verify(connection))
+    }
+
+    /// Fails where any of the database's files is not in its place.
+    pub(crate) fn verify_all(&mut self) -> Result<(), Error> {
+        self.connection()?;
+        self.connection.as_ref().map_or(Ok(()), |connection| self.held.verify_all(connection))
+    }
+
+    /// Closes the connection, after a failure that leaves its state in doubt.
+    pub(crate) fn close(&mut self) {
+        self.connection = None;
+    }
+
+    /// The next job, when there is one; None when there will be none any more.
+    fn next(&mut self, jobs: &mpsc::Receiver<Job>) -> Option<Job> {
+        loop {
+            let (Some(wait), Some(connection)) = (self.indexing.wait(), &mut self.connection)
+            else {
+                return jobs.recv().ok();
+            };
+            match jobs.recv_timeout(wait) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Timeout) if self.held.watch().is_lost() => {
+                    return jobs.recv().ok();
+                }
+                Err(RecvTimeoutError::Timeout) => self.indexing.step(connection),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// What is to be done after every job, when its answer is out.
+    fn tend(&mut self) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        if !connection.is_autocommit() {
+            // A transaction that could not even be rolled back.
+            self.close();
+            return;
+        }
+        let due = self.held.is_due();
+        // What is wrong is logged, and the next job fails by it.
+        if due && self.held.verify_all(connection).is_err() || self.held.watch().is_lost() {
+            return;
+        }
+        self.indexing.after_job(connection);
+        self.checkpoints.tend(connection, &self.gate, self.held.log_size());
+    }
+
+    /// Leaves everything in the database's own file. The last connection to be closed empties the
+    /// log and deletes it, unless it only reads: so the readers' are closed before.
+    fn finish(&mut self) {
+        *self.gate.write().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(connection) = self.connection.take() {
+            if self.held.is_truncated() {
+                // Pages that are missing from the log would be written as zeros.
+                let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+                let kept = connection.set_db_config(no_checkpoint, true);
+                tracing::warn!(?kept, "the write-ahead log is left as it is");
+            } else {
+                match empty_log(&connection) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let reason = "another program reads the database";
+                        tracing::warn!(
+                            reason,
+                            "the write-ahead log could not be emptied at the end"
+                        );
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the write-ahead log could not be emptied at the end");
+                    }
+                }
+            }
+        }
+        self.held.conclude();
+    }
+}
+
+/// The first time, a file that can't be opened is a mistake and not a passing trouble.
+fn first(files: &Files, error: Error) -> Error {
+    let Error::TryAgain { cause, .. } = &error else { return error };
+    let code = cause.downcast_ref().and_then(rusqlite::Error::sqlite_error_code);
+    if code != Some(ErrorCode::CannotOpen) {
+        return error;
+    }
+    match trouble::find(files) {
+        // There may be room again.
+        Some((trouble::DISK_FULL | trouble::QUOTA, _)) => error,
+        Some((_, sentence)) => Error::Operator(format!("the database can't be opened: {sentence}")),
+        None => Error::Operator(format!(
+            "{} can't be opened: it must be a file that this user may read and write",
+            files.database.display()
+        )),
+    }
+}
+
+/// Makes sure that a commit whose write failed stays undone: its record may lie in the log behind
+/// what counts, and would count after a crash. Any commit writes over it.
+fn settle(connection: &Connection) -> Result<(), Error> {
+    let failed = failed("writing after the file was reopened");
+    let count: i32 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(&failed)?;
+    connection.pragma_update(None, "user_version", count.wrapping_add(1)).map_err(&failed)
+}
