@@ -1,5 +1,5 @@
-//! What streams of one kind share: one task that follows the engine's feed, and writes down once
-//! what all of them send.
+//! Broadcaster of one kind of streams: one task follows the engine's feed and encodes its events once
+//! for all of them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,35 +16,35 @@ use super::chunk::{Chunk, ChunkBuilder, Gap};
 use super::filter::Filter;
 use super::position::Position;
 
-/// How many chunks a stream may be behind.
+/// Number of chunks by which a stream may lag behind.
 const BEHIND: usize = 128;
 
-/// A chunk of so many bytes waits for no more.
+/// Size at which a chunk is sent at once.
 const CHUNK: usize = 64 * 1024;
 
-/// The shortest time between two chunks: so much, and so much more for each stream, since each has
-/// to be woken; but no more than the last.
+/// Minimum time between two chunks: a base, an addition for each stream, because each must be woken, and
+/// a maximum.
 const TICK: (Duration, Duration, Duration) =
     (Duration::from_millis(10), Duration::from_micros(100), Duration::from_millis(250));
 
-/// How soon streams are told of batches that none of them is about.
+/// Interval at which streams learn of batches without events for them.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// How soon after a gap there may be another.
+/// Minimum time between two gaps.
 const BETWEEN_GAPS: Duration = Duration::from_secs(1);
 
-/// How many bytes each stream may send at once at least, after a rest.
+/// Bytes that each stream may send in a burst, at least.
 const BURST: usize = 256 * 1024;
 
-/// The part of a second's bytes that may be sent at once.
+/// Divisor for the part of a second's bytes that may be sent in a burst.
 const BURST_OF_ALL: usize = 8;
 
 type Feed = broadcast::Receiver<Arc<EventBatch>>;
 
-/// Where streams of one kind get their chunks.
+/// Source of chunks for streams of one kind.
 pub(crate) struct Broadcaster {
     feed: Box<dyn Fn() -> Feed + Send + Sync>,
-    /// How many bytes its streams may send in a second, all together.
+    /// Maximum bytes per second of all its streams together.
     bytes_per_second: usize,
     subscriptions: Mutex<Subscriptions>,
     stopped: watch::Sender<bool>,
@@ -54,11 +54,11 @@ pub(crate) struct Broadcaster {
 struct Subscriptions {
     count: usize,
     filters: HashMap<Filter, usize>,
-    /// While there are streams.
+    /// None without streams.
     running: Option<Running>,
 }
 
-/// The task that makes chunks. It holds the only strong sender, so that streams notice its end.
+/// The task that builds chunks. It holds the only strong sender, so that streams notice its end.
 struct Running {
     chunks: broadcast::WeakSender<Arc<Chunk>>,
     task: JoinHandle<()>,
@@ -71,7 +71,7 @@ impl Drop for Running {
 }
 
 impl Subscriptions {
-    /// How many streams are about that lease.
+    /// Number of streams whose filter the lease passes.
     fn about(&self, lease: &Lease) -> usize {
         let filters = Filter::all_passing(lease);
         filters.iter().filter_map(|filter| self.filters.get(filter)).sum()
@@ -79,7 +79,7 @@ impl Subscriptions {
 }
 
 impl Broadcaster {
-    /// `feed` subscribes to what happens.
+    /// Creates a broadcaster; `feed` subscribes to the engine's events.
     pub(crate) fn new(
         feed: impl Fn() -> Feed + Send + Sync + 'static,
         bytes_per_second: usize,
@@ -88,8 +88,7 @@ impl Broadcaster {
         Arc::new(Broadcaster { feed: Box::new(feed), bytes_per_second, subscriptions, stopped })
     }
 
-    /// One more stream: its chunks have all that happens from now on. None once the broadcaster was
-    /// stopped.
+    /// Adds a stream, whose chunks have all events from now on. None once the broadcaster is stopped.
     pub(crate) fn join(self: &Arc<Self>, filter: Filter) -> Option<Subscription> {
         let mut subscriptions = self.lock();
         if *self.stopped.borrow() {
@@ -124,7 +123,7 @@ impl Broadcaster {
         }
     }
 
-    /// Ends the streams; there can't be new ones any more.
+    /// Ends all streams and refuses new ones.
     pub(crate) fn stop(&self) {
         let mut subscriptions = self.lock();
         self.stopped.send_replace(true);
@@ -136,18 +135,18 @@ impl Broadcaster {
     }
 }
 
-/// A stream's position in a broadcaster.
+/// Subscription of a stream to a broadcaster.
 pub(crate) struct Subscription {
     broadcaster: Arc<Broadcaster>,
     pub(crate) filter: Filter,
-    /// Closed when the streams are to end.
+    /// Closed when the stream must end.
     pub(crate) chunks: broadcast::Receiver<Arc<Chunk>>,
 }
 
 impl Subscription {
     /// Waits until the broadcaster is stopped.
     pub(crate) async fn stopped(&self) {
-        // The broadcaster is there as long as this is.
+        // This holds the broadcaster, and so its sender.
         let _ = self.broadcaster.stopped.subscribe().wait_for(|stopped| *stopped).await;
     }
 }
@@ -158,20 +157,21 @@ impl Drop for Subscription {
     }
 }
 
-/// Makes chunks of what happens: one at once where there was none just before, but otherwise one for
-/// all that happens in a tick, so that a thousand streams are not woken for each batch.
+/// Builder of chunks. The first event after a pause is sent at once; later ones are collected for a tick,
+/// so that a thousand streams are not woken for each batch.
 struct Encoder {
     broadcaster: Arc<Broadcaster>,
     feed: Feed,
     chunks: broadcast::Sender<Arc<Chunk>>,
     builder: ChunkBuilder,
-    /// Since when there is a gap, and of what kind.
+    /// The kind of gap since the last chunk, if any.
     gap: Option<Gap>,
-    /// All up to here was taken in, and all up to there is in chunks. None before the first batch.
+    /// Positions up to which events were received, and up to which they are in chunks. None before the
+    /// first batch.
     at: Option<(Position, Position)>,
-    /// Whether the feed has gone on beyond `at`, nobody knows how far before the next batch.
+    /// Whether the feed has skipped batches after `at`. The next batch shows how many.
     lost: bool,
-    /// When the last chunk went out, and the last that had a gap.
+    /// Time of the last chunk, and of the last one with a gap.
     sent: Instant,
     sent_gap: Instant,
     allowance: Allowance,
@@ -223,8 +223,8 @@ impl Encoder {
         }
     }
 
-    /// When a chunk is to go out. None while there is nothing to say, or where a gap ends is yet
-    /// to be seen: the next batch is there already then.
+    /// Time at which to send a chunk. None if nothing is pending, or if the end of a gap is unknown, which
+    /// the next batch shows.
     fn due(&self) -> Option<Instant> {
         let (taken_in, sent) = self.at.filter(|_| !self.lost)?;
         if self.gap.is_some() {
@@ -247,7 +247,7 @@ impl Encoder {
         let position = Position::of(published);
         let fits = match &published.happened {
             BatchEvents::Events(events) if self.gap.is_none() => self.write(position, events),
-            // What it has is all part of the gap.
+            // Its events are part of the gap.
             BatchEvents::Events(_) => true,
             BatchEvents::Unknown => false,
         };
@@ -260,8 +260,8 @@ impl Encoder {
         self.lost = false;
     }
 
-    /// Writes down what any stream is about. False where that is more than may be sent, or
-    /// unknown: nothing is written then.
+    /// Encodes the events that any stream needs. False, and nothing is encoded, if they are unknown or more
+    /// than may be sent.
     fn write(&mut self, batch: Position, events: &[engine::Event]) -> bool {
         let subscriptions = self.broadcaster.lock();
         let allowed = self.allowance.refill(subscriptions.count);
@@ -280,7 +280,7 @@ impl Encoder {
         true
     }
 
-    /// From here on something is missing, until a chunk has gone out that says so.
+    /// Begins a gap, which lasts until a chunk has reported it.
     fn lose(&mut self, gap: Gap) {
         if self.gap.is_none() && !self.builder.is_empty() {
             self.send();
@@ -299,13 +299,12 @@ impl Encoder {
         }
         let after = if gap.is_some() { to } else { sent };
         self.at = Some((to, to));
-        // Where nobody listens any more this task is about to be ended.
+        // Without receivers, this task is about to be aborted.
         let _ = self.chunks.send(Arc::new(self.builder.finish(after, to, gap)));
     }
 }
 
-/// How many bytes may be sent, all streams together: what was left before, and so many more for
-/// each second, up to a limit.
+/// Rate limit of all streams together: the bytes left, and an addition for each second, up to a limit.
 struct Allowance {
     bytes_per_second: usize,
     left: usize,
@@ -317,7 +316,7 @@ impl Allowance {
         Allowance { bytes_per_second, left: usize::MAX, refilled: Instant::now() }
     }
 
-    /// How many bytes so many streams may send now.
+    /// Returns the bytes that this number of streams may send now.
     fn refill(&mut self, streams: usize) -> usize {
         let most = (self.bytes_per_second / BURST_OF_ALL).max(BURST * streams);
         let now = Instant::now();

@@ -6,39 +6,39 @@ use super::filter::Filter;
 use super::format;
 use super::position::Position;
 
-/// What happened in some batches that follow one another, written down once for all streams.
+/// Events of consecutive batches, encoded once for all streams.
 #[derive(Debug)]
 pub(crate) struct Chunk {
-    /// The end of the batch before the first.
+    /// End of the batch before the first.
     pub(crate) after: Position,
-    /// The end of the last batch. Where there is a gap, it is all a gap up to here.
+    /// End of the last batch. A gap extends to here.
     pub(crate) to: Position,
     pub(crate) gap: Option<Gap>,
     text: Bytes,
     events: Vec<Written>,
 }
 
-/// Why what happened is not in a chunk.
+/// Reason why a chunk lacks events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gap {
-    /// It was too much.
+    /// More events than the server sends.
     TooMuch,
-    /// The pool was taken anew: places before may mean something else now.
+    /// The pool was reloaded, so earlier positions may have another meaning.
     Reloaded,
 }
 
-/// An event within a chunk's text.
+/// An event in a chunk's text.
 #[derive(Debug)]
 struct Written {
     position: Position,
     user: UserId,
     token: TokenId,
-    /// Where its text ends; it begins where that of the event before ends.
+    /// End of its text, which begins at the end of the previous event's.
     end: usize,
 }
 
 impl Chunk {
-    /// The text of the events after `sent` that pass.
+    /// Returns the text of the events after `sent` that pass the filter.
     pub(crate) fn text(&self, sent: Position, filter: &Filter) -> Bytes {
         let first = self.events.partition_point(|event| event.position <= sent);
         let mut begin = first.checked_sub(1).map_or(0, |last| self.events[last].end);
@@ -56,7 +56,7 @@ impl Chunk {
     }
 }
 
-/// A chunk in the making.
+/// Builder of a chunk.
 #[derive(Debug, Default)]
 pub(crate) struct ChunkBuilder {
     text: Vec<u8>,
@@ -64,7 +64,7 @@ pub(crate) struct ChunkBuilder {
 }
 
 impl ChunkBuilder {
-    /// How many bytes it has.
+    /// Size in bytes.
     pub(crate) fn len(&self) -> usize {
         self.text.len()
     }
@@ -73,7 +73,7 @@ impl ChunkBuilder {
         self.text.is_empty()
     }
 
-    /// Adds an event of the batch at `batch`; returns how many bytes that took.
+    /// Adds an event of the batch at `batch`; returns the size of its text.
     pub(crate) fn push(&mut self, batch: Position, event: &Event) -> usize {
         let begin = self.text.len();
         format::event(&mut self.text, batch, event);
@@ -84,14 +84,14 @@ impl ChunkBuilder {
         end - begin
     }
 
-    /// Takes the events of that batch out again, with which nothing follows.
+    /// Removes the events of that batch, which must be the last one.
     pub(crate) fn take_back(&mut self, batch: Position) {
         let before = self.events.partition_point(|event| event.position < batch.at(0));
         self.events.truncate(before);
         self.text.truncate(self.events.last().map_or(0, |last| last.end));
     }
 
-    /// The chunk from `after` to `to`. Nothing is left.
+    /// Returns the chunk from `after` to `to`, and empties the builder.
     pub(crate) fn finish(&mut self, after: Position, to: Position, gap: Option<Gap>) -> Chunk {
         let ChunkBuilder { text, events } = std::mem::take(self);
         Chunk { after, to, gap, text: text.into(), events }

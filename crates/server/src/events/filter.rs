@@ -1,6 +1,6 @@
 use pool::{Lease, TokenId, UserId};
 
-/// Which leases a stream is about: those of this user and of this token, as far as either is set.
+/// Filter of a stream: the leases of this user and of this token, if set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Filter {
     pub(crate) user: Option<UserId>,
@@ -16,7 +16,7 @@ impl Filter {
         self.user.is_none_or(|own| own == user) && self.token.is_none_or(|own| own == token)
     }
 
-    /// Every filter that the lease passes.
+    /// Returns every filter that the lease passes.
     pub(crate) fn all_passing(lease: &Lease) -> [Self; 4] {
         let (user, token) = (Some(lease.user.id), Some(lease.token_id));
         [(None, None), (user, None), (None, token), (user, token)]

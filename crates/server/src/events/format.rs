@@ -1,4 +1,4 @@
-//! How events are written: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
+//! Format of events: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,21 +12,21 @@ use super::position::Position;
 use crate::json::resync::Reason;
 use crate::json::time::Time;
 
-/// Milliseconds after which browsers reconnect: at least this, and less than twice as many.
+/// Minimum milliseconds after which browsers reconnect; the maximum is twice as long.
 const RETRY: u64 = 1500;
 
-/// The pause before a browser reconnects. Each stream has another one: when a server stops, all of its
-/// streams end at once, and browsers must not come back all at once.
+/// Returns the pause before a browser reconnects, which differs among streams: when a server stops, all
+/// streams end at once, and browsers must not return all at once.
 pub(crate) fn retry() -> String {
     static STREAMS: AtomicU64 = AtomicU64::new(0);
-    // The step has no divisor in common with the range, so every value of it occurs equally often.
+    // The step and the range are coprime, so all values occur equally often.
     let step = STREAMS.fetch_add(1, Relaxed).wrapping_mul(929) % RETRY;
     format!("retry: {}\n", RETRY + step)
 }
 
 const TAKES_ALL: &str = "a Vec takes every byte, and there are no map keys that are not texts";
 
-/// What an event says of a lease.
+/// Data of an event.
 #[derive(Serialize)]
 pub(crate) struct Row<'a> {
     lease_id: Uuid,
@@ -40,7 +40,7 @@ pub(crate) struct Row<'a> {
     more: More,
 }
 
-/// What it says besides, of a start and of an end. Both name the other side of an eviction.
+/// Further data of a start and of an end. Both name the other lease of an eviction.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum More {
@@ -49,19 +49,19 @@ enum More {
     Nothing {},
 }
 
-/// What an event says of a start besides.
+/// Further data of a start.
 #[derive(Serialize)]
 pub(crate) struct OfStart {
-    /// The lease that ended for this one, or null.
+    /// Lease that was evicted for this one, or null.
     evicted: Option<Uuid>,
 }
 
-/// What an event says of an end besides.
+/// Further data of an end.
 #[derive(Serialize)]
 pub(crate) struct OfEnd {
     ended_at: Time,
     reason: &'static str,
-    /// The lease for which it was evicted, or null.
+    /// Lease for which it was evicted, or null.
     evicted_by: Option<Uuid>,
 }
 
@@ -96,12 +96,12 @@ pub(crate) fn event(text: &mut Vec<u8>, batch: Position, event: &Event) {
     text.extend(b"\n\n");
 }
 
-/// That a stream has come as far as this, although it has no event there.
+/// Returns the position of a stream, without an event.
 pub(crate) fn position(position: Position) -> String {
     format!("id: {position}\n\n")
 }
 
-/// That what came before may be missing.
+/// Data of a resync event: earlier events may be missing.
 #[derive(Serialize)]
 pub(crate) struct Resync {
     epoch: i64,
@@ -109,7 +109,7 @@ pub(crate) struct Resync {
     reason: &'static str,
 }
 
-/// That what came before this position may be missing, and why.
+/// Returns a resync event: events before this position may be missing.
 pub(crate) fn resync(position: Position, reason: Reason) -> String {
     let Position { epoch, version, .. } = position;
     let data = Resync { epoch, version, reason: reason.as_str() };

@@ -1,4 +1,4 @@
-//! The journal as streams read it that go on where another ended.
+//! Reading of the journal by streams that resume.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,34 +10,34 @@ use tokio::time::{Instant, sleep};
 
 use super::position::Position;
 
-/// How many pages are kept, how many events they may have together, and for how long: many that
-/// were cut off together read the same.
+/// Maximum number of cached pages, of their events together, and their age: streams that were
+/// disconnected together read the same pages.
 const KEPT: (usize, usize, Duration) = (8, 50_000, Duration::from_secs(2));
 
-/// The shortest time from a read that failed to the next.
+/// Minimum time between a failed read and the next.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
-/// All streams' way to the journal: they read one at a time, in turn, and share what they read.
+/// Shared access to the journal: streams read one at a time, in turn, and share the pages.
 pub(crate) struct Journal {
     engine: Handle,
     turn: Semaphore,
     kept: Mutex<VecDeque<Kept>>,
-    /// Since when no read has succeeded, if the last one failed.
+    /// Time since which every read has failed, if the last one did.
     away: Mutex<Option<Instant>>,
 }
 
-/// What was read.
+/// A page of the journal.
 #[derive(Clone)]
 pub(crate) struct Page {
     batches: Arc<[EventBatch]>,
-    /// The position among them of the one that was query for.
+    /// Index of the requested batch.
     first: usize,
-    /// Whether there may have been more in the journal even then.
+    /// Whether the journal may have had more batches at the time of reading.
     pub(crate) full: bool,
 }
 
 impl Page {
-    /// The batch that was query for, and those that follow on it.
+    /// Returns the requested batch and those after it.
     pub(crate) fn batches(&self) -> &[EventBatch] {
         &self.batches[self.first..]
     }
@@ -49,7 +49,7 @@ struct Kept {
     read: Instant,
 }
 
-/// None where the journal has no such batch, or not any more.
+/// None if the journal does not contain the batch, or no longer does.
 pub(crate) type Answer = Result<Option<Page>, Error>;
 
 impl Journal {
@@ -58,10 +58,10 @@ impl Journal {
         Arc::new(Journal { engine, turn: Semaphore::new(1), kept, away })
     }
 
-    /// The batch of that position and some that follow on it; about so many are read at once.
+    /// Reads the batch at that position and up to `limit` batches in total.
     ///
-    /// It goes on without whoever query: a client that takes no more must not keep the others from
-    /// their turn.
+    /// The read continues without the requester: a client that stops reading must not delay the turns of
+    /// others.
     pub(crate) fn read(
         self: &Arc<Self>,
         from: Position,
@@ -69,7 +69,7 @@ impl Journal {
     ) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
         if let Some(page) = self.find(from) {
-            // It is held right here.
+            // The receiver is held right here.
             let _ = reply.send(Ok(Some(page)));
         } else {
             tokio::spawn(Arc::clone(self).read_in_turn(from, limit, reply));
@@ -87,7 +87,7 @@ impl Journal {
         if reply.is_closed() {
             return;
         }
-        // Whoever had a turn before may have wanted the same. The client may leave at any time.
+        // The previous turn may have read the same page. The client may leave at any time.
         if let Some(page) = self.find(from) {
             let _ = reply.send(Ok(Some(page)));
             return;
@@ -102,16 +102,16 @@ impl Journal {
             *lock(&self.away) = None;
         }
         let _ = reply.send(read.map(|found| found.map(|batches| self.keep(batches, limit))));
-        // However many want to read it, the journal is read half of the time at most.
+        // However many streams read, the journal is read at most half of the time.
         sleep(rest).await;
     }
 
-    /// For how long the journal could not be read.
+    /// Time for which the journal could not be read.
     pub(crate) fn away_for(&self) -> Duration {
         lock(&self.away).map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// A page that has that batch and more.
+    /// Finds a cached page with that batch and later ones.
     fn find(&self, from: Position) -> Option<Page> {
         let kept = lock(&self.kept);
         let fresh = kept.iter().rev().take_while(|kept| kept.read.elapsed() < KEPT.2);

@@ -2,21 +2,21 @@ use std::fmt;
 
 use engine::EventBatch;
 
-/// A position in the journal, as far as a stream has come: everything up to here.
+/// Position of a stream in the journal: everything up to here.
 ///
-/// Written `EPOCH-VERSION` where it is all of a batch, else `EPOCH-VERSION-INDEX`.
+/// Text form: `EPOCH-VERSION` for a whole batch, else `EPOCH-VERSION-INDEX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     pub(crate) epoch: i64,
     pub(crate) version: i64,
-    /// Of the last event within the batch; [`WHOLE`] for all of it.
+    /// Index of the last event in the batch; [`WHOLE`] for all of them.
     index: usize,
 }
 
 const WHOLE: usize = usize::MAX;
 
 impl Position {
-    /// All of that batch.
+    /// The end of that batch.
     pub(crate) fn whole(epoch: i64, version: i64) -> Self {
         Position { epoch, version, index: WHOLE }
     }
@@ -25,17 +25,17 @@ impl Position {
         Position::whole(published.epoch, published.version)
     }
 
-    /// The same batch, up to that event only.
+    /// The position after that event of the same batch.
     pub(crate) fn at(self, index: usize) -> Self {
         Position { index, ..self }
     }
 
-    /// The batch before this one, as far as one can tell.
+    /// The end of the previous batch, assuming consecutive versions.
     pub(crate) fn before(self) -> Self {
         Position::whole(self.epoch, self.version - 1)
     }
 
-    /// What [`fmt::Display`] writes.
+    /// Parses the text form.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split('-').map(|digits| {
             let plain = digits.bytes().all(|byte| byte.is_ascii_digit());

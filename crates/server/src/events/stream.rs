@@ -1,4 +1,4 @@
-//! One stream: where it is, and what it sends next.
+//! One stream: its position, and the text that it sends next.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,56 +20,56 @@ use super::position::Position;
 use crate::json::resync::Reason;
 use crate::metrics::counters::Counters;
 
-/// For how many comments' time the journal may be away until a stream that needs it ends. Its client
-/// comes back with the id that it has, so that nothing is lost.
+/// Number of comment intervals for which the journal may be unavailable before a stream that needs it
+/// ends. Its client reconnects with its last id, so no event is lost.
 const AWAY: u32 = 4;
 
-/// About how many bytes are read from the journal at once. What is sent at once is no more than
-/// this and a batch.
+/// Approximate bytes that are read from the journal at once. A stream sends at most this and one batch
+/// at once.
 const PAGE: usize = 64 * 1024;
 
-/// The most that a stream sends at once. Batches that large are ends of leases by the ten thousand.
+/// Maximum bytes that a stream sends at once. Only batches that end leases by the ten thousand exceed it.
 const MOST: usize = 16 << 20;
 
-/// How many batches are read from the journal at once: at first, at least (the first is one that
+/// Number of batches that are read from the journal at once: initially, at least (the first is one that
 /// the stream has), and at most.
 const BATCHES: (usize, usize, usize) = (8, 2, 64);
 
-/// What a stream is made of.
+/// Parts of a new stream.
 pub(crate) struct NewStream {
     pub(crate) subscription: Subscription,
     pub(crate) permit: OwnedSemaphorePermit,
     pub(crate) journal: Arc<Journal>,
     pub(crate) comment_every: Duration,
-    /// Where the journal was after the stream had joined its broadcaster.
+    /// Position of the journal after the stream had joined its broadcaster.
     pub(crate) now: Position,
-    /// What the client says it has.
+    /// Position that the client names.
     pub(crate) last: Option<Position>,
-    /// Counts resyncs.
+    /// Counters of resyncs.
     pub(crate) resyncs: Counters,
 }
 
-/// A stream of events. The journal's batches come in order and without a gap: first from the journal
-/// itself, where the client has not seen them yet, then from the broadcaster's chunks. What the client has
-/// is passed over, so it does not matter that the two overlap.
+/// A stream of events. Batches come in order and without a gap: first from the journal, as far as the
+/// client lacks them, then from the broadcaster's chunks. Events that the client has are skipped, so the
+/// two sources may overlap.
 struct Stream {
     subscription: Subscription,
     journal: Arc<Journal>,
-    /// What is being read of it.
+    /// The pending read of the journal.
     reading: Option<oneshot::Receiver<Answer>>,
-    /// Since when it waits for that, however often it is tried.
+    /// Time since which the stream waits for the journal, over all attempts.
     waits_since: Option<Instant>,
-    /// What the client has.
+    /// Position up to which events were sent.
     sent: Position,
-    /// The latest position that this stream heard of.
+    /// The latest known position.
     heard_of: Position,
-    /// What the client has to go by if it has to connect again.
+    /// The last id that was sent, from which the client resumes.
     told: Position,
-    /// Whether the journal has more than was sent.
+    /// Whether the journal has unsent events.
     behind: bool,
-    /// Whether chunks follow on what was sent.
+    /// Whether chunks follow the sent events without a gap.
     live: bool,
-    /// How many batches to read at once.
+    /// Number of batches to read at once.
     batches: usize,
     preface: Option<Bytes>,
     comment_every: Duration,
@@ -120,7 +120,7 @@ impl Stream {
         }
     }
 
-    /// What to send next; None when the stream is to end.
+    /// Returns the next text; None at the end of the stream.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(preface) = self.preface.take() {
             return Some(preface);
@@ -148,7 +148,7 @@ impl Stream {
         }
     }
 
-    /// Says that the stream lives, and where it is.
+    /// Returns a comment, with the position if the client does not know it.
     fn comment(&mut self) -> Bytes {
         self.comment_at = Instant::now() + self.comment_every;
         if self.told == self.sent {
@@ -164,7 +164,7 @@ impl Stream {
             Some(Gap::Reloaded) => return self.resync(Reason::Reloaded),
             Some(Gap::TooMuch) if self.sent < chunk.to => return self.resync(Reason::TooMuch),
             None if self.sent < chunk.after => {
-                // The journal has it, and this chunk too.
+                // The journal has the events between, and this chunk's too.
                 self.behind = true;
                 self.live = false;
                 return Bytes::new();
@@ -177,7 +177,7 @@ impl Stream {
         text
     }
 
-    /// Chunks came faster than they were sent: no matter while the journal was read.
+    /// Handles missed chunks, which is harmless while the stream reads the journal.
     fn lagged(&mut self) -> Bytes {
         if self.live {
             return self.resync(Reason::TooSlow);
@@ -187,14 +187,13 @@ impl Stream {
         Bytes::new()
     }
 
-    /// Goes on from the latest position that is known. It may be one that the journal told of, before
-    /// any chunk did.
+    /// Continues from the latest known position, which may come from the journal before any chunk has it.
     fn resync(&mut self, reason: Reason) -> Bytes {
         self.skip_chunks();
         self.behind = false;
         self.live = true;
         self.sent = match reason {
-            // What the client has is of no account any more.
+            // The position of the client has lost its meaning.
             Reason::Reloaded | Reason::NotInJournal | Reason::OtherEpoch => self.heard_of,
             Reason::TooSlow | Reason::TooMuch => self.sent.max(self.heard_of),
         };
@@ -213,7 +212,7 @@ impl Stream {
         }
     }
 
-    /// What comes next in the journal; None when the stream is to end.
+    /// Returns the next text from the journal; None at the end of the stream.
     async fn read_on(&mut self) -> Option<Bytes> {
         if self.subscription.chunks.is_closed() {
             return None;
@@ -234,12 +233,12 @@ impl Stream {
             Ok(Ok(Some(page))) => Some(self.take_page(&page)),
             Ok(Ok(None)) => Some(self.resync(Reason::NotInJournal)),
             Ok(Err(Error::Stopping)) | Err(_) => None,
-            // Nothing is lost by trying again.
+            // Retrying loses no events.
             Ok(Err(_)) => (!self.is_hopeless()).then(Bytes::new),
         }
     }
 
-    /// Whether the journal was away for too long, all the time that this stream has waited for it.
+    /// Whether the journal was unavailable for too long while this stream waited for it.
     fn is_hopeless(&self) -> bool {
         let waited = self.waits_since.map_or(Duration::ZERO, |since| since.elapsed());
         waited.min(self.journal.away_for()) >= AWAY * self.comment_every
@@ -266,7 +265,7 @@ impl Stream {
         if text.len() > MOST {
             return self.resync(Reason::TooMuch);
         }
-        // A page that was kept may end before the journal does.
+        // A cached page may end before the journal does.
         let more = page.full || self.sent < self.heard_of;
         self.behind = taken < page.batches().len() || (taken > 1 && more);
         let (_, least, most) = BATCHES;
@@ -310,7 +309,7 @@ mod tests {
     async fn a_resync_goes_back_only_where_places_mean_something_else() {
         for (reason, to) in [(Reason::TooMuch, 7), (Reason::TooSlow, 7), (Reason::Reloaded, 5)] {
             let mut stream = stream();
-            // The journal had more than there were chunks of.
+            // The journal was ahead of the chunks.
             stream.sent = Position::whole(1, 7);
             assert_eq!(stream.resync(reason), format::resync(Position::whole(1, to), reason));
         }

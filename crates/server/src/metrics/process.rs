@@ -1,5 +1,4 @@
-//! What the operating system says of the process, by the names that all Prometheus clients use. On
-//! others than Linux there is nothing of it.
+//! Metrics of the process, by the standard names of Prometheus clients. Only on Linux.
 
 use std::fmt;
 
@@ -42,7 +41,7 @@ mod linux {
     }
 
     pub(super) fn encode(mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        // Where /proc may not be read, this is not worth failing for.
+        // Without access to /proc, the metric is left out.
         let Ok(seen) = look() else { return Ok(()) };
         let mut show = |name, help, metric: &dyn EncodeMetric| {
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)

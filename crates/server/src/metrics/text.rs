@@ -1,7 +1,7 @@
 //! The older text format of Prometheus, which `curl`, `promtool` and older scrapers expect.
 
-/// The text format 0.0.4 of what is given as `OpenMetrics` text. The samples are the same in both;
-/// what differs is which name a family has, and what kinds there are.
+/// Converts `OpenMetrics` text to the text format 0.0.4. The samples are the same; names and types of
+/// families differ.
 pub(crate) fn classic(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut lines = open_metrics.lines().peekable();
@@ -23,7 +23,7 @@ pub(crate) fn classic(open_metrics: &str) -> String {
     text
 }
 
-/// What the family's name ends with besides, given the line with its type.
+/// Suffix of the family's name, given the line with its type.
 fn suffix(line: &str) -> &'static str {
     match line.rsplit(' ').next() {
         Some("counter") => "_total",

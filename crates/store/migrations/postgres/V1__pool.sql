@@ -102,7 +102,6 @@ alter table token_manager.batches alter column changes set storage external;
 -- stay in the processor's cache. With the users first, each went to a page of its own: for 1,000 users
 -- both indexes together then took half as long again as writing a lease otherwise takes, and a quarter
 -- as they are.
-create index concurrently` and these names and columns.
 create index leases_started_at_fence_idx
     on token_manager.leases (started_at, fence);
 create index leases_user_id_idx

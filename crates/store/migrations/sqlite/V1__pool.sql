@@ -9,7 +9,7 @@ create table pools (
     size integer not null check (size >= 0),
     epoch integer not null check (epoch > 0),
     -- One document, as settings spell it: {"lease": "2m", "when_full": "evict-oldest", ...}.
-    policy text not null check (json_valid(policy)),
+    policy text not null check (json_valid(policy) and json_type(policy) = 'object'),
     -- Maximum that any lease may have run: under every policy so far, or in the imported history.
     longest_lease_micros integer not null,
     -- Leases above this fence are not in user_leases yet.
