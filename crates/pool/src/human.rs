@@ -82,6 +82,7 @@ pub(crate) mod document {
     pub mod optional {
         use super::{Cow, Deserialize, Deserializer, Duration, Error, HumanDuration, Serializer};
 
+        #[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
         pub fn serialize<S: Serializer>(
             duration: &Option<Duration>,
             to: S,
