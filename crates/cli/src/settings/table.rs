@@ -133,7 +133,6 @@ macro_rules! settings {
         $field:ident: $type:ty = $kind:expr, $default:expr $(, $key:ident: $value:expr)*;
     )+})+) => {
         /// Every setting's value.
-        #[expect(clippy::struct_excessive_bools, reason = "each is a switch")]
         #[derive(Debug)]
         pub struct Settings {
             $($(pub $field: $type,)+)+
@@ -155,6 +154,7 @@ macro_rules! settings {
             }
         }
 
+        #[expect(clippy::needless_update, reason = "most entries leave members out")]
         fn own() -> Vec<Setting> {
             vec![$($(
                 Setting {

@@ -1,4 +1,4 @@
-//! `token-manager import`: copies tokens, values and history of an original TokenManager's database, which it
+//! `token-manager import`: copies tokens, values and history of an original `TokenManager`'s database, which it
 //! only reads. The SQL files here are for that database.
 
 mod source;
