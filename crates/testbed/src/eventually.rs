@@ -19,7 +19,7 @@ pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
 ///
 /// # Panics
 ///
-/// If there is none within [`TIMEOUT`].
+/// If it gets none within [`TIMEOUT`].
 pub async fn poll_async<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
@@ -35,7 +35,7 @@ pub async fn poll_async<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
 ///
 /// # Panics
 ///
-/// If there is none within [`TIMEOUT`].
+/// If it gets none within [`TIMEOUT`].
 pub fn poll<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {

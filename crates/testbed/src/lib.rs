@@ -1,7 +1,8 @@
-//! What the tests stand on: a PostgreSQL cluster of their own, in a folder of its own, reached
-//! through a Unix socket in that folder and gone when the test process is, however that ends.
+//! Fixtures of the tests: [`TestDb`], [`on_both`], waiting for conditions, and a PostgreSQL [`Cluster`].
 //!
-//! For tests and benchmarks only: nothing that is shipped may depend on this crate.
+//! The cluster lives in a temporary folder and is reached through a Unix socket there. Both go when the
+//! test process ends, also when it is killed. For tests and benchmarks only: no shipped crate depends on
+//! this one.
 
 mod account;
 mod database;
@@ -27,7 +28,7 @@ use tokio_postgres::NoTls;
 /// The superuser of every cluster; it needs no password on the Unix socket.
 pub const SUPERUSER: &str = "postgres";
 
-/// What a cluster is to be like; [`Options::start`] makes it.
+/// Options of a cluster; [`Options::start`] creates it.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     durable: bool,
@@ -37,7 +38,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Commits wait for the disk, as they do in earnest: for benchmarks.
+    /// Commits wait for the disk, as in production: for benchmarks.
     #[must_use]
     pub fn durable(mut self) -> Self {
         self.durable = true;
@@ -65,17 +66,17 @@ impl Options {
         self
     }
 
-    /// Makes the cluster and starts it.
+    /// Creates and starts the cluster.
     ///
     /// # Errors
     ///
-    /// Says what is missing or failed.
+    /// Names the missing program or the failed step.
     pub fn start(self) -> Result<Cluster> {
         let bin = binaries()?;
         let account = Account::for_postgres()?;
         let folder = tempfile::Builder::new().prefix("tm-").tempdir_in("/tmp")?.keep();
         account.give(&folder)?;
-        // From here on the folder is removed, whatever happens.
+        // From here on the supervisor removes the folder.
         let supervisor = Supervisor::start(&account, &folder)?;
         let port = if self.tcp { free_port()? } else { 5432 };
         let databases = AtomicU32::new(0);
@@ -89,9 +90,9 @@ impl Options {
 /// How to stop a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Sessions are ended, everything is written.
+    /// Ends sessions and writes everything.
     Fast,
-    /// As in a crash.
+    /// Simulates a crash.
     Immediate,
 }
 
@@ -107,20 +108,20 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster that forgets what it was told when the machine fails, and is fast for it.
+    /// A cluster without fsync, which is fast.
     ///
     /// # Errors
     ///
-    /// Says what is missing or failed.
+    /// Names the missing program or the failed step.
     pub fn start() -> Result<Self> {
         Options::default().start()
     }
 
-    /// The one that all tests of this process share. Nobody may stop it.
+    /// The cluster that all tests of this process share. Tests must not stop it.
     ///
     /// # Panics
     ///
-    /// When it can't be started: there is nothing to test then.
+    /// If it can't be started.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| match Self::start() {
@@ -129,31 +130,31 @@ impl Cluster {
         })
     }
 
-    /// Makes an empty database and returns its URL.
+    /// Creates an empty database and returns its URL.
     ///
     /// # Errors
     ///
-    /// What PostgreSQL says.
+    /// The error of PostgreSQL.
     pub async fn database(&self) -> Result<String> {
         self.database_with("").await
     }
 
-    /// As [`Cluster::database`], with something added to `create database`, such as an encoding.
+    /// As [`Cluster::database`], with options for `create database`, such as an encoding.
     ///
     /// # Errors
     ///
-    /// What PostgreSQL says.
+    /// The error of PostgreSQL.
     pub async fn database_with(&self, how: &str) -> Result<String> {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.execute(&self.url("postgres"), &format!("create database {name} {how}")).await?;
         Ok(self.url(&name))
     }
 
-    /// Runs SQL as the superuser in the database of a URL that came from here.
+    /// Runs SQL as the superuser in a database of this cluster.
     ///
     /// # Errors
     ///
-    /// What PostgreSQL says.
+    /// The error of PostgreSQL.
     pub async fn execute(&self, url: &str, sql: &str) -> Result<()> {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
         let connection = tokio::spawn(connection);
@@ -191,7 +192,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// What `pg_ctl` says.
+    /// The error of `pg_ctl`.
     pub fn stop(&self, how: Stop) -> Result<()> {
         let mode = match how {
             Stop::Fast => "fast",
@@ -204,7 +205,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// What `pg_ctl` or the server's log says.
+    /// The error of `pg_ctl`, with the server's log.
     pub fn start_again(&self) -> Result<()> {
         let log = self.folder.join("log");
         let log = log.to_str().context("the folder's name is not UTF-8")?;
@@ -245,7 +246,7 @@ impl Cluster {
         let output = self.folder.join("output");
         let mut command = Command::new(self.bin.join(program));
         command.arg("-D").arg(self.data()).args(arguments).current_dir(&self.folder);
-        // A file and not a pipe: the server inherits it and would keep a pipe open for ever.
+        // A file and not a pipe: the server inherits it and would keep a pipe open.
         let file = fs::File::create(&output)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let status = self.account.run_as(&mut command).status()?;
@@ -256,7 +257,7 @@ impl Cluster {
     }
 }
 
-/// Where `initdb` is: in the `PATH`, or where Debian keeps it (the newest).
+/// Folder of `initdb`: in the `PATH`, or the newest one of Debian.
 fn binaries() -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();

@@ -73,9 +73,9 @@ fn tokens_are_listed_with_their_holders() {
     let rows = json(&server, &["tokens", "--user", "ann"]);
     assert_eq!(rows.as_array().unwrap().len(), 1);
     assert_eq!((text(&rows[0], "id"), text(&rows[0], "token")), (id, value));
-    let nobody = ask(&server, &["tokens", "--user", "bob"]);
-    assert_eq!((nobody.code, nobody.out.as_str()), (Some(0), ""));
-    assert_eq!(nobody.err, "bob has no token.\n");
+    let empty = ask(&server, &["tokens", "--user", "bob"]);
+    assert_eq!((empty.code, empty.out.as_str()), (Some(0), ""));
+    assert_eq!(empty.err, "bob has no token.\n");
     assert_eq!(json(&server, &["tokens", "--user", "bob"]), Value::Array(Vec::new()));
     let some = ask(&server, &["tokens", "--limit", "2"]);
     assert_eq!(some.out.lines().count(), 3);
@@ -233,7 +233,7 @@ async fn a_long_history_is_joined_from_its_pages() {
     let mut export = command(Path::new("/"), &["leases", "--csv", "--server", &server.url()]);
     let mut export = export.spawn().unwrap();
     drop(export.stdout.take());
-    assert_eq!(export.wait().unwrap().code(), Some(0), "that nobody reads it is no error");
+    assert_eq!(export.wait().unwrap().code(), Some(0), "a closed output is not an error");
 }
 
 #[test]

@@ -119,7 +119,7 @@ async fn a_rejection_by_the_database_names_the_request() {
     let cluster = Cluster::shared();
     let database = cluster.database().await.unwrap();
     let server = TestServer::start(&database, &["--log-format", "json"]);
-    server.allocate("somebody else").await;
+    server.allocate("another user").await;
     let check = format!("alter table token_manager.leases add check (user_name <> '{USER}')");
     cluster.execute(&database, &check).await.unwrap();
     let user = json!({ "user_id": USER });

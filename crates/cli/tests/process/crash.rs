@@ -16,7 +16,7 @@ use crate::harness::{TestServer, command, run};
 const LEASE: Duration = Duration::from_secs(4);
 
 fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+    value.as_str().unwrap_or_else(|| panic!("{value} is not a string")).to_owned()
 }
 
 /// Time of day in microseconds, for comparisons within a test.

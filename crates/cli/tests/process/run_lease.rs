@@ -84,7 +84,7 @@ async fn a_long_wait_does_not_shorten_the_lease() {
 }
 
 #[tokio::test]
-async fn a_wait_in_vain_ends() {
+async fn a_wait_times_out() {
     let pool = Pool::start(&["--when-full", "wait"]);
     pool.server.allocate("bob").await;
     let ended = run(&mut pool.under(&["--wait", "200ms"], "echo ran"));
@@ -278,10 +278,10 @@ async fn a_command_of_another_user_can_not_be_ended_and_run_says_so() {
     fs::copy(setpriv, folder.join("elevate")).unwrap();
     open(&folder.join("elevate"), 0o4755);
     open(folder, 0o755);
-    let mut nobody = Command::new("setpriv");
-    nobody.args(["--reuid=65534", "--clear-groups", "--"]).current_dir(folder);
-    let elevates = Command::new(nobody.get_program())
-        .args(nobody.get_args())
+    let mut other_user = Command::new("setpriv");
+    other_user.args(["--reuid=65534", "--clear-groups", "--"]).current_dir(folder);
+    let elevates = Command::new(other_user.get_program())
+        .args(other_user.get_args())
         .args(["./elevate", "--reuid=0", "true"])
         .current_dir(folder)
         .status();
@@ -295,8 +295,8 @@ async fn a_command_of_another_user_can_not_be_ended_and_run_says_so() {
     let script = "echo $$; echo ready; exec sleep 600";
     let command = ["--reuid=0", "--clear-groups", "--", "sh", "-c", script];
     let run = pool.run(&[&["--grace", "1s", "--", "./elevate"], &command[..]].concat());
-    nobody.arg(&program).args(run.get_args().skip_while(|argument| *argument != "run"));
-    let mut running = RunCommand::start(folder, &mut nobody);
+    other_user.arg(&program).args(run.get_args().skip_while(|argument| *argument != "run"));
+    let mut running = RunCommand::start(folder, &mut other_user);
     running.says("ready");
     send(&pool, Method::DELETE, "/api/tokens/clear-active").await;
     running.tells("warning: \"./elevate\" or one of its descendants runs as another user");

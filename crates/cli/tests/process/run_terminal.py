@@ -1,4 +1,4 @@
-"""`token-manager run` in a terminal, as somebody at the keyboard meets it.
+"""`token-manager run` in a terminal, driven by key presses.
 
     python3 run_terminal.py SCENARIO TOKEN_MANAGER URL
 
@@ -40,10 +40,10 @@ class Terminal:
         until = time.monotonic() + PATIENCE
         while text not in self.shown[self.at:]:
             if not select.select([self.fd], [], [], max(0, until - time.monotonic()))[0]:
-                raise AssertionError(f"waited in vain for {text!r}")
+                raise AssertionError(f"waited too long for {text!r}")
             try:
                 read = os.read(self.fd, 4096)
-            except OSError:  # Nobody has the other end any more.
+            except OSError:  # The other end is closed.
                 read = b""
             if not read:
                 raise AssertionError(f"ended without {text!r}")
@@ -89,7 +89,7 @@ class Terminal:
 def poll(what, ask):
     until = time.monotonic() + PATIENCE
     while not ask():
-        assert time.monotonic() < until, f"waited in vain for {what}"
+        assert time.monotonic() < until, f"waited too long for {what}"
         time.sleep(0.01)
 
 
@@ -248,7 +248,7 @@ def ctrl_z():
     terminal.expect("code=130")
 
 
-def ctrl_z_in_vain():
+def ctrl_z_ignored():
     """What takes no notice of the key is stopped all the same."""
     terminal = shell()
     yield terminal
@@ -323,7 +323,7 @@ def ctrl_z_in_a_script():
 
 
 def ctrl_z_without_a_shell():
-    """Nobody could continue what is stopped, as with `ssh -t`, so nothing is."""
+    """No shell could continue a stopped command, as with `ssh -t`, so nothing is."""
     terminal = Terminal(*run("--", READER, "-c", "echo ready; sleep 1; read line; echo \"read $line\""))
     yield terminal
     terminal.expect("ready")
@@ -356,7 +356,7 @@ def in_the_background():
 
 
 def in_nobodys_background():
-    """The shell has forgotten it, so nobody would continue it if it stopped."""
+    """The shell has forgotten it, so no shell would continue it if it stopped."""
     terminal = shell()
     yield terminal
     options = ["--lease", "3s", "--no-renew", "--grace", "1s"]
@@ -428,7 +428,7 @@ def hang_up_a_shell():
     terminal.hang_up()
 
 
-def hang_up_in_vain():
+def hang_up_ignored():
     """The command does not care, and is killed after the grace time."""
     deaf = "trap '' HUP; echo ready; while :; do sleep 0.05; done"
     terminal = Terminal(*run("--grace", "500ms", "--", READER, "-c", deaf))
@@ -438,7 +438,7 @@ def hang_up_in_vain():
 
 
 def hang_up_with_nohup():
-    """Both were told not to care: they go on until somebody ends them."""
+    """Both were told not to care: they go on until they are ended."""
     terminal = shell()
     yield terminal
     command = line("--grace", "100ms", "--", READER, "-c", "echo $$ >pid; exec sleep 600")
@@ -446,7 +446,7 @@ def hang_up_with_nohup():
     poll("the command", lambda: os.path.exists("pid") and os.path.getsize("pid") > 1)
     pid = int(open("pid").read())
     terminal.hang_up()
-    # Long enough for whoever would end it wrongly.
+    # Long enough for a wrong end.
     time.sleep(1)
     os.kill(pid, signal.SIGTERM)
 

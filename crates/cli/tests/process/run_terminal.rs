@@ -38,7 +38,7 @@ scenarios! {
     a_shell: "released",
     a_shell_without_a_lease: "cleared",
     ctrl_z: "released",
-    ctrl_z_in_vain: "released",
+    ctrl_z_ignored: "released",
     lost_while_stopped: "cleared",
     ctrl_z_for_a_reader: "released",
     ctrl_z_in_a_script: "released",
@@ -50,6 +50,6 @@ scenarios! {
     modes: "released",
     hang_up: "released",
     hang_up_a_shell: "released",
-    hang_up_in_vain: "released",
+    hang_up_ignored: "released",
     hang_up_with_nohup: "released",
 }

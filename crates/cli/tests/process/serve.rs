@@ -95,9 +95,9 @@ fn a_service_manager_is_notified_of_readiness_and_stop() {
 #[test]
 fn a_service_manager_does_not_wait_for_the_database() {
     let folder = tempfile::tempdir().unwrap();
-    let nobody = format!("postgres:///tokens?host={}", folder.path().display());
+    let missing = format!("postgres:///tokens?host={}", folder.path().display());
     let (server, socket) =
-        watched(folder.path(), &["--database", &nobody, "--request-timeout", "100ms"]);
+        watched(folder.path(), &["--database", &missing, "--request-timeout", "100ms"]);
     assert_eq!(said(&socket), "READY=1\nSTATUS=starting: the database is not ready\n");
     assert_eq!(server.out(), "");
 }

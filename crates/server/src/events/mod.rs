@@ -102,21 +102,7 @@ impl Streams {
     }
 }
 
-/// Follow lease events
-///
-/// A stream of server-sent events that never ends. [ServerSentEvent](#/components/schemas/ServerSentEvent)
-/// describes one event. Its `data` is JSON, by its name:
-///
-/// | event | data |
-/// |---|---|
-/// | `lease.started` | [LeaseStarted](#/components/schemas/LeaseStarted) |
-/// | `lease.renewed` | [LeaseRenewed](#/components/schemas/LeaseRenewed) |
-/// | `lease.ended` | [LeaseEnded](#/components/schemas/LeaseEnded) |
-/// | `resync` | [Resync](#/components/schemas/Resync) |
-///
-/// Its id is `EPOCH-VERSION-INDEX`. A client that connects with `Last-Event-ID` gets every event after
-/// that id, each once. Lines that begin with a colon keep the connection alive. `user` and `token_id`
-/// may be given once.
+/// Follow lease events, as a stream of server-sent events that never ends.
 pub(crate) async fn events(
     State(engine): State<Handle>,
     State(streams): State<Arc<Streams>>,
