@@ -191,6 +191,8 @@ mod tests {
         let url = Cluster::shared().database().await.unwrap();
         let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
         tokio::spawn(connection);
+        // As sessions of this program have it: the table of migrations belongs into the schema.
+        client.batch_execute("set search_path = token_manager, pg_temp").await.unwrap();
         assert_eq!(migrate_to(&SCHEMA, &mut client).await.unwrap().len(), 1);
         let outdated = NEXT.check(version(&client).await.unwrap()).unwrap_err().to_string();
         assert!(outdated.contains("run `token-manager migrate`"), "{outdated}");

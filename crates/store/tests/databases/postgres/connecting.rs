@@ -200,7 +200,10 @@ async fn what_cannot_be_used_is_explained() {
         refusal(at(&db.0).audit().await),
     ];
     for sentence in refused {
-        assert!(sentence.contains("version 99") && sentence.contains("only up to 3"), "{sentence}");
+        assert!(
+            sentence.contains("version 99") && sentence.contains("versions up to 1"),
+            "{sentence}"
+        );
     }
 }
 

@@ -311,9 +311,11 @@ async fn a_users_leases_are_found_across_gaps(server: &Server, filler: &Client) 
     const FAR: i64 = 2_000_000_000;
     for (fence, previous, seconds) in [(1_000_100, 1_000_000, 1), (FAR, 1_000_100, 2)] {
         let lease = format!(
-            "insert into leases
+            "insert into leases (
+                id, pool, token_id, user_id, user_name, fence, previous_fence, started_at, expires_at
+            )
             select gen_random_uuid(), pool, id, md5('user f')::uuid, 'user f', {fence}, {previous},
-                now() + interval '{seconds} seconds', now() + interval '1 minute', null, null
+                now() + interval '{seconds} seconds', now() + interval '1 minute'
             from tokens where position = 0"
         );
         assert_eq!(filler.execute(&lease, &[]).await.unwrap(), 1);
