@@ -32,6 +32,7 @@ pub struct AllocateRequest {
 }
 
 /// Creates a random idempotency key.
+#[must_use]
 pub fn random_key() -> String {
     #[expect(clippy::disallowed_methods, reason = "the key names nothing in the pool")]
     Uuid::new_v4().to_string()

@@ -144,6 +144,7 @@ impl Client {
     }
 
     /// Returns the server's URL without a password, for messages.
+    #[must_use]
     pub fn url(&self) -> String {
         without_password(&self.base)
     }

@@ -19,26 +19,35 @@ pub struct Moment(Duration);
 
 impl Moment {
     /// Reads the clock.
+    ///
+    /// # Panics
+    ///
+    /// If the system has no monotonic clock.
+    #[must_use]
     pub fn now() -> Self {
         Moment(clock_gettime(CLOCK).expect("every system has this clock").into())
     }
 
     /// Creates a moment from its distance to the clock's zero, for tests.
+    #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Moment(Duration::from_millis(millis))
     }
 
     /// Adds a duration.
+    #[must_use]
     pub const fn after(self, time: Duration) -> Self {
         Moment(self.0.saturating_add(time))
     }
 
     /// Subtracts a duration.
+    #[must_use]
     pub const fn before(self, time: Duration) -> Self {
         Moment(self.0.saturating_sub(time))
     }
 
     /// Returns the time since an earlier moment; zero if that is not earlier.
+    #[must_use]
     pub const fn since(self, earlier: Moment) -> Duration {
         self.0.saturating_sub(earlier.0)
     }

@@ -122,6 +122,7 @@ impl Client {
     }
 
     /// `GET /api/events`: follows the events of leases from now on.
+    #[must_use]
     pub fn events(&self, query: Query<'_>) -> EventStream {
         let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         EventStream::new(self.clone(), query.collect())

@@ -179,6 +179,7 @@ impl Error {
 
     /// Returns the delay before the next attempt: the server's `Retry-After` or `delay`, whichever is
     /// longer, with jitter.
+    #[must_use]
     pub fn retry_delay(&self, delay: Duration) -> Duration {
         let after = match self {
             Error::Refused(problem) => problem.after,
@@ -188,6 +189,7 @@ impl Error {
     }
 
     /// Returns the kind of the problem, if the server refused the request for a known reason.
+    #[must_use]
     pub fn code(&self) -> Option<Code> {
         match self {
             Error::Refused(problem) => problem.code,
@@ -196,12 +198,14 @@ impl Error {
     }
 
     /// Returns whether the server's machine refused the connection, as while no server runs there.
+    #[must_use]
     pub fn is_connection_refused(&self) -> bool {
         matches!(self, Error::Unreachable { server: Server { proxy: None, .. }, why }
             if why.contains("refused"))
     }
 
     /// Returns whether the error is temporary, so that retrying may help.
+    #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
             Error::Unreachable { .. } | Error::NoReply { .. } => true,
@@ -226,6 +230,7 @@ impl Error {
     }
 
     /// Returns whether the server may have executed the request.
+    #[must_use]
     pub fn may_be_done(&self) -> bool {
         match self.code() {
             Some(code) => !matches!(code, Code::Busy | Code::NotDone | Code::Stopping),

@@ -63,6 +63,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Returns the event's name in the stream.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             EventKind::Started => "lease.started",

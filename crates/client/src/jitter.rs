@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// Returns between 0.5 and 1.5 times the delay, so that clients that lost a server at the same moment do not
 /// return at the same moment.
+#[must_use]
 pub fn jittered(delay: Duration) -> Duration {
     let random = u32::try_from(RandomState::new().hash_one(()) % 1024).unwrap_or(0);
     delay / 2 + delay * random / 1024

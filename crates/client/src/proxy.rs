@@ -55,11 +55,13 @@ impl Proxy {
     }
 
     /// Returns the URL with credentials.
+    #[must_use]
     pub fn url(&self) -> &Url {
         &self.0
     }
 
     /// Returns the URL without a password, for messages.
+    #[must_use]
     pub fn shown(&self) -> String {
         without_password(&self.0)
     }

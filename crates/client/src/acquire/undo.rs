@@ -61,6 +61,7 @@ impl Acquire<'_> {
     }
 
     /// Describes what may be left on the server after an [`Acquire::undo`] that returned false.
+    #[must_use]
     pub fn left(&self) -> String {
         let granted = self.may_be_granted();
         if self.ticket.is_none() {

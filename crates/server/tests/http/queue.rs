@@ -155,9 +155,9 @@ async fn a_ticket_is_given_up(db: TestDb) {
     release(&server, &held["lease_id"]).await;
     let lease = ask(&server, "first", "wait=0").await.json();
     assert_eq!(lease["lease_id"], again["ticket"]);
-    let served = server.delete(&format!("/api/queue/{}", text(&again["ticket"]))).await;
-    served.problem(409, "ticket-served");
-    assert_eq!(served.json()["lease_id"], again["ticket"]);
+    let refused = server.delete(&format!("/api/queue/{}", text(&again["ticket"]))).await;
+    refused.problem(409, "ticket-served");
+    assert_eq!(refused.json()["lease_id"], again["ticket"]);
     server.delete("/api/queue/1").await.problem(400, "invalid-id");
 }
 
