@@ -136,8 +136,7 @@ mod tests {
     #[test]
     fn the_bytes_of_every_change_stay_the_same() {
         let hex = |bytes: Vec<u8>| {
-            let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            digits.concat()
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
         };
         let encoded: Vec<_> =
             changes().iter().map(|one| (one.name(), hex(encode(slice::from_ref(one))))).collect();

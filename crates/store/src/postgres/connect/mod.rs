@@ -1,6 +1,7 @@
 pub(crate) mod config;
 pub(crate) mod environment;
 pub(crate) mod failure;
+pub(crate) mod flight;
 pub(crate) mod holders;
 pub(crate) mod lineage;
 pub(crate) mod locks;

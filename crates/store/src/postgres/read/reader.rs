@@ -18,12 +18,12 @@ use tokio_postgres::{Client as PgClient, Error as PgError, IsolationLevel, Row};
 use uuid::Uuid;
 
 use crate::postgres::connect::failure::running;
+use crate::postgres::connect::flight::{Step, flight};
 use crate::postgres::connect::session::{Access, Purpose};
 use crate::postgres::read::news;
 use crate::postgres::read::rows;
 use crate::postgres::read::search;
 use crate::postgres::read::snapshot;
-use crate::postgres::write::statements::{Step, flight};
 use crate::{Entry, Error, LeasePage, LeaseQuery, LeaseRecord, News, Position, Reader};
 
 /// How many reads run at the same time.

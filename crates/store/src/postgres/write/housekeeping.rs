@@ -7,8 +7,8 @@ use tokio_postgres::types::ToSql;
 
 use crate::key_sample::sampled;
 use crate::postgres::connect::failure::running;
+use crate::postgres::connect::flight::{Step, flight};
 use crate::postgres::read::rows::{self, Moment};
-use crate::postgres::write::statements::{Step, flight};
 use crate::postgres::write::writer::Writing;
 use crate::{Error, KeyUsage, Swept};
 

@@ -5,8 +5,9 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::journal::encode;
+use crate::postgres::connect::flight::Step;
 use crate::postgres::read::rows::{LEASE, Moment, micros};
-use crate::postgres::write::statements::{Statements, Step};
+use crate::postgres::write::statements::Statements;
 use crate::{Entry, NetChanges, policy};
 
 type Parameter<'a> = &'a (dyn ToSql + Sync);

@@ -17,6 +17,7 @@ use tokio_postgres::{Client, Error as PgError, Row};
 use uuid::Uuid;
 
 use crate::postgres::connect::failure::{Remedy, data, remedy, running};
+use crate::postgres::connect::flight::{Step, flight};
 use crate::postgres::connect::holders::{self, holders};
 use crate::postgres::connect::session::{Access, Purpose, Session};
 use crate::postgres::connect::watch::Watch;
@@ -26,7 +27,7 @@ use crate::postgres::read::rows;
 use crate::postgres::read::snapshot;
 use crate::postgres::write::housekeeping::Forgotten;
 use crate::postgres::write::parameters::Parameters;
-use crate::postgres::write::statements::{Statements, Step, flight};
+use crate::postgres::write::statements::Statements;
 use crate::{Begun, Entry, Error, KeysFound, NetChanges, News, Position, Uptime};
 
 /// Why nothing is committed.
