@@ -53,11 +53,13 @@ pub struct RunArgs {
 
 impl RunArgs {
     /// Returns the request for a token under an idempotency key.
+    #[must_use]
     pub fn request(&self, key: String) -> AllocateRequest {
         AllocateRequest { user: self.user.clone(), lease: self.lease, wait: self.wait, key }
     }
 
     /// Returns the program's name in quotes, with control characters escaped.
+    #[must_use]
     pub fn quoted_program(&self) -> String {
         format!("{:?}", self.program.to_string_lossy())
     }

@@ -40,6 +40,7 @@ pub(crate) fn command(program: &OsStr, arguments: &[OsString]) -> Command {
 
 /// Becomes the command, if this process was started as the intermediate one. Every program that calls
 /// [`crate::run`] has to call this first. Returns only if it was not, or if the command can't be executed.
+#[must_use]
 pub fn become_command() -> Option<ExecError> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != MARKER {

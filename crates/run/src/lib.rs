@@ -82,6 +82,7 @@ impl From<client::Error> for RunError {
 /// # Errors
 ///
 /// See [`RunError`].
+#[expect(clippy::result_large_err, reason = "returned once in the life of the program")]
 pub fn run(
     client: &Client,
     args: &RunArgs,

@@ -83,6 +83,7 @@ impl Signals {
 }
 
 /// Returns whether this process ignores a signal; false on systems without `/proc`.
+#[must_use]
 pub fn is_ignored(signal: Signal) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     ignored(&status) & bit(signal) != 0
