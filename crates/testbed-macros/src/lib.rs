@@ -4,8 +4,8 @@ use proc_macro::{TokenStream, TokenTree};
 
 /// Runs a test on SQLite and on PostgreSQL, as two tests `NAME::sqlite` and `NAME::postgres`.
 ///
-/// The function is async and takes the empty database: a `testbed::TestDb`, or any type that is
-/// `From<testbed::TestDb>`. A function without the attribute is dead code, which is a warning.
+/// The function takes the empty database: a `testbed::TestDb`, or any type that is
+/// `From<testbed::TestDb>`. It may be async. A function without the attribute is dead code, which is a warning.
 ///
 /// ```ignore
 /// #[on_both]
@@ -18,15 +18,20 @@ use proc_macro::{TokenStream, TokenTree};
 /// `cargo test ::sqlite`.
 #[proc_macro_attribute]
 pub fn on_both(_: TokenStream, mut function: TokenStream) -> TokenStream {
-    let mut tokens = function.clone().into_iter().skip_while(|token| token.to_string() != "fn");
+    let mut tokens = function.clone().into_iter().peekable();
+    let mut is_async = false;
+    while let Some(token) = tokens.next_if(|token| token.to_string() != "fn") {
+        is_async |= token.to_string() == "async";
+    }
     let Some(TokenTree::Ident(name)) = tokens.nth(1) else {
-        return tests("compile_error!(\"on_both belongs to an async function\");");
+        return tests("compile_error!(\"on_both belongs to a function\");");
     };
+    let done = if is_async { ".await" } else { "" };
     let test = |database: &str, wait: &str| {
         format!(
             "#[::tokio::test(flavor = \"multi_thread\")]
              async fn {database}() {{
-                 super::{name}(::testbed::TestDb::{database}(){wait}.into()).await;
+                 super::{name}(::testbed::TestDb::{database}(){wait}.into()){done};
              }}"
         )
     };

@@ -33,7 +33,8 @@ impl Pool {
             let out = Out::standard();
             let mut paragraphs = vec![format!("{}.", usage(&pool))];
             if out.is_terminal() && pool.size > 0 {
-                paragraphs[0] += &format!("\n{}", bar(&pool));
+                paragraphs[0].push('\n');
+                paragraphs[0].push_str(&bar(&pool));
             }
             paragraphs.push(policy(&pool.policy).join("\n"));
             if let Some(lease) = &pool.oldest_lease {

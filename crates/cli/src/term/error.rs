@@ -106,14 +106,10 @@ impl CliError {
 
 /// Formats an error with facts and possible actions.
 pub fn message(what: &str, notes: &[String], hints: &[impl AsRef<str>]) -> String {
-    let mut text = format!("{} {}\n", paint(BAD, "error:"), one_line(what));
-    for note in notes {
-        text += &format!("  {}\n", one_line(note));
-    }
-    for hint in hints {
-        text += &format!("  {} {}\n", paint(QUIET, "try:"), one_line(hint.as_ref()));
-    }
-    text
+    let first = format!("{} {}\n", paint(BAD, "error:"), one_line(what));
+    let notes = notes.iter().map(|note| format!("  {}\n", one_line(note)));
+    let hint = |hint: &_| format!("  {} {}\n", paint(QUIET, "try:"), one_line(AsRef::as_ref(hint)));
+    [first].into_iter().chain(notes).chain(hints.iter().map(hint)).collect()
 }
 
 fn one_line(text: &str) -> String {

@@ -78,7 +78,7 @@ impl FromStr for When {
 }
 
 /// Formats a count, such as `1 token` or `2 tokens`.
-pub fn count<N: Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
+pub fn count<N: Copy + Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
     format!("{count} {what}{}", if count == N::from(1) { "" } else { "s" })
 }
 
