@@ -112,7 +112,8 @@ async fn without_answer_memory_only_large_answers_are_rejected(db: TestDb) {
 async fn a_slow_reader_gets_all(db: TestDb) {
     // Ended leases do not change.
     const PAGE: &str = "/api/leases?limit=1000&status=ended";
-    let server = db.serve_with(Some(10), short()).await;
+    let settings = Settings { answer_timeout: 3 * SHORT, ..Settings::default() };
+    let server = db.serve_with(Some(10), settings).await;
     fill(&server).await;
     let whole = server.get(PAGE).await.text;
     // Over HTTP/1 the client reads small pieces with pauses.
@@ -128,7 +129,7 @@ async fn a_slow_reader_gets_all(db: TestDb) {
             break;
         }
         read += some;
-        tokio::time::sleep(SHORT / 20).await;
+        tokio::time::sleep(SHORT / 8).await;
     }
     assert_eq!(read - head, whole.len());
     // Over HTTP/2, 30 answers at a time.

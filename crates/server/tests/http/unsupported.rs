@@ -16,7 +16,7 @@ async fn unsupported_members_are_rejected(db: TestDb) {
         ("token_id", json!(UNUSED_ID), "the pool chooses the token"),
         ("token", json!("a"), "the pool chooses the token"),
         ("pool", json!("gpu"), "a server has one pool"),
-        ("selector", json!({ "region": "eu" }), "the tokens of a pool are equivalent"),
+        ("selector", json!({ "region": "eu" }), "tokens of a pool are equivalent"),
         ("count", json!(2), "each request leases one token"),
         ("priority", json!(0), "the queue is in order of arrival"),
     ] {
