@@ -200,7 +200,7 @@ export class Stream {
   }
 
   /** The server is reachable but opens no stream, perhaps since it does not know the id, or its
-   * limit is reached. An EventSource does not tell the reason, so the page requests it. */
+   * limit is reached. An EventSource hides the reason, so the API is asked for it. */
   async #refused() {
     this.#refusals += 1;
     this.#hangUp();
@@ -224,7 +224,7 @@ export class Stream {
       return void this.#connect();
     }
     if (answered !== "busy" && this.#isStuck(answered, id)) {
-      // Its missing events may be delayed forever, so the list is read.
+      // The missing events may be delayed forever, so the list is read.
       this.#id = null;
       return void this.#connect();
     }

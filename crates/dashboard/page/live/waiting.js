@@ -54,7 +54,7 @@ export class Waiting extends EventTarget {
    */
   async token() {
     const { signal } = this.#stop;
-    // The first answer comes at once, with the ticket that allows to give up the wait.
+    // The first answer comes at once, with the ticket needed to give up the wait.
     for (let hold = 0, failures = 0; ; ) {
       const asked = performance.now();
       try {

@@ -36,7 +36,8 @@ export function startClearing(live) {
       fillWords(part("clear-sentence"), words, { count }, active);
     }
     setText(confirm, word(busy ? "clearBusy" : "clearConfirm"));
-    // A lease that another user has just got is not among those that the dialog asked about.
+    // Without a lease to end it is disabled: a lease that another user gets at this moment is not
+    // one that the dialog asked about.
     confirm.setAttribute("aria-disabled", String(busy || nobody()));
     setText(part("clear-old"), live.state === "live" ? ""
       : word("clearOld", { time: timeOfDay(shownTime(live)) }));
