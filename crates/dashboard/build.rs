@@ -1,6 +1,6 @@
-//! Packs the files of the dashboard and of the API reference with its OpenAPI document: as they are and compressed, with a digest
-//! of all files, which servers put into their paths so that browsers may cache them without limit.
-//! Only `index.html` is changed: its paths get the digest.
+//! Packs the files of the dashboard, and of the API reference with its OpenAPI document: as they
+//! are and compressed, with a digest of all files. Servers put the digest into the paths, so that
+//! browsers may cache the files without limit. Only `index.html` is changed: its paths get it.
 
 use std::fs;
 use std::io::{self, Cursor, Read as _, Write as _};
@@ -25,7 +25,7 @@ fn main() -> io::Result<()> {
     }
     println!("cargo::rerun-if-changed={DOCUMENT}");
     let document = fs::read_to_string(DOCUMENT)?;
-    // Without indentation. A line break is never inside a text of JSON.
+    // Without indentation: JSON strings contain no line breaks.
     let document = document.lines().map(str::trim_start).collect::<String>();
     files.push(("openapi.json".to_owned(), document.into_bytes()));
     let vendored = swagger_ui()?;

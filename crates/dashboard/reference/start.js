@@ -1,5 +1,5 @@
 // @ts-check
-// The reference, from the document that this server sends.
+// The API reference, from this server's OpenAPI document.
 
 /** @type {any} */ (window).SwaggerUIBundle({
   dom_id: "#reference",
@@ -7,8 +7,8 @@
   deepLinking: true,
   docExpansion: "list",
   defaultModelsExpandDepth: 0,
-  // It would ask another host about the document.
+  // The validator would send the document to another host.
   validatorUrl: null,
-  // What is tried out here is done: it is the server's own page, so it may.
+  // Requests from here would be executed: as a page of the server, it passes the origin check.
   tryItOutEnabled: false,
 });

@@ -11,46 +11,46 @@ import { allocationOf, leaseOf, pastLeaseOf, ticketOf, tokenOf } from "./shape.j
 
 const ALLOCATE = "/api/tokens/allocate";
 
-/** How long an answer may take, in milliseconds. */
+/** Timeout of one request, in milliseconds. */
 const PATIENCE = 10_000;
-/** How long it may take in all where a lost answer is asked for again. */
+/** Timeout of a request with its repetitions after lost answers. */
 const PATIENCE_IN_ALL = 20_000;
-/** The pauses before a request without an answer is repeated, in milliseconds. */
+/** Pauses before repetitions of an unanswered request, in milliseconds. */
 const PAUSES = [300, 1000, 2500];
-/** How long a server that was lost may take to show that it is there. */
+/** Timeout of the probe of a lost server, in milliseconds. */
 const PROBE = 3000;
-/** Answers after which it is not known whether the request was done. */
+/** Problem codes that leave the outcome of the request unknown. */
 const OPEN_ENDS = new Set(["unreachable", "outcome-unknown", "timed-out", "stopping"]);
-/** Answers after which it certainly was not, although the request was right. */
+/** Problem codes of valid requests that were certainly not executed. */
 const NOT_NOW = new Set(["not-sent", "not-done", "busy", "too-many-connections", "too-many-answers"]);
 
 /** Whether the same request, repeated, may succeed. @param {unknown} problem */
 export function worthRepeating(problem) {
   if (!(problem instanceof Problem)) return false;
-  // Proxies answer these by themselves, some of them without a problem document.
+  // Proxies send these statuses on their own, some without a problem document.
   const ofProxy = problem.code === "unexpected" && problem.status >= 502;
   return ofProxy || OPEN_ENDS.has(problem.code) || NOT_NOW.has(problem.code);
 }
 
-/** Why a request was not done. */
+/** Reason why a request failed. */
 export class Problem extends Error {
   /**
-   * @param {number} status HTTP status, 0 when no answer came
+   * @param {number} status HTTP status, or 0 without an answer
    * @param {Record<string, any>} members the whole body
    */
   constructor(status, members) {
     super(members.detail ?? members.title ?? `HTTP ${status}`);
     this.name = "Problem";
     this.status = status;
-    /** @type {string} "unreachable" or "not-sent" with status 0, "unexpected" where no problem
-     * document came */
+    /** @type {string} "unreachable" or "not-sent" with status 0, "unexpected" without a problem
+     * document */
     this.code = members.code ?? "unexpected";
     /** @type {string} */
     this.title = members.title ?? `HTTP ${status}`;
     /** @type {string} */
     this.detail = members.detail ?? "";
     this.members = members;
-    /** Milliseconds after which to try again, as the server says. */
+    /** Milliseconds to wait before a retry, from the server. */
     this.retryAfter = 0;
   }
 }
@@ -61,16 +61,16 @@ export class Problem extends Error {
  */
 
 /**
- * The API of the origin that the page came from.
+ * Client of the API at the page's origin.
  * @param {{ base?: string, clock?: Clock, fetch?: typeof globalThis.fetch }} [parts]
  */
 export function createApi({ base = "", clock = pageClock, fetch = globalThis.fetch } = {}) {
-  /** Whether the server is known to be there. @type {() => boolean} */
+  /** Returns whether the server is known to be reachable. @type {() => boolean} */
   let connected = () => true;
 
   /**
-   * Of a request without an answer, a browser does not tell whether it arrived. So a server that was
-   * lost is first asked something harmless: as long as it does not answer that, nothing is sent.
+   * Probes a lost server with a harmless request and sends nothing else until it answers: for a
+   * request without an answer, a browser does not tell whether the request arrived.
    */
   async function probe() {
     try {
@@ -116,7 +116,7 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
   }
 
   return {
-    /** Says how to find out whether the server is known to be there. @param {() => boolean} is */
+    /** Sets the function that tells whether the server is reachable. @param {() => boolean} is */
     watch(is) {
       connected = is;
     },
@@ -130,7 +130,7 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
     },
 
     /**
-     * Why no stream of events is to be had: the problem's code, or nothing if there is one.
+     * Returns why the server opens no event stream: a problem code, or nothing if it opens one.
      * @param {number} timeout
      * @returns {Promise<string | undefined>}
      */
@@ -150,7 +150,7 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
     },
 
     /**
-     * All tokens, in the pool's order. Each page may be newer than the one before.
+     * Reads all tokens in the pool's order. Each page may be newer than the previous one.
      * @returns {Promise<Row[]>}
      */
     async tokens() {
@@ -167,7 +167,7 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
     },
 
     /**
-     * Who had a token, newest first.
+     * Reads the leases of a token, newest first.
      * @param {string} tokenId
      * @param {string} [next] from the page before
      * @returns {Promise<{ rows: PastLease[], next: string | undefined }>}
@@ -179,7 +179,7 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
     },
 
     /**
-     * Searches the history. A page may be empty although there is a next one.
+     * Searches the history. A page may be empty although a next page follows.
      * @param {Record<string, string | number | undefined>} query
      * @param {string} [next] from the page before
      * @returns {Promise<{ leases: PastLease[], next: string | undefined }>}
@@ -190,8 +190,8 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
     },
 
     /**
-     * Leases a token to a user. If the answer is lost it is asked for again, by the same key, so
-     * that no second token is taken.
+     * Leases a token to a user. A request whose answer is lost is repeated with the same
+     * idempotency key, so it takes no second token.
      * @param {string} user
      * @param {{ leaseSeconds?: number }} [wishes]
      * @returns {Promise<Allocation>}
@@ -205,10 +205,10 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
     },
 
     /**
-     * Leases a token to a user, or draws a ticket, which is kept by asking again with the same key.
+     * Leases a token to a user, or draws a ticket; repeating the request with its key keeps it.
      * @param {string} user
      * @param {{ leaseSeconds?: number, waitSeconds: number, key: string, hold: number,
-     *   limit: AbortSignal }} wishes `hold` is for how many seconds this one request may wait
+     *   limit: AbortSignal }} wishes `hold`: how many seconds this one request may wait
      * @returns {Promise<{ allocation?: Allocation, ticket?: Ticket }>}
      */
     async allocateOrQueue(user, { leaseSeconds, waitSeconds, key, hold, limit }) {
@@ -220,7 +220,7 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
     },
 
     /**
-     * Those who wait, first come first.
+     * Reads the queue, oldest ticket first.
      * @param {number} limit
      * @param {{ timeout?: number }} [ask]
      * @returns {Promise<Ticket[]>}
@@ -230,10 +230,10 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
     },
 
     /**
-     * Gives up a place in the queue. It may have lapsed or been given up before.
+     * Withdraws a ticket. It may have lapsed or been withdrawn before.
      * @param {string} ticketId
      * @param {boolean} [leaving] whether the page is being closed, and can't wait for the answer
-     * @returns {Promise<string | undefined>} the lease that it has become, if it has
+     * @returns {Promise<string | undefined>} the lease, if the ticket has become one
      */
     async giveUp(ticketId, leaving = false) {
       const path = `/api/queue/${encodeURIComponent(ticketId)}`;
@@ -249,7 +249,7 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
     },
 
     /**
-     * Ends exactly this lease. Twice is no error, so a lost answer is asked for again.
+     * Ends exactly this lease. The request is idempotent, so it is repeated if its answer is lost.
      * @param {string} leaseId
      * @returns {Promise<{ id: string, tokenId: string, user: string, endedAt: number }>}
      */
@@ -268,8 +268,8 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
     },
 
     /**
-     * Ends all leases. It is not repeated by itself: it would end leases begun in the meantime.
-     * @returns {Promise<number>} how many there were
+     * Ends all leases. Never repeated automatically: that would end leases begun in the meantime.
+     * @returns {Promise<number>} number of leases ended
      */
     async clear() {
       return (await request("/api/tokens/clear-active", { method: "DELETE" })).body.tokens_cleared;
@@ -288,7 +288,7 @@ export const api = createApi();
  */
 async function persist(attempt) {
   const end = performance.now() + PATIENCE_IN_ALL;
-  /** The first failure after which it was not known whether the request was done. @type {unknown} */
+  /** The first failure that left the outcome unknown. @type {unknown} */
   let open;
   for (let tries = 0; ; tries += 1) {
     const left = end - performance.now();
@@ -307,8 +307,7 @@ async function persist(attempt) {
 }
 
 /**
- * What an answer says about the time at the server: exactly, by a lease that still runs, or else to
- * the second.
+ * Learns the server's time from an answer: exactly from a running lease, otherwise to the second.
  * @param {Clock} clock
  * @param {any} answer
  * @param {string | null} date
@@ -353,7 +352,7 @@ function queryOf(query) {
   return text === "" ? "" : `?${text}`;
 }
 
-/** Of pages from another machine over plain HTTP, browsers withhold crypto.randomUUID. */
+/** A random key. On plain HTTP from another machine, browsers hide crypto.randomUUID. */
 export function freshKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

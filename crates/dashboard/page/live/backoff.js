@@ -1,6 +1,6 @@
 // @ts-check
 // Pauses between attempts. A part of each is random: all pages lose a server at the same moment,
-// and must not come back at the same one.
+// and must not reconnect at the same moment.
 
 /**
  * The pause before another attempt, in milliseconds: it doubles with each failure.
@@ -11,7 +11,7 @@
 export const backoff = (failures, first, most) =>
   Math.min(most, first * 2 ** failures) * between(0.5, 1);
 
-/** A pause that a server asked for, or that is the least: up to half as long again.
+/** Lengthens a minimal pause, such as the server's Retry-After, by a random part of up to half.
  * @param {number} ms */
 export const atLeast = (ms) => ms * between(1, 1.5);
 

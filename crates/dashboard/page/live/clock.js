@@ -1,19 +1,18 @@
 // @ts-check
 
-/** How far a page's clock and a server's may drift apart, in milliseconds per millisecond. */
+/** Largest drift between the page's clock and the server's, in milliseconds per millisecond. */
 const DRIFT = 0.0002;
-/** What rounding may make two true statements differ by, in milliseconds. */
+/** Largest difference that rounding makes between two correct times, in milliseconds. */
 const ROUNDING = 2;
-/** How soon news usually come, in milliseconds. */
+/** Usual delay of an event, in milliseconds. */
 const FRESH = 20;
 
 /**
- * The server's time, as far as its answers tell it. The page's own clock may be wrong by hours, so
- * it is used for nothing but the time that passes.
+ * The server's time, estimated from its answers. The page's own clock may be wrong by hours, so it
+ * only measures elapsed time.
  *
- * Each answer says: at some moment between the request and the answer it was such and such a time
- * at the server. So the difference of the two clocks lies between two bounds, and what several
- * answers say together narrows them.
+ * Each answer contains the server's time at some moment between the request and the answer. So the
+ * difference of the two clocks lies between two bounds, and each further answer narrows them.
  */
 export class Clock {
   #low = -Infinity;
@@ -28,8 +27,8 @@ export class Clock {
   }
 
   /**
-   * It was `serverMs`, and at most `spread` later, at the server at a moment between `sentAt` and
-   * `takenAt`.
+   * Learns that the server's time was between `serverMs` and `serverMs + spread` at a moment
+   * between `sentAt` and `takenAt`.
    * @param {number} serverMs
    * @param {number} [takenAt] as by performance.now()
    * @param {number} [sentAt]
@@ -41,7 +40,7 @@ export class Clock {
     const low = serverMs - takenAt;
     const high = serverMs + spread - sentAt;
     if (low > this.#high + ROUNDING || high < this.#low - ROUNDING) {
-      // One of the clocks was set, or the machine slept: what was true is so no longer.
+      // One of the clocks was set, or the machine slept: the old bounds are no longer valid.
       this.#low = low;
       this.#high = high;
       return;
@@ -51,7 +50,7 @@ export class Clock {
   }
 
   /**
-   * It was `serverMs` or later at the server when this was taken: what happened then is known.
+   * Learns from an event that the server's time was `serverMs` or later at `takenAt`.
    * @param {number} serverMs
    * @param {number} [takenAt]
    */
@@ -62,7 +61,7 @@ export class Clock {
     const low = serverMs - takenAt;
     if (low <= this.#low) return;
     this.#low = low;
-    // What is later than all that was known just happened; of old news this is not said.
+    // An event later than every known time has just happened; an old event sets no upper bound.
     this.#high = Math.max(low, Math.min(this.#high, low + FRESH));
   }
 
@@ -79,5 +78,5 @@ export class Clock {
   }
 }
 
-/** The clock of this page: the requests of api.js set it. */
+/** The clock of this page, set by the requests of api.js. */
 export const clock = new Clock();

@@ -2,12 +2,12 @@
 import { Stream } from "./stream.js";
 /** @typedef {import("./stream.js").Message} Message */
 
-/** What tabs say: that they are there, that they took a message, that they go. */
+/** Messages of a tab: it joins, it took a message, it leaves. */
 /** @typedef {"join" | "got" | "bye"} Word */
 
-/** How many messages a tab may owe before nothing more is sent to it: some seconds' worth. */
+/** Largest number of messages that a tab has not confirmed: some seconds' worth. */
 export const PATIENCE = 300;
-/** After how long a tab that takes nothing is forgotten, in milliseconds. */
+/** Time after which a tab that confirms nothing is forgotten, in milliseconds. */
 const FORGET = 60_000;
 
 /**
@@ -16,11 +16,11 @@ const FORGET = 60_000;
  */
 
 /**
- * Passes one stream on to many tabs. It runs while there is a tab.
+ * Passes one stream on to many tabs. The stream runs while at least one tab is connected.
  *
- * A tab may stand still for hours, or be gone without a word. Whatever is sent to it then waits in
- * memory, so what it took is counted. One that fell behind gets nothing until it has taken all that
- * waits for it, and then begins anew.
+ * A tab may be frozen for hours, or disappear without a message. Messages sent to it then wait in
+ * memory, so the hub counts those that the tab confirmed. A tab that fell behind gets nothing until
+ * it has taken all waiting messages, and then starts again from a fresh list.
  */
 export class Hub {
   #stream;
@@ -43,7 +43,7 @@ export class Hub {
   /** @param {MessagePort} port a new tab's */
   meet(port) {
     port.onmessage = ({ data }) => this.#hear(port, /** @type {Word} */ (data));
-    // Young browsers tell when the other side is gone.
+    // Recent browsers report when the other side is gone.
     port.addEventListener("close", () => this.#leave(port));
   }
 
@@ -90,7 +90,7 @@ export class Hub {
       tab.owes += 1;
       port.postMessage(message);
     } else if (performance.now() - tab.heardAt > this.#forget) {
-      // If it lives after all, its next word makes it a new one.
+      // If the tab is alive after all, its next message adds it as a new tab.
       this.#leave(port);
     }
   }

@@ -1,14 +1,13 @@
 // @ts-check
 import { Stream } from "./stream.js";
 /** @typedef {import("./stream.js").Message} Message */
-/** @typedef {{ stop(): void, start(): void }} Line a page's way to the events */
+/** @typedef {{ stop(): void, start(): void }} Line a page's connection to the events */
 
-/** How long the worker may take to answer before the page does without it, in milliseconds. */
+/** Time for the worker to answer before the page does without it, in milliseconds. */
 const PATIENCE = 5000;
 
 /**
- * Joins the stream that all tabs share, or, where browsers have no such thing, opens one of its
- * own.
+ * Joins the stream that all tabs share, or opens its own where the browser has no shared workers.
  * @param {(message: Message) => void} tell
  * @returns {Line}
  */
@@ -23,11 +22,11 @@ export function openLine(tell) {
   try {
     line = sharedLine(tell, alone);
   } catch {
-    // Some browsers have none, and some allow it on no page that is kept apart.
+    // Some browsers have no shared workers, and some forbid them on isolated pages.
     line = new Stream(tell);
   }
   line.start();
-  // A page that is put aside is not to be told anything, and begins anew when it is taken up.
+  // A page in the back/forward cache gets no messages, and starts again when it is restored.
   addEventListener("pagehide", () => line.stop());
   addEventListener("pageshow", ({ persisted }) => {
     if (persisted) line.start();
@@ -53,7 +52,7 @@ function sharedLine(tell, giveUp) {
   };
   worker.onerror = fail;
   worker.port.onmessage = ({ data }) => {
-    // What was under way when this page said goodbye must not be answered: it would join again.
+    // Messages under way when this page left must not be answered: that would join it again.
     if (!joined) return;
     clearTimeout(patience);
     worker.port.postMessage("got");

@@ -17,21 +17,21 @@ import { happeningOf } from "./shape.js";
 /** @typedef {import("./api.js").Api} Api */
 /** @typedef {import("./clock.js").Clock} Clock */
 
-/** How many events are kept. */
+/** Number of events kept. */
 export const RECENT = 300;
 /** Times in milliseconds: between two dispatches; between attempts to load; between two loads. */
 const FRAME = 16;
 const RETRY = 500;
 const RETRY_MOST = 5000;
 const APART = 250;
-/** The same for the history, which is more work for the server, and not as urgent. */
+/** Time between two loads of the history, which costs the server more and is less urgent. */
 const PAST_APART = 10_000;
-/** For how many answers in a row the server may count other holders than the page: two while it
- * is quiet, and more, and seldom, while events may still be under way. */
+/** Number of successive answers in which the server may count other holders than the page: two
+ * while it is quiet, and more, at longer intervals, while events may still be under way. */
 const DOUBTS = 4;
 const DOUBTS_APART = 30_000;
 
-/** An event that says what it is about: CustomEvent is younger than some that run the tests. */
+/** An event with a detail: some engines that run the tests have no CustomEvent. */
 class News extends Event {
   /**
    * @param {string} type
@@ -44,12 +44,12 @@ class News extends Event {
 }
 
 /**
- * All that the page knows of the server, kept current by itself. It dispatches:
+ * The page's view of the server; it keeps itself current. It dispatches:
  * - `pool`, detail {positions: number[] | null}: these tokens changed, or all (null)
- * - `recent`: something happened
+ * - `recent`: an event happened
  * - `series`: the last minutes were read from the history
- * - `queue`: who waits changed
- * - `info`; `state`, which is also told when why it is lost changes
+ * - `queue`: the queue changed
+ * - `info`; `state`, also when the reason of a lost connection changes
  */
 export class Live extends EventTarget {
   pool = new Pool();
@@ -58,19 +58,19 @@ export class Live extends EventTarget {
   info = null;
   /** @type {Happening[]} oldest first */
   recent = [];
-  /** The first who wait, as listed a few seconds ago at most. @type {Ticket[]} */
+  /** The first tickets in the queue, at most a few seconds old. @type {Ticket[]} */
   queue = [];
-  /** The place in the queue of this page's own wait. @type {number | null} */
+  /** The queue position of this page's own ticket. @type {number | null} */
   place = null;
   /** @type {State} */
   state = "connecting";
-  /** Why a server that is there opens no stream: a problem's code. @type {string | undefined} */
+  /** Why a reachable server opens no stream: a problem code. @type {string | undefined} */
   why;
-  /** Whether the pool ever gave out a lease. */
+  /** Whether the pool has ever granted a lease. */
   used = false;
-  /** Why the pool can't be read, as long as it can't. @type {unknown} */
+  /** Why the pool can't be read, while it can't. @type {unknown} */
   problem = null;
-  /** When the pool was last known to be as it is shown, by performance.now(). */
+  /** When the shown pool was last known to be current, by performance.now(). */
   currentAt = 0;
   clock;
 
@@ -81,14 +81,14 @@ export class Live extends EventTarget {
   /** @type {State} of the stream; the page is live only if the pool was read, too */
   #connection = "connecting";
   #loaded = false;
-  /** Whether the list that is known is from before the server was lost. */
+  /** Whether the known list is older than the last loss of the connection. */
   #old = false;
   #doubts = { count: 0, happened: false, endedAt: -Infinity };
   #loading = false;
   #wake = () => {};
-  /** How often the pool had to be read, so that what was read too early is known. */
+  /** Number of times that the pool had to be read, to detect a list that was read too early. */
   #wanted = 0;
-  /** @type {Map<string, Happening>} by token, the last event that a list under way may lack */
+  /** @type {Map<string, Happening>} by token, the last event that a list being read may lack */
   #kept = new Map();
   #pastAt = -Infinity;
   #readingPast = false;
@@ -115,7 +115,7 @@ export class Live extends EventTarget {
     this.#line ??= this.#openLine((message) => this.#take(message));
   }
 
-  /** Whether the tokens were read at all. */
+  /** Whether the tokens have been read. */
   get loaded() {
     return this.#loaded;
   }
@@ -145,7 +145,7 @@ export class Live extends EventTarget {
     this.dispatchEvent(new News("queue", null));
   }
 
-  /** A ticket bears the id of the lease that it becomes. @param {string} id of a lease that began */
+  /** A ticket has the id of the lease that it becomes. @param {string} id of a lease that began */
   #serve(id) {
     const served = this.queue.findIndex((ticket) => ticket.id === id);
     if (served < 0) return;
@@ -154,7 +154,7 @@ export class Live extends EventTarget {
   }
 
   /**
-   * Whether the page's copy can't be true, for whatever reason.
+   * Whether the page's replica contradicts the server, for any reason.
    * @param {Info} info
    */
   #doubt({ active, size }) {
@@ -195,7 +195,7 @@ export class Live extends EventTarget {
       if (kind === "started") this.#serve(event.id);
       if (this.#loading) this.#kept.set(event.tokenId, event);
       if (this.series.apply(event)) this.recent.push(event);
-      // A renewal bears no time but the page's own guess.
+      // A renewal has no time except the page's own guess.
       if (kind !== "renewed") latest = Math.max(latest, event.at);
     }
     if (latest > 0) this.clock.atLeast(latest);
@@ -205,7 +205,7 @@ export class Live extends EventTarget {
     this.#tell();
   }
 
-  /** Reads the pool; what happens meanwhile is kept, since a page of the list may be older. */
+  /** Reads the pool. Events are kept meanwhile, since a page of the list may be older than them. */
   async #load() {
     this.#wanted += 1;
     if (this.#loading) return;
@@ -232,7 +232,7 @@ export class Live extends EventTarget {
   }
 
   /**
-   * Until the next attempt, which is due at once when the server is back.
+   * Waits for the next attempt, which begins at once when the server is back.
    * @param {number} ms
    */
   #pause(ms) {
@@ -244,7 +244,7 @@ export class Live extends EventTarget {
 
   /** @param {Row[]} rows */
   #replace(rows) {
-    // Another database has other tokens: what happened to those of before is none of its history.
+    // Another database has other tokens: the old events are not part of its history.
     if (this.#loaded && rows[0]?.id !== this.pool.tokens[0]?.id) {
       this.recent = [];
       this.series = new Series();
@@ -262,7 +262,7 @@ export class Live extends EventTarget {
     this.#tellNow();
   }
 
-  /** Reads the last minutes. What failed is left for the next time: the events go on anyway. */
+  /** Reads the last minutes. A failure waits for the next load: the events continue anyway. */
   async #loadPast() {
     if (this.#readingPast) return;
     this.#readingPast = true;
@@ -281,7 +281,7 @@ export class Live extends EventTarget {
   }
 
   /**
-   * Puts what the history says before and between what was told.
+   * Inserts the events of the history before and between those of the stream.
    * @param {Happening[]} past
    */
   #remember(past) {
@@ -290,7 +290,7 @@ export class Live extends EventTarget {
     const missed = past.filter(({ kind, fence }) => !known.has(`${kind} ${fence}`));
     if (missed.length === 0) return;
     for (const event of missed) this.#place(event);
-    // Sorting is stable: what was told keeps its order within a moment.
+    // Sorting is stable: events of the stream keep their order within a moment.
     this.recent = [...missed, ...told].sort((a, b) => a.at - b.at).slice(-RECENT);
     this.#news = true;
     this.#tell();
@@ -305,7 +305,7 @@ export class Live extends EventTarget {
   #connected(connection) {
     if (connection === "live" && this.#connection !== "live") this.#wake();
     this.#connection = connection;
-    // A connection is of no use to a page that can't read what it missed.
+    // A connection is useless to a page that can't read the events that it missed.
     const own = this.problem || this.#old ? "lost" : this.#loaded ? "live" : "connecting";
     const state = connection === "live" ? own : connection;
     const told = `${state} ${this.why} ${Boolean(this.problem)}`;
@@ -315,7 +315,7 @@ export class Live extends EventTarget {
     this.dispatchEvent(new News("state", null));
   }
 
-  /** Says what changed: at once, but not more often than a screen shows it. */
+  /** Dispatches changes: at once, but at most once per frame of the screen. */
   #tell() {
     if (this.#telling !== undefined) return;
     const wait = this.#toldAt + FRAME - performance.now();

@@ -4,13 +4,13 @@ import { BUCKETS, STEP } from "./series.js";
 /** @typedef {import("./shape.js").PastLease} PastLease */
 /** @typedef {import("./shape.js").Happening} Happening */
 
-/** How many pages of a thousand leases are read at most: of those begun lately, and those older. */
+/** Maximum numbers of pages of a thousand leases: recently begun ones, and older ones. */
 const LATE_PAGES = 6;
 const EARLY_PAGES = 11;
 
 /**
- * Reads the last ten minutes from the history: all leases that ran or began since then. Where so
- * much happened that this would be too much, it is less than ten minutes.
+ * Reads the last ten minutes from the history: all leases that ran or began since then. If these
+ * need more pages than allowed, it reads less than ten minutes.
  * @param {Pick<Api, "leases">} api
  * @param {number} now
  * @returns {Promise<{ leases: PastLease[], since: number }>}
@@ -19,11 +19,11 @@ export async function readPast(api, now) {
   let since = (Math.floor(now / STEP) - BUCKETS + 1) * STEP;
   const late = await pages(api, { from: new Date(since).toISOString() }, LATE_PAGES);
   if (!late.whole) {
-    // Newest come first. The bucket of the oldest that came may lack some.
+    // The newest come first, so the bucket of the oldest lease read may lack some.
     const oldest = late.leases.at(-1)?.startedAt ?? now;
     since = (Math.floor(oldest / STEP) + 1) * STEP;
   }
-  // Those begun before that may have ended since.
+  // Leases begun before `since` may have ended after it.
   const early = await pages(api, { at: new Date(since).toISOString() }, EARLY_PAGES);
   if (!early.whole) since = now;
   return { leases: [...late.leases, ...early.leases], since };
@@ -49,7 +49,7 @@ async function pages(api, query, most) {
 }
 
 /**
- * The starts and ends of leases from the history, as if they were told now, oldest first.
+ * Starts and ends of leases from the history, in the form of events, oldest first.
  * @param {readonly PastLease[]} leases
  * @param {number} since
  * @param {number} most
@@ -69,7 +69,7 @@ export function happeningsOf(leases, since, most) {
         { ...common, kind: "ended", at: endedAt, reason, evictedBy });
     }
   }
-  // An eviction's end is told before the start that it was for, at the same moment.
+  // The end of an evicted lease comes before the start of its successor, at the same moment.
   const order = (/** @type {Happening} */ a, /** @type {Happening} */ b) =>
     a.at - b.at || Number(a.kind === "started") - Number(b.kind === "started");
   return [...found.values()].sort(order).slice(-most);

@@ -6,19 +6,19 @@
 /** @typedef {{ position: number, id: string, value: string, lease: Lease | null }} Token */
 
 /**
- * The page's copy of the pool.
+ * The page's replica of the pool.
  *
- * A token's leases are told apart by their fences: a larger one is a later one, and a lease that is
- * over stays over. So it does not matter whether the list or the events are ahead of each other.
+ * Fences distinguish a token's leases: a larger fence is a later lease, and an ended lease stays
+ * ended. So the list may be ahead of the events, or the events ahead of the list.
  */
 export class Pool {
   /** @type {Token[]} in the pool's order */
   tokens = [];
-  /** Changes whenever anything does. */
+  /** Changes with every change of the pool. */
   revision = 0;
   /** @type {Map<string, Token>} */
   #byId = new Map();
-  /** The largest fence heard of, by position: of a lease that runs, or of one that is over. */
+  /** The largest known fence by position: of a running or of an ended lease. */
   #fences = new Float64Array(0);
   #summary = { revision: -1, from: 0, until: 0, active: 0,
     expire: /** @type {Token | null} */ (null), evict: /** @type {Token | null} */ (null) };
@@ -29,7 +29,7 @@ export class Pool {
   }
 
   /**
-   * The token's lease; null when it has none or its time is up, which is no news to wait for.
+   * The token's lease; null without one or after its deadline, even before the event of its end.
    * @param {Token} token
    * @param {number} now
    */
@@ -49,7 +49,7 @@ export class Pool {
   }
 
   /**
-   * Of the running leases the one with the smallest fence: the oldest.
+   * The token of the oldest running lease: the one with the smallest fence.
    * @param {number} now
    */
   nextToEvict(now) {
@@ -57,7 +57,7 @@ export class Pool {
   }
 
   /**
-   * Leases whose time is up although their end was not told yet.
+   * Leases past their deadline for which no end event came yet.
    * @param {number} now
    */
   overdue(now) {
@@ -69,7 +69,7 @@ export class Pool {
   }
 
   /**
-   * Takes over a list of all tokens.
+   * Replaces the pool with a list of all tokens.
    * @param {readonly Row[]} rows
    */
   replace(rows) {
@@ -80,7 +80,7 @@ export class Pool {
   }
 
   /**
-   * Takes over what happened. Late and repeated news do no harm.
+   * Applies an event. Late and repeated events are harmless.
    * @param {Happening} event
    * @returns {number} the position of the token that it changed, or -1
    */
@@ -111,15 +111,15 @@ export class Pool {
       token.lease = { id, user, userId, fence, startedAt, expiresAt };
       return true;
     }
-    // The lease that is known: it is over already, or its deadline was moved, always to later.
+    // The known lease: it has already ended, or its deadline was moved, always to a later time.
     if (token.lease === null || token.lease.expiresAt >= event.expiresAt) return false;
     token.lease = { ...token.lease, expiresAt: event.expiresAt };
     return true;
   }
 
   /**
-   * Goes over all tokens, but only if that may give something new: nothing changes by itself before
-   * the next deadline.
+   * Scans all tokens, but only if the result may change: without events, nothing changes before the
+   * next deadline.
    * @param {number} now
    */
   #summarize(now) {

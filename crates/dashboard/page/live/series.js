@@ -4,26 +4,26 @@
 /** @typedef {import("./shape.js").Happening} Happening */
 
 /** @typedef {{ at: number, active: number, allocations: number, expiries: number,
- *   evictions: number }} Bucket what happened from `at` on; `active` as it was at the end */
+ *   evictions: number }} Bucket counts from `at` on; `active` as of the end */
 
-/** The length of a bucket in milliseconds, and how many there are: ten minutes. */
+/** Length of a bucket in milliseconds, and number of buckets: ten minutes. */
 export const STEP = 2000;
 export const BUCKETS = 300;
-/** How long after a load the stream may still tell what the load had already, in milliseconds. */
+/** How long after a load the stream may repeat events that the load had, in milliseconds. */
 const OVERLAP = 60_000;
 
-/** What happened lately, counted: filled from the history, and then by events. */
+/** Counts of recent events: filled from the history, and then by the stream. */
 export class Series {
-  /** Before this time nothing is known. */
+  /** Start of the known time. */
   since = Infinity;
   revision = 0;
   #starts = new Int32Array(BUCKETS);
   #ends = new Int32Array(BUCKETS);
   #expiries = new Int32Array(BUCKETS);
   #evictions = new Int32Array(BUCKETS);
-  /** The number of the newest bucket, counted from 1970. */
+  /** Number of the newest bucket, counted from 1970. */
   #newest = 0;
-  /** What the history had already: leases begun up to this fence, and these ended ones. */
+  /** Contents of the loaded history: leases begun up to this fence, and these ended ones. */
   #fence = 0;
   /** @type {Set<number>} */
   #ended = new Set();
@@ -31,18 +31,18 @@ export class Series {
   /** @type {Happening[] | null} events that came while the history was being read */
   #meanwhile = null;
 
-  /** From now on events are kept, for the history that is being read may not have them. */
+  /** Keeps events from now on: the history being read may not have them. */
   expect() {
     this.#meanwhile = [];
   }
 
-  /** The history can't be read: what events told stands. */
+  /** The history can't be read: the counts of the events remain. */
   giveUp() {
     this.#meanwhile = null;
   }
 
   /**
-   * Begins anew with what the history says.
+   * Starts again from the history.
    * @param {readonly PastLease[]} leases all that ran or began from `since` on
    * @param {number} since
    * @param {number} now
@@ -73,7 +73,7 @@ export class Series {
 
   /**
    * @param {Happening} event
-   * @returns {boolean} whether it is news: false for what the history had already
+   * @returns {boolean} whether it is new: false if the history had it already
    */
   apply(event) {
     this.#meanwhile?.push(event);
@@ -92,11 +92,11 @@ export class Series {
   }
 
   /**
-   * The buckets of the last ten minutes, oldest first, as far back as anything is known. What was
-   * active then follows from what is now.
+   * The buckets of the last ten minutes, oldest first, as far back as known. The number of leases
+   * active in each follows from the number now.
    * @param {number} now
    * @param {number} active how many leases run now
-   * @param {readonly Lease[]} [overdue] leases whose end is certain by the clock but was not told
+   * @param {readonly Lease[]} [overdue] leases past their deadline without an end event
    * @returns {Bucket[]}
    */
   buckets(now, active, overdue = []) {
@@ -141,7 +141,7 @@ export class Series {
   }
 
   /**
-   * Empties the buckets that time has come round to.
+   * Empties the buckets that are reused for the time up to this number.
    * @param {number} number
    */
   #advance(number) {

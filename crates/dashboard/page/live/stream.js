@@ -10,40 +10,40 @@ import { Clock } from "./clock.js";
 /** @typedef {{ type: "state", state: State, why?: string }} StateMessage */
 
 /**
- * What is passed to the tabs:
- * - `load`: from now on all events come, and what was before is to be read from the API;
+ * Messages to the tabs:
+ * - `load`: all events come from now on; read the earlier state from the API;
  * - `events`: JSON, an array of [kind, data] in the order in which they happened;
- * - `info`: an answer of GET /api/pool, asked for at `sentAt` and there at `takenAt` by Date.now(),
- *   which worker and tabs share, unlike performance.now();
- * - `queue`: the first who wait, asked for while there are any;
- * - `state`: of the connection; `why` is the code of the problem for which a server that is there
- *   opens no stream.
+ * - `info`: an answer of GET /api/pool, requested at `sentAt` and received at `takenAt` by
+ *   Date.now(), which worker and tabs share, unlike performance.now();
+ * - `queue`: the first tickets in the queue, requested while it is not empty;
+ * - `state`: of the connection; `why` is the problem code of a reachable server that opens no
+ *   stream.
  * @typedef {{ type: "load" } | { type: "events", text: string } | StateMessage
  *   | { type: "queue", tickets: Ticket[] }
  *   | { type: "info", info: Info, sentAt: number, takenAt: number }} Message
  */
 
-/** How many of those who wait are listed. */
+/** Maximum number of tickets listed. */
 export const TICKETS = 100;
 
 /** Times in milliseconds. */
 export const TIMES = {
-  /** between two questions for a sign of life, and how long the answer may take: the sum of both,
-   * and no more than eight seconds, is how long a page may be wrong about a server that is gone */
+  /** between two heartbeat requests, and timeout of their answer: the sum of both, at most eight
+   * seconds, is how long a page may miss that the server is gone */
   beat: 3000,
   patience: 4500,
-  /** how far batches of events are apart */
+  /** between two batches of events */
   batch: 16,
-  /** the first pause before connecting again, and the longest */
+  /** the first pause before a reconnection, and the longest */
   retry: 500,
   retryMost: 5000,
-  /** how long a cut may last before it is called one: proxies cut now and then */
+  /** how long a connection may be cut before it counts as lost: proxies cut now and then */
   grace: 1500,
-  /** how often at most a stream that looks stuck is replaced */
+  /** shortest time between two replacements of a stream that looks stuck */
   suspicion: 9000,
-  /** how long a server that refuses one more stream is left alone */
+  /** pause after the server refused a stream */
   refused: 20_000,
-  /** between two looks at whether the machine slept, and by how much the clocks differ then */
+  /** between two checks whether the machine slept, and the clock difference that shows it */
   look: 1000,
   slept: 3000,
 };
@@ -51,15 +51,15 @@ export const TIMES = {
 /** @typedef {(url: string) => EventSource} Open */
 
 /**
- * The one stream of events, which goes on where it was after each cut, and one question every few
- * seconds as a sign of life: on a server that stands still, connections stay open.
+ * The one event stream, which resumes after each cut, and a heartbeat request every few seconds: a
+ * server that hangs leaves its connections open.
  */
 export class Stream {
   /** @type {State} */
   state = "connecting";
   /** @type {Extract<Message, { type: "info" }> | null} the last one */
   heard = null;
-  /** @type {Ticket[]} the first who wait */
+  /** @type {Ticket[]} the first in the queue */
   tickets = [];
 
   #tell;
@@ -67,19 +67,19 @@ export class Stream {
   #times;
   #api;
   #running = false;
-  /** Which attempt to connect this is; what belongs to an earlier one is dropped. */
+  /** Number of the connection attempt; results of earlier attempts are dropped. */
   #attempt = 0;
   /** @type {EventSource | null} */
   #source = null;
-  /** The id of the last event, after which a new connection goes on; null before the first. */
+  /** The id of the last event, after which a new connection resumes; null before the first. */
   #id = /** @type {string | null} */ (null);
   #failures = 0;
   #refusals = 0;
-  /** Whether the id is to be forgotten when a stream is asked for again. */
+  /** Whether to forget the id at the next connection. */
   #stale = false;
   /** Why the server opens no stream. @type {string | undefined} */
   #why;
-  /** The id at the last sign of life, and the version that the pool had then. */
+  /** The id and the pool's version at the last heartbeat. */
   #last = { id: "", version: 0, replacedAt: -Infinity };
   /** @type {string[]} */
   #batch = [];
@@ -107,10 +107,10 @@ export class Stream {
   }
 
   /**
-   * While a machine sleeps, performance.now() and timers stand still, and servers close connections
-   * that the page then takes for open. So after it the server is asked, and the stream opened again.
-   * It may also be that the clock was set, which does no harm.
-   * @param {number} before how far the clocks were apart
+   * Checks whether the machine slept. Meanwhile performance.now() and timers stand still, and
+   * servers close connections that the page then believes open. So after a sleep it sends a
+   * heartbeat and opens the stream again. This is harmless if the clock was set instead.
+   * @param {number} before difference of the clocks at the previous check
    */
   #lookForSleep(before) {
     const ahead = Date.now() - performance.now();
@@ -121,7 +121,7 @@ export class Stream {
     this.#later("look", this.#times.look, () => this.#lookForSleep(ahead));
   }
 
-  /** Ends the stream and forgets how far it came. */
+  /** Ends the stream and forgets its position. */
   stop() {
     this.#running = false;
     this.#hangUp();
@@ -135,7 +135,7 @@ export class Stream {
     this.state = "connecting";
   }
 
-  /** What a tab that comes later has missed. */
+  /** Messages that a newly joined tab has missed. */
   *greeting() {
     yield /** @type {Message} */ ({ type: "state", state: this.state, why: this.#why });
     if (this.heard !== null) yield this.heard;
@@ -155,12 +155,12 @@ export class Stream {
       this.#id = null;
     }
     this.#stale = false;
-    // What comes back may have another database, which can't be told by its version alone: so the
-    // list is read as well, although the stream goes on where it was.
+    // The server may return with another database, and its version alone does not show that. So the
+    // list is read as well, although the stream resumes.
     if (this.#id !== null && this.state === "lost") this.#tell({ type: "load" });
     if (this.#id === null) {
-      // The stream begins at the version that was just answered, so a list that is read from now on
-      // and the events leave no gap between them, even if the stream takes its time to open.
+      // The stream begins at the version of this answer, so a list read from now on and the events
+      // leave no gap between them, even if the stream opens late.
       this.#id = `${answered.epoch}-${answered.version}`;
       this.#tell({ type: "load" });
     }
@@ -181,7 +181,7 @@ export class Stream {
       this.#later("beat", this.#times.beat, () => void this.#beat());
     };
     source.onerror = () => {
-      // By itself it would connect again after a cut, but not after an HTTP error.
+      // An EventSource reconnects on its own after a cut, but not after an HTTP error.
       if (opened) this.#failed(false);
       else void this.#refused();
     };
@@ -199,8 +199,8 @@ export class Stream {
     });
   }
 
-  /** The server is there, but opens no stream: maybe since the id is none it knows, or there are
-   * too many. An EventSource does not tell, so it is asked for. */
+  /** The server is reachable but opens no stream, perhaps since it does not know the id, or its
+   * limit is reached. An EventSource hides the reason, so the API is asked for it. */
   async #refused() {
     this.#refusals += 1;
     this.#hangUp();
@@ -211,7 +211,7 @@ export class Stream {
     this.#failed(false, why);
   }
 
-  /** A sign of life, and whether the stream still is what the server has to tell. */
+  /** Sends a heartbeat, and checks that the stream is complete. */
   async #beat() {
     const attempt = this.#attempt;
     const id = this.#id ?? "";
@@ -224,14 +224,14 @@ export class Stream {
       return void this.#connect();
     }
     if (answered !== "busy" && this.#isStuck(answered, id)) {
-      // What it would have told may be held up on the way for ever, so it is read from the list.
+      // The missing events may be delayed forever, so the list is read.
       this.#id = null;
       return void this.#connect();
     }
     this.#later("beat", this.#times.beat, () => void this.#beat());
   }
 
-  /** @returns {Promise<Info | "busy" | null>} null when the server is away */
+  /** @returns {Promise<Info | "busy" | null>} null when the server is unreachable */
   async #ask() {
     const sentAt = Date.now();
     const attempt = this.#attempt;
@@ -247,7 +247,7 @@ export class Stream {
     }
   }
 
-  /** Nobody has to ask for a queue that is empty. @param {number} waiting */
+  /** Reads the queue, unless it is empty. @param {number} waiting */
   async #askQueue(waiting) {
     if (waiting === 0 && this.tickets.length === 0) return;
     const attempt = this.#attempt;
@@ -258,13 +258,13 @@ export class Stream {
       this.tickets = tickets;
       this.#tell({ type: "queue", tickets });
     } catch {
-      // It is asked for again with the next sign of life.
+      // The next heartbeat requests it again.
     }
   }
 
   /**
-   * Whether the pool goes on and no event comes: a connection may be dead without anyone knowing.
-   * Not everything in the journal is an event, so this may be wrong, and must not be done often.
+   * Whether the pool changes but no event comes: a connection may be dead unnoticed. Not every
+   * entry of the journal is an event, so this may be wrong and must rarely replace the stream.
    * @param {Info} info
    * @param {string} id
    */
@@ -272,7 +272,7 @@ export class Stream {
     const last = this.#last;
     const silent = id === last.id && Number(id.split("-")[1]) < last.version;
     const { replacedAt } = last;
-    // While somebody waits, servers write every second that they are there.
+    // While requests are queued, servers record every second that they are alive.
     const pause = this.#times.suspicion * (info.waiting > 0 ? 8 : 1);
     const due = silent && performance.now() - replacedAt > pause;
     this.#last = { id, version: info.version, replacedAt: due ? performance.now() : replacedAt };
@@ -280,8 +280,8 @@ export class Stream {
   }
 
   /**
-   * @param {boolean} certain that the server is away
-   * @param {string} [why] it opens no stream
+   * @param {boolean} certain that the server is unreachable
+   * @param {string} [why] the server opens no stream
    */
   #failed(certain, why) {
     this.#hangUp();
@@ -312,8 +312,8 @@ export class Stream {
   }
 
   /**
-   * The first event after a pause goes at once, with those that came along with it: of an eviction
-   * nobody is to see only the half. Those behind it go together.
+   * Sends the first event after a pause at once, with those that arrived together with it, so that
+   * both events of an eviction appear together. Later events go in the next batch.
    */
   #send() {
     if (this.#timers.batch !== undefined) return;
@@ -351,9 +351,9 @@ export class Stream {
 }
 
 /**
- * Whether the pool is not the one that the id is of: it was restored, or made anew.
+ * Whether the id belongs to another pool: the pool was restored or created again.
  * @param {Info} info
- * @param {string} id from before that was asked for
+ * @param {string} id from before the request for `info`
  */
 function isOther(info, id) {
   const [epoch, version] = id.split("-").map(Number);

@@ -1,10 +1,10 @@
 // @ts-check
-// Timers for what must not be late: browsers let the timers of a page in the background wait for up
-// to a minute, but not those of a worker.
+// Timers that must not be late: browsers delay the timers of a background page by up to a minute,
+// but not those of a worker.
 
 /** @type {Map<number, () => void>} */
 const due = new Map();
-/** @type {Worker | null | undefined} null where there can't be one */
+/** @type {Worker | null | undefined} null where workers are not available */
 let worker;
 let last = 0;
 
@@ -17,7 +17,7 @@ function start() {
   worker.onmessage = ({ data }) => run(data);
   worker.onerror = () => {
     worker = null;
-    // Too early is better than never.
+    // Without the worker, running early is better than never.
     for (const id of [...due.keys()]) run(id);
   };
   return worker;
@@ -31,10 +31,10 @@ function run(id) {
 }
 
 /**
- * Does something when a time has passed.
+ * Calls a function when a time has passed.
  * @param {number} ms
  * @param {() => void} then
- * @returns {() => void} calls it off
+ * @returns {() => void} cancels the call
  */
 export function after(ms, then) {
   const id = (last += 1);
@@ -50,7 +50,7 @@ export function after(ms, then) {
 
 /**
  * @param {number} ms
- * @param {AbortSignal} signal ends it early, which is not an error
+ * @param {AbortSignal} signal ends the sleep early, without an error
  * @returns {Promise<void>}
  */
 export function sleep(ms, signal) {

@@ -1,6 +1,6 @@
 // @ts-check
-// Waiting for a token for as long as it takes. The server keeps the place in the queue (a ticket)
-// as long as the page asks again, by the same key, within 15 seconds.
+// Waiting for a token. The server keeps the ticket (the place in the queue) while the page repeats
+// the request with the same key within 15 seconds.
 import { api as pageApi, freshKey, Problem, worthRepeating } from "./api.js";
 import { atLeast, backoff } from "./backoff.js";
 import { after, sleep } from "./timer.js";
@@ -9,23 +9,23 @@ import { after, sleep } from "./timer.js";
 /** @typedef {import("./shape.js").Ticket} Ticket */
 
 /** How long the server holds one request, in seconds; how much longer an answer may take, and the
- * pauses after a failure, in milliseconds. All together are less than 15 seconds, so that a request
- * that is lost costs no place. */
+ * pauses after a failure, in milliseconds. The sum is less than 15 seconds, so a lost request does
+ * not lose the place in the queue. */
 const HOLD = 5;
 const SPARE = 4000;
 const RETRY = 500;
 const RETRY_MOST = 3000;
-/** How long after the end of the wait a server that is away may come back. */
+/** How long after the end of the wait an unreachable server may return, in milliseconds. */
 const LATE = 15_000;
 
-/** The wait was given up. */
+/** The user gave up the wait. */
 export class GivenUp extends Error {}
 
-/** One wait: what was asked for, and the place in the queue. */
+/** One wait for a token: the request and its place in the queue. */
 export class Waiting extends EventTarget {
-  /** The place in the queue as last told. @type {Ticket | null} */
+  /** The last ticket received. @type {Ticket | null} */
   ticket = null;
-  /** Whether the ticket lapsed, and another one was drawn. */
+  /** Whether the first ticket lapsed and another one was drawn. */
   lapsed = false;
 
   #api;
@@ -49,12 +49,12 @@ export class Waiting extends EventTarget {
   }
 
   /**
-   * Asks again and again. Dispatches `ticket` when the place changed.
+   * Repeats the request until it gets a token. Dispatches `ticket` when the position changed.
    * @returns {Promise<Allocation>}
    */
   async token() {
     const { signal } = this.#stop;
-    // The first answer comes at once, with the ticket by which the wait can be given up.
+    // The first answer comes at once, with the ticket needed to give up the wait.
     for (let hold = 0, failures = 0; ; ) {
       const asked = performance.now();
       try {
@@ -62,7 +62,7 @@ export class Waiting extends EventTarget {
         if (signal.aborted) throw new GivenUp();
         if (allocation) return allocation;
         this.#take(/** @type {Ticket} */ (ticket));
-        // One that was not held must not be repeated without end.
+        // A request that the server did not hold must not be repeated in a busy loop.
         if (hold > 0 && performance.now() - asked < 1000) await sleep(1000, signal);
         hold = HOLD;
         failures = 0;
@@ -81,7 +81,7 @@ export class Waiting extends EventTarget {
     this.#stop.abort();
   }
 
-  /** The page is closed: what is said now is all that can be said. */
+  /** The page closes: only requests sent now can still reach the server. */
   abandon() {
     if (this.ticket) void this.#api.giveUp(this.ticket.id, true).catch(() => {});
   }
@@ -108,12 +108,12 @@ export class Waiting extends EventTarget {
     this.dispatchEvent(new Event("ticket"));
   }
 
-  /** Leaves neither a place in the queue behind nor a lease. @returns {Promise<never>} */
+  /** Leaves neither a ticket nor a lease behind. @returns {Promise<never>} */
   async #leave() {
     try {
       let { ticket } = this;
       if (ticket === null) {
-        // The first request was under way: only the server knows what came of it.
+        // The first request was under way: only the server knows its outcome.
         const more = { ...this.#wishes, key: this.#key, hold: 0, limit: AbortSignal.timeout(SPARE) };
         const asked = await this.#api.allocateOrQueue(this.#user, more);
         if (asked.allocation) await this.#api.releaseLease(asked.allocation.lease.id);

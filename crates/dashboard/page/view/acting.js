@@ -13,23 +13,23 @@ import { startReleasing } from "./releasing.js";
 /** @typedef {import("../live/shape.js").Lease} Lease */
 /** @typedef {"release" | "renew"} Act */
 
-/** So long after a token changed hands nothing can be done to its new lease, in milliseconds:
- * what one is about to press was meant for the one before. */
+/** Time after a change of holder in which the new lease can't be changed, in milliseconds: a press
+ * in this time was meant for the lease before. */
 const CALM = 1000;
 
-/** What can be done to the lease in the drawer: to the one that was seen, and to no other. */
+/** Actions on the lease in the drawer: only on the lease that the user saw. */
 export class Acting {
   #live;
   #tokenId = "";
   /** @type {{ token: Token, lease: Lease | null } | null} what the drawer shows */
   #shown = null;
-  /** @type {Lease | null} the one that was shown when a button went down */
+  /** @type {Lease | null} the lease shown when a button went down */
   #pressed = null;
   /** @type {Map<string, Act>} by token */
   #underWay = new Map();
   #calm = 0;
   #askWhether;
-  /** Why the last act failed. @type {unknown} */
+  /** The failure of the last action. @type {unknown} */
   #failure = null;
 
   /** @param {Live} live */
@@ -56,7 +56,7 @@ export class Acting {
   }
 
   /**
-   * What the drawer shows from now on.
+   * Sets the token and the lease that the drawer shows.
    * @param {string} tokenId @param {Token | undefined} token @param {Lease | null} lease
    */
   show(tokenId, token, lease) {

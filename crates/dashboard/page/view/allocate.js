@@ -13,13 +13,13 @@ import { inTurn } from "./turns.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/shape.js").Allocation} Allocation */
 
-/** How long a token may be waited for at most: a day. */
+/** Longest wait for a token, in milliseconds: a day. */
 const LONGEST_WAIT = 86_400_000;
-/** So long after an answer the same is not asked for again, in milliseconds: keys and fingers are
- * not that exact. */
+/** Time after an answer in which the same request is not sent again, in milliseconds: it would be
+ * an accidental double press. */
 const CALM = 700;
 
-/** What was written in a field is not a length of time, or too long. */
+/** Invalid or too long length of time in a field. */
 class WrongLength extends Error {
   /** @param {HTMLInputElement} field @param {number} most in milliseconds */
   constructor(field, most) {
@@ -62,7 +62,7 @@ class Allocating {
       event.preventDefault();
       if (!this.#busy && performance.now() - this.#answeredAt >= CALM) void this.#submit();
     });
-    // Held down, Enter would ask again and again, and a double click twice.
+    // Enter held down would send many requests, and a double click two.
     form.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && event.repeat) event.preventDefault();
       if (event.key === "Escape") this.#wait?.giveUp();
@@ -70,7 +70,7 @@ class Allocating {
     submit.addEventListener("click", (event) => event.detail > 1 && event.preventDefault());
     form.addEventListener("input", () => (this.#answeredAt = -Infinity));
     part("allocate-cancel").addEventListener("click", () => this.#wait?.giveUp());
-    // The place would be given up.
+    // Leaving the page would lose the place in the queue.
     addEventListener("beforeunload", (event) => this.#wait?.ticket && event.preventDefault());
     addEventListener("pagehide", ({ persisted }) => persisted || this.#wait?.abandon());
     const draw = () => this.draw();
@@ -109,12 +109,12 @@ class Allocating {
     }
   }
 
-  /** How the wait stands. */
+  /** The state of the wait in words. */
   #waitWords() {
     const { ticket = null, lapsed = false } = this.#wait ?? {};
     if (ticket === null) return "";
     if (this.#live.state === "lost") return word("allocateWaitLost");
-    // The list may be newer than the answer, or older.
+    // The list may be newer or older than the answer.
     const listed = this.#live.queue.find(({ id }) => id === ticket.id)?.position ?? Infinity;
     const left = Math.max(0, ticket.until - this.#live.clock.now());
     const words = lapsed ? "allocateWaitAgain" : "allocateWaitSays";
@@ -155,7 +155,7 @@ class Allocating {
     const waiting = new Waiting(user, { leaseSeconds, waitSeconds: wait / 1000 });
     let told = false;
     waiting.addEventListener("ticket", () => {
-      // Whoever waits is known from then on, so that the list can say which place is theirs.
+      // The page remembers the user, so that the queue can mark the user's own place.
       rememberMe(user);
       this.draw();
       if (!told) announce(this.#waitWords());

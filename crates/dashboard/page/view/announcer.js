@@ -1,10 +1,10 @@
 // @ts-check
 import { part, setText } from "./dom.js";
 
-/** How long a notice stays, in milliseconds. */
+/** Time that a notice stays, in milliseconds. */
 const STAYS = 10_000;
 
-/** Into the dialog that was opened last, if there is one: the rest of the page is silent then.
+/** Moves an element into the last opened dialog, if any: the rest of the page is silent then.
  * @param {HTMLElement} element */
 function toFront(element) {
   const open = document.querySelectorAll("dialog[open]");
@@ -12,18 +12,18 @@ function toFront(element) {
   if (element.parentElement !== front) front.append(element);
 }
 
-/** Says something to who can't see the page. @param {string} text */
+/** Announces a text to screen readers. @param {string} text */
 export function announce(text) {
   const announcer = part("announcer");
   toFront(announcer);
-  // The same words twice are news only if they were gone in between.
+  // Screen readers repeat the same words only if these disappeared in between.
   announcer.textContent = "";
   setTimeout(() => (announcer.textContent = text), 50);
 }
 
 let leaves = 0;
 
-/** Says something whose own place on the page is not to be seen any more. @param {string} text */
+/** Shows a text whose own place on the page is no longer visible. @param {string} text */
 export function notify(text) {
   const notice = part("notice");
   toFront(notice);

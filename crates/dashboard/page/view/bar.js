@@ -22,7 +22,7 @@ function startTheme() {
     try {
       localStorage.setItem("token-manager.theme", root.dataset.theme);
     } catch {
-      // Without storage the choice holds until the page is left.
+      // Without storage the choice lasts until the page is closed.
     }
     label();
     dispatchEvent(new Event("theme"));
@@ -71,7 +71,7 @@ function startConnection(live) {
       announce(`${title()} ${word("announceLost")}`);
     }
     if (live.state === "live" && before === "lost") announce(word("announceBack"));
-    // On the way back it may be connecting first.
+    // Before it is live again, the state may be connecting.
     if (live.state !== "connecting") before = live.state;
     redraw(draw);
   });
@@ -80,7 +80,7 @@ function startConnection(live) {
   draw();
 }
 
-/** The bar at the top, and below it what there is to say of a lost connection.
+/** The bar at the top, and the notice of a lost connection below it.
  * @param {Live} live */
 export function startBar(live) {
   startTheme();

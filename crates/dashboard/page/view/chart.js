@@ -32,7 +32,7 @@ function marks(buckets, kind, ground) {
   let path = "";
   buckets.forEach((bucket, i) => {
     if (bucket[kind] === 0) return;
-    // One of anything is still to be seen beside a thousand.
+    // A single event stays visible beside a thousand.
     const height = ROW_HEIGHT * (0.4 + 0.6 * (bucket[kind] / most));
     path += `M${from + i} ${ground}v-${height.toFixed(1)}h.9V${ground}z`;
   });
@@ -59,7 +59,7 @@ export function startChart(live) {
     setText(part("chart-top"), size > 0 ? number(size) : "");
     chart.setAttribute("aria-label", word("chartSays", { active, size, ...sums }));
   };
-  // Its finest grain is two seconds, so a redraw a second is enough, however much happens.
+  // A bucket is two seconds long, so one redraw per second is enough for any rate of events.
   withTime(() => live.state !== "lost" && draw());
   let drawnAt = -Infinity;
   live.addEventListener("pool", () => {

@@ -9,7 +9,7 @@ import { shownTime } from "./moment.js";
 import { isOfConnection, onBack, problemWords } from "./problem.js";
 /** @typedef {import("../live/live.js").Live} Live */
 
-/** Ending all leases, after asking. @param {Live} live */
+/** The dialog that ends all leases. @param {Live} live */
 export function startClearing(live) {
   const dialog = part("clear-dialog", HTMLDialogElement);
   const confirm = part("clear-confirm");
@@ -36,7 +36,8 @@ export function startClearing(live) {
       fillWords(part("clear-sentence"), words, { count }, active);
     }
     setText(confirm, word(busy ? "clearBusy" : "clearConfirm"));
-    // What was just allocated by someone else is not what was asked about.
+    // Without a lease to end it is disabled: a lease that another user gets at this moment is not
+    // one that the dialog asked about.
     confirm.setAttribute("aria-disabled", String(busy || nobody()));
     setText(part("clear-old"), live.state === "live" ? ""
       : word("clearOld", { time: timeOfDay(shownTime(live)) }));

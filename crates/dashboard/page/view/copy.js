@@ -2,13 +2,13 @@
 import { word } from "../words/language.js";
 import { announce } from "./announcer.js";
 
-/** Over plain HTTP from another machine there is no clipboard: then the old way. */
+/** Copies a text. Plain HTTP from another machine has no clipboard API, so the old way is used. */
 async function put(/** @type {string} */ text, /** @type {Element} */ near) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const field = document.createElement("textarea");
   field.value = text;
   field.className = "hidden";
-  // Beside the button, for outside of an open dialog nothing can be selected.
+  // Beside the button: outside of an open dialog nothing can be selected.
   near.after(field);
   field.select();
   const done = document.execCommand("copy");

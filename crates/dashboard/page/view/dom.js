@@ -1,7 +1,7 @@
 // @ts-check
 
 /**
- * An element that index.html has.
+ * Returns an element of index.html.
  * @template {Element} [T=HTMLElement]
  * @param {string} id
  * @param {abstract new (...args: any[]) => T} [type]
@@ -25,7 +25,7 @@ export function make(tag, className = "", ...children) {
   return element;
 }
 
-/** A user's name: hostile text, so it is never markup and never turns the text around it. */
+/** A user's name. It may be hostile: it never becomes markup, nor turns the text around it. */
 export function nameOf(/** @type {string} */ user) {
   const name = make("bdi", "", user);
   name.title = user;
@@ -41,8 +41,8 @@ export function setText(element, text) {
 export const tokenAddress = (tokenId) => `#token=${tokenId}`;
 
 /**
- * Pressing beside a dialog closes it. Both ends of the click count: who selects a text in it may
- * let go outside.
+ * Closes a dialog on a click beside it. Both ends of the click count: a selection of text in it may
+ * end outside.
  * @param {HTMLDialogElement} dialog @param {() => void} close
  */
 export function onBackdrop(dialog, close) {
@@ -59,9 +59,9 @@ export function onBackdrop(dialog, close) {
 }
 
 /**
- * Makes these the children of a list. Those that are there already stay untouched, so that what one
- * is about to press, or has the focus, is not gone the next moment.
- * @param {Element} list @param {Element[]} items in the order in which they always are
+ * Makes these the children of a list. Existing children stay untouched, so that an element about to
+ * be pressed, or with the focus, does not disappear.
+ * @param {Element} list @param {Element[]} items in their fixed order
  */
 export function arrange(list, items) {
   const wanted = new Set(items);

@@ -10,7 +10,7 @@ import { Timeline } from "./timeline.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/shape.js").Lease} Lease */
 
-/** One token: its holder, and its history. The page's address says which. */
+/** Drawer of the token in the page's address: its holder and its history. */
 class Drawer {
   #live;
   #dialog = part("drawer", HTMLDialogElement);
@@ -18,7 +18,7 @@ class Drawer {
   #acting;
   #timeline;
   #tokenId = "";
-  /** Whether closing may simply go back, to the page without the drawer. */
+  /** Whether closing may go back in the browser's history, to the page without the drawer. */
   #cameFromPage = false;
   #fence = 0;
 
@@ -38,7 +38,7 @@ class Drawer {
     copies(part("drawer-copy", HTMLButtonElement), () => this.#token()?.value ?? "");
     copies(part("drawer-copy-lease", HTMLButtonElement), () => this.#lease()?.id ?? "");
     addEventListener("hashchange", () => {
-      // From one token's drawer to another's, back is not the page.
+      // After a change from one token's drawer to another's, back is not the page.
       this.#cameFromPage = this.#tokenId === "";
       this.#follow();
     });
@@ -54,13 +54,13 @@ class Drawer {
     return this.#live.pool.token(this.#tokenId);
   }
 
-  /** The lease that is shown as running. @returns {Lease | null} */
+  /** The lease shown as running. @returns {Lease | null} */
   #lease() {
     const token = this.#token();
     return token ? this.#live.pool.holder(token, shownTime(this.#live)) : null;
   }
 
-  /** Shows what the address says. */
+  /** Shows the token in the address. */
   #follow() {
     const tokenId = /^#token=([\w-]+)$/.exec(location.hash)?.[1].toLowerCase() ?? "";
     if (tokenId === this.#tokenId) return;
@@ -96,7 +96,7 @@ class Drawer {
     const token = this.#token();
     const lease = this.#lease();
     const holding = part("drawer-holding");
-    // A button that disappears must not take the focus with it.
+    // The focus must not disappear with a button.
     const leaving = [part("drawer-release").parentElement, part("drawer-lease-row")];
     if (!lease && leaving.some((row) => row?.contains(document.activeElement))) this.#title.focus();
     holding.classList.toggle("free", lease === null);
@@ -112,7 +112,7 @@ class Drawer {
     this.#acting.show(this.#tokenId, token, lease);
     const fence = token?.lease?.fence ?? 0;
     if (fence !== this.#fence) {
-      // The lease that begins tells of the one that ended, too.
+      // The start of a lease implies the end of the previous one.
       this.#fence = fence;
       this.#timeline.refresh();
     }

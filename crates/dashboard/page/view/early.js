@@ -1,5 +1,5 @@
 // @ts-check
-// A plain script at the head of the page: theme and language are right before anything is drawn.
+// A plain script at the head of the page: it sets theme and language before anything is drawn.
 {
   /** @param {string} key */
   const kept = (key) => {

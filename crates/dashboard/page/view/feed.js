@@ -7,14 +7,15 @@ import { redraw } from "./frames.js";
 /** @typedef {import("../live/shape.js").Happening} Happening */
 
 const SHOWN = 200;
-/** Nobody reads faster than that, and it leaves time for the rest: ms between two redraws. */
+/** Time between two redraws, in milliseconds: as fast as a person reads, and it leaves processor
+ * time for the rest. */
 const APART = 300;
 
 const ENDS = /** @type {const} */ ({
   released: "eventReleased", expired: "eventExpired", evicted: "eventEvicted",
   cleared: "eventCleared", imported: "eventReleased",
 });
-/** Whose lease it is; an event does not tell who ended it. */
+/** Words before the holder; an event does not say which user ended the lease. */
 const WHOSE = /** @type {const} */ ({
   started: "eventFor", renewed: "eventHeldBy", ended: "eventWasHeldBy",
 });
@@ -39,7 +40,7 @@ function item(event) {
   return made;
 }
 
-/** What happens, newest first. @param {Live} live */
+/** The list of events, newest first. @param {Live} live */
 export function startFeed(live) {
   const list = part("events");
   const pause = part("pause");
@@ -58,7 +59,7 @@ export function startFeed(live) {
     drawnAt = performance.now();
     const wanted = live.recent.slice(-SHOWN).reverse();
     const next = new Map(wanted.map((event) => [event, items.get(event) ?? item(event)]));
-    // Where news only came on top, which is the rule, the rest of the list is left alone.
+    // Usually new events only come on top; then the rest of the list stays untouched.
     const kept = wanted.indexOf(shown[0]);
     const onTop = kept >= 0 && wanted.slice(kept).every((event, i) => event === shown[i]);
     if (onTop) {
@@ -99,7 +100,7 @@ export function startFeed(live) {
   });
   live.addEventListener("recent", () => (paused ? count() : soon()));
   live.addEventListener("pool", (event) => {
-    // With the list of tokens their numbers became known.
+    // The list of tokens made their numbers known.
     if (/** @type {CustomEvent} */ (event).detail.positions !== null || paused) return;
     items = new Map();
     shown = [];
@@ -107,7 +108,7 @@ export function startFeed(live) {
   });
   onLanguage(() => {
     items = new Map();
-    // While it is paused its rows get the other words, and no new ones come.
+    // While paused, the rows change their language, and no new rows come.
     if (paused) list.replaceChildren(...shown.map((event) => {
       const made = item(event);
       items.set(event, made);

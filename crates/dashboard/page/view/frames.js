@@ -1,8 +1,8 @@
 // @ts-check
-// One redraw for all that asked for it, at the next frame.
+// One redraw for all callers that requested it, at the next frame.
 
-/** The first change is drawn at once; after it, so many milliseconds pass before the next. Nobody
- * reads faster, and it leaves the machine its time when much happens. */
+/** Time between two redraws, in milliseconds; the first change is drawn at once. Faster redraws
+ * would not be readable, and would take processor time under load. */
 const APART = 50;
 
 /** @type {Set<() => void>} */
@@ -30,7 +30,7 @@ export function redraw(draw) {
   else setTimeout(() => requestAnimationFrame(drawWanted), wait);
 }
 
-/** Draws again with every second that passes. @param {() => void} draw */
+/** Draws again every second. @param {() => void} draw */
 export function withTime(draw) {
   everySecond.push(draw);
   if (everySecond.length > 1) return;

@@ -8,13 +8,13 @@ import { shownTime } from "./moment.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/shape.js").Allocation} Allocation */
 
-/** What was allocated last, as long as it is true, and then that it was. */
+/** Message about the last allocation, and about its end. */
 export class Granted {
   #live;
   #place;
   /** @type {Allocation | null} */
   #last = null;
-  /** Whether the pool's copy has heard of the lease: it may be behind the answer. */
+  /** Whether the page's replica knows the lease: it may be behind the answer. */
   #heard = false;
   #what = make("p");
 
@@ -58,7 +58,7 @@ export class Granted {
     return word("tokenInText", { number });
   }
 
-  /** The sentence alone, so that a button that has the focus keeps it. */
+  /** Updates only the sentence, so that a button with the focus keeps it. */
   #say() {
     const last = /** @type {Allocation} */ (this.#last);
     const focused = this.#what.contains(document.activeElement);

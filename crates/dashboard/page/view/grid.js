@@ -9,19 +9,19 @@ import { evicts, fractionLeft, shownTime } from "./moment.js";
 /** @typedef {{ button: HTMLButtonElement, bar: HTMLElement, holder: HTMLElement,
  *   left: HTMLElement, name: Text, lease: Lease | null, fraction: number }} Cell */
 
-/** Up to so many tokens are cards, and tiles; more are dots. */
+/** Largest numbers of tokens shown as cards, and as tiles; more are dots. */
 const CARDS = 150;
 const TILES = 600;
-/** More changes than these in a second are not to be followed by eye, so nothing lights up. */
+/** Most changes in a second that light up: the eye can't follow more. */
 const LIT = 12;
 
-/** So finely a bar is drawn: a step is about a pixel, and what would not be seen is not done. */
+/** Steps of a bar by density: a step is about a pixel, as smaller changes would not be visible. */
 const STEPS = { cards: 160, tiles: 90, dots: 20 };
-/** So many names are brought up to date a second; that of the token with the focus always is. */
+/** Accessible names updated per second; that of the token with the focus is always current. */
 const NAMED = 150;
 
 /**
- * How a token is next, for data-next.
+ * Whether a token is next to expire or to be evicted, for data-next.
  * @param {Live} live @param {Token} token @param {number} now
  */
 export function nextOf(live, token, now) {
@@ -31,7 +31,7 @@ export function nextOf(live, token, now) {
   return next.join(" ");
 }
 
-/** The marks of how a token is next, and a word to go with them. @param {string} next */
+/** The marks and the word for a value of data-next. @param {string} next */
 function marksOf(next) {
   const marks = next.split(" ").map((kind) => make("i", `mark ${kind}`));
   const words = next === "expire" ? "markExpire" : next === "evict" ? "markEvict" : "markBoth";
@@ -40,7 +40,7 @@ function marksOf(next) {
   return element;
 }
 
-/** All there is to say of a token, in a sentence. @param {Live} live @param {Token} token */
+/** Full description of a token, in a sentence. @param {Live} live @param {Token} token */
 export function tokenSentence(live, token) {
   const now = shownTime(live);
   const lease = live.pool.holder(token, now);
@@ -57,7 +57,7 @@ export function tokenSentence(live, token) {
   return sentences.join(", ");
 }
 
-/** Up to some two thousand tokens, a button each. */
+/** The tokens as buttons, up to some two thousand. */
 export class Grid {
   #live;
   #root;
@@ -70,9 +70,9 @@ export class Grid {
   #current = 0;
   /** @type {keyof typeof STEPS} */
   #density = "cards";
-  /** How many tokens changed in this second. */
+  /** Number of tokens changed in this second. */
   #changes = 0;
-  /** The token whose name is next to be brought up to date. */
+  /** Position of the token whose name is updated next. */
   #toName = 0;
 
   /** @param {Live} live @param {HTMLElement} root @param {(id: string) => void} open */
@@ -100,7 +100,7 @@ export class Grid {
     return target instanceof Element ? target.closest(".cell") : null;
   }
 
-  /** Makes the buttons anew. */
+  /** Rebuilds the buttons. */
   build() {
     const { tokens } = this.#live.pool;
     const focused = this.#root.contains(document.activeElement);
@@ -121,7 +121,7 @@ export class Grid {
     holder.dir = "auto";
     const left = make("span", "cell-left");
     const number = make("span", "cell-number", String(token.position + 1));
-    // The name says all that the others show, and in whole words.
+    // The accessible name contains everything that the other elements show, in whole words.
     const name = document.createTextNode("");
     const seen = [bar, holder, number, left];
     for (const part of seen) part.setAttribute("aria-hidden", "true");
@@ -134,7 +134,7 @@ export class Grid {
     return { button, bar, holder, left, name, lease: null, fraction: -1 };
   }
 
-  /** Draws what changed; null is everything. @param {number[] | null} positions */
+  /** Draws the changed tokens, or all for null. @param {number[] | null} positions */
   draw(positions) {
     const now = shownTime(this.#live);
     this.#changes += positions?.length ?? this.#cells.length;
@@ -146,7 +146,7 @@ export class Grid {
     this.#drawMarks(now);
   }
 
-  /** Draws what changes by itself. */
+  /** Draws the changes that the passing time makes. */
   drawTime() {
     this.#changes = 0;
     const now = shownTime(this.#live);
@@ -158,7 +158,7 @@ export class Grid {
     }
     for (let i = 0; i < Math.min(NAMED, this.#cells.length); i += 1) {
       this.#toName = (this.#toName + 1) % this.#cells.length;
-      // Changing the name of what has the focus would have it read aloud every second.
+      // A change of the focused element's name would have it read aloud every second.
       if (this.#cells[this.#toName].button !== document.activeElement) this.#name(this.#toName);
     }
     this.#drawMarks(now);
@@ -189,7 +189,7 @@ export class Grid {
     const fraction = Math.ceil(fractionLeft(this.#live, cell.lease, now) * steps) / steps;
     if (cell.fraction === fraction) return;
     cell.fraction = fraction;
-    // Thousands of elements that are transformed cost far more to paint than as many backgrounds.
+    // Thousands of transformed elements cost far more to paint than the same number of backgrounds.
     if (this.#density === "dots") cell.button.style.backgroundSize = `100% ${fraction * 100}%`;
     else cell.bar.style.transform = `scaleX(${fraction})`;
   }
@@ -200,8 +200,8 @@ export class Grid {
     if (!token) return;
     const { name, button } = this.#cells[position];
     const sentence = tokenSentence(this.#live, token);
-    // A card shows more than its label would hold, so it has its name as a text; for thousands of
-    // dots that would be too much to lay out.
+    // A card shows more than its label would contain, so its name is a text; thousands of dots
+    // would be too slow to lay out in this way.
     if (this.#density !== "cards") button.setAttribute("aria-label", sentence);
     else if (name.data !== sentence) name.data = sentence;
   }
@@ -248,7 +248,7 @@ export class Grid {
     this.#cells[position]?.button.focus();
   }
 
-  /** Of all cells, one is reached by Tab. @param {number} position */
+  /** Makes one cell the only one that Tab reaches. @param {number} position */
   #makeCurrent(position) {
     const before = this.#cells[this.#current];
     if (before) before.button.tabIndex = -1;

@@ -44,7 +44,7 @@ export function startHeadline(live) {
     setText(size, String(live.loaded ? counts.size : live.info?.size ?? UNKNOWN));
     setText(part("count-waiting"), String(live.info?.waiting ?? UNKNOWN));
   };
-  // The title is read while the page is in the background, where nothing is drawn.
+  // The title is also visible while the page is in the background, where nothing is drawn.
   const title = () => {
     const { active, size } = live.pool.counts(live.clock.now());
     const parts = [

@@ -7,7 +7,7 @@ import { nextOf } from "./grid.js";
 import { shownTime } from "./moment.js";
 /** @typedef {import("../live/live.js").Live} Live */
 
-/** What a small cell can't show: it appears beside the cell that is pointed at or has the focus.
+/** Details that a small cell can't show. They appear beside the cell with the pointer or the focus.
  * @param {Live} live */
 export function startHint(live) {
   const hint = part("cell-hint");
@@ -48,7 +48,7 @@ export function startHint(live) {
   });
   grid.addEventListener("focusout", () => show(null));
   addEventListener("scroll", () => {
-    // Going on by the arrow keys scrolls, too.
+    // Moving by the arrow keys also scrolls.
     if (cell === document.activeElement) redraw(draw);
     else show(null);
   }, { passive: true });
@@ -57,7 +57,8 @@ export function startHint(live) {
   withTime(() => cell && draw());
 }
 
-/** A card shows all, unless its name is cut off. @param {EventTarget | null} target */
+/** Whether a cell needs no hint: a card whose name is not cut off.
+ * @param {EventTarget | null} target */
 function showsAll(target) {
   const holder = target instanceof Element ? target.closest(".cell")?.querySelector(".cell-holder")
     : null;

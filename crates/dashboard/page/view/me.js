@@ -1,5 +1,5 @@
 // @ts-check
-// The name under which tokens were last allocated here. It is what the page knows of its user.
+// The name under which tokens were last allocated here: all that the page knows of its user.
 
 const KEPT = "token-manager.user";
 
@@ -7,7 +7,7 @@ let me = "";
 try {
   me = localStorage.getItem(KEPT) ?? "";
 } catch {
-  // Without storage the page knows its user only until it is left.
+  // Without storage the page knows its user only until it is closed.
 }
 
 /** @param {string} user */

@@ -2,8 +2,8 @@
 /** @typedef {import("../live/live.js").Live} Live */
 
 /**
- * The time as of which the pool is shown. While the pool can't be followed it stands still: a
- * lease whose deadline passes in the meantime may have been renewed, or its token handed on.
+ * The time as of which the pool is shown. It stands still without a connection: a lease whose
+ * deadline passes in the meantime may have been renewed, or its token granted again.
  * @param {Live} live
  */
 export function shownTime(live) {
@@ -12,8 +12,8 @@ export function shownTime(live) {
 }
 
 /**
- * How much is left of the time for which leases are given out, from 1 to 0: so the bars of all
- * tokens can be compared, also of those who asked for less.
+ * Remaining time of a lease as a fraction of the pool's lease time, from 1 to 0, so that the bars
+ * of all tokens are comparable, also those of shorter leases.
  * @param {Live} live
  * @param {{ startedAt: number, expiresAt: number }} lease
  * @param {number} now
@@ -24,5 +24,5 @@ export function fractionLeft(live, lease, now) {
   return Math.min(1, Math.max(0, (lease.expiresAt - now) / whole));
 }
 
-/** Only this policy takes tokens back. @param {Live} live */
+/** Whether the pool evicts: only this policy does. @param {Live} live */
 export const evicts = (live) => live.info?.policy.when_full === "evict-oldest";

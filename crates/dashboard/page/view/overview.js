@@ -8,16 +8,16 @@ import { evicts, fractionLeft, shownTime } from "./moment.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/pool.js").Token} Token */
 
-/** The height that the map should about have, and the sizes that a token may have in it. */
+/** Approximate height of the map, and the allowed sizes of a token in it. */
 const HEIGHT = 640;
 const LEAST = 3;
 const MOST = 16;
-/** From this size on a token fills up by the time left; smaller ones are the darker the more. */
+/** Size from which a token fills up by the time left; smaller ones are darker with more time. */
 const FINE = 11;
-/** After so many milliseconds the cursor rests. */
+/** Time after which the cursor counts as resting, in milliseconds. */
 const RESTS = 150;
 
-/** More tokens than buttons are good for: a map of them, drawn. */
+/** A drawn map of the tokens, when they are too many for buttons. */
 export class Overview {
   #live;
   #canvas = part("overview", HTMLCanvasElement);
@@ -56,7 +56,7 @@ export class Overview {
     addEventListener("theme", () => redraw(() => this.build()));
   }
 
-  /** Fits the map into the width there is, and draws it. */
+  /** Fits the map into the available width, and draws it. */
   build() {
     const count = this.#live.pool.tokens.length;
     const width = part("overview-frame").clientWidth;
@@ -153,7 +153,7 @@ export class Overview {
     const { pool } = this.#live;
     const expire = pool.nextToExpire(now);
     const evict = evicts(this.#live) ? pool.nextToEvict(now) : null;
-    // On the same token they would cover each other.
+    // On the same token the marks would cover each other.
     const aside = expire === evict ? 11 : 0;
     this.#place(part("overview-expire"), expire, -aside);
     this.#place(part("overview-evict"), evict, aside);
@@ -177,7 +177,7 @@ export class Overview {
     setText(hint, token ? tokenSentence(this.#live, token) : word("overviewIdle"));
   }
 
-  /** Tells where the cursor is, once it rests: the hint, which counts down, is to be seen only. */
+  /** Announces the position of the resting cursor: the hint counts down and is only visual. */
   #say() {
     clearTimeout(this.#saying);
     this.#saying = window.setTimeout(() => {

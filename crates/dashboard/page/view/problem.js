@@ -4,9 +4,9 @@ import { problemKey, word } from "../words/language.js";
 /** @typedef {import("../live/live.js").Live} Live */
 
 /**
- * What went wrong, and what to do, in a sentence.
+ * The error and its remedy in a sentence.
  * @param {unknown} error
- * @param {boolean} [reading] whether it was about reading only, so that nothing can have happened
+ * @param {boolean} [reading] whether the request only read, so that nothing can have changed
  */
 export function problemWords(error, reading = false) {
   if (!(error instanceof Problem)) return error instanceof Error ? error.message : String(error);
@@ -14,11 +14,12 @@ export function problemWords(error, reading = false) {
   return word(problemKey(error.code), { detail: error.detail || error.title });
 }
 
-/** Whether it says something of the connection, which is out of date once that is back.
+/** Whether the error is about the connection, so that it is obsolete once that is back.
  * @param {unknown} error */
 export const isOfConnection = (error) => error instanceof Problem && error.status === 0;
 
-/** Each time that the page is live again. @param {Live} live @param {() => void} then */
+/** Calls a function each time the page is live again.
+ * @param {Live} live @param {() => void} then */
 export function onBack(live, then) {
   let before = live.state;
   live.addEventListener("state", () => {

@@ -8,7 +8,7 @@ import { shownTime } from "./moment.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/shape.js").Ticket} Ticket */
 
-/** Who waits, in the order in which they get a token. @param {Live} live */
+/** The queue, in the order in which its tickets get a token. @param {Live} live */
 export function startQueue(live) {
   const list = part("queue-list");
   /** @type {Map<string, HTMLElement>} by ticket and language */

@@ -8,9 +8,9 @@ import { shownTime } from "./moment.js";
 /** @typedef {import("../live/shape.js").Lease} Lease */
 
 /**
- * The question before another person's lease is released.
+ * The confirmation before another user's lease is released.
  * @param {Live} live
- * @returns {(token: Token, lease: Lease) => Promise<boolean>} whether it is to be released
+ * @returns {(token: Token, lease: Lease) => Promise<boolean>} whether to release it
  */
 export function startReleasing(live) {
   const dialog = part("release-dialog", HTMLDialogElement);

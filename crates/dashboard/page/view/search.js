@@ -12,16 +12,16 @@ import { reasonWords } from "./timeline.js";
 /** @typedef {import("../live/pool.js").Token} Token */
 /** @typedef {import("../live/shape.js").PastLease} PastLease */
 
-/** How many of each are listed. */
+/** Maximum numbers of tokens and of past leases listed. */
 const LISTED = 12;
-/** So long nothing is typed before the history is asked. */
+/** Pause after the last key before the history is searched, in milliseconds. */
 const PAUSE = 250;
-/** And so long before what was found is said aloud. */
+/** Pause before the result is announced, in milliseconds. */
 const SILENCE = 1000;
 
 /**
- * Whether a token is meant: by its number, by its holder, or by the beginning of an id. It
- * looks at the pool each time, for leases come and go while the query stands.
+ * Returns whether a token matches: by its number, by its holder, or by the beginning of an id. The
+ * function reads the pool on each call, since leases begin and end while the query stays.
  * @param {Live} live
  * @param {string} query in lower case
  * @returns {(token: Token) => boolean}
@@ -35,7 +35,8 @@ function matcher(live, query) {
   };
 }
 
-/** As in "12", "#12" or "token 12". @param {Token} token @param {string} query */
+/** Whether the query is the token's number: "12", "#12" or "token 12".
+ * @param {Token} token @param {string} query */
 function isNumberOf({ position }, query) {
   return query.replace(/^(token\s*)?#?/, "") === String(position + 1);
 }
@@ -54,7 +55,7 @@ export function startSearch(live, tokens, open) {
   let failed = "";
   let asking = 0;
   let pressed = false;
-  /** @type {Map<string, HTMLElement>} what is listed, by the id of its token or past lease */
+  /** @type {Map<string, HTMLElement>} the listed items by the id of their token or past lease */
   let items = new Map();
   const heading = make("li", "group");
 
@@ -62,10 +63,10 @@ export function startSearch(live, tokens, open) {
   let meant = matcher(live, "");
 
   const draw = () => {
-    // What is being pressed stays where it is.
+    // An item that is being pressed stays in its place.
     if (query() === "" || pressed) return;
     const matching = live.pool.tokens.filter(meant);
-    // Its number is what one reads on a token, so that one comes before those whose id begins so.
+    // Tokens show their number, so a match by number comes before matches by the start of an id.
     const numbered = matching.findIndex((token) => isNumberOf(token, query().toLowerCase()));
     if (numbered > 0) matching.unshift(...matching.splice(numbered, 1));
     const listed = matching.slice(0, LISTED);
@@ -151,7 +152,7 @@ export function startSearch(live, tokens, open) {
     if (event.key === "Enter") go(results.querySelector("button")?.dataset.tokenId);
   });
   results.addEventListener("click", ({ target, detail }) => {
-    // The drawer gives the focus back to what had it, which the list won't be any more.
+    // The drawer returns the focus to the element that had it; the list will be closed by then.
     if (detail === 0) field.focus();
     go(target instanceof Element ? target.closest("button")?.dataset.tokenId : undefined);
   });
@@ -190,7 +191,7 @@ function startKeys(field, panel, results, clear) {
       next.focus();
     }
   });
-  // The list closes when one goes elsewhere; what was found stays marked.
+  // The list closes when the focus leaves it; the matching tokens stay marked.
   frame.addEventListener("focusout", ({ relatedTarget }) => {
     if (relatedTarget instanceof Node && !frame.contains(relatedTarget)) panel.hidden = true;
   });

@@ -17,12 +17,12 @@ const REASONS = /** @type {const} */ ({
 /** Why a lease ended, in words. @param {PastLease} lease */
 export const reasonWords = ({ reason }) => word(reason ? REASONS[reason] : "reasonRunning");
 
-/** The newest leases are read again so often at most, in milliseconds, and so many rows are kept:
- * the older ones can be read again by scrolling. */
+/** Shortest time between two reads of the newest leases, in milliseconds, and maximum number of
+ * rows kept: scrolling reads the older ones again. */
 const APART = 1000;
 const KEPT = 500;
 
-/** Who had a token, newest first; more is read as one scrolls. */
+/** Leases of a token, newest first; scrolling reads more. */
 export class Timeline {
   #live;
   #list = part("timeline");
@@ -33,7 +33,7 @@ export class Timeline {
   #rows = [];
   /** @type {string | undefined} */
   #next;
-  /** @type {Map<string, HTMLElement>} by what they depend on */
+  /** @type {Map<string, HTMLElement>} by the data that they show */
   #items = new Map();
   #reading = false;
   #stale = false;
@@ -54,7 +54,7 @@ export class Timeline {
     withTime(() => this.#tokenId && this.#drawTimes());
   }
 
-  /** @param {string} tokenId none when it is empty */
+  /** @param {string} tokenId empty for no token */
   show(tokenId) {
     this.#tokenId = tokenId;
     this.#rows = [];
@@ -85,7 +85,7 @@ export class Timeline {
       const known = this.#rows.some(({ id }) => read.has(id));
       if (first || !known) this.#next = next;
       this.#rows = known ? [...rows, ...this.#rows.filter(({ id }) => !read.has(id))] : rows;
-      // Left open, it would grow for ever; who is at its top does not miss what is far below.
+      // An open timeline would grow forever; at its top, the rows far below are not missed.
       if (this.#rows.length > KEPT && part("drawer-body").scrollTop < innerHeight) {
         this.#rows = rows;
         this.#next = next;
@@ -127,7 +127,7 @@ export class Timeline {
     }
   }
 
-  /** An observer tells only changes, unless it begins anew: the end may still be in sight. */
+  /** Restarts the observer, which reports only changes: the end may still be visible. */
   #lookAgain() {
     this.#seen.unobserve(this.#more);
     this.#seen.observe(this.#more);
@@ -193,7 +193,7 @@ export class Timeline {
     return item;
   }
 
-  /** From who was evicted to who came instead. @param {EventTarget | null} target */
+  /** Goes from an evicted lease to its successor. @param {EventTarget | null} target */
   #goTo(target) {
     const link = target instanceof Element ? target.closest("button") : null;
     const id = link?.dataset.leaseId;

@@ -11,11 +11,11 @@ import { Overview } from "./overview.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/pool.js").Token} Token */
 
-/** More tokens than these are a map. */
+/** Largest number of tokens shown as buttons; more are a map. */
 const BUTTONS = 2000;
 
 /**
- * The tokens: as buttons or as a map, whichever fits their number.
+ * The tokens, as buttons or as a map, depending on their number.
  * @param {Live} live
  * @param {(tokenId: string) => void} open
  */
@@ -79,7 +79,8 @@ export function startTokens(live, open) {
   };
 }
 
-/** A list read anew has new objects for mostly the same tokens; the buttons may stay then.
+/** Whether two lists have the same tokens: a list read again has new objects, but the buttons may
+ * stay.
  * @param {Token[]} one @param {Token[]} other */
 function sameTokens(one, other) {
   return one.length === other.length && one.every(({ id }, i) => id === other[i].id);
@@ -98,7 +99,7 @@ function startGuide(live, goTo) {
   setText(part("empty-curl"), `curl -d user_id=ann ${location.origin}/api/tokens/allocate`);
 }
 
-/** What is next in words, and what to do with an empty pool. @param {Live} live */
+/** The next expiry and eviction in words, and the guide for an empty pool. @param {Live} live */
 function drawGuide(live) {
   const now = shownTime(live);
   drawCallout(live, "expire", live.pool.nextToExpire(now));
@@ -124,7 +125,7 @@ function drawCallout(live, kind, token) {
   const key = `${token.id} ${lease.fence} ${document.documentElement.lang}`;
   if (callout.dataset.key !== key || !link) {
     callout.dataset.key = key;
-    // The button stays the same, for it may have the focus.
+    // The button stays the same, since it may have the focus.
     if (!link) {
       link = make("button", "link");
       link.type = "button";

@@ -1,17 +1,18 @@
 // @ts-check
 import { Problem } from "../live/api.js";
 
-/** A browser opens six connections to a host, for all its tabs: the rest is for all else. */
+/** Most connections that wait. A browser opens six to a host, for all its tabs; other requests
+ * need the rest. */
 const WAITING = 3;
 
 /**
- * Asks for what takes long, unless other tabs do already.
+ * Sends a long request, unless other tabs already have the most that may wait.
  * @template T
  * @param {() => Promise<T>} ask
  * @returns {Promise<T>}
  */
 export async function inTurn(ask) {
-  // Over plain HTTP from another machine there are no locks: then tabs know nothing of each other.
+  // Plain HTTP from another machine has no locks API: tabs then don't know of each other.
   if (!navigator.locks) return ask();
   for (let place = 1; place <= WAITING; place += 1) {
     const name = `token-manager waits ${place}`;

@@ -4,10 +4,10 @@ import { part } from "./dom.js";
 import { word } from "../words/language.js";
 /** @typedef {import("../live/live.js").Live} Live */
 
-/** The version of this page, which is in the path of its files. */
+/** The version of this page, from the path of its files. */
 const version = /\/assets\/([^/]+)\//.exec(import.meta.url)?.[1];
 
-/** Whether the server's page is another one than this, as far as that can be found out. */
+/** Whether the server has another version of the page; false if that can't be determined. */
 async function isOutdated() {
   try {
     const answer = await fetch("/", { method: "HEAD", cache: "no-store" });
@@ -18,15 +18,15 @@ async function isOutdated() {
   }
 }
 
-/** Offers to load the page anew when the server has come back with another one. It is never done
- * unasked: somebody may be typing.
+/** Offers to reload the page when the server has returned with another version. It never reloads on
+ * its own, since the user may be typing.
  * @param {Live} live */
 export function startUpgrade(live) {
   const offer = part("upgrade");
   let before = live.state;
   live.addEventListener("state", async () => {
     const back = live.state === "live" && before === "lost";
-    // On the way back it may be connecting first.
+    // Before it is live again, the state may be connecting.
     if (live.state !== "connecting") before = live.state;
     if (!back || !offer.hidden || !await isOutdated()) return;
     offer.hidden = false;

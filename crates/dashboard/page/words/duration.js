@@ -4,10 +4,10 @@
 /** @type {[string, number][]} in milliseconds */
 const UNITS = [["d", 86_400_000], ["h", 3_600_000], ["m", 60_000], ["s", 1000], ["ms", 1]];
 
-/** Up to here there is one unit: 90s, not 1m30s. */
+/** Lengths below this have one unit: 90s, not 1m30s. */
 const ONE_UNIT = 120_000;
 
-/** A length, exactly. @param {number} ms */
+/** The exact length. @param {number} ms */
 export function duration(ms) {
   let rest = Math.max(0, Math.round(ms));
   if (rest < ONE_UNIT && (rest === 0 || rest % 60_000 !== 0)) {
@@ -31,9 +31,9 @@ export function rough(ms) {
 }
 
 /**
- * What somebody wrote as a length of time.
+ * Parses a length of time.
  * @param {string} text
- * @returns {number | undefined} in milliseconds; nothing where it is none, or has no unit
+ * @returns {number | undefined} in milliseconds; undefined if the text is invalid or has no unit
  */
 export function parseDuration(text) {
   const compact = text.trim().toLowerCase().replace(/\s+/g, "");

@@ -23,7 +23,7 @@ export function switchLanguage() {
   try {
     localStorage.setItem(KEPT, language);
   } catch {
-    // Without storage the choice holds until the page is left.
+    // Without storage the choice lasts until the page is closed.
   }
   fillStaticWords();
   changes.dispatchEvent(new Event("change"));
@@ -37,7 +37,7 @@ export function onLanguage(listener) {
 /** @param {number} n */
 export const number = (n) => numbers.format(n);
 
-/** The words as they stand, with {names} in them. @param {Key} key @param {number} [count] */
+/** The text of a key, with its {names}. @param {Key} key @param {number} [count] */
 function pattern(key, count = 0) {
   const words = (language === "en" ? en : pt)[key];
   if (typeof words === "string") return words;
@@ -53,8 +53,8 @@ export function word(key, values = {}) {
 }
 
 /**
- * A sentence with elements in it, such as a user's name, which has to be isolated from the text
- * around it.
+ * Fills an element with a sentence that contains elements, such as a user's name, which has to be
+ * isolated from the text around it.
  * @param {Element} into @param {Key} key @param {{ [name: string]: Node | string }} parts
  * @param {number} [count]
  */
@@ -67,8 +67,8 @@ export function fillWords(into, key, parts, count) {
 const TURNING = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufeff]/;
 
 /**
- * A name for a text that can't hold elements (a label, an announcement). What may turn the
- * direction of the text around it is kept within the name, which may try to end that itself.
+ * Isolates a name in a text that can't contain elements (a label, an announcement): characters that
+ * turn the direction of text act only within the name, even if it tries to end the isolation.
  * @param {string} name
  */
 export function isolated(name) {
@@ -89,7 +89,7 @@ export function problemKey(code) {
   return key in en ? /** @type {Key} */ (key) : "problem";
 }
 
-/** Texts that never change but by language stand in the page as data-word and the like. */
+/** Fills the fixed texts of the page, which are named by data-word and similar attributes. */
 export function fillStaticWords() {
   for (const element of document.querySelectorAll("[data-word]")) {
     element.textContent = word(/** @type {Key} */ (element.getAttribute("data-word")));

@@ -9,7 +9,7 @@ const DAY = 24 * HOUR;
 /** @type {[string, number][]} */
 const UNITS = [["day", DAY], ["hour", HOUR], ["minute", MINUTE], ["second", SECOND]];
 
-/** Making an Intl object costs far more than using it. */
+/** Builds the formats once per language: making an Intl object costs far more than using it. */
 function makeFormats() {
   const language = currentLanguage();
   /** @param {string} unit @param {"long" | "narrow"} unitDisplay */
@@ -29,10 +29,11 @@ onLanguage(() => (formats = makeFormats()));
 
 /** @param {number} ms */
 const whole = (ms) => Math.max(0, Math.ceil(ms / SECOND));
-/** What is left of a lease, in whole seconds: 80s, 3m20s. @param {number} ms */
+/** Remaining time of a lease, in whole seconds: 80s, 3m20s. @param {number} ms */
 export const countdown = (ms) => rough(whole(ms) * SECOND);
 
-/** A length as it is read aloud, in its two largest units: 1 minute 20 seconds. @param {number} ms */
+/** A length for screen readers, in its two largest units: 1 minute 20 seconds.
+ * @param {number} ms */
 function lengthInWords(ms) {
   const known = formats.lengths.get(ms);
   if (known !== undefined) return known;
@@ -54,13 +55,13 @@ function lengthInWords(ms) {
   return words;
 }
 
-/** What is left of a lease, in words and whole seconds, for screen readers. @param {number} ms */
+/** Remaining time of a lease, in words and whole seconds, for screen readers. @param {number} ms */
 export const leftInWords = (ms) => lengthInWords(whole(ms) * SECOND);
 
-/** How long ago something was: 3m20s ago. @param {number} ms */
+/** Time since an event: 3m20s ago. @param {number} ms */
 export const ago = (ms) => word("ago", { length: rough(Math.max(SECOND, ms)) });
 
-/** The time of day at which something was, with its date if that was another day.
+/** The time of day of an event, with its date if that was another day.
  * @param {number} at ms since 1970 */
 export function timeOfDay(at) {
   const then = new Date(at);

@@ -144,9 +144,8 @@ fn row(LeaseRecord { lease, evicted_by }: &LeaseRecord, text: &mut String) {
 const TAKES_ALL: &str = "writing to a String never fails";
 
 /// Writes a text that a user chose. A text that a spreadsheet might interpret as a formula gets a
-/// leading apostrophe, and so does a text that begins with one, so that a reader can remove it again.
-/// The same holds for each part of it that would be a cell for a spreadsheet with other separators than
-/// commas.
+/// leading apostrophe, and so does a text that begins with one, so that the escaping is reversible.
+/// Parts that would be cells in a spreadsheet with other separators than commas are escaped alike.
 fn cell(content: &str, text: &mut String) {
     const DANGEROUS: [char; 12] =
         ['=', '+', '-', '@', '\t', '\r', '\n', '\'', '＝', '＋', '－', '＠'];
@@ -156,7 +155,7 @@ fn cell(content: &str, text: &mut String) {
         text.push('"');
     }
     for (place, part) in content.split_inclusive(DIVIDERS).enumerate() {
-        // Quotes are doubled, and those might be taken for a text that is empty and over.
+        // Quotes are doubled, and a spreadsheet may read a pair as an empty, complete text.
         let start = if place == 0 { part } else { part.trim_start_matches('"') };
         if start.starts_with(DANGEROUS) && !(place > 0 && start.starts_with(DIVIDERS)) {
             text.push('\'');

@@ -59,7 +59,7 @@ fn ids(text: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn events_say_what_happened() {
+fn events_describe_leases() {
     let written = |event: &Event| {
         let mut text = Vec::new();
         format::event(&mut text, Position::whole(3, 57), event);
@@ -98,7 +98,7 @@ fn events_say_what_happened() {
 }
 
 #[test]
-fn of_a_chunk_each_gets_what_it_has_not_and_is_about() {
+fn each_stream_gets_its_new_matching_events_of_a_chunk() {
     let mut builder = ChunkBuilder::default();
     let batches = [Position::whole(1, 5), Position::whole(1, 7), Position::whole(1, 8)];
     for position in batches {
@@ -150,7 +150,7 @@ async fn next(subscription: &mut Subscription) -> Arc<Chunk> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_happens_after_a_rest_is_sent_at_once_and_then_once_a_tick() {
+async fn the_first_event_after_a_pause_is_sent_at_once_and_later_ones_once_a_tick() {
     let bench = Bench::new(1 << 30);
     let mut subscription = bench.join(Filter::default());
     let begun = Instant::now();
@@ -185,7 +185,7 @@ async fn a_large_chunk_does_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_somebody_wants_is_written() {
+async fn only_events_that_pass_a_filter_are_encoded() {
     let bench = Bench::new(1 << 30);
     let mut subscription = bench.join(of_user("a"));
     let other = bench.join(of_user("b"));
@@ -202,8 +202,8 @@ async fn only_what_somebody_wants_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_much_is_a_gap_and_no_more_than_one_a_second() {
-    // So slow that what may be sent at once is all there is.
+async fn excess_events_are_a_gap_at_most_once_a_second() {
+    // At this rate, only the initial burst can be sent.
     let bench = Bench::new(1);
     let mut subscription = bench.join(Filter::default());
     bench.send(batch(1, &["a"]));
@@ -230,13 +230,13 @@ async fn too_much_is_a_gap_and_no_more_than_one_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_feed_that_was_not_followed_fast_enough_is_a_gap() {
+async fn a_lagging_broadcaster_reports_a_gap() {
     let bench = Bench::new(1 << 30);
     let mut subscription = bench.join(Filter::default());
     for version in 1..=100 {
         bench.send(batch(version, &["a"]));
     }
-    // The feed keeps 64.
+    // The feed keeps 64 batches.
     let gap = next(&mut subscription).await;
     assert_eq!((gap.to, gap.gap), (Position::whole(1, 37), Some(Gap::TooMuch)));
     let rest = next(&mut subscription).await;
@@ -244,7 +244,7 @@ async fn a_feed_that_was_not_followed_fast_enough_is_a_gap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_feed_that_ran_away_during_a_rest_is_a_gap_up_to_where_it_is_taken_up() {
+async fn batches_skipped_during_a_pause_are_a_gap_up_to_the_next_batch() {
     let bench = Bench::new(1 << 30);
     let mut subscription = bench.join(Filter::default());
     bench.send(batch(1, &["a"]));
@@ -260,7 +260,7 @@ async fn a_feed_that_ran_away_during_a_rest_is_a_gap_up_to_where_it_is_taken_up(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_taken_anew_is_a_gap_even_where_its_place_went_back() {
+async fn a_reloaded_pool_is_a_gap_even_if_its_position_went_back() {
     let bench = Bench::new(1 << 30);
     let mut subscription = bench.join(Filter::default());
     bench.send(batch(9, &["a"]));
@@ -293,7 +293,7 @@ async fn the_feed_is_followed_only_while_there_are_streams() {
 }
 
 #[test]
-fn what_is_asked_for_is_read() {
+fn queries_are_parsed() {
     let parsed = |query: &str, header: Option<&str>| {
         let mut headers = HeaderMap::new();
         if let Some(header) = header {

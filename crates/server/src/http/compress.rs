@@ -1,6 +1,6 @@
 //! Compression of responses, in steps so short that they do not delay other requests.
 //!
-//! A body that many responses share is compressed once and kept. Others are compressed only while
+//! A body shared by many responses is compressed once and kept. Others are compressed only while
 //! processors are left for other requests.
 
 use std::io::Write as _;
@@ -63,7 +63,7 @@ pub(crate) fn accepts(headers: &HeaderMap, encoding: Encoding) -> bool {
     weight(headers, ACCEPT_ENCODING, encoding.as_str()) > 0.0
 }
 
-/// A body that many responses share, and its compressed forms once clients requested them.
+/// A body shared by many responses, and its compressed forms once clients requested them.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared(Arc<Forms>);
 

@@ -19,8 +19,8 @@ use crate::settings::MAX_BODY;
 pub(crate) enum Kind {
     /// Reads memory or one row.
     Read,
-    /// Reads much of the database, or stays open. A browser shows no response to a page of another
-    /// site, but the server has the work all the same.
+    /// Reads much of the database, or stays open. Checked although browsers hide the response from a page of
+    /// another site: the request still costs the server.
     CostlyRead,
     /// Changes data.
     Write,

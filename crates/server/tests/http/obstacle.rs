@@ -1,4 +1,4 @@
-//! Database that a test can hold up: it delays commits' answers or journal reads, or fails searches.
+//! Database wrapper for tests: delays commits' answers or journal reads, or fails searches.
 
 use std::sync::Arc;
 

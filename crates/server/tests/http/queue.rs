@@ -1,4 +1,4 @@
-//! Tickets, which keep their place between requests.
+//! Tickets, which keep their position between requests.
 
 use std::time::{Duration, Instant};
 

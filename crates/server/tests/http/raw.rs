@@ -80,7 +80,7 @@ impl Http2 {
         self.0.0.write_all(&all).await.unwrap();
     }
 
-    /// Sends PINGs until the server closes the connection or the time is over. Returns whether it closed.
+    /// Sends PINGs until the server closes the connection or `limit` passes. Returns whether it closed.
     pub async fn ping(&mut self, limit: Duration) -> bool {
         let pings = async {
             let mut buffer = vec![0; 16 * 1024];
