@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_known_long_ago_is_not_enough() {
+    fn an_old_reading_is_not_enough() {
         let mut bounds = Bounds::default();
         bounds.note_round_trip(clock(1_100), up(1_000), up(1_200));
         assert!(bounds.latest(up(1_000_000)).is_none());

@@ -258,7 +258,7 @@ pub struct Asked {
 }
 
 impl From<User> for Asked {
-    /// Sets all other parameters to the policy's.
+    /// Leaves all other parameters to the policy.
     fn from(user: User) -> Self {
         Asked { user, lease: None, wait: None, key: None, hold: None }
     }

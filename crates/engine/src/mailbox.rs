@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn why_the_database_refused_is_logged_once_whoever_is_there_to_hear_it() {
+    fn the_cause_of_a_refusal_is_logged_once_with_or_without_a_client() {
         let lines = Arc::<AtomicUsize>::default();
         let _logging = tracing::subscriber::set_default(Lines(Arc::clone(&lines)));
         let (withdrawals, _) = mpsc::unbounded_channel();

@@ -109,9 +109,9 @@ impl Metrics {
         }
     }
 
-    /// Counts a batch that this server made durable. `ended` are the starts of the leases that
-    /// ended in it, in the order of its changes; `now` shows how late the batch was for the expired
-    /// ones.
+    /// Counts a batch that this server made durable. `starts_of_ended` has the starts of
+    /// the leases that ended in it, in the order of its changes; `now` shows how late the batch was
+    /// for the expired ones.
     pub fn wrote(
         &self,
         entry: &Entry,
@@ -225,8 +225,8 @@ impl Metrics {
 }
 
 impl Handle {
-    /// Registers the engine's counters, and gauges of the pool. The gauges read the server's copy of the
-    /// pool and never query the database.
+    /// Registers the engine's counters, and gauges of the pool. The gauges read the server's copy
+    /// of the pool and never query the database.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.shared.metrics.register(registry);
         registry.register_collector(Box::new(Gauges(self.clone())));

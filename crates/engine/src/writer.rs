@@ -307,7 +307,7 @@ impl Writer {
         info!(?durable, %batch, "what can be known of the commit's outcome is known now");
         self.shared.metrics.settled(durable);
         if durable == Some(true) {
-            // It may or may not have been among the news; it is passed over where it was.
+            // The news may have included it; then it is skipped.
             let fits = copy.advance(&entry);
             self.count(&entry, &ended, outcomes.len());
             self.shared.publish(known, news, Some(&entry));
@@ -322,7 +322,7 @@ impl Writer {
         self.copy = Some(copy);
         let mut requests: Vec<Request> = outcomes.into_iter().map(|(request, _)| request).collect();
         if durable.is_none() {
-            // What the engine asks of itself may be done twice.
+            // The engine's own commands may be repeated.
             let attended = requests.extract_if(.., |request| request.is_attended());
             attended.for_each(|request| request.refuse(Error::OutcomeUnknown));
         }
@@ -358,7 +358,7 @@ impl Writer {
         }
         self.alone = self.alone.saturating_sub(1);
         for (request, _) in decided {
-            // It may have a place in the queue.
+            // It may be in the queue.
             waiting.extend(request.leaves_queue().map(Request::unattended));
             request.refuse_for(cause);
         }
@@ -389,7 +389,7 @@ impl Writer {
         self.copy = Some(copy);
     }
 
-    /// Keeps a request aside whose allocation waits, or answers it with its place.
+    /// Holds a request whose allocation waits, or answers it with its position in the queue.
     fn hold(&mut self, mut request: Request, mut waiting: Waiting, at: Timestamp) {
         request.wait(&mut waiting);
         if request.answer_by.is_some_and(|at| at <= Instant::now()) {
@@ -416,7 +416,7 @@ fn take(copy: &mut Replica, news: &News) -> Result<(), Unfit> {
     }
 }
 
-/// Puts requests that were not carried out back before those that wait, in their order.
+/// Puts requests that were not carried out back in front of the waiting ones, in their order.
 pub(crate) fn put_back<I>(waiting: &mut VecDeque<Request>, requests: I)
 where
     I: IntoIterator<Item = Request, IntoIter: DoubleEndedIterator>,
