@@ -42,7 +42,7 @@ impl Handle {
         match self.ask(asked).await? {
             AllocateOutcome::Granted(allocated) => Ok(Ok(*allocated)),
             AllocateOutcome::Refused(refusal) => Ok(Err(refusal)),
-            // It waits no longer than it is held.
+            // The wait ends with the hold.
             AllocateOutcome::Waiting(_) => Err(Error::OutcomeUnknown),
         }
     }
@@ -165,8 +165,8 @@ impl Handle {
         self.read_of(Scope::Pool, look).await
     }
 
-    /// As [`Handle::read`], for a `look` that applies no deadlines but those in `scope`, so that it has
-    /// to wait for fewer batches.
+    /// As [`Handle::read`], for a `look` that applies only deadlines in `scope`, so it has to wait
+    /// for fewer batches.
     ///
     /// # Errors
     ///

@@ -35,7 +35,7 @@ impl HighWater {
     pub fn note(&self, copy: &Replica) {
         let age = |position: &Position| (position.epoch, position.version);
         self.update(|state| {
-            // Entries that follow a journal that went back hide nothing.
+            // Entries written after the journal went back must not hide that it did.
             if !state.suspect && age(&state.position) < age(&copy.position) {
                 (state.position, state.fence) = (copy.position, copy.pool.fence());
             }

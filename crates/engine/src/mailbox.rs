@@ -67,7 +67,7 @@ pub(crate) type Withdrawals = mpsc::UnboundedSender<Left>;
 // waiting client always agree on which of them came first.
 const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
-/// It is in the pool's queue.
+/// The request is in the pool's queue.
 const QUEUED: u8 = 2;
 const GIVEN_UP: u8 = 3;
 

@@ -70,7 +70,7 @@ impl Engine {
     /// this program or in use by another server, the pool is not the expected one, the clock is
     /// wrong.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Fatal> {
-        // Also where it panics.
+        // On a panic, too.
         let _stopped = StoppedOnDrop(Arc::clone(&self.shared));
         self.serve(pin!(stop)).await
     }

@@ -16,23 +16,25 @@ use uuid::Uuid;
 /// Fault of the next commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It becomes durable, but the reply is lost.
+    /// The batch becomes durable, but the reply is lost.
     DoneUnsaid,
     /// The same, and the next to begin receives the whole pool, which has it.
     DoneUnsaidLongAgo,
-    /// It does not become durable, and the reply is lost.
+    /// The batch does not become durable, and the reply is lost.
     UndoneUnsaid,
     /// The database refuses its data.
     Refused,
-    /// It is refused temporarily; and the next to begin receives a batch that does not follow.
+    /// The batch is refused temporarily; and the next to begin receives a batch that does not
+    /// follow.
     Misfit,
-    /// It is refused temporarily.
+    /// The batch is refused temporarily.
     TryAgain,
-    /// It waits at the gate, and then goes as planned next.
+    /// The commit waits at the gate, and then proceeds with the next planned fault.
     Held(&'static Gate),
-    /// It becomes durable, and the reply waits at the gate.
+    /// The batch becomes durable, and the reply waits at the gate.
     DoneHeld(&'static Gate),
-    /// It becomes durable and the next batch is begun, but the server stalls before it goes on.
+    /// The batch becomes durable and the next one is begun, but the server stalls before it
+    /// continues.
     Stalled,
 }
 
