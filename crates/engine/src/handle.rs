@@ -42,7 +42,7 @@ impl Handle {
         match self.ask(asked).await? {
             AllocateOutcome::Granted(allocated) => Ok(Ok(*allocated)),
             AllocateOutcome::Refused(refusal) => Ok(Err(refusal)),
-            // The wait ends with the hold.
+            // Without `hold`, the request is held for the whole wait.
             AllocateOutcome::Waiting(_) => Err(Error::OutcomeUnknown),
         }
     }

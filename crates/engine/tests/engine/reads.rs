@@ -343,8 +343,7 @@ async fn reads_go_on_while_another_program_holds_the_lock() {
     db.audit().await;
 }
 
-/// Another program holds a table that batches need. Reads on which no deadline has an influence
-/// continue.
+/// Another program holds a table that batches need. Reads that no deadline affects continue.
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_go_on_while_another_program_holds_a_table() {
     let db = TestDb::from(testbed::TestDb::postgres().await);
