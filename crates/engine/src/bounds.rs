@@ -3,22 +3,22 @@ use std::time::Duration;
 use pool::Timestamp;
 use store::Uptime;
 
-/// How fast the two clocks may drift apart: one microsecond per this many. Both may be adjusted by their
-/// time services, at 500 ppm each.
+/// Maximum drift between the two clocks: one microsecond per this number of microseconds. Both may
+/// be adjusted by their time services, at 500 ppm each.
 const DRIFT: i64 = 1_000;
 
-/// How much wider the bounds may be than one round trip to the database takes, in microseconds. Wider
-/// ones are not used: responses would have to wait for longer than a commit takes.
+/// How much wider the bounds may be than one round trip to the database, in microseconds. Wider
+/// bounds are not used: responses would have to wait for longer than a commit takes.
 const SLACK: i64 = 250;
 
-/// What is known of the difference between the database's clock and this machine's [`Uptime`], in
-/// microseconds: each reading of the clock tells that it lies between two values, and all readings
-/// together tell more than one. A slow reading, or one during which this process was stopped, gives a
-/// wide interval and does no harm.
+/// Bounds of the difference between the database's clock and this machine's [`Uptime`], in
+/// microseconds. Each reading of the clock gives an interval; all readings together give a narrower
+/// one. A slow reading, or one during which this process was stopped, gives a wide interval, which
+/// is harmless.
 #[derive(Debug, Default)]
 pub(crate) struct Bounds {
     known: Option<Interval>,
-    /// About how long the database takes to tell its clock, when asked for nothing else.
+    /// Approximate time that a bare reading of the database's clock takes.
     round_trip: i64,
 }
 
@@ -26,12 +26,12 @@ pub(crate) struct Bounds {
 struct Interval {
     lower: i64,
     upper: i64,
-    /// When it was known to be right.
+    /// When these bounds were correct.
     at: i64,
 }
 
 impl Interval {
-    /// As it is known later on.
+    /// The bounds at a later moment, widened by the drift.
     fn by(self, at: i64) -> Self {
         let drift = (at - self.at).max(0) / DRIFT + 1;
         Interval { lower: self.lower - drift, upper: self.upper + drift, at: at.max(self.at) }
@@ -43,7 +43,7 @@ impl Interval {
 }
 
 impl Bounds {
-    /// Takes note of what the clock showed at some moment between these two.
+    /// Records a clock reading that happened between these two moments.
     pub fn note(&mut self, clock: Timestamp, asked: Uptime, answered: Uptime) {
         // All three are rounded down.
         let (clock, asked, answered) =
@@ -54,15 +54,15 @@ impl Bounds {
             let (lower, upper) = (known.lower.max(new.lower), known.upper.min(new.upper));
             Interval { lower, upper, at: known.at }
         });
-        // Where nothing fits both, the clock was set.
+        // If no difference fits both, the clock was set.
         self.known = Some(both.filter(|both| both.lower <= both.upper).unwrap_or(new));
     }
 
-    /// As [`Bounds::note`], of a reading for which nothing else was asked of the database.
+    /// As [`Bounds::note`], for a reading that was the only request to the database.
     pub fn note_round_trip(&mut self, clock: Timestamp, asked: Uptime, answered: Uptime) {
         self.note(clock, asked, answered);
         let took = answered.as_micros() - asked.as_micros();
-        // One that took long by accident says little.
+        // A reading that happened to be slow says little.
         self.round_trip = took.min(2 * self.round_trip.max(SLACK));
     }
 
@@ -71,8 +71,8 @@ impl Bounds {
         *self = Bounds::default();
     }
 
-    /// A time that the database's clock shows at `now` at the latest, and that it will show very soon
-    /// if it does not yet. None where not enough is known for that.
+    /// Time that the database's clock shows at `now` at the latest, and that it will show very soon
+    /// if it does not yet. None if the bounds are too wide for that.
     pub fn latest(&self, now: Uptime) -> Option<Timestamp> {
         let now = now.as_micros() + 1;
         let interval = self.known.map(|known| known.by(now));
@@ -122,7 +122,7 @@ mod tests {
     fn a_stopped_reading_does_not_spoil_a_good_one() {
         let mut bounds = Bounds::default();
         bounds.note_round_trip(clock(1_100), up(1_000), up(1_200));
-        // Read at once, but taken note of 0.4 s later; and the other way round.
+        // Read at once, but recorded 0.4 s later; and the other way round.
         bounds.note(clock(2_000), up(1_990), up(402_000));
         bounds.note(clock(900_000), up(500_000), up(900_010));
         let latest = bounds.latest(up(901_000));
@@ -133,11 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_known_long_ago_is_not_enough() {
+    fn an_old_reading_is_not_enough() {
         let mut bounds = Bounds::default();
         bounds.note_round_trip(clock(1_100), up(1_000), up(1_200));
         assert!(bounds.latest(up(1_000_000)).is_none());
-        // Even to a database that is far away.
+        // Even for a distant database.
         bounds.note_round_trip(clock(2_000_000), up(1_990_000), up(2_010_000));
         assert!(bounds.latest(up(2_010_000)).is_none(), "one slow reading may be an accident");
         for round in 1..8 {

@@ -9,7 +9,7 @@ use crate::mailbox::Request;
 use crate::replica::Replica;
 use crate::writer::{Writer, put_back};
 
-/// How many of those in the queue have their keys looked up together.
+/// Number of queued allocations whose keys are looked up together.
 const KEYS_AT_ONCE: usize = 64;
 
 /// The result of a decided batch.
@@ -19,8 +19,8 @@ pub(crate) struct Decided {
 }
 
 impl Writer {
-    /// Decides up to `limit` of the commands that wait, as one batch, and then serves up to as many
-    /// of those in the pool's queue as there are tokens for. Where it fails, all wait again.
+    /// Decides up to `limit` of the waiting commands as one batch. Then serves the pool's queue: up
+    /// to `limit` tickets, as far as tokens are free. If this fails, all requests wait again.
     pub(crate) async fn decide(
         &mut self,
         copy: &mut Replica,
@@ -55,8 +55,8 @@ impl Writer {
         Ok(Decided { outcomes: outcomes.all, finished: batch.finish() })
     }
 
-    /// Serves up to `limit` of the tickets in the pool's queue, as long as there is a token for them; and
-    /// further requests with the keys that were granted in this batch.
+    /// Serves up to `limit` of the tickets in the pool's queue while tokens are available for them;
+    /// and further requests with the keys that were granted in this batch.
     async fn serve_queue(
         &mut self,
         batch: &mut Batch<'_>,
@@ -90,7 +90,8 @@ impl Writer {
             if let Some(key) = request.key()
                 && !known.contains(&key)
             {
-                // With those of the next, who may be served in this batch, too.
+                // Together with the keys of the next tickets, which may be served in this batch,
+                // too.
                 let next = batch.queue().filter_map(|ticket| self.held.first(ticket));
                 let next = next.filter_map(Request::key).take(KEYS_AT_ONCE);
                 let keys: HashSet<UserKey> = next.chain([key]).collect();
@@ -113,7 +114,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Other requests with a key that was granted meanwhile get the same lease, and no other token.
+    /// Other requests with a key that was granted meanwhile get the same lease, and no further
+    /// token.
     fn answer_same_keys(&mut self, batch: &mut Batch<'_>, outcomes: &mut Outcomes) {
         for ticket in batch.granted_with_keys() {
             for place in outcomes.queued.remove(&ticket).unwrap_or_default() {
@@ -128,7 +130,7 @@ impl Writer {
         }
     }
 
-    /// What is remembered of these keys.
+    /// Looks up the records of these keys.
     async fn look_up(
         &mut self,
         keys: HashSet<UserKey>,
@@ -144,11 +146,11 @@ impl Writer {
     }
 }
 
-/// What was decided, in the order of the commands.
+/// Outcomes, in the order of the commands.
 #[derive(Default)]
 struct Outcomes {
     all: Vec<(Request, Outcome)>,
-    /// Where those are that wait with a ticket.
+    /// Indexes of the requests that wait with a ticket.
     queued: HashMap<LeaseId, Vec<usize>>,
 }
 
@@ -157,7 +159,7 @@ impl Outcomes {
         Outcomes { all: Vec::with_capacity(capacity), queued: HashMap::new() }
     }
 
-    /// Decides the request's command. Gives the request back where that has to wait for the next batch.
+    /// Decides the request's command. Returns the request if it has to wait for the next batch.
     fn decide(&mut self, batch: &mut Batch<'_>, request: Request) -> Option<Request> {
         let Some(outcome) = batch.decide(&request.command) else { return Some(request) };
         if let Outcome::Queued(waiting) = &outcome {
@@ -168,8 +170,8 @@ impl Outcomes {
     }
 }
 
-/// The request, which is carried out from now on; or, where nobody waits for it any more, what
-/// gives up the place in the queue that it may have. A ticket with a key is kept.
+/// Marks the request as being carried out. If its client no longer waits, returns instead a command
+/// that removes its ticket from the queue, if it has one. A ticket with a key is kept.
 fn taken_or_withdrawn(request: Request) -> Option<Request> {
     if request.take() {
         return Some(request);
@@ -178,7 +180,7 @@ fn taken_or_withdrawn(request: Request) -> Option<Request> {
     request.allocates().filter(|_| !request.is_kept()).map(withdraw)
 }
 
-/// Takes the request that allocates this lease out of those that wait.
+/// Removes and returns the waiting request that allocates this lease.
 fn take_out(waiting: &mut VecDeque<Request>, lease_id: LeaseId) -> Option<Request> {
     let place = waiting.iter().position(|request| request.allocates() == Some(lease_id))?;
     waiting.remove(place)

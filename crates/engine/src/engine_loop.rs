@@ -18,26 +18,26 @@ use crate::run::{BACKOFF, Fatal};
 use crate::writer::{Failure, Writer};
 use crate::{Error, Health, spans};
 
-/// The longest sleep: a clock may be set, and other servers may have started leases.
+/// Longest sleep: a clock may be set, and other servers may have started leases.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// Maximum time for which a stopping engine answers the requests that it has.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The loop of the engine: waits until there is something to do, then does it.
+/// Loop of the engine: waits for work, then does it.
 pub(crate) struct EngineLoop {
     pub writer: Writer,
     pub waiting: VecDeque<Request>,
     pub mailbox: mpsc::Receiver<Request>,
     pub withdrawals: mpsc::UnboundedReceiver<Left>,
     pub housekeeping: Housekeeping,
-    /// How many commands are decided together at most.
+    /// Maximum number of commands that are decided together.
     pub batch: usize,
     pub jitter: Duration,
     pub shared_database: bool,
-    /// When the tickets of this server were last looked after.
+    /// When the tickets of this server were last tended.
     pub tended: Option<Instant>,
-    /// How often that was.
+    /// How often the tickets were tended.
     pub tends: u32,
 }
 
@@ -77,7 +77,7 @@ impl EngineLoop {
         }
     }
 
-    /// Takes note of what went wrong in a turn that is to be tried again.
+    /// Records the failure of a turn that will be repeated.
     fn note(&self, failure: Failure) -> Result<(), Fatal> {
         let shared = &self.writer.shared;
         match failure {
@@ -95,8 +95,8 @@ impl EngineLoop {
         Ok(())
     }
 
-    /// Returns when there is something to do: a command, or a moment at which something may happen
-    /// by itself.
+    /// Returns when the engine has work: a command, or a moment at which the pool may change by
+    /// itself.
     async fn wait(&mut self) {
         if self.pressed() {
             return;
@@ -109,7 +109,7 @@ impl EngineLoop {
                     self.withdraw(left);
                 }
             }
-            // Once all handles are gone there is nothing to wait for here.
+            // Once all handles are dropped, the mailbox has nothing more to receive.
             request = self.mailbox.recv(), if !self.mailbox.is_closed() => {
                 self.waiting.extend(request);
             }
@@ -118,12 +118,12 @@ impl EngineLoop {
         }
     }
 
-    /// Whether there is something to do without waiting for it.
+    /// Whether the engine has work now, without waiting.
     fn pressed(&self) -> bool {
         !self.waiting.is_empty() || self.writer.begun || self.writer.unsettled.is_some()
     }
 
-    /// Takes in all that waits, up to the limit of a batch.
+    /// Takes all waiting requests from the mailbox, up to the limit of a batch.
     fn gather(&mut self) {
         while let Ok(left) = self.withdrawals.try_recv() {
             self.withdraw(left);
@@ -149,9 +149,9 @@ impl EngineLoop {
         }
     }
 
-    /// Looks after the tickets of this server: answers the requests that are due and, about once a
-    /// second, asks again for tickets that were lost, ends those that have lapsed, and lets the other
-    /// servers know that this one is alive.
+    /// Tends the tickets of this server: answers the requests that are due and, about once a
+    /// second, requests lost tickets again, ends those that have lapsed, and shows the other
+    /// servers that this one is alive.
     fn tend_queue(&mut self) {
         self.writer.held.look(!self.writer.shared.health().is_trouble());
         self.answer_due();
@@ -170,14 +170,14 @@ impl EngineLoop {
         };
         let lapse = |lease_id| Request::unattended(Command::Lapse { lease_id });
         self.waiting.extend(lapsed.into_iter().map(lapse));
-        // One that could not be written waits still.
+        // A command that could not be written still waits.
         let pending = || self.waiting.iter().any(|one| matches!(one.command, Command::Heartbeat));
         if self.shared_database && self.writer.held.has_tickets() && !pending() {
             self.waiting.push_back(Request::unattended(Command::Heartbeat));
         }
     }
 
-    /// Answers the requests whose wait is over, and those that are to be told their place by now.
+    /// Answers the requests whose wait is over, and those whose hold time has passed.
     fn answer_due(&mut self) {
         if self.writer.held.is_empty() {
             return;
@@ -192,7 +192,7 @@ impl EngineLoop {
             let outcome = {
                 let copy = self.writer.shared.copy();
                 let pool = copy.as_ref().map(|copy| &copy.pool);
-                // Another batch may have taken note of the end already.
+                // Another batch may have recorded the end already.
                 let waiting = pool.and_then(|pool| pool.place_in_queue(ticket));
                 let position = waiting.map_or(position, |waiting| waiting.position);
                 if over {
@@ -217,11 +217,11 @@ impl EngineLoop {
         }
     }
 
-    /// The tickets of requests that wait here, but whose place the other servers have given up, or a
-    /// restored database has forgotten; and, now and then, those that another server serves, because
-    /// their clients asked there, too.
+    /// Tickets of requests that wait here but have lost their position in the queue: other servers
+    /// removed it, or a restored database lacks it. Now and then, also tickets that another server
+    /// serves, because their clients sent a request there, too.
     fn without_place(&mut self) -> Vec<LeaseId> {
-        /// Where a client waits at two servers, its ticket does not move each second.
+        /// Limits how often the ticket of a client that waits at two servers moves between them.
         const BACK_AFTER: u32 = 5;
         self.tends = self.tends.wrapping_add(1);
         let shared = &self.writer.shared;
@@ -249,8 +249,8 @@ impl EngineLoop {
         }
     }
 
-    /// Takes a turn. One that takes longer than clients wait shows that the database does not answer;
-    /// but it goes on, since the outcome of what was sent has to be known.
+    /// Takes a turn. If it takes longer than clients wait, the database does not answer; but the
+    /// turn continues, since the outcome of the statements sent must become known.
     async fn turn_in_sight(&mut self) -> Result<(), Failure> {
         let shared = Arc::clone(&self.writer.shared);
         let mut turn = pin!(self.turn());
@@ -266,8 +266,8 @@ impl EngineLoop {
         let away = self.writer.shared.health().is_trouble();
         let idle = !self.pressed() && !away && !self.writer.has_to_load();
         if idle && self.shared_database {
-            // Other servers may have started leases, or written down the expiry by now; and this is
-            // how an idle server learns that the database is away.
+            // Other servers may have started leases, or recorded the expiry by now; and this is how
+            // an idle server learns that the database is away.
             match self.writer.shared.catch_up().await {
                 Ok(_) | Err(Error::Busy { .. }) => {}
                 Err(_) => return Err(Failure::Away),
@@ -276,14 +276,14 @@ impl EngineLoop {
             self.writer.store.check().await?;
         }
         if !away {
-            // Also among commands: they may all change nothing.
+            // Also when commands wait: they may all change nothing.
             self.witness();
         }
         if idle && !self.pressed() && !self.is_time() && !self.housekeeping.is_due(0) {
             return Ok(());
         }
         if self.pressed() || away || self.writer.has_to_load() || self.is_time() {
-            // Nothing may be begun during housekeeping, nor when this is to be the last batch.
+            // No batch may be begun during housekeeping, or if this is the last batch.
             let may_begin = !self.housekeeping.is_due(1) && !self.mailbox.is_closed();
             let span = spans::batch(&self.waiting, self.batch);
             self.writer.span.clone_from(&span);
@@ -304,8 +304,8 @@ impl EngineLoop {
         Ok(())
     }
 
-    /// Writes down that the database can be reached while another server with tickets is silent, so that
-    /// these lapse in time if it is dead.
+    /// Records that the database can be reached while another server with tickets is silent, so
+    /// that these lapse in time if it is dead.
     fn witness(&mut self) {
         let (shared, now) = (&self.writer.shared, self.writer.shared.estimate());
         let needed = shared
@@ -317,14 +317,14 @@ impl EngineLoop {
         }
     }
 
-    /// Whether a moment has come at which something happens by itself.
+    /// Whether a moment has come at which the pool may change by itself.
     fn is_time(&self) -> bool {
         let now = self.writer.shared.estimate();
         self.next_moment(now).is_some_and(|at| at <= now)
     }
 
-    /// How long until something may happen by itself, or somebody has to be told that it did not, or
-    /// that this server is alive, by the latest that is known of the pool's time.
+    /// Time until the pool may change by itself, a request is due, or this server has to show that
+    /// it is alive, by the latest known value of the pool's time.
     fn until_next_moment(&self) -> Duration {
         let now = self.writer.shared.estimate();
         let next = self.next_moment(now).map(|at| at.since(now));
@@ -335,8 +335,8 @@ impl EngineLoop {
         [next, due, tend].into_iter().flatten().fold(housekeeping, Duration::min)
     }
 
-    /// The next deadline, or when the first in the queue can be served, or when another server will
-    /// have been silent for too long, whichever is first.
+    /// The next deadline, the moment when the first in the queue can be served, or the one when
+    /// another server will have been silent for too long, whichever is first.
     fn next_moment(&self, now: Timestamp) -> Option<Timestamp> {
         let shared = &self.writer.shared;
         let copy = shared.copy();
@@ -349,8 +349,8 @@ impl EngineLoop {
     }
 }
 
-/// Drops those whom nobody waits for any more, and takes in the others, up to `most`: while nothing
-/// can be decided, the mailbox is not to fill with requests that were answered long ago.
+/// Drops requests whose clients no longer wait, and takes in others, up to `most`: while no batch
+/// can be decided, the mailbox must not fill with requests that were answered long ago.
 pub(crate) fn keep_wanted(
     waiting: &mut VecDeque<Request>,
     mailbox: &mut mpsc::Receiver<Request>,

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use pool::{Change, EndReason, Lease, LeaseId, Pool, Timestamp};
 use store::Entry;
 
-/// What happened to leases in one batch, in the order in which it was decided.
+/// Lease events of one batch, in the order in which they were decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventBatch {
     /// The journal's epoch.
@@ -12,7 +12,7 @@ pub struct EventBatch {
     pub version: i64,
     /// The pool's time of the batch.
     pub at: Timestamp,
-    /// What happened; nothing, where the batch was not about leases.
+    /// The events; empty if the batch did not concern leases.
     pub happened: BatchEvents,
 }
 
@@ -21,22 +21,22 @@ pub struct EventBatch {
 pub enum BatchEvents {
     /// These events.
     Events(Vec<Event>),
-    /// Nobody knows what: the pool was taken anew as a whole.
+    /// Unknown events: the whole pool was loaded again.
     Unknown,
 }
 
-/// Something that happened to a lease.
+/// A change of a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its place among the changes of its batch, from 0. There are gaps: not every change is an
-    /// event.
+    /// Its index among the changes of its batch, from 0. Indexes may have gaps: not every change is
+    /// an event.
     pub index: usize,
-    /// What happened.
+    /// Kind of the event.
     pub what: EventKind,
-    /// The lease as it was right after it.
+    /// The lease right after the event.
     pub lease: Lease,
-    /// The other side of an eviction: for a start the lease that ended for it, for an end the lease
-    /// for which it ended.
+    /// The other lease of an eviction: for a start, the lease that ended for it; for an end, the
+    /// lease for which it ended.
     pub other: Option<LeaseId>,
 }
 
@@ -45,15 +45,15 @@ pub struct Event {
 pub enum EventKind {
     /// A lease was granted.
     Started,
-    /// Its deadline was moved.
+    /// The deadline was moved.
     Renewed,
-    /// It ended.
+    /// The lease ended.
     Ended,
 }
 
 impl EventBatch {
-    /// The events of a journal entry. `before` knows the leases that ran before it; `None` where a
-    /// lease that the entry is about is not known.
+    /// Returns the events of a journal entry. `before` has the leases that ran before it; `None` if
+    /// a lease of the entry is not known.
     pub(crate) fn of(entry: &Entry, before: impl Fn(&LeaseId) -> Option<Lease>) -> Option<Self> {
         let mut events: Vec<Event> = Vec::with_capacity(entry.changes.len());
         let mut touched: HashMap<LeaseId, usize> = HashMap::new();
@@ -83,7 +83,7 @@ impl EventBatch {
         Some(EventBatch { epoch, version, at: entry.at, happened: BatchEvents::Events(events) })
     }
 
-    /// The events of an entry that is about to be applied to `pool`.
+    /// Returns the events of an entry before it is applied to `pool`.
     pub(crate) fn before(entry: &Entry, pool: &Pool) -> Self {
         let (epoch, version) = (entry.position.epoch, entry.position.version);
         Self::of(entry, |id| pool.lease(*id).cloned()).unwrap_or(EventBatch {
@@ -95,7 +95,7 @@ impl EventBatch {
     }
 }
 
-/// An eviction and the start that it was for follow one another.
+/// An eviction and the start that caused it are adjacent.
 fn pair_evictions(events: &mut [Event]) {
     for at in 1..events.len() {
         let (evicted, started) = (&events[at - 1], &events[at]);

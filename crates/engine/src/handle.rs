@@ -14,11 +14,11 @@ use crate::replica::Replica;
 use crate::shared::Shared;
 use crate::{Scope, ids};
 
-/// How everybody but the engine's own task reaches a pool. Clones share the one engine.
+/// Access to a pool for all tasks but the engine's own. Clones share one engine.
 ///
 /// A future of these methods may be dropped at any time. A command whose future was dropped before
-/// it was decided is not carried out, a place in the queue is given up, and a lease whose grant could
-/// not be handed over is released, unless it bears an idempotency key.
+/// it was decided is not carried out, a ticket is removed from the queue, and a lease whose grant
+/// could not be delivered is released, unless it has an idempotency key.
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
@@ -27,9 +27,9 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Grants a lease, where the policy allows: of the token free longest or, when none is free and
-    /// the policy is to evict, of the one held longest, whose lease ends. Waits for one as long as is
-    /// asked for.
+    /// Grants a lease, if the policy allows: of the token that has been free longest or, if none is
+    /// free and the policy is to evict, of the one held longest, whose lease ends. Otherwise waits,
+    /// for the requested time at most.
     ///
     /// # Errors
     ///
@@ -42,14 +42,14 @@ impl Handle {
         match self.ask(asked).await? {
             AllocateOutcome::Granted(allocated) => Ok(Ok(*allocated)),
             AllocateOutcome::Refused(refusal) => Ok(Err(refusal)),
-            // It waits no longer than it is held.
+            // Without `hold`, the request is held for the whole wait.
             AllocateOutcome::Waiting(_) => Err(Error::OutcomeUnknown),
         }
     }
 
-    /// As [`Handle::allocate`]; but an allocation with a key that still waits after [`Asked::hold`] is
-    /// answered with its place in the queue. It keeps the place while the same is asked again, here or
-    /// at another server, within [`pool::TICKET_GRACE`].
+    /// As [`Handle::allocate`]; but an allocation with a key that still waits after [`Asked::hold`]
+    /// is answered with its position in the queue. It keeps the position as long as the client
+    /// repeats the request, here or at another server, within [`pool::TICKET_GRACE`].
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl Handle {
         }
     }
 
-    /// Gives up a ticket: the place of an allocation that waits.
+    /// Gives up a ticket, so that its allocation no longer waits.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Handle {
         })
     }
 
-    /// Ends exactly this lease. That it was released before is as good.
+    /// Ends exactly this lease. Idempotent.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl Handle {
         }
     }
 
-    /// Ends every running lease and tells how many there were.
+    /// Ends every running lease and returns their number.
     ///
     /// # Errors
     ///
@@ -153,20 +153,20 @@ impl Handle {
         }
     }
 
-    /// Calls `look` with the pool as it is at one moment between call and return; it should be quick,
-    /// since no batch is published meanwhile. A read is linearizable: it sees every command that was
+    /// Calls `look` with the pool at one moment between call and return; it should be quick, since
+    /// no batch is published meanwhile. A read is linearizable: it sees every command that was
     /// answered before, by any server, and no later read sees an earlier state.
     ///
     /// # Errors
     ///
-    /// [`Error::NotDone`] when the database is away, or a batch in flight that decides what the read
-    /// shows is not settled in time; [`Error::Busy`] when too many reads wait.
+    /// [`Error::NotDone`] if the database is away, or a batch in flight that affects the result is
+    /// not settled in time; [`Error::Busy`] if too many reads wait.
     pub async fn read<T>(&self, look: impl FnOnce(View<'_>) -> T) -> Result<T, Error> {
         self.read_of(Scope::Pool, look).await
     }
 
-    /// As [`Handle::read`], for a `look` that applies no deadlines but those in `scope`, so that it has
-    /// to wait for fewer batches.
+    /// As [`Handle::read`], for a `look` that applies only deadlines in `scope`, so it has to wait
+    /// for fewer batches.
     ///
     /// # Errors
     ///
@@ -184,9 +184,9 @@ impl Handle {
         self.shared.read(scope, view).await
     }
 
-    /// All that happens to leases from now on, batch by batch, in the order of the journal. A
-    /// receiver that falls some thousand batches behind loses the oldest. This is for one listener,
-    /// who passes it on: each one is woken before commands are answered.
+    /// Subscribes to all lease events from now on, batch by batch, in the order of the journal. A
+    /// receiver that falls some thousand batches behind loses the oldest. Intended for one listener
+    /// that passes the events on: each receiver is woken before commands are answered.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Arc<EventBatch>> {
         self.shared.feed()
@@ -198,13 +198,13 @@ impl Handle {
         self.shared.health()
     }
 
-    /// Whether the history can be read, by a probe that is made once a second.
+    /// Whether the history can be read, by a probe that runs once a second.
     #[must_use]
     pub fn is_readable(&self) -> bool {
         self.shared.is_readable()
     }
 
-    /// Waits until the health is another than this one, and tells which.
+    /// Waits until the health differs from this one, and returns it.
     pub async fn health_after(&self, health: Health) -> Health {
         self.shared.health_after(health).await
     }
@@ -240,74 +240,74 @@ fn is_released(lease: &Lease) -> bool {
     lease.end.is_some_and(|end| end.reason == pool::EndReason::Released)
 }
 
-/// What an allocation asks for.
+/// Parameters of an allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Who asks.
+    /// Who requests the lease.
     pub user: User,
-    /// How long the lease is to last, if shorter than the policy says.
+    /// Length of the lease, if shorter than the policy's.
     pub lease: Option<Duration>,
-    /// How long to wait where nothing can be handed out, at most [`Allocation::MAX_WAIT`], or
+    /// How long to wait if no token is available, at most [`Allocation::MAX_WAIT`], or
     /// [`Allocation::MAX_KEPT_WAIT`] with a key.
     pub wait: Option<Duration>,
-    /// Makes a repetition of it recognisable.
+    /// Identifies repetitions of the request.
     pub key: Option<IdempotencyKey>,
-    /// How long the request is held while the allocation waits; without a key, or for `None`, as long
-    /// as that takes.
+    /// How long the request is held while the allocation waits; without a key, or for `None`, until
+    /// the wait ends.
     pub hold: Option<Duration>,
 }
 
 impl From<User> for Asked {
-    /// Everything else as the policy says.
+    /// Leaves all other parameters to the policy.
     fn from(user: User) -> Self {
         Asked { user, lease: None, wait: None, key: None, hold: None }
     }
 }
 
-/// What came of an allocation.
+/// Outcome of an allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllocateOutcome {
     /// A lease was granted.
     Granted(Box<Allocated>),
-    /// It waits.
+    /// The allocation waits.
     Waiting(Waiting),
     /// No lease was granted.
     Refused(Refusal),
 }
 
-/// What came of giving up a ticket.
+/// Outcome of giving up a ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GiveUpOutcome {
-    /// Its place is given up.
+    /// The ticket was removed from the queue.
     Done,
-    /// It has become this lease.
+    /// The ticket has become this lease.
     Served(Lease),
-    /// There is no such ticket.
+    /// No such ticket exists.
     Unknown,
 }
 
 /// A lease that was granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allocated {
-    /// The lease; over already, maybe, where it was granted to an earlier use of the same key.
+    /// The lease; possibly over already, if it was granted to an earlier use of the same key.
     pub lease: Lease,
     /// The value of its token.
     pub value: TokenValue,
     /// The lease that ended so that this one could start.
     pub evicted: Option<Lease>,
-    /// When that was decided, in the pool's time.
+    /// Time of the decision, in the pool's time.
     pub at: Timestamp,
 }
 
-/// What came of releasing a token.
+/// Outcome of releasing a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReleaseOutcome {
-    /// It is free now.
+    /// The token is free now.
     Free {
-        /// The lease that ended for it; none if it was free already.
+        /// The lease that ended; none if the token was free already.
         ended: Option<Lease>,
     },
-    /// It is not held as was expected; nothing was done.
+    /// The holder is not the expected one; nothing was done.
     HolderMismatch {
         /// Its latest lease, running or over; none if it was never used.
         latest: Option<Lease>,
@@ -316,31 +316,31 @@ pub enum ReleaseOutcome {
     UnknownToken,
 }
 
-/// What came of a command that names a lease.
+/// Outcome of a command that names a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseOutcome {
-    /// It was done.
+    /// The command was carried out.
     Done {
         /// The lease as it is now.
         lease: Lease,
-        /// When that was decided, in the pool's time.
+        /// Time of the decision, in the pool's time.
         at: Timestamp,
     },
     /// The lease can't be renewed any further; nothing was done.
     AtLimit {
         /// The lease, which runs.
         lease: Lease,
-        /// When that was decided, in the pool's time.
+        /// Time of the decision, in the pool's time.
         at: Timestamp,
     },
     /// The lease was over already; nothing was done.
     Over {
         /// The lease, with its end.
         lease: Lease,
-        /// The lease for which it was evicted, where it was.
+        /// The lease for which it was evicted, if any.
         evicted_by: Option<LeaseId>,
     },
-    /// There is no such lease, and maybe there never was.
+    /// No such lease exists, and possibly none ever did.
     Unknown,
 }
 
@@ -351,27 +351,27 @@ pub struct View<'a> {
     pub pool: &'a Pool,
     /// The moment, in the pool's time.
     pub now: Timestamp,
-    /// Equal stamps mean that nothing differs, in views of [`Scope::Pool`].
+    /// Equal stamps mean equal contents, in views of [`Scope::Pool`].
     pub stamp: Stamp,
     observer: Observer,
 }
 
 impl View<'_> {
-    /// How many wait for a token. Not part of what a [`Stamp`] stands for.
+    /// Number of waiting allocations. Not covered by a [`Stamp`].
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.pool.waiting(&self.observer)
     }
 
-    /// The queue, first come first. Not part of what a [`Stamp`] stands for.
+    /// The queue, first come first. Not covered by a [`Stamp`].
     pub fn queue(&self) -> impl Iterator<Item = &Ticket> {
         let observer = self.observer;
         self.pool.tickets().filter(move |ticket| ticket.is_live(&observer))
     }
 }
 
-/// Which state of the pool a reader saw. While two stamps are equal, so is all that can be read of
-/// its tokens and leases.
+/// State of the pool that a reader saw. While two stamps are equal, all tokens and leases are
+/// equal, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// The journal's epoch.
@@ -385,7 +385,7 @@ pub struct Stamp {
 /// Whether requests can be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// They can.
+    /// Requests can be served.
     Ready,
     /// The database has not been reached yet since the start.
     Starting,
@@ -404,10 +404,10 @@ impl Health {
     }
 }
 
-/// Why a command or read was not answered; a variant for each thing the caller can do about it.
+/// Why a command or read was not answered; a variant for each possible reaction of the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Too many requests are waiting; this one was not taken. Try again after the given time.
+    /// Too many requests are waiting; this one was not accepted. Try again after the given time.
     #[error("too many requests are waiting")]
     Busy {
         /// When to try again.
@@ -419,11 +419,11 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The connection to the database was lost while it committed, and whether it did could not be
-    /// found out in time. Look before repeating.
+    /// The connection to the database was lost during the commit, and the outcome could not be
+    /// determined in time. Check before repeating.
     #[error("the connection to the database was lost; the command may or may not have been done")]
     OutcomeUnknown,
-    /// The database does not accept what the command says. It did nothing.
+    /// The database does not accept the command's values. It did nothing.
     #[error("the database does not accept this request's text")]
     Refused,
     /// The server is shutting down. The command did nothing.

@@ -1,4 +1,4 @@
-//! The requests of this server that wait in the pool's queue, and its tickets without one.
+//! Requests of this server that wait in the pool's queue, and its tickets without a request.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,28 +8,29 @@ use tokio::time::Instant;
 
 use crate::mailbox::Request;
 
-/// How long a ticket with a key is kept without a request. A little longer than is promised: what its
-/// client sent in time may be on its way.
+/// How long a ticket with a key is kept without a request. Slightly longer than documented: a
+/// request that the client sent in time may still be on its way.
 const LAPSES_AFTER: Duration = TICKET_GRACE.saturating_add(HEARTBEAT_INTERVAL);
 
-/// The requests that are held because their allocations wait, by ticket.
+/// Requests that are held because their allocations wait, by ticket.
 #[derive(Default)]
 pub(crate) struct Held {
-    /// None of the lists is empty. Only requests with the same key share a ticket.
+    /// No list is empty. Only requests with the same key share a ticket.
     requests: HashMap<LeaseId, Vec<HeldRequest>>,
-    /// The tickets with a key whose clients are not connected, and what `awake` was when that began.
+    /// Tickets with a key whose clients are not connected, and the value of `awake` when they
+    /// disconnected.
     absent: HashMap<LeaseId, Duration>,
-    /// How long clients could be heard. Time in which the machine stood still, or the database was away,
-    /// does not count.
+    /// How long clients were able to reach this server. Time during which the machine was
+    /// suspended, or the database was away, does not count.
     awake: Duration,
     looked: Option<Instant>,
 }
 
 pub(crate) struct HeldRequest {
     pub request: Request,
-    /// When the wait is over.
+    /// When the wait ends.
     pub until: Timestamp,
-    /// The place it was given, 1 for the first; by now it may be nearer to the front.
+    /// Initial position in the queue, 1 for the first; the current one may be nearer to the front.
     pub position: usize,
 }
 
@@ -43,7 +44,7 @@ impl Held {
         !self.requests.is_empty() || !self.absent.is_empty()
     }
 
-    /// The tickets of the requests, in the order in which their waits began.
+    /// Tickets of the requests, in the order in which their waits began.
     pub fn tickets(&self) -> Vec<LeaseId> {
         let since =
             |held: &Vec<HeldRequest>| held.first().and_then(|held| held.request.queued_since);
@@ -53,12 +54,12 @@ impl Held {
         tickets.into_iter().map(|(_, ticket)| ticket).collect()
     }
 
-    /// Whether the ticket's client is known not to be connected.
+    /// Whether the ticket's client is known to be disconnected.
     pub fn is_absent(&self, ticket: LeaseId) -> bool {
         self.absent.contains_key(&ticket)
     }
 
-    /// One of the requests for the ticket.
+    /// Any one of the requests for the ticket.
     pub fn first(&self, ticket: LeaseId) -> Option<&Request> {
         self.requests.get(&ticket).and_then(|held| held.first()).map(|held| &held.request)
     }
@@ -69,7 +70,7 @@ impl Held {
         self.requests.entry(ticket).or_default().push(HeldRequest { request, until, position });
     }
 
-    /// Takes one of the requests for the ticket out, of those that still wait.
+    /// Removes and returns one of the requests for the ticket that still wait.
     pub fn take_one(&mut self, ticket: LeaseId) -> Option<Request> {
         let held = self.requests.get_mut(&ticket)?;
         held.retain(|held| held.request.is_wanted());
@@ -80,13 +81,13 @@ impl Held {
         request
     }
 
-    /// Takes the requests for the ticket out. What becomes of the ticket is up to the caller.
+    /// Removes and returns the requests for the ticket. The caller decides the ticket's future.
     pub fn take(&mut self, ticket: LeaseId) -> Vec<Request> {
         let held = self.requests.remove(&ticket).unwrap_or_default();
         held.into_iter().map(|held| held.request).collect()
     }
 
-    /// Notes that a request for a ticket with a key was under way until now.
+    /// Records that a request for a ticket with a key was in progress until now.
     pub fn left(&mut self, ticket: LeaseId) {
         if let Some(held) = self.requests.get_mut(&ticket) {
             held.retain(|held| held.request.is_wanted());
@@ -98,8 +99,8 @@ impl Held {
         self.absent.insert(ticket, self.awake);
     }
 
-    /// Takes out the requests that are to be answered now: those whose wait is over, and those that are
-    /// not to be held any longer. Each with its ticket, and whether its wait is over.
+    /// Removes and returns the requests to be answered now: those whose wait is over, and those
+    /// whose hold time has passed. Each with its ticket, and whether its wait is over.
     pub fn due(&mut self, now: Timestamp) -> Vec<(LeaseId, HeldRequest, bool)> {
         let instant = Instant::now();
         let mut due = Vec::new();
@@ -118,7 +119,7 @@ impl Held {
         due.into_iter().map(over).collect()
     }
 
-    /// How long until a request is due.
+    /// Time until a request is due.
     pub fn until_due(&self, now: Timestamp) -> Option<Duration> {
         let held = || self.requests.values().flatten();
         let over = held().map(|held| held.until).min().map(|at| at.since(now));
@@ -128,7 +129,8 @@ impl Held {
         over.into_iter().chain(answer).min()
     }
 
-    /// Counts the time since the last call, up to a limit, unless clients could not be heard.
+    /// Counts the time since the last call, up to a limit, unless clients were unable to reach this
+    /// server.
     pub fn look(&mut self, heard: bool) {
         let now = Instant::now();
         let before = self.looked.replace(now).unwrap_or(now);
@@ -137,8 +139,8 @@ impl Held {
         }
     }
 
-    /// Brings the tickets without requests in line with the pool, and returns those that have lapsed.
-    /// `server` is this one; None where it is alone, so that all kept tickets are its own.
+    /// Aligns the tickets without requests with the pool, and returns those that have lapsed.
+    /// `server` is this server; None if it is the only one, so that all kept tickets are its own.
     pub fn lapsed(&mut self, pool: &Pool, server: Option<ServerId>) -> Vec<LeaseId> {
         let is_own = |ticket: &pool::Ticket| {
             ticket.is_kept() && server.is_none_or(|server| ticket.server == server)

@@ -1,4 +1,4 @@
-//! Detects a journal that went back: its newest entries were durable once, and are gone.
+//! Detects a journal that went back: its newest entries were durable before, and are gone now.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,15 +9,15 @@ use tracing::warn;
 use crate::replica::Replica;
 use crate::writer::{Failure, Writer};
 
-/// The newest entry that this server has seen durable. Kept apart from the readers' replica, which is
-/// replaced by whatever the journal holds.
+/// Newest entry that this server has seen durable. Kept apart from the readers' replica, whose
+/// content is replaced by that of the journal.
 pub(crate) struct HighWater(Mutex<State>);
 
 #[derive(Clone, Copy)]
 struct State {
     position: Position,
     fence: Fence,
-    /// Whether the copy was loaded whole since: then the journal may not have this entry any more.
+    /// Whether the copy was loaded whole since: then the journal may no longer have this entry.
     suspect: bool,
 }
 
@@ -31,23 +31,23 @@ impl HighWater {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Notes how far the readers' replica is now.
+    /// Records the current position of the readers' replica.
     pub fn note(&self, copy: &Replica) {
         let age = |position: &Position| (position.epoch, position.version);
         self.update(|state| {
-            // What follows on a journal that went back hides nothing.
+            // Entries written after the journal went back must not hide that it did.
             if !state.suspect && age(&state.position) < age(&copy.position) {
                 (state.position, state.fence) = (copy.position, copy.pool.fence());
             }
         });
     }
 
-    /// Notes that the readers' replica was replaced by the whole pool.
+    /// Records that the readers' replica was replaced by the whole pool.
     pub fn replaced(&self) {
         self.update(|state| state.suspect = true);
     }
 
-    /// Notes that the history of `copy` is the one to go on from.
+    /// Records that later batches continue from the history of `copy`.
     fn accept(&self, copy: &Replica) {
         self.update(|state| {
             *state = State { position: copy.position, fence: copy.pool.fence(), suspect: false };
@@ -62,8 +62,8 @@ impl HighWater {
 
 impl Writer {
     /// Raises the fences of the copy that the next batch is decided on, if that batch begins a new
-    /// epoch: because the store says so (`new_epoch`), or because entries are gone that this server
-    /// saw durable. Returns by how much; versions rise as well. Called under the lock.
+    /// epoch: because the store requires one (`new_epoch`), or because entries are gone that this
+    /// server saw durable. Returns by how much; versions rise as well. Called under the lock.
     pub async fn raise_fences(
         &mut self,
         copy: &mut Replica,
@@ -93,14 +93,14 @@ impl Writer {
         Ok(Some(gap))
     }
 
-    /// How many versions or fences the journal went back; None if it did not.
+    /// Number of versions or fences that the journal went back; None if it did not.
     async fn lost(&mut self, copy: &Replica) -> Result<Option<i64>, store::Error> {
         let Some(newest) = self.shared.high_water.suspect() else { return Ok(None) };
         let has = self.store.has(&newest.position).await?;
         let fences = newest.fence.get() - copy.pool.fence().get();
         let versions = newest.position.version - copy.position.version;
         let same_epoch = newest.position.epoch == copy.position.epoch;
-        // In a later epoch the fences were raised already; not enough, if they are below.
+        // In a later epoch the fences were raised already; by too little, if they are below.
         if has != Some(true) && (fences > 0 || (has == Some(false) && same_epoch)) {
             return Ok(Some(fences.max(versions).max(0)));
         }
@@ -108,7 +108,7 @@ impl Writer {
         Ok(None)
     }
 
-    /// Notes that a new epoch is durable.
+    /// Records that a new epoch is durable.
     pub fn epoch_began(&self) {
         if let Some(copy) = self.shared.copy().as_ref() {
             self.shared.high_water.accept(copy);

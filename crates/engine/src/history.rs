@@ -1,5 +1,5 @@
-//! What a [`Handle`] can tell of leases that are over: from the pool where that still has them,
-//! else from the store.
+//! Queries of a [`Handle`] about ended leases: answered from the pool if it still has them, else
+//! from the store.
 
 use pool::{EndReason, Fence, Lease, LeaseId, Timestamp, TokenId, UserId};
 use store::{Cursor, LeaseQuery, LeaseRecord};
@@ -8,63 +8,63 @@ use crate::events::EventBatch;
 use crate::handle::View;
 use crate::{Error, Handle, LeaseOutcome, Scope};
 
-/// A lease and what became of it.
+/// A lease and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseView {
     /// The lease, with its end as of `now`.
     pub lease: Lease,
-    /// The lease for which it was evicted, where it was.
+    /// The lease for which it was evicted, if any.
     pub evicted_by: Option<LeaseId>,
     /// The lease that its token has now.
     pub current: Option<Lease>,
-    /// When this is so, in the pool's time.
+    /// Time of this answer, in the pool's time.
     pub now: Timestamp,
 }
 
 /// A page of leases, newest first; their ends are filled in as of the moment of reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
-    /// The leases. A page of a search may have fewer than asked for, even none, although there are
-    /// more: see `next`.
+    /// The leases. A page of a search may have fewer than requested, even none, although more
+    /// follow: see `next`.
     pub leases: Vec<LeaseRecord>,
-    /// Where the next page begins. None when there is no more.
+    /// Where the next page begins. None if this is the last.
     pub next: Option<T>,
-    /// When this is so, in the pool's time.
+    /// Time of this answer, in the pool's time.
     pub now: Timestamp,
 }
 
-/// Which leases are asked for. What is `None` is not asked for.
+/// Conditions on leases. `None` matches every lease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Question {
-    /// Of this user.
+    /// Leases of this user.
     pub user: Option<UserId>,
-    /// Of this token.
+    /// Leases of this token.
     pub token: Option<TokenId>,
-    /// Running, or over.
+    /// Running leases, or ended ones.
     pub status: Option<Status>,
-    /// Over for this reason.
+    /// Leases that ended for this reason.
     pub reason: Option<EndReason>,
-    /// Started at this moment or later.
+    /// Leases that started at this moment or later.
     pub from: Option<Timestamp>,
-    /// Started before this moment.
+    /// Leases that started before this moment.
     pub to: Option<Timestamp>,
-    /// Started at this moment or earlier, and over later.
+    /// Leases that started at this moment or earlier, and ended later.
     pub at: Option<Timestamp>,
-    /// Those after this place.
+    /// Leases after this cursor.
     pub after: Option<Cursor>,
 }
 
 /// Whether a lease runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It does.
+    /// Running.
     Running,
-    /// It is over.
+    /// Ended.
     Ended,
 }
 
 impl Question {
-    /// Whether a lease that runs at the moment of asking is one of those asked for.
+    /// Whether a lease that runs now matches.
     fn fits_running(&self, lease: &Lease) -> bool {
         let Question { user, token, status: _, reason, from, to, at, after } = *self;
         user.is_none_or(|user| lease.user.id == user)
@@ -77,13 +77,13 @@ impl Question {
     }
 }
 
-/// How often a lease is looked for that the copy lacks and whose record has no end. The second look finds
-/// it, unless the tables were changed by hand.
+/// Maximum number of look-ups of a lease that the copy lacks and whose record has no end. The
+/// second one finds it, unless the tables were changed by hand.
 const LOOKS: u32 = 4;
 
 impl Handle {
-    /// The lease with that id, whoever's and however old; None when there is none. One that is its
-    /// token's latest is answered from memory.
+    /// Returns the lease with that id, of any user and any age; None if it does not exist. A
+    /// token's latest lease is answered from memory.
     ///
     /// # Errors
     ///
@@ -102,7 +102,8 @@ impl Handle {
                 return Ok(None);
             };
             if lease.end.is_none() {
-                // It started after the look. From now on the copy has it, or the record has its end.
+                // It started after the look-up. From now on the copy has it, or the record has its
+                // end.
                 continue;
             }
             let look = |view: View<'_>| {
@@ -117,8 +118,8 @@ impl Handle {
         Err(Error::not_done())
     }
 
-    /// A page of a token's history: its leases with a fence below `before`, at most `limit`. None
-    /// when the pool has no such token.
+    /// Returns a page of a token's history: its leases with a fence below `before`, at most
+    /// `limit`. None if the pool has no such token.
     ///
     /// # Errors
     ///
@@ -133,7 +134,7 @@ impl Handle {
         let Some(now) = self.read_of(Scope::Token(token), look).await? else {
             return Ok(None);
         };
-        // One more than asked for tells whether there is another page.
+        // One lease beyond the limit shows whether another page follows.
         let reader = self.shared.reader().await?;
         let read = reader.history(token, before, limit + 1);
         let mut leases = self.in_time("history was not read", read).await?;
@@ -143,7 +144,7 @@ impl Handle {
         Ok(Some(Page { leases: seen_at(leases, now), next, now }))
     }
 
-    /// A page of the leases that are asked for, at most `limit`.
+    /// Returns a page of the matching leases, at most `limit`.
     ///
     /// # Errors
     ///
@@ -177,9 +178,10 @@ impl Handle {
         Ok(Page { leases: leases.into_iter().map(record).collect(), next, now })
     }
 
-    /// What happened in the journal's entries from that version of that epoch on, oldest first, of
-    /// at most `limit` entries (1 at least); the first is of that very version. None where the
-    /// journal does not reach back that far, is of another history, or can't be read.
+    /// Returns the events of the journal's entries from that version of that epoch on, oldest
+    /// first, of at most `limit` entries (1 at least); the first entry has exactly that version.
+    /// None if the journal does not reach back that far, belongs to another history, or can't be
+    /// read.
     ///
     /// # Errors
     ///
@@ -211,13 +213,13 @@ impl Handle {
         Ok(entries.iter().map(published).collect())
     }
 
-    /// What came of a command about a lease that is no token's latest.
+    /// Outcome of a command for a lease that is not the latest of any token.
     pub(crate) async fn over(&self, id: LeaseId) -> Result<LeaseOutcome, Error> {
         Ok(match self.recorded(id).await? {
             Some(LeaseRecord { lease, evicted_by }) if lease.end.is_some() => {
                 LeaseOutcome::Over { lease, evicted_by }
             }
-            // One that runs started after the command was decided.
+            // A running one started after the command was decided.
             _ => LeaseOutcome::Unknown,
         })
     }
@@ -227,8 +229,9 @@ impl Handle {
         self.in_time("a lease was not read", reader.lease(id)).await
     }
 
-    /// The store's answer, within the bound that holds for every read. Returns once the readers' replica
-    /// has every batch that the answer may show, so that no later read shows an earlier state.
+    /// Returns the store's answer, within the time limit of reads. Returns once the readers'
+    /// replica has every batch that the answer may show, so that no later read shows an earlier
+    /// state.
     async fn in_time<T>(
         &self,
         what: &'static str,

@@ -9,19 +9,20 @@ use crate::Settings;
 use crate::keys::are_short;
 use crate::metrics::Metrics;
 
-/// The journal is pruned after so many batches.
+/// Batches between journal prunings.
 const BATCHES_BETWEEN_PRUNINGS: u32 = 256;
 
-/// How often to look for what is too old, and how soon again after some was found.
+/// Interval between checks for old rows, and the shorter one after some were found.
 const STEPS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(20));
 
-/// How long after a look for old keys there may be the next because one was refused.
+/// Minimum time between a check for old keys and the next, if a key was refused.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Commands wait while a step is taken, so after one there is a rest that many times as long.
+/// Commands wait during a step, so each step is followed by a rest: this factor times the step's
+/// duration.
 const REST: u32 = 10;
 
-/// Deletes what nobody needs any more, in small steps between batches.
+/// Deletes data that is no longer needed, in small steps between batches.
 pub(crate) struct Housekeeping {
     journal_max_age: Duration,
     journal_max_entries: i64,
@@ -30,11 +31,11 @@ pub(crate) struct Housekeeping {
     keys: u64,
     /// Batches since the journal was pruned.
     written: u32,
-    /// When to look for old keys, and for old leases.
+    /// When to check for old keys, and for old leases.
     keys_at: Instant,
     keys_looked_at: Instant,
     leases_at: Instant,
-    /// Up to which fence this round of looking for old leases has come.
+    /// Fence that this round of checks for old leases has reached.
     swept: Fence,
 }
 
@@ -58,12 +59,12 @@ impl Housekeeping {
         self.written += 1;
     }
 
-    /// Looks for keys to be forgotten soon, because there is no room for new ones.
+    /// Schedules an early check for old keys, because new ones have no space.
     pub fn forget_keys_soon(&mut self) {
         self.keys_at = self.keys_at.min(self.keys_looked_at + SOON);
     }
 
-    /// Whether there is something to do; `ahead` batches from now.
+    /// Whether a step is due; `ahead` batches from now.
     pub fn is_due(&self, ahead: u32) -> bool {
         let now = Instant::now();
         self.written + ahead >= BATCHES_BETWEEN_PRUNINGS
@@ -71,15 +72,15 @@ impl Housekeeping {
             || (self.retention.is_some() && self.leases_at <= now)
     }
 
-    /// How long until there is something to do, if no batch comes before.
+    /// Time until a step is due, if no batch comes before.
     pub fn until_due(&self) -> Duration {
         let leases_at = self.retention.map(|_| self.leases_at);
         let at = leases_at.into_iter().fold(self.keys_at, Instant::min);
         at.saturating_duration_since(Instant::now())
     }
 
-    /// Takes the steps that are due. Not within a batch. One that fails is taken again later: nobody
-    /// waits for it.
+    /// Takes the steps that are due. Not within a batch. A failed step is repeated later: no
+    /// request waits for it.
     pub async fn step(&mut self, store: &mut dyn Store, metrics: &Metrics, now: Timestamp) {
         if let Err(error) = self.try_step(store, metrics, now).await {
             warn!(error = &error as &dyn std::error::Error, "old entries could not be deleted");

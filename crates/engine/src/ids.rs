@@ -1,4 +1,4 @@
-//! The one place that makes the ids of leases, batches and servers.
+//! Ids of leases, batches and servers; the only module that makes them.
 
 use std::time::Duration;
 
@@ -6,25 +6,26 @@ use pool::LeaseId;
 use store::{BatchId, ServerId};
 use uuid::Uuid;
 
-/// An id for a new lease. Ids made later sort later, which keeps the store's index compact.
+/// Returns an id for a new lease. Later ids sort later, which keeps the store's index compact.
 #[expect(clippy::disallowed_methods, reason = "ids are made here")]
 pub(crate) fn lease() -> LeaseId {
     LeaseId(Uuid::now_v7())
 }
 
-/// An id for a new batch.
+/// Returns an id for a new batch.
 #[expect(clippy::disallowed_methods, reason = "ids are made here")]
 pub(crate) fn batch() -> BatchId {
     BatchId(Uuid::now_v7())
 }
 
-/// An id for this server, new at each start.
+/// Returns an id for this server, new at each start.
 #[expect(clippy::disallowed_methods, reason = "ids are made here")]
 pub(crate) fn server() -> ServerId {
     ServerId(Uuid::new_v4())
 }
 
-/// A share of `most` that differs from server to server, so that they don't all act at once.
+/// Returns a share of `most` that differs from server to server, so that they don't all act at
+/// once.
 pub(crate) fn jitter(server: ServerId, most: Duration) -> Duration {
     most.mul_f64(f64::from(server.0.as_fields().1) / f64::from(u16::MAX))
 }

@@ -5,7 +5,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 /// The batch that this server decides or commits at the moment. It may move or end a lease whose
-/// deadline passes before the batch is durable, so reads have to know when it was decided.
+/// deadline passes before the batch is durable, so reads need its decision time.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     decided_at: Mutex<Option<Timestamp>>,
@@ -14,8 +14,9 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    /// Begins a batch and returns its time, which is that of `time`. A read takes its own moment from
-    /// the same clock, then looks here: it sees this batch, or the batch is decided after its moment.
+    /// Begins a batch and returns its time, which is that of `time`. A read takes its own moment
+    /// from the same clock, then looks here: it sees this batch, or the batch is decided after its
+    /// moment.
     pub fn begin(&self, time: impl FnOnce() -> Timestamp) -> Timestamp {
         let mut decided_at = self.lock();
         let now = time();
@@ -23,8 +24,8 @@ impl InFlight {
         now
     }
 
-    /// Ends the batch: it is published, or certainly not durable. Called after it is published, so that
-    /// a read that sees no batch here finds it in the copy.
+    /// Ends the batch: it is published, or certainly not durable. Called after it is published, so
+    /// that a read that sees no batch here finds it in the copy.
     pub fn end(&self) {
         *self.lock() = None;
         self.changed.notify_waiters();
@@ -34,7 +35,7 @@ impl InFlight {
         *self.lock()
     }
 
-    /// Notes that the readers' replica has changed.
+    /// Records that the readers' replica has changed.
     pub fn published(&self) {
         self.changed.notify_waiters();
     }

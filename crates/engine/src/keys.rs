@@ -5,32 +5,32 @@ use pool::{IdempotencyKey, IdempotencyKeys, Timestamp, UserId};
 use store::{KeyUsage, Store};
 use tokio::time::Instant;
 
-/// How many keys a sample has at most. That is enough to tell a user who has a tenth of all from one who
-/// has an eighth; where there are no more keys, nothing is left to chance.
+/// Maximum number of keys in a sample. That is enough to distinguish a user with a tenth of all
+/// keys from one with an eighth; if no more keys exist than this, the sample is exact.
 const SAMPLE: u64 = 1_024;
 
-/// How long a sample is good for, and after which share of the limit in new keys.
+/// How long a sample is valid, and the share of the limit in new keys after which it is not.
 const GOOD_FOR: (Duration, u64) = (Duration::from_secs(10), 256);
 
-/// Whether keys are short: then old ones are forgotten early, and each user gets a share only.
+/// Whether keys are short: then old ones are forgotten early, and each user gets only a share.
 pub(crate) fn are_short(count: u64, most: u64) -> bool {
     count > most / 2
 }
 
-/// How many idempotency keys there may be, in all and of one user.
+/// Maximum number of idempotency keys, in all and of one user.
 pub(crate) struct KeyLimits {
     most: u64,
     most_of_user: u64,
-    /// The last sample.
+    /// The latest sample.
     sampled: Option<Sampled>,
-    /// Whether a key was refused although there are some that may be forgotten.
+    /// Whether a key was refused although some keys may be forgotten.
     pub overdue: bool,
 }
 
 struct Sampled {
     taken: Instant,
     usage: KeyUsage,
-    /// About how many keys each user has; none of those who have few.
+    /// Approximate number of keys of each user; users with few are omitted.
     of_users: HashMap<UserId, u64>,
 }
 
@@ -42,7 +42,7 @@ impl Sampled {
             *of_users.entry(*user).or_default() += 1;
         }
         for keys in of_users.values_mut() {
-            // Of both there are a billion at most.
+            // Both are at most a billion.
             *keys = *keys * usage.count / size;
         }
         Sampled { taken: Instant::now(), usage, of_users }
@@ -59,7 +59,7 @@ impl KeyLimits {
         KeyLimits { most, most_of_user, sampled: None, overdue: false }
     }
 
-    /// What is left for a batch with so many keys, while `count` are remembered.
+    /// Remaining keys for a batch with this number of new keys, while `count` are remembered.
     pub async fn room(
         &mut self,
         store: &mut dyn Store,
@@ -82,7 +82,7 @@ impl KeyLimits {
             self.sampled = Some(sampled);
         }
         if usize::try_from(left.room).is_ok_and(|room| room < keys) {
-            // Some may be refused, and are told when to try again.
+            // Some may be refused, with a time to retry.
             let usage = store.key_usage(0).await?;
             left.next_forgotten_in = next_forgotten_in(&usage, now);
             self.overdue = left.room == 0 && left.next_forgotten_in.is_zero();
@@ -91,8 +91,8 @@ impl KeyLimits {
     }
 }
 
-/// How long until a key is forgotten, as housekeeping does it: once it and its lease are over for long
-/// enough, and those before it were used long enough ago for it to get its turn.
+/// Time until housekeeping forgets a key: after it and its lease have been over for long enough,
+/// and the keys before it were used long enough ago for its turn to come.
 fn next_forgotten_in(usage: &KeyUsage, now: Timestamp) -> Duration {
     let least = IdempotencyKey::MIN_RETENTION;
     let mut turn = Timestamp::MIN;

@@ -1,9 +1,8 @@
-//! The pace of a pool: gathers commands into batches, takes each batch through the store and the
-//! rules, and answers once it is durable.
+//! Batching engine: collects commands, decides each batch by the rules, commits it through the
+//! store, and answers once it is durable.
 //!
-//! An [`Engine`] is run by one task; everybody else holds a [`Handle`]. Which token anyone gets is
-//! the `pool` crate's business and how it is remembered the `store`'s; neither HTTP nor SQL may
-//! enter here.
+//! One task runs an [`Engine`]; all others use a [`Handle`]. The `pool` crate chooses the token of
+//! a request, and the `store` crate persists it; HTTP and SQL must not enter here.
 
 mod bounds;
 mod decide;
@@ -40,32 +39,33 @@ pub use run::{Engine, Fatal, start};
 pub use spans::TARGET as SPANS;
 pub use store::{Cursor, LeaseRecord};
 
-/// What bounds an engine.
+/// Limits of an engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How many commands may wait; one more is answered [`Error::Busy`] at once.
+    /// Maximum number of waiting commands; further ones are answered [`Error::Busy`] at once.
     pub max_queued_requests: usize,
-    /// How many commands are decided together at most.
+    /// Maximum number of commands that are decided together.
     pub batch: usize,
-    /// How long a command or read waits for the database before it is answered
-    /// [`Error::NotDone`] or [`Error::OutcomeUnknown`].
+    /// How long a command or read waits for the database before it is answered [`Error::NotDone`]
+    /// or [`Error::OutcomeUnknown`].
     pub timeout: Duration,
     /// Whether to start although the clock is more than an hour behind the journal.
     pub allow_clock_behind: bool,
-    /// How old journal entries may get.
+    /// Maximum age of journal entries.
     pub journal_max_age: Duration,
-    /// How many journal entries are kept.
+    /// Maximum number of journal entries.
     pub journal_max_entries: u32,
     /// Maximum number of remembered idempotency keys; a new one above that is refused.
     pub keys: u64,
-    /// Maximum number of those that one user may have, while more than half of `keys` are remembered.
+    /// Maximum number of keys of one user, while more than half of `keys` are remembered.
     pub keys_of_user: u64,
-    /// How long ended leases stay in the history; for ever for `None`.
+    /// How long ended leases stay in the history; forever for `None`.
     pub retention: Option<Duration>,
 }
 
 impl Settings {
-    /// The usual [`Settings::keys_of_user`] where there may be so many keys: a tenth, and 100 at least.
+    /// Default of [`Settings::keys_of_user`] for this value of [`Settings::keys`]: a tenth, and 100
+    /// at least.
     #[must_use]
     pub const fn share_of(keys: u64) -> u64 {
         if keys / 10 > 100 { keys / 10 } else { 100 }

@@ -14,13 +14,13 @@ use crate::spans::{RequestTrace, TraceEnd};
 /// A command on its way to the engine.
 pub(crate) struct Request {
     pub command: Command,
-    /// When it was first given a place in the pool's queue.
+    /// When it was first added to the pool's queue.
     pub queued_since: Option<Timestamp>,
-    /// When it is to be answered although it waits; None where it is held as long as the wait lasts.
+    /// When it is answered although it still waits; None if it is held until the wait ends.
     pub answer_by: Option<Instant>,
-    /// None for what the engine asks of itself.
+    /// None for the engine's own commands.
     reply: Option<Reply>,
-    /// None where it is not traced.
+    /// None if it is not traced.
     pub trace: Option<RequestTrace>,
 }
 
@@ -29,11 +29,11 @@ struct Reply {
     progress: Arc<Progress>,
 }
 
-/// How far a request has come; shared by the engine and the one who waits.
+/// Progress of a request; shared by the engine and the waiting client.
 #[derive(Default)]
 struct Progress {
     stage: AtomicU8,
-    /// The ticket of its place in the pool's queue, if it ever had one.
+    /// Its ticket in the pool's queue, if it ever had one.
     ticket: Mutex<Option<LeaseId>>,
 }
 
@@ -43,31 +43,31 @@ impl Progress {
     }
 }
 
-/// What a client that is gone leaves behind.
+/// Resources left behind by a client that disconnected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Left {
-    /// A lease, or a place in the queue for it, that is of no use to anyone.
+    /// A lease, or a ticket for it, that no client can use.
     Lease(LeaseId),
-    /// A ticket with a key, for which it may ask again.
+    /// A ticket with a key, which the client may request again.
     Ticket(LeaseId),
 }
 
 impl Left {
-    /// What the client of this request leaves, which waits with that ticket.
+    /// The resource that the client of this request leaves, which waits with that ticket.
     pub fn of(ticket: LeaseId, request: &Request) -> Self {
         if request.is_kept() { Left::Ticket(ticket) } else { Left::Lease(ticket) }
     }
 }
 
-/// Where that is told: bounded by the requests that were under way, each of which tells it once at
-/// most.
+/// Channel for these reports: bounded by the requests that were in progress, each of which reports
+/// at most once.
 pub(crate) type Withdrawals = mpsc::UnboundedSender<Left>;
 
-// The stages of a request that somebody waits for. Every step is one atomic exchange, so that the
-// engine and the one who waits always agree on which of them came first.
+// Stages of a request from a client. Every step is one atomic exchange, so that the engine and the
+// waiting client always agree on which of them came first.
 const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
-/// It has a place in the pool's queue.
+/// The request is in the pool's queue.
 const QUEUED: u8 = 2;
 const GIVEN_UP: u8 = 3;
 
@@ -75,10 +75,10 @@ const GIVEN_UP: u8 = 3;
 pub(crate) struct Answer {
     pub receiver: oneshot::Receiver<Result<Delivery, Unanswered>>,
     progress: Arc<Progress>,
-    /// Whether its ticket is kept for the client, and where to tell that the client left. None where it
-    /// is no allocation.
+    /// Whether its ticket is kept for the client, and the channel that reports that the client
+    /// left. None if it is not an allocation.
     kept: Option<(bool, Withdrawals)>,
-    /// None where it is not traced.
+    /// None if it is not traced.
     trace_end: Option<TraceEnd>,
 }
 
@@ -88,8 +88,8 @@ impl Answer {
         self.progress.ticket().is_some()
     }
 
-    /// Stops waiting, and tells what is to be said of the command: that it will certainly not be
-    /// carried out, or that it may have been.
+    /// Stops waiting, and returns the error for the command: it will certainly not be carried out,
+    /// or it may have been.
     pub fn give_up(self) -> Error {
         match self.leave() {
             TAKEN => Error::OutcomeUnknown,
@@ -104,7 +104,7 @@ impl Answer {
             && let Some(ticket) = self.progress.ticket().filter(|_| stage == QUEUED)
         {
             let left = if *kept { Left::Ticket(ticket) } else { Left::Lease(ticket) };
-            // Without an engine the place lapses.
+            // Without an engine the ticket lapses.
             let _ = withdrawals.send(left);
         }
         stage
@@ -118,7 +118,7 @@ impl Drop for Answer {
 }
 
 impl Request {
-    /// A command that somebody waits for. An allocation with a key that waits is answered after `hold`.
+    /// A client's command. An allocation with a key that waits is answered after `hold`.
     pub fn new(
         command: Command,
         hold: Option<Duration>,
@@ -138,12 +138,12 @@ impl Request {
         (request, Answer { receiver, progress, kept, trace_end })
     }
 
-    /// A command whose outcome nobody waits for.
+    /// A command of the engine itself; no client waits for its outcome.
     pub fn unattended(command: Command) -> Self {
         Request { command, queued_since: None, answer_by: None, reply: None, trace: None }
     }
 
-    /// Whether it came from outside, so that somebody waits, or has waited, for its outcome.
+    /// Whether it came from outside: a client waits, or has waited, for its outcome.
     pub fn is_attended(&self) -> bool {
         self.reply.is_some()
     }
@@ -156,7 +156,7 @@ impl Request {
         }
     }
 
-    /// The key that it bears, if it allocates and bears one.
+    /// Its idempotency key, if it allocates and has one.
     pub fn key(&self) -> Option<UserKey> {
         match &self.command {
             Command::Allocate(allocation) => allocation.user_key(),
@@ -164,12 +164,12 @@ impl Request {
         }
     }
 
-    /// Whether it allocates with a key, so that a ticket outlasts it.
+    /// Whether it allocates with a key, so that its ticket outlasts the request.
     pub fn is_kept(&self) -> bool {
         matches!(&self.command, Command::Allocate(allocation) if allocation.key.is_some())
     }
 
-    /// What ends the wait of an allocation that is not to wait any longer.
+    /// Command that ends the wait of this allocation.
     pub fn leaves_queue(&self) -> Option<Command> {
         let lease_id = self.allocates()?;
         Some(if self.is_kept() {
@@ -179,7 +179,7 @@ impl Request {
         })
     }
 
-    /// Notes that it waits with that ticket, and until when: not longer than noted before.
+    /// Records that it waits with that ticket, and until when: never later than recorded before.
     pub fn wait(&mut self, waiting: &mut Waiting) {
         self.queued_since.get_or_insert(waiting.since);
         if let Command::Allocate(allocation) = &mut self.command {
@@ -188,15 +188,15 @@ impl Request {
         }
     }
 
-    /// Whether it is to be kept: somebody waits for its outcome, or nobody ever did.
+    /// Whether to keep it: a client waits for its outcome, or the command is the engine's own.
     pub fn is_wanted(&self) -> bool {
         self.reply.as_ref().is_none_or(|reply| {
             !reply.sender.is_closed() && reply.progress.stage.load(SeqCst) != GIVEN_UP
         })
     }
 
-    /// Marks the command as one that may be carried out from now on. False when nobody waits for
-    /// it any more: it must not be carried out.
+    /// Marks the command as one that may be carried out from now on. False if the client has
+    /// stopped waiting: it must not be carried out.
     pub fn take(&self) -> bool {
         self.reply.as_ref().is_none_or(|Reply { sender, .. }| {
             !sender.is_closed() && (self.step(WAITING, TAKEN) || self.step(QUEUED, TAKEN))
@@ -209,7 +209,7 @@ impl Request {
         self.step(TAKEN, WAITING);
     }
 
-    /// The command waits in the pool's queue. False when nobody waits for it any more.
+    /// The command waits in the pool's queue. False if the client has stopped waiting.
     pub fn queue(&mut self) -> bool {
         self.trace.iter().for_each(RequestTrace::queue);
         if let Some(reply) = &self.reply {
@@ -225,12 +225,12 @@ impl Request {
         self.reply.as_ref().is_some_and(|reply| exchange(reply).is_ok())
     }
 
-    /// Hands over the outcome, which was decided at `at`. A lease that can't be handed over is
+    /// Delivers the outcome, which was decided at `at`. A lease that can't be delivered is
     /// withdrawn.
     pub fn deliver(self, outcome: Outcome, at: Timestamp, withdrawals: &Withdrawals) {
         let kept = self.is_kept();
         if let Some(reply) = self.reply {
-            // With a key, a client that asks again gets the same lease.
+            // With a key, a client that repeats the request gets the same lease.
             let withdrawals = (!kept).then(|| withdrawals.clone());
             // A refused value is dropped by the channel, which withdraws it.
             drop(reply.sender.send(Ok(Delivery { outcome: Some(outcome), at, withdrawals })));
@@ -241,21 +241,21 @@ impl Request {
         self.leave_unanswered(Unanswered { error, cause: None });
     }
 
-    /// The database does not accept what it says, for this cause.
+    /// Rejects the request: the database does not accept its values, for this cause.
     pub fn refuse_for(self, cause: &(dyn Cause + 'static)) {
         self.leave_unanswered(Unanswered { error: Error::Refused, cause: Some(cause.to_string()) });
     }
 
     fn leave_unanswered(self, why: Unanswered) {
         if let Some(reply) = self.reply {
-            // What nobody receives tells itself.
+            // An error that no client receives logs itself when dropped.
             drop(reply.sender.send(Err(why)));
         }
     }
 }
 
-/// Why there is no outcome. It says in the log what belongs there when it is dropped: where somebody
-/// asked, that is in their task, whose lines bear the name of their request.
+/// Reason for a missing outcome. It is logged when dropped: for a client's request, that happens in
+/// the client's task, so the log lines have the request's id.
 #[derive(Debug)]
 pub(crate) struct Unanswered {
     error: Error,
@@ -277,12 +277,12 @@ impl Drop for Unanswered {
     }
 }
 
-/// An outcome on its way to the one who asked. If it is dropped before it was received, the lease
-/// it grants is withdrawn: nobody knows of it.
+/// An outcome on its way to the client. If it is dropped before it was received, the lease it
+/// grants is withdrawn: no client knows it.
 pub(crate) struct Delivery {
     outcome: Option<Outcome>,
     at: Timestamp,
-    /// None where nothing is to be withdrawn.
+    /// None if it grants no lease that would be withdrawn.
     withdrawals: Option<Withdrawals>,
 }
 
@@ -312,7 +312,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts what is logged.
+    /// Counts log lines.
     struct Lines(Arc<AtomicUsize>);
 
     impl Subscriber for Lines {
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn why_the_database_refused_is_logged_once_whoever_is_there_to_hear_it() {
+    fn the_cause_of_a_refusal_is_logged_once_with_or_without_a_client() {
         let lines = Arc::<AtomicUsize>::default();
         let _logging = tracing::subscriber::set_default(Lines(Arc::clone(&lines)));
         let (withdrawals, _) = mpsc::unbounded_channel();

@@ -1,6 +1,6 @@
-//! What is counted and measured, by the one who decides and writes: after a batch is durable, never
-//! for each command on its way. A server counts what it wrote itself, so that servers which share a
-//! database can be added up.
+//! Counters and measurements, updated by the writer after a batch is durable, never for each
+//! command on its way. A server counts what it wrote itself, so that servers which share a database
+//! can be added up.
 
 use std::cell::LazyCell;
 use std::fmt;
@@ -46,34 +46,35 @@ pub(crate) struct Metrics {
     commit: Histogram,
     pub reconnects: Counter,
     pub failures: Counter,
-    /// Batches whose fate was open for a while, by what it was: durable, lost, never known.
+    /// Batches whose outcome was unknown for a while, by the outcome: durable, lost, never known.
     settled: Vec<Counter>,
     /// By [`Mismatch`].
     mismatches: Vec<Counter>,
     families: [Family<Label, Counter>; 3],
-    /// How many requests the engine had taken in after its last turn that wait for the next.
+    /// Number of requests that the engine had taken in after its last turn and that wait for the
+    /// next.
     left: AtomicUsize,
     keys: KeyGauges,
 }
 
-/// Remembered idempotency keys as last counted, and how many there may be.
+/// Remembered idempotency keys at the last count, and their maximum.
 #[derive(Default)]
 struct KeyGauges {
     count: AtomicU64,
     most: AtomicU64,
-    /// Whether it was logged that they run short.
+    /// Whether a warning was logged that keys run short.
     warned: AtomicBool,
 }
 
-/// How the database and what is known of the pool turned out not to fit together. The database is
+/// Ways in which the database and the known state of the pool do not fit together. The database is
 /// not away then.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mismatch {
-    /// News did not fit the copy, which is loaded anew.
+    /// News did not fit the copy; the pool is loaded again.
     News,
-    /// The database refused a batch, for which the copy is loaded anew.
+    /// The database refused a batch; the pool is loaded again.
     Batch,
-    /// It refuses the ends of leases, also by a copy that was loaded anew.
+    /// The database refuses the ends of leases, also those of a copy that was loaded again.
     Ends,
 }
 
@@ -81,7 +82,7 @@ impl Metrics {
     pub fn new() -> Self {
         let families: [Family<Label, Counter>; 3] = Default::default();
         let reason = |reason: EndReason| {
-            // No lease here ends as imported, so nobody is to see that.
+            // No lease here ends as imported, so that label is not exported.
             let label = [("reason", reason.as_str())];
             let ends = (reason != EndReason::Imported).then(|| families[0].get_or_create(&label));
             ends.map(|ends| ends.clone()).unwrap_or_default()
@@ -108,8 +109,9 @@ impl Metrics {
         }
     }
 
-    /// Notes a batch that this server made durable; when the leases had started that ended in it, in
-    /// the order of its changes; and how late it was by `now` for those that had expired.
+    /// Counts a batch that this server made durable. `starts_of_ended` has the starts of
+    /// the leases that ended in it, in the order of its changes; `now` shows how late the batch was
+    /// for the expired ones.
     pub fn wrote(
         &self,
         entry: &Entry,
@@ -143,19 +145,19 @@ impl Metrics {
         self.commands.observe(float(commands));
     }
 
-    /// Notes how long it took from the commit's request until it was known to be durable.
+    /// Records the time from the commit's request until it was known to be durable.
     pub fn committed(&self, since: Instant) {
         self.commit.observe(since.elapsed().as_secs_f64());
     }
 
-    /// Notes how long a request was in the pool's queue, if it was and has a lease now.
+    /// Records how long a request was in the pool's queue, if it was and has a lease now.
     pub fn answered(&self, request: &Request, outcome: &Outcome, at: Timestamp) {
         if let (Some(since), Outcome::Allocated(_)) = (request.queued_since, outcome) {
             self.waited.observe(at.since(since).as_secs_f64());
         }
     }
 
-    /// Notes what became of a batch whose fate was open.
+    /// Records the outcome of a batch that was unknown for a while.
     pub fn settled(&self, durable: Option<bool>) {
         let fate = match durable {
             Some(true) => 0,
@@ -169,8 +171,8 @@ impl Metrics {
         self.left.store(requests, Relaxed);
     }
 
-    /// Notes how many idempotency keys are remembered, of how many. Logs once that they run short, and
-    /// again only after they were plenty.
+    /// Records the number of remembered idempotency keys, and their maximum. Logs once that keys
+    /// run short, and again only after they were plenty.
     pub fn keys(&self, count: u64, most: u64) {
         self.keys.count.store(count, Relaxed);
         self.keys.most.store(most, Relaxed);
@@ -223,8 +225,8 @@ impl Metrics {
 }
 
 impl Handle {
-    /// Registers the engine's counters, and gauges of the pool. The gauges read the server's copy of the
-    /// pool and never query the database.
+    /// Registers the engine's counters, and gauges of the pool. The gauges read the server's copy
+    /// of the pool and never query the database.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.shared.metrics.register(registry);
         registry.register_collector(Box::new(Gauges(self.clone())));
@@ -321,7 +323,7 @@ impl Show<'_, '_> {
         gauge.encode(self.0.encode_descriptor(name, &help, unit, gauge.metric_type())?)
     }
 
-    /// The write-ahead log that this server has to empty.
+    /// Write-ahead log, if this server has to empty one.
     fn log(&mut self, log: LogSize) -> fmt::Result {
         let help = "Size of SQLite's write-ahead log";
         self.gauge("write_ahead_log", help, Some(&Unit::Bytes), log.bytes)?;
@@ -334,7 +336,7 @@ impl Show<'_, '_> {
         failures.encode(self.0.encode_descriptor("checkpoint_failures", help, None, of)?)
     }
 
-    /// One for each setting of the database on which durability rests.
+    /// One for each database setting on which durability depends.
     fn durability(&mut self, settings: &[(&'static str, bool)]) -> fmt::Result {
         let help = "1 while a database setting allows that committed leases are lost in a crash or \
              failover, else 0 (shared). unlogged: a table of the pool is unlogged. \
@@ -385,7 +387,7 @@ mod tests {
         };
         assert!(!warned(799));
         assert!(warned(800));
-        // Not again while it goes up and down about there.
+        // No further warning while the count moves around the threshold.
         assert!(warned(750) && warned(900));
         assert!(!warned(699));
         assert!(warned(1_000));

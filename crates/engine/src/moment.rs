@@ -1,7 +1,7 @@
-//! The moment at which a read sees the pool.
+//! Moment at which a read sees the pool.
 //!
-//! A read shows the copy as it is at one moment between request and answer, with the deadlines that
-//! have passed by then applied. A batch in flight may have been decided before such a deadline, and
+//! A read shows the copy at one moment between request and response, with the deadlines that have
+//! passed by then applied. A batch in flight may have been decided before such a deadline, and
 //! renew that lease, or end it for another reason: then the read waits until the batch is settled.
 
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::Error;
 use crate::replica::Replica;
 use crate::shared::Shared;
 
-/// Pause before the batches of other servers are waited for again.
+/// Pause before the next wait for batches of other servers.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Which deadlines a read depends on. A smaller scope has to wait less often.
+/// Deadlines on which a read depends. A smaller scope has to wait less often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// None: the read asks for no lease's state.
+    /// No deadline: the read does not concern any lease's state.
     Timeless,
     /// The deadline of this lease.
     Lease(LeaseId),
@@ -51,7 +51,7 @@ impl Scope {
 }
 
 impl Shared {
-    /// Calls `look` with the copy and a moment between call and answer, such that every end by a
+    /// Calls `look` with the copy and a moment between call and return, such that every end by a
     /// deadline in that scope is final. Waits, within the timeout, for batches in flight.
     pub async fn read<T>(
         &self,
@@ -59,11 +59,11 @@ impl Shared {
         look: impl FnOnce(&Replica, Timestamp) -> T,
     ) -> Result<T, Error> {
         let give_up_at = Instant::now() + self.timeout;
-        // Taken once: a batch that begins after this is decided later, so that one wait is enough.
+        // Created once: a batch that begins after this is decided later, so one wait is enough.
         let moment = self.catch_up().await?;
         let (is_shared, mut waited) = (self.is_shared(), false);
         loop {
-            // Before all that it tells of.
+            // Subscribe before reading the state whose changes it reports.
             let changed = self.in_flight.changed();
             let alone = (!is_shared).then(|| self.in_flight.decided_at().unwrap_or(moment));
             let has_copy = {
@@ -83,8 +83,8 @@ impl Shared {
                     return Ok(());
                 }
                 if waited {
-                    // The pool's time is ahead of the database's clock. Then the engine has to write
-                    // the end of the lease before it is final for all servers.
+                    // The pool's time is ahead of the database's clock. Then the engine has to
+                    // write the end of the lease before it is final for all servers.
                     drop(timeout(PAUSE, changed).await);
                 }
                 self.settle_others().await.map(drop)
@@ -94,8 +94,8 @@ impl Shared {
         }
     }
 
-    /// Waits until the copy has every batch that an answer of the store may be based on: the database
-    /// shows a batch a little before it is published here.
+    /// Waits until the copy has every batch that an answer of the store may be based on: the
+    /// database shows a batch slightly before it is published here.
     pub async fn reach_store(&self) -> Result<(), Error> {
         let Some(version) = self.reader().await?.version_read() else { return Ok(()) };
         loop {

@@ -2,23 +2,22 @@ use pool::{Inconsistent, Pool, Timestamp};
 use store::{BatchId, EPOCH_GAP, Entry, Position, Snapshot};
 use uuid::Uuid;
 
-/// No place in any journal: whoever asks for news since here is given the whole pool.
+/// A position before every journal: a request for news since here returns the whole pool.
 pub(crate) const NOWHERE: Position = Position { epoch: 0, version: 0, batch: BatchId(Uuid::nil()) };
 
-/// The pool as it stood after one batch of the journal.
+/// The pool after one batch of the journal.
 #[derive(Clone, Debug)]
 pub(crate) struct Replica {
     pub position: Position,
     /// The pool's time of that batch.
     pub at: Timestamp,
-    /// Every batch that this copy lacks is decided at this moment or later: ends by deadlines up to it
-    /// are final. At least `at`.
+    /// Every batch that this copy lacks is decided at this moment or later: ends by deadlines up to
+    /// it are final. At least `at`.
     pub settled: Timestamp,
     pub pool: Pool,
 }
 
-/// Why a copy could not be brought forward. It is then of no more use: the whole pool has to be
-/// loaded.
+/// Why a copy could not be brought forward. It is then useless: the whole pool has to be loaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unfit {
     #[error("journal entry {1:?} does not follow {0:?}")]
@@ -34,7 +33,7 @@ impl From<Snapshot> for Replica {
 }
 
 impl Replica {
-    /// Brings the copy forward by one batch; passes over one it has already.
+    /// Brings the copy forward by one batch; skips a batch that it already has.
     pub fn advance(&mut self, entry: &Entry) -> Result<(), Unfit> {
         if entry.position.version <= self.position.version {
             return Ok(());
@@ -49,7 +48,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Takes on the entry's place, the pool having its changes already.
+    /// Sets the entry's position; the pool already has its changes.
     pub fn settle(&mut self, entry: &Entry) {
         self.pool.skip_fences(entry.fence.get() - self.pool.fence().get());
         self.position = entry.position;

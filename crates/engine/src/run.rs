@@ -21,20 +21,20 @@ use crate::shared::{Asker, Settler, Shared};
 use crate::writer::Writer;
 use crate::{Handle, Health, Settings, ids};
 
-/// Servers that share a database look after a deadline at slightly different times, so that one of
-/// them writes its expiry down and the others find that done.
+/// Servers that share a database check a deadline at slightly different times, so that one of them
+/// writes the expiry and the others find it written.
 const MOST_JITTER: Duration = Duration::from_millis(15);
 
-/// How long to wait before the database is tried again: at first, and at most.
+/// Pause before the database is tried again: the first, and the longest.
 pub(crate) const BACKOFF: (Duration, Duration) =
     (Duration::from_millis(50), Duration::from_secs(1));
 
-/// Why an engine stopped by itself: a sentence for the person who runs it.
+/// Why an engine stopped by itself: a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Fatal(pub(crate) String);
 
-/// The task that decides. It does nothing until [`Engine::run`].
+/// The deciding task. It does nothing until [`Engine::run`].
 pub struct Engine {
     database: Box<dyn Database>,
     wanted: Wanted,
@@ -46,8 +46,8 @@ pub struct Engine {
     withdrawals: (Withdrawals, mpsc::UnboundedReceiver<Left>),
 }
 
-/// Sets up an engine for the pool in `database`, and the handle to reach it by. Commands may be
-/// sent at once; they wait, within [`Settings::timeout`], until it runs.
+/// Creates an engine for the pool in `database`, and its handle. Commands may be sent at once; they
+/// wait, within [`Settings::timeout`], until it runs.
 #[must_use]
 pub fn start(database: Box<dyn Database>, wanted: Wanted, settings: Settings) -> (Handle, Engine) {
     let (shared, asker, settler) = Shared::new(settings.timeout, ids::server());
@@ -61,26 +61,26 @@ pub fn start(database: Box<dyn Database>, wanted: Wanted, settings: Settings) ->
 }
 
 impl Engine {
-    /// Opens the pool, waiting for the database where that is not up yet, and serves it until
-    /// `stop` is done; then answers what was already asked and returns.
+    /// Opens the pool, waiting for the database if it is not up yet, and serves the pool until
+    /// `stop` resolves; then answers the requests that it has and returns.
     ///
     /// # Errors
     ///
-    /// [`Fatal`] when the pool can't be served until a person does something: the database is newer
-    /// than this program or in use by another server, the pool is not the one wanted, the clock is
+    /// [`Fatal`] if the pool can't be served until an operator acts: the database is newer than
+    /// this program or in use by another server, the pool is not the expected one, the clock is
     /// wrong.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Fatal> {
-        // Also where it panics.
+        // On a panic, too.
         let _stopped = StoppedOnDrop(Arc::clone(&self.shared));
         self.serve(pin!(stop)).await
     }
 
-    /// As [`Engine::run`], on a thread of its own, so that no wave of requests keeps a batch waiting
-    /// for its turn. The receiver gets the result; it is closed without one if the thread panics.
+    /// As [`Engine::run`], on a thread of its own, so that no wave of requests delays a batch. The
+    /// receiver gets the result; it is closed without one if the thread panics.
     ///
     /// # Errors
     ///
-    /// When the system has no more threads.
+    /// If the system has no more threads.
     pub fn spawn(
         self,
         stop: impl Future<Output = ()> + Send + 'static,
@@ -88,7 +88,7 @@ impl Engine {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (ended, result) = oneshot::channel();
         let run = move || {
-            // Whoever waits for the result may have left.
+            // The receiver of the result may have been dropped.
             let _ = ended.send(runtime.block_on(self.run(stop)));
         };
         thread::Builder::new().name("engine".to_owned()).spawn(run)?;
@@ -111,7 +111,7 @@ impl Engine {
         check_clock(now, snapshot.at, settings.allow_clock_behind)?;
         shared.time.observe(now, snapshot.at);
         shared.open(Arc::clone(&reader), Replica::from(snapshot), durability);
-        // Housekeeping counts them again, and says what is wrong where that fails.
+        // Housekeeping counts them again, and reports a failure.
         let keys = store.key_usage(0).await.map_or(0, |usage| usage.count);
         shared.metrics.keys(keys, settings.keys);
         shared.set_health(Health::Ready);
@@ -174,7 +174,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Opens the pool; between attempts that are in vain, it tends what waits.
+/// Opens the pool; between failed attempts, it answers or drops waiting requests.
 async fn open(
     database: &dyn Database,
     wanted: Wanted,

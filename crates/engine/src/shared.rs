@@ -19,7 +19,7 @@ use crate::replica::{NOWHERE, Replica};
 use crate::time::{PoolTime, STILL};
 use crate::{Error, Health};
 
-/// What the engine and all handles share: the readers' replica of the pool, and how things stand.
+/// State that the engine and all handles share: the readers' replica of the pool, and the health.
 pub(crate) struct Shared {
     /// None until the pool was opened, and after a copy turned out unfit.
     copy: RwLock<Option<Replica>>,
@@ -28,12 +28,12 @@ pub(crate) struct Shared {
     reader: OnceLock<Arc<dyn Reader>>,
     durability: OnceLock<Durability>,
     pub high_water: HighWater,
-    /// How things stand, and since when.
+    /// Current health, and since when.
     health: watch::Sender<(Health, Instant)>,
     /// Since when the database could not be read, if the last attempt failed.
     unread_since: Mutex<Option<Instant>>,
     pub timeout: Duration,
-    /// This server, by a name that is new at each start.
+    /// Id of this server, new at each start.
     pub server: ServerId,
     pub metrics: Metrics,
     feed: broadcast::Sender<Arc<EventBatch>>,
@@ -47,16 +47,16 @@ pub(crate) struct Shared {
 /// How often the readers of the database are probed.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// A read that waits to be told the time, as soon as the copy is current.
+/// A read that waits for the time, which it gets as soon as the copy is current.
 type Question = oneshot::Sender<Timestamp>;
 
-/// How many reads may wait for one question to the database. One more is told [`Error::Busy`].
+/// Maximum number of reads that wait for one query. One more is answered [`Error::Busy`].
 const MOST_QUESTIONS: usize = 10_000;
 
-/// Pause after a wait for batches in flight that failed.
+/// Pause after a failed wait for batches in flight.
 const PAUSE_TO_SETTLE: Duration = Duration::from_millis(50);
 
-/// How many batches the feed of events may be behind.
+/// Number of batches that the feed of events keeps for slow receivers.
 const FEED: usize = 4_096;
 
 impl Shared {
@@ -86,7 +86,7 @@ impl Shared {
         (shared, asker, settler)
     }
 
-    /// Takes on the pool as it was opened.
+    /// Stores the opened pool.
     pub fn open(&self, reader: Arc<dyn Reader>, copy: Replica, durability: Durability) {
         self.high_water.note(&copy);
         *self.write() = Some(copy);
@@ -109,7 +109,7 @@ impl Shared {
         Observer::new(now, self.server, self.is_shared().then_some(copy.at))
     }
 
-    /// All that happens to leases from now on, batch by batch.
+    /// Subscribes to all lease events from now on, batch by batch.
     pub fn feed(&self) -> broadcast::Receiver<Arc<EventBatch>> {
         self.feed.subscribe()
     }
@@ -135,7 +135,7 @@ impl Shared {
             if health == Health::Ready {
                 *lock(&self.unread_since) = None;
             }
-            // The trouble began when writing failed first.
+            // The trouble began with the first failed write.
             if !(now.is_trouble() && health.is_trouble()) {
                 *since = Instant::now();
             }
@@ -144,8 +144,8 @@ impl Shared {
         });
     }
 
-    /// Notes that the database could not be written to, and lets the next news tell whether it can be
-    /// read.
+    /// Records that the database could not be written to; the next request for news shows whether
+    /// it can be read.
     pub fn writing_failed(&self) {
         if !self.is_shared() {
             self.set_health(Health::Blocked);
@@ -157,13 +157,14 @@ impl Shared {
         self.ask_for_news();
     }
 
-    /// Asks the database for news to learn whether it can be read; no read waits for the answer.
+    /// Requests news from the database to learn whether it can be read; no read waits for the
+    /// answer.
     fn ask_for_news(&self) {
-        // Without space in the channel, reads ask already.
+        // If the channel is full, reads are requesting news already.
         drop(self.questions.try_send(oneshot::channel().0));
     }
 
-    /// Notes whether the database could be read.
+    /// Records whether the database could be read.
     fn reading_ended(&self, well: bool) {
         let mut unread_since = lock(&self.unread_since);
         *unread_since = if well { None } else { unread_since.or(Some(Instant::now())) };
@@ -175,7 +176,7 @@ impl Shared {
         }
     }
 
-    /// The answer to a command, where waiting for the database has failed for long.
+    /// Error for a command, if waiting for the database has failed for long.
     pub fn hopeless(&self) -> Option<Error> {
         let (health, since) = *self.health.borrow();
         match health {
@@ -185,8 +186,7 @@ impl Shared {
         }
     }
 
-    /// The answer to a read, where reading the database has failed for long. That it can't be written to
-    /// is no reason.
+    /// Error for a read, if reading the database has failed for long. Failed writes don't count.
     fn hopeless_to_read(&self) -> Option<Error> {
         let (health, since) = *self.health.borrow();
         match health {
@@ -196,7 +196,7 @@ impl Shared {
                 let unread_since = *lock(&self.unread_since);
                 let error = unread_since.and_then(|since| self.after_patience(since));
                 if error.is_some() {
-                    // Reads that are refused ask nothing, so this finds out when reading works again.
+                    // Refused reads send no query, so this finds out when reading works again.
                     self.ask_for_news();
                 }
                 error
@@ -208,7 +208,7 @@ impl Shared {
         (since.elapsed() > self.timeout).then_some(Error::not_done())
     }
 
-    /// The copy as it is, without asking whether it is current.
+    /// The current copy, without checking whether it is up to date.
     pub fn copy(&self) -> RwLockReadGuard<'_, Option<Replica>> {
         self.copy.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -217,7 +217,7 @@ impl Shared {
         self.copy.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The side of the store that reads, once the pool was opened.
+    /// Reading side of the store, once the pool was opened.
     pub async fn reader(&self) -> Result<&Arc<dyn Reader>, Error> {
         if self.reader.get().is_none() {
             let mut health = self.health.subscribe();
@@ -227,7 +227,7 @@ impl Shared {
         self.reader.get().ok_or_else(Error::not_done)
     }
 
-    /// Makes the copy current and tells the pool's time of that moment.
+    /// Makes the copy current and returns the pool's time of that moment.
     pub async fn catch_up(&self) -> Result<Timestamp, Error> {
         let reader = self.reader().await?;
         if let Some(clock) = reader.now() {
@@ -240,7 +240,8 @@ impl Shared {
         answer.unwrap_or_else(|_| Err(Error::not_done()))
     }
 
-    /// Waits until no batch that any server has decided by now is in flight, and the copy has them all.
+    /// Waits until no batch that any server has decided by now is in flight, and the copy has them
+    /// all.
     pub async fn settle_others(&self) -> Result<Timestamp, Error> {
         ask(&self.settlements).await
     }
@@ -279,30 +280,30 @@ impl Shared {
         }
     }
 
-    /// The size of the database's write-ahead log, where this server has to empty one.
+    /// Size of the database's write-ahead log, if this server has to empty one.
     pub fn log_size(&self) -> Option<LogSize> {
         self.reader.get().and_then(|reader| reader.log_size())
     }
 
-    /// The pool's time by the latest that is known of it, without asking anyone.
+    /// The latest known value of the pool's time, without a query.
     pub fn estimate(&self) -> Timestamp {
         let clock = self.reader.get().and_then(|reader| reader.now());
         clock.map_or_else(|| self.time.estimate(), |clock| self.time.observe(clock, Timestamp::MIN))
     }
 
-    /// Drops the readers' replica, which has turned out not to be the pool that is in the database. Reads
-    /// wait for the writer to load it anew.
+    /// Drops the readers' replica, which differs from the pool in the database. Reads wait until
+    /// the writer has loaded it again.
     pub fn forget(&self) {
         *self.write() = None;
     }
 
-    /// Where the readers' replica is.
+    /// Position of the readers' replica.
     pub fn position(&self) -> Position {
         self.copy().as_ref().map_or(NOWHERE, |copy| copy.position)
     }
 
-    /// Brings the readers' replica forward by what was found to be missing since `known`, and by
-    /// `own`, which this server just made durable. Whoever comes second finds that done.
+    /// Brings the readers' replica forward by the news since `known`, and by `own`, which this
+    /// server just made durable. Of two concurrent calls, the second finds the work done.
     pub fn publish(&self, known: &Position, news: News, own: Option<&Entry>) {
         let mut copy = self.write();
         self.take_news(&mut copy, known, news);
@@ -314,7 +315,8 @@ impl Shared {
         self.in_flight.published();
     }
 
-    /// As [`Shared::publish`], for news with which the copy lacks no batch decided before `settled`.
+    /// As [`Shared::publish`], for news after which the copy lacks no batch decided before
+    /// `settled`.
     fn publish_settled(&self, known: &Position, news: News, settled: Timestamp) {
         let mut copy = self.write();
         self.take_news(&mut copy, known, news);
@@ -364,7 +366,7 @@ impl Shared {
 
     /// In the order of the journal, since the copy is held meanwhile.
     fn announce(&self, published: EventBatch) {
-        // That nobody listens is no error.
+        // A feed without receivers is fine.
         let _ = self.feed.send(Arc::new(published));
     }
 }
@@ -382,12 +384,12 @@ async fn ask(questions: &mpsc::Sender<Question>) -> Result<Timestamp, Error> {
     answer.await.map_err(|_| Error::not_done())
 }
 
-/// Asks the database for news on behalf of all reads that wait. A read joins only a question that
+/// Requests news from the database on behalf of all waiting reads. A read joins only a query that
 /// has not been sent yet, so that its answer is no older than the read.
 pub(crate) struct Asker {
     shared: Arc<Shared>,
     questions: mpsc::Receiver<Question>,
-    /// The time that was told last.
+    /// The latest time that was returned.
     told: Timestamp,
 }
 
@@ -409,7 +411,7 @@ impl Asker {
                     let now = self.moment(clock, journal);
                     self.shared.reading_ended(true);
                     for question in waiting.drain(..) {
-                        // Whoever left needs no answer.
+                        // A dropped read needs no answer.
                         let _ = question.send(now);
                     }
                 }
@@ -426,9 +428,9 @@ impl Asker {
             }
         }
     }
-    /// The moment of reads that are told the time now: the database's clock, where that runs forward. The
-    /// pool's time may be ahead of it by what the engine has observed meanwhile, and batches that these
-    /// news lack may have been decided in between.
+    /// Moment for the reads that are answered now: the database's clock, if that runs forward. The
+    /// pool's time may be ahead of it because of later observations by the engine, and batches that
+    /// these news lack may have been decided in between.
     fn moment(&mut self, clock: Timestamp, journal: Timestamp) -> Timestamp {
         let observed = self.shared.time.observe(clock, journal);
         let is_behind = clock.after(STILL) < self.told.max(journal);
@@ -438,7 +440,7 @@ impl Asker {
 }
 
 /// Waits for the batches in flight on behalf of all reads that a deadline keeps waiting. As with
-/// [`Asker`], a read joins only what has not begun yet.
+/// [`Asker`], a read joins only a wait that has not begun yet.
 pub(crate) struct Settler {
     shared: Arc<Shared>,
     questions: mpsc::Receiver<Question>,

@@ -1,8 +1,8 @@
-//! Where requests are traced: the way of each through the engine, and the batch that served it.
+//! Tracing of requests: the path of each through the engine, and the batch that served it.
 //!
-//! A batch serves many requests, so it belongs to none of their traces and has one of its own; spans
-//! of both are linked. All spans have one target, by which a log can leave them out. Where nobody
-//! wants that target, each of these functions costs a look at a static.
+//! A batch serves many requests, so it belongs to none of their traces and has one of its own;
+//! spans of both are linked. All spans have one target, so a log can exclude them. If no subscriber
+//! enables that target, each of these functions only reads a static.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,24 +17,24 @@ use crate::mailbox::Request;
 /// The target of all spans, here and in the server.
 pub const TARGET: &str = "trace";
 
-/// The way of one request. It ends when this is dropped, or when whoever asked leaves.
+/// Trace of one request. It ends when this is dropped, or when the client disconnects.
 pub(crate) struct RequestTrace(Arc<Open>);
 
-/// None once the way has ended.
+/// None once the trace has ended.
 type Open = Mutex<Option<Stages>>;
 
-/// Where whoever asked can end the way.
+/// Handle with which the waiting side can end the trace.
 pub(crate) struct TraceEnd(Weak<Open>);
 
 struct Stages {
     request: Span,
-    /// Where it is: in the mailbox, in a batch, in the pool's queue.
+    /// Current stage: in the mailbox, in a batch, in the pool's queue.
     stage: Span,
     in_batch: bool,
 }
 
 impl RequestTrace {
-    /// For the request in whose span this is called. None where it has none.
+    /// Starts the trace of the request whose span is current. None without a current span.
     pub fn begin() -> Option<RequestTrace> {
         if !span_enabled!(target: TARGET, Level::INFO) {
             return None;
@@ -60,7 +60,7 @@ impl RequestTrace {
         }
     }
 
-    /// It waits for the next batch.
+    /// The request waits for the next batch.
     pub fn put_back(&self) {
         self.with(|stages| {
             if stages.in_batch {
@@ -69,7 +69,7 @@ impl RequestTrace {
         });
     }
 
-    /// It waits in the pool's queue.
+    /// The request waits in the pool's queue.
     pub fn queue(&self) {
         let queue = |request: &Span| info_span!(target: TARGET, parent: request, "queue");
         self.with(|stages| stages.enter(queue));
@@ -77,8 +77,8 @@ impl RequestTrace {
 }
 
 impl TraceEnd {
-    /// Ends the spans of a request whose answer nobody waits for any more, however long the engine
-    /// keeps it.
+    /// Ends the spans of a request whose client no longer waits for the response, however long the
+    /// engine keeps the request.
     pub fn leave(&self) {
         let Some(open) = self.0.upgrade() else { return };
         drop(lock(&open).take());
@@ -94,7 +94,7 @@ impl Stages {
         self.enter(|request| info_span!(target: TARGET, parent: request, "mailbox"));
     }
 
-    /// Ends the stage before the next one begins.
+    /// Ends the current stage before the next one begins.
     fn enter(&mut self, stage: impl FnOnce(&Span) -> Span) {
         self.stage = Span::none();
         self.stage = stage(&self.request);
@@ -109,8 +109,8 @@ impl Stages {
     }
 }
 
-/// The span of a batch that is to decide the first `limit` of these; none where none of them is
-/// traced.
+/// Span of a batch that will decide the first `limit` of these requests; none if no request among
+/// them is traced.
 pub(crate) fn batch(waiting: &VecDeque<Request>, limit: usize) -> Span {
     if !span_enabled!(target: TARGET, Level::INFO) {
         return Span::none();
@@ -133,20 +133,20 @@ fn new_batch() -> Span {
     )
 }
 
-/// Notes what the batch is called in the journal.
+/// Records the batch's id in the journal.
 pub(crate) fn name(batch: &Span, position: &Position) {
     batch.record("batch.id", display(position.batch.0));
     batch.record("batch.version", position.version);
 }
 
-/// Does a step of a batch within a span of its own: `begin` waits for the pool's lock, and for what
-/// other servers did; `settle` looks for what became of an earlier batch; `decide`; `commit`.
+/// Runs a step of a batch in a span of its own: `begin` waits for the pool's lock and reads what
+/// other servers wrote; `settle` looks up the outcome of an earlier batch; `decide`; `commit`.
 pub(crate) async fn step<T>(
     batch: &Span,
     name: &'static str,
     work: impl Future<Output = Result<T, store::Error>>,
 ) -> Result<T, store::Error> {
-    // With a parent that is none it would be a trace of its own.
+    // With an empty parent it would be a trace of its own.
     if batch.is_none() {
         return work.await;
     }
@@ -172,14 +172,14 @@ pub(crate) async fn step<T>(
     done
 }
 
-/// Notes that what the span is about came to nothing.
+/// Records that the operation of the span failed.
 pub(crate) fn failed(span: &Span, kind: &'static str) {
     span.record("otel.status_code", "ERROR");
     span.record("error.type", kind);
 }
 
-/// Links the batch and the requests that were decided in it. One that decides traced requests of the
-/// pool's queue only has no span until here.
+/// Links the batch and the requests that were decided in it. A batch whose only traced requests
+/// come from the queue has no span until here.
 pub(crate) fn decided(batch: &mut Span, decided: &Decided) {
     let mut ways =
         decided.outcomes.iter().filter_map(|(request, _)| request.trace.as_ref()).peekable();

@@ -11,26 +11,27 @@ use crate::bounds::Bounds;
 /// A clock this far behind the journal is reported.
 const WORTH_A_WORD: Duration = Duration::from_secs(1);
 
-/// While the clock is behind by no more than this, the pool's time stands still instead of running on. A
-/// batch that was begun ahead is decided that much ahead of the clock at most.
+/// While the clock is behind by at most this, the pool's time stands still instead of running on. A
+/// batch that was begun ahead is decided at most this far ahead of the clock.
 pub(crate) const STILL: Duration = Duration::from_millis(10);
 
-/// The pool's time: the database's clock, as long as that runs forward. Where it is behind the
-/// journal or behind itself, the pool's time runs on by the monotonic clock until it is caught up
-/// with, so that no lease lives longer for it and none starts before the one before it ended.
+/// The pool's time: the database's clock, as long as that runs forward. If the clock is behind the
+/// journal or its own earlier readings, the pool's time continues by the monotonic clock until the
+/// database's clock has caught up, so that no lease lives longer because of it and none starts
+/// before the previous one ended.
 #[derive(Debug)]
 pub(crate) struct PoolTime(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
     bounds: Bounds,
-    /// The latest moment known to have been reached, and when that was.
+    /// Latest moment known to have been reached, and when that was.
     latest: Timestamp,
     seen: Instant,
-    /// Set while the clock is behind: from which moment on, and since when, time runs by the
-    /// monotonic clock.
+    /// Set while the clock is behind: the moment from which, and the uptime since which, time
+    /// follows the monotonic clock.
     running_on: Option<(Timestamp, Instant)>,
-    /// How far the clock was behind when it was last looked at.
+    /// How far the clock was behind at its last reading.
     behind: Duration,
 }
 
@@ -52,7 +53,7 @@ impl PoolTime {
         if let Some((from, since)) = state.running_on {
             let ran = from.after(since.elapsed());
             if state.latest > ran {
-                // Another server was ahead: time runs on from there.
+                // Another server was ahead: time continues from there.
                 state.running_on = Some((state.latest, Instant::now()));
             }
             state.latest = state.latest.max(ran);
@@ -71,35 +72,35 @@ impl PoolTime {
         state.latest
     }
 
-    /// Takes note of a reading of the database's clock, and between which moments it happened.
+    /// Records a reading of the database's clock, and the moments between which it happened.
     pub fn note(&self, clock: Timestamp, asked: Uptime, answered: Uptime) {
         self.state().bounds.note(clock, asked, answered);
     }
 
-    /// Takes note of a reading for which nothing else was asked of the database.
+    /// Records a reading that was the only request to the database.
     pub fn note_round_trip(&self, clock: Timestamp, asked: Uptime, answered: Uptime) {
         self.state().bounds.note_round_trip(clock, asked, answered);
     }
 
-    /// Forgets how the database's clock goes: another machine's may take its place.
+    /// Forgets the bounds of the database's clock: it may be another machine's from now on.
     pub fn forget_clock(&self) {
         self.state().bounds.forget();
     }
 
-    /// A time that the database's clock shows now at the latest, at most slightly ahead of it. None
-    /// where the clock has to be read for that.
+    /// Time that the database's clock shows now at the latest, at most slightly ahead of it. None
+    /// if the clock has to be read for that.
     pub fn clock_at_latest(&self) -> Option<Timestamp> {
         self.state().bounds.latest(Uptime::now())
     }
 
-    /// Returns when the database's clock has reached `at`, when a batch was decided: its commands must
-    /// not be answered before. Nearly always that is so already, since a commit takes longer than
+    /// Returns when the database's clock has reached `at`, when a batch was decided: its commands
+    /// must not be answered before. Nearly always it has already, since a commit takes longer than
     /// reading the clock.
     pub async fn reached(&self, at: Timestamp) {
         let wait = {
             let state = self.state();
             let behind = state.running_on.is_some();
-            // A pool's time that runs on by itself is not the clock's.
+            // While the pool's time continues by itself, it differs from the clock.
             if behind { Duration::ZERO } else { state.bounds.until(at, Uptime::now()).min(STILL) }
         };
         if !wait.is_zero() {
@@ -107,12 +108,12 @@ impl PoolTime {
         }
     }
 
-    /// How far the clock was behind when it was last looked at.
+    /// How far the clock was behind at its last reading.
     pub fn behind(&self) -> Duration {
         self.state().behind
     }
 
-    /// About what [`PoolTime::observe`] would say now, for those who only plan their sleep.
+    /// Approximate result of [`PoolTime::observe`] now, sufficient for planning a sleep.
     pub fn estimate(&self) -> Timestamp {
         let state = self.state();
         state.latest.after(state.seen.elapsed())

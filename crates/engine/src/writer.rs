@@ -16,7 +16,7 @@ use crate::replica::{NOWHERE, Replica, Unfit, next};
 use crate::shared::Shared;
 use crate::{Error, ids, spans};
 
-/// The side of the engine that writes: takes what waits through store and rules, a batch at a time.
+/// Writing side of the engine: takes waiting commands through rules and store, a batch at a time.
 #[expect(clippy::struct_excessive_bools, reason = "each tells the next attempt of one more thing")]
 pub(crate) struct Writer {
     pub shared: Arc<Shared>,
@@ -24,32 +24,32 @@ pub(crate) struct Writer {
     pub notifier: Notifier,
     pub withdrawals: Withdrawals,
     pub key_limits: KeyLimits,
-    /// The requests that wait in the pool's queue.
+    /// Requests that wait in the pool's queue.
     pub held: Held,
-    /// The copy that batches are decided on. None after something went wrong: it then begins again
-    /// from the readers' replica, which holds nothing that is not durable.
+    /// The copy that batches are decided on. None after a failure: the next attempt starts again
+    /// from the readers' replica, which has only durable batches.
     pub copy: Option<Replica>,
-    /// Whether the pool was loaded whole since a batch last became durable. What is refused then is
-    /// refused for its own sake, and not because the copy is wrong.
+    /// Whether the pool was loaded whole since a batch last became durable. A batch that is refused
+    /// then has a fault of its own; the copy is not wrong.
     pub loaded_anew: bool,
     /// Whether the lock was given up last time because the pool had to be loaded whole.
     pub gave_way: bool,
-    /// How many of the next commands are decided alone, because the database refused a batch that
-    /// had one of them.
+    /// Number of next commands that are decided alone, because the database refused a batch with
+    /// one of them.
     pub alone: usize,
     /// Whether the next batch was begun together with the last commit. An attempt has to follow
     /// without delay then, since other servers wait for the lock.
     pub begun: bool,
-    /// A batch whose fate is not known yet.
+    /// A batch whose outcome is not known yet.
     pub unsettled: Option<Unsettled>,
-    /// Whether the last batch could not be written, and none since. Then one is written even if it
-    /// changes nothing, to find out whether that can be done again: a full disk can still be read.
+    /// Whether the last batch could not be written, and none since. Then a batch is written even if
+    /// it changes nothing, to test whether writing works again: a full disk can still be read.
     pub unwritten: bool,
-    /// The span of the batch that is being attempted; none where nobody traces it.
+    /// Span of the batch that is being attempted; none if it is not traced.
     pub span: Span,
 }
 
-/// A batch that was sent to the database, with no word since on whether it became durable.
+/// A batch that was sent to the database, without a reply on whether it became durable.
 pub(crate) struct Unsettled {
     entry: Entry,
     /// Starts of the leases that ended.
@@ -61,7 +61,7 @@ pub(crate) struct Unsettled {
 struct Attempt {
     /// The replica with the changes of the batch.
     copy: Replica,
-    /// The position from which `news` were asked, for publishing them with the batch.
+    /// The position after which `news` were requested, for publishing them with the batch.
     known: Position,
     news: News,
     position: Position,
@@ -71,18 +71,19 @@ struct Attempt {
     then_begin: bool,
 }
 
-/// How far the copy may be behind the readers' before it is made from that anew. Further behind, the
-/// database would hand out the whole pool.
+/// Maximum number of batches by which the copy may be behind the readers' replica; further behind,
+/// it is replaced by that one, since the database would return the whole pool.
 const MOST_BEHIND: i64 = 500;
 
-/// How an attempt ended that did not end well.
+/// Why an attempt failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The database is away. What waits, waits on.
+    /// The database is away. All requests continue to wait.
     Away,
-    /// The database can be used, but what is known of the pool does not fit it. What waits, waits on.
+    /// The database can be used, but the state of the pool does not fit it. All requests continue
+    /// to wait.
     Mismatch(Mismatch),
-    /// Trying again is of no use; a person has to do what the sentence says.
+    /// Retries are pointless; an operator has to act on the sentence.
     Operator(String),
 }
 
@@ -101,9 +102,9 @@ impl From<store::Error> for Failure {
 impl Writer {
     /// Decides up to `limit` of the commands in `waiting` and makes the batch durable, together
     /// with the ends of leases that are past their deadline. Commands that certainly were not
-    /// carried out are left in `waiting`, in their order. Where several were decided, more are to be
-    /// expected: if `may_begin`, the next batch is then begun at once. Returns whether anything was
-    /// written.
+    /// carried out are left in `waiting`, in their order. After a batch of several commands, more
+    /// are expected: if `may_begin`, the next batch is then begun at once. Returns whether a batch
+    /// was written.
     pub async fn attempt(
         &mut self,
         waiting: &mut VecDeque<Request>,
@@ -124,10 +125,10 @@ impl Writer {
         may_begin: bool,
     ) -> Result<bool, Failure> {
         self.begun = false;
-        // Every command that waits was sent before.
+        // Every waiting command was sent before.
         let taken = Uptime::now();
         if self.has_to_load() {
-            // It did not fit; neither may this one.
+            // The copy did not fit the news; this one may not fit either.
             self.copy = None;
         }
         let newest = self.shared.position();
@@ -154,8 +155,8 @@ impl Writer {
         if let News::Whole(_) = news
             && !std::mem::replace(&mut self.gave_way, true)
         {
-            // Loading it took long, and the lock was held meanwhile: others first. But not again and
-            // again: what they write may be what this server can't read.
+            // Loading it took long, and the lock was held meanwhile: others first. But not
+            // repeatedly: their batches may be the ones that this server can't read.
             self.store.abandon().await;
             self.shared.publish(&known, news, None);
             self.copy = Some(copy);
@@ -189,7 +190,7 @@ impl Writer {
         let then_begin = may_begin && decided.outcomes.len() > 1;
         let attempt = Attempt { copy, known, news, position, at: now, decided, then_begin };
         let write = self.write(attempt, waiting);
-        // It may have no span until now.
+        // The batch may have no span until now.
         let written = write.instrument(span).await?;
         if gap.is_some() && written {
             self.epoch_began();
@@ -197,9 +198,10 @@ impl Writer {
         Ok(written)
     }
 
-    /// The database's clock for a batch that was begun ahead, with the last commit: its clock was read
-    /// before some of its commands were sent, and no decision may be earlier than its command. Without a
-    /// question where enough is known of the clock; the answers may have to wait until it gets there.
+    /// Returns the database's clock for a batch that was begun ahead, with the last commit: its
+    /// clock was read before some of its commands were sent, and no decision may be earlier than
+    /// its command. If the bounds of the clock are narrow enough, no query is needed; the responses
+    /// may have to wait until the clock reaches that time.
     async fn clock_by_now(&mut self) -> Result<Timestamp, Failure> {
         if let Some(latest) = self.shared.time.clock_at_latest() {
             return Ok(latest);
@@ -262,12 +264,12 @@ impl Writer {
         }
     }
 
-    /// Whether readers are without a copy until an attempt loads the pool.
+    /// Whether readers have no copy until an attempt loads the pool.
     pub fn has_to_load(&self) -> bool {
         self.shared.copy().is_none()
     }
 
-    /// The readers' replica; or, where that has turned out unfit, the whole pool.
+    /// The readers' replica; or the whole pool, if the replica was unfit.
     async fn start_again(&mut self) -> Result<Replica, Failure> {
         if let Some(copy) = self.shared.copy().as_ref() {
             return Ok(copy.clone());
@@ -283,8 +285,8 @@ impl Writer {
         Ok(Replica::from(*snapshot))
     }
 
-    /// Finds out whether a batch became durable, now that the lock shows that nothing of it is
-    /// still under way, and answers those who wait or lets them wait on.
+    /// Finds out whether a batch became durable. The lock shows that no part of the batch is still
+    /// in progress. Answers its requests, or puts them back to wait.
     async fn settle(
         &mut self,
         Unsettled { entry, ended, outcomes }: Unsettled,
@@ -305,7 +307,7 @@ impl Writer {
         info!(?durable, %batch, "what can be known of the commit's outcome is known now");
         self.shared.metrics.settled(durable);
         if durable == Some(true) {
-            // It may or may not have been among the news; it is passed over where it was.
+            // The news may have included it; then it is skipped.
             let fits = copy.advance(&entry);
             self.count(&entry, &ended, outcomes.len());
             self.shared.publish(known, news, Some(&entry));
@@ -320,7 +322,7 @@ impl Writer {
         self.copy = Some(copy);
         let mut requests: Vec<Request> = outcomes.into_iter().map(|(request, _)| request).collect();
         if durable.is_none() {
-            // What the engine asks of itself may be done twice.
+            // The engine's own commands may be repeated.
             let attended = requests.extract_if(.., |request| request.is_attended());
             attended.for_each(|request| request.refuse(Error::OutcomeUnknown));
         }
@@ -329,8 +331,8 @@ impl Writer {
     }
 
     /// The database refused the data of a batch. Its commands are decided again one at a time, so
-    /// that only the guilty one fails; and on a pool loaded anew, in case it is the copy that is
-    /// wrong, because somebody changed the tables by hand.
+    /// that only the guilty one fails; and on a pool that was loaded again, in case the copy is
+    /// wrong because the tables were changed by hand.
     fn refused(
         &mut self,
         decided: Vec<(Request, Outcome)>,
@@ -356,7 +358,7 @@ impl Writer {
         }
         self.alone = self.alone.saturating_sub(1);
         for (request, _) in decided {
-            // It may have a place in the queue.
+            // It may be in the queue.
             waiting.extend(request.leaves_queue().map(Request::unattended));
             request.refuse_for(cause);
         }
@@ -387,7 +389,7 @@ impl Writer {
         self.copy = Some(copy);
     }
 
-    /// Keeps a request aside whose allocation waits, or answers it with its place.
+    /// Holds a request whose allocation waits, or answers it with its position in the queue.
     fn hold(&mut self, mut request: Request, mut waiting: Waiting, at: Timestamp) {
         request.wait(&mut waiting);
         if request.answer_by.is_some_and(|at| at <= Instant::now()) {
@@ -414,7 +416,7 @@ fn take(copy: &mut Replica, news: &News) -> Result<(), Unfit> {
     }
 }
 
-/// Puts requests that were not carried out back before those that wait, in their order.
+/// Puts requests that were not carried out back in front of the waiting ones, in their order.
 pub(crate) fn put_back<I>(waiting: &mut VecDeque<Request>, requests: I)
 where
     I: IntoIterator<Item = Request, IntoIter: DoubleEndedIterator>,

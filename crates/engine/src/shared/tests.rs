@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 
-/// Readers that answer a probe or not, and are asked nothing else.
+/// Readers that answer a probe, or fail it. Tests call nothing else.
 struct Probed(Arc<AtomicBool>);
 
 #[async_trait]

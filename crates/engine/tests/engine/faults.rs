@@ -1,4 +1,4 @@
-//! What goes wrong in earnest: lost connections, full disks, clocks that jump, several servers.
+//! Real failures: lost connections, full disks, clocks that jump, several servers.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use testbed::{Cluster, Stop, eventually, on_both};
 const LONG: Duration = Duration::from_mins(2);
 
 #[on_both]
-async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(db: TestDb) {
+async fn a_commit_whose_reply_was_lost_is_answered_by_the_journal(db: TestDb) {
     let plan = crate::faulty::Plan::default();
     let database = FaultyDatabase::new(db.database(), &plan);
     let engine = db.start_with(Box::new(database), 10, LONG, Settings::default()).await;
@@ -50,7 +50,7 @@ async fn a_commit_whose_word_was_lost_is_answered_by_the_journal(db: TestDb) {
     db.audit().await;
 }
 
-/// It can be read, as where the disk is full, and nobody waits for a write any more.
+/// The database can be read, as when the disk is full, and no client waits for a write any more.
 #[on_both]
 async fn a_database_that_takes_no_writes_is_away_until_it_does(db: TestDb) {
     let plan = crate::faulty::Plan::default();
@@ -68,7 +68,8 @@ async fn a_database_that_takes_no_writes_is_away_until_it_does(db: TestDb) {
     db.audit().await;
 }
 
-/// The next batch is begun with the commit, and so its time is read; the server goes on only later.
+/// The next batch is begun with the commit, so its time is read then; the server continues only
+/// later.
 #[on_both]
 async fn commands_sent_during_a_stall_are_decided_after_they_were_sent(db: TestDb) {
     let plan = crate::faulty::Plan::default();
@@ -96,7 +97,7 @@ async fn commands_sent_during_a_stall_are_decided_after_they_were_sent(db: TestD
     db.audit().await;
 }
 
-/// What is known of the clock is enough for nearly all batches that are begun ahead.
+/// The bounds of the clock are narrow enough for nearly all batches that are begun ahead.
 #[tokio::test(flavor = "multi_thread")]
 async fn under_load_the_clock_is_hardly_ever_read_again() {
     let db = TestDb::from(testbed::TestDb::postgres().await);
@@ -147,7 +148,7 @@ async fn what_does_not_fit_is_not_away(db: TestDb) {
     let engine = db.start_with(Box::new(database), 1, lease, Settings::default()).await;
     plan.lock().unwrap().push(Fault::Misfit);
     engine.allocate("u").await;
-    // The expiry, by the copy as it is and as it was loaded anew.
+    // The expiry, first by the current copy, then by one that was loaded again.
     plan.lock().unwrap().extend([Fault::Refused; 3]);
     eventually("the expiry is written down", || async {
         assert_eq!(engine.handle.health(), Health::Ready);
@@ -160,7 +161,7 @@ async fn what_does_not_fit_is_not_away(db: TestDb) {
         "database_mismatches_total{of=\"news\"} 1",
         "database_mismatches_total{of=\"batch\"} 1",
         "database_mismatches_total{of=\"ends\"} 2",
-        // The one refusal that was for now.
+        // The only temporary refusal.
         "database_failures_total 1",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
@@ -176,9 +177,9 @@ fn metrics(engine: &Handle) -> String {
     text
 }
 
-/// Somebody ends a lease at the SQL prompt, behind the engine's back.
+/// A user ends a lease at the SQL prompt, behind the engine's back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pool_changed_by_hand_is_loaded_anew_and_nobody_is_refused_for_it() {
+async fn a_pool_changed_by_hand_is_loaded_again_and_no_request_is_refused() {
     let url = Cluster::shared().database().await.unwrap();
     let db = TestDb::from(testbed::TestDb::at(url.clone()));
     let engine = db.start(1, Duration::from_millis(1500)).await;
@@ -203,7 +204,7 @@ async fn a_pool_changed_by_hand_is_loaded_anew_and_nobody_is_refused_for_it() {
     engine.stop().await;
 }
 
-/// Allocates from several tasks until told to stop; returns what was acknowledged.
+/// Allocates from several tasks until told to stop; returns the acknowledged leases.
 fn load(handles: &[Handle], stop: &Arc<AtomicBool>) -> tokio::task::JoinSet<Vec<LeaseId>> {
     let mut tasks = tokio::task::JoinSet::new();
     for (number, handle) in handles.iter().cycle().take(12).cloned().enumerate() {
@@ -267,8 +268,8 @@ async fn postgresql_is_stopped_and_started_under_load() {
     db.audit().await;
 }
 
-/// The database is seen to be away about as soon as clients give up, although what was sent to it
-/// is waited for longer.
+/// The database is reported away about as soon as clients give up, although the engine waits longer
+/// for the statements that it sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_stalls_is_noticed_in_time() {
     const PATIENCE: Duration = Duration::from_millis(800);
@@ -376,7 +377,7 @@ async fn three_servers_are_as_exact_as_one() {
     let history = engines[1].whole_history().await;
     let mut all: Vec<_> = history.into_values().flatten().collect();
     all.sort_by_key(|lease| lease.fence);
-    // Exact across servers: whoever was evicted was the oldest of those who ran.
+    // Exact across servers: each evicted lease was the oldest running one.
     let evicted: Vec<_> = all
         .iter()
         .filter(|lease| lease.end.is_some_and(|end| end.reason == EndReason::Evicted))

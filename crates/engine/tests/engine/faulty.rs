@@ -1,4 +1,4 @@
-//! A database whose commits go wrong on demand, around a real one.
+//! A wrapper around a real database whose commits fail on demand.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,30 +13,32 @@ use store::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// How the next commit goes wrong.
+/// Fault of the next commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It becomes durable, but the word of it is lost.
+    /// The batch becomes durable, but the reply is lost.
     DoneUnsaid,
-    /// The same, and the next to begin is given the whole pool, which has it.
+    /// The same, and the next to begin receives the whole pool, which has it.
     DoneUnsaidLongAgo,
-    /// It does not become durable, and nobody says so.
+    /// The batch does not become durable, and the reply is lost.
     UndoneUnsaid,
-    /// The database refuses what it says.
+    /// The database refuses its data.
     Refused,
-    /// It is refused for now; and the next to begin is told of a batch that does not follow.
+    /// The batch is refused temporarily; and the next to begin receives a batch that does not
+    /// follow.
     Misfit,
-    /// It is refused for now.
+    /// The batch is refused temporarily.
     TryAgain,
-    /// It waits at the gate, and then goes as planned next.
+    /// The commit waits at the gate, and then proceeds with the next planned fault.
     Held(&'static Gate),
-    /// It becomes durable, and the word of it waits at the gate.
+    /// The batch becomes durable, and the reply waits at the gate.
     DoneHeld(&'static Gate),
-    /// It becomes durable and the next batch is begun, but the server stalls before it goes on.
+    /// The batch becomes durable and the next one is begun, but the server stalls before it
+    /// continues.
     Stalled,
 }
 
-/// Where a commit waits until the test opens it.
+/// A gate at which a commit waits until the test opens it.
 #[derive(Debug)]
 pub struct Gate {
     reached: AtomicBool,
@@ -52,7 +54,7 @@ impl PartialEq for Gate {
 impl Eq for Gate {}
 
 impl Gate {
-    /// One that is closed.
+    /// Returns a closed gate.
     pub fn new() -> &'static Self {
         Box::leak(Box::new(Gate { reached: AtomicBool::new(false), open: Notify::new() }))
     }
@@ -72,7 +74,7 @@ impl Gate {
     }
 }
 
-/// How long a stall takes.
+/// Duration of a stall.
 pub const STALL: std::time::Duration = std::time::Duration::from_millis(400);
 
 /// The faults of the next commits, in order.

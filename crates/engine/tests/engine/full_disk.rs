@@ -1,4 +1,4 @@
-//! A disk without space.
+//! A full disk.
 
 use std::io::Write as _;
 use std::process::Command;
@@ -13,8 +13,8 @@ use crate::support::{TestDb, user_named};
 
 const LONG: Duration = Duration::from_mins(2);
 
-/// Runs the test of that name, which is ignored otherwise, where `/mnt` is a small file system of its
-/// own that nobody else sees.
+/// Runs the test of that name, which is ignored otherwise, with a small file system at `/mnt` that
+/// no other process sees.
 fn on_a_small_file_system(test: &str) {
     let script = "mount -t tmpfs -o size=1536k tmpfs /mnt && exec \"$0\" \"$@\"";
     let output = Command::new("unshare")
@@ -51,7 +51,7 @@ async fn on_a_full_disk() {
     })
     .await;
     assert_eq!(engine.running().await.len(), acknowledged.lock().unwrap().len().min(10));
-    // To the last page, so that not even a smaller batch fits.
+    // Down to the last page, so that not even a smaller batch fits.
     let mut rest = std::fs::File::create("/mnt/rest").unwrap();
     while rest.write_all(&[0; 4096]).is_ok() {}
     let refused = engine.handle.clear().await;

@@ -1,4 +1,4 @@
-//! Holding a lease: asking for it, renewing it, giving exactly it back, hearing of it.
+//! Holding a lease: checking it, renewing it, releasing exactly it, receiving its events.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn over(answer: &LeaseOutcome) -> EndReason {
 }
 
 #[on_both]
-async fn a_stale_release_harms_nobody(db: TestDb) {
+async fn a_stale_release_changes_nothing(db: TestDb) {
     let engine = db.start(1, LONG).await;
     let first = engine.allocate("first").await.lease;
     let second = engine.allocate("second").await.lease;
@@ -34,7 +34,7 @@ async fn a_stale_release_harms_nobody(db: TestDb) {
 }
 
 #[on_both]
-async fn releasing_twice_is_no_error(db: TestDb) {
+async fn releasing_twice_is_idempotent(db: TestDb) {
     let engine = db.start(1, LONG).await;
     let lease = engine.allocate("holder").await.lease;
     let released = |answer: LeaseOutcome| match answer {
@@ -44,7 +44,7 @@ async fn releasing_twice_is_no_error(db: TestDb) {
     let end = released(engine.handle.release_lease(lease.id).await.unwrap());
     assert_eq!(released(engine.handle.release_lease(lease.id).await.unwrap()), end);
     engine.allocate("next").await;
-    // Also when the token has long been another's.
+    // Also after the token has gone to another user.
     assert_eq!(released(engine.handle.release_lease(lease.id).await.unwrap()), end);
     assert_eq!(engine.running().await.len(), 1);
     engine.stop().await;
@@ -141,7 +141,7 @@ async fn a_renewal_races_with_the_expiry(db: TestDb) {
     let (mut renewed, mut expired) = (0, 0);
     for round in 0..60_u64 {
         let granted = engine.allocate("holder").await.lease;
-        // Around the deadline, a little earlier or later each time.
+        // Around the deadline, slightly earlier or later each time.
         tokio::time::sleep(Duration::from_micros(33_000 + round % 20 * 500)).await;
         match engine.handle.renew(granted.id).await.unwrap() {
             LeaseOutcome::Done { lease: now, at } => {
@@ -179,7 +179,7 @@ async fn a_release_races_with_expiry_and_eviction(db: TestDb) {
             other if evicted => assert_eq!(over(&other), EndReason::Evicted),
             other => assert_eq!(over(&other), EndReason::Expired),
         }
-        // Whatever came of it, the other's lease is untouched.
+        // With either outcome, the other's lease is untouched.
         let seen = engine.handle.lease(evictor.lease.id).await.unwrap().unwrap().lease;
         assert!(seen.end.is_none_or(|end| end.reason == EndReason::Expired), "{seen:?}");
         engine.release(granted.token_id).await;
@@ -201,7 +201,7 @@ async fn a_shorter_lease_may_be_asked_for(db: TestDb) {
     engine.stop().await;
 }
 
-/// The events of the next batches, up to so many.
+/// The events of the next batches, up to a number of events.
 async fn events(feed: &mut Receiver<std::sync::Arc<EventBatch>>, count: usize) -> Vec<Event> {
     let mut events = Vec::new();
     while events.len() < count {
@@ -267,7 +267,7 @@ async fn the_journal_tells_the_same_as_the_feed(db: TestDb) {
     let mut feed = engine.handle.events();
     live(&engine).await;
     let mut told: Vec<EventBatch> = Vec::new();
-    // The last of all is that the last lease has ended.
+    // The last event is the end of the last lease.
     let is_end =
         |event: &Event| event.lease.end.is_some_and(|end| end.reason == EndReason::Expired);
     while !told

@@ -98,12 +98,12 @@ async fn a_lost_answer_is_given_again(db: TestDb) {
 }
 
 #[on_both]
-async fn whoever_left_finds_the_lease_again(db: TestDb) {
+async fn a_client_that_left_finds_its_lease_again(db: TestDb) {
     let engine = db.start(50, LONG).await;
     for round in 0..40_u64 {
         let text = format!("key {round}");
         let left = engine.ask(asked("Ada", &text));
-        // At any moment: before it is taken, while it is decided, after it is durable.
+        // At any moment: before it is received, while it is decided, after it is durable.
         tokio::time::sleep(Duration::from_micros(round * 150)).await;
         left.abort();
         let found = allocate(&engine, "Ada", &text).await.lease;
@@ -161,14 +161,14 @@ async fn a_user_has_a_share_once_keys_are_short(db: TestDb) {
     for refusal in refused {
         assert!(matches!(refusal, Refusal::UserKeysFull { limit: 100, .. }), "{refusal:?}");
     }
-    // Known ones are answered, and others are not held up.
+    // Known keys are answered, and other requests are not delayed.
     assert_eq!(many("Ada", 0..3).await.0, 3);
     let (granted, refused) = many("Bea", 0..110).await;
     assert_eq!((granted, refused.len()), (100, 10));
     engine.stop().await;
 }
 
-/// Two at once, and then time passes.
+/// Two keys at once, and then time passes.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_leases_long_over_are_forgotten_early_where_keys_are_short() {
     let clock = Arc::new(ManualClock::new(SystemClock.now()));
@@ -185,7 +185,8 @@ async fn keys_of_leases_long_over_are_forgotten_early_where_keys_are_short() {
     allocate(&engine, "Ada", "later").await;
     pass(IdempotencyKey::MIN_RETENTION.saturating_sub(Duration::from_mins(1)));
     let refusal = engine.handle.allocate(asked("Ada", "new")).await.unwrap().unwrap_err();
-    // At once, or after the one behind which housekeeping put it already, as its lease ended just now.
+    // At once, or after the key behind which housekeeping put it already, as its lease ended just
+    // now.
     let wait = match refusal {
         Refusal::KeysFull { retry_after } => retry_after,
         other => panic!("{other:?}"),

@@ -1,4 +1,4 @@
-//! What users are promised, on both databases.
+//! Documented guarantees, on both databases.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -83,7 +83,7 @@ async fn a_stale_deadline_leaves_the_next_lease_alone(db: TestDb) {
 }
 
 #[on_both]
-async fn nobody_sees_a_lease_past_its_deadline(db: TestDb) {
+async fn a_lease_past_its_deadline_is_never_visible(db: TestDb) {
     let engine = db.start(3, Duration::from_millis(60)).await;
     for _ in 0..20 {
         engine.allocate("u").await;
@@ -103,7 +103,7 @@ async fn nobody_sees_a_lease_past_its_deadline(db: TestDb) {
 async fn expiry_is_written_down_by_itself(db: TestDb) {
     let engine = db.start(2, Duration::from_millis(50)).await;
     let lease = engine.allocate("u").await.lease;
-    // No read or command helps it along: the journal's version moves by itself.
+    // No read or command triggers it: the journal's version moves by itself.
     eventually("the expiry was written down", || async {
         let look = |view: engine::View<'_>| {
             view.pool.token(lease.token_id).and_then(|token| token.latest?.end)
@@ -175,7 +175,7 @@ async fn a_restart_forgets_nothing(db: TestDb) {
 }
 
 #[on_both]
-async fn leases_that_ran_out_while_nobody_looked(db: TestDb) {
+async fn leases_that_expired_while_no_server_ran(db: TestDb) {
     let engine = db.start(4, Duration::from_millis(300)).await;
     let granted = engine.allocate_at_once(3).await;
     engine.stop().await;
@@ -193,8 +193,8 @@ async fn leases_that_ran_out_while_nobody_looked(db: TestDb) {
 #[on_both]
 async fn a_client_that_left_takes_no_token(db: TestDb) {
     let engine = db.start(10, LONG).await;
-    // The engine is one task: it can't take the commands before this one lets it, so most of these
-    // are gone before they are looked at, and all the others are withdrawn.
+    // The engine is one task: it can't take the commands before this task yields, so most of these
+    // are gone before the engine sees them, and all others are withdrawn.
     let mut futures: Vec<_> =
         (0..200).map(|_| Box::pin(engine.handle.allocate(user_named("gone")))).collect();
     for future in &mut futures {
@@ -275,7 +275,7 @@ async fn another_policy_for_new_leases(db: TestDb) {
     db.audit().await;
 }
 
-/// What only one database refuses, in the same batch as others: only its own request fails.
+/// Values that only one database refuses, in the same batch as others: only its own request fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_postgresql_refuses_fails_alone() {
     let db = TestDb::from(testbed::TestDb::postgres().await);

@@ -1,4 +1,4 @@
-//! A proxy in front of a PostgreSQL cluster that can hold back what passes through it.
+//! A proxy in front of a PostgreSQL cluster that can hold back traffic.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
 
-/// Which ways are held back: to the database, and from it.
+/// Directions that are held back: to the database, and from it.
 pub type Ways = [bool; 2];
 
 pub struct Proxy {
@@ -18,7 +18,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy to the database of a URL that a test cluster gave.
+    /// Starts a proxy to the database of a test cluster's URL.
     pub async fn to(url: &str) -> Self {
         let (_, rest) = url.split_once("@/").unwrap();
         let (name, place) = rest.split_once("?host=").unwrap();

@@ -1,4 +1,4 @@
-//! Those who wait for a token, on both databases and on several servers.
+//! Allocations that wait for a token, on both databases and on several servers.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn asked(user: &str, wait: Duration) -> Asked {
     Asked { wait: Some(wait), ..Asked::from(user_named(user)) }
 }
 
-/// One more that waits; returns when it has its place.
+/// Starts one more allocation that waits; returns once it is in the queue.
 async fn queue(engine: &TestEngine, user: &str) -> Waiting {
     let before = engine.waiting().await;
     let waiting = engine.ask(asked(user, Duration::from_mins(1)));
@@ -55,12 +55,12 @@ async fn first_come_first_served(db: TestDb) {
 }
 
 #[on_both]
-async fn a_plain_allocation_goes_behind_those_who_wait(db: TestDb) {
+async fn a_plain_allocation_goes_behind_the_waiting_ones(db: TestDb) {
     let policy = Policy { min_hold: LONG, ..Policy::of_lease(LONG) };
     let engine = db.start_policy(1, policy).await;
     let token = engine.allocate("holder").await.lease.token_id;
     let first = queue(&engine, "first").await;
-    // It does not ask to wait, and the policy does not say so.
+    // The request does not ask to wait, and the policy does not say so.
     let plain = engine.handle.allocate(user_named("plain")).await.unwrap();
     let Err(Refusal::Full { position, .. }) = plain else { panic!("{plain:?}") };
     assert_eq!(position, 2);
@@ -89,7 +89,7 @@ async fn a_wait_ends_when_its_time_is_up(db: TestDb) {
 }
 
 #[on_both]
-async fn whoever_leaves_gives_up_the_place_and_takes_no_token(db: TestDb) {
+async fn a_client_that_leaves_is_removed_from_the_queue_and_takes_no_token(db: TestDb) {
     let engine = db.start_policy(1, WAIT).await;
     let holder = engine.allocate("holder").await.lease;
     let gone = queue(&engine, "gone").await;
@@ -117,12 +117,12 @@ async fn of_two_hundred_half_leave(db: TestDb) {
     }
     waiting.iter().for_each(JoinHandle::abort);
     for one in waiting {
-        // Some had their answer already, and hold what they got.
+        // Some had their response already, and keep their lease.
         if let Ok(answer) = one.await {
             engine.release(answer.unwrap().unwrap().lease.token_id).await;
         }
     }
-    // Whoever is served passes the token on.
+    // Each client that is served passes the token on.
     let passing = stay.into_iter().map(async |one| {
         let granted = granted(one).await;
         engine.release(granted.lease.token_id).await;
@@ -173,7 +173,7 @@ async fn a_clear_serves_as_many_as_there_are_tokens(db: TestDb) {
 }
 
 #[on_both]
-async fn a_lease_is_evicted_for_one_who_waits_once_it_is_old_enough(db: TestDb) {
+async fn a_lease_is_evicted_for_a_waiting_request_once_it_is_old_enough(db: TestDb) {
     let min_hold = Duration::from_millis(300);
     let engine = db.start_policy(1, Policy { min_hold, ..Policy::of_lease(LONG) }).await;
     let young = engine.allocate("young").await.lease;
@@ -201,7 +201,7 @@ async fn a_full_pool_that_rejects_says_when_to_come_back(db: TestDb) {
 }
 
 #[on_both]
-async fn a_stopping_server_sends_those_who_wait_home(db: TestDb) {
+async fn a_stopping_server_refuses_the_waiting_requests(db: TestDb) {
     let engine = db.start_policy(1, WAIT).await;
     engine.allocate("holder").await;
     let waiting = queue(&engine, "waiting").await;
@@ -230,7 +230,7 @@ async fn a_user_at_the_limit_is_refused_also_after_waiting(db: TestDb) {
 }
 
 #[on_both]
-async fn a_database_that_is_away_for_a_moment_costs_nobody_the_place(db: TestDb) {
+async fn a_brief_loss_of_the_database_keeps_the_order_of_the_queue(db: TestDb) {
     let plan = Plan::default();
     let database = FaultyDatabase::new(db.database(), &plan);
     let engine = db.start_policy_on(Box::new(database), 1, WAIT).await;
@@ -257,7 +257,7 @@ async fn a_token_that_is_freed_in_the_batch_that_queues_one_is_handed_out_in_it(
     let holder = engine.allocate("holder").await.lease;
     let version = async || engine.handle.read(|view| view.stamp.version).await.unwrap();
     let before = version().await;
-    // What was not done waits until the database is tried again; meanwhile the other comes.
+    // The failed command waits until the database is tried again; meanwhile the other arrives.
     plan.lock().unwrap().push(Fault::TryAgain);
     let waiting = engine.ask(asked("next", Duration::from_mins(1)));
     eventually("it was not done", || async { plan.lock().unwrap().is_empty() }).await;
@@ -305,7 +305,7 @@ async fn the_queue_of_two_servers_is_one() {
     }
     let mut before = None;
     for (number, one) in waiting.into_iter().enumerate() {
-        // By the server that it does not wait at.
+        // At the server where it does not wait.
         engines[(number + 1) % 2].release(token).await;
         let lease = granted(one).await.lease;
         assert!(before < Some(lease.fence), "first come first served");
@@ -319,7 +319,7 @@ async fn the_queue_of_two_servers_is_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn those_who_waited_at_a_server_that_died_are_passed_over() {
+async fn requests_that_waited_at_a_dead_server_are_skipped() {
     let db = TestDb::from(testbed::TestDb::postgres().await);
     let (dying, living) = (db.start_policy(1, WAIT).await, db.start_policy(1, WAIT).await);
     let token = living.allocate("holder").await.lease.token_id;

@@ -1,4 +1,4 @@
-//! Reads while a batch is in flight: they wait where it decides what they show, and never go back.
+//! Reads while a batch is in flight: they wait if it affects their result, and never go back.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use tokio::task::{JoinHandle, JoinSet};
 const SHORT: Duration = Duration::from_millis(900);
 const LONG: Duration = Duration::from_mins(2);
 
-/// An engine for one token, whose leases are short and can be renewed, and what goes wrong with it.
+/// An engine for one token, whose leases are short and can be renewed, and the faults of its
+/// database.
 async fn engine(db: &TestDb, timeout: Duration) -> (TestEngine, Plan) {
     let plan = Plan::default();
     let database = FaultyDatabase::new(db.database(), &plan);
@@ -27,7 +28,7 @@ async fn engine(db: &TestDb, timeout: Duration) -> (TestEngine, Plan) {
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What every kind of read says of a lease, in the words of an end, or "runs".
+/// State of a lease in every kind of read: the reason of its end, or "runs".
 fn read_all(
     handle: &Handle,
     lease: &Lease,
@@ -189,7 +190,7 @@ async fn a_batch_whose_outcome_is_unknown_is_waited_for(db: TestDb) {
     }
 }
 
-/// A batch that is not settled keeps only those reads waiting that it may change, and not for ever.
+/// An unsettled batch delays only the reads that it may affect, and not forever.
 #[on_both]
 async fn reads_that_no_deadline_decides_go_on(db: TestDb) {
     let (engine, plan) = engine(&db, SHORT).await;
@@ -212,8 +213,8 @@ async fn reads_that_no_deadline_decides_go_on(db: TestDb) {
     engine.stop().await;
 }
 
-/// The database shows a batch before the copy has it. Whatever is read from there is answered only
-/// when the copy shows the same.
+/// The database shows a batch before the copy has it. Data from there is returned only when the
+/// copy shows the same.
 #[on_both]
 async fn no_answer_is_ahead_of_the_copy(db: TestDb) {
     let (engine, plan) = engine(&db, PATIENCE).await;
@@ -250,7 +251,7 @@ async fn no_answer_is_ahead_of_the_copy(db: TestDb) {
                 }
             })
         };
-        // Time for the answer of the database, then for the batch.
+        // Time for the database's reply, then for the batch.
         let opening = tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(50)).await;
             gate.open();
@@ -265,7 +266,7 @@ async fn no_answer_is_ahead_of_the_copy(db: TestDb) {
     engine.stop().await;
 }
 
-/// SQL that holds up a server's writing, in a session of its own, until its time is over.
+/// SQL that delays a server's writes, in a session of its own, until its time is over.
 async fn hold_up(db: &TestDb, how: &str, seconds: f64) -> JoinHandle<()> {
     let url = db.at.clone();
     let sql = format!("begin; {how}; select pg_sleep({seconds}); commit");
@@ -342,7 +343,7 @@ async fn reads_go_on_while_another_program_holds_the_lock() {
     db.audit().await;
 }
 
-/// Another program holds a table that batches need. Reads go on that no deadline decides.
+/// Another program holds a table that batches need. Reads that no deadline affects continue.
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_go_on_while_another_program_holds_a_table() {
     let db = TestDb::from(testbed::TestDb::postgres().await);

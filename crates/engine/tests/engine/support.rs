@@ -1,4 +1,4 @@
-//! Engines to test with: on either database, several on one, stopped and started again.
+//! Engines for tests: on either database, several on one, stopped and started again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -28,12 +28,12 @@ impl From<testbed::TestDb> for TestDb {
 }
 
 impl TestDb {
-    /// An SQLite file whose time is the test's.
+    /// An SQLite file whose clock the test sets.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         TestDb { clock, ..testbed::TestDb::sqlite().into() }
     }
 
-    /// The same database under another clock.
+    /// The same database with another clock.
     pub fn reclocked(self, clock: Arc<dyn Clock>) -> Self {
         TestDb { clock, ..self }
     }
@@ -42,7 +42,7 @@ impl TestDb {
         store::database(&self.url, Arc::clone(&self.clock))
     }
 
-    /// An engine for a pool of `size` tokens with leases of that length.
+    /// Starts an engine for a pool of `size` tokens with leases of that length.
     pub async fn start(&self, size: usize, lease: Duration) -> TestEngine {
         self.start_with(self.database(), size, lease, Settings::default()).await
     }
@@ -57,7 +57,7 @@ impl TestDb {
         self.start_under(database, size, Policy::of_lease(lease), settings).await
     }
 
-    /// An engine for a pool of `size` tokens under that policy.
+    /// Starts an engine for a pool of `size` tokens with that policy.
     pub async fn start_policy(&self, size: usize, policy: Policy) -> TestEngine {
         self.start_under(self.database(), size, policy, Settings::default()).await
     }
@@ -84,13 +84,13 @@ impl TestDb {
         running
     }
 
-    /// Fails where the database holds what must never be there.
+    /// Fails if the database violates an invariant.
     pub async fn audit(&self) {
         assert_eq!(self.database().audit().await.unwrap(), Vec::<String>::new());
     }
 }
 
-/// An engine that runs.
+/// A running engine.
 pub struct TestEngine {
     pub handle: Handle,
     stop: oneshot::Sender<()>,
@@ -113,12 +113,12 @@ impl TestEngine {
         self.task.await.unwrap().unwrap();
     }
 
-    /// Ends it at once, as if its process were killed.
+    /// Ends the engine at once, as if its process were killed.
     pub fn die(self) {
         self.task.abort();
     }
 
-    /// Why it stopped by itself.
+    /// Why the engine stopped by itself.
     pub async fn fatal(self) -> String {
         self.task.await.unwrap().unwrap_err().to_string()
     }
@@ -127,7 +127,7 @@ impl TestEngine {
         self.handle.allocate(user_named(user)).await.unwrap().unwrap()
     }
 
-    /// An allocation under way.
+    /// Starts an allocation.
     pub fn ask(
         &self,
         asked: Asked,
@@ -136,7 +136,7 @@ impl TestEngine {
         tokio::spawn(async move { handle.allocate(asked).await })
     }
 
-    /// Releases the token and tells the lease that ended for it.
+    /// Releases the token and returns the lease that ended for it.
     pub async fn release(&self, token: TokenId) -> Option<Lease> {
         match self.handle.release(token, HolderCondition::default()).await.unwrap() {
             ReleaseOutcome::Free { ended } => ended,
@@ -148,7 +148,7 @@ impl TestEngine {
         self.handle.read(|view| view.waiting()).await.unwrap()
     }
 
-    /// `count` allocations at the same time.
+    /// Starts `count` allocations at the same time.
     pub async fn allocate_at_once(&self, count: usize) -> Vec<Allocated> {
         let tasks: Vec<_> = (0..count)
             .map(|number| {
@@ -177,7 +177,7 @@ impl TestEngine {
         page.leases.into_iter().map(|record| record.lease).collect()
     }
 
-    /// The history of every token, checked: no overlaps, one chain, fences distinct.
+    /// Returns the history of every token, checked: no overlaps, one chain, fences distinct.
     pub async fn whole_history(&self) -> HashMap<TokenId, Vec<Lease>> {
         let look = |view: engine::View<'_>| {
             view.pool.tokens(0).map(|token| token.token.id).collect::<Vec<_>>()

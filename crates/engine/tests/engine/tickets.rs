@@ -1,4 +1,5 @@
-//! Tickets with a key, which keep their place between requests, on both databases and on several servers.
+//! Tickets with a key, which keep their position between requests, on both databases and on several
+//! servers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ fn keyed(user: &str, hold: Duration) -> Asked {
     Asked { wait: Some(HOUR), key, hold: Some(hold), ..Asked::from(user_named(user)) }
 }
 
-/// One request of a client that asks again and again; answered at once.
+/// One request of a client that repeats it; answered at once.
 async fn look(engine: &TestEngine, user: &str) -> AllocateOutcome {
     engine.handle.ask(keyed(user, Duration::ZERO)).await.unwrap()
 }
@@ -47,7 +48,7 @@ fn hold(engine: &TestEngine, user: &str) -> JoinHandle<Result<AllocateOutcome, E
     tokio::spawn(async move { handle.ask(asked).await })
 }
 
-/// A request without a key that waits; returns when it has its place.
+/// A request without a key that waits; returns once it is in the queue.
 async fn queue(
     engine: &TestEngine,
     user: &str,
@@ -60,7 +61,7 @@ async fn queue(
 }
 
 #[on_both]
-async fn those_who_ask_again_are_served_in_the_order_of_their_arrival(db: TestDb) {
+async fn repeated_requests_are_served_in_the_order_of_their_arrival(db: TestDb) {
     let engine = db.start_policy(1, WAIT).await;
     let token = engine.allocate("holder").await.lease.token_id;
     let first = waiting(look(&engine, "first").await);
@@ -110,7 +111,7 @@ async fn a_client_that_is_cut_off_keeps_its_place(db: TestDb) {
     eventually("it waits", || async { engine.waiting().await == 1 }).await;
     let second = queue(&engine, "second").await;
     request.abort();
-    // It is gone when the token is released, so that it is not served.
+    // Its client is gone when the token is released, so that it is not served.
     assert!(request.await.unwrap_err().is_cancelled());
     engine.release(token).await;
     let again = hold(&engine, "first");
@@ -156,7 +157,7 @@ async fn a_silent_ticket_lapses_after_15_seconds_and_not_earlier(db: TestDb) {
     eventually("both wait", || async { engine.waiting().await == 2 }).await;
     tokio::time::sleep(Duration::from_secs(3).saturating_sub(since.elapsed())).await;
     assert_eq!(engine.waiting().await, 2);
-    // Asked for in time, it is kept for as long again.
+    // Requested again in time, it is kept for the same time again.
     assert_eq!(waiting(look(&engine, "silent").await), silent);
     let since = Instant::now();
     eventually("it has lapsed", || async { engine.waiting().await == 1 }).await;
@@ -222,7 +223,7 @@ async fn a_ticket_that_was_served_is_not_given_up(db: TestDb) {
         other => panic!("{other:?}"),
     };
     assert_eq!(served().await, (ticket, false));
-    // Its token has another lease since.
+    // Its token has another lease by now.
     engine.release(one.token_id).await;
     engine.allocate("c").await;
     assert_eq!(served().await, (ticket, true));
@@ -277,7 +278,7 @@ async fn keys_of_different_users_are_apart(db: TestDb) {
     engine.stop().await;
 }
 
-/// A client that asks again and again until it has its lease, in any manner: at any server, held for
+/// A client that repeats its request until it has its lease, in any manner: at any server, held for
 /// any time, and cut off now and then. Passes its token on, and returns the lease's fence.
 async fn insist(engines: Arc<RwLock<Vec<TestEngine>>>, user: String, seed: u64) -> Fence {
     let mut seed = seed;
@@ -294,7 +295,7 @@ async fn insist(engines: Arc<RwLock<Vec<TestEngine>>>, user: String, seed: u64) 
             let engines = engines.read().await;
             engines[usize::try_from(place).unwrap() % engines.len()].handle.clone()
         };
-        // Cut off, it asks again at once; so it does where the server has just stopped.
+        // Cut off, it repeats the request at once; the same if the server has just stopped.
         let answered = tokio::time::timeout(timeout, handle.ask(asked)).await;
         match answered {
             Ok(Ok(AllocateOutcome::Granted(allocated))) => {
