@@ -207,8 +207,8 @@ async fn begin_whole(writer: &mut Writer) -> Result<(Begun, Snapshot), Error> {
     }
 }
 
-/// The entry for a change by the pool's owner, outside a server's batches. Begins a new epoch if
-/// `gap` is set.
+/// The entry for a change by the pool's owner, outside a server's batches. `new_epoch`: the gap, if
+/// the entry begins a new epoch.
 fn owners_entry(
     begun: &Begun,
     before: &Snapshot,

@@ -289,7 +289,7 @@ pub(crate) struct LeaseColumns<'a> {
     fences: Vec<i64>,
     previous: Vec<i64>,
     starts: Vec<Moment>,
-    /// Shortened after the last renewed lease; usually empty.
+    /// Ends with the last renewed lease; usually empty.
     granted: Vec<Option<Moment>>,
     deadlines: Vec<Moment>,
     ends: Vec<Option<Moment>>,
