@@ -69,7 +69,7 @@ impl Uptime {
         Uptime(clock_gettime(UPTIME).expect("every system has this clock").into())
     }
 
-    /// The uptime of so many microseconds.
+    /// The uptime of `micros` microseconds.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Uptime(Duration::from_micros(micros))

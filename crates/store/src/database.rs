@@ -16,31 +16,30 @@ pub trait Database: Send + Sync {
     /// Returns the names of the migrations that were applied now.
     ///
     /// # Errors
-    ///
     /// [`Error::TryAgain`] when the database can't be reached; [`Error::Operator`] when it is newer
     /// than this program, not in UTF-8, behind a proxy that pools transactions, in use by another
-    /// server (SQLite), or otherwise can't be used until somebody does something.
+    /// server (SQLite), or otherwise unusable until an operator acts.
     async fn migrate(&self) -> Result<Vec<String>, Error>;
 
-    /// Migrates, makes the pool if there is none, and otherwise compares it with what is wanted;
-    /// then opens both sides of it.
+    /// Migrates, creates the pool if it does not exist, and otherwise compares it with the
+    /// requested one; then opens both sides of it.
     ///
     /// # Errors
-    ///
-    /// As [`Database::migrate`], and [`Error::Operator`] when the pool is not the one wanted.
+    /// As [`Database::migrate`], and [`Error::Operator`] when the pool differs from the requested
+    /// one.
     async fn open(&self, wanted: Wanted) -> Result<Opened, Error>;
 
-    /// Makes the pool out of one taken over from elsewhere: all of it or nothing. `Operator` when
-    /// there is a pool already.
+    /// Creates the pool from one of another system, all or nothing. `Operator` if the database has
+    /// a pool already.
     ///
     /// # Errors
     ///
     /// As [`Database::migrate`].
     async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error>;
 
-    /// Looks for what must never be there (overlapping leases, an open lease that has a
-    /// successor, fences that don't rise along a chain, journal rows that are missing) and describes
-    /// each kind of fault found in a sentence. Empty when all is well.
+    /// Looks for inconsistencies (overlapping leases, an open lease that has a successor, fences
+    /// that don't rise along a chain, missing journal rows) and describes each kind of fault found
+    /// in a sentence. Empty for a consistent database.
     ///
     /// # Errors
     ///
@@ -55,8 +54,8 @@ pub trait Database: Send + Sync {
     /// As [`Database::migrate`]; nothing is changed.
     async fn describe(&self) -> Result<Vec<(String, String)>, Error>;
 
-    /// Checks everything for which a server that wants this pool refuses to start, waits, or can't
-    /// keep its promises, as far as [`Database::describe`] and [`Database::audit`] don't.
+    /// Checks for every reason why a server of this pool would refuse to start, wait, or break its
+    /// promises, except those that [`Database::describe`] and [`Database::audit`] cover.
     /// `allow_clock_behind`: the operator said that the clock is right.
     ///
     /// # Errors
@@ -70,41 +69,40 @@ pub trait Database: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Begins a new epoch because the database was restored from a backup, so that no fence and no
-    /// version is given again that was given after the backup was made. Each call begins another.
+    /// Begins a new epoch after a restore from a backup, so that no fence and no version granted
+    /// after the backup is granted twice. Each call begins another epoch.
     ///
     /// # Errors
-    ///
-    /// As [`Database::migrate`], and [`Error::Operator`] when there is no pool, its schema is not
-    /// this program's, or servers use it: they may have given such fences already. Also when the
-    /// clock is behind by more than [`MOST_CLOCK_BEHIND`], unless it may be: the raise goes by it.
-    /// After [`Error::Unknown`] it may have begun; calling again does no harm.
+    /// As [`Database::migrate`], and [`Error::Operator`] when the database has no pool, its schema
+    /// is not this program's, or servers use it: they may have granted such fences already. Also
+    /// when the clock is behind by more than [`MOST_CLOCK_BEHIND`], unless `clock_may_be_behind`:
+    /// the raise depends on the clock. After [`Error::Unknown`] the epoch may have begun; calling
+    /// again is safe.
     async fn begin_epoch(&self, clock_may_be_behind: bool) -> Result<NewEpoch, Error>;
 
-    /// Copies the database as it is at one moment into a new file, also while a server uses it.
-    /// A file that is there is replaced only where that is said.
+    /// Copies the database, as of one moment, into a new file, also while a server uses it. An
+    /// existing file is replaced only if `replace` is set.
     ///
     /// # Errors
-    ///
-    /// [`Error::Operator`] when the copy can't be written, or the database has means of its own
-    /// for this (PostgreSQL). There is no file by that name then, or the one that was there.
+    /// [`Error::Operator`] when the copy can't be written, or the database has means of its own for
+    /// this (PostgreSQL). The path is then unchanged: no file, or the previous one.
     async fn backup(&self, to: &Path, replace: bool) -> Result<Backup, Error>;
 }
 
-/// A copy that was made.
+/// Facts about a finished copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backup {
     /// The newest journal entry in it.
     pub position: Position,
     /// The pool's time of that entry.
     pub at: Timestamp,
-    /// The last fence that had been given.
+    /// The newest fence.
     pub fence: Fence,
-    /// How large the file is.
+    /// Size of the file.
     pub bytes: u64,
 }
 
-/// Opens nothing yet: chooses the implementation that the URL asks for.
+/// Chooses the implementation for the URL. Opens nothing yet.
 #[must_use]
 pub fn database(url: &DatabaseUrl, clock: Arc<dyn Clock>) -> Box<dyn Database> {
     match url {
@@ -115,7 +113,7 @@ pub fn database(url: &DatabaseUrl, clock: Arc<dyn Clock>) -> Box<dyn Database> {
 
 /// Both sides of an open pool.
 pub struct Opened {
-    /// The side that writes. There is one for each server.
+    /// The writing side. Each server has one.
     pub store: Box<dyn Store>,
     /// The side that reads.
     pub reader: Arc<dyn Reader>,
@@ -123,8 +121,8 @@ pub struct Opened {
     pub snapshot: Snapshot,
     /// The time by the database's clock (SQLite: by the machine's) when it was opened.
     pub now: Timestamp,
-    /// Word from and to other servers that share the pool.
+    /// Wake-ups from and to other servers that share the pool.
     pub notifier: Notifier,
-    /// What the database's settings promise, as long as the pool is open.
+    /// Durability of the database's settings, kept current while the pool is open.
     pub durability: Durability,
 }

@@ -11,13 +11,14 @@ impl Durability {
         Durability(Arc::new(Mutex::new(seen)))
     }
 
-    /// Name of each setting, and whether its value weakens durability. Empty before the first look.
+    /// Name of each setting, and whether its value weakens durability. Empty before the first
+    /// observation.
     #[must_use]
     pub fn settings(&self) -> Vec<(&'static str, bool)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes note of a new look, and returns the one before.
+    /// Records a new observation, and returns the previous one.
     pub(crate) fn replace(&self, seen: Vec<(&'static str, bool)>) -> Vec<(&'static str, bool)> {
         let mut settings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *settings, seen)

@@ -1,4 +1,4 @@
-//! What follows on a restore from a backup.
+//! New epochs, which begin after a failover or a restore from a backup.
 
 use std::time::Duration;
 
@@ -14,9 +14,8 @@ const FIRST_USE: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
 /// By how much to raise version and fence in a new epoch whose first entry comes `since` the newest
 /// entry that is left.
-///
 /// It grows with time, so that two epochs that begin after the same entry, the first of which was
-/// lost as well, give no fence twice.
+/// lost as well, grant no fence twice.
 #[must_use]
 pub fn epoch_gap(since: Duration) -> i64 {
     const MOST_A_MILLISECOND: i64 = MOST_A_SECOND / 1_000;
@@ -31,19 +30,19 @@ pub struct NewEpoch {
     pub epoch: i64,
     /// The version of its first entry.
     pub version: i64,
-    /// Every fence that is given in it is above this one.
+    /// Every fence granted in it is above this one.
     pub fence: Fence,
     /// By how much version and fence were raised: [`EPOCH_GAP`] at least.
     pub gap: i64,
-    /// For how long the pool can have been used at most.
+    /// Maximum time that the pool can have been in use.
     pub used: Duration,
     /// The pool's time of the newest entry that was restored.
     pub restored: Timestamp,
-    /// How far the clock is behind that: time that the raise knows nothing of.
+    /// How far the clock is behind that time; the raise can't account for it.
     pub clock_behind: Duration,
 }
 
-/// The epoch that follows on what was restored.
+/// The epoch to begin after a restore.
 pub(crate) fn new_epoch(
     before: &Snapshot,
     clock: Timestamp,
@@ -74,10 +73,10 @@ pub(crate) fn new_epoch(
     })
 }
 
-/// By how much to raise version and fence, the smaller of which is `least`, so that nothing is given
-/// again that was given before: up to what can have been given at most, by then and since the newest
-/// entry. So it does not matter how old the backup is, how often it was restored, and whether the
-/// pool was used before this; nor, for the second, whether a wrong clock led too far once.
+/// By how much to raise version and fence, the smaller of which is `least`, so that none is granted
+/// twice: up to the maximum that can have been granted in all, and since the newest entry. So it
+/// does not matter how old the backup is, how often it was restored, and whether the pool was used
+/// before this; nor, for the second, whether a wrong clock led too far once.
 fn gap(least: i64, used: Duration, lost: Duration) -> i64 {
     let most = |time: Duration| {
         i64::try_from(time.as_secs()).unwrap_or(i64::MAX).saturating_mul(MOST_A_SECOND)

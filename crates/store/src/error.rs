@@ -1,15 +1,14 @@
 use std::error::Error as Cause;
 
-/// Why the database did not do what it was asked to; a variant for each thing a caller can do
-/// about it.
+/// Why an operation of the database failed: a variant for each possible reaction of the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nothing was done; it may work in a moment.
+    /// Nothing was done; a retry may succeed.
     #[error("the database can't be used right now: {what}")]
     TryAgain {
-        /// What was being done, or what is in the way.
+        /// The operation that failed, or the obstacle.
         what: &'static str,
-        /// What the database or the network said.
+        /// The error of the database or the network.
         #[source]
         cause: Box<dyn Cause + Send + Sync>,
     },
@@ -19,7 +18,7 @@ pub enum Error {
     /// The connection was lost, or the file failed, while committing: ask the journal.
     #[error("it is not known whether the commit became durable")]
     Unknown(#[source] Box<dyn Cause + Send + Sync>),
-    /// Nothing was done, and nothing will be until a person does what the sentences say.
+    /// Nothing was done, and retries will fail until an operator follows the sentences.
     #[error("{0}")]
     Operator(String),
 }

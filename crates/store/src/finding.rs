@@ -32,7 +32,7 @@ impl Finding {
     }
 }
 
-/// Why a server that wants this pool would refuse the one that is there, of `size` tokens under
+/// Why a server with these settings would refuse the existing pool, of `size` tokens under
 /// `policy`, whose newest entry is of the moment `at`.
 pub(crate) fn refusals(
     wanted: &Wanted,

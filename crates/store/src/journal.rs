@@ -1,48 +1,48 @@
 use pool::{Change, Fence, KeyUse, ServerId, Timestamp};
 use uuid::Uuid;
 
-/// Names a batch.
+/// Id of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BatchId(pub Uuid);
 
-/// A place in the journal. Two copies of a pool are the same exactly when all three agree: after a
-/// failover another batch may bear the version that a lost one had.
+/// Position in the journal. Two copies of a pool are the same exactly when all three fields agree:
+/// after a failover another batch may have the version of a lost one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// The era; a new one begins after a failover or restore.
+    /// The epoch; a new one begins after a failover or restore.
     pub epoch: i64,
-    /// The number of the batch; it grows by one from batch to batch, and by more where a new epoch
+    /// Number of the batch. Increases by one from batch to batch, and by more where a new epoch
     /// begins.
     pub version: i64,
     /// The batch itself.
     pub batch: BatchId,
 }
 
-/// One batch, as the journal keeps it.
+/// One batch in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place.
+    /// Its position.
     pub position: Position,
     /// The server that decided it.
     pub server: ServerId,
     /// When it was decided, in the pool's time.
     pub at: Timestamp,
-    /// The last fence given when it was done.
+    /// The newest fence after the batch.
     pub fence: Fence,
-    /// What it changed, in order.
+    /// Its changes, in order.
     pub changes: Vec<Change>,
-    /// The idempotency keys that were used in it. They are written together with it, but the journal
-    /// does not keep them: empty in an entry that was read.
+    /// Idempotency keys used in the batch. Written together with it, but not kept in the journal:
+    /// empty in an entry that was read.
     pub keys: Vec<KeyUse>,
 }
 
-/// How [`Entry::changes`] are written down. Variants and fields are only ever added at the end of
-/// [`Change`]; a server that meets one it does not know takes the whole pool anew instead.
+/// Encoding of [`Entry::changes`]. Variants and fields are only ever added at the end of
+/// [`Change`]; a server that reads an unknown one reloads the whole pool instead.
 pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
     postcard::to_stdvec(changes).expect("changes are plain values, which always serialize")
 }
 
-/// The changes in `bytes`; `None` when a newer server wrote something this one does not know.
+/// Decodes the changes in `bytes`; `None` if a newer server wrote a change unknown to this one.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Change>> {
     let (changes, rest) = postcard::take_from_bytes(bytes).ok()?;
     rest.is_empty().then_some(changes)
@@ -124,11 +124,11 @@ mod tests {
 
     #[test]
     fn what_a_newer_server_wrote_is_not_guessed_at() {
-        // A variant that is not known yet.
+        // An unknown variant.
         assert_eq!(decode(&[1, 99]), None);
         let bytes = encode(&changes());
         assert_eq!(decode(&bytes[..bytes.len() - 1]), None);
-        // A field more.
+        // An additional field.
         assert_eq!(decode(&[&bytes[..], &[0]].concat()), None);
     }
 

@@ -1,25 +1,24 @@
 use pool::{EndReason, Fence, Lease, LeaseId, Timestamp, TokenId, UserId};
 
-/// A lease as history keeps it.
+/// Lease in the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRecord {
-    /// As it is stored: one past its deadline may still lack its end.
+    /// The lease as stored: one past its deadline may still lack its end.
     pub lease: Lease,
-    /// The lease for which it was evicted, where it was.
+    /// The lease that evicted it, if any.
     pub evicted_by: Option<LeaseId>,
 }
 
-/// A question to the history: which leases, of all that were ever granted. What is `None` is not
-/// asked for.
+/// Query of the history: conditions on the leases that were ever granted. `None` is no condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseQuery {
-    /// The moment of asking: a lease whose deadline is not after it is over.
+    /// The time of the query: a lease whose deadline is not after it is over.
     pub now: Timestamp,
     /// Of this user.
     pub user: Option<UserId>,
     /// Of this token.
     pub token: Option<TokenId>,
-    /// Only those that are over at `now`.
+    /// Only leases that are over at `now`.
     pub ended: bool,
     /// Over at `now` for this reason.
     pub reason: Option<EndReason>,
@@ -29,23 +28,23 @@ pub struct LeaseQuery {
     pub to: Option<Timestamp>,
     /// Started at this moment or earlier, and over later.
     pub at: Option<Timestamp>,
-    /// Those that come after this place.
+    /// Only leases that come after this position.
     pub after: Option<Cursor>,
-    /// So many at most.
+    /// Maximum number of leases in a page.
     pub limit: usize,
 }
 
-/// A place among all leases, newest first.
+/// Position among all leases, newest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// When the lease there started.
+    /// Start of the lease at this position.
     pub started_at: Timestamp,
     /// Its fence.
     pub fence: Fence,
 }
 
 impl LeaseQuery {
-    /// Whether the lease is asked for, wherever it stands.
+    /// Whether the lease matches, regardless of `after`.
     pub(crate) fn fits(&self, lease: &Lease) -> bool {
         let end = lease.end_at(self.now);
         let reason = end.map(|end| end.reason);
@@ -61,7 +60,7 @@ impl LeaseQuery {
 }
 
 impl Cursor {
-    /// The place of a lease.
+    /// Position of a lease.
     #[must_use]
     pub fn of(lease: &Lease) -> Self {
         Cursor { started_at: lease.started_at, fence: lease.fence }
@@ -71,9 +70,9 @@ impl Cursor {
 /// A page of the answer to a [`LeaseQuery`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeasePage {
-    /// Newest first. Fewer than asked for, even none, where that many leases that don't fit were
-    /// looked at that the work for one page was done.
+    /// Leases, newest first. Fewer than `limit`, even none, if the work limit of a page was reached
+    /// on leases that don't match.
     pub leases: Vec<LeaseRecord>,
-    /// Where the next page begins; None when there is nothing more.
+    /// Where the next page begins; `None` after the last page.
     pub next: Option<Cursor>,
 }

@@ -2,27 +2,27 @@ use std::collections::{BTreeMap, HashMap};
 
 use pool::{Change, End, Fence, Lease, LeaseId, Policy, ServerId, Ticket, Timestamp};
 
-/// What a batch's changes come to for the tables: the statements run over these, in this order.
+/// Net effect of a batch's changes on the tables: the statements run over these fields, in this
+/// order.
 #[derive(Debug, Default)]
 pub struct NetChanges {
-    /// Leases that were there before the batch, and whose deadline it moved (to this one, in the
-    /// end).
+    /// Leases from before the batch whose deadline it moved, with the last deadline.
     pub renewed: Vec<(LeaseId, Fence, Timestamp)>,
-    /// Leases that were there before the batch, and have ended in it.
+    /// Leases from before the batch that it ended.
     pub closed: Vec<(LeaseId, Fence, End)>,
     /// Leases that started and ended within the batch, in fence order.
     pub over: Vec<Lease>,
     /// Leases that started in the batch and go on, in fence order.
     pub running: Vec<Lease>,
-    /// The leases whose tickets were there before the batch and are no more.
+    /// Leases whose tickets are from before the batch and were deleted by it.
     pub left: Vec<LeaseId>,
-    /// Tickets that were there before the batch, and which servers serve them since when.
+    /// Tickets from before the batch that moved, with their server and the moment.
     pub moved: BTreeMap<LeaseId, (ServerId, Timestamp)>,
-    /// Tickets that are new.
+    /// New tickets.
     pub queued: Vec<Ticket>,
-    /// The servers that were heard of, for their tickets, and when.
+    /// Last heartbeat of the servers that have tickets.
     pub heard: Vec<(ServerId, Timestamp)>,
-    /// The policy, where it is another one.
+    /// The new policy, if it changed.
     pub policy: Option<Policy>,
 }
 

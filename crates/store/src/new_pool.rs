@@ -3,7 +3,7 @@ use uuid::Uuid;
 
 use crate::{BatchId, Error};
 
-/// A pool to be made.
+/// Pool to create.
 #[derive(Clone, Debug)]
 pub struct NewPool {
     /// The policy.
@@ -15,7 +15,7 @@ pub struct NewPool {
 }
 
 impl NewPool {
-    /// A pool of `size` new tokens, whose values nobody can guess (122 random bits from the
+    /// A pool of `size` new tokens, whose values can't be guessed (122 random bits from the
     /// operating system's generator).
     #[expect(clippy::disallowed_methods, reason = "tokens are made here and nowhere else")]
     #[must_use]
@@ -29,7 +29,7 @@ impl NewPool {
     }
 }
 
-/// A pool taken over from another system.
+/// Pool imported from another system.
 pub struct ImportedPool<'a> {
     /// The policy, tokens and time.
     pub new: NewPool,
@@ -38,14 +38,13 @@ pub struct ImportedPool<'a> {
     pub history: &'a mut (dyn LeaseSource + 'a),
 }
 
-/// Gives a history a part at a time.
+/// Source of a history, a part at a time.
 #[async_trait::async_trait]
 pub trait LeaseSource: Send {
     /// The next leases, at most a few thousand; empty at the end.
     ///
     /// # Errors
-    ///
-    /// What went wrong at the source, as [`Error::Operator`] or [`Error::TryAgain`].
+    /// The failure of the source, as [`Error::Operator`] or [`Error::TryAgain`].
     async fn next(&mut self) -> Result<Vec<Lease>, Error>;
 }
 

@@ -3,10 +3,10 @@ use pool::{Fence, Lease, LeaseId, Pool, Timestamp, TokenId};
 
 use crate::{Entry, Error, LeasePage, LeaseQuery, LeaseRecord, Position};
 
-/// All of a pool that decides anything: everything but its history.
+/// State of a pool that decisions depend on: everything but its history.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Where in the journal this is.
+    /// Its position in the journal.
     pub position: Position,
     /// The pool's time of that journal entry.
     pub at: Timestamp,
@@ -14,12 +14,12 @@ pub struct Snapshot {
     pub pool: Pool,
 }
 
-/// What the journal has that a copy has not.
+/// Difference between the journal and a copy.
 #[derive(Debug)]
 pub enum News {
-    /// The copy lacks just these entries, oldest first; it is current when there are none.
+    /// The copy lacks just these entries, oldest first; without entries it is current.
     Entries(Vec<Entry>),
-    /// The copy is of another history, or lacks entries that are no longer there: take this
+    /// The copy is of another history, or lacks entries that were pruned: use this snapshot
     /// instead.
     Whole(Box<Snapshot>),
 }
@@ -35,15 +35,15 @@ pub struct LogSize {
     pub failures: u64,
 }
 
-/// The side that reads.
+/// Reading side of a pool.
 #[async_trait]
 pub trait Reader: Send + Sync {
-    /// Whether other servers may write too, so that a copy has to ask for news before it answers.
+    /// Whether other servers may write too, so that a copy must fetch news before it answers.
     fn shared(&self) -> bool;
 
-    /// The time by the database's clock, and what changed since `known`. Of the batches that these news
-    /// lack, at most one was decided before that time: the one that was in flight. With SQLite there
-    /// never are news: no one else writes.
+    /// The time by the database's clock, and the changes since `known`. Of the batches that these
+    /// news lack, at most one was decided before that time: the one that was in flight. With SQLite
+    /// the news are always empty: only this server writes.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ pub trait Reader: Send + Sync {
         self.news(known).await
     }
 
-    /// The time, where it can be told without asking anyone: SQLite, whose time is the machine's.
+    /// The time, if known without a query: SQLite, whose time is the machine's.
     fn now(&self) -> Option<Timestamp>;
 
     /// Reads a little, to check that reading works.
@@ -97,30 +97,30 @@ pub trait Reader: Send + Sync {
         limit: usize,
     ) -> Result<Vec<LeaseRecord>, Error>;
 
-    /// The lease with that id, whoever's and however old; None when there is none.
+    /// The lease with that id, of any user and any age; `None` if no lease has it.
     ///
     /// # Errors
     ///
     /// As [`Reader::history`].
     async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error>;
 
-    /// Those of the leases that there are, in any order. At most a few thousand are asked for.
+    /// The existing leases among these ids, in any order. Called with at most a few thousand.
     ///
     /// # Errors
     ///
     /// As [`Reader::history`].
     async fn leases(&self, ids: &[LeaseId]) -> Result<Vec<Lease>, Error>;
 
-    /// A page of the leases that are asked for.
+    /// A page of the leases that match.
     ///
     /// # Errors
     ///
     /// As [`Reader::history`].
     async fn search(&self, search: &LeaseQuery) -> Result<LeasePage, Error>;
 
-    /// The journal from that version of that epoch on, which is the first of the entries, oldest
-    /// first, at most `limit` (1 at least). None where the journal has no such entry (any more), or
-    /// one that this program can't read.
+    /// Journal entries from that version of that epoch on, which is the first one, oldest first, at
+    /// most `limit` (1 at least). `None` if the journal no longer has that entry, or has one that
+    /// this program can't read.
     ///
     /// # Errors
     ///

@@ -65,7 +65,7 @@ pub(crate) fn failed(
     explained.unwrap_or_else(|| Error::TryAgain { what: "migrating", cause: Box::new(error) })
 }
 
-/// These migrations, and another one.
+/// These migrations, and one more.
 #[cfg(test)]
 pub(crate) fn with(migrations: &Runner, name: &str, sql: &str) -> Runner {
     let mut all = migrations.get_migrations().clone();

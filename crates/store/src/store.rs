@@ -5,17 +5,17 @@ use pool::{Fence, Remembered, Timestamp, UserId, UserKey};
 
 use crate::{Entry, Error, News, Position, Uptime};
 
-/// What [`Store::begin`] found.
+/// Result of [`Store::begin`].
 #[derive(Debug)]
 pub struct Begun {
     /// The time by the database's clock (SQLite: by the machine's), read after the lock was taken.
     pub now: Timestamp,
-    /// When the reading of `now` was requested: the clock showed it later than that. Where the batch was
-    /// begun ahead, that is before `begin` was called.
+    /// When the reading of `now` was requested: the clock showed it later than that. If the batch
+    /// was begun ahead, this is before the call of `begin`.
     pub asked: Uptime,
     /// When the reading arrived: the clock showed it before that.
     pub answered: Uptime,
-    /// What others did since the copy.
+    /// Changes by other servers since the copy.
     pub news: News,
     /// Entries may have been lost after the newest one: by a failover, a restore, or a crash with
     /// weak durability. The next one must begin a new epoch, with version and fence raised by
@@ -23,19 +23,19 @@ pub struct Begun {
     pub new_epoch: bool,
 }
 
-/// What [`Store::keys`] found.
+/// Result of [`Store::keys`].
 #[derive(Debug, Default)]
 pub struct KeysFound {
-    /// What is remembered of those of the keys that were used.
+    /// Records of the requested keys that were used before.
     pub remembered: HashMap<UserKey, Remembered>,
-    /// How many keys are remembered in all; more by what was deleted out of turn, never less.
+    /// Total number of remembered keys. Never too low; too high by the keys deleted out of order.
     pub count: u64,
 }
 
-/// What [`Store::key_usage`] found.
+/// Result of [`Store::key_usage`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyUsage {
-    /// Number of remembered keys; more by what was deleted out of turn, never less.
+    /// Number of remembered keys. Never too low; too high by the keys deleted out of order.
     pub count: u64,
     /// When the oldest of them (at most a hundred) were used, and when their leases ended or will end.
     pub oldest: Vec<(Timestamp, Timestamp)>,
@@ -43,31 +43,29 @@ pub struct KeyUsage {
     pub sample: Vec<UserId>,
 }
 
-/// What [`Store::forget_leases`] did.
+/// Result of [`Store::forget_leases`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Swept {
-    /// How many leases were deleted.
+    /// Number of deleted leases.
     pub deleted: u64,
-    /// Up to which fence it looked; None when no lease is left to look at that is old enough.
+    /// Newest fence that it examined; `None` if no lease is left that is old enough.
     pub up_to: Option<Fence>,
 }
 
-/// The side that writes: `begin`, then `commit` or `abandon`, again and again.
-///
-/// Every method reconnects or reopens by itself where it has to, tries once, and reports failure
-/// without waiting; when to try again is the caller's business. A future must be run to its end.
+/// Writing side of a pool: `begin`, then `commit` or `abandon`, repeatedly.
+/// Every method reconnects or reopens by itself if needed, tries once, and reports failure without
+/// waiting; the caller decides when to retry. A future must be run to its end.
 #[async_trait]
 pub trait Store: Send {
     /// Takes the pool's lock, so that no other server writes before `commit` or `abandon`, and
-    /// brings what changed since `known`.
+    /// returns the changes since `known`.
     ///
     /// # Errors
-    ///
-    /// [`Error::TryAgain`] when the database can't be reached or the lock was not to be had in
-    /// time: nothing has been done. [`Error::Operator`] when trying again is of no use.
+    /// [`Error::TryAgain`] when the database can't be reached or the lock was not available in
+    /// time: nothing has been done. [`Error::Operator`] when retrying can't succeed.
     async fn begin(&mut self, known: &Position) -> Result<Begun, Error>;
 
-    /// Makes the entry durable, all of it or nothing, and gives the lock back.
+    /// Makes the entry durable, all of it or nothing, and releases the lock.
     ///
     /// # Errors
     ///
@@ -77,13 +75,12 @@ pub trait Store: Send {
     /// `begin` again and ask [`Store::has`].
     async fn commit(&mut self, entry: &Entry) -> Result<(), Error>;
 
-    /// As [`Store::commit`]; and where that succeeds, `begin` is under way at once, in the same
-    /// breath where the database allows it. For when more commands are expected: `begin` (which then
-    /// has its answer sooner) or `abandon` has to follow without delay, since the lock is held.
+    /// As [`Store::commit`]; on success the next `begin` starts at once, in the same round trip if
+    /// the database allows it. For use while more commands are expected: `begin` (whose answer then
+    /// comes sooner) or `abandon` must follow without delay, since the lock is held.
     ///
     /// # Errors
-    ///
-    /// As [`Store::commit`]; nothing is under way then.
+    /// As [`Store::commit`]; no `begin` has started then.
     async fn commit_and_begin(&mut self, entry: &Entry) -> Result<(), Error> {
         self.commit(entry).await
     }
@@ -96,10 +93,10 @@ pub trait Store: Send {
     /// As [`Store::begin`].
     async fn read_clock(&mut self) -> Result<Timestamp, Error>;
 
-    /// Gives the lock back, nothing done.
+    /// Releases the lock without any change.
     async fn abandon(&mut self);
 
-    /// Checks that what is written would still be found: with SQLite, that the database's files are
+    /// Checks that later readers would find new writes: with SQLite, that the database's files are
     /// in their place. Called now and then while no batch is written, not within one.
     ///
     /// # Errors
@@ -111,15 +108,15 @@ pub trait Store: Send {
 
     /// Whether the journal holds the batch that was sent as `entry`; None when it does not, but no
     /// longer reaches back that far either. Called between `begin` and `commit` or `abandon`, so
-    /// that nothing is still under way.
+    /// that no commit is still in flight.
     ///
     /// # Errors
     ///
     /// As [`Store::begin`].
     async fn has(&mut self, entry: &Position) -> Result<Option<bool>, Error>;
 
-    /// What is remembered of these idempotency keys. Called between `begin` and `commit` or
-    /// `abandon`, so that nobody else uses one of them meanwhile.
+    /// Looks up these idempotency keys. Called between `begin` and `commit` or `abandon`, so that
+    /// no other server uses one of them meanwhile.
     ///
     /// # Errors
     ///
@@ -134,26 +131,26 @@ pub trait Store: Send {
     /// As [`Store::begin`].
     async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error>;
 
-    /// As [`Store::forget_keys`], but of the oldest keys that were used before that moment only those
-    /// whose leases ended before it, too. The others among them become the newest: so those that
-    /// follow them get their turn, and the numbers keep telling how many there are.
+    /// As [`Store::forget_keys`], but deletes only keys whose leases ended before that moment, too.
+    /// The others among the oldest keys become the newest: so the keys after them get their turn,
+    /// and the numbers still give the count.
     ///
     /// # Errors
     ///
     /// As [`Store::begin`].
     async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error>;
 
-    /// Counts the remembered keys, and takes a sample of at most so many of them: of all, where there
-    /// are no more. Within a batch, or not.
+    /// Counts the remembered keys, and returns the users of at most `sample` of them. Within a
+    /// batch, or not.
     ///
     /// # Errors
     ///
     /// As [`Store::begin`].
     async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error>;
 
-    /// Looks at some leases (at most a few hundred, the oldest first) with a fence above `after`,
-    /// and deletes those of them that ended before that moment; but never a token's latest, and
-    /// none that a remembered idempotency key leads to. Not called within a batch.
+    /// Examines some leases (at most a few hundred, the oldest first) with a fence above `after`,
+    /// and deletes those that ended before that moment; but never a token's latest, and none that a
+    /// remembered idempotency key refers to. Not called within a batch.
     ///
     /// # Errors
     ///

@@ -4,11 +4,11 @@ use crate::{Error, MAX_POOL_SIZE, NewPool};
 
 const DEFAULT_SIZE: usize = 100;
 
-/// The pool that is wanted: made on the first start, compared with what is there on later ones.
+/// Requested pool: created on the first start, compared with the existing pool on later ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
-    /// How many tokens, 0 to [`MAX_POOL_SIZE`]. `None` takes the pool as it is (and 100 for a new
-    /// one): a size is only compared where somebody chose one.
+    /// Number of tokens, 0 to [`MAX_POOL_SIZE`]. `None` accepts the pool as it is (and 100 for a
+    /// new one): a size is only compared if the operator chose one.
     pub size: Option<usize>,
     /// The policy.
     pub policy: PolicyPatch,
@@ -16,7 +16,7 @@ pub struct Wanted {
     pub update_policy: bool,
 }
 
-/// The pool to make where there is none yet.
+/// The pool to create in a database without one.
 pub(crate) fn new_pool(wanted: &Wanted, at: Timestamp) -> Result<NewPool, Error> {
     let size = wanted.size.unwrap_or(DEFAULT_SIZE);
     if size > MAX_POOL_SIZE {
@@ -28,8 +28,8 @@ pub(crate) fn new_pool(wanted: &Wanted, at: Timestamp) -> Result<NewPool, Error>
     Ok(NewPool::random(size, policy, at))
 }
 
-/// Compares the pool that is there, of `size` tokens under `policy`, with the one wanted. Returns
-/// the policy that is to replace the pool's, if any.
+/// Compares the existing pool, of `size` tokens under `policy`, with the requested one. Returns the
+/// policy that replaces the pool's, if any.
 pub(crate) fn compare(
     size: usize,
     policy: Policy,
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_asked_for_is_taken_as_it_is() {
+    fn values_that_are_not_requested_stay() {
         assert_eq!(compare(5, MINUTE, &wanted(None, None, false)).unwrap(), None);
         assert_eq!(compare(5, MINUTE, &wanted(Some(5), Some(MINUTE), true)).unwrap(), None);
     }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_asked_for_is_compared() {
+    fn only_requested_values_are_compared() {
         let policy = Policy { min_hold: Duration::from_secs(5), max_per_user: Some(2), ..MINUTE };
         let asked = PolicyPatch {
             when_full: Some(WhenFull::Wait),

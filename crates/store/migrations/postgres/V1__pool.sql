@@ -1,5 +1,5 @@
--- Everything is in the schema token_manager, which exists already: the migrations' own table is in
--- it too.
+-- All tables are in the schema token_manager, which exists already: the migrations' own table is in it
+-- too.
 
 create table token_manager.pools (
     -- Also part of the key of the advisory lock that puts the pool's batches in order.
@@ -9,7 +9,7 @@ create table token_manager.pools (
     epoch bigint not null check (epoch > 0),
     -- One document, as settings spell it: {"lease": "2m", "when_full": "evict-oldest", ...}.
     policy jsonb not null check (jsonb_typeof(policy) = 'object'),
-    -- Maximum that any lease may have run, in microseconds: under every policy so far, or in the imported
+    -- Maximum length of any lease, in microseconds: under every policy so far, or in the imported
     -- history. A search for the leases of a moment looks no further back.
     longest_lease bigint not null check (longest_lease >= 0)
 );
@@ -24,12 +24,12 @@ create table token_manager.tokens (
 );
 
 -- A token has a holder exactly while it has a lease without an end whose deadline is not reached.
--- previous_fence names the same token's lease before, 0 for none: that a token has no two leases
--- after the same one is what the unique constraint holds. There is no unique index on running
--- leases: its few keys would recur, and while any session keeps a snapshot open they pile up. There
--- is no foreign key to tokens: tokens are never deleted, and each insert would lock a row there.
--- The fill factor leaves room on the page to write each lease's end next to its beginning, so that no
--- index has to be touched for it; leases that start together often end together, hence half.
+-- previous_fence names the same token's lease before, 0 for none: the unique constraint ensures that a
+-- token has no two leases after the same one. Running leases have no unique index: its few keys would
+-- recur, and pile up while any session keeps a snapshot open. No foreign key refers to tokens: tokens
+-- are never deleted, and each insert would lock a row there. The fill factor leaves room on the page to
+-- write each lease's end next to its beginning, so that no index has to be touched for it; leases that
+-- start together often end together, hence half.
 create table token_manager.leases (
     id uuid primary key,
     pool integer not null,
@@ -92,11 +92,11 @@ create table token_manager.batches (
 -- Compressing it takes longer than writing it.
 alter table token_manager.batches alter column changes set storage external;
 
--- What the history is searched by, besides a token's chain: all of it by time, and each user's leases by
--- fence, which rises with time. No index may contain, or be conditional on, ended_at, end_reason,
--- expires_at or granted_until: writing a lease's end or its renewed deadline next to its beginning
--- touches no index then, and that is most of what makes a batch cheap. What a search asks of an end is
--- looked up in the rows.
+-- Indexes of the history, besides a token's chain: all leases by time, and each user's leases by fence,
+-- which rises with time. No index may contain, or be conditional on, ended_at, end_reason, expires_at or
+-- granted_until: writing a lease's end or its renewed deadline next to its beginning touches no index
+-- then, which is the main reason why a batch is cheap. Searches look up conditions on an end in the
+-- rows.
 --
 -- Users' leases are in groups of 16,384 fences, so that new entries go to a few hundred kilobytes which
 -- stay in the processor's cache. With the users first, each went to a page of its own: for 1,000 users
@@ -107,8 +107,8 @@ create index leases_started_at_fence_idx
 create index leases_user_id_idx
     on token_manager.leases ((fence >> 14), user_id, fence);
 
--- Those who wait for a token. heard_at is when the ticket's server was last heard of as the ticket
--- itself tells it; the table servers may know better.
+-- Requests that wait for a token. heard_at is the last heartbeat of the ticket's server as of the
+-- ticket's own batch; the table servers may have a later one.
 create table token_manager.tickets (
     pool integer not null,
     lease_id uuid not null,
@@ -122,15 +122,15 @@ create table token_manager.tickets (
     asked_lease bigint,
     asked_wait bigint,
     primary key (pool, lease_id),
-    -- Not the pool first, so that whoever asks for tickets of a pool has no choice of indexes.
+    -- Not the pool first, so that the planner has no choice of indexes for the tickets of a pool.
     unique (number, pool)
 ) with (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 1000
 );
 
--- When a server with tickets was last heard of: one row for all its tickets, so that being alive
--- costs the same however many wait.
+-- Last heartbeat of each server with tickets: one row for all its tickets, so that a heartbeat costs the
+-- same for any number of them.
 create table token_manager.servers (
     pool integer not null,
     id uuid not null,
@@ -138,8 +138,8 @@ create table token_manager.servers (
     primary key (pool, id)
 ) with (fillfactor = 50);
 
--- The idempotency keys that were used, and what for. Numbers have no gaps and only grow, so the first
--- and the last tell how many there are. Lengths are in microseconds.
+-- Used idempotency keys with their requests. Numbers have no gaps and only grow, so the first and the
+-- last give the count. Lengths are in microseconds.
 create table token_manager.idempotency_keys (
     pool integer not null,
     number bigint not null,
@@ -158,13 +158,13 @@ create table token_manager.idempotency_keys (
     autovacuum_analyze_scale_factor = 0.02
 );
 
--- For whoever deletes leases, who must spare these.
+-- For the deletion of old leases, which must spare leases with a key.
 create index idempotency_keys_lease_id_idx on token_manager.idempotency_keys (lease_id);
 
 -- Ends leases, all of them or none: a lease that does not run shows that the server decided on a wrong
--- picture of the pool. Every fence is within the bounds below. They let the planner expect a single lease,
--- and so look up each by its id; otherwise it reads the whole table while that is tiny, and a session keeps
--- such a plan.
+-- copy of the pool. Every fence is within the bounds below. They let the planner expect a single lease,
+-- and so look up each by its id; otherwise it reads the whole table while that is tiny, and a session
+-- keeps such a plan.
 create function token_manager.end_leases(
     ids uuid[], fences bigint[], ends timestamptz[], reasons text[]
 ) returns void language plpgsql as $$
@@ -220,7 +220,7 @@ begin
 end
 $$;
 
--- Lets other servers serve tickets, all of them or none.
+-- Moves tickets to other servers, all of them or none.
 create function token_manager.move_tickets(
     of_pool integer, lease_ids uuid[], servers uuid[], moments timestamptz[]
 ) returns void language plpgsql as $$
@@ -266,7 +266,7 @@ cross join lateral (
     ) as ended_at
 ) as seen;
 
--- Every token, and who holds it at this moment.
+-- Every token with its current holder.
 create view token_manager.token_status as
 select
     token.id,

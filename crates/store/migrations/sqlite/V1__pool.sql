@@ -1,8 +1,8 @@
 -- In the header of the file (`TokM`), for `file` and other programs.
 pragma application_id = 1416588109;
 
--- Times are whole microseconds since 1970-01-01T00:00:00Z, ids are UUIDs of 16 bytes; the views at
--- the end show both as people write them.
+-- Times are whole microseconds since 1970-01-01T00:00:00Z, ids are UUIDs of 16 bytes; the views at the
+-- end show both in their usual text form.
 
 create table pools (
     name text primary key,
@@ -10,7 +10,7 @@ create table pools (
     epoch integer not null check (epoch > 0),
     -- One document, as settings spell it: {"lease": "2m", "when_full": "evict-oldest", ...}.
     policy text not null check (json_valid(policy) and json_type(policy) = 'object'),
-    -- Maximum that any lease may have run: under every policy so far, or in the imported history.
+    -- Maximum length of any lease: under every policy so far, or in the imported history.
     longest_lease_micros integer not null,
     -- Leases above this fence are not in user_leases yet.
     indexed_fence integer not null default 0,
@@ -28,10 +28,10 @@ create table tokens (
 ) strict, without rowid;
 
 -- A token has a holder exactly while it has a lease without an end whose deadline is not reached.
--- `previous_fence` names the same token's lease before, 0 for none: that no two leases of a token
--- come after the same one is what the last unique constraint holds. Every index here grows at its
--- end, whichever tokens are granted. One that began with the token would grow in as many places as
--- there are tokens: a batch of 100 evictions then writes 600 kB instead of 150.
+-- `previous_fence` names the same token's lease before, 0 for none: the last unique constraint ensures
+-- that no two leases of a token come after the same one. Every index here grows at its end, for any
+-- order of the tokens. One that began with the token would grow in a separate place for each token: a
+-- batch of 100 evictions then writes 600 kB instead of 150.
 create table leases (
     id blob primary key check (length(id) = 16),
     pool text not null,
@@ -55,8 +55,8 @@ create table leases (
     check ((ended_at is null) = (end_reason is null))
 ) strict, without rowid;
 
--- The way into each token's chain of leases. By position, since tokens that are granted together
--- mostly stand together.
+-- Entry point of each token's chain of leases. By position, since tokens that are granted together are
+-- mostly adjacent.
 create table latest_leases (
     pool text not null,
     position integer not null,
@@ -85,7 +85,7 @@ create table batches (
     primary key (pool, version)
 ) strict, without rowid;
 
--- Those who wait, first come first served.
+-- Requests that wait for a token, first come first served.
 create table tickets (
     pool text not null references pools (name),
     number integer not null check (number > 0),
@@ -102,7 +102,7 @@ create table tickets (
 ) strict, without rowid;
 
 -- Numbers rise by one from use to use and the oldest go first, so that the first and the last number
--- tell how many there are.
+-- give the count.
 create table idempotency_keys (
     pool text not null references pools (name),
     number integer not null check (number > 0),
@@ -116,10 +116,10 @@ create table idempotency_keys (
     unique (pool, key, user_id)
 ) strict, without rowid;
 
--- The way to a user's leases. No index of `leases`: with 1,000 users one made each grant write 12 kB
--- instead of 3, and cost a sixth of the speed. The thread that writes copies leases here when
--- thousands have come together, sorted, which writes each page once for many of them; those above
--- `indexed_fence` are not here yet.
+-- Index of a user's leases. Not an index of `leases`: with 1,000 users one made each grant write 12 kB
+-- instead of 3, and cost a sixth of the speed. The writing thread copies leases here once thousands have
+-- accumulated, sorted, which writes each page once for many of them; those above `indexed_fence` are not
+-- here yet.
 create table user_leases (
     pool text not null,
     user_id blob not null,
@@ -127,7 +127,8 @@ create table user_leases (
     primary key (pool, user_id, fence)
 ) strict, without rowid;
 
--- What is to be taken from there in the same manner, in the order in which it was deleted.
+-- Deleted leases whose rows in user_leases are yet to be removed in the same manner, in the order of
+-- their deletion.
 create table forgotten_leases (
     number integer primary key,
     pool text not null,
@@ -159,8 +160,8 @@ begin
 end;
 
 -- Every lease, with its end as of this moment by this machine's clock, which SQLite reads to the
--- millisecond. There are shorter ways to ask for it, and to write times down, that every sqlite3
--- from 3.42 on has; this is for older ones, too.
+-- millisecond. Shorter expressions for that time, and for the format of times, need sqlite3 3.42; these
+-- also work in older releases.
 create view token_history as
 with seen as (
     select *, ended_at is null and expires_at <= cast(round((julianday('now') - 2440587.5) * 86400000) as integer) * 1000 as overdue
@@ -186,7 +187,7 @@ select
     reason as end_reason
 from ended;
 
--- Every token, and who holds it at this moment by this machine's clock.
+-- Every token with its current holder, by this machine's clock.
 create view token_status as
 select
     lower(printf('%s-%s-%s-%s-%s', substr(hex(t.id), 1, 8), substr(hex(t.id), 9, 4), substr(hex(t.id), 13, 4), substr(hex(t.id), 17, 4), substr(hex(t.id), 21))) as id,

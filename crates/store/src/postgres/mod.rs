@@ -1,5 +1,5 @@
-//! PostgreSQL: any number of servers share one pool, each with a connection that writes and a few
-//! that read. An advisory lock puts their batches in order.
+//! PostgreSQL: any number of servers share one pool, each with one connection for writing and a few
+//! for reading. An advisory lock puts their batches in order.
 
 #[macro_use]
 mod sql;
@@ -40,10 +40,10 @@ use crate::{
     Notifier, Opened, Position, ServerId, Snapshot, Store, Wanted, epoch_gap, new_pool, wanted,
 };
 
-/// How long servers are waited for that are just stopping.
+/// How long to wait for servers that are just stopping.
 const TAKEOVER: Duration = Duration::from_secs(2);
 
-/// A place that no journal has, so that whoever begins from here is given the whole pool.
+/// Position that no journal has, so that `begin` returns the whole pool.
 const NOWHERE: Position = Position { epoch: 0, version: 0, batch: BatchId(Uuid::nil()) };
 
 /// A PostgreSQL database.
@@ -141,7 +141,7 @@ impl Database for Postgres {
                     .to_owned(),
             ));
         }
-        // Without a commit, dropping the writer gives the lock back.
+        // Without a commit, dropping the writer releases the lock.
         let new = epoch::new_epoch(&snapshot, begun.now, clock_may_be_behind)?;
         let entry = owners_entry(&begun, &snapshot, Some(new.gap), Vec::new());
         writer.commit(&entry).await?;
@@ -158,8 +158,8 @@ impl Database for Postgres {
     }
 }
 
-/// The id of the pool, which no server must be using, and where its journal ended before any was
-/// looked for.
+/// The id of the pool, which must not be in use by a server, and the end of its journal from before
+/// the check for servers.
 async fn pool_without_servers(access: &Access) -> Result<(i32, Position), Error> {
     let failed = at_start("reading the pool");
     let client = access.session(Purpose::Long).await?.client;
@@ -207,8 +207,8 @@ async fn begin_whole(writer: &mut Writer) -> Result<(Begun, Snapshot), Error> {
     }
 }
 
-/// The entry for what the pool's owner did, and no server's batch. It begins a new epoch where there
-/// is a gap.
+/// The entry for a change by the pool's owner, outside a server's batches. `new_epoch`: the gap, if
+/// the entry begins a new epoch.
 fn owners_entry(
     begun: &Begun,
     before: &Snapshot,
@@ -218,7 +218,7 @@ fn owners_entry(
     let gap = new_epoch.unwrap_or(0);
     let Position { epoch, version, .. } = before.position;
     let at = begun.now.max(before.at);
-    // As every batch does: this entry ends the time without any, too.
+    // As in every batch: this entry, too, ends the time without any.
     let forgiven = before.pool.forgive_silence(at, before.at);
     Entry {
         position: Position {

@@ -1,7 +1,6 @@
-//! SQLite: a file, of which one process owns the writing.
-//!
-//! One thread has the only connection that writes, and an operating-system lock on a file beside
-//! the database keeps other servers out; whoever only reads may open the database at any time.
+//! SQLite: a file with one writing process.
+//! One thread has the only writing connection, and an operating-system lock on a file beside the
+//! database keeps other servers out; programs that only read may open the database at any time.
 
 #[macro_use]
 mod sql;
@@ -32,7 +31,7 @@ use crate::{
     Notifier, Opened, Wanted,
 };
 
-/// How many parts of an imported history may wait to be written.
+/// Maximum number of parts of an imported history that wait to be written.
 const PARTS: usize = 2;
 
 /// A database in a file.
@@ -122,7 +121,7 @@ impl Database for Sqlite {
     }
 
     async fn begin_epoch(&self, clock_may_be_behind: bool) -> Result<NewEpoch, Error> {
-        // Whoever writes would make the file if it were not there.
+        // A writing connection would create a missing file.
         self.look(|files| schema::check(&files.open_to_look()?)).await?;
         let now = self.clock.now();
         let writer = self.writer().await?;
@@ -138,7 +137,7 @@ impl Database for Sqlite {
     }
 }
 
-/// Passes a history on until its end, its first error, or until nobody wants more of it.
+/// Passes a history on until its end, its first error, or until the receiver is dropped.
 async fn feed(history: &mut dyn LeaseSource, parts: mpsc::Sender<Result<Vec<pool::Lease>, Error>>) {
     loop {
         let part = history.next().await;

@@ -1,4 +1,4 @@
-//! What can only be seen from within.
+//! Tests that need access to internals.
 
 use std::fs;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ impl Fixture {
         run.await.unwrap()
     }
 
-    /// As when the file failed during a commit.
+    /// Simulates a failure of the file during a commit.
     async fn lose_the_connection(&mut self) {
         let closed = self.store.writer.run(|writing| {
             writing.close();
@@ -120,7 +120,7 @@ async fn after_a_lost_connection_the_journal_tells() {
     let entry = fixture.entry("Ada").await;
     fixture.commit(&entry).await;
     fixture.lose_the_connection().await;
-    // The copy from before that commit learns what it came to.
+    // A copy from before that commit learns its outcome.
     let begun = fixture.store.begin(&before).await.unwrap();
     let News::Entries(entries) = begun.news else { panic!("{:?}", begun.news) };
     assert_eq!(entries, std::slice::from_ref(&entry));
@@ -153,7 +153,7 @@ async fn a_full_disk_does_nothing_and_passes() {
 }
 
 #[tokio::test]
-async fn a_large_log_is_emptied_once_nobody_reads_it() {
+async fn a_large_log_is_emptied_once_readers_are_gone() {
     let fixture = fixture().await;
     let prompt = Connection::open(fixture.directory.path().join("pool.db")).unwrap();
     prompt.execute_batch("begin; select count(*) from tokens").unwrap();
@@ -163,7 +163,7 @@ async fn a_large_log_is_emptied_once_nobody_reads_it() {
     let wal = || fs::metadata(&fixture.store.writer.files.wal).unwrap().len();
     let measured = || fixture.store.writer.measured.get();
     for _ in 0..500 {
-        // Each job is followed by a look at the log, which may be known by its size of a moment ago.
+        // After each job the thread checks the log, maybe by a size from a moment ago.
         fixture.run("select 1").await;
         if measured().failures > 0 {
             break;

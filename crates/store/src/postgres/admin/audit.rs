@@ -1,4 +1,4 @@
-//! Looks at a database for a person. Changes nothing, and works while servers write.
+//! Examines a database for an operator. Changes nothing, and works while servers write.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use pool::HumanDuration;
 
 use crate::{Clock, Error, SystemClock, wanted};
 
-/// What must never be there: a query that counts it, and how to say it.
+/// A kind of fault: the query that counts it, and its description.
 fn faults_to_count() -> [(&'static str, &'static str); 12] {
     [
         (sql!("audit/audit_overlap"), "leases began before an earlier one of their token was over"),
@@ -44,7 +44,7 @@ pub(crate) async fn audit(access: &Access) -> Result<Vec<String>, Error> {
     Ok(found)
 }
 
-/// A sentence for each kind of fault that there is.
+/// A sentence for each kind of fault found.
 pub(crate) async fn faults(client: &impl GenericClient) -> Result<Vec<String>, PgError> {
     let mut found = Vec::new();
     for (query, sentence) in faults_to_count() {
@@ -81,7 +81,7 @@ async fn describe_server(client: &Client) -> Result<Facts, PgError> {
         ("user", row.try_get(2)?),
         ("size on disk", row.try_get(3)?),
         ("synchronous standby", yes_or_no(row.try_get(4)?)),
-        // Its clock was read some time between the two looks at ours.
+        // Its clock was read between the two readings of ours.
         ("clock ahead of ours by", HumanDuration(there.since(after)).to_string()),
         ("clock behind ours by", HumanDuration(before.since(there)).to_string()),
     ])

@@ -1,5 +1,5 @@
-//! Everything for which a server refuses to start, waits, or can't keep its promises. A server that
-//! starts uses parts of it, so that `doctor` says the same.
+//! Checks for every reason why a server would refuse to start, wait, or break its promises. A
+//! starting server uses some of them, so that `doctor` reports the same.
 
 use crate::postgres::connect::locks::LISTENER_LOCKS;
 use crate::postgres::connect::locks::MIGRATION_LOCK;
@@ -21,8 +21,8 @@ use crate::{Error, Finding, Level, Wanted};
 
 const WHAT: &str = "checking";
 
-/// Round trips to the database that are worth a word, and that no batch survives: between its two
-/// flights the session waits for one, and PostgreSQL ends a session that takes longer than
+/// Round-trip times that deserve a warning, and that no batch survives: between its two flights the
+/// session waits for one, and PostgreSQL ends a session that takes longer than
 /// `idle_in_transaction_session_timeout`.
 const SLOW: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(1_500));
 
@@ -148,7 +148,7 @@ async fn durability(client: &Client, findings: &mut Findings) -> Result<(), PgEr
     let names: Vec<&str> =
         WATCHED.iter().map(|watched| watched.name).chain(["synchronous_commit"]).collect();
     let files = client.query(sql!("session/check_files"), &[&names]).await;
-    // Most roles may not see them.
+    // Most roles lack the right to see them.
     let files = files.unwrap_or_default();
     let in_files = |name: &str| {
         let row = files.iter().find(|row| row.get::<_, &str>(0) == name)?;
@@ -197,7 +197,7 @@ async fn durability(client: &Client, findings: &mut Findings) -> Result<(), PgEr
     Ok(())
 }
 
-/// Who holds a lock, if it is not a session of this program.
+/// The holder of a lock, if it is not a session of this program.
 async fn lock(
     client: &Client,
     key: (i32, i32),

@@ -1,4 +1,4 @@
-//! Makes the pool.
+//! Creates the pool.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::postgres::read::snapshot;
 use crate::postgres::write::parameters::LeaseColumns;
 use crate::{Error, ImportedPool, NewPool, new_pool, policy};
 
-/// How many tokens are written by one statement.
+/// Number of tokens that one statement writes.
 const PART: usize = 10_000;
 
-/// Makes the pool, all of it or nothing. Returns its id.
+/// Creates the pool, all or nothing. Returns its id.
 pub(crate) async fn create(session: &mut Session, new: &NewPool) -> Result<i32, Error> {
     let failed = at_start("making the pool");
     let client: &mut Client = &mut session.client;
@@ -31,7 +31,7 @@ pub(crate) async fn create(session: &mut Session, new: &NewPool) -> Result<i32, 
     Ok(pool)
 }
 
-/// Makes the pool out of one from elsewhere, all of it or nothing.
+/// Creates the pool from one of another system, all or nothing.
 pub(crate) async fn import(session: &mut Session, from: ImportedPool<'_>) -> Result<(), Error> {
     let failed = at_start("importing");
     let client: &mut Client = &mut session.client;
@@ -60,7 +60,7 @@ pub(crate) async fn import(session: &mut Session, from: ImportedPool<'_>) -> Res
     let update = sql!("pools/update_longest_lease");
     transaction.execute(update, &[&pool, &micros(longest)]).await.map_err(&failed)?;
     begin_journal(&transaction, pool, (from.new.at, last), &session.lineage).await?;
-    // What could not be opened again, or would be found faulty, is not taken over.
+    // Refuses a pool that later starts could not open, or that an audit would report.
     snapshot::load(&transaction, &failed).await?;
     if let Some(fault) = audit::faults(&transaction).await.map_err(&failed)?.first() {
         return Err(Error::Operator(format!("what is to be imported contradicts itself: {fault}")));
@@ -89,17 +89,17 @@ async fn insert_tokens(transaction: &Transaction<'_>, new: &NewPool) -> Result<i
     Ok(pool)
 }
 
-/// Writes the journal's first entry, which no server's batch made.
+/// Writes the journal's first entry, which is not a server's batch.
 async fn begin_journal(
     transaction: &Transaction<'_>,
     pool: i32,
     (at, fence): (Timestamp, Fence),
     lineage: &Lineage,
 ) -> Result<(), Error> {
-    let (batch, nobody) = (new_pool::batch_id().0, Uuid::nil());
+    let (batch, no_server) = (new_pool::batch_id().0, Uuid::nil());
     let (fence, no_changes, timeline) = (fence.get(), encode(&[]), lineage.record(false));
     let parameters: [&(dyn ToSql + Sync); 9] =
-        [&pool, &1_i64, &batch, &nobody, &Moment(at), &1_i64, &fence, &timeline, &no_changes];
+        [&pool, &1_i64, &batch, &no_server, &Moment(at), &1_i64, &fence, &timeline, &no_changes];
     let inserted = transaction.execute(sql!("journal/insert_batch"), &parameters).await;
     inserted.map(drop).map_err(at_start("making the pool"))
 }

@@ -20,9 +20,9 @@ mod embedded {
 
 const SCHEMA: Schema = Schema(embedded::migrations::runner);
 
-/// The right to change the schema and to make the pool; nobody else has it meanwhile.
+/// Exclusive right to change the schema and to create the pool.
 pub(crate) struct Control {
-    /// Where the work is done.
+    /// The session that does the work.
     pub(crate) session: Session,
     /// Holds the lock, in a transaction that does nothing else.
     guard: Session,
@@ -40,8 +40,7 @@ impl Control {
         Ok(Control { session, guard })
     }
 
-    /// Refuses a proxy that deals out connections by the transaction, as [`Control::take`] does,
-    /// but without the lock.
+    /// Refuses a proxy that pools transactions, as [`Control::take`] does, but without the lock.
     pub(crate) async fn refuse_transaction_pooling(
         access: &Access,
         session: &Session,
@@ -53,7 +52,7 @@ impl Control {
         refuse_one_backend(&session.client, before, &guard.client).await
     }
 
-    /// Refuses a role that lacks a right to use the tables that are there.
+    /// Refuses a role that lacks a right to use the existing tables.
     pub(crate) async fn refuse_without_rights(&self) -> Result<(), Error> {
         let missing = checks::missing_rights(&self.session.client).await;
         let missing = missing.map_err(at_start("looking up rights"))?;
@@ -63,7 +62,7 @@ impl Control {
         Err(Error::Operator(checks::wanting(&missing)))
     }
 
-    /// Lets others have it. (So does dropping it, a moment later.)
+    /// Releases the right. (So does dropping it, a moment later.)
     pub(crate) async fn release(self) {
         // When this fails, the connection is gone, and the lock with it.
         let _ = self.guard.client.batch_execute(sql!("session/rollback")).await;
@@ -103,9 +102,9 @@ async fn lock(client: &Client) -> Result<(), Error> {
     }
 }
 
-/// Two connections at the same time have two backends, and each keeps its own, unless something in
-/// between deals them out by the transaction. `before`: the backend that `client` had before
-/// `other` was connected.
+/// Two connections at the same time have two backends, and each keeps its own, unless a proxy in
+/// between pools transactions. `before`: the backend that `client` had before `other` was
+/// connected.
 async fn refuse_one_backend(client: &Client, before: i32, other: &Client) -> Result<(), Error> {
     let failed = at_start("looking for a proxy");
     let other = backend(other).await.map_err(&failed)?;
@@ -166,8 +165,8 @@ async fn migrate_to(schema: &Schema, client: &mut Client) -> Result<Vec<String>,
     }
     match (schema.0)().set_grouped(false).run_async(client).await {
         Ok(report) => Ok(schema::applied(&report)),
-        // Looking at the applied migrations takes the right to create tables, which a role that only uses
-        // them does not need.
+        // Reading the applied migrations takes the right to create tables, which a role that only
+        // uses them does not need.
         Err(error) if version == schema.version() && lacks_right(&error) => Ok(Vec::new()),
         Err(error) => Err(refused(error)),
     }
@@ -180,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    /// The schema of a later program, with one migration more.
+    /// The schema of a later program, with one more migration.
     const NEXT: Schema = Schema(|| {
         let dummy = "create table token_manager.dummy (id integer primary key);";
         crate::schema::with(&embedded::migrations::runner(), "V2__dummy", dummy)
@@ -191,7 +190,7 @@ mod tests {
         let url = Cluster::shared().database().await.unwrap();
         let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
         tokio::spawn(connection);
-        // As sessions of this program have it: the table of migrations belongs into the schema.
+        // As in sessions of this program: the table of migrations belongs in the schema.
         client.batch_execute("set search_path = token_manager, pg_temp").await.unwrap();
         assert_eq!(migrate_to(&SCHEMA, &mut client).await.unwrap().len(), 1);
         let outdated = NEXT.check(version(&client).await.unwrap()).unwrap_err().to_string();

@@ -33,16 +33,15 @@ const PARAMETERS: [&str; 17] = [
     "sslnegotiation",
 ];
 
-/// Those that it does not understand, or not in all their forms.
+/// The parameters that it does not understand, or not in all their forms.
 const OWN_PARAMETERS: [&str; 5] =
     ["sslmode", "sslrootcert", "passfile", "target_session_attrs", "keepalives_count"];
 
-/// Where a PostgreSQL database is and how to reach it:
+/// Location of a PostgreSQL database, and how to reach it:
 /// `postgres://USER:PASSWORD@HOST:PORT,HOST:PORT/NAME?PARAMETER=VALUE&...`.
-///
 /// The parameters are those of PostgreSQL's own programs; the timeouts are in seconds. A folder as
 /// `host` means the Unix socket in it. Of several hosts the first one that accepts writes is used.
-/// What the URL leaves open comes from the environment variables of PostgreSQL's own programs.
+/// Parameters that the URL lacks come from the environment variables of PostgreSQL's own programs.
 ///
 /// A password that is not in the URL is looked up with each connection: in `PGPASSWORD`, and in
 /// the file `passfile` (`PGPASSFILE`, else `~/.pgpass`).
@@ -53,12 +52,12 @@ const OWN_PARAMETERS: [&str; 5] =
 #[derive(Clone)]
 pub struct Config {
     server: tokio_postgres::Config,
-    /// One for all hosts, or one for each.
+    /// One port for all hosts, or one for each.
     ports: Vec<u16>,
     pub(crate) tls: Tls,
-    /// The password file, where that is not the default one.
+    /// The password file, unless it is the default one.
     passfile: Option<PathBuf>,
-    /// Whether a standby is passed over.
+    /// Whether standbys are skipped.
     pub(crate) primary: bool,
 }
 
@@ -101,7 +100,7 @@ impl Config {
     /// Reads a URL; `variable` is the environment.
     fn read(url: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidUrl> {
         if url.matches('@').count() > 1 {
-            // Otherwise part of a password would be taken for a host, and be shown as one.
+            // Otherwise part of a password would be treated as a host, and shown as one.
             return invalid("an @ in a user, password or parameter is written %40");
         }
         let start = url.find('@').unwrap_or(0);
@@ -187,18 +186,18 @@ impl Config {
         order.into_iter().map(target).collect()
     }
 
-    /// How many hosts there are.
+    /// Number of hosts.
     pub(crate) fn hosts(&self) -> usize {
         self.server.get_hosts().len().max(self.server.get_hostaddrs().len())
     }
 
-    /// How long the connection to each host may take; more than that is for what follows on it.
+    /// Timeout of the connection to each host, without the statements that follow on it.
     pub(crate) fn connect_timeout(&self) -> Duration {
         self.server.get_connect_timeout().copied().unwrap_or_default()
     }
 }
 
-/// All of the configuration that is the same for each host, but for the password.
+/// The part of the configuration that is the same for each host, without the password.
 fn without_hosts(all: &tokio_postgres::Config) -> tokio_postgres::Config {
     let mut one = tokio_postgres::Config::new();
     one.ssl_mode(all.get_ssl_mode())
@@ -226,7 +225,7 @@ fn has_port(base: &str) -> bool {
     hosts.split(',').any(|host| host.rsplit(']').next().is_some_and(|end| end.contains(':')))
 }
 
-/// Adds where a value came from that the URL does not have.
+/// Adds the source of a value that is not from the URL.
 fn of_environment(
     error: InvalidUrl,
     parameter: &str,
@@ -239,7 +238,7 @@ fn of_environment(
     InvalidUrl(format!("{error} ({parameter} is from the environment variable {variable})"))
 }
 
-/// Fills in what the URL leaves open.
+/// Fills in parameters that the URL lacks.
 fn set_defaults(server: &mut tokio_postgres::Config, given: impl Fn(&str) -> bool) {
     if !given("application_name") {
         server.application_name("token-manager");
@@ -269,7 +268,7 @@ struct Parameters {
     passfile: Option<String>,
     target: Option<String>,
     names: Vec<String>,
-    /// Those that the driver understands, as `NAME=VALUE`.
+    /// Parameters that the driver understands, as `NAME=VALUE`.
     rest: Vec<String>,
 }
 
@@ -281,7 +280,7 @@ impl Parameters {
                 return invalid("after the question mark it has something without a =");
             };
             if !PARAMETERS.contains(&name) && !OWN_PARAMETERS.contains(&name) {
-                // A name is shown, a value never: it may be a secret.
+                // Only the name is shown, never the value: it may be a secret.
                 let known = [&PARAMETERS[..], &OWN_PARAMETERS].concat().join(", ");
                 return invalid(&format!("it has a parameter {name:?}, which is none of {known}"));
             }
@@ -290,7 +289,7 @@ impl Parameters {
         Ok(read)
     }
 
-    /// Takes a parameter that is known.
+    /// Applies a known parameter.
     fn take(&mut self, name: &str, value: &str) {
         self.names.push(name.to_owned());
         match name {
@@ -300,7 +299,7 @@ impl Parameters {
             "target_session_attrs" => self.target = Some(value.to_owned()),
             // The driver has another name for it.
             "keepalives_count" => self.rest.push(format!("keepalives_retries={value}")),
-            // The driver takes one host by each.
+            // The driver allows one host for each.
             "host" => self.rest.extend(value.split(',').map(|host| format!("host={host}"))),
             _ => self.rest.push(format!("{name}={value}")),
         }
@@ -310,8 +309,7 @@ impl Parameters {
         self.names.iter().any(|named| named == name)
     }
 
-    /// Whether a standby is to be passed over, as it is unless the URL says otherwise: a pool is
-    /// written to.
+    /// Whether standbys are skipped, which is the default: a pool is written to.
     fn primary(&self) -> Result<bool, InvalidUrl> {
         match self.target.as_deref().unwrap_or("primary") {
             "primary" | "read-write" => Ok(true),
@@ -341,7 +339,7 @@ impl Parameters {
     }
 }
 
-/// A value as it was before it was percent-encoded. The driver's parser does that.
+/// Percent-decodes a value, by the driver's parser.
 fn decoded(value: &str) -> Result<String, InvalidUrl> {
     let decoded = parse(&format!("postgres://?application_name={value}"))?;
     Ok(decoded.get_application_name().unwrap_or(value).to_owned())

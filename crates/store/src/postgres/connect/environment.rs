@@ -1,4 +1,4 @@
-//! The environment variables of PostgreSQL's own programs, for what a URL leaves open.
+//! The environment variables of PostgreSQL's own programs, for parameters that a URL lacks.
 
 use crate::InvalidUrl;
 use crate::postgres::connect::config::invalid;
@@ -23,8 +23,8 @@ const DEFAULTS: [(&str, &str); 15] = [
     ("PGSSLNEGOTIATION", "sslnegotiation"),
 ];
 
-/// Variables that ask for something this program does not have, with the values that ask for
-/// nothing. To pass over them could mean less protection than was asked for.
+/// Variables for features that this program lacks, with the values that request none. Ignoring them
+/// could mean less protection than requested.
 const UNSUPPORTED: [(&str, &[&str]); 11] = [
     ("PGSERVICE", &[]),
     ("PGSSLCERT", &[]),
@@ -61,12 +61,12 @@ pub(crate) fn defaults(
     Ok(open.filter_map(|(name, parameter)| Some((parameter, encoded(&set(name)?)))).collect())
 }
 
-/// The variable whose value a parameter has by default.
+/// The variable with the default of a parameter.
 pub(crate) fn variable(parameter: &str) -> &'static str {
     DEFAULTS.iter().find(|(_, name)| *name == parameter).map_or("", |(variable, _)| variable)
 }
 
-/// Percent-encodes everything but letters, digits and what lists and paths are made of.
+/// Percent-encodes everything but letters, digits and the punctuation of lists and paths.
 fn encoded(value: &str) -> String {
     value
         .bytes()

@@ -1,4 +1,4 @@
-//! What PostgreSQL's errors mean to a caller.
+//! Classification of PostgreSQL's errors for callers.
 
 use std::error::Error as Cause;
 use std::io;
@@ -8,18 +8,18 @@ use tokio_postgres::error::SqlState;
 
 use crate::Error;
 
-/// What can be done about an error.
+/// Possible reaction to an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
-    /// It may work in a moment.
+    /// A retry may succeed.
     Wait,
     /// The same data will be refused each time.
     OtherData,
-    /// A person has to do something.
+    /// An operator must act.
     Person,
 }
 
-/// For who connects through something that deals out connections by the transaction.
+/// Advice for servers that connect through a proxy that pools transactions.
 pub(crate) const PROXY: &str = "the database is reached through a proxy that pools transactions (such as pgbouncer with \
      pool_mode=transaction), which breaks up sessions: connect to PostgreSQL itself, or let the proxy \
      pool sessions";
@@ -32,7 +32,7 @@ pub(crate) fn remedy(error: &PgError) -> Remedy {
     let mut unreachable = error.is_closed();
     while let Some(error) = cause {
         let within = error.downcast_ref::<io::Error>();
-        // A certificate that is not trusted now will not be in a moment.
+        // A retry won't make a certificate trusted.
         if within
             .and_then(io::Error::get_ref)
             .is_some_and(<dyn Cause + Send + Sync>::is::<rustls::Error>)
@@ -47,7 +47,7 @@ pub(crate) fn remedy(error: &PgError) -> Remedy {
 
 fn by_state(state: &str) -> Remedy {
     match state.get(..2) {
-        // A proxy says 08P01 when it does not know a startup parameter.
+        // Proxies send 08P01 for an unknown startup parameter.
         Some("08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX") if state != "08P01" => {
             Remedy::Wait
         }
@@ -64,7 +64,7 @@ pub(crate) fn is_of_password(error: &PgError) -> bool {
     }
 }
 
-/// What to do about an error, where PostgreSQL's own words don't say it.
+/// The remedy for an error, if PostgreSQL's own message has none.
 fn advice(error: &PgError) -> Option<&'static str> {
     let standby = "this PostgreSQL is a standby, which can only be read: name the primary in the \
                    database's URL, or all hosts (postgres://HOST1,HOST2/NAME), or promote it";
@@ -91,7 +91,7 @@ fn advice(error: &PgError) -> Option<&'static str> {
     })
 }
 
-/// An error with what to do about it.
+/// An error with its remedy.
 #[derive(Debug, thiserror::Error)]
 #[error("{advice}")]
 struct Explained {
@@ -107,13 +107,13 @@ fn explained(error: PgError) -> Box<dyn Cause + Send + Sync> {
     }
 }
 
-/// For what happens while a server is starting, or for a command that somebody is watching: what
-/// waiting does not mend is reported at once.
+/// Errors while a server starts, or in a command: reports at once an error that waiting does not
+/// resolve.
 pub(crate) fn at_start(what: &'static str) -> impl Fn(PgError) -> Error {
     move |error| match remedy(&error) {
         Remedy::Wait => Error::TryAgain { what, cause: explained(error) },
         Remedy::OtherData => data(&error),
-        // Another session's prepared statement was met, or one's own was not found.
+        // A prepared statement of another session was found, or this one's is missing.
         Remedy::Person if matches!(state(&error), Some("26000" | "42P05")) => {
             Error::Operator(PROXY.to_owned())
         }
@@ -124,12 +124,12 @@ pub(crate) fn at_start(what: &'static str) -> impl Fn(PgError) -> Error {
     }
 }
 
-/// For what happens while a server is running: a password that was good may be good again.
+/// Errors while a server runs: a rejected password may work again later.
 pub(crate) fn running(what: &'static str) -> impl Fn(PgError) -> Error {
     move |error| Error::TryAgain { what, cause: explained(error) }
 }
 
-/// For data that was refused.
+/// Error for refused data.
 pub(crate) fn data(error: &PgError) -> Error {
     Error::Data(sentence(error).into())
 }

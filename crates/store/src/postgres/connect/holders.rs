@@ -1,4 +1,4 @@
-//! Which sessions hold one of the program's advisory locks. Any role that may connect can take one.
+//! Sessions that hold one of the program's advisory locks. Any role that may connect can take one.
 
 use std::fmt;
 
@@ -57,7 +57,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// All of them in one line. Where none is left, the lock has been released meanwhile.
+/// All holders in one line. Without any, the lock has been released meanwhile.
 pub(crate) fn in_words(holders: &[Holder]) -> String {
     if holders.is_empty() {
         return "it is free again".to_owned();
@@ -66,6 +66,6 @@ pub(crate) fn in_words(holders: &[Holder]) -> String {
     format!("held by {}", holders.join("; "))
 }
 
-/// What to do about holders that are not this program's.
+/// The remedy for holders that are not this program's.
 pub(crate) const REMEDY: &str = "end that session with `select pg_terminate_backend(PID)`, and keep \
                                  others out with `revoke connect on database NAME from public`";

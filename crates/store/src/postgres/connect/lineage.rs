@@ -1,4 +1,5 @@
-//! Which cluster, and which run of it, wrote a journal entry. The column `timeline` holds it.
+//! Lineage of a journal entry: the cluster, and the run of it, that wrote it. Stored in the column
+//! `timeline`.
 
 use std::fmt;
 
@@ -24,7 +25,7 @@ struct Recorded<'a> {
 /// Marks entries whose loss in a crash was possible.
 const WEAK: &str = "weak";
 
-/// Stands for a system identifier that is not known.
+/// Represents an unknown system identifier.
 const UNKNOWN: &str = "-";
 
 impl Lineage {
@@ -36,9 +37,8 @@ impl Lineage {
 
     /// Whether entries may have been lost after the newest one, which has `recorded`: then the
     /// next one must begin a new epoch.
-    ///
-    /// That is so on another timeline or cluster, and after a restart if durability was weak before
-    /// it or is now. After a restart with full durability nothing is lost.
+    /// True on another timeline or cluster, and after a restart if durability was weak before it or
+    /// is now. After a restart with full durability nothing is lost.
     pub(crate) fn may_have_lost(&self, recorded: &str, weak: bool) -> bool {
         let before = Recorded::parse(recorded);
         let other_system = before.system.zip(self.system.as_deref()).is_some_and(|(a, b)| a != b);
@@ -47,7 +47,7 @@ impl Lineage {
     }
 
     /// Whether this run of the cluster wrote `recorded` with weak durability. A later change of
-    /// settings does not bring to disk what was written before.
+    /// settings does not bring earlier entries to disk.
     pub(crate) fn was_weak(&self, recorded: &str) -> bool {
         let before = Recorded::parse(recorded);
         before.weak && before.start == Some(&*self.start)
@@ -73,7 +73,7 @@ impl<'a> Recorded<'a> {
     }
 }
 
-/// The timeline alone, for people.
+/// The timeline alone, for messages.
 pub(crate) fn timeline(recorded: &str) -> &str {
     Recorded::parse(recorded).timeline
 }

@@ -1,6 +1,6 @@
-//! Word from server to server, by `listen` and `notify`. A notification takes a lock of the whole
-//! cluster at its commit, so it is never part of a batch, there is one for many batches, and none at
-//! all while nobody else listens.
+//! Wake-ups between servers, by `listen` and `notify`. A notification takes a lock of the whole
+//! cluster at its commit, so it is never part of a batch, one covers many batches, and none is sent
+//! while no other server listens.
 
 use crate::postgres::connect::locks::LISTENER_LOCKS;
 use std::error::Error as Cause;
@@ -16,29 +16,29 @@ use tokio_postgres::{Client, Error as PgError, Notification};
 use crate::postgres::connect::session::{Access, Purpose};
 use crate::postgres::connect::watch::Watch;
 
-/// How long after a notification the next one comes at the earliest.
+/// Minimum time between two notifications.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// For how long it is taken as known who else listens.
+/// For how long the count of other listeners is considered current.
 const KNOWN: Duration = Duration::from_secs(3);
 
-/// How often the settings are looked at on which durability rests.
+/// Time between two readings of the settings on which durability rests.
 const LOOK: Duration = Duration::from_secs(3);
 
-/// How long an answer may take; it matters only when the server has stopped answering.
+/// Timeout of an answer; it matters only when the server has stopped answering.
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// How long to wait before connecting again: at first, and at most.
+/// Time before a new attempt to connect: the first, and the maximum.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// How long PostgreSQL has to run until whoever waits to connect again has done so.
+/// Uptime of PostgreSQL after which every server that waits to reconnect has done so.
 pub(crate) const ALL_ARE_BACK: Duration = Duration::from_secs(8);
 
-/// Why a connection is of no use any more.
+/// Why a connection can't be used any more.
 type Lost = Box<dyn Cause + Send + Sync>;
 
-/// Carries hints about one pool for as long as its tasks run: `told` is for others to hear, and what
-/// others say is passed to `heard`.
+/// Carries wake-ups about one pool while its tasks run: sends one to other servers on `told`, and
+/// signals `heard` on one from them.
 pub(crate) fn carry(
     access: &Access,
     pool: i32,
@@ -68,27 +68,27 @@ pub(crate) fn carry(
     tasks
 }
 
-/// How many servers listen for hints about the pool: all that use it, but for one that is just
-/// connecting.
+/// Number of servers that listen for wake-ups about the pool: all that use it, except one that is
+/// just connecting.
 pub(crate) async fn listeners(client: &Client, pool: i32) -> Result<i64, PgError> {
     let count = sql!("session/count_listeners");
-    let nobody = 0_i32;
-    client.query_one(count, &[&LISTENER_LOCKS, &pool, &nobody]).await?.try_get(0)
+    let no_backend = 0_i32;
+    client.query_one(count, &[&LISTENER_LOCKS, &pool, &no_backend]).await?.try_get(0)
 }
 
-/// How many other sessions this program seems to have, and for how long PostgreSQL has run.
+/// Number of other sessions that this program seems to have, and PostgreSQL's uptime.
 pub(crate) async fn sessions(client: &Client) -> Result<(i64, Duration), PgError> {
     let row = client.query_one(sql!("session/count_sessions"), &[]).await?;
     let up = Duration::try_from_secs_f64(row.try_get(1)?).unwrap_or_default();
     Ok((row.try_get(0)?, up))
 }
 
-/// What is known of other servers.
+/// Knowledge about other servers.
 #[derive(Default)]
 struct Ear {
     pool: i32,
     heard: Arc<Notify>,
-    /// Whether one of them listens, as far as is known.
+    /// Whether one of them listens, as of the last count.
     others: AtomicBool,
     /// The backends of this server's own listener and notifier.
     own: [AtomicI32; 2],
@@ -98,12 +98,12 @@ const LISTENER: usize = 0;
 const NOTIFIER: usize = 1;
 
 impl Ear {
-    /// The word that something was written.
+    /// Message: a batch was written.
     fn news(&self) -> String {
         self.pool.to_string()
     }
 
-    /// The word that there is another who listens.
+    /// Message: another server started to listen.
     fn hello(&self) -> String {
         format!("{} hello", self.pool)
     }
@@ -123,7 +123,7 @@ impl Ear {
 
     /// Finds out whether another server listens.
     async fn look_for_others(&self, client: &Client) -> Result<(), PgError> {
-        // Before the question, so that a hello after it is not forgotten.
+        // Before the query, so that a hello after it is not lost.
         self.others.store(false, Ordering::SeqCst);
         let own = self.own[LISTENER].load(Ordering::SeqCst);
         let count = sql!("session/count_listeners");
@@ -147,7 +147,7 @@ async fn listen(access: &Access, ear: &Arc<Ear>, back_off: &mut BackOff) -> Lost
         return error;
     }
     back_off.reset();
-    // Something may have been said while nobody listened.
+    // Wake-ups may have been missed before this connection.
     ear.heard.notify_one();
     tokio::select! {
         lost = ended(&mut connection) => lost,
@@ -155,8 +155,8 @@ async fn listen(access: &Access, ear: &Arc<Ear>, back_off: &mut BackOff) -> Lost
     }
 }
 
-/// Looks at the durability settings for as long as the connection answers. It is this one since
-/// nobody waits for it.
+/// Reads the durability settings while the connection answers. On this connection, since no request
+/// waits for it.
 async fn keep_looking(client: &Client, watch: &Watch) -> Lost {
     loop {
         if let Err(lost) = within(watch.look(client)).await {
@@ -171,7 +171,7 @@ async fn begin_to_listen(client: &Client, ear: &Ear) -> Result<(), PgError> {
     client.batch_execute(sql!("session/listen")).await?;
     let lock = sql!("session/lock_shared");
     client.query(lock, &[&LISTENER_LOCKS, &ear.pool]).await?;
-    // Of two that begin at the same time, the later one to have its lock sees the other's.
+    // Of two that begin at the same time, the later one to get its lock sees the other's.
     ear.look_for_others(client).await?;
     if ear.others.load(Ordering::SeqCst) {
         client.query(sql!("session/notify"), &[&ear.hello()]).await?;
@@ -179,7 +179,7 @@ async fn begin_to_listen(client: &Client, ear: &Ear) -> Result<(), PgError> {
     Ok(())
 }
 
-/// Passes on what it is told until the connection is lost, or can't be made.
+/// Sends wake-ups until the connection is lost, or can't be made.
 async fn notify(access: &Access, ear: &Ear, told: &Notify, back_off: &mut BackOff) -> Lost {
     let (client, mut connection) = match access.connect_in_time(Purpose::Hint, |_| ()).await {
         Ok(connected) => connected,
@@ -219,7 +219,8 @@ async fn pass_on(
     Ok(())
 }
 
-/// Takes note of the backend. What it says need not outlive a crash, so it waits for no disk.
+/// Records the backend. Its messages need not survive a crash, so its commits don't wait for the
+/// disk.
 async fn introduce(client: &Client, own: &AtomicI32) -> Result<(), PgError> {
     let backend = client.query_one(sql!("session/backend"), &[]).await?.try_get(0)?;
     own.store(backend, Ordering::SeqCst);

@@ -1,5 +1,6 @@
 //! Passwords, found where PostgreSQL's own programs find them: in the URL, in `PGPASSWORD`, in a
-//! password file. Each new connection looks again, so that a password can change under a server.
+//! password file. Each new connection looks again, so that a password can change while a server
+//! runs.
 
 use std::env;
 use std::fmt;
@@ -14,7 +15,7 @@ use tracing::warn;
 /// distribution of libpq.
 const DEFAULT_FOLDERS: [&str; 3] = ["/tmp", "/run/postgresql", "/var/run/postgresql"];
 
-/// What a password is for.
+/// Target of a password.
 pub(crate) struct Login<'a> {
     /// A host's name or address, or the folder of a socket.
     pub(crate) host: &'a str,
@@ -23,13 +24,13 @@ pub(crate) struct Login<'a> {
     pub(crate) user: &'a str,
 }
 
-/// Where a password came from, for people.
+/// Source of a password, for error messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Url,
     Environment,
     File(PathBuf),
-    /// None was found; the password file that has none, if there is a name for one.
+    /// No password was found; the password file without a match, if its path is known.
     Nowhere(Option<PathBuf>),
 }
 
@@ -50,7 +51,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// The password to log in with, if there is one. `of_url`: the one in the URL.
+/// The password to log in with, if any. `of_url`: the one in the URL.
 pub(crate) fn find(
     of_url: Option<&[u8]>,
     file: Option<&Path>,
@@ -72,7 +73,7 @@ pub(crate) fn find(
     }
 }
 
-/// What the file holds, unless it can't be read or others can read it.
+/// Content of the file, unless it can't be read or other users can read it.
 fn content(path: &Path) -> Option<Vec<u8>> {
     let file = path.display();
     let metadata = match fs::metadata(path) {
@@ -110,7 +111,7 @@ fn in_content(content: &[u8], login: &Login<'_>) -> Option<Vec<u8>> {
     })
 }
 
-/// What follows on a field that is this text or `*`.
+/// Rest of the line after a field that is this text or `*`.
 fn after<'a>(line: &'a [u8], text: &str) -> Option<&'a [u8]> {
     if let Some(rest) = line.strip_prefix(b"*:") {
         return Some(rest);

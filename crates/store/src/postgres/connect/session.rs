@@ -1,4 +1,4 @@
-//! Connections.
+//! Connections to PostgreSQL.
 
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
@@ -21,26 +21,26 @@ use crate::postgres::connect::lineage::Lineage;
 use crate::postgres::connect::passwords::Source;
 use crate::postgres::connect::watch::Watch;
 
-/// What is being done when connecting fails.
+/// The operation that fails if connecting fails.
 const WHAT: &str = "connecting";
 
-/// How long all of connecting may take for each host, beyond its `connect_timeout`: a server that
-/// is frozen accepts connections and then says nothing.
+/// Timeout of connecting to each host, beyond its `connect_timeout`: a frozen server accepts
+/// connections and then never answers.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// The oldest release that has what the statements and settings need.
+/// The oldest release with all features that the statements and settings need.
 const OLDEST: i32 = 130_000;
 
-/// What a connection is for; it decides how long it may take, and hold others up.
+/// Purpose of a connection. Decides its timeouts, and how long it may block others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// The batches: others wait for it.
+    /// Batches: other servers wait for it.
     Write,
-    /// Reads, by many.
+    /// Reads, shared by many callers.
     Read,
-    /// Notifier from server to server: nobody waits for them.
+    /// Wake-ups between servers: no request waits for them.
     Hint,
-    /// Migrations, imports and audits: they take their time.
+    /// Migrations, imports and audits: these may take long.
     Long,
 }
 
@@ -49,13 +49,13 @@ pub(crate) enum Purpose {
 const ALWAYS: [(&str, &str); 21] = [
     ("search_path", "token_manager, pg_temp"),
     ("timezone", "UTC"),
-    // An answer means that the change is on disk, here and on a synchronous standby.
+    // A response means that the change is on disk, here and on a synchronous standby.
     ("synchronous_commit", "on"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_deferrable", "off"),
-    // Rows that a policy hides would be taken for rows that are not there; so it is an error.
+    // Rows hidden by a policy would look like missing rows; so this makes them an error.
     ("row_security", "off"),
-    // An error of one statement is no reason to lose the session and the outcome of a commit.
+    // An error of one statement must not lose the session and the outcome of a commit.
     ("exit_on_error", "off"),
     ("idle_session_timeout", "0"),
     ("transaction_timeout", "0"),
@@ -66,8 +66,8 @@ const ALWAYS: [(&str, &str); 21] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "6s"),
     ("jit", "off"),
-    // A plan made while the tables were tiny would stay, and be bad. This leaves no other way than by
-    // an index and in its order, which is the right one for every statement there is.
+    // A plan made while the tables were tiny would stay, and be slow later. This leaves only plans
+    // by an index and in its order, which is right for every statement here.
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
     ("enable_sort", "off"),
@@ -107,12 +107,12 @@ impl Purpose {
     }
 }
 
-/// All that is needed to connect.
+/// Everything needed to connect.
 #[derive(Clone)]
 pub(crate) struct Access {
     config: Config,
     tls: MakeRustlsConnect,
-    /// What is known of the settings that no session can change.
+    /// State of the settings that no session can change.
     pub(crate) watch: Arc<Watch>,
 }
 
@@ -133,7 +133,7 @@ impl Access {
         })
     }
 
-    /// Connects, and fits the session to its purpose. The connection lasts as long as its task.
+    /// Connects, and adapts the session to its purpose. The connection lasts as long as its task.
     pub(crate) async fn connect(
         &self,
         purpose: Purpose,
@@ -141,7 +141,7 @@ impl Access {
         self.connect_to_hear(purpose, |_| ()).await.map_err(|failed| failed.error)
     }
 
-    /// As [`Access::connect`], and passes to `hear` what other sessions say.
+    /// As [`Access::connect`], and passes notifications of other sessions to `hear`.
     async fn connect_to_hear(
         &self,
         purpose: Purpose,
@@ -205,15 +205,14 @@ impl Access {
         connected.map_err(Failed::at_start)
     }
 
-    /// As [`Access::connect`], within a bounded time; also makes sure that the database is one that
-    /// can be used.
+    /// As [`Access::connect`], within a bounded time; also checks that the database can be used.
     pub(crate) async fn session(&self, purpose: Purpose) -> Result<Session, Error> {
         let (client, task) = self.connect_in_time(purpose, |_| ()).await?;
         let client = ClientWrapper::new(client, task);
         let row = client.query_one(sql!("session/session"), &[]).await;
         let row = row.map_err(at_start(WHAT))?;
         let (release, encoding): (i32, String) = (row.get(0), row.get(1));
-        // Some hosted databases do not let a role ask for it.
+        // Some hosted databases don't let a role read it.
         let system = client.query_one(sql!("session/system"), &[]).await;
         let system = system.and_then(|row| row.try_get(0)).ok();
         let lineage = Lineage { timeline: row.get(2), system, start: row.get(3) };
@@ -237,10 +236,10 @@ impl Access {
     }
 }
 
-/// Why no connection was made to the last host that was tried.
+/// Why the connection to the last host failed.
 struct Failed {
     error: PgError,
-    /// The password that was used there.
+    /// The password used for that host.
     password: Source,
 }
 

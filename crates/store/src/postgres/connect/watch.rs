@@ -11,7 +11,7 @@ use crate::Durability;
 pub(crate) struct Watched {
     pub(crate) name: &'static str,
     weakens: fn(&str) -> bool,
-    /// The consequence, and the remedy, for people.
+    /// The consequence, and the remedy, for the operator.
     pub(crate) advice: &'static str,
 }
 
@@ -19,7 +19,7 @@ pub(crate) struct Watched {
 const UNLOGGED: &str = "unlogged";
 
 /// Only a failover can lose anything without a synchronous standby, and many pools have no standby
-/// at all: so its absence is no weakness by itself, and only a change is reported.
+/// at all: so its absence alone is not a weakness, and only a change is reported.
 pub(crate) const STANDBYS: &str = "synchronous_standby_names";
 
 pub(crate) const WATCHED: [Watched; 7] = [
@@ -80,17 +80,17 @@ impl Watched {
         (self.weakens)(value)
     }
 
-    /// Whether a crash can lose something with such a value.
+    /// Whether a crash can lose data with such a value.
     pub(crate) fn is_of_crashes(&self) -> bool {
         self.name != STANDBYS
     }
 }
 
-/// The settings as they were seen last, for all connections of a server.
+/// The settings as last seen, for all connections of a server.
 #[derive(Default)]
 pub(crate) struct Watch {
     durability: Durability,
-    /// One look at a time, so that each change is told once.
+    /// One reader at a time, so that each change is logged once.
     looking: Mutex<()>,
 }
 
@@ -99,12 +99,12 @@ impl Watch {
         self.durability.clone()
     }
 
-    /// Whether a crash can lose acknowledged commits, as far as is known.
+    /// Whether a crash can lose acknowledged commits, as last seen.
     pub(crate) fn is_weak(&self) -> bool {
         self.durability.settings().iter().any(|(name, weak)| *weak && *name != STANDBYS)
     }
 
-    /// Looks at the settings, and logs each that has changed.
+    /// Reads the settings, and logs each change.
     pub(crate) async fn look(&self, client: &Client) -> Result<(), PgError> {
         let values = read(client).await?;
         let _turn = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,7 +114,7 @@ impl Watch {
             let Watched { name: setting, advice, .. } = watched;
             let weak = watched.is_weak(&value);
             let was = before.iter().find(|(name, _)| name == setting).map(|(_, weak)| *weak);
-            // Without a look before, a standby that is missing is no change.
+            // On the first reading, a missing standby is not a change.
             match (was, weak) {
                 (Some(false), true) => {
                     warn!(setting, value, advice, "database durability weakened");

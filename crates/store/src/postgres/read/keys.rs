@@ -1,4 +1,4 @@
-//! What is remembered of idempotency keys.
+//! Remembered idempotency keys.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio_postgres::{Error as PgError, Row};
 use crate::KeysFound;
 use crate::postgres::read::rows;
 
-/// Where the columns of the lease begin in the rows of `keys.sql`.
+/// First column of the lease in the rows of `keys.sql`.
 const LEASE: usize = 6;
 
 /// Reads the rows of `keys.sql`. Returns the number of the oldest key as well, 0 for none.
@@ -21,7 +21,7 @@ pub(crate) fn read(rows: &[Row]) -> Result<(i64, KeysFound), PgError> {
     let mut remembered = HashMap::new();
     for row in rows {
         let key: Option<&str> = row.try_get(2)?;
-        // What is no key was not asked for either.
+        // An invalid key was not requested either.
         let Some(Ok(key)) = key.map(IdempotencyKey::new) else { continue };
         let user = UserId(row.try_get(3)?);
         let Some(lease) = rows::lease_or_none(row, LEASE)? else { continue };

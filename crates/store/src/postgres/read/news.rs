@@ -1,4 +1,4 @@
-//! What happened in the journal since a copy was made.
+//! Journal entries since a copy was made.
 
 use pool::{Fence, Timestamp};
 use tokio_postgres::{Error as PgError, Row};
@@ -7,24 +7,24 @@ use crate::journal::decode;
 use crate::postgres::read::rows;
 use crate::{EPOCH_GAP, Entry, Position, ServerId};
 
-/// How many entries are handed out; who lacks more takes the whole pool.
+/// Maximum number of entries; a copy that lacks more loads the whole pool.
 const MOST: usize = 1_000;
 
-/// How many rows `news.sql` is to return: those, the one at the copy's own version, and one more
-/// that shows that there are too many.
+/// Maximum number of rows of `news.sql`: those entries, the one at the copy's own version, and one
+/// more that shows that the limit is exceeded.
 pub(crate) const ROWS: i64 = 1_002;
 
 /// The answer of `news.sql`.
 pub(crate) struct Answer {
     /// The time by the database's clock.
     pub(crate) now: Timestamp,
-    /// The time when the transaction that asked began, before it saw anything.
+    /// Start of the reading transaction, before its snapshot.
     pub(crate) begun: Timestamp,
     /// `None` when the copy is of another history, or lacks too much.
     pub(crate) news: Option<News>,
 }
 
-/// What a copy lacks, and the timeline of the journal's newest entry.
+/// The entries that a copy lacks, and the timeline of the journal's newest entry.
 pub(crate) struct News {
     pub(crate) entries: Vec<Entry>,
     pub(crate) newest: Position,
@@ -33,7 +33,7 @@ pub(crate) struct News {
 
 /// Reads the rows of `news.sql`, asked from the copy's own version on.
 pub(crate) fn read(known: &Position, rows: &[Row]) -> Result<Answer, PgError> {
-    // There always is a row; a time so early makes nothing expire if there were none.
+    // The query always returns a row; the earliest time would expire nothing without it.
     let moment = |column| rows.first().map_or(Ok(Timestamp::MIN), |row| rows::moment(row, column));
     Ok(Answer { now: moment(0)?, begun: moment(9)?, news: read_news(known, rows)? })
 }
@@ -51,7 +51,7 @@ fn read_news(known: &Position, rows: &[Row]) -> Result<Option<News>, PgError> {
     Ok(Some(News { entries, newest, timeline }))
 }
 
-/// Reads the rows of `journal.sql`. None where there are none, or not all of them can be read.
+/// Reads the rows of `journal.sql`. `None` without rows, or if one of them can't be read.
 pub(crate) fn read_journal(rows: &[Row]) -> Result<Option<Vec<Entry>>, PgError> {
     let Some(first) = rows.first() else { return Ok(None) };
     let Position { epoch, version, batch } = position(first, 0)?;
@@ -63,8 +63,8 @@ fn position(row: &Row, first: usize) -> Result<Position, PgError> {
 }
 
 /// The entries in rows whose columns from `first` on are version, batch id, server, time, epoch,
-/// fence, timeline and changes. None where one of them does not follow the one before, or holds what
-/// a newer server wrote and this one does not know.
+/// fence, timeline and changes. `None` if one of them does not follow the one before, or has a
+/// change by a newer server that is unknown to this one.
 fn entries(before: &Position, rows: &[Row], first: usize) -> Result<Option<Vec<Entry>>, PgError> {
     let (mut newest, mut entries) = (*before, Vec::with_capacity(rows.len()));
     for row in rows {
@@ -86,7 +86,7 @@ fn entries(before: &Position, rows: &[Row], first: usize) -> Result<Option<Vec<E
     Ok(Some(entries))
 }
 
-/// Whether nothing is missing between the two.
+/// Whether no entry is missing between the two.
 fn follows(before: &Position, next: &Position) -> bool {
     let begins_epoch = next.epoch == before.epoch + 1;
     let step = next.version - before.version;

@@ -1,4 +1,4 @@
-//! The side that reads: a few connections, shared by all who ask.
+//! Reading side: a few connections, shared by all callers.
 
 use crate::postgres::connect::locks::POOL_LOCKS;
 use crate::postgres::connect::locks::WRITER_LOCKS;
@@ -26,23 +26,24 @@ use crate::postgres::read::search;
 use crate::postgres::read::snapshot;
 use crate::{Entry, Error, LeasePage, LeaseQuery, LeaseRecord, News, Position, Reader};
 
-/// How many reads run at the same time.
+/// Maximum number of concurrent reads.
 const CONNECTIONS: usize = 8;
 
-/// How many of them may search the history: that can take long, and nobody else is to wait for it.
+/// Maximum number of concurrent searches of the history: these can take long, and other reads must
+/// not wait for them.
 const SEARCHES: usize = 3;
 
-/// How long a read waits for one of the connections.
+/// Maximum wait of a read for a connection.
 const WAIT: Duration = Duration::from_secs(3);
 
-/// How long making a connection may take.
+/// Timeout of making a connection.
 const CREATE: Duration = Duration::from_secs(8);
 
-/// How long a read may take; it is longer than the server's own limit and matters only when the
-/// server has stopped answering.
+/// Timeout of a read. Longer than the server's own limit; it matters only when the server has
+/// stopped answering.
 const READ: Duration = Duration::from_secs(15);
 
-/// The side that reads.
+/// Reading side of a pool in PostgreSQL.
 pub(crate) struct PostgresReader {
     connections: Pool,
     searches: Semaphore,
@@ -63,8 +64,8 @@ impl Connect for Connector {
     }
 }
 
-/// A connection that is lent. Where it is not taken back, because what it was asked failed or nobody
-/// waits for the answer any more, it is closed: what it is still busy with would be in others' way.
+/// A lent connection. If it is not returned, because its query failed or the caller has left, it is
+/// closed: a query still running on it would delay other reads.
 struct Lent(Option<Client>);
 
 impl Drop for Lent {
@@ -92,9 +93,9 @@ impl PostgresReader {
         PostgresReader { connections, searches, pool, is_held_up: AtomicBool::new(false) }
     }
 
-    /// Waits for the batch in flight, and returns the time after that and the news then. None where a
-    /// batch of a server does not end within about a second. Another program that holds the pool's lock
-    /// has no batch, and is not waited for.
+    /// Waits for the batch in flight, and returns the time after it and the news. `None` if a
+    /// server's batch does not end within about a second. Does not wait for another program that
+    /// holds the pool's lock: it has no batch.
     async fn settled(
         &self,
         client: &Client,
@@ -156,7 +157,7 @@ async fn one_moment(client: &mut Client) -> Result<Transaction<'_>, PgError> {
     builder.read_only(true).start().await
 }
 
-/// The news of an answer; the whole pool where it has none.
+/// The news of an answer; the whole pool if it has none.
 async fn entries_or_whole(
     client: &mut Client,
     answer: news::Answer,

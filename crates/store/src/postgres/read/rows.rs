@@ -1,4 +1,4 @@
-//! How rows are written and read.
+//! Conversion of rows.
 
 use std::error::Error as Cause;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::{BatchId, LeaseRecord, Position, policy};
 /// 2000-01-01T00:00:00Z, from which PostgreSQL counts, in microseconds since 1970.
 const EPOCH: i64 = 946_684_800_000_000;
 
-/// The earliest moment that PostgreSQL can write down: 4714-11-24 BC. The latest is later than ours.
+/// The earliest moment that PostgreSQL can store: 4714-11-24 BC. Its latest is later than ours.
 const EARLIEST: Timestamp = Timestamp::from_micros(EPOCH - 211_813_488_000_000_000);
 
 /// A `timestamptz`.
@@ -26,16 +26,16 @@ const EARLIEST: Timestamp = Timestamp::from_micros(EPOCH - 211_813_488_000_000_0
 pub(crate) struct Moment(pub(crate) Timestamp);
 
 impl Moment {
-    /// The moment, or the earliest that PostgreSQL can write down: for comparisons.
+    /// The moment, or the earliest that PostgreSQL can store: for comparisons.
     pub(crate) fn within_range(at: Timestamp) -> Self {
         Moment(at.max(EARLIEST))
     }
 }
 
 impl ToSql for Moment {
-    /// Never fails: within a flight, what follows would be sent nevertheless. A moment too early
-    /// for PostgreSQL becomes another one, which it refuses (but not its smallest number, which means
-    /// minus infinity).
+    /// Never fails: within a flight, the following statements would be sent nevertheless. A moment
+    /// too early for PostgreSQL becomes another one, which it refuses (but not its smallest number,
+    /// which means minus infinity).
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Cause + Sync + Send>> {
         let micros = self.0.as_micros().saturating_sub(EPOCH).max(i64::MIN + 1);
         out.extend_from_slice(&micros.to_be_bytes());
@@ -125,7 +125,7 @@ pub(crate) fn record(row: &Row) -> Result<Option<LeaseRecord>, PgError> {
     Ok(Some(LeaseRecord { lease, evicted_by: evicted_by.map(LeaseId) }))
 }
 
-/// Reads the rows of `tickets.sql`; None for one that is no ticket.
+/// Reads the rows of `tickets.sql`; `None` for an invalid row.
 pub(crate) fn ticket(row: &Row) -> Result<Option<Ticket>, PgError> {
     let Ok(user) = User::new(row.try_get(6)?) else { return Ok(None) };
     let key: Option<&str> = row.try_get(7)?;
@@ -144,7 +144,7 @@ pub(crate) fn ticket(row: &Row) -> Result<Option<Ticket>, PgError> {
     }))
 }
 
-/// So many microseconds.
+/// A duration in microseconds.
 pub(crate) fn length(micros: i64) -> Duration {
     Duration::from_micros(micros.unsigned_abs())
 }

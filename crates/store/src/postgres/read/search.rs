@@ -1,4 +1,4 @@
-//! Searching the history: a page at a time, with bounded work for each.
+//! Search of the history: a page at a time, with bounded work for each.
 
 use std::time::{Duration, Instant};
 
@@ -10,32 +10,32 @@ use tokio_postgres::{Error as PgError, Row};
 use crate::postgres::read::rows::{self, Moment};
 use crate::{Cursor, LeasePage, LeaseQuery, LeaseRecord};
 
-/// How many leases are looked at for one page at most, give or take one statement's.
+/// Maximum number of leases examined for one page, give or take those of one statement.
 const MOST: i64 = 100_000;
 
-/// How many are looked at where something was found already.
+/// The same for a page that has a lease already.
 const ENOUGH: i64 = 20_000;
 
-/// How long a page may take before it is handed out as it is.
+/// Time after which a page is returned as it is.
 const LONG: Duration = Duration::from_secs(3);
 
-/// Over how many fences one statement looks for a user's leases. That is a thousand steps in the index,
-/// whether or not there are any.
+/// Number of fences that one statement searches for a user's leases. That takes a thousand steps in
+/// the index, with or without leases.
 const FENCES: i64 = GROUP * 1_000;
 
-/// How many fences the index of users' leases has in a group.
+/// Number of fences in a group of the index of users' leases.
 const GROUP: i64 = 16_384;
 
-/// How many fences are as much work as looking at a lease.
+/// Number of fences that cost as much work as one lease.
 const FENCES_A_LEASE: i64 = 2_048;
 
-/// What a statement looked at.
+/// Range that a statement examined.
 struct Looked {
     found: Vec<LeaseRecord>,
-    /// The last lease it looked at, with how many that were; None where it stopped before, or where
-    /// there was none.
+    /// The last lease it examined, and their number; `None` if it stopped before the first, or
+    /// found none.
     last: Option<(Cursor, i64)>,
-    /// Whether there may be others after that.
+    /// Whether more leases may follow.
     more: bool,
 }
 
@@ -65,22 +65,22 @@ struct Searching<'a> {
     client: &'a Transaction<'a>,
     pool: i32,
     search: &'a LeaseQuery,
-    /// What fits started at this moment or later,
+    /// Matching leases started at this moment or later,
     from: Timestamp,
-    /// with this fence or a larger one,
+    /// have this fence or a larger one,
     oldest: i64,
-    /// and comes before this place.
+    /// and come before this position.
     before: Cursor,
-    /// The last lease that was looked at.
+    /// The last examined lease.
     last: Option<Cursor>,
     found: Vec<LeaseRecord>,
     looked_at: i64,
-    /// Whether it is past fences that were left out, and has seen nothing behind them yet, so that
-    /// there is no place to stop at.
+    /// Whether the search has just skipped unused fences and seen no lease behind them, so that it
+    /// has no position to stop at.
     leapt: bool,
 }
 
-/// A page of the leases that are searched for. The transaction has one snapshot for all its statements.
+/// A page of the matching leases. The transaction has one snapshot for all its statements.
 pub(crate) async fn search(
     client: &Transaction<'_>,
     pool: i32,
@@ -111,7 +111,7 @@ pub(crate) async fn search(
     Ok(LeasePage { leases: searching.found, next: None })
 }
 
-/// Before which place the leases are that may fit.
+/// Position before which matching leases are.
 fn latest(search: &LeaseQuery) -> Cursor {
     // Before everything that starts at `started_at`.
     let start_of = |started_at| Cursor { started_at, fence: Fence::new(i64::MIN) };
@@ -122,7 +122,7 @@ fn latest(search: &LeaseQuery) -> Cursor {
     first.unwrap_or(start_of(Timestamp::from_micros(i64::MAX)))
 }
 
-/// When the leases that may fit started at the earliest.
+/// Earliest start of matching leases.
 async fn earliest(
     client: &Transaction<'_>,
     pool: i32,
@@ -136,7 +136,7 @@ async fn earliest(
 }
 
 impl Searching<'_> {
-    /// Finds the fences to look between, where the way is by fences. False where there are none.
+    /// Finds the range of fences, for a search by fences. False if it is empty.
     async fn find_fences(&mut self) -> Result<bool, PgError> {
         if self.search.user.is_none() && self.search.token.is_none() {
             return Ok(true);
@@ -151,14 +151,14 @@ impl Searching<'_> {
         Ok(oldest <= newest)
     }
 
-    /// Looks at some leases. False when none are left.
+    /// Examines some leases. False when none are left.
     async fn step(&mut self) -> Result<bool, PgError> {
         let Searching { search, from, before, .. } = *self;
         self.leapt = false;
         let (now, from) = (Moment::within_range(search.now), Moment::within_range(from));
         let reason = search.reason.map(EndReason::as_str);
         let at = search.at.map(Moment::within_range);
-        // One more than is wanted shows whether there is more.
+        // One more than the page holds shows whether another page follows.
         let wanted = (search.limit - self.found.len()).saturating_add(1);
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
         let (user, token) = (search.user.map(|user| user.0), search.token.map(|token| token.0));
@@ -201,8 +201,8 @@ impl Searching<'_> {
         Ok(true)
     }
 
-    /// Goes on where there are leases again: where an epoch began, fences are left out, maybe by the
-    /// billion. False where there are none.
+    /// Skips to the next leases: a new epoch leaves out fences, maybe billions. False if no lease
+    /// is left.
     async fn leap(&mut self, below: i64) -> Result<bool, PgError> {
         let sql = self.client.prepare_cached(sql!("leases/search_group")).await?;
         let Some(row) = self.client.query_opt(&sql, &[&below]).await? else { return Ok(false) };
@@ -213,12 +213,12 @@ impl Searching<'_> {
         Ok(true)
     }
 
-    /// The place before which nothing has been looked at.
+    /// Position before which no lease has been examined.
     async fn place(&self) -> Result<Cursor, PgError> {
         if let Some(last) = self.last.filter(|last| last.fence == self.before.fence) {
             return Ok(last);
         }
-        // It stopped between two of the user's leases, where any other lease will do.
+        // It stopped between two of the user's leases: any other lease there marks the position.
         let sql = self.client.prepare_cached(sql!("leases/search_place")).await?;
         let row = self.client.query_opt(&sql, &[&self.before.fence.get()]).await?;
         let mut place = self.last.unwrap_or(self.before);

@@ -12,7 +12,7 @@ pub(crate) struct PoolRow {
     pub(crate) policy: Policy,
 }
 
-/// The pool's row; `None` when there is no pool yet.
+/// The pool's row; `None` before the pool is created.
 pub(crate) async fn pool_row(client: &impl GenericClient) -> Result<Option<PoolRow>, PgError> {
     let row = client.query_opt(sql!("pools/pool"), &[]).await?;
     row.map(|row| Ok(PoolRow { id: row.try_get(0)?, policy: rows::policy(&row, 1)? })).transpose()
@@ -28,7 +28,7 @@ pub(crate) struct Newest {
     pub(crate) timeline: String,
 }
 
-/// There is one wherever there is a pool, unless somebody deleted it. `failed` says what errors mean.
+/// Every pool has one, unless it was deleted by hand. `failed` classifies errors.
 pub(crate) async fn newest(
     client: &impl GenericClient,
     pool: i32,
@@ -55,8 +55,8 @@ fn read_newest(row: &Row) -> Result<Newest, PgError> {
     })
 }
 
-/// Reads the pool where nobody can change it meanwhile: under its lock, or in a transaction that sees
-/// one moment. `failed` says what its errors mean.
+/// Reads the pool while no other session can change it: under its lock, or in a transaction with
+/// one snapshot. `failed` classifies errors.
 pub(crate) async fn load(
     client: &impl GenericClient,
     failed: impl Fn(PgError) -> Error,

@@ -1,4 +1,4 @@
-//! Deletes what is old, a little at a time.
+//! Deletes old rows, a few at a time.
 
 use crate::postgres::connect::locks::POOL_LOCKS;
 use pool::{Fence, Timestamp, UserId};
@@ -12,20 +12,20 @@ use crate::postgres::read::rows::{self, Moment};
 use crate::postgres::write::writer::Writing;
 use crate::{Error, KeyUsage, Swept};
 
-/// How many journal entries are looked at by one [`Writing::prune`].
+/// Number of journal entries that one [`Writing::prune`] examines.
 const STEP: i64 = 500;
 
-/// Up to where what is old is known to be gone. Asking from there on saves walking over what an index
-/// still holds of deleted rows.
+/// Positions below which all old rows are known to be deleted. Starting from there skips the
+/// entries of deleted rows that an index still holds.
 #[derive(Default)]
 pub(crate) struct Forgotten {
     /// No journal entry before this version is left.
     versions: i64,
     /// No idempotency key with a number below this one is left.
     pub(crate) keys: i64,
-    /// The lease up to which this round of looking at them has come.
+    /// The last lease that this round examined.
     looked: Option<Place>,
-    /// Whether the round began with the first lease that was left.
+    /// Whether the round began with the first remaining lease.
     from_first: bool,
     /// The first lease that this round spared.
     spared: Option<Place>,
@@ -66,7 +66,7 @@ impl Writing {
         let (statements, before) = (&self.statements, Moment::within_range(before));
         let steps: [Step<'_>; 4] = [
             (&statements.begin, Vec::new()),
-            // As a batch has it: while numbers are given, no other server may give the same.
+            // The lock of batches: no other server may assign the same numbers meanwhile.
             (&statements.lock, vec![&POOL_LOCKS, &self.pool]),
             (&statements.forget_keys_early, vec![&self.pool, &self.forgotten.keys, &before]),
             (&statements.commit, Vec::new()),
@@ -110,7 +110,7 @@ impl Writing {
     ) -> Result<Swept, Error> {
         let failed = running("deleting old leases");
         let round = self.forgotten.looked.filter(|(fence, _)| *fence == after);
-        // A new round begins with the first lease that is left.
+        // A new round begins with the first remaining lease.
         let first = self.forgotten.leases.map(|(fence, started_at)| (fence.plus(-1), started_at));
         let first = first.filter(|(fence, _)| *fence > after).unwrap_or((after, Timestamp::MIN));
         let (fence, from) = round.unwrap_or(first);

@@ -1,4 +1,4 @@
-//! What a batch writes, as its statements take it: column by column.
+//! Parameters of a batch's statements, column by column.
 
 use pool::{IdempotencyKey, KeyUse, Lease, Ticket};
 use tokio_postgres::types::ToSql;
@@ -28,7 +28,7 @@ pub(crate) struct Parameters<'a> {
 }
 
 impl<'a> Parameters<'a> {
-    /// Those of `entry`, whose changes come to `net`.
+    /// The parameters of `entry`, whose net changes are `net`.
     pub(crate) fn of(pool: i32, entry: &'a Entry, net: &'a NetChanges, timeline: &'a str) -> Self {
         Parameters {
             pool,
@@ -48,8 +48,8 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// The statements that have something to do, in their order: a deadline has to be moved before the
-    /// lease can end after the old one.
+    /// The statements that have rows to write, in order: a deadline must be moved before the lease
+    /// can end after the old one.
     pub(crate) fn steps<'s>(
         &'s self,
         statements: &'s Statements,
@@ -289,7 +289,7 @@ pub(crate) struct LeaseColumns<'a> {
     fences: Vec<i64>,
     previous: Vec<i64>,
     starts: Vec<Moment>,
-    /// As far as the last lease that was renewed, of which there rarely is one.
+    /// Ends with the last renewed lease; usually empty.
     granted: Vec<Option<Moment>>,
     deadlines: Vec<Moment>,
     ends: Vec<Option<Moment>>,

@@ -1,5 +1,5 @@
-//! The side that writes: keeps a connection for it, bounds every wait, and replaces the connection
-//! after whatever leaves its state in doubt.
+//! Writing side: keeps a connection, bounds every wait, and replaces the connection after any
+//! failure that leaves its state unknown.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::postgres::connect::session::Access;
 use crate::postgres::write::writer::{NO_BATCH, Writing};
 use crate::{Begun, Entry, Error, KeyUsage, KeysFound, Position, Store, Swept};
 
-/// How long anything may take altogether. It is longer than the server's own limits and matters only
-/// when the server has stopped answering: a commit, for one, obeys no limit of the server's.
+/// Timeout of a whole operation. Longer than the server's own limits; it matters only when the
+/// server has stopped answering: a commit, for example, obeys none of the server's limits.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// The side that writes.
+/// Writing side of a pool in PostgreSQL.
 pub(crate) struct Writer {
     access: Access,
     pool: i32,
@@ -29,8 +29,8 @@ impl Writer {
         Writer { access, pool, writing: None }
     }
 
-    /// The connection; a new one where there is none or it was lost. It is put back only after
-    /// what left it as good as before.
+    /// The connection; a new one if it is missing or was lost. Callers put it back only if its
+    /// state is known.
     async fn take(&mut self) -> Result<Writing, Error> {
         match self.writing.take().filter(|writing| !writing.is_closed()) {
             Some(writing) => Ok(writing),

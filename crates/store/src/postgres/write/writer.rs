@@ -1,6 +1,6 @@
-//! The connection that writes: two flights of statements for each batch, which become one where the
-//! next batch is begun together with the commit. The journal's row, which comes last, is refused when
-//! another server was there first, and the whole batch with it.
+//! The writing connection: two flights of statements for each batch, or one if the next batch is
+//! begun together with the commit. The journal's row comes last; if another server wrote that
+//! version first, the database refuses it and with it the whole batch.
 
 use crate::postgres::connect::locks::POOL_LOCKS;
 use crate::postgres::connect::locks::WRITER_LOCKS;
@@ -38,17 +38,17 @@ pub(crate) struct Writing {
     pub(crate) session: Arc<Session>,
     pub(crate) statements: Arc<Statements>,
     pub(crate) pool: i32,
-    /// Whether a batch has begun. What is committed without would be written, but not as a whole.
+    /// Whether a batch has begun. A commit without it would be written, but not atomically.
     begun: bool,
-    /// The batch that was begun together with the last commit. It is of this connection: without
-    /// it, neither its lock nor its transaction is there.
+    /// The batch that was begun together with the last commit. It belongs to this connection: lock
+    /// and transaction end with it.
     ahead: Option<Ahead>,
     /// The epoch of the journal's newest entry, as `begin` found it.
     epoch: i64,
     watch: Arc<Watch>,
     /// Whether an entry of this run of the cluster was written with weak durability.
     weak: bool,
-    /// How much of what is old is known to be gone.
+    /// Positions below which old rows are known to be deleted.
     pub(crate) forgotten: Forgotten,
 }
 
@@ -66,8 +66,8 @@ struct Reading {
     answered: Uptime,
 }
 
-/// Begins a batch. Apart and in this order: a statement that waited for the lock would show the time
-/// and the rows from before the wait.
+/// Begins a batch. In separate statements and in this order: a statement that waited for the lock
+/// would return the time and the rows from before the wait.
 async fn begin(
     client: &Client,
     statements: &Statements,
@@ -119,7 +119,7 @@ impl Writing {
     pub(crate) async fn open(access: &Access, pool: i32) -> Result<Self, Error> {
         const WHAT: &str = "connecting";
         let session = access.session(Purpose::Write).await.map_err(|error| match error {
-            // A server that has run so far goes on trying: what was right may become right again.
+            // A running server keeps retrying: a setup that worked before may work again.
             Error::Operator(sentence) => Error::TryAgain { what: WHAT, cause: sentence.into() },
             other => other,
         })?;
@@ -181,8 +181,8 @@ impl Writing {
         row.and_then(|row| rows::moment(&row, 0)).map_err(running("reading the clock"))
     }
 
-    /// Sends the batch, and with it, if `then_begin`, the beginning of the next one. That has its own
-    /// task, so that whoever waits for the commit does not also wait for the lock.
+    /// Sends the batch, and with it, if `then_begin`, the beginning of the next one. That has its
+    /// own task, so that the caller of the commit does not also wait for the lock.
     pub(crate) async fn commit(&mut self, entry: &Entry, then_begin: bool) -> Result<(), Error> {
         if self.is_closed() {
             let cause = "the connection was lost before the batch was sent".into();
@@ -220,10 +220,10 @@ impl Writing {
         }
     }
 
-    /// Ends a batch that has begun or is being begun, nothing done.
+    /// Ends a batch that has begun or is being begun, without any change.
     pub(crate) async fn rollback(&mut self) -> Result<(), Error> {
         if let Some(ahead) = self.ahead.take() {
-            // It has to come before its end. Whether it went well does not matter.
+            // The beginning must finish before the end is sent. Its result does not matter.
             drop(ahead.rows().await);
         }
         self.begun = false;
@@ -238,7 +238,7 @@ impl Writing {
         row.and_then(|row| row.try_get(0)).map_err(failed)
     }
 
-    /// What is remembered of these keys.
+    /// Looks up these keys.
     pub(crate) async fn keys(&mut self, keys: &[UserKey]) -> Result<KeysFound, Error> {
         let failed = running("looking for idempotency keys");
         let asked: (Vec<&str>, Vec<Uuid>) =
@@ -253,18 +253,18 @@ impl Writing {
     }
 }
 
-/// What the failure of a statement before the commit means.
+/// Classifies the failure of a statement before the commit.
 fn refused(error: PgError) -> Error {
     match remedy(&error) {
         Remedy::OtherData => data(&error),
-        // The server's own word: the transaction failed, and the commit rolled it back.
+        // Reported by the server: the transaction failed, and the commit rolled it back.
         _ if error.as_db_error().is_some() => running("committing")(error),
         // No answer at all: the statements may all have arrived.
         _ => Error::Unknown(Box::new(error)),
     }
 }
 
-/// What the failure of the commit itself means.
+/// Classifies the failure of the commit itself.
 fn commit_failed(error: PgError) -> Error {
     let ended = |severity| matches!(severity, Severity::Fatal | Severity::Panic);
     match error.as_db_error().map(|error| error.parsed_severity().is_none_or(ended)) {

@@ -1,4 +1,4 @@
-//! Looks at a database for a person. Changes nothing, and works while a server writes.
+//! Examines a database for an operator. Changes nothing, and works while a server writes.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ use crate::{Error, Finding, Wanted, wanted};
 /// Less free space than this is reported: several logs fit.
 const LITTLE_SPACE: u64 = 4 * WAL_LIMIT;
 
-/// What must never be there: a query that counts it, and how to say it.
+/// A kind of fault: the query that counts it, and its description.
 fn faults_to_count() -> [(&'static str, &'static str); 11] {
     [
         (sql!("audit/audit_overlap"), "leases began before an earlier one of their token was over"),
@@ -76,7 +76,7 @@ pub(crate) fn describe(files: &Files, now: Timestamp) -> Result<Vec<(String, Str
     Ok(facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-/// Why a server that wants this pool would refuse to start.
+/// Why a server with these settings would refuse to start.
 pub(crate) fn check(
     files: &Files,
     wanted: &Wanted,
@@ -84,7 +84,7 @@ pub(crate) fn check(
     allow_clock_behind: bool,
 ) -> Result<Vec<Finding>, Error> {
     let connection = files.open_to_look()?;
-    // What is wrong with the schema is found by the audit.
+    // The audit reports faults of the schema.
     if schema::check(&connection).is_err() {
         return Ok(Vec::new());
     }
@@ -93,8 +93,8 @@ pub(crate) fn check(
     Ok(refusals(wanted, pool, (now, newest.at), allow_clock_behind))
 }
 
-/// Who uses the database, and how much room it has. The names of those facts that are no good news
-/// are known to `doctor`.
+/// Processes that use the database, and its free space. `doctor` knows the names of the facts that
+/// are bad news.
 fn describe_use(files: &Files, log: u64) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     if users::is_served(files) {

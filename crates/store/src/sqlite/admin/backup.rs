@@ -15,9 +15,8 @@ use crate::sqlite::read::snapshot::{self, Newest};
 use crate::{Backup, Error};
 
 /// Writes a copy as of one moment. Nothing has the name `to` before all of it is on disk.
-///
-/// It is made by `vacuum into`, which reads as of one moment while others write, and leaves out what
-/// is unused. SQLite's backup interface was as fast and kept the log from being emptied as long.
+/// `vacuum into` makes it: reads as of one moment while others write, and leaves out unused pages.
+/// SQLite's backup interface was as fast and kept the log from being emptied as long.
 pub(crate) fn backup(files: &Files, to: &Path, replace: bool) -> Result<Backup, Error> {
     let copy = Files::find(to)?;
     free(files, &copy, replace)?;
@@ -29,8 +28,8 @@ pub(crate) fn backup(files: &Files, to: &Path, replace: bool) -> Result<Backup, 
     Ok(Backup { position: newest.position, at: newest.at, fence: newest.fence, bytes })
 }
 
-/// Makes sure that there can be a copy by that name, and, as long as what it returns is kept, that
-/// no server starts on what is there.
+/// Checks that a copy can have that name. While the caller keeps the returned files, no server can
+/// start on an existing database of that name.
 fn free(files: &Files, copy: &Files, replace: bool) -> Result<Vec<File>, Error> {
     let there = copy.database.display();
     let refused = |why: String| Err(Error::Operator(format!("{why}: choose another name")));
@@ -60,7 +59,7 @@ fn free(files: &Files, copy: &Files, replace: bool) -> Result<Vec<File>, Error> 
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(Error::Operator(sentence(file, &error))),
         };
-        // Shared with other backups; a server has it for itself.
+        // A shared lock: other backups may hold it too; a server's lock is exclusive.
         if lock.try_lock_shared().is_err() {
             let file = file.display();
             return refused(format!("{there} is the database of another server (it holds {file})"));
@@ -84,8 +83,8 @@ fn exists(there: &Path) -> Error {
     Error::Operator(format!("{there} is there already: choose another name, or say --replace"))
 }
 
-/// A new file beside the copy that becomes it; nobody else's, and only the owner may read it. It is
-/// removed when it is dropped.
+/// New file beside the copy's path that becomes the copy. Unique to this backup, readable only by
+/// the owner, and removed on drop.
 fn part(copy: &Path) -> Result<NamedTempFile, Error> {
     let (folder, name) = (folder(copy), copy.file_name().unwrap_or_default());
     let mut prefix = name.to_owned();
@@ -97,7 +96,7 @@ fn part(copy: &Path) -> Result<NamedTempFile, Error> {
         .map_err(|error| Error::Operator(sentence(folder, &error)))
 }
 
-/// The folder of what [`Files::find`] has found.
+/// The folder of files from [`Files::find`].
 fn folder(copy: &Path) -> &Path {
     copy.parent().unwrap_or(Path::new("/"))
 }
@@ -125,7 +124,7 @@ fn write(source: &Connection, part: &NamedTempFile, copy: &Files) -> Result<Newe
     snapshot::newest(&made.map_err(crate::sqlite::disk::failure::failed("reading the copy"))?)
 }
 
-/// Gives the copy its name, for good. Returns how large it is.
+/// Gives the copy its name, durably. Returns its size.
 fn publish(part: NamedTempFile, name: &Path, replace: bool) -> Result<u64, Error> {
     let kept_nothing =
         |error| Error::Operator(format!("nothing was kept: {}", sentence(name, &error)));

@@ -1,4 +1,4 @@
-//! Makes the pool.
+//! Creates the pool.
 
 use crate::epoch;
 use pool::{Change, Fence, Lease, Timestamp};
@@ -14,7 +14,7 @@ use crate::{
     Entry, Error, NewEpoch, NewPool, Position, ServerId, Snapshot, Wanted, new_pool, wanted,
 };
 
-/// Makes the pool if there is none, and otherwise compares it with the one wanted.
+/// Creates the pool if it does not exist, and otherwise compares it with the requested one.
 pub(crate) fn open(
     connection: &mut Connection,
     wanted: &Wanted,
@@ -38,8 +38,8 @@ pub(crate) fn open(
     Ok(snapshot)
 }
 
-/// Makes the pool out of one from elsewhere, whose history arrives through `parts`: an empty one
-/// is its end.
+/// Creates the pool from one of another system, whose history arrives through `parts`: an empty
+/// part ends it.
 pub(crate) fn import(
     connection: &mut Connection,
     new: &NewPool,
@@ -70,7 +70,7 @@ pub(crate) fn import(
     }
     transaction.execute(sql!("pools/update_longest"), ()).map_err(&failed)?;
     append(&transaction, (1, 1), at, last, Vec::new())?;
-    // What could not be opened again is not taken over.
+    // Refuses a pool that later starts could not open.
     snapshot::snapshot(&transaction)?;
     transaction.commit().map_err(failed_commit)
 }
@@ -108,7 +108,7 @@ fn insert_tokens(connection: &Connection, new: &NewPool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Appends a journal entry that no server's batch made.
+/// Appends a journal entry that is not a server's batch.
 fn append(
     connection: &Connection,
     (epoch, version): (i64, i64),

@@ -1,4 +1,4 @@
-//! Which processes use a database, for a person who looks for them.
+//! Processes that use a database, for the operator.
 
 use std::fs::{self, File};
 use std::path::Path;

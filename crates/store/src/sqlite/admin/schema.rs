@@ -54,7 +54,7 @@ pub(crate) fn check(connection: &Connection) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    /// The schema of a later program, with one migration more.
+    /// The schema of a later program, with one more migration.
     const NEXT: Schema = Schema(|| {
         let dummy = "create table dummy (id integer primary key) strict;";
         crate::schema::with(&embedded::migrations::runner(), "V2__dummy", dummy)

@@ -12,7 +12,7 @@ const ID: i32 = 0x546F_6B4D;
 
 const WHAT: &str = "reading whose database it is";
 
-/// Refuses a database of another program, of which nothing is changed.
+/// Refuses a database of another program, without changing it.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The write-ahead log is emptied into the database when it has grown large.
+//! Checkpoints: empties a large write-ahead log into the database.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -16,8 +16,8 @@ pub(crate) const WAL_LIMIT: u64 = 64 << 20;
 const CHECKPOINT_WAIT: Duration = Duration::from_millis(50);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
-/// Held by readers while they read, and by the writer to keep them out. Behind it are their
-/// connections that rest, until the writer stops: then it is `None`, and nobody reads any more.
+/// Held by readers while they read, and by the writer to keep them out. Guards their idle
+/// connections; `None` once the writer stops: reads fail from then on.
 pub(crate) type Gate = RwLock<Option<Mutex<Vec<Connection>>>>;
 
 /// Measurements of the log.
@@ -43,8 +43,8 @@ pub(crate) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Empties the log where it has grown to `size` above the limit, but not more often than once a
-    /// second. Logs when that begins to fail, and when it works again.
+    /// Empties the log if its `size` is above the limit, at most once a second. Logs when that
+    /// begins to fail, and when it works again.
     pub(crate) fn tend(&mut self, connection: &Connection, gate: &Gate, size: u64) {
         self.measured.bytes.store(size, Relaxed);
         let recently = self.tried.is_some_and(|tried| tried.elapsed() < CHECKPOINT_EVERY);

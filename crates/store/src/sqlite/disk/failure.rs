@@ -4,8 +4,7 @@ use rusqlite::ErrorCode;
 
 use crate::Error;
 
-/// What a caller can do about an error of SQLite's, for anything but the commit itself: nothing has
-/// been done.
+/// Classifies an error of SQLite's, for anything but the commit itself: nothing has been done.
 pub(crate) fn failed(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     move |error| match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
@@ -16,7 +15,7 @@ pub(crate) fn failed(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     }
 }
 
-/// What a caller can do about an error of the commit itself.
+/// Classifies an error of the commit itself.
 pub(crate) fn failed_commit(error: rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
         // The commit's record is the last thing that is written, so it can't be whole.
@@ -28,7 +27,7 @@ pub(crate) fn failed_commit(error: rusqlite::Error) -> Error {
     }
 }
 
-/// Whether the file is at fault, and not what was tried with it.
+/// Whether the file is at fault, not the operation.
 pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     match error.sqlite_error_code() {
         // `Unknown` is SQL that does not fit the tables, for example one that is missing.
@@ -36,7 +35,7 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
             code,
             ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown
         ),
-        // Not from SQLite: a value that is not of the kind that its column holds.
+        // Not from SQLite: a value whose type differs from its column's.
         None => true,
     }
 }

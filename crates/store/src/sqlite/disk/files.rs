@@ -22,7 +22,7 @@ const TAKEOVER: Duration = Duration::from_secs(2);
 
 const MAX_LINKS: usize = 40;
 
-/// Where a database lives.
+/// Location of a database.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     /// The database, by its only real name, so that all names of it lead to one lock.
@@ -33,7 +33,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Finds the real place of `path`, which need not exist yet.
+    /// Resolves `path`, which need not exist yet.
     pub(crate) fn find(path: &Path) -> Result<Self, Error> {
         if path.as_os_str() == ":memory:" {
             return Err(Error::Operator(
@@ -61,8 +61,8 @@ impl Files {
             .try_for_each(|file| inspect::refuse_odd(file))
     }
 
-    /// Makes this process the one that writes, for as long as the files are kept open. Makes the
-    /// database file if it is not there.
+    /// Makes this process the writer, while the files are kept open. Creates the database file if
+    /// it is missing.
     ///
     /// The database itself is locked as well, since a lock file can be deleted. `flock` does not
     /// interfere with SQLite's own locks, which are of another kind.
@@ -75,13 +75,13 @@ impl Files {
         let since = Instant::now();
         let mut lock = self.take(&self.lock, since)?;
         let database = self.take(&self.database, since)?;
-        // Only now does no other server change them.
+        // From here on no other server changes them.
         self.refuse_odd()?;
         note_holder(&mut lock);
         Ok(Claim { database, lock })
     }
 
-    /// Opens and locks a file, which is made if it is not there.
+    /// Opens and locks a file, which is created if missing.
     fn take(&self, path: &Path, since: Instant) -> Result<File, Error> {
         loop {
             let file = open_or_create(path)?;
@@ -198,13 +198,13 @@ impl Files {
     }
 }
 
-/// The files that make this process the one that writes.
+/// The files whose locks make this process the writer.
 pub(crate) struct Claim {
     pub(crate) database: File,
     pub(crate) lock: File,
 }
 
-/// A file, by whatever name.
+/// Identity of a file, independent of its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Inode {
     device: u64,
@@ -228,7 +228,7 @@ impl From<&Metadata> for Inode {
 }
 
 /// Opens a file to read and write. Only the owner may read it, since token values are secrets;
-/// SQLite would let everybody.
+/// SQLite would make it readable to all users.
 fn open_or_create(path: &Path) -> Result<File, Error> {
     // NONBLOCK: a FIFO or device that took the file's place does not hold this up.
     let flags =
@@ -242,11 +242,11 @@ fn open_or_create(path: &Path) -> Result<File, Error> {
 
 /// Writes this process's id into the lock file, for the message to the next one that wants it.
 fn note_holder(lock: &mut File) {
-    // A full disk is no reason not to start.
+    // A full disk must not prevent the start.
     let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
 }
 
-/// The path without symbolic links, also where it is a link to what does not exist yet.
+/// The path without symbolic links, also for a link to a missing file.
 fn real_path(path: &Path) -> io::Result<PathBuf> {
     let mut path = std::path::absolute(path)?;
     for _ in 0..MAX_LINKS {

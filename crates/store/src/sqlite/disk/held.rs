@@ -1,5 +1,5 @@
-//! The files that the thread that writes holds open and locked, and the check that they are still in
-//! their place.
+//! Files that the writing thread holds open and locked, and the check that they are still in their
+//! place.
 
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -15,17 +15,17 @@ use crate::sqlite::disk::checkpoint;
 use crate::sqlite::disk::files::{Claim, Files, Inode};
 use crate::sqlite::disk::watch::{Misplaced, Sizes, Watch};
 
-/// For how long no file is expected to vanish.
+/// Time for which a check of the files counts as current.
 const VERIFIED_FOR: Duration = Duration::from_millis(1);
 
-/// How often files are checked on which no commit depends.
+/// Time between checks of files on which no commit depends.
 const FULL_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Sizes of the headers of SQLite's log and of each page in it, in bytes.
 const LOG_HEADER: u64 = 32;
 const FRAME_HEADER: u64 = 24;
 
-/// What the log begins with; the last bit tells the order of bytes in checksums.
+/// First bytes of the log; the last bit is the byte order of checksums.
 const LOG_MAGIC: u32 = 0x377F_0682;
 
 pub(crate) struct Held {
@@ -34,13 +34,13 @@ pub(crate) struct Held {
     /// drops the locks that SQLite has on it.
     claim: Claim,
     watch: Arc<Watch>,
-    /// The sizes when all was well last.
+    /// The sizes at the last successful check.
     sizes: Sizes,
     /// Whether content is missing from a file.
     truncated: bool,
-    /// When the files on which commits depend were in their place.
+    /// Last time that the files on which commits depend were in their place.
     verified: Instant,
-    /// When all files were looked at.
+    /// Last check of all files.
     checked: Instant,
     warned_of_links: bool,
     warned_of_lock: bool,
@@ -67,12 +67,12 @@ impl Held {
         &self.watch
     }
 
-    /// The size of the log when it was looked at last.
+    /// The size of the log at the last check.
     pub(crate) fn log_size(&self) -> u64 {
         self.sizes.wal
     }
 
-    /// Whether the log has to stay as it is.
+    /// Whether the log must stay as it is.
     pub(crate) fn is_truncated(&self) -> bool {
         self.truncated
     }
@@ -90,7 +90,7 @@ impl Held {
         Ok(())
     }
 
-    /// Before something is written: as [`Held::verify`], unless that was done just now. It saves half of
+    /// Check before a write: as [`Held::verify`], unless that was done just now. It saves half of
     /// the calls where commits follow one another; each commit is verified afterwards all the same.
     pub(crate) fn verify_before(&mut self, connection: &Connection) -> Result<(), Error> {
         if self.verified.elapsed() < VERIFIED_FOR && !self.watch.is_lost() {
@@ -99,8 +99,8 @@ impl Held {
         self.verify(connection)
     }
 
-    /// Makes sure that what the connection writes is in the files at the paths. Costs two calls of
-    /// the system, so that it can be done for each commit.
+    /// Checks that the connection writes to the files at the paths. Costs only two system calls, so
+    /// that each commit can do it.
     pub(crate) fn verify(&mut self, connection: &Connection) -> Result<(), Error> {
         let looked = self.look(connection, self.watch.is_lost());
         self.note(looked, Some(connection))
@@ -121,7 +121,7 @@ impl Held {
         Ok(())
     }
 
-    /// Looks at the files on which commits depend, or at all of them.
+    /// Checks the files on which commits depend, or all of them.
     fn look(&mut self, connection: &Connection, all: bool) -> Result<(), Misplaced> {
         let sizes = self.watch.written(&self.files)?;
         self.untruncated(sizes, connection)?;
@@ -136,7 +136,7 @@ impl Held {
         self.watch.shared(&self.files)
     }
 
-    /// Files also get smaller by what SQLite does, for another program, too.
+    /// SQLite, in this or another program, may also shrink files.
     fn untruncated(&mut self, sizes: Sizes, connection: &Connection) -> Result<(), Misplaced> {
         let truncated = |path: &PathBuf, size, least| {
             let path = path.clone();
@@ -158,7 +158,7 @@ impl Held {
         Ok(())
     }
 
-    /// The size that the database's header says it has; None where it has no header.
+    /// The size in the database's header; `None` without a header.
     fn database_in_use(&self) -> Option<u64> {
         let mut header = [0; 32];
         self.claim.database.read_exact_at(&mut header, 0).ok()?;
@@ -191,8 +191,8 @@ impl Held {
         };
         self.truncated |= matches!(misplaced, Misplaced::Truncated { .. });
         if !self.watch.set_lost(true) {
-            // Then the file that was moved or replaced is whole without its log, and no log of
-            // another database lies beside what took its place.
+            // Then the file that was moved or replaced is complete without its log, and its
+            // replacement has no other database's log beside it.
             if !self.truncated && misplaced.path() == self.files.database {
                 let emptied = connection.map(checkpoint::empty_log);
                 tracing::debug!(?emptied, "wrote the log into the misplaced database");
@@ -239,8 +239,8 @@ impl Held {
         (Inode::at(&path).ok() == Inode::of(&self.claim.database)).then_some(path)
     }
 
-    /// Makes a lock file that was deleted again. The lock on the database itself has kept other
-    /// servers out meanwhile.
+    /// Creates a deleted lock file again. The lock on the database itself has kept other servers
+    /// out meanwhile.
     fn relock(&mut self) {
         if Inode::at(&self.files.lock).ok() == Inode::of(&self.claim.lock) {
             return;
@@ -252,7 +252,7 @@ impl Held {
                 self.warned_of_lock = false;
                 tracing::warn!(%path, "made the lock file again, which was deleted or replaced");
             }
-            // Another server that tries to start has made it, and gives up soon.
+            // A server that tried to start has created it, and exits soon.
             Err(error) if !self.warned_of_lock => {
                 self.warned_of_lock = true;
                 tracing::warn!(%path, %error, "the lock file was deleted or replaced");
@@ -270,7 +270,7 @@ impl Held {
         self.warned_of_links = links > 1;
     }
 
-    /// Says at the end where the data is that is not in its place.
+    /// Logs, at the end, where the displaced data is.
     pub(crate) fn conclude(&self) {
         if !self.watch.is_lost() {
             return;
@@ -290,14 +290,14 @@ impl Held {
     }
 }
 
-/// The first bytes of the log. SQLite has no locks on it that closing it would drop.
+/// The first bytes of the log. Safe to close: SQLite has no locks on it.
 fn log_header(files: &Files) -> io::Result<u32> {
     let mut magic = [0; 4];
     fs::File::open(&files.wal)?.read_exact_at(&mut magic, 0)?;
     Ok(u32::from_be_bytes(magic))
 }
 
-/// The bytes of the log that count, by what SQLite's connections know of it.
+/// Length of the valid part of the log, from the index shared by SQLite's connections.
 fn log_in_use(connection: &Connection) -> Option<u64> {
     let frames = "pragma wal_checkpoint(noop)";
     let frames: i64 = connection.query_row(frames, (), |row| row.get(1)).ok()?;

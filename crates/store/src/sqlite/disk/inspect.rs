@@ -8,8 +8,8 @@ use std::path::Path;
 use crate::Error;
 use crate::sqlite::disk::system_errors::unusable;
 
-/// Refuses a path at which there is anything but a regular file with one name, not a mount point.
-/// A path at which there is nothing passes.
+/// Refuses a path to anything but a regular file with one name that is not a mount point. A path
+/// without a file passes.
 ///
 /// # Errors
 ///
@@ -92,7 +92,7 @@ fn is_mount_point(_: &Path, _: &Metadata) -> bool {
 }
 
 /// Refuses a folder on a network file system: SQLite's log needs memory that all its users share,
-/// and its locks are not kept there.
+/// and such file systems don't enforce its locks.
 ///
 /// # Errors
 ///

@@ -1,7 +1,6 @@
-//! What stands behind an error of the operating system, said so that an operator can act.
-//!
+//! Causes of the operating system's errors, in terms that let an operator act.
 //! SQLite reports few causes ("disk I/O error", "unable to open database file") and drops the
-//! system's error number, so its failures are looked into by trying the same thing again here.
+//! system's error number, so this module repeats the failed operation to find the cause.
 
 use std::error::Error as Cause;
 use std::fmt;
@@ -43,7 +42,7 @@ pub(crate) fn sentence(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// The cause of an error number in words, with what to do about it.
+/// The cause of an error number in words, with its remedy.
 fn remedy(errno: Errno) -> Option<String> {
     Some(match errno {
         Errno::NOSPC => "the disk is full; make room".to_owned(),
@@ -83,7 +82,7 @@ impl Cause for Explained {
     }
 }
 
-/// Adds the operating system's reason to a passing error of SQLite's, where there is one.
+/// Adds the operating system's reason, if found, to a temporary error of SQLite's.
 pub(crate) fn explain(files: &Files, error: Error) -> Error {
     let Error::TryAgain { what, cause } = error else { return error };
     let cause = match cause.downcast::<rusqlite::Error>() {
@@ -116,8 +115,8 @@ pub(crate) fn explain(files: &Files, error: Error) -> Error {
     }
 }
 
-/// What the operating system refuses just now to a program that uses these files: in short, and
-/// in a sentence that names the file.
+/// The operation on these files that the operating system currently refuses: in short, and in a
+/// sentence that names the file.
 pub(crate) fn find(files: &Files) -> Option<(&'static str, String)> {
     let (path, error) = refused(files)?;
     let errno = Errno::from_io_error(&error)?;
@@ -153,7 +152,7 @@ fn refused(files: &Files) -> Option<(&Path, io::Error)> {
     if seen.is_some_and(|seen| seen.f_bavail.saturating_mul(seen.f_frsize) < FULL) {
         return Some((folder, Errno::NOSPC.into()));
     }
-    // Quotas and inodes that are used up show only when something is written.
+    // Exhausted quotas and inodes show only on a write.
     let write = || -> io::Result<()> {
         let mut file = tempfile::tempfile_in(folder)?;
         file.write_all(&vec![0; 64 << 10])?;

@@ -1,7 +1,7 @@
-//! Whether the paths of the database still lead to the files that this process has open.
-//!
-//! SQLite never looks again once it has opened a file. What is committed to a file that was deleted
-//! or replaced is durable nowhere, so nothing is acknowledged unless the files are in their place.
+//! Checks whether the paths of the database still lead to the files that this process has open.
+//! SQLite never checks the path of a file again once it has opened it. A commit to a deleted or
+//! replaced file is not durable, so the server acknowledges a commit only if the files are in their
+//! place.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -13,13 +13,12 @@ use std::sync::{Mutex, PoisonError};
 use crate::Error;
 use crate::sqlite::disk::files::{Files, Inode};
 
-/// What the paths led to when the files were opened. Shared by the thread that writes and those
-/// that read.
+/// Identity of the files when they were opened. Shared by the writing and the reading threads.
 pub(crate) struct Watch {
     database: Inode,
     /// None until the database was opened.
     beside: Mutex<Option<Beside>>,
-    /// Whether the thread that writes has found a file missing, and not found it again since.
+    /// Whether the writing thread has found a file missing, and not found it again since.
     lost: AtomicBool,
 }
 
@@ -40,9 +39,9 @@ pub(crate) struct Sizes {
 /// A file that is not as this process knows it.
 #[derive(Debug)]
 pub(crate) enum Misplaced {
-    /// There is nothing at the path, or it can't be looked at.
+    /// The path does not exist, or can't be read.
     Gone(PathBuf, io::Error),
-    /// There is another file at the path.
+    /// The path leads to another file.
     Replaced(PathBuf),
     /// The file has less content than was written to it.
     Truncated { path: PathBuf, size: u64, least: u64 },
@@ -98,17 +97,17 @@ impl Watch {
         Ok(())
     }
 
-    /// Whether a file was missing when the thread that writes looked last.
+    /// Whether a file was missing at the last check by the writing thread.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(SeqCst)
     }
 
-    /// Sets what [`Watch::is_lost`] tells; returns what it told before.
+    /// Sets the value of [`Watch::is_lost`]; returns the previous one.
     pub(crate) fn set_lost(&self, lost: bool) -> bool {
         self.lost.swap(lost, SeqCst)
     }
 
-    /// Refuses to read where a file was missing.
+    /// Refuses to read if a file was missing.
     pub(crate) fn refuse_lost(&self) -> Result<(), Error> {
         if self.is_lost() {
             let cause = "see the log of when it was missed".into();
@@ -120,12 +119,12 @@ impl Watch {
         Ok(())
     }
 
-    /// Looks at the database alone.
+    /// Checks the database alone.
     pub(crate) fn database(&self, files: &Files) -> Result<u64, Misplaced> {
         size(&files.database, self.database)
     }
 
-    /// Looks at the files that a commit is written to: two calls of the system.
+    /// Checks the files that a commit is written to: two system calls.
     pub(crate) fn written(&self, files: &Files) -> Result<Sizes, Misplaced> {
         let database = self.database(files)?;
         let beside = *self.beside.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,7 +132,7 @@ impl Watch {
         Ok(Sizes { database, wal })
     }
 
-    /// Looks at the file by which SQLite's connections know of each other.
+    /// Checks the file that SQLite's connections share for coordination.
     pub(crate) fn shared(&self, files: &Files) -> Result<(), Misplaced> {
         let beside = *self.beside.lock().unwrap_or_else(PoisonError::into_inner);
         beside.map_or(Ok(0), |beside| size(&files.shm, beside.shm)).map(drop)

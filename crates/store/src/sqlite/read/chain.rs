@@ -12,7 +12,7 @@ const WHAT: &str = "reading a token's history";
 /// A walk along a token's chain of leases, newest first.
 pub(crate) struct Chain<'c> {
     token: TokenId,
-    /// Where the next lease is, or, where that one was deleted for its age, what it is below.
+    /// Fence of the next lease; if that one was deleted for its age, a bound below which to look.
     next: Option<Fence>,
     of_fence: CachedStatement<'c>,
     kept: CachedStatement<'c>,
@@ -35,8 +35,8 @@ impl<'c> Chain<'c> {
         })
     }
 
-    /// The chain from the lease that came before the one with that fence; the whole chain where that
-    /// is no lease of this token.
+    /// The chain from the lease before the one with that fence; the whole chain if this token has
+    /// no such lease.
     pub(crate) fn before(
         connection: &'c Connection,
         token: TokenId,
@@ -66,10 +66,12 @@ impl<'c> Chain<'c> {
     }
 
     /// Goes to the newest lease below `below` without walking there, unless its fence is below
-    /// `lowest`. Only where a later lease of the token is known. Returns whether there may be one.
+    /// `lowest`. Only valid if a later lease of the token is known. Returns whether such a lease
+    /// may exist.
     pub(crate) fn jump(&mut self, below: Fence, lowest: Fence) -> Result<bool, Error> {
         let kept = self.kept_before(below)?.filter(|kept| *kept >= lowest);
-        // Each is followed by one that says so, or kept. What is followed may be gone itself.
+        // Each lease has a successor that names it, or is in `kept_leases`. A named lease may be
+        // deleted itself.
         let those = (self.token.0.as_bytes(), below.get(), kept.unwrap_or(lowest).get());
         let linked = self.linked.query_row(those, |row| row.get(0).map(Fence::new)).optional();
         self.next = linked.map_err(failed(WHAT))?.or(kept);
@@ -94,7 +96,7 @@ impl<'c> Chain<'c> {
     }
 }
 
-/// Adds what stands in other rows.
+/// Adds the values from other rows.
 pub(crate) fn record(connection: &Connection, lease: Lease) -> Result<LeaseRecord, Error> {
     let mut evicted_by = None;
     if lease.end.is_some_and(|end| end.reason == EndReason::Evicted) {

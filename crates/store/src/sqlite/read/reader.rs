@@ -20,13 +20,13 @@ use crate::{
     Clock, Entry, Error, LeasePage, LeaseQuery, LeaseRecord, LogSize, News, Position, Reader,
 };
 
-/// How many connections read at the same time; more readers wait for one.
+/// Maximum number of reading connections; more readers wait for one.
 const CONNECTIONS: usize = 4;
 
-/// How many of them may search: that takes long, and other readers don't wait for it.
+/// How many of them may search: a search takes long, and other readers must not wait for it.
 pub(crate) const SEARCHING: u32 = 2;
 
-/// The side that reads.
+/// Reading side of a pool in SQLite.
 pub(crate) struct SqliteReader {
     clock: Arc<dyn Clock>,
     permits: Arc<Semaphore>,
@@ -46,7 +46,7 @@ struct Shared {
 }
 
 impl SqliteReader {
-    /// Starts the threads that read. Connections are opened when they are needed.
+    /// Starts the reading threads. Connections are opened on demand.
     pub(crate) fn start(
         clock: Arc<dyn Clock>,
         files: Files,
@@ -104,7 +104,7 @@ impl Reader for SqliteReader {
         limit: usize,
     ) -> Result<Vec<LeaseRecord>, Error> {
         let (mut question, mut records) = (search::of_token(token, before, limit), Vec::new());
-        // Nothing is held between one part of a long way and the next.
+        // No lock is held between the parts of a long walk.
         loop {
             question.limit = limit - records.len();
             let asked = question.clone();
@@ -175,7 +175,7 @@ impl Shared {
         let idle = gate.as_ref().ok_or_else(stopped)?;
         let idle = || idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle().pop();
-        // History without what was granted meanwhile is worse than none.
+        // An error is better than a history without recent grants.
         self.watch.refuse_lost()?;
         let connection = kept.map_or_else(|| self.connect(), Ok)?;
         let transaction = connection.unchecked_transaction().map_err(failed("reading"))?;
@@ -190,8 +190,8 @@ impl Shared {
 }
 
 impl Shared {
-    /// A new connection, to the files that the thread that writes has open, and not to others at
-    /// their paths.
+    /// A new connection, to the files that the writing thread has open, not to other files at their
+    /// paths.
     fn connect(&self) -> Result<Connection, Error> {
         let in_place = || self.watch.written(&self.files).map_err(Misplaced::error);
         in_place()?;

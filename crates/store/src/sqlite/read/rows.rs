@@ -1,4 +1,4 @@
-//! How rows are written and read.
+//! Conversion of rows.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ pub(crate) fn ticket(row: &Row<'_>) -> rusqlite::Result<Ticket> {
     })
 }
 
-/// Reads what `key.sql` has after the lease: the length and the wait that were asked for.
+/// Reads the columns of `key.sql` after the lease: the requested length and wait.
 pub(crate) fn asked(row: &Row<'_>) -> rusqlite::Result<(Option<Duration>, Option<Duration>)> {
     let asked = |column| row.get::<_, Option<_>>(column).map(|asked| asked.map(duration));
     Ok((asked(LEASE_COLUMNS.len())?, asked(LEASE_COLUMNS.len() + 1)?))

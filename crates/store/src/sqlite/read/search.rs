@@ -1,8 +1,7 @@
-//! Questions to the history.
-//!
-//! Fences rise with the time of the start, so that a moment is found among them by halving, and newest
-//! first is by falling fence. Each way to the leases is walked in that order, by index, until the page is
-//! full or enough was looked at; everything that the way does not answer is looked up in the lease.
+//! Search of the history.
+//! Fences rise with the time of the start, so that binary search finds a moment among them, and
+//! falling fences mean newest first. Each index is walked in that order until the page is full or
+//! the work limit is reached; conditions that the index lacks are checked on the lease.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -15,21 +14,21 @@ use crate::sqlite::read::chain::{Chain, record};
 use crate::sqlite::read::rows;
 use crate::{Cursor, Error, LeasePage, LeaseQuery};
 
-/// How many leases are looked at for one page.
+/// Maximum number of leases examined for one page.
 const MOST: usize = 100_000;
 
-/// How many of them where something was found.
+/// The same for a page that has a lease.
 const ENOUGH: usize = 10_000;
 
-/// How many leases of a token are passed over on the way to those that are asked for.
+/// Maximum number of a token's leases skipped on the way to the requested ones.
 const PASSED: usize = 1_000;
 
-/// Among how many fences they are then looked for, for one page.
+/// Number of fences then searched for them, for one page.
 const REACH: i64 = 100_000;
 
 const WHAT: &str = "searching the history";
 
-/// The page that is asked for.
+/// The requested page.
 pub(crate) fn search(connection: &Connection, search: &LeaseQuery) -> Result<LeasePage, Error> {
     let index = Index::read(connection)?;
     let (from, below) = bounds(connection, search, index.longest_lease)?;
@@ -51,18 +50,18 @@ pub(crate) fn search(connection: &Connection, search: &LeaseQuery) -> Result<Lea
     page.found(connection)
 }
 
-/// The page as far as it is known.
+/// The page so far.
 struct Page<'s> {
     search: &'s LeaseQuery,
     leases: Vec<Lease>,
     looked: usize,
     last: Option<Cursor>,
-    /// Whether there is a lease that was not looked at any more.
+    /// Whether an unexamined lease is left.
     more: bool,
 }
 
 impl Page<'_> {
-    /// Takes the lease if it fits; breaks where enough was looked at before.
+    /// Adds the lease if it matches; breaks if the work limit is reached.
     fn look(&mut self, lease: Lease) -> ControlFlow<()> {
         let found = self.leases.len();
         if found >= self.search.limit || self.looked >= if found > 0 { ENOUGH } else { MOST } {
@@ -77,7 +76,7 @@ impl Page<'_> {
         ControlFlow::Continue(())
     }
 
-    /// Looks at what a statement gives.
+    /// Examines the leases of a statement.
     fn walk(
         &mut self,
         connection: &Connection,
@@ -87,7 +86,7 @@ impl Page<'_> {
         walk(connection, sql, parameters, |lease| self.look(lease))
     }
 
-    /// Looks at a token's leases from `from` up to `below`, which is not among them.
+    /// Examines a token's leases from `from` up to `below` (exclusive).
     fn walk_chain(
         &mut self,
         connection: &Connection,
@@ -104,7 +103,7 @@ impl Page<'_> {
             next = chain.next()?;
         }
         if next.as_ref().is_some_and(|lease| lease.fence >= below) {
-            // There are many, so that one comes soon among those of all tokens.
+            // The token has many leases, so one of them is near among those of all tokens.
             let Some(newest) = newest_below(connection, below)? else { return Ok(()) };
             let lowest = from.max(Fence::new(newest.get() + 1 - REACH));
             if !chain.jump(below, lowest)? && lowest > from {
@@ -130,7 +129,7 @@ impl Page<'_> {
     }
 }
 
-/// The question for a token's leases below a fence.
+/// The query for a token's leases below a fence.
 pub(crate) fn of_token(token: TokenId, before: Option<Fence>, limit: usize) -> LeaseQuery {
     let any = Timestamp::MIN;
     LeaseQuery {
@@ -147,7 +146,7 @@ pub(crate) fn of_token(token: TokenId, before: Option<Fence>, limit: usize) -> L
     }
 }
 
-/// Passes on the leases that a statement gives, until its end or a break.
+/// Passes on the leases of a statement, until its end or a break.
 fn walk(
     connection: &Connection,
     sql: &str,
@@ -165,11 +164,11 @@ fn walk(
     Ok(ControlFlow::Continue(()))
 }
 
-/// What the pool's row says of its leases.
+/// Facts about the leases, from the pool's row.
 struct Index {
-    /// Up to which fence they are indexed by user.
+    /// Newest fence up to which they are indexed by user.
     fence: i64,
-    /// How long one of them may have run.
+    /// Maximum length of a lease.
     longest_lease: Duration,
 }
 
@@ -184,7 +183,7 @@ impl Index {
     }
 }
 
-/// The fences among which the leases are: from the first up to the second, which is not among them.
+/// Range of the leases' fences: from the first up to the second (exclusive).
 fn bounds(
     connection: &Connection,
     search: &LeaseQuery,
@@ -207,7 +206,7 @@ fn bounds(
     Ok((from, below))
 }
 
-/// A fence that divides the leases: those from it on started at that moment or later, those below it
+/// The fence that divides the leases: from it on they started at that moment or later, below it
 /// earlier.
 fn first_from(connection: &Connection, moment: Timestamp) -> Result<Fence, Error> {
     let (mut low, mut high) = (0, i64::MAX);

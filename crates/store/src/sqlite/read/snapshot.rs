@@ -1,4 +1,4 @@
-//! Reads the pool, and what happened to it since a copy was made.
+//! Reads the pool, and the changes since a copy was made.
 
 use pool::{Fence, Policy, Pool, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
@@ -14,13 +14,13 @@ pub(crate) struct Newest {
     pub(crate) fence: Fence,
 }
 
-/// The pool's size and policy; `None` when there is no pool yet.
+/// The pool's size and policy; `None` before the pool is created.
 pub(crate) fn pool(connection: &Connection) -> Result<Option<(usize, Policy)>, Error> {
     let read = connection.query_row(sql!("pools/pool"), (), rows::pool);
     read.optional().map_err(failed("reading the pool"))
 }
 
-/// The journal's newest entry. There is one wherever there is a pool.
+/// The journal's newest entry. Every pool has one.
 pub(crate) fn newest(connection: &Connection) -> Result<Newest, Error> {
     let failed = failed("reading the journal");
     let newest = sql!("journal/newest_entry");
@@ -35,7 +35,7 @@ pub(crate) fn newest(connection: &Connection) -> Result<Newest, Error> {
     newest.map_err(&failed)
 }
 
-/// The whole pool, without its history. Called where nobody else can write meanwhile.
+/// The whole pool, without its history. Called only while no other process can write.
 pub(crate) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
     let failed = failed("reading the pool");
     let Some((_, policy)) = pool(connection)? else {
@@ -56,7 +56,7 @@ pub(crate) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
     Ok(Snapshot { position, at, pool })
 }
 
-/// What happened since the copy at `known`, and where the journal ends now.
+/// The changes since the copy at `known`, and the end of the journal.
 pub(crate) fn news(connection: &Connection, known: &Position) -> Result<(Position, News), Error> {
     let entries = entries_from(connection, known.version, i64::MAX)?;
     let mut entries = entries.unwrap_or_default().into_iter();

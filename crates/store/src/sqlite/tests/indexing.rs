@@ -12,7 +12,7 @@ use crate::{Store, Wanted};
 
 const INDEXED: &str = "select indexed_fence from pools";
 
-/// So many leases of the one token, by 100 users, that all lasted for a microsecond.
+/// Grants `count` leases of the one token, to 100 users, that all lasted for a microsecond.
 fn leases(count: i64) -> String {
     format!(
         "with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < {count})
@@ -25,7 +25,7 @@ fn leases(count: i64) -> String {
 }
 
 impl Fixture {
-    /// Asks on a connection of its own, which is no job for the thread that writes.
+    /// Queries on a separate connection, without a job for the writing thread.
     fn ask(&self, sql: &str) -> i64 {
         let prompt = Connection::open(self.directory.path().join("pool.db")).unwrap();
         prompt.query_row(sql, (), |row| row.get(0)).unwrap()
@@ -39,7 +39,7 @@ impl Fixture {
         filled.await.unwrap();
     }
 
-    /// Up to which lease all are indexed, and nothing that is none.
+    /// The lease up to which all are indexed; asserts that the index has no other rows.
     fn indexed(&self) -> i64 {
         assert_eq!(self.ask(sql!("audit/audit_users")), 0);
         self.ask(INDEXED)
@@ -70,7 +70,7 @@ async fn many_leases_are_indexed_although_it_is_never_quiet() {
             break;
         }
     }
-    // What is deleted in between is taken out in the end.
+    // Leases deleted meanwhile are removed in the end.
     let far = Timestamp::from_micros(1_000_000);
     let mut after = Fence::NONE;
     while let Some(up_to) = fixture.store.forget_leases(far, after).await.unwrap().up_to {
@@ -130,7 +130,7 @@ fn what_is_deleted_meanwhile_is_taken_out_again() {
     let deleted = "delete from leases where fence > 20000 and fence <= 20500";
     assert_eq!(connection.execute(deleted, ()).unwrap(), 500);
     assert_eq!(ask(&connection, sql!("audit/audit_users")), 0, "it is known to be behind");
-    // What was begun, then the other leases, then the deletions.
+    // The work in progress, then the other leases, then the deletions.
     for _ in 0..2_000 {
         if ask(&connection, "select count(*) from forgotten_leases") == 0 {
             break;

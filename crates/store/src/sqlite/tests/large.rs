@@ -1,4 +1,4 @@
-//! A history of a million leases: how it is found, and how much is looked at for it.
+//! Searches in a history of a million leases, and how many leases they examine.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,7 +32,7 @@ const FILL: &str = "
     from numbers
     join tokens as t on t.position = iif(n = 500000, 100, n % 100)";
 
-/// As the thread that writes leaves it, and what its trigger would have.
+/// The index as the writing thread leaves it, and the rows of the trigger.
 const INDEX: &str = "
     insert into user_leases select pool, user_id, fence from leases order by pool, user_id, fence;
     update pools set indexed_fence = 990000, longest_lease_micros = 60000000;
@@ -88,7 +88,7 @@ fn fences(found: &LeasePage) -> Vec<i64> {
     found.leases.iter().map(|record| record.lease.fence.get()).collect()
 }
 
-/// Everything that is found, and in how many pages.
+/// All matching leases, and the number of pages.
 fn all(connection: &Connection, question: &LeaseQuery) -> (Vec<i64>, usize) {
     let (mut found, mut question) = (Vec::new(), question.clone());
     for pages in 1.. {
@@ -102,7 +102,7 @@ fn all(connection: &Connection, question: &LeaseQuery) -> (Vec<i64>, usize) {
     unreachable!("the pages never end")
 }
 
-/// Newest first, those of the fences that fit.
+/// The matching fences, newest first.
 fn fences_where(fits: impl Fn(i64) -> bool) -> Vec<i64> {
     (1..=COUNT).rev().filter(|fence| fits(*fence)).collect()
 }
@@ -153,11 +153,11 @@ fn ways_of_tokens(connection: &Connection) {
     let of_token = |place| LeaseQuery { token: Some(token(connection, place)), ..everything() };
     let expected = fences_where(|fence| fence % 100 == 0 && fence != LONE);
     assert_eq!(all(connection, &of_token(0)), (expected.clone(), 10));
-    // From somewhere in its chain on, which is not walked to there.
+    // From the middle of its chain on, without walking there.
     let to = Some(started_at(3_000));
     let (found, pages) = all(connection, &LeaseQuery { to, ..of_token(0) });
     assert_eq!((found, pages), (expected[expected.len() - 29..].to_vec(), 1));
-    // There is but one, which is far from either end.
+    // Only one, which is far from either end.
     for to in [None, Some(started_at(COUNT - 9)), Some(started_at(LONE + 9))] {
         assert_eq!(all(connection, &LeaseQuery { to, ..of_token(100) }), (vec![LONE], 1));
     }
@@ -167,7 +167,7 @@ fn ways_of_tokens(connection: &Connection) {
 }
 
 fn moments(connection: &Connection) {
-    // Those that had started, and were not over yet.
+    // Leases that had started, and were not over yet.
     let at = started_at(700_000);
     let holding = fences_where(|fence| started_at(fence) <= at && fence / 3 * 3 + 100 > 699_999);
     let (found, _) = all(connection, &LeaseQuery { at: Some(at), ..everything() });

@@ -61,7 +61,7 @@ async fn a_history_is_found_from_anywhere_in_it_a_part_at_a_time() {
         (1..1, ""),
         (250_500..250_501, "delete from leases where fence = 250500"),
         (250_400..250_411, "delete from leases where fence between 250400 and 250410"),
-        // What the first after the other token's says it follows; and then itself.
+        // The predecessor of the first lease after the other token's; then that lease itself.
         (10..11, "delete from leases where fence = 10"),
         (250_001..250_002, "delete from leases where fence = 250001"),
         (1..10, "delete from leases where fence < 10"),

@@ -1,4 +1,4 @@
-//! Old leases are deleted.
+//! Deletion of old leases.
 
 use pool::{Fence, Timestamp};
 use rusqlite::Connection;
@@ -7,11 +7,11 @@ use crate::sqlite::disk::failure::{failed, failed_commit};
 use crate::sqlite::write::store::begin;
 use crate::{Error, Swept};
 
-/// How many leases are looked at in one step: about five milliseconds, for which those who write wait.
+/// Number of leases examined in one step: about five milliseconds, during which writers wait.
 const STEP: u64 = 200;
 
-/// Looks at some leases above `after`, and deletes those that ended before that moment and lead
-/// nobody anywhere.
+/// Examines some leases above `after`, and deletes those that ended before that moment, unless a
+/// token or an idempotency key refers to them.
 pub(crate) fn forget(
     connection: &mut Connection,
     before: Timestamp,

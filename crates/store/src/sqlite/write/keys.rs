@@ -9,7 +9,7 @@ use crate::sqlite::read::rows;
 use crate::sqlite::write::store::begin;
 use crate::{Error, KeyUsage, KeysFound};
 
-/// What is remembered of these keys.
+/// Looks up these keys.
 pub(crate) fn find(connection: &Connection, keys: &[UserKey]) -> Result<KeysFound, Error> {
     let failed = failed("looking for idempotency keys");
     let mut select = connection.prepare_cached(sql!("keys/key")).map_err(&failed)?;
@@ -37,7 +37,7 @@ fn evicted_for(connection: &Connection, lease: &Lease) -> rusqlite::Result<Optio
     Ok(before.filter(|before| before.end.is_some_and(|end| end.reason == EndReason::Evicted)))
 }
 
-/// Deletes some of those that were used before that moment.
+/// Deletes some of the keys that were used before that moment.
 pub(crate) fn forget(connection: &Connection, before: Timestamp) -> Result<u64, Error> {
     let forget = sql!("keys/forget_keys");
     let deleted = connection.execute(forget, (before.as_micros(),));
@@ -58,7 +58,7 @@ pub(crate) fn forget_early(connection: &mut Connection, before: Timestamp) -> Re
     };
     let mut deleted = 0;
     let (delete, spare) = (sql!("keys/delete_key"), sql!("keys/move_key"));
-    // Up to the first that is younger: numbers stay dense.
+    // Up to the first younger key: numbers stay dense.
     for (number, _, over) in oldest.into_iter().take_while(|(_, old, _)| *old) {
         let change = if over { delete } else { spare };
         let mut change = transaction.prepare_cached(change).map_err(&failed)?;

@@ -16,7 +16,7 @@ use crate::{
     Begun, Clock, Entry, Error, KeyUsage, KeysFound, News, Position, Store, Swept, Uptime,
 };
 
-/// The side that writes. No one else does, so what it wrote last is what there is.
+/// Writing side of a pool in SQLite. The only writer, so its last entry is the newest.
 pub(crate) struct SqliteStore {
     pub(crate) writer: Writer,
     pub(crate) clock: Arc<dyn Clock>,
@@ -52,7 +52,7 @@ impl Store for SqliteStore {
                 writing.close();
             }
             result?;
-            // In a file that nobody finds by its path it is durable only if the file comes back.
+            // In a file that is not at its path the commit is durable only if the file comes back.
             writing.verify_commit().map_err(|lost| Error::Unknown(Box::new(lost)))
         };
         let before = self.newest.take();
@@ -131,7 +131,7 @@ pub(crate) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, Erro
         .map_err(failed("beginning a transaction"))
 }
 
-/// Writes all that a journal entry says, within a transaction.
+/// Writes a journal entry and its changes, within a transaction.
 pub(crate) fn write(connection: &Connection, written: &Written) -> Result<(), Error> {
     let failed = failed("writing a batch");
     let net = &written.net;
@@ -180,7 +180,7 @@ pub(crate) fn write(connection: &Connection, written: &Written) -> Result<(), Er
     Ok(())
 }
 
-/// Runs a statement with each of these, of which each has to change the one row that it is about.
+/// Runs a statement with each of these parameters; each run must change exactly one row.
 fn each<P: Params>(
     connection: &Connection,
     sql: &str,
@@ -202,7 +202,7 @@ fn write_queue(connection: &Connection, net: &NetChanges) -> Result<(), Error> {
     let failed = failed("writing a batch");
     let left = net.left.iter().map(|id| (id.0, (id.0.into_bytes(),)));
     each(connection, sql!("tickets/delete_ticket"), left)?;
-    // Before the new tickets, which say for themselves when their servers were heard of.
+    // Before the new tickets, which contain their servers' last heartbeat.
     let hear = sql!("tickets/hear_server");
     let mut hear = connection.prepare_cached(hear).map_err(&failed)?;
     for (server, at) in &net.heard {

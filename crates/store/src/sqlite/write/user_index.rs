@@ -1,9 +1,8 @@
-//! The index of users, which is written behind the leases.
-//!
-//! Kept up with each batch it would make a batch write a page for each lease (see the migration). So
-//! leases are gathered by the thousand, sorted by user, and then added; and removed likewise after
-//! they were deleted. All of that is done by the thread that writes, between its jobs and in small
-//! steps; until it is done, a search looks at the newest leases one by one.
+//! The index of users, which is written later than the leases.
+//! Updating it in each batch would write a page for each lease (see the migration). So leases are
+//! collected by the thousand, sorted by user, and then added; deleted ones are removed likewise.
+//! The writing thread does this between its jobs and in small steps; until then, a search reads the
+//! newest leases one by one.
 
 use std::time::{Duration, Instant};
 
@@ -13,58 +12,57 @@ use crate::Error;
 use crate::sqlite::disk::failure::{failed, failed_commit};
 use crate::sqlite::write::store::begin;
 
-/// How many leases are gathered, and so many of them have come together before that is begun in busy
-/// times.
+/// Number of leases collected at once, and the backlog at which this begins in busy times.
 const MANY: usize = 32_768;
 
-/// How many have come together before it is begun in quiet times.
+/// Backlog at which this begins in quiet times.
 const SOME: usize = 1_000;
 
-/// How many are gathered or written in one step, at most.
+/// Maximum number collected or written in one step.
 const STEP: usize = 1_000;
 
-/// After how long a step ends although there is more to do: those who write wait for it.
+/// Maximum time of a step: writers wait for it.
 const STEP_TIME: Duration = Duration::from_millis(5);
 
-/// Times are quiet when there has been nothing to do for so long.
+/// Time without a job after which times count as quiet.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// After a step, those who write come first for so long.
+/// Pause after a step, for jobs of writers.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// How long nothing is tried after a failure.
+/// Pause after a failure.
 const REST: Duration = Duration::from_secs(10);
 
 const WHAT: &str = "indexing leases by user";
 
-/// How far it is.
+/// State of the indexing.
 pub(crate) struct Indexing {
-    /// After how long a step ends.
+    /// Maximum time of a step.
     step_time: Duration,
     behind: Behind,
     work: Option<Work>,
     rest_until: Option<Instant>,
 }
 
-/// What there is to do.
+/// Remaining work.
 #[derive(Default)]
 struct Behind {
-    /// Up to which fence leases are indexed.
+    /// Newest fence up to which leases are indexed.
     indexed: i64,
-    /// How many are not.
+    /// Number of leases that are not indexed.
     to_add: usize,
-    /// How many were deleted that may be indexed.
+    /// Number of deleted leases that may still be indexed.
     to_remove: usize,
 }
 
-/// What is being done.
+/// Work in progress.
 struct Work {
     task: Task,
-    /// User and fence of the leases, in the order in which they are gathered; then sorted.
+    /// User and fence of the leases, in the order of collection; then sorted.
     leases: Vec<([u8; 16], i64)>,
-    /// The number of the last one that was gathered.
+    /// Number of the last collected one.
     last: i64,
-    /// How many are written; none while they are gathered.
+    /// How many are written; `None` during collection.
     written: Option<usize>,
 }
 
@@ -72,7 +70,7 @@ struct Work {
 enum Task {
     /// Numbers are fences.
     Add,
-    /// Numbers are those of the deletions.
+    /// Numbers are deletion numbers.
     Remove,
 }
 
@@ -87,16 +85,16 @@ impl Indexing {
         Indexing { step_time, behind: Behind::default(), work: None, rest_until: None }
     }
 
-    /// After a job: goes on with what was begun, and begins where that can't wait.
+    /// Runs after a job: continues the work in progress, and begins new work if that can't wait.
     pub(crate) fn after_job(&mut self, connection: &mut Connection) {
-        // Where there are no tables yet there is nothing to index.
+        // Without tables nothing is left to index.
         self.behind = Behind::read(connection).unwrap_or_default();
         if self.work.is_some() || self.behind.most() >= MANY {
             self.step(connection);
         }
     }
 
-    /// How long to wait for a job before [`Indexing::step`] is due; for ever where it is not.
+    /// How long to wait for a job before [`Indexing::step`] is due; `None` if no step is due.
     pub(crate) fn wait(&self) -> Option<Duration> {
         if self.rests() {
             return None;
@@ -105,7 +103,7 @@ impl Indexing {
         self.work.as_ref().map(|_| PAUSE).or(quiet)
     }
 
-    /// One step on. What fails is begun anew later.
+    /// Does one step. After a failure, the work starts again later.
     pub(crate) fn step(&mut self, connection: &mut Connection) {
         if self.rests() {
             return;
@@ -158,7 +156,7 @@ impl Work {
         Work { task, leases: Vec::new(), last, written: None }
     }
 
-    /// Goes on until then. Returns whether it is done.
+    /// Continues until then. Returns whether the work is done.
     fn step(&mut self, connection: &mut Connection, until: Instant) -> Result<bool, Error> {
         if let Some(from) = self.written {
             let to = self.write(connection, from, until)?;
@@ -172,7 +170,7 @@ impl Work {
         Ok(false)
     }
 
-    /// Gathers some more. Returns whether these were the last.
+    /// Collects some more. Returns whether these were the last.
     fn gather(&mut self, connection: &Connection, until: Instant) -> Result<bool, Error> {
         let failed = failed(WHAT);
         let select = match self.task {
@@ -193,7 +191,8 @@ impl Work {
         Ok(self.leases.len() - before < STEP)
     }
 
-    /// Writes some of them, and with the last that all of them are written. Returns up to where.
+    /// Writes some of them, and with the last ones records that all are written. Returns how many
+    /// are written.
     fn write(
         &self,
         connection: &mut Connection,
@@ -218,7 +217,7 @@ impl Work {
             }
         }
         if to == self.leases.len() {
-            // Sorted by user, they are only complete all together.
+            // They are sorted by user, so the index is only complete once all are written.
             transaction.execute(finish, (self.last,)).map_err(&failed)?;
         }
         transaction.commit().map_err(failed_commit)?;

@@ -33,7 +33,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Takes the lock, opens the database (made if it is not there) and starts the thread.
+    /// Takes the lock, opens the database (created if missing) and starts the thread.
     pub(crate) fn start(path: &Path) -> Result<Self, Error> {
         let files = Files::find(path)?;
         Writer::start_on(&files).map_err(|error| trouble::explain(&files, error))
@@ -75,7 +75,7 @@ impl Writer {
         SqliteReader::start(clock, files.clone(), gate, watch, measured)
     }
 
-    /// Runs the job on the thread, after those before it.
+    /// Runs the job on the thread, after earlier ones.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Writing) -> Result<T, Error> + Send + 'static,
@@ -83,7 +83,7 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |writing| {
             let done = job(writing).map_err(|error| trouble::explain(&writing.files, error));
-            // The caller may have left; the job is done all the same.
+            // The caller may have left; the job runs nevertheless.
             let _ = reply.send(done);
         });
         let jobs = self.jobs.as_ref().expect("jobs are taken only when the writer is dropped");
@@ -103,9 +103,9 @@ impl Drop for Writer {
     }
 }
 
-/// What the thread owns.
+/// State owned by the thread.
 pub(crate) struct Writing {
-    /// None after a failure that only reopening the file can settle.
+    /// `None` after a failure that only reopening the file can resolve.
     connection: Option<Connection>,
     files: Files,
     gate: Arc<Gate>,
@@ -116,7 +116,7 @@ pub(crate) struct Writing {
 }
 
 impl Writing {
-    /// The connection, reopened if it had to be closed. Fails where the database's files are not in
+    /// The connection, reopened if it had to be closed. Fails if the database's files are not in
     /// their place.
     pub(crate) fn connection(&mut self) -> Result<&mut Connection, Error> {
         if let Some(connection) = &self.connection {
@@ -131,12 +131,12 @@ impl Writing {
         Ok(self.connection.as_mut().expect("it was just opened"))
     }
 
-    /// After a commit: fails where what was committed is not in the files at the database's paths.
+    /// Check after a commit: fails if the commit is not in the files at the database's paths.
     pub(crate) fn verify_commit(&mut self) -> Result<(), Error> {
         self.connection.as_ref().map_or(Ok(()), |connection| self.held.verify(connection))
     }
 
-    /// Fails where any of the database's files is not in its place.
+    /// Fails if any of the database's files is not in its place.
     pub(crate) fn verify_all(&mut self) -> Result<(), Error> {
         self.connection()?;
         self.connection.as_ref().map_or(Ok(()), |connection| self.held.verify_all(connection))
@@ -147,7 +147,7 @@ impl Writing {
         self.connection = None;
     }
 
-    /// The next job, when there is one; None when there will be none any more.
+    /// Waits for the next job; `None` once the writer is dropped.
     fn next(&mut self, jobs: &mpsc::Receiver<Job>) -> Option<Job> {
         loop {
             let (Some(wait), Some(connection)) = (self.indexing.wait(), &mut self.connection)
@@ -165,18 +165,18 @@ impl Writing {
         }
     }
 
-    /// What is to be done after every job, when its answer is out.
+    /// Maintenance after every job, once its answer is sent.
     fn tend(&mut self) {
         let Some(connection) = &mut self.connection else {
             return;
         };
         if !connection.is_autocommit() {
-            // A transaction that could not even be rolled back.
+            // The transaction could not be rolled back.
             self.close();
             return;
         }
         let due = self.held.is_due();
-        // What is wrong is logged, and the next job fails by it.
+        // The check logs its error, and the next job fails with it.
         if due && self.held.verify_all(connection).is_err() || self.held.watch().is_lost() {
             return;
         }
@@ -184,8 +184,8 @@ impl Writing {
         self.checkpoints.tend(connection, &self.gate, self.held.log_size());
     }
 
-    /// Leaves everything in the database's own file. The last connection to be closed empties the
-    /// log and deletes it, unless it only reads: so the readers' are closed before.
+    /// Leaves everything in the database's own file. The last connection to close empties the log
+    /// and deletes it, unless it is read-only: so the readers' are closed before.
     fn finish(&mut self) {
         *self.gate.write().unwrap_or_else(PoisonError::into_inner) = None;
         if let Some(connection) = self.connection.take() {
@@ -214,7 +214,7 @@ impl Writing {
     }
 }
 
-/// The first time, a file that can't be opened is a mistake and not a passing trouble.
+/// On the first open, a file that can't be opened is a permanent error, not a temporary one.
 fn first(files: &Files, error: Error) -> Error {
     let Error::TryAgain { cause, .. } = &error else { return error };
     let code = cause.downcast_ref().and_then(rusqlite::Error::sqlite_error_code);
@@ -222,7 +222,7 @@ fn first(files: &Files, error: Error) -> Error {
         return error;
     }
     match trouble::find(files) {
-        // There may be room again.
+        // The disk may have space again.
         Some((trouble::DISK_FULL | trouble::QUOTA, _)) => error,
         Some((_, sentence)) => Error::Operator(format!("the database can't be opened: {sentence}")),
         None => Error::Operator(format!(
@@ -232,8 +232,8 @@ fn first(files: &Files, error: Error) -> Error {
     }
 }
 
-/// Makes sure that a commit whose write failed stays undone: its record may lie in the log behind
-/// what counts, and would count after a crash. Any commit writes over it.
+/// Makes sure that a commit whose write failed stays undone: its record may be in the log behind
+/// the valid part, and would be valid after a crash. Any commit overwrites it.
 fn settle(connection: &Connection) -> Result<(), Error> {
     let failed = failed("writing after the file was reopened");
     let count: i32 =
