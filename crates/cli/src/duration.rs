@@ -5,17 +5,17 @@ use std::time::Duration;
 use client::MAX_WAIT;
 use pool::HumanDuration;
 
-/// Longer ones can't be added to every clock.
+/// Maximum duration. Longer ones can't be added to every clock.
 pub const LONGEST: Duration = Duration::from_hours(24 * 36_500);
 
-/// What is wrong with a text that is no duration at all.
+/// Error message for a text that is not a duration.
 pub const FORM: &str = "a duration looks like 90s, 10m, 8h or 1h30m";
 
-/// Reads a duration. Spaces between its parts and the long names of units are accepted as well.
+/// Parses a duration. Also accepts spaces between its parts, and long names of units.
 ///
 /// # Errors
 ///
-/// What is wrong with it, as the end of a sentence.
+/// The reason, as the end of a sentence.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let number = text.strip_prefix('-').unwrap_or(text);
     if number != text && number.starts_with(|c: char| c.is_ascii_digit()) {
@@ -31,11 +31,11 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Ok(parsed)
 }
 
-/// Reads how long to wait for a token.
+/// Parses the time to wait for a token.
 ///
 /// # Errors
 ///
-/// As [`parse`], and when it is longer than servers let wait.
+/// As [`parse`], and if the time exceeds the servers' limit.
 pub fn wait(text: &str) -> Result<Duration, String> {
     let wait = parse(text)?;
     if wait > MAX_WAIT {
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn written_durations_are_read_back() {
         for text in
             ["0s", "1ms", "1500ms", "1m", "90s", "2m", "3m20s", "10m", "1h30m", "8h", "1d", "2d4h"]
         {
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_state_the_reason() {
         for (text, why) in [
             ("90", "a unit is missing, as in 90s"),
             ("-90", "can't be negative"),

@@ -215,7 +215,7 @@ impl Client {
         Ok(Reply { json, at, next, size, proxy, content: PhantomData })
     }
 
-    /// Returns the response, or why there is none.
+    /// Returns the response, or the reason why none arrived.
     pub(crate) async fn received(
         &self,
         sent: reqwest::Result<Response>,

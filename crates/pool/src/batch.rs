@@ -8,13 +8,13 @@ use crate::{
     LeaseId, Observer, Outcome, Pool, ServerId, Ticket, Timestamp, TokenId,
 };
 
-/// Everything besides the pool that decides a batch. A bare [`Timestamp`] is the context of a server that
-/// is alone and remembers no keys.
+/// Inputs of a batch besides the pool and the commands. A bare [`Timestamp`] is the context of a
+/// server that is alone and remembers no keys.
 #[derive(Debug)]
 pub struct BatchContext {
     /// The deciding server, and the time of the batch.
     pub observer: Observer,
-    /// The remembered keys, as far as the commands have any.
+    /// Remembered keys, of those that the commands have.
     pub keys: IdempotencyKeys,
 }
 
@@ -29,11 +29,11 @@ impl From<Timestamp> for BatchContext {
 #[derive(Debug)]
 pub struct Batch<'a> {
     pool: &'a mut Pool,
-    /// Its `journal_at` is the time of this batch, since the batch begins with leaving out of every
-    /// server's silence what does not count.
+    /// Its `journal_at` is the time of this batch, since the batch begins by subtracting outages from
+    /// every server's silence.
     observer: Observer,
     now: Timestamp,
-    /// As the context has it.
+    /// `journal_at` of the context.
     journal_at: Option<Timestamp>,
     keys: IdempotencyKeys,
     /// The last fence before this batch. Leases above it were granted in this batch.
@@ -79,8 +79,8 @@ impl<'a> Batch<'a> {
         batch
     }
 
-    /// Decides one command. `None` if the command would evict a lease that this batch granted: nothing was
-    /// decided, and the command belongs at the front of the next batch.
+    /// Decides one command. `None` if the command would evict a lease that this batch granted: nothing
+    /// was decided, and the command belongs at the front of the next batch.
     #[must_use]
     pub fn decide(&mut self, command: &Command) -> Option<Outcome> {
         match command {
@@ -137,7 +137,7 @@ impl<'a> Batch<'a> {
         self.finished
     }
 
-    /// Without other servers, clients can only come back to this one for their tickets.
+    /// Moves the kept tickets to this server. Without other servers, clients can only ask here.
     fn take_over_kept_tickets(&mut self) {
         let Observer { server, now: at, .. } = self.observer;
         let others = self.pool.queue.tickets().filter(|ticket| ticket.server != server);

@@ -4,11 +4,11 @@ use crate::{
     End, Fence, IdempotencyKey, Lease, LeaseId, Policy, ServerId, Ticket, Timestamp, UserId,
 };
 
-/// A durable fact that a decision produced. The journal keeps changes, so variants and fields may only be
-/// added at the end.
+/// A durable fact that a decision produced. The journal keeps changes, so variants and fields may
+/// only be added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// A lease was granted. It has no end yet, and its first deadline.
+    /// A lease was granted, with its first deadline and without an end.
     LeaseStarted(Lease),
     /// A running lease ended.
     LeaseEnded {
@@ -37,11 +37,12 @@ pub enum Change {
         /// The lease of the ticket.
         lease_id: LeaseId,
     },
-    /// A server is alive. After an outage of the database: the outage does not count as its silence.
+    /// A server is alive. Also written after a database outage, so that the outage does not count as
+    /// silence of the server.
     ServerHeard {
         /// The server.
         server: ServerId,
-        /// When it counts as last heard of.
+        /// When the server counts as last heard from.
         at: Timestamp,
     },
     /// Another server serves the ticket from now on, because the client asked there.
@@ -53,21 +54,21 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
-    /// The wait of a ticket with a key timed out. The next request with the key gets that answer.
+    /// The wait of a ticket with a key timed out. The next request with the key gets this response.
     WaitTimedOut {
         /// The lease of the ticket.
         lease_id: LeaseId,
         /// When a server noticed.
         at: Timestamp,
     },
-    /// The client of a timed out wait has received that answer.
+    /// The client of a timed out wait has received the response.
     WaitTimeoutDelivered {
         /// The user.
         user: UserId,
         /// The key.
         key: IdempotencyKey,
     },
-    /// A ticket was given up. Requests that wait with it are refused at every server.
+    /// A ticket was given up. Every server refuses requests that wait with it.
     WaitGivenUp {
         /// The lease of the ticket.
         lease_id: LeaseId,

@@ -4,86 +4,85 @@ use crate::{
     IdempotencyKey, Lease, LeaseId, Ticket, Timestamp, TokenId, TokenValue, User, UserId, UserKey,
 };
 
-/// What is asked of a pool.
+/// A request to a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Hand out a token: the one free longest or, when none is free, what the policy says.
+    /// Grant a lease on the token that has been free longest. If all tokens are in use, the policy
+    /// decides.
     Allocate(Allocation),
-    /// End whatever lease a token has, provided it is held as expected.
+    /// End the lease of a token, provided that it meets the condition.
     Release {
-        /// Which token.
+        /// The token.
         token_id: TokenId,
-        /// What is expected of its lease.
+        /// The condition on its lease.
         if_held: HolderCondition,
     },
     /// End exactly this lease.
     ReleaseLease {
-        /// Which lease.
+        /// The lease.
         lease_id: LeaseId,
     },
-    /// Move a running lease's deadline.
+    /// Extend a running lease.
     Renew {
-        /// Which lease.
+        /// The lease.
         lease_id: LeaseId,
     },
-    /// Whoever asked for this lease is gone: end it if it runs, and give up its place in the queue
-    /// if it waits.
+    /// The requester disconnected. End the lease, or remove its ticket from the queue.
     Withdraw {
-        /// Which lease.
+        /// The lease.
         lease_id: LeaseId,
     },
-    /// Give up a place in the queue. It may be any user's.
+    /// Give up a ticket of any user.
     GiveUp {
         /// The ticket's lease.
         lease_id: LeaseId,
     },
-    /// The client of this ticket with a key has not asked for it for too long.
+    /// The client of this kept ticket has sent no request within the grace period.
     Lapse {
         /// The ticket's lease.
         lease_id: LeaseId,
     },
-    /// The client that waited with this key has been told that its wait is over.
+    /// The client that waited with this key has received the response that its wait timed out.
     TimeoutDelivered {
         /// The key.
         key: UserKey,
     },
-    /// Let the other servers know that this one is alive, which has tickets; or that a silent one's
-    /// silence is no outage of the database.
+    /// Show the other servers that this server, which has tickets, is alive; or, as a witness, that the
+    /// silence of another server is not a database outage.
     Heartbeat,
     /// End every running lease.
     Clear,
 }
 
-/// An allocation, as it is asked for.
+/// A request for a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allocation {
-    /// The id the new lease will have; never used before, except by this same allocation while it
-    /// waits.
+    /// Id of the new lease. Never used before, except by this same allocation while it waits.
     pub lease_id: LeaseId,
-    /// Who asks.
+    /// The requesting user.
     pub user: User,
-    /// How long the lease is to last; as long as the policy says for `None`.
+    /// Requested length of the lease. `None` uses the policy's length.
     pub lease: Option<Duration>,
-    /// How long to wait where nothing can be handed out; as the policy says for `None`.
+    /// Maximum wait for a token. `None` leaves it to the policy.
     pub wait: Option<Duration>,
-    /// Makes a repetition of it recognisable.
+    /// Idempotency key, which identifies repetitions of the request.
     pub key: Option<IdempotencyKey>,
-    /// When the wait is over, where it has begun: one that lost its place in the queue does not wait
-    /// for longer than it was to.
+    /// End of a wait that has begun already. A request that lost its place in the queue does not wait
+    /// beyond its original limit.
     pub until: Option<Timestamp>,
 }
 
 impl Allocation {
-    /// How long an allocation without a key waits at most.
+    /// Maximum wait without a key.
     pub const MAX_WAIT: Duration = Duration::from_mins(1);
 
-    /// How long one with a key waits at most, over as many requests as that takes.
+    /// Maximum wait with a key, over any number of requests.
     pub const MAX_KEPT_WAIT: Duration = Duration::from_hours(24);
 
-    /// How long it waits where it does not say so and the policy is to wait.
+    /// Wait of an allocation that names none, if the policy is to wait.
     pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 
-    /// The key it bears, if it bears one, as its user's.
+    /// The key and its user, if the allocation has a key.
     #[must_use]
     pub fn user_key(&self) -> Option<UserKey> {
         self.key.as_ref().map(|key| key.of(self.user.id))
@@ -93,7 +92,7 @@ impl Allocation {
         if self.key.is_some() { Self::MAX_KEPT_WAIT } else { Self::MAX_WAIT }
     }
 
-    /// Whether the ticket is of an allocation that asked for the same.
+    /// Whether the ticket belongs to an allocation with the same parameters.
     pub(crate) fn is_of(&self, ticket: &Ticket) -> bool {
         self.lease == ticket.asked_lease && self.wait == ticket.asked_wait
     }
@@ -105,17 +104,17 @@ impl Allocation {
     }
 }
 
-/// What is expected of a token's lease; any lease, and none, for the default.
+/// Condition on the latest lease of a token. The default accepts any lease, and a token without one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HolderCondition {
-    /// It is this one.
+    /// The lease has this id.
     pub lease_id: Option<LeaseId>,
-    /// It is this user's.
+    /// The lease belongs to this user.
     pub user: Option<UserId>,
 }
 
 impl HolderCondition {
-    /// Whether anything will do, so that nothing is expected.
+    /// Whether every token meets the condition.
     #[must_use]
     pub fn is_anything(&self) -> bool {
         *self == HolderCondition::default()
@@ -127,122 +126,122 @@ impl HolderCondition {
     }
 }
 
-/// What came of a [`Command`].
+/// Result of a [`Command`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A lease was granted, now or when the same key was used before.
+    /// A lease was granted, now or at the first use of the same key.
     Allocated(Grant),
-    /// It waits. The same command, for the ticket's lease, is to be decided again when
-    /// [`Batch::next_in_queue`](crate::Batch::next_in_queue) names it.
+    /// The allocation waits. Decide the same command again, for the ticket's lease, when
+    /// [`Batch::next_in_queue`](crate::Batch::next_in_queue) returns the ticket.
     Queued(Waiting),
     /// No lease was granted.
     NotAllocated(Refusal),
-    /// The token is free. `ended` is the lease that had to end for it, if any.
+    /// The token is free.
     Released {
-        /// The lease that ended.
+        /// The lease that this command ended, if any.
         ended: Option<Lease>,
     },
-    /// The token is not held as was expected, so nothing was done.
+    /// The token's lease does not meet the condition. Nothing changed.
     HolderMismatch {
-        /// Its latest lease, running or over, with its end as of now.
+        /// Latest lease of the token, running or over, with its end as of now.
         latest: Option<Lease>,
     },
     /// The pool has no such token.
     UnknownToken,
-    /// The lease is over because its holder gave it back, now or before.
+    /// The lease was released, by this command or before.
     LeaseReleased(Lease),
-    /// The lease was over already, for another reason than that; nothing was done.
+    /// The lease had ended before for another reason than a release. Nothing changed.
     LeaseOver(Lease),
-    /// No token's latest lease has this id: it is over for long, or there never was one.
+    /// The id is not that of any token's latest lease: the lease was replaced, or never existed.
     NotLatest,
-    /// The lease runs at least as long as its length from now, or up to the policy's limit.
+    /// The lease runs for at least its length from now, or up to the policy's limit.
     Renewed(Lease),
-    /// The lease runs up to the policy's limit already; nothing was done.
+    /// The lease runs up to the policy's limit already. Nothing changed.
     NotRenewable(Lease),
-    /// The lease does not run, and nobody waits for it. `ended` says whether it ran.
+    /// The lease does not run, and no ticket waits for it.
     Withdrawn {
-        /// Whether it was this command that ended it.
+        /// Whether this command ended the lease.
         ended: bool,
     },
-    /// The place in the queue is given up, or had lapsed.
+    /// The ticket was given up, or had lapsed.
     GaveUp,
     /// The ticket has become this lease.
     Served(Lease),
-    /// There is no such ticket, and no token's latest lease has its id.
+    /// The id is neither that of a ticket nor that of any token's latest lease.
     UnknownTicket,
-    /// The heartbeat is written down, where it is of use.
+    /// The heartbeat was recorded, if it was needed.
     Heard,
     /// No lease is running.
     Cleared {
-        /// How many ended.
+        /// Number of leases that ended.
         ended: usize,
     },
 }
 
-/// A place in the queue, as its client is told.
+/// Queue position of a ticket, as reported to its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// The ticket: the id of the lease that it is for.
+    /// Id of the ticket, and of the lease that it may become.
     pub ticket: LeaseId,
-    /// Its place; 1 is the first.
+    /// Position in the queue; 1 is the first.
     pub position: usize,
     /// When the wait began.
     pub since: Timestamp,
-    /// When the wait is over.
+    /// When the wait times out.
     pub until: Timestamp,
 }
 
-/// A lease as it is handed to the one who asked for it.
+/// A granted lease with the value of its token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The lease; over already if it was granted before.
+    /// The lease. It may be over if it was granted at an earlier use of the key.
     pub lease: Lease,
     /// The value of its token.
     pub value: TokenValue,
-    /// The lease that ended so that this one could start.
+    /// The lease that was evicted for this one.
     pub evicted: Option<Lease>,
 }
 
-/// Why no lease was granted.
+/// Reason why no lease was granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Nothing can ever be handed out: the pool has no token at all.
+    /// The pool has no tokens.
     NoTokens,
-    /// Every token is held, and no lease may be evicted.
+    /// All tokens are in use, and no lease may be evicted.
     Full {
-        /// The place in the queue it had, or would have.
+        /// Position in the queue that the request had, or would have.
         position: usize,
-        /// How long until the next lease ends, or may be evicted, as far as is known.
+        /// Time until the next lease reaches its deadline, or may be evicted.
         retry_after: Duration,
     },
-    /// [`MAX_TICKETS`](crate::MAX_TICKETS) wait already.
+    /// The queue has [`MAX_TICKETS`](crate::MAX_TICKETS) tickets.
     QueueFull,
-    /// The ticket it waited with was given up.
+    /// The request's ticket was given up.
     GivenUp,
-    /// It asks to wait, but the policy is to reject.
+    /// The request asks to wait, but the policy is to reject.
     WaitNotOffered,
-    /// It asks for a lease longer than the policy grants.
+    /// The requested lease is longer than the policy allows.
     LeaseTooLong {
-        /// The longest.
+        /// Longest lease that the policy allows.
         longest: Duration,
     },
-    /// The user has as many leases as the policy allows.
+    /// The user has the maximum number of leases that the policy allows.
     UserLimit {
-        /// How many.
+        /// Maximum number of leases.
         limit: u32,
     },
     /// The key was used for another allocation.
     KeyReused,
-    /// As many keys as the setting allows are remembered.
+    /// The limit of remembered keys is reached.
     KeysFull {
-        /// How long until the next are forgotten.
+        /// Time until the next keys are forgotten.
         retry_after: Duration,
     },
-    /// As many keys are remembered of this user as one may have while keys are short.
+    /// The user has reached its limit of remembered keys, which applies while few keys are left.
     UserKeysFull {
-        /// How many.
+        /// Maximum number of keys.
         limit: u64,
-        /// How long until the next are forgotten.
+        /// Time until the next keys are forgotten.
         retry_after: Duration,
     },
 }

@@ -13,11 +13,11 @@ const ONE_UNIT: Duration = Duration::from_mins(2);
 const DAY: u64 = 86_400;
 
 /// A duration in the form of settings and the command line: `90s`, `10m`, `8h`, `1h30m`, `1500ms`.
-/// The written form is exact: reading it yields the same duration.
+/// The written form is exact: parsing it yields the same duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HumanDuration(pub Duration);
 
-/// A text that is no duration. Each message states the expected form.
+/// A text that is not a duration. Each message states the expected form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDuration {
     /// A number without a unit.
@@ -37,8 +37,8 @@ pub enum InvalidDuration {
 impl FromStr for HumanDuration {
     type Err = InvalidDuration;
 
-    /// Accepts units from nanoseconds to weeks, with short or long names and optional spaces. Months and
-    /// years have no fixed length, so they are refused.
+    /// Accepts units from nanoseconds to weeks, with short or long names and optional spaces. Rejects
+    /// months and years, which have no fixed length.
     fn from_str(text: &str) -> Result<Self, InvalidDuration> {
         if let Ok(number) = text.parse::<i64>() {
             let unsigned = u64::try_from(number).map_err(|_| InvalidDuration::Negative)?;
@@ -104,7 +104,7 @@ pub(crate) mod document {
 }
 
 impl HumanDuration {
-    /// Longest duration that is read. Longer ones can't be added to every clock.
+    /// Longest accepted duration. Longer ones can't be added to every clock.
     pub const MAX: Duration = Duration::from_hours(24 * 36_500);
 
     /// The duration rounded down to its two largest units, and to whole seconds.

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Allocation, Lease, LeaseId, Refusal, UserId};
 
-/// A text by which a caller makes a repeated allocation recognisable: the one of the same user that
-/// bears the same key is the same allocation, and gets the same lease.
+/// Idempotency key of an allocation. Requests of the same user with the same key are the same
+/// allocation, and get the same lease.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IdempotencyKey(Arc<str>);
 
-/// A key and the user who uses it: what others do with the same text has nothing to do with it.
+/// A key and its user. Keys of different users are independent, even if their texts are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserKey {
     /// The user.
@@ -20,36 +20,37 @@ pub struct UserKey {
     pub key: IdempotencyKey,
 }
 
-/// Why a text is no key.
+/// Reason why a text is not a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
-    /// It is empty.
+    /// The text is empty.
     #[error("must not be empty")]
     Empty,
-    /// It has more than [`IdempotencyKey::MAX_CHARS`] characters.
+    /// The text has more than [`IdempotencyKey::MAX_CHARS`] characters.
     #[error("must have at most {} characters", IdempotencyKey::MAX_CHARS)]
     TooLong,
-    /// It has other characters than visible ASCII ones and spaces.
+    /// The text has characters other than visible ASCII ones and spaces.
     #[error("must be of printable ASCII characters")]
     NotPrintable,
 }
 
 impl IdempotencyKey {
-    /// The longest key, in characters.
+    /// Maximum length of a key, in characters.
     pub const MAX_CHARS: usize = 255;
 
-    /// How long a key is remembered after its lease was granted, as long as keys are not short.
+    /// Time for which a key is remembered after its lease was granted, unless the limit of keys is
+    /// near.
     pub const RETENTION: Duration = Duration::from_hours(24);
 
-    /// How long a key is remembered in any case: after its lease was granted, and after that ended.
-    /// Clients that get no answer repeat a request for seconds, some for minutes.
+    /// Minimum time for which a key is remembered after its lease was granted, and after the lease
+    /// ended. Clients that get no response repeat a request for seconds, some for minutes.
     pub const MIN_RETENTION: Duration = Duration::from_mins(10);
 
-    /// The key that is this text.
+    /// Checks a text and makes it a key.
     ///
     /// # Errors
     ///
-    /// [`InvalidKey`] when it is empty, too long, or not of printable ASCII characters.
+    /// [`InvalidKey`] if the text is empty, too long, or not of printable ASCII characters.
     pub fn new(text: &str) -> Result<Self, InvalidKey> {
         if text.is_empty() {
             return Err(InvalidKey::Empty);
@@ -63,7 +64,7 @@ impl IdempotencyKey {
         Ok(IdempotencyKey(text.into()))
     }
 
-    /// This key as that user uses it.
+    /// The key together with its user.
     #[must_use]
     pub fn of(&self, user: UserId) -> UserKey {
         UserKey { user, key: self.clone() }
@@ -76,34 +77,34 @@ impl IdempotencyKey {
     }
 }
 
-/// That an allocation with a key was granted; made durable together with its lease.
+/// First use of a key: an allocation with the key was granted. Durable together with its lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyUse {
-    /// The key, and who uses it.
+    /// The key and its user.
     pub key: UserKey,
     /// The lease that was granted.
     pub lease_id: LeaseId,
-    /// The length that was asked for, if any.
+    /// Requested length of the lease, if any.
     pub asked_lease: Option<Duration>,
-    /// The wait that was asked for, if any.
+    /// Requested wait, if any.
     pub asked_wait: Option<Duration>,
 }
 
-/// What is remembered of an allocation with a key.
+/// Record of a granted allocation with a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remembered {
-    /// The lease that was granted, as it is stored.
+    /// The granted lease, as stored.
     pub lease: Lease,
     /// The lease that was evicted for it.
     pub evicted: Option<Lease>,
-    /// The length that was asked for, if any.
+    /// Requested length of the lease, if any.
     pub asked_lease: Option<Duration>,
-    /// The wait that was asked for, if any.
+    /// Requested wait, if any.
     pub asked_wait: Option<Duration>,
 }
 
 impl Remembered {
-    /// Whether `allocation` asks for the same as the one that is remembered.
+    /// Whether `allocation` has the same parameters as the remembered one.
     pub(crate) fn is_of(&self, allocation: &Allocation) -> bool {
         self.asked_lease == allocation.lease && self.asked_wait == allocation.wait
     }
@@ -112,15 +113,15 @@ impl Remembered {
 /// Remembered idempotency keys.
 #[derive(Debug)]
 pub struct IdempotencyKeys {
-    /// Those of them that were used.
+    /// Keys that were used.
     pub found: HashMap<UserKey, Remembered>,
-    /// How many more may be remembered.
+    /// Number of further keys that may be remembered.
     pub room: u64,
-    /// How many may be remembered of one user.
+    /// Maximum number of keys of one user.
     pub most_of_user: u64,
-    /// How many more may be remembered of these users; of all others, that many.
+    /// Number of further keys that may be remembered of each user; `most_of_user` for others.
     pub room_of_users: HashMap<UserId, u64>,
-    /// When the next are forgotten.
+    /// Time until the next keys are forgotten.
     pub next_forgotten_in: Duration,
 }
 
@@ -137,9 +138,9 @@ impl Default for IdempotencyKeys {
 }
 
 impl IdempotencyKeys {
-    /// Adds what is remembered of further keys, after `used` keys were used in the batch.
+    /// Adds further remembered keys, after `used` keys were used in the batch.
     pub(crate) fn learn(&mut self, keys: IdempotencyKeys, used: usize) {
-        // What the batch granted itself is newer.
+        // Records of this batch's own grants are newer.
         for (key, remembered) in keys.found {
             self.found.entry(key).or_insert(remembered);
         }
@@ -152,7 +153,7 @@ impl IdempotencyKeys {
         self.next_forgotten_in = self.next_forgotten_in.max(keys.next_forgotten_in);
     }
 
-    /// Takes note of a key that is used for the first time.
+    /// Records the first use of a key.
     pub(crate) fn remember(&mut self, key: UserKey, remembered: Remembered) {
         self.room = self.room.saturating_sub(1);
         if self.most_of_user < u64::MAX {
@@ -162,7 +163,7 @@ impl IdempotencyKeys {
         self.found.insert(key, remembered);
     }
 
-    /// Why this user can't use a new key.
+    /// Reason why this user can't use a new key, if any.
     pub(crate) fn refusal(&self, user: UserId) -> Option<Refusal> {
         let (limit, retry_after) = (self.most_of_user, self.next_forgotten_in);
         if self.room == 0 {

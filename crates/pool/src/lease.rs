@@ -6,16 +6,16 @@ use uuid::Uuid;
 use crate::words::words;
 use crate::{Timestamp, TokenId, User};
 
-/// Names a lease, for ever.
+/// Permanent id of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LeaseId(pub Uuid);
 
-/// A number that grows with every lease a pool grants; a later lease has the larger one.
+/// Fencing number of a lease. It grows with every lease that a pool grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fence(i64);
 
 impl Fence {
-    /// Before the first lease: no lease has it.
+    /// Fence before the first lease. No lease has it.
     pub const NONE: Fence = Fence(0);
 
     /// The fence with this number, which is 0 for [`Fence::NONE`] and positive otherwise.
@@ -30,7 +30,7 @@ impl Fence {
         self.0
     }
 
-    /// The fence that many grants later.
+    /// The fence that follows after `grants` further leases.
     #[must_use]
     pub const fn plus(self, grants: i64) -> Self {
         Fence(self.0 + grants)
@@ -51,35 +51,35 @@ words! {
 /// When and why a lease ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
-    /// Not before the lease started, not after its deadline.
+    /// Time of the end: not before the lease started, not after its deadline.
     pub at: Timestamp,
-    /// Why.
+    /// Reason for the end.
     pub reason: EndReason,
 }
 
 /// One user's exclusive hold of one token.
 ///
-/// Serialized, it is as it was granted: no renewals.
+/// The serialized form is the lease as granted, without renewals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "AsGranted", into = "AsGranted")]
 pub struct Lease {
-    /// Names the lease.
+    /// Id of the lease.
     pub id: LeaseId,
-    /// The token that is held.
+    /// Id of the held token.
     pub token_id: TokenId,
-    /// Who holds it.
+    /// The holder.
     pub user: User,
-    /// This lease's number among all that the pool granted.
+    /// Number of this lease among all that the pool granted.
     pub fence: Fence,
-    /// The number of the same token's lease before this one; [`Fence::NONE`] for its first.
+    /// Fence of the previous lease of the same token; [`Fence::NONE`] for the token's first lease.
     pub previous_fence: Fence,
-    /// When the hold began.
+    /// Start of the lease.
     pub started_at: Timestamp,
-    /// The deadline that it was granted with.
+    /// First deadline, without renewals.
     pub granted_until: Timestamp,
-    /// The deadline: when the hold ends by itself, at the latest. Renewals move it.
+    /// Deadline: the lease ends then at the latest. Renewals move it.
     pub expires_at: Timestamp,
-    /// Set once the end has been decided. A lease past its deadline is over even without it: ask
+    /// Decided end. A lease past its deadline is over even if this is not set yet: see
     /// [`Lease::end_at`].
     pub end: Option<End>,
 }
@@ -128,26 +128,26 @@ impl From<Lease> for AsGranted {
 }
 
 impl Lease {
-    /// How long the hold was to last when it was granted; a renewal makes it last as long again.
+    /// Length of the lease as granted. A renewal extends the lease to this length from now.
     #[must_use]
     pub fn length(&self) -> Duration {
         self.granted_until.since(self.started_at)
     }
 
-    /// The end of this lease as seen at `now`: as decided, or its deadline once that is reached.
+    /// End of the lease as seen at `now`: the decided end, or the deadline once it has passed.
     #[must_use]
     pub fn end_at(&self, now: Timestamp) -> Option<End> {
         let expired = || End { at: self.expires_at, reason: EndReason::Expired };
         self.end.or_else(|| (self.expires_at <= now).then(expired))
     }
 
-    /// Whether the token is held by this lease at `now`.
+    /// Whether the lease holds its token at `now`.
     #[must_use]
     pub fn is_running(&self, now: Timestamp) -> bool {
         self.end_at(now).is_none()
     }
 
-    /// This lease with its end filled in as seen at `now`.
+    /// The lease, with its end as seen at `now`.
     #[must_use]
     pub fn seen_at(mut self, now: Timestamp) -> Self {
         self.end = self.end_at(now);

@@ -1,13 +1,13 @@
-//! The rules of a pool, and nothing else.
+//! Rules of a pool, and nothing else.
 //!
-//! A [`Pool`] is a state machine. It is given the time, the ids and the commands, and answers with
-//! outcomes and with the changes that make them true. It performs no I/O, reads no clock, draws no
-//! random number and knows neither JSON nor SQL, so whatever it decides can be repeated, tested
-//! and replayed. None of those may enter this crate.
+//! A [`Pool`] is a state machine. Its inputs are the time, the ids and the commands; its results are
+//! outcomes and the changes behind them. It performs no I/O, reads no clock, draws no random numbers
+//! and knows neither JSON nor SQL, so every decision can be repeated, tested and replayed. None of
+//! those may enter this crate.
 //!
-//! The work per command grows with the logarithm of the pool's size (`Clear`, which ends every
-//! running lease, with their number). Each batch looks once at all who wait; a command does not, unless
-//! leases could be evicted for others that came before it.
+//! The work per command grows with the logarithm of the pool's size. `Clear` ends every running
+//! lease, so its work grows with their number. Each batch looks once at every ticket; a command does
+//! not, unless leases could be evicted for earlier tickets.
 
 mod batch;
 mod change;

@@ -22,7 +22,8 @@ words! {
 /// Shortest lease that a policy may have.
 const SHORTEST_LEASE: Duration = Duration::from_millis(1);
 
-/// Longest lease that a policy may have. Deadlines have to stay within the years that databases can store.
+/// Longest lease that a policy may have. Deadlines have to stay within the years that databases can
+/// store.
 const LONGEST_LEASE: Duration = HumanDuration::MAX;
 
 /// Declares [`Policy`], [`PolicyPatch`] and [`Policy::FIELDS`]. A field is one entry here, and its limits
@@ -35,8 +36,8 @@ macro_rules! policy {
     )+) => {
         /// The rules that the owner of a pool chooses.
         ///
-        /// Serialized, it is one document: settings, the database and the journal use the same names. A field
-        /// that an older document lacks has its default.
+        /// The serialized form is one document: settings, the database and the journal use the same
+        /// names. A field that an older document lacks has its default.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct Policy {
@@ -178,7 +179,7 @@ impl PolicyField {
 trait Value: Sized {
     const KIND: ValueKind;
 
-    /// None if it is unset.
+    /// Text of the value. `None` if the field is unset.
     fn show(&self) -> Option<String>;
 
     fn read(text: Option<&str>) -> Result<Self, String>;

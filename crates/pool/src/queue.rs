@@ -13,12 +13,12 @@ pub struct ServerId(pub Uuid);
 /// Maximum number of tickets in the queue.
 pub const MAX_TICKETS: usize = 10_000;
 
-/// Silence after which a server is dead, and its tickets with it. Only time in which some server reached the
-/// database counts, see [`MAX_COUNTED_GAP`].
+/// Silence after which a server is dead, and its tickets with it. Only time in which some server
+/// reached the database counts, see [`MAX_COUNTED_GAP`].
 pub const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Interval of the heartbeats of a server with tickets. A server that sees tickets of another, silent server
-/// writes heartbeats as well, as a witness of that silence.
+/// Interval of the heartbeats of a server with tickets. A server that sees tickets of another, silent
+/// server writes heartbeats as well, as a witness of that silence.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time for which a ticket with a key keeps its place without a request.
@@ -30,30 +30,30 @@ const TOLD_WITHIN: Duration = TICKET_GRACE.saturating_add(MAX_COUNTED_GAP);
 /// Maximum number of given up tickets that are remembered.
 const GIVEN_UP: usize = 1_000;
 
-/// Maximum silence that counts between two journal entries. While the queue has tickets and any server reaches
-/// the database, heartbeats keep entries closer together. A larger gap is an outage, in which no server could
-/// be heard of.
+/// Maximum silence that counts between two journal entries. While the queue has tickets and any server
+/// reaches the database, heartbeats keep entries closer together. A larger gap is an outage, in which
+/// no server could write a heartbeat.
 pub const MAX_COUNTED_GAP: Duration = Duration::from_secs(2);
 
 /// A place in the queue for a token.
 ///
-/// A ticket without a key lasts as long as its request. A ticket with a key keeps its place between requests
-/// for at most [`TICKET_GRACE`], and its client may ask at any server.
+/// A ticket without a key lasts as long as its request. A ticket with a key keeps its place between
+/// requests for at most [`TICKET_GRACE`], and its client may send requests to any server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
     /// Id of the ticket, and of the lease that it may become.
     pub lease_id: LeaseId,
     /// Number in the queue; the smallest is the first.
     pub number: i64,
-    /// The server to which the client is or was last connected.
+    /// Server to which the client is, or was last, connected.
     pub server: ServerId,
-    /// When that server was last heard of.
+    /// Time of the last sign of life from the server.
     pub heard_at: Timestamp,
     /// When the wait began.
     pub since: Timestamp,
     /// When the wait times out.
     pub until: Timestamp,
-    /// The user who waits.
+    /// The waiting user.
     pub user: User,
     /// The idempotency key of the client's requests.
     pub key: Option<IdempotencyKey>,
@@ -76,8 +76,9 @@ impl Ticket {
         self.key.as_ref().map(|key| key.of(self.user.id))
     }
 
-    /// Maximum silence of the ticket's server. The client may have asked up to a heartbeat after the server was
-    /// last heard of, and an outage that began then counts for [`MAX_COUNTED_GAP`].
+    /// Maximum silence of the ticket's server. The client may have sent a request up to a heartbeat
+    /// after the server's last sign of life, and an outage that began then counts for
+    /// [`MAX_COUNTED_GAP`].
     pub(crate) fn silence(&self) -> Duration {
         if self.is_kept() {
             TICKET_GRACE + HEARTBEAT_INTERVAL + MAX_COUNTED_GAP
@@ -100,16 +101,17 @@ impl Ticket {
 
 /// A server that judges at `now` which tickets are valid.
 ///
-/// Other servers have to be heard of, or they are dead. Their silence is measured by the journal, so that all
-/// servers judge alike, however recently they started or reached the database again.
+/// Other servers are dead if they are silent for too long. The journal measures their silence, so that
+/// all servers judge alike, however recently they started or reached the database again.
 #[derive(Clone, Copy, Debug)]
 pub struct Observer {
     /// The time.
     pub now: Timestamp,
     /// The server.
     pub server: ServerId,
-    /// Time of the newest journal entry: at most [`MAX_COUNTED_GAP`] after it counts as silence. `None` if no
-    /// other server can share the pool: then all others are dead, and their kept tickets belong to this one.
+    /// Time of the newest journal entry: at most [`MAX_COUNTED_GAP`] after it counts as silence. `None`
+    /// if no other server can share the pool: then all others are dead, and their kept tickets belong
+    /// to this server.
     pub journal_at: Option<Timestamp>,
 }
 
@@ -123,22 +125,23 @@ impl Observer {
 
 /// The queue, first come first served.
 ///
-/// Finding a ticket by rank or by lease does not search the queue. Removing a ticket moves the tickets behind it
-/// (or before it, if they are fewer).
+/// Finding a ticket by rank or by lease does not search the queue. Removing a ticket moves the tickets
+/// behind it (or before it, if they are fewer).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
-    /// In the order of their numbers.
+    /// Tickets in the order of their numbers.
     tickets: VecDeque<Ticket>,
     numbers: HashMap<LeaseId, i64>,
     /// The tickets with a key.
     keys: HashMap<UserKey, LeaseId>,
-    /// The tickets that were given up last: requests may still wait with them, at any server.
+    /// Latest given up tickets. Requests may still wait with them, at any server.
     given_up: VecDeque<LeaseId>,
-    /// When waits of tickets with a key timed out, until their clients received that answer or may no longer
-    /// ask; the list has the oldest first. A replica that is loaded whole does not have them.
+    /// Times at which waits of tickets with a key timed out, kept until their clients received the
+    /// response or may no longer ask. The list has the oldest first. A replica that was loaded from a
+    /// snapshot lacks them.
     timed_out: HashMap<UserKey, Timestamp>,
     timed_out_order: VecDeque<(Timestamp, UserKey)>,
-    /// The largest number so far. The number of a ticket that left is not given again at once, since one
+    /// Largest number so far. The number of a ticket that left is not used again at once, since one
     /// statement may write both tickets.
     last_number: i64,
 }
@@ -148,7 +151,7 @@ impl Queue {
         self.tickets.len()
     }
 
-    /// In their order.
+    /// Tickets in queue order.
     pub fn tickets(&self) -> impl Iterator<Item = &Ticket> {
         self.tickets.iter()
     }
@@ -189,7 +192,7 @@ impl Queue {
             if self.keys.contains_key(&key) {
                 return Err(Inconsistent(format!("ticket {number} has the key of another one")));
             }
-            // A server that did not know of the time-out let the client wait again.
+            // A server that did not know of the timeout queued the client again.
             self.timed_out.remove(&key);
             self.keys.insert(key, lease_id);
         }
@@ -210,7 +213,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Removes a ticket whose wait timed out, and remembers the answer for its client.
+    /// Removes a ticket whose wait timed out, and remembers the timeout for its client.
     pub fn time_out(&mut self, lease_id: LeaseId, at: Timestamp) -> Result<(), Inconsistent> {
         let key = self.ticket(lease_id).and_then(Ticket::user_key);
         self.remove(lease_id)?;
@@ -231,7 +234,7 @@ impl Queue {
         self.timed_out.remove(key);
     }
 
-    /// Whether a request with this key at `now` gets the answer that its wait timed out.
+    /// Whether a request with this key at `now` gets the response that its wait timed out.
     pub fn has_timed_out(&self, key: &UserKey, now: Timestamp) -> bool {
         self.timed_out.get(key).is_some_and(|at| at.after(TOLD_WITHIN) > now)
     }
@@ -258,7 +261,7 @@ impl Queue {
         Ok(())
     }
 
-    /// The servers that have tickets, and when each was last heard of.
+    /// Servers that have tickets, each with the time of its last sign of life.
     pub fn servers(&self) -> Vec<(ServerId, Timestamp)> {
         let mut servers: Vec<(ServerId, Timestamp)> = Vec::new();
         for ticket in &self.tickets {

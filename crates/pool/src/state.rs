@@ -15,20 +15,20 @@ pub struct Inconsistent(pub(crate) String);
 
 /// A pool of tokens and their leases.
 ///
-/// It keeps each token's latest lease; the older ones are history and decide nothing.
+/// The pool keeps the latest lease of each token. Older leases are history and have no influence.
 #[derive(Clone, Debug)]
 pub struct Pool {
     pub(crate) policy: Policy,
-    /// In the order in which they were made; a token's index here is its place.
+    /// Tokens in the order of their creation. The index of a token is its position.
     slots: Vec<Slot>,
     places: HashMap<TokenId, usize>,
-    /// The places of the tokens whose latest leases these are.
+    /// Token positions by latest lease.
     leases: HashMap<LeaseId, usize>,
-    /// How many running leases a user has, where any.
+    /// Number of running leases per user, if any.
     held: HashMap<UserId, u32>,
-    /// The free tokens, longest-free first.
+    /// Free tokens, longest-free first.
     free: BTreeSet<FreeSince>,
-    /// The places of running leases. Fences grow with time, so the first is the oldest.
+    /// Token positions of running leases. Fences grow with time, so the first is the oldest.
     running: BTreeMap<Fence, usize>,
     deadlines: BTreeSet<(Timestamp, Fence)>,
     fence: Fence,
@@ -41,8 +41,8 @@ struct Slot {
     latest: Option<Lease>,
 }
 
-/// Orders free tokens: by when their last lease ended, then by that lease's fence (a token never
-/// used comes before all others), then by place.
+/// Order of free tokens: by the end of their latest lease, then by its fence, then by position. Unused
+/// tokens come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct FreeSince {
     at: Timestamp,
@@ -58,13 +58,13 @@ impl FreeSince {
 }
 
 impl Pool {
-    /// The pool with these `tokens` (in their order), of which `latest` holds each one's latest
-    /// lease, running or over, and whose last granted fence is `fence`.
+    /// Builds a pool from its stored state: the tokens in order, the latest lease of each token
+    /// (running or over), and the last granted fence.
     ///
     /// # Errors
     ///
-    /// [`Inconsistent`] when a token or fence occurs twice, a lease is of no token, or its fence is
-    /// larger than `fence`.
+    /// [`Inconsistent`] if a token or fence occurs twice, a lease has no token, or a fence is larger
+    /// than `fence`.
     pub fn restore(
         policy: Policy,
         tokens: impl IntoIterator<Item = Token>,
@@ -88,11 +88,11 @@ impl Pool {
         Ok(pool)
     }
 
-    /// The pool with these `tickets`, in any order, in its queue, which is empty so far.
+    /// Fills the empty queue with these `tickets`, given in any order.
     ///
     /// # Errors
     ///
-    /// [`Inconsistent`] when a number or a lease occurs twice.
+    /// [`Inconsistent`] if a number or a lease occurs twice.
     pub fn with_queue(
         mut self,
         tickets: impl IntoIterator<Item = Ticket>,
@@ -119,17 +119,16 @@ impl Pool {
         Ok(())
     }
 
-    /// Begins a batch of commands that happen at one moment; first ends what is past its deadline.
+    /// Begins a batch of commands at one moment. First ends the leases that are past their deadline.
     pub fn batch(&mut self, context: impl Into<BatchContext>) -> Batch<'_> {
         Batch::begin(self, context.into())
     }
 
-    /// Makes true what was decided, here or elsewhere.
+    /// Applies a change that was decided here or by another server.
     ///
     /// # Errors
     ///
-    /// [`Inconsistent`] when the change does not follow from this state; the pool is then as it
-    /// was.
+    /// [`Inconsistent`] if the change does not fit this state; the pool is then unchanged.
     pub fn apply(&mut self, change: &Change) -> Result<(), Inconsistent> {
         match change {
             Change::LeaseStarted(lease) => {
@@ -216,7 +215,7 @@ impl Pool {
         Ok(())
     }
 
-    /// The running lease with that fence, and its token's place.
+    /// The running lease with this fence, and the position of its token.
     fn running_mut(&mut self, fence: Fence) -> Result<(usize, &mut Lease), Inconsistent> {
         let place = self.running.get(&fence).copied();
         let place =
@@ -225,9 +224,9 @@ impl Pool {
         Ok((place, lease))
     }
 
-    /// Leaves out that many fences, so that none that may have been given elsewhere is given again.
+    /// Skips `count` fences, so that a fence that may have been granted before is not granted again.
     ///
-    /// Used where a failover may have lost grants that were acknowledged.
+    /// Used when a failover may have lost grants that were acknowledged.
     pub fn skip_fences(&mut self, count: i64) {
         self.fence = self.fence.plus(count);
     }
@@ -238,77 +237,77 @@ impl Pool {
         self.policy
     }
 
-    /// How many tokens there are.
+    /// Number of tokens.
     #[must_use]
     pub fn size(&self) -> usize {
         self.slots.len()
     }
 
-    /// The last fence given.
+    /// Last granted fence.
     #[must_use]
     pub fn fence(&self) -> Fence {
         self.fence
     }
 
-    /// The earliest deadline of a lease whose end has not been decided.
+    /// Earliest deadline of the leases whose end has not been decided.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.deadlines().next()
     }
 
-    /// The deadlines of leases whose end has not been decided, earliest first.
+    /// Deadlines of the leases whose end has not been decided, earliest first.
     pub(crate) fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
         self.deadlines.iter().map(|&(deadline, _)| deadline)
     }
 
-    /// The earliest deadline after that moment of a lease whose end has not been decided.
+    /// Earliest deadline after `moment` of the leases whose end has not been decided.
     #[must_use]
     pub fn next_deadline_after(&self, moment: Timestamp) -> Option<Timestamp> {
         let after = (Bound::Excluded((moment, Fence::new(i64::MAX))), Bound::Unbounded);
         self.deadlines.range(after).next().map(|&(deadline, _)| deadline)
     }
 
-    /// How many leases are past their deadline at `now` without their end having been decided.
+    /// Number of leases past their deadline at `now` whose end has not been decided.
     #[must_use]
     pub fn overdue(&self, now: Timestamp) -> usize {
         self.deadlines().take_while(|deadline| *deadline <= now).count()
     }
 
-    /// How many tokens are held at `now`.
+    /// Number of tokens held at `now`.
     #[must_use]
     pub fn active(&self, now: Timestamp) -> usize {
         self.running.len() - self.overdue(now)
     }
 
-    /// How many tokens have no lease whose end has not been decided.
+    /// Number of free tokens. Tokens of overdue leases are not free until the end is decided.
     pub(crate) fn free(&self) -> usize {
         self.free.len()
     }
 
-    /// The token with that id.
+    /// The token with this id.
     #[must_use]
     pub fn token(&self, id: TokenId) -> Option<TokenView<'_>> {
         self.places.get(&id).map(|&place| self.view(place))
     }
 
-    /// The tokens in their order, from the place `from` on (0 is the first).
+    /// Tokens in order, from position `from` (0 is the first).
     pub fn tokens(&self, from: usize) -> impl Iterator<Item = TokenView<'_>> {
         (from..self.slots.len()).map(|place| self.view(place))
     }
 
-    /// The lease with that id, running or over, where it is its token's latest.
+    /// The lease with this id, running or over, if it is the latest of its token.
     #[must_use]
     pub fn lease(&self, id: LeaseId) -> Option<&Lease> {
         self.leases.get(&id).and_then(|&place| self.slots[place].latest.as_ref())
     }
 
-    /// The running lease with that fence, whose end has not been decided.
+    /// The lease with this fence, if its end has not been decided.
     #[must_use]
     pub fn lease_of_fence(&self, fence: Fence) -> Option<&Lease> {
         self.running.get(&fence).and_then(|&place| self.slots[place].latest.as_ref())
     }
 
-    /// The leases that run at `now`, newest first, from the one before the fence `before` on.
+    /// Leases with fences below `before` that run at `now`, newest first.
     pub fn running(&self, now: Timestamp, before: Fence) -> impl Iterator<Item = &Lease> {
         let places = self.running.range(..before).rev().map(|(_, &place)| place);
         places
@@ -316,18 +315,18 @@ impl Pool {
             .filter(move |lease| lease.is_running(now))
     }
 
-    /// The lease that has run longest at `now`.
+    /// Oldest lease that runs at `now`.
     #[must_use]
     pub fn oldest(&self, now: Timestamp) -> Option<&Lease> {
         self.running_leases().find(|lease| lease.is_running(now))
     }
 
-    /// The leases whose end has not been decided, the oldest first.
+    /// Leases whose end has not been decided, oldest first.
     pub(crate) fn running_leases(&self) -> impl Iterator<Item = &Lease> {
         self.running.values().filter_map(|&place| self.slots[place].latest.as_ref())
     }
 
-    /// How many leases a user has whose end has not been decided.
+    /// Number of the user's leases whose end has not been decided.
     pub(crate) fn held_by(&self, user: UserId) -> u32 {
         self.held.get(&user).copied().unwrap_or(0)
     }
@@ -352,7 +351,7 @@ impl Pool {
     }
 }
 
-/// A lease may only start on a free token, right after the lease that it says came before.
+/// Checks that a lease starts on a free token, right after the lease that it names as previous.
 fn check_follows(lease: &Lease, latest: Option<&Lease>) -> Result<(), Inconsistent> {
     if latest.is_some_and(|latest| latest.end.is_none()) {
         return Err(Inconsistent(format!("lease {:?} overlaps the one before", lease.id)));
@@ -363,14 +362,14 @@ fn check_follows(lease: &Lease, latest: Option<&Lease>) -> Result<(), Inconsiste
     Ok(())
 }
 
-/// A token as it stands in the pool.
+/// A token and its current state.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenView<'a> {
     /// The token.
     pub token: &'a Token,
-    /// Where it stands in the pool's order, from 0.
+    /// Position in the pool, from 0.
     pub place: usize,
-    /// Its latest lease, running or over; none if it was never used.
+    /// Latest lease of the token, running or over. `None` if the token was never used.
     pub latest: Option<&'a Lease>,
 }
 
@@ -381,7 +380,7 @@ impl<'a> TokenView<'a> {
         self.latest.filter(|lease| lease.is_running(now))
     }
 
-    /// When the token last changed hands, as seen at `now`.
+    /// Time of the token's last change of holder, as seen at `now`.
     #[must_use]
     pub fn updated_at(&self, now: Timestamp) -> Timestamp {
         self.latest.map_or(self.token.inserted_at, |lease| {

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// Before every other moment.
+    /// Earliest moment.
     pub const MIN: Timestamp = Timestamp(i64::MIN);
 
-    /// The moment that many microseconds after the Unix epoch (before it, when negative).
+    /// The moment this number of microseconds after the Unix epoch (before it, if negative).
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
         Timestamp(micros)
@@ -22,15 +22,14 @@ impl Timestamp {
         self.0
     }
 
-    /// The moment `duration` later, in whole microseconds; stops at the end of time instead of
-    /// wrapping round.
+    /// The moment `duration` later, in whole microseconds. Saturates at the latest moment.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         Timestamp(self.0.saturating_add(micros))
     }
 
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// Time since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Timestamp) -> Duration {
         let micros = self.0.saturating_sub(earlier.0);

@@ -5,11 +5,11 @@ use uuid::Uuid;
 
 use crate::Timestamp;
 
-/// Names a token. It may be shown to anybody.
+/// Id of a token. It is not a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TokenId(pub Uuid);
 
-/// What a holder is handed. It is a secret, so its `Debug` form does not show it.
+/// Secret value of a token, for its holder only. Its `Debug` form does not show it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenValue(pub Uuid);
 
@@ -19,13 +19,13 @@ impl fmt::Debug for TokenValue {
     }
 }
 
-/// One of the fixed items of a pool. It never changes.
+/// A token of a pool. It never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// Names the token.
+    /// Id of the token.
     pub id: TokenId,
-    /// What a holder is handed.
+    /// Secret value, for holders.
     pub value: TokenValue,
-    /// When the token was made.
+    /// Creation time.
     pub inserted_at: Timestamp,
 }

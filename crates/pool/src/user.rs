@@ -4,23 +4,23 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The identity of a user.
+/// Identity of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UserId(pub Uuid);
 
-/// Who asks for a token: the text that was sent, and the identity it stands for.
+/// A user: the name as sent, and the identity that it represents.
 ///
-/// Serialized, it is the text alone, since the identity follows from it.
+/// The serialized form is the name alone, since the identity follows from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Arc<str>", try_from = "Arc<str>")]
 pub struct User {
-    /// The text as it was sent, 1 to [`User::MAX_CHARS`] characters.
+    /// Name as sent, 1 to [`User::MAX_CHARS`] characters.
     pub name: Arc<str>,
-    /// The identity. Two spellings of one UUID are one identity.
+    /// Identity. Two spellings of one UUID are one identity.
     pub id: UserId,
 }
 
-/// Why a text names no user.
+/// Reason why a text is not a user name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUser {
     /// The text is empty.
@@ -29,26 +29,26 @@ pub enum InvalidUser {
     /// The text has more than [`User::MAX_CHARS`] characters.
     #[error("must have at most {} characters", User::MAX_CHARS)]
     TooLong,
-    /// The text has a NUL character, which no database can hold.
+    /// The text has a NUL character, which databases can't store.
     #[error("must not contain a NUL character")]
     Nul,
 }
 
 impl User {
-    /// The longest name, in characters.
+    /// Maximum length of a name, in characters.
     pub const MAX_CHARS: usize = 255;
 
-    /// The user that `name` stands for. A hyphenated UUID, in any letter case, is that UUID; any
+    /// The user with this name. A hyphenated UUID, in any letter case, is the identity itself; any
     /// other text becomes the UUID whose 32 hex digits are the text's MD5.
     ///
     /// # Errors
     ///
-    /// [`InvalidUser`] when the text is empty, too long, or has a NUL character.
+    /// [`InvalidUser`] if the text is empty, too long, or has a NUL character.
     pub fn new(name: &str) -> Result<Self, InvalidUser> {
         if name.is_empty() {
             return Err(InvalidUser::Empty);
         }
-        // Counting characters is only needed where there are more bytes than characters allowed.
+        // Names within the limit in bytes need no count of their characters.
         if name.len() > Self::MAX_CHARS && name.chars().count() > Self::MAX_CHARS {
             return Err(InvalidUser::TooLong);
         }

@@ -3,16 +3,16 @@ use crate::{
     Ticket, Timestamp, UserKey, Waiting, WhenFull,
 };
 
-/// What an allocation can get.
+/// Availability of a token for an allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Available {
     /// A free token.
     Free,
-    /// The token of this lease, which may be evicted after those for the tickets before.
+    /// The token of this lease, which may be evicted after the leases for earlier tickets.
     Evictable { fence: Fence },
-    /// Nothing before this moment, from which on the next lease may be evicted.
+    /// No token before this moment, when the next lease may be evicted.
     Later { from: Timestamp },
-    /// Nothing until a lease ends.
+    /// No token until a lease ends.
     Nothing,
 }
 
@@ -54,7 +54,7 @@ impl Pool {
         self.queue.rank(lease_id)
     }
 
-    /// The first ticket of the observer's whose client is `connected`, and the number of valid tickets before
+    /// First ticket of the observer with a `connected` client, and the number of valid tickets before
     /// it.
     pub(crate) fn first_of(
         &self,
@@ -65,8 +65,8 @@ impl Pool {
         live.enumerate().find(|(_, ticket)| ticket.server == observer.server && connected(ticket))
     }
 
-    /// The earliest moment at which the observer's first ticket with a `connected` client may be served, if
-    /// nothing else happens. None if only the end of a lease can help, or there is no such ticket.
+    /// Earliest moment at which the observer's first ticket with a `connected` client may be served, if
+    /// nothing else happens. `None` if only the end of a lease can help, or without such a ticket.
     #[must_use]
     pub fn next_chance(
         &self,
@@ -81,8 +81,8 @@ impl Pool {
         }
     }
 
-    /// Leaves outages out of every server's silence: whatever exceeds [`MAX_COUNTED_GAP`] between the newest
-    /// journal entry and one at `now`. Each change moves the moment at which a server was last heard of.
+    /// Subtracts outages from every server's silence: the time beyond [`MAX_COUNTED_GAP`] between the
+    /// newest journal entry and one at `now`. Each change moves a server's last sign of life.
     #[must_use]
     pub fn forgive_silence(&self, now: Timestamp, journal_at: Timestamp) -> Vec<Change> {
         let beyond = now.since(journal_at).saturating_sub(MAX_COUNTED_GAP);
@@ -96,8 +96,8 @@ impl Pool {
         self.queue.servers().into_iter().map(heard).collect()
     }
 
-    /// Whether the observer has to write a heartbeat as a witness: another server with tickets is silent, and
-    /// no server has written anything for a heartbeat.
+    /// Whether the observer has to write a heartbeat as a witness: another server with tickets is
+    /// silent, and no server has written to the journal for one heartbeat interval.
     #[must_use]
     pub fn needs_witness(&self, observer: &Observer) -> bool {
         let now = observer.now;
@@ -107,8 +107,8 @@ impl Pool {
         observer.journal_at.is_some_and(|at| !lately(at)) && self.others(observer).any(silent)
     }
 
-    /// When the first of the other servers with tickets will have been silent for too long, or when the
-    /// observer takes over a kept ticket.
+    /// When the first of the other servers with tickets will have been silent for too long, or when
+    /// the observer takes over a kept ticket.
     #[must_use]
     pub fn next_death(&self, observer: &Observer) -> Option<Timestamp> {
         let death = |ticket: &Ticket| match observer.journal_at {
@@ -125,10 +125,10 @@ impl Pool {
         others.filter(move |ticket| ticket.until > now)
     }
 
-    /// What an allocation with `rank` tickets before it can get at `now`.
+    /// Availability of a token at `now` for an allocation with `rank` tickets before it.
     ///
-    /// The work grows with the number of tickets before it that could evict already: none if the queue is
-    /// empty, few otherwise.
+    /// The work grows with the number of tickets before it that could evict already: none if the queue
+    /// is empty, few otherwise.
     pub(crate) fn available(&self, rank: usize, now: Timestamp) -> Available {
         let Some(behind) = rank.checked_sub(self.free()) else {
             return Available::Free;
@@ -144,14 +144,15 @@ impl Pool {
         Available::Nothing
     }
 
-    /// The leases that may be evicted, the oldest first, and from when on. Empty if the policy does not evict.
+    /// Leases that may be evicted, oldest first, each with the time from which it may be. Empty if the
+    /// policy does not evict.
     fn evictable(&self) -> impl Iterator<Item = (Fence, Timestamp)> {
         let Policy { when_full, min_hold, .. } = self.policy;
         let leases = self.running_leases().take_while(move |_| when_full == WhenFull::EvictOldest);
         leases.map(move |lease| (lease.fence, lease.started_at.after(min_hold)))
     }
 
-    /// The earliest moment after `now` at which a running lease reaches its deadline, or may be evicted.
+    /// Earliest moment after `now` at which a running lease reaches its deadline, or may be evicted.
     #[must_use]
     pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
         let deadline = self.deadlines().find(|at| *at > now);

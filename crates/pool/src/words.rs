@@ -1,4 +1,5 @@
-/// Declares an enum of which each variant has a word and a description, once for everyone who lists or checks them.
+/// Declares an enum whose variants each have a word and a description: the single source for lists and
+/// checks.
 macro_rules! words {
     (
         $(#[$meta:meta])*

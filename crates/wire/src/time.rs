@@ -20,7 +20,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Time(#[cfg_attr(test, schemars(with = "String"))] pub Timestamp);
 
 impl Time {
-    /// The time that many microseconds after 1970; the nearest possible one if the calendar ends before.
+    /// The time this number of microseconds after 1970; the nearest possible one if the calendar ends
+    /// before.
     #[must_use]
     pub fn from_micros(micros: i64) -> Self {
         let outermost = if micros < 0 { Timestamp::MIN } else { Timestamp::MAX };
@@ -84,7 +85,7 @@ impl Serialize for Seconds {
 }
 
 impl<'de> Deserialize<'de> for Seconds {
-    /// A number that is no duration, such as a negative one, is read as zero.
+    /// Reads a number that is not a duration, such as a negative one, as zero.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let seconds = f64::deserialize(deserializer)?;
         Ok(Seconds(Duration::try_from_secs_f64(seconds).unwrap_or_default()))

@@ -17,7 +17,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// Prints it.
+    /// Prints the version.
     pub fn perform(&self) -> Result<(), CliError> {
         let (out, version) = (Out::standard(), env!("CARGO_PKG_VERSION"));
         if self.json {

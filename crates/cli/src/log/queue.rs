@@ -122,7 +122,7 @@ impl Queue {
         }
     }
 
-    /// Moves all waiting lines to an empty batch, as soon as there are any.
+    /// Moves all waiting lines to an empty batch. Blocks until at least one line waits.
     fn take(&self, batch: &mut Vec<u8>) {
         let mut state = self.lock();
         while state.waiting.is_empty() {

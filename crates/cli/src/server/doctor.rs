@@ -52,7 +52,7 @@ impl Findings {
     }
 }
 
-/// Prints a line for each check. The exit code is 1 if there are problems.
+/// Prints a line for each check. The exit code is 1 if a check found a problem.
 pub async fn examine(
     sources: &SettingSources,
     unknown: &[Unknown],

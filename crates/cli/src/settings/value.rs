@@ -12,7 +12,7 @@ use super::{Listen, mask};
 /// Shortest duration of a setting.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// How a value is written, and which values are legal.
+/// Written form of a value, and its legal range.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     Database,
@@ -22,14 +22,14 @@ pub enum Kind {
         min: u64,
         max: u64,
     },
-    /// The word stands for no limit.
+    /// A duration, or `word` for no limit.
     Duration {
         max: Duration,
         word: Option<&'static str>,
     },
     Choice(&'static [&'static str]),
     Listen,
-    /// May be repeated; separated by commas except on the command line.
+    /// A list: repeated on the command line, separated by commas elsewhere.
     Hosts,
     Filter,
     Collector,
@@ -96,7 +96,7 @@ pub trait Value: Sized {
         None
     }
 
-    /// Reads a text, or says what is wrong with it.
+    /// Parses a text. The error states the reason.
     fn read(text: &str, kind: Kind) -> Result<Self, String>;
 }
 
@@ -221,7 +221,7 @@ impl Value for Targets {
     }
 }
 
-/// Its lines repeat those of the store. A filter may ask for them.
+/// Filter of a target whose lines repeat those of the store. The setting may select them again.
 const QUIET: &str = "refinery_core=warn";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

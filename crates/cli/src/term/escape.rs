@@ -1,16 +1,17 @@
-//! Text on its way to a terminal. Names, values, answers, arguments and errors may hold anybody's text,
-//! and a terminal obeys what is in it: it moves the cursor, renames the window, answers as if a person
-//! had typed. So what is not to be obeyed is shown as an escape, such as `\u{1b}`.
+//! Escaping of text for a terminal. Names, values, responses, arguments and errors may contain text of
+//! untrusted origin, and a terminal executes control sequences in it: it moves the cursor, renames the
+//! window, or replies as if the user had typed. So control characters are shown as escapes, such as
+//! `\u{1b}`.
 //!
-//! Every text that a person reads passes one of these functions on its way out, whatever was done to
-//! its parts before. Data for programs is left as it is, unless a terminal is where it goes.
+//! Every text for people passes one of these functions before it is printed, even if its parts were
+//! escaped before. Data for programs is unchanged, unless the output is a terminal.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 
 use crate::log;
 
-/// Text that others chose, on one line.
+/// Escapes text of untrusted origin, on one line.
 pub fn harmless(text: &str) -> String {
     escaped(text, |_| false)
 }
@@ -20,7 +21,7 @@ pub fn plain(text: &str) -> String {
     escaped(text, |c| matches!(c, '\n' | '\t'))
 }
 
-/// Lines with colours, which are this program's own. Others' text has to be harmless before.
+/// Lines with this program's own colours. Untrusted text in them has to be escaped before.
 pub fn coloured(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -29,7 +30,7 @@ pub fn coloured(text: &str) -> String {
         shown += &plain(before);
         let length = colour(sequence).unwrap_or(0);
         shown += &sequence[..length];
-        // An escape that begins no colour is escaped.
+        // An escape character that does not begin a colour is escaped.
         let begins = if length > 0 { length } else { 1 };
         shown += &plain(&sequence[length..begins]);
         rest = &sequence[begins..];
@@ -37,7 +38,7 @@ pub fn coloured(text: &str) -> String {
     shown + &plain(rest)
 }
 
-/// JSON, in which a string's characters may be escaped without a change of what it means.
+/// JSON, in which characters of strings may be escaped without changing the value.
 pub fn json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -66,33 +67,33 @@ fn escaped(text: &str, keeps: impl Fn(char) -> bool) -> String {
     shown
 }
 
-/// The length of the sequence at the beginning, if it sets colours and nothing else.
+/// Length of the sequence at the beginning, if it only sets colours.
 fn colour(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix("\x1b[")?;
     let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
     parameters[end..].starts_with('m').then_some("\x1b[".len() + end + 1)
 }
 
-/// Whether a terminal or a reader may be misled by a character.
+/// Whether a character may mislead a terminal or a reader.
 pub fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            // Marks that turn the direction of writing.
+            // Marks that change the direction of writing.
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
             // Separators of lines and paragraphs.
             | '\u{2028}' | '\u{2029}'
-            // What is not seen at all, but for what joins letters and pictures.
+            // Invisible characters, except those that join letters and pictures.
             | '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}'
             | '\u{fff9}'..='\u{fffb}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}'
             | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Data on its way out, piece by piece: every byte as it is, but for a terminal.
+/// Writer of data, piece by piece: every byte unchanged, except on a terminal.
 #[derive(Debug)]
 pub struct Data<W> {
     to: W,
     is_terminal: bool,
-    /// The beginning of a character that goes on in the next piece.
+    /// Beginning of a character that continues in the next piece.
     begun: Vec<u8>,
 }
 
@@ -106,10 +107,10 @@ impl Data<io::StdoutLock<'static>> {
 }
 
 impl<W: Write> Data<W> {
-    /// Shows so much of what has come.
+    /// Writes the first `length` bytes of the received data.
     fn show(&mut self, length: usize) -> io::Result<()> {
         let text: Vec<u8> = self.begun.drain(..length).collect();
-        // As lines of CSV end.
+        // CSV lines end with \r\n.
         let text = String::from_utf8_lossy(&text).replace("\r\n", "\n");
         self.to.write_all(plain(&text).as_bytes())
     }
@@ -137,8 +138,8 @@ impl<W: Write> Write for Data<W> {
     }
 }
 
-/// Prints lines to the standard error output, for the person who started the program. Waits only for
-/// a bounded time until they are written, and does not fail if they can't be.
+/// Prints lines to the standard error output, for the user of the program. Waits for a limited time
+/// until they are written, and ignores errors.
 pub fn say(text: &str) {
     log::print_last(&plain(text));
 }
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_can_do_no_harm() {
+    fn names_are_shown_without_control_characters() {
         for (name, shown) in [
             ("Zoë 王芳 👩\u{200d}🚀", "Zoë 王芳 👩\u{200d}🚀"),
             ("\x1b[2Jann", "\\u{1b}[2Jann"),

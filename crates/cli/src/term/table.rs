@@ -1,4 +1,4 @@
-//! Tables that fit where they are shown.
+//! Tables that fit the width of the output.
 
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr as _;
@@ -7,25 +7,25 @@ use crate::term::harmless;
 
 use super::output::{PLAIN, QUIET, paint};
 
-/// Between columns.
+/// Separator of columns.
 const GAP: usize = 2;
 
-/// To how much ids are shortened.
+/// Length of shortened ids.
 const SHORT: usize = 8;
 
-/// To how much a column is cut before other columns yield, and when all have.
+/// Minimum width of a cut column before other columns shrink, and after all have.
 const LEAST: (usize, usize) = (12, 4);
 
-/// What a column does when there is too little room. Those with the smallest number begin.
+/// Behaviour of a column in too narrow a table. Columns with the smallest number shrink first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Yields {
-    /// It stays as it is.
+    /// Keeps its width.
     Never,
-    /// It cuts what is too long, with an ellipsis.
+    /// Cuts long texts, with an ellipsis.
     Cuts,
-    /// It shows the first characters of its ids, by which they can be given.
+    /// Shows the first characters of its ids, which commands accept.
     Shortens(u8),
-    /// It is left out.
+    /// Disappears.
     Goes(u8),
 }
 
@@ -37,7 +37,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// A text in a style, without what others may have put into it to do harm.
+    /// A text in a style, with its control characters escaped.
     pub fn styled(style: Style, text: impl AsRef<str>) -> Self {
         Cell { text: harmless(text.as_ref()), style }
     }
@@ -67,7 +67,7 @@ impl<const N: usize> Table<N> {
         self.rows.push(cells);
     }
 
-    /// Its lines, the headers' first, none wider than `width` if there is one.
+    /// Lines of the table, the headers first. No line is wider than `width`, if given.
     pub fn lines(&self, width: Option<usize>) -> Vec<String> {
         let head = self.columns.map(|(name, _)| Cell::styled(QUIET, name));
         let rows = || std::iter::once(&head).chain(&self.rows);
@@ -85,7 +85,7 @@ impl<const N: usize> Table<N> {
         self.lines(width).into_iter().map(|line| line + "\n").collect()
     }
 
-    /// Makes columns narrower, or 0 for left out, until all of them fit.
+    /// Makes columns narrower, down to 0 if they disappear, until all of them fit.
     fn fit(&self, widths: &mut [usize; N], width: usize) {
         let mut whole = *widths;
         self.cut(widths, width, LEAST.0);
@@ -104,7 +104,7 @@ impl<const N: usize> Table<N> {
             }
         }
         self.cut(widths, width, LEAST.1);
-        // A window as narrow as that has room for some columns only.
+        // So narrow a window fits some of the columns only.
         for column in (0..N).rev() {
             widths[column] = widths[column].saturating_sub(over(widths, width));
         }
@@ -118,7 +118,7 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// By how much columns are too wide together.
+/// Width by which the columns together are too wide.
 fn over(widths: &[usize], width: usize) -> usize {
     let shown = widths.iter().filter(|width| **width > 0).count();
     (widths.iter().sum::<usize>() + GAP * shown.saturating_sub(1)).saturating_sub(width)
@@ -142,8 +142,8 @@ fn line<const N: usize>(cells: &[Cell; N], widths: &[usize; N]) -> String {
     line
 }
 
-/// A text that takes no more columns than `width`, with an ellipsis where it was cut. What looks
-/// like an id is cut without, since its beginning stands for it.
+/// A text of at most `width` columns, with an ellipsis if it was cut. Ids are cut without one, since
+/// their beginning identifies them.
 pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();

@@ -16,12 +16,12 @@ from urllib.request import Request, urlopen
 
 PATIENCE = 30
 
-# A shell by a name of its own, so that it can be told from those around it.
+# A shell with its own name, so that the test can tell it from other shells.
 READER = "./reader"
 
 
 class Terminal:
-    """A terminal of its own with a program in it."""
+    """A new terminal with a program in it."""
 
     def __init__(self, *command):
         self.shown = b""
@@ -35,7 +35,7 @@ class Terminal:
         os.write(self.fd, text.encode())
 
     def expect(self, text):
-        """Waits until this has been shown after all that was expected before."""
+        """Waits until the terminal shows this text after all texts expected before."""
         text = text.encode()
         until = time.monotonic() + PATIENCE
         while text not in self.shown[self.at:]:
@@ -51,7 +51,7 @@ class Terminal:
         self.at = self.shown.index(text, self.at) + len(text)
 
     def give_to(self, program):
-        """Waits until a group that this program leads has the terminal."""
+        """Waits until the process group led by this program has the terminal."""
 
         def given():
             try:
@@ -67,7 +67,7 @@ class Terminal:
         self.wait()
 
     def wait(self):
-        """The code with which the program ended."""
+        """Exit code of the program, once it has ended."""
         ended = []
 
         def look():
@@ -94,7 +94,7 @@ def poll(what, ask):
 
 
 def shell():
-    """A shell with job control, as people have it."""
+    """Interactive shell with job control."""
     terminal = Terminal("bash", "--norc", "--noediting", "-i")
     terminal.expect("prompt> ")
     return terminal
@@ -105,7 +105,7 @@ def run(*arguments):
 
 
 def line(*arguments):
-    """The same to be typed into a shell."""
+    """The same command as a line to type into a shell."""
     return " ".join("'" + word.replace("'", "'\\''") + "'" for word in run(*arguments))
 
 
@@ -113,7 +113,7 @@ TICKING = "echo rea''dy; while :; do sleep 0.05; echo ti''ck; done"
 
 
 def ctrl_c():
-    """`run` has not the terminal for itself: what that sends comes by way of `run`."""
+    """The command does not get the terminal: the signal reaches it through `run`."""
     trap = "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done"
     terminal = Terminal("sh", "-c", "exec \"$@\" </dev/null", "sh", *run("--", READER, "-c", trap))
     yield terminal
@@ -124,7 +124,7 @@ def ctrl_c():
 
 
 def ctrl_c_for_a_reader():
-    """The command has the terminal, and is sent it alone."""
+    """The command has the terminal, so only the command gets the signal."""
     terminal = shell()
     yield terminal
     terminal.type(line("--", READER, "-c", "echo rea''dy; read line") + "\n")
@@ -160,7 +160,7 @@ LOOK = "import os, time; time.sleep(0.3); print('fore' + str(os.tcgetpgrp(2) == 
 
 
 def in_the_foreground():
-    """Who only looks whether the terminal is its own finds it so."""
+    """A command that only checks whether it is in the foreground finds that it is."""
     terminal = shell()
     yield terminal
     terminal.type(line("--", sys.executable, "-c", LOOK) + "\n")
@@ -178,7 +178,7 @@ def beside_others_in_the_foreground():
 
 
 def a_shell():
-    """A shell within a shell, with a job of its own; and then back."""
+    """A shell within a shell, with its own job; then the outer shell again."""
     terminal = shell()
     yield terminal
     terminal.type(line("--", "bash", "--norc", "--noediting", "-i") + "\n")
@@ -207,7 +207,7 @@ def alive(pid):
 
 
 def a_shell_without_a_lease():
-    """A shell heeds no SIGTERM, and has its jobs in groups of their own. None of them stays."""
+    """A shell ignores SIGTERM, and its jobs have their own groups. All of them are ended."""
     terminal = shell()
     yield terminal
     terminal.type(line("--grace", "10s", "--", "bash", "--norc", "--noediting", "-i") + "\n")
@@ -249,7 +249,7 @@ def ctrl_z():
 
 
 def ctrl_z_ignored():
-    """What takes no notice of the key is stopped all the same."""
+    """A command that ignores the key is stopped as well."""
     terminal = shell()
     yield terminal
     open("go", "w").close()
@@ -270,7 +270,7 @@ def ctrl_z_ignored():
 
 
 def lost_while_stopped():
-    """The lease is asked for before the command goes on."""
+    """`run` checks the lease before the command continues."""
     terminal = shell()
     yield terminal
     terminal.type(line("--", READER, "-c", TICKING) + "\n")
@@ -305,7 +305,7 @@ def ctrl_z_for_a_reader():
 
 
 def ctrl_z_in_a_script():
-    """The shell's job is the script; all of it has to stop, or the shell never notices."""
+    """The shell's job is the script; the shell only notices if all of the job stops."""
     terminal = shell()
     yield terminal
     script = line("--", READER, "-c", "echo rea''dy; read line; echo \"read $line\"")
@@ -323,7 +323,7 @@ def ctrl_z_in_a_script():
 
 
 def ctrl_z_without_a_shell():
-    """No shell could continue a stopped command, as with `ssh -t`, so nothing is."""
+    """No shell could continue a stopped command, as with `ssh -t`, so nothing is stopped."""
     terminal = Terminal(*run("--", READER, "-c", "echo ready; sleep 1; read line; echo \"read $line\""))
     yield terminal
     terminal.expect("ready")
@@ -355,7 +355,7 @@ def in_the_background():
     terminal.expect("prompt> ")
 
 
-def in_nobodys_background():
+def in_an_orphaned_background():
     """The shell has forgotten it, so no shell would continue it if it stopped."""
     terminal = shell()
     yield terminal
@@ -368,7 +368,7 @@ def in_nobodys_background():
 
 
 def in_a_pipeline():
-    """What the output goes to may ask the terminal, as a pager does."""
+    """The reader of the output may read keys from the terminal, as a pager does."""
     terminal = shell()
     yield terminal
     pager = "sh -c 'cat; read line </dev/tty; echo \"pager $line\"'"
@@ -380,7 +380,7 @@ def in_a_pipeline():
 
 
 def time_up_while_stopped():
-    """What was stopped past its deadline is ended, and does not go on."""
+    """A command stopped beyond its deadline is ended, and does not continue."""
     terminal = shell()
     yield terminal
     options = ["--lease", "3s", "--no-renew", "--grace", "1s", "-v"]
@@ -396,7 +396,7 @@ def time_up_while_stopped():
 
 
 def modes():
-    """A terminal in disorder, whose owner was killed, is as it was before."""
+    """The modes of the terminal are restored after the command was killed."""
     terminal = shell()
     yield terminal
     untidy = "stty raw -echo; echo rea''dy; trap '' TERM; while :; do sleep 0.05; done"
@@ -411,7 +411,7 @@ def modes():
 
 
 def hang_up():
-    """The terminal is closed under a command that goes by itself."""
+    """The terminal is closed, and the command ends by itself."""
     terminal = Terminal(*run("--", READER, "-c", "echo ready; sleep 600"))
     yield terminal
     terminal.expect("ready")
@@ -429,7 +429,7 @@ def hang_up_a_shell():
 
 
 def hang_up_ignored():
-    """The command does not care, and is killed after the grace time."""
+    """The command ignores the hangup, and is killed after the grace period."""
     deaf = "trap '' HUP; echo ready; while :; do sleep 0.05; done"
     terminal = Terminal(*run("--grace", "500ms", "--", READER, "-c", deaf))
     yield terminal
@@ -438,7 +438,7 @@ def hang_up_ignored():
 
 
 def hang_up_with_nohup():
-    """Both were told not to care: they go on until they are ended."""
+    """Both ignore the hangup by `nohup`, and continue until they are ended."""
     terminal = shell()
     yield terminal
     command = line("--grace", "100ms", "--", READER, "-c", "echo $$ >pid; exec sleep 600")

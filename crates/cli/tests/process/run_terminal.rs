@@ -44,7 +44,7 @@ scenarios! {
     ctrl_z_in_a_script: "released",
     ctrl_z_without_a_shell: "released",
     in_the_background: "released",
-    in_nobodys_background: "released",
+    in_an_orphaned_background: "released",
     in_a_pipeline: "released",
     time_up_while_stopped: "expired",
     modes: "released",

@@ -1,5 +1,5 @@
-//! Acquisition of a lease: one request, repeated under its key until there is an outcome. While no token is
-//! free, the request keeps its ticket through lost connections and server restarts.
+//! Acquisition of a lease: one request, repeated under its key until it has an outcome. While no token
+//! is free, the request keeps its ticket through lost connections and server restarts.
 
 mod undo;
 
@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Time to try a server that has not replied yet, if the request may wait.
 const CONNECT_PERIOD: Duration = Duration::from_secs(3);
 
-/// Reason why there is no lease.
+/// Reason why no lease was acquired.
 #[derive(Debug)]
 pub enum AcquireError {
     /// The request failed and granted nothing, unless the error itself says otherwise.
@@ -55,7 +55,7 @@ pub trait Progress {
     fn undoing(&mut self, what: &str);
     /// One more second has passed.
     fn tick(&mut self);
-    /// Nothing follows.
+    /// No further calls follow.
     fn end(&mut self);
 }
 
@@ -96,7 +96,8 @@ impl Attempts {
         self.begun.after(self.wait)
     }
 
-    /// Returns when to give up after an error. `unsettled` is the time for a request that may have been executed.
+    /// Returns when to give up after an error. `unsettled` is the time for a request that may have been
+    /// executed.
     fn last(&self, unsettled: Duration) -> Moment {
         match (self.replied, self.uncertain) {
             (true, _) => self.until().after(unsettled),
@@ -136,8 +137,8 @@ impl<'a> Acquire<'a> {
         Acquire { client, unsettled, progress, open: None, ticket: None, attempts }
     }
 
-    /// Requests a token until there is an outcome. When the future is dropped early, [`Acquire::undo`] removes
-    /// what is left on the server.
+    /// Requests a token until the request has an outcome. When the future is dropped early,
+    /// [`Acquire::undo`] removes the remaining ticket or lease on the server.
     ///
     /// # Errors
     ///

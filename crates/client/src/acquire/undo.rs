@@ -104,8 +104,8 @@ async fn release_if_running(client: &Client, lease: Uuid) -> Result<(), Error> {
     }
 }
 
-/// Removes the lease or ticket of a request, if there is one. Checks several times, because the server takes
-/// a while to notice that the client has left, and may grant a lease or create a ticket meanwhile.
+/// Removes the lease or ticket of a request, if any. Checks several times, because the server takes a
+/// while to notice that the client has left, and may grant a lease or create a ticket meanwhile.
 async fn withdraw(client: &Client, request: &AllocateRequest) -> Result<(), Error> {
     const CHECKS: [Duration; 3] =
         [Duration::ZERO, Duration::from_millis(200), Duration::from_millis(400)];

@@ -30,7 +30,7 @@ impl Batch<'_> {
         let rank = place.unwrap_or(self.pool.queue.len());
         let available = self.pool.available(rank, self.now);
         let has_turn = matches!(available, Available::Free | Available::Evictable { .. });
-        // Limits apply when a ticket is served, not while it waits: they may have room again by then.
+        // Limits apply when a ticket is served, not while it waits: by then the user may be below them.
         if (has_turn || place.is_none())
             && let Some(refusal) = self.limit_reached(allocation)
         {
@@ -48,7 +48,7 @@ impl Batch<'_> {
             }
         }
         self.leave_queue(lease_id);
-        // Free tokens belong to the tickets before this one. If there are any, those tickets will evict.
+        // Free tokens belong to earlier tickets. If any token is free, the earlier tickets will evict.
         let oldest = self.pool.oldest_running().filter(|_| self.pool.longest_free().is_none());
         let evicted = oldest.cloned().map(|oldest| self.end(oldest, EndReason::Evicted));
         Some(Outcome::Allocated(self.grant(lease_id, allocation, evicted)))
@@ -59,7 +59,7 @@ impl Batch<'_> {
         self.pool.ticket_of_key(&allocation.user_key()?)
     }
 
-    /// The queue position of a ticket, which moves to this server if its client asked at another one before.
+    /// Queue position of a ticket. The ticket moves to this server if its client used another before.
     fn waits_on(&mut self, lease_id: LeaseId) -> Option<Waiting> {
         let (server, at) = (self.observer.server, self.now);
         if self.pool.ticket(lease_id)?.server != server {
@@ -75,13 +75,14 @@ impl Batch<'_> {
         known.or_else(|| self.refusal(allocation, queued).map(Outcome::NotAllocated))
     }
 
-    /// The answer to a client whose wait timed out between two requests.
+    /// Response to a client whose wait timed out between two requests.
     fn timed_out(&mut self, allocation: &Allocation) -> Option<Outcome> {
         let key = allocation.user_key()?;
         self.told(key).then(|| self.full(self.pool.queue.len() + 1))
     }
 
-    /// Notes that the client received the answer that its wait timed out. False if its wait did not.
+    /// Records that the client received the response that its wait timed out. False if its wait did
+    /// not time out.
     pub(super) fn told(&mut self, key: UserKey) -> bool {
         let timed_out = self.pool.queue.has_timed_out(&key, self.now);
         if timed_out {
@@ -188,7 +189,7 @@ impl Batch<'_> {
         allocation.key.as_ref().and_then(|_| self.keys.refusal(allocation.user.id))
     }
 
-    /// Without an available token: a new ticket, or a refusal.
+    /// Outcome without an available token: a new ticket, or a refusal.
     fn nothing_for(&mut self, allocation: &Allocation, position: usize) -> Outcome {
         let waits = self.pool.policy.when_full == WhenFull::Wait;
         let wait = allocation.wait.or(waits.then_some(Allocation::DEFAULT_WAIT));

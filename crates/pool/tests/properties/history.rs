@@ -1,4 +1,4 @@
-//! What has to be true of any history, however it was decided: judged by the changes alone.
+//! Invariants of every history, checked on the changes alone.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use pool::{
     WhenFull,
 };
 
-/// All that was ever written down, and the policy of the moment.
+/// All recorded changes, and the current policy.
 pub struct History {
     size: usize,
     policy: Policy,
@@ -16,7 +16,7 @@ pub struct History {
     fence: Fence,
     waiting: Vec<LeaseId>,
     numbers: HashMap<LeaseId, i64>,
-    /// The one who left the queue last, and how many were before them.
+    /// The ticket that left the queue last, and the number of tickets before it.
     left: Option<(LeaseId, usize)>,
     keys: HashMap<UserKey, LeaseId>,
 }
@@ -27,7 +27,7 @@ impl History {
         History { size, policy, leases, latest, fence: Fence::NONE, waiting, numbers, left, keys }
     }
 
-    /// Takes in what a batch decided at `now`.
+    /// Checks and records the changes of a batch at `now`.
     pub fn record(&mut self, now: Timestamp, changes: &[Change], keys: &[KeyUse]) {
         let (fence_before, mut numbers) = (self.fence, HashSet::new());
         numbers.extend(self.waiting.iter().map(|lease_id| self.numbers[lease_id]));
@@ -110,13 +110,13 @@ impl History {
         assert!(self.policy.max_per_user.is_none_or(|limit| held <= limit as usize));
     }
 
-    /// How many leases the user has that have not ended.
+    /// Number of the user's leases that have not ended.
     fn held_by(&self, user: UserId) -> usize {
         let leases = self.latest.values().map(|id| &self.leases[id]);
         leases.filter(|lease| lease.user.id == user && lease.end.is_none()).count()
     }
 
-    /// What a store keeps of each token: its latest lease.
+    /// Latest lease of each token, as a store keeps them.
     pub fn latest(&self) -> Vec<Lease> {
         self.latest.values().map(|id| self.leases[id].clone()).collect()
     }
@@ -125,13 +125,13 @@ impl History {
         self.fence
     }
 
-    /// Those who wait, in the order in which they came.
+    /// Queued requests, in the order of their arrival.
     pub fn waiting(&self) -> &[LeaseId] {
         &self.waiting
     }
 
-    /// How many tokens there are for those who wait at `now`, leases granted after `fence_before`
-    /// apart.
+    /// Number of tokens available for the queue at `now`, without evicting leases granted after
+    /// `fence_before`.
     pub fn there(&self, now: Timestamp, fence_before: Fence) -> usize {
         let running = self.latest.values().map(|id| &self.leases[id]).filter(|l| l.end.is_none());
         let may_be_evicted = |lease: &&Lease| {

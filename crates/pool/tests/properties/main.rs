@@ -1,5 +1,5 @@
-//! Random lists of commands, on several servers that share a pool, against a model that is too slow to
-//! use and too simple to be wrong, and against what has to be true of any history.
+//! Random lists of commands, on several servers that share a pool, compared with a model that is too
+//! slow to use and too simple to be wrong, and with the invariants of every history.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 use crate::world::World;
 
-/// Among the leases granted and waited for, the one that many before the latest.
+/// Index of a granted or queued lease, counted back from the latest.
 #[derive(Clone, Copy, Debug)]
 struct Ago(usize);
 
@@ -30,9 +30,9 @@ struct Asked {
 #[derive(Clone, Debug)]
 enum Step {
     Allocate(Asked),
-    /// What was asked for with a key before, with the same key.
+    /// An earlier allocation with a key, repeated with the same key.
     AllocateAgain(Ago),
-    /// The token at this place; one past the pool's size is unknown to it.
+    /// The token at this position. A position past the pool's size is an unknown token.
     Release {
         place: usize,
         lease: Option<Ago>,
@@ -41,7 +41,7 @@ enum Step {
     ReleaseLease(Ago),
     Renew(Ago),
     Withdraw(Ago),
-    /// The client of one who waits is gone, and its server does not know yet.
+    /// The client of a queued request has left, and its server has not noticed yet.
     Leave(Ago),
     GiveUp(Ago),
     Lapse(Ago),
@@ -49,7 +49,7 @@ enum Step {
     Clear,
 }
 
-/// What happens between batches.
+/// A step of a test: a batch, or an event between batches.
 #[derive(Clone, Debug)]
 enum Event {
     Batch { server: usize, after: i64, steps: Vec<Step> },

@@ -1,4 +1,4 @@
-//! The rules once more: too slow to use, and too simple to be wrong.
+//! Second implementation of the rules: too slow to use, and too simple to be wrong.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,22 +9,22 @@ use pool::{
     ServerId, TICKET_GRACE, Timestamp, Token, TokenId, UserKey, WhenFull,
 };
 
-/// Everything that ever happened to a pool.
+/// Whole history of a pool.
 pub struct Model {
     pub now: Timestamp,
     pub tokens: Vec<Token>,
     pub policy: Policy,
     pub shared: bool,
     pub most_keys: u64,
-    /// Every lease ever granted, in the order of granting.
+    /// All granted leases, in the order of granting.
     pub leases: Vec<Lease>,
     pub queue: Vec<Waiting>,
     pub keys: HashMap<UserKey, Used>,
     pub given_up: Vec<LeaseId>,
-    /// Which clients are to be told that their waits are over, as each server knows. One that starts
-    /// knows of none.
+    /// Clients that still have to receive the response that their wait timed out, as each server knows
+    /// them. A server that has just started knows none.
     pub timed_out: HashMap<ServerId, HashMap<UserKey, Timestamp>>,
-    /// Who decides the batch, and the last fence before it.
+    /// Server that decides the batch, and the last fence before the batch.
     server: ServerId,
     fence_before: Fence,
 }
@@ -87,12 +87,12 @@ impl Model {
         self.leases.iter().find(|lease| lease.id == id)
     }
 
-    /// The leases that run, the oldest first.
+    /// Running leases, oldest first.
     pub fn running(&self) -> Vec<&Lease> {
         self.leases.iter().filter(|lease| lease.is_running(self.now)).collect()
     }
 
-    /// The tokens without a running lease, longest-free first.
+    /// Tokens without a running lease, longest-free first.
     pub fn free(&self) -> Vec<&Token> {
         let mut free = vec![];
         for (place, token) in self.tokens.iter().enumerate() {
@@ -106,7 +106,7 @@ impl Model {
         free.into_iter().map(|(.., token)| token).collect()
     }
 
-    /// From when on each running lease may be evicted, the oldest first.
+    /// Running leases, oldest first, each with the time from which it may be evicted.
     pub fn evictable(&self) -> Vec<(Fence, Timestamp)> {
         let evicts = self.policy.when_full == WhenFull::EvictOldest;
         let running = self.running().into_iter().filter(|_| evicts);
@@ -117,7 +117,7 @@ impl Model {
         self.queue.iter().position(|waiting| waiting.lease_id == lease_id)
     }
 
-    /// What a store would find of all the keys there are.
+    /// All remembered keys, as a store would find them.
     pub fn remembered(&self) -> IdempotencyKeys {
         let found = self.keys.iter().map(|(key, used)| {
             let lease = self.lease(used.lease_id).unwrap().clone();
@@ -129,7 +129,8 @@ impl Model {
         IdempotencyKeys { found: found.collect(), room, ..IdempotencyKeys::default() }
     }
 
-    /// Time since the newest journal entry counts as silence up to a limit only.
+    /// Subtracts outages from every server's silence: time since the newest journal entry counts only
+    /// up to a limit.
     pub fn forgive(&mut self, journal_at: Timestamp) {
         let beyond = self.now.since(journal_at).saturating_sub(MAX_COUNTED_GAP);
         if !self.shared || beyond.is_zero() {
@@ -244,7 +245,7 @@ impl Model {
         })
     }
 
-    /// The first ticket of the server that decides, if there is a token for it.
+    /// First ticket of the deciding server, if a token is available for it.
     pub fn next_in_queue(&self, connected: impl Fn(LeaseId) -> bool) -> Option<LeaseId> {
         let here = |waiting: &Waiting| waiting.server == self.server && connected(waiting.lease_id);
         let before = self.queue.iter().position(here)?;
@@ -329,7 +330,7 @@ impl Model {
         Some(told)
     }
 
-    /// Whether the server that decides knows of it.
+    /// Delivers the response that the wait timed out, if the deciding server knows of the timeout.
     fn told(&mut self, key: &UserKey) -> bool {
         let knows = self.timed_out[&self.server].contains_key(key);
         if knows {
@@ -348,7 +349,7 @@ impl Model {
         Outcome::NotAllocated(Refusal::Full { position, retry_after })
     }
 
-    /// What becomes of an allocation whether or not there is a token for it.
+    /// Outcome of an allocation that does not depend on available tokens, if any.
     fn settled(&self, asked: &Allocation, queued: bool) -> Option<Outcome> {
         let used = asked.user_key().and_then(|key| self.keys.get(&key));
         if let Some(Used { lease_id, evicted, asked: before }) = used {
@@ -371,7 +372,7 @@ impl Model {
         }))
     }
 
-    /// What leaves no room for one more lease of the user.
+    /// Refusal because of a limit of the user, if any.
     fn limit_reached(&self, asked: &Allocation) -> Option<Outcome> {
         let has = self.running().iter().filter(|l| l.user.id == asked.user.id).count();
         Some(Outcome::NotAllocated(match self.policy.max_per_user {

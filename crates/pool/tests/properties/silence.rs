@@ -1,5 +1,5 @@
-//! Who is taken for dead: servers that share a pool while the database comes and goes, by the journal
-//! alone. Each server has a copy that follows the others' changes.
+//! Detection of dead servers: servers share a pool while the database comes and goes, and judge each
+//! other by the journal alone. Each server has a replica that follows the others' changes.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 const MILLI: i64 = 1_000;
-/// Servers look at least this often after things, with a little jitter and latency.
+/// Maximum time between two turns of a server, with a little jitter and latency.
 const TURN: i64 = 1_050 * MILLI;
 
-/// The database can be used for a while and then not.
+/// A time in which the database is available, and then an outage.
 #[derive(Clone, Debug)]
 struct Period {
     up: i64,
@@ -24,7 +24,7 @@ struct Period {
 
 struct Server {
     id: ServerId,
-    /// When it does something next.
+    /// Time of the server's next turn.
     next: i64,
     alive: bool,
 }
@@ -51,7 +51,7 @@ impl World {
         Uuid::from_u128(self.ids)
     }
 
-    /// What the server does when it looks after things: as the engine does.
+    /// One turn of a server, as the engine does it.
     fn turn(&mut self, server: ServerId, commands: &[Command]) {
         let now = Timestamp::from_micros(self.now);
         let journal_at = Some(self.journal_at);
@@ -59,7 +59,7 @@ impl World {
             observer: Observer { now, server, journal_at },
             keys: IdempotencyKeys::default(),
         };
-        // Every copy is the same: what a snapshot has is what the journal comes to.
+        // Every replica is the same: a snapshot equals the sum of the journal.
         let tickets: Vec<_> = self.pool.tickets().cloned().collect();
         let mut batch = self.pool.batch(context);
         for command in commands {
@@ -102,7 +102,7 @@ fn micros(time: Duration) -> i64 {
 }
 
 fn period() -> impl Strategy<Value = Period> {
-    // Long enough for every server that goes on trying.
+    // Long enough for every server that keeps retrying.
     let (up, down) = (1_500..12_000i64, prop_oneof![Just(0), 100..30_000i64]);
     (up, down).prop_map(|(up, down)| Period { up: up * MILLI, down: down * MILLI })
 }
@@ -111,10 +111,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_dead_are_taken_for_dead_and_the_living_are_not(
+    fn dead_servers_are_treated_as_dead_and_live_ones_are_not(
         periods in prop::collection::vec(period(), 1..8),
         dies_at in 0..40_000i64,
-        // How soon each server is back when the database is, and how long each life of the judge is.
+        // Time after which each server is back after an outage, and length of each life of the judge.
         delays in prop::collection::vec(0..1_000i64, 16),
         lives in prop::collection::vec(1_000..9_000i64, 8),
         kept: bool,
@@ -129,7 +129,7 @@ proptest! {
         let (mut delays, mut lives) = (delays.iter().cycle(), lives.iter().cycle());
         let mut restart = lives.next().unwrap() * MILLI;
         let end = micros(Allocation::MAX_WAIT);
-        // Since the death, time in which the judge wrote, turn after turn.
+        // Time since the death in which the judge wrote, turn after turn.
         let (mut in_touch, mut last_turn): (i64, Option<i64>) = (0, None);
         let mut last_life = 0;
         'all: for Period { up, down } in periods.iter().cycle() {
@@ -173,7 +173,7 @@ proptest! {
                 if waiter.alive {
                     prop_assert!(world.waits(lease_id), "a live server's ticket is kept");
                 } else {
-                    // Its client may have asked until then.
+                    // The client may have sent requests until then.
                     let least = if kept { TICKET_GRACE } else { Duration::ZERO };
                     let kept_on = last_life + micros(least) > world.now;
                     prop_assert!(!kept_on || world.waits(lease_id), "a silent ticket is kept");

@@ -1,5 +1,5 @@
-//! Servers that share a pool, each with a copy that follows the others' changes; whatever one of
-//! them decides is compared with the model, and judged as history.
+//! Servers that share a pool, each with a replica that follows the others' changes. Every decision is
+//! compared with the model, and checked against the history.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,11 +19,11 @@ pub struct World {
     model: Model,
     history: History,
     servers: Vec<Server>,
-    /// When anything was last written down.
+    /// Time of the newest journal entry.
     journal_at: Timestamp,
-    /// Every allocation ever asked for with a key.
+    /// All requested allocations with a key.
     keyed: Vec<Allocation>,
-    /// Those whose client has left, which their server does not know yet.
+    /// Tickets whose client has left without their server noticing yet.
     gone: HashSet<LeaseId>,
     ids: u128,
 }
@@ -31,7 +31,7 @@ pub struct World {
 struct Server {
     id: ServerId,
     pool: Pool,
-    /// The allocations that wait there.
+    /// Allocations that wait at the server.
     waiting: HashMap<LeaseId, Allocation>,
 }
 
@@ -72,7 +72,7 @@ impl World {
     pub fn change_policy(&mut self, policy: Policy) {
         self.model.policy = policy;
         let change = Change::PolicyChanged(policy);
-        // The owner forgives as well.
+        // The owner's change also subtracts outages from the silence.
         let forgiven = self.servers[0].pool.forgive_silence(self.model.now, self.journal_at);
         let forgiven = forgiven.into_iter().filter(|_| self.model.shared).collect::<Vec<_>>();
         self.history.record(self.model.now, std::slice::from_ref(&change), &[]);
@@ -86,8 +86,8 @@ impl World {
         self.servers.iter_mut().for_each(|server| server.pool.apply(&change).unwrap());
     }
 
-    /// The server dies, and those who wait there with it. The one that takes over its place starts
-    /// with what a store keeps.
+    /// The server dies, and the requests that wait there with it. Its successor starts from the stored
+    /// state.
     pub fn restart(&mut self, server: usize) {
         let tickets: Vec<_> = self.servers[server].pool.tickets().cloned().collect();
         let (id, pool, waiting) = (ServerId(self.new_id()), self.restored(tickets), HashMap::new());
@@ -102,7 +102,7 @@ impl World {
         pool.with_queue(tickets).unwrap()
     }
 
-    /// The server decides the steps: in one batch, or in several at the same moment where one ends
+    /// Lets the server decide the steps: in one batch, or in several at the same moment if a batch ends
     /// early.
     pub fn decide(&mut self, server: usize, steps: &[Step]) {
         let mut commands = vec![];
@@ -168,14 +168,14 @@ impl World {
                 other.pool.apply(change).unwrap();
             }
         }
-        self.check_nobody_waits_in_vain(server, fence_before);
+        self.check_no_ticket_is_overlooked(server, fence_before);
         self.servers.iter().for_each(|server| self.check_copy(server));
         rest
     }
 
-    /// At the end of a batch no token is left for those who wait at the server, beyond those that
-    /// are for the ones before them.
-    fn check_nobody_waits_in_vain(&self, server: usize, fence_before: pool::Fence) {
+    /// Checks that no ticket of the server could get a token at the end of a batch: the available
+    /// tokens, if any, belong to earlier tickets.
+    fn check_no_ticket_is_overlooked(&self, server: usize, fence_before: pool::Fence) {
         let server = &self.servers[server];
         let queue = self.history.waiting();
         let connected = |ticket: &Ticket| is_connected(ticket, &server.waiting, &self.gone);
@@ -225,7 +225,7 @@ impl World {
             assert_eq!(pool.rank(waiting.lease_id), Some(rank));
             assert_eq!(pool.ticket(waiting.lease_id).map(|t| t.until), Some(waiting.until));
         }
-        // A batch came before, so nothing of the silence is left to be forgiven.
+        // The batch before has subtracted all outages from the silence.
         let most = |w: &Waiting| {
             if w.key.is_some() {
                 TICKET_GRACE + HEARTBEAT_INTERVAL + MAX_COUNTED_GAP
@@ -242,7 +242,7 @@ impl World {
         assert_eq!(ids.collect::<Vec<_>>(), self.history.waiting(), "first come, first served");
     }
 
-    /// The command that the step stands for; none where there is nothing yet that it could mean.
+    /// Command of the step. `None` if the step names a lease that does not exist yet.
     fn command(&mut self, step: &Step) -> Option<Command> {
         Some(match step {
             Step::Allocate(asked) => {
@@ -288,7 +288,7 @@ impl World {
         }
     }
 
-    /// A lease that was granted or is waited for, the latest first.
+    /// Id of a granted or queued lease, counted back from the latest.
     fn lease_id(&self, Ago(ago): Ago) -> Option<LeaseId> {
         let waiting = self.history.waiting().iter().rev().copied();
         let granted = self.model.leases.iter().rev().map(|lease| lease.id);
@@ -298,7 +298,7 @@ impl World {
     }
 }
 
-/// Whether a server is to serve the ticket, of those that it has.
+/// Whether the client of a server's ticket is connected, so that the ticket may be served.
 fn is_connected(
     ticket: &Ticket,
     waiting: &HashMap<LeaseId, Allocation>,

@@ -1,4 +1,4 @@
-//! What happens while every token is held, and to those who ask for too much.
+//! Allocations while all tokens are in use, and requests above the limits.
 
 use pool::{Command, EndReason, Policy, Refusal, User, WhenFull};
 

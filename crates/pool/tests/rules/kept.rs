@@ -39,8 +39,8 @@ fn told(batch: &mut Batch<'_>, allocation: Allocation) -> Waiting {
     }
 }
 
-/// A pool whose one token is held, for which a client waits there with the key `k`, and then another
-/// one here with the key `l`.
+/// A pool with one token, which is held. A client waits at `THERE` with the key `k`, and another behind
+/// it at `HERE` with the key `l`.
 fn awaited() -> Pool {
     let mut pool = pool(1, WAIT);
     hold(&mut pool, second(0), [1]);
@@ -176,19 +176,19 @@ fn a_lapse_is_the_word_of_the_server_that_has_the_ticket() {
 }
 
 #[test]
-fn a_ticket_that_is_given_up_is_refused_to_those_who_wait_with_it() {
+fn requests_that_wait_with_a_given_up_ticket_are_refused() {
     let mut pool = awaited();
     for number in [2, 3] {
         let give_up = Command::GiveUp { lease_id: id(number) };
         assert_eq!(decide(&mut pool, second(1), &give_up), Outcome::GaveUp);
         assert_eq!(decide(&mut pool, second(1), &give_up), Outcome::UnknownTicket);
-        // As a server decides it for a request that still waits.
+        // The command of a server for a request that still waits.
         let key = if number == 2 { "k" } else { "l" };
         let waits = Allocation { until: Some(second(9)), ..keyed(number, key) };
         assert_eq!(refused(allocate(&mut pool, second(1), waits)), Refusal::GivenUp);
     }
     assert_eq!(waiting(&pool), []);
-    // A new request may wait with the key, and an old one does it no harm.
+    // A new request may wait with the key, and an old one does not disturb it.
     queued(&allocate(&mut pool, second(2), keyed(5, "k")));
     let old = Allocation { until: Some(second(9)), wait: Some(seconds(5)), ..keyed(2, "k") };
     assert_eq!(refused(allocate(&mut pool, second(2), old)), Refusal::GivenUp);
@@ -214,11 +214,11 @@ fn a_client_learns_that_its_wait_was_over_when_it_asks_next() {
     let refusal = refused(allocate(&mut pool, second(6), asked(5, "Bob")));
     assert_eq!(refusal, Refusal::Full { position: 1, retry_after: seconds(114) });
     assert_eq!(queued(&allocate(&mut pool, second(6), asked(6, "Bob"))), 1, "a new wait");
-    // Told by the answer to a request that was held.
+    // Delivered by the response to a request that was held.
     let key = asked(7, "Cleo").user_key().unwrap();
     decide(&mut pool, second(6), &Command::TimeoutDelivered { key });
     assert_eq!(queued(&allocate(&mut pool, second(6), asked(7, "Cleo"))), 2);
-    // A server that does not know lets the client wait again.
+    // A server that does not know of the timeout queues the client again.
     let ticket = pool.ticket(id(7)).unwrap().clone();
     let dora = Ticket {
         lease_id: id(9),
@@ -251,7 +251,7 @@ fn a_limit_counts_when_it_is_the_tickets_turn() {
     }
     decide(&mut pool, second(1), &Command::ReleaseLease { lease_id: id(4) });
     granted(allocate(&mut pool, second(1), keyed(7, "5")));
-    // Asked again while the user has a lease, it stays.
+    // The ticket stays if the request is repeated while the user has a lease.
     assert_eq!(queued(&allocate(&mut pool, second(2), keyed(8, "6"))), 1);
     decide(&mut pool, second(3), &Command::ReleaseLease { lease_id: id(2) });
     assert_eq!(

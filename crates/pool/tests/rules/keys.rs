@@ -26,7 +26,7 @@ fn keyed(number: u128) -> Allocation {
     Allocation { key: Some(key("k")), ..asked(number) }
 }
 
-/// What a store would tell of the key `k`, used for the lease with that number as the pool has it.
+/// A store's record of the key `k`, used for the lease with this number in its current state.
 fn remembered(pool: &Pool, number: u128) -> IdempotencyKeys {
     let lease = lease(pool, number).clone();
     let remembered = Remembered { lease, evicted: None, asked_lease: None, asked_wait: None };
@@ -79,7 +79,7 @@ fn a_repetition_after_the_end_gets_the_lease_with_its_end() {
     let mut pool = pool(1, POLICY);
     decide(&mut pool, second(0), &Command::Allocate(keyed(1)));
     let keys = remembered(&pool, 1);
-    // It expires, is replaced, and is told of, all in one batch.
+    // The lease expires, is replaced, and is returned, all in one batch.
     let mut batch = pool.batch(with(keys, second(200)));
     granted(batch.decide(&Command::Allocate(asked(2))).unwrap());
     let again = granted(batch.decide(&Command::Allocate(keyed(3))).unwrap());
@@ -90,12 +90,12 @@ fn a_repetition_after_the_end_gets_the_lease_with_its_end() {
     let mut stored = remembered(&pool, 2);
     stored.found.get_mut(&user_key("Ada", "k")).unwrap().lease = again.lease.clone();
     let mut batch = pool.batch(with(stored, second(210)));
-    let once_more = granted(batch.decide(&Command::Allocate(keyed(4))).unwrap());
-    assert_eq!(once_more, again);
+    let repeated = granted(batch.decide(&Command::Allocate(keyed(4))).unwrap());
+    assert_eq!(repeated, again);
 }
 
 #[test]
-fn a_repetition_knows_what_became_of_the_lease_in_its_own_batch() {
+fn a_repetition_knows_the_end_of_the_lease_in_its_own_batch() {
     let mut pool = pool(1, Policy { max_lease: Some(seconds(600)), ..POLICY });
     decide(&mut pool, second(0), &Command::Allocate(keyed(1)));
     let keys = remembered(&pool, 1);
@@ -206,7 +206,7 @@ fn a_user_with_its_share_of_the_keys_gets_no_more_and_others_do() {
 }
 
 #[test]
-fn of_two_who_wait_with_one_key_both_get_the_same_lease() {
+fn two_requests_that_wait_with_one_key_get_the_same_lease() {
     let mut pool = pool(1, Policy { when_full: WhenFull::Wait, ..POLICY });
     hold(&mut pool, second(0), [1]);
     let mut batch = pool.batch(second(0));
@@ -223,7 +223,7 @@ fn of_two_who_wait_with_one_key_both_get_the_same_lease() {
 }
 
 #[test]
-fn one_who_waits_with_a_key_that_was_used_for_something_else_leaves_the_queue() {
+fn a_ticket_whose_key_was_used_for_something_else_leaves_the_queue() {
     let mut pool = pool(1, Policy { when_full: WhenFull::Wait, ..POLICY });
     hold(&mut pool, second(0), [1]);
     let waits = Command::Allocate(Allocation { key: Some(key("k")), ..patient(2, 60) });

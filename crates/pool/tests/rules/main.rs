@@ -50,12 +50,12 @@ fn pool(size: usize, policy: Policy) -> Pool {
     Pool::restore(policy.check().unwrap(), tokens(size), [], Fence::NONE).unwrap()
 }
 
-/// An allocation by `Ada` of the lease with that number.
+/// An allocation by `Ada` with this lease number.
 fn asked(number: u128) -> Allocation {
     Allocation::new(id(number), User::new("Ada").unwrap())
 }
 
-/// One that waits.
+/// An allocation that waits.
 fn patient(number: u128, seconds: u64) -> Allocation {
     Allocation { wait: Some(Duration::from_secs(seconds)), ..asked(number) }
 }
@@ -69,7 +69,7 @@ fn allocate(pool: &mut Pool, at: Timestamp, allocation: Allocation) -> Outcome {
     decide(pool, at, &Command::Allocate(allocation))
 }
 
-/// Has leases with these numbers granted.
+/// Grants leases with these numbers.
 fn hold(pool: &mut Pool, at: Timestamp, numbers: impl IntoIterator<Item = u128>) {
     for number in numbers {
         granted(allocate(pool, at, asked(number)));
@@ -100,7 +100,7 @@ fn queued(outcome: &Outcome) -> usize {
     }
 }
 
-/// Who is to be served next, where all clients are connected.
+/// The next ticket to serve, if all clients are connected.
 fn next(batch: &Batch<'_>) -> Option<LeaseId> {
     batch.next_in_queue(|_| true).map(|ticket| ticket.lease_id)
 }

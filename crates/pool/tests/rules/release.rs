@@ -1,4 +1,4 @@
-//! Release, of a token as it is expected to be held and of exactly one lease.
+//! Release of a token, with and without a condition, and release of one lease.
 
 use pool::{Command, EndReason, HolderCondition, Outcome, Pool, Timestamp, User, UserId};
 
@@ -40,7 +40,7 @@ fn without_a_condition_whatever_holds_the_token_ends() {
 }
 
 #[test]
-fn a_late_release_does_not_free_somebody_elses_token() {
+fn a_late_release_does_not_free_the_token_of_another_holder() {
     let mut pool = pool(1, POLICY);
     hold(&mut pool, second(0), [1]);
     hold(&mut pool, second(130), [2]);
@@ -78,7 +78,7 @@ fn a_token_never_held_is_not_held_as_expected() {
 }
 
 #[test]
-fn giving_back_twice_is_no_error_but_giving_back_what_was_lost_is() {
+fn releasing_twice_is_idempotent_but_a_lost_lease_can_not_be_released() {
     let mut pool = pool(1, POLICY);
     hold(&mut pool, second(0), [1]);
     for at in [5, 6] {
@@ -89,7 +89,7 @@ fn giving_back_twice_is_no_error_but_giving_back_what_was_lost_is() {
     }
     assert_eq!(ended(&release(&mut pool, second(7), by(1))), None);
     hold(&mut pool, second(10), [2]);
-    // On its deadline a lease has expired, and a release comes too late.
+    // At its deadline a lease has expired, and a release comes too late.
     let Outcome::LeaseOver(lease) = release_lease(&mut pool, second(130), 2) else { panic!() };
     assert_eq!(lease.end.map(|end| end.reason), Some(EndReason::Expired));
     let Outcome::HolderMismatch { latest } = release(&mut pool, second(131), by(2)) else {
@@ -99,7 +99,7 @@ fn giving_back_twice_is_no_error_but_giving_back_what_was_lost_is() {
 }
 
 #[test]
-fn a_lease_that_was_evicted_or_cleared_was_not_given_back() {
+fn an_evicted_or_cleared_lease_was_not_released() {
     let mut pool = pool(1, POLICY);
     hold(&mut pool, second(0), [1]);
     decide(&mut pool, second(1), &Command::Clear);

@@ -33,7 +33,7 @@ fn batch_after(
     })
 }
 
-/// A pool of two tokens, both held, for which one waits there and then one here.
+/// A pool with two tokens, both held. One request waits at the other server, and one behind it here.
 fn awaited() -> Pool {
     let mut pool = pool(2, WAIT);
     hold(&mut pool, second(0), [1, 2]);
@@ -94,7 +94,7 @@ fn those_before_it_are_left_a_lease_to_evict() {
 }
 
 #[test]
-fn who_waits_at_a_server_that_fell_silent_is_gone() {
+fn tickets_of_a_server_that_fell_silent_are_removed() {
     let mut pool = awaited();
     let silent = second(0).after(SERVER_TIMEOUT);
     let just_before = Timestamp::from_micros(silent.as_micros() - 1);
@@ -107,7 +107,7 @@ fn who_waits_at_a_server_that_fell_silent_is_gone() {
 }
 
 #[test]
-fn a_heartbeat_keeps_the_places_of_all_who_wait_there() {
+fn a_heartbeat_keeps_all_tickets_of_its_server() {
     let mut pool = awaited();
     let mut there = batch(&mut pool, THERE, second(4));
     queued(&there.decide(&Command::Allocate(patient(6, 60))).unwrap());
@@ -120,7 +120,7 @@ fn a_heartbeat_keeps_the_places_of_all_who_wait_there() {
 }
 
 #[test]
-fn a_server_for_which_nobody_waits_writes_no_heartbeat() {
+fn a_server_without_tickets_writes_no_heartbeat() {
     let mut pool = pool(1, WAIT);
     let mut here = batch(&mut pool, HERE, second(0));
     here.decide(&Command::Heartbeat).unwrap();
@@ -128,7 +128,7 @@ fn a_server_for_which_nobody_waits_writes_no_heartbeat() {
 }
 
 #[test]
-fn a_server_that_is_alone_needs_no_heartbeat_and_takes_over_nobody() {
+fn a_server_that_is_alone_needs_no_heartbeat_and_takes_over_no_plain_ticket() {
     let mut pool = awaited();
     let alone = BatchContext {
         observer: Observer::new(second(1), HERE, None),
@@ -145,9 +145,9 @@ fn a_server_that_is_alone_needs_no_heartbeat_and_takes_over_nobody() {
 }
 
 #[test]
-fn time_in_which_no_server_reached_the_database_is_no_silence() {
+fn time_in_which_no_server_reached_the_database_does_not_count_as_silence() {
     let mut pool = awaited();
-    // The other server was heard of at 0, and the journal has nothing after second 1.
+    // The other server's last sign of life was at 0, and the journal has nothing after second 1.
     let late = second(40);
     assert_eq!(pool.waiting(&Observer::new(late, HERE, Some(second(1)))), 2);
     let changes = batch_after(&mut pool, HERE, second(1), late).finish().changes;
@@ -162,7 +162,7 @@ fn time_in_which_no_server_reached_the_database_is_no_silence() {
     assert_eq!(batch_after(&mut pool, HERE, late, just_before).finish().changes, []);
     let changes = batch(&mut pool, HERE, silent).finish().changes;
     assert!(matches!(changes[..], [Change::WaitEnded { .. }]), "{changes:?}");
-    // The same is made of it by a server that starts only now.
+    // A server that starts only now concludes the same.
     let mut started = awaited();
     assert_eq!(
         started.waiting(&Observer::new(silent, ServerId(Uuid::from_u128(3)), Some(silent))),

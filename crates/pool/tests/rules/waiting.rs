@@ -12,11 +12,11 @@ use super::{
 };
 
 const WAIT: Policy = Policy { when_full: WhenFull::Wait, ..POLICY };
-/// The server that a bare time stands for.
+/// Server of a context that is only a time.
 const SERVER: ServerId = ServerId(Uuid::nil());
 
-/// Decides for those who wait, all by Ada, until there is nothing for the next one; returns what
-/// came of it.
+/// Serves the queued requests, all by Ada, until no token is available for the next one. Returns the
+/// outcomes.
 fn serve(batch: &mut Batch<'_>) -> Vec<(LeaseId, Outcome)> {
     let mut served = vec![];
     while let Some(lease_id) = next(batch) {
@@ -51,7 +51,7 @@ fn first_come_first_served() {
 }
 
 #[test]
-fn a_plain_allocation_goes_behind_those_who_wait() {
+fn a_plain_allocation_goes_behind_queued_requests() {
     let mut pool = pool(2, WAIT);
     hold(&mut pool, second(0), [1, 2]);
     queued(&allocate(&mut pool, second(0), asked(3)));
@@ -67,7 +67,7 @@ fn a_plain_allocation_goes_behind_those_who_wait() {
 }
 
 #[test]
-fn a_wait_lasts_30_seconds_or_as_long_as_is_asked_but_a_minute_at_most() {
+fn a_wait_lasts_30_seconds_or_as_requested_but_a_minute_at_most() {
     let mut pool = pool(1, WAIT);
     hold(&mut pool, second(0), [1]);
     let waits = [(asked(2), 30), (patient(3, 7), 7), (patient(4, 999), 60)];
@@ -102,7 +102,7 @@ fn when_the_time_is_up_the_place_is_given_up() {
 }
 
 #[test]
-fn whoever_leaves_gives_the_place_up_at_once() {
+fn a_client_that_leaves_loses_its_place_at_once() {
     let mut pool = pool(1, WAIT);
     hold(&mut pool, second(0), [1]);
     queued(&allocate(&mut pool, second(0), asked(2)));
@@ -116,7 +116,7 @@ fn whoever_leaves_gives_the_place_up_at_once() {
 }
 
 #[test]
-fn whoever_left_comes_back_behind_all_others_with_a_number_of_their_own() {
+fn a_client_that_left_comes_back_behind_all_others_with_a_new_number() {
     let mut pool = pool(1, WAIT);
     hold(&mut pool, second(0), [1]);
     for number in [2, 3] {
@@ -163,7 +163,7 @@ fn at_most_10_000_wait() {
 }
 
 #[test]
-fn one_may_wait_for_the_moment_at_which_the_oldest_may_be_evicted() {
+fn a_request_may_wait_until_the_oldest_may_be_evicted() {
     let mut pool = pool(2, Policy { min_hold: seconds(10), ..POLICY });
     hold(&mut pool, second(0), [1]);
     hold(&mut pool, second(4), [2]);
@@ -196,7 +196,7 @@ fn only_the_end_of_a_lease_helps_where_nothing_is_evicted() {
 }
 
 #[test]
-fn those_who_wait_do_not_evict_leases_of_the_same_batch() {
+fn queued_requests_do_not_evict_leases_of_the_same_batch() {
     let mut pool = pool(1, WAIT);
     hold(&mut pool, second(0), [1]);
     queued(&allocate(&mut pool, second(0), asked(2)));
@@ -212,7 +212,7 @@ fn those_who_wait_do_not_evict_leases_of_the_same_batch() {
 }
 
 #[test]
-fn whoever_came_before_the_policy_may_wait_on() {
+fn tickets_from_before_the_policy_stay_in_the_queue() {
     let mut pool = pool(1, WAIT);
     hold(&mut pool, second(0), [1]);
     queued(&allocate(&mut pool, second(0), patient(2, 60)));
@@ -226,7 +226,7 @@ fn whoever_came_before_the_policy_may_wait_on() {
 }
 
 #[test]
-fn a_user_who_has_enough_by_then_gives_the_turn_to_the_next() {
+fn a_user_at_the_limit_by_then_leaves_the_turn_to_the_next() {
     let mut pool = pool(1, Policy { max_per_user: Some(1), ..WAIT });
     let bob = |number| Allocation { user: User::new("Bob").unwrap(), ..asked(number) };
     granted(allocate(&mut pool, second(0), bob(1)));

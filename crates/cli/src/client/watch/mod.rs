@@ -49,7 +49,7 @@ struct Watched {
 impl Watch {
     pub async fn perform(self) -> Result<(), CliError> {
         let (client, out) = (self.common.client()?, Out::standard());
-        // Fails early when there is no server.
+        // Fails early if the server is not running.
         let answer = client.pool().await?;
         let token = match &self.token {
             Some(named) => Some(find::token(&client, named).await?.to_string()),

@@ -33,7 +33,7 @@ const FRAME: Duration = Duration::from_millis(100);
 /// Maximum interval between two frames, because times change.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Interval of requests for the pool's usage, which events do not tell.
+/// Interval of requests for the pool's usage, which events do not contain.
 const POLL: Duration = Duration::from_secs(2);
 
 /// Returns whether the terminal supports it.
