@@ -363,11 +363,12 @@ fn clear_asks() {
         }
         let mut terminal = Terminal::run("$T clear", &server, (80, 24));
         terminal.shows("2 leases");
-        terminal.shows("at once. Clear? [y/N] ");
+        terminal.shows(". Clear? [y/N] ");
         terminal.press(answer);
         let (ended, shown) = terminal.end();
         assert_eq!(ended, Some(code), "{answer:?}: {shown}");
-        let said = if code == 0 { "Cleared: 2 holders" } else { "not confirmed; nothing was done" };
+        let said =
+            if code == 0 { "Cleared: 2 leases" } else { "not confirmed; nothing was changed" };
         assert!(shown.contains(said), "{shown}");
         assert_eq!(json(&server, &["pool"])["active"], left, "{answer:?}");
     }
