@@ -5,7 +5,8 @@ use proc_macro::{TokenStream, TokenTree};
 /// Runs a test on SQLite and on PostgreSQL, as two tests `NAME::sqlite` and `NAME::postgres`.
 ///
 /// The function takes the empty database: a `testbed::TestDb`, or any type that is
-/// `From<testbed::TestDb>`. It may be async. A function without the attribute is dead code, which is a warning.
+/// `From<testbed::TestDb>`. One that is not async takes a reference to it. A function without the
+/// attribute is dead code, which is a warning.
 ///
 /// ```ignore
 /// #[on_both]
@@ -26,12 +27,12 @@ pub fn on_both(_: TokenStream, mut function: TokenStream) -> TokenStream {
     let Some(TokenTree::Ident(name)) = tokens.nth(1) else {
         return tests("compile_error!(\"on_both belongs to a function\");");
     };
-    let done = if is_async { ".await" } else { "" };
+    let (by, done) = if is_async { ("", ".await") } else { ("&", "") };
     let test = |database: &str, wait: &str| {
         format!(
             "#[::tokio::test(flavor = \"multi_thread\")]
              async fn {database}() {{
-                 super::{name}(::testbed::TestDb::{database}(){wait}.into()){done};
+                 super::{name}({by}::testbed::TestDb::{database}(){wait}.into()){done};
              }}"
         )
     };

@@ -139,7 +139,7 @@ async fn a_damaged_journal_and_a_wrong_clock_are_reported() {
 }
 
 #[on_both]
-fn a_pool_of_another_size_is_reported(db: TestDb) {
+fn a_pool_of_another_size_is_reported(db: &TestDb) {
     let database = db.url();
     drop(TestServer::start(database, &["--pool-size", "3"]));
     let said = doctor(database, &["--pool-size", "4"]);

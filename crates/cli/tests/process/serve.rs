@@ -142,7 +142,7 @@ fn listening_beyond_this_machine_has_to_be_allowed() {
 }
 
 #[on_both]
-fn another_size_or_lease_is_rejected_with_a_reason(db: TestDb) {
+fn another_size_or_lease_is_rejected_with_a_reason(db: &TestDb) {
     let database = db.url();
     let mut first = TestServer::start(database, &["--pool-size", "5", "--lease", "30s"]);
     first.signal("TERM");
@@ -314,7 +314,7 @@ async fn a_server_waits_for_a_database_that_is_not_up_yet() {
 }
 
 #[on_both]
-fn migrating_twice_does_nothing_the_second_time(db: TestDb) {
+fn migrating_twice_does_nothing_the_second_time(db: &TestDb) {
     let database = db.url();
     let migrate = || run(&mut command(Path::new("/"), &["migrate", "--database", database]));
     let first = migrate();
