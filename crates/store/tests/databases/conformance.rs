@@ -26,7 +26,7 @@ pub trait AnyDb: Send + Sync {
     /// nothing but the database itself is shared.
     fn database(&self) -> Box<dyn Database>;
 
-    /// Does at once what the database itself does as it finds the time, if there is anything.
+    /// Runs the database's background maintenance now, if it has any.
     fn catch_up(&self) {}
 }
 

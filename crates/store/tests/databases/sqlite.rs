@@ -41,7 +41,7 @@ impl Directory {
         database(&DatabaseUrl::Sqlite(path.into()), self.clock.clone())
     }
 
-    /// What a person with a SQL prompt has.
+    /// A connection as of a person at a SQL prompt.
     fn prompt(&self) -> Connection {
         Connection::open_with_flags(self.file(), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
     }

@@ -12,7 +12,7 @@ use crate::{Store, Wanted};
 
 const INDEXED: &str = "select indexed_fence from pools";
 
-/// Grants `count` leases of the one token, to 100 users, that all lasted for a microsecond.
+/// Inserts `count` leases of the one token, by 100 users, each a microsecond long.
 fn leases(count: i64) -> String {
     format!(
         "with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < {count})

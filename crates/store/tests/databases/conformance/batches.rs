@@ -29,13 +29,13 @@ async fn a_current_copy_has_no_news(db: EmptyDb) {
     assert!(matches!(&news, News::Entries(entries) if entries.is_empty()), "{news:?}");
     server.allocate("Bea").await;
     let mut server = server.restart(&db).await;
-    // Asserts that there are none.
+    // Asserts that no findings are left.
     server.decide(&[]).await;
     server.store.abandon().await;
 }
 
 #[on_both]
-async fn the_journal_gives_back_what_was_committed(db: EmptyDb) {
+async fn the_journal_returns_committed_entries(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(2)).await;
     let first = server.position;
     let mut committed = Vec::new();

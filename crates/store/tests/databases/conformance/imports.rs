@@ -126,7 +126,7 @@ async fn a_failing_import_leaves_nothing(db: EmptyDb) {
     let gone = Error::Operator("the source is gone".to_owned());
     let failing = vec![Ok(parts[0].clone()), Err(gone)];
     assert_eq!(refusal(import(&db, &new, failing).await), "the source is gone");
-    // The second part follows what was not imported.
+    // The second part follows a lease that was not imported.
     let mut broken = parts.clone();
     broken[1][0].previous_fence = Fence::NONE;
     assert_data(import(&db, &new, broken.into_iter().map(Ok).collect()).await);

@@ -162,7 +162,7 @@ async fn keys_are_forgotten_by_age(db: EmptyDb) {
     assert_eq!(found.count, 2);
     let left: HashSet<_> = found.remembered.keys().cloned().collect();
     assert_eq!(left, HashSet::from(["c", "d"].map(|text| of("Ada", text))));
-    // What is forgotten may be used again, and counts again.
+    // A forgotten key may be used again, and counts again.
     use_key(&mut server, "Ada", "a").await;
     assert_eq!(server.keys(&all).await.count, 3);
     let far = server.at.after(Duration::from_secs(1));
@@ -238,7 +238,7 @@ async fn keys_whose_leases_are_over_are_forgotten_early(db: EmptyDb) {
     assert_eq!(found.remembered[&of("Ada", "runs")].lease.id, leases[0].id);
     let usage = server.store.key_usage(1).await.unwrap();
     assert_eq!(usage.oldest[0], (young.started_at, young.expires_at), "the other was moved");
-    // The count goes on from there, and age is still what it was.
+    // The count continues from there, and ages are unchanged.
     use_key(&mut server, "Ada", "a").await;
     assert_eq!(server.keys(&all).await.count, 3);
     let far = server.at.after(Duration::from_mins(2));

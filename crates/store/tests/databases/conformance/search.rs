@@ -32,7 +32,7 @@ pub fn everything(now: Timestamp) -> LeaseQuery {
     }
 }
 
-/// All that is found, in pages of so many.
+/// All matching leases, read in pages of `limit`.
 pub async fn search_all(server: &Server, search: &LeaseQuery, limit: usize) -> Vec<LeaseRecord> {
     let mut all = Vec::new();
     let mut search = LeaseQuery { limit, ..search.clone() };
@@ -52,7 +52,7 @@ pub async fn search_all(server: &Server, search: &LeaseQuery, limit: usize) -> V
     panic!("{search:?} never ends");
 }
 
-/// What a server did, for whoever wants to look at all of it.
+/// The complete history of a server, to compare searches with.
 struct Past {
     server: Server,
     /// As they are stored, oldest first.
@@ -130,7 +130,7 @@ impl Past {
         }
     }
 
-    /// What has to be found.
+    /// The expected result.
     fn expected(&self, search: &LeaseQuery) -> Vec<LeaseRecord> {
         let successors: HashMap<_, _> =
             self.leases.iter().map(|l| ((l.token_id, l.previous_fence), l.id)).collect();
@@ -288,7 +288,7 @@ async fn a_deadline_that_is_not_written_down_yet_counts(db: EmptyDb) {
         assert_eq!(count(&expired).await, over);
         let released = LeaseQuery { reason: Some(EndReason::Released), ..everything.clone() };
         assert_eq!(count(&released).await, 0);
-        // Who held what at a time has nothing to do with the time of asking.
+        // The holders at a past moment do not depend on the time of the query.
         assert_eq!(count(&LeaseQuery { at: Some(just_before), ..everything.clone() }).await, 1);
         assert_eq!(count(&LeaseQuery { at: Some(deadline), ..everything }).await, 0);
     }

@@ -27,12 +27,12 @@ const ANY_POLICY: PolicyPatch = PolicyPatch {
 
 pub const MINUTE: Policy = Policy::of_lease(Duration::from_mins(1));
 
-/// A pool of so many tokens, whose leases last a minute.
+/// A pool of `size` tokens, whose leases last a minute.
 pub fn tokens(size: usize) -> Wanted {
     under(MINUTE, size)
 }
 
-/// A pool of so many tokens under that policy.
+/// A pool of `size` tokens under that policy.
 pub fn under(policy: Policy, size: usize) -> Wanted {
     Wanted { size: Some(size), policy: policy.into(), update_policy: false }
 }
@@ -128,7 +128,7 @@ impl Server {
         self.run(&[release(token_id)]).await.0
     }
 
-    /// What is remembered of the keys, asked as within a batch.
+    /// Looks up the keys, as within a batch.
     pub async fn keys(&mut self, keys: &[UserKey]) -> KeysFound {
         self.store.begin(&self.position).await.unwrap();
         let found = self.store.keys(keys).await.unwrap();
@@ -144,13 +144,13 @@ impl Server {
         self.reader.history(token, None, 1000).await.unwrap()
     }
 
-    /// All that can be told of the pool.
+    /// All observable facts about the pool.
     pub fn facts(&self) -> Facts {
         facts(&self.pool, self.position, self.at)
     }
 }
 
-/// What makes two copies of a pool equal.
+/// Facts that are equal for equal copies of a pool.
 #[derive(Debug, PartialEq)]
 pub struct Facts {
     position: Position,

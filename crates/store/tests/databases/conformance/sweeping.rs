@@ -22,7 +22,7 @@ fn users_key(number: u8) -> UserKey {
     key(&format!("key {number}")).of(User::new(&format!("user {number}")).unwrap().id)
 }
 
-/// Deletes what ended before that moment, from the first lease to the last. Returns how many.
+/// Deletes the leases that ended before that moment, from the first to the last. Returns how many.
 async fn sweep(server: &mut Server, before: Timestamp) -> u64 {
     let (mut deleted, mut after) = (0, Fence::NONE);
     loop {
@@ -37,7 +37,7 @@ async fn sweep(server: &mut Server, before: Timestamp) -> u64 {
     }
 }
 
-/// Every lease there is, by each way that leads to all of them.
+/// Every stored lease, by each query that returns all of them.
 async fn fences(server: &Server) -> BTreeSet<i64> {
     let mut found = BTreeSet::new();
     for view in server.pool.tokens(0) {
@@ -163,7 +163,7 @@ async fn many_leases_are_deleted_in_steps(db: EmptyDb) {
     db.catch_up();
     let first = server.store.forget_leases(far, Fence::NONE).await.unwrap();
     assert_eq!(first.up_to, Some(Fence::new(first.deleted.try_into().unwrap())));
-    // Nothing below is looked at again, and what is above is not skipped.
+    // No lease below is examined again, and none above is skipped.
     let next = server.store.forget_leases(far, Fence::new(1_000)).await.unwrap();
     assert!((1..=190).contains(&next.deleted), "{next:?}");
     assert_eq!(sweep(&mut server, far).await, 1_190 - first.deleted - next.deleted);

@@ -69,7 +69,7 @@ async fn a_batch_that_was_begun_and_is_not_wanted_can_be_abandoned() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_the_lock_comes_first_and_delays_no_commit() {
+async fn a_server_waiting_for_the_lock_comes_first_and_delays_no_commit() {
     let db = fresh().await;
     let (mut one, mut two) = two(&db).await;
     let (entry, _) = one.decide(&[allocate("Ada")]).await;

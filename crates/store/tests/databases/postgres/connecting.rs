@@ -1,4 +1,4 @@
-//! Who is let in, and what is said when nobody is.
+//! Connecting, and the messages when it fails.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;

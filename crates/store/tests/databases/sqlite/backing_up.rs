@@ -44,12 +44,12 @@ async fn a_file_is_only_replaced_when_told() {
 }
 
 #[tokio::test]
-async fn copies_to_one_name_at_a_time_do_no_harm() {
+async fn concurrent_copies_to_one_name_are_safe() {
     let db = fresh().await;
     let mut server = Server::start(&db, tokens(2)).await;
     server.allocate("Ada").await;
     let copy = db.folder().join("copy.db");
-    // What could be in the way, and is nobody's business.
+    // An obstacle at a possible temporary name; it must stay untouched.
     fs::write(db.folder().join("dear"), "dear").unwrap();
     symlink("dear", db.folder().join("copy.db.part")).unwrap();
     let database = db.database();
