@@ -20,10 +20,10 @@ use testbed::TestDb;
 use crate::postgres::Fresh;
 use crate::sqlite::Directory;
 
-/// Where one database is, or will be. It goes when this is dropped.
+/// Location of a database, which need not exist yet. Dropping it deletes the database.
 pub trait AnyDb: Send + Sync {
-    /// The database as a server that starts now finds it. Each call is like another program:
-    /// nothing but the database itself is shared.
+    /// The database as a server that starts now finds it. Each call acts like another program: the
+    /// results share nothing but the database itself.
     fn database(&self) -> Box<dyn Database>;
 
     /// Runs the database's background maintenance now, if it has any.

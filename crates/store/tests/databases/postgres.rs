@@ -1,4 +1,4 @@
-//! PostgreSQL: the behaviour that is PostgreSQL's own.
+//! Behaviour specific to PostgreSQL.
 
 mod ahead;
 mod connecting;

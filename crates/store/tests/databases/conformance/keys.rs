@@ -15,7 +15,7 @@ fn key(text: &str) -> IdempotencyKey {
     IdempotencyKey::new(text).unwrap()
 }
 
-/// That key as that user uses it.
+/// The key of a user.
 fn of(user: &str, text: &str) -> UserKey {
     key(text).of(User::new(user).unwrap().id)
 }
@@ -127,7 +127,7 @@ async fn a_key_is_used_once(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(3)).await;
     use_key(&mut server, "Ada", "a").await;
     let before = server.facts();
-    // As a server would that had not asked.
+    // As by a server that had not looked up the key.
     let (entry, outcomes) = server.decide(&[allocate("Bea"), allocate("Cleo")]).await;
     let used = |text: &str, i: usize| {
         let lease_id = lease(&outcomes[i]).id;
@@ -197,7 +197,7 @@ async fn many_keys_are_used_and_forgotten_in_steps(db: EmptyDb) {
         forgotten += step;
         let found = server.keys(&keys).await;
         assert_eq!(found.count, COUNT - forgotten);
-        // The oldest first, which within a batch are those that came first.
+        // The oldest first: within a batch, those of the first commands.
         let gone = usize::try_from(forgotten).unwrap();
         assert!(keys[..gone].iter().all(|key| !found.remembered.contains_key(key)));
         assert_eq!(found.remembered.len(), keys.len() - gone);

@@ -33,7 +33,7 @@ async fn queued(db: &dyn AnyDb, allocations: &[Allocation]) -> Server {
     server
 }
 
-/// How many tickets an unrelated server has to take for live at that moment.
+/// Number of tickets that an unrelated server must consider live at that moment.
 fn live(pool: &Pool, at: Timestamp) -> usize {
     pool.waiting(&Observer::new(at, ServerId(id()), Some(at)))
 }
@@ -70,7 +70,7 @@ async fn a_place_in_the_queue_is_given_up(db: EmptyDb) {
     let mut server = queued(&db, &allocations).await;
     let [bea, cleo, dora] = allocations.map(|allocation| allocation.lease_id);
     server.run(&[Command::Withdraw { lease_id: cleo }]).await;
-    // One that comes and goes within a batch leaves nothing.
+    // A ticket that is added and removed within a batch leaves no row.
     let emma = wait("Emma", 30);
     let lease_id = emma.lease_id;
     server.run(&[Command::Allocate(emma), Command::Withdraw { lease_id }]).await;
@@ -99,7 +99,7 @@ async fn who_waited_is_served_and_leaves_the_queue(db: EmptyDb) {
 async fn a_heartbeat_keeps_the_tickets_of_a_server(db: EmptyDb) {
     let mut server = queued(&db, &[wait("Bea", 30), wait("Cleo", 30)]).await;
     server.wait(Duration::from_secs(3));
-    // Also for the ticket that comes with it.
+    // The heartbeat also counts for the ticket in the same batch.
     let emma = Command::Allocate(wait("Emma", 30));
     let (entry, outcomes) = server.run(&[emma, Command::Heartbeat]).await;
     assert_eq!(outcomes[1], Outcome::Heard);
@@ -134,7 +134,7 @@ async fn a_dead_servers_places_lapse(db: EmptyDb) {
     let allocations = [wait("Bea", 60), wait("Cleo", 60)];
     let server = queued(&db, &allocations).await;
     let mut server = server.restart(&db).await;
-    // The server that judges is restarted all the while.
+    // The observing server restarts before each check.
     for _ in 0..3 {
         server.wait(MAX_COUNTED_GAP);
         server.run(&[Command::Heartbeat]).await;

@@ -89,7 +89,7 @@ async fn a_clock_that_is_behind_leads_no_less_far(db: EmptyDb) {
     assert!(again.fence >= begun.fence.plus(EPOCH_GAP));
 }
 
-/// A gap in the versions is no entries.
+/// A gap in the versions has no entries.
 #[on_both]
 async fn the_journal_outlives_new_epochs(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(1)).await;

@@ -1,4 +1,4 @@
-//! Questions to the history, compared with a plain look at every lease.
+//! Searches of the history, compared with a filter over all leases.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::{AnyDb, EmptyDb};
 const INSTANT: Duration = Duration::from_micros(1);
 const USERS: [&str; 4] = ["Ada", "Bea", "Cleo", "Dora"];
 
-/// Asks for nothing in particular.
+/// A query without conditions.
 pub fn everything(now: Timestamp) -> LeaseQuery {
     LeaseQuery {
         now,
@@ -55,11 +55,11 @@ pub async fn search_all(server: &Server, search: &LeaseQuery, limit: usize) -> V
 /// The complete history of a server, to compare searches with.
 struct Past {
     server: Server,
-    /// As they are stored, oldest first.
+    /// Leases as stored, oldest first.
     leases: Vec<Lease>,
 }
 
-/// Numbers that look random, and are the same each time.
+/// Pseudo-random numbers, the same in each run.
 struct Dice(u64);
 
 impl Dice {
@@ -165,7 +165,7 @@ fn fits(lease: &Lease, search: &LeaseQuery) -> bool {
         && after.is_none_or(|after| key < (after.started_at, after.fence))
 }
 
-/// Nothing in particular, or one of these.
+/// No condition, or one of these values.
 fn or_any<T: Clone>(choices: &[T]) -> Vec<Option<T>> {
     std::iter::once(None).chain(choices.iter().cloned().map(Some)).collect()
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::AnyDb;
 
-/// Takes the pool as it is.
+/// Accepts any pool.
 pub const ANY: Wanted = Wanted { size: None, policy: ANY_POLICY, update_policy: false };
 
 const ANY_POLICY: PolicyPatch = PolicyPatch {
@@ -74,7 +74,7 @@ impl Server {
         Server::start(db, ANY).await
     }
 
-    /// Lets so much time pass.
+    /// Advances the pool's time by `time`.
     pub fn wait(&mut self, time: Duration) {
         self.ahead += time;
     }
@@ -200,7 +200,7 @@ pub fn refusal<T>(result: Result<T, Error>) -> String {
     }
 }
 
-/// That the database itself refused the data.
+/// Asserts that the database itself refused the data.
 pub fn assert_data<T: std::fmt::Debug>(result: Result<T, Error>) {
     match result {
         Err(Error::Data(_)) => {}

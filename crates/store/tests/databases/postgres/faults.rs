@@ -82,7 +82,7 @@ async fn an_audit_tells_a_gap_from_a_wrong_link() {
     }
     let prompt = db.prompt().await;
     prompt.batch_execute("delete from leases where fence in (1, 4)").await.unwrap();
-    // 3 follows 1, which is gone, and 5 follows 3; 2 is of the other token.
+    // 3 follows 1, which is deleted, and 5 follows 3; 2 is of the other token.
     assert_eq!(db.database().audit().await.unwrap(), [""; 0]);
     prompt.batch_execute("update leases set previous_fence = 2 where fence = 5").await.unwrap();
     let wrong = ["1 leases don't follow the one that their token had before"];

@@ -1,4 +1,4 @@
-//! Word from server to server.
+//! Wake-ups between servers.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -108,10 +108,10 @@ async fn a_server_alone_says_nothing() {
     }
     client.execute("select pg_notify('token_manager', 'end')", &[]).await.unwrap();
     assert_eq!(heard.recv().await.unwrap(), "end");
-    // The other one makes itself known, so that it need not wait for a look.
+    // The other server announces itself, so that this one need not count again.
     let other = open(&db).await;
     assert_eq!(heard.recv().await.unwrap(), "1 hello");
-    // It may take note of the other a moment later than this test.
+    // It may notice the other server a moment later than this test.
     let start = Instant::now();
     loop {
         one.notifier.notify();
@@ -154,7 +154,7 @@ async fn many_words_become_few() {
         one.notifier.notify();
         tokio::task::yield_now().await;
     }
-    // The last word comes, too.
+    // The last wake-up arrives, too.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let (count, most) = (count.load(Ordering::SeqCst), start.elapsed().as_millis() / 5 + 1);
     counting.abort();
@@ -173,7 +173,7 @@ async fn lost_connections_are_replaced() {
     for pid in listeners.iter().chain(&notifiers) {
         prompt.execute("select pg_terminate_backend($1)", &[pid]).await.unwrap();
     }
-    // Each hears once, because something may have been missed meanwhile.
+    // Each is woken once, because it may have missed wake-ups meanwhile.
     assert!(hears(&one.notifier, SOON).await && hears(&other.notifier, SOON).await);
     until(&prompt, LISTENERS, 2, &listeners).await;
     until(&prompt, NOTIFIERS, 2, &notifiers).await;

@@ -1,4 +1,4 @@
-//! How PostgreSQL goes about the statements, on empty tables and on large ones.
+//! PostgreSQL's plans of the statements, on empty tables and on large ones.
 
 use pool::{EndReason, Fence, IdempotencyKey, User};
 use store::{LeasePage, LeaseQuery, Reader, Swept};
@@ -127,7 +127,7 @@ async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&
     all
 }
 
-/// Looks at the plans as they are made now; the sessions may keep them for long.
+/// Checks the plans made at this point; sessions may keep them for long.
 async fn assert_plans(prompt: &Client) {
     for (name, sql, parameters, ways) in statements(prompt).await {
         prompt.batch_execute(&format!("prepare {name} as {sql}")).await.unwrap();
@@ -200,11 +200,10 @@ async fn every_statement_goes_by_index_on_empty_small_and_large_tables() {
     assert_eq!(swept, Swept { deleted: 500, up_to: Some(Fence::new(500)) });
 }
 
-/// The parameters that bound a search, from the moments that do.
+/// The parameters that bound a search, from its moments.
 type Bounds<'a> = &'a dyn Fn(&str, &str) -> String;
 
-/// Executes the searches with every combination of conditions, and counts the pages that they
-/// touch.
+/// Executes the searches with every combination of conditions, and counts the rows that they touch.
 async fn each_combination_of_filters_is_little_work(prompt: &Client) {
     let row = "select token_id::text, user_id::text from leases where fence = 500000";
     let row = prompt.query_one(row, &[]).await.unwrap();
@@ -250,7 +249,7 @@ async fn each_combination_of_filters_is_little_work(prompt: &Client) {
 
 /// The largest number of rows that any step of the plan went through.
 fn touched(plan: &str) -> u64 {
-    // All numbers in a plan are of rows, since parameters are shown as such.
+    // All numbers in a plan are row counts, since parameters are shown by name.
     let words = plan.split(|c: char| !(c.is_ascii_alphanumeric() || "$_.".contains(c)));
     words.filter_map(|word| word.parse::<u64>().ok()).max().unwrap()
 }

@@ -10,7 +10,7 @@ use crate::conformance::server::{
     Server, allocate, allocation, assert_data, facts, id, lease, tokens,
 };
 
-/// Ends every session of the database but the asking one.
+/// Ends every other session of the database.
 pub const END_SESSIONS: &str = "select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()";
 
@@ -21,7 +21,8 @@ async fn catch_up(server: &mut Server) -> usize {
     count
 }
 
-/// As [`catch_up`], where others may be ahead of the database's time, which is returned too.
+/// As [`catch_up`], for other servers that may be ahead of the database's time. Returns that time,
+/// too.
 async fn catch_up_with_the_future(server: &mut Server) -> (Timestamp, usize) {
     let (now, news) = server.reader.news(&server.position).await.unwrap();
     let News::Entries(entries) = news else { panic!("nothing is missing") };
