@@ -9,7 +9,8 @@ pub struct LeaseRecord {
     pub evicted_by: Option<LeaseId>,
 }
 
-/// Query of the history: conditions on the leases that were ever granted. `None` is no condition.
+/// Query of the history: conditions on the leases that were ever granted. A `None` matches every
+/// lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseQuery {
     /// The time of the query: a lease whose deadline is not after it is over.

@@ -22,7 +22,7 @@ mod indexing;
 mod large;
 mod reading;
 
-/// An open pool, of one token mostly.
+/// An open pool, usually of one token.
 struct Fixture {
     directory: TempDir,
     store: SqliteStore,
@@ -77,7 +77,7 @@ impl Fixture {
         }
     }
 
-    /// Runs something on the writing connection.
+    /// Runs a query on the writing connection.
     async fn run(&self, sql: &'static str) -> i64 {
         let run = self.store.writer.run(move |writing| {
             let connection = writing.connection()?;

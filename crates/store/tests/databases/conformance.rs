@@ -20,13 +20,13 @@ use testbed::TestDb;
 use crate::postgres::Fresh;
 use crate::sqlite::Directory;
 
-/// Where one database is, or will be. It goes when this is dropped.
+/// Location of a database, which need not exist yet. Dropping it deletes the database.
 pub trait AnyDb: Send + Sync {
-    /// The database as a server that starts now finds it. Each call is like another program:
-    /// nothing but the database itself is shared.
+    /// The database as a server that starts now finds it. Each call acts like another program: the
+    /// results share nothing but the database itself.
     fn database(&self) -> Box<dyn Database>;
 
-    /// Does at once what the database itself does as it finds the time, if there is anything.
+    /// Runs the database's background maintenance now, if it has any.
     fn catch_up(&self) {}
 }
 

@@ -1,4 +1,4 @@
-//! PostgreSQL: the behaviour that is PostgreSQL's own.
+//! Behaviour specific to PostgreSQL.
 
 mod ahead;
 mod connecting;
@@ -26,7 +26,7 @@ impl crate::conformance::AnyDb for Fresh {
 }
 
 impl Fresh {
-    /// What a person with a SQL prompt has.
+    /// A connection as of a person at a SQL prompt.
     async fn prompt(&self) -> Client {
         let (client, connection) = tokio_postgres::connect(&self.0, NoTls).await.unwrap();
         tokio::spawn(connection);

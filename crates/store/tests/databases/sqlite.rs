@@ -1,4 +1,4 @@
-//! SQLite: the behaviour that is SQLite's own.
+//! Behaviour specific to SQLite.
 
 mod auditing;
 mod backing_up;
@@ -41,7 +41,7 @@ impl Directory {
         database(&DatabaseUrl::Sqlite(path.into()), self.clock.clone())
     }
 
-    /// What a person with a SQL prompt has.
+    /// A connection as of a person at a SQL prompt.
     fn prompt(&self) -> Connection {
         Connection::open_with_flags(self.file(), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
     }
@@ -111,7 +111,7 @@ async fn a_stop_leaves_everything_in_the_one_file() {
     let token = server.allocate("Ada").await.token_id;
     let history = server.history(token).await;
     assert_eq!(history.len(), 1);
-    // Requests that are given up may keep their reader a little longer than the writer lives.
+    // Abandoned requests may keep their reader a little longer than the writer lives.
     let reader = Arc::clone(&server.reader);
     drop(server);
     assert!(reader.history(token, None, 1).await.is_err(), "it would make the files again");

@@ -219,8 +219,8 @@ async fn pass_on(
     Ok(())
 }
 
-/// Records the backend. Its messages need not survive a crash, so its commits don't wait for the
-/// disk.
+/// Records the backend. Its notifications need not survive a crash, so its commits don't wait for
+/// the disk.
 async fn introduce(client: &Client, own: &AtomicI32) -> Result<(), PgError> {
     let backend = client.query_one(sql!("session/backend"), &[]).await?.try_get(0)?;
     own.store(backend, Ordering::SeqCst);

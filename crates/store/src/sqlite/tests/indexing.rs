@@ -12,7 +12,7 @@ use crate::{Store, Wanted};
 
 const INDEXED: &str = "select indexed_fence from pools";
 
-/// Grants `count` leases of the one token, to 100 users, that all lasted for a microsecond.
+/// Inserts `count` leases of the one token, by 100 users, each a microsecond long.
 fn leases(count: i64) -> String {
     format!(
         "with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < {count})
@@ -64,7 +64,7 @@ async fn a_thousand_leases_are_indexed_in_quiet_times() {
 async fn many_leases_are_indexed_although_it_is_never_quiet() {
     let mut fixture = fixture().await;
     fixture.fill(40_000).await;
-    // Gathered, and some are added.
+    // Until all are collected, and some added.
     for _ in 0..1_000 {
         if fixture.run("select count(*) from user_leases").await > 0 {
             break;
@@ -107,7 +107,7 @@ fn ask(connection: &Connection, sql: &str) -> i64 {
 fn a_step_ends_when_its_time_is_up() {
     let connection = &mut filled(20);
     let mut indexing = Indexing::in_steps_of(Duration::ZERO);
-    // Each gathers one, the last finds no more.
+    // Each step collects one, the last finds no more.
     (0..=20).for_each(|_| indexing.step(connection));
     for written in 1..=20 {
         indexing.step(connection);

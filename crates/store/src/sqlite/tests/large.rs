@@ -135,7 +135,7 @@ fn first_pages(connection: &Connection) {
 fn ways_of_users(connection: &Connection) {
     let of_user = LeaseQuery { user: Some(user(5)), ..everything() };
     let expected = fences_where(|fence| fence * 7_919 % 1_009 == 5);
-    // Ten thousand leases are looked at to find the newest of them, and then no other user's.
+    // The search examines ten thousand leases to find the newest of them, and then no other user's.
     assert_eq!(all(connection, &of_user), (expected.clone(), 2));
     let (from, to) = (Some(started_at(300_000)), Some(started_at(600_000)));
     let within = |fence: &&i64| (299_998..600_000).contains(*fence);
@@ -193,7 +193,7 @@ fn rare_ones(connection: &Connection) {
     let expired =
         LeaseQuery { reason: Some(EndReason::Expired), user: Some(user(5)), ..everything() };
     assert_eq!(all(connection, &expired), (vec![], 1));
-    // The second page ends where it is found, since enough was looked at by then.
+    // The second page ends at the lease found, since the work limit is reached by then.
     let beginning = LeaseQuery { to: Some(started_at(150_000)), ..cleared };
     assert_eq!(all(connection, &beginning), (vec![77], 3));
 }

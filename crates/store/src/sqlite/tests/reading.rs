@@ -1,4 +1,4 @@
-//! Readers don't wait for long for one another, nor does the thread that writes.
+//! Readers and the writing thread don't wait long for one another.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -29,13 +29,13 @@ async fn a_current_copy_has_no_news(db: EmptyDb) {
     assert!(matches!(&news, News::Entries(entries) if entries.is_empty()), "{news:?}");
     server.allocate("Bea").await;
     let mut server = server.restart(&db).await;
-    // Asserts that there are none.
+    // Asserts that no findings are left.
     server.decide(&[]).await;
     server.store.abandon().await;
 }
 
 #[on_both]
-async fn the_journal_gives_back_what_was_committed(db: EmptyDb) {
+async fn the_journal_returns_committed_entries(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(2)).await;
     let first = server.position;
     let mut committed = Vec::new();
@@ -79,7 +79,7 @@ async fn what_is_abandoned_is_not_there(db: EmptyDb) {
     assert_eq!(has(&mut server, entry.position).await, Some(false));
     let mut server = server.restart(&db).await;
     assert_eq!(server.facts(), before);
-    // Also where nothing was begun, and where begun twice.
+    // Also without a batch, and with one begun twice.
     server.store.abandon().await;
     server.allocate("Bea").await;
 }
@@ -154,7 +154,7 @@ async fn a_second_successor_is_refused(db: EmptyDb) {
     entry.changes.push(Change::LeaseStarted(Lease { id: LeaseId(latest), fence, ..second }));
     entry.fence = fence;
     assert_data(server.store.commit(&entry).await);
-    // Nothing of it is kept, and the next batch is welcome.
+    // No part of it is kept, and the next batch succeeds.
     assert_eq!(has(&mut server, entry.position).await, Some(false));
     let mut server = server.restart(&db).await;
     assert_eq!(server.facts(), before);
@@ -268,7 +268,7 @@ async fn entries_are_deleted_by_age(db: EmptyDb) {
     assert_eq!(news(&mut server, &entries[2].position).await, entries[3..]);
 }
 
-/// Commands like these, but with ids of their own.
+/// The same commands with new ids.
 fn commands_of(commands: &[Command]) -> Vec<Command> {
     commands.iter().map(|_| allocate("someone")).collect()
 }

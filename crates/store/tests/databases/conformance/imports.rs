@@ -50,7 +50,7 @@ pub fn history() -> (NewPool, Vec<Vec<Lease>>) {
     let first = vec![
         lease(a, 1, 0, imported),
         lease(b, 2, 0, imported),
-        // The system it is from allowed it to begin before the one before was over.
+        // The source system allowed it to start before the previous lease was over.
         lease(a, 3, 1, imported),
     ];
     let second = vec![lease(b, 4, 2, Some(EndReason::Expired)), lease(a, 7, 3, None)];
@@ -89,7 +89,7 @@ async fn a_history_is_imported(db: EmptyDb) {
 #[on_both]
 async fn an_imported_history_is_searched(db: EmptyDb) {
     let (new, mut parts) = history();
-    // Far longer than any lease of this pool, and renewed there.
+    // Far longer than any lease of this pool, and renewed in the source system.
     parts[0][0].expires_at = at(7_200);
     parts[0][0].end = Some(End { at: at(7_000), reason: EndReason::Imported });
     import(&db, &new, parts.clone().into_iter().map(Ok).collect()).await.unwrap();
@@ -126,7 +126,7 @@ async fn a_failing_import_leaves_nothing(db: EmptyDb) {
     let gone = Error::Operator("the source is gone".to_owned());
     let failing = vec![Ok(parts[0].clone()), Err(gone)];
     assert_eq!(refusal(import(&db, &new, failing).await), "the source is gone");
-    // The second part follows what was not imported.
+    // The second part follows a lease that was not imported.
     let mut broken = parts.clone();
     broken[1][0].previous_fence = Fence::NONE;
     assert_data(import(&db, &new, broken.into_iter().map(Ok).collect()).await);

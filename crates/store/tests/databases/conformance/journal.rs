@@ -46,7 +46,7 @@ async fn an_entry_that_is_not_there_begins_nothing(db: EmptyDb) {
         let read = server.reader.journal(epoch, version, 9).await.unwrap();
         assert_eq!(read, None, "{epoch}-{version}");
     }
-    // What is older than the journal keeps.
+    // Older than the journal's oldest entry.
     server.allocate("Bea").await;
     assert_eq!(server.store.prune(Timestamp::MIN, 0).await.unwrap(), 2);
     assert_eq!(journal(&server, &newest, 9).await, None);

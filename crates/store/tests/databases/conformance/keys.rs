@@ -15,7 +15,7 @@ fn key(text: &str) -> IdempotencyKey {
     IdempotencyKey::new(text).unwrap()
 }
 
-/// That key as that user uses it.
+/// The key of a user.
 fn of(user: &str, text: &str) -> UserKey {
     key(text).of(User::new(user).unwrap().id)
 }
@@ -127,7 +127,7 @@ async fn a_key_is_used_once(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(3)).await;
     use_key(&mut server, "Ada", "a").await;
     let before = server.facts();
-    // As a server would that had not asked.
+    // As by a server that had not looked up the key.
     let (entry, outcomes) = server.decide(&[allocate("Bea"), allocate("Cleo")]).await;
     let used = |text: &str, i: usize| {
         let lease_id = lease(&outcomes[i]).id;
@@ -162,7 +162,7 @@ async fn keys_are_forgotten_by_age(db: EmptyDb) {
     assert_eq!(found.count, 2);
     let left: HashSet<_> = found.remembered.keys().cloned().collect();
     assert_eq!(left, HashSet::from(["c", "d"].map(|text| of("Ada", text))));
-    // What is forgotten may be used again, and counts again.
+    // A forgotten key may be used again, and counts again.
     use_key(&mut server, "Ada", "a").await;
     assert_eq!(server.keys(&all).await.count, 3);
     let far = server.at.after(Duration::from_secs(1));
@@ -197,7 +197,7 @@ async fn many_keys_are_used_and_forgotten_in_steps(db: EmptyDb) {
         forgotten += step;
         let found = server.keys(&keys).await;
         assert_eq!(found.count, COUNT - forgotten);
-        // The oldest first, which within a batch are those that came first.
+        // The oldest first: within a batch, those of the first commands.
         let gone = usize::try_from(forgotten).unwrap();
         assert!(keys[..gone].iter().all(|key| !found.remembered.contains_key(key)));
         assert_eq!(found.remembered.len(), keys.len() - gone);
@@ -238,7 +238,7 @@ async fn keys_whose_leases_are_over_are_forgotten_early(db: EmptyDb) {
     assert_eq!(found.remembered[&of("Ada", "runs")].lease.id, leases[0].id);
     let usage = server.store.key_usage(1).await.unwrap();
     assert_eq!(usage.oldest[0], (young.started_at, young.expires_at), "the other was moved");
-    // The count goes on from there, and age is still what it was.
+    // The count continues from there, and ages are unchanged.
     use_key(&mut server, "Ada", "a").await;
     assert_eq!(server.keys(&all).await.count, 3);
     let far = server.at.after(Duration::from_mins(2));

@@ -33,7 +33,7 @@ async fn queued(db: &dyn AnyDb, allocations: &[Allocation]) -> Server {
     server
 }
 
-/// How many tickets an unrelated server has to take for live at that moment.
+/// Number of tickets that an unrelated server must consider live at that moment.
 fn live(pool: &Pool, at: Timestamp) -> usize {
     pool.waiting(&Observer::new(at, ServerId(id()), Some(at)))
 }
@@ -70,7 +70,7 @@ async fn a_place_in_the_queue_is_given_up(db: EmptyDb) {
     let mut server = queued(&db, &allocations).await;
     let [bea, cleo, dora] = allocations.map(|allocation| allocation.lease_id);
     server.run(&[Command::Withdraw { lease_id: cleo }]).await;
-    // One that comes and goes within a batch leaves nothing.
+    // A ticket that is added and removed within a batch leaves no row.
     let emma = wait("Emma", 30);
     let lease_id = emma.lease_id;
     server.run(&[Command::Allocate(emma), Command::Withdraw { lease_id }]).await;
@@ -96,10 +96,10 @@ async fn who_waited_is_served_and_leaves_the_queue(db: EmptyDb) {
 }
 
 #[on_both]
-async fn a_server_is_heard_of(db: EmptyDb) {
+async fn a_heartbeat_keeps_the_tickets_of_a_server(db: EmptyDb) {
     let mut server = queued(&db, &[wait("Bea", 30), wait("Cleo", 30)]).await;
     server.wait(Duration::from_secs(3));
-    // Also for the ticket that comes with it.
+    // The heartbeat also counts for the ticket in the same batch.
     let emma = Command::Allocate(wait("Emma", 30));
     let (entry, outcomes) = server.run(&[emma, Command::Heartbeat]).await;
     assert_eq!(outcomes[1], Outcome::Heard);
@@ -110,7 +110,7 @@ async fn a_server_is_heard_of(db: EmptyDb) {
 }
 
 #[on_both]
-async fn only_the_server_that_is_heard_of_lives_longer(db: EmptyDb) {
+async fn only_the_server_with_a_heartbeat_lives_longer(db: EmptyDb) {
     let mut server = queued(&db, &[wait("Bea", 30)]).await;
     let other = ServerId(id());
     let ticket = ticket(&server, other, 2);
@@ -134,7 +134,7 @@ async fn a_dead_servers_places_lapse(db: EmptyDb) {
     let allocations = [wait("Bea", 60), wait("Cleo", 60)];
     let server = queued(&db, &allocations).await;
     let mut server = server.restart(&db).await;
-    // The server that judges is restarted all the while.
+    // The observing server restarts before each check.
     for _ in 0..3 {
         server.wait(MAX_COUNTED_GAP);
         server.run(&[Command::Heartbeat]).await;
@@ -154,7 +154,7 @@ async fn an_outage_is_no_silence(db: EmptyDb) {
     server.run(&[Command::Heartbeat]).await;
     let tickets = |server: &Server| server.pool.tickets().cloned().collect::<Vec<_>>();
     let (before, at) = (tickets(&server), server.at);
-    // Where no other server can be, those places are given up at once.
+    // If no other server can exist, those tickets are deleted at once.
     assert_eq!(before.len(), if server.reader.shared() { 2 } else { 0 });
     assert!(before.iter().all(|ticket| ticket.heard_at.after(MAX_COUNTED_GAP) == at), "{before:?}");
     let server = server.restart(&db).await;
@@ -198,7 +198,7 @@ async fn a_ticket_with_a_key_is_kept_whole(db: EmptyDb) {
     let mut server = queued(&db, &[kept.clone(), wait("Cleo", 30)]).await;
     let tickets = |server: &Server| server.pool.tickets().cloned().collect::<Vec<_>>();
     let before = tickets(&server);
-    // As another server does when the client asks there.
+    // As another server does when the client repeats its request there.
     server.id = ServerId(id());
     let again = Allocation { lease_id: LeaseId(id()), ..kept.clone() };
     let (entry, outcomes) = server.run(&[Command::Allocate(again)]).await;
@@ -244,7 +244,7 @@ fn ticket(at: &Server, server: ServerId, number: i64) -> Ticket {
     }
 }
 
-/// A position that the journal does not know, so that the whole pool is read.
+/// A position that is not in the journal, so that the whole pool is read.
 fn store_elsewhere(server: &Server) -> store::Position {
     store::Position { batch: store::BatchId(id()), ..server.position }
 }

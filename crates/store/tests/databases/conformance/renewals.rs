@@ -9,7 +9,7 @@ use super::{AnyDb as _, EmptyDb};
 
 const MINUTE_OF_TIME: Duration = Duration::from_mins(1);
 
-/// Leases of a minute, which may be renewed up to three.
+/// Leases of one minute, renewable up to three.
 fn renewable(size: usize) -> Wanted {
     under(Policy { max_lease: Some(3 * MINUTE_OF_TIME), ..MINUTE }, size)
 }
@@ -23,7 +23,7 @@ fn renewed(lease: &Lease, by: Duration) -> Change {
     Change::LeaseRenewed { lease_id, fence, expires_at: expires_at.after(by) }
 }
 
-/// The lease as the database has it, by whichever way.
+/// The lease in the database, by every query that returns it.
 async fn stored(server: &Server, lease: &Lease) -> Lease {
     let records = server.records(lease.token_id).await;
     let record = records.into_iter().find(|record| record.lease.id == lease.id).unwrap();
@@ -80,7 +80,7 @@ async fn a_lease_may_be_renewed_and_end_in_one_batch(db: EmptyDb) {
     let mut server = Server::start(&db, renewable(1)).await;
     let granted = server.allocate("Ada").await;
     let (mut entry, _) = server.decide(&[]).await;
-    // Twice, and then its end, which is possible by neither of the earlier deadlines.
+    // Two renewals, then an end that is after both earlier deadlines.
     let at = granted.expires_at.after(MINUTE_OF_TIME);
     let end = End { at, reason: EndReason::Expired };
     let Lease { id: lease_id, fence, .. } = granted;
@@ -129,7 +129,7 @@ async fn only_a_lease_that_runs_can_be_renewed(db: EmptyDb) {
     ];
     let before = server.facts();
     for change in wrong {
-        // Together with one that is right, of which nothing must be kept.
+        // Together with a valid one, no part of which must be kept.
         let (entry, _) = server.decide(&[]).await;
         let changes = vec![renewed(&ada, MINUTE_OF_TIME), change];
         assert_data(server.store.commit(&Entry { changes, ..entry }).await);

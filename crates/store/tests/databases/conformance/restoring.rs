@@ -30,7 +30,7 @@ async fn after_a_restore_a_new_epoch_begins(db: EmptyDb) {
     assert_eq!(server.allocate("Bea").await.fence, again.fence.plus(1));
     let begun = server.store.begin(&before).await.unwrap();
     server.store.abandon().await;
-    // Where they are told one by one, they lead there as well.
+    // If the news are single entries, they lead to the same position.
     if let News::Whole(whole) = begun.news {
         assert_eq!(whole.position, server.position);
     }
@@ -38,7 +38,7 @@ async fn after_a_restore_a_new_epoch_begins(db: EmptyDb) {
     assert_eq!(db.database().audit().await.unwrap(), [""; 0]);
 }
 
-/// What is left out must not have to be walked through.
+/// Searches must not walk through skipped fences.
 #[on_both]
 async fn leases_are_found_beyond_the_fences_that_were_left_out(db: EmptyDb) {
     const GAP: i64 = 5_000_000_000_000;
@@ -62,14 +62,14 @@ async fn leases_are_found_beyond_the_fences_that_were_left_out(db: EmptyDb) {
         let ids: Vec<_> = page.leases.iter().map(|record| record.lease.id).collect();
         assert_eq!((ids, page.next), (vec![found.id], None), "{search:?}");
     }
-    let nobody = LeaseQuery { user: Some(allocation("Cleo").user.id), ..everything(server.at) };
-    let page = server.reader.search(&nobody).await.unwrap();
+    let unknown = LeaseQuery { user: Some(allocation("Cleo").user.id), ..everything(server.at) };
+    let page = server.reader.search(&unknown).await.unwrap();
     assert_eq!((page.leases.len(), page.next), (0, None));
     drop(server);
     assert_eq!(db.database().audit().await.unwrap(), [""; 0]);
 }
 
-/// What is taken for the time that has passed may be too long, but never too short.
+/// The assumed elapsed time may be too long, but never too short.
 #[on_both]
 async fn a_clock_that_is_behind_leads_no_less_far(db: EmptyDb) {
     const AHEAD: Duration = Duration::from_hours(24);
@@ -89,7 +89,7 @@ async fn a_clock_that_is_behind_leads_no_less_far(db: EmptyDb) {
     assert!(again.fence >= begun.fence.plus(EPOCH_GAP));
 }
 
-/// A gap in the versions is no entries.
+/// A gap in the versions has no entries.
 #[on_both]
 async fn the_journal_outlives_new_epochs(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(1)).await;

@@ -1,4 +1,4 @@
-//! Questions to the history, compared with a plain look at every lease.
+//! Searches of the history, compared with a filter over all leases.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::{AnyDb, EmptyDb};
 const INSTANT: Duration = Duration::from_micros(1);
 const USERS: [&str; 4] = ["Ada", "Bea", "Cleo", "Dora"];
 
-/// Asks for nothing in particular.
+/// A query without conditions.
 pub fn everything(now: Timestamp) -> LeaseQuery {
     LeaseQuery {
         now,
@@ -32,7 +32,7 @@ pub fn everything(now: Timestamp) -> LeaseQuery {
     }
 }
 
-/// All that is found, in pages of so many.
+/// All matching leases, read in pages of `limit`.
 pub async fn search_all(server: &Server, search: &LeaseQuery, limit: usize) -> Vec<LeaseRecord> {
     let mut all = Vec::new();
     let mut search = LeaseQuery { limit, ..search.clone() };
@@ -52,14 +52,14 @@ pub async fn search_all(server: &Server, search: &LeaseQuery, limit: usize) -> V
     panic!("{search:?} never ends");
 }
 
-/// What a server did, for whoever wants to look at all of it.
+/// The complete history of a server, to compare searches with.
 struct Past {
     server: Server,
-    /// As they are stored, oldest first.
+    /// Leases as stored, oldest first.
     leases: Vec<Lease>,
 }
 
-/// Numbers that look random, and are the same each time.
+/// Pseudo-random numbers, the same in each run.
 struct Dice(u64);
 
 impl Dice {
@@ -130,7 +130,7 @@ impl Past {
         }
     }
 
-    /// What has to be found.
+    /// The expected result.
     fn expected(&self, search: &LeaseQuery) -> Vec<LeaseRecord> {
         let successors: HashMap<_, _> =
             self.leases.iter().map(|l| ((l.token_id, l.previous_fence), l.id)).collect();
@@ -165,7 +165,7 @@ fn fits(lease: &Lease, search: &LeaseQuery) -> bool {
         && after.is_none_or(|after| key < (after.started_at, after.fence))
 }
 
-/// Nothing in particular, or one of these.
+/// No condition, or one of these values.
 fn or_any<T: Clone>(choices: &[T]) -> Vec<Option<T>> {
     std::iter::once(None).chain(choices.iter().cloned().map(Some)).collect()
 }
@@ -288,7 +288,7 @@ async fn a_deadline_that_is_not_written_down_yet_counts(db: EmptyDb) {
         assert_eq!(count(&expired).await, over);
         let released = LeaseQuery { reason: Some(EndReason::Released), ..everything.clone() };
         assert_eq!(count(&released).await, 0);
-        // Who held what at a time has nothing to do with the time of asking.
+        // The holders at a past moment do not depend on the time of the query.
         assert_eq!(count(&LeaseQuery { at: Some(just_before), ..everything.clone() }).await, 1);
         assert_eq!(count(&LeaseQuery { at: Some(deadline), ..everything }).await, 0);
     }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::AnyDb;
 
-/// Takes the pool as it is.
+/// Accepts any pool.
 pub const ANY: Wanted = Wanted { size: None, policy: ANY_POLICY, update_policy: false };
 
 const ANY_POLICY: PolicyPatch = PolicyPatch {
@@ -27,12 +27,12 @@ const ANY_POLICY: PolicyPatch = PolicyPatch {
 
 pub const MINUTE: Policy = Policy::of_lease(Duration::from_mins(1));
 
-/// A pool of so many tokens, whose leases last a minute.
+/// A pool of `size` tokens, whose leases last a minute.
 pub fn tokens(size: usize) -> Wanted {
     under(MINUTE, size)
 }
 
-/// A pool of so many tokens under that policy.
+/// A pool of `size` tokens under that policy.
 pub fn under(policy: Policy, size: usize) -> Wanted {
     Wanted { size: Some(size), policy: policy.into(), update_policy: false }
 }
@@ -74,7 +74,7 @@ impl Server {
         Server::start(db, ANY).await
     }
 
-    /// Lets so much time pass.
+    /// Advances the pool's time by `time`.
     pub fn wait(&mut self, time: Duration) {
         self.ahead += time;
     }
@@ -128,7 +128,7 @@ impl Server {
         self.run(&[release(token_id)]).await.0
     }
 
-    /// What is remembered of the keys, asked as within a batch.
+    /// Looks up the keys, as within a batch.
     pub async fn keys(&mut self, keys: &[UserKey]) -> KeysFound {
         self.store.begin(&self.position).await.unwrap();
         let found = self.store.keys(keys).await.unwrap();
@@ -144,13 +144,13 @@ impl Server {
         self.reader.history(token, None, 1000).await.unwrap()
     }
 
-    /// All that can be told of the pool.
+    /// All observable facts about the pool.
     pub fn facts(&self) -> Facts {
         facts(&self.pool, self.position, self.at)
     }
 }
 
-/// What makes two copies of a pool equal.
+/// Facts that are equal for equal copies of a pool.
 #[derive(Debug, PartialEq)]
 pub struct Facts {
     position: Position,
@@ -200,7 +200,7 @@ pub fn refusal<T>(result: Result<T, Error>) -> String {
     }
 }
 
-/// That the database itself refused the data.
+/// Asserts that the database itself refused the data.
 pub fn assert_data<T: std::fmt::Debug>(result: Result<T, Error>) {
     match result {
         Err(Error::Data(_)) => {}

@@ -1,4 +1,4 @@
-//! Old leases are deleted.
+//! Deletion of old leases.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn users_key(number: u8) -> UserKey {
     key(&format!("key {number}")).of(User::new(&format!("user {number}")).unwrap().id)
 }
 
-/// Deletes what ended before that moment, from the first lease to the last. Returns how many.
+/// Deletes the leases that ended before that moment, from the first to the last. Returns how many.
 async fn sweep(server: &mut Server, before: Timestamp) -> u64 {
     let (mut deleted, mut after) = (0, Fence::NONE);
     loop {
@@ -37,7 +37,7 @@ async fn sweep(server: &mut Server, before: Timestamp) -> u64 {
     }
 }
 
-/// Every lease there is, by each way that leads to all of them.
+/// Every stored lease, by each query that returns all of them.
 async fn fences(server: &Server) -> BTreeSet<i64> {
     let mut found = BTreeSet::new();
     for view in server.pool.tokens(0) {
@@ -47,7 +47,7 @@ async fn fences(server: &Server) -> BTreeSet<i64> {
         let of_token = LeaseQuery { token: Some(view.token.id), ..everything(server.at) };
         let by_token = search_all(server, &of_token, 3).await;
         assert_eq!(by_token.iter().map(|r| r.lease.fence).collect::<Vec<_>>(), history);
-        // From the middle on, too.
+        // Also from the middle on.
         if let Some(middle) = history.get(history.len() / 2) {
             let rest = server.reader.history(view.token.id, Some(*middle), 1000).await.unwrap();
             let rest: Vec<_> = rest.iter().map(|record| record.lease.fence).collect();
@@ -104,7 +104,7 @@ async fn old_leases_are_deleted(db: EmptyDb) {
     assert_eq!(server.reader.lease(granted[0].id).await.unwrap(), None);
     let third = server.reader.lease(granted[2].id).await.unwrap().unwrap();
     assert_eq!(third.evicted_by, None, "the lease it was evicted for is gone");
-    // Business goes on, and the chains with it.
+    // New leases continue the chains.
     server.allocate("Ada").await;
     assert_eq!(db.database().audit().await.unwrap(), [""; 0]);
 }
@@ -122,7 +122,7 @@ async fn what_a_key_led_to_is_deleted_after_the_key(db: EmptyDb) {
     assert_eq!(sweep(&mut server, far).await, 3);
     assert_eq!(fences(&server).await, BTreeSet::from([10, 11]));
     assert_eq!(db.database().audit().await.unwrap(), [""; 0]);
-    // And so it stays, however often it is looked.
+    // Repeated sweeps delete no more.
     assert_eq!(sweep(&mut server, far).await, 0);
     let mut server = server.restart(&db).await;
     server.run(&[Command::Clear]).await;
@@ -163,7 +163,7 @@ async fn many_leases_are_deleted_in_steps(db: EmptyDb) {
     db.catch_up();
     let first = server.store.forget_leases(far, Fence::NONE).await.unwrap();
     assert_eq!(first.up_to, Some(Fence::new(first.deleted.try_into().unwrap())));
-    // Nothing below is looked at again, and what is above is not skipped.
+    // No lease below is examined again, and none above is skipped.
     let next = server.store.forget_leases(far, Fence::new(1_000)).await.unwrap();
     assert!((1..=190).contains(&next.deleted), "{next:?}");
     assert_eq!(sweep(&mut server, far).await, 1_190 - first.deleted - next.deleted);

@@ -1,4 +1,4 @@
-//! A batch that is begun together with the commit of the one before.
+//! Batches begun together with the commit of the one before.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,7 +69,7 @@ async fn a_batch_that_was_begun_and_is_not_wanted_can_be_abandoned() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_the_lock_comes_first_and_delays_no_commit() {
+async fn a_server_waiting_for_the_lock_comes_first_and_delays_no_commit() {
     let db = fresh().await;
     let (mut one, mut two) = two(&db).await;
     let (entry, _) = one.decide(&[allocate("Ada")]).await;
@@ -109,7 +109,7 @@ async fn a_batch_begun_on_a_connection_that_is_gone_is_begun_again() {
     let db = fresh().await;
     let (mut one, mut two) = two(&db).await;
     allocate_and_begin(&mut one, "Ada").await;
-    // The answers are here before the connection goes, as when the process stands still.
+    // The answers arrive before the connection ends, as in a stalled process.
     tokio::time::sleep(Duration::from_millis(300)).await;
     db.prompt().await.query(super::sharing::END_SESSIONS, &[]).await.unwrap();
     two.position = loop {

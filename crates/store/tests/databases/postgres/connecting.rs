@@ -1,4 +1,4 @@
-//! Who is let in, and what is said when nobody is.
+//! Connecting, and the messages when it fails.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -61,7 +61,7 @@ async fn tls_trusts_only_whom_it_is_told_to() {
     let sentence = refusal(at(&url("ann:s3cret", "localhost", "/nowhere")).migrate().await);
     assert!(sentence.contains("/nowhere"), "{sentence}");
 
-    // A wrong password is not waited for, and not repeated either.
+    // A wrong password fails at once, and is not retried.
     for host in
         [url("ann:hunter2", "localhost", &trusted), url("bob:hunter2", "localhost", &trusted)]
     {
@@ -83,7 +83,7 @@ async fn the_first_host_that_answers_is_used() {
     let mut server = Server::start(&Fresh(url), tokens(2)).await;
     server.allocate("Ada").await;
 
-    // A role that may only read by default is of no hindrance.
+    // A role that is read-only by default works.
     let reads = "alter role ann set default_transaction_read_only = on";
     cluster.execute(&socket, reads).await.unwrap();
     let alone = format!("postgres://ann:x@127.0.0.1:{port}/{name}");
@@ -142,7 +142,7 @@ async fn a_password_can_change_under_a_server() {
     assert!(said.contains(file.to_str().unwrap()) && !said.contains("one"), "{said}");
     assert!(server.reader.news(&server.position).await.is_err());
     write("two");
-    // The connections that were ended are noticed by the first attempts.
+    // The first attempts notice that their connections were ended.
     let begun = async {
         while server.store.begin(&server.position).await.is_err() {}
         server.store.abandon().await;

@@ -1,4 +1,4 @@
-//! What an audit finds, and what people see at a SQL prompt.
+//! Faults that an audit finds, and the views at a SQL prompt.
 
 use std::time::Duration;
 
@@ -71,8 +71,8 @@ async fn an_audit_finds_each_fault() {
     }
 }
 
-/// A lease that was deleted for its age leaves a gap in its token's chain, which is no fault; one that
-/// is still there, but is another token's, is no such lease.
+/// A lease deleted for its age leaves a gap in its token's chain, which is not a fault; a link to
+/// an existing lease of another token is one.
 #[tokio::test]
 async fn an_audit_tells_a_gap_from_a_wrong_link() {
     let db = fresh().await;
@@ -82,7 +82,7 @@ async fn an_audit_tells_a_gap_from_a_wrong_link() {
     }
     let prompt = db.prompt().await;
     prompt.batch_execute("delete from leases where fence in (1, 4)").await.unwrap();
-    // 3 follows 1, which is gone, and 5 follows 3; 2 is of the other token.
+    // 3 follows 1, which is deleted, and 5 follows 3; 2 is of the other token.
     assert_eq!(db.database().audit().await.unwrap(), [""; 0]);
     prompt.batch_execute("update leases set previous_fence = 2 where fence = 5").await.unwrap();
     let wrong = ["1 leases don't follow the one that their token had before"];

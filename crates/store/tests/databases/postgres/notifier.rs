@@ -1,4 +1,4 @@
-//! Word from server to server.
+//! Wake-ups between servers.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const LISTENERS: &str = "select pid from pg_locks
     where locktype = 'advisory' and mode = 'ShareLock' and granted
         and classid = x'746f6b68'::int::oid";
 
-/// The sessions that speak, once they have: what they said last was no batch.
+/// The sessions that send wake-ups, once they have: their last statement was not part of a batch.
 const NOTIFIERS: &str = "select pid from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()
         and pid not in (select pid from pg_locks where locktype = 'advisory')
@@ -36,7 +36,7 @@ async fn pids(prompt: &Client, sql: &str) -> Vec<i32> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Waits until there are so many such sessions, none of them in `but`.
+/// Waits until `sql` finds `count` sessions, none of them in `but`.
 async fn until(prompt: &Client, sql: &str, count: usize, but: &[i32]) -> Vec<i32> {
     let start = Instant::now();
     loop {
@@ -53,7 +53,7 @@ async fn hears(notifier: &Notifier, within: Duration) -> bool {
     tokio::time::timeout(within, notifier.notified()).await.is_ok()
 }
 
-/// Two servers that listen, and have nothing left to hear.
+/// Two servers that listen, and have no wake-up left.
 async fn two(db: &Fresh, prompt: &Client) -> (Opened, Opened) {
     let (one, other) = (open(db).await, open(db).await);
     until(prompt, LISTENERS, 2, &[]).await;
@@ -63,7 +63,7 @@ async fn two(db: &Fresh, prompt: &Client) -> (Opened, Opened) {
     (one, other)
 }
 
-/// Somebody else who listens, and what they hear.
+/// Another listener, and the payloads that it receives.
 async fn bystander(db: &Fresh) -> (Client, UnboundedReceiver<String>) {
     let (client, mut connection) = tokio_postgres::connect(&db.0, NoTls).await.unwrap();
     let (said, heard) = unbounded_channel();
@@ -99,7 +99,7 @@ async fn a_server_alone_says_nothing() {
     let prompt = db.prompt().await;
     until(&prompt, LISTENERS, 1, &[]).await;
     one.notifier.notify();
-    // Until it has looked who else is there.
+    // Until it has counted the other listeners.
     let looked = format!("{NOTIFIERS} and query like '%pg_locks%'");
     until(&prompt, &looked, 1, &[]).await;
     for _ in 0..20 {
@@ -108,10 +108,10 @@ async fn a_server_alone_says_nothing() {
     }
     client.execute("select pg_notify('token_manager', 'end')", &[]).await.unwrap();
     assert_eq!(heard.recv().await.unwrap(), "end");
-    // The other one makes itself known, so that it need not wait for a look.
+    // The other server announces itself, so that this one need not count again.
     let other = open(&db).await;
     assert_eq!(heard.recv().await.unwrap(), "1 hello");
-    // It may take note of the other a moment later than this test.
+    // It may notice the other server a moment later than this test.
     let start = Instant::now();
     loop {
         one.notifier.notify();
@@ -121,7 +121,7 @@ async fn a_server_alone_says_nothing() {
         }
     }
     assert!(hears(&other.notifier, SOON).await);
-    // When the other one has gone, there is silence again, though maybe not at once.
+    // After the other one has left, notifications stop again, though maybe not at once.
     drop(other);
     until(&prompt, LISTENERS, 1, &[]).await;
     let start = Instant::now();
@@ -154,7 +154,7 @@ async fn many_words_become_few() {
         one.notifier.notify();
         tokio::task::yield_now().await;
     }
-    // The last word comes, too.
+    // The last wake-up arrives, too.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let (count, most) = (count.load(Ordering::SeqCst), start.elapsed().as_millis() / 5 + 1);
     counting.abort();
@@ -173,7 +173,7 @@ async fn lost_connections_are_replaced() {
     for pid in listeners.iter().chain(&notifiers) {
         prompt.execute("select pg_terminate_backend($1)", &[pid]).await.unwrap();
     }
-    // Each hears once, because something may have been missed meanwhile.
+    // Each is woken once, because it may have missed wake-ups meanwhile.
     assert!(hears(&one.notifier, SOON).await && hears(&other.notifier, SOON).await);
     until(&prompt, LISTENERS, 2, &listeners).await;
     until(&prompt, NOTIFIERS, 2, &notifiers).await;

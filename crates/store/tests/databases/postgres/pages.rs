@@ -20,7 +20,7 @@ async fn leases_end_and_are_renewed_within_their_page() {
         server.wait(Duration::from_millis(1));
         server.run(&[Command::Renew { lease_id: renewed.id }]).await;
     }
-    // Statistics of a session are told when it ends.
+    // A session reports its statistics when it ends.
     drop(server);
     let prompt = db.prompt().await;
     let counted = "select n_tup_upd, n_tup_hot_upd, n_tup_ins from pg_stat_user_tables

@@ -1,4 +1,4 @@
-//! How PostgreSQL goes about the statements, on empty tables and on large ones.
+//! PostgreSQL's plans of the statements, on empty tables and on large ones.
 
 use pool::{EndReason, Fence, IdempotencyKey, User};
 use store::{LeasePage, LeaseQuery, Reader, Swept};
@@ -10,7 +10,7 @@ use crate::conformance::AnyDb;
 use crate::conformance::search::everything;
 use crate::conformance::server::{Server, tokens};
 
-/// Sets what the sessions that write and read set for the planner.
+/// Applies the planner settings of the writing and reading sessions.
 fn settings() -> String {
     let source = include_str!("../../../src/postgres/connect/session.rs");
     let always = source.split("impl Purpose").next().unwrap().lines();
@@ -21,9 +21,10 @@ fn settings() -> String {
     planner.map(|(name, value)| format!("set {name} = {value};")).collect::<Vec<_>>().concat()
 }
 
-const NOBODY: &str = "'00000000-0000-0000-0000-000000000000'";
+const NO_ID: &str = "'00000000-0000-0000-0000-000000000000'";
 
-/// What explains `statement` when it is executed with parameters. Prepared statements keep their plan.
+/// Explains the prepared statement `name`, executed with parameters. Prepared statements keep their
+/// plan.
 async fn explain(prompt: &Client, how: &str, name: &str, parameters: &str) -> String {
     let explain = format!("explain (costs off{how}) execute {name}({parameters})");
     let rows = prompt.query(&explain, &[]).await.unwrap();
@@ -40,7 +41,7 @@ async fn function(prompt: &Client, name: &str, array: &str, numbered: &str) -> S
     update.replace(array, numbered)
 }
 
-/// Statements by name, with parameters, and what of an index their plans have to say.
+/// Statements by name, with parameters, and the index lines that their plans must have.
 async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&'static str>)> {
     let by_chain = "Index Scan Backward using leases_token_id_previous_fence_key";
     let by_time = "Index Scan Backward using leases_started_at_fence_idx";
@@ -50,15 +51,15 @@ async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&
         ("news", "1, 1, 10", vec!["batches_pkey"]),
         ("newest", "1", vec!["batches_pkey"]),
         ("journal", "1, 1, 1, 10", vec!["batches_pkey"]),
-        ("has", &format!("1, {NOBODY}, 1"), vec!["batches_pkey"]),
+        ("has", &format!("1, {NO_ID}, 1"), vec!["batches_pkey"]),
         ("prune", "1, 1, now(), 1, 1", vec!["batches_pkey"]),
-        ("history", &format!("{NOBODY}, 9, 9"), vec![by_chain]),
+        ("history", &format!("{NO_ID}, 9, 9"), vec![by_chain]),
         ("latest_leases", "1", vec![by_chain]),
-        ("lease", NOBODY, vec!["leases_pkey"]),
+        ("lease", NO_ID, vec!["leases_pkey"]),
         ("leases", "'{}'", vec!["Index Scan using leases_pkey"]),
         ("search_all", &format!("{search}, now(), 9, '-infinity'"), vec![by_time]),
-        ("search_user", &format!("{search}, {NOBODY}, null, 9, 1"), vec![by_user]),
-        ("search_token", &format!("{search}, {NOBODY}, 9, 1"), vec![by_chain]),
+        ("search_user", &format!("{search}, {NO_ID}, null, 9, 1"), vec![by_user]),
+        ("search_token", &format!("{search}, {NO_ID}, 9, 1"), vec![by_chain]),
         (
             "search_bounds",
             "now(), 9, '-infinity'",
@@ -126,7 +127,7 @@ async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&
     all
 }
 
-/// Looks at the plans as they are made now; the sessions may keep them for long.
+/// Checks the plans made at this point; sessions may keep them for long.
 async fn assert_plans(prompt: &Client) {
     for (name, sql, parameters, ways) in statements(prompt).await {
         prompt.batch_execute(&format!("prepare {name} as {sql}")).await.unwrap();
@@ -199,10 +200,10 @@ async fn every_statement_goes_by_index_on_empty_small_and_large_tables() {
     assert_eq!(swept, Swept { deleted: 500, up_to: Some(Fence::new(500)) });
 }
 
-/// The parameters that bound a search, from the moments that do.
+/// The parameters that bound a search, from its moments.
 type Bounds<'a> = &'a dyn Fn(&str, &str) -> String;
 
-/// Executes the searches with every combination of what can be asked for, and counts what they touch.
+/// Executes the searches with every combination of conditions, and counts the rows that they touch.
 async fn each_combination_of_filters_is_little_work(prompt: &Client) {
     let row = "select token_id::text, user_id::text from leases where fence = 500000";
     let row = prompt.query_one(row, &[]).await.unwrap();
@@ -248,12 +249,12 @@ async fn each_combination_of_filters_is_little_work(prompt: &Client) {
 
 /// The largest number of rows that any step of the plan went through.
 fn touched(plan: &str) -> u64 {
-    // All numbers in a plan are of rows, since parameters are shown as such.
+    // All numbers in a plan are row counts, since parameters are shown by name.
     let words = plan.split(|c: char| !(c.is_ascii_alphanumeric() || "$_.".contains(c)));
     words.filter_map(|word| word.parse::<u64>().ok()).max().unwrap()
 }
 
-/// Pages until there are no more. Returns what was found, and how many pages it took.
+/// Reads all pages. Returns the leases found, and the number of pages.
 async fn pages(reader: &dyn Reader, mut search: LeaseQuery) -> (Vec<i64>, usize) {
     let (mut fences, mut count) = (Vec::new(), 0);
     loop {
@@ -274,7 +275,7 @@ async fn rare_leases_are_found_in_bounded_steps(server: &Server) {
     let cleared = LeaseQuery { reason: Some(EndReason::Cleared), ..released };
     let (fences, count) = pages(&*server.reader, cleared.clone()).await;
     assert_eq!((fences.len(), (10..=11).contains(&count)), (0, true), "{count} pages");
-    // The releases were all of the first token, and of the first user, who have few leases.
+    // All releases were of the first token and the first user, which have few leases.
     let token = server.pool.tokens(0).next().unwrap().token.id;
     let user = User::new("user 0").unwrap().id;
     for (token, user) in [(Some(token), None), (None, Some(user)), (Some(token), Some(user))] {
@@ -306,7 +307,7 @@ async fn the_leases_of_a_moment_are_found_at_once(server: &Server) {
     }
 }
 
-/// After failovers and restores there may be billions of fences that no lease has.
+/// Failovers and restores may leave billions of fences without a lease.
 async fn a_users_leases_are_found_across_gaps(server: &Server, filler: &Client) {
     const FAR: i64 = 2_000_000_000;
     for (fence, previous, seconds) in [(1_000_100, 1_000_000, 1), (FAR, 1_000_100, 2)] {

@@ -1,4 +1,4 @@
-//! Several servers on one database, and what befalls them.
+//! Several servers on one database, and their failures.
 
 use std::time::{Duration, Instant};
 
@@ -10,18 +10,19 @@ use crate::conformance::server::{
     Server, allocate, allocation, assert_data, facts, id, lease, tokens,
 };
 
-/// Ends every session of the database but the asking one.
+/// Ends every other session of the database.
 pub const END_SESSIONS: &str = "select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()";
 
-/// Applies to the server's copy what others did. Returns how many entries that were.
+/// Applies the entries of other servers to the server's copy. Returns their number.
 async fn catch_up(server: &mut Server) -> usize {
     let (now, count) = catch_up_with_the_future(server).await;
     assert!(server.at <= now);
     count
 }
 
-/// As [`catch_up`], where others may be ahead of the database's time, which is returned too.
+/// As [`catch_up`], for other servers that may be ahead of the database's time. Returns that time,
+/// too.
 async fn catch_up_with_the_future(server: &mut Server) -> (Timestamp, usize) {
     let (now, news) = server.reader.news(&server.position).await.unwrap();
     let News::Entries(entries) = news else { panic!("nothing is missing") };
@@ -124,7 +125,7 @@ async fn a_connection_lost_between_batches_is_not_noticed() {
     while prompt.query_one(ended, &[]).await.unwrap().get::<_, i64>(0) > 1 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // The sockets are closed; that both sides have heard of it is a matter of a moment.
+    // The sockets are closed; both sides notice it within a moment.
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(server.history(ada.token_id).await.len(), 1);
     server.allocate("Bea").await;
@@ -204,7 +205,7 @@ async fn a_new_timeline_begins_a_new_epoch() {
 }
 
 #[tokio::test]
-async fn keys_are_counted_right_whoever_forgot_some() {
+async fn keys_are_counted_right_after_another_server_forgot_some() {
     let db = fresh().await;
     let (mut one, mut two) = two(&db).await;
     let key = |text: &str| IdempotencyKey::new(text).unwrap();
@@ -222,7 +223,8 @@ async fn keys_are_counted_right_whoever_forgot_some() {
     counts.push(two.keys(&[]).await.count);
     assert_eq!(one.store.forget_keys(used_at[2].after(Duration::from_secs(1))).await.unwrap(), 1);
     counts.push(two.keys(&[]).await.count);
-    // The table is empty now. The numbers must not begin anew, since the other has seen larger ones.
+    // The table is empty now. The numbers must not restart, since the other server has seen larger
+    // ones.
     one.run(&[with_key("a")]).await;
     catch_up_with_the_future(&mut two).await;
     let found = two.keys(&["a", "c"].map(|text| key(text).of(ada))).await;

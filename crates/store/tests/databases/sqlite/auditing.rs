@@ -1,4 +1,4 @@
-//! What an audit finds.
+//! Faults that an audit finds.
 
 use std::fs;
 use std::time::Duration;
@@ -80,7 +80,7 @@ async fn an_audit_finds_a_damaged_file() {
 }
 
 #[tokio::test]
-async fn an_audit_tells_what_retention_deleted_from_what_somebody_did() {
+async fn an_audit_tells_deletion_by_retention_from_tampering() {
     let db = fresh().await;
     let mut server = Server::start(&db, tokens(1)).await;
     for number in 0..9 {

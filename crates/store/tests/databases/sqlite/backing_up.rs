@@ -1,4 +1,4 @@
-//! Copies that are made while a server runs.
+//! Copies made while a server runs.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -44,12 +44,12 @@ async fn a_file_is_only_replaced_when_told() {
 }
 
 #[tokio::test]
-async fn copies_to_one_name_at_a_time_do_no_harm() {
+async fn concurrent_copies_to_one_name_are_safe() {
     let db = fresh().await;
     let mut server = Server::start(&db, tokens(2)).await;
     server.allocate("Ada").await;
     let copy = db.folder().join("copy.db");
-    // What could be in the way, and is nobody's business.
+    // An obstacle at a possible temporary name; it must stay untouched.
     fs::write(db.folder().join("dear"), "dear").unwrap();
     symlink("dear", db.folder().join("copy.db.part")).unwrap();
     let database = db.database();
@@ -82,7 +82,7 @@ async fn a_running_servers_database_is_not_replaced() {
     let other = Server::start(&elsewhere, tokens(2)).await;
     let file = elsewhere.file();
     let wal = file.with_file_name("pool.db-wal");
-    // As after a checkpoint: nothing is in the log.
+    // As after a checkpoint: the log is empty.
     fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(0).unwrap();
     let before = fs::read(&file).unwrap();
     let sentence = refusal(db.database().backup(&file, true).await);
@@ -103,7 +103,7 @@ async fn a_copy_never_harms_a_database() {
         let sentence = refusal(db.database().backup(&name, true).await);
         assert!(sentence.contains("belongs to the database itself"), "{sentence}");
     }
-    // A log beside the copy would count as a part of it.
+    // SQLite would treat a log beside the copy as a part of it.
     let copy = db.folder().join("copy.db");
     for log in ["copy.db-wal", "copy.db-journal"] {
         let log = db.folder().join(log);

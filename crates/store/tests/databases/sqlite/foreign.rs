@@ -1,4 +1,4 @@
-//! Databases of other programs, and files that are none.
+//! Databases of other programs, and files that are not databases.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn id(file: &Path) -> i64 {
     Connection::open(file).unwrap().query_row(ID, (), |row| row.get(0)).unwrap()
 }
 
-/// Everything that this program does with a database refuses this one, and leaves it as it is.
+/// Every operation refuses this database, and leaves it unchanged.
 async fn assert_refused(db: &Directory, because: &str) {
     let before = fs::read(db.file()).unwrap();
     let database = db.database();
@@ -41,7 +41,7 @@ async fn a_database_of_another_program_is_refused() {
         "create table pools (depth real)",
         "create table notes (text); create view tokens as select text from notes",
         "pragma application_id = 1196444487",
-        // Others use the same library for migrations.
+        // Other programs use the same library for migrations.
         "create table refinery_schema_history
              (version int4 primary key, name varchar(255), applied_on varchar(255), checksum varchar(255));
          create table notes (text);

@@ -1,4 +1,4 @@
--- Imported leases may overlap: where they come from, they did.
+-- Imported leases may overlap, as they did in their source.
 with ordered as (
     select
         started_at,

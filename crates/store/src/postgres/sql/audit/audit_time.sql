@@ -1,4 +1,4 @@
--- What the search by user or token relies on.
+-- The search by user or token relies on this order.
 with ordered as (
     select started_at, lag(started_at) over (partition by pool order by fence) as before
     from token_manager.leases

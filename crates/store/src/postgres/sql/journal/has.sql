@@ -1,4 +1,4 @@
--- Null where it is not there and the journal no longer reaches back to version $3.
+-- Null if the entry is missing and the journal no longer reaches back to version $3.
 select case
     when exists (
         select from token_manager.batches

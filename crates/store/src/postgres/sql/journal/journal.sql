@@ -1,5 +1,4 @@
--- Whether version $2 of epoch $3 is there is asked first, so that nothing is walked over where it is
--- not.
+-- First checks that version $2 of epoch $3 exists, so that nothing is read without it.
 select version, batch_id, server, at, epoch, fence, timeline, changes
 from token_manager.batches
 where pool = $1::integer

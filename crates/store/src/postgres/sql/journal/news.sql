@@ -1,6 +1,6 @@
--- The time, and the journal from version $2 on (what $2 itself changed is known already); one row
--- without a version if there is nothing. The last column is the time before the transaction saw anything:
--- a batch that was not visible was in flight then, or begins later.
+-- The time, and the journal from version $2 on (the caller knows the changes of $2 itself); one row
+-- without a version if it has no such entry. The last column is the time before the transaction saw
+-- anything: a batch that was not visible was in flight then, or begins later.
 select
     clock_timestamp(),
     batch.version,

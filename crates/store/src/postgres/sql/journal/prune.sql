@@ -1,6 +1,5 @@
--- `reach` leads from the newest entry down to the first one that is among the newest $4 and itself:
--- from `first` on none is missing, and what its versions leave unused of that number is counted on
--- below the gap that a new epoch left.
+-- `reach` leads from the newest entry down to the first one that is among the newest $4 and itself: from
+-- `first` on no version is missing, and the rest of that number is counted below the gap of a new epoch.
 with recursive reach as (
     select newest.version - $4::bigint as cut, (
         select version from token_manager.batches
@@ -33,7 +32,7 @@ with recursive reach as (
     ) as below
     where below.cut is not null
 )
--- Looks at the first few from version $2 on only, and leaves alone what another server is deleting.
+-- Examines only the first few from version $2 on, and skips rows that another server is deleting.
 delete from token_manager.batches
 where pool = $1::integer and version in (
     select old.version

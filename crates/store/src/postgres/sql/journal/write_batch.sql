@@ -1,7 +1,7 @@
--- The work of most batches: ends leases, starts others, appends the journal entry. One statement, since each
--- statement costs a run through parser, executor and socket, and a wake-up at both ends. An array that is
--- shorter than the others of its kind stands for one that continues with nulls. The lease columns come last, so
--- that a new one moves no other parameter.
+-- The work of most batches: ends leases, starts others, appends the journal entry. One statement, since
+-- each statement costs a run through parser, executor and socket, and a wake-up at both ends. An array
+-- that is shorter than the others of its kind is treated as if padded with nulls. The lease columns come
+-- last, so that a new one moves no other parameter.
 with ended as materialized (
     select token_manager.end_leases($2::uuid[], $3::bigint[], $4::timestamptz[], $5::text[])
 ),

@@ -1,6 +1,6 @@
--- Looks at the first few from number $2 on only. Where another server is just deleting them, it waits
--- for that. Rows are named by their ctid, so that the planner has no choice of indexes. Tells how many
--- are gone, and from which number on any are left, if it looked at any.
+-- Examines only the first few from number $2 on. Waits for another server that is deleting them. Rows
+-- are selected by their ctid, so that the planner has no choice of indexes. Returns how many were
+-- deleted, and the first number that may be left, if it examined any.
 with oldest as materialized (
     select ctid as place, number, used_at
     from token_manager.idempotency_keys

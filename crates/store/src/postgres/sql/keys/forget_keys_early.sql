@@ -1,8 +1,8 @@
--- Looks at the first few keys from number $2 on, up to the first that was not used before $3. Deletes
+-- Examines the first few keys from number $2 on, up to the first that was not used before $3. Deletes
 -- those whose lease ended before $3, and gives the others the numbers after the newest key's. The pool
--- is locked, so no other server gives numbers. Rows are named by their ctid, so that the planner has no
--- choice of indexes, whatever is known of the table. Tells how many are gone, how many were moved, and
--- from which number on any are left, if it looked at any.
+-- is locked, so no other server assigns numbers. Rows are selected by their ctid, so that the planner
+-- has no choice of indexes, under any statistics of the table. Returns how many keys were deleted, how
+-- many were moved, and the first number that may be left, if it examined any.
 with looked as materialized (
     select used.ctid as place, used.number, used.used_at, coalesce((
         select coalesce(lease.ended_at, lease.expires_at) < $3::timestamptz

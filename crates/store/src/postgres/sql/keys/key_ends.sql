@@ -1,5 +1,5 @@
--- The oldest keys from number $2 on, when each was used, and when its lease ended or will; and the number
--- of the newest. No row where there is no key.
+-- The oldest keys from number $2 on, when each was used, and when its lease ended or will; and the
+-- number of the newest. No row without a key.
 select
     oldest.number,
     oldest.used_at,

@@ -1,7 +1,6 @@
--- The numbers of the oldest and the newest key, none of which is below $2; and, of those asked for,
--- each one that is remembered, with its lease and with the lease that was evicted for it. One row
--- without a key where there is none. Limits keep each lookup one by an index, whatever is known of the
--- tables.
+-- The numbers of the oldest and the newest key, neither below $2; and each requested key that is
+-- remembered, with its lease and with the lease that was evicted for it. One row without a key if none
+-- is remembered. Limits make each lookup use an index, under any statistics of the tables.
 select
     (
         select number from token_manager.idempotency_keys

@@ -1,5 +1,5 @@
--- Numbers go on from the newest key's. Where none is left, they go on from the fence of before this
--- batch, which none can have reached: each key has its lease, and with it a fence of its own.
+-- Numbers continue from the newest key's. If no key is left, they continue from the fence before this
+-- batch, which no number can have reached: each key has a lease, and each lease its own fence.
 insert into token_manager.idempotency_keys (
     pool, number, user_id, key, lease_id, asked_lease, asked_wait, used_at
 )

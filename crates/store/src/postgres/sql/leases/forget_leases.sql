@@ -1,8 +1,8 @@
--- Looks at the first few leases after the place ($2, $3) that started before $4, and deletes those of
--- them that were over by then; but no token's latest, and none that a key leads to. Fences rise with
--- time, so the fence alone says how far, too; the time spares looking for it. Limits, and the array
--- of what to delete, keep each lookup one by an index, whatever is known of the tables. Tells how many
--- are gone, whether there may be more, the last one looked at and the first one spared.
+-- Examines the first few leases after the position ($2, $3) that started before $4, and deletes those
+-- that were over by then; but no token's latest, and none that a key refers to. Fences rise with time,
+-- so the fence alone would be enough as a position; the time saves a lookup. Limits, and the array of
+-- ids to delete, make each lookup use an index, under any statistics of the tables. Returns the number
+-- of deleted leases, whether more may follow, the last one examined and the first one spared.
 with looked as materialized (
     select id, token_id, fence, previous_fence, started_at, ended_at
     from token_manager.leases

@@ -1,6 +1,6 @@
--- Looks at the leases before the place ($7, $8) that started at $9 or later, newest first, and returns
--- those of them that fit, $6 at most, and in any case the last one, with how many that were. The
--- constant limit, and an order that an index has, keep that little, whatever is known of the tables.
+-- Examines the leases before the position ($7, $8) that started at $9 or later, newest first, and
+-- returns those that match, $6 at most, and always the last examined one, with the number examined. The
+-- constant limit, and the order of an index, bound the work under any statistics of the tables.
 select
     {record},
     lease.fits,

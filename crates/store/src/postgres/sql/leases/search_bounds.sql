@@ -1,6 +1,5 @@
--- The fences of the newest lease before the place ($1, $2) and of the oldest one that started at $3 or
--- later.
--- Fences rise with time, so the leases in question are between the two.
+-- The fences of the newest lease before the position ($1, $2) and of the oldest one that started at $3
+-- or later. Fences rise with time, so all leases of the search are between the two.
 select
     (
         select fence from token_manager.leases

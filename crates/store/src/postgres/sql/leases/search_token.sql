@@ -1,6 +1,6 @@
--- Looks at a token's leases with fences below $8 and from $9 on, newest first, and returns those of
--- them that fit, $6 at most, and in any case the last one, with how many that were. The constant
--- limit, and an order that an index has, keep that little, whatever is known of the tables.
+-- Examines a token's leases with fences below $8 and from $9 on, newest first, and returns those that
+-- match, $6 at most, and always the last examined one, with the number examined. The constant limit, and
+-- the order of an index, bound the work under any statistics of the tables.
 select
     {record},
     lease.fits,

@@ -1,7 +1,7 @@
--- Looks at a user's leases with fences below $9 and from $10 on, newest first, and returns those of
--- them that fit, $6 at most, and in any case the last one, with how many that were. The index has them
--- in groups of 16,384 fences, so they are looked up group by group. The constant limits, and an order
--- that an index has, keep that little, whatever is known of the tables.
+-- Examines a user's leases with fences below $9 and from $10 on, newest first, and returns those that
+-- match, $6 at most, and always the last examined one, with the number examined. The index has them in
+-- groups of 16,384 fences, so they are looked up group by group. The constant limits, and the order of
+-- an index, bound the work under any statistics of the tables.
 select
     {record},
     lease.fits,

@@ -1,4 +1,4 @@
--- What keeps this role from migrating: no schema and no right to make it, or tables of another role.
+-- Obstacles to a migration by this role: no schema and no right to create it, or tables of another role.
 select format('grant create on database %I to %I', current_database(), current_user)
 where not exists (select from pg_namespace where nspname = 'token_manager')
     and not has_database_privilege(current_database(), 'create')

@@ -1,5 +1,5 @@
--- The statements that give this role the rights it lacks, to serve the pool in the schema that is
--- there. By oid, since names can't be looked up without the right to use the schema.
+-- Statements that grant this role the rights it lacks to serve the pool in the existing schema. By oid,
+-- since names can't be looked up without the right to use the schema.
 with needed (relation, privileges) as (
     values
         ('refinery_schema_history', '{select}'::text[]),

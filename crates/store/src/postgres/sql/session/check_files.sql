@@ -1,5 +1,5 @@
--- What the configuration files say, also where it does not hold yet. Only for roles that may read
--- all settings.
+-- Values in the configuration files, also those not applied yet. Only for roles that may read all
+-- settings.
 select distinct on (name) name, setting, sourcefile
 from pg_file_settings
 where name = any ($1::text[]) and error is null

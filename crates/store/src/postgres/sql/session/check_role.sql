@@ -1,4 +1,4 @@
--- The role's password, the connections that are left to it, and what it gets by default.
+-- The role's password, its remaining connections, and its default settings.
 select
     role.rolname::text,
     to_char(role.rolvaliduntil at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),

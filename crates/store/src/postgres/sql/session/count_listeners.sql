@@ -1,4 +1,4 @@
--- How many sessions but $3 hold the shared lock ($1, $2), which each one that listens does.
+-- Number of sessions except $3 that hold the shared lock ($1, $2), as each listener does.
 select count(*)
 from pg_locks
 where locktype = 'advisory'

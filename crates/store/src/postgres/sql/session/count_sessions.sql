@@ -1,4 +1,4 @@
--- How many other sessions have this one's name, and for how many seconds PostgreSQL has run.
+-- Number of other sessions with this one's name, and PostgreSQL's uptime in seconds.
 select
     (
         select count(*) from pg_stat_activity

@@ -1,4 +1,4 @@
--- How many leases there are is an estimate, since counting reads them all.
+-- The number of leases is an estimate, since counting reads them all.
 select
     pool.size,
     (select greatest(reltuples, 0)::bigint from pg_class where oid = 'token_manager.leases'::regclass),

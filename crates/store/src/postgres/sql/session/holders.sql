@@ -1,5 +1,5 @@
--- The sessions that hold the advisory lock ($1, $2). A role without pg_monitor does not see all of
--- it for the sessions of other roles.
+-- The sessions that hold the advisory lock ($1, $2). A role without pg_monitor does not see every column
+-- for the sessions of other roles.
 select
     held.pid,
     other.usename::text,

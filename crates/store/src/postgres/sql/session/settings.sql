@@ -10,7 +10,7 @@ select set_config(
     end,
     false
 ),
--- Fails on a standby, where that is not to be used.
+-- Fails on a standby, unless it may be used.
 case when $3::boolean and pg_is_in_recovery() then pg_current_wal_lsn() end
 from unnest($1::text[], $2::text[]) as setting (name, value)
 join pg_settings as known on lower(known.name) = setting.name

@@ -1,5 +1,5 @@
--- `kept_leases` has just those that are neither their token's latest nor followed by a lease, so that
--- no chain leads to them.
+-- `kept_leases` has exactly the leases that are neither their token's latest nor followed by a lease, so
+-- that no chain leads to them.
 select (
     select count(*) from leases as l
     join tokens as t on t.id = l.token_id

@@ -1,4 +1,4 @@
--- Null where it is not there and the journal no longer reaches back to version ?2.
+-- Null if the entry is missing and the journal no longer reaches back to version ?2.
 select case
     when exists (
         select 1 from batches where pool = 'default' and version = ?2 and batch_id = ?1

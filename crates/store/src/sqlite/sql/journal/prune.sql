@@ -1,6 +1,5 @@
--- `reach` leads from the newest entry down to the first one that is among the newest ?2 and itself:
--- from `first` on none is missing, and what its versions leave unused of that number is counted on
--- below the gap that a new epoch left.
+-- `reach` leads from the newest entry down to the first one that is among the newest ?2 and itself: from
+-- `first` on no version is missing, and the rest of that number is counted below the gap of a new epoch.
 with recursive reach (cut, first) as (
     select newest.version - ?2, (
         select version from batches

@@ -1,4 +1,4 @@
--- Only the oldest are looked at: later numbers were used later.
+-- Examines only the oldest: later numbers were used later.
 delete from idempotency_keys
 where pool = 'default' and number in (
     select number from (

@@ -1,6 +1,6 @@
--- Cheap, whatever there is: at most ?3 leases are looked at, which stand together in the index of
--- fences. Of each that is old enough, one look-up says whether it is its token's latest, and one
--- whether a key leads to it.
+-- Cheap for any history: examines at most ?3 leases, which are adjacent in the index of fences. For each
+-- that is old enough, one lookup shows whether it is its token's latest, and one whether a key refers to
+-- it.
 delete from leases
 where id in (
     select l.id from (

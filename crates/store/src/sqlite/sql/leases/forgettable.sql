@@ -1,5 +1,5 @@
--- The leases that forget_leases.sql looks at: how many of them are old enough to have ended before
--- ?1, and the newest of these.
+-- The leases that forget_leases.sql examines: how many of them are old enough to have ended before ?1,
+-- and the newest of these.
 select count(*), coalesce(max(fence), 0) from (
     select fence, started_at from leases
     where pool = 'default' and fence > ?2

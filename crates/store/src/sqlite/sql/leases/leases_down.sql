@@ -1,4 +1,4 @@
--- From one fence (which is not among them) down to another.
+-- Leases from one fence (exclusive) down to another.
 select
     {lease}
 from leases

@@ -1,4 +1,4 @@
--- Up to which fence leases are indexed by user, how many fences were given since, and how many
+-- Newest fence up to which leases are indexed by user, number of fences granted since, and how many
 -- leases were deleted that may still be in the index.
 select
     indexed_fence,

@@ -1,4 +1,4 @@
--- A user's, as far as they are indexed, from one fence (which is not among them) down to another.
+-- A user's indexed leases, from one fence (exclusive) down to another.
 select
     {lease: l}
 from user_leases as u
