@@ -114,7 +114,7 @@ impl Handle {
             let (current, now) = self.read_of(Scope::Token(lease.token_id), look).await?;
             return Ok(Some(LeaseView { lease, evicted_by, current, now }));
         }
-        tracing::warn!(lease = %id.0, "the record of a lease runs, but is no token's latest");
+        tracing::warn!(lease = %id.0, "a recorded lease runs, but is not its token's latest");
         Err(Error::not_done())
     }
 

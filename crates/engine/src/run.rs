@@ -125,7 +125,7 @@ impl Engine {
             key_limits: KeyLimits::new(settings.keys, settings.keys_of_user),
             held: Held::default(),
             copy: None,
-            loaded_anew: false,
+            reloaded: false,
             gave_way: false,
             alone: 0,
             begun: false,

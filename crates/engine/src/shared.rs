@@ -357,7 +357,7 @@ impl Shared {
         match copy.advance(entry) {
             Ok(()) => published.into_iter().for_each(|published| self.announce(published)),
             Err(unfit) => {
-                error!(%unfit, "the readers' replica is taken anew");
+                error!(%unfit, "readers' replica reloaded");
                 self.metrics.mismatched(Mismatch::News);
                 *slot = None;
             }

@@ -31,7 +31,7 @@ pub(crate) struct Writer {
     pub copy: Option<Replica>,
     /// Whether the pool was loaded whole since a batch last became durable. A batch that is refused
     /// then has a fault of its own; the copy is not wrong.
-    pub loaded_anew: bool,
+    pub reloaded: bool,
     /// Whether the lock was given up last time because the pool had to be loaded whole.
     pub gave_way: bool,
     /// Number of next commands that are decided alone, because the database refused a batch with
@@ -141,7 +141,7 @@ impl Writer {
         let begin = spans::step(&self.span, "begin", self.store.begin(&known));
         let Begun { now: clock, asked, answered, news, new_epoch } = begin.await?;
         if let Err(unfit) = take(&mut copy, &news) {
-            error!(%unfit, "the pool is loaded anew");
+            error!(%unfit, "reloading the pool");
             spans::failed(&self.span, "unfit");
             self.store.abandon().await;
             self.shared.forget();
@@ -238,7 +238,7 @@ impl Writer {
         match spans::step(&self.span, "commit", committed).await {
             Ok(()) => {
                 self.begun = then_begin;
-                self.loaded_anew = false;
+                self.reloaded = false;
                 self.unwritten = false;
                 copy.settle(&entry);
                 self.shared.metrics.committed(started);
@@ -280,7 +280,7 @@ impl Writer {
         let News::Whole(snapshot) = news else {
             return Err(Failure::Operator("the journal of the pool is empty".to_owned()));
         };
-        self.loaded_anew = true;
+        self.reloaded = true;
         self.shared.publish(&NOWHERE, News::Whole(snapshot.clone()), None);
         Ok(Replica::from(*snapshot))
     }
@@ -344,11 +344,11 @@ impl Writer {
             put_back(waiting, decided.into_iter().map(|(request, _)| request));
             return Ok(false);
         }
-        if !self.loaded_anew {
-            warn!(error = cause, "the database refused a batch; the pool is loaded anew");
+        if !self.reloaded {
+            warn!(error = cause, "database rejected a batch; reloading the pool");
             self.shared.metrics.mismatched(Mismatch::Batch);
             self.shared.forget();
-            self.loaded_anew = true;
+            self.reloaded = true;
             put_back(waiting, decided.into_iter().map(|(request, _)| request));
             return Ok(false);
         }

@@ -52,9 +52,9 @@ pub(crate) fn new_epoch(
     if clock_behind > MOST_CLOCK_BEHIND && !clock_may_be_behind {
         let minutes = clock_behind.as_secs() / 60;
         return Err(Error::Operator(format!(
-            "the clock is {minutes} minutes behind the newest change that was restored, so nobody can \
-             tell from it how many fences were given since. Set the clock, or, where it was wrong \
-             then and is right now, say --allow-clock-behind"
+            "the clock is {minutes} minutes behind the newest restored change, so it does not \
+             tell how many fences were granted since. Set the clock or, if it was wrong \
+             then and is right now, use --allow-clock-behind"
         )));
     }
     let now = clock.max(before.at);

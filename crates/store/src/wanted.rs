@@ -48,8 +48,8 @@ pub(crate) fn compare(
     }
     if !wanted.update_policy {
         return Err(Error::Operator(format!(
-            "the pool's policy is another one: {}. Ask for the same, leave out what differs, or \
-             add --update-policy to let what is asked for hold from now on",
+            "the pool has another policy: {}. Use the same settings, omit those that differ, or \
+             add --update-policy to change the pool's policy",
             differences(policy, other)
         )));
     }
@@ -97,7 +97,7 @@ mod tests {
     fn refusal<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
         match result.unwrap_err() {
             Error::Operator(sentence) => sentence,
-            other => panic!("{other:?} does not tell anybody what to do"),
+            other => panic!("{other:?} does not state a remedy"),
         }
     }
 

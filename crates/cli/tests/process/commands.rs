@@ -64,7 +64,7 @@ fn tokens_are_listed_with_their_holders() {
     for part in ["active", "ann", "in 2m", "just now", text(&taken, "lease_id")] {
         assert!(of_ann.contains(part), "{part} in {of_ann}");
     }
-    assert!(!all.contains(value), "no value that nobody asked for: {all}");
+    assert!(!all.contains(value), "no value without a request for it: {all}");
     assert!(lines.iter().all(|line| line.trim_end() == *line), "{all:?}");
     assert!(told(&server, &["tokens", "--values"]).contains(value));
     assert_eq!(told(&server, &["tokens", "--active"]).lines().count(), 2);

@@ -24,7 +24,7 @@ export function startClearing(live) {
     setText(part("clear-error"), problem ? problemWords(problem) : "");
   };
 
-  const nobody = () => live.state === "live" && live.pool.counts(shownTime(live)).active === 0;
+  const nothing = () => live.state === "live" && live.pool.counts(shownTime(live)).active === 0;
   const draw = () => {
     if (!dialog.open) return;
     const { active } = live.pool.counts(shownTime(live));
@@ -38,7 +38,7 @@ export function startClearing(live) {
     setText(confirm, word(busy ? "clearBusy" : "clearConfirm"));
     // Without a lease to end it is disabled: a lease that another user gets at this moment is not
     // one that the dialog asked about.
-    confirm.setAttribute("aria-disabled", String(busy || nobody()));
+    confirm.setAttribute("aria-disabled", String(busy || nothing()));
     setText(part("clear-old"), live.state === "live" ? ""
       : word("clearOld", { time: timeOfDay(shownTime(live)) }));
   };
@@ -52,7 +52,7 @@ export function startClearing(live) {
   part("clear-cancel").addEventListener("click", () => dialog.close());
   onBackdrop(dialog, () => dialog.close());
   confirm.addEventListener("click", async () => {
-    if (busy || nobody()) return;
+    if (busy || nothing()) return;
     busy = true;
     fail(null);
     draw();

@@ -185,10 +185,10 @@ async fn a_pool_changed_by_hand_is_loaded_again_and_no_request_is_refused() {
     let engine = db.start(1, Duration::from_millis(1500)).await;
     let by_hand = "update token_manager.leases set ended_at = started_at, end_reason = 'released' \
                    where ended_at is null";
-    for somebody_asks in [true, false] {
+    for with_request in [true, false] {
         let lease = engine.allocate("before").await.lease;
         Cluster::shared().execute(&url, by_hand).await.unwrap();
-        if somebody_asks {
+        if with_request {
             let granted = engine.allocate("after").await;
             assert_eq!(granted.evicted, None, "it was free");
             assert_eq!(granted.lease.previous_fence, lease.fence);
@@ -284,7 +284,7 @@ async fn a_connection_that_stalls_is_noticed_in_time() {
         let start = tokio::time::Instant::now();
         eventually("it is away", || async { engine.handle.health() == Health::Away }).await;
         assert!(start.elapsed() < PATIENCE + Duration::from_secs(2), "{:?}", start.elapsed());
-        assert!(asked.await.unwrap().is_err(), "nobody answers");
+        assert!(asked.await.unwrap().is_err(), "no server answers");
         proxy.hold([false, false]);
         let start = tokio::time::Instant::now();
         engine.ready().await;

@@ -65,7 +65,7 @@ async fn a_release_on_a_condition(db: TestDb) {
     }
     let Free { ended: Some(ended) } = release(of_user("second")).await else { panic!() };
     assert_eq!(ended.id, second.id);
-    assert_eq!(release(of_lease(second.id)).await, Free { ended: None }, "given back before");
+    assert_eq!(release(of_lease(second.id)).await, Free { ended: None }, "already released");
     engine.stop().await;
 }
 

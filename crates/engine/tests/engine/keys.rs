@@ -72,7 +72,7 @@ async fn a_key_outlives_a_restart_and_its_lease(db: TestDb) {
         engine.allocate(user).await;
     }
     let over = allocate(&engine, "Ada", "k").await.lease;
-    assert_eq!(over.id, first.lease.id, "never granted anew");
+    assert_eq!(over.id, first.lease.id, "never granted again");
     assert_eq!(over.end.map(|end| end.reason), Some(EndReason::Released));
     assert_eq!(engine.running().await.len(), 2);
     engine.stop().await;

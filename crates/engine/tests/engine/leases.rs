@@ -17,7 +17,7 @@ async fn fifty_at_once_on_a_free_pool(db: TestDb) {
     let granted = engine.allocate_at_once(50).await;
     let tokens: HashSet<_> = granted.iter().map(|granted| granted.lease.token_id).collect();
     assert_eq!(tokens.len(), 50, "distinct tokens");
-    assert!(granted.iter().all(|granted| granted.evicted.is_none()), "nobody is evicted");
+    assert!(granted.iter().all(|granted| granted.evicted.is_none()), "no lease is evicted");
     assert_eq!(engine.running().await.len(), 50);
     engine.stop().await;
     db.audit().await;

@@ -98,7 +98,7 @@ async fn a_client_that_leaves_is_removed_from_the_queue_and_takes_no_token(db: T
     eventually("the place is given up", || async { engine.waiting().await == 1 }).await;
     engine.release(holder.token_id).await;
     let granted = granted(stays).await;
-    assert_eq!(granted.lease.previous_fence, holder.fence, "nobody had it in between");
+    assert_eq!(granted.lease.previous_fence, holder.fence, "no lease in between");
     engine.stop().await;
     db.audit().await;
 }
@@ -130,7 +130,7 @@ async fn of_two_hundred_half_leave(db: TestDb) {
     });
     let users: HashSet<String> = join_all(passing).await.into_iter().collect();
     assert_eq!(users.len(), 100);
-    eventually("nobody waits", || async { engine.waiting().await == 0 }).await;
+    eventually("an empty queue", || async { engine.waiting().await == 0 }).await;
     eventually("nothing leaked", || async { engine.running().await.is_empty() }).await;
     engine.whole_history().await;
     engine.stop().await;

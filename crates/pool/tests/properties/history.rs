@@ -85,7 +85,7 @@ impl History {
                     self.waiting.remove(before);
                     self.left = Some((*lease_id, before));
                 }
-                Change::ServerHeard { at, .. } => assert!(*at <= now, "heard of in the future"),
+                Change::ServerHeard { at, .. } => assert!(*at <= now, "heard in the future"),
             }
         }
         for KeyUse { key, lease_id, .. } in keys {
@@ -100,7 +100,7 @@ impl History {
         assert_eq!((lease.started_at, lease.end), (now, None));
         assert_eq!(lease.granted_until, lease.expires_at);
         assert!(lease.length() <= self.policy.lease);
-        assert!(!self.waiting.contains(&lease.id), "whoever has a lease waits for it no more");
+        assert!(!self.waiting.contains(&lease.id), "a holder does not wait for its lease");
         let before = self.latest.insert(lease.token_id, lease.id).map(|id| &self.leases[&id]);
         assert_eq!(lease.previous_fence, before.map_or(Fence::NONE, |before| before.fence));
         let over = before.is_none_or(|before| before.end.is_some_and(|end| end.at <= now));

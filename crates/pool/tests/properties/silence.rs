@@ -188,6 +188,6 @@ proptest! {
                 last_turn = None;
             }
         }
-        prop_assert!(MAX_COUNTED_GAP < SERVER_TIMEOUT, "one outage is never taken for a death");
+        prop_assert!(MAX_COUNTED_GAP < SERVER_TIMEOUT, "an outage never looks like a dead server");
     }
 }

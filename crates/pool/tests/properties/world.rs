@@ -148,15 +148,15 @@ impl World {
             };
             assert_eq!(next, model.next_in_queue(connected));
             let Some(lease_id) = next else { break };
-            let asked = waiting.remove(&lease_id).expect("only those who wait here are named");
+            let asked = waiting.remove(&lease_id).expect("only tickets of this server are named");
             let command = if gone.contains(&lease_id) {
                 Command::Withdraw { lease_id }
             } else {
                 Command::Allocate(asked)
             };
             let outcome = decide(&mut batch, model, &command);
-            let outcome = outcome.expect("whoever is named does not end the batch");
-            assert!(!matches!(outcome, Outcome::Queued(_)), "whoever is named waits no more");
+            let outcome = outcome.expect("a named ticket does not end the batch");
+            assert!(!matches!(outcome, Outcome::Queued(_)), "a named ticket is served");
         }
         let Finished { changes, keys_used: keys, .. } = batch.finish();
         history.record(now, &changes, &keys);

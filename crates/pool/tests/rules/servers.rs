@@ -53,7 +53,7 @@ fn the_queue_is_one() {
     let mut pool = awaited();
     let mut here = batch(&mut pool, HERE, second(1));
     assert!(here.decide(&Command::ReleaseLease { lease_id: id(1) }).is_some());
-    assert_eq!(next(&here), None, "the token is for the one who waits there");
+    assert_eq!(next(&here), None, "the token is for the ticket of the other server");
     let plain = Command::Allocate(patient(5, 0));
     let refusal = refused(here.decide(&plain).unwrap());
     assert_eq!(refusal, Refusal::Full { position: 3, retry_after: seconds(119) });
@@ -102,7 +102,7 @@ fn tickets_of_a_server_that_fell_silent_are_removed() {
     assert_eq!(pool.waiting(&Observer::new(just_before, HERE, Some(just_before))), 2);
     assert_eq!(pool.waiting(&Observer::new(silent, HERE, Some(silent))), 1);
     let changes = batch(&mut pool, HERE, silent).finish().changes;
-    assert_eq!(changes, [Change::WaitEnded { lease_id: id(3) }], "and only who waits there");
+    assert_eq!(changes, [Change::WaitEnded { lease_id: id(3) }], "and only its tickets");
     assert_eq!(pool.rank(id(4)), Some(0));
 }
 

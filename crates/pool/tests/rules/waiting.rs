@@ -178,7 +178,7 @@ fn a_request_may_wait_until_the_oldest_may_be_evicted() {
     assert_eq!(served(&mut pool, second(10)), [id(4)]);
     assert_eq!(next_chance(&pool, 10), Some(second(14)));
     assert_eq!(served(&mut pool, second(14)), [id(5)]);
-    assert_eq!(next_chance(&pool, 14), None, "nobody waits any more");
+    assert_eq!(next_chance(&pool, 14), None, "the queue is empty");
 }
 
 #[test]

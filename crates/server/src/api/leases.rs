@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::http::ids::PathId;
 use crate::http::query::Query;
 use crate::http::respond::{json, uncached, unknown_lease};
-use crate::http::unsupported::NoBody;
+use crate::http::unsupported::EmptyBody;
 use crate::json::lease::{Current, LeaseRow};
 use crate::json::time::Time;
 use crate::problem::{LeaseOver, Problem, RenewalLimit};
@@ -60,7 +60,7 @@ struct Released<'a> {
 pub(crate) async fn release(
     State(engine): State<Handle>,
     PathId { id, .. }: PathId<LeaseId>,
-    NoBody: NoBody,
+    EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
     let lease = match engine.release_lease(id).await? {
         LeaseOutcome::Done { lease, .. } | LeaseOutcome::AtLimit { lease, .. } => lease,
@@ -87,7 +87,7 @@ pub(crate) async fn release(
 pub(crate) async fn renew(
     State(engine): State<Handle>,
     PathId { id, .. }: PathId<LeaseId>,
-    NoBody: NoBody,
+    EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
     match engine.renew(id).await? {
         LeaseOutcome::Done { lease, at } => {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::http::ids::{PathId, TicketId};
 use crate::http::query::{Parameters, Query, Values};
 use crate::http::respond::{json, uncached};
-use crate::http::unsupported::NoBody;
+use crate::http::unsupported::EmptyBody;
 use crate::json::time::Time;
 use crate::problem::{Code, Problem, TicketServed};
 use crate::settings::MAX_ROWS;
@@ -148,7 +148,7 @@ struct TicketGivenUp {
 pub(crate) async fn give_up(
     State(engine): State<Handle>,
     PathId { id: TicketId(id), .. }: PathId<TicketId>,
-    NoBody: NoBody,
+    EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
     match engine.give_up(id).await? {
         GiveUpOutcome::Done => Ok(json(&TicketGivenUp { status: "given_up", ticket: id.0 }, 96)),

@@ -62,7 +62,7 @@ struct Stream {
     /// Position up to which events were sent.
     sent: Position,
     /// The latest known position.
-    heard_of: Position,
+    latest: Position,
     /// The last id that was sent, from which the client resumes.
     told: Position,
     /// Whether the journal has unsent events.
@@ -107,7 +107,7 @@ impl Stream {
             reading: None,
             waits_since: None,
             sent,
-            heard_of: now,
+            latest: now,
             told: sent,
             behind: sent != now,
             live: false,
@@ -159,7 +159,7 @@ impl Stream {
     }
 
     fn take(&mut self, chunk: &Chunk) -> Bytes {
-        self.heard_of = chunk.to;
+        self.latest = chunk.to;
         match chunk.gap {
             Some(Gap::Reloaded) => return self.resync(Reason::Reloaded),
             Some(Gap::TooMuch) if self.sent < chunk.to => return self.resync(Reason::TooMuch),
@@ -194,8 +194,8 @@ impl Stream {
         self.live = true;
         self.sent = match reason {
             // The position of the client has lost its meaning.
-            Reason::Reloaded | Reason::NotInJournal | Reason::OtherEpoch => self.heard_of,
-            Reason::TooSlow | Reason::TooMuch => self.sent.max(self.heard_of),
+            Reason::Reloaded | Reason::NotInJournal | Reason::OtherEpoch => self.latest,
+            Reason::TooSlow | Reason::TooMuch => self.sent.max(self.latest),
         };
         self.told = self.sent;
         count(&self.resyncs, reason);
@@ -205,7 +205,7 @@ impl Stream {
     fn skip_chunks(&mut self) {
         loop {
             match self.subscription.chunks.try_recv() {
-                Ok(chunk) => self.heard_of = chunk.to,
+                Ok(chunk) => self.latest = chunk.to,
                 Err(TryRecvError::Lagged(_)) => {}
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }
@@ -266,7 +266,7 @@ impl Stream {
             return self.resync(Reason::TooMuch);
         }
         // A cached page may end before the journal does.
-        let more = page.full || self.sent < self.heard_of;
+        let more = page.full || self.sent < self.latest;
         self.behind = taken < page.batches().len() || (taken > 1 && more);
         let (_, least, most) = BATCHES;
         self.batches = (taken * PAGE / text.len().max(1)).clamp(least, most);

@@ -44,7 +44,7 @@ pub(crate) fn unknown_token() -> Problem {
 }
 
 pub(crate) fn unknown_lease() -> Problem {
-    let detail = "No lease has this id, or it ended so long ago that it was deleted.";
+    let detail = "No lease has this id, or it was deleted after its retention time.";
     Problem::new(Code::UnknownLease, detail)
 }
 

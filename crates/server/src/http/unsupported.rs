@@ -93,16 +93,16 @@ pub(crate) fn unsupported(context: Context, name: &str) -> Problem {
 }
 
 /// A request without a query and without members in its body. An empty object counts as no body.
-pub(crate) struct NoBody;
+pub(crate) struct EmptyBody;
 
-impl<S: Send + Sync> FromRequest<S> for NoBody {
+impl<S: Send + Sync> FromRequest<S> for EmptyBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let (mut head, body) = request.into_parts();
         let Query(()) = Query::from_request_parts(&mut head, state).await?;
         no_members(head.headers.get(CONTENT_TYPE), &form::whole(body).await?)?;
-        Ok(NoBody)
+        Ok(EmptyBody)
     }
 }
 

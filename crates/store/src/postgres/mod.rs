@@ -137,7 +137,7 @@ impl Database for Postgres {
         let (begun, snapshot) = begin_whole(&mut writer).await?;
         if snapshot.position != before {
             return Err(Error::Operator(
-                "somebody wrote to the database meanwhile: stop all servers first, then try again"
+                "another session wrote to the database meanwhile: stop all servers first, then try again"
                     .to_owned(),
             ));
         }

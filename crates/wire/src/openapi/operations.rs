@@ -205,7 +205,7 @@ fn tokens() -> Vec<Operation> {
         ]),
         Operation::new("POST", "/api/tokens/release/{id}", "releaseToken", "Tokens", (
             "Release a token, optionally only if held by a given lease or user",
-            "Idempotent. A body without `lease_id` and `if_user` is no condition, whatever it contains.",
+            "Idempotent. A body without `lease_id` and `if_user` is ignored.",
         ))
         .body(Body {
             required: false,

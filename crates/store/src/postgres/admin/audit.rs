@@ -109,7 +109,7 @@ async fn describe_pool(client: &Client) -> Result<Facts, PgError> {
         ("policy", wanted::in_words(policy)),
         ("leases kept", format!("about {leases} ({leases_size})")),
         ("journal entries kept", format!("{entries} ({entries_size})")),
-        ("tickets of those who wait", tickets.to_string()),
+        ("tickets in the queue", tickets.to_string()),
         ("idempotency keys", keys.to_string()),
         ("newest journal entry", newest),
         ("clock behind newest entry by", HumanDuration(behind).to_string()),

@@ -229,7 +229,7 @@ async fn pool(
     let others: Vec<_> = servers.into_iter().filter(|holder| !holder.is_own).collect();
     if !others.is_empty() {
         let text = format!(
-            "{}. Where that is no server of this program, `doctor --after-restore` refuses for it: {}",
+            "{}. If that is not a TokenManager server, `doctor --after-restore` refuses for it: {}",
             holders::in_words(&others),
             holders::REMEDY
         );

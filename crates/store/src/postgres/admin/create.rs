@@ -63,7 +63,7 @@ pub(crate) async fn import(session: &mut Session, from: ImportedPool<'_>) -> Res
     // Refuses a pool that later starts could not open, or that an audit would report.
     snapshot::load(&transaction, &failed).await?;
     if let Some(fault) = audit::faults(&transaction).await.map_err(&failed)?.first() {
-        return Err(Error::Operator(format!("what is to be imported contradicts itself: {fault}")));
+        return Err(Error::Operator(format!("the data to import are inconsistent: {fault}")));
     }
     transaction.commit().await.map_err(&failed)
 }

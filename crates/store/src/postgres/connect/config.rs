@@ -332,7 +332,7 @@ impl Parameters {
                 Ok(Tls::RootsIn(decoded(file)?.into()))
             }
             ("prefer" | "allow", _) => invalid(
-                "sslmode=prefer and allow protect against nobody: choose disable or verify-full",
+                "sslmode=prefer and allow don't verify anything: choose disable or verify-full",
             ),
             _ => invalid("sslmode is disable, require, verify-ca or verify-full"),
         }

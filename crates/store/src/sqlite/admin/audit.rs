@@ -136,7 +136,7 @@ fn describe_pool(
         ("policy", wanted::in_words(policy)),
         ("leases kept", leases.to_string()),
         ("journal entries kept", entries.to_string()),
-        ("tickets of those who wait", tickets.to_string()),
+        ("tickets in the queue", tickets.to_string()),
         ("idempotency keys", keys.to_string()),
         (
             "newest journal entry",

@@ -47,7 +47,7 @@ fn free(files: &Files, copy: &Files, replace: bool) -> Result<Vec<File>, Error> 
     for log in [&copy.wal, &journal] {
         if fs::metadata(log).is_ok_and(|log| log.len() > 0) {
             return refused(format!(
-                "{} is of another database by that name and would be taken for a part of the copy",
+                "{} belongs to another database of that name and would become part of the copy",
                 log.display()
             ));
         }

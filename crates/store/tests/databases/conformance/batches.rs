@@ -251,7 +251,7 @@ async fn old_entries_are_deleted_but_never_the_newest(db: EmptyDb) {
     let mut server = server.restart(&db).await;
     assert_eq!(server.facts(), before);
     assert_eq!(has(&mut server, entries[4].position).await, Some(true));
-    assert_eq!(has(&mut server, entries[0].position).await, None, "nobody can tell any more");
+    assert_eq!(has(&mut server, entries[0].position).await, None, "unknown by then");
     assert_eq!(db.database().audit().await.unwrap(), [""; 0]);
 }
 

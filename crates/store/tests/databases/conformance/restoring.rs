@@ -78,7 +78,7 @@ async fn a_clock_that_is_behind_leads_no_less_far(db: EmptyDb) {
     let at = server.run(&[allocate("Ada")]).await.0.at;
     drop(server);
     let sentence = refusal(db.database().begin_epoch(false).await);
-    assert!(sentence.contains("minutes behind the newest change"), "{sentence}");
+    assert!(sentence.contains("minutes behind the newest restored change"), "{sentence}");
     let begun = db.database().begin_epoch(true).await.unwrap();
     assert_eq!(begun.restored, at);
     assert!(begun.clock_behind > Duration::from_hours(23) && begun.clock_behind <= AHEAD);

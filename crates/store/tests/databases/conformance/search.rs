@@ -176,7 +176,7 @@ async fn every_combination_of_filters_finds_what_fits(db: EmptyDb) {
     let mut dice = Dice(7);
     let lease = |part: usize| &past.leases[past.leases.len() * part / 8];
     let end = |part: usize| lease(part).end.unwrap().at;
-    let users = or_any(&[User::new("Bea").unwrap().id, User::new("nobody").unwrap().id]);
+    let users = or_any(&[User::new("Bea").unwrap().id, User::new("unknown").unwrap().id]);
     let tokens = or_any(&[lease(3).token_id, TokenId(super::server::id())]);
     let reasons = or_any(&EndReason::ALL);
     let froms = or_any(&[lease(2).started_at, lease(2).started_at.after(INSTANT)]);

@@ -90,7 +90,7 @@ impl Server {
     pub async fn decide(&mut self, commands: &[Command]) -> (Entry, Vec<Outcome>) {
         let begun = self.store.begin(&self.position).await.unwrap();
         match begun.news {
-            News::Entries(entries) => assert_eq!(entries, [], "nobody else writes here"),
+            News::Entries(entries) => assert_eq!(entries, [], "no other server writes here"),
             News::Whole(_) => panic!("the copy is current"),
         }
         let at = self.at.max(begun.now.after(self.ahead));
@@ -188,7 +188,7 @@ fn key_of(command: &Command) -> Option<UserKey> {
 pub fn lease(outcome: &Outcome) -> Lease {
     match outcome {
         Outcome::Allocated(grant) => grant.lease.clone(),
-        other => panic!("{other:?} is no lease"),
+        other => panic!("{other:?} is not a lease"),
     }
 }
 
@@ -196,7 +196,7 @@ pub fn lease(outcome: &Outcome) -> Lease {
 pub fn refusal<T>(result: Result<T, Error>) -> String {
     match result.err().expect("refused") {
         Error::Operator(sentence) => sentence,
-        other => panic!("{other:?} tells nobody what to do"),
+        other => panic!("{other:?} does not state a remedy"),
     }
 }
 

@@ -101,7 +101,7 @@ async fn after_refused_data_nothing_is_under_way() {
     one.store.begin(&entry.position).await.unwrap();
     assert_data(one.store.commit_and_begin(&entry).await);
     let begun = tokio::time::timeout(Duration::from_secs(1), two.store.begin(&two.position)).await;
-    assert!(begun.expect("nobody holds the lock").is_ok());
+    assert!(begun.expect("the lock is free").is_ok());
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_batch_begun_on_a_connection_that_is_gone_is_begun_again() {
     let position = two.position;
     let mut waiting = tokio::spawn(async move { two.store.begin(&position).await });
     let early = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await;
-    assert!(early.is_err(), "the lock is held anew");
+    assert!(early.is_err(), "the lock is held again");
     one.store.abandon().await;
     assert!(waiting.await.unwrap().is_ok());
 }
