@@ -94,7 +94,7 @@ describe("acts", { concurrency: 3 }, () => {
     await page.route("**/renew", (route) => route.abort("connectionreset"));
     await dashboard.open(id);
     await page.locator("#drawer-renew").click();
-    await dashboard.reads("#drawer-error", /not certain/);
+    await dashboard.reads("#drawer-error", /unknown whether/);
     await server.end("SIGKILL");
     await dashboard.state("lost");
     await server.run();

@@ -109,7 +109,7 @@ describe("outages", { concurrency: 4 }, () => {
     await server.run();
     await dashboard.live(backMs);
     await until("it is offered", () => offer.isVisible());
-    await dashboard.reads("#announcer", /page/);
+    await dashboard.reads("#announcer", /new version/);
     const loaded = dashboard.page.waitForEvent("load");
     await dashboard.page.locator("#upgrade-load").click();
     await loaded;

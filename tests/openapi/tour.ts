@@ -25,7 +25,7 @@ export async function tour(baseUrl: string): Promise<string[]> {
   const seen: string[] = [];
   const allocate = async (user_id: string, lease_seconds?: number): Promise<Schemas["Allocation"]> =>
     lease(given(await api.POST("/api/tokens/allocate", { body: { user_id, lease_seconds } })));
-  const shown = async (id: string): Promise<Schemas["LeaseShown"]> =>
+  const shown = async (id: string): Promise<Schemas["LeaseDetails"]> =>
     given(await api.GET("/api/leases/{id}", { params: { path: { id } } }));
 
   const edivan = await allocate("Edivan");
