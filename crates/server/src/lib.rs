@@ -4,7 +4,7 @@
 //! Databases and the rules of the pool stay outside: a handler never sees a store and never decides
 //! which token a request gets.
 //!
-//! [`router`] creates the service, [`serve()`] serves it on a listener until it is told to stop.
+//! [`router()`] creates the service, [`serve()`] serves it on a listener until it is told to stop.
 
 mod api;
 mod events;

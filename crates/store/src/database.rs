@@ -75,7 +75,7 @@ pub trait Database: Send + Sync {
     /// # Errors
     /// As [`Database::migrate`], and [`Error::Operator`] when the database has no pool, its schema
     /// is not this program's, or servers use it: they may have granted such fences already. Also
-    /// when the clock is behind by more than [`MOST_CLOCK_BEHIND`], unless `clock_may_be_behind`:
+    /// when the clock is behind by more than [`MOST_CLOCK_BEHIND`](crate::MOST_CLOCK_BEHIND), unless `clock_may_be_behind`:
     /// the raise depends on the clock. After [`Error::Unknown`] the epoch may have begun; calling
     /// again is safe.
     async fn begin_epoch(&self, clock_may_be_behind: bool) -> Result<NewEpoch, Error>;

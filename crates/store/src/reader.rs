@@ -79,7 +79,7 @@ pub trait Reader: Send + Sync {
 
     /// The version of the newest journal entry that any answer of this reader may be based on, where
     /// copies don't ask for news before each read: SQLite. The database shows a batch to readers before
-    /// [`Store::commit`] returns.
+    /// [`Store::commit`](crate::Store::commit) returns.
     fn version_read(&self) -> Option<i64> {
         None
     }

@@ -19,7 +19,7 @@ pub struct Begun {
     pub news: News,
     /// Entries may have been lost after the newest one: by a failover, a restore, or a crash with
     /// weak durability. The next one must begin a new epoch, with version and fence raised by
-    /// [`epoch_gap`] at least.
+    /// [`epoch_gap`](crate::epoch_gap) at least.
     pub new_epoch: bool,
 }
 

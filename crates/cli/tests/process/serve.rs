@@ -185,7 +185,7 @@ async fn another_policy_is_rejected_rule_by_rule_without_update_policy(db: TestD
         ],
     );
     let ended = refused(database, &["--when-full", "wait", "--max-per-user", "2"]);
-    assert_says(&ended, &["is another one: when-full is reject, not wait. "]);
+    assert_says(&ended, &["another policy: when-full is reject, not wait. "]);
     let ended = refused(database, &["--min-hold", "31s", "--update-policy"]);
     assert_says(&ended, &["min-hold (31s) can't be longer than lease (30s)"]);
     stop(TestServer::start(database, &first));

@@ -22,7 +22,7 @@ use crate::net::activity::Client;
 use crate::net::shutdown::Shutdown;
 use crate::problem::{Code, PoolFull, Problem, UserLimit};
 
-/// Fields that an allocation reads: its own, and [`unsupported`] ones.
+/// Fields that an allocation reads: its own, and [`unsupported()`] ones.
 const FIELDS: [&str; 9] = {
     let [token_id, token, pool, selector, count, priority] = unsupported::UNSUPPORTED;
     let [user, lease, wait] = ["user_id", "lease_seconds", "wait_seconds"];

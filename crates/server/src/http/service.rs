@@ -35,7 +35,7 @@ use crate::settings::{Settings, Traces};
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
-/// The service that [`crate::router`] returns. Clones are cheap and share everything.
+/// The service that [`crate::router()`] returns. Clones are cheap and share everything.
 #[derive(Clone)]
 pub struct Service(Arc<Inner>);
 

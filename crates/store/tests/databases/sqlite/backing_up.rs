@@ -109,7 +109,7 @@ async fn a_copy_never_harms_a_database() {
         let log = db.folder().join(log);
         fs::write(&log, "of another").unwrap();
         let sentence = refusal(db.database().backup(&copy, true).await);
-        assert!(sentence.contains("is of another database"), "{sentence}");
+        assert!(sentence.contains("belongs to another database"), "{sentence}");
         fs::remove_file(log).unwrap();
     }
     let nowhere = db.folder().join("nowhere/copy.db");
