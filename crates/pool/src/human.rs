@@ -44,7 +44,15 @@ impl FromStr for HumanDuration {
             let unsigned = u64::try_from(number).map_err(|_| InvalidDuration::Negative)?;
             return Err(InvalidDuration::NoUnit(unsigned));
         }
-        let span = SpanParser::new().parse_span(text).map_err(|_| InvalidDuration::Form)?;
+        let parser = SpanParser::new();
+        let span = parser.parse_span(text).map_err(|_| {
+            // With other digits it is a duration, so the parser can't hold the number.
+            let zeros = text.replace(|c: char| c.is_ascii_digit(), "0");
+            match parser.parse_span(&zeros) {
+                Ok(_) => InvalidDuration::TooLong,
+                Err(_) => InvalidDuration::Form,
+            }
+        })?;
         if span.is_negative() {
             return Err(InvalidDuration::Negative);
         }
@@ -170,6 +178,8 @@ mod tests {
             ("-90", InvalidDuration::Negative),
             ("-5s", InvalidDuration::Negative),
             ("36501d", InvalidDuration::TooLong),
+            ("9000000days", InvalidDuration::TooLong),
+            ("500000000000weeks", InvalidDuration::TooLong),
             ("", InvalidDuration::Form),
             ("soon", InvalidDuration::Form),
             ("--wait", InvalidDuration::Form),

@@ -24,7 +24,10 @@ const SHORTEST_LEASE: Duration = Duration::from_millis(1);
 
 /// Longest lease that a policy may have. Deadlines have to stay within the years that databases can
 /// store.
-const LONGEST_LEASE: Duration = HumanDuration::MAX;
+const LONGEST_LEASE: Duration = Duration::from_hours(24 * 365);
+
+/// Largest limit of leases per user: more tokens than a pool can have would mean no limit.
+const LARGEST_PER_USER: u32 = 1_000_000;
 
 /// Declares [`Policy`], [`PolicyPatch`] and [`Policy::FIELDS`]. A field is one entry here, and its limits
 /// one condition in [`Policy::check`].
@@ -97,10 +100,10 @@ macro_rules! policy {
 
 policy! {
     #[serde(with = "document")]
-    lease: Duration = Duration::from_mins(2), unset: None, range: "1ms to 36500d",
+    lease: Duration = Duration::from_mins(2), unset: None, range: "1ms to 365d",
         "Length of a lease, unless the request asks for a shorter one.";
     #[serde(with = "document::optional")]
-    max_lease: Option<Duration> = None, unset: Some("lease"), range: "`lease` to 36500d",
+    max_lease: Option<Duration> = None, unset: Some("lease"), range: "`lease` to 365d",
         "Longest time from the start of a lease to its last renewed deadline. `lease` allows no renewal.";
     when_full: WhenFull = WhenFull::EvictOldest, unset: None,
         range: "`evict-oldest`, `reject` or `wait`",
@@ -108,7 +111,7 @@ policy! {
     #[serde(with = "document")]
     min_hold: Duration = Duration::ZERO, unset: None, range: "0s to `lease`",
         "Leases younger than this are never evicted.";
-    max_per_user: Option<u32> = None, unset: Some("none"), range: "1 or more",
+    max_per_user: Option<u32> = None, unset: Some("none"), range: "1 to 1000000",
         "Maximum number of leases that one user may have at the same time. `none` sets no limit.";
 }
 
@@ -207,7 +210,8 @@ impl Value for u32 {
 
     fn read(text: Option<&str>) -> Result<Self, String> {
         let count = text.unwrap_or_default().parse().ok();
-        count.filter(|count| *count > 0).ok_or_else(|| "it is a number from 1".to_owned())
+        let count = count.filter(|count| (1..=LARGEST_PER_USER).contains(count));
+        count.ok_or_else(|| format!("it is a number from 1 to {LARGEST_PER_USER}"))
     }
 }
 
@@ -290,8 +294,8 @@ impl Policy {
             let rule = format!("({shown_hold}) can't be longer than lease ({shown_lease})");
             return invalid("min_hold", rule);
         }
-        if policy.max_per_user == Some(0) {
-            return invalid("max_per_user", "must be at least 1".to_owned());
+        if policy.max_per_user.is_some_and(|most| !(1..=LARGEST_PER_USER).contains(&most)) {
+            return invalid("max_per_user", format!("must be 1 to {LARGEST_PER_USER}, or unset"));
         }
         Ok(policy)
     }
@@ -324,6 +328,7 @@ mod tests {
             Policy { min_hold: seconds(10), ..POLICY },
             Policy { max_lease: Some(LONGEST_LEASE), ..POLICY },
             Policy::of_lease(SHORTEST_LEASE),
+            Policy { max_per_user: Some(LARGEST_PER_USER), ..POLICY },
         ] {
             assert_eq!(legal.check(), Ok(legal));
         }
@@ -334,6 +339,7 @@ mod tests {
             (Policy { max_lease: Some(LONGEST_LEASE + seconds(1)), ..POLICY }, "max_lease"),
             (Policy { min_hold: seconds(11), ..POLICY }, "min_hold"),
             (Policy { max_per_user: Some(0), ..POLICY }, "max_per_user"),
+            (Policy { max_per_user: Some(LARGEST_PER_USER + 1), ..POLICY }, "max_per_user"),
         ] {
             assert_eq!(illegal.check().map_err(|error| error.field), Err(field));
         }

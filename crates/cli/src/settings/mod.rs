@@ -126,7 +126,8 @@ mod tests {
     fn illegal_values_are_refused_with_the_expected_form() {
         for (name, value, why) in [
             ("lease", "5x", "a duration looks like 90s"),
-            ("lease", "0s", "must be 1ms to 36500d"),
+            ("lease", "0s", "must be 1ms to 365d"),
+            ("lease", "366d", "must be 1ms to 365d"),
             ("lease", "36501d", "the limit is 36500d"),
             ("request-timeout", "0s", "expected 1ms to 1d"),
             ("request-timeout", "25h", "expected 1ms to 1d"),
@@ -134,6 +135,7 @@ mod tests {
             ("when-full", "evict", "one of evict-oldest, reject, wait"),
             ("min-hold", "-1s", "can't be negative"),
             ("max-per-user", "0", "or none"),
+            ("max-per-user", "1000001", "a number from 1 to 1000000"),
             ("max-idempotency-keys", "0", "from 1 to 1000000000"),
             ("max-event-streams", "0", "from 1 to 1000000"),
             ("retention", "never", "looks like 90s"),

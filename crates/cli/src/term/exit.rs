@@ -8,52 +8,35 @@ use rlimit::Resource;
 use signal_hook::low_level::emulate_default_handler;
 use wire::Code;
 
-/// Exit code of a command that failed. Success is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// Any other failure.
-    Failed = 1,
-    /// The command line or the server's URL is wrong.
-    Usage = 2,
-    /// No token is free, or the user has too many.
-    NoToken = 3,
-    /// No such token or lease.
-    Unknown = 4,
-    /// The lease has ended, or can't be renewed further.
-    Conflict = 5,
-    /// The server or its database can't be reached. Nothing was done.
-    Away = 6,
-    /// No reply: the request may or may not have been executed.
-    OutcomeUnknown = 7,
-    /// The user did not confirm. Nothing was done.
-    Declined = 8,
-    /// `run`: the lease was lost early, so the command was stopped.
-    LeaseLost = 123,
-    /// `run`: the lease reached its deadline, so the command was stopped.
-    TimeUp = 124,
-    /// `run`: the command can't be executed.
-    CannotRun = 126,
-    /// `run`: no such command.
-    NoCommand = 127,
+/// Declares the exit codes once: [`Exit`] for the program, [`MEANINGS`] for help and documents.
+macro_rules! exits {
+    ($($name:ident = $code:literal, $meaning:literal;)+) => {
+        /// Exit code of a command that failed. Success is 0.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Exit {
+            $(#[doc = $meaning] $name = $code,)+
+        }
+
+        /// All exit codes with their meaning.
+        pub const MEANINGS: &[(u8, &str)] = &[(0, "Success."), $(($code, $meaning)),+];
+    };
 }
 
-/// All exit codes with their meaning, for help and documentation.
-pub const MEANINGS: [(&str, &str); 13] = [
-    ("0", "Success."),
-    ("1", "Any other failure."),
-    ("2", "Invalid request: an option, its value, or the server's URL."),
-    ("3", "No token is free, or the user has reached the limit of tokens."),
-    ("4", "No such token or lease."),
-    ("5", "Conflict: the lease has ended, or can't be renewed further. Nothing was done."),
-    ("6", "The server or its database can't be reached. Nothing was done."),
-    ("7", "No reply: the request may or may not have been executed."),
-    ("8", "Not confirmed. Nothing was done."),
-    ("123", "`run`: the lease was lost early, so the command was stopped."),
-    ("124", "`run`: the lease reached its deadline, so the command was stopped."),
-    ("126", "`run`: the command was found, but can't be executed."),
-    ("127", "`run`: no such command."),
-];
+exits! {
+    Failed = 1, "Any other failure.";
+    Usage = 2, "Invalid request: an option, its value, or the server's URL.";
+    NoToken = 3, "No token is free, or the user has reached the limit of tokens.";
+    Unknown = 4, "No such token or lease.";
+    Conflict = 5, "Conflict: the lease has ended, or can't be renewed further. Nothing was done.";
+    Away = 6, "The server or its database can't be reached. Nothing was done.";
+    OutcomeUnknown = 7, "No reply: the request may or may not have been executed.";
+    Declined = 8, "Not confirmed. Nothing was done.";
+    LeaseLost = 123, "`run`: the lease was lost early, so the command was stopped.";
+    TimeUp = 124, "`run`: the lease reached its deadline, so the command was stopped.";
+    CannotRun = 126, "`run`: the command was found, but can't be executed.";
+    NoCommand = 127, "`run`: no such command.";
+}
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use pool::HumanDuration;
+use pool::{HumanDuration, InvalidDuration};
 
 use crate::duration;
 
@@ -68,8 +68,8 @@ impl FromStr for When {
             Err(why) => why,
         };
         text.parse().map(When::At).map_err(|_| {
-            if not_a_duration != duration::FORM {
-                return not_a_duration;
+            if not_a_duration != InvalidDuration::Form {
+                return not_a_duration.to_string();
             }
             "expected a time such as 2026-11-22T15:36:02Z, or how long ago, such as 2h or 30m"
                 .to_owned()

@@ -200,7 +200,7 @@ fn leases_are_searched_and_exported() {
     assert!(csv.starts_with("lease_id,token_id,user,") && csv.contains(",ann,"), "{csv}");
     assert_eq!(csv.lines().count(), 2);
     refused(&server, &["leases", "--at", "yesterday"], 2, &["2026-11-22T15:36:02Z", "2h"]);
-    refused(&server, &["leases", "--from", "900000days"], 2, &["the limit is 36500d"]);
+    refused(&server, &["leases", "--from", "9000000days"], 2, &["the limit is 36500d"]);
     refused(&server, &["leases", "--csv", "--json"], 2, &["cannot be used with"]);
 }
 

@@ -122,8 +122,9 @@ async fn a_slow_reader_gets_all(db: TestDb) {
         .await;
     let mut read = wire.until("\r\n\r\n").await.len();
     let head = read;
+    let begun = Instant::now();
     loop {
-        let mut buffer = vec![0; 200_000];
+        let mut buffer = vec![0; whole.len() / 30];
         let some = tokio::io::AsyncReadExt::read(&mut wire.0, &mut buffer).await.unwrap();
         if some == 0 {
             break;
@@ -132,6 +133,7 @@ async fn a_slow_reader_gets_all(db: TestDb) {
         tokio::time::sleep(SHORT / 8).await;
     }
     assert_eq!(read - head, whole.len());
+    assert!(begun.elapsed() > 3 * SHORT, "it took longer than one pause may");
     // Over HTTP/2, 30 answers at a time.
     let client = crate::harness::client_builder().http2_prior_knowledge().build().unwrap();
     let get =
