@@ -14,10 +14,8 @@ import { Server, root } from "./harness/server.js";
 const minutes = Number(process.argv[2] ?? 10);
 const folder = path.join(root, "docs/images");
 const pictures = /** @type {const} */ ([
-  { file: "dashboard-light.png", locale: "en-US", colorScheme: "light", drawer: false },
-  { file: "dashboard-dark.png", locale: "en-US", colorScheme: "dark", drawer: true },
-  { file: "dashboard-light.pt-BR.png", locale: "pt-BR", colorScheme: "light", drawer: false },
-  { file: "dashboard-dark.pt-BR.png", locale: "pt-BR", colorScheme: "dark", drawer: true },
+  { file: "dashboard-light.png", locale: "en-US" },
+  { file: "dashboard-light.pt-BR.png", locale: "pt-BR" },
 ]);
 
 const people =
@@ -63,43 +61,24 @@ async function play(server) {
   }
 }
 
-/** A held token with much to tell. @param {Server} server */
-async function mostTold(server) {
-  let best = { id: "", told: 0 };
-  for (const { id, user } of await server.tokens()) {
-    if (!user) continue;
-    const { history } = await server.ask("GET", `/api/tokens/${id}/history?limit=8`);
-    const reasons = new Set(history.map((/** @type {any} */ lease) => lease.end_reason));
-    const told = reasons.size * 10 + history.length;
-    if (told > best.told) best = { id, told };
-  }
-  return best.id;
-}
-
 mkdirSync(folder, { recursive: true });
 const server = new Server(["--pool-size=100", "--lease=3m", "--max-lease=30m"]);
 const { browser } = await startBrowser();
 try {
   await server.run();
   const tabs = await Promise.all(
-    pictures.map(async ({ locale, colorScheme }) => {
+    pictures.map(async ({ locale }) => {
       const viewport = { width: 1440, height: 900 };
-      const context = await browser.newContext({ locale, colorScheme, viewport });
+      const context = await browser.newContext({ locale, colorScheme: "light", viewport });
       const dashboard = new Dashboard(await context.newPage(), server);
       await dashboard.load();
       return dashboard;
     }),
   );
   await play(server);
-  const told = await mostTold(server);
-  for (const [place, { file, drawer }] of pictures.entries()) {
-    const dashboard = tabs[place];
-    if (drawer) {
-      await dashboard.open(told);
-      await dashboard.page.locator("#timeline > li[data-lease-id]").first().waitFor();
-    }
+  for (const [place, { file }] of pictures.entries()) {
     const target = path.join(folder, file);
-    await dashboard.page.screenshot({ path: target, animations: "disabled" });
+    await tabs[place].page.screenshot({ path: target, animations: "disabled" });
     console.log(`${target}: ${Math.round(statSync(target).size / 1000)} kB`);
   }
 } finally {
