@@ -3,8 +3,6 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
-# A trial builds faster with `release`.
-ARG PROFILE=dist
 # The program contains the C library. Naming the target leaves build scripts linked dynamically.
 RUN rustc -vV | sed -n 's/^host: //p' > /target
 ENV RUSTFLAGS="-C target-feature=+crt-static"
@@ -19,6 +17,8 @@ RUN find crates -type f ! -name Cargo.toml ! -path '*/src/lib.rs' ! -path '*/src
     && find Cargo.* crates -exec touch -d @0 {} +
 
 FROM build AS program
+# A trial builds faster with `release`. Buildah does not inherit arguments from another stage.
+ARG PROFILE=dist
 # Cargo compares times, and these files may be older than the build.
 COPY --from=manifests /build .
 RUN find crates -type f -exec touch {} + \
