@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, Span, warn};
 
 use crate::held::HeldRequest;
-use crate::housekeeping::Housekeeping;
+use crate::housekeeping::Signals;
 use crate::mailbox::{Left, Request};
 use crate::run::{BACKOFF, Fatal};
 use crate::writer::{Failure, Writer};
@@ -30,7 +30,7 @@ pub(crate) struct EngineLoop {
     pub waiting: VecDeque<Request>,
     pub mailbox: mpsc::Receiver<Request>,
     pub withdrawals: mpsc::UnboundedReceiver<Left>,
-    pub housekeeping: Housekeeping,
+    pub housekeeping: Arc<Signals>,
     /// Maximum number of commands that are decided together.
     pub batch: usize,
     pub jitter: Duration,
@@ -101,7 +101,7 @@ impl EngineLoop {
         if self.pressed() {
             return;
         }
-        let sleep = self.until_next_moment().min(LONGEST_SLEEP) + self.jitter;
+        let sleep = self.until_next_moment() + self.jitter;
         tokio::select! {
             biased;
             left = self.withdrawals.recv() => {
@@ -279,27 +279,23 @@ impl EngineLoop {
             // Also when commands wait: they may all change nothing.
             self.witness();
         }
-        if idle && !self.pressed() && !self.is_time() && !self.housekeeping.is_due(0) {
+        if idle && !self.pressed() && !self.is_time() {
             return Ok(());
         }
         if self.pressed() || away || self.writer.has_to_load() || self.is_time() {
-            // No batch may be begun during housekeeping, or if this is the last batch.
-            let may_begin = !self.housekeeping.is_due(1) && !self.mailbox.is_closed();
+            // No batch may be begun if this is the last one.
+            let may_begin = !self.mailbox.is_closed();
             let span = spans::batch(&self.waiting, self.batch);
             self.writer.span.clone_from(&span);
             let attempt = self.writer.attempt(&mut self.waiting, self.batch, may_begin);
             let attempted = attempt.instrument(span).await;
             self.writer.span = Span::none();
             if attempted? {
-                self.housekeeping.note_batch();
+                self.housekeeping.wrote_batch();
             }
             if std::mem::take(&mut self.writer.key_limits.overdue) {
-                self.housekeeping.forget_keys_soon();
+                self.housekeeping.keys_overdue();
             }
-        }
-        if self.housekeeping.is_due(0) && !self.writer.begun && self.writer.unsettled.is_none() {
-            let now = self.writer.shared.estimate();
-            self.housekeeping.step(&mut *self.writer.store, &self.writer.shared.metrics, now).await;
         }
         Ok(())
     }
@@ -324,15 +320,14 @@ impl EngineLoop {
     }
 
     /// Time until the pool may change by itself, a request is due, or this server has to show that
-    /// it is alive, by the latest known value of the pool's time.
+    /// it is alive, by the latest known value of the pool's time; at most [`LONGEST_SLEEP`].
     fn until_next_moment(&self) -> Duration {
         let now = self.writer.shared.estimate();
         let next = self.next_moment(now).map(|at| at.since(now));
         let due = self.writer.held.until_due(now);
         let tended = self.tended.filter(|_| self.writer.held.has_tickets());
         let tend = tended.map(|last| HEARTBEAT_INTERVAL.saturating_sub(last.elapsed()));
-        let housekeeping = self.housekeeping.until_due();
-        [next, due, tend].into_iter().flatten().fold(housekeeping, Duration::min)
+        [next, due, tend].into_iter().flatten().fold(LONGEST_SLEEP, Duration::min)
     }
 
     /// The next deadline, the moment when the first in the queue can be served, or the one when

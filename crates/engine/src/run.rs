@@ -9,11 +9,12 @@ use pool::Timestamp;
 use store::{Database, Opened, Wanted};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tracing::{Span, info, warn};
 
 use crate::engine_loop::{EngineLoop, keep_wanted};
 use crate::held::Held;
-use crate::housekeeping::Housekeeping;
+use crate::housekeeping::{Housekeeping, Signals};
 use crate::keys::KeyLimits;
 use crate::mailbox::{Left, Request, Withdrawals};
 use crate::replica::Replica;
@@ -107,7 +108,7 @@ impl Engine {
             opened = open(&*database, wanted, &shared, tend) => opened?,
             () = &mut stop => return Ok(()),
         };
-        let Opened { mut store, reader, snapshot, now, notifier, durability } = opened;
+        let Opened { mut store, housekeeper, reader, snapshot, now, notifier, durability } = opened;
         check_clock(now, snapshot.at, settings.allow_clock_behind)?;
         shared.time.observe(now, snapshot.at);
         shared.open(Arc::clone(&reader), Replica::from(snapshot), durability);
@@ -117,6 +118,11 @@ impl Engine {
         shared.set_health(Health::Ready);
         let mut asker = AbortOnDrop(tokio::spawn(asker.run()));
         let mut settler = AbortOnDrop(tokio::spawn(settler.run()));
+        let signals = Arc::<Signals>::default();
+        let housekeeping =
+            Housekeeping::new(housekeeper, Arc::clone(&signals), Arc::clone(&shared), &settings);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(housekeeping.run());
         let writer = Writer {
             shared: Arc::clone(&shared),
             store,
@@ -138,7 +144,7 @@ impl Engine {
             waiting,
             mailbox,
             withdrawals: withdrawals.1,
-            housekeeping: Housekeeping::new(&settings),
+            housekeeping: signals,
             batch: settings.batch,
             jitter: if reader.shared() {
                 ids::jitter(shared.server, MOST_JITTER)
@@ -149,12 +155,16 @@ impl Engine {
             tended: None,
             tends: 0,
         };
-        tokio::select! {
+        let result = tokio::select! {
             result = turns.take(stop) => result,
+            _ = tasks.join_next() => Err(Fatal("the task that deletes old rows has died".to_owned())),
             () = shared.probe() => unreachable!("it has no end"),
             _ = &mut asker.0 => Err(Fatal("the task that asks for news has died".to_owned())),
             _ = &mut settler.0 => Err(Fatal("the task that waits for batches has died".to_owned())),
-        }
+        };
+        // Its side of the database is closed when it has ended.
+        tasks.shutdown().await;
+        result
     }
 }
 

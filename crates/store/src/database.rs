@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use pool::{Fence, Timestamp};
 
 use crate::{
-    Clock, DatabaseUrl, Durability, Error, Finding, ImportedPool, NewEpoch, Notifier, Position,
-    Reader, Snapshot, Store, Wanted, postgres, sqlite,
+    Clock, DatabaseUrl, Durability, Error, Finding, Housekeeper, ImportedPool, NewEpoch, Notifier,
+    Position, Reader, Snapshot, Store, Wanted, postgres, sqlite,
 };
 
 /// A database that holds, or will hold, a pool.
@@ -115,6 +115,8 @@ pub fn database(url: &DatabaseUrl, clock: Arc<dyn Clock>) -> Box<dyn Database> {
 pub struct Opened {
     /// The writing side. Each server has one.
     pub store: Box<dyn Store>,
+    /// The side that deletes old rows, while the writing side is in use.
+    pub housekeeper: Box<dyn Housekeeper>,
     /// The side that reads.
     pub reader: Arc<dyn Reader>,
     /// The pool as it stood when it was opened.

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use pool::{Fence, Remembered, Timestamp, UserId, UserKey};
+use pool::{Remembered, Timestamp, UserId, UserKey};
 
 use crate::{Entry, Error, News, Position, Uptime};
 
@@ -41,15 +41,6 @@ pub struct KeyUsage {
     pub oldest: Vec<(Timestamp, Timestamp)>,
     /// The users of a sample of the keys, evenly spaced from the oldest to the newest.
     pub sample: Vec<UserId>,
-}
-
-/// Result of [`Store::forget_leases`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Swept {
-    /// Number of deleted leases.
-    pub deleted: u64,
-    /// Newest fence that it examined; `None` if no lease is left that is old enough.
-    pub up_to: Option<Fence>,
 }
 
 /// Writing side of a pool: `begin`, then `commit` or `abandon`, repeatedly.
@@ -123,23 +114,6 @@ pub trait Store: Send {
     /// As [`Store::begin`].
     async fn keys(&mut self, keys: &[UserKey]) -> Result<KeysFound, Error>;
 
-    /// Deletes some idempotency keys (at most a few hundred, the oldest first) that were used
-    /// before that moment. Returns how many. Not called within a batch.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::begin`].
-    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error>;
-
-    /// As [`Store::forget_keys`], but deletes only keys whose leases ended before that moment, too.
-    /// The others among the oldest keys become the newest: so the keys after them get their turn,
-    /// and the numbers still give the count.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::begin`].
-    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error>;
-
     /// Counts the remembered keys, and returns the users of at most `sample` of them. Within a
     /// batch, or not.
     ///
@@ -147,22 +121,4 @@ pub trait Store: Send {
     ///
     /// As [`Store::begin`].
     async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error>;
-
-    /// Examines some leases (at most a few hundred, the oldest first) with a fence above `after`,
-    /// and deletes those that ended before that moment; but never a token's latest, and none that a
-    /// remembered idempotency key refers to. Not called within a batch.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::begin`].
-    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error>;
-
-    /// Deletes some journal entries (at most a few hundred) that are older than `before` or more
-    /// than `keep` versions behind the newest; never the newest. Returns how many. Not called
-    /// within a batch.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::begin`].
-    async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error>;
 }

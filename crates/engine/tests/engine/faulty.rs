@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use pool::{Fence, ServerId, Timestamp, UserKey};
 use store::{
     Backup, BatchId, Begun, Database, Entry, Error, ImportedPool, KeyUsage, KeysFound, NewEpoch,
-    News, Opened, Position, Store, Swept, Wanted,
+    News, Opened, Position, Store, Wanted,
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -208,19 +208,7 @@ impl Store for FaultyStore {
     async fn keys(&mut self, keys: &[UserKey]) -> Result<KeysFound, Error> {
         self.real.keys(keys).await
     }
-    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
-        self.real.forget_keys(before).await
-    }
-    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
-        self.real.forget_keys_early(before).await
-    }
     async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
         self.real.key_usage(sample).await
-    }
-    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
-        self.real.forget_leases(before, after).await
-    }
-    async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
-        self.real.prune(before, keep).await
     }
 }

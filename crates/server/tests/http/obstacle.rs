@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use pool::{Fence, Lease, LeaseId, Timestamp, TokenId, UserKey};
 use store::{
     Begun, Database, Entry, Error, ImportedPool, KeyUsage, KeysFound, LeasePage, LeaseQuery,
-    LeaseRecord, News, Opened, Position, Reader, Store, Swept, Wanted,
+    LeaseRecord, News, Opened, Position, Reader, Store, Wanted,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -132,22 +132,8 @@ impl Store for Behind<dyn Store> {
         self.0.keys(keys).await
     }
 
-    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
-        self.0.forget_keys(before).await
-    }
-
-    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
-        self.0.forget_keys_early(before).await
-    }
     async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
         self.0.key_usage(sample).await
-    }
-    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
-        self.0.forget_leases(before, after).await
-    }
-
-    async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
-        self.0.prune(before, keep).await
     }
 }
 

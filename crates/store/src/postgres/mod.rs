@@ -1,5 +1,5 @@
-//! PostgreSQL: any number of servers share one pool, each with one connection for writing and a few
-//! for reading. An advisory lock puts their batches in order.
+//! PostgreSQL: any number of servers share one pool, each with one connection for batches, one
+//! for deleting old rows, and a few for reading. An advisory lock puts their batches in order.
 
 #[macro_use]
 mod sql;
@@ -34,6 +34,7 @@ use crate::postgres::connect::failure::at_start;
 use crate::postgres::connect::holders::{self, holders};
 use crate::postgres::connect::session::{Access, Purpose};
 use crate::postgres::read::reader::PostgresReader;
+use crate::postgres::write::housekeeper::PostgresHousekeeper;
 use crate::postgres::write::store::Writer;
 use crate::{
     Backup, BatchId, Begun, Database, Entry, Error, Finding, ImportedPool, NewEpoch, News,
@@ -99,6 +100,7 @@ impl Database for Postgres {
         Ok(Opened {
             now: begun.now,
             store: Box::new(writer),
+            housekeeper: Box::new(PostgresHousekeeper::new(access.clone(), pool)),
             durability: access.watch.durability(),
             notifier: Notifier::carried(|told, heard| notifier::carry(&access, pool, told, heard)),
             reader: Arc::new(PostgresReader::new(access, pool)),

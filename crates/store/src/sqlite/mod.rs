@@ -24,6 +24,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use crate::sqlite::disk::files::Files;
+use crate::sqlite::write::housekeeper::SqliteHousekeeper;
 use crate::sqlite::write::store::SqliteStore;
 use crate::sqlite::write::writer::{Writer, Writing};
 use crate::{
@@ -82,11 +83,13 @@ impl Database for Sqlite {
         let snapshot = writer.run(open).await?;
         let reader = writer.reader(Arc::clone(&self.clock))?;
         let newest = Some(snapshot.position);
+        let writer = Arc::new(writer);
+        let housekeeper = Box::new(SqliteHousekeeper(Arc::clone(&writer)));
         let store = SqliteStore { writer, clock: Arc::clone(&self.clock), newest };
         let notifier = Notifier::none();
         let (store, reader, durability) =
             (Box::new(store), Arc::new(reader), Durability::of(vec![("synchronous", false)]));
-        Ok(Opened { store, reader, snapshot, now, notifier, durability })
+        Ok(Opened { store, housekeeper, reader, snapshot, now, notifier, durability })
     }
 
     async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error> {

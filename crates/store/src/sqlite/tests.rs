@@ -47,7 +47,7 @@ async fn fixture_of(size: usize) -> Fixture {
     });
     let Snapshot { position, pool, .. } = open.await.unwrap();
     let clock = Arc::new(ManualClock::new(now));
-    let store = SqliteStore { writer, clock, newest: Some(position) };
+    let store = SqliteStore { writer: Arc::new(writer), clock, newest: Some(position) };
     Fixture { directory, store, pool, position, count: 0 }
 }
 

@@ -40,6 +40,8 @@ pub(crate) enum Purpose {
     Read,
     /// Wake-ups between servers: no request waits for them.
     Hint,
+    /// Deletion of old rows, beside the batches.
+    Clean,
     /// Migrations, imports and audits: these may take long.
     Long,
 }
@@ -84,6 +86,14 @@ impl Purpose {
                 ("statement_timeout", "10s"),
                 ("idle_in_transaction_session_timeout", "2s"),
                 ("default_transaction_read_only", "off"),
+            ],
+            Purpose::Clean => &[
+                ("lock_timeout", "4s"),
+                ("statement_timeout", "10s"),
+                ("idle_in_transaction_session_timeout", "2s"),
+                ("default_transaction_read_only", "off"),
+                // A deletion that a crash undoes is repeated.
+                ("synchronous_commit", "off"),
             ],
             Purpose::Read | Purpose::Hint => &[
                 ("lock_timeout", "4s"),

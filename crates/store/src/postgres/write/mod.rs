@@ -1,4 +1,5 @@
-pub(crate) mod housekeeping;
+pub(crate) mod housekeeper;
+pub(crate) mod key_usage;
 pub(crate) mod parameters;
 pub(crate) mod statements;
 pub(crate) mod store;

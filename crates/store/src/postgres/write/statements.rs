@@ -1,17 +1,17 @@
-//! The statements of the connection that writes.
+//! The prepared statements of the connections that write.
 
 use tokio_postgres::{Client, Error as PgError, Statement};
 
-/// Declares the statements, each in the file `sql/ENTITY/NAME.sql`.
+/// Declares a set of statements, each in the file `sql/ENTITY/NAME.sql`.
 macro_rules! statements {
-    ($($entity:ident: $($name:ident),+;)+) => {
-        pub(crate) struct Statements {
+    ($set:ident { $($entity:ident: $($name:ident),+;)+ }) => {
+        pub(crate) struct $set {
             $($(pub(crate) $name: Statement,)+)+
         }
 
-        impl Statements {
+        impl $set {
             pub(crate) async fn prepare(client: &Client) -> Result<Self, PgError> {
-                Ok(Statements {
+                Ok($set {
                     $($($name: client
                         .prepare(sql!(concat!(stringify!($entity), "/", stringify!($name))))
                         .await?,)+)+
@@ -22,10 +22,21 @@ macro_rules! statements {
 }
 
 statements! {
-    session: begin, lock, now, commit, rollback;
-    journal: news, write_batch, has, prune;
-    leases: renew_leases, forget_leases;
-    tickets: leave_queue, move_tickets, join_queue, hear_servers;
-    keys: keys, use_keys, forget_keys, forget_keys_early, key_ends, key_users;
-    pools: update_epoch, update_policy;
+    Statements {
+        session: begin, lock, now, commit, rollback;
+        journal: news, write_batch, has;
+        leases: renew_leases;
+        tickets: leave_queue, move_tickets, join_queue, hear_servers;
+        keys: keys, use_keys, key_ends, key_users;
+        pools: update_epoch, update_policy;
+    }
+}
+
+statements! {
+    HousekeepingStatements {
+        session: begin, lock, commit;
+        journal: prune;
+        leases: forget_leases;
+        keys: forget_keys, forget_keys_early, key_ends;
+    }
 }

@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pool::{Fence, Timestamp, UserKey};
+use pool::{Timestamp, UserKey};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::postgres::connect::session::Access;
+use crate::postgres::write::key_usage;
 use crate::postgres::write::writer::{NO_BATCH, Writing};
-use crate::{Begun, Entry, Error, KeyUsage, KeysFound, Position, Store, Swept};
+use crate::{Begun, Entry, Error, KeyUsage, KeysFound, Position, Store};
 
 /// Timeout of a whole operation. Longer than the server's own limits; it matters only when the
 /// server has stopped answering: a commit, for example, obeys none of the server's limits.
@@ -57,7 +58,8 @@ impl Writer {
     }
 }
 
-async fn within<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+/// The result, if it comes in time.
+pub(crate) async fn within<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let too_slow = |cause: Elapsed| Error::TryAgain {
         what: "waiting for PostgreSQL to answer",
         cause: Box::new(cause),
@@ -120,38 +122,12 @@ impl Store for Writer {
         Ok(found)
     }
 
-    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
-        let mut writing = self.take().await?;
-        let forgotten = within(writing.forget_keys(before)).await?;
-        self.writing = Some(writing);
-        Ok(forgotten)
-    }
-
-    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
-        let mut writing = self.take().await?;
-        let forgotten = within(writing.forget_keys_early(before)).await?;
-        self.writing = Some(writing);
-        Ok(forgotten)
-    }
-
     async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
         let mut writing = self.take().await?;
-        let usage = within(writing.key_usage(sample)).await?;
+        let Writing { session, statements, pool, oldest_key, .. } = &mut writing;
+        let usage = key_usage::with_sample(&session.client, statements, *pool, oldest_key, sample);
+        let usage = within(usage).await?;
         self.writing = Some(writing);
         Ok(usage)
-    }
-
-    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
-        let mut writing = self.take().await?;
-        let swept = within(writing.forget_leases(before, after)).await?;
-        self.writing = Some(writing);
-        Ok(swept)
-    }
-
-    async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
-        let mut writing = self.take().await?;
-        let pruned = within(writing.prune(before, keep)).await?;
-        self.writing = Some(writing);
-        Ok(pruned)
     }
 }

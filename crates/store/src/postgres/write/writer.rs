@@ -25,7 +25,6 @@ use crate::postgres::read::keys as remembered;
 use crate::postgres::read::news;
 use crate::postgres::read::rows;
 use crate::postgres::read::snapshot;
-use crate::postgres::write::housekeeping::Forgotten;
 use crate::postgres::write::parameters::Parameters;
 use crate::postgres::write::statements::Statements;
 use crate::{Begun, Entry, Error, KeysFound, NetChanges, News, Position, Uptime};
@@ -48,8 +47,9 @@ pub(crate) struct Writing {
     watch: Arc<Watch>,
     /// Whether an entry of this run of the cluster was written with weak durability.
     weak: bool,
-    /// Positions below which old rows are known to be deleted.
-    pub(crate) forgotten: Forgotten,
+    /// No idempotency key with a number below this one is left. Starting from there skips the entries of
+    /// deleted rows that an index still holds.
+    pub(crate) oldest_key: i64,
 }
 
 /// A batch that is being begun.
@@ -128,7 +128,6 @@ impl Writing {
         let marked = session.client.query(mark, &[&WRITER_LOCKS, &pool]).await;
         marked.map_err(running(WHAT))?;
         let (session, statements) = (Arc::new(session), Arc::new(statements));
-        let forgotten = Forgotten::default();
         Ok(Writing {
             session,
             statements,
@@ -138,7 +137,7 @@ impl Writing {
             epoch: 0,
             watch: Arc::clone(&access.watch),
             weak: false,
-            forgotten,
+            oldest_key: 0,
         })
     }
 
@@ -244,11 +243,11 @@ impl Writing {
         let asked: (Vec<&str>, Vec<Uuid>) =
             keys.iter().map(|UserKey { user, key }| (key.as_str(), user.0)).unzip();
         let parameters: [&(dyn ToSql + Sync); 4] =
-            [&self.pool, &self.forgotten.keys, &asked.0, &asked.1];
+            [&self.pool, &self.oldest_key, &asked.0, &asked.1];
         let rows = self.session.client.query(&self.statements.keys, &parameters).await;
         let rows = rows.map_err(&failed)?;
         let (oldest, found) = remembered::read(&rows).map_err(&failed)?;
-        self.forgotten.keys = self.forgotten.keys.max(oldest);
+        self.oldest_key = self.oldest_key.max(oldest);
         Ok(found)
     }
 }

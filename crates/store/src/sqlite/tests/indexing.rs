@@ -1,5 +1,6 @@
 //! The index of users catches up by itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{Fence, Timestamp};
@@ -7,8 +8,9 @@ use rusqlite::Connection;
 
 use super::{Fixture, fixture};
 use crate::sqlite::admin::{create, schema};
+use crate::sqlite::write::housekeeper::SqliteHousekeeper;
 use crate::sqlite::write::user_index::Indexing;
-use crate::{Store, Wanted};
+use crate::{Housekeeper, Wanted};
 
 const INDEXED: &str = "select indexed_fence from pools";
 
@@ -62,7 +64,7 @@ async fn a_thousand_leases_are_indexed_in_quiet_times() {
 
 #[tokio::test]
 async fn many_leases_are_indexed_although_it_is_never_quiet() {
-    let mut fixture = fixture().await;
+    let fixture = fixture().await;
     fixture.fill(40_000).await;
     // Until all are collected, and some added.
     for _ in 0..1_000 {
@@ -73,7 +75,8 @@ async fn many_leases_are_indexed_although_it_is_never_quiet() {
     // Leases deleted meanwhile are removed in the end.
     let far = Timestamp::from_micros(1_000_000);
     let mut after = Fence::NONE;
-    while let Some(up_to) = fixture.store.forget_leases(far, after).await.unwrap().up_to {
+    let mut housekeeper = SqliteHousekeeper(Arc::clone(&fixture.store.writer));
+    while let Some(up_to) = housekeeper.forget_leases(far, after).await.unwrap().up_to {
         after = up_to;
     }
     assert_eq!(fixture.ask("select count(*) from leases"), 1);

@@ -1,4 +1,4 @@
-pub(crate) mod housekeeping;
+pub(crate) mod housekeeper;
 pub(crate) mod keys;
 pub(crate) mod store;
 pub(crate) mod user_index;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pool::{Fence, Timestamp, UserKey};
+use pool::{Timestamp, UserKey};
 use rusqlite::{Connection, Params, Transaction, TransactionBehavior};
 use uuid::Uuid;
 
@@ -9,16 +9,13 @@ use crate::net_changes::NetChanges;
 use crate::sqlite::disk::failure::{failed, failed_commit};
 use crate::sqlite::read::rows::{self, Written};
 use crate::sqlite::read::snapshot;
-use crate::sqlite::write::housekeeping as sweeping;
 use crate::sqlite::write::keys;
 use crate::sqlite::write::writer::{Writer, Writing};
-use crate::{
-    Begun, Clock, Entry, Error, KeyUsage, KeysFound, News, Position, Store, Swept, Uptime,
-};
+use crate::{Begun, Clock, Entry, Error, KeyUsage, KeysFound, News, Position, Store, Uptime};
 
 /// Writing side of a pool in SQLite. The only writer, so its last entry is the newest.
 pub(crate) struct SqliteStore {
-    pub(crate) writer: Writer,
+    pub(crate) writer: Arc<Writer>,
     pub(crate) clock: Arc<dyn Clock>,
     /// The journal's newest entry; `None` when it is in doubt.
     pub(crate) newest: Option<Position>,
@@ -90,31 +87,8 @@ impl Store for SqliteStore {
         self.writer.run(move |writing| keys::find(writing.connection()?, &keys)).await
     }
 
-    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
-        self.writer.run(move |writing| keys::forget(writing.connection()?, before)).await
-    }
-
-    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
-        self.writer.run(move |writing| keys::forget_early(writing.connection()?, before)).await
-    }
-
     async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
         self.writer.run(move |writing| keys::usage(writing.connection()?, sample)).await
-    }
-
-    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
-        let forget =
-            move |writing: &mut Writing| sweeping::forget(writing.connection()?, before, after);
-        self.writer.run(forget).await
-    }
-
-    async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
-        let prune = move |writing: &mut Writing| {
-            let prune = sql!("journal/prune");
-            let deleted = writing.connection()?.execute(prune, (before.as_micros(), keep));
-            deleted.map(|count| count as u64).map_err(failed("deleting old journal entries"))
-        };
-        self.writer.run(prune).await
     }
 }
 

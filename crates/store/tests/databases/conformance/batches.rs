@@ -237,16 +237,16 @@ async fn old_entries_are_deleted_but_never_the_newest(db: EmptyDb) {
         entries.push(server.run(&[allocate(user)]).await.0);
     }
     // The first entry and Ada's are more than three versions behind Emma's.
-    assert_eq!(server.store.prune(Timestamp::MIN, 3).await.unwrap(), 2);
-    assert_eq!(server.store.prune(Timestamp::MIN, 3).await.unwrap(), 0);
+    assert_eq!(server.housekeeper.prune(Timestamp::MIN, 3).await.unwrap(), 2);
+    assert_eq!(server.housekeeper.prune(Timestamp::MIN, 3).await.unwrap(), 0);
     let mut server = server.restart(&db).await;
     assert_eq!(news(&mut server, &entries[1].position).await, entries[2..]);
     let begun = server.store.begin(&entries[0].position).await.unwrap();
     server.store.abandon().await;
     assert!(matches!(begun.news, News::Whole(_)), "what is gone can't be told one by one");
     let far = server.at.after(Duration::from_hours(1));
-    assert_eq!(server.store.prune(far, 0).await.unwrap(), 3);
-    assert_eq!(server.store.prune(far, 0).await.unwrap(), 0);
+    assert_eq!(server.housekeeper.prune(far, 0).await.unwrap(), 3);
+    assert_eq!(server.housekeeper.prune(far, 0).await.unwrap(), 0);
     let before = server.facts();
     let mut server = server.restart(&db).await;
     assert_eq!(server.facts(), before);
@@ -263,7 +263,7 @@ async fn entries_are_deleted_by_age(db: EmptyDb) {
         server.wait(Duration::from_secs(1));
         entries.push(server.run(&[allocate(user)]).await.0);
     }
-    assert_eq!(server.store.prune(entries[2].at, 1000).await.unwrap(), 3);
+    assert_eq!(server.housekeeper.prune(entries[2].at, 1000).await.unwrap(), 3);
     let mut server = server.restart(&db).await;
     assert_eq!(news(&mut server, &entries[2].position).await, entries[3..]);
 }

@@ -48,7 +48,7 @@ async fn an_entry_that_is_not_there_begins_nothing(db: EmptyDb) {
     }
     // Older than the journal's oldest entry.
     server.allocate("Bea").await;
-    assert_eq!(server.store.prune(Timestamp::MIN, 0).await.unwrap(), 2);
+    assert_eq!(server.housekeeper.prune(Timestamp::MIN, 0).await.unwrap(), 2);
     assert_eq!(journal(&server, &newest, 9).await, None);
     assert_eq!(journal(&server, &server.position, 9).await.unwrap().len(), 1);
 }

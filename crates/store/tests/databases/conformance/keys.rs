@@ -65,7 +65,7 @@ async fn no_key_is_remembered_at_first(db: EmptyDb) {
     let found = server.keys(&[of("Ada", "a")]).await;
     assert_eq!((found.count, found.remembered.len()), (0, 0));
     assert_eq!(
-        server.store.forget_keys(server.at.after(Duration::from_hours(1))).await.unwrap(),
+        server.housekeeper.forget_keys(server.at.after(Duration::from_hours(1))).await.unwrap(),
         0
     );
 }
@@ -153,9 +153,13 @@ async fn keys_are_forgotten_by_age(db: EmptyDb) {
         use_key(&mut server, "Ada", text).await;
         used_at.push(server.at);
     }
-    assert_eq!(server.store.forget_keys(used_at[0]).await.unwrap(), 0, "used at that very moment");
-    assert_eq!(server.store.forget_keys(used_at[2]).await.unwrap(), 2);
-    assert_eq!(server.store.forget_keys(used_at[2]).await.unwrap(), 0);
+    assert_eq!(
+        server.housekeeper.forget_keys(used_at[0]).await.unwrap(),
+        0,
+        "used at that very moment"
+    );
+    assert_eq!(server.housekeeper.forget_keys(used_at[2]).await.unwrap(), 2);
+    assert_eq!(server.housekeeper.forget_keys(used_at[2]).await.unwrap(), 0);
     let mut server = server.restart(&db).await;
     let all = ["a", "b", "c", "d"].map(|text| of("Ada", text));
     let found = server.keys(&all).await;
@@ -166,11 +170,11 @@ async fn keys_are_forgotten_by_age(db: EmptyDb) {
     use_key(&mut server, "Ada", "a").await;
     assert_eq!(server.keys(&all).await.count, 3);
     let far = server.at.after(Duration::from_secs(1));
-    assert_eq!(server.store.forget_keys(far).await.unwrap(), 3);
+    assert_eq!(server.housekeeper.forget_keys(far).await.unwrap(), 3);
     assert_eq!(server.keys(&all).await.count, 0);
     use_key(&mut server, "Bea", "b").await;
     assert_eq!(server.keys(&all).await.count, 1);
-    assert_eq!(server.store.forget_keys(Timestamp::MIN).await.unwrap(), 0);
+    assert_eq!(server.housekeeper.forget_keys(Timestamp::MIN).await.unwrap(), 0);
 }
 
 #[on_both]
@@ -189,7 +193,7 @@ async fn many_keys_are_used_and_forgotten_in_steps(db: EmptyDb) {
     let before = entry.at.after(Duration::from_micros(1));
     let mut forgotten = 0;
     loop {
-        let step = server.store.forget_keys(before).await.unwrap();
+        let step = server.housekeeper.forget_keys(before).await.unwrap();
         assert!(step <= 999, "a few hundred at a time");
         if step == 0 {
             break;
@@ -223,12 +227,12 @@ async fn keys_whose_leases_are_over_are_forgotten_early(db: EmptyDb) {
     let users: Vec<_> = [0, 1, 2, 3].map(|i: usize| leases[i].user.id).into();
     assert_eq!(server.store.key_usage(100).await.unwrap().sample, users);
     // They ended after that moment.
-    assert_eq!(server.store.forget_keys_early(used_at[3]).await.unwrap(), 0);
+    assert_eq!(server.housekeeper.forget_keys_early(used_at[3]).await.unwrap(), 0);
     let before = server.at.after(Duration::from_micros(1));
-    assert_eq!(server.store.forget_keys_early(used_at[0]).await.unwrap(), 0);
+    assert_eq!(server.housekeeper.forget_keys_early(used_at[0]).await.unwrap(), 0);
     server.wait(Duration::from_secs(1));
     let young = use_key(&mut server, "Ada", "younger").await;
-    assert_eq!(server.store.forget_keys_early(before).await.unwrap(), 3);
+    assert_eq!(server.housekeeper.forget_keys_early(before).await.unwrap(), 3);
     let mut server = server.restart(&db).await;
     let all = ["runs", "a", "b", "young", "younger"].map(|text| of("Ada", text));
     let found = server.keys(&all).await;
@@ -242,7 +246,7 @@ async fn keys_whose_leases_are_over_are_forgotten_early(db: EmptyDb) {
     use_key(&mut server, "Ada", "a").await;
     assert_eq!(server.keys(&all).await.count, 3);
     let far = server.at.after(Duration::from_mins(2));
-    assert_eq!(server.store.forget_keys_early(far).await.unwrap(), 3, "past their deadline");
+    assert_eq!(server.housekeeper.forget_keys_early(far).await.unwrap(), 3, "past their deadline");
     assert_eq!(server.store.key_usage(9).await.unwrap(), store::KeyUsage::default());
-    assert_eq!(server.store.forget_keys_early(far).await.unwrap(), 0);
+    assert_eq!(server.housekeeper.forget_keys_early(far).await.unwrap(), 0);
 }

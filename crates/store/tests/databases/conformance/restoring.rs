@@ -104,13 +104,13 @@ async fn the_journal_outlives_new_epochs(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(1)).await;
     server.run(&[allocate("Emma")]).await;
     // Emma's and the two epochs', Dora's, Cleo's, Bea's.
-    assert_eq!(server.store.prune(Timestamp::MIN, 5).await.unwrap(), 2);
-    assert_eq!(server.store.prune(Timestamp::MIN, 5).await.unwrap(), 0);
+    assert_eq!(server.housekeeper.prune(Timestamp::MIN, 5).await.unwrap(), 2);
+    assert_eq!(server.housekeeper.prune(Timestamp::MIN, 5).await.unwrap(), 0);
     server.store.begin(&server.position).await.unwrap();
     assert_eq!(server.store.has(&old[1]).await.unwrap(), Some(true));
     assert_eq!(server.store.has(&old[0]).await.unwrap(), None);
     server.store.abandon().await;
-    assert_eq!(server.store.prune(Timestamp::MIN, 1).await.unwrap(), 4);
+    assert_eq!(server.housekeeper.prune(Timestamp::MIN, 1).await.unwrap(), 4);
 }
 
 #[on_both]

@@ -7,8 +7,8 @@ use pool::{
     UserKey,
 };
 use store::{
-    BatchId, Entry, Error, KeysFound, LeaseRecord, News, Opened, Position, Reader, ServerId,
-    Snapshot, Store, Wanted,
+    BatchId, Entry, Error, Housekeeper, KeysFound, LeaseRecord, News, Opened, Position, Reader,
+    ServerId, Snapshot, Store, Wanted,
 };
 use uuid::Uuid;
 
@@ -46,6 +46,7 @@ pub fn id() -> Uuid {
 /// A server without an engine: decides and commits one batch at a time.
 pub struct Server {
     pub store: Box<dyn Store>,
+    pub housekeeper: Box<dyn Housekeeper>,
     pub reader: Arc<dyn Reader>,
     pub position: Position,
     pub pool: Pool,
@@ -62,10 +63,10 @@ impl Server {
     }
 
     pub fn of(opened: Opened) -> Self {
-        let Opened { store, reader, snapshot, now, .. } = opened;
+        let Opened { store, housekeeper, reader, snapshot, now, .. } = opened;
         let Snapshot { position, at, pool } = snapshot;
         let ahead = at.since(now);
-        Server { store, reader, position, pool, at, id: ServerId(id()), ahead }
+        Server { store, housekeeper, reader, position, pool, at, id: ServerId(id()), ahead }
     }
 
     /// Stops this server and starts another.

@@ -26,7 +26,7 @@ fn users_key(number: u8) -> UserKey {
 async fn sweep(server: &mut Server, before: Timestamp) -> u64 {
     let (mut deleted, mut after) = (0, Fence::NONE);
     loop {
-        let swept = server.store.forget_leases(before, after).await.unwrap();
+        let swept = server.housekeeper.forget_leases(before, after).await.unwrap();
         assert!(swept.deleted <= 999, "a few hundred at a time");
         deleted += swept.deleted;
         match swept.up_to {
@@ -116,7 +116,7 @@ async fn what_a_key_led_to_is_deleted_after_the_key(db: EmptyDb) {
     assert_eq!(sweep(&mut server, far).await, 6, "not the latest, nor those with keys");
     let left = BTreeSet::from([3, 4, 9, 10]);
     assert_eq!(fences(&server).await, left);
-    assert_eq!(server.store.forget_keys(far).await.unwrap(), 2);
+    assert_eq!(server.housekeeper.forget_keys(far).await.unwrap(), 2);
     assert_eq!(fences(&server).await, left, "not by itself");
     server.allocate("Ada").await;
     assert_eq!(sweep(&mut server, far).await, 3);
@@ -161,10 +161,10 @@ async fn many_leases_are_deleted_in_steps(db: EmptyDb) {
     }
     let far = server.at.after(Duration::from_hours(1));
     db.catch_up();
-    let first = server.store.forget_leases(far, Fence::NONE).await.unwrap();
+    let first = server.housekeeper.forget_leases(far, Fence::NONE).await.unwrap();
     assert_eq!(first.up_to, Some(Fence::new(first.deleted.try_into().unwrap())));
     // No lease below is examined again, and none above is skipped.
-    let next = server.store.forget_leases(far, Fence::new(1_000)).await.unwrap();
+    let next = server.housekeeper.forget_leases(far, Fence::new(1_000)).await.unwrap();
     assert!((1..=190).contains(&next.deleted), "{next:?}");
     assert_eq!(sweep(&mut server, far).await, 1_190 - first.deleted - next.deleted);
     assert_eq!(fences(&server).await, (1_191..=1_200).collect());

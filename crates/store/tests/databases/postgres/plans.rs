@@ -196,7 +196,7 @@ async fn every_statement_goes_by_index_on_empty_small_and_large_tables() {
     let user = pool::User::new("user 999").unwrap().id;
     let keys = server.keys(&[key.of(user)]).await;
     assert_eq!((keys.count, keys.remembered.len()), (1_000, 1));
-    let swept = server.store.forget_leases(server.at, Fence::NONE).await.unwrap();
+    let swept = server.housekeeper.forget_leases(server.at, Fence::NONE).await.unwrap();
     assert_eq!(swept, Swept { deleted: 500, up_to: Some(Fence::new(500)) });
 }
 

@@ -219,9 +219,12 @@ async fn keys_are_counted_right_after_another_server_forgot_some() {
     }
     catch_up_with_the_future(&mut two).await;
     let mut counts = vec![two.keys(&[]).await.count];
-    assert_eq!(one.store.forget_keys(used_at[2]).await.unwrap(), 2);
+    assert_eq!(one.housekeeper.forget_keys(used_at[2]).await.unwrap(), 2);
     counts.push(two.keys(&[]).await.count);
-    assert_eq!(one.store.forget_keys(used_at[2].after(Duration::from_secs(1))).await.unwrap(), 1);
+    assert_eq!(
+        one.housekeeper.forget_keys(used_at[2].after(Duration::from_secs(1))).await.unwrap(),
+        1
+    );
     counts.push(two.keys(&[]).await.count);
     // The table is empty now. The numbers must not restart, since the other server has seen larger
     // ones.

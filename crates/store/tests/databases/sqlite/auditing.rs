@@ -88,7 +88,7 @@ async fn an_audit_tells_deletion_by_retention_from_tampering() {
         server.allocate(&format!("user {number}")).await;
     }
     let before = Timestamp::from_micros(server.at.as_micros() - 4_000_000);
-    let swept = server.store.forget_leases(before, Fence::NONE).await.unwrap();
+    let swept = server.housekeeper.forget_leases(before, Fence::NONE).await.unwrap();
     assert_eq!((swept.deleted, swept.up_to), (3, None));
     assert_eq!(db.database().audit().await.unwrap(), [""; 0]);
     assert_eq!(db.prompt().execute("delete from leases where fence = 6", ()).unwrap(), 1);
@@ -115,7 +115,7 @@ async fn an_audit_finds_leases_that_are_lost_to_their_history() {
             server.allocate(user).await;
         }
         let moment = server.at.after(Duration::from_micros(1));
-        let swept = server.store.forget_leases(moment, Fence::NONE).await.unwrap();
+        let swept = server.housekeeper.forget_leases(moment, Fence::NONE).await.unwrap();
         assert_eq!(swept.deleted, 2);
         assert_eq!(server.history(kept.token_id).await.len(), 2);
         assert_eq!(db.database().audit().await.unwrap(), [""; 0]);

@@ -13,7 +13,7 @@ with looked as materialized (
     from token_manager.idempotency_keys as used
     where used.pool = $1::integer and used.number >= $2::bigint
     order by used.number
-    limit 500
+    limit 100
 ),
 oldest as materialized (
     select place, over from looked

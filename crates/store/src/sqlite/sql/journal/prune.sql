@@ -32,5 +32,5 @@ where pool = 'default' and version in (
         and version < (select max(version) from batches where pool = 'default')
         and (at < ?1 or version < (select min(cut) from reach))
     order by version
-    limit 500
+    limit 128
 )

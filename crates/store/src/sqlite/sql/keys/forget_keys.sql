@@ -5,7 +5,7 @@ where pool = 'default' and number in (
         select number, used_at from idempotency_keys
         where pool = 'default'
         order by number
-        limit 500
+        limit 100
     )
     where used_at < ?1
 )

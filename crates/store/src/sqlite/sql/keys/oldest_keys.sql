@@ -4,4 +4,4 @@ from idempotency_keys as k
 cross join leases as l on l.id = k.lease_id
 where k.pool = 'default'
 order by k.number
-limit 500
+limit 50

@@ -1,28 +1,102 @@
-//! Deletes old rows, a few at a time.
+//! Deletes old rows, a few at a time, on a connection of its own: batches do not wait for it.
 
-use crate::postgres::connect::locks::POOL_LOCKS;
-use pool::{Fence, Timestamp, UserId};
-use tokio_postgres::Row;
+use async_trait::async_trait;
+use pool::{Fence, Timestamp};
 use tokio_postgres::types::ToSql;
 
-use crate::key_sample::sampled;
 use crate::postgres::connect::failure::running;
 use crate::postgres::connect::flight::{Step, flight};
-use crate::postgres::read::rows::{self, Moment};
-use crate::postgres::write::writer::Writing;
-use crate::{Error, KeyUsage, Swept};
+use crate::postgres::connect::locks::POOL_LOCKS;
+use crate::postgres::connect::session::{Access, Purpose, Session};
+use crate::postgres::read::rows::Moment;
+use crate::postgres::write::key_usage;
+use crate::postgres::write::statements::HousekeepingStatements;
+use crate::postgres::write::store::within;
+use crate::{Error, Housekeeper, Swept};
 
-/// Number of journal entries that one [`Writing::prune`] examines.
+/// Number of journal entries that one step examines.
 const STEP: i64 = 500;
+
+/// Deletes old rows of a pool in PostgreSQL.
+pub(crate) struct PostgresHousekeeper {
+    access: Access,
+    pool: i32,
+    /// `None` until it is needed, and after a failure.
+    cleaning: Option<Cleaning>,
+}
+
+impl PostgresHousekeeper {
+    pub(crate) fn new(access: Access, pool: i32) -> Self {
+        PostgresHousekeeper { access, pool, cleaning: None }
+    }
+
+    /// The connection; a new one if it is missing or was lost. Callers put it back only after
+    /// success.
+    async fn take(&mut self) -> Result<Cleaning, Error> {
+        match self.cleaning.take().filter(|cleaning| !cleaning.session.client.is_closed()) {
+            Some(cleaning) => Ok(cleaning),
+            None => within(Cleaning::open(&self.access, self.pool)).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Housekeeper for PostgresHousekeeper {
+    async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
+        let mut cleaning = self.take().await?;
+        let pruned = within(cleaning.prune(before, keep)).await?;
+        self.cleaning = Some(cleaning);
+        Ok(pruned)
+    }
+
+    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
+        let mut cleaning = self.take().await?;
+        let forgotten = within(cleaning.forget_keys(before)).await?;
+        self.cleaning = Some(cleaning);
+        Ok(forgotten)
+    }
+
+    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
+        let mut cleaning = self.take().await?;
+        let forgotten = within(cleaning.forget_keys_early(before)).await?;
+        self.cleaning = Some(cleaning);
+        Ok(forgotten)
+    }
+
+    async fn key_count(&mut self) -> Result<u64, Error> {
+        let mut cleaning = self.take().await?;
+        let Cleaning { session, statements, pool, forgotten } = &mut cleaning;
+        let ends = &statements.key_ends;
+        let usage = within(key_usage::of_ends(&session.client, ends, *pool, &mut forgotten.keys));
+        let (usage, _) = usage.await?;
+        self.cleaning = Some(cleaning);
+        Ok(usage.count)
+    }
+
+    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
+        let mut cleaning = self.take().await?;
+        let swept = within(cleaning.forget_leases(before, after)).await?;
+        self.cleaning = Some(cleaning);
+        Ok(swept)
+    }
+}
+
+/// The connection.
+struct Cleaning {
+    session: Session,
+    statements: HousekeepingStatements,
+    pool: i32,
+    forgotten: Forgotten,
+}
 
 /// Positions below which all old rows are known to be deleted. Starting from there skips the
 /// entries of deleted rows that an index still holds.
 #[derive(Default)]
-pub(crate) struct Forgotten {
+struct Forgotten {
     /// No journal entry before this version is left.
     versions: i64,
     /// No idempotency key with a number below this one is left.
-    pub(crate) keys: i64,
+    keys: i64,
     /// The last lease that this round examined.
     looked: Option<Place>,
     /// Whether the round began with the first remaining lease.
@@ -36,8 +110,15 @@ pub(crate) struct Forgotten {
 /// A lease's fence, and when it started.
 type Place = (Fence, Timestamp);
 
-impl Writing {
-    pub(crate) async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
+impl Cleaning {
+    async fn open(access: &Access, pool: i32) -> Result<Self, Error> {
+        let session = access.session(Purpose::Clean).await?;
+        let statements = HousekeepingStatements::prepare(&session.client).await;
+        let statements = statements.map_err(running("connecting"))?;
+        Ok(Cleaning { session, statements, pool, forgotten: Forgotten::default() })
+    }
+
+    async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
         let failed = running("deleting old journal entries");
         let (from, before) = (self.forgotten.versions, Moment::within_range(before));
         let parameters: [&(dyn ToSql + Sync); 5] = [&self.pool, &from, &before, &keep, &STEP];
@@ -50,7 +131,7 @@ impl Writing {
         Ok(rows.len() as u64)
     }
 
-    pub(crate) async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
+    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
         let failed = running("deleting old idempotency keys");
         let (from, before) = (self.forgotten.keys, Moment::within_range(before));
         let parameters: [&(dyn ToSql + Sync); 3] = [&self.pool, &from, &before];
@@ -61,7 +142,7 @@ impl Writing {
         row.try_get(0).map(i64::unsigned_abs).map_err(&failed)
     }
 
-    pub(crate) async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
+    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error> {
         let failed = running("deleting idempotency keys early");
         let (statements, before) = (&self.statements, Moment::within_range(before));
         let steps: [Step<'_>; 4] = [
@@ -81,33 +162,7 @@ impl Writing {
         row.try_get(0).map(i64::unsigned_abs).map_err(&failed)
     }
 
-    pub(crate) async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
-        let failed = running("counting idempotency keys");
-        let client = &self.session.client;
-        let parameters: [&(dyn ToSql + Sync); 2] = [&self.pool, &self.forgotten.keys];
-        let ends = client.query(&self.statements.key_ends, &parameters).await.map_err(&failed)?;
-        let Some(end) = ends.first() else { return Ok(KeyUsage::default()) };
-        let number = |column| end.try_get::<_, i64>(column).map_err(&failed);
-        let (first, last) = (number(0)?, number(3)?);
-        self.forgotten.keys = self.forgotten.keys.max(first);
-        let moments = |row: &Row| Ok((rows::moment(row, 1)?, rows::moment(row, 2)?));
-        let oldest = ends.iter().map(moments).collect::<Result<_, _>>().map_err(&failed)?;
-        let numbers = sampled(first, last, sample);
-        let parameters: [&(dyn ToSql + Sync); 2] = [&self.pool, &numbers];
-        let users = client.query(&self.statements.key_users, &parameters).await.map_err(&failed)?;
-        let user = |row: &Row| row.try_get(0).map(UserId).map_err(&failed);
-        Ok(KeyUsage {
-            count: last.abs_diff(first) + 1,
-            oldest,
-            sample: users.iter().map(user).collect::<Result<_, _>>()?,
-        })
-    }
-
-    pub(crate) async fn forget_leases(
-        &mut self,
-        before: Timestamp,
-        after: Fence,
-    ) -> Result<Swept, Error> {
+    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {
         let failed = running("deleting old leases");
         let round = self.forgotten.looked.filter(|(fence, _)| *fence == after);
         // A new round begins with the first remaining lease.

@@ -1,0 +1,60 @@
+use async_trait::async_trait;
+use pool::{Fence, Timestamp};
+
+use crate::Error;
+
+/// Result of [`Housekeeper::forget_leases`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Swept {
+    /// Number of deleted leases.
+    pub deleted: u64,
+    /// Newest fence that it examined; `None` if no lease is left that is old enough.
+    pub up_to: Option<Fence>,
+}
+
+/// Deletes old rows in small steps, while batches are written. No step is durable by itself: after a
+/// crash it may have to be repeated. Every method reconnects or reopens by itself if needed, and tries
+/// once. A future must be run to its end.
+#[async_trait]
+pub trait Housekeeper: Send {
+    /// Deletes some journal entries, the oldest first, that are older than `before` or more than
+    /// `keep` versions behind the newest; never the newest. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`](crate::Store::begin).
+    async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error>;
+
+    /// Deletes some idempotency keys, the oldest first, that were used before that moment. Returns
+    /// how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`](crate::Store::begin).
+    async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error>;
+
+    /// As [`Housekeeper::forget_keys`], but deletes only keys whose leases ended before that moment,
+    /// too. The others among the oldest keys become the newest: so the keys after them get their
+    /// turn, and the numbers still give the count.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`](crate::Store::begin).
+    async fn forget_keys_early(&mut self, before: Timestamp) -> Result<u64, Error>;
+
+    /// Number of remembered keys. Never too low; too high by the keys deleted out of order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`](crate::Store::begin).
+    async fn key_count(&mut self) -> Result<u64, Error>;
+
+    /// Examines some leases, the oldest first, with a fence above `after`, and deletes those that
+    /// ended before that moment; but never a token's latest, and none that a remembered idempotency
+    /// key refers to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`](crate::Store::begin).
+    async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error>;
+}
