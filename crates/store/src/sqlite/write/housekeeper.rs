@@ -19,27 +19,11 @@ const STEP: u64 = 25;
 pub(crate) struct SqliteHousekeeper(pub(crate) Arc<Writer>);
 
 impl SqliteHousekeeper {
-    /// Runs a step that a crash may undo, so that it need not wait for the disk: the next batch's
-    /// commit makes it durable.
     async fn run<T: Send + 'static>(
         &self,
         step: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let relaxed = move |writing: &mut Writing| {
-            let set = |connection: &Connection, synchronous: &str| {
-                let set = connection.pragma_update(None, "synchronous", synchronous);
-                set.map_err(failed("setting the durability of a step"))
-            };
-            set(writing.connection()?, "normal")?;
-            let done = step(writing.connection()?);
-            let restored = writing.connection().and_then(|connection| set(connection, "full"));
-            if restored.is_err() {
-                // A new connection has it.
-                writing.close();
-            }
-            done
-        };
-        self.0.run(relaxed).await
+        self.0.run(move |writing| writing.without_sync(step)).await
     }
 }
 

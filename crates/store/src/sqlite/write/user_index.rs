@@ -22,7 +22,7 @@ const SOME: usize = 1_000;
 const STEP: usize = 1_000;
 
 /// Maximum time of a step: writers wait for it.
-const STEP_TIME: Duration = Duration::from_millis(5);
+const STEP_TIME: Duration = Duration::from_millis(1);
 
 /// Time without a job after which times count as quiet.
 const QUIET: Duration = Duration::from_millis(100);
@@ -85,13 +85,12 @@ impl Indexing {
         Indexing { step_time, behind: Behind::default(), work: None, rest_until: None }
     }
 
-    /// Runs after a job: continues the work in progress, and begins new work if that can't wait.
-    pub(crate) fn after_job(&mut self, connection: &mut Connection) {
+    /// Whether a step is due right after a job: one of the work in progress, or of new work that
+    /// can't wait for quiet times.
+    pub(crate) fn is_due_after(&mut self, connection: &Connection) -> bool {
         // Without tables nothing is left to index.
         self.behind = Behind::read(connection).unwrap_or_default();
-        if self.work.is_some() || self.behind.most() >= MANY {
-            self.step(connection);
-        }
+        !self.rests() && (self.work.is_some() || self.behind.most() >= MANY)
     }
 
     /// How long to wait for a job before [`Indexing::step`] is due; `None` if no step is due.
@@ -109,11 +108,16 @@ impl Indexing {
             return;
         }
         if let Err(error) = self.try_step(connection) {
-            tracing::warn!(%error, "leases could not be indexed by user; searches look at each");
-            self.work = None;
-            self.behind = Behind::default();
-            self.rest_until = Some(Instant::now() + REST);
+            self.failed(&error);
         }
+    }
+
+    /// Begins again after a pause.
+    pub(crate) fn failed(&mut self, error: &Error) {
+        tracing::warn!(%error, "leases could not be indexed by user; searches look at each");
+        self.work = None;
+        self.behind = Behind::default();
+        self.rest_until = Some(Instant::now() + REST);
     }
 
     fn rests(&self) -> bool {

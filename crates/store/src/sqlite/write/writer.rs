@@ -142,6 +142,40 @@ impl Writing {
         self.connection.as_ref().map_or(Ok(()), |connection| self.held.verify_all(connection))
     }
 
+    /// Runs a step that a crash may undo, so that it does not wait for the disk: the next batch's
+    /// commit makes it durable, too.
+    pub(crate) fn without_sync<T>(
+        &mut self,
+        step: impl FnOnce(&mut Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let set = |connection: &Connection, synchronous: &str| {
+            let set = connection.pragma_update(None, "synchronous", synchronous);
+            set.map_err(failed("setting the durability of a step"))
+        };
+        let connection = self.connection()?;
+        set(connection, "normal")?;
+        let done = step(connection);
+        if let Err(error) = set(connection, "full") {
+            // A new connection has it.
+            self.close();
+            return Err(error);
+        }
+        done
+    }
+
+    /// Does one step of the work on the index of users.
+    fn index(&mut self) {
+        let mut indexing = std::mem::take(&mut self.indexing);
+        let step = self.without_sync(|connection| {
+            indexing.step(connection);
+            Ok(())
+        });
+        if let Err(error) = step {
+            indexing.failed(&error);
+        }
+        self.indexing = indexing;
+    }
+
     /// Closes the connection, after a failure that leaves its state in doubt.
     pub(crate) fn close(&mut self) {
         self.connection = None;
@@ -150,8 +184,7 @@ impl Writing {
     /// Waits for the next job; `None` once the writer is dropped.
     fn next(&mut self, jobs: &mpsc::Receiver<Job>) -> Option<Job> {
         loop {
-            let (Some(wait), Some(connection)) = (self.indexing.wait(), &mut self.connection)
-            else {
+            let Some(wait) = self.indexing.wait().filter(|_| self.connection.is_some()) else {
                 return jobs.recv().ok();
             };
             match jobs.recv_timeout(wait) {
@@ -159,7 +192,7 @@ impl Writing {
                 Err(RecvTimeoutError::Timeout) if self.held.watch().is_lost() => {
                     return jobs.recv().ok();
                 }
-                Err(RecvTimeoutError::Timeout) => self.indexing.step(connection),
+                Err(RecvTimeoutError::Timeout) => self.index(),
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
@@ -180,8 +213,10 @@ impl Writing {
         if due && self.held.verify_all(connection).is_err() || self.held.watch().is_lost() {
             return;
         }
-        self.indexing.after_job(connection);
         self.checkpoints.tend(connection, &self.gate, self.held.log_size());
+        if self.indexing.is_due_after(connection) {
+            self.index();
+        }
     }
 
     /// Leaves everything in the database's own file. The last connection to close empties the log
