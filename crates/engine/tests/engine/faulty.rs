@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use pool::{Fence, ServerId, Timestamp, UserKey};
 use store::{
-    Backup, BatchId, Begun, Database, Entry, Error, ImportedPool, KeyUsage, KeysFound, NewEpoch,
-    News, Opened, Position, Store, Wanted,
+    Backup, BatchId, Begun, Database, Entry, Error, Housekeeper, ImportedPool, KeyUsage, KeysFound,
+    NewEpoch, News, Opened, Position, Store, Swept, Wanted,
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -85,11 +85,39 @@ pub struct FaultyDatabase {
     plan: Plan,
     /// Number of clock readings within batches.
     pub clock_reads: Arc<AtomicUsize>,
+    /// If set, housekeeping waits at this gate.
+    pub housekeeping: Option<&'static Gate>,
 }
 
 impl FaultyDatabase {
     pub fn new(real: Box<dyn Database>, plan: &Plan) -> Self {
-        FaultyDatabase { real, plan: Arc::clone(plan), clock_reads: Arc::default() }
+        let plan = Arc::clone(plan);
+        FaultyDatabase { real, plan, clock_reads: Arc::default(), housekeeping: None }
+    }
+}
+
+/// Waits at the gate at its first step.
+struct StuckHousekeeper(&'static Gate);
+
+#[async_trait]
+impl Housekeeper for StuckHousekeeper {
+    async fn prune(&mut self, _: Timestamp, _: i64) -> Result<u64, Error> {
+        self.0.pass().await;
+        Ok(0)
+    }
+    async fn forget_keys(&mut self, _: Timestamp) -> Result<u64, Error> {
+        self.0.pass().await;
+        Ok(0)
+    }
+    async fn forget_keys_early(&mut self, _: Timestamp) -> Result<u64, Error> {
+        Ok(0)
+    }
+    async fn key_count(&mut self) -> Result<u64, Error> {
+        Ok(0)
+    }
+    async fn forget_leases(&mut self, _: Timestamp, _: Fence) -> Result<Swept, Error> {
+        self.0.pass().await;
+        Ok(Swept { deleted: 0, up_to: None })
     }
 }
 
@@ -115,7 +143,11 @@ impl Database for FaultyDatabase {
             gives_all: false,
             misfits: false,
         });
-        Ok(Opened { store, ..opened })
+        let housekeeper = match self.housekeeping {
+            Some(gate) => Box::new(StuckHousekeeper(gate)),
+            None => opened.housekeeper,
+        };
+        Ok(Opened { store, housekeeper, ..opened })
     }
     async fn import(&self, pool: ImportedPool<'_>) -> Result<(), Error> {
         self.real.import(pool).await

@@ -6,6 +6,7 @@ mod faults;
 mod faulty;
 mod full_disk;
 mod holding;
+mod housekeeping;
 mod keys;
 mod leases;
 mod proxy;
