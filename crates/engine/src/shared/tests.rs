@@ -3,6 +3,10 @@ use pool::{Fence, Lease, LeaseId, TokenId};
 use store::{LeasePage, LeaseQuery, LeaseRecord};
 use uuid::Uuid;
 
+use std::sync::atomic::Ordering::SeqCst;
+
+use store::{Entry, News};
+
 use super::*;
 
 /// Readers that answer a probe, or fail it. Tests call nothing else.
@@ -46,7 +50,8 @@ impl Reader for Probed {
 
 #[tokio::test]
 async fn readers_that_do_not_answer_show() {
-    let (shared, _asker, _settler) = Shared::new(Duration::from_millis(10), ServerId(Uuid::nil()));
+    let (shared, _news, _settlements) =
+        Shared::new(Duration::from_millis(10), ServerId(Uuid::nil()));
     let answers = Arc::new(AtomicBool::new(true));
     assert!(shared.reader.set(Arc::new(Probed(Arc::clone(&answers)))).is_ok());
     let until = async |readable: bool| {

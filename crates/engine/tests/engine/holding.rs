@@ -194,7 +194,7 @@ async fn a_shorter_lease_may_be_asked_for(db: TestDb) {
     let engine = db.start(2, LONG).await;
     let asked = |lease| Asked { lease: Some(lease), ..Asked::from(user_named("holder")) };
     let short = Duration::from_millis(1_500);
-    let granted = engine.handle.allocate(asked(short)).await.unwrap().unwrap().lease;
+    let granted = engine.handle.allocate(asked(short)).await.unwrap().unwrap().grant.lease;
     assert_eq!(granted.expires_at, granted.started_at.after(short));
     let long = engine.handle.allocate(asked(LONG + Duration::from_micros(1))).await.unwrap();
     assert_eq!(long.unwrap_err(), pool::Refusal::LeaseTooLong { longest: LONG });

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::faulty::{Fault, FaultyDatabase, Plan};
 use crate::support::{TestDb, TestEngine, user_named};
-use engine::{Allocated, Asked, Settings};
-use pool::{EndReason, IdempotencyKey, Policy, Refusal, WhenFull};
+use engine::{Asked, Settings};
+use pool::{EndReason, Grant, IdempotencyKey, Policy, Refusal, WhenFull};
 use prometheus_client::registry::Registry;
 use store::{Clock, ManualClock, SystemClock};
 use testbed::{eventually, on_both};
@@ -21,8 +21,8 @@ fn asked(user: &str, text: &str) -> Asked {
     Asked { key: Some(key(text)), ..Asked::from(user_named(user)) }
 }
 
-async fn allocate(engine: &TestEngine, user: &str, text: &str) -> Allocated {
-    engine.handle.allocate(asked(user, text)).await.unwrap().unwrap()
+async fn allocate(engine: &TestEngine, user: &str, text: &str) -> Grant {
+    engine.handle.allocate(asked(user, text)).await.unwrap().unwrap().grant
 }
 
 #[on_both]

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{TestDb, TestEngine, user_named};
-use engine::{AllocateOutcome, Allocated, Asked, Error, GiveUpOutcome};
-use pool::{Fence, IdempotencyKey, LeaseId, Policy, Refusal, TICKET_GRACE, Waiting, WhenFull};
+use engine::{AllocateOutcome, Asked, Error, GiveUpOutcome};
+use pool::{
+    Fence, Grant, IdempotencyKey, LeaseId, Policy, Refusal, TICKET_GRACE, Waiting, WhenFull,
+};
 use testbed::{eventually, on_both};
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
@@ -35,9 +37,9 @@ fn waiting(answered: AllocateOutcome) -> Waiting {
 }
 
 #[track_caller]
-fn granted(answered: AllocateOutcome) -> Allocated {
+fn granted(answered: AllocateOutcome) -> Grant {
     match answered {
-        AllocateOutcome::Granted(allocated) => *allocated,
+        AllocateOutcome::Granted(allocated) => allocated.grant,
         other => panic!("{other:?}"),
     }
 }
@@ -52,7 +54,7 @@ fn hold(engine: &TestEngine, user: &str) -> JoinHandle<Result<AllocateOutcome, E
 async fn queue(
     engine: &TestEngine,
     user: &str,
-) -> JoinHandle<Result<Result<Allocated, Refusal>, Error>> {
+) -> JoinHandle<Result<Result<Grant, Refusal>, Error>> {
     let before = engine.waiting().await;
     let wait = Some(Duration::from_mins(1));
     let waiting = engine.ask(Asked { wait, ..Asked::from(user_named(user)) });
@@ -299,7 +301,7 @@ async fn insist(engines: Arc<RwLock<Vec<TestEngine>>>, user: String, seed: u64) 
         let answered = tokio::time::timeout(timeout, handle.ask(asked)).await;
         match answered {
             Ok(Ok(AllocateOutcome::Granted(allocated))) => {
-                let lease = allocated.lease;
+                let lease = allocated.grant.lease;
                 // Its own server may have been stopped by then.
                 while let Err(error) = engines.read().await[0].handle.release_lease(lease.id).await
                 {

@@ -5,8 +5,8 @@ use pool::{EndReason, Fence, Lease, LeaseId, Timestamp, TokenId, UserId};
 use store::{Cursor, LeaseQuery, LeaseRecord};
 
 use crate::events::EventBatch;
-use crate::handle::View;
-use crate::{Error, Handle, LeaseOutcome, Scope};
+use crate::handle::{Handle, LeaseOutcome, View};
+use crate::{Error, Scope};
 
 /// A lease and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,7 +214,7 @@ impl Handle {
     }
 
     /// Outcome of a command for a lease that is not the latest of any token.
-    pub(crate) async fn over(&self, id: LeaseId) -> Result<LeaseOutcome, Error> {
+    pub(super) async fn over(&self, id: LeaseId) -> Result<LeaseOutcome, Error> {
         Ok(match self.recorded(id).await? {
             Some(LeaseRecord { lease, evicted_by }) if lease.end.is_some() => {
                 LeaseOutcome::Over { lease, evicted_by }
