@@ -26,13 +26,13 @@ use std::time::Duration;
 pub use error::{Error, Fatal};
 pub use events::{BatchEvents, Event, EventBatch, EventKind};
 pub use handle::{
-    AllocateOutcome, Allocated, Asked, GiveUpOutcome, Handle, LeaseOutcome, LeaseView, Page,
-    Question, ReleaseOutcome, Stamp, Status, View,
+    AllocateOutcome, AllocateRequest, Allocated, GiveUpOutcome, Handle, LeaseOutcome, LeaseView,
+    Page, ReleaseOutcome, Stamp, View,
 };
 pub use run::{Engine, start};
 pub use shared::{Health, Scope};
 pub use spans::TARGET as SPANS;
-pub use store::{Cursor, LeaseRecord};
+pub use store::{Cursor, LeaseQuery, LeaseRecord, LeaseStatus};
 
 /// Limits of an engine.
 #[derive(Clone, Copy, Debug)]

@@ -35,7 +35,7 @@ pub use epoch::{NewEpoch, epoch_gap};
 pub use error::Error;
 pub use finding::{Finding, Level};
 pub use journal::{BatchId, Entry, Position};
-pub use lease_query::{Cursor, LeasePage, LeaseQuery, LeaseRecord};
+pub use lease_query::{Cursor, LeasePage, LeaseQuery, LeaseRecord, LeaseStatus};
 pub use net_changes::NetChanges;
 pub use new_pool::{ImportedPool, LeaseSource, NewPool};
 pub use notifier::Notifier;

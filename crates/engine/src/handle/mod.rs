@@ -18,9 +18,9 @@ use crate::replica::Replica;
 use crate::shared::Shared;
 use crate::{Error, Health, Scope, ids};
 
-pub use self::history::{LeaseView, Page, Question, Status};
+pub use self::history::{LeaseView, Page};
 pub use self::outcome::{
-    AllocateOutcome, Allocated, Asked, GiveUpOutcome, LeaseOutcome, ReleaseOutcome,
+    AllocateOutcome, AllocateRequest, Allocated, GiveUpOutcome, LeaseOutcome, ReleaseOutcome,
 };
 pub use self::view::{Stamp, View};
 
@@ -46,10 +46,10 @@ impl Handle {
     /// Any [`Error`].
     pub async fn allocate(
         &self,
-        asked: impl Into<Asked>,
+        request: impl Into<AllocateRequest>,
     ) -> Result<Result<Allocated, Refusal>, Error> {
-        let asked = Asked { hold: None, ..asked.into() };
-        match self.ask(asked).await? {
+        let request = AllocateRequest { hold: None, ..request.into() };
+        match self.ask(request).await? {
             AllocateOutcome::Granted(allocated) => Ok(Ok(*allocated)),
             AllocateOutcome::Refused(refusal) => Ok(Err(refusal)),
             // Without `hold`, the request is held for the whole wait.
@@ -57,15 +57,16 @@ impl Handle {
         }
     }
 
-    /// As [`Handle::allocate`]; but an allocation with a key that still waits after [`Asked::hold`]
-    /// is answered with its position in the queue. It keeps the position as long as the client
-    /// repeats the request, here or at another server, within [`pool::TICKET_GRACE`].
+    /// As [`Handle::allocate`]; but an allocation with a key that still waits after
+    /// [`AllocateRequest::hold`] is answered with its position in the queue. It keeps the position
+    /// as long as the client repeats the request, here or at another server, within
+    /// [`pool::TICKET_GRACE`].
     ///
     /// # Errors
     ///
     /// Any [`Error`].
-    pub async fn ask(&self, asked: Asked) -> Result<AllocateOutcome, Error> {
-        let Asked { user, lease, wait, key, hold } = asked;
+    pub async fn ask(&self, request: AllocateRequest) -> Result<AllocateOutcome, Error> {
+        let AllocateRequest { user, lease, wait, key, hold } = request;
         let hold = hold.filter(|_| key.is_some());
         let longest_wait = wait.unwrap_or(Allocation::DEFAULT_WAIT);
         let longest_wait = hold.map_or(longest_wait, |hold| hold.min(longest_wait));

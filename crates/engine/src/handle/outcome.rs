@@ -6,7 +6,7 @@ use pool::{Grant, IdempotencyKey, Lease, LeaseId, Refusal, Timestamp, User, Wait
 
 /// Parameters of an allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct AllocateRequest {
     /// Who requests the lease.
     pub user: User,
     /// Length of the lease, if shorter than the policy's.
@@ -21,10 +21,10 @@ pub struct Asked {
     pub hold: Option<Duration>,
 }
 
-impl From<User> for Asked {
+impl From<User> for AllocateRequest {
     /// Leaves all other parameters to the policy.
     fn from(user: User) -> Self {
-        Asked { user, lease: None, wait: None, key: None, hold: None }
+        AllocateRequest { user, lease: None, wait: None, key: None, hold: None }
     }
 }
 

@@ -40,7 +40,12 @@ impl Reader for Probed {
     async fn leases(&self, _: &[LeaseId]) -> Result<Vec<Lease>, store::Error> {
         unimplemented!()
     }
-    async fn search(&self, _: &LeaseQuery) -> Result<LeasePage, store::Error> {
+    async fn search(
+        &self,
+        _: &LeaseQuery,
+        _: Timestamp,
+        _: usize,
+    ) -> Result<LeasePage, store::Error> {
         unimplemented!()
     }
     async fn journal(&self, _: i64, _: i64, _: usize) -> Result<Option<Vec<Entry>>, store::Error> {

@@ -22,7 +22,7 @@ use crate::replica::{NOWHERE, Replica, Unfit, next};
 use crate::shared::Shared;
 use crate::{ids, spans};
 
-/// What the engine's loop decides and commits batches with.
+/// Decides and commits the batches of the engine's loop.
 pub(crate) struct Writer {
     pub shared: Arc<Shared>,
     pub store: Box<dyn Store>,
@@ -278,7 +278,9 @@ impl Writer {
         let News::Whole(snapshot) = news else {
             return Err(Failure::Operator("the journal of the pool is empty".to_owned()));
         };
-        self.loaded = Loaded::Yes;
+        if self.loaded == Loaded::No {
+            self.loaded = Loaded::Yes;
+        }
         self.shared.publish(&NOWHERE, News::Whole(snapshot.clone()), None);
         Ok(Replica::from(*snapshot))
     }

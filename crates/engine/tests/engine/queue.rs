@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::faulty::{Fault, FaultyDatabase, Plan};
 use crate::support::{TestDb, TestEngine, user_named};
-use engine::{Asked, Error};
+use engine::{AllocateRequest, Error};
 use futures_util::future::join_all;
 use pool::{EndReason, Grant, Policy, Refusal, WhenFull};
 use testbed::{eventually, on_both};
@@ -16,8 +16,8 @@ const WAIT: Policy = Policy { when_full: WhenFull::Wait, ..Policy::of_lease(LONG
 
 type Waiting = JoinHandle<Result<Result<Grant, Refusal>, Error>>;
 
-fn asked(user: &str, wait: Duration) -> Asked {
-    Asked { wait: Some(wait), ..Asked::from(user_named(user)) }
+fn asked(user: &str, wait: Duration) -> AllocateRequest {
+    AllocateRequest { wait: Some(wait), ..AllocateRequest::from(user_named(user)) }
 }
 
 /// Starts one more allocation that waits; returns once it is in the queue.

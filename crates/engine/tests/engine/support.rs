@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Allocated, Asked, Engine, Fatal, Handle, Health, ReleaseOutcome, Settings};
+use engine::{AllocateRequest, Allocated, Engine, Fatal, Handle, Health, ReleaseOutcome, Settings};
 use pool::{Grant, HolderCondition, Lease, Policy, Refusal, TokenId, User};
 use store::{Clock, Database, DatabaseUrl, SystemClock, Wanted};
 use testbed::eventually;
@@ -128,7 +128,10 @@ impl TestEngine {
     }
 
     /// Starts an allocation.
-    pub fn ask(&self, asked: Asked) -> JoinHandle<Result<Result<Grant, Refusal>, engine::Error>> {
+    pub fn ask(
+        &self,
+        asked: AllocateRequest,
+    ) -> JoinHandle<Result<Result<Grant, Refusal>, engine::Error>> {
         let handle = self.handle.clone();
         let granted = |allocated: Allocated| allocated.grant;
         tokio::spawn(async move { Ok(handle.allocate(asked).await?.map(granted)) })
