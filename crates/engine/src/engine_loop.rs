@@ -14,9 +14,12 @@ use tracing::{Instrument as _, Span, warn};
 use crate::held::HeldRequest;
 use crate::housekeeping::Signals;
 use crate::mailbox::{Left, Request};
-use crate::run::{BACKOFF, Fatal};
 use crate::writer::{Failure, Writer};
-use crate::{Error, Health, spans};
+use crate::{Error, Fatal, Health, spans};
+
+/// Pause before the database is tried again: the first, and the longest.
+pub(crate) const BACKOFF: (Duration, Duration) =
+    (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Longest sleep: a clock may be set, and other servers may have started leases.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -42,7 +45,7 @@ pub(crate) struct EngineLoop {
 }
 
 impl EngineLoop {
-    pub async fn take(mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), Fatal> {
+    pub async fn run(mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), Fatal> {
         let mut backoff = BACKOFF.0;
         let mut stopping: Option<Instant> = None;
         loop {
@@ -120,7 +123,7 @@ impl EngineLoop {
 
     /// Whether the engine has work now, without waiting.
     fn pressed(&self) -> bool {
-        !self.waiting.is_empty() || self.writer.begun || self.writer.unsettled.is_some()
+        !self.waiting.is_empty() || self.writer.has_to_go_on()
     }
 
     /// Takes all waiting requests from the mailbox, up to the limit of a batch.
@@ -285,7 +288,8 @@ impl EngineLoop {
         if self.pressed() || away || self.writer.has_to_load() || self.is_time() {
             // No batch may be begun if this is the last one.
             let may_begin = !self.mailbox.is_closed();
-            let span = spans::batch(&self.waiting, self.batch);
+            let first = self.waiting.iter().take(self.batch);
+            let span = spans::batch(first.filter_map(|request| request.trace.as_ref()));
             self.writer.span.clone_from(&span);
             let attempt = self.writer.attempt(&mut self.waiting, self.batch, may_begin);
             let attempted = attempt.instrument(span).await;

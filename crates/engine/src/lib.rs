@@ -4,21 +4,16 @@
 //! One task runs an [`Engine`]; all others use a [`Handle`]. The `pool` crate chooses the token of
 //! a request, and the `store` crate persists it; HTTP and SQL must not enter here.
 
-mod bounds;
-mod decide;
 mod engine_loop;
+mod error;
 mod events;
 mod handle;
 mod held;
-mod high_water;
-mod history;
 mod housekeeping;
 mod ids;
-mod in_flight;
 mod keys;
 mod mailbox;
 mod metrics;
-mod moment;
 mod replica;
 mod run;
 mod shared;
@@ -28,16 +23,16 @@ mod writer;
 
 use std::time::Duration;
 
+pub use error::{Error, Fatal};
 pub use events::{BatchEvents, Event, EventBatch, EventKind};
 pub use handle::{
-    AllocateOutcome, Allocated, Asked, Error, GiveUpOutcome, Handle, Health, LeaseOutcome,
-    ReleaseOutcome, Stamp, View,
+    AllocateOutcome, AllocateRequest, Allocated, GiveUpOutcome, Handle, LeaseOutcome, LeaseView,
+    Page, ReleaseOutcome, Stamp, View,
 };
-pub use history::{LeaseView, Page, Question, Status};
-pub use moment::Scope;
-pub use run::{Engine, Fatal, start};
+pub use run::{Engine, start};
+pub use shared::{Health, Scope};
 pub use spans::TARGET as SPANS;
-pub use store::{Cursor, LeaseRecord};
+pub use store::{Cursor, LeaseQuery, LeaseRecord, LeaseStatus};
 
 /// Limits of an engine.
 #[derive(Clone, Copy, Debug)]

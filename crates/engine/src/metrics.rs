@@ -3,24 +3,16 @@
 //! can be added up.
 
 use std::cell::LazyCell;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use pool::{Change, EndReason, Outcome, Timestamp};
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use store::{Entry, LogSize};
+use store::Entry;
 use tokio::time::Instant;
 use tracing::warn;
-
-use crate::mailbox::Request;
-use crate::replica::Replica;
-use crate::{Handle, Health};
 
 /// A label and its value.
 type Label = [(&'static str, &'static str); 1];
@@ -151,8 +143,8 @@ impl Metrics {
     }
 
     /// Records how long a request was in the pool's queue, if it was and has a lease now.
-    pub fn answered(&self, request: &Request, outcome: &Outcome, at: Timestamp) {
-        if let (Some(since), Outcome::Allocated(_)) = (request.queued_since, outcome) {
+    pub fn answered(&self, queued_since: Option<Timestamp>, outcome: &Outcome, at: Timestamp) {
+        if let (Some(since), Outcome::Allocated(_)) = (queued_since, outcome) {
             self.waited.observe(at.since(since).as_secs_f64());
         }
     }
@@ -171,6 +163,10 @@ impl Metrics {
         self.left.store(requests, Relaxed);
     }
 
+    pub fn requests_left(&self) -> usize {
+        self.left.load(Relaxed)
+    }
+
     /// Records the number of remembered idempotency keys, and their maximum. Logs once that keys
     /// run short, and again only after they were plenty.
     pub fn keys(&self, count: u64, most: u64) {
@@ -184,11 +180,16 @@ impl Metrics {
         }
     }
 
+    /// The number of remembered idempotency keys at the last count, and their maximum: 0 before.
+    pub fn remembered_keys(&self) -> (u64, u64) {
+        (self.keys.count.load(Relaxed), self.keys.most.load(Relaxed))
+    }
+
     pub fn mismatched(&self, of: Mismatch) {
         self.mismatches[of as usize].inc();
     }
 
-    fn register(&self, registry: &mut Registry) {
+    pub fn register(&self, registry: &mut Registry) {
         let name = "allocations";
         registry.register(name, "Leases granted", self.allocations.clone());
         let help = "Leases that ended, by reason";
@@ -221,152 +222,6 @@ impl Metrics {
              after manual changes of tables. For news and batch the pool was reloaded; for \
              ends, the database rejects lease expirations, and the server retries";
         registry.register("database_mismatches", help, self.families[2].clone());
-    }
-}
-
-impl Handle {
-    /// Registers the engine's counters, and gauges of the pool. The gauges read the server's copy
-    /// of the pool and never query the database.
-    pub fn register_metrics(&self, registry: &mut Registry) {
-        self.shared.metrics.register(registry);
-        registry.register_collector(Box::new(Gauges(self.clone())));
-    }
-}
-
-/// Gauges that are read at the time of a scrape.
-struct Gauges(Handle);
-
-impl fmt::Debug for Gauges {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gauges").finish_non_exhaustive()
-    }
-}
-
-impl Collector for Gauges {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Handle { shared, mailbox, .. } = &self.0;
-        let (health, most) = (shared.health(), mailbox.max_capacity());
-        let mut show = Show(&mut encoder);
-        let up = u64::from(health == Health::Ready);
-        show.gauge(
-            "database_up",
-            "1 while the database can be read and written, else 0",
-            None,
-            up,
-        )?;
-        show.states(health)?;
-        let left = shared.metrics.left.load(Relaxed);
-        let help = "Requests queued for the next batch";
-        show.gauge("mailbox_requests", help, None, most - mailbox.capacity() + left)?;
-        let help = "Maximum number of queued requests; beyond it requests get busy. One more batch may \
-             be queued while the database is unavailable";
-        show.gauge("mailbox_capacity", help, None, most)?;
-        let [keys, most] = [&shared.metrics.keys.count, &shared.metrics.keys.most];
-        if most.load(Relaxed) > 0 {
-            let help = "Remembered idempotency keys, counted every ten seconds (shared)";
-            show.gauge("idempotency_keys", help, None, keys.load(Relaxed))?;
-            let help = "Maximum number of remembered idempotency keys";
-            show.gauge("idempotency_keys_limit", help, None, most.load(Relaxed))?;
-        }
-        let help = "How far the clock, the database's with PostgreSQL, is behind the pool's time, \
-             which continues without it";
-        let behind = shared.time.behind().as_secs_f64();
-        show.gauge("clock_behind", help, Some(&Unit::Seconds), behind)?;
-        if let Some(log) = shared.log_size() {
-            show.log(log)?;
-        }
-        show.durability(&shared.durability())?;
-        let now = shared.estimate();
-        // The lock of the replica is released before encoding.
-        let seen = shared.copy().as_ref().map(|copy| {
-            let Replica { pool, position, at, .. } = copy;
-            let now = now.max(*at);
-            let waiting = pool.waiting(&shared.observer(copy, now));
-            (pool.size(), pool.active(now), waiting, *position)
-        });
-        let Some((size, active, waiting, position)) = seen else { return Ok(()) };
-        show.gauge("tokens", "Tokens in the pool (shared)", None, size)?;
-        show.gauge(
-            "tokens_active",
-            "Tokens with a running lease; leases past their deadline don't count (shared)",
-            None,
-            active,
-        )?;
-        show.gauge(
-            "tokens_available",
-            "Tokens without a running lease (shared)",
-            None,
-            size - active,
-        )?;
-        show.gauge("allocations_waiting", "Allocations in the queue (shared)", None, waiting)?;
-        let help = "Epoch of the journal. A new one begins after a restore, a failover, or a crash \
-             without full durability (shared)";
-        show.gauge("journal_epoch", help, None, position.epoch)?;
-        let help = "Version of the newest journal entry that this server knows. Servers that differ \
-             for long have lost contact (shared)";
-        show.gauge("journal_version", help, None, position.version)
-    }
-}
-
-struct Show<'a, 'b>(&'a mut DescriptorEncoder<'b>);
-
-impl Show<'_, '_> {
-    fn gauge(
-        &mut self,
-        name: &str,
-        help: &str,
-        unit: Option<&Unit>,
-        value: impl EncodeGaugeValue,
-    ) -> fmt::Result {
-        let gauge = ConstGauge::new(value);
-        let help = format!("{help}.");
-        gauge.encode(self.0.encode_descriptor(name, &help, unit, gauge.metric_type())?)
-    }
-
-    /// Write-ahead log, if this server has to empty one.
-    fn log(&mut self, log: LogSize) -> fmt::Result {
-        let help = "Size of SQLite's write-ahead log";
-        self.gauge("write_ahead_log", help, Some(&Unit::Bytes), log.bytes)?;
-        let help = "Size above which the server empties SQLite's write-ahead log";
-        self.gauge("write_ahead_log_limit", help, Some(&Unit::Bytes), log.limit)?;
-        let help = "Failed attempts to empty SQLite's write-ahead log, mostly because another program \
-             reads the database.";
-        let failures = ConstCounter::new(log.failures);
-        let of = failures.metric_type();
-        failures.encode(self.0.encode_descriptor("checkpoint_failures", help, None, of)?)
-    }
-
-    /// One for each database setting on which durability depends.
-    fn durability(&mut self, settings: &[(&'static str, bool)]) -> fmt::Result {
-        let help = "1 while a database setting allows that committed leases are lost in a crash or \
-             failover, else 0 (shared). unlogged: a table of the pool is unlogged. \
-             synchronous_standby_names: no standby is named.";
-        let of = ConstGauge::new(0).metric_type();
-        let name = "database_durability_weakened";
-        let mut family = self.0.encode_descriptor(name, help, None, of)?;
-        settings.iter().try_for_each(|(setting, weak)| {
-            ConstGauge::new(u64::from(*weak))
-                .encode(family.encode_family(&[("setting", *setting)])?)
-        })
-    }
-
-    /// One for each state, of which one is 1.
-    fn states(&mut self, health: Health) -> fmt::Result {
-        let states = [
-            (Health::Ready, "ready"),
-            (Health::Starting, "starting"),
-            (Health::Blocked, "blocked"),
-            (Health::Away, "away"),
-            (Health::Stopped, "stopped"),
-        ];
-        let gauge = |state| ConstGauge::new(u64::from(state == health));
-        let help = "1 for the current state of the database, else 0. blocked: it can be read but not \
-             written.";
-        let of = gauge(health).metric_type();
-        let mut family = self.0.encode_descriptor("database_state", help, None, of)?;
-        states.into_iter().try_for_each(|(state, word)| {
-            gauge(state).encode(family.encode_family(&[("state", word)])?)
-        })
     }
 }
 

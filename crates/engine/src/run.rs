@@ -10,30 +10,21 @@ use store::{Database, Opened, Wanted};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tracing::{Span, info, warn};
+use tracing::{info, warn};
 
-use crate::engine_loop::{EngineLoop, keep_wanted};
-use crate::held::Held;
+use crate::engine_loop::{BACKOFF, EngineLoop, keep_wanted};
+use crate::handle::Handle;
 use crate::housekeeping::{Housekeeping, Signals};
 use crate::keys::KeyLimits;
 use crate::mailbox::{Left, Request, Withdrawals};
 use crate::replica::Replica;
-use crate::shared::{Asker, Settler, Shared};
+use crate::shared::{NewsTask, SettleTask, Shared};
 use crate::writer::Writer;
-use crate::{Handle, Health, Settings, ids};
+use crate::{Fatal, Health, Settings, ids};
 
 /// Servers that share a database check a deadline at slightly different times, so that one of them
 /// writes the expiry and the others find it written.
 const MOST_JITTER: Duration = Duration::from_millis(15);
-
-/// Pause before the database is tried again: the first, and the longest.
-pub(crate) const BACKOFF: (Duration, Duration) =
-    (Duration::from_millis(50), Duration::from_secs(1));
-
-/// Why an engine stopped by itself: a sentence for the operator.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Fatal(pub(crate) String);
 
 /// The deciding task. It does nothing until [`Engine::run`].
 pub struct Engine {
@@ -41,8 +32,8 @@ pub struct Engine {
     wanted: Wanted,
     settings: Settings,
     shared: Arc<Shared>,
-    asker: Asker,
-    settler: Settler,
+    news: NewsTask,
+    settlements: SettleTask,
     mailbox: mpsc::Receiver<Request>,
     withdrawals: (Withdrawals, mpsc::UnboundedReceiver<Left>),
 }
@@ -51,13 +42,13 @@ pub struct Engine {
 /// wait, within [`Settings::timeout`], until it runs.
 #[must_use]
 pub fn start(database: Box<dyn Database>, wanted: Wanted, settings: Settings) -> (Handle, Engine) {
-    let (shared, asker, settler) = Shared::new(settings.timeout, ids::server());
+    let (shared, news, settlements) = Shared::new(settings.timeout, ids::server());
     let (sender, mailbox) = mpsc::channel(settings.max_queued_requests);
     let withdrawals = mpsc::unbounded_channel();
     let handle =
         Handle { shared: Arc::clone(&shared), mailbox: sender, withdrawals: withdrawals.0.clone() };
     let engine =
-        Engine { database, wanted, settings, shared, asker, settler, mailbox, withdrawals };
+        Engine { database, wanted, settings, shared, news, settlements, mailbox, withdrawals };
     (handle, engine)
 }
 
@@ -97,8 +88,16 @@ impl Engine {
     }
 
     async fn serve(self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), Fatal> {
-        let Engine { database, wanted, settings, shared, asker, settler, mut mailbox, withdrawals } =
-            self;
+        let Engine {
+            database,
+            wanted,
+            settings,
+            shared,
+            news,
+            settlements,
+            mut mailbox,
+            withdrawals,
+        } = self;
         let mut waiting = VecDeque::new();
         let tend = || {
             keep_wanted(&mut waiting, &mut mailbox, settings.batch);
@@ -116,30 +115,16 @@ impl Engine {
         let keys = store.key_usage(0).await.map_or(0, |usage| usage.count);
         shared.metrics.keys(keys, settings.keys);
         shared.set_health(Health::Ready);
-        let mut asker = AbortOnDrop(tokio::spawn(asker.run()));
-        let mut settler = AbortOnDrop(tokio::spawn(settler.run()));
         let signals = Arc::<Signals>::default();
         let housekeeping =
             Housekeeping::new(housekeeper, Arc::clone(&signals), Arc::clone(&shared), &settings);
         let mut tasks = JoinSet::new();
+        tasks.spawn(news.run());
+        tasks.spawn(settlements.run());
         tasks.spawn(housekeeping.run());
-        let writer = Writer {
-            shared: Arc::clone(&shared),
-            store,
-            notifier,
-            withdrawals: withdrawals.0,
-            key_limits: KeyLimits::new(settings.keys, settings.keys_of_user),
-            held: Held::default(),
-            copy: None,
-            reloaded: false,
-            gave_way: false,
-            alone: 0,
-            begun: false,
-            unsettled: None,
-            unwritten: false,
-            span: Span::none(),
-        };
-        let turns = EngineLoop {
+        let key_limits = KeyLimits::new(settings.keys, settings.keys_of_user);
+        let writer = Writer::new(Arc::clone(&shared), (store, notifier), withdrawals.0, key_limits);
+        let engine_loop = EngineLoop {
             writer,
             waiting,
             mailbox,
@@ -156,13 +141,11 @@ impl Engine {
             tends: 0,
         };
         let result = tokio::select! {
-            result = turns.take(stop) => result,
-            _ = tasks.join_next() => Err(Fatal("the task that deletes old rows has died".to_owned())),
+            result = engine_loop.run(stop) => result,
             () = shared.probe() => unreachable!("it has no end"),
-            _ = &mut asker.0 => Err(Fatal("the task that asks for news has died".to_owned())),
-            _ = &mut settler.0 => Err(Fatal("the task that waits for batches has died".to_owned())),
+            _ = tasks.join_next() => Err(Fatal("one of the engine's tasks has died".to_owned())),
         };
-        // Its side of the database is closed when it has ended.
+        // Housekeeping's side of the database is closed when its task has ended.
         tasks.shutdown().await;
         result
     }
@@ -173,14 +156,6 @@ struct StoppedOnDrop(Arc<Shared>);
 impl Drop for StoppedOnDrop {
     fn drop(&mut self) {
         self.0.set_health(Health::Stopped);
-    }
-}
-
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

@@ -4,15 +4,11 @@
 //! spans of both are linked. All spans have one target, so a log can exclude them. If no subscriber
 //! enables that target, each of these functions only reads a static.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use store::Position;
 use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Level, Span, info_span, span_enabled};
-
-use crate::decide::Decided;
-use crate::mailbox::Request;
 
 /// The target of all spans, here and in the server.
 pub const TARGET: &str = "trace";
@@ -109,14 +105,12 @@ impl Stages {
     }
 }
 
-/// Span of a batch that will decide the first `limit` of these requests; none if no request among
-/// them is traced.
-pub(crate) fn batch(waiting: &VecDeque<Request>, limit: usize) -> Span {
+/// Span of a batch that will decide the requests with these traces; none if all have ended.
+pub(crate) fn batch<'a>(mut traces: impl Iterator<Item = &'a RequestTrace>) -> Span {
     if !span_enabled!(target: TARGET, Level::INFO) {
         return Span::none();
     }
-    let mut ways = waiting.iter().take(limit).filter_map(|request| request.trace.as_ref());
-    if ways.any(RequestTrace::is_open) { new_batch() } else { Span::none() }
+    if traces.any(RequestTrace::is_open) { new_batch() } else { Span::none() }
 }
 
 fn new_batch() -> Span {
@@ -180,10 +174,13 @@ pub(crate) fn failed(span: &Span, kind: &'static str) {
 
 /// Links the batch and the requests that were decided in it. A batch whose only traced requests
 /// come from the queue has no span until here.
-pub(crate) fn decided(batch: &mut Span, decided: &Decided) {
-    let mut ways =
-        decided.outcomes.iter().filter_map(|(request, _)| request.trace.as_ref()).peekable();
-    if batch.is_none() && ways.peek().is_some() {
+pub(crate) fn decided<'a>(
+    batch: &mut Span,
+    traces: impl Iterator<Item = &'a RequestTrace>,
+    (commands, changes): (usize, usize),
+) {
+    let mut traces = traces.peekable();
+    if batch.is_none() && traces.peek().is_some() {
         *batch = new_batch();
     }
     if batch.is_none() {
@@ -191,9 +188,9 @@ pub(crate) fn decided(batch: &mut Span, decided: &Decided) {
     }
     // An unsigned number would be exported as text.
     let count = |of: usize| i64::try_from(of).unwrap_or(i64::MAX);
-    batch.record("batch.commands", count(decided.outcomes.len()));
-    batch.record("batch.changes", count(decided.finished.changes.len()));
-    for way in ways {
-        way.with(|stages| stages.join(batch));
+    batch.record("batch.commands", count(commands));
+    batch.record("batch.changes", count(changes));
+    for trace in traces {
+        trace.with(|stages| stages.join(batch));
     }
 }

@@ -9,30 +9,34 @@ pub struct LeaseRecord {
     pub evicted_by: Option<LeaseId>,
 }
 
-/// Query of the history: conditions on the leases that were ever granted. A `None` matches every
-/// lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Conditions on the leases that were ever granted. `None` matches every lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeaseQuery {
-    /// The time of the query: a lease whose deadline is not after it is over.
-    pub now: Timestamp,
-    /// Of this user.
+    /// Leases of this user.
     pub user: Option<UserId>,
-    /// Of this token.
+    /// Leases of this token.
     pub token: Option<TokenId>,
-    /// Only leases that are over at `now`.
-    pub ended: bool,
-    /// Over at `now` for this reason.
+    /// Running leases, or ended ones.
+    pub status: Option<LeaseStatus>,
+    /// Leases that ended for this reason.
     pub reason: Option<EndReason>,
-    /// Started at this moment or later.
+    /// Leases that started at this moment or later.
     pub from: Option<Timestamp>,
-    /// Started before this moment.
+    /// Leases that started before this moment.
     pub to: Option<Timestamp>,
-    /// Started at this moment or earlier, and over later.
+    /// Leases that started at this moment or earlier, and ended later.
     pub at: Option<Timestamp>,
-    /// Only leases that come after this position.
+    /// Leases after this cursor.
     pub after: Option<Cursor>,
-    /// Maximum number of leases in a page.
-    pub limit: usize,
+}
+
+/// Whether a lease runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseStatus {
+    /// Running.
+    Running,
+    /// Ended, possibly by its deadline.
+    Ended,
 }
 
 /// Position among all leases, newest first.
@@ -45,18 +49,25 @@ pub struct Cursor {
 }
 
 impl LeaseQuery {
-    /// Whether the lease matches, regardless of `after`.
-    pub(crate) fn fits(&self, lease: &Lease) -> bool {
-        let end = lease.end_at(self.now);
+    /// Whether the lease matches at `now`, regardless of `after`. A lease whose deadline is not
+    /// after `now` has ended.
+    #[must_use]
+    pub fn fits(&self, lease: &Lease, now: Timestamp) -> bool {
+        let end = lease.end_at(now);
         let reason = end.map(|end| end.reason);
         let over_at = end.map_or(lease.expires_at, |end| end.at);
         self.user.is_none_or(|user| user == lease.user.id)
             && self.token.is_none_or(|token| token == lease.token_id)
-            && (!self.ended || end.is_some())
+            && self.ended().is_none_or(|ended| ended == end.is_some())
             && (self.reason.is_none() || self.reason == reason)
             && self.from.is_none_or(|from| from <= lease.started_at)
             && self.to.is_none_or(|to| lease.started_at < to)
             && self.at.is_none_or(|at| lease.started_at <= at && at < over_at)
+    }
+
+    /// Whether leases have to have ended, or must not.
+    pub(crate) fn ended(&self) -> Option<bool> {
+        self.status.map(|status| status == LeaseStatus::Ended)
     }
 }
 
@@ -71,7 +82,7 @@ impl Cursor {
 /// A page of the answer to a [`LeaseQuery`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeasePage {
-    /// Leases, newest first. Fewer than `limit`, even none, if the work limit of a page was reached
+    /// Leases, newest first. Fewer than the limit, even none, if the work limit of a page was reached
     /// on leases that don't match.
     pub leases: Vec<LeaseRecord>,
     /// Where the next page begins; `None` after the last page.

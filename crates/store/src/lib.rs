@@ -37,7 +37,7 @@ pub use error::Error;
 pub use finding::{Finding, Level};
 pub use housekeeper::{Housekeeper, Swept};
 pub use journal::{BatchId, Entry, Position};
-pub use lease_query::{Cursor, LeasePage, LeaseQuery, LeaseRecord};
+pub use lease_query::{Cursor, LeasePage, LeaseQuery, LeaseRecord, LeaseStatus};
 pub use net_changes::NetChanges;
 pub use new_pool::{ImportedPool, LeaseSource, NewPool};
 pub use notifier::Notifier;

@@ -111,12 +111,17 @@ pub trait Reader: Send + Sync {
     /// As [`Reader::history`].
     async fn leases(&self, ids: &[LeaseId]) -> Result<Vec<Lease>, Error>;
 
-    /// A page of the leases that match.
+    /// A page of at most `limit` of the leases that match at `now`.
     ///
     /// # Errors
     ///
     /// As [`Reader::history`].
-    async fn search(&self, search: &LeaseQuery) -> Result<LeasePage, Error>;
+    async fn search(
+        &self,
+        query: &LeaseQuery,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<LeasePage, Error>;
 
     /// Journal entries from that version of that epoch on, which is the first one, oldest first, at
     /// most `limit` (1 at least). `None` if the journal no longer has that entry, or has one that

@@ -3,6 +3,10 @@ use pool::{Fence, Lease, LeaseId, TokenId};
 use store::{LeasePage, LeaseQuery, LeaseRecord};
 use uuid::Uuid;
 
+use std::sync::atomic::Ordering::SeqCst;
+
+use store::{Entry, News};
+
 use super::*;
 
 /// Readers that answer a probe, or fail it. Tests call nothing else.
@@ -36,7 +40,12 @@ impl Reader for Probed {
     async fn leases(&self, _: &[LeaseId]) -> Result<Vec<Lease>, store::Error> {
         unimplemented!()
     }
-    async fn search(&self, _: &LeaseQuery) -> Result<LeasePage, store::Error> {
+    async fn search(
+        &self,
+        _: &LeaseQuery,
+        _: Timestamp,
+        _: usize,
+    ) -> Result<LeasePage, store::Error> {
         unimplemented!()
     }
     async fn journal(&self, _: i64, _: i64, _: usize) -> Result<Option<Vec<Entry>>, store::Error> {
@@ -46,7 +55,8 @@ impl Reader for Probed {
 
 #[tokio::test]
 async fn readers_that_do_not_answer_show() {
-    let (shared, _asker, _settler) = Shared::new(Duration::from_millis(10), ServerId(Uuid::nil()));
+    let (shared, _news, _settlements) =
+        Shared::new(Duration::from_millis(10), ServerId(Uuid::nil()));
     let answers = Arc::new(AtomicBool::new(true));
     assert!(shared.reader.set(Arc::new(Probed(Arc::clone(&answers)))).is_ok());
     let until = async |readable: bool| {

@@ -87,7 +87,7 @@ async fn commands_sent_during_a_stall_are_decided_after_they_were_sent(db: TestD
         };
         let (_, (sent, granted, received)) = tokio::join!(stalled, late);
         for granted in granted {
-            let start = granted.lease.started_at;
+            let start = granted.grant.lease.started_at;
             assert!(start >= sent, "{:?} before it was sent", sent.since(start));
             assert!(start <= received, "{:?} after the response", start.since(received));
             assert_eq!(granted.at, start);
@@ -213,7 +213,7 @@ fn load(handles: &[Handle], stop: &Arc<AtomicBool>) -> tokio::task::JoinSet<Vec<
             let mut acknowledged = Vec::new();
             while !stop.load(Ordering::SeqCst) {
                 match handle.allocate(user_named(&format!("client {number}"))).await {
-                    Ok(granted) => acknowledged.push(granted.unwrap().lease.id),
+                    Ok(granted) => acknowledged.push(granted.unwrap().grant.lease.id),
                     Err(Error::NotDone { .. } | Error::OutcomeUnknown | Error::Busy { .. }) => {
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }

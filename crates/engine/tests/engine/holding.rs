@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crate::support::{TestDb, TestEngine, user_named};
-use engine::{Asked, BatchEvents, Event, EventBatch, EventKind, LeaseOutcome, Question, Status};
+use engine::{
+    AllocateRequest, BatchEvents, Event, EventBatch, EventKind, LeaseOutcome, LeaseQuery,
+    LeaseStatus,
+};
 use pool::{EndReason, HolderCondition, LeaseId, Policy};
 use testbed::{eventually, on_both};
 use tokio::sync::broadcast::Receiver;
@@ -170,7 +173,7 @@ async fn a_release_races_with_expiry_and_eviction(db: TestDb) {
     for round in 0..60_u64 {
         let granted = engine.allocate("holder").await.lease;
         tokio::time::sleep(Duration::from_micros(round % 20 * 2_200)).await;
-        let evictor = engine.ask(Asked::from(user_named("evictor")));
+        let evictor = engine.ask(AllocateRequest::from(user_named("evictor")));
         let answer = engine.handle.release_lease(granted.id).await.unwrap();
         let evictor = evictor.await.unwrap().unwrap().unwrap();
         let evicted = evictor.evicted.map(|lease| lease.id) == Some(granted.id);
@@ -192,9 +195,12 @@ async fn a_release_races_with_expiry_and_eviction(db: TestDb) {
 #[on_both]
 async fn a_shorter_lease_may_be_asked_for(db: TestDb) {
     let engine = db.start(2, LONG).await;
-    let asked = |lease| Asked { lease: Some(lease), ..Asked::from(user_named("holder")) };
+    let asked = |lease| AllocateRequest {
+        lease: Some(lease),
+        ..AllocateRequest::from(user_named("holder"))
+    };
     let short = Duration::from_millis(1_500);
-    let granted = engine.handle.allocate(asked(short)).await.unwrap().unwrap().lease;
+    let granted = engine.handle.allocate(asked(short)).await.unwrap().unwrap().grant.lease;
     assert_eq!(granted.expires_at, granted.started_at.after(short));
     let long = engine.handle.allocate(asked(LONG + Duration::from_micros(1))).await.unwrap();
     assert_eq!(long.unwrap_err(), pool::Refusal::LeaseTooLong { longest: LONG });
@@ -221,7 +227,7 @@ async fn live(engine: &TestEngine) {
     engine.handle.renew(second.id).await.unwrap();
     engine.handle.release_lease(second.id).await.unwrap();
     let short = Some(Duration::from_millis(20));
-    let third = Asked { lease: short, ..Asked::from(user_named("third")) };
+    let third = AllocateRequest { lease: short, ..AllocateRequest::from(user_named("third")) };
     engine.handle.allocate(third).await.unwrap().unwrap();
     eventually("it is over", || async { engine.running().await.is_empty() }).await;
 }
@@ -297,18 +303,18 @@ async fn running_leases_are_found_in_memory(db: TestDb) {
         granted.push(engine.allocate(user).await.lease);
     }
     let user = Some(user_named("a").id);
-    let question = Question { user, status: Some(Status::Running), ..Question::default() };
+    let question = LeaseQuery { user, status: Some(LeaseStatus::Running), ..LeaseQuery::default() };
     let page = engine.handle.search(&question, 2).await.unwrap();
     let found = |page: &engine::Page<engine::Cursor>| {
         page.leases.iter().map(|record| record.lease.id).collect::<Vec<_>>()
     };
     assert_eq!(found(&page), [granted[3].id, granted[2].id]);
-    let page = engine.handle.search(&Question { after: page.next, ..question }, 2).await.unwrap();
+    let page = engine.handle.search(&LeaseQuery { after: page.next, ..question }, 2).await.unwrap();
     assert_eq!((found(&page), page.next), (vec![granted[0].id], None));
     engine.release(granted[3].token_id).await;
-    let ended = Question { status: Some(Status::Ended), ..question };
+    let ended = LeaseQuery { status: Some(LeaseStatus::Ended), ..question };
     assert_eq!(found(&engine.handle.search(&ended, 10).await.unwrap()), [granted[3].id]);
-    let all = Question { status: None, ..question };
+    let all = LeaseQuery { status: None, ..question };
     assert_eq!(found(&engine.handle.search(&all, 10).await.unwrap()).len(), 3);
     engine.stop().await;
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::faulty::{Fault, FaultyDatabase, Plan};
 use crate::support::{TestDb, TestEngine, user_named};
-use engine::{Allocated, Asked, Settings};
-use pool::{EndReason, IdempotencyKey, Policy, Refusal, WhenFull};
+use engine::{AllocateRequest, Settings};
+use pool::{EndReason, Grant, IdempotencyKey, Policy, Refusal, WhenFull};
 use prometheus_client::registry::Registry;
 use store::{Clock, ManualClock, SystemClock};
 use testbed::{eventually, on_both};
@@ -17,12 +17,12 @@ fn key(text: &str) -> IdempotencyKey {
     IdempotencyKey::new(text).unwrap()
 }
 
-fn asked(user: &str, text: &str) -> Asked {
-    Asked { key: Some(key(text)), ..Asked::from(user_named(user)) }
+fn asked(user: &str, text: &str) -> AllocateRequest {
+    AllocateRequest { key: Some(key(text)), ..AllocateRequest::from(user_named(user)) }
 }
 
-async fn allocate(engine: &TestEngine, user: &str, text: &str) -> Allocated {
-    engine.handle.allocate(asked(user, text)).await.unwrap().unwrap()
+async fn allocate(engine: &TestEngine, user: &str, text: &str) -> Grant {
+    engine.handle.allocate(asked(user, text)).await.unwrap().unwrap().grant
 }
 
 #[on_both]
@@ -48,8 +48,8 @@ async fn the_same_key_with_another_request_is_refused(db: TestDb) {
     let engine = db.start(3, LONG).await;
     let first = allocate(&engine, "Ada", "k").await.lease;
     let others = [
-        Asked { lease: Some(Duration::from_secs(5)), ..asked("Ada", "k") },
-        Asked { wait: Some(Duration::from_secs(5)), ..asked("Ada", "k") },
+        AllocateRequest { lease: Some(Duration::from_secs(5)), ..asked("Ada", "k") },
+        AllocateRequest { wait: Some(Duration::from_secs(5)), ..asked("Ada", "k") },
     ];
     for other in others {
         let answer = engine.handle.allocate(other).await.unwrap();

@@ -15,9 +15,9 @@ const LONG: Duration = Duration::from_mins(2);
 async fn fifty_at_once_on_a_free_pool(db: TestDb) {
     let engine = db.start(100, LONG).await;
     let granted = engine.allocate_at_once(50).await;
-    let tokens: HashSet<_> = granted.iter().map(|granted| granted.lease.token_id).collect();
+    let tokens: HashSet<_> = granted.iter().map(|granted| granted.grant.lease.token_id).collect();
     assert_eq!(tokens.len(), 50, "distinct tokens");
-    assert!(granted.iter().all(|granted| granted.evicted.is_none()), "no lease is evicted");
+    assert!(granted.iter().all(|granted| granted.grant.evicted.is_none()), "no lease is evicted");
     assert_eq!(engine.running().await.len(), 50);
     engine.stop().await;
     db.audit().await;
@@ -31,10 +31,10 @@ async fn fifty_at_once_on_a_full_pool(db: TestDb) {
         before.push(engine.allocate(&format!("early {number}")).await.lease);
     }
     let granted = engine.allocate_at_once(50).await;
-    let tokens: HashSet<_> = granted.iter().map(|granted| granted.lease.token_id).collect();
+    let tokens: HashSet<_> = granted.iter().map(|granted| granted.grant.lease.token_id).collect();
     assert_eq!(tokens.len(), 50, "distinct tokens");
     let evicted: HashSet<_> =
-        granted.iter().map(|granted| granted.evicted.as_ref().unwrap().id).collect();
+        granted.iter().map(|granted| granted.grant.evicted.as_ref().unwrap().id).collect();
     let oldest: HashSet<_> = before[..50].iter().map(|lease| lease.id).collect();
     assert_eq!(evicted, oldest, "exactly the 50 oldest lost theirs");
     let running: HashSet<_> = engine.running().await.into_iter().map(|lease| lease.id).collect();
@@ -47,7 +47,7 @@ async fn fifty_at_once_on_a_full_pool(db: TestDb) {
 async fn five_hundred_at_once_on_a_pool_of_one_hundred(db: TestDb) {
     let engine = db.start(100, LONG).await;
     let granted = engine.allocate_at_once(500).await;
-    let fences: HashSet<_> = granted.iter().map(|granted| granted.lease.fence).collect();
+    let fences: HashSet<_> = granted.iter().map(|granted| granted.grant.lease.fence).collect();
     assert_eq!(fences.len(), 500);
     let running = engine.running().await;
     assert_eq!(running.len(), 100);
@@ -183,8 +183,8 @@ async fn leases_that_expired_while_no_server_ran(db: TestDb) {
     let engine = db.start(4, Duration::from_millis(300)).await;
     assert!(engine.running().await.is_empty(), "from the first look on");
     for granted in granted {
-        let end = engine.history(granted.lease.token_id).await[0].end.unwrap();
-        assert_eq!((end.at, end.reason), (granted.lease.expires_at, EndReason::Expired));
+        let end = engine.history(granted.grant.lease.token_id).await[0].end.unwrap();
+        assert_eq!((end.at, end.reason), (granted.grant.lease.expires_at, EndReason::Expired));
     }
     engine.stop().await;
     db.audit().await;

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use crate::faulty::{Fault, FaultyDatabase, Plan};
 use crate::support::{TestDb, TestEngine, user_named};
-use engine::{Allocated, Asked, Error};
+use engine::{AllocateRequest, Error};
 use futures_util::future::join_all;
-use pool::{EndReason, Policy, Refusal, WhenFull};
+use pool::{EndReason, Grant, Policy, Refusal, WhenFull};
 use testbed::{eventually, on_both};
 use tokio::task::JoinHandle;
 
 const LONG: Duration = Duration::from_mins(2);
 const WAIT: Policy = Policy { when_full: WhenFull::Wait, ..Policy::of_lease(LONG) };
 
-type Waiting = JoinHandle<Result<Result<Allocated, Refusal>, Error>>;
+type Waiting = JoinHandle<Result<Result<Grant, Refusal>, Error>>;
 
-fn asked(user: &str, wait: Duration) -> Asked {
-    Asked { wait: Some(wait), ..Asked::from(user_named(user)) }
+fn asked(user: &str, wait: Duration) -> AllocateRequest {
+    AllocateRequest { wait: Some(wait), ..AllocateRequest::from(user_named(user)) }
 }
 
 /// Starts one more allocation that waits; returns once it is in the queue.
@@ -28,7 +28,7 @@ async fn queue(engine: &TestEngine, user: &str) -> Waiting {
     waiting
 }
 
-async fn granted(waiting: Waiting) -> Allocated {
+async fn granted(waiting: Waiting) -> Grant {
     waiting.await.unwrap().unwrap().unwrap()
 }
 
@@ -113,7 +113,7 @@ async fn of_two_hundred_half_leave(db: TestDb) {
     eventually("all wait", || async { engine.waiting().await == 200 }).await;
     let stay = waiting.split_off(100);
     for holder in holders {
-        engine.release(holder.lease.token_id).await;
+        engine.release(holder.grant.lease.token_id).await;
     }
     waiting.iter().for_each(JoinHandle::abort);
     for one in waiting {

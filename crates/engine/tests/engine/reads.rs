@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::faulty::{Fault, FaultyDatabase, Gate, Plan};
 use crate::support::{TestDb, TestEngine, user_named};
-use engine::{Error, Handle, Health, LeaseOutcome, Question, Scope, Settings, Status};
+use engine::{Error, Handle, Health, LeaseOutcome, LeaseQuery, LeaseStatus, Scope, Settings};
 use pool::{HolderCondition, Lease, LeaseId, Policy};
 use store::{Clock as _, SystemClock};
 use testbed::{Cluster, eventually, on_both};
@@ -65,12 +65,14 @@ fn read_all(
         let found = history.history(token, None, 10).await;
         ("history", found.map(|page| of(page.unwrap().leases, id)))
     });
-    for (name, status) in
-        [("search", None), ("running", Some(Status::Running)), ("ended", Some(Status::Ended))]
-    {
+    for (name, status) in [
+        ("search", None),
+        ("running", Some(LeaseStatus::Running)),
+        ("ended", Some(LeaseStatus::Ended)),
+    ] {
         let search = handle.clone();
         reads.spawn(async move {
-            let question = Question { status, ..Question::default() };
+            let question = LeaseQuery { status, ..LeaseQuery::default() };
             (name, search.search(&question, 10).await.map(|page| of(page.leases, id)))
         });
     }
@@ -235,7 +237,7 @@ async fn no_answer_is_ahead_of_the_copy(db: TestDb) {
                         page.leases[0].lease.fence
                     }
                     "search" => {
-                        let page = handle.search(&Question::default(), 1).await.unwrap();
+                        let page = handle.search(&LeaseQuery::default(), 1).await.unwrap();
                         page.leases[0].lease.fence
                     }
                     _ => {

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Allocated, Asked, Engine, Fatal, Handle, Health, ReleaseOutcome, Settings};
-use pool::{HolderCondition, Lease, Policy, Refusal, TokenId, User};
+use engine::{AllocateRequest, Allocated, Engine, Fatal, Handle, Health, ReleaseOutcome, Settings};
+use pool::{Grant, HolderCondition, Lease, Policy, Refusal, TokenId, User};
 use store::{Clock, Database, DatabaseUrl, SystemClock, Wanted};
 use testbed::eventually;
 use tokio::sync::oneshot;
@@ -123,17 +123,18 @@ impl TestEngine {
         self.task.await.unwrap().unwrap_err().to_string()
     }
 
-    pub async fn allocate(&self, user: &str) -> Allocated {
-        self.handle.allocate(user_named(user)).await.unwrap().unwrap()
+    pub async fn allocate(&self, user: &str) -> Grant {
+        self.handle.allocate(user_named(user)).await.unwrap().unwrap().grant
     }
 
     /// Starts an allocation.
     pub fn ask(
         &self,
-        asked: Asked,
-    ) -> JoinHandle<Result<Result<Allocated, Refusal>, engine::Error>> {
+        asked: AllocateRequest,
+    ) -> JoinHandle<Result<Result<Grant, Refusal>, engine::Error>> {
         let handle = self.handle.clone();
-        tokio::spawn(async move { handle.allocate(asked).await })
+        let granted = |allocated: Allocated| allocated.grant;
+        tokio::spawn(async move { Ok(handle.allocate(asked).await?.map(granted)) })
     }
 
     /// Releases the token and returns the lease that ended for it.

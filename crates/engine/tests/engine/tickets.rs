@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{TestDb, TestEngine, user_named};
-use engine::{AllocateOutcome, Allocated, Asked, Error, GiveUpOutcome};
-use pool::{Fence, IdempotencyKey, LeaseId, Policy, Refusal, TICKET_GRACE, Waiting, WhenFull};
+use engine::{AllocateOutcome, AllocateRequest, Error, GiveUpOutcome};
+use pool::{
+    Fence, Grant, IdempotencyKey, LeaseId, Policy, Refusal, TICKET_GRACE, Waiting, WhenFull,
+};
 use testbed::{eventually, on_both};
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
@@ -16,9 +18,14 @@ const LONG: Duration = Duration::from_mins(2);
 const WAIT: Policy = Policy { when_full: WhenFull::Wait, ..Policy::of_lease(LONG) };
 const HOUR: Duration = Duration::from_hours(1);
 
-fn keyed(user: &str, hold: Duration) -> Asked {
+fn keyed(user: &str, hold: Duration) -> AllocateRequest {
     let key = IdempotencyKey::new("job").ok();
-    Asked { wait: Some(HOUR), key, hold: Some(hold), ..Asked::from(user_named(user)) }
+    AllocateRequest {
+        wait: Some(HOUR),
+        key,
+        hold: Some(hold),
+        ..AllocateRequest::from(user_named(user))
+    }
 }
 
 /// One request of a client that repeats it; answered at once.
@@ -35,9 +42,9 @@ fn waiting(answered: AllocateOutcome) -> Waiting {
 }
 
 #[track_caller]
-fn granted(answered: AllocateOutcome) -> Allocated {
+fn granted(answered: AllocateOutcome) -> Grant {
     match answered {
-        AllocateOutcome::Granted(allocated) => *allocated,
+        AllocateOutcome::Granted(allocated) => allocated.grant,
         other => panic!("{other:?}"),
     }
 }
@@ -52,10 +59,10 @@ fn hold(engine: &TestEngine, user: &str) -> JoinHandle<Result<AllocateOutcome, E
 async fn queue(
     engine: &TestEngine,
     user: &str,
-) -> JoinHandle<Result<Result<Allocated, Refusal>, Error>> {
+) -> JoinHandle<Result<Result<Grant, Refusal>, Error>> {
     let before = engine.waiting().await;
     let wait = Some(Duration::from_mins(1));
-    let waiting = engine.ask(Asked { wait, ..Asked::from(user_named(user)) });
+    let waiting = engine.ask(AllocateRequest { wait, ..AllocateRequest::from(user_named(user)) });
     eventually("it has a place", || async { engine.waiting().await > before }).await;
     waiting
 }
@@ -93,7 +100,10 @@ async fn a_token_waits_for_the_client_of_the_first_ticket(db: TestDb) {
     let first = waiting(look(&engine, "first").await);
     let second = queue(&engine, "second").await;
     engine.release(one.token_id).await;
-    let plain = Asked { wait: Some(Duration::ZERO), ..Asked::from(user_named("plain")) };
+    let plain = AllocateRequest {
+        wait: Some(Duration::ZERO),
+        ..AllocateRequest::from(user_named("plain"))
+    };
     let refused = engine.handle.allocate(plain).await.unwrap();
     assert!(matches!(refused, Err(Refusal::Full { position: 3, .. })), "{refused:?}");
     assert!(!second.is_finished());
@@ -175,10 +185,10 @@ async fn a_wait_ends_when_its_time_is_up_however_often_it_is_asked_for(db: TestD
     let engine = db.start_policy(1, WAIT).await;
     engine.allocate("holder").await;
     let wait = Some(Duration::from_millis(400));
-    let asked = || Asked { wait, ..keyed("hasty", Duration::ZERO) };
+    let asked = || AllocateRequest { wait, ..keyed("hasty", Duration::ZERO) };
     let began = Instant::now();
     waiting(engine.handle.ask(asked()).await.unwrap());
-    let held = Asked { hold: None, ..asked() };
+    let held = AllocateRequest { hold: None, ..asked() };
     let refused = engine.handle.ask(held).await.unwrap();
     assert!(
         matches!(refused, AllocateOutcome::Refused(Refusal::Full { position: 1, .. })),
@@ -299,7 +309,7 @@ async fn insist(engines: Arc<RwLock<Vec<TestEngine>>>, user: String, seed: u64) 
         let answered = tokio::time::timeout(timeout, handle.ask(asked)).await;
         match answered {
             Ok(Ok(AllocateOutcome::Granted(allocated))) => {
-                let lease = allocated.lease;
+                let lease = allocated.grant.lease;
                 // Its own server may have been stopped by then.
                 while let Err(error) = engines.read().await[0].handle.release_lease(lease.id).await
                 {

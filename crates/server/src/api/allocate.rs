@@ -7,7 +7,7 @@ use axum::extract::{self, FromRef, FromRequest, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use engine::{AllocateOutcome, Asked as Allocate, Handle, Scope, View};
+use engine::{AllocateOutcome, AllocateRequest, Handle, Scope, View};
 use pool::{Allocation, MAX_TICKETS, Refusal, User};
 
 use super::queue::QueuePosition;
@@ -81,7 +81,7 @@ async fn aborted(shutdown: &Shutdown, client: Option<Client>) {
 }
 
 /// A parsed allocation.
-pub(crate) struct Request(Allocate);
+pub(crate) struct Request(AllocateRequest);
 
 impl<S: Sync> FromRequest<S> for Request
 where
@@ -104,7 +104,7 @@ where
         unsupported::refuse(Context::Allocate, &others)?;
         let hold = if key.is_some() { prefer::wait(&head.headers)? } else { None };
         let hold = hold.or_else(|| wait.filter(|wait| *wait > Allocation::MAX_WAIT).map(|_| HOLD));
-        Ok(Request(Allocate { user, lease, wait, key, hold }))
+        Ok(Request(AllocateRequest { user, lease, wait, key, hold }))
     }
 }
 

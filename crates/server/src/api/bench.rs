@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
 use engine::Allocated;
-use pool::{Fence, Lease, LeaseId, Timestamp, Token, TokenId, TokenValue, User};
+use pool::{Fence, Grant, Lease, LeaseId, Timestamp, Token, TokenId, TokenValue, User};
 use uuid::Uuid;
 
 use super::allocate::Request;
@@ -23,7 +23,8 @@ const TOKENS: i64 = 100;
 pub(crate) fn allocate() -> impl Fn(Request) -> std::future::Ready<Response> + Clone {
     let (lease, evicted) = (lease(TOKENS + 1), Some(lease(1)));
     let at = lease.started_at;
-    let granted = Allocated { lease, value: TokenValue(Uuid::nil()), evicted, at };
+    let grant = Grant { lease, value: TokenValue(Uuid::nil()), evicted };
+    let granted = Allocated { grant, at };
     let body: Bytes = json::to_vec(&Granted::from(&granted), 1024).into();
     move |_: Request| std::future::ready(respond::body(body.clone()))
 }

@@ -8,7 +8,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderValue, Version};
 use axum::response::Response;
 use bytes::Bytes;
-use engine::{Cursor, Handle, LeaseRecord, Page, Question as LeaseQuery};
+use engine::{Cursor, Handle, LeaseQuery, LeaseRecord, Page};
 use futures_util::stream::try_unfold;
 use tokio::sync::OwnedSemaphorePermit;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use engine::{Cursor, Question as LeaseQuery, Status};
+use engine::{Cursor, LeaseQuery, LeaseStatus};
 use pool::{EndReason, Fence, Timestamp};
 
 use crate::http::query::{Parameters, Values, invalid, number};
@@ -67,17 +67,17 @@ fn leases(values: &Values<'_>) -> Result<LeaseQuery, Problem> {
         at: values.parse_as("at", TIME, time)?,
         after: values.parse_as("after", "a cursor from next", cursor)?,
     };
-    if leases.status == Some(Status::Running) && leases.reason.is_some() {
+    if leases.status == Some(LeaseStatus::Running) && leases.reason.is_some() {
         return Err(invalid("end_reason can't be combined with status=running."));
     }
     Ok(leases)
 }
 
-fn status(word: &str) -> Option<Status> {
+fn status(word: &str) -> Option<LeaseStatus> {
     match word {
         // Responses call such a lease active.
-        "running" | "active" => Some(Status::Running),
-        "ended" => Some(Status::Ended),
+        "running" | "active" => Some(LeaseStatus::Running),
+        "ended" => Some(LeaseStatus::Ended),
         _ => None,
     }
 }
@@ -169,7 +169,7 @@ mod tests {
         let leases = LeaseQuery {
             user: Some(User::new("A é").unwrap().id),
             token: Some(TokenId(id.parse().unwrap())),
-            status: Some(Status::Ended),
+            status: Some(LeaseStatus::Ended),
             reason: Some(EndReason::Expired),
             from: at(1),
             to: at(2),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::{Allocated, LeaseRecord};
-use pool::{Lease, Timestamp, Token, TokenView};
+use pool::{Grant, Lease, Timestamp, Token, TokenView};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -146,7 +146,8 @@ struct Evicted<'a> {
 }
 
 impl<'a> From<&'a Allocated> for Granted<'a> {
-    fn from(Allocated { lease, value, evicted, at }: &'a Allocated) -> Self {
+    fn from(Allocated { grant, at }: &'a Allocated) -> Self {
+        let Grant { lease, value, evicted } = grant;
         let evicted = evicted.as_ref().map(|lease| Evicted {
             lease_id: lease.id.0,
             user: &lease.user.name,

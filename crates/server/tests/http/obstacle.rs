@@ -170,14 +170,19 @@ impl Reader for ReaderBehind {
         self.0.leases(ids).await
     }
 
-    async fn search(&self, search: &LeaseQuery) -> Result<LeasePage, Error> {
+    async fn search(
+        &self,
+        query: &LeaseQuery,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<LeasePage, Error> {
         match self.1.searches.try_acquire() {
             Ok(permit) => permit.forget(),
             Err(error) => {
                 return Err(Error::TryAgain { what: "a test is", cause: error.into() });
             }
         }
-        self.0.search(search).await
+        self.0.search(query, now, limit).await
     }
 
     async fn journal(

@@ -253,14 +253,20 @@ impl Reader for PostgresReader {
         .await
     }
 
-    async fn search(&self, search: &LeaseQuery) -> Result<LeasePage, Error> {
+    async fn search(
+        &self,
+        query: &LeaseQuery,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<LeasePage, Error> {
         const WHAT: &str = "searching the history";
         let turn = tokio::time::timeout(WAIT, self.searches.acquire()).await;
         let _turn = turn.map_err(|cause| Error::TryAgain { what: WHAT, cause: Box::new(cause) })?;
         let failed = running(WHAT);
         self.with(WHAT, async |client| {
             let transaction = one_moment(client).await.map_err(&failed)?;
-            let found = search::search(&transaction, self.pool, search).await.map_err(&failed)?;
+            let found = search::search(&transaction, self.pool, query, now, limit);
+            let found = found.await.map_err(&failed)?;
             transaction.commit().await.map_err(&failed)?;
             Ok(found)
         })

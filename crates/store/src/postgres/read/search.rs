@@ -64,7 +64,10 @@ const FITS: usize = rows::LEASE + 1;
 struct Searching<'a> {
     client: &'a Transaction<'a>,
     pool: i32,
-    search: &'a LeaseQuery,
+    query: &'a LeaseQuery,
+    now: Timestamp,
+    /// Maximum number of leases in the page.
+    limit: usize,
     /// Matching leases started at this moment or later,
     from: Timestamp,
     /// have this fence or a larger one,
@@ -80,24 +83,34 @@ struct Searching<'a> {
     leapt: bool,
 }
 
-/// A page of the matching leases. The transaction has one snapshot for all its statements.
+/// A page of at most `limit` of the leases that match at `now`. The transaction has one snapshot for all its statements.
 pub(crate) async fn search(
     client: &Transaction<'_>,
     pool: i32,
-    search: &LeaseQuery,
+    query: &LeaseQuery,
+    now: Timestamp,
+    limit: usize,
 ) -> Result<LeasePage, PgError> {
     let start = Instant::now();
-    let from = earliest(client, pool, search).await?;
-    let (before, found) = (latest(search), Vec::new());
-    let (oldest, last, looked_at) = (0, None, 0);
-    let leapt = false;
-    let mut searching =
-        Searching { client, pool, search, from, oldest, before, last, found, looked_at, leapt };
+    let mut searching = Searching {
+        client,
+        pool,
+        query,
+        now,
+        limit,
+        from: earliest(client, pool, query).await?,
+        oldest: 0,
+        before: latest(query),
+        last: None,
+        found: Vec::new(),
+        looked_at: 0,
+        leapt: false,
+    };
     let mut more = searching.find_fences().await?;
     while more {
         more = searching.step().await?;
-        if searching.found.len() > search.limit {
-            searching.found.truncate(search.limit);
+        if searching.found.len() > limit {
+            searching.found.truncate(limit);
             let next = searching.found.last().map(|record| Cursor::of(&record.lease));
             return Ok(LeasePage { leases: searching.found, next });
         }
@@ -112,11 +125,11 @@ pub(crate) async fn search(
 }
 
 /// Position before which matching leases are.
-fn latest(search: &LeaseQuery) -> Cursor {
+fn latest(query: &LeaseQuery) -> Cursor {
     // Before everything that starts at `started_at`.
     let start_of = |started_at| Cursor { started_at, fence: Fence::new(i64::MIN) };
     let moment_after = |at: Timestamp| at.after(Duration::from_micros(1));
-    let bounds = [search.after, search.to.map(start_of), search.at.map(moment_after).map(start_of)];
+    let bounds = [query.after, query.to.map(start_of), query.at.map(moment_after).map(start_of)];
     let bounds = bounds.into_iter().flatten();
     let first = bounds.min_by_key(|place| (place.started_at, place.fence));
     first.unwrap_or(start_of(Timestamp::from_micros(i64::MAX)))
@@ -126,10 +139,10 @@ fn latest(search: &LeaseQuery) -> Cursor {
 async fn earliest(
     client: &Transaction<'_>,
     pool: i32,
-    search: &LeaseQuery,
+    query: &LeaseQuery,
 ) -> Result<Timestamp, PgError> {
-    let from = search.from.unwrap_or(Timestamp::MIN);
-    let Some(at) = search.at else { return Ok(from) };
+    let from = query.from.unwrap_or(Timestamp::MIN);
+    let Some(at) = query.at else { return Ok(from) };
     let sql = client.prepare_cached(sql!("pools/longest_lease")).await?;
     let longest: i64 = client.query_one(&sql, &[&pool]).await?.try_get(0)?;
     Ok(from.max(Timestamp::from_micros(at.as_micros().saturating_sub(longest))))
@@ -138,7 +151,7 @@ async fn earliest(
 impl Searching<'_> {
     /// Finds the range of fences, for a search by fences. False if it is empty.
     async fn find_fences(&mut self) -> Result<bool, PgError> {
-        if self.search.user.is_none() && self.search.token.is_none() {
+        if self.query.user.is_none() && self.query.token.is_none() {
             return Ok(true);
         }
         let sql = self.client.prepare_cached(sql!("leases/search_bounds")).await?;
@@ -153,22 +166,23 @@ impl Searching<'_> {
 
     /// Examines some leases. False when none are left.
     async fn step(&mut self) -> Result<bool, PgError> {
-        let Searching { search, from, before, .. } = *self;
+        let Searching { query, from, before, .. } = *self;
         self.leapt = false;
-        let (now, from) = (Moment::within_range(search.now), Moment::within_range(from));
-        let reason = search.reason.map(EndReason::as_str);
-        let at = search.at.map(Moment::within_range);
+        let (now, from) = (Moment::within_range(self.now), Moment::within_range(from));
+        let ended = query.ended();
+        let reason = query.reason.map(EndReason::as_str);
+        let at = query.at.map(Moment::within_range);
         // One more than the page holds shows whether another page follows.
-        let wanted = (search.limit - self.found.len()).saturating_add(1);
+        let wanted = (self.limit - self.found.len()).saturating_add(1);
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
-        let (user, token) = (search.user.map(|user| user.0), search.token.map(|token| token.0));
+        let (user, token) = (query.user.map(|user| user.0), query.token.map(|token| token.0));
         let (started_at, fence) = (Moment::within_range(before.started_at), before.fence.get());
         let oldest = match user {
             Some(_) => self.oldest.max(fence.saturating_sub(FENCES)),
             None => self.oldest,
         };
         let mut parameters: Vec<&(dyn ToSql + Sync)> =
-            vec![&self.pool, &now, &search.ended, &reason, &at, &wanted];
+            vec![&self.pool, &now, &ended, &reason, &at, &wanted];
         // A user has fewer leases than a token, as a rule.
         let sql = if user.is_some() {
             let of_user: [&(dyn ToSql + Sync); 4] = [&user, &token, &fence, &oldest];

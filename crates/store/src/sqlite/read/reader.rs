@@ -103,14 +103,16 @@ impl Reader for SqliteReader {
         before: Option<Fence>,
         limit: usize,
     ) -> Result<Vec<LeaseRecord>, Error> {
-        let (mut question, mut records) = (search::of_token(token, before, limit), Vec::new());
+        let (mut query, mut records) = (search::of_token(token, before), Vec::new());
         // No lock is held between the parts of a long walk.
         loop {
-            question.limit = limit - records.len();
-            let asked = question.clone();
-            let found = self.read(move |connection| search::search(connection, &asked)).await?;
+            let left = limit - records.len();
+            let read = move |connection: &Connection| {
+                search::search(connection, &query, Timestamp::MIN, left)
+            };
+            let found = self.read(read).await?;
             records.extend(found.leases);
-            question.after = found.next;
+            query.after = found.next;
             if records.len() == limit || found.next.is_none() {
                 return Ok(records);
             }
@@ -130,13 +132,18 @@ impl Reader for SqliteReader {
         self.read(move |connection| leases(connection, &ids)).await
     }
 
-    async fn search(&self, search: &LeaseQuery) -> Result<LeasePage, Error> {
-        let search = search.clone();
+    async fn search(
+        &self,
+        query: &LeaseQuery,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<LeasePage, Error> {
+        let query = *query;
         let searching = Arc::clone(&self.searching);
         let permit = searching.acquire_owned().await.expect("the semaphore is never closed");
         let read = move |connection: &Connection| {
             let _until_it_is_over = &permit;
-            search::search(connection, &search)
+            search::search(connection, &query, now, limit)
         };
         self.read(read).await
     }

@@ -28,13 +28,19 @@ const REACH: i64 = 100_000;
 
 const WHAT: &str = "searching the history";
 
-/// The requested page.
-pub(crate) fn search(connection: &Connection, search: &LeaseQuery) -> Result<LeasePage, Error> {
+/// A page of at most `limit` of the leases that match at `now`.
+pub(crate) fn search(
+    connection: &Connection,
+    query: &LeaseQuery,
+    now: Timestamp,
+    limit: usize,
+) -> Result<LeasePage, Error> {
     let index = Index::read(connection)?;
-    let (from, below) = bounds(connection, search, index.longest_lease)?;
-    let mut page = Page { search, leases: Vec::new(), looked: 0, last: None, more: false };
+    let (from, below) = bounds(connection, query, index.longest_lease)?;
+    let mut page =
+        Page { query, now, limit, leases: Vec::new(), looked: 0, last: None, more: false };
     let down = sql!("leases/leases_down");
-    if let Some(user) = search.user {
+    if let Some(user) = query.user {
         let unindexed = Fence::new(index.fence + 1);
         let newest = (below.get(), from.max(unindexed).get());
         if page.walk(connection, down, newest)?.is_continue() {
@@ -42,7 +48,7 @@ pub(crate) fn search(connection: &Connection, search: &LeaseQuery) -> Result<Lea
             let indexed = (below.min(unindexed).get(), from.get(), user.0.into_bytes());
             let _ = page.walk(connection, down, indexed)?;
         }
-    } else if let Some(token) = search.token {
+    } else if let Some(token) = query.token {
         page.walk_chain(connection, token, from, below)?;
     } else {
         let _ = page.walk(connection, down, (below.get(), from.get()))?;
@@ -51,8 +57,11 @@ pub(crate) fn search(connection: &Connection, search: &LeaseQuery) -> Result<Lea
 }
 
 /// The page so far.
-struct Page<'s> {
-    search: &'s LeaseQuery,
+struct Page<'q> {
+    query: &'q LeaseQuery,
+    now: Timestamp,
+    /// Maximum number of leases in the page.
+    limit: usize,
     leases: Vec<Lease>,
     looked: usize,
     last: Option<Cursor>,
@@ -64,13 +73,13 @@ impl Page<'_> {
     /// Adds the lease if it matches; breaks if the work limit is reached.
     fn look(&mut self, lease: Lease) -> ControlFlow<()> {
         let found = self.leases.len();
-        if found >= self.search.limit || self.looked >= if found > 0 { ENOUGH } else { MOST } {
+        if found >= self.limit || self.looked >= if found > 0 { ENOUGH } else { MOST } {
             self.more = true;
             return ControlFlow::Break(());
         }
         self.looked += 1;
         self.last = Some(Cursor::of(&lease));
-        if self.search.fits(&lease) {
+        if self.query.fits(&lease, self.now) {
             self.leases.push(lease);
         }
         ControlFlow::Continue(())
@@ -108,7 +117,7 @@ impl Page<'_> {
             let lowest = from.max(Fence::new(newest.get() + 1 - REACH));
             if !chain.jump(below, lowest)? && lowest > from {
                 let first = first_at(connection, lowest)?;
-                let started_at = first.map_or(self.search.now, |(_, started_at)| started_at);
+                let started_at = first.map_or(self.now, |(_, started_at)| started_at);
                 (self.last, self.more) = (Some(Cursor { started_at, fence: lowest }), true);
             }
             next = chain.next()?;
@@ -130,20 +139,9 @@ impl Page<'_> {
 }
 
 /// The query for a token's leases below a fence.
-pub(crate) fn of_token(token: TokenId, before: Option<Fence>, limit: usize) -> LeaseQuery {
-    let any = Timestamp::MIN;
-    LeaseQuery {
-        now: any,
-        user: None,
-        token: Some(token),
-        ended: false,
-        reason: None,
-        from: None,
-        to: None,
-        at: None,
-        after: before.map(|fence| Cursor { started_at: any, fence }),
-        limit,
-    }
+pub(crate) fn of_token(token: TokenId, before: Option<Fence>) -> LeaseQuery {
+    let after = before.map(|fence| Cursor { started_at: Timestamp::MIN, fence });
+    LeaseQuery { token: Some(token), after, ..LeaseQuery::default() }
 }
 
 /// Passes on the leases of a statement, until its end or a break.
@@ -186,18 +184,18 @@ impl Index {
 /// Range of the leases' fences: from the first up to the second (exclusive).
 fn bounds(
     connection: &Connection,
-    search: &LeaseQuery,
+    query: &LeaseQuery,
     longest_lease: Duration,
 ) -> Result<(Fence, Fence), Error> {
     let mut from = Fence::NONE;
-    let mut below = search.after.map_or(Fence::new(i64::MAX), |after| after.fence);
-    if let Some(start) = search.from {
+    let mut below = query.after.map_or(Fence::new(i64::MAX), |after| after.fence);
+    if let Some(start) = query.from {
         from = first_from(connection, start)?;
     }
-    if let Some(to) = search.to {
+    if let Some(to) = query.to {
         below = below.min(first_from(connection, to)?);
     }
-    if let Some(at) = search.at {
+    if let Some(at) = query.at {
         let longest_lease = i64::try_from(longest_lease.as_micros()).unwrap_or(i64::MAX);
         let earliest = Timestamp::from_micros(at.as_micros().saturating_sub(longest_lease));
         from = from.max(first_from(connection, earliest)?);

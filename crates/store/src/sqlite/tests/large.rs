@@ -69,19 +69,9 @@ fn token(connection: &Connection, position: i64) -> TokenId {
     TokenId(Uuid::from_bytes(connection.query_row(id, (position,), |row| row.get(0)).unwrap()))
 }
 
-fn everything() -> LeaseQuery {
-    LeaseQuery {
-        now: started_at(2 * COUNT),
-        user: None,
-        token: None,
-        ended: false,
-        reason: None,
-        from: None,
-        to: None,
-        at: None,
-        after: None,
-        limit: 1_000,
-    }
+/// A page of the leases that match after all of them have ended.
+fn search(connection: &Connection, query: &LeaseQuery, limit: usize) -> LeasePage {
+    search::search(connection, query, started_at(2 * COUNT), limit).unwrap()
 }
 
 fn fences(found: &LeasePage) -> Vec<i64> {
@@ -89,13 +79,13 @@ fn fences(found: &LeasePage) -> Vec<i64> {
 }
 
 /// All matching leases, and the number of pages.
-fn all(connection: &Connection, question: &LeaseQuery) -> (Vec<i64>, usize) {
-    let (mut found, mut question) = (Vec::new(), question.clone());
+fn all(connection: &Connection, query: &LeaseQuery) -> (Vec<i64>, usize) {
+    let (mut found, mut query) = (Vec::new(), *query);
     for pages in 1.. {
-        let page = search::search(connection, &question).unwrap();
+        let page = search(connection, &query, 1_000);
         found.extend(fences(&page));
-        question.after = page.next;
-        if question.after.is_none() {
+        query.after = page.next;
+        if query.after.is_none() {
             return (found, pages);
         }
     }
@@ -119,13 +109,13 @@ fn a_million_leases_are_searched_by_index_and_a_part_at_a_time() {
 }
 
 fn first_pages(connection: &Connection) {
-    let newest = search::search(connection, &everything()).unwrap();
+    let newest = search(connection, &LeaseQuery::default(), 1_000);
     assert_eq!(fences(&newest), fences_where(|fence| fence > COUNT - 1_000));
     let place = newest.leases.last().map(|record| Cursor::of(&record.lease));
     assert_eq!(newest.next, place);
     let history = |before: Option<i64>| {
-        let question = search::of_token(token(connection, 7), before.map(Fence::new), 2);
-        fences(&search::search(connection, &question).unwrap())
+        let question = search::of_token(token(connection, 7), before.map(Fence::new));
+        fences(&search(connection, &question, 2))
     };
     assert_eq!(history(None), [COUNT - 93, COUNT - 193]);
     assert_eq!(history(Some(207)), [107, 7]);
@@ -133,14 +123,14 @@ fn first_pages(connection: &Connection) {
 }
 
 fn ways_of_users(connection: &Connection) {
-    let of_user = LeaseQuery { user: Some(user(5)), ..everything() };
+    let of_user = LeaseQuery { user: Some(user(5)), ..LeaseQuery::default() };
     let expected = fences_where(|fence| fence * 7_919 % 1_009 == 5);
     // The search examines ten thousand leases to find the newest of them, and then no other user's.
     assert_eq!(all(connection, &of_user), (expected.clone(), 2));
     let (from, to) = (Some(started_at(300_000)), Some(started_at(600_000)));
     let within = |fence: &&i64| (299_998..600_000).contains(*fence);
     let expected: Vec<_> = expected.iter().filter(within).copied().collect();
-    assert_eq!(all(connection, &LeaseQuery { from, to, ..of_user.clone() }), (expected.clone(), 1));
+    assert_eq!(all(connection, &LeaseQuery { from, to, ..of_user }), (expected.clone(), 1));
     let token = token(connection, expected[0] % 100);
     let both = LeaseQuery { from, to, token: Some(token), ..of_user };
     let turn = |fence: &&i64| **fence % 100 == expected[0] % 100;
@@ -150,7 +140,8 @@ fn ways_of_users(connection: &Connection) {
 }
 
 fn ways_of_tokens(connection: &Connection) {
-    let of_token = |place| LeaseQuery { token: Some(token(connection, place)), ..everything() };
+    let of_token =
+        |place| LeaseQuery { token: Some(token(connection, place)), ..LeaseQuery::default() };
     let expected = fences_where(|fence| fence % 100 == 0 && fence != LONE);
     assert_eq!(all(connection, &of_token(0)), (expected.clone(), 10));
     // From the middle of its chain on, without walking there.
@@ -170,11 +161,14 @@ fn moments(connection: &Connection) {
     // Leases that had started, and were not over yet.
     let at = started_at(700_000);
     let holding = fences_where(|fence| started_at(fence) <= at && fence / 3 * 3 + 100 > 699_999);
-    let (found, _) = all(connection, &LeaseQuery { at: Some(at), ..everything() });
+    let (found, _) = all(connection, &LeaseQuery { at: Some(at), ..LeaseQuery::default() });
     assert_eq!(found, holding);
     for (from, to) in [(5, 6), (6, 9), (COUNT - 7, COUNT + 100), (-9, 4), (-9, -6)] {
-        let question =
-            LeaseQuery { from: Some(started_at(from)), to: Some(started_at(to)), ..everything() };
+        let question = LeaseQuery {
+            from: Some(started_at(from)),
+            to: Some(started_at(to)),
+            ..LeaseQuery::default()
+        };
         let expected =
             fences_where(|fence| (started_at(from)..started_at(to)).contains(&started_at(fence)));
         assert_eq!(all(connection, &question), (expected, 1), "from {from} to {to}");
@@ -182,16 +176,19 @@ fn moments(connection: &Connection) {
 }
 
 fn rare_ones(connection: &Connection) {
-    let cleared = LeaseQuery { reason: Some(EndReason::Cleared), ..everything() };
-    let first = search::search(connection, &cleared).unwrap();
+    let cleared = LeaseQuery { reason: Some(EndReason::Cleared), ..LeaseQuery::default() };
+    let first = search(connection, &cleared, 1_000);
     let reached = Cursor { started_at: started_at(900_001), fence: Fence::new(900_001) };
     assert_eq!(
         (first.leases, first.next),
         (Vec::new(), Some(reached)),
         "a hundred thousand a page"
     );
-    let expired =
-        LeaseQuery { reason: Some(EndReason::Expired), user: Some(user(5)), ..everything() };
+    let expired = LeaseQuery {
+        reason: Some(EndReason::Expired),
+        user: Some(user(5)),
+        ..LeaseQuery::default()
+    };
     assert_eq!(all(connection, &expired), (vec![], 1));
     // The second page ends at the lease found, since the work limit is reached by then.
     let beginning = LeaseQuery { to: Some(started_at(150_000)), ..cleared };

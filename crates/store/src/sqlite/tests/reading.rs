@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool::{Fence, TokenId};
+use pool::{Fence, Timestamp, TokenId};
 use tokio::time::timeout;
 
 use super::{Fixture, fixture, fixture_of};
@@ -51,7 +51,8 @@ async fn a_history_is_found_from_anywhere_in_it_a_part_at_a_time() {
     fixture.execute(FILL).await;
     let (reader, token) = (fixture.reader(), first_token(&fixture));
     let part = reader.read(move |connection| {
-        search::search(connection, &of_token(token, Some(Fence::new(240_000)), 5))
+        let query = of_token(token, Some(Fence::new(240_000)));
+        search::search(connection, &query, Timestamp::MIN, 5)
     });
     let part = part.await.unwrap();
     assert_eq!(part.leases, []);
@@ -85,8 +86,8 @@ async fn who_searches_leaves_room_for_others() {
     fixture.commit(&entry).await;
     let (reader, token) = (fixture.reader(), first_token(&fixture));
     let held = reader.searching.acquire_many(SEARCHING).await.unwrap();
-    let question = of_token(token, None, 9);
-    let search = reader.search(&question);
+    let query = of_token(token, None);
+    let search = reader.search(&query, Timestamp::MIN, 9);
     tokio::pin!(search);
     let soon = Duration::from_millis(20);
     assert!(timeout(soon, &mut search).await.is_err(), "as many search as may");

@@ -6,7 +6,7 @@ use pool::{End, EndReason, Fence, Lease, LeaseId, Outcome, Refusal, Timestamp, T
 use store::{Error, ImportedPool, LeaseQuery, LeaseSource, NewPool};
 use testbed::on_both;
 
-use super::search::{everything, search_all};
+use super::search::{EVERYTHING, search_all};
 use super::server::{ANY, MINUTE, Server, assert_data, id, refusal, tokens};
 use super::{AnyDb, EmptyDb};
 
@@ -94,19 +94,18 @@ async fn an_imported_history_is_searched(db: EmptyDb) {
     parts[0][0].end = Some(End { at: at(7_000), reason: EndReason::Imported });
     import(&db, &new, parts.clone().into_iter().map(Ok).collect()).await.unwrap();
     let server = Server::start(&db, ANY).await;
-    let found = async |search: LeaseQuery| {
-        let found = search_all(&server, &search, 2).await;
+    let found = async |query: LeaseQuery| {
+        let found = search_all(&server, &query, at(8_000), 2).await;
         found.iter().map(|record| record.lease.fence.get()).collect::<Vec<_>>()
     };
-    let everything = everything(at(8_000));
-    assert_eq!(found(everything.clone()).await, [7, 4, 3, 2, 1]);
-    assert_eq!(found(LeaseQuery { at: Some(at(6_999)), ..everything.clone() }).await, [1]);
-    assert_eq!(found(LeaseQuery { at: Some(at(3)), ..everything.clone() }).await, [3, 2, 1]);
+    assert_eq!(found(EVERYTHING).await, [7, 4, 3, 2, 1]);
+    assert_eq!(found(LeaseQuery { at: Some(at(6_999)), ..EVERYTHING }).await, [1]);
+    assert_eq!(found(LeaseQuery { at: Some(at(3)), ..EVERYTHING }).await, [3, 2, 1]);
     let imported = Some(EndReason::Imported);
-    assert_eq!(found(LeaseQuery { reason: imported, ..everything.clone() }).await, [3, 2, 1]);
+    assert_eq!(found(LeaseQuery { reason: imported, ..EVERYTHING }).await, [3, 2, 1]);
     let token = Some(new.tokens[1].id);
-    assert_eq!(found(LeaseQuery { reason: imported, token, ..everything.clone() }).await, [2]);
-    assert_eq!(found(LeaseQuery { reason: Some(EndReason::Expired), ..everything }).await, [7, 4]);
+    assert_eq!(found(LeaseQuery { reason: imported, token, ..EVERYTHING }).await, [2]);
+    assert_eq!(found(LeaseQuery { reason: Some(EndReason::Expired), ..EVERYTHING }).await, [7, 4]);
     let renewed = server.reader.leases(&[parts[0][0].id]).await.unwrap();
     assert_eq!(renewed, parts[0][..1]);
 }

@@ -4,7 +4,7 @@ use pool::Timestamp;
 use store::{EPOCH_GAP, LeaseQuery, News};
 use testbed::on_both;
 
-use super::search::everything;
+use super::search::EVERYTHING;
 use super::server::{Server, allocate, allocation, lease, refusal, tokens};
 use super::{AnyDb as _, EmptyDb};
 
@@ -57,13 +57,13 @@ async fn leases_are_found_beyond_the_fences_that_were_left_out(db: EmptyDb) {
         (None, Some(before.token_id), &before),
         (Some(after.user.id), None, &after),
     ] {
-        let search = LeaseQuery { user, token, ..everything(server.at) };
-        let page = server.reader.search(&search).await.unwrap();
+        let query = LeaseQuery { user, token, ..EVERYTHING };
+        let page = server.reader.search(&query, server.at, 9).await.unwrap();
         let ids: Vec<_> = page.leases.iter().map(|record| record.lease.id).collect();
-        assert_eq!((ids, page.next), (vec![found.id], None), "{search:?}");
+        assert_eq!((ids, page.next), (vec![found.id], None), "{query:?}");
     }
-    let unknown = LeaseQuery { user: Some(allocation("Cleo").user.id), ..everything(server.at) };
-    let page = server.reader.search(&unknown).await.unwrap();
+    let unknown = LeaseQuery { user: Some(allocation("Cleo").user.id), ..EVERYTHING };
+    let page = server.reader.search(&unknown, server.at, 9).await.unwrap();
     assert_eq!((page.leases.len(), page.next), (0, None));
     drop(server);
     assert_eq!(db.database().audit().await.unwrap(), [""; 0]);

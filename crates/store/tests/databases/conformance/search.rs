@@ -7,49 +7,51 @@ use pool::{
     Allocation, Change, Command, EndReason, Lease, LeaseId, Outcome, Policy, Timestamp, TokenId,
     User,
 };
-use store::{Cursor, LeaseQuery, LeaseRecord};
+use store::{Cursor, LeaseQuery, LeaseRecord, LeaseStatus};
 use testbed::on_both;
 
 use super::server::{MINUTE, Server, allocate, allocation, tokens, under};
 use super::{AnyDb, EmptyDb};
 
 const INSTANT: Duration = Duration::from_micros(1);
+const STATUSES: [Option<LeaseStatus>; 4] =
+    [None, None, Some(LeaseStatus::Running), Some(LeaseStatus::Ended)];
 const USERS: [&str; 4] = ["Ada", "Bea", "Cleo", "Dora"];
 
-/// A query without conditions.
-pub fn everything(now: Timestamp) -> LeaseQuery {
-    LeaseQuery {
-        now,
-        user: None,
-        token: None,
-        ended: false,
-        reason: None,
-        from: None,
-        to: None,
-        at: None,
-        after: None,
-        limit: 1_000,
-    }
-}
+/// A query that every lease matches.
+pub const EVERYTHING: LeaseQuery = LeaseQuery {
+    user: None,
+    token: None,
+    status: None,
+    reason: None,
+    from: None,
+    to: None,
+    at: None,
+    after: None,
+};
 
-/// All matching leases, read in pages of `limit`.
-pub async fn search_all(server: &Server, search: &LeaseQuery, limit: usize) -> Vec<LeaseRecord> {
-    let mut all = Vec::new();
-    let mut search = LeaseQuery { limit, ..search.clone() };
+/// All leases that match at `now`, read in pages of `limit`.
+pub async fn search_all(
+    server: &Server,
+    query: &LeaseQuery,
+    now: Timestamp,
+    limit: usize,
+) -> Vec<LeaseRecord> {
+    let (mut all, mut query) = (Vec::new(), *query);
     for _ in 0..10_000 {
-        let found = server.reader.search(&search).await.unwrap();
-        assert!(found.leases.len() <= limit, "{search:?}");
+        let found = server.reader.search(&query, now, limit).await.unwrap();
+        assert!(found.leases.len() <= limit, "{query:?}");
         all.extend(found.leases);
-        match (found.next, search.after) {
+        match (found.next, query.after) {
             (None, _) => return all,
             (Some(next), Some(after)) => {
                 assert!((next.started_at, next.fence) < (after.started_at, after.fence));
             }
             (Some(_), None) => {}
         }
-        search.after = found.next;
+        query.after = found.next;
     }
-    panic!("{search:?} never ends");
+    panic!("{query:?} never ends");
 }
 
 /// The complete history of a server, to compare searches with.
@@ -131,10 +133,10 @@ impl Past {
     }
 
     /// The expected result.
-    fn expected(&self, search: &LeaseQuery) -> Vec<LeaseRecord> {
+    fn expected(&self, query: &LeaseQuery, now: Timestamp) -> Vec<LeaseRecord> {
         let successors: HashMap<_, _> =
             self.leases.iter().map(|l| ((l.token_id, l.previous_fence), l.id)).collect();
-        let fitting = self.leases.iter().rev().filter(|lease| fits(lease, search));
+        let fitting = self.leases.iter().rev().filter(|lease| fits(lease, query, now));
         let record = |lease: &Lease| {
             let evicted = lease.end.is_some_and(|end| end.reason == EndReason::Evicted);
             let successor = successors.get(&(lease.token_id, lease.fence)).copied();
@@ -143,21 +145,21 @@ impl Past {
         fitting.map(record).collect()
     }
 
-    async fn check(&self, search: &LeaseQuery, limit: usize) -> usize {
-        let found = search_all(&self.server, search, limit).await;
-        assert_eq!(found, self.expected(search), "{search:?} in pages of {limit}");
+    async fn check(&self, query: &LeaseQuery, now: Timestamp, limit: usize) -> usize {
+        let found = search_all(&self.server, query, now, limit).await;
+        assert_eq!(found, self.expected(query, now), "{query:?} at {now:?} in pages of {limit}");
         found.len()
     }
 }
 
-fn fits(lease: &Lease, search: &LeaseQuery) -> bool {
-    let LeaseQuery { now, user, token, ended, reason, from, to, at, after, limit: _ } = *search;
+fn fits(lease: &Lease, query: &LeaseQuery, now: Timestamp) -> bool {
+    let LeaseQuery { user, token, status, reason, from, to, at, after } = *query;
     let end = lease.end_at(now);
     let over_at = end.map_or(lease.expires_at, |end| end.at);
     let key = (lease.started_at, lease.fence);
     user.is_none_or(|user| lease.user.id == user)
         && token.is_none_or(|token| lease.token_id == token)
-        && (!ended || end.is_some())
+        && status.is_none_or(|status| end.is_some() == (status == LeaseStatus::Ended))
         && reason.is_none_or(|reason| end.is_some_and(|end| end.reason == reason))
         && from.is_none_or(|from| lease.started_at >= from)
         && to.is_none_or(|to| lease.started_at < to)
@@ -186,23 +188,13 @@ async fn every_combination_of_filters_finds_what_fits(db: EmptyDb) {
     for (&user, &token) in users.iter().flat_map(|u| tokens.iter().map(move |t| (u, t))) {
         for (&reason, &from) in reasons.iter().flat_map(|r| froms.iter().map(move |f| (r, f))) {
             for (&to, &at) in tos.iter().flat_map(|t| ats.iter().map(move |a| (t, a))) {
-                let ended = dice.below(2) == 0;
+                let status = dice.of(&STATUSES);
                 let now = past.server.at.after(Duration::from_secs(dice.of(&[0, 25, 500])));
                 let after = (dice.below(4) == 0).then(|| Cursor::of(lease(5)));
-                let search = LeaseQuery {
-                    user,
-                    token,
-                    ended,
-                    reason,
-                    from,
-                    to,
-                    at,
-                    after,
-                    ..everything(now)
-                };
+                let query = LeaseQuery { user, token, status, reason, from, to, at, after };
                 let limit = dice.of(&[2, 7, 1_000, 1_000]);
                 asked += 1;
-                found += usize::from(past.check(&search, limit).await > 0);
+                found += usize::from(past.check(&query, now, limit).await > 0);
             }
         }
     }
@@ -229,19 +221,18 @@ async fn random_questions_find_what_fits(db: EmptyDb) {
         };
         let (from, to, at) = (moment(), moment(), moment());
         let after = &past.leases[dice.below(past.leases.len())];
-        let search = LeaseQuery {
-            now: past.server.at.after(Duration::from_secs(dice.of(&[0, 25, 500]))),
+        let now = past.server.at.after(Duration::from_secs(dice.of(&[0, 25, 500])));
+        let query = LeaseQuery {
             user: dice.of(&or_any(&USERS)).map(|user| User::new(user).unwrap().id),
             token: (dice.below(3) == 0).then_some(after.token_id),
-            ended: dice.below(3) == 0,
+            status: dice.of(&STATUSES),
             reason: dice.of(&or_any(&EndReason::ALL)).filter(|_| dice.below(3) == 0),
             from,
             to,
             at,
             after: (dice.below(4) == 0).then(|| Cursor::of(after)),
-            limit: 0,
         };
-        found += usize::from(past.check(&search, dice.of(&[1, 3, 50])).await > 0);
+        found += usize::from(past.check(&query, now, dice.of(&[1, 3, 50])).await > 0);
     }
     assert!(found > 100, "{found} found anything");
 }
@@ -249,16 +240,14 @@ async fn random_questions_find_what_fits(db: EmptyDb) {
 #[on_both]
 async fn pages_of_any_size_come_to_the_same(db: EmptyDb) {
     let past = Past::random(&db, 60).await;
-    let count = past.leases.len();
-    let everything = everything(past.server.at);
+    let (count, now) = (past.leases.len(), past.server.at);
     for limit in 1..=count + 2 {
-        assert_eq!(past.check(&everything, limit).await, count);
+        assert_eq!(past.check(&EVERYTHING, now, limit).await, count);
     }
-    let first = LeaseQuery { limit: 3, ..everything.clone() };
-    let found = past.server.reader.search(&first).await.unwrap();
+    let found = past.server.reader.search(&EVERYTHING, now, 3).await.unwrap();
     assert_eq!(found.next, found.leases.last().map(|record| Cursor::of(&record.lease)));
-    let all = LeaseQuery { limit: count + 1, ..everything };
-    assert_eq!(past.server.reader.search(&all).await.unwrap().next, None);
+    let all = past.server.reader.search(&EVERYTHING, now, count + 1).await.unwrap();
+    assert_eq!(all.next, None);
 }
 
 #[on_both]
@@ -266,7 +255,7 @@ async fn leases_of_one_moment_are_told_apart_by_their_fences(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(7)).await;
     let commands: Vec<_> = (0..7).map(|_| allocate("Ada")).collect();
     server.run(&commands).await;
-    let all = search_all(&server, &everything(server.at), 2).await;
+    let all = search_all(&server, &EVERYTHING, server.at, 2).await;
     let fences: Vec<_> = all.iter().map(|record| record.lease.fence.get()).collect();
     assert_eq!(fences, [7, 6, 5, 4, 3, 2, 1]);
     assert!(all.iter().all(|record| record.lease.started_at == server.at));
@@ -278,19 +267,20 @@ async fn a_deadline_that_is_not_written_down_yet_counts(db: EmptyDb) {
     let granted = server.allocate("Ada").await;
     let deadline = granted.expires_at;
     let just_before = Timestamp::from_micros(deadline.as_micros() - 1);
-    let count =
-        async |search: &LeaseQuery| server.reader.search(search).await.unwrap().leases.len();
     for (now, over) in [(just_before, 0), (deadline, 1)] {
-        let everything = everything(now);
-        assert_eq!(count(&everything).await, 1);
-        assert_eq!(count(&LeaseQuery { ended: true, ..everything.clone() }).await, over);
-        let expired = LeaseQuery { reason: Some(EndReason::Expired), ..everything.clone() };
-        assert_eq!(count(&expired).await, over);
-        let released = LeaseQuery { reason: Some(EndReason::Released), ..everything.clone() };
-        assert_eq!(count(&released).await, 0);
+        let count = async |query: &LeaseQuery| {
+            server.reader.search(query, now, 9).await.unwrap().leases.len()
+        };
+        let of_status = |status| LeaseQuery { status: Some(status), ..EVERYTHING };
+        let of_reason = |reason| LeaseQuery { reason: Some(reason), ..EVERYTHING };
+        assert_eq!(count(&EVERYTHING).await, 1);
+        assert_eq!(count(&of_status(LeaseStatus::Ended)).await, over);
+        assert_eq!(count(&of_status(LeaseStatus::Running)).await, 1 - over);
+        assert_eq!(count(&of_reason(EndReason::Expired)).await, over);
+        assert_eq!(count(&of_reason(EndReason::Released)).await, 0);
         // The holders at a past moment do not depend on the time of the query.
-        assert_eq!(count(&LeaseQuery { at: Some(just_before), ..everything.clone() }).await, 1);
-        assert_eq!(count(&LeaseQuery { at: Some(deadline), ..everything }).await, 0);
+        assert_eq!(count(&LeaseQuery { at: Some(just_before), ..EVERYTHING }).await, 1);
+        assert_eq!(count(&LeaseQuery { at: Some(deadline), ..EVERYTHING }).await, 0);
     }
 }
 
@@ -308,7 +298,8 @@ async fn a_lease_is_found_at_any_time_it_ran_also_under_an_older_policy(db: Empt
     let wanted = store::Wanted { update_policy: true, ..under(MINUTE, 2) };
     let mut server = Server::start(&db, wanted).await;
     server.allocate("Bea").await;
-    let found = search_all(&server, &LeaseQuery { at: Some(at), ..everything(server.at) }, 9).await;
+    let query = LeaseQuery { at: Some(at), ..EVERYTHING };
+    let found = search_all(&server, &query, server.at, 9).await;
     assert_eq!(found.len(), 1, "it started hours before, and leases last a minute by now");
     assert_eq!(found[0].lease.id, granted.id);
     assert!(at.since(granted.started_at) > Duration::from_hours(2));
@@ -320,16 +311,15 @@ async fn an_empty_history_answers_everything(db: EmptyDb) {
     let moment = Some(server.at);
     let user = Some(User::new("Ada").unwrap().id);
     let token = server.pool.tokens(0).next().map(|view| view.token.id);
-    let everything = everything(server.at);
-    for search in [
-        LeaseQuery { user, ..everything.clone() },
-        LeaseQuery { token, ..everything.clone() },
-        LeaseQuery { from: moment, to: moment, at: moment, ..everything.clone() },
-        LeaseQuery { from: Some(Timestamp::from_micros(i64::MAX)), ..everything.clone() },
-        LeaseQuery { at: Some(Timestamp::MIN), to: Some(Timestamp::MIN), ..everything.clone() },
-        everything,
+    for query in [
+        LeaseQuery { user, ..EVERYTHING },
+        LeaseQuery { token, ..EVERYTHING },
+        LeaseQuery { from: moment, to: moment, at: moment, ..EVERYTHING },
+        LeaseQuery { from: Some(Timestamp::from_micros(i64::MAX)), ..EVERYTHING },
+        LeaseQuery { at: Some(Timestamp::MIN), to: Some(Timestamp::MIN), ..EVERYTHING },
+        EVERYTHING,
     ] {
-        let found = server.reader.search(&search).await.unwrap();
-        assert_eq!((found.leases, found.next), (Vec::new(), None), "{search:?}");
+        let found = server.reader.search(&query, server.at, 9).await.unwrap();
+        assert_eq!((found.leases, found.next), (Vec::new(), None), "{query:?}");
     }
 }

@@ -7,7 +7,7 @@ use pool::{Allocation, Command, Fence, IdempotencyKey, Lease, Timestamp, User, U
 use store::LeaseQuery;
 use testbed::on_both;
 
-use super::search::{everything, search_all};
+use super::search::{EVERYTHING, search_all};
 use super::server::{Server, allocate, allocation, lease, tokens};
 use super::{AnyDb, EmptyDb};
 
@@ -44,8 +44,8 @@ async fn fences(server: &Server) -> BTreeSet<i64> {
         let history: Vec<_> =
             server.history(view.token.id).await.iter().map(|lease| lease.fence).collect();
         assert!(history.is_sorted_by(|a, b| a > b));
-        let of_token = LeaseQuery { token: Some(view.token.id), ..everything(server.at) };
-        let by_token = search_all(server, &of_token, 3).await;
+        let of_token = LeaseQuery { token: Some(view.token.id), ..EVERYTHING };
+        let by_token = search_all(server, &of_token, server.at, 3).await;
         assert_eq!(by_token.iter().map(|r| r.lease.fence).collect::<Vec<_>>(), history);
         // Also from the middle on.
         if let Some(middle) = history.get(history.len() / 2) {
@@ -55,10 +55,10 @@ async fn fences(server: &Server) -> BTreeSet<i64> {
         }
         found.extend(history.iter().map(|fence| fence.get()));
     }
-    let all = search_all(server, &everything(server.at), 3).await;
+    let all = search_all(server, &EVERYTHING, server.at, 3).await;
     for record in &all {
-        let of_user = LeaseQuery { user: Some(record.lease.user.id), ..everything(server.at) };
-        assert!(search_all(server, &of_user, 3).await.contains(record));
+        let of_user = LeaseQuery { user: Some(record.lease.user.id), ..EVERYTHING };
+        assert!(search_all(server, &of_user, server.at, 3).await.contains(record));
     }
     assert_eq!(all.iter().map(|r| r.lease.fence.get()).collect::<BTreeSet<_>>(), found);
     found

@@ -1,13 +1,13 @@
 //! PostgreSQL's plans of the statements, on empty tables and on large ones.
 
 use pool::{EndReason, Fence, IdempotencyKey, User};
-use store::{LeasePage, LeaseQuery, Reader, Swept};
+use store::{LeasePage, LeaseQuery, Swept};
 use tokio_postgres::Client;
 
 use super::fresh;
 use super::statements::statement;
 use crate::conformance::AnyDb;
-use crate::conformance::search::everything;
+use crate::conformance::search::EVERYTHING;
 use crate::conformance::server::{Server, tokens};
 
 /// Applies the planner settings of the writing and reading sessions.
@@ -228,7 +228,8 @@ async fn each_combination_of_filters_is_little_work(prompt: &Client) {
     for (name, way, bounds) in ways {
         for before in ["'infinity'", middle] {
             for from in ["'-infinity'", "now() - interval '61 minutes'"] {
-                for (ended, reason) in [(false, "null"), (true, "null"), (true, "'released'")] {
+                for (ended, reason) in [("null", "null"), ("true", "null"), ("true", "'released'")]
+                {
                     for at in ["null", middle] {
                         let bounds = bounds(before, from);
                         let parameters =
@@ -255,12 +256,13 @@ fn touched(plan: &str) -> u64 {
 }
 
 /// Reads all pages. Returns the leases found, and the number of pages.
-async fn pages(reader: &dyn Reader, mut search: LeaseQuery) -> (Vec<i64>, usize) {
+async fn pages(server: &Server, mut query: LeaseQuery) -> (Vec<i64>, usize) {
     let (mut fences, mut count) = (Vec::new(), 0);
     loop {
-        let LeasePage { leases, next } = reader.search(&search).await.unwrap();
+        let LeasePage { leases, next } =
+            server.reader.search(&query, server.at, 1_000).await.unwrap();
         fences.extend(leases.iter().map(|record| record.lease.fence.get()));
-        (search.after, count) = (next, count + 1);
+        (query.after, count) = (next, count + 1);
         if next.is_none() {
             return (fences, count);
         }
@@ -268,21 +270,20 @@ async fn pages(reader: &dyn Reader, mut search: LeaseQuery) -> (Vec<i64>, usize)
 }
 
 async fn rare_leases_are_found_in_bounded_steps(server: &Server) {
-    let released = LeaseQuery { reason: Some(EndReason::Released), ..everything(server.at) };
-    let (fences, count) = pages(&*server.reader, released.clone()).await;
+    let released = LeaseQuery { reason: Some(EndReason::Released), ..EVERYTHING };
+    let (fences, count) = pages(server, released).await;
     assert_eq!(fences, (1..=9).rev().map(|n| n * 100_000).collect::<Vec<_>>());
     assert!((10..60).contains(&count), "{count} pages");
     let cleared = LeaseQuery { reason: Some(EndReason::Cleared), ..released };
-    let (fences, count) = pages(&*server.reader, cleared.clone()).await;
+    let (fences, count) = pages(server, cleared).await;
     assert_eq!((fences.len(), (10..=11).contains(&count)), (0, true), "{count} pages");
     // All releases were of the first token and the first user, which have few leases.
     let token = server.pool.tokens(0).next().unwrap().token.id;
     let user = User::new("user 0").unwrap().id;
     for (token, user) in [(Some(token), None), (None, Some(user)), (Some(token), Some(user))] {
-        let released =
-            LeaseQuery { reason: Some(EndReason::Released), token, user, ..cleared.clone() };
+        let released = LeaseQuery { reason: Some(EndReason::Released), token, user, ..cleared };
         assert_eq!(
-            pages(&*server.reader, released).await,
+            pages(server, released).await,
             ((1..=9).rev().map(|n| n * 100_000).collect(), 1)
         );
     }
@@ -297,13 +298,13 @@ async fn the_leases_of_a_moment_are_found_at_once(server: &Server) {
         server.reader.history(token, before, 1).await.unwrap().remove(0).lease
     };
     let at = record(250_050).await.started_at;
-    let question = LeaseQuery { at: Some(at), ..everything(server.at) };
-    let (fences, count) = pages(&*server.reader, question.clone()).await;
+    let question = LeaseQuery { at: Some(at), ..EVERYTHING };
+    let (fences, count) = pages(server, question).await;
     assert_eq!((fences, count), ((249_951..=250_050).rev().collect(), 1));
     let one = record(250_001).await;
     for (token, user) in [(Some(one.token_id), None), (None, Some(one.user.id))] {
-        let question = LeaseQuery { token, user, ..question.clone() };
-        assert_eq!(pages(&*server.reader, question).await, (vec![250_001], 1));
+        let question = LeaseQuery { token, user, ..question };
+        assert_eq!(pages(server, question).await, (vec![250_001], 1));
     }
 }
 
@@ -321,9 +322,8 @@ async fn a_users_leases_are_found_across_gaps(server: &Server, filler: &Client) 
         );
         assert_eq!(filler.execute(&lease, &[]).await.unwrap(), 1);
     }
-    let user =
-        |name| LeaseQuery { user: Some(User::new(name).unwrap().id), ..everything(server.at) };
-    assert_eq!(pages(&*server.reader, user("user f")).await, (vec![FAR, 1_000_100], 1));
-    let (fences, count) = pages(&*server.reader, user("user 7")).await;
+    let user = |name| LeaseQuery { user: Some(User::new(name).unwrap().id), ..EVERYTHING };
+    assert_eq!(pages(server, user("user f")).await, (vec![FAR, 1_000_100], 1));
+    let (fences, count) = pages(server, user("user 7")).await;
     assert_eq!((fences.len(), fences[0], count), (1_000, 999_007, 1));
 }

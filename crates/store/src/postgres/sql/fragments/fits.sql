@@ -1,4 +1,5 @@
-(not $3::boolean or one.ended_at is not null or one.expires_at <= $2::timestamptz)
+($3::boolean is null
+                or $3 = (one.ended_at is not null or one.expires_at <= $2::timestamptz))
             and ($4::text is null or $4::text = coalesce(
                 one.end_reason, case when one.expires_at <= $2::timestamptz then 'expired' end
             ))

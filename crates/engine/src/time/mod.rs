@@ -1,3 +1,5 @@
+mod bounds;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -6,7 +8,7 @@ use store::Uptime;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::bounds::Bounds;
+use self::bounds::Bounds;
 
 /// A clock this far behind the journal is reported.
 const WORTH_A_WORD: Duration = Duration::from_secs(1);

@@ -1,9 +1,13 @@
+mod gauges;
+mod history;
+mod outcome;
+mod view;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Command, HolderCondition, IdempotencyKey, Lease, LeaseId, Observer, Outcome, Pool,
-    Refusal, Ticket, Timestamp, TokenId, TokenValue, User, Waiting,
+    Allocation, Command, HolderCondition, Lease, LeaseId, Outcome, Refusal, Timestamp, TokenId,
 };
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc};
@@ -12,7 +16,13 @@ use crate::events::EventBatch;
 use crate::mailbox::{Delivery, Request, Unanswered, Withdrawals};
 use crate::replica::Replica;
 use crate::shared::Shared;
-use crate::{Scope, ids};
+use crate::{Error, Health, Scope, ids};
+
+pub use self::history::{LeaseView, Page};
+pub use self::outcome::{
+    AllocateOutcome, AllocateRequest, Allocated, GiveUpOutcome, LeaseOutcome, ReleaseOutcome,
+};
+pub use self::view::{Stamp, View};
 
 /// Access to a pool for all tasks but the engine's own. Clones share one engine.
 ///
@@ -36,10 +46,10 @@ impl Handle {
     /// Any [`Error`].
     pub async fn allocate(
         &self,
-        asked: impl Into<Asked>,
+        request: impl Into<AllocateRequest>,
     ) -> Result<Result<Allocated, Refusal>, Error> {
-        let asked = Asked { hold: None, ..asked.into() };
-        match self.ask(asked).await? {
+        let request = AllocateRequest { hold: None, ..request.into() };
+        match self.ask(request).await? {
             AllocateOutcome::Granted(allocated) => Ok(Ok(*allocated)),
             AllocateOutcome::Refused(refusal) => Ok(Err(refusal)),
             // Without `hold`, the request is held for the whole wait.
@@ -47,15 +57,16 @@ impl Handle {
         }
     }
 
-    /// As [`Handle::allocate`]; but an allocation with a key that still waits after [`Asked::hold`]
-    /// is answered with its position in the queue. It keeps the position as long as the client
-    /// repeats the request, here or at another server, within [`pool::TICKET_GRACE`].
+    /// As [`Handle::allocate`]; but an allocation with a key that still waits after
+    /// [`AllocateRequest::hold`] is answered with its position in the queue. It keeps the position
+    /// as long as the client repeats the request, here or at another server, within
+    /// [`pool::TICKET_GRACE`].
     ///
     /// # Errors
     ///
     /// Any [`Error`].
-    pub async fn ask(&self, asked: Asked) -> Result<AllocateOutcome, Error> {
-        let Asked { user, lease, wait, key, hold } = asked;
+    pub async fn ask(&self, request: AllocateRequest) -> Result<AllocateOutcome, Error> {
+        let AllocateRequest { user, lease, wait, key, hold } = request;
         let hold = hold.filter(|_| key.is_some());
         let longest_wait = wait.unwrap_or(Allocation::DEFAULT_WAIT);
         let longest_wait = hold.map_or(longest_wait, |hold| hold.min(longest_wait));
@@ -63,8 +74,7 @@ impl Handle {
         let allocation = Allocation { lease_id, user, lease, wait, key, until: None };
         match self.submit(Command::Allocate(allocation), longest_wait, hold).await? {
             (Outcome::Allocated(grant), at) => {
-                let pool::Grant { lease, value, evicted } = grant;
-                Ok(AllocateOutcome::Granted(Box::new(Allocated { lease, value, evicted, at })))
+                Ok(AllocateOutcome::Granted(Box::new(Allocated { grant, at })))
             }
             (Outcome::Queued(waiting), _) => Ok(AllocateOutcome::Waiting(waiting)),
             (Outcome::NotAllocated(refusal), _) => Ok(AllocateOutcome::Refused(refusal)),
@@ -238,207 +248,4 @@ impl Handle {
 
 fn is_released(lease: &Lease) -> bool {
     lease.end.is_some_and(|end| end.reason == pool::EndReason::Released)
-}
-
-/// Parameters of an allocation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// Who requests the lease.
-    pub user: User,
-    /// Length of the lease, if shorter than the policy's.
-    pub lease: Option<Duration>,
-    /// How long to wait if no token is available, at most [`Allocation::MAX_WAIT`], or
-    /// [`Allocation::MAX_KEPT_WAIT`] with a key.
-    pub wait: Option<Duration>,
-    /// Identifies repetitions of the request.
-    pub key: Option<IdempotencyKey>,
-    /// How long the request is held while the allocation waits; without a key, or for `None`, until
-    /// the wait ends.
-    pub hold: Option<Duration>,
-}
-
-impl From<User> for Asked {
-    /// Leaves all other parameters to the policy.
-    fn from(user: User) -> Self {
-        Asked { user, lease: None, wait: None, key: None, hold: None }
-    }
-}
-
-/// Outcome of an allocation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AllocateOutcome {
-    /// A lease was granted.
-    Granted(Box<Allocated>),
-    /// The allocation waits.
-    Waiting(Waiting),
-    /// No lease was granted.
-    Refused(Refusal),
-}
-
-/// Outcome of giving up a ticket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GiveUpOutcome {
-    /// The ticket was removed from the queue.
-    Done,
-    /// The ticket has become this lease.
-    Served(Lease),
-    /// No such ticket exists.
-    Unknown,
-}
-
-/// A lease that was granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allocated {
-    /// The lease; possibly over already, if it was granted to an earlier use of the same key.
-    pub lease: Lease,
-    /// The value of its token.
-    pub value: TokenValue,
-    /// The lease that ended so that this one could start.
-    pub evicted: Option<Lease>,
-    /// Time of the decision, in the pool's time.
-    pub at: Timestamp,
-}
-
-/// Outcome of releasing a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReleaseOutcome {
-    /// The token is free now.
-    Free {
-        /// The lease that ended; none if the token was free already.
-        ended: Option<Lease>,
-    },
-    /// The holder is not the expected one; nothing was done.
-    HolderMismatch {
-        /// Its latest lease, running or over; none if it was never used.
-        latest: Option<Lease>,
-    },
-    /// The pool has no such token.
-    UnknownToken,
-}
-
-/// Outcome of a command that names a lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeaseOutcome {
-    /// The command was carried out.
-    Done {
-        /// The lease as it is now.
-        lease: Lease,
-        /// Time of the decision, in the pool's time.
-        at: Timestamp,
-    },
-    /// The lease can't be renewed any further; nothing was done.
-    AtLimit {
-        /// The lease, which runs.
-        lease: Lease,
-        /// Time of the decision, in the pool's time.
-        at: Timestamp,
-    },
-    /// The lease was over already; nothing was done.
-    Over {
-        /// The lease, with its end.
-        lease: Lease,
-        /// The lease for which it was evicted, if any.
-        evicted_by: Option<LeaseId>,
-    },
-    /// No such lease exists, and possibly none ever did.
-    Unknown,
-}
-
-/// The pool at one moment.
-#[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
-    /// The pool; ask it about `now`.
-    pub pool: &'a Pool,
-    /// The moment, in the pool's time.
-    pub now: Timestamp,
-    /// Equal stamps mean equal contents, in views of [`Scope::Pool`].
-    pub stamp: Stamp,
-    observer: Observer,
-}
-
-impl View<'_> {
-    /// Number of waiting allocations. Not covered by a [`Stamp`].
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.pool.waiting(&self.observer)
-    }
-
-    /// The queue, first come first. Not covered by a [`Stamp`].
-    pub fn queue(&self) -> impl Iterator<Item = &Ticket> {
-        let observer = self.observer;
-        self.pool.tickets().filter(move |ticket| ticket.is_live(&observer))
-    }
-}
-
-/// State of the pool that a reader saw. While two stamps are equal, all tokens and leases are
-/// equal, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// The journal's epoch.
-    pub epoch: i64,
-    /// The journal's version.
-    pub version: i64,
-    /// How many deadlines have passed since then.
-    pub overdue: usize,
-}
-
-/// Whether requests can be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// Requests can be served.
-    Ready,
-    /// The database has not been reached yet since the start.
-    Starting,
-    /// The database can be read, but not written to at the moment.
-    Blocked,
-    /// The database is away for the moment.
-    Away,
-    /// The engine has stopped or is stopping.
-    Stopped,
-}
-
-impl Health {
-    /// Whether the database was usable before and can't be written to now.
-    pub(crate) fn is_trouble(self) -> bool {
-        matches!(self, Health::Blocked | Health::Away)
-    }
-}
-
-/// Why a command or read was not answered; a variant for each possible reaction of the caller.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// Too many requests are waiting; this one was not accepted. Try again after the given time.
-    #[error("too many requests are waiting")]
-    Busy {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// The database is away. The command certainly did nothing and may be repeated.
-    #[error("the database can't be used right now; nothing was done")]
-    NotDone {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// The connection to the database was lost during the commit, and the outcome could not be
-    /// determined in time. Check before repeating.
-    #[error("the connection to the database was lost; the command may or may not have been done")]
-    OutcomeUnknown,
-    /// The database does not accept the command's values. It did nothing.
-    #[error("the database does not accept this request's text")]
-    Refused,
-    /// The server is shutting down. The command did nothing.
-    #[error("the server is shutting down; nothing was done")]
-    Stopping,
-}
-
-impl Error {
-    const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-    pub(crate) const fn busy() -> Self {
-        Error::Busy { retry_after: Self::RETRY_AFTER }
-    }
-
-    pub(crate) const fn not_done() -> Self {
-        Error::NotDone { retry_after: Self::RETRY_AFTER }
-    }
 }

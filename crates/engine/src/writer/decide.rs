@@ -13,7 +13,7 @@ use crate::writer::{Writer, put_back};
 const KEYS_AT_ONCE: usize = 64;
 
 /// The result of a decided batch.
-pub(crate) struct Decided {
+pub(super) struct Decided {
     pub outcomes: Vec<(Request, Outcome)>,
     pub finished: Finished,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Decided {
 impl Writer {
     /// Decides up to `limit` of the waiting commands as one batch. Then serves the pool's queue: up
     /// to `limit` tickets, as far as tokens are free. If this fails, all requests wait again.
-    pub(crate) async fn decide(
+    pub(super) async fn decide(
         &mut self,
         copy: &mut Replica,
         now: Timestamp,

@@ -1,12 +1,12 @@
 //! Queries of a [`Handle`] about ended leases: answered from the pool if it still has them, else
 //! from the store.
 
-use pool::{EndReason, Fence, Lease, LeaseId, Timestamp, TokenId, UserId};
-use store::{Cursor, LeaseQuery, LeaseRecord};
+use pool::{Fence, Lease, LeaseId, Timestamp, TokenId};
+use store::{Cursor, LeaseQuery, LeaseRecord, LeaseStatus};
 
 use crate::events::EventBatch;
-use crate::handle::View;
-use crate::{Error, Handle, LeaseOutcome, Scope};
+use crate::handle::{Handle, LeaseOutcome, View};
+use crate::{Error, Scope};
 
 /// A lease and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,50 +31,6 @@ pub struct Page<T> {
     pub next: Option<T>,
     /// Time of this answer, in the pool's time.
     pub now: Timestamp,
-}
-
-/// Conditions on leases. `None` matches every lease.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Question {
-    /// Leases of this user.
-    pub user: Option<UserId>,
-    /// Leases of this token.
-    pub token: Option<TokenId>,
-    /// Running leases, or ended ones.
-    pub status: Option<Status>,
-    /// Leases that ended for this reason.
-    pub reason: Option<EndReason>,
-    /// Leases that started at this moment or later.
-    pub from: Option<Timestamp>,
-    /// Leases that started before this moment.
-    pub to: Option<Timestamp>,
-    /// Leases that started at this moment or earlier, and ended later.
-    pub at: Option<Timestamp>,
-    /// Leases after this cursor.
-    pub after: Option<Cursor>,
-}
-
-/// Whether a lease runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// Running.
-    Running,
-    /// Ended.
-    Ended,
-}
-
-impl Question {
-    /// Whether a lease that runs now matches.
-    fn fits_running(&self, lease: &Lease) -> bool {
-        let Question { user, token, status: _, reason, from, to, at, after } = *self;
-        user.is_none_or(|user| lease.user.id == user)
-            && token.is_none_or(|token| lease.token_id == token)
-            && reason.is_none()
-            && from.is_none_or(|from| lease.started_at >= from)
-            && to.is_none_or(|to| lease.started_at < to)
-            && at.is_none_or(|at| lease.started_at <= at && lease.expires_at > at)
-            && after.is_none_or(|after| lease.fence < after.fence)
-    }
 }
 
 /// Maximum number of look-ups of a lease that the copy lacks and whose record has no end. The
@@ -149,30 +105,29 @@ impl Handle {
     /// # Errors
     ///
     /// As [`Handle::read`].
-    pub async fn search(&self, question: &Question, limit: usize) -> Result<Page<Cursor>, Error> {
-        if question.status == Some(Status::Running) {
-            return self.running(question, limit).await;
+    pub async fn search(&self, query: &LeaseQuery, limit: usize) -> Result<Page<Cursor>, Error> {
+        if query.status == Some(LeaseStatus::Running) {
+            return self.running(query, limit).await;
         }
-        let scope = question.token.map_or(Scope::Pool, Scope::Token);
+        let scope = query.token.map_or(Scope::Pool, Scope::Token);
         let now = self.read_of(scope, |view| view.now).await?;
-        let Question { user, token, status, reason, from, to, at, after } = *question;
-        let ended = status == Some(Status::Ended);
-        let search = LeaseQuery { now, user, token, ended, reason, from, to, at, after, limit };
         let reader = self.shared.reader().await?;
-        let found = self.in_time("leases were not searched", reader.search(&search)).await?;
+        let search = reader.search(query, now, limit);
+        let found = self.in_time("leases were not searched", search).await?;
         Ok(Page { leases: seen_at(found.leases, now), next: found.next, now })
     }
 
-    async fn running(&self, question: &Question, limit: usize) -> Result<Page<Cursor>, Error> {
+    /// Returns a page of running leases, from memory.
+    async fn running(&self, query: &LeaseQuery, limit: usize) -> Result<Page<Cursor>, Error> {
         let look = |view: View<'_>| {
-            let before = question.after.map_or(view.pool.fence().plus(1), |after| after.fence);
+            let before = query.after.map_or(view.pool.fence().plus(1), |after| after.fence);
             let running = view.pool.running(view.now, before);
-            let mut fitting = running.filter(|lease| question.fits_running(lease));
+            let mut fitting = running.filter(|lease| query.fits(lease, view.now));
             let leases: Vec<Lease> = fitting.by_ref().take(limit).cloned().collect();
             let next = fitting.next().and(leases.last()).map(Cursor::of);
             (leases, next, view.now)
         };
-        let scope = question.token.map_or(Scope::Pool, Scope::Token);
+        let scope = query.token.map_or(Scope::Pool, Scope::Token);
         let (leases, next, now) = self.read_of(scope, look).await?;
         let record = |lease| LeaseRecord { lease, evicted_by: None };
         Ok(Page { leases: leases.into_iter().map(record).collect(), next, now })
@@ -214,7 +169,7 @@ impl Handle {
     }
 
     /// Outcome of a command for a lease that is not the latest of any token.
-    pub(crate) async fn over(&self, id: LeaseId) -> Result<LeaseOutcome, Error> {
+    pub(super) async fn over(&self, id: LeaseId) -> Result<LeaseOutcome, Error> {
         Ok(match self.recorded(id).await? {
             Some(LeaseRecord { lease, evicted_by }) if lease.end.is_some() => {
                 LeaseOutcome::Over { lease, evicted_by }

@@ -1,0 +1,49 @@
+use pool::{Command, Outcome, Refusal, Timestamp, Waiting};
+use tokio::time::Instant;
+
+use crate::mailbox::{Left, Request};
+use crate::replica::Replica;
+use crate::writer::Writer;
+
+impl Writer {
+    /// Answers the commands of a batch that is durable, or that changed nothing. The next batch is
+    /// decided on `copy`.
+    pub(super) fn answer(
+        &mut self,
+        decided: Vec<(Request, Outcome)>,
+        copy: Replica,
+        at: Timestamp,
+    ) {
+        self.alone = self.alone.saturating_sub(decided.len());
+        for (request, outcome) in decided {
+            if let Outcome::Queued(waiting) = outcome {
+                self.hold(request, waiting, at);
+                continue;
+            }
+            if let (Outcome::GaveUp, Command::GiveUp { lease_id }) = (&outcome, &request.command) {
+                for held in self.held.take(*lease_id) {
+                    held.deliver(Outcome::NotAllocated(Refusal::GivenUp), at, &self.withdrawals);
+                }
+            }
+            self.shared.metrics.answered(request.queued_since, &outcome, at);
+            request.deliver(outcome, at, &self.withdrawals);
+        }
+        self.copy = Some(copy);
+    }
+
+    /// Holds a request whose allocation waits, or answers it with its position in the queue.
+    fn hold(&mut self, mut request: Request, mut waiting: Waiting, at: Timestamp) {
+        request.wait(&mut waiting);
+        if request.answer_by.is_some_and(|at| at <= Instant::now()) {
+            request.deliver(Outcome::Queued(waiting), at, &self.withdrawals);
+            self.held.left(waiting.ticket);
+        } else if request.queue() {
+            self.held.insert(&waiting, request);
+        } else if request.is_kept() {
+            self.held.left(waiting.ticket);
+        } else {
+            // The engine itself receives it.
+            let _ = self.withdrawals.send(Left::Lease(waiting.ticket));
+        }
+    }
+}
