@@ -8,6 +8,7 @@ STYLE = """
     .title { font-size: 15px; font-weight: 600 }
     .axis { stroke: #57606a; fill: none }
     .grid { stroke: #d0d7de; fill: none }
+    .spread { stroke: #24292f; fill: none }
     .soft { fill: #57606a }
     .line { fill: none; stroke-width: 2 }
     .c0 { fill: #0969da; stroke: #0969da }
@@ -18,6 +19,7 @@ STYLE = """
       text { fill: #e6edf3 }
       .axis { stroke: #9198a1 }
       .grid { stroke: #3d444d }
+      .spread { stroke: #e6edf3 }
       .soft { fill: #9198a1 }
       .c0 { fill: #4493f8; stroke: #4493f8 }
       .c1 { fill: #ab7df8; stroke: #ab7df8 }
@@ -72,8 +74,9 @@ def bars(title, unit, groups):
         for label, value, lowest, highest, color in rows:
             middle = y + high / 2
             drawn.append(text(left - 10, middle + 4, label, "end"))
-            drawn.append(f'<rect x="{left}" y="{y + 4}" width="{value * scale:.1f}" height="{high - 8}" class="{color}"/>')
-            drawn.append(line(left + lowest * scale, middle, left + highest * scale, middle, "axis"))
+            width = f"{value * scale:.1f}"
+            drawn.append(f'<rect x="{left}" y="{y + 4}" width="{width}" height="{high - 8}" class="{color}"/>')
+            drawn.append(line(left + lowest * scale, middle, left + highest * scale, middle, "spread"))
             drawn.append(text(left + max(value, highest) * scale + 8, middle + 4, f"{value:,.0f}"))
             y += high
         y += 14

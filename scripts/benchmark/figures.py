@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from datetime import datetime
+from functools import partial
 
 from benchmark import growth
 from benchmark.load import ALLOCATE, PAIRS
@@ -38,9 +39,11 @@ def allocate(databases, seconds, figures):
     for connections in (64, 256):
         with Server(databases.fresh()) as server:
             server.fill()
-            mine = lambda: server.rate(ALLOCATE, "/api/tokens/allocate", connections, seconds)
-            constant = lambda: server.rate(ALLOCATE, "/bench/allocate", connections, seconds)
-            figures.ratio(databases.kind, f"allocate, {connections} connections, against a constant", mine, constant)
+            one, other = (
+                partial(server.rate, ALLOCATE, path, connections, seconds)
+                for path in ("/api/tokens/allocate", "/bench/allocate")
+            )
+            figures.ratio(databases.kind, f"allocate, {connections} connections, against a constant", one, other)
 
 
 def reads(databases, seconds, figures):
@@ -174,7 +177,8 @@ def against(databases, program):
             rates = {server: server.rate(ALLOCATE, "/api/tokens/allocate", 64, 2) for server in order}
             ratios.append(rates[this] / rates[other])
     low, median, high = statistics.quantiles(ratios, n=4)
-    print(f"{databases.kind}: {median:.1%} of the other's allocations (half of the pairs {low:.1%} to {high:.1%})", flush=True)
+    half = f"half of the pairs {low:.1%} to {high:.1%}"
+    print(f"{databases.kind}: {median:.1%} of the other's allocations ({half})", flush=True)
 
 
 FIGURES = [allocate, reads, pairs, start, growth.size, growth.history, growth.servers, snapshot, endless, events]

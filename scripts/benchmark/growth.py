@@ -75,11 +75,12 @@ def servers(databases, seconds, figures):
         running = [stack.enter_context(Server(url, "--lease=1h")) for _ in range(max(SERVERS))]
         running[0].fill()
         loads = {count: [] for count in SERVERS}
+        run = lambda server, connections: server.wrk(ALLOCATE, "/api/tokens/allocate", connections, seconds)
         with ThreadPoolExecutor(max(SERVERS)) as pool:
             for _ in range(ROUNDS):
                 for count in SERVERS:
-                    run = lambda server, each=CONNECTIONS // count: server.wrk(ALLOCATE, "/api/tokens/allocate", each, seconds)
-                    loads[count].append(list(pool.map(run, running[:count])))
+                    started = [pool.submit(run, server, CONNECTIONS // count) for server in running[:count]]
+                    loads[count].append([each.result() for each in started])
     sums = {count: [sum(load.rate for load in loads_now) for loads_now in loads[count]] for count in SERVERS}
     for count in SERVERS:
         kept = {
@@ -138,7 +139,8 @@ def write_sqlite(url, tokens, count):
     connection.execute("begin")
     connection.execute("insert or ignore into user_leases select pool, user_id, fence from leases order by fence")
     connection.execute("update pools set indexed_fence = ?", [base + count])
-    connection.execute("update batches set fence = ? where version = (select max(version) from batches)", [base + count])
+    newest = "(select max(version) from batches)"
+    connection.execute(f"update batches set fence = ? where version = {newest}", [base + count])
     connection.execute("commit")
     connection.execute("analyze")
     connection.execute("pragma wal_checkpoint(truncate)")
@@ -170,7 +172,8 @@ def write_postgres(url, tokens, count):
     newest = "select fence, at from token_manager.batches order by version desc limit 1"
     [(base, at)] = psql(url, newest)
     for first in range(0, count, PART):
-        values = {"base": base, "at": at, "tokens": tokens, "count": count, "first": first, "last": min(first + PART, count)}
+        part = {"first": first, "last": min(first + PART, count)}
+        values = {"base": base, "at": at, "tokens": tokens, "count": count, **part}
         psql(url, POSTGRES, *(word for name, value in values.items() for word in ("-v", f"{name}={value}")))
     psql(
         url,

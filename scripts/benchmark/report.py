@@ -12,6 +12,17 @@ PICTURES = ROOT / "docs/benchmarks"
 OWN = {"sqlite": "TokenManager on SQLite", "postgres": "TokenManager on PostgreSQL"}
 COLORS = {"sqlite": "c0", "postgres": "c1"}
 
+# Member of the results, title, unit.
+POOL_PANELS = [
+    ("micros", "Time per allocation", "microseconds"),
+    ("start_ms", "Start", "milliseconds"),
+    ("memory_mb", "Resident memory", "MB"),
+]
+SERVER_PANELS = [
+    ("rate", "Servers on one PostgreSQL", "allocations per second"),
+    ("p99_ms", "Slowest server", "p99, milliseconds"),
+]
+
 
 def write(results, check=False):
     """Writes, or only compares and returns whether something differs. Parts without results stay as they are."""
@@ -56,7 +67,8 @@ def figures(kind):
         rows = results.get("figures", {}).get(kind)
         if rows is None:
             return None
-        return table(["figure", "measured", "compared with", "ratio (spread)"], [[name, *cells] for name, cells in rows.items()])
+        head = ["figure", "measured", "compared with", "ratio (spread)"]
+        return table(head, [[name, *cells] for name, cells in rows.items()])
 
     return make
 
@@ -79,7 +91,12 @@ def opponents(results, written):
     title = "Allocations on a full pool of 100 tokens, each on disk before its answer"
     drawing = charts.bars(title, "allocations per second: median, and from the lowest to the highest round", groups)
     head = ["connections", "what", "allocations", "TokenManager on SQLite : it", "TokenManager on PostgreSQL : it"]
-    return picture("opponents", f"Bars: {title.lower()}", drawing, written) + table(head, rows)
+    early = ", ".join(
+        f"{shares['PostgreSQL, skip locked']:.0%} up to the end of the rounds at {connections} connections"
+        for connections, shares in results["not oldest"].items()
+    )
+    note = f"\n\nWith `skip locked`, an older lease was running in {early} of the evictions."
+    return picture("opponents", f"Bars: {title.lower()}", drawing, written) + table(head, rows) + note
 
 
 def times(ones, others):
@@ -125,24 +142,28 @@ def growing(results, written):
             for value in values:
                 each = measured[kind][section][str(value)]
                 memory = f"{each['memory_mb']:,.0f} MB, {each['memory_after_load_mb']:,.0f} MB after the load"
-                rows.append([OWN[kind], f"{value:,}", f"{each['micros']:,.0f} us", spread(each["ratios"]),
-                             f"{each['p99_ms']:.1f} ms", f"{each['start_ms']:,.0f} ms", memory])
+                cells = [f"{each['micros']:,.0f} us", spread(each["ratios"]), f"{each['p99_ms']:.1f} ms"]
+                rows.append([OWN[kind], f"{value:,}", *cells, f"{each['start_ms']:,.0f} ms", memory])
         head = ["", unit, "an allocation", "against the first", "p99", "start to first answer", "resident memory"]
         parts.append(f"{title}:\n\n{table(head, rows)}")
         places = [short(value) for value in values]
-        for member, name, up in (("micros", "Time per allocation", "microseconds"), ("start_ms", "Start", "milliseconds"),
-                                 ("memory_mb", "Resident memory", "MB")):
-            series = [(OWN[kind], [measured[kind][section][str(value)][member] for value in values], COLORS[kind]) for kind in have]
+        for member, name, up in POOL_PANELS:
+            series = [
+                (OWN[kind], [measured[kind][section][str(value)][member] for value in values], COLORS[kind])
+                for kind in have
+            ]
             panels.append((name, unit, up, places, series))
     servers = measured.get("postgres", {}).get("servers", {})
     if all(str(count) in servers for count in growth.SERVERS):
         each = [servers[str(count)] for count in growth.SERVERS]
-        rows = [[str(count), f"{one['rate']:,.0f}/s", spread(one["ratios"]), f"{one['p99_ms']:.1f} ms"]
-                for count, one in zip(growth.SERVERS, each)]
+        rows = [
+            [str(count), f"{one['rate']:,.0f}/s", spread(one["ratios"]), f"{one['p99_ms']:.1f} ms"]
+            for count, one in zip(growth.SERVERS, each)
+        ]
         head = ["servers", "all together", "against one", "p99 of the slowest"]
         parts.append(f"Servers on one PostgreSQL, {growth.CONNECTIONS} connections in all:\n\n{table(head, rows)}")
         places = [str(count) for count in growth.SERVERS]
-        for member, name, up in (("rate", "Servers on one PostgreSQL", "allocations per second"), ("p99_ms", "Slowest server", "p99, milliseconds")):
+        for member, name, up in SERVER_PANELS:
             panels.append((name, "servers", up, places, [(OWN["postgres"], [one[member] for one in each], "c1")]))
     drawing = charts.lines("TokenManager with more tokens, more history and more servers", panels, columns=3)
     words = "Lines: time per allocation, start and memory with more tokens, more history and more servers"

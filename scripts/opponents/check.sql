@@ -1,5 +1,4 @@
--- Running leases, ended leases, fences given, evictions of a lease that was not the oldest (a lease that
--- ended before another with a lower fence did).
+-- Running leases, ended leases, fences given, evictions of a lease while an older one was running.
 select
     (select count(*) from tokens where lease_id is not null and expires_at > now()),
     (select count(*) from history),
@@ -7,10 +6,14 @@ select
     (
         select count(*)
         from (
-            select ended_at < max(ended_at) over (
+            select ended_at, max(ended_at) over (
                 order by fence rows between unbounded preceding and 1 preceding
-            ) as early
-            from history
-        ) as each
-        where early
+            ) as last_before
+            from (
+                select fence, ended_at from history
+                union all
+                select fence, 'infinity' from tokens
+            ) as leases
+        ) as ordered
+        where ended_at < last_before
     );

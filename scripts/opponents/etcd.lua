@@ -99,6 +99,7 @@ function response(status, headers, body)
   end
   local key = status == 200 and string.find(body, '"succeeded":true', 1, true) and string.match(body, '"key":"([^"]+)"')
   if not key then
+    if failures == 0 then print(status, body) end
     failures = failures + 1
     return
   end
