@@ -8,9 +8,9 @@
 -- Each transaction checks that the token still has the lease that the allocator evicts.
 --
 -- An allocation is two writes: an etcd lease with the time to live, because only that ends keys at a
--- deadline, and the transaction (token, history). The id of the etcd lease is the fence, chosen
--- here as the API permits, so that no answer has to be parsed. The old etcd lease has no key any more and is
--- left to end by itself: revoking it would be a third write.
+-- deadline, and the transaction (token, history). The id of the etcd lease is chosen here, as the API
+-- permits, so that no answer has to be parsed. The old etcd lease has no key any more and is left to end by
+-- itself: revoking it would be a third write. Fences are given in the order of decisions.
 --
 -- Left out, in favour of etcd: the service that clients would talk to, and who takes over when it fails;
 -- idempotency keys, a queue, search by user or token. The history is found by fence, so by time. It has to be
@@ -49,15 +49,17 @@ local function history_key(fence)
 end
 
 done_operations, failures = 0, 0
-local pool, fence, granted = {}, 0, {}
+local pool, fence, lease, granted = {}, 0, 0, {}
 local token_keys, numbers = {}, {}
 
--- Arguments: a file with the pool's state as lines "TOKEN FENCE STARTED", oldest first; the last fence used.
+-- Arguments: a file with the pool's state as lines "TOKEN FENCE LEASE STARTED", oldest first; the last id of an
+-- etcd lease.
 function init(arguments)
-  fence = tonumber(arguments[2])
+  lease = tonumber(arguments[2])
   for line in io.lines(arguments[1]) do
-    local token, its_fence, started = string.match(line, "(%d+) (%d+) (%S+)")
-    pool[#pool + 1] = { token = token, fence = tonumber(its_fence), started = started }
+    local token, its_fence, its_lease, started = string.match(line, "(%d+) (%d+) (%d+) (%d+)")
+    fence = tonumber(its_fence)
+    pool[#pool + 1] = { token = token, fence = fence, lease = its_lease, started = started }
     token_keys[token] = base64("token/" .. token)
     numbers[token_keys[token]] = token
   end
@@ -68,15 +70,18 @@ local evicting = {}
 local function transaction(new)
   local old = table.remove(pool, 1)
   local now = os.time()
-  evicting[old.token] = { token = old.token, fence = new, started = now }
+  fence = fence + 1
+  evicting[old.token] = { token = old.token, fence = fence, lease = new, started = now }
   local ended = string.format(
-    '{"token":%s,"lease":%d,"fence":%d,"user":"Edivan","started":%s,"expires":%d,"ended":%d,"reason":"evicted","by":%d}',
-    old.token, old.fence, old.fence, old.started, old.started + TTL, now, new)
-  local value = string.format('{"token":%s,"lease":%d,"fence":%d,"user":"Edivan","started":%d,"expires":%d}',
-    old.token, new, new, now, now + TTL)
+    '{"token":%s,"lease":%s,"fence":%d,"user":"Edivan","started":%s,"expires":%d,"ended":%d,"reason":"evicted",'
+      .. '"by":%d}',
+    old.token, old.lease, old.fence, old.started, old.started + TTL, now, fence)
+  local value = string.format(
+    '{"token":%s,"lease":%s,"fence":%d,"user":"Edivan","started":%d,"expires":%d}',
+    old.token, new, fence, now, now + TTL)
   local key = token_keys[old.token]
   return wrk.format("POST", "/v3/kv/txn", nil, table.concat({
-    '{"compare":[{"key":"', key, '","target":"LEASE","result":"EQUAL","lease":"', old.fence, '"}],"success":[',
+    '{"compare":[{"key":"', key, '","target":"LEASE","result":"EQUAL","lease":"', old.lease, '"}],"success":[',
     '{"request_put":{"key":"', key, '","value":"', base64(value), '","lease":"', new, '"}},',
     '{"request_put":{"key":"', history_key(old.fence), '","value":"', base64(ended), '"}},',
     -- Tells the allocator which transaction this answers.
@@ -87,14 +92,14 @@ function request()
   if #granted > 0 and #pool > 0 then
     return transaction(table.remove(granted, 1))
   end
-  fence = fence + 1
-  return wrk.format("POST", "/v3/lease/grant", nil, '{"ID":"' .. fence .. '","TTL":"' .. TTL .. '"}')
+  lease = lease + 1
+  return wrk.format("POST", "/v3/lease/grant", nil, '{"ID":"' .. lease .. '","TTL":"' .. TTL .. '"}')
 end
 
 function response(status, headers, body)
-  local lease = status == 200 and string.match(body, '"ID":"(%d+)"')
-  if lease then
-    granted[#granted + 1] = tonumber(lease)
+  local new = status == 200 and string.match(body, '"ID":"(%d+)"')
+  if new then
+    granted[#granted + 1] = new
     return
   end
   local key = status == 200 and string.find(body, '"succeeded":true', 1, true) and string.match(body, '"key":"([^"]+)"')
@@ -104,12 +109,12 @@ function response(status, headers, body)
     return
   end
   local token = numbers[key]
-  local lease_now = evicting[token]
+  local begun = evicting[token]
   evicting[token] = nil
   done_operations = done_operations + 1
   local place = #pool + 1
-  while place > 1 and pool[place - 1].fence > lease_now.fence do place = place - 1 end
-  table.insert(pool, place, lease_now)
+  while place > 1 and pool[place - 1].fence > begun.fence do place = place - 1 end
+  table.insert(pool, place, begun)
 end
 
 local threads = {}
