@@ -17,6 +17,8 @@ CONNECTIONS = 60
 ROUNDS = 5
 # Rows in one transaction, so that no log outgrows the table.
 PART = 500_000
+# Microseconds. No lease ends by itself before the last measurement.
+DAY = 86_400_000_000
 
 
 def size(databases, seconds, figures):
@@ -96,10 +98,10 @@ def servers(databases, seconds, figures):
 def write_leases(databases, url, tokens, leases):
     """Makes a pool with a lease on every token and ended ones before them, as evictions would leave it.
 
-    The rows are written directly, since ten million allocations would take ten minutes. The server makes the pool
+    The rows are written directly, since ten million allocations would take longer. The server makes the pool
     and one lease, whose journal entry then gets the last fence.
     """
-    with Server(url, f"--pool-size={tokens}", "--lease=1h") as server:
+    with Server(url, f"--pool-size={tokens}", "--lease=1d") as server:
         token = server.allocate()["token_id"]
         server.post(f"/api/tokens/release/{token}", {})
     count = tokens + leases
@@ -126,7 +128,7 @@ def write_sqlite(url, tokens, count):
             ended = started + tokens if number + tokens < count else None
             reason = None if ended is None else "evicted"
             row = (fence.to_bytes(16, "big"), pool, token, user, name, fence, previous, started)
-            yield (*row, started + 3_600_000_000, ended, reason)
+            yield (*row, started + DAY, ended, reason)
 
     insert = (
         "insert into leases (id, pool, token_id, user_id, user_name, fence, previous_fence, started_at, expires_at,"
@@ -158,7 +160,7 @@ select
     case when number >= :tokens then :base + 1 + number - :tokens else coalesce(
         (select max(fence) from token_manager.leases as earlier where earlier.token_id = token.id), 0
     ) end,
-    at.started, at.started + interval '1 hour',
+    at.started, at.started + interval '1 day',
     case when number + :tokens < :count then at.started + :tokens * interval '1 microsecond' end,
     case when number + :tokens < :count then 'evicted' end
 from generate_series(:first::bigint, :last::bigint - 1) as number
