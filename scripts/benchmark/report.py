@@ -91,11 +91,11 @@ def opponents(results, written):
     title = "Allocations on a full pool of 100 tokens, each on disk before its answer"
     drawing = charts.bars(title, "allocations per second: median, and from the lowest to the highest round", groups)
     head = ["connections", "what", "allocations", "TokenManager on SQLite : it", "TokenManager on PostgreSQL : it"]
-    early = ", ".join(
-        f"{shares['PostgreSQL, skip locked']:.0%} up to the end of the rounds at {connections} connections"
+    early = " and ".join(
+        f"{shares['PostgreSQL, skip locked']:.0%} (after the rounds at {connections} connections)"
         for connections, shares in results["not oldest"].items()
     )
-    note = f"\n\nWith `skip locked`, an older lease was running in {early} of the evictions."
+    note = f"\n\nShare of the evictions with `skip locked` that happened while an older lease was running: {early}."
     return picture("opponents", f"Bars: {title.lower()}", drawing, written) + table(head, rows) + note
 
 
