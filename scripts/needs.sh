@@ -42,6 +42,11 @@ have_postgres() { have initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >
 
 need_postgres() { have_postgres || install "the PostgreSQL server's programs" postgresql; }
 
+# On Debian both packages also start a service of their own, which nothing here uses.
+need_redis() { have redis-server && have redis-benchmark || install Redis redis-server; }
+
+need_etcd() { have etcd || install etcd etcd-server; }
+
 need_python() { have python3 || install "Python 3" python3; }
 
 # need_commands COMMAND...: those whose package has the same name.

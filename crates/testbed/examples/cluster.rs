@@ -9,7 +9,8 @@ use anyhow::Result;
 use testbed::Options;
 
 fn main() -> Result<()> {
-    let cluster = Options::default().durable().start()?;
+    // `scripts/bench --opponents` has 256 sessions of its own besides those of the servers.
+    let cluster = Options::default().durable().setting("max_connections = 400").start()?;
     println!("{}", cluster.url("postgres"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for line in stdin().lock().lines() {
