@@ -197,6 +197,7 @@ async fn a_command_may_catch_signals() {
 async fn ignored_signals_stay_ignored() {
     let pool = Pool::start(&[]);
     let mut nohup = Command::new("nohup");
+    nohup.current_dir(pool.folder.path());
     let script = "echo ready; kill -HUP $$; until [ -e go ]; do sleep 0.01; done";
     let run = pool.under(&[], script);
     nohup.arg(env!("CARGO_BIN_EXE_token-manager")).stdin(Stdio::null());

@@ -99,7 +99,7 @@ async fn a_lost_client_loses_its_place_and_its_stream() {
     server.ready().await;
 
     let held = server.allocate("holder").await;
-    let body = r#"{"user_id":"ghost","wait_seconds":3600}"#;
+    let body = r#"{"user_id":"ghost","wait_seconds":60}"#;
     let host = machine.host.clone();
     let length = body.len();
     machine.send(
