@@ -135,12 +135,12 @@ async fn closed_outputs_are_harmless() {
 /// A full pipe, as of a pager.
 #[tokio::test]
 async fn a_blocked_stderr_delays_nothing() {
-    let pool = Pool::start(&["--lease", "5s"]);
+    let pool = Pool::start(&["--lease", "10s"]);
     let (kept, full) = std::io::pipe().unwrap();
     let mut filling = Command::new("head");
     filling.args(["-c", "65536", "/dev/zero"]).stdout(full.try_clone().unwrap());
     assert!(filling.status().unwrap().success());
-    let options = ["-v", "--stop-before", "3s", "--grace", "300ms"];
+    let options = ["-v", "--stop-before", "8s", "--grace", "300ms"];
     let mut command = pool.under(&options, "trap '' TERM; while :; do sleep 0.02; done");
     let mut child = command.stderr(full).spawn().unwrap();
     let status = poll("the command to end", || child.try_wait().unwrap());

@@ -76,7 +76,7 @@ async fn it_waits_for_a_token() {
 
 #[tokio::test]
 async fn a_long_wait_does_not_shorten_the_lease() {
-    let pool = Pool::start(&["--when-full", "wait", "--lease", "4s"]);
+    let pool = Pool::start(&["--when-full", "wait", "--lease", "8s"]);
     pool.server.allocate("bob").await;
     let command = "sleep 2; echo done";
     let ended = run(&mut pool.under(&["--wait", "30s", "--no-renew"], command));
@@ -147,9 +147,9 @@ async fn a_lease_is_renewed_as_far_as_the_policy_allows() {
 /// The command gets SIGTERM before the deadline.
 #[tokio::test]
 async fn at_the_deadline_the_command_is_stopped() {
-    let pool = Pool::start(&["--lease", "4s"]);
+    let pool = Pool::start(&["--lease", "8s"]);
     let script = "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
-    let ended = run(&mut pool.under(&["--stop-before", "2s"], script));
+    let ended = run(&mut pool.under(&["--stop-before", "6s"], script));
     assert_eq!(ended.code, Some(124));
     assert!(ended.out.contains("told"), "{}", ended.out);
     assert!(
@@ -162,7 +162,7 @@ async fn at_the_deadline_the_command_is_stopped() {
 
 #[tokio::test]
 async fn without_renewing_it_is_the_first_deadline_that_counts() {
-    let pool = Pool::start(&["--lease", "2s", "--max-lease", "1h"]);
+    let pool = Pool::start(&["--lease", "3s", "--max-lease", "1h"]);
     let ended = run(&mut pool.under(&["--no-renew"], TICKING));
     assert_eq!(ended.code, Some(124));
     assert!(ended.err.contains("without --no-renew"), "{}", ended.err);
@@ -171,8 +171,8 @@ async fn without_renewing_it_is_the_first_deadline_that_counts() {
 /// The command renews its own lease, as by `token-manager renew`.
 #[tokio::test]
 async fn renewals_by_others_count() {
-    let pool = Pool::start(&["--lease", "4s", "--max-lease", "1h"]);
-    let mut running = pool.started(&["-v", "--no-renew"], "echo ready; sleep 5; exit 9");
+    let pool = Pool::start(&["--lease", "8s", "--max-lease", "1h"]);
+    let mut running = pool.started(&["-v", "--no-renew"], "echo ready; sleep 9; exit 9");
     let id = lease(&pool).await["lease_id"].as_str().unwrap().to_owned();
     while running.is_running() {
         send(&pool, Method::POST, &format!("/api/leases/{id}/renew")).await;
@@ -218,9 +218,9 @@ async fn no_command_runs_past_the_deadline_without_an_option() {
 }
 
 async fn runs_past_the_deadline(options: &[&str]) -> bool {
-    let deaf = "trap '' TERM; echo ready; while :; do date +%s%N >>last; sleep 0.01; done";
-    let pool = Pool::start(&["--lease", "2s"]);
-    let ended = pool.started(options, deaf).end();
+    let deaf = "trap '' TERM; while :; do date +%s%N >>last; sleep 0.01; done";
+    let pool = Pool::start(&["--lease", "4s"]);
+    let ended = RunCommand::start(pool.folder.path(), &mut pool.under(options, deaf)).end();
     assert_eq!(ended.code, Some(124), "{}", ended.err);
     let lease = &pool.over().await[0];
     let deadline: jiff::Timestamp = lease["expires_at"].as_str().unwrap().parse().unwrap();
@@ -328,7 +328,7 @@ fn is_root() -> bool {
 /// Processes started before `run` replaced the shell belong to others.
 #[tokio::test]
 async fn other_processes_keep_running() {
-    let pool = Pool::start(&["--lease", "2s"]);
+    let pool = Pool::start(&["--lease", "3s"]);
     let run = pool.under(&[], "sleep 600");
     let mut shell = Command::new("sh");
     shell.args(["-c", "sleep 600 & echo $!; exec \"$@\"", "sh"]);
@@ -394,7 +394,7 @@ async fn signals_are_passed_on_during_the_grace_period_too() {
 /// A stopped command has to be continued to end.
 #[tokio::test]
 async fn a_stopped_command_is_ended_too() {
-    let pool = Pool::start(&["--lease", "2s"]);
+    let pool = Pool::start(&["--lease", "3s"]);
     let ended = run(&mut pool.under(&[], "kill -STOP $$; sleep 600"));
     assert_eq!(ended.code, Some(124));
 }

@@ -36,7 +36,7 @@ pub fn restart(pool: &mut Pool, away: Duration) {
 
 #[tokio::test]
 async fn a_server_that_comes_back_finds_the_command_running() {
-    let mut pool = Pool::start(&["--lease", "10s", "--max-lease", "1h"]);
+    let mut pool = Pool::start(&["--lease", "16s", "--max-lease", "1h"]);
     let mut running = pool.started(&["-v"], UNTIL_GO);
     restart(&mut pool, Duration::from_secs(1));
     assert!(running.is_running());
@@ -62,14 +62,14 @@ async fn events_during_a_lost_connection_are_noticed() {
 #[tokio::test]
 async fn without_a_server_the_command_runs_until_the_deadline() {
     for signal in ["KILL", "STOP"] {
-        let pool = Pool::start(&["--lease", "2s", "--max-lease", "1h"]);
+        let pool = Pool::start(&["--lease", "6s", "--max-lease", "1h"]);
         let since = Instant::now();
         let running = pool.started(&[], TICKING);
         pool.server.signal(signal);
         let ended = running.end();
         assert_eq!(ended.code, Some(124), "{signal}: {}", ended.err);
         // SIGTERM comes an eighth of the lease before the deadline.
-        assert!(since.elapsed() > Duration::from_millis(1_400), "{:?}", since.elapsed());
+        assert!(since.elapsed() > Duration::from_secs(5), "{:?}", since.elapsed());
         assert!(ended.err.contains("it could not be renewed. "), "{}", ended.err);
         if signal == "STOP" {
             pool.server.signal("CONT");
@@ -79,7 +79,7 @@ async fn without_a_server_the_command_runs_until_the_deadline() {
 
 #[tokio::test]
 async fn a_server_that_hangs_briefly_costs_no_lease() {
-    let pool = Pool::start(&["--lease", "12s", "--max-lease", "1h"]);
+    let pool = Pool::start(&["--lease", "16s", "--max-lease", "1h"]);
     let running = pool.started(&["-v"], UNTIL_GO);
     pool.server.signal("STOP");
     // Hangs until a renewal has waited for it.

@@ -360,7 +360,7 @@ def in_an_orphaned_background():
     """The shell has forgotten it, so no shell would continue it if it stopped."""
     terminal = shell()
     yield terminal
-    options = ["--lease", "8s", "--no-renew", "--grace", "1s"]
+    options = ["--lease", "12s", "--no-renew", "--stop-before", "6s", "--grace", "1s"]
     reader = "echo $$ >reader.pid; sleep 0.3; read line </dev/tty"
     terminal.type("(" + line(*options, "--", READER, "-c", reader) + " &)\n")
     terminal.expect("waits for the terminal in the background")
