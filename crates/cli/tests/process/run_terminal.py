@@ -156,14 +156,21 @@ def reading():
     assert terminal.wait() == 4
 
 
-LOOK = "import os, time; time.sleep(0.3); print('fore' + str(os.tcgetpgrp(2) == os.getpgrp()))"
+LOOK = """import os, time
+for _ in range(%d):
+    if os.tcgetpgrp(2) == os.getpgrp(): break
+    time.sleep(0.01)
+print('fore' + str(os.tcgetpgrp(2) == os.getpgrp()))
+"""
 
 
 def in_the_foreground():
     """A command that only checks whether it is in the foreground finds that it is."""
     terminal = shell()
     yield terminal
-    terminal.type(line("--", sys.executable, "-c", LOOK) + "\n")
+    # `run` gives it the terminal right after the start.
+    open("look.py", "w").write(LOOK % 2000)
+    terminal.type(line("--", sys.executable, "look.py") + "\n")
     terminal.expect("foreTrue")
     terminal.expect("prompt> ")
 
@@ -172,7 +179,9 @@ def beside_others_in_the_foreground():
     """The rest of a pipeline keeps the terminal."""
     terminal = shell()
     yield terminal
-    terminal.type(line("--", sys.executable, "-c", LOOK) + " | cat\n")
+    # Long enough for `run` to give it away.
+    open("look.py", "w").write(LOOK % 30)
+    terminal.type(line("--", sys.executable, "look.py") + " | cat\n")
     terminal.expect("foreFalse")
     terminal.expect("prompt> ")
 
