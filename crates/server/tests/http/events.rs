@@ -350,6 +350,10 @@ async fn a_stalled_reader_does_not_delay_others(db: TestDb) {
     let mut resyncs = 0;
     loop {
         let message = stuck.message().await;
+        if message.event.is_empty() {
+            // On a slow machine, a quiet stream repeats its position.
+            continue;
+        }
         let place = place(message.id());
         assert!(place > last, "{message:?} after {last:?}");
         last = place;
