@@ -90,21 +90,6 @@ const FULL: [&str; 3] = ["serve", "doctor", "config"];
 
 /// Defines the whole command line.
 pub fn command() -> Command {
-    let about = |name: &'static str, about: &'static str| {
-        let settings = SETTINGS
-            .iter()
-            .filter(|setting| FULL.contains(&name) || setting.commands.contains(&name));
-        let config = Arg::new("config")
-            .long("config")
-            .value_name("FILE")
-            .value_hint(ValueHint::FilePath)
-            .value_parser(ValueParser::path_buf())
-            .help(format!("Read settings from a TOML file [env: {CONFIG_ENV}]"));
-        Command::new(name).about(about).args(settings.map(flag)).arg(config)
-    };
-    let from = Arg::new("from").value_name("FROM_URL").required(true).help(
-        "The original's database: ecto://.. or postgres://..; PGPASSWORD may contain its password",
-    );
     let command = Command::new("token-manager")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Exclusive, time-limited leases on a fixed pool of tokens, over HTTP")
@@ -113,30 +98,7 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .after_help(EXAMPLES)
         .after_long_help(format!("{EXAMPLES}\n\n{}", exit_codes()))
-        .subcommand(
-            about("serve", "Start the server")
-                .after_help(format!("{SETTINGS_HELP}\n\n{SERVE_EXAMPLES}")),
-        )
-        .subcommand(about("migrate", "Bring the database's schema up to date"))
-        .subcommand(backup(about("backup", "Copy an SQLite database, even while a server uses it")))
-        .subcommand(
-            about("doctor", "Check settings and database; print problems and remedies")
-                .arg(switch(
-                    "after-restore",
-                    "After a restore from a backup: begin a new epoch, so that no fence is granted \
-                         twice. Refused while a server uses the database",
-                ))
-                .after_help(DOCTOR_EXAMPLES),
-        )
-        .subcommand(config(about(
-            "config",
-            "Show the settings of `serve`; set the default server and user",
-        )))
-        .subcommand(
-            about("import", "Import tokens and history from an original TokenManager database")
-                .arg(from)
-                .after_help(IMPORT_EXAMPLE),
-        )
+        .subcommands(server_commands())
         .subcommands(client::commands())
         .subcommand(client::run::command())
         .subcommands(generate::commands());
@@ -154,6 +116,46 @@ pub fn command() -> Command {
     (0..).zip(names).fold(command, |command, (order, name)| {
         command.mut_subcommand(name, |command| command.display_order(order))
     })
+}
+
+/// Commands that read the settings.
+fn server_commands() -> [Command; 6] {
+    let after_restore = switch(
+        "after-restore",
+        "After a restore from a backup: begin a new epoch, so that no fence is granted twice. Refused while a \
+         server uses the database",
+    );
+    let from = Arg::new("from").value_name("FROM_URL").required(true).help(
+        "The original's database: ecto://.. or postgres://..; PGPASSWORD may contain its password",
+    );
+    [
+        with_settings("serve", "Start the server")
+            .after_help(format!("{SETTINGS_HELP}\n\n{SERVE_EXAMPLES}")),
+        with_settings("migrate", "Bring the database's schema up to date"),
+        backup(with_settings("backup", "Copy an SQLite database, even while a server uses it")),
+        with_settings("doctor", "Check settings and database; print problems and remedies")
+            .arg(after_restore)
+            .after_help(DOCTOR_EXAMPLES),
+        config(with_settings(
+            "config",
+            "Show the settings of `serve`; set the default server and user",
+        )),
+        with_settings("import", "Import tokens and history from an original TokenManager database")
+            .arg(from)
+            .after_help(IMPORT_EXAMPLE),
+    ]
+}
+
+/// Defines a command with flags for its settings.
+fn with_settings(name: &'static str, about: &'static str) -> Command {
+    let is_taken = |setting: &&Setting| FULL.contains(&name) || setting.commands.contains(&name);
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_hint(ValueHint::FilePath)
+        .value_parser(ValueParser::path_buf())
+        .help(format!("Read settings from a TOML file [env: {CONFIG_ENV}]"));
+    Command::new(name).about(about).args(SETTINGS.iter().filter(is_taken).map(flag)).arg(config)
 }
 
 /// Options that are also accepted before the command, for help and completions. [`behind_the_command`] moves

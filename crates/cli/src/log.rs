@@ -1,18 +1,12 @@
-//! The log: one line per event on the standard error output, written by a thread of its own.
-
-mod queue;
+//! The log: one line per event on the standard error output.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::error::Error;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Write as _, stderr};
-use std::os::fd::AsFd as _;
+use std::io::{self, IsTerminal as _, stderr};
 use std::panic::{self, PanicHookInfo};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc;
-use std::sync::{Arc, OnceLock};
-use std::thread;
 use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
@@ -27,16 +21,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt as lines, registry};
 
 use crate::settings::{LogFormat, Settings};
-use crate::term::{coloured, json};
+use crate::term::stderr::Lines;
+use crate::term::{self, coloured, json};
 use crate::traces::{self, Spans};
-
-use self::queue::{Lines, Queue};
-
-/// The queue of the started log.
-static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
-
-/// Maximum time that an ending process waits for the log to be written.
-const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// Maximum time that a panic waits for its line to be written: the process may end right after.
 const PANIC_FLUSH_LIMIT: Duration = Duration::from_millis(100);
@@ -50,10 +37,9 @@ const PANIC_FLUSH_LIMIT: Duration = Duration::from_millis(100);
 pub fn start(settings: &Settings, spans: Option<Spans>) -> io::Result<Arc<AtomicU64>> {
     // NO_COLOR and TERM=dumb disable colours.
     let colours = stderr().is_terminal() && AutoStream::choice(&stderr()) != ColorChoice::Never;
-    // A handle of its own: a blocked write would hold the lock of `stderr()`.
-    let queue = Queue::start(File::from(stderr().as_fd().try_clone_to_owned()?))?;
+    let queue = term::stderr::start()?;
     let dropped = queue.dropped();
-    let layer = lines::layer().with_writer(Lines(Arc::clone(&queue))).with_ansi(colours);
+    let layer = lines::layer().with_writer(Lines(queue)).with_ansi(colours);
     // Internal errors would go to the standard error output directly.
     let layer = layer.log_internal_errors(false);
     let layer = if settings.log_format == LogFormat::Json {
@@ -72,42 +58,8 @@ pub fn start(settings: &Settings, spans: Option<Spans>) -> io::Result<Arc<Atomic
     let layer = layer.with_filter(settings.log_filter().and(discreet)).boxed();
     // A list, since a layer that is `None` would keep callsites from being disabled permanently.
     registry().with(spans.into_iter().chain([layer]).collect::<Vec<_>>()).init();
-    // A process starts one log only.
-    let _ = QUEUE.set(queue);
     panic::set_hook(Box::new(log_panic));
     Ok(dropped)
-}
-
-/// Waits until the log is written, at most [`FLUSH_LIMIT`].
-pub fn flush() {
-    flush_for(FLUSH_LIMIT);
-}
-
-/// Waits until the log is written, at most `limit`.
-pub fn flush_for(limit: Duration) {
-    if let Some(queue) = QUEUE.get() {
-        queue.flush(limit);
-    }
-}
-
-/// Prints lines to the standard error output, after those of the log. Waits until they are written, at most
-/// [`FLUSH_LIMIT`].
-pub fn print_last(lines: &str) {
-    if let Some(queue) = QUEUE.get() {
-        queue.push(lines.as_bytes(), usize::MAX);
-        flush();
-        return;
-    }
-    let (done, written) = mpsc::channel();
-    let text = lines.to_owned();
-    let print = move || {
-        let _ = stderr().write_all(text.as_bytes());
-        let _ = done.send(());
-    };
-    // Without a thread, nothing is printed: the write could block forever.
-    if thread::Builder::new().spawn(print).is_ok() {
-        let _ = written.recv_timeout(FLUSH_LIMIT);
-    }
 }
 
 /// Logs a panic. Its message may contain data, unless it is a constant of the program.
@@ -120,7 +72,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let (thread, backtrace) = (thread.name(), backtrace.as_ref().map(tracing::field::display));
     error!(target: "panic", thread, location, panic = text, backtrace, "internal error");
-    flush_for(PANIC_FLUSH_LIMIT);
+    term::stderr::flush_for(PANIC_FLUSH_LIMIT);
 }
 
 /// Fields of a line that its event lacks: the ids of request and trace.

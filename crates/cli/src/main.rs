@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
     match server::perform(&Given::of(&matches)) {
         Ok(code) => {
-            log::flush();
+            term::stderr::flush();
             code
         }
         Err(error) => {

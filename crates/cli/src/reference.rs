@@ -1,4 +1,6 @@
-//! `docs/cli.md`, generated from the definition of the command line.
+//! Generated documents: `docs/cli.md` from the definition of the command line, and those of the settings.
+
+mod settings;
 
 use std::fmt::Write as _;
 
@@ -253,7 +255,7 @@ fn sentence(text: &str) -> String {
 }
 
 /// Breaks a text into lines of the documents' width.
-pub fn wrapped(text: &str) -> String {
+fn wrapped(text: &str) -> String {
     const WIDTH: usize = 120;
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

@@ -7,8 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 use wire::{Allocation, AllocationRequest, Seconds, Waiting, WaitingStatus};
 
-use crate::client::TIMEOUT;
-use crate::scheme::Retried;
+use crate::client::{Retried, TIMEOUT};
 use crate::{Client, Error, Reply};
 
 /// Maximum time to wait for a token.

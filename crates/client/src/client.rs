@@ -1,5 +1,9 @@
 //! Single requests to a server.
 
+mod failure;
+mod pages;
+mod scheme;
+
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +15,17 @@ use reqwest::{ClientBuilder, Method, RequestBuilder, Response, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::endpoints::Query;
+pub(crate) use self::scheme::Retried;
+
+use self::pages::next_page;
+use self::scheme::Contact;
 use crate::error::cause;
-use crate::pages::next_page;
 use crate::proxy::Proxy;
-use crate::scheme::{Contact, Retried};
+use crate::server_url;
 use crate::{Error, Server};
+
+/// Query parameters, as names and values.
+pub type Query<'a> = &'a [(&'a str, &'a str)];
 
 /// Time-out for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,10 +71,10 @@ pub fn http_client(
 /// HTTP client of one server. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pub(crate) http: reqwest::Client,
-    pub(crate) base: Url,
-    pub(crate) proxy: Option<Proxy>,
-    pub(crate) contact: Arc<Contact>,
+    http: reqwest::Client,
+    base: Url,
+    proxy: Option<Proxy>,
+    contact: Arc<Contact>,
 }
 
 /// Successful reply of a server, with JSON of the type `T`.
@@ -78,7 +87,7 @@ pub struct Reply<T> {
     /// Path of the next page.
     pub next: Option<String>,
     /// Size in bytes.
-    pub(crate) size: usize,
+    size: usize,
     /// Proxy of the connection, without a password.
     proxy: Option<String>,
     content: PhantomData<fn() -> T>,
@@ -115,27 +124,7 @@ impl Client {
             let shown = server.rsplit_once('@').map_or(server, |(_, host)| host);
             Error::InvalidUrl { server: shown.to_owned(), why }
         };
-        if server.is_empty() {
-            return Err(invalid("it is empty".to_owned()));
-        }
-        let with_scheme =
-            if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
-        let mut base = Url::parse(&with_scheme).map_err(|error| invalid(error.to_string()))?;
-        if !["http", "https"].contains(&base.scheme()) || !base.has_host() {
-            return Err(invalid("it has to begin with http:// or https://".to_owned()));
-        }
-        // `http//host` and `http:/host` would be a path on a host `http`.
-        let is_scheme = matches!(base.host_str(), Some("http" | "https")) && base.port().is_none();
-        if is_scheme && (!server.contains("://") || base.path().starts_with("//")) {
-            return Err(invalid("it has to begin with http:// or https://".to_owned()));
-        }
-        if base.path().contains('@') {
-            return Err(invalid("user and password come right before the host".to_owned()));
-        }
-        // Ends with a slash, so that joined paths stay below a proxy's prefix.
-        base.set_path(&format!("{}/", base.path().trim_end_matches('/')));
-        base.set_query(None);
-        base.set_fragment(None);
+        let base = server_url::parse(server).map_err(invalid)?;
         let agent = concat!("token-manager/", env!("CARGO_PKG_VERSION"));
         let builder =
             || reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).user_agent(agent);
@@ -146,7 +135,7 @@ impl Client {
     /// Returns the server's URL without a password, for messages.
     #[must_use]
     pub fn url(&self) -> String {
-        without_password(&self.base)
+        server_url::without_password(&self.base)
     }
 
     /// Returns the server as error messages name it.
@@ -226,7 +215,7 @@ impl Client {
                 self.contact.replied();
                 Ok(response)
             }
-            Err(error) => Err(self.detect_scheme(Error::new(self, error), retried).await),
+            Err(error) => Err(self.detect_scheme(self.failed(error), retried).await),
         }
     }
 
@@ -246,13 +235,13 @@ impl Client {
         let body = self.body(&mut response, MAX_PROBLEM_BYTES);
         let body = tokio::time::timeout(TIMEOUT, body).await;
         let body = body.map_err(|_| self.no_reply("the reply did not end in time"))??;
-        Err(Error::refused(self, status.as_u16(), &body.unwrap_or_default(), after))
+        Err(self.refused(status.as_u16(), &body.unwrap_or_default(), after))
     }
 
     /// Reads a body. Returns None when it is larger than `max` bytes.
     async fn body(&self, response: &mut Response, max: usize) -> Result<Option<Vec<u8>>, Error> {
         let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|error| Error::new(self, error))? {
+        while let Some(piece) = response.chunk().await.map_err(|error| self.failed(error))? {
             if body.len() + piece.len() > max {
                 return Ok(None);
             }
@@ -292,20 +281,12 @@ impl Download {
         let piece = tokio::time::timeout(TIMEOUT, self.response.chunk()).await;
         let piece =
             piece.map_err(|_| self.client.no_reply("the reply did not continue in time"))?;
-        piece.map_err(|error| Error::new(&self.client, error))
+        piece.map_err(|error| self.client.failed(error))
     }
 }
 
-pub(crate) fn too_large(max: usize) -> String {
+fn too_large(max: usize) -> String {
     format!("its reply is larger than {} MiB", max >> 20)
-}
-
-/// Writes a URL without its password.
-pub(crate) fn without_password(url: &Url) -> String {
-    let mut shown = url.clone();
-    // Fails only for URLs that can't have a password.
-    let _ = shown.set_password(None);
-    shown.as_str().trim_end_matches('/').to_owned()
 }
 
 fn header<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {

@@ -9,14 +9,12 @@ use wire::{
     ReleaseCondition, TicketGivenUp, Token, TokenDetails, TokenReleased,
 };
 
+use crate::client::{Query, Retried, TIMEOUT};
 use crate::events::EventStream;
 use crate::{Client, Download, Error, Reply};
 
 /// Result of a request.
 type Result<T> = std::result::Result<Reply<T>, Error>;
-
-/// Query parameters, as names and values.
-pub type Query<'a> = &'a [(&'a str, &'a str)];
 
 /// Lists of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,11 +136,11 @@ impl Client {
         path: &str,
         body: Option<&(impl Serialize + Sync)>,
     ) -> Result<T> {
-        let request = self.request(method, path)?.timeout(crate::client::TIMEOUT);
+        let request = self.request(method, path)?.timeout(TIMEOUT);
         let request = match body {
             Some(body) => request.json(body),
             None => request,
         };
-        self.execute(request, crate::scheme::Retried::No).await
+        self.execute(request, Retried::No).await
     }
 }

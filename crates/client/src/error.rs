@@ -3,12 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::Value;
 use wire::Code;
 
-use crate::scheme::{expects_tls, is_not_tls};
-use crate::{Client, jittered};
+use crate::jittered;
 
 /// Reason why a request has no successful reply.
 #[derive(Debug)]
@@ -109,61 +107,6 @@ pub struct Problem {
 }
 
 impl Error {
-    /// Converts an error of the HTTP client.
-    pub(crate) fn new(client: &Client, error: reqwest::Error) -> Self {
-        // The message names the server itself, without a password.
-        let error = error.without_url();
-        let (server, why) = (client.server(), cause(&error));
-        if is_not_tls(&why) && client.base.scheme() == "https" {
-            return client.wrong_scheme();
-        }
-        // When a proxy refuses a tunnel, reqwest reports no response, only this text.
-        if server.proxy.is_some() && why.contains("proxy auth") {
-            return Error::credentials(client, 407);
-        }
-        if error.is_connect() || error.is_builder() {
-            Error::Unreachable { server, why }
-        } else {
-            Error::NoReply { server, why }
-        }
-    }
-
-    pub(crate) fn refused(
-        client: &Client,
-        status: u16,
-        body: &[u8],
-        after: Option<Duration>,
-    ) -> Self {
-        #[derive(Deserialize)]
-        struct Document {
-            code: String,
-            detail: String,
-        }
-        let json = serde_json::from_slice(body).unwrap_or(Value::Null);
-        if let Ok(Document { code, detail }) = Document::deserialize(&json) {
-            let code = Code::ALL.iter().find(|known| known.as_str() == code).copied();
-            return Error::Refused(Box::new(Problem { status, code, detail, after, json }));
-        }
-        if [401, 407].contains(&status) {
-            return Error::credentials(client, status);
-        }
-        if client.base.scheme() == "http" && expects_tls(body) {
-            return client.wrong_scheme();
-        }
-        let what = format!("it replied with status {status}");
-        Error::NotTokenManager { what, status: Some(status), proxy: client.server().proxy }
-    }
-
-    fn credentials(client: &Client, status: u16) -> Self {
-        let by_proxy = status == 407;
-        let sent = if by_proxy {
-            client.proxy.as_ref().is_some_and(|proxy| !proxy.url().username().is_empty())
-        } else {
-            !client.base.username().is_empty() || client.base.password().is_some()
-        };
-        Error::Credentials { server: client.server(), by_proxy, sent }
-    }
-
     /// Creates an [`Error::NotTokenManager`].
     pub fn not_token_manager(what: impl Into<String>) -> Self {
         Error::NotTokenManager { what: what.into(), status: None, proxy: None }

@@ -14,7 +14,7 @@ use sse_stream::{Sse, SseByteStream};
 use tokio::time::Instant;
 use wire::{EndReason, LeaseEnded, LeaseRenewed};
 
-use crate::scheme::Retried;
+use crate::client::Retried;
 use crate::{Client, Error, jittered};
 
 /// Time without data after which a stream counts as dead. The server sends a comment every 15 seconds.
@@ -196,7 +196,7 @@ fn chunks(client: Client, response: Response) -> impl Stream<Item = Result<Bytes
     let state = (client, response, Unfinished::default());
     futures_util::stream::unfold(state, |(client, mut response, mut event)| async move {
         let chunk = match tokio::time::timeout(SILENCE_TIMEOUT, response.chunk()).await {
-            Ok(chunk) => chunk.map_err(|error| Error::new(&client, error)).transpose()?,
+            Ok(chunk) => chunk.map_err(|error| client.failed(error)).transpose()?,
             Err(_) => Err(client.no_reply("the stream is silent")),
         };
         let chunk = chunk.and_then(|chunk| {

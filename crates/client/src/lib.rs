@@ -12,15 +12,14 @@ mod endpoints;
 mod error;
 mod events;
 mod jitter;
-mod pages;
 mod proxy;
-mod scheme;
+mod server_url;
 
 pub use acquire::{Acquire, AcquireError, Acquired, Progress, RELEASE_TIMEOUT, release};
 pub use allocation::{AllocateRequest, Allocated, MAX_WAIT, random_key};
-pub use client::{Client, Download, Reply, http_client};
+pub use client::{Client, Download, Query, Reply, http_client};
 pub use clock::Moment;
-pub use endpoints::{Query, TokenList};
+pub use endpoints::TokenList;
 pub use error::{Error, Problem, Server};
 pub use events::{EventKind, EventStream, LeaseEvent, StreamItem};
 pub use jitter::jittered;

@@ -6,7 +6,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::signals::bit;
+use crate::signals::{CAUGHT, IGNORED, has};
 
 /// Process, as read from `/proc`.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +30,7 @@ impl Process {
     pub fn needs_hangup(&self) -> bool {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid));
         status.is_ok_and(|status| {
-            ignored(&status) & bit(Signal::SIGTERM) != 0
-                && signals(&status, "SigCgt:") & bit(Signal::SIGHUP) != 0
+            has(&status, IGNORED, Signal::SIGTERM) && has(&status, CAUGHT, Signal::SIGHUP)
         })
     }
 
@@ -49,16 +48,6 @@ impl Process {
             began: fields.get(19)?.parse().ok()?,
         })
     }
-}
-
-/// Returns the signals that a process ignores, from its `/proc/PID/status`, as a bit mask.
-pub(crate) fn ignored(status: &str) -> u64 {
-    signals(status, "SigIgn:")
-}
-
-fn signals(status: &str, name: &str) -> u64 {
-    let bits = status.lines().find_map(|line| line.strip_prefix(name));
-    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Returns all processes, without zombies.

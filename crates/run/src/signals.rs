@@ -7,8 +7,6 @@ use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::descendants::ignored;
-
 /// Signals that are passed on to the command.
 const PASSED_ON: [Signal; 9] = [
     Signal::SIGINT,
@@ -86,10 +84,16 @@ impl Signals {
 #[must_use]
 pub fn is_ignored(signal: Signal) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    ignored(&status) & bit(signal) != 0
+    has(&status, IGNORED, signal)
 }
 
-/// Returns the bit of a signal in the masks of `/proc`.
-pub(crate) const fn bit(signal: Signal) -> u64 {
-    1 << (signal as i32 - 1)
+/// Names of a process's signal masks in `/proc/PID/status`.
+pub(crate) const IGNORED: &str = "SigIgn:";
+pub(crate) const CAUGHT: &str = "SigCgt:";
+
+/// Returns whether a mask in `/proc/PID/status` has a signal.
+pub(crate) fn has(status: &str, mask: &str, signal: Signal) -> bool {
+    let bits = status.lines().find_map(|line| line.strip_prefix(mask));
+    let bits = bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
+    bits & (1 << (signal as i32 - 1)) != 0
 }

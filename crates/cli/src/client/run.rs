@@ -113,18 +113,7 @@ pub fn command() -> Command {
         .after_help("`token-manager run --help` has more details, and the exit codes.")
         .override_usage("token-manager run [--user NAME] [OPTIONS] -- COMMAND [ARGUMENT]...")
         .arg(server_arg())
-        .arg(
-            Arg::new("user")
-                .short('u')
-                .long("user")
-                .value_name("NAME")
-                .env(env::USER)
-                .hide_env_values(true)
-                .help(
-                    "User name: any text of up to 255 characters, visible to others [default: \
-                     `config set user`]",
-                ),
-        )
+        .arg(user_arg())
         .arg(
             time(
                 "wait",
@@ -146,16 +135,30 @@ pub fn command() -> Command {
              after the deadline [default: the grace period]",
         ))
         .arg(switch("verbose", "Print what happens to the lease").short('v'))
-        .arg(
-            Arg::new("command")
-                .value_name("COMMAND")
-                .required(true)
-                .num_args(1..)
-                .trailing_var_arg(true)
-                .value_parser(value_parser!(OsString))
-                .value_hint(ValueHint::CommandWithArguments)
-                .help("Command and its arguments"),
+        .arg(command_arg())
+}
+
+fn user_arg() -> Arg {
+    Arg::new("user")
+        .short('u')
+        .long("user")
+        .value_name("NAME")
+        .env(env::USER)
+        .hide_env_values(true)
+        .help(
+            "User name: any text of up to 255 characters, visible to others [default: `config set user`]",
         )
+}
+
+fn command_arg() -> Arg {
+    Arg::new("command")
+        .value_name("COMMAND")
+        .required(true)
+        .num_args(1..)
+        .trailing_var_arg(true)
+        .value_parser(value_parser!(OsString))
+        .value_hint(ValueHint::CommandWithArguments)
+        .help("Command and its arguments")
 }
 
 /// Runs the command.

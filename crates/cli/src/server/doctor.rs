@@ -238,6 +238,10 @@ async fn stored(settings: &Settings, is_default: bool, findings: &mut Findings) 
             return findings.error("database", error);
         }
     }
+    audit(&*database, findings).await;
+}
+
+async fn audit(database: &dyn store::Database, findings: &mut Findings) {
     match database.audit().await {
         Ok(faults) if faults.is_empty() => {
             Findings::ok("audit", "leases and journal are consistent");

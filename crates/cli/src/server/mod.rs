@@ -17,7 +17,7 @@ use store::SystemClock;
 use tokio::runtime::Runtime;
 use tracing::warn;
 
-use crate::args::Given;
+use crate::args::{self, Given};
 use crate::settings::environment::{self, Unknown};
 use crate::settings::{SettingSources, Settings};
 use crate::{log, term, traces};
@@ -32,7 +32,7 @@ const EXIT_LIMIT: Duration = Duration::from_secs(1);
 pub fn perform(given: &Given) -> anyhow::Result<ExitCode> {
     let env = |name: &str| std::env::var_os(name);
     let found = SettingSources::find(&given.flags, given.config.as_deref(), env)?;
-    let unknown = environment::unknown();
+    let unknown = environment::unknown(&args::command());
     if given.command == "config" {
         for unknown in &unknown {
             term::say(&format!("warning: {unknown}\n"));

@@ -9,7 +9,6 @@ use clap::{Arg, Command};
 
 use super::table::{self, ENV_PREFIX, SETTINGS, Setting};
 use super::{CONFIG_ENV, PORT_ENV};
-use crate::args;
 use crate::term::harmless;
 
 /// Similarity of a name and the suggestion for it (Jaro, as clap uses for flags).
@@ -33,13 +32,17 @@ impl fmt::Display for Unknown {
     }
 }
 
-/// The unknown variables of this process, except those that container platforms inject.
-pub fn unknown() -> Vec<Unknown> {
-    unknown_of(std::env::vars_os())
+/// The variables of this process that neither a setting nor an option of `program` has, except those that
+/// container platforms inject.
+pub fn unknown(program: &Command) -> Vec<Unknown> {
+    unknown_of(std::env::vars_os(), program)
 }
 
-fn unknown_of(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<Unknown> {
-    let known = known(&args::command());
+fn unknown_of(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    program: &Command,
+) -> Vec<Unknown> {
+    let known = known(program);
     let mut unknown: Vec<Unknown> = variables
         .filter_map(|(name, value)| {
             let name = name.to_string_lossy().into_owned();
@@ -115,9 +118,11 @@ fn is_injected(rest: &str, value: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args;
 
     fn found(variables: &[(&str, &str)]) -> Vec<Unknown> {
-        unknown_of(variables.iter().map(|(name, value)| (name.into(), value.into())))
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        unknown_of(variables, &args::command())
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Settings of the server and of the commands that open its database: from flags, environment and file.
 
-#[cfg(test)]
-mod documents;
 pub mod environment;
 mod listen;
 pub mod mask;

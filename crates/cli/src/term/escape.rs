@@ -9,8 +9,6 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 
-use crate::log;
-
 /// Escapes text of untrusted origin, on one line.
 pub fn harmless(text: &str) -> String {
     escaped(text, |_| false)
@@ -136,12 +134,6 @@ impl<W: Write> Write for Data<W> {
         }
         self.to.flush()
     }
-}
-
-/// Prints lines to the standard error output, for the user of the program. Waits for a limited time
-/// until they are written, and ignores errors.
-pub fn say(text: &str) {
-    log::print_last(&plain(text));
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@ pub mod output;
 pub mod print;
 pub mod printer;
 pub mod progress;
+pub mod stderr;
 pub mod table;
 
 #[cfg(test)]
 pub use escape::is_harmful;
-pub use escape::{Data, coloured, harmless, json, say};
+pub use escape::{Data, coloured, harmless, json};
+pub use stderr::say;

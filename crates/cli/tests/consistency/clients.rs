@@ -22,7 +22,7 @@ pub struct World {
     /// URLs of the servers.
     pub urls: RwLock<Vec<String>>,
     pub stop: AtomicBool,
-    pub operations: Mutex<Vec<Operation>>,
+    operations: Mutex<Vec<Operation>>,
     tokens: Vec<String>,
     /// Ids of the newest leases.
     leases: Mutex<Vec<String>>,
@@ -38,6 +38,11 @@ impl World {
         let (operations, leases, place) = Default::default();
         let (urls, stop) = (RwLock::new(urls), AtomicBool::new(false));
         Arc::new(World { begun: Instant::now(), urls, stop, operations, tokens, leases, place })
+    }
+
+    /// Operations so far.
+    pub fn operations(&self) -> Vec<Operation> {
+        lock(&self.operations).clone()
     }
 }
 

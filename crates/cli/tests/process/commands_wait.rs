@@ -3,17 +3,16 @@
 use std::fs;
 use std::io::{Read as _, Write as _, copy, sink};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::commands::{ask, json, refused, served, text, told};
 use crate::commands_bad_server::{FaultyServer, with};
-use crate::harness::{command, run};
-use crate::run::{Pool, RunCommand};
+use crate::harness::command;
+use crate::run_fixture::{Pool, RunCommand};
 use crate::run_server::restart;
 use testbed::poll;
 
@@ -149,17 +148,12 @@ fn a_signal_leaves_the_queue_at_once() {
     ] {
         let (_folder, running) = begin(&pool, arguments);
         running.tells("waiting: number 1 in the queue");
-        let since = Instant::now();
         running.signal(signal);
         let ended = running.end();
         assert_eq!((ended.code, ended.out.as_str()), (Some(code), ""), "{ended:?}");
         assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+        // The place would lapse only 15 seconds later.
         assert_eq!(json(&pool.server, &["queue"])["tickets"], Value::Array(Vec::new()));
-        assert!(
-            since.elapsed().as_secs() < 10,
-            "well before a ticket lapses: {:?}",
-            since.elapsed()
-        );
     }
     assert_eq!(json(&pool.server, &["pool"])["active"], 1);
 }
@@ -231,21 +225,20 @@ fn a_changed_position_is_printed() {
 fn the_first_connection_must_succeed() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{free}");
-    let since = Instant::now();
     let allocate: &[&str] = &["allocate", "ann", "--wait", "2h", "--server", &url];
     let run_true: &[&str] =
         &["run", "-u", "ann", "--wait", "2h", "--server", &url, "--", "/bin/true"];
-    thread::scope(|scope| {
-        for arguments in [allocate, run_true] {
-            scope.spawn(move || {
-                let ended = run(&mut command(Path::new("/"), arguments));
-                assert_eq!(ended.code, Some(6), "{ended:?}");
-                assert_eq!(ended.err.matches("retrying").count(), 1, "{ended:?}");
-                assert!(ended.err.contains("error: can't reach http://"), "{ended:?}");
-            });
-        }
-    });
-    assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
+    let begin = |arguments| {
+        let folder = tempfile::tempdir().unwrap();
+        let running = RunCommand::start(folder.path(), &mut command(folder.path(), arguments));
+        (folder, running)
+    };
+    for (_folder, running) in [allocate, run_true].map(begin) {
+        let ended = running.end();
+        assert_eq!(ended.code, Some(6), "{ended:?}");
+        assert_eq!(ended.err.matches("retrying").count(), 1, "{ended:?}");
+        assert!(ended.err.contains("error: can't reach http://"), "{ended:?}");
+    }
 }
 
 #[test]
@@ -264,13 +257,11 @@ fn an_unreachable_server_is_reported_and_the_place_lapses_soon() {
     let refused = "Connection refused; the place in the queue is kept, retrying\n";
     for (_folder, running) in waiting {
         running.tells(refused);
-        let since = Instant::now();
         running.signal("INT");
         running.tells("giving up the place in the queue ...");
         let ended = running.end();
         assert_eq!((ended.code, ended.out.as_str()), (Some(130), ""), "{ended:?}");
         assert!(ended.err.contains("lapses within 15 seconds of its return\n"), "{ended:?}");
-        assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     }
 }
 

@@ -10,10 +10,13 @@ use serde_json::json;
 
 use crate::harness::{TestServer, client};
 use crate::sqlite;
-use testbed::{TIMEOUT, poll};
+use testbed::{TIMEOUT, eventually, poll};
 
 /// Time between an answer and the client's next request.
 const THINKING: Duration = Duration::from_millis(5);
+
+/// The server ends once its clients are served, not by a timeout.
+const SETTINGS: [&str; 3] = ["--access-log=false", "--shutdown-timeout", "1h"];
 
 /// Allocates on keep-alive connections until the server accepts none. Fails if a request has no answer.
 fn allocate_until_refused(address: SocketAddr, answered: &AtomicUsize) -> Result<(), String> {
@@ -53,17 +56,15 @@ fn allocate_until_refused(address: SocketAddr, answered: &AtomicUsize) -> Result
 #[test]
 fn busy_keep_alive_clients_see_no_error() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = TestServer::start(&sqlite(folder.path()), &["--access-log=false"]);
+    let mut server = TestServer::start(&sqlite(folder.path()), &SETTINGS);
     let address = server.url().replace("http://", "").parse().unwrap();
     let answered = AtomicUsize::new(0);
     thread::scope(|scope| {
         let client = || scope.spawn(|| allocate_until_refused(address, &answered));
         let clients: Vec<_> = (0..40).map(|_| client()).collect();
         poll("some answers", || (answered.load(Ordering::Relaxed) > 400).then_some(()));
-        let since = Instant::now();
         server.signal("TERM");
         assert!(server.wait().success());
-        assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
         for client in clients {
             assert_eq!(client.join().unwrap(), Ok(()));
         }
@@ -73,7 +74,7 @@ fn busy_keep_alive_clients_see_no_error() {
 #[tokio::test]
 async fn busy_http2_clients_see_no_error() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = TestServer::start(&sqlite(folder.path()), &["--access-log=false"]);
+    let mut server = TestServer::start(&sqlite(folder.path()), &SETTINGS);
     let url = format!("{}/api/tokens/allocate", server.url());
     let answered = std::sync::Arc::new(AtomicUsize::new(0));
     let mut clients = tokio::task::JoinSet::new();
@@ -98,9 +99,7 @@ async fn busy_http2_clients_see_no_error() {
             });
         }
     }
-    while answered.load(Ordering::Relaxed) < 400 {
-        tokio::time::sleep(THINKING).await;
-    }
+    eventually("some answers", async || answered.load(Ordering::Relaxed) > 400).await;
     server.signal("TERM");
     while let Some(client) = clients.join_next().await {
         client.unwrap();

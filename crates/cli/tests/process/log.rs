@@ -6,14 +6,10 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use crate::harness::{TestServer, client, command, unprotected};
 use crate::sqlite;
 use testbed::{TIMEOUT, poll};
-
-/// Longest shutdown of an idle server with blocked outputs.
-const STOP_LIMIT: Duration = Duration::from_secs(8);
 
 /// A server whose standard error is read only on request of the test; killed when dropped.
 struct Unread {
@@ -62,11 +58,9 @@ impl Unread {
         text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
     }
 
-    fn stop(&mut self) -> (ExitStatus, Duration) {
-        let since = Instant::now();
+    fn stop(&mut self) -> ExitStatus {
         signal(self.child.id(), "TERM");
-        let status = poll("the server to end", || self.child.try_wait().unwrap());
-        (status, since.elapsed())
+        poll("the server to end", || self.child.try_wait().unwrap())
     }
 }
 
@@ -141,8 +135,7 @@ fn an_unread_log_delays_nothing_and_later_reports_the_lost_lines() {
     let written = lines.len() as u64 - 1;
     assert_eq!(written + lost, 1_500 + 1 + 200 + 1, "each line is written or counted");
     assert!(lines[..1_500].iter().all(|line| line.contains("path=/api/pool status=200")));
-    let (status, took) = server.stop();
-    assert!(status.success() && took < STOP_LIMIT, "{status:?} after {took:?}");
+    assert!(server.stop().success());
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).unwrap();
     assert!(rest.lines().last().unwrap().ends_with("stopped"), "{rest}");
@@ -157,8 +150,7 @@ fn a_blocked_log_does_not_delay_the_end() {
         command.stdout(out).stderr(full)
     });
     assert_eq!(server.ask("/api/pool", 100, 200), 100);
-    let (status, took) = server.stop();
-    assert!(status.success() && took < STOP_LIMIT, "{status:?} after {took:?}");
+    assert!(server.stop().success());
 }
 
 #[test]
@@ -245,7 +237,7 @@ fn a_full_output_in_non_blocking_mode_loses_no_line() {
     std::thread::scope(|scope| {
         assert_eq!(server.ask("/api/pool", 3_000, 200), 3_000);
         scope.spawn(|| ours.read_to_string(&mut log.lock().unwrap()).unwrap());
-        assert!(server.stop().0.success());
+        assert!(server.stop().success());
     });
     let log = log.into_inner().unwrap();
     assert_eq!(log.lines().filter(|line| line.contains("path=/api/pool")).count(), 3_000);

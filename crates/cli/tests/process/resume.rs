@@ -2,17 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::harness::{TestServer, client};
-use testbed::{TestDb, on_both};
+use testbed::{TestDb, eventually, on_both};
 
-/// Silence after which a stream has no more events.
-const QUIET: Duration = Duration::from_secs(1);
+/// Leases for each part of a stream.
+const LEASES: usize = 50;
+
+/// User of the last lease. Its start is the last event that followers read.
+const LAST: &str = "last";
 
 /// Event stream client: its events and its position.
 #[derive(Clone, Default)]
@@ -23,8 +26,8 @@ struct Follower {
 }
 
 impl Follower {
-    /// Follows the stream until it breaks or is quiet.
-    async fn follow(mut self, url: String) -> Self {
+    /// Follows the stream until it breaks or `done`.
+    async fn follow(mut self, url: String, done: fn(&Follower) -> bool) -> Self {
         let mut request = client().get(format!("{url}/api/events"));
         if let Some(id) = &self.last_id {
             request = request.header("last-event-id", id);
@@ -32,7 +35,9 @@ impl Follower {
         let Ok(mut stream) = request.send().await else { return self };
         assert_eq!(stream.status(), 200);
         let mut text = String::new();
-        while let Ok(Ok(Some(chunk))) = tokio::time::timeout(QUIET, stream.chunk()).await {
+        while !done(&self)
+            && let Ok(Some(chunk)) = stream.chunk().await
+        {
             text.push_str(std::str::from_utf8(&chunk).unwrap());
             while let Some(end) = text.find("\n\n") {
                 self.take(&text[..end]);
@@ -40,6 +45,16 @@ impl Follower {
             }
         }
         self
+    }
+
+    /// Whether it has a position to resume from.
+    fn is_placed(&self) -> bool {
+        self.last_id.is_some()
+    }
+
+    fn is_complete(&self) -> bool {
+        let last = format!("\"user\":\"{LAST}\"");
+        self.events.last().is_some_and(|(_, data)| data.contains(&last))
     }
 
     fn take(&mut self, block: &str) {
@@ -55,11 +70,11 @@ impl Follower {
     }
 }
 
-/// Several clients that allocate and release.
-fn load(url: &str, stop: &Arc<AtomicBool>) -> JoinSet<()> {
+/// Several clients that allocate and release, and count that.
+fn load(url: &str, stop: &Arc<AtomicBool>, count: &Arc<AtomicUsize>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for number in 0..4 {
-        let (url, stop) = (url.to_owned(), Arc::clone(stop));
+        let (url, stop, count) = (url.to_owned(), Arc::clone(stop), Arc::clone(count));
         tasks.spawn(async move {
             let (client, user) = (client(), json!({ "user_id": format!("user {number}") }));
             while !stop.load(Ordering::SeqCst) {
@@ -71,6 +86,7 @@ fn load(url: &str, stop: &Arc<AtomicBool>) -> JoinSet<()> {
                 if client.post(release).send().await.is_err() {
                     return;
                 }
+                count.fetch_add(1, Ordering::SeqCst);
             }
         });
     }
@@ -81,12 +97,12 @@ fn load(url: &str, stop: &Arc<AtomicBool>) -> JoinSet<()> {
 async fn a_stream_resumes_after_the_server_was_killed(db: TestDb) {
     let database = db.url();
     let mut server = TestServer::start(database, &["--pool-size", "3"]);
-    let beginning = Follower::default().follow(server.url()).await;
-    assert!(beginning.last_id.is_some() && beginning.events.is_empty());
-    let stop = Arc::new(AtomicBool::new(false));
-    let following = tokio::spawn(beginning.clone().follow(server.url()));
-    let tasks = load(&server.url(), &stop);
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    let beginning = Follower::default().follow(server.url(), Follower::is_placed).await;
+    assert!(beginning.is_placed() && beginning.events.is_empty());
+    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let following = tokio::spawn(beginning.clone().follow(server.url(), Follower::is_complete));
+    let tasks = load(&server.url(), &stop, &count);
+    eventually("some leases", async || count.load(Ordering::SeqCst) >= LEASES).await;
     server.signal("KILL");
     server.wait();
     tasks.join_all().await;
@@ -94,14 +110,15 @@ async fn a_stream_resumes_after_the_server_was_killed(db: TestDb) {
     assert!(!before.events.is_empty());
 
     let server = TestServer::start(database, &[]);
-    let following = tokio::spawn(before.clone().follow(server.url()));
-    let tasks = load(&server.url(), &stop);
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    let following = tokio::spawn(before.clone().follow(server.url(), Follower::is_complete));
+    let tasks = load(&server.url(), &stop, &count);
+    eventually("more leases", async || count.load(Ordering::SeqCst) >= 2 * LEASES).await;
     stop.store(true, Ordering::SeqCst);
     tasks.join_all().await;
+    server.allocate(LAST).await;
     let after = following.await.unwrap();
     assert!(after.events.len() > before.events.len());
-    let whole = beginning.follow(server.url()).await;
+    let whole = beginning.follow(server.url(), Follower::is_complete).await;
     let ids: HashSet<_> = after.events.iter().map(|(id, _)| id).collect();
     assert_eq!(ids.len(), after.events.len(), "none is told twice");
     assert_eq!(after.events, whole.events, "none is left out");
@@ -128,6 +145,7 @@ async fn a_repeated_request_gets_its_lease_after_the_server_was_killed(db: TestD
         let keys = (0..(round + 1) * 60).map(|number| format!("key {number}"));
         let asking: Vec<_> = keys.map(|key| tokio::spawn(ask(key))).collect();
         if round < 2 {
+            // Some requests are answered by then, and others are not.
             tokio::time::sleep(Duration::from_millis(15)).await;
             server.signal("KILL");
             server.wait();

@@ -3,149 +3,11 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use serde_json::Value;
-use tempfile::TempDir;
-
-use crate::harness::{Ended, TestServer, command, run};
-use crate::sqlite;
-use testbed::{poll, poll_async};
-
-/// A server with one token, and a folder for commands.
-pub struct Pool {
-    pub folder: TempDir,
-    pub server: TestServer,
-}
-
-impl Pool {
-    /// A pool with these policy settings.
-    pub fn start(policy: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let policy = [&["--pool-size", "1"], policy].concat();
-        let server = TestServer::start(&sqlite(folder.path()), &policy);
-        Pool { folder, server }
-    }
-
-    /// `token-manager run` for ann, with options and a script for a shell.
-    pub fn under(&self, options: &[&str], script: &str) -> Command {
-        self.run(&[options, &["--", "sh", "-c", script]].concat())
-    }
-
-    /// As [`Pool::under`], for any command.
-    pub fn run(&self, arguments: &[&str]) -> Command {
-        let url = self.server.url();
-        let common = ["run", "--server", &url, "--user", "ann"];
-        let mut command = command(self.folder.path(), &[&common, arguments].concat());
-        command.env("PATH", std::env::var_os("PATH").unwrap());
-        command
-    }
-
-    /// Starts a script under a lease, and waits until it prints `ready`.
-    pub fn started(&self, options: &[&str], script: &str) -> RunCommand {
-        let running = RunCommand::start(self.folder.path(), &mut self.under(options, script));
-        running.says("ready");
-        running
-    }
-
-    /// All leases, the latest first, once none of ann's is running.
-    pub async fn over(&self) -> Vec<Value> {
-        poll_async("ann's leases end", async || {
-            let (_, leases) = self.server.get("/api/leases").await;
-            let leases = leases["leases"].as_array().unwrap().clone();
-            let runs = |lease: &Value| lease["user"] == "ann" && lease["status"] == "active";
-            (!leases.iter().any(runs)).then_some(leases)
-        })
-        .await
-    }
-
-    /// End reason of ann's only lease; asserts that the token is free.
-    pub async fn reason(&self) -> String {
-        let leases = self.over().await;
-        assert_eq!(leases.len(), 1, "{leases:?}");
-        let (_, pool) = self.server.get("/api/pool").await;
-        assert_eq!((&pool["available"], &pool["waiting"]), (&1.into(), &0.into()));
-        leases[0]["end_reason"].as_str().unwrap().to_owned()
-    }
-}
-
-/// A running `token-manager run` with its output in files; stopped when dropped.
-pub struct RunCommand {
-    child: Child,
-    out: PathBuf,
-    err: PathBuf,
-}
-
-impl RunCommand {
-    pub fn start(folder: &Path, command: &mut Command) -> Self {
-        let (out, err) = (folder.join("out"), folder.join("err"));
-        command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
-        RunCommand { child: command.spawn().unwrap(), out, err }
-    }
-
-    pub fn out(&self) -> String {
-        fs::read_to_string(&self.out).unwrap()
-    }
-
-    pub fn err(&self) -> String {
-        fs::read_to_string(&self.err).unwrap()
-    }
-
-    /// Waits until the command prints this.
-    pub fn says(&self, text: &str) {
-        poll(text, || {
-            assert!(!self.err().contains("error: "), "{}", self.err());
-            self.out().contains(text).then_some(())
-        });
-    }
-
-    /// Waits until `run` itself prints this.
-    pub fn tells(&self, text: &str) {
-        poll(text, || self.err().contains(text).then_some(()));
-    }
-
-    /// Sends `run` a signal, such as `TERM`.
-    pub fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    /// Waits for the end and returns the exit code.
-    pub fn end(mut self) -> Ended {
-        let status = poll("the command to end", || self.child.try_wait().unwrap());
-        // As shells report it.
-        let code = status.code().or(status.signal().map(|signal| 128 + signal));
-        Ended { code, out: self.out(), err: self.err() }
-    }
-}
-
-impl Drop for RunCommand {
-    fn drop(&mut self) {
-        if self.is_running() {
-            // This also ends the command.
-            self.signal("TERM");
-            self.signal("CONT");
-            let _ = self.child.wait();
-        }
-    }
-}
-
-/// Sends a process a signal, such as `TERM`.
-pub fn signal(pid: u32, name: &str) {
-    let kill = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
-    assert!(kill.unwrap().success());
-}
-
-/// Whether the process exists and has not ended.
-pub fn lives(pid: &str) -> bool {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.trim()));
-    status.is_ok_and(|status| !status.contains("State:\tZ"))
-}
+use crate::harness::{command, run};
+use crate::run_fixture::{Pool, RunCommand, lives, signal};
+use testbed::poll;
 
 #[tokio::test]
 async fn the_command_finds_its_lease_in_the_environment() {
@@ -273,18 +135,16 @@ async fn closed_outputs_are_harmless() {
 /// A full pipe, as of a pager.
 #[tokio::test]
 async fn a_blocked_stderr_delays_nothing() {
-    let pool = Pool::start(&["--lease", "2s"]);
+    let pool = Pool::start(&["--lease", "10s"]);
     let (kept, full) = std::io::pipe().unwrap();
     let mut filling = Command::new("head");
     filling.args(["-c", "65536", "/dev/zero"]).stdout(full.try_clone().unwrap());
     assert!(filling.status().unwrap().success());
-    let mut command =
-        pool.under(&["-v", "--grace", "300ms"], "trap '' TERM; while :; do sleep 0.02; done");
+    let options = ["-v", "--stop-before", "8s", "--grace", "300ms"];
+    let mut command = pool.under(&options, "trap '' TERM; while :; do sleep 0.02; done");
     let mut child = command.stderr(full).spawn().unwrap();
-    let since = Instant::now();
     let status = poll("the command to end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(124));
-    assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
     assert_eq!(pool.reason().await, "released", "it was killed before the deadline");
     drop(kept);
 }
@@ -324,7 +184,9 @@ async fn signals_are_passed_on() {
 #[tokio::test]
 async fn a_command_may_catch_signals() {
     let pool = Pool::start(&[]);
-    let script = "trap 'echo caught' TERM; echo ready; n=0; while [ $n -lt 50 ]; do sleep 0.01; n=$((n+1)); done; exit 6";
+    // It ends long after the grace period.
+    let script = "trap 'echo caught; n=50' TERM; echo ready; until [ \"$n\" ]; do sleep 0.01; done; \
+                  while [ $n -gt 0 ]; do sleep 0.01; n=$((n-1)); done; exit 6";
     let running = pool.started(&["--grace", "10ms"], script);
     running.signal("TERM");
     let ended = running.end();
@@ -335,12 +197,15 @@ async fn a_command_may_catch_signals() {
 async fn ignored_signals_stay_ignored() {
     let pool = Pool::start(&[]);
     let mut nohup = Command::new("nohup");
-    let run = pool.under(&[], "echo ready; kill -HUP $$; exec sleep 0.5");
+    nohup.current_dir(pool.folder.path());
+    let script = "echo ready; kill -HUP $$; until [ -e go ]; do sleep 0.01; done";
+    let run = pool.under(&[], script);
     nohup.arg(env!("CARGO_BIN_EXE_token-manager")).stdin(Stdio::null());
     nohup.args(run.get_args().skip_while(|argument| *argument != "run"));
     let running = RunCommand::start(pool.folder.path(), &mut nohup);
     running.says("ready");
     running.signal("HUP");
+    File::create(pool.folder.path().join("go")).unwrap();
     assert_eq!(running.end().code, Some(0));
 }
 

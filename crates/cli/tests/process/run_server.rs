@@ -1,15 +1,26 @@
 //! `token-manager run` while its server restarts or hangs.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _, copy};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{TestServer, command, run};
-use crate::run::{Pool, RunCommand};
+use crate::run_fixture::{Pool, RunCommand, lives};
 use crate::sqlite;
+use testbed::poll;
 
 const TICKING: &str = "echo ready; while :; do sleep 0.02; done";
+
+/// Ends after [`go`].
+const UNTIL_GO: &str = "echo ready; until [ -e go ]; do sleep 0.02; done; exit 8";
+
+fn go(pool: &Pool) {
+    File::create(pool.folder.path().join("go")).unwrap();
+}
 
 /// Kills the server and starts it again at the same address after `away`.
 pub fn restart(pool: &mut Pool, away: Duration) {
@@ -25,11 +36,13 @@ pub fn restart(pool: &mut Pool, away: Duration) {
 
 #[tokio::test]
 async fn a_server_that_comes_back_finds_the_command_running() {
-    let mut pool = Pool::start(&["--lease", "3s", "--max-lease", "1h"]);
-    let mut running = pool.started(&["-v"], "echo ready; sleep 4; exit 8");
+    let mut pool = Pool::start(&["--lease", "16s", "--max-lease", "1h"]);
+    let mut running = pool.started(&["-v"], UNTIL_GO);
     restart(&mut pool, Duration::from_secs(1));
     assert!(running.is_running());
     running.tells("the server replies again");
+    running.tells("renewed the lease");
+    go(&pool);
     let ended = running.end();
     assert_eq!(ended.code, Some(8), "{}", ended.err);
     assert_eq!(pool.reason().await, "released");
@@ -49,14 +62,14 @@ async fn events_during_a_lost_connection_are_noticed() {
 #[tokio::test]
 async fn without_a_server_the_command_runs_until_the_deadline() {
     for signal in ["KILL", "STOP"] {
-        let pool = Pool::start(&["--lease", "2s", "--max-lease", "1h"]);
+        let pool = Pool::start(&["--lease", "6s", "--max-lease", "1h"]);
         let since = Instant::now();
         let running = pool.started(&[], TICKING);
         pool.server.signal(signal);
         let ended = running.end();
         assert_eq!(ended.code, Some(124), "{signal}: {}", ended.err);
         // SIGTERM comes an eighth of the lease before the deadline.
-        assert!(since.elapsed() > Duration::from_millis(1_400), "{:?}", since.elapsed());
+        assert!(since.elapsed() > Duration::from_secs(5), "{:?}", since.elapsed());
         assert!(ended.err.contains("it could not be renewed. "), "{}", ended.err);
         if signal == "STOP" {
             pool.server.signal("CONT");
@@ -66,11 +79,14 @@ async fn without_a_server_the_command_runs_until_the_deadline() {
 
 #[tokio::test]
 async fn a_server_that_hangs_briefly_costs_no_lease() {
-    let pool = Pool::start(&["--lease", "3s", "--max-lease", "1h"]);
-    let running = pool.started(&[], "echo ready; sleep 5; exit 8");
+    let pool = Pool::start(&["--lease", "16s", "--max-lease", "1h"]);
+    let running = pool.started(&["-v"], UNTIL_GO);
     pool.server.signal("STOP");
-    thread::sleep(Duration::from_secs(2));
+    // Hangs until a renewal has waited for it.
+    running.tells("the lease continues. ");
     pool.server.signal("CONT");
+    running.tells("renewed the lease");
+    go(&pool);
     let ended = running.end();
     assert_eq!(ended.code, Some(8), "{}", ended.err);
     assert_eq!(pool.reason().await, "released");
@@ -79,8 +95,10 @@ async fn a_server_that_hangs_briefly_costs_no_lease() {
 #[tokio::test]
 async fn a_command_that_ends_while_the_server_is_away_ends_as_it_does() {
     let mut pool = Pool::start(&["--lease", "1m"]);
-    let running = pool.started(&[], "echo ready; sleep 0.5; exit 8");
-    restart(&mut pool, Duration::from_secs(1));
+    let running = pool.started(&[], UNTIL_GO);
+    pool.server.signal("KILL");
+    go(&pool);
+    restart(&mut pool, Duration::from_millis(300));
     let ended = running.end();
     assert_eq!((ended.code, ended.err.as_str()), (Some(8), ""));
     assert_eq!(pool.reason().await, "released", "as soon as the server was back");
@@ -103,11 +121,13 @@ async fn a_wait_continues_after_a_server_restart() {
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "ran\n"), "{}", ended.err);
 }
 
-/// Proxy that drops the first answer.
-fn lossy(server: &str) -> String {
+/// Proxy that drops the first answer. The second value tells whether the server's machine has the first request.
+fn lossy(server: &str) -> (String, Arc<AtomicBool>) {
     let server = server.replace("http://", "");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    let passed = Arc::new(AtomicBool::new(false));
+    let receives = Arc::clone(&passed);
     thread::spawn(move || {
         for (number, client) in listener.incoming().enumerate() {
             let mut client = client.unwrap();
@@ -116,6 +136,7 @@ fn lossy(server: &str) -> String {
                 let mut piece = [0; 8_192];
                 let length = client.read(&mut piece).unwrap();
                 server.write_all(&piece[..length]).unwrap();
+                receives.store(true, SeqCst);
                 assert!(server.read(&mut piece).unwrap() > 0);
                 continue;
             }
@@ -129,7 +150,7 @@ fn lossy(server: &str) -> String {
             });
         }
     });
-    format!("http://{address}")
+    (format!("http://{address}"), passed)
 }
 
 /// The connection closes after the first request; another program then listens there.
@@ -157,24 +178,28 @@ async fn a_lost_answer_is_reported() {
 #[tokio::test]
 async fn a_second_signal_skips_the_release() {
     let pool = Pool::start(&["--lease", "1m"]);
-    let running = pool.started(&[], "echo ready; sleep 0.5; echo done; exit 8");
+    let mut running = pool.started(&[], &format!("echo $$; {UNTIL_GO}"));
+    let pid = running.out().lines().next().unwrap().to_owned();
     pool.server.signal("STOP");
-    running.says("done");
-    // A signal that follows at once counts as the same one.
-    thread::sleep(Duration::from_millis(1_200));
-    let since = Instant::now();
-    running.signal("TERM");
+    go(&pool);
+    poll("the command to end", || (!lives(&pid)).then_some(()));
+    // Signals that follow at once count as the same one.
+    poll("`run` to end", || {
+        if running.is_running() {
+            running.signal("TERM");
+        }
+        (!running.is_running()).then_some(())
+    });
     let ended = running.end();
     pool.server.signal("CONT");
     assert_eq!(ended.code, Some(8), "{}", ended.err);
     assert!(ended.err.contains("warning: the lease was not released"), "{}", ended.err);
-    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
 }
 
 #[tokio::test]
 async fn a_lost_answer_costs_no_second_token() {
     let pool = Pool::start(&["--lease", "1m"]);
-    let url = lossy(&pool.server.url());
+    let (url, _) = lossy(&pool.server.url());
     let arguments = [
         "run",
         "--server",
@@ -197,13 +222,13 @@ async fn a_lost_answer_costs_no_second_token() {
 #[tokio::test]
 async fn a_signal_after_a_lost_answer_leaves_no_lease() {
     let pool = Pool::start(&["--lease", "1m"]);
-    let url = lossy(&pool.server.url());
+    let (url, passed) = lossy(&pool.server.url());
     pool.server.signal("STOP");
     let arguments = ["run", "--server", &url, "--user", "ann", "-v", "--", "sh", "-c", "echo ran"];
     let running =
         RunCommand::start(pool.folder.path(), &mut command(pool.folder.path(), &arguments));
-    // The server has received the request when it continues.
-    thread::sleep(Duration::from_millis(300));
+    // The server finds the request when it continues.
+    poll("the request", || passed.load(SeqCst).then_some(()));
     running.signal("TERM");
     running.tells("received SIG");
     pool.server.signal("CONT");

@@ -156,14 +156,21 @@ def reading():
     assert terminal.wait() == 4
 
 
-LOOK = "import os, time; time.sleep(0.3); print('fore' + str(os.tcgetpgrp(2) == os.getpgrp()))"
+LOOK = """import os, time
+for _ in range(%d):
+    if os.tcgetpgrp(2) == os.getpgrp(): break
+    time.sleep(0.01)
+print('fore' + str(os.tcgetpgrp(2) == os.getpgrp()))
+"""
 
 
 def in_the_foreground():
     """A command that only checks whether it is in the foreground finds that it is."""
     terminal = shell()
     yield terminal
-    terminal.type(line("--", sys.executable, "-c", LOOK) + "\n")
+    # `run` gives it the terminal right after the start.
+    open("look.py", "w").write(LOOK % 2000)
+    terminal.type(line("--", sys.executable, "look.py") + "\n")
     terminal.expect("foreTrue")
     terminal.expect("prompt> ")
 
@@ -172,7 +179,9 @@ def beside_others_in_the_foreground():
     """The rest of a pipeline keeps the terminal."""
     terminal = shell()
     yield terminal
-    terminal.type(line("--", sys.executable, "-c", LOOK) + " | cat\n")
+    # Long enough for `run` to give it away.
+    open("look.py", "w").write(LOOK % 30)
+    terminal.type(line("--", sys.executable, "look.py") + " | cat\n")
     terminal.expect("foreFalse")
     terminal.expect("prompt> ")
 
@@ -260,6 +269,7 @@ def ctrl_z_ignored():
     terminal.type("\x1a")
     terminal.expect("Stopped")
     before = open("n").read()
+    # Long enough for a count that goes on.
     time.sleep(0.3)
     assert open("n").read() == before
     terminal.type("fg\n")
@@ -359,7 +369,7 @@ def in_an_orphaned_background():
     """The shell has forgotten it, so no shell would continue it if it stopped."""
     terminal = shell()
     yield terminal
-    options = ["--lease", "3s", "--no-renew", "--grace", "1s"]
+    options = ["--lease", "12s", "--no-renew", "--stop-before", "6s", "--grace", "1s"]
     reader = "echo $$ >reader.pid; sleep 0.3; read line </dev/tty"
     terminal.type("(" + line(*options, "--", READER, "-c", reader) + " &)\n")
     terminal.expect("waits for the terminal in the background")
@@ -383,7 +393,8 @@ def time_up_while_stopped():
     """A command stopped beyond its deadline is ended, and does not continue."""
     terminal = shell()
     yield terminal
-    options = ["--lease", "3s", "--no-renew", "--grace", "1s", "-v"]
+    # Long enough for the key, also on a busy machine.
+    options = ["--lease", "8s", "--no-renew", "--grace", "100ms", "-v"]
     terminal.type(line(*options, "--", READER, "-c", TICKING) + "\n")
     terminal.expect("\ntick")
     terminal.type("\x1a")
@@ -399,10 +410,10 @@ def modes():
     """The modes of the terminal are restored after the command was killed."""
     terminal = shell()
     yield terminal
-    untidy = "stty raw -echo; echo rea''dy; trap '' TERM; while :; do sleep 0.05; done"
-    options = ["--lease", "3s", "--no-renew", "--grace", "100ms"]
-    terminal.type(line(*options, "--", READER, "-c", untidy) + "\n")
+    untidy = "trap '' TERM; stty raw -echo; echo rea''dy; while :; do sleep 0.05; done"
+    terminal.type(line("--grace", "100ms", "--", READER, "-c", untidy) + "\n")
     terminal.expect("ready")
+    clear()
     terminal.expect("was killed")
     terminal.expect("prompt> ")
     terminal.type("stty -a | grep -o -w -e -icanon -e icanon; echo do''ne\n")

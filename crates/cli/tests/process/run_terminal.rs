@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use crate::harness::{run, unprotected};
-use crate::run::Pool;
+use crate::run_fixture::Pool;
 
 /// Runs a scenario and returns the end reason of its lease.
 async fn perform(scenario: &str) -> String {
-    let pool = Pool::start(&["--lease", "20s", "--max-lease", "1h"]);
+    let pool = Pool::start(&["--lease", "2m", "--max-lease", "1h"]);
     let keyboard = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/run_terminal.py");
     let program = env!("CARGO_BIN_EXE_token-manager");
     let mut python = unprotected("python3");
@@ -47,7 +47,7 @@ scenarios! {
     in_an_orphaned_background: "released",
     in_a_pipeline: "released",
     time_up_while_stopped: "expired",
-    modes: "released",
+    modes: "cleared",
     hang_up: "released",
     hang_up_a_shell: "released",
     hang_up_ignored: "released",

@@ -6,7 +6,6 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use testbed::{Cluster, TIMEOUT, poll};
 
@@ -184,7 +183,7 @@ fn a_server_that_waits_for_its_database_can_be_stopped() {
     let silent = format!("postgres://nobody@{}/tokens", silent.local_addr().unwrap());
     let absent = format!("postgres:///tokens?host={}", folder.path().display());
     for database in [silent, absent] {
-        let mut server = TestServer::spawn(&database, &[]);
+        let mut server = TestServer::spawn(&database, &["--shutdown-timeout", "1h"]);
         poll("the server to wait", || {
             let threads = format!("/proc/{}/task", server.pid());
             let threads = std::fs::read_dir(threads).unwrap().flatten();
@@ -192,10 +191,8 @@ fn a_server_that_waits_for_its_database_can_be_stopped() {
                 threads.map(|thread| std::fs::read_to_string(thread.path().join("comm")));
             names.any(|name| name.is_ok_and(|name| name.trim() == "engine")).then_some(())
         });
-        let since = Instant::now();
         server.signal("TERM");
         assert_eq!(server.wait().code(), Some(0), "{}", server.log());
-        assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
     }
 }
 
@@ -227,12 +224,12 @@ async fn a_stalled_database_does_not_delay_the_end() {
     poll("the request to be with the engine", || {
         server.log().contains("/api/tokens/allocate").then_some(())
     });
-    let since = Instant::now();
     server.signal("TERM");
-    let ended = tokio::task::spawn_blocking(move || server.wait()).await.unwrap();
+    // It ends while the database is stalled.
+    let ended = tokio::task::spawn_blocking(move || (server.wait(), server.log())).await;
     signal_sessions(&name, "CONT");
-    assert_eq!(ended.code(), Some(0));
-    assert!(since.elapsed() < Duration::from_secs(12), "{:?}", since.elapsed());
+    let (status, log) = ended.unwrap();
+    assert_eq!(status.code(), Some(0), "{log}");
     drop(request.await);
 }
 

@@ -1,17 +1,20 @@
 //! Stopped servers: decisions lie between request and response. Repeatedly killed servers: the queue works.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use testbed::{Cluster, TestDb, on_both, poll};
+use testbed::{Cluster, TestDb, eventually, on_both, poll};
 
 use crate::harness::{TestServer, client};
 
 /// Number and duration of the stops.
 const STOPS: u32 = 12;
 const STOP: Duration = Duration::from_millis(300);
+
+/// Number of restarts within which a dead server's tickets lapse, with much to spare.
+const MAX_LIVES: u32 = 12;
 
 /// Time of this machine's clock, which the database uses, too.
 #[expect(clippy::disallowed_methods, reason = "compared with times that a server tells")]
@@ -54,39 +57,37 @@ async fn a_decision_lies_between_its_request_and_its_response(db: TestDb) {
     let database = db.url();
     let server = TestServer::start(database, &["--pool-size", "20", "--lease", "5s"]);
     let url = format!("{}/api/tokens/allocate", server.url());
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, right) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..12 {
         let (client, url, stop) = (client(), url.clone(), Arc::clone(&stop));
+        let right = Arc::clone(&right);
         tasks.spawn(async move {
-            let (mut right, mut wrong) = (0, Vec::new());
+            let mut wrong = Vec::new();
             while !stop.load(Ordering::SeqCst) {
                 match allocation(&client, &url, number).await {
-                    Ok(granted) => right += usize::from(granted),
+                    Ok(granted) => {
+                        right.fetch_add(usize::from(granted), Ordering::SeqCst);
+                    }
                     Err(why) => wrong.push(why),
                 }
                 // Requests are in flight while the server is stopped, too.
                 tokio::time::sleep(Duration::from_millis(u64::try_from(number).unwrap())).await;
             }
-            (right, wrong)
+            wrong
         });
     }
     for round in 0..STOPS {
+        // At a different moment of a batch each time.
         tokio::time::sleep(Duration::from_millis(20 + u64::from(round * 37 % 60))).await;
         server.signal("STOP");
         tokio::time::sleep(STOP).await;
         server.signal("CONT");
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    eventually("many grants", async || right.load(Ordering::SeqCst) > 100).await;
     stop.store(true, Ordering::SeqCst);
-    let (mut right, mut wrong) = (0, Vec::new());
-    while let Some(task) = tasks.join_next().await {
-        let (granted, why) = task.unwrap();
-        right += granted;
-        wrong.extend(why);
-    }
-    assert!(wrong.is_empty(), "{} of {}: {:?}", wrong.len(), right + wrong.len(), &wrong[..1]);
-    assert!(right > 100, "only {right} allocations were granted");
+    let wrong = tasks.join_all().await.concat();
+    assert!(wrong.is_empty(), "{} wrong answers: {:?}", wrong.len(), &wrong[..1]);
 }
 
 async fn allocate(url: &str, user: &str, wait: f64) -> u16 {
@@ -112,16 +113,15 @@ async fn tickets_of_a_dead_server_lapse_while_the_other_server_restarts_repeated
     server.signal("KILL");
     server.wait();
     bob.abort();
-    let since = Instant::now();
-    let mut granted = false;
+    let (mut granted, mut lives) = (false, 0);
     while !granted {
+        lives += 1;
+        assert!(lives < MAX_LIVES, "the token is kept for a dead server");
         let server = TestServer::start(&database, &arguments);
         let (url, life) = (server.url(), Instant::now());
         while !granted && life.elapsed() < Duration::from_secs(2) {
             granted = allocate(&url, "carol", 0.5).await == 200;
         }
-        let waited = since.elapsed();
-        assert!(waited < Duration::from_secs(10), "the token was kept for {waited:?}");
         // The drop kills the server.
     }
 }

@@ -222,6 +222,7 @@ async fn a_stalled_client_blocks_no_other(db: TestDb) {
     // The client gets the rest once it reads again.
     let slow: Response =
         server.request(Method::GET, "/api/leases?format=csv").send().await.unwrap();
+    // Longer than the limits that don't apply to it.
     tokio::time::sleep(4 * short).await;
     assert_eq!(rows(&slow.text().await.unwrap()).len(), 1 + 12_020);
 }

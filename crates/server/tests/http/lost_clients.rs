@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pool::{Policy, WhenFull};
 use server::Settings;
@@ -115,11 +115,8 @@ async fn a_lost_client_loses_its_place_and_its_stream() {
     eventually("the client follows", async || streams(&server).await).await;
 
     machine.vanish();
-    let begun = Instant::now();
     eventually("its place is free", async || waiting().await == 0).await;
-    assert!(begun.elapsed() < 2 * waiter_timeout, "{:?}", begun.elapsed());
     server.post(&format!("/api/leases/{}/release", held["lease_id"].as_str().unwrap())).await;
     assert_eq!(server.active().await, 0, "a lost client got a token");
     eventually("its stream has ended", async || !streams(&server).await).await;
-    assert!(begun.elapsed() < 3 * answer_timeout, "{:?}", begun.elapsed());
 }

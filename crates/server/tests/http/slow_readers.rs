@@ -49,10 +49,11 @@ async fn unread_http2_answers_use_little_memory_for_a_limited_time(db: TestDb) {
     let mut most = 0;
     while !pings.is_finished() {
         most = most.max(memory(&server).await);
+        // A measurement every moment, not a busy loop.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(pings.await.unwrap(), "the server closes the connection");
-    assert!((3 * SHORT..30 * SHORT).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= 3 * SHORT, "{:?}", begun.elapsed());
     assert!((1_000_000..20_000_000).contains(&most), "{most}");
     eventually("its memory is free", async || memory(&server).await < 100_000).await;
 }
@@ -93,7 +94,8 @@ async fn unread_exports_and_streams_are_aborted(db: TestDb) {
 
 #[on_both]
 async fn without_answer_memory_only_large_answers_are_rejected(db: TestDb) {
-    let settings = Settings { answer_bytes: 3 << 20, ..Settings::default() };
+    let answer_timeout = Duration::from_hours(1);
+    let settings = Settings { answer_bytes: 3 << 20, answer_timeout, ..Settings::default() };
     let server = db.serve_with(Some(10), settings).await;
     fill(&server).await;
     let mut shut = Http2::to(server.address, 0).await;
@@ -105,14 +107,15 @@ async fn without_answer_memory_only_large_answers_are_rejected(db: TestDb) {
     server.allocate("a").await;
     // To free memory the server disconnects the stalled client early.
     eventually("a page is answered", async || server.get(PAGE).await.status == 200).await;
-    assert!(shut.ping(10 * SHORT).await, "the server closes the stalled connection");
+    assert!(shut.ping(60 * SHORT).await, "the server closes the stalled connection");
 }
 
 #[on_both]
 async fn a_slow_reader_gets_all(db: TestDb) {
     // Ended leases do not change.
     const PAGE: &str = "/api/leases?limit=1000&status=ended";
-    let settings = Settings { answer_timeout: 3 * SHORT, ..Settings::default() };
+    let answer_timeout = 6 * SHORT;
+    let settings = Settings { answer_timeout, ..Settings::default() };
     let server = db.serve_with(Some(10), settings).await;
     fill(&server).await;
     let whole = server.get(PAGE).await.text;
@@ -130,10 +133,11 @@ async fn a_slow_reader_gets_all(db: TestDb) {
             break;
         }
         read += some;
-        tokio::time::sleep(SHORT / 8).await;
+        // The pause of a slow client.
+        tokio::time::sleep(SHORT / 4).await;
     }
     assert_eq!(read - head, whole.len());
-    assert!(begun.elapsed() > 3 * SHORT, "it took longer than one pause may");
+    assert!(begun.elapsed() > answer_timeout, "it took longer than one pause may");
     // Over HTTP/2, 30 answers at a time.
     let client = crate::harness::client_builder().http2_prior_knowledge().build().unwrap();
     let get =

@@ -1,6 +1,6 @@
 //! Waiting for a token, and clients that leave before the answer.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pool::{Policy, WhenFull};
 use serde_json::{Value, json};
@@ -79,6 +79,7 @@ async fn a_waiting_client_is_served(db: TestDb) {
     let server = db.serve_policy(Some(1), WAIT, settings).await;
     let held = server.allocate("a").await;
     let mut wire = waiter(&server, "b", 1).await;
+    // None of these limits ends the wait.
     tokio::time::sleep(5 * short).await;
     release(&server, &held).await;
     let granted = got(&mut wire).await;
@@ -172,8 +173,8 @@ async fn a_client_that_disconnects_after_more_data_leaves_the_queue(db: TestDb) 
 
 #[on_both]
 async fn an_allocation_without_wait_does_not_overtake_the_queue(db: TestDb) {
-    // No lease is evictable for a second, so the default policy queues, too.
-    let min_hold = Duration::from_secs(1);
+    // No lease is evictable for a while, so the default policy queues, too.
+    let min_hold = Duration::from_secs(3);
     let policy = Policy { min_hold, ..Policy::of_lease(Duration::from_mins(2)) };
     let server = db.serve_policy(Some(1), policy, Settings::default()).await;
     let held = server.allocate("a").await;
@@ -217,7 +218,6 @@ async fn waiting_requests_are_answered_at_shutdown(db: TestDb) {
     let server = open(&db).await;
     server.allocate("a").await;
     let mut wire = waiter(&server, "b", 1).await;
-    let begun = Instant::now();
     let stopped = server.stop();
     let answer = wire.rest().await;
     assert!(
@@ -225,7 +225,6 @@ async fn waiting_requests_are_answered_at_shutdown(db: TestDb) {
         "{answer}"
     );
     stopped.await.unwrap();
-    assert!(begun.elapsed() < Settings::default().shutdown_timeout, "{:?}", begun.elapsed());
     let server = open(&db).await;
     assert_eq!(server.get("/api/pool").await.json()["waiting"], 0);
     assert_eq!(holders(&server).await, [("a".to_owned(), None)]);

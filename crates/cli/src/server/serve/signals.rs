@@ -8,10 +8,10 @@ use nix::sys::signal::Signal;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::log;
 use run::{ALSO_END, Signals, is_ignored};
 
 use crate::term::exit::signal_code;
+use crate::term::stderr;
 
 /// Signals that stop the server. A second one ends it at once.
 const STOP: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
@@ -68,7 +68,7 @@ async fn handle(mut signals: Signals, has_terminal: bool, stop: watch::Sender<Op
             stop.send_replace(Some(signal));
         } else if STOP.contains(&signal) {
             warn!(signal = name, "second stop signal; exiting at once");
-            log::flush_for(LAST_LINE);
+            stderr::flush_for(LAST_LINE);
             std::process::exit(signal_code(signal as i32).into());
         }
     }

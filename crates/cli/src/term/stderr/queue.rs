@@ -26,6 +26,9 @@ const KEPT_BYTES: usize = 64 * 1024;
 /// Pause before the next attempt to write to a full output that is in non-blocking mode.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
+/// Target of the report of dropped lines.
+const TARGET: &str = "token_manager::log";
+
 /// Queue of log lines. Lines that do not fit are dropped and counted.
 pub struct Queue {
     state: Mutex<State>,
@@ -136,7 +139,7 @@ impl Queue {
     fn report(&self) {
         let lost = std::mem::take(&mut self.lock().unreported);
         if lost > 0 {
-            warn!(lost, "log lines dropped");
+            warn!(target: TARGET, lost, "log lines dropped");
         }
     }
 
@@ -205,7 +208,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line<'a> {
-        let limit = if metadata.target() == module_path!() {
+        let limit = if metadata.target() == TARGET {
             // The report of dropped lines fits even into a full queue.
             usize::MAX
         } else if *metadata.level() <= Level::WARN {

@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use super::Client;
+use crate::Error;
 use crate::error::cause;
-use crate::{Client, Error};
 
 /// Number of requests without a reply before the server's first reply.
 #[derive(Debug, Default)]
-pub(crate) struct Contact(AtomicUsize);
+pub struct Contact(AtomicUsize);
 
 /// Value of [`Contact`] once the server has replied.
 const REPLIED: usize = usize::MAX / 2;
 
 impl Contact {
-    pub(crate) fn replied(&self) {
+    pub fn replied(&self) {
         self.0.store(REPLIED, Ordering::Relaxed);
     }
 }
@@ -35,12 +36,12 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 const PLAIN_REFUSED: [&str; 3] = ["to https port", "to an https server", "ssl-enabled server port"];
 
 /// Returns whether a TLS error says that the peer does not speak TLS.
-pub(crate) fn is_not_tls(why: &str) -> bool {
+pub fn is_not_tls(why: &str) -> bool {
     why.contains("corrupt message")
 }
 
 /// Returns whether a reply says that the server expects TLS.
-pub(crate) fn expects_tls(body: &[u8]) -> bool {
+pub fn expects_tls(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body).to_lowercase();
     PLAIN_REFUSED.iter().any(|sentence| text.contains(sentence))
 }
@@ -49,7 +50,7 @@ impl Client {
     /// Replaces an error by [`Error::WrongScheme`] if that is its cause: a TLS server sends no reply to a
     /// plain request, or one that is not HTTP. Probes only a server that has not replied yet and, where the
     /// caller retries, only after the second request without a reply.
-    pub(crate) async fn detect_scheme(&self, error: Error, retried: Retried) -> Error {
+    pub(super) async fn detect_scheme(&self, error: Error, retried: Retried) -> Error {
         let Error::NoReply { why, .. } = &error else { return error };
         let unanswered = self.contact.0.fetch_add(1, Ordering::Relaxed);
         let no_http = why.contains("invalid HTTP");
@@ -60,7 +61,7 @@ impl Client {
         if self.speaks_tls().await { self.wrong_scheme() } else { error }
     }
 
-    pub(crate) fn wrong_scheme(&self) -> Error {
+    pub(super) fn wrong_scheme(&self) -> Error {
         let mut other = self.base.clone();
         let (is, scheme) = match self.base.scheme() {
             "http" => ("HTTPS", "https"),

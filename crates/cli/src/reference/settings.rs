@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::table::{self, Default};
-use super::{Kind, SettingSources, Settings};
-use crate::reference::wrapped;
+use super::wrapped;
+use crate::settings::table::{self, Default};
+use crate::settings::{Kind, SettingSources, Settings};
 
 const EXAMPLE: &str = "token-manager.example.toml";
 

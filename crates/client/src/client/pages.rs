@@ -4,9 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use crate::client::too_large;
-use crate::endpoints::Query;
-use crate::{Client, Error, Reply};
+use super::{Client, Query, Reply, too_large};
+use crate::Error;
 
 /// Maximum number of rows of a page.
 const PAGE_ROWS: usize = 1000;
@@ -78,7 +77,7 @@ fn limited(next: &str, rows: usize) -> String {
 }
 
 /// Returns the path in `<path>; rel="next"`.
-pub(crate) fn next_page(link: &str) -> Option<String> {
+pub fn next_page(link: &str) -> Option<String> {
     let (path, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
     rest.contains("rel=\"next\"").then(|| path.to_owned())
 }
