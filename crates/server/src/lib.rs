@@ -22,4 +22,4 @@ pub use http::request_id::current_request_id;
 pub use http::service::Service;
 pub use router::router;
 pub use serve::serve;
-pub use settings::{Assets, MAX_BODY, MAX_ROWS, Settings, Traces};
+pub use settings::{Assets, MAX_BODY, Settings, Traces};
