@@ -10,6 +10,8 @@ mod api;
 mod events;
 mod http;
 mod json;
+#[cfg(test)]
+mod limits;
 mod metrics;
 mod net;
 mod problem;
