@@ -12,7 +12,7 @@ const STRICT: Policy = Policy {
     max_lease: Some(Duration::from_secs(30)),
     when_full: WhenFull::Reject,
     min_hold: Duration::from_micros(1),
-    max_per_user: Some(u32::MAX),
+    max_per_user: Some(1_000_000),
 };
 
 #[on_both]
