@@ -30,7 +30,10 @@ pub use command::{Allocation, Command, Grant, HolderCondition, Outcome, Refusal,
 pub use human::{HumanDuration, InvalidDuration};
 pub use key::{IdempotencyKey, IdempotencyKeys, InvalidKey, KeyUse, Remembered, UserKey};
 pub use lease::{End, EndReason, Fence, Lease, LeaseId};
-pub use policy::{InvalidPolicy, Policy, PolicyField, PolicyPatch, ValueKind, WhenFull};
+pub use policy::{
+    InvalidPolicy, LONGEST_LEASE, Policy, PolicyField, PolicyPatch, SHORTEST_LEASE, ValueKind,
+    WhenFull,
+};
 pub use queue::{
     HEARTBEAT_INTERVAL, MAX_COUNTED_GAP, MAX_TICKETS, Observer, SERVER_TIMEOUT, ServerId,
     TICKET_GRACE, Ticket,

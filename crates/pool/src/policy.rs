@@ -19,12 +19,12 @@ words! {
     }
 }
 
-/// Shortest lease that a policy may have.
-const SHORTEST_LEASE: Duration = Duration::from_millis(1);
+/// Shortest lease.
+pub const SHORTEST_LEASE: Duration = Duration::from_millis(1);
 
 /// Longest lease that a policy may have. Deadlines have to stay within the years that databases can
 /// store.
-const LONGEST_LEASE: Duration = Duration::from_hours(24 * 365);
+pub const LONGEST_LEASE: Duration = Duration::from_hours(24 * 365);
 
 /// Largest limit of leases per user: more tokens than a pool can have would mean no limit.
 const LARGEST_PER_USER: u32 = 1_000_000;

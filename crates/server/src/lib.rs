@@ -10,6 +10,8 @@ mod api;
 mod events;
 mod http;
 mod json;
+#[cfg(test)]
+mod limits;
 mod metrics;
 mod net;
 mod problem;
@@ -22,4 +24,4 @@ pub use http::request_id::current_request_id;
 pub use http::service::Service;
 pub use router::router;
 pub use serve::serve;
-pub use settings::{Assets, MAX_BODY, MAX_ROWS, Settings, Traces};
+pub use settings::{Assets, MAX_BODY, Settings, Traces};

@@ -25,13 +25,13 @@ use crate::net::responses::{self, ReadPermit};
 use crate::settings::Settings;
 
 /// Requests in flight on an HTTP/2 connection.
-const MAX_STREAMS: u32 = 128;
+pub(crate) const MAX_STREAMS: u32 = 128;
 
 /// Bytes buffered for an HTTP/1 connection. A request's head must fit in.
-const MAX_BUFFER: usize = 64 * 1024;
+pub(crate) const MAX_BUFFER: usize = 64 * 1024;
 
 /// Bytes of an HTTP/2 request's head, where each header counts 32 bytes more than its length.
-const MAX_HEAD: u32 = 64 * 1024;
+pub(crate) const MAX_HEAD: u32 = 64 * 1024;
 
 /// Bytes of an HTTP/2 response that are buffered ahead of the network.
 const SEND_BUFFER: usize = 64 * 1024;

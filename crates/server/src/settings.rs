@@ -11,9 +11,6 @@ use tracing::Span;
 /// Maximum size of a request's body, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// Maximum number of rows in one response with a list or history; also the default.
-pub const MAX_ROWS: u16 = 1_000;
-
 /// Settings of a server.
 #[derive(Clone, Debug)]
 pub struct Settings {

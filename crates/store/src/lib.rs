@@ -50,6 +50,9 @@ pub use wanted::Wanted;
 /// Maximum number of tokens in a pool.
 pub const MAX_POOL_SIZE: usize = 1_000_000;
 
+/// Maximum number of leases that a search examines for one page, give or take those of one statement.
+pub const MAX_EXAMINED: u32 = 100_000;
+
 /// Minimum by which a new epoch raises fence and version, so that it repeats none that the lost time
 /// granted. See [`epoch_gap`].
 pub const EPOCH_GAP: i64 = 1_000_000;

@@ -15,18 +15,18 @@ pub struct AllocationRequest {
     /// identity is the UUID whose hex digits are the MD5 of the text.
     #[cfg_attr(
         test,
-        schemars(length(min = 1, max = 255), regex(pattern = "^[^\\u0000]*$"), example = &"Edivan")
+        schemars(length(min = 1, max = ::pool::User::MAX_CHARS), regex(pattern = "^[^\\u0000]*$"), example = &"Edivan")
     )]
     pub user_id: String,
     /// Duration of the lease, at most the `lease_seconds` of the policy, which is the default.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(range(min = 0.001), with = "Option<f64>", example = 90))]
+    #[cfg_attr(test, schemars(range(min = ::pool::SHORTEST_LEASE.as_secs_f64()), with = "Option<f64>", example = 90))]
     pub lease_seconds: Option<Seconds>,
     /// Time to wait while all tokens are in use. The default is 30 if `when_full` is `wait`, else 0. Not
     /// allowed if `when_full` is `reject`. More than 60 needs an `Idempotency-Key` and takes several
     /// requests: see the answer 202.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(range(min = 0, max = 86400), with = "Option<f64>", example = 10))]
+    #[cfg_attr(test, schemars(range(min = 0, max = ::pool::Allocation::MAX_KEPT_WAIT.as_secs()), with = "Option<f64>", example = 10))]
     pub wait_seconds: Option<Seconds>,
 }
 

@@ -35,3 +35,6 @@ pub use words::{
     Cleared, EndReason, GivenUp, HealthStatus, LeaseStatus, NoHistory, Released, ResyncReason,
     TokenStatus, WaitingStatus, WhenFull,
 };
+
+/// Maximum number of rows in one answer with a list, which is also the default.
+pub const MAX_ROWS: u16 = 1_000;

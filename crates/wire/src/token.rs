@@ -154,7 +154,7 @@ pub struct ReleaseCondition {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_id: Option<Uuid>,
     /// The token is held by this user, named as in an allocation.
-    #[cfg_attr(test, schemars(length(min = 1, max = 255), regex(pattern = "^[^\\u0000]*$")))]
+    #[cfg_attr(test, schemars(length(min = 1, max = ::pool::User::MAX_CHARS), regex(pattern = "^[^\\u0000]*$")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_user: Option<String>,
 }

@@ -30,6 +30,15 @@ macro_rules! words {
                 #[doc = concat!("`", $word, "`")]
                 pub const $constant: Self = Self(Cow::Borrowed($word));
             )+
+
+            /// The words that this version knows.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The word, if this version knows it.
+            #[must_use]
+            pub fn known(&self) -> Option<&'static str> {
+                Self::WORDS.iter().find(|word| **word == self.0).copied()
+            }
         })?
 
         impl From<&'static str> for $name {

@@ -3,12 +3,10 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
+use wire::MAX_ROWS;
 
 use super::{Client, Query, Reply, too_large};
 use crate::Error;
-
-/// Maximum number of rows of a page.
-const PAGE_ROWS: usize = 1000;
 
 /// Maximum number of pages of a list. A search may return pages without rows, one for each 100,000 leases
 /// that it has looked at.
@@ -27,7 +25,7 @@ impl Client {
         rows: Option<&str>,
         max: usize,
     ) -> Result<Reply<T>, Error> {
-        let limit = max.min(PAGE_ROWS).to_string();
+        let limit = max.min(MAX_ROWS.into()).to_string();
         let mut reply: Reply<T> = self.get(path, &[query, &[("limit", &limit)]].concat()).await?;
         let mut all = self.take_rows(&mut reply.json, rows)?;
         // Ends also on a server whose pages lead back to an earlier one.
@@ -71,7 +69,7 @@ fn limited(next: &str, rows: usize) -> String {
     let (path, query) = next.split_once('?').unwrap_or((next, ""));
     // The server's link has no `limit` if that is the default.
     let rest = query.split('&').filter(|part| !part.starts_with("limit="));
-    let limit = format!("limit={}", rows.min(PAGE_ROWS));
+    let limit = format!("limit={}", rows.min(MAX_ROWS.into()));
     let query: Vec<&str> = std::iter::once(limit.as_str()).chain(rest).collect();
     format!("{path}?{}", query.join("&"))
 }

@@ -8,19 +8,19 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use engine::{AllocateOutcome, AllocateRequest, Handle, Scope, View};
-use pool::{Allocation, MAX_TICKETS, Refusal, User};
+use pool::{Allocation, MAX_TICKETS, Refusal, SHORTEST_LEASE, User};
+use wire::{PoolFull, Seconds, UserLimit};
 
-use super::queue::QueuePosition;
+use super::queue;
 use crate::http::form::{self, FieldValue, Format, WrongSeconds};
 use crate::http::query::Malformed;
 use crate::http::respond::json;
 use crate::http::unsupported::{self, Context};
 use crate::http::{idempotency_key, prefer};
-use crate::json::seconds::Seconds;
-use crate::json::token::Granted;
+use crate::json::{count, token};
 use crate::net::activity::Client;
 use crate::net::shutdown::Shutdown;
-use crate::problem::{Code, PoolFull, Problem, UserLimit};
+use crate::problem::{Code, Problem};
 
 /// Fields that an allocation reads: its own, and [`unsupported()`] ones.
 const FIELDS: [&str; 9] = {
@@ -29,9 +29,6 @@ const FIELDS: [&str; 9] = {
     [user, lease, wait, token_id, token, pool, selector, count, priority]
 };
 const EXAMPLE: &str = "{\"user_id\": \"...\"}";
-
-/// The shortest lease, in seconds, and as text.
-const SHORTEST: (f64, &str) = (0.001, "0.001");
 
 /// Time for which a request is held that waits longer than one request may, unless `Prefer` sets it.
 const HOLD: Duration = Duration::from_secs(10);
@@ -62,10 +59,10 @@ pub(crate) async fn allocate(
     };
     match outcome {
         AllocateOutcome::Granted(allocated) => {
-            let granted = Granted::from(&*allocated);
-            Ok(json(&granted, granted.size()))
+            let granted = token::allocation(&allocated);
+            Ok(json(&granted, token::size(&granted)))
         }
-        AllocateOutcome::Waiting(waiting) => Ok(QueuePosition::response(&waiting)),
+        AllocateOutcome::Waiting(waiting) => Ok(queue::waiting(&waiting)),
         AllocateOutcome::Refused(refusal) => Err(refused(&refusal)),
     }
 }
@@ -96,7 +93,7 @@ where
         let (format, [user, lease, wait, others @ ..]) =
             sent(head.headers.get(CONTENT_TYPE), &body)?;
         let user = self::user(user)?;
-        let lease = match lease.seconds(format, SHORTEST.0..=f64::MAX) {
+        let lease = match lease.seconds(format, SHORTEST_LEASE.as_secs_f64()..=f64::MAX) {
             Ok(lease) => lease,
             Err(wrong) => return Err(wrong_lease(wrong, &Handle::from_ref(state)).await?),
         };
@@ -112,12 +109,12 @@ where
 fn wait(sent: &FieldValue<'_>, format: Format, has_key: bool) -> Result<Option<Duration>, Problem> {
     let longest = if has_key { Allocation::MAX_KEPT_WAIT } else { Allocation::MAX_WAIT };
     sent.seconds(format, 0.0..=longest.as_secs_f64()).map_err(|wrong| {
-        let most = Seconds::of(longest).to_string();
+        let most = Seconds(longest).to_string();
         let problem = wrong.problem("wait_seconds", "0", &most);
         if has_key {
             return problem;
         }
-        let more = Seconds::of(Allocation::MAX_KEPT_WAIT);
+        let more = Seconds(Allocation::MAX_KEPT_WAIT);
         problem.and(&format!("With an Idempotency-Key it may be up to {more}."))
     })
 }
@@ -186,7 +183,8 @@ async fn wrong_lease(wrong: WrongSeconds, engine: &Handle) -> Result<Problem, Pr
 }
 
 fn not_that_long(wrong: WrongSeconds, longest: Duration) -> Problem {
-    wrong.problem("lease_seconds", SHORTEST.1, &Seconds::of(longest).to_string())
+    let [least, most] = [SHORTEST_LEASE, longest].map(|length| Seconds(length).to_string());
+    wrong.problem("lease_seconds", &least, &most)
 }
 
 fn refused(refusal: &Refusal) -> Problem {
@@ -200,7 +198,7 @@ fn refused(refusal: &Refusal) -> Problem {
                 "All tokens are in use; this request would be number {position} in the queue. Try \
                  again after the time in Retry-After."
             );
-            Problem::with(detail, &PoolFull { position }).after(retry_after)
+            Problem::with(detail, &PoolFull { position: count(position) }).after(retry_after)
         }
         Refusal::QueueFull => {
             let detail = format!(
@@ -247,5 +245,22 @@ fn refused(refusal: &Refusal) -> Problem {
             );
             Problem::new(Code::KeysFull, detail).after(retry_after)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_are_those_of_the_documented_request() {
+        let some = Some(Seconds::default());
+        let request = wire::AllocationRequest {
+            user_id: String::new(),
+            lease_seconds: some,
+            wait_seconds: some,
+        };
+        let json = serde_json::to_value(request).unwrap();
+        assert!(json.as_object().unwrap().keys().eq(&FIELDS[..3]));
     }
 }

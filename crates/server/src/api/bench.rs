@@ -14,7 +14,7 @@ use super::allocate::Request;
 use super::token_pages::{self, Page};
 use crate::http::respond;
 use crate::json;
-use crate::json::token::{Granted, TokenRow};
+use crate::json::token;
 
 /// Number of tokens in the list.
 const TOKENS: i64 = 100;
@@ -25,7 +25,7 @@ pub(crate) fn allocate() -> impl Fn(Request) -> std::future::Ready<Response> + C
     let at = lease.started_at;
     let grant = Grant { lease, value: TokenValue(Uuid::nil()), evicted };
     let granted = Allocated { grant, at };
-    let body: Bytes = json::to_vec(&Granted::from(&granted), 1024).into();
+    let body: Bytes = json::to_vec(&token::allocation(&granted), 1024).into();
     move |_: Request| std::future::ready(respond::body(body.clone()))
 }
 
@@ -33,8 +33,8 @@ pub(crate) fn allocate() -> impl Fn(Request) -> std::future::Ready<Response> + C
 pub(crate) fn tokens() -> impl Fn(HeaderMap) -> std::future::Ready<Response> + Clone {
     let at = Timestamp::from_micros(0);
     let token = Token { id: TokenId(Uuid::nil()), value: TokenValue(Uuid::nil()), inserted_at: at };
-    let row = |(number, fence)| TokenRow::new(&token, number, Some(&lease(fence)), at);
-    let rows: Vec<TokenRow> = (1..).zip(1..=TOKENS).map(row).collect();
+    let row = |(number, fence)| token::with_lease(&token, number, Some(&lease(fence)), at);
+    let rows: Vec<wire::Token> = (1..).zip(1..=TOKENS).map(row).collect();
     let etag = HeaderValue::from_static("W/\"3-00000000-1-1000000-0\"");
     let page = Page::new(token_pages::body(&rows).into(), etag, None);
     move |headers: HeaderMap| std::future::ready(page.clone().response(&headers))

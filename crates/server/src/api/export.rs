@@ -11,19 +11,19 @@ use bytes::Bytes;
 use engine::{Cursor, Handle, LeaseQuery, LeaseRecord, Page};
 use futures_util::stream::try_unfold;
 use tokio::sync::OwnedSemaphorePermit;
+use wire::MAX_ROWS;
 
 use crate::http::request_id::{self, within};
 use crate::json::lease::status;
-use crate::json::time::Time;
+use crate::json::time;
 use crate::metrics::counters::Limit;
 use crate::problem::{Code, Problem};
-use crate::settings::MAX_ROWS;
 
 const HEADER: &str = "lease_id,token_id,user,user_id,status,started_at,expires_at,fence,ended_at,\
                       end_reason,evicted_by\r\n";
 
 /// Maximum number of exports in progress: each has up to a page in memory.
-const MAX_EXPORTS: usize = 16;
+pub(crate) const MAX_EXPORTS: usize = 16;
 
 /// Approximate size of a row.
 const BYTES_PER_ROW: usize = 320;
@@ -124,7 +124,7 @@ fn rows(page: &Page<Cursor>) -> Vec<u8> {
 
 fn row(LeaseRecord { lease, evicted_by }: &LeaseRecord, text: &mut String) {
     use std::fmt::Write as _;
-    let ended_at = lease.end.map_or(String::new(), |end| Time(end.at).to_string());
+    let ended_at = lease.end.map_or(String::new(), |end| time(end.at).to_string());
     let reason = lease.end.map_or("", |end| end.reason.as_str());
     let evicted_by = evicted_by.map_or(String::new(), |by| by.0.to_string());
     write!(text, "{},{},", lease.id.0, lease.token_id.0).expect(TAKES_ALL);
@@ -134,8 +134,8 @@ fn row(LeaseRecord { lease, evicted_by }: &LeaseRecord, text: &mut String) {
         ",{},{},{},{},{},{ended_at},{reason},{evicted_by}\r\n",
         lease.user.id.0,
         status(lease),
-        Time(lease.started_at),
-        Time(lease.expires_at),
+        time(lease.started_at),
+        time(lease.expires_at),
         lease.fence.get(),
     )
     .expect(TAKES_ALL);

@@ -3,35 +3,25 @@
 use axum::extract::State;
 use axum::response::Response;
 use engine::{Handle, Health};
-use serde::Serialize;
+use wire::{HealthStatus, Readiness};
 
 use crate::http::respond::json;
 use crate::problem::{Code, Problem};
 
-/// State of the server.
-#[derive(Serialize)]
-struct Readiness {
-    status: &'static str,
-    /// Version of the server.
-    version: &'static str,
-}
-
-impl Readiness {
-    fn response(status: &'static str) -> Response {
-        json(&Readiness { status, version: env!("CARGO_PKG_VERSION") }, 64)
-    }
+fn response(status: HealthStatus) -> Response {
+    json(&Readiness { status, version: env!("CARGO_PKG_VERSION").into() }, 64)
 }
 
 /// Check that the server is alive
 pub(crate) async fn live() -> Response {
-    Readiness::response("live")
+    response(HealthStatus::LIVE)
 }
 
 /// Check that the server is ready
 pub(crate) async fn ready(State(engine): State<Handle>) -> Result<Response, Problem> {
     let reason = match engine.health() {
         Health::Ready if !engine.is_readable() => "The history is not readable at the moment.",
-        Health::Ready => return Ok(Readiness::response("ready")),
+        Health::Ready => return Ok(response(HealthStatus::READY)),
         Health::Starting => "The server has not reached the database since its start.",
         Health::Blocked => "The database is not writable at the moment. Reads work.",
         Health::Away => "The database is not reachable at the moment.",

@@ -4,32 +4,17 @@ use axum::extract::State;
 use axum::response::Response;
 use engine::Handle;
 use pool::{Fence, TokenId};
-use serde::Serialize;
+use wire::{History, MAX_ROWS, NoHistory};
 
 use crate::http::ids::PathId;
 use crate::http::query::{Parameters, Query, Values};
 use crate::http::respond::{json, link_next, unknown_token};
 use crate::http::unsupported::{self, Context};
-use crate::json::token::HistoryEntry;
+use crate::json::token;
 use crate::problem::Problem;
-use crate::settings::MAX_ROWS;
 
 /// Approximate size of a row in JSON.
 const BYTES_PER_ROW: usize = 600;
-
-/// A token's leases, newest first.
-#[derive(Serialize)]
-struct Answer<'a> {
-    /// As sent.
-    token_id: &'a str,
-    history: Vec<HistoryEntry<'a>>,
-    /// Only if the token has never been leased.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'static str>,
-    /// Path of the next page, if any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<&'a str>,
-}
 
 /// Show the history of a token
 pub(crate) async fn history(
@@ -44,14 +29,14 @@ pub(crate) async fn history(
         format!("/api/tokens/{sent}/history?{limit}before={}", fence.get())
     });
     let never_used = page.leases.is_empty() && before.is_none();
-    let answer = Answer {
-        token_id: &sent,
-        history: page.leases.iter().map(HistoryEntry::from).collect(),
-        message: never_used.then_some("No usage history found"),
-        next: next.as_deref(),
+    let answer = History {
+        token_id: sent,
+        history: page.leases.iter().map(token::history_entry).collect(),
+        message: never_used.then_some(NoHistory::NONE),
+        next,
     };
     let response = json(&answer, 256 + page.leases.len() * BYTES_PER_ROW);
-    Ok(link_next(response, next.as_deref()))
+    Ok(link_next(response, answer.next.as_deref()))
 }
 
 /// Parameters of a history.

@@ -1,28 +1,20 @@
 //! One lease: its details, release and renewal.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
 use engine::{Handle, LeaseOutcome};
 use pool::{End, EndReason, Lease, LeaseId};
-use serde::Serialize;
-use uuid::Uuid;
+use wire::{LeaseDetails, LeaseOver, LeaseReleased, Released, RenewalLimit};
 
 use crate::http::ids::PathId;
 use crate::http::query::Query;
 use crate::http::respond::{json, uncached, unknown_lease};
 use crate::http::unsupported::EmptyBody;
-use crate::json::lease::{Current, LeaseRow};
-use crate::json::time::Time;
-use crate::problem::{LeaseOver, Problem, RenewalLimit};
-
-/// A lease, and the lease that holds its token now.
-#[derive(Serialize)]
-struct LeaseDetails<'a> {
-    #[serde(flatten)]
-    lease: LeaseRow<'a>,
-    /// The lease that holds the token after this one ended, or null.
-    current: Option<Current<'a>>,
-}
+use crate::json::lease::{BYTES, current, lease as row};
+use crate::json::time;
+use crate::problem::Problem;
 
 /// Show a lease, running or ended
 ///
@@ -35,23 +27,10 @@ pub(crate) async fn show(
 ) -> Result<Response, Problem> {
     let view = engine.lease(id).await?.ok_or_else(unknown_lease)?;
     let details = LeaseDetails {
-        lease: LeaseRow::new(&view.lease, view.evicted_by, view.now),
-        current: view.current.as_ref().map(Current::from),
+        lease: row(&view.lease, view.evicted_by, view.now),
+        current: view.current.as_ref().map(current),
     };
-    Ok(uncached(&details, 2 * LeaseRow::BYTES))
-}
-
-/// A lease that was released.
-#[derive(Serialize)]
-struct Released<'a> {
-    status: &'static str,
-    lease_id: Uuid,
-    token_id: Uuid,
-    user: &'a str,
-    user_id: Uuid,
-    fence: i64,
-    started_at: Time,
-    ended_at: Option<Time>,
+    Ok(uncached(&details, 2 * BYTES))
 }
 
 /// Release a lease
@@ -67,17 +46,17 @@ pub(crate) async fn release(
         LeaseOutcome::Over { lease, evicted_by } => return Err(over(&lease, evicted_by)),
         LeaseOutcome::Unknown => return Err(unknown_lease()),
     };
-    let released = Released {
-        status: "released",
+    let released = LeaseReleased {
+        status: Released::RELEASED,
         lease_id: lease.id.0,
         token_id: lease.token_id.0,
-        user: &lease.user.name,
+        user: Arc::clone(&lease.user.name),
         user_id: lease.user.id.0,
         fence: lease.fence.get(),
-        started_at: Time(lease.started_at),
-        ended_at: lease.end.map(|end| Time(end.at)),
+        started_at: time(lease.started_at),
+        ended_at: time(end(&lease).at),
     };
-    Ok(json(&released, LeaseRow::BYTES))
+    Ok(json(&released, BYTES))
 }
 
 /// Renew a lease
@@ -90,9 +69,7 @@ pub(crate) async fn renew(
     EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
     match engine.renew(id).await? {
-        LeaseOutcome::Done { lease, at } => {
-            Ok(json(&LeaseRow::new(&lease, None, at), LeaseRow::BYTES))
-        }
+        LeaseOutcome::Done { lease, at } => Ok(json(&row(&lease, None, at), BYTES)),
         LeaseOutcome::AtLimit { lease, .. } => Err(at_limit(&lease)),
         LeaseOutcome::Over { lease, evicted_by } => Err(over(&lease, evicted_by)),
         LeaseOutcome::Unknown => Err(unknown_lease()),
@@ -100,7 +77,7 @@ pub(crate) async fn renew(
 }
 
 fn at_limit(lease: &Lease) -> Problem {
-    let expires_at = Time(lease.expires_at);
+    let expires_at = time(lease.expires_at);
     let detail = format!(
         "This lease runs until {expires_at} and can't be renewed beyond: the pool's policy limits the \
          duration of a lease (setting max-lease)."
@@ -109,10 +86,8 @@ fn at_limit(lease: &Lease) -> Problem {
 }
 
 fn over(lease: &Lease, evicted_by: Option<LeaseId>) -> Problem {
-    // An ended lease has an end, unless only its deadline has passed.
-    let expired = End { at: lease.expires_at, reason: EndReason::Expired };
-    let End { at, reason } = lease.end.unwrap_or(expired);
-    let ended_at = Time(at);
+    let End { at, reason } = end(lease);
+    let ended_at = time(at);
     let ended = match reason {
         EndReason::Released => "was released",
         EndReason::Expired => "expired",
@@ -121,6 +96,11 @@ fn over(lease: &Lease, evicted_by: Option<LeaseId>) -> Problem {
         EndReason::Imported => "ended before it was imported,",
     };
     let detail = format!("The lease has ended: it {ended} at {ended_at}. Nothing was changed.");
-    let (end_reason, evicted_by) = (reason.as_str(), evicted_by.map(|by| by.0));
+    let (end_reason, evicted_by) = (reason.as_str().into(), evicted_by.map(|by| by.0));
     Problem::with(detail, &LeaseOver { ended_at, end_reason, evicted_by })
+}
+
+/// An ended lease has an end, unless only its deadline has passed.
+fn end(lease: &Lease) -> End {
+    lease.end.unwrap_or(End { at: lease.expires_at, reason: EndReason::Expired })
 }

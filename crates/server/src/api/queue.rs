@@ -1,23 +1,21 @@
 //! The queue of requests that wait for a token.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use engine::{GiveUpOutcome, Handle, Scope, View};
-use pool::{Ticket, Waiting};
-use serde::Serialize;
-use uuid::Uuid;
+use wire::{GivenUp, MAX_ROWS, Queue, Ticket, TicketGivenUp, TicketServed, Waiting, WaitingStatus};
 
 use crate::http::ids::{PathId, TicketId};
 use crate::http::query::{Parameters, Query, Values};
 use crate::http::respond::{json, uncached};
 use crate::http::unsupported::EmptyBody;
-use crate::json::time::Time;
-use crate::problem::{Code, Problem, TicketServed};
-use crate::settings::MAX_ROWS;
+use crate::json::{count, time};
+use crate::problem::{Code, Problem};
 
 /// Path of tickets.
 const PATH: &str = "/api/queue/";
@@ -26,49 +24,19 @@ const PATH: &str = "/api/queue/";
 /// need not wait.
 const ASK_AGAIN_AFTER: u16 = 1;
 
-/// A ticket in the queue.
-#[derive(Serialize)]
-pub(crate) struct Row {
-    /// Id of the ticket, and of the lease that it will become.
-    ticket: Uuid,
-    /// Position in the queue, from 1.
-    position: usize,
-    /// The user, as sent.
-    user: std::sync::Arc<str>,
-    user_id: Uuid,
-    /// Start of the wait.
-    since: Time,
-    /// End of the wait.
-    until: Time,
-    /// Whether the ticket keeps its position between requests, because it has an idempotency key.
-    kept: bool,
-}
+/// Approximate size of a ticket in JSON.
+const BYTES: usize = 320;
 
-impl Row {
-    const BYTES: usize = 320;
-
-    fn of(position: usize, ticket: &Ticket) -> Self {
-        Row {
-            ticket: ticket.lease_id.0,
-            position,
-            user: std::sync::Arc::clone(&ticket.user.name),
-            user_id: ticket.user.id.0,
-            since: Time(ticket.since),
-            until: Time(ticket.until),
-            kept: ticket.is_kept(),
-        }
+fn row(position: usize, ticket: &pool::Ticket) -> Ticket {
+    Ticket {
+        ticket: ticket.lease_id.0,
+        position: count(position),
+        user: Arc::clone(&ticket.user.name),
+        user_id: ticket.user.id.0,
+        since: time(ticket.since),
+        until: time(ticket.until),
+        kept: ticket.is_kept(),
     }
-}
-
-/// A page of the queue.
-#[derive(Serialize)]
-struct Answer {
-    /// In order of arrival.
-    tickets: Vec<Row>,
-    /// Number of tickets in the whole queue.
-    waiting: usize,
-    /// Path of the next page; null on the last page.
-    next: Option<String>,
 }
 
 /// List the queue
@@ -88,13 +56,13 @@ pub(crate) async fn list(
                 continue;
             }
             last = ticket.number;
-            tickets.push(Row::of(position, ticket));
+            tickets.push(row(position, ticket));
         }
         let next = more.then(|| format!("/api/queue?limit={limit}&after={last}"));
-        Answer { tickets, waiting, next }
+        Queue { tickets, waiting: count(waiting), next }
     };
     let answer = engine.read_of(Scope::Timeless, look).await?;
-    Ok(uncached(&answer, 128 + answer.tickets.len() * Row::BYTES))
+    Ok(uncached(&answer, 128 + answer.tickets.len() * BYTES))
 }
 
 /// Parameters of the queue.
@@ -123,7 +91,7 @@ pub(crate) async fn show(
     let look = |view: View<'_>| {
         let found = (1..).zip(view.queue()).try_for_each(|(position, ticket)| {
             if ticket.lease_id == id {
-                ControlFlow::Break(Row::of(position, ticket))
+                ControlFlow::Break(row(position, ticket))
             } else {
                 ControlFlow::Continue(())
             }
@@ -131,14 +99,7 @@ pub(crate) async fn show(
         found.break_value()
     };
     let row = engine.read_of(Scope::Timeless, look).await?.ok_or_else(unknown_ticket)?;
-    Ok(uncached(&row, Row::BYTES))
-}
-
-/// A ticket that was given up.
-#[derive(Serialize)]
-struct TicketGivenUp {
-    status: &'static str,
-    ticket: Uuid,
+    Ok(uncached(&row, BYTES))
 }
 
 /// Give up a ticket
@@ -151,7 +112,9 @@ pub(crate) async fn give_up(
     EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
     match engine.give_up(id).await? {
-        GiveUpOutcome::Done => Ok(json(&TicketGivenUp { status: "given_up", ticket: id.0 }, 96)),
+        GiveUpOutcome::Done => {
+            Ok(json(&TicketGivenUp { status: GivenUp::GIVEN_UP, ticket: id.0 }, 96))
+        }
         GiveUpOutcome::Served(lease) => {
             let detail = "The ticket has already become a lease. Nothing was changed. Release the lease, \
                           which has the same id.";
@@ -167,42 +130,23 @@ fn unknown_ticket() -> Problem {
     Problem::new(Code::UnknownTicket, detail)
 }
 
-/// Position of a waiting allocation.
-#[derive(Serialize)]
-pub(crate) struct QueuePosition {
-    status: &'static str,
-    /// Id of the ticket, and of the lease that it will become.
-    ticket: Uuid,
-    /// Position in the queue, from 1.
-    position: usize,
-    /// Number of tickets ahead of it.
-    ahead: usize,
-    /// Start of the wait.
-    since: Time,
-    /// End of the wait.
-    until: Time,
-    /// Seconds after which to send the request again. The ticket lapses after 15 seconds without one.
-    retry_after: u16,
-}
-
-impl QueuePosition {
-    pub(crate) fn response(waiting: &Waiting) -> Response {
-        let Waiting { ticket, position, since, until } = *waiting;
-        let position = QueuePosition {
-            status: "waiting",
-            ticket: ticket.0,
-            position,
-            ahead: position.saturating_sub(1),
-            since: Time(since),
-            until: Time(until),
-            retry_after: ASK_AGAIN_AFTER,
-        };
-        let mut response = uncached(&position, Row::BYTES);
-        *response.status_mut() = StatusCode::ACCEPTED;
-        let headers = response.headers_mut();
-        headers.insert(RETRY_AFTER, HeaderValue::from(ASK_AGAIN_AFTER));
-        let location = HeaderValue::try_from(format!("{PATH}{}", ticket.0));
-        headers.insert(LOCATION, location.expect("a path of ASCII is valid in headers"));
-        response
-    }
+/// Responds with the position of a waiting allocation.
+pub(crate) fn waiting(waiting: &pool::Waiting) -> Response {
+    let pool::Waiting { ticket, position, since, until } = *waiting;
+    let answer = Waiting {
+        status: WaitingStatus::WAITING,
+        ticket: ticket.0,
+        position: count(position),
+        ahead: count(position.saturating_sub(1)),
+        since: time(since),
+        until: time(until),
+        retry_after: ASK_AGAIN_AFTER,
+    };
+    let mut response = uncached(&answer, BYTES);
+    *response.status_mut() = StatusCode::ACCEPTED;
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from(ASK_AGAIN_AFTER));
+    let location = HeaderValue::try_from(format!("{PATH}{}", ticket.0));
+    headers.insert(LOCATION, location.expect("a path of ASCII is valid in headers"));
+    response
 }

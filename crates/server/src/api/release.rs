@@ -6,26 +6,18 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use engine::{Handle, ReleaseOutcome};
 use pool::{HolderCondition, Lease, LeaseId, TokenId, User, UserId};
-use serde::Serialize;
 use serde::de::IgnoredAny;
+use wire::{HolderMismatch, Released, TokenReleased};
 
 use super::release_checks::{self, FIELDS};
 use crate::http::form::{self, FieldValue, Format};
 use crate::http::ids::{PathId, uuid};
 use crate::http::query::{Malformed, pairs};
 use crate::http::respond::{json, unknown_token};
-use crate::json::lease::Current;
-use crate::problem::{Code, HolderMismatch, Problem};
+use crate::json::lease::current;
+use crate::problem::{Code, Problem};
 
 const EXAMPLE: &str = "{\"lease_id\": \"...\"}";
-
-/// A token that was released.
-#[derive(Serialize)]
-struct Answer<'a> {
-    status: &'static str,
-    /// As sent.
-    token_id: &'a str,
-}
 
 /// Release a token, optionally only if held by a given lease or user
 ///
@@ -37,7 +29,7 @@ pub(crate) async fn release(
 ) -> Result<Response, Problem> {
     match engine.release(id.id, if_held).await? {
         ReleaseOutcome::Free { .. } => {
-            Ok(json(&Answer { status: "released", token_id: &id.sent }, 96))
+            Ok(json(&TokenReleased { status: Released::RELEASED, token_id: id.sent }, 96))
         }
         ReleaseOutcome::HolderMismatch { latest } => Err(holder_mismatch(latest.as_ref())),
         ReleaseOutcome::UnknownToken => Err(unknown_token()),
@@ -45,7 +37,7 @@ pub(crate) async fn release(
 }
 
 fn holder_mismatch(latest: Option<&Lease>) -> Problem {
-    let current = latest.filter(|lease| lease.end.is_none()).map(Current::from);
+    let current = latest.filter(|lease| lease.end.is_none()).map(current);
     let detail = match current {
         Some(_) => {
             "The token is held by another lease or user than the one named. Nothing was \
@@ -195,6 +187,14 @@ mod tests {
     fn parse(content_type: Option<&'static str>, body: &str) -> Result<HolderCondition, Code> {
         let content_type = content_type.map(HeaderValue::from_static);
         condition(content_type.as_ref(), body.as_bytes()).map_err(|problem| problem.code())
+    }
+
+    #[test]
+    fn the_fields_are_those_of_the_documented_condition() {
+        let (lease_id, if_user) = (Some(ID.parse().unwrap()), Some(String::new()));
+        let condition = wire::ReleaseCondition { lease_id, if_user };
+        let json = serde_json::to_value(condition).unwrap();
+        assert!(json.as_object().unwrap().keys().eq(&FIELDS));
     }
 
     #[test]

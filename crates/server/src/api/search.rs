@@ -5,27 +5,17 @@ use axum::http::header::{ACCEPT, VARY};
 use axum::http::{HeaderMap, HeaderValue, Version};
 use axum::response::Response;
 use engine::{Cursor, Handle};
-use serde::Serialize;
+use wire::{LeasePage, MAX_ROWS};
 
 use super::export::{self, Exports};
 use super::search_query::{CursorText, ExportQuery, SearchQuery};
 use crate::http::accept::weight;
 use crate::http::query::{Query, decode, encode, invalid, pairs};
 use crate::http::respond::{link_next, uncached};
-use crate::json::lease::LeaseRow;
+use crate::json::lease::{BYTES, lease};
 use crate::problem::Problem;
-use crate::settings::MAX_ROWS;
 
 const PATH: &str = "/api/leases";
-
-/// A page of leases.
-#[derive(Serialize)]
-struct Answer<'a> {
-    /// Newest first. May be fewer than `limit`, even none, although a next page exists.
-    leases: Vec<LeaseRow<'a>>,
-    /// Path of the next page, with the same parameters; null on the last page.
-    next: Option<&'a str>,
-}
 
 /// Search leases
 ///
@@ -69,10 +59,10 @@ async fn page(engine: &Handle, text: &str, query: &SearchQuery) -> Result<Respon
     let page = engine.search(&query.leases, limit.into()).await?;
     let next = page.next.map(|next| path_after(text, next));
     let rows = page.leases.iter();
-    let rows = rows.map(|record| LeaseRow::new(&record.lease, record.evicted_by, page.now));
-    let answer = Answer { leases: rows.collect(), next: next.as_deref() };
-    let response = uncached(&answer, 256 + page.leases.len() * LeaseRow::BYTES);
-    Ok(link_next(response, next.as_deref()))
+    let rows = rows.map(|record| lease(&record.lease, record.evicted_by, page.now));
+    let answer = LeasePage { leases: rows.collect(), next };
+    let response = uncached(&answer, 256 + page.leases.len() * BYTES);
+    Ok(link_next(response, answer.next.as_deref()))
 }
 
 /// Returns the path of the next page: the same query with another cursor.

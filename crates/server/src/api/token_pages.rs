@@ -8,14 +8,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use engine::{Stamp, View};
+use wire::MAX_ROWS;
 
 use crate::http::compress::Shared;
 use crate::http::etag;
 use crate::http::query::{Parameters, Values};
 use crate::http::unsupported::{self, Context};
-use crate::json::{self, JSON, token::TokenRow};
+use crate::json::{self, JSON, token};
 use crate::problem::Problem;
-use crate::settings::MAX_ROWS;
 
 /// Clients may store the response, but must revalidate it each time. Shared caches may not store it,
 /// because it contains values of tokens.
@@ -88,7 +88,7 @@ impl Part {
     }
 
     /// Returns the tokens of this part, and the position of the last of them if more follow.
-    pub(crate) fn rows(self, view: View<'_>) -> (Vec<TokenRow>, Option<usize>) {
+    pub(crate) fn rows(self, view: View<'_>) -> (Vec<wire::Token>, Option<usize>) {
         let mut tokens = view
             .pool
             .tokens(self.from)
@@ -96,7 +96,7 @@ impl Part {
         let mut last = None;
         let rows = tokens.by_ref().take(self.limit).map(|token| {
             last = Some(token.place);
-            TokenRow::of(token, view.now)
+            token::token(token, view.now)
         });
         let rows = rows.collect();
         (rows, last.filter(|_| tokens.next().is_some()))
@@ -115,7 +115,7 @@ impl Part {
 }
 
 /// Serializes a page.
-pub(crate) fn body(rows: &[TokenRow]) -> Vec<u8> {
+pub(crate) fn body(rows: &[wire::Token]) -> Vec<u8> {
     json::to_vec(&rows, 2 + rows.len() * BYTES_PER_TOKEN)
 }
 

@@ -4,22 +4,13 @@ use axum::extract::State;
 use axum::response::Response;
 use engine::{Handle, Scope, View};
 use pool::TokenId;
-use serde::Serialize;
+use wire::{ClearResult, Cleared};
 
 use super::release_checks::ClearRequest;
 use crate::http::ids::PathId;
 use crate::http::respond::{json, unknown_token};
-use crate::json::token::TokenDetails;
+use crate::json::{count, token};
 use crate::problem::Problem;
-
-/// Number of leases that were ended.
-#[derive(Serialize)]
-struct ClearResult {
-    message: &'static str,
-    tokens_cleared: usize,
-    /// The same number.
-    usages_updated: usize,
-}
 
 /// End all leases
 ///
@@ -28,9 +19,10 @@ pub(crate) async fn clear(
     State(engine): State<Handle>,
     _: ClearRequest,
 ) -> Result<Response, Problem> {
-    let ended = engine.clear().await?;
-    let message = "All active tokens cleared";
-    Ok(json(&ClearResult { message, tokens_cleared: ended, usages_updated: ended }, 128))
+    let ended = count(engine.clear().await?);
+    let result =
+        ClearResult { message: Cleared::ALL, tokens_cleared: ended, usages_updated: ended };
+    Ok(json(&result, 128))
 }
 
 /// Show a token and its holder
@@ -38,7 +30,7 @@ pub(crate) async fn show(
     State(engine): State<Handle>,
     PathId { id, .. }: PathId<TokenId>,
 ) -> Result<Response, Problem> {
-    let look = |view: View<'_>| view.pool.token(id).map(|token| TokenDetails::of(token, view.now));
+    let look = |view: View<'_>| view.pool.token(id).map(|token| token::details(token, view.now));
     let details = engine.read_of(Scope::Token(id), look).await?.ok_or_else(unknown_token)?;
     Ok(json(&details, 1024))
 }

@@ -1,16 +1,15 @@
 //! Format of events: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use engine::{Event, EventKind};
 use pool::End;
-use serde::Serialize;
-use uuid::Uuid;
+use wire::{LeaseEnded, LeaseRenewed, LeaseStarted, Resync, ResyncReason};
 
 use super::position::Position;
-use crate::json::resync::Reason;
-use crate::json::time::Time;
+use crate::json::time;
 
 /// Minimum milliseconds after which browsers reconnect; the maximum is twice as long.
 const RETRY: u64 = 1500;
@@ -26,45 +25,6 @@ pub(crate) fn retry() -> String {
 
 const TAKES_ALL: &str = "a Vec takes every byte, and there are no map keys that are not texts";
 
-/// Data of an event.
-#[derive(Serialize)]
-pub(crate) struct Row<'a> {
-    lease_id: Uuid,
-    token_id: Uuid,
-    user: &'a str,
-    user_id: Uuid,
-    fence: i64,
-    started_at: Time,
-    expires_at: Time,
-    #[serde(flatten)]
-    more: More,
-}
-
-/// Further data of a start and of an end. Both name the other lease of an eviction.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum More {
-    Started(OfStart),
-    Ended(OfEnd),
-    Nothing {},
-}
-
-/// Further data of a start.
-#[derive(Serialize)]
-pub(crate) struct OfStart {
-    /// Lease that was evicted for this one, or null.
-    evicted: Option<Uuid>,
-}
-
-/// Further data of an end.
-#[derive(Serialize)]
-pub(crate) struct OfEnd {
-    ended_at: Time,
-    reason: &'static str,
-    /// Lease for which it was evicted, or null.
-    evicted_by: Option<Uuid>,
-}
-
 /// Writes an event of the batch at `batch`.
 pub(crate) fn event(text: &mut Vec<u8>, batch: Position, event: &Event) {
     let Event { index, what, lease, other } = event;
@@ -74,25 +34,30 @@ pub(crate) fn event(text: &mut Vec<u8>, batch: Position, event: &Event) {
         EventKind::Ended => "ended",
     };
     let other = other.map(|lease| lease.0);
-    let more = match (what, lease.end) {
-        (EventKind::Started, _) => More::Started(OfStart { evicted: other }),
-        (EventKind::Ended, Some(End { at, reason })) => {
-            More::Ended(OfEnd { ended_at: Time(at), reason: reason.as_str(), evicted_by: other })
-        }
-        (EventKind::Ended, None) | (EventKind::Renewed, _) => More::Nothing {},
-    };
-    let row = Row {
+    let row = LeaseRenewed {
         lease_id: lease.id.0,
         token_id: lease.token_id.0,
-        user: &lease.user.name,
+        user: Arc::clone(&lease.user.name),
         user_id: lease.user.id.0,
         fence: lease.fence.get(),
-        started_at: Time(lease.started_at),
-        expires_at: Time(lease.expires_at),
-        more,
+        started_at: time(lease.started_at),
+        expires_at: time(lease.expires_at),
     };
     write!(text, "event: lease.{name}\nid: {}\ndata: ", batch.at(*index)).expect(TAKES_ALL);
-    serde_json::to_writer(&mut *text, &row).expect(TAKES_ALL);
+    let written = match (what, lease.end) {
+        (EventKind::Started, _) => {
+            serde_json::to_writer(&mut *text, &LeaseStarted { lease: row, evicted: other })
+        }
+        (EventKind::Ended, Some(End { at, reason })) => {
+            let (ended_at, reason) = (time(at), reason.as_str().into());
+            let ended = LeaseEnded { lease: row, ended_at, reason, evicted_by: other };
+            serde_json::to_writer(&mut *text, &ended)
+        }
+        (EventKind::Ended, None) | (EventKind::Renewed, _) => {
+            serde_json::to_writer(&mut *text, &row)
+        }
+    };
+    written.expect(TAKES_ALL);
     text.extend(b"\n\n");
 }
 
@@ -101,18 +66,10 @@ pub(crate) fn position(position: Position) -> String {
     format!("id: {position}\n\n")
 }
 
-/// Data of a resync event: earlier events may be missing.
-#[derive(Serialize)]
-pub(crate) struct Resync {
-    epoch: i64,
-    version: i64,
-    reason: &'static str,
-}
-
 /// Returns a resync event: events before this position may be missing.
-pub(crate) fn resync(position: Position, reason: Reason) -> String {
+pub(crate) fn resync(position: Position, reason: ResyncReason) -> String {
     let Position { epoch, version, .. } = position;
-    let data = Resync { epoch, version, reason: reason.as_str() };
+    let data = Resync { epoch, version, reason };
     let data = serde_json::to_string(&data).expect("there is nothing that JSON can't hold");
     format!("event: resync\nid: {position}\ndata: {data}\n\n")
 }

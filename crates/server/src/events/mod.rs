@@ -24,10 +24,10 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use engine::{Handle, Scope, View};
+use wire::ResyncReason;
 
 use crate::http::query::Query;
 use crate::http::respond::unknown_token;
-use crate::json::resync::Reason;
 use crate::metrics::counters::{Counters, Limit, counters};
 use crate::problem::{Code, Problem};
 use crate::settings::Settings;
@@ -67,7 +67,7 @@ impl Streams {
             everything: broadcaster(BYTES_PER_SECOND.0),
             filtered: broadcaster(BYTES_PER_SECOND.1),
             limit: Limit::new(settings.streams),
-            resyncs: counters("reason", Reason::ALL.map(Reason::as_str)),
+            resyncs: counters("reason", ResyncReason::WORDS.iter().copied()),
             journal: Journal::new(engine.clone()),
             comment_every: settings.comment_every,
         }

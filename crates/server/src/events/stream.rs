@@ -11,13 +11,13 @@ use futures_util::stream::unfold;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
+use wire::ResyncReason;
 
 use super::broadcaster::Subscription;
 use super::chunk::{Chunk, Gap};
 use super::format;
 use super::journal::{Answer, Journal, Page};
 use super::position::Position;
-use crate::json::resync::Reason;
 use crate::metrics::counters::Counters;
 
 /// Number of comment intervals for which the journal may be unavailable before a stream that needs it
@@ -92,14 +92,14 @@ impl Stream {
     fn new(beginning: NewStream) -> Self {
         let NewStream { subscription, permit, journal, comment_every, now, last, resyncs } =
             beginning;
-        let resync = |reason: Reason| {
-            count(&resyncs, reason);
+        let resync = |reason: ResyncReason| {
+            count(&resyncs, &reason);
             format::resync(now, reason)
         };
         let (sent, first) = match last {
             None => (now, format::position(now)),
             Some(last) if last.epoch == now.epoch => (last, "\n".to_owned()),
-            Some(_) => (now, resync(Reason::OtherEpoch)),
+            Some(_) => (now, resync(ResyncReason::OTHER_EPOCH)),
         };
         Stream {
             subscription,
@@ -161,8 +161,10 @@ impl Stream {
     fn take(&mut self, chunk: &Chunk) -> Bytes {
         self.latest = chunk.to;
         match chunk.gap {
-            Some(Gap::Reloaded) => return self.resync(Reason::Reloaded),
-            Some(Gap::TooMuch) if self.sent < chunk.to => return self.resync(Reason::TooMuch),
+            Some(Gap::Reloaded) => return self.resync(ResyncReason::RELOADED),
+            Some(Gap::TooMuch) if self.sent < chunk.to => {
+                return self.resync(ResyncReason::TOO_MUCH);
+            }
             None if self.sent < chunk.after => {
                 // The journal has the events between, and this chunk's too.
                 self.behind = true;
@@ -180,7 +182,7 @@ impl Stream {
     /// Handles missed chunks, which is harmless while the stream reads the journal.
     fn lagged(&mut self) -> Bytes {
         if self.live {
-            return self.resync(Reason::TooSlow);
+            return self.resync(ResyncReason::TOO_SLOW);
         }
         self.skip_chunks();
         self.behind = true;
@@ -188,17 +190,15 @@ impl Stream {
     }
 
     /// Continues from the latest known position, which may come from the journal before any chunk has it.
-    fn resync(&mut self, reason: Reason) -> Bytes {
+    fn resync(&mut self, reason: ResyncReason) -> Bytes {
         self.skip_chunks();
         self.behind = false;
         self.live = true;
-        self.sent = match reason {
-            // The position of the client has lost its meaning.
-            Reason::Reloaded | Reason::NotInJournal | Reason::OtherEpoch => self.latest,
-            Reason::TooSlow | Reason::TooMuch => self.sent.max(self.latest),
-        };
+        let continues = [ResyncReason::TOO_SLOW, ResyncReason::TOO_MUCH].contains(&reason);
+        // Otherwise the position of the client has lost its meaning.
+        self.sent = if continues { self.sent.max(self.latest) } else { self.latest };
         self.told = self.sent;
-        count(&self.resyncs, reason);
+        count(&self.resyncs, &reason);
         format::resync(self.sent, reason).into()
     }
 
@@ -231,7 +231,7 @@ impl Stream {
         }
         match answer {
             Ok(Ok(Some(page))) => Some(self.take_page(&page)),
-            Ok(Ok(None)) => Some(self.resync(Reason::NotInJournal)),
+            Ok(Ok(None)) => Some(self.resync(ResyncReason::NOT_IN_JOURNAL)),
             Ok(Err(Error::Stopping)) | Err(_) => None,
             // Retrying loses no events.
             Ok(Err(_)) => (!self.is_hopeless()).then(Bytes::new),
@@ -263,7 +263,7 @@ impl Stream {
             }
         }
         if text.len() > MOST {
-            return self.resync(Reason::TooMuch);
+            return self.resync(ResyncReason::TOO_MUCH);
         }
         // A cached page may end before the journal does.
         let more = page.full || self.sent < self.latest;
@@ -274,8 +274,10 @@ impl Stream {
     }
 }
 
-fn count(resyncs: &Counters, reason: Reason) {
-    resyncs.get_or_create(&[("reason", reason.as_str())]).inc();
+fn count(resyncs: &Counters, reason: &ResyncReason) {
+    if let Some(reason) = reason.known() {
+        resyncs.get_or_create(&[("reason", reason)]).inc();
+    }
 }
 
 #[cfg(test)]
@@ -307,11 +309,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_resync_goes_back_only_where_places_mean_something_else() {
-        for (reason, to) in [(Reason::TooMuch, 7), (Reason::TooSlow, 7), (Reason::Reloaded, 5)] {
+        for (reason, to) in
+            [(ResyncReason::TOO_MUCH, 7), (ResyncReason::TOO_SLOW, 7), (ResyncReason::RELOADED, 5)]
+        {
             let mut stream = stream();
             // The journal was ahead of the chunks.
             stream.sent = Position::whole(1, 7);
-            assert_eq!(stream.resync(reason), format::resync(Position::whole(1, to), reason));
+            assert_eq!(
+                stream.resync(reason.clone()),
+                format::resync(Position::whole(1, to), reason)
+            );
         }
     }
 }

@@ -8,10 +8,10 @@ use std::str::FromStr;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use pool::{TokenId, User, UserId};
+use wire::MAX_ROWS;
 
 use super::ids::uuid;
 use crate::problem::{Code, Problem};
-use crate::settings::MAX_ROWS;
 
 /// Parameters of a request, which [`Query`] extracts.
 pub(crate) trait Parameters: Sized {

@@ -1,82 +1,77 @@
 //! Leases in JSON, never with the token's value.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use pool::{Lease, LeaseId, Timestamp};
-use serde::Serialize;
-use uuid::Uuid;
+use wire::{CurrentLease, LeaseStatus, Seconds};
 
-use super::seconds::Seconds;
-use super::time::Time;
+use super::time;
 
-/// A lease, running or ended.
-#[derive(Serialize)]
-pub(crate) struct LeaseRow<'a> {
-    lease_id: Uuid,
-    token_id: Uuid,
-    /// As sent.
-    user: &'a str,
-    user_id: Uuid,
-    status: &'static str,
-    started_at: Time,
-    /// Deadline of the lease.
-    expires_at: Time,
-    expires_in: Seconds,
-    fence: i64,
-    /// Null while it runs.
-    ended_at: Option<Time>,
-    /// Null while it runs.
-    end_reason: Option<&'static str>,
-    /// Lease for which it was evicted, or null.
-    evicted_by: Option<Uuid>,
-}
+/// Approximate size of a lease in JSON.
+pub(crate) const BYTES: usize = 512;
 
-impl<'a> LeaseRow<'a> {
-    /// Approximate size of a row, in bytes.
-    pub(crate) const BYTES: usize = 512;
-
-    /// Creates the row of a lease whose end is filled in as of `now`.
-    pub(crate) fn new(lease: &'a Lease, evicted_by: Option<LeaseId>, now: Timestamp) -> Self {
-        LeaseRow {
-            lease_id: lease.id.0,
-            token_id: lease.token_id.0,
-            user: &lease.user.name,
-            user_id: lease.user.id.0,
-            status: status(lease),
-            started_at: Time(lease.started_at),
-            expires_at: Time(lease.expires_at),
-            expires_in: Seconds::left(lease, now),
-            fence: lease.fence.get(),
-            ended_at: lease.end.map(|end| Time(end.at)),
-            end_reason: lease.end.map(|end| end.reason.as_str()),
-            evicted_by: evicted_by.map(|by| by.0),
-        }
+/// A lease whose end is filled in as of `now`.
+pub(crate) fn lease(lease: &Lease, evicted_by: Option<LeaseId>, now: Timestamp) -> wire::Lease {
+    wire::Lease {
+        lease_id: lease.id.0,
+        token_id: lease.token_id.0,
+        user: Arc::clone(&lease.user.name),
+        user_id: lease.user.id.0,
+        status: status(lease),
+        started_at: time(lease.started_at),
+        expires_at: time(lease.expires_at),
+        expires_in: left(lease, now),
+        fence: lease.fence.get(),
+        ended_at: lease.end.map(|end| time(end.at)),
+        end_reason: lease.end.map(|end| end.reason.as_str().into()),
+        evicted_by: evicted_by.map(|by| by.0),
     }
 }
 
 /// The lease that holds a token.
-#[derive(Serialize)]
-pub(crate) struct Current<'a> {
-    lease_id: Uuid,
-    user: &'a str,
-    user_id: Uuid,
-    fence: i64,
-    started_at: Time,
-    expires_at: Time,
-}
-
-impl<'a> From<&'a Lease> for Current<'a> {
-    fn from(lease: &'a Lease) -> Self {
-        Current {
-            lease_id: lease.id.0,
-            user: &lease.user.name,
-            user_id: lease.user.id.0,
-            fence: lease.fence.get(),
-            started_at: Time(lease.started_at),
-            expires_at: Time(lease.expires_at),
-        }
+pub(crate) fn current(lease: &Lease) -> CurrentLease {
+    CurrentLease {
+        lease_id: lease.id.0,
+        user: Arc::clone(&lease.user.name),
+        user_id: lease.user.id.0,
+        fence: lease.fence.get(),
+        started_at: time(lease.started_at),
+        expires_at: time(lease.expires_at),
     }
 }
 
-/// `active` or `ended`, for a lease whose end is filled in.
-pub(crate) fn status(lease: &Lease) -> &'static str {
-    if lease.end.is_none() { "active" } else { "ended" }
+/// Status of a lease whose end is filled in.
+pub(crate) fn status(lease: &Lease) -> LeaseStatus {
+    if lease.end.is_none() { LeaseStatus::ACTIVE } else { LeaseStatus::ENDED }
+}
+
+/// Remaining time of a lease whose end is filled in, rounded down, so that a holder never relies on a
+/// lease that has ended.
+pub(super) fn left(lease: &Lease, now: Timestamp) -> Seconds {
+    Seconds::whole_millis(match lease.end {
+        None => lease.expires_at.since(now),
+        Some(_) => Duration::ZERO,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remaining_time_is_rounded_down() {
+        let mut lease = crate::api::bench::lease(1);
+        let until = lease.expires_at.as_micros();
+        let left =
+            |lease: &Lease, micros| left(lease, Timestamp::from_micros(until - micros)).to_string();
+        for (micros, text) in
+            [(120_000_000, "120"), (119_999_999, "119.999"), (999, "0"), (-5, "0")]
+        {
+            assert_eq!(left(&lease, micros), text);
+        }
+        let at = Timestamp::from_micros(until - 5_000_000);
+        lease.end = Some(pool::End { at, reason: pool::EndReason::Released });
+        assert_eq!(left(&lease, 5_000_000), "0");
+    }
 }

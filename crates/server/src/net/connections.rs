@@ -31,7 +31,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 const CUT_EVERY: Duration = Duration::from_millis(20);
 
 /// Time for which a response must be unread before its connection may be cut for its memory.
-const UNREAD_FOR: Duration = Duration::from_secs(2);
+pub(crate) const UNREAD_FOR: Duration = Duration::from_secs(2);
 
 /// All connections of a server.
 pub(crate) struct Connections {

@@ -32,11 +32,11 @@ const PIECE: usize = 64 * 1024;
 const OVERHEAD: usize = 4 * 1024;
 
 /// Unread bytes of a connection at which further reads wait.
-const MAX_UNREAD: usize = 4 << 20;
+pub(crate) const MAX_UNREAD: usize = 4 << 20;
 
 /// Reads of an HTTP/2 connection that are processed at the same time. The response to each may be
 /// larger than a megabyte.
-const MAX_READS: usize = 8;
+pub(crate) const MAX_READS: usize = 8;
 
 /// The unfinished responses of a connection.
 #[derive(Debug)]

@@ -1,7 +1,5 @@
 //! Problems: errors as responses, in the format of RFC 9457.
 
-mod members;
-
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -9,9 +7,9 @@ use axum::body::Body;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use wire::Members;
 
 use crate::json::{self, JSON};
-pub(crate) use members::*;
 pub(crate) use wire::Code;
 
 /// An error for the client.
@@ -138,7 +136,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_document_contains_its_own_members() {
-        let problem = Problem::with("Full.", &PoolFull { position: 3 });
+        let problem = Problem::with("Full.", &wire::PoolFull { position: 3 });
         let body = axum::body::to_bytes(problem.into_response().into_body(), 1_000).await.unwrap();
         let document = String::from_utf8(body.to_vec()).unwrap();
         assert!(

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::MAX_ROWS;
+
 /// A parameter of a request.
 #[derive(Clone, Copy)]
 pub(super) enum Parameter {
@@ -50,9 +52,12 @@ impl Parameter {
             Parameter::TokenId => ("path", "id", "Id of the token", uuid),
             Parameter::LeaseId => ("path", "id", "Id of the lease", uuid),
             Parameter::Ticket => ("path", "ticket", "Id of the ticket", uuid),
-            Parameter::Limit => {
-                ("query", "limit", "Maximum number of rows; default 1000", whole(1, 1000))
-            }
+            Parameter::Limit => (
+                "query",
+                "limit",
+                format!("Maximum number of rows; default {MAX_ROWS}").leak(),
+                whole(1, MAX_ROWS.into()),
+            ),
             Parameter::AfterPosition => (
                 "query",
                 "after",
@@ -78,7 +83,7 @@ impl Parameter {
                 "query",
                 "user",
                 "Only leases of this user, named as in an allocation",
-                json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[^\\u0000]*$" }),
+                json!({ "type": "string", "minLength": 1, "maxLength": ::pool::User::MAX_CHARS, "pattern": "^[^\\u0000]*$" }),
             ),
             Parameter::OfToken => ("query", "token_id", "Only leases of this token", uuid),
             Parameter::Status => (

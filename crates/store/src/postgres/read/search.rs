@@ -8,10 +8,10 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error as PgError, Row};
 
 use crate::postgres::read::rows::{self, Moment};
-use crate::{Cursor, LeasePage, LeaseQuery, LeaseRecord};
+use crate::{Cursor, LeasePage, LeaseQuery, LeaseRecord, MAX_EXAMINED};
 
-/// Maximum number of leases examined for one page, give or take those of one statement.
-const MOST: i64 = 100_000;
+/// Maximum number of leases examined for one page.
+const MOST: i64 = MAX_EXAMINED as i64;
 
 /// The same for a page that has a lease already.
 const ENOUGH: i64 = 20_000;

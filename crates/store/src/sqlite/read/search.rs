@@ -12,10 +12,10 @@ use rusqlite::{Connection, OptionalExtension, Params};
 use crate::sqlite::disk::failure::failed;
 use crate::sqlite::read::chain::{Chain, record};
 use crate::sqlite::read::rows;
-use crate::{Cursor, Error, LeasePage, LeaseQuery};
+use crate::{Cursor, Error, LeasePage, LeaseQuery, MAX_EXAMINED};
 
 /// Maximum number of leases examined for one page.
-const MOST: usize = 100_000;
+const MOST: usize = MAX_EXAMINED as usize;
 
 /// The same for a page that has a lease.
 const ENOUGH: usize = 10_000;
