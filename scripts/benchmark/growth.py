@@ -140,6 +140,10 @@ def write_sqlite(url, tokens, count):
         connection.execute("commit")
     connection.execute("begin")
     connection.execute("insert or ignore into user_leases select pool, user_id, fence from leases order by fence")
+    connection.execute(
+        "insert or replace into latest_leases select t.pool, t.position, max(l.fence) from leases as l"
+        " join tokens as t on t.id = l.token_id group by t.id"
+    )
     connection.execute("update pools set indexed_fence = ?", [base + count])
     newest = "(select max(version) from batches)"
     connection.execute(f"update batches set fence = ? where version = {newest}", [base + count])

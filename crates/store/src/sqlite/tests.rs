@@ -86,6 +86,15 @@ impl Fixture {
         run.await.unwrap()
     }
 
+    /// Does what [`Store::commit`] does beside inserting leases.
+    async fn lead_to_latest(&self) {
+        let update = self.store.writer.run(|writing| {
+            writing.connection()?.execute(sql!("leases/update_latest"), (0,)).unwrap();
+            Ok(())
+        });
+        update.await.unwrap();
+    }
+
     /// Simulates a failure of the file during a commit.
     async fn lose_the_connection(&mut self) {
         let closed = self.store.writer.run(|writing| {

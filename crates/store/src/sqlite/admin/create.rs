@@ -68,6 +68,7 @@ pub(crate) fn import(
             }
         }
     }
+    transaction.execute(sql!("leases/update_latest"), (0,)).map_err(&failed)?;
     transaction.execute(sql!("pools/update_longest"), ()).map_err(&failed)?;
     append(&transaction, (1, 1), at, last, Vec::new())?;
     // Refuses a pool that later starts could not open.

@@ -16,7 +16,7 @@ pub(crate) struct Chain<'c> {
     next: Option<Fence>,
     of_fence: CachedStatement<'c>,
     kept: CachedStatement<'c>,
-    linked: CachedStatement<'c>,
+    newest: CachedStatement<'c>,
 }
 
 impl<'c> Chain<'c> {
@@ -31,7 +31,7 @@ impl<'c> Chain<'c> {
             next: latest.optional().map_err(&failed)?,
             of_fence: prepare(connection, sql!("leases/lease_of_fence"))?,
             kept: prepare(connection, sql!("leases/kept_before"))?,
-            linked: prepare(connection, sql!("leases/linked_before"))?,
+            newest: prepare(connection, sql!("leases/newest_of_token"))?,
         })
     }
 
@@ -66,15 +66,11 @@ impl<'c> Chain<'c> {
     }
 
     /// Goes to the newest lease below `below` without walking there, unless its fence is below
-    /// `lowest`. Only valid if a later lease of the token is known. Returns whether such a lease
-    /// may exist.
+    /// `lowest`. Returns whether such a lease exists. Examines all tokens' leases in between.
     pub(crate) fn jump(&mut self, below: Fence, lowest: Fence) -> Result<bool, Error> {
-        let kept = self.kept_before(below)?.filter(|kept| *kept >= lowest);
-        // Each lease has a successor that names it, or is in `kept_leases`. A named lease may be
-        // deleted itself.
-        let those = (self.token.0.as_bytes(), below.get(), kept.unwrap_or(lowest).get());
-        let linked = self.linked.query_row(those, |row| row.get(0).map(Fence::new)).optional();
-        self.next = linked.map_err(failed(WHAT))?.or(kept);
+        let those = (self.token.0.as_bytes(), below.get(), lowest.get());
+        let newest = self.newest.query_row(those, |row| row.get(0).map(Fence::new)).optional();
+        self.next = newest.map_err(failed(WHAT))?;
         Ok(self.next.is_some())
     }
 

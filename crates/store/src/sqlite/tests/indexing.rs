@@ -39,6 +39,7 @@ impl Fixture {
             Ok(())
         });
         filled.await.unwrap();
+        self.lead_to_latest().await;
     }
 
     /// The lease up to which all are indexed; asserts that the index has no other rows.

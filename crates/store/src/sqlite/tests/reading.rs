@@ -49,6 +49,7 @@ async fn history(reader: &SqliteReader, token: TokenId, before: i64, limit: usiz
 async fn a_history_is_found_from_anywhere_in_it_a_part_at_a_time() {
     let fixture = fixture_of(2).await;
     fixture.execute(FILL).await;
+    fixture.lead_to_latest().await;
     let (reader, token) = (fixture.reader(), first_token(&fixture));
     let part = reader.read(move |connection| {
         let query = of_token(token, Some(Fence::new(240_000)));

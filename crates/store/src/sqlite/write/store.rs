@@ -124,6 +124,12 @@ pub(crate) fn write(connection: &Connection, written: &Written) -> Result<(), Er
     for lease in net.over.iter().chain(&net.running) {
         rows::insert_lease(&mut insert, lease).map_err(&failed)?;
     }
+    let started = net.over.iter().chain(&net.running);
+    if let Some(first) = started.map(|lease| lease.fence).min() {
+        let latest = sql!("leases/update_latest");
+        let mut latest = connection.prepare_cached(latest).map_err(&failed)?;
+        latest.execute((first.get(),)).map_err(&failed)?;
+    }
     write_queue(connection, net)?;
     let insert = sql!("keys/insert_key");
     let mut insert = connection.prepare_cached(insert).map_err(&failed)?;

@@ -8,7 +8,7 @@ select (
         l.fence <> latest.fence
         and not exists (
             select 1 from leases as later
-            where later.previous_fence = l.fence and later.token_id = l.token_id
+            where later.previous_fence = l.fence and later.previous_fence > 0 and later.token_id = l.token_id
         )
         and not exists (
             select 1 from kept_leases as k

@@ -1,9 +1,9 @@
--- Cheap for any history: examines at most ?3 leases, which are adjacent in the index of fences. For each
+-- Cheap for any history: examines at most ?3 leases, which are adjacent in the table. For each
 -- that is old enough, one lookup shows whether it is its token's latest, and one whether a key refers to
 -- it.
 delete from leases
-where id in (
-    select l.id from (
+where fence in (
+    select l.fence from (
         select id, token_id, fence, ended_at from leases
         where pool = 'default' and fence > ?2
         order by fence

@@ -1,2 +1,2 @@
 update leases set granted_until = coalesce(granted_until, expires_at), expires_at = ?3
-where id = ?1 and fence = ?2 and ended_at is null
+where fence = ?2 and id = ?1 and ended_at is null

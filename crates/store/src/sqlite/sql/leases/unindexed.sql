@@ -2,10 +2,7 @@
 -- leases were deleted that may still be in the index.
 select
     indexed_fence,
-    max(
-        0,
-        coalesce((select max(fence) from leases where pool = 'default'), 0) - indexed_fence
-    ),
+    max(0, coalesce((select max(fence) from leases), 0) - indexed_fence),
     coalesce(
         (select max(number) from forgotten_leases) - (select min(number) from forgotten_leases) + 1,
         0
