@@ -37,6 +37,7 @@ async fn an_audit_finds_each_fault() {
             "1 leases are missing from",
         ),
         ("update latest_leases set fence = 1 where fence = 4", "1 tokens don't lead to"),
+        ("delete from latest_leases where fence = 4", "1 tokens don't lead to"),
         ("delete from tokens where position = 2", "1 pools don't have as many tokens"),
         ("delete from batches where version = 3", "1 journal entries don't follow"),
     ];
