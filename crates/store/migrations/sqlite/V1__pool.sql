@@ -49,7 +49,7 @@ create table leases (
     expires_at integer not null,
     ended_at integer,
     -- Not `in (..)`: each statement that checks it would build a temporary table of the five words,
-    -- which took 40 % of the time of an eviction.
+    -- which took nearly half of the instructions of an eviction.
     end_reason text check (
         end_reason = 'evicted' or end_reason = 'expired' or end_reason = 'released'
         or end_reason = 'cleared' or end_reason = 'imported'
