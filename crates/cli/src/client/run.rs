@@ -219,7 +219,8 @@ fn failed(client: &Client, args: &RunArgs, error: RunError) -> CliError {
         RunError::NoTime => {
             let what =
                 "the lease is too short: --grace or --stop-before leaves no time for the command";
-            CliError::new(Exit::Usage, what).hint("a shorter --grace or --stop-before, or a longer --lease")
+            CliError::new(Exit::Usage, what)
+                .hint("a shorter --grace or --stop-before, or a longer --lease")
         }
         RunError::Supervision(error) => {
             CliError::new(Exit::Failed, format!("can't supervise the command: {error}"))
