@@ -1,5 +1,8 @@
 use pool::{Change, Fence, KeyUse, ServerId, Timestamp};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::policy;
 
 /// Id of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,16 +39,44 @@ pub struct Entry {
     pub keys: Vec<KeyUse>,
 }
 
-/// Encoding of [`Entry::changes`]. Variants and fields are only ever added at the end of
-/// [`Change`]; a server that reads an unknown one reloads the whole pool instead.
+/// Encoding of [`Entry::changes`]: their number, and each change, a new policy followed by its document.
+/// Variants are only ever added at the end of [`Change`], and their fields stay as they are, except in the
+/// document; a server that reads an unknown one reloads the whole pool instead.
 pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
-    postcard::to_stdvec(changes).expect("changes are plain values, which always serialize")
+    let mut bytes = append(&changes.len(), Vec::new());
+    for change in changes {
+        bytes = append(change, bytes);
+        if let Change::PolicyChanged(policy) = change {
+            bytes = append(&policy::document(policy), bytes);
+        }
+    }
+    bytes
+}
+
+fn append(value: &impl Serialize, bytes: Vec<u8>) -> Vec<u8> {
+    postcard::to_extend(value, bytes).expect("changes are plain values, which always serialize")
 }
 
 /// Decodes the changes in `bytes`; `None` if a newer server wrote a change unknown to this one.
-pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Change>> {
-    let (changes, rest) = postcard::take_from_bytes(bytes).ok()?;
-    rest.is_empty().then_some(changes)
+pub(crate) fn decode(mut bytes: &[u8]) -> Option<Vec<Change>> {
+    let count: usize = take(&mut bytes)?;
+    // Each change has at least one byte.
+    let mut changes = Vec::with_capacity(count.min(bytes.len()));
+    for _ in 0..count {
+        let mut change = take(&mut bytes)?;
+        if let Change::PolicyChanged(policy) = &mut change {
+            *policy = policy::read(take(&mut bytes)?).ok()?;
+        }
+        changes.push(change);
+    }
+    bytes.is_empty().then_some(changes)
+}
+
+/// Takes a value from the front of `bytes`.
+fn take<'a, T: Deserialize<'a>>(bytes: &mut &'a [u8]) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes(bytes).ok()?;
+    *bytes = rest;
+    Some(value)
 }
 
 #[cfg(test)]
@@ -130,6 +161,19 @@ mod tests {
         assert_eq!(decode(&bytes[..bytes.len() - 1]), None);
         // An additional field.
         assert_eq!(decode(&[&bytes[..], &[0]].concat()), None);
+    }
+
+    #[test]
+    fn a_policy_of_another_version_is_read_by_its_names() {
+        let of_document = |document: &str| {
+            let mut bytes = encode(&[Change::PolicyChanged(Policy::DEFAULT)]);
+            let [count, variant, ..] = bytes[..] else { panic!("{bytes:?}") };
+            bytes = append(&document, vec![count, variant]);
+            decode(&bytes)
+        };
+        let policy = Policy::of_lease(Duration::from_secs(7));
+        assert_eq!(of_document(r#"{"lease": "7s"}"#), Some(vec![Change::PolicyChanged(policy)]));
+        assert_eq!(of_document(r#"{"lease": "7s", "unknown": 1}"#), None);
     }
 
     /// Databases keep these bytes: if this fails, older entries can't be read any more.
