@@ -91,17 +91,10 @@ mod tests {
     use super::*;
 
     fn changes() -> Vec<Change> {
-        let lease = Lease {
-            id: LeaseId(Uuid::from_u128(1)),
-            token_id: TokenId(Uuid::from_u128(2)),
-            user: User::new("Ada 👩🏽‍🚀").unwrap(),
-            fence: Fence::new(3),
-            previous_fence: Fence::NONE,
-            started_at: Timestamp::from_micros(-1),
-            granted_until: Timestamp::from_micros(i64::MAX),
-            expires_at: Timestamp::from_micros(i64::MAX),
-            end: None,
-        };
+        let (id, token_id) = (LeaseId(Uuid::from_u128(1)), TokenId(Uuid::from_u128(2)));
+        let user = User::new("Ada 👩🏽‍🚀").unwrap();
+        let [start, until] = [-1, i64::MAX].map(Timestamp::from_micros);
+        let lease = Lease::granted(id, token_id, user, Fence::new(3), start, until);
         let end = |reason| End { at: Timestamp::from_micros(7), reason };
         let ended = EndReason::ALL.map(|reason| Change::LeaseEnded {
             lease_id: lease.id,
