@@ -26,6 +26,29 @@ fn the_routes_in_the_api_document_are_current() {
 }
 
 #[test]
+fn the_end_reasons_in_the_api_document_are_current() {
+    let mut table = "| end reason | |\n|---|---|\n".to_owned();
+    for reason in pool::EndReason::ALL {
+        table += &["| `", reason.as_str(), "` | ", reason.description(), " |\n"].concat();
+    }
+    document::generated("docs/api.md", "end-reasons", &table);
+}
+
+#[test]
+fn the_search_in_the_api_document_is_current() {
+    let operations = operations();
+    let search = operations.iter().find(|operation| operation.id == "searchLeases").unwrap();
+    let mut table = "| parameter | |\n|---|---|\n".to_owned();
+    for parameter in &search.parameters {
+        let described = parameter.describe();
+        let [name, about] = ["name", "description"].map(|key| described[key].as_str().unwrap());
+        table += &["| `", name, "` | ", about, " |\n"].concat();
+    }
+    table += "| `format` | `json` or [`csv`](#export) |\n";
+    document::generated("docs/api.md", "search", &table);
+}
+
+#[test]
 fn the_error_codes_in_the_api_document_are_current() {
     let schemas = super::document()["components"]["schemas"].clone();
     let common: BTreeSet<&String> =
@@ -148,6 +171,16 @@ fn the_dashboard_reads_members_and_words_of_the_schemas() {
         words.map(Value::to_string).collect()
     };
     assert!(text.contains(&format!("{{{}}} Reason", words("EndReason").join(" | "))));
+    for language in ["en", "pt"] {
+        let path = document::root().join(format!("crates/dashboard/page/words/{language}.js"));
+        let text = std::fs::read_to_string(path).unwrap();
+        for word in words("EndReason") {
+            for kind in ["reason", "event"] {
+                let key = format!("  \"{kind}-{}: ", word.trim_start_matches('"'));
+                assert!(text.contains(&key), "{language}.js has no {key}");
+            }
+        }
+    }
     assert!(text.contains(&format!("when_full: {},", words("WhenFull").join(" | "))));
     let info = text.split("@typedef").find(|part| part.contains("`Pool`, `Policy`")).unwrap();
     for member in members(&["Pool", "Policy"]) {
