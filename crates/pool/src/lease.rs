@@ -121,16 +121,19 @@ impl From<AsGranted> for Lease {
 
 impl From<Lease> for AsGranted {
     fn from(lease: Lease) -> Self {
-        AsGranted {
-            id: lease.id,
-            token_id: lease.token_id,
-            user: lease.user,
-            fence: lease.fence,
-            previous_fence: lease.previous_fence,
-            started_at: lease.started_at,
-            granted_until: lease.granted_until,
-            end: lease.end,
-        }
+        // No `..`, so that a further field of a lease is either encoded or left out on purpose.
+        let Lease {
+            id,
+            token_id,
+            user,
+            fence,
+            previous_fence,
+            started_at,
+            granted_until,
+            expires_at: _,
+            end,
+        } = lease;
+        AsGranted { id, token_id, user, fence, previous_fence, started_at, granted_until, end }
     }
 }
 

@@ -172,16 +172,28 @@ mod tests {
     /// Databases keep these bytes: if this fails, older entries can't be read any more.
     #[test]
     fn the_bytes_of_every_change_stay_the_same() {
-        let hex = |bytes: Vec<u8>| {
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+        let bytes_of = |text: &str| -> Vec<u8> {
+            let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+            (0..text.len()).step_by(2).map(byte).collect()
         };
-        let encoded: Vec<_> =
-            changes().iter().map(|one| (one.name(), hex(encode(slice::from_ref(one))))).collect();
-        for name in Change::NAMES {
-            assert!(encoded.iter().any(|(known, _)| *known == name), "no example of {name}");
+        let lines = include_str!("journal/bytes.txt").lines();
+        let pinned: Vec<_> = lines.map(|line| line.split_once(' ').unwrap()).collect();
+        let changes = changes();
+        for change in &changes {
+            let (name, one) = (change.name(), slice::from_ref(change));
+            let now: String = encode(one).iter().map(|byte| format!("{byte:02x}")).collect();
+            let same = |&&(of, text): &&(_, &str)| {
+                of == name && decode(&bytes_of(text)).as_deref() == Some(one)
+            };
+            let (_, text) = pinned.iter().find(same).unwrap_or_else(|| {
+                panic!("journal/bytes.txt has no line `{name} {now}`");
+            });
+            // The document of a policy may have further members by now.
+            assert!(*text == now || name == "PolicyChanged", "{name} {now}");
         }
-        let pinned = include_str!("journal/bytes.txt");
-        let now: Vec<_> = encoded.iter().map(|(name, bytes)| format!("{name} {bytes}\n")).collect();
-        assert_eq!(pinned, now.concat());
+        assert_eq!(pinned.len(), changes.len());
+        for name in Change::NAMES {
+            assert!(pinned.iter().any(|(known, _)| *known == name), "no example of {name}");
+        }
     }
 }
