@@ -181,7 +181,8 @@ mod tests {
         let changes = changes();
         for change in &changes {
             let (name, one) = (change.name(), slice::from_ref(change));
-            let now: String = encode(one).iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex: Vec<_> = encode(one).iter().map(|byte| format!("{byte:02x}")).collect();
+            let now = hex.concat();
             let same = |&&(of, text): &&(_, &str)| {
                 of == name && decode(&bytes_of(text)).as_deref() == Some(one)
             };
