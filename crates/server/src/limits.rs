@@ -1,4 +1,4 @@
-//! The table of limits in `docs/api.md`. Each value comes from the code that enforces it.
+//! Generates the table of limits in `docs/api.md` from the constants, and from the defaults of the settings.
 
 use std::time::Duration;
 
