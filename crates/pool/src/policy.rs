@@ -82,6 +82,9 @@ macro_rules! policy {
         }
 
         impl PolicyPatch {
+            /// No changes.
+            pub const NONE: PolicyPatch = PolicyPatch { $($name: None),+ };
+
             /// `policy` with these changes.
             #[must_use]
             pub fn apply(&self, policy: Policy) -> Policy {

@@ -45,7 +45,7 @@ create table leases (
     granted_until integer,
     expires_at integer not null,
     ended_at integer,
-    end_reason text check (end_reason in ('released', 'expired', 'evicted', 'cleared', 'imported')),
+    end_reason text,
     unique (pool, fence),
     unique (previous_fence, token_id),
     check (fence > previous_fence),
