@@ -15,6 +15,10 @@ from benchmark.load import ALLOCATE, PAIRS
 from benchmark.servers import Readers, Server
 
 
+# Remembered idempotency keys beside which pairs are measured.
+KEYS = 1_000_000
+
+
 class Figures:
     """Where figures go: to the standard output as rows of a table, and into the results."""
 
@@ -56,18 +60,26 @@ def reads(databases, seconds, figures):
 
 
 def pairs(databases, seconds, figures):
-    """Allocate and release in pairs with 8 clients: no failures, and the slowest times."""
+    """Allocate and release in pairs with 8 clients: no failures, and the slowest times. Also beside all of
+    housekeeping: leases and journal entries deleted after seconds, and a million remembered keys."""
+    name = "allocate and release in pairs, 8 connections"
     with Server(databases.fresh()) as server:
-        measured = server.wrk(PAIRS, "/", connections=8, seconds=seconds * 4, threads=8)
+        paired(databases.kind, server, seconds, figures, name, databases.kind)
+    url = databases.fresh()
+    growth.write_leases(databases, url, 100, KEYS)
+    growth.write_keys(databases, url, KEYS)
+    flags = ["--retention=5s", "--journal-max-age=5s", f"--max-idempotency-keys={3 * KEYS}"]
+    with Server(url, *flags) as server:
+        name += f", beside housekeeping with {KEYS:,} keys"
+        paired(databases.kind, server, seconds, figures, name, f"{databases.kind}, housekeeping")
+
+
+def paired(kind, server, seconds, figures, name, curve):
+    measured = server.wrk(PAIRS, "/", connections=8, seconds=seconds * 4, threads=8)
     median, p99 = measured.times["50"], measured.times["99"]
-    figures.row(
-        databases.kind,
-        "allocate and release in pairs, 8 connections",
-        f"{measured.rate:,.0f}/s, no failure",
-        f"p50 {median:.2f} ms, p99 {p99:.2f} ms",
-        f"p99 is {p99 / median:.1f} times p50",
-    )
-    figures.results.keep(measured.times, "percentiles", databases.kind)
+    times = f"p50 {median:.2f} ms, p99 {p99:.2f} ms"
+    figures.row(kind, name, f"{measured.rate:,.0f}/s, no failure", times, f"p99 is {p99 / median:.1f} times p50")
+    figures.results.keep(measured.times, "percentiles", curve)
 
 
 def endless(databases, seconds, figures):

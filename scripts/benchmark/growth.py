@@ -4,7 +4,7 @@ import sqlite3
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 from benchmark.load import ALLOCATE
 from benchmark.servers import Server, psql
@@ -187,3 +187,17 @@ def write_postgres(url, tokens, count):
         "where version = (select max(version) from token_manager.batches);\n"
         "vacuum analyze token_manager.leases;\ncheckpoint;\n",
     )
+
+
+def write_keys(databases, url, count):
+    """Remembers a key, used now, for each of the oldest leases of a pool that no server uses."""
+    columns = "pool, number, user_id, key, lease_id, used_at"
+    keys = "select pool, {number}, user_id, 'key-' || fence, id, {now} from {schema}leases order by fence limit {count}"
+    if databases.kind == "postgres":
+        keys = keys.format(number="row_number() over (order by fence)", now="now()", schema="token_manager.", count=count)
+        psql(url, f"insert into token_manager.idempotency_keys ({columns}) {keys};\nvacuum analyze;\ncheckpoint;\n")
+        return
+    keys = keys.format(number="row_number() over (order by fence)", now=time.time_ns() // 1000, schema="", count=count)
+    with closing(sqlite3.connect(url.removeprefix("sqlite:"), isolation_level=None)) as connection:
+        connection.execute(f"insert into idempotency_keys ({columns}) {keys}")
+        connection.execute("pragma wal_checkpoint(truncate)")

@@ -110,8 +110,13 @@ def percentiles(results, written):
     measured = results.get("percentiles")
     if measured is None:
         return None
+    # In the table also those beside housekeeping.
+    rows = [
+        [name.replace(kind, OWN[kind]), *(f"{times[percent]:.2f} ms" for percent in PERCENTILES)]
+        for name, times in measured.items()
+        for kind in [name.split(",")[0]]
+    ]
     kinds = [kind for kind in OWN if kind in measured]
-    rows = [[OWN[kind], *(f"{measured[kind][percent]:.2f} ms" for percent in PERCENTILES)] for kind in kinds]
     series = [(OWN[kind], [measured[kind][percent] for percent in PERCENTILES], COLORS[kind]) for kind in kinds]
     title = "Time of a request, allocating and releasing in pairs, 8 connections"
     panel = (title, "percentile of requests", "milliseconds", list(PERCENTILES), series)

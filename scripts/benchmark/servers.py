@@ -147,7 +147,7 @@ class Databases:
         self.count = 0
         self.cluster = None
         if kind == "postgres":
-            command = ["cargo", "run", "-q", "--release", "-p", "token-manager-testbed", "--example", "cluster"]
+            command = ["cargo", "run", "-q", "-p", "token-manager-testbed", "--example", "cluster"]
             self.cluster = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )

@@ -252,8 +252,8 @@ impl EngineLoop {
         }
     }
 
-    /// Takes a turn. If it takes longer than clients wait, the database does not answer; but the
-    /// turn continues, since the outcome of the statements sent must become known.
+    /// Takes a turn. After the request timeout the database is reported as away; the turn continues,
+    /// because the outcome of the statements sent must become known.
     async fn turn_in_sight(&mut self) -> Result<(), Failure> {
         let shared = Arc::clone(&self.writer.shared);
         let mut turn = pin!(self.turn());

@@ -16,13 +16,12 @@ use crate::shared::Shared;
 const BATCHES_BETWEEN_PRUNINGS: u32 = 64;
 
 /// Interval between checks for old rows, and the shorter one after some were found.
-const STEPS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(5));
+const INTERVALS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(5));
 
 /// Minimum time between a check for old keys and the next, if a key was refused.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Each step is followed by a rest, so that the database mostly serves batches: this factor times
-/// the step's duration.
+/// Rest after a step, as a multiple of the step's duration: the database mostly serves batches.
 const REST: u32 = 10;
 
 /// Pause after a failure.
@@ -33,7 +32,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 pub(crate) struct Signals {
     /// Batches since the journal was pruned.
     written: AtomicU32,
-    /// Whether a key was refused although some keys may be forgotten.
+    /// Whether a key was refused although some keys are old enough to be deleted.
     keys_overdue: AtomicBool,
     wake: Notify,
 }
@@ -78,7 +77,7 @@ impl Housekeeping {
         shared: Arc<Shared>,
         settings: &Settings,
     ) -> Self {
-        let soon = Instant::now() + STEPS.1;
+        let soon = Instant::now() + INTERVALS.1;
         Housekeeping {
             housekeeper,
             signals,
@@ -112,7 +111,7 @@ impl Housekeeping {
                 Ok(()) => begun.elapsed() * REST,
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
-                    warn!(error, "old entries could not be deleted");
+                    warn!(error, "old rows could not be deleted");
                     AFTER_FAILURE
                 }
             };
@@ -129,7 +128,7 @@ impl Housekeeping {
         }
         if self.keys_at <= Instant::now() {
             self.keys_looked_at = Instant::now();
-            self.keys_at = Instant::now() + STEPS.0;
+            self.keys_at = Instant::now() + INTERVALS.0;
             let old = before(now, IdempotencyKey::RETENTION);
             let mut forgotten = self.housekeeper.forget_keys(old).await?;
             let count = self.housekeeper.key_count().await?;
@@ -139,16 +138,16 @@ impl Housekeeping {
                 forgotten = self.housekeeper.forget_keys_early(old).await?;
             }
             if forgotten > 0 {
-                self.keys_at = Instant::now() + STEPS.1;
+                self.keys_at = Instant::now() + INTERVALS.1;
             }
         }
         if let Some(retention) = self.retention
             && self.leases_at <= Instant::now()
         {
-            self.leases_at = Instant::now() + STEPS.0;
+            self.leases_at = Instant::now() + INTERVALS.0;
             let swept = self.housekeeper.forget_leases(before(now, retention), self.swept).await?;
             self.swept = swept.up_to.unwrap_or(Fence::NONE);
-            let next = if swept.up_to.is_some() { STEPS.1 } else { STEPS.0 };
+            let next = if swept.up_to.is_some() { INTERVALS.1 } else { INTERVALS.0 };
             self.leases_at = Instant::now() + next;
         }
         Ok(())

@@ -23,7 +23,7 @@ pub(crate) struct KeyLimits {
     most_of_user: u64,
     /// The latest sample.
     sampled: Option<Sampled>,
-    /// Whether a key was refused although some keys may be forgotten.
+    /// Whether a key was refused although some keys are old enough to be deleted.
     pub overdue: bool,
 }
 

@@ -66,7 +66,7 @@ pub(crate) enum Mismatch {
     News,
     /// The database refused a batch; the pool is loaded again.
     Batch,
-    /// The database refuses the ends of leases, also those of a copy that was loaded again.
+    /// The database rejects lease expirations, also those of a replica that was loaded again.
     Ends,
 }
 

@@ -28,8 +28,9 @@ pub enum Change {
         /// The new deadline.
         expires_at: Timestamp,
     },
-    /// The owner changed the policy. Running leases keep their deadlines.
-    PolicyChanged(Policy),
+    /// The owner changed the policy. Running leases keep their deadlines. Serialized without the policy:
+    /// the journal appends its document, so that fields can be added.
+    PolicyChanged(#[serde(skip)] Policy),
     /// A ticket was added to the queue.
     WaitStarted(Ticket),
     /// A ticket left the queue: it became a lease, or its client left.

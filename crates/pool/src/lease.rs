@@ -48,6 +48,20 @@ words! {
     }
 }
 
+impl EndReason {
+    /// The reason as the predicate of a sentence about the lease, before the time of its end.
+    #[must_use]
+    pub const fn predicate(self) -> &'static str {
+        match self {
+            EndReason::Released => "was released",
+            EndReason::Expired => "expired",
+            EndReason::Evicted => "was evicted for another lease",
+            EndReason::Cleared => "was ended with all others",
+            EndReason::Imported => "ended before it was imported,",
+        }
+    }
+}
+
 /// When and why a lease ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
@@ -98,36 +112,55 @@ struct AsGranted {
 
 impl From<AsGranted> for Lease {
     fn from(lease: AsGranted) -> Self {
-        Lease {
-            id: lease.id,
-            token_id: lease.token_id,
-            user: lease.user,
-            fence: lease.fence,
-            previous_fence: lease.previous_fence,
-            started_at: lease.started_at,
-            granted_until: lease.granted_until,
-            expires_at: lease.granted_until,
-            end: lease.end,
-        }
+        let AsGranted { id, token_id, user, fence, previous_fence, started_at, granted_until, end } =
+            lease;
+        let granted = Lease::granted(id, token_id, user, fence, started_at, granted_until);
+        Lease { previous_fence, end, ..granted }
     }
 }
 
 impl From<Lease> for AsGranted {
     fn from(lease: Lease) -> Self {
-        AsGranted {
-            id: lease.id,
-            token_id: lease.token_id,
-            user: lease.user,
-            fence: lease.fence,
-            previous_fence: lease.previous_fence,
-            started_at: lease.started_at,
-            granted_until: lease.granted_until,
-            end: lease.end,
-        }
+        // No `..`, so that a further field of a lease is either encoded or left out on purpose.
+        let Lease {
+            id,
+            token_id,
+            user,
+            fence,
+            previous_fence,
+            started_at,
+            granted_until,
+            expires_at: _,
+            end,
+        } = lease;
+        AsGranted { id, token_id, user, fence, previous_fence, started_at, granted_until, end }
     }
 }
 
 impl Lease {
+    /// A running lease, the first of its token. Members without a parameter have the value of most leases.
+    #[must_use]
+    pub fn granted(
+        id: LeaseId,
+        token_id: TokenId,
+        user: User,
+        fence: Fence,
+        started_at: Timestamp,
+        until: Timestamp,
+    ) -> Self {
+        Lease {
+            id,
+            token_id,
+            user,
+            fence,
+            previous_fence: Fence::NONE,
+            started_at,
+            granted_until: until,
+            expires_at: until,
+            end: None,
+        }
+    }
+
     /// Length of the lease as granted. A renewal extends the lease to this length from now.
     #[must_use]
     pub fn length(&self) -> Duration {

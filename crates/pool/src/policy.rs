@@ -82,6 +82,9 @@ macro_rules! policy {
         }
 
         impl PolicyPatch {
+            /// No changes.
+            pub const NONE: PolicyPatch = PolicyPatch { $($name: None),+ };
+
             /// `policy` with these changes.
             #[must_use]
             pub fn apply(&self, policy: Policy) -> Policy {
@@ -104,7 +107,7 @@ policy! {
         "Length of a lease, unless the request asks for a shorter one.";
     #[serde(with = "document::optional")]
     max_lease: Option<Duration> = None, unset: Some("lease"), range: "`lease` to 365d",
-        "Longest time from the start of a lease to its last renewed deadline. `lease` allows no renewal.";
+        "Longest time from the start of a lease to its last renewed deadline. With `lease`, only leases that are shorter can be renewed.";
     when_full: WhenFull = WhenFull::EvictOldest, unset: None,
         range: "`evict-oldest`, `reject` or `wait`",
         "What an allocation gets while all tokens are in use.";

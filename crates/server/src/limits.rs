@@ -1,4 +1,4 @@
-//! The table of limits in `docs/api.md`. Each value comes from the code that enforces it.
+//! Generates the table of limits in `docs/api.md` from the constants, and from the defaults of the settings.
 
 use std::time::Duration;
 
@@ -71,8 +71,16 @@ fn the_table_of_limits_is_current() {
         "receiving a body": setting("body-timeout") => problem(Code::BodyTimeout), "body-timeout";
         "a client that does not read": format!("{} without progress; {} when memory for responses is short", time(answer_timeout), time(UNREAD_FOR)) => closed;
         "an unreachable client": format!("{}; {} while it waits for a token", time(answer_timeout), time(waiter_timeout)) => format!("{closed} (TCP keepalive, unacknowledged data)");
+        "requests in flight when the server stops": setting("shutdown-timeout") => closed, "shutdown-timeout";
         "idle connection": setting("idle-timeout") => closed, "idle-timeout";
     };
+    let example = include_str!("../../../token-manager.example.toml");
+    let limits = example.split("\n## Limits\n").nth(1).and_then(|rest| rest.split("\n## ").next());
+    for line in limits.unwrap().lines().filter_map(|line| line.strip_prefix('#')) {
+        let Some((name, _)) = line.split_once(" = ") else { continue };
+        let cell = format!("`--{name}`");
+        assert!(rows.iter().any(|[.., settings]| settings.contains(&cell)), "no row for {name}");
+    }
     let lines = rows.map(|cells| format!("| {} |\n", cells.join(" | ")));
     let head = "| what | limit | beyond it | setting |\n|---|---|---|---|\n";
     document::generated("docs/api.md", "limits", &[head, &lines.concat()].concat());

@@ -14,11 +14,11 @@ pub struct Swept {
 
 /// Deletes old rows in small steps, while batches are written. No step is durable by itself: after a
 /// crash it may have to be repeated. Every method reconnects or reopens by itself if needed, and tries
-/// once. A future must be run to its end.
+/// once. Futures may be dropped: PostgreSQL gets a new connection, SQLite ends the step on its thread.
 #[async_trait]
 pub trait Housekeeper: Send {
-    /// Deletes some journal entries, the oldest first, that are older than `before` or more than
-    /// `keep` versions behind the newest; never the newest. Returns how many.
+    /// Deletes some journal entries, the oldest first, that are older than `before` or not among the
+    /// `keep` entries before the newest; never the newest. Returns how many.
     ///
     /// # Errors
     ///

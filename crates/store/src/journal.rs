@@ -1,5 +1,8 @@
 use pool::{Change, Fence, KeyUse, ServerId, Timestamp};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::policy;
 
 /// Id of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,16 +39,44 @@ pub struct Entry {
     pub keys: Vec<KeyUse>,
 }
 
-/// Encoding of [`Entry::changes`]. Variants and fields are only ever added at the end of
-/// [`Change`]; a server that reads an unknown one reloads the whole pool instead.
+/// Encoding of [`Entry::changes`]: their number, and each change, a new policy followed by its document.
+/// Variants are only ever added at the end of [`Change`], and their fields stay as they are, except in the
+/// document; a server that reads an unknown one reloads the whole pool instead.
 pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
-    postcard::to_stdvec(changes).expect("changes are plain values, which always serialize")
+    let mut bytes = append(&changes.len(), Vec::new());
+    for change in changes {
+        bytes = append(change, bytes);
+        if let Change::PolicyChanged(policy) = change {
+            bytes = append(&policy::document(policy), bytes);
+        }
+    }
+    bytes
+}
+
+fn append(value: &impl Serialize, bytes: Vec<u8>) -> Vec<u8> {
+    postcard::to_extend(value, bytes).expect("changes are plain values, which always serialize")
 }
 
 /// Decodes the changes in `bytes`; `None` if a newer server wrote a change unknown to this one.
-pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Change>> {
-    let (changes, rest) = postcard::take_from_bytes(bytes).ok()?;
-    rest.is_empty().then_some(changes)
+pub(crate) fn decode(mut bytes: &[u8]) -> Option<Vec<Change>> {
+    let count: usize = take(&mut bytes)?;
+    // Each change has at least one byte.
+    let mut changes = Vec::with_capacity(count.min(bytes.len()));
+    for _ in 0..count {
+        let mut change = take(&mut bytes)?;
+        if let Change::PolicyChanged(policy) = &mut change {
+            *policy = policy::read(take(&mut bytes)?).ok()?;
+        }
+        changes.push(change);
+    }
+    bytes.is_empty().then_some(changes)
+}
+
+/// Takes a value from the front of `bytes`.
+fn take<'a, T: Deserialize<'a>>(bytes: &mut &'a [u8]) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes(bytes).ok()?;
+    *bytes = rest;
+    Some(value)
 }
 
 #[cfg(test)]
@@ -60,17 +91,10 @@ mod tests {
     use super::*;
 
     fn changes() -> Vec<Change> {
-        let lease = Lease {
-            id: LeaseId(Uuid::from_u128(1)),
-            token_id: TokenId(Uuid::from_u128(2)),
-            user: User::new("Ada 👩🏽‍🚀").unwrap(),
-            fence: Fence::new(3),
-            previous_fence: Fence::NONE,
-            started_at: Timestamp::from_micros(-1),
-            granted_until: Timestamp::from_micros(i64::MAX),
-            expires_at: Timestamp::from_micros(i64::MAX),
-            end: None,
-        };
+        let (id, token_id) = (LeaseId(Uuid::from_u128(1)), TokenId(Uuid::from_u128(2)));
+        let user = User::new("Ada 👩🏽‍🚀").unwrap();
+        let [start, until] = [-1, i64::MAX].map(Timestamp::from_micros);
+        let lease = Lease::granted(id, token_id, user, Fence::new(3), start, until);
         let end = |reason| End { at: Timestamp::from_micros(7), reason };
         let ended = EndReason::ALL.map(|reason| Change::LeaseEnded {
             lease_id: lease.id,
@@ -132,19 +156,45 @@ mod tests {
         assert_eq!(decode(&[&bytes[..], &[0]].concat()), None);
     }
 
+    #[test]
+    fn a_policy_of_another_version_is_read_by_its_names() {
+        let of_document = |document: &str| {
+            let mut bytes = encode(&[Change::PolicyChanged(Policy::DEFAULT)]);
+            let [count, variant, ..] = bytes[..] else { panic!("{bytes:?}") };
+            bytes = append(&document, vec![count, variant]);
+            decode(&bytes)
+        };
+        let policy = Policy::of_lease(Duration::from_secs(7));
+        assert_eq!(of_document(r#"{"lease": "7s"}"#), Some(vec![Change::PolicyChanged(policy)]));
+        assert_eq!(of_document(r#"{"lease": "7s", "unknown": 1}"#), None);
+    }
+
     /// Databases keep these bytes: if this fails, older entries can't be read any more.
     #[test]
     fn the_bytes_of_every_change_stay_the_same() {
-        let hex = |bytes: Vec<u8>| {
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+        let bytes_of = |text: &str| -> Vec<u8> {
+            let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+            (0..text.len()).step_by(2).map(byte).collect()
         };
-        let encoded: Vec<_> =
-            changes().iter().map(|one| (one.name(), hex(encode(slice::from_ref(one))))).collect();
-        for name in Change::NAMES {
-            assert!(encoded.iter().any(|(known, _)| *known == name), "no example of {name}");
+        let lines = include_str!("journal/bytes.txt").lines();
+        let pinned: Vec<_> = lines.map(|line| line.split_once(' ').unwrap()).collect();
+        let changes = changes();
+        for change in &changes {
+            let (name, one) = (change.name(), slice::from_ref(change));
+            let hex: Vec<_> = encode(one).iter().map(|byte| format!("{byte:02x}")).collect();
+            let now = hex.concat();
+            let same = |&&(of, text): &&(_, &str)| {
+                of == name && decode(&bytes_of(text)).as_deref() == Some(one)
+            };
+            let (_, text) = pinned.iter().find(same).unwrap_or_else(|| {
+                panic!("journal/bytes.txt has no line `{name} {now}`");
+            });
+            // The document of a policy may have further members by now.
+            assert!(*text == now || name == "PolicyChanged", "{name} {now}");
         }
-        let pinned = include_str!("journal/bytes.txt");
-        let now: Vec<_> = encoded.iter().map(|(name, bytes)| format!("{name} {bytes}\n")).collect();
-        assert_eq!(pinned, now.concat());
+        assert_eq!(pinned.len(), changes.len());
+        for name in Change::NAMES {
+            assert!(pinned.iter().any(|(known, _)| *known == name), "no example of {name}");
+        }
     }
 }

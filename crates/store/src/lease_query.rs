@@ -53,16 +53,16 @@ impl LeaseQuery {
     /// after `now` has ended.
     #[must_use]
     pub fn fits(&self, lease: &Lease, now: Timestamp) -> bool {
+        let LeaseQuery { user, token, status: _, reason, from, to, at, after: _ } = *self;
         let end = lease.end_at(now);
-        let reason = end.map(|end| end.reason);
         let over_at = end.map_or(lease.expires_at, |end| end.at);
-        self.user.is_none_or(|user| user == lease.user.id)
-            && self.token.is_none_or(|token| token == lease.token_id)
+        user.is_none_or(|user| user == lease.user.id)
+            && token.is_none_or(|token| token == lease.token_id)
             && self.ended().is_none_or(|ended| ended == end.is_some())
-            && (self.reason.is_none() || self.reason == reason)
-            && self.from.is_none_or(|from| from <= lease.started_at)
-            && self.to.is_none_or(|to| lease.started_at < to)
-            && self.at.is_none_or(|at| lease.started_at <= at && at < over_at)
+            && (reason.is_none() || reason == end.map(|end| end.reason))
+            && from.is_none_or(|from| from <= lease.started_at)
+            && to.is_none_or(|to| lease.started_at < to)
+            && at.is_none_or(|at| lease.started_at <= at && at < over_at)
     }
 
     /// Whether leases have to have ended, or must not.

@@ -93,18 +93,19 @@ mod tests {
     use super::*;
 
     fn lease(fence: u32) -> Lease {
-        Lease {
-            id: LeaseId(Uuid::from_u128(u128::from(fence))),
-            token_id: TokenId(Uuid::nil()),
-            user: User::new("Ada").unwrap(),
-            fence: Fence::new(i64::from(fence)),
-            previous_fence: Fence::NONE,
-            started_at: Timestamp::from_micros(0),
-            granted_until: Timestamp::from_micros(10),
-            expires_at: Timestamp::from_micros(10),
-            end: None,
-        }
+        let id = LeaseId(Uuid::from_u128(u128::from(fence)));
+        let (token, user) = (TokenId(Uuid::nil()), User::new("Ada").unwrap());
+        Lease::granted(
+            id,
+            token,
+            user,
+            Fence::new(i64::from(fence)),
+            AT,
+            AT.after(Duration::from_micros(10)),
+        )
     }
+
+    const AT: Timestamp = Timestamp::from_micros(0);
 
     const END: End = End { at: Timestamp::from_micros(5), reason: EndReason::Released };
 

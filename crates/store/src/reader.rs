@@ -123,8 +123,8 @@ pub trait Reader: Send + Sync {
         limit: usize,
     ) -> Result<LeasePage, Error>;
 
-    /// Journal entries from that version of that epoch on, which is the first one, oldest first, at
-    /// most `limit` (1 at least). `None` if the journal no longer has that entry, or has one that
+    /// At most `limit` (1 or more) journal entries, oldest first, beginning with exactly that version
+    /// of that epoch. `None` if the journal no longer has that entry, or has one that
     /// this program can't read.
     ///
     /// # Errors

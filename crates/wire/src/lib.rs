@@ -16,25 +16,16 @@ mod time;
 mod token;
 mod words;
 
-pub use allocation::{Allocation, AllocationRequest, EvictedLease, Waiting};
-pub use event::{LeaseEnded, LeaseRenewed, LeaseStarted, Resync};
-pub use health::Readiness;
-pub use lease::{CurrentLease, Lease, LeaseDetails, LeasePage, LeaseReleased};
-pub use pool::{Policy, Pool};
-pub use problem::{
-    Code, HolderMismatch, LeaseOver, Members, PoolFull, Problem, RenewalLimit, TicketServed,
-    UserLimit,
-};
-pub use queue::{Queue, Ticket, TicketGivenUp};
-pub use time::{Seconds, Time};
-pub use token::{
-    ClearResult, CurrentUser, History, HistoryEntry, ReleaseCondition, Token, TokenDetails,
-    TokenReleased, TokenValue,
-};
-pub use words::{
-    Cleared, EndReason, GivenUp, HealthStatus, LeaseStatus, NoHistory, Released, ResyncReason,
-    TokenStatus, WaitingStatus, WhenFull,
-};
+pub use allocation::*;
+pub use event::*;
+pub use health::*;
+pub use lease::*;
+pub use pool::*;
+pub use problem::*;
+pub use queue::*;
+pub use time::*;
+pub use token::*;
+pub use words::*;
 
 /// Maximum number of rows in one answer with a list, which is also the default.
 pub const MAX_ROWS: u16 = 1_000;

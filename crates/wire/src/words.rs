@@ -102,8 +102,7 @@ words! {
     TokenStatus: AVAILABLE = "available", ACTIVE = "active";
     /// `active` while the lease runs.
     LeaseStatus: ACTIVE = "active", ENDED = "ended";
-    /// Why a lease ended: it was released, it expired, it was evicted for another lease, all leases were
-    /// cleared, or it had ended in the system from which it was imported.
+    /// Why a lease ended.
     EndReason;
     /// What the pool does with a request while all tokens are in use.
     WhenFull;

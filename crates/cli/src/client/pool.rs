@@ -3,7 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 use pool::{HumanDuration, WhenFull};
-use wire::{Lease, Policy};
+use wire::{Lease, Policy, Seconds};
 
 use crate::term::error::CliError;
 use crate::term::format::{ago, count, until};
@@ -61,31 +61,35 @@ fn bar(pool: &wire::Pool) -> String {
 
 /// Describes a policy in sentences.
 pub fn policy(policy: &Policy) -> Vec<String> {
-    let [lease, longest, hold] =
-        [policy.lease_seconds, policy.max_lease_seconds, policy.min_hold_seconds]
-            .map(|seconds| seconds.0);
+    let Policy {
+        when_full,
+        lease_seconds: Seconds(lease),
+        max_lease_seconds: Seconds(longest),
+        min_hold_seconds: Seconds(hold),
+        max_per_user,
+    } = policy;
     let renewals = if longest > lease {
-        format!("can be renewed until {} after its start", HumanDuration(longest))
+        format!("can be renewed until {} after its start", HumanDuration(*longest))
     } else {
         "can't be renewed".to_owned()
     };
-    let full = match WhenFull::from_word(&policy.when_full) {
+    let full = match WhenFull::from_word(when_full) {
         Some(WhenFull::EvictOldest) if hold.is_zero() => {
             "a request evicts the oldest lease".to_owned()
         }
         Some(WhenFull::EvictOldest) => {
-            format!("a request evicts the oldest lease, once that is {} old", HumanDuration(hold))
+            format!("a request evicts the oldest lease, once that is {} old", HumanDuration(*hold))
         }
         Some(WhenFull::Reject) => "requests are rejected".to_owned(),
         Some(WhenFull::Wait) => "requests wait in a queue, first come, first served".to_owned(),
-        None => harmless(&policy.when_full),
+        None => harmless(when_full),
     };
     let mut sentences = vec![
-        format!("A lease lasts {} and {renewals}.", HumanDuration(lease)),
+        format!("A lease lasts {} and {renewals}.", HumanDuration(*lease)),
         format!("When all tokens are in use, {full}."),
     ];
-    if let Some(max) = policy.max_per_user {
-        sentences.push(format!("A user may hold {} at the same time.", count(max, "token")));
+    if let Some(max) = max_per_user {
+        sentences.push(format!("A user may hold {} at the same time.", count(*max, "token")));
     }
     sentences
 }

@@ -29,7 +29,7 @@ environment):
   TOKEN_MANAGER_TOKEN_ID    the token's id
   TOKEN_MANAGER_LEASE_ID    the lease's id
   TOKEN_MANAGER_FENCE       the lease's fencing number, larger than all before it
-  TOKEN_MANAGER_EXPIRES_AT  the deadline when the command starts; renewals move it
+  TOKEN_MANAGER_EXPIRES_AT  the deadline at the command's start, without later renewals
   TOKEN_MANAGER_SERVER      the server
   TOKEN_MANAGER_USER        the user
 
@@ -44,8 +44,8 @@ can't be renewed, by the deadline. A server outage alone stops nothing before th
 To stop the command, `run` sends SIGTERM to it and its descendants, SIGHUP to interactive shells among them, and \
 SIGKILL to the rest after the grace period. On Linux that reaches all descendants, on other systems the command's \
 process group. Processes of another user (sudo, su) can't be stopped: `run` warns, and exits one second after the \
-grace period. The grace period ends at the deadline, so SIGTERM is sent that much earlier. Only if --stop-before is \
-shorter than the grace period, the command may continue after the deadline.";
+grace period. The grace period ends at the deadline, so SIGTERM is sent that much earlier. The command may continue after \
+the deadline only if --stop-before is shorter than the grace period.";
 
 const MORE: &str = "\
 Signals: INT, TERM, HUP, QUIT, USR1, USR2, WINCH, CONT and TSTP are passed on to the command's process group. \
@@ -219,7 +219,8 @@ fn failed(client: &Client, args: &RunArgs, error: RunError) -> CliError {
         RunError::NoTime => {
             let what =
                 "the lease is too short: --grace or --stop-before leaves no time for the command";
-            CliError::new(Exit::Usage, what).hint("less of these, or a longer --lease")
+            CliError::new(Exit::Usage, what)
+                .hint("a shorter --grace or --stop-before, or a longer --lease")
         }
         RunError::Supervision(error) => {
             CliError::new(Exit::Failed, format!("can't supervise the command: {error}"))

@@ -197,7 +197,9 @@ fn the_live_screen_reports_a_lost_connection_and_recovers() {
     server.wait();
     let screen = terminal.screen("the cut", |lines| has(lines, "○ no connection for"));
     assert!(has(&screen, "(as it was)") && has(&screen, "ann  "), "{screen:?}");
-    terminal.screen("time", |lines| has(lines, "no connection for 1s"));
+    // A busy machine may draw no frame in the first second.
+    let later = |lines: &[String]| (1..10).any(|s| has(lines, &format!("no connection for {s}s")));
+    terminal.screen("time", later);
     let server = start(&[]);
     told(&server, &["allocate", "bob"]);
     let there = ["● live", "2 of 3 tokens held", "ann  ", "bob  "];

@@ -13,8 +13,8 @@ use crate::{AllocateRequest, Allocated, Client, Error, Moment, Problem, Reply, j
 
 pub use self::undo::{RELEASE_TIMEOUT, release};
 
-/// First and longest delay before a failed request is repeated. Together with the connect time-out it is
-/// less than the 15 seconds after which a ticket lapses.
+/// First and longest delay before a failed request is repeated. The longest delay plus the connect
+/// time-out is below the 15 seconds after which a ticket lapses.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
 
 /// Longest delay with a `Retry-After` of the server.

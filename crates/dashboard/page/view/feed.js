@@ -11,10 +11,6 @@ const SHOWN = 200;
  * time for the rest. */
 const APART = 300;
 
-const ENDS = /** @type {const} */ ({
-  released: "eventReleased", expired: "eventExpired", evicted: "eventEvicted",
-  cleared: "eventCleared", imported: "eventReleased",
-});
 /** Words before the holder; an event does not say which user ended the lease. */
 const WHOSE = /** @type {const} */ ({
   started: "eventFor", renewed: "eventHeldBy", ended: "eventWasHeldBy",
@@ -28,7 +24,7 @@ function item(event) {
   link.href = tokenAddress(tokenId);
   const what = make("span", "what");
   const words = kind === "started" ? "eventStarted" : kind === "renewed" ? "eventRenewed"
-    : ENDS[reason ?? "released"];
+    : /** @type {const} */ (`event-${reason ?? "released"}`);
   fillWords(what, words, { token: link });
   const whose = make("span", "whose");
   fillWords(whose, WHOSE[kind], { user: nameOf(event.user) });

@@ -9,13 +9,8 @@ import { problemWords } from "./problem.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/shape.js").PastLease} PastLease */
 
-const REASONS = /** @type {const} */ ({
-  released: "reasonReleased", expired: "reasonExpired", evicted: "reasonEvicted",
-  cleared: "reasonCleared", imported: "reasonImported",
-});
-
 /** Why a lease ended, in words. @param {PastLease} lease */
-export const reasonWords = ({ reason }) => word(reason ? REASONS[reason] : "reasonRunning");
+export const reasonWords = ({ reason }) => word(reason ? `reason-${reason}` : "reasonRunning");
 
 /** Shortest time between two reads of the newest leases, in milliseconds, and maximum number of
  * rows kept: scrolling reads the older ones again. */

@@ -10,7 +10,7 @@ export const pt = {
   otherLanguageShort: "EN",
   copy: "Copiar",
   copied: "Copiado",
-  copyFailed: "Selecione e copie à mão",
+  copyFailed: "Selecione e copie manualmente",
   close: "Fechar",
   ago: "há {length}",
 
@@ -18,17 +18,17 @@ export const pt = {
   connecting: "Conectando",
   live: "Ao vivo",
   lost: "Sem conexão",
-  notLive: "Sem atualização",
+  notLive: "Não está ao vivo",
   lostTitle: "Sem conexão com o servidor.",
-  streamsTitle: "Limite de visualizações ao vivo atingido.",
-  unreadTitle: "Não é possível ler os tokens.",
+  streamsTitle: "Limite de conexões em tempo real atingido.",
+  unreadTitle: "Não foi possível carregar os tokens.",
   lostSince: "Mostrando dados de {time} ({ago}).",
   lostRetry: "Reconectando …",
-  streamsRetry: "Os dados são atualizados a cada 20 segundos, aproximadamente.",
+  streamsRetry: "Os dados são atualizados aproximadamente a cada 20 segundos.",
   announceLost: "Os dados estão desatualizados.",
-  upgraded: "Há uma nova versão.",
+  upgraded: "Nova versão disponível.",
   upgradedLoad: "Recarregar",
-  announceBack: "Conectado de novo. Os dados estão atualizados.",
+  announceBack: "Conexão restabelecida. Os dados estão atualizados.",
 
   // cabeçalho
   overview: "O pool",
@@ -37,11 +37,11 @@ export const pt = {
   available: "livres",
   waiting: "na fila",
   policyLease: "Um lease dura {lease}.",
-  policyRenew: "Um lease dura {lease} e pode ser renovado até {max}.",
+  policyRenew: "Um lease dura {lease} e pode chegar a {max} com renovações.",
   policyEvict: "Com todos os tokens em uso, um novo pedido encerra o lease mais antigo.",
   policyEvictHold:
     "Com todos os tokens em uso, um novo pedido encerra o lease mais antigo, "
-    + "desde que ele tenha pelo menos {hold}.",
+    + "desde que ele tenha começado há pelo menos {hold}.",
   policyReject: "Com todos os tokens em uso, novos pedidos são recusados.",
   policyWait: "Com todos os tokens em uso, novos pedidos entram na fila.",
   policyUser: {
@@ -54,12 +54,12 @@ export const pt = {
   chartInUse: "Tokens em uso",
   chartAllocations: "Alocações",
   chartExpiries: "Vencimentos",
-  chartEvictions: "Retomadas",
+  chartEvictions: "Revogações",
   chartFrom: "há 10 min",
   chartNow: "agora",
   chartSays:
     "Os últimos 10 minutos. Em uso agora: {active} de {size}. Alocações: {allocations}. "
-    + "Vencimentos: {expiries}. Retomadas: {evictions}.",
+    + "Vencimentos: {expiries}. Revogações: {evictions}.",
 
   // grade
   tokens: "Tokens",
@@ -68,27 +68,27 @@ export const pt = {
   token: "Token {number}",
   tokenInText: "token {number}",
   cellFree: "Token {number}, livre",
-  cellHeld: "Token {number}, com {user}, restam {left}",
+  cellHeld: "Token {number}, com {user} por mais {left}",
   cellHeldStale: "Token {number}, com {user} na última atualização",
   nextToExpire: "próximo a vencer",
-  nextToEvict: "próximo a ser retomado",
-  markExpire: "próximo a vencer",
-  markEvict: "próximo a sair",
+  nextToEvict: "próximo a ser revogado",
+  markExpire: "1º a vencer",
+  markEvict: "1º a sair",
   markBoth: "próximo",
   legendHeld: "em uso, com o tempo restante",
   legendFree: "livre",
   calloutExpire: "Próximo a vencer:",
-  calloutEvict: "Próximo a ser retomado:",
+  calloutEvict: "Próximo a ser revogado:",
   calloutHolder: "{user} no {token}",
-  left: "restam {left}",
+  left: "por mais {left}",
   overviewHelp:
-    "Mapa de {count} tokens. As setas movem o cursor, Page Up e Page Down de dez em dez linhas, "
-    + "Enter mostra um token.",
+    "Mapa de {count} tokens. Use as setas para mover o cursor, Page Up e Page Down para pular dez linhas "
+    + "e Enter para ver os detalhes.",
   overviewIdle: "Passe o mouse sobre um token, ou mova o cursor com as setas.",
 
   // primeira visita
   emptyTitle: "Nenhum token em uso ainda",
-  emptyText: "Digite um nome em Alocar para pegar o primeiro, ou use um terminal:",
+  emptyText: "Digite um nome em Alocar para pegar o primeiro, ou use o terminal:",
   noTokensTitle: "Este pool não tem tokens",
   noTokensText:
     "Ele foi criado com --pool-size 0. Inicie o servidor com um banco novo e um número maior.",
@@ -98,10 +98,10 @@ export const pt = {
   searchHint: "Usuário, número ou id",
   searchFound: { one: "{count} token agora", other: "{count} tokens agora" },
   searchFirst: "mostrando os primeiros {count}",
-  searchNone: "Nada encontrado: nenhum usuário com esse nome está com um token, e nenhum id começa assim.",
+  searchNone: "Nada encontrado: nenhum usuário com esse nome tem um token, e nenhum id começa assim.",
   searchPast: "Leases anteriores de {user}",
-  searchPastFailed: "Não foi possível ler os leases anteriores. {why}",
-  searchHeld: "restam {left}",
+  searchPastFailed: "Não foi possível carregar os leases anteriores. {why}",
+  searchHeld: "por mais {left}",
 
   // alocar
   allocate: "Alocar",
@@ -109,22 +109,22 @@ export const pt = {
   allocateUser: "Usuário",
   allocateUserHint: "um nome, ou qualquer texto",
   allocateFor: "Duração do lease",
-  allocateMost: "Esperar até",
+  allocateMost: "Espera máxima",
   lengthWrong: "Digite a duração com a unidade, como 90s, 10m ou 8h (máximo: {max}).",
   allocateBusy: "Alocando …",
   allocateWaiting: "Na fila …",
-  allocateWaitSays: "Você é o número {position} da fila. Desistindo em {left}.",
+  allocateWaitSays: "Sua posição na fila: {position}. O pedido expira em {left}.",
   allocateWaitAgain:
-    "Você perdeu o lugar enquanto o servidor estava fora do ar. Agora é o número {position} da "
-    + "fila. Desistindo em {left}.",
+    "Você perdeu o lugar enquanto o servidor estava fora do ar. Sua nova posição na fila: {position}. "
+    + "O pedido expira em {left}.",
   allocateWaitLost:
-    "Reconectando. Seu lugar na fila fica guardado enquanto o servidor estiver fora do ar, e por 15 "
-    + "segundos se só a sua conexão caiu.",
-  giveUp: "Desistir",
+    "Reconectando. Seu lugar na fila fica guardado enquanto o servidor estiver fora do ar, ou por 15 "
+    + "segundos, se só a sua conexão caiu.",
+  giveUp: "Sair da fila",
   allocateGivenUp: "Você saiu da fila. Nenhum token foi alocado.",
   allocated: "{user} está com o {token}.",
   allocatedOver: "{user} recebeu o {token}, mas esse lease já terminou.",
-  allocatedEvicted: "O lease de {user} foi encerrado para isso.",
+  allocatedEvicted: "Para isso, o lease de {user} foi encerrado.",
 
   // fila
   queue: "Fila",
@@ -136,15 +136,15 @@ export const pt = {
   clear: "Encerrar todos …",
   clearTitle: "Encerrar todos os leases?",
   clearCount: {
-    one: "{count} token é retomado imediatamente de quem está com ele.",
-    other: "{count} tokens são retomados imediatamente de quem está com eles.",
+    one: "{count} lease será encerrado imediatamente.",
+    other: "{count} leases serão encerrados imediatamente.",
   },
   clearNone: "Nenhum dos {count} tokens está em uso.",
   clearOld:
-    "Dados de {time}: a página está sem atualização, e "
+    "Dados de {time}: a página não está ao vivo, e "
     + "o número pode ter mudado.",
   clearText:
-    "Os usuários não são avisados. Os programas percebem ao usar, renovar ou liberar o lease.",
+    "Os usuários não são avisados. Os programas só percebem ao usar, renovar ou liberar o lease.",
   clearConfirm: "Encerrar todos",
   clearBusy: "Encerrando …",
   cancel: "Cancelar",
@@ -159,7 +159,7 @@ export const pt = {
   drawerFreeText: "Este token não está em uso.",
   drawerUntil: "até {time}",
   drawerSince: "desde {time}",
-  drawerUnknown: "Este pool não tem esse token.",
+  drawerUnknown: "Esse token não existe neste pool.",
   drawerLoading: "Carregando …",
   release: "Liberar",
   releaseBusy: "Liberando …",
@@ -167,7 +167,7 @@ export const pt = {
   releaseTitle: "Liberar o token {number}?",
   releaseWhose: "Ele está em uso por {user}.",
   releaseText:
-    "O usuário não é avisado. Os programas percebem ao usar, renovar ou liberar o "
+    "O usuário não é avisado. Os programas só percebem ao usar, renovar ou liberar o "
     + "lease.",
   releaseOver: "Esse lease já terminou.",
   renew: "Renovar",
@@ -178,14 +178,14 @@ export const pt = {
   historyMore: "Mostrar leases anteriores",
   historyLoading: "Carregando …",
   historyEnd: "Não há leases anteriores.",
-  historyFailed: "Não foi possível ler o histórico. {why}",
-  reasonRunning: "Em curso",
-  reasonReleased: "Liberado",
-  reasonExpired: "Vencido",
-  reasonEvicted: "Retomado",
-  reasonEvictedFor: "Retomado para {user}",
-  reasonCleared: "Todos encerrados",
-  reasonImported: "Importado",
+  historyFailed: "Não foi possível carregar o histórico. {why}",
+  reasonRunning: "Ativo",
+  "reason-released": "Liberado",
+  "reason-expired": "Vencido",
+  "reason-evicted": "Revogado",
+  reasonEvictedFor: "Revogado para atender {user}",
+  "reason-cleared": "Encerrado (todos)",
+  "reason-imported": "Importado",
   heldFor: "durou {length}",
   heldSoFar: "há {length}",
 
@@ -201,52 +201,54 @@ export const pt = {
   eventsNoneLately: "Nenhum evento nos últimos 10 minutos. Eles aparecem aqui em tempo real.",
   eventStarted: "{token} alocado",
   eventRenewed: "{token} renovado",
-  eventReleased: "{token} liberado",
-  eventExpired: "{token} vencido",
-  eventEvicted: "{token} retomado",
-  eventCleared: "{token} liberado (todos encerrados)",
+  "event-released": "{token} liberado",
+  "event-expired": "{token} vencido",
+  "event-evicted": "{token}: lease revogado",
+  "event-cleared": "{token} liberado (todos encerrados)",
+  "event-imported": "{token} liberado",
   eventFor: "para {user}",
   eventHeldBy: "em uso por {user}",
   eventWasHeldBy: "estava com {user}",
 
   // o que deu errado, e o que fazer
   problem: "{detail}",
-  unreachable: "O servidor não está acessível.",
+  unreachable: "Não foi possível acessar o servidor.",
   "problem-not-sent":
-    "O servidor não está acessível. Nada foi enviado nem alterado. Verifique se ele está no "
+    "Não foi possível acessar o servidor. Nada foi enviado nem alterado. Verifique se ele está no "
     + "ar; a página se reconecta sozinha.",
   "problem-unreachable":
-    "A conexão caiu antes da resposta, e não foi possível confirmar se isso foi feito. Confira os "
-    + "tokens quando a página estiver ao vivo de novo.",
+    "A conexão caiu antes da resposta, e não foi possível confirmar se a operação foi concluída. "
+    + "Confira os tokens quando a página estiver ao vivo de novo.",
   "problem-give-up-lost":
-    "O servidor não está acessível, e não foi possível sair da fila. Seu lugar expira em 15 "
-    + "segundos; até lá um token ainda pode ser alocado para você.",
-  "problem-ticket-given-up": "Outra janela ou outro programa desistiu deste lugar na fila.",
+    "Não foi possível acessar o servidor para sair da fila. Seu lugar expira em 15 segundos; "
+    + "até lá, um token ainda pode ser alocado para você.",
+  "problem-ticket-given-up": "Este lugar na fila foi cancelado por outra janela ou outro programa.",
   "problem-too-many-tabs":
-    "Você já está esperando em outras abas. Espere uma delas, ou desista dela.",
+    "Você já está esperando em outras abas. Aguarde, ou saia da fila em uma delas.",
   "problem-pool-full":
     "Todos os tokens estão em uso. Tente de novo mais tarde, ou libere um.",
   "problem-queue-full": "A fila está cheia. Tente de novo mais tarde.",
   "problem-no-tokens": "Este pool não tem nenhum token.",
   "problem-user-limit": "Este usuário atingiu o limite de tokens. Libere um deles antes.",
   "problem-invalid-user": "Digite um nome de 1 a 255 caracteres.",
-  "problem-unstorable-user": "O banco de dados não consegue guardar este nome. Escolha outro.",
+  "problem-unstorable-user": "O banco de dados não consegue armazenar este nome. Escolha outro.",
   "problem-lease-over": "Esse lease já tinha terminado. Nada foi alterado.",
   "problem-holder-mismatch": "O token já está com outro usuário. Nada foi alterado.",
   "problem-renewal-limit": "Este lease não pode mais ser renovado. Aloque de novo quando ele terminar.",
-  "problem-unknown-token": "Este pool não tem esse token.",
+  "problem-unknown-token": "Esse token não existe neste pool.",
   "problem-unknown-lease": "Esse lease não existe mais.",
   "problem-not-done":
     "O banco de dados está indisponível. Nada foi alterado. Tente de novo em instantes.",
   "problem-busy": "O servidor está ocupado. Nada foi alterado. Tente de novo em instantes.",
-  "problem-stopping": "O servidor está encerrando. Tente de novo quando ele voltar.",
+  "problem-stopping": "O servidor está sendo desligado. Tente de novo quando ele voltar.",
   "problem-outcome-unknown":
-    "Não foi possível confirmar se isso foi feito. Confira os tokens antes de tentar de novo.",
+    "Não foi possível confirmar se a operação foi concluída. Confira os tokens antes de tentar de novo.",
   "problem-timed-out":
-    "Demorou demais, e não foi possível confirmar se isso foi feito. Confira os tokens antes de tentar de novo.",
+    "A operação demorou demais, e não foi possível confirmar se foi concluída. "
+    + "Confira os tokens antes de tentar de novo.",
   "problem-idempotency-full":
     "Limite de chaves de idempotência atingido. Tente de novo mais tarde.",
   "problem-cross-origin":
-    "O servidor recusou por parecer um pedido de outro site. Recarregue esta página.",
-  "problem-host-not-allowed": "O servidor não aceita este nome de host. Abra-o como localhost.",
+    "O servidor recusou a requisição porque ela parece vir de outro site. Recarregue esta página.",
+  "problem-host-not-allowed": "O servidor não aceita este nome de host. Acesse a página por localhost.",
 };

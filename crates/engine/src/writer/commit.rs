@@ -71,7 +71,7 @@ impl Writer {
             Err(store::Error::Data(cause)) => self.refused(outcomes, &*cause, waiting),
             Err(store::Error::Unknown(cause)) => {
                 let (error, batch) = (&*cause as &dyn Cause, position.batch.0);
-                warn!(error, %batch, "a commit's outcome has to be found out");
+                warn!(error, %batch, "unknown commit outcome; resolving");
                 self.last_write = LastWrite::Unknown(Unsettled { entry, ended, outcomes });
                 Err(Failure::Away)
             }
@@ -102,7 +102,7 @@ impl Writer {
             }
         };
         let batch = entry.position.batch.0;
-        info!(?durable, %batch, "what can be known of the commit's outcome is known now");
+        info!(?durable, %batch, "unknown commit outcome resolved");
         self.shared.metrics.settled(durable);
         if durable == Some(true) {
             self.last_write = LastWrite::Durable;
@@ -152,7 +152,7 @@ impl Writer {
             return Ok(false);
         }
         if decided.is_empty() {
-            error!(error = cause, "the database refuses the ends of leases");
+            error!(error = cause, "database rejected lease expirations");
             return Err(Failure::Mismatch(Mismatch::Ends));
         }
         self.alone = self.alone.saturating_sub(1);

@@ -100,16 +100,11 @@ impl Batch<'_> {
     ) -> Grant {
         let free = self.pool.longest_free().expect("a token is free or was just made free");
         let length = allocation.lease.unwrap_or(self.pool.policy.lease);
+        let (user, fence) = (allocation.user.clone(), self.pool.fence().plus(1));
+        let until = self.now.after(length);
         let lease = Lease {
-            id: lease_id,
-            token_id: free.token.id,
-            user: allocation.user.clone(),
-            fence: self.pool.fence().plus(1),
             previous_fence: free.latest.map_or(Fence::NONE, |latest| latest.fence),
-            started_at: self.now,
-            granted_until: self.now.after(length),
-            expires_at: self.now.after(length),
-            end: None,
+            ..Lease::granted(lease_id, free.token.id, user, fence, self.now, until)
         };
         let value: TokenValue = free.token.value;
         self.record(Change::LeaseStarted(lease.clone()));

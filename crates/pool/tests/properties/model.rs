@@ -390,16 +390,10 @@ impl Model {
         let evicted = evicts.map(|id| self.end(id, EndReason::Evicted));
         let Token { id, value, .. } = *self.free()[0];
         let until = self.now.after(asked.lease.unwrap_or(self.policy.lease));
+        let (user, fence) = (asked.user.clone(), self.fence().plus(1));
         let lease = Lease {
-            id: asked.lease_id,
-            token_id: id,
-            user: asked.user.clone(),
-            fence: self.fence().plus(1),
             previous_fence: self.latest(id).map_or(Fence::NONE, |lease| lease.fence),
-            started_at: self.now,
-            granted_until: until,
-            expires_at: until,
-            end: None,
+            ..Lease::granted(asked.lease_id, id, user, fence, self.now, until)
         };
         self.leases.push(lease.clone());
         if let Some(key) = asked.user_key() {

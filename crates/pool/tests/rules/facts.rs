@@ -6,17 +6,9 @@ use uuid::Uuid;
 use super::{POLICY, hold, id, pool, second, token, tokens};
 
 fn lease(fence: i64, previous: i64) -> Lease {
-    Lease {
-        id: id(7),
-        token_id: token(1).id,
-        user: User::new("u").unwrap(),
-        fence: Fence::new(fence),
-        previous_fence: Fence::new(previous),
-        started_at: second(0),
-        granted_until: second(9),
-        expires_at: second(9),
-        end: None,
-    }
+    let (user, fence) = (User::new("u").unwrap(), Fence::new(fence));
+    let granted = Lease::granted(id(7), token(1).id, user, fence, second(0), second(9));
+    Lease { previous_fence: Fence::new(previous), ..granted }
 }
 
 fn ticket(number: i64, lease: u128) -> Ticket {

@@ -44,15 +44,7 @@ pub(crate) fn tokens() -> impl Fn(HeaderMap) -> std::future::Ready<Response> + C
 pub(crate) fn lease(fence: i64) -> Lease {
     let started_at = Timestamp::from_micros(0);
     let expires_at = started_at.after(Duration::from_mins(2));
-    Lease {
-        id: LeaseId(Uuid::nil()),
-        token_id: TokenId(Uuid::nil()),
-        user: User { name: Arc::from("Edivan"), id: pool::UserId(Uuid::nil()) },
-        fence: Fence::new(fence),
-        previous_fence: Fence::NONE,
-        started_at,
-        granted_until: expires_at,
-        expires_at,
-        end: None,
-    }
+    let (id, token_id) = (LeaseId(Uuid::nil()), TokenId(Uuid::nil()));
+    let user = User { name: Arc::from("Edivan"), id: pool::UserId(Uuid::nil()) };
+    Lease::granted(id, token_id, user, Fence::new(fence), started_at, expires_at)
 }

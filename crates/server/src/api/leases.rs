@@ -88,13 +88,7 @@ fn at_limit(lease: &Lease) -> Problem {
 fn over(lease: &Lease, evicted_by: Option<LeaseId>) -> Problem {
     let End { at, reason } = end(lease);
     let ended_at = time(at);
-    let ended = match reason {
-        EndReason::Released => "was released",
-        EndReason::Expired => "expired",
-        EndReason::Evicted => "was evicted for another lease",
-        EndReason::Cleared => "was ended with all others",
-        EndReason::Imported => "ended before it was imported,",
-    };
+    let ended = reason.predicate();
     let detail = format!("The lease has ended: it {ended} at {ended_at}. Nothing was changed.");
     let (end_reason, evicted_by) = (reason.as_str().into(), evicted_by.map(|by| by.0));
     Problem::with(detail, &LeaseOver { ended_at, end_reason, evicted_by })

@@ -20,17 +20,10 @@ const AT: Timestamp = Timestamp::from_micros(1_769_860_800_000_000);
 
 fn lease(user: &str, number: i64) -> Lease {
     let number = u128::try_from(number).unwrap();
-    Lease {
-        id: LeaseId(Uuid::from_u128(1 << 64 | number)),
-        token_id: TokenId(Uuid::from_u128(2 << 64 | number)),
-        user: User::new(user).unwrap(),
-        fence: Fence::new(7),
-        previous_fence: Fence::NONE,
-        started_at: AT,
-        granted_until: AT.after(Duration::from_secs(1)),
-        expires_at: AT.after(Duration::from_secs(2)),
-        end: None,
-    }
+    let id = LeaseId(Uuid::from_u128(1 << 64 | number));
+    let token_id = TokenId(Uuid::from_u128(2 << 64 | number));
+    let user = User::new(user).unwrap();
+    Lease::granted(id, token_id, user, Fence::new(7), AT, AT.after(Duration::from_secs(2)))
 }
 
 fn started(index: usize, user: &str) -> Event {

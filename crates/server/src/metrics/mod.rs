@@ -76,7 +76,7 @@ impl Metrics {
         let limit = ConstGauge::new(settings.connections);
         let help = "Maximum number of open connections, all addresses together";
         registry.register("connections_limit", help, limit);
-        let help = "Connections closed or limited to protect others: idle (closed for a new one), reserved (beyond the limit, only health and metrics are served), refused (beyond that), untaken (closed because responses were left unread)";
+        let help = "Connections closed or limited to protect others: idle (closed for a new one), reserved (beyond the limit, only health and metrics are served), refused (beyond that), unread (closed because responses were left unread)";
         registry.register("connections_dropped", help, counts.dropped);
         registry.register_collector(counts.memory);
         registry.register_collector(Box::new(counts.limits));

@@ -40,7 +40,7 @@ pub(crate) struct Connections {
     per_address: usize,
     pub(crate) memory: Arc<ResponseMemory>,
     entries: Mutex<Entries>,
-    /// Connections that were closed or refused to protect others, by reason.
+    /// Connections that were closed, refused or admitted only to the reserve to protect others, by reason.
     pub(crate) dropped: Counters,
 }
 
@@ -90,7 +90,7 @@ enum Admission {
 
 impl Connections {
     pub(crate) fn new(limit: usize, per_address: usize, memory: Arc<ResponseMemory>) -> Arc<Self> {
-        let dropped = counters("reason", ["idle", "refused", "reserved", "untaken"]);
+        let dropped = counters("reason", ["idle", "refused", "reserved", "unread"]);
         Arc::new(Connections { limit, per_address, memory, entries: Mutex::default(), dropped })
     }
 
@@ -172,8 +172,8 @@ impl Connections {
         charge
     }
 
-    /// Cuts the connection with the longest unread response to free its memory, if that is unread for
-    /// [`UNREAD_FOR`]. Rate limited, because it scans all connections.
+    /// Cuts the connection with the longest unread response to free its memory, if it has
+    /// been unread for [`UNREAD_FOR`]. Rate limited, because it scans all connections.
     pub(crate) fn cut_longest_unread(&self) {
         let mut entries = self.lock();
         let now = Instant::now();
@@ -188,11 +188,11 @@ impl Connections {
         let longest = unread.min().filter(|(since, _)| now - *since >= UNREAD_FOR);
         if let Some(entry) = longest.and_then(|(_, id)| entries.remove(id)) {
             entry.activity.cut();
-            self.count("untaken");
+            self.count("unread");
         }
     }
 
-    /// Counts a connection that was closed or refused.
+    /// Counts a connection among [`Connections::dropped`].
     fn count(&self, reason: &'static str) {
         self.dropped.get_or_create(&[("reason", reason)]).inc();
     }
@@ -272,7 +272,7 @@ pub(crate) struct OpenConnection {
 impl OpenConnection {
     /// Counts that the connection is closed because its client read a response too slowly.
     pub(crate) fn count_unread(&self) {
-        self.connections.count("untaken");
+        self.connections.count("unread");
     }
 }
 

@@ -89,7 +89,7 @@ async fn unread_exports_and_streams_are_aborted(db: TestDb) {
     .await;
     let metrics = server.get("/metrics").await.text;
     assert!(metrics.contains("token_manager_event_streams 0\n"), "{metrics}");
-    assert!(metrics.contains("{reason=\"untaken\"} 3\n"), "{metrics}");
+    assert!(metrics.contains("{reason=\"unread\"} 3\n"), "{metrics}");
 }
 
 #[on_both]

@@ -55,7 +55,6 @@ create table token_manager.leases (
             else started_at <= ended_at
                 and ended_at <= expires_at
                 and end_reason is not null
-                and end_reason in ('released', 'expired', 'evicted', 'cleared', 'imported')
         end
     )
 ) with (

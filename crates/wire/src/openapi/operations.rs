@@ -349,7 +349,7 @@ fn others() -> Vec<Operation> {
             &[Header::NoStore, Header::Vary],
             &[("text/plain", text), ("application/openmetrics-text", text)],
         ),
-        Operation::new("GET", "/openapi.json", "getOpenapi", "Health", ("Get this document", ""))
+        Operation::new("GET", "/openapi.json", "getOpenapi", "Health", ("Get the OpenAPI document", ""))
             .takes(&[Parameter::IfNoneMatch])
             .answers_with(
                 200,

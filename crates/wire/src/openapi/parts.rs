@@ -55,7 +55,7 @@ impl Parameter {
             Parameter::Limit => (
                 "query",
                 "limit",
-                format!("Maximum number of rows; default {MAX_ROWS}").leak(),
+                format!("Maximum number of rows, 1 to {MAX_ROWS} (default)").leak(),
                 whole(1, MAX_ROWS.into()),
             ),
             Parameter::AfterPosition => (
@@ -89,7 +89,7 @@ impl Parameter {
             Parameter::Status => (
                 "query",
                 "status",
-                "Only running or only ended leases",
+                "Only running leases (`running` or `active`), or only ended ones (`ended`)",
                 json!({ "$ref": "#/components/schemas/SearchedStatus" }),
             ),
             Parameter::EndReason => (

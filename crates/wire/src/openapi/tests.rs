@@ -26,6 +26,29 @@ fn the_routes_in_the_api_document_are_current() {
 }
 
 #[test]
+fn the_end_reasons_in_the_api_document_are_current() {
+    let mut table = "| end reason | |\n|---|---|\n".to_owned();
+    for reason in pool::EndReason::ALL {
+        table += &["| `", reason.as_str(), "` | ", reason.description(), " |\n"].concat();
+    }
+    document::generated("docs/api.md", "end-reasons", &table);
+}
+
+#[test]
+fn the_search_in_the_api_document_is_current() {
+    let operations = operations();
+    let search = operations.iter().find(|operation| operation.id == "searchLeases").unwrap();
+    let mut table = "| parameter | |\n|---|---|\n".to_owned();
+    for parameter in &search.parameters {
+        let described = parameter.describe();
+        let [name, about] = ["name", "description"].map(|key| described[key].as_str().unwrap());
+        table += &["| `", name, "` | ", about, " |\n"].concat();
+    }
+    table += "| `format` | `json` or [`csv`](#export) |\n";
+    document::generated("docs/api.md", "search", &table);
+}
+
+#[test]
 fn the_error_codes_in_the_api_document_are_current() {
     let schemas = super::document()["components"]["schemas"].clone();
     let common: BTreeSet<&String> =
@@ -42,6 +65,72 @@ fn the_error_codes_in_the_api_document_are_current() {
         table += &["| ", &cells.join(" | "), " |\n"].concat();
     }
     document::generated("docs/api.md", "error-codes", &table);
+}
+
+#[test]
+fn the_documents_describe_every_route_and_field_of_the_policy() {
+    let read = |path: &str| std::fs::read_to_string(document::root().join(path)).unwrap();
+    let api = read("docs/api.md");
+    let (_, sections) = api.split_once("<!-- end -->").unwrap();
+    for operation in operations() {
+        let path = operation.path;
+        assert!(sections.contains(path), "docs/api.md has no section about {path}");
+    }
+    let leases = read("docs/leases.md");
+    for field in pool::Policy::FIELDS {
+        let setting = format!("`--{}`", field.setting());
+        assert!(leases.contains(&setting), "docs/leases.md has no {setting}");
+    }
+}
+
+#[test]
+fn every_code_is_one_of_an_operation() {
+    // Answers to requests that reach no operation.
+    let elsewhere = [Code::UnknownPath, Code::WrongMethod];
+    let operations = operations();
+    for code in &Code::ALL {
+        let listed = operations.iter().any(|operation| operation.problems.contains(code));
+        assert!(listed != elsewhere.contains(code), "{code:?}");
+    }
+}
+
+#[test]
+fn examples_have_the_members_of_their_schemas() {
+    fn check(value: &Value, schema: &Value, document: &Value, at: &str) {
+        let schema = match schema["$ref"].as_str() {
+            Some(path) => document.pointer(path.trim_start_matches('#')).unwrap(),
+            None => schema,
+        };
+        for choice in schema["oneOf"].as_array().into_iter().flatten() {
+            if choice["type"] != "null" && !value.is_null() {
+                check(value, choice, document, at);
+            }
+        }
+        for item in value.as_array().into_iter().flatten() {
+            check(item, &schema["items"], document, at);
+        }
+        let (Some(value), Some(members)) = (value.as_object(), schema["properties"].as_object())
+        else {
+            return;
+        };
+        for name in schema["required"].as_array().into_iter().flatten() {
+            assert!(value.contains_key(name.as_str().unwrap()), "{at} has no {name}");
+        }
+        for (name, value) in value {
+            let member = members.get(name).unwrap_or_else(|| panic!("{at}: {name} is unknown"));
+            check(value, member, document, &format!("{at}.{name}"));
+        }
+    }
+    let document = super::document();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let content = &operation["responses"]["200"]["content"]["application/json"];
+            for (name, example) in content["examples"].as_object().into_iter().flatten() {
+                let at = format!("{method} {path}, example {name}");
+                check(&example["value"], &content["schema"], &document, &at);
+            }
+        }
+    }
 }
 
 #[test]
@@ -122,8 +211,8 @@ fn references_lead_to_components() {
 
 #[test]
 fn the_dashboard_reads_members_and_words_of_the_schemas() {
-    let path = document::root().join("crates/dashboard/page/live/shape.js");
-    let text = std::fs::read_to_string(path).unwrap();
+    let read = |path: &str| std::fs::read_to_string(document::root().join(path)).unwrap();
+    let text = read("crates/dashboard/page/live/shape.js");
     let schemas = super::document()["components"]["schemas"].clone();
     let members = |names: &[&str]| -> BTreeSet<String> {
         let of = |name: &&str| schemas[name]["properties"].as_object().expect(name).clone();
@@ -148,9 +237,22 @@ fn the_dashboard_reads_members_and_words_of_the_schemas() {
         words.map(Value::to_string).collect()
     };
     assert!(text.contains(&format!("{{{}}} Reason", words("EndReason").join(" | "))));
+    for language in ["en", "pt"] {
+        let text = read(&format!("crates/dashboard/page/words/{language}.js"));
+        for word in words("EndReason") {
+            for kind in ["reason", "event"] {
+                let key = format!("  \"{kind}-{}: ", word.trim_start_matches('"'));
+                assert!(text.contains(&key), "{language}.js has no {key}");
+            }
+        }
+    }
     assert!(text.contains(&format!("when_full: {},", words("WhenFull").join(" | "))));
     let info = text.split("@typedef").find(|part| part.contains("`Pool`, `Policy`")).unwrap();
     for member in members(&["Pool", "Policy"]) {
         assert!(info.contains(&format!("{member}: ")), "the type Info has no {member}");
+    }
+    let headline = read("crates/dashboard/page/view/headline.js");
+    for member in members(&["Policy"]) {
+        assert!(headline.contains(&format!("policy.{member}")), "headline.js has no {member}");
     }
 }

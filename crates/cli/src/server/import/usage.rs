@@ -54,17 +54,11 @@ impl Usage {
         };
         let end = end.map(|at| at.max(self.started_at));
         let expires_at = end.map_or(deadline, |at| at.max(deadline));
-        Lease {
-            id: LeaseId(self.id),
-            token_id: TokenId(self.token_id),
-            user: User { name: self.user_id.to_string().into(), id: UserId(self.user_id) },
-            fence: self.fence,
-            previous_fence: self.previous_fence,
-            started_at: self.started_at,
-            granted_until: expires_at,
-            expires_at,
-            end: end.map(|at| End { at, reason: EndReason::Imported }),
-        }
+        let (id, token_id) = (LeaseId(self.id), TokenId(self.token_id));
+        let user = User { name: self.user_id.to_string().into(), id: UserId(self.user_id) };
+        let granted = Lease::granted(id, token_id, user, self.fence, self.started_at, expires_at);
+        let end = end.map(|at| End { at, reason: EndReason::Imported });
+        Lease { previous_fence: self.previous_fence, end, ..granted }
     }
 }
 

@@ -182,7 +182,7 @@ mod tests {
     /// The schema of a later program, with one more migration.
     const NEXT: Schema = Schema(|| {
         let dummy = "create table token_manager.dummy (id integer primary key);";
-        crate::schema::with(&embedded::migrations::runner(), "V2__dummy", dummy)
+        crate::schema::with(&embedded::migrations::runner(), "V99__dummy", dummy)
     });
 
     #[tokio::test]
@@ -192,10 +192,10 @@ mod tests {
         tokio::spawn(connection);
         // As in sessions of this program: the table of migrations belongs in the schema.
         client.batch_execute("set search_path = token_manager, pg_temp").await.unwrap();
-        assert_eq!(migrate_to(&SCHEMA, &mut client).await.unwrap().len(), 1);
+        assert!(!migrate_to(&SCHEMA, &mut client).await.unwrap().is_empty());
         let outdated = NEXT.check(version(&client).await.unwrap()).unwrap_err().to_string();
         assert!(outdated.contains("run `token-manager migrate`"), "{outdated}");
-        assert_eq!(migrate_to(&NEXT, &mut client).await.unwrap(), ["V2__dummy"]);
+        assert_eq!(migrate_to(&NEXT, &mut client).await.unwrap(), ["V99__dummy"]);
         assert_eq!(migrate_to(&NEXT, &mut client).await.unwrap(), [""; 0]);
         client.batch_execute("insert into token_manager.dummy values (1)").await.unwrap();
         let migrated = migrate_to(&SCHEMA, &mut client).await.map(drop);

@@ -167,36 +167,34 @@ impl Searching<'_> {
     /// Examines some leases. False when none are left.
     async fn step(&mut self) -> Result<bool, PgError> {
         let Searching { query, from, before, .. } = *self;
+        // `from`, `to` and `after` are bounds; the others are conditions, too.
+        let LeaseQuery { user, token, status: _, reason, from: _, to: _, at, after: _ } = *query;
         self.leapt = false;
         let (now, from) = (Moment::within_range(self.now), Moment::within_range(from));
         let ended = query.ended();
-        let reason = query.reason.map(EndReason::as_str);
-        let at = query.at.map(Moment::within_range);
+        let reason = reason.map(EndReason::as_str);
+        let at = at.map(Moment::within_range);
         // One more than the page holds shows whether another page follows.
         let wanted = (self.limit - self.found.len()).saturating_add(1);
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
-        let (user, token) = (query.user.map(|user| user.0), query.token.map(|token| token.0));
+        let (user, token) = (user.map(|user| user.0), token.map(|token| token.0));
         let (started_at, fence) = (Moment::within_range(before.started_at), before.fence.get());
         let oldest = match user {
             Some(_) => self.oldest.max(fence.saturating_sub(FENCES)),
             None => self.oldest,
         };
-        let mut parameters: Vec<&(dyn ToSql + Sync)> =
-            vec![&self.pool, &now, &ended, &reason, &at, &wanted];
         // A user has fewer leases than a token, as a rule.
-        let sql = if user.is_some() {
-            let of_user: [&(dyn ToSql + Sync); 4] = [&user, &token, &fence, &oldest];
-            parameters.extend(of_user);
-            sql!("leases/search_user")
+        let (sql, bounds): (_, [&(dyn ToSql + Sync); 3]) = if user.is_some() {
+            (sql!("leases/search_user"), [&user, &fence, &oldest])
         } else if token.is_some() {
-            let of_token: [&(dyn ToSql + Sync); 3] = [&token, &fence, &oldest];
-            parameters.extend(of_token);
-            sql!("leases/search_token")
+            (sql!("leases/search_token"), [&token, &fence, &oldest])
         } else {
-            let by_time: [&(dyn ToSql + Sync); 3] = [&started_at, &fence, &from];
-            parameters.extend(by_time);
-            sql!("leases/search_all")
+            (sql!("leases/search_all"), [&started_at, &fence, &from])
         };
+        // Those of fits.sql.
+        let conditions: [&(dyn ToSql + Sync); 5] = [&now, &ended, &reason, &at, &token];
+        let first: [&(dyn ToSql + Sync); 2] = [&self.pool, &wanted];
+        let parameters = [&first[..], &bounds, &conditions].concat();
         let sql = self.client.prepare_cached(sql).await?;
         let looked = Looked::read(&self.client.query(&sql, &parameters).await?)?;
         self.found.extend(looked.found);

@@ -1,4 +1,5 @@
-//! Deletes old rows, a few at a time, on a connection of its own: batches do not wait for it.
+//! Deletes old rows, a few at a time, on a connection of its own. Batches wait for it only when keys are
+//! short, for [`Cleaning::forget_keys_early`].
 
 use async_trait::async_trait;
 use pool::{Fence, Timestamp};

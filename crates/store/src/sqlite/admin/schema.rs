@@ -57,16 +57,16 @@ mod tests {
     /// The schema of a later program, with one more migration.
     const NEXT: Schema = Schema(|| {
         let dummy = "create table dummy (id integer primary key) strict;";
-        crate::schema::with(&embedded::migrations::runner(), "V2__dummy", dummy)
+        crate::schema::with(&embedded::migrations::runner(), "V99__dummy", dummy)
     });
 
     #[test]
     fn a_database_of_this_version_is_migrated_to_the_next() {
         let mut connection = Connection::open_in_memory().unwrap();
-        assert_eq!(migrate(&mut connection).unwrap().len(), 1);
+        assert!(!migrate(&mut connection).unwrap().is_empty());
         let outdated = NEXT.check(version(&connection).unwrap()).unwrap_err().to_string();
         assert!(outdated.contains("run `token-manager migrate`"), "{outdated}");
-        assert_eq!(migrate_to(&NEXT, &mut connection).unwrap(), ["V2__dummy"]);
+        assert_eq!(migrate_to(&NEXT, &mut connection).unwrap(), ["V99__dummy"]);
         assert_eq!(migrate_to(&NEXT, &mut connection).unwrap(), [""; 0]);
         NEXT.check(version(&connection).unwrap()).unwrap();
         connection.execute("insert into dummy values (1)", ()).unwrap();

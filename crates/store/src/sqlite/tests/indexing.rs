@@ -18,10 +18,13 @@ const INDEXED: &str = "select indexed_fence from pools";
 fn leases(count: i64) -> String {
     format!(
         "with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < {count})
-         insert into leases
+         insert into leases (
+             id, pool, token_id, user_id, user_name, fence, previous_fence, started_at, expires_at,
+             ended_at, end_reason
+         )
          select
              unhex(printf('%032x', n)), 'default', (select id from tokens),
-             unhex(printf('%032x', n % 100)), 'user', n, n - 1, n, null, n + 1, n + 1, 'released'
+             unhex(printf('%032x', n % 100)), 'user', n, n - 1, n, n + 1, n + 1, 'released'
          from numbers"
     )
 }

@@ -23,11 +23,14 @@ const LONE: i64 = 500_000;
 /// after a tenth of a second and could have lasted a minute. One was cleared, the others were released.
 const FILL: &str = "
     with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < 1000000)
-    insert into leases
+    insert into leases (
+        id, pool, token_id, user_id, user_name, fence, previous_fence, started_at, expires_at, ended_at,
+        end_reason
+    )
     select
         unhex(printf('%032x', n)), 'default', t.id, unhex(printf('%032x', n * 7919 % 1009)), 'user', n,
         iif(n = 500000, 0, max(0, n - iif(n = 500100, 200, 100))),
-        1600000000000000 + n / 3 * 3000, null, 1600000000000000 + n / 3 * 3000 + 60000000,
+        1600000000000000 + n / 3 * 3000, 1600000000000000 + n / 3 * 3000 + 60000000,
         1600000000000000 + n / 3 * 3000 + 100000, iif(n = 77, 'cleared', 'released')
     from numbers
     join tokens as t on t.position = iif(n = 500000, 100, n % 100)";

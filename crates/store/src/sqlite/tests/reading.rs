@@ -15,10 +15,13 @@ use crate::{Error, Reader};
 /// Ten leases of one token, very many of another, two thousand of the first again.
 const FILL: &str = "
     with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < 252000)
-    insert into leases
+    insert into leases (
+        id, pool, token_id, user_id, user_name, fence, previous_fence, started_at, expires_at, ended_at,
+        end_reason
+    )
     select
         unhex(printf('%032x', n)), 'default', t.id, zeroblob(16), 'user', n,
-        case n when 11 then 0 when 250001 then 10 else n - 1 end, n, null, n + 1, n + 1, 'released'
+        case n when 11 then 0 when 250001 then 10 else n - 1 end, n, n + 1, n + 1, 'released'
     from numbers
     join tokens as t on t.position = (n between 11 and 250000)";
 

@@ -29,17 +29,11 @@ fn at(seconds: u64) -> Timestamp {
 
 fn lease(token: TokenId, fence: i64, previous: i64, reason: Option<EndReason>) -> Lease {
     let seconds = u64::try_from(fence).unwrap();
-    Lease {
-        id: LeaseId(id()),
-        token_id: token,
-        user: User::new(&format!("user {fence}")).unwrap(),
-        fence: Fence::new(fence),
-        previous_fence: Fence::new(previous),
-        started_at: at(seconds),
-        granted_until: at(seconds + 60),
-        expires_at: at(seconds + 60),
-        end: reason.map(|reason| End { at: at(seconds + 2), reason }),
-    }
+    let user = User::new(&format!("user {fence}")).unwrap();
+    let (start, until) = (at(seconds), at(seconds + 60));
+    let granted = Lease::granted(LeaseId(id()), token, user, Fence::new(fence), start, until);
+    let end = reason.map(|reason| End { at: at(seconds + 2), reason });
+    Lease { previous_fence: Fence::new(previous), end, ..granted }
 }
 
 /// A pool of two tokens, and a history in two parts whose last lease is running.

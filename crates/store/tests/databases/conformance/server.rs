@@ -15,15 +15,7 @@ use uuid::Uuid;
 use super::AnyDb;
 
 /// Accepts any pool.
-pub const ANY: Wanted = Wanted { size: None, policy: ANY_POLICY, update_policy: false };
-
-const ANY_POLICY: PolicyPatch = PolicyPatch {
-    lease: None,
-    max_lease: None,
-    when_full: None,
-    min_hold: None,
-    max_per_user: None,
-};
+pub const ANY: Wanted = Wanted { size: None, policy: PolicyPatch::NONE, update_policy: false };
 
 pub const MINUTE: Policy = Policy::of_lease(Duration::from_mins(1));
 

@@ -46,7 +46,7 @@ async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&
     let by_chain = "Index Scan Backward using leases_token_id_previous_fence_key";
     let by_time = "Index Scan Backward using leases_started_at_fence_idx";
     let by_user = "Index Scan Backward using leases_user_id_idx";
-    let search = "1, now(), false, null, null, 9";
+    let conditions = "now(), false, null, null, null";
     let mut all: Vec<_> = [
         ("news", "1, 1, 10", vec!["batches_pkey"]),
         ("newest", "1", vec!["batches_pkey"]),
@@ -57,9 +57,9 @@ async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&
         ("latest_leases", "1", vec![by_chain]),
         ("lease", NO_ID, vec!["leases_pkey"]),
         ("leases", "'{}'", vec!["Index Scan using leases_pkey"]),
-        ("search_all", &format!("{search}, now(), 9, '-infinity'"), vec![by_time]),
-        ("search_user", &format!("{search}, {NO_ID}, null, 9, 1"), vec![by_user]),
-        ("search_token", &format!("{search}, {NO_ID}, 9, 1"), vec![by_chain]),
+        ("search_all", &format!("1, 9, now(), 9, '-infinity', {conditions}"), vec![by_time]),
+        ("search_user", &format!("1, 9, {NO_ID}, 9, 1, {conditions}"), vec![by_user]),
+        ("search_token", &format!("1, 9, {NO_ID}, 9, 1, {conditions}"), vec![by_chain]),
         (
             "search_bounds",
             "now(), 9, '-infinity'",
@@ -219,21 +219,23 @@ async fn each_combination_of_filters_is_little_work(prompt: &Client) {
         let before = if before == middle { 640_000 } else { i64::MAX };
         format!("{}, {}", before.min(1_000_001), if from == "'-infinity'" { 1 } else { 634_000 })
     };
-    let ways: [(&str, String, Bounds<'_>); 4] = [
-        ("search_all", String::new(), &by_time),
-        ("search_user", format!("'{user}', null, "), &by_fence),
-        ("search_user", format!("'{user}', '{token}', "), &by_fence),
-        ("search_token", format!("'{token}', "), &by_fence),
+    let (user, token) = (format!("'{user}', "), format!("'{token}'"));
+    let ways: [(&str, &str, &str, Bounds<'_>); 4] = [
+        ("search_all", "", "null", &by_time),
+        ("search_user", &user, "null", &by_fence),
+        ("search_user", &user, &token, &by_fence),
+        ("search_token", &format!("{token}, "), &token, &by_fence),
     ];
-    for (name, way, bounds) in ways {
+    for (name, way, token, bounds) in ways {
         for before in ["'infinity'", middle] {
             for from in ["'-infinity'", "now() - interval '61 minutes'"] {
                 for (ended, reason) in [("null", "null"), ("true", "null"), ("true", "'released'")]
                 {
                     for at in ["null", middle] {
                         let bounds = bounds(before, from);
-                        let parameters =
-                            format!("1, now(), {ended}, {reason}, {at}, 101, {way}{bounds}");
+                        let parameters = format!(
+                            "1, 101, {way}{bounds}, now(), {ended}, {reason}, {at}, {token}"
+                        );
                         let how = ", analyze, timing off, summary off";
                         let plan = explain(prompt, how, name, &parameters).await;
                         assert!(!plan.contains("Sort") && !plan.contains("Seq Scan"), "{plan}");

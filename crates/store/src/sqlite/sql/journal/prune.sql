@@ -1,5 +1,7 @@
--- `reach` leads from the newest entry down to the first one that is among the newest ?2 and itself: from
--- `first` on no version is missing, and the rest of that number is counted below the gap of a new epoch.
+-- Keeps the newest entry and the ?2 before it. A new epoch skips versions, so subtraction is not enough:
+-- each row of `reach` covers a run without a gap. `cut` is where the count ends if the run is long enough,
+-- and `first` the run's lowest entry from there on. If `first` is above `cut`, the remaining entries,
+-- `first - cut` of them, are counted below the gap.
 with recursive reach (cut, first) as (
     select newest.version - ?2, (
         select version from batches
