@@ -11,8 +11,8 @@ pub struct AllocateRequest {
     pub user: User,
     /// Length of the lease, if shorter than the policy's.
     pub lease: Option<Duration>,
-    /// How long to wait if no token is available, at most [`Allocation::MAX_WAIT`], or
-    /// [`Allocation::MAX_KEPT_WAIT`] with a key.
+    /// How long to wait if no token is available, at most [`pool::Allocation::MAX_WAIT`], or
+    /// [`pool::Allocation::MAX_KEPT_WAIT`] with a key.
     pub wait: Option<Duration>,
     /// Identifies repetitions of the request.
     pub key: Option<IdempotencyKey>,

@@ -7,7 +7,7 @@ pub struct View<'a> {
     pub pool: &'a Pool,
     /// The moment, in the pool's time.
     pub now: Timestamp,
-    /// Equal stamps mean equal contents, in views of [`Scope::Pool`].
+    /// Equal stamps mean equal contents, in views of [`crate::Scope::Pool`].
     pub stamp: Stamp,
     pub(super) observer: Observer,
 }
