@@ -106,6 +106,11 @@ impl Housekeeping {
             if self.signals.keys_overdue.swap(false, Ordering::Relaxed) {
                 self.keys_at = self.keys_at.min(self.keys_looked_at + SOON);
             }
+            if self.shared.health().is_trouble() {
+                // The loop reports it, and tries again.
+                tokio::time::sleep(AFTER_FAILURE).await;
+                continue;
+            }
             let begun = Instant::now();
             let rest = match self.step(self.shared.estimate()).await {
                 Ok(()) => begun.elapsed() * REST,

@@ -12,10 +12,12 @@ use uuid::Uuid;
 use crate::sqlite::admin::create;
 use crate::sqlite::admin::schema;
 use crate::sqlite::disk::checkpoint::WAL_LIMIT;
+use crate::sqlite::write::housekeeper::SqliteHousekeeper;
 use crate::sqlite::write::store::SqliteStore;
 use crate::sqlite::write::writer::Writer;
 use crate::{
-    BatchId, Entry, Error, ManualClock, News, Position, ServerId, Snapshot, Store, Wanted,
+    BatchId, Entry, Error, Housekeeper as _, ManualClock, News, Position, ServerId, Snapshot,
+    Store, Wanted,
 };
 
 mod indexing;
@@ -120,6 +122,26 @@ fn every_sql_file_fits_the_tables() {
         count += 1;
     }
     assert!(count > 20, "{count} files");
+}
+
+#[tokio::test]
+async fn only_steps_that_may_be_repeated_do_not_wait_for_the_disk() {
+    const FULL: i64 = 2;
+    let fixture = fixture().await;
+    assert_eq!(fixture.run("pragma synchronous").await, FULL);
+    let mut housekeeper = SqliteHousekeeper(Arc::clone(&fixture.store.writer));
+    housekeeper.prune(Timestamp::MIN, 0).await.unwrap();
+    assert_eq!(fixture.run("pragma synchronous").await, FULL, "after a step");
+    let failed = fixture.store.writer.run(|writing| {
+        writing.without_sync(|connection| {
+            let set =
+                connection.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0));
+            assert_eq!(set.unwrap(), FULL - 1, "during a step");
+            Err::<(), _>(Error::Operator("it failed".to_owned()))
+        })
+    });
+    assert!(failed.await.is_err());
+    assert_eq!(fixture.run("pragma synchronous").await, FULL, "after a failed step");
 }
 
 #[tokio::test]
