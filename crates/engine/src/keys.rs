@@ -82,8 +82,9 @@ impl KeyLimits {
             self.sampled = Some(sampled);
         }
         if usize::try_from(left.room).is_ok_and(|room| room < keys) {
-            // Some may be refused, with a time to retry.
+            // Some may be refused, with a time to retry. Housekeeping may have deleted keys meanwhile.
             let usage = store.key_usage(0).await?;
+            left.room = self.most.saturating_sub(usage.count);
             left.next_forgotten_in = next_forgotten_in(&usage, now);
             self.overdue = left.room == 0 && left.next_forgotten_in.is_zero();
         }

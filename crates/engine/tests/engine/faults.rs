@@ -55,7 +55,8 @@ async fn a_commit_whose_reply_was_lost_is_answered_by_the_journal(db: TestDb) {
 async fn a_database_that_takes_no_writes_is_away_until_it_does(db: TestDb) {
     let plan = crate::faulty::Plan::default();
     let database = FaultyDatabase::new(db.database(), &plan);
-    let settings = Settings { timeout: Duration::from_millis(100), ..Settings::default() };
+    // Six attempts take longer, by the pauses between them; one commit does not, on a busy machine.
+    let settings = Settings { timeout: Duration::from_millis(500), ..Settings::default() };
     let engine = db.start_with(Box::new(database), 3, LONG, settings).await;
     plan.lock().unwrap().extend([Fault::TryAgain; 6]);
     let refused = engine.handle.allocate(user_named("u")).await;

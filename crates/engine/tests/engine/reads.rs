@@ -10,6 +10,7 @@ use store::{Clock as _, SystemClock};
 use testbed::{Cluster, eventually, on_both};
 use tokio::task::{JoinHandle, JoinSet};
 
+/// Twice this is less than PostgreSQL leaves a held batch open.
 const SHORT: Duration = Duration::from_millis(900);
 const LONG: Duration = Duration::from_mins(2);
 
@@ -88,7 +89,7 @@ async fn decided_before(
     command: impl Future<Output = ()> + Send + 'static,
 ) -> Vec<(&'static str, Result<&'static str, Error>)> {
     let left = || lease.expires_at.since(SystemClock.now());
-    eventually("the deadline is near", || async { left() < SHORT / 3 }).await;
+    eventually("the deadline is near", || async { left() < SHORT * 2 / 3 }).await;
     let gate = Gate::new();
     plan.lock().unwrap().push(Fault::Held(gate));
     let command = tokio::spawn(command);
@@ -303,7 +304,7 @@ async fn a_renewal_in_flight_on_another_server_is_waited_for() {
     let two = db.start_policy(1, policy).await;
     let lease = one.allocate("holder").await.lease;
     let left = || lease.expires_at.since(SystemClock.now());
-    eventually("the deadline is near", || async { left() < SHORT / 3 }).await;
+    eventually("the deadline is near", || async { left() < SHORT * 2 / 3 }).await;
     let lock = "lock table token_manager.batches in exclusive mode";
     let holding = hold_up(&db, lock, 0.7).await;
     let (handle, id) = (one.handle.clone(), lease.id);
