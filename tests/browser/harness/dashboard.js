@@ -56,18 +56,18 @@ export class Dashboard {
 
   /** Opens it and waits until it shows the pool. @param {string} [hash] */
   async load(hash = "") {
-    await this.page.goto(`${this.server.url}/${hash}`, { timeout: 10_000 });
+    await this.page.goto(`${this.server.url}/${hash}`, { timeout: 30_000 });
     await this.live();
   }
 
-  async live(milliseconds = 10_000) {
+  async live(milliseconds = 30_000) {
     await this.state("live", milliseconds);
     const { size } = await this.server.pool();
     await this.until("the whole pool is shown", seesPool, size, milliseconds);
   }
 
   /** @param {"connecting" | "live" | "lost"} wanted */
-  async state(wanted, milliseconds = 10_000) {
+  async state(wanted, milliseconds = 30_000) {
     const connection = this.page.locator(`#connection[data-state="${wanted}"]`);
     await connection.waitFor({ state: "attached", timeout: milliseconds });
   }
@@ -81,7 +81,7 @@ export class Dashboard {
    * @param {number} [milliseconds]
    * @returns {Promise<NonNullable<T>>}
    */
-  async until(what, inPage, argument, milliseconds = 5000) {
+  async until(what, inPage, argument, milliseconds = 20_000) {
     const look = /** @type {any} */ (inPage);
     return until(what, () => this.page.evaluate(look, argument), milliseconds);
   }
@@ -96,7 +96,7 @@ export class Dashboard {
    * @param {string} id
    * @param {string | null} user
    */
-  async shows(id, user, milliseconds = 5000) {
+  async shows(id, user, milliseconds = 20_000) {
     const wanted = { id, user };
     await this.until(`token ${id} shows ${user}`, cellShows, wanted, milliseconds);
   }
@@ -110,7 +110,7 @@ export class Dashboard {
   }
 
   /** Waits until the grid shows the state of the server. */
-  async agrees(milliseconds = 5000) {
+  async agrees(milliseconds = 20_000) {
     await until(
       "the grid shows what the server says",
       async () => {
@@ -124,7 +124,7 @@ export class Dashboard {
 
   /** @param {string} selector */
   text(selector) {
-    return this.page.locator(selector).innerText({ timeout: 5000 });
+    return this.page.locator(selector).innerText({ timeout: 20_000 });
   }
 
   /**
@@ -132,14 +132,14 @@ export class Dashboard {
    * @param {string} selector
    * @param {RegExp} pattern
    */
-  async reads(selector, pattern, milliseconds = 5000) {
+  async reads(selector, pattern, milliseconds = 20_000) {
     const { source } = pattern;
     const what = `${selector} reads ${pattern}`;
     await this.until(what, textFits, { selector, source }, milliseconds);
   }
 
   /** @param {Partial<Record<"active" | "available" | "waiting" | "size", number>>} counts */
-  async counts(counts, milliseconds = 5000) {
+  async counts(counts, milliseconds = 20_000) {
     for (const [name, count] of Object.entries(counts)) {
       await this.reads(`#count-${name}`, new RegExp(`^${count}$`), milliseconds);
     }
@@ -165,7 +165,7 @@ export class Dashboard {
   }
 
   /** Waits until the drawer shows this token, or is closed (null). @param {string | null} id */
-  async drawer(id, milliseconds = 5000) {
+  async drawer(id, milliseconds = 20_000) {
     await this.until(`the drawer shows ${id}`, drawerShows, id, milliseconds);
   }
 
@@ -191,7 +191,7 @@ export class Dashboard {
   }
 
   /** @param {string} reason */
-  async told(reason, milliseconds = 5000) {
+  async told(reason, milliseconds = 20_000) {
     const row = this.page.locator(`#events > li[data-reason="${reason}"]`).first();
     await row.waitFor({ state: "attached", timeout: milliseconds });
   }

@@ -63,7 +63,7 @@ export class Stage {
   async #context(browser, asked, options) {
     const usual = { locale: "en-US", viewport: { width: 1280, height: 800 } };
     const context = await browser.newContext({ ...usual, ...options });
-    context.setDefaultTimeout(5000);
+    context.setDefaultTimeout(20_000);
     this.#open.unshift(context);
     this.#asked.push(asked);
     return context;
@@ -114,7 +114,7 @@ export class Stage {
  * @param {(stage: Stage) => Promise<void>} run
  * @param {number} [seconds]
  */
-export function inBrowser(name, run, seconds = 40) {
+export function inBrowser(name, run, seconds = 90) {
   it(name, { timeout: seconds * 1000 }, async (context) => {
     const stage = new Stage(context);
     try {

@@ -11,7 +11,7 @@ import { setTimeout as pause } from "node:timers/promises";
  * @param {number} [milliseconds]
  * @returns {Promise<NonNullable<T>>}
  */
-export async function until(what, look, milliseconds = 5000) {
+export async function until(what, look, milliseconds = 20_000) {
   const end = performance.now() + milliseconds;
   for (;;) {
     const seen = await look();
