@@ -1,7 +1,7 @@
 //! The memory of a pool: its tokens, its leases (the state) and the journal of its batches (their order).
 //!
-//! [`Store`] writes and [`Reader`] reads. SQLite and PostgreSQL implement both and pass the same conformance
-//! suite. A store never decides which token a request gets, and knows nothing of HTTP. Only this crate uses
+//! [`Store`] writes, [`Reader`] reads and [`Housekeeper`] deletes old rows. SQLite and PostgreSQL implement all
+//! three and pass the same conformance suite. A store never decides which token a request gets, and knows nothing of HTTP. Only this crate uses
 //! SQL and the system clock.
 
 mod clock;

@@ -12,7 +12,7 @@ use crate::sqlite::write::store::begin;
 use crate::sqlite::write::writer::{Writer, Writing};
 use crate::{Error, Housekeeper, Swept};
 
-/// Number of leases examined in one step: less than a millisecond, during which batches wait.
+/// Number of leases examined in one step: about a millisecond, during which batches wait.
 const STEP: u64 = 25;
 
 /// Deletes old rows of a pool in SQLite.
