@@ -79,6 +79,7 @@ def paired(kind, server, seconds, figures, name, curve):
     median, p99 = measured.times["50"], measured.times["99"]
     times = f"p50 {median:.2f} ms, p99 {p99:.2f} ms"
     figures.row(kind, name, f"{measured.rate:,.0f}/s, no failure", times, f"p99 is {p99 / median:.1f} times p50")
+    print("\n".join(measured.histogram()), flush=True)
     figures.results.keep(measured.times, "percentiles", curve)
 
 
