@@ -13,7 +13,7 @@ SIZES = (100, 10_000, 1_000_000)
 HISTORIES = (0, 1_000_000, 10_000_000)
 SERVERS = (1, 2, 3)
 # Connections of all servers together.
-CONNECTIONS = 60
+CONNECTIONS = 240
 ROUNDS = 5
 # Rows in one transaction, so that no log outgrows the table.
 PART = 500_000
