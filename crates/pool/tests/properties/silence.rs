@@ -6,8 +6,8 @@ use std::time::Duration;
 use pool::{
     Allocation, BatchContext, Change, Command, Counters, HEARTBEAT_INTERVAL, IdempotencyKey,
     IdempotencyKeys, Labels, LeaseId, Ledger, MAX_COUNTED_GAP, Observer, Policy, PoolId, PoolName,
-    PoolRecord, SERVER_TIMEOUT, ServerId, TICKET_GRACE, Taints, Timestamp, Token, TokenId, TokenName,
-    TokenValue, User, WhenFull,
+    PoolRecord, SERVER_TIMEOUT, ServerId, TICKET_GRACE, Taints, Timestamp, Token, TokenId,
+    TokenName, TokenValue, User, WhenFull,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
