@@ -324,14 +324,14 @@ impl<'a> Batch<'a> {
     fn record(&mut self, change: Change) {
         match &change {
             _ if self.unserved.is_none() => {}
-            Change::LeaseStarted(_) | Change::LeaseRenewed { .. } => {}
+            // A new ticket's pool was touched by its allocation.
+            Change::LeaseStarted(_) | Change::LeaseRenewed { .. } | Change::WaitStarted(_) => {}
             Change::LeaseEnded { lease_id, .. } => {
                 self.touch(self.ledger.lease(*lease_id).map(|lease| lease.pool));
             }
             Change::WaitEnded { lease_id } | Change::WaitMoved { lease_id, .. } => {
                 self.touch(self.ledger.ticket(*lease_id).map(|ticket| ticket.pool));
             }
-            Change::WaitStarted(ticket) => self.touch(Some(ticket.pool)),
             _ => self.unserved = None,
         }
         self.ledger.apply(&change).expect("a change fits the state on which it was decided");
