@@ -1,14 +1,17 @@
 mod allocate;
+mod taint;
+
+use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use crate::waiting::Available;
 use crate::{
     Change, Command, End, EndReason, Fence, HolderCondition, IdempotencyKeys, KeyUse, Lease,
-    LeaseId, Observer, Outcome, Pool, ServerId, Ticket, Timestamp, TokenId,
+    LeaseId, Ledger, Observer, Outcome, Plan, Pool, PoolId, ServerId, Ticket, Timestamp, Token,
+    TokenId,
 };
 
-/// Inputs of a batch besides the pool and the commands. A bare [`Timestamp`] is the context of a
+/// Inputs of a batch besides the ledger and the commands. A bare [`Timestamp`] is the context of a
 /// server that is alone and remembers no keys.
 #[derive(Debug)]
 pub struct BatchContext {
@@ -28,7 +31,7 @@ impl From<Timestamp> for BatchContext {
 /// Commands that are decided together, at one moment, and become durable together.
 #[derive(Debug)]
 pub struct Batch<'a> {
-    pool: &'a mut Pool,
+    ledger: &'a mut Ledger,
     /// Its `journal_at` is the time of this batch, since the batch begins by subtracting outages from
     /// every server's silence.
     observer: Observer,
@@ -38,6 +41,8 @@ pub struct Batch<'a> {
     keys: IdempotencyKeys,
     /// The last fence before this batch. Leases above it were granted in this batch.
     fence_before: Fence,
+    /// Pools in which a ticket may be next. `None` means all.
+    unserved: Option<BTreeSet<PoolId>>,
     finished: Finished,
 }
 
@@ -53,23 +58,20 @@ pub struct Finished {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn begin(pool: &'a mut Pool, context: BatchContext) -> Self {
+    pub(crate) fn begin(ledger: &'a mut Ledger, context: BatchContext) -> Self {
         let BatchContext { observer: Observer { now, server, journal_at }, keys } = context;
-        let fence_before = pool.fence();
+        let fence_before = ledger.fence();
         let observer = Observer { now, server, journal_at: journal_at.map(|_| now) };
-        let finished = Finished::default();
-        let mut batch = Batch { pool, observer, now, journal_at, keys, fence_before, finished };
-        // A lease ends at its deadline, however late the batch is. The change names the lease, not the
-        // token, so it can't end another lease.
-        while let Some(lease) = batch.pool.first_overdue(now) {
-            let (id, fence, started_at) = (lease.id, lease.fence, lease.started_at);
-            let end = End { at: lease.expires_at, reason: EndReason::Expired };
-            batch.finished.ended.push(started_at);
-            batch.record(Change::LeaseEnded { lease_id: id, fence, end });
+        let (unserved, finished) = (None, Finished::default());
+        let mut batch =
+            Batch { ledger, observer, now, journal_at, keys, fence_before, unserved, finished };
+        while let Some(pool) = batch.ledger.first_overdue(now) {
+            batch.end_overdue(pool);
         }
         match journal_at {
             Some(journal_at) => {
-                for change in batch.pool.forgive_silence(now, journal_at) {
+                let heard = batch.ledger.forgive_silence(now, journal_at);
+                for change in heard {
                     batch.record(change);
                 }
             }
@@ -79,13 +81,30 @@ impl<'a> Batch<'a> {
         batch
     }
 
+    /// Ends the leases and taints of a pool that are past their deadline.
+    fn end_overdue(&mut self, pool: PoolId) {
+        let now = self.now;
+        // A lease ends at its deadline, however late the batch is. The change names the lease, not the
+        // token, so it can't end another lease.
+        while let Some(lease) = self.ledger.pool(pool).and_then(|pool| pool.first_overdue(now)) {
+            let (lease_id, fence, started_at) = (lease.id, lease.fence, lease.started_at);
+            let end = End { at: lease.expires_at, reason: EndReason::Expired };
+            self.finished.ended.push(started_at);
+            self.record(Change::LeaseEnded { lease_id, fence, end });
+        }
+        let next = |batch: &Self| batch.ledger.pool(pool)?.first_overdue_taint(now).cloned();
+        while let Some(token) = next(self) {
+            self.record(Change::TokenChanged(Token { taints: token.taints.at(now), ..token }));
+        }
+    }
+
     /// Decides one command. `None` if the command would evict a lease that this batch granted: nothing
     /// was decided, and the command belongs at the front of the next batch.
     #[must_use]
     pub fn decide(&mut self, command: &Command) -> Option<Outcome> {
         match command {
             Command::Allocate(allocation) => return self.allocate(allocation),
-            Command::Release { token_id, if_held } => self.release(*token_id, if_held),
+            Command::Release { pool, token_id, if_held } => self.release(*pool, *token_id, if_held),
             Command::ReleaseLease { lease_id } => self.release_lease(*lease_id),
             Command::Renew { lease_id } => self.renew(*lease_id),
             Command::Withdraw { lease_id } => self.withdraw(*lease_id),
@@ -96,27 +115,38 @@ impl<'a> Batch<'a> {
                 Outcome::GaveUp
             }
             Command::Heartbeat => self.heartbeat(),
-            Command::Clear => self.clear(),
+            Command::Clear { pool } => self.clear(*pool),
+            Command::Apply(plan) => self.apply(plan),
+            Command::Taint { pool, token, taint } => self.taint(*pool, *token, taint),
+            Command::Untaint { pool, token, name } => self.untaint(*pool, *token, name),
         }
         .into()
     }
 
-    /// The first ticket of this server that can get a token now, among tickets whose clients are
-    /// `connected`.
+    /// The first ticket of this server that can get a token now, in some pool, among tickets whose
+    /// clients are `connected`. Between two commands, a client that was not connected stays so.
     #[must_use]
-    pub fn next_in_queue(&self, connected: impl Fn(&Ticket) -> bool) -> Option<&Ticket> {
-        let (rank, ticket) = self.pool.first_of(&self.observer, connected)?;
-        let available = match self.pool.available(rank, self.now) {
-            Available::Free => true,
-            Available::Evictable { fence } => fence <= self.fence_before,
-            Available::Later { .. } | Available::Nothing => false,
-        };
-        available.then_some(ticket)
+    pub fn next_in_queue(&mut self, connected: impl Fn(&Ticket) -> bool) -> Option<&Ticket> {
+        let ledger = &*self.ledger;
+        let pools = self.unserved.get_or_insert_with(|| ledger.waits.pools().collect());
+        while let Some(id) = pools.first() {
+            let pool = ledger.pool(*id);
+            let first =
+                pool.map(|pool| pool.first_of(&self.observer, self.fence_before, &connected));
+            if let Some(Ok(ticket)) = first {
+                return Some(ticket);
+            }
+            pools.pop_first();
+        }
+        None
     }
 
-    /// The tickets of this server, in order.
+    /// The tickets of this server that [`Batch::next_in_queue`] may name, pool by pool, in order.
     pub fn queue(&self) -> impl Iterator<Item = LeaseId> {
-        let own = self.pool.queue.tickets().filter(|ticket| ticket.server == self.observer.server);
+        let may_be_next =
+            |pool: &&Pool| self.unserved.as_ref().is_none_or(|pools| pools.contains(&pool.id()));
+        let tickets = self.ledger.queues().filter(may_be_next).flat_map(Pool::tickets);
+        let own = tickets.filter(|ticket| ticket.server == self.observer.server);
         own.map(|ticket| ticket.lease_id)
     }
 
@@ -140,7 +170,7 @@ impl<'a> Batch<'a> {
     /// Moves the kept tickets to this server. Without other servers, clients can only ask here.
     fn take_over_kept_tickets(&mut self) {
         let Observer { server, now: at, .. } = self.observer;
-        let others = self.pool.queue.tickets().filter(|ticket| ticket.server != server);
+        let others = self.ledger.tickets().filter(|ticket| ticket.server != server);
         let kept: Vec<LeaseId> =
             others.filter(|ticket| ticket.is_kept()).map(|ticket| ticket.lease_id).collect();
         for lease_id in kept {
@@ -150,7 +180,7 @@ impl<'a> Batch<'a> {
 
     fn drop_dead_tickets(&mut self) {
         let now = self.now;
-        let dead = self.pool.queue.tickets().filter(|ticket| !ticket.is_live(&self.observer));
+        let dead = self.ledger.tickets().filter(|ticket| !ticket.is_live(&self.observer));
         let end = |ticket: &Ticket| match ticket.lease_id {
             lease_id if ticket.is_kept() && ticket.until <= now => {
                 Change::WaitTimedOut { lease_id, at: now }
@@ -163,8 +193,11 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn release(&mut self, token_id: TokenId, if_held: &HolderCondition) -> Outcome {
-        let Some(token) = self.pool.token(token_id) else {
+    fn release(&mut self, pool: PoolId, token: TokenId, if_held: &HolderCondition) -> Outcome {
+        let Some(pool) = self.ledger.pool(pool) else {
+            return Outcome::UnknownPool;
+        };
+        let Some(token) = pool.token(token) else {
             return Outcome::UnknownToken;
         };
         let latest = token.latest.map(|lease| lease.clone().seen_at(self.now));
@@ -181,7 +214,7 @@ impl<'a> Batch<'a> {
     }
 
     fn release_lease(&mut self, lease_id: LeaseId) -> Outcome {
-        let Some(lease) = self.pool.lease(lease_id).cloned() else {
+        let Some(lease) = self.ledger.lease(lease_id).cloned() else {
             return Outcome::NotLatest;
         };
         match lease.end_at(self.now).map(|end| end.reason) {
@@ -192,13 +225,14 @@ impl<'a> Batch<'a> {
     }
 
     fn renew(&mut self, lease_id: LeaseId) -> Outcome {
-        let Some(mut lease) = self.pool.lease(lease_id).cloned() else {
+        let Some(mut lease) = self.ledger.lease(lease_id).cloned() else {
             return Outcome::NotLatest;
         };
         if !lease.is_running(self.now) {
             return Outcome::LeaseOver(lease.seen_at(self.now));
         }
-        let limit = lease.started_at.after(self.pool.policy.max_lease());
+        let max_lease = self.ledger.pool(lease.pool).map(|pool| pool.policy().max_lease());
+        let limit = lease.started_at.after(max_lease.unwrap_or_default());
         if limit <= lease.expires_at {
             return Outcome::NotRenewable(lease);
         }
@@ -213,23 +247,24 @@ impl<'a> Batch<'a> {
 
     fn withdraw(&mut self, lease_id: LeaseId) -> Outcome {
         self.leave_queue(lease_id);
-        let lease = self.pool.lease(lease_id).filter(|lease| lease.is_running(self.now)).cloned();
+        let lease = self.ledger.lease(lease_id).filter(|lease| lease.is_running(self.now)).cloned();
         let ended = lease.map(|lease| self.end(lease, EndReason::Released));
         Outcome::Withdrawn { ended: ended.is_some() }
     }
 
     fn give_up(&mut self, lease_id: LeaseId) -> Outcome {
-        if self.pool.rank(lease_id).is_some() {
+        if self.ledger.ticket(lease_id).is_some() {
             self.record(Change::WaitGivenUp { lease_id });
             return Outcome::GaveUp;
         }
-        let lease = self.pool.lease(lease_id).cloned();
+        let lease = self.ledger.lease(lease_id).cloned();
         lease.map_or(Outcome::UnknownTicket, |lease| Outcome::Served(lease.seen_at(self.now)))
     }
 
     fn lapse(&mut self, lease_id: LeaseId) -> Outcome {
         // The client may have asked at another server meanwhile.
-        if self.pool.ticket(lease_id).is_some_and(|ticket| ticket.server == self.observer.server) {
+        let server = self.observer.server;
+        if self.ledger.ticket(lease_id).is_some_and(|ticket| ticket.server == server) {
             self.leave_queue(lease_id);
         }
         Outcome::GaveUp
@@ -237,21 +272,38 @@ impl<'a> Batch<'a> {
 
     fn heartbeat(&mut self) -> Outcome {
         let (server, at) = (self.observer.server, self.now);
-        let has_tickets = self.pool.queue.tickets().any(|ticket| ticket.server == server);
+        let has_tickets = self.ledger.tickets().any(|ticket| ticket.server == server);
         let observer = Observer { journal_at: self.journal_at, ..self.observer };
-        if has_tickets || self.pool.needs_witness(&observer) {
+        if has_tickets || self.ledger.needs_witness(&observer) {
             self.record(Change::ServerHeard { server, at });
         }
         Outcome::Heard
     }
 
-    fn clear(&mut self) -> Outcome {
-        let mut ended = 0;
-        while let Some(oldest) = self.pool.oldest_running().cloned() {
-            self.end(oldest, EndReason::Cleared);
-            ended += 1;
+    fn clear(&mut self, pool: PoolId) -> Outcome {
+        let Some(pool) = self.ledger.pool(pool) else {
+            return Outcome::UnknownPool;
+        };
+        let running: Vec<Lease> = pool.running_leases().cloned().collect();
+        let ended = running.len();
+        for lease in running {
+            self.end(lease, EndReason::Cleared);
         }
         Outcome::Cleared { ended }
+    }
+
+    fn apply(&mut self, plan: &Plan) -> Outcome {
+        let changes = match self.ledger.plan(plan, self.now) {
+            Ok(changes) => changes,
+            Err(refused) => return Outcome::NotApplied(refused),
+        };
+        for change in &changes {
+            if let Change::LeaseEnded { lease_id, .. } = change {
+                self.finished.ended.extend(self.ledger.lease(*lease_id).map(|l| l.started_at));
+            }
+            self.record(change.clone());
+        }
+        Outcome::Applied(changes)
     }
 
     fn end(&mut self, mut lease: Lease, reason: EndReason) -> Lease {
@@ -262,8 +314,27 @@ impl<'a> Batch<'a> {
         lease
     }
 
+    /// A ticket of the pool may be next.
+    fn touch(&mut self, pool: Option<PoolId>) {
+        if let Some(pools) = &mut self.unserved {
+            pools.extend(pool);
+        }
+    }
+
     fn record(&mut self, change: Change) {
-        self.pool.apply(&change).expect("a change fits the state on which it was decided");
+        match &change {
+            _ if self.unserved.is_none() => {}
+            // A new ticket's pool was touched by its allocation.
+            Change::LeaseStarted(_) | Change::LeaseRenewed { .. } | Change::WaitStarted(_) => {}
+            Change::LeaseEnded { lease_id, .. } => {
+                self.touch(self.ledger.lease(*lease_id).map(|lease| lease.pool));
+            }
+            Change::WaitEnded { lease_id } | Change::WaitMoved { lease_id, .. } => {
+                self.touch(self.ledger.ticket(*lease_id).map(|ticket| ticket.pool));
+            }
+            _ => self.unserved = None,
+        }
+        self.ledger.apply(&change).expect("a change fits the state on which it was decided");
         self.finished.changes.push(change);
     }
 }

@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    End, Fence, IdempotencyKey, Lease, LeaseId, Policy, ServerId, Ticket, Timestamp, UserId,
+    End, Fence, IdempotencyKey, Lease, LeaseId, PoolId, PoolRecord, ServerId, Ticket, Timestamp,
+    Token, TokenId, UserId,
 };
 
 /// A durable fact that a decision produced. The journal keeps changes, so variants and fields may
@@ -28,9 +29,9 @@ pub enum Change {
         /// The new deadline.
         expires_at: Timestamp,
     },
-    /// The owner changed the policy. Running leases keep their deadlines. Serialized without the policy:
-    /// the journal appends its document, so that fields can be added.
-    PolicyChanged(#[serde(skip)] Policy),
+    /// The owner changed the description or policy of a pool. Running leases keep their deadlines. See
+    /// [`Change::record`] for the policy's encoding.
+    PoolChanged(PoolRecord),
     /// A ticket was added to the queue.
     WaitStarted(Ticket),
     /// A ticket left the queue: it became a lease, or its client left.
@@ -74,6 +75,47 @@ pub enum Change {
         /// The lease of the ticket.
         lease_id: LeaseId,
     },
+    /// A pool without tokens was created.
+    PoolCreated(PoolRecord),
+    /// A pool was deleted, and all its tokens with it. None of its leases was running, and it had no
+    /// tickets.
+    PoolDeleted {
+        /// The pool.
+        pool: PoolId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A pool got a new token.
+    TokenAdded(Token),
+    /// The name, value, labels or taints of a token changed. A running lease continues.
+    TokenChanged(Token),
+    /// A token was retired. It leaves the pool now or, if it has a running lease, when that ends.
+    TokenRetired {
+        /// The token.
+        token_id: TokenId,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl Change {
+    /// The created or changed pool. Its policy is not serialized, and belongs behind the change, as a
+    /// document.
+    #[must_use]
+    pub const fn record(&self) -> Option<&PoolRecord> {
+        match self {
+            Change::PoolCreated(record) | Change::PoolChanged(record) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// As [`Change::record`], to set the policy.
+    pub const fn record_mut(&mut self) -> Option<&mut PoolRecord> {
+        match self {
+            Change::PoolCreated(record) | Change::PoolChanged(record) => Some(record),
+            _ => None,
+        }
+    }
 }
 
 macro_rules! names {
@@ -95,5 +137,5 @@ macro_rules! names {
 }
 
 names! {
-    LeaseStarted, LeaseEnded, LeaseRenewed, PolicyChanged, WaitStarted, WaitEnded, ServerHeard, WaitMoved, WaitTimedOut, WaitTimeoutDelivered, WaitGivenUp,
+    LeaseStarted, LeaseEnded, LeaseRenewed, PoolChanged, WaitStarted, WaitEnded, ServerHeard, WaitMoved, WaitTimedOut, WaitTimeoutDelivered, WaitGivenUp, PoolCreated, PoolDeleted, TokenAdded, TokenChanged, TokenRetired,
 }

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use crate::{
-    IdempotencyKey, Lease, LeaseId, Ticket, Timestamp, TokenId, TokenValue, User, UserId, UserKey,
+    Change, IdempotencyKey, Lease, LeaseId, Note, Plan, PlanRefused, PoolId, Taint, TaintName,
+    Ticket, Timestamp, Token, TokenId, TokenValue, User, UserId, UserKey,
 };
 
-/// A request to a pool.
+/// A request to a ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Grant a lease on the token that has been free longest. If all tokens are in use, the policy
@@ -12,6 +13,8 @@ pub enum Command {
     Allocate(Allocation),
     /// End the lease of a token, provided that it meets the condition.
     Release {
+        /// The pool.
+        pool: PoolId,
         /// The token.
         token_id: TokenId,
         /// The condition on its lease.
@@ -50,8 +53,31 @@ pub enum Command {
     /// Show the other servers that this server, which has tickets, is alive; or, as a witness, that the
     /// silence of another server is not a database outage.
     Heartbeat,
-    /// End every running lease.
-    Clear,
+    /// End every running lease of a pool.
+    Clear {
+        /// The pool.
+        pool: PoolId,
+    },
+    /// Create, change and delete pools and tokens: the whole plan, or nothing.
+    Apply(Plan),
+    /// Set a taint, instead of the one with its name.
+    Taint {
+        /// The pool.
+        pool: PoolId,
+        /// The token.
+        token: TokenId,
+        /// The taint. Its `since` becomes the time of the decision.
+        taint: Taint,
+    },
+    /// Remove a taint.
+    Untaint {
+        /// The pool.
+        pool: PoolId,
+        /// The token.
+        token: TokenId,
+        /// Name of the taint.
+        name: TaintName,
+    },
 }
 
 /// A request for a lease.
@@ -59,6 +85,10 @@ pub enum Command {
 pub struct Allocation {
     /// Id of the new lease. Never used before, except by this same allocation while it waits.
     pub lease_id: LeaseId,
+    /// The pool.
+    pub pool: PoolId,
+    /// The requested token. `None` accepts any.
+    pub token: Option<TokenId>,
     /// The requesting user.
     pub user: User,
     /// Requested length of the lease. `None` uses the policy's length.
@@ -70,6 +100,8 @@ pub struct Allocation {
     /// End of a wait that has begun already. A request that lost its place in the queue does not wait
     /// beyond its original limit.
     pub until: Option<Timestamp>,
+    /// Note of the requester, which the lease gets.
+    pub note: Option<Note>,
 }
 
 impl Allocation {
@@ -94,13 +126,25 @@ impl Allocation {
 
     /// Whether the ticket belongs to an allocation with the same parameters.
     pub(crate) fn is_of(&self, ticket: &Ticket) -> bool {
-        self.lease == ticket.asked_lease && self.wait == ticket.asked_wait
+        let limits = self.lease == ticket.asked_lease && self.wait == ticket.asked_wait;
+        let of_same = self.pool == ticket.pool && self.token == ticket.token;
+        limits && of_same && self.note == ticket.note
     }
 
-    /// An allocation that leaves everything to the policy.
+    /// An allocation from the pool `default` that leaves everything to the policy.
     #[must_use]
     pub const fn new(lease_id: LeaseId, user: User) -> Self {
-        Allocation { lease_id, user, lease: None, wait: None, key: None, until: None }
+        Allocation {
+            lease_id,
+            pool: PoolId::DEFAULT,
+            token: None,
+            user,
+            lease: None,
+            wait: None,
+            key: None,
+            until: None,
+            note: None,
+        }
     }
 }
 
@@ -146,6 +190,8 @@ pub enum Outcome {
         /// Latest lease of the token, running or over, with its end as of now.
         latest: Option<Lease>,
     },
+    /// The ledger has no such pool: it was deleted meanwhile.
+    UnknownPool,
     /// The pool has no such token.
     UnknownToken,
     /// The lease was released, by this command or before.
@@ -171,10 +217,30 @@ pub enum Outcome {
     UnknownTicket,
     /// The heartbeat was recorded, if it was needed.
     Heard,
-    /// No lease is running.
+    /// No lease of the pool is running.
     Cleared {
         /// Number of leases that ended.
         ended: usize,
+    },
+    /// The plan was applied, with these changes. Without changes, everything was as planned.
+    Applied(Vec<Change>),
+    /// The plan breaks a rule. Nothing changed.
+    NotApplied(PlanRefused),
+    /// The token has the taint, now or from before.
+    Tainted {
+        /// The token.
+        token: Token,
+        /// The lease that this command ended, if any.
+        ended: Option<Lease>,
+    },
+    /// The taint breaks a rule. Nothing changed.
+    NotTainted(TaintRefusal),
+    /// The token does not have the taint.
+    Untainted {
+        /// The token.
+        token: Token,
+        /// The removed taint. `None` if the token did not have it before.
+        removed: Option<Taint>,
     },
 }
 
@@ -202,16 +268,32 @@ pub struct Grant {
     pub evicted: Option<Lease>,
 }
 
+/// Reason why a taint was not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TaintRefusal {
+    /// The token has [`Taints::MAX`](crate::Taints::MAX) taints.
+    #[error("a token has at most {} taints", crate::Taints::MAX)]
+    TooMany,
+    /// The taint's `until` has passed.
+    #[error("`until` has passed")]
+    Over,
+}
+
 /// Reason why no lease was granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The pool has no tokens.
     NoTokens,
-    /// All tokens are in use, and no lease may be evicted.
+    /// The pool does not have the requested token.
+    UnknownToken,
+    /// The requested token is being retired.
+    TokenRetired,
+    /// No token is available that the request could use, and no lease may be evicted.
     Full {
         /// Position in the queue that the request had, or would have.
         position: usize,
-        /// Time until the next lease reaches its deadline, or may be evicted.
+        /// Time until such a token may become available: a lease reaches its deadline, or may be
+        /// evicted, or a taint is removed. Zero if that is unknown.
         retry_after: Duration,
     },
     /// The queue has [`MAX_TICKETS`](crate::MAX_TICKETS) tickets.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Allocation, Lease, LeaseId, Refusal, UserId};
+use crate::{Allocation, Lease, LeaseId, Refusal, TokenValue, UserId};
 
 /// Idempotency key of an allocation. Requests of the same user with the same key are the same
 /// allocation, and get the same lease.
@@ -88,6 +88,8 @@ pub struct KeyUse {
     pub asked_lease: Option<Duration>,
     /// Requested wait, if any.
     pub asked_wait: Option<Duration>,
+    /// Whether the request named the token.
+    pub asked_token: bool,
 }
 
 /// Record of a granted allocation with a key.
@@ -95,18 +97,27 @@ pub struct KeyUse {
 pub struct Remembered {
     /// The granted lease, as stored.
     pub lease: Lease,
+    /// The value of its token, as stored, in case the token has left the pool.
+    pub value: TokenValue,
     /// The lease that was evicted for it.
     pub evicted: Option<Lease>,
     /// Requested length of the lease, if any.
     pub asked_lease: Option<Duration>,
     /// Requested wait, if any.
     pub asked_wait: Option<Duration>,
+    /// Whether the request named the token.
+    pub asked_token: bool,
 }
 
 impl Remembered {
     /// Whether `allocation` has the same parameters as the remembered one.
     pub(crate) fn is_of(&self, allocation: &Allocation) -> bool {
-        self.asked_lease == allocation.lease && self.asked_wait == allocation.wait
+        let Lease { pool, token_id, note, .. } = &self.lease;
+        let limits = self.asked_lease == allocation.lease && self.asked_wait == allocation.wait;
+        let of_same = *pool == allocation.pool
+            && self.asked_token == allocation.token.is_some()
+            && allocation.token.is_none_or(|token| token == *token_id);
+        limits && of_same && *note == allocation.note
     }
 }
 

@@ -4,14 +4,16 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::words::words;
-use crate::{Timestamp, TokenId, User};
+use crate::{Note, PoolId, Timestamp, TokenId, User};
 
 /// Permanent id of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LeaseId(pub Uuid);
 
-/// Fencing number of a lease. It grows with every lease that a pool grants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Fencing number of a lease. It grows with every lease that any pool of a ledger grants.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Fence(i64);
 
 impl Fence {
@@ -45,6 +47,7 @@ words! {
         Evicted = "evicted", "The pool was full, and the lease was the oldest.";
         Cleared = "cleared", "All leases were ended together.";
         Imported = "imported", "The lease had ended before it was imported from a system that keeps no reason.";
+        Drained = "drained", "The token was tainted so that its lease ended.";
     }
 }
 
@@ -58,6 +61,7 @@ impl EndReason {
             EndReason::Evicted => "was evicted for another lease",
             EndReason::Cleared => "was ended with all others",
             EndReason::Imported => "ended before it was imported,",
+            EndReason::Drained => "was ended because its token was drained",
         }
     }
 }
@@ -79,11 +83,13 @@ pub struct End {
 pub struct Lease {
     /// Id of the lease.
     pub id: LeaseId,
+    /// The pool of the held token.
+    pub pool: PoolId,
     /// Id of the held token.
     pub token_id: TokenId,
     /// The holder.
     pub user: User,
-    /// Number of this lease among all that the pool granted.
+    /// Number of this lease among all that the ledger granted.
     pub fence: Fence,
     /// Fence of the previous lease of the same token; [`Fence::NONE`] for the token's first lease.
     pub previous_fence: Fence,
@@ -96,6 +102,8 @@ pub struct Lease {
     /// Decided end. A lease past its deadline is over even if this is not set yet: see
     /// [`Lease::end_at`].
     pub end: Option<End>,
+    /// Note of the request.
+    pub note: Option<Note>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -108,14 +116,16 @@ struct AsGranted {
     started_at: Timestamp,
     granted_until: Timestamp,
     end: Option<End>,
+    pool: PoolId,
+    note: Option<Note>,
 }
 
 impl From<AsGranted> for Lease {
     fn from(lease: AsGranted) -> Self {
-        let AsGranted { id, token_id, user, fence, previous_fence, started_at, granted_until, end } =
-            lease;
+        let AsGranted { id, token_id, user, fence, started_at, granted_until, .. } = lease;
+        let AsGranted { previous_fence, end, pool, note, .. } = lease;
         let granted = Lease::granted(id, token_id, user, fence, started_at, granted_until);
-        Lease { previous_fence, end, ..granted }
+        Lease { pool, previous_fence, end, note, ..granted }
     }
 }
 
@@ -132,13 +142,27 @@ impl From<Lease> for AsGranted {
             granted_until,
             expires_at: _,
             end,
+            pool,
+            note,
         } = lease;
-        AsGranted { id, token_id, user, fence, previous_fence, started_at, granted_until, end }
+        AsGranted {
+            id,
+            token_id,
+            user,
+            fence,
+            previous_fence,
+            started_at,
+            granted_until,
+            end,
+            pool,
+            note,
+        }
     }
 }
 
 impl Lease {
-    /// A running lease, the first of its token. Members without a parameter have the value of most leases.
+    /// A running lease in the pool `default`, the first of its token. Members without a parameter have
+    /// the value of most leases.
     #[must_use]
     pub fn granted(
         id: LeaseId,
@@ -150,6 +174,7 @@ impl Lease {
     ) -> Self {
         Lease {
             id,
+            pool: PoolId::DEFAULT,
             token_id,
             user,
             fence,
@@ -158,6 +183,7 @@ impl Lease {
             granted_until: until,
             expires_at: until,
             end: None,
+            note: None,
         }
     }
 

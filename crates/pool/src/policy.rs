@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::HumanDuration;
 use crate::human::document;
 use crate::words::words;
+use crate::{HumanDuration, PoolName};
 
 words! {
     /// Treatment of an allocation while all tokens are in use.
@@ -16,6 +16,22 @@ words! {
         EvictOldest = "evict-oldest", "The oldest lease ends, once it is `min_hold` old.";
         Reject = "reject", "The allocation is refused.";
         Wait = "wait", "The allocation waits in the queue until a lease ends.";
+    }
+}
+
+words! {
+    /// Whether the tokens of a pool can change.
+    pub enum Membership {
+        Fixed = "fixed", "Tokens are neither added nor changed nor retired.";
+        Open = "open", "Tokens can be added, changed and retired.";
+    }
+}
+
+words! {
+    /// Who sees the values of tokens.
+    pub enum ShowValues {
+        Everyone = "everyone", "Lists of tokens show values.";
+        Holder = "holder", "Only the holder of a token receives its value.";
     }
 }
 
@@ -34,7 +50,8 @@ const LARGEST_PER_USER: u32 = 1_000_000;
 macro_rules! policy {
     ($(
         $(#[$attribute:meta])*
-        $name:ident: $type:ty = $default:expr, unset: $unset:expr, range: $range:literal,
+        $name:ident: $type:ty = $default:expr, $(other: $other:expr,)? unset: $unset:expr,
+        range: $range:literal,
         $description:literal;
     )+) => {
         /// The rules that the owner of a pool chooses.
@@ -61,8 +78,11 @@ macro_rules! policy {
         }
 
         impl Policy {
-            /// Policy of a new pool.
+            /// Policy of a new pool with the name `default`.
             pub const DEFAULT: Policy = Policy { $($name: $default),+ };
+
+            /// Policy of a new pool with another name.
+            pub const OTHER: Policy = Policy { $($($name: $other,)?)+ ..Policy::DEFAULT };
 
             /// The fields, in the order in which settings and documents list them.
             pub const FIELDS: &[PolicyField] = &[$(
@@ -116,6 +136,12 @@ policy! {
         "Leases younger than this are never evicted.";
     max_per_user: Option<u32> = None, unset: Some("none"), range: "1 to 1000000",
         "Maximum number of leases that one user may have at the same time. `none` sets no limit.";
+    membership: Membership = Membership::Fixed, other: Membership::Open, unset: None,
+        range: "`fixed` or `open`",
+        "Whether tokens can be added, changed and retired.";
+    show_values: ShowValues = ShowValues::Everyone, other: ShowValues::Holder, unset: None,
+        range: "`everyone` or `holder`",
+        "Who sees the values of tokens.";
 }
 
 impl Default for Policy {
@@ -218,18 +244,24 @@ impl Value for u32 {
     }
 }
 
-impl Value for WhenFull {
-    const KIND: ValueKind = ValueKind::Choice(&WhenFull::WORDS);
+macro_rules! choices {
+    ($($name:ident)+) => {$(
+        impl Value for $name {
+            const KIND: ValueKind = ValueKind::Choice(&$name::WORDS);
 
-    fn show(&self) -> Option<String> {
-        Some(self.as_str().to_owned())
-    }
+            fn show(&self) -> Option<String> {
+                Some(self.as_str().to_owned())
+            }
 
-    fn read(text: Option<&str>) -> Result<Self, String> {
-        let choice = WhenFull::from_word(text.unwrap_or_default());
-        choice.ok_or_else(|| format!("it is one of {}", WhenFull::WORDS.join(", ")))
-    }
+            fn read(text: Option<&str>) -> Result<Self, String> {
+                let choice = $name::from_word(text.unwrap_or_default());
+                choice.ok_or_else(|| format!("it is one of {}", $name::WORDS.join(", ")))
+            }
+        }
+    )+};
 }
+
+choices! { WhenFull Membership ShowValues }
 
 impl<T: Value> Value for Option<T> {
     const KIND: ValueKind = T::KIND;
@@ -253,6 +285,12 @@ pub struct InvalidPolicy {
 }
 
 impl Policy {
+    /// Policy of a new pool with this name.
+    #[must_use]
+    pub fn of_new(name: &PoolName) -> Self {
+        if name.is_default() { Policy::DEFAULT } else { Policy::OTHER }
+    }
+
     /// The default policy with leases of this length.
     #[must_use]
     pub const fn of_lease(lease: Duration) -> Self {
@@ -309,69 +347,4 @@ fn whole_micros(duration: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const POLICY: Policy = Policy::of_lease(Duration::from_secs(10));
-
-    #[test]
-    fn every_choice_has_its_word() {
-        for choice in WhenFull::ALL {
-            assert_eq!(WhenFull::from_word(choice.as_str()), Some(choice));
-        }
-        assert_eq!(WhenFull::from_word("evict"), None);
-    }
-
-    #[test]
-    fn fields_out_of_range_are_refused() {
-        let seconds = Duration::from_secs;
-        assert_eq!(POLICY.check(), Ok(POLICY));
-        for legal in [
-            Policy { max_lease: Some(seconds(10)), ..POLICY },
-            Policy { min_hold: seconds(10), ..POLICY },
-            Policy { max_lease: Some(LONGEST_LEASE), ..POLICY },
-            Policy::of_lease(SHORTEST_LEASE),
-            Policy { max_per_user: Some(LARGEST_PER_USER), ..POLICY },
-        ] {
-            assert_eq!(legal.check(), Ok(legal));
-        }
-        for (illegal, field) in [
-            (Policy::of_lease(Duration::from_micros(999)), "lease"),
-            (Policy::of_lease(Duration::MAX), "lease"),
-            (Policy { max_lease: Some(seconds(9)), ..POLICY }, "max_lease"),
-            (Policy { max_lease: Some(LONGEST_LEASE + seconds(1)), ..POLICY }, "max_lease"),
-            (Policy { min_hold: seconds(11), ..POLICY }, "min_hold"),
-            (Policy { max_per_user: Some(0), ..POLICY }, "max_per_user"),
-            (Policy { max_per_user: Some(LARGEST_PER_USER + 1), ..POLICY }, "max_per_user"),
-        ] {
-            assert_eq!(illegal.check().map_err(|error| error.field), Err(field));
-        }
-    }
-
-    #[test]
-    fn durations_are_cut_to_whole_microseconds() {
-        let odd = Policy::of_lease(Duration::from_nanos(10_000_000_999));
-        assert_eq!(odd.check(), Ok(POLICY));
-    }
-
-    #[test]
-    fn every_field_is_read_as_it_is_shown() {
-        let policy = Policy {
-            when_full: WhenFull::Wait,
-            lease: Duration::from_secs(90),
-            max_lease: Some(Duration::from_hours(8)),
-            min_hold: Duration::from_millis(1_500),
-            max_per_user: Some(3),
-        };
-        for policy in [policy, Policy::DEFAULT] {
-            let mut patch = PolicyPatch::default();
-            for field in Policy::FIELDS {
-                field.read(&field.show(&policy), &mut patch).unwrap();
-                assert!(field.read("?", &mut patch).is_err(), "{}", field.name);
-            }
-            assert_eq!(patch, PolicyPatch::from(policy));
-            assert_eq!(patch.apply(POLICY), policy);
-        }
-        assert_eq!(PolicyPatch::default().apply(policy), policy);
-    }
-}
+mod tests;

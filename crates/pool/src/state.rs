@@ -1,14 +1,11 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
 
 use crate::queue::Queue;
-use crate::{
-    Batch, BatchContext, Change, End, Fence, Lease, LeaseId, Policy, Ticket, Timestamp, Token,
-    TokenId, UserId,
-};
+use crate::slots::{Slot, Slots};
+use crate::{End, Fence, Lease, LeaseId, PoolRecord, Timestamp, Token, TokenId, TokenName, UserId};
 
-/// A set of facts that can't all be true of one pool: it was damaged, or misread.
+/// A set of facts that can't all be true of one ledger: it was damaged, or misread.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the facts about the pool contradict each other: {0}")]
 pub struct Inconsistent(pub(crate) String);
@@ -18,181 +15,215 @@ pub struct Inconsistent(pub(crate) String);
 /// The pool keeps the latest lease of each token. Older leases are history and have no influence.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    pub(crate) policy: Policy,
-    /// Tokens in the order of their creation. The index of a token is its position.
-    slots: Vec<Slot>,
-    places: HashMap<TokenId, usize>,
-    /// Token positions by latest lease.
-    leases: HashMap<LeaseId, usize>,
+    pub(crate) record: PoolRecord,
+    pub(crate) slots: Slots,
+    /// Places by position.
+    pub(crate) order: BTreeMap<u32, u32>,
+    pub(crate) places: HashMap<TokenId, u32>,
+    /// Places of the tokens that are not retired.
+    pub(crate) names: HashMap<TokenName, u32>,
+    /// Position of the next new token.
+    pub(crate) next_position: u32,
     /// Number of running leases per user, if any.
     held: HashMap<UserId, u32>,
-    /// Free tokens, longest-free first.
-    free: BTreeSet<FreeSince>,
-    /// Token positions of running leases. Fences grow with time, so the first is the oldest.
-    running: BTreeMap<Fence, usize>,
-    deadlines: BTreeSet<(Timestamp, Fence)>,
-    fence: Fence,
+    /// Free tokens that are available, longest-free first.
+    pub(crate) free: BTreeSet<FreeSince>,
+    /// Places of running leases on tokens that would be available without them. Fences grow with time,
+    /// so the first is the oldest.
+    pub(crate) running: BTreeMap<Fence, u32>,
+    /// Places of the other running leases: their tokens get no new lease.
+    pub(crate) last: BTreeMap<Fence, u32>,
+    pub(crate) deadlines: BTreeSet<(Timestamp, Fence)>,
+    /// The earliest `until` of each token's taints, with the token's place.
+    pub(crate) untils: BTreeSet<(Timestamp, u32)>,
     pub(crate) queue: Queue,
-}
-
-#[derive(Clone, Debug)]
-struct Slot {
-    token: Token,
-    latest: Option<Lease>,
+    /// The pool's next deadline as the ledger has it.
+    pub(crate) scheduled: Option<Timestamp>,
 }
 
 /// Order of free tokens: by the end of their latest lease, then by its fence, then by position. Unused
 /// tokens come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct FreeSince {
+pub(crate) struct FreeSince {
     at: Timestamp,
     fence: Fence,
-    place: usize,
+    position: u32,
+    pub place: u32,
 }
 
 impl FreeSince {
-    fn of(place: usize, latest: Option<(End, Fence)>) -> Self {
-        let (at, fence) = latest.map_or((Timestamp::MIN, Fence::NONE), |(end, f)| (end.at, f));
-        FreeSince { at, fence, place }
+    fn of(slot: &Slot, place: u32) -> Self {
+        let latest = slot.latest.as_ref().and_then(|lease| Some((lease.end?.at, lease.fence)));
+        let (at, fence) = latest.unwrap_or((Timestamp::MIN, Fence::NONE));
+        FreeSince { at, fence, position: slot.token.position, place }
     }
 }
 
+/// Effect of a lease's end, or of a token's retirement, on the pool's tokens.
+pub(crate) enum Left {
+    /// The token stays.
+    Nothing,
+    /// The token left the pool, with its latest lease.
+    Token(TokenId, Option<LeaseId>),
+}
+
 impl Pool {
-    /// Builds a pool from its stored state: the tokens in order, the latest lease of each token
-    /// (running or over), and the last granted fence.
-    ///
-    /// # Errors
-    ///
-    /// [`Inconsistent`] if a token or fence occurs twice, a lease has no token, or a fence is larger
-    /// than `fence`.
-    pub fn restore(
-        policy: Policy,
-        tokens: impl IntoIterator<Item = Token>,
-        latest: impl IntoIterator<Item = Lease>,
-        fence: Fence,
-    ) -> Result<Self, Inconsistent> {
-        let slots: Vec<Slot> =
-            tokens.into_iter().map(|token| Slot { token, latest: None }).collect();
-        let places: HashMap<_, _> =
-            slots.iter().enumerate().map(|(place, slot)| (slot.token.id, place)).collect();
-        if places.len() != slots.len() {
-            return Err(Inconsistent("two tokens have the same id".to_owned()));
+    pub(crate) fn new(record: PoolRecord) -> Self {
+        Pool {
+            record,
+            slots: Slots::default(),
+            order: BTreeMap::new(),
+            places: HashMap::new(),
+            names: HashMap::new(),
+            next_position: 0,
+            held: HashMap::new(),
+            free: BTreeSet::new(),
+            running: BTreeMap::new(),
+            last: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            untils: BTreeSet::new(),
+            queue: Queue::default(),
+            scheduled: None,
         }
-        let free = (0..slots.len()).map(|place| FreeSince::of(place, None)).collect();
-        let (leases, held, running, deadlines, queue) = Default::default();
-        let mut pool =
-            Pool { policy, slots, places, leases, held, free, running, deadlines, fence, queue };
-        for lease in latest {
-            pool.restore_latest(lease)?;
-        }
-        Ok(pool)
     }
 
-    /// Fills the empty queue with these `tickets`, given in any order.
-    ///
-    /// # Errors
-    ///
-    /// [`Inconsistent`] if a number or a lease occurs twice.
-    pub fn with_queue(
-        mut self,
-        tickets: impl IntoIterator<Item = Ticket>,
-    ) -> Result<Self, Inconsistent> {
-        let mut tickets: Vec<Ticket> = tickets.into_iter().collect();
-        tickets.sort_by_key(|ticket| ticket.number);
-        tickets.into_iter().try_for_each(|ticket| self.queue.add(ticket))?;
-        Ok(self)
-    }
-
-    fn restore_latest(&mut self, lease: Lease) -> Result<(), Inconsistent> {
-        let Lease { id, fence, end, .. } = lease;
-        if fence > self.fence {
-            return Err(Inconsistent(format!("lease {id:?} is newer than the newest fence")));
+    /// Adds a token, which is free.
+    pub(crate) fn add(&mut self, token: Token) -> Result<(), Inconsistent> {
+        let Token { id, position, .. } = token;
+        let is_new = !self.places.contains_key(&id) && !self.order.contains_key(&position);
+        if !is_new || token.retired_at.is_none() && self.names.contains_key(&token.name) {
+            return Err(Inconsistent(format!("token {id:?} is like another one")));
         }
-        let place = self.place_of(&lease)?;
-        if self.slots[place].latest.is_some() {
-            return Err(Inconsistent(format!("lease {id:?} is not its token's only latest")));
-        }
-        self.start(place, lease)?;
-        if let Some(end) = end {
-            self.end(fence, end)?;
-        }
+        let name = token.retired_at.is_none().then(|| token.name.clone());
+        let place = self.slots.add(token);
+        self.order.insert(position, place);
+        self.places.insert(id, place);
+        self.names.extend(name.map(|name| (name, place)));
+        self.next_position = self.next_position.max(position.saturating_add(1));
+        self.list(place);
         Ok(())
     }
 
-    /// Begins a batch of commands at one moment. First ends the leases that are past their deadline.
-    pub fn batch(&mut self, context: impl Into<BatchContext>) -> Batch<'_> {
-        Batch::begin(self, context.into())
+    /// Changes a token. Its id, position and times stay.
+    pub(crate) fn change(&mut self, token: &Token) -> Result<(), Inconsistent> {
+        let place = self.place(token.id)?;
+        let before = &self.slots[place].token;
+        let kept =
+            Token { labels: token.labels.clone(), taints: token.taints.clone(), ..before.clone() };
+        let kept = Token { name: token.name.clone(), value: token.value.clone(), ..kept };
+        if kept != *token {
+            return Err(Inconsistent(format!("token {:?} became another one", token.id)));
+        }
+        if before.name != token.name {
+            let is_taken = self.names.contains_key(&token.name);
+            if is_taken || token.retired_at.is_some() {
+                return Err(Inconsistent(format!("token {:?} can't get its name", token.id)));
+            }
+            let before = before.name.clone();
+            self.names.remove(&before);
+            self.names.insert(token.name.clone(), place);
+        }
+        self.unlist(place);
+        self.slots[place].token = kept;
+        self.list(place);
+        Ok(())
     }
 
-    /// Applies a change that was decided here or by another server.
-    ///
-    /// # Errors
-    ///
-    /// [`Inconsistent`] if the change does not fit this state; the pool is then unchanged.
-    pub fn apply(&mut self, change: &Change) -> Result<(), Inconsistent> {
-        match change {
-            Change::LeaseStarted(lease) => {
-                if lease.fence <= self.fence {
-                    return Err(Inconsistent(format!("{:?} was given before", lease.fence)));
-                }
-                let place = self.place_of(lease)?;
-                check_follows(lease, self.slots[place].latest.as_ref())?;
-                self.start(place, lease.clone())
+    /// Retires a token. It leaves the pool at once if no lease is running.
+    pub(crate) fn retire(&mut self, id: TokenId, at: Timestamp) -> Result<Left, Inconsistent> {
+        let place = self.place(id)?;
+        if self.slots[place].token.retired_at.is_some() {
+            return Err(Inconsistent(format!("token {id:?} is retired twice")));
+        }
+        self.unlist(place);
+        let slot = &mut self.slots[place];
+        slot.token.retired_at = Some(at);
+        self.names.remove(&slot.token.name);
+        self.list(place);
+        Ok(self.drop_retired(place))
+    }
+
+    /// Removes a retired token without a running lease.
+    pub(crate) fn drop_retired(&mut self, place: u32) -> Left {
+        let Slot { token, latest } = &self.slots[place];
+        let (id, position) = (token.id, token.position);
+        if token.retired_at.is_none() || latest.as_ref().is_some_and(|lease| lease.end.is_none()) {
+            return Left::Nothing;
+        }
+        self.unlist(place);
+        self.order.remove(&position);
+        self.places.remove(&id);
+        let latest = self.slots.remove(place).and_then(|slot| slot.latest);
+        Left::Token(id, latest.map(|lease| lease.id))
+    }
+
+    /// Enters a token into the sets that depend on its state.
+    fn list(&mut self, place: u32) {
+        let slot = &self.slots[place];
+        let is_available = slot.token.is_available();
+        self.untils.extend(slot.token.taints.next_until().map(|until| (until, place)));
+        match &slot.latest {
+            Some(lease) if lease.end.is_none() => {
+                let running = if is_available { &mut self.running } else { &mut self.last };
+                running.insert(lease.fence, place);
             }
-            Change::LeaseEnded { fence, end, .. } => self.end(*fence, *end),
-            Change::LeaseRenewed { fence, expires_at, .. } => self.renew(*fence, *expires_at),
-            Change::PolicyChanged(policy) => {
-                self.policy = *policy;
-                Ok(())
+            _ if is_available => {
+                self.free.insert(FreeSince::of(slot, place));
             }
-            Change::WaitStarted(ticket) => self.queue.add(ticket.clone()),
-            Change::WaitEnded { lease_id } => self.queue.remove(*lease_id),
-            Change::WaitTimedOut { lease_id, at } => self.queue.time_out(*lease_id, *at),
-            Change::WaitTimeoutDelivered { user, key } => {
-                self.queue.time_out_told(&key.of(*user));
-                Ok(())
-            }
-            Change::WaitGivenUp { lease_id } => self.queue.give_up(*lease_id),
-            Change::WaitMoved { lease_id, server, at } => {
-                self.queue.transfer(*lease_id, *server, *at)
-            }
-            Change::ServerHeard { server, at } => {
-                self.queue.hear(*server, *at);
-                Ok(())
-            }
+            _ => {}
         }
     }
 
-    fn place_of(&self, lease: &Lease) -> Result<usize, Inconsistent> {
-        let place = self.places.get(&lease.token_id).copied();
-        place.ok_or_else(|| Inconsistent(format!("lease {:?} is of no token", lease.id)))
+    /// Removes a token from the sets that depend on its state.
+    fn unlist(&mut self, place: u32) {
+        let slot = &self.slots[place];
+        if let Some(until) = slot.token.taints.next_until() {
+            self.untils.remove(&(until, place));
+        }
+        if let Some(Lease { end: None, fence, .. }) = &slot.latest {
+            self.running.remove(fence);
+            self.last.remove(fence);
+        } else {
+            self.free.remove(&FreeSince::of(slot, place));
+        }
     }
 
-    fn start(&mut self, place: usize, mut lease: Lease) -> Result<(), Inconsistent> {
+    pub(crate) fn place(&self, id: TokenId) -> Result<u32, Inconsistent> {
+        let place = self.places.get(&id).copied();
+        place.ok_or_else(|| Inconsistent(format!("token {id:?} is not in its pool")))
+    }
+
+    /// Starts a lease that follows the token's latest one. Returns the place of its token, and the lease
+    /// before.
+    pub(crate) fn start(&mut self, lease: &Lease) -> Result<(u32, Option<LeaseId>), Inconsistent> {
+        let place = self.place(lease.token_id)?;
+        let slot = &self.slots[place];
+        check_follows(lease, slot.latest.as_ref())?;
+        if slot.token.retired_at.is_some() {
+            return Err(Inconsistent(format!("lease {:?} is of a retired token", lease.id)));
+        }
+        Ok((place, self.set_latest(place, lease.clone())))
+    }
+
+    /// Makes a lease the latest of a token that is free. Returns the lease before.
+    pub(crate) fn set_latest(&mut self, place: u32, mut lease: Lease) -> Option<LeaseId> {
         let Lease { fence, expires_at, .. } = lease;
-        if self.running.contains_key(&fence) {
-            return Err(Inconsistent(format!("{fence:?} occurs twice")));
-        }
-        if self.leases.contains_key(&lease.id) {
-            return Err(Inconsistent(format!("lease {:?} occurs twice", lease.id)));
-        }
         lease.end = None;
-        self.leases.insert(lease.id, place);
         *self.held.entry(lease.user.id).or_default() += 1;
-        let before = self.slots[place].latest.replace(lease);
-        if let Some(before) = &before {
-            self.leases.remove(&before.id);
-        }
-        let before = before.and_then(|old| Some((old.end?, old.fence)));
-        self.free.remove(&FreeSince::of(place, before));
-        self.running.insert(fence, place);
+        let slot = &mut self.slots[place];
+        let is_available = slot.token.is_available();
+        self.free.remove(&FreeSince::of(slot, place));
+        let before = slot.latest.as_ref().map(|before| before.id);
+        slot.latest = Some(lease);
+        let running = if is_available { &mut self.running } else { &mut self.last };
+        running.insert(fence, place);
         self.deadlines.insert((expires_at, fence));
-        self.fence = self.fence.max(fence);
-        Ok(())
+        before
     }
 
-    fn end(&mut self, fence: Fence, end: End) -> Result<(), Inconsistent> {
-        let (place, lease) = self.running_mut(fence)?;
+    /// Ends a running lease. A retired token leaves the pool with it.
+    pub(crate) fn end(&mut self, place: u32, fence: Fence, end: End) -> Result<Left, Inconsistent> {
+        let lease = self.running_mut(place, fence)?;
         lease.end = Some(end);
         let (user, expires_at) = (lease.user.id, lease.expires_at);
         if let Entry::Occupied(mut held) = self.held.entry(user) {
@@ -202,152 +233,37 @@ impl Pool {
             }
         }
         self.deadlines.remove(&(expires_at, fence));
-        self.running.remove(&fence);
-        self.free.insert(FreeSince::of(place, Some((end, fence))));
-        Ok(())
+        if self.running.remove(&fence).is_some() {
+            self.free.insert(FreeSince::of(&self.slots[place], place));
+            return Ok(Left::Nothing);
+        }
+        self.last.remove(&fence);
+        Ok(self.drop_retired(place))
     }
 
-    fn renew(&mut self, fence: Fence, expires_at: Timestamp) -> Result<(), Inconsistent> {
-        let (_, lease) = self.running_mut(fence)?;
+    pub(crate) fn renew(
+        &mut self,
+        place: u32,
+        fence: Fence,
+        expires_at: Timestamp,
+    ) -> Result<(), Inconsistent> {
+        let lease = self.running_mut(place, fence)?;
         let before = std::mem::replace(&mut lease.expires_at, expires_at);
         self.deadlines.remove(&(before, fence));
         self.deadlines.insert((expires_at, fence));
         Ok(())
     }
 
-    /// The running lease with this fence, and the position of its token.
-    fn running_mut(&mut self, fence: Fence) -> Result<(usize, &mut Lease), Inconsistent> {
-        let place = self.running.get(&fence).copied();
-        let place =
-            place.ok_or_else(|| Inconsistent(format!("no lease with {fence:?} is running")))?;
-        let lease = self.slots[place].latest.as_mut().expect("a running lease is the latest");
-        Ok((place, lease))
-    }
-
-    /// Skips `count` fences, so that a fence that may have been granted before is not granted again.
-    ///
-    /// Used when a failover may have lost grants that were acknowledged.
-    pub fn skip_fences(&mut self, count: i64) {
-        self.fence = self.fence.plus(count);
-    }
-
-    /// The policy.
-    #[must_use]
-    pub fn policy(&self) -> Policy {
-        self.policy
-    }
-
-    /// Number of tokens.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Last granted fence.
-    #[must_use]
-    pub fn fence(&self) -> Fence {
-        self.fence
-    }
-
-    /// Earliest deadline of the leases whose end has not been decided.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines().next()
-    }
-
-    /// Deadlines of the leases whose end has not been decided, earliest first.
-    pub(crate) fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
-        self.deadlines.iter().map(|&(deadline, _)| deadline)
-    }
-
-    /// Earliest deadline after `moment` of the leases whose end has not been decided.
-    #[must_use]
-    pub fn next_deadline_after(&self, moment: Timestamp) -> Option<Timestamp> {
-        let after = (Bound::Excluded((moment, Fence::new(i64::MAX))), Bound::Unbounded);
-        self.deadlines.range(after).next().map(|&(deadline, _)| deadline)
-    }
-
-    /// Number of leases past their deadline at `now` whose end has not been decided.
-    #[must_use]
-    pub fn overdue(&self, now: Timestamp) -> usize {
-        self.deadlines().take_while(|deadline| *deadline <= now).count()
-    }
-
-    /// Number of tokens held at `now`.
-    #[must_use]
-    pub fn active(&self, now: Timestamp) -> usize {
-        self.running.len() - self.overdue(now)
-    }
-
-    /// Number of free tokens. Tokens of overdue leases are not free until the end is decided.
-    pub(crate) fn free(&self) -> usize {
-        self.free.len()
-    }
-
-    /// The token with this id.
-    #[must_use]
-    pub fn token(&self, id: TokenId) -> Option<TokenView<'_>> {
-        self.places.get(&id).map(|&place| self.view(place))
-    }
-
-    /// Tokens in order, from position `from` (0 is the first).
-    pub fn tokens(&self, from: usize) -> impl Iterator<Item = TokenView<'_>> {
-        (from..self.slots.len()).map(|place| self.view(place))
-    }
-
-    /// The lease with this id, running or over, if it is the latest of its token.
-    #[must_use]
-    pub fn lease(&self, id: LeaseId) -> Option<&Lease> {
-        self.leases.get(&id).and_then(|&place| self.slots[place].latest.as_ref())
-    }
-
-    /// The lease with this fence, if its end has not been decided.
-    #[must_use]
-    pub fn lease_of_fence(&self, fence: Fence) -> Option<&Lease> {
-        self.running.get(&fence).and_then(|&place| self.slots[place].latest.as_ref())
-    }
-
-    /// Leases with fences below `before` that run at `now`, newest first.
-    pub fn running(&self, now: Timestamp, before: Fence) -> impl Iterator<Item = &Lease> {
-        let places = self.running.range(..before).rev().map(|(_, &place)| place);
-        places
-            .filter_map(|place| self.slots[place].latest.as_ref())
-            .filter(move |lease| lease.is_running(now))
-    }
-
-    /// Oldest lease that runs at `now`.
-    #[must_use]
-    pub fn oldest(&self, now: Timestamp) -> Option<&Lease> {
-        self.running_leases().find(|lease| lease.is_running(now))
-    }
-
-    /// Leases whose end has not been decided, oldest first.
-    pub(crate) fn running_leases(&self) -> impl Iterator<Item = &Lease> {
-        self.running.values().filter_map(|&place| self.slots[place].latest.as_ref())
+    /// The running lease with this fence, of the token at this place.
+    fn running_mut(&mut self, place: u32, fence: Fence) -> Result<&mut Lease, Inconsistent> {
+        let latest = self.slots[place].latest.as_mut();
+        let lease = latest.filter(|lease| lease.fence == fence && lease.end.is_none());
+        lease.ok_or_else(|| Inconsistent(format!("no lease with {fence:?} is running")))
     }
 
     /// Number of the user's leases whose end has not been decided.
     pub(crate) fn held_by(&self, user: UserId) -> u32 {
         self.held.get(&user).copied().unwrap_or(0)
-    }
-
-    fn view(&self, place: usize) -> TokenView<'_> {
-        let Slot { token, latest } = &self.slots[place];
-        TokenView { token, place, latest: latest.as_ref() }
-    }
-
-    pub(crate) fn longest_free(&self) -> Option<TokenView<'_>> {
-        self.free.first().map(|free| self.view(free.place))
-    }
-
-    pub(crate) fn oldest_running(&self) -> Option<&Lease> {
-        self.running_leases().next()
-    }
-
-    pub(crate) fn first_overdue(&self, now: Timestamp) -> Option<&Lease> {
-        let &(deadline, fence) = self.deadlines.first()?;
-        let place = self.running.get(&fence).expect("a lease with a deadline is running");
-        (deadline <= now).then(|| self.slots[*place].latest.as_ref()).flatten()
     }
 }
 
@@ -360,31 +276,4 @@ fn check_follows(lease: &Lease, latest: Option<&Lease>) -> Result<(), Inconsiste
         return Err(Inconsistent(format!("lease {:?} does not follow the one before", lease.id)));
     }
     Ok(())
-}
-
-/// A token and its current state.
-#[derive(Clone, Copy, Debug)]
-pub struct TokenView<'a> {
-    /// The token.
-    pub token: &'a Token,
-    /// Position in the pool, from 0.
-    pub place: usize,
-    /// Latest lease of the token, running or over. `None` if the token was never used.
-    pub latest: Option<&'a Lease>,
-}
-
-impl<'a> TokenView<'a> {
-    /// The lease that holds the token at `now`.
-    #[must_use]
-    pub fn running(&self, now: Timestamp) -> Option<&'a Lease> {
-        self.latest.filter(|lease| lease.is_running(now))
-    }
-
-    /// Time of the token's last change of holder, as seen at `now`.
-    #[must_use]
-    pub fn updated_at(&self, now: Timestamp) -> Timestamp {
-        self.latest.map_or(self.token.inserted_at, |lease| {
-            lease.end_at(now).map_or(lease.started_at, |end| end.at)
-        })
-    }
 }

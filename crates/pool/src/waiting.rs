@@ -1,6 +1,10 @@
+//! Availability of a pool's tokens for tickets and allocations.
+
+use std::collections::BTreeSet;
+
+use crate::slots::Slot;
 use crate::{
-    Change, Fence, HEARTBEAT_INTERVAL, LeaseId, MAX_COUNTED_GAP, Observer, Policy, Pool, ServerId,
-    Ticket, Timestamp, UserKey, Waiting, WhenFull,
+    Fence, Lease, LeaseId, Observer, Policy, Pool, Ticket, Timestamp, TokenId, Waiting, WhenFull,
 };
 
 /// Availability of a token for an allocation.
@@ -8,12 +12,25 @@ use crate::{
 pub(crate) enum Available {
     /// A free token.
     Free,
-    /// The token of this lease, which may be evicted after the leases for earlier tickets.
+    /// A token, provided that leases up to this fence may be evicted, for this allocation or for the
+    /// tickets before it.
     Evictable { fence: Fence },
     /// No token before this moment, when the next lease may be evicted.
     Later { from: Timestamp },
     /// No token until a lease ends.
     Nothing,
+}
+
+/// The tokens that earlier tickets claim. A ticket that can't be served yet, because its client is not
+/// connected or uses another server, claims a token that it could use, so that no later one delays it.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    /// Number of tickets that accept any token.
+    any: usize,
+    /// Tokens that are named by tickets.
+    named: BTreeSet<TokenId>,
+    /// How many of these are free.
+    free: usize,
 }
 
 impl Pool {
@@ -34,12 +51,6 @@ impl Pool {
         self.queue.ticket(lease_id)
     }
 
-    /// The ticket with this key.
-    #[must_use]
-    pub fn ticket_of_key(&self, key: &UserKey) -> Option<&Ticket> {
-        self.queue.of_key(key)
-    }
-
     /// The queue position of a ticket.
     #[must_use]
     pub fn place_in_queue(&self, lease_id: LeaseId) -> Option<Waiting> {
@@ -54,18 +65,71 @@ impl Pool {
         self.queue.rank(lease_id)
     }
 
-    /// First ticket of the observer with a `connected` client, and the number of valid tickets before
-    /// it.
+    /// The claims of the first `rank` tickets.
+    pub(crate) fn claims(&self, rank: usize) -> Claims {
+        let mut claims = Claims::default();
+        if self.queue.names_tokens() {
+            self.queue.tickets().take(rank).for_each(|ticket| self.claim(&mut claims, ticket));
+        } else {
+            claims.any = rank;
+        }
+        claims
+    }
+
+    fn claim(&self, claims: &mut Claims, ticket: &Ticket) {
+        match ticket.token {
+            None => claims.any += 1,
+            Some(token) => {
+                let is_new = claims.named.insert(token);
+                claims.free += usize::from(is_new && self.is_free(token));
+            }
+        }
+    }
+
+    /// Whether the token is available and has no running lease.
+    fn is_free(&self, token: TokenId) -> bool {
+        self.token(token).is_some_and(|view| {
+            view.token.is_available() && view.latest.is_none_or(|lease| lease.end.is_some())
+        })
+    }
+
+    /// First ticket of the observer with a `connected` client that can be served now, if leases up to
+    /// `fence_before` may be evicted; otherwise the earliest moment at which one may be served, if
+    /// nothing else happens.
     pub(crate) fn first_of(
         &self,
         observer: &Observer,
-        connected: impl Fn(&Ticket) -> bool,
-    ) -> Option<(usize, &Ticket)> {
-        let live = self.queue.tickets().filter(|ticket| ticket.is_live(observer));
-        live.enumerate().find(|(_, ticket)| ticket.server == observer.server && connected(ticket))
+        fence_before: Fence,
+        connected: &impl Fn(&Ticket) -> bool,
+    ) -> Result<&Ticket, Option<Timestamp>> {
+        let (mut claims, mut chance) = (Claims::default(), None::<Timestamp>);
+        let names_tokens = self.queue.names_tokens();
+        // Whether the tickets that accept any token are still to be considered: if one of them can't be
+        // served, neither can those behind it.
+        let mut any = true;
+        for ticket in self.queue.tickets().filter(|ticket| ticket.is_live(observer)) {
+            let is_own = ticket.server == observer.server && connected(ticket);
+            if is_own && (any || ticket.token.is_some()) {
+                match self.available(ticket.token, &claims, observer.now) {
+                    Available::Free => return Ok(ticket),
+                    Available::Evictable { fence } if fence <= fence_before => return Ok(ticket),
+                    Available::Evictable { .. } => chance = Some(observer.now),
+                    Available::Later { from } => {
+                        chance = Some(chance.map_or(from, |at| at.min(from)));
+                    }
+                    Available::Nothing => {}
+                }
+                any = any && ticket.token.is_some();
+                if !any && !names_tokens {
+                    break;
+                }
+            }
+            self.claim(&mut claims, ticket);
+        }
+        Err(chance)
     }
 
-    /// Earliest moment at which the observer's first ticket with a `connected` client may be served, if
+    /// Earliest moment at which a ticket of the observer with a `connected` client may be served, if
     /// nothing else happens. `None` if only the end of a lease can help, or without such a ticket.
     #[must_use]
     pub fn next_chance(
@@ -73,90 +137,129 @@ impl Pool {
         observer: &Observer,
         connected: impl Fn(&Ticket) -> bool,
     ) -> Option<Timestamp> {
-        let (rank, _) = self.first_of(observer, connected)?;
-        match self.available(rank, observer.now) {
-            Available::Free | Available::Evictable { .. } => Some(observer.now),
-            Available::Later { from } => Some(from),
-            Available::Nothing => None,
-        }
+        let first = self.first_of(observer, Fence::new(i64::MAX), &connected);
+        first.map_or_else(|chance| chance, |_| Some(observer.now))
     }
 
-    /// Subtracts outages from every server's silence: the time beyond [`MAX_COUNTED_GAP`] between the
-    /// newest journal entry and one at `now`. Each change moves a server's last sign of life.
-    #[must_use]
-    pub fn forgive_silence(&self, now: Timestamp, journal_at: Timestamp) -> Vec<Change> {
-        let beyond = now.since(journal_at).saturating_sub(MAX_COUNTED_GAP);
-        if beyond.is_zero() {
-            return Vec::new();
-        }
-        let heard = |(server, at): (ServerId, Timestamp)| {
-            // Never later than the entry.
-            Change::ServerHeard { server, at: at.after(beyond).min(now) }
-        };
-        self.queue.servers().into_iter().map(heard).collect()
-    }
-
-    /// Whether the observer has to write a heartbeat as a witness: another server with tickets is
-    /// silent, and no server has written to the journal for one heartbeat interval.
-    #[must_use]
-    pub fn needs_witness(&self, observer: &Observer) -> bool {
-        let now = observer.now;
-        // A little less than a heartbeat, or every other heartbeat would be skipped.
-        let lately = |at: Timestamp| at.after(HEARTBEAT_INTERVAL * 9 / 10) > now;
-        let silent = |ticket: &Ticket| ticket.heard_at.after(HEARTBEAT_INTERVAL) <= now;
-        observer.journal_at.is_some_and(|at| !lately(at)) && self.others(observer).any(silent)
-    }
-
-    /// When the first of the other servers with tickets will have been silent for too long, or when
-    /// the observer takes over a kept ticket.
-    #[must_use]
-    pub fn next_death(&self, observer: &Observer) -> Option<Timestamp> {
-        let death = |ticket: &Ticket| match observer.journal_at {
-            Some(_) => ticket.heard_at.after(ticket.silence()),
-            None => observer.now,
-        };
-        self.others(observer).map(death).min()
-    }
-
-    /// Tickets of other servers that have not timed out.
-    fn others(&self, observer: &Observer) -> impl Iterator<Item = &Ticket> {
-        let Observer { now, server, .. } = *observer;
-        let others = self.queue.tickets().filter(move |ticket| ticket.server != server);
-        others.filter(move |ticket| ticket.until > now)
-    }
-
-    /// Availability of a token at `now` for an allocation with `rank` tickets before it.
+    /// Availability at `now` of this token, or of any, for an allocation behind tickets with `claims`.
     ///
     /// The work grows with the number of tickets before it that could evict already: none if the queue
     /// is empty, few otherwise.
-    pub(crate) fn available(&self, rank: usize, now: Timestamp) -> Available {
-        let Some(behind) = rank.checked_sub(self.free()) else {
-            return Available::Free;
+    pub(crate) fn available(
+        &self,
+        token: Option<TokenId>,
+        claims: &Claims,
+        now: Timestamp,
+    ) -> Available {
+        let own = match token {
+            Some(token) => match self.available_token(token, claims, now) {
+                own @ (Available::Free | Available::Evictable { .. }) => Some(own),
+                not_now => return not_now,
+            },
+            None => None,
         };
-        for (before, (fence, from)) in self.evictable().enumerate() {
+        let Some(behind) = claims.any.checked_sub(self.free() - claims.free) else {
+            return own.unwrap_or(Available::Free);
+        };
+        if claims.any == 0
+            && let Some(own) = own
+        {
+            return own;
+        }
+        let unclaimed =
+            self.evictable().filter(|(lease, _)| !claims.named.contains(&lease.token_id));
+        for (before, (lease, from)) in unclaimed.enumerate() {
             if from > now {
                 return Available::Later { from };
             }
             if before == behind {
+                let fence = match own {
+                    Some(Available::Evictable { fence }) => fence.max(lease.fence),
+                    _ => lease.fence,
+                };
                 return Available::Evictable { fence };
             }
         }
         Available::Nothing
     }
 
-    /// Leases that may be evicted, oldest first, each with the time from which it may be. Empty if the
-    /// policy does not evict.
-    fn evictable(&self) -> impl Iterator<Item = (Fence, Timestamp)> {
-        let Policy { when_full, min_hold, .. } = self.policy;
-        let leases = self.running_leases().take_while(move |_| when_full == WhenFull::EvictOldest);
-        leases.map(move |lease| (lease.fence, lease.started_at.after(min_hold)))
+    /// Availability of this token, as if only tickets that name it were before the allocation.
+    fn available_token(&self, token: TokenId, claims: &Claims, now: Timestamp) -> Available {
+        let Some(&place) = self.places.get(&token) else {
+            return Available::Nothing;
+        };
+        let Slot { token, latest } = &self.slots[place];
+        if !token.is_available() || claims.named.contains(&token.id) {
+            return Available::Nothing;
+        }
+        let Policy { when_full, min_hold, .. } = self.record.policy;
+        match latest.as_ref().filter(|lease| lease.end.is_none()) {
+            None => Available::Free,
+            Some(_) if when_full != WhenFull::EvictOldest => Available::Nothing,
+            Some(lease) => match lease.started_at.after(min_hold) {
+                from if from > now => Available::Later { from },
+                _ => Available::Evictable { fence: lease.fence },
+            },
+        }
     }
 
-    /// Earliest moment after `now` at which a running lease reaches its deadline, or may be evicted.
+    /// Place of the token for an allocation with these `claims` before it, which is available: a free
+    /// token, or the one whose lease is evicted.
+    pub(crate) fn choose(&self, token: Option<TokenId>, claims: &Claims) -> Option<u32> {
+        if let Some(token) = token {
+            return self.places.get(&token).copied();
+        }
+        let mut free = self.free.iter().map(|free| free.place);
+        let mut running = self.running.values().copied();
+        if !self.queue.names_tokens() {
+            // Free tokens belong to earlier tickets. If any token is free, these will evict.
+            return free.next().or_else(|| running.next());
+        }
+        let id = |place: &u32| self.slots[*place].token.id;
+        let unclaimed = |place: &u32| !claims.named.contains(&id(place));
+        // Later tickets that name a token are left theirs, if others are free.
+        let unnamed = free.clone().find(|place| !self.queue.names(id(place)));
+        unnamed.or_else(|| free.find(unclaimed)).or_else(|| running.find(unclaimed))
+    }
+
+    /// Leases that may be evicted, oldest first, each with the time from which it may be. Empty if the
+    /// policy does not evict.
+    fn evictable(&self) -> impl Iterator<Item = (&Lease, Timestamp)> {
+        let Policy { when_full, min_hold, .. } = self.record.policy;
+        let places = self.running.values().take_while(move |_| when_full == WhenFull::EvictOldest);
+        let leases = places.filter_map(|place| self.slots[*place].latest.as_ref());
+        leases.map(move |lease| (lease, lease.started_at.after(min_hold)))
+    }
+
+    /// Earliest moment after `now` at which a token may become available: a running lease reaches its
+    /// deadline or may be evicted, or a taint is removed.
     #[must_use]
     pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
-        let deadline = self.deadlines().find(|at| *at > now);
-        let evictable = self.evictable().map(|(_, from)| from).find(|from| *from > now);
-        deadline.into_iter().chain(evictable).min()
+        let after = |at: &Timestamp| *at > now;
+        let deadline = self.deadlines.iter().find(|(at, fence)| {
+            *at > now && (self.last.is_empty() || self.running.contains_key(fence))
+        });
+        let evictable = self.evictable().map(|(_, from)| from).find(after);
+        let blocks = |place: u32| {
+            let token = &self.slots[place].token;
+            token.retired_at.is_none() && !token.is_available()
+        };
+        let until = self.untils.iter().find(|(at, place)| *at > now && blocks(*place));
+        let [deadline, until] = [deadline.map(|(at, _)| *at), until.map(|(at, _)| *at)];
+        [deadline, evictable, until].into_iter().flatten().min()
+    }
+
+    /// As [`Pool::next_end`], of this token.
+    pub(crate) fn next_end_of(&self, token: TokenId, now: Timestamp) -> Option<Timestamp> {
+        let Slot { token, latest } = &self.slots[*self.places.get(&token)?];
+        if !token.is_available() {
+            return token.taints.blocked_until().filter(|until| *until > now);
+        }
+        let lease = latest.as_ref().filter(|lease| lease.end.is_none())?;
+        let Policy { when_full, min_hold, .. } = self.record.policy;
+        let evictable =
+            (when_full == WhenFull::EvictOldest).then(|| lease.started_at.after(min_hold));
+        let ends = [Some(lease.expires_at), evictable].into_iter().flatten();
+        ends.filter(|at| *at > now).min()
     }
 }

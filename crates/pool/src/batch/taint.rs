@@ -1,0 +1,44 @@
+//! Decides about taints.
+
+use super::Batch;
+use crate::{
+    Change, Effect, EndReason, Outcome, PoolId, Taint, TaintName, TaintRefusal, Taints, TokenId,
+    TokenView,
+};
+
+impl Batch<'_> {
+    pub(super) fn taint(&mut self, pool: PoolId, token: TokenId, taint: &Taint) -> Outcome {
+        let Some(pool) = self.ledger.pool(pool) else { return Outcome::UnknownPool };
+        let Some(view) = pool.token(token) else { return Outcome::UnknownToken };
+        let TokenView { token, latest } = view;
+        if !taint.applies(self.now) {
+            return Outcome::NotTainted(TaintRefusal::Over);
+        }
+        let before = token.taints.get(&taint.name);
+        if before.is_none() && token.taints.len() >= Taints::MAX {
+            return Outcome::NotTainted(TaintRefusal::TooMany);
+        }
+        let running = latest.filter(|lease| lease.end.is_none());
+        let drained = running.filter(|_| taint.effect == Effect::EndLease).cloned();
+        let mut token = token.clone();
+        // Setting a taint twice is idempotent.
+        if !before.is_some_and(|before| before.is_like(taint)) {
+            token.taints = token.taints.with(Taint { since: self.now, ..taint.clone() });
+            self.record(Change::TokenChanged(token.clone()));
+        }
+        let ended = drained.map(|lease| self.end(lease, EndReason::Drained));
+        Outcome::Tainted { token, ended }
+    }
+
+    pub(super) fn untaint(&mut self, pool: PoolId, token: TokenId, name: &TaintName) -> Outcome {
+        let Some(pool) = self.ledger.pool(pool) else { return Outcome::UnknownPool };
+        let Some(view) = pool.token(token) else { return Outcome::UnknownToken };
+        let mut token = view.token.clone();
+        let removed = token.taints.get(name).cloned();
+        if removed.is_some() {
+            token.taints = token.taints.without(name);
+            self.record(Change::TokenChanged(token.clone()));
+        }
+        Outcome::Untainted { token, removed }
+    }
+}
