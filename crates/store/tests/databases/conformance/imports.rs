@@ -67,15 +67,15 @@ async fn a_history_is_imported(db: EmptyDb) {
     import(&db, &new, parts.clone().into_iter().map(Ok).collect()).await.unwrap();
     let mut server = Server::start(&db, tokens(2)).await;
     assert_eq!((server.position.epoch, server.position.version), (1, 1));
-    assert_eq!((server.pool.fence(), server.at), (Fence::new(7), at(100)));
-    let kept: Vec<_> = server.pool.tokens(0).map(|view| view.token.clone()).collect();
+    assert_eq!((server.ledger.fence(), server.at), (Fence::new(7), at(100)));
+    let kept: Vec<_> = server.pool().tokens(0).map(|view| view.token.clone()).collect();
     assert_eq!(kept, new.tokens);
     let (a, b) = (new.tokens[0].id, new.tokens[1].id);
     let all = parts.concat();
     let of = |i: &[usize]| i.iter().map(|&i| all[i].clone()).collect::<Vec<_>>();
     assert_eq!(server.history(a).await, of(&[4, 2, 0]));
     assert_eq!(server.history(b).await, of(&[3, 1]));
-    assert_eq!(server.pool.token(a).unwrap().latest, Some(&all[4]));
+    assert_eq!(server.pool().token(a).unwrap().latest, Some(&all[4]));
     server.allocate("Ada").await;
     assert_eq!(db.database().audit().await.unwrap(), [""; 0]);
 }
@@ -124,7 +124,7 @@ async fn a_failing_import_leaves_nothing(db: EmptyDb) {
     broken[1][0].previous_fence = Fence::NONE;
     assert_data(import(&db, &new, broken.into_iter().map(Ok).collect()).await);
     import(&db, &new, parts.into_iter().map(Ok).collect()).await.unwrap();
-    assert_eq!(Server::start(&db, ANY).await.pool.fence(), Fence::new(7));
+    assert_eq!(Server::start(&db, ANY).await.ledger.fence(), Fence::new(7));
 }
 
 #[on_both]
@@ -134,7 +134,7 @@ async fn a_history_that_contradicts_itself_is_refused(db: EmptyDb) {
     let result = import(&db, &new, parts.into_iter().map(Ok).collect()).await;
     assert!(matches!(result, Err(Error::Data(_) | Error::Operator(_))), "{result:?}");
     let server = Server::start(&db, tokens(5)).await;
-    assert_eq!((server.pool.size(), server.pool.fence()), (5, Fence::NONE), "a new pool");
+    assert_eq!((server.pool().size(), server.ledger.fence()), (5, Fence::NONE), "a new pool");
 }
 
 #[on_both]
@@ -142,7 +142,7 @@ async fn an_empty_pool_may_be_imported(db: EmptyDb) {
     let new = NewPool { tokens: Vec::new(), ..NewPool::random(1, MINUTE, at(100)) };
     import(&db, &new, Vec::new()).await.unwrap();
     let mut server = Server::start(&db, ANY).await;
-    assert_eq!(server.pool.size(), 0);
+    assert_eq!(server.pool().size(), 0);
     let (entry, outcomes) = server.decide(&[super::server::allocate("Ada")]).await;
     server.store.abandon().await;
     assert_eq!((entry.changes.len(), &outcomes[0]), (0, &Outcome::NotAllocated(Refusal::NoTokens)));

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use pool::{Allocation, Command, HolderCondition, Policy, Timestamp, WhenFull};
+use pool::{Allocation, Command, HolderCondition, Policy, PoolId, Timestamp, WhenFull};
 use store::{EPOCH_GAP, Entry, Position};
 use testbed::on_both;
 
@@ -57,7 +57,7 @@ async fn an_entry_that_is_not_there_begins_nothing(db: EmptyDb) {
 async fn the_journal_goes_on_in_the_next_epoch(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(1)).await;
     let (before, _) = server.run(&[allocate("Ada")]).await;
-    server.pool.skip_fences(EPOCH_GAP);
+    server.ledger.skip_fences(EPOCH_GAP);
     let (mut entry, _) = server.decide(&[allocate("Bea")]).await;
     entry.position.epoch += 1;
     entry.position.version += EPOCH_GAP;
@@ -86,12 +86,13 @@ async fn every_kind_of_change_comes_back_from_the_journal(db: EmptyDb) {
         vec![Command::Renew { lease_id: lease.id }, wait, Command::Heartbeat],
         vec![Command::Withdraw { lease_id: ticket.lease_id }],
         vec![Command::Release {
+            pool: PoolId::DEFAULT,
             token_id: lease.token_id,
             if_held: HolderCondition { lease_id: Some(lease.id), user: None },
         }],
         vec![allocate("Cleo"), release(lease.token_id)],
         vec![allocate("Dora")],
-        vec![Command::Clear],
+        vec![Command::Clear { pool: PoolId::DEFAULT }],
     ];
     for commands in batches {
         entries.push(server.run(&commands).await.0);
