@@ -314,6 +314,7 @@ async fn a_key_is_unique_in_the_ledger(db: EmptyDb) {
     let key = IdempotencyKey::new("k").ok();
     let with_key = Allocation { key, ..allocate_from(&server, "p", "Ada") };
     let by_token = Allocation {
+        lease_id: LeaseId(id()),
         token: Some(token_named(&server, "p", "b").id),
         key: IdempotencyKey::new("t").ok(),
         ..with_key.clone()

@@ -97,7 +97,8 @@ impl Past {
                 db.catch_up();
             }
             past.server.wait(Duration::from_millis(dice.of(&[0, 0, 1, 300, 5_000, 30_000])));
-            let commands: Vec<_> = (0..=dice.below(3)).map(|_| past.command(&mut dice)).collect();
+            let commands: Vec<_> =
+                (0..=dice.below(3)).flat_map(|_| past.commands(&mut dice)).collect();
             let (entry, outcomes) = past.server.run(&commands).await;
             renewed += outcomes.iter().filter(|o| matches!(o, Outcome::Renewed(_))).count();
             entry.changes.iter().for_each(|change| past.apply(change));
@@ -109,29 +110,30 @@ impl Past {
         past
     }
 
-    fn command(&self, dice: &mut Dice) -> Command {
+    fn commands(&self, dice: &mut Dice) -> Vec<Command> {
         let pools: Vec<_> = self.server.ledger.pools().map(Pool::id).collect();
         let any = dice.of(&pools);
         let pool = dice.of(&[PoolId::DEFAULT, any]);
         let tokens: Vec<_> = self.server.ledger.pool(pool).unwrap().tokens(0).collect();
         let token = tokens[dice.below(tokens.len())];
-        match (dice.below(20), token.latest) {
+        vec![match (dice.below(20), token.latest) {
             (0..4, Some(lease)) => Command::Renew { lease_id: lease.id },
             (4..7, Some(lease)) => Command::ReleaseLease { lease_id: lease.id },
             (7, _) => Command::Clear { pool },
             (8, _) => {
-                let until = Some(self.server.at.after(Duration::from_secs(9)));
-                let (name, effect) = (TaintName::new("t").unwrap(), Effect::EndLease);
+                let (name, effect, until) = (TaintName::new("t").unwrap(), Effect::EndLease, None);
+                let untaint = Command::Untaint { pool, token: token.token.id, name: name.clone() };
                 let (reason, by, since) = (Note::default(), None, self.server.at);
                 let taint = Taint { name, effect, reason, by, since, until };
-                Command::Taint { pool, token: token.token.id, taint }
+                // Removed at once, or the commands of a batch would be more than the free tokens.
+                return vec![Command::Taint { pool, token: token.token.id, taint }, untaint];
             }
             (number, _) => {
                 let lease = Some(Duration::from_secs(dice.of(&[1, 20, 60])));
                 let lease = lease.filter(|_| number % 2 == 0);
                 Command::Allocate(Allocation { lease, pool, ..allocation(dice.of(&USERS)) })
             }
-        }
+        }]
     }
 
     fn apply(&mut self, change: &Change) {
@@ -284,7 +286,8 @@ async fn leases_of_one_moment_are_told_apart_by_their_fences(db: EmptyDb) {
     let commands: Vec<_> = (0..7).map(|_| allocate("Ada")).collect();
     server.run(&commands).await;
     let all = search_all(&server, &EVERYTHING, server.at, 2).await;
-    let fences: Vec<_> = all.iter().map(|record| record.lease.fence.get()).collect();
+    let before = server.held_beside();
+    let fences: Vec<_> = all.iter().map(|record| record.lease.fence.get() - before).collect();
     assert_eq!(fences, [7, 6, 5, 4, 3, 2, 1]);
     assert!(all.iter().all(|record| record.lease.started_at == server.at));
 }

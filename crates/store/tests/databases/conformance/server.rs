@@ -30,6 +30,9 @@ pub fn under(policy: Policy, size: usize) -> Wanted {
     Wanted { size: Some(size), policy: policy.into(), update_policy: false }
 }
 
+/// Number of journal entries by which [`Server::start`] adds the pools beside that of the tests.
+pub const BESIDE: u64 = 2;
+
 /// A new id, larger than those before.
 #[expect(clippy::disallowed_methods, reason = "tests make their ids here")]
 pub fn id() -> Uuid {
@@ -69,7 +72,7 @@ impl Server {
     /// Adds two pools whose tokens have the names and the values of the first ones of `default`, and
     /// are held by users of the tests, for as long as a lease can last.
     async fn add_neighbours(&mut self) {
-        let first: Vec<_> = self.pool().tokens(0).take(2).map(|view| view.token.clone()).collect();
+        let first: Vec<_> = self.pool().tokens(0).take(4).map(|view| view.token.clone()).collect();
         let token = |token: &Token| TokenWanted {
             value: Some(token.value.clone()),
             ..TokenWanted::new(Some(token.name.clone()), TokenId(id()), token.value.clone())
@@ -90,6 +93,12 @@ impl Server {
             held.map(move |held| Command::Allocate(Allocation { note: note.clone(), ..held }))
         };
         self.run(&neighbours.into_iter().flat_map(of).collect::<Vec<_>>()).await;
+    }
+
+    /// Number of leases in the pools other than `default`: the fence before the first of a test.
+    pub fn held_beside(&self) -> i64 {
+        let tokens = self.neighbours().flat_map(|(_, tokens, _)| tokens);
+        i64::try_from(tokens.filter(|(_, latest)| latest.is_some()).count()).unwrap()
     }
 
     /// The pools other than `default`.

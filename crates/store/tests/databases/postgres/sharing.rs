@@ -241,7 +241,7 @@ async fn servers_that_have_long_been_silent_are_forgotten() {
     let mut server = Server::alone(&db, tokens(1)).await;
     let prompt = db.prompt().await;
     let silent = "insert into servers
-        select 1, gen_random_uuid(), now() - n * interval '25 minutes' from generate_series(1, 3) as n";
+        select gen_random_uuid(), now() - n * interval '25 minutes' from generate_series(1, 3) as n";
     prompt.execute(silent, &[]).await.unwrap();
     let (mut entry, _) = server.decide(&[]).await;
     entry.changes = vec![Change::ServerHeard { server: server.id, at: entry.at }];

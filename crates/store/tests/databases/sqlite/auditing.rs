@@ -37,10 +37,10 @@ async fn an_audit_finds_each_fault() {
         ("delete from latest_leases where fence = 4", "1 tokens don't lead to"),
         ("update leases set pool = 2 where fence = 4", "1 leases are of no token of their pool"),
         (
-            "drop index tokens_name; update tokens set name = '1' where position = 2",
+            "update tokens set name = '1' where position = 2",
             "1 names are those of several pools, or tokens of a pool",
         ),
-        ("update pools set deleted_at = 1", "2 leases or tickets are of deleted pools"),
+        ("update pools set deleted_at = 1", "3 leases or tickets are of deleted pools"),
         ("delete from batches where version = 3", "1 journal entries don't follow"),
     ];
     for (fault, sentence) in faults {
@@ -59,7 +59,7 @@ async fn an_audit_finds_each_fault() {
         assert_eq!(db.database().audit().await.unwrap(), [""; 0]);
         let prompt = db.prompt();
         prompt
-            .execute_batch("pragma ignore_check_constraints = on; pragma foreign_keys = off")
+            .execute_batch("pragma ignore_check_constraints = on; pragma foreign_keys = off; drop index tokens_name")
             .unwrap();
         assert!(prompt.execute(fault, ()).unwrap() > 0, "{fault}");
         let found = db.database().audit().await.unwrap();
