@@ -15,7 +15,7 @@ use crate::postgres::read::rows;
 use crate::schema::{self, Schema};
 
 const SCHEMA: Schema = Schema(|| {
-    schema::runner(&[("V1__pool", include_str!("../../../migrations/postgres/V1__pool.sql"))])
+    schema::runner(&[("V1__ledger", include_str!("../../../migrations/postgres/V1__ledger.sql"))])
 });
 
 /// Exclusive right to change the schema and to create the pool.

@@ -7,7 +7,7 @@ use crate::schema::{self, Schema};
 use crate::sqlite::disk::failure::{damaged, failed, is_damage};
 
 const SCHEMA: Schema = Schema(|| {
-    schema::runner(&[("V1__pool", include_str!("../../../migrations/sqlite/V1__pool.sql"))])
+    schema::runner(&[("V1__ledger", include_str!("../../../migrations/sqlite/V1__ledger.sql"))])
 });
 
 /// Applies the missing migrations, all or nothing. Returns their names.

@@ -1,27 +1,48 @@
 -- All tables are in the schema token_manager, which exists already: the migrations' own table is in it
 -- too.
 
-create table token_manager.pools (
-    -- Also part of the key of the advisory lock that puts the pool's batches in order.
-    id integer generated always as identity primary key,
-    name text not null unique check (name <> ''),
-    size integer not null check (size >= 0),
+-- What concerns all pools: one row.
+create table token_manager.ledger (
+    id integer primary key check (id = 1),
     epoch bigint not null check (epoch > 0),
-    -- One document, as settings spell it: {"lease": "2m", "when_full": "evict-oldest", ...}.
-    policy jsonb not null check (jsonb_typeof(policy) = 'object'),
     -- Maximum length of any lease, in microseconds: under every policy so far, or in the imported
     -- history. A search for the leases of a moment looks no further back.
     longest_lease bigint not null check (longest_lease >= 0)
 );
 
+-- Deleted pools stay, for their history. Their tokens stay as they were. Names are compared at the end of
+-- a transaction, since within one they may pass from one row to another.
+create table token_manager.pools (
+    id integer primary key check (id > 0),
+    name text collate "C" not null,
+    description text not null,
+    -- One document, as settings spell it: {"lease": "2m", "when_full": "evict-oldest", ...}.
+    policy jsonb not null check (jsonb_typeof(policy) = 'object'),
+    created_at timestamptz not null,
+    deleted_at timestamptz,
+    constraint pools_name exclude using btree (name with =) where (deleted_at is null)
+        deferrable initially deferred
+);
+
+create index pools_by_name on token_manager.pools (name);
+
+-- Retired tokens stay, for their history. Labels are an object of texts, taints an array of objects.
 create table token_manager.tokens (
     id uuid primary key,
     pool integer not null references token_manager.pools (id),
-    value uuid not null unique,
-    position integer not null check (position >= 0),
+    position bigint not null check (position >= 0),
+    name text collate "C" not null,
     inserted_at timestamptz not null,
-    unique (pool, position)
+    retired_at timestamptz,
+    value text not null,
+    labels jsonb not null check (jsonb_typeof(labels) = 'object'),
+    taints jsonb not null check (jsonb_typeof(taints) = 'array'),
+    unique (pool, position),
+    constraint tokens_name exclude using btree (pool with =, name with =) where (retired_at is null)
+        deferrable initially deferred
 );
+
+create index tokens_by_name on token_manager.tokens (pool, name, position);
 
 -- A token has a holder exactly while it has a lease without an end whose deadline is not reached.
 -- previous_fence names the same token's lease before, 0 for none: the unique constraint ensures that a
@@ -44,6 +65,7 @@ create table token_manager.leases (
     expires_at timestamptz not null,
     ended_at timestamptz,
     end_reason text,
+    note text,
     unique (token_id, previous_fence),
     -- One check instead of several: each costs every statement that writes here a share of its time.
     check (
@@ -65,19 +87,16 @@ create table token_manager.leases (
 );
 
 -- The journal. timeline is PostgreSQL's own, which changes with a failover or restore. No foreign
--- key to pools: each batch would lock the pool's row, and pools are never deleted. An entry stays in
--- its row as long as that fits into a page.
+-- key: each batch would lock a row. An entry stays in its row as long as that fits into a page.
 create table token_manager.batches (
-    pool integer not null,
-    version bigint not null check (version > 0),
+    version bigint primary key check (version > 0),
     batch_id uuid not null,
     server uuid not null,
     at timestamptz not null,
     epoch bigint not null check (epoch > 0),
     fence bigint not null check (fence >= 0),
     timeline text not null,
-    changes bytea not null,
-    primary key (pool, version)
+    changes bytea not null
 ) with (
     toast_tuple_target = 8160,
     autovacuum_vacuum_scale_factor = 0,
@@ -109,9 +128,8 @@ create index leases_user_id_idx
 -- Requests that wait for a token. heard_at is the last heartbeat of the ticket's server as of the
 -- ticket's own batch; the table servers may have a later one.
 create table token_manager.tickets (
-    pool integer not null,
-    lease_id uuid not null,
-    number bigint not null,
+    lease_id uuid primary key,
+    number bigint not null unique,
     server uuid not null,
     heard_at timestamptz not null,
     since timestamptz not null,
@@ -120,9 +138,10 @@ create table token_manager.tickets (
     key text collate "C",
     asked_lease bigint,
     asked_wait bigint,
-    primary key (pool, lease_id),
-    -- Not the pool first, so that the planner has no choice of indexes for the tickets of a pool.
-    unique (number, pool)
+    pool integer not null,
+    -- The requested token, if any.
+    token_id uuid,
+    note text
 ) with (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 1000
@@ -131,26 +150,23 @@ create table token_manager.tickets (
 -- Last heartbeat of each server with tickets: one row for all its tickets, so that a heartbeat costs the
 -- same for any number of them.
 create table token_manager.servers (
-    pool integer not null,
-    id uuid not null,
-    heard_at timestamptz not null,
-    primary key (pool, id)
+    id uuid primary key,
+    heard_at timestamptz not null
 ) with (fillfactor = 50);
 
 -- Used idempotency keys with their requests. Numbers have no gaps and only grow, so the first and the
 -- last give the count. Lengths are in microseconds.
 create table token_manager.idempotency_keys (
-    pool integer not null,
-    number bigint not null,
+    number bigint primary key,
     user_id uuid not null,
     key text collate "C" not null,
     lease_id uuid not null,
     asked_lease bigint,
     asked_wait bigint,
+    -- Whether the request named the token.
+    asked_token boolean not null,
     used_at timestamptz not null,
-    primary key (pool, number),
-    -- The pool comes last here, too.
-    unique (key, user_id, pool)
+    unique (key, user_id)
 ) with (
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_insert_scale_factor = 0.05,
@@ -161,7 +177,7 @@ create table token_manager.idempotency_keys (
 create index idempotency_keys_lease_id_idx on token_manager.idempotency_keys (lease_id);
 
 -- Ends leases, all of them or none: a lease that does not run shows that the server decided on a wrong
--- copy of the pool. Every fence is within the bounds below. They let the planner expect a single lease,
+-- copy of the ledger. Every fence is within the bounds below. They let the planner expect a single lease,
 -- and so look up each by its id; otherwise it reads the whole table while that is tiny, and a session
 -- keeps such a plan.
 create function token_manager.end_leases(
@@ -204,13 +220,13 @@ end
 $$;
 
 -- Deletes tickets, all of them or none.
-create function token_manager.leave_queue(of_pool integer, lease_ids uuid[])
+create function token_manager.leave_queue(lease_ids uuid[])
 returns void language plpgsql as $$
 declare
     gone bigint;
 begin
     delete from token_manager.tickets
-    where pool = of_pool and lease_id = any (lease_ids);
+    where lease_id = any (lease_ids);
     get diagnostics gone = row_count;
     if gone <> cardinality(lease_ids) then
         raise exception 'of % tickets to delete, % were there', cardinality(lease_ids), gone
@@ -221,7 +237,7 @@ $$;
 
 -- Moves tickets to other servers, all of them or none.
 create function token_manager.move_tickets(
-    of_pool integer, lease_ids uuid[], servers uuid[], moments timestamptz[]
+    lease_ids uuid[], servers uuid[], moments timestamptz[]
 ) returns void language plpgsql as $$
 declare
     moved bigint;
@@ -229,7 +245,7 @@ begin
     update token_manager.tickets as ticket
     set server = m.server, heard_at = m.at
     from unnest(lease_ids, servers, moments) as m (lease_id, server, at)
-    where ticket.pool = of_pool and ticket.lease_id = m.lease_id;
+    where ticket.lease_id = m.lease_id;
     get diagnostics moved = row_count;
     if moved <> cardinality(lease_ids) then
         raise exception 'of % tickets to move, % were there', cardinality(lease_ids), moved
@@ -257,31 +273,54 @@ select
     token_manager.iso(lease.started_at) as started_at,
     token_manager.iso(lease.expires_at) as expires_at,
     token_manager.iso(seen.ended_at) as ended_at,
-    coalesce(lease.end_reason, case when seen.ended_at is not null then 'expired' end) as end_reason
+    coalesce(lease.end_reason, case when seen.ended_at is not null then 'expired' end) as end_reason,
+    pool.name as pool,
+    token.name as token_name,
+    lease.note
 from token_manager.leases as lease
+left join token_manager.pools as pool on pool.id = lease.pool
+left join token_manager.tokens as token on token.id = lease.token_id
 cross join lateral (
     select coalesce(
         lease.ended_at, case when lease.expires_at <= clock_timestamp() then lease.expires_at end
     ) as ended_at
 ) as seen;
 
--- Every token with its current holder.
+-- Every token with its current holder: without the tokens of deleted pools, and without retired ones that
+-- are free.
 create view token_manager.token_status as
 select
     token.id,
     token.value,
     token.position,
-    case when lease.id is null then 'available' else 'active' end as status,
+    case
+        when lease.id is not null then 'active'
+        when exists (
+            select from jsonb_array_elements(token.taints) as taint
+            where taint ->> 'effect' <> 'note'
+                and coalesce(
+                    (taint ->> 'until')::bigint > extract(epoch from clock_timestamp()) * 1000000, true
+                )
+        ) then 'tainted'
+        else 'available'
+    end as status,
     lease.user_name,
     lease.user_id,
     lease.fence,
     token_manager.iso(lease.started_at) as activated_at,
     token_manager.iso(lease.expires_at) as expires_at,
-    token_manager.iso(token.inserted_at) as inserted_at
+    token_manager.iso(token.inserted_at) as inserted_at,
+    pool.name as pool,
+    token.name,
+    token.labels,
+    token.taints,
+    token_manager.iso(token.retired_at) as retired_at
 from token_manager.tokens as token
+join token_manager.pools as pool on pool.id = token.pool
 left join lateral (
     select * from token_manager.leases as latest
     where latest.token_id = token.id
     order by latest.previous_fence desc
     limit 1
-) as lease on lease.ended_at is null and lease.expires_at > clock_timestamp();
+) as lease on lease.ended_at is null and lease.expires_at > clock_timestamp()
+where pool.deleted_at is null and (token.retired_at is null or lease.id is not null);
