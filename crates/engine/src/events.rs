@@ -169,6 +169,9 @@ pub(crate) struct EventMaker<'a, C> {
     tokens: HashMap<TokenId, (PoolId, TokenName)>,
 }
 
+/// An entry refers to a token that is not known.
+struct UnknownToken;
+
 impl<'a, C: Context> EventMaker<'a, C> {
     pub fn new(context: &'a C) -> Self {
         EventMaker { context, pools: HashMap::new(), tokens: HashMap::new() }
@@ -198,8 +201,8 @@ impl<'a, C: Context> EventMaker<'a, C> {
                 let token_name = self.token(lease.token_id)?.1;
                 let (pool, other) = (lease.pool, None);
                 (pool, EventKind::Lease(LeaseEvent { what, lease, token_name, other }))
-            } else if let Some(other) = self.other(change) {
-                other?
+            } else if let Some(other) = self.other(change).ok()? {
+                other
             } else {
                 continue;
             };
@@ -210,10 +213,9 @@ impl<'a, C: Context> EventMaker<'a, C> {
         Some(EventBatch { epoch, version, at: entry.at, happened: BatchEvents::Events(events) })
     }
 
-    /// The event of a change that is not one of a lease. `None` if the change is not an event, and
-    /// `Some(None)` if its token is not known.
-    fn other(&mut self, change: &Change) -> Option<Option<(PoolId, EventKind)>> {
-        Some(Some(match change {
+    /// The event of a change that is not one of a lease, if it is an event.
+    fn other(&mut self, change: &Change) -> Result<Option<(PoolId, EventKind)>, UnknownToken> {
+        Ok(Some(match change {
             Change::PoolCreated(record) => {
                 self.pools.insert(record.id, record.name.clone());
                 (record.id, EventKind::Pool(PoolEvent::Created(record.clone())))
@@ -231,10 +233,10 @@ impl<'a, C: Context> EventMaker<'a, C> {
                 (token.pool, EventKind::Token(TokenEvent::Changed(token.into())))
             }
             Change::TokenRetired { token_id, .. } => {
-                let Some((pool, name)) = self.token(*token_id) else { return Some(None) };
+                let (pool, name) = self.token(*token_id).ok_or(UnknownToken)?;
                 (pool, EventKind::Token(TokenEvent::Retired { id: *token_id, name }))
             }
-            _ => return None,
+            _ => return Ok(None),
         }))
     }
 

@@ -143,7 +143,7 @@ impl Handle {
     /// Outcome of a command for a lease that is not the latest of any token.
     pub(super) async fn over(&self, id: LeaseId) -> Result<LeaseOutcome, Error> {
         Ok(match self.recorded(id).await? {
-            Some(LeaseRecord { lease, evicted_by }) if lease.end.is_some() => {
+            Some(LeaseRecord { lease, evicted_by, .. }) if lease.end.is_some() => {
                 LeaseOutcome::Over { lease, evicted_by }
             }
             // A running one started after the command was decided.

@@ -207,7 +207,9 @@ impl Handle {
     ) -> Result<TaintOutcome, Error> {
         let command = Command::Taint { pool, token, taint };
         match self.submit(command, Duration::ZERO, None).await?.0 {
-            Outcome::Tainted { token, ended } => Ok(TaintOutcome::Done { token, ended }),
+            Outcome::Tainted { token, ended } => {
+                Ok(TaintOutcome::Done { token: Box::new(token), ended })
+            }
             Outcome::NotTainted(refusal) => Ok(TaintOutcome::Refused(refusal)),
             Outcome::UnknownPool => Err(Error::UnknownPool),
             _ => Ok(TaintOutcome::UnknownToken),
@@ -227,7 +229,9 @@ impl Handle {
     ) -> Result<UntaintOutcome, Error> {
         let command = Command::Untaint { pool, token, name };
         match self.submit(command, Duration::ZERO, None).await?.0 {
-            Outcome::Untainted { token, removed } => Ok(UntaintOutcome::Done { token, removed }),
+            Outcome::Untainted { token, removed } => {
+                Ok(UntaintOutcome::Done { token: Box::new(token), removed })
+            }
             Outcome::UnknownPool => Err(Error::UnknownPool),
             _ => Ok(UntaintOutcome::UnknownToken),
         }

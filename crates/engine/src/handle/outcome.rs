@@ -100,7 +100,7 @@ pub enum TaintOutcome {
     /// The token has the taint.
     Done {
         /// The token.
-        token: Token,
+        token: Box<Token>,
         /// The lease that ended; none if none was running, or the taint does not end leases.
         ended: Option<Lease>,
     },
@@ -116,7 +116,7 @@ pub enum UntaintOutcome {
     /// The token does not have the taint.
     Done {
         /// The token.
-        token: Token,
+        token: Box<Token>,
         /// The removed taint; none if the token did not have it.
         removed: Option<Taint>,
     },

@@ -1,7 +1,7 @@
 //! Handlers of the API and of the pages, by resource.
 
+use ::pool::{Pool, PoolId};
 use engine::{Error, View};
-use pool::{Pool, PoolId};
 
 pub(crate) mod allocate;
 pub(crate) mod bench;
