@@ -1,10 +1,12 @@
 """Figures of one database, each as a ratio within one run, and those of growth."""
 
 import json
+import os
 import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from datetime import datetime
@@ -50,6 +52,31 @@ def allocate(databases, seconds, figures):
             figures.ratio(databases.kind, f"allocate, {connections} connections, against a constant", one, other)
 
 
+def alone(databases, seconds, figures):
+    """One client, on a full pool: the median time of an allocation, against a write to the same disk."""
+    with Server(databases.fresh()) as server:
+        server.fill()
+        allocation = lambda: server.wrk(ALLOCATE, "/api/tokens/allocate", connections=1, seconds=seconds).times["50"]
+        pairs = [(allocation() * 1000, synced(databases.folder)) for _ in range(5)]
+    ours, disk = (statistics.median(each) for each in zip(*pairs))
+    more = [one - other for one, other in pairs]
+    spread = f"{statistics.median(more):.0f} us more ({min(more):.0f} to {max(more):.0f})"
+    name = "allocate, 1 connection, against appending 4 kB and fdatasync"
+    figures.row(databases.kind, name, f"{ours:.0f} us", f"{disk:.0f} us", spread)
+
+
+def synced(folder):
+    """Median microseconds of appending 4 kB to a file in the folder until that is on disk."""
+    times = []
+    with tempfile.NamedTemporaryFile(dir=folder, buffering=0) as file:
+        for _ in range(1000):
+            began = time.perf_counter()
+            file.write(bytes(4096))
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - began)
+    return statistics.median(times) * 1e6
+
+
 def reads(databases, seconds, figures):
     """The list of 100 tokens, against a constant of the same length."""
     with Server(databases.fresh()) as server:
@@ -79,6 +106,7 @@ def paired(kind, server, seconds, figures, name, curve):
     median, p99 = measured.times["50"], measured.times["99"]
     times = f"p50 {median:.2f} ms, p99 {p99:.2f} ms"
     figures.row(kind, name, f"{measured.rate:,.0f}/s, no failure", times, f"p99 is {p99 / median:.1f} times p50")
+    print("\n".join(measured.histogram()), flush=True)
     figures.results.keep(measured.times, "percentiles", curve)
 
 
@@ -193,4 +221,4 @@ def against(databases, program):
     print(f"{databases.kind}: {median:.1%} of the other's allocations ({half})", flush=True)
 
 
-FIGURES = [allocate, reads, pairs, start, growth.size, growth.history, growth.servers, snapshot, endless, events]
+FIGURES = [allocate, alone, reads, pairs, start, growth.size, growth.history, growth.servers, snapshot, endless, events]

@@ -8,6 +8,8 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 
+# Upper bounds of a histogram in milliseconds; each is twice the one before.
+BOUNDS = tuple(0.25 * 2**power for power in range(10))
 PERCENTILES = ("50", "75", "90", "95", "99", "99.9", "99.99")
 POST = 'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
 ALLOCATE = POST + 'wrk.body = \'{"user_id": "Edivan"}\'\n'
@@ -35,21 +37,40 @@ function done(summary, latency, requests)
   for _, percent in ipairs({ PERCENTILES }) do
     times[#times + 1] = string.format('"%s": %.3f', percent, latency:percentile(tonumber(percent)) / 1000)
   end
+  local bounds, counts, at = { BOUNDS }, {}, 1
+  for bound = 1, #bounds + 1 do counts[bound] = 0 end
+  for index = 1, #latency do
+    local micros, count = latency(index)
+    while bounds[at] and micros > bounds[at] * 1000 do at = at + 1 end
+    counts[at] = counts[at] + count
+  end
   local errors = summary.errors
-  io.write(string.format('result {"operations": %d, "seconds": %.6f, "errors": %d, "times": {%s}}\\n',
+  io.write(string.format('result {"operations": %d, "seconds": %.6f, "errors": %d, "times": {%s}, "counts": [%s]}\\n',
     summary.requests, summary.duration / 1e6,
-    errors.connect + errors.read + errors.write + errors.status + errors.timeout, table.concat(times, ", ")))
+    errors.connect + errors.read + errors.write + errors.status + errors.timeout, table.concat(times, ", "), table.concat(counts, ", ")))
 end
-""".replace("PERCENTILES", ", ".join(f'"{percent}"' for percent in PERCENTILES))
+"""
+DONE = DONE.replace("PERCENTILES", ", ".join(f'"{percent}"' for percent in PERCENTILES))
+DONE = DONE.replace("BOUNDS", ", ".join(str(bound) for bound in BOUNDS))
 
 
 @dataclass
 class Load:
-    """Result of a run: answered operations, per second, and milliseconds by percentile."""
+    """Result of a run: answered operations, per second, milliseconds by percentile, and how many took up to
+    each of the bounds, and longer."""
 
     operations: int
     rate: float
     times: dict = field(default_factory=dict)
+    counts: list = field(default_factory=list)
+
+    def histogram(self):
+        """Lines of text, from the first bound that any operation took to the last."""
+        names = [*(f"up to {bound:g} ms" for bound in BOUNDS), "longer"]
+        used = [at for at, count in enumerate(self.counts) if count]
+        for at in range(used[0], used[-1] + 1):
+            share = self.counts[at] / sum(self.counts)
+            yield f"{names[at]:>13} {share:8.3%} {'#' * round(share * 60)}"
 
 
 def output(command, **options):
@@ -72,7 +93,7 @@ def wrk(script, url, connections, seconds, threads=1, arguments=()):
     if result["errors"]:
         sys.exit(f"{url} failed:\n{said}")
     operations, times = result["operations"], result.get("times", {})
-    return Load(operations, operations / result["seconds"], times)
+    return Load(operations, operations / result["seconds"], times, result.get("counts", []))
 
 
 def pgbench(script, url, connections, seconds):

@@ -240,7 +240,10 @@ impl Pool {
             *at > now && (self.last.is_empty() || self.running.contains_key(fence))
         });
         let evictable = self.evictable().map(|(_, from)| from).find(after);
-        let blocks = |place: u32| !self.slots[place].token.is_available();
+        let blocks = |place: u32| {
+            let token = &self.slots[place].token;
+            token.retired_at.is_none() && !token.is_available()
+        };
         let until = self.untils.iter().find(|(at, place)| *at > now && blocks(*place));
         let [deadline, until] = [deadline.map(|(at, _)| *at), until.map(|(at, _)| *at)];
         [deadline, evictable, until].into_iter().flatten().min()

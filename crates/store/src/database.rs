@@ -9,7 +9,7 @@ use crate::{
     Position, Reader, Snapshot, Store, Wanted, postgres, sqlite,
 };
 
-/// A database that holds, or will hold, a pool.
+/// A database that holds, or will hold, a ledger.
 #[async_trait]
 pub trait Database: Send + Sync {
     /// Brings the schema up to date, under a lock, so that several servers may start at once.
@@ -21,16 +21,16 @@ pub trait Database: Send + Sync {
     /// server (SQLite), or otherwise unusable until an operator acts.
     async fn migrate(&self) -> Result<Vec<String>, Error>;
 
-    /// Migrates, creates the pool if it does not exist, and otherwise compares it with the
-    /// requested one; then opens both sides of it.
+    /// Migrates, creates the pool `default` in an empty database, and otherwise compares it with the
+    /// requested one; then opens both sides of the ledger.
     ///
     /// # Errors
     /// As [`Database::migrate`], and [`Error::Operator`] when the pool differs from the requested
     /// one.
     async fn open(&self, wanted: Wanted) -> Result<Opened, Error>;
 
-    /// Creates the pool from one of another system, all or nothing. `Operator` if the database has
-    /// a pool already.
+    /// Creates the pool `default` from one of another system, all or nothing. `Operator` if the database
+    /// has a ledger already.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ pub trait Database: Send + Sync {
     /// As [`Database::migrate`]; nothing is changed.
     async fn describe(&self) -> Result<Vec<(String, String)>, Error>;
 
-    /// Checks for every reason why a server of this pool would refuse to start, wait, or break its
+    /// Checks for every reason why a server of this ledger would refuse to start, wait, or break its
     /// promises, except those that [`Database::describe`] and [`Database::audit`] cover.
     /// `allow_clock_behind`: the operator said that the clock is right.
     ///
@@ -73,7 +73,7 @@ pub trait Database: Send + Sync {
     /// after the backup is granted twice. Each call begins another epoch.
     ///
     /// # Errors
-    /// As [`Database::migrate`], and [`Error::Operator`] when the database has no pool, its schema
+    /// As [`Database::migrate`], and [`Error::Operator`] when the database has no ledger, its schema
     /// is not this program's, or servers use it: they may have granted such fences already. Also
     /// when the clock is behind by more than [`MOST_CLOCK_BEHIND`](crate::MOST_CLOCK_BEHIND), unless `clock_may_be_behind`:
     /// the raise depends on the clock. After [`Error::Unknown`] the epoch may have begun; calling
@@ -94,7 +94,7 @@ pub trait Database: Send + Sync {
 pub struct Backup {
     /// The newest journal entry in it.
     pub position: Position,
-    /// The pool's time of that entry.
+    /// The ledger's time of that entry.
     pub at: Timestamp,
     /// The newest fence.
     pub fence: Fence,
@@ -111,7 +111,7 @@ pub fn database(url: &DatabaseUrl, clock: Arc<dyn Clock>) -> Box<dyn Database> {
     }
 }
 
-/// Both sides of an open pool.
+/// Both sides of an open ledger.
 pub struct Opened {
     /// The writing side. Each server has one.
     pub store: Box<dyn Store>,
@@ -119,12 +119,12 @@ pub struct Opened {
     pub housekeeper: Box<dyn Housekeeper>,
     /// The side that reads.
     pub reader: Arc<dyn Reader>,
-    /// The pool as it stood when it was opened.
+    /// The ledger as it stood when it was opened.
     pub snapshot: Snapshot,
     /// The time by the database's clock (SQLite: by the machine's) when it was opened.
     pub now: Timestamp,
-    /// Wake-ups from and to other servers that share the pool.
+    /// Wake-ups from and to other servers that share the ledger.
     pub notifier: Notifier,
-    /// Durability of the database's settings, kept current while the pool is open.
+    /// Durability of the database's settings, kept current while the ledger is open.
     pub durability: Durability,
 }

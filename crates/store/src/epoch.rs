@@ -58,9 +58,11 @@ pub(crate) fn new_epoch(
         )));
     }
     let now = clock.max(before.at);
-    let made = before.pool.tokens(0).map(|view| view.token.inserted_at).min();
+    let made =
+        before.ledger.pools().flat_map(|pool| pool.tokens(0)).map(|view| view.token.inserted_at);
+    let made = made.chain(before.ledger.pools().map(|pool| pool.record().created_at)).min();
     let used = now.since(made.map_or(FIRST_USE, |made| made.min(FIRST_USE)));
-    let (version, fence) = (before.position.version, before.pool.fence());
+    let (version, fence) = (before.position.version, before.ledger.fence());
     let gap = gap(version.min(fence.get()), used, now.since(before.at));
     Ok(NewEpoch {
         epoch: before.position.epoch + 1,

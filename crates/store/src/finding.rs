@@ -32,8 +32,8 @@ impl Finding {
     }
 }
 
-/// Why a server with these settings would refuse the existing pool, of `size` tokens under
-/// `policy`, whose newest entry is of the moment `at`.
+/// Why a server with these settings would refuse the existing pool `default`, of `size` tokens under
+/// `policy`, in a ledger whose newest entry is of the moment `at`.
 pub(crate) fn refusals(
     wanted: &Wanted,
     (size, policy): (usize, Policy),

@@ -2,13 +2,13 @@ use pool::{Change, Fence, KeyUse, ServerId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::policy;
+use crate::document;
 
 /// Id of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BatchId(pub Uuid);
 
-/// Position in the journal. Two copies of a pool are the same exactly when all three fields agree:
+/// Position in the journal. Two copies of a ledger are the same exactly when all three fields agree:
 /// after a failover another batch may have the version of a lost one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -28,7 +28,7 @@ pub struct Entry {
     pub position: Position,
     /// The server that decided it.
     pub server: ServerId,
-    /// When it was decided, in the pool's time.
+    /// When it was decided, in the ledger's time.
     pub at: Timestamp,
     /// The newest fence after the batch.
     pub fence: Fence,
@@ -39,15 +39,15 @@ pub struct Entry {
     pub keys: Vec<KeyUse>,
 }
 
-/// Encoding of [`Entry::changes`]: their number, and each change, a new policy followed by its document.
+/// Encoding of [`Entry::changes`]: their number, and each change, a pool followed by its policy's document.
 /// Variants are only ever added at the end of [`Change`], and their fields stay as they are, except in the
-/// document; a server that reads an unknown one reloads the whole pool instead.
+/// document; a server that reads an unknown one reloads the whole ledger instead.
 pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
     let mut bytes = append(&changes.len(), Vec::new());
     for change in changes {
         bytes = append(change, bytes);
-        if let Change::PolicyChanged(policy) = change {
-            bytes = append(&policy::document(policy), bytes);
+        if let Some(record) = change.record() {
+            bytes = append(&document::of(&record.policy), bytes);
         }
     }
     bytes
@@ -63,9 +63,9 @@ pub(crate) fn decode(mut bytes: &[u8]) -> Option<Vec<Change>> {
     // Each change has at least one byte.
     let mut changes = Vec::with_capacity(count.min(bytes.len()));
     for _ in 0..count {
-        let mut change = take(&mut bytes)?;
-        if let Change::PolicyChanged(policy) = &mut change {
-            *policy = policy::read(take(&mut bytes)?).ok()?;
+        let mut change: Change = take(&mut bytes)?;
+        if let Some(record) = change.record_mut() {
+            record.policy = document::policy(take(&mut bytes)?).ok()?;
         }
         changes.push(change);
     }
@@ -85,7 +85,9 @@ mod tests {
     use std::time::Duration;
 
     use pool::{
-        End, EndReason, IdempotencyKey, Lease, LeaseId, Policy, Ticket, TokenId, User, WhenFull,
+        Effect, End, EndReason, IdempotencyKey, Labels, Lease, LeaseId, Note, Policy, PoolId,
+        PoolName, PoolRecord, Taint, TaintName, Ticket, Token, TokenId, TokenName, TokenValue,
+        User, WhenFull,
     };
 
     use super::*;
@@ -95,6 +97,8 @@ mod tests {
         let user = User::new("Ada 👩🏽‍🚀").unwrap();
         let [start, until] = [-1, i64::MAX].map(Timestamp::from_micros);
         let lease = Lease::granted(id, token_id, user, Fence::new(3), start, until);
+        let note = Note::new("PR 1234").unwrap();
+        let lease = Lease { pool: PoolId(7), note: Some(note.clone()), ..lease };
         let end = |reason| End { at: Timestamp::from_micros(7), reason };
         let ended = EndReason::ALL.map(|reason| Change::LeaseEnded {
             lease_id: lease.id,
@@ -120,11 +124,36 @@ mod tests {
             key: IdempotencyKey::new("key").ok(),
             asked_lease: Some(Duration::from_secs(3)),
             asked_wait: None,
+            pool: PoolId(7),
+            token: Some(token_id),
+            note: Some(note.clone()),
+        };
+        let name = PoolName::new("staging").unwrap();
+        let record =
+            PoolRecord { description: note, ..PoolRecord::new(PoolId(7), name, policy, at) };
+        let taint = Taint {
+            name: TaintName::new("broken").unwrap(),
+            effect: Effect::EndLease,
+            reason: Note::new("no disk").unwrap(),
+            by: User::new("Bea").ok(),
+            since: at,
+            until: Some(until),
+        };
+        let token = Token {
+            id: token_id,
+            pool: PoolId(7),
+            position: 300,
+            name: TokenName::new("a1").unwrap(),
+            value: TokenValue::new("https://a1.example").unwrap(),
+            labels: Labels::new([("region", "eu"), ("size", "")]).unwrap(),
+            taints: [taint].into_iter().collect(),
+            inserted_at: at,
+            retired_at: None,
         };
         let mut changes = vec![
             Change::LeaseStarted(lease.clone()),
             Change::LeaseRenewed { lease_id: lease.id, fence: lease.fence, expires_at: at },
-            Change::PolicyChanged(policy),
+            Change::PoolChanged(record.clone()),
             Change::WaitStarted(ticket),
             Change::WaitEnded { lease_id: lease.id },
             Change::ServerHeard { server, at },
@@ -135,6 +164,11 @@ mod tests {
                 user: lease.user.id,
                 key: IdempotencyKey::new("key").unwrap(),
             },
+            Change::PoolCreated(record),
+            Change::PoolDeleted { pool: PoolId(7), at },
+            Change::TokenAdded(token.clone()),
+            Change::TokenChanged(Token { retired_at: Some(at), ..token }),
+            Change::TokenRetired { token_id, at },
         ];
         changes.extend(ended);
         changes
@@ -158,14 +192,19 @@ mod tests {
 
     #[test]
     fn a_policy_of_another_version_is_read_by_its_names() {
-        let of_document = |document: &str| {
-            let mut bytes = encode(&[Change::PolicyChanged(Policy::DEFAULT)]);
-            let [count, variant, ..] = bytes[..] else { panic!("{bytes:?}") };
-            bytes = append(&document, vec![count, variant]);
-            decode(&bytes)
+        let at = Timestamp::from_micros(8);
+        let changed = |policy| {
+            Change::PoolChanged(PoolRecord::new(PoolId(7), PoolName::default_pool(), policy, at))
+        };
+        let of_document = |text: &str| {
+            // The document is the last part.
+            let mut bytes = encode(&[changed(Policy::DEFAULT)]);
+            let own = append(&document::of(&Policy::DEFAULT), Vec::new());
+            bytes.truncate(bytes.len() - own.len());
+            decode(&append(&text, bytes))
         };
         let policy = Policy::of_lease(Duration::from_secs(7));
-        assert_eq!(of_document(r#"{"lease": "7s"}"#), Some(vec![Change::PolicyChanged(policy)]));
+        assert_eq!(of_document(r#"{"lease": "7s"}"#), Some(vec![changed(policy)]));
         assert_eq!(of_document(r#"{"lease": "7s", "unknown": 1}"#), None);
     }
 
@@ -190,7 +229,7 @@ mod tests {
                 panic!("journal/bytes.txt has no line `{name} {now}`");
             });
             // The document of a policy may have further members by now.
-            assert!(*text == now || name == "PolicyChanged", "{name} {now}");
+            assert!(*text == now || change.record().is_some(), "{name} {now}");
         }
         assert_eq!(pinned.len(), changes.len());
         for name in Change::NAMES {

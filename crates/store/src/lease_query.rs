@@ -1,4 +1,6 @@
-use pool::{EndReason, Fence, Lease, LeaseId, Timestamp, TokenId, UserId};
+use pool::{
+    EndReason, Fence, Lease, LeaseId, PoolId, PoolName, Timestamp, TokenId, TokenName, UserId,
+};
 
 /// Lease in the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -7,6 +9,10 @@ pub struct LeaseRecord {
     pub lease: Lease,
     /// The lease that evicted it, if any.
     pub evicted_by: Option<LeaseId>,
+    /// Name of its pool, which may have been deleted.
+    pub pool_name: PoolName,
+    /// Name of its token, which may have been retired.
+    pub token_name: TokenName,
 }
 
 /// Conditions on the leases that were ever granted. `None` matches every lease.
@@ -26,6 +32,8 @@ pub struct LeaseQuery {
     pub to: Option<Timestamp>,
     /// Leases that started at this moment or earlier, and ended later.
     pub at: Option<Timestamp>,
+    /// Leases of this pool.
+    pub pool: Option<PoolId>,
     /// Leases after this cursor.
     pub after: Option<Cursor>,
 }
@@ -53,11 +61,12 @@ impl LeaseQuery {
     /// after `now` has ended.
     #[must_use]
     pub fn fits(&self, lease: &Lease, now: Timestamp) -> bool {
-        let LeaseQuery { user, token, status: _, reason, from, to, at, after: _ } = *self;
+        let LeaseQuery { user, token, status: _, reason, from, to, at, pool, after: _ } = *self;
         let end = lease.end_at(now);
         let over_at = end.map_or(lease.expires_at, |end| end.at);
         user.is_none_or(|user| user == lease.user.id)
             && token.is_none_or(|token| token == lease.token_id)
+            && pool.is_none_or(|pool| pool == lease.pool)
             && self.ended().is_none_or(|ended| ended == end.is_some())
             && (reason.is_none() || reason == end.map(|end| end.reason))
             && from.is_none_or(|from| from <= lease.started_at)

@@ -1,4 +1,5 @@
-//! The memory of a pool: its tokens, its leases (the state) and the journal of its batches (their order).
+//! The memory of a ledger: its pools with their tokens, the leases (the state) and the journal of its
+//! batches (their order).
 //!
 //! [`Store`] writes, [`Reader`] reads and [`Housekeeper`] deletes old rows. SQLite and PostgreSQL implement all
 //! three and pass the same conformance suite. A store never decides which token a request gets, and knows nothing of HTTP. Only this crate uses
@@ -6,6 +7,7 @@
 
 mod clock;
 mod database;
+mod document;
 mod durability;
 mod epoch;
 mod error;
@@ -17,7 +19,6 @@ mod lease_query;
 mod net_changes;
 mod new_pool;
 mod notifier;
-mod policy;
 mod postgres;
 mod reader;
 mod schema;
@@ -38,7 +39,7 @@ pub use finding::{Finding, Level};
 pub use housekeeper::{Housekeeper, Swept};
 pub use journal::{BatchId, Entry, Position};
 pub use lease_query::{Cursor, LeasePage, LeaseQuery, LeaseRecord, LeaseStatus};
-pub use net_changes::NetChanges;
+pub use net_changes::{MemberChanges, NetChanges};
 pub use new_pool::{ImportedPool, LeaseSource, NewPool};
 pub use notifier::Notifier;
 pub use pool::ServerId;
@@ -48,7 +49,7 @@ pub use url::{DatabaseUrl, InvalidUrl};
 pub use wanted::Wanted;
 
 /// Maximum number of tokens in a pool.
-pub const MAX_POOL_SIZE: usize = 1_000_000;
+pub const MAX_POOL_SIZE: usize = pool::Ledger::MAX_TOKENS;
 
 /// Maximum number of leases that a search examines for one page, give or take those of one statement.
 pub const MAX_EXAMINED: u32 = 100_000;

@@ -1,11 +1,17 @@
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
-use pool::{Change, End, Fence, Lease, LeaseId, Policy, ServerId, Ticket, Timestamp};
+use pool::{
+    Change, End, Fence, Lease, LeaseId, PoolId, PoolRecord, ServerId, Ticket, Timestamp, Token,
+    TokenId,
+};
 
 /// Net effect of a batch's changes on the tables: the statements run over these fields, in this
 /// order.
 #[derive(Debug, Default)]
 pub struct NetChanges {
+    /// Changes of pools and tokens.
+    pub members: MemberChanges,
     /// Leases from before the batch whose deadline it moved, with the last deadline.
     pub renewed: Vec<(LeaseId, Fence, Timestamp)>,
     /// Leases from before the batch that it ended.
@@ -22,16 +28,83 @@ pub struct NetChanges {
     pub queued: Vec<Ticket>,
     /// Last heartbeat of the servers that have tickets.
     pub heard: Vec<(ServerId, Timestamp)>,
-    /// The new policy, if it changed.
-    pub policy: Option<Policy>,
+}
+
+/// Changes of pools and tokens, without leases. In this order no name is used twice, if it was not in
+/// the batch.
+#[derive(Debug, Default)]
+pub struct MemberChanges {
+    /// Deleted pools.
+    pub pools_deleted: Vec<(PoolId, Timestamp)>,
+    /// Pools whose description or policy changed, with their last state.
+    pub pools_changed: BTreeMap<PoolId, PoolRecord>,
+    /// New pools, with the time of deletion if they are gone already.
+    pub pools_created: Vec<(PoolRecord, Option<Timestamp>)>,
+    /// Retired tokens.
+    pub tokens_retired: Vec<(TokenId, Timestamp)>,
+    /// Every change of a token that is not new, in the order of the batch: a name may pass from one token
+    /// to another. The last one of a token counts.
+    pub tokens_changed: Vec<Token>,
+    /// New tokens, with their last state.
+    pub tokens_added: Vec<Token>,
+}
+
+impl MemberChanges {
+    /// Whether nothing changed, as in almost every batch.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let pools = self.pools_deleted.len() + self.pools_changed.len() + self.pools_created.len();
+        let tokens = self.tokens_retired.len() + self.tokens_changed.len();
+        pools + tokens + self.tokens_added.len() == 0
+    }
+
+    /// Longest lease under the new policies.
+    pub(crate) fn longest_lease(&self) -> Option<Duration> {
+        let created = self.pools_created.iter().map(|(record, _)| record);
+        let records = self.pools_changed.values().chain(created);
+        records.map(|record| record.policy.max_lease()).max()
+    }
+
+    /// Adds a change of a pool or token. `added` has the places of new tokens.
+    fn add(&mut self, change: &Change, added: &mut HashMap<TokenId, usize>) {
+        match change {
+            Change::PoolCreated(record) => self.pools_created.push((record.clone(), None)),
+            Change::PoolChanged(record) => match self.created(record.id) {
+                Some((created, _)) => *created = record.clone(),
+                None => drop(self.pools_changed.insert(record.id, record.clone())),
+            },
+            Change::PoolDeleted { pool, at } => match self.created(*pool) {
+                Some((_, deleted_at)) => *deleted_at = Some(*at),
+                None => self.pools_deleted.push((*pool, *at)),
+            },
+            Change::TokenAdded(token) => {
+                added.insert(token.id, self.tokens_added.len());
+                self.tokens_added.push(token.clone());
+            }
+            Change::TokenChanged(token) => match added.get(&token.id) {
+                Some(&place) => self.tokens_added[place] = token.clone(),
+                None => self.tokens_changed.push(token.clone()),
+            },
+            Change::TokenRetired { token_id, at } => match added.get(token_id) {
+                Some(&place) => self.tokens_added[place].retired_at = Some(*at),
+                None => self.tokens_retired.push((*token_id, *at)),
+            },
+            other => unreachable!("{} is no change of a pool or token", other.name()),
+        }
+    }
+
+    fn created(&mut self, id: PoolId) -> Option<&mut (PoolRecord, Option<Timestamp>)> {
+        self.pools_created.iter_mut().find(|(record, _)| record.id == id)
+    }
 }
 
 impl NetChanges {
     /// Nets the changes of one batch.
     #[must_use]
-    pub fn of(changes: &[Change]) -> Self {
+    pub fn of<'c>(changes: impl IntoIterator<Item = &'c Change>) -> Self {
         let mut net = NetChanges::default();
         let mut started: HashMap<Fence, usize> = HashMap::new();
+        let mut added: HashMap<TokenId, usize> = HashMap::new();
         for change in changes {
             match change {
                 Change::LeaseStarted(lease) => {
@@ -50,7 +123,6 @@ impl NetChanges {
                         net.renewed.push((*lease_id, *fence, *expires_at));
                     }
                 }
-                Change::PolicyChanged(policy) => net.policy = Some(*policy),
                 Change::WaitStarted(ticket) => net.queued.push(ticket.clone()),
                 Change::WaitMoved { lease_id, server, at } => {
                     let mut new = net.queued.iter_mut();
@@ -77,6 +149,7 @@ impl NetChanges {
                 }
                 // In the journal only.
                 Change::WaitTimeoutDelivered { .. } => {}
+                member => net.members.add(member, &mut added),
             }
         }
         (net.over, net.running) = net.running.into_iter().partition(|lease| lease.end.is_some());
@@ -86,8 +159,10 @@ impl NetChanges {
 
 #[cfg(test)]
 mod tests {
-    use pool::{EndReason, Policy, Timestamp, TokenId, User};
-    use std::time::Duration;
+    use pool::{
+        EndReason, Labels, Policy, PoolName, Taints, Timestamp, TokenId, TokenName, TokenValue,
+        User,
+    };
     use uuid::Uuid;
 
     use super::*;
@@ -120,15 +195,12 @@ mod tests {
 
     #[test]
     fn each_lease_is_written_once() {
-        let policy = Change::PolicyChanged(Policy::of_lease(Duration::from_mins(1)));
-        let changes =
-            [ended(1), started(7), started(8), ended(2), ended(8), policy, started(9), ended(7)];
+        let changes = [ended(1), started(7), started(8), ended(2), ended(8), started(9), ended(7)];
         let net = NetChanges::of(&changes);
         let ids = |numbers: [u32; 2]| numbers.map(|n| (lease(n).id, lease(n).fence, END));
         assert_eq!(net.closed, ids([1, 2]));
         assert_eq!(net.over, [7, 8].map(|n| Lease { end: Some(END), ..lease(n) }));
         assert_eq!(net.running, [lease(9)]);
-        assert_eq!(net.policy, Some(Policy::of_lease(Duration::from_mins(1))));
     }
 
     #[test]
@@ -165,6 +237,9 @@ mod tests {
             key: None,
             asked_lease: None,
             asked_wait: None,
+            pool: PoolId::DEFAULT,
+            token: None,
+            note: None,
         };
         let left = |number| Change::WaitEnded { lease_id: lease(number).id };
         let changes = [
@@ -194,9 +269,67 @@ mod tests {
         assert_eq!(net.left, [lease(2).id]);
     }
 
+    fn token(number: u128, name: &str) -> Token {
+        Token {
+            id: TokenId(Uuid::from_u128(number)),
+            pool: PoolId::DEFAULT,
+            position: 0,
+            name: TokenName::new(name).unwrap(),
+            value: TokenValue::of_uuid(Uuid::nil()),
+            labels: Labels::default(),
+            taints: Taints::default(),
+            inserted_at: AT,
+            retired_at: None,
+        }
+    }
+
+    #[test]
+    fn a_new_token_is_written_once() {
+        let (at, retired) = (END.at, |number| TokenId(Uuid::from_u128(number)));
+        let changes = [
+            Change::TokenChanged(token(1, "a")),
+            Change::TokenAdded(token(2, "b")),
+            Change::TokenAdded(token(3, "c")),
+            Change::TokenChanged(token(2, "d")),
+            Change::TokenChanged(token(1, "b")),
+            Change::TokenRetired { token_id: retired(3), at },
+            Change::TokenRetired { token_id: retired(4), at },
+        ];
+        let MemberChanges { tokens_added, tokens_changed, tokens_retired, .. } =
+            NetChanges::of(&changes).members;
+        assert_eq!(tokens_added, [token(2, "d"), Token { retired_at: Some(at), ..token(3, "c") }]);
+        assert_eq!(tokens_changed, [token(1, "a"), token(1, "b")], "names pass in this order");
+        assert_eq!(tokens_retired, [(retired(4), at)]);
+    }
+
+    #[test]
+    fn a_pool_is_written_once() {
+        let record = |id, seconds| {
+            let policy = Policy::of_lease(Duration::from_secs(seconds));
+            PoolRecord::new(PoolId(id), PoolName::new("p").unwrap(), policy, AT)
+        };
+        let at = END.at;
+        let changes = [
+            Change::PoolChanged(record(2, 1)),
+            Change::PoolDeleted { pool: PoolId(2), at },
+            Change::PoolCreated(record(5, 2)),
+            Change::PoolDeleted { pool: PoolId(5), at },
+            Change::PoolCreated(record(6, 3)),
+            Change::PoolChanged(record(6, 4)),
+            Change::PoolChanged(record(1, 5)),
+            Change::PoolChanged(record(1, 6)),
+        ];
+        let members = NetChanges::of(&changes).members;
+        assert_eq!(members.longest_lease(), Some(Duration::from_secs(6)));
+        let MemberChanges { pools_deleted, pools_changed, pools_created, .. } = members;
+        assert_eq!(pools_deleted, [(PoolId(2), at)]);
+        assert!(pools_changed.into_values().eq([record(1, 6), record(2, 1)]));
+        assert_eq!(pools_created, [(record(5, 2), Some(at)), (record(6, 4), None)]);
+    }
+
     #[test]
     fn nothing_comes_of_nothing() {
-        let NetChanges { renewed, closed, over, running, left, moved, queued, heard, policy } =
+        let NetChanges { members, renewed, closed, over, running, left, moved, queued, heard } =
             NetChanges::of(&[]);
         assert!(renewed.is_empty() && closed.is_empty() && over.is_empty() && running.is_empty());
         assert!(
@@ -204,7 +337,7 @@ mod tests {
                 && moved.is_empty()
                 && queued.is_empty()
                 && heard.is_empty()
-                && policy.is_none()
+                && members.is_empty()
         );
     }
 }

@@ -1,31 +1,51 @@
-use pool::{Lease, Policy, Timestamp, Token, TokenId, TokenValue};
+use pool::{
+    Change, Labels, Lease, Policy, PoolId, PoolName, PoolRecord, Taints, Timestamp, Token, TokenId,
+    TokenName, TokenValue,
+};
 use uuid::Uuid;
 
 use crate::{BatchId, Error};
 
-/// Pool to create.
+/// The pool `default` of a new ledger.
 #[derive(Clone, Debug)]
 pub struct NewPool {
     /// The policy.
     pub policy: Policy,
-    /// The tokens, in order. No two share an id or a value.
+    /// The tokens, in the order of their positions.
     pub tokens: Vec<Token>,
-    /// When it is made: the pool's time of the journal's first entry.
+    /// When it is made: the ledger's time of the journal's first entry.
     pub at: Timestamp,
 }
 
 impl NewPool {
     /// A pool of `size` new tokens, whose values can't be guessed (122 random bits from the
     /// operating system's generator).
+    ///
+    /// Ids rise with the position. Tokens that are granted together are mostly adjacent, so the index of
+    /// leases by token gets its new entries on few pages, even when it has outgrown the memory for it.
     #[expect(clippy::disallowed_methods, reason = "tokens are made here and nowhere else")]
     #[must_use]
     pub fn random(size: usize, policy: Policy, at: Timestamp) -> Self {
-        let token = |_| Token {
-            id: TokenId(Uuid::new_v4()),
-            value: TokenValue(Uuid::new_v4()),
+        let token = |position| Token {
+            id: TokenId(Uuid::now_v7()),
+            pool: PoolId::DEFAULT,
+            position,
+            name: TokenName::of_position(position),
+            value: TokenValue::of_uuid(Uuid::new_v4()),
+            labels: Labels::default(),
+            taints: Taints::default(),
             inserted_at: at,
+            retired_at: None,
         };
-        NewPool { policy, tokens: (0..size).map(token).collect(), at }
+        NewPool { policy, tokens: (0..).take(size).map(token).collect(), at }
+    }
+
+    /// The changes that make the pool. They are not in the journal, since no copy is from before them.
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        let name = PoolName::default_pool();
+        let record = PoolRecord::new(PoolId::DEFAULT, name, self.policy, self.at);
+        let tokens = self.tokens.iter().cloned().map(Change::TokenAdded);
+        std::iter::once(Change::PoolCreated(record)).chain(tokens).collect()
     }
 }
 
@@ -48,8 +68,8 @@ pub trait LeaseSource: Send {
     async fn next(&mut self) -> Result<Vec<Lease>, Error>;
 }
 
-/// Names a journal entry that is written outside a server's batches: a pool's first, or a change of
-/// its policy.
+/// Names a journal entry that is written outside a server's batches: the first one, or a change of the
+/// policy of `default`.
 #[expect(clippy::disallowed_methods, reason = "such entries are made in this crate")]
 pub(crate) fn batch_id() -> BatchId {
     BatchId(Uuid::new_v4())
@@ -66,9 +86,12 @@ mod tests {
     fn no_two_tokens_are_alike() {
         let at = Timestamp::from_micros(5);
         let new = NewPool::random(1000, Policy::of_lease(Duration::from_secs(1)), at);
+        assert!(new.tokens.is_sorted_by_key(|token| token.id));
         let ids = new.tokens.iter().map(|token| token.id.0);
-        let values = new.tokens.iter().map(|token| token.value.0);
-        assert_eq!(ids.chain(values).collect::<HashSet<_>>().len(), 2000);
+        let values = new.tokens.iter().map(|token| token.value.as_str());
+        assert_eq!(values.collect::<HashSet<_>>().len(), 1000);
+        assert_eq!(ids.collect::<HashSet<_>>().len(), 1000);
+        assert_eq!((new.tokens[9].position, new.tokens[9].name.as_str()), (9, "10"));
         assert!(new.tokens.iter().all(|token| token.inserted_at == at));
         assert_ne!(batch_id(), batch_id());
     }

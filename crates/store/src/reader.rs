@@ -1,17 +1,17 @@
 use async_trait::async_trait;
-use pool::{Fence, Lease, LeaseId, Pool, Timestamp, TokenId};
+use pool::{Fence, Lease, LeaseId, Ledger, PoolId, Timestamp, TokenId};
 
 use crate::{Entry, Error, LeasePage, LeaseQuery, LeaseRecord, Position};
 
-/// State of a pool that decisions depend on: everything but its history.
+/// State of a ledger that decisions depend on: everything but its history.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Its position in the journal.
     pub position: Position,
-    /// The pool's time of that journal entry.
+    /// The ledger's time of that journal entry.
     pub at: Timestamp,
-    /// The pool.
-    pub pool: Pool,
+    /// The ledger.
+    pub ledger: Ledger,
 }
 
 /// Difference between the journal and a copy.
@@ -35,7 +35,7 @@ pub struct LogSize {
     pub failures: u64,
 }
 
-/// Reading side of a pool.
+/// Reading side of a ledger.
 #[async_trait]
 pub trait Reader: Send + Sync {
     /// Whether other servers may write too, so that a copy must fetch news before it answers.
@@ -110,6 +110,20 @@ pub trait Reader: Send + Sync {
     ///
     /// As [`Reader::history`].
     async fn leases(&self, ids: &[LeaseId]) -> Result<Vec<Lease>, Error>;
+
+    /// The pool with this name that was created last, whether or not it was deleted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::history`].
+    async fn pool_named(&self, name: &str) -> Result<Option<PoolId>, Error>;
+
+    /// The pool's token with this name or, if all such tokens are retired, the last of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::history`].
+    async fn token_named(&self, pool: PoolId, name: &str) -> Result<Option<TokenId>, Error>;
 
     /// A page of at most `limit` of the leases that match at `now`.
     ///

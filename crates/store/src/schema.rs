@@ -1,7 +1,7 @@
 //! Migrations, and the check that a database's schema is the one of this program.
 
-use refinery::Runner;
-use refinery::error::Kind;
+use refinery_core::error::Kind;
+use refinery_core::{Migration, Runner};
 
 use crate::Error;
 
@@ -45,14 +45,22 @@ impl Schema {
     }
 }
 
+/// Runs these migrations, given by name and SQL.
+pub(crate) fn runner(migrations: &[(&str, &str)]) -> Runner {
+    let migrations = migrations.iter().map(|(name, sql)| {
+        Migration::unapplied(name, sql).expect("the name has the form of a migration's")
+    });
+    Runner::new(&migrations.collect::<Vec<_>>())
+}
+
 /// The names of the migrations that a run applied.
-pub(crate) fn applied(report: &refinery::Report) -> Vec<String> {
+pub(crate) fn applied(report: &refinery_core::Report) -> Vec<String> {
     report.applied_migrations().iter().map(ToString::to_string).collect()
 }
 
 /// The meaning of a failed run. `database_error` explains an error of the database itself.
 pub(crate) fn failed(
-    error: refinery::Error,
+    error: refinery_core::Error,
     database_error: impl FnOnce(&str, &(dyn std::error::Error + Send + Sync + 'static)) -> Option<Error>,
 ) -> Error {
     let explained = match error.kind() {
@@ -68,9 +76,18 @@ pub(crate) fn failed(
 /// These migrations, and one more.
 #[cfg(test)]
 pub(crate) fn with(migrations: &Runner, name: &str, sql: &str) -> Runner {
-    let mut all = migrations.get_migrations().clone();
-    all.push(
-        refinery::Migration::unapplied(name, sql).expect("the name has the form of a migration's"),
-    );
-    Runner::new(&all)
+    let one = runner(&[(name, sql)]);
+    Runner::new(&[&migrations.get_migrations()[..], &one.get_migrations()[..]].concat())
+}
+
+/// Whether these are the files of a folder of migrations, by name.
+#[cfg(test)]
+pub(crate) fn is_complete(schema: &Schema, database: &str) -> bool {
+    let folder = format!("{}/migrations/{database}", env!("CARGO_MANIFEST_DIR"));
+    let files = std::fs::read_dir(folder).unwrap();
+    let files = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let names = |migrations: &Vec<Migration>| -> std::collections::BTreeSet<String> {
+        migrations.iter().map(|migration| format!("{migration}.sql")).collect()
+    };
+    files.collect::<std::collections::BTreeSet<_>>() == names((schema.0)().get_migrations())
 }

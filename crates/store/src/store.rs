@@ -43,12 +43,12 @@ pub struct KeyUsage {
     pub sample: Vec<UserId>,
 }
 
-/// Writing side of a pool: `begin`, then `commit` or `abandon`, repeatedly.
+/// Writing side of a ledger: `begin`, then `commit` or `abandon`, repeatedly.
 /// Every method reconnects or reopens by itself if needed, tries once, and reports failure without
 /// waiting; the caller decides when to retry. A future must be run to its end.
 #[async_trait]
 pub trait Store: Send {
-    /// Takes the pool's lock, so that no other server writes before `commit` or `abandon`, and
+    /// Takes the ledger's lock, so that no other server writes before `commit` or `abandon`, and
     /// returns the changes since `known`.
     ///
     /// # Errors

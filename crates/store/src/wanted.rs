@@ -1,14 +1,14 @@
-use pool::{Policy, PolicyPatch, Timestamp};
+use pool::{Change, Ledger, Membership, Policy, PolicyPatch, Pool, PoolId, PoolRecord, Timestamp};
 
 use crate::{Error, MAX_POOL_SIZE, NewPool};
 
 const DEFAULT_SIZE: usize = 100;
 
-/// Requested pool: created on the first start, compared with the existing pool on later ones.
+/// Requested pool `default`: created on the first start, compared with the existing one on later starts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
     /// Number of tokens, 0 to [`MAX_POOL_SIZE`]. `None` accepts the pool as it is (and 100 for a
-    /// new one): a size is only compared if the operator chose one.
+    /// new one): a size is only compared if the operator chose one, and while membership is fixed.
     pub size: Option<usize>,
     /// The policy.
     pub policy: PolicyPatch,
@@ -28,14 +28,15 @@ pub(crate) fn new_pool(wanted: &Wanted, at: Timestamp) -> Result<NewPool, Error>
     Ok(NewPool::random(size, policy, at))
 }
 
-/// Compares the existing pool, of `size` tokens under `policy`, with the requested one. Returns the
-/// policy that replaces the pool's, if any.
+/// Compares the existing pool `default`, of `size` tokens under `policy`, with the requested one. Returns
+/// the policy that replaces the pool's, if any.
 pub(crate) fn compare(
     size: usize,
     policy: Policy,
     wanted: &Wanted,
 ) -> Result<Option<Policy>, Error> {
-    if let Some(other) = wanted.size.filter(|&other| other != size) {
+    let is_fixed = policy.membership == Membership::Fixed;
+    if let Some(other) = wanted.size.filter(|&other| other != size && is_fixed) {
         return Err(Error::Operator(format!(
             "the pool has {size} {}, not {other}, and tokens are never created or discarded \
              once a pool is made: ask for {size}, leave the size out, or use another database",
@@ -54,6 +55,23 @@ pub(crate) fn compare(
         )));
     }
     Ok(Some(other))
+}
+
+/// Size and policy of a pool.
+pub(crate) fn facts(pool: &Pool) -> (usize, Policy) {
+    (pool.size() - pool.retiring(), pool.policy())
+}
+
+/// The changes that give the pool `default` this policy.
+pub(crate) fn change_policy(ledger: &Ledger, policy: Policy) -> Vec<Change> {
+    let record = ledger.pool(PoolId::DEFAULT).map(Pool::record);
+    let changed = record.map(|record| PoolRecord { policy, ..record.clone() });
+    changed.map(Change::PoolChanged).into_iter().collect()
+}
+
+/// The pools other than `default` in words, for a person: given their number and that of their tokens.
+pub(crate) fn other_pools((pools, tokens): (i64, i64)) -> String {
+    format!("{pools}, with {tokens} tokens")
 }
 
 /// In which rules a policy differs from the one that is asked for.
@@ -115,6 +133,12 @@ mod tests {
         assert!(sentence.contains("lease is 1m, not 1h"), "{sentence}");
         let update = compare(5, MINUTE, &wanted(None, Some(HOUR), true)).unwrap();
         assert_eq!(update, Some(HOUR));
+    }
+
+    #[test]
+    fn the_size_of_an_open_pool_is_only_that_of_a_new_one() {
+        let open = Policy { membership: Membership::Open, ..MINUTE };
+        assert_eq!(compare(5, open, &wanted(Some(6), None, false)).unwrap(), None);
     }
 
     #[test]

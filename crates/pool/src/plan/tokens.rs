@@ -20,7 +20,7 @@ pub(super) struct Tokens<'a> {
     /// Names that tokens lose.
     freed: HashSet<&'a TokenName>,
     /// Names that tokens get.
-    taken: HashSet<&'a TokenName>,
+    given: HashSet<&'a TokenName>,
 }
 
 fn refused(token: &str, field: Option<&'static str>, rule: PlanRule) -> Refused {
@@ -33,8 +33,10 @@ impl<'a> Tokens<'a> {
         entries: &'a [TokenWanted],
         prune: bool,
     ) -> Result<Self, Refused> {
-        let (meant, retired, changed, new, freed, taken) = Default::default();
-        let mut known = Tokens { pool, meant, retired, changed, new, freed, taken };
+        let (retired, changed, new) = Default::default();
+        let [freed, given] = Default::default();
+        let meant = HashSet::new();
+        let mut known = Tokens { pool, meant, retired, changed, new, freed, given };
         for entry in entries {
             if let Intent::Retire(id) = entry.intent {
                 let token = known.meant(id)?;
@@ -109,7 +111,7 @@ impl<'a> Tokens<'a> {
 
     /// Gives a token this name.
     fn take(&mut self, name: &'a TokenName, rule: PlanRule) -> Result<(), Refused> {
-        if self.is_used(name) || !self.taken.insert(name) {
+        if self.is_used(name) || !self.given.insert(name) {
             return Err(refused(name, Some("name"), rule));
         }
         Ok(())
@@ -199,7 +201,7 @@ impl<'a> Tokens<'a> {
         for entry in &self.new {
             let is_free = |position: &u32| {
                 let name = TokenName::of_position(*position);
-                entry.name.is_some() || !self.is_used(&name) && !self.taken.contains(&name)
+                entry.name.is_some() || !self.is_used(&name) && !self.given.contains(&name)
             };
             let position = positions.find(is_free).expect("there are more positions than tokens");
             let name = entry.name.clone().unwrap_or_else(|| TokenName::of_position(position));

@@ -4,20 +4,25 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Command, End, EndReason, Fence, Grant, HEARTBEAT_INTERVAL, IdempotencyKeys, Lease,
-    LeaseId, MAX_COUNTED_GAP, MAX_TICKETS, Outcome, Policy, Refusal, Remembered, SERVER_TIMEOUT,
-    ServerId, TICKET_GRACE, Timestamp, Token, TokenId, UserKey, WhenFull,
+    Allocation, Command, Effect, End, EndReason, Fence, HEARTBEAT_INTERVAL, IdempotencyKeys, Lease,
+    LeaseId, MAX_COUNTED_GAP, Outcome, Policy, PoolId, PoolRecord, Remembered, SERVER_TIMEOUT,
+    ServerId, TICKET_GRACE, Taint, TaintRefusal, Taints, Timestamp, Token, TokenId, UserKey,
+    WhenFull,
 };
 
-/// Whole history of a pool.
+/// Whole history of a ledger.
+#[derive(Clone)]
 pub struct Model {
     pub now: Timestamp,
+    /// All pools ever created, with the moment of their deletion.
+    pub pools: Vec<(PoolRecord, Option<Timestamp>)>,
+    /// All tokens ever created.
     pub tokens: Vec<Token>,
-    pub policy: Policy,
     pub shared: bool,
     pub most_keys: u64,
     /// All granted leases, in the order of granting.
     pub leases: Vec<Lease>,
+    /// The queues of all pools, in the order of arrival.
     pub queue: Vec<Waiting>,
     pub keys: HashMap<UserKey, Used>,
     pub given_up: Vec<LeaseId>,
@@ -25,8 +30,8 @@ pub struct Model {
     /// them. A server that has just started knows none.
     pub timed_out: HashMap<ServerId, HashMap<UserKey, Timestamp>>,
     /// Server that decides the batch, and the last fence before the batch.
-    server: ServerId,
-    fence_before: Fence,
+    pub server: ServerId,
+    pub fence_before: Fence,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +42,29 @@ pub struct Waiting {
     pub since: Timestamp,
     pub until: Timestamp,
     pub key: Option<UserKey>,
-    pub asked: (Option<Duration>, Option<Duration>),
+    pub asked: Parameters,
+}
+
+/// Parameters that are the same in all requests with a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameters {
+    pub pool: PoolId,
+    pub token: Option<TokenId>,
+    pub lease: Option<Duration>,
+    pub wait: Option<Duration>,
+    pub note: Option<String>,
+}
+
+impl Parameters {
+    pub fn of(asked: &Allocation) -> Self {
+        let Allocation { pool, token, lease, wait, .. } = *asked;
+        let note = asked.note.as_ref().map(ToString::to_string);
+        Parameters { pool, token, lease, wait, note }
+    }
 }
 
 impl Waiting {
-    fn told(&self, position: usize) -> Outcome {
+    pub fn told(&self, position: usize) -> Outcome {
         let Waiting { lease_id: ticket, since, until, .. } = *self;
         Outcome::Queued(pool::Waiting { ticket, position, since, until })
     }
@@ -55,14 +78,14 @@ pub struct Used {
 }
 
 impl Model {
-    pub fn new(policy: Policy, tokens: Vec<Token>, shared: bool, most_keys: u64) -> Self {
+    pub fn new(shared: bool, most_keys: u64) -> Self {
         let (now, server) = (Timestamp::from_micros(0), ServerId(uuid::Uuid::nil()));
-        let (leases, queue, keys, given_up, timed_out) = Default::default();
+        let (pools, tokens, leases, queue, keys, given_up, timed_out) = Default::default();
         let fence_before = Fence::NONE;
         Model {
             now,
+            pools,
             tokens,
-            policy,
             shared,
             most_keys,
             leases,
@@ -75,6 +98,46 @@ impl Model {
         }
     }
 
+    /// Pools that are not deleted.
+    pub fn present(&self) -> impl Iterator<Item = &PoolRecord> {
+        self.pools.iter().filter(|(_, deleted)| deleted.is_none()).map(|(record, _)| record)
+    }
+
+    pub fn record(&self, pool: PoolId) -> Option<&PoolRecord> {
+        self.present().find(|record| record.id == pool)
+    }
+
+    pub fn policy(&self, pool: PoolId) -> Policy {
+        self.record(pool).unwrap().policy
+    }
+
+    /// Tokens of the pool, with those that are being retired, in order.
+    pub fn tokens_of(&self, pool: PoolId) -> Vec<&Token> {
+        let is_there = |token: &&Token| {
+            let running = self.latest(token.id).is_some_and(|lease| lease.end.is_none());
+            token.pool == pool && (token.retired_at.is_none() || running)
+        };
+        let there = self.record(pool).is_some();
+        let mut tokens: Vec<&Token> = self.tokens.iter().filter(is_there).collect();
+        tokens.retain(|_| there);
+        tokens.sort_by_key(|token| token.position);
+        tokens
+    }
+
+    pub fn token(&self, pool: PoolId, id: TokenId) -> Option<&Token> {
+        self.tokens_of(pool).into_iter().find(|token| token.id == id)
+    }
+
+    /// Tokens of the pool that may get a new lease, once they have none.
+    fn available(&self, pool: PoolId) -> Vec<&Token> {
+        let mut tokens = self.tokens_of(pool);
+        tokens.retain(|token| {
+            let blocked = token.taints.iter().any(|taint| taint.effect != Effect::Note);
+            token.retired_at.is_none() && !blocked
+        });
+        tokens
+    }
+
     pub fn fence(&self) -> Fence {
         self.leases.last().map_or(Fence::NONE, |lease| lease.fence)
     }
@@ -83,38 +146,85 @@ impl Model {
         self.leases.iter().rev().find(|lease| lease.token_id == id)
     }
 
+    /// The token with this id, in any pool or none.
+    pub fn any_token(&self, id: TokenId) -> &Token {
+        self.tokens.iter().find(|token| token.id == id).unwrap()
+    }
+
     pub fn lease(&self, id: LeaseId) -> Option<&Lease> {
         self.leases.iter().find(|lease| lease.id == id)
     }
 
     /// Running leases, oldest first.
-    pub fn running(&self) -> Vec<&Lease> {
-        self.leases.iter().filter(|lease| lease.is_running(self.now)).collect()
+    pub fn running(&self, pool: PoolId) -> Vec<&Lease> {
+        let leases = self.leases.iter().filter(|lease| lease.pool == pool);
+        leases.filter(|lease| lease.is_running(self.now)).collect()
     }
 
-    /// Tokens without a running lease, longest-free first.
-    pub fn free(&self) -> Vec<&Token> {
+    /// Available tokens without a running lease, longest-free first.
+    pub fn free(&self, pool: PoolId) -> Vec<&Token> {
         let mut free = vec![];
-        for (place, token) in self.tokens.iter().enumerate() {
+        for token in self.available(pool) {
             match self.latest(token.id).map(|lease| (lease.fence, lease.end_at(self.now))) {
-                None => free.push((Timestamp::MIN, Fence::NONE, place, token)),
-                Some((fence, Some(end))) => free.push((end.at, fence, place, token)),
+                None => free.push((Timestamp::MIN, Fence::NONE, token)),
+                Some((fence, Some(end))) => free.push((end.at, fence, token)),
                 Some((_, None)) => {}
             }
         }
-        free.sort_by_key(|&(at, fence, place, _)| (at, fence, place));
+        free.sort_by_key(|&(at, fence, token)| (at, fence, token.position));
         free.into_iter().map(|(.., token)| token).collect()
     }
 
-    /// Running leases, oldest first, each with the time from which it may be evicted.
-    pub fn evictable(&self) -> Vec<(Fence, Timestamp)> {
-        let evicts = self.policy.when_full == WhenFull::EvictOldest;
-        let running = self.running().into_iter().filter(|_| evicts);
-        running.map(|lease| (lease.fence, lease.started_at.after(self.policy.min_hold))).collect()
+    /// Running leases whose end would make a token available, oldest first.
+    pub fn useful(&self, pool: PoolId) -> Vec<&Lease> {
+        let tokens = self.available(pool);
+        let mut leases = self.running(pool);
+        leases.retain(|lease| tokens.iter().any(|token| token.id == lease.token_id));
+        leases
     }
 
+    /// Running leases that may be evicted, oldest first, each with the time from which it may be.
+    pub fn evictable(&self, pool: PoolId) -> Vec<(&Lease, Timestamp)> {
+        let Policy { when_full, min_hold, .. } = self.policy(pool);
+        let running = self.useful(pool).into_iter();
+        let running = running.filter(|_| when_full == WhenFull::EvictOldest);
+        running.map(|lease| (lease, lease.started_at.after(min_hold))).collect()
+    }
+
+    /// The queue of a pool.
+    pub fn queue_of(&self, pool: PoolId) -> Vec<&Waiting> {
+        self.queue.iter().filter(|waiting| waiting.asked.pool == pool).collect()
+    }
+
+    /// Number of tickets before this one in its pool.
     pub fn position_of(&self, lease_id: LeaseId) -> Option<usize> {
-        self.queue.iter().position(|waiting| waiting.lease_id == lease_id)
+        let pool = self.queue.iter().find(|waiting| waiting.lease_id == lease_id)?.asked.pool;
+        self.queue_of(pool).iter().position(|waiting| waiting.lease_id == lease_id)
+    }
+
+    /// The newest lease that has to be evicted, for a request or for the tickets before it, to serve the
+    /// request for that token, or for any. `None` if it can't be served now.
+    pub fn available_for(
+        &self,
+        pool: PoolId,
+        token: Option<TokenId>,
+        before: &[&Waiting],
+    ) -> Option<Fence> {
+        let free = self.free(pool).into_iter().map(|token| (Fence::NONE, token.id));
+        let old = self.evictable(pool).into_iter().filter(|(_, from)| *from <= self.now);
+        let old = old.map(|(lease, _)| (lease.fence, lease.token_id));
+        let named: Vec<TokenId> = before.iter().filter_map(|w| w.asked.token).collect();
+        let any = before.iter().filter(|waiting| waiting.asked.token.is_none()).count();
+        let mut there: Vec<_> = free.chain(old).collect();
+        there.retain(|(_, id)| !named.contains(id));
+        let (needed, _) = *there.get(any)?;
+        match token {
+            None => Some(needed),
+            Some(token) => {
+                let own = there.iter().find(|(_, id)| *id == token).map(|(fence, _)| *fence);
+                own.map(|own| own.max(needed))
+            }
+        }
     }
 
     /// All remembered keys, as a store would find them.
@@ -123,7 +233,11 @@ impl Model {
             let lease = self.lease(used.lease_id).unwrap().clone();
             let evicted = used.evicted.map(|id| self.lease(id).unwrap().clone());
             let (asked_lease, asked_wait) = (used.asked.lease, used.asked.wait);
-            (key.clone(), Remembered { lease, evicted, asked_lease, asked_wait })
+            let value = self.any_token(lease.token_id).value.clone();
+            let asked_token = used.asked.token.is_some();
+            let remembered =
+                Remembered { lease, value, evicted, asked_lease, asked_wait, asked_token };
+            (key.clone(), remembered)
         });
         let room = self.most_keys - self.keys.len() as u64;
         IdempotencyKeys { found: found.collect(), room, ..IdempotencyKeys::default() }
@@ -150,6 +264,10 @@ impl Model {
             lease.end = lease.end_at(self.now);
         }
         let (now, shared) = (self.now, self.shared);
+        for token in &mut self.tokens {
+            let left = token.taints.iter().filter(|taint| taint.until.is_none_or(|at| at > now));
+            token.taints = left.cloned().collect();
+        }
         for waiting in self.queue.iter_mut().filter(|w| !shared && w.key.is_some()) {
             if waiting.server != server {
                 (waiting.server, waiting.heard_at) = (server, now);
@@ -177,9 +295,9 @@ impl Model {
     pub fn decide(&mut self, command: &Command) -> Option<Outcome> {
         Some(match command {
             Command::Allocate(allocation) => return self.allocate(allocation),
-            Command::Release { token_id, if_held } => {
-                if self.tokens.iter().all(|token| token.id != *token_id) {
-                    return Some(Outcome::UnknownToken);
+            Command::Release { pool, token_id, if_held } => {
+                if let Some(unknown) = self.unknown(*pool, *token_id) {
+                    return Some(unknown);
                 }
                 let latest = self.latest(*token_id).cloned();
                 let held = latest.as_ref().is_some_and(|lease| {
@@ -213,9 +331,8 @@ impl Model {
                 Outcome::Withdrawn { ended }
             }
             Command::GiveUp { lease_id } => match self.position_of(*lease_id) {
-                Some(place) => {
-                    self.queue.remove(place);
-                    self.given_up.push(*lease_id);
+                Some(_) => {
+                    self.give_up(*lease_id);
                     Outcome::GaveUp
                 }
                 None => self.if_latest(*lease_id).map_or(Outcome::UnknownTicket, Outcome::Served),
@@ -235,172 +352,92 @@ impl Model {
                 own.for_each(|waiting| waiting.heard_at = now);
                 Outcome::Heard
             }
-            Command::Clear => {
-                let running: Vec<LeaseId> = self.running().iter().map(|lease| lease.id).collect();
+            Command::Clear { pool } => {
+                if self.record(*pool).is_none() {
+                    return Some(Outcome::UnknownPool);
+                }
+                let running = self.running(*pool);
+                let running: Vec<LeaseId> = running.iter().map(|lease| lease.id).collect();
                 for id in &running {
                     self.end(*id, EndReason::Cleared);
                 }
                 Outcome::Cleared { ended: running.len() }
             }
+            Command::Apply(_) => unreachable!("plans have their own comparison"),
+            Command::Taint { pool, token, taint } => match self.unknown(*pool, *token) {
+                Some(unknown) => unknown,
+                None => self.taint(*token, taint),
+            },
+            Command::Untaint { pool, token, name } => {
+                if let Some(unknown) = self.unknown(*pool, *token) {
+                    return Some(unknown);
+                }
+                let token = self.tokens.iter_mut().find(|one| one.id == *token).unwrap();
+                let removed = token.taints.iter().find(|taint| taint.name == *name).cloned();
+                let left = token.taints.iter().filter(|taint| taint.name != *name);
+                token.taints = left.cloned().collect();
+                Outcome::Untainted { token: token.clone(), removed }
+            }
         })
     }
 
-    /// First ticket of the deciding server, if a token is available for it.
+    fn unknown(&self, pool: PoolId, token: TokenId) -> Option<Outcome> {
+        if self.record(pool).is_none() {
+            return Some(Outcome::UnknownPool);
+        }
+        self.token(pool, token).is_none().then_some(Outcome::UnknownToken)
+    }
+
+    fn taint(&mut self, id: TokenId, taint: &Taint) -> Outcome {
+        let now = self.now;
+        let token = self.tokens.iter_mut().find(|token| token.id == id).unwrap();
+        let before = token.taints.iter().find(|one| one.name == taint.name);
+        if taint.until.is_some_and(|until| until <= now) {
+            return Outcome::NotTainted(TaintRefusal::Over);
+        }
+        if before.is_none() && token.taints.len() == 16 {
+            return Outcome::NotTainted(TaintRefusal::TooMany);
+        }
+        let same = before.is_some_and(|before| {
+            let texts = before.reason == taint.reason && before.by == taint.by;
+            texts && before.effect == taint.effect && before.until == taint.until
+        });
+        if !same {
+            let others = token.taints.iter().filter(|one| one.name != taint.name).cloned();
+            let new = Taint { since: now, ..taint.clone() };
+            token.taints = others.chain([new]).collect::<Taints>();
+        }
+        let token = token.clone();
+        let running = self.latest(id).filter(|lease| lease.end.is_none()).map(|lease| lease.id);
+        let ends = running.filter(|_| taint.effect == Effect::EndLease);
+        let ended = ends.map(|lease| self.end(lease, EndReason::Drained));
+        Outcome::Tainted { token, ended }
+    }
+
+    /// First ticket of the deciding server for which a token is available.
     pub fn next_in_queue(&self, connected: impl Fn(LeaseId) -> bool) -> Option<LeaseId> {
-        let here = |waiting: &Waiting| waiting.server == self.server && connected(waiting.lease_id);
-        let before = self.queue.iter().position(here)?;
-        let there = self.free().len()
-            + self
-                .evictable()
-                .into_iter()
-                .filter(|&(fence, from)| from <= self.now && fence <= self.fence_before)
-                .count();
-        (before < there).then(|| self.queue[before].lease_id)
-    }
-
-    fn allocate(&mut self, asked: &Allocation) -> Option<Outcome> {
-        if asked.until.is_some() && self.given_up.contains(&asked.lease_id) {
-            return Some(Outcome::NotAllocated(Refusal::GivenUp));
-        }
-        let key = asked.user_key();
-        let of_key = self.queue.iter().position(|w| key.is_some() && w.key == key);
-        let known = key.as_ref().is_some_and(|key| self.keys.contains_key(key));
-        let ticket = of_key.or_else(|| self.position_of(asked.lease_id));
-        if of_key.is_some_and(|place| self.queue[place].asked != (asked.lease, asked.wait)) {
-            return Some(Outcome::NotAllocated(Refusal::KeyReused));
-        }
-        let asked = &match ticket {
-            Some(place) => Allocation { lease_id: self.queue[place].lease_id, ..asked.clone() },
-            None => asked.clone(),
-        };
-        if !known && key.as_ref().is_some_and(|key| self.told(key)) {
-            return Some(self.full(self.queue.len() + 1));
-        }
-        if let Some(outcome) = self.settled(asked, ticket.is_some()) {
-            ticket.map(|place| self.queue.remove(place));
-            return Some(outcome);
-        }
-        let before = ticket.unwrap_or(self.queue.len());
-        let position = before + 1;
-        let free = self.free().len();
-        let mut there = vec![Fence::NONE; free];
-        let evictable = self.evictable();
-        there.extend(evictable.iter().filter(|(_, from)| *from <= self.now).map(|(f, _)| f));
-        if (before < there.len() || ticket.is_none())
-            && let Some(outcome) = self.limit_reached(asked)
-        {
-            ticket.map(|place| self.queue.remove(place));
-            return Some(outcome);
-        }
-        if let Some(fence) = there.get(before) {
-            if *fence > self.fence_before {
-                return None;
-            }
-            ticket.map(|place| self.queue.remove(place));
-            return Some(Outcome::Allocated(self.grant(asked)));
-        }
-        if let Some(place) = ticket {
-            let waiting = &mut self.queue[place];
-            if waiting.server != self.server {
-                (waiting.server, waiting.heard_at) = (self.server, self.now);
-            }
-            return Some(waiting.told(position));
-        }
-        let wait = match (asked.wait, self.policy.when_full) {
-            (Some(wait), _) => wait,
-            (None, WhenFull::Wait) => Duration::from_secs(30),
-            (None, _) => Duration::ZERO,
-        };
-        if wait.is_zero() {
-            return Some(self.full(position));
-        }
-        if self.queue.len() == MAX_TICKETS {
-            return Some(Outcome::NotAllocated(Refusal::QueueFull));
-        }
-        let most = Duration::from_secs(if key.is_some() { 86_400 } else { 60 });
-        let (lease_id, server, now) = (asked.lease_id, self.server, self.now);
-        let until = now.after(wait.min(most));
-        let asked = (asked.lease, asked.wait);
-        for known in self.timed_out.values_mut() {
-            known.retain(|timed_out, _| key.as_ref() != Some(timed_out));
-        }
-        let waiting = Waiting { lease_id, server, heard_at: now, since: now, until, key, asked };
-        let told = waiting.told(position);
-        self.queue.push(waiting);
-        Some(told)
-    }
-
-    /// Delivers the response that the wait timed out, if the deciding server knows of the timeout.
-    fn told(&mut self, key: &UserKey) -> bool {
-        let knows = self.timed_out[&self.server].contains_key(key);
-        if knows {
-            for known in self.timed_out.values_mut() {
-                known.remove(key);
+        let mut pools: Vec<PoolId> = self.present().map(|record| record.id).collect();
+        pools.sort();
+        for pool in pools {
+            let queue = self.queue_of(pool);
+            for (rank, waiting) in queue.iter().enumerate() {
+                let needed = self.available_for(pool, waiting.asked.token, &queue[..rank]);
+                let is_here = waiting.server == self.server && connected(waiting.lease_id);
+                if is_here && needed.is_some_and(|fence| fence <= self.fence_before) {
+                    return Some(waiting.lease_id);
+                }
             }
         }
-        knows
+        None
     }
 
-    fn full(&self, position: usize) -> Outcome {
-        let deadlines = self.running().into_iter().map(|lease| lease.expires_at);
-        let moments = deadlines.chain(self.evictable().into_iter().map(|(_, from)| from));
-        let next = moments.filter(|at| *at > self.now).min();
-        let retry_after = next.map_or(Duration::ZERO, |at| at.since(self.now));
-        Outcome::NotAllocated(Refusal::Full { position, retry_after })
+    pub fn give_up(&mut self, lease_id: LeaseId) {
+        self.queue.retain(|waiting| waiting.lease_id != lease_id);
+        self.given_up.push(lease_id);
     }
 
-    /// Outcome of an allocation that does not depend on available tokens, if any.
-    fn settled(&self, asked: &Allocation, queued: bool) -> Option<Outcome> {
-        let used = asked.user_key().and_then(|key| self.keys.get(&key));
-        if let Some(Used { lease_id, evicted, asked: before }) = used {
-            if (asked.lease, asked.wait) != (before.lease, before.wait) {
-                return Some(Outcome::NotAllocated(Refusal::KeyReused));
-            }
-            let lease = self.lease(*lease_id).unwrap().clone();
-            let token = self.tokens.iter().find(|token| token.id == lease.token_id).unwrap();
-            let evicted = evicted.map(|id| self.lease(id).unwrap().clone());
-            return Some(Outcome::Allocated(Grant { lease, value: token.value, evicted }));
-        }
-        let Policy { lease, when_full, .. } = self.policy;
-        Some(Outcome::NotAllocated(match () {
-            () if self.tokens.is_empty() => Refusal::NoTokens,
-            () if asked.lease > Some(lease) => Refusal::LeaseTooLong { longest: lease },
-            () if !queued && asked.wait.is_some() && when_full == WhenFull::Reject => {
-                Refusal::WaitNotOffered
-            }
-            () => return None,
-        }))
-    }
-
-    /// Refusal because of a limit of the user, if any.
-    fn limit_reached(&self, asked: &Allocation) -> Option<Outcome> {
-        let has = self.running().iter().filter(|l| l.user.id == asked.user.id).count();
-        Some(Outcome::NotAllocated(match self.policy.max_per_user {
-            Some(limit) if has >= limit as usize => Refusal::UserLimit { limit },
-            _ if asked.key.is_some() && self.keys.len() as u64 == self.most_keys => {
-                Refusal::KeysFull { retry_after: Duration::ZERO }
-            }
-            _ => return None,
-        }))
-    }
-
-    fn grant(&mut self, asked: &Allocation) -> Grant {
-        let oldest = self.running().first().map(|lease| lease.id);
-        let evicts = oldest.filter(|_| self.free().is_empty());
-        let evicted = evicts.map(|id| self.end(id, EndReason::Evicted));
-        let Token { id, value, .. } = *self.free()[0];
-        let until = self.now.after(asked.lease.unwrap_or(self.policy.lease));
-        let (user, fence) = (asked.user.clone(), self.fence().plus(1));
-        let lease = Lease {
-            previous_fence: self.latest(id).map_or(Fence::NONE, |lease| lease.fence),
-            ..Lease::granted(asked.lease_id, id, user, fence, self.now, until)
-        };
-        self.leases.push(lease.clone());
-        if let Some(key) = asked.user_key() {
-            let (lease_id, evicted) = (lease.id, evicts);
-            self.keys.insert(key, Used { lease_id, evicted, asked: asked.clone() });
-        }
-        Grant { lease, value, evicted }
+    pub fn leave(&mut self, lease_id: LeaseId) {
+        self.queue.retain(|waiting| waiting.lease_id != lease_id);
     }
 
     fn renew(&mut self, lease_id: LeaseId) -> Outcome {
@@ -408,7 +445,8 @@ impl Model {
         if lease.end.is_some() {
             return Outcome::LeaseOver(lease);
         }
-        let limit = lease.started_at.after(self.policy.max_lease.unwrap_or(self.policy.lease));
+        let policy = self.policy(lease.pool);
+        let limit = lease.started_at.after(policy.max_lease.unwrap_or(policy.lease));
         if lease.expires_at >= limit {
             return Outcome::NotRenewable(lease);
         }
@@ -419,11 +457,14 @@ impl Model {
         Outcome::Renewed(lease.clone())
     }
 
+    /// The lease, if it is the latest of a token that is still there.
     fn if_latest(&self, id: LeaseId) -> Option<Lease> {
-        self.lease(id).filter(|lease| self.latest(lease.token_id).unwrap().id == id).cloned()
+        let lease = self.lease(id)?;
+        self.token(lease.pool, lease.token_id)?;
+        (self.latest(lease.token_id)?.id == id).then(|| lease.clone())
     }
 
-    fn end(&mut self, id: LeaseId, reason: EndReason) -> Lease {
+    pub fn end(&mut self, id: LeaseId, reason: EndReason) -> Lease {
         let lease = self.leases.iter_mut().find(|lease| lease.id == id).unwrap();
         lease.end = Some(End { at: self.now, reason });
         lease.clone()

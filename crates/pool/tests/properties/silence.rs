@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use pool::{
-    Allocation, BatchContext, Change, Command, HEARTBEAT_INTERVAL, IdempotencyKey, IdempotencyKeys,
-    LeaseId, MAX_COUNTED_GAP, Observer, Policy, Pool, SERVER_TIMEOUT, ServerId, TICKET_GRACE,
-    Timestamp, Token, TokenId, TokenValue, User, WhenFull,
+    Allocation, BatchContext, Change, Command, Counters, HEARTBEAT_INTERVAL, IdempotencyKey,
+    IdempotencyKeys, Labels, LeaseId, Ledger, MAX_COUNTED_GAP, Observer, Policy, PoolId, PoolName,
+    PoolRecord, SERVER_TIMEOUT, ServerId, TICKET_GRACE, Taints, Timestamp, Token, TokenId,
+    TokenName, TokenValue, User, WhenFull,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -32,7 +33,7 @@ struct Server {
 struct World {
     now: i64,
     journal_at: Timestamp,
-    pool: Pool,
+    ledger: Ledger,
     ids: u128,
 }
 
@@ -41,9 +42,23 @@ impl World {
         let policy =
             Policy { when_full: WhenFull::Wait, ..Policy::of_lease(Duration::from_hours(9)) };
         let inserted_at = Timestamp::from_micros(0);
-        let token = Token { id: TokenId(Uuid::nil()), value: TokenValue(Uuid::nil()), inserted_at };
-        let pool = Pool::restore(policy, [token], [], pool::Fence::NONE).unwrap();
-        World { now: 0, journal_at: inserted_at, pool, ids: 1 }
+        let record = |(pool, name)| {
+            PoolRecord::new(PoolId(pool), PoolName::new(name).unwrap(), policy, inserted_at)
+        };
+        let token = |pool: i32| Token {
+            id: TokenId(Uuid::from_u128(u128::from(pool.unsigned_abs()))),
+            pool: PoolId(pool),
+            position: 0,
+            name: TokenName::of_position(0),
+            value: TokenValue::of_uuid(Uuid::nil()),
+            labels: Labels::default(),
+            taints: Taints::default(),
+            inserted_at,
+            retired_at: None,
+        };
+        let records = [(1, "default"), (2, "beside")].map(record);
+        let ledger = Ledger::restore(Counters::default(), records, [1, 2].map(token), []).unwrap();
+        World { now: 0, journal_at: inserted_at, ledger, ids: 1 }
     }
 
     fn id(&mut self) -> Uuid {
@@ -60,8 +75,8 @@ impl World {
             keys: IdempotencyKeys::default(),
         };
         // Every replica is the same: a snapshot equals the sum of the journal.
-        let tickets: Vec<_> = self.pool.tickets().cloned().collect();
-        let mut batch = self.pool.batch(context);
+        let tickets: Vec<_> = self.ledger.tickets().cloned().collect();
+        let mut batch = self.ledger.batch(context);
         for command in commands {
             batch.decide(command).unwrap();
         }
@@ -73,7 +88,7 @@ impl World {
             Change::ServerHeard { server, at } => Some((*server, *at)),
             _ => None,
         };
-        for ticket in self.pool.tickets() {
+        for ticket in self.ledger.tickets() {
             let before = tickets.iter().find(|before| before.lease_id == ticket.lease_id);
             let heard =
                 changes.iter().filter_map(heard).filter(|(server, _)| *server == ticket.server);
@@ -82,18 +97,27 @@ impl World {
         }
     }
 
-    fn wait(&mut self, server: ServerId, kept: bool) -> LeaseId {
+    fn hold(&mut self, server: ServerId) {
+        let user = User::new("holder").unwrap();
+        for pool in [1, 2].map(PoolId) {
+            let allocation = Allocation::new(LeaseId(self.id()), user.clone());
+            self.turn(server, &[Command::Allocate(Allocation { pool, ..allocation })]);
+        }
+    }
+
+    fn wait(&mut self, server: ServerId, pool: i32, kept: bool) -> LeaseId {
         let lease_id = LeaseId(self.id());
         let wait = Some(Allocation::MAX_WAIT);
         let user = User::new("waiting").unwrap();
         let key = IdempotencyKey::new("key").ok().filter(|_| kept);
-        let allocation = Allocation { wait, key, ..Allocation::new(lease_id, user) };
+        let allocation = Allocation::new(lease_id, user);
+        let allocation = Allocation { pool: PoolId(pool), wait, key, ..allocation };
         self.turn(server, &[Command::Allocate(allocation)]);
         lease_id
     }
 
     fn waits(&self, lease_id: LeaseId) -> bool {
-        self.pool.ticket(lease_id).is_some()
+        self.ledger.ticket(lease_id).is_some()
     }
 }
 
@@ -118,12 +142,13 @@ proptest! {
         delays in prop::collection::vec(0..1_000i64, 16),
         lives in prop::collection::vec(1_000..9_000i64, 8),
         kept: bool,
+        pool in 1..=2,
     ) {
         let mut world = World::new();
         let judge_id = ServerId(world.id());
         let waiting_id = ServerId(world.id());
-        world.turn(judge_id, &[Command::Allocate(Allocation::new(LeaseId(Uuid::nil()), User::new("holder").unwrap()))]);
-        let lease_id = world.wait(waiting_id, kept);
+        world.hold(judge_id);
+        let lease_id = world.wait(waiting_id, pool, kept);
         let mut judge = Server { id: judge_id, next: TURN, alive: true };
         let mut waiter = Server { id: waiting_id, next: TURN, alive: true };
         let (mut delays, mut lives) = (delays.iter().cycle(), lives.iter().cycle());
@@ -161,7 +186,7 @@ proptest! {
                     }
                     let journal_at = Some(world.journal_at);
                     let now = Timestamp::from_micros(world.now);
-                    let witness = world.pool.needs_witness(&Observer::new(now, judge.id, journal_at));
+                    let witness = world.ledger.needs_witness(&Observer::new(now, judge.id, journal_at));
                     let beat = witness.then_some(Command::Heartbeat);
                     world.turn(judge.id, beat.as_slice());
                     if let Some(last) = last_turn.filter(|_| !waiter.alive) {

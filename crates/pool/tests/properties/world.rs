@@ -1,19 +1,23 @@
-//! Servers that share a pool, each with a replica that follows the others' changes. Every decision is
+//! Servers that share a ledger, each with a replica that follows the others' changes. Every decision is
 //! compared with the model, and checked against the history.
 
 use std::collections::{HashMap, HashSet};
 
 use pool::{
-    Allocation, Batch, BatchContext, Change, Command, Finished, HEARTBEAT_INTERVAL,
-    HolderCondition, IdempotencyKey, IdempotencyKeys, LeaseId, MAX_COUNTED_GAP, Observer, Outcome,
-    Policy, Pool, SERVER_TIMEOUT, ServerId, TICKET_GRACE, Ticket, Timestamp, Token, TokenId,
-    TokenValue, User,
+    Allocation, Batch, BatchContext, Command, Finished, HEARTBEAT_INTERVAL, HolderCondition,
+    IdempotencyKey, IdempotencyKeys, Intent, Labels, LeaseId, Ledger, MAX_COUNTED_GAP, Note,
+    Observer, Outcome, Plan, Policy, Pool, PoolId, PoolName, PoolWanted, SERVER_TIMEOUT, ServerId,
+    TICKET_GRACE, Taint, TaintName, Ticket, Timestamp, TokenId, TokenName, TokenValue, TokenWanted,
+    User,
 };
 use uuid::Uuid;
 
 use crate::history::History;
-use crate::model::{Model, Waiting};
-use crate::{Ago, Asked, Step};
+use crate::model::{Model, Parameters, Waiting};
+use crate::steps::{Ago, AnyPool, AnyToken, Asked, Planned, PlannedToken, Step};
+
+/// Names of pools in plans. The world begins with the first ones.
+const NAMES: [&str; 5] = ["default", "beside", "far", "late", "later"];
 
 pub struct World {
     model: Model,
@@ -30,34 +34,38 @@ pub struct World {
 
 struct Server {
     id: ServerId,
-    pool: Pool,
+    ledger: Ledger,
     /// Allocations that wait at the server.
     waiting: HashMap<LeaseId, Allocation>,
 }
 
-fn token(number: u128) -> Token {
-    Token {
-        id: TokenId(Uuid::from_u128(number)),
-        value: TokenValue(Uuid::from_u128(number + 1_000)),
-        inserted_at: Timestamp::from_micros(0),
-    }
-}
-
 impl World {
-    pub fn new(size: usize, policy: Policy, servers: usize, most_keys: u64) -> Self {
-        let tokens: Vec<Token> = (1..=size as u128).map(token).collect();
-        let model = Model::new(policy, tokens, servers > 1, most_keys);
-        let (history, keyed, gone) = (History::new(size, policy), vec![], HashSet::new());
+    pub fn new(pools: &[(usize, Policy)], servers: usize, most_keys: u64) -> Self {
+        let model = Model::new(servers > 1, most_keys);
+        let (history, keyed, gone) = (History::default(), vec![], HashSet::new());
         let journal_at = model.now;
         let mut world =
             World { model, history, servers: vec![], journal_at, keyed, gone, ids: 1_000_000 };
         for _ in 0..servers {
             let (id, waiting) = (ServerId(world.new_id()), HashMap::new());
-            let pool = world.restored([]);
+            let ledger = Ledger::default();
             world.model.timed_out.insert(id, HashMap::new());
-            world.servers.push(Server { id, pool, waiting });
+            world.servers.push(Server { id, ledger, waiting });
         }
+        let mut plan = Plan::default();
+        for (name, (size, policy)) in NAMES.into_iter().zip(pools) {
+            let mut pool = PoolWanted::new(PoolName::new(name).unwrap());
+            pool.policy = (*policy).into();
+            pool.tokens = Some((0..*size).map(|_| world.fresh(None)).collect());
+            plan.pools.push(pool);
+        }
+        assert_eq!(world.batch(0, &[Command::Apply(plan)]), []);
         world
+    }
+
+    fn fresh(&mut self, name: Option<TokenName>) -> TokenWanted {
+        let (id, value) = (self.new_id(), TokenValue::of_uuid(self.new_id()));
+        TokenWanted::new(name, TokenId(id), value)
     }
 
     fn new_id(&mut self) -> Uuid {
@@ -69,37 +77,15 @@ impl World {
         self.model.now = Timestamp::from_micros(self.model.now.as_micros() + micros);
     }
 
-    pub fn change_policy(&mut self, policy: Policy) {
-        self.model.policy = policy;
-        let change = Change::PolicyChanged(policy);
-        // The owner's change also subtracts outages from the silence.
-        let forgiven = self.servers[0].pool.forgive_silence(self.model.now, self.journal_at);
-        let forgiven = forgiven.into_iter().filter(|_| self.model.shared).collect::<Vec<_>>();
-        self.history.record(self.model.now, std::slice::from_ref(&change), &[]);
-        self.model.forgive(self.journal_at);
-        self.journal_at = self.model.now;
-        for server in &mut self.servers {
-            for change in &forgiven {
-                server.pool.apply(change).unwrap();
-            }
-        }
-        self.servers.iter_mut().for_each(|server| server.pool.apply(&change).unwrap());
-    }
-
     /// The server dies, and the requests that wait there with it. Its successor starts from the stored
     /// state.
     pub fn restart(&mut self, server: usize) {
-        let tickets: Vec<_> = self.servers[server].pool.tickets().cloned().collect();
-        let (id, pool, waiting) = (ServerId(self.new_id()), self.restored(tickets), HashMap::new());
+        let tickets: Vec<_> = self.servers[server].ledger.tickets().cloned().collect();
+        let ledger = self.history.restored().with_queue(tickets).unwrap();
+        let (id, waiting) = (ServerId(self.new_id()), HashMap::new());
         self.model.timed_out.remove(&self.servers[server].id);
         self.model.timed_out.insert(id, HashMap::new());
-        self.servers[server] = Server { id, pool, waiting };
-    }
-
-    fn restored(&self, tickets: impl IntoIterator<Item = Ticket>) -> Pool {
-        let (tokens, latest) = (self.model.tokens.clone(), self.history.latest());
-        let pool = Pool::restore(self.model.policy, tokens, latest, self.history.fence()).unwrap();
-        pool.with_queue(tickets).unwrap()
+        self.servers[server] = Server { id, ledger, waiting };
     }
 
     /// Lets the server decide the steps: in one batch, or in several at the same moment if a batch ends
@@ -107,7 +93,7 @@ impl World {
     pub fn decide(&mut self, server: usize, steps: &[Step]) {
         let mut commands = vec![];
         for step in steps {
-            commands.extend(self.command(step));
+            commands.extend(self.command(server, step));
         }
         let mut rest = self.batch(server, &commands);
         while !rest.is_empty() {
@@ -120,11 +106,11 @@ impl World {
     /// Returns the commands that another batch has to decide.
     fn batch<'a>(&mut self, server: usize, commands: &'a [Command]) -> &'a [Command] {
         let World { model, history, servers, journal_at, gone, .. } = self;
-        let Server { id, pool, waiting } = &mut servers[server];
+        let Server { id, ledger, waiting } = &mut servers[server];
         let id = *id;
         let fence_before = model.fence();
         let (now, keys, shared) = (model.now, model.remembered(), model.shared);
-        let mut batch = pool.batch(BatchContext {
+        let mut batch = ledger.batch(BatchContext {
             observer: Observer::new(now, id, shared.then_some(*journal_at)),
             keys,
         });
@@ -165,7 +151,7 @@ impl World {
         }
         for other in servers.iter_mut().filter(|other| other.id != id) {
             for change in &changes {
-                other.pool.apply(change).unwrap();
+                other.ledger.apply(change).unwrap();
             }
         }
         self.check_no_ticket_is_overlooked(server, fence_before);
@@ -177,53 +163,61 @@ impl World {
     /// tokens, if any, belong to earlier tickets.
     fn check_no_ticket_is_overlooked(&self, server: usize, fence_before: pool::Fence) {
         let server = &self.servers[server];
-        let queue = self.history.waiting();
         let connected = |ticket: &Ticket| is_connected(ticket, &server.waiting, &self.gone);
-        let here = |lease_id: &LeaseId| {
-            let ticket = server.pool.ticket(*lease_id);
-            ticket.is_some_and(|ticket| ticket.server == server.id && connected(ticket))
-        };
-        if let Some(before) = queue.iter().position(here) {
-            let there = self.history.there(self.model.now, fence_before);
-            assert!(there <= before, "{there} tokens for {before} and then one here");
+        for pool in server.ledger.queues() {
+            let queue = self.history.queue(pool.id());
+            let here = |ticket: &Ticket| {
+                let ticket = pool.ticket(ticket.lease_id);
+                ticket.is_some_and(|ticket| ticket.server == server.id && connected(ticket))
+            };
+            for (rank, ticket) in queue.iter().enumerate().filter(|(_, ticket)| here(ticket)) {
+                let named: Vec<_> = queue[..rank].iter().filter_map(|one| one.token).collect();
+                let any = queue[..rank].iter().filter(|one| one.token.is_none()).count();
+                let mut there = self.history.there(pool.id(), self.model.now, fence_before);
+                there.retain(|token| !named.contains(token));
+                let useful = ticket.token.is_none_or(|token| there.contains(&token));
+                assert!(!useful || there.len() <= any, "{there:?} for {any} and then one here");
+            }
         }
         let (now, journal_at) = (self.model.now, self.model.shared.then_some(self.journal_at));
-        let chance = server.pool.next_chance(&Observer::new(now, server.id, journal_at), connected);
-        let mut pool = server.pool.clone();
+        let chance =
+            server.ledger.next_chance(&Observer::new(now, server.id, journal_at), connected);
+        let mut ledger = server.ledger.clone();
         let context = BatchContext {
             observer: Observer { now, server: server.id, journal_at },
             keys: IdempotencyKeys::default(),
         };
-        let next = pool.batch(context).next_in_queue(connected).is_some();
+        let next = ledger.batch(context).next_in_queue(connected).is_some();
         assert_eq!(chance == Some(now), next, "the next chance is when it says");
         assert!(chance.is_none_or(|at| at >= now));
     }
 
     fn check_copy(&self, server: &Server) {
         let Model { now, shared, .. } = self.model;
-        let (model, pool) = (&self.model, &server.pool);
-        let tokens = pool.tokens(0).map(|view| view.token.clone());
-        assert_eq!(tokens.collect::<Vec<_>>(), model.tokens, "tokens neither appear nor vanish");
-        for view in pool.tokens(0) {
-            assert_eq!(view.latest, model.latest(view.token.id));
-            let latest = view.latest.map(|lease| lease.id);
-            assert_eq!(latest.and_then(|id| pool.lease(id)), view.latest);
+        let (model, ledger) = (&self.model, &server.ledger);
+        let mut records: Vec<_> = model.present().cloned().collect();
+        records.sort_by_key(|record| record.id);
+        let found: Vec<_> = ledger.pools().map(|pool| pool.record().clone()).collect();
+        assert_eq!(found, records);
+        ledger.pools().for_each(|pool| self.check_pool(ledger, pool));
+        let size = records.iter().map(|record| model.tokens_of(record.id).len()).sum::<usize>();
+        assert_eq!((ledger.size(), ledger.fence()), (size, model.fence()));
+        let running = model.leases.iter().rev().filter(|lease| lease.is_running(now));
+        let running: Vec<_> = running.collect();
+        assert_eq!((ledger.active(now), ledger.overdue(now)), (running.len(), 0));
+        let newest_first: Vec<_> = ledger.running(now, ledger.fence().plus(1)).collect();
+        assert_eq!(newest_first, running);
+        let deadlines = ledger.pools().filter_map(Pool::next_deadline);
+        assert_eq!(ledger.next_deadline(), deadlines.min());
+        for later in [0, 3, 7].map(|seconds| now.after(std::time::Duration::from_secs(seconds))) {
+            let deadlines = ledger.pools().filter_map(|pool| pool.next_deadline_after(later));
+            assert_eq!(ledger.next_deadline_after(later), deadlines.min());
+            assert_eq!(ledger.overdue(later), ledger.pools().map(|pool| pool.overdue(later)).sum());
         }
-        let running = model.running();
-        assert_eq!((pool.active(now), pool.overdue(now)), (running.len(), 0));
-        assert_eq!(pool.running(now, pool.fence().plus(1)).count(), running.len());
-        assert_eq!(pool.oldest(now), running.first().copied());
-        assert_eq!(pool.next_deadline(), running.iter().map(|lease| lease.expires_at).min());
-        assert_eq!((pool.fence(), pool.policy()), (model.fence(), model.policy));
-        let tickets = pool.tickets().map(|ticket| {
-            let Ticket { lease_id, server, heard_at, since, until, .. } = *ticket;
-            let asked = (ticket.asked_lease, ticket.asked_wait);
-            Waiting { lease_id, server, heard_at, since, until, key: ticket.user_key(), asked }
-        });
-        assert_eq!(tickets.collect::<Vec<_>>(), model.queue);
-        for (rank, waiting) in model.queue.iter().enumerate() {
-            assert_eq!(pool.rank(waiting.lease_id), Some(rank));
-            assert_eq!(pool.ticket(waiting.lease_id).map(|t| t.until), Some(waiting.until));
+        for waiting in &model.queue {
+            let rank = model.position_of(waiting.lease_id).unwrap();
+            assert_eq!(ledger.place_in_queue(waiting.lease_id).unwrap().position, rank + 1);
+            assert_eq!(ledger.ticket(waiting.lease_id).map(|t| t.until), Some(waiting.until));
         }
         // The batch before has subtracted all outages from the silence.
         let most = |w: &Waiting| {
@@ -236,14 +230,41 @@ impl World {
         let heard = |w: &&Waiting| w.server == server.id || w.heard_at.after(most(w)) > now;
         let live = model.queue.iter().filter(|waiting| waiting.until > now).filter(heard).count();
         if shared {
-            assert_eq!(pool.waiting(&Observer::new(now, server.id, Some(self.journal_at))), live);
+            let observer = Observer::new(now, server.id, Some(self.journal_at));
+            assert_eq!(ledger.waiting(&observer), live);
         }
         let ids = model.queue.iter().map(|waiting| waiting.lease_id);
         assert_eq!(ids.collect::<Vec<_>>(), self.history.waiting(), "first come, first served");
     }
 
+    fn check_pool(&self, ledger: &Ledger, pool: &Pool) {
+        let (model, now, id) = (&self.model, self.model.now, pool.id());
+        let tokens: Vec<_> = pool.tokens(0).map(|view| view.token).collect();
+        assert_eq!(tokens, model.tokens_of(id), "tokens neither appear nor vanish");
+        for view in pool.tokens(0) {
+            let token = view.token;
+            assert_eq!(view.latest, model.latest(token.id));
+            let latest = view.latest.map(|lease| lease.id);
+            assert_eq!(latest.and_then(|id| ledger.lease(id)), view.latest);
+            assert_eq!(pool.tokens(token.position).next().map(|view| view.token), Some(token));
+            let named = pool.token_named(&token.name).map(|view| view.token);
+            assert!(token.retired_at.is_some() || named == Some(token));
+        }
+        let running = model.running(id);
+        assert_eq!((pool.active(now), pool.overdue(now)), (running.len(), 0));
+        assert_eq!(pool.free(), model.free(id).len());
+        let newest_first: Vec<_> = pool.running(now, ledger.fence().plus(1)).collect();
+        assert_eq!(newest_first, running.iter().rev().copied().collect::<Vec<_>>());
+        assert_eq!(pool.oldest(now), running.first().copied());
+        let untils = tokens.iter().flat_map(|token| &token.taints).filter_map(|taint| taint.until);
+        let deadlines = running.iter().map(|lease| lease.expires_at).chain(untils);
+        assert_eq!(pool.next_deadline(), deadlines.min());
+        let tickets: Vec<_> = pool.tickets().map(waiting_of).collect();
+        assert_eq!(tickets.iter().collect::<Vec<_>>(), model.queue_of(id));
+    }
+
     /// Command of the step. `None` if the step names a lease that does not exist yet.
-    fn command(&mut self, step: &Step) -> Option<Command> {
+    fn command(&mut self, server: usize, step: &Step) -> Option<Command> {
         Some(match step {
             Step::Allocate(asked) => {
                 let allocation = self.allocation(asked);
@@ -254,31 +275,106 @@ impl World {
                 let before = self.keyed.iter().rev().nth(*ago)?.clone();
                 Command::Allocate(Allocation { lease_id: LeaseId(self.new_id()), ..before })
             }
-            Step::Release { place, lease, user } => {
+            Step::Release { pool, token, lease, user } => {
                 let lease_id = match lease {
                     Some(ago) => Some(self.lease_id(*ago)?),
                     None => None,
                 };
-                let user = user.map(|user| name(user).id);
-                let token_id = token(*place as u128 + 1).id;
-                Command::Release { token_id, if_held: HolderCondition { lease_id, user } }
+                let (pool, user) = (self.pool_id(*pool), user.map(|user| name(user).id));
+                let token_id = self.token_of(pool, *token);
+                Command::Release { pool, token_id, if_held: HolderCondition { lease_id, user } }
             }
             Step::ReleaseLease(ago) => Command::ReleaseLease { lease_id: self.lease_id(*ago)? },
             Step::Renew(ago) => Command::Renew { lease_id: self.lease_id(*ago)? },
             Step::Withdraw(ago) => Command::Withdraw { lease_id: self.lease_id(*ago)? },
             Step::Leave(Ago(ago)) => {
-                self.gone.extend(self.history.waiting().iter().rev().nth(*ago));
+                self.gone.extend(self.history.waiting().into_iter().rev().nth(*ago));
                 return None;
             }
             Step::GiveUp(ago) => Command::GiveUp { lease_id: self.lease_id(*ago)? },
             Step::Lapse(ago) => Command::Lapse { lease_id: self.lease_id(*ago)? },
             Step::Heartbeat => Command::Heartbeat,
-            Step::Clear => Command::Clear,
+            Step::Clear(pool) => Command::Clear { pool: self.pool_id(*pool) },
+            Step::Apply(planned) => {
+                let plan = self.plan(planned);
+                let dry_run = self.servers[server].ledger.plan(&plan, self.model.now);
+                assert!(dry_run.is_err() || !plan.pools.is_empty());
+                Command::Apply(plan)
+            }
+            Step::Taint { pool, token, name, effect, lasts } => {
+                let pool = self.pool_id(*pool);
+                let until = lasts.map(|lasts| self.model.now.after(lasts));
+                let (name, since) = (taint_name(*name), Timestamp::MIN);
+                let (effect, reason, by) = (*effect, Note::default(), None);
+                let taint = Taint { name, effect, reason, by, since, until };
+                Command::Taint { pool, token: self.token_of(pool, *token), taint }
+            }
+            Step::Untaint { pool, token, name } => {
+                let pool = self.pool_id(*pool);
+                let token = self.token_of(pool, *token);
+                Command::Untaint { pool, token, name: taint_name(*name) }
+            }
         })
     }
 
+    /// A pool that exists, or one that was deleted or never created.
+    fn pool_id(&self, AnyPool(index): AnyPool) -> PoolId {
+        let mut ids: Vec<PoolId> = self.model.present().map(|record| record.id).collect();
+        ids.sort();
+        let others = self.model.pools.iter().filter(|(_, deleted)| deleted.is_some());
+        ids.extend(others.map(|(record, _)| record.id));
+        ids.get(index).copied().unwrap_or(PoolId(99))
+    }
+
+    /// A token of the pool, of another pool, or of none.
+    fn token_of(&self, pool: PoolId, index: usize) -> TokenId {
+        let own = self.model.tokens_of(pool).get(index).map(|token| token.id);
+        own.unwrap_or_else(|| self.any_token(AnyToken(index)))
+    }
+
+    fn any_token(&self, AnyToken(index): AnyToken) -> TokenId {
+        let token = self.model.tokens.iter().rev().nth(index);
+        token.map_or(TokenId(Uuid::nil()), |token| token.id)
+    }
+
+    fn plan(&mut self, planned: &Planned) -> Plan {
+        let Planned { ref pools, prune, end_leases } = *planned;
+        let pools = pools.iter().map(|pool| PoolWanted {
+            name: PoolName::new(NAMES[pool.name]).unwrap(),
+            description: None,
+            policy: pool.policy.map(Into::into).unwrap_or_default(),
+            tokens: pool
+                .tokens
+                .as_ref()
+                .map(|tokens| tokens.iter().map(|token| self.token_wanted(token)).collect()),
+            delete: pool.delete,
+            keep_other_tokens: pool.keep_other_tokens,
+        });
+        Plan { pools: pools.collect(), prune, end_leases }
+    }
+
+    fn token_wanted(&mut self, planned: &PlannedToken) -> TokenWanted {
+        let PlannedToken { intent, token, name, value, label } = *planned;
+        let token = self.any_token(token);
+        TokenWanted {
+            intent: match intent {
+                0 => Intent::Put,
+                1 => Intent::Create,
+                2 => Intent::Change(token),
+                _ => Intent::Retire(token),
+            },
+            value: value.map(|value| TokenValue::new(&format!("value {value}")).unwrap()),
+            labels: label.map(|label| Labels::new([("label", label.to_string())]).unwrap()),
+            ..self.fresh(name.map(|name| TokenName::new(&name.to_string()).unwrap()))
+        }
+    }
+
     fn allocation(&mut self, asked: &Asked) -> Allocation {
+        let pool = self.pool_id(asked.pool);
         Allocation {
+            pool,
+            token: asked.token.map(|token| self.token_of(pool, token)),
+            note: asked.note.then(|| Note::new("note").unwrap()),
             until: None,
             lease_id: LeaseId(self.new_id()),
             user: name(asked.user),
@@ -290,7 +386,7 @@ impl World {
 
     /// Id of a granted or queued lease, counted back from the latest.
     fn lease_id(&self, Ago(ago): Ago) -> Option<LeaseId> {
-        let waiting = self.history.waiting().iter().rev().copied();
+        let waiting = self.history.waiting().into_iter().rev();
         let granted = self.model.leases.iter().rev().map(|lease| lease.id);
         let mut ids: Vec<LeaseId> = waiting.chain(granted).collect();
         ids.sort_by_key(|id| std::cmp::Reverse(id.0));
@@ -312,8 +408,28 @@ fn name(number: u8) -> User {
     User::new(&format!("user {number}")).unwrap()
 }
 
+fn taint_name(number: u8) -> TaintName {
+    TaintName::new(&format!("taint-{number}")).unwrap()
+}
+
+fn waiting_of(ticket: &Ticket) -> Waiting {
+    let Ticket { lease_id, server, heard_at, since, until, .. } = *ticket;
+    let asked = Parameters {
+        pool: ticket.pool,
+        token: ticket.token,
+        lease: ticket.asked_lease,
+        wait: ticket.asked_wait,
+        note: ticket.note.as_ref().map(ToString::to_string),
+    };
+    Waiting { lease_id, server, heard_at, since, until, key: ticket.user_key(), asked }
+}
+
 fn decide(batch: &mut Batch<'_>, model: &mut Model, command: &Command) -> Option<Outcome> {
     let outcome = batch.decide(command);
+    if let Command::Apply(plan) = command {
+        model.apply(plan, outcome.as_ref().unwrap());
+        return outcome;
+    }
     assert_eq!(outcome, model.decide(command), "{command:?}");
     outcome
 }

@@ -1,9 +1,9 @@
 //! Facts that can't all be true of one pool.
 
-use pool::{Change, Fence, IdempotencyKey, Lease, Pool, ServerId, Ticket, User};
+use pool::{Change, Fence, IdempotencyKey, Lease, PoolId, ServerId, Ticket, User};
 use uuid::Uuid;
 
-use super::{POLICY, hold, id, pool, second, token, tokens};
+use super::{POLICY, hold, id, ledger, restored, second, token, tokens};
 
 fn lease(fence: i64, previous: i64) -> Lease {
     let (user, fence) = (User::new("u").unwrap(), Fence::new(fence));
@@ -24,49 +24,52 @@ fn ticket(number: i64, lease: u128) -> Ticket {
         key: None,
         asked_lease: None,
         asked_wait: None,
+        pool: PoolId::DEFAULT,
+        token: None,
+        note: None,
     }
 }
 
 #[test]
 fn leases_have_to_follow_one_another() {
-    let mut pool = pool(2, POLICY);
+    let mut ledger = ledger(2, POLICY);
     let start = |lease| Change::LeaseStarted(lease);
-    assert!(pool.apply(&start(lease(1, 3))).is_err(), "follows nothing known");
-    assert!(pool.apply(&start(lease(1, 0))).is_ok());
-    assert!(pool.apply(&start(lease(2, 1))).is_err(), "overlaps");
-    assert!(pool.apply(&start(lease(1, 0))).is_err(), "fence given before");
+    assert!(ledger.apply(&start(lease(1, 3))).is_err(), "follows nothing known");
+    assert!(ledger.apply(&start(lease(1, 0))).is_ok());
+    assert!(ledger.apply(&start(lease(2, 1))).is_err(), "overlaps");
+    assert!(ledger.apply(&start(lease(1, 0))).is_err(), "fence given before");
     let elsewhere = Lease { token_id: token(2).id, ..lease(2, 0) };
-    assert!(pool.apply(&start(elsewhere)).is_err(), "the same lease on another token");
-    let found = pool.lease(id(7)).map(|lease| lease.token_id);
+    assert!(ledger.apply(&start(elsewhere)).is_err(), "the same lease on another token");
+    let found = ledger.lease(id(7)).map(|lease| lease.token_id);
     assert_eq!(found, Some(token(1).id), "what is refused changes nothing");
 }
 
 #[test]
 fn only_what_runs_ends_or_is_renewed() {
-    let mut pool = pool(1, POLICY);
+    let mut ledger = ledger(1, POLICY);
     let (lease_id, fence, at) = (id(7), Fence::new(1), second(5));
     let end = pool::End { at, reason: pool::EndReason::Released };
     let ended = Change::LeaseEnded { lease_id, fence, end };
     let renewed = Change::LeaseRenewed { lease_id, fence, expires_at: second(20) };
-    assert!(pool.apply(&ended).is_err() && pool.apply(&renewed).is_err());
-    pool.apply(&Change::LeaseStarted(lease(1, 0))).unwrap();
-    pool.apply(&renewed).unwrap();
-    assert_eq!(pool.next_deadline(), Some(second(20)));
-    pool.apply(&ended).unwrap();
-    assert!(pool.apply(&ended).is_err() && pool.apply(&renewed).is_err());
+    assert!(ledger.apply(&ended).is_err() && ledger.apply(&renewed).is_err());
+    ledger.apply(&Change::LeaseStarted(lease(1, 0))).unwrap();
+    ledger.apply(&renewed).unwrap();
+    assert_eq!(ledger.next_deadline(), Some(second(20)));
+    ledger.apply(&ended).unwrap();
+    assert!(ledger.apply(&ended).is_err() && ledger.apply(&renewed).is_err());
 }
 
 #[test]
 fn a_pool_is_not_restored_from_contradictions() {
-    let newer = Pool::restore(POLICY, tokens(1), [lease(5, 0)], Fence::new(4));
+    let newer = restored(POLICY, tokens(1), [lease(5, 0)], Fence::new(4));
     assert!(newer.is_err(), "newer than the newest fence");
-    let twice = Pool::restore(POLICY, [token(1), token(1)], [], Fence::NONE);
+    let twice = restored(POLICY, [token(1), token(1)], [], Fence::NONE);
     assert!(twice.is_err(), "two tokens of one id");
 }
 
 #[test]
 fn a_queue_has_each_number_and_each_lease_once() {
-    let of = |tickets: [Ticket; 3]| pool(1, POLICY).with_queue(tickets);
+    let of = |tickets: [Ticket; 3]| ledger(1, POLICY).with_queue(tickets);
     let queue = of([ticket(3, 1), ticket(1, 2), ticket(2, 3)]).unwrap();
     let order: Vec<_> = queue.tickets().map(|ticket| ticket.lease_id).collect();
     assert_eq!(order, [id(2), id(3), id(1)], "in whatever order they are read");
@@ -81,18 +84,18 @@ fn a_queue_has_each_number_and_each_lease_once() {
 
 #[test]
 fn a_queue_grows_at_its_end_and_only_loses_what_it_has() {
-    let mut pool = pool(1, POLICY);
-    pool.apply(&Change::WaitStarted(ticket(5, 1))).unwrap();
-    assert!(pool.apply(&Change::WaitStarted(ticket(4, 2))).is_err());
-    assert!(pool.apply(&Change::WaitEnded { lease_id: id(2) }).is_err());
-    assert_eq!(pool.tickets().count(), 1);
+    let mut ledger = ledger(1, POLICY);
+    ledger.apply(&Change::WaitStarted(ticket(5, 1))).unwrap();
+    assert!(ledger.apply(&Change::WaitStarted(ticket(4, 2))).is_err());
+    assert!(ledger.apply(&Change::WaitEnded { lease_id: id(2) }).is_err());
+    assert_eq!(ledger.tickets().count(), 1);
 }
 
 #[test]
 fn skipped_fences_are_never_given() {
-    let mut pool = pool(2, POLICY);
-    hold(&mut pool, second(0), [1]);
-    pool.skip_fences(100);
-    hold(&mut pool, second(0), [2]);
-    assert_eq!(super::lease(&pool, 2).fence, Fence::new(102));
+    let mut ledger = ledger(2, POLICY);
+    hold(&mut ledger, second(0), [1]);
+    ledger.skip_fences(100);
+    hold(&mut ledger, second(0), [2]);
+    assert_eq!(super::lease(&ledger, 2).fence, Fence::new(102));
 }

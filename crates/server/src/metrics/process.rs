@@ -22,27 +22,27 @@ impl Collector for Process {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::fmt;
+    use std::{fmt, fs};
 
-    use procfs::process::{LimitValue, Process};
-    use procfs::{ProcResult, boot_time_secs, page_size, ticks_per_second};
     use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
     use prometheus_client::metrics::counter::ConstCounter;
     use prometheus_client::metrics::gauge::ConstGauge;
+    use rustix::param::{clock_ticks_per_second, page_size};
+    use rustix::process::{Resource, getrlimit};
 
     struct Seen {
         cpu_seconds: f64,
         start_seconds: f64,
         resident_bytes: u64,
         virtual_bytes: u64,
-        threads: i64,
+        threads: u64,
         open_files: usize,
         most_files: Option<u64>,
     }
 
     pub(super) fn encode(mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // Without access to /proc, the metric is left out.
-        let Ok(seen) = look() else { return Ok(()) };
+        let Some(seen) = look() else { return Ok(()) };
         let mut show = |name, help, metric: &dyn EncodeMetric| {
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
         };
@@ -63,26 +63,30 @@ mod linux {
         })
     }
 
-    fn look() -> ProcResult<Seen> {
-        let process = Process::myself()?;
-        let stat = process.stat()?;
-        let most_files = match process.limits()?.max_open_files.soft_limit {
-            LimitValue::Value(most) => Some(most),
-            LimitValue::Unlimited => None,
-        };
-        Ok(Seen {
-            cpu_seconds: in_seconds(stat.utime + stat.stime),
-            start_seconds: in_seconds(boot_time_secs()? * ticks_per_second() + stat.starttime),
-            resident_bytes: stat.rss * page_size(),
-            virtual_bytes: stat.vsize,
-            threads: stat.num_threads,
-            open_files: process.fd_count()?,
-            most_files,
+    /// `None` if the files of /proc can't be read.
+    fn look() -> Option<Seen> {
+        let stat = fs::read_to_string("/proc/self/stat").ok()?;
+        // The name before it, in parentheses, may contain spaces.
+        let (_, stat) = stat.rsplit_once(") ")?;
+        let fields: Vec<u64> = stat.split(' ').map(|field| field.parse().unwrap_or(0)).collect();
+        // As numbered in proc_pid_stat(5).
+        let field = |number: usize| fields.get(number - 3).copied();
+        let system = fs::read_to_string("/proc/stat").ok()?;
+        let booted = system.lines().find_map(|line| line.strip_prefix("btime "))?;
+        let booted: u64 = booted.trim().parse().ok()?;
+        Some(Seen {
+            cpu_seconds: in_seconds(field(14)? + field(15)?),
+            start_seconds: in_seconds(booted * clock_ticks_per_second() + field(22)?),
+            resident_bytes: field(24)? * u64::try_from(page_size()).ok()?,
+            virtual_bytes: field(23)?,
+            threads: field(20)?,
+            open_files: fs::read_dir("/proc/self/fd").ok()?.count(),
+            most_files: getrlimit(Resource::Nofile).current,
         })
     }
 
     #[expect(clippy::cast_precision_loss, reason = "hundredths of seconds fit for ages")]
     fn in_seconds(ticks: u64) -> f64 {
-        ticks as f64 / ticks_per_second() as f64
+        ticks as f64 / clock_ticks_per_second() as f64
     }
 }

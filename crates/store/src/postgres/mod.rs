@@ -1,4 +1,4 @@
-//! PostgreSQL: any number of servers share one pool, each with one connection for batches, one
+//! PostgreSQL: any number of servers share one ledger, each with one connection for batches, one
 //! for deleting old rows, and a few for reading. An advisory lock puts their batches in order.
 
 #[macro_use]
@@ -15,7 +15,7 @@ use crate::postgres::admin::audit;
 use crate::postgres::admin::checks;
 use crate::postgres::admin::create;
 use crate::postgres::admin::schema;
-use crate::postgres::connect::locks::LISTENER_LOCKS;
+use crate::postgres::connect::locks::LISTENER_LOCK;
 use crate::postgres::connect::notifier;
 use crate::postgres::read::snapshot;
 use std::path::Path;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pool::Change;
+use pool::{Change, PoolId};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -44,7 +44,7 @@ use crate::{
 /// How long to wait for servers that are just stopping.
 const TAKEOVER: Duration = Duration::from_secs(2);
 
-/// Position that no journal has, so that `begin` returns the whole pool.
+/// Position that no journal has, so that `begin` returns the whole ledger.
 const NOWHERE: Position = Position { epoch: 0, version: 0, batch: BatchId(Uuid::nil()) };
 
 /// A PostgreSQL database.
@@ -74,21 +74,20 @@ impl Database for Postgres {
         control.refuse_without_rights().await?;
         control.migrate().await?;
         let failed = at_start("reading the pool");
-        let found = snapshot::pool_row(&*control.session.client).await.map_err(&failed)?;
-        let pool = if let Some(row) = found {
-            row.id
-        } else {
+        if !snapshot::exists(&*control.session.client).await.map_err(&failed)? {
             let now = control.now().await?;
-            create::create(&mut control.session, &wanted::new_pool(&wanted, now)?).await?
-        };
+            create::create(&mut control.session, &wanted::new_pool(&wanted, now)?).await?;
+        }
         control.release().await;
-        let mut writer = Writer::new(access.clone(), pool);
+        let mut writer = Writer::new(access.clone());
         let (begun, mut snapshot) = begin_whole(&mut writer).await?;
-        let replaced = wanted::compare(snapshot.pool.size(), snapshot.pool.policy(), &wanted);
+        let default = snapshot.ledger.pool(PoolId::DEFAULT).map(wanted::facts);
+        let replaced =
+            default.map_or(Ok(None), |(size, policy)| wanted::compare(size, policy, &wanted));
         match replaced {
             Ok(Some(policy)) => {
                 let gap = begun.new_epoch.then(|| epoch_gap(begun.now.since(snapshot.at)));
-                let changes = vec![Change::PolicyChanged(policy)];
+                let changes = wanted::change_policy(&snapshot.ledger, policy);
                 let entry = owners_entry(&begun, &snapshot, gap, changes);
                 writer.commit(&entry).await?;
                 (_, snapshot) = begin_whole(&mut writer).await?;
@@ -100,10 +99,10 @@ impl Database for Postgres {
         Ok(Opened {
             now: begun.now,
             store: Box::new(writer),
-            housekeeper: Box::new(PostgresHousekeeper::new(access.clone(), pool)),
+            housekeeper: Box::new(PostgresHousekeeper::new(access.clone())),
             durability: access.watch.durability(),
-            notifier: Notifier::carried(|told, heard| notifier::carry(&access, pool, told, heard)),
-            reader: Arc::new(PostgresReader::new(access, pool)),
+            notifier: Notifier::carried(|told, heard| notifier::carry(&access, told, heard)),
+            reader: Arc::new(PostgresReader::new(access)),
             snapshot,
         })
     }
@@ -134,8 +133,8 @@ impl Database for Postgres {
 
     async fn begin_epoch(&self, clock_may_be_behind: bool) -> Result<NewEpoch, Error> {
         let access = Access::new(&self.config)?;
-        let (pool, before) = pool_without_servers(&access).await?;
-        let mut writer = Writer::new(access, pool);
+        let before = end_without_servers(&access).await?;
+        let mut writer = Writer::new(access);
         let (begun, snapshot) = begin_whole(&mut writer).await?;
         if snapshot.position != before {
             return Err(Error::Operator(
@@ -160,30 +159,30 @@ impl Database for Postgres {
     }
 }
 
-/// The id of the pool, which must not be in use by a server, and the end of its journal from before
-/// the check for servers.
-async fn pool_without_servers(access: &Access) -> Result<(i32, Position), Error> {
+/// The end of the journal of a ledger, which must not be in use by a server. Read before the check for
+/// servers.
+async fn end_without_servers(access: &Access) -> Result<Position, Error> {
     let failed = at_start("reading the pool");
     let client = access.session(Purpose::Long).await?.client;
     schema::check(&client).await?;
-    let Some(pool) = snapshot::pool_row(&*client).await.map_err(&failed)? else {
+    if !snapshot::exists(&*client).await.map_err(&failed)? {
         return Err(Error::Operator("the database holds no pool".to_owned()));
-    };
-    let before = snapshot::newest(&*client, pool.id, &failed).await?.position;
+    }
+    let before = snapshot::newest(&*client, &failed).await?.position;
     let mut seen: Option<Instant> = None;
     loop {
-        let servers = notifier::listeners(&client, pool.id).await.map_err(&failed)?;
+        let servers = notifier::listeners(&client).await.map_err(&failed)?;
         let (sessions, up) = notifier::sessions(&client).await.map_err(&failed)?;
         if servers == 0 && sessions == 0 {
             if up > notifier::ALL_ARE_BACK {
-                return Ok((pool.id, before));
+                return Ok(before);
             }
         } else if seen.get_or_insert_with(Instant::now).elapsed() > TAKEOVER {
             let who = match servers {
                 0 => format!("{sessions} sessions of this program (or that a proxy keeps)"),
                 _ => format!("{servers} of its servers"),
             };
-            let listening = holders(&client, (LISTENER_LOCKS, pool.id)).await.map_err(&failed)?;
+            let listening = holders(&client, LISTENER_LOCK).await.map_err(&failed)?;
             let listening = match &*listening {
                 [] => String::new(),
                 found => format!(". The lock of servers is {}", holders::in_words(found)),
@@ -197,7 +196,7 @@ async fn pool_without_servers(access: &Access) -> Result<(i32, Position), Error>
     }
 }
 
-/// Takes the pool's lock and reads all of the pool.
+/// Takes the ledger's lock and reads all of the ledger.
 async fn begin_whole(writer: &mut Writer) -> Result<(Begun, Snapshot), Error> {
     let mut begun = writer.begin(&NOWHERE).await?;
     match std::mem::replace(&mut begun.news, News::Entries(Vec::new())) {
@@ -209,7 +208,7 @@ async fn begin_whole(writer: &mut Writer) -> Result<(Begun, Snapshot), Error> {
     }
 }
 
-/// The entry for a change by the pool's owner, outside a server's batches. `new_epoch`: the gap, if
+/// The entry for a change by the ledger's owner, outside a server's batches. `new_epoch`: the gap, if
 /// the entry begins a new epoch.
 fn owners_entry(
     begun: &Begun,
@@ -221,7 +220,7 @@ fn owners_entry(
     let Position { epoch, version, .. } = before.position;
     let at = begun.now.max(before.at);
     // As in every batch: this entry, too, ends the time without any.
-    let forgiven = before.pool.forgive_silence(at, before.at);
+    let forgiven = before.ledger.forgive_silence(at, before.at);
     Entry {
         position: Position {
             epoch: epoch + i64::from(new_epoch.is_some()),
@@ -230,7 +229,7 @@ fn owners_entry(
         },
         server: ServerId(Uuid::nil()),
         at,
-        fence: before.pool.fence().plus(gap),
+        fence: before.ledger.fence().plus(gap),
         changes: forgiven.into_iter().chain(changes).collect(),
         keys: Vec::new(),
     }

@@ -1,8 +1,9 @@
 //! The columns of leases, once for all statements.
 
 /// Columns of a lease with their types, in the order in which `rows` reads and writes them.
-pub const LEASE_COLUMNS: [(&str, &str); 11] = [
+pub const LEASE_COLUMNS: [(&str, &str); 13] = [
     ("id", "blob"),
+    ("pool", "integer"),
     ("token_id", "blob"),
     ("user_id", "blob"),
     ("user_name", "text"),
@@ -13,4 +14,5 @@ pub const LEASE_COLUMNS: [(&str, &str); 11] = [
     ("expires_at", "integer"),
     ("ended_at", "integer"),
     ("end_reason", "text"),
+    ("note", "text"),
 ];

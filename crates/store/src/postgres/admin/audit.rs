@@ -12,10 +12,11 @@ use crate::postgres::read::rows;
 use crate::postgres::read::snapshot;
 use pool::HumanDuration;
 
+use crate::wanted::other_pools;
 use crate::{Clock, Error, SystemClock, wanted};
 
 /// A kind of fault: the query that counts it, and its description.
-fn faults_to_count() -> [(&'static str, &'static str); 12] {
+fn faults_to_count() -> [(&'static str, &'static str); 14] {
     [
         (sql!("audit/audit_overlap"), "leases began before an earlier one of their token was over"),
         (sql!("audit/audit_open"), "leases have no end although their token has a later one"),
@@ -24,7 +25,9 @@ fn faults_to_count() -> [(&'static str, &'static str); 12] {
         (sql!("audit/audit_fence_twice"), "fences were given more than once"),
         (sql!("audit/audit_fence_new"), "leases have a fence above the journal's newest"),
         (sql!("audit/audit_token"), "leases are of no token of their pool"),
-        (sql!("audit/audit_size"), "pools don't have as many tokens as they were made with"),
+        (sql!("audit/audit_names"), "names are those of several pools, or tokens of a pool"),
+        (sql!("audit/audit_deleted"), "leases or tickets are of deleted pools"),
+        (sql!("audit/audit_longest"), "leases are longer than any pool ever allowed"),
         (sql!("audit/audit_time"), "leases began before one with a smaller fence"),
         (sql!("audit/audit_granted"), "leases were granted for longer than they may last"),
         (sql!("audit/audit_key"), "idempotency keys lead to no lease"),
@@ -88,23 +91,23 @@ async fn describe_server(client: &Client) -> Result<Facts, PgError> {
 }
 
 async fn describe_pool(client: &Client) -> Result<Facts, PgError> {
-    let Some(row) = client.query_opt(sql!("session/describe_pool"), &[]).await? else {
+    let Some((size, policy)) = snapshot::pool(client).await? else {
         return Ok(vec![("pool", "none yet".to_owned())]);
     };
-    let policy = snapshot::pool_row(client).await?.map(|pool| pool.policy);
-    let policy = policy.unwrap_or_default();
-    let size: i32 = row.try_get(0)?;
-    let (leases, leases_size): (i64, String) = (row.try_get(1)?, row.try_get(2)?);
-    let (entries, entries_size): (i64, String) = (row.try_get(3)?, row.try_get(4)?);
+    let row = client.query_one(sql!("session/describe_ledger"), &[]).await?;
+    let (leases, leases_size): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
+    let (entries, entries_size): (i64, String) = (row.try_get(2)?, row.try_get(3)?);
     let (mut newest, mut behind) = ("none".to_owned(), Duration::ZERO);
-    if let Some(version) = row.try_get::<_, Option<i64>>(5)? {
-        let (epoch, recorded): (i64, &str) = (row.try_get(6)?, row.try_get(7)?);
+    if let Some(version) = row.try_get::<_, Option<i64>>(4)? {
+        let (epoch, recorded): (i64, &str) = (row.try_get(5)?, row.try_get(6)?);
         let timeline = lineage::timeline(recorded);
         newest = format!("{version} (epoch {epoch}, timeline {timeline})");
-        behind = rows::moment(&row, 10)?.since(rows::moment(&row, 11)?);
+        behind = rows::moment(&row, 9)?.since(rows::moment(&row, 10)?);
     }
-    let (tickets, keys): (i64, i64) = (row.try_get(8)?, row.try_get(9)?);
-    Ok(vec![
+    let (tickets, keys): (i64, i64) = (row.try_get(7)?, row.try_get(8)?);
+    let others: (i64, i64) = (row.try_get(11)?, row.try_get(12)?);
+    let others = (others.0 > 0).then(|| ("other pools", other_pools(others)));
+    let facts = [
         ("pool", format!("{size} tokens, leases of {}", HumanDuration(policy.lease))),
         ("policy", wanted::in_words(policy)),
         ("leases kept", format!("about {leases} ({leases_size})")),
@@ -113,5 +116,6 @@ async fn describe_pool(client: &Client) -> Result<Facts, PgError> {
         ("idempotency keys", keys.to_string()),
         ("newest journal entry", newest),
         ("clock behind newest entry by", HumanDuration(behind).to_string()),
-    ])
+    ];
+    Ok(facts.into_iter().chain(others).collect())
 }

@@ -1,12 +1,13 @@
 //! Checks for every reason why a server would refuse to start, wait, or break its promises. A
 //! starting server uses some of them, so that `doctor` reports the same.
 
-use crate::postgres::connect::locks::LISTENER_LOCKS;
+use crate::postgres::connect::locks::LEDGER_LOCK;
+use crate::postgres::connect::locks::LISTENER_LOCK;
 use crate::postgres::connect::locks::MIGRATION_LOCK;
-use crate::postgres::connect::locks::POOL_LOCKS;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
+use pool::PoolId;
 use tokio_postgres::{Client, Error as PgError, IsolationLevel};
 
 use crate::finding::refusals;
@@ -220,12 +221,11 @@ async fn pool(
     findings: &mut Findings,
 ) -> Result<(), Error> {
     let failed = at_start(WHAT);
-    let Some(row) = snapshot::pool_row(&*session.client).await.map_err(&failed)? else {
+    if !snapshot::exists(&*session.client).await.map_err(&failed)? {
         return Ok(());
-    };
-    let locks = (POOL_LOCKS, row.id);
-    lock(&session.client, locks, "pool lock", findings).await.map_err(&failed)?;
-    let servers = holders(&session.client, (LISTENER_LOCKS, row.id)).await.map_err(&failed)?;
+    }
+    lock(&session.client, LEDGER_LOCK, "pool lock", findings).await.map_err(&failed)?;
+    let servers = holders(&session.client, LISTENER_LOCK).await.map_err(&failed)?;
     let others: Vec<_> = servers.into_iter().filter(|holder| !holder.is_own).collect();
     if !others.is_empty() {
         let text = format!(
@@ -245,7 +245,8 @@ async fn pool(
         }
         loaded => loaded?,
     };
-    let (pool, times) = ((whole.pool.size(), whole.pool.policy()), (newest.now, newest.at));
+    let Some(pool) = whole.ledger.pool(PoolId::DEFAULT) else { return Ok(()) };
+    let (pool, times) = (crate::wanted::facts(pool), (newest.now, newest.at));
     findings.0.extend(refusals(wanted, pool, times, allow_clock_behind));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::postgres::connect::locks::MIGRATION_LOCK;
 use pool::Timestamp;
-use refinery::error::Kind;
+use refinery_core::error::Kind;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error as PgError};
 
@@ -14,11 +14,9 @@ use crate::postgres::connect::session::{Access, Purpose, Session};
 use crate::postgres::read::rows;
 use crate::schema::{self, Schema};
 
-mod embedded {
-    refinery::embed_migrations!("migrations/postgres");
-}
-
-const SCHEMA: Schema = Schema(embedded::migrations::runner);
+const SCHEMA: Schema = Schema(|| {
+    schema::runner(&[("V1__ledger", include_str!("../../../migrations/postgres/V1__ledger.sql"))])
+});
 
 /// Exclusive right to change the schema and to create the pool.
 pub(crate) struct Control {
@@ -119,13 +117,13 @@ async fn backend(client: &Client) -> Result<i32, PgError> {
     client.query_one(sql!("session/backend"), &[]).await?.try_get(0)
 }
 
-fn lacks_right(error: &refinery::Error) -> bool {
+fn lacks_right(error: &refinery_core::Error) -> bool {
     let Kind::Connection(_, cause) = error.kind() else { return false };
     let cause = cause.downcast_ref::<PgError>();
     cause.and_then(PgError::code) == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
 }
 
-fn refused(error: refinery::Error) -> Error {
+fn refused(error: refinery_core::Error) -> Error {
     schema::failed(error, |what, cause| {
         let cause = cause.downcast_ref::<PgError>()?;
         let said = cause.as_db_error().filter(|_| remedy(cause) != Remedy::Wait)?;
@@ -182,8 +180,13 @@ mod tests {
     /// The schema of a later program, with one more migration.
     const NEXT: Schema = Schema(|| {
         let dummy = "create table token_manager.dummy (id integer primary key);";
-        crate::schema::with(&embedded::migrations::runner(), "V99__dummy", dummy)
+        schema::with(&(SCHEMA.0)(), "V99__dummy", dummy)
     });
+
+    #[test]
+    fn every_migration_of_the_folder_is_applied() {
+        assert!(schema::is_complete(&SCHEMA, "postgres"));
+    }
 
     #[tokio::test]
     async fn a_database_of_this_version_is_migrated_to_the_next() {

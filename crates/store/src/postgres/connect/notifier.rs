@@ -2,7 +2,7 @@
 //! cluster at its commit, so it is never part of a batch, one covers many batches, and none is sent
 //! while no other server listens.
 
-use crate::postgres::connect::locks::LISTENER_LOCKS;
+use crate::postgres::connect::locks::LISTENER_LOCK;
 use std::error::Error as Cause;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -37,15 +37,10 @@ pub(crate) const ALL_ARE_BACK: Duration = Duration::from_secs(8);
 /// Why a connection can't be used any more.
 type Lost = Box<dyn Cause + Send + Sync>;
 
-/// Carries wake-ups about one pool while its tasks run: sends one to other servers on `told`, and
+/// Carries wake-ups while its tasks run: sends one to other servers on `told`, and
 /// signals `heard` on one from them.
-pub(crate) fn carry(
-    access: &Access,
-    pool: i32,
-    told: Arc<Notify>,
-    heard: Arc<Notify>,
-) -> JoinSet<()> {
-    let ear = Arc::new(Ear { pool, heard, ..Ear::default() });
+pub(crate) fn carry(access: &Access, told: Arc<Notify>, heard: Arc<Notify>) -> JoinSet<()> {
+    let ear = Arc::new(Ear { heard, ..Ear::default() });
     let (listener, notifier) = (access.clone(), access.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn({
@@ -68,12 +63,12 @@ pub(crate) fn carry(
     tasks
 }
 
-/// Number of servers that listen for wake-ups about the pool: all that use it, except one that is
+/// Number of servers that listen for wake-ups: all that use the ledger, except one that is
 /// just connecting.
-pub(crate) async fn listeners(client: &Client, pool: i32) -> Result<i64, PgError> {
+pub(crate) async fn listeners(client: &Client) -> Result<i64, PgError> {
     let count = sql!("session/count_listeners");
     let no_backend = 0_i32;
-    client.query_one(count, &[&LISTENER_LOCKS, &pool, &no_backend]).await?.try_get(0)
+    client.query_one(count, &[&LISTENER_LOCK.0, &LISTENER_LOCK.1, &no_backend]).await?.try_get(0)
 }
 
 /// Number of other sessions that this program seems to have, and PostgreSQL's uptime.
@@ -86,7 +81,6 @@ pub(crate) async fn sessions(client: &Client) -> Result<(i64, Duration), PgError
 /// Knowledge about other servers.
 #[derive(Default)]
 struct Ear {
-    pool: i32,
     heard: Arc<Notify>,
     /// Whether one of them listens, as of the last count.
     others: AtomicBool,
@@ -97,23 +91,19 @@ struct Ear {
 const LISTENER: usize = 0;
 const NOTIFIER: usize = 1;
 
+/// Message: a batch was written.
+const NEWS: &str = "news";
+
+/// Message: another server started to listen.
+const HELLO: &str = "hello";
+
 impl Ear {
-    /// Message: a batch was written.
-    fn news(&self) -> String {
-        self.pool.to_string()
-    }
-
-    /// Message: another server started to listen.
-    fn hello(&self) -> String {
-        format!("{} hello", self.pool)
-    }
-
     fn hear(&self, said: &Notification) {
         if self.own.iter().any(|own| own.load(Ordering::SeqCst) == said.process_id()) {
             return;
         }
-        let news = said.payload() == self.news();
-        if news || said.payload() == self.hello() {
+        let news = said.payload() == NEWS;
+        if news || said.payload() == HELLO {
             self.others.store(true, Ordering::SeqCst);
         }
         if news {
@@ -127,7 +117,7 @@ impl Ear {
         self.others.store(false, Ordering::SeqCst);
         let own = self.own[LISTENER].load(Ordering::SeqCst);
         let count = sql!("session/count_listeners");
-        let count = client.query_one(count, &[&LISTENER_LOCKS, &self.pool, &own]).await?;
+        let count = client.query_one(count, &[&LISTENER_LOCK.0, &LISTENER_LOCK.1, &own]).await?;
         if count.try_get::<_, i64>(0)? > 0 {
             self.others.store(true, Ordering::SeqCst);
         }
@@ -170,11 +160,11 @@ async fn begin_to_listen(client: &Client, ear: &Ear) -> Result<(), PgError> {
     introduce(client, &ear.own[LISTENER]).await?;
     client.batch_execute(sql!("session/listen")).await?;
     let lock = sql!("session/lock_shared");
-    client.query(lock, &[&LISTENER_LOCKS, &ear.pool]).await?;
+    client.query(lock, &[&LISTENER_LOCK.0, &LISTENER_LOCK.1]).await?;
     // Of two that begin at the same time, the later one to get its lock sees the other's.
     ear.look_for_others(client).await?;
     if ear.others.load(Ordering::SeqCst) {
-        client.query(sql!("session/notify"), &[&ear.hello()]).await?;
+        client.query(sql!("session/notify"), &[&HELLO]).await?;
     }
     Ok(())
 }
@@ -214,7 +204,7 @@ async fn pass_on(
         *looked_at = Some(Instant::now());
     }
     if ear.others.load(Ordering::SeqCst) {
-        client.query(sql!("session/notify"), &[&ear.news()]).await?;
+        client.query(sql!("session/notify"), &[&NEWS]).await?;
     }
     Ok(())
 }

@@ -7,10 +7,10 @@ use pool::{IdempotencyKey, Remembered, UserId};
 use tokio_postgres::{Error as PgError, Row};
 
 use crate::KeysFound;
-use crate::postgres::read::rows;
+use crate::postgres::read::rows::{self, Read};
 
 /// First column of the lease in the rows of `keys.sql`.
-const LEASE: usize = 6;
+const LEASE: usize = 8;
 
 /// Reads the rows of `keys.sql`. Returns the number of the oldest key as well, 0 for none.
 pub(crate) fn read(rows: &[Row]) -> Result<(i64, KeysFound), PgError> {
@@ -26,8 +26,11 @@ pub(crate) fn read(rows: &[Row]) -> Result<(i64, KeysFound), PgError> {
         let user = UserId(row.try_get(3)?);
         let Some(lease) = rows::lease_or_none(row, LEASE)? else { continue };
         let evicted = rows::lease_or_none(row, LEASE + rows::LEASE)?;
+        let Some(Read(value)) = row.try_get(7)? else { continue };
         let (asked_lease, asked_wait) = (length(row, 4)?, length(row, 5)?);
-        remembered.insert(key.of(user), Remembered { lease, evicted, asked_lease, asked_wait });
+        let asked_token = row.try_get(6)?;
+        let record = Remembered { lease, value, evicted, asked_lease, asked_wait, asked_token };
+        remembered.insert(key.of(user), record);
     }
     Ok((oldest.unwrap_or(0), KeysFound { remembered, count }))
 }

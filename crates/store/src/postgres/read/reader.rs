@@ -1,7 +1,7 @@
 //! Reading side: a few connections, shared by all callers.
 
-use crate::postgres::connect::locks::POOL_LOCKS;
-use crate::postgres::connect::locks::WRITER_LOCKS;
+use crate::postgres::connect::locks::LEDGER_LOCK;
+use crate::postgres::connect::locks::WRITER_LOCK;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use deadpool_postgres::{
     Client, Connect, Manager, ManagerConfig, Object, Pool, Runtime, Transaction,
 };
-use pool::{Fence, Lease, LeaseId, Timestamp, TokenId};
+use pool::{Fence, Lease, LeaseId, PoolId, Timestamp, TokenId};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
@@ -43,12 +43,11 @@ const CREATE: Duration = Duration::from_secs(8);
 /// stopped answering.
 const READ: Duration = Duration::from_secs(15);
 
-/// Reading side of a pool in PostgreSQL.
+/// Reading side of a ledger in PostgreSQL.
 pub(crate) struct PostgresReader {
     connections: Pool,
     searches: Semaphore,
-    pool: i32,
-    /// Whether another program held the pool's lock when batches were last waited for.
+    /// Whether another program held the ledger's lock when batches were last waited for.
     is_held_up: AtomicBool,
 }
 
@@ -77,7 +76,7 @@ impl Drop for Lent {
 }
 
 impl PostgresReader {
-    pub(crate) fn new(access: Access, pool: i32) -> Self {
+    pub(crate) fn new(access: Access) -> Self {
         // The connector has a configuration of its own.
         let (unused, how) = (tokio_postgres::Config::new(), ManagerConfig::default());
         let manager = Manager::from_connect(unused, Connector(access), how);
@@ -90,12 +89,12 @@ impl PostgresReader {
             .build()
             .expect("time-outs have their runtime");
         let searches = Semaphore::new(SEARCHES);
-        PostgresReader { connections, searches, pool, is_held_up: AtomicBool::new(false) }
+        PostgresReader { connections, searches, is_held_up: AtomicBool::new(false) }
     }
 
     /// Waits for the batch in flight, and returns the time after it and the news. `None` if a
     /// server's batch does not end within about a second. Does not wait for another program that
-    /// holds the pool's lock: it has no batch.
+    /// holds the ledger's lock: it has no batch.
     async fn settled(
         &self,
         client: &Client,
@@ -104,9 +103,9 @@ impl PostgresReader {
         let pass = client.prepare_cached(sql!("session/pass_batches")).await?;
         let look = client.prepare_cached(sql!("session/no_batch")).await?;
         let news = client.prepare_cached(sql!("journal/news")).await?;
-        let news: Step<'_> = (&news, vec![&self.pool, &known.version, &news::ROWS]);
+        let news: Step<'_> = (&news, vec![&known.version, &news::ROWS]);
         if !self.is_held_up.load(Ordering::Relaxed) {
-            let pass: Step<'_> = (&pass, vec![&POOL_LOCKS, &self.pool]);
+            let pass: Step<'_> = (&pass, vec![&LEDGER_LOCK.0, &LEDGER_LOCK.1]);
             let mut answers = flight(client, &[pass, (news.0, news.1.clone())]).await.into_iter();
             let (passed, found) = (answers.next().transpose(), answers.next().transpose()?);
             match passed {
@@ -119,7 +118,7 @@ impl PostgresReader {
                 Err(error) => return Err(error),
             }
         }
-        let look: Step<'_> = (&look, vec![&POOL_LOCKS, &self.pool, &WRITER_LOCKS]);
+        let look: Step<'_> = (&look, vec![&LEDGER_LOCK.0, &LEDGER_LOCK.1, &WRITER_LOCK.0]);
         let mut answers = flight(client, &[look, news]).await.into_iter();
         let (looked, found) = (answers.next().transpose()?, answers.next().transpose()?);
         let (Some(looked), Some(found)) = (looked, found) else { return Ok(None) };
@@ -157,7 +156,7 @@ async fn one_moment(client: &mut Client) -> Result<Transaction<'_>, PgError> {
     builder.read_only(true).start().await
 }
 
-/// The news of an answer; the whole pool if it has none.
+/// The news of an answer; the whole ledger if it has none.
 async fn entries_or_whole(
     client: &mut Client,
     answer: news::Answer,
@@ -183,7 +182,7 @@ impl Reader for PostgresReader {
         let failed = running(WHAT);
         self.with(WHAT, async |client| {
             let sql = client.prepare_cached(sql!("journal/news")).await.map_err(&failed)?;
-            let rows = client.query(&sql, &[&self.pool, &known.version, &news::ROWS]).await;
+            let rows = client.query(&sql, &[&known.version, &news::ROWS]).await;
             let answer = news::read(known, &rows.map_err(&failed)?).map_err(&failed)?;
             // The earlier time: a later one could be after a batch that these news lack.
             let begun = answer.begun;
@@ -253,6 +252,28 @@ impl Reader for PostgresReader {
         .await
     }
 
+    async fn pool_named(&self, name: &str) -> Result<Option<PoolId>, Error> {
+        const WHAT: &str = "looking for a pool";
+        let failed = running(WHAT);
+        self.with(WHAT, async |client| {
+            let sql = client.prepare_cached(sql!("pools/pool_named")).await.map_err(&failed)?;
+            let found = client.query_opt(&sql, &[&name]).await.map_err(&failed)?;
+            found.map(|row| row.try_get(0).map(PoolId)).transpose().map_err(&failed)
+        })
+        .await
+    }
+
+    async fn token_named(&self, pool: PoolId, name: &str) -> Result<Option<TokenId>, Error> {
+        const WHAT: &str = "looking for a token";
+        let failed = running(WHAT);
+        self.with(WHAT, async |client| {
+            let sql = client.prepare_cached(sql!("tokens/token_named")).await.map_err(&failed)?;
+            let found = client.query_opt(&sql, &[&pool.0, &name]).await.map_err(&failed)?;
+            found.map(|row| row.try_get(0).map(TokenId)).transpose().map_err(&failed)
+        })
+        .await
+    }
+
     async fn search(
         &self,
         query: &LeaseQuery,
@@ -265,7 +286,7 @@ impl Reader for PostgresReader {
         let failed = running(WHAT);
         self.with(WHAT, async |client| {
             let transaction = one_moment(client).await.map_err(&failed)?;
-            let found = search::search(&transaction, self.pool, query, now, limit);
+            let found = search::search(&transaction, query, now, limit);
             let found = found.await.map_err(&failed)?;
             transaction.commit().await.map_err(&failed)?;
             Ok(found)
@@ -285,7 +306,7 @@ impl Reader for PostgresReader {
         self.with(WHAT, async |client| {
             let sql = sql!("journal/journal");
             let sql = client.prepare_cached(sql).await.map_err(&failed)?;
-            let found = client.query(&sql, &[&self.pool, &version, &epoch, &limit]).await;
+            let found = client.query(&sql, &[&version, &epoch, &limit]).await;
             news::read_journal(&found.map_err(&failed)?).map_err(&failed)
         })
         .await

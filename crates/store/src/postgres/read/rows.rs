@@ -4,8 +4,9 @@ use std::error::Error as Cause;
 use std::time::Duration;
 
 use pool::{
-    End, EndReason, Fence, IdempotencyKey, Lease, LeaseId, Policy, ServerId, Ticket, Timestamp,
-    Token, TokenId, TokenValue, User, UserId,
+    End, EndReason, Fence, IdempotencyKey, Labels, Lease, LeaseId, Note, Policy, PoolId, PoolName,
+    PoolRecord, ServerId, Taints, Ticket, Timestamp, Token, TokenId, TokenName, TokenValue, User,
+    UserId,
 };
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
@@ -13,7 +14,7 @@ use tokio_postgres::{Error as PgError, Row};
 use uuid::Uuid;
 
 use crate::postgres::columns::LEASE_COLUMNS;
-use crate::{BatchId, LeaseRecord, Position, policy};
+use crate::{BatchId, LeaseRecord, Position, document};
 
 /// 2000-01-01T00:00:00Z, from which PostgreSQL counts, in microseconds since 1970.
 const EPOCH: i64 = 946_684_800_000_000;
@@ -92,6 +93,7 @@ pub(crate) fn lease_or_none(row: &Row, first: usize) -> Result<Option<Lease>, Pg
     let Some(id) = row.try_get::<_, Option<Uuid>>(next())? else {
         return Ok(None);
     };
+    let pool = PoolId(row.try_get(next())?);
     let (token_id, user_id) = (row.try_get(next())?, row.try_get(next())?);
     let name = row.try_get::<_, &str>(next())?.into();
     let (fence, previous_fence) = (row.try_get(next())?, row.try_get(next())?);
@@ -100,8 +102,10 @@ pub(crate) fn lease_or_none(row: &Row, first: usize) -> Result<Option<Lease>, Pg
     let expires_at = moment(row, next())?;
     let ended_at: Option<Moment> = row.try_get(next())?;
     let reason: Option<Reason> = row.try_get(next())?;
+    let note: Option<Read<Note>> = row.try_get(next())?;
     Ok(Some(Lease {
         id: LeaseId(id),
+        pool,
         token_id: TokenId(token_id),
         user: User { id: UserId(user_id), name },
         fence: Fence::new(fence),
@@ -110,6 +114,7 @@ pub(crate) fn lease_or_none(row: &Row, first: usize) -> Result<Option<Lease>, Pg
         granted_until: granted_until.map_or(expires_at, |Moment(at)| at),
         expires_at,
         end: ended_at.zip(reason).map(|(Moment(at), Reason(reason))| End { at, reason }),
+        note: note.map(|Read(note)| note),
     }))
 }
 
@@ -118,11 +123,16 @@ pub(crate) fn leases(rows: &[Row]) -> Result<Vec<Lease>, PgError> {
     rows.iter().filter_map(|row| lease_or_none(row, 0).transpose()).collect()
 }
 
-/// The columns of a lease, and then the lease for which it was evicted.
+/// Number of columns of the fragment `record`.
+pub(crate) const RECORD: usize = LEASE + 3;
+
+/// The columns of the fragment `record`: a lease, the lease for which it was evicted, and the names of
+/// its pool and token.
 pub(crate) fn record(row: &Row) -> Result<Option<LeaseRecord>, PgError> {
     let Some(lease) = lease_or_none(row, 0)? else { return Ok(None) };
     let evicted_by: Option<Uuid> = row.try_get(LEASE)?;
-    Ok(Some(LeaseRecord { lease, evicted_by: evicted_by.map(LeaseId) }))
+    let (Read(pool_name), Read(token_name)) = (row.try_get(LEASE + 1)?, row.try_get(LEASE + 2)?);
+    Ok(Some(LeaseRecord { lease, evicted_by: evicted_by.map(LeaseId), pool_name, token_name }))
 }
 
 /// Reads the rows of `tickets.sql`; `None` for an invalid row.
@@ -141,6 +151,9 @@ pub(crate) fn ticket(row: &Row) -> Result<Option<Ticket>, PgError> {
         key: key.and_then(|key| IdempotencyKey::new(key).ok()),
         asked_lease: asked(8)?,
         asked_wait: asked(9)?,
+        pool: PoolId(row.try_get(10)?),
+        token: row.try_get::<_, Option<Uuid>>(11)?.map(TokenId),
+        note: row.try_get::<_, Option<Read<Note>>>(12)?.map(|Read(note)| note),
     }))
 }
 
@@ -154,27 +167,68 @@ pub(crate) fn micros(length: Duration) -> i64 {
     i64::try_from(length.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// A policy document.
-struct Document(Policy);
+/// A text that passes the check of its type.
+pub(crate) struct Read<T>(pub(crate) T);
 
-impl<'a> FromSql<'a> for Document {
-    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Cause + Sync + Send>> {
-        Ok(Document(policy::read(<&str>::from_sql(kind, raw)?)?))
-    }
+/// Declares how a type is read from a text.
+macro_rules! read_texts {
+    ($($name:ty: $read:expr;)+) => {$(
+        impl<'a> FromSql<'a> for Read<$name> {
+            fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Cause + Sync + Send>> {
+                Ok(Read($read(<&str>::from_sql(kind, raw)?)?))
+            }
 
-    accepts!(TEXT);
+            accepts!(TEXT);
+        }
+    )+};
 }
 
-/// The policy in a column.
-pub(crate) fn policy(row: &Row, column: usize) -> Result<Policy, PgError> {
-    row.try_get(column).map(|Document(policy)| policy)
+read_texts! {
+    Labels: document::read;
+    Note: Note::new;
+    Policy: document::policy;
+    PoolName: PoolName::new;
+    Taints: document::read;
+    TokenName: TokenName::new;
+    TokenValue: TokenValue::new;
 }
 
-/// The first three columns: id, value, time of making.
+/// Reads `pool.sql`: size and policy of the pool `default`.
+pub(crate) fn pool(row: &Row) -> Result<(usize, Policy), PgError> {
+    let (size, Read(policy)): (i64, _) = (row.try_get(0)?, row.try_get(1)?);
+    Ok((usize::try_from(size).unwrap_or(usize::MAX), policy))
+}
+
+/// Reads `pools.sql`: a pool, and the number of positions that it has given.
+pub(crate) fn pool_record(row: &Row) -> Result<(PoolRecord, u32), PgError> {
+    let (Read(name), Read(description)) = (row.try_get(1)?, row.try_get(2)?);
+    let Read(policy) = row.try_get(3)?;
+    let (id, created_at) = (PoolId(row.try_get(0)?), moment(row, 4)?);
+    Ok((PoolRecord { id, name, description, policy, created_at }, place(row, 5)?))
+}
+
+/// A position of a token, or their number.
+fn place(row: &Row, column: usize) -> Result<u32, PgError> {
+    // The rules give none that is larger.
+    row.try_get::<_, i64>(column).map(|place| u32::try_from(place).unwrap_or(u32::MAX))
+}
+
+/// Number of columns of a token.
+pub(crate) const TOKEN: usize = 9;
+
+/// The columns of a token, the first of `latest_leases.sql`.
 pub(crate) fn token(row: &Row) -> Result<Token, PgError> {
+    let (Read(name), Read(value)) = (row.try_get(3)?, row.try_get(4)?);
+    let (Read(labels), Read(taints)) = (row.try_get(5)?, row.try_get(6)?);
     Ok(Token {
         id: TokenId(row.try_get(0)?),
-        value: TokenValue(row.try_get(1)?),
-        inserted_at: moment(row, 2)?,
+        pool: PoolId(row.try_get(1)?),
+        position: place(row, 2)?,
+        name,
+        value,
+        labels,
+        taints,
+        inserted_at: moment(row, 7)?,
+        retired_at: row.try_get::<_, Option<Moment>>(8)?.map(|Moment(at)| at),
     })
 }

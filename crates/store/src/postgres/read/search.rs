@@ -58,12 +58,11 @@ impl Looked {
 }
 
 /// The column that says whether a lease fits: the one after those of a record.
-const FITS: usize = rows::LEASE + 1;
+const FITS: usize = rows::RECORD;
 
 /// A search under way.
 struct Searching<'a> {
     client: &'a Transaction<'a>,
-    pool: i32,
     query: &'a LeaseQuery,
     now: Timestamp,
     /// Maximum number of leases in the page.
@@ -86,7 +85,6 @@ struct Searching<'a> {
 /// A page of at most `limit` of the leases that match at `now`. The transaction has one snapshot for all its statements.
 pub(crate) async fn search(
     client: &Transaction<'_>,
-    pool: i32,
     query: &LeaseQuery,
     now: Timestamp,
     limit: usize,
@@ -94,11 +92,10 @@ pub(crate) async fn search(
     let start = Instant::now();
     let mut searching = Searching {
         client,
-        pool,
         query,
         now,
         limit,
-        from: earliest(client, pool, query).await?,
+        from: earliest(client, query).await?,
         oldest: 0,
         before: latest(query),
         last: None,
@@ -136,15 +133,11 @@ fn latest(query: &LeaseQuery) -> Cursor {
 }
 
 /// Earliest start of matching leases.
-async fn earliest(
-    client: &Transaction<'_>,
-    pool: i32,
-    query: &LeaseQuery,
-) -> Result<Timestamp, PgError> {
+async fn earliest(client: &Transaction<'_>, query: &LeaseQuery) -> Result<Timestamp, PgError> {
     let from = query.from.unwrap_or(Timestamp::MIN);
     let Some(at) = query.at else { return Ok(from) };
-    let sql = client.prepare_cached(sql!("pools/longest_lease")).await?;
-    let longest: i64 = client.query_one(&sql, &[&pool]).await?.try_get(0)?;
+    let sql = client.prepare_cached(sql!("ledger/longest_lease")).await?;
+    let longest: i64 = client.query_one(&sql, &[]).await?.try_get(0)?;
     Ok(from.max(Timestamp::from_micros(at.as_micros().saturating_sub(longest))))
 }
 
@@ -168,7 +161,8 @@ impl Searching<'_> {
     async fn step(&mut self) -> Result<bool, PgError> {
         let Searching { query, from, before, .. } = *self;
         // `from`, `to` and `after` are bounds; the others are conditions, too.
-        let LeaseQuery { user, token, status: _, reason, from: _, to: _, at, after: _ } = *query;
+        let LeaseQuery { user, token, status: _, reason, from: _, to: _, at, pool, after: _ } =
+            *query;
         self.leapt = false;
         let (now, from) = (Moment::within_range(self.now), Moment::within_range(from));
         let ended = query.ended();
@@ -192,8 +186,9 @@ impl Searching<'_> {
             (sql!("leases/search_all"), [&started_at, &fence, &from])
         };
         // Those of fits.sql.
-        let conditions: [&(dyn ToSql + Sync); 5] = [&now, &ended, &reason, &at, &token];
-        let first: [&(dyn ToSql + Sync); 2] = [&self.pool, &wanted];
+        let pool = pool.map(|pool| pool.0);
+        let conditions: [&(dyn ToSql + Sync); 6] = [&now, &ended, &reason, &at, &token, &pool];
+        let first: [&(dyn ToSql + Sync); 1] = [&wanted];
         let parameters = [&first[..], &bounds, &conditions].concat();
         let sql = self.client.prepare_cached(sql).await?;
         let looked = Looked::read(&self.client.query(&sql, &parameters).await?)?;

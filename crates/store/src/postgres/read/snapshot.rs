@@ -1,21 +1,20 @@
-//! Reads the whole pool, without its history.
+//! Reads the whole ledger, without its history.
 
-use pool::{Fence, Policy, Pool, Timestamp};
+use pool::{Counters, Fence, Ledger, Policy, PoolId, Timestamp};
 use tokio_postgres::{Error as PgError, GenericClient, Row};
 
 use crate::postgres::read::rows;
 use crate::{Error, Position, Snapshot};
 
-/// The pool's row.
-pub(crate) struct PoolRow {
-    pub(crate) id: i32,
-    pub(crate) policy: Policy,
+/// Whether the ledger was created.
+pub(crate) async fn exists(client: &impl GenericClient) -> Result<bool, PgError> {
+    client.query_one(sql!("ledger/exists"), &[]).await?.try_get(0)
 }
 
-/// The pool's row; `None` before the pool is created.
-pub(crate) async fn pool_row(client: &impl GenericClient) -> Result<Option<PoolRow>, PgError> {
+/// Size and policy of the pool `default`; `None` before the ledger is created.
+pub(crate) async fn pool(client: &impl GenericClient) -> Result<Option<(usize, Policy)>, PgError> {
     let row = client.query_opt(sql!("pools/pool"), &[]).await?;
-    row.map(|row| Ok(PoolRow { id: row.try_get(0)?, policy: rows::policy(&row, 1)? })).transpose()
+    row.map(|row| rows::pool(&row)).transpose()
 }
 
 /// The journal's newest entry, without its changes.
@@ -28,13 +27,12 @@ pub(crate) struct Newest {
     pub(crate) timeline: String,
 }
 
-/// Every pool has one, unless it was deleted by hand. `failed` classifies errors.
+/// Every ledger has one, unless it was deleted by hand. `failed` classifies errors.
 pub(crate) async fn newest(
     client: &impl GenericClient,
-    pool: i32,
     failed: impl Fn(PgError) -> Error,
 ) -> Result<Newest, Error> {
-    let row = client.query_opt(sql!("journal/newest"), &[&pool]).await.map_err(&failed)?;
+    let row = client.query_opt(sql!("journal/newest"), &[]).await.map_err(&failed)?;
     let Some(row) = row else {
         return Err(Error::Operator(
             "the pool is damaged: its journal is empty, although it always has an entry. Its tables \
@@ -55,34 +53,43 @@ fn read_newest(row: &Row) -> Result<Newest, PgError> {
     })
 }
 
-/// Reads the pool while no other session can change it: under its lock, or in a transaction with
+/// Reads the ledger while no other session can change it: under its lock, or in a transaction with
 /// one snapshot. `failed` classifies errors.
 pub(crate) async fn load(
     client: &impl GenericClient,
     failed: impl Fn(PgError) -> Error,
 ) -> Result<(Newest, Snapshot), Error> {
-    let row = pool_row(client).await.map_err(&failed)?;
-    let row = row.ok_or_else(|| Error::Operator("the database holds no pool".to_owned()))?;
-    let newest = newest(client, row.id, &failed).await?;
-    let found = client.query(sql!("leases/latest_leases"), &[&row.id]).await;
+    if !exists(client).await.map_err(&failed)? {
+        return Err(Error::Operator("the database holds no pool".to_owned()));
+    }
+    let newest = newest(client, &failed).await?;
+    let mut counters = Counters { fence: newest.fence, ..Counters::default() };
+    let mut pools = Vec::new();
+    for row in client.query(sql!("pools/pools"), &[]).await.map_err(&failed)? {
+        let (record, positions) = rows::pool_record(&row).map_err(&failed)?;
+        counters.positions.insert(record.id, positions);
+        counters.last_pool = row.try_get(6).map(PoolId).map(Some).map_err(&failed)?;
+        pools.push(record);
+    }
+    let found = client.query(sql!("leases/latest_leases"), &[]).await;
     let (mut tokens, mut leases) = (Vec::new(), Vec::new());
     for row in found.map_err(&failed)? {
-        leases.extend(rows::lease_or_none(&row, 3).map_err(&failed)?);
+        leases.extend(rows::lease_or_none(&row, rows::TOKEN).map_err(&failed)?);
         tokens.push(rows::token(&row).map_err(&failed)?);
     }
-    let tickets = client.query(sql!("tickets/tickets"), &[&row.id]).await;
+    let tickets = client.query(sql!("tickets/tickets"), &[]).await;
     let tickets = tickets.map_err(&failed)?;
     let tickets = tickets
         .iter()
         .filter_map(|row| rows::ticket(row).transpose())
         .collect::<Result<Vec<_>, _>>();
     let tickets = tickets.map_err(&failed)?;
-    let pool = Pool::restore(row.policy, tokens, leases, newest.fence);
-    let pool = pool.and_then(|pool| pool.with_queue(tickets)).map_err(|error| {
+    let ledger = Ledger::restore(counters, pools, tokens, leases);
+    let ledger = ledger.and_then(|ledger| ledger.with_queue(tickets)).map_err(|error| {
         Error::Operator(format!(
             "what the database holds can't be a pool: {error}; restore a backup, or ask `doctor`"
         ))
     })?;
     let Newest { position, at, .. } = newest;
-    Ok((newest, Snapshot { position, at, pool }))
+    Ok((newest, Snapshot { position, at, ledger }))
 }

@@ -7,7 +7,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::postgres::connect::failure::running;
 use crate::postgres::connect::flight::{Step, flight};
-use crate::postgres::connect::locks::POOL_LOCKS;
+use crate::postgres::connect::locks::LEDGER_LOCK;
 use crate::postgres::connect::session::{Access, Purpose, Session};
 use crate::postgres::read::rows::Moment;
 use crate::postgres::write::key_usage;
@@ -18,17 +18,16 @@ use crate::{Error, Housekeeper, Swept};
 /// Number of journal entries that one step examines.
 const STEP: i64 = 500;
 
-/// Deletes old rows of a pool in PostgreSQL.
+/// Deletes old rows of a ledger in PostgreSQL.
 pub(crate) struct PostgresHousekeeper {
     access: Access,
-    pool: i32,
     /// `None` until it is needed, and after a failure.
     cleaning: Option<Cleaning>,
 }
 
 impl PostgresHousekeeper {
-    pub(crate) fn new(access: Access, pool: i32) -> Self {
-        PostgresHousekeeper { access, pool, cleaning: None }
+    pub(crate) fn new(access: Access) -> Self {
+        PostgresHousekeeper { access, cleaning: None }
     }
 
     /// The connection; a new one if it is missing or was lost. Callers put it back only after
@@ -36,7 +35,7 @@ impl PostgresHousekeeper {
     async fn take(&mut self) -> Result<Cleaning, Error> {
         match self.cleaning.take().filter(|cleaning| !cleaning.session.client.is_closed()) {
             Some(cleaning) => Ok(cleaning),
-            None => within(Cleaning::open(&self.access, self.pool)).await,
+            None => within(Cleaning::open(&self.access)).await,
         }
     }
 }
@@ -66,9 +65,9 @@ impl Housekeeper for PostgresHousekeeper {
 
     async fn key_count(&mut self) -> Result<u64, Error> {
         let mut cleaning = self.take().await?;
-        let Cleaning { session, statements, pool, forgotten } = &mut cleaning;
+        let Cleaning { session, statements, forgotten } = &mut cleaning;
         let ends = &statements.key_ends;
-        let usage = within(key_usage::of_ends(&session.client, ends, *pool, &mut forgotten.keys));
+        let usage = within(key_usage::of_ends(&session.client, ends, &mut forgotten.keys));
         let (usage, _) = usage.await?;
         self.cleaning = Some(cleaning);
         Ok(usage.count)
@@ -86,7 +85,6 @@ impl Housekeeper for PostgresHousekeeper {
 struct Cleaning {
     session: Session,
     statements: HousekeepingStatements,
-    pool: i32,
     forgotten: Forgotten,
 }
 
@@ -112,17 +110,17 @@ struct Forgotten {
 type Place = (Fence, Timestamp);
 
 impl Cleaning {
-    async fn open(access: &Access, pool: i32) -> Result<Self, Error> {
+    async fn open(access: &Access) -> Result<Self, Error> {
         let session = access.session(Purpose::Clean).await?;
         let statements = HousekeepingStatements::prepare(&session.client).await;
         let statements = statements.map_err(running("connecting"))?;
-        Ok(Cleaning { session, statements, pool, forgotten: Forgotten::default() })
+        Ok(Cleaning { session, statements, forgotten: Forgotten::default() })
     }
 
     async fn prune(&mut self, before: Timestamp, keep: i64) -> Result<u64, Error> {
         let failed = running("deleting old journal entries");
         let (from, before) = (self.forgotten.versions, Moment::within_range(before));
-        let parameters: [&(dyn ToSql + Sync); 5] = [&self.pool, &from, &before, &keep, &STEP];
+        let parameters: [&(dyn ToSql + Sync); 4] = [&from, &before, &keep, &STEP];
         let rows = self.session.client.query(&self.statements.prune, &parameters).await;
         let rows = rows.map_err(&failed)?;
         for row in &rows {
@@ -135,7 +133,7 @@ impl Cleaning {
     async fn forget_keys(&mut self, before: Timestamp) -> Result<u64, Error> {
         let failed = running("deleting old idempotency keys");
         let (from, before) = (self.forgotten.keys, Moment::within_range(before));
-        let parameters: [&(dyn ToSql + Sync); 3] = [&self.pool, &from, &before];
+        let parameters: [&(dyn ToSql + Sync); 2] = [&from, &before];
         let row = self.session.client.query_one(&self.statements.forget_keys, &parameters).await;
         let row = row.map_err(&failed)?;
         let first: Option<i64> = row.try_get(1).map_err(&failed)?;
@@ -149,8 +147,8 @@ impl Cleaning {
         let steps: [Step<'_>; 4] = [
             (&statements.begin, Vec::new()),
             // The lock of batches: no other server may assign the same numbers meanwhile.
-            (&statements.lock, vec![&POOL_LOCKS, &self.pool]),
-            (&statements.forget_keys_early, vec![&self.pool, &self.forgotten.keys, &before]),
+            (&statements.lock, vec![&LEDGER_LOCK.0, &LEDGER_LOCK.1]),
+            (&statements.forget_keys_early, vec![&self.forgotten.keys, &before]),
             (&statements.commit, Vec::new()),
         ];
         let mut answers = Vec::new();
@@ -176,7 +174,7 @@ impl Cleaning {
         }
         let (fence, from) = (fence.get(), Moment::within_range(from));
         let before = Moment::within_range(before);
-        let parameters: [&(dyn ToSql + Sync); 4] = [&self.pool, &from, &fence, &before];
+        let parameters: [&(dyn ToSql + Sync); 3] = [&from, &fence, &before];
         let row = self.session.client.query_one(&self.statements.forget_leases, &parameters).await;
         let row = row.map_err(&failed)?;
         let (deleted, more): (i64, bool) =

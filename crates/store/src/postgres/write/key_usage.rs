@@ -14,11 +14,10 @@ use crate::{Error, KeyUsage};
 pub(crate) async fn of_ends(
     client: &Client,
     key_ends: &Statement,
-    pool: i32,
     first: &mut i64,
 ) -> Result<(KeyUsage, i64), Error> {
     let failed = running("counting idempotency keys");
-    let parameters: [&(dyn ToSql + Sync); 2] = [&pool, first];
+    let parameters: [&(dyn ToSql + Sync); 1] = [first];
     let ends = client.query(key_ends, &parameters).await.map_err(&failed)?;
     let Some(end) = ends.first() else { return Ok((KeyUsage::default(), 0)) };
     let number = |column| end.try_get::<_, i64>(column).map_err(&failed);
@@ -34,16 +33,15 @@ pub(crate) async fn of_ends(
 pub(crate) async fn with_sample(
     client: &Client,
     statements: &Statements,
-    pool: i32,
     first: &mut i64,
     sample: u64,
 ) -> Result<KeyUsage, Error> {
     let failed = running("counting idempotency keys");
-    let (mut usage, last) = of_ends(client, &statements.key_ends, pool, first).await?;
+    let (mut usage, last) = of_ends(client, &statements.key_ends, first).await?;
     if usage.count > 0 && sample > 0 {
         let oldest = last.saturating_sub_unsigned(usage.count - 1);
         let numbers = sampled(oldest, last, sample);
-        let parameters: [&(dyn ToSql + Sync); 2] = [&pool, &numbers];
+        let parameters: [&(dyn ToSql + Sync); 1] = [&numbers];
         let users = client.query(&statements.key_users, &parameters).await.map_err(&failed)?;
         let user = |row: &Row| row.try_get(0).map(UserId).map_err(&failed);
         usage.sample = users.iter().map(user).collect::<Result<_, _>>()?;

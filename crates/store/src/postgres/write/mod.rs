@@ -1,5 +1,6 @@
 pub(crate) mod housekeeper;
 pub(crate) mod key_usage;
+pub(crate) mod members;
 pub(crate) mod parameters;
 pub(crate) mod statements;
 pub(crate) mod store;

@@ -1,20 +1,21 @@
 //! Parameters of a batch's statements, column by column.
 
-use pool::{IdempotencyKey, KeyUse, Lease, Ticket};
+use pool::{IdempotencyKey, KeyUse, Lease, Note, Ticket};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::journal::encode;
 use crate::postgres::connect::flight::Step;
 use crate::postgres::read::rows::{LEASE, Moment, micros};
+use crate::postgres::write::members::Members;
 use crate::postgres::write::statements::Statements;
-use crate::{Entry, NetChanges, policy};
+use crate::{Entry, NetChanges};
 
-type Parameter<'a> = &'a (dyn ToSql + Sync);
+pub(crate) type Parameter<'a> = &'a (dyn ToSql + Sync);
 
 /// An entry's parameters.
 pub(crate) struct Parameters<'a> {
-    pool: i32,
+    members: Option<Members<'a>>,
     renewed: Renewed,
     leases: LeaseColumns<'a>,
     ended: Ended,
@@ -24,14 +25,13 @@ pub(crate) struct Parameters<'a> {
     queued: Queued<'a>,
     heard: Heard,
     keys: Keys<'a>,
-    policy: Option<(String, i64)>,
 }
 
 impl<'a> Parameters<'a> {
     /// The parameters of `entry`, whose net changes are `net`.
-    pub(crate) fn of(pool: i32, entry: &'a Entry, net: &'a NetChanges, timeline: &'a str) -> Self {
+    pub(crate) fn of(entry: &'a Entry, net: &'a NetChanges, timeline: &'a str) -> Self {
         Parameters {
-            pool,
+            members: (!net.members.is_empty()).then(|| Members::of(&net.members)),
             renewed: Renewed::of(net),
             leases: LeaseColumns::of(net.over.iter().chain(&net.running)),
             ended: Ended::of(net),
@@ -41,10 +41,6 @@ impl<'a> Parameters<'a> {
             queued: Queued::of(&net.queued),
             heard: Heard::of(net),
             keys: Keys::of(&entry.keys),
-            policy: net
-                .policy
-                .as_ref()
-                .map(|policy| (policy::document(policy), micros(policy.max_lease()))),
         }
     }
 
@@ -55,39 +51,38 @@ impl<'a> Parameters<'a> {
         statements: &'s Statements,
         begins_epoch: bool,
     ) -> Vec<Step<'s>> {
-        let Parameters { pool, renewed, leases, ended, journal, left, moved, .. } = self;
-        let Parameters { queued, heard, keys, policy, .. } = self;
+        let Parameters { members, renewed, leases, ended, journal, left, moved, .. } = self;
+        let Parameters { queued, heard, keys, .. } = self;
         let mut steps: Vec<Step<'_>> = Vec::with_capacity(3);
+        if let Some(members) = members {
+            steps.extend(members.steps(statements));
+        }
         if !renewed.ids.is_empty() {
             let parameters: [Parameter<'_>; 3] =
                 [&renewed.ids, &renewed.fences, &renewed.deadlines];
             steps.push((&statements.renew_leases, parameters.into()));
         }
-        let batch = [pool as Parameter<'_>].into_iter();
-        let batch = batch.chain(ended.parameters()).chain(journal.parameters());
+        let batch = ended.parameters().into_iter().chain(journal.parameters());
         steps.push((&statements.write_batch, batch.chain(leases.parameters()).collect()));
         if !left.is_empty() {
-            steps.push((&statements.leave_queue, vec![pool, left]));
+            steps.push((&statements.leave_queue, vec![left]));
         }
         if !moved.lease_ids.is_empty() {
             let Moved { lease_ids, servers, moments } = moved;
-            steps.push((&statements.move_tickets, vec![pool, lease_ids, servers, moments]));
+            steps.push((&statements.move_tickets, vec![lease_ids, servers, moments]));
         }
         if !queued.lease_ids.is_empty() {
-            steps.push((&statements.join_queue, queued.parameters(pool).into()));
+            steps.push((&statements.join_queue, queued.parameters().into()));
         }
         if !heard.servers.is_empty() {
-            steps.push((&statements.hear_servers, vec![pool, &heard.servers, &heard.moments]));
+            steps.push((&statements.hear_servers, vec![&heard.servers, &heard.moments]));
         }
         if !keys.texts.is_empty() {
-            let parameters = keys.parameters([pool, &journal.fence, &journal.at]);
+            let parameters = keys.parameters([&journal.fence, &journal.at]);
             steps.push((&statements.use_keys, parameters.into()));
         }
         if begins_epoch {
-            steps.push((&statements.update_epoch, vec![pool, &journal.epoch]));
-        }
-        if let Some((document, longest)) = policy {
-            steps.push((&statements.update_policy, vec![pool, document, longest]));
+            steps.push((&statements.update_epoch, vec![&journal.epoch]));
         }
         steps
     }
@@ -180,6 +175,9 @@ struct Queued<'a> {
     keys: Vec<Option<&'a str>>,
     asked_leases: Vec<Option<i64>>,
     asked_waits: Vec<Option<i64>>,
+    pools: Vec<i32>,
+    tokens: Vec<Option<Uuid>>,
+    notes: Vec<Option<&'a str>>,
 }
 
 impl<'a> Queued<'a> {
@@ -196,13 +194,15 @@ impl<'a> Queued<'a> {
             columns.keys.push(ticket.key.as_ref().map(IdempotencyKey::as_str));
             columns.asked_leases.push(ticket.asked_lease.map(micros));
             columns.asked_waits.push(ticket.asked_wait.map(micros));
+            columns.pools.push(ticket.pool.0);
+            columns.tokens.push(ticket.token.map(|token| token.0));
+            columns.notes.push(ticket.note.as_ref().map(Note::as_str));
         }
         columns
     }
 
-    fn parameters<'p>(&'p self, pool: &'p i32) -> [Parameter<'p>; 11] {
+    fn parameters(&self) -> [Parameter<'_>; 13] {
         [
-            pool,
             &self.lease_ids,
             &self.numbers,
             &self.servers,
@@ -213,6 +213,9 @@ impl<'a> Queued<'a> {
             &self.keys,
             &self.asked_leases,
             &self.asked_waits,
+            &self.pools,
+            &self.tokens,
+            &self.notes,
         ]
     }
 }
@@ -257,25 +260,27 @@ struct Keys<'a> {
     lease_ids: Vec<Uuid>,
     asked_leases: Vec<Option<i64>>,
     asked_waits: Vec<Option<i64>>,
+    asked_tokens: Vec<bool>,
 }
 
 impl<'a> Keys<'a> {
     fn of(used: &'a [KeyUse]) -> Self {
         let mut columns = Keys::default();
-        for KeyUse { key, lease_id, asked_lease, asked_wait } in used {
+        for KeyUse { key, lease_id, asked_lease, asked_wait, asked_token } in used {
             columns.users.push(key.user.0);
             columns.texts.push(key.key.as_str());
             columns.lease_ids.push(lease_id.0);
             columns.asked_leases.push(asked_lease.map(micros));
             columns.asked_waits.push(asked_wait.map(micros));
+            columns.asked_tokens.push(*asked_token);
         }
         columns
     }
 
-    fn parameters<'p>(&'p self, first: [Parameter<'p>; 3]) -> [Parameter<'p>; 8] {
-        let [pool, fence, at] = first;
-        let Keys { users, texts, lease_ids, asked_leases, asked_waits } = self;
-        [pool, fence, at, users, texts, lease_ids, asked_leases, asked_waits]
+    fn parameters<'p>(&'p self, first: [Parameter<'p>; 2]) -> [Parameter<'p>; 8] {
+        let [fence, at] = first;
+        let Keys { users, texts, lease_ids, asked_leases, asked_waits, asked_tokens } = self;
+        [fence, at, users, texts, lease_ids, asked_leases, asked_waits, asked_tokens]
     }
 }
 
@@ -283,6 +288,7 @@ impl<'a> Keys<'a> {
 #[derive(Default)]
 pub(crate) struct LeaseColumns<'a> {
     ids: Vec<Uuid>,
+    pools: Vec<i32>,
     tokens: Vec<Uuid>,
     users: Vec<Uuid>,
     names: Vec<&'a str>,
@@ -294,6 +300,8 @@ pub(crate) struct LeaseColumns<'a> {
     deadlines: Vec<Moment>,
     ends: Vec<Option<Moment>>,
     reasons: Vec<Option<&'static str>>,
+    /// Ends with the last lease that has a note; usually empty.
+    notes: Vec<Option<&'a str>>,
 }
 
 impl<'a> LeaseColumns<'a> {
@@ -301,6 +309,7 @@ impl<'a> LeaseColumns<'a> {
         let mut columns = LeaseColumns::default();
         for (place, lease) in leases.into_iter().enumerate() {
             columns.ids.push(lease.id.0);
+            columns.pools.push(lease.pool.0);
             columns.tokens.push(lease.token_id.0);
             columns.users.push(lease.user.id.0);
             columns.names.push(&lease.user.name);
@@ -314,6 +323,10 @@ impl<'a> LeaseColumns<'a> {
             columns.deadlines.push(Moment(lease.expires_at));
             columns.ends.push(lease.end.map(|end| Moment(end.at)));
             columns.reasons.push(lease.end.map(|end| end.reason.as_str()));
+            if let Some(note) = &lease.note {
+                columns.notes.resize(place, None);
+                columns.notes.push(Some(note.as_str()));
+            }
         }
         columns
     }
@@ -321,6 +334,7 @@ impl<'a> LeaseColumns<'a> {
     pub(crate) fn parameters(&self) -> [Parameter<'_>; LEASE] {
         [
             &self.ids,
+            &self.pools,
             &self.tokens,
             &self.users,
             &self.names,
@@ -331,6 +345,7 @@ impl<'a> LeaseColumns<'a> {
             &self.deadlines,
             &self.ends,
             &self.reasons,
+            &self.notes,
         ]
     }
 }

@@ -28,7 +28,9 @@ statements! {
         leases: renew_leases;
         tickets: leave_queue, move_tickets, join_queue, hear_servers;
         keys: keys, use_keys, key_ends, key_users;
-        pools: update_epoch, update_policy;
+        ledger: update_epoch, raise_longest;
+        pools: delete_pools, change_pools, insert_pools;
+        tokens: retire_tokens, change_tokens, insert_tokens;
     }
 }
 

@@ -17,17 +17,16 @@ use crate::{Begun, Entry, Error, KeyUsage, KeysFound, Position, Store};
 /// server has stopped answering: a commit, for example, obeys none of the server's limits.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// Writing side of a pool in PostgreSQL.
+/// Writing side of a ledger in PostgreSQL.
 pub(crate) struct Writer {
     access: Access,
-    pool: i32,
     /// `None` until it is needed, and after a failure: a new one has no open transaction.
     writing: Option<Writing>,
 }
 
 impl Writer {
-    pub(crate) fn new(access: Access, pool: i32) -> Self {
-        Writer { access, pool, writing: None }
+    pub(crate) fn new(access: Access) -> Self {
+        Writer { access, writing: None }
     }
 
     /// The connection; a new one if it is missing or was lost. Callers put it back only if its
@@ -35,7 +34,7 @@ impl Writer {
     async fn take(&mut self) -> Result<Writing, Error> {
         match self.writing.take().filter(|writing| !writing.is_closed()) {
             Some(writing) => Ok(writing),
-            None => within(Writing::open(&self.access, self.pool)).await,
+            None => within(Writing::open(&self.access)).await,
         }
     }
 
@@ -124,8 +123,8 @@ impl Store for Writer {
 
     async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {
         let mut writing = self.take().await?;
-        let Writing { session, statements, pool, oldest_key, .. } = &mut writing;
-        let usage = key_usage::with_sample(&session.client, statements, *pool, oldest_key, sample);
+        let Writing { session, statements, oldest_key, .. } = &mut writing;
+        let usage = key_usage::with_sample(&session.client, statements, oldest_key, sample);
         let usage = within(usage).await?;
         self.writing = Some(writing);
         Ok(usage)

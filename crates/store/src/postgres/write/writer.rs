@@ -2,8 +2,8 @@
 //! begun together with the commit. The journal's row comes last; if another server wrote that
 //! version first, the database refuses it and with it the whole batch.
 
-use crate::postgres::connect::locks::POOL_LOCKS;
-use crate::postgres::connect::locks::WRITER_LOCKS;
+use crate::postgres::connect::locks::LEDGER_LOCK;
+use crate::postgres::connect::locks::WRITER_LOCK;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -32,11 +32,10 @@ use crate::{Begun, Entry, Error, KeysFound, NetChanges, News, Position, Uptime};
 /// Why nothing is committed.
 pub(crate) const NO_BATCH: &str = "there is no batch to commit";
 
-/// A connection, ready for batches of one pool.
+/// A connection, ready for batches.
 pub(crate) struct Writing {
     pub(crate) session: Arc<Session>,
     pub(crate) statements: Arc<Statements>,
-    pub(crate) pool: i32,
     /// Whether a batch has begun. A commit without it would be written, but not atomically.
     begun: bool,
     /// The batch that was begun together with the last commit. It belongs to this connection: lock
@@ -68,24 +67,19 @@ struct Reading {
 
 /// Begins a batch. In separate statements and in this order: a statement that waited for the lock
 /// would return the time and the rows from before the wait.
-async fn begin(
-    client: &Client,
-    statements: &Statements,
-    pool: i32,
-    version: i64,
-) -> Result<Reading, Error> {
+async fn begin(client: &Client, statements: &Statements, version: i64) -> Result<Reading, Error> {
     let asked = Uptime::now();
     let steps: [Step<'_>; 3] = [
         (&statements.begin, Vec::new()),
-        (&statements.lock, vec![&POOL_LOCKS, &pool]),
-        (&statements.news, vec![&pool, &version, &news::ROWS]),
+        (&statements.lock, vec![&LEDGER_LOCK.0, &LEDGER_LOCK.1]),
+        (&statements.news, vec![&version, &news::ROWS]),
     ];
     let whats = ["beginning", "waiting for another server's batch", "reading the journal"];
     let mut rows = Vec::new();
     for (answer, what) in flight(client, &steps).await.into_iter().zip(whats) {
         match answer {
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-                return Err(not_free(client, statements, pool, error).await);
+                return Err(not_free(client, statements, error).await);
             }
             answer => rows = answer.map_err(running(what))?,
         }
@@ -94,9 +88,9 @@ async fn begin(
 }
 
 /// The error for a lock that was not free in time, with the session that holds it.
-async fn not_free(client: &Client, statements: &Statements, pool: i32, error: PgError) -> Error {
+async fn not_free(client: &Client, statements: &Statements, error: PgError) -> Error {
     let found = match client.query(&statements.rollback, &[]).await {
-        Ok(_) => holders(client, (POOL_LOCKS, pool)).await,
+        Ok(_) => holders(client, LEDGER_LOCK).await,
         Err(error) => Err(error),
     };
     let Ok(found) = found else { return running("waiting for the pool's lock")(error) };
@@ -116,7 +110,7 @@ impl Ahead {
 }
 
 impl Writing {
-    pub(crate) async fn open(access: &Access, pool: i32) -> Result<Self, Error> {
+    pub(crate) async fn open(access: &Access) -> Result<Self, Error> {
         const WHAT: &str = "connecting";
         let session = access.session(Purpose::Write).await.map_err(|error| match error {
             // A running server keeps retrying: a setup that worked before may work again.
@@ -125,13 +119,12 @@ impl Writing {
         })?;
         let statements = Statements::prepare(&session.client).await.map_err(running(WHAT))?;
         let mark = sql!("session/lock_shared");
-        let marked = session.client.query(mark, &[&WRITER_LOCKS, &pool]).await;
+        let marked = session.client.query(mark, &[&WRITER_LOCK.0, &WRITER_LOCK.1]).await;
         marked.map_err(running(WHAT))?;
         let (session, statements) = (Arc::new(session), Arc::new(statements));
         Ok(Writing {
             session,
             statements,
-            pool,
             begun: false,
             ahead: None,
             epoch: 0,
@@ -153,8 +146,8 @@ impl Writing {
                 if self.ahead.is_some() {
                     self.rollback().await?;
                 }
-                let Writing { session, statements, pool, .. } = &*self;
-                begin(&session.client, statements, *pool, known.version).await?
+                let Writing { session, statements, .. } = &*self;
+                begin(&session.client, statements, known.version).await?
             }
         };
         let session = &self.session;
@@ -190,11 +183,11 @@ impl Writing {
         if !std::mem::take(&mut self.begun) {
             return Err(Error::TryAgain { what: "committing", cause: NO_BATCH.into() });
         }
-        let Writing { session, statements, pool, ahead, epoch, weak, .. } = self;
-        let (pool, position) = (*pool, entry.position);
+        let Writing { session, statements, ahead, epoch, weak, .. } = self;
+        let position = entry.position;
         let net = NetChanges::of(&entry.changes);
         let lineage = session.lineage.record(*weak);
-        let parameters = Parameters::of(pool, entry, &net, &lineage);
+        let parameters = Parameters::of(entry, &net, &lineage);
         let mut steps = parameters.steps(statements, position.epoch != *epoch);
         steps.push((&statements.commit, Vec::new()));
         let mut commit = pin!(flight(&session.client, &steps));
@@ -203,7 +196,7 @@ impl Writing {
         *ahead = then_begin.then(|| {
             let (session, statements) = (Arc::clone(session), Arc::clone(statements));
             let version = position.version;
-            let rows = async move { begin(&session.client, &statements, pool, version).await };
+            let rows = async move { begin(&session.client, &statements, version).await };
             Ahead { known: position, rows: tokio::spawn(rows) }
         });
         let mut answers = match sent {
@@ -232,7 +225,7 @@ impl Writing {
 
     pub(crate) async fn has(&self, entry: &Position) -> Result<Option<bool>, Error> {
         let failed = running("looking for a batch in the journal");
-        let parameters: [&(dyn ToSql + Sync); 3] = [&self.pool, &entry.batch.0, &entry.version];
+        let parameters: [&(dyn ToSql + Sync); 2] = [&entry.batch.0, &entry.version];
         let row = self.session.client.query_one(&self.statements.has, &parameters).await;
         row.and_then(|row| row.try_get(0)).map_err(failed)
     }
@@ -242,8 +235,7 @@ impl Writing {
         let failed = running("looking for idempotency keys");
         let asked: (Vec<&str>, Vec<Uuid>) =
             keys.iter().map(|UserKey { user, key }| (key.as_str(), user.0)).unzip();
-        let parameters: [&(dyn ToSql + Sync); 4] =
-            [&self.pool, &self.oldest_key, &asked.0, &asked.1];
+        let parameters: [&(dyn ToSql + Sync); 3] = [&self.oldest_key, &asked.0, &asked.1];
         let rows = self.session.client.query(&self.statements.keys, &parameters).await;
         let rows = rows.map_err(&failed)?;
         let (oldest, found) = remembered::read(&rows).map_err(&failed)?;

@@ -1,4 +1,4 @@
-//! Creates the pool.
+//! Creates the ledger.
 
 use crate::epoch;
 use pool::{Change, Fence, Lease, Timestamp};
@@ -9,12 +9,13 @@ use uuid::Uuid;
 use crate::sqlite::disk::failure::{failed, failed_commit};
 use crate::sqlite::read::rows::{self, Written};
 use crate::sqlite::read::snapshot;
-use crate::sqlite::write::store;
+use crate::sqlite::write::{members, store};
 use crate::{
-    Entry, Error, NewEpoch, NewPool, Position, ServerId, Snapshot, Wanted, new_pool, wanted,
+    Entry, Error, NetChanges, NewEpoch, NewPool, Position, ServerId, Snapshot, Wanted, new_pool,
+    wanted,
 };
 
-/// Creates the pool if it does not exist, and otherwise compares it with the requested one.
+/// Creates the pool `default` in an empty database, and otherwise compares it with the requested one.
 pub(crate) fn open(
     connection: &mut Connection,
     wanted: &Wanted,
@@ -25,11 +26,10 @@ pub(crate) fn open(
         None => insert(&transaction, &wanted::new_pool(wanted, now)?, Fence::NONE)?,
         Some((size, policy)) => {
             if let Some(policy) = wanted::compare(size, policy, wanted)? {
-                let newest = snapshot::newest(&transaction)?;
-                let (epoch, version) = (newest.position.epoch, newest.position.version + 1);
-                let at = now.max(newest.at);
-                let changes = vec![Change::PolicyChanged(policy)];
-                append(&transaction, (epoch, version), at, newest.fence, changes)?;
+                let Snapshot { position, at, ledger } = snapshot::snapshot(&transaction)?;
+                let changes = wanted::change_policy(&ledger, policy);
+                let next = (position.epoch, position.version + 1);
+                append(&transaction, next, now.max(at), ledger.fence(), changes)?;
             }
         }
     }
@@ -38,7 +38,7 @@ pub(crate) fn open(
     Ok(snapshot)
 }
 
-/// Creates the pool from one of another system, whose history arrives through `parts`: an empty
+/// Creates the pool `default` from one of another system, whose history arrives through `parts`: an empty
 /// part ends it.
 pub(crate) fn import(
     connection: &mut Connection,
@@ -52,7 +52,7 @@ pub(crate) fn import(
             "the database holds a pool already: import into a new one".to_owned(),
         ));
     }
-    insert_tokens(&transaction, new)?;
+    insert_pool(&transaction, new)?;
     let (mut last, mut at) = (Fence::NONE, new.at);
     {
         let insert = sql!("leases/insert_lease");
@@ -69,7 +69,9 @@ pub(crate) fn import(
         }
     }
     transaction.execute(sql!("leases/update_latest"), (0,)).map_err(&failed)?;
-    transaction.execute(sql!("pools/update_longest"), ()).map_err(&failed)?;
+    let longest = sql!("ledger/longest_kept");
+    let longest: i64 = transaction.query_row(longest, (), |row| row.get(0)).map_err(&failed)?;
+    transaction.execute(sql!("ledger/raise_longest"), (longest,)).map_err(&failed)?;
     append(&transaction, (1, 1), at, last, Vec::new())?;
     // Refuses a pool that later starts could not open.
     snapshot::snapshot(&transaction)?;
@@ -92,21 +94,14 @@ pub(crate) fn begin_epoch(
 }
 
 fn insert(connection: &Connection, new: &NewPool, fence: Fence) -> Result<(), Error> {
-    insert_tokens(connection, new)?;
+    insert_pool(connection, new)?;
     append(connection, (1, 1), new.at, fence, Vec::new())
 }
 
-fn insert_tokens(connection: &Connection, new: &NewPool) -> Result<(), Error> {
-    let failed = failed("making the pool");
-    let (policy, longest) = rows::policy_columns(&new.policy);
-    let columns = (new.tokens.len(), policy, longest);
-    connection.execute(sql!("pools/insert_pool"), columns).map_err(&failed)?;
-    let mut insert = connection.prepare(sql!("pools/insert_token")).map_err(&failed)?;
-    for (position, token) in new.tokens.iter().enumerate() {
-        let (id, value) = (token.id.0.as_bytes(), token.value.0.as_bytes());
-        insert.execute((id, value, position, token.inserted_at.as_micros())).map_err(&failed)?;
-    }
-    Ok(())
+fn insert_pool(connection: &Connection, new: &NewPool) -> Result<(), Error> {
+    let insert = sql!("ledger/insert_ledger");
+    connection.execute(insert, ()).map_err(failed("making the ledger"))?;
+    members::write(connection, &NetChanges::of(&new.changes()).members)
 }
 
 /// Appends a journal entry that is not a server's batch.

@@ -101,7 +101,10 @@ pub(crate) fn record(connection: &Connection, lease: Lease) -> Result<LeaseRecor
         let found = successor.query_row(after, |row| rows::uuid(row, 0)).optional();
         evicted_by = found.map_err(failed(WHAT))?.map(pool::LeaseId);
     }
-    Ok(LeaseRecord { lease, evicted_by })
+    let mut names = prepare(connection, sql!("tokens/names"))?;
+    let names = names.query_row((lease.token_id.0.as_bytes(),), rows::names);
+    let (pool_name, token_name) = names.map_err(failed(WHAT))?;
+    Ok(LeaseRecord { lease, evicted_by, pool_name, token_name })
 }
 
 fn prepare<'c>(connection: &'c Connection, sql: &str) -> Result<CachedStatement<'c>, Error> {

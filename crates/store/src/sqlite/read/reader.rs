@@ -2,9 +2,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
-use pool::{Fence, Lease, LeaseId, Timestamp, TokenId};
+use pool::{Fence, Lease, LeaseId, PoolId, Timestamp, TokenId};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 use crate::sqlite::disk::checkpoint::{Gate, Measured};
 use crate::sqlite::disk::failure::failed;
@@ -26,7 +27,7 @@ const CONNECTIONS: usize = 4;
 /// How many of them may search: a search takes long, and other readers must not wait for it.
 pub(crate) const SEARCHING: u32 = 2;
 
-/// Reading side of a pool in SQLite.
+/// Reading side of a ledger in SQLite.
 pub(crate) struct SqliteReader {
     clock: Arc<dyn Clock>,
     permits: Arc<Semaphore>,
@@ -130,6 +131,30 @@ impl Reader for SqliteReader {
     async fn leases(&self, ids: &[LeaseId]) -> Result<Vec<Lease>, Error> {
         let ids = ids.to_vec();
         self.read(move |connection| leases(connection, &ids)).await
+    }
+
+    async fn pool_named(&self, name: &str) -> Result<Option<PoolId>, Error> {
+        let name = name.to_owned();
+        let read = move |connection: &Connection| {
+            let find = sql!("pools/pool_named");
+            let mut find = connection.prepare_cached(find).map_err(failed("looking for a pool"))?;
+            let found = find.query_row((&name,), |row| row.get(0).map(PoolId)).optional();
+            found.map_err(failed("looking for a pool"))
+        };
+        self.read(read).await
+    }
+
+    async fn token_named(&self, pool: PoolId, name: &str) -> Result<Option<TokenId>, Error> {
+        let name = name.to_owned();
+        let read = move |connection: &Connection| {
+            let failed = failed("looking for a token");
+            let find = sql!("tokens/token_named");
+            let mut find = connection.prepare_cached(find).map_err(&failed)?;
+            let found: Option<[u8; 16]> =
+                find.query_row((pool.0, &name), |row| row.get(0)).map_err(&failed)?;
+            Ok(found.map(|id| TokenId(Uuid::from_bytes(id))))
+        };
+        self.read(read).await
     }
 
     async fn search(

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use pool::{
-    End, EndReason, Fence, IdempotencyKey, KeyUse, Lease, LeaseId, Policy, Ticket, Timestamp,
-    Token, TokenId, TokenValue, User, UserId,
+    End, EndReason, Fence, IdempotencyKey, KeyUse, Lease, LeaseId, Note, Policy, PoolId, PoolName,
+    PoolRecord, Remembered, Ticket, Timestamp, Token, TokenId, TokenName, TokenValue, User, UserId,
 };
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Row, Statement};
 use uuid::Uuid;
 
+use crate::document;
 use crate::journal::{decode, encode};
 use crate::net_changes::NetChanges;
-use crate::policy;
 use crate::sqlite::columns::LEASE_COLUMNS;
 use crate::{BatchId, Entry, Position, ServerId};
 
@@ -40,6 +40,7 @@ impl From<&Entry> for Written {
 pub(crate) fn insert_lease(insert: &mut Statement<'_>, lease: &Lease) -> rusqlite::Result<usize> {
     insert.execute((
         lease.id.0.as_bytes(),
+        lease.pool.0,
         lease.token_id.0.as_bytes(),
         lease.user.id.0.as_bytes(),
         &*lease.user.name,
@@ -52,6 +53,7 @@ pub(crate) fn insert_lease(insert: &mut Statement<'_>, lease: &Lease) -> rusqlit
         lease.expires_at.as_micros(),
         lease.end.map(|end| end.at.as_micros()),
         lease.end.map(|end| end.reason.as_str()),
+        lease.note.as_ref().map(Note::as_str),
     ))
 }
 
@@ -71,6 +73,9 @@ pub(crate) fn insert_ticket(
         ticket.key.as_ref().map(IdempotencyKey::as_str),
         ticket.asked_lease.map(micros),
         ticket.asked_wait.map(micros),
+        ticket.pool.0,
+        ticket.token.as_ref().map(|token| token.0.as_bytes()),
+        ticket.note.as_ref().map(Note::as_str),
     ))
 }
 
@@ -86,25 +91,69 @@ pub(crate) fn insert_key(
         used.lease_id.0.as_bytes(),
         used.asked_lease.map(micros),
         used.asked_wait.map(micros),
+        used.asked_token,
         at.as_micros(),
     ))
 }
 
-/// The document of a policy and its longest lease, as `update_policy.sql` takes them.
-pub(crate) fn policy_columns(policy: &Policy) -> (String, i64) {
-    (policy::document(policy), micros(policy.max_lease()))
+/// Runs `insert_token.sql`.
+pub(crate) fn insert_token(insert: &mut Statement<'_>, token: &Token) -> rusqlite::Result<usize> {
+    insert.execute((
+        token.id.0.as_bytes(),
+        token.pool.0,
+        token.position,
+        token.name.as_str(),
+        token.value.as_str(),
+        document::of(&token.labels),
+        document::of(&token.taints),
+        token.inserted_at.as_micros(),
+        token.retired_at.map(Timestamp::as_micros),
+    ))
 }
 
 /// Reads `pool.sql`: the size and the policy.
 pub(crate) fn pool(row: &Row<'_>) -> rusqlite::Result<(usize, Policy)> {
-    let policy = policy::read(row.get_ref(1)?.as_str()?).map_err(|_| unreadable(1, Type::Text))?;
-    Ok((row.get(0)?, policy))
+    Ok((row.get(0)?, policy(row, 1)?))
+}
+
+fn policy(row: &Row<'_>, column: usize) -> rusqlite::Result<Policy> {
+    text(row, column, document::policy)
+}
+
+/// Reads `pools.sql`: a pool, and the number of positions that it has given.
+pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<(PoolRecord, u32)> {
+    let record = PoolRecord {
+        id: PoolId(row.get(0)?),
+        name: text(row, 1, PoolName::new)?,
+        description: text(row, 2, Note::new)?,
+        policy: policy(row, 3)?,
+        created_at: Timestamp::from_micros(row.get(4)?),
+    };
+    Ok((record, row.get(5)?))
+}
+
+/// Reads a text.
+fn text<T, E>(
+    row: &Row<'_>,
+    column: usize,
+    read: impl Fn(&str) -> Result<T, E>,
+) -> rusqlite::Result<T> {
+    read(row.get_ref(column)?.as_str()?).map_err(|_| unreadable(column, Type::Text))
+}
+
+/// Reads a text that may be missing.
+fn text_or_null<T, E>(
+    row: &Row<'_>,
+    column: usize,
+    read: impl Fn(&str) -> Result<T, E>,
+) -> rusqlite::Result<Option<T>> {
+    let text = row.get_ref(column)?.as_str_or_null()?;
+    text.map(read).transpose().map_err(|_| unreadable(column, Type::Text))
 }
 
 /// Reads `tickets.sql`.
 pub(crate) fn ticket(row: &Row<'_>) -> rusqlite::Result<Ticket> {
-    let user = User::new(row.get_ref(6)?.as_str()?).map_err(|_| unreadable(6, Type::Text))?;
-    let key = row.get_ref(7)?.as_str_or_null()?.map(IdempotencyKey::new).transpose();
+    let token: Option<[u8; 16]> = row.get(11)?;
     let length = |column| row.get::<_, Option<_>>(column).map(|micros| micros.map(duration));
     Ok(Ticket {
         number: row.get(0)?,
@@ -113,37 +162,52 @@ pub(crate) fn ticket(row: &Row<'_>) -> rusqlite::Result<Ticket> {
         heard_at: Timestamp::from_micros(row.get(3)?),
         since: Timestamp::from_micros(row.get(4)?),
         until: Timestamp::from_micros(row.get(5)?),
-        user,
-        key: key.map_err(|_| unreadable(7, Type::Text))?,
+        user: text(row, 6, User::new)?,
+        key: text_or_null(row, 7, IdempotencyKey::new)?,
         asked_lease: length(8)?,
         asked_wait: length(9)?,
+        pool: PoolId(row.get(10)?),
+        token: token.map(|id| TokenId(Uuid::from_bytes(id))),
+        note: text_or_null(row, 12, Note::new)?,
     })
 }
 
-/// Reads the columns of `key.sql` after the lease: the requested length and wait.
-pub(crate) fn asked(row: &Row<'_>) -> rusqlite::Result<(Option<Duration>, Option<Duration>)> {
+/// Reads `key.sql`, without the lease that was evicted.
+pub(crate) fn remembered(row: &Row<'_>) -> rusqlite::Result<Remembered> {
+    const AFTER: usize = LEASE_COLUMNS.len();
     let asked = |column| row.get::<_, Option<_>>(column).map(|asked| asked.map(duration));
-    Ok((asked(LEASE_COLUMNS.len())?, asked(LEASE_COLUMNS.len() + 1)?))
+    Ok(Remembered {
+        lease: lease(row)?,
+        value: text(row, AFTER + 3, TokenValue::new)?,
+        evicted: None,
+        asked_lease: asked(AFTER)?,
+        asked_wait: asked(AFTER + 1)?,
+        asked_token: row.get(AFTER + 2)?,
+    })
+}
+
+/// Reads `names.sql`: the names of a pool and a token.
+pub(crate) fn names(row: &Row<'_>) -> rusqlite::Result<(PoolName, TokenName)> {
+    Ok((text(row, 0, PoolName::new)?, text(row, 1, TokenName::new)?))
 }
 
 /// Reads every statement that begins with the columns of a lease, [`LEASE_COLUMNS`].
 pub(crate) fn lease(row: &Row<'_>) -> rusqlite::Result<Lease> {
     let mut columns = 0..;
     let mut next = || columns.next().expect("the range has no end");
-    let (id, token_id, user_id) = (uuid(row, next())?, uuid(row, next())?, uuid(row, next())?);
+    let (id, pool) = (uuid(row, next())?, PoolId(row.get(next())?));
+    let (token_id, user_id) = (uuid(row, next())?, uuid(row, next())?);
     let name = row.get_ref(next())?.as_str()?.into();
     let (fence, previous_fence) = (row.get(next())?, row.get(next())?);
     let started_at = row.get(next())?;
     let granted_until: Option<i64> = row.get(next())?;
     let expires_at = row.get(next())?;
     let ended_at: Option<i64> = row.get(next())?;
-    let at = next();
-    let reason = match row.get_ref(at)?.as_str_or_null()? {
-        None => None,
-        Some(word) => Some(EndReason::from_word(word).ok_or_else(|| unreadable(at, Type::Text))?),
-    };
+    let reason = text_or_null(row, next(), |word| EndReason::from_word(word).ok_or(()))?;
+    let note = text_or_null(row, next(), Note::new)?;
     Ok(Lease {
         id: LeaseId(id),
+        pool,
         token_id: TokenId(token_id),
         user: User { id: UserId(user_id), name },
         fence: Fence::new(fence),
@@ -154,6 +218,7 @@ pub(crate) fn lease(row: &Row<'_>) -> rusqlite::Result<Lease> {
         end: ended_at
             .zip(reason)
             .map(|(at, reason)| End { at: Timestamp::from_micros(at), reason }),
+        note,
     })
 }
 
@@ -161,8 +226,14 @@ pub(crate) fn lease(row: &Row<'_>) -> rusqlite::Result<Lease> {
 pub(crate) fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
     Ok(Token {
         id: TokenId(uuid(row, 0)?),
-        value: TokenValue(uuid(row, 1)?),
-        inserted_at: Timestamp::from_micros(row.get(2)?),
+        pool: PoolId(row.get(1)?),
+        position: row.get(2)?,
+        name: text(row, 3, TokenName::new)?,
+        value: text(row, 4, TokenValue::new)?,
+        labels: text(row, 5, document::read)?,
+        taints: text(row, 6, document::read)?,
+        inserted_at: Timestamp::from_micros(row.get(7)?),
+        retired_at: row.get::<_, Option<_>>(8)?.map(Timestamp::from_micros),
     })
 }
 
@@ -191,7 +262,7 @@ pub(crate) fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
     row.get(column).map(Uuid::from_bytes)
 }
 
-fn micros(length: Duration) -> i64 {
+pub(crate) fn micros(length: Duration) -> i64 {
     i64::try_from(length.as_micros()).unwrap_or(i64::MAX)
 }
 

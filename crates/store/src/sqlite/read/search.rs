@@ -162,7 +162,7 @@ fn walk(
     Ok(ControlFlow::Continue(()))
 }
 
-/// Facts about the leases, from the pool's row.
+/// Facts about the leases, from the ledger's row.
 struct Index {
     /// Newest fence up to which they are indexed by user.
     fence: i64,
@@ -172,7 +172,7 @@ struct Index {
 
 impl Index {
     fn read(connection: &Connection) -> Result<Self, Error> {
-        let read = sql!("pools/indexed");
+        let read = sql!("ledger/index");
         let index = connection.query_row(read, (), |row| {
             let longest_lease = Duration::from_micros(row.get(1)?);
             Ok(Index { fence: row.get(0)?, longest_lease })

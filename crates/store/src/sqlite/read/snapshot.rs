@@ -1,7 +1,7 @@
-//! Reads the pool, and the changes since a copy was made.
+//! Reads the ledger, and the changes since a copy was made.
 
-use pool::{Fence, Policy, Pool, Timestamp};
-use rusqlite::{Connection, OptionalExtension};
+use pool::{Counters, Fence, Ledger, Policy, PoolId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::sqlite::disk::failure::{damaged, failed};
 use crate::sqlite::read::rows;
@@ -14,13 +14,13 @@ pub(crate) struct Newest {
     pub(crate) fence: Fence,
 }
 
-/// The pool's size and policy; `None` before the pool is created.
+/// Size and policy of the pool `default`; `None` before the ledger is created.
 pub(crate) fn pool(connection: &Connection) -> Result<Option<(usize, Policy)>, Error> {
     let read = connection.query_row(sql!("pools/pool"), (), rows::pool);
     read.optional().map_err(failed("reading the pool"))
 }
 
-/// The journal's newest entry. Every pool has one.
+/// The journal's newest entry. Every ledger has one.
 pub(crate) fn newest(connection: &Connection) -> Result<Newest, Error> {
     let failed = failed("reading the journal");
     let newest = sql!("journal/newest_entry");
@@ -35,25 +35,34 @@ pub(crate) fn newest(connection: &Connection) -> Result<Newest, Error> {
     newest.map_err(&failed)
 }
 
-/// The whole pool, without its history. Called only while no other process can write.
+/// The whole ledger, without its history. Called only while no other process can write.
 pub(crate) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
-    let failed = failed("reading the pool");
-    let Some((_, policy)) = pool(connection)? else {
+    let failed = failed("reading the ledger");
+    let last_pool: Option<i32> =
+        connection.query_row(sql!("pools/last_pool"), (), |row| row.get(0)).map_err(&failed)?;
+    if last_pool.is_none() {
         return Err(Error::Operator("the database holds no pool".to_owned()));
-    };
+    }
     let Newest { position, at, fence } = newest(connection)?;
-    let mut tokens = connection.prepare(sql!("pools/tokens")).map_err(&failed)?;
-    let tokens: Vec<_> =
-        tokens.query_map((), rows::token).and_then(Iterator::collect).map_err(&failed)?;
-    let mut latest = connection.prepare(sql!("leases/latest_leases")).map_err(&failed)?;
-    let latest: Vec<_> =
-        latest.query_map((), rows::lease).and_then(Iterator::collect).map_err(&failed)?;
-    let mut tickets = connection.prepare(sql!("tickets/tickets")).map_err(&failed)?;
-    let tickets: Vec<_> =
-        tickets.query_map((), rows::ticket).and_then(Iterator::collect).map_err(&failed)?;
-    let pool = Pool::restore(policy, tokens, latest, fence);
-    let pool = pool.and_then(|pool| pool.with_queue(tickets)).map_err(|error| damaged(&error))?;
-    Ok(Snapshot { position, at, pool })
+    let pools = all(connection, sql!("pools/pools"), rows::record).map_err(&failed)?;
+    let tokens = all(connection, sql!("tokens/tokens"), rows::token).map_err(&failed)?;
+    let latest = all(connection, sql!("leases/latest_leases"), rows::lease).map_err(&failed)?;
+    let tickets = all(connection, sql!("tickets/tickets"), rows::ticket).map_err(&failed)?;
+    let positions = pools.iter().map(|(record, positions)| (record.id, *positions)).collect();
+    let counters = Counters { fence, last_pool: last_pool.map(PoolId), positions };
+    let pools = pools.into_iter().map(|(record, _)| record);
+    let ledger = Ledger::restore(counters, pools, tokens, latest);
+    let ledger = ledger.and_then(|ledger| ledger.with_queue(tickets));
+    Ok(Snapshot { position, at, ledger: ledger.map_err(|error| damaged(&error))? })
+}
+
+/// All rows of a query.
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare(sql)?.query_map((), read)?.collect()
 }
 
 /// The changes since the copy at `known`, and the end of the journal.

@@ -15,7 +15,7 @@ use crate::{Error, Housekeeper, Swept};
 /// Number of leases examined in one step: about a millisecond, during which batches wait.
 const STEP: u64 = 25;
 
-/// Deletes old rows of a pool in SQLite.
+/// Deletes old rows of a ledger in SQLite.
 pub(crate) struct SqliteHousekeeper(pub(crate) Arc<Writer>);
 
 impl SqliteHousekeeper {
@@ -75,7 +75,7 @@ fn forget(connection: &mut Connection, before: Timestamp, after: Fence) -> Resul
         fences.and_then(Iterator::collect).map_err(&failed)?
     };
     if let Some(newest) = deleted.iter().max() {
-        let update = sql!("pools/update_forgotten");
+        let update = sql!("ledger/update_forgotten");
         transaction.execute(update, (newest,)).map_err(&failed)?;
         transaction.commit().map_err(failed_commit)?;
     }

@@ -16,10 +16,9 @@ pub(crate) fn find(connection: &Connection, keys: &[UserKey]) -> Result<KeysFoun
     let mut found = KeysFound::default();
     for key in keys {
         let remembered = select.query_row((key.key.as_str(), key.user.0.as_bytes()), |row| {
-            let lease = rows::lease(row)?;
-            let (asked_lease, asked_wait) = rows::asked(row)?;
-            let evicted = evicted_for(connection, &lease)?;
-            Ok(Remembered { lease, evicted, asked_lease, asked_wait })
+            let remembered = rows::remembered(row)?;
+            let evicted = evicted_for(connection, &remembered.lease)?;
+            Ok(Remembered { evicted, ..remembered })
         });
         if let Some(remembered) = remembered.optional().map_err(&failed)? {
             found.remembered.insert(key.clone(), remembered);

@@ -10,10 +10,11 @@ use crate::sqlite::disk::failure::{failed, failed_commit};
 use crate::sqlite::read::rows::{self, Written};
 use crate::sqlite::read::snapshot;
 use crate::sqlite::write::keys;
+use crate::sqlite::write::members;
 use crate::sqlite::write::writer::{Writer, Writing};
 use crate::{Begun, Clock, Entry, Error, KeyUsage, KeysFound, News, Position, Store, Uptime};
 
-/// Writing side of a pool in SQLite. The only writer, so its last entry is the newest.
+/// Writing side of a ledger in SQLite. The only writer, so its last entry is the newest.
 pub(crate) struct SqliteStore {
     pub(crate) writer: Arc<Writer>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -109,6 +110,8 @@ pub(crate) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, Erro
 pub(crate) fn write(connection: &Connection, written: &Written) -> Result<(), Error> {
     let failed = failed("writing a batch");
     let net = &written.net;
+    // First, since leases and tickets refer to them.
+    members::write(connection, &net.members)?;
     let renewed = net
         .renewed
         .iter()
@@ -136,12 +139,8 @@ pub(crate) fn write(connection: &Connection, written: &Written) -> Result<(), Er
     for used in &written.keys {
         rows::insert_key(&mut insert, used, written.at).map_err(&failed)?;
     }
-    if let Some(policy) = &net.policy {
-        let update = sql!("pools/update_policy");
-        connection.execute(update, rows::policy_columns(policy)).map_err(&failed)?;
-    }
     let position = written.position;
-    let epoch = sql!("pools/update_epoch");
+    let epoch = sql!("ledger/update_epoch");
     let mut epoch = connection.prepare_cached(epoch).map_err(&failed)?;
     epoch.execute((position.epoch,)).map_err(&failed)?;
     let append = sql!("journal/insert_batch");

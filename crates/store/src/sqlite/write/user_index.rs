@@ -205,7 +205,7 @@ impl Work {
     ) -> Result<usize, Error> {
         let failed = failed(WHAT);
         let (write, finish) = match self.task {
-            Task::Add => (sql!("leases/insert_users_lease"), sql!("pools/update_indexed")),
+            Task::Add => (sql!("leases/insert_users_lease"), sql!("ledger/update_indexed")),
             Task::Remove => (sql!("leases/delete_users_lease"), sql!("leases/delete_forgotten")),
         };
         let transaction = begin(connection)?;

@@ -3,7 +3,7 @@ with linked as materialized (
     select *
     from (
         select
-            pool, token_id, previous_fence,
+            token_id, previous_fence,
             lag(fence, 1, 0::bigint) over (partition by token_id order by previous_fence) as before
         from token_manager.leases
     ) as following
@@ -15,6 +15,6 @@ select
         select count(*)
         from linked
         join token_manager.leases as other
-            on other.pool = linked.pool and other.fence = linked.previous_fence
+            on other.fence = linked.previous_fence
         where linked.previous_fence > linked.before and other.token_id <> linked.token_id
     )

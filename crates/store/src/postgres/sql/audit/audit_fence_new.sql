@@ -2,7 +2,6 @@ select count(*)
 from token_manager.leases as lease
 where lease.fence > (
     select batch.fence from token_manager.batches as batch
-    where batch.pool = lease.pool
     order by batch.version desc
     limit 1
 )

@@ -1,3 +1,3 @@
 select count(*) from (
-    select from token_manager.leases group by pool, fence having count(*) > 1
+    select from token_manager.leases group by fence having count(*) > 1
 ) as twice

@@ -3,8 +3,8 @@ with ordered as (
     select
         version,
         epoch,
-        lag(version) over (partition by pool order by version) as version_before,
-        lag(epoch) over (partition by pool order by version) as epoch_before
+        lag(version) over (order by version) as version_before,
+        lag(epoch) over (order by version) as epoch_before
     from token_manager.batches
 )
 select count(*) from ordered

@@ -1,24 +1,24 @@
--- Examines the first few keys from number $2 on, up to the first that was not used before $3. Deletes
--- those whose lease ended before $3, and gives the others the numbers after the newest key's. The pool
+-- Examines the first few keys from number $1 on, up to the first that was not used before $2. Deletes
+-- those whose lease ended before $2, and gives the others the numbers after the newest key's. The ledger
 -- is locked, so no other server assigns numbers. Rows are selected by their ctid, so that the planner
 -- has no choice of indexes, under any statistics of the table. Returns how many keys were deleted, how
 -- many were moved, and the first number that may be left, if it examined any.
 with looked as materialized (
     select used.ctid as place, used.number, used.used_at, coalesce((
-        select coalesce(lease.ended_at, lease.expires_at) < $3::timestamptz
+        select coalesce(lease.ended_at, lease.expires_at) < $2::timestamptz
         from token_manager.leases as lease
         where lease.id = used.lease_id
         limit 1
     ), true) as over
     from token_manager.idempotency_keys as used
-    where used.pool = $1::integer and used.number >= $2::bigint
+    where used.number >= $1::bigint
     order by used.number
     limit 100
 ),
 oldest as materialized (
     select place, over from looked
     where number < coalesce(
-        (select min(number) from looked where used_at >= $3::timestamptz), 9223372036854775807
+        (select min(number) from looked where used_at >= $2::timestamptz), 9223372036854775807
     )
 ),
 deleted as (
@@ -28,7 +28,6 @@ deleted as (
 ),
 newest as materialized (
     select number from token_manager.idempotency_keys
-    where pool = $1::integer
     order by number desc
     limit 1
 ),
@@ -45,6 +44,6 @@ select
     (select count(*) from deleted),
     (select count(*) from moved),
     coalesce(
-        (select min(number) from looked where used_at >= $3::timestamptz),
+        (select min(number) from looked where used_at >= $2::timestamptz),
         (select max(number) + 1 from looked)
     )

@@ -1,4 +1,4 @@
--- The oldest keys from number $2 on, when each was used, and when its lease ended or will; and the
+-- The oldest keys from number $1 on, when each was used, and when its lease ended or will; and the
 -- number of the newest. No row without a key.
 select
     oldest.number,
@@ -7,7 +7,7 @@ select
     newest.number
 from (
     select number, used_at, lease_id from token_manager.idempotency_keys
-    where pool = $1::integer and number >= $2::bigint
+    where number >= $1::bigint
     order by number
     limit 100
 ) as oldest
@@ -18,7 +18,7 @@ left join lateral (
 ) as lease on true
 cross join lateral (
     select number from token_manager.idempotency_keys
-    where pool = $1::integer and number >= $2::bigint
+    where number >= $1::bigint
     order by number desc
     limit 1
 ) as newest

@@ -1,16 +1,16 @@
--- The numbers of the oldest and the newest key, neither below $2; and each requested key that is
+-- The numbers of the oldest and the newest key, neither below $1; and each requested key that is
 -- remembered, with its lease and with the lease that was evicted for it. One row without a key if none
 -- is remembered. Limits make each lookup use an index, under any statistics of the tables.
 select
     (
         select number from token_manager.idempotency_keys
-        where pool = $1::integer and number >= $2::bigint
+        where number >= $1::bigint
         order by number
         limit 1
     ) as oldest,
     (
         select number from token_manager.idempotency_keys
-        where pool = $1::integer and number >= $2::bigint
+        where number >= $1::bigint
         order by number desc
         limit 1
     ) as newest,
@@ -18,13 +18,18 @@ select
 from (values (true)) as once
 left join lateral (
     select
-        used.key, used.user_id, used.asked_lease, used.asked_wait,
+        used.key, used.user_id, used.asked_lease, used.asked_wait, used.asked_token,
+        (
+            select token.value from token_manager.tokens as token
+            where token.id = lease.token_id
+            limit 1
+        ),
         {lease: lease},
         {lease: before}
-    from unnest($3::text[], $4::uuid[]) as asked (key, user_id)
+    from unnest($2::text[], $3::uuid[]) as asked (key, user_id)
     cross join lateral (
         select * from token_manager.idempotency_keys as one
-        where one.pool = $1::integer and one.key = asked.key and one.user_id = asked.user_id
+        where one.key = asked.key and one.user_id = asked.user_id
         limit 1
     ) as used
     cross join lateral (

@@ -1,4 +1,4 @@
--- Examines the first few leases after the position ($2, $3) that started before $4, and deletes those
+-- Examines the first few leases after the position ($1, $2) that started before $3, and deletes those
 -- that were over by then; but no token's latest, and none that a key refers to. Fences rise with time,
 -- so the fence alone would be enough as a position; the time saves a lookup. Limits, and the array of
 -- ids to delete, make each lookup use an index, under any statistics of the tables. Returns the number
@@ -6,10 +6,9 @@
 with looked as materialized (
     select id, token_id, fence, previous_fence, started_at, ended_at
     from token_manager.leases
-    where pool = $1::integer
-        and (started_at, fence) > ($2::timestamptz, $3::bigint)
-        and fence > $3::bigint
-        and started_at < $4::timestamptz
+    where (started_at, fence) > ($1::timestamptz, $2::bigint)
+        and fence > $2::bigint
+        and started_at < $3::timestamptz
     order by started_at, fence
     limit 500
 ),
@@ -18,7 +17,7 @@ deleted as (
     where id = any (array(
         select looked.id
         from looked
-        where looked.ended_at < $4::timestamptz
+        where looked.ended_at < $3::timestamptz
             and (
                 select true from token_manager.leases as later
                 where later.token_id = looked.token_id

@@ -1,6 +1,8 @@
--- Every token with its latest lease, if it has any; never the history.
+-- Every token of the pools that exist with its latest lease, if it has any; never the history. Of the
+-- retired ones, only those whose latest lease has no end.
 select
-    token.id, token.value, token.inserted_at,
+    token.id, token.pool, token.position, token.name, token.value, token.labels::text,
+    token.taints::text, token.inserted_at, token.retired_at,
     {lease: lease}
 from token_manager.tokens as token
 left join lateral (
@@ -9,5 +11,5 @@ left join lateral (
     order by latest.previous_fence desc
     limit 1
 ) as lease on true
-where token.pool = $1::integer
-order by token.position
+where token.pool in (select pool.id from token_manager.pools as pool where pool.deleted_at is null)
+    and (token.retired_at is null or (lease.id is not null and lease.ended_at is null))

@@ -1,5 +1,5 @@
--- Examines the leases before the position ($3, $4) that started at $5 or later, newest first, and
--- returns those that match, $2 at most, and always the last examined one, with the number examined. The
+-- Examines the leases before the position ($2, $3) that started at $4 or later, newest first, and
+-- returns those that match, $1 at most, and always the last examined one, with the number examined. The
 -- constant limit, and the order of an index, bound the work under any statistics of the tables.
 select
     {record},
@@ -18,12 +18,11 @@ from (
         ) as fits
     from (
         select * from token_manager.leases
-        where pool = $1::integer
-            and (started_at, fence) < ($3::timestamptz, $4::bigint)
-            and started_at >= $5::timestamptz
+        where (started_at, fence) < ($2::timestamptz, $3::bigint)
+            and started_at >= $4::timestamptz
         order by started_at desc, fence desc
         limit 5000
     ) as one
 ) as lease
 where lease.fits or lease.is_last
-limit $2::bigint
+limit $1::bigint

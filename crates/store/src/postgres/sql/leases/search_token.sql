@@ -1,5 +1,5 @@
--- Examines a token's leases with fences below $4 and from $5 on, newest first, and returns those that
--- match, $2 at most, and always the last examined one, with the number examined. The constant limit, and
+-- Examines a token's leases with fences below $3 and from $4 on, newest first, and returns those that
+-- match, $1 at most, and always the last examined one, with the number examined. The constant limit, and
 -- the order of an index, bound the work under any statistics of the tables.
 select
     {record},
@@ -14,19 +14,18 @@ from (
         lead(one.fence) over () is null as is_last,
         coalesce(
             {fits}
-            and one.fence >= $5::bigint,
+            and one.fence >= $4::bigint,
             false
         ) as fits
     from (
         select * from token_manager.leases
-        where pool = $1::integer
-            and token_id = $3::uuid
-            and previous_fence < $4::bigint
-            and fence < $4::bigint
+        where token_id = $2::uuid
+            and previous_fence < $3::bigint
+            and fence < $3::bigint
             -- The first with such a fence, or the one before that.
             and previous_fence >= coalesce((
                 select previous_fence from token_manager.leases
-                where token_id = $3::uuid and previous_fence < $5::bigint
+                where token_id = $2::uuid and previous_fence < $4::bigint
                 order by previous_fence desc
                 limit 1
             ), 0)
@@ -35,4 +34,4 @@ from (
     ) as one
 ) as lease
 where lease.fits or lease.is_last
-limit $2::bigint
+limit $1::bigint

@@ -1,5 +1,5 @@
--- Examines a user's leases with fences below $4 and from $5 on, newest first, and returns those that
--- match, $2 at most, and always the last examined one, with the number examined. The index has them in
+-- Examines a user's leases with fences below $3 and from $4 on, newest first, and returns those that
+-- match, $1 at most, and always the last examined one, with the number examined. The index has them in
 -- groups of 16,384 fences, so they are looked up group by group. The constant limits, and the order of
 -- an index, bound the work under any statistics of the tables.
 select
@@ -19,14 +19,13 @@ from (
         ) as fits
     from (
         select of_group.*
-        from generate_series(($4::bigint - 1) >> 14, $5::bigint >> 14, -1) as groups (number)
+        from generate_series(($3::bigint - 1) >> 14, $4::bigint >> 14, -1) as groups (number)
         cross join lateral (
             select * from token_manager.leases
             where fence >> 14 = groups.number
-                and user_id = $3::uuid
-                and pool = $1::integer
-                and fence < $4::bigint
-                and fence >= $5::bigint
+                and user_id = $2::uuid
+                and fence < $3::bigint
+                and fence >= $4::bigint
             order by fence desc
             limit 5000
         ) as of_group
@@ -34,4 +33,4 @@ from (
     ) as one
 ) as lease
 where lease.fits or lease.is_last
-limit $2::bigint
+limit $1::bigint

@@ -3,8 +3,9 @@
 with needed (relation, privileges) as (
     values
         ('refinery_schema_history', '{select}'::text[]),
-        ('pools', '{select,update}'),
-        ('tokens', '{select}'),
+        ('ledger', '{select,update}'),
+        ('pools', '{select,insert,update}'),
+        ('tokens', '{select,insert,update}'),
         ('leases', '{select,insert,update,delete}'),
         ('batches', '{select,insert,update,delete}'),
         ('tickets', '{select,insert,update,delete}'),

@@ -1,8 +1,9 @@
 insert into token_manager.tickets (
-    pool, lease_id, number, server, heard_at, since, until, user_name, key, asked_lease, asked_wait
+    lease_id, number, server, heard_at, since, until, user_name, key, asked_lease, asked_wait, pool,
+    token_id, note
 )
-select $1::integer, ticket.*
+select ticket.*
 from unnest(
-    $2::uuid[], $3::bigint[], $4::uuid[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
-    $8::text[], $9::text[], $10::bigint[], $11::bigint[]
+    $1::uuid[], $2::bigint[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
+    $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::integer[], $12::uuid[], $13::text[]
 ) as ticket

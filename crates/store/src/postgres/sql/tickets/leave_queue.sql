@@ -1,1 +1,1 @@
-select token_manager.leave_queue($1::integer, $2::uuid[])
+select token_manager.leave_queue($1::uuid[])

@@ -1,1 +1,1 @@
-select token_manager.move_tickets($1::integer, $2::uuid[], $3::uuid[], $4::timestamptz[])
+select token_manager.move_tickets($1::uuid[], $2::uuid[], $3::timestamptz[])

@@ -1,13 +1,12 @@
 -- A lease follows the one that its token had before, unless that was deleted for its age.
 with linked as (
     select
-        pool,
         previous_fence,
         lag(fence, 1, 0) over (partition by token_id order by previous_fence) as before
     from leases
 )
 select count(*) from linked
-join pools as p on p.name = linked.pool
+cross join ledger
 where
     previous_fence < before
-    or (previous_fence > before and previous_fence > p.forgotten_fence)
+    or (previous_fence > before and previous_fence > ledger.forgotten_fence)

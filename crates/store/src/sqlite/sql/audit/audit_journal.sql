@@ -5,6 +5,5 @@ with ordered as (
         lag(version) over (order by version) as version_before,
         lag(epoch) over (order by version) as epoch_before
     from batches
-    where pool = 'default'
 )
 select count(*) from ordered where epoch = epoch_before and version <> version_before + 1

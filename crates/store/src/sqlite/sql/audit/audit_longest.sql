@@ -1,3 +1,3 @@
 select count(*) from leases as l
-join pools as p on p.name = l.pool
-where l.expires_at - l.started_at > p.longest_lease_micros
+cross join ledger
+where l.expires_at - l.started_at > ledger.longest_lease_micros

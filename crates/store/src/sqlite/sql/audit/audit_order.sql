@@ -1,5 +1,4 @@
 with ordered as (
     select started_at, lag(started_at) over (order by fence) as before from leases
-    where pool = 'default'
 )
 select count(*) from ordered where started_at < before

@@ -1,13 +1,13 @@
 select (
     select count(*) from leases as l
-    join pools as p on p.name = l.pool
-    where l.fence <= p.indexed_fence and not exists (
+    cross join ledger
+    where l.fence <= ledger.indexed_fence and not exists (
         select 1 from user_leases as u
-        where u.pool = l.pool and u.user_id = l.user_id and u.fence = l.fence
+        where u.user_id = l.user_id and u.fence = l.fence
     )
 ) + (
     select count(*) from user_leases as u
     where
-        not exists (select 1 from leases as l where l.pool = u.pool and l.fence = u.fence)
+        not exists (select 1 from leases as l where l.fence = u.fence)
         and u.fence not in (select fence from forgotten_leases)
 )

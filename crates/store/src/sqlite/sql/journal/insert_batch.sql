@@ -1,2 +1,2 @@
-insert into batches (pool, version, batch_id, server, at, epoch, fence, changes)
-values ('default', ?1, ?2, ?3, ?4, ?5, ?6, ?7)
+insert into batches (version, batch_id, server, at, epoch, fence, changes)
+values (?1, ?2, ?3, ?4, ?5, ?6, ?7)

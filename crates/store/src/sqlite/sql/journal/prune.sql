@@ -5,15 +5,15 @@
 with recursive reach (cut, first) as (
     select newest.version - ?2, (
         select version from batches
-        where pool = 'default' and version >= newest.version - ?2
+        where version >= newest.version - ?2
         order by version
         limit 1
     )
-    from (select max(version) as version from batches where pool = 'default') as newest
+    from (select max(version) as version from batches) as newest
     union all
     select below.version - (reach.first - reach.cut) + 1, (
         select version from batches
-        where pool = 'default' and version >= below.version - (reach.first - reach.cut) + 1
+        where version >= below.version - (reach.first - reach.cut) + 1
         order by version
         limit 1
     )
@@ -21,17 +21,15 @@ with recursive reach (cut, first) as (
     cross join batches as below
     where
         reach.first > reach.cut
-        and below.pool = 'default'
         and below.version = (
-            select max(version) from batches where pool = 'default' and version < reach.first
+            select max(version) from batches where version < reach.first
         )
 )
 delete from batches
-where pool = 'default' and version in (
+where version in (
     select version from batches
     where
-        pool = 'default'
-        and version < (select max(version) from batches where pool = 'default')
+        version < (select max(version) from batches)
         and (at < ?1 or version < (select min(cut) from reach))
     order by version
     limit 128

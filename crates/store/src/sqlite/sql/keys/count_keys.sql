@@ -1,6 +1,6 @@
 select coalesce(
-    (select max(number) from idempotency_keys where pool = 'default')
-    - (select min(number) from idempotency_keys where pool = 'default')
+    (select max(number) from idempotency_keys)
+    - (select min(number) from idempotency_keys)
     + 1,
     0
 )

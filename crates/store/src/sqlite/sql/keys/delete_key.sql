@@ -1,1 +1,1 @@
-delete from idempotency_keys where pool = 'default' and number = ?1
+delete from idempotency_keys where number = ?1

@@ -1,9 +1,8 @@
 -- Examines only the oldest: later numbers were used later.
 delete from idempotency_keys
-where pool = 'default' and number in (
+where number in (
     select number from (
         select number, used_at from idempotency_keys
-        where pool = 'default'
         order by number
         limit 100
     )

@@ -1,1 +1,1 @@
-select user_id from idempotency_keys where pool = 'default' and number = ?1
+select user_id from idempotency_keys where number = ?1

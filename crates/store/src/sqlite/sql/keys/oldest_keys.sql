@@ -2,6 +2,5 @@
 select k.number, k.used_at < ?1, coalesce(l.ended_at, l.expires_at) < ?1
 from idempotency_keys as k
 cross join leases as l on l.id = k.lease_id
-where k.pool = 'default'
 order by k.number
 limit 50

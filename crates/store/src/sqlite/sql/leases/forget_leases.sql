@@ -5,7 +5,7 @@ delete from leases
 where fence in (
     select l.fence from (
         select id, token_id, fence, ended_at from leases
-        where pool = 'default' and fence > ?2
+        where fence > ?2
         order by fence
         limit ?3
     ) as l

@@ -2,7 +2,7 @@
 -- and the newest of these.
 select count(*), coalesce(max(fence), 0) from (
     select fence, started_at from leases
-    where pool = 'default' and fence > ?2
+    where fence > ?2
     order by fence
     limit ?3
 )

@@ -1,2 +1,2 @@
-insert into leases (pool, {lease})
-values ('default', {lease parameters})
+insert into leases ({lease})
+values ({lease parameters})

@@ -1,3 +1,3 @@
 select latest.fence from tokens as t
 join latest_leases as latest on latest.pool = t.pool and latest.position = t.position
-where t.id = ?1 and t.pool = 'default'
+where t.id = ?1

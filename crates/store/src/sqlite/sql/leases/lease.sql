@@ -1,4 +1,4 @@
 select
     {lease}
 from leases
-where id = ?1 and pool = 'default'
+where id = ?1

@@ -1,5 +1,5 @@
 -- The first lease from a fence on.
 select fence, started_at from leases
-where pool = 'default' and fence >= ?1
+where fence >= ?1
 order by fence
 limit 1

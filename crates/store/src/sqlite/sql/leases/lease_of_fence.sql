@@ -1,4 +1,4 @@
 select
     {lease}
 from leases
-where pool = 'default' and fence = ?1
+where fence = ?1

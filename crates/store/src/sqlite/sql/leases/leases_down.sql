@@ -2,5 +2,5 @@
 select
     {lease}
 from leases
-where pool = 'default' and fence < ?1 and fence >= ?2
+where fence < ?1 and fence >= ?2
 order by fence desc

@@ -1,2 +1,2 @@
 -- The newest lease with a fence below ?1.
-select fence from leases where pool = 'default' and fence < ?1 order by fence desc limit 1
+select fence from leases where fence < ?1 order by fence desc limit 1

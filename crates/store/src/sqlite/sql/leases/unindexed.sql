@@ -7,5 +7,4 @@ select
         (select max(number) from forgotten_leases) - (select min(number) from forgotten_leases) + 1,
         0
     )
-from pools
-where name = 'default'
+from ledger

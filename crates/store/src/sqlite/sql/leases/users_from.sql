@@ -1,4 +1,4 @@
 select user_id, fence, fence from leases
-where pool = 'default' and fence > ?1
+where fence > ?1
 order by fence
 limit ?2

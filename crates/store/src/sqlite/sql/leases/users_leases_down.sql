@@ -2,6 +2,6 @@
 select
     {lease: l}
 from user_leases as u
-cross join leases as l on l.pool = u.pool and l.fence = u.fence
-where u.pool = 'default' and u.user_id = ?3 and u.fence < ?1 and u.fence >= ?2
+cross join leases as l on l.fence = u.fence
+where u.user_id = ?3 and u.fence < ?1 and u.fence >= ?2
 order by u.fence desc

@@ -1,2 +1,1 @@
-insert into pools (name, size, epoch, policy, longest_lease_micros)
-values ('default', ?1, 1, ?2, ?3)
+insert into pools (id, name, description, policy, created_at, deleted_at) values (?1, ?2, ?3, ?4, ?5, ?6)

@@ -1,1 +1,1 @@
-delete from tickets where lease_id = ?1 and pool = 'default'
+delete from tickets where lease_id = ?1

@@ -1,0 +1,253 @@
+-- In the header of the file (`TokM`), for `file` and other programs.
+pragma application_id = 1416588109;
+
+-- Times are whole microseconds since 1970-01-01T00:00:00Z, ids are UUIDs of 16 bytes; the views at the
+-- end show both in their usual text form.
+
+-- What concerns all pools: one row.
+create table ledger (
+    id integer primary key check (id = 1),
+    epoch integer not null check (epoch > 0),
+    -- Maximum length of any lease: under every policy so far, or in the imported history.
+    longest_lease_micros integer not null,
+    -- Leases above this fence are not in user_leases yet.
+    indexed_fence integer not null default 0,
+    -- The newest lease that was deleted for its age: above it, each lease has the one before it.
+    forgotten_fence integer not null default 0
+) strict;
+
+-- Deleted pools stay, for their history. Their tokens stay as they were.
+create table pools (
+    id integer primary key check (id > 0),
+    name text not null,
+    description text not null,
+    -- One document, as settings spell it: {"lease": "2m", "when_full": "evict-oldest", ...}.
+    policy text not null check (json_valid(policy) and json_type(policy) = 'object'),
+    created_at integer not null,
+    deleted_at integer
+) strict;
+
+create unique index pools_name on pools (name) where deleted_at is null;
+create index pools_by_name on pools (name, id);
+
+-- Retired tokens stay, for their history. Labels are an object of texts, taints an array of objects. The
+-- long columns come after those that each grant reads.
+create table tokens (
+    id blob primary key check (length(id) = 16),
+    pool integer not null references pools (id),
+    position integer not null check (position >= 0),
+    name text not null,
+    inserted_at integer not null,
+    retired_at integer,
+    value text not null,
+    labels text not null check (json_valid(labels) and json_type(labels) = 'object'),
+    taints text not null check (json_valid(taints) and json_type(taints) = 'array'),
+    unique (pool, position)
+) strict, without rowid;
+
+create unique index tokens_name on tokens (pool, name) where retired_at is null;
+create index tokens_retired on tokens (pool, name, position) where retired_at is not null;
+
+-- A token has a holder exactly while it has a lease without an end whose deadline is not reached.
+-- Each eviction writes here twice, so the layout keeps that cheap (figures in docs/benchmarks.md):
+-- - The fence is the key of the table's own tree, which grows at its end.
+-- - Every index grows at its end as well, for any order of the tokens. One that began with the token
+--   would grow in a separate place for each token, and write a page for each lease.
+-- - No check compares with a list of words: for `in (..)` with more than two, each statement builds a
+--   temporary table, which took nearly half of the instructions of an eviction.
+-- - No trigger runs at an insert: SQLite would keep copies of the changed pages for each statement, to
+--   undo it. What inserts leases updates latest_leases itself, and the audit compares them.
+create table leases (
+    id blob not null unique check (length(id) = 16),
+    pool integer not null,
+    token_id blob not null references tokens (id),
+    user_id blob not null check (length(user_id) = 16),
+    user_name text not null,
+    fence integer primary key,
+    previous_fence integer not null check (previous_fence >= 0),
+    started_at integer not null,
+    -- The deadline that a renewed lease was granted with; null if that is expires_at.
+    granted_until integer,
+    expires_at integer not null,
+    ended_at integer,
+    end_reason text,
+    note text,
+    check (fence > previous_fence),
+    check (started_at <= expires_at),
+    check (started_at <= granted_until and granted_until <= expires_at),
+    check (started_at <= ended_at and ended_at <= expires_at),
+    check ((ended_at is null) = (end_reason is null))
+) strict;
+
+-- `previous_fence` names the same token's lease before, 0 for none. No two leases come after the same
+-- one, and no token has two first leases. One index on both columns would repeat the token in each
+-- entry. SQLite uses the first one only for statements that say `previous_fence > 0`.
+create unique index leases_previous_fence on leases (previous_fence) where previous_fence > 0;
+create unique index leases_first on leases (token_id) where previous_fence = 0;
+
+-- Entry point of each token's chain of leases. By position, since tokens that are granted together are
+-- mostly adjacent.
+create table latest_leases (
+    pool integer not null,
+    position integer not null,
+    fence integer not null,
+    primary key (pool, position),
+    foreign key (pool, position) references tokens (pool, position)
+) strict, without rowid;
+
+-- The journal. `changes` is last, so that the other columns are read without it.
+create table batches (
+    version integer primary key check (version > 0),
+    batch_id blob not null check (length(batch_id) = 16),
+    server blob not null check (length(server) = 16),
+    at integer not null,
+    epoch integer not null check (epoch > 0),
+    fence integer not null check (fence >= 0),
+    changes blob not null
+) strict;
+
+-- Requests that wait for a token, first come first served.
+create table tickets (
+    number integer primary key check (number > 0),
+    lease_id blob not null unique check (length(lease_id) = 16),
+    server blob not null check (length(server) = 16),
+    heard_at integer not null,
+    since integer not null,
+    until integer not null,
+    user_name text not null,
+    key text,
+    asked_lease_micros integer check (asked_lease_micros >= 0),
+    asked_wait_micros integer check (asked_wait_micros >= 0),
+    pool integer not null references pools (id),
+    -- The requested token, if any.
+    token_id blob references tokens (id),
+    note text
+) strict;
+
+-- Numbers rise by one from use to use and the oldest go first, so that the first and the last number
+-- give the count.
+create table idempotency_keys (
+    number integer primary key check (number > 0),
+    user_id blob not null check (length(user_id) = 16),
+    key text not null,
+    lease_id blob not null unique references leases (id),
+    asked_lease_micros integer check (asked_lease_micros >= 0),
+    asked_wait_micros integer check (asked_wait_micros >= 0),
+    -- Whether the request named the token.
+    asked_token integer not null check (asked_token in (0, 1)),
+    used_at integer not null,
+    unique (key, user_id)
+) strict;
+
+-- Index of a user's leases. Not an index of `leases`: with 1,000 users one made each grant write 12 kB
+-- instead of 3, and cost a sixth of the speed. The writing thread copies leases here once thousands have
+-- accumulated, sorted, which writes each page once for many of them; those above `indexed_fence` are not
+-- here yet.
+create table user_leases (
+    user_id blob not null,
+    fence integer not null,
+    primary key (user_id, fence)
+) strict, without rowid;
+
+-- Deleted leases whose rows in user_leases are yet to be removed in the same manner, in the order of
+-- their deletion.
+create table forgotten_leases (
+    number integer primary key,
+    user_id blob not null,
+    fence integer not null
+) strict;
+
+-- Leases that were kept when the one after them on the same token was deleted, so that no chain
+-- leads to them any more.
+create table kept_leases (
+    pool integer not null,
+    position integer not null,
+    fence integer not null,
+    primary key (pool, position, fence)
+) strict, without rowid;
+
+create trigger lease_forgotten after delete on leases
+begin
+    insert into forgotten_leases (user_id, fence) values (old.user_id, old.fence);
+    delete from kept_leases
+    where
+        pool = old.pool
+        and position = (select position from tokens where id = old.token_id)
+        and fence = old.fence;
+    insert into kept_leases (pool, position, fence)
+    select before.pool, (select position from tokens where id = old.token_id), before.fence
+    from leases as before
+    where before.fence = old.previous_fence;
+end;
+
+-- Every lease, with its end as of this moment by this machine's clock, which SQLite reads to the
+-- millisecond. Shorter expressions for that time, and for the format of times, need sqlite3 3.42; these
+-- also work in older releases.
+create view token_history as
+with seen as (
+    select *, ended_at is null and expires_at <= cast(round((julianday('now') - 2440587.5) * 86400000) as integer) * 1000 as overdue
+    from leases
+), ended as (
+    select
+        *,
+        iif(overdue, expires_at, ended_at) as ended,
+        iif(overdue, 'expired', end_reason) as reason
+    from seen
+)
+select
+    lower(printf('%s-%s-%s-%s-%s', substr(hex(l.id), 1, 8), substr(hex(l.id), 9, 4), substr(hex(l.id), 13, 4), substr(hex(l.id), 17, 4), substr(hex(l.id), 21))) as id,
+    lower(printf('%s-%s-%s-%s-%s', substr(hex(l.token_id), 1, 8), substr(hex(l.token_id), 9, 4), substr(hex(l.token_id), 13, 4), substr(hex(l.token_id), 17, 4), substr(hex(l.token_id), 21))) as token_id,
+    iif(l.ended is null, 'active', 'over') as status,
+    l.user_name,
+    lower(printf('%s-%s-%s-%s-%s', substr(hex(l.user_id), 1, 8), substr(hex(l.user_id), 9, 4), substr(hex(l.user_id), 13, 4), substr(hex(l.user_id), 17, 4), substr(hex(l.user_id), 21))) as user_id,
+    l.fence,
+    l.previous_fence,
+    strftime('%Y-%m-%dT%H:%M:%S', l.started_at / 1000000, 'unixepoch') || printf('.%06dZ', l.started_at % 1000000) as started_at,
+    strftime('%Y-%m-%dT%H:%M:%S', l.expires_at / 1000000, 'unixepoch') || printf('.%06dZ', l.expires_at % 1000000) as expires_at,
+    strftime('%Y-%m-%dT%H:%M:%S', l.ended / 1000000, 'unixepoch') || printf('.%06dZ', l.ended % 1000000) as ended_at,
+    l.reason as end_reason,
+    p.name as pool,
+    t.name as token_name,
+    l.note
+from ended as l
+left join tokens as t on t.id = l.token_id
+left join pools as p on p.id = l.pool;
+
+-- Every token with its current holder, by this machine's clock: without the tokens of deleted pools, and
+-- without retired ones that are free.
+create view token_status as
+with seen as (
+    select
+        t.*,
+        exists (
+            select 1 from json_each(t.taints) as taint
+            where
+                json_extract(taint.value, '$.effect') <> 'note'
+                and coalesce(json_extract(taint.value, '$.until') > cast(round((julianday('now') - 2440587.5) * 86400000) as integer) * 1000, true)
+        ) as tainted
+    from tokens as t
+)
+select
+    lower(printf('%s-%s-%s-%s-%s', substr(hex(t.id), 1, 8), substr(hex(t.id), 9, 4), substr(hex(t.id), 13, 4), substr(hex(t.id), 17, 4), substr(hex(t.id), 21))) as id,
+    t.value,
+    t.position,
+    iif(l.id is not null, 'active', iif(t.tainted, 'tainted', 'available')) as status,
+    l.user_name,
+    lower(printf('%s-%s-%s-%s-%s', substr(hex(l.user_id), 1, 8), substr(hex(l.user_id), 9, 4), substr(hex(l.user_id), 13, 4), substr(hex(l.user_id), 17, 4), substr(hex(l.user_id), 21))) as user_id,
+    l.fence,
+    strftime('%Y-%m-%dT%H:%M:%S', l.started_at / 1000000, 'unixepoch') || printf('.%06dZ', l.started_at % 1000000) as activated_at,
+    strftime('%Y-%m-%dT%H:%M:%S', l.expires_at / 1000000, 'unixepoch') || printf('.%06dZ', l.expires_at % 1000000) as expires_at,
+    strftime('%Y-%m-%dT%H:%M:%S', t.inserted_at / 1000000, 'unixepoch') || printf('.%06dZ', t.inserted_at % 1000000) as inserted_at,
+    p.name as pool,
+    t.name,
+    t.labels,
+    t.taints,
+    strftime('%Y-%m-%dT%H:%M:%S', t.retired_at / 1000000, 'unixepoch') || printf('.%06dZ', t.retired_at % 1000000) as retired_at
+from seen as t
+join pools as p on p.id = t.pool
+left join latest_leases as latest on latest.pool = t.pool and latest.position = t.position
+left join leases as l
+    on l.fence = latest.fence
+    and l.ended_at is null
+    and l.expires_at > cast(round((julianday('now') - 2440587.5) * 86400000) as integer) * 1000
+where p.deleted_at is null and (t.retired_at is null or l.id is not null);

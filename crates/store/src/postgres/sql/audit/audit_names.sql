@@ -1,0 +1,12 @@
+select
+    (
+        select count(*) from (
+            select from token_manager.tokens where retired_at is null
+            group by pool, name
+            having count(*) > 1
+        ) as token
+    ) + (
+        select count(*) from (
+            select from token_manager.pools where deleted_at is null group by name having count(*) > 1
+        ) as pool
+    )

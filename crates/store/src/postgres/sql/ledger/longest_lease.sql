@@ -1,0 +1,1 @@
+select longest_lease from token_manager.ledger

@@ -1,0 +1,1 @@
+update token_manager.ledger set epoch = $1::bigint

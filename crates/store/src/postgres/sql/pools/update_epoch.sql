@@ -1,1 +1,0 @@
-update token_manager.pools set epoch = $2::bigint where id = $1::integer

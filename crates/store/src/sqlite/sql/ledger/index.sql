@@ -1,0 +1,1 @@
+select indexed_fence, longest_lease_micros from ledger

@@ -1,0 +1,1 @@
+select coalesce(max(expires_at - started_at), 0) from leases

@@ -1,0 +1,1 @@
+update ledger set longest_lease_micros = max(longest_lease_micros, ?1)

@@ -1,0 +1,1 @@
+update ledger set epoch = ?1 where epoch <> ?1

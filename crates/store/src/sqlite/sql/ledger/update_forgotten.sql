@@ -1,0 +1,1 @@
+update ledger set forgotten_fence = max(forgotten_fence, ?1)

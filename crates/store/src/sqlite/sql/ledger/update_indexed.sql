@@ -1,0 +1,1 @@
+update ledger set indexed_fence = ?1

@@ -1,1 +1,0 @@
-select indexed_fence, longest_lease_micros from pools where name = 'default'

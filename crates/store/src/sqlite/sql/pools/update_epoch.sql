@@ -1,1 +1,0 @@
-update pools set epoch = ?1 where name = 'default' and epoch <> ?1

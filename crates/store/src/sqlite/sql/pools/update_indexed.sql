@@ -1,1 +1,0 @@
-update pools set indexed_fence = ?1 where name = 'default'
