@@ -135,7 +135,7 @@ async fn a_release_in_flight_is_waited_for(db: TestDb) {
     let lease = engine.allocate("holder").await.lease;
     let (handle, token) = (engine.handle.clone(), lease.token_id);
     let release = async move {
-        drop(handle.release(PoolId::DEFAULT, token, HolderCondition::default()).await.unwrap())
+        drop(handle.release(PoolId::DEFAULT, token, HolderCondition::default()).await.unwrap());
     };
     expect(decided_before(&engine, &plan, &lease, release).await, "released");
     engine.stop().await;
