@@ -98,7 +98,7 @@ impl EngineLoop {
         Ok(())
     }
 
-    /// Returns when the engine has work: a command, or a moment at which the pool may change by
+    /// Returns when the engine has work: a command, or a moment at which the ledger may change by
     /// itself.
     async fn wait(&mut self) {
         if self.pressed() {
@@ -169,7 +169,7 @@ impl EngineLoop {
             let (held, shared) = (&mut self.writer.held, &self.writer.shared);
             let server = Some(shared.server).filter(|_| self.shared_database);
             let copy = shared.copy();
-            copy.as_ref().map(|copy| held.lapsed(&copy.pool, server)).unwrap_or_default()
+            copy.as_ref().map(|copy| held.lapsed(&copy.ledger, server)).unwrap_or_default()
         };
         let lapse = |lease_id| Request::unattended(Command::Lapse { lease_id });
         self.waiting.extend(lapsed.into_iter().map(lapse));
@@ -194,12 +194,12 @@ impl EngineLoop {
             }
             let outcome = {
                 let copy = self.writer.shared.copy();
-                let pool = copy.as_ref().map(|copy| &copy.pool);
+                let ledger = copy.as_ref().map(|copy| &copy.ledger);
                 // Another batch may have recorded the end already.
-                let waiting = pool.and_then(|pool| pool.place_in_queue(ticket));
+                let waiting = ledger.and_then(|ledger| ledger.place_in_queue(ticket));
                 let position = waiting.map_or(position, |waiting| waiting.position);
                 if over {
-                    let next_end = pool.and_then(|pool| pool.next_end(now));
+                    let next_end = ledger.and_then(|ledger| request.next_end(ledger, now));
                     let retry_after = next_end.map_or(Duration::ZERO, |at| at.since(now));
                     Outcome::NotAllocated(Refusal::Full { position, retry_after })
                 } else {
@@ -229,16 +229,16 @@ impl EngineLoop {
         self.tends = self.tends.wrapping_add(1);
         let shared = &self.writer.shared;
         let copy = shared.copy();
-        let Some(pool) = copy.as_ref().map(|copy| &copy.pool) else { return Vec::new() };
+        let Some(ledger) = copy.as_ref().map(|copy| &copy.ledger) else { return Vec::new() };
         let elsewhere = |ticket: &Ticket| {
             ticket.server != shared.server && self.tends.is_multiple_of(BACK_AFTER)
         };
         let mut tickets = self.writer.held.tickets();
-        tickets.retain(|ticket| pool.ticket(*ticket).is_none_or(elsewhere));
+        tickets.retain(|ticket| ledger.ticket(*ticket).is_none_or(elsewhere));
         tickets
     }
 
-    /// Refuses all requests that wait in the pool's queue. Tickets with a key are kept.
+    /// Refuses all requests that wait in a queue. Tickets with a key are kept.
     fn dismiss(&mut self) {
         for ticket in self.writer.held.tickets() {
             for request in self.writer.held.take(ticket) {
@@ -311,20 +311,20 @@ impl EngineLoop {
         let needed = shared
             .copy()
             .as_ref()
-            .is_some_and(|copy| copy.pool.needs_witness(&shared.observer(copy, now)));
+            .is_some_and(|copy| copy.ledger.needs_witness(&shared.observer(copy, now)));
         if needed {
             self.waiting.push_back(Request::unattended(Command::Heartbeat));
         }
     }
 
-    /// Whether a moment has come at which the pool may change by itself.
+    /// Whether a moment has come at which the ledger may change by itself.
     fn is_time(&self) -> bool {
         let now = self.writer.shared.estimate();
         self.next_moment(now).is_some_and(|at| at <= now)
     }
 
-    /// Time until the pool may change by itself, a request is due, or this server has to show that
-    /// it is alive, by the latest known value of the pool's time; at most [`LONGEST_SLEEP`].
+    /// Time until the ledger may change by itself, a request is due, or this server has to show that
+    /// it is alive, by the latest known value of the ledger's time; at most [`LONGEST_SLEEP`].
     fn until_next_moment(&self) -> Duration {
         let now = self.writer.shared.estimate();
         let next = self.next_moment(now).map(|at| at.since(now));
@@ -334,17 +334,17 @@ impl EngineLoop {
         [next, due, tend].into_iter().flatten().fold(LONGEST_SLEEP, Duration::min)
     }
 
-    /// The next deadline, the moment when the first in the queue can be served, or the one when
+    /// The next deadline, the moment when the first in a queue can be served, or the one when
     /// another server will have been silent for too long, whichever is first.
     fn next_moment(&self, now: Timestamp) -> Option<Timestamp> {
         let shared = &self.writer.shared;
         let copy = shared.copy();
         let copy = copy.as_ref()?;
-        let (pool, observer) = (&copy.pool, shared.observer(copy, now));
+        let (ledger, observer) = (&copy.ledger, shared.observer(copy, now));
         let connected = |ticket: &Ticket| !self.writer.held.is_absent(ticket.lease_id);
-        let chance = pool.next_chance(&observer, connected);
-        let death = pool.next_death(&observer);
-        pool.next_deadline().into_iter().chain(chance).chain(death).min()
+        let chance = ledger.next_chance(&observer, connected);
+        let death = ledger.next_death(&observer);
+        ledger.next_deadline().into_iter().chain(chance).chain(death).min()
     }
 }
 

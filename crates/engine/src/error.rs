@@ -22,6 +22,9 @@ pub enum Error {
     /// The database does not accept the command's values. It did nothing.
     #[error("the database does not accept this request's text")]
     Refused,
+    /// The pool does not exist: it was deleted meanwhile. The command did nothing.
+    #[error("the pool does not exist")]
+    UnknownPool,
     /// The server is shutting down. The command did nothing.
     #[error("the server is shutting down; nothing was done")]
     Stopping,

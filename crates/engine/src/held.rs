@@ -1,9 +1,9 @@
-//! Requests of this server that wait in the pool's queue, and its tickets without a request.
+//! Requests of this server that wait in the queue of a pool, and its tickets without a request.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pool::{HEARTBEAT_INTERVAL, LeaseId, Pool, ServerId, TICKET_GRACE, Timestamp, Waiting};
+use pool::{HEARTBEAT_INTERVAL, LeaseId, Ledger, ServerId, TICKET_GRACE, Timestamp, Waiting};
 use tokio::time::Instant;
 
 use crate::mailbox::Request;
@@ -139,14 +139,14 @@ impl Held {
         }
     }
 
-    /// Aligns the tickets without requests with the pool, and returns those that have lapsed.
+    /// Aligns the tickets without requests with the ledger, and returns those that have lapsed.
     /// `server` is this server; None if it is the only one, so that all kept tickets are its own.
-    pub fn lapsed(&mut self, pool: &Pool, server: Option<ServerId>) -> Vec<LeaseId> {
+    pub fn lapsed(&mut self, ledger: &Ledger, server: Option<ServerId>) -> Vec<LeaseId> {
         let is_own = |ticket: &pool::Ticket| {
             ticket.is_kept() && server.is_none_or(|server| ticket.server == server)
         };
-        self.absent.retain(|ticket, _| pool.ticket(*ticket).is_some_and(is_own));
-        for ticket in pool.tickets().filter(|ticket| is_own(ticket)) {
+        self.absent.retain(|ticket, _| ledger.ticket(*ticket).is_some_and(is_own));
+        for ticket in ledger.tickets().filter(|ticket| is_own(ticket)) {
             if !self.requests.contains_key(&ticket.lease_id) {
                 self.absent.entry(ticket.lease_id).or_insert(self.awake);
             }

@@ -1,8 +1,8 @@
-//! Ids of leases, batches and servers; the only module that makes them.
+//! Ids of leases, tokens, batches and servers; the only module that makes them.
 
 use std::time::Duration;
 
-use pool::LeaseId;
+use pool::{LeaseId, TokenId, TokenName, TokenValue, TokenWanted};
 use store::{BatchId, ServerId};
 use uuid::Uuid;
 
@@ -10,6 +10,15 @@ use uuid::Uuid;
 #[expect(clippy::disallowed_methods, reason = "ids are made here")]
 pub(crate) fn lease() -> LeaseId {
     LeaseId(Uuid::now_v7())
+}
+
+/// Returns an entry of a plan for a token with this name, if any, with nothing else wanted. If that
+/// is a new token, it gets an id that sorts after those of earlier calls, and a random value.
+#[expect(clippy::disallowed_methods, reason = "ids are made here")]
+#[must_use]
+pub fn wanted_token(name: Option<TokenName>) -> TokenWanted {
+    let value = TokenValue::of_uuid(Uuid::new_v4());
+    TokenWanted::new(name, TokenId(Uuid::now_v7()), value)
 }
 
 /// Returns an id for a new batch.

@@ -1,4 +1,4 @@
-//! Batching engine: collects commands, decides each batch by the rules, commits it through the
+//! Batching engine of a ledger: collects commands, decides each batch by the rules, commits it through the
 //! store, and answers once it is durable.
 //!
 //! One task runs an [`Engine`]; all others use a [`Handle`]. The `pool` crate chooses the token of
@@ -24,11 +24,15 @@ mod writer;
 use std::time::Duration;
 
 pub use error::{Error, Fatal};
-pub use events::{BatchEvents, Event, EventBatch, EventKind};
+pub use events::{
+    BatchEvents, Event, EventBatch, EventKind, LeaseChange, LeaseEvent, PoolEvent, TokenEvent,
+    TokenFacts,
+};
 pub use handle::{
     AllocateOutcome, AllocateRequest, Allocated, GiveUpOutcome, Handle, LeaseOutcome, LeaseView,
-    Page, ReleaseOutcome, Stamp, View,
+    Page, ReleaseOutcome, Stamp, TaintOutcome, UntaintOutcome, View,
 };
+pub use ids::wanted_token;
 pub use run::{Engine, start};
 pub use shared::{Health, Scope};
 pub use spans::TARGET as SPANS;

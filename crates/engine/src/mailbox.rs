@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pool::{Command, LeaseId, Outcome, Timestamp, UserKey, Waiting};
+use pool::{Allocation, Command, LeaseId, Ledger, Outcome, Timestamp, UserKey, Waiting};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::warn;
@@ -14,7 +14,7 @@ use crate::spans::{RequestTrace, TraceEnd};
 /// A command on its way to the engine.
 pub(crate) struct Request {
     pub command: Command,
-    /// When it was first added to the pool's queue.
+    /// When it was first added to a queue.
     pub queued_since: Option<Timestamp>,
     /// When it is answered although it still waits; None if it is held until the wait ends.
     pub answer_by: Option<Instant>,
@@ -33,7 +33,7 @@ struct Reply {
 #[derive(Default)]
 struct Progress {
     stage: AtomicU8,
-    /// Its ticket in the pool's queue, if it ever had one.
+    /// Its ticket in a queue, if it ever had one.
     ticket: Mutex<Option<LeaseId>>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) type Withdrawals = mpsc::UnboundedSender<Left>;
 // waiting client always agree on which of them came first.
 const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
-/// The request is in the pool's queue.
+/// The request is in a queue.
 const QUEUED: u8 = 2;
 const GIVEN_UP: u8 = 3;
 
@@ -83,7 +83,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Whether the request waits, or has waited, in the pool's queue.
+    /// Whether the request waits, or has waited, in a queue.
     pub fn was_queued(&self) -> bool {
         self.progress.ticket().is_some()
     }
@@ -148,25 +148,34 @@ impl Request {
         self.reply.is_some()
     }
 
-    /// The lease that it allocates, if it does.
-    pub fn allocates(&self) -> Option<LeaseId> {
+    /// The allocation, if it is one.
+    fn allocation(&self) -> Option<&Allocation> {
         match &self.command {
-            Command::Allocate(allocation) => Some(allocation.lease_id),
+            Command::Allocate(allocation) => Some(allocation),
             _ => None,
         }
+    }
+
+    /// The lease that it allocates, if it does.
+    pub fn allocates(&self) -> Option<LeaseId> {
+        self.allocation().map(|allocation| allocation.lease_id)
     }
 
     /// Its idempotency key, if it allocates and has one.
     pub fn key(&self) -> Option<UserKey> {
-        match &self.command {
-            Command::Allocate(allocation) => allocation.user_key(),
-            _ => None,
-        }
+        self.allocation().and_then(Allocation::user_key)
     }
 
     /// Whether it allocates with a key, so that its ticket outlasts the request.
     pub fn is_kept(&self) -> bool {
-        matches!(&self.command, Command::Allocate(allocation) if allocation.key.is_some())
+        self.allocation().is_some_and(|allocation| allocation.key.is_some())
+    }
+
+    /// Earliest moment after `now` at which a token may become available for it, if it allocates.
+    pub fn next_end(&self, ledger: &Ledger, now: Timestamp) -> Option<Timestamp> {
+        let Allocation { pool, token, .. } = self.allocation()?;
+        let pool = ledger.pool(*pool)?;
+        token.map_or_else(|| pool.next_end(now), |token| pool.next_end_of(token, now))
     }
 
     /// Command that ends the wait of this allocation.
@@ -209,7 +218,7 @@ impl Request {
         self.step(TAKEN, WAITING);
     }
 
-    /// The command waits in the pool's queue. False if the client has stopped waiting.
+    /// The command waits in a queue. False if the client has stopped waiting.
     pub fn queue(&mut self) -> bool {
         self.trace.iter().for_each(RequestTrace::queue);
         if let Some(reply) = &self.reply {
@@ -307,6 +316,7 @@ impl Drop for Delivery {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
+    use pool::PoolId;
     use tracing::span::{Attributes, Id, Record};
     use tracing::{Event, Metadata, Subscriber};
 
@@ -352,10 +362,10 @@ mod tests {
         };
         let ways: [&dyn Fn((Request, Answer)); 3] = [&gone, &leaves, &hears];
         for (place, way) in ways.iter().enumerate() {
-            way(Request::new(Command::Clear, None, &withdrawals));
+            way(Request::new(Command::Clear { pool: PoolId::DEFAULT }, None, &withdrawals));
             assert_eq!(lines.load(SeqCst), place + 1);
         }
-        Request::unattended(Command::Clear).refuse_for(&cause);
+        Request::unattended(Command::Clear { pool: PoolId::DEFAULT }).refuse_for(&cause);
         assert_eq!(lines.load(SeqCst), ways.len() + 1);
     }
 }

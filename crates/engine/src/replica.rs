@@ -1,23 +1,23 @@
-use pool::{Inconsistent, Pool, Timestamp};
+use pool::{Inconsistent, Ledger, Timestamp};
 use store::{BatchId, EPOCH_GAP, Entry, Position, Snapshot};
 use uuid::Uuid;
 
-/// A position before every journal: a request for news since here returns the whole pool.
+/// A position before every journal: a request for news since here returns the whole ledger.
 pub(crate) const NOWHERE: Position = Position { epoch: 0, version: 0, batch: BatchId(Uuid::nil()) };
 
-/// The pool after one batch of the journal.
+/// The ledger after one batch of the journal.
 #[derive(Clone, Debug)]
 pub(crate) struct Replica {
     pub position: Position,
-    /// The pool's time of that batch.
+    /// The ledger's time of that batch.
     pub at: Timestamp,
     /// Every batch that this copy lacks is decided at this moment or later: ends by deadlines up to
     /// it are final. At least `at`.
     pub settled: Timestamp,
-    pub pool: Pool,
+    pub ledger: Ledger,
 }
 
-/// Why a copy could not be brought forward. It is then useless: the whole pool has to be loaded.
+/// Why a copy could not be brought forward. It is then useless: the whole ledger has to be loaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unfit {
     #[error("journal entry {1:?} does not follow {0:?}")]
@@ -27,8 +27,8 @@ pub(crate) enum Unfit {
 }
 
 impl From<Snapshot> for Replica {
-    fn from(Snapshot { position, at, pool }: Snapshot) -> Self {
-        Replica { position, at, settled: at, pool }
+    fn from(Snapshot { position, at, ledger }: Snapshot) -> Self {
+        Replica { position, at, settled: at, ledger }
     }
 }
 
@@ -42,15 +42,15 @@ impl Replica {
             return Err(Unfit::Gap(self.position, entry.position));
         }
         for change in &entry.changes {
-            self.pool.apply(change)?;
+            self.ledger.apply(change)?;
         }
         self.settle(entry);
         Ok(())
     }
 
-    /// Sets the entry's position; the pool already has its changes.
+    /// Sets the entry's position; the ledger already has its changes.
     pub fn settle(&mut self, entry: &Entry) {
-        self.pool.skip_fences(entry.fence.get() - self.pool.fence().get());
+        self.ledger.skip_fences(entry.fence.get() - self.ledger.fence().get());
         self.position = entry.position;
         self.at = entry.at;
         self.settled = self.settled.max(entry.at);

@@ -24,7 +24,7 @@ pub(crate) struct TraceEnd(Weak<Open>);
 
 struct Stages {
     request: Span,
-    /// Current stage: in the mailbox, in a batch, in the pool's queue.
+    /// Current stage: in the mailbox, in a batch, in a queue.
     stage: Span,
     in_batch: bool,
 }
@@ -65,7 +65,7 @@ impl RequestTrace {
         });
     }
 
-    /// The request waits in the pool's queue.
+    /// The request waits in a queue.
     pub fn queue(&self) {
         let queue = |request: &Span| info_span!(target: TARGET, parent: request, "queue");
         self.with(|stages| stages.enter(queue));

@@ -250,7 +250,8 @@ impl Pool {
     }
 
     /// As [`Pool::next_end`], of this token.
-    pub(crate) fn next_end_of(&self, token: TokenId, now: Timestamp) -> Option<Timestamp> {
+    #[must_use]
+    pub fn next_end_of(&self, token: TokenId, now: Timestamp) -> Option<Timestamp> {
         let Slot { token, latest } = &self.slots[*self.places.get(&token)?];
         if !token.is_available() {
             return token.taints.blocked_until().filter(|until| *until > now);

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use pool::{Fence, Lease, LeaseId, Ledger, PoolId, Timestamp, TokenId};
+use pool::{Fence, Lease, LeaseId, Ledger, PoolId, PoolName, Timestamp, TokenId, TokenName};
 
 use crate::{Entry, Error, LeasePage, LeaseQuery, LeaseRecord, Position};
 
@@ -124,6 +124,24 @@ pub trait Reader: Send + Sync {
     ///
     /// As [`Reader::history`].
     async fn token_named(&self, pool: PoolId, name: &str) -> Result<Option<TokenId>, Error>;
+
+    /// The names of these pools, deleted ones too, in any order. Called with at most a few thousand.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::history`].
+    async fn pool_names(&self, ids: &[PoolId]) -> Result<Vec<(PoolId, PoolName)>, Error>;
+
+    /// The pools and names of these tokens, retired ones too, in any order. Called with at most a few
+    /// thousand.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::history`].
+    async fn token_names(
+        &self,
+        ids: &[TokenId],
+    ) -> Result<Vec<(TokenId, PoolId, TokenName)>, Error>;
 
     /// A page of at most `limit` of the leases that match at `now`.
     ///

@@ -42,6 +42,7 @@ codes! {
     UnstorableUser: 400, "unstorable-user", "User can't be stored", "The database can't store this `user_id`. Choose another one.";
     CrossOrigin: 403, "cross-origin", "Cross-origin request", "A browser sent the request from a page of another site; see [web pages](operations.md#web-pages).";
     UnknownPath: 404, "unknown-path", "Not found", "Check the path.";
+    UnknownPool: 404, "unknown-pool", "Pool not found", "No pool has this name. See `GET /api/pools`.";
     UnknownToken: 404, "unknown-token", "Token not found", "The pool has no token with this id.";
     UnknownLease: 404, "unknown-lease", "Lease not found", "No such lease, or it was deleted because of its age.";
     UnknownTicket: 404, "unknown-ticket", "Ticket not found", "The ticket is not in the queue: it was served, given up, or timed out.";

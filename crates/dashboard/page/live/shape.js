@@ -9,7 +9,7 @@
 /** @typedef {{ id: string, value: string, lease: Lease | null, used?: boolean }} Row a token in a
  * list; used if it ever had a lease */
 
-/** @typedef {"released" | "expired" | "evicted" | "cleared" | "imported"} Reason */
+/** @typedef {"released" | "expired" | "evicted" | "cleared" | "imported" | "drained"} Reason */
 
 /** @typedef {Lease & { tokenId: string, endedAt: number | null, reason: Reason | null,
  *   evictedBy: string | null }} PastLease a lease of the history; endedAt is null while it runs */

@@ -186,6 +186,7 @@ export const en = {
   reasonEvictedFor: "Evicted for {user}",
   "reason-cleared": "All leases cleared",
   "reason-imported": "Imported",
+  "reason-drained": "Token drained",
   heldFor: "held {length}",
   heldSoFar: "for {length} so far",
 
@@ -203,6 +204,7 @@ export const en = {
   "event-evicted": "{token} evicted",
   "event-cleared": "{token} released (all leases cleared)",
   "event-imported": "{token} released",
+  "event-drained": "{token} released (token drained)",
   eventFor: "for {user}",
   eventHeldBy: "held by {user}",
   eventWasHeldBy: "was held by {user}",

@@ -186,6 +186,7 @@ export const pt = {
   reasonEvictedFor: "Revogado para atender {user}",
   "reason-cleared": "Encerrado (todos)",
   "reason-imported": "Importado",
+  "reason-drained": "Token drenado",
   heldFor: "durou {length}",
   heldSoFar: "há {length}",
 
@@ -206,6 +207,7 @@ export const pt = {
   "event-evicted": "{token}: lease revogado",
   "event-cleared": "{token} liberado (todos encerrados)",
   "event-imported": "{token} liberado",
+  "event-drained": "{token} liberado (token drenado)",
   eventFor: "para {user}",
   eventHeldBy: "em uso por {user}",
   eventWasHeldBy: "estava com {user}",

@@ -1,4 +1,4 @@
-//! Gauges of the pool and of the database, read at the time of a scrape.
+//! Gauges of the ledger and of the database, read at the time of a scrape.
 
 use std::fmt;
 
@@ -14,8 +14,8 @@ use crate::handle::Handle;
 use crate::replica::Replica;
 
 impl Handle {
-    /// Registers the engine's counters, and gauges of the pool. The gauges read the server's copy
-    /// of the pool and never query the database.
+    /// Registers the engine's counters, and gauges of the ledger. The gauges read the server's copy
+    /// of the ledger and never query the database.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.shared.metrics.register(registry);
         registry.register_collector(Box::new(Gauges(self.clone())));
@@ -72,10 +72,10 @@ impl Collector for Gauges {
         let now = shared.estimate();
         // The lock of the replica is released before encoding.
         let seen = shared.copy().as_ref().map(|copy| {
-            let Replica { pool, position, at, .. } = copy;
+            let Replica { ledger, position, at, .. } = copy;
             let now = now.max(*at);
-            let waiting = pool.waiting(&shared.observer(copy, now));
-            (pool.size(), pool.active(now), waiting, *position)
+            let waiting = ledger.waiting(&shared.observer(copy, now));
+            (ledger.size(), ledger.active(now), waiting, *position)
         });
         let Some((size, active, waiting, position)) = seen else { return Ok(()) };
         show.gauge("tokens", "Tokens in the pool (shared)", None, size)?;

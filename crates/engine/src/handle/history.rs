@@ -1,10 +1,9 @@
-//! Queries of a [`Handle`] about ended leases: answered from the pool if it still has them, else
+//! Queries of a [`Handle`] about ended leases: answered from the ledger if it still has them, else
 //! from the store.
 
-use pool::{Fence, Lease, LeaseId, Timestamp, TokenId};
+use pool::{Fence, Lease, LeaseId, Ledger, PoolId, PoolName, Timestamp, TokenId, TokenName};
 use store::{Cursor, LeaseQuery, LeaseRecord, LeaseStatus};
 
-use crate::events::EventBatch;
 use crate::handle::{Handle, LeaseOutcome, View};
 use crate::{Error, Scope};
 
@@ -13,11 +12,15 @@ use crate::{Error, Scope};
 pub struct LeaseView {
     /// The lease, with its end as of `now`.
     pub lease: Lease,
+    /// Name of its pool.
+    pub pool_name: PoolName,
+    /// Name of its token.
+    pub token_name: TokenName,
     /// The lease for which it was evicted, if any.
     pub evicted_by: Option<LeaseId>,
     /// The lease that its token has now.
     pub current: Option<Lease>,
-    /// Time of this answer, in the pool's time.
+    /// Time of this answer, in the ledger's time.
     pub now: Timestamp,
 }
 
@@ -29,7 +32,7 @@ pub struct Page<T> {
     pub leases: Vec<LeaseRecord>,
     /// Where the next page begins. None if this is the last.
     pub next: Option<T>,
-    /// Time of this answer, in the pool's time.
+    /// Time of this answer, in the ledger's time.
     pub now: Timestamp,
 }
 
@@ -47,28 +50,32 @@ impl Handle {
     pub async fn lease(&self, id: LeaseId) -> Result<Option<LeaseView>, Error> {
         for _ in 0..LOOKS {
             let look = |view: View<'_>| {
-                let latest = view.pool.lease(id).cloned();
-                (latest.map(|lease| lease.seen_at(view.now)), view.now)
+                let lease = view.ledger.lease(id)?.clone().seen_at(view.now);
+                Some((record(view.ledger, lease)?, view.now))
             };
-            let (latest, now) = self.read_of(Scope::Lease(id), look).await?;
-            if let Some(lease) = latest {
-                return Ok(Some(LeaseView { lease, evicted_by: None, current: None, now }));
+            let latest = self.read_of(Scope::Lease(id), look).await?;
+            if let Some((LeaseRecord { lease, pool_name, token_name, .. }, now)) = latest {
+                let (evicted_by, current) = (None, None);
+                let view = LeaseView { lease, pool_name, token_name, evicted_by, current, now };
+                return Ok(Some(view));
             }
-            let Some(LeaseRecord { lease, evicted_by }) = self.recorded(id).await? else {
+            let Some(recorded) = self.recorded(id).await? else {
                 return Ok(None);
             };
+            let LeaseRecord { lease, evicted_by, pool_name, token_name } = recorded;
             if lease.end.is_none() {
                 // It started after the look-up. From now on the copy has it, or the record has its
                 // end.
                 continue;
             }
             let look = |view: View<'_>| {
-                let token = view.pool.token(lease.token_id);
+                let token = view.ledger.token(lease.token_id);
                 let current = token.and_then(|token| token.running(view.now)).cloned();
                 (current, view.now)
             };
             let (current, now) = self.read_of(Scope::Token(lease.token_id), look).await?;
-            return Ok(Some(LeaseView { lease, evicted_by, current, now }));
+            let view = LeaseView { lease, pool_name, token_name, evicted_by, current, now };
+            return Ok(Some(view));
         }
         tracing::warn!(lease = %id.0, "a recorded lease runs, but is not its token's latest");
         Err(Error::not_done())
@@ -82,11 +89,12 @@ impl Handle {
     /// As [`Handle::read`].
     pub async fn history(
         &self,
+        pool: PoolId,
         token: TokenId,
         before: Option<Fence>,
         limit: usize,
     ) -> Result<Option<Page<Fence>>, Error> {
-        let look = |view: View<'_>| view.pool.token(token).map(|_| view.now);
+        let look = |view: View<'_>| view.pool(pool)?.token(token).map(|_| view.now);
         let Some(now) = self.read_of(Scope::Token(token), look).await? else {
             return Ok(None);
         };
@@ -109,8 +117,7 @@ impl Handle {
         if query.status == Some(LeaseStatus::Running) {
             return self.running(query, limit).await;
         }
-        let scope = query.token.map_or(Scope::Pool, Scope::Token);
-        let now = self.read_of(scope, |view| view.now).await?;
+        let now = self.read_of(scope_of(query), |view| view.now).await?;
         let reader = self.shared.reader().await?;
         let search = reader.search(query, now, limit);
         let found = self.in_time("leases were not searched", search).await?;
@@ -120,58 +127,23 @@ impl Handle {
     /// Returns a page of running leases, from memory.
     async fn running(&self, query: &LeaseQuery, limit: usize) -> Result<Page<Cursor>, Error> {
         let look = |view: View<'_>| {
-            let before = query.after.map_or(view.pool.fence().plus(1), |after| after.fence);
-            let running = view.pool.running(view.now, before);
-            let mut fitting = running.filter(|lease| query.fits(lease, view.now));
-            let leases: Vec<Lease> = fitting.by_ref().take(limit).cloned().collect();
-            let next = fitting.next().and(leases.last()).map(Cursor::of);
-            (leases, next, view.now)
+            let (ledger, now) = (view.ledger, view.now);
+            let before = query.after.map_or(ledger.fence().plus(1), |after| after.fence);
+            match query.pool {
+                Some(pool) => {
+                    let running = ledger.pool(pool).map(|pool| pool.running(now, before));
+                    page(ledger, running.into_iter().flatten(), query, limit, now)
+                }
+                None => page(ledger, ledger.running(now, before), query, limit, now),
+            }
         };
-        let scope = query.token.map_or(Scope::Pool, Scope::Token);
-        let (leases, next, now) = self.read_of(scope, look).await?;
-        let record = |lease| LeaseRecord { lease, evicted_by: None };
-        Ok(Page { leases: leases.into_iter().map(record).collect(), next, now })
-    }
-
-    /// Returns the events of the journal's entries from that version of that epoch on, oldest
-    /// first, of at most `limit` entries (1 at least); the first entry has exactly that version.
-    /// None if the journal does not reach back that far, belongs to another history, or can't be
-    /// read.
-    ///
-    /// # Errors
-    ///
-    /// As [`Handle::read`].
-    pub async fn journal(
-        &self,
-        epoch: i64,
-        version: i64,
-        limit: usize,
-    ) -> Result<Option<Vec<EventBatch>>, Error> {
-        const WHAT: &str = "the journal was not read";
-        let reader = self.shared.reader().await?;
-        let Some(entries) = self.in_time(WHAT, reader.journal(epoch, version, limit)).await? else {
-            return Ok(None);
-        };
-        let touched = |change: &pool::Change| match change {
-            pool::Change::LeaseEnded { lease_id, .. }
-            | pool::Change::LeaseRenewed { lease_id, .. } => Some(*lease_id),
-            _ => None,
-        };
-        let ids: Vec<LeaseId> =
-            entries.iter().flat_map(|entry| entry.changes.iter().filter_map(touched)).collect();
-        let mut leases = std::collections::HashMap::new();
-        for ids in ids.chunks(1_000) {
-            let found = self.in_time(WHAT, reader.leases(ids)).await?;
-            leases.extend(found.into_iter().map(|lease| (lease.id, lease)));
-        }
-        let published = |entry| EventBatch::of(entry, |id| leases.get(id).cloned());
-        Ok(entries.iter().map(published).collect())
+        self.read_of(scope_of(query), look).await
     }
 
     /// Outcome of a command for a lease that is not the latest of any token.
     pub(super) async fn over(&self, id: LeaseId) -> Result<LeaseOutcome, Error> {
         Ok(match self.recorded(id).await? {
-            Some(LeaseRecord { lease, evicted_by }) if lease.end.is_some() => {
+            Some(LeaseRecord { lease, evicted_by, .. }) if lease.end.is_some() => {
                 LeaseOutcome::Over { lease, evicted_by }
             }
             // A running one started after the command was decided.
@@ -187,7 +159,7 @@ impl Handle {
     /// Returns the store's answer, within the time limit of reads. Returns once the readers'
     /// replica has every batch that the answer may show, so that no later read shows an earlier
     /// state.
-    async fn in_time<T>(
+    pub(super) async fn in_time<T>(
         &self,
         what: &'static str,
         answer: impl Future<Output = Result<T, store::Error>>,
@@ -205,10 +177,36 @@ impl Handle {
     }
 }
 
-fn seen_at(leases: Vec<LeaseRecord>, now: Timestamp) -> Vec<LeaseRecord> {
-    let seen = |LeaseRecord { lease, evicted_by }| LeaseRecord {
-        lease: Lease::seen_at(lease, now),
-        evicted_by,
-    };
-    leases.into_iter().map(seen).collect()
+fn seen_at(mut leases: Vec<LeaseRecord>, now: Timestamp) -> Vec<LeaseRecord> {
+    for LeaseRecord { lease, .. } in &mut leases {
+        lease.end = lease.end_at(now);
+    }
+    leases
+}
+
+fn scope_of(query: &LeaseQuery) -> Scope {
+    let pool = || query.pool.map_or(Scope::Ledger, Scope::Pool);
+    query.token.map_or_else(pool, Scope::Token)
+}
+
+/// A page of those of the `running` leases that match.
+fn page<'a>(
+    ledger: &Ledger,
+    running: impl Iterator<Item = &'a Lease>,
+    query: &LeaseQuery,
+    limit: usize,
+    now: Timestamp,
+) -> Page<Cursor> {
+    let mut fitting = running.filter(|lease| query.fits(lease, now));
+    let leases: Vec<&Lease> = fitting.by_ref().take(limit).collect();
+    let next = fitting.next().and(leases.last()).map(|last| Cursor::of(last));
+    let leases = leases.into_iter().filter_map(|lease| record(ledger, lease.clone()));
+    Page { leases: leases.collect(), next, now }
+}
+
+/// A lease of the ledger with its names.
+fn record(ledger: &Ledger, lease: Lease) -> Option<LeaseRecord> {
+    let pool = ledger.pool(lease.pool)?;
+    let token_name = pool.token(lease.token_id)?.token.name.clone();
+    Some(LeaseRecord { lease, evicted_by: None, pool_name: pool.name().clone(), token_name })
 }

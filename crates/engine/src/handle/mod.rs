@@ -1,5 +1,6 @@
 mod gauges;
 mod history;
+mod journal;
 mod outcome;
 mod view;
 
@@ -7,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Command, HolderCondition, Lease, LeaseId, Outcome, Refusal, Timestamp, TokenId,
+    Allocation, Change, Command, HolderCondition, Lease, LeaseId, Outcome, Plan, PlanRefused,
+    PoolId, Refusal, Taint, TaintName, Timestamp, TokenId,
 };
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc};
@@ -21,10 +23,11 @@ use crate::{Error, Health, Scope, ids};
 pub use self::history::{LeaseView, Page};
 pub use self::outcome::{
     AllocateOutcome, AllocateRequest, Allocated, GiveUpOutcome, LeaseOutcome, ReleaseOutcome,
+    TaintOutcome, UntaintOutcome,
 };
 pub use self::view::{Stamp, View};
 
-/// Access to a pool for all tasks but the engine's own. Clones share one engine.
+/// Access to a ledger for all tasks but the engine's own. Clones share one engine.
 ///
 /// A future of these methods may be dropped at any time. A command whose future was dropped before
 /// it was decided is not carried out, a ticket is removed from the queue, and a lease whose grant
@@ -66,18 +69,20 @@ impl Handle {
     ///
     /// Any [`Error`].
     pub async fn ask(&self, request: AllocateRequest) -> Result<AllocateOutcome, Error> {
-        let AllocateRequest { user, lease, wait, key, hold } = request;
+        let AllocateRequest { pool, token, user, lease, wait, key, hold, note } = request;
         let hold = hold.filter(|_| key.is_some());
         let longest_wait = wait.unwrap_or(Allocation::DEFAULT_WAIT);
         let longest_wait = hold.map_or(longest_wait, |hold| hold.min(longest_wait));
         let lease_id = ids::lease();
-        let allocation = Allocation { lease_id, user, lease, wait, key, until: None };
+        let until = None;
+        let allocation = Allocation { lease_id, pool, token, user, lease, wait, key, until, note };
         match self.submit(Command::Allocate(allocation), longest_wait, hold).await? {
             (Outcome::Allocated(grant), at) => {
                 Ok(AllocateOutcome::Granted(Box::new(Allocated { grant, at })))
             }
             (Outcome::Queued(waiting), _) => Ok(AllocateOutcome::Waiting(waiting)),
             (Outcome::NotAllocated(refusal), _) => Ok(AllocateOutcome::Refused(refusal)),
+            (Outcome::UnknownPool, _) => Err(Error::UnknownPool),
             // An allocation has no other outcome.
             _ => Err(Error::OutcomeUnknown),
         }
@@ -107,15 +112,17 @@ impl Handle {
     /// Any [`Error`].
     pub async fn release(
         &self,
+        pool: PoolId,
         token_id: TokenId,
         if_held: HolderCondition,
     ) -> Result<ReleaseOutcome, Error> {
-        let command = Command::Release { token_id, if_held };
-        Ok(match self.submit(command, Duration::ZERO, None).await?.0 {
-            Outcome::Released { ended } => ReleaseOutcome::Free { ended },
-            Outcome::HolderMismatch { latest } => ReleaseOutcome::HolderMismatch { latest },
-            _ => ReleaseOutcome::UnknownToken,
-        })
+        let command = Command::Release { pool, token_id, if_held };
+        match self.submit(command, Duration::ZERO, None).await?.0 {
+            Outcome::Released { ended } => Ok(ReleaseOutcome::Free { ended }),
+            Outcome::HolderMismatch { latest } => Ok(ReleaseOutcome::HolderMismatch { latest }),
+            Outcome::UnknownPool => Err(Error::UnknownPool),
+            _ => Ok(ReleaseOutcome::UnknownToken),
+        }
     }
 
     /// Ends exactly this lease. Idempotent.
@@ -151,19 +158,86 @@ impl Handle {
         }
     }
 
-    /// Ends every running lease and returns their number.
+    /// Ends every running lease of a pool and returns their number.
     ///
     /// # Errors
     ///
     /// Any [`Error`].
-    pub async fn clear(&self) -> Result<usize, Error> {
-        match self.submit(Command::Clear, Duration::ZERO, None).await?.0 {
+    pub async fn clear(&self, pool: PoolId) -> Result<usize, Error> {
+        match self.submit(Command::Clear { pool }, Duration::ZERO, None).await?.0 {
             Outcome::Cleared { ended } => Ok(ended),
-            _ => Ok(0),
+            _ => Err(Error::UnknownPool),
         }
     }
 
-    /// Calls `look` with the pool at one moment between call and return; it should be quick, since
+    /// Applies a plan as a whole, or nothing of it. Returns the changes, none if everything is as
+    /// planned. New tokens of a plan are made by [`wanted_token`](crate::wanted_token).
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`].
+    pub async fn apply(&self, plan: Plan) -> Result<Result<Vec<Change>, PlanRefused>, Error> {
+        match self.submit(Command::Apply(plan), Duration::ZERO, None).await?.0 {
+            Outcome::Applied(changes) => Ok(Ok(changes)),
+            Outcome::NotApplied(refused) => Ok(Err(refused)),
+            // A plan has no other outcome.
+            _ => Err(Error::OutcomeUnknown),
+        }
+    }
+
+    /// Returns the result that [`Handle::apply`] would have now, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn plan(&self, plan: &Plan) -> Result<Result<Vec<Change>, PlanRefused>, Error> {
+        self.read(|view| view.ledger.plan(plan, view.now)).await
+    }
+
+    /// Sets a taint of a token, instead of the one with its name. Idempotent.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`].
+    pub async fn taint(
+        &self,
+        pool: PoolId,
+        token: TokenId,
+        taint: Taint,
+    ) -> Result<TaintOutcome, Error> {
+        let command = Command::Taint { pool, token, taint };
+        match self.submit(command, Duration::ZERO, None).await?.0 {
+            Outcome::Tainted { token, ended } => {
+                Ok(TaintOutcome::Done { token: Box::new(token), ended })
+            }
+            Outcome::NotTainted(refusal) => Ok(TaintOutcome::Refused(refusal)),
+            Outcome::UnknownPool => Err(Error::UnknownPool),
+            _ => Ok(TaintOutcome::UnknownToken),
+        }
+    }
+
+    /// Removes a taint of a token. Idempotent.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`].
+    pub async fn untaint(
+        &self,
+        pool: PoolId,
+        token: TokenId,
+        name: TaintName,
+    ) -> Result<UntaintOutcome, Error> {
+        let command = Command::Untaint { pool, token, name };
+        match self.submit(command, Duration::ZERO, None).await?.0 {
+            Outcome::Untainted { token, removed } => {
+                Ok(UntaintOutcome::Done { token: Box::new(token), removed })
+            }
+            Outcome::UnknownPool => Err(Error::UnknownPool),
+            _ => Ok(UntaintOutcome::UnknownToken),
+        }
+    }
+
+    /// Calls `look` with the ledger at one moment between call and return; it should be quick, since
     /// no batch is published meanwhile. A read is linearizable: it sees every command that was
     /// answered before, by any server, and no later read sees an earlier state.
     ///
@@ -172,7 +246,7 @@ impl Handle {
     /// [`Error::NotDone`] if the database is away, or a batch in flight that affects the result is
     /// not settled in time; [`Error::Busy`] if too many reads wait.
     pub async fn read<T>(&self, look: impl FnOnce(View<'_>) -> T) -> Result<T, Error> {
-        self.read_of(Scope::Pool, look).await
+        self.read_of(Scope::Ledger, look).await
     }
 
     /// As [`Handle::read`], for a `look` that applies only deadlines in `scope`, so it has to wait
@@ -188,13 +262,18 @@ impl Handle {
     ) -> Result<T, Error> {
         let view = |copy: &Replica, now| {
             let (epoch, version) = (copy.position.epoch, copy.position.version);
-            let stamp = Stamp { epoch, version, overdue: copy.pool.overdue(now) };
-            look(View { pool: &copy.pool, now, stamp, observer: self.shared.observer(copy, now) })
+            let ledger = &copy.ledger;
+            let overdue = match scope {
+                Scope::Pool(id) => ledger.pool(id).map_or(0, |pool| pool.overdue(now)),
+                _ => ledger.overdue(now),
+            };
+            let stamp = Stamp { epoch, version, overdue };
+            look(View { ledger, now, stamp, observer: self.shared.observer(copy, now) })
         };
         self.shared.read(scope, view).await
     }
 
-    /// Subscribes to all lease events from now on, batch by batch, in the order of the journal. A
+    /// Subscribes to all events from now on, batch by batch, in the order of the journal. A
     /// receiver that falls some thousand batches behind loses the oldest. Intended for one listener
     /// that passes the events on: each receiver is woken before commands are answered.
     #[must_use]

@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
-use pool::{Grant, IdempotencyKey, Lease, LeaseId, Refusal, Timestamp, User, Waiting};
+use pool::{
+    Grant, IdempotencyKey, Lease, LeaseId, Note, PoolId, Refusal, Taint, TaintRefusal, Timestamp,
+    Token, TokenId, User, Waiting,
+};
 
 /// Parameters of an allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllocateRequest {
+    /// The pool.
+    pub pool: PoolId,
+    /// The requested token; any for `None`.
+    pub token: Option<TokenId>,
     /// Who requests the lease.
     pub user: User,
     /// Length of the lease, if shorter than the policy's.
@@ -19,12 +26,23 @@ pub struct AllocateRequest {
     /// How long the request is held while the allocation waits; without a key, or for `None`, until
     /// the wait ends.
     pub hold: Option<Duration>,
+    /// Note for the lease.
+    pub note: Option<Note>,
 }
 
 impl From<User> for AllocateRequest {
-    /// Leaves all other parameters to the policy.
+    /// Any token of the pool `default`. Leaves all other parameters to the policy.
     fn from(user: User) -> Self {
-        AllocateRequest { user, lease: None, wait: None, key: None, hold: None }
+        AllocateRequest {
+            pool: PoolId::DEFAULT,
+            token: None,
+            user,
+            lease: None,
+            wait: None,
+            key: None,
+            hold: None,
+            note: None,
+        }
     }
 }
 
@@ -55,7 +73,7 @@ pub enum GiveUpOutcome {
 pub struct Allocated {
     /// The lease, with the value of its token.
     pub grant: Grant,
-    /// Time of the decision, in the pool's time.
+    /// Time of the decision, in the ledger's time.
     pub at: Timestamp,
 }
 
@@ -76,6 +94,36 @@ pub enum ReleaseOutcome {
     UnknownToken,
 }
 
+/// Outcome of setting a taint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaintOutcome {
+    /// The token has the taint.
+    Done {
+        /// The token.
+        token: Box<Token>,
+        /// The lease that ended; none if none was running, or the taint does not end leases.
+        ended: Option<Lease>,
+    },
+    /// The taint breaks a rule; nothing was done.
+    Refused(TaintRefusal),
+    /// The pool has no such token.
+    UnknownToken,
+}
+
+/// Outcome of removing a taint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UntaintOutcome {
+    /// The token does not have the taint.
+    Done {
+        /// The token.
+        token: Box<Token>,
+        /// The removed taint; none if the token did not have it.
+        removed: Option<Taint>,
+    },
+    /// The pool has no such token.
+    UnknownToken,
+}
+
 /// Outcome of a command that names a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseOutcome {
@@ -83,14 +131,14 @@ pub enum LeaseOutcome {
     Done {
         /// The lease as it is now.
         lease: Lease,
-        /// Time of the decision, in the pool's time.
+        /// Time of the decision, in the ledger's time.
         at: Timestamp,
     },
     /// The lease can't be renewed any further; nothing was done.
     AtLimit {
         /// The lease, which runs.
         lease: Lease,
-        /// Time of the decision, in the pool's time.
+        /// Time of the decision, in the ledger's time.
         at: Timestamp,
     },
     /// The lease was over already; nothing was done.

@@ -1,33 +1,40 @@
-use pool::{Observer, Pool, Ticket, Timestamp};
+use pool::{Ledger, Observer, Pool, PoolId, Ticket, Timestamp};
 
-/// The pool at one moment.
+/// The ledger at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// The pool; ask it about `now`.
-    pub pool: &'a Pool,
-    /// The moment, in the pool's time.
+    /// The ledger; ask it about `now`.
+    pub ledger: &'a Ledger,
+    /// The moment, in the ledger's time.
     pub now: Timestamp,
-    /// Equal stamps mean equal contents, in views of [`crate::Scope::Pool`].
+    /// Equal stamps mean equal contents, in views of the same [`Scope::Pool`](crate::Scope::Pool), or
+    /// of [`Scope::Ledger`](crate::Scope::Ledger).
     pub stamp: Stamp,
     pub(super) observer: Observer,
 }
 
-impl View<'_> {
-    /// Number of waiting allocations. Not covered by a [`Stamp`].
+impl<'a> View<'a> {
+    /// The pool with this number.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.pool.waiting(&self.observer)
+    pub fn pool(&self, id: PoolId) -> Option<&'a Pool> {
+        self.ledger.pool(id)
     }
 
-    /// The queue, first come first. Not covered by a [`Stamp`].
-    pub fn queue(&self) -> impl Iterator<Item = &Ticket> {
+    /// Number of allocations that wait for a token of this pool. Not covered by a [`Stamp`].
+    #[must_use]
+    pub fn waiting(&self, pool: &Pool) -> usize {
+        pool.waiting(&self.observer)
+    }
+
+    /// The queue of a pool, first come first. Not covered by a [`Stamp`].
+    pub fn queue(&self, pool: &'a Pool) -> impl Iterator<Item = &'a Ticket> {
         let observer = self.observer;
-        self.pool.tickets().filter(move |ticket| ticket.is_live(&observer))
+        pool.tickets().filter(move |ticket| ticket.is_live(&observer))
     }
 }
 
-/// State of the pool that a reader saw. While two stamps are equal, all tokens and leases are
-/// equal, too.
+/// State that a reader saw, of a pool or of the ledger. While two stamps of the same are equal, all
+/// tokens and leases are equal, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// The journal's epoch.

@@ -34,7 +34,7 @@ impl HighWater {
         self.update(|state| {
             // Entries written after the journal went back must not hide that it did.
             if !state.suspect && age(&state.position) < age(&copy.position) {
-                (state.position, state.fence) = (copy.position, copy.pool.fence());
+                (state.position, state.fence) = (copy.position, copy.ledger.fence());
             }
         });
     }
@@ -47,7 +47,7 @@ impl HighWater {
     /// Records that later batches continue from the history of `copy`.
     pub fn accept(&self, copy: &Replica) {
         self.update(|state| {
-            *state = State { position: copy.position, fence: copy.pool.fence(), suspect: false };
+            *state = State { position: copy.position, fence: copy.ledger.fence(), suspect: false };
         });
     }
 

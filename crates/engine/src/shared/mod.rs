@@ -138,7 +138,7 @@ impl Shared {
         self.reader.get().and_then(|reader| reader.log_size())
     }
 
-    /// The latest known value of the pool's time, without a query.
+    /// The latest known value of the ledger's time, without a query.
     pub fn estimate(&self) -> Timestamp {
         let clock = self.reader.get().and_then(|reader| reader.now());
         clock.map_or_else(|| self.time.estimate(), |clock| self.time.observe(clock, Timestamp::MIN))

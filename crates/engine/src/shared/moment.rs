@@ -1,4 +1,4 @@
-//! Moment at which a read sees the pool.
+//! Moment at which a read sees the ledger.
 //!
 //! A read shows the copy at one moment between request and response, with the deadlines that have
 //! passed by then applied. A batch in flight may have been decided before such a deadline, and
@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use pool::{Lease, LeaseId, Timestamp, TokenId};
+use pool::{Lease, LeaseId, PoolId, Timestamp, TokenId, TokenView};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::Error;
@@ -23,10 +23,12 @@ pub enum Scope {
     Timeless,
     /// The deadline of this lease.
     Lease(LeaseId),
-    /// The deadline of this token's latest lease.
+    /// The deadlines of this token's latest lease and of its taints.
     Token(TokenId),
-    /// All deadlines in the pool.
-    Pool,
+    /// All deadlines in this pool.
+    Pool(PoolId),
+    /// All deadlines.
+    Ledger,
 }
 
 impl Scope {
@@ -35,17 +37,22 @@ impl Scope {
         if settled >= now {
             return false;
         }
-        let between = |lease: &Lease| {
-            lease.end.is_none() && settled < lease.expires_at && lease.expires_at <= now
+        let between = |deadline: Timestamp| settled < deadline && deadline <= now;
+        let ends = |lease: &Lease| lease.end.is_none() && between(lease.expires_at);
+        let changes = |TokenView { token, latest }: TokenView<'_>| {
+            let mut untils = token.taints.iter().filter_map(|taint| taint.until);
+            latest.is_some_and(ends) || untils.any(between)
         };
-        let pool = &copy.pool;
+        let ledger = &copy.ledger;
         match self {
             Scope::Timeless => false,
-            Scope::Lease(id) => pool.lease(id).is_some_and(between),
-            Scope::Token(id) => pool.token(id).and_then(|token| token.latest).is_some_and(between),
-            Scope::Pool => {
-                pool.next_deadline_after(settled).is_some_and(|deadline| deadline <= now)
-            }
+            Scope::Lease(id) => ledger.lease(id).is_some_and(ends),
+            Scope::Token(id) => ledger.token(id).is_some_and(changes),
+            Scope::Pool(id) => ledger
+                .pool(id)
+                .and_then(|pool| pool.next_deadline_after(settled))
+                .is_some_and(between),
+            Scope::Ledger => ledger.next_deadline_after(settled).is_some_and(between),
         }
     }
 }
@@ -83,7 +90,7 @@ impl Shared {
                     return Ok(());
                 }
                 if waited {
-                    // The pool's time is ahead of the database's clock. Then the engine has to
+                    // The ledger's time is ahead of the database's clock. Then the engine has to
                     // write the end of the lease before it is final for all servers.
                     drop(timeout(PAUSE, changed).await);
                 }

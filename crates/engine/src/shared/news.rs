@@ -23,7 +23,7 @@ pub(super) const MOST_READS: usize = 10_000;
 const PAUSE_TO_SETTLE: Duration = Duration::from_millis(50);
 
 impl Shared {
-    /// Makes the copy current and returns the pool's time of that moment.
+    /// Makes the copy current and returns the ledger's time of that moment.
     pub async fn catch_up(&self) -> Result<Timestamp, Error> {
         let reader = self.reader().await?;
         if let Some(clock) = reader.now() {
@@ -102,7 +102,7 @@ impl NewsTask {
     }
 
     /// Moment for the reads that are answered now: the database's clock, if that runs forward. The
-    /// pool's time may be ahead of it because of later observations by the engine, and batches that
+    /// ledger's time may be ahead of it because of later observations by the engine, and batches that
     /// these news lack may have been decided in between.
     fn moment(&mut self, clock: Timestamp, journal: Timestamp) -> Timestamp {
         let observed = self.shared.time.observe(clock, journal);

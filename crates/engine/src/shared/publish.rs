@@ -61,7 +61,7 @@ impl Shared {
         let Some(copy) = slot else { return };
         let is_new = entry.position.version > copy.position.version;
         let told = is_new && self.feed.receiver_count() > 0;
-        let published = told.then(|| EventBatch::before(entry, &copy.pool));
+        let published = told.then(|| EventBatch::before(entry, &copy.ledger));
         match copy.advance(entry) {
             Ok(()) => published.into_iter().for_each(|published| self.announce(published)),
             Err(unfit) => {

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use pool::{Fence, Lease, LeaseId, TokenId};
+use pool::{Fence, Lease, LeaseId, PoolId, PoolName, TokenId, TokenName};
 use store::{LeasePage, LeaseQuery, LeaseRecord};
 use uuid::Uuid;
 
@@ -46,6 +46,21 @@ impl Reader for Probed {
         _: Timestamp,
         _: usize,
     ) -> Result<LeasePage, store::Error> {
+        unimplemented!()
+    }
+    async fn pool_named(&self, _: &str) -> Result<Option<PoolId>, store::Error> {
+        unimplemented!()
+    }
+    async fn token_named(&self, _: PoolId, _: &str) -> Result<Option<TokenId>, store::Error> {
+        unimplemented!()
+    }
+    async fn pool_names(&self, _: &[PoolId]) -> Result<Vec<(PoolId, PoolName)>, store::Error> {
+        unimplemented!()
+    }
+    async fn token_names(
+        &self,
+        _: &[TokenId],
+    ) -> Result<Vec<(TokenId, PoolId, TokenName)>, store::Error> {
         unimplemented!()
     }
     async fn journal(&self, _: i64, _: i64, _: usize) -> Result<Option<Vec<Entry>>, store::Error> {

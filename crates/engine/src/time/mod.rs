@@ -13,12 +13,12 @@ use self::bounds::Bounds;
 /// A clock this far behind the journal is reported.
 const WORTH_A_WORD: Duration = Duration::from_secs(1);
 
-/// While the clock is behind by at most this, the pool's time stands still instead of running on. A
+/// While the clock is behind by at most this, the ledger's time stands still instead of running on. A
 /// batch that was begun ahead is decided at most this far ahead of the clock.
 pub(crate) const STILL: Duration = Duration::from_millis(10);
 
-/// The pool's time: the database's clock, as long as that runs forward. If the clock is behind the
-/// journal or its own earlier readings, the pool's time continues by the monotonic clock until the
+/// The ledger's time: the database's clock, as long as that runs forward. If the clock is behind the
+/// journal or its own earlier readings, the ledger's time continues by the monotonic clock until the
 /// database's clock has caught up, so that no lease lives longer because of it and none starts
 /// before the previous one ended.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl PoolTime {
         }))
     }
 
-    /// The pool's time when the clock shows `clock` and the journal has reached `journal`.
+    /// The ledger's time when the clock shows `clock` and the journal has reached `journal`.
     pub fn observe(&self, clock: Timestamp, journal: Timestamp) -> Timestamp {
         let mut state = self.state();
         state.latest = state.latest.max(journal);
@@ -102,7 +102,7 @@ impl PoolTime {
         let wait = {
             let state = self.state();
             let behind = state.running_on.is_some();
-            // While the pool's time continues by itself, it differs from the clock.
+            // While the ledger's time continues by itself, it differs from the clock.
             if behind { Duration::ZERO } else { state.bounds.until(at, Uptime::now()).min(STILL) }
         };
         if !wait.is_zero() {

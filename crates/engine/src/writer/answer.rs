@@ -1,4 +1,4 @@
-use pool::{Command, Outcome, Refusal, Timestamp, Waiting};
+use pool::{Change, Command, LeaseId, Outcome, Refusal, Timestamp, Waiting};
 use tokio::time::Instant;
 
 use crate::mailbox::{Left, Request};
@@ -20,15 +20,28 @@ impl Writer {
                 self.hold(request, waiting, at);
                 continue;
             }
-            if let (Outcome::GaveUp, Command::GiveUp { lease_id }) = (&outcome, &request.command) {
-                for held in self.held.take(*lease_id) {
-                    held.deliver(Outcome::NotAllocated(Refusal::GivenUp), at, &self.withdrawals);
+            match (&outcome, &request.command) {
+                (Outcome::GaveUp, Command::GiveUp { lease_id }) => self.given_up(*lease_id, at),
+                (Outcome::Applied(changes), _) => {
+                    for change in changes {
+                        if let Change::WaitGivenUp { lease_id } = change {
+                            self.given_up(*lease_id, at);
+                        }
+                    }
                 }
+                _ => {}
             }
             self.shared.metrics.answered(request.queued_since, &outcome, at);
             request.deliver(outcome, at, &self.withdrawals);
         }
         self.copy = Some(copy);
+    }
+
+    /// Refuses the requests that wait with a ticket that was given up.
+    fn given_up(&mut self, ticket: LeaseId, at: Timestamp) {
+        for held in self.held.take(ticket) {
+            held.deliver(Outcome::NotAllocated(Refusal::GivenUp), at, &self.withdrawals);
+        }
     }
 
     /// Holds a request whose allocation waits, or answers it with its position in the queue.

@@ -45,7 +45,7 @@ impl Writer {
         waiting: &mut VecDeque<Request>,
     ) -> Result<bool, Failure> {
         let Decided { outcomes, finished: Finished { changes, keys_used: keys, ended } } = decided;
-        let (server, fence) = (self.shared.server, copy.pool.fence());
+        let (server, fence) = (self.shared.server, copy.ledger.fence());
         let entry = Entry { position, server, at, fence, changes, keys };
         let started = Instant::now();
         let committed = if then_begin {

@@ -31,7 +31,7 @@ impl Writer {
         let keys = waiting.iter().take(limit).filter_map(Request::key);
         let keys = self.look_up(keys.collect(), now).await?;
         let context = BatchContext { observer: self.shared.observer(copy, now), keys };
-        let mut batch = copy.pool.batch(context);
+        let mut batch = copy.ledger.batch(context);
         let mut outcomes = Outcomes::with_capacity(waiting.len().min(limit));
         for _ in 0..limit {
             let Some(request) = waiting.pop_front() else { break };

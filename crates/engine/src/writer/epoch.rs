@@ -31,7 +31,7 @@ impl Writer {
              begins"
         );
         let gap = store::epoch_gap(now.since(copy.at)).saturating_add(lost);
-        copy.pool.skip_fences(gap);
+        copy.ledger.skip_fences(gap);
         // It may be another machine's clock.
         self.shared.time.forget_clock();
         Ok(Some(gap))
@@ -41,7 +41,7 @@ impl Writer {
     async fn lost(&mut self, copy: &Replica) -> Result<Option<i64>, store::Error> {
         let Some((newest, fence)) = self.shared.high_water.suspect() else { return Ok(None) };
         let has = self.store.has(&newest).await?;
-        let fences = fence.get() - copy.pool.fence().get();
+        let fences = fence.get() - copy.ledger.fence().get();
         let versions = newest.version - copy.position.version;
         let same_epoch = newest.epoch == copy.position.epoch;
         // In a later epoch the fences were raised already; by too little, if they are below.

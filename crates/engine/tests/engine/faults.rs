@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::faulty::{Fault, FaultyDatabase};
 use crate::proxy::Proxy;
-use crate::support::{TestDb, TestEngine, user_named};
+use crate::support::{TestDb, TestEngine, default, user_named};
 use engine::{Error, Handle, Health, Settings};
 use pool::{EndReason, LeaseId, PolicyPatch};
 use prometheus_client::registry::Registry;
@@ -196,7 +196,7 @@ async fn a_pool_changed_by_hand_is_loaded_again_and_no_request_is_refused() {
         }
         eventually("ends are written down again", || async {
             let over = |view: engine::View<'_>| {
-                view.pool.tokens(0).all(|t| t.latest.is_some_and(|lease| lease.end.is_some()))
+                default(view).tokens(0).all(|t| t.latest.is_some_and(|lease| lease.end.is_some()))
             };
             engine.handle.read(over).await.is_ok_and(|over| over)
         })
@@ -365,7 +365,7 @@ async fn three_servers_are_as_exact_as_one() {
         let (writer, reader) = (&engines[round % 3], &engines[(round + 1) % 3]);
         let lease = writer.allocate("seen elsewhere").await.lease;
         let seen = reader.handle.read(|view| {
-            let latest = view.pool.token(lease.token_id).unwrap().latest.cloned();
+            let latest = default(view).token(lease.token_id).unwrap().latest.cloned();
             latest.is_some_and(|latest| latest.fence >= lease.fence)
         });
         assert!(seen.await.unwrap(), "round {round}");
@@ -400,7 +400,7 @@ async fn the_leases_of_a_dead_server_are_ended_by_the_others() {
     let lease = dead.allocate("u").await.lease;
     dead.stop().await;
     eventually("the expiry was written down", || async {
-        let look = |view: engine::View<'_>| view.pool.token(lease.token_id)?.latest?.end;
+        let look = |view: engine::View<'_>| default(view).token(lease.token_id)?.latest?.end;
         other.handle.read(look).await.unwrap().is_some()
     })
     .await;

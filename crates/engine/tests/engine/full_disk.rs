@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use engine::{Error, Settings};
+use pool::PoolId;
 use testbed::eventually;
 
 use crate::faults::check_acknowledged;
@@ -56,7 +57,7 @@ async fn on_a_full_disk() {
     let rest = std::fs::File::create("/mnt/rest").unwrap();
     eventually("not even a smaller batch fits", || async {
         while (&rest).write_all(&[0; 4096]).is_ok() {}
-        matches!(engine.handle.clear().await, Err(Error::NotDone { .. }))
+        matches!(engine.handle.clear(PoolId::DEFAULT).await, Err(Error::NotDone { .. }))
     })
     .await;
     std::fs::remove_file("/mnt/ballast").unwrap();

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::support::{TestDb, TestEngine, user_named};
 use engine::{
-    AllocateRequest, BatchEvents, Event, EventBatch, EventKind, LeaseOutcome, LeaseQuery,
-    LeaseStatus,
+    AllocateRequest, BatchEvents, Event, EventBatch, LeaseChange, LeaseEvent, LeaseOutcome,
+    LeaseQuery, LeaseStatus,
 };
-use pool::{EndReason, HolderCondition, LeaseId, Policy};
+use pool::{EndReason, HolderCondition, LeaseId, Policy, PoolId};
 use testbed::{eventually, on_both};
 use tokio::sync::broadcast::Receiver;
 use uuid::Uuid;
@@ -59,7 +59,9 @@ async fn a_release_on_a_condition(db: TestDb) {
     let engine = db.start(1, LONG).await;
     let first = engine.allocate("first").await.lease;
     let second = engine.allocate("second").await.lease;
-    let release = async |if_held| engine.handle.release(first.token_id, if_held).await.unwrap();
+    let release = async |if_held| {
+        engine.handle.release(PoolId::DEFAULT, first.token_id, if_held).await.unwrap()
+    };
     let of_lease = |lease_id| HolderCondition { lease_id: Some(lease_id), user: None };
     let of_user = |user: &str| HolderCondition { lease_id: None, user: Some(user_named(user).id) };
     for stale in [of_lease(first.id), of_user("first")] {
@@ -208,12 +210,12 @@ async fn a_shorter_lease_may_be_asked_for(db: TestDb) {
 }
 
 /// The events of the next batches, up to a number of events.
-async fn events(feed: &mut Receiver<std::sync::Arc<EventBatch>>, count: usize) -> Vec<Event> {
+async fn events(feed: &mut Receiver<std::sync::Arc<EventBatch>>, count: usize) -> Vec<LeaseEvent> {
     let mut events = Vec::new();
     while events.len() < count {
         let published = feed.recv().await.unwrap();
         let BatchEvents::Events(more) = &published.happened else { panic!("{published:?}") };
-        events.extend(more.iter().cloned());
+        events.extend(more.iter().filter_map(Event::of_lease).cloned());
     }
     events
 }
@@ -251,13 +253,13 @@ async fn everything_that_happens_is_told_in_order(db: TestDb) {
     assert_eq!(
         names,
         [
-            (EventKind::Started, "first", None),
-            (EventKind::Ended, "first", Some(EndReason::Evicted)),
-            (EventKind::Started, "second", None),
-            (EventKind::Renewed, "second", None),
-            (EventKind::Ended, "second", Some(EndReason::Released)),
-            (EventKind::Started, "third", None),
-            (EventKind::Ended, "third", Some(EndReason::Expired)),
+            (LeaseChange::Started, "first", None),
+            (LeaseChange::Ended, "first", Some(EndReason::Evicted)),
+            (LeaseChange::Started, "second", None),
+            (LeaseChange::Renewed, "second", None),
+            (LeaseChange::Ended, "second", Some(EndReason::Released)),
+            (LeaseChange::Started, "third", None),
+            (LeaseChange::Ended, "third", Some(EndReason::Expired)),
         ]
     );
     assert_eq!(told[1].other, Some(told[2].lease.id));
@@ -274,8 +276,9 @@ async fn the_journal_tells_the_same_as_the_feed(db: TestDb) {
     live(&engine).await;
     let mut told: Vec<EventBatch> = Vec::new();
     // The last event is the end of the last lease.
-    let is_end =
-        |event: &Event| event.lease.end.is_some_and(|end| end.reason == EndReason::Expired);
+    let is_end = |event: &Event| {
+        event.of_lease().unwrap().lease.end.is_some_and(|end| end.reason == EndReason::Expired)
+    };
     while !told
         .iter()
         .any(|t| matches!(&t.happened, BatchEvents::Events(all) if all.iter().any(is_end)))

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::support::{TestDb, user_named};
+use crate::support::{TestDb, default, user_named};
 use engine::{Error, ReleaseOutcome, Settings};
-use pool::{EndReason, Fence, HolderCondition, TokenId, User};
+use pool::{EndReason, Fence, HolderCondition, PoolId, TokenId, User};
 use testbed::{eventually, on_both};
 use uuid::Uuid;
 
@@ -89,7 +89,7 @@ async fn a_lease_past_its_deadline_is_never_visible(db: TestDb) {
         engine.allocate("u").await;
         for _ in 0..20 {
             let overdue = engine.handle.read(|view| {
-                let running = view.pool.tokens(0).filter_map(|token| token.running(view.now));
+                let running = default(view).tokens(0).filter_map(|token| token.running(view.now));
                 running.filter(|lease| lease.expires_at <= view.now).count()
             });
             assert_eq!(overdue.await.unwrap(), 0);
@@ -106,7 +106,7 @@ async fn expiry_is_written_down_by_itself(db: TestDb) {
     // No read or command triggers it: the journal's version moves by itself.
     eventually("the expiry was written down", || async {
         let look = |view: engine::View<'_>| {
-            view.pool.token(lease.token_id).and_then(|token| token.latest?.end)
+            default(view).token(lease.token_id).and_then(|token| token.latest?.end)
         };
         engine.handle.read(look).await.unwrap().is_some()
     })
@@ -123,12 +123,13 @@ async fn release_and_clear(db: TestDb) {
     assert_eq!(released.map(|ended| ended.id), Some(lease.id));
     assert_eq!(engine.release(lease.token_id).await, None, "free already");
     let unknown = TokenId(Uuid::from_u128(1));
-    let released = engine.handle.release(unknown, HolderCondition::default()).await.unwrap();
+    let released =
+        engine.handle.release(PoolId::DEFAULT, unknown, HolderCondition::default()).await.unwrap();
     assert_eq!(released, ReleaseOutcome::UnknownToken);
-    assert_eq!(engine.handle.history(unknown, None, 10).await.unwrap(), None);
+    assert_eq!(engine.handle.history(PoolId::DEFAULT, unknown, None, 10).await.unwrap(), None);
     engine.allocate_at_once(3).await;
-    assert_eq!(engine.handle.clear().await.unwrap(), 3);
-    assert_eq!(engine.handle.clear().await.unwrap(), 0);
+    assert_eq!(engine.handle.clear(PoolId::DEFAULT).await.unwrap(), 3);
+    assert_eq!(engine.handle.clear(PoolId::DEFAULT).await.unwrap(), 0);
     assert!(engine.running().await.is_empty());
     let ends: Vec<_> = engine.whole_history().await.into_values().flatten().collect();
     let reasons = |wanted| ends.iter().filter(|l| l.end.unwrap().reason == wanted).count();
@@ -147,7 +148,8 @@ async fn history_is_paged(db: TestDb) {
     let token = engine.running().await[0].token_id;
     let (mut pages, mut before) = (Vec::new(), None);
     loop {
-        let page = engine.handle.history(token, before, 10).await.unwrap().unwrap();
+        let page =
+            engine.handle.history(PoolId::DEFAULT, token, before, 10).await.unwrap().unwrap();
         pages.push(page.leases.iter().map(|record| record.lease.fence).collect::<Vec<_>>());
         before = page.next;
         if before.is_none() {

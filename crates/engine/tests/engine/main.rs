@@ -9,6 +9,7 @@ mod holding;
 mod housekeeping;
 mod keys;
 mod leases;
+mod pools;
 mod proxy;
 mod queue;
 mod reads;

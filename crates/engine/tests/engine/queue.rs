@@ -7,7 +7,7 @@ use crate::faulty::{Fault, FaultyDatabase, Plan};
 use crate::support::{TestDb, TestEngine, user_named};
 use engine::{AllocateRequest, Error};
 use futures_util::future::join_all;
-use pool::{EndReason, Grant, Policy, Refusal, WhenFull};
+use pool::{EndReason, Grant, Policy, PoolId, Refusal, WhenFull};
 use testbed::{eventually, on_both};
 use tokio::task::JoinHandle;
 
@@ -160,7 +160,7 @@ async fn a_clear_serves_as_many_as_there_are_tokens(db: TestDb) {
     for number in 0..4 {
         waiting.push(queue(&engine, &format!("user {number}")).await);
     }
-    assert_eq!(engine.handle.clear().await.unwrap(), 3);
+    assert_eq!(engine.handle.clear(PoolId::DEFAULT).await.unwrap(), 3);
     let last = waiting.pop().unwrap();
     let mut tokens = HashSet::new();
     for one in waiting {
@@ -208,7 +208,7 @@ async fn a_stopping_server_refuses_the_waiting_requests(db: TestDb) {
     engine.stop().await;
     assert_eq!(waiting.await.unwrap(), Err(Error::Stopping));
     let engine = db.start_policy(1, WAIT).await;
-    assert_eq!(engine.handle.read(|view| view.pool.tickets().count()).await.unwrap(), 0);
+    assert_eq!(engine.handle.read(|view| view.ledger.tickets().count()).await.unwrap(), 0);
     engine.stop().await;
 }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::faulty::{Fault, FaultyDatabase, Gate, Plan};
-use crate::support::{TestDb, TestEngine, user_named};
+use crate::support::{TestDb, TestEngine, default, user_named};
 use engine::{Error, Handle, Health, LeaseOutcome, LeaseQuery, LeaseStatus, Scope, Settings};
-use pool::{HolderCondition, Lease, LeaseId, Policy};
+use pool::{HolderCondition, Lease, LeaseId, Policy, PoolId};
 use store::{Clock as _, SystemClock};
 use testbed::{Cluster, eventually, on_both};
 use tokio::task::{JoinHandle, JoinSet};
@@ -48,22 +48,22 @@ fn read_all(
     let token_of = handle.clone();
     reads.spawn(async move {
         let look = |view: engine::View<'_>| {
-            said(&view.pool.token(token).unwrap().latest.unwrap().clone().seen_at(view.now))
+            said(&default(view).token(token).unwrap().latest.unwrap().clone().seen_at(view.now))
         };
         ("token", token_of.read_of(Scope::Token(token), look).await)
     });
     let list = handle.clone();
     reads.spawn(async move {
         let look = |view: engine::View<'_>| {
-            let latest = view.pool.tokens(0).next().unwrap().latest.unwrap().clone();
-            assert_eq!(view.pool.active(view.now), usize::from(latest.is_running(view.now)));
+            let latest = default(view).tokens(0).next().unwrap().latest.unwrap().clone();
+            assert_eq!(default(view).active(view.now), usize::from(latest.is_running(view.now)));
             said(&latest.seen_at(view.now))
         };
-        ("list", list.read(look).await)
+        ("list", list.read_of(Scope::Pool(PoolId::DEFAULT), look).await)
     });
     let history = handle.clone();
     reads.spawn(async move {
-        let found = history.history(token, None, 10).await;
+        let found = history.history(PoolId::DEFAULT, token, None, 10).await;
         ("history", found.map(|page| of(page.unwrap().leases, id)))
     });
     for (name, status) in [
@@ -134,8 +134,9 @@ async fn a_release_in_flight_is_waited_for(db: TestDb) {
     let (engine, plan) = engine(&db, PATIENCE).await;
     let lease = engine.allocate("holder").await.lease;
     let (handle, token) = (engine.handle.clone(), lease.token_id);
-    let release =
-        async move { drop(handle.release(token, HolderCondition::default()).await.unwrap()) };
+    let release = async move {
+        drop(handle.release(PoolId::DEFAULT, token, HolderCondition::default()).await.unwrap());
+    };
     expect(decided_before(&engine, &plan, &lease, release).await, "released");
     engine.stop().await;
 }
@@ -145,7 +146,7 @@ async fn a_clear_in_flight_is_waited_for(db: TestDb) {
     let (engine, plan) = engine(&db, PATIENCE).await;
     let lease = engine.allocate("holder").await.lease;
     let handle = engine.handle.clone();
-    let clear = async move { assert_eq!(handle.clear().await, Ok(1)) };
+    let clear = async move { assert_eq!(handle.clear(PoolId::DEFAULT).await, Ok(1)) };
     expect(decided_before(&engine, &plan, &lease, clear).await, "cleared");
     engine.stop().await;
 }
@@ -188,7 +189,7 @@ async fn a_batch_whose_outcome_is_unknown_is_waited_for(db: TestDb) {
         let (handle, id) = (engine.handle.clone(), lease.id);
         let renewal = async move { drop(handle.renew(id).await.unwrap()) };
         expect(decided_before(&engine, &plan, &lease, renewal).await, state);
-        engine.handle.clear().await.unwrap();
+        engine.handle.clear(PoolId::DEFAULT).await.unwrap();
         engine.stop().await;
     }
 }
@@ -201,7 +202,7 @@ async fn reads_that_no_deadline_decides_go_on(db: TestDb) {
     let gate = Gate::new();
     plan.lock().unwrap().push(Fault::Held(gate));
     let handle = engine.handle.clone();
-    let clear = tokio::spawn(async move { handle.clear().await });
+    let clear = tokio::spawn(async move { handle.clear(PoolId::DEFAULT).await });
     eventually("the batch is in flight", || async { gate.is_reached() }).await;
     expect(read_all(&engine.handle, &lease).join_all().await, "runs");
     eventually("the deadline has passed", || async { SystemClock.now() > lease.expires_at }).await;
@@ -234,7 +235,8 @@ async fn no_answer_is_ahead_of_the_copy(db: TestDb) {
             tokio::spawn(async move {
                 match kind {
                     "history" => {
-                        let page = handle.history(token, None, 1).await.unwrap().unwrap();
+                        let page =
+                            handle.history(PoolId::DEFAULT, token, None, 1).await.unwrap().unwrap();
                         page.leases[0].lease.fence
                     }
                     "search" => {
@@ -248,7 +250,8 @@ async fn no_answer_is_ahead_of_the_copy(db: TestDb) {
                             engine::BatchEvents::Events(events) => Some(events),
                             engine::BatchEvents::Unknown => None,
                         });
-                        let fences = events.flatten().map(|event| event.lease.fence);
+                        let leases = events.flatten().filter_map(engine::Event::of_lease);
+                        let fences = leases.map(|event| event.lease.fence);
                         fences.max().unwrap()
                     }
                 }
@@ -260,7 +263,8 @@ async fn no_answer_is_ahead_of_the_copy(db: TestDb) {
             gate.open();
         });
         let shown = reading.await.unwrap();
-        let latest = |view: engine::View<'_>| view.pool.token(token).unwrap().latest.unwrap().fence;
+        let latest =
+            |view: engine::View<'_>| default(view).token(token).unwrap().latest.unwrap().fence;
         let latest = handle.read_of(Scope::Timeless, latest).await.unwrap();
         assert!(latest >= shown, "{kind} showed {shown:?}, and then there was {latest:?}");
         opening.await.unwrap();

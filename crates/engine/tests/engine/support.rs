@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{AllocateRequest, Allocated, Engine, Fatal, Handle, Health, ReleaseOutcome, Settings};
-use pool::{Grant, HolderCondition, Lease, Policy, Refusal, TokenId, User};
+use engine::{
+    AllocateRequest, Allocated, Engine, Fatal, Handle, Health, ReleaseOutcome, Settings, View,
+};
+use pool::{Grant, HolderCondition, Lease, Policy, Pool, PoolId, Refusal, TokenId, User};
 use store::{Clock, Database, DatabaseUrl, SystemClock, Wanted};
 use testbed::eventually;
 use tokio::sync::oneshot;
@@ -139,14 +141,15 @@ impl TestEngine {
 
     /// Releases the token and returns the lease that ended for it.
     pub async fn release(&self, token: TokenId) -> Option<Lease> {
-        match self.handle.release(token, HolderCondition::default()).await.unwrap() {
+        match self.handle.release(PoolId::DEFAULT, token, HolderCondition::default()).await.unwrap()
+        {
             ReleaseOutcome::Free { ended } => ended,
             other => panic!("{other:?}"),
         }
     }
 
     pub async fn waiting(&self) -> usize {
-        self.handle.read(|view| view.waiting()).await.unwrap()
+        self.handle.read(|view| view.waiting(default(view))).await.unwrap()
     }
 
     /// Starts `count` allocations at the same time.
@@ -168,20 +171,21 @@ impl TestEngine {
 
     pub async fn running(&self) -> Vec<Lease> {
         let look = |view: engine::View<'_>| {
-            view.pool.tokens(0).filter_map(|token| token.running(view.now).cloned()).collect()
+            default(view).tokens(0).filter_map(|token| token.running(view.now).cloned()).collect()
         };
         self.handle.read(look).await.unwrap()
     }
 
     pub async fn history(&self, token: TokenId) -> Vec<Lease> {
-        let page = self.handle.history(token, None, 1_000_000).await.unwrap().unwrap();
+        let page =
+            self.handle.history(PoolId::DEFAULT, token, None, 1_000_000).await.unwrap().unwrap();
         page.leases.into_iter().map(|record| record.lease).collect()
     }
 
     /// Returns the history of every token, checked: no overlaps, one chain, fences distinct.
     pub async fn whole_history(&self) -> HashMap<TokenId, Vec<Lease>> {
         let look = |view: engine::View<'_>| {
-            view.pool.tokens(0).map(|token| token.token.id).collect::<Vec<_>>()
+            default(view).tokens(0).map(|token| token.token.id).collect::<Vec<_>>()
         };
         let mut all = HashMap::new();
         let mut fences = HashSet::new();
@@ -200,6 +204,11 @@ impl TestEngine {
         }
         all
     }
+}
+
+/// The pool `default`.
+pub fn default(view: View<'_>) -> &Pool {
+    view.pool(PoolId::DEFAULT).unwrap()
 }
 
 pub fn user_named(name: &str) -> User {

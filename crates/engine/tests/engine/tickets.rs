@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{TestDb, TestEngine, user_named};
+use crate::support::{TestDb, TestEngine, default, user_named};
 use engine::{AllocateOutcome, AllocateRequest, Error, GiveUpOutcome};
 use pool::{
     Fence, Grant, IdempotencyKey, LeaseId, Policy, Refusal, TICKET_GRACE, Waiting, WhenFull,
@@ -451,7 +451,8 @@ async fn a_request_at_another_server_learns_that_its_ticket_was_given_up() {
     here.allocate("holder").await;
     let held = hold(&here, "first");
     eventually("it waits", || async { there.waiting().await == 1 }).await;
-    let ticket = there.handle.read(|view| view.queue().next().unwrap().lease_id).await.unwrap();
+    let ticket =
+        there.handle.read(|view| view.queue(default(view)).next().unwrap().lease_id).await.unwrap();
     assert_eq!(there.handle.give_up(ticket).await.unwrap(), GiveUpOutcome::Done);
     assert_eq!(held.await.unwrap().unwrap(), AllocateOutcome::Refused(Refusal::GivenUp));
     here.stop().await;

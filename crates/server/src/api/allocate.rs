@@ -11,10 +11,10 @@ use engine::{AllocateOutcome, AllocateRequest, Handle, Scope, View};
 use pool::{Allocation, MAX_TICKETS, Refusal, SHORTEST_LEASE, User};
 use wire::{PoolFull, Seconds, UserLimit};
 
-use super::queue;
+use super::{DEFAULT, pool_of, queue};
 use crate::http::form::{self, FieldValue, Format, WrongSeconds};
 use crate::http::query::Malformed;
-use crate::http::respond::json;
+use crate::http::respond::{json, unknown_token};
 use crate::http::unsupported::{self, Context};
 use crate::http::{idempotency_key, prefer};
 use crate::json::{count, token};
@@ -101,7 +101,7 @@ where
         unsupported::refuse(Context::Allocate, &others)?;
         let hold = if key.is_some() { prefer::wait(&head.headers)? } else { None };
         let hold = hold.or_else(|| wait.filter(|wait| *wait > Allocation::MAX_WAIT).map(|_| HOLD));
-        Ok(Request(AllocateRequest { user, lease, wait, key, hold }))
+        Ok(Request(AllocateRequest { lease, wait, key, hold, ..user.into() }))
     }
 }
 
@@ -177,8 +177,8 @@ fn user(sent: FieldValue<'_>) -> Result<User, Problem> {
 
 /// The problem with an invalid `lease_seconds`; the policy has the maximum.
 async fn wrong_lease(wrong: WrongSeconds, engine: &Handle) -> Result<Problem, Problem> {
-    let longest = |view: View<'_>| view.pool.policy().lease;
-    let longest = engine.read_of(Scope::Timeless, longest).await?;
+    let longest = |view: View<'_>| pool_of(view, DEFAULT).map(|pool| pool.policy().lease);
+    let longest = engine.read_of(Scope::Timeless, longest).await??;
     Ok(not_that_long(wrong, longest))
 }
 
@@ -193,6 +193,7 @@ fn refused(refusal: &Refusal) -> Problem {
             let detail = "This pool was created with 0 tokens.";
             Problem::new(Code::NoTokens, detail)
         }
+        Refusal::UnknownToken | Refusal::TokenRetired => unknown_token(),
         Refusal::Full { position, retry_after } => {
             let detail = format!(
                 "All tokens are in use; this request would be number {position} in the queue. Try \

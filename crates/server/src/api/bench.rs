@@ -7,9 +7,13 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
 use engine::Allocated;
-use pool::{Fence, Grant, Lease, LeaseId, Timestamp, Token, TokenId, TokenValue, User};
+use pool::{
+    Fence, Grant, Labels, Lease, LeaseId, Taints, Timestamp, Token, TokenId, TokenName, TokenValue,
+    User,
+};
 use uuid::Uuid;
 
+use super::DEFAULT;
 use super::allocate::Request;
 use super::token_pages::{self, Page};
 use crate::http::respond;
@@ -23,7 +27,7 @@ const TOKENS: i64 = 100;
 pub(crate) fn allocate() -> impl Fn(Request) -> std::future::Ready<Response> + Clone {
     let (lease, evicted) = (lease(TOKENS + 1), Some(lease(1)));
     let at = lease.started_at;
-    let grant = Grant { lease, value: TokenValue(Uuid::nil()), evicted };
+    let grant = Grant { lease, value: TokenValue::of_uuid(Uuid::nil()), evicted };
     let granted = Allocated { grant, at };
     let body: Bytes = json::to_vec(&token::allocation(&granted), 1024).into();
     move |_: Request| std::future::ready(respond::body(body.clone()))
@@ -32,9 +36,19 @@ pub(crate) fn allocate() -> impl Fn(Request) -> std::future::Ready<Response> + C
 /// Responds like a list of tokens from the cache.
 pub(crate) fn tokens() -> impl Fn(HeaderMap) -> std::future::Ready<Response> + Clone {
     let at = Timestamp::from_micros(0);
-    let token = Token { id: TokenId(Uuid::nil()), value: TokenValue(Uuid::nil()), inserted_at: at };
-    let row = |(number, fence)| token::with_lease(&token, number, Some(&lease(fence)), at);
-    let rows: Vec<wire::Token> = (1..).zip(1..=TOKENS).map(row).collect();
+    let token = |position| Token {
+        id: TokenId(Uuid::nil()),
+        pool: DEFAULT,
+        position,
+        name: TokenName::of_position(position),
+        value: TokenValue::of_uuid(Uuid::nil()),
+        labels: Labels::default(),
+        taints: Taints::default(),
+        inserted_at: at,
+        retired_at: None,
+    };
+    let row = |(position, fence)| token::with_lease(&token(position), Some(&lease(fence)), at);
+    let rows: Vec<wire::Token> = (0..).zip(1..=TOKENS).map(row).collect();
     let etag = HeaderValue::from_static("W/\"3-00000000-1-1000000-0\"");
     let page = Page::new(token_pages::body(&rows).into(), etag, None);
     move |headers: HeaderMap| std::future::ready(page.clone().response(&headers))

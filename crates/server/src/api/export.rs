@@ -122,7 +122,7 @@ fn rows(page: &Page<Cursor>) -> Vec<u8> {
     text.into_bytes()
 }
 
-fn row(LeaseRecord { lease, evicted_by }: &LeaseRecord, text: &mut String) {
+fn row(LeaseRecord { lease, evicted_by, .. }: &LeaseRecord, text: &mut String) {
     use std::fmt::Write as _;
     let ended_at = lease.end.map_or(String::new(), |end| time(end.at).to_string());
     let reason = lease.end.map_or("", |end| end.reason.as_str());

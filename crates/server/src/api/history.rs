@@ -6,6 +6,7 @@ use engine::Handle;
 use pool::{Fence, TokenId};
 use wire::{History, MAX_ROWS, NoHistory};
 
+use super::DEFAULT;
 use crate::http::ids::PathId;
 use crate::http::query::{Parameters, Query, Values};
 use crate::http::respond::{json, link_next, unknown_token};
@@ -22,7 +23,7 @@ pub(crate) async fn history(
     PathId { id, sent }: PathId<TokenId>,
     Query(HistoryQuery { limit, before }): Query<HistoryQuery>,
 ) -> Result<Response, Problem> {
-    let page = engine.history(id, before, limit.unwrap_or(MAX_ROWS).into()).await?;
+    let page = engine.history(DEFAULT, id, before, limit.unwrap_or(MAX_ROWS).into()).await?;
     let page = page.ok_or_else(unknown_token)?;
     let next = page.next.map(|fence| {
         let limit = limit.map_or(String::new(), |limit| format!("limit={limit}&"));

@@ -1,5 +1,8 @@
 //! Handlers of the API and of the pages, by resource.
 
+use ::pool::{Pool, PoolId};
+use engine::{Error, View};
+
 pub(crate) mod allocate;
 pub(crate) mod bench;
 pub(crate) mod export;
@@ -17,3 +20,10 @@ mod search_query;
 pub(crate) mod token_lists;
 pub(crate) mod token_pages;
 pub(crate) mod tokens;
+
+/// The pool of routes that name none. It can't be deleted.
+const DEFAULT: PoolId = PoolId::DEFAULT;
+
+fn pool_of(view: View<'_>, id: PoolId) -> Result<&Pool, Error> {
+    view.pool(id).ok_or(Error::UnknownPool)
+}

@@ -2,9 +2,10 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use engine::{Handle, View};
+use engine::{Handle, Scope, View};
 use wire::{Policy, Pool, Seconds};
 
+use super::{DEFAULT, pool_of};
 use crate::http::query::Query;
 use crate::http::respond::uncached;
 use crate::json::count;
@@ -27,17 +28,18 @@ pub(crate) async fn show(
     Query(()): Query<()>,
 ) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
-        let (size, active) = (view.pool.size(), view.pool.active(view.now));
-        Pool {
+        let pool = pool_of(view, DEFAULT)?;
+        let (size, active) = (pool.size(), pool.active(view.now));
+        Ok::<_, Problem>(Pool {
             size: count(size),
             active: count(active),
             available: count(size - active),
-            waiting: count(view.waiting()),
-            oldest_lease: view.pool.oldest(view.now).map(|oldest| lease(oldest, None, view.now)),
+            waiting: count(view.waiting(pool)),
+            oldest_lease: pool.oldest(view.now).map(|oldest| lease(oldest, None, view.now)),
             epoch: view.stamp.epoch,
             version: view.stamp.version,
-            policy: policy(view.pool.policy()),
-        }
+            policy: policy(pool.policy()),
+        })
     };
-    Ok(uncached(&engine.read(look).await?, 1024))
+    Ok(uncached(&engine.read_of(Scope::Pool(DEFAULT), look).await??, 1024))
 }

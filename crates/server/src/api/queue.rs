@@ -10,6 +10,7 @@ use axum::response::Response;
 use engine::{GiveUpOutcome, Handle, Scope, View};
 use wire::{GivenUp, MAX_ROWS, Queue, Ticket, TicketGivenUp, TicketServed, Waiting, WaitingStatus};
 
+use super::{DEFAULT, pool_of};
 use crate::http::ids::{PathId, TicketId};
 use crate::http::query::{Parameters, Query, Values};
 use crate::http::respond::{json, uncached};
@@ -46,7 +47,7 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
         let (mut tickets, mut last, mut waiting, mut more) = (Vec::new(), 0, 0, false);
-        for (position, ticket) in (1..).zip(view.queue()) {
+        for (position, ticket) in (1..).zip(view.queue(pool_of(view, DEFAULT)?)) {
             waiting = position;
             if ticket.number <= after {
                 continue;
@@ -59,9 +60,9 @@ pub(crate) async fn list(
             tickets.push(row(position, ticket));
         }
         let next = more.then(|| format!("/api/queue?limit={limit}&after={last}"));
-        Queue { tickets, waiting: count(waiting), next }
+        Ok::<_, Problem>(Queue { tickets, waiting: count(waiting), next })
     };
-    let answer = engine.read_of(Scope::Timeless, look).await?;
+    let answer = engine.read_of(Scope::Timeless, look).await??;
     Ok(uncached(&answer, 128 + answer.tickets.len() * BYTES))
 }
 
@@ -89,7 +90,8 @@ pub(crate) async fn show(
     Query(()): Query<()>,
 ) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
-        let found = (1..).zip(view.queue()).try_for_each(|(position, ticket)| {
+        let pool = view.pool(view.ledger.ticket(id)?.pool)?;
+        let found = (1..).zip(view.queue(pool)).try_for_each(|(position, ticket)| {
             if ticket.lease_id == id {
                 ControlFlow::Break(row(position, ticket))
             } else {

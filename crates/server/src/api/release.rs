@@ -9,6 +9,7 @@ use pool::{HolderCondition, Lease, LeaseId, TokenId, User, UserId};
 use serde::de::IgnoredAny;
 use wire::{HolderMismatch, Released, TokenReleased};
 
+use super::DEFAULT;
 use super::release_checks::{self, FIELDS};
 use crate::http::form::{self, FieldValue, Format};
 use crate::http::ids::{PathId, uuid};
@@ -27,7 +28,7 @@ pub(crate) async fn release(
     State(engine): State<Handle>,
     Condition { id, if_held }: Condition,
 ) -> Result<Response, Problem> {
-    match engine.release(id.id, if_held).await? {
+    match engine.release(DEFAULT, id.id, if_held).await? {
         ReleaseOutcome::Free { .. } => {
             Ok(json(&TokenReleased { status: Released::RELEASED, token_id: id.sent }, 96))
         }

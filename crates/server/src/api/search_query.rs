@@ -6,6 +6,7 @@ use std::str::FromStr;
 use engine::{Cursor, LeaseQuery, LeaseStatus};
 use pool::{EndReason, Fence, Timestamp};
 
+use super::DEFAULT;
 use crate::http::query::{Parameters, Values, invalid, number};
 use crate::problem::Problem;
 
@@ -58,6 +59,7 @@ fn leases(values: &Values<'_>) -> Result<LeaseQuery, Problem> {
     let reasons = format!("one of {}", EndReason::ALL.map(EndReason::as_str).join(", "));
     let cursor = |text: &str| text.parse().ok().map(|CursorText(cursor)| cursor);
     let leases = LeaseQuery {
+        pool: Some(DEFAULT),
         user: values.user()?,
         token: values.token_id()?,
         status: values.parse_as("status", "running or ended", status)?,
@@ -169,6 +171,7 @@ mod tests {
         let parsed = parse::<SearchQuery>(&query).unwrap();
         let at = |second: i64| Some(Timestamp::from_micros(second * 1_000_000));
         let leases = LeaseQuery {
+            pool: Some(DEFAULT),
             user: Some(User::new("A é").unwrap().id),
             token: Some(TokenId(id.parse().unwrap())),
             status: Some(LeaseStatus::Ended),
@@ -182,7 +185,7 @@ mod tests {
         let nothing = parse::<SearchQuery>("").unwrap();
         assert_eq!(
             (nothing.leases, nothing.limit, nothing.csv),
-            (LeaseQuery::default(), None, None)
+            (LeaseQuery { pool: Some(DEFAULT), ..LeaseQuery::default() }, None, None)
         );
     }
 

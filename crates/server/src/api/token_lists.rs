@@ -6,9 +6,11 @@ use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use engine::{Handle, Stamp, View};
+use engine::{Handle, Scope, Stamp, View};
+use pool::Pool;
 
 use super::token_pages::{self, List, ListQuery, Page, Pages, Part};
+use super::{DEFAULT, pool_of};
 use crate::http::query::Query;
 use crate::http::respond::too_many_answers;
 use crate::net::connections::Connections;
@@ -72,10 +74,12 @@ async fn list(list: List, request: ListRequest) -> Result<Response, Problem> {
     let ListRequest { engine, pages, connections, query, headers } = request;
     let part = Part::new(list, query);
     let look = |view: View<'_>| {
+        let pool = pool_of(view, DEFAULT)?;
         let cached = pages.find(view.stamp, part);
-        cached.ok_or_else(|| (view.stamp, etag(view), part.rows(view)))
+        let fresh = || (view.stamp, etag(pool, view.stamp), part.rows(pool, view.now));
+        Ok::<_, Problem>(cached.ok_or_else(fresh))
     };
-    let page = match engine.read(look).await? {
+    let page = match engine.read_of(Scope::Pool(DEFAULT), look).await?? {
         Ok(cached) => cached,
         Err((stamp, etag, (rows, more_after))) => {
             let next = more_after.map(|last| part.next(last));
@@ -89,9 +93,9 @@ async fn list(list: List, request: ListRequest) -> Result<Response, Problem> {
 
 /// Returns the `ETag` of a state of a pool. The first token's id identifies the pool, so that a pool
 /// in a new database has other tags.
-fn etag(view: View<'_>) -> HeaderValue {
-    let Stamp { epoch, version, overdue } = view.stamp;
-    let pool = view.pool.tokens(0).next().map_or(0, |first| first.token.id.0.as_fields().0);
+fn etag(pool: &Pool, stamp: Stamp) -> HeaderValue {
+    let Stamp { epoch, version, overdue } = stamp;
+    let pool = pool.tokens(0).next().map_or(0, |first| first.token.id.0.as_fields().0);
     let etag = format!("W/\"{FORMAT}-{pool:08x}-{epoch}-{version}-{overdue}\"");
     HeaderValue::try_from(etag).expect("numbers are valid in headers")
 }

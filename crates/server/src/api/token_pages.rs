@@ -7,7 +7,8 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LINK};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use engine::{Stamp, View};
+use engine::Stamp;
+use pool::{Pool, Timestamp, TokenView};
 use wire::MAX_ROWS;
 
 use crate::http::compress::Shared;
@@ -56,7 +57,7 @@ impl List {
 /// Parameters of a list.
 pub(crate) struct ListQuery {
     limit: usize,
-    from: usize,
+    from: u32,
 }
 
 impl Parameters for ListQuery {
@@ -68,7 +69,7 @@ impl Parameters for ListQuery {
         let limit = values.limit()?.unwrap_or(MAX_ROWS).into();
         // The cursor is the position of the last token on the previous page.
         let after = values.number("after", 0..=i64::from(u32::MAX))?;
-        let from = after.and_then(|after| usize::try_from(after + 1).ok()).unwrap_or(0);
+        let from = after.map_or(0, |after| u32::try_from(after + 1).unwrap_or(u32::MAX));
         Ok(ListQuery { limit, from })
     }
 }
@@ -79,7 +80,7 @@ pub(crate) struct Part {
     list: List,
     limit: usize,
     /// Position in the pool of the first token.
-    from: usize,
+    from: u32,
 }
 
 impl Part {
@@ -88,22 +89,20 @@ impl Part {
     }
 
     /// Returns the tokens of this part, and the position of the last of them if more follow.
-    pub(crate) fn rows(self, view: View<'_>) -> (Vec<wire::Token>, Option<usize>) {
-        let mut tokens = view
-            .pool
-            .tokens(self.from)
-            .filter(|token| self.list.has(token.running(view.now).is_some()));
+    pub(crate) fn rows(self, pool: &Pool, now: Timestamp) -> (Vec<wire::Token>, Option<u32>) {
+        let has = |token: &TokenView<'_>| self.list.has(token.running(now).is_some());
+        let mut tokens = pool.tokens(self.from).filter(has);
         let mut last = None;
         let rows = tokens.by_ref().take(self.limit).map(|token| {
-            last = Some(token.place);
-            token::token(token, view.now)
+            last = Some(token.token.position);
+            token::token(token, now)
         });
         let rows = rows.collect();
         (rows, last.filter(|_| tokens.next().is_some()))
     }
 
     /// Returns the `Link` to the next part.
-    pub(crate) fn next(self, last: usize) -> HeaderValue {
+    pub(crate) fn next(self, last: u32) -> HeaderValue {
         let path = self.list.path();
         let limit = match self.limit {
             limit if limit == usize::from(MAX_ROWS) => String::new(),

@@ -6,6 +6,7 @@ use engine::{Handle, Scope, View};
 use pool::TokenId;
 use wire::{ClearResult, Cleared};
 
+use super::DEFAULT;
 use super::release_checks::ClearRequest;
 use crate::http::ids::PathId;
 use crate::http::respond::{json, unknown_token};
@@ -19,7 +20,7 @@ pub(crate) async fn clear(
     State(engine): State<Handle>,
     _: ClearRequest,
 ) -> Result<Response, Problem> {
-    let ended = count(engine.clear().await?);
+    let ended = count(engine.clear(DEFAULT).await?);
     let result =
         ClearResult { message: Cleared::ALL, tokens_cleared: ended, usages_updated: ended };
     Ok(json(&result, 128))
@@ -30,7 +31,10 @@ pub(crate) async fn show(
     State(engine): State<Handle>,
     PathId { id, .. }: PathId<TokenId>,
 ) -> Result<Response, Problem> {
-    let look = |view: View<'_>| view.pool.token(id).map(|token| token::details(token, view.now));
+    let look = |view: View<'_>| {
+        let token = view.pool(DEFAULT)?.token(id)?;
+        Some(token::details(token, view.now))
+    };
     let details = engine.read_of(Scope::Token(id), look).await?.ok_or_else(unknown_token)?;
     Ok(json(&details, 1024))
 }

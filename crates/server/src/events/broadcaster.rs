@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::chunk::{Chunk, ChunkBuilder, Gap};
-use super::filter::Filter;
+use super::filter::{Filter, shown};
 use super::position::Position;
 
 /// Number of chunks by which a stream may lag behind.
@@ -266,10 +266,10 @@ impl Encoder {
         let subscriptions = self.broadcaster.lock();
         let allowed = self.allowance.refill(subscriptions.count);
         let mut cost = 0;
-        for event in events {
+        for (index, event) in events.iter().filter_map(|event| Some((event.index, shown(event)?))) {
             let streams = subscriptions.about(&event.lease);
             if streams > 0 {
-                cost += streams * self.builder.push(batch, event);
+                cost += streams * self.builder.push(batch.at(index), event);
             }
             if cost > allowed {
                 self.builder.take_back(batch);

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use engine::Event;
+use engine::LeaseEvent;
 use pool::{TokenId, UserId};
 
 use super::filter::Filter;
@@ -73,12 +73,11 @@ impl ChunkBuilder {
         self.text.is_empty()
     }
 
-    /// Adds an event of the batch at `batch`; returns the size of its text.
-    pub(crate) fn push(&mut self, batch: Position, event: &Event) -> usize {
+    /// Adds the event at `position`; returns the size of its text.
+    pub(crate) fn push(&mut self, position: Position, event: &LeaseEvent) -> usize {
         let begin = self.text.len();
-        format::event(&mut self.text, batch, event);
+        format::event(&mut self.text, position, event);
         let end = self.text.len();
-        let position = batch.at(event.index);
         let (user, token) = (event.lease.user.id, event.lease.token_id);
         self.events.push(Written { position, user, token, end });
         end - begin

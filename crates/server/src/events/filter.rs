@@ -1,4 +1,10 @@
-use pool::{Lease, TokenId, UserId};
+use engine::{Event, LeaseEvent};
+use pool::{Lease, PoolId, TokenId, UserId};
+
+/// The part of an event that streams have: leases of the pool `default`.
+pub(crate) fn shown(event: &Event) -> Option<&LeaseEvent> {
+    event.of_lease().filter(|_| event.pool == PoolId::DEFAULT)
+}
 
 /// Filter of a stream: the leases of this user and of this token, if set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use engine::{Event, EventKind};
+use engine::{LeaseChange, LeaseEvent};
 use pool::End;
 use wire::{LeaseEnded, LeaseRenewed, LeaseStarted, Resync, ResyncReason};
 
@@ -25,13 +25,13 @@ pub(crate) fn retry() -> String {
 
 const TAKES_ALL: &str = "a Vec takes every byte, and there are no map keys that are not texts";
 
-/// Writes an event of the batch at `batch`.
-pub(crate) fn event(text: &mut Vec<u8>, batch: Position, event: &Event) {
-    let Event { index, what, lease, other } = event;
+/// Writes the event at `position`.
+pub(crate) fn event(text: &mut Vec<u8>, position: Position, event: &LeaseEvent) {
+    let LeaseEvent { what, lease, other, token_name: _ } = event;
     let name = match what {
-        EventKind::Started => "started",
-        EventKind::Renewed => "renewed",
-        EventKind::Ended => "ended",
+        LeaseChange::Started => "started",
+        LeaseChange::Renewed => "renewed",
+        LeaseChange::Ended => "ended",
     };
     let other = other.map(|lease| lease.0);
     let row = LeaseRenewed {
@@ -43,17 +43,17 @@ pub(crate) fn event(text: &mut Vec<u8>, batch: Position, event: &Event) {
         started_at: time(lease.started_at),
         expires_at: time(lease.expires_at),
     };
-    write!(text, "event: lease.{name}\nid: {}\ndata: ", batch.at(*index)).expect(TAKES_ALL);
+    write!(text, "event: lease.{name}\nid: {position}\ndata: ").expect(TAKES_ALL);
     let written = match (what, lease.end) {
-        (EventKind::Started, _) => {
+        (LeaseChange::Started, _) => {
             serde_json::to_writer(&mut *text, &LeaseStarted { lease: row, evicted: other })
         }
-        (EventKind::Ended, Some(End { at, reason })) => {
+        (LeaseChange::Ended, Some(End { at, reason })) => {
             let (ended_at, reason) = (time(at), reason.as_str().into());
             let ended = LeaseEnded { lease: row, ended_at, reason, evicted_by: other };
             serde_json::to_writer(&mut *text, &ended)
         }
-        (EventKind::Ended, None) | (EventKind::Renewed, _) => {
+        (LeaseChange::Ended, None) | (LeaseChange::Renewed, _) => {
             serde_json::to_writer(&mut *text, &row)
         }
     };

@@ -24,6 +24,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use engine::{Handle, Scope, View};
+use pool::PoolId;
 use wire::ResyncReason;
 
 use crate::http::query::Query;
@@ -90,7 +91,8 @@ impl Streams {
         // Join before reading `now`, so that no later event is missed.
         let subscription = broadcaster.join(filter).ok_or(engine::Error::Stopping)?;
         let look = |view: View<'_>| {
-            let known = filter.token.is_none_or(|token| view.pool.token(token).is_some());
+            let pool = view.pool(PoolId::DEFAULT)?;
+            let known = filter.token.is_none_or(|token| pool.token(token).is_some());
             known.then(|| Position::whole(view.stamp.epoch, view.stamp.version))
         };
         let now = engine.read_of(Scope::Timeless, look).await?.ok_or_else(unknown_token)?;

@@ -15,6 +15,7 @@ use wire::ResyncReason;
 
 use super::broadcaster::Subscription;
 use super::chunk::{Chunk, Gap};
+use super::filter::shown;
 use super::format;
 use super::journal::{Answer, Journal, Page};
 use super::position::Position;
@@ -251,10 +252,12 @@ impl Stream {
             if let BatchEvents::Events(events) = &published.happened {
                 let unsent = events.iter().filter(|event| batch.at(event.index) > self.sent);
                 let filter = self.subscription.filter;
-                let passes = |lease: &pool::Lease| filter.passes(lease.user.id, lease.token_id);
-                unsent
-                    .filter(|event| passes(&event.lease))
-                    .for_each(|event| format::event(&mut text, batch, event));
+                for (index, event) in unsent.filter_map(|event| Some((event.index, shown(event)?)))
+                {
+                    if filter.passes(event.lease.user.id, event.lease.token_id) {
+                        format::event(&mut text, batch.at(index), event);
+                    }
+                }
             }
             self.sent = self.sent.max(batch);
             taken += 1;

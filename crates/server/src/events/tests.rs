@@ -2,15 +2,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
-use engine::{BatchEvents, Event, EventBatch, EventKind};
-use pool::{End, EndReason, Fence, Lease, LeaseId, Timestamp, TokenId, User};
+use engine::{BatchEvents, Event, EventBatch, EventKind, LeaseChange, LeaseEvent, PoolEvent};
+use pool::{
+    End, EndReason, Fence, Lease, LeaseId, PoolId, PoolName, Timestamp, TokenId, TokenName, User,
+};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::broadcaster::{Broadcaster, Subscription};
 use super::chunk::{Chunk, ChunkBuilder, Gap};
-use super::filter::Filter;
+use super::filter::{Filter, shown};
 use super::format;
 use super::position::Position;
 use super::query::EventQuery;
@@ -26,9 +28,17 @@ fn lease(user: &str, number: i64) -> Lease {
     Lease::granted(id, token_id, user, Fence::new(7), AT, AT.after(Duration::from_secs(2)))
 }
 
-fn started(index: usize, user: &str) -> Event {
+fn of_lease(what: LeaseChange, lease: &Lease, other: Option<LeaseId>) -> LeaseEvent {
+    LeaseEvent { what, lease: lease.clone(), token_name: TokenName::of_position(0), other }
+}
+
+fn started(index: usize, user: &str) -> LeaseEvent {
     let number = i64::try_from(index).unwrap();
-    Event { index, what: EventKind::Started, lease: lease(user, number), other: None }
+    of_lease(LeaseChange::Started, &lease(user, number), None)
+}
+
+fn in_default(index: usize, what: EventKind) -> Event {
+    Event { index, pool: PoolId::DEFAULT, pool_name: PoolName::default_pool(), what }
 }
 
 fn published(version: i64, happened: BatchEvents) -> Arc<EventBatch> {
@@ -37,8 +47,10 @@ fn published(version: i64, happened: BatchEvents) -> Arc<EventBatch> {
 
 /// A batch with an event for each of the users.
 fn batch(version: i64, users: &[&str]) -> Arc<EventBatch> {
-    let events = users.iter().enumerate().map(|(index, user)| started(index, user)).collect();
-    published(version, BatchEvents::Events(events))
+    let users = users.iter().enumerate();
+    let events =
+        users.map(|(index, user)| in_default(index, EventKind::Lease(started(index, user))));
+    published(version, BatchEvents::Events(events.collect()))
 }
 
 fn of_user(user: &str) -> Filter {
@@ -53,9 +65,9 @@ fn ids(text: &[u8]) -> Vec<String> {
 
 #[test]
 fn events_describe_leases() {
-    let written = |event: &Event| {
+    let written = |event: &LeaseEvent| {
         let mut text = Vec::new();
-        format::event(&mut text, Position::whole(3, 57), event);
+        format::event(&mut text, Position::whole(3, 57).at(2), event);
         String::from_utf8(text).unwrap()
     };
     let lease = lease("A \"b\"\nc", 1);
@@ -67,25 +79,24 @@ fn events_describe_leases() {
     let user_id = lease.user.id.0.to_string();
     let common = common.replace("e1a70cb5-1f94-37c5-ebc5-3c1bcd4ff5a1", &user_id);
     let other = Some(LeaseId(Uuid::nil()));
-    let event = |what, lease: &Lease, other| Event { index: 2, what, lease: lease.clone(), other };
     assert_eq!(
-        written(&event(EventKind::Started, &lease, None)),
+        written(&of_lease(LeaseChange::Started, &lease, None)),
         format!("event: lease.started\nid: 3-57-2\ndata: {{{common},\"evicted\":null}}\n\n")
     );
     let evicted = "\"evicted\":\"00000000-0000-0000-0000-000000000000\"";
     assert_eq!(
-        written(&event(EventKind::Started, &lease, other)),
+        written(&of_lease(LeaseChange::Started, &lease, other)),
         format!("event: lease.started\nid: 3-57-2\ndata: {{{common},{evicted}}}\n\n")
     );
     assert_eq!(
-        written(&event(EventKind::Renewed, &lease, None)),
+        written(&of_lease(LeaseChange::Renewed, &lease, None)),
         format!("event: lease.renewed\nid: 3-57-2\ndata: {{{common}}}\n\n")
     );
     let ended = Lease { end: Some(End { at: AT, reason: EndReason::Released }), ..lease };
     let end = "\"ended_at\":\"2026-01-31T12:00:00.000000Z\",\"reason\":\"released\",\
                \"evicted_by\":null";
     assert_eq!(
-        written(&event(EventKind::Ended, &ended, None)),
+        written(&of_lease(LeaseChange::Ended, &ended, None)),
         format!("event: lease.ended\nid: 3-57-2\ndata: {{{common},{end}}}\n\n")
     );
 }
@@ -95,9 +106,9 @@ fn each_stream_gets_its_new_matching_events_of_a_chunk() {
     let mut builder = ChunkBuilder::default();
     let batches = [Position::whole(1, 5), Position::whole(1, 7), Position::whole(1, 8)];
     for position in batches {
-        builder.push(position, &started(0, "a"));
-        builder.push(position, &started(1, "b"));
-        builder.push(position, &started(3, "a"));
+        builder.push(position.at(0), &started(0, "a"));
+        builder.push(position.at(1), &started(1, "b"));
+        builder.push(position.at(3), &started(3, "a"));
     }
     builder.take_back(batches[2]);
     let chunk = builder.finish(Position::whole(1, 4), Position::whole(1, 8), None);
@@ -114,6 +125,14 @@ fn each_stream_gets_its_new_matching_events_of_a_chunk() {
     let token = Some(TokenId(Uuid::from_u128(2 << 64)));
     assert_eq!(sent(Position::whole(1, 4), Filter { user: None, token }), ["5-0", "7-0"]);
     assert_eq!(sent(Position::whole(1, 4), Filter { token, ..of_user("b") }), [""; 0]);
+}
+
+#[test]
+fn only_leases_of_the_pool_default_are_shown() {
+    let lease = in_default(0, EventKind::Lease(started(0, "a")));
+    assert!(shown(&lease).is_some());
+    assert!(shown(&in_default(0, EventKind::Pool(PoolEvent::Deleted))).is_none());
+    assert!(shown(&Event { pool: PoolId(2), ..lease }).is_none());
 }
 
 struct Bench {

@@ -9,23 +9,22 @@ use wire::{
 };
 
 use super::lease::{left, status};
-use super::{count, time};
+use super::time;
 
 /// A token as of `now`.
 pub(crate) fn token(view: TokenView<'_>, now: Timestamp) -> wire::Token {
-    with_lease(view.token, view.place + 1, view.running(now), view.updated_at(now))
+    with_lease(view.token, view.running(now), view.updated_at(now))
 }
 
 /// A token with its running lease.
 pub(crate) fn with_lease(
     token: &Token,
-    number: usize,
     running: Option<&Lease>,
     updated_at: Timestamp,
 ) -> wire::Token {
     wire::Token {
         id: token.id.0,
-        token: TokenValue::Uuid(token.value.0),
+        token: value(&token.value),
         status: if running.is_some() { TokenStatus::ACTIVE } else { TokenStatus::AVAILABLE },
         activated_at: running.map(|lease| time(lease.started_at)),
         user_id: running.map(|lease| lease.user.id.0),
@@ -35,8 +34,12 @@ pub(crate) fn with_lease(
         user: running.map(|lease| Arc::clone(&lease.user.name)),
         expires_at: running.map(|lease| time(lease.expires_at)),
         fence: running.map(|lease| lease.fence.get()),
-        number: Some(count(number)),
+        number: Some(u64::from(token.position) + 1),
     }
+}
+
+fn value(value: &pool::TokenValue) -> TokenValue {
+    TokenValue::Text(value.clone().into())
 }
 
 /// A token and its holder as of `now`.
@@ -54,7 +57,7 @@ pub(crate) fn details(view: TokenView<'_>, now: Timestamp) -> TokenDetails {
 
 /// A granted lease and the value of its token.
 pub(crate) fn allocation(allocated: &Allocated) -> Allocation {
-    let Allocated { grant: Grant { lease, value, evicted }, at } = allocated;
+    let Allocated { grant: Grant { lease, value: secret, evicted }, at } = allocated;
     let evicted = evicted.as_ref().map(|lease| EvictedLease {
         lease_id: lease.id.0,
         user: Arc::clone(&lease.user.name),
@@ -65,7 +68,7 @@ pub(crate) fn allocation(allocated: &Allocated) -> Allocation {
     Allocation {
         token_id: lease.token_id.0,
         user_id: Arc::clone(&lease.user.name),
-        token_value: TokenValue::Uuid(value.0),
+        token_value: value(secret),
         status: status(lease),
         activated_at: time(lease.started_at),
         lease_id: lease.id.0,
@@ -86,7 +89,7 @@ pub(crate) fn size(allocation: &Allocation) -> usize {
 }
 
 /// A lease in the history of a token.
-pub(crate) fn history_entry(LeaseRecord { lease, evicted_by }: &LeaseRecord) -> HistoryEntry {
+pub(crate) fn history_entry(LeaseRecord { lease, evicted_by, .. }: &LeaseRecord) -> HistoryEntry {
     let ended_at = lease.end.map(|end| time(end.at));
     HistoryEntry {
         id: lease.id.0,

@@ -110,6 +110,7 @@ impl From<engine::Error> for Problem {
                 let detail = "The database can't store this user_id. Nothing was changed.";
                 Problem::new(Code::UnstorableUser, detail)
             }
+            Error::UnknownPool => Problem::new(Code::UnknownPool, "No pool has this name."),
             Error::Stopping => {
                 let detail = "The server is shutting down. Nothing was changed. Try again after \
                               the time in Retry-After.";
@@ -156,6 +157,7 @@ mod tests {
         let unknown = (503, "outcome-unknown".to_owned(), after("1"));
         assert_eq!(answer(Error::OutcomeUnknown), unknown);
         assert_eq!(answer(Error::Stopping), (503, "stopping".to_owned(), after("1")));
+        assert_eq!(answer(Error::UnknownPool), (404, "unknown-pool".to_owned(), None));
         assert_eq!(answer(Error::Refused), (400, "unstorable-user".to_owned(), None));
     }
 }

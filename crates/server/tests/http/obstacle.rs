@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pool::{Fence, Lease, LeaseId, Timestamp, TokenId, UserKey};
+use pool::{Fence, Lease, LeaseId, PoolId, PoolName, Timestamp, TokenId, TokenName, UserKey};
 use store::{
     Begun, Database, Entry, Error, ImportedPool, KeyUsage, KeysFound, LeasePage, LeaseQuery,
     LeaseRecord, News, Opened, Position, Reader, Store, Wanted,
@@ -183,6 +183,25 @@ impl Reader for ReaderBehind {
             }
         }
         self.0.search(query, now, limit).await
+    }
+
+    async fn pool_named(&self, name: &str) -> Result<Option<PoolId>, Error> {
+        self.0.pool_named(name).await
+    }
+
+    async fn token_named(&self, pool: PoolId, name: &str) -> Result<Option<TokenId>, Error> {
+        self.0.token_named(pool, name).await
+    }
+
+    async fn pool_names(&self, ids: &[PoolId]) -> Result<Vec<(PoolId, PoolName)>, Error> {
+        self.0.pool_names(ids).await
+    }
+
+    async fn token_names(
+        &self,
+        ids: &[TokenId],
+    ) -> Result<Vec<(TokenId, PoolId, TokenName)>, Error> {
+        self.0.token_names(ids).await
     }
 
     async fn journal(

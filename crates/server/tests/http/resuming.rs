@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool::Policy;
+use pool::{Policy, PoolId};
 use serde_json::json;
 use server::Settings;
 use store::Wanted;
@@ -125,7 +125,7 @@ async fn assert_pieces_fit(servers: Vec<TestServer>) {
             granted.unwrap().unwrap();
         }
         if numbers.below(10) == 0 {
-            server.engine.clear().await.unwrap();
+            server.engine.clear(PoolId::DEFAULT).await.unwrap();
         }
     }
     servers[0].allocate("the last").await;
@@ -195,7 +195,7 @@ async fn assert_resync(server: &TestServer, follower: &mut Follower, reason: &st
     let expected = json!({ "epoch": now.epoch, "version": now.version, "reason": reason });
     assert_eq!((resync.event.as_str(), resync.json()), ("resync", expected));
     assert_eq!(resync.id(), format!("{}-{}", now.epoch, now.version));
-    server.engine.clear().await.unwrap();
+    server.engine.clear(PoolId::DEFAULT).await.unwrap();
     server.allocate("after it").await;
     let events = follower.until_user("after it").await;
     assert!(events.iter().all(|event| event.event != "resync"), "{events:?}");
@@ -262,7 +262,7 @@ async fn a_large_backlog_arrives_in_parts(db: TestDb) {
     allocate_often(&server, TOKENS).await;
     let mut follower = Follower::of(&server).await;
     let before = follower.message().await.unwrap();
-    server.engine.clear().await.unwrap();
+    server.engine.clear(PoolId::DEFAULT).await.unwrap();
     assert_resync(&server, &mut follower, "too-much").await;
     let events = Follower::after(&server, before.id()).await.events(TOKENS + 1).await;
     assert!(events[..TOKENS].iter().all(|event| event.json()["reason"] == "cleared"));

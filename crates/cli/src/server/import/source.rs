@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use async_trait::async_trait;
-use pool::{Fence, Lease, Timestamp, Token, TokenId, TokenValue};
+use pool::{
+    Fence, Labels, Lease, PoolId, Taints, Timestamp, Token, TokenId, TokenName, TokenValue,
+};
 use store::{Error, LeaseSource, MAX_POOL_SIZE};
 use tokio_postgres::{Client, Config, IsolationLevel, NoTls, Portal, Row, Transaction};
 use uuid::Uuid;
@@ -87,7 +89,7 @@ impl Snapshot<'_> {
             );
         }
         let mut values = HashSet::new();
-        rows.iter().map(|row| token(row, &mut values)).collect()
+        (0..).zip(&rows).map(|(position, row)| token(position, row, &mut values)).collect()
     }
 
     /// The snapshot's moment.
@@ -104,7 +106,7 @@ const NOT_ORIGINAL: &str = "not a database of an original TokenManager (tables `
                             `token_usages`)";
 
 /// Messages name tokens by id: their values are secrets.
-fn token(row: &Row, values: &mut HashSet<Uuid>) -> anyhow::Result<Token> {
+fn token(position: u32, row: &Row, values: &mut HashSet<Uuid>) -> anyhow::Result<Token> {
     let id: String = row.try_get(0)?;
     let value: Option<String> = row.try_get(1)?;
     let Some(value) = value.and_then(|value| Uuid::try_parse(&value).ok()) else {
@@ -116,7 +118,17 @@ fn token(row: &Row, values: &mut HashSet<Uuid>) -> anyhow::Result<Token> {
     let id = Uuid::try_parse(&id)
         .map_err(|_| anyhow!("the token's id `{id}` is not a UUID; nothing was imported"))?;
     let inserted_at = Timestamp::from_micros(row.try_get(2)?);
-    Ok(Token { id: TokenId(id), value: TokenValue(value), inserted_at })
+    Ok(Token {
+        id: TokenId(id),
+        pool: PoolId::DEFAULT,
+        position,
+        name: TokenName::of_position(position),
+        value: TokenValue::of_uuid(value),
+        labels: Labels::default(),
+        taints: Taints::default(),
+        inserted_at,
+        retired_at: None,
+    })
 }
 
 /// The history of an original, as leases.

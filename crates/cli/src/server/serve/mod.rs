@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use engine::{Fatal, Handle, Health};
-use pool::{HumanDuration, WhenFull};
+use engine::{Fatal, Handle, Health, Scope, View};
+use pool::{HumanDuration, PoolId, WhenFull};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -184,7 +184,12 @@ fn is_loopback(ip: IpAddr) -> bool {
 /// to date. The service counts as started even while the database is away or being migrated; requests are
 /// answered accordingly.
 async fn announce(handle: Handle, address: SocketAddr, database: String) {
-    let look = || handle.read(|view| (view.pool.size(), view.pool.policy()));
+    let look = || {
+        let found = |view: View<'_>| {
+            view.pool(PoolId::DEFAULT).map(|pool| (pool.size(), pool.policy())).unwrap_or_default()
+        };
+        handle.read_of(Scope::Timeless, found)
+    };
     let mut pause = Duration::from_millis(2);
     let mut found = look().await;
     if found.is_err() && handle.health() != Health::Stopped {

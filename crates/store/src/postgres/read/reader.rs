@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use deadpool_postgres::{
     Client, Connect, Manager, ManagerConfig, Object, Pool, Runtime, Transaction,
 };
-use pool::{Fence, Lease, LeaseId, PoolId, Timestamp, TokenId};
+use pool::{Fence, Lease, LeaseId, PoolId, PoolName, Timestamp, TokenId, TokenName};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
@@ -270,6 +270,33 @@ impl Reader for PostgresReader {
             let sql = client.prepare_cached(sql!("tokens/token_named")).await.map_err(&failed)?;
             let found = client.query_opt(&sql, &[&pool.0, &name]).await.map_err(&failed)?;
             found.map(|row| row.try_get(0).map(TokenId)).transpose().map_err(&failed)
+        })
+        .await
+    }
+
+    async fn pool_names(&self, ids: &[PoolId]) -> Result<Vec<(PoolId, PoolName)>, Error> {
+        const WHAT: &str = "looking for pools";
+        let failed = running(WHAT);
+        let ids: Vec<i32> = ids.iter().map(|id| id.0).collect();
+        self.with(WHAT, async |client| {
+            let sql = client.prepare_cached(sql!("pools/pool_names")).await.map_err(&failed)?;
+            let found = client.query(&sql, &[&ids]).await.map_err(&failed)?;
+            found.iter().map(rows::pool_name).collect::<Result<_, _>>().map_err(&failed)
+        })
+        .await
+    }
+
+    async fn token_names(
+        &self,
+        ids: &[TokenId],
+    ) -> Result<Vec<(TokenId, PoolId, TokenName)>, Error> {
+        const WHAT: &str = "looking for tokens";
+        let failed = running(WHAT);
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        self.with(WHAT, async |client| {
+            let sql = client.prepare_cached(sql!("tokens/token_names")).await.map_err(&failed)?;
+            let found = client.query(&sql, &[&ids]).await.map_err(&failed)?;
+            found.iter().map(rows::token_name).collect::<Result<_, _>>().map_err(&failed)
         })
         .await
     }

@@ -135,6 +135,18 @@ pub(crate) fn record(row: &Row) -> Result<Option<LeaseRecord>, PgError> {
     Ok(Some(LeaseRecord { lease, evicted_by: evicted_by.map(LeaseId), pool_name, token_name }))
 }
 
+/// Reads a row of `pool_names.sql`.
+pub(crate) fn pool_name(row: &Row) -> Result<(PoolId, PoolName), PgError> {
+    let Read(name) = row.try_get(1)?;
+    Ok((PoolId(row.try_get(0)?), name))
+}
+
+/// Reads a row of `token_names.sql`.
+pub(crate) fn token_name(row: &Row) -> Result<(TokenId, PoolId, TokenName), PgError> {
+    let Read(name) = row.try_get(2)?;
+    Ok((TokenId(row.try_get(0)?), PoolId(row.try_get(1)?), name))
+}
+
 /// Reads the rows of `tickets.sql`; `None` for an invalid row.
 pub(crate) fn ticket(row: &Row) -> Result<Option<Ticket>, PgError> {
     let Ok(user) = User::new(row.try_get(6)?) else { return Ok(None) };

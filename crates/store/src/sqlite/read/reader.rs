@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
-use pool::{Fence, Lease, LeaseId, PoolId, Timestamp, TokenId};
+use pool::{Fence, Lease, LeaseId, PoolId, PoolName, Timestamp, TokenId, TokenName};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -153,6 +153,37 @@ impl Reader for SqliteReader {
             let found: Option<[u8; 16]> =
                 find.query_row((pool.0, &name), |row| row.get(0)).map_err(&failed)?;
             Ok(found.map(|id| TokenId(Uuid::from_bytes(id))))
+        };
+        self.read(read).await
+    }
+
+    async fn pool_names(&self, ids: &[PoolId]) -> Result<Vec<(PoolId, PoolName)>, Error> {
+        let ids = ids.to_vec();
+        let read = move |connection: &Connection| {
+            let failed = failed("looking for pools");
+            let mut find = connection.prepare_cached(sql!("pools/pool_name")).map_err(&failed)?;
+            let mut name = |id: PoolId| {
+                let name = find.query_row((id.0,), rows::pool_name).optional();
+                name.map(|name| name.map(|name| (id, name))).map_err(&failed)
+            };
+            ids.iter().filter_map(|id| name(*id).transpose()).collect()
+        };
+        self.read(read).await
+    }
+
+    async fn token_names(
+        &self,
+        ids: &[TokenId],
+    ) -> Result<Vec<(TokenId, PoolId, TokenName)>, Error> {
+        let ids = ids.to_vec();
+        let read = move |connection: &Connection| {
+            let failed = failed("looking for tokens");
+            let mut find = connection.prepare_cached(sql!("tokens/token_name")).map_err(&failed)?;
+            let mut name = |id: TokenId| {
+                let name = find.query_row((id.0.as_bytes(),), rows::token_name).optional();
+                name.map(|name| name.map(|(pool, name)| (id, pool, name))).map_err(&failed)
+            };
+            ids.iter().filter_map(|id| name(*id).transpose()).collect()
         };
         self.read(read).await
     }

@@ -186,6 +186,16 @@ pub(crate) fn remembered(row: &Row<'_>) -> rusqlite::Result<Remembered> {
     })
 }
 
+/// Reads `pool_name.sql`.
+pub(crate) fn pool_name(row: &Row<'_>) -> rusqlite::Result<PoolName> {
+    text(row, 0, PoolName::new)
+}
+
+/// Reads `token_name.sql`.
+pub(crate) fn token_name(row: &Row<'_>) -> rusqlite::Result<(PoolId, TokenName)> {
+    Ok((PoolId(row.get(0)?), text(row, 1, TokenName::new)?))
+}
+
 /// Reads `names.sql`: the names of a pool and a token.
 pub(crate) fn names(row: &Row<'_>) -> rusqlite::Result<(PoolName, TokenName)> {
     Ok((text(row, 0, PoolName::new)?, text(row, 1, TokenName::new)?))
