@@ -26,8 +26,10 @@ impl NewPool {
     #[expect(clippy::disallowed_methods, reason = "tokens are made here and nowhere else")]
     #[must_use]
     pub fn random(size: usize, policy: Policy, at: Timestamp) -> Self {
-        let token = |position| Token {
-            id: TokenId(Uuid::now_v7()),
+        let mut ids: Vec<Uuid> = (0..size).map(|_| Uuid::new_v4()).collect();
+        ids.sort_unstable();
+        let token = |(position, id)| Token {
+            id: TokenId(id),
             pool: PoolId::DEFAULT,
             position,
             name: TokenName::of_position(position),
@@ -37,7 +39,7 @@ impl NewPool {
             inserted_at: at,
             retired_at: None,
         };
-        NewPool { policy, tokens: (0..).take(size).map(token).collect(), at }
+        NewPool { policy, tokens: (0..).zip(ids).map(token).collect(), at }
     }
 
     /// The changes that make the pool. They are not in the journal, since no copy is from before them.

@@ -28,7 +28,7 @@ fn micros(timestamp: &Value) -> i64 {
     seconds * 1_000_000 + part(20, 26)
 }
 
-fn healthy(database: &str) {
+pub fn healthy(database: &str) {
     let doctor = run(&mut command(Path::new("/"), &["doctor", "--database", database]));
     doctor.assert_no_problem();
 }

@@ -27,6 +27,8 @@ mod hindered;
 mod import;
 mod limits;
 mod log;
+#[cfg(target_os = "linux")]
+mod power_loss;
 mod resources;
 mod resume;
 mod run;

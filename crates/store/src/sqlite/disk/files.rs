@@ -135,6 +135,20 @@ impl Files {
         self.database.parent().unwrap_or(Path::new("/"))
     }
 
+    /// Makes durable what a killed server wrote but did not sync, because it counts from now on.
+    pub(crate) fn sync_log(&self) -> Result<(), Error> {
+        match File::open(&self.wal).and_then(|log| log.sync_data()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Error::TryAgain { what: "syncing the log", cause: error.into() })
+            }
+            _ => {
+                // As SQLite does with new files, and like it without failing where a file system can't.
+                let _ = File::open(self.folder()).and_then(|folder| folder.sync_all());
+                Ok(())
+            }
+        }
+    }
+
     /// Opens the database for the process that holds the locks.
     pub(crate) fn open_to_write(&self) -> Result<Connection, Error> {
         let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;

@@ -41,6 +41,7 @@ impl Writer {
 
     fn start_on(files: &Files) -> Result<Self, Error> {
         let mut held = Held::new(files.clone(), files.claim()?)?;
+        files.sync_log()?;
         let connection = files.open_to_write().map_err(|error| first(files, error))?;
         held.opened()?;
         let watch = Arc::clone(held.watch());
