@@ -154,9 +154,8 @@ async fn a_document_is_applied_as_a_whole(db: TestDb) {
         "ports": { "tokens": [{ "name": "20001" }] },
         "staging": { "delete": true },
     } });
-    let kept =
-        server.put_json("/api/pools", &json!({ "pools": { "ports": pruned["pools"]["ports"] } }));
-    assert_eq!(changes(&kept.await), [""; 0]);
+    let kept = json!({ "pools": { "ports": pruned["pools"]["ports"] } });
+    assert_eq!(changes(&server.put_json("/api/pools", &kept).await), [""; 0]);
     let pruned = server.put_json("/api/pools?prune=true", &pruned).await;
     assert_eq!(changes(&pruned), ["pool.deleted staging", "token.retired ports 20000"]);
     assert_eq!(names(&server, "ports").await, ["20001"]);
@@ -286,9 +285,8 @@ async fn tokens_are_added_changed_and_retired(db: TestDb) {
     server.get(&format!("/api/tokens/{id}")).await.problem(404, "unknown-token");
     server.get(&format!("/api/pools/default/tokens/{id}")).await.problem(404, "unknown-token");
 
-    let held =
-        server.post_json("/api/pools/staging/allocate", &json!({ "user": "a", "token": "uno" }));
-    let held = held.await.json();
+    let body = json!({ "user": "a", "token": "uno" });
+    let held = server.post_json("/api/pools/staging/allocate", &body).await.json();
     let dry = server.delete("/api/pools/staging/tokens/uno?dry_run=true").await;
     assert_eq!(changes(&dry), ["token.retired staging uno"]);
     assert!(is_time(&dry.json()["changes"][0]["retiring_until"]), "{}", dry.text);
