@@ -429,3 +429,21 @@ async fn routes_for_pools_follow_the_same_rules(db: TestDb) {
     assert_eq!(cleared.json(), json!({ "pool": "staging", "leases_ended": 0 }));
     server.post("/api/pools/nowhere/clear").await.problem(404, "unknown-pool");
 }
+
+#[on_both]
+async fn of_two_changes_on_one_condition_one_is_made(db: TestDb) {
+    let server = db.serve_size(1).await;
+    server.put_json("/api/pools/staging", &staging()).await;
+    for limit in [2, 4, 6] {
+        let etag = server.get("/api/pools/staging").await.header("etag").to_owned();
+        let put = async |limit: u32| {
+            let request = server.request(Method::PUT, "/api/pools/staging");
+            let body = json!({ "max_per_user": limit });
+            Answer::to(request.header("if-match", &etag).json(&body)).await
+        };
+        let (one, two) = tokio::join!(put(limit), put(limit + 1));
+        let mut statuses = [one.status.as_u16(), two.status.as_u16()];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 412]);
+    }
+}
