@@ -51,16 +51,17 @@ pub(crate) enum Change {
 }
 
 impl Child {
-    /// Starts a program with additional environment variables.
+    /// Starts a program with additional environment variables, and with the terminal if `foreground`.
     pub fn start(
         program: &OsStr,
         arguments: &[OsString],
         variables: &[(&str, String)],
+        foreground: bool,
     ) -> io::Result<Self> {
         become_subreaper();
         let descendants = Descendants::from_now_on();
         let variables = variables.iter().map(|(name, value)| (name, value));
-        let mut command = exec::command(program, arguments);
+        let mut command = exec::command(program, arguments, foreground);
         let child = command.envs(variables).process_group(0).spawn()?;
         // Waited for by `Child::change`, which also sees when it is stopped.
         let leader = i32::try_from(child.id()).map_err(io::Error::other)?;

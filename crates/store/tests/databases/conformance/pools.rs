@@ -137,7 +137,7 @@ async fn a_batch_creates_pools_and_uses_them(db: EmptyDb) {
     let more = [wanted.clone(), token("b")];
     let (_, outcomes) = server
         .run(&[
-            apply(&[pool("new", &[wanted.clone()])]),
+            apply(&[pool("new", std::slice::from_ref(&wanted))]),
             held,
             taints(wanted.fresh_id),
             apply(&[pool("new", &more)]),
