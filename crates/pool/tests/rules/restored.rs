@@ -55,7 +55,7 @@ fn numbers_and_positions_of_before_are_not_given_again() {
         PoolWanted { tokens, ..PoolWanted::new(PoolName::new(name).unwrap()) }
     };
     let plan = Plan { pools: vec![new("phones", 70), new("late", 71)], ..Plan::default() };
-    assert!(matches!(decide(&mut ledger, second(0), &Command::Apply(plan)), Outcome::Applied(_)));
+    assert!(matches!(decide(&mut ledger, second(0), &Command::Apply(plan)), Outcome::Applied(..)));
     assert_eq!(ledger.pool_named("late").map(pool::Pool::id), Some(PoolId(9)));
     let position = ledger.token(TokenId(Uuid::from_u128(70))).map(|view| view.token.position);
     assert_eq!(position, Some(7));
