@@ -1,6 +1,7 @@
 mod read;
 mod restore;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::state::Left;
@@ -125,16 +126,18 @@ impl Ledger {
         if lease.fence <= self.fence {
             return Err(Inconsistent(format!("{:?} was given before", lease.fence)));
         }
-        if self.leases.contains_key(&lease.id) {
+        let Entry::Vacant(entry) = self.leases.entry(lease.id) else {
             return Err(Inconsistent(format!("lease {:?} occurs twice", lease.id)));
-        }
-        let (place, before) = self.pool_mut(lease.pool)?.start(lease)?;
+        };
+        let pool = self.pools.get_mut(&lease.pool).ok_or_else(|| no_pool(lease.pool))?;
+        let (place, before) = pool.start(lease)?;
+        let is_next = pool.scheduled.is_none_or(|next| lease.expires_at < next);
+        entry.insert((lease.pool, place));
         if let Some(before) = before {
             self.leases.remove(&before);
         }
-        self.leases.insert(lease.id, (lease.pool, place));
         self.fence = lease.fence;
-        self.reschedule(lease.pool)
+        if is_next { self.reschedule(lease.pool) } else { Ok(()) }
     }
 
     fn create(&mut self, record: &PoolRecord) -> Result<(), Inconsistent> {

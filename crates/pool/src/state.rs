@@ -202,30 +202,23 @@ impl Pool {
         if slot.token.retired_at.is_some() {
             return Err(Inconsistent(format!("lease {:?} is of a retired token", lease.id)));
         }
-        let before = self.set_latest(place, lease.clone())?;
-        Ok((place, before))
+        Ok((place, self.set_latest(place, lease.clone())))
     }
 
     /// Makes a lease the latest of a token that is free. Returns the lease before.
-    pub(crate) fn set_latest(
-        &mut self,
-        place: u32,
-        mut lease: Lease,
-    ) -> Result<Option<LeaseId>, Inconsistent> {
+    pub(crate) fn set_latest(&mut self, place: u32, mut lease: Lease) -> Option<LeaseId> {
         let Lease { fence, expires_at, .. } = lease;
-        if self.running.contains_key(&fence) || self.last.contains_key(&fence) {
-            return Err(Inconsistent(format!("{fence:?} occurs twice")));
-        }
         lease.end = None;
         *self.held.entry(lease.user.id).or_default() += 1;
         let slot = &mut self.slots[place];
         let is_available = slot.token.is_available();
         self.free.remove(&FreeSince::of(slot, place));
-        let before = slot.latest.replace(lease);
+        let before = slot.latest.as_ref().map(|before| before.id);
+        slot.latest = Some(lease);
         let running = if is_available { &mut self.running } else { &mut self.last };
         running.insert(fence, place);
         self.deadlines.insert((expires_at, fence));
-        Ok(before.map(|before| before.id))
+        before
     }
 
     /// Ends a running lease. A retired token leaves the pool with it.

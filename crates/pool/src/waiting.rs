@@ -1,6 +1,6 @@
 //! Availability of a pool's tokens for tickets and allocations.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::slots::Slot;
 use crate::{
@@ -28,7 +28,7 @@ pub(crate) struct Claims {
     /// Number of tickets that accept any token.
     any: usize,
     /// Tokens that are named by tickets.
-    named: HashSet<TokenId>,
+    named: BTreeSet<TokenId>,
     /// How many of these are free.
     free: usize,
 }

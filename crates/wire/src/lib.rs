@@ -1,15 +1,18 @@
 //! The JSON of the HTTP API: requests, answers, events and problems, in both directions.
 //!
 //! The server writes these types and clients read them. Members are written in the order of the fields.
-//! Readers ignore unknown members, because later versions add some.
+//! Readers of answers ignore unknown members, because later versions add some. Documents refuse them, so that
+//! a typo is not ignored.
 
 mod allocation;
+mod document;
 mod event;
 mod health;
 mod lease;
 #[cfg(test)]
 mod openapi;
 mod pool;
+mod pools;
 mod problem;
 mod queue;
 mod time;
@@ -17,10 +20,12 @@ mod token;
 mod words;
 
 pub use allocation::*;
+pub use document::*;
 pub use event::*;
 pub use health::*;
 pub use lease::*;
 pub use pool::*;
+pub use pools::*;
 pub use problem::*;
 pub use queue::*;
 pub use time::*;

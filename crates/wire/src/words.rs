@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 fn known(name: &str, words: &[&'static str]) -> Vec<&'static str> {
     match name {
         "EndReason" => ::pool::EndReason::ALL.map(::pool::EndReason::as_str).to_vec(),
-        "WhenFull" => ::pool::WhenFull::ALL.map(::pool::WhenFull::as_str).to_vec(),
+        "WhenFull" => ::pool::WhenFull::WORDS.to_vec(),
+        "Membership" => ::pool::Membership::WORDS.to_vec(),
+        "ShowValues" => ::pool::ShowValues::WORDS.to_vec(),
+        "TaintEffect" => ::pool::Effect::WORDS.to_vec(),
         _ => words.to_vec(),
     }
 }
@@ -106,6 +109,17 @@ words! {
     EndReason;
     /// What the pool does with a request while all tokens are in use.
     WhenFull;
+    /// Whether the tokens of a pool can change.
+    Membership;
+    /// Who sees the values of tokens.
+    ShowValues;
+    /// Effect of a taint on its token.
+    TaintEffect;
+    /// Whether a token of a pool can be handed out.
+    PoolTokenStatus: AVAILABLE = "available", ACTIVE = "active", TAINTED = "tainted";
+    /// What changes in the pools.
+    ChangeKind: POOL_CREATED = "pool.created", POOL_CHANGED = "pool.changed", POOL_DELETED = "pool.deleted",
+        TOKEN_ADDED = "token.added", TOKEN_CHANGED = "token.changed", TOKEN_RETIRED = "token.retired";
     /// State of the server.
     HealthStatus: LIVE = "live", READY = "ready";
     /// Why events may be missing.

@@ -117,15 +117,16 @@ impl Batch<'_> {
             ..Lease::granted(lease_id, token_id, user, fence, self.now, until)
         };
         self.record(Change::LeaseStarted(lease.clone()));
-        let grant = Grant { lease, value, evicted };
         if let Some(key) = allocation.user_key() {
-            self.remember(key, allocation, &grant);
+            let grant =
+                Grant { lease: lease.clone(), value: value.clone(), evicted: evicted.clone() };
+            self.remember(key, allocation, grant);
         }
-        grant
+        Grant { lease, value, evicted }
     }
 
-    fn remember(&mut self, key: UserKey, allocation: &Allocation, grant: &Grant) {
-        let Grant { lease, value, evicted } = grant.clone();
+    fn remember(&mut self, key: UserKey, allocation: &Allocation, grant: Grant) {
+        let Grant { lease, value, evicted } = grant;
         let lease_id = lease.id;
         let Allocation { lease: asked_lease, wait: asked_wait, token, .. } = *allocation;
         let asked_token = token.is_some();

@@ -91,10 +91,13 @@ impl Ledger {
         let pool_id = pool;
         let pool = self.pools.get_mut(&pool).ok_or_else(|| no_pool(pool))?;
         let place = pool.place(lease.token_id)?;
+        if pool.running.contains_key(&fence) || pool.last.contains_key(&fence) {
+            return Err(Inconsistent(format!("{fence:?} occurs twice")));
+        }
         if pool.slots[place].latest.is_some() {
             return Err(Inconsistent(format!("lease {id:?} is not its token's only latest")));
         }
-        pool.set_latest(place, lease)?;
+        pool.set_latest(place, lease);
         self.leases.insert(id, (pool_id, place));
         if let Some(end) = end {
             let left = pool.end(place, fence, end)?;

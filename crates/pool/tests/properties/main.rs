@@ -4,9 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod allocations;
+mod decisions;
 mod history;
 mod model;
 mod plans;
+mod requests;
 mod silence;
 mod steps;
 mod world;

@@ -6,9 +6,12 @@ mod facts;
 mod full;
 mod kept;
 mod keys;
+mod named;
+mod plans;
 mod release;
 mod renewal;
 mod servers;
+mod taints;
 mod waiting;
 
 use std::time::Duration;
