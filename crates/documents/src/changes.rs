@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pool::{Change, Ledger, Policy, PoolId, PoolRecord, Timestamp, Token, TokenId};
+use pool::{Before, Change, Ledger, Policy, PoolId, PoolRecord, Timestamp, Token, TokenId};
 use wire::{ApplyResult, ChangeKind, FieldChange, PoolChange, Time};
 
 /// The changes of a plan, as [`Ledger::plan`] decided them at `now` for the ledger `before`.
@@ -14,18 +14,23 @@ pub fn apply_result(
     now: Timestamp,
     dry_run: bool,
 ) -> ApplyResult {
+    applied_result(&before.before(changes, now), changes, dry_run)
+}
+
+/// The changes of a plan, with what they changed.
+#[must_use]
+pub fn applied_result(before: &Before, changes: &[Change], dry_run: bool) -> ApplyResult {
     let count =
         |kind: fn(&Change) -> bool| changes.iter().filter(|change| kind(change)).count() as u64;
     let leases_ended = count(|change| matches!(change, Change::LeaseEnded { .. }));
     let waits_given_up = count(|change| matches!(change, Change::WaitGivenUp { .. }));
-    let mut describer = Describer { before, now, new: HashMap::new() };
+    let mut describer = Describer { before, new: HashMap::new() };
     let changes = changes.iter().filter_map(|change| describer.describe(change)).collect();
     ApplyResult { dry_run, changes, leases_ended, waits_given_up }
 }
 
 struct Describer<'a> {
-    before: &'a Ledger,
-    now: Timestamp,
+    before: &'a Before,
     /// Names of new pools.
     new: HashMap<PoolId, Arc<str>>,
 }
@@ -41,7 +46,7 @@ impl Describer<'_> {
                 })
             }
             Change::PoolChanged(record) => {
-                let before = self.before.pool(record.id).map(pool::Pool::record);
+                let before = self.before.pool(record.id);
                 Some(PoolChange {
                     fields: of_pool(before, record),
                     ..self.of(record.id, ChangeKind::POOL_CHANGED)
@@ -56,7 +61,7 @@ impl Describer<'_> {
                 })
             }
             Change::TokenChanged(token) => {
-                let before = self.before.token(token.id).map(|view| view.token);
+                let before = self.before.token(token.id);
                 let token_name = Some(token.name.clone().into());
                 let fields = before.map(|before| of_token(before, token)).unwrap_or_default();
                 Some(PoolChange {
@@ -71,20 +76,20 @@ impl Describer<'_> {
     }
 
     fn of(&self, pool: PoolId, kind: ChangeKind) -> PoolChange {
-        let name = self.before.pool(pool).map(|pool| pool.name().clone().into());
+        let name = self.before.pool(pool).map(|record| record.name.clone().into());
         let pool = name.or_else(|| self.new.get(&pool).cloned()).unwrap_or_default();
         PoolChange { kind, pool, token: None, fields: Vec::new(), retiring_until: None }
     }
 
     fn retired(&self, id: TokenId) -> Option<PoolChange> {
-        let view = self.before.token(id)?;
-        let deadline = view.running(self.now).map(|lease| lease.expires_at);
+        let before = self.before.token(id)?;
+        let deadline = self.before.deadline(id);
         let retiring_until = deadline.map(|at| Time::from_micros(at.as_micros()));
-        let token = Some(view.token.name.clone().into());
+        let token = Some(before.name.clone().into());
         Some(PoolChange {
             token,
             retiring_until,
-            ..self.of(view.token.pool, ChangeKind::TOKEN_RETIRED)
+            ..self.of(before.pool, ChangeKind::TOKEN_RETIRED)
         })
     }
 }

@@ -19,7 +19,7 @@ mod summary;
 mod table;
 mod write;
 
-pub use changes::apply_result;
+pub use changes::{applied_result, apply_result};
 pub use export::export;
 pub use finding::{Finding, Invalid, MAX_FINDINGS};
 pub use node::Format;

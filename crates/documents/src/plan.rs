@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use pool::{
-    Intent, LONGEST_LEASE, Labels, Ledger, Note, Plan, Policy, PolicyPatch, PoolName, PoolWanted,
+    Expected, Intent, LONGEST_LEASE, Labels, Ledger, Note, Plan, Policy, PolicyPatch, PoolName, PoolWanted,
     TokenId, TokenName, TokenValue, TokenWanted,
 };
 use uuid::Uuid;
@@ -85,6 +85,7 @@ impl Planner<'_> {
             tokens,
             delete,
             keep_other_tokens,
+            expected: Expected::Any,
         })
     }
 

@@ -21,6 +21,20 @@ pub fn wanted_token(name: Option<TokenName>) -> TokenWanted {
     TokenWanted::new(name, TokenId(Uuid::now_v7()), value)
 }
 
+/// Returns an id for a token of a plan, if that is a new one. It sorts after those of earlier calls.
+#[expect(clippy::disallowed_methods, reason = "ids are made here")]
+#[must_use]
+pub fn token_id() -> Uuid {
+    Uuid::now_v7()
+}
+
+/// Returns a random value for a new token.
+#[expect(clippy::disallowed_methods, reason = "ids are made here")]
+#[must_use]
+pub fn token_value() -> Uuid {
+    Uuid::new_v4()
+}
+
 /// Returns an id for a new batch.
 #[expect(clippy::disallowed_methods, reason = "ids are made here")]
 pub(crate) fn batch() -> BatchId {

@@ -293,13 +293,14 @@ impl<'a> Batch<'a> {
             Ok(changes) => changes,
             Err(refused) => return Outcome::NotApplied(refused),
         };
+        let before = Box::new(self.ledger.before(&changes, self.now));
         for change in &changes {
             if let Change::LeaseEnded { lease_id, .. } = change {
                 self.finished.ended.extend(self.ledger.lease(*lease_id).map(|l| l.started_at));
             }
             self.record(change.clone());
         }
-        Outcome::Applied(changes)
+        Outcome::Applied(changes, before)
     }
 
     fn end(&mut self, mut lease: Lease, reason: EndReason) -> Lease {

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use crate::{
-    Change, IdempotencyKey, Lease, LeaseId, Note, Plan, PlanRefused, PoolId, Taint, TaintName,
-    Ticket, Timestamp, Token, TokenId, TokenValue, User, UserId, UserKey,
+    Before, Change, IdempotencyKey, Labels, Lease, LeaseId, Note, Plan, PlanRefused, PoolId, Taint,
+    TaintName, Ticket, Timestamp, Token, TokenId, TokenName, TokenValue, User, UserId, UserKey,
 };
 
 /// A request to a ledger.
@@ -222,8 +222,9 @@ pub enum Outcome {
         /// Number of leases that ended.
         ended: usize,
     },
-    /// The plan was applied, with these changes. Without changes, everything was as planned.
-    Applied(Vec<Change>),
+    /// The plan was applied, with these changes to what was before. Without changes, everything was as
+    /// planned.
+    Applied(Vec<Change>, Box<Before>),
     /// The plan breaks a rule. Nothing changed.
     NotApplied(PlanRefused),
     /// The token has the taint, now or from before.
@@ -264,6 +265,10 @@ pub struct Grant {
     pub lease: Lease,
     /// The value of its token.
     pub value: TokenValue,
+    /// The name of its token. `None` if the token has left the pool since an earlier use of the key.
+    pub name: Option<TokenName>,
+    /// The labels of its token; empty without a name.
+    pub labels: Labels,
     /// The lease that was evicted for this one.
     pub evicted: Option<Lease>,
 }

@@ -48,7 +48,7 @@ pub use lease::{End, EndReason, Fence, Lease, LeaseId};
 pub use ledger::{Counters, Ledger};
 pub use name::{InvalidName, PoolName, TaintName, TokenName};
 pub use note::{InvalidNote, Note};
-pub use plan::{Intent, Plan, PlanRefused, PlanRule, PoolWanted, TokenWanted};
+pub use plan::{Before, Expected, Intent, Plan, PlanRefused, PlanRule, PoolWanted, TokenWanted};
 pub use policy::{
     InvalidPolicy, LONGEST_LEASE, Membership, Policy, PolicyField, PolicyPatch, SHORTEST_LEASE,
     ShowValues, ValueKind, WhenFull,

@@ -1,10 +1,13 @@
 //! Plans: how pools and their tokens are to be.
 
+mod before;
 mod pools;
 mod tokens;
 
+pub use before::Before;
+
 use crate::{
-    InvalidPolicy, Labels, Ledger, Note, PolicyPatch, PoolName, TokenId, TokenName, TokenValue,
+    InvalidPolicy, Labels, Ledger, Note, PolicyPatch, PoolName, PoolRecord, TokenId, TokenName, TokenValue,
 };
 
 /// Wanted state of some pools. Applied as a whole or not at all; applying it again changes nothing.
@@ -33,6 +36,33 @@ pub struct PoolWanted {
     pub delete: bool,
     /// Whether other tokens of this pool stay even if [`Plan::prune`] is set.
     pub keep_other_tokens: bool,
+    /// Condition on the present pool.
+    pub expected: Expected,
+}
+
+/// Condition on a pool before a plan, without which the plan is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Expected {
+    /// None.
+    #[default]
+    Any,
+    /// The pool exists.
+    Present,
+    /// The pool does not exist.
+    Absent,
+    /// The pool has this record.
+    Same(Box<PoolRecord>),
+}
+
+impl Expected {
+    pub(crate) fn is_met(&self, record: Option<&PoolRecord>) -> bool {
+        match self {
+            Expected::Any => true,
+            Expected::Present => record.is_some(),
+            Expected::Absent => record.is_none(),
+            Expected::Same(expected) => record == Some(expected),
+        }
+    }
 }
 
 /// Wanted state of a token.
@@ -88,6 +118,9 @@ pub enum PlanRule {
     /// The plan has the pool twice.
     #[error("the plan has this pool twice")]
     PoolTwice,
+    /// The present pool does not meet the condition of the plan.
+    #[error("the pool is not as expected: it was changed, created or deleted")]
+    Unexpected,
     /// The plan deletes a pool that does not exist.
     #[error("this pool does not exist")]
     UnknownPool,
@@ -140,6 +173,7 @@ impl PoolWanted {
             tokens: None,
             delete: false,
             keep_other_tokens: false,
+            expected: Expected::Any,
         }
     }
 }

@@ -50,6 +50,13 @@ impl Pool {
         self.free.len()
     }
 
+    /// Number of tokens that allocations at `now` can get at once.
+    #[must_use]
+    pub fn available_at(&self, now: Timestamp) -> usize {
+        let overdue = self.deadlines.iter().take_while(|(deadline, _)| *deadline <= now);
+        self.free() + overdue.filter(|(_, fence)| self.running.contains_key(fence)).count()
+    }
+
     /// Number of tokens held at `now`.
     #[must_use]
     pub fn active(&self, now: Timestamp) -> usize {

@@ -6,11 +6,11 @@ use axum::routing::{MethodRouter, delete, get, post};
 use engine::Handle;
 
 use crate::api::{
-    allocate, bench, health, history, leases, metrics, pages, pool, queue, release, search,
+    allocate, bench, health, history, leases, metrics, pages, pool, pools, queue, release, search,
     token_lists, tokens,
 };
 use crate::events;
-use crate::http::route::Kind::{self, CostlyRead, Metrics, Probe, Read, Wait, Write};
+use crate::http::route::Kind::{self, CostlyRead, Document, Metrics, Probe, Read, Wait, Write};
 use crate::http::route::{Route, Routes, wrong_method};
 use crate::http::service::Service;
 use crate::settings::Settings;
@@ -55,6 +55,8 @@ impl Table {
     fn new() -> Self {
         const GET: Method = Method::GET;
         const POST: Method = Method::POST;
+        const PUT: Method = Method::PUT;
+        const PATCH: Method = Method::PATCH;
         const DELETE: Method = Method::DELETE;
         Table { rows: Vec::new() }
             .route("/", [(GET, Read)], get(pages::page))
@@ -76,6 +78,14 @@ impl Table {
             .route("/api/queue", [(GET, Read)], get(queue::list))
             .route("/api/queue/{ticket}", [(GET, Read), (DELETE, Write)], get(queue::show).delete(queue::give_up))
             .route("/api/pool", [(GET, Read)], get(pool::show))
+            .route("/api/pools", [(GET, Read), (PUT, Document)], get(pools::list).put(pools::put_all))
+            .route("/api/pools/{pool}", [(GET, Read), (PUT, Document), (DELETE, Write)], get(pools::show).put(pools::put).delete(pools::delete))
+            .route("/api/pools/{pool}/tokens", [(GET, Read), (PUT, Document), (POST, Write)], get(pools::tokens::list).put(pools::tokens::put).post(pools::tokens::post))
+            .route("/api/pools/{pool}/tokens/{token}", [(GET, Read), (PATCH, Write), (DELETE, Write)], get(pools::tokens::show).patch(pools::tokens::patch).delete(pools::tokens::delete))
+            .route("/api/pools/{pool}/tokens/{token}/taints", [(POST, Write)], post(pools::taints::set))
+            .route("/api/pools/{pool}/tokens/{token}/taints/{name}", [(DELETE, Write)], delete(pools::taints::remove))
+            .route("/api/pools/{pool}/allocate", [(POST, Wait)], post(pools::allocate::allocate))
+            .route("/api/pools/{pool}/clear", [(POST, Write)], post(pools::clear))
             .route("/api/events", [(GET, CostlyRead)], get(events::events))
             .route("/health/live", [(GET, Probe)], get(health::live))
             .route("/health/ready", [(GET, Probe)], get(health::ready))

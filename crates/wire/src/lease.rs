@@ -35,6 +35,15 @@ pub struct Lease {
     pub end_reason: Option<EndReason>,
     /// Id of the lease for which this one was evicted, or null.
     pub evicted_by: Option<Uuid>,
+    /// Name of the pool. Present if the request names a pool or a single lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Arc<str>>,
+    /// Name of the token. Present if `pool` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_name: Option<Arc<str>>,
+    /// Note of the request for the lease. Present if `pool` is and the request had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Arc<str>>,
 }
 
 /// A lease, and the current lease of its token if that is another one.

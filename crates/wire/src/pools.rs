@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    ChangeKind, CurrentLease, Membership, Policy, PoolTokenStatus, ShowValues, TaintEffect, Time,
-    TokenValue,
+    Allocation, ChangeKind, CurrentLease, Membership, Policy, PoolTokenStatus, Seconds, ShowValues,
+    TaintEffect, Time, TokenDocument, TokenValue,
 };
 
 /// A pool: its policy and how much of it is in use.
@@ -129,6 +129,107 @@ pub struct PoolTokenPage {
     pub tokens: Vec<PoolToken>,
     /// Path of the next page; null on the last page.
     pub next: Option<String>,
+}
+
+/// Request for a token of a pool.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PoolAllocationRequest {
+    /// Name of the user, without NUL. A UUID, in any letter case, is that identity. For any other text the
+    /// identity is the UUID whose hex digits are the MD5 of the text.
+    #[cfg_attr(
+        test,
+        schemars(length(min = 1, max = ::pool::User::MAX_CHARS), regex(pattern = "^[^\\u0000]*$"), example = &"ann")
+    )]
+    pub user: String,
+    /// Duration of the lease, at most the `lease_seconds` of the policy, which is the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(min = ::pool::SHORTEST_LEASE.as_secs_f64()), with = "Option<f64>", example = 90))]
+    pub lease_seconds: Option<Seconds>,
+    /// Time to wait while no token is available. The default is 30 if `when_full` is `wait`, else 0. Not
+    /// allowed if `when_full` is `reject`. More than 60 needs an `Idempotency-Key` and takes several
+    /// requests: see the answer 202.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(min = 0, max = ::pool::Allocation::MAX_KEPT_WAIT.as_secs()), with = "Option<f64>", example = 10))]
+    pub wait_seconds: Option<Seconds>,
+    /// Name of the token; absent if any will do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(regex(pattern = "^[A-Za-z0-9._-]{1,63}$")))]
+    pub token: Option<Arc<str>>,
+    /// Note for the lease, without control characters. Everyone can see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(length(max = ::pool::Note::MAX_CHARS)))]
+    pub note: Option<Arc<str>>,
+}
+
+/// A granted lease of a pool, with its token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PoolAllocation {
+    /// The lease and the value of its token.
+    #[serde(flatten)]
+    pub allocation: Allocation,
+    /// Name of the pool.
+    pub pool: Arc<str>,
+    /// Name of the token.
+    pub token_name: Arc<str>,
+    /// Labels of the token; empty if it has left the pool since an earlier request with this key.
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// Note of the request, or null.
+    pub note: Option<Arc<str>>,
+}
+
+/// Number of leases of a pool that were ended together.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PoolCleared {
+    /// Name of the pool.
+    pub pool: Arc<str>,
+    /// Number of leases that ended.
+    pub leases_ended: u64,
+}
+
+/// Wanted state of some tokens of a pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TokensDocument {
+    /// The tokens. Others of the pool stay, unless they are pruned.
+    pub tokens: Vec<TokenDocument>,
+}
+
+/// A taint to set.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TaintRequest {
+    /// Name, unique within the token. A taint with the same name is replaced.
+    #[cfg_attr(test, schemars(regex(pattern = "^[A-Za-z0-9._-]{1,63}$"), example = &"cordon"))]
+    pub name: Arc<str>,
+    /// Effect on the token.
+    pub effect: TaintEffect,
+    /// Reason, for people. Empty by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(length(max = ::pool::Note::MAX_CHARS)))]
+    pub reason: Option<Arc<str>>,
+    /// Name of the author, as in an allocation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(length(min = 1, max = ::pool::User::MAX_CHARS)))]
+    pub by: Option<Arc<str>>,
+    /// When it is removed, with an offset; absent if only a request removes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+}
+
+/// Answer to a taint that was set.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TaintResult {
+    /// The token with its taints.
+    pub token: PoolToken,
+    /// Id of the lease that ended for the taint, or null.
+    pub ended_lease_id: Option<Uuid>,
 }
 
 /// Changes that a document makes, or would make.

@@ -43,7 +43,7 @@ codes! {
     CrossOrigin: 403, "cross-origin", "Cross-origin request", "A browser sent the request from a page of another site; see [web pages](operations.md#web-pages).";
     UnknownPath: 404, "unknown-path", "Not found", "Check the path.";
     UnknownPool: 404, "unknown-pool", "Pool not found", "No pool has this name. See `GET /api/pools`.";
-    UnknownToken: 404, "unknown-token", "Token not found", "The pool has no token with this id.";
+    UnknownToken: 404, "unknown-token", "Token not found", "The pool has no token with this id or name.";
     UnknownLease: 404, "unknown-lease", "Lease not found", "No such lease, or it was deleted because of its age.";
     UnknownTicket: 404, "unknown-ticket", "Ticket not found", "The ticket is not in the queue: it was served, given up, or timed out.";
     WrongMethod: 405, "wrong-method", "Method not allowed", "Use a method that the `Allow` header lists.";
@@ -54,14 +54,20 @@ codes! {
     UserLimit: 409, "user-limit", "User has too many leases", "Release a lease of this user first.";
     TicketServed: 409, "ticket-served", "Ticket has become a lease", "Release the lease if it is not needed.";
     TicketGivenUp: 409, "ticket-given-up", "Ticket was given up", "The ticket was given up while the request waited. Send a new request to wait again.";
-    BodyTooLarge: 413, "body-too-large", "Request body too large", "Send at most 64 KiB.";
+    PoolFixed: 409, "pool-fixed", "Tokens are fixed", "The pool's `membership` is `fixed`, so its tokens can't change. Set it to `open` first.";
+    PoolInUse: 409, "pool-in-use", "Pool has running leases", "Release the leases of the pool first, or send `end_leases=true`.";
+    NameTaken: 409, "name-taken", "Name is taken", "Another token of the pool has this name. Choose another one.";
+    TooManyTaints: 409, "too-many-taints", "Too many taints", "The token has 16 taints. Remove one first.";
+    PreconditionFailed: 412, "precondition-failed", "Precondition failed", "The pool is not as `If-Match` or `If-None-Match` says. Nothing was changed. Get it again.";
+    BodyTooLarge: 413, "body-too-large", "Request body too large", "Send at most 64 KiB, or 16 MiB for a document of pools.";
     UnsupportedContentType: 415, "unsupported-content-type", "Unsupported content type", "Send `application/json` or `application/x-www-form-urlencoded`.";
     ContentEncoding: 415, "unsupported-content-encoding", "Unsupported content encoding", "Send the body uncompressed.";
     HostNotAllowed: 421, "host-not-allowed", "Host not allowed", "Use `localhost` or an IP address in the URL, or start the server with `--allowed-host`.";
     KeyReused: 422, "idempotency-key-reused", "Idempotency-Key reused", "Use a new key for a new request.";
+    PlanRefused: 422, "plan-refused", "Plan refused", "Correct the mistakes in `findings`. Nothing was changed.";
     Internal: 500, "internal", "Internal server error", "See the server log for this `x-request-id`.";
     TransferEncoding: 501, "unsupported-transfer-encoding", "Unsupported transfer encoding", "Use `chunked`, the only supported transfer encoding, or `Content-Length`.";
-    NoTokens: 503, "no-tokens", "No tokens available", "The pool was created with 0 tokens.";
+    NoTokens: 503, "no-tokens", "No tokens available", "The pool has no tokens.";
     PoolFull: 503, "pool-full", "No tokens available", "All tokens are in use. Retry after `Retry-After`, or send `wait_seconds`.";
     QueueFull: 503, "queue-full", "No tokens available", "The queue is full. Retry after `Retry-After`.";
     KeysFull: 503, "idempotency-full", "Too many idempotency keys", "Too many keys are remembered, in total or for this user. Retry after `Retry-After`, or without a key.";
@@ -203,9 +209,53 @@ members! {
         pub lease_id: Uuid,
     }
 
+    /// The tokens of the pool are fixed.
+    PoolFixed {
+        /// Name of the pool.
+        pub pool: String,
+        /// Name of a token that would change; null if the pool would be deleted.
+        pub token: Option<String>,
+    }
+
+    /// The pool has running leases.
+    PoolInUse {
+        /// Name of the pool.
+        pub pool: String,
+        /// Number of its running leases.
+        pub leases: u64,
+    }
+
+    /// Pools can't become as the request says. Nothing was changed.
+    PlanRefused {
+        /// Name of the pool with the first mistake, or null.
+        pub pool: Option<String>,
+        /// The token with the first mistake, or null: its name, its id, or `number N` in the document.
+        pub token: Option<String>,
+        /// Member with the first mistake, or null.
+        pub field: Option<String>,
+        /// The mistakes, at most 20.
+        pub findings: Vec<PlanFinding>,
+    }
+
     /// All tokens are in use.
     PoolFull {
         /// Position of the request in the queue, from 1.
         pub position: u64,
     }
+}
+
+/// A mistake in a request about pools. It never contains the value of a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PlanFinding {
+    /// Line of the request body, from 1, or null.
+    pub line: Option<u64>,
+    /// Name of the pool, or null.
+    pub pool: Option<String>,
+    /// The token, or null: its name, its id, or `number N` in the document.
+    pub token: Option<String>,
+    /// Name of the member, or null.
+    pub field: Option<String>,
+    /// The rule and the remedy, for people.
+    pub rule: String,
 }

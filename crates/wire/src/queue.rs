@@ -25,6 +25,16 @@ pub struct Ticket {
     pub until: Time,
     /// Whether the ticket stays in the queue between requests, because it has an idempotency key.
     pub kept: bool,
+    /// Name of the pool. Present if the request names a pool or a single ticket of another pool than
+    /// `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Arc<str>>,
+    /// Name of the requested token. Present if `pool` is and the request names a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_name: Option<Arc<str>>,
+    /// Note of the request. Present if `pool` is and the request has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Arc<str>>,
 }
 
 /// A page of the queue.

@@ -140,6 +140,41 @@ impl Handle {
         self.read_of(scope_of(query), look).await
     }
 
+    /// Returns the pool with this name, also if it was deleted: then it is the one created last.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn pool_named(&self, name: &str) -> Result<Option<PoolId>, Error> {
+        let look = |view: View<'_>| view.ledger.pool_named(name).map(pool::Pool::id);
+        if let Some(id) = self.read_of(Scope::Timeless, look).await? {
+            return Ok(Some(id));
+        }
+        let reader = self.shared.reader().await?;
+        self.in_time("a pool was not looked up", reader.pool_named(name)).await
+    }
+
+    /// Returns the token with this name, also if it was retired: then it is the one added last.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn token_named(&self, pool: PoolId, name: &str) -> Result<Option<TokenId>, Error> {
+        let look = |view: View<'_>| Some(view.pool(pool)?.token_named(name)?.token.id);
+        if let Some(id) = self.read_of(Scope::Timeless, look).await? {
+            return Ok(Some(id));
+        }
+        let reader = self.shared.reader().await?;
+        self.in_time("a token was not looked up", reader.token_named(pool, name)).await
+    }
+
+    /// Returns the pool with this name as of the newest journal entry that this server knows, without
+    /// asking the database. It may have been deleted or, if it is unknown, created since.
+    #[must_use]
+    pub fn known_pool(&self, name: &str) -> Option<PoolId> {
+        self.shared.copy().as_ref()?.ledger.pool_named(name).map(pool::Pool::id)
+    }
+
     /// Outcome of a command for a lease that is not the latest of any token.
     pub(super) async fn over(&self, id: LeaseId) -> Result<LeaseOutcome, Error> {
         Ok(match self.recorded(id).await? {

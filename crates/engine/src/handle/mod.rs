@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Change, Command, HolderCondition, Lease, LeaseId, Outcome, Plan, PlanRefused,
+    Allocation, Before, Change, Command, HolderCondition, Lease, LeaseId, Outcome, Plan, PlanRefused,
     PoolId, Refusal, Taint, TaintName, Timestamp, TokenId,
 };
 use tokio::sync::mpsc::error::TrySendError;
@@ -177,8 +177,20 @@ impl Handle {
     ///
     /// Any [`Error`].
     pub async fn apply(&self, plan: Plan) -> Result<Result<Vec<Change>, PlanRefused>, Error> {
+        Ok(self.change(plan).await?.map(|(changes, _)| changes))
+    }
+
+    /// As [`Handle::apply`]; also returns what the changes are about, as it was before.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`].
+    pub async fn change(
+        &self,
+        plan: Plan,
+    ) -> Result<Result<(Vec<Change>, Box<Before>), PlanRefused>, Error> {
         match self.submit(Command::Apply(plan), Duration::ZERO, None).await?.0 {
-            Outcome::Applied(changes) => Ok(Ok(changes)),
+            Outcome::Applied(changes, before) => Ok(Ok((changes, before))),
             Outcome::NotApplied(refused) => Ok(Err(refused)),
             // A plan has no other outcome.
             _ => Err(Error::OutcomeUnknown),

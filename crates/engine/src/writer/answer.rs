@@ -22,7 +22,7 @@ impl Writer {
             }
             match (&outcome, &request.command) {
                 (Outcome::GaveUp, Command::GiveUp { lease_id }) => self.given_up(*lease_id, at),
-                (Outcome::Applied(changes), _) => {
+                (Outcome::Applied(changes, _), _) => {
                     for change in changes {
                         if let Change::WaitGivenUp { lease_id } = change {
                             self.given_up(*lease_id, at);

@@ -6,7 +6,7 @@ use super::Batch;
 use crate::waiting::{Available, Claims};
 use crate::{
     Allocation, Change, EndReason, Fence, Grant, KeyUse, Lease, LeaseId, MAX_TICKETS, Outcome,
-    Pool, Refusal, Remembered, Ticket, UserKey, Waiting, WhenFull,
+    Pool, Refusal, Remembered, Ticket, Token, UserKey, Waiting, WhenFull,
 };
 
 impl Batch<'_> {
@@ -104,7 +104,9 @@ impl Batch<'_> {
         let place = pool.choose(allocation.token, claims).expect("a token is available");
         let chosen = pool.view(place);
         let length = allocation.lease.unwrap_or(pool.policy().lease);
-        let (token_id, value) = (chosen.token.id, chosen.token.value.clone());
+        let Token { id: token_id, value, name, labels, .. } = chosen.token;
+        let (token_id, value) = (*token_id, value.clone());
+        let (name, labels) = (Some(name.clone()), labels.clone());
         let previous_fence = chosen.latest.map_or(Fence::NONE, |latest| latest.fence);
         let held = chosen.latest.filter(|lease| lease.end.is_none()).cloned();
         let evicted = held.map(|lease| self.end(lease, EndReason::Evicted));
@@ -117,16 +119,15 @@ impl Batch<'_> {
             ..Lease::granted(lease_id, token_id, user, fence, self.now, until)
         };
         self.record(Change::LeaseStarted(lease.clone()));
+        let grant = Grant { lease, value, name, labels, evicted };
         if let Some(key) = allocation.user_key() {
-            let grant =
-                Grant { lease: lease.clone(), value: value.clone(), evicted: evicted.clone() };
-            self.remember(key, allocation, grant);
+            self.remember(key, allocation, grant.clone());
         }
-        Grant { lease, value, evicted }
+        grant
     }
 
     fn remember(&mut self, key: UserKey, allocation: &Allocation, grant: Grant) {
-        let Grant { lease, value, evicted } = grant;
+        let Grant { lease, value, evicted, .. } = grant;
         let lease_id = lease.id;
         let Allocation { lease: asked_lease, wait: asked_wait, token, .. } = *allocation;
         let asked_token = token.is_some();
@@ -147,10 +148,12 @@ impl Batch<'_> {
         if !remembered.is_of(allocation) {
             return Some(Outcome::NotAllocated(Refusal::KeyReused));
         }
-        let token = self.ledger.token(remembered.lease.token_id);
-        let value = token.map_or(&remembered.value, |view| &view.token.value).clone();
-        let lease = self.as_of_now(&remembered.lease);
-        Some(Outcome::Allocated(Grant { lease, value, evicted: remembered.evicted.clone() }))
+        let token = self.ledger.token(remembered.lease.token_id).map(|view| view.token);
+        let value = token.map_or(&remembered.value, |token| &token.value).clone();
+        let name = token.map(|token| token.name.clone());
+        let labels = token.map(|token| token.labels.clone()).unwrap_or_default();
+        let (lease, evicted) = (self.as_of_now(&remembered.lease), remembered.evicted.clone());
+        Some(Outcome::Allocated(Grant { lease, value, name, labels, evicted }))
     }
 
     /// The present state of a lease that was read before this batch.

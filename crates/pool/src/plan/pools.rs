@@ -78,6 +78,9 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn add(&mut self, wanted: &PoolWanted) -> Result<(), Refused> {
         let pool = self.ledger.pool_named(&wanted.name);
+        if !wanted.expected.is_met(pool.map(Pool::record)) {
+            return Err(PlanRule::Unexpected.into());
+        }
         match pool {
             None if wanted.delete => Err(PlanRule::UnknownPool.into()),
             Some(pool) if wanted.delete => self.delete(pool),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pool::{
-    Allocation, Effect, EndReason, Fence, Grant, Lease, MAX_TICKETS, Outcome, Policy, PoolRecord,
-    Refusal, Taint, Token, TokenId, UserKey, WhenFull,
+    Allocation, Effect, EndReason, Fence, Grant, Labels, Lease, MAX_TICKETS, Outcome, Policy, PoolRecord,
+    Refusal, Taint, Token, TokenId, TokenName, UserKey, WhenFull,
 };
 
 use crate::model::{Model, Parameters, Used, Waiting};
@@ -130,7 +130,8 @@ impl Model {
             let lease = self.lease(*lease_id).unwrap().clone();
             let value = self.any_token(lease.token_id).value.clone();
             let evicted = evicted.map(|id| self.lease(id).unwrap().clone());
-            return Some(Outcome::Allocated(Grant { lease, value, evicted }));
+            let (name, labels) = self.name_and_labels(lease.token_id);
+            return Some(Outcome::Allocated(Grant { lease, value, name, labels, evicted }));
         }
         let Some(PoolRecord { policy, .. }) = self.record(asked.pool) else {
             return Some(Outcome::UnknownPool);
@@ -190,6 +191,18 @@ impl Model {
             let (lease_id, evicted) = (lease.id, running);
             self.keys.insert(key, Used { lease_id, evicted, asked: asked.clone() });
         }
-        Grant { lease, value: self.any_token(id).value.clone(), evicted }
+        let (name, labels) = self.name_and_labels(id);
+        Grant { lease, value: self.any_token(id).value.clone(), name, labels, evicted }
+    }
+
+    /// Name and labels of a token, unless it has left its pool.
+    fn name_and_labels(&self, id: TokenId) -> (Option<TokenName>, Labels) {
+        let token = self.any_token(id);
+        let is_held = self.latest(id).is_some_and(|lease| lease.end.is_none());
+        let is_gone = self.record(token.pool).is_none() || token.retired_at.is_some() && !is_held;
+        if is_gone {
+            return Default::default();
+        }
+        (Some(token.name.clone()), token.labels.clone())
     }
 }

@@ -14,7 +14,7 @@ impl Model {
     pub fn apply(&mut self, plan: &Plan, outcome: &Outcome) {
         let after = self.planned(plan);
         match outcome {
-            Outcome::Applied(changes) => {
+            Outcome::Applied(changes, _) => {
                 let after = after.expect("the model refuses the plan");
                 let same = self.pools == after.pools && self.tokens == after.tokens;
                 assert_eq!(changes.is_empty(), same, "{changes:?}");

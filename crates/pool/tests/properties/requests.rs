@@ -1,7 +1,7 @@
 //! Requests of random steps.
 
 use pool::{
-    Allocation, Command, HolderCondition, IdempotencyKey, Intent, Labels, LeaseId, Note, Plan,
+    Allocation, Command, Expected, HolderCondition, IdempotencyKey, Intent, Labels, LeaseId, Note, Plan,
     PoolId, PoolName, PoolWanted, Taint, TaintName, Timestamp, TokenId, TokenName, TokenValue,
     TokenWanted, User,
 };
@@ -97,6 +97,7 @@ impl World {
                 .map(|tokens| tokens.iter().map(|token| self.token_wanted(token)).collect()),
             delete: pool.delete,
             keep_other_tokens: pool.keep_other_tokens,
+            expected: Expected::Any,
         });
         Plan { pools: pools.collect(), prune, end_leases }
     }

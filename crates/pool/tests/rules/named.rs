@@ -78,7 +78,7 @@ fn unknown_and_retired_tokens_are_refused() {
     let name = default(&ledger).name().clone();
     let pool = PoolWanted { tokens: Some(vec![]), ..PoolWanted::new(name) };
     let plan = Plan { pools: vec![pool], prune: true, end_leases: false };
-    let Outcome::Applied(changes) = decide(&mut ledger, second(1), &Command::Apply(plan)) else {
+    let Outcome::Applied(changes, _) = decide(&mut ledger, second(1), &Command::Apply(plan)) else {
         panic!()
     };
     assert_eq!(
@@ -238,7 +238,7 @@ fn a_repetition_knows_the_value_of_a_token_that_left() {
     for pool in [open, delete] {
         let plan = Plan { pools: vec![pool], prune: false, end_leases: true };
         let outcome = decide(&mut ledger, second(1), &Command::Apply(plan));
-        assert!(matches!(outcome, Outcome::Applied(_)), "{outcome:?}");
+        assert!(matches!(outcome, Outcome::Applied(..)), "{outcome:?}");
     }
     let remembered = Remembered {
         lease: grant.lease,

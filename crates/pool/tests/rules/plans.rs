@@ -36,7 +36,7 @@ fn of(pools: impl IntoIterator<Item = PoolWanted>) -> Plan {
 fn applied(ledger: &mut Ledger, at: Timestamp, plan: Plan) -> Vec<Change> {
     let dry_run = ledger.plan(&plan, at);
     match decide(ledger, at, &Command::Apply(plan)) {
-        Outcome::Applied(changes) => {
+        Outcome::Applied(changes, _) => {
             assert_eq!(dry_run.as_ref(), Ok(&changes));
             changes
         }
@@ -275,7 +275,7 @@ fn a_pool_in_use_is_deleted_only_with_its_leases() {
     assert_eq!(refusal(&mut ledger, delete.clone()).rule, PlanRule::InUse { running: 1 });
     let mut batch = ledger.batch(second(2));
     let with_leases = Plan { end_leases: true, ..delete };
-    let Some(Outcome::Applied(changes)) = batch.decide(&Command::Apply(with_leases)) else {
+    let Some(Outcome::Applied(changes, _)) = batch.decide(&Command::Apply(with_leases)) else {
         panic!()
     };
     let ended = |change: &Change| matches!(change, Change::LeaseEnded { end, .. } if end.reason == EndReason::Cleared);

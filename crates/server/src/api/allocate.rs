@@ -31,7 +31,7 @@ const FIELDS: [&str; 9] = {
 const EXAMPLE: &str = "{\"user_id\": \"...\"}";
 
 /// Time for which a request is held that waits longer than one request may, unless `Prefer` sets it.
-const HOLD: Duration = Duration::from_secs(10);
+pub(super) const HOLD: Duration = Duration::from_secs(10);
 
 /// Allocate a token
 ///
@@ -48,22 +48,36 @@ pub(crate) async fn allocate(
     Request(allocate): Request,
 ) -> Result<Response, Problem> {
     let client = client.map(|Extension(client)| client);
-    let outcome = tokio::select! {
-        biased;
-        outcome = engine.ask(allocate) => outcome?,
-        () = aborted(&shutdown, client) => {
-            let detail = "The server is shutting down. Send the same request again after the time in \
-                          Retry-After: with an Idempotency-Key, it keeps its position in the queue.";
-            return Err(Problem::new(Code::Stopping, detail));
-        }
-    };
-    match outcome {
+    let outcome = ask(&engine, &shutdown, client, allocate).await?;
+    match outcome.ok_or(engine::Error::UnknownPool)? {
         AllocateOutcome::Granted(allocated) => {
             let granted = token::allocation(&allocated);
             Ok(json(&granted, token::size(&granted)))
         }
         AllocateOutcome::Waiting(waiting) => Ok(queue::waiting(&waiting)),
         AllocateOutcome::Refused(refusal) => Err(refused(&refusal)),
+    }
+}
+
+/// Asks for a lease, until the server stops. None if the pool does not exist.
+pub(super) async fn ask(
+    engine: &Handle,
+    shutdown: &Shutdown,
+    client: Option<Client>,
+    request: AllocateRequest,
+) -> Result<Option<AllocateOutcome>, Problem> {
+    tokio::select! {
+        biased;
+        outcome = engine.ask(request) => match outcome {
+            Ok(outcome) => Ok(Some(outcome)),
+            Err(engine::Error::UnknownPool) => Ok(None),
+            Err(error) => Err(error.into()),
+        },
+        () = aborted(shutdown, client) => {
+            let detail = "The server is shutting down. Send the same request again after the time in \
+                          Retry-After: with an Idempotency-Key, it keeps its position in the queue.";
+            Err(Problem::new(Code::Stopping, detail))
+        }
     }
 }
 
@@ -92,7 +106,7 @@ where
         let body = form::whole(body).await?;
         let (format, [user, lease, wait, others @ ..]) =
             sent(head.headers.get(CONTENT_TYPE), &body)?;
-        let user = self::user(user)?;
+        let user = self::user("user_id", EXAMPLE, user)?;
         let lease = match lease.seconds(format, SHORTEST_LEASE.as_secs_f64()..=f64::MAX) {
             Ok(lease) => lease,
             Err(wrong) => return Err(wrong_lease(wrong, &Handle::from_ref(state)).await?),
@@ -106,7 +120,11 @@ where
 }
 
 /// Returns how long to wait. With a key, a wait may take several requests.
-fn wait(sent: &FieldValue<'_>, format: Format, has_key: bool) -> Result<Option<Duration>, Problem> {
+pub(super) fn wait(
+    sent: &FieldValue<'_>,
+    format: Format,
+    has_key: bool,
+) -> Result<Option<Duration>, Problem> {
     let longest = if has_key { Allocation::MAX_KEPT_WAIT } else { Allocation::MAX_WAIT };
     sent.seconds(format, 0.0..=longest.as_secs_f64()).map_err(|wrong| {
         let most = Seconds(longest).to_string();
@@ -162,16 +180,17 @@ fn from_form(body: &str) -> Result<[FieldValue<'_>; FIELDS.len()], Problem> {
     sent.map_err(|Malformed| form::malformed_form())
 }
 
-fn user(sent: FieldValue<'_>) -> Result<User, Problem> {
+/// Returns the user in the member with this name; `example` is a valid body.
+pub(super) fn user(name: &str, example: &str, sent: FieldValue<'_>) -> Result<User, Problem> {
     let invalid = |detail: String| Problem::new(Code::InvalidUser, detail);
     match sent {
-        FieldValue::Text(name) => {
-            User::new(&name).map_err(|why| invalid(format!("user_id {why}.")))
+        FieldValue::Text(text) => {
+            User::new(&text).map_err(|why| invalid(format!("{name} {why}.")))
         }
         FieldValue::Nothing => {
-            Err(invalid(format!("user_id is missing. Send {EXAMPLE} as application/json.")))
+            Err(invalid(format!("{name} is missing. Send {example} as application/json.")))
         }
-        other => Err(invalid(format!("user_id must be a text, not {}.", other.what()))),
+        other => Err(invalid(format!("{name} must be a text, not {}.", other.what()))),
     }
 }
 
@@ -182,12 +201,12 @@ async fn wrong_lease(wrong: WrongSeconds, engine: &Handle) -> Result<Problem, Pr
     Ok(not_that_long(wrong, longest))
 }
 
-fn not_that_long(wrong: WrongSeconds, longest: Duration) -> Problem {
+pub(super) fn not_that_long(wrong: WrongSeconds, longest: Duration) -> Problem {
     let [least, most] = [SHORTEST_LEASE, longest].map(|length| Seconds(length).to_string());
     wrong.problem("lease_seconds", &least, &most)
 }
 
-fn refused(refusal: &Refusal) -> Problem {
+pub(super) fn refused(refusal: &Refusal) -> Problem {
     match *refusal {
         Refusal::NoTokens => {
             let detail = "This pool was created with 0 tokens.";

@@ -27,7 +27,9 @@ const TOKENS: i64 = 100;
 pub(crate) fn allocate() -> impl Fn(Request) -> std::future::Ready<Response> + Clone {
     let (lease, evicted) = (lease(TOKENS + 1), Some(lease(1)));
     let at = lease.started_at;
-    let grant = Grant { lease, value: TokenValue::of_uuid(Uuid::nil()), evicted };
+    let (name, labels) = (Some(TokenName::of_position(0)), Labels::default());
+    let value = TokenValue::of_uuid(Uuid::nil());
+    let grant = Grant { lease, value, name, labels, evicted };
     let granted = Allocated { grant, at };
     let body: Bytes = json::to_vec(&token::allocation(&granted), 1024).into();
     move |_: Request| std::future::ready(respond::body(body.clone()))

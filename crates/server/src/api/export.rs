@@ -20,7 +20,10 @@ use crate::metrics::counters::Limit;
 use crate::problem::{Code, Problem};
 
 const HEADER: &str = "lease_id,token_id,user,user_id,status,started_at,expires_at,fence,ended_at,\
-                      end_reason,evicted_by\r\n";
+                      end_reason,evicted_by";
+
+/// Further columns of exports that name a pool.
+const NAMES: &str = ",pool,token_name,note";
 
 /// Maximum number of exports in progress: each has up to a page in memory.
 pub(crate) const MAX_EXPORTS: usize = 16;
@@ -57,6 +60,7 @@ pub(crate) async fn export(
     engine: Handle,
     exports: &Exports,
     query: LeaseQuery,
+    with_names: bool,
     version: Version,
 ) -> Result<Response, Problem> {
     if version < Version::HTTP_11 {
@@ -66,10 +70,13 @@ pub(crate) async fn export(
     }
     let permit = exports.begin()?;
     let first = engine.search(&query, MAX_ROWS.into()).await?;
-    let text = Bytes::from([HEADER.as_bytes(), &rows(&first)].concat());
+    let names = if with_names { NAMES } else { "" };
+    let header = [HEADER, names, "\r\n"].concat();
+    let text = Bytes::from([header.as_bytes(), &rows(&first, with_names)].concat());
     let rest = Rest {
         engine,
         query,
+        with_names,
         next: first.next,
         request_id: request_id::current().unwrap_or(HeaderValue::from_static("")),
         _permit: permit,
@@ -92,6 +99,7 @@ pub(crate) async fn export(
 struct Rest {
     engine: Handle,
     query: LeaseQuery,
+    with_names: bool,
     next: Option<Cursor>,
     /// Id of the request, for the log.
     request_id: HeaderValue,
@@ -109,16 +117,27 @@ impl Rest {
             })?;
             self.next = page.next;
             if !page.leases.is_empty() {
-                return Ok(Some(rows(&page).into()));
+                return Ok(Some(rows(&page, self.with_names).into()));
             }
         }
         Ok(None)
     }
 }
 
-fn rows(page: &Page<Cursor>) -> Vec<u8> {
+fn rows(page: &Page<Cursor>, with_names: bool) -> Vec<u8> {
     let mut text = String::with_capacity(page.leases.len() * BYTES_PER_ROW);
-    page.leases.iter().for_each(|record| row(record, &mut text));
+    for record in &page.leases {
+        row(record, &mut text);
+        if with_names {
+            let LeaseRecord { pool_name, token_name, .. } = record;
+            text.extend([",", pool_name]);
+            text.push(',');
+            cell(token_name, &mut text);
+            text.push(',');
+            cell(record.lease.note.as_deref().unwrap_or_default(), &mut text);
+        }
+        text.push_str("\r\n");
+    }
     text.into_bytes()
 }
 
@@ -131,7 +150,7 @@ fn row(LeaseRecord { lease, evicted_by, .. }: &LeaseRecord, text: &mut String) {
     cell(&lease.user.name, text);
     write!(
         text,
-        ",{},{},{},{},{},{ended_at},{reason},{evicted_by}\r\n",
+        ",{},{},{},{},{},{ended_at},{reason},{evicted_by}",
         lease.user.id.0,
         status(lease),
         time(lease.started_at),

@@ -26,10 +26,13 @@ pub(crate) async fn show(
     Query(()): Query<()>,
 ) -> Result<Response, Problem> {
     let view = engine.lease(id).await?.ok_or_else(unknown_lease)?;
-    let details = LeaseDetails {
-        lease: row(&view.lease, view.evicted_by, view.now),
-        current: view.current.as_ref().map(current),
+    let lease = wire::Lease {
+        pool: Some(view.pool_name.into()),
+        token_name: Some(view.token_name.into()),
+        note: view.lease.note.clone().map(Arc::from),
+        ..row(&view.lease, view.evicted_by, view.now)
     };
+    let details = LeaseDetails { lease, current: view.current.as_ref().map(current) };
     Ok(uncached(&details, 2 * BYTES))
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod leases;
 pub(crate) mod metrics;
 pub(crate) mod pages;
 pub(crate) mod pool;
+pub(crate) mod pools;
 pub(crate) mod queue;
 pub(crate) mod release;
 mod release_checks;

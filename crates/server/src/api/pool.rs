@@ -3,24 +3,15 @@
 use axum::extract::State;
 use axum::response::Response;
 use engine::{Handle, Scope, View};
-use wire::{Policy, Pool, Seconds};
+use wire::Pool;
 
 use super::{DEFAULT, pool_of};
 use crate::http::query::Query;
 use crate::http::respond::uncached;
 use crate::json::count;
 use crate::json::lease::lease;
+use crate::json::pool::policy;
 use crate::problem::Problem;
-
-fn policy(policy: pool::Policy) -> Policy {
-    Policy {
-        when_full: policy.when_full.as_str().into(),
-        lease_seconds: Seconds(policy.lease),
-        max_lease_seconds: Seconds(policy.max_lease()),
-        min_hold_seconds: Seconds(policy.min_hold),
-        max_per_user: policy.max_per_user,
-    }
-}
 
 /// Show the state and policy of the pool
 pub(crate) async fn show(

@@ -8,12 +8,13 @@ use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use engine::{GiveUpOutcome, Handle, Scope, View};
+use pool::Pool;
 use wire::{GivenUp, MAX_ROWS, Queue, Ticket, TicketGivenUp, TicketServed, Waiting, WaitingStatus};
 
 use super::{DEFAULT, pool_of};
 use crate::http::ids::{PathId, TicketId};
 use crate::http::query::{Parameters, Query, Values};
-use crate::http::respond::{json, uncached};
+use crate::http::respond::{json, uncached, unknown_pool};
 use crate::http::unsupported::EmptyBody;
 use crate::json::{count, time};
 use crate::problem::{Code, Problem};
@@ -37,17 +38,35 @@ fn row(position: usize, ticket: &pool::Ticket) -> Ticket {
         since: time(ticket.since),
         until: time(ticket.until),
         kept: ticket.is_kept(),
+        pool: None,
+        token_name: None,
+        note: None,
+    }
+}
+
+/// A ticket with the names of its pool and of the requested token, and its note.
+fn named(row: Ticket, pool: &Pool, ticket: &pool::Ticket) -> Ticket {
+    let token = ticket.token.and_then(|token| pool.token(token));
+    Ticket {
+        pool: Some(pool.name().clone().into()),
+        token_name: token.map(|view| view.token.name.clone().into()),
+        note: ticket.note.clone().map(Arc::from),
+        ..row
     }
 }
 
 /// List the queue
 pub(crate) async fn list(
     State(engine): State<Handle>,
-    Query(QueueQuery { limit, after }): Query<QueueQuery>,
+    Query(QueueQuery { pool: name, limit, after }): Query<QueueQuery>,
 ) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
+        let pool = match &name {
+            Some(name) => view.ledger.pool_named(name).ok_or_else(unknown_pool)?,
+            None => pool_of(view, DEFAULT)?,
+        };
         let (mut tickets, mut last, mut waiting, mut more) = (Vec::new(), 0, 0, false);
-        for (position, ticket) in (1..).zip(view.queue(pool_of(view, DEFAULT)?)) {
+        for (position, ticket) in (1..).zip(view.queue(pool)) {
             waiting = position;
             if ticket.number <= after {
                 continue;
@@ -57,9 +76,11 @@ pub(crate) async fn list(
                 continue;
             }
             last = ticket.number;
-            tickets.push(row(position, ticket));
+            let row = row(position, ticket);
+            tickets.push(if name.is_some() { named(row, pool, ticket) } else { row });
         }
-        let next = more.then(|| format!("/api/queue?limit={limit}&after={last}"));
+        let of = name.as_ref().map_or(String::new(), |_| format!("pool={}&", pool.name()));
+        let next = more.then(|| format!("/api/queue?{of}limit={limit}&after={last}"));
         Ok::<_, Problem>(Queue { tickets, waiting: count(waiting), next })
     };
     let answer = engine.read_of(Scope::Timeless, look).await??;
@@ -68,18 +89,19 @@ pub(crate) async fn list(
 
 /// Parameters of the queue.
 pub(crate) struct QueueQuery {
+    pool: Option<String>,
     limit: usize,
     /// Number of the last ticket on the previous page.
     after: i64,
 }
 
 impl Parameters for QueueQuery {
-    const NAMES: &'static [&'static str] = &["limit", "after"];
+    const NAMES: &'static [&'static str] = &["pool", "limit", "after"];
 
     fn read(values: &Values<'_>) -> Result<Self, Problem> {
         let limit = values.limit()?.unwrap_or(MAX_ROWS).into();
         let after = values.number("after", 0..=(1 << 53) - 1)?.unwrap_or(0);
-        Ok(QueueQuery { limit, after })
+        Ok(QueueQuery { pool: values.text("pool").map(str::to_owned), limit, after })
     }
 }
 
@@ -93,7 +115,9 @@ pub(crate) async fn show(
         let pool = view.pool(view.ledger.ticket(id)?.pool)?;
         let found = (1..).zip(view.queue(pool)).try_for_each(|(position, ticket)| {
             if ticket.lease_id == id {
-                ControlFlow::Break(row(position, ticket))
+                let row = row(position, ticket);
+                let other = pool.id() != DEFAULT;
+                ControlFlow::Break(if other { named(row, pool, ticket) } else { row })
             } else {
                 ControlFlow::Continue(())
             }

@@ -4,15 +4,15 @@ use axum::extract::{RawQuery, State};
 use axum::http::header::{ACCEPT, VARY};
 use axum::http::{HeaderMap, HeaderValue, Version};
 use axum::response::Response;
-use engine::{Cursor, Handle};
+use engine::{Cursor, Handle, LeaseQuery};
 use wire::{LeasePage, MAX_ROWS};
 
 use super::export::{self, Exports};
-use super::search_query::{CursorText, ExportQuery, SearchQuery};
+use super::search_query::{CursorText, ExportQuery, Pools, SearchQuery};
 use crate::http::accept::weight;
 use crate::http::query::{Query, decode, encode, invalid, pairs};
-use crate::http::respond::{link_next, uncached};
-use crate::json::lease::{BYTES, lease};
+use crate::http::respond::{link_next, uncached, unknown_pool};
+use crate::json::lease::{BYTES, lease, named};
 use crate::problem::Problem;
 
 const PATH: &str = "/api/leases";
@@ -34,7 +34,8 @@ pub(crate) async fn search(
         if query.limit.is_some() {
             return Err(invalid("limit must be left out: an export contains all matching leases."));
         }
-        export::export(engine, &exports, query.leases, version).await?
+        let leases = of_pools(&engine, query.leases, query.pools.as_ref()).await?;
+        export::export(engine, &exports, leases, query.pools.is_some(), version).await?
     } else {
         page(&engine, text.as_deref().unwrap_or_default(), &query).await?
     };
@@ -48,18 +49,38 @@ pub(crate) async fn search(
 pub(crate) async fn export(
     State(engine): State<Handle>,
     State(exports): State<Exports>,
-    Query(ExportQuery(leases)): Query<ExportQuery>,
+    Query(ExportQuery(leases, pools)): Query<ExportQuery>,
     version: Version,
 ) -> Result<Response, Problem> {
-    export::export(engine, &exports, leases, version).await
+    let leases = of_pools(&engine, leases, pools.as_ref()).await?;
+    export::export(engine, &exports, leases, pools.is_some(), version).await
+}
+
+/// The query, of the pools that the request names.
+async fn of_pools(
+    engine: &Handle,
+    leases: LeaseQuery,
+    pools: Option<&Pools>,
+) -> Result<LeaseQuery, Problem> {
+    let pool = match pools {
+        None => return Ok(leases),
+        Some(Pools::All) => None,
+        Some(Pools::Named(name)) => {
+            Some(engine.pool_named(name).await?.ok_or_else(unknown_pool)?)
+        }
+    };
+    Ok(LeaseQuery { pool, ..leases })
 }
 
 async fn page(engine: &Handle, text: &str, query: &SearchQuery) -> Result<Response, Problem> {
     let limit = query.limit.unwrap_or(MAX_ROWS);
-    let page = engine.search(&query.leases, limit.into()).await?;
+    let leases = of_pools(engine, query.leases, query.pools.as_ref()).await?;
+    let page = engine.search(&leases, limit.into()).await?;
     let next = page.next.map(|next| path_after(text, next));
-    let rows = page.leases.iter();
-    let rows = rows.map(|record| lease(&record.lease, record.evicted_by, page.now));
+    let rows = page.leases.iter().map(|record| {
+        let row = lease(&record.lease, record.evicted_by, page.now);
+        if query.pools.is_some() { named(row, record) } else { row }
+    });
     let answer = LeasePage { leases: rows.collect(), next };
     let response = uncached(&answer, 256 + page.leases.len() * BYTES);
     Ok(link_next(response, answer.next.as_deref()))

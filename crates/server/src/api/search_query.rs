@@ -10,10 +10,28 @@ use super::DEFAULT;
 use crate::http::query::{Parameters, Values, invalid, number};
 use crate::problem::Problem;
 
+/// Value of the parameter `pool`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Pools {
+    All,
+    Named(String),
+}
+
+impl Pools {
+    /// Reads the parameter.
+    pub(crate) fn read(values: &Values<'_>) -> Option<Self> {
+        values.text("pool").map(|text| match text {
+            "*" => Pools::All,
+            name => Pools::Named(name.to_owned()),
+        })
+    }
+}
+
 /// Parameters of a search.
 #[derive(Debug, Default)]
 pub(crate) struct SearchQuery {
     pub(crate) leases: LeaseQuery,
+    pub(crate) pools: Option<Pools>,
     pub(crate) limit: Option<u16>,
     /// Whether the client requests CSV, or JSON.
     pub(crate) csv: Option<bool>,
@@ -21,6 +39,7 @@ pub(crate) struct SearchQuery {
 
 impl Parameters for SearchQuery {
     const NAMES: &'static [&'static str] = &[
+        "pool",
         "user",
         "token_id",
         "status",
@@ -39,19 +58,20 @@ impl Parameters for SearchQuery {
             "csv" => Some(true),
             _ => None,
         })?;
-        Ok(SearchQuery { leases: leases(values)?, limit: values.limit()?, csv })
+        let (leases, pools) = (leases(values)?, Pools::read(values));
+        Ok(SearchQuery { leases, pools, limit: values.limit()?, csv })
     }
 }
 
 /// Parameters of an export.
-pub(crate) struct ExportQuery(pub(crate) LeaseQuery);
+pub(crate) struct ExportQuery(pub(crate) LeaseQuery, pub(crate) Option<Pools>);
 
 impl Parameters for ExportQuery {
     const NAMES: &'static [&'static str] =
-        &["user", "token_id", "status", "end_reason", "from", "to", "at", "after"];
+        &["pool", "user", "token_id", "status", "end_reason", "from", "to", "at", "after"];
 
     fn read(values: &Values<'_>) -> Result<Self, Problem> {
-        leases(values).map(ExportQuery)
+        Ok(ExportQuery(leases(values)?, Pools::read(values)))
     }
 }
 
@@ -84,11 +104,11 @@ fn status(word: &str) -> Option<LeaseStatus> {
     }
 }
 
-const TIME: &str = "a time with its offset, as in 2026-01-31T12:00:00Z or \
+pub(super) const TIME: &str = "a time with its offset, as in 2026-01-31T12:00:00Z or \
                         2026-01-31T13:00:00%2B01:00 (a + is written %2B in a query)";
 
 /// Parses a time as in RFC 3339, to the microsecond.
-fn time(text: &str) -> Option<Timestamp> {
+pub(super) fn time(text: &str) -> Option<Timestamp> {
     let (local, offset) = match text.strip_suffix(['Z', 'z']) {
         Some(local) => (local, "+00:00"),
         None => text.split_at_checked(text.len().checked_sub("+00:00".len())?)?,

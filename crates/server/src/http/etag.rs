@@ -1,15 +1,27 @@
 //! Entity tags.
 
 use axum::http::header::IF_NONE_MATCH;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Whether the client already has the response with this tag.
 pub(crate) fn matches(headers: &HeaderMap, etag: &HeaderValue) -> bool {
-    let known = headers.get_all(IF_NONE_MATCH).iter();
-    known.flat_map(|tags| tags.as_bytes().split(|&byte| byte == b',')).any(|tag| {
-        let tag = tag.trim_ascii();
-        tag == b"*" || opaque(tag) == opaque(etag.as_bytes())
-    })
+    is_named(headers, IF_NONE_MATCH, etag)
+}
+
+/// Whether the condition `name` names this tag, or any. Tags are compared weakly, because proxies that
+/// compress a response make its tag weak.
+pub(crate) fn is_named(headers: &HeaderMap, name: HeaderName, etag: &HeaderValue) -> bool {
+    tags(headers, name).any(|tag| tag == b"*" || opaque(tag) == opaque(etag.as_bytes()))
+}
+
+/// Whether the condition `name` is `*`.
+pub(crate) fn is_any(headers: &HeaderMap, name: HeaderName) -> bool {
+    tags(headers, name).all(|tag| tag == b"*")
+}
+
+fn tags(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(name).iter();
+    lines.flat_map(|tags| tags.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 fn opaque(tag: &[u8]) -> &[u8] {

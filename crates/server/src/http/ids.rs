@@ -13,6 +13,23 @@ use crate::problem::{Code, Problem};
 #[derive(Clone, Debug)]
 pub(crate) struct PathParams(pub(crate) Arc<[String]>);
 
+/// All parameters of a path, percent-decoded.
+pub(crate) struct PathTexts<const N: usize>(pub(crate) [String; N]);
+
+impl<const N: usize, S: Sync> FromRequestParts<S> for PathTexts<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let params = parts.extensions.get::<PathParams>();
+        let texts = params.and_then(|PathParams(params)| params.to_vec().try_into().ok());
+        texts.map(PathTexts).ok_or_else(|| {
+            let detail = "A name in the path is malformed: a % must be followed by two hex digits, and \
+                          the bytes must be UTF-8.";
+            Problem::new(Code::UnknownPath, detail)
+        })
+    }
+}
+
 /// A kind of id that paths contain.
 pub(crate) trait Id {
     /// Code of the problem with an invalid id.

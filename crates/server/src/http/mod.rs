@@ -8,6 +8,7 @@ pub(crate) mod etag;
 pub(crate) mod form;
 pub(crate) mod idempotency_key;
 pub(crate) mod ids;
+pub(crate) mod json_body;
 pub(crate) mod origin;
 mod panics;
 mod path;

@@ -100,6 +100,12 @@ impl<'a> Values<'a> {
         value.map(Some)
     }
 
+    /// Whether a parameter is true. False without it.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        let flag = self.parse_as(name, "true or false", |text| text.parse().ok())?;
+        Ok(flag.unwrap_or(false))
+    }
+
     /// A whole number within a range.
     pub(crate) fn number(
         &self,

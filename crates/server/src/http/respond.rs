@@ -39,8 +39,16 @@ pub(crate) fn link_next(mut response: Response, next: Option<&str>) -> Response 
     response
 }
 
+pub(crate) fn unknown_pool() -> Problem {
+    Problem::new(Code::UnknownPool, "No pool has this name. See GET /api/pools.")
+}
+
 pub(crate) fn unknown_token() -> Problem {
     Problem::new(Code::UnknownToken, "The pool has no token with this id.")
+}
+
+pub(crate) fn unknown_token_name() -> Problem {
+    Problem::new(Code::UnknownToken, "The pool has no token with this name or id.")
 }
 
 pub(crate) fn unknown_lease() -> Problem {

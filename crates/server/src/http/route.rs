@@ -12,7 +12,7 @@ use tower::Service;
 use super::ids::PathParams;
 use super::query::percent_decode;
 use crate::problem::{Code, Problem};
-use crate::settings::MAX_BODY;
+use crate::settings::{MAX_BODY, MAX_DOCUMENT};
 
 /// Kind of a route, which decides the checks and limits of its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     CostlyRead,
     /// Changes data.
     Write,
+    /// Changes data by a document of pools, which may be large.
+    Document,
     /// Changes data, and may wait for a token.
     Wait,
     /// Health, for callers by any host name.
@@ -36,7 +38,7 @@ impl Kind {
     /// Whether requests from pages of other origins are refused.
     pub(crate) const fn checks_origin(self) -> bool {
         match self {
-            Kind::CostlyRead | Kind::Write | Kind::Wait => true,
+            Kind::CostlyRead | Kind::Write | Kind::Document | Kind::Wait => true,
             Kind::Read | Kind::Probe | Kind::Metrics => false,
         }
     }
@@ -74,6 +76,7 @@ impl Kind {
             | Kind::Wait
             | Kind::Probe
             | Kind::Metrics => MAX_BODY,
+            Kind::Document => MAX_DOCUMENT,
         }
     }
 }

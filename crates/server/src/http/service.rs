@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
 use super::compress::{Compression, Encoding};
@@ -31,7 +32,7 @@ use crate::net::activity::Client;
 use crate::net::connections::Connections;
 use crate::net::responses::{Charged, LARGE, SharedMemory};
 use crate::problem::{Code, Problem};
-use crate::settings::{Settings, Traces};
+use crate::settings::{MAX_DOCUMENTS, Settings, Traces};
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -49,6 +50,7 @@ struct Inner {
     traces: Option<Arc<dyn Traces>>,
     body_timeout: Duration,
     request_timeout: Duration,
+    documents: Semaphore,
     stop: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -71,6 +73,7 @@ impl Service {
             traces: settings.traces.clone(),
             body_timeout: settings.body_timeout,
             request_timeout: settings.request_timeout,
+            documents: Semaphore::new(MAX_DOCUMENTS),
             stop: Box::new(stop),
         }))
     }
@@ -148,6 +151,10 @@ impl Inner {
         }
         let (method, index) = (metrics::method(request.method()), route.index);
         let response = async {
+            let _turn = match self.turn(route.kind).await {
+                Ok(turn) => turn,
+                Err(problem) => return problem.into_response(),
+            };
             match self.admit(request, route.kind).await {
                 Ok(request) => self.handle(request, route).await,
                 Err(problem) => problem.into_response(),
@@ -180,6 +187,21 @@ impl Inner {
             response.extensions_mut().insert(permit);
         }
         response
+    }
+
+    /// Waits until a document may be read: each has up to its size in memory, and some times more.
+    async fn turn(&self, kind: Kind) -> Result<Option<SemaphorePermit<'_>>, Problem> {
+        if kind != Kind::Document {
+            return Ok(None);
+        }
+        let turn = tokio::time::timeout(self.request_timeout, self.documents.acquire()).await;
+        turn.ok().and_then(Result::ok).map(Some).ok_or_else(|| {
+            let detail = format!(
+                "Other requests with documents of pools are in progress, at most {MAX_DOCUMENTS} at a \
+                 time. Nothing was changed. Try again after the time in Retry-After."
+            );
+            Problem::new(Code::Busy, detail)
+        })
     }
 
     /// Checks a request and reads its body.

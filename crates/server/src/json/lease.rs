@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::LeaseRecord;
 use pool::{Lease, LeaseId, Timestamp};
 use wire::{CurrentLease, LeaseStatus, Seconds};
 
@@ -26,6 +27,19 @@ pub(crate) fn lease(lease: &Lease, evicted_by: Option<LeaseId>, now: Timestamp) 
         ended_at: lease.end.map(|end| time(end.at)),
         end_reason: lease.end.map(|end| end.reason.as_str().into()),
         evicted_by: evicted_by.map(|by| by.0),
+        pool: None,
+        token_name: None,
+        note: None,
+    }
+}
+
+/// A lease with the names of its pool and token, and its note.
+pub(crate) fn named(lease: wire::Lease, record: &LeaseRecord) -> wire::Lease {
+    wire::Lease {
+        pool: Some(record.pool_name.clone().into()),
+        token_name: Some(record.token_name.clone().into()),
+        note: record.lease.note.clone().map(Arc::from),
+        ..lease
     }
 }
 

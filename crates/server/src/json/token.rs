@@ -57,7 +57,7 @@ pub(crate) fn details(view: TokenView<'_>, now: Timestamp) -> TokenDetails {
 
 /// A granted lease and the value of its token.
 pub(crate) fn allocation(allocated: &Allocated) -> Allocation {
-    let Allocated { grant: Grant { lease, value: secret, evicted }, at } = allocated;
+    let Allocated { grant: Grant { lease, value: secret, evicted, .. }, at } = allocated;
     let evicted = evicted.as_ref().map(|lease| EvictedLease {
         lease_id: lease.id.0,
         user: Arc::clone(&lease.user.name),

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::parts::Header;
 use crate::{
-    Code, HolderMismatch, LeaseOver, PoolFull, Problem, RenewalLimit, TicketServed, UserLimit,
+    Code, HolderMismatch, LeaseOver, PlanRefused, PoolFixed, PoolFull, PoolInUse, Problem,
+    RenewalLimit, TicketServed, UserLimit,
 };
 
 /// Examples of the members of problems that have further ones.
@@ -86,7 +87,7 @@ pub(super) fn schemas(generator: &mut SchemaGenerator) -> Map<String, Value> {
             members.insert(stringify!($code), generator.root_schema_for::<$code>().to_value());
         )*};
     }
-    of!(HolderMismatch LeaseOver RenewalLimit UserLimit TicketServed PoolFull);
+    of!(HolderMismatch LeaseOver RenewalLimit UserLimit TicketServed PoolFixed PoolInUse PlanRefused PoolFull);
     let document = generator.root_schema_for::<Problem<'_>>().to_value();
     let mut schemas = Map::new();
     for code in &Code::ALL {
