@@ -223,6 +223,7 @@ fn flag(setting: &'static Setting) -> Arg {
         .allow_hyphen_values(["DURATION", "COUNT", "SHARE"].contains(&value))
         .hide(setting.group.is_none());
     match setting.kind {
+        Kind::File => arg.value_hint(ValueHint::FilePath),
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         Kind::Hosts => arg.action(ArgAction::Append),
         _ => arg.action(ArgAction::Set),

@@ -11,9 +11,7 @@ use uuid::Uuid;
 
 use crate::term::harmless;
 use client::{EventKind, LeaseEvent};
-use wire::{Lease, LeaseRenewed, Pool};
-
-use crate::client::pool::usage;
+use wire::{Lease, LeaseRenewed};
 
 use crate::term::format::{ago, left, span, until};
 use crate::term::output::{BAD, GOOD, PLAIN, QUIET, STRONG, left_style, paint, status_style};
@@ -105,7 +103,7 @@ struct Event {
 /// State of a watched pool.
 pub struct Board {
     title: String,
-    pool: Pool,
+    usage: String,
     pub clock: Clock,
     /// Numbers of the tokens, unless the pool is too large.
     numbers: HashMap<Uuid, u64>,
@@ -117,14 +115,14 @@ pub struct Board {
 }
 
 impl Board {
-    pub fn new(title: String, pool: Pool, clock: Clock, numbers: HashMap<Uuid, u64>) -> Self {
+    pub fn new(title: String, usage: String, clock: Clock, numbers: HashMap<Uuid, u64>) -> Self {
         let (link, held) = (Link::Opening, HashMap::new());
         let (events, counts) = (VecDeque::new(), [0; 1 + EndReason::WORDS.len()]);
-        Board { title, pool, clock, numbers, link, held, events, counts }
+        Board { title, usage, clock, numbers, link, held, events, counts }
     }
 
-    pub fn fill(&mut self, pool: Pool) {
-        self.pool = pool;
+    pub fn fill(&mut self, usage: String) {
+        self.usage = usage;
     }
 
     /// Replaces the running leases.
@@ -207,9 +205,8 @@ impl Board {
     }
 
     fn fullness(&self, width: usize) -> String {
-        let text = usage(&self.pool);
         let was = if matches!(self.link, Link::Lost { .. }) { "  (as it was)" } else { "" };
-        spans(&[(PLAIN, &text), (QUIET, was)], width)
+        spans(&[(PLAIN, &self.usage), (QUIET, was)], width)
     }
 
     /// Lists the running leases, first the one that ends first.

@@ -1,6 +1,7 @@
 //! `token-manager serve`: binds the port, starts engine and server, and stops both in order.
 
 mod notify;
+pub mod pools;
 mod signals;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -40,6 +41,8 @@ pub async fn serve(
     traces: Option<Arc<dyn server::Traces>>,
     dropped: Arc<AtomicU64>,
 ) -> anyhow::Result<()> {
+    // Before anything else, so that a mistake leaves everything as it is.
+    let plan = settings.pools.as_deref().map(pools::plan).transpose()?;
     let mut stop = signals::listen()?;
     tokio::spawn(watchdog());
     let open_files = rlimit::increase_nofile_limit(u64::MAX);
@@ -63,10 +66,22 @@ pub async fn serve(
     let of_server =
         server::Settings { traces, dropped_log_lines: dropped, ..server_settings(settings) };
     let mut server = serve_all(listeners, &handle, of_server, &server_stops)?;
-    let announcing = tokio::spawn(announce(handle, first, settings.database.shown.clone()));
+    let database = settings.database.shown.clone();
+    let mut starting = tokio::spawn(async move {
+        if let Some(plan) = plan {
+            pools::apply(&handle, &plan).await?;
+        }
+        announce(handle, first, database).await;
+        anyhow::Ok(())
+    });
 
+    let mut refused = None;
     let ended = tokio::select! {
         ended = &mut engine => Some(ended),
+        Ok(Err(error)) = &mut starting => {
+            refused = Some(error);
+            None
+        }
         Some(ended) = server.join_next() => {
             ended.context("internal error of the server")??;
             bail!("the server stopped accepting requests");
@@ -77,9 +92,11 @@ pub async fn serve(
             None
         }
     };
-    announcing.abort();
-    // After this, no message of that task may follow. Its cancellation is expected.
-    let _ = announcing.await;
+    if refused.is_none() {
+        starting.abort();
+        // After this, no message of that task may follow. Its cancellation is expected.
+        let _ = starting.await;
+    }
     let status = ["STOPPING=1", "STATUS=stopping: finishing requests"];
     let _ = timeout(NOTIFY_LIMIT, notify(&status)).await;
     drop(stop_server);
@@ -92,7 +109,7 @@ pub async fn serve(
         None => finish(engine).await?,
     }
     tracing::info!("stopped");
-    Ok(())
+    refused.map_or(Ok(()), Err)
 }
 
 /// Waits until the engine has committed its last batch, unless the database blocks.

@@ -1,0 +1,82 @@
+//! `--pool`: the pool of a command.
+
+use clap::Args;
+use client::{Client, Error};
+use jiff::Timestamp;
+use pool::{PoolName, TokenName};
+use run::env;
+use wire::{Policy, PoolDetails};
+
+use super::{read_at, time_of};
+
+/// Pool of a command; None for the pool `default`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct InPool {
+    /// Pool [default: the pool `default`]
+    #[arg(long, value_name = "NAME", env = env::POOL, hide_env_values = true, value_parser = pool_name)]
+    pool: Option<String>,
+}
+
+impl InPool {
+    /// Returns the pool's name, if one was given.
+    pub fn name(&self) -> Option<&str> {
+        self.pool.as_deref()
+    }
+
+    /// Returns the query parameter of the pool, if one was given.
+    pub fn query(&self) -> Option<(&'static str, &str)> {
+        self.name().map(|name| ("pool", name))
+    }
+
+    /// Returns the option that repeats the choice, to follow the name of a command.
+    pub fn option(&self) -> String {
+        self.name().map_or_else(String::new, |name| format!(" --pool {name}"))
+    }
+}
+
+/// Parses a pool's name.
+pub fn pool_name(text: &str) -> Result<String, String> {
+    PoolName::new(text).map(|name| name.to_string()).map_err(|rule| format!("a pool's name {rule}"))
+}
+
+/// Parses a token's name.
+pub fn token_name(text: &str) -> Result<String, String> {
+    let name = TokenName::new(text);
+    name.map(|name| name.to_string()).map_err(|rule| format!("a token's name {rule}"))
+}
+
+/// Usage and policy of a pool.
+pub struct PoolState {
+    pub size: u64,
+    pub active: u64,
+    pub available: u64,
+    pub tainted: u64,
+    pub waiting: u64,
+    pub policy: Policy,
+}
+
+impl From<wire::Pool> for PoolState {
+    fn from(pool: wire::Pool) -> Self {
+        let wire::Pool { size, active, available, waiting, policy, .. } = pool;
+        PoolState { size, active, available, tainted: 0, waiting, policy }
+    }
+}
+
+impl From<PoolDetails> for PoolState {
+    fn from(pool: PoolDetails) -> Self {
+        let PoolDetails { size, active, available, tainted, waiting, policy, .. } = pool;
+        PoolState { size, active, available, tainted, waiting, policy: policy.leases }
+    }
+}
+
+/// Reads the state of a pool, and the server's time.
+pub async fn state(client: &Client, pool: &InPool) -> Result<(PoolState, Timestamp), Error> {
+    let Some(name) = pool.name() else {
+        let reply = client.pool().await?;
+        let pool = reply.read()?;
+        let at = time_of(&reply, pool.oldest_lease.as_ref().map(read_at))?;
+        return Ok((pool.into(), at));
+    };
+    let reply = client.pool_details(name).await?;
+    Ok((reply.read()?.into(), time_of(&reply, None)?))
+}
