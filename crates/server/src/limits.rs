@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use engine::Settings as EngineSettings;
 use pool::{
-    Allocation, HumanDuration, IdempotencyKey, LONGEST_LEASE, MAX_TICKETS, SHORTEST_LEASE,
-    TICKET_GRACE, User,
+    Allocation, HumanDuration, IdempotencyKey, LONGEST_LEASE, Labels, Ledger, MAX_TICKETS, Note,
+    SHORTEST_LEASE, TICKET_GRACE, Taints, TokenValue, User,
 };
 use store::{MAX_EXAMINED, MAX_POOL_SIZE};
 use testbed::document;
@@ -16,7 +16,7 @@ use crate::http::request_id;
 use crate::net::connections::{RESERVE, UNREAD_FOR};
 use crate::net::responses::{MAX_READS, MAX_UNREAD};
 use crate::serve::{MAX_BUFFER, MAX_HEAD, MAX_STREAMS};
-use crate::settings::{MAX_BODY, Settings};
+use crate::settings::{MAX_BODY, MAX_DOCUMENT, MAX_DOCUMENTS, Settings};
 
 /// The default of hyper. Setting it would make hyper allocate headers on the heap.
 const MAX_HEADER_LINES: usize = 100;
@@ -42,7 +42,14 @@ fn the_table_of_limits_is_current() {
     let keys_of_user = number(EngineSettings::share_of(keys.replace(',', "").parse().unwrap()));
     let closed = "the connection is closed";
     let rows = table! {
-        "tokens in a pool": format!("0 to {}, fixed when the pool is created", number(MAX_POOL_SIZE)) => "the server refuses to start", "pool-size";
+        "tokens of a new pool `default`": format!("0 to {}, fixed when it is created", number(MAX_POOL_SIZE)) => "the server refuses to start", "pool-size";
+        "pools": number(Ledger::MAX_POOLS) => problem(Code::PlanRefused);
+        "tokens in all pools": number(Ledger::MAX_TOKENS) => problem(Code::PlanRefused);
+        "value of a token": bytes(TokenValue::MAX_BYTES) => problem(Code::PlanRefused);
+        "labels of a token": Labels::MAX => problem(Code::PlanRefused);
+        "taints of a token": Taints::MAX => problem(Code::TooManyTaints);
+        "description of a pool": format!("{} characters", Note::MAX_CHARS) => problem(Code::PlanRefused);
+        "note of a request, reason of a taint": format!("{} characters", Note::MAX_CHARS) => problem(Code::InvalidParameter);
         "length of a lease": format!("{} to the policy's, which is at most {}", time(SHORTEST_LEASE), time(LONGEST_LEASE)) => problem(Code::InvalidParameter), "lease";
         "user": format!("1 to {} characters", User::MAX_CHARS) => problem(Code::InvalidUser);
         "idempotency key": format!("1 to {} characters", IdempotencyKey::MAX_CHARS) => problem(Code::InvalidKey);
@@ -55,6 +62,8 @@ fn the_table_of_limits_is_current() {
         "rows in a response": number(MAX_ROWS) => format!("{}; the rest is on the next page, an export has all", problem(Code::InvalidParameter));
         "leases examined per page of a search": format!("{}, fewer once some were found", number(MAX_EXAMINED)) => "the search continues on the next page";
         "request body": bytes(MAX_BODY) => problem(Code::BodyTooLarge);
+        "request body with a document of pools": bytes(MAX_DOCUMENT) => problem(Code::BodyTooLarge);
+        "concurrent requests with documents of pools": MAX_DOCUMENTS => format!("further ones wait, then {}", problem(Code::Busy));
         "request head, HTTP/1": format!("{} and {MAX_HEADER_LINES} header lines", bytes(MAX_BUFFER)) => 431;
         "request head, HTTP/2": format!("{}, where each header counts 32 bytes more", bytes(MAX_HEAD)) => 431;
         "`X-Request-Id` taken from a client": format!("{} visible ASCII characters", request_id::MAX_LENGTH) => "the request gets a new id";

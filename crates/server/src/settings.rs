@@ -9,13 +9,13 @@ use axum::http::HeaderMap;
 use tracing::Span;
 
 /// Maximum size of a request's body, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+
 /// Maximum size of a document of pools, in bytes.
 pub(crate) const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 
 /// Maximum number of documents of pools that are read and applied at the same time.
 pub(crate) const MAX_DOCUMENTS: usize = 4;
-
-pub const MAX_BODY: usize = 64 * 1024;
 
 /// Settings of a server.
 #[derive(Clone, Debug)]

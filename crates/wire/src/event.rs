@@ -1,11 +1,12 @@
 //! Data of the event stream.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{EndReason, ResyncReason, Time};
+use crate::{EndReason, PoolPolicy, ResyncReason, Taint, Time};
 
 /// Data of the event `lease.renewed`, and of every other event about a lease.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +26,15 @@ pub struct LeaseRenewed {
     pub started_at: Time,
     /// Deadline of the lease.
     pub expires_at: Time,
+    /// Name of the pool. Present if the stream names pools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Arc<str>>,
+    /// Name of the token. Present if `pool` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_name: Option<Arc<str>>,
+    /// Note of the request for the lease. Present if `pool` is and the request had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Arc<str>>,
 }
 
 /// Data of the event `lease.started`.
@@ -51,6 +61,42 @@ pub struct LeaseEnded {
     pub reason: EndReason,
     /// Id of the lease for which this one was evicted, or null.
     pub evicted_by: Option<Uuid>,
+}
+
+/// Data of the events `pool.created`, `pool.changed` and `pool.deleted`, of streams that name pools.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PoolEvent {
+    /// Name of the pool.
+    pub pool: Arc<str>,
+    /// Description; absent if the pool was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<Arc<str>>,
+    /// The policy; absent if the pool was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PoolPolicy>,
+}
+
+/// Data of the events `token.added`, `token.changed` and `token.retired`, of streams that name pools. It
+/// never contains the value of the token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TokenEvent {
+    /// Name of the pool.
+    pub pool: Arc<str>,
+    /// Id of the token.
+    pub token_id: Uuid,
+    /// Name of the token.
+    pub token_name: Arc<str>,
+    /// Position of the token in the pool, from 1; absent if the token was retired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    /// Labels; absent if the token was retired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<Arc<str>, Arc<str>>>,
+    /// Taints; absent if the token was retired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taints: Option<Vec<Taint>>,
 }
 
 /// Data of the event `resync`: events before this one may be missing.

@@ -17,7 +17,7 @@ pub(crate) mod queue;
 pub(crate) mod release;
 mod release_checks;
 pub(crate) mod search;
-mod search_query;
+pub(crate) mod search_query;
 pub(crate) mod token_lists;
 pub(crate) mod token_pages;
 pub(crate) mod tokens;

@@ -10,7 +10,7 @@ use crate::http::query::Query;
 use crate::http::respond::uncached;
 use crate::json::count;
 use crate::json::lease::lease;
-use crate::json::pool::policy;
+use crate::json::pools::policy;
 use crate::problem::Problem;
 
 /// Show the state and policy of the pool

@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engine::{BatchEvents, EventBatch};
-use pool::Lease;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::chunk::{Chunk, ChunkBuilder, Gap};
-use super::filter::{Filter, shown};
+use super::filter::{Filter, Subject};
 use super::position::Position;
 
 /// Number of chunks by which a stream may lag behind.
@@ -44,6 +43,8 @@ type Feed = broadcast::Receiver<Arc<EventBatch>>;
 /// Source of chunks for streams of one kind.
 pub(crate) struct Broadcaster {
     feed: Box<dyn Fn() -> Feed + Send + Sync>,
+    /// Whether its streams have all pools, with names.
+    with_names: bool,
     /// Maximum bytes per second of all its streams together.
     bytes_per_second: usize,
     subscriptions: Mutex<Subscriptions>,
@@ -71,21 +72,23 @@ impl Drop for Running {
 }
 
 impl Subscriptions {
-    /// Number of streams whose filter the lease passes.
-    fn about(&self, lease: &Lease) -> usize {
-        let filters = Filter::all_passing(lease);
-        filters.iter().filter_map(|filter| self.filters.get(filter)).sum()
+    /// Number of streams whose filter the event passes.
+    fn about(&self, event: &Subject) -> usize {
+        Filter::all_passing(event).filter_map(|filter| self.filters.get(&filter)).sum()
     }
 }
 
 impl Broadcaster {
-    /// Creates a broadcaster; `feed` subscribes to the engine's events.
+    /// Creates a broadcaster, whose streams' filters all have names or don't; `feed` subscribes to the
+    /// engine's events.
     pub(crate) fn new(
         feed: impl Fn() -> Feed + Send + Sync + 'static,
+        with_names: bool,
         bytes_per_second: usize,
     ) -> Arc<Self> {
         let (subscriptions, stopped) = Default::default();
-        Arc::new(Broadcaster { feed: Box::new(feed), bytes_per_second, subscriptions, stopped })
+        let feed = Box::new(feed);
+        Arc::new(Broadcaster { feed, with_names, bytes_per_second, subscriptions, stopped })
     }
 
     /// Adds a stream, whose chunks have all events from now on. None once the broadcaster is stopped.
@@ -266,10 +269,16 @@ impl Encoder {
         let subscriptions = self.broadcaster.lock();
         let allowed = self.allowance.refill(subscriptions.count);
         let mut cost = 0;
-        for (index, event) in events.iter().filter_map(|event| Some((event.index, shown(event)?))) {
-            let streams = subscriptions.about(&event.lease);
+        let with_names = self.broadcaster.with_names;
+        for event in events {
+            let subject = Subject::of(event);
+            if !with_names && !subject.is_default() {
+                continue;
+            }
+            let streams = subscriptions.about(&subject);
             if streams > 0 {
-                cost += streams * self.builder.push(batch.at(index), event);
+                let position = batch.at(event.index);
+                cost += streams * self.builder.push(position, event, subject, with_names);
             }
             if cost > allowed {
                 self.builder.take_back(batch);

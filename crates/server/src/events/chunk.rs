@@ -1,8 +1,7 @@
 use bytes::Bytes;
-use engine::LeaseEvent;
-use pool::{TokenId, UserId};
+use engine::Event;
 
-use super::filter::Filter;
+use super::filter::{Filter, Subject};
 use super::format;
 use super::position::Position;
 
@@ -31,8 +30,7 @@ pub(crate) enum Gap {
 #[derive(Debug)]
 struct Written {
     position: Position,
-    user: UserId,
-    token: TokenId,
+    subject: Subject,
     /// End of its text, which begins at the end of the previous event's.
     end: usize,
 }
@@ -47,7 +45,7 @@ impl Chunk {
         }
         let mut text = Vec::new();
         for event in &self.events[first..] {
-            if filter.passes(event.user, event.token) {
+            if filter.passes(&event.subject) {
                 text.extend_from_slice(&self.text[begin..event.end]);
             }
             begin = event.end;
@@ -74,12 +72,17 @@ impl ChunkBuilder {
     }
 
     /// Adds the event at `position`; returns the size of its text.
-    pub(crate) fn push(&mut self, position: Position, event: &LeaseEvent) -> usize {
+    pub(crate) fn push(
+        &mut self,
+        position: Position,
+        event: &Event,
+        subject: Subject,
+        with_names: bool,
+    ) -> usize {
         let begin = self.text.len();
-        format::event(&mut self.text, position, event);
+        format::event(&mut self.text, position, event, with_names);
         let end = self.text.len();
-        let (user, token) = (event.lease.user.id, event.lease.token_id);
-        self.events.push(Written { position, user, token, end });
+        self.events.push(Written { position, subject, end });
         end - begin
     }
 

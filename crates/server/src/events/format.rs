@@ -4,11 +4,13 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use engine::{LeaseChange, LeaseEvent};
-use pool::End;
-use wire::{LeaseEnded, LeaseRenewed, LeaseStarted, Resync, ResyncReason};
+use engine::{Event, EventKind, LeaseChange, LeaseEvent, PoolEvent, TokenEvent, TokenFacts};
+use pool::{End, PoolName, PoolRecord};
+use serde::Serialize;
+use wire::{ChangeKind, LeaseEnded, LeaseRenewed, LeaseStarted, Resync, ResyncReason};
 
 use super::position::Position;
+use crate::json::pools::{labels, taint, whole_policy};
 use crate::json::time;
 
 /// Minimum milliseconds after which browsers reconnect; the maximum is twice as long.
@@ -25,9 +27,58 @@ pub(crate) fn retry() -> String {
 
 const TAKES_ALL: &str = "a Vec takes every byte, and there are no map keys that are not texts";
 
-/// Writes the event at `position`.
-pub(crate) fn event(text: &mut Vec<u8>, position: Position, event: &LeaseEvent) {
-    let LeaseEvent { what, lease, other, token_name: _ } = event;
+/// Writes the event at `position`, with the names of its pool and token or without.
+pub(crate) fn event(text: &mut Vec<u8>, position: Position, event: &Event, with_names: bool) {
+    let pool = &event.pool_name;
+    match &event.what {
+        EventKind::Lease(event) => {
+            lease(text, position, event, Some(pool).filter(|_| with_names));
+        }
+        EventKind::Pool(event) => of_pool(text, position, pool, event),
+        EventKind::Token(event) => of_token(text, position, pool, event),
+    }
+}
+
+fn write(text: &mut Vec<u8>, position: Position, name: &str, data: &impl Serialize) {
+    write!(text, "event: {name}\nid: {position}\ndata: ").expect(TAKES_ALL);
+    serde_json::to_writer(&mut *text, data).expect(TAKES_ALL);
+    text.extend(b"\n\n");
+}
+
+fn of_pool(text: &mut Vec<u8>, position: Position, pool: &PoolName, event: &PoolEvent) {
+    let (kind, record) = match event {
+        PoolEvent::Created(record) => (ChangeKind::POOL_CREATED, Some(record)),
+        PoolEvent::Changed(record) => (ChangeKind::POOL_CHANGED, Some(record)),
+        PoolEvent::Deleted => (ChangeKind::POOL_DELETED, None),
+    };
+    let description = record.map(|record: &PoolRecord| record.description.clone().into());
+    let policy = record.map(|record| whole_policy(record.policy));
+    let data = wire::PoolEvent { pool: pool.clone().into(), description, policy };
+    write(text, position, &kind, &data);
+}
+
+fn of_token(text: &mut Vec<u8>, position: Position, pool: &PoolName, event: &TokenEvent) {
+    let (kind, id, name, facts) = match event {
+        TokenEvent::Added(facts) => (ChangeKind::TOKEN_ADDED, facts.id, &facts.name, Some(facts)),
+        TokenEvent::Changed(facts) => {
+            (ChangeKind::TOKEN_CHANGED, facts.id, &facts.name, Some(facts))
+        }
+        TokenEvent::Retired { id, name } => (ChangeKind::TOKEN_RETIRED, *id, name, None),
+    };
+    let taints = |facts: &TokenFacts| facts.taints.iter().map(taint).collect();
+    let data = wire::TokenEvent {
+        pool: pool.clone().into(),
+        token_id: id.0,
+        token_name: name.clone().into(),
+        number: facts.map(|facts| u64::from(facts.position) + 1),
+        labels: facts.map(|facts| labels(&facts.labels)),
+        taints: facts.map(taints),
+    };
+    write(text, position, &kind, &data);
+}
+
+fn lease(text: &mut Vec<u8>, position: Position, event: &LeaseEvent, pool: Option<&PoolName>) {
+    let LeaseEvent { what, lease, other, token_name } = event;
     let name = match what {
         LeaseChange::Started => "started",
         LeaseChange::Renewed => "renewed",
@@ -42,6 +93,9 @@ pub(crate) fn event(text: &mut Vec<u8>, position: Position, event: &LeaseEvent) 
         fence: lease.fence.get(),
         started_at: time(lease.started_at),
         expires_at: time(lease.expires_at),
+        pool: pool.map(|pool| pool.clone().into()),
+        token_name: pool.map(|_| token_name.clone().into()),
+        note: pool.and_then(|_| lease.note.clone().map(Arc::from)),
     };
     write!(text, "event: lease.{name}\nid: {position}\ndata: ").expect(TAKES_ALL);
     let written = match (what, lease.end) {

@@ -24,11 +24,12 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use engine::{Handle, Scope, View};
-use pool::PoolId;
+use pool::{PoolId, TokenId};
 use wire::ResyncReason;
 
+use crate::api::search_query::Pools;
 use crate::http::query::Query;
-use crate::http::respond::unknown_token;
+use crate::http::respond::{unknown_pool, unknown_token};
 use crate::metrics::counters::{Counters, Limit, counters};
 use crate::problem::{Code, Problem};
 use crate::settings::Settings;
@@ -52,6 +53,8 @@ pub(crate) struct Streams {
     /// all leases are too many.
     everything: Arc<Broadcaster>,
     filtered: Arc<Broadcaster>,
+    /// Streams that name pools.
+    pools: Arc<Broadcaster>,
     pub(crate) limit: Limit,
     pub(crate) resyncs: Counters,
     journal: Arc<Journal>,
@@ -60,13 +63,14 @@ pub(crate) struct Streams {
 
 impl Streams {
     pub(crate) fn new(engine: &Handle, settings: &Settings) -> Self {
-        let broadcaster = |bytes_per_second| {
+        let broadcaster = |with_names, bytes_per_second| {
             let engine = engine.clone();
-            Broadcaster::new(move || engine.events(), bytes_per_second)
+            Broadcaster::new(move || engine.events(), with_names, bytes_per_second)
         };
         Streams {
-            everything: broadcaster(BYTES_PER_SECOND.0),
-            filtered: broadcaster(BYTES_PER_SECOND.1),
+            everything: broadcaster(false, BYTES_PER_SECOND.0),
+            filtered: broadcaster(false, BYTES_PER_SECOND.1),
+            pools: broadcaster(true, BYTES_PER_SECOND.1),
             limit: Limit::new(settings.streams),
             resyncs: counters("reason", ResyncReason::WORDS.iter().copied()),
             journal: Journal::new(engine.clone()),
@@ -78,21 +82,36 @@ impl Streams {
     pub(crate) fn stop(&self) {
         self.everything.stop();
         self.filtered.stop();
+        self.pools.stop();
     }
 
     async fn open(&self, engine: &Handle, query: EventQuery) -> Result<Body, Problem> {
-        let EventQuery { filter, last } = query;
+        let EventQuery { mut filter, pools, last } = query;
+        filter.pools = match pools {
+            None => filter::Pools::Default,
+            Some(Pools::All) => filter::Pools::All,
+            Some(Pools::Named(name)) => {
+                filter::Pools::One(engine.pool_named(&name).await?.ok_or_else(unknown_pool)?)
+            }
+        };
         let permit = Arc::clone(&self.limit.free).try_acquire_owned().map_err(|_| {
             let max = self.limit.max;
             let detail = format!("The limit of {max} event streams is reached.");
             Problem::new(Code::TooManyStreams, detail)
         })?;
-        let broadcaster = if filter.is_all() { &self.everything } else { &self.filtered };
+        let broadcaster = match filter {
+            _ if filter.has_names() => &self.pools,
+            _ if filter.is_all() => &self.everything,
+            _ => &self.filtered,
+        };
         // Join before reading `now`, so that no later event is missed.
         let subscription = broadcaster.join(filter).ok_or(engine::Error::Stopping)?;
         let look = |view: View<'_>| {
-            let pool = view.pool(PoolId::DEFAULT)?;
-            let known = filter.token.is_none_or(|token| pool.token(token).is_some());
+            let known = filter.token.is_none_or(|token| match filter.pools {
+                filter::Pools::All => view.ledger.token(token).is_some(),
+                filter::Pools::One(pool) => is_of(view, pool, token),
+                filter::Pools::Default => is_of(view, PoolId::DEFAULT, token),
+            });
             known.then(|| Position::whole(view.stamp.epoch, view.stamp.version))
         };
         let now = engine.read_of(Scope::Timeless, look).await?.ok_or_else(unknown_token)?;
@@ -102,6 +121,10 @@ impl Streams {
             NewStream { subscription, permit, journal, comment_every, now, last, resyncs };
         Ok(beginning.body())
     }
+}
+
+fn is_of(view: View<'_>, pool: PoolId, token: TokenId) -> bool {
+    view.pool(pool).is_some_and(|pool| pool.token(token).is_some())
 }
 
 /// Follow lease events, as a stream of server-sent events that never ends.

@@ -4,6 +4,7 @@ use axum::http::{HeaderMap, HeaderName};
 
 use super::filter::Filter;
 use super::position::Position;
+use crate::api::search_query::Pools;
 use crate::http::query::{Parameters, Values, invalid};
 use crate::problem::Problem;
 
@@ -13,17 +14,20 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct EventQuery {
     pub(crate) filter: Filter,
+    /// Pools whose numbers are not in the filter yet.
+    pub(crate) pools: Option<Pools>,
     /// Position up to which the client has all events; None for a client that wants only new ones.
     pub(crate) last: Option<Position>,
 }
 
 impl Parameters for EventQuery {
-    const NAMES: &'static [&'static str] = &["user", "token_id", "last_event_id"];
+    const NAMES: &'static [&'static str] = &["pool", "user", "token_id", "last_event_id"];
 
     fn read(values: &Values<'_>) -> Result<Self, Problem> {
-        let filter = Filter { user: values.user()?, token: values.token_id()? };
+        let (user, token) = (values.user()?, values.token_id()?);
+        let (filter, pools) = (Filter { user, token, ..Filter::default() }, Pools::read(values));
         let last = position("last_event_id", values.text("last_event_id").unwrap_or_default())?;
-        Ok(EventQuery { filter, last })
+        Ok(EventQuery { filter, pools, last })
     }
 }
 

@@ -15,7 +15,7 @@ use wire::ResyncReason;
 
 use super::broadcaster::Subscription;
 use super::chunk::{Chunk, Gap};
-use super::filter::shown;
+use super::filter::Subject;
 use super::format;
 use super::journal::{Answer, Journal, Page};
 use super::position::Position;
@@ -252,11 +252,9 @@ impl Stream {
             if let BatchEvents::Events(events) = &published.happened {
                 let unsent = events.iter().filter(|event| batch.at(event.index) > self.sent);
                 let filter = self.subscription.filter;
-                for (index, event) in unsent.filter_map(|event| Some((event.index, shown(event)?)))
-                {
-                    if filter.passes(event.lease.user.id, event.lease.token_id) {
-                        format::event(&mut text, batch.at(index), event);
-                    }
+                for event in unsent.filter(|event| filter.passes(&Subject::of(event))) {
+                    let position = batch.at(event.index);
+                    format::event(&mut text, position, event, filter.has_names());
                 }
             }
             self.sent = self.sent.max(batch);
@@ -298,7 +296,7 @@ mod tests {
         let database = store::database(&"sqlite:unused".parse().unwrap(), Arc::new(SystemClock));
         let (engine, _) = engine::start(database, Wanted::default(), engine::Settings::default());
         let feed = broadcast::Sender::<Arc<EventBatch>>::new(1);
-        let broadcaster = Broadcaster::new(move || feed.subscribe(), 1);
+        let broadcaster = Broadcaster::new(move || feed.subscribe(), false, 1);
         Stream::new(NewStream {
             subscription: broadcaster.join(Filter::default()).unwrap(),
             permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),

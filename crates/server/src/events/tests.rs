@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::broadcaster::{Broadcaster, Subscription};
 use super::chunk::{Chunk, ChunkBuilder, Gap};
-use super::filter::{Filter, shown};
+use super::filter::{Filter, Pools, Subject};
 use super::format;
 use super::position::Position;
 use super::query::EventQuery;
@@ -54,7 +54,7 @@ fn batch(version: i64, users: &[&str]) -> Arc<EventBatch> {
 }
 
 fn of_user(user: &str) -> Filter {
-    Filter { user: Some(User::new(user).unwrap().id), token: None }
+    Filter { user: Some(User::new(user).unwrap().id), ..Filter::default() }
 }
 
 /// The ids of the events in a text, after the epoch.
@@ -67,7 +67,8 @@ fn ids(text: &[u8]) -> Vec<String> {
 fn events_describe_leases() {
     let written = |event: &LeaseEvent| {
         let mut text = Vec::new();
-        format::event(&mut text, Position::whole(3, 57).at(2), event);
+        let event = in_default(2, EventKind::Lease(event.clone()));
+        format::event(&mut text, Position::whole(3, 57).at(2), &event, false);
         String::from_utf8(text).unwrap()
     };
     let lease = lease("A \"b\"\nc", 1);
@@ -106,9 +107,10 @@ fn each_stream_gets_its_new_matching_events_of_a_chunk() {
     let mut builder = ChunkBuilder::default();
     let batches = [Position::whole(1, 5), Position::whole(1, 7), Position::whole(1, 8)];
     for position in batches {
-        builder.push(position.at(0), &started(0, "a"));
-        builder.push(position.at(1), &started(1, "b"));
-        builder.push(position.at(3), &started(3, "a"));
+        for (index, user) in [(0, "a"), (1, "b"), (3, "a")] {
+            let event = in_default(index, EventKind::Lease(started(index, user)));
+            builder.push(position.at(index), &event, Subject::of(&event), false);
+        }
     }
     builder.take_back(batches[2]);
     let chunk = builder.finish(Position::whole(1, 4), Position::whole(1, 8), None);
@@ -123,16 +125,25 @@ fn each_stream_gets_its_new_matching_events_of_a_chunk() {
     assert_eq!(sent(Position::whole(1, 5), of_user("b")), ["7-1"]);
     assert_eq!(sent(Position::whole(1, 4), of_user("c")), [""; 0]);
     let token = Some(TokenId(Uuid::from_u128(2 << 64)));
-    assert_eq!(sent(Position::whole(1, 4), Filter { user: None, token }), ["5-0", "7-0"]);
+    assert_eq!(sent(Position::whole(1, 4), Filter { token, ..Filter::default() }), ["5-0", "7-0"]);
     assert_eq!(sent(Position::whole(1, 4), Filter { token, ..of_user("b") }), [""; 0]);
 }
 
 #[test]
 fn only_leases_of_the_pool_default_are_shown() {
     let lease = in_default(0, EventKind::Lease(started(0, "a")));
-    assert!(shown(&lease).is_some());
-    assert!(shown(&in_default(0, EventKind::Pool(PoolEvent::Deleted))).is_none());
-    assert!(shown(&Event { pool: PoolId(2), ..lease }).is_none());
+    let passes = |pools, event: &Event| {
+        let (filter, subject) = (Filter { pools, ..Filter::default() }, Subject::of(event));
+        let passes = filter.passes(&subject);
+        assert_eq!(Filter::all_passing(&subject).any(|passing| passing == filter), passes);
+        passes
+    };
+    let pools = [Pools::Default, Pools::All, Pools::One(PoolId::DEFAULT), Pools::One(PoolId(2))];
+    let shown = |event: &Event| pools.map(|pools| passes(pools, event));
+    assert_eq!(shown(&lease), [true, true, true, false]);
+    let deleted = in_default(0, EventKind::Pool(PoolEvent::Deleted));
+    assert_eq!(shown(&deleted), [false, true, true, false]);
+    assert_eq!(shown(&Event { pool: PoolId(2), ..lease }), [false, true, false, true]);
 }
 
 struct Bench {
@@ -144,7 +155,7 @@ impl Bench {
     fn new(bytes_per_second: usize) -> Self {
         let feed = broadcast::Sender::new(64);
         let sender = feed.clone();
-        Bench { feed, broadcaster: Broadcaster::new(move || sender.subscribe(), bytes_per_second) }
+        Bench { feed, broadcaster: Broadcaster::new(move || sender.subscribe(), false, bytes_per_second) }
     }
 
     fn join(&self, filter: Filter) -> Subscription {
@@ -313,7 +324,7 @@ fn queries_are_parsed() {
         }
         parse::<EventQuery>(query).and_then(|query| query.with_header(&headers)).ok()
     };
-    let last = |last| Some(EventQuery { filter: Filter::default(), last: Some(last) });
+    let last = |last| Some(EventQuery { last: Some(last), ..EventQuery::default() });
     assert_eq!(parsed("", None), Some(EventQuery::default()));
     assert_eq!(parsed("last_event_id=1-2-3", None), last(Position::whole(1, 2).at(3)));
     assert_eq!(parsed("last_event_id=1-2-3", Some("1-5")), last(Position::whole(1, 5)));
@@ -322,7 +333,7 @@ fn queries_are_parsed() {
     let filter = Filter { token: Some(TokenId(id.parse().unwrap())), ..of_user("A b") };
     assert_eq!(
         parsed(&format!("user=A+b&token_id={id}"), None),
-        Some(EventQuery { filter, last: None })
+        Some(EventQuery { filter, ..EventQuery::default() })
     );
     for query in ["user=", "user=%", "token_id=1", "token_id=", "last_event_id=x", "other=1", "x"] {
         assert_eq!(parsed(query, None), None, "{query}");

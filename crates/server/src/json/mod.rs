@@ -1,7 +1,7 @@
 //! JSON of responses: conversions to the types of [`wire`].
 
 pub(crate) mod lease;
-pub(crate) mod pool;
+pub(crate) mod pools;
 pub(crate) mod token;
 
 use axum::http::HeaderValue;

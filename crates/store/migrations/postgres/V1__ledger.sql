@@ -24,7 +24,7 @@ create table token_manager.pools (
         deferrable initially deferred
 );
 
-create index pools_by_name on token_manager.pools (name, id);
+create index pools_by_name on token_manager.pools (name);
 
 -- Retired tokens stay, for their history. Labels are an object of texts, taints an array of objects.
 create table token_manager.tokens (

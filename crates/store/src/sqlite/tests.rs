@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool::{Allocation, Change, Command, Lease, LeaseId, Policy, Pool, Timestamp, User};
+use pool::{Allocation, Change, Command, Lease, LeaseId, Ledger, Policy, Timestamp, User};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -28,7 +28,7 @@ mod reading;
 struct Fixture {
     directory: TempDir,
     store: SqliteStore,
-    pool: Pool,
+    ledger: Ledger,
     position: Position,
     count: u128,
 }
@@ -47,10 +47,10 @@ async fn fixture_of(size: usize) -> Fixture {
         schema::migrate(writing.connection()?)?;
         create::open(writing.connection()?, &wanted, now)
     });
-    let Snapshot { position, pool, .. } = open.await.unwrap();
+    let Snapshot { position, ledger, .. } = open.await.unwrap();
     let clock = Arc::new(ManualClock::new(now));
     let store = SqliteStore { writer: Arc::new(writer), clock, newest: Some(position) };
-    Fixture { directory, store, pool, position, count: 0 }
+    Fixture { directory, store, ledger, position, count: 0 }
 }
 
 impl Fixture {
@@ -59,8 +59,8 @@ impl Fixture {
         let begun = self.store.begin(&self.position).await.unwrap();
         assert!(matches!(begun.news, News::Entries(entries) if entries.is_empty()));
         self.count += 1;
-        let mut pool = self.pool.clone();
-        let mut batch = pool.batch(begun.now);
+        let mut ledger = self.ledger.clone();
+        let mut batch = ledger.batch(begun.now);
         let lease_id = LeaseId(Uuid::from_u128(self.count));
         let allocation = Allocation::new(lease_id, User::new(user).unwrap());
         batch.decide(&Command::Allocate(allocation)).unwrap();
@@ -68,14 +68,14 @@ impl Fixture {
         let batch = BatchId(Uuid::from_u128(self.count));
         let position = Position { version: self.position.version + 1, batch, ..self.position };
         let server = ServerId(Uuid::nil());
-        Entry { position, server, at: begun.now, fence: pool.fence(), changes, keys: Vec::new() }
+        Entry { position, server, at: begun.now, fence: ledger.fence(), changes, keys: Vec::new() }
     }
 
     async fn commit(&mut self, entry: &Entry) {
         self.store.commit(entry).await.unwrap();
         self.position = entry.position;
         for change in &entry.changes {
-            self.pool.apply(change).unwrap();
+            self.ledger.apply(change).unwrap();
         }
     }
 
@@ -188,7 +188,7 @@ async fn a_large_log_is_emptied_once_readers_are_gone() {
     let fixture = fixture().await;
     let prompt = Connection::open(fixture.directory.path().join("pool.db")).unwrap();
     prompt.execute_batch("begin; select count(*) from tokens").unwrap();
-    let grow = "insert into batches select pool, 9, batch_id, server, at, epoch, fence,
+    let grow = "insert into batches select 9, batch_id, server, at, epoch, fence,
                 zeroblob(70000000) from batches returning version";
     assert_eq!(fixture.run(grow).await, 9);
     let wal = || fs::metadata(&fixture.store.writer.files.wal).unwrap().len();

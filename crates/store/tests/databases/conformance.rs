@@ -7,6 +7,7 @@ mod journal;
 mod keys;
 mod opening;
 mod policies;
+mod pools;
 mod queue;
 mod renewals;
 mod restoring;

@@ -53,8 +53,8 @@ impl crate::conformance::AnyDb for Directory {
     }
 
     fn catch_up(&self) {
-        let index = "insert or ignore into user_leases select pool, user_id, fence from leases;
-                     update pools set indexed_fence = (select max(fence) from leases)";
+        let index = "insert or ignore into user_leases select user_id, fence from leases;
+                     update ledger set indexed_fence = (select max(fence) from leases)";
         self.prompt().execute_batch(index).unwrap();
     }
 }
@@ -66,7 +66,7 @@ async fn fresh() -> Directory {
 #[tokio::test]
 async fn a_second_server_is_refused_while_reading_stays_open() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(2)).await;
+    let mut server = Server::alone(&db, tokens(2)).await;
     server.allocate("Ada").await;
 
     let link = db.folder().join("link.db");
@@ -95,19 +95,19 @@ async fn a_second_server_is_refused_while_reading_stays_open() {
 #[tokio::test]
 async fn a_server_that_is_just_stopping_is_waited_for() {
     let db = fresh().await;
-    let first = Server::start(&db, tokens(2)).await;
+    let first = Server::alone(&db, tokens(2)).await;
     let stop = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         drop(first);
     };
-    let ((), second) = tokio::join!(stop, Server::start(&db, tokens(2)));
-    assert_eq!(second.pool.size(), 2);
+    let ((), second) = tokio::join!(stop, Server::alone(&db, tokens(2)));
+    assert_eq!(second.pool().size(), 2);
 }
 
 #[tokio::test]
 async fn a_stop_leaves_everything_in_the_one_file() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(2)).await;
+    let mut server = Server::alone(&db, tokens(2)).await;
     let token = server.allocate("Ada").await.token_id;
     let history = server.history(token).await;
     assert_eq!(history.len(), 1);
@@ -122,13 +122,13 @@ async fn a_stop_leaves_everything_in_the_one_file() {
 
     let copy = fresh().await;
     fs::copy(db.file(), copy.file()).unwrap();
-    assert_eq!(Server::start(&copy, ANY).await.history(token).await, history);
+    assert_eq!(Server::alone(&copy, ANY).await.history(token).await, history);
 }
 
 #[tokio::test]
 async fn a_stop_empties_the_log_although_another_program_is_there() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(2)).await;
+    let mut server = Server::alone(&db, tokens(2)).await;
     let prompt = db.prompt();
     server.allocate("Ada").await;
     let count = prompt.query_row("select count(*) from leases", (), |row| row.get::<_, i64>(0));
@@ -142,7 +142,7 @@ async fn a_stop_empties_the_log_although_another_program_is_there() {
 async fn only_the_owner_may_read_the_files() {
     use std::os::unix::fs::PermissionsExt;
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(2)).await;
+    let mut server = Server::alone(&db, tokens(2)).await;
     server.allocate("Ada").await;
     let mut names = Vec::new();
     for entry in fs::read_dir(db.folder()).unwrap() {
@@ -162,7 +162,7 @@ async fn a_link_to_what_is_not_there_yet_is_followed() {
     std::os::unix::fs::symlink("pool.db", &link).unwrap();
     let facts = Server::of(db.at(&link).open(tokens(2)).await.unwrap()).facts();
     assert!(!db.folder().join("link.db.lock").exists());
-    assert_eq!(Server::start(&db, ANY).await.facts(), facts);
+    assert_eq!(Server::alone(&db, ANY).await.facts(), facts);
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn looking_makes_no_database() {
 #[tokio::test]
 async fn a_damaged_file_is_explained() {
     let db = fresh().await;
-    drop(Server::start(&db, tokens(1000)).await);
+    drop(Server::alone(&db, tokens(1000)).await);
     let file = fs::File::options().write(true).open(db.file()).unwrap();
     file.set_len(file.metadata().unwrap().len() / 2).unwrap();
     drop(file);
@@ -203,7 +203,7 @@ async fn a_damaged_file_is_explained() {
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
     let db = fresh().await;
-    drop(Server::start(&db, ANY).await);
+    drop(Server::alone(&db, ANY).await);
     let newer = "insert into refinery_schema_history select 99, name, applied_on, checksum
                  from refinery_schema_history limit 1";
     assert_eq!(db.prompt().execute(newer, ()).unwrap(), 1);
@@ -226,7 +226,7 @@ async fn a_newer_schema_is_refused() {
 async fn the_views_know_deadlines_and_are_readable() {
     let db = fresh().await;
     // The clock of these tests is years behind the one that the views ask.
-    let mut server = Server::start(&db, tokens(2)).await;
+    let mut server = Server::alone(&db, tokens(2)).await;
     let over = server.allocate("Ada").await;
     let running = server.allocate("Bea").await;
 
@@ -243,10 +243,10 @@ async fn the_views_know_deadlines_and_are_readable() {
     let text = |text: &str| Some(text.to_owned());
     let status = "select id, value, status, user_name, activated_at from token_status
                   order by position";
-    let tokens: Vec<_> = server.pool.tokens(0).map(|view| view.token.clone()).collect();
+    let tokens: Vec<_> = server.pool().tokens(0).map(|view| view.token.clone()).collect();
     let expected = [
-        [tokens[0].id.0.to_string(), tokens[0].value.0.to_string(), "available".to_owned()],
-        [tokens[1].id.0.to_string(), tokens[1].value.0.to_string(), "active".to_owned()],
+        [tokens[0].id.0.to_string(), tokens[0].value.as_str().to_owned(), "available".to_owned()],
+        [tokens[1].id.0.to_string(), tokens[1].value.as_str().to_owned(), "active".to_owned()],
     ];
     let seen = read(status);
     for (row, expected) in seen.iter().zip(expected) {
@@ -273,7 +273,7 @@ async fn the_views_follow_the_clock_to_the_millisecond() {
     let db = fresh().await;
     db.clock.set(SystemClock.now());
     let wanted = under(Policy::of_lease(Duration::from_millis(200)), 1);
-    let deadline = Server::start(&db, wanted).await.allocate("Ada").await.expires_at;
+    let deadline = Server::alone(&db, wanted).await.allocate("Ada").await.expires_at;
     let prompt = db.prompt();
     let read = |view| prompt.query_row(view, (), |row| row.get::<_, String>(0)).unwrap();
     let mut seen_over = 0;

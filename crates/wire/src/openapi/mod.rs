@@ -12,17 +12,20 @@ use serde_json::{Map, Value, json};
 use self::operations::{Answer, Body, Operation, operations};
 use self::parts::Header;
 use crate::{
-    AllocationRequest, EndReason, LeaseEnded, LeaseRenewed, LeaseStarted, ReleaseCondition, Resync,
+    AllocationRequest, ChangeKind, EndReason, LeaseEnded, LeaseRenewed, LeaseStarted,
+    PoolAllocationRequest, PoolEvent, PoolsDocument, ReleaseCondition, Resync, TaintRequest,
+    TokenEvent, TokensDocument,
 };
 
 /// Recorded answers, by operation and media type.
 const ANSWERS: &str = include_str!("answers.json");
 
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 7] = [
     ("Tokens", "Tokens, their holders and their history."),
     ("Leases", "Single leases, and the search in all leases."),
     ("Queue", "Allocations that wait for a token."),
-    ("Pool", "Usage and policy of the pool."),
+    ("Pool", "Usage and policy of the pool `default`."),
+    ("Pools", "Pools with their tokens, and allocations of any pool."),
     ("Events", "Starts, renewals and ends of leases as they happen."),
     ("Health", "Probes, metrics and this document."),
 ];
@@ -45,7 +48,8 @@ fn document() -> Value {
     all.subschema_for::<AllocationRequest>();
     all.subschema_for::<ReleaseCondition>();
     all.subschema_for::<EndReason>();
-    all.subschema_for::<(LeaseStarted, LeaseRenewed, LeaseEnded, Resync)>();
+    all.subschema_for::<(LeaseStarted, LeaseRenewed, LeaseEnded, PoolEvent, TokenEvent, Resync)>();
+    all.subschema_for::<(PoolsDocument, TokensDocument, PoolAllocationRequest, TaintRequest)>();
     schemas.extend(all.take_definitions(false));
     schemas.extend(by_hand(&schemas));
     schemas.sort_keys();
@@ -88,11 +92,12 @@ fn describe(all: &mut SchemaGenerator, operation: &Operation) -> Value {
         described["requestBody"] = json!({
             "description": description,
             "required": required,
-            "content": {
-                "application/json": { "schema": schema(json) },
-                "application/x-www-form-urlencoded": { "schema": schema(form) },
-            },
+            "content": { "application/json": { "schema": schema(json) } },
         });
+        if let Some(form) = form {
+            described["requestBody"]["content"]["application/x-www-form-urlencoded"] =
+                json!({ "schema": schema(form) });
+        }
     }
     let mut responses = Map::new();
     for answer in &operation.answers {
@@ -159,7 +164,10 @@ fn by_hand(schemas: &Map<String, Value>) -> Map<String, Value> {
     }
     let mut release = schemas["ReleaseCondition"].clone();
     release["description"] = json!("The condition as a form.");
-    let data = ["LeaseStarted", "LeaseRenewed", "LeaseEnded", "Resync"]
+    let names = ["LeaseStarted", "LeaseRenewed", "LeaseEnded", "PoolEvent", "TokenEvent", "Resync"];
+    let leases = ["lease.started", "lease.renewed", "lease.ended"];
+    let events = [&leases[..], ChangeKind::WORDS, &["resync"]].concat();
+    let data = names
         .map(|name| json!({ "$ref": format!("#/components/schemas/{name}") }));
     let described = json!({
         "AllocationForm": allocation,
@@ -173,7 +181,7 @@ fn by_hand(schemas: &Map<String, Value>) -> Map<String, Value> {
             "description": "An event of the stream, or only the id of its current position.",
             "type": "object",
             "properties": {
-                "event": { "enum": ["lease.started", "lease.renewed", "lease.ended", "resync"] },
+                "event": { "enum": events },
                 "id": {
                     "description": "`EPOCH-VERSION-INDEX`, or `EPOCH-VERSION` after all events of a batch",
                     "type": "string",

@@ -26,7 +26,8 @@ pub(super) struct Body {
     pub required: bool,
     pub description: &'static str,
     pub json: &'static str,
-    pub form: &'static str,
+    /// None if the request can't be a form.
+    pub form: Option<&'static str>,
 }
 
 pub(super) struct Answer {
@@ -75,12 +76,19 @@ impl Operation {
         let base = if tag == "Health" { [ANY, &[], &[]] } else { [ANY, READ, &[]] };
         let base = if method == "GET" { base } else { [ANY, READ, WRITE] };
         let ids = match path {
+            _ if path.contains("{token}") => &[Code::UnknownPool, Code::UnknownToken],
+            _ if path.contains("{pool}") => &[Code::UnknownPool],
             _ if path.starts_with("/api/leases/{") => &[Code::InvalidLeaseId, Code::UnknownLease],
             _ if path.starts_with("/api/queue/{") => &[Code::InvalidTicket, Code::UnknownTicket],
             _ if path.contains("{id}") => &[Code::InvalidTokenId, Code::UnknownToken],
             _ => &[][..],
         };
         let parameters = match path {
+            _ if path.contains("{name}") => {
+                vec![Parameter::Pool, Parameter::Token, Parameter::Taint]
+            }
+            _ if path.contains("{token}") => vec![Parameter::Pool, Parameter::Token],
+            _ if path.contains("{pool}") => vec![Parameter::Pool],
             _ if path.contains("{ticket}") => vec![Parameter::Ticket],
             _ if path.starts_with("/api/leases/{") => vec![Parameter::LeaseId],
             _ if path.contains("{id}") => vec![Parameter::TokenId],
@@ -138,8 +146,185 @@ pub(super) fn operations() -> Vec<Operation> {
     let mut all = tokens();
     all.extend(leases());
     all.extend(queue());
+    all.extend(pools());
     all.extend(others());
     all
+}
+
+/// A body that must be JSON.
+fn json(description: &'static str, json: &'static str) -> Body {
+    Body { required: true, description, json, form: None }
+}
+
+/// Further errors of documents.
+const DOCUMENT: &[Code] = &[
+    Code::InvalidParameter,
+    Code::UnsupportedContentType,
+    Code::PoolFixed,
+    Code::PlanRefused,
+];
+
+/// Further errors of requests with a condition.
+const CONDITION: &[Code] = &[Code::PreconditionFailed];
+
+fn pools() -> Vec<Operation> {
+    let changes = [Header::NoStore];
+    vec![
+        Operation::new("GET", "/api/pools", "listPools", "Pools", ("List pools", ""))
+            .takes(&[Parameter::Limit, Parameter::AfterPool])
+            .answers::<PoolPage>("The pools", &[Header::NoStore, Header::Link])
+            .fails(&[Code::InvalidParameter]),
+        Operation::new("PUT", "/api/pools", "applyPools", "Pools", (
+            "Apply a document of pools",
+            "Creates, changes and deletes the pools and tokens of the document, as a whole or not at all. \
+             Applying a document again changes nothing. Pools and tokens that it does not name stay, unless \
+             they are pruned.",
+        ))
+        .takes(&[Parameter::DryRun, Parameter::Prune, Parameter::EndLeases])
+        .body(json("The document, at most 16 MiB", "PoolsDocument"))
+        .answers::<ApplyResult>("The changes", &changes)
+        .fails(&[DOCUMENT, &[Code::UnknownPool, Code::PoolInUse]].concat()),
+        Operation::new("GET", "/api/pools/{pool}", "getPoolByName", "Pools", (
+            "Get a pool",
+            "The `ETag` changes with the description and the policy, not with the counts.",
+        ))
+        .answers::<PoolDetails>("The pool", &[Header::NoStore, Header::ETag])
+        .fails(&[Code::InvalidParameter]),
+        Operation::new("PUT", "/api/pools/{pool}", "putPool", "Pools", (
+            "Create or change a pool",
+            "As a document with one pool. Members that the body lacks stay as they are.",
+        ))
+        .takes(&[
+            Parameter::DryRun,
+            Parameter::Prune,
+            Parameter::EndLeases,
+            Parameter::IfMatch,
+            Parameter::IfNew,
+        ])
+        .body(json("The pool, at most 16 MiB", "PoolDocument"))
+        .answers::<ApplyResult>("The changes", &changes)
+        .fails(&[DOCUMENT, CONDITION, &[Code::PoolInUse]].concat()),
+        Operation::new("DELETE", "/api/pools/{pool}", "deletePool", "Pools", (
+            "Delete a pool",
+            "The pool must have no running lease, or `end_leases` ends them with the reason `cleared`. Its \
+             history stays. The pool `default` can't be deleted.",
+        ))
+        .takes(&[Parameter::DryRun, Parameter::EndLeases, Parameter::IfMatch])
+        .answers::<ApplyResult>("The changes", &changes)
+        .fails(
+            &[
+                CONDITION,
+                &[
+                    Code::InvalidParameter,
+                    Code::PoolFixed,
+                    Code::PoolInUse,
+                    Code::PlanRefused,
+                ],
+            ]
+            .concat(),
+        ),
+        Operation::new("GET", "/api/pools/{pool}/tokens", "listPoolTokens", "Pools", (
+            "List the tokens of a pool",
+            "Values are shown only if the `show_values` of the policy is `everyone`.",
+        ))
+        .takes(&[Parameter::Limit, Parameter::AfterNumber])
+        .answers::<PoolTokenPage>("The tokens", &[Header::NoStore, Header::Link])
+        .fails(&[Code::InvalidParameter]),
+        Operation::new("PUT", "/api/pools/{pool}/tokens", "putPoolTokens", "Pools", (
+            "Add, change and retire tokens of a pool",
+            "Adds or changes the tokens of the document, as a whole or not at all. With `prune`, all others \
+             retire: a token in use gets no new lease, and leaves the pool when its lease ends.",
+        ))
+        .takes(&[Parameter::DryRun, Parameter::Prune, Parameter::IfMatch])
+        .body(json("The tokens, at most 16 MiB", "TokensDocument"))
+        .answers::<ApplyResult>("The changes", &changes)
+        .fails(&[DOCUMENT, CONDITION].concat()),
+        Operation::new("POST", "/api/pools/{pool}/tokens", "addPoolToken", "Pools", (
+            "Add a token to a pool",
+            "",
+        ))
+        .takes(&[Parameter::IfMatch])
+        .body(json("The token", "TokenDocument"))
+        .answers_with(
+            201,
+            "The new token",
+            &[Header::NoStore, Header::Location],
+            &[(JSON, |all| all.subschema_for::<PoolToken>())],
+        )
+        .fails(&[DOCUMENT, CONDITION, &[Code::NameTaken]].concat()),
+        Operation::new("GET", "/api/pools/{pool}/tokens/{token}", "getPoolToken", "Pools", (
+            "Get a token of a pool",
+            "",
+        ))
+        .answers::<PoolToken>("The token", &[Header::NoStore])
+        .fails(&[Code::InvalidParameter]),
+        Operation::new("PATCH", "/api/pools/{pool}/tokens/{token}", "changePoolToken", "Pools", (
+            "Change a token of a pool",
+            "Members that the body lacks stay as they are. A running lease continues, and its holder keeps \
+             the value that it got.",
+        ))
+        .takes(&[Parameter::IfMatch])
+        .body(json("The members that change", "TokenDocument"))
+        .answers::<PoolToken>("The token", &[Header::NoStore])
+        .fails(&[DOCUMENT, CONDITION, &[Code::NameTaken]].concat()),
+        Operation::new("DELETE", "/api/pools/{pool}/tokens/{token}", "retirePoolToken", "Pools", (
+            "Retire a token of a pool",
+            "Its running lease continues. The token gets no new lease, and leaves the pool when the lease \
+             ends. Its history stays.",
+        ))
+        .takes(&[Parameter::DryRun, Parameter::IfMatch])
+        .answers::<ApplyResult>("The changes", &changes)
+        .fails(&[CONDITION, &[Code::InvalidParameter, Code::PoolFixed]].concat()),
+        Operation::new("POST", "/api/pools/{pool}/tokens/{token}/taints", "setTaint", "Pools", (
+            "Set a taint of a token",
+            "`no-new-leases` keeps the token from new leases, and a running lease continues. `end-lease` \
+             ends it, too, with the reason `drained`. Idempotent.",
+        ))
+        .body(json("The taint", "TaintRequest"))
+        .answers::<TaintResult>("The token has the taint", &[Header::NoStore])
+        .fails(&[Code::InvalidParameter, Code::UnsupportedContentType, Code::TooManyTaints]),
+        Operation::new("DELETE", "/api/pools/{pool}/tokens/{token}/taints/{name}", "removeTaint", "Pools", (
+            "Remove a taint of a token",
+            "Idempotent.",
+        ))
+        .answers::<PoolToken>("The token does not have the taint", &[Header::NoStore])
+        .fails(BARE),
+        Operation::new("POST", "/api/pools/{pool}/allocate", "allocateFromPool", "Pools", (
+            "Allocate a token of a pool",
+            "As `POST /api/tokens/allocate`, from any pool. A request can name a token, and carry a note. \
+             The body must be JSON without unknown members.",
+        ))
+        .takes(&[Parameter::IdempotencyKey, Parameter::Prefer])
+        .body(json("User, token and duration", "PoolAllocationRequest"))
+        .answers::<PoolAllocation>("The lease and its token", &[Header::NoStore])
+        .answers_with(
+            202,
+            "The request waits; send it again",
+            &[Header::Location, Header::RetryAfter, Header::NoStore],
+            &[(JSON, |all| all.subschema_for::<Waiting>())],
+        )
+        .fails(&[
+            Code::InvalidUser,
+            Code::InvalidParameter,
+            Code::InvalidKey,
+            Code::UnstorableUser,
+            Code::UnsupportedContentType,
+            Code::UnknownToken,
+            Code::UserLimit,
+            Code::TicketGivenUp,
+            Code::KeyReused,
+            Code::NoTokens,
+            Code::PoolFull,
+            Code::QueueFull,
+            Code::KeysFull,
+        ]),
+        Operation::new("POST", "/api/pools/{pool}/clear", "clearPool", "Pools", (
+            "Clear all leases of a pool",
+            "Ends every running lease of the pool.",
+        ))
+        .answers::<PoolCleared>("No lease of the pool runs", &[Header::NoStore])
+        .fails(BARE),
+    ]
 }
 
 fn list(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
@@ -180,7 +365,7 @@ fn tokens() -> Vec<Operation> {
             required: true,
             description: "User and duration",
             json: "AllocationRequest",
-            form: "AllocationForm",
+            form: Some("AllocationForm"),
         })
         .answers::<Allocation>("The lease and its token", &[])
         .answers_with(
@@ -211,7 +396,7 @@ fn tokens() -> Vec<Operation> {
             required: false,
             description: "Condition of the release",
             json: "ReleaseCondition",
-            form: "ReleaseConditionForm",
+            form: Some("ReleaseConditionForm"),
         })
         .answers::<TokenReleased>("The token is available", &[])
         .fails(&[BARE, &[Code::HolderMismatch]].concat()),
@@ -227,6 +412,7 @@ fn tokens() -> Vec<Operation> {
 
 fn leases() -> Vec<Operation> {
     let search = [
+        Parameter::OfPools,
         Parameter::User,
         Parameter::OfToken,
         Parameter::Status,
@@ -265,7 +451,7 @@ fn leases() -> Vec<Operation> {
         ))
         .takes(&[&search[..], &[Parameter::Limit]].concat())
         .answers::<LeasePage>("The leases", &[Header::NoStore, Header::Vary, Header::Link])
-        .fails(&[Code::CrossOrigin, Code::InvalidParameter]),
+        .fails(&[Code::CrossOrigin, Code::InvalidParameter, Code::UnknownPool]),
         Operation::new("GET", "/api/leases/export", "exportLeases", "Leases", (
             "Export leases as CSV",
             "Returns all leases that match all parameters, newest first, as one file with a header row \
@@ -281,6 +467,7 @@ fn leases() -> Vec<Operation> {
         .fails(&[
             Code::CrossOrigin,
             Code::InvalidParameter,
+            Code::UnknownPool,
             Code::TooManyExports,
             Code::HttpVersion,
         ]),
@@ -290,9 +477,9 @@ fn leases() -> Vec<Operation> {
 fn queue() -> Vec<Operation> {
     vec![
         Operation::new("GET", "/api/queue", "listQueue", "Queue", ("List the queue", ""))
-            .takes(&[Parameter::Limit, Parameter::AfterTicket])
+            .takes(&[Parameter::OfPool, Parameter::Limit, Parameter::AfterTicket])
             .answers::<Queue>("The tickets, first come first", &[Header::NoStore])
-            .fails(&[Code::InvalidParameter]),
+            .fails(&[Code::InvalidParameter, Code::UnknownPool]),
         Operation::new("GET", "/api/queue/{ticket}", "getTicket", "Queue", ("Get a ticket", ""))
             .answers::<Ticket>("The ticket", &[Header::NoStore])
             .fails(&[Code::InvalidParameter]),
@@ -317,6 +504,7 @@ fn others() -> Vec<Operation> {
              received event the stream replays all later events first. It sends `resync` if some are missing.",
         ))
         .takes(&[
+            Parameter::OfPools,
             Parameter::User,
             Parameter::OfToken,
             Parameter::LastEventId,
@@ -331,6 +519,7 @@ fn others() -> Vec<Operation> {
         .fails(&[
             Code::InvalidParameter,
             Code::CrossOrigin,
+            Code::UnknownPool,
             Code::UnknownToken,
             Code::TooManyStreams,
         ]),

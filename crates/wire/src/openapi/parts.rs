@@ -27,6 +27,18 @@ pub(super) enum Parameter {
     IfNoneMatch,
     IdempotencyKey,
     Prefer,
+    Pool,
+    Token,
+    Taint,
+    AfterPool,
+    AfterNumber,
+    OfPools,
+    OfPool,
+    DryRun,
+    Prune,
+    EndLeases,
+    IfMatch,
+    IfNew,
 }
 
 impl Parameter {
@@ -47,6 +59,9 @@ impl Parameter {
         let text = json!({ "type": "string" });
         let whole = |least: u64, most: u64| json!({ "type": "integer", "format": "int64", "minimum": least, "maximum": most });
         let pattern = |pattern: &str| json!({ "type": "string", "pattern": pattern });
+        let pool_name = || pattern("^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$");
+        let token_name = || pattern("^[A-Za-z0-9._-]{1,63}$");
+        let flag = || json!({ "type": "boolean" });
         let event_id = || pattern("^([0-9]{1,18}(-[0-9]{1,18}){1,2})?$");
         match self {
             Parameter::TokenId => ("path", "id", "Id of the token", uuid),
@@ -115,6 +130,47 @@ impl Parameter {
                 "Id of the last event that the client received",
                 event_id(),
             ),
+            Parameter::Pool => ("path", "pool", "Name of the pool", pool_name()),
+            Parameter::Token => ("path", "token", "Name or id of the token", token_name()),
+            Parameter::Taint => ("path", "name", "Name of the taint", token_name()),
+            Parameter::AfterPool => ("query", "after", "Cursor of the next page, from `next`", text),
+            Parameter::AfterNumber => {
+                ("query", "after", "Cursor of the next page, from `next`", whole(0, u32::MAX.into()))
+            }
+            Parameter::OfPools => (
+                "query",
+                "pool",
+                "Name of a pool, or `*` for all pools; `default` without the parameter. With it, rows have \
+                 the names of pool and token, and the note",
+                pattern("^([a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?|\\*)$"),
+            ),
+            Parameter::OfPool => (
+                "query",
+                "pool",
+                "Name of the pool; `default` without the parameter",
+                pool_name(),
+            ),
+            Parameter::DryRun => {
+                ("query", "dry_run", "`true`: answer with the changes, and make none", flag())
+            }
+            Parameter::Prune => (
+                "query",
+                "prune",
+                "`true`: retire tokens that the document does not name, in pools whose tokens it names",
+                flag(),
+            ),
+            Parameter::EndLeases => {
+                ("query", "end_leases", "`true`: end the running leases of deleted pools", flag())
+            }
+            Parameter::IfMatch => (
+                "header",
+                "If-Match",
+                "`ETag` of the pool, or `*` for any: the request fails with 412 if the pool has another one",
+                text,
+            ),
+            Parameter::IfNew => {
+                ("header", "If-None-Match", "`*`: the request fails with 412 if the pool exists", text)
+            }
             Parameter::IfNoneMatch => {
                 ("header", "If-None-Match", "`ETag` of the version that the client has", text)
             }
@@ -202,7 +258,7 @@ impl Header {
                 ("Cache-Control", "`private, no-cache`: revalidate before each use")
             }
             Header::Link => ("Link", "Next page, if one exists: `<PATH>; rel=\"next\"`"),
-            Header::Location => ("Location", "Path of the ticket"),
+            Header::Location => ("Location", "Path of the ticket, or of the new token"),
             Header::Vary => ("Vary", "`accept`"),
             Header::ContentDisposition => ("Content-Disposition", "Name of the file"),
             Header::XAccelBuffering => {

@@ -19,7 +19,7 @@ use crate::http::json_body::{self, JsonBody};
 use crate::http::query::{Query, invalid};
 use crate::http::respond::{uncached, unknown_pool, unknown_token_name};
 use crate::http::{idempotency_key, prefer};
-use crate::json::pool::labels;
+use crate::json::pools::labels;
 use crate::json::{count, token};
 use crate::net::activity::Client;
 use crate::net::shutdown::Shutdown;

@@ -6,7 +6,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use documents::{Finding, Format, Invalid, Options, Parsed, Source};
 use engine::{Handle, Scope, View};
-use pool::{Before, Change, Expected, Plan, PlanRule, Policy, PoolName, PoolRecord};
+use pool::{Before, Change, Expected, Plan, PlanRule, Policy, PoolRecord};
 use wire::{PlanFinding, PlanRefused, PoolFixed, PoolInUse};
 
 use crate::http::etag;
@@ -309,9 +309,4 @@ pub(crate) fn expecting(mut plan: Plan, expected: &Expected) -> Plan {
         pool.expected = expected.clone();
     }
     plan
-}
-
-/// The name of a pool that may be created.
-pub(crate) fn is_name(name: &str) -> bool {
-    PoolName::new(name).is_ok()
 }

@@ -22,7 +22,7 @@ use crate::http::query::{Parameters, Query, Values, invalid};
 use crate::http::respond::{link_next, uncached, unknown_pool};
 use crate::http::unsupported::EmptyBody;
 use crate::json::count;
-use crate::json::pool::{POOL_BYTES, details};
+use crate::json::pools::{POOL_BYTES, details};
 use crate::problem::Problem;
 
 /// List pools
@@ -32,7 +32,7 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
         let from = view.ledger.pools_by_name(&after);
-        let mut pools = from.filter(|pool| ***pool.name() != *after);
+        let mut pools = from.filter(|pool| pool.name().as_str() != after);
         let page: Vec<_> =
             pools.by_ref().take(limit).map(|pool| details(pool, &view)).collect();
         let last = page.last().filter(|_| pools.next().is_some());

@@ -13,7 +13,7 @@ use crate::http::json_body::{self, JsonBody};
 use crate::http::query::{Query, invalid};
 use crate::http::respond::{uncached, unknown_pool, unknown_token_name};
 use crate::http::unsupported::EmptyBody;
-use crate::json::pool::TOKEN_BYTES;
+use crate::json::pools::TOKEN_BYTES;
 use crate::problem::{Code, Problem};
 
 const MEMBERS: [&str; 5] = ["name", "effect", "reason", "by", "until"];

@@ -8,13 +8,13 @@ use engine::{Handle, Scope, View};
 use pool::{Expected, Intent, Plan, Pool, PoolName, PoolWanted, TokenId, TokenView};
 use wire::{MAX_ROWS, PoolToken, PoolTokenPage};
 
-use super::apply::{self, ApplyQuery, DryRun};
+use super::apply::{self, DryRun};
 use super::present;
 use crate::http::ids::{PathTexts, uuid};
 use crate::http::json_body::JsonBody;
 use crate::http::query::{Parameters, Query, Values};
 use crate::http::respond::{link_next, uncached, unknown_pool, unknown_token_name};
-use crate::json::pool::{TOKEN_BYTES, token};
+use crate::json::pools::{TOKEN_BYTES, token};
 use crate::problem::Problem;
 
 /// List the tokens of a pool

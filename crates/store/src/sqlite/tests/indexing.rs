@@ -12,7 +12,7 @@ use crate::sqlite::write::housekeeper::SqliteHousekeeper;
 use crate::sqlite::write::user_index::Indexing;
 use crate::{Housekeeper, Wanted};
 
-const INDEXED: &str = "select indexed_fence from pools";
+const INDEXED: &str = "select indexed_fence from ledger";
 
 /// Inserts `count` leases of the one token, by 100 users, each a microsecond long.
 fn leases(count: i64) -> String {
@@ -23,7 +23,7 @@ fn leases(count: i64) -> String {
              ended_at, end_reason
          )
          select
-             unhex(printf('%032x', n)), 'default', (select id from tokens),
+             unhex(printf('%032x', n)), 1, (select id from tokens),
              unhex(printf('%032x', n % 100)), 'user', n, n - 1, n, n + 1, n + 1, 'released'
          from numbers"
     )
@@ -86,7 +86,7 @@ async fn many_leases_are_indexed_although_it_is_never_quiet() {
     assert_eq!(fixture.ask("select count(*) from leases"), 1);
     let mut left = [0; 3];
     for _ in 0..50_000 {
-        left[0] = fixture.run("select 40000 - indexed_fence from pools").await;
+        left[0] = fixture.run("select 40000 - indexed_fence from ledger").await;
         left[1] = fixture.run("select count(*) from user_leases").await;
         left[2] = fixture.run("select count(*) from forgotten_leases").await;
         if left.iter().all(|left| *left < 40_000 - 32_000) {

@@ -28,7 +28,7 @@ const FILL: &str = "
         end_reason
     )
     select
-        unhex(printf('%032x', n)), 'default', t.id, unhex(printf('%032x', n * 7919 % 1009)), 'user', n,
+        unhex(printf('%032x', n)), 1, t.id, unhex(printf('%032x', n * 7919 % 1009)), 'user', n,
         iif(n = 500000, 0, max(0, n - iif(n = 500100, 200, 100))),
         1600000000000000 + n / 3 * 3000, 1600000000000000 + n / 3 * 3000 + 60000000,
         1600000000000000 + n / 3 * 3000 + 100000, iif(n = 77, 'cleared', 'released')
@@ -37,8 +37,8 @@ const FILL: &str = "
 
 /// The index as the writing thread leaves it.
 const INDEX: &str = "
-    insert into user_leases select pool, user_id, fence from leases order by pool, user_id, fence;
-    update pools set indexed_fence = 990000, longest_lease_micros = 60000000;
+    insert into user_leases select user_id, fence from leases order by user_id, fence;
+    update ledger set indexed_fence = 990000, longest_lease_micros = 60000000;
     delete from user_leases where fence > 990000";
 
 fn started_at(fence: i64) -> Timestamp {
@@ -200,7 +200,7 @@ fn assert_plans(connection: &Connection) {
         (sql!("leases/leases_down"), vec![by_fence]),
         (
             sql!("leases/users_leases_down"),
-            vec!["SEARCH u USING PRIMARY KEY (pool=? AND user_id=? AND fence", by_fence],
+            vec!["SEARCH u USING PRIMARY KEY (user_id=? AND fence", by_fence],
         ),
         (sql!("leases/lease_from"), vec![by_fence]),
         (sql!("leases/lease_of_fence"), vec![by_fence]),
@@ -230,17 +230,20 @@ fn assert_plans(connection: &Connection) {
                 "SEARCH t USING PRIMARY KEY (id=?)",
             ],
         ),
-        (sql!("journal/newest_entry"), vec!["SEARCH batches USING PRIMARY KEY (pool=?)"]),
+        (sql!("journal/newest_entry"), vec!["SEARCH batches USING INTEGER PRIMARY KEY (rowid=?)"]),
+        (sql!("journal/entries_from"), vec!["SEARCH batches USING INTEGER PRIMARY KEY (rowid>?)"]),
         (
-            sql!("journal/entries_from"),
-            vec!["SEARCH batches USING PRIMARY KEY (pool=? AND version>?)"],
+            sql!("leases/latest_leases"),
+            vec!["SCAN latest", by_fence, "SEARCH t USING PRIMARY KEY (id=?)"],
         ),
-        (sql!("leases/latest_leases"), vec!["SEARCH latest USING PRIMARY KEY (pool=?)", by_fence]),
-        (sql!("keys/key"), vec!["(pool=? AND key=? AND user_id=?)", by_id]),
+        (sql!("keys/key"), vec!["(key=? AND user_id=?)", by_id]),
         (sql!("tickets/delete_ticket"), vec!["(lease_id=?)"]),
         (sql!("leases/forgettable"), vec![by_fence]),
         (sql!("leases/forget_leases"), vec![by_fence, one_lease, "SEARCH k USING", "(lease_id=?)"]),
-        (sql!("keys/forget_keys"), vec!["(pool=? AND number=?)"]),
+        (
+            sql!("keys/forget_keys"),
+            vec!["SEARCH idempotency_keys USING INTEGER PRIMARY KEY (rowid=?)"],
+        ),
         (sql!("leases/users_from"), vec![by_fence]),
         (
             sql!("leases/forgotten_from"),
@@ -262,9 +265,13 @@ fn assert_plans(connection: &Connection) {
         let scanned = tables
             .iter()
             .find(|table| scanned.iter().any(|s| s.split(' ').next() == Some(**table)));
-        // forget_leases.sql calls the few leases that it has selected `l`.
+        // forget_leases.sql calls the few leases that it has selected `l`, and the oldest keys come first.
         assert!(
-            scanned.is_none_or(|table| *table == "l" && sql.contains("limit ?3")),
+            scanned.is_none_or(|table| match *table {
+                "l" => sql.contains("limit ?3"),
+                "idempotency_keys" => sql.contains("order by number\n        limit 100"),
+                _ => false,
+            }),
             "{sql}{steps:#?}"
         );
         assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{sql}{steps:#?}");

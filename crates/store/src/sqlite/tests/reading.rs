@@ -20,7 +20,7 @@ const FILL: &str = "
         end_reason
     )
     select
-        unhex(printf('%032x', n)), 'default', t.id, zeroblob(16), 'user', n,
+        unhex(printf('%032x', n)), 1, t.id, zeroblob(16), 'user', n,
         case n when 11 then 0 when 250001 then 10 else n - 1 end, n, n + 1, n + 1, 'released'
     from numbers
     join tokens as t on t.position = (n between 11 and 250000)";
@@ -40,7 +40,7 @@ impl Fixture {
 }
 
 fn first_token(fixture: &Fixture) -> TokenId {
-    fixture.pool.tokens(0).next().unwrap().token.id
+    fixture.ledger.pools().next().unwrap().tokens(0).next().unwrap().token.id
 }
 
 async fn history(reader: &SqliteReader, token: TokenId, before: i64, limit: usize) -> Vec<i64> {

@@ -1,10 +1,12 @@
 use std::time::Duration;
 
-use pool::{Change, Command, EndReason, Fence, Lease, LeaseId, Timestamp};
+use pool::{Change, Command, EndReason, Fence, Lease, LeaseId, PoolId, Timestamp};
 use store::{BatchId, EPOCH_GAP, Entry, News, Position};
 use testbed::on_both;
 
-use super::server::{ANY, Server, allocate, assert_data, facts, id, lease, release, tokens};
+use super::server::{
+    ANY, BESIDE, Server, allocate, assert_data, facts, id, lease, release, tokens,
+};
 use super::{AnyDb as _, EmptyDb};
 
 #[on_both]
@@ -13,12 +15,12 @@ async fn what_was_committed_is_there_after_a_restart(db: EmptyDb) {
     for user in ["Ada", "Bea", "Cleo", "Dora"] {
         server.allocate(user).await;
     }
-    let token = server.pool.tokens(1).next().unwrap().token.id;
+    let token = server.pool().tokens(1).next().unwrap().token.id;
     server.release(token).await;
     let before = server.facts();
     let server = server.restart(&db).await;
     assert_eq!(server.facts(), before);
-    assert_eq!(server.pool.active(server.at), 2);
+    assert_eq!(server.pool().active(server.at), 2);
 }
 
 #[on_both]
@@ -43,7 +45,7 @@ async fn the_journal_returns_committed_entries(db: EmptyDb) {
     committed.push(server.run(&[allocate("Cleo")]).await.0);
     server.wait(Duration::from_mins(2));
     committed.push(server.run(&[allocate("Dora")]).await.0);
-    committed.push(server.run(&[Command::Clear]).await.0);
+    committed.push(server.run(&[Command::Clear { pool: PoolId::DEFAULT }]).await.0);
     let mut server = server.restart(&db).await;
     assert_eq!(news(&mut server, &first).await, committed);
     assert_eq!(news(&mut server, &committed[1].position).await, committed[2..]);
@@ -66,7 +68,7 @@ async fn a_copy_of_another_history_is_replaced_whole(db: EmptyDb) {
         let begun = server.store.begin(&known).await.unwrap();
         server.store.abandon().await;
         let News::Whole(whole) = begun.news else { panic!("{:?} for {known:?}", begun.news) };
-        assert_eq!(facts(&whole.pool, whole.position, whole.at), server.facts());
+        assert_eq!(facts(&whole.ledger, whole.position, whole.at), server.facts());
     }
 }
 
@@ -99,7 +101,7 @@ async fn the_journal_knows_its_batches(db: EmptyDb) {
 #[on_both]
 async fn a_lease_may_start_and_end_in_one_batch(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(1)).await;
-    let token_id = server.pool.tokens(0).next().unwrap().token.id;
+    let token_id = server.pool().tokens(0).next().unwrap().token.id;
     let release = || release(token_id);
     let before = server.allocate("Ada").await;
     let batch =
@@ -126,7 +128,7 @@ async fn every_reason_of_an_end_comes_back(db: EmptyDb) {
     server.allocate("expired").await;
     server.wait(Duration::from_mins(5));
     server.allocate("cleared").await;
-    server.run(&[Command::Clear]).await;
+    server.run(&[Command::Clear { pool: PoolId::DEFAULT }]).await;
     let kept = server.history(token_id).await;
     assert_eq!(kept.len(), 4);
     for lease in &kept {
@@ -134,7 +136,7 @@ async fn every_reason_of_an_end_comes_back(db: EmptyDb) {
         assert_eq!(end.reason.as_str(), &*lease.user.name);
         assert_eq!(end.reason == EndReason::Expired, end.at == lease.expires_at);
     }
-    assert_eq!(Some(&kept[0]), server.pool.token(token_id).unwrap().latest);
+    assert_eq!(Some(&kept[0]), server.pool().token(token_id).unwrap().latest);
 }
 
 #[on_both]
@@ -178,7 +180,7 @@ async fn a_lease_that_is_over_can_not_end_again(db: EmptyDb) {
 async fn a_lease_ends_only_by_its_own_fence(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(1)).await;
     let granted = server.allocate("Ada").await;
-    let (mut entry, _) = server.decide(&[Command::Clear]).await;
+    let (mut entry, _) = server.decide(&[Command::Clear { pool: PoolId::DEFAULT }]).await;
     let Change::LeaseEnded { fence, .. } = &mut entry.changes[0] else { panic!("{entry:?}") };
     *fence = fence.plus(1);
     assert_data(server.store.commit(&entry).await);
@@ -201,12 +203,12 @@ async fn a_large_batch_is_committed(db: EmptyDb) {
     let first = server.position;
     let commands: Vec<_> = (0..700).map(|i| allocate(&format!("user {i}"))).collect();
     let (granted, _) = server.run(&commands).await;
-    let (cleared, _) = server.run(&[Command::Clear]).await;
+    let (cleared, _) = server.run(&[Command::Clear { pool: PoolId::DEFAULT }]).await;
     let (again, _) = server.run(&commands_of(&commands)).await;
     let after = server.facts();
     let mut server = server.restart(&db).await;
     assert_eq!(server.facts(), after);
-    assert_eq!(server.pool.active(server.at), 700);
+    assert_eq!(server.pool().active(server.at), 700);
     assert_eq!(news(&mut server, &first).await, [granted, cleared, again]);
 }
 
@@ -215,12 +217,12 @@ async fn a_later_epoch_goes_on(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(1)).await;
     server.allocate("Ada").await;
     let before = server.position;
-    server.pool.skip_fences(EPOCH_GAP);
+    server.ledger.skip_fences(EPOCH_GAP);
     let (mut entry, _) = server.decide(&[allocate("Bea")]).await;
     entry.position.epoch += 1;
     entry.position.version += EPOCH_GAP;
     server.commit(&entry).await.unwrap();
-    assert!(server.pool.fence() > Fence::new(EPOCH_GAP));
+    assert!(server.ledger.fence() > Fence::new(EPOCH_GAP));
     let after = server.facts();
     let mut server = server.restart(&db).await;
     assert_eq!(server.facts(), after);
@@ -236,8 +238,8 @@ async fn old_entries_are_deleted_but_never_the_newest(db: EmptyDb) {
     for user in ["Ada", "Bea", "Cleo", "Dora", "Emma"] {
         entries.push(server.run(&[allocate(user)]).await.0);
     }
-    // The first entry and Ada's are more than three versions behind Emma's.
-    assert_eq!(server.housekeeper.prune(Timestamp::MIN, 3).await.unwrap(), 2);
+    // The first entries and Ada's are more than three versions behind Emma's.
+    assert_eq!(server.housekeeper.prune(Timestamp::MIN, 3).await.unwrap(), 2 + BESIDE);
     assert_eq!(server.housekeeper.prune(Timestamp::MIN, 3).await.unwrap(), 0);
     let mut server = server.restart(&db).await;
     assert_eq!(news(&mut server, &entries[1].position).await, entries[2..]);
@@ -263,7 +265,7 @@ async fn entries_are_deleted_by_age(db: EmptyDb) {
         server.wait(Duration::from_secs(1));
         entries.push(server.run(&[allocate(user)]).await.0);
     }
-    assert_eq!(server.housekeeper.prune(entries[2].at, 1000).await.unwrap(), 3);
+    assert_eq!(server.housekeeper.prune(entries[2].at, 1000).await.unwrap(), 3 + BESIDE);
     let mut server = server.restart(&db).await;
     assert_eq!(news(&mut server, &entries[2].position).await, entries[3..]);
 }
@@ -297,7 +299,7 @@ async fn an_audit_finds_nothing_wrong_after_all_this(db: EmptyDb) {
         server.run(&commands).await;
         server.wait(Duration::from_secs(7));
         if round % 4 == 0 {
-            let token = server.pool.tokens(1).next().unwrap().token.id;
+            let token = server.pool().tokens(1).next().unwrap().token.id;
             server.release(token).await;
         }
     }

@@ -66,7 +66,7 @@ async fn names_come_back_as_they_were_sent(db: EmptyDb) {
     let before = server.facts();
     let server = server.restart(&db).await;
     assert_eq!(server.facts(), before);
-    for (view, name) in server.pool.tokens(0).zip(names) {
+    for (view, name) in server.pool().tokens(0).zip(names) {
         assert_eq!(&*view.latest.unwrap().user.name, name);
     }
 }

@@ -65,17 +65,17 @@ pub async fn import(
 async fn a_history_is_imported(db: EmptyDb) {
     let (new, parts) = history();
     import(&db, &new, parts.clone().into_iter().map(Ok).collect()).await.unwrap();
-    let mut server = Server::start(&db, tokens(2)).await;
+    let mut server = Server::alone(&db, tokens(2)).await;
     assert_eq!((server.position.epoch, server.position.version), (1, 1));
-    assert_eq!((server.pool.fence(), server.at), (Fence::new(7), at(100)));
-    let kept: Vec<_> = server.pool.tokens(0).map(|view| view.token.clone()).collect();
+    assert_eq!((server.ledger.fence(), server.at), (Fence::new(7), at(100)));
+    let kept: Vec<_> = server.pool().tokens(0).map(|view| view.token.clone()).collect();
     assert_eq!(kept, new.tokens);
     let (a, b) = (new.tokens[0].id, new.tokens[1].id);
     let all = parts.concat();
     let of = |i: &[usize]| i.iter().map(|&i| all[i].clone()).collect::<Vec<_>>();
     assert_eq!(server.history(a).await, of(&[4, 2, 0]));
     assert_eq!(server.history(b).await, of(&[3, 1]));
-    assert_eq!(server.pool.token(a).unwrap().latest, Some(&all[4]));
+    assert_eq!(server.pool().token(a).unwrap().latest, Some(&all[4]));
     server.allocate("Ada").await;
     assert_eq!(db.database().audit().await.unwrap(), [""; 0]);
 }
@@ -87,7 +87,7 @@ async fn an_imported_history_is_searched(db: EmptyDb) {
     parts[0][0].expires_at = at(7_200);
     parts[0][0].end = Some(End { at: at(7_000), reason: EndReason::Imported });
     import(&db, &new, parts.clone().into_iter().map(Ok).collect()).await.unwrap();
-    let server = Server::start(&db, ANY).await;
+    let server = Server::alone(&db, ANY).await;
     let found = async |query: LeaseQuery| {
         let found = search_all(&server, &query, at(8_000), 2).await;
         found.iter().map(|record| record.lease.fence.get()).collect::<Vec<_>>()
@@ -106,11 +106,11 @@ async fn an_imported_history_is_searched(db: EmptyDb) {
 
 #[on_both]
 async fn an_import_into_a_pool_is_refused(db: EmptyDb) {
-    let before = Server::start(&db, tokens(3)).await.facts();
+    let before = Server::alone(&db, tokens(3)).await.facts();
     let (new, parts) = history();
     let sentence = refusal(import(&db, &new, parts.into_iter().map(Ok).collect()).await);
     assert!(sentence.contains("already"), "{sentence}");
-    assert_eq!(Server::start(&db, ANY).await.facts(), before);
+    assert_eq!(Server::alone(&db, ANY).await.facts(), before);
 }
 
 #[on_both]
@@ -124,7 +124,7 @@ async fn a_failing_import_leaves_nothing(db: EmptyDb) {
     broken[1][0].previous_fence = Fence::NONE;
     assert_data(import(&db, &new, broken.into_iter().map(Ok).collect()).await);
     import(&db, &new, parts.into_iter().map(Ok).collect()).await.unwrap();
-    assert_eq!(Server::start(&db, ANY).await.pool.fence(), Fence::new(7));
+    assert_eq!(Server::alone(&db, ANY).await.ledger.fence(), Fence::new(7));
 }
 
 #[on_both]
@@ -133,16 +133,16 @@ async fn a_history_that_contradicts_itself_is_refused(db: EmptyDb) {
     parts[1][1].token_id = TokenId(id());
     let result = import(&db, &new, parts.into_iter().map(Ok).collect()).await;
     assert!(matches!(result, Err(Error::Data(_) | Error::Operator(_))), "{result:?}");
-    let server = Server::start(&db, tokens(5)).await;
-    assert_eq!((server.pool.size(), server.pool.fence()), (5, Fence::NONE), "a new pool");
+    let server = Server::alone(&db, tokens(5)).await;
+    assert_eq!((server.pool().size(), server.ledger.fence()), (5, Fence::NONE), "a new pool");
 }
 
 #[on_both]
 async fn an_empty_pool_may_be_imported(db: EmptyDb) {
     let new = NewPool { tokens: Vec::new(), ..NewPool::random(1, MINUTE, at(100)) };
     import(&db, &new, Vec::new()).await.unwrap();
-    let mut server = Server::start(&db, ANY).await;
-    assert_eq!(server.pool.size(), 0);
+    let mut server = Server::alone(&db, ANY).await;
+    assert_eq!(server.pool().size(), 0);
     let (entry, outcomes) = server.decide(&[super::server::allocate("Ada")]).await;
     server.store.abandon().await;
     assert_eq!((entry.changes.len(), &outcomes[0]), (0, &Outcome::NotAllocated(Refusal::NoTokens)));

@@ -41,12 +41,18 @@ async fn a_key_leads_to_its_lease(db: EmptyDb) {
     let second = Allocation { wait: Some(Duration::ZERO), ..second };
     let (_, outcomes) = server.run(&[Command::Allocate(first), Command::Allocate(second)]).await;
     let mut server = server.restart(&db).await;
+    let values = [0, 1].map(|i: usize| {
+        let token = server.ledger.token(lease(&outcomes[i]).token_id).unwrap().token;
+        token.value.clone()
+    });
     let other = of("Ada", "K");
     let [first, second] = [of("Ada", strange), of("Bea", &longest)];
     let found = server.keys(&[other.clone(), second.clone(), first.clone(), first.clone()]).await;
     assert_eq!((found.count, found.remembered.len()), (2, 2));
     let remembered = |i: usize, asked_lease, asked_wait| Remembered {
         lease: lease(&outcomes[i]),
+        value: values[i].clone(),
+        asked_token: false,
         evicted: None,
         asked_lease,
         asked_wait,
@@ -131,7 +137,13 @@ async fn a_key_is_used_once(db: EmptyDb) {
     let (entry, outcomes) = server.decide(&[allocate("Bea"), allocate("Cleo")]).await;
     let used = |text: &str, i: usize| {
         let lease_id = lease(&outcomes[i]).id;
-        KeyUse { key: of("Ada", text), lease_id, asked_lease: None, asked_wait: None }
+        KeyUse {
+            key: of("Ada", text),
+            lease_id,
+            asked_lease: None,
+            asked_wait: None,
+            asked_token: false,
+        }
     };
     let keys = vec![used("b", 0), used("a", 1)];
     assert_data(server.store.commit(&Entry { keys, ..entry.clone() }).await);

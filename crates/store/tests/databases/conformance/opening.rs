@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use pool::{Change, Fence, Policy};
+use pool::{Change, Fence, Policy, PoolRecord};
 use store::{News, Wanted};
 use testbed::on_both;
 
@@ -14,19 +14,21 @@ const HOUR: Policy = Policy::of_lease(Duration::from_hours(1));
 async fn a_new_pool_is_as_wanted(db: EmptyDb) {
     let opened = db.database().open(tokens(5)).await.unwrap();
     assert!(opened.snapshot.at <= opened.now);
-    let Server { pool, position, at, .. } = Server::of(opened);
-    assert_eq!((pool.size(), pool.policy(), pool.fence()), (5, MINUTE, Fence::NONE));
+    let server = Server::of(opened);
+    let (pool, position, at) = (server.pool(), server.position, server.at);
+    assert_eq!((pool.size(), pool.policy(), server.ledger.fence()), (5, MINUTE, Fence::NONE));
     assert_eq!((position.epoch, position.version), (1, 1));
     assert_eq!(pool.active(at), 0);
     let ids: HashSet<_> = pool.tokens(0).map(|view| view.token.id).collect();
-    let values: HashSet<_> = pool.tokens(0).map(|view| view.token.value).collect();
+    let values: HashSet<_> = pool.tokens(0).map(|view| view.token.value.as_str()).collect();
     assert_eq!((ids.len(), values.len()), (5, 5));
     assert!(pool.tokens(0).all(|view| view.token.inserted_at == at));
 }
 
 #[on_both]
 async fn a_new_pool_has_100_tokens_and_2_minutes_unless_told_otherwise(db: EmptyDb) {
-    let pool = Server::start(&db, ANY).await.pool;
+    let server = Server::start(&db, ANY).await;
+    let pool = server.pool();
     assert_eq!((pool.size(), pool.policy().lease), (100, Duration::from_mins(2)));
 }
 
@@ -56,7 +58,7 @@ async fn another_policy_is_refused_unless_it_is_an_update(db: EmptyDb) {
     assert!(sentence.contains("--update-policy"), "{sentence}");
     assert_eq!(Server::start(&db, ANY).await.facts(), before);
     let server = Server::start(&db, Wanted { update_policy: true, ..wanted }).await;
-    assert_eq!(server.pool.policy(), HOUR);
+    assert_eq!(server.pool().policy(), HOUR);
     let updated = server.facts();
     drop(server);
     assert_eq!(Server::start(&db, wanted).await.facts(), updated, "and it stays");
@@ -66,7 +68,7 @@ async fn another_policy_is_refused_unless_it_is_an_update(db: EmptyDb) {
 async fn an_update_of_the_policy_is_in_the_journal(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(3)).await;
     server.allocate("Ada").await;
-    let (before, pool) = (server.position, server.pool.clone());
+    let (before, pool) = (server.position, server.ledger.clone());
     drop(server);
     let wanted = Wanted { size: None, policy: HOUR.into(), update_policy: true };
     let mut server = Server::start(&db, wanted).await;
@@ -76,7 +78,12 @@ async fn an_update_of_the_policy_is_in_the_journal(db: EmptyDb) {
     assert_eq!(entries.len(), 1);
     assert_eq!(entries[0].position, server.position);
     assert_eq!(server.position.version, before.version + 1);
-    assert_eq!(entries[0].changes, [Change::PolicyChanged(HOUR)]);
+    let record = server.pool().record().clone();
+    assert_eq!(
+        record,
+        PoolRecord { policy: HOUR, ..pool.pool(record.id).unwrap().record().clone() }
+    );
+    assert_eq!(entries[0].changes, [Change::PoolChanged(record)]);
     assert_eq!(entries[0].fence, pool.fence());
 }
 
@@ -95,8 +102,8 @@ async fn a_description_shows_no_secret(db: EmptyDb) {
     server.allocate("Ada").await;
     let facts = db.database().describe().await.unwrap();
     assert!(facts.iter().all(|(name, value)| !name.is_empty() && !value.is_empty()), "{facts:?}");
-    for view in server.pool.tokens(0) {
-        let value = view.token.value.0.to_string();
-        assert!(facts.iter().all(|(_, said)| !said.contains(&value)));
+    for view in server.pool().tokens(0) {
+        let value = view.token.value.as_str();
+        assert!(facts.iter().all(|(_, said)| !said.contains(value)));
     }
 }

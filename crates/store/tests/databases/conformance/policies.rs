@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use pool::{Change, Policy, PolicyPatch, WhenFull};
+use pool::{Change, Membership, Policy, PolicyPatch, PoolRecord, ShowValues, WhenFull};
 use store::Wanted;
 use testbed::on_both;
 
@@ -13,20 +13,22 @@ const STRICT: Policy = Policy {
     when_full: WhenFull::Reject,
     min_hold: Duration::from_micros(1),
     max_per_user: Some(1_000_000),
+    membership: Membership::Open,
+    show_values: ShowValues::Holder,
 };
 
 #[on_both]
 async fn a_new_pool_keeps_the_whole_policy(db: EmptyDb) {
     let server = Server::start(&db, under(STRICT, 2)).await;
-    assert_eq!(server.pool.policy(), STRICT);
-    assert_eq!(server.restart(&db).await.pool.policy(), STRICT);
+    assert_eq!(server.pool().policy(), STRICT);
+    assert_eq!(server.restart(&db).await.pool().policy(), STRICT);
 }
 
 #[on_both]
 async fn each_rule_is_updated_alone(db: EmptyDb) {
     let seconds = Duration::from_secs;
     let nothing = PolicyPatch::default();
-    let mut policy = Server::start(&db, under(STRICT, 2)).await.pool.policy();
+    let mut policy = Server::start(&db, under(STRICT, 2)).await.pool().policy();
     let changes = [
         PolicyPatch { lease: Some(seconds(20)), ..nothing },
         PolicyPatch { max_lease: Some(None), ..nothing },
@@ -42,11 +44,11 @@ async fn each_rule_is_updated_alone(db: EmptyDb) {
         let sentence = refusal(db.database().open(wanted).await);
         assert!(sentence.contains("--update-policy"), "{sentence}");
         let updated = Wanted { update_policy: true, ..wanted };
-        let updated = Server::start(&db, updated).await.pool.policy();
+        let updated = Server::start(&db, updated).await.pool().policy();
         assert_ne!(updated, policy, "{change:?}");
         policy = change.apply(policy);
         assert_eq!(updated, policy);
-        assert_eq!(Server::start(&db, wanted).await.pool.policy(), policy);
+        assert_eq!(Server::start(&db, wanted).await.pool().policy(), policy);
     }
 }
 
@@ -58,7 +60,9 @@ async fn an_update_of_every_rule_is_in_the_journal(db: EmptyDb) {
     let (epoch, version) = (before.epoch, before.version + 1);
     let entries = server.reader.journal(epoch, version, 9).await.unwrap().unwrap();
     assert_eq!(entries.len(), 1);
-    assert_eq!(entries[0].changes, [Change::PolicyChanged(STRICT)]);
+    let record = server.pool().record().clone();
+    assert_eq!(record.policy, STRICT);
+    assert_eq!(entries[0].changes, [Change::PoolChanged(record)]);
     assert_eq!(entries[0].position, server.position);
 }
 
@@ -67,7 +71,8 @@ async fn a_batch_may_change_the_policy(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(2)).await;
     let (mut entry, _) = server.decide(&[]).await;
     let wait = Policy { when_full: WhenFull::Wait, ..MINUTE };
-    entry.changes = vec![Change::PolicyChanged(wait), Change::PolicyChanged(STRICT)];
+    let record = |policy| PoolRecord { policy, ..server.pool().record().clone() };
+    entry.changes = [wait, STRICT].map(|policy| Change::PoolChanged(record(policy))).into();
     server.commit(&entry).await.unwrap();
-    assert_eq!(server.restart(&db).await.pool.policy(), STRICT);
+    assert_eq!(server.restart(&db).await.pool().policy(), STRICT);
 }

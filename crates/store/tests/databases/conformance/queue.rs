@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use pool::{
     Allocation, Change, Command, IdempotencyKey, LeaseId, MAX_COUNTED_GAP, Observer, Outcome,
-    Policy, Pool, SERVER_TIMEOUT, ServerId, Ticket, Timestamp, User, WhenFull,
+    Policy, Pool, PoolId, SERVER_TIMEOUT, ServerId, Ticket, Timestamp, User, WhenFull,
 };
 use store::{Entry, Wanted};
 use testbed::on_both;
@@ -50,18 +50,18 @@ async fn the_queue_is_there_after_a_restart(db: EmptyDb) {
     let (id, at) = (server.id, server.at);
     let server = server.restart(&db).await;
     for (rank, allocation) in allocations.iter().enumerate() {
-        assert_eq!(server.pool.rank(allocation.lease_id), Some(rank), "in their order");
+        assert_eq!(server.pool().rank(allocation.lease_id), Some(rank), "in their order");
     }
     for (seconds, left) in [(10, 2), (20, 1), (30, 0)] {
         let over = at.after(Duration::from_secs(seconds));
-        assert_eq!(own(&server.pool, over, id), left, "each until its own moment");
+        assert_eq!(own(server.pool(), over, id), left, "each until its own moment");
         let just_before = Timestamp::from_micros(over.as_micros() - 1);
-        assert_eq!(own(&server.pool, just_before, id), left + 1);
+        assert_eq!(own(server.pool(), just_before, id), left + 1);
     }
-    assert_eq!(own(&server.pool, at, server.id), 0, "that is another server");
+    assert_eq!(own(server.pool(), at, server.id), 0, "that is another server");
     let silent = at.after(SERVER_TIMEOUT);
-    assert_eq!(live(&server.pool, Timestamp::from_micros(silent.as_micros() - 1)), 3);
-    assert_eq!(live(&server.pool, silent), 0);
+    assert_eq!(live(server.pool(), Timestamp::from_micros(silent.as_micros() - 1)), 3);
+    assert_eq!(live(server.pool(), silent), 0);
 }
 
 #[on_both]
@@ -75,24 +75,24 @@ async fn a_place_in_the_queue_is_given_up(db: EmptyDb) {
     let lease_id = emma.lease_id;
     server.run(&[Command::Allocate(emma), Command::Withdraw { lease_id }]).await;
     let server = server.restart(&db).await;
-    let ranks = [bea, cleo, dora, lease_id].map(|lease_id| server.pool.rank(lease_id));
+    let ranks = [bea, cleo, dora, lease_id].map(|lease_id| server.pool().rank(lease_id));
     assert_eq!(ranks, [Some(0), None, Some(1), None]);
-    assert_eq!(live(&server.pool, server.at), 2);
+    assert_eq!(live(server.pool(), server.at), 2);
 }
 
 #[on_both]
 async fn who_waited_is_served_and_leaves_the_queue(db: EmptyDb) {
     let allocations = [wait("Bea", 30), wait("Cleo", 30)];
     let mut server = queued(&db, &allocations).await;
-    let token = server.pool.tokens(0).next().unwrap().token.id;
+    let token = server.pool().tokens(0).next().unwrap().token.id;
     let bea = Command::Allocate(allocations[0].clone());
     let (_, outcomes) = server.run(&[release(token), bea]).await;
     assert_eq!(&*lease(&outcomes[1]).user.name, "Bea");
-    let (before, rank) = (server.facts(), server.pool.rank(allocations[1].lease_id));
+    let (before, rank) = (server.facts(), server.pool().rank(allocations[1].lease_id));
     let server = server.restart(&db).await;
     assert_eq!((server.facts(), rank), (before, Some(0)));
-    assert_eq!(server.pool.rank(allocations[0].lease_id), None);
-    assert_eq!(server.pool.rank(allocations[1].lease_id), Some(0));
+    assert_eq!(server.pool().rank(allocations[0].lease_id), None);
+    assert_eq!(server.pool().rank(allocations[1].lease_id), Some(0));
 }
 
 #[on_both]
@@ -105,8 +105,8 @@ async fn a_heartbeat_keeps_the_tickets_of_a_server(db: EmptyDb) {
     assert_eq!(outcomes[1], Outcome::Heard);
     let server = server.restart(&db).await;
     let silent = entry.at.after(SERVER_TIMEOUT);
-    assert_eq!(live(&server.pool, Timestamp::from_micros(silent.as_micros() - 1)), 3);
-    assert_eq!(live(&server.pool, silent), 0);
+    assert_eq!(live(server.pool(), Timestamp::from_micros(silent.as_micros() - 1)), 3);
+    assert_eq!(live(server.pool(), silent), 0);
 }
 
 #[on_both]
@@ -123,10 +123,10 @@ async fn only_the_server_with_a_heartbeat_lives_longer(db: EmptyDb) {
     }
     let own_id = server.id;
     let server = server.restart(&db).await;
-    assert_eq!(server.pool.rank(ticket.lease_id), Some(1));
-    assert_eq!(live(&server.pool, ticket.heard_at), 2);
-    assert_eq!(live(&server.pool, at), 1);
-    assert_eq!((own(&server.pool, at, own_id), own(&server.pool, at, other)), (1, 1));
+    assert_eq!(server.pool().rank(ticket.lease_id), Some(1));
+    assert_eq!(live(server.pool(), ticket.heard_at), 2);
+    assert_eq!(live(server.pool(), at), 1);
+    assert_eq!((own(server.pool(), at, own_id), own(server.pool(), at, other)), (1, 1));
 }
 
 #[on_both]
@@ -142,8 +142,8 @@ async fn a_dead_servers_places_lapse(db: EmptyDb) {
     }
     server.run(&[allocate("Dora")]).await;
     let server = server.restart(&db).await;
-    assert!(allocations.iter().all(|gone| server.pool.rank(gone.lease_id).is_none()));
-    assert_eq!(live(&server.pool, server.at), 1);
+    assert!(allocations.iter().all(|gone| server.pool().rank(gone.lease_id).is_none()));
+    assert_eq!(live(server.pool(), server.at), 1);
 }
 
 #[on_both]
@@ -152,7 +152,7 @@ async fn an_outage_is_no_silence(db: EmptyDb) {
     let mut server = server.restart(&db).await;
     server.wait(Duration::from_secs(30));
     server.run(&[Command::Heartbeat]).await;
-    let tickets = |server: &Server| server.pool.tickets().cloned().collect::<Vec<_>>();
+    let tickets = |server: &Server| server.pool().tickets().cloned().collect::<Vec<_>>();
     let (before, at) = (tickets(&server), server.at);
     // If no other server can exist, those tickets are deleted at once.
     assert_eq!(before.len(), if server.reader.shared() { 2 } else { 0 });
@@ -182,9 +182,10 @@ async fn a_ticket_that_contradicts_the_queue_is_refused(db: EmptyDb) {
         let begun = server.store.begin(&store_elsewhere(&server)).await.unwrap();
         server.store.abandon().await;
         let store::News::Whole(whole) = begun.news else { panic!("{:?}", begun.news) };
-        assert_eq!(facts(&whole.pool, whole.position, whole.at), before, "{change:?}");
-        let ranks = [bea.lease_id, also.lease_id].map(|lease_id| whole.pool.rank(lease_id));
-        assert_eq!(ranks, [Some(0), None], "{change:?}");
+        assert_eq!(facts(&whole.ledger, whole.position, whole.at), before, "{change:?}");
+        let ranks = [bea.lease_id, also.lease_id]
+            .map(|lease_id| whole.ledger.place_in_queue(lease_id).map(|waiting| waiting.position));
+        assert_eq!(ranks, [Some(1), None], "{change:?}");
     }
 }
 
@@ -196,7 +197,7 @@ async fn a_ticket_with_a_key_is_kept_whole(db: EmptyDb) {
         ..wait("Bea \u{1f511}", 3_600)
     };
     let mut server = queued(&db, &[kept.clone(), wait("Cleo", 30)]).await;
-    let tickets = |server: &Server| server.pool.tickets().cloned().collect::<Vec<_>>();
+    let tickets = |server: &Server| server.pool().tickets().cloned().collect::<Vec<_>>();
     let before = tickets(&server);
     // As another server does when the client repeats its request there.
     server.id = ServerId(id());
@@ -208,12 +209,12 @@ async fn a_ticket_with_a_key_is_kept_whole(db: EmptyDb) {
     assert_eq!(known[0], moved);
     let mut server = server.restart(&db).await;
     assert_eq!(tickets(&server), known);
-    assert_eq!(server.pool.ticket_of_key(&kept.user_key().unwrap()), Some(&moved));
+    assert_eq!(server.ledger.ticket_of_key(&kept.user_key().unwrap()), Some(&moved));
     let lease_id = kept.lease_id;
     let (_, outcomes) = server.run(&[Command::GiveUp { lease_id }]).await;
     assert_eq!(outcomes[0], Outcome::GaveUp);
     let server = server.restart(&db).await;
-    assert_eq!(server.pool.rank(lease_id), None);
+    assert_eq!(server.pool().rank(lease_id), None);
 }
 
 #[on_both]
@@ -224,8 +225,8 @@ async fn many_wait(db: EmptyDb) {
     let leaving: Vec<_> = allocations.iter().step_by(2).map(leave).collect();
     server.run(&leaving).await;
     let server = server.restart(&db).await;
-    assert_eq!(live(&server.pool, server.at), 750);
-    assert_eq!(server.pool.rank(allocations[1_499].lease_id), Some(749));
+    assert_eq!(live(server.pool(), server.at), 750);
+    assert_eq!(server.pool().rank(allocations[1_499].lease_id), Some(749));
 }
 
 fn ticket(at: &Server, server: ServerId, number: i64) -> Ticket {
@@ -241,6 +242,9 @@ fn ticket(at: &Server, server: ServerId, number: i64) -> Ticket {
         key: None,
         asked_lease: None,
         asked_wait: None,
+        pool: PoolId::DEFAULT,
+        token: None,
+        note: None,
     }
 }
 

@@ -48,7 +48,7 @@ async fn a_renewed_lease_keeps_its_deadlines(db: EmptyDb) {
         server = server.restart(&db).await;
         // Both the deadline and the length that it was granted for.
         assert_eq!(server.facts(), before);
-        assert_eq!(server.pool.lease(granted.id), Some(&expected));
+        assert_eq!(server.ledger.lease(granted.id), Some(&expected));
         assert_eq!(stored(&server, &granted).await, expected);
     }
     assert_eq!(expected.length(), MINUTE_OF_TIME);

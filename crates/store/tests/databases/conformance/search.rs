@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Change, Command, EndReason, Lease, LeaseId, Outcome, Policy, Timestamp, TokenId,
-    User,
+    Allocation, Change, Command, Effect, EndReason, Fence, Lease, LeaseId, Note, Outcome, Policy,
+    Pool, PoolId, Taint, TaintName, Timestamp, TokenId, User,
 };
 use store::{Cursor, LeaseQuery, LeaseRecord, LeaseStatus};
 use testbed::on_both;
@@ -18,7 +18,7 @@ const STATUSES: [Option<LeaseStatus>; 4] =
     [None, None, Some(LeaseStatus::Running), Some(LeaseStatus::Ended)];
 const USERS: [&str; 4] = ["Ada", "Bea", "Cleo", "Dora"];
 
-/// A query that every lease matches.
+/// A query that every lease of the pool `default` matches.
 pub const EVERYTHING: LeaseQuery = LeaseQuery {
     user: None,
     token: None,
@@ -27,8 +27,12 @@ pub const EVERYTHING: LeaseQuery = LeaseQuery {
     from: None,
     to: None,
     at: None,
+    pool: Some(PoolId::DEFAULT),
     after: None,
 };
+
+/// A query that every lease matches.
+pub const ALL: LeaseQuery = LeaseQuery { pool: None, ..EVERYTHING };
 
 /// All leases that match at `now`, read in pages of `limit`.
 pub async fn search_all(
@@ -81,7 +85,11 @@ impl Past {
     async fn random(db: &dyn AnyDb, rounds: usize) -> Self {
         let policy = Policy { max_lease: Some(Duration::from_mins(3)), ..MINUTE };
         let server = Server::start(db, under(policy, 4)).await;
-        let mut past = Past { server, leases: Vec::new() };
+        let held =
+            server.ledger.pools().flat_map(|pool| pool.running(server.at, Fence::new(i64::MAX)));
+        let mut leases: Vec<Lease> = held.cloned().collect();
+        leases.sort_by_key(|lease| lease.fence);
+        let mut past = Past { server, leases };
         let mut dice = Dice(5);
         let mut renewed = 0;
         for round in 0..rounds {
@@ -89,7 +97,8 @@ impl Past {
                 db.catch_up();
             }
             past.server.wait(Duration::from_millis(dice.of(&[0, 0, 1, 300, 5_000, 30_000])));
-            let commands: Vec<_> = (0..=dice.below(3)).map(|_| past.command(&mut dice)).collect();
+            let commands: Vec<_> =
+                (0..=dice.below(3)).flat_map(|_| past.commands(&mut dice)).collect();
             let (entry, outcomes) = past.server.run(&commands).await;
             renewed += outcomes.iter().filter(|o| matches!(o, Outcome::Renewed(_))).count();
             entry.changes.iter().for_each(|change| past.apply(change));
@@ -101,19 +110,30 @@ impl Past {
         past
     }
 
-    fn command(&self, dice: &mut Dice) -> Command {
-        let tokens: Vec<_> = self.server.pool.tokens(0).collect();
+    fn commands(&self, dice: &mut Dice) -> Vec<Command> {
+        let pools: Vec<_> = self.server.ledger.pools().map(Pool::id).collect();
+        let any = dice.of(&pools);
+        let pool = dice.of(&[PoolId::DEFAULT, any]);
+        let tokens: Vec<_> = self.server.ledger.pool(pool).unwrap().tokens(0).collect();
         let token = tokens[dice.below(tokens.len())];
-        match (dice.below(20), token.latest) {
+        vec![match (dice.below(20), token.latest) {
             (0..4, Some(lease)) => Command::Renew { lease_id: lease.id },
             (4..7, Some(lease)) => Command::ReleaseLease { lease_id: lease.id },
-            (7, _) => Command::Clear,
+            (7, _) => Command::Clear { pool },
+            (8, _) => {
+                let (name, effect, until) = (TaintName::new("t").unwrap(), Effect::EndLease, None);
+                let untaint = Command::Untaint { pool, token: token.token.id, name: name.clone() };
+                let (reason, by, since) = (Note::default(), None, self.server.at);
+                let taint = Taint { name, effect, reason, by, since, until };
+                // Removed at once, or the commands of a batch would be more than the free tokens.
+                return vec![Command::Taint { pool, token: token.token.id, taint }, untaint];
+            }
             (number, _) => {
                 let lease = Some(Duration::from_secs(dice.of(&[1, 20, 60])));
                 let lease = lease.filter(|_| number % 2 == 0);
-                Command::Allocate(Allocation { lease, ..allocation(dice.of(&USERS)) })
+                Command::Allocate(Allocation { lease, pool, ..allocation(dice.of(&USERS)) })
             }
-        }
+        }]
     }
 
     fn apply(&mut self, change: &Change) {
@@ -128,6 +148,7 @@ impl Past {
                 let index = of(&self.leases, *lease_id);
                 self.leases[index].expires_at = *expires_at;
             }
+            Change::TokenChanged(_) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -140,7 +161,13 @@ impl Past {
         let record = |lease: &Lease| {
             let evicted = lease.end.is_some_and(|end| end.reason == EndReason::Evicted);
             let successor = successors.get(&(lease.token_id, lease.fence)).copied();
-            LeaseRecord { lease: lease.clone(), evicted_by: successor.filter(|_| evicted) }
+            let pool = self.server.ledger.pool(lease.pool).unwrap();
+            LeaseRecord {
+                lease: lease.clone(),
+                evicted_by: successor.filter(|_| evicted),
+                pool_name: pool.name().clone(),
+                token_name: pool.token(lease.token_id).unwrap().token.name.clone(),
+            }
         };
         fitting.map(record).collect()
     }
@@ -153,12 +180,13 @@ impl Past {
 }
 
 fn fits(lease: &Lease, query: &LeaseQuery, now: Timestamp) -> bool {
-    let LeaseQuery { user, token, status, reason, from, to, at, after } = *query;
+    let LeaseQuery { user, token, status, reason, from, to, at, pool, after } = *query;
     let end = lease.end_at(now);
     let over_at = end.map_or(lease.expires_at, |end| end.at);
     let key = (lease.started_at, lease.fence);
     user.is_none_or(|user| lease.user.id == user)
         && token.is_none_or(|token| lease.token_id == token)
+        && pool.is_none_or(|pool| lease.pool == pool)
         && status.is_none_or(|status| end.is_some() == (status == LeaseStatus::Ended))
         && reason.is_none_or(|reason| end.is_some_and(|end| end.reason == reason))
         && from.is_none_or(|from| lease.started_at >= from)
@@ -191,7 +219,8 @@ async fn every_combination_of_filters_finds_what_fits(db: EmptyDb) {
                 let status = dice.of(&STATUSES);
                 let now = past.server.at.after(Duration::from_secs(dice.of(&[0, 25, 500])));
                 let after = (dice.below(4) == 0).then(|| Cursor::of(lease(5)));
-                let query = LeaseQuery { user, token, status, reason, from, to, at, after };
+                let pool = dice.of(&[None, None, Some(PoolId::DEFAULT), Some(PoolId(2))]);
+                let query = LeaseQuery { user, token, status, reason, from, to, at, pool, after };
                 let limit = dice.of(&[2, 7, 1_000, 1_000]);
                 asked += 1;
                 found += usize::from(past.check(&query, now, limit).await > 0);
@@ -230,6 +259,7 @@ async fn random_questions_find_what_fits(db: EmptyDb) {
             from,
             to,
             at,
+            pool: (dice.below(2) == 0).then_some(after.pool),
             after: (dice.below(4) == 0).then(|| Cursor::of(after)),
         };
         found += usize::from(past.check(&query, now, dice.of(&[1, 3, 50])).await > 0);
@@ -242,11 +272,11 @@ async fn pages_of_any_size_come_to_the_same(db: EmptyDb) {
     let past = Past::random(&db, 60).await;
     let (count, now) = (past.leases.len(), past.server.at);
     for limit in 1..=count + 2 {
-        assert_eq!(past.check(&EVERYTHING, now, limit).await, count);
+        assert_eq!(past.check(&ALL, now, limit).await, count);
     }
-    let found = past.server.reader.search(&EVERYTHING, now, 3).await.unwrap();
+    let found = past.server.reader.search(&ALL, now, 3).await.unwrap();
     assert_eq!(found.next, found.leases.last().map(|record| Cursor::of(&record.lease)));
-    let all = past.server.reader.search(&EVERYTHING, now, count + 1).await.unwrap();
+    let all = past.server.reader.search(&ALL, now, count + 1).await.unwrap();
     assert_eq!(all.next, None);
 }
 
@@ -256,7 +286,8 @@ async fn leases_of_one_moment_are_told_apart_by_their_fences(db: EmptyDb) {
     let commands: Vec<_> = (0..7).map(|_| allocate("Ada")).collect();
     server.run(&commands).await;
     let all = search_all(&server, &EVERYTHING, server.at, 2).await;
-    let fences: Vec<_> = all.iter().map(|record| record.lease.fence.get()).collect();
+    let before = server.held_beside();
+    let fences: Vec<_> = all.iter().map(|record| record.lease.fence.get() - before).collect();
     assert_eq!(fences, [7, 6, 5, 4, 3, 2, 1]);
     assert!(all.iter().all(|record| record.lease.started_at == server.at));
 }
@@ -310,7 +341,7 @@ async fn an_empty_history_answers_everything(db: EmptyDb) {
     let server = Server::start(&db, tokens(1)).await;
     let moment = Some(server.at);
     let user = Some(User::new("Ada").unwrap().id);
-    let token = server.pool.tokens(0).next().map(|view| view.token.id);
+    let token = server.pool().tokens(0).next().map(|view| view.token.id);
     for query in [
         LeaseQuery { user, ..EVERYTHING },
         LeaseQuery { token, ..EVERYTHING },

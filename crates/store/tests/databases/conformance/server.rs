@@ -2,9 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Allocation, BatchContext, Command, Fence, Finished, HolderCondition, IdempotencyKeys, Lease,
-    LeaseId, Observer, Outcome, Policy, PolicyPatch, Pool, Timestamp, Token, TokenId, User,
-    UserKey,
+    Allocation, BatchContext, Command, Fence, Finished, HolderCondition, IdempotencyKeys,
+    LONGEST_LEASE, Lease, LeaseId, Ledger, Note, Observer, Outcome, Plan, Policy, PolicyPatch,
+    Pool, PoolId, PoolName, PoolRecord, PoolWanted, Ticket, Timestamp, Token, TokenId, TokenWanted,
+    User, UserKey,
 };
 use store::{
     BatchId, Entry, Error, Housekeeper, KeysFound, LeaseRecord, News, Opened, Position, Reader,
@@ -29,6 +30,9 @@ pub fn under(policy: Policy, size: usize) -> Wanted {
     Wanted { size: Some(size), policy: policy.into(), update_policy: false }
 }
 
+/// Number of journal entries by which [`Server::start`] adds the pools beside that of the tests.
+pub const BESIDE: u64 = 2;
+
 /// A new id, larger than those before.
 #[expect(clippy::disallowed_methods, reason = "tests make their ids here")]
 pub fn id() -> Uuid {
@@ -41,7 +45,7 @@ pub struct Server {
     pub housekeeper: Box<dyn Housekeeper>,
     pub reader: Arc<dyn Reader>,
     pub position: Position,
-    pub pool: Pool,
+    pub ledger: Ledger,
     /// When the newest entry was decided.
     pub at: Timestamp,
     pub id: ServerId,
@@ -50,21 +54,72 @@ pub struct Server {
 }
 
 impl Server {
+    /// Starts a server. In a new ledger, the pool of the tests is one of three: a leak from the others, or
+    /// into them, changes what tests compare.
     pub async fn start(db: &dyn AnyDb, wanted: Wanted) -> Self {
+        let mut server = Server::alone(db, wanted).await;
+        if server.position.version == 1 {
+            server.add_neighbours().await;
+        }
+        server
+    }
+
+    /// Starts a server. A new ledger has only the pool of the tests.
+    pub async fn alone(db: &dyn AnyDb, wanted: Wanted) -> Self {
         Server::of(db.database().open(wanted).await.unwrap())
+    }
+
+    /// Adds two pools whose tokens have the names and the values of the first ones of `default`, and
+    /// are held by users of the tests, for as long as a lease can last.
+    async fn add_neighbours(&mut self) {
+        let first: Vec<_> = self.pool().tokens(0).take(4).map(|view| view.token.clone()).collect();
+        let token = |token: &Token| TokenWanted {
+            value: Some(token.value.clone()),
+            ..TokenWanted::new(Some(token.name.clone()), TokenId(id()), token.value.clone())
+        };
+        let pool = |name| PoolWanted {
+            policy: PolicyPatch { lease: Some(LONGEST_LEASE), ..PolicyPatch::default() },
+            tokens: Some(first.iter().map(token).collect()),
+            ..PoolWanted::new(PoolName::new(name).unwrap())
+        };
+        let pools = ["a-neighbour", "z-neighbour"].map(pool).into();
+        let (_, outcomes) = self.run(&[Command::Apply(Plan { pools, ..Plan::default() })]).await;
+        assert!(matches!(&outcomes[..], [Outcome::Applied(_)]), "{outcomes:?}");
+        let neighbours: Vec<_> = self.neighbours().map(|(record, ..)| record.id).collect();
+        let users = ["Ada", "Bea"].iter().take(first.len());
+        let of = |pool: PoolId| {
+            let note = Note::new("neighbour").ok();
+            let held = users.clone().map(move |user| Allocation { pool, ..allocation(user) });
+            held.map(move |held| Command::Allocate(Allocation { note: note.clone(), ..held }))
+        };
+        self.run(&neighbours.into_iter().flat_map(of).collect::<Vec<_>>()).await;
+    }
+
+    /// Number of leases in the pools other than `default`: the fence before the first of a test.
+    pub fn held_beside(&self) -> i64 {
+        let tokens = self.neighbours().flat_map(|(_, tokens, _)| tokens);
+        i64::try_from(tokens.filter(|(_, latest)| latest.is_some()).count()).unwrap()
+    }
+
+    /// The pools other than `default`.
+    fn neighbours(&self) -> impl Iterator<Item = PoolFacts> {
+        self.ledger.pools().filter(|pool| pool.id() != PoolId::DEFAULT).map(pool_facts)
     }
 
     pub fn of(opened: Opened) -> Self {
         let Opened { store, housekeeper, reader, snapshot, now, .. } = opened;
-        let Snapshot { position, at, pool } = snapshot;
+        let Snapshot { position, at, ledger } = snapshot;
         let ahead = at.since(now);
-        Server { store, housekeeper, reader, position, pool, at, id: ServerId(id()), ahead }
+        Server { store, housekeeper, reader, position, ledger, at, id: ServerId(id()), ahead }
     }
 
     /// Stops this server and starts another.
     pub async fn restart(self, db: &dyn AnyDb) -> Self {
+        let neighbours: Vec<_> = self.neighbours().collect();
         drop(self);
-        Server::start(db, ANY).await
+        let server = Server::alone(db, ANY).await;
+        assert!(server.neighbours().eq(neighbours), "other pools are as they were");
+        server
     }
 
     /// Advances the pool's time by `time`.
@@ -92,20 +147,20 @@ impl Server {
         let keys: Vec<_> = commands.iter().filter_map(key_of).collect();
         let found = self.store.keys(&keys).await.unwrap().remembered;
         let keys = IdempotencyKeys { found, ..IdempotencyKeys::default() };
-        let mut pool = self.pool.clone();
+        let mut ledger = self.ledger.clone();
         let mut batch =
-            pool.batch(BatchContext { observer: Observer { now: at, server, journal_at }, keys });
+            ledger.batch(BatchContext { observer: Observer { now: at, server, journal_at }, keys });
         let outcomes = commands.iter().map(|c| batch.decide(c).unwrap()).collect();
         let Finished { changes, keys_used: keys, .. } = batch.finish();
         let Position { epoch, version, .. } = self.position;
         let position = Position { epoch, version: version + 1, batch: BatchId(id()) };
-        (Entry { position, server, at, fence: pool.fence(), changes, keys }, outcomes)
+        (Entry { position, server, at, fence: ledger.fence(), changes, keys }, outcomes)
     }
 
     pub async fn commit(&mut self, entry: &Entry) -> Result<(), Error> {
         self.store.commit(entry).await?;
         for change in &entry.changes {
-            self.pool.apply(change).unwrap();
+            self.ledger.apply(change).unwrap();
         }
         (self.position, self.at) = (entry.position, entry.at);
         Ok(())
@@ -137,25 +192,37 @@ impl Server {
         self.reader.history(token, None, 1000).await.unwrap()
     }
 
-    /// All observable facts about the pool.
+    /// The pool `default`.
+    pub fn pool(&self) -> &Pool {
+        self.ledger.pool(PoolId::DEFAULT).unwrap()
+    }
+
+    /// All observable facts about the ledger.
     pub fn facts(&self) -> Facts {
-        facts(&self.pool, self.position, self.at)
+        facts(&self.ledger, self.position, self.at)
     }
 }
 
-/// Facts that are equal for equal copies of a pool.
+/// Facts that are equal for equal copies of a ledger.
 #[derive(Debug, PartialEq)]
 pub struct Facts {
     position: Position,
     at: Timestamp,
-    policy: Policy,
     fence: Fence,
-    tokens: Vec<(Token, Option<Lease>)>,
+    last_pool: Option<PoolId>,
+    pools: Vec<PoolFacts>,
 }
 
-pub fn facts(pool: &Pool, position: Position, at: Timestamp) -> Facts {
-    let tokens = pool.tokens(0).map(|view| (view.token.clone(), view.latest.cloned())).collect();
-    Facts { position, at, policy: pool.policy(), fence: pool.fence(), tokens }
+type PoolFacts = (PoolRecord, Vec<(Token, Option<Lease>)>, Vec<Ticket>);
+
+pub fn facts(ledger: &Ledger, position: Position, at: Timestamp) -> Facts {
+    let (fence, last_pool) = (ledger.fence(), ledger.last_pool());
+    Facts { position, at, fence, last_pool, pools: ledger.pools().map(pool_facts).collect() }
+}
+
+fn pool_facts(pool: &Pool) -> PoolFacts {
+    let tokens = pool.tokens(0).map(|view| (view.token.clone(), view.latest.cloned()));
+    (pool.record().clone(), tokens.collect(), pool.tickets().cloned().collect())
 }
 
 pub fn allocate(user: &str) -> Command {
@@ -167,7 +234,7 @@ pub fn allocation(user: &str) -> Allocation {
 }
 
 pub fn release(token_id: TokenId) -> Command {
-    Command::Release { token_id, if_held: HolderCondition::default() }
+    Command::Release { pool: PoolId::DEFAULT, token_id, if_held: HolderCondition::default() }
 }
 
 fn key_of(command: &Command) -> Option<UserKey> {

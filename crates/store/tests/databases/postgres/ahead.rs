@@ -11,7 +11,7 @@ use super::{Fresh, fresh};
 use crate::conformance::server::{Server, allocate, assert_data, tokens};
 
 async fn two(db: &Fresh) -> (Server, Server) {
-    (Server::start(db, tokens(3)).await, Server::start(db, tokens(3)).await)
+    (Server::alone(db, tokens(3)).await, Server::alone(db, tokens(3)).await)
 }
 
 /// Commits an allocation and begins the next batch with it.
@@ -19,7 +19,7 @@ async fn allocate_and_begin(server: &mut Server, user: &str) {
     let (entry, _) = server.decide(&[allocate(user)]).await;
     server.store.commit_and_begin(&entry).await.unwrap();
     for change in &entry.changes {
-        server.pool.apply(change).unwrap();
+        server.ledger.apply(change).unwrap();
     }
     (server.position, server.at) = (entry.position, entry.at);
 }
@@ -116,7 +116,7 @@ async fn a_batch_begun_on_a_connection_that_is_gone_is_begun_again() {
         if let Ok(begun) = two.store.begin(&two.position).await {
             let News::Entries(entries) = begun.news else { panic!("one entry") };
             for change in entries.iter().flat_map(|entry| &entry.changes) {
-                two.pool.apply(change).unwrap();
+                two.ledger.apply(change).unwrap();
             }
             two.at = entries[0].at;
             two.store.abandon().await;
@@ -143,7 +143,7 @@ async fn a_batch_begun_on_a_connection_that_is_gone_is_begun_again() {
 #[tokio::test]
 async fn another_copy_than_the_expected_is_served_too() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(3)).await;
+    let mut server = Server::alone(&db, tokens(3)).await;
     let before = server.position;
     allocate_and_begin(&mut server, "Ada").await;
     let begun = server.store.begin(&before).await.unwrap();

@@ -43,7 +43,7 @@ async fn tls_trusts_only_whom_it_is_told_to() {
     };
 
     let db = Fresh(url("ann:s3cret", "localhost", &trusted));
-    Server::start(&db, tokens(2)).await.allocate("Ada").await;
+    Server::alone(&db, tokens(2)).await.allocate("Ada").await;
     let encrypted = "select count(*) from pg_stat_ssl where ssl";
     let opened = at(&db.0).open(ANY).await.unwrap();
     opened.reader.news(&opened.snapshot.position).await.unwrap();
@@ -80,14 +80,14 @@ async fn the_first_host_that_answers_is_used() {
     cluster.execute(&socket, "create role ann login superuser password 'x'").await.unwrap();
     let (dead, port) = (free_port(), cluster.port());
     let url = format!("postgres://ann:x@127.0.0.1:{dead},127.0.0.1:{port}/{name}");
-    let mut server = Server::start(&Fresh(url), tokens(2)).await;
+    let mut server = Server::alone(&Fresh(url), tokens(2)).await;
     server.allocate("Ada").await;
 
     // A role that is read-only by default works.
     let reads = "alter role ann set default_transaction_read_only = on";
     cluster.execute(&socket, reads).await.unwrap();
     let alone = format!("postgres://ann:x@127.0.0.1:{port}/{name}");
-    Server::start(&Fresh(alone), tokens(2)).await.allocate("Bea").await;
+    Server::alone(&Fresh(alone), tokens(2)).await.allocate("Bea").await;
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn a_standby_is_passed_over() {
     let url = |hosts: &str| format!("postgres://ann:x@{hosts}/{name}");
     let [one, two] = [&standby, &primary].map(|cluster| format!("127.0.0.1:{}", cluster.port()));
     let both = Fresh(url(&format!("{one},{two}")));
-    Server::start(&both, tokens(2)).await.allocate("Ada").await;
+    Server::alone(&both, tokens(2)).await.allocate("Ada").await;
 
     // It may be promoted.
     let error = at(&url(&one)).open(ANY).await.err().unwrap();
@@ -131,7 +131,7 @@ async fn a_password_can_change_under_a_server() {
     write("one");
     let (port, shown) = (cluster.port(), file.display());
     let url = format!("postgres://ann@127.0.0.1:{port}/{name}?passfile={shown}");
-    let mut server = Server::start(&Fresh(url.clone()), tokens(2)).await;
+    let mut server = Server::alone(&Fresh(url.clone()), tokens(2)).await;
     server.allocate("Ada").await;
     server.reader.news(&server.position).await.unwrap();
 
@@ -164,7 +164,7 @@ fn free_port() -> u16 {
 async fn a_database_that_is_away_is_waited_for() {
     let cluster = Cluster::start().unwrap();
     let url = cluster.database().await.unwrap();
-    let mut server = Server::start(&Fresh(url.clone()), tokens(2)).await;
+    let mut server = Server::alone(&Fresh(url.clone()), tokens(2)).await;
     let ada = server.allocate("Ada").await;
     cluster.stop(Stop::Immediate).unwrap();
     let away = |error: Option<Error>| {
@@ -190,7 +190,7 @@ async fn what_cannot_be_used_is_explained() {
     assert!(sentence.contains("\"nowhere\" does not exist"), "{sentence}");
 
     let db = fresh().await;
-    drop(Server::start(&db, ANY).await);
+    drop(Server::alone(&db, ANY).await);
     let newer = "insert into refinery_schema_history select 99, name, applied_on, checksum
                  from refinery_schema_history limit 1";
     assert_eq!(db.prompt().await.execute(newer, &[]).await.unwrap(), 1);
@@ -235,12 +235,12 @@ async fn a_commit_waits_for_the_disk_whatever_the_role_says() {
         end $$";
     cluster.execute(&socket, roles).await.unwrap();
     let db = |user: &str| Fresh(socket.replace("postgres@", &format!("{user}@")));
-    drop(Server::start(&db("ann"), tokens(2)).await);
+    drop(Server::alone(&db("ann"), tokens(2)).await);
     let trigger = "create trigger note before insert on token_manager.batches
         for each row execute function public.note()";
     cluster.execute(&socket, trigger).await.unwrap();
     for user in ["ann", "bob"] {
-        Server::start(&db(user), tokens(2)).await.allocate("Ada").await;
+        Server::alone(&db(user), tokens(2)).await.allocate("Ada").await;
     }
     let seen = "select string_agg(role || ' ' || setting, ', ' order by role) from public.seen";
     let seen = db("ann").prompt().await.query_one(seen, &[]).await.unwrap();

@@ -9,7 +9,7 @@ use crate::conformance::server::{Server, refusal, tokens};
 /// A database with two leases of one token, one of them over.
 async fn used() -> super::Fresh {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(1)).await;
+    let mut server = Server::alone(&db, tokens(1)).await;
     server.wait(Duration::from_secs(1));
     server.allocate("Ada").await;
     server.wait(Duration::from_secs(1));
@@ -20,7 +20,7 @@ async fn used() -> super::Fresh {
 #[tokio::test]
 async fn an_audit_finds_each_fault() {
     let free_hand = "alter table leases drop constraint leases_check, drop constraint \
-                     leases_token_id_previous_fence_key";
+                     leases_token_id_previous_fence_key; alter table pools drop constraint pools_name";
     for (fault, sentence) in [
         (
             "update leases set ended_at = ended_at + '2s' where fence = 1",
@@ -54,10 +54,15 @@ async fn an_audit_finds_each_fault() {
         ),
         (
             "insert into idempotency_keys
-             values (1, 1, gen_random_uuid(), 'key', gen_random_uuid(), null, null, now())",
+             values (1, gen_random_uuid(), 'key', gen_random_uuid(), null, null, false, now())",
             "1 idempotency keys lead to no lease",
         ),
-        ("update pools set size = 2", "1 pools don't have as many tokens as they were made with"),
+        (
+            "insert into pools select 2, name, '', policy, created_at from pools",
+            "1 names are those of several pools, or tokens of a pool",
+        ),
+        ("update pools set deleted_at = now()", "1 leases or tickets are of deleted pools"),
+        ("update ledger set longest_lease = 59999999", "2 leases are longer than any pool ever"),
         ("delete from batches where version = 2", "1 journal entries don't follow the one before"),
     ] {
         let db = used().await;
@@ -76,7 +81,7 @@ async fn an_audit_finds_each_fault() {
 #[tokio::test]
 async fn an_audit_tells_a_gap_from_a_wrong_link() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(2)).await;
+    let mut server = Server::alone(&db, tokens(2)).await;
     for user in ["Ada", "Bea", "Cleo", "Dora", "Emma"] {
         server.allocate(user).await;
     }

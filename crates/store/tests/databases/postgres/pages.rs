@@ -13,7 +13,7 @@ async fn leases_end_and_are_renewed_within_their_page() {
     const LEASES: i64 = 200;
     let db = fresh().await;
     let policy = Policy { max_lease: Some(Duration::from_mins(2)), ..MINUTE };
-    let mut server = Server::start(&db, under(policy, 1)).await;
+    let mut server = Server::alone(&db, under(policy, 1)).await;
     for _ in 0..LEASES / 2 {
         server.allocate("Ada").await;
         let renewed = server.allocate("Bea").await;

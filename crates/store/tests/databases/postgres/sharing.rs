@@ -28,7 +28,7 @@ async fn catch_up_with_the_future(server: &mut Server) -> (Timestamp, usize) {
     let News::Entries(entries) = news else { panic!("nothing is missing") };
     for entry in &entries {
         for change in &entry.changes {
-            server.pool.apply(change).unwrap();
+            server.ledger.apply(change).unwrap();
         }
         (server.position, server.at) = (entry.position, entry.at);
     }
@@ -36,7 +36,7 @@ async fn catch_up_with_the_future(server: &mut Server) -> (Timestamp, usize) {
 }
 
 async fn two(db: &Fresh) -> (Server, Server) {
-    (Server::start(db, tokens(3)).await, Server::start(db, tokens(3)).await)
+    (Server::alone(db, tokens(3)).await, Server::alone(db, tokens(3)).await)
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_copy_that_is_behind_cannot_commit() {
 #[tokio::test]
 async fn a_connection_lost_before_the_commit_is_replaced() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(3)).await;
+    let mut server = Server::alone(&db, tokens(3)).await;
     let (entry, outcomes) = server.decide(&[allocate("Ada")]).await;
     db.prompt().await.query(END_SESSIONS, &[]).await.unwrap();
     let lost = server.store.commit(&entry).await;
@@ -116,7 +116,7 @@ async fn a_connection_lost_before_the_commit_is_replaced() {
 #[tokio::test]
 async fn a_connection_lost_between_batches_is_not_noticed() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(3)).await;
+    let mut server = Server::alone(&db, tokens(3)).await;
     let ada = server.allocate("Ada").await;
     assert_eq!(server.history(ada.token_id).await.len(), 1);
     let prompt = db.prompt().await;
@@ -134,7 +134,7 @@ async fn a_connection_lost_between_batches_is_not_noticed() {
 #[tokio::test]
 async fn another_batch_at_the_same_version_replaces_the_copy() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(3)).await;
+    let mut server = Server::alone(&db, tokens(3)).await;
     server.allocate("Ada").await;
     let change = "update batches set batch_id = gen_random_uuid() where version = 2";
     assert_eq!(db.prompt().await.execute(change, &[]).await.unwrap(), 1);
@@ -146,15 +146,15 @@ async fn another_batch_at_the_same_version_replaces_the_copy() {
     let (_, news) = server.reader.news(&server.position).await.unwrap();
     let News::Whole(read) = news else { panic!("the copy is of another history") };
     assert_eq!(
-        facts(&read.pool, read.position, read.at),
-        facts(&whole.pool, whole.position, whole.at)
+        facts(&read.ledger, read.position, read.at),
+        facts(&whole.ledger, whole.position, whole.at)
     );
 }
 
 #[tokio::test]
 async fn entries_that_cannot_be_read_or_are_too_many_replace_the_copy() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(3)).await;
+    let mut server = Server::alone(&db, tokens(3)).await;
     let start = server.position;
     let prompt = db.prompt().await;
     server.allocate("Ada").await;
@@ -162,7 +162,7 @@ async fn entries_that_cannot_be_read_or_are_too_many_replace_the_copy() {
     let (_, news) = server.reader.news(&start).await.unwrap();
     assert!(matches!(news, News::Whole(_)), "a newer server's change");
     let many = "insert into batches
-        select pool, version + n, gen_random_uuid(), server, at, epoch, fence, timeline, '\\x00'
+        select version + n, gen_random_uuid(), server, at, epoch, fence, timeline, '\\x00'
         from batches, generate_series(1, 1001) as n where version = 2";
     let (position, news) = (server.position, async || server.reader.news(&server.position).await);
     assert!(matches!(news().await.unwrap().1, News::Entries(entries) if entries.is_empty()));
@@ -179,7 +179,7 @@ async fn entries_that_cannot_be_read_or_are_too_many_replace_the_copy() {
 #[tokio::test]
 async fn a_new_timeline_begins_a_new_epoch() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(3)).await;
+    let mut server = Server::alone(&db, tokens(3)).await;
     server.allocate("Ada").await;
     let begun = server.store.begin(&server.position).await.unwrap();
     server.store.abandon().await;
@@ -196,7 +196,7 @@ async fn a_new_timeline_begins_a_new_epoch() {
     entry.fence = entry.fence.plus(store::EPOCH_GAP);
     let before = server.position;
     server.commit(&entry).await.unwrap();
-    let epoch = "select epoch from pools";
+    let epoch = "select epoch from ledger";
     assert_eq!(db.prompt().await.query_one(epoch, &[]).await.unwrap().get::<_, i64>(0), 2);
     let begun = server.store.begin(&before).await.unwrap();
     server.store.abandon().await;
@@ -238,10 +238,10 @@ async fn keys_are_counted_right_after_another_server_forgot_some() {
 #[tokio::test]
 async fn servers_that_have_long_been_silent_are_forgotten() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(1)).await;
+    let mut server = Server::alone(&db, tokens(1)).await;
     let prompt = db.prompt().await;
     let silent = "insert into servers
-        select 1, gen_random_uuid(), now() - n * interval '25 minutes' from generate_series(1, 3) as n";
+        select gen_random_uuid(), now() - n * interval '25 minutes' from generate_series(1, 3) as n";
     prompt.execute(silent, &[]).await.unwrap();
     let (mut entry, _) = server.decide(&[]).await;
     entry.changes = vec![Change::ServerHeard { server: server.id, at: entry.at }];

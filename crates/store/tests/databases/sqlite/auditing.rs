@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use pool::{Allocation, Command, Fence, IdempotencyKey, KeyUse, LeaseId, Timestamp, User};
+use pool::{Allocation, Command, Fence, IdempotencyKey, KeyUse, LeaseId, PoolId, Timestamp, User};
 use store::Entry;
 
 use super::fresh;
@@ -30,20 +30,22 @@ async fn an_audit_finds_each_fault() {
             "update leases set started_at = started_at - 9000000 where fence = 4",
             "1 leases started before",
         ),
-        ("update pools set longest_lease_micros = 59999999", "5 leases are longer than"),
-        ("update pools set indexed_fence = 3", "3 leases are missing from the index"),
-        (
-            "insert into user_leases values ('default', zeroblob(16), 9)",
-            "1 leases are missing from",
-        ),
+        ("update ledger set longest_lease_micros = 59999999", "5 leases are longer than"),
+        ("update ledger set indexed_fence = 3", "3 leases are missing from the index"),
+        ("insert into user_leases values (zeroblob(16), 9)", "1 leases are missing from"),
         ("update latest_leases set fence = 1 where fence = 4", "1 tokens don't lead to"),
         ("delete from latest_leases where fence = 4", "1 tokens don't lead to"),
-        ("delete from tokens where position = 2", "1 pools don't have as many tokens"),
+        ("update leases set pool = 2 where fence = 4", "1 leases are of no token of their pool"),
+        (
+            "update tokens set name = '1' where position = 2",
+            "1 names are those of several pools, or tokens of a pool",
+        ),
+        ("update pools set deleted_at = 1", "3 leases or tickets are of deleted pools"),
         ("delete from batches where version = 3", "1 journal entries don't follow"),
     ];
     for (fault, sentence) in faults {
         let db = fresh().await;
-        let mut server = Server::start(&db, tokens(3)).await;
+        let mut server = Server::alone(&db, tokens(3)).await;
         let token = server.allocate("Ada").await.token_id;
         server.wait(Duration::from_secs(1));
         server.release(token).await;
@@ -57,7 +59,7 @@ async fn an_audit_finds_each_fault() {
         assert_eq!(db.database().audit().await.unwrap(), [""; 0]);
         let prompt = db.prompt();
         prompt
-            .execute_batch("pragma ignore_check_constraints = on; pragma foreign_keys = off")
+            .execute_batch("pragma ignore_check_constraints = on; pragma foreign_keys = off; drop index tokens_name")
             .unwrap();
         assert!(prompt.execute(fault, ()).unwrap() > 0, "{fault}");
         let found = db.database().audit().await.unwrap();
@@ -68,7 +70,7 @@ async fn an_audit_finds_each_fault() {
 #[tokio::test]
 async fn an_audit_finds_a_damaged_file() {
     let db = fresh().await;
-    drop(Server::start(&db, tokens(3)).await);
+    drop(Server::alone(&db, tokens(3)).await);
     let mut bytes = fs::read(db.file()).unwrap();
     let last_page = bytes.len() - 4096;
     bytes[last_page..].fill(0xff);
@@ -83,7 +85,7 @@ async fn an_audit_finds_a_damaged_file() {
 #[tokio::test]
 async fn an_audit_tells_deletion_by_retention_from_tampering() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(1)).await;
+    let mut server = Server::alone(&db, tokens(1)).await;
     for number in 0..9 {
         server.wait(Duration::from_secs(1));
         server.allocate(&format!("user {number}")).await;
@@ -103,10 +105,10 @@ async fn an_audit_finds_leases_that_are_lost_to_their_history() {
         "delete from kept_leases",
         "update kept_leases set position = 1",
         "update kept_leases set fence = 2",
-        "insert into kept_leases values ('default', 0, 3)",
+        "insert into kept_leases values (1, 0, 3)",
     ] {
         let db = fresh().await;
-        let mut server = Server::start(&db, tokens(2)).await;
+        let mut server = Server::alone(&db, tokens(2)).await;
         let key = IdempotencyKey::new("a").unwrap();
         let allocation = Allocation { key: Some(key), ..allocation("Ada") };
         let (_, outcomes) = server.run(&[Command::Allocate(allocation)]).await;
@@ -129,14 +131,21 @@ async fn an_audit_finds_leases_that_are_lost_to_their_history() {
 #[tokio::test]
 async fn a_key_always_leads_to_a_lease() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(2)).await;
+    let mut server = Server::alone(&db, tokens(2)).await;
     let key = IdempotencyKey::new("a").unwrap().of(User::new("Ada").unwrap().id);
     let (entry, _) = server.decide(&[allocate("Ada")]).await;
-    let of = |lease_id| KeyUse { key: key.clone(), lease_id, asked_lease: None, asked_wait: None };
+    let of = |lease_id| KeyUse {
+        key: key.clone(),
+        lease_id,
+        asked_lease: None,
+        asked_wait: None,
+        asked_token: false,
+    };
     let keys = vec![of(LeaseId(id()))];
     assert_data(server.store.commit(&Entry { keys, ..entry }).await);
     assert_eq!(server.keys(std::slice::from_ref(&key)).await.count, 0);
-    let (mut entry, outcomes) = server.decide(&[allocate("Ada"), Command::Clear]).await;
+    let (mut entry, outcomes) =
+        server.decide(&[allocate("Ada"), Command::Clear { pool: PoolId::DEFAULT }]).await;
     entry.keys = vec![of(lease(&outcomes[0]).id)];
     server.commit(&entry).await.unwrap();
     let prompt = db.prompt();

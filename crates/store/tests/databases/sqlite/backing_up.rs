@@ -10,7 +10,7 @@ use crate::conformance::server::{ANY, Server, refusal, tokens};
 #[tokio::test]
 async fn a_copy_is_the_pool_as_it_was() {
     let (db, elsewhere) = (fresh().await, fresh().await);
-    let mut server = Server::start(&db, tokens(2)).await;
+    let mut server = Server::alone(&db, tokens(2)).await;
     let lease = server.allocate("Ada").await;
     let before = server.facts();
     let copy = db.database().backup(&elsewhere.file(), false).await.unwrap();
@@ -22,7 +22,7 @@ async fn a_copy_is_the_pool_as_it_was() {
     assert_eq!(names, 1, "nothing else is left");
 
     assert_eq!(elsewhere.database().audit().await.unwrap(), [""; 0]);
-    let restored = Server::start(&elsewhere, ANY).await;
+    let restored = Server::alone(&elsewhere, ANY).await;
     assert_eq!(restored.facts(), before);
     assert_eq!(restored.history(lease.token_id).await.len(), 1);
 }
@@ -30,7 +30,7 @@ async fn a_copy_is_the_pool_as_it_was() {
 #[tokio::test]
 async fn a_file_is_only_replaced_when_told() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(2)).await;
+    let mut server = Server::alone(&db, tokens(2)).await;
     let copy = db.folder().join("copy.db");
     fs::write(&copy, "dear").unwrap();
     let sentence = refusal(db.database().backup(&copy, false).await);
@@ -46,7 +46,7 @@ async fn a_file_is_only_replaced_when_told() {
 #[tokio::test]
 async fn concurrent_copies_to_one_name_are_safe() {
     let db = fresh().await;
-    let mut server = Server::start(&db, tokens(2)).await;
+    let mut server = Server::alone(&db, tokens(2)).await;
     server.allocate("Ada").await;
     let copy = db.folder().join("copy.db");
     // An obstacle at a possible temporary name; it must stay untouched.
@@ -78,8 +78,8 @@ async fn concurrent_copies_to_one_name_are_safe() {
 #[tokio::test]
 async fn a_running_servers_database_is_not_replaced() {
     let (db, elsewhere) = (fresh().await, fresh().await);
-    let _server = Server::start(&db, tokens(2)).await;
-    let other = Server::start(&elsewhere, tokens(2)).await;
+    let _server = Server::alone(&db, tokens(2)).await;
+    let other = Server::alone(&elsewhere, tokens(2)).await;
     let file = elsewhere.file();
     let wal = file.with_file_name("pool.db-wal");
     // As after a checkpoint: the log is empty.
@@ -97,7 +97,7 @@ async fn a_copy_never_harms_a_database() {
     let db = fresh().await;
     let sentence = refusal(db.database().backup(&db.folder().join("x"), true).await);
     assert!(sentence.contains("there is no database"), "{sentence}");
-    let mut server = Server::start(&db, tokens(2)).await;
+    let mut server = Server::alone(&db, tokens(2)).await;
     for suffix in ["", "-wal", "-shm", "-journal", ".lock"] {
         let name = db.folder().join(format!("pool.db{suffix}"));
         let sentence = refusal(db.database().backup(&name, true).await);
@@ -124,7 +124,7 @@ async fn no_epoch_begins_while_a_server_runs() {
     let sentence = refusal(db.database().begin_epoch(false).await);
     assert!(sentence.contains("there is no database"), "{sentence}");
     assert_eq!(fs::read_dir(db.folder()).unwrap().count(), 0, "and none is made");
-    let mut server = Server::start(&db, tokens(2)).await;
+    let mut server = Server::alone(&db, tokens(2)).await;
     let sentence = refusal(db.database().begin_epoch(false).await);
     assert!(sentence.contains("in use by another server"), "{sentence}");
     server.allocate("Ada").await;

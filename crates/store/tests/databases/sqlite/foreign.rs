@@ -75,7 +75,7 @@ async fn a_file_that_is_no_database_is_refused() {
 async fn an_empty_file_becomes_a_database() {
     let db = fresh().await;
     fs::write(db.file(), "").unwrap();
-    drop(Server::start(&db, tokens(2)).await);
+    drop(Server::alone(&db, tokens(2)).await);
     assert_eq!(db.database().audit().await.unwrap(), [""; 0]);
 }
 
@@ -84,7 +84,7 @@ async fn databases_are_marked_as_this_programs() {
     let db = fresh().await;
     db.database().migrate().await.unwrap();
     assert_eq!(id(&db.file()), 0x546F_6B4D);
-    drop(Server::start(&db, tokens(2)).await);
+    drop(Server::alone(&db, tokens(2)).await);
     let copy = db.folder().join("copy.db");
     db.database().backup(&copy, false).await.unwrap();
     assert_eq!(id(&copy), 0x546F_6B4D);

@@ -18,7 +18,7 @@ async fn the_pools_time_does_not_begin_before_what_was_imported() {
     let newest = parts.concat().pop().unwrap().started_at;
     new.at = at(9_010);
     import(&db, &new, parts.into_iter().map(Ok).collect()).await.unwrap();
-    let mut server = Server::start(&db, ANY).await;
+    let mut server = Server::alone(&db, ANY).await;
     assert_eq!(server.at, newest);
     server.allocate("Ada").await;
     assert_eq!(db.database().audit().await.unwrap(), [""; 0], "leases start in their order");

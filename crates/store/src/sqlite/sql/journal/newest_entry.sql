@@ -1,3 +1,2 @@
 select epoch, version, batch_id, at, fence from batches
-order by version desc
-limit 1
+where version = (select max(version) from batches)

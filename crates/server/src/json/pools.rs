@@ -34,11 +34,7 @@ pub(crate) fn details(pool: &Pool, view: &View<'_>) -> PoolDetails {
         retiring: count(pool.retiring()),
         waiting: count(view.waiting(pool)),
         next_deadline: pool.next_deadline_after(view.now).map(time),
-        policy: PoolPolicy {
-            leases: policy(record.policy),
-            membership: record.policy.membership.as_str().into(),
-            show_values: record.policy.show_values.as_str().into(),
-        },
+        policy: whole_policy(record.policy),
         created_at: time(record.created_at),
     }
 }
@@ -51,6 +47,15 @@ pub(crate) fn policy(policy: pool::Policy) -> Policy {
         max_lease_seconds: Seconds(policy.max_lease()),
         min_hold_seconds: Seconds(policy.min_hold),
         max_per_user: policy.max_per_user,
+    }
+}
+
+/// A policy.
+pub(crate) fn whole_policy(policy: pool::Policy) -> PoolPolicy {
+    PoolPolicy {
+        leases: self::policy(policy),
+        membership: policy.membership.as_str().into(),
+        show_values: policy.show_values.as_str().into(),
     }
 }
 
@@ -84,7 +89,7 @@ pub(crate) fn labels(labels: &Labels) -> BTreeMap<Arc<str>, Arc<str>> {
     labels.clone().into()
 }
 
-fn taint(taint: &pool::Taint) -> wire::Taint {
+pub(crate) fn taint(taint: &pool::Taint) -> wire::Taint {
     wire::Taint {
         name: taint.name.clone().into(),
         effect: taint.effect.as_str().into(),
