@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use pool::{
-    Expected, Intent, LONGEST_LEASE, Labels, Ledger, Note, Plan, Policy, PolicyPatch, PoolName, PoolWanted,
-    TokenId, TokenName, TokenValue, TokenWanted,
+    Expected, Intent, LONGEST_LEASE, Labels, Ledger, Note, Plan, Policy, PolicyPatch, PoolName,
+    PoolWanted, TokenId, TokenName, TokenValue, TokenWanted,
 };
 use uuid::Uuid;
 use wire::{PoolDocument, PoolsDocument, TokenDocument};

@@ -7,7 +7,8 @@ mod tokens;
 pub use before::Before;
 
 use crate::{
-    InvalidPolicy, Labels, Ledger, Note, PolicyPatch, PoolName, PoolRecord, TokenId, TokenName, TokenValue,
+    InvalidPolicy, Labels, Ledger, Note, PolicyPatch, PoolName, PoolRecord, TokenId, TokenName,
+    TokenValue,
 };
 
 /// Wanted state of some pools. Applied as a whole or not at all; applying it again changes nothing.

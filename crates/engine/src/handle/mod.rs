@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Before, Change, Command, HolderCondition, Lease, LeaseId, Outcome, Plan, PlanRefused,
-    PoolId, Refusal, Taint, TaintName, Timestamp, TokenId,
+    Allocation, Before, Change, Command, HolderCondition, Lease, LeaseId, Outcome, Plan,
+    PlanRefused, PoolId, Refusal, Taint, TaintName, Timestamp, TokenId,
 };
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc};

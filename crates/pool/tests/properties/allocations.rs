@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pool::{
-    Allocation, Effect, EndReason, Fence, Grant, Labels, Lease, MAX_TICKETS, Outcome, Policy, PoolRecord,
-    Refusal, Taint, Token, TokenId, TokenName, UserKey, WhenFull,
+    Allocation, Effect, EndReason, Fence, Grant, Labels, Lease, MAX_TICKETS, Outcome, Policy,
+    PoolRecord, Refusal, Taint, Token, TokenId, TokenName, UserKey, WhenFull,
 };
 
 use crate::model::{Model, Parameters, Used, Waiting};

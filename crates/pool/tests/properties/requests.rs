@@ -1,9 +1,9 @@
 //! Requests of random steps.
 
 use pool::{
-    Allocation, Command, Expected, HolderCondition, IdempotencyKey, Intent, Labels, LeaseId, Note, Plan,
-    PoolId, PoolName, PoolWanted, Taint, TaintName, Timestamp, TokenId, TokenName, TokenValue,
-    TokenWanted, User,
+    Allocation, Command, Expected, HolderCondition, IdempotencyKey, Intent, Labels, LeaseId, Note,
+    Plan, PoolId, PoolName, PoolWanted, Taint, TaintName, Timestamp, TokenId, TokenName,
+    TokenValue, TokenWanted, User,
 };
 use uuid::Uuid;
 

@@ -184,9 +184,7 @@ fn from_form(body: &str) -> Result<[FieldValue<'_>; FIELDS.len()], Problem> {
 pub(super) fn user(name: &str, example: &str, sent: FieldValue<'_>) -> Result<User, Problem> {
     let invalid = |detail: String| Problem::new(Code::InvalidUser, detail);
     match sent {
-        FieldValue::Text(text) => {
-            User::new(&text).map_err(|why| invalid(format!("{name} {why}.")))
-        }
+        FieldValue::Text(text) => User::new(&text).map_err(|why| invalid(format!("{name} {why}."))),
         FieldValue::Nothing => {
             Err(invalid(format!("{name} is missing. Send {example} as application/json.")))
         }

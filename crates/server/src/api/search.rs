@@ -65,9 +65,7 @@ async fn of_pools(
     let pool = match pools {
         None => return Ok(leases),
         Some(Pools::All) => None,
-        Some(Pools::Named(name)) => {
-            Some(engine.pool_named(name).await?.ok_or_else(unknown_pool)?)
-        }
+        Some(Pools::Named(name)) => Some(engine.pool_named(name).await?.ok_or_else(unknown_pool)?),
     };
     Ok(LeaseQuery { pool, ..leases })
 }

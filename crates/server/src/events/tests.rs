@@ -155,7 +155,10 @@ impl Bench {
     fn new(bytes_per_second: usize) -> Self {
         let feed = broadcast::Sender::new(64);
         let sender = feed.clone();
-        Bench { feed, broadcaster: Broadcaster::new(move || sender.subscribe(), false, bytes_per_second) }
+        Bench {
+            feed,
+            broadcaster: Broadcaster::new(move || sender.subscribe(), false, bytes_per_second),
+        }
     }
 
     fn join(&self, filter: Filter) -> Subscription {

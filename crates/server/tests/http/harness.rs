@@ -160,6 +160,15 @@ impl TestServer {
         Answer::to(self.request(Method::POST, path).json(value)).await
     }
 
+    /// Sends the value as JSON.
+    pub async fn send_json(&self, method: Method, path: &str, value: &Value) -> Answer {
+        Answer::to(self.request(method, path).json(value)).await
+    }
+
+    pub async fn put_json(&self, path: &str, value: &Value) -> Answer {
+        self.send_json(Method::PUT, path, value).await
+    }
+
     /// Allocates with a JSON body and an idempotency key.
     pub async fn allocate_once(&self, body: &Value, key: &str) -> Answer {
         let request = self.request(Method::POST, "/api/tokens/allocate").json(body);

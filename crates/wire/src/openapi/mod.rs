@@ -167,8 +167,7 @@ fn by_hand(schemas: &Map<String, Value>) -> Map<String, Value> {
     let names = ["LeaseStarted", "LeaseRenewed", "LeaseEnded", "PoolEvent", "TokenEvent", "Resync"];
     let leases = ["lease.started", "lease.renewed", "lease.ended"];
     let events = [&leases[..], ChangeKind::WORDS, &["resync"]].concat();
-    let data = names
-        .map(|name| json!({ "$ref": format!("#/components/schemas/{name}") }));
+    let data = names.map(|name| json!({ "$ref": format!("#/components/schemas/{name}") }));
     let described = json!({
         "AllocationForm": allocation,
         "ReleaseConditionForm": release,

@@ -157,12 +157,8 @@ fn json(description: &'static str, json: &'static str) -> Body {
 }
 
 /// Further errors of documents.
-const DOCUMENT: &[Code] = &[
-    Code::InvalidParameter,
-    Code::UnsupportedContentType,
-    Code::PoolFixed,
-    Code::PlanRefused,
-];
+const DOCUMENT: &[Code] =
+    &[Code::InvalidParameter, Code::UnsupportedContentType, Code::PoolFixed, Code::PlanRefused];
 
 /// Further errors of requests with a condition.
 const CONDITION: &[Code] = &[Code::PreconditionFailed];

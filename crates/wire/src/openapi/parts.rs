@@ -133,10 +133,15 @@ impl Parameter {
             Parameter::Pool => ("path", "pool", "Name of the pool", pool_name()),
             Parameter::Token => ("path", "token", "Name or id of the token", token_name()),
             Parameter::Taint => ("path", "name", "Name of the taint", token_name()),
-            Parameter::AfterPool => ("query", "after", "Cursor of the next page, from `next`", text),
-            Parameter::AfterNumber => {
-                ("query", "after", "Cursor of the next page, from `next`", whole(0, u32::MAX.into()))
+            Parameter::AfterPool => {
+                ("query", "after", "Cursor of the next page, from `next`", text)
             }
+            Parameter::AfterNumber => (
+                "query",
+                "after",
+                "Cursor of the next page, from `next`",
+                whole(0, u32::MAX.into()),
+            ),
             Parameter::OfPools => (
                 "query",
                 "pool",
@@ -144,12 +149,9 @@ impl Parameter {
                  the names of pool and token, and the note",
                 pattern("^([a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?|\\*)$"),
             ),
-            Parameter::OfPool => (
-                "query",
-                "pool",
-                "Name of the pool; `default` without the parameter",
-                pool_name(),
-            ),
+            Parameter::OfPool => {
+                ("query", "pool", "Name of the pool; `default` without the parameter", pool_name())
+            }
             Parameter::DryRun => {
                 ("query", "dry_run", "`true`: answer with the changes, and make none", flag())
             }
@@ -168,9 +170,12 @@ impl Parameter {
                 "`ETag` of the pool, or `*` for any: the request fails with 412 if the pool has another one",
                 text,
             ),
-            Parameter::IfNew => {
-                ("header", "If-None-Match", "`*`: the request fails with 412 if the pool exists", text)
-            }
+            Parameter::IfNew => (
+                "header",
+                "If-None-Match",
+                "`*`: the request fails with 412 if the pool exists",
+                text,
+            ),
             Parameter::IfNoneMatch => {
                 ("header", "If-None-Match", "`ETag` of the version that the client has", text)
             }

@@ -98,9 +98,10 @@ impl Asked {
         };
         let wait = self::wait(&wait, Format::Json, has_key)?;
         let token = match token {
-            FieldValue::Text(name) => Some(TokenName::new(&name).map_err(|rule| {
-                invalid(format!("token is the name of a token: it {rule}."))
-            })?),
+            FieldValue::Text(name) => Some(
+                TokenName::new(&name)
+                    .map_err(|rule| invalid(format!("token is the name of a token: it {rule}.")))?,
+            ),
             FieldValue::Nothing => None,
             other => return Err(invalid(format!("token must be a text, not {}.", other.what()))),
         };

@@ -140,8 +140,7 @@ async fn plan(
     let large = body.len() > LARGE;
     let work = move || {
         let document = parse(&body)?.document;
-        let plan =
-            documents::plan(&document, options, engine::token_id, engine::token_value);
+        let plan = documents::plan(&document, options, engine::token_id, engine::token_value);
         plan.map_err(|mistakes| mistaken(&mistakes))
     };
     if !large {
@@ -199,8 +198,9 @@ pub(crate) async fn change(
     match engine.change(plan).await {
         Ok(decided) => decided.map_err(|refused| self::refused(&refused)),
         Err(engine::Error::Refused) => {
-            let rule = "the database can't store a text of this request".to_owned();
-            Err(mistaken(&Invalid(vec![Finding { rule, ..Finding::default() }])))
+            let mut finding = Finding::default();
+            "the database can't store a text of this request".clone_into(&mut finding.rule);
+            Err(mistaken(&Invalid(vec![finding])))
         }
         Err(error) => Err(error.into()),
     }

@@ -33,8 +33,7 @@ pub(crate) async fn list(
     let look = |view: View<'_>| {
         let from = view.ledger.pools_by_name(&after);
         let mut pools = from.filter(|pool| pool.name().as_str() != after);
-        let page: Vec<_> =
-            pools.by_ref().take(limit).map(|pool| details(pool, &view)).collect();
+        let page: Vec<_> = pools.by_ref().take(limit).map(|pool| details(pool, &view)).collect();
         let last = page.last().filter(|_| pools.next().is_some());
         let next = last.map(|last| format!("/api/pools?limit={limit}&after={}", last.name));
         PoolPage { pools: page, next }

@@ -1,0 +1,153 @@
+//! Values of tokens of a pool that shows them only to holders stay out of all other outputs.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use reqwest::Method;
+use serde_json::json;
+use testbed::{TestDb, on_both};
+
+use crate::harness::{Answer, Serve as _};
+
+/// A part of each planted value.
+const PLANTED: &str = "plantedValue";
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[on_both]
+async fn values_are_for_holders(db: TestDb) {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+    let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+
+    let server = db.serve_size(1).await;
+    let mut live = server.request(Method::GET, "/api/events?pool=*").send().await.unwrap();
+    let value = |index: u32| format!("{PLANTED}-{index}\"\\");
+    let document = json!({ "tokens": [
+        { "name": "a", "value": value(1) },
+        { "name": "b", "value": value(2) },
+    ] });
+    let mut outputs: Vec<Answer> = Vec::new();
+    outputs.push(server.put_json("/api/pools/vault?dry_run=true", &document).await);
+    outputs.push(server.put_json("/api/pools/vault", &document).await);
+    let added = json!({ "name": "c", "value": value(3) });
+    outputs.push(server.post_json("/api/pools/vault/tokens", &added).await);
+    let changed = json!({ "value": value(4) });
+    outputs.push(server.send_json(Method::PATCH, "/api/pools/vault/tokens/c", &changed).await);
+    assert!(outputs.iter().all(|answer| answer.status.is_success()));
+
+    // Holders get the value, also at a repetition and after the token was renamed.
+    let allocate = async |body: &serde_json::Value| {
+        let request = server.request(Method::POST, "/api/pools/vault/allocate");
+        Answer::to(request.header("idempotency-key", "k").json(body)).await
+    };
+    let body = json!({ "user": "ann", "token": "c", "note": "n" });
+    let held = allocate(&body).await.json();
+    assert_eq!(held["token_value"], value(4));
+    assert_eq!(allocate(&body).await.json()["token_value"], value(4));
+
+    // Mistakes in documents with values.
+    let token = json!({ "name": "a b", "value": value(5) });
+    outputs.push(server.post_json("/api/pools/vault/tokens", &token).await);
+    outputs.push(server.post_json("/api/pools/vault/tokens", &added).await);
+    for token in [
+        json!({ "name": value(5) }),
+        json!({ "name": "d", "value": format!("{}\u{0}", value(5)) }),
+        json!({ "name": "d", "value": value(5).repeat(1_000) }),
+        json!({ "name": "d", "value": { "x": value(5) } }),
+        json!({ "name": "d", "value": value(5), "labels": { "x!": "y" } }),
+        json!({ "name": "d", "value": value(5), "unknown": 1 }),
+    ] {
+        let document = json!({ "tokens": [token, token] });
+        outputs.push(server.put_json("/api/pools/vault", &document).await);
+        outputs.push(server.put_json("/api/pools/vault/tokens", &document).await);
+        let all = json!({ "pools": { "vault": document } });
+        outputs.push(server.put_json("/api/pools", &all).await);
+    }
+    for text in [
+        format!("{{\"tokens\":[{{\"value\":\"{PLANTED}\""),
+        format!("{{\"tokens\":[{{\"value\":\"{PLANTED}\\x\"}}]}}"),
+        format!("{{\"tokens\":[{{\"value\":{PLANTED}}}]}}"),
+    ] {
+        let request = server.request(Method::PUT, "/api/pools/vault/tokens").body(text);
+        outputs.push(Answer::to(request.header("content-type", "application/json")).await);
+    }
+    assert!(outputs[4..].iter().all(|answer| answer.status.is_client_error()));
+
+    let taint = json!({ "name": "t", "effect": "end-lease" });
+    outputs.push(server.post_json("/api/pools/vault/tokens/c/taints", &taint).await);
+    outputs.push(server.delete("/api/pools/vault/tokens/c/taints/t").await);
+    let lease = held["lease_id"].as_str().unwrap();
+    let token = held["token_id"].as_str().unwrap();
+    for path in [
+        "/api/pools",
+        "/api/pools/vault",
+        "/api/pools/vault/tokens",
+        "/api/pools/vault/tokens/c",
+        "/api/tokens",
+        "/api/tokens/available",
+        "/api/tokens/active",
+        &format!("/api/tokens/{token}"),
+        &format!("/api/tokens/{token}/history"),
+        &format!("/api/pools/vault/tokens/{token}"),
+        &format!("/api/leases/{lease}"),
+        "/api/leases?pool=vault",
+        "/api/leases?pool=*",
+        "/api/leases/export?pool=vault",
+        "/api/queue?pool=vault",
+        "/api/pool",
+        "/metrics",
+        "/health/ready",
+    ] {
+        outputs.push(server.get(path).await);
+    }
+    outputs.push(server.post(&format!("/api/leases/{lease}/renew")).await);
+    outputs.push(server.post(&format!("/api/leases/{lease}/release")).await);
+    outputs.push(server.delete("/api/pools/vault/tokens/b").await);
+    outputs.push(server.post("/api/pools/vault/clear").await);
+    outputs.push(server.delete("/api/pools/vault").await);
+    for output in &outputs {
+        assert!(!output.text.contains(PLANTED), "{} {}", output.status, output.text);
+        assert!(!format!("{:?}", output.headers).contains(PLANTED), "{:?}", output.headers);
+    }
+
+    let mut events = String::new();
+    while !events.contains("pool.deleted") {
+        events.push_str(&String::from_utf8_lossy(&live.chunk().await.unwrap().unwrap()));
+    }
+    assert!(events.contains("token.changed") && !events.contains(PLANTED), "{events}");
+    let mut replay =
+        server.request(Method::GET, "/api/events?pool=*&last_event_id=1-1").send().await.unwrap();
+    let mut events = String::new();
+    while !events.contains("pool.deleted") && !events.contains("resync") {
+        events.push_str(&String::from_utf8_lossy(&replay.chunk().await.unwrap().unwrap()));
+    }
+    assert!(!events.contains(PLANTED), "{events}");
+    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    assert!(!log.contains(PLANTED), "{}", log.lines().find(|line| line.contains(PLANTED)).unwrap());
+}
+
+#[on_both]
+async fn values_of_open_pools_are_listed(db: TestDb) {
+    let server = db.serve_size(1).await;
+    let token = json!({ "name": "a", "value": PLANTED });
+    let document = json!({ "show_values": "everyone", "tokens": [token] });
+    server.put_json("/api/pools/shown", &document).await;
+    let listed = async || server.get("/api/pools/shown/tokens").await.json()["tokens"][0].clone();
+    assert_eq!(listed().await["value"], PLANTED);
+    server.put_json("/api/pools/shown", &json!({ "show_values": "holder" })).await;
+    assert_eq!(listed().await.get("value"), None);
+}
