@@ -76,7 +76,7 @@ impl Operation {
         let base = if tag == "Health" { [ANY, &[], &[]] } else { [ANY, READ, &[]] };
         let base = if method == "GET" { base } else { [ANY, READ, WRITE] };
         let ids = match path {
-            _ if path.contains("{token}") => &[Code::UnknownPool, Code::UnknownToken],
+            _ if path.contains("{token}") => &[Code::UnknownPool, Code::UnknownToken][..],
             _ if path.contains("{pool}") => &[Code::UnknownPool],
             _ if path.starts_with("/api/leases/{") => &[Code::InvalidLeaseId, Code::UnknownLease],
             _ if path.starts_with("/api/queue/{") => &[Code::InvalidTicket, Code::UnknownTicket],
