@@ -36,7 +36,9 @@ Examples:
   token-manager serve --listen 127.0.0.1:8080 --pool-size 20 --lease 90s
       serves on another port; a new pool gets 20 tokens with leases of 90 seconds
   DATABASE_URL=postgres://me:secret@db/tokens token-manager serve
-      uses PostgreSQL, which several servers may share";
+      uses PostgreSQL, which several servers may share
+  token-manager serve --pools pools.toml
+      applies a document of pools and their tokens at each start";
 
 const SETTINGS_HELP: &str = "\
 Each setting can also be an environment variable (TOKEN_MANAGER_POOL_SIZE for --pool-size) or a line of \

@@ -5,7 +5,7 @@ use client::{Client, Error};
 use jiff::Timestamp;
 use pool::{PoolName, TokenName};
 use run::env;
-use wire::{Policy, PoolDetails};
+use wire::PoolDetails;
 
 use super::{read_at, time_of};
 
@@ -34,6 +34,54 @@ impl InPool {
     }
 }
 
+/// Pool of a command that also takes all pools.
+#[derive(Clone, Debug, Default, Args)]
+pub struct InPools {
+    #[command(flatten)]
+    one: InPool,
+    /// All pools
+    #[arg(long)]
+    all_pools: bool,
+}
+
+impl InPools {
+    /// Returns the single pool.
+    pub const fn one(&self) -> &InPool {
+        &self.one
+    }
+
+    pub const fn is_all(&self) -> bool {
+        self.all_pools
+    }
+
+    /// Returns whether replies have the names of pools and tokens.
+    pub fn has_names(&self) -> bool {
+        self.all_pools || self.one.name().is_some()
+    }
+
+    /// Returns the query parameter of the pools, if any were given.
+    pub fn query(&self) -> Option<(&'static str, &str)> {
+        if self.all_pools { Some(("pool", "*")) } else { self.one.query() }
+    }
+
+    /// Reads the state of the pool, or the sum of all pools, and the server's time.
+    pub async fn state(&self, client: &Client) -> Result<(PoolState, Timestamp), Error> {
+        if !self.all_pools {
+            return state(client, &self.one).await;
+        }
+        let reply = client.pools(usize::MAX).await?;
+        let pools = reply.read()?.pools.into_iter().map(PoolState::from);
+        let sum = pools.reduce(|sum, pool| PoolState {
+            size: sum.size + pool.size,
+            active: sum.active + pool.active,
+            available: sum.available + pool.available,
+            tainted: sum.tainted + pool.tainted,
+            waiting: sum.waiting + pool.waiting,
+        });
+        Ok((sum.unwrap_or_default(), time_of(&reply, None)?))
+    }
+}
+
 /// Parses a pool's name.
 pub fn pool_name(text: &str) -> Result<String, String> {
     PoolName::new(text).map(|name| name.to_string()).map_err(|rule| format!("a pool's name {rule}"))
@@ -45,27 +93,27 @@ pub fn token_name(text: &str) -> Result<String, String> {
     name.map(|name| name.to_string()).map_err(|rule| format!("a token's name {rule}"))
 }
 
-/// Usage and policy of a pool.
+/// Usage of a pool.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct PoolState {
     pub size: u64,
     pub active: u64,
     pub available: u64,
     pub tainted: u64,
     pub waiting: u64,
-    pub policy: Policy,
 }
 
 impl From<wire::Pool> for PoolState {
     fn from(pool: wire::Pool) -> Self {
-        let wire::Pool { size, active, available, waiting, policy, .. } = pool;
-        PoolState { size, active, available, tainted: 0, waiting, policy }
+        let wire::Pool { size, active, available, waiting, .. } = pool;
+        PoolState { size, active, available, tainted: 0, waiting }
     }
 }
 
 impl From<PoolDetails> for PoolState {
     fn from(pool: PoolDetails) -> Self {
-        let PoolDetails { size, active, available, tainted, waiting, policy, .. } = pool;
-        PoolState { size, active, available, tainted, waiting, policy: policy.leases }
+        let PoolDetails { size, active, available, tainted, waiting, .. } = pool;
+        PoolState { size, active, available, tainted, waiting }
     }
 }
 

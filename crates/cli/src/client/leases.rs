@@ -19,7 +19,7 @@ use crate::term::output::{QUIET, status_style};
 use crate::term::table::{Cell, Table, Yields};
 
 use super::history::end;
-use super::in_pool::InPool;
+use super::in_pool::InPools;
 use super::{Common, find, read_at, server_time, time_of};
 
 /// Search running and ended leases, newest first
@@ -34,6 +34,8 @@ Examples:
       the leases that ran two hours ago
   token-manager leases --reason evicted --from 1d
       the leases of the last day that were evicted
+  token-manager leases --pool staging --token staging-1
+      the leases of a token of another pool
   token-manager leases --csv > leases.csv
       all leases, for a spreadsheet")]
 pub struct Leases {
@@ -66,7 +68,7 @@ pub struct Leases {
     #[arg(long, conflicts_with_all = ["limit", "json"])]
     csv: bool,
     #[command(flatten)]
-    pool: InPool,
+    pools: InPools,
     #[command(flatten)]
     common: Common,
 }
@@ -80,21 +82,22 @@ impl Leases {
             return export(&client, &query).await;
         }
         let reply = client.leases(&query, self.limit).await?;
-        let is_named = self.common.json || self.pool.name().is_some();
+        let is_named = self.common.json || self.pools.has_names();
         let numbers = if is_named { HashMap::new() } else { find::numbers(&client).await };
         let empty = if query.is_empty() { "No leases yet." } else { "No such lease." };
         self.common.list(&reply, self.limit, empty, |page| {
             let now = time_of(&reply, page.leases.iter().map(read_at))?;
-            Ok((!page.leases.is_empty()).then(|| table(&page.leases, now, &numbers)))
+            Ok((!page.leases.is_empty())
+                .then(|| table(&page.leases, now, &numbers, self.pools.is_all())))
         })
     }
 
     /// Returns the query parameters.
     async fn query(&self, client: &Client) -> Result<Vec<(&'static str, String)>, CliError> {
         let mut query = Vec::new();
-        query.extend(self.pool.query().map(|(name, pool)| (name, pool.to_owned())));
+        query.extend(self.pools.query().map(|(name, pool)| (name, pool.to_owned())));
         if let Some(token) = &self.token {
-            let id = find::token(client, &self.pool, token).await?;
+            let id = find::token(client, self.pools.one(), token).await?;
             query.push(("token_id", id.to_string()));
         }
         for (name, value) in
@@ -151,7 +154,12 @@ async fn export(client: &Client, query: &[(&str, &str)]) -> Result<(), CliError>
     }
 }
 
-fn table(leases: &[Lease], now: Timestamp, numbers: &HashMap<Uuid, u64>) -> Table<8> {
+fn table(
+    leases: &[Lease],
+    now: Timestamp,
+    numbers: &HashMap<Uuid, u64>,
+    all_pools: bool,
+) -> Table<9> {
     let is_named = leases.iter().any(|lease| lease.token_name.is_some());
     let has_note = leases.iter().any(|lease| lease.note.is_some());
     let mut table = Table::new([
@@ -160,6 +168,7 @@ fn table(leases: &[Lease], now: Timestamp, numbers: &HashMap<Uuid, u64>) -> Tabl
         ("STARTED", Yields::Goes(2)),
         ("ENDS", Yields::Never),
         (if numbers.is_empty() { "" } else { "NO" }, Yields::Never),
+        (if all_pools { "POOL" } else { "" }, Yields::Cuts),
         ("TOKEN", if is_named { Yields::Never } else { Yields::Shortens(1) }),
         (if has_note { "NOTE" } else { "" }, Yields::Goes(3)),
         ("LEASE", Yields::Never),
@@ -172,6 +181,7 @@ fn table(leases: &[Lease], now: Timestamp, numbers: &HashMap<Uuid, u64>) -> Tabl
             ago(now, lease.started_at.0).into(),
             end(now, lease.ended_at.map(|at| at.0), lease.expires_at.0),
             numbers.get(&lease.token_id).map_or(String::new(), u64::to_string).into(),
+            lease.pool.as_deref().filter(|_| all_pools).unwrap_or_default().into(),
             lease
                 .token_name
                 .as_deref()

@@ -202,7 +202,7 @@ settings! {
         update_policy: bool = Kind::Switch, OFF;
         /// Document of pools and their tokens, in TOML or JSON, that is applied at each start, as by
         /// `token-manager apply` without `--prune`. A mistake in it ends the start.
-        pools: Option<PathBuf> = Kind::File, Default::None("pools.toml"), refuses_empty: true;
+        pools: Option<PathBuf> = Kind::File, Default::None("pools.toml");
     }
     NETWORK: {
         /// Address or name to listen on; `[::]:4000` for every address of the machine. The environment

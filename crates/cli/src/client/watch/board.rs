@@ -85,6 +85,8 @@ enum Link {
 }
 
 struct Held {
+    /// Name of the token, if it is known.
+    name: Option<String>,
     lease: Uuid,
     user: String,
     fence: i64,
@@ -96,7 +98,7 @@ struct Event {
     at: Timestamp,
     word: String,
     user: String,
-    token: Uuid,
+    token: String,
     lease: Uuid,
 }
 
@@ -156,7 +158,7 @@ impl Board {
             at,
             word,
             user,
-            token: event.lease.token_id,
+            token: token(&event.lease),
             lease: event.lease.lease_id,
         });
         self.events.truncate(EVENTS);
@@ -218,12 +220,13 @@ impl Board {
         held.sort_unstable_by_key(|(_, held)| (held.expires, held.fence));
         // One line is the header, and one may be the number of further leases.
         let shown = if held.len() < height { held.len() } else { height.saturating_sub(2) };
+        let is_named = held.iter().any(|(_, held)| held.name.is_some());
         let mut table = Table::new([
             ("USER", Yields::Cuts),
             ("ENDS", Yields::Never),
             ("STARTED", Yields::Goes(2)),
             (if self.numbers.is_empty() { "" } else { "NO" }, Yields::Never),
-            ("TOKEN", Yields::Shortens(3)),
+            ("TOKEN", if is_named { Yields::Never } else { Yields::Shortens(3) }),
             ("LEASE", Yields::Goes(1)),
         ]);
         let now = self.clock.now();
@@ -236,7 +239,7 @@ impl Board {
                 ),
                 steady(&ago(now, held.started)).into(),
                 self.numbers.get(token).map_or(String::new(), u64::to_string).into(),
-                token.to_string().into(),
+                held.name.clone().unwrap_or_else(|| token.to_string()).into(),
                 Cell::styled(QUIET, held.lease.to_string()),
             ]);
         }
@@ -268,7 +271,7 @@ impl Board {
                 steady(&ago(now, event.at)).into(),
                 Cell::styled(status_style(&event.word), &event.word),
                 (&event.user).into(),
-                event.token.to_string().into(),
+                (&event.token).into(),
                 Cell::styled(QUIET, event.lease.to_string()),
             ]);
         }
@@ -279,18 +282,31 @@ impl Board {
 
 impl From<Lease> for Held {
     fn from(lease: Lease) -> Self {
+        let name = name(lease.pool.as_deref(), lease.token_name.as_deref());
         let Lease { lease_id, user, fence, started_at, expires_at, .. } = lease;
         let (started, expires) = (started_at.0, expires_at.0);
-        Held { lease: lease_id, user: user.to_string(), fence, started, expires }
+        Held { name, lease: lease_id, user: user.to_string(), fence, started, expires }
     }
 }
 
 impl From<LeaseRenewed> for Held {
     fn from(lease: LeaseRenewed) -> Self {
+        let name = name(lease.pool.as_deref(), lease.token_name.as_deref());
         let LeaseRenewed { lease_id, user, fence, started_at, expires_at, .. } = lease;
         let (started, expires) = (started_at.0, expires_at.0);
-        Held { lease: lease_id, user: user.to_string(), fence, started, expires }
+        Held { name, lease: lease_id, user: user.to_string(), fence, started, expires }
     }
+}
+
+/// Returns how people name a token: by pool and name, if they are known.
+fn name(pool: Option<&str>, name: Option<&str>) -> Option<String> {
+    pool.zip(name).map(|(pool, name)| format!("{pool}/{name}"))
+}
+
+/// Returns the token of an event: its pool and name, or its id.
+pub fn token(lease: &LeaseRenewed) -> String {
+    let name = name(lease.pool.as_deref(), lease.token_name.as_deref());
+    name.unwrap_or_else(|| lease.token_id.to_string())
 }
 
 /// Pads a relative time, so that columns keep their width.

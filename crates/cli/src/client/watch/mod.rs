@@ -11,7 +11,7 @@ use clap::Args;
 use client::{Client, Error};
 
 use self::board::{Board, Clock};
-use super::in_pool::{self, InPool};
+use super::in_pool::InPools;
 use super::pool::usage;
 use super::{Common, find};
 use crate::term::error::CliError;
@@ -30,7 +30,7 @@ Examples:
   token-manager watch --user ann
       only leases of ann
   token-manager watch --pool staging
-      only leases of that pool
+      only leases of that pool; --all-pools for those of all
   token-manager watch --json | jq -r 'select(.reason == \"evicted\") | .user'
       users whose leases are evicted")]
 pub struct Watch {
@@ -42,7 +42,7 @@ pub struct Watch {
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     #[command(flatten)]
-    pool: InPool,
+    pools: InPools,
     #[command(flatten)]
     common: Common,
 }
@@ -50,7 +50,7 @@ pub struct Watch {
 /// Watched leases.
 struct Watched {
     client: Client,
-    pool: InPool,
+    pools: InPools,
     user: Option<String>,
     token: Option<String>,
 }
@@ -59,20 +59,21 @@ impl Watch {
     pub async fn perform(self) -> Result<(), CliError> {
         let (client, out) = (self.common.client()?, Out::standard());
         // Fails early if the server is not running.
-        let (pool, at) = in_pool::state(&client, &self.pool).await?;
+        let (pool, at) = self.pools.state(&client).await?;
         let token = match &self.token {
-            Some(named) => Some(find::token(&client, &self.pool, named).await?.to_string()),
+            Some(named) => Some(find::token(&client, self.pools.one(), named).await?.to_string()),
             None => None,
         };
-        let watched = Watched { client, pool: self.pool, user: self.user, token };
+        let watched = Watched { client, pools: self.pools, user: self.user, token };
         let clock = Clock::at(at);
         if self.common.json || !out.is_terminal() || !screen::is_possible() {
             lines::print(&watched, &out, clock, self.common.json).await
         } else {
             let title = watched.title();
-            let numbers = match watched.pool.name() {
-                Some(_) => HashMap::new(),
-                None => find::numbers(&watched.client).await,
+            let numbers = if watched.pools.has_names() {
+                HashMap::new()
+            } else {
+                find::numbers(&watched.client).await
             };
             screen::show(&watched, Board::new(title, usage(&pool), clock, numbers)).await
         }
@@ -84,7 +85,7 @@ impl Watched {
     fn query(&self) -> Vec<(&str, &str)> {
         let user = self.user.as_deref().map(|user| ("user", user));
         let token = self.token.as_deref().map(|token| ("token_id", token));
-        self.pool.query().into_iter().chain(user).chain(token).collect()
+        self.pools.query().into_iter().chain(user).chain(token).collect()
     }
 
     fn title(&self) -> String {

@@ -23,7 +23,7 @@ use wire::Lease;
 
 use super::board::Board;
 use super::{Watched, is_final};
-use crate::client::in_pool::{self, InPool};
+use crate::client::in_pool::InPools;
 use crate::client::pool::usage;
 use crate::term::error::CliError;
 use crate::term::output::terminal_size;
@@ -144,7 +144,7 @@ impl Reader {
         let (send, read) = mpsc::channel(1);
         let all = Arc::new(Notify::new());
         let asked = Arc::clone(&all);
-        let (client, pool) = (watched.client.clone(), watched.pool.clone());
+        let (client, pools) = (watched.client.clone(), watched.pools.clone());
         let query =
             watched.query().into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut query: Vec<_> = query.collect();
@@ -153,7 +153,7 @@ impl Reader {
             loop {
                 let mut wanted = timeout(POLL, asked.notified()).await.is_ok();
                 loop {
-                    let read = read_pool(&client, &pool, &query, wanted).await;
+                    let read = read_pool(&client, &pools, &query, wanted).await;
                     // Requested leases are read again until that succeeds.
                     let again = wanted && read.is_err();
                     // Errors of other reads are ignored: the event stream reports a lost connection.
@@ -174,7 +174,7 @@ impl Reader {
 
 async fn read_pool(
     client: &Client,
-    pool: &InPool,
+    pools: &InPools,
     query: &[(String, String)],
     all: bool,
 ) -> Result<Read, Error> {
@@ -185,7 +185,7 @@ async fn read_pool(
     } else {
         None
     };
-    let (state, at) = in_pool::state(client, pool).await?;
+    let (state, at) = pools.state(client).await?;
     Ok(Read { usage: usage(&state), at, leases })
 }
 
