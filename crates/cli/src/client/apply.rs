@@ -4,9 +4,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
-use documents::{Format, Invalid, MAX_FILE_BYTES, Parsed, Source, summary};
+use documents::{Finding, Format, Invalid, MAX_FILE_BYTES, Parsed, Source, summary};
 use serde::Deserialize as _;
-use wire::{Code, PlanFinding, PlanRefused};
+use wire::{PlanFinding, PlanRefused};
 
 use crate::term::error::CliError;
 use crate::term::exit::Exit;
@@ -118,12 +118,10 @@ impl Document {
         let source = Source { name: "standard input", folder: Some(Path::new("")) };
         let mut bytes = Vec::new();
         if let Err(error) = io::stdin().take(MAX_FILE_BYTES).read_to_end(&mut bytes) {
-            return documents::parse(b"", Format::Toml, &source).and_then(|_| {
-                let mut finding = documents::Finding::default();
-                finding.file = Some(source.name.to_owned());
-                finding.rule = format!("can't be read: {error}");
-                Err(Invalid(vec![finding]))
-            });
+            let mut finding = Finding::default();
+            finding.file = Some(source.name.to_owned());
+            finding.rule = format!("can't be read: {error}");
+            return Err(Invalid(vec![finding]));
         }
         let is_json = bytes.trim_ascii_start().first() == Some(&b'{');
         documents::parse(&bytes, if is_json { Format::Json } else { Format::Toml }, &source)
@@ -161,13 +159,11 @@ fn refused(error: client::Error) -> CliError {
     let findings = problem
         .and_then(|problem| PlanRefused::deserialize(&problem.json).ok())
         .map_or_else(Vec::new, |refused| refused.findings);
-    let code = error.code();
     let error = CliError::from(error);
     let error = match &error {
         CliError::Message { exit: Exit::OutcomeUnknown, .. } => {
             error.only_hint("again: a document that was applied already changes nothing")
         }
-        _ if code == Some(Code::PoolInUse) => error.hint("--end-leases, to end them"),
         _ => error,
     };
     // The message has the first one.

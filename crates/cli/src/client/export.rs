@@ -57,7 +57,7 @@ impl Export {
         }
         let text = if is_csv {
             let tokens = document.pools.into_values().next().and_then(|pool| pool.tokens);
-            to_csv(&tokens.unwrap_or_default()).map_err(inexpressible)?
+            to_csv(&tokens.unwrap_or_default()).map_err(|invalid| inexpressible(&invalid))?
         } else if self.common.json || self.format == "json" {
             to_json(&document)
         } else {
@@ -115,6 +115,6 @@ fn policy(policy: &PoolPolicy) -> Option<Policy> {
     })
 }
 
-fn inexpressible(invalid: Invalid) -> CliError {
+fn inexpressible(invalid: &Invalid) -> CliError {
     CliError::new(Exit::Failed, invalid.to_string()).hint("--format toml or --format json")
 }

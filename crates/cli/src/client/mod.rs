@@ -37,7 +37,6 @@ use crate::term::output::{Out, remark};
 use crate::term::table::Table;
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one command")]
 enum Commands {
     #[command(aliases = ["ls", "list"])]
     Tokens(tokens::Tokens),

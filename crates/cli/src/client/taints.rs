@@ -6,7 +6,7 @@ use clap::Args;
 use client::{Client, Reply};
 use jiff::{SignedDuration, Timestamp};
 use pool::Effect;
-use wire::{PoolToken, TaintRequest, TaintResult, Time};
+use wire::{PoolToken, PoolTokenLease, TaintRequest, TaintResult, Time};
 
 use crate::duration;
 use crate::term::error::CliError;
@@ -160,13 +160,18 @@ impl TaintArgs {
         let reply = client.taint(pool, token, &taint).await.map_err(|error| of(error, pool))?;
         self.common.print(&reply, |TaintResult { token, ended_lease_id }| {
             let until = until.map_or(String::new(), |at| format!(" until {}", moment(at.0)));
-            let mut line = format!("{done}: {pool}/{} gets no new lease{until}.", token.name);
-            if let Some(lease) = ended_lease_id {
-                line += &format!(" Its lease {lease} has ended.");
-            } else if let Some(held) = &token.lease {
-                let (user, at) = (harmless(&held.lease.user), moment(held.lease.expires_at.0));
-                line += &format!(" {user} has it until {at}.");
-            }
+            let lease = match (ended_lease_id, &token.lease) {
+                (Some(lease), _) => format!(" Its lease {lease} has ended."),
+                (None, Some(PoolTokenLease { lease, .. })) => {
+                    format!(
+                        " {} has it until {}.",
+                        harmless(&lease.user),
+                        moment(lease.expires_at.0)
+                    )
+                }
+                (None, None) => String::new(),
+            };
+            let line = format!("{done}: {pool}/{} gets no new lease{until}.{lease}", token.name);
             Ok(Out::standard().line(line)?)
         })
     }

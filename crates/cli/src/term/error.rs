@@ -203,6 +203,7 @@ fn as_options(detail: &str) -> String {
         ("lease_seconds must be a number", "--lease must be a number of seconds"),
         ("wait_seconds must be a number", "--wait must be a number of seconds"),
         ("send end_leases=true", "use --end-leases"),
+        (" See GET /api/pools.", ""),
         ("lease_seconds", "--lease"),
         ("wait_seconds", "--wait"),
         ("user_id", "the user's name"),
