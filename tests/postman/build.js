@@ -54,7 +54,8 @@ function url({ path: id = "", query = {}, target }, operation) {
       ? { raw: `{{baseUrl}}${target}`, host: ["{{baseUrl}}"], path: parts }
       : { raw: `{{baseUrl}}${target}`, host: [`{{baseUrl}}${target}`] };
   }
-  const route = operation.route.replace(/\{\w+\}/, id);
+  const values = [id].flat();
+  const route = operation.route.replace(/\{\w+\}/g, () => values.shift() ?? "");
   /** @type {Json[]} */
   const parameters = (operation.parameters ?? []).filter((/** @type {Json} */ { in: place }) => place === "query");
   const about = (/** @type {string} */ name) => parameters.find((known) => known.name === name)?.description;

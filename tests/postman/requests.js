@@ -5,7 +5,8 @@
 // Scripts are functions whose bodies become the text of the script; they run in Postman, where `pm`
 // is defined. A list of scripts becomes one text.
 //
-//   operation, path, query, headers, body, form, raw   what is sent; path is the value of the {id}
+//   operation, path, query, headers, body, form, raw   what is sent; path is the value of the {id},
+//                                                      or a list of values
 //   code                                               the request brings about this error
 //   about                                              replaces or, with `code`, adds to the description
 
@@ -1395,6 +1396,268 @@ export const folders = [
     ],
   },
   {
+    name: "Pools",
+    about:
+      "A pool of its own with two tokens: created by a document, used, changed and deleted. Values of its tokens are in responses to allocations only.",
+    requests: [
+      {
+        name: "Create a pool",
+        operation: "putPool",
+        path: "{{pool}}",
+        before: () => {
+          pm.collectionVariables.set("pool", pm.variables.replaceIn("postman-{{$guid}}"));
+        },
+        headers: { "If-None-Match": "*" },
+        body: {
+          description: "Staging environments",
+          when_full: "reject",
+          lease: "30m",
+          tokens: [
+            { name: "staging-1", value: "https://staging-1.example.com", labels: { region: "eu" } },
+            { name: "staging-2", value: "https://staging-2.example.com" },
+          ],
+        },
+        test: () => {
+          pm.test("the pool and its tokens were created", () => {
+            pm.response.to.have.status(200);
+            const { dry_run, changes } = pm.response.json();
+            pm.expect(dry_run).to.eql(false);
+            const kinds = changes.map((change) => change.kind);
+            pm.expect(kinds).to.eql(["pool.created", "token.added", "token.added"]);
+          });
+        },
+      },
+      {
+        name: "Create it again",
+        operation: "putPool",
+        path: "{{pool}}",
+        code: "precondition-failed",
+        headers: { "If-None-Match": "*" },
+        body: {},
+      },
+      {
+        name: "A mistake",
+        operation: "putPool",
+        path: "{{pool}}",
+        code: "plan-refused",
+        body: { tokens: [{ name: "a b" }] },
+        test: () => {
+          pm.test("it tells the place of the mistake", () => {
+            const { findings } = pm.response.json();
+            pm.expect(findings[0]).to.include({ line: 2, token: "number 1", field: "name" });
+          });
+        },
+      },
+      {
+        name: "Get a pool",
+        operation: "getPoolByName",
+        path: "{{pool}}",
+        test: () => {
+          pm.test("the pool", () => {
+            pm.response.to.have.status(200);
+            const pool = pm.response.json();
+            pm.expect(pool).to.include({ name: pm.variables.get("pool"), size: 2, active: 0, available: 2 });
+            pm.expect(pool.policy).to.include({ when_full: "reject", lease_seconds: 1800, show_values: "holder" });
+            pm.expect(pm.response.headers.get("ETag")).to.match(/^"[0-9a-f]{16}"$/);
+          });
+        },
+      },
+      {
+        name: "List pools",
+        operation: "listPools",
+        query: { limit: "1" },
+        test: () => {
+          pm.test("a page of pools", () => {
+            pm.response.to.have.status(200);
+            const { pools, next } = pm.response.json();
+            pm.expect(pools).to.have.lengthOf(1);
+            pm.expect(next).to.match(/^\/api\/pools\?limit=1&after=/);
+          });
+        },
+      },
+      {
+        name: "Preview a document",
+        operation: "applyPools",
+        query: { dry_run: "true" },
+        body: { pools: { "{{pool}}": { tokens: [{ name: "staging-3" }] } } },
+        test: () => {
+          pm.test("nothing was changed", () => {
+            pm.response.to.have.status(200);
+            const { dry_run, changes } = pm.response.json();
+            pm.expect(dry_run).to.eql(true);
+            pm.expect(changes.map((change) => change.token)).to.eql(["staging-3"]);
+          });
+        },
+      },
+      {
+        name: "Allocate a token of a pool",
+        operation: "allocateFromPool",
+        path: "{{pool}}",
+        before: newUser,
+        body: { user: "{{user}}", token: "staging-1", note: "PR 1234" },
+        test: [
+          () => {
+            pm.test("the token was granted", () => {
+              pm.response.to.have.status(200);
+              const lease = pm.response.json();
+              pm.expect(lease.token_value).to.eql("https://staging-1.example.com");
+              pm.expect(lease).to.include({ pool: pm.variables.get("pool"), token_name: "staging-1", note: "PR 1234" });
+              pm.expect(lease.labels).to.eql({ region: "eu" });
+            });
+          },
+          keepLease,
+        ],
+      },
+      {
+        name: "A pool in use",
+        operation: "deletePool",
+        path: "{{pool}}",
+        code: "pool-in-use",
+      },
+      {
+        name: "List the tokens of a pool",
+        operation: "listPoolTokens",
+        path: "{{pool}}",
+        test: () => {
+          pm.test("the tokens without their values", () => {
+            pm.response.to.have.status(200);
+            const { tokens, next } = pm.response.json();
+            pm.expect(next).to.eql(null);
+            pm.expect(tokens.map((token) => token.status)).to.eql(["active", "available"]);
+            pm.expect(pm.response.text()).to.not.include("https://");
+          });
+        },
+      },
+      {
+        name: "Set a taint",
+        operation: "setTaint",
+        path: ["{{pool}}", "staging-1"],
+        body: { name: "upgrade", effect: "end-lease", reason: "new version" },
+        test: () => {
+          pm.test("the lease has ended", () => {
+            pm.response.to.have.status(200);
+            const { token, ended_lease_id } = pm.response.json();
+            pm.expect(ended_lease_id).to.eql(pm.variables.get("lease_id"));
+            pm.expect(token.status).to.eql("tainted");
+          });
+        },
+      },
+      {
+        name: "Get a token of a pool",
+        operation: "getPoolToken",
+        path: ["{{pool}}", "staging-1"],
+        test: () => {
+          pm.test("the token has the taint", () => {
+            pm.response.to.have.status(200);
+            pm.expect(pm.response.json().taints[0]).to.include({ name: "upgrade", effect: "end-lease" });
+          });
+        },
+      },
+      {
+        name: "Remove a taint",
+        operation: "removeTaint",
+        path: ["{{pool}}", "staging-1", "upgrade"],
+        test: () => {
+          pm.test("the token is available", () => {
+            pm.response.to.have.status(200);
+            pm.expect(pm.response.json().status).to.eql("available");
+          });
+        },
+      },
+      {
+        name: "Add a token",
+        operation: "addPoolToken",
+        path: "{{pool}}",
+        body: { name: "staging-3" },
+        test: () => {
+          pm.test("the token was added", () => {
+            pm.response.to.have.status(201);
+            pm.expect(pm.response.json()).to.include({ name: "staging-3", number: 3 });
+          });
+        },
+      },
+      {
+        name: "A name twice",
+        operation: "addPoolToken",
+        path: "{{pool}}",
+        code: "name-taken",
+        body: { name: "staging-3" },
+      },
+      {
+        name: "Change a token",
+        operation: "changePoolToken",
+        path: ["{{pool}}", "staging-3"],
+        body: { labels: { region: "us" } },
+        test: () => {
+          pm.test("the token was changed", () => {
+            pm.response.to.have.status(200);
+            pm.expect(pm.response.json().labels).to.eql({ region: "us" });
+          });
+        },
+      },
+      {
+        name: "Change a fixed pool",
+        operation: "addPoolToken",
+        path: "default",
+        code: "pool-fixed",
+        body: {},
+      },
+      {
+        name: "Retire a token",
+        operation: "retirePoolToken",
+        path: ["{{pool}}", "staging-3"],
+        test: () => {
+          pm.test("the token was retired", () => {
+            pm.response.to.have.status(200);
+            pm.expect(pm.response.json().changes[0].kind).to.eql("token.retired");
+          });
+        },
+      },
+      {
+        name: "Prune tokens",
+        operation: "putPoolTokens",
+        path: "{{pool}}",
+        query: { prune: "true" },
+        body: { tokens: [{ name: "staging-1" }] },
+        test: () => {
+          pm.test("the other token was retired", () => {
+            pm.response.to.have.status(200);
+            const { changes } = pm.response.json();
+            pm.expect(changes.map((change) => change.token)).to.eql(["staging-2"]);
+          });
+        },
+      },
+      {
+        name: "End all leases of a pool",
+        operation: "clearPool",
+        path: "{{pool}}",
+        test: () => {
+          pm.test("no lease runs", () => {
+            pm.response.to.have.status(200);
+            pm.expect(pm.response.json().leases_ended).to.eql(0);
+          });
+        },
+      },
+      {
+        name: "Delete a pool",
+        operation: "deletePool",
+        path: "{{pool}}",
+        test: () => {
+          pm.test("the pool was deleted", () => {
+            pm.response.to.have.status(200);
+            pm.expect(pm.response.json().changes[0].kind).to.eql("pool.deleted");
+          });
+        },
+      },
+      {
+        name: "A pool that is gone",
+        operation: "getPoolByName",
+        path: "{{pool}}",
+        code: "unknown-pool",
+      },
+    ],
+  },
+  {
     name: "Clear",
     about:
       "Ends **all** leases of the pool. It is last, and skipped unless the variable `allowClear` is `true`, so that it never runs by mistake.",
@@ -1460,6 +1723,7 @@ export const variables = {
   followEvents: ["false", "Whether to follow the stream of events, which never ends; not in a runner"],
   allowClear: ["false", "Whether the last request may end all leases of the pool"],
   user: [""],
+  pool: [""],
   token_id: [""],
   lease_id: [""],
   fence: [""],

@@ -197,7 +197,7 @@ settings! {
     POOL: {
         /// Number of tokens. An existing pool keeps its tokens; another number is refused.
         pool_size: Option<usize> = Kind::Count { min: 0, max: MAX_POOL_SIZE as u64 }, Default::Pool("100");
-        /// Let a different policy (the five settings above) replace that of an existing pool instead of being
+        /// Let a different policy (the seven settings above) replace that of an existing pool instead of being
         /// refused. Running leases keep their deadline.
         update_policy: bool = Kind::Switch, OFF;
         /// Document of pools and their tokens, in TOML or JSON, that is applied at each start, as by

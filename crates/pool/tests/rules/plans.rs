@@ -1,9 +1,9 @@
 //! Plans: pools and tokens are created, changed and deleted while leases run.
 
 use pool::{
-    Allocation, Change, Command, EndReason, Intent, Labels, Ledger, Membership, Note, Outcome,
-    Plan, PlanRefused, PlanRule, Policy, PolicyPatch, Pool, PoolId, PoolName, PoolWanted, Refusal,
-    ShowValues, Timestamp, TokenId, TokenName, TokenValue, TokenWanted, WhenFull,
+    Allocation, Change, Command, EndReason, Expected, Intent, Labels, Ledger, Membership, Note,
+    Outcome, Plan, PlanRefused, PlanRule, Policy, PolicyPatch, Pool, PoolId, PoolName, PoolWanted,
+    Refusal, ShowValues, Timestamp, TokenId, TokenName, TokenValue, TokenWanted, WhenFull,
 };
 use uuid::Uuid;
 
@@ -299,4 +299,50 @@ fn the_limit_of_pools_counts_those_that_stay() {
     let delete = PoolWanted { delete: true, ..wanted("phones", []) };
     applied(&mut ledger, second(1), of([more, delete]));
     assert_eq!(ledger.pools().len(), Ledger::MAX_POOLS);
+}
+
+#[test]
+fn a_plan_may_expect_a_pool() {
+    let mut ledger = phones([]);
+    let expecting = |name, expected: &Expected| {
+        let expected = expected.clone();
+        of([PoolWanted { expected, ..wanted(name, []) }])
+    };
+    let before = Expected::Same(Box::new(pool(&ledger).record().clone()));
+    for (name, expected) in
+        [("phones", Expected::Present), ("tablets", Expected::Absent), ("phones", before.clone())]
+    {
+        assert!(ledger.plan(&expecting(name, &expected), second(1)).is_ok(), "{expected:?}");
+    }
+    let policy = PolicyPatch { when_full: Some(WhenFull::Wait), ..PolicyPatch::NONE };
+    applied(&mut ledger, second(1), of([PoolWanted { policy, ..wanted("phones", []) }]));
+    for (name, expected) in [
+        ("phones", Expected::Absent),
+        ("tablets", Expected::Present),
+        ("phones", before.clone()),
+        ("tablets", before),
+    ] {
+        let refused = refusal(&mut ledger, expecting(name, &expected));
+        assert_eq!(refused.rule, PlanRule::Unexpected, "{expected:?}");
+    }
+}
+
+#[test]
+fn changes_come_with_what_was_before() {
+    let mut ledger = phones([named(1, "a"), named(2, "b")]);
+    let lease = granted(allocate(&mut ledger, second(0), phone(1))).lease;
+    assert_eq!(lease.token_id, TokenId(Uuid::from_u128(1)));
+    let mut plan =
+        of([wanted("phones", [TokenWanted { value: TokenValue::new("v").ok(), ..named(9, "b") }])]);
+    plan.prune = true;
+    let outcome = decide(&mut ledger, second(1), &Command::Apply(plan));
+    let Outcome::Applied(changes, before) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(changes.len(), 2);
+    let token = |number| TokenId(Uuid::from_u128(number));
+    assert_eq!(before.pool(PoolId(2)).unwrap().name.as_str(), "phones");
+    assert_eq!(before.deadline(token(1)), Some(lease.expires_at));
+    assert_eq!(before.deadline(token(2)), None);
+    let value = &before.token(token(2)).unwrap().value;
+    assert_eq!(*value, TokenValue::of_uuid(Uuid::from_u128(2)));
+    assert!(before.pool(PoolId::DEFAULT).is_none() && before.token(token(3)).is_none());
 }

@@ -62,7 +62,8 @@ pub(crate) fn has_value(sent: &FieldValue<'_>) -> bool {
 pub(crate) fn unsupported(context: Context, name: &str) -> Problem {
     let instead = match (name, context) {
         ("token_id" | "token", Context::Allocate) => {
-            "the pool chooses the token that was free longest. Leave it out."
+            "the pool chooses the token that was free longest. Leave it out, or name a token in a \
+             request to /api/pools/{pool}/allocate."
         }
         ("token_id" | "token", Context::Release) => {
             "the path names the token. To release it only if held by a given lease or user, send \
@@ -75,7 +76,8 @@ pub(crate) fn unsupported(context: Context, name: &str) -> Problem {
             "use GET /api/tokens/{id} for one token, or GET /api/leases?token_id=... for its leases."
         }
         ("pool", _) => {
-            "a server has one pool. Leave it out, and send the request to the server of that pool."
+            "this route is of the pool default. Leave it out, or use the routes below \
+             /api/pools/{pool}."
         }
         ("selector", _) => {
             "all tokens of a pool are equivalent. Leave it out, and use one pool for each kind of \

@@ -154,9 +154,8 @@ async fn a_document_is_applied_as_a_whole(db: TestDb) {
         "ports": { "tokens": [{ "name": "20001" }] },
         "staging": { "delete": true },
     } });
-    let kept =
-        server.put_json("/api/pools", &json!({ "pools": { "ports": pruned["pools"]["ports"] } }));
-    assert_eq!(changes(&kept.await), [""; 0]);
+    let kept = json!({ "pools": { "ports": pruned["pools"]["ports"] } });
+    assert_eq!(changes(&server.put_json("/api/pools", &kept).await), [""; 0]);
     let pruned = server.put_json("/api/pools?prune=true", &pruned).await;
     assert_eq!(changes(&pruned), ["pool.deleted staging", "token.retired ports 20000"]);
     assert_eq!(names(&server, "ports").await, ["20001"]);
@@ -286,9 +285,8 @@ async fn tokens_are_added_changed_and_retired(db: TestDb) {
     server.get(&format!("/api/tokens/{id}")).await.problem(404, "unknown-token");
     server.get(&format!("/api/pools/default/tokens/{id}")).await.problem(404, "unknown-token");
 
-    let held =
-        server.post_json("/api/pools/staging/allocate", &json!({ "user": "a", "token": "uno" }));
-    let held = held.await.json();
+    let body = json!({ "user": "a", "token": "uno" });
+    let held = server.post_json("/api/pools/staging/allocate", &body).await.json();
     let dry = server.delete("/api/pools/staging/tokens/uno?dry_run=true").await;
     assert_eq!(changes(&dry), ["token.retired staging uno"]);
     assert!(is_time(&dry.json()["changes"][0]["retiring_until"]), "{}", dry.text);
@@ -430,4 +428,22 @@ async fn routes_for_pools_follow_the_same_rules(db: TestDb) {
     let cleared = server.post("/api/pools/staging/clear").await;
     assert_eq!(cleared.json(), json!({ "pool": "staging", "leases_ended": 0 }));
     server.post("/api/pools/nowhere/clear").await.problem(404, "unknown-pool");
+}
+
+#[on_both]
+async fn of_two_changes_on_one_condition_one_is_made(db: TestDb) {
+    let server = db.serve_size(1).await;
+    server.put_json("/api/pools/staging", &staging()).await;
+    for limit in [2, 4, 6] {
+        let etag = server.get("/api/pools/staging").await.header("etag").to_owned();
+        let put = async |limit: u32| {
+            let request = server.request(Method::PUT, "/api/pools/staging");
+            let body = json!({ "max_per_user": limit });
+            Answer::to(request.header("if-match", &etag).json(&body)).await
+        };
+        let (one, two) = tokio::join!(put(limit), put(limit + 1));
+        let mut statuses = [one.status.as_u16(), two.status.as_u16()];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 412]);
+    }
 }

@@ -7,10 +7,14 @@ use reqwest::Method;
 use serde_json::json;
 use testbed::{TestDb, on_both};
 
-use crate::harness::{Answer, Serve as _};
+use crate::harness::{Answer, Serve as _, TestServer};
 
 /// A part of each planted value.
 const PLANTED: &str = "plantedValue";
+
+fn value(index: u32) -> String {
+    format!("{PLANTED}-{index}\"\\")
+}
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -25,41 +29,10 @@ impl Write for Log {
     }
 }
 
-#[on_both]
-async fn values_are_for_holders(db: TestDb) {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
-    let subscriber = subscriber.with_writer(move || writer.clone()).finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
-
-    let server = db.serve_size(1).await;
-    let mut live = server.request(Method::GET, "/api/events?pool=*").send().await.unwrap();
-    let value = |index: u32| format!("{PLANTED}-{index}\"\\");
-    let document = json!({ "tokens": [
-        { "name": "a", "value": value(1) },
-        { "name": "b", "value": value(2) },
-    ] });
-    let mut outputs: Vec<Answer> = Vec::new();
-    outputs.push(server.put_json("/api/pools/vault?dry_run=true", &document).await);
-    outputs.push(server.put_json("/api/pools/vault", &document).await);
+/// Answers to documents with mistakes and values.
+async fn mistakes(server: &TestServer) -> Vec<Answer> {
+    let mut outputs = Vec::new();
     let added = json!({ "name": "c", "value": value(3) });
-    outputs.push(server.post_json("/api/pools/vault/tokens", &added).await);
-    let changed = json!({ "value": value(4) });
-    outputs.push(server.send_json(Method::PATCH, "/api/pools/vault/tokens/c", &changed).await);
-    assert!(outputs.iter().all(|answer| answer.status.is_success()));
-
-    // Holders get the value, also at a repetition and after the token was renamed.
-    let allocate = async |body: &serde_json::Value| {
-        let request = server.request(Method::POST, "/api/pools/vault/allocate");
-        Answer::to(request.header("idempotency-key", "k").json(body)).await
-    };
-    let body = json!({ "user": "ann", "token": "c", "note": "n" });
-    let held = allocate(&body).await.json();
-    assert_eq!(held["token_value"], value(4));
-    assert_eq!(allocate(&body).await.json()["token_value"], value(4));
-
-    // Mistakes in documents with values.
     let token = json!({ "name": "a b", "value": value(5) });
     outputs.push(server.post_json("/api/pools/vault/tokens", &token).await);
     outputs.push(server.post_json("/api/pools/vault/tokens", &added).await);
@@ -85,6 +58,44 @@ async fn values_are_for_holders(db: TestDb) {
         let request = server.request(Method::PUT, "/api/pools/vault/tokens").body(text);
         outputs.push(Answer::to(request.header("content-type", "application/json")).await);
     }
+    outputs
+}
+
+#[on_both]
+async fn values_are_for_holders(db: TestDb) {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+    let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+
+    let server = db.serve_size(1).await;
+    let mut live = server.request(Method::GET, "/api/events?pool=*").send().await.unwrap();
+    let document = json!({ "tokens": [
+        { "name": "a", "value": value(1) },
+        { "name": "b", "value": value(2) },
+    ] });
+    let mut outputs = vec![
+        server.put_json("/api/pools/vault?dry_run=true", &document).await,
+        server.put_json("/api/pools/vault", &document).await,
+    ];
+    let added = json!({ "name": "c", "value": value(3) });
+    outputs.push(server.post_json("/api/pools/vault/tokens", &added).await);
+    let changed = json!({ "value": value(4) });
+    outputs.push(server.send_json(Method::PATCH, "/api/pools/vault/tokens/c", &changed).await);
+    assert!(outputs.iter().all(|answer| answer.status.is_success()));
+
+    // Holders get the value, also at a repetition and after the token was renamed.
+    let allocate = async |body: &serde_json::Value| {
+        let request = server.request(Method::POST, "/api/pools/vault/allocate");
+        Answer::to(request.header("idempotency-key", "k").json(body)).await
+    };
+    let body = json!({ "user": "ann", "token": "c", "note": "n" });
+    let held = allocate(&body).await.json();
+    assert_eq!(held["token_value"], value(4));
+    assert_eq!(allocate(&body).await.json()["token_value"], value(4));
+
+    outputs.extend(mistakes(&server).await);
     assert!(outputs[4..].iter().all(|answer| answer.status.is_client_error()));
 
     let taint = json!({ "name": "t", "effect": "end-lease" });

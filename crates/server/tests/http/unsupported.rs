@@ -15,7 +15,7 @@ async fn unsupported_members_are_rejected(db: TestDb) {
     for (name, value, says) in [
         ("token_id", json!(UNUSED_ID), "the pool chooses the token"),
         ("token", json!("a"), "the pool chooses the token"),
-        ("pool", json!("gpu"), "a server has one pool"),
+        ("pool", json!("gpu"), "/api/pools/{pool}"),
         ("selector", json!({ "region": "eu" }), "tokens of a pool are equivalent"),
         ("count", json!(2), "each request leases one token"),
         ("priority", json!(0), "the queue is in order of arrival"),

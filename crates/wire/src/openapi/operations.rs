@@ -147,6 +147,8 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(leases());
     all.extend(queue());
     all.extend(pools());
+    all.extend(pool_tokens());
+    all.extend(use_of_pools());
     all.extend(others());
     all
 }
@@ -219,6 +221,12 @@ fn pools() -> Vec<Operation> {
             ]
             .concat(),
         ),
+    ]
+}
+
+fn pool_tokens() -> Vec<Operation> {
+    let changes = [Header::NoStore];
+    vec![
         Operation::new("GET", "/api/pools/{pool}/tokens", "listPoolTokens", "Pools", (
             "List the tokens of a pool",
             "Values are shown only if the `show_values` of the policy is `everyone`.",
@@ -271,6 +279,11 @@ fn pools() -> Vec<Operation> {
         .takes(&[Parameter::DryRun, Parameter::IfMatch])
         .answers::<ApplyResult>("The changes", &changes)
         .fails(&[CONDITION, &[Code::InvalidParameter, Code::PoolFixed]].concat()),
+    ]
+}
+
+fn use_of_pools() -> Vec<Operation> {
+    vec![
         Operation::new("POST", "/api/pools/{pool}/tokens/{token}/taints", "setTaint", "Pools", (
             "Set a taint of a token",
             "`no-new-leases` keeps the token from new leases, and a running lease continues. `end-lease` \

@@ -186,6 +186,8 @@ fn not_granted(refusal: &Refusal, pool: &str, asked: &Asked) -> Problem {
             );
             Problem::with(detail, &PoolFull { position: count(position) }).after(retry_after)
         }
+        Refusal::UnknownToken => unknown_token_name(),
+        Refusal::TokenRetired => unknown_token_name().and("It is being retired."),
         Refusal::KeyReused => {
             let detail = "This Idempotency-Key was used for an allocation with another pool, token, \
                           lease_seconds, wait_seconds or note. Use a new key for a new request.";
