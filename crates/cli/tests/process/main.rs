@@ -27,6 +27,7 @@ mod hindered;
 mod import;
 mod limits;
 mod log;
+mod pools;
 mod resources;
 mod resume;
 mod run;

@@ -31,8 +31,8 @@ pub fn plan(path: &Path) -> anyhow::Result<Plan> {
     Ok(documents::plan(&document, options, engine::token_id, engine::token_value)?)
 }
 
-/// Applies a plan once the database can be used. Repeating it changes nothing, so an unknown outcome and the
-/// plans of other servers do no harm.
+/// Applies a plan once the database can be used. Idempotent, so that it is repeated after an unknown outcome, and on
+/// several servers.
 ///
 /// # Errors
 ///
