@@ -118,3 +118,30 @@ fn policy(policy: &PoolPolicy) -> Option<Policy> {
 fn inexpressible(invalid: &Invalid) -> CliError {
     CliError::new(Exit::Failed, invalid.to_string()).hint("--format toml or --format json")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn policies_keep_every_field() {
+        let of = |longest: u32, when_full: &str| {
+            let json = json!({
+                "when_full": when_full, "lease_seconds": 90, "max_lease_seconds": longest,
+                "min_hold_seconds": 1.5, "max_per_user": 3, "membership": "open",
+                "show_values": "holder",
+            });
+            policy(&serde_json::from_value(json).unwrap())
+        };
+        let shown = |policy: &Policy| {
+            let fields = Policy::FIELDS.iter().map(|field| field.show(policy));
+            fields.collect::<Vec<_>>()
+        };
+        let expected = ["90s", "1h", "wait", "1500ms", "3", "open", "holder"];
+        assert_eq!(shown(&of(3600, "wait").unwrap()), expected);
+        assert_eq!(of(90, "reject").unwrap().max_lease, None);
+        assert_eq!(of(90, "later"), None);
+    }
+}

@@ -128,3 +128,32 @@ pub async fn state(client: &Client, pool: &InPool) -> Result<(PoolState, Timesta
     let reply = client.pool_details(name).await?;
     Ok((reply.read()?.into(), time_of(&reply, None)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rules_of_documents() {
+        assert_eq!(pool_name("staging.eu-1"), Ok("staging.eu-1".to_owned()));
+        assert_eq!(token_name("Seat_1"), Ok("Seat_1".to_owned()));
+        for wrong in ["", "Staging", "a/b", "-a", "..", &"a".repeat(64)] {
+            let why = pool_name(wrong).unwrap_err();
+            assert!(why.starts_with("a pool's name must "), "{wrong}: {why}");
+        }
+        for wrong in ["", "a/b", "a b", "é"] {
+            let why = token_name(wrong).unwrap_err();
+            assert!(why.starts_with("a token's name must "), "{wrong}: {why}");
+        }
+    }
+
+    #[test]
+    fn all_pools_are_a_parameter() {
+        let one = InPool { pool: Some("a".to_owned()) };
+        let pools = |one: &InPool, all_pools| InPools { one: one.clone(), all_pools };
+        assert_eq!(pools(&one, false).query(), Some(("pool", "a")));
+        assert_eq!(pools(&one, true).query(), Some(("pool", "*")));
+        assert_eq!(pools(&InPool::default(), false).query(), None);
+        assert_eq!((one.option().as_str(), InPool::default().option().as_str()), (" --pool a", ""));
+    }
+}

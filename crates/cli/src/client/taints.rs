@@ -202,3 +202,17 @@ impl Uncordon {
 fn of(error: client::Error, pool: &str) -> CliError {
     super::find::of_pool(error, Some(pool))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taint_ends_at_a_time_or_after_one() {
+        assert!(matches!(Until::parse("2h"), Ok(Until::In(length)) if length.as_secs() == 7200));
+        assert!(matches!(Until::parse("2026-11-22T15:36:02Z"), Ok(Until::At(_))));
+        for wrong in ["soon", "2026-11-22", "5", "-2h"] {
+            assert!(Until::parse(wrong).is_err_and(|why| why.contains("from now")), "{wrong}");
+        }
+    }
+}

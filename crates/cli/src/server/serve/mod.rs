@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use engine::{Fatal, Handle, Health, Scope, View};
-use pool::{HumanDuration, PoolId, WhenFull};
+use pool::{HumanDuration, Plan, Policy, PoolId, WhenFull};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -67,18 +67,23 @@ pub async fn serve(
         server::Settings { traces, dropped_log_lines: dropped, ..server_settings(settings) };
     let mut server = serve_all(listeners, &handle, of_server, &server_stops)?;
     let database = settings.database.shown.clone();
-    let mut starting = tokio::spawn(async move {
-        if let Some(plan) = plan {
-            pools::apply(&handle, &plan).await?;
-        }
-        announce(handle, first, database).await;
-        anyhow::Ok(())
+    let (refuse, refusal) = oneshot::channel();
+    let starting = tokio::spawn(async move {
+        let (size, policy) = match open(&handle, plan.as_ref()).await {
+            Ok(found) => found,
+            Err(error) => {
+                // The receiver is gone only if the server stops anyway.
+                let _ = refuse.send(error);
+                return;
+            }
+        };
+        announce(handle, first, database, size, policy).await;
     });
 
     let mut refused = None;
     let ended = tokio::select! {
         ended = &mut engine => Some(ended),
-        Ok(Err(error)) = &mut starting => {
+        Ok(error) = refusal => {
             refused = Some(error);
             None
         }
@@ -92,11 +97,9 @@ pub async fn serve(
             None
         }
     };
-    if refused.is_none() {
-        starting.abort();
-        // After this, no message of that task may follow. Its cancellation is expected.
-        let _ = starting.await;
-    }
+    starting.abort();
+    // After this, no message of that task may follow. Its cancellation is expected.
+    let _ = starting.await;
     let status = ["STOPPING=1", "STATUS=stopping: finishing requests"];
     let _ = timeout(NOTIFY_LIMIT, notify(&status)).await;
     drop(stop_server);
@@ -197,10 +200,18 @@ fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// Prints address, pool and database once requests can be served, and keeps the service manager's status up
-/// to date. The service counts as started even while the database is away or being migrated; requests are
+/// Waits until the database can be used, and applies the document of pools. Returns size and policy of the pool
+/// `default`. The service counts as started even while the database is away or being migrated; requests are
 /// answered accordingly.
-async fn announce(handle: Handle, address: SocketAddr, database: String) {
+async fn open(handle: &Handle, plan: Option<&Plan>) -> anyhow::Result<(usize, Policy)> {
+    let found = look(handle).await;
+    let Some(plan) = plan else { return Ok(found) };
+    pools::apply(handle, plan).await?;
+    Ok(look(handle).await)
+}
+
+/// Waits until the database can be used. Returns size and policy of the pool `default`.
+async fn look(handle: &Handle) -> (usize, Policy) {
     let look = || {
         let found = |view: View<'_>| {
             view.pool(PoolId::DEFAULT).map(|pool| (pool.size(), pool.policy())).unwrap_or_default()
@@ -212,14 +223,24 @@ async fn announce(handle: Handle, address: SocketAddr, database: String) {
     if found.is_err() && handle.health() != Health::Stopped {
         notify(&["READY=1", "STATUS=starting: the database is not ready"]).await;
     }
-    let (size, policy) = loop {
+    loop {
         if let Ok(pool) = found {
-            break pool;
+            return pool;
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(500));
         found = look().await;
-    };
+    }
+}
+
+/// Prints address, pool and database, and keeps the service manager's status up to date.
+async fn announce(
+    handle: Handle,
+    address: SocketAddr,
+    database: String,
+    size: usize,
+    policy: Policy,
+) {
     let lease = HumanDuration(policy.lease);
     let ip = address.ip();
     let host = if is_loopback(ip) || ip.is_unspecified() {
