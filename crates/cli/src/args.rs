@@ -36,7 +36,9 @@ Examples:
   token-manager serve --listen 127.0.0.1:8080 --pool-size 20 --lease 90s
       serves on another port; a new pool gets 20 tokens with leases of 90 seconds
   DATABASE_URL=postgres://me:secret@db/tokens token-manager serve
-      uses PostgreSQL, which several servers may share";
+      uses PostgreSQL, which several servers may share
+  token-manager serve --pools pools.toml
+      applies a document of pools and their tokens at each start";
 
 const SETTINGS_HELP: &str = "\
 Each setting can also be an environment variable (TOKEN_MANAGER_POOL_SIZE for --pool-size) or a line of \
@@ -223,6 +225,7 @@ fn flag(setting: &'static Setting) -> Arg {
         .allow_hyphen_values(["DURATION", "COUNT", "SHARE"].contains(&value))
         .hide(setting.group.is_none());
     match setting.kind {
+        Kind::File => arg.value_hint(ValueHint::FilePath),
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         Kind::Hosts => arg.action(ArgAction::Append),
         _ => arg.action(ArgAction::Set),

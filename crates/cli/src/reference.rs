@@ -34,12 +34,13 @@ const CLIENT: &str = "\
 - **Server and user.** `--server URL`, else `TOKEN_MANAGER_SERVER`, else [`config set server`](#config), else
   `http://localhost:4000`. The user of `allocate` and `run`: on the command line, else `TOKEN_MANAGER_USER`, else
   `config set user`.
+- **Pool.** `--pool NAME`, else `TOKEN_MANAGER_POOL`, else the pool `default`. [pools.md](pools.md) describes how to make pools.
 - **Passwords.** For a proxy with HTTP authentication, use `https://USER:PASSWORD@HOST`. Other users of the machine can
   read command lines, so put such a URL into the environment or into `config set server -`, which reads the standard
   input and stores it in a file that only you can read. Messages never show passwords.
 - **Position of options.** `--server`, `--json` and `--config` are accepted before or after the command.
 - **Tokens** are named by number (`17`, as on the dashboard), by id, or by the first 4 or more characters of the id if
-  they are unique. Leases are named by their full id.
+  they are unique. With `--pool`, they are named by name or id. Leases are named by their full id.
 - **Durations** have a unit: `90s`, `10m`, `8h`, `1h30m`, `7d`, `1500ms`.
 - **Waiting.** `allocate --wait` and `run --wait` keep their place in the queue for up to 24 hours, through connection
   losses of up to 15 seconds and restarts of the server. The standard error output shows the position and connection
@@ -52,8 +53,8 @@ const CLIENT: &str = "\
 - **Tables** fit the terminal: columns are omitted or cut (`…`), ids after 8 characters. Other outputs are complete.
 - **`--json`** prints the complete response, and all pages of a list as one list: indented on a terminal, on one line
   elsewhere. Use it in scripts, since the text output may change.
-- **Token values** appear only in `allocate`, `show` and `tokens --values`, also with `--json`; `run` passes the value
-  to its command.
+- **Token values** appear only in `allocate`, `show`, `tokens --values` and `export --values`, also with `--json`; `run` passes
+  the value to its command. Pools other than `default` show them to holders only, unless `show_values` is `everyone`.
 - **Control characters** in names, values and errors are shown as `\\u{1b}` on terminals. In files and pipes,
   `leases --csv` and `allocate --quiet` are exact, and JSON uses equivalent escapes.
 - **Limits.** 8 MiB per response, 512 MiB per list, 64 KiB per event; only `leases --csv` is unlimited. Redirects are not
@@ -66,9 +67,10 @@ const CLIENT: &str = "\
 
 ";
 
-const ENVIRONMENT: [(&str, &str); 10] = [
+const ENVIRONMENT: [(&str, &str); 11] = [
     ("TOKEN_MANAGER_SERVER", "default server"),
     ("TOKEN_MANAGER_USER", "default user of `allocate` and `run`"),
+    ("TOKEN_MANAGER_POOL", "default pool of the client commands"),
     (
         "XDG_CONFIG_HOME, HOME",
         "place of the [`config set`](#config) file: `$XDG_CONFIG_HOME/token-manager/client.toml`, else \
@@ -94,8 +96,8 @@ const ENVIRONMENT: [(&str, &str); 10] = [
 
 const EMPTY_AND_UNKNOWN: &str = "
 - An **empty** variable counts as not set. `DATABASE_URL`, `TOKEN_MANAGER_DATABASE`, `TOKEN_MANAGER_CONFIG`,
-  `TOKEN_MANAGER_SERVER` and `TOKEN_MANAGER_USER` must not be empty, because the default would be another database, file,
-  server or user.
+  `TOKEN_MANAGER_SERVER`, `TOKEN_MANAGER_USER` and `TOKEN_MANAGER_POOL` must not be empty, because the default would be another
+  database, file, server, user or pool.
 - `run` **sets** `TOKEN_MANAGER_TOKEN` and [others](#run) for its command.
 - **Unknown** `TOKEN_MANAGER_...` variables have no effect. Commands that read settings warn about them and suggest the most
   similar variable. Variables that container platforms inject for a service or link named `token-manager`

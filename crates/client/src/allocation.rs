@@ -5,9 +5,10 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 use uuid::Uuid;
-use wire::{Allocation, AllocationRequest, Seconds, Waiting, WaitingStatus};
+use wire::{Allocation, AllocationRequest, PoolAllocationRequest, Seconds, Waiting, WaitingStatus};
 
 use crate::client::{Retried, TIMEOUT};
+use crate::endpoints::DEFAULT_POOL;
 use crate::{Client, Error, Reply};
 
 /// Maximum time to wait for a token.
@@ -20,6 +21,12 @@ const HELD_TIMEOUT: Duration = Duration::from_secs(6);
 /// Request for a token.
 #[derive(Clone, Debug)]
 pub struct AllocateRequest {
+    /// Name of the pool; None for the pool `default`.
+    pub pool: Option<String>,
+    /// Name of the token; None if any will do.
+    pub token: Option<String>,
+    /// Note for the lease.
+    pub note: Option<String>,
     /// User name.
     pub user: String,
     /// Length of the lease; None for the pool's default.
@@ -28,6 +35,15 @@ pub struct AllocateRequest {
     pub wait: Option<Duration>,
     /// Idempotency key. A repeated request with the same key gets the same lease.
     pub key: String,
+}
+
+impl AllocateRequest {
+    /// Pool of the route for any pool; None for the route of the pool `default`, which takes neither a token
+    /// nor a note.
+    fn pool(&self) -> Option<&str> {
+        let is_named = self.token.is_some() || self.note.is_some();
+        self.pool.as_deref().or_else(|| is_named.then_some(DEFAULT_POOL))
+    }
 }
 
 /// Creates a random idempotency key.
@@ -40,7 +56,8 @@ pub fn random_key() -> String {
 /// Outcome of a request for a token.
 #[derive(Debug)]
 pub enum Allocated {
-    /// The server granted a lease.
+    /// The server granted a lease. If the request names a pool, a token or a note, the JSON is a
+    /// [`wire::PoolAllocation`].
     Granted(Reply<Allocation>),
     /// The request is in the queue. The second value is the ticket's age.
     Waiting(Waiting, Duration),
@@ -58,21 +75,26 @@ impl Client {
         request: &AllocateRequest,
         hold: Option<Duration>,
     ) -> Result<Allocated, Error> {
-        let body = AllocationRequest {
-            user_id: request.user.clone(),
-            lease_seconds: request.lease.map(Seconds),
-            wait_seconds: request.wait.map(Seconds),
+        let (lease_seconds, wait_seconds) = (request.lease.map(Seconds), request.wait.map(Seconds));
+        let user = request.user.clone();
+        let sent = match request.pool() {
+            None => {
+                let body = AllocationRequest { user_id: user, lease_seconds, wait_seconds };
+                self.request(Method::POST, "/api/tokens/allocate")?.json(&body)
+            }
+            Some(pool) => {
+                let text = |text: &Option<String>| text.as_deref().map(Into::into);
+                let (token, note) = (text(&request.token), text(&request.note));
+                let body = PoolAllocationRequest { user, lease_seconds, wait_seconds, token, note };
+                self.request(Method::POST, &format!("/api/pools/{pool}/allocate"))?.json(&body)
+            }
         };
         let timeout = match hold {
             Some(hold) => hold + HELD_TIMEOUT,
             // Without `wait_seconds`, a pool with the policy `wait` holds a request for 30 seconds.
             None => TIMEOUT + request.wait.unwrap_or(Duration::from_secs(30)),
         };
-        let mut sent = self
-            .request(Method::POST, "/api/tokens/allocate")?
-            .header("Idempotency-Key", &request.key)
-            .json(&body)
-            .timeout(timeout);
+        let mut sent = sent.header("Idempotency-Key", &request.key).timeout(timeout);
         if let Some(hold) = hold {
             sent = sent.header("Prefer", format!("wait={}", hold.as_secs()));
         }

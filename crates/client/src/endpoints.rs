@@ -1,20 +1,29 @@
 //! Routes of the API.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 use wire::{
-    ClearResult, History, Lease, LeaseDetails, LeasePage, LeaseReleased, Pool, Queue, Readiness,
-    ReleaseCondition, TicketGivenUp, Token, TokenDetails, TokenReleased,
+    ApplyResult, ClearResult, History, Lease, LeaseDetails, LeasePage, LeaseReleased, Pool,
+    PoolCleared, PoolDetails, PoolPage, PoolToken, PoolTokenPage, PoolsDocument, Queue, Readiness,
+    ReleaseCondition, TaintRequest, TaintResult, TicketGivenUp, Token, TokenDetails, TokenReleased,
 };
 
 use crate::client::{Query, Retried, TIMEOUT};
 use crate::events::EventStream;
 use crate::{Client, Download, Error, Reply};
 
+/// Time-out for the reply to a document: a large one takes long to send and to apply.
+const APPLY_TIMEOUT: Duration = Duration::from_mins(2);
+
 /// Result of a request.
 type Result<T> = std::result::Result<Reply<T>, Error>;
+
+/// Name of the pool of requests that name none.
+pub const DEFAULT_POOL: &str = "default";
 
 /// Lists of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,13 +119,61 @@ impl Client {
     }
 
     /// `GET /api/queue`: up to `max` tickets.
-    pub async fn queue(&self, max: usize) -> Result<Queue> {
-        self.pages("/api/queue", &[], Some("tickets"), max).await
+    pub async fn queue(&self, query: Query<'_>, max: usize) -> Result<Queue> {
+        self.pages("/api/queue", query, Some("tickets"), max).await
     }
 
     /// `DELETE /api/queue/{ticket}`
     pub async fn give_up(&self, ticket: Uuid) -> Result<TicketGivenUp> {
         self.send_empty(Method::DELETE, &format!("/api/queue/{ticket}")).await
+    }
+
+    /// `GET /api/pools`: up to `max` pools.
+    pub async fn pools(&self, max: usize) -> Result<PoolPage> {
+        self.pages("/api/pools", &[], Some("pools"), max).await
+    }
+
+    /// `PUT /api/pools`: applies a document, or only lists its changes if the query has `dry_run`.
+    pub async fn apply(&self, document: &PoolsDocument, query: Query<'_>) -> Result<ApplyResult> {
+        let request = self.request(Method::PUT, "/api/pools")?.query(query).json(document);
+        self.execute(request.timeout(APPLY_TIMEOUT), Retried::No).await
+    }
+
+    /// `GET /api/pools/{pool}`
+    pub async fn pool_details(&self, pool: &str) -> Result<PoolDetails> {
+        self.get(&format!("/api/pools/{pool}"), &[]).await
+    }
+
+    /// `GET /api/pools/{pool}/tokens`: up to `max` tokens.
+    pub async fn pool_tokens(&self, pool: &str, max: usize) -> Result<PoolTokenPage> {
+        self.pages(&format!("/api/pools/{pool}/tokens"), &[], Some("tokens"), max).await
+    }
+
+    /// `GET /api/pools/{pool}/tokens/{token}`, by name or id.
+    pub async fn pool_token(&self, pool: &str, token: &str) -> Result<PoolToken> {
+        self.get(&format!("/api/pools/{pool}/tokens/{token}"), &[]).await
+    }
+
+    /// `POST /api/pools/{pool}/clear`
+    pub async fn clear_pool(&self, pool: &str) -> Result<PoolCleared> {
+        self.send_empty(Method::POST, &format!("/api/pools/{pool}/clear")).await
+    }
+
+    /// `POST /api/pools/{pool}/tokens/{token}/taints`
+    pub async fn taint(
+        &self,
+        pool: &str,
+        token: &str,
+        taint: &TaintRequest,
+    ) -> Result<TaintResult> {
+        let path = format!("/api/pools/{pool}/tokens/{token}/taints");
+        self.send(Method::POST, &path, Some(taint)).await
+    }
+
+    /// `DELETE /api/pools/{pool}/tokens/{token}/taints/{name}`
+    pub async fn untaint(&self, pool: &str, token: &str, name: &str) -> Result<PoolToken> {
+        let path = format!("/api/pools/{pool}/tokens/{token}/taints/{name}");
+        self.send_empty(Method::DELETE, &path).await
     }
 
     /// `GET /api/events`: follows the events of leases from now on.

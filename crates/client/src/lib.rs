@@ -19,7 +19,7 @@ pub use acquire::{Acquire, AcquireError, Acquired, Progress, RELEASE_TIMEOUT, re
 pub use allocation::{AllocateRequest, Allocated, MAX_WAIT, random_key};
 pub use client::{Client, Download, Query, Reply, http_client};
 pub use clock::Moment;
-pub use endpoints::TokenList;
+pub use endpoints::{DEFAULT_POOL, TokenList};
 pub use error::{Error, Problem, Server};
 pub use events::{EventKind, EventStream, LeaseEvent, StreamItem};
 pub use jitter::jittered;

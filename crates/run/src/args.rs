@@ -12,6 +12,8 @@ use crate::report::time;
 pub mod env {
     /// The token's value.
     pub const TOKEN: &str = "TOKEN_MANAGER_TOKEN";
+    /// The token's name.
+    pub const TOKEN_NAME: &str = "TOKEN_MANAGER_TOKEN_NAME";
     /// The token's id.
     pub const TOKEN_ID: &str = "TOKEN_MANAGER_TOKEN_ID";
     /// The lease's id.
@@ -24,8 +26,19 @@ pub mod env {
     pub const SERVER: &str = "TOKEN_MANAGER_SERVER";
     /// The user's name.
     pub const USER: &str = "TOKEN_MANAGER_USER";
-    /// Variables that describe the lease.
-    pub const OF_LEASE: [&str; 5] = [TOKEN, TOKEN_ID, LEASE_ID, FENCE, EXPIRES_AT];
+    /// The pool's name.
+    pub const POOL: &str = "TOKEN_MANAGER_POOL";
+    /// Begins the names of variables with the token's labels.
+    pub const LABEL: &str = "TOKEN_MANAGER_LABEL_";
+    /// Variables that describe the lease, besides those with labels.
+    pub const OF_LEASE: [&str; 6] = [TOKEN, TOKEN_NAME, TOKEN_ID, LEASE_ID, FENCE, EXPIRES_AT];
+
+    /// Returns the variable with a label: `TOKEN_MANAGER_LABEL_EXAMPLE_COM_ROLE` for `example.com/role`.
+    #[must_use]
+    pub fn of_label(key: &str) -> String {
+        let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        format!("{LABEL}{}", key.chars().map(letter).collect::<String>())
+    }
 }
 
 /// Parameters of a run.
@@ -33,6 +46,12 @@ pub mod env {
 pub struct RunArgs {
     /// URL of the server, for the command's environment.
     pub server: String,
+    /// Name of the pool; None for the pool `default`.
+    pub pool: Option<String>,
+    /// Name of the token; None if any will do.
+    pub token: Option<String>,
+    /// Note for the lease.
+    pub note: Option<String>,
     /// User name.
     pub user: String,
     /// Maximum time to wait for a token; None for the pool's default.
@@ -55,7 +74,15 @@ impl RunArgs {
     /// Returns the request for a token under an idempotency key.
     #[must_use]
     pub fn request(&self, key: String) -> AllocateRequest {
-        AllocateRequest { user: self.user.clone(), lease: self.lease, wait: self.wait, key }
+        AllocateRequest {
+            pool: self.pool.clone(),
+            token: self.token.clone(),
+            note: self.note.clone(),
+            user: self.user.clone(),
+            lease: self.lease,
+            wait: self.wait,
+            key,
+        }
     }
 
     /// Returns the program's name in quotes, with control characters escaped.
@@ -64,16 +91,39 @@ impl RunArgs {
         format!("{:?}", self.program.to_string_lossy())
     }
 
-    pub(crate) fn variables(&self, held: &HeldLease) -> [(&'static str, String); 7] {
-        [
-            (env::TOKEN, held.value.to_string()),
-            (env::TOKEN_ID, held.token_id.to_string()),
-            (env::LEASE_ID, held.lease_id.to_string()),
-            (env::FENCE, held.fence.to_string()),
-            (env::EXPIRES_AT, time(held.expires_at)),
-            // Lets the command use the same server and user.
-            (env::SERVER, self.server.clone()),
-            (env::USER, self.user.clone()),
-        ]
+    /// Returns the variables of the command's environment; those without a value are removed from it.
+    pub(crate) fn variables(&self, held: &HeldLease) -> Vec<(OsString, Option<String>)> {
+        let token = held.token.as_ref();
+        // Those of an outer run would describe another token.
+        let outer = std::env::vars_os().map(|(name, _)| name);
+        let outer = outer.filter(|name| name.to_string_lossy().starts_with(env::LABEL));
+        let mut variables: Vec<_> = outer.map(|name| (name, None)).collect();
+        let mut set = |name: &str, value| variables.push((name.into(), value));
+        set(env::TOKEN, Some(held.value.to_string()));
+        set(env::TOKEN_NAME, token.map(|token| token.name.to_string()));
+        set(env::TOKEN_ID, Some(held.token_id.to_string()));
+        set(env::LEASE_ID, Some(held.lease_id.to_string()));
+        set(env::FENCE, Some(held.fence.to_string()));
+        set(env::EXPIRES_AT, Some(time(held.expires_at)));
+        // Lets the command use the same server, user and pool.
+        set(env::SERVER, Some(self.server.clone()));
+        set(env::USER, Some(self.user.clone()));
+        set(env::POOL, token.map(|token| token.pool.to_string()));
+        for (key, value) in token.iter().flat_map(|token| &token.labels) {
+            set(&env::of_label(key), Some(value.to_string()));
+        }
+        variables
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::env;
+
+    #[test]
+    fn labels_are_named_like_variables() {
+        assert_eq!(env::of_label("region"), "TOKEN_MANAGER_LABEL_REGION");
+        let name = env::of_label("example.com/app-Role_1");
+        assert_eq!(name, "TOKEN_MANAGER_LABEL_EXAMPLE_COM_APP_ROLE_1");
     }
 }

@@ -136,7 +136,11 @@ async fn follow(
     wakeups: &Wakeups,
     updates: &Sender<LeaseUpdate>,
 ) -> LeaseEnd {
-    let mut events = client.events(&[("token_id", &held.token_id.to_string())]);
+    let token_id = held.token_id.to_string();
+    // Without `pool`, the stream has the pool `default` only. All pools, because one that was deleted has no name.
+    let pools = held.token.as_ref().map(|_| ("pool", "*"));
+    let query: Vec<_> = [("token_id", token_id.as_str())].into_iter().chain(pools).collect();
+    let mut events = client.events(&query);
     loop {
         match events.next().await {
             StreamItem::Connected | StreamItem::Resync => wakeups.reconnected.notify_one(),

@@ -1,5 +1,7 @@
 //! The lease of a run.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::{
@@ -7,9 +9,10 @@ use client::{
     random_key, release,
 };
 use jiff::Timestamp;
+use serde::Deserialize as _;
 use tokio::time::sleep;
 use uuid::Uuid;
-use wire::{Allocation, TokenValue};
+use wire::{Allocation, PoolAllocation, TokenValue};
 
 use crate::deadline::{Deadline, LeaseReading, Plan};
 use crate::{Report, RunArgs, RunError};
@@ -22,11 +25,21 @@ const DELAY: Duration = Duration::from_millis(250);
 /// Maximum number of leases that end before their reply arrives. Each may have evicted another user's lease.
 const MAX_ROUNDS: u32 = 3;
 
+/// Pool, name and labels of a token.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldToken {
+    pub pool: Arc<str>,
+    pub name: Arc<str>,
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+}
+
 /// Granted lease.
 #[derive(Clone, Debug)]
 pub(crate) struct HeldLease {
     pub lease_id: Uuid,
     pub token_id: Uuid,
+    /// Known if the request names a pool, a token or a note.
+    pub token: Option<HeldToken>,
     /// The token's value.
     pub value: TokenValue,
     pub fence: i64,
@@ -38,6 +51,14 @@ pub(crate) struct HeldLease {
     pub deadline: Deadline,
     /// Time at which the command is stopped if the lease is not renewed.
     pub plan: Plan,
+}
+
+impl HeldLease {
+    /// Returns how messages name the token.
+    pub fn token(&self) -> String {
+        let name = self.token.as_ref().map(|token| format!("{}/{}", token.pool, token.name));
+        name.unwrap_or_else(|| self.token_id.to_string())
+    }
 }
 
 /// Sends a request and returns the times just before it and just after its reply.
@@ -98,11 +119,18 @@ impl<'a> Acquiring<'a> {
         let (requested, received) = (*requested, *received);
         let Allocation { lease_id, token_id, token_value, expires_at, expires_in, fence, .. } =
             reply.read()?;
+        let token = PoolAllocation::deserialize(&reply.json).ok();
+        let token = token.map(|PoolAllocation { pool, token_name: name, labels, .. }| HeldToken {
+            pool,
+            name,
+            labels,
+        });
         let reading = LeaseReading { requested, received, left: expires_in.0 };
         let plan = Plan::of(reading.left, self.args.grace, self.args.stop_before);
         let mut held = HeldLease {
             lease_id,
             token_id,
+            token,
             value: token_value,
             fence,
             expires_at: expires_at.0,

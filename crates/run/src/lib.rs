@@ -113,7 +113,7 @@ async fn supervise(
     };
     report.info(&format!(
         "took token {} until {} (lease {}, fence {})",
-        held.token_id,
+        held.token(),
         time(held.expires_at),
         held.lease_id,
         held.fence

@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use nix::sys::signal::Signal;
 use run::{Signals, env, is_ignored};
-use wire::{Allocation, Code, LeaseStatus};
+use serde::Deserialize as _;
+use wire::{Allocation, Code, LeaseStatus, PoolAllocation};
 
 use crate::duration;
 use crate::term::exit::Exit;
@@ -14,8 +15,9 @@ use crate::term::harmless;
 use crate::term::progress::ProgressLine;
 use client::{Acquire, AcquireError, AllocateRequest, Client, Error, Moment, Reply, random_key};
 
+use super::in_pool::{InPool, token_name};
 use super::refusal::explain;
-use super::show::both;
+use super::show::{both, labels};
 use super::{Common, config};
 use crate::term::error::CliError;
 use crate::term::format::{lasted, until};
@@ -35,9 +37,12 @@ Examples:
       a token for ann, for as long as the pool grants
   token=$(token-manager allocate -q ann --lease 90s --wait 30s)
       only the value, into a variable; waits up to 30 seconds while all tokens are in use
+  token-manager allocate ann --pool staging --token staging-3 --note 'PR 1234'
+      that token of another pool
 
 Exit codes:
     3  no token is free, or the user has reached the limit of tokens
+    4  no such pool or token
     5  the lease granted under --key has ended
     6  the server is away; nothing was done
     7  no reply; repeat the command with the same --key")]
@@ -52,12 +57,20 @@ pub struct Allocate {
     /// pool's policy is to wait]
     #[arg(long, value_name = "DURATION", value_parser = duration::wait, allow_hyphen_values = true)]
     wait: Option<Duration>,
+    /// Only this token, by name: waits for it, or evicts its lease, as the pool's policy says
+    #[arg(long, value_name = "NAME", value_parser = token_name)]
+    token: Option<String>,
+    /// Note for the lease, visible to others, such as "PR 1234": up to 200 characters
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
     /// Idempotency key: repeating the command with it takes no second token [default: random]
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// Print only the token's value
     #[arg(short, long, conflicts_with = "json")]
     quiet: bool,
+    #[command(flatten)]
+    pool: InPool,
     #[command(flatten)]
     common: Common,
 }
@@ -67,16 +80,26 @@ impl Allocate {
         let (client, out) = (self.common.client()?, Out::standard());
         let key = self.key.clone().unwrap_or_else(random_key);
         let user = config::user(self.user.as_deref())?;
-        let request = AllocateRequest { user, lease: self.lease, wait: self.wait, key };
+        let request = AllocateRequest {
+            pool: self.pool.name().map(str::to_owned),
+            token: self.token.clone(),
+            note: self.note.clone(),
+            user,
+            lease: self.lease,
+            wait: self.wait,
+            key,
+        };
         let answer = match self.take(&client, &request).await? {
             Ok(answer) => answer,
-            Err((error, waited)) => return Err(refused(&client, error, &request, waited).await),
+            Err((error, waited)) => {
+                return Err(refused(&client, error, &request, &self.pool, waited).await);
+            }
         };
         let allocated = answer.read()?;
         if self.common.json {
             out.json(&answer.json)?;
         } else if allocated.status == LeaseStatus::ACTIVE {
-            self.show(&out, &allocated)?;
+            self.show(&out, &allocated, PoolAllocation::deserialize(&answer.json).ok())?;
         }
         if allocated.status == LeaseStatus::ACTIVE {
             return Ok(());
@@ -123,7 +146,12 @@ impl Allocate {
         Err(CliError::Signal(signal as i32))
     }
 
-    fn show(&self, out: &Out, allocated: &Allocation) -> Result<(), CliError> {
+    fn show(
+        &self,
+        out: &Out,
+        allocated: &Allocation,
+        named: Option<PoolAllocation>,
+    ) -> Result<(), CliError> {
         if self.quiet {
             // Unchanged, for a variable, a file or a pipe.
             return Ok(out.bytes(format!("{}\n", allocated.token_value).as_bytes())?);
@@ -131,14 +159,24 @@ impl Allocate {
         let value = harmless(&allocated.token_value.to_string());
         let ends = allocated.expires_at.0;
         let now = ends.checked_sub(allocated.expires_in.0).unwrap_or(ends);
+        let id = allocated.token_id;
+        let token = named.as_ref().map_or_else(
+            || id.to_string(),
+            |named| format!("{}/{}  {}", named.pool, named.token_name, paint(QUIET, id)),
+        );
         let mut facts = vec![
             ("value", paint(STRONG, value)),
-            ("token", allocated.token_id.to_string()),
+            ("token", token),
             ("user", harmless(&allocated.user)),
             ("lease", allocated.lease_id.to_string()),
             ("ends", both(&until(now, ends), ends)),
             ("fence", allocated.fence.to_string()),
         ];
+        if let Some(PoolAllocation { labels: of_token, note, .. }) = named {
+            let of_token = (!of_token.is_empty()).then(|| harmless(&labels(&of_token)));
+            facts.extend(of_token.map(|labels| ("labels", labels)));
+            facts.extend(note.map(|note| ("note", harmless(&note))));
+        }
         if let Some(evicted) = &allocated.evicted {
             facts.push((
                 "evicted",
@@ -163,6 +201,7 @@ async fn refused(
     client: &Client,
     error: Error,
     request: &AllocateRequest,
+    pool: &InPool,
     waited: Duration,
 ) -> CliError {
     if let Some(explained) = explain(client, &error, request, waited).await {
@@ -172,7 +211,8 @@ async fn refused(
     let error = CliError::from(error);
     match error {
         _ if limit => error.hint(format!(
-            "`token-manager leases --status active --user {}` for leases to release",
+            "`token-manager leases{} --status active --user {}` for leases to release",
+            pool.option(),
             quoted(&request.user)
         )),
         CliError::Message { exit: Exit::OutcomeUnknown, .. } => error.only_hint(format!(

@@ -10,8 +10,9 @@ use crate::term::format::count;
 use crate::term::output::{MIND, Out, paint};
 
 use super::Common;
+use super::in_pool::{self, InPool};
 
-/// End all leases
+/// End all leases of a pool
 ///
 /// Shows how many leases would end, and asks for confirmation.
 #[derive(Debug, Args)]
@@ -19,6 +20,8 @@ use super::Common;
 Examples:
   token-manager clear
       asks first
+  token-manager clear --pool staging
+      the leases of another pool
   token-manager clear --yes
       for scripts
 
@@ -31,6 +34,8 @@ pub struct Clear {
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
+    pool: InPool,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -38,16 +43,19 @@ impl Clear {
     pub async fn perform(self) -> Result<(), CliError> {
         let (client, out) = (self.common.client()?, Out::standard());
         if !self.yes {
-            let pool = client.pool().await?.read()?;
+            let (pool, _) = in_pool::state(&client, &self.pool).await?;
             if pool.active == 0 && !self.common.json {
                 return Ok(out.line("No token is in use, so there is nothing to clear.")?);
             }
             confirm(pool.active)?;
         }
+        let ended = |leases| format!("Cleared: {} ended.", count(leases, "lease"));
+        if let Some(pool) = self.pool.name() {
+            let reply = client.clear_pool(pool).await?;
+            return self.common.print(&reply, |cleared| Ok(out.line(ended(cleared.leases_ended))?));
+        }
         let reply = client.clear().await?;
-        self.common.print(&reply, |cleared| {
-            Ok(out.line(format!("Cleared: {} ended.", count(cleared.tokens_cleared, "lease")))?)
-        })
+        self.common.print(&reply, |cleared| Ok(out.line(ended(cleared.tokens_cleared))?))
     }
 }
 

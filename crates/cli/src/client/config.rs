@@ -63,6 +63,11 @@ pub fn user(given: Option<&str>) -> Result<String, CliError> {
     })
 }
 
+/// Returns the user's name, if one is given or configured.
+pub fn user_if_any(given: Option<&str>) -> Result<Option<String>, CliError> {
+    Ok(value("user", given)?.filter(|user| !user.is_empty()))
+}
+
 fn value(name: &str, given: Option<&str>) -> Result<Option<String>, CliError> {
     match given {
         Some(given) => Ok(Some(given.to_owned())),

@@ -3,12 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
-use wire::Token;
+use wire::{Code, PoolToken, Token};
 
 use crate::term::exit::Exit;
-use client::{Client, Error, TokenList};
+use client::{Client, Error, Reply, TokenList};
 
 use crate::term::error::CliError;
+
+use super::in_pool::{InPool, token_name};
 
 /// Minimum characters of the beginning of an id.
 const LEAST: usize = 4;
@@ -71,8 +73,39 @@ pub fn whole(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| text.parse().ok()).flatten()
 }
 
-/// Finds the id of the token; it has to be unambiguous.
-pub async fn token(client: &Client, named: &Named) -> Result<Uuid, CliError> {
+/// Finds the id of a token. With `--pool`, it is given by its name or id; otherwise as [`named`], and has to be
+/// unambiguous.
+pub async fn token(client: &Client, pool: &InPool, text: &str) -> Result<Uuid, CliError> {
+    match pool.name() {
+        Some(pool) => Ok(in_pool(client, pool, text).await?.read()?.id),
+        None => in_default(client, &named(text).map_err(|why| invalid(text, &why))?).await,
+    }
+}
+
+/// Reads a token by its pool, and its name or id.
+pub async fn in_pool(
+    client: &Client,
+    pool: &str,
+    text: &str,
+) -> Result<Reply<PoolToken>, CliError> {
+    let text = token_name(text).map_err(|why| invalid(text, &why))?;
+    client.pool_token(pool, &text).await.map_err(|error| of_pool(error, Some(pool)))
+}
+
+/// Converts the error of a request about a token of a pool.
+pub fn of_pool(error: Error, pool: Option<&str>) -> CliError {
+    match (error.code(), pool) {
+        (Some(Code::UnknownToken), Some(pool)) => CliError::from(error)
+            .only_hint(format!("`token-manager tokens --pool {pool}` to list the tokens")),
+        _ => error.into(),
+    }
+}
+
+fn invalid(text: &str, why: &str) -> CliError {
+    CliError::new(Exit::Usage, format!("invalid token \"{text}\": {why}"))
+}
+
+async fn in_default(client: &Client, named: &Named) -> Result<Uuid, CliError> {
     let mut numbered = None;
     let (mut fitting, begun) = match named {
         Named::Whole(id) => return Ok(*id),

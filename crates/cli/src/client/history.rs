@@ -2,15 +2,15 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use wire::HistoryEntry;
+use uuid::Uuid;
 
 use crate::term::error::CliError;
 use crate::term::format::{ago, lasted, left, until};
 use crate::term::output::{QUIET, left_style, status_style};
 use crate::term::table::{Cell, Table, Yields};
 
-use super::find::{self, Named};
-use super::{Common, time_of};
+use super::in_pool::InPool;
+use super::{Common, find, read_at, time_of};
 
 /// Show the leases of a token, newest first
 #[derive(Debug, Args)]
@@ -19,31 +19,67 @@ Example:
   token-manager history 17 --limit 5
       the last holders of token number 17")]
 pub struct History {
-    /// Token: its number, its id, or the first 4 or more characters of its id
-    #[arg(value_name = "TOKEN", value_parser = find::named)]
-    token: Named,
+    /// Token: its number, its id, or the first 4 or more characters of its id; with --pool, its name or id
+    #[arg(value_name = "TOKEN")]
+    token: String,
     /// Maximum number of rows
     #[arg(long, value_name = "COUNT", value_parser = super::rows, allow_hyphen_values = true, default_value = "20")]
     limit: usize,
     #[command(flatten)]
+    pool: InPool,
+    #[command(flatten)]
     common: Common,
 }
+
+const EMPTY: &str = "This token has no leases yet.";
 
 impl History {
     pub async fn perform(self) -> Result<(), CliError> {
         let client = self.common.client()?;
-        let token = find::token(&client, &self.token).await?;
+        let token = find::token(&client, &self.pool, &self.token).await?;
+        if let Some(pool) = self.pool.query() {
+            let query = [pool, ("token_id", &token.to_string())];
+            let reply = client.leases(&query, self.limit).await?;
+            return self.common.list(&reply, self.limit, EMPTY, |page| {
+                let now = time_of(&reply, page.leases.iter().map(read_at))?;
+                let rows = page.leases.iter().map(|lease| Row {
+                    user: &lease.user,
+                    reason: lease.end_reason.as_deref(),
+                    started: lease.started_at.0,
+                    ended: lease.ended_at.map(|at| at.0),
+                    expires: lease.expires_at.0,
+                    lease: lease.lease_id,
+                });
+                Ok((!page.leases.is_empty()).then(|| table(rows, now)))
+            });
+        }
         let reply = client.history(token, self.limit).await?;
-        self.common.list(&reply, self.limit, "This token has no leases yet.", |page| {
-            let happened =
-                |entry: &HistoryEntry| entry.ended_at.map_or(entry.started_at.0, |at| at.0);
-            let now = time_of(&reply, page.history.iter().map(happened))?;
-            Ok((!page.history.is_empty()).then(|| table(&page.history, now)))
+        self.common.list(&reply, self.limit, EMPTY, |page| {
+            let rows = page.history.iter().map(|entry| Row {
+                user: &entry.user,
+                reason: entry.end_reason.as_deref(),
+                started: entry.started_at.0,
+                ended: entry.ended_at.map(|at| at.0),
+                expires: entry.expires_at.0,
+                lease: entry.lease_id,
+            });
+            let now = time_of(&reply, rows.clone().map(|row| row.ended.unwrap_or(row.started)))?;
+            Ok((!page.history.is_empty()).then(|| table(rows, now)))
         })
     }
 }
 
-fn table(entries: &[HistoryEntry], now: Timestamp) -> Table<6> {
+/// A lease of the token.
+struct Row<'a> {
+    user: &'a str,
+    reason: Option<&'a str>,
+    started: Timestamp,
+    ended: Option<Timestamp>,
+    expires: Timestamp,
+    lease: Uuid,
+}
+
+fn table<'a>(rows: impl Iterator<Item = Row<'a>>, now: Timestamp) -> Table<6> {
     let mut table = Table::new([
         ("USER", Yields::Cuts),
         ("STATUS", Yields::Never),
@@ -52,16 +88,15 @@ fn table(entries: &[HistoryEntry], now: Timestamp) -> Table<6> {
         ("LASTED", Yields::Goes(1)),
         ("LEASE", Yields::Never),
     ]);
-    for entry in entries {
-        let status = entry.end_reason.as_deref().unwrap_or("active");
-        let ended = entry.ended_at.map(|at| at.0);
+    for Row { user, reason, started, ended, expires, lease } in rows {
+        let status = reason.unwrap_or("active");
         table.row([
-            (&entry.user).into(),
+            user.into(),
             Cell::styled(status_style(status), status),
-            ago(now, entry.started_at.0).into(),
-            end(now, ended, entry.expires_at.0),
-            lasted(entry.started_at.0, ended.unwrap_or(now)).into(),
-            Cell::styled(QUIET, entry.lease_id.to_string()),
+            ago(now, started).into(),
+            end(now, ended, expires),
+            lasted(started, ended.unwrap_or(now)).into(),
+            Cell::styled(QUIET, lease.to_string()),
         ]);
     }
     table

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use clap::Args;
-use client::{Client, Error};
+use client::Client;
 use jiff::{SignedDuration, Timestamp};
 use pool::EndReason;
 use uuid::Uuid;
@@ -18,9 +18,9 @@ use crate::term::format::{When, ago};
 use crate::term::output::{QUIET, status_style};
 use crate::term::table::{Cell, Table, Yields};
 
-use super::find::{self, Named};
 use super::history::end;
-use super::{Common, read_at, time_of};
+use super::in_pool::InPools;
+use super::{Common, find, read_at, server_time, time_of};
 
 /// Search running and ended leases, newest first
 ///
@@ -34,15 +34,18 @@ Examples:
       the leases that ran two hours ago
   token-manager leases --reason evicted --from 1d
       the leases of the last day that were evicted
+  token-manager leases --pool staging --token staging-1
+      the leases of a token of another pool
   token-manager leases --csv > leases.csv
       all leases, for a spreadsheet")]
 pub struct Leases {
     /// Only leases of this user
     #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
-    /// Only leases of this token: its number, its id, or the first 4 or more characters of its id
-    #[arg(long, value_name = "TOKEN", value_parser = find::named)]
-    token: Option<Named>,
+    /// Only leases of this token: its number, its id, or the first 4 or more characters of its id; with --pool, its name
+    /// or id
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
     /// Only running or only ended leases
     #[arg(long, value_parser = ["active", "ended"])]
     status: Option<String>,
@@ -65,6 +68,8 @@ pub struct Leases {
     #[arg(long, conflicts_with_all = ["limit", "json"])]
     csv: bool,
     #[command(flatten)]
+    pools: InPools,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -77,19 +82,23 @@ impl Leases {
             return export(&client, &query).await;
         }
         let reply = client.leases(&query, self.limit).await?;
-        let numbers = if self.common.json { HashMap::new() } else { find::numbers(&client).await };
+        let is_named = self.common.json || self.pools.has_names();
+        let numbers = if is_named { HashMap::new() } else { find::numbers(&client).await };
         let empty = if query.is_empty() { "No leases yet." } else { "No such lease." };
         self.common.list(&reply, self.limit, empty, |page| {
             let now = time_of(&reply, page.leases.iter().map(read_at))?;
-            Ok((!page.leases.is_empty()).then(|| table(&page.leases, now, &numbers)))
+            Ok((!page.leases.is_empty())
+                .then(|| table(&page.leases, now, &numbers, self.pools.is_all())))
         })
     }
 
     /// Returns the query parameters.
     async fn query(&self, client: &Client) -> Result<Vec<(&'static str, String)>, CliError> {
         let mut query = Vec::new();
+        query.extend(self.pools.query().map(|(name, pool)| (name, pool.to_owned())));
         if let Some(token) = &self.token {
-            query.push(("token_id", find::token(client, token).await?.to_string()));
+            let id = find::token(client, self.pools.one(), token).await?;
+            query.push(("token_id", id.to_string()));
         }
         for (name, value) in
             [("user", &self.user), ("status", &self.status), ("end_reason", &self.reason)]
@@ -104,7 +113,7 @@ impl Leases {
                 When::Ago(ago) => {
                     let now = match now {
                         Some(now) => now,
-                        None => *now.insert(time_at(client).await?),
+                        None => *now.insert(server_time(client).await?),
                     };
                     before(now, ago).ok_or_else(|| {
                         CliError::new(Exit::Usage, format!("--{name} is too long ago"))
@@ -115,11 +124,6 @@ impl Leases {
         }
         Ok(query)
     }
-}
-
-/// Returns the server's time.
-async fn time_at(client: &Client) -> Result<Timestamp, Error> {
-    time_of(&client.live().await?, None)
 }
 
 fn before(now: Timestamp, ago: Duration) -> Option<Timestamp> {
@@ -150,14 +154,23 @@ async fn export(client: &Client, query: &[(&str, &str)]) -> Result<(), CliError>
     }
 }
 
-fn table(leases: &[Lease], now: Timestamp, numbers: &HashMap<Uuid, u64>) -> Table<7> {
+fn table(
+    leases: &[Lease],
+    now: Timestamp,
+    numbers: &HashMap<Uuid, u64>,
+    all_pools: bool,
+) -> Table<9> {
+    let is_named = leases.iter().any(|lease| lease.token_name.is_some());
+    let has_note = leases.iter().any(|lease| lease.note.is_some());
     let mut table = Table::new([
         ("USER", Yields::Cuts),
         ("STATUS", Yields::Never),
         ("STARTED", Yields::Goes(2)),
         ("ENDS", Yields::Never),
         (if numbers.is_empty() { "" } else { "NO" }, Yields::Never),
-        ("TOKEN", Yields::Shortens(1)),
+        (if all_pools { "POOL" } else { "" }, Yields::Cuts),
+        ("TOKEN", if is_named { Yields::Never } else { Yields::Shortens(1) }),
+        (if has_note { "NOTE" } else { "" }, Yields::Goes(3)),
         ("LEASE", Yields::Never),
     ]);
     for lease in leases {
@@ -168,7 +181,13 @@ fn table(leases: &[Lease], now: Timestamp, numbers: &HashMap<Uuid, u64>) -> Tabl
             ago(now, lease.started_at.0).into(),
             end(now, lease.ended_at.map(|at| at.0), lease.expires_at.0),
             numbers.get(&lease.token_id).map_or(String::new(), u64::to_string).into(),
-            lease.token_id.to_string().into(),
+            lease.pool.as_deref().filter(|_| all_pools).unwrap_or_default().into(),
+            lease
+                .token_name
+                .as_deref()
+                .map_or_else(|| lease.token_id.to_string(), str::to_owned)
+                .into(),
+            lease.note.as_deref().unwrap_or_default().into(),
             Cell::styled(QUIET, lease.lease_id.to_string()),
         ]);
     }

@@ -1,12 +1,16 @@
 //! Commands that use a server over HTTP.
 
 mod allocate;
+mod apply;
 mod clear;
 pub mod config;
+mod export;
 mod find;
 mod history;
+mod in_pool;
 mod leases;
 mod pool;
+mod pools;
 mod queue;
 mod refusal;
 mod release;
@@ -14,6 +18,7 @@ mod renew;
 pub mod run;
 mod show;
 mod status;
+mod taints;
 mod tokens;
 mod version;
 mod watch;
@@ -43,6 +48,13 @@ enum Commands {
     Renew(renew::Renew),
     Clear(clear::Clear),
     Pool(pool::Pool),
+    Pools(pools::Pools),
+    Apply(apply::Apply),
+    Diff(apply::Diff),
+    Export(export::Export),
+    Cordon(taints::Cordon),
+    Drain(taints::Drain),
+    Uncordon(taints::Uncordon),
     Queue(queue::Queue),
     Watch(watch::Watch),
     Status(status::Status),
@@ -88,6 +100,13 @@ impl Commands {
             Commands::Renew(renew) => renew.perform().await,
             Commands::Clear(clear) => clear.perform().await,
             Commands::Pool(pool) => pool.perform().await.map_err(CliError::of_reading),
+            Commands::Pools(pools) => pools.perform().await.map_err(CliError::of_reading),
+            Commands::Apply(apply) => apply.perform().await,
+            Commands::Diff(diff) => diff.perform().await,
+            Commands::Export(export) => export.perform().await.map_err(CliError::of_reading),
+            Commands::Cordon(cordon) => cordon.perform().await,
+            Commands::Drain(drain) => drain.perform().await,
+            Commands::Uncordon(uncordon) => uncordon.perform().await,
             Commands::Queue(queue) => queue.perform().await,
             Commands::Watch(watch) => watch.perform().await.map_err(CliError::of_reading),
             Commands::Status(status) => status.perform().await,
@@ -189,6 +208,11 @@ fn read_at(lease: &Lease) -> Timestamp {
     ended
         .or_else(|| lease.expires_at.0.checked_sub(lease.expires_in.0).ok())
         .unwrap_or(lease.started_at.0)
+}
+
+/// Returns the server's time.
+async fn server_time(client: &Client) -> Result<Timestamp, Error> {
+    time_of(&client.live().await?, None)
 }
 
 /// Returns the server's time of a reply, to which its other times relate: the `Date` header, which is to the

@@ -10,6 +10,7 @@ use crate::term::format::{ago, until};
 use crate::term::output::{Out, QUIET};
 use crate::term::table::{Cell, Table, Yields};
 
+use super::in_pool::InPool;
 use super::{Common, find, time_of};
 
 /// List the requests that wait for a token, or give up a place
@@ -22,7 +23,7 @@ Examples:
   token-manager queue
       the waiting requests, in order
   token-manager queue --give-up 01a203e6-6a15-75b1-8dcf-8dddd1dbd0dd
-      removes that ticket from the queue; its client is told
+      removes that ticket from the queue, of any pool; its client is told
 
 Exit codes:
     4  no such ticket
@@ -34,6 +35,8 @@ pub struct Queue {
     /// Maximum number of rows
     #[arg(long, value_name = "COUNT", value_parser = super::rows, allow_hyphen_values = true, default_value = "20")]
     limit: usize,
+    #[command(flatten)]
+    pool: InPool,
     #[command(flatten)]
     common: Common,
 }
@@ -47,7 +50,8 @@ impl Queue {
     }
 
     async fn list(&self) -> Result<(), CliError> {
-        let reply = self.common.client()?.queue(self.limit).await?;
+        let query: Vec<_> = self.pool.query().into_iter().collect();
+        let reply = self.common.client()?.queue(&query, self.limit).await?;
         self.common.list(&reply, self.limit, "No request waits for a token.", |page| {
             let now = time_of(&reply, page.tickets.iter().map(|ticket| ticket.since.0))?;
             Ok((!page.tickets.is_empty()).then(|| table(&page.tickets, now)))
@@ -67,12 +71,16 @@ impl Queue {
     }
 }
 
-fn table(tickets: &[Ticket], now: Timestamp) -> Table<5> {
+fn table(tickets: &[Ticket], now: Timestamp) -> Table<7> {
+    let has_token = tickets.iter().any(|ticket| ticket.token_name.is_some());
+    let has_note = tickets.iter().any(|ticket| ticket.note.is_some());
     let mut table = Table::new([
         ("POSITION", Yields::Never),
         ("USER", Yields::Cuts),
         ("SINCE", Yields::Never),
         ("GIVES UP", Yields::Goes(1)),
+        (if has_token { "TOKEN" } else { "" }, Yields::Never),
+        (if has_note { "NOTE" } else { "" }, Yields::Goes(2)),
         ("TICKET", Yields::Never),
     ]);
     for ticket in tickets {
@@ -81,6 +89,8 @@ fn table(tickets: &[Ticket], now: Timestamp) -> Table<5> {
             (&ticket.user).into(),
             ago(now, ticket.since.0).into(),
             until(now, ticket.until.0).into(),
+            ticket.token_name.as_deref().unwrap_or_default().into(),
+            ticket.note.as_deref().unwrap_or_default().into(),
             Cell::styled(QUIET, ticket.ticket.to_string()),
         ]);
     }

@@ -33,9 +33,9 @@ pub async fn explain(
     let Error::Refused(problem) = error else { return None };
     let of_lease = problem.detail.starts_with("lease_seconds");
     let (what, hints) = match (problem.code?, request.lease) {
-        (Code::PoolFull, _) => full(policy(client).await.as_ref(), request.wait, waited),
+        (Code::PoolFull, _) => full(policy(client, request).await.as_ref(), request, waited),
         (Code::InvalidParameter, Some(lease)) if of_lease => {
-            let policy = policy(client).await?;
+            let policy = policy(client, request).await?;
             let limit = HumanDuration(policy.lease_seconds.0);
             let given = HumanDuration(lease);
             if lease > policy.lease_seconds.0 {
@@ -55,23 +55,35 @@ pub async fn explain(
     Some(hints.into_iter().fold(CliError::new(Exit::from(error), what), CliError::hint))
 }
 
-async fn policy(client: &Client) -> Option<Policy> {
-    Some(client.pool().await.ok()?.read().ok()?.policy)
+async fn policy(client: &Client, request: &AllocateRequest) -> Option<Policy> {
+    Some(match &request.pool {
+        Some(pool) => client.pool_details(pool).await.ok()?.read().ok()?.policy.leases,
+        None => client.pool().await.ok()?.read().ok()?.policy,
+    })
 }
 
 fn full(
     policy: Option<&Policy>,
-    wait: Option<Duration>,
+    request: &AllocateRequest,
     waited: Duration,
 ) -> (String, Vec<String>) {
-    let look = "`token-manager tokens --active` to see when tokens become free".to_owned();
+    let wait = request.wait;
+    let of_pool = request.pool.as_ref().map_or(String::new(), |pool| format!(" --pool {pool}"));
+    let look = format!("`token-manager tokens{of_pool} --active` to see when tokens become free");
+    let (busy, free) = match &request.token {
+        Some(token) => (
+            format!("the token {token} is in use or tainted"),
+            format!("the token {token} did not become free"),
+        ),
+        None => ("all tokens are in use".to_owned(), "no token became free".to_owned()),
+    };
     if waited < AT_ONCE.min(wait.unwrap_or(AT_ONCE)) || wait.is_some_and(|wait| wait.is_zero()) {
         let waits = policy.is_none_or(|policy| policy.when_full != WhenFull::Reject.as_str());
         let wait = waits.then(|| longer(Duration::ZERO)).flatten();
-        return ("all tokens are in use".to_owned(), wait.into_iter().chain([look]).collect());
+        return (busy, wait.into_iter().chain([look]).collect());
     }
     let waited = wait.unwrap_or_else(|| Duration::from_secs((waited + AT_ONCE).as_secs()));
-    let what = format!("no token became free within {}", HumanDuration(waited));
+    let what = format!("{free} within {}", HumanDuration(waited));
     (what, longer(waited).into_iter().chain([look]).collect())
 }
 

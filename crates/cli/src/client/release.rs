@@ -2,18 +2,21 @@
 
 use clap::Args;
 use client::{Client, Error};
+use pool::User;
 use serde::Deserialize as _;
+use serde_json::json;
 use uuid::Uuid;
-use wire::{Code, HolderMismatch, ReleaseCondition};
+use wire::{Code, CurrentLease, HolderMismatch, PoolTokenLease, ReleaseCondition};
 
 use crate::term::error::CliError;
+use crate::term::exit::Exit;
 use crate::term::format::lasted;
 use crate::term::harmless;
 use crate::term::output::Out;
 
-use super::Common;
-use super::find::{self, Named};
+use super::in_pool::InPool;
 use super::show::current_holder;
+use super::{Common, find};
 
 /// Release a token
 ///
@@ -29,6 +32,8 @@ Examples:
       ends that lease
   token-manager release --token 17 --if-user ann
       ends the lease of token number 17, if ann holds it
+  token-manager release --pool staging --token staging-1
+      ends the lease of that token
 
 Exit codes:
     4  no such lease or token
@@ -40,12 +45,15 @@ pub struct Release {
     /// Lease: its whole id
     #[arg(value_name = "LEASE_ID", value_parser = find::lease, required_unless_present = "token")]
     lease: Option<Uuid>,
-    /// End the lease of this token, whichever user holds it: its number, its id, or the first 4 or more characters of its id
-    #[arg(long, value_name = "TOKEN", value_parser = find::named, conflicts_with = "lease")]
-    token: Option<Named>,
+    /// End the lease of this token, whichever user holds it: its number, its id, or the first 4 or more characters of its
+    /// id; with --pool, its name or id
+    #[arg(long, value_name = "TOKEN", conflicts_with = "lease")]
+    token: Option<String>,
     /// Only if this user holds it
     #[arg(long, value_name = "NAME", requires = "token")]
     if_user: Option<String>,
+    #[command(flatten)]
+    pool: InPool,
     #[command(flatten)]
     common: Common,
 }
@@ -55,7 +63,10 @@ impl Release {
         let client = self.common.client()?;
         match (&self.lease, &self.token) {
             (Some(lease), _) => self.lease(&client, *lease).await,
-            (_, Some(token)) => self.token(&client, token).await,
+            (_, Some(token)) => match self.pool.name() {
+                Some(pool) => self.token_in(&client, pool, token).await,
+                None => self.token(&client, token).await,
+            },
             _ => unreachable!("clap requires one of them"),
         }
     }
@@ -75,8 +86,29 @@ impl Release {
         })
     }
 
-    async fn token(&self, client: &Client, token: &Named) -> Result<(), CliError> {
-        let token = find::token(client, token).await?;
+    /// Releases exactly the lease that the token has now.
+    async fn token_in(&self, client: &Client, pool: &str, token: &str) -> Result<(), CliError> {
+        let token = find::in_pool(client, pool, token).await?.read()?;
+        let Some(PoolTokenLease { lease: held, .. }) = &token.lease else {
+            if self.if_user.is_some() {
+                return Err(CliError::new(Exit::Conflict, FREE));
+            }
+            let out = Out::standard();
+            return if self.common.json {
+                Ok(out.json(&json!({ "status": "released", "token_id": token.id }))?)
+            } else {
+                Ok(out.line(format!("The token {pool}/{} is free.", token.name))?)
+            };
+        };
+        let is_holder = |user: &String| User::new(user).is_ok_and(|user| user.id.0 == held.user_id);
+        if !self.if_user.as_ref().is_none_or(is_holder) {
+            return Err(CliError::new(Exit::Conflict, held_by(held)));
+        }
+        self.lease(client, held.lease_id).await
+    }
+
+    async fn token(&self, client: &Client, token: &str) -> Result<(), CliError> {
+        let token = find::token(client, &self.pool, token).await?;
         let condition = ReleaseCondition { lease_id: None, if_user: self.if_user.clone() };
         let reply = client.release_token(token, &condition).await.map_err(of_token)?;
         self.common.print(&reply, |_| {
@@ -104,6 +136,12 @@ pub async fn of_lease(client: &Client, lease: Uuid, error: Error) -> CliError {
     }
 }
 
+const FREE: &str = "the token is free; nothing was done";
+
+fn held_by(lease: &CurrentLease) -> String {
+    format!("{} holds the token, with lease {}; nothing was done", lease.user, lease.lease_id)
+}
+
 fn of_token(error: Error) -> CliError {
     let mismatch = match &error {
         Error::Refused(problem) if problem.code == Some(Code::HolderMismatch) => {
@@ -114,13 +152,8 @@ fn of_token(error: Error) -> CliError {
     let error = CliError::from(error);
     // Shorter than the server's text.
     match mismatch {
-        Some(HolderMismatch { current: Some(lease) }) => error.message(format!(
-            "{} holds the token, with lease {}; nothing was done",
-            lease.user, lease.lease_id
-        )),
-        Some(HolderMismatch { current: None }) => {
-            error.message("the token is free; nothing was done".to_owned())
-        }
+        Some(HolderMismatch { current: Some(lease) }) => error.message(held_by(&lease)),
+        Some(HolderMismatch { current: None }) => error.message(FREE.to_owned()),
         None => error,
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ::run::{Ended, ProgramError, RunArgs, RunError, env, sentence};
-use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, ValueHint, value_parser};
 use client::{AcquireError, Client, Error};
 use wire::Code;
 
@@ -16,6 +16,7 @@ use crate::term::exit::{Exit, die_of};
 use crate::term::printer::{self, Printer};
 use crate::term::progress::ProgressLine;
 
+use super::in_pool::{InPool, token_name};
 use super::refusal::explain;
 use super::{config, server_arg};
 
@@ -32,6 +33,10 @@ environment):
   TOKEN_MANAGER_EXPIRES_AT  the deadline at the command's start, without later renewals
   TOKEN_MANAGER_SERVER      the server
   TOKEN_MANAGER_USER        the user
+With --pool, --token or --note, also
+  TOKEN_MANAGER_POOL        the pool
+  TOKEN_MANAGER_TOKEN_NAME  the token's name
+  TOKEN_MANAGER_LABEL_...   the token's labels: TOKEN_MANAGER_LABEL_REGION for region; other characters become _
 
 A `run` inside another takes a second lease. The inner command sees the variables of the inner lease; the outer \
 command sees those of the outer lease. If the outer lease is lost, the inner `run` is stopped with everything \
@@ -72,6 +77,7 @@ Exit codes: that of the command. If a signal n killed it, `run` dies of the same
     1  other error
     2  invalid command line, or a value that the server rejected
     3  no token was available
+    4  no such pool or token
     6  the server can't be reached; no lease was taken
     7  no reply; if a lease was taken, it ends at its deadline
   123  the lease was lost, so the command was stopped
@@ -87,7 +93,9 @@ Examples:
   token-manager run --user ann --grace 30s -- ./worker
       has 30 seconds to finish before the deadline
   token-manager run --user ann -- bash
-      a shell that lasts as long as the lease";
+      a shell that lasts as long as the lease
+  token-manager run --pool staging --user ann -- ./e2e
+      with a token of another pool; its address is in TOKEN_MANAGER_TOKEN";
 
 /// Action when a lease may have been granted without a reply.
 const RETRY_LATER: &str = "again; if a token was taken, it is free again at the lease's deadline";
@@ -113,7 +121,21 @@ pub fn command() -> Command {
         .after_help("`token-manager run --help` has more details, and the exit codes.")
         .override_usage("token-manager run [--user NAME] [OPTIONS] -- COMMAND [ARGUMENT]...")
         .arg(server_arg())
+        .args(InPool::augment_args(Command::new("")).get_arguments().cloned().collect::<Vec<_>>())
         .arg(user_arg())
+        .arg(
+            Arg::new("token")
+                .long("token")
+                .value_name("NAME")
+                .value_parser(token_name)
+                .help("Only this token, by name"),
+        )
+        .arg(
+            Arg::new("note")
+                .long("note")
+                .value_name("TEXT")
+                .help("Note for the lease, visible to others: up to 200 characters"),
+        )
         .arg(
             time(
                 "wait",
@@ -191,6 +213,9 @@ fn args(matches: &ArgMatches) -> Result<RunArgs, CliError> {
     let mut words = matches.get_many::<OsString>("command").into_iter().flatten().cloned();
     Ok(RunArgs {
         server: config::server(text("server"))?,
+        pool: text("pool").map(str::to_owned),
+        token: text("token").map(str::to_owned),
+        note: text("note").map(str::to_owned),
         user: config::user(text("user"))?,
         wait: time("wait"),
         lease: time("lease"),

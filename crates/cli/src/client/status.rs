@@ -3,13 +3,16 @@
 use std::time::Instant;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use wire::Code;
 
 use crate::term::exit::Exit;
 use crate::term::harmless;
 use client::{Client, Error};
 
 use super::Common;
+use super::in_pool::{InPool, PoolState};
 use crate::term::error::CliError;
 use crate::term::output::{BAD, GOOD, MIND, Out, paint};
 
@@ -24,8 +27,11 @@ Exit codes:
     0  ready
     1  not a TokenManager server
     2  invalid address
+    4  no such pool
     6  not reachable, or not ready")]
 pub struct Status {
+    #[command(flatten)]
+    pool: InPool,
     #[command(flatten)]
     common: Common,
 }
@@ -47,11 +53,12 @@ impl Status {
         let took = took.as_secs_f64() * 1000.0;
         let version = live.json["version"].as_str().unwrap_or("unknown");
         let ready = match client.ready().await {
-            Ok(_) => client.pool().await,
+            Ok(_) => self.pool(&client).await,
             Err(error) => Err(error),
         };
-        let pool = match ready {
+        let (pool, state, journal) = match ready {
             Ok(pool) => pool,
+            Err(error) if error.code() == Some(Code::UnknownPool) => return Err(error.into()),
             Err(error) => {
                 let (state, why) = ("not ready", error.to_string());
                 if self.common.json {
@@ -73,18 +80,31 @@ impl Status {
         };
         if self.common.json {
             return Ok(out.json(&json!({
-                "server": client.url(), "version": version, "state": "ready", "round_trip_ms": took, "pool": pool.json,
+                "server": client.url(), "version": version, "state": "ready", "round_trip_ms": took, "pool": pool,
             }))?);
         }
-        let usage = pool.read()?;
-        Ok(out.facts(&[
+        let mut facts = vec![
             ("server", client.url()),
             ("version", harmless(version)),
             ("state", paint(GOOD, "ready")),
             ("round trip", milliseconds(took)),
-            ("pool", super::pool::usage(&usage)),
-            ("journal", format!("at {}-{}", usage.epoch, usage.version)),
-        ])?)
+            ("pool", super::pool::usage(&state)),
+        ];
+        facts.extend(journal.map(|at| ("journal", at)));
+        Ok(out.facts(&facts)?)
+    }
+
+    /// Reads the pool: its JSON, its usage, and the position of the journal.
+    async fn pool(&self, client: &Client) -> Result<(Value, PoolState, Option<String>), Error> {
+        if let Some(name) = self.pool.name() {
+            let reply = client.pool_details(name).await?;
+            let state = reply.read()?.into();
+            return Ok((reply.json, state, None));
+        }
+        let reply = client.pool().await?;
+        let pool = reply.read()?;
+        let journal = format!("at {}-{}", pool.epoch, pool.version);
+        Ok((reply.json, pool.into(), Some(journal)))
     }
 
     /// Prints that the server is away.

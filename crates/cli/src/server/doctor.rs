@@ -67,6 +67,7 @@ pub async fn examine(
             Findings::ok("settings", "all values are valid; `token-manager config` shows them");
             listening(&settings, &mut findings).await;
             open_files(&settings, &mut findings);
+            pools(&settings, &mut findings);
             if after_restore {
                 if let Some(log) = left_log(&settings) {
                     findings.problem("after restore", log);
@@ -122,6 +123,21 @@ fn open_files(settings: &Settings, findings: &mut Findings) {
         ),
         Ok((_, hard)) => Findings::ok("open files", format!("the limit is {hard}")),
         Err(error) => findings.warning("open files", error),
+    }
+}
+
+fn pools(settings: &Settings, findings: &mut Findings) {
+    let Some(path) = &settings.pools else { return };
+    match serve::pools::plan(path) {
+        Ok(plan) => {
+            let pools = count(plan.pools.len(), "pool");
+            Findings::ok("pools", format!("{} has no mistakes ({pools})", path.display()));
+        }
+        Err(error) => {
+            for mistake in error.to_string().lines() {
+                findings.problem("pools", mistake);
+            }
+        }
     }
 }
 

@@ -47,7 +47,9 @@ fn unknown_of(
         .filter_map(|(name, value)| {
             let name = name.to_string_lossy().into_owned();
             let rest = name.strip_prefix(ENV_PREFIX)?;
-            let is_known = known.contains(&name) || is_injected(rest, &value);
+            let is_known = known.contains(&name)
+                || name.starts_with(run::env::LABEL)
+                || is_injected(rest, &value);
             let nearest = suggestion(rest);
             (!is_known).then_some(Unknown { name, nearest })
         })

@@ -1,6 +1,7 @@
 //! The settings, each defined once. Flags, environment variables, the settings file, `config`, the help,
 //! the example file, the table in the documents and the typed [`Settings`] follow from this table.
 
+use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -199,6 +200,9 @@ settings! {
         /// Let a different policy (the seven settings above) replace that of an existing pool instead of being
         /// refused. Running leases keep their deadline.
         update_policy: bool = Kind::Switch, OFF;
+        /// Document of pools and their tokens, in TOML or JSON, that is applied at each start, as by
+        /// `token-manager apply` without `--prune`. A mistake in it ends the start.
+        pools: Option<PathBuf> = Kind::File, Default::None("pools.toml");
     }
     NETWORK: {
         /// Address or name to listen on; `[::]:4000` for every address of the machine. The environment

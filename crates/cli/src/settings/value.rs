@@ -1,5 +1,6 @@
 //! Values of settings: how they are written, and their legal range.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     Database,
+    File,
     /// `--name` or `--name=BOOL`
     Switch,
     Count {
@@ -43,6 +45,7 @@ impl Kind {
     pub fn placeholder(self) -> &'static str {
         match self {
             Kind::Database | Kind::Collector => "URL",
+            Kind::File => "FILE",
             Kind::Switch => "BOOL",
             Kind::Count { .. } => "COUNT",
             Kind::Duration { .. } => "DURATION",
@@ -71,9 +74,12 @@ impl Kind {
             Kind::Choice(words) => words.join(" or "),
             Kind::Share => "a number from 0 to 1".to_owned(),
             Kind::Policy(field) => field.range.to_owned(),
-            Kind::Database | Kind::Listen | Kind::Hosts | Kind::Filter | Kind::Collector => {
-                String::new()
-            }
+            Kind::Database
+            | Kind::File
+            | Kind::Listen
+            | Kind::Hosts
+            | Kind::Filter
+            | Kind::Collector => String::new(),
         }
     }
 
@@ -182,6 +188,12 @@ impl Value for Database {
     fn read(text: &str, _: Kind) -> Result<Self, String> {
         let url = text.parse().map_err(|error: store::InvalidUrl| error.to_string())?;
         Ok(Database { url, shown: mask::url(text) })
+    }
+}
+
+impl Value for PathBuf {
+    fn read(text: &str, _: Kind) -> Result<Self, String> {
+        Ok(text.into())
     }
 }
 

@@ -177,6 +177,7 @@ fn hints(error: &Error) -> Vec<String> {
 /// Returns what to do about a refusal, where the server's text does not say it.
 fn hint(problem: &Problem) -> Option<&'static str> {
     Some(match problem.code {
+        Some(Code::UnknownPool) => "`token-manager pools` to list the pools",
         Some(Code::UnknownToken) => "`token-manager tokens` to list the tokens",
         Some(Code::UnknownLease) => "`token-manager leases` to list the latest leases",
         Some(Code::UnknownTicket) => "`token-manager queue` to list the tickets",
@@ -201,6 +202,8 @@ fn as_options(detail: &str) -> String {
     let names = [
         ("lease_seconds must be a number", "--lease must be a number of seconds"),
         ("wait_seconds must be a number", "--wait must be a number of seconds"),
+        ("send end_leases=true", "use --end-leases"),
+        (" See GET /api/pools.", ""),
         ("lease_seconds", "--lease"),
         ("wait_seconds", "--wait"),
         ("user_id", "the user's name"),

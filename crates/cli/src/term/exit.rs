@@ -27,8 +27,8 @@ exits! {
     Failed = 1, "Any other failure.";
     Usage = 2, "Invalid request: an option, its value, or the server's URL.";
     NoToken = 3, "No token is free, or the user has reached the limit of tokens.";
-    Unknown = 4, "No such token or lease.";
-    Conflict = 5, "Conflict: the lease has ended, or can't be renewed further. Nothing was done.";
+    Unknown = 4, "No such pool, token or lease.";
+    Conflict = 5, "Conflict: the lease has ended or can't be renewed further, or the pool or token can't be changed. Nothing was done.";
     Away = 6, "The server or its database can't be reached. Nothing was done.";
     OutcomeUnknown = 7, "No reply: the request may or may not have been executed.";
     Declined = 8, "Not confirmed. Nothing was done.";

@@ -27,6 +27,7 @@ mod hindered;
 mod import;
 mod limits;
 mod log;
+mod pools;
 #[cfg(target_os = "linux")]
 mod power_loss;
 mod resources;

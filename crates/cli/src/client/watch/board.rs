@@ -11,9 +11,7 @@ use uuid::Uuid;
 
 use crate::term::harmless;
 use client::{EventKind, LeaseEvent};
-use wire::{Lease, LeaseRenewed, Pool};
-
-use crate::client::pool::usage;
+use wire::{Lease, LeaseRenewed};
 
 use crate::term::format::{ago, left, span, until};
 use crate::term::output::{BAD, GOOD, PLAIN, QUIET, STRONG, left_style, paint, status_style};
@@ -87,6 +85,8 @@ enum Link {
 }
 
 struct Held {
+    /// Name of the token, if it is known.
+    name: Option<String>,
     lease: Uuid,
     user: String,
     fence: i64,
@@ -98,14 +98,14 @@ struct Event {
     at: Timestamp,
     word: String,
     user: String,
-    token: Uuid,
+    token: String,
     lease: Uuid,
 }
 
 /// State of a watched pool.
 pub struct Board {
     title: String,
-    pool: Pool,
+    usage: String,
     pub clock: Clock,
     /// Numbers of the tokens, unless the pool is too large.
     numbers: HashMap<Uuid, u64>,
@@ -117,14 +117,14 @@ pub struct Board {
 }
 
 impl Board {
-    pub fn new(title: String, pool: Pool, clock: Clock, numbers: HashMap<Uuid, u64>) -> Self {
+    pub fn new(title: String, usage: String, clock: Clock, numbers: HashMap<Uuid, u64>) -> Self {
         let (link, held) = (Link::Opening, HashMap::new());
         let (events, counts) = (VecDeque::new(), [0; 1 + EndReason::WORDS.len()]);
-        Board { title, pool, clock, numbers, link, held, events, counts }
+        Board { title, usage, clock, numbers, link, held, events, counts }
     }
 
-    pub fn fill(&mut self, pool: Pool) {
-        self.pool = pool;
+    pub fn fill(&mut self, usage: String) {
+        self.usage = usage;
     }
 
     /// Replaces the running leases.
@@ -158,7 +158,7 @@ impl Board {
             at,
             word,
             user,
-            token: event.lease.token_id,
+            token: token(&event.lease),
             lease: event.lease.lease_id,
         });
         self.events.truncate(EVENTS);
@@ -207,9 +207,8 @@ impl Board {
     }
 
     fn fullness(&self, width: usize) -> String {
-        let text = usage(&self.pool);
         let was = if matches!(self.link, Link::Lost { .. }) { "  (as it was)" } else { "" };
-        spans(&[(PLAIN, &text), (QUIET, was)], width)
+        spans(&[(PLAIN, &self.usage), (QUIET, was)], width)
     }
 
     /// Lists the running leases, first the one that ends first.
@@ -221,12 +220,13 @@ impl Board {
         held.sort_unstable_by_key(|(_, held)| (held.expires, held.fence));
         // One line is the header, and one may be the number of further leases.
         let shown = if held.len() < height { held.len() } else { height.saturating_sub(2) };
+        let is_named = held.iter().any(|(_, held)| held.name.is_some());
         let mut table = Table::new([
             ("USER", Yields::Cuts),
             ("ENDS", Yields::Never),
             ("STARTED", Yields::Goes(2)),
             (if self.numbers.is_empty() { "" } else { "NO" }, Yields::Never),
-            ("TOKEN", Yields::Shortens(3)),
+            ("TOKEN", if is_named { Yields::Never } else { Yields::Shortens(3) }),
             ("LEASE", Yields::Goes(1)),
         ]);
         let now = self.clock.now();
@@ -239,7 +239,7 @@ impl Board {
                 ),
                 steady(&ago(now, held.started)).into(),
                 self.numbers.get(token).map_or(String::new(), u64::to_string).into(),
-                token.to_string().into(),
+                held.name.clone().unwrap_or_else(|| token.to_string()).into(),
                 Cell::styled(QUIET, held.lease.to_string()),
             ]);
         }
@@ -271,7 +271,7 @@ impl Board {
                 steady(&ago(now, event.at)).into(),
                 Cell::styled(status_style(&event.word), &event.word),
                 (&event.user).into(),
-                event.token.to_string().into(),
+                (&event.token).into(),
                 Cell::styled(QUIET, event.lease.to_string()),
             ]);
         }
@@ -282,18 +282,31 @@ impl Board {
 
 impl From<Lease> for Held {
     fn from(lease: Lease) -> Self {
+        let name = name(lease.pool.as_deref(), lease.token_name.as_deref());
         let Lease { lease_id, user, fence, started_at, expires_at, .. } = lease;
         let (started, expires) = (started_at.0, expires_at.0);
-        Held { lease: lease_id, user: user.to_string(), fence, started, expires }
+        Held { name, lease: lease_id, user: user.to_string(), fence, started, expires }
     }
 }
 
 impl From<LeaseRenewed> for Held {
     fn from(lease: LeaseRenewed) -> Self {
+        let name = name(lease.pool.as_deref(), lease.token_name.as_deref());
         let LeaseRenewed { lease_id, user, fence, started_at, expires_at, .. } = lease;
         let (started, expires) = (started_at.0, expires_at.0);
-        Held { lease: lease_id, user: user.to_string(), fence, started, expires }
+        Held { name, lease: lease_id, user: user.to_string(), fence, started, expires }
     }
+}
+
+/// Returns how people name a token: by pool and name, if they are known.
+fn name(pool: Option<&str>, name: Option<&str>) -> Option<String> {
+    pool.zip(name).map(|(pool, name)| format!("{pool}/{name}"))
+}
+
+/// Returns the token of an event: its pool and name, or its id.
+pub fn token(lease: &LeaseRenewed) -> String {
+    let name = name(lease.pool.as_deref(), lease.token_name.as_deref());
+    name.unwrap_or_else(|| lease.token_id.to_string())
 }
 
 /// Pads a relative time, so that columns keep their width.

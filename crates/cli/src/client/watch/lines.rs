@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::term::harmless;
 use client::{LeaseEvent, StreamItem};
 
-use super::board::{Clock, word};
+use super::board::{Clock, token, word};
 use super::{Watched, is_final};
 use crate::term::error::CliError;
 use crate::term::format::moment;
@@ -60,7 +60,7 @@ fn tell(out: &Out, event: &LeaseEvent, clock: &Clock, json: bool) -> io::Result<
         paint(status_style(word), format!("{:8}", harmless(word))),
         paint(STRONG, harmless(&event.lease.user)),
         paint(QUIET, "token"),
-        event.lease.token_id,
+        harmless(&token(&event.lease)),
         paint(QUIET, "lease"),
         event.lease.lease_id,
     ))

@@ -4,13 +4,16 @@ mod board;
 mod lines;
 mod screen;
 
+use std::collections::HashMap;
+
 use clap::Args;
 
 use client::{Client, Error};
 
 use self::board::{Board, Clock};
-use super::find::{self, Named};
-use super::{Common, read_at, time_of};
+use super::in_pool::InPools;
+use super::pool::usage;
+use super::{Common, find};
 use crate::term::error::CliError;
 use crate::term::output::Out;
 
@@ -26,15 +29,20 @@ Examples:
       all leases
   token-manager watch --user ann
       only leases of ann
+  token-manager watch --pool staging
+      only leases of that pool; --all-pools for those of all
   token-manager watch --json | jq -r 'select(.reason == \"evicted\") | .user'
       users whose leases are evicted")]
 pub struct Watch {
     /// Only leases of this user
     #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
-    /// Only leases of this token: its number, its id, or the first 4 or more characters of its id
-    #[arg(long, value_name = "TOKEN", value_parser = find::named)]
-    token: Option<Named>,
+    /// Only leases of this token: its number, its id, or the first 4 or more characters of its id; with --pool, its name
+    /// or id
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+    #[command(flatten)]
+    pools: InPools,
     #[command(flatten)]
     common: Common,
 }
@@ -42,6 +50,7 @@ pub struct Watch {
 /// Watched leases.
 struct Watched {
     client: Client,
+    pools: InPools,
     user: Option<String>,
     token: Option<String>,
 }
@@ -50,20 +59,23 @@ impl Watch {
     pub async fn perform(self) -> Result<(), CliError> {
         let (client, out) = (self.common.client()?, Out::standard());
         // Fails early if the server is not running.
-        let answer = client.pool().await?;
+        let (pool, at) = self.pools.state(&client).await?;
         let token = match &self.token {
-            Some(named) => Some(find::token(&client, named).await?.to_string()),
+            Some(named) => Some(find::token(&client, self.pools.one(), named).await?.to_string()),
             None => None,
         };
-        let watched = Watched { client, user: self.user, token };
-        let pool = answer.read()?;
-        let clock = Clock::at(time_of(&answer, pool.oldest_lease.as_ref().map(read_at))?);
+        let watched = Watched { client, pools: self.pools, user: self.user, token };
+        let clock = Clock::at(at);
         if self.common.json || !out.is_terminal() || !screen::is_possible() {
             lines::print(&watched, &out, clock, self.common.json).await
         } else {
             let title = watched.title();
-            let numbers = find::numbers(&watched.client).await;
-            screen::show(&watched, Board::new(title, pool, clock, numbers)).await
+            let numbers = if watched.pools.has_names() {
+                HashMap::new()
+            } else {
+                find::numbers(&watched.client).await
+            };
+            screen::show(&watched, Board::new(title, usage(&pool), clock, numbers)).await
         }
     }
 }
@@ -73,7 +85,7 @@ impl Watched {
     fn query(&self) -> Vec<(&str, &str)> {
         let user = self.user.as_deref().map(|user| ("user", user));
         let token = self.token.as_deref().map(|token| ("token_id", token));
-        user.into_iter().chain(token).collect()
+        self.pools.query().into_iter().chain(user).chain(token).collect()
     }
 
     fn title(&self) -> String {

@@ -19,11 +19,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::term::coloured;
 use client::{Client, Error, StreamItem, jittered};
-use wire::{Lease, Pool};
+use wire::Lease;
 
 use super::board::Board;
 use super::{Watched, is_final};
-use crate::client::{read_at, time_of};
+use crate::client::in_pool::InPools;
+use crate::client::pool::usage;
 use crate::term::error::CliError;
 use crate::term::output::terminal_size;
 
@@ -73,8 +74,8 @@ pub async fn show(watched: &Watched, mut board: Board) -> Result<(), CliError> {
                 StreamItem::Disconnected(error) => board.lost(error.to_string()),
             },
             Some(read) = reader.read.recv() => match read {
-                Ok(Read { pool, at, leases }) => {
-                    board.fill(pool);
+                Ok(Read { usage, at, leases }) => {
+                    board.fill(usage);
                     board.clock.learn(at);
                     if let Some(leases) = leases {
                         board.load(leases);
@@ -125,7 +126,7 @@ async fn came(signal: &mut io::Result<tokio::signal::unix::Signal>) {
 
 /// State of the pool, with all running leases if requested.
 struct Read {
-    pool: Pool,
+    usage: String,
     at: jiff::Timestamp,
     leases: Option<Vec<Lease>>,
 }
@@ -142,7 +143,8 @@ impl Reader {
     fn start(watched: &Watched) -> Self {
         let (send, read) = mpsc::channel(1);
         let all = Arc::new(Notify::new());
-        let (asked, client) = (Arc::clone(&all), watched.client.clone());
+        let asked = Arc::clone(&all);
+        let (client, pools) = (watched.client.clone(), watched.pools.clone());
         let query =
             watched.query().into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut query: Vec<_> = query.collect();
@@ -151,7 +153,7 @@ impl Reader {
             loop {
                 let mut wanted = timeout(POLL, asked.notified()).await.is_ok();
                 loop {
-                    let read = read_pool(&client, &query, wanted).await;
+                    let read = read_pool(&client, &pools, &query, wanted).await;
                     // Requested leases are read again until that succeeds.
                     let again = wanted && read.is_err();
                     // Errors of other reads are ignored: the event stream reports a lost connection.
@@ -170,7 +172,12 @@ impl Reader {
     }
 }
 
-async fn read_pool(client: &Client, query: &[(String, String)], all: bool) -> Result<Read, Error> {
+async fn read_pool(
+    client: &Client,
+    pools: &InPools,
+    query: &[(String, String)],
+    all: bool,
+) -> Result<Read, Error> {
     let leases = if all {
         let query: Vec<_> =
             query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -178,10 +185,8 @@ async fn read_pool(client: &Client, query: &[(String, String)], all: bool) -> Re
     } else {
         None
     };
-    let answer = client.pool().await?;
-    let pool = answer.read()?;
-    let at = time_of(&answer, pool.oldest_lease.as_ref().map(read_at))?;
-    Ok(Read { pool, at, leases })
+    let (state, at) = pools.state(client).await?;
+    Ok(Read { usage: usage(&state), at, leases })
 }
 
 /// Key with a meaning.

@@ -1,6 +1,7 @@
 //! `token-manager serve`: binds the port, starts engine and server, and stops both in order.
 
 mod notify;
+pub mod pools;
 mod signals;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use engine::{Fatal, Handle, Health, Scope, View};
-use pool::{HumanDuration, PoolId, WhenFull};
+use pool::{HumanDuration, Plan, Policy, PoolId, WhenFull};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -40,6 +41,8 @@ pub async fn serve(
     traces: Option<Arc<dyn server::Traces>>,
     dropped: Arc<AtomicU64>,
 ) -> anyhow::Result<()> {
+    // Before anything else, so that a mistake leaves everything as it is.
+    let plan = settings.pools.as_deref().map(pools::plan).transpose()?;
     let mut stop = signals::listen()?;
     tokio::spawn(watchdog());
     let open_files = rlimit::increase_nofile_limit(u64::MAX);
@@ -63,10 +66,27 @@ pub async fn serve(
     let of_server =
         server::Settings { traces, dropped_log_lines: dropped, ..server_settings(settings) };
     let mut server = serve_all(listeners, &handle, of_server, &server_stops)?;
-    let announcing = tokio::spawn(announce(handle, first, settings.database.shown.clone()));
+    let database = settings.database.shown.clone();
+    let (refuse, refusal) = oneshot::channel();
+    let starting = tokio::spawn(async move {
+        let (size, policy) = match open(&handle, plan.as_ref()).await {
+            Ok(found) => found,
+            Err(error) => {
+                // The receiver is gone only if the server stops anyway.
+                let _ = refuse.send(error);
+                return;
+            }
+        };
+        announce(handle, first, database, size, policy).await;
+    });
 
+    let mut refused = None;
     let ended = tokio::select! {
         ended = &mut engine => Some(ended),
+        Ok(error) = refusal => {
+            refused = Some(error);
+            None
+        }
         Some(ended) = server.join_next() => {
             ended.context("internal error of the server")??;
             bail!("the server stopped accepting requests");
@@ -77,9 +97,9 @@ pub async fn serve(
             None
         }
     };
-    announcing.abort();
+    starting.abort();
     // After this, no message of that task may follow. Its cancellation is expected.
-    let _ = announcing.await;
+    let _ = starting.await;
     let status = ["STOPPING=1", "STATUS=stopping: finishing requests"];
     let _ = timeout(NOTIFY_LIMIT, notify(&status)).await;
     drop(stop_server);
@@ -92,7 +112,7 @@ pub async fn serve(
         None => finish(engine).await?,
     }
     tracing::info!("stopped");
-    Ok(())
+    refused.map_or(Ok(()), Err)
 }
 
 /// Waits until the engine has committed its last batch, unless the database blocks.
@@ -180,10 +200,18 @@ fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// Prints address, pool and database once requests can be served, and keeps the service manager's status up
-/// to date. The service counts as started even while the database is away or being migrated; requests are
+/// Waits until the database can be used, and applies the document of pools. Returns size and policy of the pool
+/// `default`. The service counts as started even while the database is away or being migrated; requests are
 /// answered accordingly.
-async fn announce(handle: Handle, address: SocketAddr, database: String) {
+async fn open(handle: &Handle, plan: Option<&Plan>) -> anyhow::Result<(usize, Policy)> {
+    let found = look(handle).await;
+    let Some(plan) = plan else { return Ok(found) };
+    pools::apply(handle, plan).await?;
+    Ok(look(handle).await)
+}
+
+/// Waits until the database can be used. Returns size and policy of the pool `default`.
+async fn look(handle: &Handle) -> (usize, Policy) {
     let look = || {
         let found = |view: View<'_>| {
             view.pool(PoolId::DEFAULT).map(|pool| (pool.size(), pool.policy())).unwrap_or_default()
@@ -195,14 +223,24 @@ async fn announce(handle: Handle, address: SocketAddr, database: String) {
     if found.is_err() && handle.health() != Health::Stopped {
         notify(&["READY=1", "STATUS=starting: the database is not ready"]).await;
     }
-    let (size, policy) = loop {
+    loop {
         if let Ok(pool) = found {
-            break pool;
+            return pool;
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(500));
         found = look().await;
-    };
+    }
+}
+
+/// Prints address, pool and database, and keeps the service manager's status up to date.
+async fn announce(
+    handle: Handle,
+    address: SocketAddr,
+    database: String,
+    size: usize,
+    policy: Policy,
+) {
     let lease = HumanDuration(policy.lease);
     let ip = address.ip();
     let host = if is_loopback(ip) || ip.is_unspecified() {

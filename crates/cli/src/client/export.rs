@@ -1,0 +1,147 @@
+//! `token-manager export`
+
+use clap::Args;
+use client::{Client, DEFAULT_POOL};
+use documents::{Invalid, to_csv, to_json, to_toml};
+use pool::{Membership, Policy, ShowValues, WhenFull};
+use wire::{PolicyText, PoolDetails, PoolDocument, PoolPolicy, PoolsDocument, TokenDocument};
+
+use crate::term::error::CliError;
+use crate::term::exit::Exit;
+use crate::term::output::{Out, remark};
+
+use super::Common;
+use super::in_pool::pool_name;
+
+/// Write the present pools as a document for `apply`
+///
+/// Applying the document changes nothing; on another server it makes the same pools. Tokens that are being retired are
+/// left out, and so are values, unless --values is given and the pool shows them to everyone.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  token-manager export > pools.toml
+      all pools
+  token-manager export staging --format csv --values > staging.csv
+      the tokens of one pool, for a spreadsheet or tokens_csv")]
+pub struct Export {
+    /// Only this pool
+    #[arg(value_name = "POOL", value_parser = pool_name)]
+    pool: Option<String>,
+    /// Format; csv has the tokens of one pool, without its policy
+    #[arg(long, value_parser = ["toml", "json", "csv"], default_value = "toml")]
+    format: String,
+    /// Include the values of tokens, where the pool shows them to everyone
+    #[arg(long)]
+    values: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Export {
+    pub async fn perform(self) -> Result<(), CliError> {
+        let is_csv = self.format == "csv" && !self.common.json;
+        if is_csv && self.pool.is_none() {
+            return Err(CliError::new(Exit::Usage, "csv has the tokens of one pool")
+                .hint(format!("`token-manager export {DEFAULT_POOL} --format csv`")));
+        }
+        let client = self.common.client()?;
+        let pools = match &self.pool {
+            Some(pool) => vec![client.pool_details(pool).await?.read()?],
+            None => client.pools(usize::MAX).await?.read()?.pools,
+        };
+        let mut document = PoolsDocument::default();
+        for pool in pools {
+            let name = pool.name.clone();
+            document.pools.insert(name, self.document(&client, pool).await?);
+        }
+        let text = if is_csv {
+            let tokens = document.pools.into_values().next().and_then(|pool| pool.tokens);
+            to_csv(&tokens.unwrap_or_default()).map_err(|invalid| inexpressible(&invalid))?
+        } else if self.common.json || self.format == "json" {
+            to_json(&document)
+        } else {
+            to_toml(&document)
+        };
+        Ok(Out::standard().bytes(text.as_bytes())?)
+    }
+
+    async fn document(&self, client: &Client, pool: PoolDetails) -> Result<PoolDocument, CliError> {
+        let shows = ShowValues::from_word(&pool.policy.show_values) == Some(ShowValues::Everyone);
+        if self.values && !shows {
+            remark(format!(
+                "warning: the pool {} shows values to holders only, so its tokens are without values",
+                pool.name
+            ));
+        }
+        let page = client.pool_tokens(&pool.name, usize::MAX).await?.read()?;
+        let tokens = page.tokens.into_iter().filter(|token| !token.retiring);
+        let tokens = tokens.map(|token| TokenDocument {
+            name: Some(token.name),
+            value: token.value.filter(|_| self.values).map(|value| value.to_string().into()),
+            labels: Some(token.labels).filter(|labels| !labels.is_empty()),
+        });
+        let description = Some(pool.description).filter(|text| !text.is_empty());
+        let tokens = Some(tokens.collect());
+        let mut document = PoolDocument { description, tokens, ..PoolDocument::default() };
+        let policy = policy(&pool.policy).ok_or_else(|| {
+            let what = format!(
+                "the pool {} has a policy that this version does not know: upgrade this program",
+                pool.name
+            );
+            CliError::new(Exit::Failed, what)
+        })?;
+        for field in Policy::FIELDS {
+            if let Some(member) = document.policy_mut(field.name) {
+                *member = Some(PolicyText(field.show(&policy)));
+            }
+        }
+        Ok(document)
+    }
+}
+
+/// Converts a policy. None if it has a word of a later version.
+fn policy(policy: &PoolPolicy) -> Option<Policy> {
+    let leases = &policy.leases;
+    let (lease, longest) = (leases.lease_seconds.0, leases.max_lease_seconds.0);
+    Some(Policy {
+        lease,
+        max_lease: Some(longest).filter(|longest| *longest != lease),
+        when_full: WhenFull::from_word(&leases.when_full)?,
+        min_hold: leases.min_hold_seconds.0,
+        max_per_user: leases.max_per_user,
+        membership: Membership::from_word(&policy.membership)?,
+        show_values: ShowValues::from_word(&policy.show_values)?,
+    })
+}
+
+fn inexpressible(invalid: &Invalid) -> CliError {
+    CliError::new(Exit::Failed, invalid.to_string()).hint("--format toml or --format json")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn policies_keep_every_field() {
+        let of = |longest: u32, when_full: &str| {
+            let json = json!({
+                "when_full": when_full, "lease_seconds": 90, "max_lease_seconds": longest,
+                "min_hold_seconds": 1.5, "max_per_user": 3, "membership": "open",
+                "show_values": "holder",
+            });
+            policy(&serde_json::from_value(json).unwrap())
+        };
+        let shown = |policy: &Policy| {
+            let fields = Policy::FIELDS.iter().map(|field| field.show(policy));
+            fields.collect::<Vec<_>>()
+        };
+        let expected = ["90s", "1h", "wait", "1500ms", "3", "open", "holder"];
+        assert_eq!(shown(&of(3600, "wait").unwrap()), expected);
+        assert_eq!(of(90, "reject").unwrap().max_lease, None);
+        assert_eq!(of(90, "later"), None);
+    }
+}
