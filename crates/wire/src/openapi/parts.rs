@@ -171,7 +171,7 @@ impl Parameter {
                 "query",
                 "after",
                 "Cursor of the next page, from `next`",
-                whole(0, u32::MAX.into()),
+                json!({ "type": "integer", "format": "int64", "minimum": 0, "maximum": u32::MAX }),
             ),
             Parameter::OfPools => (
                 "query",
