@@ -274,8 +274,8 @@ async fn tokens_are_added_changed_and_retired(db: TestDb) {
     let path = format!("/api/pools/staging/tokens/{id}");
     let changed = server.send_json(Method::PATCH, &path, &json!({ "name": "uno" })).await.json();
     assert_eq!((&changed["name"], &changed["labels"]), (&json!("uno"), &json!({ "a": "b" })));
-    let taken = server.send_json(Method::PATCH, &path, &json!({ "name": "2" })).await;
-    taken.problem(409, "name-taken");
+    let refused = server.send_json(Method::PATCH, &path, &json!({ "name": "2" })).await;
+    refused.problem(409, "name-taken");
     let changed = json!({ "value": "w", "labels": {} });
     let changed = server.send_json(Method::PATCH, "/api/pools/staging/tokens/uno", &changed).await;
     assert_eq!((&changed.json()["value"], &changed.json()["labels"]), (&json!("w"), &json!({})));

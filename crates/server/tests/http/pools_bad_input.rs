@@ -131,7 +131,7 @@ async fn single_tokens_are_checked(db: TestDb) {
             r#"{"name": null}"#,
             r#"{"value": 5}"#,
             r#"{"labels": {"a": 5}}"#,
-            r#"[{}]"#,
+            "[{}]",
             "5",
         ] {
             send(body).await.problem(422, "plan-refused");
