@@ -116,7 +116,7 @@ def write_sqlite(url, tokens, count):
     connection = sqlite3.connect(url.removeprefix("sqlite:"), isolation_level=None)
     one = lambda sql: connection.execute(sql).fetchone()
     connection.execute("pragma synchronous = off")
-    pool, base, at = one("select pool, fence, at from batches order by version desc limit 1")
+    base, at = one("select fence, at from batches order by version desc limit 1")
     user, name = one("select user_id, user_name from leases")
     ids = [id for (id,) in connection.execute("select id from tokens order by position")]
     before = dict(connection.execute("select token_id, max(fence) from leases group by token_id"))
@@ -127,7 +127,7 @@ def write_sqlite(url, tokens, count):
             previous = fence - tokens if number >= tokens else before.get(token, 0)
             ended = started + tokens if number + tokens < count else None
             reason = None if ended is None else "evicted"
-            row = (fence.to_bytes(16, "big"), pool, token, user, name, fence, previous, started)
+            row = (fence.to_bytes(16, "big"), 1, token, user, name, fence, previous, started)
             yield (*row, started + DAY, ended, reason)
 
     insert = (
@@ -139,12 +139,12 @@ def write_sqlite(url, tokens, count):
         connection.executemany(insert, rows(first, min(first + PART, count)))
         connection.execute("commit")
     connection.execute("begin")
-    connection.execute("insert or ignore into user_leases select pool, user_id, fence from leases order by fence")
+    connection.execute("insert or ignore into user_leases select user_id, fence from leases order by fence")
     connection.execute(
         "insert or replace into latest_leases select t.pool, t.position, max(l.fence) from leases as l"
         " join tokens as t on t.id = l.token_id group by t.id"
     )
-    connection.execute("update pools set indexed_fence = ?", [base + count])
+    connection.execute("update ledger set indexed_fence = ?", [base + count])
     newest = "(select max(version) from batches)"
     connection.execute(f"update batches set fence = ? where version = {newest}", [base + count])
     connection.execute("commit")
@@ -191,8 +191,10 @@ def write_postgres(url, tokens, count):
 
 def write_keys(databases, url, count):
     """Remembers a key, used now, for each of the oldest leases of a pool that no server uses."""
-    columns = "pool, number, user_id, key, lease_id, used_at"
-    keys = "select pool, {number}, user_id, 'key-' || fence, id, {now} from {schema}leases order by fence limit {count}"
+    columns = "number, user_id, key, lease_id, asked_token, used_at"
+    keys = (
+        "select {number}, user_id, 'key-' || fence, id, false, {now} from {schema}leases order by fence limit {count}"
+    )
     if databases.kind == "postgres":
         keys = keys.format(number="row_number() over (order by fence)", now="now()", schema="token_manager.", count=count)
         psql(url, f"insert into token_manager.idempotency_keys ({columns}) {keys};\nvacuum analyze;\ncheckpoint;\n")

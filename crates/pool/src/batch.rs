@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::{
     Change, Command, End, EndReason, Fence, HolderCondition, IdempotencyKeys, KeyUse, Lease,
-    LeaseId, Ledger, Observer, Outcome, Plan, PoolId, ServerId, Ticket, Timestamp, Token, TokenId,
+    LeaseId, Ledger, Observer, Outcome, Plan, Pool, PoolId, ServerId, Ticket, Timestamp, Token,
+    TokenId,
 };
 
 /// Inputs of a batch besides the ledger and the commands. A bare [`Timestamp`] is the context of a
@@ -140,9 +141,12 @@ impl<'a> Batch<'a> {
         None
     }
 
-    /// The tickets of this server, pool by pool, in order.
+    /// The tickets of this server that [`Batch::next_in_queue`] may name, pool by pool, in order.
     pub fn queue(&self) -> impl Iterator<Item = LeaseId> {
-        let own = self.ledger.tickets().filter(|ticket| ticket.server == self.observer.server);
+        let may_be_next =
+            |pool: &&Pool| self.unserved.as_ref().is_none_or(|pools| pools.contains(&pool.id()));
+        let tickets = self.ledger.queues().filter(may_be_next).flat_map(Pool::tickets);
+        let own = tickets.filter(|ticket| ticket.server == self.observer.server);
         own.map(|ticket| ticket.lease_id)
     }
 
@@ -321,14 +325,14 @@ impl<'a> Batch<'a> {
     fn record(&mut self, change: Change) {
         match &change {
             _ if self.unserved.is_none() => {}
-            Change::LeaseStarted(_) | Change::LeaseRenewed { .. } => {}
+            // A new ticket's pool was touched by its allocation.
+            Change::LeaseStarted(_) | Change::LeaseRenewed { .. } | Change::WaitStarted(_) => {}
             Change::LeaseEnded { lease_id, .. } => {
                 self.touch(self.ledger.lease(*lease_id).map(|lease| lease.pool));
             }
             Change::WaitEnded { lease_id } | Change::WaitMoved { lease_id, .. } => {
                 self.touch(self.ledger.ticket(*lease_id).map(|ticket| ticket.pool));
             }
-            Change::WaitStarted(ticket) => self.touch(Some(ticket.pool)),
             _ => self.unserved = None,
         }
         self.ledger.apply(&change).expect("a change fits the state on which it was decided");

@@ -4,7 +4,9 @@ use std::iter;
 use std::ops::Bound;
 
 use crate::slots::Slot;
-use crate::{Fence, Lease, Policy, Pool, PoolId, PoolName, PoolRecord, Timestamp, Token, TokenId};
+use crate::{
+    Fence, Lease, Policy, Pool, PoolId, PoolName, PoolRecord, Taint, Timestamp, Token, TokenId,
+};
 
 impl Pool {
     /// The pool's number.
@@ -185,6 +187,15 @@ impl<'a> TokenView<'a> {
     #[must_use]
     pub fn running(&self, now: Timestamp) -> Option<&'a Lease> {
         self.latest.filter(|lease| lease.is_running(now))
+    }
+
+    /// Whether the token can be handed out at `now`: no lease is running, it is not retired, and no
+    /// taint that applies keeps it from new leases.
+    #[must_use]
+    pub fn is_free(&self, now: Timestamp) -> bool {
+        let blocks = |taint: &Taint| taint.effect.blocks() && taint.applies(now);
+        let kept = self.token.retired_at.is_some() || self.token.taints.iter().any(blocks);
+        !kept && self.running(now).is_none()
     }
 
     /// Time of the token's last change of holder, as seen at `now`.

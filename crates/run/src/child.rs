@@ -51,15 +51,17 @@ pub(crate) enum Change {
 }
 
 impl Child {
-    /// Starts a program with these environment variables, and without those that have no value.
+    /// Starts a program with these environment variables, without those that have no value, and with the
+    /// terminal if `foreground`.
     pub fn start(
         program: &OsStr,
         arguments: &[OsString],
         variables: &[(OsString, Option<String>)],
+        foreground: bool,
     ) -> io::Result<Self> {
         become_subreaper();
         let descendants = Descendants::from_now_on();
-        let mut command = exec::command(program, arguments);
+        let mut command = exec::command(program, arguments, foreground);
         for (name, value) in variables {
             match value {
                 Some(value) => command.env(name, value),

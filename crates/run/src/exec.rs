@@ -1,5 +1,5 @@
 //! Start of the command. On Linux a run starts its own executable first, which asks the system to kill it when the
-//! run is killed and then becomes the command: only a process itself can ask for that.
+//! run is killed, takes the terminal, and then becomes the command: only a process itself can do that in time.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -26,11 +26,17 @@ pub enum ExecError {
     },
 }
 
+/// Second argument: what becomes of the terminal.
+const FOREGROUND: &str = "foreground";
+const BACKGROUND: &str = "background";
+
 /// Builds the command for a program. Must be started from a thread that lives as long as the run.
-pub(crate) fn command(program: &OsStr, arguments: &[OsString]) -> Command {
+pub(crate) fn command(program: &OsStr, arguments: &[OsString], foreground: bool) -> Command {
     if cfg!(target_os = "linux") && Path::new(SELF).exists() {
         let mut command = Command::new(SELF);
-        command.arg(MARKER).arg(std::process::id().to_string()).arg(program).args(arguments);
+        let place = if foreground { FOREGROUND } else { BACKGROUND };
+        command.args([MARKER, place, &std::process::id().to_string()]);
+        command.arg(program).args(arguments);
         return command;
     }
     let mut command = Command::new(program);
@@ -46,17 +52,20 @@ pub fn become_command() -> Option<ExecError> {
     if arguments.next()? != MARKER {
         return None;
     }
+    let foreground = arguments.next()? == FOREGROUND;
     let (run, program) = (arguments.next()?, arguments.next()?);
-    Some(exec(&run, program, &arguments.collect::<Vec<_>>()))
+    Some(exec(&run, program, &arguments.collect::<Vec<_>>(), foreground))
 }
 
 #[cfg(target_os = "linux")]
-fn exec(run: &OsStr, program: OsString, arguments: &[OsString]) -> ExecError {
+fn exec(run: &OsStr, program: OsString, arguments: &[OsString], foreground: bool) -> ExecError {
     use std::os::unix::process::CommandExt as _;
 
     use nix::sys::prctl::set_pdeathsig;
     use nix::sys::signal::Signal;
     use nix::unistd::getppid;
+
+    use crate::terminal::Terminal;
 
     // Without it, the command runs as on other systems.
     let _ = set_pdeathsig(Signal::SIGKILL);
@@ -64,11 +73,15 @@ fn exec(run: &OsStr, program: OsString, arguments: &[OsString]) -> ExecError {
     if run.to_str() != Some(&getppid().to_string()) {
         return ExecError::Orphaned;
     }
+    if foreground {
+        // Here rather than by the run: a command may look for the terminal as soon as it starts.
+        Terminal::open().take();
+    }
     let error = Command::new(&program).args(arguments).exec();
     ExecError::Failed { program, error }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn exec(_: &OsStr, program: OsString, _: &[OsString]) -> ExecError {
+fn exec(_: &OsStr, program: OsString, _: &[OsString], _: bool) -> ExecError {
     ExecError::Failed { program, error: io::ErrorKind::Unsupported.into() }
 }

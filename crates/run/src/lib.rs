@@ -124,7 +124,8 @@ async fn supervise(
     }
     let mut terminal = Terminal::open();
     let foreground = Terminal::is_ours_alone();
-    let child = match Child::start(&args.program, &args.arguments, &args.variables(&held)) {
+    let variables = args.variables(&held);
+    let child = match Child::start(&args.program, &args.arguments, &variables, foreground) {
         Ok(child) => child,
         Err(error) => {
             release_quietly(client, &held, held.expires_at, report).await;

@@ -29,11 +29,21 @@ impl Terminal {
     /// Gives the terminal to a process group, if this process may. Returns whether it did.
     pub fn give(&mut self, group: Pid) -> bool {
         let Some(tty) = &self.tty else { return false };
-        if !self.given && tcgetpgrp(tty) != Ok(getpgrp()) {
+        // The group may have taken it already.
+        let ours = |owner: Pid| owner == getpgrp() || owner == group;
+        if !self.given && !tcgetpgrp(tty).is_ok_and(ours) {
             return false;
         }
         self.given = ignoring_sigttou(|| tcsetpgrp(tty, group)).is_ok();
         self.given
+    }
+
+    /// Takes the terminal for this process's own group.
+    pub fn take(&self) {
+        if let Some(tty) = &self.tty {
+            // If it fails, the command starts in the background.
+            let _ = ignoring_sigttou(|| tcsetpgrp(tty, getpgrp()));
+        }
     }
 
     /// Returns whether this process is alone in its group and has the terminal as input and outputs. Then the

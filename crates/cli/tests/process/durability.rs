@@ -33,7 +33,7 @@ async fn has_metric(server: &TestServer, line: &str) -> bool {
 }
 
 async fn epoch(cluster: &Cluster, database: &str) -> i64 {
-    number(cluster, database, "select epoch from token_manager.pools").await
+    number(cluster, database, "select epoch from token_manager.ledger").await
 }
 
 async fn number(_: &Cluster, database: &str, sql: &str) -> i64 {
@@ -141,7 +141,7 @@ async fn a_fence_known_to_a_running_server_is_not_repeated() {
     let last = fence(&allocate(&one, "g").await);
     lose(cluster, &database, last - 1).await;
     let fork = "insert into token_manager.batches
-        select pool, version + 1, gen_random_uuid(), server, at, epoch, fence + 1, timeline, '\\x00'
+        select version + 1, gen_random_uuid(), server, at, epoch, fence + 1, timeline, '\\x00'
         from token_manager.batches order by version desc limit 1";
     cluster.execute(&database, fork).await.unwrap();
     let next = fence(&allocate(&one, "h").await);

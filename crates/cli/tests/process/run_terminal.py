@@ -168,8 +168,8 @@ def in_the_foreground():
     """A command that only checks whether it is in the foreground finds that it is."""
     terminal = shell()
     yield terminal
-    # `run` gives it the terminal right after the start.
-    open("look.py", "w").write(LOOK % 2000)
+    # It has the terminal from the start.
+    open("look.py", "w").write(LOOK % 0)
     terminal.type(line("--", sys.executable, "look.py") + "\n")
     terminal.expect("foreTrue")
     terminal.expect("prompt> ")

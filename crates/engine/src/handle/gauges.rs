@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use pool::{Pool, PoolName};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -19,6 +20,40 @@ impl Handle {
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.shared.metrics.register(registry);
         registry.register_collector(Box::new(Gauges(self.clone())));
+    }
+}
+
+/// Usage of a pool, by the server's copy of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// Name of the pool.
+    pub name: PoolName,
+    /// Number of tokens, with those that are being retired.
+    pub size: usize,
+    /// Number of tokens with a running lease.
+    pub active: usize,
+    /// Number of allocations in the queue.
+    pub waiting: usize,
+}
+
+impl Handle {
+    /// Usage of the pools, oldest first, and of at most `limit` of them. Never queries the database, so
+    /// it may lack the newest changes; empty until the ledger is loaded.
+    #[must_use]
+    pub fn usage(&self, limit: usize) -> Vec<PoolUsage> {
+        let shared = &self.shared;
+        let now = shared.estimate();
+        let copy = shared.copy();
+        let Some(copy) = copy.as_ref() else { return Vec::new() };
+        let now = now.max(copy.at);
+        let observer = shared.observer(copy, now);
+        let usage = |pool: &Pool| PoolUsage {
+            name: pool.name().clone(),
+            size: pool.size(),
+            active: pool.active(now),
+            waiting: pool.waiting(&observer),
+        };
+        copy.ledger.pools().take(limit).map(usage).collect()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::replica::Replica;
 use crate::shared::Shared;
 use crate::{Error, Health, Scope, ids};
 
+pub use self::gauges::PoolUsage;
 pub use self::history::{LeaseView, Page};
 pub use self::outcome::{
     AllocateOutcome, AllocateRequest, Allocated, GiveUpOutcome, LeaseOutcome, ReleaseOutcome,

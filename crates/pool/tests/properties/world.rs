@@ -251,7 +251,8 @@ impl World {
         }
         let running = model.running(id);
         assert_eq!((pool.active(now), pool.overdue(now)), (running.len(), 0));
-        assert_eq!(pool.free(), model.free(id).len());
+        let free = pool.tokens(0).filter(|view| view.is_free(now)).count();
+        assert_eq!((free, pool.free()), (pool.free(), model.free(id).len()));
         let newest_first: Vec<_> = pool.running(now, ledger.fence().plus(1)).collect();
         assert_eq!(newest_first, running.iter().rev().copied().collect::<Vec<_>>());
         assert_eq!(pool.oldest(now), running.first().copied());

@@ -10,6 +10,7 @@ mod named;
 mod plans;
 mod release;
 mod renewal;
+mod restored;
 mod servers;
 mod taints;
 mod waiting;

@@ -243,3 +243,14 @@ fn a_user_at_the_limit_by_then_leaves_the_turn_to_the_next() {
     assert_eq!(others, [(id(3), limit.clone()), (id(4), limit)]);
     assert_eq!(waiting(&ledger), []);
 }
+
+#[test]
+fn a_token_that_becomes_free_later_in_the_batch_is_for_the_queue() {
+    let mut ledger = ledger(1, WAIT);
+    hold(&mut ledger, second(0), [1]);
+    queued(&allocate(&mut ledger, second(0), asked(2)));
+    let mut batch = ledger.batch(second(1));
+    assert_eq!(next(&mut batch), None);
+    assert!(batch.decide(&Command::ReleaseLease { lease_id: id(1) }).is_some());
+    assert_eq!(next(&mut batch), Some(id(2)));
+}

@@ -96,7 +96,7 @@ pub(crate) struct QueueQuery {
 }
 
 impl Parameters for QueueQuery {
-    const NAMES: &'static [&'static str] = &["pool", "limit", "after"];
+    const NAMES: &'static [&'static str] = &["limit", "after", "pool"];
 
     fn read(values: &Values<'_>) -> Result<Self, Problem> {
         let limit = values.limit()?.unwrap_or(MAX_ROWS).into();

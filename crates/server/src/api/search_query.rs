@@ -39,7 +39,6 @@ pub(crate) struct SearchQuery {
 
 impl Parameters for SearchQuery {
     const NAMES: &'static [&'static str] = &[
-        "pool",
         "user",
         "token_id",
         "status",
@@ -50,6 +49,7 @@ impl Parameters for SearchQuery {
         "after",
         "limit",
         "format",
+        "pool",
     ];
 
     fn read(values: &Values<'_>) -> Result<Self, Problem> {
@@ -68,7 +68,7 @@ pub(crate) struct ExportQuery(pub(crate) LeaseQuery, pub(crate) Option<Pools>);
 
 impl Parameters for ExportQuery {
     const NAMES: &'static [&'static str] =
-        &["pool", "user", "token_id", "status", "end_reason", "from", "to", "at", "after"];
+        &["user", "token_id", "status", "end_reason", "from", "to", "at", "after", "pool"];
 
     fn read(values: &Values<'_>) -> Result<Self, Problem> {
         Ok(ExportQuery(leases(values)?, Pools::read(values)))

@@ -21,7 +21,7 @@ pub(crate) struct EventQuery {
 }
 
 impl Parameters for EventQuery {
-    const NAMES: &'static [&'static str] = &["pool", "user", "token_id", "last_event_id"];
+    const NAMES: &'static [&'static str] = &["user", "token_id", "last_event_id", "pool"];
 
     fn read(values: &Values<'_>) -> Result<Self, Problem> {
         let (user, token) = (values.user()?, values.token_id()?);

@@ -73,7 +73,7 @@ pub(crate) fn token(pool: &Pool, view: TokenView<'_>, now: Timestamp) -> PoolTok
         taints: token.taints.iter().filter(|taint| taint.applies(now)).map(taint).collect(),
         status: match running {
             Some(_) => PoolTokenStatus::ACTIVE,
-            None if token.is_available() => PoolTokenStatus::AVAILABLE,
+            None if view.is_free(now) => PoolTokenStatus::AVAILABLE,
             None => PoolTokenStatus::TAINTED,
         },
         retiring: token.retired_at.is_some(),

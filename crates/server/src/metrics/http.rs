@@ -26,8 +26,10 @@ pub(crate) const METHODS: [Method; 7] = [
 ];
 
 /// Statuses that the server sends.
-const STATUSES: [u16; 18] =
-    [200, 202, 304, 400, 403, 404, 405, 408, 409, 413, 415, 421, 422, 500, 501, 503, 504, 505];
+const STATUSES: [u16; 20] = [
+    200, 201, 202, 304, 400, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 500, 501, 503, 504,
+    505,
+];
 
 /// Upper bounds of the response times, in microseconds.
 const MICROS: [u64; 13] = [

@@ -227,7 +227,7 @@ async fn invalid_filters_are_rejected(db: TestDb) {
         ("last_event_id=1", "last_event_id must be"),
         ("last_event_id=1-2-3-4", "last_event_id must be"),
         ("user=a&user=a", "user may be given only once"),
-        ("since=1-2", "Known parameters: user, token_id, last_event_id."),
+        ("since=1-2", "Known parameters: user, token_id, last_event_id, pool."),
         ("User=a", "Did you mean user?"),
     ] {
         let answer = server.get(&format!("/api/events?{query}")).await;

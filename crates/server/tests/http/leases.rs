@@ -85,7 +85,7 @@ async fn a_running_lease_is_shown(db: TestDb) {
     let id = text(&granted["lease_id"]);
     let answer = server.get(&format!("/api/leases/{id}")).await;
     assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "no-store"));
-    let expected: Vec<&str> = LEASE.into_iter().chain(["current"]).collect();
+    let expected: Vec<&str> = LEASE.into_iter().chain(["pool", "token_name", "current"]).collect();
     assert_eq!(fields(&answer.text), expected);
     let lease = answer.json();
     for (field, value) in [
@@ -100,6 +100,8 @@ async fn a_running_lease_is_shown(db: TestDb) {
         ("ended_at", Value::Null),
         ("end_reason", Value::Null),
         ("evicted_by", Value::Null),
+        ("pool", json!("default")),
+        ("token_name", json!("1")),
         ("current", Value::Null),
     ] {
         assert_eq!(lease[field], value, "{field}");

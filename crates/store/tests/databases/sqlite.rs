@@ -266,6 +266,26 @@ async fn the_views_know_deadlines_and_are_readable() {
     assert_eq!(seen[0][5..], [deadline.clone(), deadline, text("expired")]);
     assert_eq!(seen[1][2], text("active"));
     assert_eq!(seen[1][6..], [None, None]);
+    let names = "select pool, token_name, note from token_history where user_name = 'Bea'";
+    assert_eq!(read(names), [[text("default"), text("2"), None]]);
+    let names = "select pool, name, labels, taints, retired_at, status from token_status
+                 order by position";
+    let member =
+        |name, status| [text("default"), text(name), text("{}"), text("[]"), None, text(status)];
+    assert_eq!(read(names), [member("1", "available"), member("2", "active")]);
+    let taint = r#"[{"effect": "end-lease", "until": null}]"#;
+    assert_eq!(prompt.execute("update tokens set taints = ?1", (taint,)).unwrap(), 2);
+    let status = || read("select status from token_status order by position").concat();
+    assert_eq!(status(), [text("tainted"), text("active")]);
+    for over in [taint.replace("null", "1"), taint.replace("end-lease", "note")] {
+        assert_eq!(prompt.execute("update tokens set taints = ?1", (over,)).unwrap(), 2);
+        assert_eq!(status(), [text("available"), text("active")]);
+    }
+    // Of the retired tokens, only those in use are shown.
+    assert_eq!(prompt.execute("update tokens set retired_at = 1", ()).unwrap(), 2);
+    assert_eq!(status(), [text("active")]);
+    assert_eq!(prompt.execute("update pools set deleted_at = 1", ()).unwrap(), 1);
+    assert_eq!(status(), []);
 }
 
 #[tokio::test]

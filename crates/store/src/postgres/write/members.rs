@@ -27,22 +27,22 @@ pub(crate) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    pub(crate) fn of(changes: &'a MemberChanges) -> Self {
-        let deleted = changes.pools_deleted.iter().map(|(pool, at)| (pool.0, Moment(*at)));
-        let retired = changes.tokens_retired.iter().map(|(token, at)| (token.0, Moment(*at)));
+    pub(crate) fn of(members: &'a MemberChanges) -> Self {
+        let deleted = members.pools_deleted.iter().map(|(pool, at)| (pool.0, Moment(*at)));
+        let retired = members.tokens_retired.iter().map(|(token, at)| (token.0, Moment(*at)));
         let created =
-            changes.pools_created.iter().map(|(record, deleted_at)| (record, *deleted_at));
+            members.pools_created.iter().map(|(record, deleted_at)| (record, *deleted_at));
         // Only the last change of each: a statement changes a row once.
         let mut seen = HashSet::new();
-        let changed = changes.tokens_changed.iter().rev().filter(|token| seen.insert(token.id));
+        let changed = members.tokens_changed.iter().rev().filter(|token| seen.insert(token.id));
         Members {
             pools_deleted: deleted.unzip(),
-            pools_changed: Pools::of(changes.pools_changed.values().map(|record| (record, None))),
+            pools_changed: Pools::of(members.pools_changed.values().map(|record| (record, None))),
             pools_created: Pools::of(created),
             tokens_retired: retired.unzip(),
             tokens_changed: Tokens::of(changed),
-            tokens_added: changes.tokens_added.chunks(PART).map(Tokens::of).collect(),
-            longest_lease: changes.longest_lease().map(micros),
+            tokens_added: members.tokens_added.chunks(PART).map(Tokens::of).collect(),
+            longest_lease: members.longest_lease().map(micros),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The prepared statements of the connections that write.
 
+use futures_util::future::join_all;
 use tokio_postgres::{Client, Error as PgError, Statement};
 
 /// Declares a set of statements, each in the file `sql/ENTITY/NAME.sql`.
@@ -10,12 +11,13 @@ macro_rules! statements {
         }
 
         impl $set {
+            /// Prepares all of them in about one round trip.
             pub(crate) async fn prepare(client: &Client) -> Result<Self, PgError> {
-                Ok($set {
-                    $($($name: client
-                        .prepare(sql!(concat!(stringify!($entity), "/", stringify!($name))))
-                        .await?,)+)+
-                })
+                let texts = [$($(sql!(concat!(stringify!($entity), "/", stringify!($name))),)+)+];
+                let all = join_all(texts.into_iter().map(|text| client.prepare(text))).await;
+                let mut all = all.into_iter();
+                let mut next = || all.next().expect("each text has its statement");
+                Ok($set { $($($name: next()?,)+)+ })
             }
         }
     };

@@ -254,6 +254,23 @@ fn assert_plans(connection: &Connection) {
             vec!["SEARCH forgotten_leases USING INTEGER PRIMARY KEY (rowid<?)"],
         ),
         (sql!("leases/unindexed"), vec!["SEARCH leases"]),
+        (sql!("pools/pools"), vec!["SEARCH tokens", "(pool=?)"]),
+        (sql!("pools/pool_named"), vec!["INDEX pools_by_name (name=?)"]),
+        (
+            sql!("tokens/token_named"),
+            vec![
+                "INDEX tokens_name (pool=? AND name=?)",
+                "INDEX tokens_retired (pool=? AND name=?)",
+            ],
+        ),
+        (
+            sql!("tokens/names"),
+            vec!["SEARCH t USING PRIMARY KEY (id=?)", "SEARCH p USING INTEGER PRIMARY KEY"],
+        ),
+        (
+            sql!("tokens/tokens"),
+            vec!["SEARCH latest USING PRIMARY KEY (pool=? AND position=?)", by_fence],
+        ),
     ] {
         let steps = plan_of(connection, sql);
         for step in plan {

@@ -137,13 +137,13 @@ async fn a_batch_creates_pools_and_uses_them(db: EmptyDb) {
     let more = [wanted.clone(), token("b")];
     let (_, outcomes) = server
         .run(&[
-            apply(&[pool("new", &[wanted.clone()])]),
+            apply(&[pool("new", std::slice::from_ref(&wanted))]),
             held,
             taints(wanted.fresh_id),
             apply(&[pool("new", &more)]),
         ])
         .await;
-    assert!(matches!(outcomes[3], Outcome::Applied(_)), "{outcomes:?}");
+    assert!(matches!(outcomes[3], Outcome::Applied(..)), "{outcomes:?}");
     let server = restart(server, &db).await;
     let history = server.history(wanted.fresh_id).await;
     assert_eq!(history[0].end.map(|end| end.reason), Some(EndReason::Drained));
@@ -179,7 +179,7 @@ async fn names_pass_from_one_to_another_within_a_batch(db: EmptyDb) {
     ];
     let before = server.ledger.last_pool().unwrap();
     let (_, outcomes) = server.run(&swap).await;
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Applied(_))), "{outcomes:?}");
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Applied(..))), "{outcomes:?}");
     let mut server = restart(server, &db).await;
     assert_eq!(token_named(&server, "p", "b").id, a.id);
     assert_eq!(token_named(&server, "p", "a").id, b.id);

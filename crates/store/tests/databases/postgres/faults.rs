@@ -121,6 +121,23 @@ async fn views_know_deadlines() {
     let deadline: String = prompt.query_one(pass, &[]).await.unwrap().get(0);
     assert_eq!(history().await, [ada, (text("Bea"), text("over"), Some(text("expired")))]);
     assert_eq!(status().await, (text("available"), None));
+    let names = "select pool, token_name, note from token_history where fence = 2";
+    let row = prompt.query_one(names, &[]).await.unwrap();
+    let names: (&str, &str, Option<&str>) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!(names, ("default", "1", None));
+    let taint = r#"[{"effect": "end-lease", "until": null}]"#;
+    for (taint, expected) in [
+        (taint.to_owned(), "tainted"),
+        (taint.replace("null", "1"), "available"),
+        (taint.replace("end-lease", "note"), "available"),
+    ] {
+        let set = format!("update tokens set taints = '{taint}'");
+        assert_eq!(prompt.execute(&set, &[]).await.unwrap(), 1);
+        assert_eq!(status().await.0, expected);
+    }
+    // Of the retired tokens, only those in use are shown.
+    prompt.batch_execute("update tokens set retired_at = now()").await.unwrap();
+    assert_eq!(prompt.query("select from token_status", &[]).await.unwrap().len(), 0);
     let row = prompt.query_one("select ended_at from token_history where fence = 2", &[]).await;
     let ended: String = row.unwrap().get(0);
     assert_eq!(ended, deadline);
