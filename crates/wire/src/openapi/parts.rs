@@ -59,9 +59,6 @@ impl Parameter {
         let text = json!({ "type": "string" });
         let whole = |least: u64, most: u64| json!({ "type": "integer", "format": "int64", "minimum": least, "maximum": most });
         let pattern = |pattern: &str| json!({ "type": "string", "pattern": pattern });
-        let pool_name = || pattern("^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$");
-        let token_name = || pattern("^[A-Za-z0-9._-]{1,63}$");
-        let flag = || json!({ "type": "boolean" });
         let event_id = || pattern("^([0-9]{1,18}(-[0-9]{1,18}){1,2})?$");
         match self {
             Parameter::TokenId => ("path", "id", "Id of the token", uuid),
@@ -130,6 +127,40 @@ impl Parameter {
                 "Id of the last event that the client received",
                 event_id(),
             ),
+            Parameter::IfNoneMatch => {
+                ("header", "If-None-Match", "`ETag` of the version that the client has", text)
+            }
+            Parameter::IdempotencyKey => (
+                "header",
+                "Idempotency-Key",
+                "Identifies a repeated request: for 24 hours, the same request with the same key returns the \
+                 same lease. 1 to 255 printable ASCII characters, with or without double quotes (inside \
+                 quotes, write `\\\"` and `\\\\`)",
+                json!({
+                    "type": "string",
+                    "minLength": 1,
+                    "pattern": r#"^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
+                }),
+            ),
+            Parameter::Prefer => (
+                "header",
+                "Prefer",
+                "`wait=N`: maximum seconds, up to 60, for which the server holds a waiting request with an \
+                 `Idempotency-Key`",
+                json!({ "type": "string", "examples": ["wait=10"] }),
+            ),
+            other => other.row_of_pools(),
+        }
+    }
+
+    /// Parameters of requests about pools.
+    fn row_of_pools(self) -> (&'static str, &'static str, &'static str, Value) {
+        let text = json!({ "type": "string" });
+        let pattern = |pattern: &str| json!({ "type": "string", "pattern": pattern });
+        let pool_name = || pattern("^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$");
+        let token_name = || pattern("^[A-Za-z0-9._-]{1,63}$");
+        let flag = || json!({ "type": "boolean" });
+        match self {
             Parameter::Pool => ("path", "pool", "Name of the pool", pool_name()),
             Parameter::Token => ("path", "token", "Name or id of the token", token_name()),
             Parameter::Taint => ("path", "name", "Name of the taint", token_name()),
@@ -176,28 +207,7 @@ impl Parameter {
                 "`*`: the request fails with 412 if the pool exists",
                 text,
             ),
-            Parameter::IfNoneMatch => {
-                ("header", "If-None-Match", "`ETag` of the version that the client has", text)
-            }
-            Parameter::IdempotencyKey => (
-                "header",
-                "Idempotency-Key",
-                "Identifies a repeated request: for 24 hours, the same request with the same key returns the \
-                 same lease. 1 to 255 printable ASCII characters, with or without double quotes (inside \
-                 quotes, write `\\\"` and `\\\\`)",
-                json!({
-                    "type": "string",
-                    "minLength": 1,
-                    "pattern": r#"^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
-                }),
-            ),
-            Parameter::Prefer => (
-                "header",
-                "Prefer",
-                "`wait=N`: maximum seconds, up to 60, for which the server holds a waiting request with an \
-                 `Idempotency-Key`",
-                json!({ "type": "string", "examples": ["wait=10"] }),
-            ),
+            _ => unreachable!("the others have their row"),
         }
     }
 }

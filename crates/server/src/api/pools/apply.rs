@@ -170,7 +170,7 @@ fn mistaken(Invalid(mistakes): &Invalid) -> Problem {
 
 fn finding(finding: &Finding) -> PlanFinding {
     let Finding { line, pool, token, field, rule, .. } = finding.clone();
-    PlanFinding { line: line.map(|line| count(line)), pool, token, field, rule }
+    PlanFinding { line: line.map(count), pool, token, field, rule }
 }
 
 /// Carries out a plan, or tells what it would change.
