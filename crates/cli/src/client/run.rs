@@ -33,7 +33,8 @@ environment):
   TOKEN_MANAGER_EXPIRES_AT  the deadline at the command's start, without later renewals
   TOKEN_MANAGER_SERVER      the server
   TOKEN_MANAGER_USER        the user
-With --pool, --token or --note, also
+
+With --pool, --token or --note, it also has:
   TOKEN_MANAGER_POOL        the pool
   TOKEN_MANAGER_TOKEN_NAME  the token's name
   TOKEN_MANAGER_LABEL_...   the token's labels: TOKEN_MANAGER_LABEL_REGION for region; other characters become _
