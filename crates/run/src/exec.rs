@@ -26,7 +26,7 @@ pub enum ExecError {
     },
 }
 
-/// Second argument: what becomes of the terminal.
+/// Second argument: whether the command gets the terminal.
 const FOREGROUND: &str = "foreground";
 const BACKGROUND: &str = "background";
 
