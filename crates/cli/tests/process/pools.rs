@@ -46,7 +46,7 @@ fn remarked(server: &TestServer, arguments: &[&str], remark: &str) {
 const UNCHANGED: &str = "No changes: everything is as the document says.\n";
 
 #[on_both]
-async fn a_document_is_applied_at_each_start(db: TestDb) {
+fn a_document_is_applied_at_each_start(db: &TestDb) {
     let folder = written(DOCUMENT);
     let file = path(&folder);
     let mut first = TestServer::start(db.url(), &["--pools", &file]);
@@ -95,7 +95,7 @@ fn a_bad_document_ends_the_start() {
 }
 
 #[on_both]
-async fn documents_are_compared_applied_and_exported(db: TestDb) {
+fn documents_are_compared_applied_and_exported(db: &TestDb) {
     let folder = written(DOCUMENT);
     let file = path(&folder);
     let server = TestServer::start(db.url(), &[]);
@@ -147,7 +147,7 @@ async fn documents_are_compared_applied_and_exported(db: TestDb) {
 }
 
 #[on_both]
-async fn commands_use_the_pool_that_is_named(db: TestDb) {
+fn commands_use_the_pool_that_is_named(db: &TestDb) {
     let folder = written(DOCUMENT);
     let server = TestServer::start(db.url(), &["--pools", &path(&folder)]);
     let taken = ["allocate", "ann", "--pool", "staging", "--token", "staging-2", "--note", "PR 12"];
@@ -208,7 +208,7 @@ async fn commands_use_the_pool_that_is_named(db: TestDb) {
 }
 
 #[on_both]
-async fn tokens_are_cordoned_and_drained(db: TestDb) {
+fn tokens_are_cordoned_and_drained(db: &TestDb) {
     let folder = written(DOCUMENT);
     let server = TestServer::start(db.url(), &["--pools", &path(&folder)]);
     let cordon = ["cordon", "staging", "staging-1", "--reason", "disk full", "--until", "2h"];
@@ -264,20 +264,19 @@ fn recipe(server: &TestServer, folder: &Path, title: &str) -> String {
     let mut out = String::new();
     for block in text.split("\n```").skip(1).step_by(2) {
         let (info, text) = block.split_once('\n').unwrap();
-        match info.split_once(' ') {
-            Some((_, file)) => fs::write(folder.join(file), format!("{text}\n")).unwrap(),
-            None => {
-                let ended = script(server, folder, text);
-                assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{title}: {ended:?}");
-                out += &ended.out;
-            }
+        if let Some((_, file)) = info.split_once(' ') {
+            fs::write(folder.join(file), format!("{text}\n")).unwrap();
+            continue;
         }
+        let ended = script(server, folder, text);
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{title}: {ended:?}");
+        out += &ended.out;
     }
     out
 }
 
 #[on_both]
-async fn the_recipes_work(db: TestDb) {
+fn the_recipes_work(db: &TestDb) {
     let server = TestServer::start(db.url(), &[]);
     let folder = tempfile::tempdir().unwrap();
     let staging = recipe(&server, folder.path(), "staging environments");
@@ -332,8 +331,8 @@ async fn the_recipes_work(db: TestDb) {
     }
 }
 
-#[tokio::test]
-async fn a_run_keeps_the_variables_of_its_own_token() {
+#[test]
+fn a_run_keeps_the_variables_of_its_own_token() {
     let folder = written(DOCUMENT);
     let db = TestDb::sqlite();
     let server = TestServer::start(db.url(), &["--pools", &path(&folder)]);
@@ -352,8 +351,8 @@ async fn a_run_keeps_the_variables_of_its_own_token() {
     assert_eq!(ended.out, "staging/staging-2 [us] []\nseats/1 [] []\n", "{ended:?}");
 }
 
-#[tokio::test]
-async fn a_run_in_a_pool_is_stopped_when_its_lease_is_lost() {
+#[test]
+fn a_run_in_a_pool_is_stopped_when_its_lease_is_lost() {
     let folder = written(DOCUMENT);
     let db = TestDb::sqlite();
     let server = TestServer::start(db.url(), &["--pools", &path(&folder)]);
@@ -364,8 +363,8 @@ async fn a_run_in_a_pool_is_stopped_when_its_lease_is_lost() {
     assert!(ended.err.contains("drained"), "{ended:?}");
 }
 
-#[tokio::test]
-async fn watch_follows_one_pool_or_all() {
+#[test]
+fn watch_follows_one_pool_or_all() {
     let folder = written(DOCUMENT);
     let db = TestDb::sqlite();
     let server = TestServer::start(db.url(), &["--pools", &path(&folder)]);
