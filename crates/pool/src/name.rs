@@ -18,6 +18,9 @@ pub enum InvalidName {
     /// The text has a character that no name can have.
     #[error("must be of letters a to z, digits, `.`, `_` and `-`")]
     Character,
+    /// The text is of dots only. Programs would take it for a place in a path.
+    #[error("must not be of dots only")]
+    Dots,
     /// A pool's name begins or ends with another character than a letter or digit.
     #[error("must begin and end with a letter or digit")]
     Edge,
@@ -36,6 +39,9 @@ fn check(text: &str) -> Result<(), InvalidName> {
     }
     if !(1..=MAX_LENGTH).contains(&text.len()) {
         return Err(InvalidName::Length);
+    }
+    if text.bytes().all(|byte| byte == b'.') {
+        return Err(InvalidName::Dots);
     }
     Ok(())
 }
@@ -194,6 +200,7 @@ mod tests {
         }
         assert_eq!(TokenName::new(""), Err(InvalidName::Length));
         assert_eq!(TokenName::new(&"T".repeat(64)), Err(InvalidName::Length));
+        assert_eq!(TokenName::new(".."), Err(InvalidName::Dots));
         for text in ["a/b", "a b", "é", "a\0"] {
             assert_eq!(TokenName::new(text), Err(InvalidName::Character), "{text:?}");
         }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[serde(deny_unknown_fields)]
 pub struct PoolsDocument {
     /// Pools by name. Other pools stay as they are.
+    #[serde(default)]
     pub pools: BTreeMap<Arc<str>, PoolDocument>,
 }
 

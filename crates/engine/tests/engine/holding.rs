@@ -153,7 +153,9 @@ async fn a_renewal_races_with_the_expiry(db: TestDb) {
                 assert!(at < granted.expires_at, "an ended lease is never revived");
                 assert_eq!(now.expires_at, at.after(lease).max(granted.expires_at));
                 renewed += 1;
-                assert_eq!(engine.release(granted.token_id).await.unwrap().id, granted.id);
+                // None on a busy machine, on which it has expired by then.
+                let released = engine.release(granted.token_id).await;
+                assert!(released.is_none_or(|lease| lease.id == granted.id));
             }
             LeaseOutcome::Over { lease, .. } => {
                 let end = lease.end.unwrap();

@@ -168,7 +168,10 @@ const CONDITION: &[Code] = &[Code::PreconditionFailed];
 fn pools() -> Vec<Operation> {
     let changes = [Header::NoStore];
     vec![
-        Operation::new("GET", "/api/pools", "listPools", "Pools", ("List pools", ""))
+        Operation::new("GET", "/api/pools", "listPools", "Pools", (
+            "List pools",
+            "The pools in the order of their names, with their policies and counts.",
+        ))
             .takes(&[Parameter::Limit, Parameter::AfterPool])
             .answers::<PoolPage>("The pools", &[Header::NoStore, Header::Link])
             .fails(&[Code::InvalidParameter]),
