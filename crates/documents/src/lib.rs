@@ -1,8 +1,8 @@
 //! Documents that describe pools and their tokens.
 //!
-//! [`read`] and [`parse`] make a [`wire::PoolsDocument`] of a file or request; [`plan()`] makes a
+//! [`read()`] and [`parse`] make a [`wire::PoolsDocument`] of a file or request; [`plan()`] makes a
 //! [`pool::Plan`] of it, by which the rules decide the changes; [`apply_result`] describes those for
-//! programs and [`summary`] for people. [`export`] and the `to_` functions go the other way.
+//! programs and [`summary()`] for people. [`export()`] and the `to_` functions go the other way.
 //!
 //! A mistake is a [`Finding`] with file, line, pool, token and field, and states the remedy. Findings never
 //! contain the value of a token.

@@ -18,7 +18,7 @@ pub enum InvalidName {
     /// The text has a character that no name can have.
     #[error("must be of letters a to z, digits, `.`, `_` and `-`")]
     Character,
-    /// The text is of dots only. Programs would take it for a place in a path.
+    /// The text is of dots only. In a path it has another meaning.
     #[error("must not be of dots only")]
     Dots,
     /// A pool's name begins or ends with another character than a letter or digit.
