@@ -126,7 +126,7 @@ function item(request) {
 const declared = variables;
 const settings = Object.entries(declared).filter(([, [, about]]) => about);
 
-const about = `Exclusive, time-limited leases on a fixed pool of tokens: every route and the main errors, each with a description, a recorded response and tests. The whole API: docs/api.md.
+const about = `Exclusive, time-limited leases on tokens from pools: every route and the main errors, each with a description, a recorded response and tests. The whole API: docs/api.md.
 
 Start a server (\`token-manager serve\`), import this collection and the environment, select the environment, and send "Allocate a token". Requests pass \`token_id\`, \`lease_id\` and \`fence\` on in variables, so within a folder send them from top to bottom, or run the folder. To run everything, use Postman's runner or newman:
 

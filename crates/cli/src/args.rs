@@ -94,7 +94,7 @@ const FULL: [&str; 3] = ["serve", "doctor", "config"];
 pub fn command() -> Command {
     let command = Command::new("token-manager")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Exclusive, time-limited leases on a fixed pool of tokens, over HTTP")
+        .about("Exclusive, time-limited leases on tokens from pools, over HTTP")
         .args(leading())
         .subcommand_required(true)
         .arg_required_else_help(true)

@@ -12,7 +12,7 @@ pub struct Pool {
     pub size: u64,
     /// Number of tokens with a running lease.
     pub active: u64,
-    /// Number of tokens without a running lease.
+    /// Number of tokens that the next allocations can get at once.
     pub available: u64,
     /// Number of requests that wait for a token, on all servers of the pool.
     pub waiting: u64,

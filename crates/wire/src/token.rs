@@ -44,8 +44,8 @@ impl fmt::Display for TokenValue {
 pub struct Token {
     /// Id of the token.
     pub id: Uuid,
-    /// Value of the token.
-    pub token: TokenValue,
+    /// Value of the token; null if the pool shows values to holders only.
+    pub token: Option<TokenValue>,
     /// `active` while the token has a running lease.
     pub status: TokenStatus,
     /// Start of the lease; null while the token is available.

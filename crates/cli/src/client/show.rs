@@ -153,7 +153,8 @@ async fn lease(client: &Client, id: Uuid) -> Result<Reply<LeaseDetails>, CliErro
 fn of_token(token: &Token, now: Timestamp) -> Facts {
     let mut facts = vec![("token", token.id.to_string())];
     facts.extend(token.number.map(|number| ("number", number.to_string())));
-    facts.push(("value", paint(STRONG, harmless(&token.token.to_string()))));
+    let value = token.token.as_ref().map(|value| harmless(&value.to_string()));
+    facts.extend(value.map(|value| ("value", paint(STRONG, value))));
     let (Some(user), Some(lease), Some(started), Some(expires)) =
         (&token.user, token.lease_id, token.activated_at, token.expires_at)
     else {

@@ -191,7 +191,8 @@ fn table(tokens: &[Token], now: Timestamp, values: bool) -> Table<8> {
         ("LEASE", Yields::Goes(1)),
     ]);
     for token in tokens {
-        let value = if values { token.token.to_string() } else { String::new() };
+        let value =
+            token.token.as_ref().filter(|_| values).map_or(String::new(), ToString::to_string);
         let held = token.expires_at.filter(|_| token.lease_id.is_some());
         let status = if held.is_some() {
             Cell::styled(GOOD, "active")

@@ -20,11 +20,10 @@ pub(crate) async fn show(
 ) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
         let pool = pool_of(view, DEFAULT)?;
-        let (size, active) = (pool.size(), pool.active(view.now));
         Ok::<_, Problem>(Pool {
-            size: count(size),
-            active: count(active),
-            available: count(size - active),
+            size: count(pool.size()),
+            active: count(pool.active(view.now)),
+            available: count(pool.available_at(view.now)),
             waiting: count(view.waiting(pool)),
             oldest_lease: pool.oldest(view.now).map(|oldest| lease(oldest, None, view.now)),
             epoch: view.stamp.epoch,

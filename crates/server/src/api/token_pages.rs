@@ -45,11 +45,11 @@ impl List {
         }
     }
 
-    fn has(self, active: bool) -> bool {
+    fn has(self, token: &TokenView<'_>, now: Timestamp) -> bool {
         match self {
             List::All => true,
-            List::Available => !active,
-            List::Active => active,
+            List::Available => token.is_free(now),
+            List::Active => token.running(now).is_some(),
         }
     }
 }
@@ -90,12 +90,12 @@ impl Part {
 
     /// Returns the tokens of this part, and the position of the last of them if more follow.
     pub(crate) fn rows(self, pool: &Pool, now: Timestamp) -> (Vec<wire::Token>, Option<u32>) {
-        let has = |token: &TokenView<'_>| self.list.has(token.running(now).is_some());
+        let has = |token: &TokenView<'_>| self.list.has(token, now);
         let mut tokens = pool.tokens(self.from).filter(has);
         let mut last = None;
         let rows = tokens.by_ref().take(self.limit).map(|token| {
             last = Some(token.token.position);
-            token::token(token, now)
+            token::token(pool, token, now)
         });
         let rows = rows.collect();
         (rows, last.filter(|_| tokens.next().is_some()))

@@ -32,8 +32,8 @@ pub(crate) async fn show(
     PathId { id, .. }: PathId<TokenId>,
 ) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
-        let token = view.pool(DEFAULT)?.token(id)?;
-        Some(token::details(token, view.now))
+        let pool = view.pool(DEFAULT)?;
+        Some(token::details(pool, pool.token(id)?, view.now))
     };
     let details = engine.read_of(Scope::Token(id), look).await?.ok_or_else(unknown_token)?;
     Ok(json(&details, 1024))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::{Allocated, LeaseRecord};
-use pool::{Grant, Lease, Timestamp, Token, TokenView};
+use pool::{Grant, Lease, Pool, ShowValues, Timestamp, Token, TokenView};
 use wire::{
     Allocation, CurrentUser, EvictedLease, HistoryEntry, TokenDetails, TokenStatus, TokenValue,
 };
@@ -11,9 +11,11 @@ use wire::{
 use super::lease::{left, status};
 use super::time;
 
-/// A token as of `now`.
-pub(crate) fn token(view: TokenView<'_>, now: Timestamp) -> wire::Token {
-    with_lease(view.token, view.running(now), view.updated_at(now))
+/// A token of the pool as of `now`, with its value only if the pool shows values to everyone.
+pub(crate) fn token(pool: &Pool, view: TokenView<'_>, now: Timestamp) -> wire::Token {
+    let token = with_lease(view.token, view.running(now), view.updated_at(now));
+    let shows = pool.policy().show_values == ShowValues::Everyone;
+    wire::Token { token: token.token.filter(|_| shows), ..token }
 }
 
 /// A token with its running lease.
@@ -24,7 +26,7 @@ pub(crate) fn with_lease(
 ) -> wire::Token {
     wire::Token {
         id: token.id.0,
-        token: value(&token.value),
+        token: Some(value(&token.value)),
         status: if running.is_some() { TokenStatus::ACTIVE } else { TokenStatus::AVAILABLE },
         activated_at: running.map(|lease| time(lease.started_at)),
         user_id: running.map(|lease| lease.user.id.0),
@@ -43,7 +45,7 @@ fn value(value: &pool::TokenValue) -> TokenValue {
 }
 
 /// A token and its holder as of `now`.
-pub(crate) fn details(view: TokenView<'_>, now: Timestamp) -> TokenDetails {
+pub(crate) fn details(pool: &Pool, view: TokenView<'_>, now: Timestamp) -> TokenDetails {
     let holder = |lease: &Lease| CurrentUser {
         user_id: lease.user.id.0,
         activated_at: time(lease.started_at),
@@ -52,7 +54,7 @@ pub(crate) fn details(view: TokenView<'_>, now: Timestamp) -> TokenDetails {
         expires_at: time(lease.expires_at),
         fence: lease.fence.get(),
     };
-    TokenDetails { token: token(view, now), current_user: view.running(now).map(holder) }
+    TokenDetails { token: token(pool, view, now), current_user: view.running(now).map(holder) }
 }
 
 /// A granted lease and the value of its token.

@@ -162,3 +162,29 @@ async fn values_of_open_pools_are_listed(db: TestDb) {
     server.put_json("/api/pools/shown", &json!({ "show_values": "holder" })).await;
     assert_eq!(listed().await.get("value"), None);
 }
+
+#[on_both]
+async fn the_routes_of_the_default_pool_follow_its_policy_and_taints(db: TestDb) {
+    let server = db.serve_size(2).await;
+    let listed = server.get("/api/tokens").await.json();
+    let (values, id) = ([&listed[0]["token"], &listed[1]["token"]], &listed[0]["id"]);
+    let [shown, other] = values.map(|value| value.as_str().unwrap());
+    let policy = json!({ "show_values": "holder" });
+    assert!(server.put_json("/api/pools/default", &policy).await.status.is_success());
+    let cordon = json!({ "name": "cordon", "effect": "no-new-leases" });
+    let taints = format!("/api/pools/default/tokens/{}/taints", id.as_str().unwrap());
+    assert!(server.post_json(&taints, &cordon).await.status.is_success());
+    let one = format!("/api/tokens/{}", id.as_str().unwrap());
+    for path in ["/api/tokens", "/api/tokens/available", &one] {
+        let answer = server.get(path).await;
+        assert!(!answer.text.contains(shown) && !answer.text.contains(other), "{}", answer.text);
+    }
+    assert_eq!(server.get("/api/tokens").await.json()[0]["token"], json!(null));
+    // A tainted token is not available.
+    assert_eq!(server.get("/api/tokens/available").await.json().as_array().unwrap().len(), 1);
+    let pool = server.get("/api/pool").await.json();
+    assert_eq!((&pool["size"], &pool["available"]), (&json!(2), &json!(1)));
+    // Its holder gets the value.
+    let granted = server.post_json("/api/tokens/allocate", &json!({ "user_id": "ann" })).await;
+    assert_eq!(granted.json()["token_value"], other);
+}

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::ETAG;
 use axum::response::Response;
-use engine::{Handle, Scope, View};
+use engine::{Handle, View};
 use pool::{Expected, Plan, PoolName, PoolWanted};
 use wire::{MAX_ROWS, PoolCleared, PoolPage};
 
@@ -126,8 +126,7 @@ pub(crate) async fn clear(
     PathTexts([name]): PathTexts<1>,
     EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
-    let look = |view: View<'_>| view.ledger.pool_named(&name).map(pool::Pool::id);
-    let pool = engine.read_of(Scope::Timeless, look).await?.ok_or_else(unknown_pool)?;
+    let pool = tokens::id(&engine, &name).await?;
     let leases_ended = count(engine.clear(pool).await?);
     Ok(uncached(&PoolCleared { pool: Arc::from(name), leases_ended }, 128))
 }

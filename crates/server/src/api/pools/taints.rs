@@ -2,16 +2,16 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use engine::{Handle, Scope, TaintOutcome, UntaintOutcome, View};
-use pool::{Effect, Note, PoolId, Taint, TaintName, TaintRefusal, Taints, Timestamp, User};
+use engine::{Handle, TaintOutcome, UntaintOutcome};
+use pool::{Effect, Note, Taint, TaintName, TaintRefusal, Taints, Timestamp, User};
 use wire::TaintResult;
 
-use super::tokens::{find, shown};
+use super::tokens::{find, id as pool_id, shown};
 use crate::api::search_query::{TIME, time};
 use crate::http::ids::PathTexts;
 use crate::http::json_body::{self, JsonBody};
 use crate::http::query::{Query, invalid};
-use crate::http::respond::{uncached, unknown_pool, unknown_token_name};
+use crate::http::respond::{uncached, unknown_token_name};
 use crate::http::unsupported::EmptyBody;
 use crate::json::pools::TOKEN_BYTES;
 use crate::problem::{Code, Problem};
@@ -27,7 +27,7 @@ pub(crate) async fn set(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let taint = taint(&body)?;
-    let (id, pool) = (find(&engine, &pool, &token).await?, number(&engine, &pool).await?);
+    let (id, pool) = (find(&engine, &pool, &token).await?, pool_id(&engine, &pool).await?);
     let ended = match engine.taint(pool, id, taint).await? {
         TaintOutcome::Done { ended, .. } => ended,
         TaintOutcome::Refused(TaintRefusal::Over) => {
@@ -52,7 +52,7 @@ pub(crate) async fn remove(
     PathTexts([pool, token, name]): PathTexts<3>,
     EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
-    let (id, pool) = (find(&engine, &pool, &token).await?, number(&engine, &pool).await?);
+    let (id, pool) = (find(&engine, &pool, &token).await?, pool_id(&engine, &pool).await?);
     // No taint has an invalid name.
     if let Ok(name) = TaintName::new(&name)
         && let UntaintOutcome::UnknownToken = engine.untaint(pool, id, name).await?
@@ -60,11 +60,6 @@ pub(crate) async fn remove(
         return Err(unknown_token_name());
     }
     Ok(uncached(&shown(&engine, id).await?, TOKEN_BYTES))
-}
-
-async fn number(engine: &Handle, name: &str) -> Result<PoolId, Problem> {
-    let look = |view: View<'_>| view.ledger.pool_named(name).map(pool::Pool::id);
-    engine.read_of(Scope::Timeless, look).await?.ok_or_else(unknown_pool)
 }
 
 fn taint(body: &[u8]) -> Result<Taint, Problem> {

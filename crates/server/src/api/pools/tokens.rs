@@ -166,7 +166,8 @@ async fn condition(engine: &Handle, headers: &HeaderMap, name: &str) -> Result<E
     apply::expected(engine, headers, name).await.map(present)
 }
 
-async fn id(engine: &Handle, name: &str) -> Result<pool::PoolId, Problem> {
+/// Finds a pool by its name.
+pub(super) async fn id(engine: &Handle, name: &str) -> Result<pool::PoolId, Problem> {
     let look = |view: View<'_>| view.ledger.pool_named(name).map(Pool::id);
     engine.read_of(Scope::Timeless, look).await?.ok_or_else(unknown_pool)
 }
