@@ -73,7 +73,11 @@ fn its_tables_are_current() {
             "63 characters".to_owned(),
             "lower-case letters a to z, digits, `.`, `_`, `-`; a letter or digit at both ends",
         ),
-        ("name of a token", "63 characters".to_owned(), "letters a to z, digits, `.`, `_`, `-`; not of dots only"),
+        (
+            "name of a token",
+            "63 characters".to_owned(),
+            "letters a to z, digits, `.`, `_`, `-`; not of dots only",
+        ),
         ("description", format!("{} characters", Note::MAX_CHARS), "without control characters"),
         ("value", format!("{} bytes", TokenValue::MAX_BYTES), "UTF-8 without NUL"),
         (
