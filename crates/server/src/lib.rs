@@ -22,6 +22,7 @@ mod state;
 
 pub use http::request_id::current_request_id;
 pub use http::service::Service;
+pub use net::tls::{Tls, TlsError, TlsFiles};
 pub use router::router;
 pub use serve::serve;
 pub use settings::{Assets, MAX_BODY, Settings, Traces};

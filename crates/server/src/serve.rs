@@ -74,6 +74,13 @@ pub async fn serve(
         let service = TrackedService { service, activity: peer.activity, drain };
         std::future::ready(Ok::<_, Infallible>(service))
     });
+    let serving: Pin<Box<dyn Future<Output = io::Result<()>> + Send>> = match &settings.tls {
+        Some(tls) => {
+            let acceptor = tls.acceptor(settings.header_timeout);
+            Box::pin(http.acceptor(acceptor).serve(services))
+        }
+        None => Box::pin(http.serve(services)),
+    };
     let stopping = async {
         stop.await;
         let stopped = Instant::now();
@@ -85,7 +92,7 @@ pub async fn serve(
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        served = http.serve(services) => served,
+        served = serving => served,
         () = stopping => Ok(()),
     }
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use tracing::Span;
 
+use crate::net::tls::Tls;
+
 /// Maximum size of a request's body, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
@@ -61,6 +63,8 @@ pub struct Settings {
     pub dropped_log_lines: Arc<AtomicU64>,
     /// Files of the dashboard and of the API reference.
     pub assets: Assets,
+    /// TLS, for HTTPS instead of HTTP.
+    pub tls: Option<Tls>,
     /// Tracer of requests, if requests are traced.
     pub traces: Option<Arc<dyn Traces>>,
 }
@@ -85,6 +89,7 @@ impl Default for Settings {
             benchmark_routes: false,
             dropped_log_lines: Arc::default(),
             assets: Assets::default(),
+            tls: None,
             traces: None,
         }
     }

@@ -10,3 +10,4 @@ pub(crate) mod memory;
 pub(crate) mod responses;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
+pub(crate) mod tls;
