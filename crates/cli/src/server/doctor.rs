@@ -5,10 +5,11 @@ use std::fmt::Display;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
 use pool::HumanDuration;
+use server::Tls;
 use store::{Clock as _, DatabaseUrl, EPOCH_GAP, Finding, Level, NewEpoch, SystemClock};
 
 use crate::server::{database, serve};
@@ -66,6 +67,7 @@ pub async fn examine(
         Ok(settings) => {
             Findings::ok("settings", "all values are valid; `token-manager config` shows them");
             listening(&settings, &mut findings).await;
+            certificate(&settings, &mut findings);
             open_files(&settings, &mut findings);
             pools(&settings, &mut findings);
             if after_restore {
@@ -106,6 +108,29 @@ async fn listening(settings: &Settings, findings: &mut Findings) {
             }
         }
     }
+}
+
+/// The pair of certificate and key, and how long the certificate is still valid.
+fn certificate(settings: &Settings, findings: &mut Findings) {
+    /// Certificates are usually renewed a month before their end.
+    const SOON: Duration = Duration::from_hours(14 * 24);
+    let Some(files) = settings.tls() else { return };
+    let path = files.certificate.display().to_string();
+    match Tls::load(files).map(|tls| tls.expires().duration_since(SystemTime::now())) {
+        Ok(Ok(left)) if left > SOON => {
+            Findings::ok("certificate", format!("{path} is valid for {} days", days(left)));
+        }
+        Ok(Ok(left)) => {
+            let text = format!("{path} expires in {} days: renew it", days(left));
+            findings.warning("certificate", text);
+        }
+        Ok(Err(_)) => findings.problem("certificate", format!("{path} has expired: renew it")),
+        Err(error) => findings.error("certificate", error),
+    }
+}
+
+fn days(time: Duration) -> u64 {
+    time.as_secs() / (24 * 60 * 60)
 }
 
 fn open_files(settings: &Settings, findings: &mut Findings) {

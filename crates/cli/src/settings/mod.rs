@@ -9,6 +9,7 @@ mod value;
 
 use anyhow::anyhow;
 use pool::{HumanDuration, Policy};
+use server::TlsFiles;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 pub use self::listen::{Listen, bind, bind_all};
@@ -37,6 +38,7 @@ impl Settings {
             ));
         }
         settings.check_policy(sources)?;
+        settings.check_tls(sources)?;
         Ok(settings)
     }
 
@@ -48,6 +50,28 @@ impl Settings {
         checked
             .map(drop)
             .map_err(|error| sources.invalid(&error.field.replace('_', "-"), &error.to_string()))
+    }
+
+    /// Refuses a part of what TLS needs.
+    fn check_tls(&self, sources: &SettingSources) -> anyhow::Result<()> {
+        let missing = match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => Some(("tls-cert", "tls-key")),
+            (None, Some(_)) => Some(("tls-key", "tls-cert")),
+            (None, None) if self.tls_client_ca.is_some() => Some(("tls-client-ca", "tls-cert")),
+            _ => None,
+        };
+        missing.map_or(Ok(()), |(set, other)| {
+            Err(sources.invalid(set, &format!("it needs {other}, too")))
+        })
+    }
+
+    /// The files of the server's identity, if it speaks HTTPS.
+    pub fn tls(&self) -> Option<TlsFiles> {
+        Some(TlsFiles {
+            certificate: self.tls_cert.clone()?,
+            key: self.tls_key.clone()?,
+            client_authorities: self.tls_client_ca.clone(),
+        })
     }
 
     /// The pool that these settings describe.
@@ -118,6 +142,21 @@ mod tests {
         assert_eq!(listen(&[("listen", "[::1]")], "8080"), "[::1]:8080");
         assert_eq!(listen(&[("listen", "[::1]:1")], "8080"), "[::1]:1");
         assert!(Settings::read(&found(&[], Some("x"))).is_err());
+    }
+
+    #[test]
+    fn certificate_and_key_need_each_other() {
+        for (set, other) in
+            [("tls-cert", "tls-key"), ("tls-key", "tls-cert"), ("tls-client-ca", "tls-cert")]
+        {
+            let error = Settings::read(&found(&[(set, "a.pem")], None)).unwrap_err().to_string();
+            assert!(error.contains(set) && error.contains(&format!("it needs {other}")), "{error}");
+        }
+        let settings =
+            Settings::read(&found(&[("tls-cert", "a"), ("tls-key", "b")], None)).unwrap();
+        let expected =
+            TlsFiles { certificate: "a".into(), key: "b".into(), client_authorities: None };
+        assert_eq!(settings.tls(), Some(expected));
     }
 
     #[test]

@@ -214,6 +214,13 @@ settings! {
         /// Additional host name of the server, besides `localhost`, `127.0.0.1` and `[::1]`; may be given
         /// several times. On other addresses, requests by IP address are always accepted.
         allowed_host: Vec<String> = Kind::Hosts, Default::None("tokens.example");
+        /// Certificate of the server, in PEM, followed by those of intermediate authorities. The server then
+        /// speaks HTTPS only. It reads the file again within 30 seconds of a change, and on `SIGHUP`.
+        tls_cert: Option<PathBuf> = Kind::File, Default::None("/etc/token-manager/tls.pem");
+        /// Private key of `tls-cert`, in PEM, not encrypted.
+        tls_key: Option<PathBuf> = Kind::File, Default::None("/etc/token-manager/tls.key");
+        /// Certificates of authorities, in PEM. Every client then needs a certificate that one of them issued.
+        tls_client_ca: Option<PathBuf> = Kind::File, Default::None("/etc/token-manager/clients.pem");
     }
     LIMITS: {
         /// Maximum number of open connections. At the limit, a new connection replaces the longest idle one;

@@ -43,6 +43,7 @@ mod settings;
 #[cfg(target_os = "linux")]
 mod signals;
 mod stalls;
+mod tls;
 #[cfg(feature = "opentelemetry")]
 mod traces;
 

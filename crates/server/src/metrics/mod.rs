@@ -11,7 +11,7 @@ pub(crate) mod text;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::response::Response;
 use engine::Handle;
@@ -24,6 +24,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::net::tls::Tls;
 use crate::problem::Code;
 use crate::settings::Settings;
 pub(crate) use counters::Limits;
@@ -82,6 +83,9 @@ impl Metrics {
         registry.register_collector(Box::new(counts.limits));
         let dropped = Arc::clone(&settings.dropped_log_lines);
         registry.register_collector(Box::new(DroppedLogLines(dropped)));
+        if let Some(tls) = &settings.tls {
+            registry.register_collector(Box::new(CertificateExpiry(tls.clone())));
+        }
         registry.register_collector(Box::new(Arc::clone(&http)));
         all.register_collector(Box::new(process::Process));
         let turn = Arc::new(Semaphore::new(1));
@@ -142,6 +146,24 @@ impl Collector for DroppedLogLines {
             help,
             None,
             counter.metric_type(),
+        )?)
+    }
+}
+
+/// End of the certificate in use.
+#[derive(Debug)]
+struct CertificateExpiry(Tls);
+
+impl Collector for CertificateExpiry {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let expires = self.0.expires().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let gauge = ConstGauge::new(expires.as_secs());
+        let help = "When the TLS certificate in use expires, in Unix time. Only with TLS.";
+        gauge.encode(encoder.encode_descriptor(
+            "tls_certificate_expiry_timestamp_seconds",
+            help,
+            None,
+            gauge.metric_type(),
         )?)
     }
 }

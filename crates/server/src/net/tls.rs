@@ -201,7 +201,8 @@ impl TlsFiles {
                 for authority in certificates(path, pem)? {
                     roots.add(authority).map_err(|error| unusable(path, &error))?;
                 }
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
                 let verifier = verifier.build().map_err(|error| unusable(path, &error))?;
                 builder.with_client_cert_verifier(verifier)
             }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use engine::{Fatal, Handle, Health, Scope, View};
 use pool::{HumanDuration, Plan, Policy, PoolId, WhenFull};
+use server::Tls;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -43,7 +44,11 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     // Before anything else, so that a mistake leaves everything as it is.
     let plan = settings.pools.as_deref().map(pools::plan).transpose()?;
-    let mut stop = signals::listen()?;
+    let tls = settings.tls().map(Tls::load).transpose()?;
+    let (mut stop, hang_ups) = signals::listen(tls.is_some())?;
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(async move { tls.follow_files(hang_ups).await });
+    }
     tokio::spawn(watchdog());
     let open_files = rlimit::increase_nofile_limit(u64::MAX);
     let addresses = tokio::select! {
@@ -63,8 +68,9 @@ pub async fn serve(
         let _ = engine_stops.await;
     })?;
     let (stop_server, server_stops) = watch::channel(());
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let of_server =
-        server::Settings { traces, dropped_log_lines: dropped, ..server_settings(settings) };
+        server::Settings { traces, dropped_log_lines: dropped, tls, ..server_settings(settings) };
     let mut server = serve_all(listeners, &handle, of_server, &server_stops)?;
     let database = settings.database.shown.clone();
     let (refuse, refusal) = oneshot::channel();
@@ -77,7 +83,7 @@ pub async fn serve(
                 return;
             }
         };
-        announce(handle, first, database, size, policy).await;
+        announce(handle, scheme, first, database, size, policy).await;
     });
 
     let mut refused = None;
@@ -236,6 +242,7 @@ async fn look(handle: &Handle) -> (usize, Policy) {
 /// Prints address, pool and database, and keeps the service manager's status up to date.
 async fn announce(
     handle: Handle,
+    scheme: &str,
     address: SocketAddr,
     database: String,
     size: usize,
@@ -255,7 +262,7 @@ async fn announce(
         WhenFull::Wait => ", waiting when full",
     };
     let ready =
-        format!("http://{host} ({size} {tokens}, leases of {lease}{when_full}, {database})");
+        format!("{scheme}://{host} ({size} {tokens}, leases of {lease}{when_full}, {database})");
     let line = format!("TokenManager is ready: {ready}");
     // On a thread of its own: a blocked output delays nothing else.
     if let Err(error) = thread::Builder::new().spawn(move || say(&line)) {

@@ -39,12 +39,12 @@ impl Stop {
 }
 
 /// Starts a task that handles signals. Catching them also makes them work for process 1, for which the system
-/// has no default actions.
+/// has no default actions. The receiver hears of each `SIGHUP`, if something `reloads` then.
 ///
 /// # Errors
 ///
 /// As the system reports them.
-pub fn listen() -> io::Result<Stop> {
+pub fn listen(reloads: bool) -> io::Result<(Stop, watch::Receiver<()>)> {
     // `nohup` starts programs with `SIGHUP` ignored; it stays ignored.
     let hang_up = (!is_ignored(Signal::SIGHUP)).then_some(Signal::SIGHUP);
     let caught = STOP.into_iter().chain(NOTED).chain(ALSO_END).chain(hang_up);
@@ -52,16 +52,29 @@ pub fn listen() -> io::Result<Stop> {
     // A terminal can't be opened after it has hung up.
     let has_terminal = File::open("/dev/tty").is_ok();
     let (stop, stops) = watch::channel(None);
-    tokio::spawn(handle(signals, has_terminal, stop));
-    Ok(Stop(stops))
+    let (hang_up, hang_ups) = watch::channel(());
+    let hang_up = reloads.then_some(hang_up);
+    tokio::spawn(handle(signals, has_terminal, stop, hang_up));
+    Ok((Stop(stops), hang_ups))
 }
 
-async fn handle(mut signals: Signals, has_terminal: bool, stop: watch::Sender<Option<Signal>>) {
+async fn handle(
+    mut signals: Signals,
+    has_terminal: bool,
+    stop: watch::Sender<Option<Signal>>,
+    hang_up: Option<watch::Sender<()>>,
+) {
     loop {
         let signal = signals.next().await;
         let name = signal.as_str();
         if NOTED.contains(&signal) {
             info!(signal = name, "signal ignored");
+        } else if let (Signal::SIGHUP, false, Some(hang_up)) = (signal, has_terminal, &hang_up) {
+            info!(
+                signal = name,
+                "reading the TLS certificate again; other settings are read at start only"
+            );
+            hang_up.send_replace(());
         } else if signal == Signal::SIGHUP && !has_terminal {
             info!(signal = name, "signal ignored; settings are read at start only");
         } else if stop.borrow().is_none() {
