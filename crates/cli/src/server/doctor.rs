@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use pool::HumanDuration;
@@ -116,21 +116,19 @@ fn certificate(settings: &Settings, findings: &mut Findings) {
     const SOON: Duration = Duration::from_hours(14 * 24);
     let Some(files) = settings.tls() else { return };
     let path = files.certificate.display().to_string();
-    match Tls::load(files).map(|tls| tls.expires().duration_since(SystemTime::now())) {
-        Ok(Ok(left)) if left > SOON => {
-            Findings::ok("certificate", format!("{path} is valid for {} days", days(left)));
-        }
-        Ok(Ok(left)) => {
-            let text = format!("{path} expires in {} days: renew it", days(left));
-            findings.warning("certificate", text);
-        }
-        Ok(Err(_)) => findings.problem("certificate", format!("{path} has expired: renew it")),
-        Err(error) => findings.error("certificate", error),
+    let expires = match Tls::load(files) {
+        Ok(tls) => tls.expires(),
+        Err(error) => return findings.error("certificate", error),
+    };
+    let left = expires.since(SystemClock.now());
+    let days = left.as_secs() / (24 * 60 * 60);
+    if left.is_zero() {
+        findings.problem("certificate", format!("{path} has expired: renew it"));
+    } else if left < SOON {
+        findings.warning("certificate", format!("{path} expires in {days} days: renew it"));
+    } else {
+        Findings::ok("certificate", format!("{path} is valid for {days} days"));
     }
-}
-
-fn days(time: Duration) -> u64 {
-    time.as_secs() / (24 * 60 * 60)
 }
 
 fn open_files(settings: &Settings, findings: &mut Findings) {

@@ -11,7 +11,7 @@ pub(crate) mod text;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::response::Response;
 use engine::Handle;
@@ -156,8 +156,7 @@ struct CertificateExpiry(Tls);
 
 impl Collector for CertificateExpiry {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let expires = self.0.expires().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let gauge = ConstGauge::new(expires.as_secs());
+        let gauge = ConstGauge::new(self.0.expires().as_micros() / 1_000_000);
         let help = "When the TLS certificate in use expires, in Unix time. Only with TLS.";
         gauge.encode(encoder.encode_descriptor(
             "tls_certificate_expiry_timestamp_seconds",

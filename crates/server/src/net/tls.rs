@@ -6,9 +6,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use pool::Timestamp;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -82,7 +83,7 @@ struct Inner {
 /// What is in use.
 struct Used {
     contents: Contents,
-    expires: SystemTime,
+    expires: Timestamp,
 }
 
 /// Contents of the files.
@@ -134,7 +135,7 @@ impl Tls {
 
     /// When the first certificate of the server's chain expires.
     #[must_use]
-    pub fn expires(&self) -> SystemTime {
+    pub fn expires(&self) -> Timestamp {
         self.0.used.lock().unwrap_or_else(PoisonError::into_inner).expires
     }
 
@@ -182,7 +183,7 @@ impl TlsFiles {
     }
 
     /// The configuration, and the end of the certificates.
-    fn build(&self, contents: &Contents) -> Result<(ServerConfig, SystemTime), TlsError> {
+    fn build(&self, contents: &Contents) -> Result<(ServerConfig, Timestamp), TlsError> {
         let unusable = |path: &Path, reason: &dyn fmt::Display| {
             let (path, reason) = (path.to_owned(), reason.to_string());
             TlsError::Unusable { path, reason }
@@ -230,11 +231,11 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 }
 
 /// When the first of the certificates expires.
-fn expiry(chain: &[CertificateDer<'_>]) -> Result<SystemTime, x509_cert::der::Error> {
+fn expiry(chain: &[CertificateDer<'_>]) -> Result<Timestamp, x509_cert::der::Error> {
     let mut first = Duration::MAX;
     for certificate in chain {
         let certificate = Certificate::from_der(certificate)?;
         first = first.min(certificate.tbs_certificate.validity.not_after.to_unix_duration());
     }
-    Ok(SystemTime::UNIX_EPOCH + first)
+    Ok(Timestamp::from_micros(0).after(first))
 }
