@@ -124,21 +124,18 @@ mod tests {
 
     #[test]
     fn policies_keep_every_field() {
-        let of = |longest: u32, when_full: &str| {
-            let json = json!({
-                "when_full": when_full, "lease_seconds": 90, "max_lease_seconds": longest,
-                "min_hold_seconds": 1.5, "max_per_user": 3, "membership": "open",
-                "show_values": "holder",
+        let of = |when_full: &str, most: Value| {
+            let policy = json!({
+                "when_full": when_full, "lease_seconds": 90, "max_lease_seconds": 3600,
+                "min_hold_seconds": 1.5, "max_per_user": most, "membership": "open",
             });
-            policy(&serde_json::from_value(json).unwrap())
+            Policy::FIELDS.iter().map(|field| text(&policy, field)).collect::<Vec<_>>()
         };
-        let shown = |policy: &Policy| {
-            let fields = Policy::FIELDS.iter().map(|field| field.show(policy));
-            fields.collect::<Vec<_>>()
-        };
-        let expected = ["90s", "1h", "wait", "1500ms", "3", "open", "holder"];
-        assert_eq!(shown(&of(3600, "wait").unwrap()), expected);
-        assert_eq!(of(90, "reject").unwrap().max_lease, None);
-        assert_eq!(of(90, "later"), None);
+        let some = |texts: [&str; 6]| texts.map(|text| Some(text.to_owned())).to_vec();
+        let unknown = [None];
+        let expected = some(["90s", "1h", "wait", "1500ms", "3", "open"]);
+        assert_eq!(of("wait", json!(3)), [&expected[..], &unknown].concat());
+        let expected = some(["90s", "1h", "later", "1500ms", "none", "open"]);
+        assert_eq!(of("later", Value::Null), [&expected[..], &unknown].concat());
     }
 }
