@@ -151,7 +151,7 @@ async fn commands_use_https_by_an_authority_of_ones_own() {
     let trusted = pool(Some(&files.path("authority.pem")));
     assert_eq!(trusted.code, Some(0), "{trusted:?}");
     let unknown = pool(None);
-    assert_eq!(unknown.code, Some(2), "{unknown:?}");
+    assert_eq!(unknown.code, Some(6), "{unknown:?}");
     assert!(unknown.err.contains("certificate"), "{unknown:?}");
 }
 
