@@ -45,6 +45,16 @@ impl Directory {
     fn prompt(&self) -> Connection {
         Connection::open_with_flags(self.file(), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
     }
+
+    pub fn follow_the_clock(&self) {
+        self.clock.set(SystemClock.now());
+    }
+
+    pub fn read(&self, sql: &str) -> Vec<String> {
+        let prompt = self.prompt();
+        let mut select = prompt.prepare(sql).unwrap();
+        select.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
 }
 
 impl crate::conformance::AnyDb for Directory {
