@@ -12,7 +12,7 @@ use crate::sqlite::disk::checkpoint::WAL_LIMIT;
 use crate::sqlite::disk::failure::failed;
 use crate::sqlite::disk::files::Files;
 use crate::sqlite::read::snapshot;
-use crate::wanted::other_pools;
+use crate::wanted::all_pools;
 use crate::{Error, Finding, Wanted, wanted};
 
 /// Less free space than this is reported: several logs fit.
@@ -128,19 +128,19 @@ fn describe_pool(
     now: Timestamp,
 ) -> Result<Vec<(&'static str, String)>, Error> {
     let Some((size, policy)) = snapshot::pool(connection)? else {
-        return Ok(vec![("pool", "none yet".to_owned())]);
+        return Ok(vec![("pools", "none yet".to_owned())]);
     };
     let newest = snapshot::newest(connection)?;
-    let others = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let others: (i64, i64) =
-        connection.query_row(sql!("pools/counts"), (), others).map_err(failed("counting"))?;
+    let pools = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let pools: (i64, i64) =
+        connection.query_row(sql!("pools/counts"), (), pools).map_err(failed("counting"))?;
     let count = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
     let (leases, entries, tickets, keys): (i64, i64, i64, i64) =
         connection.query_row(sql!("audit/describe"), (), count).map_err(failed("counting"))?;
-    let pools = (others.0 > 0).then(|| ("other pools", other_pools(others)));
     let facts = [
-        ("pool", format!("{size} tokens, leases of {}", HumanDuration(policy.lease))),
-        ("policy", wanted::in_words(policy)),
+        all_pools(pools),
+        ("pool default", format!("{size} tokens, leases of {}", HumanDuration(policy.lease))),
+        ("policy of default", wanted::in_words(policy)),
         ("leases kept", leases.to_string()),
         ("journal entries kept", entries.to_string()),
         ("tickets in the queue", tickets.to_string()),
@@ -151,5 +151,5 @@ fn describe_pool(
         ),
         ("clock behind newest entry by", HumanDuration(newest.at.since(now)).to_string()),
     ];
-    Ok(facts.into_iter().chain(pools).collect())
+    Ok(facts.into())
 }

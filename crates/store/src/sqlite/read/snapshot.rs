@@ -41,7 +41,7 @@ pub(crate) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
     let last_pool: Option<i32> =
         connection.query_row(sql!("pools/last_pool"), (), |row| row.get(0)).map_err(&failed)?;
     if last_pool.is_none() {
-        return Err(Error::Operator("the database holds no pool".to_owned()));
+        return Err(Error::Operator("the database holds no ledger".to_owned()));
     }
     let Newest { position, at, fence } = newest(connection)?;
     let pools = all(connection, sql!("pools/pools"), rows::record).map_err(&failed)?;
