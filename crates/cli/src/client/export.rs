@@ -3,8 +3,10 @@
 use clap::Args;
 use client::{Client, DEFAULT_POOL};
 use documents::{Invalid, to_csv, to_json, to_toml};
-use pool::{Membership, Policy, ShowValues, WhenFull};
-use wire::{PolicyText, PoolDetails, PoolDocument, PoolPolicy, PoolsDocument, TokenDocument};
+use pool::{HumanDuration, Policy, PolicyField, ShowValues};
+use serde::Deserialize as _;
+use serde_json::Value;
+use wire::{PolicyText, PoolDetails, PoolDocument, PoolsDocument, Seconds, TokenDocument};
 
 use crate::term::error::CliError;
 use crate::term::exit::Exit;
@@ -84,35 +86,30 @@ impl Export {
         let description = Some(pool.description).filter(|text| !text.is_empty());
         let tokens = Some(tokens.collect());
         let mut document = PoolDocument { description, tokens, ..PoolDocument::default() };
-        let policy = policy(&pool.policy).ok_or_else(|| {
-            let what = format!(
-                "the pool {} has a policy that this version does not know: upgrade this program",
-                pool.name
-            );
-            CliError::new(Exit::Failed, what)
-        })?;
+        let policy = serde_json::to_value(&pool.policy).unwrap_or_default();
         for field in Policy::FIELDS {
             if let Some(member) = document.policy_mut(field.name) {
-                *member = Some(PolicyText(field.show(&policy)));
+                *member = text(&policy, field).map(PolicyText);
             }
+        }
+        // A policy without it has leases of one length.
+        if document.max_lease == document.lease {
+            document.max_lease = Some(PolicyText("lease".to_owned()));
         }
         Ok(document)
     }
 }
 
-/// Converts a policy. None if it has a word of a later version.
-fn policy(policy: &PoolPolicy) -> Option<Policy> {
-    let leases = &policy.leases;
-    let (lease, longest) = (leases.lease_seconds.0, leases.max_lease_seconds.0);
-    Some(Policy {
-        lease,
-        max_lease: Some(longest).filter(|longest| *longest != lease),
-        when_full: WhenFull::from_word(&leases.when_full)?,
-        min_hold: leases.min_hold_seconds.0,
-        max_per_user: leases.max_per_user,
-        membership: Membership::from_word(&policy.membership)?,
-        show_values: ShowValues::from_word(&policy.show_values)?,
-    })
+/// The value of a field as documents have it. None if the server does not know the field.
+fn text(policy: &Value, field: &PolicyField) -> Option<String> {
+    if let Some(seconds) = policy.get(format!("{}_seconds", field.name)) {
+        return Some(HumanDuration(Seconds::deserialize(seconds).ok()?.0).to_string());
+    }
+    match policy.get(field.name)? {
+        Value::Null => field.unset.map(str::to_owned),
+        Value::String(word) => Some(word.clone()),
+        other => Some(other.to_string()),
+    }
 }
 
 fn inexpressible(invalid: &Invalid) -> CliError {
@@ -127,21 +124,18 @@ mod tests {
 
     #[test]
     fn policies_keep_every_field() {
-        let of = |longest: u32, when_full: &str| {
-            let json = json!({
-                "when_full": when_full, "lease_seconds": 90, "max_lease_seconds": longest,
-                "min_hold_seconds": 1.5, "max_per_user": 3, "membership": "open",
-                "show_values": "holder",
+        let of = |when_full: &str, most: Value| {
+            let policy = json!({
+                "when_full": when_full, "lease_seconds": 90, "max_lease_seconds": 3600,
+                "min_hold_seconds": 1.5, "max_per_user": most, "membership": "open",
             });
-            policy(&serde_json::from_value(json).unwrap())
+            Policy::FIELDS.iter().map(|field| text(&policy, field)).collect::<Vec<_>>()
         };
-        let shown = |policy: &Policy| {
-            let fields = Policy::FIELDS.iter().map(|field| field.show(policy));
-            fields.collect::<Vec<_>>()
-        };
-        let expected = ["90s", "1h", "wait", "1500ms", "3", "open", "holder"];
-        assert_eq!(shown(&of(3600, "wait").unwrap()), expected);
-        assert_eq!(of(90, "reject").unwrap().max_lease, None);
-        assert_eq!(of(90, "later"), None);
+        let some = |texts: [&str; 6]| texts.map(|text| Some(text.to_owned())).to_vec();
+        let unknown = [None];
+        let expected = some(["90s", "1h", "wait", "1500ms", "3", "open"]);
+        assert_eq!(of("wait", json!(3)), [&expected[..], &unknown].concat());
+        let expected = some(["90s", "1h", "later", "1500ms", "none", "open"]);
+        assert_eq!(of("later", Value::Null), [&expected[..], &unknown].concat());
     }
 }
