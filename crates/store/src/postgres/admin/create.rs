@@ -36,7 +36,7 @@ pub(crate) async fn import(session: &mut Session, from: ImportedPool<'_>) -> Res
     let transaction = client.transaction().await.map_err(&failed)?;
     if snapshot::exists(&transaction).await.map_err(&failed)? {
         return Err(Error::Operator(
-            "the database holds a ledger already: import into a new one".to_owned(),
+            "the database holds pools already: import into a new one".to_owned(),
         ));
     }
     insert(&transaction, &from.new).await?;

@@ -49,7 +49,7 @@ pub(crate) fn import(
     let transaction = store::begin(connection)?;
     if snapshot::pool(&transaction)?.is_some() {
         return Err(Error::Operator(
-            "the database holds a ledger already: import into a new one".to_owned(),
+            "the database holds pools already: import into a new one".to_owned(),
         ));
     }
     insert_pool(&transaction, new)?;
