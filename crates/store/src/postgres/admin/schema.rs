@@ -15,7 +15,10 @@ use crate::postgres::read::rows;
 use crate::schema::{self, Schema};
 
 const SCHEMA: Schema = Schema(|| {
-    schema::runner(&[("V1__ledger", include_str!("../../../migrations/postgres/V1__ledger.sql"))])
+    schema::runner(&[
+        ("V1__ledger", include_str!("../../../migrations/postgres/V1__ledger.sql")),
+        ("V2__large_ledgers", include_str!("../../../migrations/postgres/V2__large_ledgers.sql")),
+    ])
 });
 
 /// Exclusive right to change the schema and to create the pool.
