@@ -94,7 +94,7 @@ impl<'a> Batch<'a> {
         }
         let next = |batch: &Self| batch.ledger.pool(pool)?.first_overdue_taint(now).cloned();
         while let Some(token) = next(self) {
-            self.record(Change::TokenChanged(Token { taints: token.taints.at(now), ..token }));
+            self.record(Change::TokenTainted(Token { taints: token.taints.at(now), ..token }));
         }
     }
 

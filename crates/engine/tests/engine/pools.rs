@@ -384,6 +384,9 @@ fn told(event: &Event) -> String {
         EventKind::Token(TokenEvent::Changed(token)) => {
             format!("changed {} {:?}", &*token.name, token.labels.get("size"))
         }
+        EventKind::Token(TokenEvent::Tainted(token)) => {
+            format!("tainted {} {:?}", &*token.name, token.taints.len())
+        }
         EventKind::Token(TokenEvent::Retired { name, .. }) => format!("retired {}", &**name),
     };
     format!("{} {what}", &*event.pool_name)

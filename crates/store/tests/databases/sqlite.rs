@@ -64,6 +64,7 @@ impl crate::conformance::AnyDb for Directory {
 
     fn catch_up(&self) {
         let index = "insert or ignore into user_leases select user_id, fence from leases;
+                     insert or ignore into pool_leases select fence >> 14, pool, fence from leases;
                      update ledger set indexed_fence = (select max(fence) from leases)";
         self.prompt().execute_batch(index).unwrap();
     }

@@ -16,7 +16,7 @@ use crate::wanted::all_pools;
 use crate::{Clock, Error, SystemClock, wanted};
 
 /// A kind of fault: the query that counts it, and its description.
-fn faults_to_count() -> [(&'static str, &'static str); 14] {
+fn faults_to_count() -> [(&'static str, &'static str); 16] {
     [
         (sql!("audit/audit_overlap"), "leases began before an earlier one of their token was over"),
         (sql!("audit/audit_open"), "leases have no end although their token has a later one"),
@@ -25,6 +25,11 @@ fn faults_to_count() -> [(&'static str, &'static str); 14] {
         (sql!("audit/audit_fence_twice"), "fences were given more than once"),
         (sql!("audit/audit_fence_new"), "leases have a fence above the journal's newest"),
         (sql!("audit/audit_token"), "leases are of no token of their pool"),
+        (sql!("audit/audit_pools"), "leases are missing from the index of pools"),
+        (
+            sql!("audit/audit_retiring"),
+            "retired tokens have a running lease that no start would find",
+        ),
         (sql!("audit/audit_names"), "names are those of several pools, or tokens of a pool"),
         (sql!("audit/audit_deleted"), "leases or tickets are of deleted pools"),
         (sql!("audit/audit_longest"), "leases are longer than any pool ever allowed"),

@@ -15,10 +15,7 @@ use crate::postgres::read::rows;
 use crate::schema::{self, Schema};
 
 const SCHEMA: Schema = Schema(|| {
-    schema::runner(&[
-        ("V1__ledger", include_str!("../../../migrations/postgres/V1__ledger.sql")),
-        ("V2__views_of_pools", include_str!("../../../migrations/postgres/V2__views_of_pools.sql")),
-    ])
+    schema::runner(&[("V1__ledger", include_str!("../../../migrations/postgres/V1__ledger.sql"))])
 });
 
 /// Exclusive right to change the schema and to create the pool.

@@ -19,7 +19,7 @@ use crate::{Error, Finding, Wanted, wanted};
 const LITTLE_SPACE: u64 = 4 * WAL_LIMIT;
 
 /// A kind of fault: the query that counts it, and its description.
-fn faults_to_count() -> [(&'static str, &'static str); 13] {
+fn faults_to_count() -> [(&'static str, &'static str); 15] {
     [
         (sql!("audit/audit_overlap"), "leases began before an earlier one of their token was over"),
         (sql!("audit/audit_open"), "leases have no end although their token has a later one"),
@@ -31,12 +31,17 @@ fn faults_to_count() -> [(&'static str, &'static str); 13] {
             sql!("audit/audit_users"),
             "leases are missing from the index of users, or gone from the history",
         ),
+        (sql!("audit/audit_pools"), "leases are missing from the index of pools"),
         (sql!("audit/audit_latest"), "tokens don't lead to their latest lease"),
         (
             sql!("audit/audit_kept"),
             "leases are lost to their token's history, or gone and still expected there",
         ),
         (sql!("audit/audit_pool"), "leases are of no token of their pool"),
+        (
+            sql!("audit/audit_retiring"),
+            "retired tokens have a running lease that no start would find",
+        ),
         (sql!("audit/audit_names"), "names are those of several pools, or tokens of a pool"),
         (sql!("audit/audit_deleted"), "leases or tickets are of deleted pools"),
         (sql!("audit/audit_journal"), "journal entries don't follow the one before"),

@@ -7,10 +7,7 @@ use crate::schema::{self, Schema};
 use crate::sqlite::disk::failure::{damaged, failed, is_damage};
 
 const SCHEMA: Schema = Schema(|| {
-    schema::runner(&[
-        ("V1__ledger", include_str!("../../../migrations/sqlite/V1__ledger.sql")),
-        ("V2__views_of_pools", include_str!("../../../migrations/sqlite/V2__views_of_pools.sql")),
-    ])
+    schema::runner(&[("V1__ledger", include_str!("../../../migrations/sqlite/V1__ledger.sql"))])
 });
 
 /// Applies the missing migrations, all or nothing. Returns their names.
