@@ -140,6 +140,7 @@ def write_sqlite(url, tokens, count):
         connection.execute("commit")
     connection.execute("begin")
     connection.execute("insert or ignore into user_leases select user_id, fence from leases order by fence")
+    connection.execute("insert or ignore into pool_leases select distinct fence >> 14, pool, 0 from leases")
     connection.execute(
         "insert or replace into latest_leases select t.pool, t.position, max(l.fence) from leases as l"
         " join tokens as t on t.id = l.token_id group by t.id"

@@ -88,6 +88,8 @@ def traffic(server):
         ask(f"{server}/api/tokens/allocate", "POST", {"user_id": f"user {number}"})
     _, granted = ask(f"{server}/api/tokens/allocate", "POST", {"user_id": "one more"})
     ask(f"{server}/api/leases/{json.loads(granted)['lease_id']}/release", "POST")
+    ask(f"{server}/api/pools/staging", "PUT", {"tokens_generated": 2})
+    ask(f"{server}/api/pools/staging/allocate", "POST", {"user": "ann"})
     for path in ["/", "/api/tokens", "/api/pool", "/api/tokens/none", "/nowhere"]:
         ask(server + path)
     ask(f"{server}/api/tokens/clear-active", "DELETE")
@@ -122,6 +124,17 @@ def check_names(dashboard, samples, kinds):
         check(False, f"docs/metrics.md lists {name}, which the server does not have")
 
 
+def check_pools(dashboard, text):
+    """The variable `pool` selects in each panel of a metric by pool."""
+    by_pool = set(re.findall(r'^(\w+){pool="', text, re.M))
+    check("token_manager_tokens" in by_pool, "tokens are by pool")
+    for title, expr in expressions(dashboard):
+        for name, selector in re.findall(r"\b(token_manager_\w+){([^}]*)}", expr):
+            check(('pool=~"$pool"' in selector) == (name in by_pool), f"the panel {title} selects {name} by pool")
+    [variable] = [variable for variable in dashboard["templating"]["list"] if variable["name"] == "pool"]
+    check(variable["multi"] and variable["includeAll"], "several pools can be selected, and all")
+
+
 def check_alerts():
     headings = set(re.findall(r"^### (\S+)$", DOCUMENT.read_text(), re.M))
     alerts = re.findall(r"- alert: (\S+)", RULES.read_text())
@@ -146,12 +159,14 @@ def check_scraped(server_port, folder, dashboard, log):
 
     with running("prometheus", *arguments, log=log) as prometheus:
         until("Prometheus is ready", lambda: ask(f"http://{address}/-/ready")[0] == 200, prometheus)
-        so = lambda: query("token_manager_allocations_total == 5")[1]
+        so = lambda: query('token_manager_allocations_total{pool="default"} == 5')[1]
         until("Prometheus has scraped the server", so, prometheus)
         for title, expr in expressions(dashboard):
-            expr = expr.replace("$__rate_interval", "1m").replace("$instance", ".+").replace("$job", ".+")
+            expr = expr.replace("$__rate_interval", "1m").replace("$instance", ".+").replace("$job", ".+").replace("$pool", ".+")
             status, _, text = query(expr)
             check(status == 200, f"the panel {title}: {text}")
+        _, pools, _ = query("count by (pool) (token_manager_tokens)")
+        check({found["metric"]["pool"] for found in pools} == {"default", "staging"}, f"the pools are {pools}")
         _, [up], _ = query("up")
         check(up["value"][1] == "1" and up["metric"]["job"] == "token-manager", f"up is {up}")
 
@@ -186,6 +201,7 @@ def main():
             check(said == "", f"promtool check metrics says: {said}")
             samples, kinds = exposed(text)
             check_names(dashboard, samples, kinds)
+            check_pools(dashboard, text)
             open_metrics = ask(f"{server}/metrics", accept=OPEN_METRICS)[1]
             check(open_metrics.endswith("# EOF\n"), "OpenMetrics has an end")
             check_scraped(port, folder, dashboard, log)

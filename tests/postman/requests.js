@@ -1040,7 +1040,7 @@ export const folders = [
             pm.expect(pm.response.headers.get("Content-Type")).to.eql("text/plain; version=0.0.4; charset=utf-8");
             pm.expect(pm.response.headers.get("Cache-Control")).to.eql("no-store");
             pm.expect(pm.response.text()).to.match(/^# TYPE token_manager_\w+ (?:counter|gauge|histogram)$/m);
-            pm.expect(pm.response.text()).to.match(/^token_manager_tokens [1-9]\d*$/m);
+            pm.expect(pm.response.text()).to.match(/^token_manager_tokens{pool="default"} [1-9]\d*$/m);
             pm.expect(pm.response.text()).to.include("\ntoken_manager_database_up 1\n");
           });
         },

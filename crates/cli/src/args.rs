@@ -61,12 +61,12 @@ The copy is a consistent snapshot; servers may keep running. The file gets its n
 on disk. For PostgreSQL, use pg_dump or pg_basebackup. To restore: docs/operations.md.";
 
 const CONFIG_ABOUT: &str = "\
-Show the settings of `serve`; set the default server and user
+Show the settings of `serve`; set the default server, user and pool
 
 Without a subcommand, shows each setting of `serve`, its value and its source, without passwords. `set`, \
-`get`, `unset` and `list` manage the default server and user of the client commands. Options and the \
-environment (TOKEN_MANAGER_SERVER, TOKEN_MANAGER_USER) take precedence over these defaults. They are \
-stored in $XDG_CONFIG_HOME/token-manager/client.toml, by default in \
+`get`, `unset` and `list` manage the default server, user and pool of the client commands. Options and the \
+environment (TOKEN_MANAGER_SERVER, TOKEN_MANAGER_USER, TOKEN_MANAGER_POOL) take precedence over these \
+defaults. They are stored in $XDG_CONFIG_HOME/token-manager/client.toml, by default in \
 ~/.config/token-manager/client.toml, which only you can read.";
 
 const CONFIG_EXAMPLES: &str = "\
@@ -78,7 +78,9 @@ Examples:
   token-manager config set server - < file
       reads the URL from a file, for a URL with a password
   token-manager config set user ann
-      makes ann the default user of `allocate` and `run`";
+      makes ann the default user of `allocate` and `run`
+  token-manager config set pool staging
+      makes staging the default pool of the commands with --pool";
 
 const DOCTOR_EXAMPLES: &str = "\
 Changes nothing, and may run while a server runs.
@@ -140,7 +142,7 @@ fn server_commands() -> [Command; 6] {
             .after_help(DOCTOR_EXAMPLES),
         config(with_settings(
             "config",
-            "Show the settings of `serve`; set the default server and user",
+            "Show the settings of `serve`; set the default server, user and pool",
         )),
         with_settings("import", "Import tokens and history from an original TokenManager database")
             .arg(from)

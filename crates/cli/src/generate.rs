@@ -39,7 +39,38 @@ pub fn perform(matches: &ArgMatches, program: Command) -> ExitCode {
     done.map_or_else(CliError::print, |()| ExitCode::SUCCESS)
 }
 
+/// Looks up names of pools and tokens, at the beginning of the function for bash.
+const BASH: &str = "\
+    # Names of pools and tokens are those of the server.
+    COMPREPLY=($(\"$1\" __complete \"$COMP_CWORD\" \"${COMP_WORDS[@]}\" 2>/dev/null))
+    [[ ${#COMPREPLY[@]} -gt 0 ]] && return 0
+";
+
+/// The same for zsh.
+const ZSH: &str = "\
+    # Names of pools and tokens are those of the server.
+    local -a names
+    names=(${(f)\"$(${words[1]} __complete $((CURRENT - 1)) \"${(@)words}\" 2>/dev/null)\"})
+    if (( ${#names} )); then
+        compadd -a names
+        return
+    fi
+";
+
+/// The same for fish, behind the script.
+const FISH: &str = "
+# Names of pools and tokens are those of the server.
+function __token_manager_names
+    set -l words (commandline -opc)
+    $words[1] __complete (count $words) $words (commandline -ct) 2>/dev/null
+end
+complete -c token-manager -n 'set -g __token_manager_found (__token_manager_names); \
+count $__token_manager_found >/dev/null' -f -a '$__token_manager_found'
+";
+
 /// Print shell completions
+///
+/// Names of pools and tokens are looked up on the server, within a second; without an answer there are none.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -62,10 +93,19 @@ impl Completions {
         };
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut program, "token-manager", &mut script);
+        let (function, lookup) = match shell {
+            Shell::Bash => ("    COMPREPLY=()\n", BASH),
+            Shell::Zsh => ("_token-manager() {\n", ZSH),
+            _ => ("", FISH),
+        };
         // clap_complete writes the hyphen of a program's name in two ways into a script for bash, which then
         // finds no command.
         let script =
             String::from_utf8_lossy(&script).replace("token__subcmd__manager", "token__manager");
+        let script = match script.split_once(function).filter(|_| !function.is_empty()) {
+            Some((before, after)) => [before, function, lookup, after].concat(),
+            None => script + lookup,
+        };
         Ok(Out::standard().bytes(script.as_bytes())?)
     }
 }

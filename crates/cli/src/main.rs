@@ -29,13 +29,16 @@ fn main() -> ExitCode {
     if let Some(code) = client::run::become_command() {
         return code;
     }
+    // Fails only if a provider is already installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    if let Some(code) = client::complete::answer(args::command) {
+        return code;
+    }
     let matches =
         match args::command().try_get_matches_from(args::behind_the_command(std::env::args_os())) {
             Ok(matches) => matches,
             Err(error) => return usage(&error),
         };
-    // Fails only if a provider is already installed.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     match matches.subcommand() {
         Some(("run", matches)) => return client::run::perform(matches),
         Some(("config", matches)) if matches.subcommand_name().is_some() => {

@@ -34,7 +34,8 @@ const CLIENT: &str = "\
 - **Server and user.** `--server URL`, else `TOKEN_MANAGER_SERVER`, else [`config set server`](#config), else
   `http://localhost:4000`. The user of `allocate` and `run`: on the command line, else `TOKEN_MANAGER_USER`, else
   `config set user`.
-- **Pool.** `--pool NAME`, else `TOKEN_MANAGER_POOL`, else the pool `default`. [pools.md](pools.md) describes how to make pools.
+- **Pool.** `--pool NAME`, else `TOKEN_MANAGER_POOL`, else `config set pool`, else the pool `default`. [pools.md](pools.md) describes
+  how to make pools.
 - **Passwords.** For a proxy with HTTP authentication, use `https://USER:PASSWORD@HOST`. Other users of the machine can
   read command lines, so put such a URL into the environment or into `config set server -`, which reads the standard
   input and stores it in a file that only you can read. Messages never show passwords.

@@ -25,6 +25,6 @@ pub use finding::{Finding, Invalid, MAX_FINDINGS};
 pub use node::Format;
 pub use plan::{Options, plan, shared_values};
 pub use range::MAX_RANGE;
-pub use read::{MAX_FILE_BYTES, Parsed, Source, parse, parse_pool, read};
+pub use read::{MAX_DOCUMENT_BYTES, Parsed, Source, parse, parse_pool, read};
 pub use summary::summary;
 pub use write::{to_csv, to_json, to_toml};

@@ -17,8 +17,10 @@ use crate::lines::Lines;
 use crate::node::{Format, Kind, Member, Node};
 use crate::plan::{Options, plan, shared_values};
 
-/// Maximum size of a file.
-pub const MAX_FILE_BYTES: u64 = 256 * 1_024 * 1_024;
+/// Maximum size of a document, in a file or a request, and of a table. Enough for 1,000,000 tokens with a
+/// short name and value: a document is applied in one step, which is a single entry of the journal, and reading it
+/// takes several times its size in memory.
+pub const MAX_DOCUMENT_BYTES: u64 = 64 * 1_024 * 1_024;
 
 /// Members of a token.
 const TOKEN: [&str; 3] = ["name", "value", "labels"];
@@ -88,12 +90,15 @@ pub fn parse_pool(bytes: &[u8], pool: &str, source: &Source<'_>) -> Result<Parse
 fn load(path: &Path) -> Result<Vec<u8>, String> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+        File::open(path)?.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes = read().map_err(|error| format!("can't be read: {error}"))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("has more than {} MiB, which is the limit", MAX_FILE_BYTES >> 20));
+    if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
+        return Err(format!(
+            "has more than {} MiB, which is the limit: apply a part of the pools at a time",
+            MAX_DOCUMENT_BYTES >> 20
+        ));
     }
     Ok(bytes)
 }

@@ -213,6 +213,7 @@ impl EngineLoop {
                 let last = told.or_else(|| request.leaves_queue());
                 self.waiting.extend(last.map(Request::unattended));
             }
+            self.writer.shared.metrics.pools.refused(request.refused(&outcome));
             request.deliver(outcome, now, &self.writer.withdrawals);
             if !over {
                 self.writer.held.left(ticket);

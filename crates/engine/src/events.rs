@@ -105,8 +105,10 @@ pub enum PoolEvent {
 pub enum TokenEvent {
     /// The token was added.
     Added(TokenFacts),
-    /// Its name, value, labels or taints were changed. A journal entry does not tell which.
+    /// Its name, value or labels were changed. A journal entry does not tell which.
     Changed(TokenFacts),
+    /// Taints were set or removed, or ended.
+    Tainted(TokenFacts),
     /// The token was retired.
     Retired {
         /// Id of the token.
@@ -231,6 +233,10 @@ impl<'a, C: Context> EventMaker<'a, C> {
             Change::TokenChanged(token) => {
                 self.tokens.insert(token.id, (token.pool, token.name.clone()));
                 (token.pool, EventKind::Token(TokenEvent::Changed(token.into())))
+            }
+            Change::TokenTainted(token) => {
+                self.tokens.insert(token.id, (token.pool, token.name.clone()));
+                (token.pool, EventKind::Token(TokenEvent::Tainted(token.into())))
             }
             Change::TokenRetired { token_id, .. } => {
                 let (pool, name) = self.token(*token_id).ok_or(UnknownToken)?;

@@ -21,6 +21,9 @@ const INTERVALS: (Duration, Duration) = (Duration::from_secs(10), Duration::from
 /// Minimum time between a check for old keys and the next, if a key was refused.
 const SOON: Duration = Duration::from_secs(1);
 
+/// Interval between checks for leases to index.
+const INDEXING: Duration = Duration::from_secs(1);
+
 /// Rest after a step, as a multiple of the step's duration: the database mostly serves batches.
 const REST: u32 = 10;
 
@@ -52,7 +55,7 @@ impl Signals {
     }
 }
 
-/// Deletes data that is no longer needed, in small steps beside the batches.
+/// Deletes data that is no longer needed, and indexes leases, in small steps beside the batches.
 pub(crate) struct Housekeeping {
     housekeeper: Box<dyn Housekeeper>,
     signals: Arc<Signals>,
@@ -66,6 +69,8 @@ pub(crate) struct Housekeeping {
     keys_at: Instant,
     keys_looked_at: Instant,
     leases_at: Instant,
+    /// When to check for leases to index.
+    index_at: Instant,
     /// Fence that this round of checks for old leases has reached.
     swept: Fence,
 }
@@ -89,6 +94,7 @@ impl Housekeeping {
             keys_at: soon,
             keys_looked_at: soon,
             leases_at: soon,
+            index_at: soon,
             swept: Fence::NONE,
         }
     }
@@ -98,7 +104,7 @@ impl Housekeeping {
     pub async fn run(mut self) {
         loop {
             let leases_at = self.retention.map(|_| self.leases_at);
-            let at = leases_at.into_iter().fold(self.keys_at, Instant::min);
+            let at = leases_at.into_iter().fold(self.keys_at.min(self.index_at), Instant::min);
             tokio::select! {
                 () = self.signals.wake.notified() => {}
                 () = tokio::time::sleep_until(at) => {}
@@ -116,7 +122,7 @@ impl Housekeeping {
                 Ok(()) => begun.elapsed() * REST,
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
-                    warn!(error, "old rows could not be deleted");
+                    warn!(error, "old rows could not be deleted, or leases indexed");
                     AFTER_FAILURE
                 }
             };
@@ -154,6 +160,12 @@ impl Housekeeping {
             self.swept = swept.up_to.unwrap_or(Fence::NONE);
             let next = if swept.up_to.is_some() { INTERVALS.1 } else { INTERVALS.0 };
             self.leases_at = Instant::now() + next;
+        }
+        if self.index_at <= Instant::now() {
+            self.index_at = Instant::now() + INDEXING;
+            if self.housekeeper.index_leases().await? {
+                self.index_at = Instant::now() + INTERVALS.1;
+            }
         }
         Ok(())
     }

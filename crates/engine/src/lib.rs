@@ -30,7 +30,7 @@ pub use events::{
 };
 pub use handle::{
     AllocateOutcome, AllocateRequest, Allocated, GiveUpOutcome, Handle, LeaseOutcome, LeaseView,
-    Page, PoolUsage, ReleaseOutcome, Stamp, TaintOutcome, UntaintOutcome, View,
+    Page, ReleaseOutcome, Stamp, TaintOutcome, UntaintOutcome, View,
 };
 pub use ids::{token_id, token_value, wanted_token};
 pub use run::{Engine, start};

@@ -3,7 +3,9 @@ use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pool::{Allocation, Command, LeaseId, Ledger, Outcome, Timestamp, UserKey, Waiting};
+use pool::{
+    Allocation, Command, LeaseId, Ledger, Outcome, PoolId, Refusal, Timestamp, UserKey, Waiting,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::warn;
@@ -159,6 +161,14 @@ impl Request {
     /// The lease that it allocates, if it does.
     pub fn allocates(&self) -> Option<LeaseId> {
         self.allocation().map(|allocation| allocation.lease_id)
+    }
+
+    /// The pool that refuses it, and why, if it allocates and this is its outcome.
+    pub fn refused<'a>(&self, outcome: &'a Outcome) -> Option<(PoolId, &'a Refusal)> {
+        match outcome {
+            Outcome::NotAllocated(refusal) => Some((self.allocation()?.pool, refusal)),
+            _ => None,
+        }
     }
 
     /// Its idempotency key, if it allocates and has one.

@@ -2,10 +2,12 @@
 //! command on its way. A server counts what it wrote itself, so that servers which share a database
 //! can be added up.
 
+mod by_pool;
+
 use std::cell::LazyCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use pool::{Change, EndReason, Outcome, Timestamp};
+use pool::{Change, EndReason, Outcome, PoolId, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -13,6 +15,8 @@ use prometheus_client::registry::{Registry, Unit};
 use store::Entry;
 use tokio::time::Instant;
 use tracing::warn;
+
+pub(crate) use self::by_pool::{ByPool, Counts, NAMED, OTHER, REFUSALS, Scraped, label};
 
 /// A label and its value.
 type Label = [(&'static str, &'static str); 1];
@@ -27,9 +31,7 @@ const COMMIT: [f64; 13] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 pub(crate) struct Metrics {
-    allocations: Counter,
-    /// By [`EndReason`], in the order of [`EndReason::ALL`].
-    ends: Vec<Counter>,
+    pub pools: ByPool,
     renewals: Counter,
     held: Histogram,
     waited: Histogram,
@@ -42,7 +44,7 @@ pub(crate) struct Metrics {
     settled: Vec<Counter>,
     /// By [`Mismatch`].
     mismatches: Vec<Counter>,
-    families: [Family<Label, Counter>; 3],
+    families: [Family<Label, Counter>; 2],
     /// Number of requests that the engine had taken in after its last turn and that wait for the
     /// next.
     left: AtomicUsize,
@@ -58,13 +60,13 @@ struct KeyGauges {
     warned: AtomicBool,
 }
 
-/// Ways in which the database and the known state of the pool do not fit together. The database is
+/// Ways in which the database and the known state of the ledger do not fit together. The database is
 /// not away then.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mismatch {
-    /// News did not fit the copy; the pool is loaded again.
+    /// News did not fit the copy; the ledger is loaded again.
     News,
-    /// The database refused a batch; the pool is loaded again.
+    /// The database refused a batch; the ledger is loaded again.
     Batch,
     /// The database rejects lease expirations, also those of a replica that was loaded again.
     Ends,
@@ -72,18 +74,11 @@ pub(crate) enum Mismatch {
 
 impl Metrics {
     pub fn new() -> Self {
-        let families: [Family<Label, Counter>; 3] = Default::default();
-        let reason = |reason: EndReason| {
-            // No lease here ends as imported, so that label is not exported.
-            let label = [("reason", reason.as_str())];
-            let ends = (reason != EndReason::Imported).then(|| families[0].get_or_create(&label));
-            ends.map(|ends| ends.clone()).unwrap_or_default()
-        };
-        let fate = |fate| families[1].get_or_create(&[("fate", fate)]).clone();
-        let mismatch = |of| families[2].get_or_create(&[("of", of)]).clone();
+        let families: [Family<Label, Counter>; 2] = Default::default();
+        let fate = |fate| families[0].get_or_create(&[("fate", fate)]).clone();
+        let mismatch = |of| families[1].get_or_create(&[("of", of)]).clone();
         Metrics {
-            allocations: Counter::default(),
-            ends: EndReason::ALL.map(reason).into(),
+            pools: ByPool::default(),
             renewals: Counter::default(),
             held: Histogram::new(HELD),
             waited: Histogram::new(WAITED),
@@ -101,28 +96,29 @@ impl Metrics {
         }
     }
 
-    /// Counts a batch that this server made durable. `starts_of_ended` has the starts of
-    /// the leases that ended in it, in the order of its changes; `now` shows how late the batch was
+    /// Counts a batch that this server made durable. `ended` has the pools and
+    /// starts of the leases that ended in it, in the order of its changes; `now` shows how late the batch was
     /// for the expired ones.
     pub fn wrote(
         &self,
         entry: &Entry,
-        starts_of_ended: &[Timestamp],
+        ended: &[(PoolId, Timestamp)],
         commands: usize,
         now: impl FnOnce() -> Timestamp,
     ) {
-        let (mut started, mut renewed) = (0, 0);
-        let mut starts = starts_of_ended.iter();
+        let mut renewed = 0;
+        let mut of_ended = ended.iter();
+        let mut pools = self.pools.counting();
         let now = LazyCell::new(now);
         for change in &entry.changes {
             match change {
-                Change::LeaseStarted(_) => started += 1,
+                Change::LeaseStarted(lease) => pools.of(lease.pool).started += 1,
                 Change::LeaseRenewed { .. } => renewed += 1,
                 Change::LeaseEnded { end, .. } => {
-                    self.ends[end.reason as usize].inc();
-                    let start = starts.next();
-                    debug_assert!(start.is_some(), "a batch knows the start of each it ended");
-                    if let Some(start) = start {
+                    let lease = of_ended.next();
+                    debug_assert!(lease.is_some(), "a batch knows the start of each it ended");
+                    if let Some((pool, start)) = lease {
+                        pools.of(*pool).ended[end.reason as usize] += 1;
                         self.held.observe(end.at.since(*start).as_secs_f64());
                     }
                     if end.reason == EndReason::Expired {
@@ -132,7 +128,7 @@ impl Metrics {
                 _ => {}
             }
         }
-        self.allocations.inc_by(started);
+        drop(pools);
         self.renewals.inc_by(renewed);
         self.commands.observe(float(commands));
     }
@@ -142,7 +138,7 @@ impl Metrics {
         self.commit.observe(since.elapsed().as_secs_f64());
     }
 
-    /// Records how long a request was in the pool's queue, if it was and has a lease now.
+    /// Records how long a request was in its pool's queue, if it was and has a lease now.
     pub fn answered(&self, queued_since: Option<Timestamp>, outcome: &Outcome, at: Timestamp) {
         if let (Some(since), Outcome::Allocated(_)) = (queued_since, outcome) {
             self.waited.observe(at.since(since).as_secs_f64());
@@ -190,10 +186,6 @@ impl Metrics {
     }
 
     pub fn register(&self, registry: &mut Registry) {
-        let name = "allocations";
-        registry.register(name, "Leases granted", self.allocations.clone());
-        let help = "Leases that ended, by reason";
-        registry.register("lease_ends", help, self.families[0].clone());
         registry.register("renewals", "Lease renewals", self.renewals.clone());
         let mut seconds = |name, help, histogram: &Histogram| {
             registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
@@ -217,11 +209,11 @@ impl Metrics {
         registry.register("database_failures", help, self.failures.clone());
         let help = "Commits during which the connection was lost, by the outcome found later; unknown \
              if it was replaced by another database";
-        registry.register("unknown_outcomes", help, self.families[1].clone());
-        let help = "Contradictions between the database and the server's copy of the pool, such as \
-             after manual changes of tables. For news and batch the pool was reloaded; for \
+        registry.register("unknown_outcomes", help, self.families[0].clone());
+        let help = "Contradictions between the database and the server's copy of the ledger, such as \
+             after manual changes of tables. For news and batch the ledger was reloaded; for \
              ends, the database rejects lease expirations, and the server retries";
-        registry.register("database_mismatches", help, self.families[2].clone());
+        registry.register("database_mismatches", help, self.families[1].clone());
     }
 }
 

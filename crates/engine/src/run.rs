@@ -190,7 +190,10 @@ fn check_clock(clock: Timestamp, journal: Timestamp, allowed: bool) -> Result<()
     let behind = journal.since(clock);
     if behind > store::MOST_CLOCK_BEHIND {
         let minutes = behind.as_secs() / 60;
-        info!(minutes, "the clock is behind the journal; the pool's time runs on from the journal");
+        info!(
+            minutes,
+            "the clock is behind the journal; the ledger's time runs on from the journal"
+        );
     }
     Ok(())
 }

@@ -53,8 +53,8 @@ pub struct Finished {
     pub changes: Vec<Change>,
     /// The keys that were used for the first time.
     pub keys_used: Vec<KeyUse>,
-    /// Starts of the leases that ended, in the order of the changes.
-    pub ended: Vec<Timestamp>,
+    /// Pools and starts of the leases that ended, in the order of the changes.
+    pub ended: Vec<(PoolId, Timestamp)>,
 }
 
 impl<'a> Batch<'a> {
@@ -89,12 +89,12 @@ impl<'a> Batch<'a> {
         while let Some(lease) = self.ledger.pool(pool).and_then(|pool| pool.first_overdue(now)) {
             let (lease_id, fence, started_at) = (lease.id, lease.fence, lease.started_at);
             let end = End { at: lease.expires_at, reason: EndReason::Expired };
-            self.finished.ended.push(started_at);
+            self.finished.ended.push((pool, started_at));
             self.record(Change::LeaseEnded { lease_id, fence, end });
         }
         let next = |batch: &Self| batch.ledger.pool(pool)?.first_overdue_taint(now).cloned();
         while let Some(token) = next(self) {
-            self.record(Change::TokenChanged(Token { taints: token.taints.at(now), ..token }));
+            self.record(Change::TokenTainted(Token { taints: token.taints.at(now), ..token }));
         }
     }
 
@@ -300,7 +300,8 @@ impl<'a> Batch<'a> {
         let before = Box::new(self.ledger.before(&changes, self.now));
         for change in &changes {
             if let Change::LeaseEnded { lease_id, .. } = change {
-                self.finished.ended.extend(self.ledger.lease(*lease_id).map(|l| l.started_at));
+                let lease = self.ledger.lease(*lease_id);
+                self.finished.ended.extend(lease.map(|lease| (lease.pool, lease.started_at)));
             }
             self.record(change.clone());
         }
@@ -309,7 +310,7 @@ impl<'a> Batch<'a> {
 
     fn end(&mut self, mut lease: Lease, reason: EndReason) -> Lease {
         let end = End { at: self.now, reason };
-        self.finished.ended.push(lease.started_at);
+        self.finished.ended.push((lease.pool, lease.started_at));
         self.record(Change::LeaseEnded { lease_id: lease.id, fence: lease.fence, end });
         lease.end = Some(end);
         lease

@@ -87,7 +87,7 @@ pub enum Change {
     },
     /// A pool got a new token.
     TokenAdded(Token),
-    /// The name, value, labels or taints of a token changed. A running lease continues.
+    /// The name, value or labels of a token changed. A running lease continues.
     TokenChanged(Token),
     /// A token was retired. It leaves the pool now or, if it has a running lease, when that ends.
     TokenRetired {
@@ -96,6 +96,8 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// Taints of a token were set or removed, or ended. A running lease continues.
+    TokenTainted(Token),
 }
 
 impl Change {
@@ -137,5 +139,5 @@ macro_rules! names {
 }
 
 names! {
-    LeaseStarted, LeaseEnded, LeaseRenewed, PoolChanged, WaitStarted, WaitEnded, ServerHeard, WaitMoved, WaitTimedOut, WaitTimeoutDelivered, WaitGivenUp, PoolCreated, PoolDeleted, TokenAdded, TokenChanged, TokenRetired,
+    LeaseStarted, LeaseEnded, LeaseRenewed, PoolChanged, WaitStarted, WaitEnded, ServerHeard, WaitMoved, WaitTimedOut, WaitTimeoutDelivered, WaitGivenUp, PoolCreated, PoolDeleted, TokenAdded, TokenChanged, TokenRetired, TokenTainted,
 }

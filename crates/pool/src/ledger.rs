@@ -73,7 +73,7 @@ impl Ledger {
             }
             Change::PoolDeleted { pool, .. } => self.delete(*pool),
             Change::TokenAdded(token) => self.add(token),
-            Change::TokenChanged(token) => {
+            Change::TokenChanged(token) | Change::TokenTainted(token) => {
                 self.pool_mut(token.pool)?.change(token)?;
                 self.reschedule(token.pool)
             }

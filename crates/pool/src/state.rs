@@ -7,7 +7,7 @@ use crate::{End, Fence, Lease, LeaseId, PoolRecord, Timestamp, Token, TokenId, T
 
 /// A set of facts that can't all be true of one ledger: it was damaged, or misread.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the facts about the pool contradict each other: {0}")]
+#[error("the facts about the ledger contradict each other: {0}")]
 pub struct Inconsistent(pub(crate) String);
 
 /// A pool of tokens and their leases.

@@ -13,11 +13,12 @@ use crate::net::tls::Tls;
 /// Maximum size of a request's body, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// Maximum size of a document of pools, in bytes.
-pub(crate) const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
+/// Maximum size of a document of pools, in bytes: that of files.
+#[expect(clippy::cast_possible_truncation, reason = "it is far below 4 GiB")]
+pub(crate) const MAX_DOCUMENT: usize = documents::MAX_DOCUMENT_BYTES as usize;
 
 /// Maximum number of documents of pools that are read and applied at the same time.
-pub(crate) const MAX_DOCUMENTS: usize = 4;
+pub(crate) const MAX_DOCUMENTS: usize = 2;
 
 /// Settings of a server.
 #[derive(Clone, Debug)]

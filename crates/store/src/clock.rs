@@ -90,8 +90,8 @@ pub fn clock_refusal(clock: Timestamp, journal: Timestamp, allowed: bool) -> Opt
     (behind > MOST_CLOCK_BEHIND && !allowed).then(|| {
         let minutes = behind.as_secs() / 60;
         format!(
-            "the clock is {minutes} minutes behind the pool's last change, so it is probably wrong. \
-             Set the clock, or start with --allow-clock-behind to let the pool's time run on from \
+            "the clock is {minutes} minutes behind the ledger's last change, so it is probably wrong. \
+             Set the clock, or start with --allow-clock-behind to let the ledger's time run on from \
              its last change"
         )
     })

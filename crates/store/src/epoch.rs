@@ -36,7 +36,7 @@ pub struct NewEpoch {
     pub gap: i64,
     /// Maximum time that the pool can have been in use.
     pub used: Duration,
-    /// The pool's time of the newest entry that was restored.
+    /// The ledger's time of the newest entry that was restored.
     pub restored: Timestamp,
     /// How far the clock is behind that time; the raise can't account for it.
     pub clock_behind: Duration,

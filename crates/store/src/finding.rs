@@ -43,6 +43,6 @@ pub(crate) fn refusals(
     let clock = clock_refusal(clock, at, allow_clock_behind);
     let pool = wanted::compare(size, policy, wanted).err();
     let clock = clock.map(|text| Finding::new(Level::Problem, "clock", text));
-    let pool = pool.map(|error| Finding::new(Level::Problem, "pool", error));
+    let pool = pool.map(|error| Finding::new(Level::Problem, "pool default", error));
     clock.into_iter().chain(pool).collect()
 }

@@ -57,4 +57,14 @@ pub trait Housekeeper: Send {
     ///
     /// As [`Store::begin`](crate::Store::begin).
     async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error>;
+
+    /// Adds some leases to the index of pools, where that is not done with the batches. Returns whether
+    /// more may be waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`](crate::Store::begin).
+    async fn index_leases(&mut self) -> Result<bool, Error> {
+        Ok(false)
+    }
 }

@@ -167,8 +167,9 @@ mod tests {
             Change::PoolCreated(record),
             Change::PoolDeleted { pool: PoolId(7), at },
             Change::TokenAdded(token.clone()),
-            Change::TokenChanged(Token { retired_at: Some(at), ..token }),
+            Change::TokenChanged(Token { retired_at: Some(at), ..token.clone() }),
             Change::TokenRetired { token_id, at },
+            Change::TokenTainted(token),
         ];
         changes.extend(ended);
         changes

@@ -58,6 +58,13 @@ impl MemberChanges {
         pools + tokens + self.tokens_added.len() == 0
     }
 
+    /// Tokens that the batch retired.
+    pub(crate) fn retired(&self) -> impl Iterator<Item = TokenId> {
+        let before = self.tokens_retired.iter().map(|(id, _)| *id);
+        let added = self.tokens_added.iter().filter(|token| token.retired_at.is_some());
+        before.chain(added.map(|token| token.id))
+    }
+
     /// Longest lease under the new policies.
     pub(crate) fn longest_lease(&self) -> Option<Duration> {
         let created = self.pools_created.iter().map(|(record, _)| record);
@@ -81,7 +88,8 @@ impl MemberChanges {
                 added.insert(token.id, self.tokens_added.len());
                 self.tokens_added.push(token.clone());
             }
-            Change::TokenChanged(token) => match added.get(&token.id) {
+            Change::TokenChanged(token) | Change::TokenTainted(token) => match added.get(&token.id)
+            {
                 Some(&place) => self.tokens_added[place] = token.clone(),
                 None => self.tokens_changed.push(token.clone()),
             },

@@ -38,8 +38,8 @@ pub(crate) fn compare(
     let is_fixed = policy.membership == Membership::Fixed;
     if let Some(other) = wanted.size.filter(|&other| other != size && is_fixed) {
         return Err(Error::Operator(format!(
-            "the pool has {size} {}, not {other}, and tokens are never created or discarded \
-             once a pool is made: ask for {size}, leave the size out, or use another database",
+            "the pool `default` has {size} {}, not {other}, and its tokens are never created or discarded \
+             once it is made: ask for {size}, leave the size out, or use another database",
             if size == 1 { "token" } else { "tokens" }
         )));
     }
@@ -49,8 +49,8 @@ pub(crate) fn compare(
     }
     if !wanted.update_policy {
         return Err(Error::Operator(format!(
-            "the pool has another policy: {}. Use the same settings, omit those that differ, or \
-             add --update-policy to change the pool's policy",
+            "the pool `default` has another policy: {}. Use the same settings, omit those that differ, or \
+             add --update-policy to change it",
             differences(policy, other)
         )));
     }
@@ -69,9 +69,15 @@ pub(crate) fn change_policy(ledger: &Ledger, policy: Policy) -> Vec<Change> {
     changed.map(Change::PoolChanged).into_iter().collect()
 }
 
-/// The pools other than `default` in words, for a person: given their number and that of their tokens.
-pub(crate) fn other_pools((pools, tokens): (i64, i64)) -> String {
-    format!("{pools}, with {tokens} tokens")
+/// Number of pools and of their tokens, for a person, with a name that tells whether one is near its
+/// limit.
+pub(crate) fn all_pools((pools, tokens): (i64, i64)) -> (&'static str, String) {
+    let limits = [Ledger::MAX_POOLS, Ledger::MAX_TOKENS];
+    let counts = [pools, tokens].map(|count| usize::try_from(count).unwrap_or(0));
+    let is_near = counts.iter().zip(limits).any(|(count, most)| *count > most / 10 * 9);
+    let name = if is_near { "pools near a limit" } else { "pools" };
+    let ([pools, tokens], [most, most_tokens]) = (counts, limits);
+    (name, format!("{pools} (limit {most}), with {tokens} tokens (limit {most_tokens})"))
 }
 
 /// In which rules a policy differs from the one that is asked for.
@@ -154,6 +160,13 @@ mod tests {
         refusal(new(MAX_POOL_SIZE + 1));
         let sentence = refusal(compare(0, MINUTE, &wanted(Some(1), None, false)));
         assert!(sentence.contains("0 tokens, not 1"), "{sentence}");
+    }
+
+    #[test]
+    fn a_ledger_near_a_limit_says_so() {
+        let near = |pools, tokens| all_pools((pools, tokens)).0 == "pools near a limit";
+        assert!(!near(1, 100) && !near(9_000, 900_000));
+        assert!(near(9_001, 1) && near(1, 900_001));
     }
 
     #[test]

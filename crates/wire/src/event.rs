@@ -77,8 +77,8 @@ pub struct PoolEvent {
     pub policy: Option<PoolPolicy>,
 }
 
-/// Data of the events `token.added`, `token.changed` and `token.retired`, of streams that name pools. It
-/// never contains the value of the token.
+/// Data of the events `token.added`, `token.changed`, `token.tainted` and `token.retired`, of streams that
+/// name pools. It never contains the value of the token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TokenEvent {

@@ -14,7 +14,7 @@ pub struct Pool {
     pub active: u64,
     /// Number of tokens that the next allocations can get at once.
     pub available: u64,
-    /// Number of requests that wait for a token, on all servers of the pool.
+    /// Number of requests that wait for a token, on all servers.
     pub waiting: u64,
     /// The lease that has run longest, which is the first to be evicted; null if none runs.
     pub oldest_lease: Option<Lease>,

@@ -59,7 +59,7 @@ codes! {
     NameTaken: 409, "name-taken", "Name is taken", "Another token of the pool has this name. Choose another one.";
     TooManyTaints: 409, "too-many-taints", "Too many taints", "The token has 16 taints. Remove one first.";
     PreconditionFailed: 412, "precondition-failed", "Precondition failed", "The pool is not as `If-Match` or `If-None-Match` says. Nothing was changed. Get it again.";
-    BodyTooLarge: 413, "body-too-large", "Request body too large", "Send at most 64 KiB, or 16 MiB for a document of pools.";
+    BodyTooLarge: 413, "body-too-large", "Request body too large", "Send at most 64 KiB, or 64 MiB for a document of pools; apply a larger one a part of the pools at a time.";
     UnsupportedContentType: 415, "unsupported-content-type", "Unsupported content type", "Send `application/json` or `application/x-www-form-urlencoded`.";
     ContentEncoding: 415, "unsupported-content-encoding", "Unsupported content encoding", "Send the body uncompressed.";
     HostNotAllowed: 421, "host-not-allowed", "Host not allowed", "Use `localhost` or an IP address in the URL, or start the server with `--allowed-host`.";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Cleared, EndReason, NoHistory, Released, Time, TokenStatus};
+use crate::{Cleared, EndReason, NoHistory, Released, Taint, Time, TokenStatus};
 
 /// The value of a token, which holders use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,8 @@ pub struct Token {
     pub id: Uuid,
     /// Value of the token; null if the pool shows values to holders only.
     pub token: Option<TokenValue>,
-    /// `active` while the token has a running lease.
+    /// `active` while the token has a running lease, otherwise `available`, also if `taints` keep it from new
+    /// leases.
     pub status: TokenStatus,
     /// Start of the lease; null while the token is available.
     pub activated_at: Option<Time>,
@@ -67,6 +68,9 @@ pub struct Token {
     /// Position of the token in the pool, from 1. It never changes.
     #[cfg_attr(test, schemars(with = "u64"))]
     pub number: Option<u64>,
+    /// Taints, in the order in which they were set; absent if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taints: Option<Vec<Taint>>,
 }
 
 /// A token and its holder.

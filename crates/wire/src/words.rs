@@ -120,6 +120,11 @@ words! {
     /// What changes in the pools.
     ChangeKind: POOL_CREATED = "pool.created", POOL_CHANGED = "pool.changed", POOL_DELETED = "pool.deleted",
         TOKEN_ADDED = "token.added", TOKEN_CHANGED = "token.changed", TOKEN_RETIRED = "token.retired";
+    /// Type of an event.
+    EventType: LEASE_STARTED = "lease.started", LEASE_RENEWED = "lease.renewed", LEASE_ENDED = "lease.ended",
+        POOL_CREATED = "pool.created", POOL_CHANGED = "pool.changed", POOL_DELETED = "pool.deleted",
+        TOKEN_ADDED = "token.added", TOKEN_CHANGED = "token.changed", TOKEN_TAINTED = "token.tainted",
+        TOKEN_RETIRED = "token.retired", RESYNC = "resync";
     /// State of the server.
     HealthStatus: LIVE = "live", READY = "ready";
     /// Why events may be missing.

@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
-use documents::{Finding, Format, Invalid, MAX_FILE_BYTES, Parsed, Source, summary};
+use documents::{Finding, Format, Invalid, MAX_DOCUMENT_BYTES, Parsed, Source, summary};
 use serde::Deserialize as _;
 use wire::{PlanFinding, PlanRefused};
 
@@ -117,7 +117,7 @@ impl Document {
         }
         let source = Source { name: "standard input", folder: Some(Path::new("")) };
         let mut bytes = Vec::new();
-        if let Err(error) = io::stdin().take(MAX_FILE_BYTES).read_to_end(&mut bytes) {
+        if let Err(error) = io::stdin().take(MAX_DOCUMENT_BYTES).read_to_end(&mut bytes) {
             let mut finding = Finding::default();
             finding.file = Some(source.name.to_owned());
             finding.rule = format!("can't be read: {error}");

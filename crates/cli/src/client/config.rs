@@ -1,4 +1,4 @@
-//! Server and user of a command: from an option, else the environment, else the file that `token-manager config set`
+//! Server, user and pool of a command: from an option, else the environment, else the file that `token-manager config set`
 //! writes, else the default.
 
 use std::fmt::Write as _;
@@ -18,6 +18,8 @@ use crate::term::harmless;
 use crate::term::output::{Out, QUIET, paint};
 use client::Client;
 
+use super::in_pool::pool_name;
+
 /// Server URL if none is configured.
 pub const DEFAULT_SERVER: &str = "http://localhost:4000";
 
@@ -28,7 +30,8 @@ const HEADER: &str =
     "# Defaults of token-manager's commands, written by `token-manager config set`.\n";
 
 /// Names of the values, with their environment variables.
-const NAMES: [(&str, &str); 2] = [("server", env::SERVER), ("user", env::USER)];
+const NAMES: [(&str, &str); 3] =
+    [("server", env::SERVER), ("user", env::USER), ("pool", env::POOL)];
 
 /// Content of the file.
 type Values = toml::Table;
@@ -66,6 +69,16 @@ pub fn user(given: Option<&str>) -> Result<String, CliError> {
 /// Returns the user's name, if one is given or configured.
 pub fn user_if_any(given: Option<&str>) -> Result<Option<String>, CliError> {
     Ok(value("user", given)?.filter(|user| !user.is_empty()))
+}
+
+/// Returns the name of the default pool, if one is configured.
+pub fn pool() -> Result<Option<String>, CliError> {
+    value("pool", None)
+}
+
+/// As [`pool`], without errors.
+pub fn pool_if_any() -> Option<String> {
+    pool().ok().flatten()
 }
 
 fn value(name: &str, given: Option<&str>) -> Result<Option<String>, CliError> {
@@ -166,12 +179,12 @@ pub fn commands() -> [Command; 4] {
         .help("URL or name; - reads it from the standard input, so that a password stays secret");
     [
         Command::new("set")
-            .about("Set the default server or user of the client commands")
+            .about("Set the default server, user or pool of the client commands")
             .arg(name())
             .arg(value),
-        Command::new("get").about("Print the server or user in effect").arg(name()),
-        Command::new("unset").about("Remove the default server or user").arg(name()),
-        Command::new("list").about("Show the server and user in effect, and their source"),
+        Command::new("get").about("Print the server, user or pool in effect").arg(name()),
+        Command::new("unset").about("Remove the default server, user or pool").arg(name()),
+        Command::new("list").about("Show the server, user and pool in effect, and their source"),
     ]
 }
 
@@ -196,6 +209,8 @@ fn set(name: &str, mut value: String) -> Result<(), CliError> {
     }
     if name == "server" {
         client(&value)?;
+    } else if name == "pool" {
+        pool_name(&value).map_err(|why| CliError::new(Exit::Usage, why))?;
     } else {
         if value.trim().is_empty() {
             return Err(CliError::new(Exit::Usage, "the user's name is blank")

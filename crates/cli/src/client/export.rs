@@ -18,7 +18,8 @@ use super::in_pool::pool_name;
 /// Write the present pools as a document for `apply`
 ///
 /// Applying the document changes nothing; on another server it makes the same pools. Tokens that are being retired are
-/// left out, and so are values, unless --values is given and the pool shows them to everyone.
+/// left out, and so are values, unless --values is given and the pool shows them to everyone. No server returns the
+/// values of other pools to anyone but holders: keep the document that you applied.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -33,7 +34,7 @@ pub struct Export {
     /// Format; csv has the tokens of one pool, without its policy
     #[arg(long, value_parser = ["toml", "json", "csv"], default_value = "toml")]
     format: String,
-    /// Include the values of tokens, where the pool shows them to everyone
+    /// Include the values of tokens, where the pool shows them to everyone; warns about each pool that does not
     #[arg(long)]
     values: bool,
     #[command(flatten)]
@@ -72,7 +73,8 @@ impl Export {
         let shows = ShowValues::from_word(&pool.policy.show_values) == Some(ShowValues::Everyone);
         if self.values && !shows {
             remark(format!(
-                "warning: the pool {} shows values to holders only, so its tokens are without values",
+                "warning: the pool {} shows values to holders only, so its tokens are without values; the document \
+                 that was applied has them",
                 pool.name
             ));
         }

@@ -82,6 +82,20 @@ pub async fn token(client: &Client, pool: &InPool, text: &str) -> Result<Uuid, C
     }
 }
 
+/// Returns the query parameter for leases of a token, which may be retired. With `--pool`, the server looks up
+/// its name or id.
+pub async fn query(
+    client: &Client,
+    pool: &InPool,
+    text: &str,
+) -> Result<(&'static str, String), CliError> {
+    if pool.name().is_some() {
+        let name = token_name(text).map_err(|why| invalid(text, &why))?;
+        return Ok(("token", name));
+    }
+    Ok(("token_id", token(client, pool, text).await?.to_string()))
+}
+
 /// Reads a token by its pool, and its name or id.
 pub async fn in_pool(
     client: &Client,

@@ -19,7 +19,8 @@ Example:
   token-manager history 17 --limit 5
       the last holders of token number 17")]
 pub struct History {
-    /// Token: its number, its id, or the first 4 or more characters of its id; with --pool, its name or id
+    /// Token: its number, its id, or the first 4 or more characters of its id; with --pool, its name or id. Of
+    /// a retired token, the whole id; with --pool, also its name
     #[arg(value_name = "TOKEN")]
     token: String,
     /// Maximum number of rows
@@ -36,10 +37,10 @@ const EMPTY: &str = "This token has no leases yet.";
 impl History {
     pub async fn perform(self) -> Result<(), CliError> {
         let client = self.common.client()?;
-        let token = find::token(&client, &self.pool, &self.token).await?;
         if let Some(pool) = self.pool.query() {
-            let query = [pool, ("token_id", &token.to_string())];
-            let reply = client.leases(&query, self.limit).await?;
+            let (name, token) = find::query(&client, &self.pool, &self.token).await?;
+            let reply = client.leases(&[pool, (name, &token)], self.limit).await;
+            let reply = reply.map_err(|error| find::of_pool(error, self.pool.name()))?;
             return self.common.list(&reply, self.limit, EMPTY, |page| {
                 let now = time_of(&reply, page.leases.iter().map(read_at))?;
                 let rows = page.leases.iter().map(|lease| Row {
@@ -53,6 +54,7 @@ impl History {
                 Ok((!page.leases.is_empty()).then(|| table(rows, now)))
             });
         }
+        let token = find::token(&client, &self.pool, &self.token).await?;
         let reply = client.history(token, self.limit).await?;
         self.common.list(&reply, self.limit, EMPTY, |page| {
             let rows = page.history.iter().map(|entry| Row {

@@ -1,23 +1,70 @@
 //! `--pool`: the pool of a command.
 
-use clap::Args;
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use client::{Client, Error};
 use jiff::Timestamp;
 use pool::{PoolName, TokenName};
 use run::env;
 use wire::PoolDetails;
 
-use super::{read_at, time_of};
+use crate::term::error::CliError;
+use crate::term::exit::Exit;
 
-/// Pool of a command; None for the pool `default`.
-#[derive(Clone, Debug, Default, Args)]
+use super::{config, read_at, time_of};
+
+/// Pool of a command; None for the pool `default`, if none is given or configured.
+#[derive(Clone, Debug, Default)]
 pub struct InPool {
-    /// Pool [default: the pool `default`]
+    pool: Option<String>,
+}
+
+/// The option.
+#[derive(Args)]
+struct PoolArgs {
+    /// Pool [default: `config set pool`, else the pool `default`]
     #[arg(long, value_name = "NAME", env = env::POOL, hide_env_values = true, value_parser = pool_name)]
     pool: Option<String>,
 }
 
+impl Args for InPool {
+    fn augment_args(command: Command) -> Command {
+        PoolArgs::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for InPool {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        InPool::of(PoolArgs::from_arg_matches(matches)?.pool).map_err(|error| {
+            let what = match error {
+                CliError::Message { what, .. } => what,
+                _ => "the client configuration can't be read".to_owned(),
+            };
+            clap::Error::raw(ErrorKind::ValueValidation, format!("{what}\n"))
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
 impl InPool {
+    /// Returns the given pool, or else the configured one.
+    pub fn of(given: Option<String>) -> Result<Self, CliError> {
+        if given.is_some() {
+            return Ok(InPool { pool: given });
+        }
+        let pool = config::pool()?.map(|name| pool_name(&name)).transpose();
+        let unusable = |why| CliError::new(Exit::Usage, format!("the default pool is none: {why}"));
+        Ok(InPool { pool: pool.map_err(unusable)? })
+    }
+
     /// Returns the pool's name, if one was given.
     pub fn name(&self) -> Option<&str> {
         self.pool.as_deref()

@@ -81,7 +81,8 @@ impl Leases {
         if self.csv {
             return export(&client, &query).await;
         }
-        let reply = client.leases(&query, self.limit).await?;
+        let reply = client.leases(&query, self.limit).await;
+        let reply = reply.map_err(|error| find::of_pool(error, self.pools.one().name()))?;
         let is_named = self.common.json || self.pools.has_names();
         let numbers = if is_named { HashMap::new() } else { find::numbers(&client).await };
         let empty = if query.is_empty() { "No leases yet." } else { "No such lease." };
@@ -97,8 +98,12 @@ impl Leases {
         let mut query = Vec::new();
         query.extend(self.pools.query().map(|(name, pool)| (name, pool.to_owned())));
         if let Some(token) = &self.token {
-            let id = find::token(client, self.pools.one(), token).await?;
-            query.push(("token_id", id.to_string()));
+            let pool = self.pools.one();
+            query.push(if self.pools.is_all() {
+                ("token_id", find::token(client, pool, token).await?.to_string())
+            } else {
+                find::query(client, pool, token).await?
+            });
         }
         for (name, value) in
             [("user", &self.user), ("status", &self.status), ("end_reason", &self.reason)]

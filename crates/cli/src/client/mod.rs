@@ -3,6 +3,7 @@
 mod allocate;
 mod apply;
 mod clear;
+pub mod complete;
 pub mod config;
 mod export;
 mod find;

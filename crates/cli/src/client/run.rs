@@ -211,10 +211,11 @@ fn supervise(matches: &ArgMatches) -> Result<ExitCode, CliError> {
 fn args(matches: &ArgMatches) -> Result<RunArgs, CliError> {
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
     let time = |name: &str| matches.get_one::<Duration>(name).copied();
+    let pool = InPool::of(text("pool").map(str::to_owned))?;
     let mut words = matches.get_many::<OsString>("command").into_iter().flatten().cloned();
     Ok(RunArgs {
         server: config::server(text("server"))?,
-        pool: text("pool").map(str::to_owned),
+        pool: pool.name().map(str::to_owned),
         token: text("token").map(str::to_owned),
         note: text("note").map(str::to_owned),
         user: config::user(text("user"))?,

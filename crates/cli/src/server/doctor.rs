@@ -309,6 +309,10 @@ fn advice(name: &str, value: &str) -> Option<&'static str> {
         ("disk nearly full", _) => {
             "without space the server can't grant or release leases: free space"
         }
+        ("pools near a limit", _) => {
+            "at the limit no pool or token can be added: retire what is not used, or move pools to another \
+             database"
+        }
         ("clock behind newest entry by", behind) if behind != "0s" => {
             "the machine's clock was ahead, or was set back: correct it; a server refuses to start if the \
              difference is more than an hour"

@@ -178,7 +178,7 @@ fn name(field: &str) -> String {
 
 settings! {
     DATABASE: {
-        /// Where the pool is kept: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`. Other users of this
+        /// Where the pools are kept: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`. Other users of this
         /// machine can read a command line, so put a password into the environment or the settings file.
         database: Database = Kind::Database, Default::Value("sqlite:token-manager.db"),
             commands: OPERATE, other_env: Some("DATABASE_URL"), refuses_empty: true;
@@ -191,14 +191,15 @@ settings! {
         retention: Option<Duration> =
             Kind::Duration { max: DAY.saturating_mul(36_500), word: Some("forever") },
             Default::Value("forever");
-        /// Start even if the clock is more than an hour behind the pool's last change.
+        /// Start even if the clock is more than an hour behind the ledger's last change.
         allow_clock_behind: bool = Kind::Switch, OFF;
     }
     POOL: {
-        /// Number of tokens. An existing pool keeps its tokens; another number is refused.
+        /// Number of tokens of the pool `default`. If it exists, it keeps its tokens; another number is
+        /// refused.
         pool_size: Option<usize> = Kind::Count { min: 0, max: MAX_POOL_SIZE as u64 }, Default::Pool("100");
-        /// Let a different policy (the seven settings above) replace that of an existing pool instead of being
-        /// refused. Running leases keep their deadline.
+        /// Let a different policy (the seven settings above) replace that of the existing pool `default` instead
+        /// of being refused. Running leases keep their deadline.
         update_policy: bool = Kind::Switch, OFF;
         /// Document of pools and their tokens, in TOML or JSON, that is applied at each start, as by
         /// `token-manager apply` without `--prune`. A mistake in it ends the start.

@@ -248,3 +248,39 @@ fn durations_have_one_form() {
     let ended = ask(&server, &["allocate", "ann", "--lease", "90s"]);
     assert!(ended.out.contains("ends   in 90s  "), "{ended:?}");
 }
+
+#[test]
+fn the_pool_can_be_configured() {
+    let (folder, server) = served(&[]);
+    let url = server.url();
+    for pool in ["one", "two", "three"] {
+        let document = format!("[pools.{pool}]\ntokens = [{{ name = \"of-{pool}\" }}]\n");
+        let file = folder.path().join("pools.toml");
+        fs::write(&file, document).unwrap();
+        told(&server, &["apply", "-f", file.to_str().unwrap()]);
+    }
+    let home = HomeFolder::new();
+    let server = [("TOKEN_MANAGER_SERVER", url.as_str())];
+    let tokens = |env: &[(&str, &str)], arguments: &[&str]| {
+        home.told(&[&server, env].concat(), &[&["tokens"], arguments].concat())
+    };
+    assert!(!tokens(&[], &[]).contains("of-"));
+    assert_eq!(home.told(&[], &["config", "set", "pool", "one"]), "");
+    assert!(tokens(&[], &[]).contains("of-one"));
+    let env = ("TOKEN_MANAGER_POOL", "two");
+    assert!(tokens(&[env], &[]).contains("of-two"));
+    assert!(tokens(&[env], &["--pool", "three"]).contains("of-three"));
+    assert!(tokens(&[], &["--pool", "three"]).contains("of-three"));
+    assert!(!tokens(&[], &["--pool", "default"]).contains("of-"));
+    let names = "echo $TOKEN_MANAGER_POOL/$TOKEN_MANAGER_TOKEN_NAME";
+    let run = ["run", "--user", "ann", "--", "sh", "-c", names];
+    assert_eq!(home.run(&server, &run).out, "one/of-one\n");
+    assert_eq!(home.told(&[], &["config", "get", "pool"]), "one\n");
+    let list = home.told(&[env], &["config", "list"]);
+    assert!(list.contains("two") && list.contains("variable TOKEN_MANAGER_POOL"), "{list}");
+    let wrong = home.run(&[], &["config", "set", "pool", "No!"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.err.contains("a pool's name must be of lower-case"), "{wrong:?}");
+    assert_eq!(home.told(&[], &["config", "unset", "pool"]), "");
+    assert!(!tokens(&[], &[]).contains("of-"));
+}

@@ -71,6 +71,62 @@ fn bash_completes_options_and_their_values() {
     assert_eq!(complete("token-manager run --gra"), "--grace");
 }
 
+/// Completes the last word by the script of a shell, against a server or without one.
+fn completed(script: &str, words: &str, server: &str) -> Vec<String> {
+    let at = words.split(' ').count() - 1;
+    let tool = env!("CARGO_BIN_EXE_token-manager");
+    let path = Path::new(tool).parent().unwrap().display();
+    let ask = format!(
+        "PATH={path}:$PATH\nexport TOKEN_MANAGER_SERVER={server}\n{script}\n\
+         COMP_WORDS=({words} ) COMP_CWORD={at}\n[[ ${{#COMP_WORDS[@]}} -gt {at} ]] || COMP_WORDS+=('')\n\
+         function=$(complete -p token-manager); function=${{function#*-F }}; function=${{function%% *}}\n\
+         $function token-manager \"${{COMP_WORDS[{at}]}}\" \"${{COMP_WORDS[{at}-1]}}\"\n\
+         printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    let told = by("bash", &["--norc"], &ask).unwrap();
+    assert_eq!((told.code, told.err.as_str()), (Some(0), ""), "{words}");
+    told.out.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_names_of_pools_and_tokens() {
+    let (folder, server) = crate::commands::served(&["--pool-size", "2"]);
+    let file = folder.path().join("pools.toml");
+    let document = "[pools.staging]\ntokens = [{ name = 'green' }, { name = 'grey' }, { name = 'red' }]\n\
+                    [pools.stock]\n[pools.other]\n";
+    fs::write(&file, document).unwrap();
+    crate::commands::told(&server, &["apply", "-f", file.to_str().unwrap()]);
+    let script = printed(&["completions", "bash"]);
+    let url = server.url();
+    let complete = |words: &str| completed(&script, words, &url);
+    for (words, names) in [
+        ("token-manager tokens --pool ", &["default", "other", "staging", "stock"][..]),
+        ("token-manager tokens --pool st", &["staging", "stock"]),
+        ("token-manager tokens --pool = st", &["staging", "stock"]),
+        ("token-manager run --user ann --pool ot", &["other"]),
+        ("token-manager cordon sta", &["staging"]),
+        ("token-manager drain staging gre", &["green", "grey"]),
+        ("token-manager uncordon staging ", &["green", "grey", "red"]),
+        ("token-manager allocate ann --pool staging --token re", &["red"]),
+        ("token-manager show --pool staging gr", &["green", "grey"]),
+        ("token-manager history ", &["1", "2"]),
+        // Other words are those of the script.
+        ("token-manager leases --rea", &["--reason"]),
+        ("token-manager leases --reason ev", &["evicted"]),
+    ] {
+        assert_eq!(complete(words), names, "{words}");
+    }
+    // Without an answer within a second there are no names, and no error.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    for server in [silent.as_str(), "http://127.0.0.1:1", "nonsense"] {
+        let begun = std::time::Instant::now();
+        let names = completed(&script, "token-manager cordon sta", server);
+        assert_eq!(names, [""; 0], "{server}");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10));
+    }
+}
+
 #[test]
 fn manual_pages_equal_help() {
     let page = printed(&["man"]);

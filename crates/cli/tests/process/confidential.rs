@@ -1,10 +1,14 @@
 //! Token values and user names must not be in logs and traces; request ids must be in the log.
 
+use std::fs;
+use std::path::Path;
+
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use testbed::{Cluster, TestDb, on_both, poll};
 
-use crate::harness::{TestServer, client};
+use crate::commands::ask as command_of;
+use crate::harness::{TestServer, client, command, run};
 
 /// A name that occurs nowhere else.
 const USER: &str = "Rumpelstilzchen";
@@ -132,4 +136,184 @@ async fn a_rejection_by_the_database_names_the_request() {
     assert_eq!(line["request_id"], "known-to-the-client", "{line}");
     assert!(line["error"].as_str().unwrap().contains("23514"), "{line}");
     assert!(!server.log().contains(USER));
+}
+
+/// A part of each planted value.
+const PLANTED: &str = "plantedValue";
+
+/// A value of a pool that shows values to holders only.
+fn planted(number: u32) -> String {
+    format!("{PLANTED}-{number}")
+}
+
+/// A document with planted values, with some of the mistakes that a document can have.
+fn document(mistake: &str) -> String {
+    let token = |number| format!("{{ name = \"{number}\", value = \"{}\" }}", planted(number));
+    format!("[pools.vault]\ntokens = [{}, {}, {}]\n{mistake}\n", token(1), token(2), token(3))
+}
+
+/// Sends requests with values: some succeed, some have mistakes. Returns all answers but those to holders.
+async fn requests_with_values(client: &Client, server: &TestServer) -> String {
+    let text = async |method: &str, path: &str, body: String| {
+        let method: Method = method.parse().unwrap();
+        let request = client.request(method, format!("{}{path}", server.url()));
+        let request = request.header("content-type", "application/json").body(body);
+        let answer = request.send().await.unwrap();
+        let head = format!("{} {:?}\n", answer.status(), answer.headers());
+        head + &answer.text().await.unwrap()
+    };
+    let mut outputs = String::new();
+    let allocate = json!({ "user": "ann", "token": "1", "note": "n" });
+    let path = format!("{}/api/pools/vault/allocate", server.url());
+    let held = client.post(path).header("idempotency-key", "k").json(&allocate).send().await;
+    let held: Value = held.unwrap().json().await.unwrap();
+    assert_eq!(held["token_value"], planted(1), "the holder gets it: {held}");
+    let (lease, token) = (held["lease_id"].as_str().unwrap(), held["token_id"].as_str().unwrap());
+    let one = |value: &str| json!({ "name": "4", "value": value });
+    let many = |value: &str| json!({ "tokens": [one(value)] });
+    let (good, long, nul) = (planted(4), planted(4).repeat(1_000), planted(4) + "\0");
+    for (method, path, body) in [
+        ("POST", "/api/pools/vault/tokens", one(&good).to_string()),
+        ("POST", "/api/pools/vault/tokens", one(&good).to_string()),
+        ("POST", "/api/pools/vault/tokens", one(&long).to_string()),
+        ("POST", "/api/pools/vault/tokens", one(&nul).to_string()),
+        ("PATCH", "/api/pools/vault/tokens/4", json!({ "value": planted(5) }).to_string()),
+        ("PATCH", "/api/pools/vault/tokens/4", json!({ "value": [planted(5)] }).to_string()),
+        ("PUT", "/api/pools/vault/tokens", many(&good).to_string()),
+        ("PUT", "/api/pools/vault", many(&long).to_string()),
+        ("PUT", "/api/pools", json!({ "pools": { "vault": many(&nul) } }).to_string()),
+        ("PUT", "/api/pools?dry_run=true", json!({ "pools": { "w": many(&good) } }).to_string()),
+        ("PUT", "/api/pools/vault", format!("{{ \"tokens\": [{{ \"value\": {PLANTED} ")),
+        ("POST", "/api/pools/vault/allocate", json!({ "user": "b", "token": good }).to_string()),
+    ] {
+        outputs += &text(method, path, body).await;
+    }
+    let taint = json!({ "name": "t", "effect": "no-new-leases", "reason": "r" }).to_string();
+    outputs += &text("POST", "/api/pools/vault/tokens/2/taints", taint).await;
+    for path in [
+        "/api/pools".to_owned(),
+        "/api/pools/vault".to_owned(),
+        "/api/pools/vault/tokens".to_owned(),
+        "/api/pools/vault/tokens/1".to_owned(),
+        format!("/api/tokens/{token}"),
+        format!("/api/tokens/{token}/history"),
+        "/api/tokens/active".to_owned(),
+        format!("/api/leases/{lease}"),
+        "/api/leases?pool=vault".to_owned(),
+        "/api/leases?pool=vault&token=1".to_owned(),
+        "/api/leases/export?pool=*".to_owned(),
+        "/api/queue?pool=vault".to_owned(),
+        "/metrics".to_owned(),
+        "/health/ready".to_owned(),
+    ] {
+        outputs += &text("GET", &path, String::new()).await;
+    }
+    outputs += &text("POST", &format!("/api/leases/{lease}/renew"), String::new()).await;
+    outputs
+}
+
+/// Runs the commands that show pools and tokens, and those of documents with mistakes.
+fn commands_with_values(server: &TestServer, folder: &Path) -> String {
+    let file = folder.join("mistakes.toml");
+    let mut outputs = String::new();
+    for arguments in [
+        &["pools"][..],
+        &["pools", "--json"],
+        &["tokens", "--pool", "vault", "--values"],
+        &["tokens", "--pool", "vault", "--json"],
+        &["show", "--pool", "vault", "1"],
+        &["history", "--pool", "vault", "1"],
+        &["leases", "--pool", "vault", "--csv"],
+        &["queue", "--pool", "vault"],
+        &["pool", "--pool", "vault"],
+        &["status"],
+        &["export", "--values"],
+        &["export", "vault", "--values", "--format", "csv"],
+        &["export", "vault", "--values", "--format", "json"],
+        &["cordon", "vault", "1"],
+        &["uncordon", "vault", "1"],
+        &["drain", "vault", "3"],
+        &["config", "list"],
+    ] {
+        let ended = command_of(server, arguments);
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
+        outputs += &ended.text();
+    }
+    for mistake in ["unknown = 1", "lease = 'x'", "tokens_range = '", "tokens_csv = 'no.csv'", ""] {
+        fs::write(&file, document(mistake).replace("-3", "-33")).unwrap();
+        for command in ["diff", "apply"] {
+            outputs += &command_of(server, &[command, "-f", file.to_str().unwrap()]).text();
+        }
+    }
+    outputs
+}
+
+/// Reads an event stream up to the end of the pool.
+async fn events(client: Client, server: String, query: &'static str) -> String {
+    let path = format!("{server}/api/events?pool=*{query}");
+    let mut stream = client.get(path).send().await.unwrap();
+    let mut events = String::new();
+    while !events.contains("pool.deleted") {
+        events += &String::from_utf8_lossy(&stream.chunk().await.unwrap().unwrap());
+    }
+    events
+}
+
+/// The log of every thread, traces, events, metrics, answers, lists, exports and commands.
+#[on_both]
+async fn values_for_holders_are_in_no_output(db: TestDb) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pools.toml");
+    fs::write(&file, document("")).unwrap();
+    let (url, file) = (db.url().to_owned(), file.to_str().unwrap().to_owned());
+    #[cfg(feature = "opentelemetry")]
+    let collector = crate::collector::Collector::start().await;
+    #[cfg(feature = "opentelemetry")]
+    let endpoint = ["--otlp-endpoint", &collector.url];
+    #[cfg(not(feature = "opentelemetry"))]
+    let endpoint = [];
+    let arguments = ["--log", "trace", "--pools", &file];
+    let mut server = TestServer::start(&url, &[&arguments[..], &endpoint].concat());
+    let client = client();
+    let live = tokio::spawn(events(client.clone(), server.url(), ""));
+    let mut outputs = requests_with_values(&client, &server).await;
+    if !url.starts_with("sqlite:") {
+        // PostgreSQL's error about a row shows the row.
+        let check = "alter table token_manager.tokens add check (value <> 'plantedValue-66')";
+        Cluster::shared().execute(&url, check).await.unwrap();
+        let refused = json!({ "name": "66", "value": planted(66) });
+        outputs +=
+            &ask(&client, &server, "POST", "/api/pools/vault/tokens", refused).await.to_string();
+    }
+    let blocking = tokio::task::spawn_blocking(move || {
+        let outputs = commands_with_values(&server, folder.path());
+        (server, folder, outputs)
+    });
+    let (running, folder, of_commands) = blocking.await.unwrap();
+    server = running;
+    outputs += &of_commands;
+    for command_line in [&["doctor"][..], &["config"]] {
+        let mut told = command(folder.path(), &[command_line, &["--database", &url]].concat());
+        outputs += &run(told.env("TOKEN_MANAGER_POOLS", &file)).text();
+    }
+    let deleted = ask(&client, &server, "DELETE", "/api/pools/vault?end_leases=true", Value::Null);
+    outputs += &deleted.await.to_string();
+    outputs += &live.await.unwrap();
+    let replayed = events(client.clone(), server.url(), "&last_event_id=1-1").await;
+    assert!(replayed.contains("token.added"), "{replayed}");
+    outputs += &replayed;
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let log =
+        poll("the end of the log", || Some(server.log()).filter(|log| log.contains("stopped")));
+    assert!(log.contains("TRACE"), "the most verbose level");
+    assert!(outputs.contains("token.changed") && outputs.contains("vault"), "{outputs}");
+    outputs += &log;
+    #[cfg(feature = "opentelemetry")]
+    {
+        assert!(collector.spans().len() > 20);
+        outputs += &collector.text();
+    }
+    let seen = outputs.lines().find(|line| line.contains(PLANTED));
+    assert_eq!(seen, None);
 }

@@ -14,9 +14,10 @@ fn doctor(database: &str, arguments: &[&str]) -> Ended {
 fn assert_healthy(ended: &Ended) {
     ended.assert_no_problem();
     assert!(ended.out.contains("ok       schema version: "), "{}", ended.out);
-    let policy =
-        "policy: lease 2m, max-lease lease, when-full evict-oldest, min-hold 0s, max-per-user none";
+    let policy = "policy of default: lease 2m, max-lease lease, when-full evict-oldest, min-hold 0s, max-per-user none";
     assert!(ended.out.contains(policy), "{}", ended.out);
+    let pools = "ok       pools: 1 (limit 10000), with 100 tokens (limit 1000000)\n";
+    assert!(ended.out.contains(pools), "{}", ended.out);
 }
 
 #[on_both]

@@ -62,10 +62,10 @@ async fn the_session_that_holds_a_lock_is_named() {
 
     lock(take, POOL_LOCKS, 1).await;
     let said = doctor(&database, &[]);
-    assert!(named(&said.out, "problem  pool lock: "), "{}", said.text());
+    assert!(named(&said.out, "problem  ledger lock: "), "{}", said.text());
     assert_eq!(server.allocate("Edivan").await.0, 503);
     poll("the log to name the session", || {
-        named(&server.log(), "the pool's advisory lock is not free").then_some(())
+        named(&server.log(), "the ledger's advisory lock is not free").then_some(())
     });
     lock(give, POOL_LOCKS, 1).await;
 
@@ -125,7 +125,7 @@ async fn a_damaged_journal_and_a_wrong_clock_are_reported() {
     let ahead = "update token_manager.batches set at = now() + interval '3 hours'";
     cluster.execute(&database, ahead).await.unwrap();
     let said = doctor(&database, &[]);
-    let sentence = "minutes behind the pool's last change";
+    let sentence = "minutes behind the ledger's last change";
     assert!(said.problems().iter().any(|line| line.contains(sentence)), "{}", said.text());
     assert!(said.out.contains("warning  clock behind newest entry by: "), "{}", said.out);
     assert!(refused(&database).contains(sentence));
@@ -133,7 +133,7 @@ async fn a_damaged_journal_and_a_wrong_clock_are_reported() {
 
     cluster.execute(&database, "delete from token_manager.batches").await.unwrap();
     let said = doctor(&database, &[]);
-    let sentence = "the pool is damaged: its journal is empty";
+    let sentence = "the ledger is damaged: its journal is empty";
     assert!(said.problems().iter().any(|line| line.contains(sentence)), "{}", said.text());
     assert!(refused(&database).contains(sentence));
 }
@@ -143,7 +143,7 @@ fn a_pool_of_another_size_is_reported(db: &TestDb) {
     let database = db.url();
     drop(TestServer::start(database, &["--pool-size", "3"]));
     let said = doctor(database, &["--pool-size", "4"]);
-    let found = said.problems().iter().any(|line| line.starts_with("problem  pool: "));
+    let found = said.problems().iter().any(|line| line.starts_with("problem  pool default: "));
     assert!(found, "{}", said.text());
 }
 

@@ -124,11 +124,18 @@ fn documents_are_compared_applied_and_exported(db: &TestDb) {
     assert!(without.err.contains("to holders only"), "{without:?}");
 
     // Retiring, and what is refused.
-    json(&server, &["allocate", "ann", "--pool", "seats", "--token", "2"]);
+    let held = json(&server, &["allocate", "ann", "--pool", "seats", "--token", "2"]);
     fs::write(&file, "[pools.seats]\ntokens = [{ name = '1' }]").unwrap();
     let retired = told(&server, &["apply", "--prune", "-f", &file]);
     assert!(retired.starts_with("- token seats/2 (retiring until 20"), "{retired}");
     assert!(told(&server, &["tokens", "--pool", "seats"]).contains("2      retiring   ann"));
+    told(&server, &["release", text(&held, "lease_id")]);
+    refused(&server, &["show", "--pool", "seats", "2"], 4, &["tokens --pool seats`"]);
+    let history = told(&server, &["history", "--pool", "seats", "2"]);
+    assert!(history.contains("ann  released"), "{history}");
+    assert!(told(&server, &["leases", "--pool", "seats", "--token", "2"]).contains("ann"));
+    refused(&server, &["history", "--pool", "seats", "3"], 4, &["tokens --pool seats`"]);
+    json(&server, &["allocate", "ann", "--pool", "seats"]);
     fs::write(&file, "[pools.seats]\ndelete = true").unwrap();
     refused(&server, &["apply", "-f", &file], 5, &["running leases: 1", "--end-leases"]);
     let deleted = told(&server, &["apply", "--end-leases", "-f", &file]);

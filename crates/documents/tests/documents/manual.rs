@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use documents::{MAX_FILE_BYTES, MAX_FINDINGS, MAX_RANGE};
+use documents::{MAX_DOCUMENT_BYTES, MAX_FINDINGS, MAX_RANGE};
 use pool::{Labels, Ledger, Note, Policy, TokenValue};
 use testbed::document;
 
@@ -86,9 +86,9 @@ fn its_tables_are_current() {
             "keys and values in the syntax of Kubernetes",
         ),
         (
-            "size of a file",
-            format!("{} MiB", MAX_FILE_BYTES >> 20),
-            "of a document, or of a table in CSV",
+            "size of a document",
+            format!("{} MiB", MAX_DOCUMENT_BYTES >> 20),
+            "in a file or a request; also of a table in CSV",
         ),
         ("mistakes", MAX_FINDINGS.to_string(), "reported together"),
     ];

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use pool::{Pool, PoolName};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -12,48 +11,15 @@ use store::LogSize;
 
 use crate::Health;
 use crate::handle::Handle;
-use crate::replica::Replica;
+use crate::handle::by_pool::ByPool;
 
 impl Handle {
     /// Registers the engine's counters, and gauges of the ledger. The gauges read the server's copy
     /// of the ledger and never query the database.
     pub fn register_metrics(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(ByPool(self.clone())));
         self.shared.metrics.register(registry);
         registry.register_collector(Box::new(Gauges(self.clone())));
-    }
-}
-
-/// Usage of a pool, by the server's copy of the ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PoolUsage {
-    /// Name of the pool.
-    pub name: PoolName,
-    /// Number of tokens, with those that are being retired.
-    pub size: usize,
-    /// Number of tokens with a running lease.
-    pub active: usize,
-    /// Number of allocations in the queue.
-    pub waiting: usize,
-}
-
-impl Handle {
-    /// Usage of the pools, oldest first, and of at most `limit` of them. Never queries the database, so
-    /// it may lack the newest changes; empty until the ledger is loaded.
-    #[must_use]
-    pub fn usage(&self, limit: usize) -> Vec<PoolUsage> {
-        let shared = &self.shared;
-        let now = shared.estimate();
-        let copy = shared.copy();
-        let Some(copy) = copy.as_ref() else { return Vec::new() };
-        let now = now.max(copy.at);
-        let observer = shared.observer(copy, now);
-        let usage = |pool: &Pool| PoolUsage {
-            name: pool.name().clone(),
-            size: pool.size(),
-            active: pool.active(now),
-            waiting: pool.waiting(&observer),
-        };
-        copy.ledger.pools().take(limit).map(usage).collect()
     }
 }
 
@@ -96,7 +62,7 @@ impl Collector for Gauges {
             let help = "Maximum number of remembered idempotency keys";
             show.gauge("idempotency_keys_limit", help, None, keys_limit)?;
         }
-        let help = "How far the clock, the database's with PostgreSQL, is behind the pool's time, \
+        let help = "How far the clock, the database's with PostgreSQL, is behind the ledger's time, \
              which continues without it";
         let behind = shared.time.behind().as_secs_f64();
         show.gauge("clock_behind", help, Some(&Unit::Seconds), behind)?;
@@ -104,29 +70,8 @@ impl Collector for Gauges {
             show.log(log)?;
         }
         show.durability(&shared.durability())?;
-        let now = shared.estimate();
-        // The lock of the replica is released before encoding.
-        let seen = shared.copy().as_ref().map(|copy| {
-            let Replica { ledger, position, at, .. } = copy;
-            let now = now.max(*at);
-            let waiting = ledger.waiting(&shared.observer(copy, now));
-            (ledger.size(), ledger.active(now), waiting, *position)
-        });
-        let Some((size, active, waiting, position)) = seen else { return Ok(()) };
-        show.gauge("tokens", "Tokens in the pool (shared)", None, size)?;
-        show.gauge(
-            "tokens_active",
-            "Tokens with a running lease; leases past their deadline don't count (shared)",
-            None,
-            active,
-        )?;
-        show.gauge(
-            "tokens_available",
-            "Tokens without a running lease (shared)",
-            None,
-            size - active,
-        )?;
-        show.gauge("allocations_waiting", "Allocations in the queue (shared)", None, waiting)?;
+        let position = shared.copy().as_ref().map(|copy| copy.position);
+        let Some(position) = position else { return Ok(()) };
         let help = "Epoch of the journal. A new one begins after a restore, a failover, or a crash \
              without full durability (shared)";
         show.gauge("journal_epoch", help, None, position.epoch)?;
@@ -167,7 +112,7 @@ impl Show<'_, '_> {
     /// One for each database setting on which durability depends.
     fn durability(&mut self, settings: &[(&'static str, bool)]) -> fmt::Result {
         let help = "1 while a database setting allows that committed leases are lost in a crash or \
-             failover, else 0 (shared). unlogged: a table of the pool is unlogged. \
+             failover, else 0 (shared). unlogged: a table is unlogged. \
              synchronous_standby_names: no standby is named.";
         let of = ConstGauge::new(0).metric_type();
         let name = "database_durability_weakened";

@@ -82,7 +82,7 @@ impl Handle {
     }
 
     /// Returns a page of a token's history: its leases with a fence below `before`, at most
-    /// `limit`. None if the pool has no such token.
+    /// `limit`. None if the pool never had such a token; it may be retired.
     ///
     /// # Errors
     ///
@@ -94,10 +94,14 @@ impl Handle {
         before: Option<Fence>,
         limit: usize,
     ) -> Result<Option<Page<Fence>>, Error> {
-        let look = |view: View<'_>| view.pool(pool)?.token(token).map(|_| view.now);
-        let Some(now) = self.read_of(Scope::Token(token), look).await? else {
-            return Ok(None);
+        let look = |view: View<'_>| {
+            let is_known = view.pool(pool).is_some_and(|pool| pool.token(token).is_some());
+            (is_known, view.now)
         };
+        let (is_known, now) = self.read_of(Scope::Token(token), look).await?;
+        if !is_known && self.recorded_pool(token).await? != Some(pool) {
+            return Ok(None);
+        }
         // One lease beyond the limit shows whether another page follows.
         let reader = self.shared.reader().await?;
         let read = reader.history(token, before, limit + 1);
@@ -166,6 +170,33 @@ impl Handle {
         }
         let reader = self.shared.reader().await?;
         self.in_time("a token was not looked up", reader.token_named(pool, name)).await
+    }
+
+    /// Returns the token with this name as [`Handle::token_named`] does, or else the one with this id,
+    /// retired or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn token_called(
+        &self,
+        pool: PoolId,
+        name: &str,
+        id: Option<TokenId>,
+    ) -> Result<Option<TokenId>, Error> {
+        let named = self.token_named(pool, name).await?;
+        match (named, id) {
+            (None, Some(id)) => Ok((self.recorded_pool(id).await? == Some(pool)).then_some(id)),
+            (named, _) => Ok(named),
+        }
+    }
+
+    /// Pool of a token that may be retired, or of a deleted pool.
+    async fn recorded_pool(&self, token: TokenId) -> Result<Option<PoolId>, Error> {
+        let reader = self.shared.reader().await?;
+        let named = reader.token_names(std::slice::from_ref(&token));
+        let named = self.in_time("a token was not looked up", named).await?;
+        Ok(named.first().map(|(_, pool, _)| *pool))
     }
 
     /// Returns the pool with this name as of the newest journal entry that this server knows, without

@@ -100,7 +100,9 @@ impl Recorded {
                     (lease.map(|lease| lease.pool), lease.map(|lease| lease.token_id))
                 }
                 Change::PoolDeleted { pool, .. } => (Some(*pool), None),
-                Change::TokenAdded(token) | Change::TokenChanged(token) => (Some(token.pool), None),
+                Change::TokenAdded(token)
+                | Change::TokenChanged(token)
+                | Change::TokenTainted(token) => (Some(token.pool), None),
                 Change::TokenRetired { token_id, .. } => (None, Some(*token_id)),
                 _ => (None, None),
             };

@@ -1,3 +1,4 @@
+mod by_pool;
 mod gauges;
 mod history;
 mod journal;
@@ -20,7 +21,6 @@ use crate::replica::Replica;
 use crate::shared::Shared;
 use crate::{Error, Health, Scope, ids};
 
-pub use self::gauges::PoolUsage;
 pub use self::history::{LeaseView, Page};
 pub use self::outcome::{
     AllocateOutcome, AllocateRequest, Allocated, GiveUpOutcome, LeaseOutcome, ReleaseOutcome,

@@ -119,6 +119,11 @@ impl Shared {
         self.copy.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[cfg(test)]
+    pub fn is_unlocked(&self) -> bool {
+        self.copy.try_write().is_ok()
+    }
+
     fn write(&self) -> RwLockWriteGuard<'_, Option<Replica>> {
         self.copy.write().unwrap_or_else(PoisonError::into_inner)
     }

@@ -129,12 +129,12 @@ impl PoolTime {
 fn warn_start(behind: Duration) {
     if behind >= WORTH_A_WORD {
         let behind = HumanDuration(behind);
-        warn!(%behind, "the clock is behind the journal; the pool's time runs on without it");
+        warn!(%behind, "the clock is behind the journal; the ledger's time runs on without it");
     }
 }
 
 fn warn_end() {
-    tracing::debug!("the clock has caught up with the pool's time");
+    tracing::debug!("the clock has caught up with the ledger's time");
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ impl Writer {
         at: Timestamp,
     ) {
         self.alone = self.alone.saturating_sub(decided.len());
+        let refused = decided.iter().filter_map(|(request, outcome)| request.refused(outcome));
+        self.shared.metrics.pools.refused(refused);
         for (request, outcome) in decided {
             if let Outcome::Queued(waiting) = outcome {
                 self.hold(request, waiting, at);

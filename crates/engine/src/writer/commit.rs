@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::error::Error as Cause;
 
-use pool::{Finished, Outcome, Timestamp};
+use pool::{Finished, Outcome, PoolId, Timestamp};
 use store::{Entry, News, Position};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -18,8 +18,8 @@ use crate::{Error, spans};
 /// A batch that was sent to the database, without a reply on whether it became durable.
 pub(super) struct Unsettled {
     entry: Entry,
-    /// Starts of the leases that ended.
-    ended: Vec<Timestamp>,
+    /// Pools and starts of the leases that ended.
+    ended: Vec<(PoolId, Timestamp)>,
     outcomes: Vec<(Request, Outcome)>,
 }
 
@@ -144,7 +144,7 @@ impl Writer {
             return Ok(false);
         }
         if self.loaded == Loaded::No {
-            warn!(error = cause, "database rejected a batch; reloading the pool");
+            warn!(error = cause, "database rejected a batch; reloading the ledger");
             self.shared.metrics.mismatched(Mismatch::Batch);
             self.shared.forget();
             self.loaded = Loaded::Yes;
@@ -165,7 +165,7 @@ impl Writer {
     }
 
     /// Counts a batch that became durable.
-    fn count(&self, entry: &Entry, ended: &[Timestamp], commands: usize) {
+    fn count(&self, entry: &Entry, ended: &[(PoolId, Timestamp)], commands: usize) {
         let now = || self.shared.estimate();
         self.shared.metrics.wrote(entry, ended, commands, now);
     }

@@ -88,7 +88,7 @@ const MOST_BEHIND: i64 = 500;
 pub(crate) enum Failure {
     /// The database is away. All requests continue to wait.
     Away,
-    /// The database can be used, but the state of the pool does not fit it. All requests continue
+    /// The database can be used, but the state of the ledger does not fit it. All requests continue
     /// to wait.
     Mismatch(Mismatch),
     /// Retries are pointless; an operator has to act on the sentence.
@@ -177,7 +177,7 @@ impl Writer {
         let begin = spans::step(&self.span, "begin", self.store.begin(&known));
         let Begun { now: clock, asked, answered, news, new_epoch } = begin.await?;
         if let Err(unfit) = take(&mut copy, &news) {
-            error!(%unfit, "reloading the pool");
+            error!(%unfit, "reloading the ledger");
             spans::failed(&self.span, "unfit");
             self.store.abandon().await;
             self.shared.forget();
@@ -276,7 +276,7 @@ impl Writer {
             spans::step(&self.span, "begin", self.store.begin(&NOWHERE)).await?;
         self.store.abandon().await;
         let News::Whole(snapshot) = news else {
-            return Err(Failure::Operator("the journal of the pool is empty".to_owned()));
+            return Err(Failure::Operator("the journal of the ledger is empty".to_owned()));
         };
         if self.loaded == Loaded::No {
             self.loaded = Loaded::Yes;

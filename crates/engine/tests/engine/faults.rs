@@ -36,7 +36,7 @@ async fn a_commit_whose_reply_was_lost_is_answered_by_the_journal(db: TestDb) {
     assert_eq!(engine.running().await.len(), 10);
     let metrics = metrics(&engine.handle);
     for line in [
-        "allocations_total 10",
+        "allocations_total{pool=\"default\"} 10",
         "unknown_outcomes_total{fate=\"durable\"} 4",
         "unknown_outcomes_total{fate=\"lost\"} 3",
         "unknown_outcomes_total{fate=\"unknown\"} 0",
@@ -134,7 +134,9 @@ async fn every_end_is_measured(db: TestDb) {
         engine.allocate("u").await;
     }
     let metrics = metrics(&engine.handle);
-    for line in ["lease_ends_total{reason=\"evicted\"} 3", "lease_hold_seconds_count 3"] {
+    for line in
+        ["lease_ends_total{pool=\"default\",reason=\"evicted\"} 3", "lease_hold_seconds_count 3"]
+    {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
     }
     engine.stop().await;
@@ -154,7 +156,8 @@ async fn what_does_not_fit_is_not_away(db: TestDb) {
     eventually("the expiry is written down", || async {
         assert_eq!(engine.handle.health(), Health::Ready);
         plan.lock().unwrap().is_empty()
-            && metrics(&engine.handle).contains("lease_ends_total{reason=\"expired\"} 1")
+            && metrics(&engine.handle)
+                .contains("lease_ends_total{pool=\"default\",reason=\"expired\"} 1")
     })
     .await;
     let metrics = metrics(&engine.handle);

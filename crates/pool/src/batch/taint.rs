@@ -24,7 +24,7 @@ impl Batch<'_> {
         // Setting a taint twice is idempotent.
         if !before.is_some_and(|before| before.is_like(taint)) {
             token.taints = token.taints.with(Taint { since: self.now, ..taint.clone() });
-            self.record(Change::TokenChanged(token.clone()));
+            self.record(Change::TokenTainted(token.clone()));
         }
         let ended = drained.map(|lease| self.end(lease, EndReason::Drained));
         Outcome::Tainted { token, ended }
@@ -37,7 +37,7 @@ impl Batch<'_> {
         let removed = token.taints.get(name).cloned();
         if removed.is_some() {
             token.taints = token.taints.without(name);
-            self.record(Change::TokenChanged(token.clone()));
+            self.record(Change::TokenTainted(token.clone()));
         }
         Outcome::Untainted { token, removed }
     }

@@ -26,6 +26,12 @@ impl Ledger {
         self.pools.values().map(Box::as_ref)
     }
 
+    /// The pools after this one, in the order of their numbers.
+    pub fn pools_after(&self, id: PoolId) -> impl Iterator<Item = &Pool> {
+        let after = (Bound::Excluded(id), Bound::Unbounded);
+        self.pools.range(after).map(|(_, pool)| &**pool)
+    }
+
     /// The pools in the order of their names, from this name.
     pub fn pools_by_name(&self, from: &str) -> impl Iterator<Item = &Pool> {
         let from = (Bound::Included(from), Bound::Unbounded);

@@ -116,7 +116,7 @@ impl History {
                 assert!(self.tokens.insert(token.id, token.clone()).is_none(), "an id is new");
                 self.check_names(token.pool);
             }
-            Change::TokenChanged(token) => {
+            Change::TokenChanged(token) | Change::TokenTainted(token) => {
                 let before = self.tokens.insert(token.id, token.clone()).unwrap();
                 assert_ne!(before, *token, "a change changes something");
                 let kept = |token: &Token| (token.pool, token.position, token.retired_at);

@@ -285,7 +285,7 @@ fn a_pool_in_use_is_deleted_only_with_its_leases() {
     let until = Some(second(60));
     let outcome = batch.decide(&Command::Allocate(Allocation { until, ..waits }));
     assert_eq!(refused(outcome.unwrap()), Refusal::GivenUp);
-    assert_eq!(batch.finish().ended, [second(0)]);
+    assert_eq!(batch.finish().ended, [(PoolId(2), second(0))]);
     assert_eq!((ledger.size(), ledger.tickets().count(), ledger.next_deadline()), (0, 0, None));
 }
 

@@ -105,7 +105,7 @@ fn a_taint_is_removed_exactly_at_its_time() {
     let mut batch = ledger.batch(second(10));
     assert_eq!(next(&mut batch), Some(id(2)));
     let changes = batch.finish().changes;
-    assert!(matches!(&changes[..], [Change::TokenChanged(token)] if token.taints.is_empty()));
+    assert!(matches!(&changes[..], [Change::TokenTainted(token)] if token.taints.is_empty()));
     assert_eq!(ledger.next_deadline(), None);
 }
 

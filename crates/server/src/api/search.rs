@@ -5,13 +5,15 @@ use axum::http::header::{ACCEPT, VARY};
 use axum::http::{HeaderMap, HeaderValue, Version};
 use axum::response::Response;
 use engine::{Cursor, Handle, LeaseQuery};
+use pool::TokenId;
 use wire::{LeasePage, MAX_ROWS};
 
 use super::export::{self, Exports};
 use super::search_query::{CursorText, ExportQuery, Pools, SearchQuery};
 use crate::http::accept::weight;
+use crate::http::ids::uuid;
 use crate::http::query::{Query, decode, encode, invalid, pairs};
-use crate::http::respond::{link_next, uncached, unknown_pool};
+use crate::http::respond::{link_next, uncached, unknown_pool, unknown_token_name};
 use crate::json::lease::{BYTES, lease, named};
 use crate::problem::Problem;
 
@@ -34,7 +36,9 @@ pub(crate) async fn search(
         if query.limit.is_some() {
             return Err(invalid("limit must be left out: an export contains all matching leases."));
         }
-        let leases = of_pools(&engine, query.leases, query.pools.as_ref()).await?;
+        let leases =
+            named_leases(&engine, query.leases, query.pools.as_ref(), query.token.as_deref())
+                .await?;
         export::export(engine, &exports, leases, query.pools.is_some(), version).await?
     } else {
         page(&engine, text.as_deref().unwrap_or_default(), &query).await?
@@ -49,30 +53,39 @@ pub(crate) async fn search(
 pub(crate) async fn export(
     State(engine): State<Handle>,
     State(exports): State<Exports>,
-    Query(ExportQuery(leases, pools)): Query<ExportQuery>,
+    Query(ExportQuery { leases, pools, token }): Query<ExportQuery>,
     version: Version,
 ) -> Result<Response, Problem> {
-    let leases = of_pools(&engine, leases, pools.as_ref()).await?;
+    let leases = named_leases(&engine, leases, pools.as_ref(), token.as_deref()).await?;
     export::export(engine, &exports, leases, pools.is_some(), version).await
 }
 
-/// The query, of the pools that the request names.
-async fn of_pools(
+/// The query, of the pools and the token that the request names.
+async fn named_leases(
     engine: &Handle,
     leases: LeaseQuery,
     pools: Option<&Pools>,
+    token: Option<&str>,
 ) -> Result<LeaseQuery, Problem> {
     let pool = match pools {
-        None => return Ok(leases),
+        None => leases.pool,
         Some(Pools::All) => None,
         Some(Pools::Named(name)) => Some(engine.pool_named(name).await?.ok_or_else(unknown_pool)?),
     };
-    Ok(LeaseQuery { pool, ..leases })
+    let token = match (token, pool) {
+        (Some(name), Some(pool)) => {
+            let found = engine.token_called(pool, name, uuid(name).map(TokenId)).await?;
+            Some(found.ok_or_else(unknown_token_name)?)
+        }
+        _ => leases.token,
+    };
+    Ok(LeaseQuery { pool, token, ..leases })
 }
 
 async fn page(engine: &Handle, text: &str, query: &SearchQuery) -> Result<Response, Problem> {
     let limit = query.limit.unwrap_or(MAX_ROWS);
-    let leases = of_pools(engine, query.leases, query.pools.as_ref()).await?;
+    let leases =
+        named_leases(engine, query.leases, query.pools.as_ref(), query.token.as_deref()).await?;
     let page = engine.search(&leases, limit.into()).await?;
     let next = page.next.map(|next| path_after(text, next));
     let rows = page.leases.iter().map(|record| {

@@ -32,6 +32,8 @@ impl Pools {
 pub(crate) struct SearchQuery {
     pub(crate) leases: LeaseQuery,
     pub(crate) pools: Option<Pools>,
+    /// Name or id of a token of the pool.
+    pub(crate) token: Option<String>,
     pub(crate) limit: Option<u16>,
     /// Whether the client requests CSV, or JSON.
     pub(crate) csv: Option<bool>,
@@ -50,6 +52,7 @@ impl Parameters for SearchQuery {
         "limit",
         "format",
         "pool",
+        "token",
     ];
 
     fn read(values: &Values<'_>) -> Result<Self, Problem> {
@@ -59,20 +62,39 @@ impl Parameters for SearchQuery {
             _ => None,
         })?;
         let (leases, pools) = (leases(values)?, Pools::read(values));
-        Ok(SearchQuery { leases, pools, limit: values.limit()?, csv })
+        let token = token(values, pools.as_ref())?;
+        Ok(SearchQuery { leases, pools, token, limit: values.limit()?, csv })
     }
 }
 
 /// Parameters of an export.
-pub(crate) struct ExportQuery(pub(crate) LeaseQuery, pub(crate) Option<Pools>);
+pub(crate) struct ExportQuery {
+    pub(crate) leases: LeaseQuery,
+    pub(crate) pools: Option<Pools>,
+    pub(crate) token: Option<String>,
+}
 
 impl Parameters for ExportQuery {
     const NAMES: &'static [&'static str] =
-        &["user", "token_id", "status", "end_reason", "from", "to", "at", "after", "pool"];
+        &["user", "token_id", "status", "end_reason", "from", "to", "at", "after", "pool", "token"];
 
     fn read(values: &Values<'_>) -> Result<Self, Problem> {
-        Ok(ExportQuery(leases(values)?, Pools::read(values)))
+        let (leases, pools) = (leases(values)?, Pools::read(values));
+        let token = token(values, pools.as_ref())?;
+        Ok(ExportQuery { leases, pools, token })
     }
+}
+
+/// Reads the parameter `token`.
+fn token(values: &Values<'_>, pools: Option<&Pools>) -> Result<Option<String>, Problem> {
+    let token = values.text("token");
+    if token.is_some() && pools == Some(&Pools::All) {
+        return Err(invalid("token can't be combined with pool=*: name the token's pool."));
+    }
+    if token.is_some() && values.text("token_id").is_some() {
+        return Err(invalid("token can't be combined with token_id: give one of them."));
+    }
+    Ok(token.map(str::to_owned))
 }
 
 fn leases(values: &Values<'_>) -> Result<LeaseQuery, Problem> {

@@ -38,9 +38,9 @@ impl Subject {
             }
             EventKind::Pool(_) => (false, None, None),
             EventKind::Token(event) => match event {
-                TokenEvent::Added(facts) | TokenEvent::Changed(facts) => {
-                    (false, None, Some(facts.id))
-                }
+                TokenEvent::Added(facts)
+                | TokenEvent::Changed(facts)
+                | TokenEvent::Tainted(facts) => (false, None, Some(facts.id)),
                 TokenEvent::Retired { id, .. } => (false, None, Some(*id)),
             },
         };

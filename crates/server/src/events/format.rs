@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use engine::{Event, EventKind, LeaseChange, LeaseEvent, PoolEvent, TokenEvent, TokenFacts};
 use pool::{End, PoolName, PoolRecord};
 use serde::Serialize;
-use wire::{ChangeKind, LeaseEnded, LeaseRenewed, LeaseStarted, Resync, ResyncReason};
+use wire::{EventType, LeaseEnded, LeaseRenewed, LeaseStarted, Resync, ResyncReason};
 
 use super::position::Position;
 use crate::json::pools::{labels, taint, whole_policy};
@@ -47,9 +47,9 @@ fn write(text: &mut Vec<u8>, position: Position, name: &str, data: &impl Seriali
 
 fn of_pool(text: &mut Vec<u8>, position: Position, pool: &PoolName, event: &PoolEvent) {
     let (kind, record) = match event {
-        PoolEvent::Created(record) => (ChangeKind::POOL_CREATED, Some(record)),
-        PoolEvent::Changed(record) => (ChangeKind::POOL_CHANGED, Some(record)),
-        PoolEvent::Deleted => (ChangeKind::POOL_DELETED, None),
+        PoolEvent::Created(record) => (EventType::POOL_CREATED, Some(record)),
+        PoolEvent::Changed(record) => (EventType::POOL_CHANGED, Some(record)),
+        PoolEvent::Deleted => (EventType::POOL_DELETED, None),
     };
     let description = record.map(|record: &PoolRecord| record.description.clone().into());
     let policy = record.map(|record| whole_policy(record.policy));
@@ -59,11 +59,14 @@ fn of_pool(text: &mut Vec<u8>, position: Position, pool: &PoolName, event: &Pool
 
 fn of_token(text: &mut Vec<u8>, position: Position, pool: &PoolName, event: &TokenEvent) {
     let (kind, id, name, facts) = match event {
-        TokenEvent::Added(facts) => (ChangeKind::TOKEN_ADDED, facts.id, &facts.name, Some(facts)),
+        TokenEvent::Added(facts) => (EventType::TOKEN_ADDED, facts.id, &facts.name, Some(facts)),
         TokenEvent::Changed(facts) => {
-            (ChangeKind::TOKEN_CHANGED, facts.id, &facts.name, Some(facts))
+            (EventType::TOKEN_CHANGED, facts.id, &facts.name, Some(facts))
         }
-        TokenEvent::Retired { id, name } => (ChangeKind::TOKEN_RETIRED, *id, name, None),
+        TokenEvent::Tainted(facts) => {
+            (EventType::TOKEN_TAINTED, facts.id, &facts.name, Some(facts))
+        }
+        TokenEvent::Retired { id, name } => (EventType::TOKEN_RETIRED, *id, name, None),
     };
     let taints = |facts: &TokenFacts| facts.taints.iter().map(taint).collect();
     let data = wire::TokenEvent {
@@ -80,9 +83,9 @@ fn of_token(text: &mut Vec<u8>, position: Position, pool: &PoolName, event: &Tok
 fn lease(text: &mut Vec<u8>, position: Position, event: &LeaseEvent, pool: Option<&PoolName>) {
     let LeaseEvent { what, lease, other, token_name } = event;
     let name = match what {
-        LeaseChange::Started => "started",
-        LeaseChange::Renewed => "renewed",
-        LeaseChange::Ended => "ended",
+        LeaseChange::Started => EventType::LEASE_STARTED,
+        LeaseChange::Renewed => EventType::LEASE_RENEWED,
+        LeaseChange::Ended => EventType::LEASE_ENDED,
     };
     let other = other.map(|lease| lease.0);
     let row = LeaseRenewed {
@@ -97,7 +100,7 @@ fn lease(text: &mut Vec<u8>, position: Position, event: &LeaseEvent, pool: Optio
         token_name: pool.map(|_| token_name.clone().into()),
         note: pool.and_then(|_| lease.note.clone().map(Arc::from)),
     };
-    write!(text, "event: lease.{name}\nid: {position}\ndata: ").expect(TAKES_ALL);
+    write!(text, "event: {name}\nid: {position}\ndata: ").expect(TAKES_ALL);
     let written = match (what, lease.end) {
         (LeaseChange::Started, _) => {
             serde_json::to_writer(&mut *text, &LeaseStarted { lease: row, evicted: other })
@@ -125,5 +128,5 @@ pub(crate) fn resync(position: Position, reason: ResyncReason) -> String {
     let Position { epoch, version, .. } = position;
     let data = Resync { epoch, version, reason };
     let data = serde_json::to_string(&data).expect("there is nothing that JSON can't hold");
-    format!("event: resync\nid: {position}\ndata: {data}\n\n")
+    format!("event: {}\nid: {position}\ndata: {data}\n\n", EventType::RESYNC)
 }

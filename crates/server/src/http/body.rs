@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use pool::HumanDuration;
 
 use crate::problem::{Code, Problem};
+use crate::settings::MAX_DOCUMENT;
 
 /// Bytes of a too large body that are read and discarded. A client reads no response while it sends,
 /// and if its connection is closed meanwhile, it may never see one.
@@ -68,7 +69,10 @@ pub(crate) fn check_codings(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn too_large(limit: usize) -> Problem {
-    let detail = format!("The body is too large: at most {limit} bytes are allowed.");
+    let mut detail = format!("The body is too large: at most {limit} bytes are allowed.");
+    if limit == MAX_DOCUMENT {
+        detail.push_str(" Nothing was changed. Apply a part of the pools at a time.");
+    }
     Problem::new(Code::BodyTooLarge, detail)
 }
 

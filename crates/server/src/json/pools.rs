@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::View;
-use pool::{Labels, Pool, ShowValues, Timestamp, TokenView};
+use pool::{Labels, Pool, ShowValues, Timestamp, Token, TokenView};
 use wire::{
     Policy, PoolDetails, PoolPolicy, PoolToken, PoolTokenLease, PoolTokenStatus, Seconds,
     TokenValue,
@@ -70,7 +70,7 @@ pub(crate) fn token(pool: &Pool, view: TokenView<'_>, now: Timestamp) -> PoolTok
         number: u64::from(token.position) + 1,
         value: shows.then(|| TokenValue::Text(token.value.clone().into())),
         labels: labels(&token.labels),
-        taints: token.taints.iter().filter(|taint| taint.applies(now)).map(taint).collect(),
+        taints: taints(token, now).collect(),
         status: match running {
             Some(_) => PoolTokenStatus::ACTIVE,
             None if view.is_free(now) => PoolTokenStatus::AVAILABLE,
@@ -87,6 +87,11 @@ pub(crate) fn token(pool: &Pool, view: TokenView<'_>, now: Timestamp) -> PoolTok
 
 pub(crate) fn labels(labels: &Labels) -> BTreeMap<Arc<str>, Arc<str>> {
     labels.clone().into()
+}
+
+/// The taints of a token that have not ended.
+pub(crate) fn taints(token: &Token, now: Timestamp) -> impl Iterator<Item = wire::Taint> {
+    token.taints.iter().filter(move |taint| taint.applies(now)).map(taint)
 }
 
 pub(crate) fn taint(taint: &pool::Taint) -> wire::Taint {

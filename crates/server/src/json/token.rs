@@ -9,13 +9,16 @@ use wire::{
 };
 
 use super::lease::{left, status};
+use super::pools::taints;
 use super::time;
 
 /// A token of the pool as of `now`, with its value only if the pool shows values to everyone.
 pub(crate) fn token(pool: &Pool, view: TokenView<'_>, now: Timestamp) -> wire::Token {
     let token = with_lease(view.token, view.running(now), view.updated_at(now));
     let shows = pool.policy().show_values == ShowValues::Everyone;
-    wire::Token { token: token.token.filter(|_| shows), ..token }
+    let taints: Vec<_> = taints(view.token, now).collect();
+    let taints = Some(taints).filter(|taints| !taints.is_empty());
+    wire::Token { token: token.token.filter(|_| shows), taints, ..token }
 }
 
 /// A token with its running lease.
@@ -37,6 +40,7 @@ pub(crate) fn with_lease(
         expires_at: running.map(|lease| time(lease.expires_at)),
         fence: running.map(|lease| lease.fence.get()),
         number: Some(u64::from(token.position) + 1),
+        taints: None,
     }
 }
 

@@ -14,6 +14,8 @@ use crate::harness::{Answer, Serve as _, TestServer, text};
 use crate::raw::Wire;
 use testbed::{TestDb, eventually, on_both};
 
+const WAITING: &str = "allocations_waiting{pool=\"default\"}";
+
 /// Scraped samples, by name and labels.
 struct Scraped(HashMap<String, f64>);
 
@@ -45,6 +47,11 @@ impl Scraped {
     fn names(&self) -> BTreeSet<&String> {
         self.0.keys().collect()
     }
+
+    /// Names and labels of the samples by pool.
+    fn pools(&self) -> BTreeSet<&String> {
+        self.0.keys().filter(|name| name.contains("pool=")).collect()
+    }
 }
 
 #[on_both]
@@ -67,11 +74,11 @@ async fn known_traffic_is_counted(db: TestDb) {
     server.get("//api//pool/").await;
     let scraped = Scraped::from(&server).await;
     scraped.check(&[
-        ("allocations_total", 5),
-        ("lease_ends_total{reason=\"evicted\"}", 1),
-        ("lease_ends_total{reason=\"released\"}", 1),
-        ("lease_ends_total{reason=\"cleared\"}", 2),
-        ("lease_ends_total{reason=\"expired\"}", 0),
+        ("allocations_total{pool=\"default\"}", 5),
+        ("lease_ends_total{pool=\"default\",reason=\"evicted\"}", 1),
+        ("lease_ends_total{pool=\"default\",reason=\"released\"}", 1),
+        ("lease_ends_total{pool=\"default\",reason=\"cleared\"}", 2),
+        ("lease_ends_total{pool=\"default\",reason=\"expired\"}", 0),
         ("lease_hold_seconds_count", 4),
         ("lease_hold_seconds_bucket{le=\"60.0\"}", 4),
         ("expiry_delay_seconds_count", 0),
@@ -83,10 +90,10 @@ async fn known_traffic_is_counted(db: TestDb) {
         ("batch_commands_sum", 8),
         ("batch_commands_bucket{le=\"1.0\"}", 8),
         ("commit_duration_seconds_count", 8),
-        ("tokens", 2),
-        ("tokens_active", 1),
-        ("tokens_available", 1),
-        ("allocations_waiting", 0),
+        ("tokens{pool=\"default\"}", 2),
+        ("tokens_active{pool=\"default\"}", 1),
+        ("tokens_available{pool=\"default\"}", 1),
+        (WAITING, 0),
         ("database_up", 1),
         ("database_state{state=\"ready\"}", 1),
         ("database_state{state=\"away\"}", 0),
@@ -109,7 +116,7 @@ async fn known_traffic_is_counted(db: TestDb) {
 async fn an_expiry_is_counted_with_how_late_it_was(db: TestDb) {
     let server = db.serve_leasing(Some(2), Duration::from_secs(1), Settings::default()).await;
     server.allocate("Ada").await;
-    let expired = "lease_ends_total{reason=\"expired\"}";
+    let expired = "lease_ends_total{pool=\"default\",reason=\"expired\"}";
     eventually("the lease has expired", async || Scraped::from(&server).await.value(expired) > 0.0)
         .await;
     let scraped = Scraped::from(&server).await;
@@ -136,8 +143,11 @@ async fn waits_are_measured(db: TestDb) {
     let body = json!({ "user_id": "Grace", "wait_seconds": 60 }).to_string();
     let waits = server.request(Method::POST, "/api/tokens/allocate").body(body);
     let waits = tokio::spawn(Answer::to(waits.header("content-type", "application/json")));
-    let waiting = async || Scraped::from(&server).await.value("allocations_waiting") > 0.0;
+    let waiting = async || Scraped::from(&server).await.value(WAITING) > 0.0;
     eventually("a request waits", waiting).await;
+    let longest = "allocation_longest_wait_seconds{pool=\"default\"}";
+    let longest = async || Scraped::from(&server).await.value(longest) > 0.01;
+    eventually("its wait is measured", longest).await;
     let timed_out = json!({ "user_id": "Edsger", "wait_seconds": 0.01 });
     let timed_out = server.post_json("/api/tokens/allocate", &timed_out).await;
     assert_eq!(timed_out.status, 503, "{}", timed_out.text);
@@ -146,13 +156,100 @@ async fn waits_are_measured(db: TestDb) {
     assert_eq!(waits.await.unwrap().status, 200);
     let scraped = Scraped::from(&server).await;
     scraped.check(&[
-        ("allocations_waiting", 0),
-        ("allocations_total", 2),
+        (WAITING, 0),
+        ("allocations_total{pool=\"default\"}", 2),
         ("allocation_wait_seconds_count", 1),
         ("refusals_total{code=\"pool-full\"}", 1),
+        ("allocations_refused_total{pool=\"default\",code=\"pool-full\"}", 1),
+        ("allocation_longest_wait_seconds{pool=\"default\"}", 0),
     ]);
     let waited = scraped.value("allocation_wait_seconds_sum");
     assert!((0.01..60.0).contains(&waited), "{waited}");
+}
+
+/// Applies a document of pools.
+async fn apply(server: &TestServer, pools: Value) {
+    let answer = server.put_json("/api/pools", &json!({ "pools": pools })).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+/// Allocates from a pool; the status of the response.
+async fn take(server: &TestServer, pool: &str) -> u16 {
+    let path = format!("/api/pools/{pool}/allocate");
+    server.post_json(&path, &json!({ "user": "ann" })).await.status.as_u16()
+}
+
+#[on_both]
+async fn pools_are_counted_apart(db: TestDb) {
+    let server = db.serve_size(1).await;
+    let full = json!({ "when_full": "reject", "tokens_generated": 1 });
+    let two = json!({ "max_per_user": 1, "tokens_generated": 2 });
+    apply(&server, json!({ "full": full, "two": two, "none": {} })).await;
+    for (pool, status) in [("full", 200), ("full", 503), ("two", 200), ("two", 409), ("none", 503)]
+    {
+        assert_eq!(take(&server, pool).await, status, "{pool}");
+    }
+    let tainted = json!({ "name": "cordon", "effect": "no-new-leases" });
+    let answer = server.post_json("/api/pools/two/tokens/2/taints", &tainted).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    Scraped::from(&server).await.check(&[
+        ("allocations_total{pool=\"full\"}", 1),
+        ("allocations_total{pool=\"two\"}", 1),
+        ("allocations_total{pool=\"default\"}", 0),
+        ("allocations_refused_total{pool=\"full\",code=\"pool-full\"}", 1),
+        ("allocations_refused_total{pool=\"two\",code=\"user-limit\"}", 1),
+        ("allocations_refused_total{pool=\"none\",code=\"no-tokens\"}", 1),
+        ("allocations_refused_total{pool=\"two\",code=\"pool-full\"}", 0),
+        // The same codes as those of all requests.
+        ("refusals_total{code=\"pool-full\"}", 1),
+        ("refusals_total{code=\"queue-full\"}", 0),
+        ("refusals_total{code=\"user-limit\"}", 1),
+        ("refusals_total{code=\"no-tokens\"}", 1),
+        ("tokens{pool=\"two\"}", 2),
+        ("tokens_active{pool=\"two\"}", 1),
+        ("tokens_available{pool=\"two\"}", 0),
+        ("tokens_tainted{pool=\"two\"}", 1),
+        ("tokens_available{pool=\"full\"}", 0),
+        ("tokens{pool=\"none\"}", 0),
+    ]);
+}
+
+#[on_both]
+async fn the_largest_pools_have_labels_of_their_own(db: TestDb) {
+    let server = db.serve_size(1).await;
+    // With `default` and `other`, 205 pools.
+    let names: Vec<String> = (1..=203).map(|number| format!("p-{number:03}")).collect();
+    let one = json!({ "tokens_generated": 1 });
+    let mut pools: serde_json::Map<String, Value> =
+        names.iter().map(|name| (name.clone(), one.clone())).collect();
+    pools.insert("other".to_owned(), json!({ "tokens_generated": 2 }));
+    apply(&server, Value::Object(pools)).await;
+    for pool in ["p-001", "p-203", "p-203", "other"] {
+        assert_eq!(take(&server, pool).await, 200, "{pool}");
+    }
+    let last = "allocations_total{pool=\"p-203\"}";
+    let scraped = Scraped::from(&server).await;
+    scraped.check(&[
+        ("tokens{pool=\"p-001\"}", 1),
+        ("tokens{pool=\"p-198\"}", 1),
+        // The pool with this name.
+        ("tokens{pool=\"other_\"}", 2),
+        ("tokens{pool=\"other\"}", 5),
+        ("tokens_active{pool=\"other\"}", 1),
+        ("allocations_total{pool=\"p-001\"}", 1),
+        ("allocations_total{pool=\"other_\"}", 1),
+        ("allocations_total{pool=\"other\"}", 2),
+    ]);
+    let labels = scraped.pools();
+    assert!(labels.len() == 201 * 16 && !labels.iter().any(|name| name.contains("p-203")));
+    assert!(labels == Scraped::from(&server).await.pools(), "labels change between scrapes");
+    // A pool that grows gets a label, and its counter begins. The others' goes on.
+    apply(&server, json!({ "p-203": { "tokens_generated": 3 } })).await;
+    assert_eq!(take(&server, "p-203").await, 200);
+    let scraped = Scraped::from(&server).await;
+    let others = "allocations_total{pool=\"other\"}";
+    scraped.check(&[("tokens{pool=\"p-203\"}", 3), (last, 1), (others, 2)]);
+    assert!(!scraped.pools().iter().any(|name| name.contains("p-198")));
 }
 
 #[on_both]
@@ -247,9 +344,8 @@ async fn a_starting_server_reports_itself(db: TestDb) {
         ("database_up", 0),
         ("database_state{state=\"starting\"}", 1),
         ("database_state{state=\"ready\"}", 0),
-        ("allocations_total", 0),
     ]);
-    assert!(!scraped.0.contains_key("token_manager_tokens"), "the number is unknown");
+    assert!(scraped.pools().is_empty(), "the pools are unknown");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,14 +360,14 @@ async fn without_a_database_known_metrics_are_reported() {
     Scraped::from(&server).await.check(&[
         ("database_state{state=\"away\"}", 1),
         ("database_reconnects_total", 0),
-        ("tokens", 3),
-        ("tokens_active", 1),
-        ("allocations_total", 1),
+        ("tokens{pool=\"default\"}", 3),
+        ("tokens_active{pool=\"default\"}", 1),
+        ("allocations_total{pool=\"default\"}", 1),
     ]);
     tokio::task::block_in_place(|| cluster.start_again()).unwrap();
     eventually("the database is back", async || up().await > 0.0).await;
     let scraped = Scraped::from(&server).await;
-    scraped.check(&[("database_reconnects_total", 1), ("tokens_active", 1)]);
+    scraped.check(&[("database_reconnects_total", 1), ("tokens_active{pool=\"default\"}", 1)]);
     assert!(scraped.value("database_failures_total") >= 1.0);
 }
 
@@ -288,16 +384,16 @@ async fn servers_that_share_a_database_add_up() {
     servers[1].get("/api/pool").await;
     let scraped = [Scraped::from(&servers[0]).await, Scraped::from(&servers[1]).await];
     for (name, each) in [
-        ("allocations_total", [5, 5]),
-        ("lease_ends_total{reason=\"cleared\"}", [3, 0]),
-        ("tokens_active", [0, 0]),
+        ("allocations_total{pool=\"default\"}", [5, 5]),
+        ("lease_ends_total{pool=\"default\",reason=\"cleared\"}", [3, 0]),
+        ("tokens_active{pool=\"default\"}", [0, 0]),
         ("journal_version", [12, 12]),
     ] {
         scraped[0].check(&[(name, each[0])]);
         scraped[1].check(&[(name, each[1])]);
     }
     for (name, sum) in [
-        ("lease_ends_total{reason=\"evicted\"}", 7.0),
+        ("lease_ends_total{pool=\"default\",reason=\"evicted\"}", 7.0),
         ("lease_hold_seconds_count", 10.0),
         ("batch_commands_sum", 11.0),
     ] {

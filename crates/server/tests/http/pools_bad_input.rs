@@ -259,10 +259,16 @@ async fn large_documents_are_applied_up_to_the_limits() {
     // The present pools count.
     let refused = server.put_json("/api/pools", &json!({ "pools": pools })).await;
     refused.problem(422, "plan-refused");
-    let large = vec![b' '; 16 * 1024 * 1024 + 1];
+    let large = vec![b' '; 64 * 1024 * 1024 + 1];
     let request = server.request(Method::PUT, "/api/pools").body(large);
     let request = request.header("content-type", "application/json");
-    Answer::to(request).await.problem(413, "body-too-large");
+    let detail = Answer::to(request).await.problem(413, "body-too-large");
+    assert!(detail.contains("67108864") && detail.contains("part of the pools"), "{detail}");
+    // More than the limit of other requests is read.
+    let padded = format!("{{\"pools\":{{}}}}{}", " ".repeat(17 * 1024 * 1024));
+    let request = server.request(Method::PUT, "/api/pools").body(padded);
+    let request = request.header("content-type", "application/json");
+    assert_eq!(Answer::to(request).await.status, 200);
     let small = json!({ "name": "x", "value": "v".repeat(70_000) });
     let answer = server.post_json("/api/pools/large/tokens", &small).await;
     answer.problem(413, "body-too-large");

@@ -258,13 +258,24 @@ async fn streams_of_pools_have_names(db: TestDb) {
     put(&server, "ports", json!({})).await;
     server.delete("/api/pools/ports").await;
     server.allocate("ann").await;
+    server.delete("/api/pools/staging/tokens/one/taints/t").await;
+    let labels = json!({ "labels": { "a": "b" } });
+    server.send_json(Method::PATCH, "/api/pools/staging/tokens/one", &labels).await;
+    let brief = async |until: Value| {
+        let taint = json!({ "name": "brief", "effect": "note", "until": until });
+        let set = server.post_json("/api/pools/staging/tokens/one/taints", &taint).await;
+        assert_eq!(set.status, 200, "{}", set.text);
+        set.json()["token"]["taints"][0]["since"].clone()
+    };
+    let since: jiff::Timestamp = text(&brief(Value::Null).await).parse().unwrap();
+    brief((since + jiff::SignedDuration::from_secs(1)).to_string().into()).await;
 
     let kinds = |text: &str| -> Vec<String> {
         text.lines().filter_map(|line| line.strip_prefix("event: ")).map(str::to_owned).collect()
     };
     let all = [
         "lease.started",
-        "token.changed",
+        "token.tainted",
         "lease.ended",
         "pool.changed",
         "token.added",
@@ -272,6 +283,11 @@ async fn streams_of_pools_have_names(db: TestDb) {
         "pool.created",
         "pool.deleted",
         "lease.started",
+        "token.tainted",
+        "token.changed",
+        "token.tainted",
+        "token.tainted",
+        "token.tainted",
     ];
     let mut text_of_live = String::new();
     while kinds(&text_of_live).len() < all.len() {
@@ -295,6 +311,10 @@ async fn streams_of_pools_have_names(db: TestDb) {
     assert_eq!((&data[4]["number"], &data[5]["token_name"]), (&json!(2), &json!("two")));
     assert_eq!(data[7], json!({ "pool": "ports" }));
     assert_eq!(data[8]["pool"], "default");
+    // A taint is removed, and another one ends by itself.
+    let taints = |event: usize| data[event]["taints"].as_array().unwrap().len();
+    assert_eq!([9, 10, 11, 12, 13].map(taints), [0, 0, 1, 1, 0]);
+    assert_eq!(data[10]["labels"], json!({ "a": "b" }));
 
     // The same from the journal, and only the parts that a stream selects.
     let replayed = async |query: &str, count: usize| -> String {
@@ -306,7 +326,8 @@ async fn streams_of_pools_have_names(db: TestDb) {
         text
     };
     assert_eq!(kinds(&replayed("pool=*", all.len()).await), all);
-    assert_eq!(kinds(&replayed("pool=staging", 6).await), all[..6]);
+    let staging = [&all[..6], &all[9..]].concat();
+    assert_eq!(kinds(&replayed("pool=staging", 11).await), staging);
     assert_eq!(kinds(&replayed("pool=ports", 2).await), all[6..8]);
     assert_eq!(
         kinds(&replayed("pool=staging&user=ann", 2).await),

@@ -139,7 +139,12 @@ async fn values_are_for_holders(db: TestDb) {
     while !events.contains("pool.deleted") {
         events.push_str(&String::from_utf8_lossy(&live.chunk().await.unwrap().unwrap()));
     }
-    assert!(events.contains("token.changed") && !events.contains(PLANTED), "{events}");
+    assert!(
+        events.contains("token.changed")
+            && events.contains("token.tainted")
+            && !events.contains(PLANTED),
+        "{events}"
+    );
     let mut replay =
         server.request(Method::GET, "/api/events?pool=*&last_event_id=1-1").send().await.unwrap();
     let mut events = String::new();
@@ -180,7 +185,14 @@ async fn the_routes_of_the_default_pool_follow_its_policy_and_taints(db: TestDb)
         assert!(!answer.text.contains(shown) && !answer.text.contains(other), "{}", answer.text);
     }
     assert_eq!(server.get("/api/tokens").await.json()[0]["token"], json!(null));
-    // A tainted token is not available.
+    // A tainted token is not available. Its status is one of the original's.
+    let listed = server.get("/api/tokens").await.json();
+    let tainted = &listed[0];
+    assert_eq!((&tainted["status"], &tainted["id"]), (&json!("available"), &id.clone()));
+    let taint = |token: &serde_json::Value| token["taints"][0]["name"].clone();
+    assert_eq!(taint(tainted), "cordon");
+    assert_eq!(taint(&server.get(&one).await.json()["token"]), "cordon");
+    assert_eq!(listed[1].get("taints"), None, "{listed}");
     assert_eq!(server.get("/api/tokens/available").await.json().as_array().unwrap().len(), 1);
     let pool = server.get("/api/pool").await.json();
     assert_eq!((&pool["size"], &pool["available"]), (&json!(2), &json!(1)));

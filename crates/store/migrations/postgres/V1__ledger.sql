@@ -7,7 +7,9 @@ create table token_manager.ledger (
     epoch bigint not null check (epoch > 0),
     -- Maximum length of any lease, in microseconds: under every policy so far, or in the imported
     -- history. A search for the leases of a moment looks no further back.
-    longest_lease bigint not null check (longest_lease >= 0)
+    longest_lease bigint not null check (longest_lease >= 0),
+    -- Blocks of leases above this one are not in pool_leases yet.
+    indexed_block bigint not null default -1
 );
 
 -- Deleted pools stay, for their history. Their tokens stay as they were. Names are compared at the end of
@@ -86,6 +88,12 @@ create table token_manager.leases (
     autovacuum_analyze_scale_factor = 0.02
 );
 
+-- Retired tokens whose lease was running then: a start reads the few whose lease still runs, and no other
+-- retired tokens. The others are removed whenever tokens are retired.
+create table token_manager.retiring_tokens (
+    id uuid primary key
+);
+
 -- The journal. timeline is PostgreSQL's own, which changes with a failover or restore. No foreign
 -- key: each batch would lock a row. An entry stays in its row as long as that fits into a page.
 create table token_manager.batches (
@@ -124,6 +132,20 @@ create index leases_started_at_fence_idx
     on token_manager.leases (started_at, fence);
 create index leases_user_id_idx
     on token_manager.leases ((fence >> 14), user_id, fence);
+
+-- Index of a pool's leases, so that those of a quiet pool are found among millions of others: for each
+-- block of 16,384 fences, the pools that have leases there. It has all leases of the blocks up to
+-- ledger.indexed_block, and servers add a block beside the batches once it is complete: an index of leases
+-- by pool would cost each batch as much as the one by user. `ids` are the leases, if they are few; null means that
+-- they are searched for among those that started from oldest_at to newest_at.
+create table token_manager.pool_leases (
+    block bigint not null,
+    pool integer not null,
+    oldest_at timestamptz not null,
+    newest_at timestamptz not null,
+    ids uuid[],
+    primary key (block, pool)
+);
 
 -- Requests that wait for a token. heard_at is the last heartbeat of the ticket's server as of the
 -- ticket's own batch; the table servers may have a later one.
@@ -314,7 +336,8 @@ select
     token.name,
     token.labels,
     token.taints,
-    token_manager.iso(token.retired_at) as retired_at
+    token_manager.iso(token.retired_at) as retired_at,
+    lease.note
 from token_manager.tokens as token
 join token_manager.pools as pool on pool.id = token.pool
 left join lateral (
@@ -324,3 +347,35 @@ left join lateral (
     limit 1
 ) as lease on lease.ended_at is null and lease.expires_at > clock_timestamp()
 where pool.deleted_at is null and (token.retired_at is null or lease.id is not null);
+
+-- Every pool with the numbers of its tokens and waiting requests: without deleted pools.
+create view token_manager.pool_status as
+with of_tokens as (
+    select
+        pool,
+        count(*) as size,
+        count(*) filter (where status = 'active') as active,
+        count(*) filter (where status = 'available') as available,
+        count(*) filter (where status = 'tainted') as tainted,
+        count(*) filter (where retired_at is not null) as retiring
+    from token_manager.token_status
+    group by pool
+), of_tickets as (
+    select pool, count(*) as waiting from token_manager.tickets
+    where until > clock_timestamp()
+    group by pool
+)
+select
+    pool.name as pool,
+    pool.description,
+    coalesce(t.size, 0) as size,
+    coalesce(t.active, 0) as active,
+    coalesce(t.available, 0) as available,
+    coalesce(t.tainted, 0) as tainted,
+    coalesce(t.retiring, 0) as retiring,
+    coalesce(q.waiting, 0) as waiting,
+    token_manager.iso(pool.created_at) as created_at
+from token_manager.pools as pool
+left join of_tokens as t on t.pool = pool.name
+left join of_tickets as q on q.pool = pool.id
+where pool.deleted_at is null;

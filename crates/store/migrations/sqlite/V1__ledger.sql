@@ -95,6 +95,12 @@ create table latest_leases (
     foreign key (pool, position) references tokens (pool, position)
 ) strict, without rowid;
 
+-- Retired tokens whose lease was running then: a start reads the few whose lease still runs, and no other
+-- retired tokens. The others are removed whenever tokens are retired.
+create table retiring_tokens (
+    id blob primary key check (length(id) = 16)
+) strict, without rowid;
+
 -- The journal. `changes` is last, so that the other columns are read without it.
 create table batches (
     version integer primary key check (version > 0),
@@ -149,6 +155,17 @@ create table user_leases (
     primary key (user_id, fence)
 ) strict, without rowid;
 
+-- Index of a pool's leases, written later as user_leases is, so that the leases of a quiet pool are found
+-- among millions of others. Blocks are of 16,384 fences. A pool with few leases in a block has a row for
+-- each; one with many has a row with fence 0, and its leases are searched for among those of the block.
+-- The block comes first, so that the table grows at its end, for any number of pools.
+create table pool_leases (
+    block integer not null,
+    pool integer not null,
+    fence integer not null,
+    primary key (block, pool, fence)
+) strict, without rowid;
+
 -- Deleted leases whose rows in user_leases are yet to be removed in the same manner, in the order of
 -- their deletion.
 create table forgotten_leases (
@@ -166,9 +183,25 @@ create table kept_leases (
     primary key (pool, position, fence)
 ) strict, without rowid;
 
+-- The last lease of a pool in a block takes the pool's row with fence 0 with it. Leases are deleted from
+-- the oldest on, so the newest one shows soonest that some are left.
 create trigger lease_forgotten after delete on leases
 begin
     insert into forgotten_leases (user_id, fence) values (old.user_id, old.fence);
+    delete from pool_leases
+    where
+        block = old.fence >> 14
+        and pool = old.pool
+        and (
+            fence = old.fence
+            or fence = 0 and (
+                select max(fence) from leases
+                where
+                    fence >= old.fence >> 14 << 14
+                    and fence < (old.fence >> 14) + 1 << 14
+                    and pool = old.pool
+            ) is null
+        );
     delete from kept_leases
     where
         pool = old.pool
@@ -242,7 +275,8 @@ select
     t.name,
     t.labels,
     t.taints,
-    strftime('%Y-%m-%dT%H:%M:%S', t.retired_at / 1000000, 'unixepoch') || printf('.%06dZ', t.retired_at % 1000000) as retired_at
+    strftime('%Y-%m-%dT%H:%M:%S', t.retired_at / 1000000, 'unixepoch') || printf('.%06dZ', t.retired_at % 1000000) as retired_at,
+    l.note
 from seen as t
 join pools as p on p.id = t.pool
 left join latest_leases as latest on latest.pool = t.pool and latest.position = t.position
@@ -251,3 +285,36 @@ left join leases as l
     and l.ended_at is null
     and l.expires_at > cast(round((julianday('now') - 2440587.5) * 86400000) as integer) * 1000
 where p.deleted_at is null and (t.retired_at is null or l.id is not null);
+
+-- Every pool with the numbers of its tokens and waiting requests, by this machine's clock: without deleted
+-- pools.
+create view pool_status as
+with of_tokens as (
+    select
+        pool,
+        count(*) as size,
+        sum(status = 'active') as active,
+        sum(status = 'available') as available,
+        sum(status = 'tainted') as tainted,
+        sum(retired_at is not null) as retiring
+    from token_status
+    group by pool
+), of_tickets as (
+    select pool, count(*) as waiting from tickets
+    where until > cast(round((julianday('now') - 2440587.5) * 86400000) as integer) * 1000
+    group by pool
+)
+select
+    p.name as pool,
+    p.description,
+    coalesce(t.size, 0) as size,
+    coalesce(t.active, 0) as active,
+    coalesce(t.available, 0) as available,
+    coalesce(t.tainted, 0) as tainted,
+    coalesce(t.retiring, 0) as retiring,
+    coalesce(q.waiting, 0) as waiting,
+    strftime('%Y-%m-%dT%H:%M:%S', p.created_at / 1000000, 'unixepoch') || printf('.%06dZ', p.created_at % 1000000) as created_at
+from pools as p
+left join of_tokens as t on t.pool = p.name
+left join of_tickets as q on q.pool = p.id
+where p.deleted_at is null;

@@ -166,7 +166,7 @@ async fn end_without_servers(access: &Access) -> Result<Position, Error> {
     let client = access.session(Purpose::Long).await?.client;
     schema::check(&client).await?;
     if !snapshot::exists(&*client).await.map_err(&failed)? {
-        return Err(Error::Operator("the database holds no pool".to_owned()));
+        return Err(Error::Operator("the database holds no ledger".to_owned()));
     }
     let before = snapshot::newest(&*client, &failed).await?.position;
     let mut seen: Option<Instant> = None;

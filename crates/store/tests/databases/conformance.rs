@@ -14,6 +14,7 @@ mod restoring;
 pub mod search;
 pub mod server;
 mod sweeping;
+mod views;
 
 use store::Database;
 use testbed::TestDb;
@@ -58,6 +59,23 @@ impl AnyDb for EmptyDb {
     fn catch_up(&self) {
         if let EmptyDb::Sqlite(directory) = self {
             directory.catch_up();
+        }
+    }
+}
+
+impl EmptyDb {
+    /// Lets the clock of servers be the one that views ask.
+    fn follow_the_clock(&self) {
+        if let EmptyDb::Sqlite(directory) = self {
+            directory.follow_the_clock();
+        }
+    }
+
+    /// The first column of a query as of a person at a SQL prompt.
+    async fn read(&self, sql: &str) -> Vec<String> {
+        match self {
+            EmptyDb::Sqlite(directory) => directory.read(sql),
+            EmptyDb::Postgres(fresh) => fresh.read(sql).await,
         }
     }
 }

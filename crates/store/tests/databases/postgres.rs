@@ -33,6 +33,11 @@ impl Fresh {
         client.batch_execute("set search_path = token_manager").await.unwrap();
         client
     }
+
+    pub async fn read(&self, sql: &str) -> Vec<String> {
+        let rows = self.prompt().await.query(sql, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
 }
 
 impl Fresh {

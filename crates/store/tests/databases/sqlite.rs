@@ -45,6 +45,16 @@ impl Directory {
     fn prompt(&self) -> Connection {
         Connection::open_with_flags(self.file(), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
     }
+
+    pub fn follow_the_clock(&self) {
+        self.clock.set(SystemClock.now());
+    }
+
+    pub fn read(&self, sql: &str) -> Vec<String> {
+        let prompt = self.prompt();
+        let mut select = prompt.prepare(sql).unwrap();
+        select.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
 }
 
 impl crate::conformance::AnyDb for Directory {
@@ -54,6 +64,7 @@ impl crate::conformance::AnyDb for Directory {
 
     fn catch_up(&self) {
         let index = "insert or ignore into user_leases select user_id, fence from leases;
+                     insert or ignore into pool_leases select fence >> 14, pool, fence from leases;
                      update ledger set indexed_fence = (select max(fence) from leases)";
         self.prompt().execute_batch(index).unwrap();
     }

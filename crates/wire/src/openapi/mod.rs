@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use self::operations::{Answer, Body, Operation, operations};
 use self::parts::Header;
 use crate::{
-    AllocationRequest, ChangeKind, EndReason, LeaseEnded, LeaseRenewed, LeaseStarted,
+    AllocationRequest, EndReason, EventType, LeaseEnded, LeaseRenewed, LeaseStarted,
     PoolAllocationRequest, PoolEvent, PoolsDocument, ReleaseCondition, Resync, TaintRequest,
     TokenEvent, TokensDocument,
 };
@@ -165,8 +165,6 @@ fn by_hand(schemas: &Map<String, Value>) -> Map<String, Value> {
     let mut release = schemas["ReleaseCondition"].clone();
     release["description"] = json!("The condition as a form.");
     let names = ["LeaseStarted", "LeaseRenewed", "LeaseEnded", "PoolEvent", "TokenEvent", "Resync"];
-    let leases = ["lease.started", "lease.renewed", "lease.ended"];
-    let events = [&leases[..], ChangeKind::WORDS, &["resync"]].concat();
     let data = names.map(|name| json!({ "$ref": format!("#/components/schemas/{name}") }));
     let described = json!({
         "AllocationForm": allocation,
@@ -180,7 +178,7 @@ fn by_hand(schemas: &Map<String, Value>) -> Map<String, Value> {
             "description": "An event of the stream, or only the id of its current position.",
             "type": "object",
             "properties": {
-                "event": { "enum": events },
+                "event": { "enum": EventType::WORDS },
                 "id": {
                     "description": "`EPOCH-VERSION-INDEX`, or `EPOCH-VERSION` after all events of a batch",
                     "type": "string",

@@ -182,7 +182,7 @@ fn pools() -> Vec<Operation> {
              they are pruned.",
         ))
         .takes(&[Parameter::DryRun, Parameter::Prune, Parameter::EndLeases])
-        .body(json("The document, at most 16 MiB", "PoolsDocument"))
+        .body(json("The document, at most 64 MiB", "PoolsDocument"))
         .answers::<ApplyResult>("The changes", &changes)
         .fails(&[DOCUMENT, &[Code::UnknownPool, Code::PoolInUse]].concat()),
         Operation::new("GET", "/api/pools/{pool}", "getPoolByName", "Pools", (
@@ -202,7 +202,7 @@ fn pools() -> Vec<Operation> {
             Parameter::IfMatch,
             Parameter::IfNew,
         ])
-        .body(json("The pool, at most 16 MiB", "PoolDocument"))
+        .body(json("The pool, at most 64 MiB", "PoolDocument"))
         .answers::<ApplyResult>("The changes", &changes)
         .fails(&[DOCUMENT, CONDITION, &[Code::PoolInUse]].concat()),
         Operation::new("DELETE", "/api/pools/{pool}", "deletePool", "Pools", (
@@ -243,7 +243,7 @@ fn pool_tokens() -> Vec<Operation> {
              retire: a token in use gets no new lease, and leaves the pool when its lease ends.",
         ))
         .takes(&[Parameter::DryRun, Parameter::Prune, Parameter::IfMatch])
-        .body(json("The tokens, at most 16 MiB", "TokensDocument"))
+        .body(json("The tokens, at most 64 MiB", "TokensDocument"))
         .answers::<ApplyResult>("The changes", &changes)
         .fails(&[DOCUMENT, CONDITION].concat()),
         Operation::new("POST", "/api/pools/{pool}/tokens", "addPoolToken", "Pools", (
@@ -427,6 +427,7 @@ fn leases() -> Vec<Operation> {
         Parameter::OfPools,
         Parameter::User,
         Parameter::OfToken,
+        Parameter::OfTokenNamed,
         Parameter::Status,
         Parameter::EndReason,
         Parameter::From,
@@ -463,7 +464,12 @@ fn leases() -> Vec<Operation> {
         ))
         .takes(&[&search[..], &[Parameter::Limit]].concat())
         .answers::<LeasePage>("The leases", &[Header::NoStore, Header::Vary, Header::Link])
-        .fails(&[Code::CrossOrigin, Code::InvalidParameter, Code::UnknownPool]),
+        .fails(&[
+            Code::CrossOrigin,
+            Code::InvalidParameter,
+            Code::UnknownPool,
+            Code::UnknownToken,
+        ]),
         Operation::new("GET", "/api/leases/export", "exportLeases", "Leases", (
             "Export leases as CSV",
             "Returns all leases that match all parameters, newest first, as one file with a header row \
@@ -480,6 +486,7 @@ fn leases() -> Vec<Operation> {
             Code::CrossOrigin,
             Code::InvalidParameter,
             Code::UnknownPool,
+            Code::UnknownToken,
             Code::TooManyExports,
             Code::HttpVersion,
         ]),

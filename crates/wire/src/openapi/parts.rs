@@ -17,6 +17,7 @@ pub(super) enum Parameter {
     Before,
     User,
     OfToken,
+    OfTokenNamed,
     Status,
     EndReason,
     From,
@@ -53,6 +54,7 @@ impl Parameter {
         })
     }
 
+    #[expect(clippy::too_many_lines, reason = "it is a table")]
     fn row(self) -> (&'static str, &'static str, &'static str, Value) {
         let uuid = json!({ "type": "string", "format": "uuid" });
         let time = json!({ "type": "string", "format": "date-time" });
@@ -98,6 +100,13 @@ impl Parameter {
                 json!({ "type": "string", "minLength": 1, "maxLength": ::pool::User::MAX_CHARS, "pattern": "^[^\\u0000]*$" }),
             ),
             Parameter::OfToken => ("query", "token_id", "Only leases of this token", uuid),
+            Parameter::OfTokenNamed => (
+                "query",
+                "token",
+                "Only leases of the pool's token with this name or id, also if it is retired. Of several \
+                 tokens that had the name, the last",
+                text,
+            ),
             Parameter::Status => (
                 "query",
                 "status",

@@ -48,6 +48,43 @@ fn the_search_in_the_api_document_is_current() {
     document::generated("docs/api.md", "search", &table);
 }
 
+/// When an event of a type is sent, and the members of its data.
+fn event(name: &str) -> (&'static str, &'static str) {
+    const LEASE: &str = "the common ones; `expires_at` is the new deadline";
+    const TOKEN: &str = "`pool`, `token_id`, `token_name`, `number`, `labels`, `taints`";
+    match name {
+        "lease.started" => (
+            "a lease was granted",
+            "the common ones, and `evicted`: id of the lease that ended for it, or null",
+        ),
+        "lease.renewed" => ("its deadline moved", LEASE),
+        "lease.ended" => (
+            "it ended",
+            "the common ones; `ended_at`; `reason`: its [end reason](api.md#one-lease); `evicted_by`: id of \
+             the lease for which it was evicted, or null",
+        ),
+        "pool.created" => ("a pool was created", "`pool`, `description`, `policy`"),
+        "pool.changed" => ("its description or policy changed", "`pool`, `description`, `policy`"),
+        "pool.deleted" => ("a pool was deleted, with its tokens", "`pool`"),
+        "token.added" => ("a pool got a token", TOKEN),
+        "token.changed" => ("its name, value or labels changed", TOKEN),
+        "token.tainted" => ("a taint was set, replaced or removed, or ended at its `until`", TOKEN),
+        "token.retired" => ("a token was retired", "`pool`, `token_id`, `token_name`"),
+        "resync" => ("[events may be missing](#resync)", "`epoch`, `version`, `reason`"),
+        other => panic!("{other} has no description"),
+    }
+}
+
+#[test]
+fn the_types_in_the_document_of_events_are_current() {
+    let mut table = "| event | when | members |\n|---|---|---|\n".to_owned();
+    for name in crate::EventType::WORDS {
+        let (when, members) = event(name);
+        table += &["| `", name, "` | ", when, " | ", members, " |\n"].concat();
+    }
+    document::generated("docs/events.md", "events", &table);
+}
+
 #[test]
 fn the_error_codes_in_the_api_document_are_current() {
     let schemas = super::document()["components"]["schemas"].clone();

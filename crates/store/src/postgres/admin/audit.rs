@@ -12,11 +12,11 @@ use crate::postgres::read::rows;
 use crate::postgres::read::snapshot;
 use pool::HumanDuration;
 
-use crate::wanted::other_pools;
+use crate::wanted::all_pools;
 use crate::{Clock, Error, SystemClock, wanted};
 
 /// A kind of fault: the query that counts it, and its description.
-fn faults_to_count() -> [(&'static str, &'static str); 14] {
+fn faults_to_count() -> [(&'static str, &'static str); 16] {
     [
         (sql!("audit/audit_overlap"), "leases began before an earlier one of their token was over"),
         (sql!("audit/audit_open"), "leases have no end although their token has a later one"),
@@ -25,6 +25,11 @@ fn faults_to_count() -> [(&'static str, &'static str); 14] {
         (sql!("audit/audit_fence_twice"), "fences were given more than once"),
         (sql!("audit/audit_fence_new"), "leases have a fence above the journal's newest"),
         (sql!("audit/audit_token"), "leases are of no token of their pool"),
+        (sql!("audit/audit_pools"), "leases are missing from the index of pools"),
+        (
+            sql!("audit/audit_retiring"),
+            "retired tokens have a running lease that no start would find",
+        ),
         (sql!("audit/audit_names"), "names are those of several pools, or tokens of a pool"),
         (sql!("audit/audit_deleted"), "leases or tickets are of deleted pools"),
         (sql!("audit/audit_longest"), "leases are longer than any pool ever allowed"),
@@ -66,7 +71,7 @@ pub(crate) async fn describe(access: &Access) -> Result<Vec<(String, String)>, E
     let mut facts = describe_server(client).await.map_err(at_start("describing"))?;
     facts.push(("schema version", schema::version(client).await?.to_string()));
     if schema::check(client).await.is_ok() {
-        facts.extend(describe_pool(client).await.map_err(at_start("describing the pool"))?);
+        facts.extend(describe_pool(client).await.map_err(at_start("describing the ledger"))?);
     }
     Ok(facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
@@ -92,7 +97,7 @@ async fn describe_server(client: &Client) -> Result<Facts, PgError> {
 
 async fn describe_pool(client: &Client) -> Result<Facts, PgError> {
     let Some((size, policy)) = snapshot::pool(client).await? else {
-        return Ok(vec![("pool", "none yet".to_owned())]);
+        return Ok(vec![("pools", "none yet".to_owned())]);
     };
     let row = client.query_one(sql!("session/describe_ledger"), &[]).await?;
     let (leases, leases_size): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
@@ -105,11 +110,11 @@ async fn describe_pool(client: &Client) -> Result<Facts, PgError> {
         behind = rows::moment(&row, 9)?.since(rows::moment(&row, 10)?);
     }
     let (tickets, keys): (i64, i64) = (row.try_get(7)?, row.try_get(8)?);
-    let others: (i64, i64) = (row.try_get(11)?, row.try_get(12)?);
-    let others = (others.0 > 0).then(|| ("other pools", other_pools(others)));
+    let pools: (i64, i64) = (row.try_get(11)?, row.try_get(12)?);
     let facts = [
-        ("pool", format!("{size} tokens, leases of {}", HumanDuration(policy.lease))),
-        ("policy", wanted::in_words(policy)),
+        all_pools(pools),
+        ("pool default", format!("{size} tokens, leases of {}", HumanDuration(policy.lease))),
+        ("policy of default", wanted::in_words(policy)),
         ("leases kept", format!("about {leases} ({leases_size})")),
         ("journal entries kept", format!("{entries} ({entries_size})")),
         ("tickets in the queue", tickets.to_string()),
@@ -117,5 +122,5 @@ async fn describe_pool(client: &Client) -> Result<Facts, PgError> {
         ("newest journal entry", newest),
         ("clock behind newest entry by", HumanDuration(behind).to_string()),
     ];
-    Ok(facts.into_iter().chain(others).collect())
+    Ok(facts.into())
 }

@@ -224,7 +224,7 @@ async fn pool(
     if !snapshot::exists(&*session.client).await.map_err(&failed)? {
         return Ok(());
     }
-    lock(&session.client, LEDGER_LOCK, "pool lock", findings).await.map_err(&failed)?;
+    lock(&session.client, LEDGER_LOCK, "ledger lock", findings).await.map_err(&failed)?;
     let servers = holders(&session.client, LISTENER_LOCK).await.map_err(&failed)?;
     let others: Vec<_> = servers.into_iter().filter(|holder| !holder.is_own).collect();
     if !others.is_empty() {
@@ -240,7 +240,7 @@ async fn pool(
     let transaction = one_moment.read_only(true).start().await.map_err(&failed)?;
     let (newest, whole) = match snapshot::load(&transaction, &failed).await {
         Err(Error::Operator(sentence)) => {
-            findings.problem("pool", sentence);
+            findings.problem("ledger", sentence);
             return Ok(());
         }
         loaded => loaded?,

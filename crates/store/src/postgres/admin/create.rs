@@ -21,7 +21,7 @@ use crate::{Error, ImportedPool, NetChanges, NewPool, new_pool};
 
 /// Creates the ledger with the pool `default`, all or nothing.
 pub(crate) async fn create(session: &mut Session, new: &NewPool) -> Result<(), Error> {
-    let failed = at_start("making the pool");
+    let failed = at_start("making the ledger");
     let client: &mut Client = &mut session.client;
     let transaction = client.transaction().await.map_err(&failed)?;
     insert(&transaction, new).await?;
@@ -36,7 +36,7 @@ pub(crate) async fn import(session: &mut Session, from: ImportedPool<'_>) -> Res
     let transaction = client.transaction().await.map_err(&failed)?;
     if snapshot::exists(&transaction).await.map_err(&failed)? {
         return Err(Error::Operator(
-            "the database holds a pool already: import into a new one".to_owned(),
+            "the database holds pools already: import into a new one".to_owned(),
         ));
     }
     insert(&transaction, &from.new).await?;
@@ -64,7 +64,7 @@ pub(crate) async fn import(session: &mut Session, from: ImportedPool<'_>) -> Res
 }
 
 async fn insert(transaction: &Transaction<'_>, new: &NewPool) -> Result<(), Error> {
-    let failed = at_start("making the pool");
+    let failed = at_start("making the ledger");
     let insert = sql!("ledger/insert_ledger");
     transaction.execute(insert, &[]).await.map_err(&failed)?;
     let statements = Statements::prepare(transaction.client()).await.map_err(&failed)?;
@@ -87,5 +87,5 @@ async fn begin_journal(
     let parameters: [&(dyn ToSql + Sync); 8] =
         [&1_i64, &batch, &no_server, &Moment(at), &1_i64, &fence, &timeline, &no_changes];
     let inserted = transaction.execute(sql!("journal/insert_batch"), &parameters).await;
-    inserted.map(drop).map_err(at_start("making the pool"))
+    inserted.map(drop).map_err(at_start("making the ledger"))
 }

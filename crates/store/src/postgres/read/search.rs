@@ -19,12 +19,15 @@ const ENOUGH: i64 = 20_000;
 /// Time after which a page is returned as it is.
 const LONG: Duration = Duration::from_secs(3);
 
-/// Number of fences that one statement searches for a user's leases. That takes a thousand steps in
-/// the index, with or without leases.
+/// Number of fences that one statement searches for the leases of a user or pool. That takes a thousand
+/// steps in the index, with or without leases.
 const FENCES: i64 = GROUP * 1_000;
 
-/// Number of fences in a group of the index of users' leases.
-const GROUP: i64 = 16_384;
+/// Number of fences in a group of the index of users' leases, and in a block of that of pools.
+const GROUP: i64 = 1 << BLOCK_BITS;
+
+/// Its binary logarithm.
+pub(crate) const BLOCK_BITS: u32 = 14;
 
 /// Number of fences that cost as much work as one lease.
 const FENCES_A_LEASE: i64 = 2_048;
@@ -73,6 +76,8 @@ struct Searching<'a> {
     oldest: i64,
     /// and come before this position.
     before: Cursor,
+    /// Newest block of the index of pools.
+    indexed_block: i64,
     /// The last examined lease.
     last: Option<Cursor>,
     found: Vec<LeaseRecord>,
@@ -97,6 +102,7 @@ pub(crate) async fn search(
         limit,
         from: earliest(client, query).await?,
         oldest: 0,
+        indexed_block: -1,
         before: latest(query),
         last: None,
         found: Vec::new(),
@@ -144,7 +150,8 @@ async fn earliest(client: &Transaction<'_>, query: &LeaseQuery) -> Result<Timest
 impl Searching<'_> {
     /// Finds the range of fences, for a search by fences. False if it is empty.
     async fn find_fences(&mut self) -> Result<bool, PgError> {
-        if self.query.user.is_none() && self.query.token.is_none() {
+        let LeaseQuery { user, token, pool, .. } = self.query;
+        if user.is_none() && token.is_none() && pool.is_none() {
             return Ok(true);
         }
         let sql = self.client.prepare_cached(sql!("leases/search_bounds")).await?;
@@ -152,6 +159,7 @@ impl Searching<'_> {
         let (started_at, fence) = (Moment::within_range(before.started_at), before.fence.get());
         let row = self.client.query_one(&sql, &[&started_at, &fence, &from]).await?;
         let (newest, oldest): (Option<i64>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+        self.indexed_block = row.try_get(2)?;
         let Some((newest, oldest)) = newest.zip(oldest) else { return Ok(false) };
         (self.before.fence, self.oldest) = (Fence::new(newest).plus(1), oldest);
         Ok(oldest <= newest)
@@ -173,20 +181,26 @@ impl Searching<'_> {
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
         let (user, token) = (user.map(|user| user.0), token.map(|token| token.0));
         let (started_at, fence) = (Moment::within_range(before.started_at), before.fence.get());
-        let oldest = match user {
-            Some(_) => self.oldest.max(fence.saturating_sub(FENCES)),
-            None => self.oldest,
+        let pool = pool.map(|pool| pool.0);
+        // The newest leases are not in the index.
+        let is_indexed = fence.saturating_sub(1) >> BLOCK_BITS <= self.indexed_block;
+        let by_pool = user.is_none() && token.is_none() && pool.is_some() && is_indexed;
+        let oldest = if user.is_some() || by_pool {
+            self.oldest.max(fence.saturating_sub(FENCES))
+        } else {
+            self.oldest
         };
         // A user has fewer leases than a token, as a rule.
         let (sql, bounds): (_, [&(dyn ToSql + Sync); 3]) = if user.is_some() {
             (sql!("leases/search_user"), [&user, &fence, &oldest])
         } else if token.is_some() {
             (sql!("leases/search_token"), [&token, &fence, &oldest])
+        } else if by_pool {
+            (sql!("leases/search_pool"), [&pool, &fence, &oldest])
         } else {
             (sql!("leases/search_all"), [&started_at, &fence, &from])
         };
         // Those of fits.sql.
-        let pool = pool.map(|pool| pool.0);
         let conditions: [&(dyn ToSql + Sync); 6] = [&now, &ended, &reason, &at, &token, &pool];
         let first: [&(dyn ToSql + Sync); 1] = [&wanted];
         let parameters = [&first[..], &bounds, &conditions].concat();
@@ -225,7 +239,7 @@ impl Searching<'_> {
         if let Some(last) = self.last.filter(|last| last.fence == self.before.fence) {
             return Ok(last);
         }
-        // It stopped between two of the user's leases: any other lease there marks the position.
+        // It stopped between two leases of the user or pool: any other lease there marks the position.
         let sql = self.client.prepare_cached(sql!("leases/search_place")).await?;
         let row = self.client.query_opt(&sql, &[&self.before.fence.get()]).await?;
         let mut place = self.last.unwrap_or(self.before);

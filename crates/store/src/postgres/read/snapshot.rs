@@ -35,7 +35,7 @@ pub(crate) async fn newest(
     let row = client.query_opt(sql!("journal/newest"), &[]).await.map_err(&failed)?;
     let Some(row) = row else {
         return Err(Error::Operator(
-            "the pool is damaged: its journal is empty, although it always has an entry. Its tables \
+            "the ledger is damaged: its journal is empty, although it always has an entry. Its tables \
              were changed by hand, or only a part of them was restored: restore a backup"
                 .to_owned(),
         ));
@@ -60,7 +60,7 @@ pub(crate) async fn load(
     failed: impl Fn(PgError) -> Error,
 ) -> Result<(Newest, Snapshot), Error> {
     if !exists(client).await.map_err(&failed)? {
-        return Err(Error::Operator("the database holds no pool".to_owned()));
+        return Err(Error::Operator("the database holds no ledger".to_owned()));
     }
     let newest = newest(client, &failed).await?;
     let mut counters = Counters { fence: newest.fence, ..Counters::default() };

@@ -1,4 +1,4 @@
-//! Deletes old rows, a few at a time, on a connection of its own. Batches wait for it only when keys are
+//! Deletes old rows, a few at a time, and indexes leases by pool, on a connection of its own. Batches wait for it only when keys are
 //! short, for [`Cleaning::forget_keys_early`].
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use crate::postgres::connect::flight::{Step, flight};
 use crate::postgres::connect::locks::LEDGER_LOCK;
 use crate::postgres::connect::session::{Access, Purpose, Session};
 use crate::postgres::read::rows::Moment;
+use crate::postgres::read::search::BLOCK_BITS;
 use crate::postgres::write::key_usage;
 use crate::postgres::write::statements::HousekeepingStatements;
 use crate::postgres::write::store::within;
@@ -78,6 +79,13 @@ impl Housekeeper for PostgresHousekeeper {
         let swept = within(cleaning.forget_leases(before, after)).await?;
         self.cleaning = Some(cleaning);
         Ok(swept)
+    }
+
+    async fn index_leases(&mut self) -> Result<bool, Error> {
+        let mut cleaning = self.take().await?;
+        let indexed = within(cleaning.index_leases()).await?;
+        self.cleaning = Some(cleaning);
+        Ok(indexed)
     }
 }
 
@@ -185,6 +193,12 @@ impl Cleaning {
             Ok(fence.map(Fence::new).zip(started_at.map(|Moment(at)| at)))
         };
         let (last, spared) = (place([2, 3]).map_err(&failed)?, place([4, 5]).map_err(&failed)?);
+        let (block, next) = (fence >> BLOCK_BITS, last.map(|(last, _)| last.get() >> BLOCK_BITS));
+        if let Some(next) = next.filter(|next| *next > block) {
+            let passed: [&(dyn ToSql + Sync); 2] = [&block, &next];
+            let tidied = self.session.client.execute(&self.statements.tidy_pools, &passed).await;
+            tidied.map_err(&failed)?;
+        }
         let forgotten = &mut self.forgotten;
         forgotten.spared = forgotten.spared.or(spared);
         if forgotten.from_first {
@@ -193,5 +207,10 @@ impl Cleaning {
         forgotten.looked = last.filter(|_| more);
         let up_to = forgotten.looked.map(|(fence, _)| fence);
         Ok(Swept { deleted: deleted.unsigned_abs(), up_to })
+    }
+
+    async fn index_leases(&mut self) -> Result<bool, Error> {
+        let indexed = self.session.client.query_opt(&self.statements.index_pools, &[]).await;
+        indexed.map(|row| row.is_some()).map_err(running("indexing leases by pool"))
     }
 }

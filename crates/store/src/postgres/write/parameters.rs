@@ -19,6 +19,7 @@ pub(crate) struct Parameters<'a> {
     renewed: Renewed,
     leases: LeaseColumns<'a>,
     ended: Ended,
+    retired: Vec<Uuid>,
     journal: Journal<'a>,
     left: Vec<Uuid>,
     moved: Moved,
@@ -35,6 +36,7 @@ impl<'a> Parameters<'a> {
             renewed: Renewed::of(net),
             leases: LeaseColumns::of(net.over.iter().chain(&net.running)),
             ended: Ended::of(net),
+            retired: net.members.retired().map(|token| token.0).collect(),
             journal: Journal::of(entry, timeline),
             left: net.left.iter().map(|lease_id| lease_id.0).collect(),
             moved: Moved::of(net),
@@ -52,7 +54,7 @@ impl<'a> Parameters<'a> {
         begins_epoch: bool,
     ) -> Vec<Step<'s>> {
         let Parameters { members, renewed, leases, ended, journal, left, moved, .. } = self;
-        let Parameters { queued, heard, keys, .. } = self;
+        let Parameters { queued, heard, keys, retired, .. } = self;
         let mut steps: Vec<Step<'_>> = Vec::with_capacity(3);
         if let Some(members) = members {
             steps.extend(members.steps(statements));
@@ -64,6 +66,10 @@ impl<'a> Parameters<'a> {
         }
         let batch = ended.parameters().into_iter().chain(journal.parameters());
         steps.push((&statements.write_batch, batch.chain(leases.parameters()).collect()));
+        if !retired.is_empty() {
+            // Their leases are written now.
+            steps.push((&statements.note_retiring, vec![retired]));
+        }
         if !left.is_empty() {
             steps.push((&statements.leave_queue, vec![left]));
         }

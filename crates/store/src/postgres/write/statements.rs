@@ -32,7 +32,7 @@ statements! {
         keys: keys, use_keys, key_ends, key_users;
         ledger: update_epoch, raise_longest;
         pools: delete_pools, change_pools, insert_pools;
-        tokens: retire_tokens, change_tokens, insert_tokens;
+        tokens: retire_tokens, change_tokens, insert_tokens, note_retiring;
     }
 }
 
@@ -40,7 +40,7 @@ statements! {
     HousekeepingStatements {
         session: begin, lock, commit;
         journal: prune;
-        leases: forget_leases;
+        leases: forget_leases, index_pools, tidy_pools;
         keys: forget_keys, forget_keys_early, key_ends;
     }
 }

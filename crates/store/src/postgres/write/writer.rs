@@ -98,7 +98,7 @@ async fn not_free(client: &Client, statements: &Statements, error: PgError) -> E
     if found.iter().any(|holder| !holder.is_own) {
         remedy = format!("; {}", holders::REMEDY);
     }
-    let cause = format!("the pool's advisory lock is not free: {words}{remedy}").into();
+    let cause = format!("the ledger's advisory lock is not free: {words}{remedy}").into();
     Error::TryAgain { what: "waiting for the pool's lock", cause }
 }
 

@@ -12,14 +12,14 @@ use crate::sqlite::disk::checkpoint::WAL_LIMIT;
 use crate::sqlite::disk::failure::failed;
 use crate::sqlite::disk::files::Files;
 use crate::sqlite::read::snapshot;
-use crate::wanted::other_pools;
+use crate::wanted::all_pools;
 use crate::{Error, Finding, Wanted, wanted};
 
 /// Less free space than this is reported: several logs fit.
 const LITTLE_SPACE: u64 = 4 * WAL_LIMIT;
 
 /// A kind of fault: the query that counts it, and its description.
-fn faults_to_count() -> [(&'static str, &'static str); 13] {
+fn faults_to_count() -> [(&'static str, &'static str); 15] {
     [
         (sql!("audit/audit_overlap"), "leases began before an earlier one of their token was over"),
         (sql!("audit/audit_open"), "leases have no end although their token has a later one"),
@@ -31,12 +31,17 @@ fn faults_to_count() -> [(&'static str, &'static str); 13] {
             sql!("audit/audit_users"),
             "leases are missing from the index of users, or gone from the history",
         ),
+        (sql!("audit/audit_pools"), "leases are missing from the index of pools"),
         (sql!("audit/audit_latest"), "tokens don't lead to their latest lease"),
         (
             sql!("audit/audit_kept"),
             "leases are lost to their token's history, or gone and still expected there",
         ),
         (sql!("audit/audit_pool"), "leases are of no token of their pool"),
+        (
+            sql!("audit/audit_retiring"),
+            "retired tokens have a running lease that no start would find",
+        ),
         (sql!("audit/audit_names"), "names are those of several pools, or tokens of a pool"),
         (sql!("audit/audit_deleted"), "leases or tickets are of deleted pools"),
         (sql!("audit/audit_journal"), "journal entries don't follow the one before"),
@@ -128,19 +133,19 @@ fn describe_pool(
     now: Timestamp,
 ) -> Result<Vec<(&'static str, String)>, Error> {
     let Some((size, policy)) = snapshot::pool(connection)? else {
-        return Ok(vec![("pool", "none yet".to_owned())]);
+        return Ok(vec![("pools", "none yet".to_owned())]);
     };
     let newest = snapshot::newest(connection)?;
-    let others = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let others: (i64, i64) =
-        connection.query_row(sql!("pools/counts"), (), others).map_err(failed("counting"))?;
+    let pools = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let pools: (i64, i64) =
+        connection.query_row(sql!("pools/counts"), (), pools).map_err(failed("counting"))?;
     let count = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
     let (leases, entries, tickets, keys): (i64, i64, i64, i64) =
         connection.query_row(sql!("audit/describe"), (), count).map_err(failed("counting"))?;
-    let pools = (others.0 > 0).then(|| ("other pools", other_pools(others)));
     let facts = [
-        ("pool", format!("{size} tokens, leases of {}", HumanDuration(policy.lease))),
-        ("policy", wanted::in_words(policy)),
+        all_pools(pools),
+        ("pool default", format!("{size} tokens, leases of {}", HumanDuration(policy.lease))),
+        ("policy of default", wanted::in_words(policy)),
         ("leases kept", leases.to_string()),
         ("journal entries kept", entries.to_string()),
         ("tickets in the queue", tickets.to_string()),
@@ -151,5 +156,5 @@ fn describe_pool(
         ),
         ("clock behind newest entry by", HumanDuration(newest.at.since(now)).to_string()),
     ];
-    Ok(facts.into_iter().chain(pools).collect())
+    Ok(facts.into())
 }

@@ -108,7 +108,7 @@ fn write(source: &Connection, part: &NamedTempFile, copy: &Files) -> Result<Newe
     })?;
     // An empty one would become a good copy of nothing.
     if snapshot::pool(source)?.is_none() {
-        return Err(Error::Operator("the database holds no pool yet".to_owned()));
+        return Err(Error::Operator("the database holds no ledger yet".to_owned()));
     }
     source.execute("vacuum into ?1", (name,)).map_err(|error| {
         let said = match error.sqlite_error_code() {

@@ -49,7 +49,7 @@ pub(crate) fn import(
     let transaction = store::begin(connection)?;
     if snapshot::pool(&transaction)?.is_some() {
         return Err(Error::Operator(
-            "the database holds a pool already: import into a new one".to_owned(),
+            "the database holds pools already: import into a new one".to_owned(),
         ));
     }
     insert_pool(&transaction, new)?;
@@ -61,7 +61,7 @@ pub(crate) fn import(
             let left = || Error::Operator("the import was given up".to_owned());
             let part = parts.blocking_recv().ok_or_else(left)??;
             let Some(newest) = part.last() else { break };
-            // The pool's time never goes back, so that later leases never start before earlier ones.
+            // The ledger's time never goes back, so that later leases never start before earlier ones.
             (last, at) = (newest.fence, at.max(newest.started_at));
             for lease in &part {
                 rows::insert_lease(&mut insert, lease).map_err(&failed)?;

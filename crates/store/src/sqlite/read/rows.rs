@@ -6,7 +6,7 @@ use pool::{
     End, EndReason, Fence, IdempotencyKey, KeyUse, Lease, LeaseId, Note, Policy, PoolId, PoolName,
     PoolRecord, Remembered, Ticket, Timestamp, Token, TokenId, TokenName, TokenValue, User, UserId,
 };
-use rusqlite::types::{FromSqlError, Type};
+use rusqlite::types::{FromSqlError, Type, ValueRef};
 use rusqlite::{Row, Statement};
 use uuid::Uuid;
 
@@ -203,7 +203,12 @@ pub(crate) fn names(row: &Row<'_>) -> rusqlite::Result<(PoolName, TokenName)> {
 
 /// Reads every statement that begins with the columns of a lease, [`LEASE_COLUMNS`].
 pub(crate) fn lease(row: &Row<'_>) -> rusqlite::Result<Lease> {
-    let mut columns = 0..;
+    lease_at(row, 0)
+}
+
+/// Reads [`LEASE_COLUMNS`] from column `first` on.
+fn lease_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Lease> {
+    let mut columns = first..;
     let mut next = || columns.next().expect("the range has no end");
     let (id, pool) = (uuid(row, next())?, PoolId(row.get(next())?));
     let (token_id, user_id) = (uuid(row, next())?, uuid(row, next())?);
@@ -232,9 +237,14 @@ pub(crate) fn lease(row: &Row<'_>) -> rusqlite::Result<Lease> {
     })
 }
 
-/// Reads `tokens.sql`.
-pub(crate) fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
-    Ok(Token {
+/// Reads `tokens.sql`: a token and its latest lease.
+pub(crate) fn token(row: &Row<'_>) -> rusqlite::Result<(Token, Option<Lease>)> {
+    const LEASE: usize = 9;
+    let lease = match row.get_ref(LEASE)? {
+        ValueRef::Null => None,
+        _ => Some(lease_at(row, LEASE)?),
+    };
+    let token = Token {
         id: TokenId(uuid(row, 0)?),
         pool: PoolId(row.get(1)?),
         position: row.get(2)?,
@@ -244,7 +254,8 @@ pub(crate) fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
         taints: text(row, 6, document::read)?,
         inserted_at: Timestamp::from_micros(row.get(7)?),
         retired_at: row.get::<_, Option<_>>(8)?.map(Timestamp::from_micros),
-    })
+    };
+    Ok((token, lease))
 }
 
 /// Reads the first three columns of `newest_entry.sql` and `entries_from.sql`.

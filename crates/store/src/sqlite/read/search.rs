@@ -6,12 +6,13 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use pool::{Fence, Lease, Timestamp, TokenId};
-use rusqlite::{Connection, OptionalExtension, Params};
+use pool::{Fence, Lease, PoolId, Timestamp, TokenId};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
 use crate::sqlite::disk::failure::failed;
 use crate::sqlite::read::chain::{Chain, record};
 use crate::sqlite::read::rows;
+use crate::sqlite::write::user_index::BLOCK_BITS;
 use crate::{Cursor, Error, LeasePage, LeaseQuery, MAX_EXAMINED};
 
 /// Maximum number of leases examined for one page.
@@ -25,6 +26,9 @@ const PASSED: usize = 1_000;
 
 /// Number of fences then searched for them, for one page.
 const REACH: i64 = 100_000;
+
+/// Number of fences passed by a statement that cost as much work as one lease.
+const PASSED_A_LOOK: usize = 16;
 
 const WHAT: &str = "searching the history";
 
@@ -50,6 +54,8 @@ pub(crate) fn search(
         }
     } else if let Some(token) = query.token {
         page.walk_chain(connection, token, from, below)?;
+    } else if let Some(pool) = query.pool {
+        page.walk_pool(connection, pool, from, below, index.fence)?;
     } else {
         let _ = page.walk(connection, down, (below.get(), from.get()))?;
     }
@@ -73,7 +79,7 @@ impl Page<'_> {
     /// Adds the lease if it matches; breaks if the work limit is reached.
     fn look(&mut self, lease: Lease) -> ControlFlow<()> {
         let found = self.leases.len();
-        if found >= self.limit || self.looked >= if found > 0 { ENOUGH } else { MOST } {
+        if found >= self.limit || self.looked >= self.enough() {
             self.more = true;
             return ControlFlow::Break(());
         }
@@ -131,10 +137,134 @@ impl Page<'_> {
         Ok(())
     }
 
+    /// Examines a pool's leases from `from` up to `below` (exclusive), block by block. Leases above
+    /// `indexed` are not in the index.
+    fn walk_pool(
+        &mut self,
+        connection: &Connection,
+        pool: PoolId,
+        from: Fence,
+        below: Fence,
+        indexed: i64,
+    ) -> Result<(), Error> {
+        let mut blocks = Blocks::new(connection, pool, indexed)?;
+        let mut below = below;
+        while below > from {
+            if self.looked >= self.enough() {
+                return self.pause(connection, below);
+            }
+            self.looked += 1;
+            let Some(block) = blocks.next(below)? else { return Ok(()) };
+            let down_to = from.max(block.first);
+            below = below.min(block.below);
+            match block.leases {
+                Leases::Among => {
+                    let down = sql!("leases/pools_leases_down");
+                    let bounds = (below.get(), down_to.get(), pool.0);
+                    if self.walk(connection, down, bounds)?.is_break() {
+                        return Ok(());
+                    }
+                    let passed = usize::try_from(below.get() - down_to.get()).unwrap_or(0);
+                    self.looked += passed / PASSED_A_LOOK;
+                }
+                Leases::Are(fences) => {
+                    let fits = |fence: &&i64| (down_to.get()..below.get()).contains(*fence);
+                    for fence in fences.iter().rev().filter(fits) {
+                        let one = sql!("leases/lease_of_fence");
+                        if self.walk(connection, one, (fence,))?.is_break() {
+                            return Ok(());
+                        }
+                    }
+                }
+                Leases::None => {}
+            }
+            below = down_to;
+        }
+        Ok(())
+    }
+
+    /// The work limit of this page.
+    fn enough(&self) -> usize {
+        if self.leases.is_empty() { MOST } else { ENOUGH }
+    }
+
+    /// Ends the page between two leases: the next one begins with the newest below that fence.
+    fn pause(&mut self, connection: &Connection, below: Fence) -> Result<(), Error> {
+        if let Some((fence, started_at)) = first_at(connection, below)? {
+            (self.last, self.more) = (Some(Cursor { started_at, fence }), true);
+        }
+        Ok(())
+    }
+
     fn found(self, connection: &Connection) -> Result<LeasePage, Error> {
         let next = self.last.filter(|_| self.more);
         let records = self.leases.into_iter().map(|lease| record(connection, lease));
         Ok(LeasePage { leases: records.collect::<Result<_, _>>()?, next })
+    }
+}
+
+/// The blocks of fences that may have leases of a pool, from the newest down.
+struct Blocks<'c> {
+    connection: &'c Connection,
+    pool: PoolId,
+    /// Newest fence of the index.
+    indexed: i64,
+    down: CachedStatement<'c>,
+    fences: CachedStatement<'c>,
+}
+
+/// A part of a block: the fences from `first` up to `below` (exclusive).
+struct Block {
+    first: Fence,
+    below: Fence,
+    leases: Leases,
+}
+
+/// The pool's leases in a part of a block.
+enum Leases {
+    None,
+    /// Those with these fences, in rising order. Some may have been deleted.
+    Are(Vec<i64>),
+    /// Any of those there.
+    Among,
+}
+
+impl<'c> Blocks<'c> {
+    fn new(connection: &'c Connection, pool: PoolId, indexed: i64) -> Result<Self, Error> {
+        let prepare = |sql| connection.prepare_cached(sql).map_err(failed(WHAT));
+        let down = prepare(sql!("leases/pools_block_down"))?;
+        Ok(Blocks {
+            connection,
+            pool,
+            indexed,
+            down,
+            fences: prepare(sql!("leases/pools_fences"))?,
+        })
+    }
+
+    /// The newest part below that fence; `None` after the last lease of the pool.
+    fn next(&mut self, below: Fence) -> Result<Option<Block>, Error> {
+        let failed = failed(WHAT);
+        let first_of = |block: i64| Fence::new(block << BLOCK_BITS);
+        let Some(newest) = newest_below(self.connection, below)? else { return Ok(None) };
+        let newest_block = newest.get() >> BLOCK_BITS;
+        if newest.get() > self.indexed {
+            let first = first_of(newest_block).max(Fence::new(self.indexed + 1));
+            return Ok(Some(Block { first, below: newest.plus(1), leases: Leases::Among }));
+        }
+        let row = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i32>(1)?));
+        let found = self.down.query_row((newest_block, self.pool.0), row).optional();
+        let Some((block, pool)) = found.map_err(&failed)? else { return Ok(None) };
+        let (first, below) = (first_of(block), first_of(block + 1));
+        if pool != self.pool.0 {
+            // A larger number is of an older block, where this pool's has to be looked up again.
+            let first = if pool > self.pool.0 { below } else { first };
+            return Ok(Some(Block { first, below: first, leases: Leases::None }));
+        }
+        let fences = self.fences.query_map((block, self.pool.0), |row| row.get(0));
+        let fences: Vec<i64> = fences.and_then(Iterator::collect).map_err(&failed)?;
+        let leases = if fences.first() == Some(&0) { Leases::Among } else { Leases::Are(fences) };
+        Ok(Some(Block { first, below, leases }))
     }
 }
 

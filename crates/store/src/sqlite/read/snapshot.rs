@@ -41,16 +41,17 @@ pub(crate) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
     let last_pool: Option<i32> =
         connection.query_row(sql!("pools/last_pool"), (), |row| row.get(0)).map_err(&failed)?;
     if last_pool.is_none() {
-        return Err(Error::Operator("the database holds no pool".to_owned()));
+        return Err(Error::Operator("the database holds no ledger".to_owned()));
     }
     let Newest { position, at, fence } = newest(connection)?;
     let pools = all(connection, sql!("pools/pools"), rows::record).map_err(&failed)?;
     let tokens = all(connection, sql!("tokens/tokens"), rows::token).map_err(&failed)?;
-    let latest = all(connection, sql!("leases/latest_leases"), rows::lease).map_err(&failed)?;
     let tickets = all(connection, sql!("tickets/tickets"), rows::ticket).map_err(&failed)?;
     let positions = pools.iter().map(|(record, positions)| (record.id, *positions)).collect();
     let counters = Counters { fence, last_pool: last_pool.map(PoolId), positions };
     let pools = pools.into_iter().map(|(record, _)| record);
+    let (tokens, latest): (Vec<_>, Vec<_>) = tokens.into_iter().unzip();
+    let latest = latest.into_iter().flatten();
     let ledger = Ledger::restore(counters, pools, tokens, latest);
     let ledger = ledger.and_then(|ledger| ledger.with_queue(tickets));
     Ok(Snapshot { position, at, ledger: ledger.map_err(|error| damaged(&error))? })

@@ -38,6 +38,7 @@ const FILL: &str = "
 /// The index as the writing thread leaves it.
 const INDEX: &str = "
     insert into user_leases select user_id, fence from leases order by user_id, fence;
+    insert into pool_leases select distinct fence >> 14, pool, 0 from leases where fence <= 990000;
     update ledger set indexed_fence = 990000, longest_lease_micros = 60000000;
     delete from user_leases where fence > 990000";
 
@@ -202,6 +203,13 @@ fn assert_plans(connection: &Connection) {
             sql!("leases/users_leases_down"),
             vec!["SEARCH u USING PRIMARY KEY (user_id=? AND fence", by_fence],
         ),
+        (sql!("leases/pools_leases_down"), vec![by_fence]),
+        (sql!("leases/pools_block_down"), vec!["SEARCH pool_leases USING PRIMARY KEY ("]),
+        (
+            sql!("leases/pools_fences"),
+            vec!["SEARCH pool_leases USING PRIMARY KEY (block=? AND pool=?)"],
+        ),
+        (sql!("leases/newest_below"), vec![by_fence]),
         (sql!("leases/lease_from"), vec![by_fence]),
         (sql!("leases/lease_of_fence"), vec![by_fence]),
         (
@@ -232,10 +240,6 @@ fn assert_plans(connection: &Connection) {
         ),
         (sql!("journal/newest_entry"), vec!["SEARCH batches USING INTEGER PRIMARY KEY (rowid=?)"]),
         (sql!("journal/entries_from"), vec!["SEARCH batches USING INTEGER PRIMARY KEY (rowid>?)"]),
-        (
-            sql!("leases/latest_leases"),
-            vec!["SCAN latest", by_fence, "SEARCH t USING PRIMARY KEY (id=?)"],
-        ),
         (sql!("keys/key"), vec!["(key=? AND user_id=?)", by_id]),
         (sql!("tickets/delete_ticket"), vec!["(lease_id=?)"]),
         (sql!("leases/forgettable"), vec![by_fence]),
@@ -269,14 +273,31 @@ fn assert_plans(connection: &Connection) {
         ),
         (
             sql!("tokens/tokens"),
-            vec!["SEARCH latest USING PRIMARY KEY (pool=? AND position=?)", by_fence],
+            vec![
+                "SCAN p USING INDEX pools_name",
+                "SEARCH t USING INDEX tokens_name (pool=?)",
+                "SEARCH latest USING PRIMARY KEY (pool=? AND position=?)",
+                by_fence,
+                "SCAN r",
+                "SEARCH t USING PRIMARY KEY (id=?)",
+            ],
         ),
     ] {
         let steps = plan_of(connection, sql);
         for step in plan {
             assert!(steps.iter().any(|said| said.contains(step)), "{step} in {sql}{steps:#?}");
         }
-        let tables = ["leases", "l", "user_leases", "u", "batches", "idempotency_keys"];
+        let tables = [
+            "leases",
+            "l",
+            "user_leases",
+            "u",
+            "pool_leases",
+            "t",
+            "tokens",
+            "batches",
+            "idempotency_keys",
+        ];
         let scanned: BTreeSet<_> =
             steps.iter().filter_map(|step| step.strip_prefix("SCAN ")).collect();
         let scanned = tables

@@ -49,6 +49,22 @@ pub(crate) fn write(connection: &Connection, members: &MemberChanges) -> Result<
     Ok(())
 }
 
+/// Notes the tokens that were retired while their lease runs, once the leases of the batch are written.
+pub(crate) fn note_retiring(connection: &Connection, members: &MemberChanges) -> Result<(), Error> {
+    let mut retired = members.retired().peekable();
+    if retired.peek().is_none() {
+        return Ok(());
+    }
+    let failed = failed(WHAT);
+    connection.execute(sql!("tokens/delete_retiring"), ()).map_err(&failed)?;
+    let insert = sql!("tokens/insert_retiring");
+    let mut insert = connection.prepare_cached(insert).map_err(&failed)?;
+    for token in retired {
+        insert.execute((token.0.as_bytes(),)).map_err(&failed)?;
+    }
+    Ok(())
+}
+
 /// Runs a statement with each of these parameters; each run must change exactly one row.
 fn each<P: Params>(
     connection: &Connection,

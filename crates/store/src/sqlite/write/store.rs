@@ -133,6 +133,7 @@ pub(crate) fn write(connection: &Connection, written: &Written) -> Result<(), Er
         let mut latest = connection.prepare_cached(latest).map_err(&failed)?;
         latest.execute((first.get(),)).map_err(&failed)?;
     }
+    members::note_retiring(connection, &net.members)?;
     write_queue(connection, net)?;
     let insert = sql!("keys/insert_key");
     let mut insert = connection.prepare_cached(insert).map_err(&failed)?;

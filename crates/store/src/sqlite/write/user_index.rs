@@ -1,6 +1,7 @@
-//! The index of users, which is written later than the leases.
-//! Updating it in each batch would write a page for each lease (see the migration). So leases are
-//! collected by the thousand, sorted by user, and then added; deleted ones are removed likewise.
+//! The indexes of users and of pools, which are written later than the leases.
+//! Updating them in each batch would write a page for each lease (see the migrations). So leases are
+//! collected by the thousand, sorted by user and by pool, and then added; deleted ones are removed
+//! likewise from the index of users, and by a trigger from that of pools.
 //! The writing thread does this between its jobs and in small steps; until then, a search reads the
 //! newest leases one by one.
 
@@ -18,6 +19,11 @@ const MANY: usize = 32_768;
 /// Backlog at which this begins in quiet times.
 const SOME: usize = 1_000;
 
+/// Number of a pool's leases in a block of which each gets a row. For more of them, one row says that the
+/// pool has leases in the block, which the search then reads through: 256 leases at most for each one
+/// of the pool.
+const FEW: usize = 64;
+
 /// Maximum number collected or written in one step.
 const STEP: usize = 1_000;
 
@@ -30,10 +36,13 @@ const QUIET: Duration = Duration::from_millis(100);
 /// Pause after a step, for jobs of writers.
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// Binary logarithm of the number of fences in a block of the index of pools.
+pub(crate) const BLOCK_BITS: u32 = 14;
+
 /// Pause after a failure.
 const REST: Duration = Duration::from_secs(10);
 
-const WHAT: &str = "indexing leases by user";
+const WHAT: &str = "indexing leases by user and pool";
 
 /// State of the indexing.
 pub(crate) struct Indexing {
@@ -60,9 +69,11 @@ struct Work {
     task: Task,
     /// User and fence of the leases, in the order of collection; then sorted.
     leases: Vec<([u8; 16], i64)>,
+    /// Block, pool and fence of the leases to add, in the order of collection; then the rows to write.
+    pools: Vec<(i64, i64, i64)>,
     /// Number of the last collected one.
     last: i64,
-    /// How many are written; `None` during collection.
+    /// How many rows are written, those of users first; `None` during collection.
     written: Option<usize>,
 }
 
@@ -114,7 +125,7 @@ impl Indexing {
 
     /// Begins again after a pause.
     pub(crate) fn failed(&mut self, error: &Error) {
-        tracing::warn!(%error, "leases could not be indexed by user; searches look at each");
+        tracing::warn!(%error, "leases could not be indexed by user and pool; searches look at each");
         self.work = None;
         self.behind = Behind::default();
         self.rest_until = Some(Instant::now() + REST);
@@ -157,7 +168,7 @@ impl Work {
         } else {
             (Task::Remove, 0)
         };
-        Work { task, leases: Vec::new(), last, written: None }
+        Work { task, leases: Vec::new(), pools: Vec::new(), last, written: None }
     }
 
     /// Continues until then. Returns whether the work is done.
@@ -165,13 +176,19 @@ impl Work {
         if let Some(from) = self.written {
             let to = self.write(connection, from, until)?;
             self.written = Some(to);
-            return Ok(to == self.leases.len());
+            return Ok(to == self.rows());
         }
         if self.gather(connection, until)? || self.leases.len() >= MANY {
             self.leases.sort_unstable();
+            self.pools = pool_rows(std::mem::take(&mut self.pools));
             self.written = Some(0);
         }
         Ok(false)
+    }
+
+    /// Number of rows to write or remove.
+    fn rows(&self) -> usize {
+        self.leases.len() + self.pools.len()
     }
 
     /// Collects some more. Returns whether these were the last.
@@ -182,11 +199,14 @@ impl Work {
             Task::Remove => sql!("leases/forgotten_from"),
         };
         let mut select = connection.prepare_cached(select).map_err(&failed)?;
-        let lease = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?), row.get(2)?));
+        let lease = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?), row.get(2)?, row.get(3)?));
         let before = self.leases.len();
         for lease in select.query_map((self.last, STEP), lease).map_err(&failed)? {
-            let (lease, number) = lease.map_err(&failed)?;
+            let (lease, number, pool) = lease.map_err(&failed)?;
             self.leases.push(lease);
+            if let Task::Add = self.task {
+                self.pools.push((number >> BLOCK_BITS, pool, number));
+            }
             self.last = number;
             if Instant::now() >= until {
                 return Ok(false);
@@ -212,19 +232,38 @@ impl Work {
         let mut to = from;
         {
             let mut write = transaction.prepare_cached(write).map_err(&failed)?;
-            for lease in self.leases[from..].iter().take(STEP) {
-                write.execute(*lease).map_err(&failed)?;
+            let of_pool = sql!("leases/insert_pools_lease");
+            let mut of_pool = transaction.prepare_cached(of_pool).map_err(&failed)?;
+            for row in (from..self.rows()).take(STEP) {
+                let written = match self.leases.get(row) {
+                    Some(lease) => write.execute(*lease),
+                    None => of_pool.execute(self.pools[row - self.leases.len()]),
+                };
+                written.map_err(&failed)?;
                 to += 1;
                 if Instant::now() >= until {
                     break;
                 }
             }
         }
-        if to == self.leases.len() {
+        if to == self.rows() {
             // They are sorted by user, so the index is only complete once all are written.
             transaction.execute(finish, (self.last,)).map_err(&failed)?;
         }
         transaction.commit().map_err(failed_commit)?;
         Ok(to)
     }
+}
+
+/// The rows of the index of pools for these leases, sorted.
+fn pool_rows(mut leases: Vec<(i64, i64, i64)>) -> Vec<(i64, i64, i64)> {
+    leases.sort_unstable();
+    let mut rows = Vec::new();
+    for of_pool in leases.chunk_by(|one, next| (one.0, one.1) == (next.0, next.1)) {
+        match of_pool {
+            [(block, pool, _), ..] if of_pool.len() > FEW => rows.push((*block, *pool, 0)),
+            few => rows.extend_from_slice(few),
+        }
+    }
+    rows
 }

@@ -15,12 +15,12 @@ use super::search::{ALL, search_all};
 use super::server::{Server, allocate, allocation, assert_data, id, lease, tokens};
 use super::{AnyDb as _, EmptyDb};
 
-fn name(text: &str) -> TokenName {
+pub fn name(text: &str) -> TokenName {
     TokenName::new(text).unwrap()
 }
 
 /// A token of a plan, with a value that it shares with every other one.
-fn token(text: &str) -> TokenWanted {
+pub fn token(text: &str) -> TokenWanted {
     let value = TokenValue::new("https://é.example\n'shared'").unwrap();
     TokenWanted {
         value: Some(value.clone()),
@@ -28,19 +28,19 @@ fn token(text: &str) -> TokenWanted {
     }
 }
 
-fn pool(text: &str, tokens: &[TokenWanted]) -> PoolWanted {
+pub fn pool(text: &str, tokens: &[TokenWanted]) -> PoolWanted {
     PoolWanted { tokens: Some(tokens.to_vec()), ..PoolWanted::new(PoolName::new(text).unwrap()) }
 }
 
-fn apply(pools: &[PoolWanted]) -> Command {
+pub fn apply(pools: &[PoolWanted]) -> Command {
     Command::Apply(Plan { pools: pools.to_vec(), prune: true, end_leases: true })
 }
 
-fn delete(text: &str) -> Command {
+pub fn delete(text: &str) -> Command {
     apply(&[PoolWanted { delete: true, ..pool(text, &[]) }])
 }
 
-fn allocate_from(server: &Server, pool: &str, user: &str) -> Allocation {
+pub fn allocate_from(server: &Server, pool: &str, user: &str) -> Allocation {
     Allocation { pool: server.ledger.pool_named(pool).unwrap().id(), ..allocation(user) }
 }
 
@@ -51,7 +51,7 @@ async fn grant(server: &mut Server, pool: &str, user: &str) -> Lease {
     lease(&outcomes[0])
 }
 
-fn token_named(server: &Server, pool: &str, text: &str) -> Token {
+pub fn token_named(server: &Server, pool: &str, text: &str) -> Token {
     let pool = server.ledger.pool_named(pool).unwrap();
     pool.token_named(text).unwrap().token.clone()
 }
@@ -72,7 +72,7 @@ async fn restart(server: Server, db: &EmptyDb) -> Server {
     server
 }
 
-fn taint(text: &str, effect: Effect, until: Option<Timestamp>) -> Taint {
+pub fn taint(text: &str, effect: Effect, until: Option<Timestamp>) -> Taint {
     Taint {
         name: TaintName::new(text).unwrap(),
         effect,

@@ -117,5 +117,5 @@ async fn the_journal_outlives_new_epochs(db: EmptyDb) {
 async fn no_epoch_begins_where_there_is_no_pool(db: EmptyDb) {
     db.database().migrate().await.unwrap();
     let sentence = refusal(db.database().begin_epoch(false).await);
-    assert!(sentence.contains("holds no pool"), "{sentence}");
+    assert!(sentence.contains("holds no ledger"), "{sentence}");
 }

@@ -148,7 +148,7 @@ impl Past {
                 let index = of(&self.leases, *lease_id);
                 self.leases[index].expires_at = *expires_at;
             }
-            Change::TokenChanged(_) => {}
+            Change::TokenTainted(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -49,7 +49,7 @@ pub struct Server {
     /// When the newest entry was decided.
     pub at: Timestamp,
     pub id: ServerId,
-    /// How far its pool's time is ahead of the database's.
+    /// How far its ledger's time is ahead of the database's.
     ahead: Duration,
 }
 
@@ -122,7 +122,7 @@ impl Server {
         server
     }
 
-    /// Advances the pool's time by `time`.
+    /// Advances the ledger's time by `time`.
     pub fn wait(&mut self, time: Duration) {
         self.ahead += time;
     }

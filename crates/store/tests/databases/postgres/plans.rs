@@ -1,6 +1,9 @@
 //! PostgreSQL's plans of the statements, on empty tables and on large ones.
 
-use pool::{EndReason, Fence, IdempotencyKey, User};
+use std::collections::HashSet;
+use std::time::Duration;
+
+use pool::{EndReason, Fence, IdempotencyKey, PoolId, Timestamp, User};
 use store::{LeasePage, LeaseQuery, Swept};
 use tokio_postgres::Client;
 
@@ -43,10 +46,12 @@ async fn function(prompt: &Client, name: &str, array: &str, numbered: &str) -> S
 }
 
 /// Statements by name, with parameters, and the index lines that their plans must have.
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&'static str>)> {
     let by_chain = "Index Scan Backward using leases_token_id_previous_fence_key";
     let by_time = "Index Scan Backward using leases_started_at_fence_idx";
     let by_user = "Index Scan Backward using leases_user_id_idx";
+    let by_block = "Index Scan using pool_leases_pkey";
     let conditions = "now(), false, null, null, null, null";
     let mut all: Vec<_> = [
         ("news", "1, 10", vec!["batches_pkey"]),
@@ -55,15 +60,34 @@ async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&
         ("has", &format!("{NO_ID}, 1"), vec!["batches_pkey"]),
         ("prune", "1, now(), 1, 1", vec!["batches_pkey"]),
         ("history", &format!("{NO_ID}, 9, 9"), vec![by_chain]),
-        ("latest_leases", "", vec![by_chain, "Index Scan using tokens_"]),
+        (
+            "latest_leases",
+            "",
+            vec![by_chain, "Index Scan using tokens_name", "Index Scan using tokens_pkey"],
+        ),
+        ("note_retiring", "'{}'", vec![by_chain]),
         ("lease", NO_ID, vec!["leases_pkey", "pools_pkey", "tokens_pkey"]),
         ("pools", "", vec!["pools_pkey", "tokens_pool_position_key"]),
         ("pool_named", "'a'", vec!["pools_by_name"]),
-        ("token_named", "1, 'a'", vec!["tokens_by_name"]),
+        ("token_named", "1, 'a'", vec!["using tokens_name on", "using tokens_retired on"]),
         ("leases", "'{}'", vec!["Index Scan using leases_pkey"]),
         ("search_all", &format!("9, now(), 9, '-infinity', {conditions}"), vec![by_time]),
         ("search_user", &format!("9, {NO_ID}, 9, 1, {conditions}"), vec![by_user]),
         ("search_token", &format!("9, {NO_ID}, 9, 1, {conditions}"), vec![by_chain]),
+        (
+            "search_pool",
+            &format!("9, 1, 9, 1, {conditions}"),
+            vec![by_block, "Index Scan using leases_pkey", by_time],
+        ),
+        (
+            "index_pools",
+            "",
+            vec![
+                "Index Only Scan using leases_user_id_idx on leases later",
+                "Index Scan using leases_user_id_idx on leases one",
+            ],
+        ),
+        ("tidy_pools", "1, 2", vec![by_block, "leases_user_id_idx"]),
         (
             "search_bounds",
             "now(), 9, '-infinity'",
@@ -137,12 +161,13 @@ async fn assert_plans(prompt: &Client) {
         prompt.batch_execute(&format!("prepare {name} as {sql}")).await.unwrap();
         let plan = explain(prompt, "", name, &parameters).await;
         prompt.batch_execute(&format!("deallocate {name}")).await.unwrap();
-        assert!(!plan.contains("Seq Scan") && !plan.contains("Bitmap"), "{name}\n{plan}");
-        // The news are few by their limit, and so are pools and tokens with the same name.
-        assert!(
-            !plan.contains("Sort") || ["news", "pool_named", "token_named"].contains(&name),
-            "{name}\n{plan}"
-        );
+        // Retired tokens with a running lease are few, and all are read.
+        let others = plan.replace("Seq Scan on retiring_tokens", "");
+        assert!(!others.contains("Seq Scan") && !plan.contains("Bitmap"), "{name}\n{plan}");
+        // The news are few by their limit, and so are pools and tokens with the same name, leases of a
+        // pool in a block, and pools of a block.
+        let few = ["news", "pool_named", "token_named", "search_pool", "index_pools", "tidy_pools"];
+        assert!(!plan.contains("Sort") || few.contains(&name), "{name}\n{plan}");
         for way in ways {
             assert!(plan.contains(way), "{name} does not have {way}:\n{plan}");
         }
@@ -153,14 +178,21 @@ async fn assert_plans(prompt: &Client) {
 
 /// Leases with these fences up to a million, one each 10 ms, which take turns at 100 tokens and belong
 /// to 1,000 users. All were evicted, but each 100,000th was released, and the last hundred run. Those
-/// after 999,000 have keys.
+/// after 999,000 have keys. Some are of other pools, a few of a quiet one.
 fn fill(first: u32, last: u32) -> String {
     format!(
         "insert into leases (
             id, pool, token_id, user_id, user_name, fence, previous_fence, started_at, expires_at,
             ended_at, end_reason
         )
-        select lpad(to_hex(n), 32, '0')::uuid, t.pool, t.id, md5('user ' || n % 1000)::uuid,
+        select lpad(to_hex(n), 32, '0')::uuid,
+            case
+                when n > 990000 then 1
+                when n % 50000 = 20011 then {QUIET}
+                when n > 500000 and n % 100 = 9 then {BUSY}
+                else 1
+            end,
+            t.id, md5('user ' || n % 1000)::uuid,
             'user ' || n % 1000, n, greatest(n - 100, 0), s, s + interval '1 minute',
             case when n <= 999900 then s + interval '1 s' end,
             case when n <= 999900 then
@@ -181,11 +213,22 @@ fn fill(first: u32, last: u32) -> String {
     )
 }
 
+/// A pool with 20 leases.
+const QUIET: i32 = 2;
+
+/// A pool with 163 leases in each block of the index.
+const BUSY: i32 = 3;
+
+const POOLS: &str = "
+    insert into pools (id, name, description, policy, created_at)
+    select n, 'pool-' || n, '', policy, created_at from pools, generate_series(2, 3) as n where id = 1";
+
 #[tokio::test]
 async fn every_statement_goes_by_index_on_empty_small_and_large_tables() {
     let db = fresh().await;
     db.database().open(tokens(100)).await.unwrap();
     let (prompt, filler) = (db.prompt().await, db.prompt().await);
+    filler.batch_execute(POOLS).await.unwrap();
     prompt.batch_execute(&settings()).await.unwrap();
     assert_plans(&prompt).await;
     // As after a quiet first day.
@@ -199,12 +242,14 @@ async fn every_statement_goes_by_index_on_empty_small_and_large_tables() {
     rare_leases_are_found_in_bounded_steps(&server).await;
     the_leases_of_a_moment_are_found_at_once(&server).await;
     a_users_leases_are_found_across_gaps(&server, &filler).await;
+    leases_of_a_quiet_pool_are_found_by_its_index(&mut server, &prompt).await;
     let key = IdempotencyKey::new("key 999999").unwrap();
     let user = pool::User::new("user 999").unwrap().id;
     let keys = server.keys(&[key.of(user)]).await;
     assert_eq!((keys.count, keys.remembered.len()), (1_000, 1));
     let swept = server.housekeeper.forget_leases(server.at, Fence::NONE).await.unwrap();
-    assert_eq!(swept, Swept { deleted: 500, up_to: Some(Fence::new(500)) });
+    let first = 80 * 500;
+    assert_eq!(swept, Swept { deleted: 500, up_to: Some(Fence::new(first + 500)) });
 }
 
 /// The parameters that bound a search, from its moments.
@@ -315,6 +360,58 @@ async fn the_leases_of_a_moment_are_found_at_once(server: &Server) {
         let question = LeaseQuery { token, user, ..question };
         assert_eq!(pages(server, question).await, (vec![250_001], 1));
     }
+}
+
+async fn leases_of_a_quiet_pool_are_found_by_its_index(server: &mut Server, prompt: &Client) {
+    let of = |pool| LeaseQuery { pool: Some(PoolId(pool)), ..EVERYTHING };
+    let quiet: Vec<i64> = (0..20).rev().map(|n| n * 50_000 + 20_011).collect();
+    let busy: Vec<i64> = (500_001..=990_000).rev().filter(|n| n % 100 == 9).collect();
+    let (fences, count) = pages(server, of(QUIET)).await;
+    assert!(fences == quiet && count > 10, "{count} pages of {fences:?}");
+    while server.housekeeper.index_leases().await.unwrap() {}
+    // The last block is complete, since there is a lease far behind it.
+    let indexed = "select indexed_block, (select count(*) from pool_leases) from ledger";
+    let row = prompt.query_one(indexed, &[]).await.unwrap();
+    let (indexed, rows): (i64, i64) = (row.get(0), row.get(1));
+    assert_eq!(indexed, 1_000_100 >> 14);
+    assert!(rows < 2 * 62 + 20, "{rows} rows");
+    assert_eq!(pages(server, of(QUIET)).await, (quiet.clone(), 1));
+    let (fences, count) = pages(server, of(BUSY)).await;
+    assert!(fences == busy && count <= 7, "{count} pages of {} leases", fences.len());
+    for (from, to) in [(470_000, 500_100), (660_000, 680_000), (670_011, 670_012)] {
+        let at = |fence: i64| {
+            let offset = Duration::from_millis(10) * u32::try_from(1_000_000 - fence).unwrap();
+            Timestamp::from_micros(
+                server.at.as_micros() - i64::try_from(offset.as_micros()).unwrap(),
+            )
+        };
+        let query = |pool| LeaseQuery { from: Some(at(from)), to: Some(at(to)), ..of(pool) };
+        for pool in [QUIET, BUSY] {
+            let everything = pages(server, LeaseQuery { pool: None, ..query(pool) }).await.0;
+            let everything: HashSet<_> = everything.into_iter().collect();
+            let expected = if pool == QUIET { &quiet } else { &busy };
+            let expected: Vec<_> =
+                expected.iter().filter(|n| everything.contains(n)).copied().collect();
+            assert_eq!(pages(server, query(pool)).await.0, expected, "{from} to {to}");
+        }
+    }
+    let prepare = format!("prepare search_pool as {}", statement("search_pool"));
+    prompt.batch_execute(&prepare).await.unwrap();
+    let parameters = format!("101, {QUIET}, 1000000, 1, now(), null, null, null, null, {QUIET}");
+    let plan = explain(prompt, ", analyze, timing off, summary off", "search_pool", &parameters);
+    let plan = plan.await;
+    let most = touched(&plan);
+    assert!(most <= 101, "{most} rows\n{plan}");
+    // Deletion of the oldest block takes it out.
+    let before = server.at;
+    let mut after = Fence::NONE;
+    for _ in 0..80 {
+        after = server.housekeeper.forget_leases(before, after).await.unwrap().up_to.unwrap();
+    }
+    assert!(after > Fence::new(2 << 14), "{after:?}");
+    let old = "select count(*) from pool_leases where block < 2";
+    assert_eq!(prompt.query_one(old, &[]).await.unwrap().get::<_, i64>(0), 0);
+    assert_eq!(pages(server, of(QUIET)).await.0, quiet[..19]);
 }
 
 /// Failovers and restores may leave billions of fences without a lease.

@@ -33,6 +33,7 @@ async fn an_audit_finds_each_fault() {
         ("update ledger set longest_lease_micros = 59999999", "5 leases are longer than"),
         ("update ledger set indexed_fence = 3", "3 leases are missing from the index"),
         ("insert into user_leases values (zeroblob(16), 9)", "1 leases are missing from"),
+        ("update ledger set indexed_fence = 2", "2 leases are missing from the index of pools"),
         ("update latest_leases set fence = 1 where fence = 4", "1 tokens don't lead to"),
         ("delete from latest_leases where fence = 4", "1 tokens don't lead to"),
         ("update leases set pool = 2 where fence = 4", "1 leases are of no token of their pool"),
@@ -40,6 +41,7 @@ async fn an_audit_finds_each_fault() {
             "update tokens set name = '1' where position = 2",
             "1 names are those of several pools, or tokens of a pool",
         ),
+        ("update tokens set retired_at = 1", "3 retired tokens have a running lease"),
         ("update pools set deleted_at = 1", "3 leases or tickets are of deleted pools"),
         ("delete from batches where version = 3", "1 journal entries don't follow"),
     ];

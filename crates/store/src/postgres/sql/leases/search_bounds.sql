@@ -1,5 +1,6 @@
 -- The fences of the newest lease before the position ($1, $2) and of the oldest one that started at $3
--- or later. Fences rise with time, so all leases of the search are between the two.
+-- or later, and the newest block of the index of pools. Fences rise with time, so all leases of the search
+-- are between the two.
 select
     (
         select fence from token_manager.leases
@@ -12,4 +13,5 @@ select
         where started_at >= $3::timestamptz
         order by started_at, fence
         limit 1
-    ) as oldest
+    ) as oldest,
+    (select indexed_block from token_manager.ledger where id = 1) as indexed_block

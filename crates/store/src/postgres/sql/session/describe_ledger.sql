@@ -12,11 +12,11 @@ select
     (select coalesce(max(number) - min(number) + 1, 0) from token_manager.idempotency_keys),
     newest.at,
     clock_timestamp(),
-    (select count(*) from token_manager.pools where deleted_at is null and id <> 1),
+    (select count(*) from token_manager.pools where deleted_at is null),
     (
         select count(*) from token_manager.tokens as token
         join token_manager.pools as pool on pool.id = token.pool
-        where pool.deleted_at is null and pool.id <> 1 and token.retired_at is null
+        where pool.deleted_at is null and token.retired_at is null
     )
 from (values (true)) as once
 left join lateral (

@@ -1,4 +1,4 @@
-select user_id, fence, fence from leases
+select user_id, fence, fence, pool from leases
 where fence > ?1
 order by fence
 limit ?2

@@ -1,0 +1,220 @@
+//! Names of pools and tokens for the completions of shells: the scripts call this program with the words of the
+//! command line. It prints the names that fit, or nothing, and never an error.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Arg, Command};
+use client::{Client, DEFAULT_POOL};
+use run::env;
+
+use crate::term::output::Out;
+
+use super::config;
+use super::in_pool::{pool_name, token_name};
+
+/// First argument of a call by a script. The next ones are the index of the word to complete, and the words.
+pub const CALL: &str = "__complete";
+
+/// Time in which the server has to answer.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Maximum number of names.
+const MOST: usize = 1_000;
+
+/// Answers a script's call; None if the arguments are none.
+pub fn answer(program: impl FnOnce() -> Command) -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next()? != CALL {
+        return None;
+    }
+    let at = arguments.next().and_then(|index| index.parse().ok());
+    let words: Vec<String> = arguments.collect();
+    let asked = at.and_then(|at| Asked::read(&program(), &words, at));
+    if let Some(names) = asked.as_ref().and_then(Asked::names) {
+        // The shell may have stopped listening.
+        let _ = Out::standard().print(&names);
+    }
+    Some(ExitCode::SUCCESS)
+}
+
+/// The names that a word may be.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    /// The pool whose tokens are named; None if pools are.
+    tokens_of: Option<String>,
+    /// The part of the word before the name, as in `--pool=NAME`.
+    prefix: String,
+    /// The beginning of the name.
+    begun: String,
+    server: Option<String>,
+}
+
+/// Values on the command line that matter.
+#[derive(Debug, Default)]
+struct Values {
+    pool: Option<String>,
+    server: Option<String>,
+}
+
+impl Values {
+    fn set(&mut self, id: &str, value: &str) {
+        match id {
+            "pool" => self.pool = Some(value.to_owned()),
+            "server" => self.server = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+}
+
+impl Asked {
+    /// Reads the words up to that index; None if the word there is not a name.
+    fn read(program: &Command, words: &[String], at: usize) -> Option<Self> {
+        let mut command = program;
+        let mut values = Values::default();
+        let mut positionals = 0;
+        // The option that takes the next word.
+        let mut option: Option<&Arg> = None;
+        for word in words.get(1..at).unwrap_or_default().iter().map(String::as_str) {
+            if word == "--" {
+                return None;
+            }
+            // bash splits `--pool=NAME` into three words.
+            if let Some(arg) = option {
+                if word != "=" {
+                    values.set(arg.get_id().as_str(), word);
+                    option = None;
+                }
+            } else if let Some((name, value)) =
+                word.split_once('=').filter(|_| word.starts_with("--"))
+            {
+                let arg = of_name(command, name)?;
+                values.set(arg.get_id().as_str(), value);
+            } else if word.starts_with('-') && word.len() > 1 {
+                option = of_name(command, word).filter(|arg| arg.get_action().takes_values());
+            } else if let Some(below) = command.find_subcommand(word) {
+                command = below;
+            } else {
+                let arg = command.get_positionals().nth(positionals);
+                values.set(arg.map_or("", |arg| arg.get_id().as_str()), word);
+                positionals += 1;
+            }
+        }
+        let word = words.get(at).map_or("", String::as_str);
+        let word = if option.is_some() && word == "=" { "" } else { word };
+        let (arg, prefix, begun) = match (option, word.split_once('=')) {
+            (Some(arg), _) => (arg, "", word),
+            (None, Some((name, value))) => (of_name(command, name)?, &word[..=name.len()], value),
+            (None, None) => (command.get_positionals().nth(positionals)?, "", word),
+        };
+        let is_token = match (command.get_name(), arg.get_id().as_str()) {
+            (_, "pool") => false,
+            (_, "token") | ("show", "id") => true,
+            _ => return None,
+        };
+        let pool = || {
+            let of_environment = || std::env::var(env::POOL).ok();
+            let pool = values.pool.clone().or_else(of_environment).or_else(config::pool_if_any);
+            pool.unwrap_or_else(|| DEFAULT_POOL.to_owned())
+        };
+        let tokens_of = is_token.then(pool);
+        let (prefix, begun) = (prefix.to_owned(), begun.to_owned());
+        Some(Asked { tokens_of, prefix, begun, server: values.server })
+    }
+
+    /// Asks the server for the names, a line each.
+    fn names(&self) -> Option<String> {
+        let given = self.server.clone().or_else(|| std::env::var(env::SERVER).ok());
+        let client = config::client(&config::server(given.as_deref()).ok()?).ok()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let named = runtime.block_on(async {
+            tokio::time::timeout(TIMEOUT, self.all(&client)).await.ok().flatten()
+        });
+        runtime.shutdown_background();
+        let fitting = named?.into_iter().filter(|name| name.starts_with(&self.begun));
+        Some(fitting.flat_map(|name| [self.prefix.clone(), name, "\n".to_owned()]).collect())
+    }
+
+    /// All names, without those that could be anything else to a shell.
+    async fn all(&self, client: &Client) -> Option<Vec<String>> {
+        let Some(pool) = &self.tokens_of else {
+            let page = client.pools(MOST).await.ok()?.read().ok()?;
+            return Some(page.pools.iter().filter_map(|pool| pool_name(&pool.name).ok()).collect());
+        };
+        let pool = pool_name(pool).ok()?;
+        let page = client.pool_tokens(&pool, MOST).await.ok()?.read().ok()?;
+        Some(page.tokens.iter().filter_map(|token| token_name(&token.name).ok()).collect())
+    }
+}
+
+/// The option with this name, such as `--pool` or `-u`.
+fn of_name<'c>(command: &'c Command, name: &str) -> Option<&'c Arg> {
+    command.get_arguments().find(|arg| match name.strip_prefix("--") {
+        Some(long) => arg.get_long() == Some(long),
+        None => name
+            .strip_prefix('-')
+            .is_some_and(|short| arg.get_short().is_some_and(|of_arg| short == of_arg.to_string())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(line: &str) -> Option<Asked> {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        Asked::read(&crate::args::command(), &words, words.len() - 1)
+    }
+
+    /// The pool whose tokens are asked for, or `*` for the pools; the prefix; and the word.
+    fn told(line: &str) -> Option<(String, String, String)> {
+        let Asked { tokens_of, prefix, begun, .. } = asked(line)?;
+        Some((tokens_of.unwrap_or_else(|| "*".to_owned()), prefix, begun))
+    }
+
+    #[test]
+    fn pools_and_tokens_are_asked_for_where_they_are_named() {
+        for (line, of, prefix, begun) in [
+            ("tm tokens --pool ", "*", "", ""),
+            ("tm tokens --pool sta", "*", "", "sta"),
+            ("tm tokens --pool=sta", "*", "--pool=", "sta"),
+            ("tm tokens --pool =", "*", "", ""),
+            ("tm tokens --pool = sta", "*", "", "sta"),
+            ("tm --server u --json tokens --pool sta", "*", "", "sta"),
+            ("tm run -u ann --pool ", "*", "", ""),
+            ("tm cordon st", "*", "", "st"),
+            ("tm export ", "*", "", ""),
+            ("tm cordon staging st", "staging", "", "st"),
+            ("tm drain --reason x staging ", "staging", "", ""),
+            ("tm uncordon staging ", "staging", "", ""),
+            ("tm allocate ann --pool staging --token st", "staging", "", "st"),
+            ("tm allocate ann --token=st --pool=x --token=", "x", "--token=", ""),
+            ("tm show --pool staging ", "staging", "", ""),
+            ("tm history --pool = staging 1", "staging", "", "1"),
+        ] {
+            let expected = [of, prefix, begun].map(str::to_owned);
+            assert_eq!(told(line), Some(expected.into()), "{line}");
+        }
+        assert_eq!(asked("tm --server http://x pool --pool ").unwrap().server.unwrap(), "http://x");
+        assert_eq!(asked("tm pool --server=http://x --pool ").unwrap().server.unwrap(), "http://x");
+    }
+
+    #[test]
+    fn other_words_are_not_names() {
+        for line in [
+            "tm",
+            "tm tok",
+            "tm allocate ",
+            "tm allocate ann --note ",
+            "tm tokens --",
+            "tm tokens --limit ",
+            "tm cordon staging staging-1 ",
+            "tm run --pool a -- --pool ",
+            "tm serve --pools ",
+            "tm nothing --pool=",
+        ] {
+            assert_eq!(asked(line), None, "{line}");
+        }
+        assert_eq!(Asked::read(&crate::args::command(), &[], 7), None);
+    }
+}
