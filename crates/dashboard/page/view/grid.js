@@ -44,10 +44,10 @@ function marksOf(next) {
 export function tokenSentence(live, token) {
   const now = shownTime(live);
   const lease = live.pool.holder(token, now);
-  if (lease === null) return word("cellFree", { number: String(token.position + 1) });
+  if (lease === null) return word("cellFree", { number: token.name });
   const next = nextOf(live, token, now);
   const values = {
-    number: String(token.position + 1),
+    number: token.name,
     user: isolated(lease.user),
     left: leftInWords(lease.expiresAt - live.clock.now()),
   };
@@ -120,7 +120,7 @@ export class Grid {
     const holder = make("span", "cell-holder");
     holder.dir = "auto";
     const left = make("span", "cell-left");
-    const number = make("span", "cell-number", String(token.position + 1));
+    const number = make("span", "cell-number", token.name);
     // The accessible name contains everything that the other elements show, in whole words.
     const name = document.createTextNode("");
     const seen = [bar, holder, number, left];

@@ -22,7 +22,7 @@ export function startHint(live) {
     const now = shownTime(live);
     const lease = live.pool.holder(token, now);
     const next = lease ? nextOf(live, token, now) : "";
-    const line = [word("token", { number: String(token.position + 1) })];
+    const line = [word("token", { number: token.name })];
     if (lease) line.push(word("left", { left: countdown(lease.expiresAt - live.clock.now()) }));
     if (next.includes("expire")) line.push(word("nextToExpire"));
     if (next.includes("evict")) line.push(word("nextToEvict"));

@@ -18,9 +18,9 @@ const FINE = 11;
 const RESTS = 150;
 
 /** A drawn map of the tokens, when they are too many for buttons. */
-export class Overview {
+export class TokenMap {
   #live;
-  #canvas = part("overview", HTMLCanvasElement);
+  #canvas = part("map", HTMLCanvasElement);
   #pen = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d"));
   #pitch = 8;
   #columns = 1;
@@ -52,14 +52,14 @@ export class Overview {
     canvas.addEventListener("click", (event) => openAt(this.#positionAt(event)));
     for (const kind of ["focus", "blur"]) canvas.addEventListener(kind, () => this.#drawCursor());
     canvas.addEventListener("focus", () => this.#say());
-    new ResizeObserver(() => redraw(() => this.build())).observe(part("overview-frame"));
+    new ResizeObserver(() => redraw(() => this.build())).observe(part("map-frame"));
     addEventListener("theme", () => redraw(() => this.build()));
   }
 
   /** Fits the map into the available width, and draws it. */
   build() {
     const count = this.#live.pool.tokens.length;
-    const width = part("overview-frame").clientWidth;
+    const width = part("map-frame").clientWidth;
     if (width === 0 || count === 0) return;
     const fitting = Math.floor(Math.sqrt((width * HEIGHT) / count));
     this.#pitch = Math.min(MOST, Math.max(LEAST, fitting));
@@ -90,7 +90,7 @@ export class Overview {
     this.#drawMarks(now);
     this.#drawHint();
     const count = this.#live.pool.tokens.length;
-    const label = word("overviewHelp", { count });
+    const label = word("mapHelp", { count });
     if (this.#canvas.getAttribute("aria-label") !== label) {
       this.#canvas.setAttribute("aria-label", label);
     }
@@ -155,12 +155,12 @@ export class Overview {
     const evict = evicts(this.#live) ? pool.nextToEvict(now) : null;
     // On the same token the marks would cover each other.
     const aside = expire === evict ? 11 : 0;
-    this.#place(part("overview-expire"), expire, -aside);
-    this.#place(part("overview-evict"), evict, aside);
+    this.#place(part("map-expire"), expire, -aside);
+    this.#place(part("map-evict"), evict, aside);
   }
 
   #drawCursor() {
-    const cursor = part("overview-cursor");
+    const cursor = part("map-cursor");
     const shown = document.activeElement === this.#canvas;
     const size = Math.max(14, this.#pitch + 5);
     cursor.style.width = `${size}px`;
@@ -170,11 +170,11 @@ export class Overview {
   }
 
   #drawHint() {
-    const hint = part("overview-hint");
+    const hint = part("map-hint");
     const focused = document.activeElement === this.#canvas;
     const position = this.#pointed >= 0 ? this.#pointed : focused ? this.#cursor : -1;
     const token = this.#live.pool.tokens[position];
-    setText(hint, token ? tokenSentence(this.#live, token) : word("overviewIdle"));
+    setText(hint, token ? tokenSentence(this.#live, token) : word("mapIdle"));
   }
 
   /** Announces the position of the resting cursor: the hint counts down and is only visual. */
@@ -227,7 +227,7 @@ export class Overview {
     this.#canvas.focus({ preventScroll: true });
     this.#drawCursor();
     this.#say();
-    part("overview-cursor").scrollIntoView({ block: "nearest" });
+    part("map-cursor").scrollIntoView({ block: "nearest" });
   }
 
   /** @param {((token: Token) => boolean) | null} filter */
