@@ -4,10 +4,10 @@ import { isolated, word } from "../words/language.js";
 import { timeOfDay } from "../words/time.js";
 import { announce, notify } from "./announcer.js";
 import { part, setText } from "./dom.js";
-import { tokenSentence } from "./grid.js";
 import { isMe } from "./me.js";
 import { isOfConnection, onBack, problemWords } from "./problem.js";
 import { startReleasing } from "./releasing.js";
+import { tokenSentence } from "./state.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/pool.js").Token} Token */
 /** @typedef {import("../live/shape.js").Lease} Lease */

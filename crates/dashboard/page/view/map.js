@@ -3,8 +3,8 @@ import { word } from "../words/language.js";
 import { announce } from "./announcer.js";
 import { part, setText } from "./dom.js";
 import { redraw } from "./frames.js";
-import { tokenSentence } from "./grid.js";
 import { evicts, fractionLeft, shownTime } from "./moment.js";
+import { offOf, tokenSentence } from "./state.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/pool.js").Token} Token */
 
@@ -29,7 +29,7 @@ export class TokenMap {
   #saying = 0;
   /** @type {((token: Token) => boolean) | null} */
   #filter = null;
-  #colours = { track: "", fill: "", free: "", dim: "", found: "" };
+  #colours = { track: "", fill: "", free: "", dim: "", found: "", off: "" };
 
   /** @param {Live} live @param {(id: string) => void} open */
   constructor(live, open) {
@@ -76,7 +76,7 @@ export class TokenMap {
     const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
     this.#colours = {
       track: colour("--fill"), fill: colour("--fill-strong"), free: colour("--line-2"),
-      dim: colour("--sunken"), found: colour("--accent"),
+      dim: colour("--sunken"), found: colour("--accent"), off: colour("--signal-fill"),
     };
     this.#cursor = Math.min(this.#cursor, count - 1);
     this.draw(null);
@@ -112,6 +112,13 @@ export class TokenMap {
     const dimmed = this.#filter !== null && !this.#filter(token);
     const stale = this.#live.state === "lost";
     pen.clearRect(x, y, size, size);
+    if (lease === null && offOf(token, now)) {
+      // A token out of use is a bar, as in a sign that forbids.
+      pen.fillStyle = dimmed ? this.#colours.dim : this.#colours.off;
+      const height = Math.max(1, Math.round(size / 4));
+      pen.fillRect(x, y + Math.round((size - height) / 2), size, height);
+      return;
+    }
     if (lease === null) {
       pen.fillStyle = dimmed ? this.#colours.dim : this.#colours.free;
       // A free token is a small square, so that it differs by shape as well.

@@ -79,11 +79,14 @@ export function startTokens(live, open) {
   };
 }
 
-/** Whether two lists have the same tokens: a list read again has new objects, but the buttons may
- * stay.
+/** Whether two lists have the same tokens, names and labels: a list read again has new objects, but the
+ * buttons may stay.
  * @param {Token[]} one @param {Token[]} other */
 function sameTokens(one, other) {
-  return one.length === other.length && one.every(({ id }, i) => id === other[i].id);
+  const asButtons = one.length <= BUTTONS;
+  return one.length === other.length && one.every(({ id, name, labels }, i) => (
+    id === other[i].id && name === other[i].name
+    && (!asButtons || JSON.stringify(labels) === JSON.stringify(other[i].labels))));
 }
 
 /** @param {Live} live @param {(token: Token) => void} goTo */

@@ -35,6 +35,11 @@ export const pt = {
   unknownPoolTitle: "Nenhum pool se chama {pool}.",
   unknownPoolText:
     "Talvez ele tenha sido excluído, ou ainda não exista. Assim que existir, esta página vai mostrá-lo.",
+  offTainted: "Fora de uso",
+  offBecause: "Fora de uso: {reason}",
+  offRetiring: "Saindo do pool",
+  offLater: "Sai do pool quando este lease terminar",
+  legendOff: "fora de uso",
   footLinks: "Mais deste servidor",
   footReference: "Referência da API",
   footMetrics: "Métricas",
