@@ -17,6 +17,8 @@ class Drawer {
   #title = part("drawer-title");
   #acting;
   #timeline;
+  /** Name or id of the token in the address. */
+  #wanted = "";
   #tokenId = "";
   /** Whether closing may go back in the browser's history, to the page without the drawer. */
   #cameFromPage = false;
@@ -39,10 +41,10 @@ class Drawer {
     copies(part("drawer-copy-lease", HTMLButtonElement), () => this.#lease()?.id ?? "");
     addEventListener("hashchange", () => {
       // After a change from one token's drawer to another's, back is not the page.
-      this.#cameFromPage = this.#tokenId === "";
+      this.#cameFromPage = this.#wanted === "";
       this.#follow();
     });
-    const draw = () => this.#tokenId && this.#draw();
+    const draw = () => this.#wanted && this.#draw();
     for (const kind of ["pool", "state", "info"]) live.addEventListener(kind, () => redraw(draw));
     live.addEventListener("state", () => this.#tokenId && this.#timeline.refresh());
     withTime(draw);
@@ -62,15 +64,11 @@ class Drawer {
 
   /** Shows the token in the address. */
   #follow() {
-    const tokenId = /^#token=([\w-]+)$/.exec(location.hash)?.[1].toLowerCase() ?? "";
-    if (tokenId === this.#tokenId) return;
-    this.#tokenId = tokenId;
-    this.#fence = 0;
-    this.#timeline.show(tokenId);
-    if (!tokenId) {
-      this.#acting.show("", undefined, null);
-      return this.#dialog.close();
-    }
+    const wanted = decoded(/^#token=([^&]+)$/.exec(location.hash)?.[1] ?? "");
+    if (wanted === this.#wanted) return;
+    this.#wanted = wanted;
+    this.#show("");
+    if (!wanted) return this.#dialog.close();
     this.#draw();
     part("drawer-body").scrollTop = 0;
     if (this.#dialog.open) return;
@@ -78,11 +76,18 @@ class Drawer {
     this.#title.focus();
   }
 
+  /** @param {string} tokenId empty for no token, or while only a name is known */
+  #show(tokenId) {
+    this.#tokenId = tokenId;
+    this.#fence = 0;
+    this.#timeline.show(tokenId);
+    if (!tokenId) this.#acting.show("", undefined, null);
+  }
+
   close() {
     if (this.#cameFromPage) {
-      this.#tokenId = "";
-      this.#timeline.show("");
-      this.#acting.show("", undefined, null);
+      this.#wanted = "";
+      this.#show("");
       this.#dialog.close();
       history.back();
     } else {
@@ -93,6 +98,9 @@ class Drawer {
   }
 
   #draw() {
+    const id = this.#live.pool.find(this.#wanted)?.id ?? (isId(this.#wanted) ? this.#wanted : "");
+    // A token that is retired while it is shown keeps its history.
+    if (id !== this.#tokenId && id !== "") this.#show(id);
     const token = this.#token();
     const lease = this.#lease();
     const holding = part("drawer-holding");
@@ -100,11 +108,12 @@ class Drawer {
     const leaving = [part("drawer-release").parentElement, part("drawer-lease-row")];
     if (!lease && leaving.some((row) => row?.contains(document.activeElement))) this.#title.focus();
     holding.classList.toggle("free", lease === null);
-    setText(this.#title, token ? word("token", { number: String(token.position + 1) })
-      : word("token", { number: this.#tokenId.slice(0, 8) }));
+    setText(this.#title, token ? word("token", { number: token.name })
+      : word("token", { number: isId(this.#wanted) ? this.#wanted.slice(0, 8) : this.#wanted }));
     setText(part("drawer-id"), this.#tokenId);
-    setText(part("drawer-value"), token?.value ?? "–");
-    part("drawer-copy").hidden = !token;
+    const holder = this.#live.info?.policy.show_values === "holder";
+    setText(part("drawer-value"), token?.value ?? (token && holder ? word("drawerHolderOnly") : "–"));
+    part("drawer-copy").hidden = token?.value === undefined;
     setText(part("drawer-lease"), lease?.id ?? "");
     part("drawer-lease-row").hidden = lease === null;
     if (lease) this.#drawHolder(lease);
@@ -141,10 +150,22 @@ class Drawer {
   }
 }
 
+/** @param {string} text */
+const isId = (text) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
+
+/** @param {string} text */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** @param {Live} live @returns {(tokenId: string) => void} opens the drawer of a token */
 export function startDrawer(live) {
   new Drawer(live);
   return (tokenId) => {
-    location.hash = tokenAddress(tokenId);
+    location.hash = tokenAddress(live.pool.token(tokenId)?.name ?? tokenId);
   };
 }

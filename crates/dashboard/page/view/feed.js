@@ -18,10 +18,10 @@ const WHOSE = /** @type {const} */ ({
 
 /** @param {Happening} event */
 function item(event) {
-  const { kind, reason, tokenId, position, at } = event;
-  const number = position >= 0 ? String(position + 1) : tokenId.slice(0, 8);
-  const link = make("a", "", word("token", { number }));
-  link.href = tokenAddress(tokenId);
+  const { kind, reason, tokenId, tokenName, position, at } = event;
+  const link = make("a", "", word("token", { number: tokenName }));
+  // Another token may have the name of one that was retired.
+  link.href = tokenAddress(position >= 0 ? tokenName : tokenId);
   const what = make("span", "what");
   const words = kind === "started" ? "eventStarted" : kind === "renewed" ? "eventRenewed"
     : /** @type {const} */ (`event-${reason ?? "released"}`);

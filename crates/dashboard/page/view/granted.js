@@ -52,10 +52,8 @@ export class Granted {
   }
 
   /** @param {Allocation} allocation */
-  #token({ tokenId }) {
-    const token = this.#live.pool.token(tokenId);
-    const number = token ? String(token.position + 1) : tokenId.slice(0, 8);
-    return word("tokenInText", { number });
+  #token({ tokenName }) {
+    return word("tokenInText", { number: tokenName });
   }
 
   /** Updates only the sentence, so that a button with the focus keeps it. */

@@ -35,10 +35,10 @@ function matcher(live, query) {
   };
 }
 
-/** Whether the query is the token's number: "12", "#12" or "token 12".
+/** Whether the query is the token's name: "12", "#12" or "token 12".
  * @param {Token} token @param {string} query */
-function isNumberOf({ position }, query) {
-  return query.replace(/^(token\s*)?#?/, "") === String(position + 1);
+function isNumberOf({ name }, query) {
+  return query.replace(/^(token\s*)?#?/, "") === name.toLowerCase();
 }
 
 /**
@@ -226,16 +226,14 @@ function sayCurrent(live, token, item) {
   }
   const left = lease
     ? ` · ${word("searchHeld", { left: countdown(lease.expiresAt - live.clock.now()) })}` : "";
-  setText(what, word("token", { number: String(token.position + 1) }) + left);
+  setText(what, word("token", { number: token.name }) + left);
 }
 
 /** @param {Live} live @param {PastLease} lease @param {Element} item */
 function sayPast(live, lease, item) {
-  const token = live.pool.token(lease.tokenId);
-  const number = token ? String(token.position + 1) : lease.tokenId.slice(0, 8);
   const when = ago(live.clock.now() - (lease.endedAt ?? lease.startedAt));
   const [who, what] = /** @type {HTMLCollection} */ (item.firstElementChild?.children);
-  setText(who, word("token", { number }));
+  setText(who, word("token", { number: lease.tokenName }));
   setText(what, `${reasonWords(lease)} · ${when}`);
 }
 

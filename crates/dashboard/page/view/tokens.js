@@ -6,8 +6,8 @@ import { make, nameOf, part, setText } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
 import { Grid } from "./grid.js";
 import { startHint } from "./hint.js";
+import { TokenMap } from "./map.js";
 import { evicts, shownTime } from "./moment.js";
-import { Overview } from "./overview.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/pool.js").Token} Token */
 
@@ -21,7 +21,7 @@ const BUTTONS = 2000;
  */
 export function startTokens(live, open) {
   const grid = new Grid(live, part("grid"), open);
-  const overview = new Overview(live, open);
+  const map = new TokenMap(live, open);
   /** @type {Set<number> | null} */
   let changed = null;
   /** @type {Token[]} */
@@ -29,12 +29,12 @@ export function startTokens(live, open) {
   /** @type {((token: Token) => boolean) | null} */
   let filter = null;
 
-  const shown = () => (live.pool.tokens.length > BUTTONS ? overview : grid);
+  const shown = () => (live.pool.tokens.length > BUTTONS ? map : grid);
   const build = () => {
     built = live.pool.tokens;
-    const asMap = shown() === overview;
+    const asMap = shown() === map;
     part("grid").hidden = asMap;
-    part("overview-frame").hidden = !asMap;
+    part("map-frame").hidden = !asMap;
     part("grid").setAttribute("aria-busy", "false");
     part("grid-loading").hidden = true;
     if (asMap) part("grid").replaceChildren();
@@ -79,11 +79,14 @@ export function startTokens(live, open) {
   };
 }
 
-/** Whether two lists have the same tokens: a list read again has new objects, but the buttons may
- * stay.
+/** Whether two lists have the same tokens, names and labels: a list read again has new objects, but the
+ * buttons may stay.
  * @param {Token[]} one @param {Token[]} other */
 function sameTokens(one, other) {
-  return one.length === other.length && one.every(({ id }, i) => id === other[i].id);
+  const asButtons = one.length <= BUTTONS;
+  return one.length === other.length && one.every(({ id, name, labels }, i) => (
+    id === other[i].id && name === other[i].name
+    && (!asButtons || JSON.stringify(labels) === JSON.stringify(other[i].labels))));
 }
 
 /** @param {Live} live @param {(token: Token) => void} goTo */
@@ -96,7 +99,7 @@ function startGuide(live, goTo) {
     });
   }
   copies(part("empty-copy", HTMLButtonElement), () => part("empty-curl").textContent ?? "");
-  setText(part("empty-curl"), `curl -d user_id=ann ${location.origin}/api/tokens/allocate`);
+  setText(part("empty-curl"), `curl -d user_id=ann ${location.origin}/api/pools/${live.name}/allocate`);
 }
 
 /** The next expiry and eviction in words, and the guide for an empty pool. @param {Live} live */
@@ -135,7 +138,7 @@ function drawCallout(live, kind, token) {
     link.dataset.tokenId = token.id;
     fillWords(link, "calloutHolder", {
       user: nameOf(lease.user),
-      token: word("tokenInText", { number: String(token.position + 1) }),
+      token: word("tokenInText", { number: token.name }),
     });
     setText(callout.children[1], word(kind === "expire" ? "calloutExpire" : "calloutEvict"));
   }

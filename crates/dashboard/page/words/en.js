@@ -34,8 +34,25 @@ export const en = {
   upgradedLoad: "Reload",
   announceBack: "Connected again. The data is current.",
 
+  // frame
+  allPools: "All pools",
+  unknownPoolTitle: "No pool is called {pool}.",
+  unknownPoolText: "It may have been deleted, or not created yet. This page shows it as soon as it exists.",
+  offTainted: "Out of use",
+  offBecause: "Out of use: {reason}",
+  offRetiring: "Leaving the pool",
+  offLater: "Leaves the pool when this lease ends",
+  legendOff: "out of use",
+  footLinks: "More from this server",
+  footReference: "API reference",
+  footMetrics: "Metrics",
+
+  // overview
+  pools: "Pools",
+  skipToPools: "Skip to the pools",
+
   // headline
-  overview: "The pool",
+  headline: "The pool",
   inUse: "in use",
   ofSize: "of {size}",
   available: "available",
@@ -52,6 +69,10 @@ export const en = {
     one: "Each user may hold {count} token at a time.",
     other: "Each user may hold {count} tokens at a time.",
   },
+  "policy-fixed": "Its tokens are fixed.",
+  "policy-open": "Its tokens can be added, changed and retired.",
+  "policy-everyone": "Everyone sees the values of its tokens.",
+  "policy-holder": "Only holders see the values of its tokens.",
 
   // chart
   chartTitle: "Last 10 minutes",
@@ -85,10 +106,10 @@ export const en = {
   calloutEvict: "Next to be evicted:",
   calloutHolder: "{user} on {token}",
   left: "{left} left",
-  overviewHelp:
+  mapHelp:
     "Map of {count} tokens. Arrow keys move the cursor, Page Up and Page Down by ten rows, "
     + "Enter shows a token.",
-  overviewIdle: "Point at a token, or move the cursor with the arrow keys.",
+  mapIdle: "Point at a token, or move the cursor with the arrow keys.",
 
   // first visit
   emptyTitle: "No token is in use yet",
@@ -155,6 +176,7 @@ export const en = {
   drawerId: "Token id",
   drawerValue: "Token value",
   drawerLease: "Lease id",
+  drawerHolderOnly: "The holder gets the value.",
   drawerHolder: "Holder",
   drawerFree: "Available",
   drawerFreeText: "This token is not in use.",

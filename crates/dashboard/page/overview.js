@@ -1,0 +1,4 @@
+// @ts-check
+import { fillStaticWords } from "./words/language.js";
+
+fillStaticWords();
