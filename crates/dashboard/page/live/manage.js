@@ -1,7 +1,7 @@
 // @ts-check
 // Changes to pools and their tokens. None is repeated after a lost answer: with `If-Match`, a
 // repetition would fail because of the change that it made itself.
-/** @typedef {import("./api.js").Ask} Ask */
+/** @typedef {import("./request.js").Ask} Ask */
 
 /** @typedef {(path: string, ask?: Ask) => Promise<{ body: any, etag?: string | null }>} Request */
 

@@ -1,11 +1,12 @@
 // @ts-check
 import { onLanguage, word } from "../words/language.js";
-import { part, setText } from "./dom.js";
+import { make, part, setText } from "./dom.js";
+import { actsOf } from "./edit/token_acts.js";
 import { redraw, withTime } from "./frames.js";
 import { isMe } from "./me.js";
+import { theMenu } from "./menu.js";
 import { shownTime } from "./moment.js";
 import { addressOf, ALL, sameView, viewOf } from "./table/address.js";
-import { Menu } from "./table/menu.js";
 import { rowsOf } from "./table/model.js";
 import { Tools } from "./table/tools.js";
 import { Window } from "./table/window.js";
@@ -23,7 +24,7 @@ const LARGE = 2000;
 class Table {
   #live;
   #open;
-  #menu;
+  #acts;
   #tools;
   #window;
   /** @type {View} */
@@ -41,13 +42,11 @@ class Table {
   constructor(live, open, acts) {
     this.#live = live;
     this.#open = open;
-    this.#menu = new Menu(acts, open);
+    this.#acts = acts;
     this.#tools = new Tools(live, (change) => this.#change(change));
     this.#window = new Window(part("table-scroll"), part("table-body"), () => live.clock.now(),
       () => this.#makeCurrent());
-    for (const shown of [false, true]) {
-      part(shown ? "view-table" : "view-cells").addEventListener("click", () => this.#choose(shown));
-    }
+    this.#makeSwitch();
     part("table-reset").addEventListener("click", () => {
       this.#change({ ...ALL, column: this.#view.column, down: this.#view.down });
       part("table-text").focus();
@@ -62,6 +61,24 @@ class Table {
     });
     this.#show(viewOf(location.hash) !== null || kept() === "table");
     this.#follow();
+  }
+
+  #makeSwitch() {
+    const slot = part("views");
+    slot.setAttribute("role", "group");
+    for (const [view, key] of /** @type {const} */ ([["cells", "tableCells"], ["table", "tableRows"]])) {
+      const button = make("button");
+      button.type = "button";
+      button.id = `view-${view}`;
+      button.addEventListener("click", () => this.#choose(view === "table"));
+      slot.append(button);
+      const label = () => {
+        setText(button, word(key));
+        slot.setAttribute("aria-label", word("tableView"));
+      };
+      onLanguage(label);
+      label();
+    }
   }
 
   #listen() {
@@ -139,7 +156,7 @@ class Table {
   }
 
   #draw = () => {
-    if (this.#pressed || this.#menu.isOpen) this.#later();
+    if (this.#pressed || theMenu().isOpen) this.#later();
     else this.#select();
   };
 
@@ -148,8 +165,7 @@ class Table {
     this.#selectedAt = performance.now();
     const { pool } = this.#live;
     const now = shownTime(this.#live);
-    const holder = (/** @type {import("../live/pool.js").Token} */ token) => pool.holder(token, now);
-    const rows = rowsOf(pool.tokens, this.#view, { holder, isMe });
+    const rows = rowsOf(pool, this.#view, now, isMe);
     this.#tools.show(this.#view);
     this.#window.show(rows);
     part("table-scroll").setAttribute("aria-rowcount", String(rows.length + 1));
@@ -201,7 +217,12 @@ class Table {
   /** @param {HTMLElement} row @param {HTMLElement} button */
   #showMenu(row, button) {
     const token = this.#live.pool.token(row.dataset.tokenId ?? "");
-    if (token) this.#menu.show(token, button);
+    if (!token) return;
+    const { id } = token;
+    const acts = actsOf(token).map((act) => ({ text: word(act), act, off: !this.#acts.allows(act),
+      run: () => this.#acts.run(act, id) }));
+    theMenu().show(word("tableActsOf", { token: token.name }),
+      [{ text: word("tableOpen"), act: "open", run: () => this.#open(id) }, ...acts], button);
   }
 
   /** @param {KeyboardEvent} event */

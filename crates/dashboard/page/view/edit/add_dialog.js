@@ -21,7 +21,7 @@ export class AddDialog {
   /** Whether the tokens of the pool are fixed. */
   #fixed = false;
 
-  /** @param {Live} live @param {Manage} manage @param {string} pool */
+  /** @param {Live} live @param {Manage} manage @param {() => string} pool */
   constructor(live, manage, pool) {
     this.#live = live;
     this.#manage = manage;
@@ -46,7 +46,7 @@ export class AddDialog {
 
   #draw() {
     part("add-fields").hidden = this.#fixed;
-    setText(part("add-title"), word("addTitle", { pool: this.#pool }));
+    setText(part("add-title"), word("addTitle", { pool: this.#pool() }));
     const text = this.#fixed ? word("editFixed") : this.#preview();
     setText(part("add-preview"), text);
     if (!this.#fixed) this.#calm.say(text);
@@ -84,15 +84,15 @@ export class AddDialog {
 
   async #submit() {
     const tokens = this.#tokens();
-    const { etag: ifMatch } = await this.#manage.pool(this.#pool);
+    const { etag: ifMatch } = await this.#manage.pool(this.#pool());
     if (tokens.length === 1) {
-      const { name } = await this.#manage.addToken(this.#pool, tokens[0], { ifMatch });
+      const { name } = await this.#manage.addToken(this.#pool(), tokens[0], { ifMatch });
       return word("added", { count: 1, names: name });
     }
     await this.#checkNew(tokens, ifMatch);
     for (let from = 0; from < tokens.length; from += PER_REQUEST) {
       const some = tokens.slice(from, from + PER_REQUEST);
-      await this.#manage.putTokens(this.#pool, some, { ifMatch });
+      await this.#manage.putTokens(this.#pool(), some, { ifMatch });
     }
     const names = `${tokens[0].name} … ${tokens[tokens.length - 1].name}`;
     return word("added", { count: tokens.length, names });
@@ -104,7 +104,7 @@ export class AddDialog {
     for (let from = 0; from < tokens.length; from += PER_REQUEST) {
       const some = tokens.slice(from, from + PER_REQUEST);
       const how = { dryRun: true, ifMatch };
-      const { changes } = await this.#manage.putTokens(this.#pool, some, how);
+      const { changes } = await this.#manage.putTokens(this.#pool(), some, how);
       const added = new Set(changes.filter(({ kind }) => kind === "token.added")
         .map(({ token }) => token));
       const taken = some.find(({ name }) => !added.has(name));

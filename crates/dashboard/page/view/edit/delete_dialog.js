@@ -17,7 +17,7 @@ export class DeleteDialog {
   /** @type {string | null} */
   #etag = null;
 
-  /** @param {Manage} manage @param {string} pool @param {() => void} then */
+  /** @param {Manage} manage @param {() => string} pool @param {() => void} then */
   constructor(manage, pool, then) {
     this.#manage = manage;
     this.#pool = pool;
@@ -35,9 +35,9 @@ export class DeleteDialog {
     this.#form.open("delete-cancel");
     this.#form.off(true);
     try {
-      const { etag } = await this.#manage.pool(this.#pool);
+      const { etag } = await this.#manage.pool(this.#pool());
       const how = { dryRun: true, endLeases: true, ifMatch: etag };
-      this.#applied = await this.#manage.deletePool(this.#pool, how);
+      this.#applied = await this.#manage.deletePool(this.#pool(), how);
       this.#etag = etag;
       this.#form.off(false);
     } catch (error) {
@@ -51,20 +51,20 @@ export class DeleteDialog {
   }
 
   #draw() {
-    setText(part("delete-title"), word("deleteTitle", { pool: this.#pool }));
+    setText(part("delete-title"), word("deleteTitle", { pool: this.#pool() }));
     setText(part("delete-counts"), this.#applied ? counts(this.#applied).join(" ") : "");
     part("delete-name-field").hidden = !this.#running;
-    setText(part("delete-name-label"), word("deleteType", { pool: this.#pool }));
+    setText(part("delete-name-label"), word("deleteType", { pool: this.#pool() }));
   }
 
   async #submit() {
     const typed = part("delete-name", HTMLInputElement).value.trim();
-    if (this.#running && typed !== this.#pool) {
-      throw new Mistake("deleteTypeWrong", { pool: this.#pool }, "delete-name");
+    if (this.#running && typed !== this.#pool()) {
+      throw new Mistake("deleteTypeWrong", { pool: this.#pool() }, "delete-name");
     }
     // Without a typed name, a lease that began meanwhile makes the server refuse.
     const how = { endLeases: this.#running, ifMatch: this.#etag };
-    await this.#manage.deletePool(this.#pool, how);
+    await this.#manage.deletePool(this.#pool(), how);
     this.#then();
     return null;
   }

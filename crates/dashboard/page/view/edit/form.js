@@ -1,7 +1,7 @@
 // @ts-check
 import { Problem } from "../../live/api.js";
 import { onLanguage, word } from "../../words/language.js";
-import { notify } from "../announcer.js";
+import { announce, notify } from "../announcer.js";
 import { onBackdrop, part, setText } from "../dom.js";
 import { problemWords } from "../problem.js";
 /** @typedef {import("../../words/language.js").Key} Key */
@@ -132,5 +132,21 @@ export class Form {
     if (this.#opened !== opened) return;
     this.#busy = false;
     this.#drawSubmit();
+  }
+}
+
+/** Announces a text after a pause in which it does not change. */
+export class Calm {
+  #timer = 0;
+  #said = "";
+
+  /** @param {string} text */
+  say(text) {
+    clearTimeout(this.#timer);
+    if (text === this.#said) return;
+    this.#timer = window.setTimeout(() => {
+      this.#said = text;
+      announce(text);
+    }, 1000);
   }
 }

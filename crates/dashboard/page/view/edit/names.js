@@ -37,7 +37,7 @@ export function namesIn(text) {
   return { names: [...names], wrong: null };
 }
 
-/** @param {string} word */
+/** @param {string} word @returns {Generator<string, void>} */
 function* expanded(word) {
   const range = RANGE.exec(word);
   if (!range) return yield word;

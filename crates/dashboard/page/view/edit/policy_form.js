@@ -2,16 +2,14 @@
 import { duration, parseDuration } from "../../words/duration.js";
 import { part } from "../dom.js";
 import { Mistake } from "./form.js";
-/** @typedef {{ when_full: "evict-oldest" | "reject" | "wait", lease_seconds: number,
- *   max_lease_seconds: number, min_hold_seconds: number, max_per_user: number | null,
- *   membership: "fixed" | "open", show_values: "everyone" | "holder" }} Policy */
+/** @typedef {import("../../live/shape.js").Info["policy"]} Policy */
 /** @typedef {{ description: string, policy: Policy }} Rules what the form edits */
 
 /** Members of a pool in a document, with the fields of the form that hold them. */
 export const FIELDS = /** @type {const} */ ({
-  description: "pool-description", lease: "pool-lease", max_lease: "pool-max",
-  when_full: "pool-full", min_hold: "pool-hold", max_per_user: "pool-user",
-  membership: "pool-membership", show_values: "pool-values",
+  description: "policy-description", lease: "policy-lease", max_lease: "policy-max",
+  when_full: "policy-full", min_hold: "policy-hold", max_per_user: "policy-user",
+  membership: "policy-membership", show_values: "policy-values",
 });
 
 /** @typedef {keyof typeof FIELDS} Member */

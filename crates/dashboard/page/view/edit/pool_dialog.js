@@ -34,26 +34,26 @@ class PoolDialog {
   constructor(manage, then) {
     this.#manage = manage;
     this.#then = then;
-    this.#form = new Form("pool", {
+    this.#form = new Form("policy", {
       label: () => (this.#pool ? "editSave" : "poolCreate"),
       submit: () => this.#submit(),
       draw: () => this.#draw(),
     });
-    part("pool-form").addEventListener("input", () => this.#changed());
+    part("policy-form").addEventListener("input", () => this.#changed());
   }
 
   create() {
     this.#start("", { rules: { description: "", policy: NEW_POLICY }, active: 0, waiting: 0,
       etag: null });
-    part("pool-name", HTMLInputElement).value = "";
-    part("pool-tokens", HTMLTextAreaElement).value = "";
-    this.#form.open("pool-name");
+    part("policy-name", HTMLInputElement).value = "";
+    part("policy-tokens", HTMLTextAreaElement).value = "";
+    this.#form.open("policy-name");
   }
 
   /** @param {string} pool */
   async edit(pool) {
     this.#start(pool, await this.#read(pool));
-    this.#form.open("pool-lease");
+    this.#form.open("policy-lease");
     this.#form.off(true);
   }
 
@@ -64,7 +64,7 @@ class PoolDialog {
     this.#effect = { lines: [], said: [] };
     this.#asked += 1;
     fill(base.rules);
-    for (const id of ["pool-name-field", "pool-tokens-field"]) part(id).hidden = pool !== "";
+    for (const id of ["policy-name-field", "policy-tokens-field"]) part(id).hidden = pool !== "";
   }
 
   /** @param {string} pool @returns {Promise<Base>} */
@@ -127,20 +127,20 @@ class PoolDialog {
   }
 
   #draw() {
-    setText(part("pool-title"), this.#pool ? word("poolEditTitle", { pool: this.#pool })
+    setText(part("policy-title"), this.#pool ? word("poolEditTitle", { pool: this.#pool })
       : word("poolNewTitle"));
     const { lines, said } = this.#effect;
     let policy;
     try {
-      policy = policyWords(/** @type {any} */ (read().policy));
+      policy = policyWords({ name: this.#pool, policy: read().policy });
     } catch (mistake) {
       policy = failureWords(mistake);
     }
     if (!this.#pool) {
-      policy += ` ${tokensWords(part("pool-tokens", HTMLTextAreaElement).value, "poolNoTokens")}`;
+      policy += ` ${tokensWords(part("policy-tokens", HTMLTextAreaElement).value, "poolNoTokens")}`;
     }
-    setText(part("pool-policy"), policy);
-    for (const [id, texts] of /** @type {const} */ ([["pool-changes", lines], ["pool-said", said]])) {
+    setText(part("policy-words"), policy);
+    for (const [id, texts] of /** @type {const} */ ([["policy-changes", lines], ["policy-said", said]])) {
       part(id).replaceChildren(...texts.map((text) => make("li", "", text)));
     }
     this.#calm.say([policy, ...lines, ...said].join(" "));
@@ -153,17 +153,17 @@ class PoolDialog {
 
   /** @param {Rules} rules */
   async #create(rules) {
-    const name = part("pool-name", HTMLInputElement).value.trim();
-    if (!isPoolName(name)) throw new Mistake("poolNameWrong", {}, "pool-name");
-    const { names, wrong } = namesIn(part("pool-tokens", HTMLTextAreaElement).value);
-    if (wrong) throw new Mistake(wrong.key, wrong.values, "pool-tokens");
+    const name = part("policy-name", HTMLInputElement).value.trim();
+    if (!isPoolName(name)) throw new Mistake("poolNameWrong", {}, "policy-name");
+    const { names, wrong } = namesIn(part("policy-tokens", HTMLTextAreaElement).value);
+    if (wrong) throw new Mistake(wrong.key, wrong.values, "policy-tokens");
     const tokens = names.map((token) => ({ name: token }));
     const rest = changesBetween({ description: "", policy: NEW_POLICY }, rules);
     try {
       await this.#manage.putPool(name, { ...rest, tokens }, { create: true });
     } catch (error) {
       const exists = error instanceof Problem && error.code === "precondition-failed";
-      throw exists ? new Mistake("poolNameTaken", { pool: name }, "pool-name") : error;
+      throw exists ? new Mistake("poolNameTaken", { pool: name }, "policy-name") : error;
     }
     this.#then(name);
     return word("poolCreated", { pool: name });

@@ -22,7 +22,7 @@ export class RetireDialog {
   #etag = null;
   #key = "";
 
-  /** @param {Live} live @param {Manage} manage @param {string} pool */
+  /** @param {Live} live @param {Manage} manage @param {() => string} pool */
   constructor(live, manage, pool) {
     this.#live = live;
     this.#manage = manage;
@@ -43,9 +43,9 @@ export class RetireDialog {
     this.#form.open("retire-cancel");
     this.#form.off(true);
     try {
-      const { etag } = await this.#manage.pool(this.#pool);
+      const { etag } = await this.#manage.pool(this.#pool());
       const how = { dryRun: true, ifMatch: etag };
-      const applied = await this.#manage.retireToken(this.#pool, token.id, how);
+      const applied = await this.#manage.retireToken(this.#pool(), token.id, how);
       if (this.#token !== token) return;
       this.#etag = etag;
       setText(part("retire-counts"), counts(applied).join(" "));
@@ -70,7 +70,7 @@ export class RetireDialog {
 
   async #submit() {
     const { id, name } = /** @type {Token} */ (this.#token);
-    const { changes } = await this.#manage.retireToken(this.#pool, id, { ifMatch: this.#etag });
+    const { changes } = await this.#manage.retireToken(this.#pool(), id, { ifMatch: this.#etag });
     const until = changes.find(({ retiringUntil }) => retiringUntil !== null)?.retiringUntil;
     return until ? word("retiredLater", { token: name, time: timeOfDay(until) })
       : word("retired", { token: name });

@@ -27,7 +27,7 @@ export class TaintDialog {
   #token = null;
   #key = "";
 
-  /** @param {Live} live @param {Manage} manage @param {string} pool */
+  /** @param {Live} live @param {Manage} manage @param {() => string} pool */
   constructor(live, manage, pool) {
     this.#live = live;
     this.#manage = manage;
@@ -95,7 +95,7 @@ export class TaintDialog {
     const reason = part("taint-reason", HTMLInputElement).value.trim();
     const effect = this.#kind === "drain" ? "end-lease" : "no-new-leases";
     // The names of the command line, so that its `uncordon` removes them.
-    const ended = await this.#manage.setTaint(this.#pool, id,
+    const ended = await this.#manage.setTaint(this.#pool(), id,
       { name: this.#kind, effect, reason, by: myName() || undefined, until });
     if (this.#kind === "cordon") return word("cordoned", { token: name });
     return word(ended ? "drained" : "drainedFree", { token: name });

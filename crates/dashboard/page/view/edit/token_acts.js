@@ -33,7 +33,7 @@ export class TokenActs {
   #taint;
   #retire;
 
-  /** @param {Live} live @param {Manage} manage @param {string} pool */
+  /** @param {Live} live @param {Manage} manage @param {() => string} pool */
   constructor(live, manage, pool) {
     this.#live = live;
     this.#manage = manage;
@@ -45,8 +45,7 @@ export class TokenActs {
 
   /** Whether the tokens of the pool can't be changed, though their leases and taints can. */
   get fixed() {
-    const policy = /** @type {any} */ (this.#live.info?.policy);
-    return policy?.membership === "fixed";
+    return this.#live.info?.policy.membership === "fixed";
   }
 
   /** Whether the pool allows the act. @param {TokenAct} act */
@@ -69,7 +68,7 @@ export class TokenActs {
   async #uncordon({ id, name, ...token }) {
     try {
       for (const taint of blocking({ id, name, ...token })) {
-        await this.#manage.removeTaint(this.#pool, id, taint.name);
+        await this.#manage.removeTaint(this.#pool(), id, taint.name);
       }
       notify(word("uncordoned", { token: name }));
     } catch (error) {

@@ -20,7 +20,7 @@ export class TokenDialog {
   /** The tag of the pool at that time. @type {Promise<string | null>} */
   #etag = Promise.resolve(null);
 
-  /** @param {Live} live @param {Manage} manage @param {string} pool */
+  /** @param {Live} live @param {Manage} manage @param {() => string} pool */
   constructor(live, manage, pool) {
     this.#live = live;
     this.#manage = manage;
@@ -35,7 +35,7 @@ export class TokenDialog {
   /** @param {Token} token */
   open(token) {
     this.#token = { ...token };
-    this.#etag = this.#manage.pool(this.#pool).then(({ etag }) => etag);
+    this.#etag = this.#manage.pool(this.#pool()).then(({ etag }) => etag);
     // A failure is reported when the dialog is submitted.
     this.#etag.catch(() => {});
     part("token-name", HTMLInputElement).value = token.name;
@@ -79,7 +79,7 @@ export class TokenDialog {
     const now = this.#live.pool.token(token.id);
     const same = now?.name === token.name && labelsText(now.labels) === labelsText(token.labels);
     if (!same) throw new Mistake("problem-precondition-failed", {});
-    await this.#manage.patchToken(this.#pool, token.id, changes, { ifMatch });
+    await this.#manage.patchToken(this.#pool(), token.id, changes, { ifMatch });
     return word("tokenSaved", { token: changes.name ?? token.name });
   }
 }

@@ -1,20 +1,15 @@
 // @ts-check
 // Which tokens the table shows, and in which order.
+/** @typedef {import("../../live/pool.js").Pool} Pool */
 /** @typedef {import("../../live/pool.js").Token} Token */
 /** @typedef {import("../../live/shape.js").Lease} Lease */
 /** @typedef {import("./address.js").View} View */
 /** @typedef {import("./address.js").Column} Column */
-/** @typedef {"active" | "available" | "tainted"} Status */
+/** @typedef {import("../../live/shape.js").Status} Status */
 /** @typedef {{ token: Token, lease: Lease | null, status: Status }} Row */
 
 // Making a collator costs far more than using it. Numbers in names are compared as numbers.
 const names = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
-
-/** @param {Token} token @param {Lease | null} lease @returns {Status} */
-export function statusOf(token, lease) {
-  if (lease) return "active";
-  return token.taints.some(({ effect }) => effect !== "note") ? "tainted" : "available";
-}
 
 /** @param {Token} token */
 const labelTexts = (token) => Object.entries(token.labels).map(([key, text]) => `${key}=${text}`);
@@ -29,7 +24,7 @@ function tests({ text, show, holder, label }, isMe) {
   const all = [];
   if (show === "mine") all.push(({ lease }) => lease !== null && isMe(lease.user));
   if (show === "held") all.push(({ status }) => status === "active");
-  if (show === "free") all.push(({ status, token }) => status === "available" && !token.retiring);
+  if (show === "free") all.push(({ status }) => status === "available");
   if (show === "tainted") all.push(({ token }) => token.taints.length > 0);
   if (holder) {
     const wanted = holder.toLowerCase();
@@ -49,7 +44,7 @@ function tests({ text, show, holder, label }, isMe) {
 function matches(text) {
   const has = (/** @type {string | null | undefined} */ value) =>
     value?.toLowerCase().includes(text) ?? false;
-  return ({ token, lease }) => has(token.name) || String(token.position + 1) === text
+  return ({ token, lease }) => has(token.name) || String(token.number) === text
     || has(lease?.user) || has(lease && token.note) || token.id.startsWith(text)
     || (lease?.id.startsWith(text) ?? false) || labelTexts(token).some(has)
     || token.taints.some(({ name, reason }) => has(name) || has(reason));
@@ -75,19 +70,19 @@ const isEmpty = (value) => value === "" || value === Infinity;
 
 /**
  * The rows of a view.
- * @param {readonly Token[]} tokens
+ * @param {Pool} pool
  * @param {View} view
- * @param {{ holder: (token: Token) => Lease | null, isMe: (user: string) => boolean }} know
+ * @param {number} now
+ * @param {(user: string) => boolean} isMe
  * @returns {Row[]}
  */
-export function rowsOf(tokens, view, { holder, isMe }) {
+export function rowsOf(pool, view, now, isMe) {
   const wanted = tests(view, isMe);
   /** @type {{ row: Row, value: string | number }[]} */
   const found = [];
   const value = VALUES[view.column];
-  for (const token of tokens) {
-    const lease = holder(token);
-    const row = { token, lease, status: statusOf(token, lease) };
+  for (const token of pool.tokens) {
+    const row = { token, lease: pool.holder(token, now), status: pool.status(token, now) };
     if (wanted.every((test) => test(row))) found.push({ row, value: value(row) });
   }
   const sign = view.down ? -1 : 1;

@@ -50,11 +50,11 @@ export class Tools {
       const button = make("button", "quiet table-order", make("span"), make("i", "order"));
       button.type = "button";
       button.addEventListener("click", () => this.#change({ column }));
-      const head = make("div", `table-cell ${column}`, button);
+      const head = make("div", `table-cell col-${column}`, button);
       head.setAttribute("role", "columnheader");
       this.#heads.set(column, head);
     }
-    const acts = make("div", "table-cell acts", make("span", "hidden"));
+    const acts = make("div", "table-cell col-acts", make("span", "hidden"));
     acts.setAttribute("role", "columnheader");
     part("table-head").replaceChildren(...this.#heads.values(), acts);
     part("table-sort").replaceChildren(...COLUMNS.map((column) => {

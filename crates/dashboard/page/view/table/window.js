@@ -9,7 +9,7 @@ import { make, nameOf, setText } from "../dom.js";
 /** Rows drawn above and below the visible ones. */
 const BEYOND = 8;
 /** Most labels and taints of a row that are drawn. */
-const CHIPS = 3;
+const CHIPS = 2;
 
 /** @type {Record<Row["status"], Key>} */
 const STATUS = { active: "statusActive", available: "statusAvailable", tainted: "statusTainted" };
@@ -76,7 +76,7 @@ export class Window {
   draw() {
     const { height } = this;
     const { scrollTop, clientHeight } = this.#scroll;
-    if (clientHeight === 0) return;
+    if (this.#scroll.getClientRects().length === 0) return;
     const count = this.#rows.length;
     const from = Math.max(0, Math.min(count, Math.floor(scrollTop / height)) - BEYOND);
     const until = Math.min(count, Math.ceil((scrollTop + clientHeight) / height) + BEYOND);
@@ -139,7 +139,7 @@ function place(parent, children) {
 function makeLine(token) {
   const cells = ["token", "status", "holder", "note", "left", "labels", "taints", "acts"]
     .map((column) => {
-      const cell = make("div", `table-cell ${column}`);
+      const cell = make("div", `table-cell col-${column}`);
       cell.setAttribute("role", "gridcell");
       return cell;
     });
@@ -164,7 +164,8 @@ function fillLine(line, { token, lease, status }, now) {
   if (line.key === key) return;
   line.key = key;
   const [name, state, holder, note, , labels, taints, acts] = line.cells;
-  fillName(name, token);
+  name.replaceChildren(make("b", "", token.name));
+  name.title = token.name;
   line.row.dataset.status = status;
   line.row.toggleAttribute("data-retiring", token.retiring);
   state.replaceChildren(make("i", "table-sign"),
@@ -185,14 +186,6 @@ function fillLine(line, { token, lease, status }, now) {
     return chip;
   })));
   acts.firstElementChild?.setAttribute("aria-label", word("tableActsOf", { token: token.name }));
-}
-
-/** @param {HTMLElement} cell @param {Token} token */
-function fillName(cell, token) {
-  const number = String(token.position + 1);
-  cell.replaceChildren(make("b", "", token.name));
-  cell.title = token.name;
-  if (token.name !== number) cell.append(" ", make("small", "", number));
 }
 
 /** The first ones, and the number of others. @param {HTMLElement[]} all */

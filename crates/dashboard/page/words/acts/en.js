@@ -68,6 +68,8 @@ export const acts = {
   added: { one: "{names} was added.", other: "{count} tokens were added: {names}." },
 
   // pools
+  poolMenu: "Pool …",
+  poolNew: "New pool",
   poolNewTitle: "New pool",
   poolEditTitle: "Policy of {pool}",
   poolCreate: "Create pool",

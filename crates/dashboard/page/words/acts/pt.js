@@ -69,6 +69,8 @@ export const acts = {
   added: { one: "{names} foi adicionado.", other: "{count} tokens foram adicionados: {names}." },
 
   // pools
+  poolMenu: "Pool …",
+  poolNew: "Novo pool",
   poolNewTitle: "Novo pool",
   poolEditTitle: "Política de {pool}",
   poolCreate: "Criar pool",
@@ -143,7 +145,7 @@ export const acts = {
   tableStatus: "Status",
   tableHolder: "Em uso por",
   tableNote: "Nota",
-  tableLeft: "Tempo restante",
+  tableLeft: "Restante",
   tableLabels: "Labels",
   tableTaints: "Taints",
   tableActs: "Ações",

@@ -1,29 +1,28 @@
 // @ts-check
-import { word } from "../../words/language.js";
-import { make, part } from "../dom.js";
-import { actsOf } from "../edit/token_acts.js";
-/** @typedef {import("../../live/pool.js").Token} Token */
-/** @typedef {import("../edit/token_acts.js").TokenActs} TokenActs */
+import { make, part } from "./dom.js";
 
-/** The menu with the acts on the token of a row. */
-export class Menu {
-  #acts;
-  #open;
-  #menu = part("table-menu");
+/** @typedef {{ text: string, run: () => void, act?: string, off?: boolean }} Item `off`: shown, but it
+ * only says why it is not possible */
+
+/** A menu of acts below a button. The page has one, since only one is open at a time. */
+class Menu {
+  #menu = part("menu");
   /** The button that opened it, which gets the focus again. @type {HTMLElement | null} */
   #from = null;
+  /** Where that button was. */
+  #top = 0;
 
-  /** @param {TokenActs} acts @param {(tokenId: string) => void} open */
-  constructor(acts, open) {
-    this.#acts = acts;
-    this.#open = open;
+  constructor() {
     const menu = this.#menu;
     menu.addEventListener("keydown", (event) => this.#key(event));
     menu.addEventListener("focusout", ({ relatedTarget }) => {
       const inside = relatedTarget instanceof Node && menu.contains(relatedTarget);
       if (!inside) menu.hidden = true;
     });
-    const leave = () => this.isOpen && this.#close();
+    // A scroll may have begun before the menu was opened, and then leaves the button where it is.
+    const leave = () => {
+      if (this.isOpen && this.#from?.getBoundingClientRect().top !== this.#top) this.#close();
+    };
     addEventListener("scroll", leave, { capture: true, passive: true });
     addEventListener("resize", leave);
   }
@@ -32,39 +31,35 @@ export class Menu {
     return !this.#menu.hidden;
   }
 
-  /** @param {Token} token @param {HTMLElement} from */
-  show(token, from) {
+  /** @param {string} label @param {Item[]} items @param {HTMLElement} from the button below it */
+  show(label, items, from) {
     this.#from = from;
-    const items = [this.#item(word("tableOpen"), () => this.#open(token.id))];
-    for (const act of actsOf(token)) {
-      const item = this.#item(word(act), () => this.#acts.run(act, token.id));
-      item.dataset.act = act;
-      item.setAttribute("aria-disabled", String(!this.#acts.allows(act)));
-      items.push(item);
-    }
     const menu = this.#menu;
-    menu.replaceChildren(...items);
-    menu.setAttribute("aria-label", word("tableActsOf", { token: token.name }));
+    menu.replaceChildren(...items.map((item) => this.#make(item)));
+    menu.setAttribute("aria-label", label);
     menu.hidden = false;
     const { bottom, top, right } = from.getBoundingClientRect();
+    this.#top = top;
     const below = bottom + menu.offsetHeight < innerHeight;
     menu.style.top = `${below ? bottom : Math.max(0, top - menu.offsetHeight)}px`;
     menu.style.left = `${Math.max(8, right - menu.offsetWidth)}px`;
-    items[0].focus();
+    /** @type {HTMLElement} */ (menu.firstElementChild).focus();
   }
 
-  /** @param {string} text @param {() => void} run */
-  #item(text, run) {
-    const item = make("button", "", text);
-    item.type = "button";
-    item.tabIndex = -1;
-    item.setAttribute("role", "menuitem");
-    item.addEventListener("click", () => {
-      // The dialog returns the focus to the row when it closes.
+  /** @param {Item} item */
+  #make({ text, run, act, off = false }) {
+    const button = make("button", "", text);
+    button.type = "button";
+    button.tabIndex = -1;
+    button.setAttribute("role", "menuitem");
+    button.setAttribute("aria-disabled", String(off));
+    if (act) button.dataset.act = act;
+    button.addEventListener("click", () => {
+      // A dialog that opens now returns the focus to the button when it closes.
       this.#close();
       run();
     });
-    return item;
+    return button;
   }
 
   /** @param {KeyboardEvent} event */
@@ -86,3 +81,7 @@ export class Menu {
     this.#from?.focus({ preventScroll: true });
   }
 }
+
+/** @type {Menu | undefined} */
+let menu;
+export const theMenu = () => (menu ??= new Menu());
