@@ -27,6 +27,8 @@ export const blockedBy = ({ taints }, now) =>
 export class Pool {
   /** @type {Token[]} in the pool's order */
   tokens = [];
+  /** Whether a token has a taint, or is being retired. */
+  marked = false;
   /** Changes with every change of the pool. */
   revision = 0;
   /** @type {Map<string, Token>} */
@@ -107,6 +109,7 @@ export class Pool {
     this.tokens = rows.map((row, position) => ({ ...row, position }));
     this.#byId = new Map(this.tokens.map((token) => [token.id, token]));
     this.#byName = new Map(this.tokens.map((token) => [token.name, token]));
+    this.marked = rows.some(({ taints, retiring }) => retiring || taints.length > 0);
     this.#fences = Float64Array.from(rows, ({ lease }) => lease?.fence ?? 0);
     this.revision += 1;
   }

@@ -5,7 +5,9 @@ import { Acting } from "./acting.js";
 import { copies } from "./copy.js";
 import { nameOf, onBackdrop, part, setText, tokenAddress } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
+import { Marks } from "./marks.js";
 import { fractionLeft, shownTime } from "./moment.js";
+import { offOf } from "./state.js";
 import { Timeline } from "./timeline.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/shape.js").Lease} Lease */
@@ -17,6 +19,7 @@ class Drawer {
   #title = part("drawer-title");
   #acting;
   #timeline;
+  #marks;
   /** Name or id of the token in the address. */
   #wanted = "";
   #tokenId = "";
@@ -29,6 +32,7 @@ class Drawer {
     this.#live = live;
     this.#acting = new Acting(live);
     this.#timeline = new Timeline(live);
+    this.#marks = new Marks(live);
     const dialog = this.#dialog;
     dialog.addEventListener("cancel", (event) => {
       event.preventDefault();
@@ -111,9 +115,11 @@ class Drawer {
     setText(this.#title, token ? word("token", { number: token.name })
       : word("token", { number: isId(this.#wanted) ? this.#wanted.slice(0, 8) : this.#wanted }));
     setText(part("drawer-id"), this.#tokenId);
-    const holder = this.#live.info?.policy.show_values === "holder";
-    setText(part("drawer-value"), token?.value ?? (token && holder ? word("drawerHolderOnly") : "–"));
+    const hidden = token && this.#live.info?.policy.show_values === "holder";
+    setText(part("drawer-value"), token?.value ?? (hidden ? word("drawerHolderOnly") : "–"));
+    part("drawer-value").classList.toggle("absent", token?.value === undefined);
     part("drawer-copy").hidden = token?.value === undefined;
+    this.#marks.draw(token);
     setText(part("drawer-lease"), lease?.id ?? "");
     part("drawer-lease-row").hidden = lease === null;
     if (lease) this.#drawHolder(lease);
@@ -129,10 +135,14 @@ class Drawer {
 
   /** @param {boolean} known whether the pool has the token */
   #drawNone(known) {
-    const words = known ? "drawerFree" : this.#live.loaded ? "drawerUnknown" : "drawerLoading";
+    const token = this.#token();
+    const off = token && offOf(token, shownTime(this.#live));
+    const words = off ? "drawerOff" : known ? "drawerFree"
+      : this.#live.loaded ? "drawerUnknown" : "drawerLoading";
     setText(part("drawer-holder"), word(words));
     setText(part("drawer-when"), known ? word("drawerFreeText") : "");
     setText(part("drawer-left"), "");
+    part("drawer-note").hidden = true;
   }
 
   /** @param {Lease} lease */
@@ -141,6 +151,9 @@ class Drawer {
     if (holder.textContent !== lease.user || holder.childElementCount === 0) {
       holder.replaceChildren(nameOf(lease.user));
     }
+    const note = this.#token()?.note ?? "";
+    part("drawer-note").hidden = note === "";
+    setText(part("drawer-note"), note);
     const now = this.#live.clock.now();
     setText(part("drawer-when"), word("drawerUntil", { time: timeOfDay(lease.expiresAt) }));
     setText(part("drawer-left"), countdown(lease.expiresAt - now));

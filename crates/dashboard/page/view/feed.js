@@ -65,10 +65,10 @@ export function startFeed(live) {
       list.replaceChildren(...next.values());
     }
     [shown, items] = [wanted, next];
-    part("events-none").hidden = shown.length > 0 || !live.loaded;
+    part("events-none").hidden = shown.length > 0 || !live.loaded || live.used === null;
     setText(part("events-none"), word(live.used ? "eventsNoneLately" : "eventsNone"));
   };
-  live.addEventListener("state", () => paused || redraw(draw));
+  for (const kind of ["state", "series"]) live.addEventListener(kind, () => paused || redraw(draw));
   const count = () => {
     const from = counted === undefined ? -1 : live.recent.lastIndexOf(counted);
     missed += live.recent.length - 1 - from;

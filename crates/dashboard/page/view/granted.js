@@ -74,7 +74,10 @@ export class Granted {
     const copy = make("button", "quiet small", word("copy"));
     copy.type = "button";
     copies(copy, () => last.value);
-    const parts = [this.#what, make("div", "value", make("code", "", last.value), copy)];
+    const value = make("code", "", last.value);
+    // It may be long, and scroll.
+    value.tabIndex = 0;
+    const parts = [this.#what, make("div", "value", value, copy)];
     if (last.evicted) {
       const whose = make("p", "aside");
       fillWords(whose, "allocatedEvicted", { user: name(last.evicted.user) });

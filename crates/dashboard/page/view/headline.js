@@ -53,6 +53,8 @@ export function startHeadline(live) {
     const counts = live.pool.counts(shownTime(live));
     setText(part("count-active"), live.loaded ? number(counts.active) : UNKNOWN);
     setText(part("count-available"), live.loaded ? number(counts.available) : UNKNOWN);
+    setText(part("count-tainted"), number(counts.tainted));
+    part("count-tainted-box").hidden = counts.tainted === 0;
     setText(size, shown(live.loaded ? counts.size : live.info?.size));
     setText(part("count-waiting"), shown(live.info?.waiting));
   };
@@ -61,8 +63,9 @@ export function startHeadline(live) {
     const { active, size } = live.pool.counts(live.clock.now());
     const parts = [
       live.state === "lost" && word("notLive"),
-      live.place !== null && `#${live.place}`,
-      live.state !== "lost" && live.loaded && `${active}/${size}`,
+      live.place !== null && `#${number(live.place)}`,
+      live.state !== "lost" && live.loaded && `${number(active)}/${number(size)}`,
+      live.name !== null && live.name !== "default" && live.name,
       "TokenManager",
     ];
     const text = parts.filter(Boolean).join(" · ");

@@ -48,6 +48,7 @@ export function startTokens(live, open) {
     changed = new Set();
     drawGuide(live);
   };
+  const guide = () => drawGuide(live);
   const drawAll = () => {
     changed = null;
     redraw(draw);
@@ -60,6 +61,7 @@ export function startTokens(live, open) {
     redraw(draw);
   });
   for (const kind of ["state", "info"]) live.addEventListener(kind, drawAll);
+  live.addEventListener("series", () => redraw(guide));
   onLanguage(() => {
     if (live.pool.tokens.length > 0) build();
     drawGuide(live);
@@ -99,7 +101,13 @@ function startGuide(live, goTo) {
     });
   }
   copies(part("empty-copy", HTMLButtonElement), () => part("empty-curl").textContent ?? "");
-  setText(part("empty-curl"), `curl -d user_id=ann ${location.origin}/api/pools/${live.name}/allocate`);
+}
+
+/** A command that allocates. @param {Live} live */
+function exampleOf({ name }) {
+  const { origin } = location;
+  return name === "default" ? `curl -d user_id=ann ${origin}/api/tokens/allocate`
+    : `curl --json '{"user": "ann"}' ${origin}/api/pools/${name}/allocate`;
 }
 
 /** The next expiry and eviction in words, and the guide for an empty pool. @param {Live} live */
@@ -107,13 +115,17 @@ function drawGuide(live) {
   const now = shownTime(live);
   drawCallout(live, "expire", live.pool.nextToExpire(now));
   drawCallout(live, "evict", evicts(live) ? live.pool.nextToEvict(now) : null);
+  part("legend-off").hidden = !live.pool.marked;
   const none = live.info?.size === 0;
   if (none) part("grid-loading").hidden = true;
-  const unused = live.state === "live" && !live.used;
+  const unused = live.state === "live" && live.used === false;
   part("empty").hidden = !none && !unused;
-  part("empty-command").hidden = none;
+  part("empty").dataset.why = none ? "no-tokens" : "unused";
+  part("empty-acts").hidden = !none;
   setText(part("empty-title"), word(none ? "noTokensTitle" : "emptyTitle"));
-  setText(part("empty-text"), word(none ? "noTokensText" : "emptyText"));
+  setText(part("empty-text"), word(!none ? "emptyText"
+    : live.info?.policy.membership === "fixed" ? "noTokensFixed" : "noTokensOpen"));
+  setText(part("empty-curl"), none ? "token-manager apply -f pools.toml" : exampleOf(live));
 }
 
 /** @param {Live} live @param {"expire" | "evict"} kind @param {Token | null} token */

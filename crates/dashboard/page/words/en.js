@@ -44,6 +44,23 @@ export const en = {
   offRetiring: "Leaving the pool",
   offLater: "Leaves the pool when this lease ends",
   legendOff: "out of use",
+  outOfUse: "out of use",
+  drawerOff: "Out of use",
+  drawerLabels: "Labels",
+  drawerTaints: "Taints",
+  "taint-note": "Note",
+  "taint-no-new-leases": "No new leases",
+  "taint-end-lease": "Drained",
+  taintSet: "since {time}",
+  taintBy: "by {user}, since {time}",
+  allocateToken: "Token",
+  allocateAny: "any",
+  allocateNote: "Note",
+  allocateNoteHint: "what it is for; all can see it",
+  queueWants: "wants {token}",
+  noTokensOpen: "Add tokens here, or describe them in a document and apply it:",
+  noTokensFixed:
+    "Its tokens are fixed. Change the pool's membership to open to add some, here or in a document:",
   footLinks: "More from this server",
   footReference: "API reference",
   footMetrics: "Metrics",
@@ -116,8 +133,6 @@ export const en = {
   emptyTitle: "No token is in use yet",
   emptyText: "Enter a name under Allocate to take the first one, or use a terminal:",
   noTokensTitle: "This pool has no tokens",
-  noTokensText:
-    "It was created with --pool-size 0. Start the server on a new database with a larger number.",
 
   // search
   search: "Search",

@@ -41,6 +41,23 @@ export const pt = {
   offRetiring: "Saindo do pool",
   offLater: "Sai do pool quando este lease terminar",
   legendOff: "fora de uso",
+  outOfUse: "fora de uso",
+  drawerOff: "Fora de uso",
+  drawerLabels: "Labels",
+  drawerTaints: "Taints",
+  "taint-note": "Nota",
+  "taint-no-new-leases": "Sem novos leases",
+  "taint-end-lease": "Drenado",
+  taintSet: "desde {time}",
+  taintBy: "por {user}, desde {time}",
+  allocateToken: "Token",
+  allocateAny: "qualquer um",
+  allocateNote: "Nota",
+  allocateNoteHint: "para que serve; todos podem ver",
+  queueWants: "quer {token}",
+  noTokensOpen: "Adicione tokens aqui, ou descreva-os em um documento e aplique-o:",
+  noTokensFixed:
+    "Os tokens dele são fixos. Para adicionar tokens, mude membership para open, aqui ou em um documento:",
   footLinks: "Mais deste servidor",
   footReference: "Referência da API",
   footMetrics: "Métricas",
@@ -113,8 +130,6 @@ export const pt = {
   emptyTitle: "Nenhum token em uso ainda",
   emptyText: "Digite um nome em Alocar para pegar o primeiro, ou use o terminal:",
   noTokensTitle: "Este pool não tem tokens",
-  noTokensText:
-    "Ele foi criado com --pool-size 0. Inicie o servidor com um banco novo e um número maior.",
 
   // busca
   search: "Buscar",
