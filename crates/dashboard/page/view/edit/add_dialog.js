@@ -1,9 +1,10 @@
 // @ts-check
 import { word } from "../../words/language.js";
 import { part, setText } from "../dom.js";
+import { tokensWords } from "./effect.js";
 import { Calm, Form, Mistake } from "./form.js";
 import { labelsIn } from "./labels.js";
-import { namesIn, tokensWords } from "./names.js";
+import { namesIn } from "./names.js";
 /** @typedef {import("../../live/live.js").Live} Live */
 /** @typedef {import("../../live/manage.js").Manage} Manage */
 /** @typedef {import("../../live/manage.js").TokenDocument} TokenDocument */

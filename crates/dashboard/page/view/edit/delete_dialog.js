@@ -1,8 +1,8 @@
 // @ts-check
 import { word } from "../../words/language.js";
 import { part, setText } from "../dom.js";
+import { counts } from "./effect.js";
 import { Form, Mistake } from "./form.js";
-import { counts } from "./policy_effect.js";
 /** @typedef {import("../../live/manage.js").Manage} Manage */
 /** @typedef {import("../../live/manage.js").Applied} Applied */
 

@@ -1,6 +1,5 @@
 // @ts-check
 // Names of tokens as people write them: "ci-1, ci-2" or "ci-[01-20]".
-import { word } from "../../words/language.js";
 /** @typedef {import("../../words/language.js").Key} Key */
 /** @typedef {{ key: Key, values: Record<string, string | number> }} Wrong */
 
@@ -47,15 +46,4 @@ function* expanded(word) {
   for (let number = Number(from); number <= Number(to); number += 1) {
     yield `${before}${String(number).padStart(from.length, "0")}${after}`;
   }
-}
-
-/** The tokens that a text adds, or its mistake, in words.
- * @param {string} text @param {Key} none words for an empty text */
-export function tokensWords(text, none) {
-  const { names, wrong } = namesIn(text);
-  if (wrong) return word(wrong.key, wrong.values);
-  const count = names.length;
-  if (count === 0) return word(none);
-  if (count <= 3) return word("addThese", { count, names: names.join(", ") });
-  return word("addRange", { count, first: names[0], last: names[count - 1] });
 }

@@ -3,9 +3,9 @@ import { Problem } from "../../live/api.js";
 import { word } from "../../words/language.js";
 import { make, part, setText } from "../dom.js";
 import { policyWords } from "../headline.js";
+import { changeLines, consequences, tokensWords } from "./effect.js";
 import { Calm, failureWords, Form, Mistake } from "./form.js";
-import { isPoolName, namesIn, tokensWords } from "./names.js";
-import { changeLines, consequences } from "./policy_effect.js";
+import { isPoolName, namesIn } from "./names.js";
 import { changesBetween, fill, NEW_POLICY, read } from "./policy_form.js";
 /** @typedef {import("../../live/manage.js").Manage} Manage */
 /** @typedef {import("./policy_form.js").Rules} Rules */

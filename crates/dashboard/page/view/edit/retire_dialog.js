@@ -4,8 +4,8 @@ import { timeOfDay } from "../../words/time.js";
 import { nameOf, part, setText } from "../dom.js";
 import { redraw } from "../frames.js";
 import { shownTime } from "../moment.js";
+import { counts } from "./effect.js";
 import { Form } from "./form.js";
-import { counts } from "./policy_effect.js";
 /** @typedef {import("../../live/live.js").Live} Live */
 /** @typedef {import("../../live/pool.js").Token} Token */
 /** @typedef {import("../../live/manage.js").Manage} Manage */

@@ -63,7 +63,7 @@ export const acts = {
   addValueHint: "a random UUID for each; {name} becomes the name",
   addNone: "Adds one token, named by its number.",
   addThese: { one: "{count} token: {names}.", other: "{count} tokens: {names}." },
-  addRange: { one: "{count} token: {first} to {last}.", other: "{count} tokens: {first} to {last}." },
+  addRange: { one: "{count} token: {first} … {last}.", other: "{count} tokens: {first} … {last}." },
   addTaken: "This pool has a token with the name “{name}” already.",
   added: { one: "{names} was added.", other: "{count} tokens were added: {names}." },
 
@@ -162,17 +162,15 @@ export const acts = {
   tableOpen: "Show",
   statusActive: "in use",
   statusAvailable: "available",
-  statusTainted: "tainted",
+  statusTainted: "out of use",
   statusRetiring: "retiring",
 
   // figures of the chart
   chartWaiting: "Waiting",
   chartHelp: "Arrow keys move through the last 10 minutes.",
-  chartAt: "{time}",
   chartFigures:
     "{time}: {active} in use, {allocations} allocated, {expiries} expired, {evictions} evicted, "
     + "{waiting} waiting.",
   chartFiguresOld:
     "{time}: {active} in use, {allocations} allocated, {expiries} expired, {evictions} evicted.",
-  chartUnknown: "Waiting requests are known since this page was opened.",
 };

@@ -64,7 +64,7 @@ export const acts = {
   addValueHint: "um UUID aleatório para cada; {name} vira o nome",
   addNone: "Adiciona um token com o próprio número como nome.",
   addThese: { one: "{count} token: {names}.", other: "{count} tokens: {names}." },
-  addRange: { one: "{count} token: de {first} a {last}.", other: "{count} tokens: de {first} a {last}." },
+  addRange: { one: "{count} token: {first} … {last}.", other: "{count} tokens: {first} … {last}." },
   addTaken: "Este pool já tem um token com o nome “{name}”.",
   added: { one: "{names} foi adicionado.", other: "{count} tokens foram adicionados: {names}." },
 
@@ -168,17 +168,15 @@ export const acts = {
   tableOpen: "Detalhes",
   statusActive: "em uso",
   statusAvailable: "livre",
-  statusTainted: "isolado",
+  statusTainted: "fora de uso",
   statusRetiring: "saindo",
 
   // valores do gráfico
   chartWaiting: "Na fila",
   chartHelp: "Use as setas para percorrer os últimos 10 minutos.",
-  chartAt: "{time}",
   chartFigures:
     "{time}: {active} em uso, {allocations} alocados, {expiries} vencidos, {evictions} revogados, "
     + "{waiting} na fila.",
   chartFiguresOld:
     "{time}: {active} em uso, {allocations} alocados, {expiries} vencidos, {evictions} revogados.",
-  chartUnknown: "Os pedidos na fila são conhecidos desde que esta página foi aberta.",
 };

@@ -1,7 +1,8 @@
 // @ts-check
-// The effect of a change of a pool, in sentences.
+// The effect of a change of a pool or its tokens, in sentences.
 import { duration } from "../../words/duration.js";
 import { word } from "../../words/language.js";
+import { namesIn } from "./names.js";
 /** @typedef {import("../../words/language.js").Key} Key */
 /** @typedef {import("../../live/manage.js").Applied} Applied */
 /** @typedef {import("./policy_form.js").Policy} Policy */
@@ -72,4 +73,15 @@ export function counts({ leasesEnded, waitsGivenUp }) {
   if (leasesEnded > 0) said.push(word("effectLeasesEnd", { count: leasesEnded }));
   if (waitsGivenUp > 0) said.push(word("effectWaitsEnd", { count: waitsGivenUp }));
   return said;
+}
+
+/** The tokens that a text adds, or its mistake, in words.
+ * @param {string} text @param {Key} none words for an empty text */
+export function tokensWords(text, none) {
+  const { names, wrong } = namesIn(text);
+  if (wrong) return word(wrong.key, wrong.values);
+  const count = names.length;
+  if (count === 0) return word(none);
+  if (count <= 3) return word("addThese", { count, names: names.join(", ") });
+  return word("addRange", { count, first: names[0], last: names[count - 1] });
 }
