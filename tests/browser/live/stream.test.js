@@ -254,7 +254,7 @@ test("a stream with all events of the pool is left alone", async () => {
   assert.equal(FakeSource.made.length, 1);
 });
 
-test("entries of the journal that concern other pools only are no reason to suspect a stream", async () => {
+test("entries of the journal about other pools do not make a stream suspicious", async () => {
   begin({ suspicion: 1000 });
   (await connected(1)).open();
   for (let version = 60; version < 63; version += 1) {
