@@ -291,9 +291,15 @@ test("a pool that the server does not have is waited for", async () => {
   const source = await connected(1);
   assert.equal(from(source), "1-70");
   source.open();
+  answer = info(80);
+  source.say("pool.deleted", "1-75-0", { pool: "default" });
+  const next = await connected(2);
+  assert.equal(from(next), "1-80", "another pool got its name meanwhile");
+  assert.ok(source.closed);
+  next.open();
   answer = new Problem(404, { code: "unknown-pool" });
   await until("it was deleted", () => stream.state === "lost");
-  assert.ok(source.closed);
+  assert.ok(next.closed);
 });
 
 test("a stream of all pools passes on every event with its kind", async () => {

@@ -210,7 +210,10 @@ export class Stream {
       source.addEventListener(kind, (event) => {
         if (this.#pool === ALL) return pass(kind, event);
         this.#id = event.lastEventId;
-        this.#changed();
+        if (kind !== "pool.deleted") return this.#changed();
+        // Another pool may get the name, and this stream has no events of that one.
+        this.#id = null;
+        void this.#connect();
       });
     }
     source.addEventListener("resync", (event) => {
