@@ -12,12 +12,14 @@ import { startUpgrade } from "./view/upgrade.js";
 import { fillStaticWords } from "./words/language.js";
 
 const pools = new Pools();
+// The bar needs only the state of the connection, which both have.
+const connection = /** @type {import("./live/live.js").Live} */ (/** @type {unknown} */ (pools));
 api.watch(() => pools.state !== "lost");
 fillStaticWords();
-startBar(pools);
+startBar(connection);
 startTotals(pools);
 startFinding(pools, startList(pools));
-startUpgrade(pools);
+startUpgrade(connection);
 const lengthsOf = (/** @type {string} */ pool) => pools.list.rows.get(pool)?.policy;
 const mine = new Mine({ hasAllEvents: true, lengthsOf });
 pools.addEventListener("told", (event) => {
@@ -26,5 +28,5 @@ pools.addEventListener("told", (event) => {
     if (!kind.includes(".")) mine.apply(kind, leaseOf(data));
   }
 });
-startMine(mine, { api, pool: null, now: () => shownTime(pools) });
+startMine(mine, { api, pool: () => null, now: () => shownTime(pools) });
 pools.start();

@@ -224,7 +224,7 @@ export class Dashboard {
 function seesPool(size) {
   if (document.querySelector("#count-size")?.textContent?.replace(/\D/g, "") !== `${size}`)
     return false;
-  if (size > 2000) return document.querySelector("canvas#overview")?.checkVisibility() ?? false;
+  if (size > 2000) return document.querySelector("canvas#map")?.checkVisibility() ?? false;
   return document.querySelectorAll("#grid .cell").length === size;
 }
 

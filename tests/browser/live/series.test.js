@@ -15,7 +15,8 @@ import { happening, lease, START, tokenId } from "./ground.js";
  * @returns {PastLease}
  */
 function past(fence, startedAt, endedAt = null, reason = endedAt === null ? null : "expired") {
-  return { ...lease(fence), tokenId: tokenId(fence), startedAt, endedAt, reason, evictedBy: null };
+  return { ...lease(fence), tokenId: tokenId(fence), startedAt, endedAt, reason, evictedBy: null,
+    pool: "default", tokenName: `${fence}`, note: null };
 }
 
 /**

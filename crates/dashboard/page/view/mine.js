@@ -1,15 +1,18 @@
 // @ts-check
+import { api } from "../live/api.js";
+import { Mine } from "../live/mine.js";
 import { poolPath } from "../live/where.js";
 import { isolated, onLanguage, word } from "../words/language.js";
 import { countdown, timeOfDay } from "../words/time.js";
 import { announce } from "./announcer.js";
-import { arrange, make, nameOf, part, setText } from "./dom.js";
+import { arrange, make, nameOf, part, setText, tokenAddress } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
 import { tokenInText, tokenPath, tokenTitle } from "./links.js";
 import { myName, onMe } from "./me.js";
+import { shownTime } from "./moment.js";
 import { problemWords } from "./problem.js";
 /** @typedef {import("../live/api.js").Api} Api */
-/** @typedef {import("../live/mine.js").Mine} Mine */
+/** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/mine.js").MyLease} MyLease */
 /** @typedef {"renew" | "release"} Act */
 
@@ -33,18 +36,15 @@ class Row {
 
   /**
    * @param {MyLease} lease
-   * @param {{ mine: Mine, api: Pick<Api, "renew" | "releaseLease">, pool: string | null,
+   * @param {{ mine: Mine, api: Pick<Api, "renew" | "releaseLease">, pool: () => string | null,
    *   now: () => number, leave: (item: HTMLElement) => void }} parts `pool`: that of the page
    */
   constructor(lease, parts) {
     this.#lease = lease;
     this.#parts = parts;
     this.item.dataset.leaseId = lease.id;
-    const isHere = lease.pool === parts.pool;
-    this.#title.href = isHere ? `#token=${lease.tokenId}` : tokenPath(lease.pool, lease.tokenId);
     this.#pool.href = poolPath(lease.pool);
     this.#pool.textContent = lease.pool;
-    this.#pool.hidden = isHere;
     if (lease.note) this.#note.append(nameOf(lease.note));
     this.#error.setAttribute("role", "alert");
     for (const act of /** @type {const} */ (["renew", "release"])) {
@@ -63,8 +63,11 @@ class Row {
   /** @param {MyLease} lease */
   draw(lease) {
     this.#lease = lease;
-    const { mine, now } = this.#parts;
+    const { mine, now, pool } = this.#parts;
     setText(this.#title, tokenTitle(lease.tokenName));
+    const isHere = lease.pool === pool();
+    this.#title.href = isHere ? tokenAddress(lease.tokenId) : tokenPath(lease.pool, lease.tokenId);
+    this.#pool.hidden = isHere;
     const left = lease.expiresAt - now();
     const lengths = mine.lengths(lease.pool);
     setText(this.#left, word("left", { left: countdown(left) }));
@@ -132,7 +135,7 @@ class Panel {
 
   /**
    * @param {Mine} mine
-   * @param {{ api: Pick<Api, "renew" | "releaseLease">, pool: string | null,
+   * @param {{ api: Pick<Api, "renew" | "releaseLease">, pool: () => string | null,
    *   now: () => number }} parts
    */
   constructor(mine, parts) {
@@ -189,7 +192,7 @@ class Panel {
 /**
  * Shows the running leases of the remembered user, in all pools.
  * @param {Mine} mine
- * @param {{ api: Pick<Api, "renew" | "releaseLease">, pool: string | null,
+ * @param {{ api: Pick<Api, "renew" | "releaseLease">, pool: () => string | null,
  *   now: () => number }} parts `pool`: that of the page, if any; `now`: the time that is shown
  */
 export function startMine(mine, parts) {
@@ -201,4 +204,22 @@ export function startMine(mine, parts) {
   onMe(() => mine.follow(myName()));
   mine.start();
   mine.follow(myName());
+}
+
+/** The panel on the page of a pool, whose events it gets at once. @param {Live} live */
+export function startMineOf(live) {
+  const lengthsOf = (/** @type {string} */ pool) =>
+    (pool === live.name ? live.info?.policy : undefined);
+  const mine = new Mine({ lengthsOf });
+  let last = live.recent.at(-1);
+  live.addEventListener("recent", () => {
+    const { recent, name: pool } = live;
+    const known = last ? recent.lastIndexOf(last) : -1;
+    last = recent.at(-1);
+    if (pool === null) return;
+    for (const happening of recent.slice(known + 1)) {
+      mine.apply(happening.kind, { ...happening, pool });
+    }
+  });
+  startMine(mine, { api, pool: () => live.name, now: () => shownTime(live) });
 }

@@ -34,8 +34,38 @@ export const en = {
   upgradedLoad: "Reload",
   announceBack: "Connected again. The data is current.",
 
+  // frame
+  allPools: "All pools",
+  unknownPoolTitle: "No pool is called {pool}.",
+  unknownPoolText: "It may have been deleted, or not created yet. This page shows it as soon as it exists.",
+  offTainted: "Out of use",
+  offBecause: "Out of use: {reason}",
+  offRetiring: "Leaving the pool",
+  offLater: "Leaves the pool when this lease ends",
+  legendOff: "out of use",
+  outOfUse: "out of use",
+  drawerOff: "Out of use",
+  drawerLabels: "Labels",
+  drawerTaints: "Taints",
+  "taint-note": "Note",
+  "taint-no-new-leases": "No new leases",
+  "taint-end-lease": "Drained",
+  taintSet: "since {time}",
+  taintBy: "by {user}, since {time}",
+  allocateToken: "Token",
+  allocateAny: "any",
+  allocateNote: "Note",
+  allocateNoteHint: "what it is for; all can see it",
+  queueWants: "wants {token}",
+  noTokensOpen: "Add tokens here, or describe them in a document and apply it:",
+  noTokensFixed:
+    "Its tokens are fixed. Change the pool's membership to open to add some, here or in a document:",
+  footLinks: "More from this server",
+  footReference: "API reference",
+  footMetrics: "Metrics",
+
   // headline
-  overview: "The pool",
+  headline: "The pool",
   inUse: "in use",
   ofSize: "of {size}",
   available: "available",
@@ -52,6 +82,10 @@ export const en = {
     one: "Each user may hold {count} token at a time.",
     other: "Each user may hold {count} tokens at a time.",
   },
+  "policy-fixed": "Its tokens are fixed.",
+  "policy-open": "Its tokens can be added, changed and retired.",
+  "policy-everyone": "Everyone sees the values of its tokens.",
+  "policy-holder": "Only holders see the values of its tokens.",
 
   // chart
   chartTitle: "Last 10 minutes",
@@ -85,17 +119,15 @@ export const en = {
   calloutEvict: "Next to be evicted:",
   calloutHolder: "{user} on {token}",
   left: "{left} left",
-  overviewHelp:
+  mapHelp:
     "Map of {count} tokens. Arrow keys move the cursor, Page Up and Page Down by ten rows, "
     + "Enter shows a token.",
-  overviewIdle: "Point at a token, or move the cursor with the arrow keys.",
+  mapIdle: "Point at a token, or move the cursor with the arrow keys.",
 
   // first visit
   emptyTitle: "No token is in use yet",
   emptyText: "Enter a name under Allocate to take the first one, or use a terminal:",
   noTokensTitle: "This pool has no tokens",
-  noTokensText:
-    "It was created with --pool-size 0. Start the server on a new database with a larger number.",
 
   // search
   search: "Search",
@@ -155,6 +187,7 @@ export const en = {
   drawerId: "Token id",
   drawerValue: "Token value",
   drawerLease: "Lease id",
+  drawerHolderOnly: "The holder gets the value.",
   drawerHolder: "Holder",
   drawerFree: "Available",
   drawerFreeText: "This token is not in use.",
