@@ -13,7 +13,7 @@ import { api as pageApi } from "./api.js";
 /** Maximum number of hits. */
 export const HITS = 24;
 /** Maximum number of requests for tokens in a search; the API has no search for names. */
-const REQUESTS = 20;
+const REQUESTS = 50;
 /** Number of tokens on a page: the most that the server sends. */
 const PAGE = 1000;
 /** Requests at a time: browsers open six connections to a host. */

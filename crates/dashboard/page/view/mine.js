@@ -16,8 +16,10 @@ import { problemWords } from "./problem.js";
 /** @typedef {import("../live/mine.js").MyLease} MyLease */
 /** @typedef {"renew" | "release"} Act */
 
-/** Number of leases shown before the user asks for all. */
+/** Number of leases shown before the user asks for all, and on narrow screens. */
 const FEW = 4;
+const FEWEST = 2;
+const narrow = matchMedia("(max-width: 48rem)");
 
 /** A lease in the panel: it acts on exactly this lease. */
 class Row {
@@ -56,7 +58,7 @@ class Row {
     }
     const bar = make("div", "bar-of-time", this.#bar);
     bar.ariaHidden = "true";
-    this.item.append(make("p", "mine-what", this.#title, this.#pool), this.#left, this.#note, bar,
+    this.item.append(make("p", "mine-what", this.#title, this.#pool), this.#left, bar, this.#note,
       make("div", "mine-acts", this.#buttons.renew, this.#buttons.release), this.#error);
   }
 
@@ -167,7 +169,8 @@ class Panel {
 
   draw() {
     const running = this.#mine.running(this.#parts.now());
-    const shown = this.#open ? running : running.slice(0, FEW);
+    const few = narrow.matches ? FEWEST : FEW;
+    const shown = this.#open ? running : running.slice(0, few);
     /** @type {Map<string, Row>} */
     const rows = new Map();
     for (const lease of shown) {
@@ -179,7 +182,7 @@ class Panel {
     this.#rows = rows;
     this.#section.hidden = running.length === 0;
     arrange(this.#list, [...rows.values()].map(({ item }) => item));
-    this.#all.hidden = running.length <= FEW;
+    this.#all.hidden = running.length <= few;
     this.#all.setAttribute("aria-expanded", String(this.#open));
     setText(this.#all, word(this.#open ? "mineFewer" : "mineAll", { count: running.length }));
     setText(this.#title, word("mine", { count: running.length }));
