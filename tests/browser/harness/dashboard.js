@@ -7,6 +7,8 @@ import { until } from "./wait.js";
 /** @typedef {import("playwright-core").Page} Page */
 
 export class Dashboard {
+  /** The pool that it shows. */
+  pool = "default";
   /** Errors of the page that the test did not expect. @type {string[]} */
   complaints = [];
   /** @type {RegExp[]} */
@@ -54,15 +56,21 @@ export class Dashboard {
     return this.complaints.filter((text) => !expected(text));
   }
 
-  /** Opens it and waits until it shows the pool. @param {string} [hash] */
-  async load(hash = "") {
-    await this.page.goto(`${this.server.url}/${hash}`, { timeout: 30_000 });
+  /**
+   * Opens it and waits until it shows the pool.
+   * @param {string} [hash]
+   * @param {string} [pool] that of the address; without one, the address is `/`
+   */
+  async load(hash = "", pool) {
+    this.pool = pool ?? "default";
+    const path = pool === undefined ? "/" : `/pools/${pool}`;
+    await this.page.goto(`${this.server.url}${path}${hash}`, { timeout: 30_000 });
     await this.live();
   }
 
   async live(milliseconds = 30_000) {
     await this.state("live", milliseconds);
-    const { size } = await this.server.pool();
+    const { size } = await this.server.pool(this.pool);
     await this.until("the whole pool is shown", seesPool, size, milliseconds);
   }
 
@@ -114,7 +122,7 @@ export class Dashboard {
     await until(
       "the grid shows what the server says",
       async () => {
-        const tokens = await this.server.tokens();
+        const tokens = await this.server.tokens(this.pool);
         const wanted = tokens.map(({ id, user }) => ({ id, user }));
         return this.page.evaluate(gridShows, wanted);
       },

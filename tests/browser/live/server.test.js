@@ -110,7 +110,7 @@ test("an allocation whose answer was lost takes no second token", async (t) => {
     if (sent === 1) throw new TypeError("network error");
     return answer;
   };
-  const api = createApi({ base: server.url, clock: new Clock(), fetch: losing });
+  const api = createApi({ pool: "default", base: server.url, clock: new Clock(), fetch: losing });
   const { lease } = await api.allocate("ann");
   assert.equal(sent, 2);
   assert.equal(lease.fence, 1);

@@ -269,6 +269,7 @@ test("changes of tokens have the list and the policy read, many of them once", a
   begin({ beat: 1e6, changed: 200 });
   const source = await connected(1);
   source.open();
+  answer = info(60);
   const before = asked;
   for (let count = 0; count < 50; count += 1) source.say("token.added", `1-58-${count}`, {});
   await until("the first call", () => types().filter((type) => type === "load").length === 2);
@@ -278,7 +279,6 @@ test("changes of tokens have the list and the policy read, many of them once", a
   assert.equal(asked, before + 2);
   assert.deepEqual(events(), []);
   source.fail();
-  answer = info(60);
   assert.equal(from(await connected(2)), "1-60-0");
 });
 
