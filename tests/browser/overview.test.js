@@ -121,12 +121,12 @@ describe("the page of all pools", { concurrency: 3 }, () => {
     await keyboard.press("ArrowUp");
     await keyboard.press("ArrowUp");
     await dashboard.until("another pool has the focus", focusIsOn, "staging");
-    await allocate(server, "default", "bob", { lease_seconds: 5 });
+    await allocate(server, "default", "bob", { lease_seconds: 30 });
     await lists(dashboard, "default licences staging empty");
     await dashboard.until("the pool keeps the focus", focusIsOn, "staging");
     await keyboard.press("Enter");
     await dashboard.page.waitForURL(`${server.url}/pools/staging`);
-    await dashboard.live();
+    await dashboard.state("live");
   });
 
   for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
@@ -157,8 +157,10 @@ inBrowser("a thousand pools at 200 events a second stay smooth", (stage) => busy
 async function busy(stage) {
   const server = await stage.server("--pool-size=100", "--access-log=false");
   const names = Array.from({ length: 999 }, (_, i) => `pool-${String(i + 1).padStart(3, "0")}`);
-  const pools = Object.fromEntries(names.map((name) => [name, { tokens_generated: 100 }]));
-  await server.ask("PUT", "/api/pools", { pools });
+  for (let first = 0; first < names.length; first += 50) {
+    const some = names.slice(first, first + 50).map((name) => [name, { tokens_generated: 100 }]);
+    await server.ask("PUT", "/api/pools", { pools: Object.fromEntries(some) });
+  }
   const dashboard = await overview(stage, server);
   await dashboard.reads("#sum-pools", /1,000/);
   assert.ok((await dashboard.page.locator("#pools-body .pool").count()) < 60, "only visible rows");
@@ -167,7 +169,7 @@ async function busy(stage) {
   await pause(1500);
   /** @type {number[]} */
   const answers = [];
-  for (const [text, count] of /** @type {const} */ ([["pool-0", 99], ["pool-00", 9], ["00", 27]])) {
+  for (const [text, count] of /** @type {const} */ ([["pool-0", 99], ["pool-00", 9], ["00", 18]])) {
     answers.push(await dashboard.page.evaluate(typed, { text, count }));
   }
   const events = await driving;

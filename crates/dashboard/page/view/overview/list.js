@@ -134,11 +134,12 @@ class List {
   draw() {
     const count = this.#listed.length;
     const body = this.#body;
+    // Rows of a hidden table have no height.
+    this.#table.hidden = count === 0;
     this.#height ||= this.#measure();
     const height = this.#height;
     body.style.height = `${count * height}px`;
     this.#table.ariaRowCount = String(count + 1);
-    this.#table.hidden = count === 0;
     if (!this.#listed.some(({ name }) => name === this.#stop)) this.#stop = this.first ?? "";
     const focused = document.activeElement;
     const hadFocus = focused !== null && body.contains(focused);
@@ -245,7 +246,7 @@ export function startList(pools) {
     if (none) setText(part("pools-none"), word("poolsNone"));
   };
   for (const kind of ["pools", "state"]) pools.addEventListener(kind, () => redraw(refresh));
-  withTime(() => list.draw());
+  withTime(refresh);
   onLanguage(refresh);
   return {
     /** @param {string} query */
