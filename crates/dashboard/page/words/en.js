@@ -36,6 +36,7 @@ export const en = {
 
   // frame
   allPools: "All pools",
+  unknownPool: "Unknown pool",
   unknownPoolTitle: "No pool is called {pool}.",
   unknownPoolText: "It may have been deleted, or not created yet. This page shows it as soon as it exists.",
   offTainted: "Out of use",

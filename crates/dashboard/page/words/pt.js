@@ -32,6 +32,7 @@ export const pt = {
 
   // quadro
   allPools: "Todos os pools",
+  unknownPool: "Pool desconhecido",
   unknownPoolTitle: "Nenhum pool se chama {pool}.",
   unknownPoolText:
     "Talvez ele tenha sido excluído, ou ainda não exista. Assim que existir, esta página vai mostrá-lo.",
