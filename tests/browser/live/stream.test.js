@@ -313,7 +313,9 @@ test("a stream of all pools passes on every event with its kind", async () => {
   source.say("lease.started", "1-58-0", told(0, 1));
   source.say("pool.created", "1-58-1", { pool: "staging" });
   await until("both", () => events().length === 2);
-  assert.deepEqual(events(), [["started", told(0, 1)], ["pool.created", { pool: "staging" }]]);
+  const created = { pool: "staging" };
+  assert.deepEqual(events(),
+    [["started", told(0, 1), "1-58-0"], ["pool.created", created, "1-58-1"]]);
   assert.deepEqual(types().slice(0, 2), ["load", "state"], "and has no counts");
 });
 
