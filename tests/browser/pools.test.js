@@ -44,7 +44,7 @@ describe("a pool among others", { concurrency: 3 }, () => {
     await dashboard.reads("#events > li", /staging-2/);
     assert.match(await dashboard.name(id), /staging-2.*ann/);
     const chips = dashboard.page.locator("#grid .cell").first().locator(".chip");
-    assert.deepEqual(await chips.allTextContents(), ["region: eu", "size: large", "+1"]);
+    assert.deepEqual(await chips.allTextContents(), ["eu", "large", "+1"]);
 
     await dashboard.page.locator("#events a").first().click();
     await dashboard.drawer(id);

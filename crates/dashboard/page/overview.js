@@ -1,4 +1,32 @@
 // @ts-check
+import { api } from "./live/api.js";
+import { leaseOf, Mine } from "./live/mine.js";
+import { Pools } from "./live/pools.js";
+import { startBar } from "./view/bar.js";
+import { startMine } from "./view/mine.js";
+import { shownTime } from "./view/moment.js";
+import { startFinding } from "./view/overview/finding.js";
+import { startList } from "./view/overview/list.js";
+import { startTotals } from "./view/overview/totals.js";
+import { startUpgrade } from "./view/upgrade.js";
 import { fillStaticWords } from "./words/language.js";
 
+const pools = new Pools();
+// The bar needs only the state of the connection, which both have.
+const connection = /** @type {import("./live/live.js").Live} */ (/** @type {unknown} */ (pools));
+api.watch(() => pools.state !== "lost");
 fillStaticWords();
+startBar(connection);
+startTotals(pools);
+startFinding(pools, startList(pools));
+startUpgrade(connection);
+const lengthsOf = (/** @type {string} */ pool) => pools.list.rows.get(pool)?.policy;
+const mine = new Mine({ hasAllEvents: true, lengthsOf });
+pools.addEventListener("told", (event) => {
+  const { detail } = /** @type {Event & { detail: import("./live/pool_list.js").Told[] }} */ (event);
+  for (const { kind, data } of detail) {
+    if (!kind.includes(".")) mine.apply(kind, leaseOf(data));
+  }
+});
+startMine(mine, { api, pool: () => null, now: () => shownTime(pools) });
+pools.start();

@@ -100,7 +100,7 @@ export class Dashboard {
   }
 
   /**
-   * Waits for what a cell shows: null for available.
+   * Waits for what a cell shows: null without a holder.
    * @param {string} id
    * @param {string | null} user
    */
@@ -239,7 +239,7 @@ function seesPool(size) {
 /** @param {{ id: string, user: string | null }} wanted */
 function cellShows({ id, user }) {
   const cell = document.querySelector(`#grid .cell[data-token-id="${id}"]`);
-  if (cell?.getAttribute("data-state") !== (user === null ? "available" : "active")) return false;
+  if (!cell || (cell.getAttribute("data-state") === "active") !== (user !== null)) return false;
   return user === null || cell.querySelector(".cell-holder")?.textContent === user;
 }
 
@@ -251,7 +251,7 @@ function gridShows(wanted) {
     cells.every((cell, position) => {
       const { id, user } = wanted[position];
       if (cell.getAttribute("data-token-id") !== id) return false;
-      if (user === null) return cell.getAttribute("data-state") === "available";
+      if (user === null) return cell.getAttribute("data-state") !== "active";
       return cell.querySelector(".cell-holder")?.textContent === user;
     })
   );

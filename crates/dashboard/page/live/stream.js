@@ -15,7 +15,8 @@ import { Suspicion } from "./suspicion.js";
  * Messages to the tabs:
  * - `load`: all events come from now on, or tokens changed; read the state from the API;
  * - `events`: JSON, an array of [kind, data] in the order in which they happened. `kind` is that of a lease's
- *   event, or in a stream of all pools also the name of another event, such as "pool.created";
+ *   event, or in a stream of all pools also the name of another event, such as "pool.created", and the
+ *   event's id follows;
  * - `info`: an answer of GET /api/pools/{pool}, requested at `sentAt` and received at `takenAt` by
  *   Date.now(), which worker and tabs share, unlike performance.now(); none in a stream of all pools;
  * - `queue`: the first tickets in the queue, requested while it is not empty;
@@ -202,7 +203,9 @@ export class Stream {
     };
     const pass = (/** @type {string} */ kind, /** @type {MessageEvent} */ event) => {
       this.#id = event.lastEventId;
-      this.#batch.push(`["${kind}",${event.data}]`);
+      // Lists of pools have versions, and so need those of the events; tokens have fences.
+      const id = this.#pool === ALL ? `,"${event.lastEventId}"` : "";
+      this.#batch.push(`["${kind}",${event.data}${id}]`);
       this.#send();
     };
     for (const kind of LEASES) source.addEventListener(`lease.${kind}`, (event) => pass(kind, event));
@@ -210,7 +213,10 @@ export class Stream {
       source.addEventListener(kind, (event) => {
         if (this.#pool === ALL) return pass(kind, event);
         this.#id = event.lastEventId;
-        this.#changed();
+        if (kind !== "pool.deleted") return this.#changed();
+        // Another pool may get the name, and this stream has no events of that one.
+        this.#id = null;
+        void this.#connect();
       });
     }
     source.addEventListener("resync", (event) => {

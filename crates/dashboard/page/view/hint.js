@@ -4,7 +4,7 @@ import { countdown } from "../words/time.js";
 import { make, part } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
 import { shownTime } from "./moment.js";
-import { nextOf, offWords } from "./state.js";
+import { labelOf, nextOf, offWords } from "./state.js";
 /** @typedef {import("../live/live.js").Live} Live */
 
 /** Details that a small cell can't show. They appear beside the cell with the pointer or the focus.
@@ -29,6 +29,8 @@ export function startHint(live) {
     const off = offWords(token, now);
     const parts = [make("bdi", "who", lease ? lease.user : off || word("drawerFree")), line.join(" · ")];
     if (lease && off) parts.push(make("span", "off", off));
+    const labels = Object.entries(token.labels).map(labelOf).join(" · ");
+    if (labels) parts.push(make("span", "labels", labels));
     if (token.note) parts.push(make("bdi", "note", token.note));
     hint.replaceChildren(...parts);
     place(hint, cell);
@@ -67,7 +69,7 @@ function showsAll(target) {
     : null;
   const cell = holder?.closest(".cell");
   if (!holder || !cell || part("grid").dataset.density !== "cards") return false;
-  const more = cell.querySelector(".chip.more") || cell.getAttribute("data-off");
+  const more = cell.querySelector(".chip") || cell.getAttribute("data-off");
   const cut = [holder, cell.querySelector(".cell-number")].some((text) => (
     text && text.scrollWidth > text.clientWidth));
   return !more && !cut;

@@ -11,7 +11,7 @@ import { chip } from "./state.js";
 /** Labels and taints of the token in the drawer. */
 export class Marks {
   #live;
-  /** What is shown, so that nothing is drawn again that may be selected. */
+  /** Content of the last drawing: drawing it again would end a selection in it. */
   #shown = "";
 
   /** @param {Live} live */

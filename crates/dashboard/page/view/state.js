@@ -68,9 +68,15 @@ export function tokenSentence(live, token) {
   return sentences.join(", ");
 }
 
-/** A label. @param {string} key @param {string} value */
-export function chip(key, value) {
-  const element = make("i", "chip", value === "" ? key : `${key}: ${value}`);
+/** A label in a text. @param {[string, string]} label */
+export const labelOf = ([key, value]) => (value === "" ? key : `${key}: ${value}`);
+
+/** Values that say enough without their key, unlike numbers and "true". */
+const SPEAKS = /^(?!true$|false$|yes$|no$|on$|off$).*[a-z]/i;
+
+/** A label. @param {string} key @param {string} value @param {boolean} [short] without its key */
+export function chip(key, value, short = false) {
+  const element = make("i", "chip", short ? value : labelOf([key, value]));
   element.title = `${key}=${value}`;
   return element;
 }
@@ -78,7 +84,7 @@ export function chip(key, value) {
 /** The first labels of a token, and the number of the others. @param {Token} token */
 export function chips({ labels }) {
   const all = Object.entries(labels);
-  const shown = all.slice(0, CHIPS).map(([key, value]) => chip(key, value));
+  const shown = all.slice(0, CHIPS).map(([key, value]) => chip(key, value, SPEAKS.test(value)));
   if (all.length > CHIPS) shown.push(make("i", "chip more", `+${all.length - CHIPS}`));
   return shown;
 }

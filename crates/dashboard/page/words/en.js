@@ -37,6 +37,7 @@ export const en = {
 
   // frame
   allPools: "All pools",
+  unknownPool: "Unknown pool",
   unknownPoolTitle: "No pool is called {pool}.",
   unknownPoolText: "It may have been deleted, or not created yet. This page shows it as soon as it exists.",
   offTainted: "Out of use",
@@ -64,10 +65,6 @@ export const en = {
   footLinks: "More from this server",
   footReference: "API reference",
   footMetrics: "Metrics",
-
-  // overview
-  pools: "Pools",
-  skipToPools: "Skip to the pools",
 
   // headline
   headline: "The pool",
@@ -246,6 +243,37 @@ export const en = {
   eventFor: "for {user}",
   eventHeldBy: "held by {user}",
   eventWasHeldBy: "was held by {user}",
+
+  // overview
+  skipToPools: "Skip to the pools",
+  sums: "All pools together",
+  pools: "Pools",
+  poolsCount: { one: "{count} pool", other: "{count} pools" },
+  poolsLoading: "Loading the pools",
+  poolsNone: "No pool has this in its name or description.",
+  poolsFound: { one: "{count} pool found.", other: "{count} pools found." },
+  poolsHelp: "Arrow keys move from pool to pool, Enter opens one.",
+  poolName: "pool",
+  tainted: "tainted",
+  usedOf: "{active} of {size}",
+  poolDeadline: "next deadline",
+  poolFull: "when full",
+  fullEvict: "ends the oldest lease",
+  fullReject: "refuses requests",
+  fullWait: "queues requests",
+  newPool: "New pool …",
+  searchAll: "Search all pools",
+  searchAllHint: "Pool, token, user or id",
+  foundCount: { one: "{count} token matches.", other: "{count} tokens match." },
+  foundPart: "Searched the tokens of {searched} of {count} pools.",
+  searchElsewhere: "In other pools",
+  searchPool: "Pool",
+  searchNoneHere: "No match in this pool.",
+
+  // own leases
+  mine: { one: "My lease", other: "My {count} leases" },
+  mineAll: { one: "Show all {count}", other: "Show all {count}" },
+  mineFewer: "Show fewer",
 
   // what went wrong, and what to do
   problem: "{detail}",

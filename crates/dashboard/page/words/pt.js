@@ -33,6 +33,7 @@ export const pt = {
 
   // quadro
   allPools: "Todos os pools",
+  unknownPool: "Pool desconhecido",
   unknownPoolTitle: "Nenhum pool se chama {pool}.",
   unknownPoolText:
     "Talvez ele tenha sido excluído, ou ainda não exista. Assim que existir, esta página vai mostrá-lo.",
@@ -61,10 +62,6 @@ export const pt = {
   footLinks: "Mais deste servidor",
   footReference: "Referência da API",
   footMetrics: "Métricas",
-
-  // visão geral
-  pools: "Pools",
-  skipToPools: "Pular para os pools",
 
   // cabeçalho
   headline: "O pool",
@@ -250,6 +247,37 @@ export const pt = {
   eventFor: "para {user}",
   eventHeldBy: "em uso por {user}",
   eventWasHeldBy: "estava com {user}",
+
+  // visão geral
+  skipToPools: "Pular para os pools",
+  sums: "Total de todos os pools",
+  pools: "Pools",
+  poolsCount: { one: "{count} pool", other: "{count} pools" },
+  poolsLoading: "Carregando os pools",
+  poolsNone: "Nenhum pool tem isso no nome ou na descrição.",
+  poolsFound: { one: "{count} pool encontrado.", other: "{count} pools encontrados." },
+  poolsHelp: "As setas passam de um pool para outro, Enter abre um.",
+  poolName: "pool",
+  tainted: "com taint",
+  usedOf: "{active} de {size}",
+  poolDeadline: "próximo prazo",
+  poolFull: "quando lota",
+  fullEvict: "encerra o lease mais antigo",
+  fullReject: "recusa pedidos",
+  fullWait: "põe pedidos na fila",
+  newPool: "Novo pool …",
+  searchAll: "Buscar em todos os pools",
+  searchAllHint: "Pool, token, usuário ou id",
+  foundCount: { one: "{count} token encontrado.", other: "{count} tokens encontrados." },
+  foundPart: "Busca feita nos tokens de {searched} de {count} pools.",
+  searchElsewhere: "Em outros pools",
+  searchPool: "Pool",
+  searchNoneHere: "Nada encontrado neste pool.",
+
+  // meus leases
+  mine: { one: "Meu lease", other: "Meus {count} leases" },
+  mineAll: { one: "Mostrar todos ({count})", other: "Mostrar todos ({count})" },
+  mineFewer: "Mostrar menos",
 
   // o que deu errado, e o que fazer
   problem: "{detail}",
