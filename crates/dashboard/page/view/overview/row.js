@@ -59,13 +59,10 @@ export class Row {
 
   /** @param {string} name */
   constructor(name) {
-    this.link.href = poolPath(name);
-    this.#name.textContent = name;
     this.link.append(this.#name);
     this.link.tabIndex = -1;
     const bar = make("span", "pool-bar", this.#active, this.#tainted);
     bar.ariaHidden = "true";
-    this.element.dataset.pool = name;
     this.element.setAttribute("role", "row");
     this.element.append(
       cell("name", "rowheader", this.link, this.#description),
@@ -73,6 +70,15 @@ export class Row {
       this.#available.cell, this.#taints.cell, this.#waiting.cell,
       cell("deadline", "cell", this.#left, " ", this.#leftLabel),
       cell("full", "cell", this.#full));
+    this.showPool(name);
+  }
+
+  /** Makes it the row of another pool: that costs less than another row. @param {string} name */
+  showPool(name) {
+    this.link.href = poolPath(name);
+    this.#name.textContent = name;
+    this.element.dataset.pool = name;
+    return this;
   }
 
   /** @param {PoolRow} row @param {number} now */
