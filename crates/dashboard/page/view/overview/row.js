@@ -93,7 +93,7 @@ export class Row {
     this.#taints.draw(tainted);
     this.#waiting.draw(row.waiting);
     setText(this.#left, deadlineWords(row, now));
-    setText(this.#leftLabel, word("poolDeadline"));
+    setText(this.#leftLabel, word("columnDeadline"));
     this.#left.parentElement?.classList.toggle("zero", row.deadline === null);
     setText(this.#full, word(WHEN_FULL[row.policy.when_full]));
     this.element.classList.toggle("full", size > 0 && row.available === 0);
