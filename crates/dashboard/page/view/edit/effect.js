@@ -10,16 +10,16 @@ import { namesIn } from "./names.js";
 
 /** Name of a member, as the form has it. @type {Record<string, Key>} */
 const MEMBERS = {
-  description: "poolDescription", lease: "poolLease", max_lease: "poolMax",
-  when_full: "poolFull", min_hold: "poolHold", max_per_user: "poolUser",
-  membership: "poolMembership", show_values: "poolValues",
+  description: "formDescription", lease: "formLease", max_lease: "formMax",
+  when_full: "formFull", min_hold: "formHold", max_per_user: "formUser",
+  membership: "formMembership", show_values: "formValues",
 };
 
 /** @type {Record<string, Key>} */
 const CHOICES = {
-  "evict-oldest": "poolFullEvict", wait: "poolFullWait", reject: "poolFullReject",
-  open: "poolOpen", fixed: "poolFixed", everyone: "poolEveryone", holder: "poolHolder",
-  none: "poolNoLimit", lease: "poolAsLease", "": "poolNothing",
+  "evict-oldest": "formFullEvict", wait: "formFullWait", reject: "formFullReject",
+  open: "formOpen", fixed: "formFixed", everyone: "formEveryone", holder: "formHolder",
+  none: "formNoLimit", lease: "formAsLease", "": "formNothing",
 };
 
 /** @param {string} text value of a member, as documents have it */

@@ -36,7 +36,7 @@ export function startEditing(live, manage) {
   const more = button("quiet", "poolMenu", () => theMenu().show(word("poolMenu"), [
     { text: word("addTokens"), act: "add", run: addTokens },
     { text: word("editPolicy"), act: "policy", run: edit },
-    { text: word("poolNew"), act: "new", run: () => policy.create() },
+    { text: word("newPool"), act: "new", run: () => policy.create() },
     { text: word("deletePool"), act: "delete", run: () => void remove.open() },
   ], more));
   more.setAttribute("aria-haspopup", "menu");

@@ -137,7 +137,7 @@ class PoolDialog {
       policy = failureWords(mistake);
     }
     if (!this.#pool) {
-      policy += ` ${tokensWords(part("policy-tokens", HTMLTextAreaElement).value, "poolNoTokens")}`;
+      policy += ` ${tokensWords(part("policy-tokens", HTMLTextAreaElement).value, "formNoTokens")}`;
     }
     setText(part("policy-words"), policy);
     for (const [id, texts] of /** @type {const} */ ([["policy-changes", lines], ["policy-said", said]])) {
@@ -154,7 +154,7 @@ class PoolDialog {
   /** @param {Rules} rules */
   async #create(rules) {
     const name = part("policy-name", HTMLInputElement).value.trim();
-    if (!isPoolName(name)) throw new Mistake("poolNameWrong", {}, "policy-name");
+    if (!isPoolName(name)) throw new Mistake("formNameWrong", {}, "policy-name");
     const { names, wrong } = namesIn(part("policy-tokens", HTMLTextAreaElement).value);
     if (wrong) throw new Mistake(wrong.key, wrong.values, "policy-tokens");
     const tokens = names.map((token) => ({ name: token }));
@@ -163,7 +163,7 @@ class PoolDialog {
       await this.#manage.putPool(name, { ...rest, tokens }, { create: true });
     } catch (error) {
       const exists = error instanceof Problem && error.code === "precondition-failed";
-      throw exists ? new Mistake("poolNameTaken", { pool: name }, "policy-name") : error;
+      throw exists ? new Mistake("formNameTaken", { pool: name }, "policy-name") : error;
     }
     this.#then(name);
     return word("poolCreated", { pool: name });
