@@ -1,17 +1,20 @@
 // @ts-check
 import { api } from "./live/api.js";
 import { Live } from "./live/live.js";
+import { createManage } from "./live/manage.js";
 import { startAllocating } from "./view/allocate.js";
 import { startBar } from "./view/bar.js";
 import { startChart } from "./view/chart.js";
 import { startClearing } from "./view/clear.js";
 import { startDrawer } from "./view/drawer.js";
+import { startEditing } from "./view/edit/pool_acts.js";
 import { startFeed } from "./view/feed.js";
 import { startHeadline } from "./view/headline.js";
 import { startMineOf } from "./view/mine.js";
 import { startName } from "./view/name.js";
 import { startQueue } from "./view/queue.js";
 import { startSearch } from "./view/search.js";
+import { startTable } from "./view/table.js";
 import { startTokens } from "./view/tokens.js";
 import { startUpgrade } from "./view/upgrade.js";
 import { fillStaticWords } from "./words/language.js";
@@ -25,6 +28,7 @@ startHeadline(live);
 startChart(live);
 const open = startDrawer(live);
 const tokens = startTokens(live, open);
+startTable(live, open, startEditing(live, createManage(api.request)));
 startSearch(live, tokens, open);
 startAllocating(live);
 startQueue(live);

@@ -14,8 +14,8 @@ const USUAL = {
   others: { membership: "open", values: "holder" },
 };
 
-/** @param {NonNullable<Live["info"]>} info */
-function policyWords({ name, policy }) {
+/** @param {Pick<NonNullable<Live["info"]>, "name" | "policy">} info */
+export function policyWords({ name, policy }) {
   const lease = duration(policy.lease_seconds * 1000);
   const max = duration(policy.max_lease_seconds * 1000);
   const hold = duration(policy.min_hold_seconds * 1000);

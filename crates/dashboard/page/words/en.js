@@ -1,4 +1,5 @@
 // @ts-check
+import { acts } from "./acts/en.js";
 
 // Every text of the page. {name} is replaced by a value; an entry with "one" and "other" is chosen
 // by the plural of {count}.
@@ -310,4 +311,7 @@ export const en = {
   "problem-idempotency-full": "The limit of idempotency keys is reached. Try again later.",
   "problem-cross-origin": "The server refused this as a cross-origin request. Reload this page.",
   "problem-host-not-allowed": "The server does not accept this host name. Open it as localhost.",
+
+  // table, chart, changes of pools
+  ...acts,
 };

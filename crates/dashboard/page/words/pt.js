@@ -1,4 +1,5 @@
 // @ts-check
+import { acts } from "./acts/pt.js";
 
 /** @type {{ [K in keyof typeof import("./en.js").en]: (typeof import("./en.js").en)[K] }} */
 export const pt = {
@@ -319,4 +320,7 @@ export const pt = {
   "problem-cross-origin":
     "O servidor recusou a requisição porque ela parece vir de outro site. Recarregue esta página.",
   "problem-host-not-allowed": "O servidor não aceita este nome de host. Acesse a página por localhost.",
+
+  // table, chart, changes of pools
+  ...acts,
 };
