@@ -86,6 +86,12 @@ describe("the page of all pools", { concurrency: 3 }, () => {
     await server.run();
     await dashboard.state("live");
     await dashboard.reads(`${staging} .waiting .value`, /^0$/);
+
+    await dashboard.page.locator("#new-pool").click();
+    await dashboard.page.locator("#policy-name").fill("made");
+    await dashboard.page.locator("#policy-submit").click();
+    await dashboard.page.waitForURL(`${server.url}/pools/made`);
+    await dashboard.state("live");
   });
 
   inBrowser("the list is sorted, filtered and walked through by keyboard", async (stage) => {

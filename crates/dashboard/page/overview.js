@@ -1,8 +1,12 @@
 // @ts-check
 import { api } from "./live/api.js";
+import { createManage } from "./live/manage.js";
 import { leaseOf, Mine } from "./live/mine.js";
 import { Pools } from "./live/pools.js";
+import { poolPath } from "./live/where.js";
 import { startBar } from "./view/bar.js";
+import { part } from "./view/dom.js";
+import { startPoolDialog } from "./view/edit/pool_dialog.js";
 import { startMine } from "./view/mine.js";
 import { shownTime } from "./view/moment.js";
 import { startFinding } from "./view/overview/finding.js";
@@ -28,5 +32,10 @@ pools.addEventListener("told", (event) => {
     if (!kind.includes(".")) mine.apply(kind, leaseOf(data));
   }
 });
+const { create } = startPoolDialog({
+  manage: createManage(api.request),
+  then: (pool) => location.assign(poolPath(pool)),
+});
+part("new-pool").addEventListener("click", create);
 startMine(mine, { api, pool: () => null, now: () => shownTime(pools) });
 pools.start();

@@ -144,20 +144,27 @@ class List {
     const focused = document.activeElement;
     const hadFocus = focused !== null && body.contains(focused);
     const now = shownTime(this.#pools);
-    /** @type {Map<string, Row>} */
-    const rows = new Map();
-    for (const index of this.#visible(count, height)) {
-      const shown = this.#listed[index];
-      const row = this.#rows.get(shown.name) ?? new Row(shown.name);
-      row.draw(shown, now);
+    const shown = this.#visible(count, height).map((index) => ({ index, pool: this.#listed[index] }));
+    const rows = this.#rowsOf(shown.map(({ pool }) => pool.name));
+    for (const { index, pool } of shown) {
+      const row = /** @type {Row} */ (rows.get(pool.name));
+      row.draw(pool, now);
       row.place(index, height);
-      row.link.tabIndex = shown.name === this.#stop ? 0 : -1;
-      rows.set(shown.name, row);
+      row.link.tabIndex = pool.name === this.#stop ? 0 : -1;
     }
     this.#rows = rows;
     arrange(body, [...rows.values()].map(({ element }) => element));
     // An element that moves loses the focus, and so does one whose pool was deleted.
     if (hadFocus && !body.contains(document.activeElement)) this.#focus(this.#stop, true);
+  }
+
+  /** Rows of these pools, in this order. Those of pools that are no longer visible are used again.
+   * @param {string[]} names */
+  #rowsOf(names) {
+    const wanted = new Set(names);
+    const spare = [...this.#rows].filter(([name]) => !wanted.has(name)).map(([, row]) => row);
+    return new Map(names.map((name) =>
+      [name, this.#rows.get(name) ?? spare.pop()?.showPool(name) ?? new Row(name)]));
   }
 
   /** Positions in the list of the rows to draw, in order. @param {number} count

@@ -59,13 +59,10 @@ export class Row {
 
   /** @param {string} name */
   constructor(name) {
-    this.link.href = poolPath(name);
-    this.#name.textContent = name;
     this.link.append(this.#name);
     this.link.tabIndex = -1;
     const bar = make("span", "pool-bar", this.#active, this.#tainted);
     bar.ariaHidden = "true";
-    this.element.dataset.pool = name;
     this.element.setAttribute("role", "row");
     this.element.append(
       cell("name", "rowheader", this.link, this.#description),
@@ -73,6 +70,15 @@ export class Row {
       this.#available.cell, this.#taints.cell, this.#waiting.cell,
       cell("deadline", "cell", this.#left, " ", this.#leftLabel),
       cell("full", "cell", this.#full));
+    this.showPool(name);
+  }
+
+  /** Makes it the row of another pool: that costs less than another row. @param {string} name */
+  showPool(name) {
+    this.link.href = poolPath(name);
+    this.#name.textContent = name;
+    this.element.dataset.pool = name;
+    return this;
   }
 
   /** @param {PoolRow} row @param {number} now */
@@ -87,7 +93,7 @@ export class Row {
     this.#taints.draw(tainted);
     this.#waiting.draw(row.waiting);
     setText(this.#left, deadlineWords(row, now));
-    setText(this.#leftLabel, word("poolDeadline"));
+    setText(this.#leftLabel, word("columnDeadline"));
     this.#left.parentElement?.classList.toggle("zero", row.deadline === null);
     setText(this.#full, word(WHEN_FULL[row.policy.when_full]));
     this.element.classList.toggle("full", size > 0 && row.available === 0);
