@@ -149,7 +149,9 @@ export class Dashboard {
   /** @param {Partial<Record<"active" | "available" | "waiting" | "size", number>>} counts */
   async counts(counts, milliseconds = 20_000) {
     for (const [name, count] of Object.entries(counts)) {
-      await this.reads(`#count-${name}`, new RegExp(`^${count}$`), milliseconds);
+      // Thousands are grouped as the page's language does.
+      const digits = String(count).replace(/\B(?=(\d{3})+$)/g, "[.,]");
+      await this.reads(`#count-${name}`, new RegExp(`^${digits}$`), milliseconds);
     }
   }
 
