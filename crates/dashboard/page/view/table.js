@@ -9,7 +9,7 @@ import { shownTime } from "./moment.js";
 import { addressOf, ALL, sameView, viewOf } from "./table/address.js";
 import { rowsOf } from "./table/model.js";
 import { Tools } from "./table/tools.js";
-import { Window } from "./table/window.js";
+import { RowWindow } from "./table/window.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("./table/address.js").View} View */
 /** @typedef {import("./edit/token_acts.js").TokenActs} TokenActs */
@@ -44,7 +44,7 @@ class Table {
     this.#open = open;
     this.#acts = acts;
     this.#tools = new Tools(live, (change) => this.#change(change));
-    this.#window = new Window(part("table-scroll"), part("table-body"), () => live.clock.now(),
+    this.#window = new RowWindow(part("table-scroll"), part("table-body"), () => live.clock.now(),
       () => this.#makeCurrent());
     this.#makeSwitch();
     part("table-reset").addEventListener("click", () => {

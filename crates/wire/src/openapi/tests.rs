@@ -257,4 +257,10 @@ fn the_dashboard_reads_members_and_words_of_the_schemas() {
     for member in members(&["PoolPolicy"]) {
         assert!(headline.contains(&format!("policy.{member}")), "headline.js has no {member}");
     }
+    let [form, effect] = ["policy_form", "effect"]
+        .map(|name| read(&format!("crates/dashboard/page/view/edit/{name}.js")));
+    for field in crate::PoolDocument::POLICY {
+        assert!(form.contains(&format!("{field}: \"policy-")), "policy_form.js has no {field}");
+        assert!(effect.contains(&format!("{field}: \"form")), "effect.js has no {field}");
+    }
 }

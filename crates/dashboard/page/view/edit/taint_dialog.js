@@ -2,6 +2,7 @@
 import { parseDuration } from "../../words/duration.js";
 import { fillWords, word } from "../../words/language.js";
 import { timeOfDay } from "../../words/time.js";
+import { announce } from "../announcer.js";
 import { nameOf, part, setText } from "../dom.js";
 import { redraw } from "../frames.js";
 import { myName } from "../me.js";
@@ -14,6 +15,9 @@ import { Form, Mistake } from "./form.js";
 
 /** Longest time until a taint ends by itself, in milliseconds: ten years. */
 const LONGEST = 3650 * 86_400_000;
+/** Time after a change of holder in which nothing is drained, in milliseconds: a press in this time was
+ * meant for the lease before. */
+const CALM = 1000;
 
 /** The dialog that takes a token out of use, with or without the end of its lease. */
 export class TaintDialog {
@@ -26,6 +30,7 @@ export class TaintDialog {
   /** @type {Token | null} */
   #token = null;
   #key = "";
+  #calm = 0;
 
   /** @param {Live} live @param {Manage} manage @param {() => string} pool */
   constructor(live, manage, pool) {
@@ -67,11 +72,21 @@ export class TaintDialog {
     this.#drawUntil();
     const key = `${this.#kind} ${lease?.id} ${document.documentElement.lang}`;
     if (key === this.#key) return;
+    if (this.#key !== "") this.#beCalm();
     this.#key = key;
     const words = this.#kind === "drain" ? (lease ? "drainEnds" : "drainFree")
       : lease ? "cordonHeld" : "cordonFree";
     fillWords(part("taint-effect"), words, lease
       ? { user: nameOf(lease.user), time: timeOfDay(lease.expiresAt) } : {});
+  }
+
+  #beCalm() {
+    this.#form.off(true);
+    clearTimeout(this.#calm);
+    this.#calm = window.setTimeout(() => {
+      this.#form.off(false);
+      announce(part("taint-effect").textContent ?? "");
+    }, CALM);
   }
 
   #drawUntil() {

@@ -17,7 +17,7 @@ const STATUS = { active: "statusActive", available: "statusAvailable", tainted: 
 /** @typedef {{ row: HTMLElement, cells: HTMLElement[], key: string }} Line */
 
 /** The rows around the visible part of a long list; others exist only as height. */
-export class Window {
+export class RowWindow {
   #scroll;
   #body;
   #before = make("div", "table-space");

@@ -59,6 +59,7 @@ export const acts = {
   addTokens: "Add tokens",
   addTitle: "Add tokens to {pool}",
   addNames: "Names",
+  addNamesHint: "staging-3, ci-[01-20]",
   addValue: "Value",
   addValueHint: "a random UUID for each; {name} becomes the name",
   addNone: "Adds one token, named by its number.",
@@ -68,11 +69,12 @@ export const acts = {
   added: { one: "{names} was added.", other: "{count} tokens were added: {names}." },
 
   // pools
-  poolMenu: "Pool …",
+  poolMenu: "Manage …",
   poolNewTitle: "New pool",
   poolEditTitle: "Policy of {pool}",
   poolCreate: "Create pool",
   formName: "Name",
+  formNameHint: "staging",
   formNameWrong:
     "Enter a name of 1 to 63 lower-case letters, digits, “.”, “_” and “-”, with a letter or digit at both ends.",
   formNameTaken: "A pool with the name “{pool}” exists already.",
