@@ -23,13 +23,15 @@ const POOLS = {
 };
 
 /**
- * The page of all pools in a tab, live.
+ * The page of all pools in a tab of ann, live.
  * @param {Stage} stage @param {Server} server
- * @param {import("playwright-core").BrowserContextOptions & { path?: string }} [options]
+ * @param {import("playwright-core").BrowserContextOptions} [options]
  */
-async function overview(stage, server, { path = "/", ...options } = {}) {
-  const dashboard = await stage.tab(server, await stage.context(options));
-  await dashboard.page.goto(server.url + path);
+async function overview(stage, server, options) {
+  const context = await stage.context(options);
+  await context.addInitScript(() => localStorage.setItem("token-manager.user", "ann"));
+  const dashboard = await stage.tab(server, context);
+  await dashboard.page.goto(server.url);
   await dashboard.state("live");
   return dashboard;
 }
@@ -141,15 +143,19 @@ describe("the page of all pools", { concurrency: 3 }, () => {
       const long = "a-very-long-name-of-a-pool-".repeat(2).slice(0, 63).replace(/-$/, "x");
       const description = "An endless description without any end ".repeat(5).slice(0, 200).trim();
       await server.ask("PUT", "/api/pools", { pools: { ...POOLS, [long]: { description } } });
-      await allocate(server, "staging", "ann");
+      await allocate(server, "staging", "ann", { note: description });
       for (const width of [1280, 360]) {
         const viewport = { width, height: 800 };
         const dashboard = await overview(stage, server, { colorScheme, viewport });
         await lists(dashboard, `${long} default empty licences staging`);
+        await dashboard.page.locator("#mine").waitFor();
         assert.equal(await dashboard.overflow(), null);
         await dashboard.page.evaluate(axe);
-        const violations = await dashboard.page.evaluate(axeSays);
-        assert.deepEqual(violations, []);
+        assert.deepEqual(await dashboard.page.evaluate(axeSays), []);
+        await dashboard.page.locator("#search").fill("staging");
+        await dashboard.page.locator("#found a").nth(1).waitFor();
+        assert.equal(await dashboard.overflow(), null);
+        assert.deepEqual(await dashboard.page.evaluate(axeSays), []);
       }
     });
   }

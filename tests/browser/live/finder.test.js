@@ -38,10 +38,12 @@ test("tokens are found by name, label, holder, note and id", async () => {
   const api = server({
     staging: [token("staging-1", { labels: { region: "eu" }, lease }), token("staging-2")],
     ports: [token("8080")],
+    empty: [],
   });
   /** @param {string} query */
   const names = async (query) => {
-    const { hits } = await find(api, query);
+    const { hits, searched, pools } = await find(api, query);
+    assert.equal(searched, pools);
     return hits.map((/** @type {any} */ hit) => `${hit.pool}/${hit.tokenName}`).join(" ");
   };
   assert.equal(await names("STAGING-"), "staging/staging-1 staging/staging-2");

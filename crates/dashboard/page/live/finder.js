@@ -20,8 +20,6 @@ const PAGE = 1000;
 const AT_A_TIME = 2;
 /** How long tokens that were read serve further searches, in milliseconds. */
 const FRESH = 15_000;
-/** Shortest query for which tokens are read. */
-const SHORTEST = 2;
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
@@ -67,7 +65,8 @@ export class Finder {
       tell({ hits: [...hits.values()], searched, pools: pools.length });
     };
     await this.#leases(query).then(add, () => {});
-    const waiting = query.length < SHORTEST ? [] : ordered(pools, query.toLowerCase());
+    const waiting = ordered(pools, query.toLowerCase());
+    searched = pools.length - waiting.length;
     let requests = 0;
     const work = async () => {
       while (asked === this.#asked && hits.size < HITS) {
@@ -167,7 +166,7 @@ function fits({ within, ids }, query) {
 }
 
 /**
- * The pools in the order in which their tokens are searched: first those whose name has to do with
+ * The pools with tokens in the order in which they are searched: first those whose name has to do with
  * the query, as "staging" has with "staging-12", then small ones.
  * @param {PoolSize[]} pools
  * @param {string} query

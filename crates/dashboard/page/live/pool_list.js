@@ -31,8 +31,8 @@ function rowOf(row, version) {
  * The list of pools. A page of the answer is exact as of its version, and an event counts for a
  * pool if its version is later. So pages and events may arrive in any order.
  *
- * Events don't say everything: who waits, and which deadline is next after one has passed. A pool
- * with such a gap is doubtful until it is read again.
+ * Events lack the waiting requests, and the next deadline after one that has passed. A pool with such
+ * a gap is doubtful until it is read again.
  */
 export class PoolList {
   /** @type {Map<string, PoolRow>} by name, in no order */
@@ -79,7 +79,7 @@ export class PoolList {
     }
     const kept = this.#kept ?? [];
     this.#kept = null;
-    for (const told of kept) if (isOn(told.data.pool)) this.#change(told);
+    for (const event of kept) if (isOn(event.data.pool)) this.#change(event);
     this.revision += 1;
   }
 
