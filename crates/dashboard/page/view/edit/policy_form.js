@@ -30,7 +30,7 @@ const field = (id) =>
   /** @type {HTMLInputElement | HTMLSelectElement} */ (document.getElementById(id));
 
 /** Shows the rules in the form. @param {Rules} rules */
-export function fill({ description, policy }) {
+export function fillForm({ description, policy }) {
   const { lease_seconds: lease, max_lease_seconds: most } = policy;
   const texts = {
     description,
@@ -69,7 +69,7 @@ function perUser() {
 }
 
 /** Reads the form. @returns {Rules} @throws {Mistake} */
-export function read() {
+export function readForm() {
   const lease = length("lease", NEW_POLICY.lease_seconds * 1000, LONGEST);
   if (lease === 0) throw new Mistake("lengthWrong", { max: duration(LONGEST) }, FIELDS.lease);
   const most = length("max_lease", lease, LONGEST);

@@ -6,7 +6,7 @@ import { policyWords } from "../headline.js";
 import { changeLines, consequences, tokensWords } from "./effect.js";
 import { Calm, failureWords, Form, Mistake } from "./form.js";
 import { isPoolName, namesIn } from "./names.js";
-import { changesBetween, fill, NEW_POLICY, read } from "./policy_form.js";
+import { changesBetween, fillForm, NEW_POLICY, readForm } from "./policy_form.js";
 /** @typedef {import("../../live/manage.js").Manage} Manage */
 /** @typedef {import("./policy_form.js").Rules} Rules */
 /** @typedef {{ rules: Rules, active: number, waiting: number, etag: string | null }} Base */
@@ -63,7 +63,7 @@ class PoolDialog {
     this.#base = base;
     this.#effect = { lines: [], said: [] };
     this.#asked += 1;
-    fill(base.rules);
+    fillForm(base.rules);
     for (const id of ["policy-name-field", "policy-tokens-field"]) part(id).hidden = pool !== "";
   }
 
@@ -120,7 +120,7 @@ class PoolDialog {
   /** The rules in the form, or null while they are wrong. */
   #rules() {
     try {
-      return read();
+      return readForm();
     } catch {
       return null;
     }
@@ -132,7 +132,7 @@ class PoolDialog {
     const { lines, said } = this.#effect;
     let policy;
     try {
-      policy = policyWords({ name: this.#pool, policy: read().policy });
+      policy = policyWords({ name: this.#pool, policy: readForm().policy });
     } catch (mistake) {
       policy = failureWords(mistake);
     }
@@ -147,7 +147,7 @@ class PoolDialog {
   }
 
   async #submit() {
-    const rules = read();
+    const rules = readForm();
     return this.#pool ? this.#save(rules) : this.#create(rules);
   }
 

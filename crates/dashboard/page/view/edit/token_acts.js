@@ -65,12 +65,12 @@ export class TokenActs {
   }
 
   /** @param {Token} token */
-  async #uncordon({ id, name, ...token }) {
+  async #uncordon(token) {
     try {
-      for (const taint of blocking({ id, name, ...token })) {
-        await this.#manage.removeTaint(this.#pool(), id, taint.name);
+      for (const { name } of blocking(token)) {
+        await this.#manage.removeTaint(this.#pool(), token.id, name);
       }
-      notify(word("uncordoned", { token: name }));
+      notify(word("uncordoned", { token: token.name }));
     } catch (error) {
       notify(failureWords(error));
     }
