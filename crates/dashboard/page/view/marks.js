@@ -31,7 +31,7 @@ export class Marks {
     part("drawer-labels").replaceChildren(...labels.map(([key, value]) => chip(key, value)));
     const items = taints.map(item);
     if (token?.retiring) {
-      const text = make("p", "effect", word(token.lease ? "offLater" : "offRetiring"));
+      const text = make("p", "taint-what", word(token.lease ? "offLater" : "offRetiring"));
       items.push(make("li", "", make("i", "off-sign"), make("div", "", text)));
     }
     part("drawer-taints").hidden = items.length === 0;
@@ -41,12 +41,12 @@ export class Marks {
 
 /** @param {Taint} taint */
 function item({ name, effect, reason, by, since, until }) {
-  const what = make("p", "effect", word(`taint-${effect}`));
+  const what = make("p", "taint-what", word(`taint-${effect}`));
   if (reason) what.append(": ", make("bdi", "", reason));
   const who = make("span");
   if (by === null) who.textContent = word("taintSet", { time: timeOfDay(since) });
   else fillWords(who, "taintBy", { user: nameOf(by), time: timeOfDay(since) });
-  const about = make("p", "about", who);
+  const about = make("p", "taint-who", who);
   if (until !== null) about.append(" · ", word("drawerUntil", { time: timeOfDay(until) }));
   const made = make("li", "", make("i", effect === "note" ? "sign" : "off-sign"),
     make("div", "", what, about));
