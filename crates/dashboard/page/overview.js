@@ -7,8 +7,7 @@ import { poolPath } from "./live/where.js";
 import { startBar } from "./view/bar.js";
 import { part } from "./view/dom.js";
 import { startPoolDialog } from "./view/edit/pool_dialog.js";
-import { startMine } from "./view/mine.js";
-import { shownTime } from "./view/moment.js";
+import { isActive, startMine } from "./view/mine.js";
 import { startFinding } from "./view/overview/finding.js";
 import { startList } from "./view/overview/list.js";
 import { startTotals } from "./view/overview/totals.js";
@@ -25,7 +24,7 @@ startTotals(pools);
 startFinding(pools, startList(pools));
 startUpgrade(connection);
 const lengthsOf = (/** @type {string} */ pool) => pools.list.rows.get(pool)?.policy;
-const mine = new Mine({ hasAllEvents: true, lengthsOf });
+const mine = new Mine({ isActive: () => isActive(pools), hasAllEvents: true, lengthsOf });
 pools.addEventListener("told", (event) => {
   const { detail } = /** @type {Event & { detail: import("./live/pool_list.js").Told[] }} */ (event);
   for (const { kind, data } of detail) {
@@ -37,5 +36,5 @@ const { create } = startPoolDialog({
   then: (pool) => location.assign(poolPath(pool)),
 });
 part("new-pool").addEventListener("click", create);
-startMine(mine, { api, pool: () => null, now: () => shownTime(pools) });
+startMine(mine, connection, () => null);
 pools.start();

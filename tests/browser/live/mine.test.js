@@ -1,7 +1,6 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Clock } from "../../../crates/dashboard/page/live/clock.js";
 import { leaseOf, Mine } from "../../../crates/dashboard/page/live/mine.js";
 import { until } from "../harness/wait.js";
 import { START } from "./ground.js";
@@ -34,7 +33,7 @@ function server() {
 }
 
 /** @param {ReturnType<typeof server>} api */
-const mineOf = (api) => new Mine({ api, clock: new Clock(), isVisible: () => true });
+const mineOf = (api) => new Mine({ api });
 
 /** @param {Mine} mine */
 const ids = (mine) => mine.leases.map(({ id }) => id).join(" ");

@@ -1,8 +1,6 @@
 // @ts-check
 import { api as pageApi } from "./api.js";
-import { clock as pageClock } from "./clock.js";
 /** @typedef {import("./api.js").Api} Api */
-/** @typedef {import("./clock.js").Clock} Clock */
 
 /** @typedef {{ id: string, pool: string, tokenId: string, tokenName: string, note: string | null,
  *   user: string, userId: string, startedAt: number, expiresAt: number }} MyLease */
@@ -31,10 +29,9 @@ export class Mine extends EventTarget {
   /** @type {MyLease[]} the next deadline first */
   leases = [];
   user = "";
-  clock;
 
   #api;
-  #isVisible;
+  #isActive;
   #every;
   #lengthsOf;
   /** Policies of pools that the page does not know otherwise. @type {Map<string, Lengths>} */
@@ -46,14 +43,14 @@ export class Mine extends EventTarget {
   #soon = false;
 
   /**
-   * @param {{ api?: Pick<Api, "request">, clock?: Clock, isVisible?: () => boolean,
-   *   hasAllEvents?: boolean, lengthsOf?: (pool: string) => Lengths | undefined }} [parts]
+   * @param {{ api?: Pick<Api, "request">, isActive?: () => boolean, hasAllEvents?: boolean,
+   *   lengthsOf?: (pool: string) => Lengths | undefined }} [parts] `isActive`: whether the page is
+   *   visible and connected
    */
-  constructor({ api = pageApi, clock = pageClock, isVisible, hasAllEvents = false, lengthsOf } = {}) {
+  constructor({ api = pageApi, isActive, hasAllEvents = false, lengthsOf } = {}) {
     super();
     this.#api = api;
-    this.clock = clock;
-    this.#isVisible = isVisible ?? (() => document.visibilityState === "visible");
+    this.#isActive = isActive ?? (() => true);
     this.#every = hasAllEvents ? RARELY : OFTEN;
     this.#lengthsOf = lengthsOf ?? (() => undefined);
   }
@@ -78,7 +75,7 @@ export class Mine extends EventTarget {
 
   /** Reads the leases if that is due. */
   look() {
-    if (this.user === "" || this.#reading || !this.#isVisible()) return;
+    if (this.user === "" || this.#reading || !this.#isActive()) return;
     if (performance.now() - this.#readAt < (this.#soon ? SOONEST : this.#every)) return;
     this.#reading = true;
     // A failure waits for the next reading; the page shows the state of the connection elsewhere.

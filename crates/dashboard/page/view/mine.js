@@ -10,7 +10,7 @@ import { redraw, withTime } from "./frames.js";
 import { tokenInText, tokenPath, tokenTitle } from "./links.js";
 import { myName, onMe } from "./me.js";
 import { shownTime } from "./moment.js";
-import { problemWords } from "./problem.js";
+import { onBack, problemWords } from "./problem.js";
 /** @typedef {import("../live/api.js").Api} Api */
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/mine.js").MyLease} MyLease */
@@ -192,19 +192,23 @@ class Panel {
   }
 }
 
+/** Whether a page is visible and connected. @param {Pick<Live, "state">} live */
+export const isActive = ({ state }) => document.visibilityState === "visible" && state === "live";
+
 /**
  * Shows the running leases of the remembered user, in all pools.
  * @param {Mine} mine
- * @param {{ api: Pick<Api, "renew" | "releaseLease">, pool: () => string | null,
- *   now: () => number }} parts `pool`: that of the page, if any; `now`: the time that is shown
+ * @param {Live} live the state of the connection
+ * @param {() => string | null} pool that of the page, if any
  */
-export function startMine(mine, parts) {
-  const panel = new Panel(mine, parts);
+export function startMine(mine, live, pool) {
+  const panel = new Panel(mine, { api, pool, now: () => shownTime(live) });
   const draw = () => panel.draw();
   mine.addEventListener("leases", () => redraw(draw));
   withTime(() => mine.leases.length > 0 && draw());
   onLanguage(draw);
   onMe(() => mine.follow(myName()));
+  onBack(live, () => mine.hurry());
   mine.start();
   mine.follow(myName());
 }
@@ -213,7 +217,7 @@ export function startMine(mine, parts) {
 export function startMineOf(live) {
   const lengthsOf = (/** @type {string} */ pool) =>
     (pool === live.name ? live.info?.policy : undefined);
-  const mine = new Mine({ lengthsOf });
+  const mine = new Mine({ isActive: () => isActive(live), lengthsOf });
   let last = live.recent.at(-1);
   live.addEventListener("recent", () => {
     const { recent, name: pool } = live;
@@ -224,5 +228,5 @@ export function startMineOf(live) {
       mine.apply(happening.kind, { ...happening, pool });
     }
   });
-  startMine(mine, { api, pool: () => live.name, now: () => shownTime(live) });
+  startMine(mine, live, () => live.name);
 }
