@@ -1,6 +1,7 @@
 //! Packs the files of the dashboard, and of the API reference with its OpenAPI document: as they
 //! are and compressed, with a digest of all files. Servers put the digest into the paths, so that
-//! browsers may cache the files without limit. Only `index.html` is changed: its paths get it.
+//! browsers may cache the files without limit. Only documents in HTML are changed: they get the parts that
+//! they include, and their paths get the digest.
 
 use std::fs;
 use std::io::{self, Cursor, Read as _, Write as _};
@@ -30,6 +31,7 @@ fn main() -> io::Result<()> {
     files.push(("openapi.json".to_owned(), document.into_bytes()));
     let vendored = swagger_ui()?;
     files.extend(vendored.iter().cloned());
+    let mut files = assembled(files)?;
     // Sorted, because folders list files in no fixed order and the digest depends on it.
     files.sort();
     let mut hash = Sha256::new();
@@ -48,7 +50,7 @@ fn main() -> io::Result<()> {
     );
     for (number, (path, bytes)) in files.iter().enumerate() {
         let mut bytes = bytes.clone();
-        if path.ends_with("index.html") {
+        if is_html(path) {
             let text = String::from_utf8(bytes).map_err(io::Error::other)?;
             bytes = text.replace("\"/assets/", &format!("\"/assets/{digest}/")).into_bytes();
         }
@@ -68,6 +70,32 @@ fn main() -> io::Result<()> {
     }
     table += "];\n";
     fs::write(out.join("files.rs"), table)
+}
+
+fn is_html(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|suffix| suffix == "html")
+}
+
+/// Replaces each `<!-- include NAME -->` of a document by the file of that name. Files in HTML without a
+/// `doctype` are such parts, and are not served by themselves.
+fn assembled(files: Vec<(String, Vec<u8>)>) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let is_part =
+        |(path, bytes): &(String, Vec<u8>)| is_html(path) && !bytes.starts_with(b"<!doctype html>");
+    let (mut parts, mut files): (Vec<_>, Vec<_>) = files.into_iter().partition(is_part);
+    parts.push(("version".to_owned(), env!("CARGO_PKG_VERSION").into()));
+    for (path, bytes) in files.iter_mut().filter(|(path, _)| is_html(path)) {
+        let mut text = String::from_utf8(std::mem::take(bytes)).map_err(io::Error::other)?;
+        for (name, part) in &parts {
+            let part = std::str::from_utf8(part).map_err(io::Error::other)?;
+            text = text.replace(&format!("<!-- include {name} -->"), part.trim_end());
+        }
+        if let Some((_, rest)) = text.split_once("<!-- include ") {
+            let name = rest.split(' ').next().unwrap_or_default();
+            return Err(io::Error::other(format!("{path} includes {name}, which is no part")));
+        }
+        *bytes = text.into_bytes();
+    }
+    Ok(files)
 }
 
 /// The files of Swagger UI that the page at `/docs` refers to, from the crate that contains all of it.

@@ -106,24 +106,24 @@ describe("accessibility", { concurrency: 3 }, () => {
     const position = tokens.findIndex((token) => token.id === id);
     const dashboard = await stage.dashboard(server);
     const { keyboard, mouse } = dashboard.page;
-    const canvas = dashboard.page.locator("canvas#overview");
+    const canvas = dashboard.page.locator("canvas#map");
 
-    await tabTo(dashboard, "#overview");
+    await tabTo(dashboard, "#map");
     await keyboard.press("Home");
     for (let at = 0; at < Math.min(position, 5); at += 1) await keyboard.press("ArrowRight");
     await keyboard.press("Enter");
     await dashboard.drawer(tokens[Math.min(position, 5)].id);
     await keyboard.press("Escape");
     await dashboard.drawer(null);
-    assert.equal(await dashboard.focus(), "#overview");
+    assert.equal(await dashboard.focus(), "#map");
     await keyboard.press("ArrowRight");
-    await dashboard.reads("#overview-hint", /\d/);
+    await dashboard.reads("#map-hint", /\d/);
 
     await canvas.scrollIntoViewIfNeeded();
     const box = await canvas.boundingBox();
     assert.ok(box);
     await mouse.move(box.x + 4, box.y + 4);
-    await dashboard.reads("#overview-hint", /\b1\b/);
+    await dashboard.reads("#map-hint", /\b1\b/);
     await mouse.click(box.x + 4, box.y + 4);
     await dashboard.drawer(tokens[0].id);
     await keyboard.press("Escape");

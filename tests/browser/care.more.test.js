@@ -11,7 +11,7 @@ describe("patience", { concurrency: 3 }, () => {
     const { token_id: id } = await server.allocate("ann");
     const dashboard = await stage.dashboard(server);
     await dashboard.open(id);
-    const path = `/api/tokens/${id}/history`;
+    const path = "/api/leases";
     const begun = performance.now();
     for (let count = 0; performance.now() - begun < 3000; count += 1) {
       await server.allocate(`user ${count}`);
@@ -26,7 +26,7 @@ describe("patience", { concurrency: 3 }, () => {
     const { page } = dashboard;
     /** @type {() => void} */
     let answer = () => {};
-    await page.route("**/clear-active", async (route) => {
+    await page.route("**/pools/default/clear", async (route) => {
       await new Promise((resolve) => (answer = () => resolve(null)));
       await route.fulfill({ status: 503, json: { code: "not-done", title: "Not done" } });
     });

@@ -88,7 +88,7 @@ describe("truth", { concurrency: 3 }, () => {
     const dashboard = await stage.tab(server);
     dashboard.expect(/500/, /answer: 500/);
     let broken = true;
-    await dashboard.page.route("**/api/tokens", (route) => (broken
+    await dashboard.page.route("**/api/pools/default/tokens", (route) => (broken
       ? route.fulfill({ status: 500, json: { code: "broken", detail: "the reason" } })
       : route.continue()));
     await dashboard.page.goto(`${server.url}/#token=${id}`);
@@ -126,9 +126,9 @@ describe("truth", { concurrency: 3 }, () => {
     await late.counts({ active: 1, size: 3 });
     const title = await late.text("#banner-title");
     assert.ok(!/connection/.test(title), title);
-    const asked = server.taken("/api/tokens");
+    const asked = server.taken("/api/pools/default/tokens");
     await late.page.waitForTimeout(4000);
-    assert.ok(server.taken("/api/tokens") - asked <= 1, "it is left alone");
+    assert.ok(server.taken("/api/pools/default/tokens") - asked <= 1, "it is left alone");
   });
 
   inBrowser("a pool that was used is not greeted as a new one", async (stage) => {
@@ -140,7 +140,8 @@ describe("truth", { concurrency: 3 }, () => {
     await fresh.page.locator("#empty").waitFor({ state: "hidden" });
     await server.release(lease);
     const later = await stage.tab(server);
-    await later.page.route("**/api/leases?*", (route) => (
+    // Nothing in the last ten minutes.
+    await later.page.route(/\/api\/leases\?.*(from|at)=/, (route) => (
       route.fulfill({ json: { leases: [], next: null } })));
     await later.load();
     await later.page.locator("#events-none").waitFor();

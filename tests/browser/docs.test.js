@@ -2,7 +2,8 @@
 // The reference of the API at /docs: a library's page, under a policy of ours.
 
 import assert from "node:assert/strict";
-import { describe } from "node:test";
+import { describe, test } from "node:test";
+import { dangerOf } from "../../crates/dashboard/reference/danger.js";
 import { inBrowser } from "./harness/stage.js";
 
 describe("the reference", () => {
@@ -37,4 +38,50 @@ describe("the reference", () => {
     assert.deepEqual(complaints, []);
     assert.deepEqual(elsewhere, []);
   });
+
+  inBrowser("it asks before a request that ends leases, and has the theme of the dashboard", async (stage) => {
+    const server = await stage.server("--pool-size=2");
+    await server.allocate("ann");
+    const context = await stage.context({ colorScheme: "light", viewport: { width: 375, height: 812 } });
+    await context.addInitScript(() => localStorage.setItem("token-manager.theme", "dark"));
+    const page = await context.newPage();
+    await page.goto(`${server.url}/docs`);
+    const clear = page.locator("#operations-Tokens-clearActiveTokens");
+    await clear.locator(".opblock-summary-control").click({ timeout: 20_000 });
+    assert.equal(await page.evaluate(() => document.documentElement.className), "dark-mode");
+    await clear.getByRole("button", { name: "Try it out" }).click();
+    const execute = clear.getByRole("button", { name: "Execute" });
+    await execute.click();
+    await page.locator("#confirm-no").click();
+    await page.locator("#confirm").waitFor({ state: "hidden" });
+    assert.equal((await server.pool()).active, 1);
+    await execute.click();
+    await page.locator("#confirm-yes").click();
+    await clear.locator(".live-responses-table", { hasText: "All active tokens cleared" }).waitFor();
+    assert.equal((await server.pool()).active, 0);
+    await page.locator("#back").click();
+    await page.waitForURL(`${server.url}/`);
+  });
+});
+
+test("requests that end leases or delete something are dangerous", () => {
+  const danger = (/** @type {string} */ request, more = {}) => {
+    const [method, path] = request.split(" ");
+    return dangerOf({ method, path, ...more });
+  };
+  assert.equal(danger("DELETE /api/tokens/clear-active"), "clear");
+  assert.equal(danger("POST /api/pools/{pool}/clear"), "clear");
+  assert.equal(danger("POST /api/tokens/release/{id}"), "release");
+  assert.equal(danger("DELETE /api/pools/{pool}"), "delete");
+  assert.equal(danger("DELETE /api/pools/{pool}", { dryRun: true }), null);
+  assert.equal(danger("DELETE /api/pools/{pool}/tokens/{token}"), "delete");
+  assert.equal(danger("PUT /api/pools", { body: '{"pools": {"a": {"delete": true}}}' }), "delete");
+  assert.equal(danger("PUT /api/pools/{pool}/tokens", { prune: true }), "delete");
+  const taints = "POST /api/pools/{pool}/tokens/{token}/taints";
+  assert.equal(danger(taints, { body: '{"effect": "end-lease"}' }), "drain");
+  assert.equal(danger(taints, { body: '{"effect": "note"}' }), null);
+  for (const request of ["GET /api/pools", "POST /api/tokens/allocate", "POST /api/leases/{id}/renew",
+    "DELETE /api/pools/{pool}/tokens/{token}/taints/{name}", "PUT /api/pools/{pool}"]) {
+    assert.equal(danger(request), null, request);
+  }
 });

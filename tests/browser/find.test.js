@@ -55,6 +55,54 @@ describe("finding", { concurrency: 3 }, () => {
     await dashboard.drawer(past.token_id);
   });
 
+  inBrowser("a search on a pool's page finds what other pools have", async (stage) => {
+    const server = await stage.server("--pool-size=2");
+    await server.ask("PUT", "/api/pools", { pools: {
+      staging: { description: "Environments", tokens: [
+        { name: "staging-1", labels: { region: "eu" } }, { name: "staging-2" }] },
+    } });
+    const body = { user: "ann", token: "staging-2" };
+    const held = await server.ask("POST", "/api/pools/staging/allocate", body);
+    const dashboard = await stage.tab(server);
+    const { page } = dashboard;
+    await page.goto(`${server.url}/pools/default`);
+    await dashboard.state("live");
+    const search = page.locator("#search");
+    /** @param {string} text @param {string} wanted */
+    const finds = async (text, wanted) => {
+      await search.fill(text);
+      await dashboard.until(`${text} finds ${wanted}`, linksAre, wanted);
+    };
+    await finds("environm", "/pools/staging");
+    const [{ id }] = (await server.ask("GET", "/api/pools/staging/tokens")).tokens;
+    await finds("region=eu", `/pools/staging#token=${id}`);
+    await finds("ann", `/pools/staging#token=${held.token_id}`);
+    await finds(held.lease_id, `/pools/staging#token=${held.token_id}`);
+    await finds("staging-2", `/pools/staging#token=${held.token_id}`);
+    await search.press("ArrowDown");
+    await page.keyboard.press("Enter");
+    await page.waitForURL(/\/pools\/staging#token=/);
+    await dashboard.drawer(held.token_id);
+    await dashboard.reads("#drawer-holder", /ann/);
+  });
+
+  inBrowser("a search on the page of all pools finds tokens and leases", async (stage) => {
+    const server = await stage.server("--pool-size=3");
+    const tokens = [{ name: "staging-1" }];
+    await server.ask("PUT", "/api/pools/staging", { tokens });
+    const { token_id: id } = await server.allocate("ann");
+    const dashboard = await stage.tab(server);
+    const { page } = dashboard;
+    await page.goto(`${server.url}/?q=ann`);
+    await dashboard.until("the lease is found", foundAre, `/pools/default#token=${id}`);
+    assert.equal(await page.locator("#search").inputValue(), "ann");
+    const [{ id: other }] = (await server.ask("GET", "/api/pools/staging/tokens")).tokens;
+    await page.locator("#search").fill("staging-1");
+    await dashboard.until("the token is found", foundAre, `/pools/staging#token=${other}`);
+    await page.locator("#search").press("Enter");
+    await dashboard.drawer(other);
+  });
+
   inBrowser("a search sets its matches apart in the grid", async (stage) => {
     const server = await stage.server("--pool-size=4");
     const ann = await server.allocate("ann");
@@ -127,7 +175,9 @@ describe("finding", { concurrency: 3 }, () => {
   inBrowser("the address opens a token's drawer, and back closes it", async (stage) => {
     const server = await stage.server("--pool-size=3");
     const { token_id: id } = await server.allocate("ann");
-    const other = (await server.tokens()).find((token) => token.id !== id)?.id;
+    const tokens = await server.tokens();
+    const other = tokens.find((token) => token.id !== id)?.id;
+    const name = tokens.findIndex((token) => token.id === other) + 1;
     const dashboard = await stage.dashboard(server, { hash: `#token=${id}` });
     const { page } = dashboard;
     await dashboard.drawer(id);
@@ -137,7 +187,7 @@ describe("finding", { concurrency: 3 }, () => {
     await until("the address has no token", () => !page.url().includes("token="));
 
     await dashboard.open(other);
-    assert.match(page.url(), new RegExp(`#token=${other}$`));
+    assert.match(page.url(), new RegExp(`#token=${name}$`));
     await page.goBack();
     await dashboard.drawer(null);
     await page.goForward();
@@ -186,6 +236,18 @@ function resultsAre(wanted) {
   const results = [...document.querySelectorAll("#search-results [data-token-id]")];
   const ids = new Set(results.map((result) => result.getAttribute("data-token-id")));
   return JSON.stringify([...ids].sort()) === JSON.stringify(wanted);
+}
+
+/** @param {string} wanted the one link */
+function linksAre(wanted) {
+  const links = [...document.querySelectorAll("#search-results a")];
+  return links.map((link) => link.getAttribute("href")).join(" ") === wanted;
+}
+
+/** @param {string} wanted */
+function foundAre(wanted) {
+  const links = [...document.querySelectorAll("#found:not([hidden]) a")];
+  return links.map((link) => link.getAttribute("href")).join(" ") === wanted;
 }
 
 /** @param {string[]} wanted */

@@ -41,7 +41,7 @@ describe("the queue", { concurrency: 3 }, () => {
     // Two attempts came to nothing: so there was a pause between them.
     await until("the page retries while the server is down", () => refused() >= 2, backMs);
     await server.run();
-    await until("the page asks again", () => server.taken("/api/tokens/allocate") > 0, backMs);
+    await until("the page asks again", () => server.taken("/api/pools/default/allocate") > 0, backMs);
     assert.equal((await draw(server, "late")).position, 2, "the place was kept");
     await server.release(lease);
     await until("the token is granted", async () => (await server.pool()).active === 1);

@@ -1,5 +1,10 @@
 // @ts-check
 // The API reference, from this server's OpenAPI document.
+import { startConfirming } from "./confirm.js";
+import { word } from "./words.js";
+
+/** @type {HTMLElement} */ (document.getElementById("back")).textContent = `← ${word("back")}`;
+startConfirming();
 
 /** @type {any} */ (window).SwaggerUIBundle({
   dom_id: "#reference",

@@ -59,7 +59,8 @@ impl Table {
         const PATCH: Method = Method::PATCH;
         const DELETE: Method = Method::DELETE;
         Table { rows: Vec::new() }
-            .route("/", [(GET, Read)], get(pages::page))
+            .route("/", [(GET, Read)], get(pages::home))
+            .route("/pools/{pool}", [(GET, Read)], get(pages::pool))
             .route("/assets/{digest}/{*path}", [(GET, Read)], get(pages::asset))
             .route("/docs", [(GET, Read)], get(pages::docs))
             .route("/api/tokens", [(GET, Read)], get(token_lists::all))
@@ -128,7 +129,7 @@ mod tests {
                 described.insert((path.clone(), method.to_uppercase()));
             }
         }
-        let pages = ["/", "/assets/{digest}/{*path}", "/docs"];
+        let pages = ["/", "/pools/{pool}", "/assets/{digest}/{*path}", "/docs"];
         let table = Table::new().rows;
         let rows = table.iter().filter(|row| !pages.contains(&row.template));
         let listed = rows.flat_map(|row| {

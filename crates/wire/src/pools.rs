@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Allocation, ChangeKind, CurrentLease, Membership, Policy, PoolTokenStatus, Seconds, ShowValues,
-    TaintEffect, Time, TokenDocument, TokenValue,
+    Allocation, ChangeKind, CurrentLease, Lease, Membership, Policy, PoolTokenStatus, Seconds,
+    ShowValues, TaintEffect, Time, TokenDocument, TokenValue,
 };
 
 /// A pool: its policy and how much of it is in use.
@@ -41,6 +41,21 @@ pub struct PoolDetails {
     pub created_at: Time,
 }
 
+/// A pool, and the point in the journal at which it was so.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PoolStatus {
+    /// The pool.
+    #[serde(flatten)]
+    pub pool: PoolDetails,
+    /// The lease that has run longest, which is the first to be evicted; null if none runs.
+    pub oldest_lease: Option<Lease>,
+    /// Epoch of the journal. A new one begins when entries may have been lost, such as after a failover.
+    pub epoch: i64,
+    /// Number of the newest entry of the journal, which has the changes of all pools.
+    pub version: i64,
+}
+
 /// Rules that the owner of a pool has chosen.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -62,6 +77,10 @@ pub struct PoolPage {
     pub pools: Vec<PoolDetails>,
     /// Path of the next page; null on the last page.
     pub next: Option<String>,
+    /// Epoch of the journal.
+    pub epoch: i64,
+    /// Number of the newest entry of the journal.
+    pub version: i64,
 }
 
 /// A token of a pool and its running lease.
@@ -305,7 +324,7 @@ mod tests {
                 },
                 "created_at": "2026-11-22T15:00:00.000000Z",
             }],
-            "next": null,
+            "next": null, "epoch": 1, "version": 8,
         }));
         same::<PoolTokenPage>(&json!({
             "tokens": [{

@@ -7,6 +7,8 @@ import { until } from "./wait.js";
 /** @typedef {import("playwright-core").Page} Page */
 
 export class Dashboard {
+  /** The pool that it shows. */
+  pool = "default";
   /** Errors of the page that the test did not expect. @type {string[]} */
   complaints = [];
   /** @type {RegExp[]} */
@@ -54,15 +56,21 @@ export class Dashboard {
     return this.complaints.filter((text) => !expected(text));
   }
 
-  /** Opens it and waits until it shows the pool. @param {string} [hash] */
-  async load(hash = "") {
-    await this.page.goto(`${this.server.url}/${hash}`, { timeout: 30_000 });
+  /**
+   * Opens it and waits until it shows the pool.
+   * @param {string} [hash]
+   * @param {string} [pool] that of the address; without one, the address is `/`
+   */
+  async load(hash = "", pool) {
+    this.pool = pool ?? "default";
+    const path = pool === undefined ? "/" : `/pools/${pool}`;
+    await this.page.goto(`${this.server.url}${path}${hash}`, { timeout: 30_000 });
     await this.live();
   }
 
   async live(milliseconds = 30_000) {
     await this.state("live", milliseconds);
-    const { size } = await this.server.pool();
+    const { size } = await this.server.pool(this.pool);
     await this.until("the whole pool is shown", seesPool, size, milliseconds);
   }
 
@@ -92,7 +100,7 @@ export class Dashboard {
   }
 
   /**
-   * Waits for what a cell shows: null for available.
+   * Waits for what a cell shows: null without a holder.
    * @param {string} id
    * @param {string | null} user
    */
@@ -114,7 +122,7 @@ export class Dashboard {
     await until(
       "the grid shows what the server says",
       async () => {
-        const tokens = await this.server.tokens();
+        const tokens = await this.server.tokens(this.pool);
         const wanted = tokens.map(({ id, user }) => ({ id, user }));
         return this.page.evaluate(gridShows, wanted);
       },
@@ -141,7 +149,9 @@ export class Dashboard {
   /** @param {Partial<Record<"active" | "available" | "waiting" | "size", number>>} counts */
   async counts(counts, milliseconds = 20_000) {
     for (const [name, count] of Object.entries(counts)) {
-      await this.reads(`#count-${name}`, new RegExp(`^${count}$`), milliseconds);
+      // Thousands are grouped as the page's language does.
+      const digits = String(count).replace(/\B(?=(\d{3})+$)/g, "[.,]");
+      await this.reads(`#count-${name}`, new RegExp(`^${digits}$`), milliseconds);
     }
   }
 
@@ -224,14 +234,14 @@ export class Dashboard {
 function seesPool(size) {
   if (document.querySelector("#count-size")?.textContent?.replace(/\D/g, "") !== `${size}`)
     return false;
-  if (size > 2000) return document.querySelector("canvas#overview")?.checkVisibility() ?? false;
+  if (size > 2000) return document.querySelector("canvas#map")?.checkVisibility() ?? false;
   return document.querySelectorAll("#grid .cell").length === size;
 }
 
 /** @param {{ id: string, user: string | null }} wanted */
 function cellShows({ id, user }) {
   const cell = document.querySelector(`#grid .cell[data-token-id="${id}"]`);
-  if (cell?.getAttribute("data-state") !== (user === null ? "available" : "active")) return false;
+  if (!cell || (cell.getAttribute("data-state") === "active") !== (user !== null)) return false;
   return user === null || cell.querySelector(".cell-holder")?.textContent === user;
 }
 
@@ -243,7 +253,7 @@ function gridShows(wanted) {
     cells.every((cell, position) => {
       const { id, user } = wanted[position];
       if (cell.getAttribute("data-token-id") !== id) return false;
-      if (user === null) return cell.getAttribute("data-state") === "available";
+      if (user === null) return cell.getAttribute("data-state") !== "active";
       return cell.querySelector(".cell-holder")?.textContent === user;
     })
   );

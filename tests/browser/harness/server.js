@@ -178,12 +178,33 @@ export class Server {
     return this.ask("POST", `/api/leases/${lease}/release`);
   }
 
-  /** @returns {Promise<Json[]>} */
-  tokens() {
-    return this.ask("GET", "/api/tokens");
+  /**
+   * Creates or changes a pool.
+   * @param {string} pool
+   * @param {Json} document
+   */
+  put(pool, document) {
+    return this.ask("PUT", `/api/pools/${pool}`, document);
   }
 
-  pool() {
-    return this.ask("GET", "/api/pool");
+  /** @param {string} pool @param {Json} request */
+  allocateFrom(pool, request) {
+    return this.ask("POST", `/api/pools/${pool}/allocate`, request);
+  }
+
+  /**
+   * Tokens with the names of their holders.
+   * @param {string} [pool]
+   * @returns {Promise<Json[]>}
+   */
+  async tokens(pool = "default") {
+    if (pool === "default") return this.ask("GET", "/api/tokens");
+    const { tokens } = await this.ask("GET", `/api/pools/${pool}/tokens`);
+    return tokens.map((/** @type {Json} */ token) => ({ ...token, user: token.lease?.user ?? null }));
+  }
+
+  /** @param {string} [pool] */
+  pool(pool = "default") {
+    return this.ask("GET", pool === "default" ? "/api/pool" : `/api/pools/${pool}`);
   }
 }

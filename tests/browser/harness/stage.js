@@ -84,13 +84,14 @@ export class Stage {
   /**
    * The dashboard, loaded.
    * @param {Server} server
-   * @param {Options & { hash?: string, me?: string }} [options] `me` allocated there before
+   * @param {Options & { hash?: string, pool?: string, me?: string }} [options] `me` allocated there before;
+   *   `pool` is that of the address
    */
-  async dashboard(server, { hash, me, ...options } = {}) {
+  async dashboard(server, { hash, pool, me, ...options } = {}) {
     const context = await this.context(options);
     if (me) await context.addInitScript((name) => localStorage.setItem("token-manager.user", name), me);
     const dashboard = await this.tab(server, context);
-    await dashboard.load(hash);
+    await dashboard.load(hash, pool);
     return dashboard;
   }
 

@@ -30,7 +30,9 @@ export function lease(fence, expiresAt = START + 120_000) {
  */
 export function rows(size, held = {}) {
   return Array.from({ length: size }, (_, position) => (
-    { id: tokenId(position), value: `value-${position}`, lease: held[position] ?? null }
+    { id: tokenId(position), name: `${position + 1}`, number: position + 1, value: `value-${position}`,
+      labels: {}, taints: [], status: held[position] ? "active" : "available", retiring: false,
+      lease: held[position] ?? null, note: null }
   ));
 }
 
@@ -44,6 +46,7 @@ export function rows(size, held = {}) {
 export function happening(kind, position, fence, more = {}) {
   return {
     ...lease(fence), kind, at: START, tokenId: tokenId(position), position: -1,
+    tokenName: `${position + 1}`, note: null,
     reason: kind === "ended" ? "released" : null, evicted: null, evictedBy: null, ...more,
   };
 }
@@ -63,16 +66,17 @@ export function told(position, fence, more = {}) {
 }
 
 /**
- * An answer of GET /api/pool.
+ * An answer of GET /api/pools/{pool}.
  * @param {number} version
  * @param {Partial<Info>} [more]
  * @returns {Info}
  */
 export function info(version, more = {}) {
   return {
-    size: 3, active: 0, available: 3, waiting: 0, oldest_lease: null, epoch: 1, version,
+    name: "default", description: "", size: 3, active: 0, available: 3, tainted: 0, retiring: 0, waiting: 0,
+    next_deadline: null, created_at: "", oldest_lease: null, epoch: 1, version,
     policy: { when_full: "evict-oldest", lease_seconds: 120, max_lease_seconds: 120,
-      min_hold_seconds: 0, max_per_user: null },
+      min_hold_seconds: 0, max_per_user: null, membership: "fixed", show_values: "everyone" },
     ...more,
   };
 }

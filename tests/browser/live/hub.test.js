@@ -16,8 +16,8 @@ beforeEach(() => {
  * @param {{ patience?: number, forget?: number }} [limits]
  */
 function hubOf(t, limits = {}) {
-  const api = { pool: async () => info(57), queue: async () => [], refusal: async () => undefined };
-  const hub = new Hub({ api, open: FakeSource.open, times: { batch: 0, beat: 1e6 }, ...limits });
+  const api = { pool: async () => info(57), stamp: async () => info(57), queue: async () => [], refusal: async () => undefined };
+  const hub = new Hub({ pool: "default", api, open: FakeSource.open, times: { batch: 0, beat: 1e6 }, ...limits });
   return {
     hub,
     /** A tab, which takes what it is sent unless it stands still. */

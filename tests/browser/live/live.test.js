@@ -12,7 +12,7 @@ import { info, lease, rows, START, told, tokenId } from "./ground.js";
 /** @typedef {import("../../../crates/dashboard/page/live/shape.js").PastLease} PastLease */
 
 /** A page whose stream and lists are in the test's hands. */
-function stage() {
+async function stage() {
   /** @type {{ resolve(rows: Row[]): void, reject(problem: Error): void }[]} */
   const lists = [];
   /** @type {PastLease[]} */
@@ -25,10 +25,11 @@ function stage() {
   const live = new Live({
     clock,
     api: {
+      poolName: async () => "default",
       tokens: () => new Promise((resolve, reject) => lists.push({ resolve, reject })),
       leases: async (query) => ({ leases: query.at ? [] : past, next: undefined }),
     },
-    openLine: (to) => {
+    openLine: (_pool, to) => {
       tell = to;
       return { start() {}, stop() {} };
     },
@@ -43,7 +44,7 @@ function stage() {
       if (type === "pool") positions.push(/** @type {any} */ (event).detail.positions);
     });
   }
-  live.start();
+  await live.start();
   return {
     live, lists, past, seen, positions,
     tell: (/** @type {Message} */ message) => tell(message),
@@ -56,7 +57,7 @@ function stage() {
 
 /** @param {Row[]} tokens */
 async function running(tokens) {
-  const on = stage();
+  const on = await stage();
   on.tell({ type: "info", info: info(1, { size: tokens.length }), sentAt: 0, takenAt: 0 });
   on.tell({ type: "load" });
   on.tell({ type: "state", state: "live" });
@@ -69,7 +70,7 @@ async function running(tokens) {
 }
 
 test("live only when the pool was read, and by the news that came meanwhile", async () => {
-  const on = stage();
+  const on = await stage();
   on.tell({ type: "load" });
   on.tell({ type: "state", state: "live" });
   assert.equal(on.live.state, "connecting");
@@ -163,11 +164,11 @@ test("after a loss it is lost until the list was read, which may be another pool
   on.tell({ type: "state", state: "live" });
   assert.equal(on.live.state, "lost");
   assert.equal(on.live.currentAt, known, "the shown time stays the same");
-  (await on.list(2)).resolve([{ id: "another", value: "value", lease: null }]);
+  (await on.list(2)).resolve([{ ...rows(1)[0], id: "another" }]);
   await until("live", () => on.live.state === "live");
   assert.ok(on.live.currentAt > known);
   assert.deepEqual(on.live.recent, []);
-  assert.equal(on.live.used, false);
+  await until("the history", () => on.live.used === false);
 });
 
 test("a changed policy is told", async () => {
@@ -181,13 +182,13 @@ test("a changed policy is told", async () => {
 });
 
 test("the last minutes come from the history, and nothing twice", async () => {
-  const on = stage();
+  const on = await stage();
   const now = Math.floor(on.live.clock.now());
   on.past.push(
     { ...lease(2), tokenId: tokenId(1), startedAt: now - 9000, endedAt: null, reason: null,
-      evictedBy: null },
+      evictedBy: null, pool: "default", tokenName: "2", note: null },
     { ...lease(1), tokenId: tokenId(0), startedAt: now - 10_000, endedAt: now - 9000,
-      reason: "expired", evictedBy: null });
+      reason: "expired", evictedBy: null, pool: "default", tokenName: "1", note: null });
   on.tell({ type: "load" });
   on.happen(["started", told(1, 2, { started_at: new Date(now - 9000).toISOString() })]);
   (await on.list(1)).resolve(rows(2, { 1: lease(2, now + 60_000) }));

@@ -13,15 +13,15 @@ function poolOf(...list) {
 
 test("a lease begins, is renewed and ends", () => {
   const pool = poolOf(2);
-  assert.deepEqual(pool.counts(START), { size: 2, active: 0, available: 2 });
+  assert.deepEqual(pool.counts(START), { size: 2, active: 0, tainted: 0, available: 2 });
   assert.equal(pool.apply(happening("started", 1, 5)), 1);
   assert.equal(pool.token(tokenId(1))?.lease?.user, "user 5");
-  assert.deepEqual(pool.counts(START), { size: 2, active: 1, available: 1 });
+  assert.deepEqual(pool.counts(START), { size: 2, active: 1, tainted: 0, available: 1 });
   assert.equal(pool.apply(happening("renewed", 1, 5, { expiresAt: START + 300_000 })), 1);
   assert.equal(pool.tokens[1].lease?.expiresAt, START + 300_000);
   assert.equal(pool.apply(happening("ended", 1, 5)), 1);
   assert.equal(pool.tokens[1].lease, null);
-  assert.deepEqual(pool.counts(START), { size: 2, active: 0, available: 2 });
+  assert.deepEqual(pool.counts(START), { size: 2, active: 0, tainted: 0, available: 2 });
 });
 
 test("repeated and late news change nothing", () => {

@@ -15,7 +15,8 @@ import { happening, lease, START, tokenId } from "./ground.js";
  * @returns {PastLease}
  */
 function past(fence, startedAt, endedAt = null, reason = endedAt === null ? null : "expired") {
-  return { ...lease(fence), tokenId: tokenId(fence), startedAt, endedAt, reason, evictedBy: null };
+  return { ...lease(fence), tokenId: tokenId(fence), startedAt, endedAt, reason, evictedBy: null,
+    pool: "default", tokenName: `${fence}`, note: null };
 }
 
 /**
@@ -35,10 +36,10 @@ test("events are counted in the bucket in which they happened", () => {
   series.apply(happening("started", 1, 3, { at: START + STEP }));
   series.apply(happening("ended", 1, 3, { at: START + 3 * STEP, reason: "released" }));
   assert.deepEqual(series.buckets(START + 3 * STEP, 0), [
-    { at: START, active: 2, allocations: 2, expiries: 0, evictions: 0 },
-    { at: START + STEP, active: 1, allocations: 1, expiries: 1, evictions: 1 },
-    { at: START + 2 * STEP, active: 1, allocations: 0, expiries: 0, evictions: 0 },
-    { at: START + 3 * STEP, active: 0, allocations: 0, expiries: 0, evictions: 0 },
+    { at: START, active: 2, allocations: 2, expiries: 0, evictions: 0, waiting: null },
+    { at: START + STEP, active: 1, allocations: 1, expiries: 1, evictions: 1, waiting: null },
+    { at: START + 2 * STEP, active: 1, allocations: 0, expiries: 0, evictions: 0, waiting: null },
+    { at: START + 3 * STEP, active: 0, allocations: 0, expiries: 0, evictions: 0, waiting: null },
   ]);
 });
 
@@ -67,8 +68,8 @@ test("what the history had is not counted again when it is told", () => {
   series.apply(happening("started", 0, 3, { at: START }));
   series.load([past(2, START), past(1, START - STEP, START), past(2, START)], START - STEP, START);
   assert.deepEqual(series.buckets(START, 2), [
-    { at: START - STEP, active: 1, allocations: 1, expiries: 0, evictions: 0 },
-    { at: START, active: 2, allocations: 2, expiries: 1, evictions: 0 },
+    { at: START - STEP, active: 1, allocations: 1, expiries: 0, evictions: 0, waiting: null },
+    { at: START, active: 2, allocations: 2, expiries: 1, evictions: 0, waiting: null },
   ]);
   assert.equal(series.apply(happening("ended", 0, 1, { at: START })), false);
   assert.equal(series.apply(happening("started", 0, 2, { at: START })), false);
@@ -94,6 +95,23 @@ test("an end that is certain but was not told counts where it belongs", () => {
   assert.deepEqual(buckets.map(({ active }) => active), [1, 0, 0]);
   assert.deepEqual(buckets.map(({ expiries }) => expiries), [0, 1, 0]);
   assert.equal(series.buckets(START + 2 * STEP, 1)[1].expiries, 0, "and only for the moment");
+});
+
+test("the queue is known from the first count on, with its longest in each bucket", () => {
+  const series = new Series();
+  series.apply(happening("started", 0, 1, { at: START }));
+  series.wait(2, START + STEP);
+  series.wait(5, START + STEP + 1);
+  series.wait(5, START + STEP + 2);
+  series.wait(1, START + STEP + 3);
+  series.wait(0, START + 3 * STEP);
+  const waiting = (/** @type {number} */ now) => series.buckets(now, 1).map((one) => one.waiting);
+  assert.deepEqual(waiting(START + 4 * STEP), [null, 5, 1, 1, 0]);
+  series.load([past(1, START)], START, START + 4 * STEP);
+  assert.deepEqual(waiting(START + 4 * STEP), [null, 5, 1, 1, 0], "the history does not have it");
+  const end = START + (BUCKETS + 10) * STEP;
+  series.wait(3, end);
+  assert.deepEqual(new Set(waiting(end)), new Set([0, 3]), "the last count before is that of the start");
 });
 
 test("the history is read page by page, and both what began and what ran", async () => {

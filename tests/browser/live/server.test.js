@@ -21,13 +21,13 @@ function pageOf(t, server, times = { beat: 200, patience: 1000, retry: 50, retry
   const api = createApi({ base: server.url, clock });
   const open = (/** @type {string} */ path) => (
     /** @type {EventSource} */ (/** @type {unknown} */ (new NodeSource(server.url + path))));
-  const page = new Live({ api, clock, openLine: (tell) => {
-    const stream = new Stream(tell, { api, open, times });
+  const page = new Live({ api, clock, openLine: (pool, tell) => {
+    const stream = new Stream(tell, { pool, api, open, times });
     stream.start();
     t.after(() => stream.stop());
     return stream;
   } });
-  page.start();
+  void page.start();
   return { page, api, active: () => page.pool.counts(page.clock.now()).active };
 }
 
@@ -66,9 +66,9 @@ test("what the API does, in the page's words", async (t) => {
   const fourth = await api.allocate("dan");
   assert.equal(fourth.evicted?.id, first.lease.id);
   assert.equal(fourth.evicted?.user, "ann");
-  const { rows, next } = await api.history(first.tokenId);
+  const { leases, next } = await api.leases({ token_id: first.tokenId });
   assert.equal(next, undefined);
-  assert.deepEqual(rows.map(({ user, reason, evictedBy }) => [user, reason, evictedBy]),
+  assert.deepEqual(leases.map(({ user, reason, evictedBy }) => [user, reason, evictedBy]),
     [["dan", null, null], ["ann", "evicted", fourth.lease.id]]);
   const page = await api.leases({ limit: 1, status: "running", user: undefined });
   assert.equal(page.leases[0].user, "dan");
@@ -93,8 +93,8 @@ test("a token's long history comes in pages", async (t) => {
   /** @type {string | undefined} */
   let next;
   do {
-    const page = await api.history(id, next);
-    fences.push(...page.rows.map(({ fence }) => fence));
+    const page = await api.leases({ token_id: id, limit: 50 }, next);
+    fences.push(...page.leases.map(({ fence }) => fence));
     next = page.next;
   } while (next !== undefined);
   assert.deepEqual(fences, Array.from({ length: 120 }, (_, row) => 120 - row));
@@ -110,7 +110,7 @@ test("an allocation whose answer was lost takes no second token", async (t) => {
     if (sent === 1) throw new TypeError("network error");
     return answer;
   };
-  const api = createApi({ base: server.url, clock: new Clock(), fetch: losing });
+  const api = createApi({ pool: "default", base: server.url, clock: new Clock(), fetch: losing });
   const { lease } = await api.allocate("ann");
   assert.equal(sent, 2);
   assert.equal(lease.fence, 1);
@@ -166,7 +166,7 @@ test("killed and started again, nothing is lost, and the list read once", async 
   await live(page);
   const kept = await api.allocate("ann");
   await until("it is shown", () => active() === 1);
-  const reads = server.taken("/api/tokens");
+  const reads = server.taken("/api/pools/default/tokens");
   await server.end("SIGKILL");
   await until("lost", () => page.state === "lost");
   await server.elsewhere(async () => {
@@ -176,7 +176,7 @@ test("killed and started again, nothing is lost, and the list read once", async 
   await server.run();
   await live(page);
   await until("all that happened", () => active() === 5 && page.recent.length === 7);
-  assert.equal(server.taken("/api/tokens"), reads + 1);
+  assert.equal(server.taken("/api/pools/default/tokens"), reads + 1);
   assert.ok(await same(page, api));
   assert.deepEqual(page.recent.map(({ kind }) => kind),
     ["started", "ended", "started", "started", "started", "started", "started"]);

@@ -9,7 +9,7 @@ import { FakeSource, info, told } from "./ground.js";
 /** @typedef {import("../../../crates/dashboard/page/live/stream.js").Message} Message */
 
 const TIMES = { beat: 5, patience: 200, batch: 20, retry: 5, retryMost: 20, grace: 40,
-  suspicion: 1e6, refused: 150, look: 1e6, slept: 3000 };
+  suspicion: 1e6, refused: 150, look: 1e6, slept: 3000, changed: 60 };
 const AWAY = new Problem(0, { code: "unreachable" });
 
 /** @type {Message[]} */
@@ -41,7 +41,9 @@ function begin(times) {
   };
   const queue = async () => tickets;
   const tell = (/** @type {Message} */ message) => void heard.push(message);
-  const parts = { api: { pool, queue, refusal: async () => why }, open: FakeSource.open, times: { ...TIMES, ...times } };
+  const stamp = async () => info(57);
+  const api = { pool, queue, stamp, refusal: async () => why };
+  const parts = { pool: "default", api, open: FakeSource.open, times: { ...TIMES, ...times } };
   stream = new Stream(tell, parts);
   stream.start();
 }
@@ -225,7 +227,9 @@ for (const [what, other] of /** @type {const} */ ([
 test("a stream that is silent while the pool goes on is replaced, but not often", async () => {
   begin({ suspicion: 1e6 });
   (await connected(1)).open();
-  answer = info(60);
+  const first = asked;
+  await until("a sign of life", () => asked > first + 1);
+  answer = info(60, { active: 1 });
   const second = await connected(2);
   assert.equal(from(second), "1-60");
   assert.equal(types().filter((type) => type === "load").length, 2,
@@ -248,6 +252,71 @@ test("a stream with all events of the pool is left alone", async () => {
     await until("a sign of life", () => asked > before + 1);
   }
   assert.equal(FakeSource.made.length, 1);
+});
+
+test("entries of the journal about other pools do not make a stream suspicious", async () => {
+  begin({ suspicion: 1000 });
+  (await connected(1)).open();
+  for (let version = 60; version < 63; version += 1) {
+    answer = info(version);
+    const before = asked;
+    await until("a sign of life", () => asked > before + 1);
+  }
+  assert.equal(FakeSource.made.length, 1);
+});
+
+test("changes of tokens have the list and the policy read, many of them once", async () => {
+  begin({ beat: 1e6, changed: 200 });
+  const source = await connected(1);
+  source.open();
+  answer = info(60);
+  const before = asked;
+  for (let count = 0; count < 50; count += 1) source.say("token.added", `1-58-${count}`, {});
+  await until("the first call", () => types().filter((type) => type === "load").length === 2);
+  source.say("pool.changed", "1-59-0", {});
+  source.say("token.retired", "1-60-0", {});
+  await until("the next call", () => types().filter((type) => type === "load").length === 3);
+  assert.equal(asked, before + 2);
+  assert.deepEqual(events(), []);
+  source.fail();
+  assert.equal(from(await connected(2)), "1-60-0");
+});
+
+test("a pool that the server does not have is waited for", async () => {
+  answer = new Problem(404, { code: "unknown-pool" });
+  begin({ refused: 40 });
+  await until("it is said", () => stream.state === "lost");
+  assert.deepEqual(heard[heard.length - 1], { type: "state", state: "lost", why: "unknown-pool" });
+  answer = info(70);
+  const source = await connected(1);
+  assert.equal(from(source), "1-70");
+  source.open();
+  answer = info(80);
+  source.say("pool.deleted", "1-75-0", { pool: "default" });
+  const next = await connected(2);
+  assert.equal(from(next), "1-80", "another pool got its name meanwhile");
+  assert.ok(source.closed);
+  next.open();
+  answer = new Problem(404, { code: "unknown-pool" });
+  await until("it was deleted", () => stream.state === "lost");
+  assert.ok(next.closed);
+});
+
+test("a stream of all pools passes on every event with its kind", async () => {
+  stream = new Stream((message) => void heard.push(message), { api: { pool: async () => info(1),
+    stamp: async () => ({ epoch: 1, version: 57 }), queue: async () => [], refusal: async () => why },
+  open: FakeSource.open, times: TIMES });
+  stream.start();
+  const source = await connected(1);
+  assert.equal(source.url, "/api/events?pool=*&last_event_id=1-57");
+  source.open();
+  source.say("lease.started", "1-58-0", told(0, 1));
+  source.say("pool.created", "1-58-1", { pool: "staging" });
+  await until("both", () => events().length === 2);
+  const created = { pool: "staging" };
+  assert.deepEqual(events(),
+    [["started", told(0, 1), "1-58-0"], ["pool.created", created, "1-58-1"]]);
+  assert.deepEqual(types().slice(0, 2), ["load", "state"], "and has no counts");
 });
 
 test("a busy server is no lost one", async () => {
@@ -306,7 +375,8 @@ test("the queue is read while it has tickets", async () => {
   const before = asked;
   await until("more signs of life", () => asked > before + 2);
   assert.deepEqual(lists(), [], "the queue is empty");
-  tickets = [{ id: "lease-9", user: "ann", userId: "id", position: 1, since: 0, until: 1 }];
+  tickets = [{ id: "lease-9", user: "ann", userId: "id", position: 1, since: 0, until: 1,
+    tokenName: null, note: null }];
   answer = info(57, { waiting: 1 });
   await until("the queue", () => lists().length > 1);
   assert.deepEqual(lists()[0], tickets);

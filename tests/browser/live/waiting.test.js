@@ -14,7 +14,8 @@ import { START } from "./ground.js";
 
 /** @param {string} id @param {number} position @returns {Ticket} */
 const ticket = (id, position) => (
-  { id, user: "", userId: "", position, since: START, until: START + 60_000 });
+  { id, user: "", userId: "", position, since: START, until: START + 60_000, tokenName: null,
+    note: null });
 
 /** @type {any} */
 const allocation = { tokenId: "token-1", lease: { id: "lease-1" } };

@@ -1,124 +1,64 @@
 // @ts-check
-import { atLeast } from "./backoff.js";
 import { clock as pageClock } from "./clock.js";
+import { createRequest, freshKey, parse, persist, Problem } from "./request.js";
 import { allocationOf, leaseOf, pastLeaseOf, ticketOf, tokenOf } from "./shape.js";
+import { poolInPath } from "./where.js";
 /** @typedef {import("./shape.js").Row} Row */
 /** @typedef {import("./shape.js").Info} Info */
 /** @typedef {import("./shape.js").PastLease} PastLease */
 /** @typedef {import("./shape.js").Allocation} Allocation */
 /** @typedef {import("./shape.js").Ticket} Ticket */
 /** @typedef {import("./clock.js").Clock} Clock */
+/** @typedef {{ leaseSeconds?: number, token?: string, note?: string }} Wishes of an allocation:
+ * `token` is the name of the only token that will do */
 
-const ALLOCATE = "/api/tokens/allocate";
-
-/** Timeout of one request, in milliseconds. */
-const PATIENCE = 10_000;
-/** Timeout of a request with its repetitions after lost answers. */
-const PATIENCE_IN_ALL = 20_000;
-/** Pauses before repetitions of an unanswered request, in milliseconds. */
-const PAUSES = [300, 1000, 2500];
-/** Timeout of the probe of a lost server, in milliseconds. */
-const PROBE = 3000;
-/** Problem codes that leave the outcome of the request unknown. */
-const OPEN_ENDS = new Set(["unreachable", "outcome-unknown", "timed-out", "stopping"]);
-/** Problem codes of valid requests that were certainly not executed. */
-const NOT_NOW = new Set(["not-sent", "not-done", "busy", "too-many-connections", "too-many-answers"]);
-
-/** Whether the same request, repeated, may succeed. @param {unknown} problem */
-export function worthRepeating(problem) {
-  if (!(problem instanceof Problem)) return false;
-  // Proxies send these statuses on their own, some without a problem document.
-  const ofProxy = problem.code === "unexpected" && problem.status >= 502;
-  return ofProxy || OPEN_ENDS.has(problem.code) || NOT_NOW.has(problem.code);
-}
-
-/** Reason why a request failed. */
-export class Problem extends Error {
-  /**
-   * @param {number} status HTTP status, or 0 without an answer
-   * @param {Record<string, any>} members the whole body
-   */
-  constructor(status, members) {
-    super(members.detail ?? members.title ?? `HTTP ${status}`);
-    this.name = "Problem";
-    this.status = status;
-    /** @type {string} "unreachable" or "not-sent" with status 0, "unexpected" without a problem
-     * document */
-    this.code = members.code ?? "unexpected";
-    /** @type {string} */
-    this.title = members.title ?? `HTTP ${status}`;
-    /** @type {string} */
-    this.detail = members.detail ?? "";
-    this.members = members;
-    /** Milliseconds to wait before a retry, from the server. */
-    this.retryAfter = 0;
-  }
-}
+export { freshKey, Problem, worthRepeating } from "./request.js";
 
 /**
- * @typedef {{ method?: string, body?: unknown, headers?: Record<string, string>,
- *   timeout?: number, limit?: AbortSignal, keepalive?: boolean }} Ask `limit` instead of a timeout
+ * Client of the API at the page's origin. Methods that name no pool concern `pool`; without one, at `/`,
+ * the only pool.
+ * @param {{ pool?: string | null, base?: string, clock?: Clock, fetch?: typeof globalThis.fetch }} [parts]
  */
+export function createApi({
+  pool = poolInPath(), base = "", clock = pageClock, fetch = globalThis.fetch,
+} = {}) {
+  const { request, watch } = createRequest({ base, clock, fetch });
+  let name = pool;
 
-/**
- * Client of the API at the page's origin.
- * @param {{ base?: string, clock?: Clock, fetch?: typeof globalThis.fetch }} [parts]
- */
-export function createApi({ base = "", clock = pageClock, fetch = globalThis.fetch } = {}) {
-  /** Returns whether the server is known to be reachable. @type {() => boolean} */
-  let connected = () => true;
-
-  /**
-   * Probes a lost server with a harmless request and sends nothing else until it answers: for a
-   * request without an answer, a browser does not tell whether the request arrived.
-   */
-  async function probe() {
-    try {
-      await fetch.call(globalThis, `${base}/health/live`, { signal: AbortSignal.timeout(PROBE) });
-    } catch {
-      throw new Problem(0, { code: "not-sent", title: "The server can't be reached" });
-    }
+  /** The pool's name, which is asked for once. @param {{ timeout?: number }} [ask] */
+  async function poolName(ask) {
+    name ??= /** @type {string} */ ((await request("/api/pools?limit=1", ask)).body.pools[0].name);
+    return name;
   }
 
+  /** A path below the pool's. @param {string} [rest] @param {{ timeout?: number }} [ask] */
+  const below = async (rest = "", ask) =>
+    `/api/pools/${encodeURIComponent(await poolName(ask))}${rest}`;
+
   /**
-   * @param {string} path
-   * @param {Ask} [ask]
-   * @returns {Promise<{ status: number, body: any, next: string | undefined }>}
+   * @param {string} user
+   * @param {Wishes & { waitSeconds?: number }} wishes
    */
-  async function request(path, ask = {}) {
-    const { method = "GET", body, headers = {}, timeout = PATIENCE, keepalive } = ask;
-    if (method !== "GET" && !keepalive && !connected()) await probe();
-    const sentAt = performance.now();
-    let response;
-    let text;
-    try {
-      response = await fetch.call(globalThis, base + path, {
-        method,
-        headers: body === undefined ? headers : { "content-type": "application/json", ...headers },
-        body: body === undefined ? undefined : JSON.stringify(body),
-        signal: ask.limit ?? AbortSignal.timeout(timeout),
-        keepalive,
-      });
-      text = await response.text();
-    } catch {
-      throw new Problem(0, { code: "unreachable", title: "The server did not answer" });
-    }
-    const answer = parse(text);
-    learn(clock, answer, response.headers.get("date"), sentAt);
-    if (!response.ok) {
-      const problem = new Problem(response.status, answer ?? {});
-      problem.retryAfter = 1000 * (Number(response.headers.get("retry-after")) || 0);
-      throw problem;
-    }
-    if (answer === undefined) throw new Problem(response.status, { title: "No JSON was answered" });
-    const { status, headers: answered } = response;
-    return { status, body: answer, next: nextOf(answered.get("link")) };
-  }
+  const allocation = (user, { leaseSeconds, waitSeconds, token, note }) =>
+    ({ user, lease_seconds: leaseSeconds, wait_seconds: waitSeconds, token, note });
 
   return {
-    /** Sets the function that tells whether the server is reachable. @param {() => boolean} is */
-    watch(is) {
-      connected = is;
+    watch,
+    request,
+    poolName,
+
+    /** Whether the server has more than one pool. */
+    async hasOthers() {
+      return (await request("/api/pools?limit=2")).body.pools.length > 1;
+    },
+
+    /**
+     * The newest entry of the journal.
+     * @param {{ timeout?: number }} [ask]
+     * @returns {Promise<{ epoch: number, version: number }>}
+     */
+    async stamp(ask) {
+      return (await request("/api/pools?limit=1", ask)).body;
     },
 
     /**
@@ -126,7 +66,7 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
      * @returns {Promise<Info>}
      */
     async pool(ask) {
-      return (await request("/api/pool", ask)).body;
+      return (await request(await below("", ask), ask)).body;
     },
 
     /**
@@ -139,7 +79,8 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
       const timer = setTimeout(() => limit.abort(), timeout);
       try {
         const { signal } = limit;
-        const answer = await fetch.call(globalThis, `${base}/api/events`, { signal });
+        const path = `/api/events?pool=${encodeURIComponent(await poolName({ timeout }))}`;
+        const answer = await fetch.call(globalThis, base + path, { signal });
         return answer.ok ? undefined : parse(await answer.text())?.code;
       } catch {
         return undefined;
@@ -157,35 +98,24 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
       /** @type {Row[]} */
       const rows = [];
       /** @type {string | undefined} */
-      let path = "/api/tokens";
+      let path = await below("/tokens");
       while (path !== undefined) {
-        const { body, next } = await request(path);
-        rows.push(...body.map(tokenOf));
-        path = next;
+        const { body } = /** @type {import("./request.js").Answer} */ (await request(path));
+        rows.push(...body.tokens.map(tokenOf));
+        path = body.next ?? undefined;
       }
       return rows;
     },
 
     /**
-     * Reads the leases of a token, newest first.
-     * @param {string} tokenId
-     * @param {string} [next] from the page before
-     * @returns {Promise<{ rows: PastLease[], next: string | undefined }>}
-     */
-    async history(tokenId, next) {
-      const first = `/api/tokens/${encodeURIComponent(tokenId)}/history?limit=50`;
-      const { body } = await request(next ?? first);
-      return { rows: body.history.map(pastLeaseOf), next: body.next ?? undefined };
-    },
-
-    /**
-     * Searches the history. A page may be empty although a next page follows.
-     * @param {Record<string, string | number | undefined>} query
+     * Searches the pool's leases, newest first. A page may be empty although a next page follows.
+     * @param {Record<string, string | number | undefined>} query `pool` searches another pool, or all: `*`
      * @param {string} [next] from the page before
      * @returns {Promise<{ leases: PastLease[], next: string | undefined }>}
      */
     async leases(query, next) {
-      const { body } = await request(next ?? `/api/leases${queryOf(query)}`);
+      const path = next ?? `/api/leases${queryOf({ pool: query.pool ?? await poolName(), ...query })}`;
+      const { body } = await request(path);
       return { leases: body.leases.map(pastLeaseOf), next: body.next ?? undefined };
     },
 
@@ -193,28 +123,27 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
      * Leases a token to a user. A request whose answer is lost is repeated with the same
      * idempotency key, so it takes no second token.
      * @param {string} user
-     * @param {{ leaseSeconds?: number }} [wishes]
+     * @param {Wishes} [wishes]
      * @returns {Promise<Allocation>}
      */
-    async allocate(user, { leaseSeconds } = {}) {
+    async allocate(user, wishes = {}) {
       const headers = { "idempotency-key": freshKey() };
-      const body = { user_id: user, lease_seconds: leaseSeconds };
-      const ask = { method: "POST", headers, body };
-      return allocationOf((await persist((timeout) =>
-        request(ALLOCATE, { ...ask, timeout }))).body);
+      const ask = { method: "POST", headers, body: allocation(user, wishes) };
+      const path = await below("/allocate");
+      return allocationOf((await persist((timeout) => request(path, { ...ask, timeout }))).body);
     },
 
     /**
      * Leases a token to a user, or draws a ticket; repeating the request with its key keeps it.
      * @param {string} user
-     * @param {{ leaseSeconds?: number, waitSeconds: number, key: string, hold: number,
-     *   limit: AbortSignal }} wishes `hold`: how many seconds this one request may wait
+     * @param {Wishes & { waitSeconds: number, key: string, hold: number, limit: AbortSignal }} wishes
+     *   `hold`: how many seconds this one request may wait
      * @returns {Promise<{ allocation?: Allocation, ticket?: Ticket }>}
      */
-    async allocateOrQueue(user, { leaseSeconds, waitSeconds, key, hold, limit }) {
+    async allocateOrQueue(user, { key, hold, limit, ...wishes }) {
       const headers = { "idempotency-key": key, prefer: `wait=${hold}` };
-      const body = { user_id: user, lease_seconds: leaseSeconds, wait_seconds: waitSeconds };
-      const answer = await request(ALLOCATE, { method: "POST", headers, body, limit });
+      const ask = { method: "POST", headers, body: allocation(user, wishes), limit };
+      const answer = await request(await below("/allocate"), ask);
       return answer.status === 202 ? { ticket: ticketOf(answer.body) }
         : { allocation: allocationOf(answer.body) };
     },
@@ -226,7 +155,8 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
      * @returns {Promise<Ticket[]>}
      */
     async queue(limit, ask) {
-      return (await request(`/api/queue?limit=${limit}`, ask)).body.tickets.map(ticketOf);
+      const path = `/api/queue${queryOf({ pool: await poolName(ask), limit })}`;
+      return (await request(path, ask)).body.tickets.map(ticketOf);
     },
 
     /**
@@ -272,7 +202,7 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
      * @returns {Promise<number>} number of leases ended
      */
     async clear() {
-      return (await request("/api/tokens/clear-active", { method: "DELETE" })).body.tokens_cleared;
+      return (await request(await below("/clear"), { method: "POST" })).body.leases_ended;
     },
   };
 }
@@ -280,67 +210,6 @@ export function createApi({ base = "", clock = pageClock, fetch = globalThis.fet
 /** @typedef {ReturnType<typeof createApi>} Api */
 
 export const api = createApi();
-
-/**
- * @template T
- * @param {(timeout: number) => Promise<T>} attempt
- * @returns {Promise<T>}
- */
-async function persist(attempt) {
-  const end = performance.now() + PATIENCE_IN_ALL;
-  /** The first failure that left the outcome unknown. @type {unknown} */
-  let open;
-  for (let tries = 0; ; tries += 1) {
-    const left = end - performance.now();
-    try {
-      return await attempt(Math.min(PATIENCE, left));
-    } catch (problem) {
-      const code = problem instanceof Problem ? problem.code : "";
-      if (OPEN_ENDS.has(code)) open ??= problem;
-      else if (code !== "not-sent") throw problem;
-      const { retryAfter } = /** @type {Problem} */ (problem);
-      const pause = atLeast(Math.max(retryAfter, PAUSES[tries] ?? Infinity));
-      if (performance.now() + pause >= end) throw open ?? problem;
-      await new Promise((resolve) => setTimeout(resolve, pause));
-    }
-  }
-}
-
-/**
- * Learns the server's time from an answer: exactly from a running lease, otherwise to the second.
- * @param {Clock} clock
- * @param {any} answer
- * @param {string | null} date
- * @param {number} sentAt
- */
-function learn(clock, answer, date, sentAt) {
-  const takenAt = performance.now();
-  const lease = answer?.oldest_lease ?? answer?.leases?.find(runs) ?? answer;
-  if (runs(lease)) {
-    clock.learn(Date.parse(lease.expires_at) - lease.expires_in * 1000, takenAt, sentAt);
-  } else if (date !== null) {
-    clock.learn(Date.parse(date), takenAt, sentAt, 1000);
-  }
-}
-
-/** @param {any} lease */
-function runs(lease) {
-  return lease?.expires_in > 0 && typeof lease.expires_at === "string";
-}
-
-/** @param {string} text */
-function parse(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** @param {string | null} link */
-function nextOf(link) {
-  return link?.match(/<([^>]*)>;\s*rel="next"/)?.[1];
-}
 
 /** @param {Record<string, string | number | undefined>} query */
 function queryOf(query) {
@@ -350,10 +219,4 @@ function queryOf(query) {
   }
   const text = String(parameters);
   return text === "" ? "" : `?${text}`;
-}
-
-/** A random key. On plain HTTP from another machine, browsers hide crypto.randomUUID. */
-export function freshKey() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -7,23 +7,24 @@ import { Stream } from "./stream.js";
 const PATIENCE = 5000;
 
 /**
- * Joins the stream that all tabs share, or opens its own where the browser has no shared workers.
+ * Joins the stream that all tabs of a pool share, or opens its own where the browser has no shared workers.
+ * @param {string} pool its name, or `ALL`
  * @param {(message: Message) => void} tell
  * @returns {Line}
  */
-export function openLine(tell) {
+export function openLine(pool, tell) {
   /** @type {Line} */
   let line;
   const alone = () => {
     line.stop();
-    line = new Stream(tell);
+    line = new Stream(tell, { pool });
     line.start();
   };
   try {
-    line = sharedLine(tell, alone);
+    line = sharedLine(pool, tell, alone);
   } catch {
     // Some browsers have no shared workers, and some forbid them on isolated pages.
-    line = new Stream(tell);
+    line = new Stream(tell, { pool });
   }
   line.start();
   // A page in the back/forward cache gets no messages, and starts again when it is restored.
@@ -37,13 +38,14 @@ export function openLine(tell) {
 }
 
 /**
+ * @param {string} pool
  * @param {(message: Message) => void} tell
  * @param {() => void} giveUp
  * @returns {Line}
  */
-function sharedLine(tell, giveUp) {
+function sharedLine(pool, tell, giveUp) {
   const url = new URL("./worker.js", import.meta.url);
-  const worker = new SharedWorker(url, { type: "module", name: "token-manager" });
+  const worker = new SharedWorker(url, { type: "module", name: `token-manager ${pool}` });
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let patience;
   let joined = false;

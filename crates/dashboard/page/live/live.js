@@ -66,8 +66,10 @@ export class Live extends EventTarget {
   state = "connecting";
   /** Why a reachable server opens no stream: a problem code. @type {string | undefined} */
   why;
-  /** Whether the pool has ever granted a lease. */
-  used = false;
+  /** The pool's name, once it is known. @type {string | null} */
+  name = null;
+  /** Whether the pool has ever granted a lease; null while that is unknown. @type {boolean | null} */
+  used = null;
   /** Why the pool can't be read, while it can't. @type {unknown} */
   problem = null;
   /** When the shown pool was last known to be current, by performance.now(). */
@@ -101,8 +103,8 @@ export class Live extends EventTarget {
   #telling;
 
   /**
-   * @param {{ api?: Pick<Api, "tokens" | "leases">, clock?: Clock,
-   *   openLine?: (tell: (message: Message) => void) => Line }} [parts]
+   * @param {{ api?: Pick<Api, "poolName" | "tokens" | "leases">, clock?: Clock,
+   *   openLine?: (pool: string, tell: (message: Message) => void) => Line }} [parts]
    */
   constructor({ api = pageApi, clock = pageClock, openLine: open = openLine } = {}) {
     super();
@@ -111,8 +113,17 @@ export class Live extends EventTarget {
     this.#openLine = open;
   }
 
-  start() {
-    this.#line ??= this.#openLine((message) => this.#take(message));
+  /** Opens the line, once the pool's name is known. */
+  async start() {
+    for (let failures = 0; this.#line === null; failures += 1) {
+      try {
+        this.name = await this.#api.poolName();
+        this.#line = this.#openLine(this.name, (message) => this.#take(message));
+      } catch {
+        this.#connected("lost");
+        await pause(backoff(failures, RETRY, RETRY_MOST));
+      }
+    }
   }
 
   /** Whether the tokens have been read. */
@@ -191,7 +202,7 @@ export class Live extends EventTarget {
       const position = this.pool.apply(event);
       if (position >= 0) this.#changed?.add(position);
       event.position = this.pool.token(event.tokenId)?.position ?? -1;
-      if (event.position < 0) strange = true;
+      if (event.position < 0 && kind !== "ended") strange = true;
       if (kind === "started") this.#serve(event.id);
       if (this.#loading) this.#kept.set(event.tokenId, event);
       if (this.series.apply(event)) this.recent.push(event);
@@ -245,8 +256,11 @@ export class Live extends EventTarget {
   /** @param {Row[]} rows */
   #replace(rows) {
     // Another database has other tokens: the old events are not part of its history.
-    if (this.#loaded && rows[0]?.id !== this.pool.tokens[0]?.id) {
+    const known = this.pool.tokens;
+    if (this.#loaded && known.length > 0 && rows.length > 0
+      && !rows.some(({ id }) => this.pool.token(id))) {
       this.recent = [];
+      this.used = null;
       this.series = new Series();
       this.#pastAt = -Infinity;
       this.#news = true;
@@ -254,7 +268,7 @@ export class Live extends EventTarget {
     this.pool.replace(rows);
     for (const event of this.#kept.values()) this.pool.apply(event);
     for (const event of this.recent) this.#place(event);
-    this.used = rows.some(({ lease, used }) => lease !== null || used);
+    if (rows.some(({ lease }) => lease !== null)) this.used = true;
     this.#loaded = true;
     this.#old = false;
     this.currentAt = performance.now();
@@ -273,11 +287,17 @@ export class Live extends EventTarget {
       const { leases, since } = await readPast(this.#api, this.clock.now());
       this.series.load(leases, since, this.clock.now());
       this.#remember(happeningsOf(leases, since, RECENT));
+      this.used ??= leases.length > 0 || await this.#wasUsed();
       this.dispatchEvent(new News("series", null));
     } catch {
       this.series.giveUp();
     }
     this.#readingPast = false;
+  }
+
+  async #wasUsed() {
+    const { leases, next } = await this.#api.leases({ limit: 1 });
+    return leases.length > 0 || next !== undefined;
   }
 
   /**

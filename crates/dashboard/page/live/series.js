@@ -4,7 +4,8 @@
 /** @typedef {import("./shape.js").Happening} Happening */
 
 /** @typedef {{ at: number, active: number, allocations: number, expiries: number,
- *   evictions: number }} Bucket counts from `at` on; `active` as of the end */
+ *   evictions: number, waiting: number | null }} Bucket counts from `at` on; `active` as of the end,
+ *   `waiting` the most requests in the queue, null before the first count */
 
 /** Length of a bucket in milliseconds, and number of buckets: ten minutes. */
 export const STEP = 2000;
@@ -30,10 +31,27 @@ export class Series {
   #loadedAt = -Infinity;
   /** @type {Happening[] | null} events that came while the history was being read */
   #meanwhile = null;
+  /** Lengths of the queue, each from a time on. The history has none.
+   * @type {{ at: number, count: number }[]} */
+  #waits = [];
 
   /** Keeps events from now on: the history being read may not have them. */
   expect() {
     this.#meanwhile = [];
+  }
+
+  /**
+   * Records the length of the queue.
+   * @param {number} count
+   * @param {number} now
+   */
+  wait(count, now) {
+    const waits = this.#waits;
+    // The last count before the ten minutes is that of their beginning.
+    while (waits.length > 1 && waits[1].at <= now - BUCKETS * STEP) waits.shift();
+    if (waits.at(-1)?.count === count) return;
+    waits.push({ at: Math.max(now, waits.at(-1)?.at ?? now), count });
+    this.revision += 1;
   }
 
   /** The history can't be read: the counts of the events remain. */
@@ -114,10 +132,27 @@ export class Series {
         allocations: this.#starts[slot],
         expiries: this.#expiries[slot] + lapsed[slot],
         evictions: this.#evictions[slot],
+        waiting: null,
       });
       running += this.#ends[slot] + lapsed[slot] - this.#starts[slot];
     }
-    return buckets.reverse();
+    return this.#withWaits(buckets.reverse());
+  }
+
+  /** @param {Bucket[]} buckets oldest first */
+  #withWaits(buckets) {
+    let next = 0;
+    /** @type {number | null} */
+    let count = null;
+    for (const bucket of buckets) {
+      let most = count;
+      for (; this.#waits[next]?.at < bucket.at + STEP; next += 1) {
+        ({ count } = this.#waits[next]);
+        most = this.#waits[next].at < bucket.at ? count : Math.max(most ?? 0, count);
+      }
+      bucket.waiting = most;
+    }
+    return buckets;
   }
 
   /**

@@ -6,20 +6,33 @@
 /** @typedef {{ id: string, user: string, userId: string, fence: number, startedAt: number,
  *   expiresAt: number }} Lease */
 
-/** @typedef {{ id: string, value: string, lease: Lease | null, used?: boolean }} Row a token in a
- * list; used if it ever had a lease */
+/** @typedef {{ name: string, effect: "note" | "no-new-leases" | "end-lease", reason: string,
+ *   by: string | null, since: number, until: number | null }} Taint a mark on a token, until a time or
+ *   until it is removed */
+
+/** @typedef {"active" | "available" | "tainted"} Status */
+
+/**
+ * @typedef {{ id: string, name: string, number: number, value?: string,
+ *   labels: Record<string, string>, taints: Taint[], status: Status, retiring: boolean,
+ *   lease: Lease | null, note: string | null }} Row a token in a list; `value` if the pool shows it to
+ *   everyone, `note` of the running lease
+ */
 
 /** @typedef {"released" | "expired" | "evicted" | "cleared" | "imported" | "drained"} Reason */
 
 /** @typedef {Lease & { tokenId: string, endedAt: number | null, reason: Reason | null,
- *   evictedBy: string | null }} PastLease a lease of the history; endedAt is null while it runs */
+ *   evictedBy: string | null, pool: string, tokenName: string, note: string | null }} PastLease a lease
+ *   of the history; endedAt is null while it runs */
 
 /**
  * @typedef {Lease & {
  *   kind: "started" | "renewed" | "ended",
  *   at: number,
  *   tokenId: string,
+ *   tokenName: string,
  *   position: number,
+ *   note: string | null,
  *   reason: Reason | null,
  *   evicted: string | null,
  *   evictedBy: string | null,
@@ -28,36 +41,63 @@
  */
 
 /**
- * @typedef {{ tokenId: string, value: string, lease: Lease, over: boolean,
+ * @typedef {{ tokenId: string, tokenName: string, value: string, lease: Lease, over: boolean,
  *   evicted: { id: string, user: string, userId: string, fence: number, startedAt: number } | null
  * }} Allocation an allocation; over if its lease ended before a repeated request
  */
 
 /** @typedef {{ id: string, user: string, userId: string, position: number, since: number,
- *   until: number }} Ticket a waiting allocation; id is that of the lease that it
- *   becomes. The answer to an allocation has no user */
+ *   until: number, tokenName: string | null, note: string | null }} Ticket a waiting allocation; id is that
+ *   of the lease that it becomes, tokenName the only token that will do. The answer to an allocation has
+ *   no user */
 
 /**
  * @typedef {{
- *   size: number, active: number, available: number, waiting: number,
- *   oldest_lease: any, epoch: number, version: number,
+ *   name: string, description: string, size: number, active: number, available: number,
+ *   tainted: number, retiring: number, waiting: number, next_deadline: string | null,
+ *   created_at: string, oldest_lease: any, epoch: number, version: number,
  *   policy: { when_full: "evict-oldest" | "reject" | "wait", lease_seconds: number,
- *     max_lease_seconds: number, min_hold_seconds: number, max_per_user: number | null },
- * }} Info the answer of GET /api/pool, unchanged: `Pool`, `Policy`
+ *     max_lease_seconds: number, min_hold_seconds: number, max_per_user: number | null,
+ *     membership: "fixed" | "open", show_values: "everyone" | "holder" },
+ * }} Info the answer of GET /api/pools/{pool}, unchanged: `PoolStatus`, `PoolPolicy`
  */
 
 /**
- * @param {any} row `Token`
+ * @param {any} row `PoolToken`
  * @returns {Row}
  */
 export function tokenOf(row) {
-  const held = row.status === "active" && typeof row.fence === "number";
-  const lease = held ? leaseOf(row, row.activated_at) : null;
-  return { id: row.id, value: row.token, lease, used: row.updated_at !== row.inserted_at };
+  return {
+    id: row.id,
+    name: row.name,
+    number: row.number,
+    value: row.value,
+    labels: row.labels,
+    taints: row.taints.map(taintOf),
+    status: row.status,
+    retiring: row.retiring,
+    lease: row.lease && leaseOf(row.lease, row.lease.started_at),
+    note: row.lease?.note ?? null,
+  };
 }
 
 /**
- * @param {any} row `Token`, `Allocation`, `Lease`, `HistoryEntry`
+ * @param {any} row `Taint`
+ * @returns {Taint}
+ */
+export function taintOf(row) {
+  return {
+    name: row.name,
+    effect: row.effect,
+    reason: row.reason,
+    by: row.by,
+    since: Date.parse(row.since),
+    until: row.until === null ? null : Date.parse(row.until),
+  };
+}
+
+/**
+ * @param {any} row `PoolTokenLease`, `PoolAllocation`, `Lease`
  * @param {string} startedAt
  * @returns {Lease}
  */
@@ -73,7 +113,7 @@ export function leaseOf(row, startedAt) {
 }
 
 /**
- * @param {any} row `HistoryEntry`, `Lease`
+ * @param {any} row `Lease`
  * @returns {PastLease}
  */
 export function pastLeaseOf(row) {
@@ -83,16 +123,20 @@ export function pastLeaseOf(row) {
     endedAt: row.ended_at === null ? null : Date.parse(row.ended_at),
     reason: row.end_reason,
     evictedBy: row.evicted_by,
+    pool: row.pool,
+    tokenName: row.token_name,
+    note: row.note ?? null,
   };
 }
 
 /**
- * @param {any} row `Allocation`
+ * @param {any} row `PoolAllocation`
  * @returns {Allocation}
  */
 export function allocationOf(row) {
   return {
     tokenId: row.token_id,
+    tokenName: row.token_name,
     value: row.token_value,
     lease: leaseOf(row, row.activated_at),
     over: row.status === "ended",
@@ -123,6 +167,8 @@ export function ticketOf(row) {
     position: row.position,
     since: Date.parse(row.since),
     until: Date.parse(row.until),
+    tokenName: row.token_name ?? null,
+    note: row.note ?? null,
   };
 }
 
@@ -138,7 +184,9 @@ export function happeningOf(kind, row, now) {
     kind,
     at: kind === "started" ? startedAt : kind === "ended" ? Date.parse(row.ended_at) : now,
     tokenId: row.token_id,
+    tokenName: row.token_name ?? row.token_id.slice(0, 8),
     position: -1,
+    note: row.note ?? null,
     reason: row.reason ?? null,
     evicted: row.evicted ?? null,
     evictedBy: row.evicted_by ?? null,

@@ -2,22 +2,26 @@
 import { createApi, Problem } from "./api.js";
 import { atLeast, backoff } from "./backoff.js";
 import { Clock } from "./clock.js";
+import { Suspicion } from "./suspicion.js";
 /** @typedef {import("./shape.js").Info} Info */
 /** @typedef {import("./shape.js").Ticket} Ticket */
 /** @typedef {import("./api.js").Api} Api */
 
 /** @typedef {"connecting" | "live" | "lost"} State */
 /** @typedef {{ type: "state", state: State, why?: string }} StateMessage */
+/** @typedef {{ epoch: number, version: number }} Stamp */
 
 /**
  * Messages to the tabs:
- * - `load`: all events come from now on; read the earlier state from the API;
- * - `events`: JSON, an array of [kind, data] in the order in which they happened;
- * - `info`: an answer of GET /api/pool, requested at `sentAt` and received at `takenAt` by
- *   Date.now(), which worker and tabs share, unlike performance.now();
+ * - `load`: all events come from now on, or tokens changed; read the state from the API;
+ * - `events`: JSON, an array of [kind, data] in the order in which they happened. `kind` is that of a lease's
+ *   event, or in a stream of all pools also the name of another event, such as "pool.created", and the
+ *   event's id follows;
+ * - `info`: an answer of GET /api/pools/{pool}, requested at `sentAt` and received at `takenAt` by
+ *   Date.now(), which worker and tabs share, unlike performance.now(); none in a stream of all pools;
  * - `queue`: the first tickets in the queue, requested while it is not empty;
  * - `state`: of the connection; `why` is the problem code of a reachable server that opens no
- *   stream.
+ *   stream, such as "unknown-pool".
  * @typedef {{ type: "load" } | { type: "events", text: string } | StateMessage
  *   | { type: "queue", tickets: Ticket[] }
  *   | { type: "info", info: Info, sentAt: number, takenAt: number }} Message
@@ -25,6 +29,11 @@ import { Clock } from "./clock.js";
 
 /** Maximum number of tickets listed. */
 export const TICKETS = 100;
+/** In place of a pool's name: all pools. */
+export const ALL = "*";
+const LEASES = ["started", "renewed", "ended"];
+const CHANGES = ["pool.created", "pool.changed", "pool.deleted", "token.added", "token.changed",
+  "token.retired"];
 
 /** Times in milliseconds. */
 export const TIMES = {
@@ -46,6 +55,8 @@ export const TIMES = {
   /** between two checks whether the machine slept, and the clock difference that shows it */
   look: 1000,
   slept: 3000,
+  /** between two requests to read the list after changes of tokens */
+  changed: 1000,
 };
 
 /** @typedef {(url: string) => EventSource} Open */
@@ -66,6 +77,7 @@ export class Stream {
   #open;
   #times;
   #api;
+  #pool;
   #running = false;
   /** Number of the connection attempt; results of earlier attempts are dropped. */
   #attempt = 0;
@@ -79,8 +91,8 @@ export class Stream {
   #stale = false;
   /** Why the server opens no stream. @type {string | undefined} */
   #why;
-  /** The id and the pool's version at the last heartbeat. */
-  #last = { id: "", version: 0, replacedAt: -Infinity };
+  #suspicion;
+  #changedAt = -Infinity;
   /** @type {string[]} */
   #batch = [];
   #sentAt = -Infinity;
@@ -89,14 +101,16 @@ export class Stream {
 
   /**
    * @param {(message: Message) => void} tell
-   * @param {{ api?: Pick<Api, "pool" | "refusal" | "queue">, open?: Open,
-   *   times?: Partial<typeof TIMES> }} [parts]
+   * @param {{ pool?: string, api?: Pick<Api, "pool" | "refusal" | "queue" | "stamp">, open?: Open,
+   *   times?: Partial<typeof TIMES> }} [parts] `pool`: a name, or all pools
    */
-  constructor(tell, { api, open, times } = {}) {
+  constructor(tell, { pool = ALL, api, open, times } = {}) {
     this.#tell = tell;
-    this.#api = api ?? createApi({ clock: new Clock() });
+    this.#pool = pool;
+    this.#api = api ?? createApi({ pool, clock: new Clock() });
     this.#open = open ?? ((url) => new EventSource(url));
     this.#times = { ...TIMES, ...times };
+    this.#suspicion = new Suspicion(this.#times.suspicion);
   }
 
   start() {
@@ -150,6 +164,7 @@ export class Stream {
     const attempt = this.#attempt;
     const answered = await this.#ask();
     if (attempt !== this.#attempt) return;
+    if (answered === "unknown") return this.#gone();
     if (answered === null || answered === "busy") return this.#failed(true);
     if (this.#id !== null && (this.#stale || isOther(answered, this.#id))) {
       this.#id = null;
@@ -164,7 +179,8 @@ export class Stream {
       this.#id = `${answered.epoch}-${answered.version}`;
       this.#tell({ type: "load" });
     }
-    const source = this.#open(`/api/events?last_event_id=${encodeURIComponent(this.#id)}`);
+    const query = new URLSearchParams({ pool: this.#pool, last_event_id: this.#id });
+    const source = this.#open(`/api/events?${query}`);
     this.#source = source;
     this.#listen(source);
     this.#later("opening", this.#times.patience, () => this.#failed(true));
@@ -185,11 +201,22 @@ export class Stream {
       if (opened) this.#failed(false);
       else void this.#refused();
     };
-    for (const kind of ["started", "renewed", "ended"]) {
-      source.addEventListener(`lease.${kind}`, (event) => {
+    const pass = (/** @type {string} */ kind, /** @type {MessageEvent} */ event) => {
+      this.#id = event.lastEventId;
+      // Lists of pools have versions, and so need those of the events; tokens have fences.
+      const id = this.#pool === ALL ? `,"${event.lastEventId}"` : "";
+      this.#batch.push(`["${kind}",${event.data}${id}]`);
+      this.#send();
+    };
+    for (const kind of LEASES) source.addEventListener(`lease.${kind}`, (event) => pass(kind, event));
+    for (const kind of CHANGES) {
+      source.addEventListener(kind, (event) => {
+        if (this.#pool === ALL) return pass(kind, event);
         this.#id = event.lastEventId;
-        this.#batch.push(`["${kind}",${event.data}]`);
-        this.#send();
+        if (kind !== "pool.deleted") return this.#changed();
+        // Another pool may get the name, and this stream has no events of that one.
+        this.#id = null;
+        void this.#connect();
       });
     }
     source.addEventListener("resync", (event) => {
@@ -197,6 +224,26 @@ export class Stream {
       this.#flush();
       this.#tell({ type: "load" });
     });
+  }
+
+  /** Has the tabs read the list again, after a moment in which more may change. */
+  #changed() {
+    if (this.#timers.changed !== undefined) return;
+    const wait = this.#changedAt + this.#times.changed - performance.now();
+    this.#later("changed", Math.max(wait, this.#times.batch), () => {
+      this.#changedAt = performance.now();
+      this.#tell({ type: "load" });
+      // The policy may have changed, and the pool may be gone.
+      if (this.#source === null) return;
+      this.#cancel("beat");
+      void this.#beat();
+    });
+  }
+
+  /** The server has no such pool, perhaps not yet. */
+  #gone() {
+    this.#id = null;
+    this.#failed(true, "unknown-pool");
   }
 
   /** The server is reachable but opens no stream, perhaps since it does not know the id, or its
@@ -217,33 +264,33 @@ export class Stream {
     const id = this.#id ?? "";
     const answered = await this.#ask();
     if (attempt !== this.#attempt) return;
+    if (answered === "unknown") return this.#gone();
     if (answered === null) return this.#failed(true);
     this.#failures = 0;
-    if (answered !== "busy" && isOther(answered, id)) {
-      this.#id = null;
-      return void this.#connect();
-    }
-    if (answered !== "busy" && this.#isStuck(answered, id)) {
-      // The missing events may be delayed forever, so the list is read.
+    // If events are missing, they may be delayed forever, so the list is read.
+    if (answered !== "busy" && (isOther(answered, id) || this.#suspicion.isStuck(answered, id))) {
       this.#id = null;
       return void this.#connect();
     }
     this.#later("beat", this.#times.beat, () => void this.#beat());
   }
 
-  /** @returns {Promise<Info | "busy" | null>} null when the server is unreachable */
+  /** @returns {Promise<Info | Stamp | "busy" | "unknown" | null>} null when the server is unreachable */
   async #ask() {
     const sentAt = Date.now();
     const attempt = this.#attempt;
+    const timeout = this.#times.patience;
     try {
-      const info = await this.#api.pool({ timeout: this.#times.patience });
+      if (this.#pool === ALL) return await this.#api.stamp({ timeout });
+      const info = await this.#api.pool({ timeout });
       if (attempt !== this.#attempt) return null;
       this.heard = { type: "info", info, sentAt, takenAt: Date.now() };
       this.#tell(this.heard);
       void this.#askQueue(info.waiting);
       return info;
     } catch (problem) {
-      return problem instanceof Problem && problem.status > 0 ? "busy" : null;
+      if (!(problem instanceof Problem) || problem.status === 0) return null;
+      return problem.code === "unknown-pool" ? "unknown" : "busy";
     }
   }
 
@@ -260,23 +307,6 @@ export class Stream {
     } catch {
       // The next heartbeat requests it again.
     }
-  }
-
-  /**
-   * Whether the pool changes but no event comes: a connection may be dead unnoticed. Not every
-   * entry of the journal is an event, so this may be wrong and must rarely replace the stream.
-   * @param {Info} info
-   * @param {string} id
-   */
-  #isStuck(info, id) {
-    const last = this.#last;
-    const silent = id === last.id && Number(id.split("-")[1]) < last.version;
-    const { replacedAt } = last;
-    // While requests are queued, servers record every second that they are alive.
-    const pause = this.#times.suspicion * (info.waiting > 0 ? 8 : 1);
-    const due = silent && performance.now() - replacedAt > pause;
-    this.#last = { id, version: info.version, replacedAt: due ? performance.now() : replacedAt };
-    return due;
   }
 
   /**
@@ -352,7 +382,7 @@ export class Stream {
 
 /**
  * Whether the id belongs to another pool: the pool was restored or created again.
- * @param {Info} info
+ * @param {Stamp} info
  * @param {string} id from before the request for `info`
  */
 function isOther(info, id) {

@@ -37,7 +37,7 @@ export class Waiting extends EventTarget {
 
   /**
    * @param {string} user
-   * @param {{ leaseSeconds?: number, waitSeconds: number }} wishes
+   * @param {import("./api.js").Wishes & { waitSeconds: number }} wishes
    * @param {Pick<Api, "allocateOrQueue" | "giveUp" | "releaseLease">} [api]
    */
   constructor(user, wishes, api = pageApi) {

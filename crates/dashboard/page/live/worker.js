@@ -1,9 +1,10 @@
 // @ts-check
-// A SharedWorker: all tabs of this origin share its one stream, since browsers open only six
-// connections to a host.
+// A SharedWorker: all tabs of this origin that show a pool share its one stream, since browsers open only six
+// connections to a host. The worker's name ends with that of the pool.
 import { Hub } from "./hub.js";
 
-const hub = new Hub();
+const { name } = /** @type {{ name: string }} */ (/** @type {unknown} */ (self));
+const hub = new Hub({ pool: name.slice(name.indexOf(" ") + 1) });
 
 self.addEventListener("connect", (event) => {
   hub.meet(/** @type {MessageEvent} */ (event).ports[0]);

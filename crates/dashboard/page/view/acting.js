@@ -4,10 +4,10 @@ import { isolated, word } from "../words/language.js";
 import { timeOfDay } from "../words/time.js";
 import { announce, notify } from "./announcer.js";
 import { part, setText } from "./dom.js";
-import { tokenSentence } from "./grid.js";
 import { isMe } from "./me.js";
 import { isOfConnection, onBack, problemWords } from "./problem.js";
 import { startReleasing } from "./releasing.js";
+import { tokenSentence } from "./state.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/pool.js").Token} Token */
 /** @typedef {import("../live/shape.js").Lease} Lease */
@@ -109,9 +109,8 @@ export class Acting {
     try {
       announce(await this.#done(act, lease, token));
     } catch (error) {
-      const number = String(token.position + 1);
       if (this.#tokenId === token.id) this.#fail(error);
-      else notify(`${word("token", { number })}: ${problemWords(error)}`);
+      else notify(`${word("token", { number: token.name })}: ${problemWords(error)}`);
     }
     this.#underWay.delete(token.id);
     this.label();
@@ -130,7 +129,7 @@ export class Acting {
       return word("renewed", { time: timeOfDay(expiresAt) });
     }
     await api.releaseLease(lease.id);
-    const text = word("tokenInText", { number: String(token.position + 1) });
+    const text = word("tokenInText", { number: token.name });
     return word("released", { user: isolated(lease.user), token: text });
   }
 }

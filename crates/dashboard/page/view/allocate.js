@@ -4,13 +4,15 @@ import { GivenUp, Waiting } from "../live/waiting.js";
 import { duration, parseDuration, rough } from "../words/duration.js";
 import { onLanguage, word } from "../words/language.js";
 import { announce } from "./announcer.js";
-import { part, setText } from "./dom.js";
+import { make, part, setText } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
 import { Granted } from "./granted.js";
 import { myName, rememberMe } from "./me.js";
 import { isOfConnection, onBack, problemWords } from "./problem.js";
+import { isNamed } from "./state.js";
 import { inTurn } from "./turns.js";
 /** @typedef {import("../live/live.js").Live} Live */
+/** @typedef {import("../live/pool.js").Token} Token */
 /** @typedef {import("../live/shape.js").Allocation} Allocation */
 
 /** Longest wait for a token, in milliseconds: a day. */
@@ -18,6 +20,8 @@ const LONGEST_WAIT = 86_400_000;
 /** Time after an answer in which the same request is not sent again, in milliseconds: it would be
  * an accidental double press. */
 const CALM = 700;
+/** Most names of tokens offered. */
+const OFFERED = 500;
 
 /** Invalid or too long length of time in a field. */
 class WrongLength extends Error {
@@ -42,6 +46,8 @@ class Allocating {
   #live;
   #form = part("allocate", HTMLFormElement);
   #user = part("allocate-user", HTMLInputElement);
+  #token = part("allocate-token", HTMLInputElement);
+  #note = part("allocate-note", HTMLInputElement);
   #length = part("allocate-length", HTMLInputElement);
   #most = part("allocate-most", HTMLInputElement);
   #granted;
@@ -75,6 +81,11 @@ class Allocating {
     addEventListener("pagehide", ({ persisted }) => persisted || this.#wait?.abandon());
     const draw = () => this.draw();
     live.addEventListener("info", () => redraw(draw));
+    live.addEventListener("pool", (event) => {
+      const { positions } = /** @type {CustomEvent} */ (event).detail;
+      if (positions === null) part("allocate-token-field").hidden = !live.pool.tokens.some(isNamed);
+    });
+    this.#token.addEventListener("focus", () => this.#listNames());
     for (const kind of ["queue", "state"]) {
       live.addEventListener(kind, () => this.#wait && redraw(draw));
     }
@@ -86,6 +97,20 @@ class Allocating {
     withTime(() => this.#wait && draw());
     onLanguage(draw);
     draw();
+  }
+
+  /** Offers the names of tokens, free ones first. */
+  #listNames() {
+    const { pool } = this.#live;
+    const now = this.#live.clock.now();
+    const isFree = (/** @type {Token} */ token) => pool.status(token, now) === "available";
+    const free = pool.tokens.filter(isFree).slice(0, OFFERED);
+    const others = pool.tokens.filter((token) => !isFree(token)).slice(0, OFFERED - free.length);
+    part("allocate-tokens").replaceChildren(...[...free, ...others].map(({ name }) => {
+      const option = make("option");
+      option.value = name;
+      return option;
+    }));
   }
 
   draw() {
@@ -103,6 +128,7 @@ class Allocating {
     setText(part("allocate-error"), !failure ? "" : failure instanceof WrongLength
       ? word("lengthWrong", { max: duration(failure.most) }) : problemWords(failure));
     this.#user.setAttribute("aria-invalid", String(isAbout(failure, "invalid-user")));
+    this.#token.setAttribute("aria-invalid", String(isAbout(failure, "unknown-token")));
     for (const field of [this.#length, this.#most]) {
       const wrong = failure instanceof WrongLength && failure.field === field;
       field.setAttribute("aria-invalid", String(wrong));
@@ -151,8 +177,10 @@ class Allocating {
     if (lease === 0) throw new WrongLength(this.#length, policy.lease_seconds * 1000);
     const leaseSeconds = lease === undefined ? undefined : lease / 1000;
     const wait = policy.when_full === "wait" ? lengthIn(this.#most, LONGEST_WAIT) ?? 0 : 0;
-    if (wait === 0 && policy.when_full !== "wait") return api.allocate(user, { leaseSeconds });
-    const waiting = new Waiting(user, { leaseSeconds, waitSeconds: wait / 1000 });
+    const token = this.#token.value.trim() || undefined;
+    const wishes = { leaseSeconds, token, note: this.#note.value.trim() || undefined };
+    if (wait === 0 && policy.when_full !== "wait") return api.allocate(user, wishes);
+    const waiting = new Waiting(user, { ...wishes, waitSeconds: wait / 1000 });
     let told = false;
     waiting.addEventListener("ticket", () => {
       // The page remembers the user, so that the queue can mark the user's own place.

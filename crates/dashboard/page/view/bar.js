@@ -49,14 +49,17 @@ function startConnection(live) {
   const connection = part("connection");
   const banner = part("banner");
   let before = live.state;
-  const title = () => word(live.why === "too-many-streams" ? "streamsTitle"
+  const unknown = () => live.why === "unknown-pool";
+  const title = () => word(unknown() ? "unknownPool" : live.why === "too-many-streams" ? "streamsTitle"
     : live.problem ? "unreadTitle" : "lostTitle");
   const draw = () => {
     const answers = live.why !== undefined || live.problem !== null;
     connection.dataset.state = live.state;
     root.dataset.connection = live.state;
-    setText(connection, word(live.state === "lost" && answers ? "notLive" : live.state));
-    banner.hidden = live.state !== "lost";
+    setText(connection, word(unknown() ? "unknownPool"
+      : live.state === "lost" && answers ? "notLive" : live.state));
+    // The page says itself that the pool is unknown.
+    banner.hidden = live.state !== "lost" || unknown();
     if (banner.hidden) return;
     setText(part("banner-title"), title());
     const passed = performance.now() - live.currentAt;

@@ -1,6 +1,6 @@
 // @ts-check
 import { api } from "../live/api.js";
-import { fillWords, onLanguage, word } from "../words/language.js";
+import { fillWords, number, onLanguage, word } from "../words/language.js";
 import { timeOfDay } from "../words/time.js";
 import { announce, notify } from "./announcer.js";
 import { make, onBackdrop, part, setText } from "./dom.js";
@@ -29,7 +29,7 @@ export function startClearing(live) {
     if (!dialog.open) return;
     const { active } = live.pool.counts(shownTime(live));
     const words = active === 0 ? "clearNone" : "clearCount";
-    setText(count, String(active));
+    setText(count, number(active));
     const now = `${words} ${active} ${document.documentElement.lang}`;
     if (now !== key) {
       key = now;

@@ -1,7 +1,7 @@
 // @ts-check
 
 /**
- * Returns an element of index.html.
+ * Returns an element of the document.
  * @template {Element} [T=HTMLElement]
  * @param {string} id
  * @param {abstract new (...args: any[]) => T} [type]
@@ -37,8 +37,8 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** @param {string} tokenId */
-export const tokenAddress = (tokenId) => `#token=${tokenId}`;
+/** The address of a token on its pool's page. @param {string} token its name or id */
+export const tokenAddress = (token) => `#token=${encodeURIComponent(token)}`;
 
 /**
  * Closes a dialog on a click beside it. Both ends of the click count: a selection of text in it may

@@ -5,7 +5,9 @@ import { Acting } from "./acting.js";
 import { copies } from "./copy.js";
 import { nameOf, onBackdrop, part, setText, tokenAddress } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
+import { Marks } from "./marks.js";
 import { fractionLeft, shownTime } from "./moment.js";
+import { offOf } from "./state.js";
 import { Timeline } from "./timeline.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/shape.js").Lease} Lease */
@@ -17,6 +19,9 @@ class Drawer {
   #title = part("drawer-title");
   #acting;
   #timeline;
+  #marks;
+  /** Name or id of the token in the address. */
+  #wanted = "";
   #tokenId = "";
   /** Whether closing may go back in the browser's history, to the page without the drawer. */
   #cameFromPage = false;
@@ -27,6 +32,7 @@ class Drawer {
     this.#live = live;
     this.#acting = new Acting(live);
     this.#timeline = new Timeline(live);
+    this.#marks = new Marks(live);
     const dialog = this.#dialog;
     dialog.addEventListener("cancel", (event) => {
       event.preventDefault();
@@ -39,10 +45,10 @@ class Drawer {
     copies(part("drawer-copy-lease", HTMLButtonElement), () => this.#lease()?.id ?? "");
     addEventListener("hashchange", () => {
       // After a change from one token's drawer to another's, back is not the page.
-      this.#cameFromPage = this.#tokenId === "";
+      this.#cameFromPage = this.#wanted === "";
       this.#follow();
     });
-    const draw = () => this.#tokenId && this.#draw();
+    const draw = () => this.#wanted && this.#draw();
     for (const kind of ["pool", "state", "info"]) live.addEventListener(kind, () => redraw(draw));
     live.addEventListener("state", () => this.#tokenId && this.#timeline.refresh());
     withTime(draw);
@@ -62,15 +68,11 @@ class Drawer {
 
   /** Shows the token in the address. */
   #follow() {
-    const tokenId = /^#token=([\w-]+)$/.exec(location.hash)?.[1].toLowerCase() ?? "";
-    if (tokenId === this.#tokenId) return;
-    this.#tokenId = tokenId;
-    this.#fence = 0;
-    this.#timeline.show(tokenId);
-    if (!tokenId) {
-      this.#acting.show("", undefined, null);
-      return this.#dialog.close();
-    }
+    const wanted = decoded(/^#token=([^&]+)$/.exec(location.hash)?.[1] ?? "");
+    if (wanted === this.#wanted) return;
+    this.#wanted = wanted;
+    this.#show("");
+    if (!wanted) return this.#dialog.close();
     this.#draw();
     part("drawer-body").scrollTop = 0;
     if (this.#dialog.open) return;
@@ -78,11 +80,18 @@ class Drawer {
     this.#title.focus();
   }
 
+  /** @param {string} tokenId empty for no token, or while only a name is known */
+  #show(tokenId) {
+    this.#tokenId = tokenId;
+    this.#fence = 0;
+    this.#timeline.show(tokenId);
+    if (!tokenId) this.#acting.show("", undefined, null);
+  }
+
   close() {
     if (this.#cameFromPage) {
-      this.#tokenId = "";
-      this.#timeline.show("");
-      this.#acting.show("", undefined, null);
+      this.#wanted = "";
+      this.#show("");
       this.#dialog.close();
       history.back();
     } else {
@@ -93,6 +102,9 @@ class Drawer {
   }
 
   #draw() {
+    const id = this.#live.pool.find(this.#wanted)?.id ?? (isId(this.#wanted) ? this.#wanted : "");
+    // A token that is retired while it is shown keeps its history.
+    if (id !== this.#tokenId && id !== "") this.#show(id);
     const token = this.#token();
     const lease = this.#lease();
     const holding = part("drawer-holding");
@@ -100,11 +112,14 @@ class Drawer {
     const leaving = [part("drawer-release").parentElement, part("drawer-lease-row")];
     if (!lease && leaving.some((row) => row?.contains(document.activeElement))) this.#title.focus();
     holding.classList.toggle("free", lease === null);
-    setText(this.#title, token ? word("token", { number: String(token.position + 1) })
-      : word("token", { number: this.#tokenId.slice(0, 8) }));
+    setText(this.#title, token ? word("token", { number: token.name })
+      : word("token", { number: isId(this.#wanted) ? this.#wanted.slice(0, 8) : this.#wanted }));
     setText(part("drawer-id"), this.#tokenId);
-    setText(part("drawer-value"), token?.value ?? "–");
-    part("drawer-copy").hidden = !token;
+    const hidden = token && this.#live.info?.policy.show_values === "holder";
+    setText(part("drawer-value"), token?.value ?? (hidden ? word("drawerHolderOnly") : "–"));
+    part("drawer-value").classList.toggle("absent", token?.value === undefined);
+    part("drawer-copy").hidden = token?.value === undefined;
+    this.#marks.draw(token);
     setText(part("drawer-lease"), lease?.id ?? "");
     part("drawer-lease-row").hidden = lease === null;
     if (lease) this.#drawHolder(lease);
@@ -120,10 +135,14 @@ class Drawer {
 
   /** @param {boolean} known whether the pool has the token */
   #drawNone(known) {
-    const words = known ? "drawerFree" : this.#live.loaded ? "drawerUnknown" : "drawerLoading";
+    const token = this.#token();
+    const off = token && offOf(token, shownTime(this.#live));
+    const words = off ? "drawerOff" : known ? "drawerFree"
+      : this.#live.loaded ? "drawerUnknown" : "drawerLoading";
     setText(part("drawer-holder"), word(words));
     setText(part("drawer-when"), known ? word("drawerFreeText") : "");
     setText(part("drawer-left"), "");
+    part("drawer-note").hidden = true;
   }
 
   /** @param {Lease} lease */
@@ -132,6 +151,9 @@ class Drawer {
     if (holder.textContent !== lease.user || holder.childElementCount === 0) {
       holder.replaceChildren(nameOf(lease.user));
     }
+    const note = this.#token()?.note ?? "";
+    part("drawer-note").hidden = note === "";
+    setText(part("drawer-note"), note);
     const now = this.#live.clock.now();
     setText(part("drawer-when"), word("drawerUntil", { time: timeOfDay(lease.expiresAt) }));
     setText(part("drawer-left"), countdown(lease.expiresAt - now));
@@ -141,10 +163,22 @@ class Drawer {
   }
 }
 
+/** @param {string} text */
+const isId = (text) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
+
+/** @param {string} text */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** @param {Live} live @returns {(tokenId: string) => void} opens the drawer of a token */
 export function startDrawer(live) {
   new Drawer(live);
   return (tokenId) => {
-    location.hash = tokenAddress(tokenId);
+    location.hash = tokenAddress(live.pool.token(tokenId)?.name ?? tokenId);
   };
 }

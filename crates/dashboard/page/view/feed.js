@@ -18,10 +18,10 @@ const WHOSE = /** @type {const} */ ({
 
 /** @param {Happening} event */
 function item(event) {
-  const { kind, reason, tokenId, position, at } = event;
-  const number = position >= 0 ? String(position + 1) : tokenId.slice(0, 8);
-  const link = make("a", "", word("token", { number }));
-  link.href = tokenAddress(tokenId);
+  const { kind, reason, tokenId, tokenName, position, at } = event;
+  const link = make("a", "", word("token", { number: tokenName }));
+  // Another token may have the name of one that was retired.
+  link.href = tokenAddress(position >= 0 ? tokenName : tokenId);
   const what = make("span", "what");
   const words = kind === "started" ? "eventStarted" : kind === "renewed" ? "eventRenewed"
     : /** @type {const} */ (`event-${reason ?? "released"}`);
@@ -65,10 +65,10 @@ export function startFeed(live) {
       list.replaceChildren(...next.values());
     }
     [shown, items] = [wanted, next];
-    part("events-none").hidden = shown.length > 0 || !live.loaded;
+    part("events-none").hidden = shown.length > 0 || !live.loaded || live.used === null;
     setText(part("events-none"), word(live.used ? "eventsNoneLately" : "eventsNone"));
   };
-  live.addEventListener("state", () => paused || redraw(draw));
+  for (const kind of ["state", "series"]) live.addEventListener(kind, () => paused || redraw(draw));
   const count = () => {
     const from = counted === undefined ? -1 : live.recent.lastIndexOf(counted);
     missed += live.recent.length - 1 - from;

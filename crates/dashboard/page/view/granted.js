@@ -52,10 +52,8 @@ export class Granted {
   }
 
   /** @param {Allocation} allocation */
-  #token({ tokenId }) {
-    const token = this.#live.pool.token(tokenId);
-    const number = token ? String(token.position + 1) : tokenId.slice(0, 8);
-    return word("tokenInText", { number });
+  #token({ tokenName }) {
+    return word("tokenInText", { number: tokenName });
   }
 
   /** Updates only the sentence, so that a button with the focus keeps it. */
@@ -76,7 +74,10 @@ export class Granted {
     const copy = make("button", "quiet small", word("copy"));
     copy.type = "button";
     copies(copy, () => last.value);
-    const parts = [this.#what, make("div", "value", make("code", "", last.value), copy)];
+    const value = make("code", "", last.value);
+    // It may be long, and scroll.
+    value.tabIndex = 0;
+    const parts = [this.#what, make("div", "value", value, copy)];
     if (last.evicted) {
       const whose = make("p", "aside");
       fillWords(whose, "allocatedEvicted", { user: name(last.evicted.user) });

@@ -1,8 +1,9 @@
 // @ts-check
-import { isolated, word } from "../words/language.js";
-import { countdown, leftInWords } from "../words/time.js";
+import { word } from "../words/language.js";
+import { countdown } from "../words/time.js";
 import { make, setText } from "./dom.js";
 import { evicts, fractionLeft, shownTime } from "./moment.js";
+import { chips, isNamed, nextOf, offOf, offWords, tokenSentence } from "./state.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/pool.js").Token} Token */
 /** @typedef {import("../live/shape.js").Lease} Lease */
@@ -20,17 +21,6 @@ const STEPS = { cards: 160, tiles: 90, dots: 20 };
 /** Accessible names updated per second; that of the token with the focus is always current. */
 const NAMED = 150;
 
-/**
- * Whether a token is next to expire or to be evicted, for data-next.
- * @param {Live} live @param {Token} token @param {number} now
- */
-export function nextOf(live, token, now) {
-  const next = [];
-  if (live.pool.nextToExpire(now) === token) next.push("expire");
-  if (evicts(live) && live.pool.nextToEvict(now) === token) next.push("evict");
-  return next.join(" ");
-}
-
 /** The marks and the word for a value of data-next. @param {string} next */
 function marksOf(next) {
   const marks = next.split(" ").map((kind) => make("i", `mark ${kind}`));
@@ -38,23 +28,6 @@ function marksOf(next) {
   const element = make("span", "cell-next", ...marks, make("b", "cell-word", word(words)));
   element.setAttribute("aria-hidden", "true");
   return element;
-}
-
-/** Full description of a token, in a sentence. @param {Live} live @param {Token} token */
-export function tokenSentence(live, token) {
-  const now = shownTime(live);
-  const lease = live.pool.holder(token, now);
-  if (lease === null) return word("cellFree", { number: String(token.position + 1) });
-  const next = nextOf(live, token, now);
-  const values = {
-    number: String(token.position + 1),
-    user: isolated(lease.user),
-    left: leftInWords(lease.expiresAt - live.clock.now()),
-  };
-  const sentences = [word(live.state === "lost" ? "cellHeldStale" : "cellHeld", values)];
-  if (next.includes("expire")) sentences.push(word("nextToExpire"));
-  if (next.includes("evict")) sentences.push(word("nextToEvict"));
-  return sentences.join(", ");
 }
 
 /** The tokens as buttons, up to some two thousand. */
@@ -106,6 +79,10 @@ export class Grid {
     const focused = this.#root.contains(document.activeElement);
     this.#density = tokens.length <= CARDS ? "cards" : tokens.length <= TILES ? "tiles" : "dots";
     this.#root.dataset.density = this.#density;
+    const cards = this.#density === "cards";
+    this.#root.toggleAttribute("data-named", cards && tokens.some(isNamed));
+    this.#root.toggleAttribute("data-labelled",
+      cards && tokens.some(({ labels }) => Object.keys(labels).length > 0));
     this.#marked = [];
     this.#cells = tokens.map((token) => this.#make(token));
     this.#root.replaceChildren(...this.#cells.map(({ button }) => button));
@@ -120,10 +97,13 @@ export class Grid {
     const holder = make("span", "cell-holder");
     holder.dir = "auto";
     const left = make("span", "cell-left");
-    const number = make("span", "cell-number", String(token.position + 1));
+    const number = make("span", "cell-number", token.name);
     // The accessible name contains everything that the other elements show, in whole words.
     const name = document.createTextNode("");
     const seen = [bar, holder, number, left];
+    if (this.#root.hasAttribute("data-labelled")) {
+      seen.push(make("span", "cell-labels", ...chips(token)));
+    }
     for (const part of seen) part.setAttribute("aria-hidden", "true");
     const button = make("button", "cell", ...seen);
     if (this.#density === "cards") button.append(make("span", "hidden", name));
@@ -172,8 +152,10 @@ export class Grid {
     const lease = this.#live.pool.holder(token, now);
     if (lit && lease && lease.fence !== cell.lease?.fence) cell.button.classList.add("fresh");
     cell.lease = lease;
-    cell.button.dataset.state = lease ? "active" : "available";
-    setText(cell.holder, lease ? lease.user : word("drawerFree"));
+    cell.button.dataset.state = this.#live.pool.status(token, now);
+    const off = offOf(token, now);
+    if (cell.button.dataset.off !== off) cell.button.dataset.off = off;
+    setText(cell.holder, lease ? lease.user : offWords(token, now) || word("drawerFree"));
     if (!lease) setText(cell.left, "");
     this.#drawLeft(position);
     this.#match(cell, token);

@@ -1,6 +1,6 @@
 // @ts-check
 import { duration } from "../words/duration.js";
-import { onLanguage, word } from "../words/language.js";
+import { number, onLanguage, word } from "../words/language.js";
 import { part, setText } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
 import { shownTime } from "./moment.js";
@@ -8,8 +8,14 @@ import { shownTime } from "./moment.js";
 
 const UNKNOWN = "–";
 
-/** @param {NonNullable<Live["info"]>["policy"]} policy */
-function policyWords(policy) {
+/** What pools have unless their owner chose otherwise, so that it need not be said. */
+const USUAL = {
+  default: { membership: "fixed", values: "everyone" },
+  others: { membership: "open", values: "holder" },
+};
+
+/** @param {Pick<NonNullable<Live["info"]>, "name" | "policy">} info */
+export function policyWords({ name, policy }) {
   const lease = duration(policy.lease_seconds * 1000);
   const max = duration(policy.max_lease_seconds * 1000);
   const hold = duration(policy.min_hold_seconds * 1000);
@@ -22,8 +28,14 @@ function policyWords(policy) {
   if (policy.max_per_user !== null) {
     sentences.push(word("policyUser", { count: policy.max_per_user }));
   }
+  const usual = USUAL[name === "default" ? "default" : "others"];
+  if (policy.membership !== usual.membership) sentences.push(word(`policy-${policy.membership}`));
+  if (policy.show_values !== usual.values) sentences.push(word(`policy-${policy.show_values}`));
   return sentences.join(" ");
 }
+
+/** @param {number | undefined} count */
+const shown = (count) => (count === undefined ? UNKNOWN : number(count));
 
 /** The counts, and the policy in words. @param {Live} live */
 export function startHeadline(live) {
@@ -35,22 +47,25 @@ export function startHeadline(live) {
 
   const words = () => {
     [before.data, after.data] = word("ofSize").split("{size}");
-    if (live.info) setText(part("policy"), policyWords(live.info.policy));
+    if (live.info) setText(part("policy"), policyWords(live.info));
   };
   const draw = () => {
     const counts = live.pool.counts(shownTime(live));
-    setText(part("count-active"), live.loaded ? String(counts.active) : UNKNOWN);
-    setText(part("count-available"), live.loaded ? String(counts.available) : UNKNOWN);
-    setText(size, String(live.loaded ? counts.size : live.info?.size ?? UNKNOWN));
-    setText(part("count-waiting"), String(live.info?.waiting ?? UNKNOWN));
+    setText(part("count-active"), live.loaded ? number(counts.active) : UNKNOWN);
+    setText(part("count-available"), live.loaded ? number(counts.available) : UNKNOWN);
+    setText(part("count-tainted"), number(counts.tainted));
+    part("count-tainted-box").hidden = counts.tainted === 0;
+    setText(size, shown(live.loaded ? counts.size : live.info?.size));
+    setText(part("count-waiting"), shown(live.info?.waiting));
   };
   // The title is also visible while the page is in the background, where nothing is drawn.
   const title = () => {
     const { active, size } = live.pool.counts(live.clock.now());
     const parts = [
       live.state === "lost" && word("notLive"),
-      live.place !== null && `#${live.place}`,
-      live.state !== "lost" && live.loaded && `${active}/${size}`,
+      live.place !== null && `#${number(live.place)}`,
+      live.state !== "lost" && live.loaded && `${number(active)}/${number(size)}`,
+      live.name !== null && live.name !== "default" && live.name,
       "TokenManager",
     ];
     const text = parts.filter(Boolean).join(" · ");

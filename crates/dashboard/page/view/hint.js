@@ -3,8 +3,8 @@ import { word } from "../words/language.js";
 import { countdown } from "../words/time.js";
 import { make, part } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
-import { nextOf } from "./grid.js";
 import { shownTime } from "./moment.js";
+import { labelOf, nextOf, offWords } from "./state.js";
 /** @typedef {import("../live/live.js").Live} Live */
 
 /** Details that a small cell can't show. They appear beside the cell with the pointer or the focus.
@@ -22,12 +22,17 @@ export function startHint(live) {
     const now = shownTime(live);
     const lease = live.pool.holder(token, now);
     const next = lease ? nextOf(live, token, now) : "";
-    const line = [word("token", { number: String(token.position + 1) })];
+    const line = [word("token", { number: token.name })];
     if (lease) line.push(word("left", { left: countdown(lease.expiresAt - live.clock.now()) }));
     if (next.includes("expire")) line.push(word("nextToExpire"));
     if (next.includes("evict")) line.push(word("nextToEvict"));
-    hint.replaceChildren(
-      make("bdi", "who", lease ? lease.user : word("drawerFree")), line.join(" · "));
+    const off = offWords(token, now);
+    const parts = [make("bdi", "who", lease ? lease.user : off || word("drawerFree")), line.join(" · ")];
+    if (lease && off) parts.push(make("span", "off", off));
+    const labels = Object.entries(token.labels).map(labelOf).join(" · ");
+    if (labels) parts.push(make("span", "labels", labels));
+    if (token.note) parts.push(make("bdi", "note", token.note));
+    hint.replaceChildren(...parts);
     place(hint, cell);
   };
   /** @param {EventTarget | null} target */
@@ -62,8 +67,12 @@ export function startHint(live) {
 function showsAll(target) {
   const holder = target instanceof Element ? target.closest(".cell")?.querySelector(".cell-holder")
     : null;
-  if (!holder || part("grid").dataset.density !== "cards") return false;
-  return holder.scrollWidth <= holder.clientWidth;
+  const cell = holder?.closest(".cell");
+  if (!holder || !cell || part("grid").dataset.density !== "cards") return false;
+  const more = cell.querySelector(".chip") || cell.getAttribute("data-off");
+  const cut = [holder, cell.querySelector(".cell-number")].some((text) => (
+    text && text.scrollWidth > text.clientWidth));
+  return !more && !cut;
 }
 
 /** @param {HTMLElement} hint @param {HTMLElement} cell */

@@ -4,6 +4,7 @@
 const KEPT = "token-manager.user";
 
 let me = "";
+const changes = new EventTarget();
 try {
   me = localStorage.getItem(KEPT) ?? "";
 } catch {
@@ -17,10 +18,26 @@ export const myName = () => me;
 
 /** @param {string} user */
 export function rememberMe(user) {
-  me = user;
+  take(user);
   try {
     localStorage.setItem(KEPT, user);
   } catch {
     // As above.
   }
 }
+
+/** @param {string} user */
+function take(user) {
+  if (user === me) return;
+  me = user;
+  changes.dispatchEvent(new Event("change"));
+}
+
+/** Calls a function when another name is remembered, also in another tab. @param {() => void} then */
+export function onMe(then) {
+  changes.addEventListener("change", then);
+}
+
+addEventListener("storage", ({ key, newValue }) => {
+  if (key === KEPT) take(newValue ?? "");
+});

@@ -4,7 +4,7 @@
 /**
  * The time as of which the pool is shown. It stands still without a connection: a lease whose
  * deadline passes in the meantime may have been renewed, or its token granted again.
- * @param {Live} live
+ * @param {Pick<Live, "clock" | "state" | "currentAt">} live
  */
 export function shownTime(live) {
   const now = live.clock.now();

@@ -32,7 +32,7 @@ export function startReleasing(live) {
     const now = `${lease.id} ${document.documentElement.lang}`;
     if (now !== key) {
       key = now;
-      setText(part("release-title"), word("releaseTitle", { number: String(token.position + 1) }));
+      setText(part("release-title"), word("releaseTitle", { number: token.name }));
       fillWords(part("release-whose"), "releaseWhose", { user: nameOf(lease.user) });
     }
     setText(part("release-over"), isOver() ? word("releaseOver") : "");

@@ -107,9 +107,9 @@ export class Timeline {
     this.#reading = true;
     this.#draw();
     try {
-      const page = await api.history(tokenId, from);
+      const { leases, next } = await api.leases({ token_id: tokenId, limit: 50 }, from);
       this.#failed = "";
-      if (tokenId === this.#tokenId) take(page);
+      if (tokenId === this.#tokenId) take({ rows: leases, next });
     } catch (error) {
       this.#failed = problemWords(error, true);
     }

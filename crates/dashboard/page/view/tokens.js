@@ -6,8 +6,8 @@ import { make, nameOf, part, setText } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
 import { Grid } from "./grid.js";
 import { startHint } from "./hint.js";
+import { TokenMap } from "./map.js";
 import { evicts, shownTime } from "./moment.js";
-import { Overview } from "./overview.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/pool.js").Token} Token */
 
@@ -21,7 +21,7 @@ const BUTTONS = 2000;
  */
 export function startTokens(live, open) {
   const grid = new Grid(live, part("grid"), open);
-  const overview = new Overview(live, open);
+  const map = new TokenMap(live, open);
   /** @type {Set<number> | null} */
   let changed = null;
   /** @type {Token[]} */
@@ -29,12 +29,12 @@ export function startTokens(live, open) {
   /** @type {((token: Token) => boolean) | null} */
   let filter = null;
 
-  const shown = () => (live.pool.tokens.length > BUTTONS ? overview : grid);
+  const shown = () => (live.pool.tokens.length > BUTTONS ? map : grid);
   const build = () => {
     built = live.pool.tokens;
-    const asMap = shown() === overview;
+    const asMap = shown() === map;
     part("grid").hidden = asMap;
-    part("overview-frame").hidden = !asMap;
+    part("map-frame").hidden = !asMap;
     part("grid").setAttribute("aria-busy", "false");
     part("grid-loading").hidden = true;
     if (asMap) part("grid").replaceChildren();
@@ -48,6 +48,7 @@ export function startTokens(live, open) {
     changed = new Set();
     drawGuide(live);
   };
+  const guide = () => drawGuide(live);
   const drawAll = () => {
     changed = null;
     redraw(draw);
@@ -60,6 +61,7 @@ export function startTokens(live, open) {
     redraw(draw);
   });
   for (const kind of ["state", "info"]) live.addEventListener(kind, drawAll);
+  live.addEventListener("series", () => redraw(guide));
   onLanguage(() => {
     if (live.pool.tokens.length > 0) build();
     drawGuide(live);
@@ -79,11 +81,14 @@ export function startTokens(live, open) {
   };
 }
 
-/** Whether two lists have the same tokens: a list read again has new objects, but the buttons may
- * stay.
+/** Whether two lists have the same tokens, names and labels: a list read again has new objects, but the
+ * buttons may stay.
  * @param {Token[]} one @param {Token[]} other */
 function sameTokens(one, other) {
-  return one.length === other.length && one.every(({ id }, i) => id === other[i].id);
+  const asButtons = one.length <= BUTTONS;
+  return one.length === other.length && one.every(({ id, name, labels }, i) => (
+    id === other[i].id && name === other[i].name
+    && (!asButtons || JSON.stringify(labels) === JSON.stringify(other[i].labels))));
 }
 
 /** @param {Live} live @param {(token: Token) => void} goTo */
@@ -96,7 +101,13 @@ function startGuide(live, goTo) {
     });
   }
   copies(part("empty-copy", HTMLButtonElement), () => part("empty-curl").textContent ?? "");
-  setText(part("empty-curl"), `curl -d user_id=ann ${location.origin}/api/tokens/allocate`);
+}
+
+/** A command that allocates. @param {Live} live */
+function exampleOf({ name }) {
+  const { origin } = location;
+  return name === "default" ? `curl -d user_id=ann ${origin}/api/tokens/allocate`
+    : `curl --json '{"user": "ann"}' ${origin}/api/pools/${name}/allocate`;
 }
 
 /** The next expiry and eviction in words, and the guide for an empty pool. @param {Live} live */
@@ -104,13 +115,17 @@ function drawGuide(live) {
   const now = shownTime(live);
   drawCallout(live, "expire", live.pool.nextToExpire(now));
   drawCallout(live, "evict", evicts(live) ? live.pool.nextToEvict(now) : null);
+  part("legend-off").hidden = !live.pool.marked;
   const none = live.info?.size === 0;
   if (none) part("grid-loading").hidden = true;
-  const unused = live.state === "live" && !live.used;
+  const unused = live.state === "live" && live.used === false;
   part("empty").hidden = !none && !unused;
-  part("empty-command").hidden = none;
+  part("empty").dataset.why = none ? "no-tokens" : "unused";
+  part("empty-acts").hidden = !none;
   setText(part("empty-title"), word(none ? "noTokensTitle" : "emptyTitle"));
-  setText(part("empty-text"), word(none ? "noTokensText" : "emptyText"));
+  setText(part("empty-text"), word(!none ? "emptyText"
+    : live.info?.policy.membership === "fixed" ? "noTokensFixed" : "noTokensOpen"));
+  setText(part("empty-curl"), none ? "token-manager apply -f pools.toml" : exampleOf(live));
 }
 
 /** @param {Live} live @param {"expire" | "evict"} kind @param {Token | null} token */
@@ -135,7 +150,7 @@ function drawCallout(live, kind, token) {
     link.dataset.tokenId = token.id;
     fillWords(link, "calloutHolder", {
       user: nameOf(lease.user),
-      token: word("tokenInText", { number: String(token.position + 1) }),
+      token: word("tokenInText", { number: token.name }),
     });
     setText(callout.children[1], word(kind === "expire" ? "calloutExpire" : "calloutEvict"));
   }

@@ -1,4 +1,5 @@
 // @ts-check
+import { acts } from "./acts/en.js";
 
 // Every text of the page. {name} is replaced by a value; an entry with "one" and "other" is chosen
 // by the plural of {count}.
@@ -34,8 +35,39 @@ export const en = {
   upgradedLoad: "Reload",
   announceBack: "Connected again. The data is current.",
 
+  // frame
+  allPools: "All pools",
+  unknownPool: "Unknown pool",
+  unknownPoolTitle: "No pool is called {pool}.",
+  unknownPoolText: "It may have been deleted, or not created yet. This page shows it as soon as it exists.",
+  offTainted: "Out of use",
+  offBecause: "Out of use: {reason}",
+  offRetiring: "Leaving the pool",
+  offLater: "Leaves the pool when this lease ends",
+  legendOff: "out of use",
+  outOfUse: "out of use",
+  drawerOff: "Out of use",
+  drawerLabels: "Labels",
+  drawerTaints: "Taints",
+  "taint-note": "Note",
+  "taint-no-new-leases": "No new leases",
+  "taint-end-lease": "Drained",
+  taintSet: "since {time}",
+  taintBy: "by {user}, since {time}",
+  allocateToken: "Token",
+  allocateAny: "any",
+  allocateNote: "Note",
+  allocateNoteHint: "what it is for; all can see it",
+  queueWants: "wants {token}",
+  noTokensOpen: "Add tokens here, or describe them in a document and apply it:",
+  noTokensFixed:
+    "Its tokens are fixed. Change the pool's membership to open to add some, here or in a document:",
+  footLinks: "More from this server",
+  footReference: "API reference",
+  footMetrics: "Metrics",
+
   // headline
-  overview: "The pool",
+  headline: "The pool",
   inUse: "in use",
   ofSize: "of {size}",
   available: "available",
@@ -52,6 +84,10 @@ export const en = {
     one: "Each user may hold {count} token at a time.",
     other: "Each user may hold {count} tokens at a time.",
   },
+  "policy-fixed": "Its tokens are fixed.",
+  "policy-open": "Its tokens can be added, changed and retired.",
+  "policy-everyone": "Everyone sees the values of its tokens.",
+  "policy-holder": "Only holders see the values of its tokens.",
 
   // chart
   chartTitle: "Last 10 minutes",
@@ -85,17 +121,15 @@ export const en = {
   calloutEvict: "Next to be evicted:",
   calloutHolder: "{user} on {token}",
   left: "{left} left",
-  overviewHelp:
+  mapHelp:
     "Map of {count} tokens. Arrow keys move the cursor, Page Up and Page Down by ten rows, "
     + "Enter shows a token.",
-  overviewIdle: "Point at a token, or move the cursor with the arrow keys.",
+  mapIdle: "Point at a token, or move the cursor with the arrow keys.",
 
   // first visit
   emptyTitle: "No token is in use yet",
   emptyText: "Enter a name under Allocate to take the first one, or use a terminal:",
   noTokensTitle: "This pool has no tokens",
-  noTokensText:
-    "It was created with --pool-size 0. Start the server on a new database with a larger number.",
 
   // search
   search: "Search",
@@ -155,6 +189,7 @@ export const en = {
   drawerId: "Token id",
   drawerValue: "Token value",
   drawerLease: "Lease id",
+  drawerHolderOnly: "The holder gets the value.",
   drawerHolder: "Holder",
   drawerFree: "Available",
   drawerFreeText: "This token is not in use.",
@@ -209,6 +244,37 @@ export const en = {
   eventHeldBy: "held by {user}",
   eventWasHeldBy: "was held by {user}",
 
+  // overview
+  skipToPools: "Skip to the pools",
+  sums: "All pools together",
+  pools: "Pools",
+  poolsCount: { one: "{count} pool", other: "{count} pools" },
+  poolsLoading: "Loading the pools",
+  poolsNone: "No pool has this in its name or description.",
+  poolsFound: { one: "{count} pool found.", other: "{count} pools found." },
+  poolsHelp: "Arrow keys move from pool to pool, Enter opens one.",
+  columnPool: "pool",
+  tainted: "tainted",
+  usedOf: "{active} of {size}",
+  columnDeadline: "next deadline",
+  columnFull: "when full",
+  fullEvict: "ends the oldest lease",
+  fullReject: "refuses requests",
+  fullWait: "queues requests",
+  newPool: "New pool …",
+  searchAll: "Search all pools",
+  searchAllHint: "Pool, token, user or id",
+  foundCount: { one: "{count} token matches.", other: "{count} tokens match." },
+  foundPart: "Searched the tokens of {searched} of {count} pools.",
+  searchElsewhere: "In other pools",
+  searchPool: "Pool",
+  searchNoneHere: "No match in this pool.",
+
+  // own leases
+  mine: { one: "My lease", other: "My {count} leases" },
+  mineAll: { one: "Show all {count}", other: "Show all {count}" },
+  mineFewer: "Show fewer",
+
   // what went wrong, and what to do
   problem: "{detail}",
   unreachable: "The server can't be reached.",
@@ -245,4 +311,7 @@ export const en = {
   "problem-idempotency-full": "The limit of idempotency keys is reached. Try again later.",
   "problem-cross-origin": "The server refused this as a cross-origin request. Reload this page.",
   "problem-host-not-allowed": "The server does not accept this host name. Open it as localhost.",
+
+  // table, chart, changes of pools
+  ...acts,
 };

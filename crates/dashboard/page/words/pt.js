@@ -1,4 +1,5 @@
 // @ts-check
+import { acts } from "./acts/pt.js";
 
 /** @type {{ [K in keyof typeof import("./en.js").en]: (typeof import("./en.js").en)[K] }} */
 export const pt = {
@@ -30,8 +31,40 @@ export const pt = {
   upgradedLoad: "Recarregar",
   announceBack: "Conexão restabelecida. Os dados estão atualizados.",
 
+  // quadro
+  allPools: "Todos os pools",
+  unknownPool: "Pool desconhecido",
+  unknownPoolTitle: "Nenhum pool se chama {pool}.",
+  unknownPoolText:
+    "Talvez ele tenha sido excluído, ou ainda não exista. Assim que existir, esta página vai mostrá-lo.",
+  offTainted: "Fora de uso",
+  offBecause: "Fora de uso: {reason}",
+  offRetiring: "Saindo do pool",
+  offLater: "Sai do pool quando este lease terminar",
+  legendOff: "fora de uso",
+  outOfUse: "fora de uso",
+  drawerOff: "Fora de uso",
+  drawerLabels: "Labels",
+  drawerTaints: "Taints",
+  "taint-note": "Nota",
+  "taint-no-new-leases": "Sem novos leases",
+  "taint-end-lease": "Drenado",
+  taintSet: "desde {time}",
+  taintBy: "por {user}, desde {time}",
+  allocateToken: "Token",
+  allocateAny: "qualquer um",
+  allocateNote: "Nota",
+  allocateNoteHint: "para que serve; todos podem ver",
+  queueWants: "quer {token}",
+  noTokensOpen: "Adicione tokens aqui, ou descreva-os em um documento e aplique-o:",
+  noTokensFixed:
+    "Os tokens dele são fixos. Para adicionar tokens, mude membership para open, aqui ou em um documento:",
+  footLinks: "Mais deste servidor",
+  footReference: "Referência da API",
+  footMetrics: "Métricas",
+
   // cabeçalho
-  overview: "O pool",
+  headline: "O pool",
   inUse: "em uso",
   ofSize: "de {size}",
   available: "livres",
@@ -48,6 +81,10 @@ export const pt = {
     one: "Cada usuário pode ter {count} token por vez.",
     other: "Cada usuário pode ter {count} tokens por vez.",
   },
+  "policy-fixed": "Os tokens são fixos.",
+  "policy-open": "Tokens podem ser adicionados, alterados e removidos.",
+  "policy-everyone": "Todos veem os valores dos tokens.",
+  "policy-holder": "Só quem está com o token vê o valor.",
 
   // gráfico
   chartTitle: "Últimos 10 minutos",
@@ -81,17 +118,15 @@ export const pt = {
   calloutEvict: "Próximo a ser revogado:",
   calloutHolder: "{user} no {token}",
   left: "por mais {left}",
-  overviewHelp:
+  mapHelp:
     "Mapa de {count} tokens. Use as setas para mover o cursor, Page Up e Page Down para pular dez linhas "
     + "e Enter para ver os detalhes.",
-  overviewIdle: "Passe o mouse sobre um token, ou mova o cursor com as setas.",
+  mapIdle: "Passe o mouse sobre um token, ou mova o cursor com as setas.",
 
   // primeira visita
   emptyTitle: "Nenhum token em uso ainda",
   emptyText: "Digite um nome em Alocar para pegar o primeiro, ou use o terminal:",
   noTokensTitle: "Este pool não tem tokens",
-  noTokensText:
-    "Ele foi criado com --pool-size 0. Inicie o servidor com um banco novo e um número maior.",
 
   // busca
   search: "Buscar",
@@ -153,6 +188,7 @@ export const pt = {
   // gaveta
   drawerId: "Id do token",
   drawerValue: "Valor do token",
+  drawerHolderOnly: "Quem está com o token recebe o valor.",
   drawerLease: "Id do lease",
   drawerHolder: "Em uso por",
   drawerFree: "Livre",
@@ -212,6 +248,37 @@ export const pt = {
   eventHeldBy: "em uso por {user}",
   eventWasHeldBy: "estava com {user}",
 
+  // visão geral
+  skipToPools: "Pular para os pools",
+  sums: "Total de todos os pools",
+  pools: "Pools",
+  poolsCount: { one: "{count} pool", other: "{count} pools" },
+  poolsLoading: "Carregando os pools",
+  poolsNone: "Nenhum pool tem isso no nome ou na descrição.",
+  poolsFound: { one: "{count} pool encontrado.", other: "{count} pools encontrados." },
+  poolsHelp: "As setas passam de um pool para outro, Enter abre um.",
+  columnPool: "pool",
+  tainted: "com taint",
+  usedOf: "{active} de {size}",
+  columnDeadline: "próximo prazo",
+  columnFull: "quando lota",
+  fullEvict: "encerra o lease mais antigo",
+  fullReject: "recusa pedidos",
+  fullWait: "põe pedidos na fila",
+  newPool: "Novo pool …",
+  searchAll: "Buscar em todos os pools",
+  searchAllHint: "Pool, token, usuário ou id",
+  foundCount: { one: "{count} token encontrado.", other: "{count} tokens encontrados." },
+  foundPart: "Busca feita nos tokens de {searched} de {count} pools.",
+  searchElsewhere: "Em outros pools",
+  searchPool: "Pool",
+  searchNoneHere: "Nada encontrado neste pool.",
+
+  // meus leases
+  mine: { one: "Meu lease", other: "Meus {count} leases" },
+  mineAll: { one: "Mostrar todos ({count})", other: "Mostrar todos ({count})" },
+  mineFewer: "Mostrar menos",
+
   // o que deu errado, e o que fazer
   problem: "{detail}",
   unreachable: "Não foi possível acessar o servidor.",
@@ -253,4 +320,7 @@ export const pt = {
   "problem-cross-origin":
     "O servidor recusou a requisição porque ela parece vir de outro site. Recarregue esta página.",
   "problem-host-not-allowed": "O servidor não aceita este nome de host. Acesse a página por localhost.",
+
+  // table, chart, changes of pools
+  ...acts,
 };

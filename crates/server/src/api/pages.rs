@@ -1,4 +1,4 @@
-//! The pages for browsers: the dashboard at `/`, the API reference at `/docs`, and their files below
+//! The pages for browsers: the dashboard at `/` and `/pools/{pool}`, the API reference at `/docs`, and their files below
 //! `/assets/DIGEST/`. The digest is that of all files. So a browser may cache a file without limit, files
 //! refer to each other by their names in the source, and a page is never made of files of two versions.
 
@@ -10,6 +10,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use engine::Handle;
 
 use crate::http::compress::{Encoding, Shared, accepts};
 use crate::http::etag;
@@ -46,17 +47,30 @@ pub(crate) async fn openapi(
     named(assets, "openapi.json", &headers)
 }
 
-/// Show the dashboard
-pub(crate) async fn page(
+/// Show all pools, or the only one
+pub(crate) async fn home(
+    State(assets): State<Assets>,
+    State(engine): State<Handle>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    // Without a query: the page loads even if the database is unavailable.
+    let many = engine.usage(2).len() > 1;
+    named(assets, if many { "overview.html" } else { "pool.html" }, &headers)
+}
+
+/// Show a pool, which need not exist: the page tells
+pub(crate) async fn pool(
     State(assets): State<Assets>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    named(assets, "index.html", &headers)
+    named(assets, "pool.html", &headers)
 }
 
-/// A page. Its path stays, so browsers ask for it each time by its `ETag`.
+/// A page. Its path stays, so browsers ask for it each time by its `ETag`. That also tells pages apart which a
+/// path has at different times.
 fn named(assets: Assets, path: &str, headers: &HeaderMap) -> Result<Response, Problem> {
-    let tag = format!("W/\"{}\"", assets.digest);
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let tag = format!("W/\"{}-{name}\"", assets.digest);
     let tag = HeaderValue::try_from(tag).expect("a digest is plain text");
     let mut response = if etag::matches(headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()

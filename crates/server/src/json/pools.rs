@@ -6,11 +6,11 @@ use std::sync::Arc;
 use engine::View;
 use pool::{Labels, Pool, ShowValues, Timestamp, Token, TokenView};
 use wire::{
-    Policy, PoolDetails, PoolPolicy, PoolToken, PoolTokenLease, PoolTokenStatus, Seconds,
-    TokenValue,
+    Lease, Policy, PoolDetails, PoolPolicy, PoolStatus, PoolToken, PoolTokenLease, PoolTokenStatus,
+    Seconds, TokenValue,
 };
 
-use super::lease::current;
+use super::lease::{current, lease};
 use super::{count, time};
 
 /// Approximate size of a pool in JSON.
@@ -36,6 +36,22 @@ pub(crate) fn details(pool: &Pool, view: &View<'_>) -> PoolDetails {
         next_deadline: pool.next_deadline_after(view.now).map(time),
         policy: whole_policy(record.policy),
         created_at: time(record.created_at),
+    }
+}
+
+/// A pool and its oldest lease as of the view.
+pub(crate) fn status(pool: &Pool, view: &View<'_>) -> PoolStatus {
+    let oldest = pool.oldest(view.now).map(|oldest| Lease {
+        pool: Some(pool.name().clone().into()),
+        token_name: pool.token(oldest.token_id).map(|token| token.token.name.clone().into()),
+        note: oldest.note.clone().map(Arc::from),
+        ..lease(oldest, None, view.now)
+    });
+    PoolStatus {
+        pool: details(pool, view),
+        oldest_lease: oldest,
+        epoch: view.stamp.epoch,
+        version: view.stamp.version,
     }
 }
 

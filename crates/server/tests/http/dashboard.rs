@@ -3,6 +3,7 @@
 use std::io::Read as _;
 
 use reqwest::Method;
+use serde_json::json;
 
 use crate::harness::{Answer, Serve as _, TestServer};
 use testbed::TestDb;
@@ -50,7 +51,7 @@ async fn the_page_may_load_files_of_the_server_only() {
     }
     // A worker obeys the policy sent with its own script.
     let script =
-        references(&page.text).into_iter().find(|path| path.ends_with("/main.js")).unwrap();
+        references(&page.text).into_iter().find(|path| path.ends_with("/pool.js")).unwrap();
     assert_eq!(server.get(script).await.header("content-security-policy"), policy);
 }
 
@@ -64,6 +65,26 @@ async fn a_cached_page_is_not_sent_again() {
     assert_eq!((same.status.as_u16(), same.text.as_str()), (304, ""));
     assert_eq!(same.header("etag"), etag);
     assert_eq!(again("W/\"other\"").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_page_of_several_pools_is_another_one() {
+    let (_db, server) = opened().await;
+    let one = server.get("/").await;
+    assert!(one.text.contains("/pool.js\""), "{}", one.text);
+    assert!(!one.text.contains("<!-- include"), "{}", one.text);
+    let pool = server.put_json("/api/pools/staging", &json!({})).await;
+    assert_eq!(pool.status, 200, "{}", pool.text);
+    let etag = one.header("etag").to_owned();
+    let request = server.request(Method::GET, "/").header("if-none-match", etag);
+    let all = Answer::to(request).await;
+    assert_eq!(all.status, 200, "a browser must not keep the other page");
+    assert!(all.text.contains("/overview.js\""), "{}", all.text);
+    for path in ["/pools/staging", "/pools/staging/", "/pools/no-such-pool", "/pools/%C3%A9"] {
+        let page = server.get(path).await;
+        assert_eq!((page.status.as_u16(), &page.text), (200, &one.text), "{path}");
+        assert_eq!(page.header("content-security-policy"), one.header("content-security-policy"));
+    }
 }
 
 #[tokio::test]
@@ -113,7 +134,10 @@ async fn unknown_files_are_not_found() {
         format!("/assets/{digest}/%2e%2e/lib.rs"),
         known.replace(digest, "0123456789abcdef"),
         "/assets/".to_owned(),
-        "/index.html".to_owned(),
+        "/pool.html".to_owned(),
+        // Parts of pages are no files.
+        format!("/assets/{digest}/bar.html"),
+        "/pools".to_owned(),
     ] {
         server.get(&path).await.problem(404, "unknown-path");
     }

@@ -60,6 +60,9 @@ async fn a_pool_is_created_changed_and_shown(db: TestDb) {
         "next_deadline",
         "policy",
         "created_at",
+        "oldest_lease",
+        "epoch",
+        "version",
     ];
     assert_eq!(fields(&shown.text), names);
     let pool = shown.json();
@@ -75,7 +78,7 @@ async fn a_pool_is_created_changed_and_shown(db: TestDb) {
     assert_eq!(pool["policy"], policy);
     assert!(is_time(&pool["created_at"]));
     assert_eq!((&pool["size"], &pool["available"]), (&json!(2), &json!(2)));
-    assert_eq!(pool["next_deadline"], Value::Null);
+    assert_eq!((&pool["next_deadline"], &pool["oldest_lease"]), (&Value::Null, &Value::Null));
 
     // Applying it again changes nothing.
     let again = server.put_json("/api/pools/staging", &staging()).await;
@@ -90,6 +93,20 @@ async fn a_pool_is_created_changed_and_shown(db: TestDb) {
     assert_eq!(shown.json()["policy"]["max_per_user"], 2);
     assert_eq!(shown.json()["description"], "Staging environments");
     assert_ne!(shown.header("etag"), etag);
+
+    // With a lease, and the ids of the events that follow this response.
+    let request = json!({ "user": "ann", "token": "two", "note": "PR 1" });
+    let lease = server.post_json("/api/pools/staging/allocate", &request).await.json();
+    let (shown, default) = (server.get("/api/pools/staging").await, server.get("/api/pool").await);
+    let (shown, default) = (shown.json(), default.json());
+    let oldest = &shown["oldest_lease"];
+    assert_eq!(oldest["lease_id"], lease["lease_id"]);
+    assert_eq!(oldest["pool"], "staging");
+    assert_eq!((&oldest["token_name"], &oldest["note"]), (&json!("two"), &json!("PR 1")));
+    let page = server.get("/api/pools").await.json();
+    for stamp in ["epoch", "version"] {
+        assert_eq!((&shown[stamp], &page[stamp]), (&default[stamp], &default[stamp]), "{stamp}");
+    }
 }
 
 #[on_both]

@@ -170,7 +170,8 @@ fn pools() -> Vec<Operation> {
     vec![
         Operation::new("GET", "/api/pools", "listPools", "Pools", (
             "List pools",
-            "The pools in the order of their names, with their policies and counts.",
+            "The pools in the order of their names, with their policies and counts. `epoch` and `version` tell which \
+             events of `/api/events` the response contains.",
         ))
             .takes(&[Parameter::Limit, Parameter::AfterPool])
             .answers::<PoolPage>("The pools", &[Header::NoStore, Header::Link])
@@ -189,7 +190,7 @@ fn pools() -> Vec<Operation> {
             "Get a pool",
             "The `ETag` changes with the description and the policy, not with the counts.",
         ))
-        .answers::<PoolDetails>("The pool", &[Header::NoStore, Header::ETag])
+        .answers::<PoolStatus>("The pool", &[Header::NoStore, Header::ETag])
         .fails(&[Code::InvalidParameter]),
         Operation::new("PUT", "/api/pools/{pool}", "putPool", "Pools", (
             "Create or change a pool",

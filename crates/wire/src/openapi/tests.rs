@@ -20,7 +20,7 @@ fn the_routes_in_the_api_document_are_current() {
         let Operation { method, path, summary, .. } = operation;
         table += &["| `", method, " ", path, "` | ", summary, " |\n"].concat();
     }
-    table += "| `GET /` | Dashboard |\n| `GET /assets/...` | Files of the dashboard |\n\
+    table += "| `GET /` | Dashboard |\n| `GET /pools/{pool}` | Dashboard of a pool |\n| `GET /assets/...` | Files of the dashboard |\n\
               | `GET /docs` | API reference to browse |\n";
     document::generated("docs/api.md", "routes", &table);
 }
@@ -268,7 +268,7 @@ fn the_dashboard_reads_members_and_words_of_the_schemas() {
         }
         functions += 1;
     }
-    assert_eq!(functions, 7, "functions that read answers");
+    assert_eq!(functions, 8, "functions that read answers");
 
     let words = |name: &str| -> Vec<String> {
         let words = schemas[name]["enum"].as_array().unwrap().iter();
@@ -285,12 +285,19 @@ fn the_dashboard_reads_members_and_words_of_the_schemas() {
         }
     }
     assert!(text.contains(&format!("when_full: {},", words("WhenFull").join(" | "))));
-    let info = text.split("@typedef").find(|part| part.contains("`Pool`, `Policy`")).unwrap();
-    for member in members(&["Pool", "Policy"]) {
+    let info =
+        text.split("@typedef").find(|part| part.contains("`PoolStatus`, `PoolPolicy`")).unwrap();
+    for member in members(&["PoolStatus", "PoolPolicy"]) {
         assert!(info.contains(&format!("{member}: ")), "the type Info has no {member}");
     }
     let headline = read("crates/dashboard/page/view/headline.js");
-    for member in members(&["Policy"]) {
+    for member in members(&["PoolPolicy"]) {
         assert!(headline.contains(&format!("policy.{member}")), "headline.js has no {member}");
+    }
+    let [form, effect] = ["policy_form", "effect"]
+        .map(|name| read(&format!("crates/dashboard/page/view/edit/{name}.js")));
+    for field in crate::PoolDocument::POLICY {
+        assert!(form.contains(&format!("{field}: \"policy-")), "policy_form.js has no {field}");
+        assert!(effect.contains(&format!("{field}: \"form")), "effect.js has no {field}");
     }
 }

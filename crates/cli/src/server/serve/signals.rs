@@ -39,7 +39,7 @@ impl Stop {
 }
 
 /// Starts a task that handles signals. Catching them also makes them work for process 1, for which the system
-/// has no default actions. The receiver hears of each `SIGHUP`, if something `reloads` then.
+/// has no default actions. The receiver gets a message for each `SIGHUP`, if something `reloads` then.
 ///
 /// # Errors
 ///

@@ -22,7 +22,8 @@ use crate::http::query::{Parameters, Query, Values, invalid};
 use crate::http::respond::{link_next, uncached, unknown_pool};
 use crate::http::unsupported::EmptyBody;
 use crate::json::count;
-use crate::json::pools::{POOL_BYTES, details};
+use crate::json::lease;
+use crate::json::pools::{POOL_BYTES, details, status};
 use crate::problem::Problem;
 
 /// List pools
@@ -36,7 +37,8 @@ pub(crate) async fn list(
         let page: Vec<_> = pools.by_ref().take(limit).map(|pool| details(pool, &view)).collect();
         let last = page.last().filter(|_| pools.next().is_some());
         let next = last.map(|last| format!("/api/pools?limit={limit}&after={}", last.name));
-        PoolPage { pools: page, next }
+        let (epoch, version) = (view.stamp.epoch, view.stamp.version);
+        PoolPage { pools: page, next, epoch, version }
     };
     let page = engine.read(look).await?;
     let response = uncached(&page, 64 + page.pools.len() * POOL_BYTES);
@@ -85,10 +87,10 @@ pub(crate) async fn show(
 ) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
         let pool = view.ledger.pool_named(&name)?;
-        Some((details(pool, &view), apply::etag(pool.record())))
+        Some((status(pool, &view), apply::etag(pool.record())))
     };
-    let (details, etag) = engine.read(look).await?.ok_or_else(unknown_pool)?;
-    let mut response = uncached(&details, POOL_BYTES);
+    let (status, etag) = engine.read(look).await?.ok_or_else(unknown_pool)?;
+    let mut response = uncached(&status, POOL_BYTES + lease::BYTES);
     response.headers_mut().insert(ETAG, etag);
     Ok(response)
 }

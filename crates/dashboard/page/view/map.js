@@ -3,8 +3,8 @@ import { word } from "../words/language.js";
 import { announce } from "./announcer.js";
 import { part, setText } from "./dom.js";
 import { redraw } from "./frames.js";
-import { tokenSentence } from "./grid.js";
 import { evicts, fractionLeft, shownTime } from "./moment.js";
+import { offOf, tokenSentence } from "./state.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/pool.js").Token} Token */
 
@@ -18,9 +18,9 @@ const FINE = 11;
 const RESTS = 150;
 
 /** A drawn map of the tokens, when they are too many for buttons. */
-export class Overview {
+export class TokenMap {
   #live;
-  #canvas = part("overview", HTMLCanvasElement);
+  #canvas = part("map", HTMLCanvasElement);
   #pen = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d"));
   #pitch = 8;
   #columns = 1;
@@ -29,7 +29,7 @@ export class Overview {
   #saying = 0;
   /** @type {((token: Token) => boolean) | null} */
   #filter = null;
-  #colours = { track: "", fill: "", free: "", dim: "", found: "" };
+  #colours = { track: "", fill: "", free: "", dim: "", found: "", off: "" };
 
   /** @param {Live} live @param {(id: string) => void} open */
   constructor(live, open) {
@@ -52,14 +52,14 @@ export class Overview {
     canvas.addEventListener("click", (event) => openAt(this.#positionAt(event)));
     for (const kind of ["focus", "blur"]) canvas.addEventListener(kind, () => this.#drawCursor());
     canvas.addEventListener("focus", () => this.#say());
-    new ResizeObserver(() => redraw(() => this.build())).observe(part("overview-frame"));
+    new ResizeObserver(() => redraw(() => this.build())).observe(part("map-frame"));
     addEventListener("theme", () => redraw(() => this.build()));
   }
 
   /** Fits the map into the available width, and draws it. */
   build() {
     const count = this.#live.pool.tokens.length;
-    const width = part("overview-frame").clientWidth;
+    const width = part("map-frame").clientWidth;
     if (width === 0 || count === 0) return;
     const fitting = Math.floor(Math.sqrt((width * HEIGHT) / count));
     this.#pitch = Math.min(MOST, Math.max(LEAST, fitting));
@@ -76,7 +76,7 @@ export class Overview {
     const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
     this.#colours = {
       track: colour("--fill"), fill: colour("--fill-strong"), free: colour("--line-2"),
-      dim: colour("--sunken"), found: colour("--accent"),
+      dim: colour("--sunken"), found: colour("--accent"), off: colour("--signal-fill"),
     };
     this.#cursor = Math.min(this.#cursor, count - 1);
     this.draw(null);
@@ -90,7 +90,7 @@ export class Overview {
     this.#drawMarks(now);
     this.#drawHint();
     const count = this.#live.pool.tokens.length;
-    const label = word("overviewHelp", { count });
+    const label = word("mapHelp", { count });
     if (this.#canvas.getAttribute("aria-label") !== label) {
       this.#canvas.setAttribute("aria-label", label);
     }
@@ -112,6 +112,13 @@ export class Overview {
     const dimmed = this.#filter !== null && !this.#filter(token);
     const stale = this.#live.state === "lost";
     pen.clearRect(x, y, size, size);
+    if (lease === null && offOf(token, now)) {
+      // A token out of use is a bar, as in a sign that forbids.
+      pen.fillStyle = dimmed ? this.#colours.dim : this.#colours.off;
+      const height = Math.max(1, Math.round(size / 4));
+      pen.fillRect(x, y + Math.round((size - height) / 2), size, height);
+      return;
+    }
     if (lease === null) {
       pen.fillStyle = dimmed ? this.#colours.dim : this.#colours.free;
       // A free token is a small square, so that it differs by shape as well.
@@ -155,12 +162,12 @@ export class Overview {
     const evict = evicts(this.#live) ? pool.nextToEvict(now) : null;
     // On the same token the marks would cover each other.
     const aside = expire === evict ? 11 : 0;
-    this.#place(part("overview-expire"), expire, -aside);
-    this.#place(part("overview-evict"), evict, aside);
+    this.#place(part("map-expire"), expire, -aside);
+    this.#place(part("map-evict"), evict, aside);
   }
 
   #drawCursor() {
-    const cursor = part("overview-cursor");
+    const cursor = part("map-cursor");
     const shown = document.activeElement === this.#canvas;
     const size = Math.max(14, this.#pitch + 5);
     cursor.style.width = `${size}px`;
@@ -170,11 +177,11 @@ export class Overview {
   }
 
   #drawHint() {
-    const hint = part("overview-hint");
+    const hint = part("map-hint");
     const focused = document.activeElement === this.#canvas;
     const position = this.#pointed >= 0 ? this.#pointed : focused ? this.#cursor : -1;
     const token = this.#live.pool.tokens[position];
-    setText(hint, token ? tokenSentence(this.#live, token) : word("overviewIdle"));
+    setText(hint, token ? tokenSentence(this.#live, token) : word("mapIdle"));
   }
 
   /** Announces the position of the resting cursor: the hint counts down and is only visual. */
@@ -227,7 +234,7 @@ export class Overview {
     this.#canvas.focus({ preventScroll: true });
     this.#drawCursor();
     this.#say();
-    part("overview-cursor").scrollIntoView({ block: "nearest" });
+    part("map-cursor").scrollIntoView({ block: "nearest" });
   }
 
   /** @param {((token: Token) => boolean) | null} filter */
