@@ -19,10 +19,11 @@ mod router;
 mod serve;
 mod settings;
 mod state;
+mod tls;
 
 pub use http::request_id::current_request_id;
 pub use http::service::Service;
-pub use net::tls::{Tls, TlsError, TlsFiles};
 pub use router::router;
 pub use serve::serve;
 pub use settings::{Assets, MAX_BODY, Settings, Traces};
+pub use tls::{Tls, TlsError, TlsFiles};

@@ -24,9 +24,9 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::net::tls::Tls;
 use crate::problem::Code;
 use crate::settings::Settings;
+use crate::tls::Tls;
 pub(crate) use counters::Limits;
 use counters::{Counters, counters};
 use encoder::Encoder;

@@ -10,4 +10,3 @@ pub(crate) mod memory;
 pub(crate) mod responses;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
-pub(crate) mod tls;
