@@ -300,6 +300,12 @@ impl Handle {
         self.shared.health()
     }
 
+    /// Number of pools by this server's copy of the ledger, without asking the database; 0 until it is loaded.
+    #[must_use]
+    pub fn pool_count(&self) -> usize {
+        self.shared.copy().as_ref().map_or(0, |copy| copy.ledger.pools().len())
+    }
+
     /// Whether the history can be read, by a probe that runs once a second.
     #[must_use]
     pub fn is_readable(&self) -> bool {

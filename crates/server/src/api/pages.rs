@@ -54,7 +54,7 @@ pub(crate) async fn home(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // Without a query: the page loads even if the database is unavailable.
-    let many = engine.usage(2).len() > 1;
+    let many = engine.pool_count() > 1;
     named(assets, if many { "overview.html" } else { "pool.html" }, &headers)
 }
 
