@@ -132,7 +132,7 @@ fn documents_are_compared_applied_and_exported(db: &TestDb) {
     told(&server, &["release", text(&held, "lease_id")]);
     refused(&server, &["show", "--pool", "seats", "2"], 4, &["tokens --pool seats`"]);
     let history = told(&server, &["history", "--pool", "seats", "2"]);
-    assert!(history.contains("ann  released"), "{history}");
+    assert!(history.contains("ann   released"), "{history}");
     assert!(told(&server, &["leases", "--pool", "seats", "--token", "2"]).contains("ann"));
     refused(&server, &["history", "--pool", "seats", "3"], 4, &["tokens --pool seats`"]);
     json(&server, &["allocate", "ann", "--pool", "seats"]);

@@ -193,6 +193,7 @@ fn rare_ones(connection: &Connection) {
     assert_eq!(all(connection, &beginning), (vec![77], 3));
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn assert_plans(connection: &Connection) {
     let by_fence = "USING INTEGER PRIMARY KEY (rowid";
     let by_id = "USING INDEX sqlite_autoindex_leases_1 (id=?)";
