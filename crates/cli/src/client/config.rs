@@ -71,8 +71,13 @@ pub fn user_if_any(given: Option<&str>) -> Result<Option<String>, CliError> {
     Ok(value("user", given)?.filter(|user| !user.is_empty()))
 }
 
-/// Returns the name of the default pool, if one is configured.
+/// Returns the name of the default pool, if one is configured. A file that this user must not read, as under
+/// `sudo -u`, is that of another user, and no reason to refuse a command that names its server.
 pub fn pool() -> Result<Option<String>, CliError> {
+    let denied = |path| matches!(File::open(path), Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
+    if path().is_some_and(denied) {
+        return Ok(None);
+    }
     value("pool", None)
 }
 

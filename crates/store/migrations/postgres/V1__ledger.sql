@@ -44,7 +44,8 @@ create table token_manager.tokens (
         deferrable initially deferred
 );
 
-create index tokens_by_name on token_manager.tokens (pool, name, position);
+-- So that no plan reads retired tokens to find the others, which have an index of their own.
+create index tokens_retired on token_manager.tokens (pool, name, position) where retired_at is not null;
 
 -- A token has a holder exactly while it has a lease without an end whose deadline is not reached.
 -- previous_fence names the same token's lease before, 0 for none: the unique constraint ensures that a

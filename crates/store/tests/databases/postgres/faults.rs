@@ -158,6 +158,6 @@ async fn looking_makes_no_database() {
     assert_eq!(db.database().audit().await.unwrap(), [""; 0], "there is no pool yet");
     db.database().open(tokens(7)).await.unwrap();
     let facts = db.database().describe().await.unwrap();
-    let pool = ("pool".to_owned(), "7 tokens, leases of 1m".to_owned());
+    let pool = ("pool default".to_owned(), "7 tokens, leases of 1m".to_owned());
     assert!(facts.contains(&pool), "{facts:?}");
 }
