@@ -1345,6 +1345,20 @@ export const folders = [
         ],
       },
       {
+        name: "The dashboard of a pool",
+        method: "GET",
+        target: "/pools/default",
+        about: "The page of one pool, also of one that does not exist: the page then says so.",
+        test: [
+          page,
+          () => {
+            pm.test("it is the dashboard", () => {
+              pm.expect(pm.response.text()).to.include("<title>TokenManager</title>");
+            });
+          },
+        ],
+      },
+      {
         name: "A file of the dashboard",
         method: "GET",
         target: "{{asset}}",

@@ -13,6 +13,9 @@ use testbed::{TIMEOUT, eventually, poll};
 use crate::harness::{Ended, TestServer, command, run};
 use crate::sqlite;
 
+/// Type of a TLS record.
+const ALERT: u8 = 21;
+
 /// An authority, and the files of a server whose certificate it issued.
 struct Files {
     folder: tempfile::TempDir,
@@ -121,7 +124,6 @@ async fn https_speaks_http_2_and_1_and_nothing_older_than_tls_1_2() {
     let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 1];
     hello.extend([7; 32]);
     hello.extend([0, 0, 2, 0, 47, 1, 0]);
-    const ALERT: u8 = 21;
     let refused = reply(address, &hello);
     assert_eq!(refused.first(), Some(&ALERT), "{refused:?}");
 }
