@@ -33,7 +33,7 @@ export const TICKETS = 100;
 export const ALL = "*";
 const LEASES = ["started", "renewed", "ended"];
 const CHANGES = ["pool.created", "pool.changed", "pool.deleted", "token.added", "token.changed",
-  "token.retired"];
+  "token.tainted", "token.retired"];
 
 /** Times in milliseconds. */
 export const TIMES = {

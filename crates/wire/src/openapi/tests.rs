@@ -290,6 +290,12 @@ fn the_dashboard_reads_members_and_words_of_the_schemas() {
     for member in members(&["PoolStatus", "PoolPolicy"]) {
         assert!(info.contains(&format!("{member}: ")), "the type Info has no {member}");
     }
+    let stream = read("crates/dashboard/page/live/stream.js");
+    for name in crate::EventType::WORDS {
+        // Those of leases are listed by the second part of their names.
+        let listed = format!("\"{}\"", name.trim_start_matches("lease."));
+        assert!(stream.contains(&listed), "stream.js does not listen to {name}");
+    }
     let headline = read("crates/dashboard/page/view/headline.js");
     for member in members(&["PoolPolicy"]) {
         assert!(headline.contains(&format!("policy.{member}")), "headline.js has no {member}");
