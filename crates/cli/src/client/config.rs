@@ -81,7 +81,7 @@ pub fn pool() -> Result<Option<String>, CliError> {
     value("pool", None)
 }
 
-/// As [`pool`], without errors.
+/// As [`pool()`], without errors.
 pub fn pool_if_any() -> Option<String> {
     pool().ok().flatten()
 }
