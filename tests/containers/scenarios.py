@@ -18,8 +18,7 @@ CAREFULLY = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"
 def is_small_and_bare():
     image = inspect(IMAGE)
     size = image["Size"] / 1e6
-    # A program that is built quickly has three times the size of an optimised one.
-    assert size < 80, f"{size:.1f} MB"
+    assert size < 40, f"{size:.1f} MB"
     assert image["Config"]["User"] == "10001:10001", image["Config"]
     assert image["Config"]["StopSignal"] in ("SIGTERM", "15"), image["Config"]
     shell = podman("run", "--rm", "--network=none", "--entrypoint=/bin/sh", IMAGE, "-c", "true", check=False)

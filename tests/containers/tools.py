@@ -183,5 +183,5 @@ def build_arguments():
         f"--volume={toolchain}:/opt/rust:ro",
         f"--volume={cargo}/registry:/usr/local/cargo/registry:ro",
         f"--volume={target}:/build/target",
-        "--build-arg=PROFILE=quick",
+        "--build-arg=PROFILE=release",
     ])
