@@ -33,5 +33,6 @@ def no_longer_than_the_server_allows(context, case):
 @schemathesis.hook("filter_case").apply_to(operation_id=["searchLeases", "exportLeases"])
 def only_what_goes_together(context, case):
     query = case.query or {}
-    running = query.get("status") in ("running", "active")
-    return not (running and "end_reason" in query)
+    ended_and_running = "end_reason" in query and query.get("status") in ("running", "active")
+    two_tokens = "token" in query and ("token_id" in query or query.get("pool") == "*")
+    return not (ended_and_running or two_tokens)

@@ -29,7 +29,7 @@ export function startConfirming() {
   let asked = null;
   let allowed = false;
 
-  // Before Swagger UI hears of the click.
+  // Before Swagger UI gets the click.
   document.addEventListener("click", (event) => {
     const { target } = event;
     const button = target instanceof Element ? target.closest("button.execute") : null;
