@@ -61,7 +61,8 @@ impl InPool {
             return Ok(InPool { pool: given });
         }
         let pool = config::pool()?.map(|name| pool_name(&name)).transpose();
-        let unusable = |why| CliError::new(Exit::Usage, format!("the default pool is none: {why}"));
+        let unusable =
+            |why| CliError::new(Exit::Usage, format!("the configured pool can't be used: {why}"));
         Ok(InPool { pool: pool.map_err(unusable)? })
     }
 
