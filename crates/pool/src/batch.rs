@@ -1,4 +1,6 @@
+mod access;
 mod allocate;
+mod permit;
 mod taint;
 
 use std::collections::BTreeSet;
@@ -6,9 +8,9 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use crate::{
-    Change, Command, End, EndReason, Fence, HolderCondition, IdempotencyKeys, KeyUse, Lease,
-    LeaseId, Ledger, Observer, Outcome, Plan, Pool, PoolId, ServerId, Ticket, Timestamp, Token,
-    TokenId,
+    Action, ApiKeyId, Change, Command, End, EndReason, Fence, HolderCondition, IdempotencyKeys,
+    KeyUse, Lease, LeaseId, Ledger, Observer, Outcome, Plan, Pool, PoolId, ServerId, Ticket,
+    Timestamp, Token, TokenId,
 };
 
 /// Inputs of a batch besides the ledger and the commands. A bare [`Timestamp`] is the context of a
@@ -41,6 +43,8 @@ pub struct Batch<'a> {
     keys: IdempotencyKeys,
     /// The last fence before this batch. Leases above it were granted in this batch.
     fence_before: Fence,
+    /// The API key of the command that is being decided.
+    actor: Option<ApiKeyId>,
     /// Pools in which a ticket may be next. `None` means all.
     unserved: Option<BTreeSet<PoolId>>,
     finished: Finished,
@@ -62,9 +66,18 @@ impl<'a> Batch<'a> {
         let BatchContext { observer: Observer { now, server, journal_at }, keys } = context;
         let fence_before = ledger.fence();
         let observer = Observer { now, server, journal_at: journal_at.map(|_| now) };
-        let (unserved, finished) = (None, Finished::default());
-        let mut batch =
-            Batch { ledger, observer, now, journal_at, keys, fence_before, unserved, finished };
+        let (actor, unserved, finished) = (None, None, Finished::default());
+        let mut batch = Batch {
+            ledger,
+            observer,
+            now,
+            journal_at,
+            keys,
+            fence_before,
+            actor,
+            unserved,
+            finished,
+        };
         while let Some(pool) = batch.ledger.first_overdue(now) {
             batch.end_overdue(pool);
         }
@@ -88,7 +101,7 @@ impl<'a> Batch<'a> {
         // token, so it can't end another lease.
         while let Some(lease) = self.ledger.pool(pool).and_then(|pool| pool.first_overdue(now)) {
             let (lease_id, fence, started_at) = (lease.id, lease.fence, lease.started_at);
-            let end = End { at: lease.expires_at, reason: EndReason::Expired };
+            let end = End::new(lease.expires_at, EndReason::Expired);
             self.finished.ended.push((pool, started_at));
             self.record(Change::LeaseEnded { lease_id, fence, end });
         }
@@ -96,6 +109,21 @@ impl<'a> Batch<'a> {
         while let Some(token) = next(self) {
             self.record(Change::TokenTainted(Token { taints: token.taints.at(now), ..token }));
         }
+    }
+
+    /// Decides one command of the caller with this API key, or of a caller without one, whose rights the server
+    /// checked. `None` as for [`Batch::decide`].
+    #[must_use]
+    pub fn decide_for(&mut self, actor: Option<ApiKeyId>, command: &Command) -> Option<Outcome> {
+        if let Some(id) = actor
+            && let Err(forbidden) = self.permit(id, command)
+        {
+            return Some(Outcome::Forbidden(forbidden));
+        }
+        self.actor = actor;
+        let outcome = self.decide(command);
+        self.actor = None;
+        outcome
     }
 
     /// Decides one command. `None` if the command would evict a lease that this batch granted: nothing
@@ -117,6 +145,7 @@ impl<'a> Batch<'a> {
             Command::Heartbeat => self.heartbeat(),
             Command::Clear { pool } => self.clear(*pool),
             Command::Apply(plan) => self.apply(plan),
+            Command::Access(command) => self.access(command),
             Command::Taint { pool, token, taint } => self.taint(*pool, *token, taint),
             Command::Untaint { pool, token, name } => self.untaint(*pool, *token, name),
         }
@@ -210,6 +239,9 @@ impl<'a> Batch<'a> {
             return Outcome::HolderMismatch { latest };
         }
         let running = latest.filter(|lease| lease.end.is_none());
+        if let Some(lease) = &running {
+            self.act_on_other(Action::LeaseReleased, lease.pool, &lease.user, lease.id);
+        }
         Outcome::Released { ended: running.map(|lease| self.end(lease, EndReason::Released)) }
     }
 
@@ -218,7 +250,10 @@ impl<'a> Batch<'a> {
             return Outcome::NotLatest;
         };
         match lease.end_at(self.now).map(|end| end.reason) {
-            None => Outcome::LeaseReleased(self.end(lease, EndReason::Released)),
+            None => {
+                self.act_on_other(Action::LeaseReleased, lease.pool, &lease.user, lease_id);
+                Outcome::LeaseReleased(self.end(lease, EndReason::Released))
+            }
             Some(EndReason::Released) => Outcome::LeaseReleased(lease),
             Some(_) => Outcome::LeaseOver(lease.seen_at(self.now)),
         }
@@ -253,7 +288,9 @@ impl<'a> Batch<'a> {
     }
 
     fn give_up(&mut self, lease_id: LeaseId) -> Outcome {
-        if self.ledger.ticket(lease_id).is_some() {
+        if let Some(ticket) = self.ledger.ticket(lease_id) {
+            let (pool, user) = (ticket.pool, ticket.user.clone());
+            self.act_on_other(Action::TicketRemoved, pool, &user, lease_id);
             self.record(Change::WaitGivenUp { lease_id });
             return Outcome::GaveUp;
         }
@@ -285,7 +322,10 @@ impl<'a> Batch<'a> {
             return Outcome::UnknownPool;
         };
         let running: Vec<Lease> = pool.running_leases().cloned().collect();
-        let ended = running.len();
+        let (name, ended) = (pool.name().clone(), running.len());
+        if ended > 0 {
+            self.act(Action::PoolCleared, Some(name), format!("{ended} leases"));
+        }
         for lease in running {
             self.end(lease, EndReason::Cleared);
         }
@@ -298,6 +338,9 @@ impl<'a> Batch<'a> {
             Err(refused) => return Outcome::NotApplied(refused),
         };
         let before = Box::new(self.ledger.before(&changes, self.now));
+        if !changes.is_empty() {
+            self.act_on(plan, &changes);
+        }
         for change in &changes {
             if let Change::LeaseEnded { lease_id, .. } = change {
                 let lease = self.ledger.lease(*lease_id);
@@ -309,7 +352,7 @@ impl<'a> Batch<'a> {
     }
 
     fn end(&mut self, mut lease: Lease, reason: EndReason) -> Lease {
-        let end = End { at: self.now, reason };
+        let end = End { at: self.now, reason, by: self.actor };
         self.finished.ended.push((lease.pool, lease.started_at));
         self.record(Change::LeaseEnded { lease_id: lease.id, fence: lease.fence, end });
         lease.end = Some(end);
@@ -327,7 +370,10 @@ impl<'a> Batch<'a> {
         match &change {
             _ if self.unserved.is_none() => {}
             // A new ticket's pool was touched by its allocation.
-            Change::LeaseStarted(_) | Change::LeaseRenewed { .. } | Change::WaitStarted(_) => {}
+            Change::LeaseStarted(_)
+            | Change::LeaseRenewed { .. }
+            | Change::WaitStarted(_)
+            | Change::Acted(_) => {}
             Change::LeaseEnded { lease_id, .. } => {
                 self.touch(self.ledger.lease(*lease_id).map(|lease| lease.pool));
             }

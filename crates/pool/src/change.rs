@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    End, Fence, IdempotencyKey, Lease, LeaseId, PoolId, PoolRecord, ServerId, Ticket, Timestamp,
-    Token, TokenId, UserId,
+    Act, ApiKey, End, Fence, IdempotencyKey, Lease, LeaseId, PoolId, PoolRecord, SecretHash,
+    ServerId, Session, Ticket, Timestamp, Token, TokenId, UserId,
 };
 
 /// A durable fact that a decision produced. The journal keeps changes, so variants and fields may
@@ -98,6 +98,14 @@ pub enum Change {
     },
     /// Taints of a token were set or removed, or ended. A running lease continues.
     TokenTainted(Token),
+    /// An API key was created, got another secret, or was revoked.
+    KeyChanged(ApiKey),
+    /// A session was started, or a code for one was made.
+    SessionStarted(Session),
+    /// A session was ended, or a code was used.
+    SessionEnded(SecretHash),
+    /// An entry of the audit log, before the changes of the same command.
+    Acted(Act),
 }
 
 impl Change {
@@ -139,5 +147,5 @@ macro_rules! names {
 }
 
 names! {
-    LeaseStarted, LeaseEnded, LeaseRenewed, PoolChanged, WaitStarted, WaitEnded, ServerHeard, WaitMoved, WaitTimedOut, WaitTimeoutDelivered, WaitGivenUp, PoolCreated, PoolDeleted, TokenAdded, TokenChanged, TokenRetired, TokenTainted,
+    LeaseStarted, LeaseEnded, LeaseRenewed, PoolChanged, WaitStarted, WaitEnded, ServerHeard, WaitMoved, WaitTimedOut, WaitTimeoutDelivered, WaitGivenUp, PoolCreated, PoolDeleted, TokenAdded, TokenChanged, TokenRetired, TokenTainted, KeyChanged, SessionStarted, SessionEnded, Acted,
 }

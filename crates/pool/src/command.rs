@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use crate::{
-    Before, Change, IdempotencyKey, Labels, Lease, LeaseId, Note, Plan, PlanRefused, PoolId, Taint,
-    TaintName, Ticket, Timestamp, Token, TokenId, TokenName, TokenValue, User, UserId, UserKey,
+    AccessCommand, AccessDone, AccessRefusal, Before, Change, Forbidden, IdempotencyKey, Labels,
+    Lease, LeaseId, Note, Plan, PlanRefused, PoolId, Taint, TaintName, Ticket, Timestamp, Token,
+    TokenId, TokenName, TokenValue, User, UserId, UserKey,
 };
 
 /// A request to a ledger.
@@ -69,6 +70,8 @@ pub enum Command {
         /// The taint. Its `since` becomes the time of the decision.
         taint: Taint,
     },
+    /// Change API keys or sessions.
+    Access(AccessCommand),
     /// Remove a taint.
     Untaint {
         /// The pool.
@@ -236,6 +239,12 @@ pub enum Outcome {
     },
     /// The taint breaks a rule. Nothing changed.
     NotTainted(TaintRefusal),
+    /// The key or session is as requested.
+    Access(AccessDone),
+    /// The request about keys or sessions breaks a rule. Nothing changed.
+    NoAccess(AccessRefusal),
+    /// The acting key may not do this. Nothing changed.
+    Forbidden(Forbidden),
     /// The token does not have the taint.
     Untainted {
         /// The token.
@@ -314,6 +323,11 @@ pub enum Refusal {
     },
     /// The user has the maximum number of leases that the policy allows.
     UserLimit {
+        /// Maximum number of leases.
+        limit: u32,
+    },
+    /// The API key has the maximum number of running leases.
+    ApiKeyLimit {
         /// Maximum number of leases.
         limit: u32,
     },

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::words::words;
-use crate::{Note, PoolId, Timestamp, TokenId, User};
+use crate::{ApiKeyId, Note, PoolId, Timestamp, TokenId, User};
 
 /// Permanent id of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,6 +73,16 @@ pub struct End {
     pub at: Timestamp,
     /// Reason for the end.
     pub reason: EndReason,
+    /// The API key of the command that ended the lease, if it had one.
+    pub by: Option<ApiKeyId>,
+}
+
+impl End {
+    /// An end without an API key.
+    #[must_use]
+    pub const fn new(at: Timestamp, reason: EndReason) -> Self {
+        End { at, reason, by: None }
+    }
 }
 
 /// One user's exclusive hold of one token.
@@ -104,6 +114,8 @@ pub struct Lease {
     pub end: Option<End>,
     /// Note of the request.
     pub note: Option<Note>,
+    /// The API key of the request, if it had one.
+    pub by: Option<ApiKeyId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,14 +130,15 @@ struct AsGranted {
     end: Option<End>,
     pool: PoolId,
     note: Option<Note>,
+    by: Option<ApiKeyId>,
 }
 
 impl From<AsGranted> for Lease {
     fn from(lease: AsGranted) -> Self {
         let AsGranted { id, token_id, user, fence, started_at, granted_until, .. } = lease;
-        let AsGranted { previous_fence, end, pool, note, .. } = lease;
+        let AsGranted { previous_fence, end, pool, note, by, .. } = lease;
         let granted = Lease::granted(id, token_id, user, fence, started_at, granted_until);
-        Lease { pool, previous_fence, end, note, ..granted }
+        Lease { pool, previous_fence, end, note, by, ..granted }
     }
 }
 
@@ -144,6 +157,7 @@ impl From<Lease> for AsGranted {
             end,
             pool,
             note,
+            by,
         } = lease;
         AsGranted {
             id,
@@ -156,6 +170,7 @@ impl From<Lease> for AsGranted {
             end,
             pool,
             note,
+            by,
         }
     }
 }
@@ -184,6 +199,7 @@ impl Lease {
             expires_at: until,
             end: None,
             note: None,
+            by: None,
         }
     }
 
@@ -196,7 +212,7 @@ impl Lease {
     /// End of the lease as seen at `now`: the decided end, or the deadline once it has passed.
     #[must_use]
     pub fn end_at(&self, now: Timestamp) -> Option<End> {
-        let expired = || End { at: self.expires_at, reason: EndReason::Expired };
+        let expired = || End::new(self.expires_at, EndReason::Expired);
         self.end.or_else(|| (self.expires_at <= now).then(expired))
     }
 

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::state::Left;
 use crate::waits::Waits;
 use crate::{
-    Batch, BatchContext, Change, Fence, Inconsistent, Lease, LeaseId, Pool, PoolId, PoolName,
-    PoolRecord, Ticket, Timestamp, Token, TokenId,
+    Access, Batch, BatchContext, Change, Fence, Inconsistent, Lease, LeaseId, Pool, PoolId,
+    PoolName, PoolRecord, Ticket, Timestamp, Token, TokenId,
 };
 
 pub use restore::Counters;
@@ -28,6 +28,7 @@ pub struct Ledger {
     last_pool: Option<PoolId>,
     fence: Fence,
     pub(crate) waits: Waits,
+    pub(crate) access: Access,
 }
 
 impl Ledger {
@@ -53,7 +54,10 @@ impl Ledger {
             Change::LeaseStarted(lease) => self.start(lease),
             Change::LeaseEnded { lease_id, fence, end } => {
                 let (id, place) = self.place_of(*lease_id)?;
-                let left = self.pool_mut(id)?.end(place, *fence, *end)?;
+                let pool = self.pool_mut(id)?;
+                let by = pool.view(place).latest.and_then(|lease| lease.by);
+                let left = pool.end(place, *fence, *end)?;
+                self.access.lease_ended(by);
                 self.left(&left);
                 self.reschedule(id)
             }
@@ -83,6 +87,14 @@ impl Ledger {
                 self.left(&left);
                 self.reschedule(id)
             }
+            Change::KeyChanged(key) => self.access.put(key),
+            Change::SessionStarted(session) => self.access.start(session),
+            Change::SessionEnded(hash) => {
+                self.access.end(hash);
+                Ok(())
+            }
+            // In the journal and the audit log only.
+            Change::Acted(_) => Ok(()),
             wait => self.apply_wait(wait),
         }
     }
@@ -137,6 +149,7 @@ impl Ledger {
             self.leases.remove(&before);
         }
         self.fence = lease.fence;
+        self.access.lease_started(lease.by);
         if is_next { self.reschedule(lease.pool) } else { Ok(()) }
     }
 

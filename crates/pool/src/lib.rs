@@ -10,6 +10,7 @@
 //! plan and the pools that it names. Each batch looks once at every ticket; a command does not, unless
 //! leases could be evicted for earlier tickets, or tickets name tokens.
 
+mod access;
 mod batch;
 mod change;
 mod command;
@@ -36,6 +37,11 @@ mod waiting;
 mod waits;
 mod words;
 
+pub use access::{
+    Access, AccessCommand, AccessDone, AccessRefusal, Act, Action, Actor, ApiKey, ApiKeyId,
+    Forbidden, InvalidApiKey, InvalidKeyId, InvalidPattern, Patterns, PlainKey, Rights, Secret,
+    SecretHash, Session, SessionKind,
+};
 pub use batch::{Batch, BatchContext, Finished};
 pub use change::Change;
 pub use command::{
@@ -46,7 +52,7 @@ pub use key::{IdempotencyKey, IdempotencyKeys, InvalidKey, KeyUse, Remembered, U
 pub use label::{InvalidLabels, Labels};
 pub use lease::{End, EndReason, Fence, Lease, LeaseId};
 pub use ledger::{Counters, Ledger};
-pub use name::{InvalidName, PoolName, TaintName, TokenName};
+pub use name::{InvalidName, KeyName, PoolName, TaintName, TokenName};
 pub use note::{InvalidNote, Note};
 pub use plan::{Before, Expected, Intent, Plan, PlanRefused, PlanRule, PoolWanted, TokenWanted};
 pub use policy::{

@@ -1,4 +1,4 @@
-//! Names of pools, tokens and taints.
+//! Names of pools, tokens, taints and API keys.
 
 use std::fmt;
 use std::ops::Deref;
@@ -143,6 +143,8 @@ names! {
     pub struct TokenName, check;
     /// Name of a taint, unique within its token: as that of a token.
     pub struct TaintName, check;
+    /// Name of an API key: as that of a token.
+    pub struct KeyName, check;
 }
 
 impl PoolName {

@@ -113,6 +113,7 @@ impl Batch<'_> {
         let (user, fence) = (allocation.user.clone(), self.ledger.fence().plus(1));
         let until = self.now.after(length);
         let lease = Lease {
+            by: self.actor,
             pool: allocation.pool,
             previous_fence,
             note: allocation.note.clone(),
@@ -180,6 +181,12 @@ impl Batch<'_> {
             && pool.held_by(allocation.user.id) >= limit
         {
             return Some(Refusal::UserLimit { limit });
+        }
+        if let Some(key) = self.actor.and_then(|id| self.ledger.access.key(id))
+            && let Some(limit) = key.max_leases
+            && self.ledger.access.leases(key.id) >= limit
+        {
+            return Some(Refusal::ApiKeyLimit { limit });
         }
         allocation.key.as_ref().and_then(|_| self.keys.refusal(allocation.user.id))
     }

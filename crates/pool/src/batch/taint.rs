@@ -2,15 +2,15 @@
 
 use super::Batch;
 use crate::{
-    Change, Effect, EndReason, Outcome, PoolId, Taint, TaintName, TaintRefusal, Taints, TokenId,
-    TokenView,
+    Action, Change, Effect, EndReason, Outcome, PoolId, Taint, TaintName, TaintRefusal, Taints,
+    TokenId, TokenView,
 };
 
 impl Batch<'_> {
     pub(super) fn taint(&mut self, pool: PoolId, token: TokenId, taint: &Taint) -> Outcome {
         let Some(pool) = self.ledger.pool(pool) else { return Outcome::UnknownPool };
         let Some(view) = pool.token(token) else { return Outcome::UnknownToken };
-        let TokenView { token, latest } = view;
+        let (name, TokenView { token, latest }) = (pool.name().clone(), view);
         if !taint.applies(self.now) {
             return Outcome::NotTainted(TaintRefusal::Over);
         }
@@ -24,6 +24,7 @@ impl Batch<'_> {
         // Setting a taint twice is idempotent.
         if !before.is_some_and(|before| before.is_like(taint)) {
             token.taints = token.taints.with(Taint { since: self.now, ..taint.clone() });
+            self.act(Action::TokenTainted, Some(name), format!("{}: {}", token.name, taint.name));
             self.record(Change::TokenTainted(token.clone()));
         }
         let ended = drained.map(|lease| self.end(lease, EndReason::Drained));
@@ -33,10 +34,11 @@ impl Batch<'_> {
     pub(super) fn untaint(&mut self, pool: PoolId, token: TokenId, name: &TaintName) -> Outcome {
         let Some(pool) = self.ledger.pool(pool) else { return Outcome::UnknownPool };
         let Some(view) = pool.token(token) else { return Outcome::UnknownToken };
-        let mut token = view.token.clone();
+        let (pool, mut token) = (pool.name().clone(), view.token.clone());
         let removed = token.taints.get(name).cloned();
         if removed.is_some() {
             token.taints = token.taints.without(name);
+            self.act(Action::TokenUntainted, Some(pool), format!("{}: {name}", token.name));
             self.record(Change::TokenTainted(token.clone()));
         }
         Outcome::Untainted { token, removed }

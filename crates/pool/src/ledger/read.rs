@@ -4,8 +4,8 @@ use std::collections::BinaryHeap;
 use std::ops::Bound;
 
 use crate::{
-    Change, Fence, HEARTBEAT_INTERVAL, Lease, LeaseId, Ledger, MAX_COUNTED_GAP, Observer, Pool,
-    PoolId, ServerId, Ticket, Timestamp, TokenId, TokenView, UserKey, Waiting,
+    Access, Change, Fence, HEARTBEAT_INTERVAL, Lease, LeaseId, Ledger, MAX_COUNTED_GAP, Observer,
+    Pool, PoolId, ServerId, Ticket, Timestamp, TokenId, TokenView, UserKey, Waiting,
 };
 
 impl Ledger {
@@ -48,6 +48,12 @@ impl Ledger {
     #[must_use]
     pub fn size(&self) -> usize {
         self.tokens.len()
+    }
+
+    /// The API keys and sessions.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Last granted fence.

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use crate::{Fence, Inconsistent, Lease, Ledger, PoolId, PoolRecord, Ticket, Token};
+use crate::{
+    ApiKey, Fence, Inconsistent, Lease, Ledger, PoolId, PoolRecord, Session, Ticket, Token,
+};
 
 use super::no_pool;
 
@@ -80,8 +82,23 @@ impl Ledger {
         Ok(self)
     }
 
+    /// Adds these keys, without revoked ones, and these sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`Inconsistent`] if a name or secret occurs twice.
+    pub fn with_access(
+        mut self,
+        keys: impl IntoIterator<Item = ApiKey>,
+        sessions: impl IntoIterator<Item = Session>,
+    ) -> Result<Self, Inconsistent> {
+        keys.into_iter().try_for_each(|key| self.access.put(&key))?;
+        sessions.into_iter().try_for_each(|session| self.access.start(&session))?;
+        Ok(self)
+    }
+
     fn restore_latest(&mut self, lease: Lease) -> Result<(), Inconsistent> {
-        let Lease { id, pool, fence, end, .. } = lease;
+        let Lease { id, pool, fence, end, by, .. } = lease;
         if fence > self.fence {
             return Err(Inconsistent(format!("lease {id:?} is newer than the newest fence")));
         }
@@ -99,6 +116,9 @@ impl Ledger {
         }
         pool.set_latest(place, lease);
         self.leases.insert(id, (pool_id, place));
+        if end.is_none() {
+            self.access.lease_started(by);
+        }
         if let Some(end) = end {
             let left = pool.end(place, fence, end)?;
             self.left(&left);

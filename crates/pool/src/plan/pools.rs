@@ -104,7 +104,7 @@ impl Planner<'_> {
         }
         for lease in pool.running_leases() {
             let Lease { id: lease_id, fence, .. } = *lease;
-            let cleared = End { at: self.now, reason: EndReason::Cleared };
+            let cleared = End::new(self.now, EndReason::Cleared);
             let end = lease.end_at(self.now).unwrap_or(cleared);
             self.changes.push(Change::LeaseEnded { lease_id, fence, end });
         }

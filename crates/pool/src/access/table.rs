@@ -1,0 +1,166 @@
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::{ApiKey, ApiKeyId, SecretHash, Session, SessionKind};
+use crate::{Inconsistent, KeyName, Timestamp};
+
+/// The API keys and sessions of a ledger. Revoked keys are not part of it.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    keys: HashMap<ApiKeyId, Arc<ApiKey>>,
+    names: BTreeMap<KeyName, ApiKeyId>,
+    sessions: HashMap<[u8; 32], Session>,
+    /// Number of running leases that each key allocated.
+    leases: HashMap<ApiKeyId, u32>,
+    generation: u64,
+}
+
+impl Access {
+    /// Maximum number of keys.
+    pub const MAX_KEYS: usize = 100_000;
+
+    /// Maximum number of sessions and codes.
+    pub const MAX_SESSIONS: usize = 10_000;
+
+    /// The key with this id, unless it was revoked.
+    #[must_use]
+    pub fn key(&self, id: ApiKeyId) -> Option<&Arc<ApiKey>> {
+        self.keys.get(&id)
+    }
+
+    /// The key with this name, unless it was revoked.
+    #[must_use]
+    pub fn key_named(&self, name: &str) -> Option<&Arc<ApiKey>> {
+        self.names.get(name).and_then(|id| self.keys.get(id))
+    }
+
+    /// Whether there are no keys.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Number of keys.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The keys in the order of their names, after this name.
+    pub fn keys_after<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<ApiKey>> {
+        let after = (std::ops::Bound::Excluded(name), std::ops::Bound::Unbounded);
+        self.names.range::<str, _>(after).filter_map(|(_, id)| self.keys.get(id))
+    }
+
+    /// The valid key for a secret with this hash.
+    #[must_use]
+    pub fn authenticate(
+        &self,
+        id: ApiKeyId,
+        hash: &SecretHash,
+        now: Timestamp,
+    ) -> Option<&Arc<ApiKey>> {
+        self.valid(id, now).filter(|key| key.accepts(hash, now))
+    }
+
+    /// The valid key with this id.
+    #[must_use]
+    pub fn valid(&self, id: ApiKeyId, now: Timestamp) -> Option<&Arc<ApiKey>> {
+        self.keys.get(&id).filter(|key| key.is_valid(now))
+    }
+
+    /// The running session or unused code with this hash, with its valid key. Found by the hash of a secret with
+    /// 256 bits, so the time of the look-up tells nothing about other secrets.
+    #[must_use]
+    pub fn session(&self, hash: &SecretHash, now: Timestamp) -> Option<(&Session, &Arc<ApiKey>)> {
+        let session = self.sessions.get(hash.as_bytes())?;
+        let key = self.valid(session.key, now)?;
+        (now < session.expires_at).then_some((session, key))
+    }
+
+    /// The sessions and codes of a key.
+    pub(crate) fn sessions_of(&self, key: ApiKeyId) -> impl Iterator<Item = &Session> {
+        self.sessions.values().filter(move |session| session.key == key)
+    }
+
+    /// Number of running browser sessions of a key.
+    #[must_use]
+    pub fn sessions(&self, key: ApiKeyId, now: Timestamp) -> usize {
+        let is_running =
+            |session: &&Session| session.kind == SessionKind::Browser && now < session.expires_at;
+        self.sessions_of(key).filter(is_running).count()
+    }
+
+    pub(crate) fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(crate) fn has_session(&self, hash: &SecretHash) -> bool {
+        self.sessions.contains_key(hash.as_bytes())
+    }
+
+    /// Sessions and codes that are over at `now`, at most `limit`.
+    pub(crate) fn over(&self, now: Timestamp, limit: usize) -> Vec<SecretHash> {
+        let over = self.sessions.values().filter(|session| session.expires_at <= now);
+        over.map(|session| session.hash).take(limit).collect()
+    }
+
+    /// Number of running leases that the key allocated.
+    #[must_use]
+    pub fn leases(&self, key: ApiKeyId) -> u32 {
+        self.leases.get(&key).copied().unwrap_or_default()
+    }
+
+    /// A number that differs after each change of a key or session.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) fn put(&mut self, key: &ApiKey) -> Result<(), Inconsistent> {
+        if self.names.get(&key.name).is_some_and(|id| *id != key.id) {
+            return Err(Inconsistent(format!("two API keys have the name {}", key.name)));
+        }
+        self.generation += 1;
+        if key.revoked_at.is_some() {
+            self.keys.remove(&key.id);
+            self.names.remove(&key.name);
+            self.sessions.retain(|_, session| session.key != key.id);
+            return Ok(());
+        }
+        if let Some(before) = self.keys.insert(key.id, Arc::new(key.clone())) {
+            self.names.remove(&before.name);
+        }
+        self.names.insert(key.name.clone(), key.id);
+        Ok(())
+    }
+
+    pub(crate) fn start(&mut self, session: &Session) -> Result<(), Inconsistent> {
+        self.generation += 1;
+        match self.sessions.insert(*session.hash.as_bytes(), session.clone()) {
+            None => Ok(()),
+            Some(_) => Err(Inconsistent("two sessions have the same secret".to_owned())),
+        }
+    }
+
+    pub(crate) fn end(&mut self, hash: &SecretHash) {
+        self.generation += 1;
+        self.sessions.remove(hash.as_bytes());
+    }
+
+    pub(crate) fn lease_started(&mut self, by: Option<ApiKeyId>) {
+        if let Some(by) = by {
+            *self.leases.entry(by).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn lease_ended(&mut self, by: Option<ApiKeyId>) {
+        let Some(by) = by else { return };
+        if let Some(count) = self.leases.get_mut(&by) {
+            *count -= 1;
+            if *count == 0 {
+                self.leases.remove(&by);
+            }
+        }
+    }
+}
