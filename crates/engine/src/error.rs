@@ -25,6 +25,9 @@ pub enum Error {
     /// The pool does not exist: it was deleted meanwhile. The command did nothing.
     #[error("the pool does not exist")]
     UnknownPool,
+    /// The acting API key may not do this. The command did nothing.
+    #[error(transparent)]
+    Forbidden(pool::Forbidden),
     /// The server is shutting down. The command did nothing.
     #[error("the server is shutting down; nothing was done")]
     Stopping,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool::{LeaseId, TokenId, TokenName, TokenValue, TokenWanted};
+use pool::{LeaseId, PlainKey, TokenId, TokenName, TokenValue, TokenWanted};
 use store::{BatchId, ServerId};
 use uuid::Uuid;
 
@@ -33,6 +33,25 @@ pub fn token_id() -> Uuid {
 #[must_use]
 pub fn token_value() -> Uuid {
     Uuid::new_v4()
+}
+
+/// Returns a new API key, of random bytes of the operating system.
+///
+/// # Panics
+///
+/// If the operating system has no random bytes.
+#[must_use]
+pub fn plain_key() -> PlainKey {
+    let mut bytes = [0; PlainKey::RANDOM_BYTES];
+    let mut next = bytes.len();
+    PlainKey::generate(|| {
+        if next == bytes.len() {
+            getrandom::fill(&mut bytes).expect("the operating system has random bytes");
+            next = 0;
+        }
+        next += 1;
+        bytes[next - 1]
+    })
 }
 
 /// Returns an id for a new batch.

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pool::{
-    Allocation, Command, LeaseId, Ledger, Outcome, PoolId, Refusal, Timestamp, UserKey, Waiting,
+    Allocation, ApiKeyId, Command, LeaseId, Ledger, Outcome, PoolId, Refusal, Timestamp, UserKey,
+    Waiting,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -16,6 +17,8 @@ use crate::spans::{RequestTrace, TraceEnd};
 /// A command on its way to the engine.
 pub(crate) struct Request {
     pub command: Command,
+    /// The API key of the caller. None for a caller without one, and for the engine's own commands.
+    pub actor: Option<ApiKeyId>,
     /// When it was first added to a queue.
     pub queued_since: Option<Timestamp>,
     /// When it is answered although it still waits; None if it is held until the wait ends.
@@ -136,13 +139,20 @@ impl Request {
         let reply = Some(Reply { sender, progress: Arc::clone(&progress) });
         let trace = RequestTrace::begin();
         let trace_end = trace.as_ref().map(RequestTrace::out);
-        let request = Request { command, queued_since: None, answer_by, reply, trace };
+        let request = Request { command, actor: None, queued_since: None, answer_by, reply, trace };
         (request, Answer { receiver, progress, kept, trace_end })
     }
 
     /// A command of the engine itself; no client waits for its outcome.
     pub fn unattended(command: Command) -> Self {
-        Request { command, queued_since: None, answer_by: None, reply: None, trace: None }
+        Request {
+            command,
+            actor: None,
+            queued_since: None,
+            answer_by: None,
+            reply: None,
+            trace: None,
+        }
     }
 
     /// Whether it came from outside: a client waits, or has waited, for its outcome.

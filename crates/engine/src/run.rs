@@ -45,8 +45,12 @@ pub fn start(database: Box<dyn Database>, wanted: Wanted, settings: Settings) ->
     let (shared, news, settlements) = Shared::new(settings.timeout, ids::server());
     let (sender, mailbox) = mpsc::channel(settings.max_queued_requests);
     let withdrawals = mpsc::unbounded_channel();
-    let handle =
-        Handle { shared: Arc::clone(&shared), mailbox: sender, withdrawals: withdrawals.0.clone() };
+    let handle = Handle {
+        shared: Arc::clone(&shared),
+        mailbox: sender,
+        withdrawals: withdrawals.0.clone(),
+        actor: None,
+    };
     let engine =
         Engine { database, wanted, settings, shared, news, settlements, mailbox, withdrawals };
     (handle, engine)

@@ -99,7 +99,7 @@ mod tests {
         let lease = Lease::granted(id, token_id, user, Fence::new(3), start, until);
         let note = Note::new("PR 1234").unwrap();
         let lease = Lease { pool: PoolId(7), note: Some(note.clone()), ..lease };
-        let end = |reason| End { at: Timestamp::from_micros(7), reason };
+        let end = |reason| End::new(Timestamp::from_micros(7), reason);
         let ended = EndReason::ALL.map(|reason| Change::LeaseEnded {
             lease_id: lease.id,
             fence: lease.fence,

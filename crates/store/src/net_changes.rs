@@ -190,7 +190,7 @@ mod tests {
 
     const AT: Timestamp = Timestamp::from_micros(0);
 
-    const END: End = End { at: Timestamp::from_micros(5), reason: EndReason::Released };
+    const END: End = End::new(Timestamp::from_micros(5), EndReason::Released);
 
     fn started(fence: u32) -> Change {
         Change::LeaseStarted(lease(fence))

@@ -40,12 +40,15 @@ codes! {
     InvalidParameter: 400, "invalid-parameter", "Invalid parameter", "Correct the member or parameter that `detail` names.";
     InvalidKey: 400, "invalid-idempotency-key", "Invalid Idempotency-Key", "Send one `Idempotency-Key` header of 1 to 255 printable ASCII characters.";
     UnstorableUser: 400, "unstorable-user", "User can't be stored", "The database can't store this `user_id`. Choose another one.";
+    Unauthenticated: 401, "unauthenticated", "Authentication required", "Send a valid API key: `Authorization: Bearer tm_...`. See [access control](security.md).";
+    Forbidden: 403, "forbidden", "Not permitted", "The API key does not permit this. `detail` names the missing right, or the user for whom the key may not act.";
     CrossOrigin: 403, "cross-origin", "Cross-origin request", "A browser sent the request from a page of another site; see [web pages](operations.md#web-pages).";
     UnknownPath: 404, "unknown-path", "Not found", "Check the path.";
     UnknownPool: 404, "unknown-pool", "Pool not found", "No pool has this name. See `GET /api/pools`.";
     UnknownToken: 404, "unknown-token", "Token not found", "The pool has no token with this id or name.";
     UnknownLease: 404, "unknown-lease", "Lease not found", "No such lease, or it was deleted because of its age.";
     UnknownTicket: 404, "unknown-ticket", "Ticket not found", "The ticket is not in the queue: it was served, given up, or timed out.";
+    UnknownKey: 404, "unknown-key", "API key not found", "No API key has this id or name, or it was revoked. See `GET /api/keys`.";
     WrongMethod: 405, "wrong-method", "Method not allowed", "Use a method that the `Allow` header lists.";
     BodyTimeout: 408, "body-timeout", "Request timeout", "Send the body within `body-timeout`.";
     HolderMismatch: 409, "holder-mismatch", "Lease condition not met", "The token is not held by the named lease or user. Nothing was changed.";
@@ -57,6 +60,9 @@ codes! {
     PoolFixed: 409, "pool-fixed", "Tokens are fixed", "The pool's `membership` is `fixed`, so its tokens can't change. Set it to `open` first.";
     PoolInUse: 409, "pool-in-use", "Pool has running leases", "Release the leases of the pool first, or send `end_leases=true`.";
     NameTaken: 409, "name-taken", "Name is taken", "Another token of the pool has this name. Choose another one.";
+    KeyNameTaken: 409, "name-taken", "Name is taken", "Another API key has this name. Choose another one.";
+    ApiKeyLimit: 409, "key-limit", "API key has too many leases", "Release a lease that was allocated with this key first.";
+    TooManyKeys: 409, "too-many-keys", "Too many API keys", "The limit of API keys or sessions is reached. Revoke a key, or sign out.";
     TooManyTaints: 409, "too-many-taints", "Too many taints", "The token has 16 taints. Remove one first.";
     PreconditionFailed: 412, "precondition-failed", "Precondition failed", "The pool is not as `If-Match` or `If-None-Match` says. Nothing was changed. Get it again.";
     BodyTooLarge: 413, "body-too-large", "Request body too large", "Send at most 64 KiB, or 64 MiB for a document of pools; apply a larger one a part of the pools at a time.";
@@ -65,6 +71,8 @@ codes! {
     HostNotAllowed: 421, "host-not-allowed", "Host not allowed", "Use `localhost` or an IP address in the URL, or start the server with `--allowed-host`.";
     KeyReused: 422, "idempotency-key-reused", "Idempotency-Key reused", "Use a new key for a new request.";
     PlanRefused: 422, "plan-refused", "Plan refused", "Correct the mistakes in `findings`. Nothing was changed.";
+    KeyRefused: 422, "key-refused", "API key refused", "The key would break the rule in `detail`. Nothing was changed.";
+    TooManyRequests: 429, "too-many-requests", "Too many requests", "The limit of requests of this API key or address is reached. Retry after `Retry-After`.";
     Internal: 500, "internal", "Internal server error", "See the server log for this `x-request-id`.";
     TransferEncoding: 501, "unsupported-transfer-encoding", "Unsupported transfer encoding", "Use `chunked`, the only supported transfer encoding, or `Content-Length`.";
     NoTokens: 503, "no-tokens", "No tokens available", "The pool has no tokens.";

@@ -1,3 +1,4 @@
+mod access;
 mod by_pool;
 mod gauges;
 mod history;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Allocation, Before, Change, Command, HolderCondition, Lease, LeaseId, Outcome, Plan,
+    Allocation, ApiKeyId, Before, Change, Command, HolderCondition, Lease, LeaseId, Outcome, Plan,
     PlanRefused, PoolId, Refusal, Taint, TaintName, Timestamp, TokenId,
 };
 use tokio::sync::mpsc::error::TrySendError;
@@ -38,6 +39,8 @@ pub struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) mailbox: mpsc::Sender<Request>,
     pub(crate) withdrawals: Withdrawals,
+    /// The API key with which commands are sent; see [`Handle::acting`].
+    pub(crate) actor: Option<ApiKeyId>,
 }
 
 impl Handle {
@@ -326,7 +329,8 @@ impl Handle {
         if let Some(error) = self.shared.hopeless() {
             return Err(error);
         }
-        let (request, mut answer) = Request::new(command, hold, &self.withdrawals);
+        let (mut request, mut answer) = Request::new(command, hold, &self.withdrawals);
+        request.actor = self.actor;
         self.mailbox.try_send(request).map_err(|refused| match refused {
             TrySendError::Full(_) => Error::busy(),
             TrySendError::Closed(_) => Error::Stopping,
@@ -338,7 +342,10 @@ impl Handle {
             answered = tokio::time::timeout(timeout, &mut answer.receiver).await;
         }
         match answered {
-            Ok(Ok(delivery)) => delivery.map(Delivery::receive).map_err(Unanswered::receive),
+            Ok(Ok(delivery)) => match delivery.map(Delivery::receive) {
+                Ok((Outcome::Forbidden(forbidden), _)) => Err(Error::Forbidden(forbidden)),
+                other => other.map_err(Unanswered::receive),
+            },
             Ok(Err(_)) | Err(_) => Err(answer.give_up()),
         }
     }

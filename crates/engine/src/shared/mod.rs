@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub server: ServerId,
     pub metrics: Metrics,
     feed: broadcast::Sender<Arc<EventBatch>>,
+    /// Woken after each change of API keys or sessions.
+    access_changed: watch::Sender<()>,
     /// Reads that wait for news.
     news: mpsc::Sender<WaitingRead>,
     /// Whether the last probe of the database's readers succeeded.
@@ -77,6 +79,7 @@ impl Shared {
             server,
             metrics: Metrics::new(),
             feed: broadcast::Sender::new(FEED),
+            access_changed: watch::Sender::new(()),
             news,
             readable: AtomicBool::new(true),
             settlements,
@@ -112,6 +115,11 @@ impl Shared {
     /// Subscribes to all lease events from now on, batch by batch.
     pub fn feed(&self) -> broadcast::Receiver<Arc<EventBatch>> {
         self.feed.subscribe()
+    }
+
+    /// Is woken after each change of API keys or sessions.
+    pub fn access_changes(&self) -> watch::Receiver<()> {
+        self.access_changed.subscribe()
     }
 
     /// The current copy, without checking whether it is up to date.

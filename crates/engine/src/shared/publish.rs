@@ -46,6 +46,7 @@ impl Shared {
                     let happened = BatchEvents::Unknown;
                     self.announce(EventBatch { epoch, version, at: snapshot.at, happened });
                     *copy = Some(Replica::from(*snapshot));
+                    self.access_changed.send_replace(());
                     self.high_water.replaced();
                 }
             }
@@ -62,7 +63,12 @@ impl Shared {
         let is_new = entry.position.version > copy.position.version;
         let told = is_new && self.feed.receiver_count() > 0;
         let published = told.then(|| EventBatch::before(entry, &copy.ledger));
-        match copy.advance(entry) {
+        let generation = copy.ledger.access().generation();
+        let advanced = copy.advance(entry);
+        if copy.ledger.access().generation() != generation {
+            self.access_changed.send_replace(());
+        }
+        match advanced {
             Ok(()) => published.into_iter().for_each(|published| self.announce(published)),
             Err(unfit) => {
                 error!(%unfit, "readers' replica reloaded");

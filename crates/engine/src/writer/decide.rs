@@ -73,7 +73,9 @@ impl Writer {
             };
             if let Some(&place) = outcomes.queued.get(&ticket).and_then(|places| places.first()) {
                 let (request, outcome) = &mut outcomes.all[place];
-                let Some(decided) = batch.decide(&request.command) else { break };
+                let Some(decided) = batch.decide_for(request.actor, &request.command) else {
+                    break;
+                };
                 *outcome = decided;
                 continue;
             }
@@ -120,7 +122,7 @@ impl Writer {
         for ticket in batch.granted_with_keys() {
             for place in outcomes.queued.remove(&ticket).unwrap_or_default() {
                 let (request, outcome) = &mut outcomes.all[place];
-                if let Some(decided) = batch.decide(&request.command) {
+                if let Some(decided) = batch.decide_for(request.actor, &request.command) {
                     *outcome = decided;
                 }
             }
@@ -161,7 +163,9 @@ impl Outcomes {
 
     /// Decides the request's command. Returns the request if it has to wait for the next batch.
     fn decide(&mut self, batch: &mut Batch<'_>, request: Request) -> Option<Request> {
-        let Some(outcome) = batch.decide(&request.command) else { return Some(request) };
+        let Some(outcome) = batch.decide_for(request.actor, &request.command) else {
+            return Some(request);
+        };
         if let Outcome::Queued(waiting) = &outcome {
             self.queued.entry(waiting.ticket).or_default().push(self.all.len());
         }

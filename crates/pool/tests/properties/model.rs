@@ -326,7 +326,7 @@ impl Model {
 
     pub fn end(&mut self, id: LeaseId, reason: EndReason) -> Lease {
         let lease = self.leases.iter_mut().find(|lease| lease.id == id).unwrap();
-        lease.end = Some(End { at: self.now, reason });
+        lease.end = Some(End::new(self.now, reason));
         lease.clone()
     }
 }

@@ -48,7 +48,7 @@ fn leases_have_to_follow_one_another() {
 fn only_what_runs_ends_or_is_renewed() {
     let mut ledger = ledger(1, POLICY);
     let (lease_id, fence, at) = (id(7), Fence::new(1), second(5));
-    let end = pool::End { at, reason: pool::EndReason::Released };
+    let end = pool::End::new(at, pool::EndReason::Released);
     let ended = Change::LeaseEnded { lease_id, fence, end };
     let renewed = Change::LeaseRenewed { lease_id, fence, expires_at: second(20) };
     assert!(ledger.apply(&ended).is_err() && ledger.apply(&renewed).is_err());

@@ -18,7 +18,7 @@ fn retired(number: u128) -> Token {
 fn lease(fence: i64, number: u128, token: &Token, end: Option<i64>) -> Lease {
     let (user, fence) = (User::new("Ada").unwrap(), Fence::new(fence));
     let granted = Lease::granted(id(number), token.id, user, fence, second(0), second(120));
-    let end = end.map(|at| End { at: second(at), reason: EndReason::Released });
+    let end = end.map(|at| End::new(second(at), EndReason::Released));
     Lease { pool: token.pool, end, ..granted }
 }
 

@@ -244,6 +244,13 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
             );
             Problem::with(detail, &UserLimit { max_per_user: limit })
         }
+        Refusal::ApiKeyLimit { limit } => {
+            let leases = if limit == 1 { "lease" } else { "leases" };
+            let detail = format!(
+                "{limit} {leases} of this API key run, its maximum (max_leases). Release one first."
+            );
+            Problem::new(Code::ApiKeyLimit, detail)
+        }
         Refusal::KeyReused => {
             let detail = "This Idempotency-Key was used for an allocation with another \
                           lease_seconds or wait_seconds. Use a new key for a new request.";

@@ -89,7 +89,7 @@ fn at_limit(lease: &Lease) -> Problem {
 }
 
 fn over(lease: &Lease, evicted_by: Option<LeaseId>) -> Problem {
-    let End { at, reason } = end(lease);
+    let End { at, reason, .. } = end(lease);
     let ended_at = time(at);
     let ended = reason.predicate();
     let detail = format!("The lease has ended: it {ended} at {ended_at}. Nothing was changed.");
@@ -99,5 +99,5 @@ fn over(lease: &Lease, evicted_by: Option<LeaseId>) -> Problem {
 
 /// An ended lease has an end, unless only its deadline has passed.
 fn end(lease: &Lease) -> End {
-    lease.end.unwrap_or(End { at: lease.expires_at, reason: EndReason::Expired })
+    lease.end.unwrap_or(End::new(lease.expires_at, EndReason::Expired))
 }

@@ -105,7 +105,7 @@ fn lease(text: &mut Vec<u8>, position: Position, event: &LeaseEvent, pool: Optio
         (LeaseChange::Started, _) => {
             serde_json::to_writer(&mut *text, &LeaseStarted { lease: row, evicted: other })
         }
-        (LeaseChange::Ended, Some(End { at, reason })) => {
+        (LeaseChange::Ended, Some(End { at, reason, .. })) => {
             let (ended_at, reason) = (time(at), reason.as_str().into());
             let ended = LeaseEnded { lease: row, ended_at, reason, evicted_by: other };
             serde_json::to_writer(&mut *text, &ended)

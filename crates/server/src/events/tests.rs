@@ -93,7 +93,7 @@ fn events_describe_leases() {
         written(&of_lease(LeaseChange::Renewed, &lease, None)),
         format!("event: lease.renewed\nid: 3-57-2\ndata: {{{common}}}\n\n")
     );
-    let ended = Lease { end: Some(End { at: AT, reason: EndReason::Released }), ..lease };
+    let ended = Lease { end: Some(End::new(AT, EndReason::Released)), ..lease };
     let end = "\"ended_at\":\"2026-01-31T12:00:00.000000Z\",\"reason\":\"released\",\
                \"evicted_by\":null";
     assert_eq!(

@@ -85,7 +85,7 @@ mod tests {
             assert_eq!(left(&lease, micros), text);
         }
         let at = Timestamp::from_micros(until - 5_000_000);
-        lease.end = Some(pool::End { at, reason: pool::EndReason::Released });
+        lease.end = Some(pool::End::new(at, pool::EndReason::Released));
         assert_eq!(left(&lease, 5_000_000), "0");
     }
 }

@@ -110,12 +110,32 @@ impl From<engine::Error> for Problem {
                 let detail = "The database can't store this user_id. Nothing was changed.";
                 Problem::new(Code::UnstorableUser, detail)
             }
+            Error::Forbidden(forbidden) => forbidden_problem(forbidden),
             Error::UnknownPool => Problem::new(Code::UnknownPool, "No pool has this name."),
             Error::Stopping => {
                 let detail = "The server is shutting down. Nothing was changed. Try again after \
                               the time in Retry-After.";
                 Problem::new(Code::Stopping, detail)
             }
+        }
+    }
+}
+
+/// The problem of a key that may not do this. Pools to which it does not apply do not exist for it.
+pub(crate) fn forbidden_problem(forbidden: pool::Forbidden) -> Problem {
+    match forbidden {
+        pool::Forbidden::Key => {
+            Problem::new(Code::Unauthenticated, "The API key was revoked or has expired.")
+        }
+        pool::Forbidden::Pool => Problem::new(Code::UnknownPool, "No pool has this name."),
+        pool::Forbidden::Right(right) => {
+            let detail =
+                format!("This needs the right `{}`, which the API key lacks.", right.as_str());
+            Problem::new(Code::Forbidden, detail)
+        }
+        pool::Forbidden::User => {
+            let detail = "The API key may not act for this user (its member users).";
+            Problem::new(Code::Forbidden, detail)
         }
     }
 }

@@ -57,7 +57,7 @@ impl Usage {
         let (id, token_id) = (LeaseId(self.id), TokenId(self.token_id));
         let user = User { name: self.user_id.to_string().into(), id: UserId(self.user_id) };
         let granted = Lease::granted(id, token_id, user, self.fence, self.started_at, expires_at);
-        let end = end.map(|at| End { at, reason: EndReason::Imported });
+        let end = end.map(|at| End::new(at, EndReason::Imported));
         Lease { previous_fence: self.previous_fence, end, ..granted }
     }
 }

@@ -104,6 +104,7 @@ pub(crate) fn lease_or_none(row: &Row, first: usize) -> Result<Option<Lease>, Pg
     let reason: Option<Reason> = row.try_get(next())?;
     let note: Option<Read<Note>> = row.try_get(next())?;
     Ok(Some(Lease {
+        by: None,
         id: LeaseId(id),
         pool,
         token_id: TokenId(token_id),
@@ -113,7 +114,7 @@ pub(crate) fn lease_or_none(row: &Row, first: usize) -> Result<Option<Lease>, Pg
         started_at,
         granted_until: granted_until.map_or(expires_at, |Moment(at)| at),
         expires_at,
-        end: ended_at.zip(reason).map(|(Moment(at), Reason(reason))| End { at, reason }),
+        end: ended_at.zip(reason).map(|(Moment(at), Reason(reason))| End::new(at, reason)),
         note: note.map(|Read(note)| note),
     }))
 }

@@ -221,6 +221,7 @@ fn lease_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Lease> {
     let reason = text_or_null(row, next(), |word| EndReason::from_word(word).ok_or(()))?;
     let note = text_or_null(row, next(), Note::new)?;
     Ok(Lease {
+        by: None,
         id: LeaseId(id),
         pool,
         token_id: TokenId(token_id),
@@ -230,9 +231,7 @@ fn lease_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Lease> {
         started_at: Timestamp::from_micros(started_at),
         granted_until: Timestamp::from_micros(granted_until.unwrap_or(expires_at)),
         expires_at: Timestamp::from_micros(expires_at),
-        end: ended_at
-            .zip(reason)
-            .map(|(at, reason)| End { at: Timestamp::from_micros(at), reason }),
+        end: ended_at.zip(reason).map(|(at, reason)| End::new(Timestamp::from_micros(at), reason)),
         note,
     })
 }

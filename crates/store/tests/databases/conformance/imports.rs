@@ -32,7 +32,7 @@ fn lease(token: TokenId, fence: i64, previous: i64, reason: Option<EndReason>) -
     let user = User::new(&format!("user {fence}")).unwrap();
     let (start, until) = (at(seconds), at(seconds + 60));
     let granted = Lease::granted(LeaseId(id()), token, user, Fence::new(fence), start, until);
-    let end = reason.map(|reason| End { at: at(seconds + 2), reason });
+    let end = reason.map(|reason| End::new(at(seconds + 2), reason));
     Lease { previous_fence: Fence::new(previous), end, ..granted }
 }
 
@@ -85,7 +85,7 @@ async fn an_imported_history_is_searched(db: EmptyDb) {
     let (new, mut parts) = history();
     // Far longer than any lease of this pool, and renewed in the source system.
     parts[0][0].expires_at = at(7_200);
-    parts[0][0].end = Some(End { at: at(7_000), reason: EndReason::Imported });
+    parts[0][0].end = Some(End::new(at(7_000), EndReason::Imported));
     import(&db, &new, parts.clone().into_iter().map(Ok).collect()).await.unwrap();
     let server = Server::alone(&db, ANY).await;
     let found = async |query: LeaseQuery| {

@@ -68,9 +68,9 @@ async fn a_renewed_lease_may_end_after_its_first_deadline(db: EmptyDb) {
     server.run(&[allocate("Cleo")]).await;
     let server = server.restart(&db).await;
     let end = stored(&server, &ada).await.end.unwrap();
-    assert_eq!(end, End { at: entry.at, reason: EndReason::Released });
+    assert_eq!(end, End::new(entry.at, EndReason::Released));
     let bea = stored(&server, &bea).await;
-    assert_eq!(bea.end, Some(End { at: bea.expires_at, reason: EndReason::Expired }));
+    assert_eq!(bea.end, Some(End::new(bea.expires_at, EndReason::Expired)));
     assert!(bea.expires_at > bea.granted_until);
     assert_eq!(db.database().audit().await.unwrap(), [""; 0]);
 }
@@ -82,7 +82,7 @@ async fn a_lease_may_be_renewed_and_end_in_one_batch(db: EmptyDb) {
     let (mut entry, _) = server.decide(&[]).await;
     // Two renewals, then an end that is after both earlier deadlines.
     let at = granted.expires_at.after(MINUTE_OF_TIME);
-    let end = End { at, reason: EndReason::Expired };
+    let end = End::new(at, EndReason::Expired);
     let Lease { id: lease_id, fence, .. } = granted;
     entry.changes = vec![
         renewed(&granted, Duration::from_micros(1)),
@@ -105,7 +105,7 @@ async fn a_lease_may_start_and_be_renewed_in_one_batch(db: EmptyDb) {
     entry.changes.push(renewed(&ada, MINUTE_OF_TIME));
     entry.changes.push(renewed(&bea, MINUTE_OF_TIME));
     let at = bea.expires_at.after(MINUTE_OF_TIME);
-    let end = End { at, reason: EndReason::Released };
+    let end = End::new(at, EndReason::Released);
     entry.changes.push(Change::LeaseEnded { lease_id: bea.id, fence: bea.fence, end });
     server.commit(&entry).await.unwrap();
     let ada = Lease { expires_at: ada.granted_until.after(MINUTE_OF_TIME), ..ada };

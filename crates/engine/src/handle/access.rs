@@ -1,0 +1,89 @@
+//! API keys and sessions: who acts, and changes of both.
+
+use std::sync::Arc;
+
+use pool::{
+    Access, AccessCommand, AccessDone, AccessRefusal, ApiKey, ApiKeyId, Outcome, PlainKey,
+    SecretHash, Session, Timestamp,
+};
+use tokio::sync::watch;
+
+use super::Handle;
+use crate::{Error, Scope};
+
+impl Handle {
+    /// A handle whose commands are those of this API key. The rules refuse what the key may not do at the moment of
+    /// the decision: [`Error::Forbidden`]. Without a key, commands are not restricted.
+    #[must_use]
+    pub fn acting(&self, key: Option<ApiKeyId>) -> Self {
+        Handle { actor: key, ..self.clone() }
+    }
+
+    /// Calls `look` with this server's copy of the keys and sessions, and the present time. `None` until the ledger
+    /// is loaded. The copy is at least as new as every read that this server answered.
+    pub fn access<T>(&self, look: impl FnOnce(&Access, Timestamp) -> T) -> Option<T> {
+        let now = self.shared.estimate();
+        self.shared.copy().as_ref().map(|copy| look(copy.ledger.access(), now))
+    }
+
+    /// The valid key that this is. Asks the database only if this server's copy does not have it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn key_of(&self, key: &PlainKey) -> Result<Option<Arc<ApiKey>>, Error> {
+        let (id, hash) = (key.id(), key.hash());
+        self.look_up(|access, now| access.authenticate(id, &hash, now).cloned()).await
+    }
+
+    /// The running session or unused code with this hash, and its valid key. Asks the database only if this
+    /// server's copy does not have it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn session_of(
+        &self,
+        hash: &SecretHash,
+    ) -> Result<Option<(Session, Arc<ApiKey>)>, Error> {
+        let found = |access: &Access, now| {
+            access.session(hash, now).map(|(session, key)| (session.clone(), Arc::clone(key)))
+        };
+        self.look_up(found).await
+    }
+
+    /// What `look` finds in this server's copy or, if that is nothing, in the newest state.
+    async fn look_up<T>(
+        &self,
+        look: impl Fn(&Access, Timestamp) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        if let Some(found) = self.access(&look).flatten() {
+            return Ok(Some(found));
+        }
+        self.read_of(Scope::Timeless, |view| look(view.ledger.access(), view.now)).await
+    }
+
+    /// Changes keys or sessions.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`].
+    pub async fn change_access(
+        &self,
+        command: AccessCommand,
+    ) -> Result<Result<AccessDone, AccessRefusal>, Error> {
+        let command = pool::Command::Access(command);
+        match self.submit(command, std::time::Duration::ZERO, None).await?.0 {
+            Outcome::Access(done) => Ok(Ok(done)),
+            Outcome::NoAccess(refusal) => Ok(Err(refusal)),
+            // A change of keys has no other outcome.
+            _ => Err(Error::OutcomeUnknown),
+        }
+    }
+
+    /// Is woken after each change of keys or sessions, by any server.
+    #[must_use]
+    pub fn access_changes(&self) -> watch::Receiver<()> {
+        self.shared.access_changes()
+    }
+}
