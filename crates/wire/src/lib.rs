@@ -4,6 +4,7 @@
 //! Readers of answers ignore unknown members, because later versions add some. Documents refuse them, so that
 //! a typo is not ignored.
 
+mod access;
 mod allocation;
 mod document;
 mod event;
@@ -19,6 +20,7 @@ mod time;
 mod token;
 mod words;
 
+pub use access::*;
 pub use allocation::*;
 pub use document::*;
 pub use event::*;

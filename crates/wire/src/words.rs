@@ -14,6 +14,8 @@ fn known(name: &str, words: &[&'static str]) -> Vec<&'static str> {
         "WhenFull" => ::pool::WhenFull::WORDS.to_vec(),
         "Membership" => ::pool::Membership::WORDS.to_vec(),
         "ShowValues" => ::pool::ShowValues::WORDS.to_vec(),
+        "Rights" => ::pool::Rights::WORDS.to_vec(),
+        "AuditAction" => ::pool::Action::WORDS.to_vec(),
         "TaintEffect" => ::pool::Effect::WORDS.to_vec(),
         _ => words.to_vec(),
     }
@@ -115,6 +117,12 @@ words! {
     ShowValues;
     /// Effect of a taint on its token.
     TaintEffect;
+    /// Rights of an API key. Each includes those before it.
+    Rights: READ = "read", USE = "use", OPERATE = "operate", ADMIN = "admin";
+    /// How a caller identified itself.
+    SessionVia: KEY = "key", SESSION = "session", ANONYMOUS = "anonymous";
+    /// Kind of an action in the audit log.
+    AuditAction;
     /// Whether a token of a pool can be handed out.
     PoolTokenStatus: AVAILABLE = "available", ACTIVE = "active", TAINTED = "tainted";
     /// What changes in the pools.
