@@ -362,7 +362,7 @@ async fn an_idle_server_learns_of_a_revocation_within_a_second() {
     two.stop().await;
 }
 
-/// The other server decides on the newest state, however late it hears of it.
+/// The other server decides on the newest state, even if it has not received it yet.
 #[tokio::test]
 async fn a_command_after_a_revocation_is_refused_by_every_server() {
     let (db, one, two) = two_on_postgres().await;
