@@ -1,10 +1,12 @@
 //! Behaviour of every database. Each case runs on SQLite and on PostgreSQL.
 
+mod access;
 mod batches;
 mod history;
 pub mod imports;
 mod journal;
 mod keys;
+mod many_keys;
 mod opening;
 mod policies;
 mod pools;
