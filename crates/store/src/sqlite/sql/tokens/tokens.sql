@@ -1,20 +1,13 @@
 -- The tokens of the pools that exist, each with its latest lease, if it has any; never the history. Of the
--- retired ones, only those whose latest lease has no end. Rows are read in the order in which they
--- are stored, not in that of the index by name, whose every row would be on another page.
+-- retired ones, only those whose latest lease has no end.
 select
     t.id, t.pool, t.position, t.name, t.value, t.labels, t.taints, t.inserted_at, t.retired_at,
     {lease: l}
-from (
-    select one.id from pools as p indexed by pools_name
-    cross join tokens as one indexed by tokens_name on one.pool = p.id and one.retired_at is null
-    where p.deleted_at is null
-    order by one.id
-    -- Without a limit, SQLite leaves out the order.
-    limit -1
-) as present
-cross join tokens as t on t.id = present.id
+from pools as p indexed by pools_name
+cross join tokens as t indexed by tokens_name on t.pool = p.id and t.retired_at is null
 left join latest_leases as latest on latest.pool = t.pool and latest.position = t.position
 left join leases as l on l.fence = latest.fence
+where p.deleted_at is null
 union all
 select
     t.id, t.pool, t.position, t.name, t.value, t.labels, t.taints, t.inserted_at, t.retired_at,
