@@ -111,5 +111,7 @@ pub(crate) fn history_entry(LeaseRecord { lease, evicted_by, .. }: &LeaseRecord)
         fence: lease.fence.get(),
         end_reason: lease.end.map(|end| end.reason.as_str().into()),
         evicted_by: evicted_by.map(|by| by.0),
+        by: lease.by.map(String::from),
+        ended_by: lease.end.and_then(|end| end.by).map(String::from),
     }
 }
