@@ -692,7 +692,9 @@ fn copies_agree_on_keys_and_sessions() {
     for command in &commands {
         let before = copy.access().generation();
         let (_, changes) = batch(&mut ledger, 1, Some("root"), command);
-        changes.iter().for_each(|change| copy.apply(change).unwrap());
+        for change in &changes {
+            copy.apply(change).unwrap();
+        }
         let is_access = matches!(command, Command::Access(_));
         assert_eq!(copy.access().generation() != before, is_access, "{command:?}");
     }
