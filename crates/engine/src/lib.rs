@@ -34,7 +34,7 @@ pub use handle::{
     Page, ReleaseOutcome, Stamp, TaintOutcome, UntaintOutcome, View,
 };
 pub use housekeeping::MAX_AUDIT_ENTRIES;
-pub use ids::{plain_key, token_id, token_value, wanted_token};
+pub use ids::{plain_key, secret, token_id, token_value, wanted_token};
 pub use run::{Engine, start};
 pub use shared::{Health, Scope};
 pub use spans::TARGET as SPANS;

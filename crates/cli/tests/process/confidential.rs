@@ -1,11 +1,13 @@
-//! Token values and user names must not be in logs and traces; request ids must be in the log.
+//! Token values and API keys must not be in logs and traces, user names only in the access log; request ids must be in
+//! the log.
 
 use std::fs;
 use std::path::Path;
 
+use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use testbed::{Cluster, TestDb, on_both, poll};
+use testbed::{Cluster, TIMEOUT, TestDb, on_both, poll};
 
 use crate::commands::ask as command_of;
 use crate::harness::{TestServer, client, command, run};
@@ -92,8 +94,12 @@ async fn logs_and_traces_have_no_values_and_names(db: TestDb) {
     assert!(server.wait().success());
     let log =
         poll("the end of the log", || Some(server.log()).filter(|log| log.contains("stopped")));
+    // The access log names users, and nothing else does.
+    let names_users =
+        |line: &str| line.contains(" access: ") || line.contains("\"target\":\"access\"");
     for secret in &secrets {
-        let seen = log.lines().find(|line| line.to_lowercase().contains(&secret.to_lowercase()));
+        let shows = |line: &str| line.to_lowercase().contains(&secret.to_lowercase());
+        let seen = log.lines().find(|line| shows(line) && !(secret == USER && names_users(line)));
         assert_eq!(seen, None, "{secret}");
     }
     let access: Vec<&str> = log.lines().filter(|line| line.contains("micros")).collect();
@@ -316,4 +322,120 @@ async fn values_for_holders_are_in_no_output(db: TestDb) {
     }
     let seen = outputs.lines().find(|line| line.contains(PLANTED));
     assert_eq!(seen, None);
+}
+
+/// A client whose requests have this header.
+fn client_with(name: &'static str, value: &str) -> Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]);
+    Client::builder().no_proxy().timeout(TIMEOUT).default_headers(headers).build().unwrap()
+}
+
+/// Runs commands with a valid and a wrong key, at this server with this database.
+fn commands_with_keys(server: &str, database: &str, admin: &str, wrong: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut outputs = String::new();
+    for (key, arguments) in [
+        (admin, &["whoami"][..]),
+        (admin, &["keys", "list"]),
+        (admin, &["keys", "show", "k", "--json"]),
+        (admin, &["audit", "--csv"]),
+        (admin, &["tokens"]),
+        (admin, &["status"]),
+        (admin, &["config", "list"]),
+        (admin, &["tokens", "--kye", admin]),
+        (wrong, &["whoami"]),
+        (admin, &["status", "--key", wrong]),
+    ] {
+        let mut told = command(folder.path(), arguments);
+        told.env("TOKEN_MANAGER_SERVER", server).env("TOKEN_MANAGER_KEY", key);
+        outputs += &run(&mut told).text();
+    }
+    for arguments in [&["doctor"][..], &["config"]] {
+        let mut told = command(folder.path(), &[arguments, &["--database", database]].concat());
+        outputs += &run(told.env("TOKEN_MANAGER_BOOTSTRAP_KEY", admin)).text();
+    }
+    outputs
+}
+
+/// The log of every thread, traces, answers to others, and commands.
+#[on_both]
+async fn api_keys_are_in_no_output(db: TestDb) {
+    let generate = || {
+        let ended = run(&mut command(Path::new("/"), &["keys", "generate"]));
+        ended.out.trim_end().to_owned()
+    };
+    let (admin, wrong) = (generate(), generate());
+    #[cfg(feature = "opentelemetry")]
+    let collector = crate::collector::Collector::start().await;
+    #[cfg(feature = "opentelemetry")]
+    let endpoint = ["--otlp-endpoint", &collector.url];
+    #[cfg(not(feature = "opentelemetry"))]
+    let endpoint = [];
+    let url = db.url().to_owned();
+    let common = ["serve", "--listen", "127.0.0.1:0", "--database", &url, "--log", "trace"];
+    let mut serve = command(Path::new("/"), &[&common[..], &endpoint].concat());
+    let mut server = TestServer::of(serve.env("TOKEN_MANAGER_BOOTSTRAP_KEY", &admin));
+    let with_key = client_with("authorization", &format!("Bearer {admin}"));
+    all_routes(&with_key, &server).await;
+    let wanted = json!({ "name": "k", "rights": "use", "pools": ["*"], "users": ["*"] });
+    let created = ask(&with_key, &server, "POST", "/api/keys", wanted).await;
+    let created = created["secret"].as_str().unwrap().to_owned();
+    let rotated = ask(&with_key, &server, "POST", "/api/keys/k/rotate", json!({})).await;
+    let rotated = rotated["secret"].as_str().unwrap().to_owned();
+    let code = ask(&with_key, &server, "POST", "/api/session/code", Value::Null).await;
+    let code = code["code"].as_str().unwrap().to_owned();
+    let sign_in =
+        client().post(format!("{}/api/session", server.url())).json(&json!({ "code": code }));
+    let signed_in = sign_in.send().await.unwrap();
+    assert_eq!(signed_in.status(), 201);
+    let cookie = signed_in.headers()["set-cookie"].to_str().unwrap();
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let session = cookie.split_once('=').unwrap().1.to_owned();
+    let mut outputs = String::new();
+    for (name, value) in [
+        ("authorization", format!("Bearer {wrong}")),
+        ("authorization", format!("Bearer {}", &wrong[..wrong.len() - 1])),
+        ("authorization", format!("Bearer {created}")),
+        ("cookie", cookie.clone()),
+        ("cookie", format!("{cookie}x")),
+    ] {
+        // Few requests, because failed ones are delayed.
+        outputs += &ask(&client_with(name, &value), &server, "GET", "/api/tokens", Value::Null)
+            .await
+            .to_string();
+    }
+    for body in [json!({ "key": wrong }), json!({ "key": [admin] }), json!({ "code": code })] {
+        outputs += &ask(&client(), &server, "POST", "/api/session", body).await.to_string();
+    }
+    let in_url = format!("/api/keys/{wrong}");
+    ask(&with_key, &server, "GET", &in_url, Value::Null).await;
+    for path in
+        ["/api/keys", "/api/keys/k", "/api/audit", "/api/audit/export?format=csv", "/metrics"]
+    {
+        let path = format!("{}{path}", server.url());
+        outputs += &with_key.get(path).send().await.unwrap().text().await.unwrap();
+    }
+    let of_commands = tokio::task::spawn_blocking({
+        let (address, admin, wrong) = (server.url(), admin.clone(), wrong.clone());
+        move || commands_with_keys(&address, &url, &admin, &wrong)
+    });
+    outputs += &of_commands.await.unwrap();
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let log =
+        poll("the end of the log", || Some(server.log()).filter(|log| log.contains("stopped")));
+    assert!(log.contains("TRACE"), "the most verbose level");
+    outputs += &log;
+    #[cfg(feature = "opentelemetry")]
+    {
+        outputs += &collector.text();
+    }
+    for secret in [&admin, &wrong, &created, &rotated] {
+        let secret = secret.split('_').nth(2).unwrap();
+        assert_eq!(outputs.lines().find(|line| line.contains(secret)), None);
+    }
+    for secret in [&code, &session] {
+        assert_eq!(outputs.lines().find(|line| line.contains(secret.as_str())), None);
+    }
 }

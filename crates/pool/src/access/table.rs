@@ -95,6 +95,18 @@ impl Access {
         self.sessions.values().filter(|session| session.is_running(now)).count()
     }
 
+    /// Number of running browser sessions of each key that has any.
+    #[must_use]
+    pub fn sessions_by_key(&self, now: Timestamp) -> HashMap<ApiKeyId, usize> {
+        let mut counts = HashMap::new();
+        for session in self.sessions.values() {
+            if session.is_running(now) {
+                *counts.entry(session.key).or_default() += 1;
+            }
+        }
+        counts
+    }
+
     pub(crate) fn session_count(&self) -> usize {
         self.sessions.len()
     }

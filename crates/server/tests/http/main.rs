@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
 mod bad_input;
 mod concurrency;
 mod conditions;
@@ -31,6 +32,7 @@ mod queue;
 mod raw;
 mod resuming;
 mod searching;
+mod sessions;
 mod slow_readers;
 mod unsupported;
 mod waiting;
