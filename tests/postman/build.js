@@ -10,7 +10,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { root } from "../browser/harness/server.js";
 import { collectionFile, environmentFile, read, write } from "./harness/collection.js";
-import { afterEach, folders, samples, text, variables } from "./requests.js";
+import { afterEach, folders, ifKeyed, samples, text, variables } from "./requests.js";
 
 /** @typedef {import("./harness/collection.js").Json} Json */
 
@@ -97,17 +97,10 @@ function body({ body, form, raw, headers = {} }, operation) {
 /** The header `Authorization`; a request without a key has none. @param {string} token */
 const bearer = (token) => ({ type: "bearer", bearer: [{ key: "token", value: token, type: "string" }] });
 
-const withKey = () => {
-  if (!pm.variables.get("apiKey")) {
-    console.log("Skipped: apiKey is not set");
-    pm.execution.skipRequest();
-  }
-};
-
 /** @param {Json} request */
 function item(request) {
   const { operation: id, code, name = code, about, needsKey, token, test, headers = {} } = request;
-  const before = needsKey ? [withKey, ...[request.before ?? []].flat()] : request.before;
+  const before = needsKey ? [ifKeyed, ...[request.before ?? []].flat()] : request.before;
   const operation = id ? get(operations, id) : {};
   const error = code && get(errors, code);
   const given = error ? [error.about, about] : about ? [about] : [operation.summary, operation.description];

@@ -29,6 +29,13 @@ const filled = (script, values) =>
     text(script),
   );
 
+export const ifKeyed = () => {
+  if (!pm.variables.get("apiKey")) {
+    console.log("Skipped: apiKey is not set");
+    pm.execution.skipRequest();
+  }
+};
+
 const newUser = () => {
   // A new name for each run, so that earlier runs have no effect.
   pm.collectionVariables.set("user", pm.variables.replaceIn("{{userPrefix}}-{{$guid}}"));

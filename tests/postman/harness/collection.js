@@ -44,6 +44,7 @@ process.env.NO_PROXY = process.env.no_proxy = "127.0.0.1,localhost";
  * Switches with an administrator's key, for a server that has keys.
  * @param {import("../../browser/harness/server.js").Server} server
  * @param {string[]} settings
+ * @returns {Promise<Record<string, string>>}
  */
 export async function withKey(server, settings) {
   if (!settings.includes("--trust-loopback")) return {};
