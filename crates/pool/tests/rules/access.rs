@@ -3,9 +3,9 @@
 use pool::{
     Access, AccessCommand, AccessDone, AccessRefusal, Act, Action, Actor, Allocation, ApiKey,
     ApiKeyId, Change, Command, Counters, Effect, End, EndReason, Fence, Forbidden, HolderCondition,
-    KeyName, Lease, LeaseId, Ledger, Note, Outcome, Patterns, Plan, Policy, PoolId, PoolName,
-    PoolWanted, Refusal, Rights, Secret, SecretHash, Session, SessionKind, Taint, TaintName,
-    Timestamp, User, WhenFull,
+    KeyName, Lease, LeaseId, Ledger, Membership, Note, Outcome, Patterns, Plan, Policy, PoolId,
+    PoolName, PoolWanted, Refusal, Rights, Secret, SecretHash, Session, SessionKind, Taint,
+    TaintName, Timestamp, User, WhenFull,
 };
 
 use super::{
@@ -169,7 +169,7 @@ fn the_first_key_can_do_everything() {
     }
     let made = written(access(&mut ledger, 2, None, AccessCommand::Create(root.clone())));
     assert_eq!(made, ApiKey { created_at: second(2), ..root });
-    // Whoever may do without a key what the server lets them do may also make further keys.
+    // A caller without a key that the server allows to act may create further keys.
     let narrow = key_of("ci", Rights::Use, &["default"], &["ci-*"]);
     let made = written(access(&mut ledger, 3, None, AccessCommand::Create(narrow)));
     assert_eq!((made.created_at, made.created_by), (second(3), None));
@@ -239,12 +239,12 @@ fn a_key_that_can_not_be_is_refused() {
 
 #[test]
 fn the_number_of_keys_is_limited() {
-    let all = (1..Access::MAX_KEYS).map(|number| key(&format!("k{number}"), Rights::Read));
+    let all = (1..Access::MAX_KEYS).map(|number| key(&format!("k{number:05}"), Rights::Read));
     let mut ledger = with_keys(1, POLICY, all);
     let one_more = AccessCommand::Create(key("new", Rights::Read));
     let done = access(&mut ledger, 1, Some("root"), one_more.clone());
     assert_eq!(done, Err(AccessRefusal::TooManyKeys));
-    written(access(&mut ledger, 2, Some("root"), AccessCommand::Revoke { id: key_id("k7") }));
+    written(access(&mut ledger, 2, Some("root"), AccessCommand::Revoke { id: key_id("k00007") }));
     written(access(&mut ledger, 3, Some("root"), one_more));
 }
 
@@ -307,7 +307,8 @@ fn a_revoked_or_expired_key_does_nothing_more() {
         let late = batch(&mut ledger, 20, Some("brief"), command).0;
         assert_eq!(late, Outcome::Forbidden(Forbidden::Key), "{command:?}");
     }
-    granted(by(&mut ledger, 19, "brief", &Command::Allocate(asked(4))));
+    let beside = Allocation { pool: PoolId(7), ..asked(4) };
+    granted(by(&mut ledger, 19, "brief", &Command::Allocate(beside)));
 }
 
 #[test]
@@ -379,7 +380,7 @@ fn a_key_applies_to_its_pools_only() {
 
 #[test]
 fn a_key_acts_for_its_users_unless_it_may_operate() {
-    let policy = Policy { when_full: WhenFull::Wait, ..POLICY };
+    let policy = Policy { when_full: WhenFull::Wait, max_lease: Some(3 * LEASE), ..POLICY };
     let keys =
         [key_of("ci", Rights::Use, &["*"], &["ci-*"]), key_of("ops", Rights::Operate, &["*"], &[])];
     let mut ledger = with_keys(1, policy, keys);
@@ -504,8 +505,8 @@ fn a_session_ends_with_its_key_at_the_latest() {
     let again = access(&mut ledger, 3, Some("ci"), sign_in("cookie", 9));
     assert_eq!(again, Err(AccessRefusal::IdTaken));
     // Without a key, nothing has a session.
-    let nobody = access(&mut ledger, 3, None, sign_in("new", 9));
-    assert_eq!(nobody, Err(AccessRefusal::UnknownKey));
+    let without = access(&mut ledger, 3, None, sign_in("new", 9));
+    assert_eq!(without, Err(AccessRefusal::UnknownKey));
     // Rotation ends no session; revocation ends all.
     let rotate = AccessCommand::Rotate { id: key_id("ci"), hash: hash("x"), keep_old: seconds(0) };
     written(access(&mut ledger, 4, Some("root"), rotate));
@@ -663,6 +664,9 @@ fn an_end_has_the_key_of_its_command() {
     let in_beside = Allocation { pool: PoolId(2), ..asked(5) };
     let at = expired.as_micros() / 1_000_000 + 1;
     granted(by(&mut ledger, at, "ci", &Command::Allocate(in_beside)));
+    let mut opened = plan_of("beside");
+    opened.pools[0].policy.membership = Some(Membership::Open);
+    by(&mut ledger, at, "root", &Command::Apply(opened));
     let mut plan = Plan { end_leases: true, ..plan_of("beside") };
     plan.pools[0].delete = true;
     let (outcome, changes) = batch(&mut ledger, at, Some("root"), &Command::Apply(plan));
