@@ -9,7 +9,7 @@ use pool::{Policy, PolicyPatch};
 use store::MAX_POOL_SIZE;
 use tracing_subscriber::filter::Targets;
 
-use super::value::{ANONYMOUS, Database, Kind, LogFormat};
+use super::value::{Database, Kind, LogFormat};
 use super::{Anonymous, BootstrapKey};
 use super::{Listen, SettingSources};
 
@@ -230,7 +230,7 @@ settings! {
     ACCESS: {
         /// Rights of callers without an API key, on all pools. Not set: on loopback everything while there is no
         /// key, otherwise none.
-        anonymous: Option<Anonymous> = Kind::Choice(&ANONYMOUS), Default::None("read");
+        anonymous: Option<Anonymous> = Kind::Choice(&Anonymous::WORDS), Default::None("read");
         /// Treat callers without an API key as administrators, even if keys exist. Only for a server that listens
         /// on loopback.
         trust_loopback: bool = Kind::Switch, OFF;

@@ -216,9 +216,6 @@ impl Value for Vec<String> {
     }
 }
 
-/// Words of [`Anonymous`].
-pub const ANONYMOUS: [&str; 3] = ["none", "read", "use"];
-
 impl Value for Anonymous {
     fn read(text: &str, kind: Kind) -> Result<Self, String> {
         text.parse().map_err(|_| format!("expected {}", kind.range()))
