@@ -119,7 +119,7 @@ function item(request) {
     event: [...(before ? [event("prerequest", before)] : []), event("test", tests)],
     request: {
       description: given.filter(Boolean).join("\n\n"),
-      auth: token && bearer(token),
+      auth: token === "" ? { type: "noauth" } : token && bearer(token),
       method: request.method ?? operation.method,
       header: Object.entries({ ...type, ...headers }).map(([key, value]) => ({ key, value })),
       url: url(request, operation),
