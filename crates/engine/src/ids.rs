@@ -54,6 +54,22 @@ pub fn plain_key() -> PlainKey {
     })
 }
 
+/// Returns a new secret of 256 random bits of the operating system, for the cookie of a session.
+///
+/// # Panics
+///
+/// If the operating system has no random bytes.
+#[must_use]
+pub fn secret() -> String {
+    use std::fmt::Write as _;
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the operating system has random bytes");
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String never fails");
+        text
+    })
+}
+
 /// Returns an id for a new batch.
 #[expect(clippy::disallowed_methods, reason = "ids are made here")]
 pub(crate) fn batch() -> BatchId {

@@ -32,7 +32,7 @@ pub use handle::{
     AllocateOutcome, AllocateRequest, Allocated, GiveUpOutcome, Handle, LeaseOutcome, LeaseView,
     Page, ReleaseOutcome, Stamp, TaintOutcome, UntaintOutcome, View,
 };
-pub use ids::{plain_key, token_id, token_value, wanted_token};
+pub use ids::{plain_key, secret, token_id, token_value, wanted_token};
 pub use run::{Engine, start};
 pub use shared::{Health, Scope};
 pub use spans::TARGET as SPANS;

@@ -21,9 +21,10 @@ mod settings;
 mod state;
 mod tls;
 
+pub use http::access::access_refusal;
 pub use http::request_id::current_request_id;
 pub use http::service::Service;
 pub use router::router;
 pub use serve::serve;
-pub use settings::{Assets, MAX_BODY, Settings, Traces};
+pub use settings::{Anonymous, Assets, MAX_BODY, Settings, Traces};
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -1,6 +1,7 @@
 //! Settings of a server, and the limits that no setting changes.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -30,6 +31,13 @@ pub struct Settings {
     pub loopback: bool,
     /// Further accepted hosts: a name, or a name and port as in `tokens.example:8080`.
     pub allowed_hosts: Vec<String>,
+    /// Rights of callers without an API key. `None`: on loopback all rights while the ledger has no key; otherwise
+    /// none.
+    pub anonymous: Option<Anonymous>,
+    /// Whether callers without an API key have all rights on a loopback listener even if the ledger has keys.
+    pub trust_loopback: bool,
+    /// Maximum number of requests per second from one address without an API key.
+    pub requests_per_second: Option<u32>,
     /// Maximum number of open event streams.
     pub streams: usize,
     /// Interval of comments in event streams, by which both sides notice when the other is gone.
@@ -75,6 +83,9 @@ impl Default for Settings {
         Settings {
             loopback: true,
             allowed_hosts: Vec::new(),
+            anonymous: None,
+            trust_loopback: false,
+            requests_per_second: None,
             streams: 2_000,
             comment_every: Duration::from_secs(15),
             connections: 10_000,
@@ -93,6 +104,44 @@ impl Default for Settings {
             tls: None,
             traces: None,
         }
+    }
+}
+
+/// Rights of callers without an API key, for all pools and users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anonymous {
+    /// None.
+    None,
+    /// Those of the right `read`.
+    Read,
+    /// Those of the right `use`.
+    Use,
+}
+
+impl Anonymous {
+    /// Every word.
+    pub const WORDS: [&'static str; 3] = ["none", "read", "use"];
+
+    /// The word in settings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
+}
+
+impl fmt::Display for Anonymous {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Anonymous {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let all = [Anonymous::None, Anonymous::Read, Anonymous::Use];
+        let found = all.into_iter().find(|one| one.as_str() == word);
+        found.ok_or_else(|| format!("must be one of {}", Self::WORDS.join(", ")))
     }
 }
 

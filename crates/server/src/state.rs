@@ -8,6 +8,7 @@ use engine::Handle;
 use crate::api::export::Exports;
 use crate::api::token_pages::Pages;
 use crate::events::Streams;
+use crate::http::access::{Engine, Guard};
 use crate::http::route::Routes;
 use crate::http::service::Service;
 use crate::metrics::{Counts, Limits, Metrics};
@@ -33,7 +34,7 @@ macro_rules! parts {
 }
 
 parts! {
-    engine: Handle,
+    engine: Engine,
     assets: Assets,
     pages: Arc<Pages>,
     streams: Arc<Streams>,
@@ -41,12 +42,14 @@ parts! {
     metrics: Arc<Metrics>,
     connections: Arc<Connections>,
     shutdown: Shutdown,
+    guard: Arc<Guard>,
 }
 
 impl AppState {
     /// Creates the state; `templates` are the paths that metrics tell apart.
     pub(crate) fn new(engine: Handle, settings: &Settings, templates: &[&'static str]) -> Self {
         let (pages, exports, shutdown): (_, Exports, _) = Default::default();
+        let guard = Arc::new(Guard::new(engine.clone(), settings));
         let streams = Arc::new(Streams::new(&engine, settings));
         let memory = ResponseMemory::new(settings.answer_bytes);
         let (limit, per_address) = (settings.connections, settings.connections_per_address);
@@ -60,7 +63,7 @@ impl AppState {
         let metrics = Arc::new(Metrics::new(&engine, settings, templates, counts));
         let assets = settings.assets;
         AppState(Arc::new(Parts {
-            engine,
+            engine: Engine(engine),
             assets,
             pages,
             streams,
@@ -68,15 +71,17 @@ impl AppState {
             metrics,
             connections,
             shutdown,
+            guard,
         }))
     }
 
     /// Creates the service with these routes.
     pub(crate) fn service(&self, routes: Routes, settings: &Settings) -> Service {
-        let Parts { metrics, connections, .. } = &*self.0;
+        let Parts { guard, metrics, connections, .. } = &*self.0;
         let (metrics, connections) = (Arc::clone(metrics), Arc::clone(connections));
+        let guard = Arc::clone(guard);
         let state = self.clone();
-        Service::new(routes, settings, metrics, connections, move || state.stop())
+        Service::new(routes, settings, guard, metrics, connections, move || state.stop())
     }
 
     /// Ends event streams and waits for a token, which would go on for long.

@@ -35,6 +35,9 @@ pub struct LeaseRenewed {
     /// Note of the request for the lease. Present if `pool` is and the request had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Arc<str>>,
+    /// Id of the API key that allocated the lease. Absent if no key did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// Data of the event `lease.started`.
@@ -61,6 +64,9 @@ pub struct LeaseEnded {
     pub reason: EndReason,
     /// Id of the lease for which this one was evicted, or null.
     pub evicted_by: Option<Uuid>,
+    /// Id of the API key that ended the lease. Absent if no key did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<String>,
 }
 
 /// Data of the events `pool.created`, `pool.changed` and `pool.deleted`, of streams that name pools.

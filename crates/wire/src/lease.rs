@@ -44,6 +44,12 @@ pub struct Lease {
     /// Note of the request for the lease. Present if `pool` is and the request had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Arc<str>>,
+    /// Id of the API key that allocated the lease. Absent if no key did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Id of the API key that ended the lease. Absent if no key did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<String>,
 }
 
 /// A lease, and the current lease of its token if that is another one.

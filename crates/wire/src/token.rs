@@ -148,6 +148,12 @@ pub struct HistoryEntry {
     pub end_reason: Option<EndReason>,
     /// Id of the lease for which this one was evicted, or null.
     pub evicted_by: Option<Uuid>,
+    /// Id of the API key that allocated the lease. Absent if no key did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Id of the API key that ended the lease. Absent if no key did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<String>,
 }
 
 /// Condition of a release. The token is released only if its lease meets it.

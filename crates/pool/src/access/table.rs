@@ -91,6 +91,18 @@ impl Access {
         self.sessions_of(key).filter(is_running).count()
     }
 
+    /// Number of running browser sessions of each key that has any.
+    #[must_use]
+    pub fn sessions_by_key(&self, now: Timestamp) -> HashMap<ApiKeyId, usize> {
+        let mut counts = HashMap::new();
+        for session in self.sessions.values() {
+            if session.kind == SessionKind::Browser && now < session.expires_at {
+                *counts.entry(session.key).or_default() += 1;
+            }
+        }
+        counts
+    }
+
     pub(crate) fn session_count(&self) -> usize {
         self.sessions.len()
     }

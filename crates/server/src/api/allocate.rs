@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::{self, FromRef, FromRequest, State};
+use axum::extract::{self, FromRef, FromRequest, FromRequestParts, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use engine::{AllocateOutcome, AllocateRequest, Handle, Scope, View};
+use engine::{AllocateOutcome, AllocateRequest, Scope, View};
 use pool::{Allocation, MAX_TICKETS, Refusal, SHORTEST_LEASE, User};
 use wire::{PoolFull, Seconds, UserLimit};
 
-use super::{DEFAULT, pool_of, queue};
+use super::{pool_of, queue};
+use crate::http::access::{Acting, Engine};
 use crate::http::form::{self, FieldValue, Format, WrongSeconds};
 use crate::http::query::Malformed;
-use crate::http::respond::{json, unknown_token};
+use crate::http::respond::{json, log_user, revoked, unknown_token};
 use crate::http::unsupported::{self, Context};
 use crate::http::{idempotency_key, prefer};
 use crate::json::{count, token};
@@ -42,53 +43,59 @@ pub(super) const HOLD: Duration = Duration::from_secs(10);
 /// seconds if `wait_seconds` is more than 60. To keep the position in the queue, send the same request
 /// again within 15 seconds, to any server of the pool.
 pub(crate) async fn allocate(
-    State(engine): State<Handle>,
+    acting: Acting,
     State(shutdown): State<Shutdown>,
     client: Option<Extension<Client>>,
     Request(allocate): Request,
 ) -> Result<Response, Problem> {
+    acting.default_pool()?;
     let client = client.map(|Extension(client)| client);
-    let outcome = ask(&engine, &shutdown, client, allocate).await?;
-    match outcome.ok_or(engine::Error::UnknownPool)? {
+    let user = allocate.user.clone();
+    let outcome = ask(&acting, &shutdown, client, allocate).await?;
+    let response = match outcome.ok_or(engine::Error::UnknownPool)? {
         AllocateOutcome::Granted(allocated) => {
             let granted = token::allocation(&allocated);
-            Ok(json(&granted, token::size(&granted)))
+            json(&granted, token::size(&granted))
         }
-        AllocateOutcome::Waiting(waiting) => Ok(queue::waiting(&waiting)),
-        AllocateOutcome::Refused(refusal) => Err(refused(&refusal)),
-    }
+        AllocateOutcome::Waiting(waiting) => queue::waiting(&waiting),
+        AllocateOutcome::Refused(refusal) => return Err(refused(&refusal)),
+    };
+    Ok(log_user(response, &user))
 }
 
-/// Asks for a lease, until the server stops. None if the pool does not exist.
+/// Asks for a lease, until the server stops or the caller loses its rights. None if the pool does not exist.
 pub(super) async fn ask(
-    engine: &Handle,
+    acting: &Acting,
     shutdown: &Shutdown,
     client: Option<Client>,
     request: AllocateRequest,
 ) -> Result<Option<AllocateOutcome>, Problem> {
     tokio::select! {
         biased;
-        outcome = engine.ask(request) => match outcome {
+        outcome = acting.engine.ask(request) => match outcome {
             Ok(outcome) => Ok(Some(outcome)),
             Err(engine::Error::UnknownPool) => Ok(None),
             Err(error) => Err(error.into()),
         },
-        () = aborted(shutdown, client) => {
-            let detail = "The server is shutting down. Send the same request again after the time in \
-                          Retry-After: with an Idempotency-Key, it keeps its position in the queue.";
-            Err(Problem::new(Code::Stopping, detail))
-        }
+        problem = aborted(acting, shutdown, client) => Err(problem),
     }
 }
 
-/// Resolves when the server stops, so that the wait can't succeed. If the client leaves, hyper drops the
-/// whole request, and with it the position in the queue.
-async fn aborted(shutdown: &Shutdown, client: Option<Client>) {
+/// Resolves when the server stops or the caller loses its rights, so that the wait can't succeed. If the client
+/// leaves, hyper drops the whole request, and with it the position in the queue.
+async fn aborted(acting: &Acting, shutdown: &Shutdown, client: Option<Client>) -> Problem {
     /// Most requests are finished before a wait needs to be tracked.
     const SOON: Duration = Duration::from_millis(100);
     tokio::time::sleep(SOON).await;
     let _waiting = client.map(Client::wait);
-    shutdown.grace_period_over().await;
+    tokio::select! {
+        () = acting.revoked() => revoked(),
+        () = shutdown.grace_period_over() => {
+            let detail = "The server is shutting down. Send the same request again after the time in \
+                          Retry-After: with an Idempotency-Key, it keeps its position in the queue.";
+            Problem::new(Code::Stopping, detail)
+        }
+    }
 }
 
 /// A parsed allocation.
@@ -96,12 +103,12 @@ pub(crate) struct Request(AllocateRequest);
 
 impl<S: Sync> FromRequest<S> for Request
 where
-    Handle: FromRef<S>,
+    Engine: FromRef<S>,
 {
     type Rejection = Problem;
 
     async fn from_request(request: extract::Request, state: &S) -> Result<Self, Problem> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let key = idempotency_key::of(&head.headers)?;
         let body = form::whole(body).await?;
         let (format, [user, lease, wait, others @ ..]) =
@@ -109,7 +116,10 @@ where
         let user = self::user("user_id", EXAMPLE, user)?;
         let lease = match lease.seconds(format, SHORTEST_LEASE.as_secs_f64()..=f64::MAX) {
             Ok(lease) => lease,
-            Err(wrong) => return Err(wrong_lease(wrong, &Handle::from_ref(state)).await?),
+            Err(wrong) => {
+                let acting = Acting::from_request_parts(&mut head, state).await?;
+                return Err(wrong_lease(wrong, &acting).await?);
+            }
         };
         let wait = self::wait(&wait, format, key.is_some())?;
         unsupported::refuse(Context::Allocate, &others)?;
@@ -193,9 +203,10 @@ pub(super) fn user(name: &str, example: &str, sent: FieldValue<'_>) -> Result<Us
 }
 
 /// The problem with an invalid `lease_seconds`; the policy has the maximum.
-async fn wrong_lease(wrong: WrongSeconds, engine: &Handle) -> Result<Problem, Problem> {
-    let longest = |view: View<'_>| pool_of(view, DEFAULT).map(|pool| pool.policy().lease);
-    let longest = engine.read_of(Scope::Timeless, longest).await??;
+async fn wrong_lease(wrong: WrongSeconds, acting: &Acting) -> Result<Problem, Problem> {
+    let pool = acting.default_pool()?;
+    let longest = |view: View<'_>| pool_of(view, pool).map(|pool| pool.policy().lease);
+    let longest = acting.engine.read_of(Scope::Timeless, longest).await??;
     Ok(not_that_long(wrong, longest))
 }
 

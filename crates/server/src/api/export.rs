@@ -8,11 +8,13 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderValue, Version};
 use axum::response::Response;
 use bytes::Bytes;
-use engine::{Cursor, Handle, LeaseQuery, LeaseRecord, Page};
+use engine::{Cursor, Error, LeaseQuery, LeaseRecord, Page};
 use futures_util::stream::try_unfold;
+use pool::Forbidden;
 use tokio::sync::OwnedSemaphorePermit;
 use wire::MAX_ROWS;
 
+use crate::http::access::Acting;
 use crate::http::request_id::{self, within};
 use crate::json::lease::status;
 use crate::json::time;
@@ -57,7 +59,7 @@ impl Exports {
 /// Exports the leases that match. The first page is read before the response begins, so that most
 /// failures are reported as problems; after a later failure the response ends early.
 pub(crate) async fn export(
-    engine: Handle,
+    acting: Acting,
     exports: &Exports,
     query: LeaseQuery,
     with_names: bool,
@@ -69,12 +71,12 @@ pub(crate) async fn export(
         return Err(Problem::new(Code::HttpVersion, detail));
     }
     let permit = exports.begin()?;
-    let first = engine.search(&query, MAX_ROWS.into()).await?;
+    let first = acting.engine.search(&query, MAX_ROWS.into()).await?;
     let names = if with_names { NAMES } else { "" };
     let header = [HEADER, names, "\r\n"].concat();
-    let text = Bytes::from([header.as_bytes(), &rows(&first, with_names)].concat());
+    let text = Bytes::from([header.as_bytes(), &rows(&acting, &first, with_names)].concat());
     let rest = Rest {
-        engine,
+        acting,
         query,
         with_names,
         next: first.next,
@@ -84,7 +86,7 @@ pub(crate) async fn export(
     let all = try_unfold((Some(text), rest), async |(first, mut rest)| {
         let name = rest.request_id.clone();
         let text = if first.is_some() { first } else { within(name, rest.read()).await.0? };
-        Ok::<_, engine::Error>(text.map(|text| (text, (None, rest))))
+        Ok::<_, Error>(text.map(|text| (text, (None, rest))))
     });
     let mut response = Response::new(Body::from_stream(all));
     let headers = response.headers_mut();
@@ -97,7 +99,7 @@ pub(crate) async fn export(
 
 /// The rest of an export.
 struct Rest {
-    engine: Handle,
+    acting: Acting,
     query: LeaseQuery,
     with_names: bool,
     next: Option<Cursor>,
@@ -108,25 +110,33 @@ struct Rest {
 
 impl Rest {
     /// Reads the next rows; None at the end.
-    async fn read(&mut self) -> Result<Option<Bytes>, engine::Error> {
+    async fn read(&mut self) -> Result<Option<Bytes>, Error> {
         while let Some(next) = self.next {
             let query = LeaseQuery { after: Some(next), ..self.query };
-            let page = self.engine.search(&query, MAX_ROWS.into()).await;
+            let page = self.acting.engine.search(&query, MAX_ROWS.into()).await;
+            // As for other reads, the rights are checked again by what this server knows now.
+            let page = page.and_then(|page| match self.acting.is_valid() {
+                true => Ok(page),
+                false => Err(Error::Forbidden(Forbidden::Key)),
+            });
             let page = page.inspect_err(|error| {
                 tracing::warn!(error = error as &dyn std::error::Error, "export aborted");
             })?;
             self.next = page.next;
-            if !page.leases.is_empty() {
-                return Ok(Some(rows(&page, self.with_names).into()));
+            let rows = rows(&self.acting, &page, self.with_names);
+            if !rows.is_empty() {
+                return Ok(Some(rows.into()));
             }
         }
         Ok(None)
     }
 }
 
-fn rows(page: &Page<Cursor>, with_names: bool) -> Vec<u8> {
+/// Rows of the leases whose pools exist for the caller.
+fn rows(acting: &Acting, page: &Page<Cursor>, with_names: bool) -> Vec<u8> {
     let mut text = String::with_capacity(page.leases.len() * BYTES_PER_ROW);
-    for record in &page.leases {
+    let visible = |record: &&LeaseRecord| acting.caller.has_pool(&record.pool_name);
+    for record in page.leases.iter().filter(visible) {
         row(record, &mut text);
         if with_names {
             let LeaseRecord { pool_name, token_name, .. } = record;

@@ -2,9 +2,10 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use engine::{Handle, Health};
+use engine::Health;
 use wire::{HealthStatus, Readiness};
 
+use crate::http::access::Engine;
 use crate::http::respond::json;
 use crate::problem::{Code, Problem};
 
@@ -18,7 +19,7 @@ pub(crate) async fn live() -> Response {
 }
 
 /// Check that the server is ready
-pub(crate) async fn ready(State(engine): State<Handle>) -> Result<Response, Problem> {
+pub(crate) async fn ready(State(Engine(engine)): State<Engine>) -> Result<Response, Problem> {
     let reason = match engine.health() {
         Health::Ready if !engine.is_readable() => "The history is not readable at the moment.",
         Health::Ready => return Ok(response(HealthStatus::READY)),

@@ -1,12 +1,10 @@
 //! The history of a token.
 
-use axum::extract::State;
 use axum::response::Response;
-use engine::Handle;
 use pool::{Fence, TokenId};
 use wire::{History, MAX_ROWS, NoHistory};
 
-use super::DEFAULT;
+use crate::http::access::Acting;
 use crate::http::ids::PathId;
 use crate::http::query::{Parameters, Query, Values};
 use crate::http::respond::{json, link_next, unknown_token};
@@ -19,11 +17,12 @@ const BYTES_PER_ROW: usize = 600;
 
 /// Show the history of a token
 pub(crate) async fn history(
-    State(engine): State<Handle>,
+    acting: Acting,
     PathId { id, sent }: PathId<TokenId>,
     Query(HistoryQuery { limit, before }): Query<HistoryQuery>,
 ) -> Result<Response, Problem> {
-    let page = engine.history(DEFAULT, id, before, limit.unwrap_or(MAX_ROWS).into()).await?;
+    let pool = acting.default_pool()?;
+    let page = acting.engine.history(pool, id, before, limit.unwrap_or(MAX_ROWS).into()).await?;
     let page = page.ok_or_else(unknown_token)?;
     let next = page.next.map(|fence| {
         let limit = limit.map_or(String::new(), |limit| format!("limit={limit}&"));

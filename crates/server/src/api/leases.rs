@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::response::Response;
-use engine::{Handle, LeaseOutcome};
-use pool::{End, EndReason, Lease, LeaseId};
+use engine::{Error, LeaseOutcome};
+use pool::{End, EndReason, Forbidden, Lease, LeaseId};
 use wire::{LeaseDetails, LeaseOver, LeaseReleased, Released, RenewalLimit};
 
+use crate::http::access::Acting;
 use crate::http::ids::PathId;
 use crate::http::query::Query;
-use crate::http::respond::{json, uncached, unknown_lease};
+use crate::http::respond::{json, log_user, uncached, unknown_lease};
 use crate::http::unsupported::EmptyBody;
 use crate::json::lease::{BYTES, current, lease as row};
 use crate::json::time;
@@ -21,11 +21,13 @@ use crate::problem::Problem;
 /// Read from memory while the lease is the latest of its token. Responses about leases never contain the
 /// token's value.
 pub(crate) async fn show(
-    State(engine): State<Handle>,
+    acting: Acting,
     PathId { id, .. }: PathId<LeaseId>,
     Query(()): Query<()>,
 ) -> Result<Response, Problem> {
-    let view = engine.lease(id).await?.ok_or_else(unknown_lease)?;
+    let view = acting.engine.lease(id).await?;
+    let view = view.filter(|view| acting.caller.has_pool(&view.pool_name));
+    let view = view.ok_or_else(unknown_lease)?;
     let lease = wire::Lease {
         pool: Some(view.pool_name.into()),
         token_name: Some(view.token_name.into()),
@@ -40,11 +42,11 @@ pub(crate) async fn show(
 ///
 /// Never ends another lease of the same token. Idempotent.
 pub(crate) async fn release(
-    State(engine): State<Handle>,
+    acting: Acting,
     PathId { id, .. }: PathId<LeaseId>,
     EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
-    let lease = match engine.release_lease(id).await? {
+    let lease = match visible(&acting, acting.engine.release_lease(id).await).await? {
         LeaseOutcome::Done { lease, .. } | LeaseOutcome::AtLimit { lease, .. } => lease,
         LeaseOutcome::Over { lease, evicted_by } => return Err(over(&lease, evicted_by)),
         LeaseOutcome::Unknown => return Err(unknown_lease()),
@@ -59,7 +61,7 @@ pub(crate) async fn release(
         started_at: time(lease.started_at),
         ended_at: time(end(&lease).at),
     };
-    Ok(json(&released, BYTES))
+    Ok(log_user(json(&released, BYTES), &lease.user))
 }
 
 /// Renew a lease
@@ -67,16 +69,45 @@ pub(crate) async fn release(
 /// Moves the deadline to now plus the duration for which the lease was granted, if that is later, but at
 /// most to `max_lease_seconds` of the policy after its start.
 pub(crate) async fn renew(
-    State(engine): State<Handle>,
+    acting: Acting,
     PathId { id, .. }: PathId<LeaseId>,
     EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
-    match engine.renew(id).await? {
-        LeaseOutcome::Done { lease, at } => Ok(json(&row(&lease, None, at), BYTES)),
+    match visible(&acting, acting.engine.renew(id).await).await? {
+        LeaseOutcome::Done { lease, at } => {
+            Ok(log_user(json(&row(&lease, None, at), BYTES), &lease.user))
+        }
         LeaseOutcome::AtLimit { lease, .. } => Err(at_limit(&lease)),
         LeaseOutcome::Over { lease, evicted_by } => Err(over(&lease, evicted_by)),
         LeaseOutcome::Unknown => Err(unknown_lease()),
     }
+}
+
+/// The outcome for a lease, which does not exist for callers whose key does not apply to its pool. The rules refuse to
+/// change such a lease. They don't know leases that ended long ago.
+pub(super) async fn visible(
+    acting: &Acting,
+    outcome: Result<LeaseOutcome, Error>,
+) -> Result<LeaseOutcome, Problem> {
+    let outcome = match outcome {
+        Err(Error::Forbidden(Forbidden::Pool)) => return Ok(LeaseOutcome::Unknown),
+        outcome => outcome?,
+    };
+    match &outcome {
+        LeaseOutcome::Over { lease, .. } if !sees(acting, lease.id).await? => {
+            Ok(LeaseOutcome::Unknown)
+        }
+        _ => Ok(outcome),
+    }
+}
+
+/// Whether a recorded lease exists for the caller.
+pub(super) async fn sees(acting: &Acting, id: LeaseId) -> Result<bool, Problem> {
+    if acting.caller.has_all_pools() {
+        return Ok(true);
+    }
+    let view = acting.engine.lease(id).await?;
+    Ok(view.is_some_and(|view| acting.caller.has_pool(&view.pool_name)))
 }
 
 fn at_limit(lease: &Lease) -> Problem {

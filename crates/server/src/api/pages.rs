@@ -2,16 +2,18 @@
 //! `/assets/DIGEST/`. The digest is that of all files. So a browser may cache a file without limit, files
 //! refer to each other by their names in the source, and a page is never made of files of two versions.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::extract::State;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY,
     VARY, X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use engine::Handle;
 
+use crate::http::access::{Engine, Guard};
 use crate::http::compress::{Encoding, Shared, accepts};
 use crate::http::etag;
 use crate::http::ids::PathParams;
@@ -50,11 +52,13 @@ pub(crate) async fn openapi(
 /// Show all pools, or the only one
 pub(crate) async fn home(
     State(assets): State<Assets>,
-    State(engine): State<Handle>,
+    State(Engine(engine)): State<Engine>,
+    State(guard): State<Arc<Guard>>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    // Without a query: the page loads even if the database is unavailable.
-    let many = engine.pool_count() > 1;
+    // Without a query: the page loads even if the database is unavailable. The number of pools is not for everyone.
+    let many = !guard.reads_all(&uri, &headers) || engine.pool_count() > 1;
     named(assets, if many { "overview.html" } else { "pool.html" }, &headers)
 }
 

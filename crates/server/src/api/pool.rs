@@ -1,11 +1,11 @@
 //! State and policy of the pool.
 
-use axum::extract::State;
 use axum::response::Response;
-use engine::{Handle, Scope, View};
+use engine::{Scope, View};
 use wire::Pool;
 
-use super::{DEFAULT, pool_of};
+use super::pool_of;
+use crate::http::access::Acting;
 use crate::http::query::Query;
 use crate::http::respond::uncached;
 use crate::json::count;
@@ -14,12 +14,10 @@ use crate::json::pools::policy;
 use crate::problem::Problem;
 
 /// Show the state and policy of the pool
-pub(crate) async fn show(
-    State(engine): State<Handle>,
-    Query(()): Query<()>,
-) -> Result<Response, Problem> {
+pub(crate) async fn show(acting: Acting, Query(()): Query<()>) -> Result<Response, Problem> {
+    let id = acting.default_pool()?;
     let look = |view: View<'_>| {
-        let pool = pool_of(view, DEFAULT)?;
+        let pool = pool_of(view, id)?;
         Ok::<_, Problem>(Pool {
             size: count(pool.size()),
             active: count(pool.active(view.now)),
@@ -31,5 +29,5 @@ pub(crate) async fn show(
             policy: policy(pool.policy()),
         })
     };
-    Ok(uncached(&engine.read_of(Scope::Pool(DEFAULT), look).await??, 1024))
+    Ok(uncached(&acting.engine.read_of(Scope::Pool(id), look).await??, 1024))
 }

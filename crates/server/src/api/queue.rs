@@ -3,15 +3,16 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use engine::{GiveUpOutcome, Handle, Scope, View};
-use pool::Pool;
+use engine::{Error, GiveUpOutcome, Scope, View};
+use pool::{Forbidden, Pool};
 use wire::{GivenUp, MAX_ROWS, Queue, Ticket, TicketGivenUp, TicketServed, Waiting, WaitingStatus};
 
+use super::leases::sees;
 use super::{DEFAULT, pool_of};
+use crate::http::access::Acting;
 use crate::http::ids::{PathId, TicketId};
 use crate::http::query::{Parameters, Query, Values};
 use crate::http::respond::{json, uncached, unknown_pool};
@@ -57,13 +58,13 @@ fn named(row: Ticket, pool: &Pool, ticket: &pool::Ticket) -> Ticket {
 
 /// List the queue
 pub(crate) async fn list(
-    State(engine): State<Handle>,
+    acting: Acting,
     Query(QueueQuery { pool: name, limit, after }): Query<QueueQuery>,
 ) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
         let pool = match &name {
-            Some(name) => view.ledger.pool_named(name).ok_or_else(unknown_pool)?,
-            None => pool_of(view, DEFAULT)?,
+            Some(name) => acting.find(view, name).ok_or_else(unknown_pool)?,
+            None => pool_of(view, acting.default_pool()?)?,
         };
         let (mut tickets, mut last, mut waiting, mut more) = (Vec::new(), 0, 0, false);
         for (position, ticket) in (1..).zip(view.queue(pool)) {
@@ -83,7 +84,7 @@ pub(crate) async fn list(
         let next = more.then(|| format!("/api/queue?{of}limit={limit}&after={last}"));
         Ok::<_, Problem>(Queue { tickets, waiting: count(waiting), next })
     };
-    let answer = engine.read_of(Scope::Timeless, look).await??;
+    let answer = acting.engine.read_of(Scope::Timeless, look).await??;
     Ok(uncached(&answer, 128 + answer.tickets.len() * BYTES))
 }
 
@@ -107,12 +108,12 @@ impl Parameters for QueueQuery {
 
 /// Show a ticket
 pub(crate) async fn show(
-    State(engine): State<Handle>,
+    acting: Acting,
     PathId { id: TicketId(id), .. }: PathId<TicketId>,
     Query(()): Query<()>,
 ) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
-        let pool = view.pool(view.ledger.ticket(id)?.pool)?;
+        let pool = acting.pool(view, view.ledger.ticket(id)?.pool)?;
         let found = (1..).zip(view.queue(pool)).try_for_each(|(position, ticket)| {
             if ticket.lease_id == id {
                 let row = row(position, ticket);
@@ -124,7 +125,7 @@ pub(crate) async fn show(
         });
         found.break_value()
     };
-    let row = engine.read_of(Scope::Timeless, look).await?.ok_or_else(unknown_ticket)?;
+    let row = acting.engine.read_of(Scope::Timeless, look).await?.ok_or_else(unknown_ticket)?;
     Ok(uncached(&row, BYTES))
 }
 
@@ -133,14 +134,19 @@ pub(crate) async fn show(
 /// Requests that wait with the ticket get a 409. If the ticket has become a lease, the request fails:
 /// release the lease, which has the same id.
 pub(crate) async fn give_up(
-    State(engine): State<Handle>,
+    acting: Acting,
     PathId { id: TicketId(id), .. }: PathId<TicketId>,
     EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
-    match engine.give_up(id).await? {
+    let outcome = match acting.engine.give_up(id).await {
+        Err(Error::Forbidden(Forbidden::Pool)) => return Err(unknown_ticket()),
+        outcome => outcome?,
+    };
+    match outcome {
         GiveUpOutcome::Done => {
             Ok(json(&TicketGivenUp { status: GivenUp::GIVEN_UP, ticket: id.0 }, 96))
         }
+        GiveUpOutcome::Served(lease) if !sees(&acting, lease.id).await? => Err(unknown_ticket()),
         GiveUpOutcome::Served(lease) => {
             let detail = "The ticket has already become a lease. Nothing was changed. Release the lease, \
                           which has the same id.";

@@ -1,16 +1,16 @@
 //! Release of a token, optionally only if held by a given lease or user.
 
-use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use engine::{Handle, ReleaseOutcome};
+use engine::ReleaseOutcome;
 use pool::{HolderCondition, Lease, LeaseId, TokenId, User, UserId};
 use serde::de::IgnoredAny;
 use wire::{HolderMismatch, Released, TokenReleased};
 
-use super::DEFAULT;
 use super::release_checks::{self, FIELDS};
+use crate::http::access::Acting;
 use crate::http::form::{self, FieldValue, Format};
 use crate::http::ids::{PathId, uuid};
 use crate::http::query::{Malformed, pairs};
@@ -25,10 +25,10 @@ const EXAMPLE: &str = "{\"lease_id\": \"...\"}";
 /// Idempotent: a token without a lease stays available. A body without `lease_id` and `if_user` is
 /// ignored.
 pub(crate) async fn release(
-    State(engine): State<Handle>,
+    acting: Acting,
     Condition { id, if_held }: Condition,
 ) -> Result<Response, Problem> {
-    match engine.release(DEFAULT, id.id, if_held).await? {
+    match acting.engine.release(acting.default_pool()?, id.id, if_held).await? {
         ReleaseOutcome::Free { .. } => {
             Ok(json(&TokenReleased { status: Released::RELEASED, token_id: id.sent }, 96))
         }

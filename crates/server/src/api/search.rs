@@ -4,16 +4,17 @@ use axum::extract::{RawQuery, State};
 use axum::http::header::{ACCEPT, VARY};
 use axum::http::{HeaderMap, HeaderValue, Version};
 use axum::response::Response;
-use engine::{Cursor, Handle, LeaseQuery};
+use engine::{Cursor, LeaseQuery, LeaseRecord};
 use pool::TokenId;
 use wire::{LeasePage, MAX_ROWS};
 
 use super::export::{self, Exports};
 use super::search_query::{CursorText, ExportQuery, Pools, SearchQuery};
 use crate::http::accept::weight;
+use crate::http::access::Acting;
 use crate::http::ids::uuid;
 use crate::http::query::{Query, decode, encode, invalid, pairs};
-use crate::http::respond::{link_next, uncached, unknown_pool, unknown_token_name};
+use crate::http::respond::{link_next, uncached, unknown_token_name};
 use crate::json::lease::{BYTES, lease, named};
 use crate::problem::Problem;
 
@@ -25,7 +26,7 @@ const PATH: &str = "/api/leases";
 /// `running`. Each parameter may be given once. With `format=csv`, or an `Accept` that
 /// prefers `text/csv`, the response is that of `/api/leases/export`.
 pub(crate) async fn search(
-    State(engine): State<Handle>,
+    acting: Acting,
     State(exports): State<Exports>,
     RawQuery(text): RawQuery,
     Query(query): Query<SearchQuery>,
@@ -37,11 +38,11 @@ pub(crate) async fn search(
             return Err(invalid("limit must be left out: an export contains all matching leases."));
         }
         let leases =
-            named_leases(&engine, query.leases, query.pools.as_ref(), query.token.as_deref())
+            named_leases(&acting, query.leases, query.pools.as_ref(), query.token.as_deref())
                 .await?;
-        export::export(engine, &exports, leases, query.pools.is_some(), version).await?
+        export::export(acting, &exports, leases, query.pools.is_some(), version).await?
     } else {
-        page(&engine, text.as_deref().unwrap_or_default(), &query).await?
+        page(&acting, text.as_deref().unwrap_or_default(), &query).await?
     };
     response.headers_mut().insert(VARY, HeaderValue::from(ACCEPT));
     Ok(response)
@@ -51,30 +52,30 @@ pub(crate) async fn search(
 ///
 /// All leases that match all parameters, newest first, as one file with a header row (RFC 4180).
 pub(crate) async fn export(
-    State(engine): State<Handle>,
+    acting: Acting,
     State(exports): State<Exports>,
     Query(ExportQuery { leases, pools, token }): Query<ExportQuery>,
     version: Version,
 ) -> Result<Response, Problem> {
-    let leases = named_leases(&engine, leases, pools.as_ref(), token.as_deref()).await?;
-    export::export(engine, &exports, leases, pools.is_some(), version).await
+    let leases = named_leases(&acting, leases, pools.as_ref(), token.as_deref()).await?;
+    export::export(acting, &exports, leases, pools.is_some(), version).await
 }
 
 /// The query, of the pools and the token that the request names.
 async fn named_leases(
-    engine: &Handle,
+    acting: &Acting,
     leases: LeaseQuery,
     pools: Option<&Pools>,
     token: Option<&str>,
 ) -> Result<LeaseQuery, Problem> {
     let pool = match pools {
-        None => leases.pool,
+        None => Some(acting.default_pool()?),
         Some(Pools::All) => None,
-        Some(Pools::Named(name)) => Some(engine.pool_named(name).await?.ok_or_else(unknown_pool)?),
+        Some(Pools::Named(name)) => Some(acting.pool_named(name).await?),
     };
     let token = match (token, pool) {
         (Some(name), Some(pool)) => {
-            let found = engine.token_called(pool, name, uuid(name).map(TokenId)).await?;
+            let found = acting.engine.token_called(pool, name, uuid(name).map(TokenId)).await?;
             Some(found.ok_or_else(unknown_token_name)?)
         }
         _ => leases.token,
@@ -82,13 +83,14 @@ async fn named_leases(
     Ok(LeaseQuery { pool, token, ..leases })
 }
 
-async fn page(engine: &Handle, text: &str, query: &SearchQuery) -> Result<Response, Problem> {
+async fn page(acting: &Acting, text: &str, query: &SearchQuery) -> Result<Response, Problem> {
     let limit = query.limit.unwrap_or(MAX_ROWS);
     let leases =
-        named_leases(engine, query.leases, query.pools.as_ref(), query.token.as_deref()).await?;
-    let page = engine.search(&leases, limit.into()).await?;
+        named_leases(acting, query.leases, query.pools.as_ref(), query.token.as_deref()).await?;
+    let page = acting.engine.search(&leases, limit.into()).await?;
     let next = page.next.map(|next| path_after(text, next));
-    let rows = page.leases.iter().map(|record| {
+    let visible = |record: &&LeaseRecord| acting.caller.has_pool(&record.pool_name);
+    let rows = page.leases.iter().filter(visible).map(|record| {
         let row = lease(&record.lease, record.evicted_by, page.now);
         if query.pools.is_some() { named(row, record) } else { row }
     });

@@ -6,11 +6,12 @@ use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use engine::{Handle, Scope, Stamp, View};
+use engine::{Scope, Stamp, View};
 use pool::Pool;
 
+use super::pool_of;
 use super::token_pages::{self, List, ListQuery, Page, Pages, Part};
-use super::{DEFAULT, pool_of};
+use crate::http::access::{Acting, Engine};
 use crate::http::query::Query;
 use crate::http::respond::too_many_answers;
 use crate::net::connections::Connections;
@@ -43,7 +44,7 @@ pub(crate) async fn active(request: ListRequest) -> Result<Response, Problem> {
 
 /// A request for a list, with the state that it needs.
 pub(crate) struct ListRequest {
-    engine: Handle,
+    acting: Acting,
     pages: Arc<Pages>,
     connections: Arc<Connections>,
     query: ListQuery,
@@ -52,7 +53,7 @@ pub(crate) struct ListRequest {
 
 impl<S: Sync> FromRequestParts<S> for ListRequest
 where
-    Handle: FromRef<S>,
+    Engine: FromRef<S>,
     Arc<Pages>: FromRef<S>,
     Arc<Connections>: FromRef<S>,
 {
@@ -61,7 +62,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Query(query) = Query::from_request_parts(parts, state).await?;
         Ok(ListRequest {
-            engine: FromRef::from_ref(state),
+            acting: Acting::from_request_parts(parts, state).await?,
             pages: FromRef::from_ref(state),
             connections: FromRef::from_ref(state),
             query,
@@ -71,15 +72,16 @@ where
 }
 
 async fn list(list: List, request: ListRequest) -> Result<Response, Problem> {
-    let ListRequest { engine, pages, connections, query, headers } = request;
-    let part = Part::new(list, query);
+    let ListRequest { acting, pages, connections, query, headers } = request;
+    let (id, with_values) = (acting.default_pool()?, acting.shows_values());
+    let part = Part::new(list, query, with_values);
     let look = |view: View<'_>| {
-        let pool = pool_of(view, DEFAULT)?;
+        let pool = pool_of(view, id)?;
         let cached = pages.find(view.stamp, part);
-        let fresh = || (view.stamp, etag(pool, view.stamp), part.rows(pool, view.now));
+        let fresh = || (view.stamp, etag(pool, view.stamp, with_values), part.rows(pool, view.now));
         Ok::<_, Problem>(cached.ok_or_else(fresh))
     };
-    let page = match engine.read_of(Scope::Pool(DEFAULT), look).await?? {
+    let page = match acting.engine.read_of(Scope::Pool(id), look).await?? {
         Ok(cached) => cached,
         Err((stamp, etag, (rows, more_after))) => {
             let next = more_after.map(|last| part.next(last));
@@ -93,9 +95,10 @@ async fn list(list: List, request: ListRequest) -> Result<Response, Problem> {
 
 /// Returns the `ETag` of a state of a pool. The first token's id identifies the pool, so that a pool
 /// in a new database has other tags.
-fn etag(pool: &Pool, stamp: Stamp) -> HeaderValue {
+fn etag(pool: &Pool, stamp: Stamp, with_values: bool) -> HeaderValue {
     let Stamp { epoch, version, overdue } = stamp;
     let pool = pool.tokens(0).next().map_or(0, |first| first.token.id.0.as_fields().0);
-    let etag = format!("W/\"{FORMAT}-{pool:08x}-{epoch}-{version}-{overdue}\"");
+    let values = if with_values { "" } else { "-r" };
+    let etag = format!("W/\"{FORMAT}-{pool:08x}-{epoch}-{version}-{overdue}{values}\"");
     HeaderValue::try_from(etag).expect("numbers are valid in headers")
 }

@@ -81,11 +81,13 @@ pub(crate) struct Part {
     limit: usize,
     /// Position in the pool of the first token.
     from: u32,
+    /// Whether the values of tokens are part of it, if the pool shows them to everyone.
+    with_values: bool,
 }
 
 impl Part {
-    pub(crate) fn new(list: List, ListQuery { limit, from }: ListQuery) -> Self {
-        Part { list, limit, from }
+    pub(crate) fn new(list: List, ListQuery { limit, from }: ListQuery, with_values: bool) -> Self {
+        Part { list, limit, from, with_values }
     }
 
     /// Returns the tokens of this part, and the position of the last of them if more follow.
@@ -95,7 +97,7 @@ impl Part {
         let mut last = None;
         let rows = tokens.by_ref().take(self.limit).map(|token| {
             last = Some(token.token.position);
-            token::token(pool, token, now)
+            token::token(pool, token, now, self.with_values)
         });
         let rows = rows.collect();
         (rows, last.filter(|_| tokens.next().is_some()))

@@ -1,13 +1,12 @@
 //! One token, and the end of all leases.
 
-use axum::extract::State;
 use axum::response::Response;
-use engine::{Handle, Scope, View};
+use engine::{Scope, View};
 use pool::TokenId;
 use wire::{ClearResult, Cleared};
 
-use super::DEFAULT;
 use super::release_checks::ClearRequest;
+use crate::http::access::Acting;
 use crate::http::ids::PathId;
 use crate::http::respond::{json, unknown_token};
 use crate::json::{count, token};
@@ -16,11 +15,9 @@ use crate::problem::Problem;
 /// End all leases
 ///
 /// The body and the query are ignored, unless they name a condition or a part of the pool.
-pub(crate) async fn clear(
-    State(engine): State<Handle>,
-    _: ClearRequest,
-) -> Result<Response, Problem> {
-    let ended = count(engine.clear(DEFAULT).await?);
+pub(crate) async fn clear(acting: Acting, _: ClearRequest) -> Result<Response, Problem> {
+    let pool = acting.default_pool()?;
+    let ended = count(acting.engine.clear(pool).await?);
     let result =
         ClearResult { message: Cleared::ALL, tokens_cleared: ended, usages_updated: ended };
     Ok(json(&result, 128))
@@ -28,13 +25,14 @@ pub(crate) async fn clear(
 
 /// Show a token and its holder
 pub(crate) async fn show(
-    State(engine): State<Handle>,
+    acting: Acting,
     PathId { id, .. }: PathId<TokenId>,
 ) -> Result<Response, Problem> {
+    let (of, with_value) = (acting.default_pool()?, acting.shows_values());
     let look = |view: View<'_>| {
-        let pool = view.pool(DEFAULT)?;
-        Some(token::details(pool, pool.token(id)?, view.now))
+        let pool = view.pool(of)?;
+        Some(token::details(pool, pool.token(id)?, view.now, with_value))
     };
-    let details = engine.read_of(Scope::Token(id), look).await?.ok_or_else(unknown_token)?;
+    let details = acting.engine.read_of(Scope::Token(id), look).await?.ok_or_else(unknown_token)?;
     Ok(json(&details, 1024))
 }

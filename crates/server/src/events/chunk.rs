@@ -1,9 +1,11 @@
 use bytes::Bytes;
 use engine::Event;
+use pool::PoolName;
 
 use super::filter::{Filter, Subject};
 use super::format;
 use super::position::Position;
+use crate::http::access::Caller;
 
 /// Events of consecutive batches, encoded once for all streams.
 #[derive(Debug)]
@@ -31,21 +33,22 @@ pub(crate) enum Gap {
 struct Written {
     position: Position,
     subject: Subject,
+    pool: PoolName,
     /// End of its text, which begins at the end of the previous event's.
     end: usize,
 }
 
 impl Chunk {
-    /// Returns the text of the events after `sent` that pass the filter.
-    pub(crate) fn text(&self, sent: Position, filter: &Filter) -> Bytes {
+    /// Returns the text of the events after `sent` that pass the filter, in pools that exist for the caller.
+    pub(crate) fn text(&self, sent: Position, filter: &Filter, caller: &Caller) -> Bytes {
         let first = self.events.partition_point(|event| event.position <= sent);
         let mut begin = first.checked_sub(1).map_or(0, |last| self.events[last].end);
-        if filter.is_all() {
+        if filter.is_all() && caller.has_all_pools() {
             return self.text.slice(begin..);
         }
         let mut text = Vec::new();
         for event in &self.events[first..] {
-            if filter.passes(&event.subject) {
+            if filter.passes(&event.subject) && caller.has_pool(&event.pool) {
                 text.extend_from_slice(&self.text[begin..event.end]);
             }
             begin = event.end;
@@ -82,7 +85,7 @@ impl ChunkBuilder {
         let begin = self.text.len();
         format::event(&mut self.text, position, event, with_names);
         let end = self.text.len();
-        self.events.push(Written { position, subject, end });
+        self.events.push(Written { position, subject, pool: event.pool_name.clone(), end });
         end - begin
     }
 

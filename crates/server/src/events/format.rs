@@ -99,15 +99,17 @@ fn lease(text: &mut Vec<u8>, position: Position, event: &LeaseEvent, pool: Optio
         pool: pool.map(|pool| pool.clone().into()),
         token_name: pool.map(|_| token_name.clone().into()),
         note: pool.and_then(|_| lease.note.clone().map(Arc::from)),
+        by: lease.by.map(String::from),
     };
     write!(text, "event: {name}\nid: {position}\ndata: ").expect(TAKES_ALL);
     let written = match (what, lease.end) {
         (LeaseChange::Started, _) => {
             serde_json::to_writer(&mut *text, &LeaseStarted { lease: row, evicted: other })
         }
-        (LeaseChange::Ended, Some(End { at, reason, .. })) => {
+        (LeaseChange::Ended, Some(End { at, reason, by })) => {
             let (ended_at, reason) = (time(at), reason.as_str().into());
-            let ended = LeaseEnded { lease: row, ended_at, reason, evicted_by: other };
+            let ended_by = by.map(String::from);
+            let ended = LeaseEnded { lease: row, ended_at, reason, evicted_by: other, ended_by };
             serde_json::to_writer(&mut *text, &ended)
         }
         (LeaseChange::Ended, None) | (LeaseChange::Renewed, _) => {

@@ -28,8 +28,9 @@ use pool::{PoolId, TokenId};
 use wire::ResyncReason;
 
 use crate::api::search_query::Pools;
+use crate::http::access::Acting;
 use crate::http::query::Query;
-use crate::http::respond::{unknown_pool, unknown_token};
+use crate::http::respond::unknown_token;
 use crate::metrics::counters::{Counters, Limit, counters};
 use crate::problem::{Code, Problem};
 use crate::settings::Settings;
@@ -85,14 +86,15 @@ impl Streams {
         self.pools.stop();
     }
 
-    async fn open(&self, engine: &Handle, query: EventQuery) -> Result<Body, Problem> {
+    async fn open(&self, acting: Acting, query: EventQuery) -> Result<Body, Problem> {
         let EventQuery { mut filter, pools, last } = query;
         filter.pools = match pools {
-            None => filter::Pools::Default,
-            Some(Pools::All) => filter::Pools::All,
-            Some(Pools::Named(name)) => {
-                filter::Pools::One(engine.pool_named(&name).await?.ok_or_else(unknown_pool)?)
+            None => {
+                acting.default_pool()?;
+                filter::Pools::Default
             }
+            Some(Pools::All) => filter::Pools::All,
+            Some(Pools::Named(name)) => filter::Pools::One(acting.pool_named(&name).await?),
         };
         let permit = Arc::clone(&self.limit.free).try_acquire_owned().map_err(|_| {
             let max = self.limit.max;
@@ -108,17 +110,20 @@ impl Streams {
         let subscription = broadcaster.join(filter).ok_or(engine::Error::Stopping)?;
         let look = |view: View<'_>| {
             let known = filter.token.is_none_or(|token| match filter.pools {
-                filter::Pools::All => view.ledger.token(token).is_some(),
+                filter::Pools::All => {
+                    let found = view.ledger.token(token);
+                    found.is_some_and(|found| acting.pool(view, found.token.pool).is_some())
+                }
                 filter::Pools::One(pool) => is_of(view, pool, token),
                 filter::Pools::Default => is_of(view, PoolId::DEFAULT, token),
             });
             known.then(|| Position::whole(view.stamp.epoch, view.stamp.version))
         };
-        let now = engine.read_of(Scope::Timeless, look).await?.ok_or_else(unknown_token)?;
+        let now = acting.engine.read_of(Scope::Timeless, look).await?.ok_or_else(unknown_token)?;
         let (journal, comment_every) = (Arc::clone(&self.journal), self.comment_every);
         let resyncs = self.resyncs.clone();
         let beginning =
-            NewStream { subscription, permit, journal, comment_every, now, last, resyncs };
+            NewStream { subscription, acting, permit, journal, comment_every, now, last, resyncs };
         Ok(beginning.body())
     }
 }
@@ -129,7 +134,7 @@ fn is_of(view: View<'_>, pool: PoolId, token: TokenId) -> bool {
 
 /// Follow lease events, as a stream of server-sent events that never ends.
 pub(crate) async fn events(
-    State(engine): State<Handle>,
+    acting: Acting,
     State(streams): State<Arc<Streams>>,
     method: Method,
     Query(query): Query<EventQuery>,
@@ -139,7 +144,7 @@ pub(crate) async fn events(
     let body = if method == Method::HEAD {
         Body::from_stream(futures_util::stream::empty::<Result<Vec<u8>, std::convert::Infallible>>())
     } else {
-        streams.open(&engine, query).await?
+        streams.open(acting, query).await?
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();

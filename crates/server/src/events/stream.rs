@@ -19,6 +19,7 @@ use super::filter::Subject;
 use super::format;
 use super::journal::{Answer, Journal, Page};
 use super::position::Position;
+use crate::http::access::{Acting, Caller};
 use crate::metrics::counters::Counters;
 
 /// Number of comment intervals for which the journal may be unavailable before a stream that needs it
@@ -39,6 +40,7 @@ const BATCHES: (usize, usize, usize) = (8, 2, 64);
 /// Parts of a new stream.
 pub(crate) struct NewStream {
     pub(crate) subscription: Subscription,
+    pub(crate) acting: Acting,
     pub(crate) permit: OwnedSemaphorePermit,
     pub(crate) journal: Arc<Journal>,
     pub(crate) comment_every: Duration,
@@ -55,6 +57,7 @@ pub(crate) struct NewStream {
 /// two sources may overlap.
 struct Stream {
     subscription: Subscription,
+    caller: Caller,
     journal: Arc<Journal>,
     /// The pending read of the journal.
     reading: Option<oneshot::Receiver<Answer>>,
@@ -81,17 +84,23 @@ struct Stream {
 
 impl NewStream {
     pub(crate) fn body(self) -> Body {
+        let acting = self.acting.clone();
+        let revoked = Box::pin(async move { acting.revoked().await });
         let stream = Stream::new(self);
-        Body::from_stream(unfold(stream, async |mut stream| {
-            let text = stream.next().await?;
-            Some((Ok::<_, Infallible>(text), stream))
+        Body::from_stream(unfold((stream, revoked), async |(mut stream, mut revoked)| {
+            let text = tokio::select! {
+                biased;
+                () = &mut revoked => None,
+                text = stream.next() => text,
+            };
+            Some((Ok::<_, Infallible>(text?), (stream, revoked)))
         }))
     }
 }
 
 impl Stream {
     fn new(beginning: NewStream) -> Self {
-        let NewStream { subscription, permit, journal, comment_every, now, last, resyncs } =
+        let NewStream { subscription, acting, permit, journal, comment_every, now, last, resyncs } =
             beginning;
         let resync = |reason: ResyncReason| {
             count(&resyncs, &reason);
@@ -104,6 +113,7 @@ impl Stream {
         };
         Stream {
             subscription,
+            caller: acting.caller,
             journal,
             reading: None,
             waits_since: None,
@@ -175,7 +185,7 @@ impl Stream {
             Some(Gap::TooMuch) | None => {}
         }
         self.live = true;
-        let text = chunk.text(self.sent, &self.subscription.filter);
+        let text = chunk.text(self.sent, &self.subscription.filter, &self.caller);
         self.sent = self.sent.max(chunk.to);
         text
     }
@@ -252,7 +262,8 @@ impl Stream {
             if let BatchEvents::Events(events) = &published.happened {
                 let unsent = events.iter().filter(|event| batch.at(event.index) > self.sent);
                 let filter = self.subscription.filter;
-                for event in unsent.filter(|event| filter.passes(&Subject::of(event))) {
+                let visible = unsent.filter(|event| self.caller.has_pool(&event.pool_name));
+                for event in visible.filter(|event| filter.passes(&Subject::of(event))) {
                     let position = batch.at(event.index);
                     format::event(&mut text, position, event, filter.has_names());
                 }
@@ -299,6 +310,7 @@ mod tests {
         let broadcaster = Broadcaster::new(move || feed.subscribe(), false, 1);
         Stream::new(NewStream {
             subscription: broadcaster.join(Filter::default()).unwrap(),
+            acting: Acting::new(&engine, Caller::anyone()),
             permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
             journal: Journal::new(engine),
             comment_every: Duration::from_secs(15),

@@ -16,6 +16,7 @@ use super::filter::{Filter, Pools, Subject};
 use super::format;
 use super::position::Position;
 use super::query::EventQuery;
+use crate::http::access::Caller;
 use crate::http::query::parse;
 
 const AT: Timestamp = Timestamp::from_micros(1_769_860_800_000_000);
@@ -115,7 +116,7 @@ fn each_stream_gets_its_new_matching_events_of_a_chunk() {
     builder.take_back(batches[2]);
     let chunk = builder.finish(Position::whole(1, 4), Position::whole(1, 8), None);
     assert!(builder.is_empty());
-    let sent = |sent, filter| ids(&chunk.text(sent, &filter));
+    let sent = |sent, filter| ids(&chunk.text(sent, &filter, &Caller::anyone()));
     let all = Filter::default();
     assert_eq!(sent(Position::whole(1, 4), all), ["5-0", "5-1", "5-3", "7-0", "7-1", "7-3"]);
     assert_eq!(sent(Position::whole(1, 5).at(1), all), ["5-3", "7-0", "7-1", "7-3"]);
@@ -188,7 +189,10 @@ async fn the_first_event_after_a_pause_is_sent_at_once_and_later_ones_once_a_tic
     bench.send(batch(7, &["a", "b"]));
     let second = next(&mut subscription).await;
     assert_eq!((second.after, second.to), (first.to, Position::whole(1, 7)));
-    assert_eq!(ids(&second.text(first.to, &Filter::default())), ["6-0", "7-0", "7-1"]);
+    assert_eq!(
+        ids(&second.text(first.to, &Filter::default(), &Caller::anyone())),
+        ["6-0", "7-0", "7-1"]
+    );
     let tick = begun.elapsed();
     assert!((Duration::from_millis(10)..Duration::from_millis(15)).contains(&tick), "{tick:?}");
     let _many: Vec<Subscription> = (0..999).map(|_| bench.join(Filter::default())).collect();
@@ -217,13 +221,16 @@ async fn only_events_that_pass_a_filter_are_encoded() {
     let other = bench.join(of_user("b"));
     bench.send(batch(1, &["a", "b", "c"]));
     let chunk = next(&mut subscription).await;
-    assert_eq!(ids(&chunk.text(Position::whole(1, 0), &Filter::default())), ["1-0", "1-1"]);
+    assert_eq!(
+        ids(&chunk.text(Position::whole(1, 0), &Filter::default(), &Caller::anyone())),
+        ["1-0", "1-1"]
+    );
     drop(other);
     let begun = Instant::now();
     bench.send(batch(2, &["b", "c"]));
     let chunk = next(&mut subscription).await;
     assert_eq!(chunk.to, Position::whole(1, 2), "the position moves on all the same");
-    assert!(chunk.text(Position::whole(1, 0), &Filter::default()).is_empty());
+    assert!(chunk.text(Position::whole(1, 0), &Filter::default(), &Caller::anyone()).is_empty());
     assert!(begun.elapsed() >= Duration::from_millis(900), "but not in a hurry");
 }
 
@@ -252,7 +259,7 @@ async fn excess_events_are_a_gap_at_most_once_a_second() {
     bench.send(batch(7, &["a"]));
     let chunk = next(&mut subscription).await;
     assert_eq!((chunk.after, chunk.gap), (gap.to, None));
-    assert_eq!(ids(&chunk.text(gap.to, &Filter::default())), ["7-0"]);
+    assert_eq!(ids(&chunk.text(gap.to, &Filter::default(), &Caller::anyone())), ["7-0"]);
 }
 
 #[tokio::test(start_paused = true)]

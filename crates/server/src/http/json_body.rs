@@ -3,7 +3,8 @@
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
 use bytes::Bytes;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::error::Category;
 
 use super::form::{self, FieldValue, Format};
 use super::query::{invalid, shown, unknown};
@@ -33,6 +34,33 @@ impl<S: Sync> FromRequest<S> for JsonBody {
             }
         }
     }
+}
+
+/// A body with a JSON content type, or none.
+pub(crate) struct OptionalJson(pub(crate) Option<Bytes>);
+
+impl<S: Sync> FromRequest<S> for OptionalJson {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (head, body) = request.into_parts();
+        let body = form::whole(body).await?;
+        if body.trim_ascii().is_empty() {
+            return Ok(OptionalJson(None));
+        }
+        let JsonBody(body) =
+            JsonBody::from_request(Request::from_parts(head, body.into()), state).await?;
+        Ok(OptionalJson(Some(body)))
+    }
+}
+
+/// Reads a JSON object of a type; `example` is a valid body.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, Problem> {
+    let text = form::text(body)?;
+    serde_json::from_str(text).map_err(|error| match error.classify() {
+        Category::Data => invalid(format!("The body is not as expected: {error}. Send {example}.")),
+        _ => form::malformed_json(&error, example),
+    })
 }
 
 /// Returns the text of a body that is one JSON value; `example` is a valid body.

@@ -2,6 +2,7 @@
 //! handlers share.
 
 pub(crate) mod accept;
+pub(crate) mod access;
 pub(crate) mod body;
 pub(crate) mod compress;
 pub(crate) mod etag;

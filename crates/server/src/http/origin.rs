@@ -54,14 +54,24 @@ impl OriginCheck {
     }
 
     fn is_own(&self, host: Host<'_>) -> bool {
-        let is_local = LOCAL.iter().any(|local| host.name.eq_ignore_ascii_case(local));
-        is_local
+        host.is_local()
             || !self.loopback && host.is_address()
             || self.allowed_hosts.iter().filter_map(|text| Host::parse(text)).any(|allowed| {
                 let same_port = allowed.port.is_none() || allowed.port == host.port;
                 same_port && host.name.eq_ignore_ascii_case(allowed.name)
             })
     }
+}
+
+/// Whether the host of a request is the machine of its client.
+pub(crate) fn is_local(uri: &Uri, headers: &HeaderMap) -> bool {
+    host_of(uri, headers).is_some_and(Host::is_local)
+}
+
+/// Whether a browser says that a request comes from a page of this server. Other clients say nothing.
+pub(crate) fn is_from_here(uri: &Uri, headers: &HeaderMap) -> bool {
+    let says = headers.contains_key("sec-fetch-site") || headers.contains_key(ORIGIN);
+    says && !is_cross_origin(host_of(uri, headers), headers)
 }
 
 /// A host in a `Host` header, an HTTP/2 request or an origin.
@@ -88,6 +98,10 @@ impl<'a> Host<'a> {
             }
             Some(_) => None,
         }
+    }
+
+    fn is_local(self) -> bool {
+        LOCAL.iter().any(|local| self.name.eq_ignore_ascii_case(local))
     }
 
     fn is_address(self) -> bool {

@@ -1,9 +1,12 @@
 //! Successful responses, and problems that several handlers return.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK};
 use axum::response::Response;
+use pool::User;
 use serde::Serialize;
 
 use crate::json::{self, JSON};
@@ -39,8 +42,28 @@ pub(crate) fn link_next(mut response: Response, next: Option<&str>) -> Response 
     response
 }
 
+/// User of a request, in the extensions of its response, for the access log.
+#[derive(Clone)]
+pub(crate) struct LoggedUser(pub(crate) Arc<str>);
+
+/// Names the user of a request in the access log.
+pub(crate) fn log_user(mut response: Response, user: &User) -> Response {
+    response.extensions_mut().insert(LoggedUser(Arc::clone(&user.name)));
+    response
+}
+
+/// The problem of a request whose caller has lost its rights meanwhile.
+pub(crate) fn revoked() -> Problem {
+    let detail = "The API key was revoked or has expired, or its session has ended.";
+    Problem::new(Code::Unauthenticated, detail)
+}
+
 pub(crate) fn unknown_pool() -> Problem {
     Problem::new(Code::UnknownPool, "No pool has this name. See GET /api/pools.")
+}
+
+pub(crate) fn unknown_key() -> Problem {
+    Problem::new(Code::UnknownKey, "No API key has this id or name. See GET /api/keys.")
 }
 
 pub(crate) fn unknown_token() -> Problem {

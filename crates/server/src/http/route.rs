@@ -9,6 +9,7 @@ use axum::routing::MethodRouter;
 use pool::Allocation;
 use tower::Service;
 
+use super::access::Needs;
 use super::ids::PathParams;
 use super::query::percent_decode;
 use crate::problem::{Code, Problem};
@@ -53,6 +54,11 @@ impl Kind {
         matches!(self, Kind::Probe | Kind::Metrics)
     }
 
+    /// Whether requests only read.
+    pub(crate) const fn is_read(self) -> bool {
+        matches!(self, Kind::Read | Kind::CostlyRead | Kind::Metrics)
+    }
+
     /// Whether requests of one HTTP/2 connection are limited to a few at a time.
     pub(crate) const fn is_limited_per_connection(self) -> bool {
         matches!(self, Kind::Read | Kind::CostlyRead)
@@ -81,12 +87,15 @@ impl Kind {
     }
 }
 
+/// A method of a path, its kind, and what it needs.
+pub(crate) type Rule = (Method, Kind, Needs);
+
 /// A path and its handlers.
 pub(crate) struct Route {
     /// The path, with names of parameters in braces.
     pub(crate) template: &'static str,
     /// Methods besides HEAD, which is the same as GET.
-    pub(crate) methods: Vec<(Method, Kind)>,
+    pub(crate) methods: Vec<Rule>,
     pub(crate) handlers: MethodRouter,
 }
 
@@ -103,6 +112,8 @@ pub(crate) struct Matched {
     pub(crate) index: usize,
     pub(crate) template: Option<&'static str>,
     pub(crate) kind: Kind,
+    /// Unknown paths and methods need nothing: their responses say only what the API reference says.
+    pub(crate) needs: Needs,
     params: Option<PathParams>,
 }
 
@@ -137,9 +148,11 @@ impl Routes {
             },
         };
         let route = self.routes.get(index);
-        let kinds = route.iter().flat_map(|route| &route.methods);
-        let kind = kinds.into_iter().find(|(of, _)| of == method).map_or(other, |(_, kind)| *kind);
-        Matched { index, template: route.map(|route| route.template), kind, params }
+        let mut rules = route.iter().flat_map(|route| &route.methods);
+        let rule = rules.find(|(of, ..)| of == method);
+        let (kind, needs) =
+            rule.map_or((other, Needs::Nothing), |(_, kind, needs)| (*kind, *needs));
+        Matched { index, template: route.map(|route| route.template), kind, needs, params }
     }
 
     /// Passes a request to the handler of its route.
@@ -178,13 +191,15 @@ mod tests {
 
     #[test]
     fn a_request_has_the_kind_of_its_path_and_method() {
-        let methods = vec![(Method::GET, Kind::CostlyRead)];
+        let methods = vec![(Method::GET, Kind::CostlyRead, Needs::READ)];
         let route = Route { template: "/a/{id}", methods, handlers: get(async || "") };
         let routes = Routes::new(vec![route]);
         let kind = |method, path| routes.find(&method, path).kind;
         assert_eq!(kind(Method::GET, "/a/b"), Kind::CostlyRead);
         assert_eq!(kind(Method::HEAD, "/a/b"), Kind::CostlyRead);
         assert_eq!(kind(Method::GET, "/a"), Kind::Read);
+        assert_eq!(routes.find(&Method::HEAD, "/a/b").needs, Needs::READ);
+        assert_eq!(routes.find(&Method::POST, "/a/b").needs, Needs::Nothing);
         for (method, path) in [(Method::POST, "/a"), (Method::OPTIONS, "/a/b")] {
             assert_eq!(kind(method, path), Kind::Write);
         }

@@ -3,28 +3,32 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, EXPECT, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, EXPECT, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use pool::ApiKeyId;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
+use super::access::{Acting, Guard, offers_basic};
 use super::compress::{Compression, Encoding};
 use super::origin::OriginCheck;
 use super::panics::{self, Panicked};
 use super::path::{LoggedPath, with_single_slashes};
 use super::request_id::{self, REQUEST_ID, RequestIds};
-use super::respond::too_many_answers;
+use super::respond::{LoggedUser, revoked, too_many_answers};
 use super::route::{Kind, Matched, Routes};
 use super::{body, traces};
 use crate::metrics::{self, Metrics};
@@ -36,12 +40,16 @@ use crate::settings::{MAX_DOCUMENTS, Settings, Traces};
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
+/// Challenge for clients that know only user names and passwords.
+const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"TokenManager\"");
+
 /// The service that [`crate::router()`] returns. Clones are cheap and share everything.
 #[derive(Clone)]
 pub struct Service(Arc<Inner>);
 
 struct Inner {
     routes: Routes,
+    guard: Arc<Guard>,
     compression: Compression,
     metrics: Arc<Metrics>,
     connections: Arc<Connections>,
@@ -59,12 +67,14 @@ impl Service {
     pub(crate) fn new(
         routes: Routes,
         settings: &Settings,
+        guard: Arc<Guard>,
         metrics: Arc<Metrics>,
         connections: Arc<Connections>,
         stop: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         Service(Arc::new(Inner {
             routes,
+            guard,
             compression: Compression::new(Arc::clone(&connections.memory)),
             metrics,
             connections,
@@ -92,6 +102,13 @@ impl Service {
     pub(crate) fn stop(&self) {
         (self.0.stop)();
     }
+}
+
+/// Sender of a request.
+#[derive(Clone, Copy)]
+struct Sender {
+    address: IpAddr,
+    key: Option<ApiKeyId>,
 }
 
 impl fmt::Debug for Service {
@@ -134,6 +151,8 @@ impl Inner {
         B: HttpBody<Data = Bytes>,
     {
         let client = request.extensions().get::<Client>().cloned();
+        let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let address = client.as_ref().map_or(unknown, Client::address);
         let permit = match client.filter(|_| request.version() == Version::HTTP_2) {
             Some(client) if route.kind.is_limited_per_connection() => {
                 Some(client.permit_read().await)
@@ -143,20 +162,19 @@ impl Inner {
         let started = Instant::now();
         let request_id = self.request_ids.of(request.headers());
         let wants_problem = accepts_problem_json(request.headers());
+        let with_basic = offers_basic(request.headers());
         let logged = tracing::enabled!(target: "access", tracing::Level::INFO)
             .then(|| (request.method().clone(), request.uri().clone()));
 
         if let Some(uri) = single {
             *request.uri_mut() = uri;
         }
-        let (method, index) = (metrics::method(request.method()), route.index);
+        let (method, index, template) =
+            (metrics::method(request.method()), route.index, route.template);
+        let mut caller = Sender { address, key: None };
         let response = async {
-            let _turn = match self.turn(route.kind).await {
-                Ok(turn) => turn,
-                Err(problem) => return problem.into_response(),
-            };
-            match self.admit(request, route.kind).await {
-                Ok(request) => self.handle(request, route).await,
+            match self.admit(request, &route, &mut caller).await {
+                Ok((request, acting, _turn)) => self.handle(request, route, acting).await,
                 Err(problem) => problem.into_response(),
             }
         };
@@ -164,6 +182,15 @@ impl Inner {
         let status = response.status();
         let took = started.elapsed();
         self.metrics.answered(index, method, &response, took);
+        if let (401 | 403 | 429, Some(code)) =
+            (status.as_u16(), response.extensions().get::<Code>())
+        {
+            let (method, Sender { address, key }) = (metrics::method_name(method), caller);
+            self.guard.refused(address, key, (method, template), *code);
+        }
+        if status == StatusCode::UNAUTHORIZED && with_basic {
+            response.headers_mut().append(WWW_AUTHENTICATE, BASIC);
+        }
         if self.traces.is_some() {
             traces::answered(&response, &request_id);
         }
@@ -173,6 +200,7 @@ impl Inner {
             response.headers_mut().insert(CONTENT_TYPE, value);
         }
         if let Some((method, uri)) = logged {
+            let user = response.extensions().get::<LoggedUser>();
             tracing::info!(
                 target: "access",
                 method = traces::method(&method),
@@ -180,6 +208,9 @@ impl Inner {
                 status = status.as_u16(),
                 micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
                 request_id = request_id.to_str().unwrap_or_default(),
+                client = %caller.address,
+                user = user.map(|LoggedUser(user)| &**user),
+                key = caller.key.map(tracing::field::display),
             );
         }
         response.headers_mut().insert(REQUEST_ID, request_id);
@@ -204,21 +235,30 @@ impl Inner {
         })
     }
 
-    /// Checks a request and reads its body.
-    async fn admit<B>(&self, request: Request<B>, kind: Kind) -> Result<Request<Body>, Problem>
+    /// Checks a request and its caller, and reads its body.
+    async fn admit<B>(
+        &self,
+        request: Request<B>,
+        route: &Matched,
+        sender: &mut Sender,
+    ) -> Result<(Request<Body>, Option<Acting>, Option<SemaphorePermit<'_>>), Problem>
     where
         B: HttpBody<Data = Bytes>,
     {
-        let (head, sent) = request.into_parts();
+        let (mut head, sent) = request.into_parts();
+        let kind = route.kind;
         self.check_capacity(&head, kind)?;
         self.origin.check(kind, &head.uri, &head.headers)?;
+        let Sender { address, key } = sender;
+        let acting = self.guard.admit(&mut head, route.needs, *address, key).await?;
+        let turn = self.turn(kind).await?;
         if !sent.is_end_stream() {
             body::check_codings(&head.headers)?;
         }
         let awaits_continue = head.headers.contains_key(EXPECT);
         let limit = kind.body_limit();
         let body = body::read(sent, limit, awaits_continue, self.body_timeout).await?;
-        Ok(Request::from_parts(head, Body::from(body)))
+        Ok((Request::from_parts(head, Body::from(body)), acting, turn))
     }
 
     /// Refuses requests at the limits of connections and memory, except health and metrics.
@@ -250,11 +290,21 @@ impl Inner {
     }
 
     /// Returns the handler's response, or a problem if it panics or takes too long.
-    async fn handle(&self, request: Request<Body>, route: Matched) -> Response {
+    async fn handle(
+        &self,
+        request: Request<Body>,
+        route: Matched,
+        acting: Option<Acting>,
+    ) -> Response {
         let (kind, head) = (route.kind, request.method() == Method::HEAD);
         let encoding = Encoding::preferred(request.headers());
         let handled = async {
             let response = self.routes.call(route, request).await;
+            // A read shows the ledger as of a version that this server knows by now. The rights are checked again, so
+            // that they end with the version that ended them.
+            if kind.is_read() && acting.is_some_and(|acting| !acting.is_valid()) {
+                return revoked().into_response();
+            }
             self.charge(self.compression.apply(response, encoding, head).await, kind)
         };
         let limit = kind.time_limit(self.request_timeout);
@@ -294,6 +344,7 @@ mod tests {
     use axum::routing::{MethodRouter, get};
 
     use super::*;
+    use crate::http::access::Needs;
     use crate::http::route::Route;
     use crate::state::AppState;
 
@@ -304,7 +355,7 @@ mod tests {
             engine::start(database, store::Wanted::default(), engine::Settings::default());
         let route = |(template, handlers)| Route {
             template,
-            methods: vec![(Method::GET, Kind::Read)],
+            methods: vec![(Method::GET, Kind::Read, Needs::Nothing)],
             handlers,
         };
         let routes = Routes::new(routes.into_iter().map(route).collect());

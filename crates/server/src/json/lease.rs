@@ -30,6 +30,8 @@ pub(crate) fn lease(lease: &Lease, evicted_by: Option<LeaseId>, now: Timestamp) 
         pool: None,
         token_name: None,
         note: None,
+        by: lease.by.map(String::from),
+        ended_by: lease.end.and_then(|end| end.by).map(String::from),
     }
 }
 

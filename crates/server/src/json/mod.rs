@@ -1,5 +1,6 @@
 //! JSON of responses: conversions to the types of [`wire`].
 
+pub(crate) mod keys;
 pub(crate) mod lease;
 pub(crate) mod pools;
 pub(crate) mod token;

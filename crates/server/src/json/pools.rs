@@ -75,11 +75,16 @@ pub(crate) fn whole_policy(policy: pool::Policy) -> PoolPolicy {
     }
 }
 
-/// A token of the pool as of `now`, with its value only if the pool shows values to everyone.
-pub(crate) fn token(pool: &Pool, view: TokenView<'_>, now: Timestamp) -> PoolToken {
+/// A token of the pool as of `now`, with its value only if the caller may see it and the pool shows values to everyone.
+pub(crate) fn token(
+    pool: &Pool,
+    view: TokenView<'_>,
+    now: Timestamp,
+    with_value: bool,
+) -> PoolToken {
     let TokenView { token, .. } = view;
     let running = view.running(now);
-    let shows = pool.policy().show_values == ShowValues::Everyone;
+    let shows = with_value && pool.policy().show_values == ShowValues::Everyone;
     PoolToken {
         id: token.id.0,
         name: token.name.clone().into(),

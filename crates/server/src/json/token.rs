@@ -12,10 +12,15 @@ use super::lease::{left, status};
 use super::pools::taints;
 use super::time;
 
-/// A token of the pool as of `now`, with its value only if the pool shows values to everyone.
-pub(crate) fn token(pool: &Pool, view: TokenView<'_>, now: Timestamp) -> wire::Token {
+/// A token of the pool as of `now`, with its value only if the caller may see it and the pool shows values to everyone.
+pub(crate) fn token(
+    pool: &Pool,
+    view: TokenView<'_>,
+    now: Timestamp,
+    with_value: bool,
+) -> wire::Token {
     let token = with_lease(view.token, view.running(now), view.updated_at(now));
-    let shows = pool.policy().show_values == ShowValues::Everyone;
+    let shows = with_value && pool.policy().show_values == ShowValues::Everyone;
     let taints: Vec<_> = taints(view.token, now).collect();
     let taints = Some(taints).filter(|taints| !taints.is_empty());
     wire::Token { token: token.token.filter(|_| shows), taints, ..token }
@@ -49,7 +54,12 @@ fn value(value: &pool::TokenValue) -> TokenValue {
 }
 
 /// A token and its holder as of `now`.
-pub(crate) fn details(pool: &Pool, view: TokenView<'_>, now: Timestamp) -> TokenDetails {
+pub(crate) fn details(
+    pool: &Pool,
+    view: TokenView<'_>,
+    now: Timestamp,
+    with_value: bool,
+) -> TokenDetails {
     let holder = |lease: &Lease| CurrentUser {
         user_id: lease.user.id.0,
         activated_at: time(lease.started_at),
@@ -58,7 +68,10 @@ pub(crate) fn details(pool: &Pool, view: TokenView<'_>, now: Timestamp) -> Token
         expires_at: time(lease.expires_at),
         fence: lease.fence.get(),
     };
-    TokenDetails { token: token(pool, view, now), current_user: view.running(now).map(holder) }
+    TokenDetails {
+        token: token(pool, view, now, with_value),
+        current_user: view.running(now).map(holder),
+    }
 }
 
 /// A granted lease and the value of its token.
@@ -111,5 +124,7 @@ pub(crate) fn history_entry(LeaseRecord { lease, evicted_by, .. }: &LeaseRecord)
         fence: lease.fence.get(),
         end_reason: lease.end.map(|end| end.reason.as_str().into()),
         evicted_by: evicted_by.map(|by| by.0),
+        by: lease.by.map(String::from),
+        ended_by: lease.end.and_then(|end| end.by).map(String::from),
     }
 }

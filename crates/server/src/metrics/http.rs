@@ -26,9 +26,9 @@ pub(crate) const METHODS: [Method; 7] = [
 ];
 
 /// Statuses that the server sends.
-const STATUSES: [u16; 20] = [
-    200, 201, 202, 304, 400, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 500, 501, 503, 504,
-    505,
+const STATUSES: [u16; 23] = [
+    200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 429, 500,
+    501, 503, 504, 505,
 ];
 
 /// Upper bounds of the response times, in microseconds.
@@ -114,6 +114,13 @@ pub(crate) fn method(method: &Method) -> usize {
     index_of(&METHODS, method)
 }
 
+/// Name of the method with this index.
+pub(crate) fn method_name(method: usize) -> &'static str {
+    const NAMES: [&str; METHODS.len()] =
+        ["GET", "POST", "DELETE", "HEAD", "PUT", "PATCH", "OPTIONS"];
+    NAMES.get(method).copied().unwrap_or(OTHER)
+}
+
 /// Index of the item in the list; the length of the list if it is not in there.
 fn index_of<T: PartialEq>(list: &[T], item: &T) -> usize {
     list.iter().position(|listed| listed == item).unwrap_or(list.len())
@@ -144,6 +151,13 @@ impl Collector for Http {
 mod tests {
     use super::*;
     use crate::problem::Code;
+
+    #[test]
+    fn methods_have_their_names() {
+        for (index, method) in METHODS.iter().enumerate() {
+            assert_eq!(method_name(index), method.as_str());
+        }
+    }
 
     #[test]
     fn every_problem_has_its_status() {

@@ -31,7 +31,7 @@ pub(crate) use counters::Limits;
 use counters::{Counters, counters};
 use encoder::Encoder;
 use http::Http;
-pub(crate) use http::{METHODS, method};
+pub(crate) use http::{METHODS, method, method_name};
 
 /// Prefix of the program's own metrics.
 const PREFIX: &str = "token_manager";

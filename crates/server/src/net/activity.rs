@@ -1,5 +1,6 @@
 //! Activity of one connection: the requests in flight, and whether the connection is to be closed.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -15,6 +16,8 @@ use super::responses::{ReadPermit, UnreadResponses};
 #[derive(Debug)]
 pub(crate) struct Activity {
     pub(super) opened: Instant,
+    /// Address of the client.
+    address: IpAddr,
     in_flight: AtomicUsize,
     /// Time at which the last request ended, by [`Activity::now`].
     rested: AtomicU64,
@@ -44,12 +47,13 @@ const CLOSING: u8 = 1;
 const CUT: u8 = 2;
 
 impl Activity {
-    pub(crate) fn new(memory: Arc<ResponseMemory>, reserved: bool) -> Self {
+    pub(crate) fn new(address: IpAddr, memory: Arc<ResponseMemory>, reserved: bool) -> Self {
         let (in_flight, rested, begun, http2, since_read, waiting) = Default::default();
         let (responses, changed) = Default::default();
         let (opened, state) = (Instant::now(), AtomicU8::new(OPEN));
         Activity {
             opened,
+            address,
             in_flight,
             rested,
             begun,
@@ -153,6 +157,11 @@ impl Client {
     /// Whether the connection serves only health and metrics.
     pub(crate) fn is_reserved(&self) -> bool {
         self.0.reserved
+    }
+
+    /// Address of the client.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.0.address
     }
 
     /// Waits until the connection may process another read.

@@ -113,7 +113,7 @@ impl Connections {
             return None;
         }
         let reserved = admission == Admission::Reserved;
-        let activity = Arc::new(Activity::new(Arc::clone(&self.memory), reserved));
+        let activity = Arc::new(Activity::new(address, Arc::clone(&self.memory), reserved));
         let id = entries.next;
         entries.next += 1;
         let entry = Entry { activity: Arc::clone(&activity), address, reserved };

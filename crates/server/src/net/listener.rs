@@ -102,7 +102,7 @@ impl AddrListener<Connection, Peer> for LimitedListener {
 
     fn get_local_addr(&self) -> io::Result<Peer> {
         let address = self.listener()?.local_addr()?;
-        let activity = Activity::new(ResponseMemory::new(0), false);
+        let activity = Activity::new(address.ip(), ResponseMemory::new(0), false);
         Ok(Peer { address, activity: Arc::new(activity) })
     }
 }

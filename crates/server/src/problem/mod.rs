@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use wire::Members;
@@ -74,7 +74,11 @@ impl IntoResponse for Problem {
         response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, JSON);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::UNAUTHORIZED {
+            const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"TokenManager\"");
+            headers.insert(WWW_AUTHENTICATE, BEARER);
+        }
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             let seconds = self.retry_after.as_millis().div_ceil(1000).max(1);
             let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
             headers.insert(RETRY_AFTER, seconds);
@@ -127,7 +131,9 @@ pub(crate) fn forbidden_problem(forbidden: pool::Forbidden) -> Problem {
         pool::Forbidden::Key => {
             Problem::new(Code::Unauthenticated, "The API key was revoked or has expired.")
         }
-        pool::Forbidden::Pool => Problem::new(Code::UnknownPool, "No pool has this name."),
+        pool::Forbidden::Pool => {
+            Problem::new(Code::UnknownPool, "No pool has this name. See GET /api/pools.")
+        }
         pool::Forbidden::Right(right) => {
             let detail =
                 format!("This needs the right `{}`, which the API key lacks.", right.as_str());

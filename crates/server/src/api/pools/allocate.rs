@@ -13,11 +13,12 @@ use wire::{PoolAllocation, PoolFull};
 
 use crate::api::allocate::{HOLD, ask, not_that_long, refused, user, wait};
 use crate::api::queue;
+use crate::http::access::Acting;
 use crate::http::form::{FieldValue, Format, WrongSeconds};
 use crate::http::ids::PathTexts;
 use crate::http::json_body::{self, JsonBody};
 use crate::http::query::{Query, invalid};
-use crate::http::respond::{uncached, unknown_pool, unknown_token_name};
+use crate::http::respond::{log_user, uncached, unknown_pool, unknown_token_name};
 use crate::http::{idempotency_key, prefer};
 use crate::json::pools::labels;
 use crate::json::{count, token};
@@ -30,7 +31,7 @@ const EXAMPLE: &str = "{\"user\": \"...\"}";
 
 /// Allocate a token of a pool
 pub(crate) async fn allocate(
-    State(engine): State<Handle>,
+    acting: Acting,
     State(shutdown): State<Shutdown>,
     client: Option<Extension<Client>>,
     PathTexts([pool]): PathTexts<1>,
@@ -45,15 +46,18 @@ pub(crate) async fn allocate(
     let hold = hold.or_else(|| long.map(|_| HOLD));
     let client = client.map(|Extension(client)| client);
     // Most requests need no look-up in the database.
-    let known = if asked.token.is_none() { engine.known_pool(&pool) } else { None };
+    let known = match asked.token {
+        None if acting.caller.has_pool(&pool) => acting.engine.known_pool(&pool),
+        _ => None,
+    };
     let (mut id, mut named) = match known {
         Some(id) => (id, None),
-        None => target(&engine, &pool, &asked, key.as_ref()).await?,
+        None => target(&acting, &pool, &asked, key.as_ref()).await?,
     };
     let mut retried = known.is_none();
     let outcome = loop {
         if let Some(wrong) = asked.wrong_lease {
-            return Err(wrong_lease(&engine, id, wrong).await?);
+            return Err(wrong_lease(&acting.engine, id, wrong).await?);
         }
         let request = AllocateRequest {
             pool: id,
@@ -62,21 +66,22 @@ pub(crate) async fn allocate(
             hold,
             ..asked.request.clone()
         };
-        match ask(&engine, &shutdown, client.clone(), request).await? {
+        match ask(&acting, &shutdown, client.clone(), request).await? {
             // The pool may have been deleted and created again.
             None if !retried => {
                 retried = true;
-                (id, named) = target(&engine, &pool, &asked, key.as_ref()).await?;
+                (id, named) = target(&acting, &pool, &asked, key.as_ref()).await?;
             }
             None => return Err(unknown_pool()),
             Some(outcome) => break outcome,
         }
     };
-    match outcome {
-        AllocateOutcome::Granted(allocated) => granted(&engine, pool, &allocated).await,
-        AllocateOutcome::Waiting(waiting) => Ok(queue::waiting(&waiting)),
-        AllocateOutcome::Refused(refusal) => Err(not_granted(&refusal, &pool, &asked)),
-    }
+    let response = match outcome {
+        AllocateOutcome::Granted(allocated) => granted(&acting.engine, pool, &allocated).await?,
+        AllocateOutcome::Waiting(waiting) => queue::waiting(&waiting),
+        AllocateOutcome::Refused(refusal) => return Err(not_granted(&refusal, &pool, &asked)),
+    };
+    Ok(log_user(response, &asked.request.user))
 }
 
 /// A parsed request.
@@ -115,22 +120,22 @@ impl Asked {
 
 /// Finds the pool and the requested token.
 async fn target(
-    engine: &Handle,
+    acting: &Acting,
     pool: &str,
     asked: &Asked,
     key: Option<&IdempotencyKey>,
 ) -> Result<(PoolId, Option<TokenId>), Problem> {
     let look = |view: View<'_>| {
-        let pool = view.ledger.pool_named(pool)?;
+        let pool = acting.find(view, pool)?;
         let token = asked.token.as_ref().and_then(|name| pool.token_named(name));
         Some((pool.id(), token.map(|view| view.token.id)))
     };
-    let found = engine.read_of(Scope::Timeless, look).await?;
+    let found = acting.engine.read_of(Scope::Timeless, look).await?;
     let (id, token) = found.ok_or_else(unknown_pool)?;
     let Some(name) = &asked.token else { return Ok((id, None)) };
     let token = match token {
         // The token may have been retired since the first request with the key.
-        None if key.is_some() => engine.token_named(id, name).await?,
+        None if key.is_some() => acting.engine.token_named(id, name).await?,
         token => token,
     };
     token.map(|token| (id, Some(token))).ok_or_else(unknown_token_name)

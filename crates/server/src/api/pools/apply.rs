@@ -5,10 +5,11 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
 use documents::{Finding, Format, Invalid, Options, Parsed, Source};
-use engine::{Handle, Scope, View};
+use engine::{Scope, View};
 use pool::{Before, Change, Expected, Plan, PlanRule, Policy, PoolRecord};
 use wire::{PlanFinding, PlanRefused, PoolFixed, PoolInUse};
 
+use crate::http::access::Acting;
 use crate::http::etag;
 use crate::http::json_body;
 use crate::http::query::{Parameters, Values, invalid};
@@ -174,28 +175,30 @@ fn finding(finding: &Finding) -> PlanFinding {
 }
 
 /// Carries out a plan, or tells what it would change.
-pub(crate) async fn run(engine: &Handle, plan: Plan, dry_run: bool) -> Result<Response, Problem> {
+pub(crate) async fn run(acting: &Acting, plan: Plan, dry_run: bool) -> Result<Response, Problem> {
     let (changes, before) =
-        if dry_run { preview(engine, &plan).await? } else { change(engine, plan).await? };
+        if dry_run { preview(acting, &plan).await? } else { change(acting, plan).await? };
     let result = documents::applied_result(&before, &changes, dry_run);
     Ok(uncached(&result, 128 + result.changes.len() * BYTES_PER_CHANGE))
 }
 
-async fn preview(engine: &Handle, plan: &Plan) -> Result<(Vec<Change>, Box<Before>), Problem> {
+async fn preview(acting: &Acting, plan: &Plan) -> Result<(Vec<Change>, Box<Before>), Problem> {
+    acting.permit_plan(plan)?;
     let look = |view: View<'_>| {
         let changes = view.ledger.plan(plan, view.now)?;
         let before = Box::new(view.ledger.before(&changes, view.now));
         Ok((changes, before))
     };
-    engine.read(look).await?.map_err(|refused| self::refused(&refused))
+    acting.engine.read(look).await?.map_err(|refused| self::refused(&refused))
 }
 
 /// Carries out a plan.
 pub(crate) async fn change(
-    engine: &Handle,
+    acting: &Acting,
     plan: Plan,
 ) -> Result<(Vec<Change>, Box<Before>), Problem> {
-    match engine.change(plan).await {
+    acting.permit_plan(&plan)?;
+    match acting.engine.change(plan).await {
         Ok(decided) => decided.map_err(|refused| self::refused(&refused)),
         Err(engine::Error::Refused) => {
             let mut finding = Finding::default();
@@ -280,10 +283,13 @@ pub(crate) fn has_condition(headers: &HeaderMap) -> bool {
 /// The condition of a request on the pool with this name. It is checked here, and again when the plan is
 /// decided.
 pub(crate) async fn expected(
-    engine: &Handle,
+    acting: &Acting,
     headers: &HeaderMap,
     name: &str,
 ) -> Result<Expected, Problem> {
+    if !acting.caller.has_pool(name) {
+        return Err(unknown_pool());
+    }
     if headers.contains_key(IF_NONE_MATCH) {
         return if etag::is_any(headers, IF_NONE_MATCH) && !headers.contains_key(IF_MATCH) {
             Ok(Expected::Absent)
@@ -297,8 +303,8 @@ pub(crate) async fn expected(
     if etag::is_any(headers, IF_MATCH) {
         return Ok(Expected::Present);
     }
-    let look = |view: View<'_>| view.ledger.pool_named(name).map(|pool| pool.record().clone());
-    let record = engine.read_of(Scope::Timeless, look).await?;
+    let look = |view: View<'_>| acting.find(view, name).map(|pool| pool.record().clone());
+    let record = acting.engine.read_of(Scope::Timeless, look).await?;
     let same = record.filter(|record| etag::is_named(headers, IF_MATCH, &etag(record)));
     same.map(|record| Expected::Same(Box::new(record))).ok_or_else(|| unexpected(name))
 }

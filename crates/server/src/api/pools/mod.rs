@@ -7,15 +7,15 @@ pub(crate) mod tokens;
 
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::ETAG;
 use axum::response::Response;
-use engine::{Handle, View};
-use pool::{Expected, Plan, PoolName, PoolWanted};
+use engine::View;
+use pool::{Expected, Plan, Pool, PoolName, PoolWanted};
 use wire::{MAX_ROWS, PoolCleared, PoolPage};
 
 use self::apply::{ApplyQuery, DeleteQuery};
+use crate::http::access::Acting;
 use crate::http::ids::PathTexts;
 use crate::http::json_body::JsonBody;
 use crate::http::query::{Parameters, Query, Values, invalid};
@@ -28,19 +28,20 @@ use crate::problem::Problem;
 
 /// List pools
 pub(crate) async fn list(
-    State(engine): State<Handle>,
+    acting: Acting,
     Query(PoolsQuery { limit, after }): Query<PoolsQuery>,
 ) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
         let from = view.ledger.pools_by_name(&after);
-        let mut pools = from.filter(|pool| pool.name().as_str() != after);
+        let visible = |pool: &&Pool| acting.caller.has_pool(pool.name());
+        let mut pools = from.filter(|pool| pool.name().as_str() != after).filter(visible);
         let page: Vec<_> = pools.by_ref().take(limit).map(|pool| details(pool, &view)).collect();
         let last = page.last().filter(|_| pools.next().is_some());
         let next = last.map(|last| format!("/api/pools?limit={limit}&after={}", last.name));
         let (epoch, version) = (view.stamp.epoch, view.stamp.version);
         PoolPage { pools: page, next, epoch, version }
     };
-    let page = engine.read(look).await?;
+    let page = acting.engine.read(look).await?;
     let response = uncached(&page, 64 + page.pools.len() * POOL_BYTES);
     Ok(link_next(response, page.next.as_deref()))
 }
@@ -65,7 +66,7 @@ impl Parameters for PoolsQuery {
 ///
 /// Applies a document as a whole or not at all.
 pub(crate) async fn put_all(
-    State(engine): State<Handle>,
+    acting: Acting,
     Query(query): Query<ApplyQuery>,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
@@ -76,20 +77,20 @@ pub(crate) async fn put_all(
         return Err(invalid(detail));
     }
     let plan = apply::plan_of_pools(body, query.options()).await?;
-    apply::run(&engine, plan, query.dry_run).await
+    apply::run(&acting, plan, query.dry_run).await
 }
 
 /// Show a pool
 pub(crate) async fn show(
-    State(engine): State<Handle>,
+    acting: Acting,
     PathTexts([name]): PathTexts<1>,
     Query(()): Query<()>,
 ) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
-        let pool = view.ledger.pool_named(&name)?;
+        let pool = acting.find(view, &name)?;
         Some((status(pool, &view), apply::etag(pool.record())))
     };
-    let (status, etag) = engine.read(look).await?.ok_or_else(unknown_pool)?;
+    let (status, etag) = acting.engine.read(look).await?.ok_or_else(unknown_pool)?;
     let mut response = uncached(&status, POOL_BYTES + lease::BYTES);
     response.headers_mut().insert(ETAG, etag);
     Ok(response)
@@ -97,39 +98,39 @@ pub(crate) async fn show(
 
 /// Create or change a pool
 pub(crate) async fn put(
-    State(engine): State<Handle>,
+    acting: Acting,
     PathTexts([name]): PathTexts<1>,
     Query(query): Query<ApplyQuery>,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let expected = apply::expected(&engine, &headers, &name).await?;
+    let expected = apply::expected(&acting, &headers, &name).await?;
     let plan = apply::plan_of_pool(body, name, query.options()).await?;
-    apply::run(&engine, apply::expecting(plan, &expected), query.dry_run).await
+    apply::run(&acting, apply::expecting(plan, &expected), query.dry_run).await
 }
 
 /// Delete a pool
 pub(crate) async fn delete(
-    State(engine): State<Handle>,
+    acting: Acting,
     PathTexts([name]): PathTexts<1>,
     Query(DeleteQuery { dry_run, end_leases }): Query<DeleteQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let expected = apply::expected(&engine, &headers, &name).await?;
+    let expected = apply::expected(&acting, &headers, &name).await?;
     let name = PoolName::new(&name).map_err(|_| unknown_pool())?;
     let wanted = PoolWanted { delete: true, expected, ..PoolWanted::new(name) };
     let plan = Plan { pools: vec![wanted], prune: false, end_leases };
-    apply::run(&engine, plan, dry_run).await
+    apply::run(&acting, plan, dry_run).await
 }
 
 /// End all leases of a pool
 pub(crate) async fn clear(
-    State(engine): State<Handle>,
+    acting: Acting,
     PathTexts([name]): PathTexts<1>,
     EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
-    let pool = tokens::id(&engine, &name).await?;
-    let leases_ended = count(engine.clear(pool).await?);
+    let pool = tokens::id(&acting, &name).await?;
+    let leases_ended = count(acting.engine.clear(pool).await?);
     Ok(uncached(&PoolCleared { pool: Arc::from(name), leases_ended }, 128))
 }
 

@@ -1,13 +1,13 @@
 //! Taints of a token.
 
-use axum::extract::State;
 use axum::response::Response;
-use engine::{Handle, TaintOutcome, UntaintOutcome};
+use engine::{TaintOutcome, UntaintOutcome};
 use pool::{Effect, Note, Taint, TaintName, TaintRefusal, Taints, Timestamp, User};
 use wire::TaintResult;
 
 use super::tokens::{find, id as pool_id, shown};
 use crate::api::search_query::{TIME, time};
+use crate::http::access::Acting;
 use crate::http::ids::PathTexts;
 use crate::http::json_body::{self, JsonBody};
 use crate::http::query::{Query, invalid};
@@ -21,14 +21,14 @@ const EXAMPLE: &str = "{\"name\": \"cordon\", \"effect\": \"no-new-leases\"}";
 
 /// Set a taint
 pub(crate) async fn set(
-    State(engine): State<Handle>,
+    acting: Acting,
     PathTexts([pool, token]): PathTexts<2>,
     Query(()): Query<()>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let taint = taint(&body)?;
-    let (id, pool) = (find(&engine, &pool, &token).await?, pool_id(&engine, &pool).await?);
-    let ended = match engine.taint(pool, id, taint).await? {
+    let (id, pool) = (find(&acting, &pool, &token).await?, pool_id(&acting, &pool).await?);
+    let ended = match acting.engine.taint(pool, id, taint).await? {
         TaintOutcome::Done { ended, .. } => ended,
         TaintOutcome::Refused(TaintRefusal::Over) => {
             return Err(invalid("until must be in the future."));
@@ -39,7 +39,7 @@ pub(crate) async fn set(
         }
         TaintOutcome::UnknownToken => return Err(unknown_token_name()),
     };
-    let token = shown(&engine, id).await?;
+    let token = shown(&acting, id).await?;
     let result = TaintResult { token, ended_lease_id: ended.map(|lease| lease.id.0) };
     Ok(uncached(&result, TOKEN_BYTES))
 }
@@ -48,18 +48,18 @@ pub(crate) async fn set(
 ///
 /// Idempotent.
 pub(crate) async fn remove(
-    State(engine): State<Handle>,
+    acting: Acting,
     PathTexts([pool, token, name]): PathTexts<3>,
     EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
-    let (id, pool) = (find(&engine, &pool, &token).await?, pool_id(&engine, &pool).await?);
+    let (id, pool) = (find(&acting, &pool, &token).await?, pool_id(&acting, &pool).await?);
     // No taint has an invalid name.
     if let Ok(name) = TaintName::new(&name)
-        && let UntaintOutcome::UnknownToken = engine.untaint(pool, id, name).await?
+        && let UntaintOutcome::UnknownToken = acting.engine.untaint(pool, id, name).await?
     {
         return Err(unknown_token_name());
     }
-    Ok(uncached(&shown(&engine, id).await?, TOKEN_BYTES))
+    Ok(uncached(&shown(&acting, id).await?, TOKEN_BYTES))
 }
 
 fn taint(body: &[u8]) -> Result<Taint, Problem> {
