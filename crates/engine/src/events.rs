@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 
 use pool::{
-    Change, EndReason, Labels, Lease, LeaseId, Ledger, PoolId, PoolName, PoolRecord, Taints,
-    Timestamp, Token, TokenId, TokenName,
+    Act, ApiKeyId, Change, EndReason, Labels, Lease, LeaseId, Ledger, PoolId, PoolName, PoolRecord,
+    Taints, Timestamp, Token, TokenId, TokenName,
 };
 use store::Entry;
 
@@ -40,6 +40,8 @@ pub struct Event {
     pub pool_name: PoolName,
     /// The change.
     pub what: EventKind,
+    /// The API key of the command that made the change; for the renewal of a lease, the one that allocated it.
+    pub by: Option<ApiKeyId>,
 }
 
 impl Event {
@@ -184,6 +186,8 @@ impl<'a, C: Context> EventMaker<'a, C> {
     pub fn events(&mut self, entry: &Entry) -> Option<EventBatch> {
         let mut events: Vec<Event> = Vec::with_capacity(entry.changes.len());
         let mut touched: HashMap<LeaseId, usize> = HashMap::new();
+        // The audit log has an entry before each change of a pool or token by a command.
+        let mut actor = None;
         for (index, change) in entry.changes.iter().enumerate() {
             let lease = match change {
                 Change::LeaseStarted(lease) => Some((LeaseChange::Started, lease.clone())),
@@ -196,10 +200,16 @@ impl<'a, C: Context> EventMaker<'a, C> {
                     let lease = self.lease(*lease_id, &touched, &events)?;
                     Some((LeaseChange::Ended, Lease { end: Some(*end), ..lease }))
                 }
+                Change::Acted(Act { actor: acting, .. }) => {
+                    actor = acting.as_ref().map(|acting| acting.id);
+                    continue;
+                }
                 _ => None,
             };
+            let mut by = actor;
             let (pool, what) = if let Some((what, lease)) = lease {
                 touched.insert(lease.id, events.len());
+                by = lease.end.map_or(lease.by, |end| end.by);
                 let token_name = self.token(lease.token_id)?.1;
                 let (pool, other) = (lease.pool, None);
                 (pool, EventKind::Lease(LeaseEvent { what, lease, token_name, other }))
@@ -208,7 +218,7 @@ impl<'a, C: Context> EventMaker<'a, C> {
             } else {
                 continue;
             };
-            events.push(Event { index, pool, pool_name: self.pool_name(pool)?, what });
+            events.push(Event { index, pool, pool_name: self.pool_name(pool)?, what, by });
         }
         pair_evictions(&mut events);
         let (epoch, version) = (entry.position.epoch, entry.position.version);

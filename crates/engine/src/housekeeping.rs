@@ -21,6 +21,19 @@ const INTERVALS: (Duration, Duration) = (Duration::from_secs(10), Duration::from
 /// Minimum time between a check for old keys and the next, if a key was refused.
 const SOON: Duration = Duration::from_secs(1);
 
+/// Interval between writing the uses of API keys, and between checks for old sessions and old entries of the
+/// audit log.
+const ACCESS_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Number of entries that the audit log keeps.
+pub const MAX_AUDIT_ENTRIES: u32 = 1_000_000;
+
+/// Number of keys whose uses are written at once.
+const USES_AT_ONCE: usize = 100;
+
+/// Maximum time for writing the uses of API keys at the end.
+pub(crate) const LAST_STEP: Duration = Duration::from_secs(1);
+
 /// Interval between checks for leases to index.
 const INDEXING: Duration = Duration::from_secs(1);
 
@@ -38,6 +51,7 @@ pub(crate) struct Signals {
     /// Whether a key was refused although some keys are old enough to be deleted.
     keys_overdue: AtomicBool,
     wake: Notify,
+    stop: Notify,
 }
 
 impl Signals {
@@ -45,6 +59,11 @@ impl Signals {
         if self.written.fetch_add(1, Ordering::Relaxed) + 1 == BATCHES_BETWEEN_PRUNINGS {
             self.wake.notify_one();
         }
+    }
+
+    /// Ends housekeeping, after a last step.
+    pub fn stop(&self) {
+        self.stop.notify_one();
     }
 
     /// Asks for an early check for old keys, because new ones have no space.
@@ -71,6 +90,9 @@ pub(crate) struct Housekeeping {
     leases_at: Instant,
     /// When to check for leases to index.
     index_at: Instant,
+    /// When to write the uses of keys, and to check for old sessions and entries of the audit log.
+    uses_at: Instant,
+    access_at: Instant,
     /// Fence that this round of checks for old leases has reached.
     swept: Fence,
 }
@@ -95,16 +117,37 @@ impl Housekeeping {
             keys_looked_at: soon,
             leases_at: soon,
             index_at: soon,
+            uses_at: soon + ACCESS_INTERVAL,
+            access_at: soon,
             swept: Fence::NONE,
         }
     }
 
-    /// Takes the steps that are due, endlessly. A failed step is repeated later: no request waits for
-    /// it. Safe to drop at any point.
+    /// Takes the steps that are due, until it is stopped. A failed step is repeated later: no request waits
+    /// for it. Safe to drop at any point.
     pub async fn run(mut self) {
+        let signals = Arc::clone(&self.signals);
+        tokio::select! {
+            () = self.work() => {}
+            () = signals.stop.notified() => {}
+        }
+        if self.shared.health().is_trouble() {
+            return;
+        }
+        let last = tokio::time::timeout(LAST_STEP, async {
+            while self.write_uses().await? > 0 {}
+            Ok::<_, store::Error>(())
+        });
+        if !matches!(last.await, Ok(Ok(()))) {
+            warn!("the last uses of API keys could not be written");
+        }
+    }
+
+    async fn work(&mut self) {
         loop {
             let leases_at = self.retention.map(|_| self.leases_at);
-            let at = leases_at.into_iter().fold(self.keys_at.min(self.index_at), Instant::min);
+            let others = [self.index_at, self.uses_at, self.access_at].into_iter();
+            let at = others.chain(leases_at).fold(self.keys_at, Instant::min);
             tokio::select! {
                 () = self.signals.wake.notified() => {}
                 () = tokio::time::sleep_until(at) => {}
@@ -161,6 +204,20 @@ impl Housekeeping {
             let next = if swept.up_to.is_some() { INTERVALS.1 } else { INTERVALS.0 };
             self.leases_at = Instant::now() + next;
         }
+        if self.uses_at <= Instant::now() {
+            self.uses_at = Instant::now() + ACCESS_INTERVAL;
+            if self.write_uses().await? == USES_AT_ONCE {
+                self.uses_at = Instant::now() + INTERVALS.1;
+            }
+        }
+        if self.access_at <= Instant::now() {
+            self.access_at = Instant::now() + ACCESS_INTERVAL;
+            let sessions = self.housekeeper.forget_sessions(now).await?;
+            let acts = self.housekeeper.forget_acts(MAX_AUDIT_ENTRIES.into()).await?;
+            if sessions + acts > 0 {
+                self.access_at = Instant::now() + INTERVALS.1;
+            }
+        }
         if self.index_at <= Instant::now() {
             self.index_at = Instant::now() + INDEXING;
             if self.housekeeper.index_leases().await? {
@@ -168,6 +225,18 @@ impl Housekeeping {
             }
         }
         Ok(())
+    }
+
+    /// Writes the uses of some keys. Returns their number.
+    async fn write_uses(&mut self) -> Result<usize, store::Error> {
+        let uses = self.shared.key_uses.take(USES_AT_ONCE);
+        if !uses.is_empty()
+            && let Err(error) = self.housekeeper.note_key_uses(&uses).await
+        {
+            uses.into_iter().for_each(|(id, at)| self.shared.key_uses.note(id, at));
+            return Err(error);
+        }
+        Ok(uses.len())
     }
 }
 

@@ -11,6 +11,7 @@ mod handle;
 mod held;
 mod housekeeping;
 mod ids;
+mod key_uses;
 mod keys;
 mod mailbox;
 mod metrics;
@@ -32,11 +33,12 @@ pub use handle::{
     AllocateOutcome, AllocateRequest, Allocated, GiveUpOutcome, Handle, LeaseOutcome, LeaseView,
     Page, ReleaseOutcome, Stamp, TaintOutcome, UntaintOutcome, View,
 };
+pub use housekeeping::MAX_AUDIT_ENTRIES;
 pub use ids::{plain_key, secret, token_id, token_value, wanted_token};
 pub use run::{Engine, start};
 pub use shared::{Health, Scope};
 pub use spans::TARGET as SPANS;
-pub use store::{Cursor, LeaseQuery, LeaseRecord, LeaseStatus};
+pub use store::{AuditEntry, AuditQuery, Cursor, LeaseQuery, LeaseRecord, LeaseStatus};
 
 /// Limits of an engine.
 #[derive(Clone, Copy, Debug)]

@@ -33,6 +33,7 @@ const COMMIT: [f64; 13] =
 pub(crate) struct Metrics {
     pub pools: ByPool,
     renewals: Counter,
+    forbidden: Counter,
     held: Histogram,
     waited: Histogram,
     late: Histogram,
@@ -80,6 +81,7 @@ impl Metrics {
         Metrics {
             pools: ByPool::default(),
             renewals: Counter::default(),
+            forbidden: Counter::default(),
             held: Histogram::new(HELD),
             waited: Histogram::new(WAITED),
             late: Histogram::new(LATE),
@@ -138,8 +140,12 @@ impl Metrics {
         self.commit.observe(since.elapsed().as_secs_f64());
     }
 
-    /// Records how long a request was in its pool's queue, if it was and has a lease now.
+    /// Records how long a request was in its pool's queue, if it was and has a lease now, and whether it was
+    /// forbidden.
     pub fn answered(&self, queued_since: Option<Timestamp>, outcome: &Outcome, at: Timestamp) {
+        if let Outcome::Forbidden(_) = outcome {
+            self.forbidden.inc();
+        }
         if let (Some(since), Outcome::Allocated(_)) = (queued_since, outcome) {
             self.waited.observe(at.since(since).as_secs_f64());
         }
@@ -187,6 +193,8 @@ impl Metrics {
 
     pub fn register(&self, registry: &mut Registry) {
         registry.register("renewals", "Lease renewals", self.renewals.clone());
+        let help = "Commands that were refused when they were decided, because of their API key";
+        registry.register("forbidden_commands", help, self.forbidden.clone());
         let mut seconds = |name, help, histogram: &Histogram| {
             registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
         };

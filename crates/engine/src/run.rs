@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::engine_loop::{BACKOFF, EngineLoop, keep_wanted};
 use crate::handle::Handle;
-use crate::housekeeping::{Housekeeping, Signals};
+use crate::housekeeping::{Housekeeping, LAST_STEP, Signals};
 use crate::keys::KeyLimits;
 use crate::mailbox::{Left, Request, Withdrawals};
 use crate::replica::Replica;
@@ -128,6 +128,7 @@ impl Engine {
         tasks.spawn(housekeeping.run());
         let key_limits = KeyLimits::new(settings.keys, settings.keys_of_user);
         let writer = Writer::new(Arc::clone(&shared), (store, notifier), withdrawals.0, key_limits);
+        let housekeeping_signals = Arc::clone(&signals);
         let engine_loop = EngineLoop {
             writer,
             waiting,
@@ -149,6 +150,9 @@ impl Engine {
             () = shared.probe() => unreachable!("it has no end"),
             _ = tasks.join_next() => Err(Fatal("one of the engine's tasks has died".to_owned())),
         };
+        housekeeping_signals.stop();
+        // The only task that ends by itself.
+        drop(tokio::time::timeout(LAST_STEP, tasks.join_next()).await);
         // Housekeeping's side of the database is closed when its task has ended.
         tasks.shutdown().await;
         result

@@ -333,10 +333,15 @@ impl<'a> Batch<'a> {
     }
 
     fn apply(&mut self, plan: &Plan) -> Outcome {
-        let changes = match self.ledger.plan(plan, self.now) {
+        let mut changes = match self.ledger.plan(plan, self.now) {
             Ok(changes) => changes,
             Err(refused) => return Outcome::NotApplied(refused),
         };
+        for change in &mut changes {
+            if let Change::LeaseEnded { end, .. } = change {
+                end.by = self.actor;
+            }
+        }
         let before = Box::new(self.ledger.before(&changes, self.now));
         if !changes.is_empty() {
             self.act_on(plan, &changes);

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use pool::{Fence, Timestamp};
+use pool::{ApiKeyId, Fence, Timestamp};
 
 use crate::Error;
 
@@ -57,6 +57,27 @@ pub trait Housekeeper: Send {
     ///
     /// As [`Store::begin`](crate::Store::begin).
     async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error>;
+
+    /// Deletes some entries of the audit log, the oldest first, except the `keep` newest. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`](crate::Store::begin).
+    async fn forget_acts(&mut self, keep: i64) -> Result<u64, Error>;
+
+    /// Deletes some sessions and codes that ended at `now` or earlier. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`](crate::Store::begin).
+    async fn forget_sessions(&mut self, now: Timestamp) -> Result<u64, Error>;
+
+    /// Writes when API keys were last used, unless a later use is known. Called with about a hundred at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`](crate::Store::begin).
+    async fn note_key_uses(&mut self, uses: &[(ApiKeyId, Timestamp)]) -> Result<(), Error>;
 
     /// Adds some leases to the index of pools, where that is not done with the batches. Returns whether
     /// more may be waiting.

@@ -85,9 +85,10 @@ mod tests {
     use std::time::Duration;
 
     use pool::{
-        Effect, End, EndReason, IdempotencyKey, Labels, Lease, LeaseId, Note, Policy, PoolId,
-        PoolName, PoolRecord, Taint, TaintName, Ticket, Token, TokenId, TokenName, TokenValue,
-        User, WhenFull,
+        Act, Action, Actor, ApiKey, ApiKeyId, Effect, End, EndReason, IdempotencyKey, KeyName,
+        Labels, Lease, LeaseId, Note, Patterns, Policy, PoolId, PoolName, PoolRecord, Rights,
+        Secret, SecretHash, Session, SessionKind, Taint, TaintName, Ticket, Token, TokenId,
+        TokenName, TokenValue, User, WhenFull,
     };
 
     use super::*;
@@ -100,6 +101,8 @@ mod tests {
         let note = Note::new("PR 1234").unwrap();
         let lease = Lease { pool: PoolId(7), note: Some(note.clone()), ..lease };
         let end = |reason| End::new(Timestamp::from_micros(7), reason);
+        let key = ApiKeyId::new("0123456789aB").unwrap();
+        let by_key = Lease { by: Some(key), ..lease.clone() };
         let ended = EndReason::ALL.map(|reason| Change::LeaseEnded {
             lease_id: lease.id,
             fence: lease.fence,
@@ -170,9 +173,50 @@ mod tests {
             Change::TokenChanged(Token { retired_at: Some(at), ..token.clone() }),
             Change::TokenRetired { token_id, at },
             Change::TokenTainted(token),
+            Change::LeaseStarted(by_key),
+            Change::LeaseEnded {
+                lease_id: lease.id,
+                fence: lease.fence,
+                end: End { by: Some(key), ..end(EndReason::Released) },
+            },
         ];
+        changes.extend(access_changes(key, at));
         changes.extend(ended);
         changes
+    }
+
+    fn access_changes(id: ApiKeyId, at: Timestamp) -> [Change; 5] {
+        let name = KeyName::new("ci").unwrap();
+        let hash = SecretHash::of("secret");
+        let key = ApiKey {
+            id,
+            name: name.clone(),
+            rights: Rights::Operate,
+            pools: Patterns::new(["staging*", "a"]).unwrap(),
+            users: Patterns::default(),
+            secrets: [None, Some(at)].map(|expires_at| Secret { hash, expires_at }).into(),
+            created_at: at,
+            created_by: Some(id),
+            expires_at: Some(at),
+            revoked_at: Some(at),
+            max_requests_per_second: Some(300),
+            max_leases: Some(3),
+        };
+        let kind = SessionKind::Code;
+        let session = Session { hash, key: id, kind, started_at: at, expires_at: at };
+        let act = Act {
+            actor: Some(Actor { id, name }),
+            action: Action::TicketRemoved,
+            pool: PoolName::new("staging").ok(),
+            subject: "1".into(),
+        };
+        [
+            Change::KeyChanged(key),
+            Change::SessionStarted(session),
+            Change::SessionEnded(hash),
+            Change::Acted(act.clone()),
+            Change::Acted(Act { actor: None, pool: None, ..act }),
+        ]
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! three and pass the same conformance suite. A store never decides which token a request gets, and knows nothing of HTTP. Only this crate uses
 //! SQL and the system clock.
 
+mod api_key;
+mod audit_query;
 mod clock;
 mod database;
 mod document;
@@ -30,6 +32,7 @@ mod wanted;
 
 use std::time::Duration;
 
+pub use audit_query::{AuditEntry, AuditQuery};
 pub use clock::{Clock, ManualClock, SystemClock, Uptime, clock_refusal};
 pub use database::{Backup, Database, Opened, database};
 pub use durability::Durability;
@@ -39,7 +42,7 @@ pub use finding::{Finding, Level};
 pub use housekeeper::{Housekeeper, Swept};
 pub use journal::{BatchId, Entry, Position};
 pub use lease_query::{Cursor, LeasePage, LeaseQuery, LeaseRecord, LeaseStatus};
-pub use net_changes::{MemberChanges, NetChanges};
+pub use net_changes::{AccessChanges, MemberChanges, NetChanges};
 pub use new_pool::{ImportedPool, LeaseSource, NewPool};
 pub use notifier::Notifier;
 pub use pool::ServerId;

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use pool::{
-    Change, End, Fence, Lease, LeaseId, PoolId, PoolRecord, ServerId, Ticket, Timestamp, Token,
-    TokenId,
+    Act, ApiKey, Change, End, Fence, Lease, LeaseId, PoolId, PoolRecord, SecretHash, ServerId,
+    Session, Ticket, Timestamp, Token, TokenId,
 };
 
 /// Net effect of a batch's changes on the tables: the statements run over these fields, in this
@@ -28,6 +28,8 @@ pub struct NetChanges {
     pub queued: Vec<Ticket>,
     /// Last heartbeat of the servers that have tickets.
     pub heard: Vec<(ServerId, Timestamp)>,
+    /// Changes of API keys and sessions, and what was done with keys.
+    pub access: AccessChanges,
 }
 
 /// Changes of pools and tokens, without leases. In this order no name is used twice, if it was not in
@@ -106,6 +108,49 @@ impl MemberChanges {
     }
 }
 
+/// Changes of API keys and sessions, and new entries of the audit log.
+#[derive(Debug, Default)]
+pub struct AccessChanges {
+    /// New and changed keys with their last state, in the order of their last changes.
+    pub keys: Vec<ApiKey>,
+    /// Sessions and codes that ended, except those of revoked keys and those that started in the batch.
+    pub sessions_ended: Vec<SecretHash>,
+    /// Sessions and codes that started in the batch and go on.
+    pub sessions_started: Vec<Session>,
+    /// New entries of the audit log.
+    pub acts: Vec<Act>,
+}
+
+impl AccessChanges {
+    /// Whether nothing changed, as in almost every batch.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let sessions = self.sessions_ended.len() + self.sessions_started.len();
+        self.keys.len() + sessions + self.acts.len() == 0
+    }
+
+    /// Keys that the batch revoked. Their sessions end.
+    pub(crate) fn revoked(&self) -> impl Iterator<Item = &ApiKey> {
+        self.keys.iter().filter(|key| key.revoked_at.is_some())
+    }
+
+    fn change_key(&mut self, key: &ApiKey) {
+        self.keys.retain(|known| known.id != key.id);
+        self.keys.push(key.clone());
+        if key.revoked_at.is_some() {
+            self.sessions_started.retain(|session| session.key != key.id);
+        }
+    }
+
+    fn end_session(&mut self, hash: &SecretHash) {
+        let started = self.sessions_started.len();
+        self.sessions_started.retain(|session| session.hash != *hash);
+        if self.sessions_started.len() == started {
+            self.sessions_ended.push(*hash);
+        }
+    }
+}
+
 impl NetChanges {
     /// Nets the changes of one batch.
     #[must_use]
@@ -157,6 +202,12 @@ impl NetChanges {
                 }
                 // In the journal only.
                 Change::WaitTimeoutDelivered { .. } => {}
+                Change::KeyChanged(key) => net.access.change_key(key),
+                Change::SessionStarted(session) => {
+                    net.access.sessions_started.push(session.clone());
+                }
+                Change::SessionEnded(hash) => net.access.end_session(hash),
+                Change::Acted(act) => net.access.acts.push(act.clone()),
                 member => net.members.add(member, &mut added),
             }
         }
@@ -168,8 +219,8 @@ impl NetChanges {
 #[cfg(test)]
 mod tests {
     use pool::{
-        EndReason, Labels, Policy, PoolName, Taints, Timestamp, TokenId, TokenName, TokenValue,
-        User,
+        Action, ApiKeyId, EndReason, KeyName, Labels, Patterns, Policy, PoolName, Rights,
+        SessionKind, Taints, Timestamp, TokenId, TokenName, TokenValue, User,
     };
     use uuid::Uuid;
 
@@ -336,9 +387,55 @@ mod tests {
     }
 
     #[test]
+    fn sessions_within_a_batch_leave_nothing() {
+        let key_id = |digit: &str| ApiKeyId::new(&digit.repeat(12)).unwrap();
+        let key = |digit, revoked_at| ApiKey {
+            id: key_id(digit),
+            name: KeyName::new("ci").unwrap(),
+            rights: Rights::Read,
+            pools: Patterns::default(),
+            users: Patterns::default(),
+            secrets: [].into(),
+            created_at: AT,
+            created_by: None,
+            expires_at: None,
+            revoked_at,
+            max_requests_per_second: None,
+            max_leases: None,
+        };
+        let session = |secret, digit| Session {
+            hash: SecretHash::of(secret),
+            key: key_id(digit),
+            kind: SessionKind::Browser,
+            started_at: AT,
+            expires_at: END.at,
+        };
+        let act = Act { actor: None, action: Action::KeyRevoked, pool: None, subject: "a".into() };
+        let changes = [
+            Change::KeyChanged(key("a", None)),
+            Change::SessionStarted(session("1", "a")),
+            Change::SessionStarted(session("2", "b")),
+            Change::SessionStarted(session("3", "b")),
+            Change::SessionEnded(SecretHash::of("2")),
+            Change::SessionEnded(SecretHash::of("before")),
+            Change::Acted(act.clone()),
+            Change::KeyChanged(key("a", Some(END.at))),
+            // Its name is free again.
+            Change::KeyChanged(key("c", None)),
+        ];
+        let AccessChanges { keys, sessions_ended, sessions_started, acts } =
+            NetChanges::of(&changes).access;
+        assert_eq!(keys, [key("a", Some(END.at)), key("c", None)]);
+        assert_eq!(sessions_ended, [SecretHash::of("before")]);
+        assert_eq!(sessions_started, [session("3", "b")]);
+        assert_eq!(acts, [act]);
+    }
+
+    #[test]
     fn nothing_comes_of_nothing() {
-        let NetChanges { members, renewed, closed, over, running, left, moved, queued, heard } =
-            NetChanges::of(&[]);
+        let net = NetChanges::of(&[]);
+        let NetChanges { members, renewed, closed, over, running, left, moved, queued, .. } = &net;
+        let NetChanges { heard, access, .. } = &net;
         assert!(renewed.is_empty() && closed.is_empty() && over.is_empty() && running.is_empty());
         assert!(
             left.is_empty()
@@ -346,6 +443,7 @@ mod tests {
                 && queued.is_empty()
                 && heard.is_empty()
                 && members.is_empty()
+                && access.is_empty()
         );
     }
 }

@@ -1,7 +1,9 @@
 use async_trait::async_trait;
-use pool::{Fence, Lease, LeaseId, Ledger, PoolId, PoolName, Timestamp, TokenId, TokenName};
+use pool::{
+    ApiKeyId, Fence, Lease, LeaseId, Ledger, PoolId, PoolName, Timestamp, TokenId, TokenName,
+};
 
-use crate::{Entry, Error, LeasePage, LeaseQuery, LeaseRecord, Position};
+use crate::{AuditEntry, AuditQuery, Entry, Error, LeasePage, LeaseQuery, LeaseRecord, Position};
 
 /// State of a ledger that decisions depend on: everything but its history.
 #[derive(Clone, Debug)]
@@ -154,6 +156,23 @@ pub trait Reader: Send + Sync {
         now: Timestamp,
         limit: usize,
     ) -> Result<LeasePage, Error>;
+
+    /// At most `limit` of the matching entries of the audit log, in the order of the query.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::history`].
+    async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<Vec<AuditEntry>, Error>;
+
+    /// When these API keys were last used as far as [`Housekeeper::note_key_uses`] has written, in any
+    /// order and without those that never were. Called with at most a few thousand.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::history`].
+    ///
+    /// [`Housekeeper::note_key_uses`]: crate::Housekeeper::note_key_uses
+    async fn key_uses(&self, keys: &[ApiKeyId]) -> Result<Vec<(ApiKeyId, Timestamp)>, Error>;
 
     /// At most `limit` (1 or more) journal entries, oldest first, beginning with exactly that version
     /// of that epoch. `None` if the journal no longer has that entry, or has one that

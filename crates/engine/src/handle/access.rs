@@ -1,5 +1,6 @@
 //! API keys and sessions: who acts, and changes of both.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use pool::{
@@ -9,7 +10,10 @@ use pool::{
 use tokio::sync::watch;
 
 use super::Handle;
-use crate::{Error, Scope};
+use crate::{AuditEntry, AuditQuery, Error, Scope};
+
+/// Number of keys whose uses one query looks up.
+const KEYS_AT_ONCE: usize = 1_000;
 
 impl Handle {
     /// A handle whose commands are those of this API key. The rules refuse what the key may not do at the moment of
@@ -79,6 +83,47 @@ impl Handle {
             // A change of keys has no other outcome.
             _ => Err(Error::OutcomeUnknown),
         }
+    }
+
+    /// Notes that a request used this key. Housekeeping writes it within about a minute, and at the end.
+    pub fn key_used(&self, key: ApiKeyId) {
+        self.shared.key_uses.note(key, self.shared.estimate());
+    }
+
+    /// When these keys were last used, without those that never were. Uses at other servers appear within
+    /// about a minute.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn last_used(
+        &self,
+        keys: &[ApiKeyId],
+    ) -> Result<HashMap<ApiKeyId, Timestamp>, Error> {
+        let reader = self.shared.reader().await?;
+        let mut uses = HashMap::new();
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            uses.extend(
+                self.in_time("uses of API keys were not read", reader.key_uses(keys)).await?,
+            );
+        }
+        for key in keys {
+            let own = self.shared.key_uses.of(*key);
+            if let Some(latest) = own.max(uses.get(key).copied()) {
+                uses.insert(*key, latest);
+            }
+        }
+        Ok(uses)
+    }
+
+    /// Returns at most `limit` of the matching entries of the audit log, in the order of the query.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<Vec<AuditEntry>, Error> {
+        let reader = self.shared.reader().await?;
+        self.in_time("the audit log was not read", reader.audit(query, limit)).await
     }
 
     /// Is woken after each change of keys or sessions, by any server.

@@ -70,8 +70,13 @@ impl Collector for Gauges {
             show.log(log)?;
         }
         show.durability(&shared.durability())?;
+        let keys = self.0.access(|access, now| (access.len(), access.running_sessions(now)));
         let position = shared.copy().as_ref().map(|copy| copy.position);
-        let Some(position) = position else { return Ok(()) };
+        let Some((position, (keys, sessions))) = position.zip(keys) else { return Ok(()) };
+        let help = "API keys that were not revoked (shared)";
+        show.gauge("api_keys", help, None, keys)?;
+        let help = "Sessions of browsers that signed in with an API key (shared)";
+        show.gauge("sessions", help, None, sessions)?;
         let help = "Epoch of the journal. A new one begins after a restore, a failover, or a crash \
              without full durability (shared)";
         show.gauge("journal_epoch", help, None, position.epoch)?;

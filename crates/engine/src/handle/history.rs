@@ -209,11 +209,20 @@ impl Handle {
     /// Outcome of a command for a lease that is not the latest of any token.
     pub(super) async fn over(&self, id: LeaseId) -> Result<LeaseOutcome, Error> {
         Ok(match self.recorded(id).await? {
-            Some(LeaseRecord { lease, evicted_by, .. }) if lease.end.is_some() => {
+            Some(record) if record.lease.end.is_some() && self.has_pool(&record.pool_name) => {
+                let LeaseRecord { lease, evicted_by, .. } = record;
                 LeaseOutcome::Over { lease, evicted_by }
             }
             // A running one started after the command was decided.
             _ => LeaseOutcome::Unknown,
+        })
+    }
+
+    /// Whether the acting key, if there is one, applies to the pool. For its caller, other pools do not exist.
+    fn has_pool(&self, name: &PoolName) -> bool {
+        self.actor.is_none_or(|id| {
+            let has = self.access(|access, _| access.key(id).is_some_and(|key| key.has_pool(name)));
+            has.unwrap_or_default()
         })
     }
 

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::events::EventBatch;
+use crate::key_uses::KeyUses;
 use crate::metrics::Metrics;
 use crate::replica::{NOWHERE, Replica};
 use crate::time::PoolTime;
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     /// Id of this server, new at each start.
     pub server: ServerId,
     pub metrics: Metrics,
+    pub key_uses: KeyUses,
     feed: broadcast::Sender<Arc<EventBatch>>,
     /// Woken after each change of API keys or sessions.
     access_changed: watch::Sender<()>,
@@ -78,6 +80,7 @@ impl Shared {
             timeout,
             server,
             metrics: Metrics::new(),
+            key_uses: KeyUses::default(),
             feed: broadcast::Sender::new(FEED),
             access_changed: watch::Sender::new(()),
             news,

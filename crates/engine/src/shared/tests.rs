@@ -1,6 +1,6 @@
 use async_trait::async_trait;
-use pool::{Fence, Lease, LeaseId, PoolId, PoolName, TokenId, TokenName};
-use store::{LeasePage, LeaseQuery, LeaseRecord};
+use pool::{ApiKeyId, Fence, Lease, LeaseId, PoolId, PoolName, TokenId, TokenName};
+use store::{AuditEntry, AuditQuery, LeasePage, LeaseQuery, LeaseRecord};
 use uuid::Uuid;
 
 use std::sync::atomic::Ordering::SeqCst;
@@ -61,6 +61,12 @@ impl Reader for Probed {
         &self,
         _: &[TokenId],
     ) -> Result<Vec<(TokenId, PoolId, TokenName)>, store::Error> {
+        unimplemented!()
+    }
+    async fn audit(&self, _: &AuditQuery, _: usize) -> Result<Vec<AuditEntry>, store::Error> {
+        unimplemented!()
+    }
+    async fn key_uses(&self, _: &[ApiKeyId]) -> Result<Vec<(ApiKeyId, Timestamp)>, store::Error> {
         unimplemented!()
     }
     async fn journal(&self, _: i64, _: i64, _: usize) -> Result<Option<Vec<Entry>>, store::Error> {

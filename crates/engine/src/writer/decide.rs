@@ -76,7 +76,13 @@ impl Writer {
                 let Some(decided) = batch.decide_for(request.actor, &request.command) else {
                     break;
                 };
+                let is_forbidden = matches!(decided, Outcome::Forbidden(_));
                 *outcome = decided;
+                if is_forbidden {
+                    // Its key was revoked in this batch. The ticket may have other requests; otherwise it is
+                    // removed.
+                    outcomes.queued.entry(ticket).or_default().remove(0);
+                }
                 continue;
             }
             let request = self.held.take_one(ticket).or_else(|| take_out(waiting, ticket));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use pool::{Fence, ServerId, Timestamp, UserKey};
+use pool::{ApiKeyId, Fence, ServerId, Timestamp, UserKey};
 use store::{
     Backup, BatchId, Begun, Database, Entry, Error, Housekeeper, ImportedPool, KeyUsage, KeysFound,
     NewEpoch, News, Opened, Position, Store, Swept, Wanted,
@@ -118,6 +118,15 @@ impl Housekeeper for StuckHousekeeper {
     async fn forget_leases(&mut self, _: Timestamp, _: Fence) -> Result<Swept, Error> {
         self.0.pass().await;
         Ok(Swept { deleted: 0, up_to: None })
+    }
+    async fn forget_acts(&mut self, _: i64) -> Result<u64, Error> {
+        Ok(0)
+    }
+    async fn forget_sessions(&mut self, _: Timestamp) -> Result<u64, Error> {
+        Ok(0)
+    }
+    async fn note_key_uses(&mut self, _: &[(ApiKeyId, Timestamp)]) -> Result<(), Error> {
+        Ok(())
     }
 }
 

@@ -26,3 +26,10 @@ pub struct Session {
     /// When the session ends.
     pub expires_at: Timestamp,
 }
+
+impl Session {
+    /// Whether a browser has this session at `now`, if its key is valid.
+    pub(crate) fn is_running(&self, now: Timestamp) -> bool {
+        self.kind == SessionKind::Browser && now < self.expires_at
+    }
+}

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{ApiKey, ApiKeyId, SecretHash, Session, SessionKind};
+use super::{ApiKey, ApiKeyId, SecretHash, Session};
 use crate::{Inconsistent, KeyName, Timestamp};
 
 /// The API keys and sessions of a ledger. Revoked keys are not part of it.
@@ -86,9 +86,13 @@ impl Access {
     /// Number of running browser sessions of a key.
     #[must_use]
     pub fn sessions(&self, key: ApiKeyId, now: Timestamp) -> usize {
-        let is_running =
-            |session: &&Session| session.kind == SessionKind::Browser && now < session.expires_at;
-        self.sessions_of(key).filter(is_running).count()
+        self.sessions_of(key).filter(|session| session.is_running(now)).count()
+    }
+
+    /// Number of running browser sessions of all keys.
+    #[must_use]
+    pub fn running_sessions(&self, now: Timestamp) -> usize {
+        self.sessions.values().filter(|session| session.is_running(now)).count()
     }
 
     /// Number of running browser sessions of each key that has any.
@@ -96,7 +100,7 @@ impl Access {
     pub fn sessions_by_key(&self, now: Timestamp) -> HashMap<ApiKeyId, usize> {
         let mut counts = HashMap::new();
         for session in self.sessions.values() {
-            if session.kind == SessionKind::Browser && now < session.expires_at {
+            if session.is_running(now) {
                 *counts.entry(session.key).or_default() += 1;
             }
         }

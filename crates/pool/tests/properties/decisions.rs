@@ -58,6 +58,7 @@ impl Model {
             }
             Command::Clear { pool } => self.clear(*pool),
             Command::Apply(_) => unreachable!("plans have their own comparison"),
+            Command::Access(_) => unreachable!("no step changes keys"),
             Command::Taint { pool, token, taint } => match self.unknown(*pool, *token) {
                 Some(unknown) => unknown,
                 None => self.taint(*token, taint),

@@ -72,6 +72,8 @@ impl History {
                     let before = before.filter(|other| other.pool == ticket.pool).cloned();
                     self.left = Some((*lease_id, before.collect()));
                 }
+                // Forbidden commands, which the model does not have, must not add any.
+                Change::Acted(act) => assert_eq!(act.actor, None),
                 Change::ServerHeard { at, .. } => assert!(*at <= now, "heard in the future"),
                 other => self.record_admin(now, other),
             }

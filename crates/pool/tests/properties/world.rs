@@ -4,10 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use pool::{
-    Allocation, Batch, BatchContext, Command, Finished, HEARTBEAT_INTERVAL, IdempotencyKeys,
-    LeaseId, Ledger, MAX_COUNTED_GAP, Observer, Outcome, Plan, Policy, Pool, PoolName, PoolWanted,
-    SERVER_TIMEOUT, ServerId, TICKET_GRACE, Ticket, Timestamp, TokenId, TokenName, TokenValue,
-    TokenWanted,
+    Allocation, ApiKey, ApiKeyId, Batch, BatchContext, Command, Finished, Forbidden,
+    HEARTBEAT_INTERVAL, IdempotencyKeys, KeyName, LeaseId, Ledger, MAX_COUNTED_GAP, Observer,
+    Outcome, Patterns, Plan, Policy, Pool, PoolName, PoolWanted, Rights, SERVER_TIMEOUT, ServerId,
+    TICKET_GRACE, Ticket, Timestamp, TokenId, TokenName, TokenValue, TokenWanted,
 };
 use uuid::Uuid;
 
@@ -47,7 +47,7 @@ impl World {
             World { model, history, servers: vec![], journal_at, keyed, gone, ids: 1_000_000 };
         for _ in 0..servers {
             let (id, waiting) = (ServerId(world.new_id()), HashMap::new());
-            let ledger = Ledger::default();
+            let ledger = Ledger::default().with_access(keys(), []).unwrap();
             world.model.timed_out.insert(id, HashMap::new());
             world.servers.push(Server { id, ledger, waiting });
         }
@@ -81,6 +81,7 @@ impl World {
     pub fn restart(&mut self, server: usize) {
         let tickets: Vec<_> = self.servers[server].ledger.tickets().cloned().collect();
         let ledger = self.history.restored().with_queue(tickets).unwrap();
+        let ledger = ledger.with_access(keys(), []).unwrap();
         let (id, waiting) = (ServerId(self.new_id()), HashMap::new());
         self.model.timed_out.remove(&self.servers[server].id);
         self.model.timed_out.insert(id, HashMap::new());
@@ -287,6 +288,10 @@ fn waiting_of(ticket: &Ticket) -> Waiting {
 }
 
 fn decide(batch: &mut Batch<'_>, model: &mut Model, command: &Command) -> Option<Outcome> {
+    // The model does not know of these attempts, so that anything they change is a difference.
+    for (key, why) in forbidden(command) {
+        assert_eq!(batch.decide_for(Some(key), command), Some(Outcome::Forbidden(why)));
+    }
     let outcome = batch.decide(command);
     if let Command::Apply(plan) = command {
         model.apply(plan, outcome.as_ref().unwrap());
@@ -294,4 +299,50 @@ fn decide(batch: &mut Batch<'_>, model: &mut Model, command: &Command) -> Option
     }
     assert_eq!(outcome, model.decide(command), "{command:?}");
     outcome
+}
+
+/// A key without users, and one whose time is over.
+fn keys() -> [ApiKey; 2] {
+    let key = |name: &str, rights| ApiKey {
+        id: key_id(name),
+        name: KeyName::new(name).unwrap(),
+        rights,
+        pools: Patterns::everything(),
+        users: Patterns::default(),
+        secrets: [].into(),
+        created_at: Timestamp::MIN,
+        created_by: None,
+        expires_at: None,
+        revoked_at: None,
+        max_requests_per_second: None,
+        max_leases: None,
+    };
+    let over = ApiKey { expires_at: Some(Timestamp::MIN), ..key("over", Rights::Admin) };
+    [key("read", Rights::Read), over]
+}
+
+fn key_id(name: &str) -> ApiKeyId {
+    ApiKeyId::new(&format!("{name:0<12}")).unwrap()
+}
+
+/// Keys that may not do this.
+fn forbidden(command: &Command) -> Vec<(ApiKeyId, Forbidden)> {
+    let needed = match command {
+        Command::Allocate(_)
+        | Command::Release { .. }
+        | Command::ReleaseLease { .. }
+        | Command::Renew { .. }
+        | Command::GiveUp { .. } => Some(Rights::Use),
+        Command::Clear { .. } | Command::Taint { .. } | Command::Untaint { .. } => {
+            Some(Rights::Operate)
+        }
+        Command::Apply(_) | Command::Access(_) => Some(Rights::Admin),
+        Command::Withdraw { .. }
+        | Command::Lapse { .. }
+        | Command::TimeoutDelivered { .. }
+        | Command::Heartbeat => None,
+    };
+    let invalid = ["over", "revoked"].map(|name| (key_id(name), Forbidden::Key));
+    let reader = needed.map(|right| (key_id("read"), Forbidden::Right(right)));
+    invalid.into_iter().chain(reader).collect()
 }

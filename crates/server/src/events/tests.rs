@@ -39,7 +39,7 @@ fn started(index: usize, user: &str) -> LeaseEvent {
 }
 
 fn in_default(index: usize, what: EventKind) -> Event {
-    Event { index, pool: PoolId::DEFAULT, pool_name: PoolName::default_pool(), what }
+    Event { index, pool: PoolId::DEFAULT, pool_name: PoolName::default_pool(), what, by: None }
 }
 
 fn published(version: i64, happened: BatchEvents) -> Arc<EventBatch> {

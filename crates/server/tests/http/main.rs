@@ -31,6 +31,7 @@ mod queue;
 mod raw;
 mod resuming;
 mod searching;
+mod sessions;
 mod slow_readers;
 mod unsupported;
 mod waiting;

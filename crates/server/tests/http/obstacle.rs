@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pool::{Fence, Lease, LeaseId, PoolId, PoolName, Timestamp, TokenId, TokenName, UserKey};
+use pool::{
+    ApiKeyId, Fence, Lease, LeaseId, PoolId, PoolName, Timestamp, TokenId, TokenName, UserKey,
+};
 use store::{
-    Begun, Database, Entry, Error, ImportedPool, KeyUsage, KeysFound, LeasePage, LeaseQuery,
-    LeaseRecord, News, Opened, Position, Reader, Store, Wanted,
+    AuditEntry, AuditQuery, Begun, Database, Entry, Error, ImportedPool, KeyUsage, KeysFound,
+    LeasePage, LeaseQuery, LeaseRecord, News, Opened, Position, Reader, Store, Wanted,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -202,6 +204,14 @@ impl Reader for ReaderBehind {
         ids: &[TokenId],
     ) -> Result<Vec<(TokenId, PoolId, TokenName)>, Error> {
         self.0.token_names(ids).await
+    }
+
+    async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<Vec<AuditEntry>, Error> {
+        self.0.audit(query, limit).await
+    }
+
+    async fn key_uses(&self, keys: &[ApiKeyId]) -> Result<Vec<(ApiKeyId, Timestamp)>, Error> {
+        self.0.key_uses(keys).await
     }
 
     async fn journal(

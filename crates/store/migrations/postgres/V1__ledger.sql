@@ -69,6 +69,9 @@ create table token_manager.leases (
     ended_at timestamptz,
     end_reason text,
     note text,
+    -- The API keys that allocated and that ended it, if any.
+    granted_by text,
+    ended_by text,
     unique (token_id, previous_fence),
     -- One check instead of several: each costs every statement that writes here a share of its time.
     check (
@@ -199,19 +202,64 @@ create table token_manager.idempotency_keys (
 -- For the deletion of old leases, which must spare leases with a key.
 create index idempotency_keys_lease_id_idx on token_manager.idempotency_keys (lease_id);
 
+-- API keys. Revoked ones stay, for the audit log. Pools and users are arrays of patterns. Secrets are an
+-- array of objects, newest first: {"sha256": "9f86..", "until": null}. last_used_at is written once a minute
+-- at most.
+create table token_manager.api_keys (
+    id text collate "C" primary key,
+    name text collate "C" not null,
+    rights text not null,
+    pools jsonb not null check (jsonb_typeof(pools) = 'array'),
+    users jsonb not null check (jsonb_typeof(users) = 'array'),
+    secrets jsonb not null check (jsonb_typeof(secrets) = 'array'),
+    created_at timestamptz not null,
+    created_by text collate "C",
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    max_requests_per_second bigint,
+    max_leases bigint,
+    last_used_at timestamptz
+);
+
+create unique index api_keys_name on token_manager.api_keys (name) where revoked_at is null;
+
+-- Sessions of browsers, and codes for them. The hash is the SHA-256 of the secret.
+create table token_manager.sessions (
+    hash bytea primary key check (length(hash) = 32),
+    key text collate "C" not null references token_manager.api_keys (id),
+    kind text not null,
+    started_at timestamptz not null,
+    expires_at timestamptz not null
+);
+
+create index sessions_expires_at on token_manager.sessions (expires_at);
+
+-- What was done with which API key, apart from allocations, renewals and the holders' releases. The name is
+-- that of the key at the time.
+create table token_manager.audit (
+    number bigint generated always as identity primary key,
+    at timestamptz not null,
+    version bigint not null,
+    actor_id text collate "C",
+    actor_name text collate "C",
+    action text not null,
+    pool text collate "C",
+    subject text not null
+);
+
 -- Ends leases, all of them or none: a lease that does not run shows that the server decided on a wrong
 -- copy of the ledger. Every fence is within the bounds below. They let the planner expect a single lease,
 -- and so look up each by its id; otherwise it reads the whole table while that is tiny, and a session
 -- keeps such a plan.
 create function token_manager.end_leases(
-    ids uuid[], fences bigint[], ends timestamptz[], reasons text[]
+    ids uuid[], fences bigint[], ends timestamptz[], reasons text[], keys text[]
 ) returns void language plpgsql as $$
 declare
     ended bigint;
 begin
     update token_manager.leases as lease
-    set ended_at = e.at, end_reason = e.reason
-    from unnest(ids, fences, ends, reasons) as e (id, fence, at, reason)
+    set ended_at = e.at, end_reason = e.reason, ended_by = e.key
+    from unnest(ids, fences, ends, reasons, keys) as e (id, fence, at, reason, key)
     where lease.id = e.id and lease.fence = e.fence and lease.ended_at is null
         and e.fence between 1 and 9223372036854775807;
     get diagnostics ended = row_count;
@@ -299,7 +347,9 @@ select
     coalesce(lease.end_reason, case when seen.ended_at is not null then 'expired' end) as end_reason,
     pool.name as pool,
     token.name as token_name,
-    lease.note
+    lease.note,
+    lease.granted_by,
+    lease.ended_by
 from token_manager.leases as lease
 left join token_manager.pools as pool on pool.id = lease.pool
 left join token_manager.tokens as token on token.id = lease.token_id

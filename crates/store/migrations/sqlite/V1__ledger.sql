@@ -72,6 +72,9 @@ create table leases (
     ended_at integer,
     end_reason text,
     note text,
+    -- The API keys that allocated and that ended it, if any.
+    granted_by text,
+    ended_by text,
     check (fence > previous_fence),
     check (started_at <= expires_at),
     check (started_at <= granted_until and granted_until <= expires_at),
@@ -143,6 +146,51 @@ create table idempotency_keys (
     asked_token integer not null check (asked_token in (0, 1)),
     used_at integer not null,
     unique (key, user_id)
+) strict;
+
+-- API keys. Revoked ones stay, for the audit log. Pools and users are arrays of patterns. Secrets are an
+-- array of objects, newest first: {"sha256": "9f86..", "until": null}. last_used_at is written once a minute
+-- at most.
+create table api_keys (
+    id text primary key,
+    name text not null,
+    rights text not null,
+    pools text not null check (json_valid(pools) and json_type(pools) = 'array'),
+    users text not null check (json_valid(users) and json_type(users) = 'array'),
+    secrets text not null check (json_valid(secrets) and json_type(secrets) = 'array'),
+    created_at integer not null,
+    created_by text,
+    expires_at integer,
+    revoked_at integer,
+    max_requests_per_second integer,
+    max_leases integer,
+    last_used_at integer
+) strict, without rowid;
+
+create unique index api_keys_name on api_keys (name) where revoked_at is null;
+
+-- Sessions of browsers, and codes for them. The hash is the SHA-256 of the secret.
+create table sessions (
+    hash blob primary key check (length(hash) = 32),
+    key text not null references api_keys (id),
+    kind text not null,
+    started_at integer not null,
+    expires_at integer not null
+) strict, without rowid;
+
+create index sessions_expires_at on sessions (expires_at);
+
+-- What was done with which API key, apart from allocations, renewals and the holders' releases. The name is
+-- that of the key at the time.
+create table audit (
+    number integer primary key,
+    at integer not null,
+    version integer not null,
+    actor_id text,
+    actor_name text,
+    action text not null,
+    pool text,
+    subject text not null
 ) strict;
 
 -- Index of a user's leases. Not an index of `leases`: with 1,000 users one made each grant write 12 kB
@@ -241,7 +289,9 @@ select
     l.reason as end_reason,
     p.name as pool,
     t.name as token_name,
-    l.note
+    l.note,
+    l.granted_by,
+    l.ended_by
 from ended as l
 left join tokens as t on t.id = l.token_id
 left join pools as p on p.id = l.pool;

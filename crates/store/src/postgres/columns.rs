@@ -1,7 +1,7 @@
 //! The columns of leases, once for all statements.
 
 /// Columns of a lease with their types, in the order in which `rows` reads and writes them.
-pub const LEASE_COLUMNS: [(&str, &str); 13] = [
+pub const LEASE_COLUMNS: [(&str, &str); 15] = [
     ("id", "uuid"),
     ("pool", "integer"),
     ("token_id", "uuid"),
@@ -15,4 +15,6 @@ pub const LEASE_COLUMNS: [(&str, &str); 13] = [
     ("ended_at", "timestamptz"),
     ("end_reason", "text"),
     ("note", "text"),
+    ("granted_by", "text"),
+    ("ended_by", "text"),
 ];

@@ -1,5 +1,6 @@
 //! Behaviour of every database. Each case runs on SQLite and on PostgreSQL.
 
+mod access;
 mod batches;
 mod history;
 pub mod imports;

@@ -43,7 +43,7 @@ impl Failures {
         let slots = vec![Slot { count: 0, last: Instant::now() }; SLOTS];
         Failures {
             slots: Mutex::new(slots),
-            // Its keys are random, so that nobody can choose addresses with the slot of another.
+            // Its keys are random, so that no client can choose an address with the slot of another.
             hasher: RandomState::new(),
             delayed: Semaphore::new(MAX_DELAYED),
         }

@@ -16,7 +16,7 @@ use crate::wanted::all_pools;
 use crate::{Clock, Error, SystemClock, wanted};
 
 /// A kind of fault: the query that counts it, and its description.
-fn faults_to_count() -> [(&'static str, &'static str); 16] {
+fn faults_to_count() -> [(&'static str, &'static str); 17] {
     [
         (sql!("audit/audit_overlap"), "leases began before an earlier one of their token was over"),
         (sql!("audit/audit_open"), "leases have no end although their token has a later one"),
@@ -30,12 +30,16 @@ fn faults_to_count() -> [(&'static str, &'static str); 16] {
             sql!("audit/audit_retiring"),
             "retired tokens have a running lease that no start would find",
         ),
-        (sql!("audit/audit_names"), "names are those of several pools, or tokens of a pool"),
+        (
+            sql!("audit/audit_names"),
+            "names are those of several pools or API keys, or tokens of a pool",
+        ),
         (sql!("audit/audit_deleted"), "leases or tickets are of deleted pools"),
         (sql!("audit/audit_longest"), "leases are longer than any pool ever allowed"),
         (sql!("audit/audit_time"), "leases began before one with a smaller fence"),
         (sql!("audit/audit_granted"), "leases were granted for longer than they may last"),
         (sql!("audit/audit_key"), "idempotency keys lead to no lease"),
+        (sql!("audit/audit_access"), "sessions are of revoked API keys, or leases of unknown ones"),
         (sql!("audit/audit_journal"), "journal entries don't follow the one before"),
     ]
 }

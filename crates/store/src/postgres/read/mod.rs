@@ -1,3 +1,4 @@
+pub(crate) mod access;
 pub(crate) mod keys;
 pub(crate) mod news;
 pub(crate) mod reader;

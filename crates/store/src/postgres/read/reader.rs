@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use deadpool_postgres::{
     Client, Connect, Manager, ManagerConfig, Object, Pool, Runtime, Transaction,
 };
-use pool::{Fence, Lease, LeaseId, PoolId, PoolName, Timestamp, TokenId, TokenName};
+use pool::{ApiKeyId, Fence, Lease, LeaseId, PoolId, PoolName, Timestamp, TokenId, TokenName};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
@@ -20,11 +20,15 @@ use uuid::Uuid;
 use crate::postgres::connect::failure::running;
 use crate::postgres::connect::flight::{Step, flight};
 use crate::postgres::connect::session::{Access, Purpose};
+use crate::postgres::read::access;
 use crate::postgres::read::news;
 use crate::postgres::read::rows;
 use crate::postgres::read::search;
 use crate::postgres::read::snapshot;
-use crate::{Entry, Error, LeasePage, LeaseQuery, LeaseRecord, News, Position, Reader};
+use crate::{
+    AuditEntry, AuditQuery, Entry, Error, LeasePage, LeaseQuery, LeaseRecord, News, Position,
+    Reader,
+};
 
 /// Maximum number of concurrent reads.
 const CONNECTIONS: usize = 8;
@@ -319,6 +323,23 @@ impl Reader for PostgresReader {
             Ok(found)
         })
         .await
+    }
+
+    async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<Vec<AuditEntry>, Error> {
+        const WHAT: &str = "reading the audit log";
+        let turn = tokio::time::timeout(WAIT, self.searches.acquire()).await;
+        let _turn = turn.map_err(|cause| Error::TryAgain { what: WHAT, cause: Box::new(cause) })?;
+        let read = async |client: &mut Client| {
+            access::audit(client, query, limit).await.map_err(running(WHAT))
+        };
+        self.with(WHAT, read).await
+    }
+
+    async fn key_uses(&self, keys: &[ApiKeyId]) -> Result<Vec<(ApiKeyId, Timestamp)>, Error> {
+        const WHAT: &str = "reading when API keys were used";
+        let read =
+            async |client: &mut Client| access::key_uses(client, keys).await.map_err(running(WHAT));
+        self.with(WHAT, read).await
     }
 
     async fn journal(

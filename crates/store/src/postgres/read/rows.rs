@@ -1,12 +1,13 @@
 //! Conversion of rows.
 
 use std::error::Error as Cause;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    End, EndReason, Fence, IdempotencyKey, Labels, Lease, LeaseId, Note, Policy, PoolId, PoolName,
-    PoolRecord, ServerId, Taints, Ticket, Timestamp, Token, TokenId, TokenName, TokenValue, User,
-    UserId,
+    Action, ApiKeyId, End, EndReason, Fence, IdempotencyKey, KeyName, Labels, Lease, LeaseId, Note,
+    Patterns, Policy, PoolId, PoolName, PoolRecord, Rights, Secret, ServerId, SessionKind, Taints,
+    Ticket, Timestamp, Token, TokenId, TokenName, TokenValue, User, UserId,
 };
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
@@ -14,7 +15,7 @@ use tokio_postgres::{Error as PgError, Row};
 use uuid::Uuid;
 
 use crate::postgres::columns::LEASE_COLUMNS;
-use crate::{BatchId, LeaseRecord, Position, document};
+use crate::{BatchId, LeaseRecord, Position, api_key, document};
 
 /// 2000-01-01T00:00:00Z, from which PostgreSQL counts, in microseconds since 1970.
 const EPOCH: i64 = 946_684_800_000_000;
@@ -103,8 +104,14 @@ pub(crate) fn lease_or_none(row: &Row, first: usize) -> Result<Option<Lease>, Pg
     let ended_at: Option<Moment> = row.try_get(next())?;
     let reason: Option<Reason> = row.try_get(next())?;
     let note: Option<Read<Note>> = row.try_get(next())?;
+    let by: Option<Read<ApiKeyId>> = row.try_get(next())?;
+    let ended_by: Option<Read<ApiKeyId>> = row.try_get(next())?;
+    let end = ended_at.zip(reason).map(|(Moment(at), Reason(reason))| End {
+        at,
+        reason,
+        by: ended_by.map(|Read(by)| by),
+    });
     Ok(Some(Lease {
-        by: None,
         id: LeaseId(id),
         pool,
         token_id: TokenId(token_id),
@@ -114,8 +121,9 @@ pub(crate) fn lease_or_none(row: &Row, first: usize) -> Result<Option<Lease>, Pg
         started_at,
         granted_until: granted_until.map_or(expires_at, |Moment(at)| at),
         expires_at,
-        end: ended_at.zip(reason).map(|(Moment(at), Reason(reason))| End::new(at, reason)),
+        end,
         note: note.map(|Read(note)| note),
+        by: by.map(|Read(by)| by),
     }))
 }
 
@@ -180,6 +188,8 @@ pub(crate) fn micros(length: Duration) -> i64 {
     i64::try_from(length.as_micros()).unwrap_or(i64::MAX)
 }
 
+const UNKNOWN_WORD: &str = "a word this program does not know";
+
 /// A text that passes the check of its type.
 pub(crate) struct Read<T>(pub(crate) T);
 
@@ -197,10 +207,17 @@ macro_rules! read_texts {
 }
 
 read_texts! {
+    Action: |word| Action::from_word(word).ok_or(UNKNOWN_WORD);
+    ApiKeyId: ApiKeyId::new;
+    Arc<[Secret]>: api_key::secrets;
+    KeyName: KeyName::new;
     Labels: document::read;
     Note: Note::new;
+    Patterns: document::read;
     Policy: document::policy;
     PoolName: PoolName::new;
+    Rights: |word| Rights::from_word(word).ok_or(UNKNOWN_WORD);
+    SessionKind: |word| SessionKind::from_word(word).ok_or(UNKNOWN_WORD);
     Taints: document::read;
     TokenName: TokenName::new;
     TokenValue: TokenValue::new;

@@ -3,7 +3,7 @@
 use pool::{Counters, Fence, Ledger, Policy, PoolId, Timestamp};
 use tokio_postgres::{Error as PgError, GenericClient, Row};
 
-use crate::postgres::read::rows;
+use crate::postgres::read::{access, rows};
 use crate::{Error, Position, Snapshot};
 
 /// Whether the ledger was created.
@@ -84,8 +84,11 @@ pub(crate) async fn load(
         .filter_map(|row| rows::ticket(row).transpose())
         .collect::<Result<Vec<_>, _>>();
     let tickets = tickets.map_err(&failed)?;
+    let keys = access::api_keys(client).await.map_err(&failed)?;
+    let sessions = access::sessions(client, newest.at).await.map_err(&failed)?;
     let ledger = Ledger::restore(counters, pools, tokens, leases);
-    let ledger = ledger.and_then(|ledger| ledger.with_queue(tickets)).map_err(|error| {
+    let ledger = ledger.and_then(|ledger| ledger.with_queue(tickets));
+    let ledger = ledger.and_then(|ledger| ledger.with_access(keys, sessions)).map_err(|error| {
         Error::Operator(format!(
             "what the database holds can't be a pool: {error}; restore a backup, or ask `doctor`"
         ))

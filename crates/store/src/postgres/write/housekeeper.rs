@@ -2,7 +2,7 @@
 //! short, for [`Cleaning::forget_keys_early`].
 
 use async_trait::async_trait;
-use pool::{Fence, Timestamp};
+use pool::{ApiKeyId, Fence, Timestamp};
 use tokio_postgres::types::ToSql;
 
 use crate::postgres::connect::failure::running;
@@ -79,6 +79,27 @@ impl Housekeeper for PostgresHousekeeper {
         let swept = within(cleaning.forget_leases(before, after)).await?;
         self.cleaning = Some(cleaning);
         Ok(swept)
+    }
+
+    async fn forget_acts(&mut self, keep: i64) -> Result<u64, Error> {
+        let cleaning = self.take().await?;
+        let deleted = within(cleaning.forget_acts(keep)).await?;
+        self.cleaning = Some(cleaning);
+        Ok(deleted)
+    }
+
+    async fn forget_sessions(&mut self, now: Timestamp) -> Result<u64, Error> {
+        let cleaning = self.take().await?;
+        let deleted = within(cleaning.forget_sessions(now)).await?;
+        self.cleaning = Some(cleaning);
+        Ok(deleted)
+    }
+
+    async fn note_key_uses(&mut self, uses: &[(ApiKeyId, Timestamp)]) -> Result<(), Error> {
+        let cleaning = self.take().await?;
+        within(cleaning.note_key_uses(uses)).await?;
+        self.cleaning = Some(cleaning);
+        Ok(())
     }
 
     async fn index_leases(&mut self) -> Result<bool, Error> {
@@ -207,6 +228,25 @@ impl Cleaning {
         forgotten.looked = last.filter(|_| more);
         let up_to = forgotten.looked.map(|(fence, _)| fence);
         Ok(Swept { deleted: deleted.unsigned_abs(), up_to })
+    }
+
+    async fn forget_acts(&self, keep: i64) -> Result<u64, Error> {
+        let deleted = self.session.client.execute(&self.statements.forget_acts, &[&keep]).await;
+        deleted.map_err(running("deleting old entries of the audit log"))
+    }
+
+    async fn forget_sessions(&self, now: Timestamp) -> Result<u64, Error> {
+        let now = Moment::within_range(now);
+        let deleted = self.session.client.execute(&self.statements.forget_sessions, &[&now]).await;
+        deleted.map_err(running("deleting sessions"))
+    }
+
+    async fn note_key_uses(&self, uses: &[(ApiKeyId, Timestamp)]) -> Result<(), Error> {
+        let (ids, moments): (Vec<&str>, Vec<Moment>) =
+            uses.iter().map(|(id, at)| (id.as_str(), Moment(*at))).unzip();
+        let note = &self.statements.note_key_uses;
+        let noted = self.session.client.execute(note, &[&ids, &moments]).await;
+        noted.map(drop).map_err(running("writing when API keys were used"))
     }
 
     async fn index_leases(&mut self) -> Result<bool, Error> {

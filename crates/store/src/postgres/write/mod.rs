@@ -1,3 +1,4 @@
+pub(crate) mod access;
 pub(crate) mod housekeeper;
 pub(crate) mod key_usage;
 pub(crate) mod members;

@@ -1,12 +1,13 @@
 //! Parameters of a batch's statements, column by column.
 
-use pool::{IdempotencyKey, KeyUse, Lease, Note, Ticket};
+use pool::{ApiKeyId, IdempotencyKey, KeyUse, Lease, Note, Ticket};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::journal::encode;
 use crate::postgres::connect::flight::Step;
 use crate::postgres::read::rows::{LEASE, Moment, micros};
+use crate::postgres::write::access::AccessColumns;
 use crate::postgres::write::members::Members;
 use crate::postgres::write::statements::Statements;
 use crate::{Entry, NetChanges};
@@ -18,7 +19,7 @@ pub(crate) struct Parameters<'a> {
     members: Option<Members<'a>>,
     renewed: Renewed,
     leases: LeaseColumns<'a>,
-    ended: Ended,
+    ended: Ended<'a>,
     retired: Vec<Uuid>,
     journal: Journal<'a>,
     left: Vec<Uuid>,
@@ -26,6 +27,7 @@ pub(crate) struct Parameters<'a> {
     queued: Queued<'a>,
     heard: Heard,
     keys: Keys<'a>,
+    access: Option<AccessColumns<'a>>,
 }
 
 impl<'a> Parameters<'a> {
@@ -43,6 +45,7 @@ impl<'a> Parameters<'a> {
             queued: Queued::of(&net.queued),
             heard: Heard::of(net),
             keys: Keys::of(&entry.keys),
+            access: AccessColumns::of(&net.access),
         }
     }
 
@@ -54,7 +57,7 @@ impl<'a> Parameters<'a> {
         begins_epoch: bool,
     ) -> Vec<Step<'s>> {
         let Parameters { members, renewed, leases, ended, journal, left, moved, .. } = self;
-        let Parameters { queued, heard, keys, retired, .. } = self;
+        let Parameters { queued, heard, keys, retired, access, .. } = self;
         let mut steps: Vec<Step<'_>> = Vec::with_capacity(3);
         if let Some(members) = members {
             steps.extend(members.steps(statements));
@@ -87,6 +90,9 @@ impl<'a> Parameters<'a> {
             let parameters = keys.parameters([&journal.fence, &journal.at]);
             steps.push((&statements.use_keys, parameters.into()));
         }
+        if let Some(access) = access {
+            steps.extend(access.steps(statements, [&journal.at, &journal.version]));
+        }
         if begins_epoch {
             steps.push((&statements.update_epoch, vec![&journal.epoch]));
         }
@@ -114,27 +120,30 @@ impl Renewed {
 }
 
 #[derive(Default)]
-struct Ended {
+struct Ended<'a> {
     ids: Vec<Uuid>,
     fences: Vec<i64>,
     ends: Vec<Moment>,
     reasons: Vec<&'static str>,
+    /// Ends with the last lease that an API key ended; usually empty.
+    keys: Vec<Option<&'a str>>,
 }
 
-impl Ended {
-    fn of(net: &NetChanges) -> Self {
+impl<'a> Ended<'a> {
+    fn of(net: &'a NetChanges) -> Self {
         let mut columns = Ended::default();
-        for (id, fence, end) in &net.closed {
+        for (place, (id, fence, end)) in net.closed.iter().enumerate() {
             columns.ids.push(id.0);
             columns.fences.push(fence.get());
             columns.ends.push(Moment(end.at));
             columns.reasons.push(end.reason.as_str());
+            push_rare(&mut columns.keys, place, end.by.as_ref().map(ApiKeyId::as_str));
         }
         columns
     }
 
-    fn parameters(&self) -> [Parameter<'_>; 4] {
-        [&self.ids, &self.fences, &self.ends, &self.reasons]
+    fn parameters(&self) -> [Parameter<'_>; 5] {
+        [&self.ids, &self.fences, &self.ends, &self.reasons, &self.keys]
     }
 }
 
@@ -308,6 +317,9 @@ pub(crate) struct LeaseColumns<'a> {
     reasons: Vec<Option<&'static str>>,
     /// Ends with the last lease that has a note; usually empty.
     notes: Vec<Option<&'a str>>,
+    /// Likewise, for leases that API keys allocated, and ended.
+    granted_by: Vec<Option<&'a str>>,
+    ended_by: Vec<Option<&'a str>>,
 }
 
 impl<'a> LeaseColumns<'a> {
@@ -329,10 +341,10 @@ impl<'a> LeaseColumns<'a> {
             columns.deadlines.push(Moment(lease.expires_at));
             columns.ends.push(lease.end.map(|end| Moment(end.at)));
             columns.reasons.push(lease.end.map(|end| end.reason.as_str()));
-            if let Some(note) = &lease.note {
-                columns.notes.resize(place, None);
-                columns.notes.push(Some(note.as_str()));
-            }
+            push_rare(&mut columns.notes, place, lease.note.as_ref().map(Note::as_str));
+            push_rare(&mut columns.granted_by, place, lease.by.as_ref().map(ApiKeyId::as_str));
+            let ended_by = lease.end.as_ref().and_then(|end| end.by.as_ref());
+            push_rare(&mut columns.ended_by, place, ended_by.map(ApiKeyId::as_str));
         }
         columns
     }
@@ -352,6 +364,16 @@ impl<'a> LeaseColumns<'a> {
             &self.ends,
             &self.reasons,
             &self.notes,
+            &self.granted_by,
+            &self.ended_by,
         ]
+    }
+}
+
+/// Sets the value of the row at `place`, in a column that ends with its last value.
+fn push_rare<T: Clone>(column: &mut Vec<Option<T>>, place: usize, value: Option<T>) {
+    if value.is_some() {
+        column.resize(place, None);
+        column.push(value);
     }
 }

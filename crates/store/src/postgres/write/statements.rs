@@ -30,6 +30,7 @@ statements! {
         leases: renew_leases;
         tickets: leave_queue, move_tickets, join_queue, hear_servers;
         keys: keys, use_keys, key_ends, key_users;
+        access: change_keys, end_sessions, start_sessions, append_acts;
         ledger: update_epoch, raise_longest;
         pools: delete_pools, change_pools, insert_pools;
         tokens: retire_tokens, change_tokens, insert_tokens, note_retiring;
@@ -42,5 +43,6 @@ statements! {
         journal: prune;
         leases: forget_leases, index_pools, tidy_pools;
         keys: forget_keys, forget_keys_early, key_ends;
+        access: forget_acts, forget_sessions, note_key_uses;
     }
 }

@@ -19,7 +19,7 @@ use crate::{Error, Finding, Wanted, wanted};
 const LITTLE_SPACE: u64 = 4 * WAL_LIMIT;
 
 /// A kind of fault: the query that counts it, and its description.
-fn faults_to_count() -> [(&'static str, &'static str); 15] {
+fn faults_to_count() -> [(&'static str, &'static str); 16] {
     [
         (sql!("audit/audit_overlap"), "leases began before an earlier one of their token was over"),
         (sql!("audit/audit_open"), "leases have no end although their token has a later one"),
@@ -42,8 +42,12 @@ fn faults_to_count() -> [(&'static str, &'static str); 15] {
             sql!("audit/audit_retiring"),
             "retired tokens have a running lease that no start would find",
         ),
-        (sql!("audit/audit_names"), "names are those of several pools, or tokens of a pool"),
+        (
+            sql!("audit/audit_names"),
+            "names are those of several pools or API keys, or tokens of a pool",
+        ),
         (sql!("audit/audit_deleted"), "leases or tickets are of deleted pools"),
+        (sql!("audit/audit_access"), "sessions are of revoked API keys, or leases of unknown ones"),
         (sql!("audit/audit_journal"), "journal entries don't follow the one before"),
     ]
 }

@@ -1,3 +1,4 @@
+pub(crate) mod access;
 pub(crate) mod chain;
 pub(crate) mod reader;
 pub(crate) mod rows;

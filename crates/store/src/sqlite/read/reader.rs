@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
-use pool::{Fence, Lease, LeaseId, PoolId, PoolName, Timestamp, TokenId, TokenName};
+use pool::{ApiKeyId, Fence, Lease, LeaseId, PoolId, PoolName, Timestamp, TokenId, TokenName};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -13,12 +13,14 @@ use crate::sqlite::disk::files::Files;
 use crate::sqlite::disk::system_errors as trouble;
 use crate::sqlite::disk::threads::Threads;
 use crate::sqlite::disk::watch::{Misplaced, Watch};
+use crate::sqlite::read::access;
 use crate::sqlite::read::chain;
 use crate::sqlite::read::rows;
 use crate::sqlite::read::search;
 use crate::sqlite::read::snapshot;
 use crate::{
-    Clock, Entry, Error, LeasePage, LeaseQuery, LeaseRecord, LogSize, News, Position, Reader,
+    AuditEntry, AuditQuery, Clock, Entry, Error, LeasePage, LeaseQuery, LeaseRecord, LogSize, News,
+    Position, Reader,
 };
 
 /// Maximum number of reading connections; more readers wait for one.
@@ -202,6 +204,22 @@ impl Reader for SqliteReader {
             search::search(connection, &query, now, limit)
         };
         self.read(read).await
+    }
+
+    async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<Vec<AuditEntry>, Error> {
+        let query = query.clone();
+        let searching = Arc::clone(&self.searching);
+        let permit = searching.acquire_owned().await.expect("the semaphore is never closed");
+        let read = move |connection: &Connection| {
+            let _until_it_is_over = &permit;
+            access::audit(connection, &query, limit)
+        };
+        self.read(read).await
+    }
+
+    async fn key_uses(&self, keys: &[ApiKeyId]) -> Result<Vec<(ApiKeyId, Timestamp)>, Error> {
+        let keys = keys.to_vec();
+        self.read(move |connection| access::key_uses(connection, &keys)).await
     }
 
     async fn probe(&self) -> Result<(), Error> {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use pool::{
-    End, EndReason, Fence, IdempotencyKey, KeyUse, Lease, LeaseId, Note, Policy, PoolId, PoolName,
-    PoolRecord, Remembered, Ticket, Timestamp, Token, TokenId, TokenName, TokenValue, User, UserId,
+    ApiKeyId, End, EndReason, Fence, IdempotencyKey, KeyUse, Lease, LeaseId, Note, Policy, PoolId,
+    PoolName, PoolRecord, Remembered, Ticket, Timestamp, Token, TokenId, TokenName, TokenValue,
+    User, UserId,
 };
 use rusqlite::types::{FromSqlError, Type, ValueRef};
 use rusqlite::{Row, Statement};
@@ -54,6 +55,8 @@ pub(crate) fn insert_lease(insert: &mut Statement<'_>, lease: &Lease) -> rusqlit
         lease.end.map(|end| end.at.as_micros()),
         lease.end.map(|end| end.reason.as_str()),
         lease.note.as_ref().map(Note::as_str),
+        lease.by.as_ref().map(ApiKeyId::as_str),
+        lease.end.as_ref().and_then(|end| end.by.as_ref()).map(ApiKeyId::as_str),
     ))
 }
 
@@ -133,19 +136,19 @@ pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<(PoolRecord, u32)> {
 }
 
 /// Reads a text.
-fn text<T, E>(
+pub(crate) fn text<T, E>(
     row: &Row<'_>,
     column: usize,
-    read: impl Fn(&str) -> Result<T, E>,
+    read: impl FnOnce(&str) -> Result<T, E>,
 ) -> rusqlite::Result<T> {
     read(row.get_ref(column)?.as_str()?).map_err(|_| unreadable(column, Type::Text))
 }
 
 /// Reads a text that may be missing.
-fn text_or_null<T, E>(
+pub(crate) fn text_or_null<T, E>(
     row: &Row<'_>,
     column: usize,
-    read: impl Fn(&str) -> Result<T, E>,
+    read: impl FnOnce(&str) -> Result<T, E>,
 ) -> rusqlite::Result<Option<T>> {
     let text = row.get_ref(column)?.as_str_or_null()?;
     text.map(read).transpose().map_err(|_| unreadable(column, Type::Text))
@@ -220,8 +223,14 @@ fn lease_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Lease> {
     let ended_at: Option<i64> = row.get(next())?;
     let reason = text_or_null(row, next(), |word| EndReason::from_word(word).ok_or(()))?;
     let note = text_or_null(row, next(), Note::new)?;
+    let by = text_or_null(row, next(), ApiKeyId::new)?;
+    let ended_by = text_or_null(row, next(), ApiKeyId::new)?;
+    let end = ended_at.zip(reason).map(|(at, reason)| End {
+        at: Timestamp::from_micros(at),
+        reason,
+        by: ended_by,
+    });
     Ok(Lease {
-        by: None,
         id: LeaseId(id),
         pool,
         token_id: TokenId(token_id),
@@ -231,8 +240,9 @@ fn lease_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Lease> {
         started_at: Timestamp::from_micros(started_at),
         granted_until: Timestamp::from_micros(granted_until.unwrap_or(expires_at)),
         expires_at: Timestamp::from_micros(expires_at),
-        end: ended_at.zip(reason).map(|(at, reason)| End::new(Timestamp::from_micros(at), reason)),
+        end,
         note,
+        by,
     })
 }
 

@@ -1,10 +1,11 @@
 //! Reads the ledger, and the changes since a copy was made.
 
 use pool::{Counters, Fence, Ledger, Policy, PoolId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
 
+use crate::api_key::PatternReader;
 use crate::sqlite::disk::failure::{damaged, failed};
-use crate::sqlite::read::rows;
+use crate::sqlite::read::{access, rows};
 use crate::{Entry, Error, News, Position, Snapshot};
 
 /// The journal's newest entry, without its changes.
@@ -44,9 +45,15 @@ pub(crate) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
         return Err(Error::Operator("the database holds no ledger".to_owned()));
     }
     let Newest { position, at, fence } = newest(connection)?;
-    let pools = all(connection, sql!("pools/pools"), rows::record).map_err(&failed)?;
-    let tokens = all(connection, sql!("tokens/tokens"), rows::token).map_err(&failed)?;
-    let tickets = all(connection, sql!("tickets/tickets"), rows::ticket).map_err(&failed)?;
+    let pools = all(connection, sql!("pools/pools"), (), rows::record).map_err(&failed)?;
+    let tokens = all(connection, sql!("tokens/tokens"), (), rows::token).map_err(&failed)?;
+    let tickets = all(connection, sql!("tickets/tickets"), (), rows::ticket).map_err(&failed)?;
+    let mut patterns = PatternReader::default();
+    let key = |row: &Row<'_>| access::api_key(row, &mut patterns);
+    let api_keys = all(connection, sql!("access/api_keys"), (), key).map_err(&failed)?;
+    let going_on = (at.as_micros(),);
+    let sessions = all(connection, sql!("access/sessions"), going_on, access::session);
+    let sessions = sessions.map_err(&failed)?;
     let positions = pools.iter().map(|(record, positions)| (record.id, *positions)).collect();
     let counters = Counters { fence, last_pool: last_pool.map(PoolId), positions };
     let pools = pools.into_iter().map(|(record, _)| record);
@@ -54,6 +61,7 @@ pub(crate) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
     let latest = latest.into_iter().flatten();
     let ledger = Ledger::restore(counters, pools, tokens, latest);
     let ledger = ledger.and_then(|ledger| ledger.with_queue(tickets));
+    let ledger = ledger.and_then(|ledger| ledger.with_access(api_keys, sessions));
     Ok(Snapshot { position, at, ledger: ledger.map_err(|error| damaged(&error))? })
 }
 
@@ -61,9 +69,10 @@ pub(crate) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
 fn all<T>(
     connection: &Connection,
     sql: &str,
+    parameters: impl Params,
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Vec<T>> {
-    connection.prepare(sql)?.query_map((), read)?.collect()
+    connection.prepare(sql)?.query_map(parameters, read)?.collect()
 }
 
 /// The changes since the copy at `known`, and the end of the journal.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pool::{Fence, Timestamp};
+use pool::{ApiKeyId, Fence, Timestamp};
 use rusqlite::Connection;
 
 use crate::sqlite::disk::failure::{failed, failed_commit};
-use crate::sqlite::write::keys;
 use crate::sqlite::write::store::begin;
 use crate::sqlite::write::writer::{Writer, Writing};
+use crate::sqlite::write::{access, keys};
 use crate::{Error, Housekeeper, Swept};
 
 /// Number of leases examined in one step: about a millisecond, during which batches wait.
@@ -48,6 +48,33 @@ impl Housekeeper for SqliteHousekeeper {
     async fn key_count(&mut self) -> Result<u64, Error> {
         let count = |writing: &mut Writing| keys::usage(writing.connection()?, 0);
         self.0.run(count).await.map(|usage| usage.count)
+    }
+
+    async fn forget_acts(&mut self, keep: i64) -> Result<u64, Error> {
+        self.run(move |connection| {
+            let deleted = connection.execute(sql!("access/forget_acts"), (keep,));
+            let failed = failed("deleting old entries of the audit log");
+            deleted.map(|count| count as u64).map_err(failed)
+        })
+        .await
+    }
+
+    async fn forget_sessions(&mut self, now: Timestamp) -> Result<u64, Error> {
+        self.run(move |connection| {
+            let deleted = connection.execute(sql!("access/forget_sessions"), (now.as_micros(),));
+            deleted.map(|count| count as u64).map_err(failed("deleting sessions"))
+        })
+        .await
+    }
+
+    async fn note_key_uses(&mut self, uses: &[(ApiKeyId, Timestamp)]) -> Result<(), Error> {
+        let uses = uses.to_vec();
+        self.run(move |connection| {
+            let transaction = begin(connection)?;
+            access::note_uses(&transaction, &uses)?;
+            transaction.commit().map_err(failed_commit)
+        })
+        .await
     }
 
     async fn forget_leases(&mut self, before: Timestamp, after: Fence) -> Result<Swept, Error> {

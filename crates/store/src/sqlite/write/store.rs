@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pool::{Timestamp, UserKey};
+use pool::{ApiKeyId, Timestamp, UserKey};
 use rusqlite::{Connection, Params, Transaction, TransactionBehavior};
 use uuid::Uuid;
 
@@ -9,6 +9,7 @@ use crate::net_changes::NetChanges;
 use crate::sqlite::disk::failure::{failed, failed_commit};
 use crate::sqlite::read::rows::{self, Written};
 use crate::sqlite::read::snapshot;
+use crate::sqlite::write::access;
 use crate::sqlite::write::keys;
 use crate::sqlite::write::members;
 use crate::sqlite::write::writer::{Writer, Writing};
@@ -119,7 +120,8 @@ pub(crate) fn write(connection: &Connection, written: &Written) -> Result<(), Er
     each(connection, sql!("leases/renew_lease"), renewed)?;
     let closed = net.closed.iter().map(|(id, fence, end)| {
         let (at, reason) = (end.at.as_micros(), end.reason.as_str());
-        (id.0, (id.0.into_bytes(), fence.get(), at, reason))
+        let by = end.by.as_ref().map(ApiKeyId::as_str);
+        (id.0, (id.0.into_bytes(), fence.get(), at, reason, by))
     });
     each(connection, sql!("leases/end_lease"), closed)?;
     let insert = sql!("leases/insert_lease");
@@ -141,6 +143,7 @@ pub(crate) fn write(connection: &Connection, written: &Written) -> Result<(), Er
         rows::insert_key(&mut insert, used, written.at).map_err(&failed)?;
     }
     let position = written.position;
+    access::write(connection, &net.access, (written.at, position.version))?;
     let epoch = sql!("ledger/update_epoch");
     let mut epoch = connection.prepare_cached(epoch).map_err(&failed)?;
     epoch.execute((position.epoch,)).map_err(&failed)?;

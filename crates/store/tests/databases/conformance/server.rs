@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Allocation, BatchContext, Command, Fence, Finished, HolderCondition, IdempotencyKeys,
+    Allocation, ApiKeyId, BatchContext, Command, Fence, Finished, HolderCondition, IdempotencyKeys,
     LONGEST_LEASE, Lease, LeaseId, Ledger, Note, Observer, Outcome, Plan, Policy, PolicyPatch,
     Pool, PoolId, PoolName, PoolRecord, PoolWanted, Ticket, Timestamp, Token, TokenId, TokenWanted,
     User, UserKey,
@@ -134,8 +134,27 @@ impl Server {
         (entry, outcomes)
     }
 
+    /// As [`Server::run`], with the commands of an API key.
+    pub async fn run_for(
+        &mut self,
+        key: Option<ApiKeyId>,
+        commands: &[Command],
+    ) -> (Entry, Vec<Outcome>) {
+        let (entry, outcomes) = self.decide_for(key, commands).await;
+        self.commit(&entry).await.unwrap();
+        (entry, outcomes)
+    }
+
     /// Decides the commands as one batch, which has begun, and does not commit it.
     pub async fn decide(&mut self, commands: &[Command]) -> (Entry, Vec<Outcome>) {
+        self.decide_for(None, commands).await
+    }
+
+    async fn decide_for(
+        &mut self,
+        key: Option<ApiKeyId>,
+        commands: &[Command],
+    ) -> (Entry, Vec<Outcome>) {
         let begun = self.store.begin(&self.position).await.unwrap();
         match begun.news {
             News::Entries(entries) => assert_eq!(entries, [], "no other server writes here"),
@@ -150,7 +169,7 @@ impl Server {
         let mut ledger = self.ledger.clone();
         let mut batch =
             ledger.batch(BatchContext { observer: Observer { now: at, server, journal_at }, keys });
-        let outcomes = commands.iter().map(|c| batch.decide(c).unwrap()).collect();
+        let outcomes = commands.iter().map(|c| batch.decide_for(key, c).unwrap()).collect();
         let Finished { changes, keys_used: keys, .. } = batch.finish();
         let Position { epoch, version, .. } = self.position;
         let position = Position { epoch, version: version + 1, batch: BatchId(id()) };

@@ -20,7 +20,8 @@ async fn used() -> super::Fresh {
 #[tokio::test]
 async fn an_audit_finds_each_fault() {
     let free_hand = "alter table leases drop constraint leases_check, drop constraint \
-                     leases_token_id_previous_fence_key; alter table pools drop constraint pools_name";
+                     leases_token_id_previous_fence_key; alter table pools drop constraint pools_name; \
+                     alter table sessions drop constraint sessions_key_fkey";
     for (fault, sentence) in [
         (
             "update leases set ended_at = ended_at + '2s' where fence = 1",
@@ -59,7 +60,15 @@ async fn an_audit_finds_each_fault() {
         ),
         (
             "insert into pools select 2, name, '', policy, created_at from pools",
-            "1 names are those of several pools, or tokens of a pool",
+            "1 names are those of several pools or API keys, or tokens of a pool",
+        ),
+        (
+            "insert into sessions values (sha256('a'), 'root00000000', 'browser', now(), now())",
+            "1 sessions are of revoked API keys, or leases of unknown ones",
+        ),
+        (
+            "update leases set granted_by = 'unknown00000' where fence = 2",
+            "1 sessions are of revoked API keys, or leases of unknown ones",
         ),
         ("update pools set deleted_at = now()", "1 leases or tickets are of deleted pools"),
         ("update ledger set longest_lease = 59999999", "2 leases are longer than any pool ever"),

@@ -39,7 +39,15 @@ async fn an_audit_finds_each_fault() {
         ("update leases set pool = 2 where fence = 4", "1 leases are of no token of their pool"),
         (
             "update tokens set name = '1' where position = 2",
-            "1 names are those of several pools, or tokens of a pool",
+            "1 names are those of several pools or API keys, or tokens of a pool",
+        ),
+        (
+            "insert into sessions values (zeroblob(32), 'unknown00000', 'browser', 1, 2)",
+            "1 sessions are of revoked API keys, or leases of unknown ones",
+        ),
+        (
+            "update leases set ended_by = 'unknown00000' where fence = 1",
+            "1 sessions are of revoked API keys, or leases of unknown ones",
         ),
         ("update tokens set retired_at = 1", "3 retired tokens have a running lease"),
         ("update pools set deleted_at = 1", "3 leases or tickets are of deleted pools"),

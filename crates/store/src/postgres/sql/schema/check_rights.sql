@@ -12,7 +12,10 @@ with needed (relation, privileges) as (
         ('batches', '{select,insert,update,delete}'),
         ('tickets', '{select,insert,update,delete}'),
         ('servers', '{select,insert,update,delete}'),
-        ('idempotency_keys', '{select,insert,update,delete}')
+        ('idempotency_keys', '{select,insert,update,delete}'),
+        ('api_keys', '{select,insert,update}'),
+        ('sessions', '{select,insert,update,delete}'),
+        ('audit', '{select,insert,delete}')
 )
 select format('grant usage on schema token_manager to %I', current_user)
 from pg_namespace

@@ -1,0 +1,1 @@
+select last_used_at from api_keys where id = ?1
