@@ -49,7 +49,7 @@ Example:
   PGPASSWORD=secret token-manager import ecto://postgres@localhost/token_manager
 
 Copies tokens, values and the whole history into a new pool, completely or not at all. The original is \
-only read, without TLS. Stop it first: later changes are not imported. Other users of this machine can \
+only read, over TLS if FROM_URL ends with ?sslmode=verify-full. Stop it first: later changes are not imported. Other users of this machine can \
 read a command line, so put the password into the environment variable PGPASSWORD, not into the URL.";
 
 const BACKUP_EXAMPLE: &str = "\
@@ -152,7 +152,9 @@ fn server_commands() -> [Command; 6] {
 
 /// Defines a command with flags for its settings.
 fn with_settings(name: &'static str, about: &'static str) -> Command {
-    let is_taken = |setting: &&Setting| FULL.contains(&name) || setting.commands.contains(&name);
+    let is_taken = |setting: &&Setting| {
+        setting.is_flag && (FULL.contains(&name) || setting.commands.contains(&name))
+    };
     let config = Arg::new("config")
         .long("config")
         .value_name("FILE")

@@ -5,6 +5,7 @@ mod args;
 mod client;
 mod duration;
 mod generate;
+mod ledger;
 mod log;
 #[cfg(test)]
 mod reference;

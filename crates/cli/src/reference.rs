@@ -4,9 +4,10 @@ mod settings;
 
 use std::fmt::Write as _;
 
-use clap::{Arg, Command};
+use clap::{Arg, Args as _, Command};
 
 use crate::args;
+use crate::client::access::Access;
 use crate::settings::table::SETTINGS;
 use crate::term::exit::MEANINGS;
 
@@ -36,8 +37,15 @@ const CLIENT: &str = "\
   `config set user`.
 - **Pool.** `--pool NAME`, else `TOKEN_MANAGER_POOL`, else `config set pool`, else the pool `default`. [pools.md](pools.md) describes
   how to make pools.
-- **Passwords.** For a proxy with HTTP authentication, use `https://USER:PASSWORD@HOST`. Other users of the machine can
-  read command lines, so put such a URL into the environment or into `config set server -`, which reads the standard
+- **API key.** The first of: `--key`, `--key-file`, `TOKEN_MANAGER_KEY`, `TOKEN_MANAGER_KEY_FILE`, and the key that
+  [`login`](#login) stored for this server. Other users of the machine can read command lines, so prefer any other way
+  to `--key`. Files with keys must not be readable for everyone. The key is sent as `Authorization: Bearer` to this
+  server only, and over plain HTTP to loopback addresses only, unless `--insecure-http` is given. Messages never show
+  it, and [`run`](#run) does not pass it on. [`whoami`](#whoami) shows whose key is in use.
+- **TLS.** `--ca-file` for authorities of your own, `--client-cert` and `--client-key` for servers with
+  [`tls-client-ca`](operations.md#tls).
+- **Passwords.** For a proxy with HTTP authentication, use `https://USER:PASSWORD@HOST`; no API key is sent
+  then, but the password may be one. Other users of the machine can read command lines, so put such a URL into the environment or into `config set server -`, which reads the standard
   input and stores it in a file that only you can read. Messages never show passwords.
 - **Position of options.** `--server`, `--json` and `--config` are accepted before or after the command.
 - **Tokens** are named by number (`17`, as on the dashboard), by id, or by the first 4 or more characters of the id if
@@ -68,20 +76,39 @@ const CLIENT: &str = "\
 
 ";
 
-const ENVIRONMENT: [(&str, &str); 11] = [
+const CONNECTION: &str = "\
+## Options for the connection
+
+Every client command has them.
+
+";
+
+const ENVIRONMENT: [(&str, &str); 14] = [
     ("TOKEN_MANAGER_SERVER", "default server"),
+    (
+        "TOKEN_MANAGER_KEY, TOKEN_MANAGER_KEY_FILE",
+        "API key of the client commands, or a file with it",
+    ),
+    (
+        "TOKEN_MANAGER_CA_FILE, TOKEN_MANAGER_CLIENT_CERT, TOKEN_MANAGER_CLIENT_KEY",
+        "files for [TLS](#options-for-the-connection)",
+    ),
     ("TOKEN_MANAGER_USER", "default user of `allocate` and `run`"),
     ("TOKEN_MANAGER_POOL", "default pool of the client commands"),
     (
         "XDG_CONFIG_HOME, HOME",
-        "place of the [`config set`](#config) file: `$XDG_CONFIG_HOME/token-manager/client.toml`, else \
-         `$HOME/.config/token-manager/client.toml`",
+        "place of the files of [`config set`](#config) and [`login`](#login): `$XDG_CONFIG_HOME/token-manager`, else \
+         `$HOME/.config/token-manager`",
     ),
     (
         "TOKEN_MANAGER_...",
         "[settings](operations.md#settings): `TOKEN_MANAGER_POOL_SIZE` for `--pool-size`",
     ),
     ("TOKEN_MANAGER_CONFIG", "settings file (TOML)"),
+    (
+        "CREDENTIALS_DIRECTORY",
+        "of systemd; `serve` reads its file `bootstrap-key` as `TOKEN_MANAGER_BOOTSTRAP_KEY_FILE`",
+    ),
     ("DATABASE_URL, PORT", "database and port, as other programs name them"),
     (
         "PGPASSWORD, PGPASSFILE, PGHOST, PGHOSTADDR, PGPORT, PGUSER, PGDATABASE, PGSSLMODE, \
@@ -99,7 +126,7 @@ const EMPTY_AND_UNKNOWN: &str = "
 - An **empty** variable counts as not set. `DATABASE_URL`, `TOKEN_MANAGER_DATABASE`, `TOKEN_MANAGER_CONFIG`,
   `TOKEN_MANAGER_SERVER`, `TOKEN_MANAGER_USER` and `TOKEN_MANAGER_POOL` must not be empty, because the default would be another
   database, file, server, user or pool.
-- `run` **sets** `TOKEN_MANAGER_TOKEN` and [others](#run) for its command.
+- `run` **sets** `TOKEN_MANAGER_TOKEN` and [others](#run) for its command, and removes those with API keys.
 - **Unknown** `TOKEN_MANAGER_...` variables have no effect. Commands that read settings warn about them and suggest the most
   similar variable. Variables that container platforms inject for a service or link named `token-manager`
   (`TOKEN_MANAGER_PORT=tcp://...`, `TOKEN_MANAGER_SERVICE_HOST`) are ignored silently.
@@ -119,6 +146,11 @@ fn document() -> String {
     }
     text += "\n";
     text += CLIENT;
+    text += CONNECTION;
+    text += "| option | |\n|---|---|\n";
+    let connection = Access::augment_args(Command::new(""));
+    text.extend(connection.get_arguments().map(row));
+    text += "\n";
     text += "## Exit codes\n\nThey are stable.\n\n| code | meaning |\n|---|---|\n";
     for (code, meaning) in MEANINGS {
         let _ = writeln!(text, "| {code} | {meaning} |");
@@ -147,7 +179,25 @@ fn section(command: &Command) -> String {
     if let Some(after) = command.get_after_long_help().or(command.get_after_help()) {
         text += &prose(&after.to_string());
     }
+    for below in command.get_subcommands() {
+        text += &subsection(command, below);
+    }
     format!("{}\n", text.trim_end())
+}
+
+/// The options of a subcommand, besides those of its command. Empty if there are none.
+fn subsection(command: &Command, below: &Command) -> String {
+    let is_shared = |arg: &Arg| command.get_arguments().any(|of| of.get_id() == arg.get_id());
+    let own =
+        below.get_arguments().filter(|arg| !is_shared(arg) && !elsewhere(arg.get_id().as_str()));
+    let rows: String = own.map(row).collect();
+    if below.get_opts().all(is_shared) || rows.is_empty() {
+        return String::new();
+    }
+    let long = below.get_long_about().or(below.get_about()).map(ToString::to_string);
+    let about = prose(&long.unwrap_or_default());
+    let (of, name) = (command.get_name(), below.get_name());
+    format!("### {of} {name}\n\n{about}| option | |\n|---|---|\n{rows}\n")
 }
 
 /// A table of subcommands.
@@ -165,7 +215,7 @@ fn options(command: &Command) -> String {
     let settings = |arg: &Arg| SETTINGS.iter().any(|setting| setting.name == arg.get_id());
     let args: Vec<&Arg> = command
         .get_arguments()
-        .filter(|arg| !arg.is_hide_set() && !["help", "version"].contains(&arg.get_id().as_str()))
+        .filter(|arg| !arg.is_hide_set() && !elsewhere(arg.get_id().as_str()))
         .collect();
     // Commands that take every setting refer to the table of settings.
     let takes_all = args.iter().filter(|arg| settings(arg)).count() > 10;
@@ -177,6 +227,12 @@ fn options(command: &Command) -> String {
     let args = args.into_iter().filter(|arg| !(takes_all && settings(arg)));
     text.extend(args.map(row));
     text + "\n"
+}
+
+/// Whether an option is described elsewhere for all commands.
+fn elsewhere(id: &str) -> bool {
+    let connection = Access::augment_args(Command::new(""));
+    ["help", "version"].contains(&id) || connection.get_arguments().any(|arg| arg.get_id() == id)
 }
 
 fn row(arg: &Arg) -> String {

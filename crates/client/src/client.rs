@@ -4,13 +4,14 @@ mod failure;
 mod pages;
 mod scheme;
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{DATE, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER};
 use reqwest::{ClientBuilder, Method, RequestBuilder, Response, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -20,9 +21,9 @@ pub(crate) use self::scheme::Retried;
 use self::pages::next_page;
 use self::scheme::Contact;
 use crate::error::cause;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, is_this_machine};
 use crate::server_url;
-use crate::{Error, Server};
+use crate::{ApiKey, Error, Options, Server};
 
 /// Query parameters, as names and values.
 pub type Query<'a> = &'a [(&'a str, &'a str)];
@@ -69,16 +70,24 @@ pub fn http_client(
 }
 
 /// HTTP client of one server. Clones share their connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: Url,
+    key: Option<ApiKey>,
     proxy: Option<Proxy>,
     contact: Arc<Contact>,
 }
 
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The base URL may have a password.
+        f.debug_struct("Client").field("url", &self.url()).finish_non_exhaustive()
+    }
+}
+
 /// Successful reply of a server, with JSON of the type `T`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Reply<T> {
     /// JSON as the server sent it.
     pub json: Value,
@@ -91,6 +100,16 @@ pub struct Reply<T> {
     /// Proxy of the connection, without a password.
     proxy: Option<String>,
     content: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for Reply<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The JSON may have secrets.
+        f.debug_struct("Reply")
+            .field("at", &self.at)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<T> Reply<T> {
@@ -113,23 +132,36 @@ impl<T: DeserializeOwned> Reply<T> {
 }
 
 impl Client {
-    /// Creates a client for a server's URL, such as `http://localhost:4000`. Sends nothing.
+    /// Creates a client for a server's URL, such as `http://localhost:4000`, without a key. Sends nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidUrl`].
+    /// As [`Client::with`].
     pub fn new(server: &str) -> Result<Self, Error> {
-        let invalid = |why: String| {
-            // An invalid URL has no parsed password, so everything before the last `@` is hidden.
-            let shown = server.rsplit_once('@').map_or(server, |(_, host)| host);
-            Error::InvalidUrl { server: shown.to_owned(), why }
-        };
+        Client::with(server, &Options::default())
+    }
+
+    /// Creates a client with options. Sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidUrl`]; [`Error::InsecureKey`] when others could read the key on its way.
+    pub fn with(server: &str, options: &Options) -> Result<Self, Error> {
+        let invalid = |why| invalid_url(server, why);
         let base = server_url::parse(server).map_err(invalid)?;
+        let key = options.key.clone().filter(|_| !server_url::has_credentials(&base));
+        let has_key = key.is_some() || server_url::has_key(&base);
+        let is_private = base.scheme() == "https" || is_this_machine(&base);
+        if has_key && !is_private && !options.insecure_http {
+            return Err(Error::InsecureKey { url: server_url::without_credentials(&base) });
+        }
         let agent = concat!("token-manager/", env!("CARGO_PKG_VERSION"));
-        let builder =
-            || reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).user_agent(agent);
+        let builder = || {
+            let builder = reqwest::Client::builder();
+            options.apply(builder.connect_timeout(CONNECT_TIMEOUT).user_agent(agent))
+        };
         let (http, proxy) = http_client(&base, builder).map_err(invalid)?;
-        Ok(Client { http, base, proxy, contact: Arc::default() })
+        Ok(Client { http, base, key, proxy, contact: Arc::default() })
     }
 
     /// Returns the server's URL without a password, for messages.
@@ -183,7 +215,11 @@ impl Client {
         // An absolute link has no credentials. Setting them fails only for URLs that can't have any.
         let _ = url.set_username(self.base.username());
         let _ = url.set_password(self.base.password());
-        Ok(self.http.request(method, url))
+        let request = self.http.request(method, url);
+        Ok(match &self.key {
+            Some(key) => request.header(AUTHORIZATION, key.header()),
+            None => request,
+        })
     }
 
     /// Sends a request and reads its reply.
@@ -285,6 +321,37 @@ impl Download {
     }
 }
 
+/// A server's URL in the form in which equal servers have equal URLs, without user name and password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerName {
+    /// The URL.
+    pub url: String,
+    /// Whether the URL as given has a user name or password.
+    pub has_credentials: bool,
+    /// Whether one of them is an API key.
+    pub has_key: bool,
+}
+
+impl ServerName {
+    /// Reads a server's URL.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidUrl`].
+    pub fn of(server: &str) -> Result<Self, Error> {
+        let url = server_url::parse(server).map_err(|why| invalid_url(server, why))?;
+        let (has_credentials, has_key) =
+            (server_url::has_credentials(&url), server_url::has_key(&url));
+        Ok(ServerName { url: server_url::without_credentials(&url), has_credentials, has_key })
+    }
+}
+
+fn invalid_url(server: &str, why: String) -> Error {
+    // An invalid URL has no parsed password, so everything before the last `@` is hidden.
+    let shown = server.rsplit_once('@').map_or(server, |(_, host)| host);
+    Error::InvalidUrl { server: shown.to_owned(), why }
+}
+
 fn too_large(max: usize) -> String {
     format!("its reply is larger than {} MiB", max >> 20)
 }
@@ -295,4 +362,73 @@ fn header<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {
 
 fn date(text: &str) -> Option<Timestamp> {
     jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "tm_0123456789ab_secret_check";
+
+    fn with_key(server: &str, insecure_http: bool) -> Result<Client, Error> {
+        Client::with(server, &Options::with_key(ApiKey::new(KEY), insecure_http))
+    }
+
+    fn authorization(client: &Client) -> Option<String> {
+        let request = client.request(Method::GET, "/api/pool").unwrap().build().unwrap();
+        let value = request.headers().get(AUTHORIZATION)?;
+        assert!(value.is_sensitive());
+        Some(value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_key_is_not_sent_over_plain_http_to_another_machine() {
+        for server in ["http://localhost:1", "http://127.0.0.1:1", "http://[::1]:1"] {
+            let client = with_key(server, false).unwrap();
+            assert_eq!(authorization(&client).unwrap(), format!("Bearer {KEY}"), "{server}");
+        }
+        for server in
+            ["http://tokens.example", "http://10.0.0.1:4000", &format!("http://x:{KEY}@h.example")]
+        {
+            let error = with_key(server, false).unwrap_err();
+            assert!(matches!(error, Error::InsecureKey { .. }), "{server}: {error:?}");
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+            assert!(with_key(server, true).is_ok(), "{server}");
+        }
+        assert!(Client::new("http://ann:hunter2@tokens.example").is_ok(), "no key");
+    }
+
+    #[test]
+    fn credentials_of_the_url_come_before_the_key() {
+        let client = with_key("http://ann:hunter2@localhost:1", false).unwrap();
+        assert!(authorization(&client).unwrap().starts_with("Basic "));
+    }
+
+    #[test]
+    fn keys_and_passwords_are_not_printed() {
+        for server in [
+            "http://localhost".to_owned(),
+            format!("http://{KEY}@localhost"),
+            format!("http://ann:{KEY}@localhost"),
+            "http://ann:secret@localhost".to_owned(),
+        ] {
+            let client = with_key(&server, false).unwrap();
+            let shown = format!("{client:?} {} {:?}", client.url(), client.server());
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn equal_servers_have_equal_names() {
+        for (server, url, has_credentials) in [
+            ("localhost:4000", "http://localhost:4000", false),
+            ("http://LOCALHOST:4000/", "http://localhost:4000", false),
+            ("https://ann:pw@tokens.example:443/a/", "https://tokens.example/a", true),
+        ] {
+            let name = ServerName::of(server).unwrap();
+            assert_eq!((name.url.as_str(), name.has_credentials), (url, has_credentials));
+        }
+        assert!(ServerName::of(&format!("http://a:{KEY}@h")).unwrap().has_key);
+        assert!(ServerName::of("").is_err());
+    }
 }

@@ -7,9 +7,11 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 use wire::{
-    ApplyResult, ClearResult, History, Lease, LeaseDetails, LeasePage, LeaseReleased, Pool,
-    PoolCleared, PoolDetails, PoolPage, PoolToken, PoolTokenPage, PoolsDocument, Queue, Readiness,
-    ReleaseCondition, TaintRequest, TaintResult, TicketGivenUp, Token, TokenDetails, TokenReleased,
+    ApiKey, ApiKeyPage, ApiKeyWanted, ApplyResult, AuditPage, Caller, ClearResult, History,
+    KeyRotation, Lease, LeaseDetails, LeasePage, LeaseReleased, NewApiKey, Pool, PoolCleared,
+    PoolDetails, PoolPage, PoolToken, PoolTokenPage, PoolsDocument, Queue, Readiness,
+    ReleaseCondition, SessionsEnded, SignInCode, TaintRequest, TaintResult, TicketGivenUp, Token,
+    TokenDetails, TokenReleased,
 };
 
 use crate::client::{Query, Retried, TIMEOUT};
@@ -174,6 +176,56 @@ impl Client {
     pub async fn untaint(&self, pool: &str, token: &str, name: &str) -> Result<PoolToken> {
         let path = format!("/api/pools/{pool}/tokens/{token}/taints/{name}");
         self.send_empty(Method::DELETE, &path).await
+    }
+
+    /// `GET /api/keys`: up to `max` keys.
+    pub async fn keys(&self, max: usize) -> Result<ApiKeyPage> {
+        self.pages("/api/keys", &[], Some("keys"), max).await
+    }
+
+    /// `POST /api/keys`
+    pub async fn create_key(&self, wanted: &ApiKeyWanted) -> Result<NewApiKey> {
+        self.send(Method::POST, "/api/keys", Some(wanted)).await
+    }
+
+    /// `GET /api/keys/{key}`, by name or id.
+    pub async fn key(&self, key: &str) -> Result<ApiKey> {
+        self.get(&format!("/api/keys/{key}"), &[]).await
+    }
+
+    /// `POST /api/keys/{key}/rotate`
+    pub async fn rotate_key(&self, key: &str, rotation: &KeyRotation) -> Result<NewApiKey> {
+        self.send(Method::POST, &format!("/api/keys/{key}/rotate"), Some(rotation)).await
+    }
+
+    /// `DELETE /api/keys/{key}`
+    pub async fn revoke_key(&self, key: &str) -> Result<ApiKey> {
+        self.send_empty(Method::DELETE, &format!("/api/keys/{key}")).await
+    }
+
+    /// `DELETE /api/keys/{key}/sessions`
+    pub async fn end_sessions(&self, key: &str) -> Result<SessionsEnded> {
+        self.send_empty(Method::DELETE, &format!("/api/keys/{key}/sessions")).await
+    }
+
+    /// `GET /api/session`
+    pub async fn caller(&self) -> Result<Caller> {
+        self.get("/api/session", &[]).await
+    }
+
+    /// `POST /api/session/code`
+    pub async fn sign_in_code(&self) -> Result<SignInCode> {
+        self.send_empty(Method::POST, "/api/session/code").await
+    }
+
+    /// `GET /api/audit`: up to `max` entries.
+    pub async fn audit(&self, query: Query<'_>, max: usize) -> Result<AuditPage> {
+        self.pages("/api/audit", query, Some("entries"), max).await
+    }
+
+    /// `GET /api/audit/export` as CSV.
+    pub async fn export_audit(&self, query: Query<'_>) -> std::result::Result<Download, Error> {
+        self.download("/api/audit/export", &[query, &[("format", "csv")]].concat()).await
     }
 
     /// `GET /api/events`: follows the events of leases from now on.

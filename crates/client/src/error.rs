@@ -50,8 +50,13 @@ pub enum Error {
         server: Server,
         /// Whether a proxy requires them (407), not the server (401).
         by_proxy: bool,
-        /// Whether the request had credentials.
-        sent: bool,
+        /// Credentials that the request had: `user name and password` or `API key`.
+        sent: Option<&'static str>,
+    },
+    /// The client does not send an API key over plain HTTP to another machine.
+    InsecureKey {
+        /// URL of the server, without credentials.
+        url: String,
     },
     /// An `http://` URL names a server that speaks HTTPS, or the reverse.
     WrongScheme {
@@ -160,6 +165,7 @@ impl Error {
                         | Code::OutcomeUnknown
                         | Code::Stopping
                         | Code::TimedOut
+                        | Code::TooManyRequests
                         | Code::Internal
                 )
             ),
@@ -168,6 +174,7 @@ impl Error {
             Error::InvalidUrl { .. }
             | Error::Redirected { .. }
             | Error::Credentials { .. }
+            | Error::InsecureKey { .. }
             | Error::WrongScheme { .. } => false,
         }
     }
@@ -176,8 +183,10 @@ impl Error {
     #[must_use]
     pub fn may_be_done(&self) -> bool {
         match self.code() {
-            Some(code) => !matches!(code, Code::Busy | Code::NotDone | Code::Stopping),
-            None => !matches!(self, Error::Unreachable { .. }),
+            Some(code) => {
+                !matches!(code, Code::Busy | Code::NotDone | Code::Stopping | Code::TooManyRequests)
+            }
+            None => !matches!(self, Error::Unreachable { .. } | Error::InsecureKey { .. }),
         }
     }
 }
@@ -200,8 +209,16 @@ impl fmt::Display for Error {
                     (true, None) => ("a proxy in front of the server".to_owned(), 407),
                     (false, _) => (server.to_string(), 401),
                 };
-                let what = if *sent { "rejects the" } else { "asks for a" };
-                write!(f, "{who} {what} user name and password ({status})")
+                match sent {
+                    Some(sent) => write!(f, "{who} rejects the {sent} ({status})"),
+                    None => write!(f, "{who} asks for a user name and password ({status})"),
+                }
+            }
+            Error::InsecureKey { url } => {
+                write!(
+                    f,
+                    "refusing to send an API key over plain HTTP to {url}: others could read it"
+                )
             }
             Error::WrongScheme { server, is, .. } => write!(f, "{server} speaks {is}"),
             Error::NotTokenManager { what, proxy, .. } => {

@@ -12,15 +12,17 @@ mod endpoints;
 mod error;
 mod events;
 mod jitter;
+mod options;
 mod proxy;
 mod server_url;
 
 pub use acquire::{Acquire, AcquireError, Acquired, Progress, RELEASE_TIMEOUT, release};
 pub use allocation::{AllocateRequest, Allocated, MAX_WAIT, random_key};
-pub use client::{Client, Download, Query, Reply, http_client};
+pub use client::{Client, Download, Query, Reply, ServerName, http_client};
 pub use clock::Moment;
 pub use endpoints::{DEFAULT_POOL, TokenList};
 pub use error::{Error, Problem, Server};
 pub use events::{EventKind, EventStream, LeaseEvent, StreamItem};
 pub use jitter::jittered;
+pub use options::{ApiKey, Options};
 pub use proxy::Proxy;

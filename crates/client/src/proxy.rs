@@ -78,7 +78,7 @@ fn is_without(server: &Url, without: &str) -> bool {
 }
 
 /// Returns whether a URL's host is this machine.
-fn is_this_machine(server: &Url) -> bool {
+pub(crate) fn is_this_machine(server: &Url) -> bool {
     let host = server.host_str().unwrap_or_default().trim_end_matches('.');
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match bare.parse::<IpAddr>() {

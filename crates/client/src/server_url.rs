@@ -2,6 +2,8 @@
 
 use reqwest::Url;
 
+use crate::ApiKey;
+
 /// Parses a server's URL, such as `http://localhost:4000` or `localhost:4000`. The result ends with a slash, so
 /// that joined paths stay below a proxy's prefix.
 ///
@@ -37,5 +39,30 @@ pub(crate) fn without_password(url: &Url) -> String {
     let mut shown = url.clone();
     // Fails only for URLs that can't have a password.
     let _ = shown.set_password(None);
+    if is_key(url.username()) {
+        let _ = shown.set_username("");
+    }
     shown.as_str().trim_end_matches('/').to_owned()
+}
+
+/// Writes a URL without user name and password.
+pub(crate) fn without_credentials(url: &Url) -> String {
+    let mut bare = url.clone();
+    // Fails only for URLs that can't have any.
+    let _ = (bare.set_username(""), bare.set_password(None));
+    bare.as_str().trim_end_matches('/').to_owned()
+}
+
+/// Whether a URL has a user name or a password.
+pub(crate) fn has_credentials(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+/// Whether the user name or the password of a URL is an API key.
+pub(crate) fn has_key(url: &Url) -> bool {
+    is_key(url.username()) || url.password().is_some_and(is_key)
+}
+
+fn is_key(text: &str) -> bool {
+    text.starts_with(ApiKey::PREFIX)
 }

@@ -28,6 +28,13 @@ pub mod env {
     pub const USER: &str = "TOKEN_MANAGER_USER";
     /// The pool's name.
     pub const POOL: &str = "TOKEN_MANAGER_POOL";
+    /// API key of the client commands. The command does not get it.
+    pub const KEY: &str = "TOKEN_MANAGER_KEY";
+    /// File with the API key. The command does not get it.
+    pub const KEY_FILE: &str = "TOKEN_MANAGER_KEY_FILE";
+    /// First API key of a server, and the file with it. The command gets neither.
+    pub const BOOTSTRAP_KEY: [&str; 2] =
+        ["TOKEN_MANAGER_BOOTSTRAP_KEY", "TOKEN_MANAGER_BOOTSTRAP_KEY_FILE"];
     /// Begins the names of variables with the token's labels.
     pub const LABEL: &str = "TOKEN_MANAGER_LABEL_";
     /// Variables that describe the lease, besides those with labels.
@@ -109,6 +116,10 @@ impl RunArgs {
         set(env::SERVER, Some(self.server.clone()));
         set(env::USER, Some(self.user.clone()));
         set(env::POOL, token.map(|token| token.pool.to_string()));
+        // The key may do more than use this token.
+        for secret in [env::KEY, env::KEY_FILE].into_iter().chain(env::BOOTSTRAP_KEY) {
+            set(secret, None);
+        }
         for (key, value) in token.iter().flat_map(|token| &token.labels) {
             set(&env::of_label(key), Some(value.to_string()));
         }

@@ -46,6 +46,7 @@ pub use net_changes::{AccessChanges, MemberChanges, NetChanges};
 pub use new_pool::{ImportedPool, LeaseSource, NewPool};
 pub use notifier::Notifier;
 pub use pool::ServerId;
+pub use postgres::connect_other;
 pub use reader::{LogSize, News, Reader, Snapshot};
 pub use store::{Begun, KeyUsage, KeysFound, Store};
 pub use url::{DatabaseUrl, InvalidUrl};

@@ -43,9 +43,9 @@ Examples:
 Exit codes:
     3  no token is free, or the user has reached the limit of tokens
     4  no such pool or token
-    5  the lease granted under --key has ended
+    5  the lease granted under --idempotency-key has ended
     6  the server is away; nothing was done
-    7  no reply; repeat the command with the same --key")]
+    7  no reply; repeat the command with the same --idempotency-key")]
 pub struct Allocate {
     /// User name: any text of up to 255 characters [default: `config set user`]
     #[arg(value_name = "USER", env = env::USER, hide_env_values = true)]
@@ -63,9 +63,9 @@ pub struct Allocate {
     /// Note for the lease, visible to others, such as "PR 1234": up to 200 characters
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-    /// Idempotency key: repeating the command with it takes no second token [default: random]
+    /// Repeating the command with the same key takes no second token [default: random]
     #[arg(long, value_name = "KEY")]
-    key: Option<String>,
+    idempotency_key: Option<String>,
     /// Print only the token's value
     #[arg(short, long, conflicts_with = "json")]
     quiet: bool,
@@ -78,7 +78,7 @@ pub struct Allocate {
 impl Allocate {
     pub async fn perform(self) -> Result<(), CliError> {
         let (client, out) = (self.common.client()?, Out::standard());
-        let key = self.key.clone().unwrap_or_else(random_key);
+        let key = self.idempotency_key.clone().unwrap_or_else(random_key);
         let user = config::user(self.user.as_deref())?;
         let request = AllocateRequest {
             pool: self.pool.name().map(str::to_owned),
@@ -107,7 +107,7 @@ impl Allocate {
         let lease = allocated.lease_id;
         let what = format!("the lease granted under this key has ended: {lease}");
         Err(CliError::new(Exit::Conflict, what)
-            .hint("another --key, or none")
+            .hint("another --idempotency-key, or none")
             .hint(format!("`token-manager show {lease}` for its end reason")))
     }
 
@@ -216,7 +216,7 @@ async fn refused(
             quoted(&request.user)
         )),
         CliError::Message { exit: Exit::OutcomeUnknown, .. } => error.only_hint(format!(
-            "again with --key {}, which takes no second token",
+            "again with --idempotency-key {}, which takes no second token",
             quoted(&request.key)
         )),
         error => error,

@@ -1,15 +1,13 @@
 //! `token-manager clear`
 
-use std::io::{self, IsTerminal as _, Write as _};
-
 use clap::Args;
 
 use crate::term::error::CliError;
-use crate::term::exit::Exit;
 use crate::term::format::count;
-use crate::term::output::{MIND, Out, paint};
+use crate::term::output::Out;
 
 use super::Common;
+use super::confirm::confirm;
 use super::in_pool::{self, InPool};
 
 /// End all leases of a pool
@@ -47,7 +45,8 @@ impl Clear {
             if pool.active == 0 && !self.common.json {
                 return Ok(out.line("No token is in use, so there is nothing to clear.")?);
             }
-            confirm(pool.active)?;
+            let leases = count(pool.active, "lease");
+            confirm(&format!("end {leases}"), &format!("This ends {leases}. Clear?"))?;
         }
         let ended = |leases| format!("Cleared: {} ended.", count(leases, "lease"));
         if let Some(pool) = self.pool.name() {
@@ -57,27 +56,4 @@ impl Clear {
         let reply = client.clear().await?;
         self.common.print(&reply, |cleared| Ok(out.line(ended(cleared.tokens_cleared))?))
     }
-}
-
-fn confirm(leases: u64) -> Result<(), CliError> {
-    let leases = count(leases, "lease");
-    let stdin = io::stdin();
-    if !stdin.is_terminal() {
-        let what = format!(
-            "refusing to end {leases} without confirmation: no terminal. Nothing was changed."
-        );
-        return Err(CliError::new(Exit::Declined, what).hint("--yes"));
-    }
-    let mut stderr = anstream::stderr();
-    write!(stderr, "This ends {}. Clear? [y/N] ", paint(MIND, leases))?;
-    stderr.flush()?;
-    let mut answer = String::new();
-    stdin.read_line(&mut answer)?;
-    if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
-        return Ok(());
-    }
-    if !answer.ends_with('\n') {
-        writeln!(stderr)?;
-    }
-    Err(CliError::new(Exit::Declined, "not confirmed; nothing was changed"))
 }

@@ -1,6 +1,7 @@
 //! Names of pools and tokens for the completions of shells: the scripts call this program with the words of the
 //! command line. It prints the names that fit, or nothing, and never an error.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use run::env;
 
 use crate::term::output::Out;
 
+use super::access::{Access, CA_FILE};
 use super::config;
 use super::in_pool::{pool_name, token_name};
 
@@ -47,14 +49,16 @@ struct Asked {
     prefix: String,
     /// The beginning of the name.
     begun: String,
-    server: Option<String>,
+    of: Values,
 }
 
 /// Values on the command line that matter.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Values {
     pool: Option<String>,
     server: Option<String>,
+    key_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
 }
 
 impl Values {
@@ -62,6 +66,8 @@ impl Values {
         match id {
             "pool" => self.pool = Some(value.to_owned()),
             "server" => self.server = Some(value.to_owned()),
+            "key_file" => self.key_file = Some(value.into()),
+            "ca_file" => self.ca_file = Some(value.into()),
             _ => {}
         }
     }
@@ -119,13 +125,16 @@ impl Asked {
         };
         let tokens_of = is_token.then(pool);
         let (prefix, begun) = (prefix.to_owned(), begun.to_owned());
-        Some(Asked { tokens_of, prefix, begun, server: values.server })
+        Some(Asked { tokens_of, prefix, begun, of: values })
     }
 
     /// Asks the server for the names, a line each.
     fn names(&self) -> Option<String> {
-        let given = self.server.clone().or_else(|| std::env::var(env::SERVER).ok());
-        let client = config::client(&config::server(given.as_deref()).ok()?).ok()?;
+        let Values { server, key_file, ca_file, .. } = &self.of;
+        let given = server.clone().or_else(|| std::env::var(env::SERVER).ok());
+        let ca_file = ca_file.clone().or_else(|| std::env::var_os(CA_FILE).map(PathBuf::from));
+        let access = Access { key_file: key_file.clone(), ca_file, ..Access::default() };
+        let client = access.client(&config::server(given.as_deref()).ok()?).ok()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         let named = runtime.block_on(async {
             tokio::time::timeout(TIMEOUT, self.all(&client)).await.ok().flatten()
@@ -195,8 +204,14 @@ mod tests {
             let expected = [of, prefix, begun].map(str::to_owned);
             assert_eq!(told(line), Some(expected.into()), "{line}");
         }
-        assert_eq!(asked("tm --server http://x pool --pool ").unwrap().server.unwrap(), "http://x");
-        assert_eq!(asked("tm pool --server=http://x --pool ").unwrap().server.unwrap(), "http://x");
+        assert_eq!(
+            asked("tm --server http://x pool --pool ").unwrap().of.server.unwrap(),
+            "http://x"
+        );
+        assert_eq!(
+            asked("tm pool --server=http://x --pool ").unwrap().of.server.unwrap(),
+            "http://x"
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::term::error::CliError;
 use crate::term::exit::Exit;
 use crate::term::harmless;
 use crate::term::output::{Out, QUIET, paint};
-use client::Client;
+use client::{Client, Options};
 
 use super::in_pool::pool_name;
 
@@ -33,8 +33,8 @@ const HEADER: &str =
 const NAMES: [(&str, &str); 3] =
     [("server", env::SERVER), ("user", env::USER), ("pool", env::POOL)];
 
-/// Content of the file.
-type Values = toml::Table;
+/// Content of a file.
+pub type Values = toml::Table;
 
 /// Returns the server's URL.
 pub fn server(given: Option<&str>) -> Result<String, CliError> {
@@ -42,8 +42,8 @@ pub fn server(given: Option<&str>) -> Result<String, CliError> {
 }
 
 /// Creates a client for a server's URL.
-pub fn client(server: &str) -> Result<Client, CliError> {
-    Client::new(server).map_err(|error| match server {
+pub fn client(server: &str, options: &Options) -> Result<Client, CliError> {
+    Client::with(server, options).map_err(|error| match server {
         "" => CliError::from(error).hint(format!("unset the environment variable {}", env::SERVER)),
         _ => error.into(),
     })
@@ -99,41 +99,23 @@ fn text(values: &Values, name: &str) -> Option<String> {
 
 /// Returns the file's path; None if the environment names no folder for it.
 fn path() -> Option<PathBuf> {
+    Some(folder()?.join("client.toml"))
+}
+
+/// Returns the folder of this user's files.
+pub fn folder() -> Option<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
     // The XDG specification ignores relative paths.
     let config = folder("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
     let home = || folder("HOME").filter(|path| path.is_absolute()).map(|home| home.join(".config"));
-    Some(config.or_else(home)?.join("token-manager/client.toml"))
+    Some(config.or_else(home)?.join("token-manager"))
 }
 
 /// Reads the file. A missing file is empty.
 fn read() -> Result<Values, CliError> {
     let Some(path) = path() else { return Ok(Values::new()) };
-    let unusable = |why: String| {
-        CliError::new(
-            Exit::Usage,
-            format!("can't use the client configuration {}: {why}", path.display()),
-        )
-        .hint("correct or delete the file")
-    };
-    let text = match File::open(&path) {
-        Ok(file) => {
-            let mut text = String::new();
-            file.take(MAX_BYTES)
-                .read_to_string(&mut text)
-                .map_err(|error| unusable(error.to_string()))?;
-            text
-        }
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            return Ok(Values::new());
-        }
-        Err(error) => return Err(unusable(error.to_string())),
-    };
-    // Only the message: the whole error quotes the line, which may have a password.
-    let values: Values =
-        text.parse().map_err(|error: toml::de::Error| unusable(error.message().to_owned()))?;
+    let values = read_toml(&path)?;
+    let unusable = |why| unusable(&path, why);
     for (key, value) in &values {
         if !NAMES.iter().any(|(name, _)| name == key) {
             return Err(unusable(format!("it has an unknown entry `{key}`")));
@@ -145,20 +127,54 @@ fn read() -> Result<Values, CliError> {
     Ok(values)
 }
 
-/// Replaces the file by one that only its owner can read, because a server's URL may have a password.
-fn write(path: &Path, values: &Values) -> io::Result<()> {
+/// Error about one of this user's files.
+pub fn unusable(path: &Path, why: impl std::fmt::Display) -> CliError {
+    let what = format!("can't use the client configuration {}: {why}", path.display());
+    CliError::new(Exit::Usage, what).hint("correct or delete the file")
+}
+
+/// Reads one of this user's files. A missing file is empty.
+pub fn read_toml(path: &Path) -> Result<Values, CliError> {
+    let text = match File::open(path) {
+        Ok(file) => {
+            let mut text = String::new();
+            file.take(MAX_BYTES)
+                .read_to_string(&mut text)
+                .map_err(|error| unusable(path, error))?;
+            text
+        }
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(Values::new());
+        }
+        Err(error) => return Err(unusable(path, error)),
+    };
+    // Only the message: the whole error quotes the line, which may have a secret.
+    text.parse().map_err(|error: toml::de::Error| unusable(path, error.message()))
+}
+
+/// Replaces one of this user's files by one that only its owner can read, because it may have a secret.
+pub fn write_toml(path: &Path, header: &str, values: &Values) -> Result<(), CliError> {
+    write(path, header, values).map_err(|error| {
+        CliError::new(Exit::Failed, format!("can't write {}: {error}", path.display()))
+    })
+}
+
+fn write(path: &Path, header: &str, values: &Values) -> io::Result<()> {
     // Replaces the target of a symbolic link, not the link.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().unwrap_or(Path::new("/"));
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let new = folder.join(format!(".client.toml.{}", std::process::id()));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = folder.join(format!(".{name}.{}", std::process::id()));
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&new)
         .and_then(|mut file| {
-            file.write_all(format!("{HEADER}{values}").as_bytes())?;
+            file.write_all(format!("{header}{values}").as_bytes())?;
             file.sync_all()
         })
         .and_then(|()| fs::rename(&new, &path));
@@ -213,7 +229,7 @@ fn set(name: &str, mut value: String) -> Result<(), CliError> {
         value.truncate(value.trim_end().len());
     }
     if name == "server" {
-        client(&value)?;
+        client(&value, &Options::default())?;
     } else if name == "pool" {
         pool_name(&value).map_err(|why| CliError::new(Exit::Usage, why))?;
     } else {
@@ -238,13 +254,13 @@ fn unset(name: &str) -> Result<(), CliError> {
 }
 
 fn save(values: &Values) -> Result<(), CliError> {
-    let path = path().ok_or_else(|| {
-        CliError::new(Exit::Failed, "no folder for the client configuration")
-            .hint("the environment variable HOME or XDG_CONFIG_HOME with an absolute path")
-    })?;
-    write(&path, values).map_err(|error| {
-        CliError::new(Exit::Failed, format!("can't write {}: {error}", path.display()))
-    })
+    write_toml(&path().ok_or_else(no_folder)?, HEADER, values)
+}
+
+/// Error where the environment names no folder.
+pub fn no_folder() -> CliError {
+    CliError::new(Exit::Failed, "no folder for the client configuration")
+        .hint("the environment variable HOME or XDG_CONFIG_HOME with an absolute path")
 }
 
 fn get(name: &str) -> Result<(), CliError> {
@@ -281,7 +297,9 @@ fn in_effect(name: &str, values: &Values) -> Result<(Option<String>, String), Cl
         ((name == "server").then(|| DEFAULT_SERVER.to_owned()), "default".to_owned())
     };
     match value {
-        Some(server) if name == "server" => Ok((Some(client(&server)?.url()), from)),
+        Some(server) if name == "server" => {
+            Ok((Some(client(&server, &Options::default())?.url()), from))
+        }
         value => Ok((value, from)),
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use clap::Args;
-use client::Client;
+use client::{Client, Download};
 use jiff::{SignedDuration, Timestamp};
 use pool::EndReason;
 use uuid::Uuid;
@@ -79,7 +79,7 @@ impl Leases {
         let query = self.query(&client).await?;
         let query: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
         if self.csv {
-            return export(&client, &query).await;
+            return print_download(client.export(&query).await?).await;
         }
         let reply = client.leases(&query, self.limit).await;
         let reply = reply.map_err(|error| find::of_pool(error, self.pools.one().name()))?;
@@ -110,34 +110,43 @@ impl Leases {
         {
             query.extend(value.as_ref().map(|value| (name, value.clone())));
         }
-        let mut now = None;
-        for (name, when) in [("from", self.from), ("to", self.to), ("at", self.at)] {
-            let Some(when) = when else { continue };
-            let at = match when {
-                When::At(at) => at,
-                When::Ago(ago) => {
-                    let now = match now {
-                        Some(now) => now,
-                        None => *now.insert(server_time(client).await?),
-                    };
-                    before(now, ago).ok_or_else(|| {
-                        CliError::new(Exit::Usage, format!("--{name} is too long ago"))
-                    })?
-                }
-            };
-            query.push((name, at.to_string()));
-        }
+        let limits = [("from", "from", self.from), ("to", "to", self.to), ("at", "at", self.at)];
+        query.extend(times(client, limits).await?);
         Ok(query)
     }
+}
+
+/// Returns query parameters with times. Each has the name of its option.
+pub async fn times<const N: usize>(
+    client: &Client,
+    given: [(&'static str, &str, Option<When>); N],
+) -> Result<Vec<(&'static str, String)>, CliError> {
+    let (mut now, mut times) = (None, Vec::new());
+    for (name, option, when) in given {
+        let at = match when {
+            None => continue,
+            Some(When::At(at)) => at,
+            Some(When::Ago(ago)) => {
+                let now = match now {
+                    Some(now) => now,
+                    None => *now.insert(server_time(client).await?),
+                };
+                before(now, ago).ok_or_else(|| {
+                    CliError::new(Exit::Usage, format!("--{option} is too long ago"))
+                })?
+            }
+        };
+        times.push((name, at.to_string()));
+    }
+    Ok(times)
 }
 
 fn before(now: Timestamp, ago: Duration) -> Option<Timestamp> {
     now.checked_sub(SignedDuration::try_from(ago).ok()?).ok()
 }
 
-/// Prints the export.
-async fn export(client: &Client, query: &[(&str, &str)]) -> Result<(), CliError> {
-    let mut download = client.export(query).await?;
+/// Prints an export.
+pub async fn print_download(mut download: Download) -> Result<(), CliError> {
     // The standard output alone is line-buffered, which is slow.
     let mut stdout = io::BufWriter::new(Data::stdout());
     let mut begun = false;

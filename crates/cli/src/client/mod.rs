@@ -1,15 +1,22 @@
 //! Commands that use a server over HTTP.
 
+pub mod access;
 mod allocate;
 mod apply;
+mod audit;
 mod clear;
 pub mod complete;
 pub mod config;
+mod confirm;
+mod credentials;
+mod dashboard;
 mod export;
 mod find;
 mod history;
 mod in_pool;
+pub mod keys;
 mod leases;
+mod login;
 mod pool;
 mod pools;
 mod queue;
@@ -23,6 +30,7 @@ mod taints;
 mod tokens;
 mod version;
 mod watch;
+mod whoami;
 
 use std::process::ExitCode;
 
@@ -36,6 +44,8 @@ use crate::term::error::CliError;
 use crate::term::exit::Exit;
 use crate::term::output::{Out, remark};
 use crate::term::table::Table;
+
+use self::access::Access;
 
 #[derive(Debug, Subcommand)]
 enum Commands {
@@ -58,13 +68,26 @@ enum Commands {
     Uncordon(taints::Uncordon),
     Queue(queue::Queue),
     Watch(watch::Watch),
+    Dashboard(dashboard::Dashboard),
+    Login(login::Login),
+    Logout(login::Logout),
+    Whoami(whoami::Whoami),
+    Keys(keys::Keys),
+    Audit(audit::Audit),
     Status(status::Status),
     Version(version::Version),
 }
 
 /// Defines the commands.
 pub fn commands() -> Vec<Command> {
-    Commands::augment_subcommands(Command::new("")).get_subcommands().cloned().collect()
+    let all = Commands::augment_subcommands(Command::new(""));
+    let all = all.get_subcommands().cloned();
+    all.map(|command| match command.get_name() {
+        // `keys --json list` is the same as `keys list --json`.
+        "keys" => command.mut_args(|arg| arg.global(true)),
+        _ => command,
+    })
+    .collect()
 }
 
 pub fn knows(name: &str) -> bool {
@@ -110,6 +133,12 @@ impl Commands {
             Commands::Uncordon(uncordon) => uncordon.perform().await,
             Commands::Queue(queue) => queue.perform().await,
             Commands::Watch(watch) => watch.perform().await.map_err(CliError::of_reading),
+            Commands::Dashboard(dashboard) => dashboard.perform().await,
+            Commands::Login(login) => login.perform().await,
+            Commands::Logout(logout) => logout.perform(),
+            Commands::Whoami(whoami) => whoami.perform().await.map_err(CliError::of_reading),
+            Commands::Keys(keys) => keys.perform().await,
+            Commands::Audit(audit) => audit.perform().await.map_err(CliError::of_reading),
             Commands::Status(status) => status.perform().await,
             Commands::Version(version) => version.perform(),
         }
@@ -132,11 +161,16 @@ fn server_arg() -> Arg {
 struct Common {
     server: Option<String>,
     json: bool,
+    access: Access,
 }
 
 impl Common {
     fn client(&self) -> Result<Client, CliError> {
-        config::client(&config::server(self.server.as_deref())?)
+        self.access.client(&self.server()?)
+    }
+
+    fn server(&self) -> Result<String, CliError> {
+        config::server(self.server.as_deref())
     }
 
     /// Prints a reply: its JSON with `--json`, otherwise what `text` prints.
@@ -177,7 +211,8 @@ impl Common {
 impl Args for Common {
     fn augment_args(command: Command) -> Command {
         let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
-        command.arg(server_arg()).arg(json.help("Print JSON, for programs"))
+        let command = command.arg(server_arg()).arg(json.help("Print JSON, for programs"));
+        Access::augment_args(command)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -188,7 +223,8 @@ impl Args for Common {
 impl FromArgMatches for Common {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let server = matches.get_one::<String>("server").cloned();
-        Ok(Common { server, json: matches.get_flag("json") })
+        let access = Access::from_arg_matches(matches)?;
+        Ok(Common { server, json: matches.get_flag("json"), access })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ::run::{Ended, ProgramError, RunArgs, RunError, env, sentence};
-use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, ValueHint, value_parser};
-use client::{AcquireError, Client, Error};
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches as _, ValueHint, value_parser};
+use client::{AcquireError, Client, Error, ServerName};
 use wire::Code;
 
 use crate::duration;
@@ -16,6 +16,7 @@ use crate::term::exit::{Exit, die_of};
 use crate::term::printer::{self, Printer};
 use crate::term::progress::ProgressLine;
 
+use super::access::Access;
 use super::in_pool::{InPool, token_name};
 use super::refusal::explain;
 use super::{config, server_arg};
@@ -33,6 +34,9 @@ environment):
   TOKEN_MANAGER_EXPIRES_AT  the deadline at the command's start, without later renewals
   TOKEN_MANAGER_SERVER      the server
   TOKEN_MANAGER_USER        the user
+
+It has neither TOKEN_MANAGER_KEY nor TOKEN_MANAGER_KEY_FILE: the API key of `run` is not for its command. A command that \
+uses the server needs a key of its own.
 
 With --pool, --token or --note, it also has:
   TOKEN_MANAGER_POOL        the pool
@@ -122,7 +126,8 @@ pub fn command() -> Command {
         .after_help("`token-manager run --help` has more details, and the exit codes.")
         .override_usage("token-manager run [--user NAME] [OPTIONS] -- COMMAND [ARGUMENT]...")
         .arg(server_arg())
-        .args(InPool::augment_args(Command::new("")).get_arguments().cloned().collect::<Vec<_>>())
+        .args(of::<Access>())
+        .args(of::<InPool>())
         .arg(user_arg())
         .arg(
             Arg::new("token")
@@ -161,6 +166,10 @@ pub fn command() -> Command {
         .arg(command_arg())
 }
 
+fn of<T: clap::Args>() -> Vec<Arg> {
+    T::augment_args(Command::new("")).get_arguments().cloned().collect()
+}
+
 fn user_arg() -> Arg {
     Arg::new("user")
         .short('u')
@@ -192,8 +201,12 @@ pub fn perform(matches: &ArgMatches) -> ExitCode {
 }
 
 fn supervise(matches: &ArgMatches) -> Result<ExitCode, CliError> {
-    let args = args(matches)?;
-    let client = config::client(&args.server)?;
+    let mut args = args(matches)?;
+    let client = Access::from_arg_matches(matches).map_err(unread)?.client(&args.server)?;
+    // The command gets no key, not even as a part of the URL.
+    if let Ok(ServerName { url, has_key: true, .. }) = ServerName::of(&args.server) {
+        args.server = url;
+    }
     let printer = Printer { verbose: matches.get_flag("verbose") };
     let progress = ProgressLine::new(Some(printer::write));
     match ::run::run(&client, &args, &printer, progress) {
@@ -206,6 +219,10 @@ fn supervise(matches: &ArgMatches) -> Result<ExitCode, CliError> {
         Ok(Ended::TimeUp) => Ok(Exit::TimeUp.into()),
         Err(error) => Err(failed(&client, &args, error)),
     }
+}
+
+fn unread(error: clap::Error) -> CliError {
+    CliError::new(Exit::Usage, error.to_string())
 }
 
 fn args(matches: &ArgMatches) -> Result<RunArgs, CliError> {

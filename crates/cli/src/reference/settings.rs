@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::wrapped;
-use crate::settings::table::{self, Default};
+use crate::settings::table::{self, Default, Setting};
 use crate::settings::{Kind, SettingSources, Settings};
 
 const EXAMPLE: &str = "token-manager.example.toml";
@@ -17,10 +17,15 @@ const EXAMPLE_HEAD: &str = "\
 # `token-manager config` shows the values in effect. Each line shows the default, or an example.
 ";
 
+/// Settings that a file may have. A secret without a flag belongs into the environment or a file of its own.
+fn of_file() -> impl Iterator<Item = &'static Setting> {
+    table::shown().filter(|setting| setting.is_flag)
+}
+
 fn example() -> String {
     let mut text = EXAMPLE_HEAD.to_owned();
     let mut group = None;
-    for setting in table::shown() {
+    for setting in of_file() {
         if setting.group != group {
             group = setting.group;
             let _ = write!(text, "\n## {}\n\n", group.unwrap_or_default());
@@ -51,6 +56,11 @@ fn table() -> String {
         };
         let other =
             setting.other_env.map_or_else(String::new, |env| format!(" Also read from `{env}`."));
+        let other = if setting.is_flag {
+            other
+        } else {
+            format!(" Not a flag: only `{}` in the environment.", setting.env())
+        };
         let (name, range, help) = (setting.name, setting.kind.range(), setting.help);
         let _ = writeln!(text, "| `{name}` | {default} | {range} | {help}{other} |");
     }
@@ -74,6 +84,6 @@ fn the_example_is_accepted() {
     let file = tempfile::NamedTempFile::new().expect("temporary file");
     std::fs::write(file.path(), lines.join("\n")).expect("written");
     let sources = SettingSources::find(&[].into(), Some(file.path()), |_| None).expect("readable");
-    assert_eq!(lines.len(), table::shown().count());
+    assert_eq!(lines.len(), of_file().count());
     Settings::read(&sources).expect("legal");
 }

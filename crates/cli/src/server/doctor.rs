@@ -68,6 +68,9 @@ pub async fn examine(
             Findings::ok("settings", "all values are valid; `token-manager config` shows them");
             listening(&settings, &mut findings).await;
             certificate(&settings, &mut findings);
+            if let Err(error) = settings.first_key() {
+                findings.error("bootstrap key", error);
+            }
             open_files(&settings, &mut findings);
             pools(&settings, &mut findings);
             if after_restore {

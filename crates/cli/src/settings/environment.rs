@@ -66,7 +66,7 @@ fn known(program: &Command) -> HashSet<String> {
     of_options
         .map(String::from)
         .chain(of_settings)
-        .chain([CONFIG_ENV.to_owned()])
+        .chain([CONFIG_ENV, run::env::KEY, run::env::KEY_FILE].map(str::to_owned))
         .chain(run::env::OF_LEASE.map(str::to_owned))
         .collect()
 }

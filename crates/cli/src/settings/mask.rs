@@ -1,6 +1,10 @@
 //! Masks passwords in database URLs, well-formed or not.
 
-const MASK: &str = "***";
+/// Replaces a secret.
+pub const MASK: &str = "***";
+
+/// Begins every API key.
+const KEY: &str = pool::PlainKey::PREFIX;
 
 /// `url` without its password. Parts that may belong to a password are masked as well.
 pub fn url(url: &str) -> String {
@@ -13,7 +17,8 @@ pub fn url(url: &str) -> String {
     };
     // A password may contain `@`, `/` and `?` that should have been escaped.
     if let Some((userinfo, place)) = rest.rsplit_once('@') {
-        let user = userinfo.split(':').next().unwrap_or_default();
+        let user = userinfo.split(':').next().filter(|user| !user.starts_with(KEY));
+        let user = user.unwrap_or(MASK);
         let mask = if userinfo.contains(':') { format!(":{MASK}") } else { String::new() };
         return format!("{scheme}://{user}{mask}@{}", query(place));
     }
@@ -49,7 +54,9 @@ pub fn quoted(mut text: String, arguments: impl Iterator<Item = String>) -> Stri
             if flag.starts_with('-') { value } else { &argument }
         });
         let lower = value.to_lowercase();
-        if ["://", "@", "password"].iter().any(|sign| lower.contains(sign)) {
+        if value.starts_with(KEY) {
+            text = text.replace(value, &format!("{KEY}{MASK}"));
+        } else if ["://", "@", "password"].iter().any(|sign| lower.contains(sign)) {
             text = text.replace(value, &url(value));
         }
     }
@@ -71,6 +78,7 @@ mod tests {
             ("postgres://h:1,[::1]:2,[::1]/n", "postgres://h:1,[::1]:2,[::1]/n"),
             ("postgres:///n?host=/tmp", "postgres:///n?host=/tmp"),
             ("postgres://u:secret", "postgres://***"),
+            ("https://tm_id_secret@h", "https://***@h"),
             ("mysql://u:secret@h", "mysql://u:***@h"),
             ("u:secret@h", "***"),
             ("host=h password=secret", "***"),
@@ -85,5 +93,8 @@ mod tests {
         let arguments = ["--databse=postgres://u:secret@h", "postgres://u:secret@x"];
         let message = super::quoted(arguments.join(" "), arguments.iter().map(ToString::to_string));
         assert_eq!(message, "--databse=postgres://u:***@h postgres://u:***@x");
+        let arguments = ["--kye=tm_id_secret", "tm_id_other"];
+        let message = super::quoted(arguments.join(" "), arguments.iter().map(ToString::to_string));
+        assert_eq!(message, "--kye=tm_*** tm_***");
     }
 }

@@ -1,5 +1,6 @@
 //! Settings of the server and of the commands that open its database: from flags, environment and file.
 
+mod bootstrap;
 pub mod environment;
 mod listen;
 pub mod mask;
@@ -9,13 +10,15 @@ mod value;
 
 use anyhow::anyhow;
 use pool::{HumanDuration, Policy};
+pub use server::Anonymous;
 use server::TlsFiles;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+pub use self::bootstrap::BootstrapKey;
 pub use self::listen::{Listen, bind, bind_all};
 pub use self::sources::{CONFIG_ENV, Origin, PORT_ENV, SettingSources};
 pub use self::table::Settings;
-pub use self::value::{Kind, LogFormat};
+pub use self::value::{Database, Kind, LogFormat};
 
 impl Settings {
     /// Reads and checks every setting.
@@ -58,6 +61,7 @@ impl Settings {
             (Some(_), None) => Some(("tls-cert", "tls-key")),
             (None, Some(_)) => Some(("tls-key", "tls-cert")),
             (None, None) if self.tls_client_ca.is_some() => Some(("tls-client-ca", "tls-cert")),
+            (None, None) if self.redirect_http.is_some() => Some(("redirect-http", "tls-cert")),
             _ => None,
         };
         missing.map_or(Ok(()), |(set, other)| {
@@ -182,7 +186,9 @@ mod tests {
             ("pool-size", "-1", "from 0 to 1000000"),
             ("max-queued-requests", "0", "from 1 to 1000000"),
             ("listen", "http://x", "HOST:PORT"),
-            ("allow-remote-without-auth", "maybe", "true or false"),
+            ("anonymous", "admin", "none or read or use"),
+            ("trust-loopback", "maybe", "true or false"),
+            ("bootstrap-key", "secret", "an API key has the form"),
             ("allowed-host", "a,,b", "expected a host name"),
             ("log", "verbose", "error, warn, info"),
             ("log", "info,x=loud", "error, warn, info"),

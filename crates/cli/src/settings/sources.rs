@@ -191,7 +191,11 @@ fn entry(key: &str, value: &toml::Value) -> anyhow::Result<(&'static Setting, St
     if let Some(inner) = inner_table(value) {
         bail!(no_table(key, inner));
     }
-    let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
+    let known = SETTINGS.iter().find(|setting| setting.name == key);
+    if let Some(setting) = known.filter(|setting| !setting.is_flag) {
+        bail!("`{key}` belongs into a file of its own (`{key}-file`) or into {}", setting.env());
+    }
+    let Some(setting) = known else {
         match nearest(key, table::shown().map(|setting| setting.name)) {
             Some(name) => bail!("unknown setting `{key}`; did you mean `{name}`?"),
             None => bail!("unknown setting `{key}`; `token-manager config` lists all settings"),

@@ -10,6 +10,7 @@ use store::MAX_POOL_SIZE;
 use tracing_subscriber::filter::Targets;
 
 use super::value::{Database, Kind, LogFormat};
+use super::{Anonymous, BootstrapKey};
 use super::{Listen, SettingSources};
 
 /// Prefix of this program's environment variables.
@@ -28,6 +29,8 @@ pub struct Setting {
     pub commands: &'static [&'static str],
     /// Additional environment variable, as other programs name the setting.
     pub other_env: Option<&'static str>,
+    /// Whether it has a flag. A secret has none: other users of the machine can read a command line.
+    pub is_flag: bool,
     /// Whether an empty environment variable is an error. Otherwise it counts as not set. True where the
     /// default is another place, so that a server would silently start with other data.
     pub refuses_empty: bool,
@@ -52,6 +55,7 @@ impl Setting {
         group: None,
         commands: &[],
         other_env: None,
+        is_flag: true,
         refuses_empty: false,
         help: "",
     };
@@ -106,6 +110,7 @@ pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
 const DATABASE: Option<&str> = Some("Database");
 const POOL: Option<&str> = Some("Pool");
 const NETWORK: Option<&str> = Some("Network");
+const ACCESS: Option<&str> = Some("Access");
 const LIMITS: Option<&str> = Some("Limits");
 const LOG: Option<&str> = Some("Log");
 const TRACES: Option<&str> = Some("Traces");
@@ -209,9 +214,6 @@ settings! {
         /// Address or name to listen on; `[::]:4000` for every address of the machine. The environment
         /// variable `PORT` changes the port only.
         listen: Listen = Kind::Listen, Default::Value("127.0.0.1:4000");
-        /// Listen on addresses that other machines reach, although every client that reaches the server may
-        /// take and release tokens.
-        allow_remote_without_auth: bool = Kind::Switch, OFF;
         /// Additional host name of the server, besides `localhost`, `127.0.0.1` and `[::1]`; may be given
         /// several times. On other addresses, requests by IP address are always accepted.
         allowed_host: Vec<String> = Kind::Hosts, Default::None("tokens.example");
@@ -222,6 +224,23 @@ settings! {
         tls_key: Option<PathBuf> = Kind::File, Default::None("/etc/token-manager/tls.key");
         /// Certificates of authorities, in PEM. Every client then needs a certificate that one of them issued.
         tls_client_ca: Option<PathBuf> = Kind::File, Default::None("/etc/token-manager/clients.pem");
+        /// Another address, for plain HTTP, that redirects every request to the same URL with HTTPS. Needs `tls-cert`.
+        redirect_http: Option<Listen> = Kind::Listen, Default::None("[::]:80");
+    }
+    ACCESS: {
+        /// Rights of callers without an API key, on all pools. Not set: on loopback everything while there is no
+        /// key, otherwise none.
+        anonymous: Option<Anonymous> = Kind::Choice(&Anonymous::WORDS), Default::None("read");
+        /// Treat callers without an API key as administrators, even if keys exist. Only for a server that listens
+        /// on loopback.
+        trust_loopback: bool = Kind::Switch, OFF;
+        /// Maximum number of requests per second from one address without an API key. Further requests get 429.
+        requests_per_second: Option<u32> = count(1_000_000), Default::None("100");
+        /// First API key, as `token-manager keys generate` prints it. A start without any key makes it the key
+        /// `bootstrap` of an administrator; other starts ignore it.
+        bootstrap_key: Option<BootstrapKey> = Kind::Secret, Default::None("tm_..."), is_flag: false;
+        /// File with the first API key. Default: the systemd credential `bootstrap-key`, if there is one.
+        bootstrap_key_file: Option<PathBuf> = Kind::File, Default::None("/run/secrets/bootstrap-key");
     }
     LIMITS: {
         /// Maximum number of open connections. At the limit, a new connection replaces the longest idle one;

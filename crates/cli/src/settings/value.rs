@@ -8,7 +8,7 @@ use pool::{HumanDuration, PolicyField, ValueKind};
 use store::DatabaseUrl;
 use tracing_subscriber::filter::Targets;
 
-use super::{Listen, mask};
+use super::{Anonymous, BootstrapKey, Listen, mask};
 
 /// Shortest duration of a setting.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -38,6 +38,8 @@ pub enum Kind {
     /// From 0 to 1.
     Share,
     Policy(&'static PolicyField),
+    /// A text that is never shown.
+    Secret,
 }
 
 impl Kind {
@@ -54,6 +56,7 @@ impl Kind {
             Kind::Hosts => "HOST",
             Kind::Filter => "FILTER",
             Kind::Share => "SHARE",
+            Kind::Secret => "KEY",
             Kind::Policy(field) => match field.kind {
                 ValueKind::Duration => "DURATION",
                 ValueKind::Count => "COUNT",
@@ -79,6 +82,7 @@ impl Kind {
             | Kind::Listen
             | Kind::Hosts
             | Kind::Filter
+            | Kind::Secret
             | Kind::Collector => String::new(),
         }
     }
@@ -87,6 +91,7 @@ impl Kind {
     pub fn shown(self, text: &str) -> String {
         match self {
             Kind::Database | Kind::Collector => mask::url(text),
+            Kind::Secret => mask::MASK.to_owned(),
             Kind::Duration { .. } | Kind::Policy(PolicyField { kind: ValueKind::Duration, .. }) => {
                 text.parse::<HumanDuration>().map_or_else(|_| text.to_owned(), |it| it.to_string())
             }
@@ -208,6 +213,18 @@ impl Value for Vec<String> {
             return Err("expected a host name such as tokens.example, without http://".to_owned());
         }
         Ok(hosts)
+    }
+}
+
+impl Value for Anonymous {
+    fn read(text: &str, kind: Kind) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("expected {}", kind.range()))
+    }
+}
+
+impl Value for BootstrapKey {
+    fn read(text: &str, _: Kind) -> Result<Self, String> {
+        BootstrapKey::read(text)
     }
 }
 

@@ -164,12 +164,20 @@ fn hints(error: &Error) -> Vec<String> {
                     .to_owned(),
             ]
         }
+        Error::InsecureKey { url } => vec![
+            format!("{}, if the server speaks HTTPS", url.replacen("http:", "https:", 1)),
+            "--insecure-http, if nobody else can read this network".to_owned(),
+        ],
         Error::WrongScheme { instead, .. } => vec![format!("--server {instead}")],
         Error::Redirected { instead, .. } => {
             vec![format!("--server {instead}, if that is the server")]
         }
         Error::NotTokenManager { .. } => vec![another.to_owned()],
         Error::NoReply { .. } => vec!["`token-manager leases` to see what was done".to_owned()],
+        Error::Refused(problem) if problem.code == Some(Code::Unauthenticated) => vec![
+            "`token-manager login`, which stores an API key for this server".to_owned(),
+            format!("{}=tm_... in the environment, or --key-file FILE", run::env::KEY),
+        ],
         Error::Refused(problem) => hint(problem).map(str::to_owned).into_iter().collect(),
     }
 }
@@ -181,18 +189,22 @@ fn hint(problem: &Problem) -> Option<&'static str> {
         Some(Code::UnknownToken) => "`token-manager tokens` to list the tokens",
         Some(Code::UnknownLease) => "`token-manager leases` to list the latest leases",
         Some(Code::UnknownTicket) => "`token-manager queue` to list the tickets",
+        Some(Code::UnknownKey) => "`token-manager keys list` to list the API keys",
+        Some(Code::Forbidden) => {
+            "another API key; `token-manager whoami` shows what this one permits"
+        }
         Some(Code::NoTokens) => "`token-manager serve --pool-size 100` for a pool with tokens",
         Some(Code::RenewalLimit) => {
             "`token-manager allocate USER` for another lease, once this one has ended"
         }
-        Some(Code::KeyReused) => "another --key, or none",
+        Some(Code::KeyReused) => "another --idempotency-key, or none",
         Some(Code::OutcomeUnknown | Code::TimedOut) => {
             "`token-manager leases` to see what was done"
         }
         Some(Code::UnknownPath) => "--server without a path",
         Some(Code::Internal) => "the server's log, which has the details",
         Some(Code::HostNotAllowed) => "--server http://localhost:4000, if the server runs there",
-        _ if problem.status == 503 => "again in a moment",
+        _ if [429, 503].contains(&problem.status) => "again in a moment",
         _ => return None,
     })
 }

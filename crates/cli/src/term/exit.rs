@@ -32,6 +32,7 @@ exits! {
     Away = 6, "The server or its database can't be reached. Nothing was done.";
     OutcomeUnknown = 7, "No reply: the request may or may not have been executed.";
     Declined = 8, "Not confirmed. Nothing was done.";
+    Denied = 9, "An API key or password is missing or not valid, or the key does not permit this. Nothing was done.";
     LeaseLost = 123, "`run`: the lease was lost early, so the command was stopped.";
     TimeUp = 124, "`run`: the lease reached its deadline, so the command was stopped.";
     CannotRun = 126, "`run`: the command was found, but can't be executed.";
@@ -47,12 +48,13 @@ impl From<Exit> for ExitCode {
 impl From<&Error> for Exit {
     fn from(error: &Error) -> Self {
         let problem = match error {
-            Error::InvalidUrl { .. } | Error::WrongScheme { .. } => return Exit::Usage,
+            Error::InvalidUrl { .. } | Error::InsecureKey { .. } | Error::WrongScheme { .. } => {
+                return Exit::Usage;
+            }
             Error::Unreachable { .. } => return Exit::Away,
             Error::NoReply { .. } => return Exit::OutcomeUnknown,
-            Error::Credentials { .. }
-            | Error::NotTokenManager { .. }
-            | Error::Redirected { .. } => return Exit::Failed,
+            Error::Credentials { .. } => return Exit::Denied,
+            Error::NotTokenManager { .. } | Error::Redirected { .. } => return Exit::Failed,
             Error::Refused(problem) => problem,
         };
         match (problem.code, problem.status) {
@@ -67,10 +69,11 @@ impl From<&Error> for Exit {
                 _,
             ) => Exit::NoToken,
             (Some(Code::OutcomeUnknown | Code::TimedOut), _) => Exit::OutcomeUnknown,
+            (Some(Code::Unauthenticated | Code::Forbidden), _) => Exit::Denied,
             (_, 400 | 422) => Exit::Usage,
             (_, 404) => Exit::Unknown,
             (_, 409) => Exit::Conflict,
-            (_, 503) => Exit::Away,
+            (_, 429 | 503) => Exit::Away,
             _ => Exit::Failed,
         }
     }

@@ -66,7 +66,8 @@ impl FaultyServer {
         run(command.env("TOKEN_MANAGER_SERVER", &self.url))
     }
 
-    fn asked(&self) -> Vec<String> {
+    /// Heads of the requests.
+    pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 

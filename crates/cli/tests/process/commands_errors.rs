@@ -25,7 +25,7 @@ fn a_missing_or_wrong_password_is_reported() {
     let host = liar.url.trim_start_matches("http://");
     for arguments in [&["pool"][..], &["watch"], &["status"], &["allocate", "ann"], RUN] {
         let ended = liar.ask(arguments);
-        assert_eq!(ended.code, Some(1), "{arguments:?}: {ended:?}");
+        assert_eq!(ended.code, Some(9), "{arguments:?}: {ended:?}");
         let asks = format!("{} asks for a user name and password (401)", liar.url);
         assert!(ended.err.contains(&asks), "{arguments:?}: {ended:?}");
         let how =

@@ -145,9 +145,11 @@ fn manual_pages_equal_help() {
         .filter(|name| *name != "help")
         .collect();
     // Subcommands have pages, too.
-    let below =
-        ["set", "get", "unset", "list"].map(|name| format!("token-manager-config-{name}.1"));
-    assert!(below.iter().all(|page| pages.join(page).exists()));
+    let of_config = ["set", "get", "unset", "list"].map(|name| format!("config-{name}"));
+    let of_keys = ["create", "list", "show", "rotate", "revoke", "sign-out", "generate"];
+    let of_keys = of_keys.map(|name| format!("keys-{name}"));
+    let below = [&of_config[..], &of_keys].concat();
+    assert!(below.iter().all(|name| pages.join(format!("token-manager-{name}.1")).exists()));
     assert_eq!(written, 1 + commands.len() + below.len());
     for name in commands {
         let page = fs::read_to_string(pages.join(format!("token-manager-{name}.1"))).unwrap();

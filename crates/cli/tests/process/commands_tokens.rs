@@ -19,7 +19,8 @@ fn allocate_prints_the_value_and_the_evicted_holder() {
     assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["value", value.trim_end()]);
     assert!(bob.contains("\nends     in 2m  20"), "{bob}");
     assert!(bob.contains("\nevicted  ann, who had it for less than 1s  "), "{bob}");
-    let again = |user: &str| ask(&server, &["allocate", user, "--key", "job-17", "--json"]);
+    let again =
+        |user: &str| ask(&server, &["allocate", user, "--idempotency-key", "job-17", "--json"]);
     let [first, second] = [again("cid"), again("cid")];
     assert_eq!(first.code, Some(0), "{first:?}");
     let of = |ended: &Ended| serde_json::from_str::<serde_json::Value>(&ended.out).unwrap();
@@ -28,10 +29,15 @@ fn allocate_prints_the_value_and_the_evicted_holder() {
     told(&server, &["release", &lease]);
     let over = again("cid");
     assert_eq!((over.code, text(&of(&over), "status")), (Some(5), "ended"), "{over:?}");
-    refused(&server, &["allocate", "-q", "cid", "--key", "job-17"], 5, &["has ended", &lease]);
-    let other = ["allocate", "cid", "--key", "job-17", "--lease", "1m"];
+    refused(
+        &server,
+        &["allocate", "-q", "cid", "--idempotency-key", "job-17"],
+        5,
+        &["has ended", &lease],
+    );
+    let other = ["allocate", "cid", "--idempotency-key", "job-17", "--lease", "1m"];
     let another = "used for an allocation with another --lease or --wait";
-    refused(&server, &other, 2, &[another, "try: another --key"]);
+    refused(&server, &other, 2, &[another, "try: another --idempotency-key"]);
     refused(
         &server,
         &["allocate", "dan", "--lease", "1h"],

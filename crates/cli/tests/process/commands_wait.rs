@@ -144,7 +144,7 @@ fn a_signal_leaves_the_queue_at_once() {
         (&["run", "-u", "ann", "--wait", "5m", "--", "true"][..], "INT", 130),
         (&["run", "-u", "ann", "--wait", "5m", "--", "true"], "TERM", 143),
         (&["allocate", "ann", "--wait", "5m"], "INT", 130),
-        (&["allocate", "ann", "--wait", "5m", "--key", "mine"], "TERM", 143),
+        (&["allocate", "ann", "--wait", "5m", "--idempotency-key", "mine"], "TERM", 143),
     ] {
         let (_folder, running) = begin(&pool, arguments);
         running.tells("waiting: number 1 in the queue");

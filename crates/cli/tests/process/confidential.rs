@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use testbed::{Cluster, TestDb, on_both, poll};
+use testbed::{Cluster, TIMEOUT, TestDb, on_both, poll};
 
 use crate::commands::ask as command_of;
 use crate::harness::{TestServer, client, command, run};
@@ -316,4 +317,118 @@ async fn values_for_holders_are_in_no_output(db: TestDb) {
     }
     let seen = outputs.lines().find(|line| line.contains(PLANTED));
     assert_eq!(seen, None);
+}
+
+/// A client whose requests have this header.
+fn client_with(name: &'static str, value: &str) -> Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]);
+    Client::builder().no_proxy().timeout(TIMEOUT).default_headers(headers).build().unwrap()
+}
+
+/// The log of every thread, traces, answers to others, and commands.
+#[on_both]
+async fn api_keys_are_in_no_output(db: TestDb) {
+    let generate = || {
+        let ended = run(&mut command(Path::new("/"), &["keys", "generate"]));
+        ended.out.trim_end().to_owned()
+    };
+    let (admin, wrong) = (generate(), generate());
+    let folder = tempfile::tempdir().unwrap();
+    #[cfg(feature = "opentelemetry")]
+    let collector = crate::collector::Collector::start().await;
+    #[cfg(feature = "opentelemetry")]
+    let endpoint = ["--otlp-endpoint", &collector.url];
+    #[cfg(not(feature = "opentelemetry"))]
+    let endpoint = [];
+    let url = db.url().to_owned();
+    let common = ["serve", "--listen", "127.0.0.1:0", "--database", &url, "--log", "trace"];
+    let mut serve = command(Path::new("/"), &[&common[..], &endpoint].concat());
+    let mut server = TestServer::of(serve.env("TOKEN_MANAGER_BOOTSTRAP_KEY", &admin));
+    let with_key = client_with("authorization", &format!("Bearer {admin}"));
+    all_routes(&with_key, &server).await;
+    let wanted = json!({ "name": "k", "rights": "use", "pools": ["*"], "users": ["*"] });
+    let created = ask(&with_key, &server, "POST", "/api/keys", wanted).await;
+    let created = created["secret"].as_str().unwrap().to_owned();
+    let rotated = ask(&with_key, &server, "POST", "/api/keys/k/rotate", json!({})).await;
+    let rotated = rotated["secret"].as_str().unwrap().to_owned();
+    let code = ask(&with_key, &server, "POST", "/api/session/code", Value::Null).await;
+    let code = code["code"].as_str().unwrap().to_owned();
+    let sign_in =
+        client().post(format!("{}/api/session", server.url())).json(&json!({ "code": code }));
+    let signed_in = sign_in.send().await.unwrap();
+    assert_eq!(signed_in.status(), 201);
+    let cookie = signed_in.headers()["set-cookie"].to_str().unwrap();
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let session = cookie.split_once('=').unwrap().1.to_owned();
+    let mut outputs = String::new();
+    for (name, value) in [
+        ("authorization", format!("Bearer {wrong}")),
+        ("authorization", format!("Bearer {}", &wrong[..wrong.len() - 1])),
+        ("authorization", format!("Bearer {created}")),
+        ("cookie", cookie.clone()),
+        ("cookie", format!("{cookie}x")),
+    ] {
+        let other = client_with(name, &value);
+        for path in ["/api/tokens", "/api/keys", "/api/session", "/api/audit", "/metrics"] {
+            outputs += &ask(&other, &server, "GET", path, Value::Null).await.to_string();
+        }
+        for body in [json!({ "key": wrong }), json!({ "key": [admin] }), json!({ "code": code })] {
+            outputs += &ask(&other, &server, "POST", "/api/session", body).await.to_string();
+        }
+        let in_url = format!("/api/keys/{wrong}");
+        ask(&other, &server, "GET", &in_url, Value::Null).await;
+    }
+    for path in
+        ["/api/keys", "/api/keys/k", "/api/audit", "/api/audit/export?format=csv", "/metrics"]
+    {
+        let path = format!("{}{path}", server.url());
+        outputs += &with_key.get(path).send().await.unwrap().text().await.unwrap();
+    }
+    let of_commands = tokio::task::spawn_blocking({
+        let (address, admin, wrong) = (server.url(), admin.clone(), wrong.clone());
+        move || {
+            let mut outputs = String::new();
+            for key in [&admin, &wrong] {
+                for arguments in [
+                    &["whoami"][..],
+                    &["keys", "list"],
+                    &["keys", "show", "k", "--json"],
+                    &["audit", "--csv"],
+                    &["tokens"],
+                    &["status"],
+                    &["config", "list"],
+                    &["tokens", "--key", key],
+                    &["tokens", "--kye", key],
+                ] {
+                    let mut told = command(folder.path(), arguments);
+                    told.env("TOKEN_MANAGER_SERVER", &address).env("TOKEN_MANAGER_KEY", key);
+                    outputs += &run(&mut told).text();
+                }
+            }
+            for arguments in [&["doctor"][..], &["config"]] {
+                let mut told = command(folder.path(), &[arguments, &["--database", &url]].concat());
+                outputs += &run(told.env("TOKEN_MANAGER_BOOTSTRAP_KEY", &admin)).text();
+            }
+            outputs
+        }
+    });
+    outputs += &of_commands.await.unwrap();
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let log =
+        poll("the end of the log", || Some(server.log()).filter(|log| log.contains("stopped")));
+    assert!(log.contains("TRACE"), "the most verbose level");
+    outputs += &log;
+    #[cfg(feature = "opentelemetry")]
+    {
+        outputs += &collector.text();
+    }
+    for secret in [&admin, &wrong, &created, &rotated] {
+        let secret = secret.split('_').nth(2).unwrap();
+        assert_eq!(outputs.lines().find(|line| line.contains(secret)), None);
+    }
+    for secret in [&code, &session] {
+        assert_eq!(outputs.lines().find(|line| line.contains(secret.as_str())), None);
+    }
 }

@@ -25,6 +25,7 @@ mod examples;
 mod files;
 mod hindered;
 mod import;
+mod keys;
 mod limits;
 mod log;
 mod pools;

@@ -12,13 +12,19 @@ use crate::sqlite;
 
 /// Runs a `serve` that fails to start.
 fn refused(database: &str, arguments: &[&str]) -> Ended {
+    let ended = refused_later(database, arguments);
+    assert!(!ended.err.contains("stopping"), "it never began: {ended:?}");
+    ended
+}
+
+/// As [`refused`], perhaps once it has opened the database.
+fn refused_later(database: &str, arguments: &[&str]) -> Ended {
     let common = ["serve", "--listen", "127.0.0.1:0", "--database", database];
     // A flag may only be given once, so that a test's own `--listen` replaces this one.
     let common = if arguments.contains(&"--listen") { vec!["serve"] } else { common.to_vec() };
     let ended = run(&mut command(Path::new("/"), &[&common, arguments].concat()));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(!ended.out.contains("ready"), "{ended:?}");
-    assert!(!ended.err.contains("stopping"), "it never began: {ended:?}");
     ended
 }
 
@@ -129,16 +135,22 @@ fn a_failed_start_is_not_reported_as_ready() {
 }
 
 #[test]
-fn listening_beyond_this_machine_has_to_be_allowed() {
+fn listening_beyond_this_machine_needs_a_key_or_a_decision() {
     let folder = tempfile::tempdir().unwrap();
     let database = sqlite(folder.path());
     for listen in ["0.0.0.0:0", "[::]:0"] {
-        let ended = refused("", &["--listen", listen, "--database", &database]);
-        assert_says(&ended, &["can be reached from other machines", "--allow-remote-without-auth"]);
+        let ended = refused_later("", &["--listen", listen, "--database", &database]);
+        let remedies = ["keys create", "TOKEN_MANAGER_BOOTSTRAP_KEY", "--anonymous"];
+        assert_says(&ended, &remedies);
     }
-    let arguments = ["serve", "--listen", "0.0.0.0:0", "--allow-remote-without-auth"];
-    let server = TestServer::of(&mut command(folder.path(), &arguments));
-    assert!(server.url().starts_with("http://127.0.0.1:"));
+    let trusting = ["--listen", "0.0.0.0:0", "--database", &database, "--trust-loopback"];
+    assert_says(&refused_later("", &trusting), &["trust-loopback"]);
+    for (anonymous, may) in [("none", "do nothing"), ("read", "read"), ("use", "read and use")] {
+        let arguments = ["serve", "--listen", "0.0.0.0:0", "--anonymous", anonymous];
+        let server = TestServer::of(&mut command(folder.path(), &arguments));
+        assert!(server.url().starts_with("http://127.0.0.1:"));
+        assert!(server.out().ends_with(&format!("other callers may {may}.\n")), "{}", server.out());
+    }
 }
 
 #[on_both]

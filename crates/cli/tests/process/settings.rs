@@ -40,11 +40,11 @@ fn a_flag_comes_before_the_environment_before_the_file_before_the_default() {
         ("TOKEN_MANAGER_LEASE", "2s"),
         ("TOKEN_MANAGER_POOL_SIZE", "2"),
     ];
-    let shown = config(folder.path(), &["--lease", "1s", "--allow-remote-without-auth"], &env);
+    let shown = config(folder.path(), &["--lease", "1s", "--trust-loopback"], &env);
     assert_eq!(shown.code, Some(0), "{shown:?}");
     let from_file = format!("file {}", file.display());
     expect(&shown, "lease", "1s", "flag");
-    expect(&shown, "allow-remote-without-auth", "true", "flag");
+    expect(&shown, "trust-loopback", "true", "flag");
     expect(&shown, "pool-size", "2", "environment variable TOKEN_MANAGER_POOL_SIZE");
     expect(&shown, "max-queued-requests", "3", &from_file);
     expect(&shown, "allowed-host", "a,b", &from_file);

@@ -9,6 +9,7 @@ use wire::Code;
 use super::Client;
 use super::scheme::{expects_tls, is_not_tls};
 use crate::error::cause;
+use crate::server_url::has_credentials;
 use crate::{Error, Problem};
 
 impl Client {
@@ -55,10 +56,15 @@ impl Client {
 
     fn credentials(&self, status: u16) -> Error {
         let by_proxy = status == 407;
-        let sent = if by_proxy {
+        let has_password = if by_proxy {
             self.proxy.as_ref().is_some_and(|proxy| !proxy.url().username().is_empty())
         } else {
-            !self.base.username().is_empty() || self.base.password().is_some()
+            has_credentials(&self.base)
+        };
+        let sent = if has_password {
+            Some("user name and password")
+        } else {
+            self.key.as_ref().filter(|_| !by_proxy).map(|_| "API key")
         };
         Error::Credentials { server: self.server(), by_proxy, sent }
     }

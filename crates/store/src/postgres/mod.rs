@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 pub use self::connect::config::Config;
+pub use self::connect::session::connect_other;
 
 use crate::postgres::admin::schema::Control;
 use crate::postgres::connect::failure::at_start;

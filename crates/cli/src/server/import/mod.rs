@@ -15,9 +15,6 @@ use crate::settings::{Settings, mask};
 use crate::term::format::count;
 use crate::term::print::say;
 
-/// The environment variable with the original's password, as PostgreSQL's own programs name it.
-const PASSWORD_ENV: &str = "PGPASSWORD";
-
 /// Copies the original at `from` into a new pool, completely or not at all.
 ///
 /// # Errors
@@ -26,8 +23,7 @@ const PASSWORD_ENV: &str = "PGPASSWORD";
 pub async fn import(settings: &Settings, from: &str) -> anyhow::Result<()> {
     let policy = settings.policy.apply(Policy::DEFAULT).check();
     let policy = policy.context("invalid policy")?;
-    let password = std::env::var(PASSWORD_ENV).ok().filter(|password| !password.is_empty());
-    let mut source = Source::connect(from, password.as_deref()).await?;
+    let mut source = Source::connect(from).await?;
     let snapshot = source.snapshot().await?;
     let tokens = snapshot.tokens().await?;
     let moment = snapshot.moment().await?;

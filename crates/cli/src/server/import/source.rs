@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use pool::{
     Fence, Labels, Lease, PoolId, Taints, Timestamp, Token, TokenId, TokenName, TokenValue,
 };
-use store::{Error, LeaseSource, MAX_POOL_SIZE};
-use tokio_postgres::{Client, Config, IsolationLevel, NoTls, Portal, Row, Transaction};
+use store::{DatabaseUrl, Error, LeaseSource, MAX_POOL_SIZE, connect_other};
+use tokio_postgres::{Client, IsolationLevel, Portal, Row, Transaction};
 use uuid::Uuid;
 
 use super::usage::{Tally, Usage};
@@ -17,14 +17,13 @@ use crate::settings::mask;
 
 /// Number of history rows in memory.
 const PART: i32 = 2_000;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection to an original database.
 pub struct Source(Client);
 
 impl Source {
-    /// Connects to `ecto://..` or `postgres://..`, without TLS. `password` is for a URL that has none.
-    pub async fn connect(url: &str, password: Option<&str>) -> anyhow::Result<Self> {
+    /// Connects to `ecto://..` or `postgres://..`, as to the database of a ledger.
+    pub async fn connect(url: &str) -> anyhow::Result<Self> {
         let known = ["ecto://", "postgres://", "postgresql://"];
         let Some(rest) = known.iter().find_map(|scheme| url.strip_prefix(scheme)) else {
             bail!(
@@ -32,26 +31,15 @@ impl Source {
             );
         };
         let shown = mask::url(url);
-        // The parser's error may quote a part of the password.
-        let Ok(mut config) = format!("postgres://{rest}").parse::<Config>() else {
-            bail!(
+        let url: DatabaseUrl = format!("postgres://{rest}").parse().with_context(|| {
+            format!(
                 "invalid database URL {shown}: percent-encode special characters in the password (@ is \
                  %40), and use only PostgreSQL's own parameters after the question mark"
-            );
-        };
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT);
-        }
-        if let (None, Some(password)) = (config.get_password(), password) {
-            config.password(password);
-        }
-        config.application_name("token-manager import");
-        let (client, connection) = config
-            .connect(NoTls)
+            )
+        })?;
+        let client = connect_other(&url)
             .await
             .with_context(|| format!("can't reach the original database {shown}"))?;
-        // The client reports its errors as well.
-        tokio::spawn(connection);
         Ok(Source(client))
     }
 

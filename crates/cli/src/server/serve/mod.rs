@@ -1,7 +1,9 @@
 //! `token-manager serve`: binds the port, starts engine and server, and stops both in order.
 
+mod access;
 mod notify;
 pub mod pools;
+mod redirect;
 mod signals;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -15,7 +17,7 @@ use engine::{Fatal, Handle, Health, Scope, View};
 use pool::{HumanDuration, Plan, Policy, PoolId, WhenFull};
 use server::Tls;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::server::database;
@@ -44,6 +46,7 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     // Before anything else, so that a mistake leaves everything as it is.
     let plan = settings.pools.as_deref().map(pools::plan).transpose()?;
+    let first_key = settings.first_key()?;
     let tls = settings.tls().map(Tls::load).transpose()?;
     let (mut stop, hang_ups) = signals::listen(tls.is_some())?;
     if let Some(tls) = tls.clone() {
@@ -57,6 +60,10 @@ pub async fn serve(
         _ = stop.signal() => return Ok(()),
     };
     let listeners = bind_all(addresses)?;
+    let redirecting = match &settings.redirect_http {
+        Some(listen) => bind_all(listen.addresses().await?)?,
+        None => Vec::new(),
+    };
     tracing::debug!(?open_files, "raised the limit of open files");
     let first = listeners[0].local_addr()?;
 
@@ -71,11 +78,22 @@ pub async fn serve(
     let scheme = if tls.is_some() { "https" } else { "http" };
     let of_server =
         server::Settings { traces, dropped_log_lines: dropped, tls, ..server_settings(settings) };
-    let mut server = serve_all(listeners, &handle, of_server, &server_stops)?;
+    let loopback = all_loopback(&listeners)?;
+    let of_server = server::Settings { loopback, ..of_server };
+    let redirecting: Vec<_> = redirecting
+        .into_iter()
+        .map(|listener| AbortOnDrop(tokio::spawn(redirect::redirect(listener, first.port()))))
+        .collect();
+    let mut server = serve_all(listeners, &handle, &of_server, &server_stops);
     let database = settings.database.shown.clone();
     let (refuse, refusal) = oneshot::channel();
     let starting = tokio::spawn(async move {
-        let (size, policy) = match open(&handle, plan.as_ref()).await {
+        let opened = async {
+            let (size, policy) = open(&handle, plan.as_ref()).await?;
+            let callers = access::prepare(&handle, &of_server, first_key.as_ref()).await?;
+            Ok((size, policy, callers))
+        };
+        let (size, policy, callers) = match opened.await {
             Ok(found) => found,
             Err(error) => {
                 // The receiver is gone only if the server stops anyway.
@@ -83,7 +101,7 @@ pub async fn serve(
                 return;
             }
         };
-        announce(handle, scheme, first, database, size, policy).await;
+        announce(handle, (scheme, first), database, size, policy, callers).await;
     });
 
     let mut refused = None;
@@ -108,7 +126,7 @@ pub async fn serve(
     let _ = starting.await;
     let status = ["STOPPING=1", "STATUS=stopping: finishing requests"];
     let _ = timeout(NOTIFY_LIMIT, notify(&status)).await;
-    drop(stop_server);
+    drop((stop_server, redirecting));
     while let Some(stopped) = server.join_next().await {
         stopped.context("internal error of the server")??;
     }
@@ -119,6 +137,15 @@ pub async fn serve(
     }
     tracing::info!("stopped");
     refused.map_or(Ok(()), Err)
+}
+
+/// A task that ends with this value.
+struct AbortOnDrop(JoinHandle<std::io::Result<()>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Waits until the engine has committed its last batch, unless the database blocks.
@@ -135,27 +162,34 @@ async fn finish(engine: oneshot::Receiver<Result<(), Fatal>>) -> anyhow::Result<
 fn serve_all(
     listeners: Vec<TcpListener>,
     handle: &Handle,
-    settings: server::Settings,
+    settings: &server::Settings,
     stops: &watch::Receiver<()>,
-) -> std::io::Result<JoinSet<std::io::Result<()>>> {
-    let mut loopback = true;
-    for listener in &listeners {
-        loopback &= is_loopback(listener.local_addr()?.ip());
-    }
-    let settings = server::Settings { loopback, ..settings };
-    let door = server::router(handle.clone(), &settings);
+) -> JoinSet<std::io::Result<()>> {
+    let door = server::router(handle.clone(), settings);
     let serve = |listener| {
         let (door, settings, mut stops) = (door.clone(), settings.clone(), stops.clone());
         let stop = async move { while stops.changed().await.is_ok() {} };
         async move { server::serve(listener, door, &settings, stop).await }
     };
-    Ok(listeners.into_iter().map(serve).collect())
+    listeners.into_iter().map(serve).collect()
+}
+
+/// Whether all listeners are for this machine only.
+fn all_loopback(listeners: &[TcpListener]) -> std::io::Result<bool> {
+    let mut loopback = true;
+    for listener in listeners {
+        loopback &= is_loopback(listener.local_addr()?.ip());
+    }
+    Ok(loopback)
 }
 
 fn server_settings(settings: &Settings) -> server::Settings {
     server::Settings {
         assets: server::Assets { digest: dashboard::DIGEST, find: dashboard::find },
         allowed_hosts: settings.allowed_host.clone(),
+        anonymous: settings.anonymous,
+        trust_loopback: settings.trust_loopback,
+        requests_per_second: settings.requests_per_second,
         streams: settings.max_event_streams,
         connections: settings.max_connections,
         connections_per_address: settings.max_connections_per_address,
@@ -188,18 +222,9 @@ fn engine_settings(settings: &Settings) -> engine::Settings {
 ///
 /// # Errors
 ///
-/// When the host has no address, or one that other machines reach without permission by the settings.
+/// When the host has no address.
 pub async fn addresses(settings: &Settings) -> anyhow::Result<Vec<SocketAddr>> {
-    let addresses = settings.listen.addresses().await?;
-    let beyond = addresses.iter().find(|address| !is_loopback(address.ip()));
-    if let Some(beyond) = beyond.filter(|_| !settings.allow_remote_without_auth) {
-        bail!(
-            "{beyond} can be reached from other machines, and the server has no authentication: every \
-             client that reaches it may take and release tokens. If a proxy or firewall controls \
-             access, add --allow-remote-without-auth; otherwise listen on 127.0.0.1"
-        );
-    }
-    Ok(addresses)
+    settings.listen.addresses().await
 }
 
 fn is_loopback(ip: IpAddr) -> bool {
@@ -239,14 +264,14 @@ async fn look(handle: &Handle) -> (usize, Policy) {
     }
 }
 
-/// Prints address, pool and database, and keeps the service manager's status up to date.
+/// Prints address, pool, database and who may call, and keeps the service manager's status up to date.
 async fn announce(
     handle: Handle,
-    scheme: &str,
-    address: SocketAddr,
+    (scheme, address): (&str, SocketAddr),
     database: String,
     size: usize,
     policy: Policy,
+    callers: String,
 ) {
     let lease = HumanDuration(policy.lease);
     let ip = address.ip();
@@ -263,7 +288,7 @@ async fn announce(
     };
     let ready =
         format!("{scheme}://{host} ({size} {tokens}, leases of {lease}{when_full}, {database})");
-    let line = format!("TokenManager is ready: {ready}");
+    let line = format!("TokenManager is ready: {ready}\n{callers}");
     // On a thread of its own: a blocked output delays nothing else.
     if let Err(error) = thread::Builder::new().spawn(move || say(&line)) {
         tracing::warn!(%error, "ready line not printed");

@@ -14,12 +14,12 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Client, Error as PgError, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::Error;
 use crate::postgres::connect::config::{Config, Target, Tls};
 use crate::postgres::connect::failure::{at_start, is_of_password};
 use crate::postgres::connect::lineage::Lineage;
 use crate::postgres::connect::passwords::Source;
 use crate::postgres::connect::watch::Watch;
+use crate::{DatabaseUrl, Error};
 
 /// The operation that fails if connecting fails.
 const WHAT: &str = "connecting";
@@ -244,6 +244,32 @@ impl Access {
         }
         Ok(Session { client, lineage })
     }
+}
+
+/// Connects to the PostgreSQL database of another program: with the same parameters, environment, password file and TLS
+/// as a ledger's, but with the session settings of its server.
+///
+/// # Errors
+///
+/// [`Error::Operator`] when the URL has no PostgreSQL database, or what it names can't be used; [`Error::TryAgain`] when
+/// no host can be reached.
+pub async fn connect_other(url: &DatabaseUrl) -> Result<Client, Error> {
+    let DatabaseUrl::Postgres(config) = url else {
+        return Err(Error::Operator("expected a PostgreSQL database".to_owned()));
+    };
+    let access = Access::new(config)?;
+    let mut failed = None;
+    for Target { server, password } in config.targets() {
+        match server.connect(access.tls.clone()).await {
+            Ok((client, connection)) => {
+                // The client reports its errors as well.
+                tokio::spawn(connection);
+                return Ok(client);
+            }
+            Err(error) => failed = Some(Failed { error, password }),
+        }
+    }
+    Err(failed.expect("a URL without a host is refused").at_start())
 }
 
 /// Why the connection to the last host failed.
