@@ -52,10 +52,11 @@ describe("rights", { concurrency: 3 }, () => {
         assert.equal(await page.locator(`#drawer ${part}`).isVisible(), isOffered(part), part);
       }
       const value = await dashboard.text("#drawer-value");
-      const { token_value: real } = (await server.tokens("default"))[0];
+      const { value: real } = await server.ask("GET", `/api/pools/default/tokens/${id}`);
       assert.equal(value === real, right !== "read", `${value} is read`);
       await page.keyboard.press("Escape");
-      await dashboard.account("about");
+      await page.locator("#account").click();
+      await dashboard.reads("#menu [data-act=about]", new RegExp(`^Rights: ${right}`));
     });
   }
 

@@ -161,7 +161,8 @@ describe("signing in", { concurrency: 3 }, () => {
   });
 
   inBrowser("callers without a key may be readers, who can sign in for more", async (stage) => {
-    const { server, admin } = await withKeys(stage, "--anonymous=read");
+    const { server, admin } = await withKeys(stage);
+    await server.again("--anonymous=read");
     const dashboard = await stage.dashboard(server);
     const { page } = dashboard;
     await dashboard.reads("#account-name", /^Sign in$/);

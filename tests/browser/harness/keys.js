@@ -6,7 +6,8 @@
 
 /** A server with the key of an administrator. @param {Stage} stage @param {...string} flags */
 export async function withKeys(stage, ...flags) {
-  const server = await stage.server("--pool-size=4", ...flags);
+  const size = flags.some((flag) => flag.startsWith("--pool-size")) ? [] : ["--pool-size=4"];
+  const server = await stage.server(...size, ...flags);
   const admin = await server.createKey("ops", "admin");
   return { server, admin };
 }

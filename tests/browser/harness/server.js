@@ -99,6 +99,13 @@ export class Server {
     this.#process?.kill(signal);
   }
 
+  /** Runs again, with further flags. @param {...string} settings */
+  async again(...settings) {
+    await this.end("SIGTERM");
+    this.#settings.push(...settings);
+    await this.run();
+  }
+
   /** Ends the process and waits until it is gone. @param {NodeJS.Signals} [signal] */
   async end(signal = "SIGKILL") {
     const child = this.#process;

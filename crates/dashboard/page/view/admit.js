@@ -15,6 +15,9 @@ import { SignIn } from "./sign_in.js";
 /** Pause before a page whose stream was refused is loaded again although the caller is the same. */
 const PAUSE = 5000;
 
+/** The rest of the page must not start. */
+const NEVER = new Promise(() => {});
+
 /** @type {Record<Reason, Key>} */
 const WHY = { in: "signInCookies", out: "signedOut", ended: "signInEnded", needed: "signInNeeded" };
 
@@ -32,7 +35,11 @@ export async function admit(live) {
     location.reload();
   };
   const form = new SignIn(caller, () => restart("in"));
-  const failed = await redeemed(form) === false;
+  const redeemed = await redeem(form);
+  if (redeemed) {
+    restart("in");
+    await NEVER;
+  }
   await caller.learn();
   const { rights, via, keyId } = caller.who;
   if (caller.onlyUser !== null) rememberMe(caller.onlyUser);
@@ -47,13 +54,14 @@ export async function admit(live) {
   const reason = /** @type {Reason | undefined} */ (history.state?.reason);
   const why = reason !== undefined && via !== "session" ? WHY[reason] : null;
   if (reason !== undefined) history.replaceState(null, "");
-  if (rights === null || failed) form.show(why, rights !== null);
+  if (rights === null || redeemed === false) form.show(why, rights !== null);
   else if (why) notify(word(why));
-  if (rights === null) await new Promise(() => {});
+  if (rights === null) await NEVER;
 }
 
-/** Exchanges the code that was in the address, if any. @param {SignIn} form */
-async function redeemed(form) {
+/** Exchanges the code that was in the address, if any. @param {SignIn} form
+ * @returns {Promise<boolean | undefined>} whether it was valid */
+async function redeem(form) {
   const { signInCode: code } = /** @type {{ signInCode?: string }} */ (/** @type {unknown} */ (window));
   if (code === undefined) return undefined;
   delete (/** @type {any} */ (window)).signInCode;
