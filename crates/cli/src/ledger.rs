@@ -1,4 +1,4 @@
-//! A ledger that a command opens by itself, without a server: whoever can open the database owns it.
+//! A ledger that a command opens by itself, without a server. The permissions of the database replace API keys here.
 
 use std::sync::Arc;
 

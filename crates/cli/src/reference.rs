@@ -188,12 +188,12 @@ fn section(command: &Command) -> String {
 /// The options of a subcommand, besides those of its command. Empty if there are none.
 fn subsection(command: &Command, below: &Command) -> String {
     let is_shared = |arg: &Arg| command.get_arguments().any(|of| of.get_id() == arg.get_id());
-    let own =
-        below.get_arguments().filter(|arg| !is_shared(arg) && !elsewhere(arg.get_id().as_str()));
-    let rows: String = own.map(row).collect();
-    if below.get_opts().all(is_shared) || rows.is_empty() {
+    let is_own = |arg: &&Arg| !is_shared(arg) && !elsewhere(arg.get_id().as_str());
+    let own: Vec<_> = below.get_arguments().filter(is_own).collect();
+    if own.iter().all(|arg| arg.is_positional()) {
         return String::new();
     }
+    let rows: String = own.into_iter().map(row).collect();
     let long = below.get_long_about().or(below.get_about()).map(ToString::to_string);
     let about = prose(&long.unwrap_or_default());
     let (of, name) = (command.get_name(), below.get_name());

@@ -59,8 +59,8 @@ codes! {
     TicketGivenUp: 409, "ticket-given-up", "Ticket was given up", "The ticket was given up while the request waited. Send a new request to wait again.";
     PoolFixed: 409, "pool-fixed", "Tokens are fixed", "The pool's `membership` is `fixed`, so its tokens can't change. Set it to `open` first.";
     PoolInUse: 409, "pool-in-use", "Pool has running leases", "Release the leases of the pool first, or send `end_leases=true`.";
-    NameTaken: 409, "name-taken", "Name is taken", "Another token of the pool has this name. Choose another one.";
-    KeyNameTaken: 409, "name-taken", "Name is taken", "Another API key has this name. Choose another one.";
+    NameTaken: 409, "name-taken", "Name is taken", "Another token of the pool, or another API key, has this name. Choose another one.";
+    KeyNameTaken: 409, "name-taken", "Name is taken", "Another token of the pool, or another API key, has this name. Choose another one.";
     ApiKeyLimit: 409, "key-limit", "API key has too many leases", "Release a lease that was allocated with this key first.";
     TooManyKeys: 409, "too-many-keys", "Too many API keys", "The limit of API keys or sessions is reached. Revoke a key, or sign out.";
     TooManyTaints: 409, "too-many-taints", "Too many taints", "The token has 16 taints. Remove one first.";

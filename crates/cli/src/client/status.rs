@@ -59,6 +59,10 @@ impl Status {
         let (pool, state, journal) = match ready {
             Ok(pool) => pool,
             Err(error) if error.code() == Some(Code::UnknownPool) => return Err(error.into()),
+            // The server is ready, and this caller may not know more.
+            Err(error) if is_denied(&error) => {
+                return self.denied(&client, &out, version, took, &error);
+            }
             Err(error) => {
                 let (state, why) = ("not ready", error.to_string());
                 if self.common.json {
@@ -107,6 +111,31 @@ impl Status {
         Ok((reply.json, pool.into(), Some(journal)))
     }
 
+    /// Prints that the server is ready, but does not show its pool to this caller.
+    fn denied(
+        &self,
+        client: &Client,
+        out: &Out,
+        version: &str,
+        took: f64,
+        error: &Error,
+    ) -> Result<(), CliError> {
+        let why = error.to_string();
+        if self.common.json {
+            return Ok(out.json(&json!({
+                "server": client.url(), "version": version, "state": "ready", "round_trip_ms": took, "pool": null,
+                "why": why,
+            }))?);
+        }
+        Ok(out.facts(&[
+            ("server", client.url()),
+            ("version", harmless(version)),
+            ("state", paint(GOOD, "ready")),
+            ("round trip", milliseconds(took)),
+            ("pool", harmless(&why)),
+        ])?)
+    }
+
     /// Prints that the server is away.
     fn away(&self, client: &Client, out: &Out, error: Error) -> CliError {
         let why = error.to_string();
@@ -121,6 +150,10 @@ impl Status {
             Err(error) => error.into(),
         }
     }
+}
+
+fn is_denied(error: &Error) -> bool {
+    matches!(error.code(), Some(Code::Unauthenticated | Code::Forbidden))
 }
 
 fn milliseconds(took: f64) -> String {

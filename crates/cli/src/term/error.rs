@@ -166,7 +166,7 @@ fn hints(error: &Error) -> Vec<String> {
         }
         Error::InsecureKey { url } => vec![
             format!("{}, if the server speaks HTTPS", url.replacen("http:", "https:", 1)),
-            "--insecure-http, if nobody else can read this network".to_owned(),
+            "--insecure-http, if this network is private".to_owned(),
         ],
         Error::WrongScheme { instead, .. } => vec![format!("--server {instead}")],
         Error::Redirected { instead, .. } => {

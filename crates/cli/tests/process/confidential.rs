@@ -1,4 +1,5 @@
-//! Token values and user names must not be in logs and traces; request ids must be in the log.
+//! Token values and API keys must not be in logs and traces, user names only in the access log; request ids must be in
+//! the log.
 
 use std::fs;
 use std::path::Path;
@@ -93,8 +94,12 @@ async fn logs_and_traces_have_no_values_and_names(db: TestDb) {
     assert!(server.wait().success());
     let log =
         poll("the end of the log", || Some(server.log()).filter(|log| log.contains("stopped")));
+    // The access log names users, and nothing else does.
+    let names_users =
+        |line: &str| line.contains(" access: ") || line.contains("\"target\":\"access\"");
     for secret in &secrets {
-        let seen = log.lines().find(|line| line.to_lowercase().contains(&secret.to_lowercase()));
+        let shows = |line: &str| line.to_lowercase().contains(&secret.to_lowercase());
+        let seen = log.lines().find(|line| shows(line) && !(secret == USER && names_users(line)));
         assert_eq!(seen, None, "{secret}");
     }
     let access: Vec<&str> = log.lines().filter(|line| line.contains("micros")).collect();
@@ -369,16 +374,16 @@ async fn api_keys_are_in_no_output(db: TestDb) {
         ("cookie", cookie.clone()),
         ("cookie", format!("{cookie}x")),
     ] {
-        let other = client_with(name, &value);
-        for path in ["/api/tokens", "/api/keys", "/api/session", "/api/audit", "/metrics"] {
-            outputs += &ask(&other, &server, "GET", path, Value::Null).await.to_string();
-        }
-        for body in [json!({ "key": wrong }), json!({ "key": [admin] }), json!({ "code": code })] {
-            outputs += &ask(&other, &server, "POST", "/api/session", body).await.to_string();
-        }
-        let in_url = format!("/api/keys/{wrong}");
-        ask(&other, &server, "GET", &in_url, Value::Null).await;
+        // Few requests, because failed ones are delayed.
+        outputs += &ask(&client_with(name, &value), &server, "GET", "/api/tokens", Value::Null)
+            .await
+            .to_string();
     }
+    for body in [json!({ "key": wrong }), json!({ "key": [admin] }), json!({ "code": code })] {
+        outputs += &ask(&client(), &server, "POST", "/api/session", body).await.to_string();
+    }
+    let in_url = format!("/api/keys/{wrong}");
+    ask(&with_key, &server, "GET", &in_url, Value::Null).await;
     for path in
         ["/api/keys", "/api/keys/k", "/api/audit", "/api/audit/export?format=csv", "/metrics"]
     {
@@ -389,22 +394,21 @@ async fn api_keys_are_in_no_output(db: TestDb) {
         let (address, admin, wrong) = (server.url(), admin.clone(), wrong.clone());
         move || {
             let mut outputs = String::new();
-            for key in [&admin, &wrong] {
-                for arguments in [
-                    &["whoami"][..],
-                    &["keys", "list"],
-                    &["keys", "show", "k", "--json"],
-                    &["audit", "--csv"],
-                    &["tokens"],
-                    &["status"],
-                    &["config", "list"],
-                    &["tokens", "--key", key],
-                    &["tokens", "--kye", key],
-                ] {
-                    let mut told = command(folder.path(), arguments);
-                    told.env("TOKEN_MANAGER_SERVER", &address).env("TOKEN_MANAGER_KEY", key);
-                    outputs += &run(&mut told).text();
-                }
+            for (key, arguments) in [
+                (&admin, &["whoami"][..]),
+                (&admin, &["keys", "list"]),
+                (&admin, &["keys", "show", "k", "--json"]),
+                (&admin, &["audit", "--csv"]),
+                (&admin, &["tokens"]),
+                (&admin, &["status"]),
+                (&admin, &["config", "list"]),
+                (&admin, &["tokens", "--kye", &admin]),
+                (&wrong, &["whoami"]),
+                (&admin, &["status", "--key", &wrong]),
+            ] {
+                let mut told = command(folder.path(), arguments);
+                told.env("TOKEN_MANAGER_SERVER", &address).env("TOKEN_MANAGER_KEY", key);
+                outputs += &run(&mut told).text();
             }
             for arguments in [&["doctor"][..], &["config"]] {
                 let mut told = command(folder.path(), &[arguments, &["--database", &url]].concat());

@@ -4,6 +4,8 @@ use serde_json::Value;
 use testbed::{Cluster, Options, TestDb, on_both};
 
 use crate::harness::{Ended, TestServer, command, run};
+use crate::sqlite;
+use crate::tls::Authority;
 
 /// Tables of the original, as its migrations create them.
 const TABLES: &str = "
@@ -255,4 +257,30 @@ async fn an_unreachable_original_is_reported_without_its_password() {
     );
     assert!(!ended.text().contains("sesame"), "{ended:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn the_original_is_read_over_tls() {
+    let authority = Authority::new();
+    let pair = authority.issue(4000);
+    let cluster = Options::default().tls(&pair.certificate, &pair.key).start().unwrap();
+    let database = cluster.database().await.unwrap();
+    let name = database.split(['/', '?']).nth(3).unwrap().to_owned();
+    let tables = TABLES.replace("TIMESTAMP", "timestamp");
+    let role = "create role ann login superuser password 's3cret';";
+    cluster.execute(&database, &format!("{tables}{TOKENS}{role}")).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let into = sqlite(folder.path());
+    let url = |authority: &Authority| {
+        let roots = folder.path().join("roots.pem");
+        std::fs::write(&roots, &authority.pem).unwrap();
+        let (port, roots) = (cluster.port(), roots.display());
+        format!("ecto://ann:s3cret@localhost:{port}/{name}?sslmode=verify-full&sslrootcert={roots}")
+    };
+    let other = import(&url(&Authority::new()), &into, &[]);
+    assert_eq!(other.code, Some(1), "{other:?}");
+    assert!(other.err.contains("certificate") && !other.err.contains("s3cret"), "{other:?}");
+    let imported = import(&url(&authority), &into, &[]);
+    assert_eq!(imported.code, Some(0), "{imported:?}");
+    assert!(imported.out.contains("Imported 10 tokens"), "{imported:?}");
 }

@@ -378,8 +378,11 @@ async fn no_log_level_shows_secrets(db: TestDb) {
         server.wait();
         let log = server.log();
         assert!(log.contains("stopped"), "{log}");
-        for secret in ["Edivan", body["token_value"].as_str().unwrap()] {
-            let line = log.lines().find(|line| line.contains(secret));
+        let value = body["token_value"].as_str().unwrap();
+        // The access log names users, and nothing else does.
+        let is_access = |line: &str| line.contains(" access: ") && !line.contains(value);
+        for secret in ["Edivan", value] {
+            let line = log.lines().find(|line| line.contains(secret) && !is_access(line));
             assert_eq!(line, None, "{levels} on {database}");
         }
     }

@@ -1,8 +1,9 @@
 //! `serve` with TLS.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
@@ -22,19 +23,19 @@ struct Files {
 }
 
 /// A certificate and its key, in PEM.
-struct Pair {
-    certificate: String,
-    key: String,
+pub struct Pair {
+    pub certificate: String,
+    pub key: String,
 }
 
 /// An authority that issues certificates.
-struct Authority {
-    pem: String,
+pub struct Authority {
+    pub pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::new([]).unwrap();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -43,7 +44,7 @@ impl Authority {
     }
 
     /// A certificate for this machine, valid until the end of this year.
-    fn issue(&self, last_year: i32) -> Pair {
+    pub fn issue(&self, last_year: i32) -> Pair {
         let key = KeyPair::generate().unwrap();
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut parameters = CertificateParams::new(names).unwrap();
@@ -155,6 +156,76 @@ async fn commands_use_https_by_an_authority_of_ones_own() {
     let unknown = pool(None);
     assert_eq!(unknown.code, Some(6), "{unknown:?}");
     assert!(unknown.err.contains("certificate"), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn commands_trust_and_present_the_certificates_of_their_options() {
+    let (authority, clients, files) = (Authority::new(), Authority::new(), Files::new());
+    files.write(&authority.issue(4000));
+    let identity = clients.issue(4000);
+    let file = |name: &str, text: &str, mode: u32| {
+        fs::write(files.path(name), text).unwrap();
+        fs::set_permissions(files.path(name), Permissions::from_mode(mode)).unwrap();
+        files.path(name).display().to_string()
+    };
+    let roots = file("authority.pem", &authority.pem, 0o644);
+    let of_clients = file("clients.pem", &clients.pem, 0o644);
+    let certificate = file("me.pem", &identity.certificate, 0o644);
+    let key = file("me.key", &identity.key, 0o600);
+    let server = files.serve(&["--tls-client-ca", &of_clients]);
+    let url = server.url();
+    let pool = |arguments: &[&str]| {
+        let common = ["pool", "--server", &url];
+        run(&mut command(Path::new("/"), &[&common, arguments].concat()))
+    };
+    let trust = ["--ca-file", roots.as_str()];
+    let present = ["--client-cert", certificate.as_str(), "--client-key", key.as_str()];
+    let both = pool(&[&trust[..], &present].concat());
+    assert_eq!(both.code, Some(0), "{both:?}");
+    for some in [&trust[..], &present, &[]] {
+        assert_ne!(pool(some).code, Some(0), "{some:?}");
+    }
+    let by_environment = run(command(Path::new("/"), &["pool", "--server", &url]).envs([
+        ("TOKEN_MANAGER_CA_FILE", &roots),
+        ("TOKEN_MANAGER_CLIENT_CERT", &certificate),
+        ("TOKEN_MANAGER_CLIENT_KEY", &key),
+    ]));
+    assert_eq!(by_environment.code, Some(0), "{by_environment:?}");
+    for (arguments, why) in [
+        (&["--client-cert", certificate.as_str()][..], "--client-key"),
+        (&["--ca-file", key.as_str()], "no certificate"),
+        (&["--ca-file", "/nowhere"], "can't read /nowhere"),
+        (
+            &["--client-cert", roots.as_str(), "--client-key", roots.as_str()],
+            "other users can read",
+        ),
+        (&["--client-cert", key.as_str(), "--client-key", key.as_str()], "expected a certificate"),
+    ] {
+        let ended = pool(arguments);
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.err.contains(why) && !ended.err.contains("PRIVATE"), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn plain_http_is_redirected_to_https() {
+    let (authority, files) = (Authority::new(), Files::new());
+    files.write(&authority.issue(4000));
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut server = files.serve(&["--redirect-http", &free.to_string()]);
+    let port = server.url().rsplit(':').next().unwrap().to_owned();
+    let request = b"POST /api/pools?x=1 HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n";
+    let answer = reply(&free.to_string(), request);
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 308 "), "{answer}");
+    let location = format!("location: https://localhost:{port}/api/pools?x=1\r\n");
+    assert!(answer.contains(&location), "{answer}");
+    server.signal("TERM");
+    assert!(server.wait().success());
+    assert!(TcpStream::connect(free).is_err());
+    let alone = ["serve", "--listen", "127.0.0.1:0", "--redirect-http", "127.0.0.1:0"];
+    let alone = run(&mut command(files.folder.path(), &alone));
+    assert!(alone.err.contains("it needs tls-cert, too"), "{alone:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The engine on real databases. One binary, so that all tests share one PostgreSQL cluster.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
 mod clocks;
 mod faults;
 mod faulty;

@@ -169,7 +169,7 @@ fn the_first_key_can_do_everything() {
     }
     let made = written(access(&mut ledger, 2, None, AccessCommand::Create(root.clone())));
     assert_eq!(made, ApiKey { created_at: second(2), ..root });
-    // Whoever may do without a key what the server lets them do may also make further keys.
+    // A caller without a key that the server allows to act may create further keys.
     let narrow = key_of("ci", Rights::Use, &["default"], &["ci-*"]);
     let made = written(access(&mut ledger, 3, None, AccessCommand::Create(narrow)));
     assert_eq!((made.created_at, made.created_by), (second(3), None));
@@ -505,8 +505,8 @@ fn a_session_ends_with_its_key_at_the_latest() {
     let again = access(&mut ledger, 3, Some("ci"), sign_in("cookie", 9));
     assert_eq!(again, Err(AccessRefusal::IdTaken));
     // Without a key, nothing has a session.
-    let nobody = access(&mut ledger, 3, None, sign_in("new", 9));
-    assert_eq!(nobody, Err(AccessRefusal::UnknownKey));
+    let without = access(&mut ledger, 3, None, sign_in("new", 9));
+    assert_eq!(without, Err(AccessRefusal::UnknownKey));
     // Rotation ends no session; revocation ends all.
     let rotate = AccessCommand::Rotate { id: key_id("ci"), hash: hash("x"), keep_old: seconds(0) };
     written(access(&mut ledger, 4, Some("root"), rotate));

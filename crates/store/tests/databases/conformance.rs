@@ -6,6 +6,7 @@ mod history;
 pub mod imports;
 mod journal;
 mod keys;
+mod many_keys;
 mod opening;
 mod policies;
 mod pools;

@@ -9,24 +9,25 @@ mod tests;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use self::operations::{Answer, Body, Operation, operations};
+use self::operations::{Answer, Body, Operation, is_open, operations};
 use self::parts::Header;
 use crate::{
-    AllocationRequest, EndReason, EventType, LeaseEnded, LeaseRenewed, LeaseStarted,
-    PoolAllocationRequest, PoolEvent, PoolsDocument, ReleaseCondition, Resync, TaintRequest,
-    TokenEvent, TokensDocument,
+    AllocationRequest, ApiKeyWanted, AuditAction, EndReason, EventType, KeyRotation, LeaseEnded,
+    LeaseRenewed, LeaseStarted, PoolAllocationRequest, PoolEvent, PoolsDocument, ReleaseCondition,
+    Resync, SignIn, TaintRequest, TokenEvent, TokensDocument,
 };
 
 /// Recorded answers, by operation and media type.
 const ANSWERS: &str = include_str!("answers.json");
 
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     ("Tokens", "Tokens, their holders and their history."),
     ("Leases", "Single leases, and the search in all leases."),
     ("Queue", "Allocations that wait for a token."),
     ("Pool", "Usage and policy of the pool `default`."),
     ("Pools", "Pools with their tokens, and allocations of any pool."),
     ("Events", "Starts, renewals and ends of leases as they happen."),
+    ("Access", "API keys, sessions of browsers, and the audit log."),
     ("Health", "Probes, metrics and this document."),
 ];
 
@@ -48,6 +49,7 @@ fn document() -> Value {
     all.subschema_for::<AllocationRequest>();
     all.subschema_for::<ReleaseCondition>();
     all.subschema_for::<EndReason>();
+    all.subschema_for::<(ApiKeyWanted, KeyRotation, SignIn, AuditAction)>();
     all.subschema_for::<(LeaseStarted, LeaseRenewed, LeaseEnded, PoolEvent, TokenEvent, Resync)>();
     all.subschema_for::<(PoolsDocument, TokensDocument, PoolAllocationRequest, TaintRequest)>();
     schemas.extend(all.take_definitions(false));
@@ -65,6 +67,8 @@ fn document() -> Value {
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": "/", "description": "The server that sent this document" }],
+        // The last one: on loopback, or if the server allows it, callers need no key.
+        "security": [{ "key": [] }, { "keyAsPassword": [] }, { "session": [] }, {}],
         "tags": TAGS.map(|(name, description)| json!({ "name": name, "description": description })),
         "paths": paths,
         "components": {
@@ -72,6 +76,30 @@ fn document() -> Value {
             "responses": problems::responses(),
             "examples": problems::examples(),
             "headers": headers,
+            "securitySchemes": security_schemes(),
+        },
+    })
+}
+
+fn security_schemes() -> Value {
+    json!({
+        "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "tm_<id>_<secret>_<check>",
+            "description": "An API key",
+        },
+        "keyAsPassword": {
+            "type": "http",
+            "scheme": "basic",
+            "description": "An API key as the password, with any user name",
+        },
+        "session": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": "__Host-token-manager",
+            "description": "A session of a browser, from `POST /api/session`. Over plain HTTP on the server's machine \
+                            the name is `token-manager`.",
         },
     })
 }
@@ -84,6 +112,9 @@ fn describe(all: &mut SchemaGenerator, operation: &Operation) -> Value {
         "operationId": operation.id,
         "parameters": operation.parameters.iter().map(|one| one.describe()).collect::<Vec<_>>(),
     });
+    if is_open(operation.path) {
+        described["security"] = json!([]);
+    }
     if operation.description.is_empty() {
         described.as_object_mut().unwrap().shift_remove("description");
     }

@@ -59,6 +59,9 @@ const ANY: &[Code] = &[
 /// Further errors of requests that read the pool.
 const READ: &[Code] = &[Code::Busy, Code::NotDone, Code::Stopping];
 
+/// Further errors of requests that may need an API key.
+const ACCESS: &[Code] = &[Code::Unauthenticated, Code::Forbidden, Code::TooManyRequests];
+
 /// Further errors of requests that change the pool.
 const WRITE: &[Code] = &[Code::CrossOrigin, Code::OutcomeUnknown];
 
@@ -77,6 +80,7 @@ impl Operation {
         let base = if method == "GET" { base } else { [ANY, READ, WRITE] };
         let ids = match path {
             _ if path.contains("{token}") => &[Code::UnknownPool, Code::UnknownToken][..],
+            _ if path.contains("{key}") => &[Code::UnknownKey],
             _ if path.contains("{pool}") => &[Code::UnknownPool],
             _ if path.starts_with("/api/leases/{") => &[Code::InvalidLeaseId, Code::UnknownLease],
             _ if path.starts_with("/api/queue/{") => &[Code::InvalidTicket, Code::UnknownTicket],
@@ -90,12 +94,14 @@ impl Operation {
             _ if path.contains("{token}") => vec![Parameter::Pool, Parameter::Token],
             _ if path.contains("{pool}") => vec![Parameter::Pool],
             _ if path.contains("{ticket}") => vec![Parameter::Ticket],
+            _ if path.contains("{key}") => vec![Parameter::ApiKey],
             _ if path.starts_with("/api/leases/{") => vec![Parameter::LeaseId],
             _ if path.contains("{id}") => vec![Parameter::TokenId],
             _ => Vec::new(),
         };
         let (body, answers) = (None, Vec::new());
-        let problems = [ids, &base.concat()].concat();
+        let access = if is_open(path) { &[] } else { ACCESS };
+        let problems = [ids, access, &base.concat()].concat();
         Operation {
             method,
             path,
@@ -141,6 +147,11 @@ impl Operation {
     }
 }
 
+/// Whether a path needs no rights, so that a key is not looked at.
+pub(super) fn is_open(path: &str) -> bool {
+    path.starts_with("/health/") || path == "/openapi.json"
+}
+
 /// All operations, in the order of the document.
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = tokens();
@@ -149,6 +160,8 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(pools());
     all.extend(pool_tokens());
     all.extend(use_of_pools());
+    all.extend(access());
+    all.extend(audit());
     all.extend(others());
     all
 }
@@ -324,6 +337,7 @@ fn use_of_pools() -> Vec<Operation> {
             Code::UnsupportedContentType,
             Code::UnknownToken,
             Code::UserLimit,
+            Code::ApiKeyLimit,
             Code::TicketGivenUp,
             Code::KeyReused,
             Code::NoTokens,
@@ -394,6 +408,7 @@ fn tokens() -> Vec<Operation> {
             Code::UnstorableUser,
             Code::UnsupportedContentType,
             Code::UserLimit,
+            Code::ApiKeyLimit,
             Code::TicketGivenUp,
             Code::KeyReused,
             Code::NoTokens,
@@ -510,6 +525,119 @@ fn queue() -> Vec<Operation> {
         ))
         .answers::<TicketGivenUp>("The ticket is removed", &[])
         .fails(&[BARE, &[Code::TicketServed]].concat()),
+    ]
+}
+
+fn access() -> Vec<Operation> {
+    const LIST: &str = "The keys that are not revoked and no wider than the caller's, in the order of their names.";
+    vec![
+        Operation::new("GET", "/api/keys", "listKeys", "Access", ("List API keys", LIST))
+            .takes(&[Parameter::Limit, Parameter::AfterPool])
+            .answers::<ApiKeyPage>("The keys", &[Header::NoStore, Header::Link])
+            .fails(&[Code::InvalidParameter]),
+        Operation::new("POST", "/api/keys", "createKey", "Access", (
+            "Create an API key",
+            "The answer has the secret, which no later answer has. The first key must be of an administrator of all \
+             pools, for all users, and must not expire. No key can create a wider one.",
+        ))
+        .body(json("The key", "ApiKeyWanted"))
+        .answers_with(
+            201,
+            "The key with its secret",
+            &[Header::NoStore, Header::Location],
+            &[(JSON, |all| all.subschema_for::<NewApiKey>())],
+        )
+        .fails(&[BARE, &[Code::KeyNameTaken, Code::TooManyKeys, Code::KeyRefused]].concat()),
+        Operation::new("GET", "/api/keys/{key}", "getKey", "Access", ("Get an API key", ""))
+            .answers::<ApiKey>("The key", &[Header::NoStore])
+            .fails(&[Code::InvalidParameter]),
+        Operation::new("DELETE", "/api/keys/{key}", "revokeKey", "Access", (
+            "Revoke an API key",
+            "Its sessions, event streams and waiting requests end. Leases that it allocated continue.",
+        ))
+        .answers::<ApiKey>("The key, with `revoked_at`", &[Header::NoStore])
+        .fails(&[BARE, &[Code::KeyRefused]].concat()),
+        Operation::new("POST", "/api/keys/{key}/rotate", "rotateKey", "Access", (
+            "Give an API key a new secret",
+            "The answer has the secret, which no later answer has. The present secret stays valid for \
+             `keep_old_seconds`.",
+        ))
+        .body(Body { required: false, ..json("How long the present secret stays valid", "KeyRotation") })
+        .answers::<NewApiKey>("The key with its new secret", &[Header::NoStore])
+        .fails(&[BARE, &[Code::KeyRefused]].concat()),
+        Operation::new("DELETE", "/api/keys/{key}/sessions", "endKeySessions", "Access", (
+            "End all sessions of an API key",
+            "Signs out every browser that is signed in with the key. Idempotent.",
+        ))
+        .answers::<SessionsEnded>("The number of sessions that ended", &[Header::NoStore])
+        .fails(BARE),
+        Operation::new("POST", "/api/session", "startSession", "Access", (
+            "Sign in with a browser",
+            "With an API key, or with a code of `/api/session/code`. Over HTTPS, or on the machine of the server only.",
+        ))
+        .body(json("The key or the code", "SignIn"))
+        .answers_with(
+            201,
+            "The caller; the cookie is the session",
+            &[Header::NoStore, Header::SetCookie],
+            &[(JSON, |all| all.subschema_for::<Caller>())],
+        )
+        .fails(&[BARE, &[Code::TooManyKeys]].concat()),
+        Operation::new("GET", "/api/session", "getSession", "Access", (
+            "Get the caller and its rights",
+            "For callers without a key, too.",
+        ))
+        .answers::<Caller>("The caller", &[Header::NoStore])
+        .fails(&[Code::InvalidParameter]),
+        Operation::new("DELETE", "/api/session", "endSession", "Access", (
+            "Sign out",
+            "Ends the session of the cookie, or all sessions of its key. Idempotent.",
+        ))
+        .takes(&[Parameter::Everywhere])
+        .answers_with(204, "The session has ended", &[Header::SetCookie], &[])
+        .fails(&[Code::InvalidParameter]),
+        Operation::new("POST", "/api/session/code", "createSessionCode", "Access", (
+            "Make a code to sign in once with a browser",
+            "Valid for 60 seconds. Needs an API key in the header.",
+        ))
+        .answers_with(
+            201,
+            "The code",
+            &[Header::NoStore],
+            &[(JSON, |all| all.subschema_for::<SignInCode>())],
+        )
+        .fails(&[BARE, &[Code::TooManyKeys]].concat()),
+    ]
+}
+
+fn audit() -> Vec<Operation> {
+    let search = [
+        Parameter::ActingKey,
+        Parameter::Action,
+        Parameter::ActedPool,
+        Parameter::ActedFrom,
+        Parameter::ActedTo,
+    ];
+    vec![
+        Operation::new("GET", "/api/audit", "searchAudit", "Access", (
+            "Search the audit log",
+            "Returns the actions that match all parameters, newest first.",
+        ))
+        .takes(&[&search[..], &[Parameter::Limit, Parameter::BeforeEntry]].concat())
+        .answers::<AuditPage>("The entries", &[Header::NoStore, Header::Link])
+        .fails(&[Code::InvalidParameter]),
+        Operation::new("GET", "/api/audit/export", "exportAudit", "Access", (
+            "Export the audit log",
+            "Returns all actions that match all parameters, oldest first, as CSV or as one JSON object per line.",
+        ))
+        .takes(&[&search[..], &[Parameter::Format]].concat())
+        .answers_with(
+            200,
+            "The entries",
+            &[Header::NoStore, Header::ContentDisposition],
+            &[("text/csv", text), ("application/x-ndjson", text)],
+        )
+        .fails(&[Code::CrossOrigin, Code::InvalidParameter, Code::TooManyExports, Code::HttpVersion]),
     ]
 }
 

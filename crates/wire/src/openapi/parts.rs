@@ -40,6 +40,15 @@ pub(super) enum Parameter {
     EndLeases,
     IfMatch,
     IfNew,
+    ApiKey,
+    Everywhere,
+    ActingKey,
+    Action,
+    ActedPool,
+    ActedFrom,
+    ActedTo,
+    BeforeEntry,
+    Format,
 }
 
 impl Parameter {
@@ -216,6 +225,47 @@ impl Parameter {
                 "`*`: the request fails with 412 if the pool exists",
                 text,
             ),
+            other => other.row_of_access(),
+        }
+    }
+
+    /// Parameters of requests about API keys, sessions and the audit log.
+    fn row_of_access(self) -> (&'static str, &'static str, &'static str, Value) {
+        let text = json!({ "type": "string" });
+        let time = json!({ "type": "string", "format": "date-time" });
+        let key_name = || json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,63}$" });
+        match self {
+            Parameter::ApiKey => ("path", "key", "Id or name of the API key", key_name()),
+            Parameter::Everywhere => (
+                "query",
+                "everywhere",
+                "`true`: end all sessions of the key",
+                json!({ "type": "boolean" }),
+            ),
+            Parameter::ActingKey => {
+                ("query", "key", "Only actions by the API key with this id or name", key_name())
+            }
+            Parameter::Action => (
+                "query",
+                "action",
+                "Only actions of this kind",
+                json!({ "$ref": "#/components/schemas/AuditAction" }),
+            ),
+            Parameter::ActedPool => ("query", "pool", "Only actions about this pool", text),
+            Parameter::ActedFrom => ("query", "from", "Only actions at this time or later", time),
+            Parameter::ActedTo => ("query", "to", "Only actions before this time", time),
+            Parameter::BeforeEntry => (
+                "query",
+                "before",
+                "Cursor of the next page, from `next`: only entries with a smaller number",
+                json!({ "type": "integer", "format": "int64", "minimum": 1 }),
+            ),
+            Parameter::Format => (
+                "query",
+                "format",
+                "`csv` (default) or `ndjson`",
+                json!({ "type": "string", "enum": ["csv", "ndjson"] }),
+            ),
             _ => unreachable!("the others have their row"),
         }
     }
@@ -236,10 +286,12 @@ pub(super) enum Header {
     Vary,
     ContentDisposition,
     XAccelBuffering,
+    SetCookie,
+    WwwAuthenticate,
 }
 
 impl Header {
-    pub(super) const ALL: [Header; 12] = [
+    pub(super) const ALL: [Header; 14] = [
         Header::XRequestId,
         Header::RetryAfter,
         Header::Allow,
@@ -252,6 +304,8 @@ impl Header {
         Header::Vary,
         Header::ContentDisposition,
         Header::XAccelBuffering,
+        Header::SetCookie,
+        Header::WwwAuthenticate,
     ];
 
     /// Adds a reference to the headers of an answer.
@@ -282,11 +336,17 @@ impl Header {
                 ("Cache-Control", "`private, no-cache`: revalidate before each use")
             }
             Header::Link => ("Link", "Next page, if one exists: `<PATH>; rel=\"next\"`"),
-            Header::Location => ("Location", "Path of the ticket, or of the new token"),
+            Header::Location => {
+                ("Location", "Path of the ticket, of the new token, or of the new API key")
+            }
             Header::Vary => ("Vary", "`accept`"),
             Header::ContentDisposition => ("Content-Disposition", "Name of the file"),
             Header::XAccelBuffering => {
                 ("X-Accel-Buffering", "`no`: proxies must not buffer the stream")
+            }
+            Header::SetCookie => ("Set-Cookie", "The session, or its removal"),
+            Header::WwwAuthenticate => {
+                ("WWW-Authenticate", "`Bearer` and, for other clients than pages, `Basic`")
             }
         }
     }

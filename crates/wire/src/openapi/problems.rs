@@ -48,7 +48,8 @@ fn response(codes: &[Code]) -> Value {
     let mut headers = json!({});
     Header::XRequestId.add_to(&mut headers);
     match codes[0].status() {
-        503 => Header::RetryAfter.add_to(&mut headers),
+        401 => Header::WwwAuthenticate.add_to(&mut headers),
+        429 | 503 => Header::RetryAfter.add_to(&mut headers),
         405 => Header::Allow.add_to(&mut headers),
         _ => {}
     }

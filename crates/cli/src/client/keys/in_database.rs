@@ -141,7 +141,7 @@ fn unusable(shown: &str, why: &str) -> CliError {
     // The store's sentence is about two servers.
     if why.contains("in use by another server") {
         return CliError::new(Exit::Failed, format!("a running server uses the database {shown}"))
-            .hint("without --database, over HTTP: on the server's machine that needs no key while there is none")
+            .hint("without --database, over HTTP: on the server's machine that needs no key before the first one exists")
             .hint("with --database, while the server is stopped");
     }
     CliError::new(Exit::Failed, format!("can't use the database {shown}: {why}"))

@@ -26,9 +26,10 @@ use super::{Common, time_of};
 
 /// Create, list, rotate and revoke API keys
 ///
-/// With an administrator's key, over HTTP. The first key is created with --database: whoever can open the database owns
-/// it. A running server learns of it at once, except from an SQLite file, which only one process can open: create its
-/// first key over HTTP on the server's machine, which is allowed while there is no key, or before the server starts.
+/// Over HTTP, with an administrator's key. --database opens the database itself instead, which needs no key: the way to
+/// the first key. Running servers that share a PostgreSQL database learn of each change at once. An SQLite file that a server
+/// uses can't be opened: create its first key over HTTP on the server's machine, where callers need no key before the
+/// first one exists.
 #[derive(Debug, Args)]
 #[command(
     disable_help_subcommand = true,

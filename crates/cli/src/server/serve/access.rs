@@ -16,7 +16,7 @@ const NAME: &str = "bootstrap";
 /// Pauses between attempts while the database is away: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
-/// Creates the first key, if there is none, and returns how callers are authenticated.
+/// Creates the first key, if no key exists, and returns how callers are authenticated.
 ///
 /// # Errors
 ///
@@ -87,7 +87,7 @@ fn callers(keys: usize, settings: &server::Settings) -> String {
         (Some(Anonymous::Read), _) => "other callers may read",
         (Some(Anonymous::Use), _) => "other callers may read and use",
         (None, _) if keys == 0 => {
-            return "Callers need no API key, because there is none; `token-manager keys create` creates the first."
+            return "Callers need no API key, because none exists; `token-manager keys create` creates the first."
                 .to_owned();
         }
         (None, _) => "other callers may do nothing",

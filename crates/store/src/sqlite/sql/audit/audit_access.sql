@@ -5,6 +5,6 @@ select (
 ) + (
     select count(*) from leases as l
     where
-        l.granted_by not in (select id from api_keys)
-        or l.ended_by not in (select id from api_keys)
+        l.granted_by is not null and l.granted_by not in (select id from api_keys)
+        or l.ended_by is not null and l.ended_by not in (select id from api_keys)
 )
