@@ -175,6 +175,7 @@ describe("signing in", { concurrency: 3 }, () => {
     await dashboard.signIn(admin);
     await page.locator("#allocate-panel").waitFor();
     await dashboard.account("sign-out");
+    await page.locator("#account[data-via=anonymous]").waitFor();
     await dashboard.reads("#notice", /You are signed out/);
     await dashboard.live();
   });
