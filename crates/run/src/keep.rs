@@ -165,7 +165,7 @@ async fn follow(
 
 /// Outcome of a renewal or a check.
 enum Outcome {
-    Running(LeaseReading, Lease),
+    Running(LeaseReading, Box<Lease>),
     Ended(LeaseEnd),
     /// The lease runs, but can't be renewed further.
     Limit,
@@ -332,7 +332,8 @@ async fn request(client: &Client, held: &HeldLease, renews: bool) -> (Moment, Ou
     .await;
     let outcome = match details {
         Ok(LeaseDetails { lease, .. }) if lease.status == LeaseStatus::ACTIVE => {
-            Outcome::Running(LeaseReading { requested, received, left: lease.expires_in.0 }, lease)
+            let left = lease.expires_in.0;
+            Outcome::Running(LeaseReading { requested, received, left }, Box::new(lease))
         }
         Ok(details) => Outcome::Ended(LeaseEnd::of_lease(details)),
         Err(error) if error.code() == Some(Code::RenewalLimit) => Outcome::Limit,

@@ -8,8 +8,8 @@ use axum::routing::{MethodFilter, MethodRouter};
 use engine::Handle;
 
 use crate::api::{
-    allocate, bench, health, history, keys, leases, metrics, pages, pool, pools, queue, release,
-    search, session, token_lists, tokens,
+    allocate, audit, bench, health, history, keys, leases, metrics, pages, pool, pools, queue,
+    release, search, session, token_lists, tokens,
 };
 use crate::events;
 use crate::http::access::Needs::{self, Everywhere, Identity, Nothing};
@@ -133,6 +133,9 @@ impl Table {
             .route("/api/keys/{key}", on(GET, Read, ADMIN, keys::show).on(DELETE, Write, ADMIN, keys::revoke))
             .route("/api/keys/{key}/rotate", on(POST, Write, ADMIN, keys::rotate))
             .route("/api/keys/{key}/sessions", on(DELETE, Write, ADMIN, keys::end_sessions))
+            .route("/api/audit", on(GET, CostlyRead, ADMIN, audit::list))
+            .route("/api/audit/export", on(GET, CostlyRead, ADMIN, audit::export))
+            .route("/api/audit/refusals", on(GET, Read, ADMIN, audit::refusals))
             .route("/health/live", on(GET, Probe, Nothing, health::live))
             .route("/health/ready", on(GET, Probe, Nothing, health::ready))
             .route("/metrics", on(GET, Metrics, Everywhere(Rights::Read), metrics::metrics))

@@ -1,5 +1,6 @@
 //! API keys, sessions and the audit log.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -190,6 +191,32 @@ pub struct AuditPage {
     pub entries: Vec<AuditEntry>,
     /// Path of the next page; null on the last page.
     pub next: Option<String>,
+}
+
+/// A request that was refused because of its caller.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Refusal {
+    /// When it was refused.
+    pub at: Time,
+    /// IP address of the client.
+    pub address: String,
+    /// Id of the API key, or null.
+    pub key: Option<String>,
+    /// HTTP method.
+    pub method: Cow<'static, str>,
+    /// Path with names of parameters in braces; null for an unknown path.
+    pub route: Option<Cow<'static, str>>,
+    /// Code of the error.
+    pub code: Cow<'static, str>,
+}
+
+/// The requests that a server refused lately.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Refusals {
+    /// The requests, newest first.
+    pub refusals: Vec<Refusal>,
 }
 
 macro_rules! without_secret {

@@ -81,6 +81,9 @@ pub struct PoolEvent {
     /// The policy; absent if the pool was deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PoolPolicy>,
+    /// Id of the API key whose request changed it; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// Data of the events `token.added`, `token.changed`, `token.tainted` and `token.retired`, of streams that
@@ -103,6 +106,9 @@ pub struct TokenEvent {
     /// Taints; absent if the token was retired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taints: Option<Vec<Taint>>,
+    /// Id of the API key whose request changed it; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// Data of the event `resync`: events before this one may be missing.

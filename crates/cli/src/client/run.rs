@@ -202,7 +202,8 @@ pub fn perform(matches: &ArgMatches) -> ExitCode {
 
 fn supervise(matches: &ArgMatches) -> Result<ExitCode, CliError> {
     let mut args = args(matches)?;
-    let client = Access::from_arg_matches(matches).map_err(unread)?.client(&args.server)?;
+    let client =
+        Access::from_arg_matches(matches).map_err(|error| unread(&error))?.client(&args.server)?;
     // The command gets no key, not even as a part of the URL.
     if let Ok(ServerName { url, has_key: true, .. }) = ServerName::of(&args.server) {
         args.server = url;
@@ -221,7 +222,7 @@ fn supervise(matches: &ArgMatches) -> Result<ExitCode, CliError> {
     }
 }
 
-fn unread(error: clap::Error) -> CliError {
+fn unread(error: &clap::Error) -> CliError {
     CliError::new(Exit::Usage, error.to_string())
 }
 

@@ -160,7 +160,6 @@ macro_rules! settings {
             }
         }
 
-        #[expect(clippy::needless_update, reason = "most entries leave members out")]
         fn own() -> Vec<Setting> {
             vec![$($(
                 Setting {

@@ -331,6 +331,33 @@ fn client_with(name: &'static str, value: &str) -> Client {
     Client::builder().no_proxy().timeout(TIMEOUT).default_headers(headers).build().unwrap()
 }
 
+/// Runs commands with a valid and a wrong key, at this server with this database.
+fn commands_with_keys(server: &str, database: &str, admin: &str, wrong: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut outputs = String::new();
+    for (key, arguments) in [
+        (admin, &["whoami"][..]),
+        (admin, &["keys", "list"]),
+        (admin, &["keys", "show", "k", "--json"]),
+        (admin, &["audit", "--csv"]),
+        (admin, &["tokens"]),
+        (admin, &["status"]),
+        (admin, &["config", "list"]),
+        (admin, &["tokens", "--kye", admin]),
+        (wrong, &["whoami"]),
+        (admin, &["status", "--key", wrong]),
+    ] {
+        let mut told = command(folder.path(), arguments);
+        told.env("TOKEN_MANAGER_SERVER", server).env("TOKEN_MANAGER_KEY", key);
+        outputs += &run(&mut told).text();
+    }
+    for arguments in [&["doctor"][..], &["config"]] {
+        let mut told = command(folder.path(), &[arguments, &["--database", database]].concat());
+        outputs += &run(told.env("TOKEN_MANAGER_BOOTSTRAP_KEY", admin)).text();
+    }
+    outputs
+}
+
 /// The log of every thread, traces, answers to others, and commands.
 #[on_both]
 async fn api_keys_are_in_no_output(db: TestDb) {
@@ -339,7 +366,6 @@ async fn api_keys_are_in_no_output(db: TestDb) {
         ended.out.trim_end().to_owned()
     };
     let (admin, wrong) = (generate(), generate());
-    let folder = tempfile::tempdir().unwrap();
     #[cfg(feature = "opentelemetry")]
     let collector = crate::collector::Collector::start().await;
     #[cfg(feature = "opentelemetry")]
@@ -392,30 +418,7 @@ async fn api_keys_are_in_no_output(db: TestDb) {
     }
     let of_commands = tokio::task::spawn_blocking({
         let (address, admin, wrong) = (server.url(), admin.clone(), wrong.clone());
-        move || {
-            let mut outputs = String::new();
-            for (key, arguments) in [
-                (&admin, &["whoami"][..]),
-                (&admin, &["keys", "list"]),
-                (&admin, &["keys", "show", "k", "--json"]),
-                (&admin, &["audit", "--csv"]),
-                (&admin, &["tokens"]),
-                (&admin, &["status"]),
-                (&admin, &["config", "list"]),
-                (&admin, &["tokens", "--kye", &admin]),
-                (&wrong, &["whoami"]),
-                (&admin, &["status", "--key", &wrong]),
-            ] {
-                let mut told = command(folder.path(), arguments);
-                told.env("TOKEN_MANAGER_SERVER", &address).env("TOKEN_MANAGER_KEY", key);
-                outputs += &run(&mut told).text();
-            }
-            for arguments in [&["doctor"][..], &["config"]] {
-                let mut told = command(folder.path(), &[arguments, &["--database", &url]].concat());
-                outputs += &run(told.env("TOKEN_MANAGER_BOOTSTRAP_KEY", &admin)).text();
-            }
-            outputs
-        }
+        move || commands_with_keys(&address, &url, &admin, &wrong)
     });
     outputs += &of_commands.await.unwrap();
     server.signal("TERM");

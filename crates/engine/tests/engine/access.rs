@@ -157,22 +157,19 @@ async fn no_ticket_of_a_revoked_key_holds_up_the_others(db: TestDb) {
             let name = format!("key {round} {number}");
             let key = (number > 3).then(|| IdempotencyKey::new(&name).unwrap());
             let asked = AllocateRequest { key, ..patient(30) };
-            tasks.push((number, tokio::spawn(async move { handle.allocate(asked).await })));
+            let all = engine.handle.clone();
+            let task = tokio::spawn(async move {
+                let lease = handle.allocate(asked).await?.unwrap().grant.lease;
+                all.release_lease(lease.id).await.map(drop)
+            });
+            tasks.push((acting.id(), task));
         }
-        let (revoked, released) =
-            tokio::join!(revoke(&engine.handle, ci.id()), engine.handle.release_lease(holder.id));
-        let () = revoked;
+        let release = engine.handle.release_lease(holder.id);
+        let ((), released) = tokio::join!(revoke(&engine.handle, ci.id()), release);
         released.unwrap();
-        for (number, task) in tasks {
-            match task.await.unwrap() {
-                Ok(granted) => {
-                    let lease = granted.unwrap().grant.lease;
-                    engine.handle.release_lease(lease.id).await.unwrap();
-                }
-                Err(error) => {
-                    assert_eq!(error, Error::Forbidden(Forbidden::Key));
-                    assert_eq!(number % 2, 0);
-                }
+        for (acting, task) in tasks {
+            if let Err(error) = task.await.unwrap() {
+                assert_eq!((error, acting), (Error::Forbidden(Forbidden::Key), ci.id()));
             }
         }
         eventually("nothing waits", || async { engine.waiting().await == 0 }).await;

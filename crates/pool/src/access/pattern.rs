@@ -53,6 +53,7 @@ impl Patterns {
     }
 
     /// The patterns.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.iter().map(|pattern| &**pattern)
     }

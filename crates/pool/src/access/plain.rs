@@ -35,6 +35,10 @@ impl PlainKey {
 
     /// Makes a key of random bytes. Bytes above the last multiple of 62 would make some digits more likely; they
     /// are taken from `more`.
+    ///
+    /// # Panics
+    ///
+    /// Never: the id is made of letters and digits.
     #[must_use]
     pub fn generate(mut more: impl FnMut() -> u8) -> Self {
         let mut digits = |count| -> String { (0..count).map(|_| digit(&mut more)).collect() };

@@ -12,26 +12,22 @@ use crate::{
 /// Number of sessions past their end that a new one removes.
 const REMOVED_AT_ONCE: usize = 16;
 
-impl Batch<'_> {
-    /// Whether the key may do this; see also the rules of each command.
-    pub(super) fn permit_access(
-        &self,
-        key: &ApiKey,
-        command: &AccessCommand,
-    ) -> Result<(), Forbidden> {
-        let needed = match command {
-            AccessCommand::Create(_)
-            | AccessCommand::Rotate { .. }
-            | AccessCommand::Revoke { .. } => Rights::Admin,
-            AccessCommand::EndSessions { key: of } if *of != key.id => Rights::Admin,
-            AccessCommand::StartSession { .. }
-            | AccessCommand::Redeem { .. }
-            | AccessCommand::EndSession { .. }
-            | AccessCommand::EndSessions { .. } => Rights::Read,
-        };
-        if key.rights.include(needed) { Ok(()) } else { Err(Forbidden::Right(needed)) }
-    }
+/// Whether the key may do this; see also the rules of each command.
+pub(super) fn permit_access(key: &ApiKey, command: &AccessCommand) -> Result<(), Forbidden> {
+    let needed = match command {
+        AccessCommand::Create(_) | AccessCommand::Rotate { .. } | AccessCommand::Revoke { .. } => {
+            Rights::Admin
+        }
+        AccessCommand::EndSessions { key: of } if *of != key.id => Rights::Admin,
+        AccessCommand::StartSession { .. }
+        | AccessCommand::Redeem { .. }
+        | AccessCommand::EndSession { .. }
+        | AccessCommand::EndSessions { .. } => Rights::Read,
+    };
+    if key.rights.include(needed) { Ok(()) } else { Err(Forbidden::Right(needed)) }
+}
 
+impl Batch<'_> {
     pub(super) fn access(&mut self, command: &AccessCommand) -> Outcome {
         let done = match command {
             AccessCommand::Create(key) => self.create_key(key),
@@ -79,7 +75,7 @@ impl Batch<'_> {
         if access.len() >= Access::MAX_KEYS {
             return Err(AccessRefusal::TooManyKeys);
         }
-        self.write(Action::KeyCreated, key)
+        Ok(self.write(Action::KeyCreated, key))
     }
 
     fn rotate(
@@ -94,18 +90,19 @@ impl Batch<'_> {
         let old = key.secrets.first().filter(|_| until > self.now);
         let old = old.map(|old| Secret { expires_at: Some(until), ..*old });
         let secrets = [new].into_iter().chain(old).collect();
-        self.write(Action::KeyRotated, ApiKey { secrets, ..ApiKey::clone(&key) })
+        Ok(self.write(Action::KeyRotated, ApiKey { secrets, ..ApiKey::clone(&key) }))
     }
 
     fn revoke(&mut self, id: ApiKeyId) -> Result<AccessDone, AccessRefusal> {
         let key = self.administered(id)?;
-        self.write(Action::KeyRevoked, ApiKey { revoked_at: Some(self.now), ..ApiKey::clone(&key) })
+        let revoked = ApiKey { revoked_at: Some(self.now), ..ApiKey::clone(&key) };
+        Ok(self.write(Action::KeyRevoked, revoked))
     }
 
-    fn write(&mut self, action: Action, key: ApiKey) -> Result<AccessDone, AccessRefusal> {
+    fn write(&mut self, action: Action, key: ApiKey) -> AccessDone {
         self.act(action, None, format!("{} ({})", key.name, key.id));
         self.record(Change::KeyChanged(key.clone()));
-        Ok(AccessDone::Key(key))
+        AccessDone::Key(key)
     }
 
     fn start_session(

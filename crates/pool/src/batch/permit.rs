@@ -4,6 +4,7 @@
 //! command is decided: a revoked key does nothing more.
 
 use super::Batch;
+use super::access::permit_access;
 use crate::{
     Action, ApiKey, ApiKeyId, Command, Forbidden, Lease, LeaseId, Plan, Pool, PoolId, Rights,
     TokenId, User,
@@ -32,16 +33,14 @@ impl Batch<'_> {
                 pool(of)?;
                 may_end(key, user)
             }
-            Command::Clear { pool: of } => {
-                needs(key, Rights::Operate)?;
-                pool(*of)
-            }
-            Command::Taint { pool: of, .. } | Command::Untaint { pool: of, .. } => {
+            Command::Clear { pool: of }
+            | Command::Taint { pool: of, .. }
+            | Command::Untaint { pool: of, .. } => {
                 needs(key, Rights::Operate)?;
                 pool(*of)
             }
             Command::Apply(plan) => permit_plan(key, plan),
-            Command::Access(command) => self.permit_access(key, command),
+            Command::Access(command) => permit_access(key, command),
             // The engine's own.
             Command::Withdraw { .. }
             | Command::Lapse { .. }

@@ -10,7 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use engine::{Cursor, Error, LeaseQuery, LeaseRecord, Page};
 use futures_util::stream::try_unfold;
-use pool::Forbidden;
+use pool::{ApiKeyId, Forbidden};
 use tokio::sync::OwnedSemaphorePermit;
 use wire::MAX_ROWS;
 
@@ -26,6 +26,9 @@ const HEADER: &str = "lease_id,token_id,user,user_id,status,started_at,expires_a
 
 /// Further columns of exports that name a pool.
 const NAMES: &str = ",pool,token_name,note";
+
+/// Further columns of exports that name a pool, of a ledger with API keys.
+const KEYS: &str = ",by,ended_by";
 
 /// Maximum number of exports in progress: each has up to a page in memory.
 pub(crate) const MAX_EXPORTS: usize = 16;
@@ -45,7 +48,12 @@ impl Default for Exports {
 
 impl Exports {
     /// Begins an export, which lasts until the permit is dropped.
-    fn begin(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    pub(super) fn begin(&self, version: Version) -> Result<OwnedSemaphorePermit, Problem> {
+        if version < Version::HTTP_11 {
+            let detail = "An export needs HTTP/1.1 or newer, because a client of an older version can't \
+                          detect an incomplete response. Configure proxies to use HTTP/1.1.";
+            return Err(Problem::new(Code::HttpVersion, detail));
+        }
         Arc::clone(&self.0.free).try_acquire_owned().map_err(|_| {
             let detail = format!(
                 "The limit of {MAX_EXPORTS} exports is reached. Try again after the time in \
@@ -65,20 +73,19 @@ pub(crate) async fn export(
     with_names: bool,
     version: Version,
 ) -> Result<Response, Problem> {
-    if version < Version::HTTP_11 {
-        let detail = "An export needs HTTP/1.1 or newer, because a client of an older version can't \
-                      detect an incomplete response. Configure proxies to use HTTP/1.1.";
-        return Err(Problem::new(Code::HttpVersion, detail));
-    }
-    let permit = exports.begin()?;
+    let permit = exports.begin(version)?;
     let first = acting.engine.search(&query, MAX_ROWS.into()).await?;
-    let names = if with_names { NAMES } else { "" };
-    let header = [HEADER, names, "\r\n"].concat();
-    let text = Bytes::from([header.as_bytes(), &rows(&acting, &first, with_names)].concat());
+    // Exports of ledgers without keys stay as they were.
+    let has_keys = acting.engine.access(|access, _| !access.is_empty()).unwrap_or(true);
+    let columns = Columns { names: with_names, keys: with_names && has_keys };
+    let names = if columns.names { NAMES } else { "" };
+    let keys = if columns.keys { KEYS } else { "" };
+    let header = [HEADER, names, keys, "\r\n"].concat();
+    let text = Bytes::from([header.as_bytes(), &rows(&acting, &first, columns)].concat());
     let rest = Rest {
         acting,
         query,
-        with_names,
+        columns,
         next: first.next,
         request_id: request_id::current().unwrap_or(HeaderValue::from_static("")),
         _permit: permit,
@@ -88,20 +95,32 @@ pub(crate) async fn export(
         let text = if first.is_some() { first } else { within(name, rest.read()).await.0? };
         Ok::<_, Error>(text.map(|text| (text, (None, rest))))
     });
-    let mut response = Response::new(Body::from_stream(all));
+    Ok(file(Body::from_stream(all), "text/csv; charset=utf-8", "leases.csv"))
+}
+
+/// A file to save under a name.
+pub(super) fn file(body: Body, content_type: &'static str, name: &str) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
-    let attachment = HeaderValue::from_static("attachment; filename=\"leases.csv\"");
-    headers.insert(CONTENT_DISPOSITION, attachment);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let attachment = HeaderValue::try_from(format!("attachment; filename=\"{name}\""));
+    headers.insert(CONTENT_DISPOSITION, attachment.expect("names are plain text"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
+}
+
+/// Further columns.
+#[derive(Clone, Copy)]
+struct Columns {
+    names: bool,
+    keys: bool,
 }
 
 /// The rest of an export.
 struct Rest {
     acting: Acting,
     query: LeaseQuery,
-    with_names: bool,
+    columns: Columns,
     next: Option<Cursor>,
     /// Id of the request, for the log.
     request_id: HeaderValue,
@@ -123,7 +142,7 @@ impl Rest {
                 tracing::warn!(error = error as &dyn std::error::Error, "export aborted");
             })?;
             self.next = page.next;
-            let rows = rows(&self.acting, &page, self.with_names);
+            let rows = rows(&self.acting, &page, self.columns);
             if !rows.is_empty() {
                 return Ok(Some(rows.into()));
             }
@@ -133,18 +152,24 @@ impl Rest {
 }
 
 /// Rows of the leases whose pools exist for the caller.
-fn rows(acting: &Acting, page: &Page<Cursor>, with_names: bool) -> Vec<u8> {
+fn rows(acting: &Acting, page: &Page<Cursor>, columns: Columns) -> Vec<u8> {
     let mut text = String::with_capacity(page.leases.len() * BYTES_PER_ROW);
     let visible = |record: &&LeaseRecord| acting.caller.has_pool(&record.pool_name);
     for record in page.leases.iter().filter(visible) {
         row(record, &mut text);
-        if with_names {
+        if columns.names {
             let LeaseRecord { pool_name, token_name, .. } = record;
             text.extend([",", pool_name]);
             text.push(',');
             cell(token_name, &mut text);
             text.push(',');
             cell(record.lease.note.as_deref().unwrap_or_default(), &mut text);
+        }
+        if columns.keys {
+            let by = [record.lease.by, record.lease.end.and_then(|end| end.by)];
+            for key in &by {
+                text.extend([",", key.as_ref().map_or("", ApiKeyId::as_str)]);
+            }
         }
         text.push_str("\r\n");
     }
@@ -175,7 +200,7 @@ const TAKES_ALL: &str = "writing to a String never fails";
 /// Writes a text that a user chose. A text that a spreadsheet might interpret as a formula gets a
 /// leading apostrophe, and so does a text that begins with one, so that the escaping is reversible.
 /// Parts that would be cells in a spreadsheet with other separators than commas are escaped alike.
-fn cell(content: &str, text: &mut String) {
+pub(super) fn cell(content: &str, text: &mut String) {
     const DANGEROUS: [char; 12] =
         ['=', '+', '-', '@', '\t', '\r', '\n', '\'', '＝', '＋', '－', '＠'];
     const DIVIDERS: [char; 4] = [';', '\t', '\r', '\n'];

@@ -20,8 +20,8 @@ use crate::http::json_body::{self, JsonBody, OptionalJson};
 use crate::http::query::{Parameters, Query, Values, invalid};
 use crate::http::respond::{link_next, uncached, unknown_key};
 use crate::http::unsupported::EmptyBody;
-use crate::json::count;
 use crate::json::keys::{KEY_BYTES, key as row};
+use crate::json::{self, count};
 use crate::problem::{Code, Problem};
 
 /// Longest time for which the old secret of a key stays valid.
@@ -45,7 +45,8 @@ pub(crate) async fn list(
         let next = last.map(|last| format!("/api/keys?limit={limit}&after={}", last.name));
         ApiKeyPage { keys: page, next }
     };
-    let page = acting.engine.read_of(Scope::Timeless, look).await?;
+    let mut page = acting.engine.read_of(Scope::Timeless, look).await?;
+    used(&acting, &mut page.keys).await?;
     let response = uncached(&page, 64 + page.keys.len() * KEY_BYTES);
     Ok(link_next(response, page.next.as_deref()))
 }
@@ -166,7 +167,19 @@ async fn shown(acting: &Acting, key: &ApiKey) -> Result<wire::ApiKey, Problem> {
         let access = view.ledger.access();
         row(key, access, &access.sessions_by_key(view.now), view.now)
     };
-    Ok(acting.engine.read_of(Scope::Timeless, look).await?)
+    let mut row = acting.engine.read_of(Scope::Timeless, look).await?;
+    used(acting, std::slice::from_mut(&mut row)).await?;
+    Ok(row)
+}
+
+/// Fills in when the keys were last used.
+async fn used(acting: &Acting, rows: &mut [wire::ApiKey]) -> Result<(), Problem> {
+    let ids: Vec<_> = rows.iter().filter_map(|row| ApiKeyId::new(&row.id).ok()).collect();
+    let uses = acting.engine.last_used(&ids).await?;
+    for (row, id) in rows.iter_mut().zip(&ids) {
+        row.last_used_at = uses.get(id).copied().map(json::time);
+    }
+    Ok(())
 }
 
 async fn changed(acting: &Acting, command: AccessCommand) -> Result<ApiKey, Problem> {

@@ -4,6 +4,7 @@ use ::pool::{Pool, PoolId};
 use engine::{Error, View};
 
 pub(crate) mod allocate;
+pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod export;
 pub(crate) mod health;

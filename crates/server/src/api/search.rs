@@ -13,7 +13,7 @@ use super::search_query::{CursorText, ExportQuery, Pools, SearchQuery};
 use crate::http::accept::weight;
 use crate::http::access::Acting;
 use crate::http::ids::uuid;
-use crate::http::query::{Query, decode, encode, invalid, pairs};
+use crate::http::query::{Query, invalid, next_page};
 use crate::http::respond::{link_next, uncached, unknown_token_name};
 use crate::json::lease::{BYTES, lease, named};
 use crate::problem::Problem;
@@ -99,23 +99,8 @@ async fn page(acting: &Acting, text: &str, query: &SearchQuery) -> Result<Respon
     Ok(link_next(response, answer.next.as_deref()))
 }
 
-/// Returns the path of the next page: the same query with another cursor.
 fn path_after(query: &str, next: Cursor) -> String {
-    let mut path = format!("{PATH}?");
-    for pair in pairs(query) {
-        // The query was parsed before, so it is well-formed.
-        let Ok((name, value)) = pair else { continue };
-        let Ok(value) = decode(value) else { continue };
-        if name != "after" {
-            encode(&name, &mut path);
-            path.push('=');
-            encode(&value, &mut path);
-            path.push('&');
-        }
-    }
-    path.push_str("after=");
-    encode(&CursorText(next).to_string(), &mut path);
-    path
+    next_page(PATH, query, "after", &CursorText(next).to_string())
 }
 
 /// Whether the client prefers CSV to JSON. Wildcards do not count.

@@ -29,13 +29,13 @@ const TAKES_ALL: &str = "a Vec takes every byte, and there are no map keys that 
 
 /// Writes the event at `position`, with the names of its pool and token or without.
 pub(crate) fn event(text: &mut Vec<u8>, position: Position, event: &Event, with_names: bool) {
-    let pool = &event.pool_name;
+    let (pool, by) = (&event.pool_name, event.by.map(String::from));
     match &event.what {
         EventKind::Lease(event) => {
             lease(text, position, event, Some(pool).filter(|_| with_names));
         }
-        EventKind::Pool(event) => of_pool(text, position, pool, event),
-        EventKind::Token(event) => of_token(text, position, pool, event),
+        EventKind::Pool(event) => of_pool(text, position, pool, event, by),
+        EventKind::Token(event) => of_token(text, position, pool, event, by),
     }
 }
 
@@ -45,7 +45,13 @@ fn write(text: &mut Vec<u8>, position: Position, name: &str, data: &impl Seriali
     text.extend(b"\n\n");
 }
 
-fn of_pool(text: &mut Vec<u8>, position: Position, pool: &PoolName, event: &PoolEvent) {
+fn of_pool(
+    text: &mut Vec<u8>,
+    position: Position,
+    pool: &PoolName,
+    event: &PoolEvent,
+    by: Option<String>,
+) {
     let (kind, record) = match event {
         PoolEvent::Created(record) => (EventType::POOL_CREATED, Some(record)),
         PoolEvent::Changed(record) => (EventType::POOL_CHANGED, Some(record)),
@@ -53,11 +59,17 @@ fn of_pool(text: &mut Vec<u8>, position: Position, pool: &PoolName, event: &Pool
     };
     let description = record.map(|record: &PoolRecord| record.description.clone().into());
     let policy = record.map(|record| whole_policy(record.policy));
-    let data = wire::PoolEvent { pool: pool.clone().into(), description, policy };
+    let data = wire::PoolEvent { pool: pool.clone().into(), description, policy, by };
     write(text, position, &kind, &data);
 }
 
-fn of_token(text: &mut Vec<u8>, position: Position, pool: &PoolName, event: &TokenEvent) {
+fn of_token(
+    text: &mut Vec<u8>,
+    position: Position,
+    pool: &PoolName,
+    event: &TokenEvent,
+    by: Option<String>,
+) {
     let (kind, id, name, facts) = match event {
         TokenEvent::Added(facts) => (EventType::TOKEN_ADDED, facts.id, &facts.name, Some(facts)),
         TokenEvent::Changed(facts) => {
@@ -76,6 +88,7 @@ fn of_token(text: &mut Vec<u8>, position: Position, pool: &PoolName, event: &Tok
         number: facts.map(|facts| u64::from(facts.position) + 1),
         labels: facts.map(|facts| labels(&facts.labels)),
         taints: facts.map(taints),
+        by,
     };
     write(text, position, &kind, &data);
 }

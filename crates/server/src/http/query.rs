@@ -238,6 +238,25 @@ pub(crate) fn encode(text: &str, query: &mut String) {
     }
 }
 
+/// Returns the path of the next page: the same query with another cursor. The query was parsed before.
+pub(crate) fn next_page(path: &str, query: &str, cursor: &str, value: &str) -> String {
+    let mut next = format!("{path}?");
+    for pair in pairs(query) {
+        let Ok((name, value)) = pair else { continue };
+        let Ok(value) = decode(value) else { continue };
+        if name != cursor {
+            encode(&name, &mut next);
+            next.push('=');
+            encode(&value, &mut next);
+            next.push('&');
+        }
+    }
+    next.push_str(cursor);
+    next.push('=');
+    encode(value, &mut next);
+    next
+}
+
 fn hex(digit: Option<u8>) -> Result<u8, Malformed> {
     let value = digit.and_then(|digit| char::from(digit).to_digit(16));
     value.and_then(|value| u8::try_from(value).ok()).ok_or(Malformed)

@@ -155,7 +155,7 @@ pub struct SignOut {
     named: String,
 }
 
-/// Print a new API key without storing it, for TOKEN_MANAGER_BOOTSTRAP_KEY
+/// Print a new API key without storing it, for the setting bootstrap-key
 ///
 /// Needs neither a server nor a database.
 #[derive(Debug, Args)]

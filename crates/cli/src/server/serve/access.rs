@@ -67,11 +67,12 @@ async fn create(handle: &Handle, plain: &PlainKey) -> anyhow::Result<()> {
                 return Ok(());
             }
             // Another server was first, or this server whose answer got lost.
-            Ok(Err(AccessRefusal::NameTaken | AccessRefusal::IdTaken)) => return Ok(()),
+            // The engine reports why it stops.
+            Ok(Err(AccessRefusal::NameTaken | AccessRefusal::IdTaken)) | Err(Error::Stopping) => {
+                return Ok(());
+            }
             Ok(Err(refusal)) => bail!("can't create the first API key: {refusal}"),
             Err(Error::Busy { .. } | Error::NotDone { .. } | Error::OutcomeUnknown) => {}
-            // The engine reports why.
-            Err(Error::Stopping) => return Ok(()),
             Err(error) => bail!("can't create the first API key: {error}"),
         }
         tokio::time::sleep(pause).await;
@@ -83,14 +84,13 @@ async fn create(handle: &Handle, plain: &PlainKey) -> anyhow::Result<()> {
 fn callers(keys: usize, settings: &server::Settings) -> String {
     let others = match (settings.anonymous, settings.loopback && settings.trust_loopback) {
         (_, true) => "callers without one may do everything",
-        (Some(Anonymous::None), _) => "other callers may do nothing",
         (Some(Anonymous::Read), _) => "other callers may read",
         (Some(Anonymous::Use), _) => "other callers may read and use",
         (None, _) if keys == 0 => {
             return "Callers need no API key, because none exists; `token-manager keys create` creates the first."
                 .to_owned();
         }
-        (None, _) => "other callers may do nothing",
+        (Some(Anonymous::None) | None, _) => "other callers may do nothing",
     };
     let keys = if keys == 1 { "1 API key".to_owned() } else { format!("{keys} API keys") };
     format!("Callers are authenticated by {keys}; {others}.")

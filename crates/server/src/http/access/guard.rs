@@ -77,6 +77,9 @@ impl Guard {
         }
         let caller = self.identify(head, needs, address).await?;
         *who = caller.key_id();
+        if let Some(key) = *who {
+            self.engine.key_used(key);
+        }
         self.limit(&caller, address)?;
         permit(&caller, needs)?;
         if needs == Needs::Identity {

@@ -16,6 +16,7 @@ pub(crate) use acting::{Acting, Engine};
 pub(crate) use caller::{Caller, Proof};
 pub(crate) use credentials::{SESSION_LENGTH, Scheme, expired_cookie, session_cookie};
 pub(crate) use guard::{Guard, offers_basic};
+pub(crate) use refusals::Refusal;
 pub use start::access_refusal;
 
 use pool::Rights;

@@ -258,7 +258,7 @@ pub async fn connect_other(url: &DatabaseUrl) -> Result<Client, Error> {
         return Err(Error::Operator("expected a PostgreSQL database".to_owned()));
     };
     let access = Access::new(config)?;
-    let mut failed = None;
+    let mut failed = Error::Operator("the URL names no host".to_owned());
     for Target { server, password } in config.targets() {
         match server.connect(access.tls.clone()).await {
             Ok((client, connection)) => {
@@ -266,10 +266,10 @@ pub async fn connect_other(url: &DatabaseUrl) -> Result<Client, Error> {
                 tokio::spawn(connection);
                 return Ok(client);
             }
-            Err(error) => failed = Some(Failed { error, password }),
+            Err(error) => failed = Failed { error, password }.at_start(),
         }
     }
-    Err(failed.expect("a URL without a host is refused").at_start())
+    Err(failed)
 }
 
 /// Why the connection to the last host failed.

@@ -82,11 +82,11 @@ pub(crate) fn key_uses(
 ) -> Result<Vec<(ApiKeyId, Timestamp)>, Error> {
     let failed = failed("reading when API keys were used");
     let mut select = connection.prepare_cached(sql!("access/key_use")).map_err(&failed)?;
-    let mut uses = Vec::new();
+    let mut found = Vec::new();
     for key in keys {
         let used = select.query_row((key.as_str(),), |row| row.get::<_, Option<i64>>(0)).optional();
         let used = used.map_err(&failed)?.flatten();
-        uses.extend(used.map(|at| (*key, Timestamp::from_micros(at))));
+        found.extend(used.map(|at| (*key, Timestamp::from_micros(at))));
     }
-    Ok(uses)
+    Ok(found)
 }

@@ -181,7 +181,9 @@ async fn a_lease_ends_only_by_its_own_fence(db: EmptyDb) {
     let mut server = Server::start(&db, tokens(1)).await;
     let granted = server.allocate("Ada").await;
     let (mut entry, _) = server.decide(&[Command::Clear { pool: PoolId::DEFAULT }]).await;
-    let Change::LeaseEnded { fence, .. } = &mut entry.changes[0] else { panic!("{entry:?}") };
+    let Some(Change::LeaseEnded { fence, .. }) = entry.changes.last_mut() else {
+        panic!("{entry:?}")
+    };
     *fence = fence.plus(1);
     assert_data(server.store.commit(&entry).await);
     assert_eq!(server.history(granted.token_id).await, [granted]);

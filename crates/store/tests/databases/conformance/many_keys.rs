@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use pool::{Access, AccessCommand, ApiKey, ApiKeyId, Command, KeyName, Patterns, Rights};
 use pool::{Secret, SecretHash, Timestamp};
-use testbed::on_both;
 
 use super::EmptyDb;
 use super::server::{Server, tokens};
@@ -19,9 +18,19 @@ fn resident() -> u64 {
 
 /// To be run alone: `cargo test --release -p token-manager-store many_keys -- --ignored --nocapture
 /// --test-threads 1`.
-#[on_both]
+#[tokio::test]
 #[ignore = "a measurement"]
-async fn the_cost_of_many_keys(db: EmptyDb) {
+async fn many_keys_in_sqlite() {
+    measure(testbed::TestDb::sqlite().into()).await;
+}
+
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn many_keys_in_postgresql() {
+    measure(testbed::TestDb::postgres().await.into()).await;
+}
+
+async fn measure(db: EmptyDb) {
     let mut server = Server::alone(&db, tokens(1)).await;
     let key = |number: usize| {
         // Teams with pools of their own, and a user for each job.
@@ -47,7 +56,7 @@ async fn the_cost_of_many_keys(db: EmptyDb) {
         }))
     };
     let numbers: Vec<usize> = (0..Access::MAX_KEYS).collect();
-    for numbers in numbers.chunks(5_000) {
+    for numbers in numbers.chunks(1_000) {
         server.run(&numbers.iter().map(|number| key(*number)).collect::<Vec<_>>()).await;
     }
     let server = server.restart(&db).await;

@@ -235,7 +235,7 @@ async fn a_retired_token_stays_until_its_lease_ends(db: EmptyDb) {
     let refused = Command::Allocate(allocate_from(&server, "p", "Cleo"));
     let (entry, outcomes) = server.run(&[refused, apply(&[pool("p", &[token("a")])])]).await;
     assert!(matches!(outcomes[0], Outcome::NotAllocated(_)), "{outcomes:?}");
-    assert_eq!(entry.changes.len(), 1);
+    assert_eq!(entry.changes.len(), 2, "with an entry of the audit log");
     // Two tokens have the name now, and one of them is being retired.
     let fresh = token_named(&server, "p", "a");
     assert_eq!(fresh.position, 2);
@@ -356,7 +356,7 @@ async fn many_tokens_are_added_changed_and_retired_in_one_batch(db: EmptyDb) {
         .map(|token| TokenWanted { labels: Some(labels.clone()), ..token.clone() });
     let changed: Vec<_> = changed.collect();
     let (entry, _) = server.run(&[apply(&[pool("p", &changed)])]).await;
-    assert_eq!(entry.changes.len(), 2_500);
+    assert_eq!(entry.changes.len(), 2_501, "with an entry of the audit log");
     let policy = Policy { max_lease: Some(Duration::from_hours(24 * 30)), ..Policy::OTHER };
     let longer = PoolWanted { policy: policy.into(), tokens: None, ..pool("p", &[]) };
     server.run(&[apply(&[longer])]).await;

@@ -148,7 +148,7 @@ impl Past {
                 let index = of(&self.leases, *lease_id);
                 self.leases[index].expires_at = *expires_at;
             }
-            Change::TokenTainted(_) => {}
+            Change::TokenTainted(_) | Change::Acted(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -132,6 +132,16 @@ async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&
                 "Index Scan using leases_pkey",
             ],
         ),
+        (
+            "audit_newest",
+            "9, null, null, null, null, null, 9",
+            vec!["Index Scan Backward using audit_pkey"],
+        ),
+        ("audit_oldest", "9, null, null, null, null, null, 9", vec!["Index Scan using audit_pkey"]),
+        ("forget_acts", "9", vec!["audit_pkey"]),
+        ("forget_sessions", "now()", vec!["sessions_expires_at"]),
+        ("key_uses", "'{}'", vec!["api_keys_pkey"]),
+        ("note_key_uses", "'{}', '{}'", vec!["api_keys_pkey"]),
     ]
     .into_iter()
     .map(|(name, parameters, ways)| (name, statement(name), parameters.to_owned(), ways))
@@ -139,8 +149,8 @@ async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&
     let end = function(
         prompt,
         "end_leases",
-        "unnest(ids, fences, ends, reasons)",
-        "unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[])",
+        "unnest(ids, fences, ends, reasons, keys)",
+        "unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[], $5::text[])",
     );
     let renew = function(
         prompt,
@@ -149,7 +159,7 @@ async fn statements(prompt: &Client) -> Vec<(&'static str, String, String, Vec<&
         "unnest($1::uuid[], $2::bigint[], $3::timestamptz[])",
     );
     let by_id = || vec!["Index Scan using leases_pkey", "Index Cond: (id = e.id)"];
-    all.push(("end_leases", end.await, "'{}', '{}', '{}', '{}'".to_owned(), by_id()));
+    all.push(("end_leases", end.await, "'{}', '{}', '{}', '{}', '{}'".to_owned(), by_id()));
     let by_id = vec!["Index Scan using leases_pkey", "Index Cond: (id = r.id)"];
     all.push(("renew_leases", renew.await, "'{}', '{}', '{}'".to_owned(), by_id));
     all
