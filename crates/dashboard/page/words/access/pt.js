@@ -7,6 +7,7 @@ export const access = {
   signInText:
     "Este servidor exige uma chave de API. A página não guarda a chave: o navegador recebe uma sessão de 12 horas.",
   signInKey: "Chave de API",
+  signInKeyHint: "começa com tm_",
   signIn: "Entrar",
   signInBusy: "Entrando …",
   signInWhere: "Onde consigo uma chave?",
@@ -70,7 +71,9 @@ export const access = {
   keyNameHint: "ci, ana",
   keyRights: "Permissão",
   keyPools: "Pools permitidos",
+  keyPoolsHint: "homologacao, ci-*",
   keyUsers: "Usuários",
+  keyUsersHint: "ana, ci-*",
   keyStar:
     "Separe os nomes com vírgulas. Um * no final vale por quaisquer caracteres, e só * significa todos.",
   keyAllPools: "todos",
