@@ -464,7 +464,7 @@ fn a_key_has_a_limit_of_running_leases() {
     };
     let counters = Counters { fence: Fence::new(4), ..Counters::default() };
     let latest = running.chain([over]);
-    let restored = Ledger::restore(counters, [default_record(policy)], tokens(4), latest).unwrap();
+    let restored = super::restore(counters, [default_record(policy)], tokens(4), latest).unwrap();
     assert_eq!(restored.access().leases(key_id("ci")), 2);
 }
 

@@ -35,6 +35,24 @@ fn the_end_reasons_in_the_api_document_are_current() {
 }
 
 #[test]
+fn the_rights_in_the_document_of_security_are_current() {
+    let mut table = "| right | |\n|---|---|\n".to_owned();
+    for right in pool::Rights::ALL {
+        table += &["| `", right.as_str(), "` | ", right.description(), " |\n"].concat();
+    }
+    document::generated("docs/security.md", "rights", &table);
+}
+
+#[test]
+fn the_actions_in_the_document_of_security_are_current() {
+    let mut table = "| action | |\n|---|---|\n".to_owned();
+    for action in pool::Action::ALL {
+        table += &["| `", action.as_str(), "` | ", action.description(), " |\n"].concat();
+    }
+    document::generated("docs/security.md", "actions", &table);
+}
+
+#[test]
 fn the_search_in_the_api_document_is_current() {
     let operations = operations();
     let search = operations.iter().find(|operation| operation.id == "searchLeases").unwrap();
