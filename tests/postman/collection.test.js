@@ -295,7 +295,7 @@ test("no value is a secret, or belongs to a machine", () => {
     /\bPMAK-/,
     /\b(?:bearer|basic) [\w.+/=-]{8,}/i,
     /\btm_\w{12}_/,
-    /token-manager=[^.]/,
+    /token-manager=[^.;]/,
     /\/\/[^/\s"]+:[^/\s"]+@/,
     /-----BEGIN/,
     /(?:localhost|127\.0\.0\.1|\[::1\]):(?!4000\b)\d+/,
