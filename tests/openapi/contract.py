@@ -18,7 +18,7 @@ ROOT = HERE.parent.parent
 PROGRAM = ROOT / "target/debug/token-manager"
 SCHEMATHESIS = pathlib.Path(sys.executable).parent / "schemathesis"
 PATIENCE = 30
-LONGEST = 480
+LONGEST = 240
 
 
 class Process:
