@@ -112,7 +112,8 @@ async fn allowed_hosts_are_accepted(db: TestDb) {
 #[on_both]
 async fn probes_and_scrapers_use_addresses(db: TestDb) {
     let allowed_hosts = vec!["tokens.test".to_owned()];
-    let settings = Settings { loopback: false, allowed_hosts, ..Settings::default() };
+    let anonymous = Some(server::Anonymous::Use);
+    let settings = Settings { loopback: false, anonymous, allowed_hosts, ..Settings::default() };
     let server = db.serve_with(Some(5), settings).await;
     let get = |path: &str, host| server.request(Method::GET, path).header("host", host);
     for path in ["/health/live", "//health/ready/", "/metrics"] {
@@ -127,7 +128,9 @@ async fn probes_and_scrapers_use_addresses(db: TestDb) {
 
 #[on_both]
 async fn names_of_remote_addresses_have_to_be_allowed(db: TestDb) {
-    let server = db.serve_with(Some(5), Settings { loopback: false, ..Settings::default() }).await;
+    let anonymous = Some(server::Anonymous::Use);
+    let settings = Settings { loopback: false, anonymous, ..Settings::default() };
+    let server = db.serve_with(Some(5), settings).await;
     let id = server.ids("/api/tokens").await[0].clone();
     // A DNS rebinding attack: a page's name resolves to the server's address.
     let rebound = [("host", "evil.example:4000"), ("origin", "http://evil.example:4000")];
