@@ -42,7 +42,7 @@ USER 10001:10001
 # SQLite puts temporary files here too, since the image has no /tmp.
 WORKDIR /data
 # Other containers reach the server, and so do clients that reach a published port: it refuses to start
-# without TOKEN_MANAGER_ALLOW_REMOTE_WITHOUT_AUTH.
+# without an API key (TOKEN_MANAGER_BOOTSTRAP_KEY_FILE makes the first) or TOKEN_MANAGER_ANONYMOUS.
 ENV DATABASE_URL=sqlite:/data/token-manager.db \
     TOKEN_MANAGER_LISTEN=0.0.0.0:4000
 EXPOSE 4000

@@ -4,6 +4,7 @@ import re
 import sys
 import time
 from datetime import datetime
+from pathlib import Path
 
 from load import Load
 from servers import Cluster, Folder, Server, must, run, token_manager, until
@@ -19,7 +20,11 @@ def check(right, what):
 
 
 def loaded(server, back_up):
-    """Answers to clients before, during and after `back_up`; its start; the events and ETags of that time."""
+    """
+    Answers to clients before, during and after `back_up`; its start; the events and ETags of that time, and an API
+    key that is revoked after the backup.
+    """
+    key = server.make_key()
     with Load([server.port]) as told:
         until("some leases", lambda: len(told.started) > 300)
         early = position(server)
@@ -27,10 +32,12 @@ def loaded(server, back_up):
         count = len(told.started)
         until("leases after the backup", lambda: len(told.started) > count + 100)
         late, tag = position(server), server.get("/api/tokens")[1]["ETag"]
+        server.ask("DELETE", "/api/keys/admin", key)
+        check(server.get("/api/pool", key)[0] == 401, "the key is revoked")
         server.kill()
         over = time.monotonic() + LEASE
     check(not told.wrong, f"answers under load: {told.wrong[:3]}")
-    return told, moments, (early, late, tag, over)
+    return told, moments, (early, late, tag, key, over)
 
 
 def position(server):
@@ -50,7 +57,8 @@ def restored(folder, name, database, told, moment, seen):
     server = Server(folder, database)
     code, said = doctor(database, "--after-restore")
     check(code == 1 and "in use by" in said, f"{name}: refused while a server runs: {said}")
-    early, late, tag, over = seen
+    early, late, tag, key, over = seen
+    check(server.get("/api/pool", key)[0] == 200, f"{name}: the key is that of the backup, not revoked yet")
     for last in (early, late):
         event, data = server.first_event(last)
         check((event, data.get("reason")) == ("resync", "other-epoch"), f"{name}: after {last}: {event} {data}")
@@ -97,6 +105,8 @@ def sqlite(folder):
     told, moment, seen = loaded(server, back_up)
     code, said = run(token_manager("backup", database, f"{folder.path}/copy.db"))
     check(code == 1 and "is there already" in said, f"a copy is not replaced: {said}")
+    [secret] = re.findall(rb"_(\w{43})_", seen[3]["Authorization"].encode())
+    check(secret not in Path(f"{folder.path}/copy.db").read_bytes(), "the backup has the key only as a hash")
     restored(folder, "SQLite", f"sqlite:{folder.path}/copy.db", told, moment, seen)
 
 

@@ -81,7 +81,9 @@ class Server:
     """`token-manager serve`, ready."""
 
     def __init__(self, folder, database, *flags, port=0):
-        command = token_manager("serve", database, "--listen", f"127.0.0.1:{port}", "--access-log=false", *flags)
+        # The tests' own requests have no key.
+        listen = ["--listen", f"127.0.0.1:{port}", "--trust-loopback"]
+        command = token_manager("serve", database, *listen, "--access-log=false", *flags)
         self.log = folder.path / "server.log"
         with self.log.open("a") as log:
             self.process = folder.start(protected(command), stdout=subprocess.PIPE, stderr=log, env={})
@@ -102,12 +104,21 @@ class Server:
 
     def get(self, path, headers=None):
         """Status, headers and body."""
+        return self.ask("GET", path, headers)
+
+    def ask(self, method, path, headers=None, body=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
-        connection.request("GET", path, headers=headers or {})
+        headers = {"Content-Type": "application/json", **(headers or {})}
+        connection.request(method, path, body and json.dumps(body), headers)
         answer = connection.getresponse()
         body = answer.read()
         connection.close()
         return answer.status, answer.headers, json.loads(body) if body else None
+
+    def make_key(self):
+        """A new API key of an administrator, as the header to send."""
+        key = {"name": "admin", "rights": "admin", "pools": ["*"], "users": ["*"]}
+        return {"Authorization": f"Bearer {self.ask('POST', '/api/keys', body=key)[2]['secret']}"}
 
     def pool(self):
         return self.get("/api/pool")[2]

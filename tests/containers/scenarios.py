@@ -8,11 +8,33 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools import Compose, Server, free_port, inspect, podman, process, status_of, wait_until
+from tools import Compose, Server, build, free_port, inspect, podman, process, status_of, wait_until
 
 IMAGE = "localhost/token-manager"
 # The options of compose.yaml for the server, for a single container.
 CAREFULLY = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
+IN_CONTAINER = "/run/secrets/bootstrap-key"
+
+
+def make_first_key(file):
+    """As docs/containers.md makes it."""
+    key = podman("run", "--rm", "--network=none", IMAGE, "keys", "generate").strip()
+    assert key.startswith("tm_"), "not a key"
+    file.write_text(f"{key}\n")
+    file.chmod(0o444)
+    return file
+
+
+def needs_a_key(server, name):
+    """Requests need the key, health checks do not, and the container's environment does not have it."""
+    assert server.ask("GET", "/api/pool", Authorization=None)[0] == 401
+    assert server.ask("GET", "/api/pool")[0] == 200
+    assert server.ask("GET", "/health/ready", Authorization=None)[0] == 200
+    key = server.headers["Authorization"].removeprefix("Bearer ")
+    assert key not in podman("inspect", name) and key not in podman("logs", name), "the key can be seen"
+    refused = podman("exec", name, "token-manager", "tokens", check=False)
+    assert refused.returncode != 0, refused
+    assert "ID" in podman("exec", name, "token-manager", "keys", "list", f"--key-file={IN_CONTAINER}").upper()
 
 
 def is_small_and_bare():
@@ -64,15 +86,16 @@ def stops_at_once(name):
     return f"{took:.1f} s"
 
 
-def server_and_database():
+def server_and_database(key):
     password = secrets.token_hex(12)
-    with Compose("compose.yaml", "token-manager", POSTGRES_PASSWORD=password) as compose:
+    with Compose("compose.yaml", "token-manager", key, POSTGRES_PASSWORD=password) as compose:
         server, ours, database = compose.server, compose.name("server"), compose.name("postgres")
         wait_until("ready", server.is_ready)
         print("   image:", is_small_and_bare())
         may_do_little(ours)
         listens_on_loopback_only(compose.port)
         assert is_healthy(ours) and is_healthy(database)
+        needs_a_key(server, ours)
         assert server.ask("GET", "/api/pool", Host="evil.example")[0] == 421
 
         lease = server.allocate("ann")
@@ -124,15 +147,16 @@ def restores_a_dump(compose, database):
     podman("start", compose.name("server"))
 
 
-def sqlite_alone():
+def sqlite_alone(key):
     refused = podman("run", "--rm", "--network=none", IMAGE, check=False)
-    assert refused.returncode == 1 and "--allow-remote-without-auth" in refused.stdout, refused
-    server = Server(free_port())
+    remedies = ["TOKEN_MANAGER_BOOTSTRAP_KEY", "--anonymous"]
+    assert refused.returncode == 1 and all(remedy in refused.stdout for remedy in remedies), refused
+    server = Server(free_port(), key.read_text().strip())
 
     def start(volume="tokens"):
         podman(
             "run", "--detach", "--name=alone", f"--publish=127.0.0.1:{server.port}:4000", f"--volume={volume}:/data",
-            "--env=TOKEN_MANAGER_ALLOW_REMOTE_WITHOUT_AUTH=true", *CAREFULLY,
+            f"--volume={key}:{IN_CONTAINER}:ro", f"--env=TOKEN_MANAGER_BOOTSTRAP_KEY_FILE={IN_CONTAINER}", *CAREFULLY,
             IMAGE, "serve", "--allowed-host=server", "--pool-size=3",
         )
         wait_until("ready", server.is_ready)
@@ -140,8 +164,9 @@ def sqlite_alone():
     start()
     may_do_little("alone")
     assert is_healthy("alone")
+    needs_a_key(server, "alone")
     leases = [server.allocate(user) for user in ("ann", "bob")]
-    shown = podman("exec", "alone", "token-manager", "tokens", "--active", "--json")
+    shown = podman("exec", "alone", "token-manager", "tokens", "--active", "--json", f"--key-file={IN_CONTAINER}")
     assert all(lease["token_id"] in shown for lease in leases), shown
     print("   stops in", stops_at_once("alone"))
     # A new container, as in an upgrade.
@@ -151,7 +176,7 @@ def sqlite_alone():
     assert "0 problems" in podman("exec", "alone", "token-manager", "doctor")
     with tempfile.TemporaryDirectory() as backups:
         os.chown(backups, 10001, 10001)
-        once = ["run", "--rm", "--env=TOKEN_MANAGER_ALLOW_REMOTE_WITHOUT_AUTH=true", *CAREFULLY]
+        once = ["run", "--rm", *CAREFULLY]
         podman(*once, "--volume=tokens:/data", f"--volume={backups}:/backups", IMAGE, "backup", "/backups/pool.db")
         server.allocate("forgotten")
         podman("rm", "--force", "--time=10", "alone")
@@ -194,16 +219,17 @@ def serves_the_queue(compose, proxy):
     podman("start", compose.name("server-1"))
 
 
-def cluster():
+def cluster(key):
     # A small pool on which clients wait.
     files = "compose.cluster.yaml tests/containers/waiting.yaml"
-    with Compose(files, "token-manager-cluster") as compose:
+    with Compose(files, "token-manager-cluster", key) as compose:
         proxy, servers = compose.server, ("server-1", "server-2")
         wait_until("ready through the proxy", proxy.is_ready)
         for server in servers:
             wait_until(f"{server} healthy", lambda: is_healthy(compose.name(server)))
             may_do_little(compose.name(server))
         listens_on_loopback_only(compose.port)
+        needs_a_key(proxy, compose.name("server-2"))
         assert proxy.ask("GET", "/api/pool", Host="evil.example")[0] == 421
 
         def shares(*names):
@@ -218,7 +244,8 @@ def cluster():
 
         shares(*servers)
         lease = proxy.allocate("ann")
-        seen = [podman("exec", compose.name(server), "token-manager", "leases", "--json") for server in servers]
+        leases = ["token-manager", "leases", "--json", f"--key-file={IN_CONTAINER}"]
+        seen = [podman("exec", compose.name(server), *leases) for server in servers]
         assert all(lease["lease_id"] in text for text in seen), seen
 
         with proxy.events() as events:
@@ -252,9 +279,13 @@ def cluster():
         proxy.allocate("dan")
 
 
-for scenario in (server_and_database, sqlite_alone, cluster):
-    started = time.monotonic()
-    scenario()
-    left = podman("ps", "--all", "--quiet") + podman("volume", "ls", "--quiet")
-    assert not left, left
-    print(f"-- {scenario.__name__}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+build(IMAGE)
+# Readable for the container's user, in a folder that other users can't open.
+with tempfile.TemporaryDirectory() as folder:
+    first_key = make_first_key(Path(folder) / "bootstrap-key")
+    for scenario in (server_and_database, sqlite_alone, cluster):
+        started = time.monotonic()
+        scenario(first_key)
+        left = podman("ps", "--all", "--quiet") + podman("volume", "ls", "--quiet")
+        assert not left, left
+        print(f"-- {scenario.__name__}: {time.monotonic() - started:.0f} s", file=sys.stderr)

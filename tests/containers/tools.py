@@ -67,14 +67,15 @@ def free_port():
 
 
 class Server:
-    """A server or proxy on a published port."""
+    """A server or proxy on a published port, and the key to use it with."""
 
-    def __init__(self, port):
-        self.port = port
+    def __init__(self, port, key):
+        self.port, self.headers = port, {"Authorization": f"Bearer {key}"}
 
     def ask(self, method, path, body=None, **headers):
-        """Status and JSON of an answer, on a new connection."""
-        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        """Status and JSON of an answer, on a new connection. A header without a value is not sent."""
+        headers = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        headers = {name: value for name, value in headers.items() if value}
         if body is not None:
             headers["Content-Type"] = "application/json"
             body = json.dumps(body)
@@ -107,7 +108,7 @@ class Server:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         connection.request("GET", "/health/live")
         connection.getresponse().read()
-        headers = {"Content-Type": "application/json", **headers}
+        headers = {"Content-Type": "application/json", **self.headers, **headers}
         body = json.dumps({"user_id": user, "wait_seconds": 60})
         connection.request("POST", "/api/tokens/allocate", body, headers)
         return connection
@@ -117,7 +118,8 @@ class Server:
         """Events of the stream as (id, name, data)."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         try:
-            connection.request("GET", "/api/events", headers={"Last-Event-ID": after} if after else {})
+            headers = {"Last-Event-ID": after} if after else {}
+            connection.request("GET", "/api/events", headers={**self.headers, **headers})
             answer = connection.getresponse()
             assert answer.status == 200, answer.status
             yield events_of(answer)
@@ -139,26 +141,21 @@ def events_of(lines):
 class Compose:
     """A compose file of the project, unchanged, with its own environment and further files."""
 
-    def __init__(self, files, project, **env):
+    def __init__(self, files, project, key, **env):
         self.port = free_port()
         self.files, self.project = [f"--file={file}" for file in files.split()], project
-        self.env = {"TOKEN_MANAGER_PORT": str(self.port), "BUILDAH_FORMAT": "docker", **env}
-        self.server = Server(self.port)
+        self.env = {"TOKEN_MANAGER_PORT": str(self.port), "TOKEN_MANAGER_BOOTSTRAP_KEY_FILE": str(key)}
+        self.env |= {"BUILDAH_FORMAT": "docker", **env}
+        self.server = Server(self.port, key.read_text().strip())
 
     def run(self, *arguments):
-        program = CACHE / "python/bin/podman-compose"
-        # Compiling leaves room for others; processes in containers keep their priority.
-        nice = ["nice"] if "build" in arguments else []
-        build = f"--podman-build-args={build_arguments()}"
-        return run(*nice, program, *self.files, build, *arguments, env=self.env, timeout=1500)
+        return podman_compose(*self.files, *arguments, env=self.env)
 
     def name(self, service):
         return f"{self.project}_{service}_1"
 
     def __enter__(self):
-        # Once: `up` builds only missing images.
-        if podman("image", "exists", "localhost/token-manager", check=False).returncode != 0:
-            self.run("build")
+        # `up` builds only missing images.
         self.run("up", "--detach")
         return self
 
@@ -168,6 +165,19 @@ class Compose:
                 log = podman("logs", "--tail", "30", container, check=False).stdout
                 print(f"-- log of {inspect(container)['Name']}:\n{log}", file=sys.stderr)
         self.run("down", "--volumes", "--timeout=20")
+
+
+def podman_compose(*arguments, env=None):
+    program = CACHE / "python/bin/podman-compose"
+    # Compiling leaves room for others; processes in containers keep their priority.
+    nice = ["nice"] if "build" in arguments else []
+    build = f"--podman-build-args={build_arguments()}"
+    return run(*nice, program, *arguments[:1], build, *arguments[1:], env=env, timeout=1500)
+
+
+def build(image):
+    if podman("image", "exists", image, check=False).returncode != 0:
+        podman_compose("--file=compose.yaml", "build", env={"BUILDAH_FORMAT": "docker"})
 
 
 def build_arguments():

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import re
 import socket
@@ -46,8 +47,8 @@ def free_port():
 
 
 @contextlib.contextmanager
-def running(*command, log):
-    process = subprocess.Popen(command, stdout=log, stderr=log)
+def running(*command, log, env=None):
+    process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
     try:
         yield process
     finally:
@@ -59,8 +60,15 @@ def running(*command, log):
             process.wait()
 
 
+# API keys by the address of their server.
+keys = {}
+
+
 def ask(url, method="GET", body=None, **headers):
     """Status and text of the answer."""
+    for server, key in keys.items():
+        if url.startswith(server):
+            headers.setdefault("authorization", f"Bearer {key}")
     data = body and json.dumps(body).encode()
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     if data:
@@ -83,6 +91,16 @@ def until(what, so, process):
                 return
         time.sleep(0.05)
     sys.exit(f"it never came about: {what}")
+
+
+def makes_a_key(server, folder):
+    """Makes a key for Prometheus as docs/metrics.md describes it. Others get no metrics."""
+    _, made = ask(f"{server}/api/keys", "POST", {"name": "prometheus", "rights": "read", "pools": ["*"]})
+    (folder / "prometheus.key").write_text(json.loads(made)["secret"] + "\n")
+    _, narrow = ask(f"{server}/api/keys", "POST", {"name": "narrow", "rights": "read", "pools": ["default"]})
+    bearer = f"Bearer {json.loads(narrow)['secret']}"
+    check(ask(f"{server}/metrics", authorization=bearer)[0] == 403, "a key for one pool gets no metrics")
+    check(ask(f"{server}/metrics", authorization="")[0] == 401, "callers without a key get no metrics")
 
 
 def traffic(server):
@@ -151,8 +169,11 @@ def check_scraped(server_port, folder, dashboard, log):
     """A real Prometheus accepts the rules and metrics and answers the dashboard's queries."""
     config = (MONITORING / "prometheus.yml").read_text()
     config = config.replace("localhost:4000", f"localhost:{server_port}").replace(": 15s", ": 1s")
+    config = config.replace("/etc/prometheus/token-manager.key", f"{folder}/prometheus.key")
     (folder / "prometheus.yml").write_text(config)
     (folder / RULES.name).write_text(RULES.read_text())
+    # It also looks for the file with the key.
+    promtool("check", "config", folder / "prometheus.yml")
     address = f"127.0.0.1:{free_port()}"
     arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"]
     arguments += [f"--web.listen-address={address}", "--log.level=warn"]
@@ -187,7 +208,6 @@ def check_scraped(server_port, folder, dashboard, log):
 
 def main():
     promtool("check", "rules", RULES)
-    promtool("check", "config", MONITORING / "prometheus.yml")
     promtool("test", "rules", MONITORING / "token-manager.rules.test.yml")
     check_alerts()
     dashboard = json.loads((MONITORING / "grafana-dashboard.json").read_text())
@@ -197,8 +217,11 @@ def main():
         port = free_port()
         server = f"http://127.0.0.1:{port}"
         arguments = ["serve", "--listen", f"127.0.0.1:{port}", "--database", f"sqlite:{folder}/pool.db", "--pool-size", "3", "--access-log=false"]
-        with running(PROGRAM, *arguments, log=log) as process:
+        keys[server] = subprocess.run([PROGRAM, "keys", "generate"], check=True, capture_output=True, text=True).stdout.strip()
+        env = {**os.environ, "TOKEN_MANAGER_BOOTSTRAP_KEY": keys[server]}
+        with running(PROGRAM, *arguments, log=log, env=env) as process:
             until("the server is ready", lambda: ask(f"{server}/health/ready")[0] == 200, process)
+            makes_a_key(server, folder)
             traffic(server)
             text = ask(f"{server}/metrics")[1]
             said = promtool("check", "metrics", text=text)

@@ -3,6 +3,7 @@ and compares the document's examples with its schemas."""
 
 import concurrent.futures
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -14,6 +15,7 @@ import jsonschema_rs
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
+PROGRAM = ROOT / "target/debug/token-manager"
 SCHEMATHESIS = pathlib.Path(sys.executable).parent / "schemathesis"
 PATIENCE = 30
 LONGEST = 240
@@ -22,9 +24,10 @@ LONGEST = 240
 class Process:
     """A process that ends with the block; `line` is its next line."""
 
-    def __init__(self, *command):
+    def __init__(self, *command, **environment):
         self.process = subprocess.Popen(
-            command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log()
+            command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log(),
+            env={**os.environ, **environment},
         )
 
     def log(self):
@@ -52,18 +55,20 @@ class Process:
 
 
 def conforms(name, database):
-    """Whether a server on this database fulfils the document."""
+    """Whether a server on this database fulfils the document, for an administrator."""
     began = time.monotonic()
-    serve = [ROOT / "target/debug/token-manager", "serve", f"--database={database}"]
+    key = subprocess.run([PROGRAM, "keys", "generate"], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
     settings = ["--listen=127.0.0.1:0", "--pool-size=20", "--max-lease=10m", "--log=off"]
-    with Process(*serve, *settings) as server:
+    serve = [PROGRAM, "serve", f"--database={database}", *settings]
+    with Process(*serve, TOKEN_MANAGER_BOOTSTRAP_KEY=key) as server:
         url = re.search(r"http://[^ ]*?:(\d+)", server.line())
         url = f"http://127.0.0.1:{url[1]}"
         command = [SCHEMATHESIS, "--config-file", HERE / "schemathesis.toml", "run", f"{url}/openapi.json"]
         options = ["--checks=all", "--phases=examples,coverage,fuzzing,stateful", "--no-color"]
         options += ["--continue-on-failure", "--warnings=off"]
         ran = subprocess.run(
-            [*command, *options], cwd=HERE, text=True, timeout=LONGEST, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [*command, *options], cwd=HERE, text=True, timeout=LONGEST, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, "TOKEN_MANAGER_KEY": key},
         )
     last = ran.stdout.strip().splitlines()[-1].strip("= ")
     print(f"{name}: {last} ({time.monotonic() - began:.0f} s)", flush=True)

@@ -10,7 +10,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { root } from "../browser/harness/server.js";
 import { collectionFile, environmentFile, read, write } from "./harness/collection.js";
-import { afterEach, folders, samples, text, variables } from "./requests.js";
+import { afterEach, folders, ifKeyed, samples, text, variables } from "./requests.js";
 
 /** @typedef {import("./harness/collection.js").Json} Json */
 
@@ -94,12 +94,17 @@ function body({ body, form, raw, headers = {} }, operation) {
   return { mode: "raw", raw: raw ?? JSON.stringify(body, null, 2), options: { raw: { language } } };
 }
 
+/** The header `Authorization`; a request without a key has none. @param {string} token */
+const bearer = (token) => ({ type: "bearer", bearer: [{ key: "token", value: token, type: "string" }] });
+
 /** @param {Json} request */
 function item(request) {
-  const { operation: id, code, name = code, about, before, test, headers = {} } = request;
+  const { operation: id, code, name = code, about, needsKey, token, test, headers = {} } = request;
+  const before = needsKey ? [ifKeyed, ...[request.before ?? []].flat()] : request.before;
   const operation = id ? get(operations, id) : {};
   const error = code && get(errors, code);
   const given = error ? [error.about, about] : about ? [about] : [operation.summary, operation.description];
+  if (needsKey) given.push("Skipped unless the variable `apiKey` is set.");
   const tests = [];
   if (error) {
     tests.push(
@@ -114,6 +119,7 @@ function item(request) {
     event: [...(before ? [event("prerequest", before)] : []), event("test", tests)],
     request: {
       description: given.filter(Boolean).join("\n\n"),
+      auth: token === "" ? { type: "noauth" } : token && bearer(token),
       method: request.method ?? operation.method,
       header: Object.entries({ ...type, ...headers }).map(([key, value]) => ({ key, value })),
       url: url(request, operation),
@@ -134,7 +140,7 @@ Start a server (\`token-manager serve\`), import this collection and the environ
 
 Run it on a pool without other users, as often as you like. It releases all that it takes; history remains, and two idempotency keys for a day. Requests for another policy than the pool's say so in the console and are skipped, and so are \`followEvents\` and \`allowClear\`. The variables:
 
-${settings.map(([name, [value, text]]) => `- \`${name}\` (\`${value}\`): ${text}.`).join("\n")}`;
+${settings.map(([name, [value, text]]) => `- \`${name}\` (${value ? `\`${value}\`` : "empty"}): ${text}.`).join("\n")}`;
 
 /** The collection with the examples of another one. @param {Json} recorded @returns {Json} */
 export function build(recorded) {
@@ -162,6 +168,7 @@ export function build(recorded) {
       description: about,
       schema: "https://schema.getpostman.com/json/collection/v2.1.0/collection.json",
     },
+    auth: bearer("{{apiKey}}"),
     item: item_,
     event: [event("test", afterEach)],
     variable: Object.entries(declared).map(([key, [value, description]]) => ({ key, value, description })),

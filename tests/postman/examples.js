@@ -13,6 +13,7 @@ import {
   read,
   requestsOf,
   run,
+  withKey,
   write,
 } from "./harness/collection.js";
 
@@ -44,6 +45,10 @@ const languageOf = (type) =>
 const collection = build(read(collectionFile));
 const requests = requestsOf(collection);
 
+/** A text without keys and cookies. @param {string} text */
+const masked = (text) =>
+  text.replace(/\btm_\w{12}_\w+/g, "tm_...").replace(/(token-manager=)[^;]+/g, "$1...");
+
 /** @param {string} folder @param {string} name @param {Pick<import("./harness/collection.js").Exchange, "code" | "reason" | "headers" | "body">} answer */
 function keep(folder, name, { code, reason, headers, body }) {
   const found = requests.filter(
@@ -62,9 +67,9 @@ function keep(folder, name, { code, reason, headers, body }) {
     _postman_previewlanguage: languageOf(type),
     header: [...headers]
       .filter(([key]) => !carried.includes(key))
-      .map(([key, value]) => ({ key, value })),
+      .map(([key, value]) => ({ key, value: masked(value) })),
     cookie: [],
-    body: cut ? beginningOf(body) : body,
+    body: masked(cut ? beginningOf(body) : body),
   });
 }
 
@@ -90,7 +95,8 @@ const test = { after: (/** @type {() => Promise<void>} */ end) => void ends.push
 try {
   for (const settings of Object.values(policies)) {
     const server = await Server.start(test, ...settings);
-    const { exchanges, failures } = await run(server.url, { switches: { allowClear: "true" } });
+    const keys = await withKey(server, settings);
+    const { exchanges, failures } = await run(server.url, { switches: { allowClear: "true", ...keys } });
     if (failures.length > 0) throw new Error(failures.join("\n"));
     for (const exchange of exchanges) keep(exchange.folder, exchange.item.name, exchange);
     keep("Events", "Follow a token", await followLease(server));

@@ -9,6 +9,8 @@
 //                                                      or a list of values
 //   code                                               the request brings about this error
 //   about                                              replaces or, with `code`, adds to the description
+//   needsKey                                           skipped unless the variable `apiKey` is set
+//   token                                              sent as the key, instead of `apiKey`; none if empty
 
 /** The text of a script: the body of a function without its indentation. */
 export function text(script) {
@@ -26,6 +28,13 @@ const filled = (script, values) =>
     (result, [name, value]) => result.replaceAll(name, JSON.stringify(value)),
     text(script),
   );
+
+export const ifKeyed = () => {
+  if (!pm.variables.get("apiKey")) {
+    console.log("Skipped: apiKey is not set");
+    pm.execution.skipRequest();
+  }
+};
 
 const newUser = () => {
   // A new name for each run, so that earlier runs have no effect.
@@ -1084,6 +1093,18 @@ export const folders = [
         headers: { "Content-Type": "application/json" },
       },
       { code: "invalid-user", operation: "allocateToken", body: {} },
+      {
+        code: "unauthenticated",
+        operation: "listTokens",
+        token: "tm_wrong",
+        about: "A wrong key is refused, even where callers without a key are permitted.",
+        test: () => {
+          pm.test("the response says how to authenticate", () => {
+            const ways = pm.response.headers.filter(({ key }) => /^www-authenticate$/i.test(key));
+            pm.expect(ways.map(({ value }) => value).join()).to.include("Bearer realm");
+          });
+        },
+      },
       { code: "invalid-id", operation: "getToken", path: "first" },
       {
         name: "invalid-parameter, in a body",
@@ -1672,6 +1693,208 @@ export const folders = [
     ],
   },
   {
+    name: "API keys",
+    about:
+      "Keys, the caller's session, and the audit log. Skipped unless `apiKey` is an administrator's key: the first key of a server on loopback would close it to callers without one. Revokes the key that it creates.",
+    requests: [
+      {
+        name: "Create a key",
+        operation: "createKey",
+        needsKey: true,
+        before: () => {
+          pm.collectionVariables.set("key_name", pm.variables.replaceIn("{{userPrefix}}-{{$guid}}"));
+        },
+        body: {
+          name: "{{key_name}}",
+          rights: "use",
+          pools: ["default"],
+          users: ["{{userPrefix}}-*"],
+          expires_in_seconds: 3600,
+          max_leases: 5,
+        },
+        test: () => {
+          pm.test("the key is shown, this time only", () => {
+            pm.response.to.have.status(201);
+            const key = pm.response.json();
+            pm.expect(key).to.include({ name: pm.variables.get("key_name"), rights: "use", max_leases: 5 });
+            pm.expect(key.secret).to.match(/^tm_/);
+            pm.collectionVariables.set("key_id", key.id);
+            pm.collectionVariables.set("key_text", key.secret);
+          });
+        },
+      },
+      {
+        name: "A name twice",
+        code: "name-taken",
+        operation: "createKey",
+        needsKey: true,
+        body: { name: "{{key_name}}", rights: "read" },
+      },
+      {
+        code: "key-refused",
+        operation: "createKey",
+        needsKey: true,
+        body: { name: "{{key_name}}-over", rights: "read", expires_at: "2026-01-01T00:00:00Z" },
+        about: "This one would have expired already.",
+      },
+      {
+        name: "List keys",
+        operation: "listKeys",
+        needsKey: true,
+        query: { limit: "1000" },
+        test: () => {
+          pm.test("the key is listed, without its text", () => {
+            pm.response.to.have.status(200);
+            const { keys } = pm.response.json();
+            pm.expect(keys.map((key) => key.id)).to.include(pm.variables.get("key_id"));
+            pm.expect(pm.response.text()).to.not.include(pm.variables.get("key_text"));
+          });
+        },
+      },
+      {
+        name: "Show a key",
+        operation: "getKey",
+        path: "{{key_name}}",
+        needsKey: true,
+        test: () => {
+          pm.test("by its name", () => {
+            pm.response.to.have.status(200);
+            pm.expect(pm.response.json()).to.include({ id: pm.variables.get("key_id"), running_leases: 0 });
+          });
+        },
+      },
+      {
+        name: "Show the caller",
+        operation: "getSession",
+        needsKey: true,
+        token: "{{key_text}}",
+        test: () => {
+          pm.test("it has the rights of the key", () => {
+            pm.response.to.have.status(200);
+            pm.expect(pm.response.json()).to.include({ via: "key", rights: "use", keys_exist: true });
+          });
+        },
+      },
+      {
+        code: "forbidden",
+        operation: "listKeys",
+        needsKey: true,
+        token: "{{key_text}}",
+        about: "The key does not have the right `admin`.",
+      },
+      {
+        name: "Rotate a key",
+        operation: "rotateKey",
+        path: "{{key_id}}",
+        needsKey: true,
+        body: { keep_old_seconds: 60 },
+        test: () => {
+          pm.test("the key has another text, and the old one stays valid for a minute", () => {
+            pm.response.to.have.status(200);
+            const { secret, rotating_until } = pm.response.json();
+            pm.expect(secret).to.not.eql(pm.variables.get("key_text"));
+            pm.expect(rotating_until).to.be.a("string");
+            pm.collectionVariables.set("key_text", secret);
+          });
+        },
+      },
+      {
+        name: "Make a code to sign in",
+        operation: "createSessionCode",
+        needsKey: true,
+        token: "{{key_text}}",
+        test: () => {
+          pm.test("a code", () => {
+            pm.response.to.have.status(201);
+            const { code, expires_at } = pm.response.json();
+            pm.expect(expires_at).to.be.a("string");
+            pm.collectionVariables.set("code", code);
+          });
+        },
+      },
+      {
+        name: "Sign in",
+        operation: "startSession",
+        needsKey: true,
+        body: { code: "{{code}}" },
+        headers: { Origin: "{{baseUrl}}" },
+        test: () => {
+          pm.test("the cookie is not readable for scripts", () => {
+            pm.response.to.have.status(201);
+            pm.expect(pm.response.json()).to.include({ via: "session", rights: "use" });
+            pm.expect(pm.response.headers.get("Set-Cookie")).to.include("HttpOnly").and.to.include("SameSite=Strict");
+          });
+        },
+      },
+      {
+        name: "Sign out",
+        operation: "endSession",
+        needsKey: true,
+        token: "",
+        headers: { Origin: "{{baseUrl}}" },
+        test: () => {
+          pm.test("the session is over", () => pm.response.to.have.status(204));
+        },
+      },
+      {
+        name: "End all sessions of a key",
+        operation: "endKeySessions",
+        path: "{{key_id}}",
+        needsKey: true,
+        test: () => {
+          pm.test("none is left", () => {
+            pm.response.to.have.status(200);
+            pm.expect(pm.response.json()).to.eql({ sessions_ended: 0 });
+          });
+        },
+      },
+      {
+        name: "Revoke a key",
+        operation: "revokeKey",
+        path: "{{key_id}}",
+        needsKey: true,
+        test: () => {
+          pm.test("the key is revoked", () => {
+            pm.response.to.have.status(200);
+            pm.expect(pm.response.json().revoked_at).to.be.a("string");
+          });
+        },
+      },
+      {
+        code: "unknown-key",
+        operation: "getKey",
+        path: "{{key_id}}",
+        needsKey: true,
+      },
+      {
+        name: "Search the audit log",
+        operation: "searchAudit",
+        needsKey: true,
+        query: { action: "key.revoked", limit: "1" },
+        test: () => {
+          pm.test("the latest revocation is this one", () => {
+            pm.response.to.have.status(200);
+            const [entry] = pm.response.json().entries;
+            pm.expect(entry.action).to.eql("key.revoked");
+            pm.expect(entry.subject).to.include(pm.variables.get("key_name"));
+          });
+        },
+      },
+      {
+        name: "Export the audit log",
+        operation: "exportAudit",
+        needsKey: true,
+        query: { format: "csv" },
+        test: () => {
+          pm.test("CSV", () => {
+            pm.response.to.have.status(200);
+            pm.expect(pm.response.headers.get("Content-Type")).to.include("text/csv");
+          });
+        },
+      },
+    ],
+  },
+  {
     name: "Clear",
     about:
       "Ends **all** leases of the pool. It is last, and skipped unless the variable `allowClear` is `true`, so that it never runs by mistake.",
@@ -1731,6 +1954,7 @@ export const afterEach = () => {
 /** Variables: those with a value and a text are the environment's, too. */
 export const variables = {
   baseUrl: ["http://localhost:4000", "Address of the server, without a trailing slash"],
+  apiKey: ["", "API key that requests are sent with, if the server asks for one; an administrator's for the folder API keys"],
   userPrefix: ["postman", "Prefix of the users that take tokens"],
   fillAtMost: ["20", "Maximum number of tokens that a request takes to fill the pool; larger pools are left alone"],
   onLoopback: ["true", "Whether the server listens on loopback only, and so accepts local hosts only"],
@@ -1752,6 +1976,10 @@ export const variables = {
   last_event_id: [""],
   request_name: [""],
   ticket: [""],
+  key_name: [""],
+  key_id: [""],
+  key_text: [""],
+  code: [""],
   fillers: [""],
   asset: [""],
 };

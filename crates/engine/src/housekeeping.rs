@@ -233,7 +233,9 @@ impl Housekeeping {
         if !uses.is_empty()
             && let Err(error) = self.housekeeper.note_key_uses(&uses).await
         {
-            uses.into_iter().for_each(|(id, at)| self.shared.key_uses.note(id, at));
+            for (id, at) in uses {
+                self.shared.key_uses.note(id, at);
+            }
             return Err(error);
         }
         Ok(uses.len())

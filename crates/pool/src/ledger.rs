@@ -11,7 +11,7 @@ use crate::{
     PoolName, PoolRecord, Ticket, Timestamp, Token, TokenId,
 };
 
-pub use restore::Counters;
+pub use restore::{Counters, Restoring};
 
 /// The content of one database: pools of tokens, with one sequence of fences and of ticket numbers.
 #[derive(Clone, Debug, Default)]

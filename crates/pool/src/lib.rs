@@ -51,7 +51,7 @@ pub use human::{HumanDuration, InvalidDuration};
 pub use key::{IdempotencyKey, IdempotencyKeys, InvalidKey, KeyUse, Remembered, UserKey};
 pub use label::{InvalidLabels, Labels};
 pub use lease::{End, EndReason, Fence, Lease, LeaseId};
-pub use ledger::{Counters, Ledger};
+pub use ledger::{Counters, Ledger, Restoring};
 pub use name::{InvalidName, KeyName, PoolName, TaintName, TokenName};
 pub use note::{InvalidNote, Note};
 pub use plan::{Before, Expected, Intent, Plan, PlanRefused, PlanRule, PoolWanted, TokenWanted};

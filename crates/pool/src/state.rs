@@ -89,6 +89,15 @@ impl Pool {
 
     /// Adds a token, which is free.
     pub(crate) fn add(&mut self, token: Token) -> Result<(), Inconsistent> {
+        self.restore(token, None).map(drop)
+    }
+
+    /// Adds a token with its latest lease, running or over. Returns its place.
+    pub(crate) fn restore(
+        &mut self,
+        token: Token,
+        latest: Option<Lease>,
+    ) -> Result<u32, Inconsistent> {
         let Token { id, position, .. } = token;
         let is_new = !self.places.contains_key(&id) && !self.order.contains_key(&position);
         if !is_new || token.retired_at.is_none() && self.names.contains_key(&token.name) {
@@ -100,8 +109,16 @@ impl Pool {
         self.places.insert(id, place);
         self.names.extend(name.map(|name| (name, place)));
         self.next_position = self.next_position.max(position.saturating_add(1));
+        if let Some(Lease { end: None, user, fence, expires_at, .. }) = &latest {
+            if self.running.contains_key(fence) || self.last.contains_key(fence) {
+                return Err(Inconsistent(format!("{fence:?} occurs twice")));
+            }
+            *self.held.entry(user.id).or_default() += 1;
+            self.deadlines.insert((*expires_at, *fence));
+        }
+        self.slots[place].latest = latest;
         self.list(place);
-        Ok(())
+        Ok(place)
     }
 
     /// Changes a token. Its id, position and times stay.

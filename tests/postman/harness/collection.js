@@ -27,15 +27,31 @@ export const requestsOf = (collection) =>
     folder.item.map((/** @type {Json} */ item) => ({ folder: folder.name, item })),
   );
 
-/** Policies to run the collection with. Together they skip only the requests behind a switch. */
+/**
+ * Policies to run the collection with. Together they skip only the requests behind a switch. The first server
+ * has keys, and trusts the tests' own requests without one.
+ */
 export const policies = {
-  "evict-oldest": ["--pool-size=3"],
+  "evict-oldest": ["--pool-size=3", "--trust-loopback"],
   wait: ["--pool-size=2", "--when-full=wait", "--max-per-user=1", "--max-lease=10m"],
   reject: ["--pool-size=2", "--when-full=reject"],
 };
 
 // Servers on this machine need no proxy.
 process.env.NO_PROXY = process.env.no_proxy = "127.0.0.1,localhost";
+
+/**
+ * Switches with an administrator's key, for a server that has keys.
+ * @param {import("../../browser/harness/server.js").Server} server
+ * @param {string[]} settings
+ * @returns {Promise<Record<string, string>>}
+ */
+export async function withKey(server, settings) {
+  if (!settings.includes("--trust-loopback")) return {};
+  const key = { name: "admin", rights: "admin", pools: ["*"], users: ["*"] };
+  const { body } = await server.request("POST", "/api/keys", { body: key });
+  return { apiKey: JSON.parse(`${body}`).secret };
+}
 
 /**
  * Runs the collection, or one of its folders, and returns requests, responses and failures.

@@ -46,7 +46,7 @@ impl Clear {
                 return Ok(out.line("No token is in use, so there is nothing to clear.")?);
             }
             let leases = count(pool.active, "lease");
-            confirm(&format!("end {leases}"), &format!("This ends {leases}. Clear?"))?;
+            confirm(&format!("end {leases}"), ["This ends ", &leases, ". Clear?"])?;
         }
         let ended = |leases| format!("Cleared: {} ended.", count(leases, "lease"));
         if let Some(pool) = self.pool.name() {

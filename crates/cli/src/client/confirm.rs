@@ -7,8 +7,8 @@ use crate::term::exit::Exit;
 use crate::term::harmless;
 use crate::term::output::{MIND, paint};
 
-/// Asks on the terminal whether to do this. Without one, nothing is done.
-pub fn confirm(act: &str, question: &str) -> Result<(), CliError> {
+/// Asks on the terminal whether to do this. The question has an object, which is emphasised. Without one, nothing is done.
+pub fn confirm(act: &str, [before, object, after]: [&str; 3]) -> Result<(), CliError> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         let what =
@@ -16,7 +16,7 @@ pub fn confirm(act: &str, question: &str) -> Result<(), CliError> {
         return Err(CliError::new(Exit::Declined, what).hint("--yes"));
     }
     let mut stderr = anstream::stderr();
-    write!(stderr, "{} [y/N] ", paint(MIND, harmless(question)))?;
+    write!(stderr, "{before}{}{after} [y/N] ", paint(MIND, harmless(object)))?;
     stderr.flush()?;
     let mut answer = String::new();
     stdin.read_line(&mut answer)?;

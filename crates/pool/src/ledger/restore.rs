@@ -4,8 +4,6 @@ use crate::{
     ApiKey, Fence, Inconsistent, Lease, Ledger, PoolId, PoolRecord, Session, Ticket, Token,
 };
 
-use super::no_pool;
-
 /// What a ledger never uses again.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
@@ -18,20 +16,22 @@ pub struct Counters {
     pub positions: BTreeMap<PoolId, u32>,
 }
 
-impl Ledger {
-    /// Builds a ledger from its stored state: the pools, their tokens, and the latest lease of each token
-    /// (running or over). Retired tokens are only part of it while their lease is running; others are
-    /// skipped.
+/// A ledger that is being built from its stored state, token by token.
+#[derive(Debug)]
+pub struct Restoring {
+    ledger: Ledger,
+    positions: BTreeMap<PoolId, u32>,
+}
+
+impl Restoring {
+    /// Begins with these pools, without tokens.
     ///
     /// # Errors
     ///
-    /// [`Inconsistent`] if a pool, token or fence occurs twice, a token has no pool, a lease has no token,
-    /// or a fence is larger than the last one.
-    pub fn restore(
+    /// [`Inconsistent`] if a number or name occurs twice.
+    pub fn new(
         counters: Counters,
         pools: impl IntoIterator<Item = PoolRecord>,
-        tokens: impl IntoIterator<Item = Token>,
-        latest: impl IntoIterator<Item = Lease>,
     ) -> Result<Self, Inconsistent> {
         let Counters { fence, last_pool, positions } = counters;
         let mut ledger = Ledger { fence, ..Ledger::default() };
@@ -39,27 +39,63 @@ impl Ledger {
             ledger.create(&record)?;
         }
         ledger.last_pool = ledger.last_pool.max(last_pool);
-        for token in tokens {
-            if ledger.tokens.insert(token.id, token.pool).is_some() {
-                return Err(Inconsistent(format!("token {:?} occurs twice", token.id)));
-            }
-            ledger.pool_mut(token.pool)?.add(token)?;
+        Ok(Restoring { ledger, positions })
+    }
+
+    /// Adds a token with its latest lease, running or over.
+    ///
+    /// # Errors
+    ///
+    /// [`Inconsistent`] if the token, its name or the lease occurs twice, the pool does not exist, the lease
+    /// is of another token, or its fence is larger than the last one.
+    pub fn add(&mut self, token: Token, latest: Option<Lease>) -> Result<(), Inconsistent> {
+        let Restoring { ledger, .. } = self;
+        let Token { id: token_id, pool: pool_id, .. } = token;
+        if ledger.tokens.insert(token_id, pool_id).is_some() {
+            return Err(Inconsistent(format!("token {token_id:?} occurs twice")));
         }
+        let lease = latest.as_ref().map(|lease| lease.id);
+        if let Some(Lease { end: None, by, .. }) = latest {
+            ledger.access.lease_started(by);
+        }
+        if let Some(Lease { id, pool, token_id: of, fence, .. }) = &latest {
+            if *fence > ledger.fence {
+                return Err(Inconsistent(format!("lease {id:?} is newer than the newest fence")));
+            }
+            if (*pool, *of) != (pool_id, token_id) {
+                return Err(Inconsistent(format!("lease {id:?} is not of token {token_id:?}")));
+            }
+        }
+        let place = ledger.pool_mut(pool_id)?.restore(token, latest)?;
+        if let Some(id) = lease
+            && ledger.leases.insert(id, (pool_id, place)).is_some()
+        {
+            return Err(Inconsistent(format!("lease {id:?} occurs twice")));
+        }
+        Ok(())
+    }
+
+    /// The ledger. Retired tokens are only part of it while their lease is running; others are dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Inconsistent`] if the ledger contradicts itself.
+    pub fn finish(self) -> Result<Ledger, Inconsistent> {
+        let Restoring { mut ledger, positions } = self;
         for (id, count) in positions {
             // The pool may have been deleted.
             if let Ok(pool) = ledger.pool_mut(id) {
                 pool.next_position = pool.next_position.max(count);
             }
         }
-        for lease in latest {
-            ledger.restore_latest(lease)?;
-        }
         ledger.drop_retired()?;
         let ids: Vec<PoolId> = ledger.pools.keys().copied().collect();
         ids.into_iter().try_for_each(|id| ledger.reschedule(id))?;
         Ok(ledger)
     }
+}
 
+impl Ledger {
     /// Fills the empty queues with these `tickets`, given in any order.
     ///
     /// # Errors
@@ -95,35 +131,6 @@ impl Ledger {
         keys.into_iter().try_for_each(|key| self.access.put(&key))?;
         sessions.into_iter().try_for_each(|session| self.access.start(&session))?;
         Ok(self)
-    }
-
-    fn restore_latest(&mut self, lease: Lease) -> Result<(), Inconsistent> {
-        let Lease { id, pool, fence, end, by, .. } = lease;
-        if fence > self.fence {
-            return Err(Inconsistent(format!("lease {id:?} is newer than the newest fence")));
-        }
-        if self.leases.contains_key(&id) {
-            return Err(Inconsistent(format!("lease {id:?} occurs twice")));
-        }
-        let pool_id = pool;
-        let pool = self.pools.get_mut(&pool).ok_or_else(|| no_pool(pool))?;
-        let place = pool.place(lease.token_id)?;
-        if pool.running.contains_key(&fence) || pool.last.contains_key(&fence) {
-            return Err(Inconsistent(format!("{fence:?} occurs twice")));
-        }
-        if pool.slots[place].latest.is_some() {
-            return Err(Inconsistent(format!("lease {id:?} is not its token's only latest")));
-        }
-        pool.set_latest(place, lease);
-        self.leases.insert(id, (pool_id, place));
-        if end.is_none() {
-            self.access.lease_started(by);
-        }
-        if let Some(end) = end {
-            let left = pool.end(place, fence, end)?;
-            self.left(&left);
-        }
-        Ok(())
     }
 
     /// Removes the retired tokens without a running lease.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use pool::{
     Change, Counters, End, EndReason, Fence, KeyUse, Lease, LeaseId, Ledger, PoolId, PoolRecord,
-    Ticket, Timestamp, Token, TokenId, UserId, UserKey, WhenFull,
+    Restoring, Ticket, Timestamp, Token, TokenId, UserId, UserKey, WhenFull,
 };
 
 /// All recorded changes.
@@ -205,10 +205,12 @@ impl History {
         let is_held = |id: &TokenId| self.running().any(|lease| lease.token_id == *id);
         let tokens = self.tokens.values();
         let tokens = tokens.filter(|token| token.retired_at.is_none() || is_held(&token.id));
-        let tokens: Vec<Token> = tokens.cloned().collect();
-        let latest = tokens.iter().filter_map(|token| self.latest.get(&token.id));
-        let latest: Vec<Lease> = latest.map(|id| self.leases[id].clone()).collect();
-        Ledger::restore(counters, self.pools.values().cloned(), tokens, latest).unwrap()
+        let mut ledger = Restoring::new(counters, self.pools.values().cloned()).unwrap();
+        for token in tokens {
+            let latest = self.latest.get(&token.id).map(|id| self.leases[id].clone());
+            ledger.add(token.clone(), latest).unwrap();
+        }
+        ledger.finish().unwrap()
     }
 
     /// Queued requests of all pools, in the order of their arrival.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use pool::{
     Allocation, BatchContext, Change, Command, Counters, HEARTBEAT_INTERVAL, IdempotencyKey,
     IdempotencyKeys, Labels, LeaseId, Ledger, MAX_COUNTED_GAP, Observer, Policy, PoolId, PoolName,
-    PoolRecord, SERVER_TIMEOUT, ServerId, TICKET_GRACE, Taints, Timestamp, Token, TokenId,
-    TokenName, TokenValue, User, WhenFull,
+    PoolRecord, Restoring, SERVER_TIMEOUT, ServerId, TICKET_GRACE, Taints, Timestamp, Token,
+    TokenId, TokenName, TokenValue, User, WhenFull,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -57,7 +57,11 @@ impl World {
             retired_at: None,
         };
         let records = [(1, "default"), (2, "beside")].map(record);
-        let ledger = Ledger::restore(Counters::default(), records, [1, 2].map(token), []).unwrap();
+        let mut ledger = Restoring::new(Counters::default(), records).unwrap();
+        for number in [1, 2] {
+            ledger.add(token(number), None).unwrap();
+        }
+        let ledger = ledger.finish().unwrap();
         World { now: 0, journal_at: inserted_at, ledger, ids: 1 }
     }
 

@@ -464,7 +464,7 @@ fn a_key_has_a_limit_of_running_leases() {
     };
     let counters = Counters { fence: Fence::new(4), ..Counters::default() };
     let latest = running.chain([over]);
-    let restored = Ledger::restore(counters, [default_record(policy)], tokens(4), latest).unwrap();
+    let restored = super::restore(counters, [default_record(policy)], tokens(4), latest).unwrap();
     assert_eq!(restored.access().leases(key_id("ci")), 2);
 }
 
@@ -692,7 +692,9 @@ fn copies_agree_on_keys_and_sessions() {
     for command in &commands {
         let before = copy.access().generation();
         let (_, changes) = batch(&mut ledger, 1, Some("root"), command);
-        changes.iter().for_each(|change| copy.apply(change).unwrap());
+        for change in &changes {
+            copy.apply(change).unwrap();
+        }
         let is_access = matches!(command, Command::Access(_));
         assert_eq!(copy.access().generation() != before, is_access, "{command:?}");
     }

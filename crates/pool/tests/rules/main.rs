@@ -16,12 +16,13 @@ mod servers;
 mod taints;
 mod waiting;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use pool::{
     Allocation, Batch, Change, Command, Counters, Fence, Grant, Inconsistent, Labels, Lease,
-    LeaseId, Ledger, Outcome, Policy, Pool, PoolId, PoolName, PoolRecord, Refusal, Taints,
-    Timestamp, Token, TokenId, TokenName, TokenValue, User, WhenFull,
+    LeaseId, Ledger, Outcome, Policy, Pool, PoolId, PoolName, PoolRecord, Refusal, Restoring,
+    Taints, Timestamp, Token, TokenId, TokenName, TokenValue, User, WhenFull,
 };
 use uuid::Uuid;
 
@@ -82,7 +83,24 @@ fn restored(
     fence: Fence,
 ) -> Result<Ledger, Inconsistent> {
     let counters = Counters { fence, ..Counters::default() };
-    Ledger::restore(counters, [default_record(policy)], tokens, latest)
+    restore(counters, [default_record(policy)], tokens, latest)
+}
+
+/// A ledger with these tokens, each with its latest lease, if it has one.
+fn restore(
+    counters: Counters,
+    pools: impl IntoIterator<Item = PoolRecord>,
+    tokens: impl IntoIterator<Item = Token>,
+    latest: impl IntoIterator<Item = Lease>,
+) -> Result<Ledger, Inconsistent> {
+    let mut leases: HashMap<TokenId, Lease> =
+        latest.into_iter().map(|lease| (lease.token_id, lease)).collect();
+    let mut ledger = Restoring::new(counters, pools)?;
+    for token in tokens {
+        let latest = leases.remove(&token.id);
+        ledger.add(token, latest)?;
+    }
+    ledger.finish()
 }
 
 /// A ledger with tokens in the pool `default`. Beside it are other pools with free tokens, which no test
@@ -98,7 +116,7 @@ fn ledger(size: usize, policy: Policy) -> Ledger {
     let others = [(2, 1_000_001), (2, 1_000_002), (7, 2_000_001)];
     let others = others.map(|(pool, number)| token_of(PoolId(pool), number));
     let tokens = tokens(size).into_iter().chain(others);
-    Ledger::restore(Counters::default(), records, tokens, []).unwrap()
+    restore(Counters::default(), records, tokens, []).unwrap()
 }
 
 /// The pool `default`.

@@ -317,7 +317,7 @@ impl Revoke {
             let named = &self.named;
             confirm(
                 &format!("revoke the API key {named}"),
-                &format!("This revokes the API key {named} for good. Revoke?"),
+                ["This revokes the API key ", named, " for good. Revoke?"],
             )?;
         }
         let done = |key: &ApiKey| {

@@ -1,6 +1,10 @@
 //! Reads the whole ledger, without its history.
 
-use pool::{Counters, Fence, Ledger, Policy, PoolId, Timestamp};
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
+use pool::{Counters, Fence, Inconsistent, Policy, PoolId, Restoring, Timestamp};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error as PgError, GenericClient, Row};
 
 use crate::postgres::read::{access, rows};
@@ -71,12 +75,18 @@ pub(crate) async fn load(
         counters.last_pool = row.try_get(6).map(PoolId).map(Some).map_err(&failed)?;
         pools.push(record);
     }
-    let found = client.query(sql!("leases/latest_leases"), &[]).await;
-    let (mut tokens, mut leases) = (Vec::new(), Vec::new());
-    for row in found.map_err(&failed)? {
-        leases.extend(rows::lease_or_none(&row, rows::TOKEN).map_err(&failed)?);
-        tokens.push(rows::token(&row).map_err(&failed)?);
+    client.batch_execute(sql!("session/patient")).await.map_err(&failed)?;
+    let mut ledger = Restoring::new(counters, pools).map_err(|error| damaged(&error))?;
+    // Row by row, while the database looks for the next ones: a ledger may have a million tokens.
+    let none: [&(dyn ToSql + Sync); 0] = [];
+    let found = client.query_raw(sql!("leases/latest_leases"), none).await;
+    let mut found = pin!(found.map_err(&failed)?);
+    while let Some(row) = found.try_next().await.map_err(&failed)? {
+        let latest = rows::lease_or_none(&row, rows::TOKEN).map_err(&failed)?;
+        let token = rows::token(&row).map_err(&failed)?;
+        ledger.add(token, latest).map_err(|error| damaged(&error))?;
     }
+    client.batch_execute(sql!("session/impatient")).await.map_err(&failed)?;
     let tickets = client.query(sql!("tickets/tickets"), &[]).await;
     let tickets = tickets.map_err(&failed)?;
     let tickets = tickets
@@ -86,13 +96,15 @@ pub(crate) async fn load(
     let tickets = tickets.map_err(&failed)?;
     let keys = access::api_keys(client).await.map_err(&failed)?;
     let sessions = access::sessions(client, newest.at).await.map_err(&failed)?;
-    let ledger = Ledger::restore(counters, pools, tokens, leases);
-    let ledger = ledger.and_then(|ledger| ledger.with_queue(tickets));
-    let ledger = ledger.and_then(|ledger| ledger.with_access(keys, sessions)).map_err(|error| {
-        Error::Operator(format!(
-            "what the database holds can't be a pool: {error}; restore a backup, or ask `doctor`"
-        ))
-    })?;
+    let ledger = ledger.finish().and_then(|ledger| ledger.with_queue(tickets));
+    let ledger = ledger.and_then(|ledger| ledger.with_access(keys, sessions));
+    let ledger = ledger.map_err(|error| damaged(&error))?;
     let Newest { position, at, .. } = newest;
     Ok((newest, Snapshot { position, at, ledger }))
+}
+
+fn damaged(error: &Inconsistent) -> Error {
+    Error::Operator(format!(
+        "what the database holds can't be a pool: {error}; restore a backup, or ask `doctor`"
+    ))
 }

@@ -17,6 +17,10 @@ use crate::{Begun, Entry, Error, KeyUsage, KeysFound, Position, Store};
 /// server has stopped answering: a commit, for example, obeys none of the server's limits.
 const ANSWER: Duration = Duration::from_secs(20);
 
+/// Timeout of a step that may load the whole ledger. Shorter ones would never succeed with a large ledger on a
+/// slow machine.
+const LOAD: Duration = Duration::from_mins(10);
+
 /// Writing side of a ledger in PostgreSQL.
 pub(crate) struct Writer {
     access: Access,
@@ -59,18 +63,26 @@ impl Writer {
 
 /// The result, if it comes in time.
 pub(crate) async fn within<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    within_time(ANSWER, answer).await
+}
+
+async fn within_time<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     let too_slow = |cause: Elapsed| Error::TryAgain {
         what: "waiting for PostgreSQL to answer",
         cause: Box::new(cause),
     };
-    timeout(ANSWER, answer).await.map_err(too_slow)?
+    timeout(limit, answer).await.map_err(too_slow)?
 }
 
 #[async_trait]
 impl Store for Writer {
     async fn begin(&mut self, known: &Position) -> Result<Begun, Error> {
         let mut writing = self.take().await?;
-        let begun = within(writing.begin(known)).await?;
+        let reading = within(writing.begin(known)).await?;
+        let begun = within_time(LOAD, writing.begun(known, reading)).await?;
         self.writing = Some(writing);
         Ok(begun)
     }

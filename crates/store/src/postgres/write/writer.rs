@@ -59,7 +59,7 @@ struct Ahead {
 }
 
 /// The rows of `news.sql`, and when they were requested and arrived.
-struct Reading {
+pub(crate) struct Reading {
     rows: Vec<Row>,
     asked: Uptime,
     answered: Uptime,
@@ -138,18 +138,28 @@ impl Writing {
         self.session.client.is_closed()
     }
 
-    pub(crate) async fn begin(&mut self, known: &Position) -> Result<Begun, Error> {
-        let Reading { rows, mut asked, mut answered } = match self.ahead.take() {
-            Some(ahead) if ahead.known == *known => ahead.rows().await?,
+    /// Takes the ledger's lock and reads what came after `known`.
+    pub(crate) async fn begin(&mut self, known: &Position) -> Result<Reading, Error> {
+        match self.ahead.take() {
+            Some(ahead) if ahead.known == *known => ahead.rows().await,
             other => {
                 self.ahead = other;
                 if self.ahead.is_some() {
                     self.rollback().await?;
                 }
                 let Writing { session, statements, .. } = &*self;
-                begin(&session.client, statements, known.version).await?
+                begin(&session.client, statements, known.version).await
             }
-        };
+        }
+    }
+
+    /// The batch that began with this reading. Loads the whole ledger if the journal does not lead from `known`.
+    pub(crate) async fn begun(
+        &mut self,
+        known: &Position,
+        reading: Reading,
+    ) -> Result<Begun, Error> {
+        let Reading { rows, mut asked, mut answered } = reading;
         let session = &self.session;
         let failed = running("reading the journal");
         let answer = news::read(known, &rows).map_err(&failed)?;

@@ -1,6 +1,6 @@
 //! Reads the ledger, and the changes since a copy was made.
 
-use pool::{Counters, Fence, Ledger, Policy, PoolId, Timestamp};
+use pool::{Counters, Fence, Policy, PoolId, Restoring, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use crate::api_key::PatternReader;
@@ -46,7 +46,6 @@ pub(crate) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
     }
     let Newest { position, at, fence } = newest(connection)?;
     let pools = all(connection, sql!("pools/pools"), (), rows::record).map_err(&failed)?;
-    let tokens = all(connection, sql!("tokens/tokens"), (), rows::token).map_err(&failed)?;
     let tickets = all(connection, sql!("tickets/tickets"), (), rows::ticket).map_err(&failed)?;
     let mut patterns = PatternReader::default();
     let key = |row: &Row<'_>| access::api_key(row, &mut patterns);
@@ -57,10 +56,13 @@ pub(crate) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
     let positions = pools.iter().map(|(record, positions)| (record.id, *positions)).collect();
     let counters = Counters { fence, last_pool: last_pool.map(PoolId), positions };
     let pools = pools.into_iter().map(|(record, _)| record);
-    let (tokens, latest): (Vec<_>, Vec<_>) = tokens.into_iter().unzip();
-    let latest = latest.into_iter().flatten();
-    let ledger = Ledger::restore(counters, pools, tokens, latest);
-    let ledger = ledger.and_then(|ledger| ledger.with_queue(tickets));
+    let mut ledger = Restoring::new(counters, pools).map_err(|error| damaged(&error))?;
+    let mut tokens = connection.prepare(sql!("tokens/tokens")).map_err(&failed)?;
+    for row in tokens.query_map((), rows::token).map_err(&failed)? {
+        let (token, latest) = row.map_err(&failed)?;
+        ledger.add(token, latest).map_err(|error| damaged(&error))?;
+    }
+    let ledger = ledger.finish().and_then(|ledger| ledger.with_queue(tickets));
     let ledger = ledger.and_then(|ledger| ledger.with_access(api_keys, sessions));
     Ok(Snapshot { position, at, ledger: ledger.map_err(|error| damaged(&error))? })
 }

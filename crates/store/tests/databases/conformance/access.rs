@@ -185,7 +185,7 @@ async fn sessions_are_found_again(db: EmptyDb) {
     let exchange = AccessCommand::Redeem {
         code: SecretHash::of("code"),
         hash: SecretHash::of("new"),
-        length: Duration::from_secs(60),
+        length: Duration::from_mins(1),
     };
     server.run(&[Command::Access(exchange)]).await;
     server.run(&[Command::Access(AccessCommand::EndSessions { key: id_of("root") })]).await;
@@ -236,7 +236,7 @@ async fn the_audit_log_is_read_by_each_condition(db: EmptyDb) {
     // Each condition alone, and pages of one.
     let by_root = |entry: &AuditEntry| entry.act.actor == actor;
     let to_new = PoolName::new("new").ok();
-    let conditions: [(AuditQuery, &dyn Fn(&AuditEntry) -> bool); 7] = [
+    let conditions: [(AuditQuery, Fits<'_>); 7] = [
         (AuditQuery { key: Some(id_of("root").as_str().into()), ..everything.clone() }, &by_root),
         (AuditQuery { key: Some("root".into()), ..everything.clone() }, &by_root),
         (AuditQuery { key: Some("ci".into()), ..everything.clone() }, &|_| false),
@@ -271,6 +271,8 @@ async fn the_audit_log_is_read_by_each_condition(db: EmptyDb) {
     assert_eq!(audit(&server, &everything, 99).await, found[..2]);
     assert_eq!(server.housekeeper.forget_acts(2).await.unwrap(), 0);
 }
+
+type Fits<'a> = &'a dyn Fn(&AuditEntry) -> bool;
 
 fn oldest_first_of(entries: &[AuditEntry]) -> Vec<AuditEntry> {
     entries.iter().rev().cloned().collect()

@@ -59,3 +59,19 @@ async fn every_statement_can_be_prepared() {
     }
     assert!(count > 60, "{count}");
 }
+
+#[tokio::test]
+async fn only_loading_a_ledger_may_take_long() {
+    let db = fresh().await;
+    let prompt = db.prompt().await;
+    let limit = async || -> String {
+        prompt.query_one("show statement_timeout", &[]).await.unwrap().get(0)
+    };
+    prompt.batch_execute("begin").await.unwrap();
+    let before = limit().await;
+    prompt.batch_execute(&statement("patient")).await.unwrap();
+    assert_eq!(limit().await, "10min");
+    prompt.batch_execute(&statement("impatient")).await.unwrap();
+    assert_eq!(limit().await, before);
+    prompt.batch_execute("rollback").await.unwrap();
+}
