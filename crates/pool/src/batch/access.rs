@@ -95,6 +95,11 @@ impl Batch<'_> {
 
     fn revoke(&mut self, id: ApiKeyId) -> Result<AccessDone, AccessRefusal> {
         let key = self.administered(id)?;
+        // A ledger that had a key never serves callers without one again.
+        let others = self.ledger.access.keys_after("").filter(|other| other.id != id);
+        if is_first(&key) && !others.into_iter().any(|other| is_first(other)) {
+            return Err(AccessRefusal::LastKey);
+        }
         let revoked = ApiKey { revoked_at: Some(self.now), ..ApiKey::clone(&key) };
         Ok(self.write(Action::KeyRevoked, revoked))
     }
@@ -209,7 +214,7 @@ impl Batch<'_> {
     }
 }
 
-/// Whether the key may be the first one: from then on nothing is done without a key, so that key has to be able to
+/// Whether the key may be the first one, and the last one: from then on nothing is done without a key, so that key has to be able to
 /// do everything.
 fn is_first(key: &ApiKey) -> bool {
     key.rights == Rights::Admin
