@@ -96,8 +96,10 @@ impl Batch<'_> {
     fn revoke(&mut self, id: ApiKeyId) -> Result<AccessDone, AccessRefusal> {
         let key = self.administered(id)?;
         // A ledger that had a key never serves callers without one again.
-        let others = self.ledger.access.keys_after("").filter(|other| other.id != id);
-        if is_first(&key) && !others.into_iter().any(|other| is_first(other)) {
+        let mut others = self.ledger.access.keys_after("").filter(|other| other.id != id);
+        let is_last = is_first(&key) && !others.any(|other| is_first(other));
+        drop(others);
+        if is_last {
             return Err(AccessRefusal::LastKey);
         }
         let revoked = ApiKey { revoked_at: Some(self.now), ..ApiKey::clone(&key) };
