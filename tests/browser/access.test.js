@@ -2,15 +2,11 @@
 // By keyboard alone, and by what a screen reader is told.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { describe } from "node:test";
+import { violates } from "./harness/axe.js";
 import { inBrowser } from "./harness/stage.js";
 
 /** @typedef {import("./harness/dashboard.js").Dashboard} Dashboard */
-
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
 // The longest come first, so that they don't end last.
 describe("accessibility", { concurrency: 3 }, () => {
@@ -172,29 +168,6 @@ async function walk(dashboard) {
 }
 
 /**
- * Fails for each rule that the page violates as it is now.
- * @param {Dashboard} dashboard
- * @param {string} state
- */
-async function violates(dashboard, state) {
-  const { page } = dashboard;
-  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(axe);
-  // Colours in transition have no final contrast.
-  await page.evaluate(animationsDone);
-  const found = await page.evaluate(async (values) => {
-    const { violations } = await /** @type {any} */ (globalThis).axe.run(document, {
-      runOnly: { type: "tag", values },
-      resultTypes: ["violations"],
-    });
-    return violations.map((/** @type {any} */ { id, nodes }) => {
-      const [{ html, failureSummary }] = nodes;
-      return `${id}, ${nodes.length} times, as in ${html}: ${failureSummary}`;
-    });
-  }, rules);
-  assert.equal(found.join("\n"), "", state);
-}
-
-/**
  * By Tab, as far as a round through the page.
  * @param {Dashboard} dashboard
  * @param {string} selector
@@ -254,12 +227,4 @@ async function focusIsSeen() {
   const after = await look();
   focused.focus({ preventScroll: true });
   return before !== after;
-}
-
-async function animationsDone() {
-  const finite = document.getAnimations().filter((animation) => {
-    const { endTime = 0 } = animation.effect?.getComputedTiming() ?? {};
-    return Number.isFinite(Number(endTime));
-  });
-  await Promise.all(finite.map((animation) => animation.finished.catch(() => undefined)));
 }

@@ -75,13 +75,19 @@ test("requests that end leases or delete something are dangerous", () => {
   assert.equal(danger("DELETE /api/pools/{pool}"), "delete");
   assert.equal(danger("DELETE /api/pools/{pool}", { dryRun: true }), null);
   assert.equal(danger("DELETE /api/pools/{pool}/tokens/{token}"), "delete");
+  assert.equal(danger("DELETE /api/keys/{key}"), "delete");
+  assert.equal(danger("POST /api/keys/{key}/rotate"), "rotate");
+  for (const path of ["/api/keys/{key}/sessions", "/api/session"]) {
+    assert.equal(danger(`DELETE ${path}`), "sessions", path);
+  }
   assert.equal(danger("PUT /api/pools", { body: '{"pools": {"a": {"delete": true}}}' }), "delete");
   assert.equal(danger("PUT /api/pools/{pool}/tokens", { prune: true }), "delete");
   const taints = "POST /api/pools/{pool}/tokens/{token}/taints";
   assert.equal(danger(taints, { body: '{"effect": "end-lease"}' }), "drain");
   assert.equal(danger(taints, { body: '{"effect": "note"}' }), null);
   for (const request of ["GET /api/pools", "POST /api/tokens/allocate", "POST /api/leases/{id}/renew",
-    "DELETE /api/pools/{pool}/tokens/{token}/taints/{name}", "PUT /api/pools/{pool}"]) {
+    "DELETE /api/pools/{pool}/tokens/{token}/taints/{name}", "PUT /api/pools/{pool}", "POST /api/keys",
+    "POST /api/session"]) {
     assert.equal(danger(request), null, request);
   }
 });

@@ -1,12 +1,15 @@
 // @ts-check
 import { api } from "./live/api.js";
+import { caller } from "./live/caller.js";
 import { createManage } from "./live/manage.js";
 import { leaseOf, Mine } from "./live/mine.js";
 import { Pools } from "./live/pools.js";
 import { poolPath } from "./live/where.js";
+import { admit } from "./view/admit.js";
 import { startBar } from "./view/bar.js";
 import { part } from "./view/dom.js";
 import { startPoolDialog } from "./view/edit/pool_dialog.js";
+import { startAccess } from "./view/keys/access.js";
 import { isActive, startMine } from "./view/mine.js";
 import { startFinding } from "./view/overview/finding.js";
 import { startList } from "./view/overview/list.js";
@@ -20,6 +23,7 @@ const connection = /** @type {import("./live/live.js").Live} */ (/** @type {unkn
 api.watch(() => pools.state !== "lost");
 fillStaticWords();
 startBar(connection);
+await admit(connection);
 startTotals(pools);
 startFinding(pools, startList(pools));
 startUpgrade(connection);
@@ -36,5 +40,7 @@ const { create } = startPoolDialog({
   then: (pool) => location.assign(poolPath(pool)),
 });
 part("new-pool").addEventListener("click", create);
+part("new-pool").hidden = !caller.may("admin");
 startMine(mine, connection, () => null);
+startAccess();
 pools.start();

@@ -1,7 +1,7 @@
 // @ts-check
 // Which requests end leases, or delete something, so that the page asks before it sends them.
 
-/** @typedef {"clear" | "release" | "drain" | "delete"} Danger */
+/** @typedef {"clear" | "release" | "drain" | "delete" | "rotate" | "sessions"} Danger */
 
 /**
  * @param {{ method: string, path: string, body?: string, dryRun?: boolean, prune?: boolean
@@ -13,6 +13,8 @@ export function dangerOf({ method, path, body = "", dryRun = false, prune = fals
   const request = `${method.toUpperCase()} ${path}`;
   if (/^DELETE .*\/clear-active$|^POST .*\/clear$/.test(request)) return "clear";
   if (/^POST .*\/release(\/\{id\})?$/.test(request)) return "release";
+  if (/^POST .*\/rotate$/.test(request)) return "rotate";
+  if (/^DELETE .*\/sessions?$/.test(request)) return "sessions";
   // A taint is removed without a loss.
   if (/^DELETE /.test(request)) return path.includes("/taints/") ? null : "delete";
   if (/^POST .*\/taints$/.test(request)) return /end-lease/.test(body) ? "drain" : null;

@@ -9,6 +9,8 @@ const en = {
   release: "It ends a lease. The holder gets no warning.",
   drain: "It ends the lease of the token. The holder gets no warning.",
   delete: "It deletes or retires something, which can't be undone.",
+  rotate: "It gives an API key a new secret. The present one is invalid at once, unless it is kept for a while.",
+  sessions: "It signs browsers out.",
 };
 
 /** @type {typeof en} */
@@ -21,6 +23,8 @@ const pt = {
   release: "Ela encerra um lease. O usuário não é avisado.",
   drain: "Ela encerra o lease do token. O usuário não é avisado.",
   delete: "Ela exclui ou retira algo, e isso não pode ser desfeito.",
+  rotate: "Ela dá um novo segredo a uma chave de API. O atual deixa de valer na hora, a menos que seja mantido.",
+  sessions: "Ela desconecta navegadores.",
 };
 
 /** @param {keyof typeof en} key */

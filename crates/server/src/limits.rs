@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use engine::Settings as EngineSettings;
 use pool::{
-    Allocation, HumanDuration, IdempotencyKey, LONGEST_LEASE, Labels, Ledger, MAX_TICKETS, Note,
-    SHORTEST_LEASE, TICKET_GRACE, Taints, TokenValue, User,
+    Access, Allocation, HumanDuration, IdempotencyKey, LONGEST_LEASE, Labels, Ledger, MAX_TICKETS,
+    Note, Patterns, SHORTEST_LEASE, TICKET_GRACE, Taints, TokenValue, User,
 };
 use store::{MAX_EXAMINED, MAX_POOL_SIZE};
 use testbed::document;
 use wire::{Code, MAX_ROWS};
 
 use crate::api::export::MAX_EXPORTS;
+use crate::http::access::{DELAYS, MAX_DELAYED, SESSION_LENGTH};
 use crate::http::request_id;
 use crate::net::connections::{RESERVE, UNREAD_FOR};
 use crate::net::responses::{MAX_READS, MAX_UNREAD};
@@ -71,6 +72,13 @@ fn the_table_of_limits_is_current() {
         "queued requests": setting("max-queued-requests") => problem(Code::Busy), "max-queued-requests";
         "event streams": setting("max-event-streams") => problem(Code::TooManyStreams), "max-event-streams";
         "concurrent exports": number(MAX_EXPORTS) => problem(Code::TooManyExports);
+        "requests per second of an API key, at each server": "its `max_requests_per_second`" => problem(Code::TooManyRequests);
+        "requests per second of an address without an API key": "none by default" => problem(Code::TooManyRequests), "requests-per-second";
+        "delay of a wrong API key": format!("grows to {} per address", time(DELAYS.1)) => format!("beyond {MAX_DELAYED} delayed requests, {}", problem(Code::TooManyRequests));
+        "API keys": number(Access::MAX_KEYS) => problem(Code::TooManyKeys);
+        "sessions of browsers": number(Access::MAX_SESSIONS) => problem(Code::TooManyKeys);
+        "length of a session": time(SESSION_LENGTH) => "the browser signs in again";
+        "patterns of an API key": format!("{} for pools, {0} for users", Patterns::MAX) => problem(Code::InvalidParameter);
         "connections": setting("max-connections") => format!("the longest idle one is closed; if none is idle, {RESERVE} more get `/health` and `/metrics` only, and otherwise {}", problem(Code::TooManyConnections)), "max-connections";
         "connections per address, except loopback": setting("max-connections-per-address") => "as at `--max-connections`", "max-connections-per-address";
         "concurrent requests per HTTP/2 connection": format!("{MAX_STREAMS}, at most {MAX_READS} of them reads") => "further ones wait";

@@ -68,6 +68,34 @@ export class Dashboard {
     await this.live();
   }
 
+  /**
+   * Opens it and waits until it asks for a key.
+   * @param {string} [path]
+   */
+  async loadSignedOut(path = "/") {
+    await this.page.goto(`${this.server.url}${path}`, { timeout: 30_000 });
+    await this.asksForKey();
+  }
+
+  async asksForKey(milliseconds = 20_000) {
+    await this.page.locator("#sign-in-key").waitFor({ timeout: milliseconds });
+    if (await this.page.locator("main").isVisible()) throw new Error("the form is not alone");
+  }
+
+  /** Signs in with the form. @param {string} key */
+  async signIn(key) {
+    await this.page.locator("#sign-in-key").fill(key);
+    await this.page.locator("#sign-in-submit").click();
+    await this.page.locator("#account[data-via=session]").waitFor();
+    await this.live();
+  }
+
+  /** Chooses from the menu of the account. @param {string} act */
+  async account(act) {
+    await this.page.locator("#account").click();
+    await this.page.locator(`#menu [data-act="${act}"]`).click();
+  }
+
   async live(milliseconds = 30_000) {
     await this.state("live", milliseconds);
     const { size } = await this.server.pool(this.pool);

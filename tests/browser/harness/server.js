@@ -27,6 +27,8 @@ export class Server {
   #agent = new http.Agent({ keepAlive: true, maxSockets: 16 });
   /** @type {string[]} */
   #settings;
+  /** The API key that the requests of the test send. @type {string | null} */
+  key = null;
   /** Lines of its log. @type {string[]} */
   log = [];
   port = 0;
@@ -97,6 +99,13 @@ export class Server {
     this.#process?.kill(signal);
   }
 
+  /** Runs again, with further flags. @param {...string} settings */
+  async again(...settings) {
+    await this.end("SIGTERM");
+    this.#settings.push(...settings);
+    await this.run();
+  }
+
   /** Ends the process and waits until it is gone. @param {NodeJS.Signals} [signal] */
   async end(signal = "SIGKILL") {
     const child = this.#process;
@@ -128,6 +137,7 @@ export class Server {
   request(method, target, { headers = {}, body } = {}) {
     const sent = body === undefined ? undefined : JSON.stringify(body);
     if (sent !== undefined) headers = { "content-type": "application/json", ...headers };
+    if (this.key !== null) headers = { authorization: `Bearer ${this.key}`, ...headers };
     return new Promise((resolve, reject) => {
       const { port } = this;
       const options = {
@@ -164,8 +174,22 @@ export class Server {
   async ask(method, target, body) {
     const answer = await this.request(method, target, { body });
     const text = answer.body.toString();
-    if (answer.status !== 200) throw new Error(`${method} ${target}: ${answer.status} ${text}`);
+    if (answer.status > 201) throw new Error(`${method} ${target}: ${answer.status} ${text}`);
     return JSON.parse(text);
+  }
+
+  /**
+   * Creates an API key. The requests of the test send the first one from then on.
+   * @param {string} name
+   * @param {"read" | "use" | "operate" | "admin"} rights
+   * @param {Json} [more]
+   * @returns {Promise<string>} its secret
+   */
+  async createKey(name, rights, more = {}) {
+    const users = rights === "read" ? [] : ["*"];
+    const { secret } = await this.ask("POST", "/api/keys", { name, rights, pools: ["*"], users, ...more });
+    this.key ??= secret;
+    return secret;
   }
 
   /** @param {string} user @param {number} [leaseSeconds] */

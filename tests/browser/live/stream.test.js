@@ -388,3 +388,29 @@ test("the queue is read while it has tickets", async () => {
   await until("more signs of life", () => asked > then + 2);
   assert.equal(lists().length, length, "it is said once");
 });
+
+test("a caller that the server no longer knows has no stream until another tab joins", async () => {
+  begin();
+  (await connected(1)).open();
+  await until("live", () => states().includes("live"));
+  answer = new Problem(401, { code: "unauthenticated" });
+  FakeSource.latest.fail();
+  await until("it is told", () => heard.some((message) => message.type === "state" && message.why === "unauthenticated"));
+  const before = asked;
+  await new Promise((resolve) => setTimeout(resolve, 5 * TIMES.retryMost));
+  assert.equal(asked, before, "it asks nothing more");
+  assert.equal(FakeSource.made.length, 1);
+  answer = info(60);
+  stream.start();
+  assert.deepEqual([...stream.greeting()], [{ type: "state", state: "connecting", why: undefined }]);
+  (await connected(2)).open();
+  await until("live again", () => states().at(-1) === "live");
+});
+
+test("a heartbeat that is refused ends the stream", async () => {
+  begin();
+  (await connected(1)).open();
+  answer = new Problem(401, { code: "unauthenticated" });
+  await until("lost", () => states().at(-1) === "lost");
+  assert.ok(FakeSource.latest.closed);
+});

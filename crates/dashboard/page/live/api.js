@@ -22,12 +22,16 @@ export { freshKey, Problem, worthRepeating } from "./request.js";
 export function createApi({
   pool = poolInPath(), base = "", clock = pageClock, fetch = globalThis.fetch,
 } = {}) {
-  const { request, watch } = createRequest({ base, clock, fetch });
+  const { request, watch, onDenied } = createRequest({ base, clock, fetch });
   let name = pool;
 
   /** The pool's name, which is asked for once. @param {{ timeout?: number }} [ask] */
   async function poolName(ask) {
-    name ??= /** @type {string} */ ((await request("/api/pools?limit=1", ask)).body.pools[0].name);
+    if (name === null) {
+      const [first] = (await request("/api/pools?limit=1", ask)).body.pools;
+      if (!first) throw new Problem(404, { code: "no-pools" });
+      name = /** @type {string} */ (first.name);
+    }
     return name;
   }
 
@@ -44,6 +48,7 @@ export function createApi({
 
   return {
     watch,
+    onDenied,
     request,
     poolName,
 

@@ -1,4 +1,5 @@
 // @ts-check
+import { caller } from "./caller.js";
 import { Stream } from "./stream.js";
 /** @typedef {import("./stream.js").Message} Message */
 /** @typedef {{ stop(): void, start(): void }} Line a page's connection to the events */
@@ -45,7 +46,9 @@ export function openLine(pool, tell) {
  */
 function sharedLine(pool, tell, giveUp) {
   const url = new URL("./worker.js", import.meta.url);
-  const worker = new SharedWorker(url, { type: "module", name: `token-manager ${pool}` });
+  // A stream keeps the rights with which it was opened, so other callers in this browser have other workers.
+  const name = `token-manager ${caller.who.keyId ?? "-"} ${pool}`;
+  const worker = new SharedWorker(url, { type: "module", name });
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let patience;
   let joined = false;

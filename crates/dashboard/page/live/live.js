@@ -1,5 +1,5 @@
 // @ts-check
-import { api as pageApi } from "./api.js";
+import { api as pageApi, Problem } from "./api.js";
 import { backoff } from "./backoff.js";
 import { clock as pageClock } from "./clock.js";
 import { openLine } from "./line.js";
@@ -119,7 +119,10 @@ export class Live extends EventTarget {
       try {
         this.name = await this.#api.poolName();
         this.#line = this.#openLine(this.name, (message) => this.#take(message));
-      } catch {
+        this.problem = null;
+      } catch (problem) {
+        // Of a lost connection the state says enough.
+        this.problem = problem instanceof Problem && problem.status > 0 ? problem : null;
         this.#connected("lost");
         await pause(backoff(failures, RETRY, RETRY_MOST));
       }

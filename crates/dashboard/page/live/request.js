@@ -13,6 +13,8 @@ const PAUSES = [300, 1000, 2500];
 const PROBE = 3000;
 /** Problem codes that leave the outcome of the request unknown. */
 const OPEN_ENDS = new Set(["unreachable", "outcome-unknown", "timed-out", "stopping"]);
+/** The path that tells who the caller is: there, 401 means a wrong key and not the end of a session. */
+export const SESSION = "/api/session";
 /** Problem codes of valid requests that were certainly not executed. */
 const NOT_NOW = new Set(["not-sent", "not-done", "busy", "too-many-connections", "too-many-answers"]);
 
@@ -51,7 +53,7 @@ export class Problem extends Error {
  * @typedef {{ method?: string, body?: unknown, headers?: Record<string, string>,
  *   timeout?: number, limit?: AbortSignal, keepalive?: boolean }} Ask `limit` instead of a timeout
  * @typedef {{ status: number, body: any, next: string | undefined, etag: string | undefined }} Answer
- *   `body` is the JSON, `next` the path of the next page
+ *   `body` is the JSON, null with status 204; `next` the path of the next page
  */
 
 /**
@@ -61,6 +63,7 @@ export class Problem extends Error {
 export function createRequest({ base, clock, fetch }) {
   /** Returns whether the server is known to be reachable. @type {() => boolean} */
   let connected = () => true;
+  let denied = () => {};
 
   /**
    * Probes a lost server with a harmless request and sends nothing else until it answers: for a
@@ -102,12 +105,13 @@ export function createRequest({ base, clock, fetch }) {
     if (!response.ok) {
       const problem = new Problem(response.status, answer ?? {});
       problem.retryAfter = 1000 * (Number(response.headers.get("retry-after")) || 0);
+      if (response.status === 401 && !path.startsWith(SESSION)) denied();
       throw problem;
     }
-    if (answer === undefined) throw new Problem(response.status, { title: "No JSON was answered" });
     const { status, headers: answered } = response;
+    if (answer === undefined && status !== 204) throw new Problem(status, { title: "No JSON was answered" });
     const etag = answered.get("etag") ?? undefined;
-    return { status, body: answer, next: nextOf(answered.get("link")), etag };
+    return { status, body: answer ?? null, next: nextOf(answered.get("link")), etag };
   }
 
   return {
@@ -115,6 +119,10 @@ export function createRequest({ base, clock, fetch }) {
     /** Sets the function that tells whether the server is reachable. @param {() => boolean} is */
     watch(is) {
       connected = is;
+    },
+    /** Sets the function to call when the server no longer knows the caller. @param {() => void} then */
+    onDenied(then) {
+      denied = then;
     },
   };
 }

@@ -6,6 +6,21 @@
 /** @typedef {{ id: string, user: string, userId: string, fence: number, startedAt: number,
  *   expiresAt: number }} Lease */
 
+/** @typedef {"read" | "use" | "operate" | "admin"} Rights each includes those before it */
+
+/** @typedef {{ via: "key" | "session" | "anonymous", rights: Rights | null, keyId: string | null,
+ *   keyName: string | null, pools: string[], users: string[], expiresAt: number | null,
+ *   keysExist: boolean }} Who the caller of the page. A `*` at the end of a pool or user means any
+ *   characters */
+
+/** @typedef {{ id: string, name: string, rights: Rights, pools: string[], users: string[],
+ *   expiresAt: number | null, lastUsedAt: number | null, rotatingUntil: number | null,
+ *   maxRequestsPerSecond: number | null, maxLeases: number | null, leases: number, sessions: number
+ * }} ApiKey `leases` are the running ones, `sessions` the browsers that are signed in */
+
+/** @typedef {{ number: number, at: number, keyId: string | null, keyName: string | null, action: string,
+ *   pool: string | null, subject: string }} AuditEntry */
+
 /** @typedef {{ name: string, effect: "note" | "no-new-leases" | "end-lease", reason: string,
  *   by: string | null, since: number, until: number | null }} Taint a mark on a token, until a time or
  *   until it is removed */
@@ -198,3 +213,60 @@ export function happeningOf(kind, row, now) {
     expiresAt: Date.parse(row.expires_at),
   };
 }
+
+/**
+ * @param {any} row `Caller`
+ * @returns {Who}
+ */
+export function whoOf(row) {
+  return {
+    via: row.via,
+    rights: row.rights,
+    keyId: row.key?.id ?? null,
+    keyName: row.key?.name ?? null,
+    pools: row.pools,
+    users: row.users,
+    expiresAt: timeOf(row.expires_at),
+    keysExist: row.keys_exist,
+  };
+}
+
+/**
+ * @param {any} row `ApiKey`
+ * @returns {ApiKey}
+ */
+export function apiKeyOf(row) {
+  return {
+    id: row.id,
+    name: row.name,
+    rights: row.rights,
+    pools: row.pools,
+    users: row.users,
+    expiresAt: timeOf(row.expires_at),
+    lastUsedAt: timeOf(row.last_used_at),
+    rotatingUntil: timeOf(row.rotating_until),
+    maxRequestsPerSecond: row.max_requests_per_second,
+    maxLeases: row.max_leases,
+    leases: row.running_leases,
+    sessions: row.sessions,
+  };
+}
+
+/**
+ * @param {any} row `AuditEntry`
+ * @returns {AuditEntry}
+ */
+export function auditEntryOf(row) {
+  return {
+    number: row.number,
+    at: Date.parse(row.at),
+    keyId: row.key?.id ?? null,
+    keyName: row.key?.name ?? null,
+    action: row.action,
+    pool: row.pool,
+    subject: row.subject,
+  };
+}
+
+/** @param {string | null} text */
+const timeOf = (text) => (text === null ? null : Date.parse(text));

@@ -29,6 +29,8 @@ import { Suspicion } from "./suspicion.js";
 
 /** Maximum number of tickets listed. */
 export const TICKETS = 100;
+/** Problem code of a caller that the server does not know. */
+export const DENIED = "unauthenticated";
 /** In place of a pool's name: all pools. */
 export const ALL = "*";
 const LEASES = ["started", "renewed", "ended"];
@@ -116,6 +118,8 @@ export class Stream {
   start() {
     if (this.#running) return;
     this.#running = true;
+    this.state = "connecting";
+    this.#why = undefined;
     this.#lookForSleep(Date.now() - performance.now());
     void this.#connect();
   }
@@ -165,6 +169,7 @@ export class Stream {
     const answered = await this.#ask();
     if (attempt !== this.#attempt) return;
     if (answered === "unknown") return this.#gone();
+    if (answered === "denied") return this.#denied();
     if (answered === null || answered === "busy") return this.#failed(true);
     if (this.#id !== null && (this.#stale || isOther(answered, this.#id))) {
       this.#id = null;
@@ -246,6 +251,12 @@ export class Stream {
     this.#failed(true, "unknown-pool");
   }
 
+  /** The server no longer knows the caller. Only another tab that joins starts the stream again. */
+  #denied() {
+    this.stop();
+    this.#say("lost", DENIED);
+  }
+
   /** The server is reachable but opens no stream, perhaps since it does not know the id, or its
    * limit is reached. An EventSource hides the reason, so the API is asked for it. */
   async #refused() {
@@ -254,6 +265,7 @@ export class Stream {
     const attempt = this.#attempt;
     const why = this.#refusals < 2 ? undefined : await this.#api.refusal(this.#times.patience);
     if (attempt !== this.#attempt || !this.#running) return;
+    if (why === DENIED) return this.#denied();
     this.#stale = this.#refusals >= 2;
     this.#failed(false, why);
   }
@@ -265,6 +277,7 @@ export class Stream {
     const answered = await this.#ask();
     if (attempt !== this.#attempt) return;
     if (answered === "unknown") return this.#gone();
+    if (answered === "denied") return this.#denied();
     if (answered === null) return this.#failed(true);
     this.#failures = 0;
     // If events are missing, they may be delayed forever, so the list is read.
@@ -275,7 +288,8 @@ export class Stream {
     this.#later("beat", this.#times.beat, () => void this.#beat());
   }
 
-  /** @returns {Promise<Info | Stamp | "busy" | "unknown" | null>} null when the server is unreachable */
+  /** @returns {Promise<Info | Stamp | "busy" | "unknown" | "denied" | null>} null when the server is
+   * unreachable */
   async #ask() {
     const sentAt = Date.now();
     const attempt = this.#attempt;
@@ -290,6 +304,7 @@ export class Stream {
       return info;
     } catch (problem) {
       if (!(problem instanceof Problem) || problem.status === 0) return null;
+      if (problem.status === 401) return "denied";
       return problem.code === "unknown-pool" ? "unknown" : "busy";
     }
   }

@@ -4,7 +4,7 @@
 import { Hub } from "./hub.js";
 
 const { name } = /** @type {{ name: string }} */ (/** @type {unknown} */ (self));
-const hub = new Hub({ pool: name.slice(name.indexOf(" ") + 1) });
+const hub = new Hub({ pool: name.slice(name.lastIndexOf(" ") + 1) });
 
 self.addEventListener("connect", (event) => {
   hub.meet(/** @type {MessageEvent} */ (event).ports[0]);

@@ -1,8 +1,9 @@
 // @ts-check
 import { api, Problem } from "../live/api.js";
+import { caller } from "../live/caller.js";
 import { GivenUp, Waiting } from "../live/waiting.js";
 import { duration, parseDuration, rough } from "../words/duration.js";
-import { onLanguage, word } from "../words/language.js";
+import { isolated, onLanguage, word } from "../words/language.js";
 import { announce } from "./announcer.js";
 import { make, part, setText } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
@@ -20,6 +21,8 @@ const LONGEST_WAIT = 86_400_000;
 /** Time after an answer in which the same request is not sent again, in milliseconds: it would be
  * an accidental double press. */
 const CALM = 700;
+/** Code of the problem that the caller may not allocate for a user, found before the request. */
+const OTHER_USER = "other-user";
 /** Most names of tokens offered. */
 const OFFERED = 500;
 
@@ -62,7 +65,7 @@ class Allocating {
   constructor(live) {
     this.#live = live;
     this.#granted = new Granted(live, part("allocate-result"));
-    this.#user.value = myName();
+    this.#startUser();
     const [form, submit] = [this.#form, part("allocate-submit")];
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -77,7 +80,9 @@ class Allocating {
     form.addEventListener("input", () => (this.#answeredAt = -Infinity));
     part("allocate-cancel").addEventListener("click", () => this.#wait?.giveUp());
     // Leaving the page would lose the place in the queue.
-    addEventListener("beforeunload", (event) => this.#wait?.ticket && event.preventDefault());
+    addEventListener("beforeunload", (event) => {
+      if (this.#wait?.ticket && !caller.isLeaving) event.preventDefault();
+    });
     addEventListener("pagehide", ({ persisted }) => persisted || this.#wait?.abandon());
     const draw = () => this.draw();
     live.addEventListener("info", () => redraw(draw));
@@ -97,6 +102,19 @@ class Allocating {
     withTime(() => this.#wait && draw());
     onLanguage(draw);
     draw();
+  }
+
+  /** Fills the field of the user with a name that the caller may allocate for. */
+  #startUser() {
+    const field = this.#user;
+    field.value = caller.mayAllocateFor(myName()) ? myName() : caller.onlyUser ?? "";
+    field.readOnly = caller.onlyUser !== null;
+    field.addEventListener("change", () => {
+      const isWrong = field.value !== "" && !caller.mayAllocateFor(field.value);
+      if (isWrong) this.#failure = new Problem(0, { code: OTHER_USER });
+      else if (isAbout(this.#failure, OTHER_USER)) this.#failure = null;
+      this.draw();
+    });
   }
 
   /** Offers the names of tokens, free ones first. */
@@ -124,10 +142,12 @@ class Allocating {
     setText(part("allocate-wait-text"), this.#waitWords());
     part("allocate-most-field").hidden = info?.policy.when_full !== "wait";
     this.#length.placeholder = info ? duration(info.policy.lease_seconds * 1000) : "";
+    setText(part("allocate-user-of"), usersWords());
     const failure = this.#failure;
     setText(part("allocate-error"), !failure ? "" : failure instanceof WrongLength
       ? word("lengthWrong", { max: duration(failure.most) }) : problemWords(failure));
-    this.#user.setAttribute("aria-invalid", String(isAbout(failure, "invalid-user")));
+    this.#user.setAttribute("aria-invalid",
+      String(isAbout(failure, "invalid-user") || isAbout(failure, OTHER_USER)));
     this.#token.setAttribute("aria-invalid", String(isAbout(failure, "unknown-token")));
     for (const field of [this.#length, this.#most]) {
       const wrong = failure instanceof WrongLength && failure.field === field;
@@ -172,6 +192,7 @@ class Allocating {
 
   /** @param {string} user @returns {Promise<Allocation>} */
   async #ask(user) {
+    if (!caller.mayAllocateFor(user)) throw new Problem(0, { code: OTHER_USER });
     const { policy } = this.#live.info ?? await api.pool();
     const lease = lengthIn(this.#length, policy.lease_seconds * 1000);
     if (lease === 0) throw new WrongLength(this.#length, policy.lease_seconds * 1000);
@@ -198,8 +219,14 @@ class Allocating {
 
 /** @param {Live} live */
 export function startAllocating(live) {
-  new Allocating(live);
+  const mayAllocate = caller.may("use") && caller.who.users.length > 0;
+  part("allocate-panel").hidden = !mayAllocate;
+  if (mayAllocate) new Allocating(live);
 }
+
+/** The users for whom the caller may allocate. */
+const usersWords = () => (caller.isForAllUsers ? "" : caller.onlyUser !== null ? word("allocateUserFixed")
+  : word("allocateUsers", { users: isolated(caller.who.users.join(", ")) }));
 
 /** @param {unknown} failure @param {string} code */
 const isAbout = (failure, code) => failure instanceof Problem && failure.code === code;

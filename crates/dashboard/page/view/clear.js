@@ -1,5 +1,6 @@
 // @ts-check
 import { api } from "../live/api.js";
+import { caller } from "../live/caller.js";
 import { fillWords, number, onLanguage, word } from "../words/language.js";
 import { timeOfDay } from "../words/time.js";
 import { announce, notify } from "./announcer.js";
@@ -11,6 +12,7 @@ import { isOfConnection, onBack, problemWords } from "./problem.js";
 
 /** The dialog that ends all leases. @param {Live} live */
 export function startClearing(live) {
+  part("clear").hidden = !caller.may("operate");
   const dialog = part("clear-dialog", HTMLDialogElement);
   const confirm = part("clear-confirm");
   const count = make("strong");

@@ -1,4 +1,5 @@
 // @ts-check
+import { caller } from "../live/caller.js";
 import { onLanguage, word } from "../words/language.js";
 import { countdown, timeOfDay } from "../words/time.js";
 import { Acting } from "./acting.js";
@@ -115,8 +116,9 @@ class Drawer {
     setText(this.#title, token ? word("token", { number: token.name })
       : word("token", { number: isId(this.#wanted) ? this.#wanted.slice(0, 8) : this.#wanted }));
     setText(part("drawer-id"), this.#tokenId);
-    const hidden = token && this.#live.info?.policy.show_values === "holder";
-    setText(part("drawer-value"), token?.value ?? (hidden ? word("drawerHolderOnly") : "–"));
+    const ofHolder = this.#live.info?.policy.show_values === "holder";
+    setText(part("drawer-value"), token?.value
+      ?? (token ? word(ofHolder ? "drawerHolderOnly" : "drawerNoValue") : "–"));
     part("drawer-value").classList.toggle("absent", token?.value === undefined);
     part("drawer-copy").hidden = token?.value === undefined;
     this.#marks.draw(token);
@@ -159,7 +161,10 @@ class Drawer {
     setText(part("drawer-left"), countdown(lease.expiresAt - now));
     part("drawer-bar").style.transform = `scaleX(${fractionLeft(this.#live, lease, now)})`;
     const policy = this.#live.info?.policy;
-    part("drawer-renew").hidden = !policy || policy.max_lease_seconds <= policy.lease_seconds;
+    const isMine = caller.mayActFor(lease.user);
+    part("drawer-release").hidden = !isMine;
+    part("drawer-renew").hidden = !isMine || !policy
+      || policy.max_lease_seconds <= policy.lease_seconds;
   }
 }
 

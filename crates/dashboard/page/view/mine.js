@@ -1,5 +1,6 @@
 // @ts-check
 import { api } from "../live/api.js";
+import { caller } from "../live/caller.js";
 import { Mine } from "../live/mine.js";
 import { poolPath } from "../live/where.js";
 import { isolated, onLanguage, word } from "../words/language.js";
@@ -80,7 +81,9 @@ class Row {
     this.item.classList.toggle("soon", left < Math.min(60_000, whole / 5));
     this.#label();
     const renews = !lengths || lengths.max_lease_seconds > lengths.lease_seconds;
-    this.#buttons.renew.hidden = !renews;
+    const mayAct = caller.mayActFor(lease.user);
+    this.#buttons.renew.hidden = !renews || !mayAct;
+    this.#buttons.release.hidden = !mayAct;
   }
 
   #label() {

@@ -1,4 +1,5 @@
 // @ts-check
+import { caller } from "../live/caller.js";
 import { fillWords, onLanguage, word } from "../words/language.js";
 import { countdown } from "../words/time.js";
 import { copies } from "./copy.js";
@@ -106,8 +107,9 @@ function startGuide(live, goTo) {
 /** A command that allocates. @param {Live} live */
 function exampleOf({ name }) {
   const { origin } = location;
-  return name === "default" ? `curl -d user_id=ann ${origin}/api/tokens/allocate`
-    : `curl --json '{"user": "ann"}' ${origin}/api/pools/${name}/allocate`;
+  const key = caller.who.keyId === null ? "" : ` -H "authorization: Bearer $TOKEN_MANAGER_KEY"`;
+  return name === "default" ? `curl${key} -d user_id=ann ${origin}/api/tokens/allocate`
+    : `curl${key} --json '{"user": "ann"}' ${origin}/api/pools/${name}/allocate`;
 }
 
 /** The next expiry and eviction in words, and the guide for an empty pool. @param {Live} live */
@@ -118,12 +120,13 @@ function drawGuide(live) {
   part("legend-off").hidden = !live.pool.marked;
   const none = live.info?.size === 0;
   if (none) part("grid-loading").hidden = true;
-  const unused = live.state === "live" && live.used === false;
+  const unused = live.state === "live" && live.used === false && caller.may("use");
   part("empty").hidden = !none && !unused;
   part("empty").dataset.why = none ? "no-tokens" : "unused";
   part("empty-acts").hidden = !none;
+  part("empty-command").hidden = none && !caller.may("admin");
   setText(part("empty-title"), word(none ? "noTokensTitle" : "emptyTitle"));
-  setText(part("empty-text"), word(!none ? "emptyText"
+  setText(part("empty-text"), word(!none ? "emptyText" : !caller.may("admin") ? "noTokensReader"
     : live.info?.policy.membership === "fixed" ? "noTokensFixed" : "noTokensOpen"));
   setText(part("empty-curl"), none ? "token-manager apply -f pools.toml" : exampleOf(live));
 }

@@ -1,4 +1,5 @@
 // @ts-check
+import { access } from "./access/en.js";
 import { acts } from "./acts/en.js";
 
 // Every text of the page. {name} is replaced by a value; an entry with "one" and "other" is chosen
@@ -314,4 +315,7 @@ export const en = {
 
   // table, chart, changes of pools
   ...acts,
+
+  // API keys, signing in
+  ...access,
 };

@@ -1,4 +1,5 @@
 // @ts-check
+import { access } from "./access/pt.js";
 import { acts } from "./acts/pt.js";
 
 /** @type {{ [K in keyof typeof import("./en.js").en]: (typeof import("./en.js").en)[K] }} */
@@ -323,4 +324,7 @@ export const pt = {
 
   // table, chart, changes of pools
   ...acts,
+
+  // chaves de API, login
+  ...access,
 };

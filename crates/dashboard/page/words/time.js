@@ -19,6 +19,7 @@ function makeFormats() {
     units: Object.fromEntries(UNITS.map(([name]) => [name, unit(name, "long")])),
     list: new Intl.ListFormat(language, { type: "unit", style: "narrow" }),
     time: new Intl.DateTimeFormat(language, { timeStyle: "medium" }),
+    short: new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }),
     dateTime: new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" }),
     /** @type {Map<number, string>} */
     lengths: new Map(),
@@ -68,3 +69,6 @@ export function timeOfDay(at) {
   const sameDay = then.toDateString() === new Date().toDateString();
   return (sameDay ? formats.time : formats.dateTime).format(then);
 }
+
+/** A day with its time, to the minute, for times that are far away. @param {number} at ms since 1970 */
+export const dayAndTime = (at) => formats.short.format(at);

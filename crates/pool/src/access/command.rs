@@ -82,6 +82,9 @@ pub enum AccessRefusal {
         "the first key must be of an administrator of all pools, for all users, and must not expire"
     )]
     FirstKey,
+    /// Without the key, none would be left that can do everything.
+    #[error("this is the last key of an administrator of all pools: create another one first")]
+    LastKey,
     /// The key would have expired already.
     #[error("`expires_at` has passed")]
     Over,

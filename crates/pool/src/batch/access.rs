@@ -95,6 +95,13 @@ impl Batch<'_> {
 
     fn revoke(&mut self, id: ApiKeyId) -> Result<AccessDone, AccessRefusal> {
         let key = self.administered(id)?;
+        // A ledger that had a key never serves callers without one again.
+        let mut others = self.ledger.access.keys_after("").filter(|other| other.id != id);
+        let is_last = is_first(&key) && !others.any(|other| is_first(other));
+        drop(others);
+        if is_last {
+            return Err(AccessRefusal::LastKey);
+        }
         let revoked = ApiKey { revoked_at: Some(self.now), ..ApiKey::clone(&key) };
         Ok(self.write(Action::KeyRevoked, revoked))
     }
@@ -209,7 +216,7 @@ impl Batch<'_> {
     }
 }
 
-/// Whether the key may be the first one: from then on nothing is done without a key, so that key has to be able to
+/// Whether the key may be the first one, and the last one: from then on nothing is done without a key, so that key has to be able to
 /// do everything.
 fn is_first(key: &ApiKey) -> bool {
     key.rights == Rights::Admin

@@ -238,6 +238,23 @@ fn a_key_that_can_not_be_is_refused() {
 }
 
 #[test]
+fn the_last_key_that_can_do_everything_is_not_revoked() {
+    let narrow = [key("all", Rights::Operate), key("short", Rights::Admin)];
+    let [operator, short] = narrow;
+    let short = ApiKey { expires_at: Some(second(100)), ..short };
+    let mut ledger = with_keys(1, POLICY, [operator, short]);
+    let revoke = |name| AccessCommand::Revoke { id: key_id(name) };
+    for actor in [Some("root"), None] {
+        let done = access(&mut ledger, 2, actor, revoke("root"));
+        assert_eq!(done, Err(AccessRefusal::LastKey));
+    }
+    let other = AccessCommand::Create(ApiKey { expires_at: None, ..key("other", Rights::Admin) });
+    written(access(&mut ledger, 3, Some("root"), other));
+    written(access(&mut ledger, 4, Some("root"), revoke("root")));
+    assert_eq!(access(&mut ledger, 5, Some("other"), revoke("other")), Err(AccessRefusal::LastKey));
+}
+
+#[test]
 fn the_number_of_keys_is_limited() {
     let all = (1..Access::MAX_KEYS).map(|number| key(&format!("k{number:05}"), Rights::Read));
     let mut ledger = with_keys(1, POLICY, all);

@@ -247,6 +247,7 @@ pub(super) fn refused(refusal: AccessRefusal) -> Problem {
         AccessRefusal::TooWide
         | AccessRefusal::IdTaken
         | AccessRefusal::FirstKey
+        | AccessRefusal::LastKey
         | AccessRefusal::Over => Problem::new(Code::KeyRefused, detail()),
     }
 }

@@ -186,9 +186,10 @@ async fn every_route_checks_its_right(db: TestDb) {
     // Its check fits, but not its secret.
     let wrong = engine::plain_key().with_id(pool::ApiKeyId::new(&root[3..15]).unwrap()).reveal();
     // All at once, because each answer is delayed.
+    let (server, place) = (&server, &place);
     let invalid = [&revoked, &expired, &typo, &wrong].into_iter().flat_map(|key| {
-        let request = |row: &'static Row| {
-            let request = request(&server, row, &place).bearer_auth(key);
+        let request = move |row: &'static Row| {
+            let request = request(server, row, place).bearer_auth(key);
             async move { (row, Answer::to(request).await) }
         };
         ROUTES.iter().map(request)
@@ -200,19 +201,19 @@ async fn every_route_checks_its_right(db: TestDb) {
     for row in ROUTES {
         let (method, template, needs, _, status) = row;
         let what = format!("{method} {template}");
-        let unknown = Answer::to(request(&server, row, &place)).await;
+        let unknown = Answer::to(request(server, row, place)).await;
         assert_eq!(unknown.status, 401, "{what}: {}", unknown.text);
         assert!(unknown.headers.get_all("www-authenticate").iter().count() == 2, "{what}");
         let enough = RIGHTS.iter().position(|right| right == needs).unwrap();
         for (key, rights) in keys.iter().zip(RIGHTS).take(enough) {
-            let refused = Answer::to(request(&server, row, &place).bearer_auth(key)).await;
+            let refused = Answer::to(request(server, row, place).bearer_auth(key)).await;
             assert_eq!(refused.status, 403, "{what} with {rights}: {}", refused.text);
             if *method != "HEAD" {
                 let detail = refused.problem(403, "forbidden");
                 assert!(detail.contains(&format!("`{needs}`")), "{what}: {detail}");
             }
         }
-        let allowed = Answer::to(request(&server, row, &place).bearer_auth(&keys[enough])).await;
+        let allowed = Answer::to(request(server, row, place).bearer_auth(&keys[enough])).await;
         assert_eq!(allowed.status.as_u16(), *status, "{what}: {}", allowed.text);
     }
     for (method, path) in OPEN {
@@ -339,7 +340,7 @@ async fn keys_act_for_their_users(db: TestDb) {
     let (server, root, place) = prepared(&db).await;
     let of = |name: &str, rights: &str, users: &[&str]| json!({ "name": name, "rights": rights, "pools": ["*"], "users": users });
     let bob = key(&server, Some(&root), of("bob", "use", &["bob"])).await;
-    let nobody = key(&server, Some(&root), of("none", "operate", &[])).await;
+    let unnamed = key(&server, Some(&root), of("none", "operate", &[])).await;
     let own = key(&server, Some(&root), of("ann", "use", &["an*"])).await;
     let limited = json!({ "name": "one", "rights": "use", "pools": ["default"], "users": ["*"],
         "max_leases": 1 });
@@ -351,7 +352,7 @@ async fn keys_act_for_their_users(db: TestDb) {
     for (path, member) in
         [("/api/tokens/allocate", "user_id"), ("/api/pools/default/allocate", "user")]
     {
-        for key in [&bob, &nobody] {
+        for key in [&bob, &unnamed] {
             allocate(path, member, key).await.problem(403, "forbidden");
         }
         let lease = allocate(path, member, &own).await;
@@ -367,8 +368,8 @@ async fn keys_act_for_their_users(db: TestDb) {
     send(Method::POST, &release, &bob).await.problem(403, "forbidden");
     send(Method::DELETE, &ticket, &bob).await.problem(403, "forbidden");
     assert_eq!(send(Method::POST, &renew, &own).await.status, 200);
-    assert_eq!(send(Method::DELETE, &ticket, &nobody).await.status, 200, "an operator may");
-    assert_eq!(send(Method::POST, &release, &nobody).await.status, 200, "an operator may");
+    assert_eq!(send(Method::DELETE, &ticket, &unnamed).await.status, 200, "an operator may");
+    assert_eq!(send(Method::POST, &release, &unnamed).await.status, 200, "an operator may");
     // Who allocated and ended it is part of its details.
     let details = send(Method::GET, &format!("/api/leases/{}", place.lease), &own).await.json();
     assert!(details["by"].is_string() && details["ended_by"].is_string(), "{details}");

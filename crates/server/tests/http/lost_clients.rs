@@ -88,8 +88,9 @@ async fn a_lost_client_loses_its_place_and_its_stream() {
         return;
     };
     let (waiter_timeout, answer_timeout) = (Duration::from_secs(3), Duration::from_secs(5));
-    let settings =
-        Settings { waiter_timeout, answer_timeout, loopback: false, ..Settings::default() };
+    let anonymous = Some(server::Anonymous::Use);
+    let remote = Settings { loopback: false, anonymous, ..Settings::default() };
+    let settings = Settings { waiter_timeout, answer_timeout, ..remote };
     let policy = Policy { when_full: WhenFull::Wait, ..Policy::of_lease(Duration::from_mins(2)) };
     let wanted = Wanted { size: Some(1), policy: policy.into(), update_policy: true };
     let db = TestDb::sqlite();

@@ -4,6 +4,7 @@ use reqwest::Method;
 use server::Settings;
 
 use crate::harness::{Answer, Serve as _, TestServer, client_builder, text};
+use crate::sessions::first_key;
 use testbed::{TestDb, on_both};
 
 /// Requests that need no preflight: forms, and requests without a body.
@@ -112,7 +113,8 @@ async fn allowed_hosts_are_accepted(db: TestDb) {
 #[on_both]
 async fn probes_and_scrapers_use_addresses(db: TestDb) {
     let allowed_hosts = vec!["tokens.test".to_owned()];
-    let settings = Settings { loopback: false, allowed_hosts, ..Settings::default() };
+    let anonymous = Some(server::Anonymous::Use);
+    let settings = Settings { loopback: false, anonymous, allowed_hosts, ..Settings::default() };
     let server = db.serve_with(Some(5), settings).await;
     let get = |path: &str, host| server.request(Method::GET, path).header("host", host);
     for path in ["/health/live", "//health/ready/", "/metrics"] {
@@ -127,20 +129,24 @@ async fn probes_and_scrapers_use_addresses(db: TestDb) {
 
 #[on_both]
 async fn names_of_remote_addresses_have_to_be_allowed(db: TestDb) {
+    let local = db.serve_size(5).await;
+    let id = local.ids("/api/tokens").await[0].clone();
+    let key = format!("Bearer {}", first_key(&local).await);
+    let key = ("authorization", &*key);
+    local.stop().await.unwrap();
     let server = db.serve_with(Some(5), Settings { loopback: false, ..Settings::default() }).await;
-    let id = server.ids("/api/tokens").await[0].clone();
     // A DNS rebinding attack: a page's name resolves to the server's address.
-    let rebound = [("host", "evil.example:4000"), ("origin", "http://evil.example:4000")];
+    let rebound = [("host", "evil.example:4000"), ("origin", "http://evil.example:4000"), key];
     for answer in write_as(&server, &id, &rebound).await {
         let detail = answer.problem(421, "host-not-allowed");
         assert!(detail.contains("--allowed-host"), "{detail}");
     }
     let values = server.request(Method::GET, "/api/tokens").header("host", "evil.example:4000");
     Answer::to(values).await.problem(421, "host-not-allowed");
-    for answer in write_as(&server, &id, &[("host", "10.1.2.3:4000")]).await {
+    for answer in write_as(&server, &id, &[("host", "10.1.2.3:4000"), key]).await {
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
-    let foreign = [("host", "10.1.2.3:4000"), ("origin", "https://evil.example")];
+    let foreign = [("host", "10.1.2.3:4000"), ("origin", "https://evil.example"), key];
     for answer in write_as(&server, &id, &foreign).await {
         answer.problem(403, "cross-origin");
     }

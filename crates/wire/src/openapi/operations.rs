@@ -625,7 +625,7 @@ fn audit() -> Vec<Operation> {
         ))
         .takes(&[&search[..], &[Parameter::Limit, Parameter::BeforeEntry]].concat())
         .answers::<AuditPage>("The entries", &[Header::NoStore, Header::Link])
-        .fails(&[Code::InvalidParameter]),
+        .fails(&[Code::CrossOrigin, Code::InvalidParameter]),
         Operation::new("GET", "/api/audit/export", "exportAudit", "Access", (
             "Export the audit log",
             "Returns all actions that match all parameters, oldest first, as CSV or as one JSON object per line.",
@@ -638,6 +638,14 @@ fn audit() -> Vec<Operation> {
             &[("text/csv", text), ("application/x-ndjson", text)],
         )
         .fails(&[Code::CrossOrigin, Code::InvalidParameter, Code::TooManyExports, Code::HttpVersion]),
+        Operation::new("GET", "/api/audit/refusals", "listRefusals", "Access", (
+            "List refused requests",
+            "Returns the last 1,000 requests that this server refused with 401, 403 or 429, newest first. They are \
+             kept in memory.",
+        ))
+        .takes(&[Parameter::Limit])
+        .answers::<Refusals>("The requests", &[Header::NoStore])
+        .fails(&[Code::InvalidParameter]),
     ]
 }
 

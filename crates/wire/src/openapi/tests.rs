@@ -286,19 +286,33 @@ fn the_dashboard_reads_members_and_words_of_the_schemas() {
         }
         functions += 1;
     }
-    assert_eq!(functions, 8, "functions that read answers");
+    assert_eq!(functions, 11, "functions that read answers");
 
     let words = |name: &str| -> Vec<String> {
         let words = schemas[name]["enum"].as_array().unwrap().iter();
         words.map(Value::to_string).collect()
     };
     assert!(text.contains(&format!("{{{}}} Reason", words("EndReason").join(" | "))));
+    assert!(text.contains(&format!("{{{}}} Rights", words("Rights").join(" | "))));
+    let audit = read("crates/dashboard/page/view/keys/audit.js");
+    for word in words("AuditAction") {
+        assert!(audit.contains(&word), "audit.js has no {word}");
+    }
     for language in ["en", "pt"] {
         let text = read(&format!("crates/dashboard/page/words/{language}.js"));
         for word in words("EndReason") {
             for kind in ["reason", "event"] {
                 let key = format!("  \"{kind}-{}: ", word.trim_start_matches('"'));
                 assert!(text.contains(&key), "{language}.js has no {key}");
+            }
+        }
+        let text = read(&format!("crates/dashboard/page/words/access/{language}.js"));
+        for (kind, schema) in
+            [("rights", "Rights"), ("rightsMean", "Rights"), ("audit", "AuditAction")]
+        {
+            for word in words(schema) {
+                let key = format!("  \"{kind}-{}: ", word.trim_start_matches('"'));
+                assert!(text.contains(&key), "access/{language}.js has no {key}");
             }
         }
     }

@@ -1,4 +1,5 @@
 // @ts-check
+import { caller } from "../../live/caller.js";
 import { poolPath } from "../../live/where.js";
 import { onLanguage, word } from "../../words/language.js";
 import { notify } from "../announcer.js";
@@ -40,8 +41,10 @@ export function startEditing(live, manage) {
     { text: word("deletePool"), act: "delete", run: () => void remove.open() },
   ], more));
   more.setAttribute("aria-haspopup", "menu");
-  part("pool-acts").replaceChildren(more);
-  part("empty-acts").replaceChildren(button("primary", "addTokens", addTokens));
+  if (caller.may("admin")) {
+    part("pool-acts").replaceChildren(more);
+    part("empty-acts").replaceChildren(button("primary", "addTokens", addTokens));
+  }
   const drawEmpty = () => (part("empty-acts").hidden = live.info?.size !== 0);
   live.addEventListener("info", drawEmpty);
   drawEmpty();

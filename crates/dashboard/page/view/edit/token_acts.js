@@ -1,4 +1,5 @@
 // @ts-check
+import { caller } from "../../live/caller.js";
 import { onLanguage, word } from "../../words/language.js";
 import { notify } from "../announcer.js";
 import { arrange, make, part, setText } from "../dom.js";
@@ -10,13 +11,20 @@ import { TokenDialog } from "./token_dialog.js";
 /** @typedef {import("../../live/live.js").Live} Live */
 /** @typedef {import("../../live/pool.js").Token} Token */
 /** @typedef {import("../../live/manage.js").Manage} Manage */
+/** @typedef {import("../../live/shape.js").Rights} Rights */
 /** @typedef {"edit" | "cordon" | "uncordon" | "drain" | "retire"} TokenAct */
 
 /** Taints that keep the token from new leases. @param {Token} token */
 export const blocking = (token) => token.taints.filter(({ effect }) => effect !== "note");
 
-/** The acts that a token offers now. @param {Token} token @returns {TokenAct[]} */
-export function actsOf(token) {
+/** @type {Record<TokenAct, Rights>} */
+const NEEDS = { edit: "admin", cordon: "operate", uncordon: "operate", drain: "operate", retire: "admin" };
+
+/** The acts that a token offers the caller now. @param {Token} token */
+export const actsOf = (token) => actsFor(token).filter((act) => caller.may(NEEDS[act]));
+
+/** @param {Token} token @returns {TokenAct[]} */
+function actsFor(token) {
   if (token.retiring) return ["edit", "drain"];
   const taints = blocking(token);
   const drains = taints.some(({ effect }) => effect === "end-lease");
@@ -121,8 +129,8 @@ export function startDrawerActs(live, acts, editPool) {
     const focused = row.contains(document.activeElement);
     arrange(row, wanted);
     // The focus must not disappear with a button.
-    if (focused && !row.contains(document.activeElement)) wanted[0].focus();
-    why.hidden = !acts.fixed;
+    if (focused && !row.contains(document.activeElement)) wanted[0]?.focus();
+    why.hidden = !acts.fixed || !caller.may("admin");
     if (why.hidden) return;
     setText(open, word("editPolicy"));
     why.replaceChildren(word("editFixed"), " ", open);

@@ -247,10 +247,11 @@ export function startList(pools) {
   const refresh = () => {
     list.refresh();
     part("pools").setAttribute("aria-busy", String(!pools.loaded));
-    part("pools-loading").hidden = pools.list.rows.size > 0;
-    const none = pools.list.rows.size > 0 && list.found === 0;
+    const isEmpty = pools.list.rows.size === 0;
+    part("pools-loading").hidden = pools.loaded || !isEmpty;
+    const none = list.found === 0 && (pools.loaded || !isEmpty);
     part("pools-none").hidden = !none;
-    if (none) setText(part("pools-none"), word("poolsNone"));
+    if (none) setText(part("pools-none"), word(isEmpty ? "poolsEmpty" : "poolsNone"));
   };
   for (const kind of ["pools", "state"]) pools.addEventListener(kind, () => redraw(refresh));
   withTime(refresh);

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const SLOTS: usize = 4_096;
 
 /// The first delay, and the longest.
-const DELAYS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+pub(crate) const DELAYS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Time without a failure after which the delay halves.
 const HALF_LIFE: Duration = Duration::from_secs(10);

@@ -15,6 +15,8 @@ mod start;
 pub(crate) use acting::{Acting, Engine};
 pub(crate) use caller::{Caller, Proof};
 pub(crate) use credentials::{SESSION_LENGTH, Scheme, expired_cookie, session_cookie};
+#[cfg(test)]
+pub(crate) use failures::{DELAYS, MAX_DELAYED};
 pub(crate) use guard::{Guard, offers_basic};
 pub(crate) use refusals::Refusal;
 pub use start::access_refusal;

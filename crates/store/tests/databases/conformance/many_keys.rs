@@ -60,10 +60,10 @@ async fn measure(db: EmptyDb) {
         server.run(&numbers.iter().map(|number| key(*number)).collect::<Vec<_>>()).await;
     }
     let server = server.restart(&db).await;
-    let (before, start) = (resident(), Instant::now());
+    let before = resident();
     let other = super::AnyDb::database(&db);
     drop(server);
-    let between = resident();
+    let (between, start) = (resident(), Instant::now());
     let server = Server::of(other.open(tokens(1)).await.unwrap());
     let (took, after) = (start.elapsed(), resident());
     let copy = server.ledger.clone();
