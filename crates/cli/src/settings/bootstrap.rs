@@ -61,3 +61,17 @@ fn of_file(path: &Path, text: &str) -> anyhow::Result<Option<PlainKey>> {
         Err(why) => bail!("invalid bootstrap key in {}: {why}", path.display()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_checked_and_not_quoted() {
+        let key = PlainKey::generate(|| 7);
+        let read = BootstrapKey::read(&format!(" {}\n", key.reveal())).unwrap();
+        assert_eq!(read.0.reveal(), key.reveal());
+        let why = BootstrapKey::read("hunter2").unwrap_err();
+        assert!(why.contains("keys generate") && !why.contains("hunter2"), "{why}");
+    }
+}

@@ -188,7 +188,6 @@ mod tests {
             ("listen", "http://x", "HOST:PORT"),
             ("anonymous", "admin", "none or read or use"),
             ("trust-loopback", "maybe", "true or false"),
-            ("bootstrap-key", "secret", "an API key has the form"),
             ("allowed-host", "a,,b", "expected a host name"),
             ("log", "verbose", "error, warn, info"),
             ("log", "info,x=loud", "error, warn, info"),
