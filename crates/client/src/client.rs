@@ -371,6 +371,8 @@ mod tests {
     const KEY: &str = "tm_0123456789ab_secret_check";
 
     fn with_key(server: &str, insecure_http: bool) -> Result<Client, Error> {
+        // As the program does at its start. Another test may have done it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Client::with(server, &Options::with_key(ApiKey::new(KEY), insecure_http))
     }
 

@@ -163,6 +163,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_openapi_document_has_the_rights_of_the_routes() {
+        let document = include_str!("../../../docs/openapi.json");
+        let document: serde_json::Value = serde_json::from_str(document).unwrap();
+        for row in Table::new().rows {
+            let operations = &document["paths"][row.template];
+            for (method, _, needs) in row.methods.rules {
+                let operation = &operations[method.as_str().to_lowercase()];
+                let right = match needs {
+                    Nothing | Identity => None,
+                    Needs::Right(right) | Everywhere(right) => Some(right.as_str()),
+                };
+                let what = format!("{method} {}", row.template);
+                assert_eq!(operation["x-right"].as_str(), right, "{what}");
+                if !operation.is_null() {
+                    let is_open = operation["security"] == serde_json::json!([]);
+                    assert_eq!(is_open, needs == Nothing, "{what}");
+                }
+                for status in ["401", "403", "429"] {
+                    let documented = operation["responses"].get(status).is_some();
+                    assert_eq!(documented, needs != Nothing, "{status} of {what}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_openapi_document_has_every_route() {
         let document = include_str!("../../../docs/openapi.json");
         let document: serde_json::Value = serde_json::from_str(document).unwrap();

@@ -229,7 +229,7 @@ impl Rest {
             }
             match page.last() {
                 Some(last) if page.len() == usize::from(MAX_ROWS) => {
-                    query.after = Some(last.number)
+                    query.after = Some(last.number);
                 }
                 _ => self.query = None,
             }

@@ -134,9 +134,9 @@ impl Rest {
             let query = LeaseQuery { after: Some(next), ..self.query };
             let page = self.acting.engine.search(&query, MAX_ROWS.into()).await;
             // As for other reads, the rights are checked again by what this server knows now.
-            let page = page.and_then(|page| match self.acting.is_valid() {
-                true => Ok(page),
-                false => Err(Error::Forbidden(Forbidden::Key)),
+            let is_valid = self.acting.is_valid();
+            let page = page.and_then(|page| {
+                if is_valid { Ok(page) } else { Err(Error::Forbidden(Forbidden::Key)) }
             });
             let page = page.inspect_err(|error| {
                 tracing::warn!(error = error as &dyn std::error::Error, "export aborted");

@@ -1,5 +1,8 @@
 //! API keys and sessions over HTTP.
 
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
 use reqwest::Method;
 use serde_json::json;
 use server::Settings;
@@ -270,4 +273,55 @@ async fn keys_are_created_rotated_and_revoked(db: TestDb) {
     assert_eq!(send(Method::GET, "/api/pool", &third, null.clone()).await.status, 401);
     send(Method::GET, "/api/keys/ci", &root, null.clone()).await.problem(404, "unknown-key");
     send(Method::GET, &format!("/api/keys/{id}"), &root, null).await.problem(404, "unknown-key");
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// On one thread, so that all of the server logs here.
+#[tokio::test]
+async fn the_log_has_the_caller_but_no_secret() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+    let subscriber = subscriber.with_ansi(false).with_writer(move || writer.clone()).finish();
+    // With only one subscriber, tracing caches the interest of a line at its first use, which may be in another test.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let db = TestDb::sqlite();
+    let server = db.serve_size(2).await;
+    let root = first_key(&server).await;
+    let cookie = sign_in(&server, &root).await;
+    let secrets = [root.split('_').nth(2).unwrap(), cookie.split('=').nth(1).unwrap()];
+    let body = json!({ "user_id": "ann" });
+    let allocate = server.request(Method::POST, "/api/tokens/allocate").json(&body);
+    assert_eq!(Answer::to(allocate.bearer_auth(&root)).await.status, 200);
+    let get = |key: &str| server.request(Method::GET, "/api/pool").basic_auth("ann", Some(key));
+    Answer::to(get(&root)).await;
+    let mut wrong = root.clone();
+    wrong.pop();
+    Answer::to(get(&wrong)).await.problem(401, "unauthenticated");
+    let with_cookie = server.request(Method::GET, "/api/pool").header("cookie", &cookie);
+    Answer::to(with_cookie.header("host", "localhost")).await;
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(" access: ")).collect();
+    let id = &root[3..15];
+    let line = lines.iter().find(|line| line.contains("/api/tokens/allocate")).unwrap();
+    assert!(line.contains("client=127.0.0.1 user=\"ann\" ") && line.contains(id), "{line}");
+    let pool: Vec<_> = lines.iter().filter(|line| line.contains("path=/api/pool ")).collect();
+    assert_eq!(pool.len(), 3, "{log}");
+    assert!(pool[0].contains(id) && pool[2].contains(id) && !pool[1].contains(id), "{pool:?}");
+    for secret in secrets {
+        assert!(secret.len() > 40 && !log.contains(secret), "{secret} is in the log");
+    }
 }

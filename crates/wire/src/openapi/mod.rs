@@ -115,6 +115,9 @@ fn describe(all: &mut SchemaGenerator, operation: &Operation) -> Value {
     if is_open(operation.path) {
         described["security"] = json!([]);
     }
+    if let Some(right) = operation.right() {
+        described["x-right"] = json!(right);
+    }
     if operation.description.is_empty() {
         described.as_object_mut().unwrap().shift_remove("description");
     }

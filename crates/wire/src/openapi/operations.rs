@@ -69,6 +69,22 @@ const WRITE: &[Code] = &[Code::CrossOrigin, Code::OutcomeUnknown];
 const BARE: &[Code] = &[Code::InvalidParameter, Code::UnsupportedContentType];
 
 impl Operation {
+    /// The right that the operation needs, if any. A test of the server compares it with the routes.
+    pub(super) fn right(&self) -> Option<&'static str> {
+        let Operation { method, path, .. } = *self;
+        let is_any = |endings: &[&str]| endings.iter().any(|ending| path.ends_with(ending));
+        match path {
+            _ if is_open(path) || path == "/api/session" => None,
+            _ if path.starts_with("/api/keys") || path.starts_with("/api/audit") => Some("admin"),
+            _ if method == "GET" || path == "/api/session/code" => Some("read"),
+            _ if is_any(&["/taints", "/taints/{name}", "/clear", "/clear-active"]) => {
+                Some("operate")
+            }
+            _ if path.starts_with("/api/pools") && !path.ends_with("/allocate") => Some("admin"),
+            _ => Some("use"),
+        }
+    }
+
     fn new(
         method: &'static str,
         path: &'static str,

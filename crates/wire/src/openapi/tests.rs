@@ -15,13 +15,14 @@ fn the_committed_openapi_document_is_current() {
 
 #[test]
 fn the_routes_in_the_api_document_are_current() {
-    let mut table = "| route | summary |\n|---|---|\n".to_owned();
+    let mut table = "| route | summary | right |\n|---|---|---|\n".to_owned();
     for operation in operations() {
+        let right = operation.right().map_or(String::new(), |right| format!("`{right}`"));
         let Operation { method, path, summary, .. } = operation;
-        table += &["| `", method, " ", path, "` | ", summary, " |\n"].concat();
+        table += &["| `", method, " ", path, "` | ", summary, " | ", &right, " |\n"].concat();
     }
-    table += "| `GET /` | Dashboard |\n| `GET /pools/{pool}` | Dashboard of a pool |\n| `GET /assets/...` | Files of the dashboard |\n\
-              | `GET /docs` | API reference to browse |\n";
+    table += "| `GET /` | Dashboard | |\n| `GET /pools/{pool}` | Dashboard of a pool | |\n\
+              | `GET /assets/...` | Files of the dashboard | |\n| `GET /docs` | API reference to browse | |\n";
     document::generated("docs/api.md", "routes", &table);
 }
 

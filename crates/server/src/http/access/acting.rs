@@ -98,7 +98,7 @@ impl Acting {
             // Times are microseconds, and a timer may be early by less than a millisecond.
             let rest = rest + Duration::from_millis(1);
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() {
+                known = changes.changed() => if known.is_err() {
                     std::future::pending::<()>().await;
                 },
                 () = tokio::time::sleep(rest) => {}

@@ -170,17 +170,12 @@ impl Guard {
 
     /// The problem with a wrong key, after a delay.
     pub(crate) async fn failed(&self, address: IpAddr) -> Problem {
-        match self.failures.delay(address).await {
-            Ok(()) => {
-                let detail = "The API key is wrong, has expired or was revoked.";
-                Problem::new(Code::Unauthenticated, detail)
-            }
-            Err(TooMany) => {
-                let detail = "Too many requests with wrong API keys arrive at the moment. Try again after the time in \
-                              Retry-After.";
-                Problem::new(Code::TooManyRequests, detail)
-            }
+        if let Err(TooMany) = self.failures.delay(address).await {
+            let detail = "Too many requests with wrong API keys arrive at the moment. Try again after the time in \
+                          Retry-After.";
+            return Problem::new(Code::TooManyRequests, detail);
         }
+        Problem::new(Code::Unauthenticated, "The API key is wrong, has expired or was revoked.")
     }
 
     fn limit(&self, caller: &Caller, address: IpAddr) -> Result<(), Problem> {

@@ -62,8 +62,10 @@ impl Writer {
 }
 
 /// The result, if it comes in time.
-pub(crate) async fn within<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    within_time(ANSWER, answer).await
+pub(crate) fn within<T>(
+    answer: impl Future<Output = Result<T, Error>>,
+) -> impl Future<Output = Result<T, Error>> {
+    within_time(ANSWER, answer)
 }
 
 async fn within_time<T>(
