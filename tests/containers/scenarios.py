@@ -18,8 +18,9 @@ IN_CONTAINER = "/run/secrets/bootstrap-key"
 
 def make_first_key(file):
     """As docs/containers.md makes it."""
-    key = podman("run", "--rm", "--network=none", IMAGE, "keys", "generate").strip()
-    assert key.startswith("tm_"), "not a key"
+    # Beside podman's warnings.
+    printed = podman("run", "--rm", "--network=none", IMAGE, "keys", "generate").splitlines()
+    [key] = [line for line in printed if line.startswith("tm_")] or [sys.exit(f"no key: {printed}")]
     file.write_text(f"{key}\n")
     file.chmod(0o444)
     return file

@@ -1892,6 +1892,17 @@ export const folders = [
           });
         },
       },
+      {
+        name: "List refused requests",
+        operation: "listRefusals",
+        needsKey: true,
+        test: () => {
+          pm.test("the refused requests of above", () => {
+            pm.response.to.have.status(200);
+            pm.expect(pm.response.text()).to.include("forbidden");
+          });
+        },
+      },
     ],
   },
   {
