@@ -50,7 +50,8 @@ def allocate(databases, seconds, figures):
                 partial(server.rate, ALLOCATE, path, connections, seconds)
                 for path in ("/api/tokens/allocate", "/bench/allocate")
             )
-            figures.ratio(databases.kind, f"allocate, {connections} connections, against a constant", one, other)
+            name = f"allocate, {connections} connections, against a constant"
+            figures.ratio(databases.kind, name, one, other, rounds=7)
 
 
 def alone(databases, seconds, figures):
