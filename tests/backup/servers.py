@@ -115,9 +115,9 @@ class Server:
         connection.close()
         return answer.status, answer.headers, json.loads(body) if body else None
 
-    def make_key(self):
+    def make_key(self, name):
         """A new API key of an administrator, as the header to send."""
-        key = {"name": "admin", "rights": "admin", "pools": ["*"], "users": ["*"]}
+        key = {"name": name, "rights": "admin", "pools": ["*"], "users": ["*"]}
         return {"Authorization": f"Bearer {self.ask('POST', '/api/keys', body=key)[2]['secret']}"}
 
     def pool(self):
