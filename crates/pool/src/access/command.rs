@@ -51,6 +51,11 @@ pub enum AccessCommand {
     },
 }
 
+impl AccessCommand {
+    /// Maximum time for which a rotation keeps the old secret. Callers check it.
+    pub const MAX_KEEP_OLD: Duration = Duration::from_hours(30 * 24);
+}
+
 /// Result of an [`AccessCommand`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessDone {

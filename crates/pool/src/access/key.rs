@@ -118,7 +118,7 @@ impl fmt::Debug for SecretHash {
 pub struct Secret {
     /// Its hash.
     pub hash: SecretHash,
-    /// When it stops to be valid, after a rotation.
+    /// When it stops being valid, after a rotation.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -141,7 +141,7 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// The key that created it. `None` for the first key, and for keys that the program created in the database.
     pub created_by: Option<ApiKeyId>,
-    /// When the key stops to be valid.
+    /// When the key stops being valid.
     pub expires_at: Option<Timestamp>,
     /// When the key was revoked. Such a key is stored for the audit log only.
     pub revoked_at: Option<Timestamp>,

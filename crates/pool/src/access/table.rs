@@ -34,6 +34,13 @@ impl Access {
         self.names.get(name).and_then(|id| self.keys.get(id))
     }
 
+    /// The key with this id or, if no key has it, with this name.
+    #[must_use]
+    pub fn find(&self, text: &str) -> Option<&Arc<ApiKey>> {
+        let by_id = ApiKeyId::new(text).ok().and_then(|id| self.key(id));
+        by_id.or_else(|| self.key_named(text))
+    }
+
     /// Whether there are no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,7 +1,6 @@
 //! API keys.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
@@ -23,9 +22,6 @@ use crate::http::unsupported::EmptyBody;
 use crate::json::keys::{KEY_BYTES, key as row};
 use crate::json::{self, count};
 use crate::problem::{Code, Problem};
-
-/// Longest time for which the old secret of a key stays valid.
-const MAX_KEEP_OLD: Duration = Duration::from_hours(30 * 24);
 
 const EXAMPLE: &str =
     "{\"name\": \"ci\", \"rights\": \"use\", \"pools\": [\"default\"], \"users\": [\"ci-*\"]}";
@@ -107,9 +103,10 @@ pub(crate) async fn rotate(
     const NAME: &str = "keep_old_seconds";
     let body = body.as_deref().unwrap_or(b"{}");
     let [keep_old] = json_body::members(&[NAME], body, "{\"keep_old_seconds\": 3600}")?;
-    let most = MAX_KEEP_OLD.as_secs();
-    let keep_old = keep_old.seconds(Format::Json, 0.0..=MAX_KEEP_OLD.as_secs_f64());
-    let keep_old = keep_old.map_err(|wrong| wrong.problem(NAME, "0", &most.to_string()))?;
+    let most = AccessCommand::MAX_KEEP_OLD;
+    let keep_old = keep_old.seconds(Format::Json, 0.0..=most.as_secs_f64());
+    let keep_old =
+        keep_old.map_err(|wrong| wrong.problem(NAME, "0", &most.as_secs().to_string()))?;
     let id = find(&acting, &key).await?.id;
     let plain = engine::plain_key().with_id(id);
     let (hash, keep_old) = (plain.hash(), keep_old.unwrap_or_default());
@@ -152,11 +149,7 @@ fn administers(caller: &Caller, key: &ApiKey) -> bool {
 
 /// The key with this id or name.
 async fn find(acting: &Acting, text: &str) -> Result<Arc<ApiKey>, Problem> {
-    let look = |view: View<'_>| {
-        let access = view.ledger.access();
-        let by_id = ApiKeyId::new(text).ok().and_then(|id| access.key(id));
-        by_id.or_else(|| access.key_named(text)).cloned()
-    };
+    let look = |view: View<'_>| view.ledger.access().find(text).cloned();
     let found = acting.engine.read_of(Scope::Timeless, look).await?;
     found.filter(|key| administers(&acting.caller, key)).ok_or_else(unknown_key)
 }

@@ -1,7 +1,6 @@
 //! Keys of a database that this process opens itself.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,9 +14,6 @@ use crate::ledger::Ledger;
 use crate::settings::{Database, SettingSources};
 use crate::term::error::CliError;
 use crate::term::exit::Exit;
-
-/// Maximum time that a rotation keeps the old secret: that of the API.
-const MAX_KEEP: Duration = Duration::from_hours(30 * 24);
 
 /// An open database.
 pub struct InDatabase {
@@ -73,9 +69,8 @@ impl InDatabase {
     }
 
     pub async fn show(&mut self, named: &str) -> Result<(ApiKey, Timestamp), CliError> {
-        let found = self.look(|access, now| {
-            find(access, named).map(|key| (shown(key, access, now), time(now)))
-        });
+        let found = self
+            .look(|access, now| access.find(named).map(|key| (shown(key, access, now), time(now))));
         found.await?.ok_or_else(unknown)
     }
 
@@ -84,7 +79,7 @@ impl InDatabase {
         named: &str,
         keep_old: Duration,
     ) -> Result<(NewApiKey, Timestamp), CliError> {
-        if keep_old > MAX_KEEP {
+        if keep_old > AccessCommand::MAX_KEEP_OLD {
             return Err(CliError::new(Exit::Usage, "--keep-old is too long: 30d at most"));
         }
         let id = self.id(named).await?;
@@ -117,7 +112,7 @@ impl InDatabase {
     }
 
     async fn id(&mut self, named: &str) -> Result<ApiKeyId, CliError> {
-        self.look(|access, _| find(access, named).map(|key| key.id)).await?.ok_or_else(unknown)
+        self.look(|access, _| access.find(named).map(|key| key.id)).await?.ok_or_else(unknown)
     }
 
     async fn look<T>(
@@ -172,11 +167,6 @@ fn unknown() -> CliError {
 
 fn unexpected() -> CliError {
     CliError::new(Exit::Failed, "internal error: unexpected outcome")
-}
-
-fn find<'a>(access: &'a Access, named: &str) -> Option<&'a Arc<pool::ApiKey>> {
-    let by_id = ApiKeyId::new(named).ok().and_then(|id| access.key(id));
-    by_id.or_else(|| access.key_named(named))
 }
 
 fn shown(key: &pool::ApiKey, access: &Access, now: pool::Timestamp) -> ApiKey {
