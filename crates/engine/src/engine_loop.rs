@@ -1,15 +1,12 @@
 use std::collections::VecDeque;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool::{
-    Command, HEARTBEAT_INTERVAL, HumanDuration, LeaseId, Outcome, Refusal, Ticket, Timestamp,
-    Waiting,
-};
+use pool::{Command, HEARTBEAT_INTERVAL, LeaseId, Outcome, Refusal, Ticket, Timestamp, Waiting};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::{Instrument as _, Span, warn};
+use tracing::{Instrument as _, Span};
 
 use crate::held::HeldRequest;
 use crate::housekeeping::Signals;
@@ -253,17 +250,13 @@ impl EngineLoop {
         }
     }
 
-    /// Takes a turn. After the request timeout the database is reported as away; the turn continues,
-    /// because the outcome of the statements sent must become known.
+    /// Takes a turn. If that takes longer than the request timeout, the database is reported as away
+    /// ([`Shared::watch_turns`]); the turn continues, because the outcome of the statements sent must
+    /// become known.
     async fn turn_in_sight(&mut self) -> Result<(), Failure> {
         let shared = Arc::clone(&self.writer.shared);
-        let mut turn = pin!(self.turn());
-        if let Ok(taken) = tokio::time::timeout(shared.timeout, &mut turn).await {
-            return taken;
-        }
-        warn!(waited = %HumanDuration(shared.timeout), "database does not answer; waiting on");
-        shared.set_health(Health::Away);
-        turn.await
+        let _in_sight = shared.turn.begin();
+        self.turn().await
     }
 
     async fn turn(&mut self) -> Result<(), Failure> {

@@ -66,32 +66,47 @@ impl Engine {
     /// this program or in use by another server, the pool is not the expected one, the clock is
     /// wrong.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Fatal> {
-        // On a panic, too.
-        let _stopped = StoppedOnDrop(Arc::clone(&self.shared));
-        self.serve(pin!(stop)).await
+        self.run_beside(runtime::Handle::current(), stop).await
     }
 
-    /// As [`Engine::run`], on a thread of its own, so that no wave of requests delays a batch. The
-    /// receiver gets the result; it is closed without one if the thread panics.
+    /// As [`Engine::run`], on a thread of its own, so that no wave of requests delays a batch, and no
+    /// write to the disk a request. The receiver gets the result; it is closed without one if the
+    /// thread panics.
     ///
     /// # Errors
     ///
-    /// If the system has no more threads.
+    /// If the system has no more threads, or if it is called outside a runtime.
     pub fn spawn(
         self,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<oneshot::Receiver<Result<(), Fatal>>> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let callers = runtime::Handle::try_current().map_err(io::Error::other)?;
         let (ended, result) = oneshot::channel();
         let run = move || {
             // The receiver of the result may have been dropped.
-            let _ = ended.send(runtime.block_on(self.run(stop)));
+            let _ = ended.send(runtime.block_on(self.run_beside(callers, stop)));
         };
         thread::Builder::new().name("engine".to_owned()).spawn(run)?;
         Ok(result)
     }
 
-    async fn serve(self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), Fatal> {
+    /// `other`: a runtime that goes on while the engine's thread waits for the disk.
+    async fn run_beside(
+        self,
+        other: runtime::Handle,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Fatal> {
+        // On a panic, too.
+        let _stopped = StoppedOnDrop(Arc::clone(&self.shared));
+        self.serve(&other, pin!(stop)).await
+    }
+
+    async fn serve(
+        self,
+        other: &runtime::Handle,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(), Fatal> {
         let Engine {
             database,
             wanted,
@@ -126,6 +141,7 @@ impl Engine {
         tasks.spawn(news.run());
         tasks.spawn(settlements.run());
         tasks.spawn(housekeeping.run());
+        tasks.spawn_on(Arc::clone(&shared).watch_turns(), other);
         let key_limits = KeyLimits::new(settings.keys, settings.keys_of_user);
         let writer = Writer::new(Arc::clone(&shared), (store, notifier), withdrawals.0, key_limits);
         let housekeeping_signals = Arc::clone(&signals);

@@ -43,6 +43,7 @@ mod serve;
 mod settings;
 #[cfg(target_os = "linux")]
 mod signals;
+mod stalled_disk;
 mod stalls;
 mod tls;
 #[cfg(feature = "opentelemetry")]

@@ -23,11 +23,11 @@ const ROUNDS: u64 = 5;
 /// A lease that was granted, and whether its release was acknowledged.
 type Acknowledged = (String, bool);
 
-/// Compiles the library that observes a server's files.
-fn library(folder: &Path) -> String {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/power_loss.c");
-    let library = folder.join("power_loss.so").to_str().unwrap().to_owned();
-    let compile = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", &library, source, "-ldl"];
+/// Compiles a library for servers, whose source is in this folder.
+pub fn library(folder: &Path, name: &str) -> String {
+    let source = format!("{}/tests/process/{name}.c", env!("CARGO_MANIFEST_DIR"));
+    let library = folder.join(format!("{name}.so")).to_str().unwrap().to_owned();
+    let compile = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", &library, &source, "-ldl"];
     assert!(Command::new("cc").args(compile).status().unwrap().success());
     library
 }
@@ -103,7 +103,7 @@ async fn missing(shadow: &Path, acknowledged: &[Acknowledged]) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_when_the_power_fails() {
     let outer = tempfile::tempdir().unwrap();
-    let (library, start) = (library(outer.path()), Instant::now());
+    let (library, start) = (library(outer.path(), "power_loss"), Instant::now());
     for round in 0..ROUNDS {
         let folder = outer.path().join(round.to_string());
         std::fs::create_dir(&folder).unwrap();
@@ -123,7 +123,7 @@ async fn nothing_acknowledged_is_lost_when_the_power_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_lies_loses_leases() {
     let outer = tempfile::tempdir().unwrap();
-    let library = library(outer.path());
+    let library = library(outer.path(), "power_loss");
     let acknowledged = cut_power(outer.path(), &library, "-wal", Duration::ZERO).await;
     assert_ne!(missing(&outer.path().join("shadow"), &acknowledged).await, [""; 0]);
 }

@@ -8,6 +8,7 @@ mod moment;
 mod news;
 mod probe;
 mod publish;
+mod turn;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -31,6 +32,7 @@ use self::in_flight::InFlight;
 pub use self::moment::Scope;
 use self::news::{MOST_READS, WaitingRead};
 pub(crate) use self::news::{NewsTask, SettleTask};
+use self::turn::Turn;
 
 /// State that the engine and all handles share: the readers' replica of the pool, and the health.
 pub(crate) struct Shared {
@@ -38,6 +40,7 @@ pub(crate) struct Shared {
     copy: RwLock<Option<Replica>>,
     pub time: PoolTime,
     pub in_flight: InFlight,
+    pub turn: Turn,
     reader: OnceLock<Arc<dyn Reader>>,
     durability: OnceLock<Durability>,
     pub high_water: HighWater,
@@ -72,6 +75,7 @@ impl Shared {
             copy: RwLock::new(None),
             time: PoolTime::new(),
             in_flight: InFlight::default(),
+            turn: Turn::default(),
             reader: OnceLock::new(),
             durability: OnceLock::new(),
             high_water: HighWater::new(),

@@ -43,12 +43,16 @@ pub(crate) struct Checkpoints {
 }
 
 impl Checkpoints {
+    /// Whether a log of that size has to be emptied now.
+    pub(crate) fn is_due(&self, size: u64) -> bool {
+        size > WAL_LIMIT && self.tried.is_none_or(|tried| tried.elapsed() >= CHECKPOINT_EVERY)
+    }
+
     /// Empties the log if its `size` is above the limit, at most once a second. Logs when that
     /// begins to fail, and when it works again.
     pub(crate) fn tend(&mut self, connection: &Connection, gate: &Gate, size: u64) {
         self.measured.bytes.store(size, Relaxed);
-        let recently = self.tried.is_some_and(|tried| tried.elapsed() < CHECKPOINT_EVERY);
-        if size <= WAL_LIMIT || recently {
+        if !self.is_due(size) {
             return;
         }
         self.tried = Some(Instant::now());

@@ -45,17 +45,18 @@ impl Store for SqliteStore {
 
     async fn commit(&mut self, entry: &Entry) -> Result<(), Error> {
         let written = Written::from(entry);
-        let commit = move |writing: &mut Writing| {
+        let commit = |writing: &mut Writing| {
             let result = commit(writing.connection()?, &written);
             if matches!(result, Err(Error::Unknown(_))) {
                 writing.close();
             }
             result?;
+            writing.wrote(written.net.over.len() + written.net.running.len());
             // In a file that is not at its path the commit is durable only if the file comes back.
             writing.verify_commit().map_err(|lost| Error::Unknown(Box::new(lost)))
         };
         let before = self.newest.take();
-        let result = self.writer.run(commit).await;
+        let result = self.writer.run_here(commit);
         self.newest = match result {
             Ok(()) => Some(entry.position),
             Err(Error::Unknown(_)) => None,
@@ -85,8 +86,7 @@ impl Store for SqliteStore {
     }
 
     async fn keys(&mut self, keys: &[UserKey]) -> Result<KeysFound, Error> {
-        let keys = keys.to_vec();
-        self.writer.run(move |writing| keys::find(writing.connection()?, &keys)).await
+        self.writer.run_here(|writing| keys::find(writing.connection()?, keys))
     }
 
     async fn key_usage(&mut self, sample: u64) -> Result<KeyUsage, Error> {

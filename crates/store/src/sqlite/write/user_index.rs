@@ -2,7 +2,7 @@
 //! Updating them in each batch would write a page for each lease (see the migrations). So leases are
 //! collected by the thousand, sorted by user and by pool, and then added; deleted ones are removed
 //! likewise from the index of users, and by a trigger from that of pools.
-//! The writing thread does this between its jobs and in small steps; until then, a search reads the
+//! The writing thread does this between batches and in small steps; until then, a search reads the
 //! newest leases one by one.
 
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ const STEP: usize = 1_000;
 /// Maximum time of a step: writers wait for it.
 const STEP_TIME: Duration = Duration::from_millis(1);
 
-/// Time without a job after which times count as quiet.
+/// Time without a batch after which times count as quiet.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// Pause after a step, for jobs of writers.
@@ -49,6 +49,8 @@ pub(crate) struct Indexing {
     /// Maximum time of a step.
     step_time: Duration,
     behind: Behind,
+    /// Number of leases that were started since `behind` was read.
+    uncounted: usize,
     work: Option<Work>,
     rest_until: Option<Instant>,
 }
@@ -93,7 +95,23 @@ impl Default for Indexing {
 
 impl Indexing {
     pub(crate) fn in_steps_of(step_time: Duration) -> Self {
-        Indexing { step_time, behind: Behind::default(), work: None, rest_until: None }
+        Indexing {
+            step_time,
+            behind: Behind::default(),
+            uncounted: 0,
+            work: None,
+            rest_until: None,
+        }
+    }
+
+    /// Notes that so many leases were started.
+    pub(crate) fn wrote(&mut self, leases: usize) {
+        self.uncounted += leases;
+    }
+
+    /// Whether so many leases were started that the backlog has to be read again.
+    pub(crate) fn has_to_count(&self) -> bool {
+        self.uncounted >= SOME
     }
 
     /// Whether a step is due right after a job: one of the work in progress, or of new work that
@@ -101,16 +119,24 @@ impl Indexing {
     pub(crate) fn is_due_after(&mut self, connection: &Connection) -> bool {
         // Without tables nothing is left to index.
         self.behind = Behind::read(connection).unwrap_or_default();
+        self.uncounted = 0;
         !self.rests() && (self.work.is_some() || self.behind.most() >= MANY)
     }
 
-    /// How long to wait for a job before [`Indexing::step`] is due; `None` if no step is due.
-    pub(crate) fn wait(&self) -> Option<Duration> {
+    /// Whether a step is due between jobs, if the last batch was written that long ago.
+    pub(crate) fn is_due(&self, quiet_for: Duration) -> bool {
+        self.work.is_some() || self.behind.most() >= SOME && quiet_for >= QUIET
+    }
+
+    /// How long to wait for a job before that is so; `None` if there is nothing to do.
+    pub(crate) fn wait(&self, quiet_for: Duration) -> Option<Duration> {
         if self.rests() {
             return None;
         }
-        let quiet = (self.behind.most() >= SOME).then_some(QUIET);
-        self.work.as_ref().map(|_| PAUSE).or(quiet)
+        if self.work.is_some() {
+            return Some(PAUSE);
+        }
+        (self.behind.most() >= SOME).then(|| QUIET.saturating_sub(quiet_for))
     }
 
     /// Does one step. After a failure, the work starts again later.

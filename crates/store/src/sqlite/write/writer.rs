@@ -1,7 +1,8 @@
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
@@ -21,8 +22,10 @@ use crate::{Clock, Error};
 
 type Job = Box<dyn FnOnce(&mut Writing) + Send>;
 
-/// The thread that owns the writing connection, and with it the lock on the whole database.
+/// The writing connection, and with it the lock on the whole database. Batches are written on the
+/// engine's thread; a thread of its own does the rest between them.
 pub(crate) struct Writer {
+    writing: Arc<Mutex<Writing>>,
     /// Taken when the writer is dropped.
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -48,25 +51,21 @@ impl Writer {
         let gate = Arc::new(Gate::new(Some(Mutex::default())));
         let checkpoints = Checkpoints::default();
         let measured = Arc::clone(&checkpoints.measured);
-        let mut writing = Writing {
+        let writing = Arc::new(Mutex::new(Writing {
             connection: Some(connection),
             files: files.clone(),
             gate: Arc::clone(&gate),
             checkpoints,
             indexing: Indexing::default(),
+            wrote: Instant::now(),
+            is_tend_requested: false,
             held,
-        };
-        let (jobs, queue) = mpsc::channel::<Job>();
-        let run = move || {
-            while let Some(job) = writing.next(&queue) {
-                job(&mut writing);
-                writing.tend();
-            }
-            writing.finish();
-        };
-        let thread = threads::spawn("sqlite-writer", run)?;
+        }));
+        let (jobs, queue) = mpsc::channel();
+        let of_thread = Arc::clone(&writing);
+        let thread = threads::spawn("sqlite-writer", move || work(&of_thread, &queue))?;
         let (jobs, files) = (Some(jobs), files.clone());
-        Ok(Writer { jobs, thread: Some(thread), files, gate, watch, measured })
+        Ok(Writer { writing, jobs, thread: Some(thread), files, gate, watch, measured })
     }
 
     /// The side that reads the same files.
@@ -87,11 +86,58 @@ impl Writer {
             // The caller may have left; the job runs nevertheless.
             let _ = reply.send(done);
         });
-        let jobs = self.jobs.as_ref().expect("jobs are taken only when the writer is dropped");
-        let stopped = || Error::Operator("the thread that writes has died: restart".to_owned());
-        jobs.send(job).map_err(|_| stopped())?;
+        self.send(job)?;
         answer.await.map_err(|_| stopped())?
     }
+
+    /// Runs the job on the caller's thread, which waits for the disk: passing a batch to another
+    /// thread, and its outcome back, takes about as long as writing it.
+    pub(crate) fn run_here<T>(
+        &self,
+        job: impl FnOnce(&mut Writing) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut writing = lock(&self.writing);
+        let done = job(&mut writing).map_err(|error| trouble::explain(&writing.files, error));
+        writing.close_stuck();
+        if writing.requests_tend() {
+            // The thread does that after each of its jobs.
+            self.send(Box::new(|_| ()))?;
+        }
+        done
+    }
+
+    fn send(&self, job: Job) -> Result<(), Error> {
+        let jobs = self.jobs.as_ref().expect("jobs are taken only when the writer is dropped");
+        jobs.send(job).map_err(|_| stopped())
+    }
+}
+
+fn stopped() -> Error {
+    Error::Operator("the thread that writes has died: restart".to_owned())
+}
+
+/// Runs jobs until the writer is dropped, with maintenance after each and in quiet times.
+fn work(writing: &Mutex<Writing>, jobs: &mpsc::Receiver<Job>) {
+    loop {
+        let wait = lock(writing).until_step();
+        let job = match wait {
+            Some(wait) => jobs.recv_timeout(wait),
+            None => jobs.recv().map_err(RecvTimeoutError::from),
+        };
+        let mut writing = lock(writing);
+        match job {
+            Ok(job) => {
+                job(&mut writing);
+                writing.tend();
+            }
+            Err(RecvTimeoutError::Timeout) => writing.step(),
+            Err(RecvTimeoutError::Disconnected) => return writing.finish(),
+        }
+    }
+}
+
+fn lock(writing: &Mutex<Writing>) -> MutexGuard<'_, Writing> {
+    writing.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Writer {
@@ -104,7 +150,7 @@ impl Drop for Writer {
     }
 }
 
-/// State owned by the thread.
+/// State of the writer; locked by the thread that writes.
 pub(crate) struct Writing {
     /// `None` after a failure that only reopening the file can resolve.
     connection: Option<Connection>,
@@ -112,6 +158,10 @@ pub(crate) struct Writing {
     gate: Arc<Gate>,
     checkpoints: Checkpoints,
     indexing: Indexing,
+    /// When the last batch was written.
+    wrote: Instant,
+    /// Whether the thread has to tend.
+    is_tend_requested: bool,
     /// After the connection, so that the locks are released after it is closed.
     held: Held,
 }
@@ -182,33 +232,50 @@ impl Writing {
         self.connection = None;
     }
 
-    /// Waits for the next job; `None` once the writer is dropped.
-    fn next(&mut self, jobs: &mpsc::Receiver<Job>) -> Option<Job> {
-        loop {
-            let Some(wait) = self.indexing.wait().filter(|_| self.connection.is_some()) else {
-                return jobs.recv().ok();
-            };
-            match jobs.recv_timeout(wait) {
-                Ok(job) => return Some(job),
-                Err(RecvTimeoutError::Timeout) if self.held.watch().is_lost() => {
-                    return jobs.recv().ok();
-                }
-                Err(RecvTimeoutError::Timeout) => self.index(),
-                Err(RecvTimeoutError::Disconnected) => return None,
-            }
+    /// Notes that a batch started so many leases.
+    pub(crate) fn wrote(&mut self, leases: usize) {
+        self.wrote = Instant::now();
+        self.indexing.wrote(leases);
+    }
+
+    /// How long the thread waits for a job before it calls [`Writing::step`].
+    fn until_step(&self) -> Option<Duration> {
+        self.indexing.wait(self.wrote.elapsed()).filter(|_| self.can_write())
+    }
+
+    /// Does a step of the work that goes on between jobs, if it is due.
+    fn step(&mut self) {
+        if self.indexing.is_due(self.wrote.elapsed()) && self.can_write() {
+            self.index();
         }
     }
 
-    /// Maintenance after every job, once its answer is sent.
+    fn can_write(&self) -> bool {
+        self.connection.is_some() && !self.held.watch().is_lost()
+    }
+
+    /// Whether to ask the thread for maintenance, which it does not do yet.
+    fn requests_tend(&mut self) -> bool {
+        let due = self.held.is_due()
+            || self.checkpoints.is_due(self.held.log_size())
+            || self.indexing.has_to_count();
+        due && !std::mem::replace(&mut self.is_tend_requested, true)
+    }
+
+    /// Closes the connection if its transaction could not be rolled back.
+    fn close_stuck(&mut self) {
+        if self.connection.as_ref().is_some_and(|connection| !connection.is_autocommit()) {
+            self.close();
+        }
+    }
+
+    /// Maintenance, once the outcome of the last job is known.
     fn tend(&mut self) {
+        self.is_tend_requested = false;
+        self.close_stuck();
         let Some(connection) = &mut self.connection else {
             return;
         };
-        if !connection.is_autocommit() {
-            // The transaction could not be rolled back.
-            self.close();
-            return;
-        }
         let due = self.held.is_due();
         // The check logs its error, and the next job fails with it.
         if due && self.held.verify_all(connection).is_err() || self.held.watch().is_lost() {
