@@ -1,6 +1,6 @@
 // @ts-check
-// Takes the pictures of the READMEs, in docs/images: a day in a pool of 100 tokens, played
-// in ten minutes, so that the chart is full.
+// Takes the pictures of the READMEs, in docs/images: a day in a pool of 60 devices, played in ten
+// minutes, so that the chart is full.
 //
 //   npm run screenshots [-- MINUTES]
 
@@ -28,6 +28,32 @@ const machines =
   "import-worker,report-builder,device-lab-3,smoke-tests";
 const names = [people, people, machines].flatMap((list) => list.split(","));
 
+const notes = ["PR 1234", "release 4.2", "flaky login", "PR 1198", "demo at 15:00", "bisect"];
+const models = [
+  { model: "pixel-9", count: 16, labels: { os: "android", size: "phone" } },
+  { model: "galaxy-s26", count: 14, labels: { os: "android", size: "phone" } },
+  { model: "iphone-17", count: 18, labels: { os: "ios", size: "phone" } },
+  { model: "ipad-air", count: 12, labels: { os: "ios", size: "tablet" } },
+];
+const devices = models.flatMap(({ model, count, labels }) =>
+  Array.from({ length: count }, (_, i) => ({ name: `${model}-${i + 1}`, labels })));
+
+/** Creates the pools. @param {Server} server */
+async function prepare(server) {
+  await server.ask("PUT", "/api/pools", {
+    pools: {
+      devices: { description: "Devices of the test lab", lease: "3m", max_lease: "30m",
+        when_full: "wait", tokens: devices },
+      staging: { description: "Staging environments", when_full: "wait", tokens_generated: 6 },
+      licences: { description: "Seats of the CAD program", tokens_generated: 10 },
+    },
+  });
+  for (const [device, reason] of [["ipad-air-3", "cracked screen"], ["pixel-9-7", "battery"]]) {
+    const taint = { name: "cordon", effect: "no-new-leases", reason, by: "Iris" };
+    await server.ask("POST", `/api/pools/devices/tokens/${device}/taints`, taint);
+  }
+}
+
 /** The same numbers each time (mulberry32). */
 function dice(seed = 20_261) {
   return () => {
@@ -49,7 +75,11 @@ async function play(server) {
     const wave = 0.5 - 0.5 * Math.cos((past / end) * 4 * Math.PI + 2);
     const name = names[Math.floor(random() * names.length)];
     const length = 30 + Math.floor(random() * 150);
-    const { lease_id: lease } = await server.allocate(name, length);
+    const body = { user: name, lease_seconds: length, wait_seconds: 0,
+      ...(random() < 0.3 ? { note: notes[Math.floor(random() * notes.length)] } : {}) };
+    const answer = await server.request("POST", "/api/pools/devices/allocate", { body });
+    const { lease_id: lease } = JSON.parse(answer.body.toString());
+    if (lease === undefined) continue;
     if (random() < 0.6) leaving.push({ lease, at: past + random() * length * 1000 });
     leaving.sort((a, b) => a.at - b.at);
     while (leaving.length > 0 && leaving[0].at < past) {
@@ -62,16 +92,18 @@ async function play(server) {
 }
 
 mkdirSync(folder, { recursive: true });
-const server = new Server(["--pool-size=100", "--lease=3m", "--max-lease=30m"]);
+const server = new Server([]);
 const { browser } = await startBrowser();
 try {
   await server.run();
+  await prepare(server);
   const tabs = await Promise.all(
     pictures.map(async ({ locale }) => {
       const viewport = { width: 1440, height: 900 };
       const context = await browser.newContext({ locale, colorScheme: "light", viewport });
       const dashboard = new Dashboard(await context.newPage(), server);
-      await dashboard.load();
+      await dashboard.page.goto(`${server.url}/pools/devices`);
+      await dashboard.state("live");
       return dashboard;
     }),
   );
