@@ -295,6 +295,18 @@ fn the_dashboard_reads_members_and_words_of_the_schemas() {
     };
     assert!(text.contains(&format!("{{{}}} Reason", words("EndReason").join(" | "))));
     assert!(text.contains(&format!("{{{}}} Rights", words("Rights").join(" | "))));
+    let (_, policy) = text.split_once("@typedef {{ when_full: ").expect("the policy");
+    let (policy, _) = policy.split_once("}} Policy `PoolPolicy`").expect("the policy");
+    let form = read("crates/dashboard/page/view/policy.js");
+    for member in members(&["PoolPolicy"]).iter().filter(|member| *member != "when_full") {
+        assert!(policy.contains(&format!(" {member}: ")), "shape.js has no {member}");
+    }
+    for member in crate::PoolDocument::POLICY {
+        for named in ["policy-", "form"] {
+            let entry = format!(" {member}: \"{named}");
+            assert!(form.contains(&entry), "policy.js has no {entry}");
+        }
+    }
     let audit = read("crates/dashboard/page/view/keys/audit.js");
     for word in words("AuditAction") {
         assert!(audit.contains(&word), "audit.js has no {word}");
