@@ -76,7 +76,7 @@
  *   tainted: number, retiring: number, waiting: number, next_deadline: string | null,
  *   created_at: string, oldest_lease: any, epoch: number, version: number,
  *   policy: Policy,
- * }} Info the answer of GET /api/pools/{pool}, unchanged: `PoolStatus`, `PoolPolicy`
+ * }} Info the answer of GET /api/pools/{pool}, unchanged: `PoolStatus`
  */
 
 /**
