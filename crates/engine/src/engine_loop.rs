@@ -1,5 +1,4 @@
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use crate::held::HeldRequest;
 use crate::housekeeping::Signals;
 use crate::mailbox::{Left, Request};
 use crate::writer::{Failure, Writer};
-use crate::{Error, Fatal, Health, spans};
+use crate::{BoxFuture, Error, Fatal, Health, spans};
 
 /// Pause before the database is tried again: the first, and the longest.
 pub(crate) const BACKOFF: (Duration, Duration) =
@@ -42,7 +41,7 @@ pub(crate) struct EngineLoop {
 }
 
 impl EngineLoop {
-    pub async fn run(mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<(), Fatal> {
+    pub async fn run(mut self, mut stop: BoxFuture<'_, ()>) -> Result<(), Fatal> {
         let mut backoff = BACKOFF.0;
         let mut stopping: Option<Instant> = None;
         loop {

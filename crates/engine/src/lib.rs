@@ -22,6 +22,7 @@ mod spans;
 mod time;
 mod writer;
 
+use std::pin::Pin;
 use std::time::Duration;
 
 pub use error::{Error, Fatal};
@@ -39,6 +40,8 @@ pub use run::{Engine, start};
 pub use shared::{Health, Scope};
 pub use spans::TARGET as SPANS;
 pub use store::{AuditEntry, AuditQuery, Cursor, LeaseQuery, LeaseRecord, LeaseStatus};
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Limits of an engine.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,5 @@
 use std::collections::VecDeque;
 use std::io;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -20,7 +19,7 @@ use crate::mailbox::{Left, Request, Withdrawals};
 use crate::replica::Replica;
 use crate::shared::{NewsTask, SettleTask, Shared};
 use crate::writer::Writer;
-use crate::{Fatal, Health, Settings, ids};
+use crate::{BoxFuture, Fatal, Health, Settings, ids};
 
 /// Servers that share a database check a deadline at slightly different times, so that one of them
 /// writes the expiry and the others find it written.
@@ -65,8 +64,16 @@ impl Engine {
     /// [`Fatal`] if the pool can't be served until an operator acts: the database is newer than
     /// this program or in use by another server, the pool is not the expected one, the clock is
     /// wrong.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Fatal> {
-        self.run_beside(runtime::Handle::current(), stop).await
+    pub fn run<'a>(
+        self,
+        stop: impl Future<Output = ()> + Send + 'a,
+    ) -> BoxFuture<'a, Result<(), Fatal>> {
+        self.run_until(Box::pin(stop))
+    }
+
+    /// Boxed, so that the engine is compiled with this crate and not with each of its users.
+    fn run_until(self, stop: BoxFuture<'_, ()>) -> BoxFuture<'_, Result<(), Fatal>> {
+        Box::pin(async move { self.run_beside(runtime::Handle::current(), stop).await })
     }
 
     /// As [`Engine::run`], on a thread of its own, so that no wave of requests delays a batch, and no
@@ -79,6 +86,13 @@ impl Engine {
     pub fn spawn(
         self,
         stop: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<oneshot::Receiver<Result<(), Fatal>>> {
+        self.spawn_until(Box::pin(stop))
+    }
+
+    fn spawn_until(
+        self,
+        stop: BoxFuture<'static, ()>,
     ) -> io::Result<oneshot::Receiver<Result<(), Fatal>>> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let callers = runtime::Handle::try_current().map_err(io::Error::other)?;
@@ -95,17 +109,17 @@ impl Engine {
     async fn run_beside(
         self,
         other: runtime::Handle,
-        stop: impl Future<Output = ()>,
+        stop: BoxFuture<'_, ()>,
     ) -> Result<(), Fatal> {
         // On a panic, too.
         let _stopped = StoppedOnDrop(Arc::clone(&self.shared));
-        self.serve(&other, pin!(stop)).await
+        self.serve(&other, stop).await
     }
 
     async fn serve(
         self,
         other: &runtime::Handle,
-        mut stop: Pin<&mut impl Future<Output = ()>>,
+        mut stop: BoxFuture<'_, ()>,
     ) -> Result<(), Fatal> {
         let Engine {
             database,

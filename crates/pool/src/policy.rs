@@ -50,7 +50,8 @@ const LARGEST_PER_USER: u32 = 1_000_000;
 macro_rules! policy {
     ($(
         $(#[$attribute:meta])*
-        $name:ident: $type:ty = $default:expr, $(other: $other:expr,)? unset: $unset:expr,
+        $name:ident: $type:ty = $default:expr, $(other: $other:expr,)? example: $example:expr,
+        unset: $unset:expr,
         range: $range:literal,
         $description:literal;
     )+) => {
@@ -83,6 +84,9 @@ macro_rules! policy {
 
             /// Policy of a new pool with another name.
             pub const OTHER: Policy = Policy { $($($name: $other,)?)+ ..Policy::DEFAULT };
+
+            /// A legal policy, for tests: no field has its value of a new pool with the name `default`.
+            pub const EXAMPLE: Policy = Policy { $($name: $example),+ };
 
             /// The fields, in the order in which settings and documents list them.
             pub const FIELDS: &[PolicyField] = &[$(
@@ -123,24 +127,24 @@ macro_rules! policy {
 
 policy! {
     #[serde(with = "document")]
-    lease: Duration = Duration::from_mins(2), unset: None, range: "1ms to 365d",
+    lease: Duration = Duration::from_mins(2), example: Duration::from_micros(10_000_001), unset: None, range: "1ms to 365d",
         "Length of a lease, unless the request asks for a shorter one.";
     #[serde(with = "document::optional")]
-    max_lease: Option<Duration> = None, unset: Some("lease"), range: "`lease` to 365d",
+    max_lease: Option<Duration> = None, example: Some(Duration::from_mins(30)), unset: Some("lease"), range: "`lease` to 365d",
         "Longest time from the start of a lease to its last renewed deadline. With `lease`, only leases that are shorter can be renewed.";
-    when_full: WhenFull = WhenFull::EvictOldest, unset: None,
+    when_full: WhenFull = WhenFull::EvictOldest, example: WhenFull::Wait, unset: None,
         range: "`evict-oldest`, `reject` or `wait`",
         "What an allocation gets while all tokens are in use.";
     #[serde(with = "document")]
-    min_hold: Duration = Duration::ZERO, unset: None, range: "0s to `lease`",
+    min_hold: Duration = Duration::ZERO, example: Duration::from_millis(1_500), unset: None, range: "0s to `lease`",
         "Leases younger than this are never evicted.";
-    max_per_user: Option<u32> = None, unset: Some("none"), range: "1 to 1000000",
+    max_per_user: Option<u32> = None, example: Some(LARGEST_PER_USER), unset: Some("none"), range: "1 to 1000000",
         "Maximum number of leases that one user may have at the same time. `none` sets no limit.";
-    membership: Membership = Membership::Fixed, other: Membership::Open, unset: None,
-        range: "`fixed` or `open`",
+    membership: Membership = Membership::Fixed, other: Membership::Open,
+        example: Membership::Open, unset: None, range: "`fixed` or `open`",
         "Whether tokens can be added, changed and retired.";
-    show_values: ShowValues = ShowValues::Everyone, other: ShowValues::Holder, unset: None,
-        range: "`everyone` or `holder`",
+    show_values: ShowValues = ShowValues::Everyone, other: ShowValues::Holder,
+        example: ShowValues::Holder, unset: None, range: "`everyone` or `holder`",
         "Who sees the values of tokens.";
 }
 

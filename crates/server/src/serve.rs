@@ -24,6 +24,8 @@ use crate::net::listener::{LimitedListener, Peer};
 use crate::net::responses::{self, ReadPermit};
 use crate::settings::Settings;
 
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// Requests in flight on an HTTP/2 connection.
 pub(crate) const MAX_STREAMS: u32 = 128;
 
@@ -45,11 +47,31 @@ const H2_WINDOW: u32 = 64 * 1024;
 /// # Errors
 ///
 /// If the listener can't be used.
-pub async fn serve(
+pub fn serve<'a>(
+    listener: std::net::TcpListener,
+    service: Service,
+    settings: &'a Settings,
+    stop: impl Future<Output = ()> + Send + 'a,
+) -> BoxFuture<'a, io::Result<()>> {
+    // Boxed, so that all of HTTP is compiled with this crate and not with each of its users.
+    let stop: BoxFuture<'a, ()> = Box::pin(stop);
+    serve_until(listener, service, settings, stop)
+}
+
+fn serve_until<'a>(
+    listener: std::net::TcpListener,
+    service: Service,
+    settings: &'a Settings,
+    stop: BoxFuture<'a, ()>,
+) -> BoxFuture<'a, io::Result<()>> {
+    Box::pin(run(listener, service, settings, stop))
+}
+
+async fn run(
     listener: std::net::TcpListener,
     service: Service,
     settings: &Settings,
-    stop: impl Future<Output = ()>,
+    stop: BoxFuture<'_, ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let open = service.open_connections(listener.local_addr()?);
@@ -74,7 +96,7 @@ pub async fn serve(
         let service = TrackedService { service, activity: peer.activity, drain };
         std::future::ready(Ok::<_, Infallible>(service))
     });
-    let serving: Pin<Box<dyn Future<Output = io::Result<()>> + Send>> = match &settings.tls {
+    let serving: BoxFuture<'_, io::Result<()>> = match &settings.tls {
         Some(tls) => {
             let acceptor = tls.acceptor(settings.header_timeout);
             Box::pin(http.acceptor(acceptor).serve(services))
@@ -105,7 +127,7 @@ struct TrackedService {
     drain: Arc<Drain>,
 }
 
-type PendingResponse = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+type PendingResponse = BoxFuture<'static, Result<Response, Infallible>>;
 
 impl<B> tower::Service<Request<B>> for TrackedService
 where

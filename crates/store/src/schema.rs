@@ -1,19 +1,41 @@
 //! Migrations, and the check that a database's schema is the one of this program.
 
-use refinery_core::error::Kind;
-use refinery_core::{Migration, Runner};
-
 use crate::Error;
 
-/// The migrations of one database.
-pub(crate) struct Schema(pub(crate) fn() -> Runner);
+/// The migrations of one database in order, by name and statements. Each has its position as number, from 1. The
+/// table `migrations` has those that were applied.
+pub(crate) struct Schema<'a>(pub(crate) &'a [(&'a str, &'a str)]);
 
-impl Schema {
+/// A migration that a database lacks.
+pub(crate) struct Missing<'a> {
+    pub(crate) number: i64,
+    pub(crate) name: &'a str,
+    pub(crate) sql: &'a str,
+}
+
+impl Schema<'_> {
     /// Number of the newest migration in this program.
     pub(crate) fn version(&self) -> i64 {
-        let runner = (self.0)();
-        let versions = runner.get_migrations().iter().map(|one| i64::from(one.version()));
-        versions.max().unwrap_or(0)
+        self.numbered().last().map_or(0, |newest| newest.number)
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = Missing<'_>> {
+        (1..).zip(self.0).map(|(number, (name, sql))| Missing { number, name, sql })
+    }
+
+    /// The migrations after those that were applied, given by number and statements. Refuses a database
+    /// whose migrations were others.
+    pub(crate) fn missing(&self, applied: &[(i64, String)]) -> Result<Vec<Missing<'_>>, Error> {
+        let mut own = self.numbered();
+        for (number, statements) in applied {
+            if own.next().is_none_or(|own| (own.number, own.sql) != (*number, statements)) {
+                return Err(Error::Operator(format!(
+                    "migration {number} of the database differs from the one of this program: use the \
+                     program that created it, or another database"
+                )));
+            }
+        }
+        Ok(own.collect())
     }
 
     /// Refuses a database of a newer program.
@@ -45,49 +67,16 @@ impl Schema {
     }
 }
 
-/// Runs these migrations, given by name and SQL.
-pub(crate) fn runner(migrations: &[(&str, &str)]) -> Runner {
-    let migrations = migrations.iter().map(|(name, sql)| {
-        Migration::unapplied(name, sql).expect("the name has the form of a migration's")
-    });
-    Runner::new(&migrations.collect::<Vec<_>>())
-}
-
-/// The names of the migrations that a run applied.
-pub(crate) fn applied(report: &refinery_core::Report) -> Vec<String> {
-    report.applied_migrations().iter().map(ToString::to_string).collect()
-}
-
-/// The meaning of a failed run. `database_error` explains an error of the database itself.
-pub(crate) fn failed(
-    error: refinery_core::Error,
-    database_error: impl FnOnce(&str, &(dyn std::error::Error + Send + Sync + 'static)) -> Option<Error>,
-) -> Error {
-    let explained = match error.kind() {
-        Kind::Connection(what, cause) => database_error(what, &**cause),
-        _ => Some(Error::Operator(format!(
-            "the migrations of the database differ from those of this program ({error}): use the program \
-             that created it, or another database"
-        ))),
-    };
-    explained.unwrap_or_else(|| Error::TryAgain { what: "migrating", cause: Box::new(error) })
-}
-
-/// These migrations, and one more.
-#[cfg(test)]
-pub(crate) fn with(migrations: &Runner, name: &str, sql: &str) -> Runner {
-    let one = runner(&[(name, sql)]);
-    Runner::new(&[&migrations.get_migrations()[..], &one.get_migrations()[..]].concat())
-}
-
 /// Whether these are the files of a folder of migrations, by name.
 #[cfg(test)]
-pub(crate) fn is_complete(schema: &Schema, database: &str) -> bool {
+pub(crate) fn is_complete(schema: &Schema<'_>, database: &str) -> bool {
+    use std::collections::BTreeSet;
+
     let folder = format!("{}/migrations/{database}", env!("CARGO_MANIFEST_DIR"));
     let files = std::fs::read_dir(folder).unwrap();
     let files = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    let names = |migrations: &Vec<Migration>| -> std::collections::BTreeSet<String> {
-        migrations.iter().map(|migration| format!("{migration}.sql")).collect()
-    };
-    files.collect::<std::collections::BTreeSet<_>>() == names((schema.0)().get_migrations())
+    let numbered = |one: &Missing<'_>| one.name.starts_with(&format!("V{}__", one.number));
+    assert!(schema.numbered().all(|one| numbered(&one)));
+    files.collect::<BTreeSet<_>>()
+        == schema.0.iter().map(|(name, _)| format!("{name}.sql")).collect()
 }

@@ -12,6 +12,7 @@ mod health;
 mod lease;
 #[cfg(test)]
 mod openapi;
+mod policy;
 mod pool;
 mod pools;
 mod problem;
@@ -26,6 +27,7 @@ pub use document::*;
 pub use event::*;
 pub use health::*;
 pub use lease::*;
+pub use policy::*;
 pub use pool::*;
 pub use pools::*;
 pub use problem::*;

@@ -1,8 +1,8 @@
-//! The pool and its policy.
+//! The pool of the old routes.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Lease, Seconds, WhenFull};
+use crate::{Lease, Policy};
 
 /// Usage and policy of the pool.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,20 +24,4 @@ pub struct Pool {
     pub version: i64,
     /// The policy.
     pub policy: Policy,
-}
-
-/// Rules that the owner of the pool has chosen.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Policy {
-    /// What the pool does with a request while all tokens are in use.
-    pub when_full: WhenFull,
-    /// Default and maximum duration that a request may ask for.
-    pub lease_seconds: Seconds,
-    /// Maximum duration of a lease from its start, with all renewals.
-    pub max_lease_seconds: Seconds,
-    /// Leases younger than this are never evicted.
-    pub min_hold_seconds: Seconds,
-    /// Maximum number of leases of one user at a time; null if unlimited.
-    pub max_per_user: Option<u32>,
 }

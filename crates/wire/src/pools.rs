@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Allocation, ChangeKind, CurrentLease, Lease, Membership, Policy, PoolTokenStatus, Seconds,
-    ShowValues, TaintEffect, Time, TokenDocument, TokenValue,
+    Allocation, ChangeKind, CurrentLease, Lease, PoolPolicy, PoolTokenStatus, Seconds, TaintEffect,
+    Time, TokenDocument, TokenValue,
 };
 
 /// A pool: its policy and how much of it is in use.
@@ -54,19 +54,6 @@ pub struct PoolStatus {
     pub epoch: i64,
     /// Number of the newest entry of the journal, which has the changes of all pools.
     pub version: i64,
-}
-
-/// Rules that the owner of a pool has chosen.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct PoolPolicy {
-    /// Rules about leases.
-    #[serde(flatten)]
-    pub leases: Policy,
-    /// Whether tokens can be added, changed and retired.
-    pub membership: Membership,
-    /// Who sees the values of tokens.
-    pub show_values: ShowValues,
 }
 
 /// A page of the pools.

@@ -134,7 +134,7 @@ mod tests {
             Policy::FIELDS.iter().map(|field| text(&policy, field)).collect::<Vec<_>>()
         };
         let some = |texts: [&str; 6]| texts.map(|text| Some(text.to_owned())).to_vec();
-        let unknown = [None];
+        let unknown = vec![None; Policy::FIELDS.len() - 6];
         let expected = some(["90s", "1h", "wait", "1500ms", "3", "open"]);
         assert_eq!(of("wait", json!(3)), [&expected[..], &unknown].concat());
         let expected = some(["90s", "1h", "later", "1500ms", "none", "open"]);

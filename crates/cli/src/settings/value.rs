@@ -242,16 +242,13 @@ impl Value for Targets {
             let word = word.to_lowercase();
             ["error", "warn", "info", "debug", "trace", "off"].contains(&word.as_str())
         });
-        let targets = known.then(|| format!("{QUIET},{text}").parse().ok()).flatten();
+        let targets = known.then(|| text.parse().ok()).flatten();
         targets.ok_or_else(|| {
             "expected error, warn, info, debug, trace or off, or a list such as info,engine=debug"
                 .to_owned()
         })
     }
 }
-
-/// Filter of a target whose lines repeat those of the store. The setting may select them again.
-const QUIET: &str = "refinery_core=warn";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

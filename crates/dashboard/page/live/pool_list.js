@@ -1,9 +1,7 @@
 // @ts-check
 // All pools with their counts: rows of GET /api/pools, moved on by events. Times are milliseconds.
 
-/** @typedef {{ when_full: "evict-oldest" | "reject" | "wait", lease_seconds: number,
- *   max_lease_seconds: number, min_hold_seconds: number, max_per_user: number | null,
- *   membership: "fixed" | "open", show_values: "everyone" | "holder" }} Policy */
+/** @typedef {import("./shape.js").Policy} Policy */
 
 /**
  * @typedef {{ name: string, description: string, size: number, active: number, available: number,

@@ -66,15 +66,17 @@
  *   of the lease that it becomes, tokenName the only token that will do. The answer to an allocation has
  *   no user */
 
+/** @typedef {{ when_full: "evict-oldest" | "reject" | "wait", lease_seconds: number,
+ *   max_lease_seconds: number, min_hold_seconds: number, max_per_user: number | null,
+ *   membership: "fixed" | "open", show_values: "everyone" | "holder" }} Policy `PoolPolicy` */
+
 /**
  * @typedef {{
  *   name: string, description: string, size: number, active: number, available: number,
  *   tainted: number, retiring: number, waiting: number, next_deadline: string | null,
  *   created_at: string, oldest_lease: any, epoch: number, version: number,
- *   policy: { when_full: "evict-oldest" | "reject" | "wait", lease_seconds: number,
- *     max_lease_seconds: number, min_hold_seconds: number, max_per_user: number | null,
- *     membership: "fixed" | "open", show_values: "everyone" | "holder" },
- * }} Info the answer of GET /api/pools/{pool}, unchanged: `PoolStatus`, `PoolPolicy`
+ *   policy: Policy,
+ * }} Info the answer of GET /api/pools/{pool}, unchanged: `PoolStatus`
  */
 
 /**

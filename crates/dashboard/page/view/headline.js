@@ -1,38 +1,12 @@
 // @ts-check
-import { duration } from "../words/duration.js";
 import { number, onLanguage, word } from "../words/language.js";
 import { part, setText } from "./dom.js";
 import { redraw, withTime } from "./frames.js";
 import { shownTime } from "./moment.js";
+import { policyWords } from "./policy.js";
 /** @typedef {import("../live/live.js").Live} Live */
 
 const UNKNOWN = "–";
-
-/** What pools have unless their owner chose otherwise, so that it need not be said. */
-const USUAL = {
-  default: { membership: "fixed", values: "everyone" },
-  others: { membership: "open", values: "holder" },
-};
-
-/** @param {Pick<NonNullable<Live["info"]>, "name" | "policy">} info */
-export function policyWords({ name, policy }) {
-  const lease = duration(policy.lease_seconds * 1000);
-  const max = duration(policy.max_lease_seconds * 1000);
-  const hold = duration(policy.min_hold_seconds * 1000);
-  const renews = policy.max_lease_seconds > policy.lease_seconds;
-  const sentences = [word(renews ? "policyRenew" : "policyLease", { lease, max })];
-  if (policy.when_full === "reject") sentences.push(word("policyReject"));
-  else if (policy.when_full === "wait") sentences.push(word("policyWait"));
-  else if (policy.min_hold_seconds > 0) sentences.push(word("policyEvictHold", { hold }));
-  else sentences.push(word("policyEvict"));
-  if (policy.max_per_user !== null) {
-    sentences.push(word("policyUser", { count: policy.max_per_user }));
-  }
-  const usual = USUAL[name === "default" ? "default" : "others"];
-  if (policy.membership !== usual.membership) sentences.push(word(`policy-${policy.membership}`));
-  if (policy.show_values !== usual.values) sentences.push(word(`policy-${policy.show_values}`));
-  return sentences.join(" ");
-}
 
 /** @param {number | undefined} count */
 const shown = (count) => (count === undefined ? UNKNOWN : number(count));

@@ -1,6 +1,7 @@
 // @ts-check
 import { access } from "./access/en.js";
 import { acts } from "./acts/en.js";
+import { policy } from "./policy/en.js";
 
 // Every text of the page. {name} is replaced by a value; an entry with "one" and "other" is chosen
 // by the plural of {count}.
@@ -73,22 +74,6 @@ export const en = {
   ofSize: "of {size}",
   available: "available",
   waiting: "waiting",
-  policyLease: "A lease lasts {lease}.",
-  policyRenew: "A lease lasts {lease} and can be renewed up to {max}.",
-  policyEvict: "When all tokens are in use, a new request ends the oldest lease.",
-  policyEvictHold:
-    "When all tokens are in use, a new request ends the oldest lease, "
-    + "but none younger than {hold}.",
-  policyReject: "When all tokens are in use, new requests are refused.",
-  policyWait: "When all tokens are in use, new requests wait in a queue.",
-  policyUser: {
-    one: "Each user may hold {count} token at a time.",
-    other: "Each user may hold {count} tokens at a time.",
-  },
-  "policy-fixed": "Its tokens are fixed.",
-  "policy-open": "Its tokens can be added, changed and retired.",
-  "policy-everyone": "Everyone sees the values of its tokens.",
-  "policy-holder": "Only holders see the values of its tokens.",
 
   // chart
   chartTitle: "Last 10 minutes",
@@ -315,6 +300,7 @@ export const en = {
 
   // table, chart, changes of pools
   ...acts,
+  ...policy,
 
   // API keys, signing in
   ...access,

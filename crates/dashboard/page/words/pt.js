@@ -1,6 +1,7 @@
 // @ts-check
 import { access } from "./access/pt.js";
 import { acts } from "./acts/pt.js";
+import { policy } from "./policy/pt.js";
 
 /** @type {{ [K in keyof typeof import("./en.js").en]: (typeof import("./en.js").en)[K] }} */
 export const pt = {
@@ -70,22 +71,6 @@ export const pt = {
   ofSize: "de {size}",
   available: "livres",
   waiting: "na fila",
-  policyLease: "Um lease dura {lease}.",
-  policyRenew: "Um lease dura {lease} e pode chegar a {max} com renovações.",
-  policyEvict: "Com todos os tokens em uso, um novo pedido encerra o lease mais antigo.",
-  policyEvictHold:
-    "Com todos os tokens em uso, um novo pedido encerra o lease mais antigo, "
-    + "desde que ele tenha começado há pelo menos {hold}.",
-  policyReject: "Com todos os tokens em uso, novos pedidos são recusados.",
-  policyWait: "Com todos os tokens em uso, novos pedidos entram na fila.",
-  policyUser: {
-    one: "Cada usuário pode ter {count} token por vez.",
-    other: "Cada usuário pode ter {count} tokens por vez.",
-  },
-  "policy-fixed": "Os tokens são fixos.",
-  "policy-open": "Tokens podem ser adicionados, alterados e removidos.",
-  "policy-everyone": "Todos veem os valores dos tokens.",
-  "policy-holder": "Só quem está com o token vê o valor.",
 
   // gráfico
   chartTitle: "Últimos 10 minutos",
@@ -324,6 +309,7 @@ export const pt = {
 
   // table, chart, changes of pools
   ...acts,
+  ...policy,
 
   // chaves de API, login
   ...access,

@@ -44,22 +44,17 @@ fn durations_are_cut_to_whole_microseconds() {
 
 #[test]
 fn every_field_is_read_as_it_is_shown() {
-    let policy = Policy {
-        when_full: WhenFull::Wait,
-        lease: Duration::from_secs(90),
-        max_lease: Some(Duration::from_hours(8)),
-        min_hold: Duration::from_millis(1_500),
-        max_per_user: Some(3),
-        ..Policy::OTHER
-    };
-    for policy in [policy, Policy::DEFAULT, Policy::OTHER] {
+    assert_eq!(Policy::EXAMPLE.check(), Ok(Policy::EXAMPLE));
+    for policy in [Policy::EXAMPLE, Policy::DEFAULT, Policy::OTHER] {
         let mut patch = PolicyPatch::default();
         for field in Policy::FIELDS {
             field.read(&field.show(&policy), &mut patch).unwrap();
             assert!(field.read("?", &mut patch).is_err(), "{}", field.name);
+            let example = field.show(&Policy::EXAMPLE);
+            assert_ne!(example, field.show(&Policy::DEFAULT), "{}", field.name);
         }
         assert_eq!(patch, PolicyPatch::from(policy));
         assert_eq!(patch.apply(POLICY), policy);
     }
-    assert_eq!(PolicyPatch::default().apply(policy), policy);
+    assert_eq!(PolicyPatch::default().apply(Policy::EXAMPLE), Policy::EXAMPLE);
 }

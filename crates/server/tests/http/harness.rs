@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, Once};
 use std::time::Duration;
 
 use engine::{Handle, Health};
-use pool::Policy;
+use pool::{HumanDuration, Policy, PolicyField, ValueKind};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
@@ -272,6 +272,30 @@ fn assert_members_of_schema(problem: &Value) {
 #[track_caller]
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is not a string")).to_owned()
+}
+
+/// A policy as the API shows it: durations in seconds, and the usual values of optional durations.
+pub fn shown_policy(policy: &Policy) -> Value {
+    let member = |field: &PolicyField| {
+        let text = field.show(policy);
+        let unset = field.unset == Some(text.as_str());
+        match field.kind {
+            ValueKind::Duration => {
+                let text = if unset { HumanDuration(policy.max_lease()).to_string() } else { text };
+                let HumanDuration(duration) = text.parse().unwrap();
+                (format!("{}_seconds", field.name), number(duration.as_secs_f64()))
+            }
+            ValueKind::Count if unset => (field.name.to_owned(), Value::Null),
+            ValueKind::Count => (field.name.to_owned(), number(text.parse().unwrap())),
+            ValueKind::Choice(_) => (field.name.to_owned(), text.into()),
+        }
+    };
+    Policy::FIELDS.iter().map(member).collect()
+}
+
+/// Whole numbers have no decimal point.
+fn number(number: f64) -> Value {
+    serde_json::from_str(&number.to_string()).unwrap()
 }
 
 /// Names of an object's members, in the order of the text.

@@ -1,10 +1,13 @@
 //! Pools, their tokens and taints.
 
+use std::time::Duration;
+
+use pool::{Policy, WhenFull};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use testbed::{TestDb, on_both};
 
-use crate::harness::{Answer, Serve as _, TestServer, fields, is_time, text};
+use crate::harness::{Answer, Serve as _, TestServer, fields, is_time, shown_policy, text};
 
 /// The kinds of changes, each with pool and token.
 fn changes(answer: &Answer) -> Vec<String> {
@@ -66,16 +69,13 @@ async fn a_pool_is_created_changed_and_shown(db: TestDb) {
     ];
     assert_eq!(fields(&shown.text), names);
     let pool = shown.json();
-    let policy = json!({
-        "when_full": "reject",
-        "lease_seconds": 1800,
-        "max_lease_seconds": 28800,
-        "min_hold_seconds": 0,
-        "max_per_user": null,
-        "membership": "open",
-        "show_values": "holder",
-    });
-    assert_eq!(pool["policy"], policy);
+    let policy = Policy {
+        lease: Duration::from_mins(30),
+        max_lease: Some(Duration::from_hours(8)),
+        when_full: WhenFull::Reject,
+        ..Policy::OTHER
+    };
+    assert_eq!(pool["policy"], shown_policy(&policy));
     assert!(is_time(&pool["created_at"]));
     assert_eq!((&pool["size"], &pool["available"]), (&json!(2), &json!(2)));
     assert_eq!((&pool["next_deadline"], &pool["oldest_lease"]), (&Value::Null, &Value::Null));

@@ -318,10 +318,13 @@ fn the_dashboard_reads_members_and_words_of_the_schemas() {
         }
     }
     assert!(text.contains(&format!("when_full: {},", words("WhenFull").join(" | "))));
-    let info =
-        text.split("@typedef").find(|part| part.contains("`PoolStatus`, `PoolPolicy`")).unwrap();
-    for member in members(&["PoolStatus", "PoolPolicy"]) {
-        assert!(info.contains(&format!("{member}: ")), "the type Info has no {member}");
+    for (schema, ending) in [("PoolStatus", "`PoolStatus`"), ("PoolPolicy", "Policy `PoolPolicy`")]
+    {
+        let mut types = text.split("@typedef");
+        let shape = types.find(|shape| shape.contains(ending)).expect(ending);
+        for member in members(&[schema]) {
+            assert!(shape.contains(&format!("{member}: ")), "the type of {schema} has no {member}");
+        }
     }
     let stream = read("crates/dashboard/page/live/stream.js");
     for name in crate::EventType::WORDS {
@@ -329,14 +332,16 @@ fn the_dashboard_reads_members_and_words_of_the_schemas() {
         let listed = format!("\"{}\"", name.trim_start_matches("lease."));
         assert!(stream.contains(&listed), "stream.js does not listen to {name}");
     }
-    let headline = read("crates/dashboard/page/view/headline.js");
+    let view = read("crates/dashboard/page/view/policy.js");
+    let (_, sentences) = view.split_once("function policyWords(").expect("the sentences");
+    let sentences = sentences.split("\n}\n").next().unwrap();
     for member in members(&["PoolPolicy"]) {
-        assert!(headline.contains(&format!("policy.{member}")), "headline.js has no {member}");
+        assert!(sentences.contains(&format!("policy.{member}")), "policyWords has no {member}");
     }
-    let [form, effect] = ["policy_form", "effect"]
-        .map(|name| read(&format!("crates/dashboard/page/view/edit/{name}.js")));
     for field in crate::PoolDocument::POLICY {
-        assert!(form.contains(&format!("{field}: \"policy-")), "policy_form.js has no {field}");
-        assert!(effect.contains(&format!("{field}: \"form")), "effect.js has no {field}");
+        for named in ["policy-", "form"] {
+            let entry = format!(" {field}: \"{named}");
+            assert!(view.contains(&entry), "policy.js has no {entry}");
+        }
     }
 }

@@ -2,18 +2,12 @@
 // The effect of a change of a pool or its tokens, in sentences.
 import { duration } from "../../words/duration.js";
 import { word } from "../../words/language.js";
+import { NAMES } from "../policy.js";
 import { namesIn } from "./names.js";
 /** @typedef {import("../../words/language.js").Key} Key */
 /** @typedef {import("../../live/manage.js").Applied} Applied */
-/** @typedef {import("./policy_form.js").Policy} Policy */
-/** @typedef {import("./policy_form.js").PoolDocument} PoolDocument */
-
-/** Name of a member, as the form has it. @type {Record<string, Key>} */
-const MEMBERS = {
-  description: "formDescription", lease: "formLease", max_lease: "formMax",
-  when_full: "formFull", min_hold: "formHold", max_per_user: "formUser",
-  membership: "formMembership", show_values: "formValues",
-};
+/** @typedef {import("../policy.js").Policy} Policy */
+/** @typedef {import("../policy.js").Member} Member */
 
 /** @type {Record<string, Key>} */
 const CHOICES = {
@@ -34,7 +28,7 @@ export function changeLines({ changes }) {
   return fields.map(({ name, before, after }) => {
     // A description is any text, and no choice even if it has the same word.
     const show = name === "description" ? (/** @type {string} */ text) => text || "–" : valueWords;
-    const member = name in MEMBERS ? word(MEMBERS[name]) : name;
+    const member = name in NAMES ? word(NAMES[/** @type {Member} */ (name)]) : name;
     return word("editChange", { member, before: show(before ?? ""), after: show(after ?? "") });
   });
 }

@@ -2,13 +2,12 @@
 import { Problem } from "../../live/api.js";
 import { word } from "../../words/language.js";
 import { make, part, setText } from "../dom.js";
-import { policyWords } from "../headline.js";
+import { changesBetween, fillForm, NEW_POLICY, policyWords, readForm } from "../policy.js";
 import { changeLines, consequences, tokensWords } from "./effect.js";
 import { Calm, failureWords, Form, Mistake } from "./form.js";
 import { isPoolName, namesIn } from "./names.js";
-import { changesBetween, fillForm, NEW_POLICY, readForm } from "./policy_form.js";
 /** @typedef {import("../../live/manage.js").Manage} Manage */
-/** @typedef {import("./policy_form.js").Rules} Rules */
+/** @typedef {import("../policy.js").Rules} Rules */
 /** @typedef {{ rules: Rules, active: number, waiting: number, etag: string | null }} Base */
 
 /** Pause after a key before the server is asked for the effect, in milliseconds. */

@@ -2,8 +2,7 @@
 
 use crate::postgres::connect::locks::MIGRATION_LOCK;
 use pool::Timestamp;
-use refinery_core::error::Kind;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error as PgError};
 
 use crate::Error;
@@ -12,11 +11,10 @@ use crate::postgres::connect::failure::{PROXY, Remedy, at_start, remedy};
 use crate::postgres::connect::holders::{self, holders};
 use crate::postgres::connect::session::{Access, Purpose, Session};
 use crate::postgres::read::rows;
-use crate::schema::{self, Schema};
+use crate::schema::{Missing, Schema};
 
-const SCHEMA: Schema = Schema(|| {
-    schema::runner(&[("V1__ledger", include_str!("../../../migrations/postgres/V1__ledger.sql"))])
-});
+const SCHEMA: Schema<'_> =
+    Schema(&[("V1__ledger", include_str!("../../../migrations/postgres/V1__ledger.sql"))]);
 
 /// Exclusive right to change the schema and to create the pool.
 pub(crate) struct Control {
@@ -117,29 +115,18 @@ async fn backend(client: &Client) -> Result<i32, PgError> {
     client.query_one(sql!("session/backend"), &[]).await?.try_get(0)
 }
 
-fn lacks_right(error: &refinery_core::Error) -> bool {
-    let Kind::Connection(_, cause) = error.kind() else { return false };
-    let cause = cause.downcast_ref::<PgError>();
-    cause.and_then(PgError::code) == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
-}
-
-fn refused(error: refinery_core::Error) -> Error {
-    schema::failed(error, |what, cause| {
-        let cause = cause.downcast_ref::<PgError>()?;
-        let said = cause.as_db_error().filter(|_| remedy(cause) != Remedy::Wait)?;
-        Some(Error::Operator(format!("{what}: {}", said.message())))
-    })
-}
-
 /// The number of the newest migration that the database has; 0 for an empty one.
 pub(crate) async fn version(client: &Client) -> Result<i64, Error> {
     let failed = at_start("reading the schema's version");
-    let exists = client.query_one(sql!("schema/history_exists"), &[]).await;
-    if !exists.and_then(|row| row.try_get(0)).map_err(&failed)? {
+    if !is_true(client, sql!("schema/migrations_exist")).await.map_err(&failed)? {
         return Ok(0);
     }
     let version = client.query_one(sql!("schema/schema_version"), &[]).await;
     version.and_then(|row| row.try_get(0)).map_err(&failed)
+}
+
+async fn is_true(client: &Client, question: &str) -> Result<bool, PgError> {
+    client.query_one(question, &[]).await?.try_get(0)
 }
 
 /// Refuses a database whose schema is not the one of this program.
@@ -153,21 +140,31 @@ pub(crate) fn ours() -> i64 {
 }
 
 /// Applies the missing migrations of a schema, each all or nothing. Returns their names.
-async fn migrate_to(schema: &Schema, client: &mut Client) -> Result<Vec<String>, Error> {
+async fn migrate_to(schema: &Schema<'_>, client: &mut Client) -> Result<Vec<String>, Error> {
     let failed = at_start("migrating");
-    let version = version(client).await?;
-    schema.refuse_newer(version)?;
-    let exists = client.query_one(sql!("schema/schema_exists"), &[]).await;
-    if !exists.and_then(|row| row.try_get(0)).map_err(&failed)? {
+    schema.refuse_newer(version(client).await?)?;
+    if !is_true(client, sql!("schema/schema_exists")).await.map_err(&failed)? {
         client.batch_execute(sql!("schema/create_schema")).await.map_err(&failed)?;
     }
-    match (schema.0)().set_grouped(false).run_async(client).await {
-        Ok(report) => Ok(schema::applied(&report)),
-        // Reading the applied migrations takes the right to create tables, which a role that only
-        // uses them does not need.
-        Err(error) if version == schema.version() && lacks_right(&error) => Ok(Vec::new()),
-        Err(error) => Err(refused(error)),
+    if !is_true(client, sql!("schema/migrations_exist")).await.map_err(&failed)? {
+        client.batch_execute(sql!("schema/create_migrations")).await.map_err(&failed)?;
     }
+    let applied = client.query(sql!("schema/migrations"), &[]).await.map_err(&failed)?;
+    let applied = applied.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    let applied = applied.collect::<Result<Vec<_>, _>>().map_err(&failed)?;
+    let missing = schema.missing(&applied)?;
+    for one in &missing {
+        apply(client, one).await.map_err(&failed)?;
+    }
+    Ok(missing.iter().map(|one| one.name.to_owned()).collect())
+}
+
+async fn apply(client: &mut Client, one: &Missing<'_>) -> Result<(), PgError> {
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(one.sql).await?;
+    let row: [&(dyn ToSql + Sync); 3] = [&one.number, &one.name, &one.sql];
+    transaction.execute(sql!("schema/insert_migration"), &row).await?;
+    transaction.commit().await
 }
 
 #[cfg(test)]
@@ -177,34 +174,60 @@ mod tests {
 
     use super::*;
 
-    /// The schema of a later program, with one more migration.
-    const NEXT: Schema = Schema(|| {
-        let dummy = "create table token_manager.dummy (id integer primary key);";
-        schema::with(&(SCHEMA.0)(), "V99__dummy", dummy)
-    });
-
     #[test]
     fn every_migration_of_the_folder_is_applied() {
-        assert!(schema::is_complete(&SCHEMA, "postgres"));
+        assert!(crate::schema::is_complete(&SCHEMA, "postgres"));
     }
 
     #[tokio::test]
     async fn a_database_of_this_version_is_migrated_to_the_next() {
-        let url = Cluster::shared().database().await.unwrap();
-        let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-        tokio::spawn(connection);
-        // As in sessions of this program: the table of migrations belongs in the schema.
-        client.batch_execute("set search_path = token_manager, pg_temp").await.unwrap();
+        // The schema of a later program, with one more migration.
+        let dummy = ("dummy", "create table token_manager.dummy (id integer primary key);");
+        let next = [SCHEMA.0, &[dummy]].concat();
+        let next = Schema(&next);
+        let mut client = empty().await;
         assert!(!migrate_to(&SCHEMA, &mut client).await.unwrap().is_empty());
-        let outdated = NEXT.check(version(&client).await.unwrap()).unwrap_err().to_string();
+        let outdated = next.check(version(&client).await.unwrap()).unwrap_err().to_string();
         assert!(outdated.contains("run `token-manager migrate`"), "{outdated}");
-        assert_eq!(migrate_to(&NEXT, &mut client).await.unwrap(), ["V99__dummy"]);
-        assert_eq!(migrate_to(&NEXT, &mut client).await.unwrap(), [""; 0]);
+        assert_eq!(migrate_to(&next, &mut client).await.unwrap(), ["dummy"]);
+        assert_eq!(migrate_to(&next, &mut client).await.unwrap(), [""; 0]);
         client.batch_execute("insert into token_manager.dummy values (1)").await.unwrap();
         let migrated = migrate_to(&SCHEMA, &mut client).await.map(drop);
         for refused in [check(&client).await, migrated] {
             let refused = refused.unwrap_err().to_string();
             assert!(refused.contains("use a newer program"), "{refused}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_failed_migration_leaves_nothing() {
+        let dummy = "create table token_manager.dummy (id integer); select 1 / 0;";
+        let next = [SCHEMA.0, &[("dummy", dummy)]].concat();
+        let mut client = empty().await;
+        migrate_to(&Schema(&next), &mut client).await.unwrap_err();
+        check(&client).await.unwrap();
+        assert!(
+            !is_true(&client, "select to_regclass('token_manager.dummy') is not null")
+                .await
+                .unwrap()
+        );
+    }
+
+    #[tokio::test]
+    async fn other_migrations_are_refused() {
+        let mut client = empty().await;
+        migrate_to(&SCHEMA, &mut client).await.unwrap();
+        let other = "update token_manager.migrations set statements = statements || ';'";
+        client.batch_execute(other).await.unwrap();
+        let refused = migrate_to(&SCHEMA, &mut client).await.unwrap_err().to_string();
+        assert!(refused.contains("migration 1 of the database differs"), "{refused}");
+    }
+
+    /// A connection to an empty database.
+    async fn empty() -> Client {
+        let url = Cluster::shared().database().await.unwrap();
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
     }
 }

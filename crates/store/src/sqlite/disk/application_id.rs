@@ -35,13 +35,9 @@ fn id(connection: &Connection) -> Result<i32, Error> {
     id.map_err(failed(WHAT))
 }
 
-/// Whether a database without an id is new: without tables, or with the one that records migrations, where
-/// the first migration was interrupted.
+/// Whether a database without an id is new.
 fn is_new(connection: &Connection) -> Result<bool, Error> {
-    let (all, migrations): (i64, i64) = connection
-        .query_row(sql!("schema/count_objects"), (), |row| Ok((row.get(0)?, row.get(1)?)))
-        .map_err(failed(WHAT))?;
-    Ok(all == migrations)
+    connection.query_row(sql!("schema/is_empty"), (), |row| row.get(0)).map_err(failed(WHAT))
 }
 
 /// The names of some of its tables.

@@ -1,21 +1,11 @@
-use std::time::Duration;
-
-use pool::{Change, Membership, Policy, PolicyPatch, PoolRecord, ShowValues, WhenFull};
+use pool::{Change, Policy, PolicyPatch, PoolRecord, WhenFull};
 use store::Wanted;
 use testbed::on_both;
 
 use super::server::{ANY, MINUTE, Server, refusal, tokens, under};
 use super::{AnyDb as _, EmptyDb};
 
-const STRICT: Policy = Policy {
-    lease: Duration::from_micros(10_000_001),
-    max_lease: Some(Duration::from_secs(30)),
-    when_full: WhenFull::Reject,
-    min_hold: Duration::from_micros(1),
-    max_per_user: Some(1_000_000),
-    membership: Membership::Open,
-    show_values: ShowValues::Holder,
-};
+const STRICT: Policy = Policy::EXAMPLE;
 
 #[on_both]
 async fn a_new_pool_keeps_the_whole_policy(db: EmptyDb) {
@@ -26,20 +16,15 @@ async fn a_new_pool_keeps_the_whole_policy(db: EmptyDb) {
 
 #[on_both]
 async fn each_rule_is_updated_alone(db: EmptyDb) {
-    let seconds = Duration::from_secs;
-    let nothing = PolicyPatch::default();
-    let mut policy = Server::start(&db, under(STRICT, 2)).await.pool().policy();
-    let changes = [
-        PolicyPatch { lease: Some(seconds(20)), ..nothing },
-        PolicyPatch { max_lease: Some(None), ..nothing },
-        PolicyPatch { max_lease: Some(Some(seconds(40))), ..nothing },
-        PolicyPatch { when_full: Some(WhenFull::Wait), ..nothing },
-        PolicyPatch { when_full: Some(WhenFull::EvictOldest), ..nothing },
-        PolicyPatch { min_hold: Some(seconds(20)), ..nothing },
-        PolicyPatch { max_per_user: Some(None), ..nothing },
-        PolicyPatch { max_per_user: Some(Some(1)), ..nothing },
-    ];
-    for change in changes {
+    let mut policy = Policy::DEFAULT;
+    assert_eq!(Server::start(&db, under(policy, 2)).await.pool().policy(), policy);
+    // Each field alone, and then those that can be unset again.
+    let fields = Policy::FIELDS.iter();
+    let unset =
+        fields.clone().filter(|field| field.unset.is_some()).map(|field| (field, Policy::DEFAULT));
+    for (field, values) in fields.map(|field| (field, STRICT)).chain(unset) {
+        let mut change = PolicyPatch::NONE;
+        field.read(&field.show(&values), &mut change).unwrap();
         let wanted = Wanted { policy: change, ..ANY };
         let sentence = refusal(db.database().open(wanted).await);
         assert!(sentence.contains("--update-policy"), "{sentence}");

@@ -41,11 +41,9 @@ async fn a_database_of_another_program_is_refused() {
         "create table pools (depth real)",
         "create table notes (text); create view tokens as select text from notes",
         "pragma application_id = 1196444487",
-        // Other programs use the same library for migrations.
-        "create table refinery_schema_history
-             (version int4 primary key, name varchar(255), applied_on varchar(255), checksum varchar(255));
-         create table notes (text);
-         insert into refinery_schema_history values (1, 'notes', '', '1')",
+        // Other programs may call their table so, too.
+        "create table migrations (number integer primary key, name text, statements text);
+         insert into migrations values (1, 'notes', '')",
     ] {
         for wal in [false, true] {
             let db = fresh().await;

@@ -2,7 +2,7 @@
 -- since names can't be looked up without the right to use the schema.
 with needed (relation, privileges) as (
     values
-        ('refinery_schema_history', '{select}'::text[]),
+        ('migrations', '{select}'::text[]),
         ('ledger', '{select,update}'),
         ('pools', '{select,insert,update}'),
         ('tokens', '{select,insert,update}'),

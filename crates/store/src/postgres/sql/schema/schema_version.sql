@@ -1,1 +1,1 @@
-select coalesce(max(version), 0)::bigint from token_manager.refinery_schema_history
+select coalesce(max(number), 0)::bigint from token_manager.migrations

@@ -1,1 +1,1 @@
-select exists (select 1 from sqlite_schema where name = 'refinery_schema_history')
+select exists (select 1 from sqlite_schema where name = 'migrations')

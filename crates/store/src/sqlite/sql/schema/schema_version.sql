@@ -1,1 +1,1 @@
-select coalesce(max(version), 0) from refinery_schema_history
+select coalesce(max(number), 0) from migrations

@@ -1,15 +1,24 @@
 // @ts-check
-import { duration, parseDuration } from "../../words/duration.js";
-import { part } from "../dom.js";
-import { Mistake } from "./form.js";
-/** @typedef {import("../../live/shape.js").Info["policy"]} Policy */
+// The policy of a pool: in sentences, in its form, and as a document.
+import { duration, parseDuration } from "../words/duration.js";
+import { word } from "../words/language.js";
+import { part } from "./dom.js";
+import { Mistake } from "./edit/form.js";
+/** @typedef {import("../live/shape.js").Policy} Policy */
 /** @typedef {{ description: string, policy: Policy }} Rules what the form edits */
 
 /** Members of a pool in a document, with the fields of the form that hold them. */
-export const FIELDS = /** @type {const} */ ({
+const FIELDS = /** @type {const} */ ({
   description: "policy-description", lease: "policy-lease", max_lease: "policy-max",
   when_full: "policy-full", min_hold: "policy-hold", max_per_user: "policy-user",
   membership: "policy-membership", show_values: "policy-values",
+});
+
+/** Names of the members, as the form has them. */
+export const NAMES = /** @type {const} */ ({
+  description: "formDescription", lease: "formLease", max_lease: "formMax",
+  when_full: "formFull", min_hold: "formHold", max_per_user: "formUser",
+  membership: "formMembership", show_values: "formValues",
 });
 
 /** @typedef {keyof typeof FIELDS} Member */
@@ -20,6 +29,32 @@ export const NEW_POLICY = {
   when_full: "evict-oldest", lease_seconds: 120, max_lease_seconds: 120, min_hold_seconds: 0,
   max_per_user: null, membership: "open", show_values: "holder",
 };
+
+/** What pools have unless their owner chose otherwise, so that it need not be said. */
+const USUAL = {
+  default: { membership: "fixed", values: "everyone" },
+  others: { membership: "open", values: "holder" },
+};
+
+/** @param {{ name: string, policy: Policy }} info */
+export function policyWords({ name, policy }) {
+  const lease = duration(policy.lease_seconds * 1000);
+  const max = duration(policy.max_lease_seconds * 1000);
+  const hold = duration(policy.min_hold_seconds * 1000);
+  const renews = policy.max_lease_seconds > policy.lease_seconds;
+  const sentences = [word(renews ? "policyRenew" : "policyLease", { lease, max })];
+  if (policy.when_full === "reject") sentences.push(word("policyReject"));
+  else if (policy.when_full === "wait") sentences.push(word("policyWait"));
+  else if (policy.min_hold_seconds > 0) sentences.push(word("policyEvictHold", { hold }));
+  else sentences.push(word("policyEvict"));
+  if (policy.max_per_user !== null) {
+    sentences.push(word("policyUser", { count: policy.max_per_user }));
+  }
+  const usual = USUAL[name === "default" ? "default" : "others"];
+  if (policy.membership !== usual.membership) sentences.push(word(`policy-${policy.membership}`));
+  if (policy.show_values !== usual.values) sentences.push(word(`policy-${policy.show_values}`));
+  return sentences.join(" ");
+}
 
 /** Longest lease, in milliseconds: a year. */
 const LONGEST = 365 * 86_400_000;

@@ -1,1 +1,0 @@
-select to_regclass('token_manager.refinery_schema_history') is not null

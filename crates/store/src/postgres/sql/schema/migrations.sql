@@ -1,0 +1,1 @@
+select number::bigint, statements from token_manager.migrations order by number

@@ -1,0 +1,1 @@
+select to_regclass('token_manager.migrations') is not null

@@ -1,0 +1,1 @@
+insert into migrations (number, name, statements) values (?, ?, ?)

@@ -1,0 +1,1 @@
+select number, statements from migrations order by number
